@@ -1,0 +1,1 @@
+"""Energy of PyTorch Lightning training."""

@@ -1,0 +1,1 @@
+"""One file per vendor: watts and joules begin here."""

@@ -1,0 +1,120 @@
+"""The contract between a thing that can be read and everything that turns readings into energy.
+
+A meter reads one device. It says what it is (:class:`MeterInfo`), is opened, read many times from one
+thread, and closed. Vendor units end here: a :class:`Reading` holds joules and watts, and times of
+``time.monotonic_ns()``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+__all__ = ["Meter", "MeterError", "MeterInfo", "MeterLost", "MeterUnavailable", "Quality", "Reading", "Scope"]
+
+Quality = Literal["measured", "integrated", "estimated", "missing"]
+"""How a figure came about: a hardware energy counter, a hardware power sensor integrated by us, a model,
+or not at all."""
+
+Scope = Literal["gpu", "board", "module", "package", "dram", "psys", "machine"]
+"""What a figure covers. ``board`` is a GPU board of which the training uses a part (MIG, MPS, shared)."""
+
+
+class MeterError(RuntimeError):
+    """A meter could not do what was asked. The text says what failed and what to do."""
+
+
+class MeterUnavailable(MeterError):  # noqa: N818 - an availability, said as such
+    """The device or its sensor cannot be read on this machine (raised by ``open``)."""
+
+
+class MeterLost(MeterError):  # noqa: N818 - same
+    """The device was readable and is not any more (raised by ``read``). May come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a meter said, and between which two moments it said it.
+
+    Attributes:
+        start_ns: ``time.monotonic_ns()`` just before the device was asked.
+        end_ns: the same just after it answered.
+        register_j: the cumulative energy register in joules, or ``None`` where there is none.
+        power_w: the instantaneous power in watts, or ``None`` where it was not asked or not known.
+    """
+
+    start_ns: int
+    end_ns: int
+    register_j: float | None = None
+    power_w: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MeterInfo:
+    """What a meter reads.
+
+    Attributes:
+        device_id: identity of the physical device within its node (``GPU-…`` UUID, ``package-0``). Two meters
+            with one ``device_id`` on one node read the same joules.
+        name: what a person calls it (``NVIDIA H100 PCIe``).
+        quality: quality of its joules as long as all goes well.
+        scope: what its joules cover.
+        per_node: true when it covers more than the device of one rank, so that one rank of the node reads it.
+        power_max_w: power above which a reading is implausible, in watts; ``None`` when unknown.
+        power_min_w: power it never falls below while it is on, in watts (0 when unknown).
+        update_period_s: time between two updates of its register or sensor in seconds, if known.
+        calibration_u: relative standard uncertainty of its gain (k=1), e.g. ``0.05``.
+        coverage: share of time the sensor looks at (1 when continuous, 0.25 on A100/H100); ``None`` unknown.
+        note: anything a reader of the figure must know, in a sentence; empty when nothing.
+    """
+
+    device_id: str
+    name: str
+    quality: Quality
+    scope: Scope
+    per_node: bool = False
+    power_max_w: float | None = None
+    power_min_w: float = 0.0
+    update_period_s: float | None = None
+    calibration_u: float = 0.05
+    coverage: float | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.quality not in get_args(Quality):
+            raise ValueError(f"quality={self.quality!r}: give one of {', '.join(get_args(Quality))}")
+        if self.scope not in get_args(Scope):
+            raise ValueError(f"scope={self.scope!r}: give one of {', '.join(get_args(Scope))}")
+
+
+class Meter(ABC):
+    """Reads one device.
+
+    Construction stores settings only and never needs hardware. ``open`` to ``close`` is called by whoever
+    owns the meter; between them ``read`` is called from one thread. A closed meter can be opened again.
+    """
+
+    @abstractmethod
+    def open(self) -> MeterInfo:
+        """Start and say what is read. Idempotent.
+
+        Raises:
+            MeterUnavailable: the device cannot be read; the text says why and what would make it readable.
+        """
+
+    @abstractmethod
+    def read(self) -> Reading:
+        """Read the energy register, or the power where the device has no register.
+
+        Raises:
+            MeterLost: the device does not answer (any more).
+        """
+
+    def read_power_w(self) -> float | None:
+        """Instantaneous power in watts beside the register, or ``None``. Called rarely; may be slow."""
+        return None
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop. Never raises; may be called twice."""
