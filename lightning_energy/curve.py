@@ -1,0 +1,313 @@
+"""The one idea: a device's cumulative energy over monotonic time, E(t).
+
+Every figure of this package is ``E(b) - E(a)`` on such a curve. Knots stand where the energy is known;
+between them E is a straight line, and what the true curve could have done instead is the uncertainty.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from lightning_energy.meters.base import MeterInfo, Quality
+
+__all__ = ["QUALITIES", "Curve", "Energy", "Knots", "shape_bound_j"]
+
+QUALITIES: tuple[Quality, ...] = ("measured", "integrated", "estimated", "missing")
+"""From best to worst; the index is what a knot stores."""
+
+MISSING = QUALITIES.index("missing")
+NS = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Joules between two moments, how sure, and what is not known.
+
+    Attributes:
+        energy_j: joules known; ``None`` when nothing of the time is known (never 0 for unknown).
+        u_j: standard uncertainty (k=1) in joules without the gain of the sensor: *repeatability*, what counts
+            when runs on one board are compared.
+        u_absolute_j: standard uncertainty (k=1) in joules with the calibration term.
+        duration_s: length of the time in seconds, missing time included.
+        missing_s: seconds whose joules are not known and not in ``energy_j``.
+        quality: the worst quality among the joules; ``missing`` when none are known.
+    """
+
+    energy_j: float | None
+    u_j: float
+    u_absolute_j: float
+    duration_s: float
+    missing_s: float
+    quality: Quality
+
+    @property
+    def power_w(self) -> float | None:
+        """Mean power in watts over the time that is known, or ``None``."""
+        known_s = self.duration_s - self.missing_s
+        return None if self.energy_j is None or known_s <= 0 else self.energy_j / known_s
+
+    @property
+    def energy_kwh(self) -> float | None:
+        """The same energy in kWh (1 kWh = 3.6e6 J)."""
+        return None if self.energy_j is None else self.energy_j / 3.6e6
+
+    @classmethod
+    def total(cls, parts: Iterable[Energy]) -> Energy:
+        """Sum over *different devices* in the same time.
+
+        Repeatability adds in quadrature (independent sensors), the calibration term linearly: sensors of one
+        model err alike (five boards of one model: mean -3.4 %, spread 1.4 %).
+        """
+        parts = [*parts]
+        known = [p for p in parts if p.energy_j is not None]
+        u_cal = sum(math.sqrt(max(p.u_absolute_j**2 - p.u_j**2, 0.0)) for p in known)
+        u_j = math.hypot(*(p.u_j for p in known))
+        return cls(
+            energy_j=math.fsum(p.energy_j or 0.0 for p in known) if known else None,
+            u_j=u_j,
+            u_absolute_j=math.hypot(u_j, u_cal),
+            duration_s=max((p.duration_s for p in parts), default=0.0),
+            missing_s=max((p.missing_s for p in parts), default=0.0),
+            quality=QUALITIES[max(QUALITIES.index(p.quality) for p in known)] if known else "missing",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Knots:
+    """A stretch of a curve as arrays of equal length n.
+
+    Attributes:
+        time_ns: ``int64``, strictly rising.
+        energy_j: ``float64``, never falling.
+        half_width_ns: ``int64``, half the bracket within which the knot's time is known.
+        quality: ``int64`` index into :data:`QUALITIES` of the interval that *ends* at the knot.
+        variance_j2: ``float64``, never falling: variance in J² that the energies of the intervals up to the
+            knot carry themselves. A counter's knots are exact, so it stays 0; integrated power adds to it.
+    """
+
+    time_ns: NDArray[np.int64]
+    energy_j: NDArray[np.float64]
+    half_width_ns: NDArray[np.int64]
+    quality: NDArray[np.int64]
+    variance_j2: NDArray[np.float64]
+
+
+def shape_bound_j(
+    before_s: NDArray[np.float64],
+    after_s: NDArray[np.float64],
+    mean_w: NDArray[np.float64],
+    min_w: float,
+    max_w: float,
+) -> NDArray[np.float64]:
+    r"""Largest error in joules of a straight line at a point of an interval.
+
+    In an interval of mean power ``mean_w``, the energy of the ``before_s`` seconds before the point cannot
+    exceed what ``max_w`` gives, nor leave less for the ``after_s`` seconds after it than ``min_w`` gives:
+
+    .. math:: e \le \max\{\min[t_b(P_{max}-\bar p),\ t_a(\bar p-P_{min})],\
+                           \min[t_b(\bar p-P_{min}),\ t_a(P_{max}-\bar p)]\}
+
+    Over all points this peaks at :math:`U(P_{max}-\bar p)(\bar p-P_{min})/(P_{max}-P_{min})`.
+    """
+    above = np.maximum(max_w - mean_w, 0.0)
+    below = np.maximum(mean_w - min_w, 0.0)
+    too_low = np.minimum(before_s * above, after_s * below)
+    too_high = np.minimum(before_s * below, after_s * above)
+    result: NDArray[np.float64] = np.maximum(too_low, too_high)
+    return result
+
+
+class Curve:
+    """E(t) of one device: knots are appended at the end, and forgotten at the front when no longer needed.
+
+    Args:
+        info: what the device's meter said it is.
+
+    Example:
+        >>> from lightning_energy.meters import ReplayMeter
+        >>> curve = Curve(ReplayMeter(100.0).open())
+        >>> for second in range(3):
+        ...     curve.add(time_ns=second * 10**9, energy_j=100.0 * second)
+        >>> curve.energy_between(500_000_000, 1_500_000_000).energy_j
+        100.0
+    """
+
+    def __init__(self, info: MeterInfo) -> None:
+        self.info = info
+        self._time_ns: list[int] = []
+        self._energy_j: list[float] = []
+        self._half_width_ns: list[int] = []
+        self._quality: list[int] = []
+        self._variance_j2: list[float] = []
+        self._lowest_w = math.inf
+        self._highest_w = 0.0
+
+    def __len__(self) -> int:
+        return len(self._time_ns)
+
+    @property
+    def start_ns(self) -> int | None:
+        """Time of the first knot that is kept."""
+        return self._time_ns[0] if self._time_ns else None
+
+    @property
+    def end_ns(self) -> int | None:
+        """Time of the last knot."""
+        return self._time_ns[-1] if self._time_ns else None
+
+    @property
+    def end_j(self) -> float:
+        """Energy at the last knot in joules."""
+        return self._energy_j[-1] if self._energy_j else 0.0
+
+    def last_power_w(self) -> float | None:
+        """Mean power of the last interval in watts; ``None`` when there is none or it is missing."""
+        if len(self) < 2 or self._quality[-1] == MISSING:  # noqa: PLR2004 - two knots make an interval
+            return None
+        return (self._energy_j[-1] - self._energy_j[-2]) / ((self._time_ns[-1] - self._time_ns[-2]) * NS)
+
+    def add(
+        self,
+        time_ns: int,
+        energy_j: float,
+        *,
+        half_width_ns: int = 0,
+        quality: Quality = "measured",
+        u_j: float = 0.0,
+    ) -> None:
+        """Append a knot.
+
+        Args:
+            time_ns: its time; later than the last knot's.
+            energy_j: cumulative joules; not below the last knot's.
+            half_width_ns: half the bracket of its time.
+            quality: of the interval that ends here; with ``missing``, the energy must not move.
+            u_j: standard uncertainty of the interval's energy in joules, 0 for the difference of a counter.
+
+        Raises:
+            ValueError: the curve would run backwards, or joules would be booked as missing.
+        """
+        if quality == "missing" and self._time_ns and energy_j != self._energy_j[-1]:
+            raise ValueError(
+                f"{energy_j - self._energy_j[-1]} J in a missing interval: what is missing has no joules"
+            )
+        if self._time_ns and (time_ns <= self._time_ns[-1] or energy_j < self._energy_j[-1]):
+            raise ValueError(
+                f"knot ({time_ns} ns, {energy_j} J) lies before the last ({self.end_ns} ns, {self.end_j} J): "
+                f"time must rise and energy must not fall; book a reset as a missing interval"
+            )
+        if self._time_ns and quality != "missing":
+            power_w = (energy_j - self._energy_j[-1]) / ((time_ns - self._time_ns[-1]) * NS)
+            self._lowest_w = min(self._lowest_w, power_w)
+            self._highest_w = max(self._highest_w, power_w)
+        self._time_ns.append(time_ns)
+        self._energy_j.append(energy_j)
+        self._half_width_ns.append(half_width_ns)
+        self._quality.append(QUALITIES.index(quality))
+        self._variance_j2.append((self._variance_j2[-1] if self._variance_j2 else 0.0) + u_j * u_j)
+
+    def knots(self) -> Knots:
+        """The kept knots as arrays."""
+        return Knots(
+            np.array(self._time_ns, dtype=np.int64),
+            np.array(self._energy_j, dtype=np.float64),
+            np.array(self._half_width_ns, dtype=np.int64),
+            np.array(self._quality, dtype=np.int64),
+            np.array(self._variance_j2, dtype=np.float64),
+        )
+
+    def forget_before(self, time_ns: int) -> None:
+        """Drop the knots that lie before the last one at or before ``time_ns``."""
+        keep = int(np.searchsorted(np.array(self._time_ns, dtype=np.int64), time_ns, side="right")) - 1
+        if keep > 0:
+            columns = (self._time_ns, self._energy_j, self._half_width_ns, self._quality, self._variance_j2)
+            for column in columns:
+                del column[:keep]
+
+    def power_bounds_w(self) -> tuple[float, float]:
+        """Least and greatest power the device could have had inside an interval, in watts.
+
+        The meter's own bounds where it knows them; else half the lowest and twice the highest mean power of
+        any interval so far.
+        """
+        low = self.info.power_min_w or (0.5 * self._lowest_w if math.isfinite(self._lowest_w) else 0.0)
+        high = self.info.power_max_w or 2.0 * self._highest_w
+        return min(low, self._lowest_w), max(high, self._highest_w)
+
+    def at(self, time_ns: NDArray[np.int64], knots: Knots | None = None) -> tuple[NDArray[np.float64], ...]:
+        """Energy and its repeatability at moments within the kept knots.
+
+        Args:
+            time_ns: ``int64`` of shape (n,).
+            knots: the result of :meth:`knots` where the caller has it already.
+
+        Returns:
+            ``energy_j`` and ``u_j``, ``float64`` of shape (n,).
+        """
+        knots = knots or self.knots()
+        origin = knots.time_ns[0]
+        x = (time_ns - origin).astype(np.float64)
+        xk = (knots.time_ns - origin).astype(np.float64)
+        energy_j = np.interp(x, xk, knots.energy_j)
+        k = np.clip(np.searchsorted(knots.time_ns, time_ns, side="right"), 1, len(xk) - 1)
+        length_ns = xk[k] - xk[k - 1]
+        before_ns = np.clip(x - xk[k - 1], 0.0, length_ns)
+        mean_w = (knots.energy_j[k] - knots.energy_j[k - 1]) / (length_ns * NS)
+        bound = shape_bound_j(before_ns * NS, (length_ns - before_ns) * NS, mean_w, *self.power_bounds_w())
+        theta = before_ns / length_ns
+        edge_ns = np.hypot((1 - theta) * knots.half_width_ns[k - 1], theta * knots.half_width_ns[k])
+        # rectangular limits: bound/sqrt(3); a bracket of full width h has h**2/12 = half_width**2/3
+        u_j = np.hypot(bound, mean_w * edge_ns * NS) / math.sqrt(3)
+        return energy_j, np.where(knots.quality[k] == MISSING, 0.0, u_j)
+
+    def energy_between(self, start_ns: int, end_ns: int) -> Energy:
+        """Joules between two moments: ``E(end) - E(start)``.
+
+        Time outside the knots, and inside missing intervals, is counted in ``missing_s``.
+
+        Args:
+            start_ns: begin, ``time.monotonic_ns()``.
+            end_ns: end, not before ``start_ns``.
+
+        Raises:
+            ValueError: ``end_ns`` lies before ``start_ns``.
+        """
+        if end_ns < start_ns:
+            raise ValueError(
+                f"end_ns={end_ns} lies before start_ns={start_ns}: give the earlier moment first"
+            )
+        duration_s = (end_ns - start_ns) * NS
+        if len(self) < 2:  # noqa: PLR2004 - two knots make an interval
+            return Energy(None, 0.0, 0.0, duration_s, duration_s, "missing")
+        knots = self.knots()
+        ends = np.clip(np.array([start_ns, end_ns], dtype=np.int64), knots.time_ns[0], knots.time_ns[-1])
+        (from_j, to_j), (u_from, u_to) = self.at(ends, knots)
+        overlap_ns = np.minimum(knots.time_ns[1:], ends[1]) - np.maximum(knots.time_ns[:-1], ends[0])
+        inside = overlap_ns > 0
+        quality = knots.quality[1:][inside]
+        known_ns = int(overlap_ns[inside][quality != MISSING].sum())
+        if known_ns == 0:
+            return Energy(None, 0.0, 0.0, duration_s, duration_s, "missing")
+        low_w, high_w = self.power_bounds_w()
+        energy_j = float(to_j - from_j)
+        mean_w = energy_j / (known_ns * NS)
+        cap_j = known_ns * NS * max(high_w - mean_w, mean_w - low_w) / math.sqrt(3)
+        own_j2 = float(np.diff(np.interp(ends, knots.time_ns, knots.variance_j2))[0])
+        u_j = math.hypot(min(math.hypot(u_from, u_to), cap_j), math.sqrt(max(own_j2, 0.0)))
+        return Energy(
+            energy_j=energy_j,
+            u_j=u_j,
+            u_absolute_j=math.hypot(u_j, self.info.calibration_u * energy_j),
+            duration_s=duration_s,
+            missing_s=(end_ns - start_ns - known_ns) * NS,
+            quality=QUALITIES[int(quality[quality != MISSING].max())],
+        )

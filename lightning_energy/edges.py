@@ -1,0 +1,306 @@
+"""From readings to knots: where the register moved, and what a device without a register spent.
+
+A coarse counter (NVIDIA: one update every 20 to 100 ms) says most by *when it moves*: a reading between two
+updates is an old value. So a knot is placed only where the value changed, in the middle of the bracket of
+the two polls around the change. Whatever cannot be true (a register that falls, freezes or leaps) becomes a
+``missing`` interval with its length, never a joule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lightning_energy.curve import NS
+
+if TYPE_CHECKING:
+    from lightning_energy.curve import Curve
+    from lightning_energy.meters.base import MeterInfo, Quality, Reading
+
+__all__ = ["CounterEdges", "PowerIntegral"]
+
+UNKNOWN_MAX_W = 10_000.0  # no single board draws more; only used when the meter knows no limit
+PLAUSIBLE = 1.15  # the meter's power_max_w already has 15 % above the limit: together about 1.3 x
+BRIDGE_NS = 1_000_000_000  # a device silent for less than this is bridged by its register, if plausible
+FIT_EDGES = 64  # edges that the straight line through the update times sees
+FIT_MINIMUM = 8
+FIT_EVERY = 4
+POINTS_OF_A_LINE = 2
+
+
+class _Periodic:
+    """Update times of a periodic register: t = phase + k * period, fitted over the last edges."""
+
+    def __init__(self) -> None:
+        self._index: deque[int] = deque(maxlen=FIT_EDGES)
+        self._time_ns: deque[int] = deque(maxlen=FIT_EDGES)
+        self._half_width_ns: deque[int] = deque(maxlen=FIT_EDGES)
+        self.period_ns: float | None = None
+        self.residual_ns = math.inf
+        self._phase_ns = 0.0
+
+    def add(self, time_ns: int, half_width_ns: int) -> None:
+        """Take one edge; edges that skip updates count them by the period known so far."""
+        if self._time_ns:
+            elapsed = time_ns - self._time_ns[-1]
+            self._index.append(self._index[-1] + max(1, round(elapsed / (self.period_ns or elapsed))))
+        else:
+            self._index.append(0)
+        self._time_ns.append(time_ns)
+        self._half_width_ns.append(half_width_ns)
+        self._fit()
+
+    def _fit(self) -> None:
+        if len(self._time_ns) < POINTS_OF_A_LINE:
+            return
+        if len(self._time_ns) > 2 * FIT_MINIMUM and self._index[-1] % FIT_EVERY:
+            return  # the line barely moves with one more point
+        origin = self._time_ns[0]
+        t = np.array([x - origin for x in self._time_ns], dtype=np.float64)
+        k = np.array(self._index, dtype=np.float64) - self._index[0]
+        if self.period_ns is None or len(t) < FIT_MINIMUM:
+            self.period_ns = float(np.median(np.diff(t) / np.diff(k)))
+            return
+        weight = 1.0 / (np.array(self._half_width_ns, dtype=np.float64) + 1e4)
+        slope, intercept = np.polyfit(k, t, 1, w=weight)
+        residual = np.abs(t - (intercept + slope * k))
+        self.period_ns = float(slope)
+        self._phase_ns = origin + float(intercept) - float(slope) * self._index[0]
+        self.residual_ns = float(np.quantile(residual, 0.8))
+
+    def restart(self) -> None:
+        """Forget the phase, keep the period: the device was silent or reset."""
+        for column in (self._index, self._time_ns, self._half_width_ns):
+            column.clear()
+        self.residual_ns = math.inf
+
+    def expected_ns(self, near_ns: int) -> int | None:
+        """The update time closest to ``near_ns``, or ``None`` before the fit is good."""
+        if self.period_ns is None or not math.isfinite(self.residual_ns):
+            return None
+        return round(self._phase_ns + round((near_ns - self._phase_ns) / self.period_ns) * self.period_ns)
+
+
+class CounterEdges:
+    """Builds a curve from readings of a cumulative register.
+
+    Args:
+        info: what the meter said it is.
+        curve: where the knots go.
+        refine: whether edge times are refined by a fitted period when the fit's residuals allow.
+    """
+
+    def __init__(self, info: MeterInfo, curve: Curve, *, refine: bool = True) -> None:
+        self.curve = curve
+        self.periodic = _Periodic()
+        self.note = ""
+        self._info = info
+        self._refine = refine
+        self._max_w = (info.power_max_w or UNKNOWN_MAX_W) * PLAUSIBLE
+        self._last: Reading | None = None  # the previous poll of this segment
+        self._first_ns = 0  # when this segment was first polled
+        self._register_j = 0.0  # what the register held then, or at the last edge
+        self._placed_j = 0.0  # what it held at the last knot
+        self._unplaced = True  # no edge of this segment has become a knot yet
+        self._edge_ns: int | None = None  # when it last moved in this segment
+        self._half_ns = 0  # half the bracket of that moment
+        self._pending: tuple[float, int, int, int] | None = (
+            None  # the first edge, while the period is unknown
+        )
+        self._silent_since_ns: int | None = None
+
+    @property
+    def period_s(self) -> float | None:
+        """Time between two updates of the register in seconds, as known or measured."""
+        if self._info.update_period_s is not None:
+            return self._info.update_period_s
+        return None if self.periodic.period_ns is None else self.periodic.period_ns * NS
+
+    @property
+    def last_change_ns(self) -> int:
+        """When the register last moved, or was first read."""
+        return self._first_ns if self._edge_ns is None else self._edge_ns
+
+    @property
+    def is_following(self) -> bool:
+        """Whether a segment has begun."""
+        return self._last is not None
+
+    @property
+    def next_edge_ns(self) -> int | None:
+        """When the register should move next; ``None`` while that is unknown."""
+        if self._edge_ns is None or self.period_s is None:
+            return None
+        return self._edge_ns + round(self.period_s / NS)
+
+    @property
+    def spread_s(self) -> float:
+        """How far around :attr:`next_edge_ns` the next edge may lie, in seconds."""
+        return self._half_ns * NS + min(3.0 * self.periodic.residual_ns * NS, 0.1 * (self.period_s or 0.0))
+
+    def feed(self, reading: Reading) -> bool:
+        """Take one poll; whether the register had moved."""
+        register_j = reading.register_j
+        if register_j is None:
+            raise ValueError(f"{self._info.name}: a reading without a register; integrate its power instead")
+        last, self._last = self._last, reading
+        was_silent, self._silent_since_ns = self._silent_since_ns is not None, None
+        if last is None:
+            self._begin(reading)
+            return False
+        if was_silent and reading.start_ns - last.end_ns > BRIDGE_NS:
+            return self._break(reading, "it did not answer")
+        if register_j == last.register_j:
+            return False
+        if register_j < self._register_j:
+            return self._break(reading, "its energy counter went backwards")
+        low_ns, high_ns = self._bracket(last, reading)
+        if self._implausible(register_j - self._register_j, low_ns, high_ns):
+            return self._break(reading, "its energy counter leapt by more than its power limit allows")
+        self._edge(register_j, low_ns, high_ns, last)
+        return True
+
+    def silent(self, now_ns: int) -> None:
+        """The device did not answer at ``now_ns``: bridged for a second, then missing."""
+        if self._silent_since_ns is None:
+            self._silent_since_ns = now_ns
+        if now_ns - self._silent_since_ns > BRIDGE_NS:
+            self.break_off(now_ns)
+
+    def break_off(self, now_ns: int) -> None:
+        """What lies between the last knot and ``now_ns`` is missing; the next poll starts a new segment."""
+        self.leave(now_ns)
+        if self.curve.end_ns is not None and now_ns > self.curve.end_ns:
+            self.curve.add(now_ns, self.curve.end_j, quality="missing")
+
+    def leave(self, now_ns: int) -> None:
+        """The register is of no use for now: the next poll starts a new segment."""
+        self.finish()
+        if self.curve.end_ns is None:
+            first_ns = self._first_ns if self._last is not None else now_ns
+            self.curve.add(min(first_ns, now_ns - 1), 0.0)
+        self._last = self._edge_ns = None
+        self.periodic.restart()
+
+    def finish(self) -> None:
+        """No more edges will come: place the first one even if the period never showed."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            self._place(*pending)
+
+    def _begin(self, reading: Reading) -> None:
+        self._first_ns, self._edge_ns = reading.start_ns, None
+        self._register_j = self._placed_j = reading.register_j or 0.0
+        self._unplaced = True
+
+    def _break(self, reading: Reading, why: str) -> bool:
+        """What lies between the last knot and now is missing; a new segment starts."""
+        self.note = why
+        self.break_off(reading.end_ns)
+        self._last = reading
+        self._begin(reading)
+        return True
+
+    def _bracket(self, last: Reading, reading: Reading) -> tuple[int, int]:
+        """The update that this reading shows lies between these two moments."""
+        low_ns = last.start_ns
+        if self.period_s is not None:  # it is the *last* update, so it is at most one period old
+            low_ns = max(low_ns, reading.start_ns - round(1.02 * self.period_s / NS))
+        return min(low_ns, reading.end_ns), reading.end_ns
+
+    def _implausible(self, rise_j: float, low_ns: int, high_ns: int) -> bool:
+        period_ns = (self.period_s or 0.1) / NS
+        # a segment begins with a value that may be a period old, and brackets are wide
+        slack_ns = high_ns - low_ns + (period_ns if self._edge_ns is None else 0.0)
+        elapsed_ns = max(high_ns - self.last_change_ns + slack_ns, period_ns)
+        return rise_j > self._max_w * elapsed_ns * NS
+
+    def _edge(self, register_j: float, low_ns: int, high_ns: int, last: Reading) -> None:
+        time_ns, half_ns = (low_ns + high_ns) // 2, (high_ns - low_ns + 1) // 2
+        expected_ns = self.periodic.expected_ns(time_ns) if self._refine else None
+        self.periodic.add(time_ns, half_ns)
+        residual_ns = self.periodic.residual_ns
+        if expected_ns is not None and low_ns <= expected_ns <= high_ns and residual_ns < half_ns:
+            time_ns, half_ns = expected_ns, max(round(residual_ns), 1)
+        if self._edge_ns is None and self.period_s is None:
+            self._pending = (register_j, time_ns, half_ns, last.end_ns)
+        else:
+            self.finish()
+            self._place(register_j, time_ns, half_ns, last.end_ns)
+        self._edge_ns, self._half_ns, self._register_j = time_ns, half_ns, register_j
+
+    def _place(self, register_j: float, time_ns: int, half_ns: int, last_ns: int) -> None:
+        """Put the knot of one edge; the first of a segment says when the value before it began."""
+        curve, rise_j, quality = self.curve, register_j - self._placed_j, self._info.quality
+        if self._unplaced:
+            before_ns = self._previous_update(time_ns, last_ns)
+            if curve.end_ns is None:
+                curve.add(min(before_ns, self._first_ns), 0.0, half_width_ns=half_ns)
+            elif before_ns > curve.end_ns:
+                curve.add(before_ns, curve.end_j, half_width_ns=half_ns, quality="missing")
+            else:  # the part of the update interval that lies behind the last knot is booked already
+                rise_j *= max(time_ns - curve.end_ns, 0) / (time_ns - before_ns)
+            if self.period_s is None:
+                rise_j, quality = 0.0, "missing"
+        time_ns = max(time_ns, (curve.end_ns or time_ns - 1) + 1)
+        curve.add(time_ns, curve.end_j + rise_j, half_width_ns=half_ns, quality=quality)
+        self._placed_j, self._unplaced = register_j, False
+
+    def _previous_update(self, time_ns: int, last_ns: int) -> int:
+        """When the register took the value that the poll at ``last_ns`` still saw."""
+        period_ns = (self.period_s or 0.1) / NS
+        updates = max(1, math.ceil((time_ns - last_ns) / period_ns))
+        return time_ns - round(updates * period_ns)
+
+
+class PowerIntegral:
+    """Builds a curve from readings of a power sensor, by the trapezoidal rule.
+
+    Args:
+        info: what the meter said it is.
+        curve: where the knots go.
+        longest_gap_s: readings further apart than this, in seconds, leave the time between them ``missing``.
+    """
+
+    def __init__(self, info: MeterInfo, curve: Curve, *, longest_gap_s: float = 1.0) -> None:
+        self.curve = curve
+        self.note = ""
+        self._quality: Quality = "estimated" if info.quality == "estimated" else "integrated"
+        self._longest_gap_ns = round(longest_gap_s / NS)
+        self._max_w = (info.power_max_w or UNKNOWN_MAX_W) * PLAUSIBLE
+        self._last: tuple[int, float] | None = None
+
+    def feed(self, reading: Reading) -> bool:
+        """Take one reading of the power; whether it could be used."""
+        now_ns, power_w = (reading.start_ns + reading.end_ns) // 2, reading.power_w
+        if power_w is None or not 0 <= power_w <= self._max_w:
+            self.note = f"its power reads {'N/A' if power_w is None else f'{power_w:g} W'}"
+            self.silent(now_ns)
+            return False
+        last, self._last = self._last, (now_ns, power_w)
+        end_ns = self.curve.end_ns
+        half_ns = (reading.end_ns - reading.start_ns + 1) // 2
+        if end_ns is None:
+            self.curve.add(now_ns, 0.0, half_width_ns=half_ns)
+        elif now_ns > end_ns and (last is None or now_ns - last[0] > self._longest_gap_ns):
+            self.curve.add(now_ns, self.curve.end_j, half_width_ns=half_ns, quality="missing")
+        elif now_ns > end_ns and last is not None:
+            duration_s = (now_ns - end_ns) * NS
+            self.curve.add(
+                now_ns,
+                self.curve.end_j + 0.5 * (last[1] + power_w) * duration_s,
+                half_width_ns=half_ns,
+                quality=self._quality,
+                # the power may have changed at any moment between the two readings: a rectangular limit
+                u_j=0.5 * abs(power_w - last[1]) * duration_s / math.sqrt(3),
+            )
+        return True
+
+    def silent(self, now_ns: int) -> None:
+        """The sensor did not answer at ``now_ns``: what follows its last answer is missing."""
+        self._last = None
+        if self.curve.end_ns is None or now_ns > self.curve.end_ns:
+            self.curve.add(now_ns, self.curve.end_j, quality="missing")

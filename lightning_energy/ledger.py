@@ -1,0 +1,276 @@
+"""Books the joules of every curve to accounts: epoch x stage x step-or-gap.
+
+The training thread only leaves marks (a time stamp and an account). Later, in the sampler's thread, each
+mark is looked up on each curve, and the energy between two neighbouring marks goes to the account that was in
+force between them. Every account is a difference on a curve, so together they are the curve's rise exactly.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from lightning_energy.book import Book, Tail
+from lightning_energy.curve import NS, Energy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from lightning_energy.book import Sums
+    from lightning_energy.curve import Curve
+
+__all__ = ["Account", "Kind", "Ledger", "Steps", "Totals"]
+
+Kind = Literal["step", "gap"]
+OUTSIDE = 0
+LATE_NS = 20_000_000  # a mark is in the inbox at most this long after its time stamp was taken
+
+
+class Account(NamedTuple):
+    """Where joules are booked. ``epoch`` is -1 outside epochs (before the first and after the last)."""
+
+    epoch: int
+    stage: str
+    kind: Kind
+
+
+class Steps(NamedTuple):
+    """Training steps, each from its start to the start of the next, whose energy has become known.
+
+    Attributes:
+        energy_j: joules per step, shape (n,).
+        duration_s: seconds per step, shape (n,).
+        u_j: standard uncertainty of the sum of ``energy_j`` in joules (its outer ends).
+    """
+
+    energy_j: NDArray[np.float64]
+    duration_s: NDArray[np.float64]
+    u_j: float
+
+
+class Totals:
+    """What the accounts held at one moment.
+
+    Args:
+        accounts: the accounts in the order of their codes; the first is the time outside.
+        sums: per device, what its book held.
+        calibration_u: per device, the relative standard uncertainty of its gain.
+        names: per device, its name.
+    """
+
+    def __init__(
+        self,
+        accounts: Sequence[Account],
+        sums: Sequence[Sums],
+        calibration_u: Sequence[float],
+        names: Sequence[str],
+    ) -> None:
+        self.accounts = [*accounts]
+        self.names = [*names]
+        self._sums = [*sums]
+        self._calibration_u = [*calibration_u]
+
+    def energy(
+        self,
+        *,
+        stage: str | None = None,
+        epoch: int | None = None,
+        kind: Kind | None = None,
+        device: int | None = None,
+    ) -> Energy:
+        """Joules of all accounts that match, over all devices or one.
+
+        Args:
+            stage: only this stage.
+            epoch: only this epoch.
+            kind: only steps, or only gaps.
+            device: only the device at this place of :attr:`names`.
+        """
+        wanted = np.array(
+            [
+                code != OUTSIDE
+                and stage in {None, a.stage}
+                and epoch in {None, a.epoch}
+                and kind in {None, a.kind}
+                for code, a in enumerate(self.accounts)
+            ]
+        )
+        level = "account" if kind else "group" if stage or epoch is not None else "total"
+        devices = range(len(self._sums)) if device is None else [device]
+        return Energy.total(self._sums[d].energy(wanted, level, self._calibration_u[d]) for d in devices)
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages that have accounts, in order of appearance."""
+        return [*dict.fromkeys(a.stage for a in self.accounts[1:])]
+
+    @property
+    def epochs(self) -> list[int]:
+        """The epochs that have accounts, in order of appearance; without -1."""
+        return [*dict.fromkeys(a.epoch for a in self.accounts[1:] if a.epoch >= 0)]
+
+
+class Ledger:
+    """Accounts of a run.
+
+    Args:
+        curves: one per device; the sampler appends to them under ``lock``.
+        lock: guards the curves and everything here except :meth:`mark`.
+        clock: the monotonic clock in nanoseconds.
+
+    Example:
+        >>> from lightning_energy.curve import Curve
+        >>> from lightning_energy.meters import ReplayMeter
+        >>> curve, now = Curve(ReplayMeter(100.0).open()), iter([10**9, 2 * 10**9, 4 * 10**9])
+        >>> ledger = Ledger([curve], clock=lambda: next(now))
+        >>> ledger.mark(ledger.code(0, "train", "step"))  # at 1 s
+        >>> ledger.mark(ledger.code(0, "train", "gap"))  # at 2 s
+        >>> for second in range(6):
+        ...     curve.add(second * 10**9, 100.0 * second)
+        >>> ledger.settle(final=True)
+        >>> ledger.totals(4 * 10**9).energy(kind="step").energy_j
+        100.0
+    """
+
+    def __init__(
+        self,
+        curves: Sequence[Curve],
+        *,
+        lock: threading.RLock | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.lock = lock or threading.RLock()
+        self._clock = clock
+        self._books = [Book(curve) for curve in curves]
+        self._accounts = [Account(-1, "outside", "gap")]
+        self._codes: dict[tuple[int, str, str], int] = {}
+        self._groups: list[int] = [OUTSIDE]
+        self._group_of: dict[tuple[int, str], int] = {}
+        self._inbox: deque[tuple[int, int]] = deque()
+        self._time_ns = np.empty(0, dtype=np.int64)
+        self._code = np.empty(0, dtype=np.int64)
+        self._dropped = 0  # marks that every book has passed
+        self._open: tuple[int, float, float, float] | None = None  # start of the step that has not ended yet
+        self._previous_code = OUTSIDE
+        self._steps: list[Steps] = []
+
+    def code(self, epoch: int, stage: str, kind: Kind) -> int:
+        """The number that stands for an account in :meth:`mark`."""
+        key = (epoch, stage, kind)
+        code = self._codes.get(key)
+        if code is None:
+            with self.lock:
+                group = self._group_of.setdefault((epoch, stage), len(self._group_of) + 1)
+                code = self._codes[key] = len(self._accounts)
+                self._accounts.append(Account(*key))
+                self._groups.append(group)
+        return code
+
+    def mark(self, code: int) -> None:
+        """From now on, joules belong to the account ``code`` (0: none). All that the training thread does."""
+        self._inbox.append((self._clock(), code))
+
+    def settle(self, *, final: bool = False) -> None:
+        """Book what has become known since the last call.
+
+        Args:
+            final: no mark is on its way any more (nothing else runs), so that the very last knots count, too.
+        """
+        with self.lock:
+            # the time before the inbox is read: later marks are later than this
+            until_ns = None if final else self._clock() - LATE_NS
+            self._read_inbox()
+            groups = np.array(self._groups, dtype=np.int64)
+            for book in self._books:
+                book.settle(self._time_ns, self._code, self._dropped, groups, until_ns)
+            self._complete()
+
+    def totals(self, now_ns: int | None = None) -> Totals:
+        """What the accounts hold at ``now_ns``, which nothing waits for.
+
+        Behind a curve's last knot its last power is supposed to go on, with the uncertainty of that.
+        """
+        with self.lock:
+            now_ns = self._clock() if now_ns is None else now_ns
+            self._read_inbox()
+            groups = np.array(self._groups, dtype=np.int64)
+            tails = [Tail(b, self._time_ns, self._code, self._dropped, now_ns) for b in self._books]
+            return Totals(
+                self._accounts,
+                [b.sums.plus(tail, groups) for b, tail in zip(self._books, tails, strict=True)],
+                [b.curve.info.calibration_u for b in self._books],
+                [b.curve.info.name for b in self._books],
+            )
+
+    def take_steps(self) -> Steps | None:
+        """The training steps that became known since the last call; ``None`` when there are none.
+
+        Steps with missing time are not among them.
+        """
+        with self.lock:
+            taken, self._steps = self._steps, []
+        if not taken:
+            return None
+        u2 = [s.u_j**2 for s in taken]
+        return Steps(
+            np.concatenate([s.energy_j for s in taken]),
+            np.concatenate([s.duration_s for s in taken]),
+            float(np.sqrt(max(u2))),  # neighbouring stretches share their ends: only the outer ones count
+        )
+
+    def _read_inbox(self) -> None:
+        marks = [self._inbox.popleft() for _ in range(len(self._inbox))]
+        if not marks:
+            return
+        news = np.array(marks, dtype=np.int64)
+        floor_ns = max((b.settled_ns for b in self._books if b.settled_ns is not None), default=0)
+        self._time_ns = np.concatenate([self._time_ns, np.maximum(news[:, 0], floor_ns)])
+        self._code = np.concatenate([self._code, news[:, 1]])
+
+    def _complete(self) -> None:
+        """Turn marks that every book has passed into steps, and forget them."""
+        n = min((len(b.passed_j) for b in self._books), default=len(self._code))
+        if n == 0:
+            return
+        taken = [b.take_passed(n) for b in self._books]
+        energy_j, missing_s, u2_j2 = (np.sum([t[i] for t in taken], axis=0) for i in range(3))
+        if taken:
+            self._find_steps(n, energy_j, missing_s, u2_j2)
+        self._time_ns, self._code = self._time_ns[n:], self._code[n:]
+        self._dropped += n
+
+    def _find_steps(
+        self,
+        n: int,
+        energy_j: NDArray[np.float64],
+        missing_s: NDArray[np.float64],
+        u2_j2: NDArray[np.float64],
+    ) -> None:
+        """A step runs from its start to the next mark that is not a gap of the same training epoch."""
+        code = self._code[:n]
+        is_step = np.array([a.stage == "train" and a.kind == "step" for a in self._accounts])
+        is_gap = np.array([a.stage == "train" and a.kind == "gap" for a in self._accounts])
+        group = np.array(self._groups, dtype=np.int64)
+        before = np.concatenate([[self._previous_code], code[:-1]])
+        self._previous_code = int(code[-1])
+        boundary = ~(is_gap[code] & (group[code] == group[before]))
+        rows = np.flatnonzero(boundary)
+        if not rows.size:
+            return
+        t, e, m, u2 = self._time_ns[:n][rows], energy_j[rows], missing_s[rows], u2_j2[rows]
+        starts = is_step[code[rows]]
+        if self._open is not None:
+            t0, e0, m0, u0 = self._open
+            t, starts = np.concatenate([[t0], t]), np.concatenate([[True], starts])
+            e, m, u2 = (np.concatenate([[x0], x]) for x0, x in ((e0, e), (m0, m), (u0, u2)))
+        self._open = (int(t[-1]), float(e[-1]), float(m[-1]), float(u2[-1])) if starts[-1] else None
+        good = starts[:-1] & (np.diff(m) == 0) & (np.diff(t) > 0)
+        if good.any():
+            u_j = float(np.sqrt(u2[:-1][good][0] + u2[1:][good][-1]))
+            self._steps.append(Steps(np.diff(e)[good], np.diff(t)[good] * NS, u_j))

@@ -1,0 +1,276 @@
+"""The one thread: it polls the meters when their registers are expected to move."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lightning_energy.curve import NS, Curve
+from lightning_energy.edges import CounterEdges, PowerIntegral
+from lightning_energy.meters.base import MeterLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lightning_energy.meters.base import Meter, MeterInfo, Reading
+
+__all__ = ["Channel", "Sampler"]
+
+CONTINUOUS_S = 0.005  # a register that moves this often needs no hunt for its edges
+SLOW_POLL_S = 0.1  # such registers and power sensors: ten knots a second
+SEARCH_POLL_S = 0.002  # while the period is not known
+FINE_POLL_S = 0.001  # near an expected edge
+FROZEN_PERIODS = 5
+FROZEN_S = 0.5  # never call a register frozen sooner
+RETRY_S = (0.05, 1.0)  # after a lost device: at once, then ever slower
+SETTLE_S = 0.25  # how often the ledger books what is known
+HUNG_S = 2.0
+SLOW_CALL = 10.0  # polls are at least this many call latencies apart
+JITTER = 0.25
+
+
+class Channel:
+    """One open meter, what turns its readings into knots, and when it wants to be polled next.
+
+    Args:
+        meter: an *open* meter; closing it is the caller's business.
+        info: what its ``open`` returned.
+        refine: see :class:`~lightning_energy.edges.CounterEdges`.
+        clock: the monotonic clock in nanoseconds.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        info: MeterInfo,
+        *,
+        refine: bool = True,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.meter = meter
+        self._clock = clock
+        self.info = info
+        self.curve = Curve(info)
+        self.due_ns = 0
+        self.reads = 0
+        self.latency_s: deque[float] = deque(maxlen=64)
+        self.trouble: str | None = None
+        self.trouble_since_ns = 0
+        self._edges = CounterEdges(info, self.curve, refine=refine)
+        self._power = PowerIntegral(info, self.curve)
+        self._has_register = True
+        self._frozen_at_j: float | None = None
+        self._retry_s = RETRY_S[0]
+        self._random = random.Random(0)  # noqa: S311 - jitter against phase locking, not secrecy
+
+    @property
+    def period_s(self) -> float | None:
+        """Update period of the register in seconds, as known or measured; ``None`` without a register."""
+        return self._edges.period_s if self._has_register else self.info.update_period_s
+
+    @property
+    def period_residual_s(self) -> float | None:
+        """How far the register's updates stray from that period, in seconds (80 % of them stray less)."""
+        residual_ns = self._edges.periodic.residual_ns
+        return residual_ns * NS if math.isfinite(residual_ns) else None
+
+    def poll(self, lock: threading.RLock) -> None:
+        """Read the meter once, put what it says on the curve, plan the next poll.
+
+        ``lock`` is held while the curve changes, not while the meter is read: a slow call must not stop
+        whoever looks at the curve.
+        """
+        try:
+            reading, why = self.meter.read(), None
+        except MeterLost as error:
+            reading, why = None, str(error)
+        except Exception as error:  # noqa: BLE001 - a meter's defect must not end the user's training
+            reading, why = None, f"{type(error).__name__}: {error}"
+        power_w = self._power_beside(reading) if reading else None
+        with lock:
+            if reading is None:
+                self._lost(why or "")
+            else:
+                self._take(reading, power_w)
+
+    def finish(self) -> None:
+        """No more polls will come."""
+        self._edges.finish()
+
+    def stalled(self, now_ns: int) -> None:
+        """The sampler hangs in this meter's call: what follows the last knot is missing."""
+        self._edges.break_off(now_ns)
+        self._remember("it does not answer", now_ns)
+
+    def _take(self, reading: Reading, power_w: float | None) -> None:
+        self.reads += 1
+        self.latency_s.append((reading.end_ns - reading.start_ns) * NS)
+        self._retry_s = RETRY_S[0]
+        self._has_register = reading.register_j is not None
+        moved, note = (
+            self._feed_register(reading, power_w) if self._has_register else self._feed_power(reading)
+        )
+        self._remember(note, reading.end_ns)
+        self.due_ns = reading.end_ns + round(self._wait_s(reading, moved=moved) / NS)
+
+    def _feed_power(self, reading: Reading) -> tuple[bool, str | None]:
+        self._power.note = ""
+        return self._power.feed(reading), self._power.note or None
+
+    def _feed_register(self, reading: Reading, power_w: float | None) -> tuple[bool, str | None]:
+        """A register that stopped is replaced by the power sensor until it moves again."""
+        if self._frozen_at_j is not None and reading.register_j == self._frozen_at_j:
+            self._feed_power(replace(reading, register_j=None, power_w=power_w))
+            return False, None
+        self._frozen_at_j = None
+        self._edges.note = ""
+        moved = self._edges.feed(reading)
+        if moved or not self._overdue(reading):
+            return moved, self._edges.note or None
+        self._edges.break_off(reading.end_ns)
+        self._frozen_at_j = reading.register_j
+        self._feed_power(replace(reading, register_j=None, power_w=power_w))
+        return False, "its energy counter does not move"
+
+    def _power_beside(self, reading: Reading) -> float | None:
+        """The power, asked only while the register stands still for too long."""
+        if reading.register_j is None or not (self._frozen_at_j is not None or self._overdue(reading)):
+            return None
+        try:
+            return self.meter.read_power_w()
+        except Exception:  # noqa: BLE001 - same as in poll; the register's fault is told already
+            return None
+
+    def _overdue(self, reading: Reading) -> bool:
+        limit_s = max(FROZEN_PERIODS * (self.period_s or 0.0), FROZEN_S)
+        return self._edges.is_following and (reading.end_ns - self._edges.last_change_ns) * NS > limit_s
+
+    def _lost(self, why: str) -> None:
+        now_ns = self._clock()
+        (self._edges if self._has_register else self._power).silent(now_ns)
+        self._frozen_at_j = None
+        self._remember(why, now_ns)
+        self.due_ns = now_ns + round(self._retry_s / NS)
+        self._retry_s = min(2 * self._retry_s, RETRY_S[1])
+
+    def _remember(self, trouble: str | None, now_ns: int) -> None:
+        if trouble is not None and self.trouble is None:
+            self.trouble, self.trouble_since_ns = trouble, now_ns
+
+    def _wait_s(self, reading: Reading, *, moved: bool) -> float:
+        """Seconds until the next poll: just before the next expected edge, then finely until it comes."""
+        jitter = 1.0 + JITTER * (2.0 * self._random.random() - 1.0)
+        latency_s = sum(self.latency_s) / len(self.latency_s)
+        floor_s = max(FINE_POLL_S, SLOW_CALL * latency_s)
+        period_s = self.period_s
+        coarse = not self._has_register or self._frozen_at_j is not None
+        if coarse or (period_s is not None and period_s <= CONTINUOUS_S):
+            return max(SLOW_POLL_S, floor_s) * jitter
+        next_ns = self._edges.next_edge_ns
+        if period_s is None or next_ns is None:
+            return max(SEARCH_POLL_S, floor_s) * jitter
+        lead_s = min(max(self._edges.spread_s, 0.5 * FINE_POLL_S), 0.15 * period_s)
+        ahead_s = (next_ns - reading.end_ns) * NS - lead_s
+        if moved and ahead_s > floor_s:
+            return ahead_s
+        overdue_s = max(-ahead_s - 0.5 * period_s, 0.0)  # a long time late: ever slower
+        return min(floor_s + 0.1 * overdue_s, max(period_s, floor_s)) * jitter
+
+
+class Sampler:
+    """Polls channels from one daemon thread between ``start`` and ``stop``.
+
+    Args:
+        channels: what to poll.
+        settle: called about four times a second from the thread with ``lock`` held, after knots were added.
+        lock: guards the curves and the ledger.
+    """
+
+    def __init__(
+        self, channels: Sequence[Channel], settle: Callable[[], None], lock: threading.RLock | None = None
+    ) -> None:
+        self.channels = [*channels]
+        self.lock = lock or threading.RLock()
+        self.failure: BaseException | None = None
+        self._settle = settle
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._beat_ns = 0
+        self._cpu_s = 0.0
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time that the thread took, in seconds, as of its last settling."""
+        return self._cpu_s
+
+    def start(self) -> None:
+        """Read every channel once in this thread, then go on in the background."""
+        if self._thread is not None or not self.channels:
+            return
+        for channel in self.channels:
+            channel.poll(self.lock)
+        self._beat_ns = time.monotonic_ns()
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._run, name="lightning-energy-sampler", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread. Idempotent; waits at most two seconds for a call that hangs."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._stop.set()
+        if thread.is_alive():
+            thread.join(HUNG_S)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread lives (false in a forked child)."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def wait_until_known(self, time_ns: int, timeout_s: float) -> bool:
+        """Block until every curve reaches ``time_ns``, at most ``timeout_s``; whether it did."""
+        deadline_ns = time.monotonic_ns() + round(timeout_s / NS)
+        while self.is_running and time.monotonic_ns() < deadline_ns:
+            with self.lock:
+                if all((c.curve.end_ns or 0) >= time_ns for c in self.channels):
+                    return True
+            self._stop.wait(0.002)
+        return False
+
+    def check(self, now_ns: int) -> None:
+        """Called rarely from the training thread: book a hung sampler's time as missing."""
+        if (now_ns - self._beat_ns) * NS < 10 * HUNG_S or not self.lock.acquire(timeout=0.001):
+            return
+        try:
+            for channel in self.channels:
+                channel.stalled(now_ns)
+            self._settle()
+        finally:
+            self.lock.release()
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:  # noqa: BLE001 - told at the next epoch; the training goes on
+            self.failure = error
+
+    def _loop(self) -> None:
+        settle_ns = time.monotonic_ns()
+        while True:
+            channel = min(self.channels, key=lambda c: c.due_ns)
+            now_ns = time.monotonic_ns()
+            if self._stop.wait(max(channel.due_ns - now_ns, 0) * NS):
+                return
+            channel.poll(self.lock)
+            self._beat_ns = time.monotonic_ns()
+            if self._beat_ns - settle_ns > SETTLE_S / NS:
+                settle_ns = self._beat_ns
+                with self.lock:
+                    self._settle()
+                self._cpu_s = time.thread_time()
