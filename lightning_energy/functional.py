@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import Literal, TypeAlias, get_args, overload
+from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor
@@ -25,26 +25,19 @@ OnInvalid = Literal["raise", "nan"]
 """What to do with an energy for which a score is not defined."""
 
 Value: TypeAlias = float | Tensor
+Score = TypeVar("Score", float, Tensor)  # two numbers give a number, a tensor among them gives a tensor
 
 _ROUNDING = 1e-6  # a weighted mean of perfect classes in float32 may end a little above 1
 
 
-@overload
 def sustainable_accuracy(
-    accuracy: float, energy_kwh: float, alpha: float = ..., beta: float = ..., *, on_invalid: OnInvalid = ...
-) -> float: ...
-@overload
-def sustainable_accuracy(
-    accuracy: Value, energy_kwh: Value, alpha: float = ..., beta: float = ..., *, on_invalid: OnInvalid = ...
-) -> Value: ...
-def sustainable_accuracy(
-    accuracy: Value,
-    energy_kwh: Value,
+    accuracy: Score | float,
+    energy_kwh: Score | float,
     alpha: float = 5.0,
     beta: float = 5.0,
     *,
     on_invalid: OnInvalid = "raise",
-) -> Value:
+) -> Score:
     r"""Score a finished run as "Watt For What" does: ``beta * accuracy**alpha / log10(energy_kwh)``.
 
     Defined for more than 1 kWh only. At 1 kWh it has a pole and below it is negative and *prefers the lower
@@ -90,29 +83,24 @@ def sustainable_accuracy(
             " has a pole, below it a lower accuracy scores higher). Use energy_penalized_accuracy, or"
             " on_invalid='nan'"
         )
+    score: Any
     if isinstance(accuracy, Tensor) or isinstance(energy_kwh, Tensor):
         a, e, dtype = _prepare(accuracy, energy_kwh)
-        return sustainable_kernel(a, e, alpha, beta).to(dtype)
-    if energy_kwh <= 1:
-        return math.nan
-    return float(beta * min(float(accuracy), 1.0) ** alpha / math.log10(energy_kwh))
+        score = sustainable_kernel(a, e, alpha, beta).to(dtype)
+    elif energy_kwh <= 1:
+        score = math.nan
+    else:
+        score = beta * min(float(accuracy), 1.0) ** alpha / math.log10(energy_kwh)
+    return cast("Score", score)
 
 
-@overload
 def energy_penalized_accuracy(
-    accuracy: float, energy_kwh: float, alpha: float = ..., beta: float = ..., reference_kwh: float = ...
-) -> float: ...
-@overload
-def energy_penalized_accuracy(
-    accuracy: Value, energy_kwh: Value, alpha: float = ..., beta: float = ..., reference_kwh: float = ...
-) -> Value: ...
-def energy_penalized_accuracy(
-    accuracy: Value,
-    energy_kwh: Value,
+    accuracy: Score | float,
+    energy_kwh: Score | float,
     alpha: float = 5.0,
     beta: float = 5.0,
     reference_kwh: float = 1.0,
-) -> Value:
+) -> Score:
     """Score accuracy and energy at any time: ``beta * accuracy**alpha / (1 + log10(1 + E/reference_kwh))``.
 
     The idea of :func:`sustainable_accuracy` without its pole: defined from zero energy on, always rising in
@@ -145,28 +133,23 @@ def energy_penalized_accuracy(
     _check_accuracy(accuracy)
     _check_energy("energy_kwh", energy_kwh)
     check_positive(alpha=alpha, beta=beta, reference_kwh=reference_kwh)
+    score: Any
     if isinstance(accuracy, Tensor) or isinstance(energy_kwh, Tensor):
         a, e, dtype = _prepare(accuracy, energy_kwh)
-        return energy_penalized_kernel(a, e, alpha, beta, reference_kwh).to(dtype)
-    penalty = 1 + math.log1p(float(energy_kwh) / reference_kwh) / math.log(10)
-    return float(beta * min(float(accuracy), 1.0) ** alpha / penalty)
+        score = energy_penalized_kernel(a, e, alpha, beta, reference_kwh).to(dtype)
+    else:
+        penalty = 1 + math.log1p(float(energy_kwh) / reference_kwh) / math.log(10)
+        score = beta * min(float(accuracy), 1.0) ** alpha / penalty
+    return cast("Score", score)
 
 
-@overload
 def log_penalized_accuracy(
-    accuracy: float, energy_kwh: float, alpha: float = ..., beta: float = ..., reference_kwh: float = ...
-) -> float: ...
-@overload
-def log_penalized_accuracy(
-    accuracy: Value, energy_kwh: Value, alpha: float = ..., beta: float = ..., reference_kwh: float = ...
-) -> Value: ...
-def log_penalized_accuracy(
-    accuracy: Value,
-    energy_kwh: Value,
+    accuracy: Score | float,
+    energy_kwh: Score | float,
     alpha: float = 5.0,
     beta: float = 5.0,
     reference_kwh: float = 1.0,
-) -> Value:
+) -> Score:
     """Score accuracy and energy by ``beta * accuracy**alpha / log10(1 + energy_kwh/reference_kwh)``.
 
     With the reference of 1 kWh it meets :func:`sustainable_accuracy` for large energies (4 % below it at
@@ -202,12 +185,14 @@ def log_penalized_accuracy(
             f"energy_kwh={_show(energy_kwh)}: log_penalized_accuracy is infinite at zero energy. Use"
             " energy_penalized_accuracy, which is defined there"
         )
+    score: Any
     if isinstance(accuracy, Tensor) or isinstance(energy_kwh, Tensor):
         a, e, dtype = _prepare(accuracy, energy_kwh)
-        return (beta * a**alpha * math.log(10) / torch.log1p(e / reference_kwh)).to(dtype)
-    return float(
-        beta * min(float(accuracy), 1.0) ** alpha * math.log(10) / math.log1p(energy_kwh / reference_kwh)
-    )
+        score = (beta * a.clamp(max=1.0) ** alpha * math.log(10) / torch.log1p(e / reference_kwh)).to(dtype)
+    else:
+        penalty = math.log1p(energy_kwh / reference_kwh) / math.log(10)
+        score = beta * min(float(accuracy), 1.0) ** alpha / penalty
+    return cast("Score", score)
 
 
 def marginal_accuracy_per_kwh(

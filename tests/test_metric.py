@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
@@ -234,6 +235,26 @@ def test_one_accuracy_may_serve_two_scores_and_itself():
     assert values["accuracy"] == pytest.approx(0.9)
     assert values["a"] == pytest.approx(energy_penalized_accuracy(0.9, 10.0))
     assert values["b"] == pytest.approx(sustainable_accuracy(0.9, 10.0))
+
+
+class NeverWaits(TorchDispatchMode):
+    """Fails where the host asks a tensor for its value, which on a GPU waits for the queue."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert "_local_scalar_dense" not in str(func), "the host waited for a tensor"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", [EnergyPenalizedAccuracy, SustainableAccuracy])
+def test_a_step_does_not_wait_for_the_device(kind):
+    score = kind(MulticlassAccuracy(num_classes=2, average="micro", validate_args=False))
+    with NeverWaits():
+        score.set_energy(1e6)
+        score.update(PREDS, TARGET, energy_kwh=2.0)
+        value = score(PREDS, TARGET)
+        with pytest.raises(AssertionError, match="host waited"):
+            float(value)
+    assert value == pytest.approx(float(score.compute()))
 
 
 def test_keywords_reach_those_who_take_them():

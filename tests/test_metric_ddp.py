@@ -10,10 +10,12 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import BinaryAccuracy
 
 from lightning_energy.functional import energy_penalized_accuracy, sustainable_accuracy
-from lightning_energy.metric import EnergyPenalizedAccuracy, SustainableAccuracy
+from lightning_energy.metric import EnergyPenalizedAccuracy, SustainableAccuracy, energy_scores
 
 WORLD = 2
 KWH = 3.6e6  # joules
@@ -112,3 +114,46 @@ def test_sync_unsync_and_steps(tmp_path):
             energy_penalized_accuracy(0.9, 9.0)
         )  # of all, as the accuracy asks
         assert total == pytest.approx(energy_penalized_accuracy(0.95, 11.0))
+
+
+class Classifier(LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        self.score = EnergyPenalizedAccuracy(BinaryAccuracy())
+
+    def training_step(self, batch, batch_idx):
+        return self.layer(batch[0]).square().mean()
+
+    def validation_step(self, batch, batch_idx):
+        self.score.update(*right(4 + self.global_rank, 5))
+        self.log("score", self.score)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Feeder(Callback):
+    """Gives what this rank has spent, as the library's callback does."""
+
+    def on_validation_start(self, trainer, pl_module):
+        for score in energy_scores(pl_module):
+            score.set_energy([2.0, 7.0][trainer.global_rank] * KWH)
+
+
+def test_a_trainer_logs_one_score_of_all_ranks(tmp_path):
+    trainer = Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        strategy="ddp_spawn",
+        devices=WORLD,
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[Feeder()],
+    )
+    data = DataLoader(TensorDataset(torch.ones(4, 1)), batch_size=1)
+    trainer.fit(Classifier(), data, data)
+    assert float(trainer.callback_metrics["score"]) == pytest.approx(energy_penalized_accuracy(0.9, 9.0))
