@@ -7,7 +7,7 @@ between them E is a straight line, and what the true curve could have done inste
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,6 +78,20 @@ class Energy:
             duration_s=max((p.duration_s for p in parts), default=0.0),
             missing_s=max((p.missing_s for p in parts), default=0.0),
             quality=QUALITIES[max(QUALITIES.index(p.quality) for p in known)] if known else "missing",
+        )
+
+    @classmethod
+    def sequence(cls, parts: Iterable[Energy]) -> Energy:
+        """Sum over *different times*, say the sessions of a run that was resumed.
+
+        Repeatability adds in quadrature, the calibration term linearly: it is the same sensor's gain.
+        """
+        parts = [*parts]
+        result = cls.total(parts)
+        return replace(
+            result,
+            duration_s=math.fsum(p.duration_s for p in parts),
+            missing_s=math.fsum(p.missing_s for p in parts),
         )
 
 
@@ -282,9 +296,7 @@ class Curve:
             ValueError: ``end_ns`` lies before ``start_ns``.
         """
         if end_ns < start_ns:
-            raise ValueError(
-                f"end_ns={end_ns} lies before start_ns={start_ns}: give the earlier moment first"
-            )
+            raise ValueError(f"end_ns={end_ns} lies before start_ns={start_ns}: give the earlier moment first")
         duration_s = (end_ns - start_ns) * NS
         if len(self) < 2:  # noqa: PLR2004 - two knots make an interval
             return Energy(None, 0.0, 0.0, duration_s, duration_s, "missing")

@@ -1,0 +1,604 @@
+"""EnergyCallback: translates Lightning's hooks into marks, and what the ledger knows into logged values.
+
+The only file that knows the Trainer. It does no arithmetic on joules.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+
+from lightning_energy import log_keys
+from lightning_energy._lightning import is_monitor, logger_step
+from lightning_energy.meters.find import Meters, check_meters, open_meters
+from lightning_energy.metric import energy_scores
+from lightning_energy.ranks import Ranks
+from lightning_energy.report import Device, Report
+from lightning_energy.scoring import AccuracyError, Scorer
+from lightning_energy.session import Session
+from lightning_energy.spent import NOTHING, Spent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning_energy.curve import Energy
+    from lightning_energy.ledger import Totals
+    from lightning_energy.metric import EnergyScore
+
+__all__ = ["EnergyCallback"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FEED_EVERY_S = 0.1  # how often Metrics learn the energy while no batch is known to be the last
+
+
+def _never_fatal(hook: Callable[P, R]) -> Callable[P, R | None]:
+    """Our defect must not end the user's training: tell it once, stop measuring."""
+
+    @functools.wraps(hook)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return hook(*args, **kwargs)
+        except AccuracyError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+            callback = args[0]
+            if isinstance(callback, EnergyCallback):
+                callback._give_up(hook.__name__, error)  # noqa: SLF001 - this module's own class
+            return None
+
+    return guarded
+
+
+class EnergyCallback(Callback):
+    """Measure what a training costs in energy, log it, and score the accuracy by it.
+
+    Logs the names of :mod:`lightning_energy.log_keys` to every logger of the Trainer. ``energy/score`` is in
+    ``trainer.callback_metrics`` in the epoch it belongs to, so that ``EarlyStopping(monitor="energy/score",
+    mode="max")`` and ``ModelCheckpoint`` can act on it. After a run, :attr:`report` holds the figures.
+
+    Args:
+        meters: what to measure: ``"auto"`` (the device this rank trains on, plus the node's CPU packages and DRAM
+            where they can be read), names (``"nvml"``, ``"rapl"``, ``"estimate"``), :class:`~lightning_energy.Meter`
+            objects, or a list of these.
+        accuracy: name of the logged metric that the score uses. By default the one logged validation metric
+            whose name says accuracy; see :func:`~lightning_energy.accuracy.find_accuracy` for the rule.
+        score: a function of (accuracy, energy_kwh). By default
+            :func:`~lightning_energy.functional.energy_penalized_accuracy` with ``reference_kwh``.
+        reference_kwh: the energy in kWh at which the default score's penalty begins to bite. The default of
+            1 kWh suits runs that cost about as much; give a short run its own scale.
+        allow_estimate: whether ``"auto"`` may fall back to a model of the CPU (labelled ``estimated``) on a
+            machine where nothing can be measured. If not, such a machine raises in ``setup``.
+        print_report: whether to print a short table after the run, on rank zero.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument has an impossible value.
+
+    Example:
+        >>> from lightning_energy import EnergyCallback
+        >>> callback = EnergyCallback(accuracy="val_acc", reference_kwh=0.01)
+    """
+
+    def __init__(
+        self,
+        *,
+        meters: Meters = "auto",
+        accuracy: str | None = None,
+        score: Callable[[float, float], float] | None = None,
+        reference_kwh: float = 1.0,
+        allow_estimate: bool = True,
+        print_report: bool = True,
+    ) -> None:
+        super().__init__()
+        _check_settings(accuracy, score, reference_kwh)
+        check_meters(meters)
+        self.meters = meters
+        self.accuracy = accuracy
+        self.score = score
+        self.reference_kwh = float(reference_kwh)
+        self.allow_estimate = allow_estimate
+        self.print_report = print_report
+        self.report: Report | None = None
+        self._spent = Spent()
+        self._warned: set[str] = set()
+        self._forget_run()
+
+    def _forget_run(self) -> None:
+        """What lives from ``setup`` to ``teardown`` only."""
+        self._session: Session | None = None
+        self._scorer = Scorer(self.accuracy, self.score, self.reference_kwh)
+        self._ranks = Ranks()
+        self._metrics: list[EnergyScore] = []
+        self._step_code = self._gap_code = 0
+        self._stage = "train"
+        self._last_logged_step = -1
+        self._scored_by: str | None = None
+        self._last_score: tuple[str, float, float] | None = None
+        self._validated_epoch = -1
+        self._training = False
+        self._fed_s = -math.inf
+        self._accept_state = False
+        self._steps = 0
+        self._steps_j = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        for name in ("log", "log_dict"):  # set by the Trainer; they would take the whole module along
+            state.pop(name, None)
+        for name in ("_session", "_scorer", "_ranks", "_metrics"):  # threads, handles, the user's metrics
+            state.pop(name)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._session, self._ranks, self._metrics = None, Ranks(), []
+        self._scorer = Scorer(self.accuracy, self.score, self.reference_kwh)
+
+    # ------------------------------------------------------------------------------------- begin and end
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Open the meters and start measuring.
+
+        Raises:
+            MeterUnavailable: what was asked for cannot be read, or nothing can and an estimate is refused.
+        """
+        self._close()
+        self._forget_run()
+        if trainer.barebones:
+            self._warn("barebones", "Trainer(barebones=True) logs nothing: EnergyCallback is off for this run")
+            return
+        self._stand_before_monitors(trainer)
+        self._ranks = ranks = Ranks.of(trainer)
+        wanted = check_meters(self.meters)
+        meters = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=self.allow_estimate))
+        self._session = session = Session(meters)
+        self._tell_what_is_measured(session)
+        self._metrics = [*energy_scores(pl_module)]
+        self._stage = "train" if stage == "fit" else stage
+        self._enter(-1, self._stage)
+
+    def _tell_what_is_measured(self, session: Session) -> None:
+        if any(i.quality == "estimated" for i in session.infos):
+            why = " ".join(session.absent) or "meters='estimate' was asked for."
+            self._warn(
+                "estimate",
+                f"EnergyCallback: the energy of this run is ESTIMATED by a model of the CPU, not measured. {why} "
+                f"EnergyCallback(allow_estimate=False) refuses this",
+            )
+        elif session.absent:
+            self._warn("absent", f"EnergyCallback: not everything can be measured. {' '.join(session.absent)}")
+
+    def _stand_before_monitors(self, trainer: Trainer) -> None:
+        """EarlyStopping in ``on_validation_end`` must find the score. A new list: Lightning iterates the old."""
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+        mine = next((i for i, c in enumerate(callbacks) if c is self), None)
+        first = next((i for i, c in enumerate(callbacks) if is_monitor(c)), None)
+        if mine is None or first is None or mine < first:
+            return
+        others = [c for c in callbacks if c is not self]
+        trainer.callbacks = [*others[:first], self, *others[first:]]  # type: ignore[attr-defined]
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Close the books: the last figures, the report."""
+        self._end("completed")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Close the books of an interrupted run. No collectives: other ranks may not come."""
+        self._ranks = self._ranks.alone()
+        self._end("interrupted")
+
+    def _end(self, outcome: str) -> None:
+        session = self._session
+        if session is None:
+            return
+        try:
+            if session.is_ours:
+                session.finish()
+                self._tell_troubles()
+                self._take_steps()
+                self._report(session, session.totals(), outcome)
+        except Exception as error:  # noqa: BLE001 - as in _never_fatal
+            self._give_up("the end of the run", error)
+        finally:
+            self._close()
+
+    def _report(self, session: Session, totals: Totals, outcome: str) -> None:
+        stages = totals.stages
+        sums, _ = self._ranks.sum([totals.energy(), *(totals.energy(stage=s) for s in stages)])
+        if self._stage == "train":
+            row = {"started_unix_s": session.started_unix_s, "outcome": outcome}
+            self._spent.end_session(sums[0], row)
+        name, accuracy, score = self._last_score or ("", 0.0, 0.0)
+        self.report = Report(
+            outcome=outcome,
+            stages=dict(zip(stages, sums[1:], strict=True)),
+            run=sums[0],
+            total=self._spent.before if self._spent.before != NOTHING else None,
+            sessions=len(self._spent.sessions),
+            devices=[
+                Device(
+                    c.info.name,
+                    c.info.device_id,
+                    c.info.scope,
+                    totals.energy(device=d),
+                    c.period_s,
+                    c.info.note,
+                )
+                for d, c in enumerate(session.channels)
+            ],
+            steps=self._steps,
+            step_j=self._steps_j / self._steps if self._steps else None,
+            accuracy=(name, accuracy) if self._last_score else None,
+            score=score if self._last_score else None,
+            score_name=self._scorer.name,
+            notes=[*session.absent, *session.troubles],
+        )
+        if self.print_report and self._ranks.is_zero:
+            print(self.report)  # noqa: T201 - the table is what print_report promises
+
+    def _close(self) -> None:
+        session, self._session = self._session, None
+        self._metrics = []
+        self._scorer.forget()
+        if session is not None:
+            session.close()
+
+    def _give_up(self, where: str, error: Exception) -> None:
+        self._warn(
+            "defect",
+            f"EnergyCallback stops measuring after {type(error).__name__} in {where}: {error}. The training goes "
+            f"on; please report this as a bug of lightning-energy",
+        )
+        self._close()
+
+    def _warn(self, topic: str, text: str) -> None:
+        if topic not in self._warned:
+            self._warned.add(topic)
+            rank_zero_warn(text, stacklevel=4)
+
+    def _tell_troubles(self) -> None:
+        for text in self._session.new_troubles() if self._session else ():
+            self._warn(text, f"EnergyCallback: {text}")
+
+    # ------------------------------------------------------------------------------------- state
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Decide whether the state that follows counts.
+
+        ``test(ckpt_path=…)`` after ``fit`` must not undo what fit measured; a search (learning rate, batch size)
+        that restores its own checkpoint in the middle of a run must not, either.
+        """
+        fitting = str(trainer.state.fn) in {"fit", "TrainerFn.FITTING"}
+        self._accept_state = not self._training and (fitting or self._spent.before == NOTHING)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Set what was spent before this session."""
+        if self._accept_state:
+            self._spent.load(state_dict)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the run has spent so far, in plain types."""
+        live = NOTHING
+        if self._session is not None and self._training:
+            live = self._session.totals().energy()
+        return self._spent.state(live, self._ranks)
+
+    # ------------------------------------------------------------------------------------- marks
+
+    def _enter(self, epoch: int, stage: str) -> None:
+        """From now on, time belongs to this stage of this epoch."""
+        session = self._session
+        if session is None:
+            return
+        self._step_code = session.code(epoch, stage, "step")
+        self._gap_code = session.code(epoch, stage, "gap")
+        session.mark(self._gap_code)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Training is under way."""
+        self._training = True
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """A step begins."""
+        if self._session is not None:
+            self._session.mark(self._step_code)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """A step ends; at logging steps, log those that became known."""
+        if self._session is None:
+            return
+        self._session.mark(self._gap_code)
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
+        if every and (logger_step(trainer) + 1) % every == 0:
+            self._log_steps(trainer)
+        if self._metrics:
+            self._feed_at_end(trainer.num_training_batches, batch_idx)
+
+    @_never_fatal
+    def _log_steps(self, trainer: Trainer) -> None:
+        step = logger_step(trainer)
+        if step == self._last_logged_step:  # several micro-batches share a step
+            return
+        self._last_logged_step = step
+        values = self._take_steps()
+        if values:
+            for logger in trainer.loggers:
+                logger.log_metrics(values, step=step)
+
+    def _take_steps(self) -> dict[str, float]:
+        steps = self._session.take_steps() if self._session else None
+        if steps is None:
+            return {}
+        n, energy_j = len(steps.energy_j), float(steps.energy_j.sum())
+        self._steps += n
+        self._steps_j += energy_j
+        return {log_keys.POWER_W: energy_j / float(steps.duration_s.sum()), log_keys.STEP_J: energy_j / n}
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """An epoch begins."""
+        self._enter(trainer.current_epoch, "train")
+        self._feed()
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The sanity check is a stage of its own."""
+        self._enter(-1, "sanity_check")
+
+    def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Back to the time before the first epoch."""
+        self._enter(-1, "train")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After the last epoch."""
+        self._enter(-1, "train")
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A test begins."""
+        self._enter(-1, "test")
+        self._feed()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A prediction begins."""
+        self._enter(-1, "predict")
+
+    def _batch_start(self, *args: Any, **kwargs: Any) -> None:
+        """A step begins."""
+        if self._session is not None:
+            self._session.mark(self._step_code)
+
+    on_validation_batch_start = on_test_batch_start = on_predict_batch_start = _batch_start
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """A validation step ends."""
+        self._batch_end()
+        if self._metrics:
+            self._feed_at_end(trainer.num_val_batches[dataloader_idx], batch_idx)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """A test step ends."""
+        self._batch_end()
+        if self._metrics:
+            self._feed_at_end(trainer.num_test_batches[dataloader_idx], batch_idx)
+
+    def _batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """A step ends."""
+        if self._session is not None:
+            self._session.mark(self._gap_code)
+
+    on_predict_batch_end = _batch_end
+
+    # ------------------------------------------------------------------------------------- Metrics of the module
+
+    @_never_fatal
+    def _feed(self) -> None:
+        """Tell the module's score Metrics what this rank spent; they sum over ranks themselves."""
+        if self._session is None or not self._metrics:
+            return
+        energy = self._own(self._session.totals())
+        if energy.energy_j is not None:
+            for metric in self._metrics:
+                metric.set_energy(energy.energy_j, u_j=energy.u_j)
+
+    def _own(self, totals: Totals) -> Energy:
+        """This rank's part of the energy that a score is about: all of ``fit``."""
+        live = totals.energy() if self._stage == "train" else NOTHING
+        return self._spent.own(live, self._ranks)
+
+    def _feed_at_end(self, batches: float, batch_idx: int) -> None:
+        """Fed at the last batch; or now and then, while none is known to be the last."""
+        now_s = time.monotonic()
+        if batch_idx + 1 == batches or (batches == math.inf and now_s - self._fed_s > FEED_EVERY_S):
+            self._fed_s = now_s
+            self._feed()
+
+    # ------------------------------------------------------------------------------------- epochs
+
+    @_never_fatal
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember what is logged already, to know fresh values from old ones."""
+        if self._session is None:
+            return
+        if not trainer.sanity_checking:
+            self._enter(self._epoch(trainer), "validate")
+        self._scorer.begin(trainer.callback_metrics)
+        self._scored_by = None
+        self._feed()
+
+    def _epoch(self, trainer: Trainer) -> int:
+        return trainer.current_epoch if self._stage == "train" else -1
+
+    @_never_fatal
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the validation's energy, and the score if the accuracy is here already."""
+        session = self._session
+        if session is None or trainer.sanity_checking:
+            return
+        self._tell_troubles()
+        totals = session.totals()
+        found = self._scorer.find(trainer.callback_metrics)
+        own = self._own(totals)
+        validation = totals.energy(stage="validate", epoch=self._epoch(trainer))
+        (total, val), accuracy = self._ranks.sum([own, validation], found and found[1])
+        values = self._total_values(total, totals)
+        if val.energy_j is not None:
+            values[log_keys.VAL_J] = val.energy_j
+        if found is not None and accuracy is not None:
+            values |= self._score_values(found[0], accuracy, total)
+        self._log(pl_module, values)
+
+    @_never_fatal
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Score an accuracy that the module logged in its own ``on_validation_epoch_end``, after ours."""
+        session = self._session
+        if session is None:
+            return
+        found = self._scorer.find(trainer.callback_metrics, final=True)
+        if trainer.sanity_checking:
+            if found is not None:
+                self._scorer.check(*found)
+            return
+        if self._scored_by is None or (self._ranks.size == 1 and found and found[0] != self._scored_by):
+            self._score_late(trainer, session, found)
+        self._scorer.forget()
+        if self._stage == "train":
+            self._validated_epoch = trainer.current_epoch
+            self._enter(trainer.current_epoch, "train")
+
+    def _score_late(self, trainer: Trainer, session: Session, found: tuple[str, float] | None) -> None:
+        """What ``self.log`` would do, in a hook where it is not allowed."""
+        (total,), accuracy = self._ranks.sum([self._own(session.totals())], found and found[1])
+        if found is None or accuracy is None:
+            if total.energy_j is not None:
+                advice = self._scorer.advice(trainer.callback_metrics)
+                self._warn("no accuracy", f"EnergyCallback: no {log_keys.SCORE}, as {advice}")
+            return
+        values = self._score_values(found[0], accuracy, total)
+        for key, value in values.items():
+            trainer.callback_metrics[key] = trainer.logged_metrics[key] = torch.tensor(value)
+        for logger in trainer.loggers if values else ():
+            logger.log_metrics(values, step=logger_step(trainer))
+
+    def _score_values(self, name: str, accuracy: float, total: Energy) -> dict[str, float]:
+        wrong = self._scorer.check(name, accuracy)
+        if wrong is not None:
+            self._warn("accuracy", f"EnergyCallback: no {log_keys.SCORE}, as {wrong}")
+            return {}
+        if total.energy_kwh is None:
+            self._warn("no energy", f"EnergyCallback: no {log_keys.SCORE}, as the energy of the training is unknown")
+            return {}
+        score = self._scorer.score(accuracy, total.energy_kwh)
+        if score is None:
+            kwh = f"accuracy={accuracy:g} and energy_kwh={total.energy_kwh:g}"
+            self._warn("undefined", f"EnergyCallback: {self._scorer.name} is not defined at {kwh}; it is not logged")
+            return {}
+        self._scored_by = name
+        self._last_score = (name, accuracy, score)
+        return {log_keys.ACCURACY: accuracy, log_keys.SCORE: score}
+
+    def _total_values(self, total: Energy, totals: Totals) -> dict[str, float]:
+        self._spent.remember(total, totals.energy())
+        if total.energy_kwh is None:
+            return {}
+        return {
+            log_keys.TOTAL_KWH: total.energy_kwh,
+            log_keys.TOTAL_U_KWH: total.u_absolute_j / 3.6e6,
+            log_keys.MISSING_S: total.missing_s,
+        }
+
+    def _log(self, pl_module: LightningModule, values: dict[str, float]) -> None:
+        for key, value in values.items():  # float64: a float would become float32 on its way
+            tensor = torch.tensor(value, dtype=torch.float64, device=_float64_device(self._ranks.device))
+            pl_module.log(key, tensor, batch_size=1, sync_dist=self._ranks.size > 1)
+
+    @_never_fatal
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the epoch's training energy, and the total when no validation did."""
+        session = self._session
+        if session is None:
+            return
+        epoch = trainer.current_epoch
+        session.mark(self._gap_code)  # the step may be open: on_train_batch_start returned -1
+        self._tell_troubles()
+        totals = session.totals()
+        validation = totals.energy(stage="validate", epoch=epoch)
+        sums, _ = self._ranks.sum([totals.energy(stage="train", epoch=epoch), self._own(totals), validation])
+        train, total, val = sums
+        values = {} if train.energy_j is None else {log_keys.TRAIN_J: train.energy_j}
+        if self._validated_epoch != epoch:
+            values |= self._total_values(total, totals)
+        self._log(pl_module, values)
+        _, accuracy, score = self._last_score or ("", None, None)
+        validated = self._validated_epoch == epoch and self._scored_by is not None
+        self._spent.history.append(
+            {
+                "epoch": epoch,
+                "train_j": train.energy_j,
+                "val_j": val.energy_j,
+                "total_kwh": total.energy_kwh,
+                "accuracy": accuracy if validated else None,
+                "score": score if validated else None,
+            }
+        )
+
+    @_never_fatal
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the test's energy."""
+        if self._session is not None:
+            self._tell_troubles()
+            (energy,), _ = self._ranks.sum([self._session.totals().energy(stage="test")])
+            if energy.energy_j is not None:
+                self._log(pl_module, {log_keys.TEST_J: energy.energy_j})
+
+    @_never_fatal
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the prediction's energy. Lightning allows no ``self.log`` here: it goes to the loggers."""
+        if self._session is None:
+            return
+        self._tell_troubles()
+        (energy,), _ = self._ranks.sum([self._session.totals().energy(stage="predict")])
+        if energy.energy_j is not None:
+            for logger in trainer.loggers:
+                logger.log_metrics({log_keys.PREDICT_J: energy.energy_j}, step=logger_step(trainer))
+
+
+def _check_settings(accuracy: Any, score: Any, reference_kwh: Any) -> None:
+    if accuracy is not None and (not isinstance(accuracy, str) or not accuracy):
+        raise TypeError(f"accuracy={accuracy!r}: give the name of a logged metric, such as 'val_acc', or None")
+    if score is not None and not callable(score):
+        raise TypeError(f"score={score!r}: give a function of (accuracy, energy_kwh), or None")
+    if isinstance(reference_kwh, bool) or not isinstance(reference_kwh, (int, float)):
+        raise TypeError(f"reference_kwh={reference_kwh!r}: give a number of kWh above 0")
+    if not 0 < reference_kwh < math.inf:
+        raise ValueError(f"reference_kwh={reference_kwh!r}: give a finite number of kWh above 0")
+    if score is not None and reference_kwh != 1.0:
+        raise ValueError("reference_kwh belongs to the default score: leave it out when you give your own score")
+
+
+def _float64_device(device: torch.device) -> torch.device:
+    """Apple's MPS knows no float64."""
+    return torch.device("cpu") if device.type == "mps" else device

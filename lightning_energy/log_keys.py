@@ -1,0 +1,71 @@
+"""Every name that is logged, with its unit and meaning, in one place.
+
+A name never changes its meaning within a major version.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = [
+    "ACCURACY",
+    "ALL",
+    "MISSING_S",
+    "POWER_W",
+    "PREDICT_J",
+    "SCORE",
+    "STEP_J",
+    "TEST_J",
+    "TOTAL_KWH",
+    "TOTAL_U_KWH",
+    "TRAIN_J",
+    "VAL_J",
+    "LogKey",
+]
+
+POWER_W = "energy/power_w"
+STEP_J = "energy/step_j"
+TRAIN_J = "energy/train_j"
+VAL_J = "energy/val_j"
+TEST_J = "energy/test_j"
+PREDICT_J = "energy/predict_j"
+TOTAL_KWH = "energy/total_kwh"
+TOTAL_U_KWH = "energy/total_u_kwh"
+MISSING_S = "energy/missing_s"
+ACCURACY = "energy/accuracy"
+SCORE = "energy/score"
+
+
+class LogKey(NamedTuple):
+    """A logged name.
+
+    Attributes:
+        name: the name.
+        unit: its unit; ``1`` for a pure number.
+        when: when it is logged.
+        meaning: what it says.
+    """
+
+    name: str
+    unit: str
+    when: str
+    meaning: str
+
+
+_STEP = "every `log_every_n_steps`"
+_VAL = "after each validation"
+_EPOCH = "after each training epoch"
+
+ALL: tuple[LogKey, ...] = (
+    LogKey(POWER_W, "W", _STEP, "mean power over the steps that became known since the last point"),
+    LogKey(STEP_J, "J", _STEP, "mean energy of those steps, each from its start to the start of the next"),
+    LogKey(TRAIN_J, "J", _EPOCH, "energy of training in this epoch: steps and the gaps between them"),
+    LogKey(VAL_J, "J", _VAL, "energy of validation in this epoch, so far"),
+    LogKey(TEST_J, "J", "after a test", "energy of the test"),
+    LogKey(PREDICT_J, "J", "after a prediction", "energy of the prediction (to the loggers only)"),
+    LogKey(TOTAL_KWH, "kWh", f"{_VAL}, or epoch without one", "energy of `fit` so far, all stages and sessions"),
+    LogKey(TOTAL_U_KWH, "kWh", "with the total", "its absolute standard uncertainty (k=1)"),
+    LogKey(MISSING_S, "s", "with the total", "time whose energy is not known and not in the total"),
+    LogKey(ACCURACY, "1", "with the score", "the accuracy that the score was computed from"),
+    LogKey(SCORE, "1", _VAL, "the energy-penalized accuracy"),
+)

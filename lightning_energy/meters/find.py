@@ -1,0 +1,151 @@
+"""Which meters a training is measured by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from lightning_energy.meters.base import Meter, MeterInfo, MeterUnavailable
+from lightning_energy.meters.estimate import CpuEstimateMeter
+from lightning_energy.meters.nvml import NvmlMeter, uuid_of_torch_device
+from lightning_energy.meters.rapl import explain_rapl, find_rapl
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["MeterName", "Meters", "OpenMeters", "check_meters", "open_meters"]
+
+MeterName = Literal["auto", "nvml", "rapl", "estimate"]
+Meters: TypeAlias = "MeterName | Meter | Sequence[MeterName | Meter]"
+
+
+@dataclass
+class OpenMeters:
+    """Meters that were opened, and why others were not.
+
+    Attributes:
+        meters: the open meters with what they said they are.
+        absent: sentences about what could not be read and what would make it readable.
+    """
+
+    meters: list[tuple[Meter, MeterInfo]] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Close all of them."""
+        for meter, _ in self.meters:
+            meter.close()
+
+    def drop(self, keep: Sequence[bool]) -> None:
+        """Close those for which ``keep`` is false."""
+        for (meter, _), kept in zip(self.meters, keep, strict=True):
+            if not kept:
+                meter.close()
+        self.meters = [m for m, kept in zip(self.meters, keep, strict=True) if kept]
+
+
+def check_meters(meters: Meters) -> list[MeterName | Meter]:
+    """The user's ``meters`` as a list.
+
+    Raises:
+        TypeError: something in it is neither a name nor a meter.
+        ValueError: a name is unknown, or the list is empty.
+    """
+    wanted: list[MeterName | Meter] = []
+    if isinstance(meters, (str, Meter)):
+        wanted = [meters]
+    elif isinstance(meters, Sequence) and all(isinstance(m, (str, Meter)) for m in meters):
+        wanted = [*meters]
+    else:
+        raise TypeError(f"meters={meters!r}: give a name, a Meter, or a list of these")
+    names = get_args(MeterName)
+    unknown = [m for m in wanted if isinstance(m, str) and m not in names]
+    if unknown or not wanted:
+        raise ValueError(f"meters={meters!r}: give at least one of {', '.join(map(repr, names))} or a Meter object")
+    return wanted
+
+
+def open_meters(
+    wanted: Sequence[MeterName | Meter], *, device: torch.device, allow_estimate: bool = True
+) -> OpenMeters:
+    """Open what measures the device that is trained on, and its node's CPU and memory.
+
+    ``"auto"`` is the accelerator, plus RAPL's packages and DRAM where they can be read, and the estimate only
+    when nothing at all can be. A counter that covers a whole module (GPU and CPU) stands alone.
+
+    Args:
+        wanted: names or meters.
+        device: where this rank trains.
+        allow_estimate: whether ``"auto"`` may end in an estimate.
+
+    Raises:
+        MeterUnavailable: a meter that was asked for by name or given as an object cannot be read, or nothing
+            can be read and an estimate is refused.
+    """
+    found = OpenMeters()
+    try:
+        for item in wanted:
+            if item == "auto":
+                _open_auto(found, device, allow_estimate=allow_estimate)
+            else:
+                for meter in [item] if isinstance(item, Meter) else _of_name(item, device):
+                    _open(found, meter)
+    except BaseException:
+        found.close()
+        raise
+    return found
+
+
+def _open(found: OpenMeters, meter: Meter) -> MeterInfo | None:
+    info = meter.open()
+    if any(info.device_id == other.device_id for _, other in found.meters):
+        meter.close()  # one device read twice would be counted twice
+        return None
+    found.meters.append((meter, info))
+    return info
+
+
+def _of_name(name: MeterName, device: torch.device) -> Sequence[Meter]:
+    if name == "nvml":
+        if device.type != "cuda":
+            raise MeterUnavailable(
+                f"meters='nvml', but the training runs on {device}: train on a GPU, or use meters='auto'"
+            )
+        return [NvmlMeter(uuid_of_torch_device(device))]
+    if name == "rapl":
+        zones = find_rapl()
+        if not zones:
+            raise MeterUnavailable("meters='rapl': " + " ".join(explain_rapl()))
+        return zones
+    return [CpuEstimateMeter()]
+
+
+def _open_auto(found: OpenMeters, device: torch.device, *, allow_estimate: bool) -> None:
+    scope = None
+    if device.type == "cuda":
+        try:
+            info = _open(found, NvmlMeter(uuid_of_torch_device(device)))
+            scope = info.scope if info else None
+        except MeterUnavailable as error:
+            found.absent.append(str(error))
+    elif device.type != "cpu":
+        found.absent.append(f"No meter knows devices of type {device.type!r} ({device}).")
+    if scope != "module":
+        _open_rapl(found)
+    if found.meters:
+        return
+    if not allow_estimate:
+        raise MeterUnavailable("allow_estimate=False, and nothing can be measured here. " + " ".join(found.absent))
+    _open(found, CpuEstimateMeter())
+
+
+def _open_rapl(found: OpenMeters) -> None:
+    opened = 0
+    for meter in find_rapl():
+        try:
+            opened += _open(found, meter) is not None
+        except MeterUnavailable as error:
+            found.absent.append(str(error))
+    if not opened and not found.absent:
+        found.absent += explain_rapl()

@@ -1,0 +1,121 @@
+"""What a person reads after a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_energy.curve import Energy
+
+__all__ = ["Device", "Report"]
+
+COARSE_PERIODS = 10
+HOUR_S, MINUTE_S = 3600, 60
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that was measured.
+
+    Attributes:
+        name: what a person calls it.
+        device_id: its identity on its node.
+        scope: what its joules cover.
+        energy: what it spent in this run.
+        period_s: time between two updates of its sensor in seconds, as measured; ``None`` unknown.
+        note: anything a reader must know.
+    """
+
+    name: str
+    device_id: str
+    scope: str
+    energy: Energy
+    period_s: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The figures of one run.
+
+    Attributes:
+        outcome: ``completed`` or ``interrupted``.
+        stages: energy by stage, all ranks together.
+        run: energy of this session, all ranks together.
+        total: energy of ``fit`` over all its sessions, all ranks together; ``None`` when nothing was fitted.
+        sessions: how many sessions ``total`` has.
+        devices: what this rank measured.
+        steps: training steps whose energy is known.
+        step_j: their mean energy in joules, or ``None``.
+        accuracy: the last accuracy that was scored, with its logged name; ``None`` without one.
+        score: its score.
+        score_name: the formula.
+        notes: sentences about what is missing or doubtful.
+    """
+
+    outcome: str
+    stages: dict[str, Energy]
+    run: Energy
+    total: Energy | None
+    sessions: int
+    devices: Sequence[Device]
+    steps: int = 0
+    step_j: float | None = None
+    accuracy: tuple[str, float] | None = None
+    score: float | None = None
+    score_name: str = ""
+    notes: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> list[str]:
+        rows = [(stage.replace("_", " "), e) for stage, e in self.stages.items()]
+        rows.append(("this run", self.run))
+        if self.total is not None and self.sessions > 1:
+            rows.append((f"fit, {self.sessions} sessions", self.total))
+        widths = 22
+        lines = [
+            f"Energy of this run ({self.outcome})",
+            f"{'':{widths}}{'energy':>14}{'':4}{'± (k=1)':>9}{'time':>12}{'power':>11}  quality",
+        ]
+        lines += [_row(name, energy, widths) for name, energy in rows]
+        lines += ["Covers: " + ("; ".join(map(_device, self.devices)) or "nothing on this rank")]
+        if self.step_j is not None:
+            lines.append(f"Per training step: {_si(self.step_j, 'J')} (mean of {self.steps} steps, start to start)")
+        if self.accuracy is not None and self.score is not None:
+            lines.append(
+                f"Score: {self.score:.4f} = {self.score_name} of {self.accuracy[0]} = {self.accuracy[1]:.4f}"
+            )
+        return lines + [f"Note: {note}" for note in self.notes]
+
+
+def _row(name: str, energy: Energy, width: int) -> str:
+    if energy.energy_j is None:
+        return f"{name:{width}}{'missing':>14}{'':4}{'':>9}{_time(energy.duration_s):>12}"
+    value = f"{_si(energy.energy_j, 'J'):>14}{'':4}{_si(energy.u_absolute_j, 'J'):>9}"
+    power = _si(energy.power_w, "W") if energy.power_w is not None else ""
+    lost = f", {_time(energy.missing_s)} missing" if energy.missing_s > 0 else ""
+    return f"{name:{width}}{value}{_time(energy.duration_s):>12}{power:>11}  {energy.quality}{lost}"
+
+
+def _device(device: Device) -> str:
+    period = f", updated every {device.period_s * 1e3:.0f} ms" if device.period_s else ""
+    return f"{device.name} ({device.scope}, {device.energy.quality}{period})"
+
+
+def _si(value: float, unit: str) -> str:
+    """Four significant digits with a prefix: ``12.34 kJ``."""
+    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m")):
+        if abs(value) >= factor or factor == 1e-3:  # noqa: PLR2004 - the smallest prefix
+            return f"{value / factor:.4g} {prefix}{unit}"
+    raise AssertionError
+
+
+def _time(seconds: float) -> str:
+    if seconds >= HOUR_S:
+        return f"{seconds / HOUR_S:.2f} h"
+    return f"{seconds / MINUTE_S:.1f} min" if seconds >= MINUTE_S else f"{seconds:.2f} s"

@@ -1,0 +1,121 @@
+"""From logged metrics and energy to the score of this epoch: never from an old accuracy."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from lightning_energy.accuracy import find_accuracy, of_name
+from lightning_energy.functional import energy_penalized_accuracy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["AccuracyError", "Scorer"]
+
+OURS = "energy/"
+ROUNDING = 1e-3  # what a bfloat16 mean may exceed 1 by is less than half of its spacing there
+
+
+class AccuracyError(ValueError):
+    """The accuracy is no fraction: a wrong setting, told before much energy is spent on it."""
+
+
+class Scorer:
+    """Finds the accuracy among logged metrics and scores it.
+
+    Args:
+        accuracy: the name that the user gave, or ``None`` to find it.
+        score: the user's function of (accuracy, energy_kwh), or ``None`` for the default.
+        reference_kwh: of the default score.
+    """
+
+    def __init__(
+        self, accuracy: str | None, score: Callable[[float, float], float] | None, reference_kwh: float
+    ) -> None:
+        self._accuracy = accuracy
+        self._score = score
+        self._reference_kwh = reference_kwh
+        self._before: dict[str, Any] = {}
+        self._proven = False  # an accuracy was a fraction once
+        self.chosen: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The formula with its constants."""
+        if self._score is not None:
+            return getattr(self._score, "__name__", type(self._score).__name__)
+        return f"energy_penalized_accuracy(alpha=5, beta=5, reference_kwh={self._reference_kwh:g})"
+
+    def begin(self, metrics: Mapping[str, Any]) -> None:
+        """A validation begins: what is logged by now is old."""
+        self._before = {**metrics}
+
+    def forget(self) -> None:
+        """Drop the references to old metrics."""
+        self._before = {}
+
+    def fresh(self, metrics: Mapping[str, Any]) -> list[str]:
+        """Names logged since :meth:`begin`: a stale entry is still the same object."""
+        return [n for n, v in metrics.items() if v is not self._before.get(n) and not n.startswith(OURS)]
+
+    def find(self, metrics: Mapping[str, Any], *, final: bool = False) -> tuple[str, float] | None:
+        """Name and value of this validation's accuracy, or ``None``.
+
+        Args:
+            metrics: ``trainer.callback_metrics``.
+            final: everything of this validation is logged, so that a choice is a choice for good.
+        """
+        fresh = self.fresh(metrics)
+        name = of_name(self._accuracy, fresh) if self._accuracy else self.chosen
+        if self._accuracy is None and name is None:
+            name = find_accuracy(fresh)
+            if final:
+                self.chosen = name
+        if name is None or name not in fresh:
+            return None
+        return name, float(metrics[name])
+
+    def check(self, name: str, accuracy: float) -> str | None:
+        """What is wrong with an accuracy that does not score, or ``None``.
+
+        Raises:
+            AccuracyError: it is no fraction, and never was one in this run.
+        """
+        if not math.isfinite(accuracy):
+            return f"{name}={accuracy} is not finite"
+        if -ROUNDING <= accuracy <= 1.0 + ROUNDING:
+            self._proven = True
+            return None
+        text = (
+            f"{name}={accuracy:g} is not a fraction in [0, 1]. If it is a percentage, log it divided by 100; "
+            f"if it is no accuracy, name the right metric: EnergyCallback(accuracy=…)"
+        )
+        if self._proven:
+            return text
+        raise AccuracyError(text)
+
+    def score(self, accuracy: float, energy_kwh: float) -> float | None:
+        """The score, or ``None`` where it is not defined or not finite: a NaN would end the run."""
+        accuracy = min(max(accuracy, 0.0), 1.0)
+        if self._score is None:
+            return energy_penalized_accuracy(accuracy, energy_kwh, reference_kwh=self._reference_kwh)
+        try:
+            value = float(self._score(accuracy, energy_kwh))
+        except (ValueError, ArithmeticError):
+            return None
+        return value if math.isfinite(value) else None
+
+    def advice(self, metrics: Mapping[str, Any]) -> str:
+        """Why there is no score, and what to do."""
+        fresh = sorted(self.fresh(metrics))
+        if self._accuracy:
+            return f"accuracy={self._accuracy!r} was not logged by this validation. Logged: {_listed(fresh)}"
+        return (
+            f"none of the logged validation metrics is plainly the accuracy. Logged: {_listed(fresh)}. "
+            f"Choose one: EnergyCallback(accuracy=…)"
+        )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(repr, names)) or "nothing"
