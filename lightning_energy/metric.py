@@ -73,9 +73,7 @@ class _EnergySpent(Metric):
     def update(self, energy_uj: int, *, absolute: bool = False) -> None:
         """Add microjoules, or set them."""
         # no in-place addition: after a reset under inference mode that would fail outside of it
-        self.energy_uj = (
-            torch.full_like(self.energy_uj, energy_uj) if absolute else self.energy_uj + energy_uj
-        )
+        self.energy_uj = torch.full_like(self.energy_uj, energy_uj) if absolute else self.energy_uj + energy_uj
         self.known = torch.ones_like(self.known)
 
     def compute(self) -> tuple[Tensor, Tensor]:
@@ -90,7 +88,8 @@ class EnergyScore(WrapperMetric):
     an ``EnergyCallback``, which finds the scores of the module and calls :meth:`set_energy`. Use one of them:
     the callback sets what it measured, in place of what was added by hand. Energy that was never given is
     unknown: the score is then NaN, with one warning, and never that of a free run. In a distributed run it is
-    unknown as long as it is unknown on any rank; a rank whose device another one meters gives 0.
+    unknown as long as it is unknown on any rank; a rank whose device another one meters gives 0. Mind that
+    ``EarlyStopping`` ends a run at a NaN in what it monitors, unless ``check_finite=False``.
 
     ``reset`` forgets accuracy *and* energy. Lightning resets logged metrics at each epoch's end while the
     energy of a run goes on: give it again with :meth:`set_energy`, as the callback does at each validation.
@@ -237,9 +236,7 @@ class EnergyScore(WrapperMetric):
             TypeError: ``incoming_state`` is no score of this class.
         """
         if not isinstance(incoming_state, type(self)):
-            raise TypeError(
-                f"incoming_state is a {type(incoming_state).__name__}: give a {type(self).__name__}"
-            )
+            raise TypeError(f"incoming_state is a {type(incoming_state).__name__}: give a {type(self).__name__}")
         self.accuracy.merge_state(incoming_state.accuracy)
         self._energy.merge_state(incoming_state._energy)  # noqa: SLF001 - another of our own
 
@@ -284,18 +281,14 @@ class EnergyScore(WrapperMetric):
     def _score(self, accuracy: Tensor, energy_uj: Tensor, known: Tensor) -> Tensor:
         work = working_dtype(accuracy.device)
         # a sum of ranks past the largest int64 comes out negative: no score rather than a wrong one
-        valid = (
-            (known > 0) & (energy_uj >= 0) & (accuracy >= 0) & (accuracy <= 1 + accuracy_tolerance(accuracy))
-        )
+        valid = (known > 0) & (energy_uj >= 0) & (accuracy >= 0) & (accuracy <= 1 + accuracy_tolerance(accuracy))
         score = self._formula(accuracy.to(work), energy_uj.clamp(min=0).to(work) / _UJ_PER_KWH)
         return torch.where(valid, score, math.nan).to(torch.promote_types(accuracy.dtype, torch.float32))
 
     def _scalar(self, accuracy: Any) -> Tensor:
         if isinstance(accuracy, Tensor) and accuracy.numel() == 1 and accuracy.is_floating_point():
             return accuracy.reshape(())
-        given = (
-            f"a tensor of shape {tuple(accuracy.shape)}" if isinstance(accuracy, Tensor) else repr(accuracy)
-        )
+        given = f"a tensor of shape {tuple(accuracy.shape)}" if isinstance(accuracy, Tensor) else repr(accuracy)
         raise ValueError(
             f"{type(self.accuracy).__name__} gave {given}: a score needs one accuracy. Wrap a metric that"
             " gives one number, for instance with average='macro' or 'micro'"
@@ -448,7 +441,5 @@ def _microjoules(name: str, energy: float, joules_per_unit: float) -> int:
         raise TypeError(f"{name}={energy!r}: give a number; leave it out where the energy is not known")
     energy_uj = float(energy) * joules_per_unit * _UJ_PER_J
     if not 0 <= energy_uj <= _MAX_UJ:
-        raise ValueError(
-            f"{name}={energy!r}: give a finite energy, 0 or more and at most 9.2e12 J (2.5e6 kWh)"
-        )
+        raise ValueError(f"{name}={energy!r}: give a finite energy, 0 or more and at most 9.2e12 J (2.5e6 kWh)")
     return round(energy_uj)

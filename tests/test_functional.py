@@ -50,14 +50,10 @@ def test_worked_values_at_accuracy_08(energy_kwh, sustainable, log, bounded):
 )
 def test_worked_values_with_a_reference_of_1_wh(energy_kwh, log_wh, bounded_wh):
     assert log_penalized_accuracy(0.8, energy_kwh, reference_kwh=1e-3) == pytest.approx(log_wh, rel=2e-3)
-    assert energy_penalized_accuracy(0.8, energy_kwh, reference_kwh=1e-3) == pytest.approx(
-        bounded_wh, abs=6e-5
-    )
+    assert energy_penalized_accuracy(0.8, energy_kwh, reference_kwh=1e-3) == pytest.approx(bounded_wh, abs=6e-5)
 
 
-@pytest.mark.parametrize(
-    ("accuracy", "squared"), [(0.9117, 0.031882), (0.8726, 0.046177), (0.8077, 0.031476)]
-)
+@pytest.mark.parametrize(("accuracy", "squared"), [(0.9117, 0.031882), (0.8726, 0.046177), (0.8077, 0.031476)])
 def test_published_rows_of_the_joule_variant_square_to_their_other_column(accuracy, squared):
     # (accuracy / log10(E in J))**2: alpha would act on the accuracy alone, so the whole is squared here
     energy_j = {0.9117: 127631.526, 0.8726: 11500.232, 0.8077: 35697.650}[accuracy]

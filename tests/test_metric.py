@@ -82,9 +82,11 @@ def test_unknown_energy_gives_nan_and_one_warning():
 
 def test_reset_forgets_accuracy_and_energy():
     score = penalized()
-    score.update(1 - PREDS, TARGET, energy_kwh=5.0)
+    score.update(1 - PREDS, TARGET)
+    score.set_energy(1e6, u_j=1e3)
     score.reset()
     assert score.energy_j is None
+    assert score.energy_u_j is None
     assert not score.update_called
     score.update(PREDS, TARGET, energy_kwh=9.0)
     assert score.compute() == pytest.approx(0.8192)
@@ -119,6 +121,7 @@ def test_forward_scores_the_batch_at_the_energy_so_far_and_keeps_the_total():
     second = score(TARGET, TARGET, energy_kwh=90.0)
     assert first == pytest.approx(0.8192)
     assert second == pytest.approx(energy_penalized_accuracy(1.0, 99.0))
+    assert score._forward_cache == second  # what Lightning logs with on_step=True
     assert score.compute() == pytest.approx(energy_penalized_accuracy(0.9, 99.0))
     assert penalized()(PREDS, TARGET).isnan()
 

@@ -110,9 +110,7 @@ def test_sync_unsync_and_steps(tmp_path):
         assert synced_j == pytest.approx(9 * KWH)
         assert own_j == pytest.approx(5.5 * KWH)
         assert batch == pytest.approx(energy_penalized_accuracy(1.0, 5.5))  # of this rank
-        assert synced_batch == pytest.approx(
-            energy_penalized_accuracy(0.9, 9.0)
-        )  # of all, as the accuracy asks
+        assert synced_batch == pytest.approx(energy_penalized_accuracy(0.9, 9.0))  # of all, as the accuracy asks
         assert total == pytest.approx(energy_penalized_accuracy(0.95, 11.0))
 
 
