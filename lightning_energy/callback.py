@@ -46,7 +46,7 @@ def _never_fatal(hook: Callable[P, R]) -> Callable[P, R | None]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R | None:
         try:
             return hook(*args, **kwargs)
-        except AccuracyError:
+        except (AccuracyError, Warning):  # a warning is raised where the user made warnings errors
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
             callback = args[0]
@@ -205,6 +205,8 @@ class EnergyCallback(Callback):
                 self._tell_troubles()
                 self._take_steps()
                 self._report(session, session.totals(), outcome)
+        except Warning:
+            raise
         except Exception as error:  # noqa: BLE001 - as in _never_fatal
             self._give_up("the end of the run", error)
         finally:
@@ -269,6 +271,11 @@ class EnergyCallback(Callback):
             self._warn(text, f"EnergyCallback: {text}")
 
     # ------------------------------------------------------------------------------------- state
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One row per training epoch, as logged: ``epoch``, ``train_j``, ``val_j``, ``total_kwh``, accuracy, score."""
+        return [*self._spent.history]
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Decide whether the state that follows counts.
@@ -420,9 +427,12 @@ class EnergyCallback(Callback):
         if self._session is None or not self._metrics:
             return
         energy = self._own(self._session.totals())
-        if energy.energy_j is not None:
+        energy_j = energy.energy_j
+        if energy_j is None and self._ranks.size > 1 and not self._session.channels:
+            energy_j = 0.0  # all that this rank could read is read by another rank
+        if energy_j is not None:
             for metric in self._metrics:
-                metric.set_energy(energy.energy_j, u_j=energy.u_j)
+                metric.set_energy(energy_j, u_j=energy.u_j)
 
     def _own(self, totals: Totals) -> Energy:
         """This rank's part of the energy that a score is about: all of ``fit``."""
@@ -447,6 +457,7 @@ class EnergyCallback(Callback):
             self._enter(self._epoch(trainer), "validate")
         self._scorer.begin(trainer.callback_metrics)
         self._scored_by = None
+        self._metrics = [*energy_scores(pl_module)]  # anew: a MetricTracker makes a new one every epoch
         self._feed()
 
     def _epoch(self, trainer: Trainer) -> int:

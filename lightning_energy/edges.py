@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CounterEdges", "PowerIntegral"]
 
+UNKNOWN_PERIOD_S = 0.1  # the longest that is known of a GPU's counter
 UNKNOWN_MAX_W = 10_000.0  # no single board draws more; only used when the meter knows no limit
 PLAUSIBLE = 1.15  # the meter's power_max_w already has 15 % above the limit: together about 1.3 x
 BRIDGE_NS = 1_000_000_000  # a device silent for less than this is bridged by its register, if plausible
@@ -107,6 +108,7 @@ class CounterEdges:
         self._unplaced = True  # no edge of this segment has become a knot yet
         self._edge_ns: int | None = None  # when it last moved in this segment
         self._half_ns = 0  # half the bracket of that moment
+        self._old_seen_ns = 0  # when the value before the last edge was still polled
         self._pending: tuple[float, int, int, int] | None = (
             None  # the first edge, while the period is unknown
         )
@@ -158,7 +160,7 @@ class CounterEdges:
         if register_j < self._register_j:
             return self._break(reading, "its energy counter went backwards")
         low_ns, high_ns = self._bracket(last, reading)
-        if self._implausible(register_j - self._register_j, low_ns, high_ns):
+        if self._implausible(register_j - self._register_j, reading.end_ns):
             return self._break(reading, "its energy counter leapt by more than its power limit allows")
         self._edge(register_j, low_ns, high_ns, last)
         return True
@@ -192,7 +194,8 @@ class CounterEdges:
             self._place(*pending)
 
     def _begin(self, reading: Reading) -> None:
-        self._first_ns, self._edge_ns = reading.start_ns, None
+        self._first_ns = self._old_seen_ns = reading.start_ns
+        self._edge_ns = None
         self._register_j = self._placed_j = reading.register_j or 0.0
         self._unplaced = True
 
@@ -211,12 +214,10 @@ class CounterEdges:
             low_ns = max(low_ns, reading.start_ns - round(1.02 * self.period_s / NS))
         return min(low_ns, reading.end_ns), reading.end_ns
 
-    def _implausible(self, rise_j: float, low_ns: int, high_ns: int) -> bool:
-        period_ns = (self.period_s or 0.1) / NS
-        # a segment begins with a value that may be a period old, and brackets are wide
-        slack_ns = high_ns - low_ns + (period_ns if self._edge_ns is None else 0.0)
-        elapsed_ns = max(high_ns - self.last_change_ns + slack_ns, period_ns)
-        return rise_j > self._max_w * elapsed_ns * NS
+    def _implausible(self, rise_j: float, now_ns: int) -> bool:
+        """More than the device can draw since the last old value was polled, an update period included."""
+        period_ns = max(self.period_s or 0.0, UNKNOWN_PERIOD_S) / NS  # a period is known late, and roughly
+        return rise_j > self._max_w * (now_ns - self._old_seen_ns + period_ns) * NS
 
     def _edge(self, register_j: float, low_ns: int, high_ns: int, last: Reading) -> None:
         time_ns, half_ns = (low_ns + high_ns) // 2, (high_ns - low_ns + 1) // 2
@@ -231,6 +232,7 @@ class CounterEdges:
             self.finish()
             self._place(register_j, time_ns, half_ns, last.end_ns)
         self._edge_ns, self._half_ns, self._register_j = time_ns, half_ns, register_j
+        self._old_seen_ns = last.start_ns
 
     def _place(self, register_j: float, time_ns: int, half_ns: int, last_ns: int) -> None:
         """Put the knot of one edge; the first of a segment says when the value before it began."""
@@ -251,7 +253,7 @@ class CounterEdges:
 
     def _previous_update(self, time_ns: int, last_ns: int) -> int:
         """When the register took the value that the poll at ``last_ns`` still saw."""
-        period_ns = (self.period_s or 0.1) / NS
+        period_ns = (self.period_s or UNKNOWN_PERIOD_S) / NS
         updates = max(1, math.ceil((time_ns - last_ns) / period_ns))
         return time_ns - round(updates * period_ns)
 

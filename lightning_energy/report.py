@@ -84,6 +84,9 @@ class Report:
         ]
         lines += [_row(name, energy, widths) for name, energy in rows]
         lines += ["Covers: " + ("; ".join(map(_device, self.devices)) or "nothing on this rank")]
+        if self.total is not None and self.total.energy_kwh is not None:
+            u_kwh = self.total.u_absolute_j / 3.6e6
+            lines.append(f"Training in all: {self.total.energy_kwh:.4g} kWh ± {u_kwh:.2g} kWh")
         if self.step_j is not None:
             lines.append(f"Per training step: {_si(self.step_j, 'J')} (mean of {self.steps} steps, start to start)")
         if self.accuracy is not None and self.score is not None:

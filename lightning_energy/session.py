@@ -45,6 +45,7 @@ class Session:
         self.started_unix_s = time.time()
         self._meters = meters
         self._pid = os.getpid()
+        self._seen = False
         self._told: set[str] = set()
         self.troubles: list[str] = []  # all that new_troubles has told
         lock = threading.RLock()
@@ -78,8 +79,17 @@ class Session:
         return os.getpid() == self._pid
 
     def totals(self) -> Totals:
-        """What the accounts hold now, without waiting."""
-        self._sampler.check(time.monotonic_ns())
+        """What the accounts hold now.
+
+        Does not wait, but once: a run that asks before the first updates of its sensors were seen (a first epoch
+        of less than some 0.2 s) would have no figure at all.
+        """
+        now_ns = time.monotonic_ns()
+        if not self._seen:
+            self._seen = True
+            if not all(c.curve.last_power_w() for c in self._channels):
+                self._sampler.wait_until_known(now_ns, LONGEST_WAIT_S)
+        self._sampler.check(now_ns)
         return self._ledger.totals()
 
     def take_steps(self) -> Steps | None:

@@ -1,0 +1,43 @@
+"""A recorded ``/sys/class/powercap`` of a two-socket server, with what such trees hold besides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RANGE_UJ = 262_143_328_850
+
+ZONES = {
+    "intel-rapl:0": "package-0",
+    "intel-rapl:0:0": "core",
+    "intel-rapl:0:1": "dram",
+    "intel-rapl:1": "package-1",
+    "intel-rapl:1:0": "uncore",
+    "intel-rapl:1:1": "dram",
+    "intel-rapl:2": "psys",
+    "intel-rapl-mmio:0": "package-0",
+}
+
+
+class Powercap:
+    """Such a tree beneath ``root``; the kernel shows zones and their parts side by side."""
+
+    def __init__(self, root: Path, zones: dict[str, str] = ZONES, *, limit_uw: int | None = 205_000_000) -> None:
+        self.root = root
+        (root / "intel-rapl").mkdir(parents=True)
+        for folder, name in zones.items():
+            zone = root / folder
+            zone.mkdir()
+            (zone / "name").write_text(name + "\n")
+            (zone / "max_energy_range_uj").write_text(f"{RANGE_UJ}\n")
+            (zone / "energy_uj").write_text("1000000\n")
+            if limit_uw is not None and name.startswith("package"):
+                (zone / "constraint_0_max_power_uw").write_text(f"{limit_uw}\n")
+
+    def set(self, folder: str, energy_uj: int) -> None:
+        # in place, as a register changes beneath an open file
+        with (self.root / folder / "energy_uj").open("r+") as file:
+            file.write(f"{energy_uj}\n")
+            file.truncate()

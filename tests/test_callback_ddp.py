@@ -1,0 +1,123 @@
+"""Two real processes over gloo: totals are sums over devices, and all ranks agree."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = '''
+import json, sys, warnings
+from pathlib import Path
+
+warnings.simplefilter("error")
+# what Lightning and torch say about each other and about this machine is not what is tested
+warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+warnings.filterwarnings("ignore", message=".*sync_dist=True.*val_acc.*")
+warnings.filterwarnings("ignore", message=".*DistributedSampler.*")
+
+import torch
+import torch.distributed as dist
+from lightning.pytorch.callbacks import EarlyStopping
+
+from lightning_energy import EnergyPenalizedAccuracy, ReplayMeter
+from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
+
+out, mode = Path(sys.argv[1]), sys.argv[2]
+
+
+class OfThisRank(ReplayMeter):
+    """A device of its own for each rank, or the one device of the node."""
+
+    def __init__(self):
+        super().__init__(100.0, counter_period_s=0.01)
+
+    def open(self):
+        from dataclasses import replace
+
+        rank = dist.get_rank()
+        self._powers = [100.0 * (1 + rank)]
+        self._energies_j = [self._powers[0]]
+        name = "shared" if mode == "shared" else f"device-{rank}"
+        info = super().open()
+        return replace(info, device_id=name, power_max_w=1000.0)
+
+
+class Module(Classifier):
+    def value(self):
+        return 0.9 if self.validations < 3 else 0.2 + 0.2 * self.global_rank
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_acc", self.value(), on_epoch=True, sync_dist=True, batch_size=1)
+
+
+energy, logger = energy_callback(meters=OfThisRank()), MemoryLogger()
+stopping = EarlyStopping("energy/score", mode="max", patience=1)
+trainer = make_trainer(out, max_epochs=20, strategy="ddp", devices=2, logger=logger, callbacks=[stopping, energy])
+if mode == "dies":
+    class Dies(Module):
+        def on_train_batch_start(self, batch, batch_idx):
+            if self.global_rank == 1 and self.current_epoch == 2:
+                raise RuntimeError("rank 1 dies")
+    Module = Dies
+try:
+    trainer.fit(Module(), loader(32), loader(16))
+finally:
+    report = energy.report
+    result = {
+        "epochs": trainer.current_epoch,
+        "outcome": report.outcome,
+        "run_j": report.run.energy_j,
+        "devices": [(d.device_id, d.energy.energy_j) for d in report.devices],
+        "metrics": {k: float(v) for k, v in trainer.callback_metrics.items()},
+        "score": logger.points("energy/score"),
+    }
+    (out / f"rank{trainer.global_rank}.json").write_text(json.dumps(result))
+'''
+
+
+def run(tmp_path: Path, mode: str) -> tuple[int, list[dict]]:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    root = Path(__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    result = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), mode],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    ranks = [json.loads(p.read_text()) for p in sorted(tmp_path.glob("rank*.json"))]
+    if mode != "dies":
+        assert result.returncode == 0, result.stdout + result.stderr
+    return result.returncode, ranks
+
+
+@pytest.mark.parametrize("mode", ["own", "shared"])
+def test_two_ranks_agree_and_count_each_device_once(tmp_path, mode):
+    _, (zero, one) = run(tmp_path, mode)
+    for key in ("energy/score", "energy/total_kwh", "energy/train_j", "energy/accuracy"):
+        assert zero["metrics"][key] == one["metrics"][key], key
+    assert zero["run_j"] == pytest.approx(one["run_j"], rel=1e-12)
+    assert zero["epochs"] == one["epochs"] == 4  # all ranks stop together, one epoch after the accuracy fell
+    own = [dict(r["devices"]) for r in (zero, one)]
+    assert zero["run_j"] == pytest.approx(sum(j for devices in own for j in devices.values()), rel=1e-9)
+    if mode == "own":
+        assert [*own[0], *own[1]] == ["device-0", "device-1"]
+        assert own[1]["device-1"] == pytest.approx(2 * own[0]["device-0"], rel=0.3)
+    else:
+        assert (list(own[0]), own[1]) == (["shared"], {})
+
+
+def test_a_rank_that_dies_takes_no_collective_with_it(tmp_path):
+    code, ranks = run(tmp_path, "dies")
+    assert code != 0
+    assert any(r["outcome"] == "interrupted" and r["run_j"] > 0 for r in ranks)

@@ -1,0 +1,224 @@
+"""The score belongs to its own epoch: whatever logs the accuracy, whoever monitors it, whenever it validates."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+from lightning_energy import log_keys
+from lightning_energy.functional import energy_penalized_accuracy, sustainable_accuracy
+from tests.modules import Classifier, LateLogger, MemoryLogger, energy_callback, loader, make_trainer
+
+REFERENCE_KWH = 1e-6  # a tiny run: the penalty must be felt
+
+
+class SpyStopping(EarlyStopping):
+    """Keeps what EarlyStopping saw, with the accuracy and energy it belongs to."""
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(monitor="energy/score", mode="max", patience=1000, **kwargs)
+        self.seen: list[tuple[float, float, float]] = []
+
+    def _run_early_stopping_check(self, trainer) -> None:
+        metrics = trainer.callback_metrics
+        self.seen.append(tuple(float(metrics[k]) for k in ("energy/score", "energy/accuracy", "energy/total_kwh")))
+        super()._run_early_stopping_check(trainer)
+
+
+SCHEDULES = [
+    pytest.param({}, 3, id="each-epoch"),
+    pytest.param({"val_check_interval": 0.5}, 6, id="twice-an-epoch"),
+    pytest.param({"val_check_interval": 3, "check_val_every_n_epoch": None}, 8, id="every-3-batches"),
+    pytest.param({"check_val_every_n_epoch": 2, "max_epochs": 4}, 2, id="every-other-epoch"),
+    pytest.param({"num_sanity_val_steps": 0}, 3, id="no-sanity-check"),
+]
+
+
+@pytest.mark.parametrize("where", ["step", "epoch_end", "callback"])
+@pytest.mark.parametrize("order", ["stopping-first", "energy-first"])
+@pytest.mark.parametrize(("schedule", "validations"), SCHEDULES)
+def test_monitors_see_the_score_of_this_validation(tmp_path, where, order, schedule, validations):
+    energy, spy = energy_callback(reference_kwh=REFERENCE_KWH), SpyStopping(check_on_train_epoch_end=False)
+    checkpoint = ModelCheckpoint(dirpath=tmp_path, monitor="energy/score", mode="max", save_top_k=-1)
+    first = [spy, energy] if order == "stopping-first" else [energy, spy]
+    trainer = make_trainer(
+        tmp_path, callbacks=[*first, LateLogger(), checkpoint], enable_checkpointing=True, **schedule
+    )
+    trainer.fit(Classifier(where), loader(), loader(8))
+    assert len(spy.seen) == validations
+    for i, (score, accuracy, kwh) in enumerate(spy.seen, start=1):
+        assert accuracy == pytest.approx(0.5 + i / 100, abs=1e-6)
+        if where == "step":  # the very energy that stands beside it
+            expected = energy_penalized_accuracy(accuracy, kwh, reference_kwh=REFERENCE_KWH)
+            assert score == pytest.approx(expected, rel=1e-6)
+        assert 0 < score < 5 * accuracy**5
+    assert float(checkpoint.best_model_score) == pytest.approx(max(s for s, _, _ in spy.seen), rel=1e-6)
+
+
+@pytest.mark.parametrize("where", ["step", "epoch_end"])
+def test_default_early_stopping_and_checkpoint_act_on_it(tmp_path, where):
+    class Falling(Classifier):
+        def value(self) -> float:
+            return 0.9 if self.validations < 2 else 0.5
+
+    stopping = EarlyStopping(monitor="energy/score", mode="max", patience=1)
+    trainer = make_trainer(tmp_path, max_epochs=10, callbacks=[stopping, energy_callback()])
+    trainer.fit(Falling(where), loader(), loader(8))
+    assert trainer.current_epoch == 2  # stopped after the second epoch
+    assert stopping.best_score == pytest.approx(5 * 0.9**5, rel=1e-3)
+
+
+def test_several_dataloaders_score_the_first(tmp_path):
+    class Two(Classifier):
+        def validation_step(self, batch, batch_idx, dataloader_idx=0):
+            self.log("val_acc", 0.9 - 0.2 * dataloader_idx, batch_size=1)
+
+    trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[energy_callback()])
+    trainer.fit(Two(), loader(), [loader(8), loader(8)])
+    assert float(trainer.callback_metrics["energy/accuracy"]) == pytest.approx(0.9)
+
+
+def test_user_chooses_a_metric_and_a_dataloader(tmp_path):
+    class Two(Classifier):
+        def validation_step(self, batch, batch_idx, dataloader_idx=0):
+            self.log("hits", 0.9 - 0.2 * dataloader_idx, batch_size=1)
+
+    energy = energy_callback(accuracy="hits/dataloader_idx_1")
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy])
+    trainer.fit(Two(), loader(), [loader(8), loader(8)])
+    assert float(trainer.callback_metrics["energy/accuracy"]) == pytest.approx(0.7)
+    assert energy.report.accuracy == ("hits/dataloader_idx_1", pytest.approx(0.7))
+
+
+def test_validate_returns_the_score_after_fit(tmp_path):
+    energy = energy_callback()
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy])
+    model = Classifier()
+    trainer.fit(model, loader(), loader(8))
+    spent_j = energy.report.total.energy_j
+    (result,) = trainer.validate(model, loader(8), verbose=False)
+    assert result["energy/score"] == pytest.approx(
+        energy_penalized_accuracy(result["energy/accuracy"], result["energy/total_kwh"]), rel=1e-5
+    )
+    assert result["energy/total_kwh"] * 3.6e6 == pytest.approx(spent_j, rel=1e-6)  # the training's, not validate's
+    assert energy.report.total.energy_j == spent_j
+
+
+def test_validation_without_a_training_has_no_score(tmp_path):
+    trainer = make_trainer(tmp_path, callbacks=[energy_callback()])
+    with pytest.warns(UserWarning, match="energy of the training is unknown"):
+        (result,) = trainer.validate(Classifier(), loader(8), verbose=False)
+    assert "energy/score" not in result
+    assert result["energy/val_j"] > 0
+
+
+def test_ambiguous_accuracy_warns_once_with_the_choice(tmp_path):
+    class Two(Classifier):
+        def validation_step(self, batch, batch_idx, dataloader_idx=0):
+            self.log_dict({"val_acc_cats": 0.5, "val_acc_dogs": 0.6}, batch_size=1)
+
+    trainer = make_trainer(tmp_path, callbacks=[energy_callback()])
+    with pytest.warns(UserWarning, match="'val_acc_cats', 'val_acc_dogs'.*accuracy=") as caught:
+        trainer.fit(Two(), loader(), loader(8))
+    assert sum("no energy/score" in str(w.message) for w in caught) == 1
+    assert "energy/score" not in trainer.callback_metrics
+
+
+def test_accuracy_that_comes_later_is_no_error(tmp_path):
+    class Later(Classifier):
+        def validation_step(self, batch, batch_idx, dataloader_idx=0):
+            if self.trainer.current_epoch > 0:
+                self.log("val_acc", 0.8, batch_size=1)
+
+    logger = MemoryLogger()
+    trainer = make_trainer(tmp_path, logger=logger, callbacks=[energy_callback()])
+    with pytest.warns(UserWarning, match="no energy/score"):
+        trainer.fit(Later(), loader(), loader(8))
+    assert len(logger.points("energy/score")) == 2
+
+
+def test_an_old_accuracy_is_never_scored(tmp_path):
+    class Once(Classifier):
+        def validation_step(self, batch, batch_idx, dataloader_idx=0):
+            if self.trainer.current_epoch == 0:
+                self.log("val_acc", 0.8, batch_size=1)
+
+    logger = MemoryLogger()
+    trainer = make_trainer(tmp_path, logger=logger, callbacks=[energy_callback()])
+    with pytest.warns(UserWarning, match="no energy/score"):
+        trainer.fit(Once(), loader(), loader(8))
+    assert len(logger.points("energy/score")) == 1
+
+
+@pytest.mark.parametrize("where", ["step", "epoch_end"])
+@pytest.mark.parametrize("sanity", [0, 1])
+def test_percentage_is_an_error_that_names_the_remedy(tmp_path, where, sanity):
+    class Percent(Classifier):
+        def value(self) -> float:
+            return 91.2
+
+    trainer = make_trainer(tmp_path, num_sanity_val_steps=sanity, callbacks=[energy_callback()])
+    with pytest.raises(ValueError, match=r"val_acc=91\.2.*divided by 100"):
+        trainer.fit(Percent(where), loader(), loader(8))
+
+
+def test_what_was_a_fraction_once_does_not_end_a_long_run(tmp_path):
+    class Rising(Classifier):
+        def value(self) -> float:
+            return 0.9 * self.validations
+
+    trainer = make_trainer(tmp_path, num_sanity_val_steps=0, callbacks=[energy_callback()])
+    with pytest.warns(UserWarning, match=r"val_acc=1\.8 is not a fraction"):
+        trainer.fit(Rising(), loader(), loader(8))
+    assert trainer.current_epoch == 3
+
+
+def test_nan_accuracy_has_no_score(tmp_path):
+    class Nan(Classifier):
+        def value(self) -> float:
+            return float("nan")
+
+    trainer = make_trainer(tmp_path, callbacks=[energy_callback()])
+    with pytest.warns(UserWarning, match="not finite"):
+        trainer.fit(Nan(), loader(), loader(8))
+    assert "energy/score" not in trainer.callback_metrics
+
+
+def test_a_score_that_is_not_defined_is_not_logged(tmp_path):
+    trainer = make_trainer(tmp_path, callbacks=[energy_callback(score=sustainable_accuracy)])
+    with pytest.warns(UserWarning, match="sustainable_accuracy is not defined"):
+        trainer.fit(Classifier(), loader(), loader(8))
+    assert "energy/score" not in trainer.callback_metrics
+    assert log_keys.TOTAL_KWH in trainer.callback_metrics
+
+
+def test_users_own_score(tmp_path):
+    energy = energy_callback(score=lambda accuracy, energy_kwh: accuracy - energy_kwh)
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy])
+    trainer.fit(Classifier(), loader(), loader(8))
+    metrics = trainer.callback_metrics
+    expected = float(metrics["energy/accuracy"]) - float(metrics["energy/total_kwh"])
+    assert float(metrics["energy/score"]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_score_drives_a_plateau_scheduler(tmp_path):
+    class Plateau(Classifier):
+        def configure_optimizers(self):
+            optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+            scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=0, threshold=10)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "energy/score"}}
+
+    trainer = make_trainer(tmp_path, callbacks=[energy_callback()])
+    trainer.fit(Plateau(), loader(), loader(8))
+    assert trainer.optimizers[0].param_groups[0]["lr"] < 0.1
+
+
+def test_order_of_other_callbacks_stays(tmp_path):
+    class Other(Callback):
+        pass
+
+    energy, other, stopping = energy_callback(), Other(), SpyStopping()
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[other, stopping, energy])
+    trainer.fit(Classifier(), loader(), loader(8))
+    assert trainer.callbacks == [other, energy, stopping]
