@@ -1,1 +1,27 @@
-"""Energy of PyTorch Lightning training."""
+"""Energy of PyTorch Lightning training: measured, attributed, and set against accuracy."""
+
+from lightning_energy._version import __version__
+from lightning_energy.callback import EnergyCallback
+from lightning_energy.curve import Energy
+from lightning_energy.functional import energy_penalized_accuracy, sustainable_accuracy
+from lightning_energy.meters import Meter, MeterInfo, MeterLost, MeterUnavailable, Reading, ReplayMeter
+from lightning_energy.metric import EnergyPenalizedAccuracy, EnergyScore, SustainableAccuracy
+from lightning_energy.report import Report
+
+__all__ = [
+    "Energy",
+    "EnergyCallback",
+    "EnergyPenalizedAccuracy",
+    "EnergyScore",
+    "Meter",
+    "MeterInfo",
+    "MeterLost",
+    "MeterUnavailable",
+    "Reading",
+    "ReplayMeter",
+    "Report",
+    "SustainableAccuracy",
+    "__version__",
+    "energy_penalized_accuracy",
+    "sustainable_accuracy",
+]

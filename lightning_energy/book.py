@@ -202,9 +202,7 @@ class Book:
         mean_w = np.diff(knots.energy_j) / length_s
         own_j2 = np.diff(knots.variance_j2)
         known = knots.quality[1:] != MISSING
-        edge_j2 = (
-            (mean_w * NS) ** 2 * np.maximum(knots.half_width_ns[1:], knots.half_width_ns[:-1]) ** 2.0 / 3
-        )
+        edge_j2 = (mean_w * NS) ** 2 * np.maximum(knots.half_width_ns[1:], knots.half_width_ns[:-1]) ** 2.0 / 3
         low_w, high_w = self.curve.power_bounds_w()
         n = self.sums.energy_j.shape[0]
         keys = (piece_code, _first_of_group(groups)[piece_code], (piece_code != 0).astype(np.int64))
@@ -265,14 +263,10 @@ class Tail:
         self._curve = book.curve
         begin = book.passed - dropped
         marks_ns, marks_code = time_ns[begin:], code[begin:]
-        start_ns = (
-            book.settled_ns if book.settled_ns is not None else int(marks_ns[0]) if marks_ns.size else now_ns
-        )
+        start_ns = book.settled_ns if book.settled_ns is not None else int(marks_ns[0]) if marks_ns.size else now_ns
         end_ns = max(now_ns, start_ns)
         knots_ns = self._curve.knots().time_ns
-        cut_ns = np.unique(
-            np.clip(np.concatenate([[start_ns, end_ns], marks_ns, knots_ns]), start_ns, end_ns)
-        )
+        cut_ns = np.unique(np.clip(np.concatenate([[start_ns, end_ns], marks_ns, knots_ns]), start_ns, end_ns))
         codes = np.concatenate([[book.code], marks_code])
         self._code = codes[np.searchsorted(marks_ns, cut_ns[:-1], side="right")]
         self._piece_s = np.diff(cut_ns) * NS
@@ -299,9 +293,7 @@ class Tail:
         quality = np.full(n, MISSING, dtype=np.int64)
         if knots.time_ns.size > 1:
             inside = (self._cut_ns[:-1] >= knots.time_ns[0]) & (self._cut_ns[1:] <= knots.time_ns[-1])
-            k = np.clip(
-                np.searchsorted(knots.time_ns, self._cut_ns[:-1], side="right"), 1, knots.time_ns.size - 1
-            )
+            k = np.clip(np.searchsorted(knots.time_ns, self._cut_ns[:-1], side="right"), 1, knots.time_ns.size - 1)
             energy_j[inside] = np.diff(self._curve.at(self._cut_ns, knots)[0])[inside]
             quality[inside] = knots.quality[k][inside]
         if power_w is not None:

@@ -274,7 +274,7 @@ class EnergyCallback(Callback):
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """One row per training epoch, as logged: ``epoch``, ``train_j``, ``val_j``, ``total_kwh``, accuracy, score."""
+        """One row per training epoch, as logged: its energies, the total, the accuracy and the score."""
         return [*self._spent.history]
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

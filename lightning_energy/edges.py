@@ -109,9 +109,7 @@ class CounterEdges:
         self._edge_ns: int | None = None  # when it last moved in this segment
         self._half_ns = 0  # half the bracket of that moment
         self._old_seen_ns = 0  # when the value before the last edge was still polled
-        self._pending: tuple[float, int, int, int] | None = (
-            None  # the first edge, while the period is unknown
-        )
+        self._pending: tuple[float, int, int, int] | None = None  # the first edge, while the period is unknown
         self._silent_since_ns: int | None = None
 
     @property

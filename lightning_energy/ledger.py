@@ -94,10 +94,7 @@ class Totals:
         """
         wanted = np.array(
             [
-                code != OUTSIDE
-                and stage in {None, a.stage}
-                and epoch in {None, a.epoch}
-                and kind in {None, a.kind}
+                code != OUTSIDE and stage in {None, a.stage} and epoch in {None, a.epoch} and kind in {None, a.kind}
                 for code, a in enumerate(self.accounts)
             ]
         )

@@ -112,9 +112,7 @@ class Channel:
         self.latency_s.append((reading.end_ns - reading.start_ns) * NS)
         self._retry_s = RETRY_S[0]
         self._has_register = reading.register_j is not None
-        moved, note = (
-            self._feed_register(reading, power_w) if self._has_register else self._feed_power(reading)
-        )
+        moved, note = self._feed_register(reading, power_w) if self._has_register else self._feed_power(reading)
         self._remember(note, reading.end_ns)
         self.due_ns = reading.end_ns + round(self._wait_s(reading, moved=moved) / NS)
 

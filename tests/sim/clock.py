@@ -22,9 +22,7 @@ class VirtualClock:
         return self.now_ns
 
 
-def drive(
-    channel: Channel, clock: VirtualClock, until_ns: int, *, late_s: float = 0.0001, seed: int = 0
-) -> None:
+def drive(channel: Channel, clock: VirtualClock, until_ns: int, *, late_s: float = 0.0001, seed: int = 0) -> None:
     """Poll ``channel`` when it wants to be polled, each time up to ``late_s`` late, until ``until_ns``."""
     rng = random.Random(seed)
     lock = threading.RLock()

@@ -1,0 +1,258 @@
+"""The real pynvml over a simulated NVML at its C interface."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import types
+
+import pynvml
+import pytest
+
+from lightning_energy.meters import MeterError, MeterLost, MeterUnavailable, NvmlMeter
+from lightning_energy.meters.nvml import driver_version, list_gpus, resolve_visible
+from tests.sim.clock import VirtualClock
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+
+A = "GPU-aaaaaaaa-0000-0000-0000-000000000000"
+B = "GPU-bbbbbbbb-0000-0000-0000-000000000000"
+MIG = "MIG-11111111-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize("period_s", [0.02, 0.1])
+def test_counter_is_read_in_joules(period_s):
+    clock = VirtualClock()
+    gpu = SimulatedGpu([(0.3, 250.0), (0.2, 70.0)], uuid=A, counter_period_s=period_s)
+    with SimulatedNvml([gpu], clock=clock):
+        meter = NvmlMeter(A)
+        info = meter.open()
+        assert (info.device_id, info.name, info.quality, info.scope) == (A, "Simulated GPU", "measured", "gpu")
+        assert info.power_max_w == pytest.approx(1.15 * 400)
+        assert not info.per_node
+        start_ns, first = clock.now_ns, meter.read()
+        clock.now_ns += 10**10
+        last = meter.read()
+        rise_j = last.register_j - first.register_j
+        assert rise_j == pytest.approx(gpu.true_energy_j(start_ns, clock.now_ns), abs=2 * 250 * period_s)
+        assert last.power_w is None
+        assert meter.read_power_w() in {250.0, 70.0}
+        meter.close()
+        meter.close()
+
+
+@pytest.mark.parametrize(("instant", "power_w"), [(True, 100.0), (False, 125.0)])
+def test_without_a_counter_the_power_is_read(instant, power_w):
+    clock = VirtualClock()
+    gpu = SimulatedGpu([(0.5, 150.0), (0.5, 100.0)], uuid=A, counter_period_s=None, has_instant=instant)
+    with SimulatedNvml([gpu], clock=clock):
+        meter = NvmlMeter(A)
+        assert meter.open().quality == "integrated"
+        clock.now_ns = gpu.start_ns + 12_700_000_000
+        reading = meter.read()
+        assert reading.register_j is None
+        assert reading.power_w == pytest.approx(power_w, rel=1e-5)  # the old field is a mean over a second
+
+
+def test_a_board_that_tells_nothing_is_unavailable():
+    silent = SimulatedGpu(uuid=A, counter_period_s=None, has_power=False)
+    with SimulatedNvml([silent]), pytest.raises(MeterUnavailable, match="neither energy nor power"):
+        NvmlMeter(A).open()
+
+
+@pytest.mark.parametrize(
+    ("problem", "match"),
+    [
+        ("missing", "libnvidia-ml.so.1.*--gpus all"),
+        (pynvml.NVML_ERROR_DRIVER_NOT_LOADED, "nvidia-smi"),
+        (pynvml.NVML_ERROR_NO_PERMISSION, "/dev/nvidia"),
+        (pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH, "different versions"),
+        (pynvml.NVML_ERROR_UNKNOWN, "cannot be used"),
+    ],
+)
+def test_no_nvml_says_why(problem, match):
+    with SimulatedNvml([SimulatedGpu(uuid=A)], init_error=problem):
+        with pytest.raises(MeterUnavailable, match=match):
+            NvmlMeter(A).open()
+        with pytest.raises(MeterUnavailable, match=match):
+            list_gpus()
+
+
+def test_unknown_board_and_lost_board():
+    gpu = SimulatedGpu(uuid=A)
+    with SimulatedNvml([gpu]):
+        with pytest.raises(MeterUnavailable, match=f"{B}.*Not Found|{B}"):
+            NvmlMeter(B).open()
+        gpu.lose()
+        with pytest.raises(MeterUnavailable, match="fell off the bus"):
+            NvmlMeter(A).open()
+
+
+def test_lost_in_the_middle_and_back():
+    gpu = SimulatedGpu(uuid=A)
+    with SimulatedNvml([gpu]):
+        meter = NvmlMeter(A)
+        meter.open()
+        gpu.lose()
+        with pytest.raises(MeterLost, match=f"{A}.*fell off the bus"):
+            meter.read()
+        assert meter.read_power_w() is None
+        gpu.restore()
+        assert meter.read().register_j > 0
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        "nvmlDeviceGetFieldValues",
+        "nvmlDeviceGetEnforcedPowerLimit",
+        "nvmlDeviceGetPowerManagementLimitConstraints",
+        "nvmlDeviceGetComputeRunningProcesses_v3",
+    ],
+)
+def test_an_old_driver_without_a_function_is_enough(symbol):
+    with SimulatedNvml([SimulatedGpu(120.0, uuid=A)], missing=[symbol]):
+        meter = NvmlMeter(A)
+        info = meter.open()
+        assert info.quality == "measured"
+        assert (info.power_max_w is None) == (symbol == "nvmlDeviceGetEnforcedPowerLimit")
+        assert meter.read_power_w() == pytest.approx(120.0)
+
+
+def test_an_old_driver_without_the_counter_integrates():
+    with SimulatedNvml([SimulatedGpu(uuid=A)], missing=["nvmlDeviceGetTotalEnergyConsumption"]):
+        assert NvmlMeter(A).open().quality == "integrated"
+
+
+def test_mig_is_its_board():
+    gpu = SimulatedGpu(uuid=A, mig=[MIG])
+    with SimulatedNvml([SimulatedGpu(uuid=B), gpu]):
+        meter = NvmlMeter(MIG)
+        info = meter.open()
+        assert (info.device_id, info.scope) == (A, "board")
+        assert "whole board" in info.note
+        assert meter.read().register_j > 0
+
+
+def test_other_processes_are_noticed():
+    with SimulatedNvml([SimulatedGpu(uuid=A, pids=[os.getpid(), 4711]), SimulatedGpu(uuid=B, pids=[os.getpid()])]):
+        shared, own = NvmlMeter(A), NvmlMeter(B)
+        assert (shared.open().scope, own.open().scope) == ("board", "gpu")
+        assert (shared.other_processes(), own.other_processes()) == ([4711], [])
+
+
+@pytest.mark.parametrize(("counts_module", "scope"), [(True, "module"), (False, "gpu")])
+def test_what_a_counter_counts_is_told_by_its_slope(counts_module, scope):
+    gpu = SimulatedGpu(
+        300.0, uuid=A, counter_period_s=0.02, module_extra_w=200.0, counts_module=counts_module, limit_w=900.0
+    )
+    with SimulatedNvml([gpu]):
+        info = NvmlMeter(A).open()
+        assert info.scope == scope
+        assert info.per_node == counts_module
+
+
+def test_part_time_sensors_say_so():
+    with SimulatedNvml([SimulatedGpu(uuid=A, name="NVIDIA H100 PCIe"), SimulatedGpu(uuid=B)]):
+        assert NvmlMeter(A).open().coverage == 0.25
+        assert NvmlMeter(B).open().coverage is None
+
+
+@pytest.mark.parametrize("uuid", ["0", 0, "", "cuda:0", None])
+def test_an_index_is_refused(uuid):
+    with pytest.raises(ValueError, match="nvidia-smi -L"):
+        NvmlMeter(uuid)
+
+
+def test_read_before_open():
+    with pytest.raises(MeterError, match="open"):
+        NvmlMeter(A).read()
+
+
+@pytest.mark.parametrize(
+    ("visible", "index", "uuid"),
+    [
+        (None, 1, B),
+        ("1,0", 0, B),
+        (f"{B},{A}", 0, B),
+        ("GPU-bbbb", 0, B),
+        (f" {A} , {B} ", 1, B),
+        (MIG, 0, MIG),
+        (f"{MIG},0", 1, A),
+    ],
+)
+def test_cuda_visible_devices(visible, index, uuid):
+    environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    with SimulatedNvml([SimulatedGpu(uuid=A), SimulatedGpu(uuid=B, mig=[MIG])]):
+        assert resolve_visible(index, environment) == uuid
+
+
+@pytest.mark.parametrize(("visible", "index"), [("", 0), ("0", 1), ("7", 0), ("GPU-", 0), ("nonsense", 0), (None, 2)])
+def test_cuda_visible_devices_that_name_no_board(visible, index):
+    environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    with (
+        SimulatedNvml([SimulatedGpu(uuid=A), SimulatedGpu(uuid=B)]),
+        pytest.raises(MeterUnavailable, match="is none of"),
+    ):
+        resolve_visible(index, environment)
+
+
+def test_list_of_boards():
+    with SimulatedNvml([SimulatedGpu(uuid=A), SimulatedGpu(uuid=B, mig=[MIG])]):
+        assert [(g.uuid, g.mig) for g in list_gpus()] == [(A, ()), (B, (MIG,))]
+        assert driver_version() == "570.00.sim"
+
+
+def test_nvml_is_initialised_once():
+    with SimulatedNvml([SimulatedGpu(uuid=A)]) as nvml:
+        for _ in range(3):
+            meter = NvmlMeter(A)
+            meter.open()
+            meter.close()
+        assert nvml.calls["nvmlInitWithFlags"] == 1
+
+
+def _in_child(meter, queue):
+    try:
+        meter.read()
+    except MeterLost as error:
+        queue.put(str(error))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_child_does_not_read():
+    with SimulatedNvml([SimulatedGpu(uuid=A)]):
+        meter = NvmlMeter(A)
+        meter.open()
+        context = multiprocessing.get_context("fork")
+        queue = context.SimpleQueue()
+        child = context.Process(target=_in_child, args=(meter, queue))
+        child.start()
+        assert "fork" in queue.get()
+        child.join()
+
+
+def test_another_pynvml_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", types.ModuleType("pynvml"))
+    with pytest.raises(MeterUnavailable, match="nvidia-ml-py"):
+        NvmlMeter(A).open()
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with pytest.raises(MeterUnavailable, match="pip install nvidia-ml-py"):
+        NvmlMeter(A).open()
+
+
+def test_torch_tells_the_uuid(monkeypatch):
+    import torch
+
+    from lightning_energy.meters.nvml import uuid_of_torch_device
+
+    def properties(index):
+        return types.SimpleNamespace(uuid=[A[4:], "GPU-" + B[4:], None][index])
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", f"{A},{B},{MIG}")
+    with SimulatedNvml([SimulatedGpu(uuid=A), SimulatedGpu(uuid=B, mig=[MIG])]):
+        assert uuid_of_torch_device(torch.device("cuda", 0)) == A
+        assert uuid_of_torch_device(torch.device("cuda")) == B
+        assert uuid_of_torch_device(torch.device("cuda", 2)) == MIG
