@@ -27,7 +27,7 @@ SEARCH_POLL_S = 0.002  # while the period is not known
 FINE_POLL_S = 0.001  # near an expected edge
 FROZEN_PERIODS = 5
 FROZEN_S = 0.5  # never call a register frozen sooner
-RETRY_S = (0.05, 1.0)  # after a lost device: at once, then ever slower
+RETRY_S = (0.05, 0.25)  # after a lost device: at once, then slower
 SETTLE_S = 0.25  # how often the ledger books what is known
 HUNG_S = 2.0
 SLOW_CALL = 10.0  # polls are at least this many call latencies apart
@@ -78,6 +78,13 @@ class Channel:
         """How far the register's updates stray from that period, in seconds (80 % of them stray less)."""
         residual_ns = self._edges.periodic.residual_ns
         return residual_ns * NS if math.isfinite(residual_ns) else None
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether any poll gives a knot, with no update to wait for."""
+        period_s = self.period_s
+        coarse = not self._has_register or self._frozen_at_j is not None
+        return coarse or (period_s is not None and period_s <= CONTINUOUS_S)
 
     def poll(self, lock: threading.RLock) -> None:
         """Read the meter once, put what it says on the curve, plan the next poll.
@@ -166,8 +173,7 @@ class Channel:
         latency_s = sum(self.latency_s) / len(self.latency_s)
         floor_s = max(FINE_POLL_S, SLOW_CALL * latency_s)
         period_s = self.period_s
-        coarse = not self._has_register or self._frozen_at_j is not None
-        if coarse or (period_s is not None and period_s <= CONTINUOUS_S):
+        if self.is_continuous:
             return max(SLOW_POLL_S, floor_s) * jitter
         next_ns = self._edges.next_edge_ns
         if period_s is None or next_ns is None:
@@ -217,26 +223,39 @@ class Sampler:
         self._thread = threading.Thread(target=self._run, name="lightning-energy-sampler", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread. Idempotent; waits at most two seconds for a call that hangs."""
+    def finish(self, time_ns: int, timeout_s: float) -> None:
+        """Wait until the counters have moved after ``time_ns``, stop, and look at the other meters once more."""
+        if not self.is_running:
+            return
+        self.wait_until_known(time_ns, timeout_s, [c for c in self.channels if not c.is_continuous])
+        if self.stop():
+            for channel in self.channels:
+                if channel.is_continuous:
+                    channel.poll(self.lock)
+                channel.finish()
+
+    def stop(self) -> bool:
+        """End the thread. Idempotent; waits at most two seconds for a call that hangs. Whether it has ended."""
         thread, self._thread = self._thread, None
         if thread is None:
-            return
+            return True
         self._stop.set()
         if thread.is_alive():
             thread.join(HUNG_S)
+        return not thread.is_alive()
 
     @property
     def is_running(self) -> bool:
         """Whether the thread lives (false in a forked child)."""
         return self._thread is not None and self._thread.is_alive()
 
-    def wait_until_known(self, time_ns: int, timeout_s: float) -> bool:
-        """Block until every curve reaches ``time_ns``, at most ``timeout_s``; whether it did."""
+    def wait_until_known(self, time_ns: int, timeout_s: float, channels: Sequence[Channel] | None = None) -> bool:
+        """Block until the curves reach ``time_ns``, at most ``timeout_s``; whether they did."""
+        waiting = self.channels if channels is None else channels
         deadline_ns = time.monotonic_ns() + round(timeout_s / NS)
         while self.is_running and time.monotonic_ns() < deadline_ns:
             with self.lock:
-                if all((c.curve.end_ns or 0) >= time_ns for c in self.channels):
+                if all((c.curve.end_ns or 0) >= time_ns for c in waiting):
                     return True
             self._stop.wait(0.002)
         return False

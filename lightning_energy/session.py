@@ -119,10 +119,7 @@ class Session:
         self.mark(OUTSIDE)
         now_ns = time.monotonic_ns()
         periods_s = [c.period_s or UNKNOWN_PERIOD_S for c in self._channels]
-        self._sampler.wait_until_known(now_ns, min(2.5 * max(periods_s, default=0.0) + 0.05, LONGEST_WAIT_S))
-        self._sampler.stop()
-        for channel in self._channels:
-            channel.finish()
+        self._sampler.finish(now_ns, min(2.5 * max(periods_s, default=0.0) + 0.05, LONGEST_WAIT_S))
         self._ledger.settle(final=True)
 
     def close(self) -> None:

@@ -1,0 +1,152 @@
+"""Whole runs on a simulated GPU whose power the training itself drives, against the simulator's true integral."""
+
+from __future__ import annotations
+
+import time
+import warnings
+
+import pynvml
+import pytest
+from lightning.pytorch.callbacks import Callback
+
+from lightning_energy.meters import NvmlMeter
+from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+
+UUID = "GPU-cccccccc-0000-0000-0000-000000000000"
+BUSY_W, IDLE_W = 350.0, 70.0
+
+
+class OnGpu(Classifier):
+    """Each step keeps the board busy for ``step_s``; between steps it idles."""
+
+    def __init__(self, gpu: SimulatedGpu, step_s: float = 0.03) -> None:
+        super().__init__()
+        self.gpu, self.step_s = [gpu], step_s
+
+    def training_step(self, batch, batch_idx):
+        (gpu,) = self.gpu
+        gpu.set_power(BUSY_W)
+        end = time.monotonic() + self.step_s
+        while time.monotonic() < end:
+            loss = super().training_step(batch, batch_idx)
+        gpu.set_power(IDLE_W)
+        return loss
+
+
+class Begin(Callback):
+    """Stands after EnergyCallback: its setup ends when measuring has begun."""
+
+    def setup(self, trainer, pl_module, stage) -> None:
+        self.ns = time.monotonic_ns()
+
+
+class End(Callback):
+    """Stands before EnergyCallback: its teardown ends when the books are closed."""
+
+    def teardown(self, trainer, pl_module, stage) -> None:
+        self.ns = time.monotonic_ns()
+
+
+def fit(tmp_path, gpu, *others, epochs=10, **kwargs):
+    energy, begin, end = energy_callback(meters=NvmlMeter(UUID)), Begin(), End()
+    trainer = make_trainer(tmp_path, max_epochs=epochs, callbacks=[end, energy, begin, *others], **kwargs)
+    trainer.fit(OnGpu(gpu), loader(), loader(8))
+    return energy, gpu.true_energy_j(begin.ns, end.ns), (end.ns - begin.ns) * 1e-9
+
+
+@pytest.mark.parametrize("period_s", [0.02, 0.1])
+@pytest.mark.parametrize("jitter_s", [0.0, 0.003])
+def test_total_is_the_true_integral(tmp_path, period_s, jitter_s):
+    gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=period_s, jitter_s=jitter_s, idle_w=IDLE_W)
+    memory = MemoryLogger()
+    with SimulatedNvml([gpu]) as nvml:
+        energy, true_j, _ = fit(tmp_path, gpu, logger=memory, epochs=10 if period_s < 0.1 else 25)
+        reads_per_s = nvml.calls["nvmlDeviceGetTotalEnergyConsumption"] / energy.report.run.duration_s
+    run = energy.report.run
+    assert run.energy_j == pytest.approx(true_j, rel=0.005)
+    assert abs(run.energy_j - true_j) <= 3 * run.u_j + 0.3  # 0.3 J: the marks are a moment from ours
+    assert run.quality == "measured"
+    assert run.missing_s == 0
+    assert reads_per_s < 15 / period_s
+    total_j = memory.points("energy/total_kwh")[-1][1] * 3.6e6
+    assert total_j == pytest.approx(true_j, rel=0.05)
+    assert energy.report.step_j == pytest.approx(0.03 * BUSY_W, rel=0.15)
+
+
+@pytest.mark.parametrize("jitter_s", [0.0])
+def test_power_without_a_counter_is_integrated(tmp_path, jitter_s):
+    gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=None, idle_w=IDLE_W)
+    with SimulatedNvml([gpu]):
+        energy, true_j, _ = fit(tmp_path, gpu)
+    run = energy.report.run
+    assert run.quality == "integrated"
+    assert abs(run.energy_j - true_j) <= 4 * run.u_j
+
+
+class Fault(Callback):
+    """Does something to the board at the start of an epoch, and perhaps undoes it later."""
+
+    def __init__(self, do, undo=None, at: int = 2, back: int = 5) -> None:
+        self.do, self.undo, self.at, self.back = do, undo, at, back
+        self.since_ns = self.until_ns = 0
+
+    def on_train_epoch_start(self, trainer, pl_module) -> None:
+        if trainer.current_epoch == self.at:
+            self.since_ns = time.monotonic_ns()
+            self.do()
+        if trainer.current_epoch == self.back and self.undo:
+            self.undo()
+            self.until_ns = time.monotonic_ns()
+
+
+def set_(gpu, **values):
+    return lambda: [setattr(gpu, k, v) for k, v in values.items()]
+
+
+FAULTS = {
+    "goes backwards": lambda g: (set_(g, offset_j=300.0), None),
+    "is reset": lambda g: (lambda: setattr(g, "offset_j", -g._counter_j(g.now_s())), None),
+    "leaps forward": lambda g: (set_(g, offset_j=1e7), None),
+    "returns zero": lambda g: (set_(g, zero=True), set_(g, zero=False)),
+    "freezes": lambda g: (g.freeze, g.thaw),
+    "freezes without a power sensor": lambda g: (
+        lambda: (g.freeze(), setattr(g, "has_power", False)),
+        lambda: (g.thaw(), setattr(g, "has_power", True)),
+    ),
+    "is lost": lambda g: (g.lose, g.restore),
+    "is lost for good": lambda g: (g.lose, None),
+    "fails": lambda g: (
+        set_(g, counter_error=pynvml.NVML_ERROR_UNKNOWN),
+        set_(g, counter_error=pynvml.NVML_SUCCESS),
+    ),
+    "becomes slow": lambda g: (set_(g, latency_s=0.2), set_(g, latency_s=0.0)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_bad_day_invents_no_joule(tmp_path, fault):
+    gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=0.02, idle_w=IDLE_W)
+    bad = Fault(*FAULTS[fault](gpu))
+    with SimulatedNvml([gpu]), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        energy, true_j, duration_s = fit(tmp_path, gpu, bad, epochs=10)
+    run = energy.report.run
+    assert run.duration_s == pytest.approx(duration_s, abs=0.05)
+    told = [str(w.message) for w in caught if "missing from all totals" in str(w.message)]
+    # what is not missing is right: the true energy lies between all missing at idle and all missing at full power
+    slack_j = 4 * run.u_j + 0.01 * true_j
+    low_j, high_j = (run.energy_j + run.missing_s * w for w in (IDLE_W, BUSY_W))
+    assert low_j - slack_j <= true_j <= high_j + slack_j
+    assert all(row["train_j"] is None or row["train_j"] >= 0 for row in energy.history)
+    if fault == "becomes slow":  # late, but nothing is lost: the counter knows
+        assert run.missing_s == 0
+        assert not told
+        return
+    assert run.missing_s > 0
+    assert len(told) == 1
+    if bad.undo and fault != "freezes":
+        assert run.missing_s <= (bad.until_ns - bad.since_ns) * 1e-9 + 0.7
+    if fault == "freezes":  # the power sensor goes on
+        assert run.missing_s < 0.7
+        assert run.quality == "integrated"
