@@ -163,12 +163,18 @@ class CounterEdges:
         self._edge(register_j, low_ns, high_ns, last)
         return True
 
-    def silent(self, now_ns: int) -> None:
-        """The device did not answer at ``now_ns``: bridged for a second, then missing."""
+    def silent(self, now_ns: int) -> bool:
+        """The device did not answer at ``now_ns``: bridged by its register for a second, then missing.
+
+        Returns:
+            Whether time is missing.
+        """
         if self._silent_since_ns is None:
             self._silent_since_ns = now_ns
-        if now_ns - self._silent_since_ns > BRIDGE_NS:
-            self.break_off(now_ns)
+        if self._last is not None and now_ns - self._last.end_ns <= BRIDGE_NS:
+            return False
+        self.break_off(now_ns)
+        return True
 
     def break_off(self, now_ns: int) -> None:
         """What lies between the last knot and ``now_ns`` is missing; the next poll starts a new segment."""
@@ -299,8 +305,9 @@ class PowerIntegral:
             )
         return True
 
-    def silent(self, now_ns: int) -> None:
-        """The sensor did not answer at ``now_ns``: what follows its last answer is missing."""
+    def silent(self, now_ns: int) -> bool:
+        """The sensor did not answer at ``now_ns``: what follows its last answer is missing, which is true."""
         self._last = None
         if self.curve.end_ns is None or now_ns > self.curve.end_ns:
             self.curve.add(now_ns, self.curve.end_j, quality="missing")
+        return True

@@ -157,9 +157,9 @@ class Channel:
 
     def _lost(self, why: str) -> None:
         now_ns = self._clock()
-        (self._edges if self._has_register else self._power).silent(now_ns)
+        missing = (self._edges if self._has_register else self._power).silent(now_ns)
         self._frozen_at_j = None
-        self._remember(why, now_ns)
+        self._remember(why if missing else None, now_ns)
         self.due_ns = now_ns + round(self._retry_s / NS)
         self._retry_s = min(2 * self._retry_s, RETRY_S[1])
 

@@ -87,7 +87,7 @@ def test_power_without_a_counter_is_integrated(tmp_path, jitter_s):
 class Fault(Callback):
     """Does something to the board at the start of an epoch, and perhaps undoes it later."""
 
-    def __init__(self, do, undo=None, at: int = 2, back: int = 5) -> None:
+    def __init__(self, do, undo=None, at: int = 2, back: int = 8) -> None:
         self.do, self.undo, self.at, self.back = do, undo, at, back
         self.since_ns = self.until_ns = 0
 
