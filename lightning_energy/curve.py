@@ -164,6 +164,7 @@ class Curve:
         self._variance_j2: list[float] = []
         self._lowest_w = math.inf
         self._highest_w = 0.0
+        self._last_power_w: float | None = None  # outlives the knots, which are forgotten once they are booked
 
     def __len__(self) -> int:
         return len(self._time_ns)
@@ -185,9 +186,7 @@ class Curve:
 
     def last_power_w(self) -> float | None:
         """Mean power of the last interval in watts; ``None`` when there is none or it is missing."""
-        if len(self) < 2 or self._quality[-1] == MISSING:  # noqa: PLR2004 - two knots make an interval
-            return None
-        return (self._energy_j[-1] - self._energy_j[-2]) / ((self._time_ns[-1] - self._time_ns[-2]) * NS)
+        return self._last_power_w
 
     def add(
         self,
@@ -219,8 +218,9 @@ class Curve:
                 f"knot ({time_ns} ns, {energy_j} J) lies before the last ({self.end_ns} ns, {self.end_j} J): "
                 f"time must rise and energy must not fall; book a reset as a missing interval"
             )
+        self._last_power_w = None
         if self._time_ns and quality != "missing":
-            power_w = (energy_j - self._energy_j[-1]) / ((time_ns - self._time_ns[-1]) * NS)
+            self._last_power_w = power_w = (energy_j - self._energy_j[-1]) / ((time_ns - self._time_ns[-1]) * NS)
             self._lowest_w = min(self._lowest_w, power_w)
             self._highest_w = max(self._highest_w, power_w)
         self._time_ns.append(time_ns)

@@ -87,7 +87,7 @@ class Session:
         now_ns = time.monotonic_ns()
         if not self._seen:
             self._seen = True
-            if not all(c.curve.last_power_w() for c in self._channels):
+            if any(c.curve.last_power_w() is None for c in self._channels):
                 self._sampler.wait_until_known(now_ns, LONGEST_WAIT_S)
         self._sampler.check(now_ns)
         return self._ledger.totals()
