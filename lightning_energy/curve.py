@@ -26,6 +26,8 @@ QUALITIES: tuple[Quality, ...] = ("measured", "integrated", "estimated", "missin
 
 MISSING = QUALITIES.index("missing")
 NS = 1e-9
+ENOUGH_LOOKS = 50  # a state that takes a tenth of the time is then seen with 99.5 % probability
+SPAN_MARGIN = 0.04  # sensors average over milliseconds: the true extremes lie somewhat further out
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,8 @@ class Curve:
         self._variance_j2: list[float] = []
         self._lowest_w = math.inf
         self._highest_w = 0.0
+        self._seen_w: list[float] = []  # lowest and highest power of the moment, once there were enough looks
+        self._looks = 0
         self._last_power_w: float | None = None  # outlives the knots, which are forgotten once they are booked
 
     def __len__(self) -> int:
@@ -247,15 +251,24 @@ class Curve:
             for column in columns:
                 del column[:keep]
 
+    def saw_power(self, power_w: float) -> None:
+        """Remember the power of one moment: what the device does inside an interval is known from such looks only."""
+        self._looks += 1
+        self._seen_w = [min([power_w, *self._seen_w]), max([power_w, *self._seen_w])]
+
     def power_bounds_w(self) -> tuple[float, float]:
         """Least and greatest power the device could have had inside an interval, in watts.
 
-        The meter's own bounds where it knows them; else half the lowest and twice the highest mean power of
-        any interval so far.
+        What was seen of its power, if often enough, with some of its span added; else the meter's own bounds where
+        it knows them; else half the lowest and twice the highest mean power of any interval so far. The mean of an
+        interval may lie outside: its ends are known no better than the polls stood.
         """
         low = self.info.power_min_w or (0.5 * self._lowest_w if math.isfinite(self._lowest_w) else 0.0)
         high = self.info.power_max_w or 2.0 * self._highest_w
-        return min(low, self._lowest_w), max(high, self._highest_w)
+        if self._looks >= ENOUGH_LOOKS:
+            margin = SPAN_MARGIN * (self._seen_w[1] - self._seen_w[0])
+            return max(low, self._seen_w[0] - margin), min(high, self._seen_w[1] + margin)
+        return low, high
 
     def at(self, time_ns: NDArray[np.int64], knots: Knots | None = None) -> tuple[NDArray[np.float64], ...]:
         """Energy and its repeatability at moments within the kept knots.

@@ -32,6 +32,8 @@ SETTLE_S = 0.25  # how often the ledger books what is known
 HUNG_S = 2.0
 SLOW_CALL = 10.0  # polls are at least this many call latencies apart
 JITTER = 0.25
+LOOKS_AT_FIRST = 100
+LOOK_EVERY = 8
 
 
 class Channel:
@@ -65,6 +67,8 @@ class Channel:
         self._power = PowerIntegral(info, self.curve)
         self._has_register = True
         self._frozen_at_j: float | None = None
+        self._look = False  # at the power, at the next poll
+        self._moves = 0
         self._retry_s = RETRY_S[0]
         self._random = random.Random(0)  # noqa: S311 - jitter against phase locking, not secrecy
 
@@ -98,7 +102,7 @@ class Channel:
             reading, why = None, str(error)
         except Exception as error:  # noqa: BLE001 - a meter's defect must not end the user's training
             reading, why = None, f"{type(error).__name__}: {error}"
-        power_w = self._power_beside(reading) if reading else None
+        power_w = self._power_beside() if reading and self._wants_power(reading) else None
         with lock:
             if reading is None:
                 self._lost(why or "")
@@ -119,6 +123,8 @@ class Channel:
         self.latency_s.append((reading.end_ns - reading.start_ns) * NS)
         self._retry_s = RETRY_S[0]
         self._has_register = reading.register_j is not None
+        if power_w is not None and self.info.instant_power:
+            self.curve.saw_power(power_w)
         moved, note = self._feed_register(reading, power_w) if self._has_register else self._feed_power(reading)
         self._remember(note, reading.end_ns)
         self.due_ns = reading.end_ns + round(self._wait_s(reading, moved=moved) / NS)
@@ -142,10 +148,13 @@ class Channel:
         self._feed_power(replace(reading, register_j=None, power_w=power_w))
         return False, "its energy counter does not move"
 
-    def _power_beside(self, reading: Reading) -> float | None:
-        """The power, asked only while the register stands still for too long."""
-        if reading.register_j is None or not (self._frozen_at_j is not None or self._overdue(reading)):
-            return None
+    def _wants_power(self, reading: Reading) -> bool:
+        """Whether to ask for the power, too: while the register stands still for too long, and for a planned look."""
+        look, self._look = self._look, False
+        overdue = reading.register_j is not None and (self._frozen_at_j is not None or self._overdue(reading))
+        return overdue or (look and self.info.instant_power)
+
+    def _power_beside(self) -> float | None:
         try:
             return self.meter.read_power_w()
         except Exception:  # noqa: BLE001 - same as in poll; the register's fault is told already
@@ -180,8 +189,11 @@ class Channel:
             return max(SEARCH_POLL_S, floor_s) * jitter
         lead_s = min(max(self._edges.spread_s, 0.5 * FINE_POLL_S), 0.15 * period_s)
         ahead_s = (next_ns - reading.end_ns) * NS - lead_s
-        if moved and ahead_s > floor_s:
-            return ahead_s
+        if ahead_s > floor_s:
+            self._moves += moved
+            self._look = moved and (self._moves < LOOKS_AT_FIRST or self._moves % LOOK_EVERY == 0)
+            # at a random moment: the load may be locked to the register's period
+            return self._random.random() * ahead_s if self._look else ahead_s
         overdue_s = max(-ahead_s - 0.5 * period_s, 0.0)  # a long time late: ever slower
         return min(floor_s + 0.1 * overdue_s, max(period_s, floor_s)) * jitter
 
@@ -261,8 +273,9 @@ class Sampler:
         return False
 
     def check(self, now_ns: int) -> None:
-        """Called rarely from the training thread: book a hung sampler's time as missing."""
-        if (now_ns - self._beat_ns) * NS < 10 * HUNG_S or not self.lock.acquire(timeout=0.001):
+        """Called rarely from the training thread: book the time of a hung or dead sampler as missing."""
+        hung = (now_ns - self._beat_ns) * NS > 10 * HUNG_S
+        if self._thread is None or not (hung or self.failure) or not self.lock.acquire(timeout=0.001):
             return
         try:
             for channel in self.channels:

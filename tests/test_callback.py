@@ -512,7 +512,7 @@ def test_importing_touches_nothing():
         "import lightning.pytorch, sys, threading; before = {*sys.modules}; import lightning_energy, pynvml;"
         "assert pynvml.nvmlLib is None and threading.active_count() == 1;"
         "added = {m.partition('.')[0] for m in {*sys.modules} - before};"
-        "assert added - {*sys.stdlib_module_names} == {'lightning_energy'}, added"
+        "assert added - {*sys.stdlib_module_names} <= {'lightning_energy', 'psutil'}, added"
     )
     result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

@@ -65,6 +65,7 @@ class MeterInfo:
         power_min_w: power it never falls below while it is on, in watts (0 when unknown).
         update_period_s: time between two updates of its register or sensor in seconds, if known.
         calibration_u: relative standard uncertainty of its gain (k=1), e.g. ``0.05``.
+        instant_power: whether :meth:`Meter.read_power_w` tells the power of the moment, not a mean of seconds.
         coverage: share of time the sensor looks at (1 when continuous, 0.25 on A100/H100); ``None`` unknown.
         note: anything a reader of the figure must know, in a sentence; empty when nothing.
     """
@@ -78,6 +79,7 @@ class MeterInfo:
     power_min_w: float = 0.0
     update_period_s: float | None = None
     calibration_u: float = 0.05
+    instant_power: bool = False
     coverage: float | None = None
     note: str = ""
 
@@ -112,7 +114,7 @@ class Meter(ABC):
         """
 
     def read_power_w(self) -> float | None:
-        """Instantaneous power in watts beside the register, or ``None``. Called rarely; may be slow."""
+        """Power in watts beside the register, or ``None``. Called rarely; may be slow."""
         return None
 
     @abstractmethod

@@ -131,6 +131,7 @@ class NvmlMeter(Meter):
             per_node=scope == "module",
             power_max_w=self._limit_w(),
             calibration_u=CALIBRATION_U,
+            instant_power=self._has_instant,
             coverage=next((share for model, share in PART_TIME if model in name), None),
             note=note,
         )

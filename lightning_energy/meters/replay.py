@@ -64,6 +64,7 @@ class ReplayMeter(Meter):
             scope="gpu",
             power_max_w=max(self._powers) * 1.15 or None,
             power_min_w=min(self._powers),
+            instant_power=True,
         )
         self._epoch_ns: int | None = None
         self.is_open = False

@@ -1,0 +1,346 @@
+from __future__ import annotations
+
+import math
+import random
+from itertools import pairwise
+
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lightning_energy.curve import Curve
+from lightning_energy.ledger import Ledger
+from lightning_energy.meters import MeterInfo, ReplayMeter
+from lightning_energy.sampler import Channel
+from tests.sim.clock import VirtualClock, drive
+
+S = 10**9
+START = 10**15
+INFO = MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0, power_min_w=50.0)
+ACCOUNTS = [
+    (-1, "train", "gap"),
+    (0, "train", "step"),
+    (0, "train", "gap"),
+    (0, "validate", "step"),
+    (1, "train", "step"),
+    (1, "train", "gap"),
+]
+
+knots_of_a_curve = st.lists(
+    st.tuples(st.integers(1_000_000, 200_000_000), st.floats(50, 500), st.sampled_from([False] * 5 + [True])),
+    min_size=3,
+    max_size=25,
+)
+marks_of_a_run = st.lists(
+    st.tuples(st.integers(0, 150_000_000), st.integers(0, len(ACCOUNTS) - 1)), min_size=1, max_size=40
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_ns = START
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+def play(rows_of_curves, marks, settle_after):
+    """Knots and marks in the order of their times, as sampler and training bring them."""
+    clock = Clock()
+    curves = [Curve(INFO) for _ in rows_of_curves]
+    ledger = Ledger(curves, clock=clock)
+    whole = [Curve(INFO) for _ in rows_of_curves]  # what the ledger forgets is kept here
+    events = []
+    for i, rows in enumerate(rows_of_curves):
+        time_ns, energy_j = START - 50_000_000, 0.0
+        events.append((time_ns, 0, i, energy_j, "measured"))
+        for length_ns, power_w, missing in rows:
+            time_ns += length_ns
+            energy_j += 0.0 if missing else power_w * length_ns * 1e-9
+            events.append((time_ns, 0, i, energy_j, "missing" if missing else "measured"))
+    time_ns, accounts = START, []
+    for gap_ns, account in marks:
+        time_ns += gap_ns
+        events.append((time_ns, 1, account, 0.0, ""))
+        accounts.append((time_ns, account))
+    end_ns = time_ns + 1
+    events.append((end_ns, 1, -1, 0.0, ""))
+    for n, (time_ns, kind, i, energy_j, quality) in enumerate(sorted(events, key=lambda e: e[:2])):
+        clock.now_ns = time_ns
+        if kind == 0:
+            for curve in (curves[i], whole[i]):
+                curve.add(time_ns, energy_j, quality=quality)
+        else:
+            ledger.mark(ledger.code(*ACCOUNTS[i]) if i >= 0 else 0)
+        if n in settle_after:
+            ledger.settle()
+    clock.now_ns = max(clock.now_ns, end_ns) + S
+    return ledger, whole, [*accounts, (end_ns, -1)], clock
+
+
+@settings(deadline=None)
+@given(st.lists(knots_of_a_curve, min_size=1, max_size=3), marks_of_a_run, st.sets(st.integers(0, 80)))
+def test_accounts_add_up_to_the_rise_of_the_curves(rows_of_curves, marks, settle_after):
+    ledger, whole, accounts, clock = play(rows_of_curves, marks, settle_after)
+    ledger.settle(final=True)
+    first_ns, last_ns = accounts[0][0], accounts[-1][0]
+    # the curves of this test end somewhere; what is behind their ends is extrapolated, so look at what is known
+    for d, curve in enumerate(whole):
+        known_ns = min(last_ns, curve.end_ns)
+        if known_ns < last_ns:
+            continue
+        totals = ledger.totals(clock.now_ns)
+        expected = curve.energy_between(first_ns, last_ns)
+        total = totals.energy(device=d)
+        assert total.energy_j == (None if expected.energy_j is None else pytest.approx(expected.energy_j, rel=1e-9))
+        assert total.missing_s == pytest.approx(expected.missing_s, abs=1e-9)
+        assert total.duration_s == pytest.approx((last_ns - first_ns) * 1e-9, abs=1e-9)
+        parts = [
+            totals.energy(epoch=e, stage=s, kind=k, device=d) for e, s, k in ACCOUNTS if (e, s, k) in totals.accounts
+        ]
+        assert math.fsum(p.energy_j or 0.0 for p in parts) == pytest.approx(
+            total.energy_j or 0.0, rel=1e-9, abs=1e-12
+        )
+        for i, account in enumerate(ACCOUNTS):
+            windows = [curve.energy_between(a_ns, b_ns) for (a_ns, a), (b_ns, _) in pairwise(accounts) if a == i]
+            own = totals.energy(epoch=account[0], stage=account[1], kind=account[2], device=d)
+            assert (own.energy_j or 0.0) == pytest.approx(
+                math.fsum(w.energy_j or 0.0 for w in windows), rel=1e-6, abs=1e-6
+            )
+
+
+@settings(deadline=None)
+@given(knots_of_a_curve, marks_of_a_run, st.sets(st.integers(0, 80)))
+def test_settling_early_or_late_makes_no_difference(rows, marks, settle_after):
+    one, _, accounts, clock = play([rows], marks, settle_after)
+    other, _, _, _ = play([rows], marks, set())
+    for ledger in (one, other):
+        ledger.settle(final=True)
+    a, b = (ledger.totals(clock.now_ns) for ledger in (one, other))
+    for account in {i for _, i in accounts if i >= 0}:
+        epoch, stage, kind = ACCOUNTS[account]
+        x, y = (t.energy(epoch=epoch, stage=stage, kind=kind) for t in (a, b))
+        assert (x.energy_j or 0.0) == pytest.approx(y.energy_j or 0.0, rel=1e-9, abs=1e-9)
+        assert x.missing_s == pytest.approx(y.missing_s, abs=1e-9)
+    steps = [ledger.take_steps() for ledger in (one, other)]
+    sums = [0.0 if s is None else s.energy_j.sum() for s in steps]
+    assert sums[0] == pytest.approx(sums[1], rel=1e-9, abs=1e-9)
+
+
+def constant(power_w: float = 100.0):
+    clock = Clock()
+    curve = Curve(INFO)
+    ledger = Ledger([curve], clock=clock)
+
+    def at(seconds: float, account: tuple | None) -> None:
+        clock.now_ns = START + round(seconds * S)
+        ledger.mark(ledger.code(*account) if account else 0)
+
+    def grow(seconds: float) -> None:
+        curve.add(START + round(seconds * S), power_w * (seconds + 1))
+
+    grow(-1.0)
+    return ledger, at, grow, clock
+
+
+def test_a_step_runs_to_the_start_of_the_next_and_ends_with_its_stage():
+    ledger, at, grow, _ = constant()
+    at(0.0, (0, "train", "gap"))
+    at(1.0, (0, "train", "step"))
+    at(1.8, (0, "train", "gap"))
+    at(2.0, (0, "train", "step"))  # the first step lasted 1 s
+    at(2.5, (0, "train", "gap"))
+    at(3.0, (0, "validate", "gap"))  # the second 1 s, up to the validation
+    at(3.5, (0, "validate", "step"))
+    at(4.0, (0, "train", "gap"))
+    at(5.0, (0, "train", "step"))
+    at(5.2, (0, "train", "gap"))
+    at(5.5, (1, "train", "gap"))  # the third 0.5 s, up to the next epoch
+    at(6.0, (1, "train", "step"))
+    at(6.5, None)  # the fourth 0.5 s
+    grow(7.0)
+    ledger.settle(final=True)
+    steps = ledger.take_steps()
+    assert list(steps.duration_s) == pytest.approx([1.0, 1.0, 0.5, 0.5])
+    assert list(steps.energy_j) == pytest.approx([100.0, 100.0, 50.0, 50.0])
+    assert ledger.take_steps() is None
+
+
+def test_steps_with_missing_time_have_no_figure():
+    clock = Clock()
+    curve = Curve(INFO)
+    ledger = Ledger([curve], clock=clock)
+    curve.add(START, 0.0)
+    for i in range(4):
+        clock.now_ns = START + i * S
+        ledger.mark(ledger.code(0, "train", "step"))
+        quality = "missing" if i == 1 else "measured"
+        curve.add(START + (i + 1) * S, curve.end_j + (0.0 if i == 1 else 100.0), quality=quality)
+    clock.now_ns = START + 4 * S
+    ledger.mark(0)
+    curve.add(START + 5 * S, 400.0)
+    ledger.settle(final=True)
+    steps = ledger.take_steps()
+    assert list(steps.energy_j) == pytest.approx([100.0, 100.0, 100.0])
+    total = ledger.totals().energy()
+    assert (total.energy_j, total.missing_s) == (pytest.approx(300.0), pytest.approx(1.0))
+
+
+def test_the_time_after_the_last_knot_is_supposed_to_go_on():
+    ledger, at, grow, clock = constant()
+    at(0.0, (0, "train", "step"))
+    grow(0.5)
+    ledger.settle()
+    clock.now_ns = START + 2 * S
+    total = ledger.totals().energy()
+    assert total.energy_j == pytest.approx(200.0)
+    assert total.missing_s == 0
+    assert total.u_j >= 400.0 * 1.5 / math.sqrt(3) - 1e-6  # it might have drawn 500 W since
+    epoch = ledger.totals().energy(stage="train", epoch=0)
+    assert epoch.energy_j == pytest.approx(200.0)
+
+
+def test_behind_a_missing_interval_nothing_is_supposed():
+    ledger, at, grow, clock = constant()
+    at(0.0, (0, "train", "step"))
+    grow(0.5)
+    ledger._books[0].curve.add(START + S, ledger._books[0].curve.end_j, quality="missing")
+    clock.now_ns = START + 2 * S
+    total = ledger.totals().energy()
+    assert (total.energy_j, total.missing_s) == (pytest.approx(50.0), pytest.approx(1.5))
+
+
+def test_a_meter_that_never_answered_is_missing_and_marks_are_still_forgotten():
+    clock = Clock()
+    curve = Curve(INFO)
+    ledger = Ledger([curve], clock=clock)
+    ledger.mark(ledger.code(0, "train", "step"))
+    clock.now_ns += S
+    curve.add(clock.now_ns - 1000, 0.0)
+    curve.add(clock.now_ns, 0.0, quality="missing")
+    ledger.mark(ledger.code(0, "train", "gap"))
+    clock.now_ns += S
+    curve.add(clock.now_ns, 0.0, quality="missing")
+    ledger.mark(0)
+    clock.now_ns += S
+    curve.add(clock.now_ns, 0.0, quality="missing")
+    ledger.settle(final=True)
+    total = ledger.totals().energy()
+    assert (total.energy_j, total.quality) == (None, "missing")
+    assert total.missing_s == pytest.approx(2.0)
+    assert len(ledger._time_ns) == 0
+
+
+def test_a_mark_that_comes_late_moves_to_what_is_open():
+    ledger, at, grow, clock = constant()
+    at(0.0, (0, "train", "step"))
+    grow(1.0)
+    grow(2.0)
+    clock.now_ns = START + 3 * S
+    ledger.settle()
+    at(1.5, (0, "train", "gap"))  # the thread was stopped between its time stamp and its mark
+    grow(4.0)
+    clock.now_ns = START + 4 * S
+    ledger.settle(final=True)
+    totals = ledger.totals()
+    assert totals.energy(kind="step").energy_j == pytest.approx(200.0)
+    assert totals.energy().energy_j == pytest.approx(400.0)
+
+
+def test_no_device_no_figure():
+    ledger = Ledger([])
+    ledger.mark(ledger.code(0, "train", "step"))
+    ledger.settle(final=True)
+    assert ledger.totals().energy().energy_j is None
+    assert ledger.totals().stages == ["train"]
+    assert ledger.totals().epochs == [0]
+    assert len(ledger._time_ns) == 0
+
+
+def test_thirty_days_of_nanoseconds_are_exact():
+    clock = VirtualClock(30 * 86_400 * S)
+    meter = ReplayMeter(200.0, counter_period_s=0.1, clock=clock, info=INFO)
+    channel = Channel(meter, meter.open(), clock=clock)
+    ledger = Ledger([channel.curve], clock=lambda: clock.now_ns)
+    drive(channel, clock, clock.now_ns + S)
+    start_ns = clock.now_ns
+    ledger.mark(ledger.code(0, "train", "step"))
+    drive(channel, clock, clock.now_ns + 3 * S)
+    end_ns = clock.now_ns
+    ledger.mark(0)
+    drive(channel, clock, clock.now_ns + S)
+    ledger.settle(final=True)
+    total = ledger.totals().energy()
+    assert total.duration_s == pytest.approx((end_ns - start_ns) * 1e-9, rel=1e-12)
+    assert total.energy_j == pytest.approx(200.0 * total.duration_s, abs=3 * total.u_j)
+
+
+def test_a_million_steps_take_no_memory():
+    """2 ms steps over 33 minutes on a counter of 100 ms, settled four times a second."""
+    clock = Clock()
+    curve = Curve(INFO)
+    ledger = Ledger([curve], clock=clock)
+    step, gap = ledger.code(0, "train", "step"), ledger.code(0, "train", "gap")
+    curve.add(START - 1, 0.0)
+    steps, energy_j, longest = 0, 0.0, 0
+    process = psutil.Process()
+    before = 0
+    for i in range(1_000_000):
+        clock.now_ns = START + i * 2_000_000
+        ledger.mark(step)
+        clock.now_ns += 1_800_000
+        ledger.mark(gap)
+        if i % 50 == 49:
+            curve.add(clock.now_ns, curve.end_j + 30.0)
+        if i % 125 == 124:
+            ledger.settle()
+            longest = max(longest, len(curve), len(ledger._time_ns) // 100, len(ledger._inbox))
+        if i % 5000 == 4999:
+            taken = ledger.take_steps()
+            steps += len(taken.energy_j)
+            energy_j += taken.energy_j.sum()
+        if i == 100_000:
+            before = process.memory_info().rss
+    after = process.memory_info().rss
+    ledger.settle(final=True)
+    assert steps > 999_000
+    assert energy_j / steps == pytest.approx(30.0 / 50, rel=1e-3)
+    assert ledger.totals().energy().energy_j == pytest.approx(curve.end_j, rel=1e-3)
+    assert after - before < 5_000_000
+    assert longest < 10
+
+
+def test_uncertainty_covers_the_error_and_is_not_lazy():
+    """Windows of mixed lengths over mixed loads, one of them oscillating near the period of the counter."""
+    loads = [
+        [(0.045, 320.0), (0.005, 80.0)],
+        [(0.213, 400.0), (0.104, 80.0)],
+        [(0.051, 380.0), (0.051, 90.0)],
+        [(0.118, 350.0), (0.013, 90.0)],
+        [(0.319, 350.0), (0.042, 90.0)],
+    ]
+    inside, errors, us = 0, [], []
+    rng = random.Random(5)
+    for period_s in (0.02, 0.1):
+        for load in loads:
+            clock = VirtualClock()
+            info = MeterInfo(
+                "d", "device", "measured", "gpu", power_max_w=460.0, power_min_w=50.0, instant_power=True
+            )
+            meter = ReplayMeter(load, counter_period_s=period_s, clock=clock, info=info)
+            channel = Channel(meter, meter.open(), clock=clock)
+            start_ns = clock.now_ns
+            drive(channel, clock, start_ns + 20 * S, late_s=0.001, seed=rng.randrange(1000))
+            channel.finish()
+            for _ in range(200):
+                a_ns = start_ns + round(rng.uniform(1.0, 15.0) * S)
+                b_ns = a_ns + round(math.exp(rng.uniform(math.log(0.002), math.log(3.0))) * S)
+                energy = channel.curve.energy_between(a_ns, b_ns)
+                error_j = abs(energy.energy_j - meter.true_energy_j(a_ns, b_ns))
+                inside += error_j <= 2 * energy.u_j
+                errors.append(error_j)
+                us.append(energy.u_j)
+    assert len(errors) == 2000
+    assert inside / len(errors) >= 0.95
+    assert sorted(us)[1000] / sorted(errors)[1000] <= 6

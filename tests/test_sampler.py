@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from lightning_energy.meters import MeterInfo, MeterLost, Reading, ReplayMeter
+from lightning_energy.meters.base import Meter
+from lightning_energy.sampler import Channel, Sampler
+from tests.sim.clock import VirtualClock, drive
+
+S = 10**9
+
+
+def sampler_of(*meters, settle=lambda: None):
+    return Sampler([Channel(m, m.open()) for m in meters], settle)
+
+
+def wait_for(condition, seconds: float = 10.0) -> None:
+    """Until ``condition`` holds; fails after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    event = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline
+        event.wait(0.005)
+
+
+def test_starts_once_stops_once_and_leaves_no_thread():
+    sampler = sampler_of(ReplayMeter(100.0, counter_period_s=0.01))
+    before = threading.active_count()
+    sampler.start()
+    sampler.start()
+    assert threading.active_count() == before + 1
+    assert sampler.is_running
+    assert sampler.stop()
+    assert sampler.stop()
+    assert not sampler.is_running
+    assert threading.active_count() == before
+
+
+def test_waits_until_a_moment_is_known():
+    settled = []
+    sampler = sampler_of(ReplayMeter(100.0, counter_period_s=0.01), settle=lambda: settled.append(1))
+    sampler.start()
+    now_ns = time.monotonic_ns() + 400_000_000
+    assert sampler.wait_until_known(now_ns, 10.0)
+    assert sampler.channels[0].curve.end_ns >= now_ns
+    assert not sampler.wait_until_known(now_ns + 10**13, 0.01)
+    sampler.stop()
+    assert settled
+    assert 0 < sampler.cpu_s < 5
+    assert not sampler.wait_until_known(0, 1.0)  # nothing runs that could tell
+
+
+def test_finish_reaches_the_end_of_every_kind_of_meter():
+    meters = [ReplayMeter(100.0, counter_period_s=p, device_id=str(p)) for p in (0.02, 0.0, None)]
+    sampler = sampler_of(*meters)
+    sampler.start()
+    wait_for(lambda: all(c.curve.end_ns for c in sampler.channels))
+    now_ns = time.monotonic_ns()
+    sampler.finish(now_ns, 5.0)
+    for channel in sampler.channels:
+        assert channel.curve.end_ns >= now_ns - 3_000_000
+    sampler.finish(now_ns, 5.0)  # idempotent
+
+
+@pytest.mark.parametrize(("period_s", "reads_per_s"), [(0.1, 45), (0.02, 200), (None, 15), (0.0, 15)])
+def test_polls_come_when_an_update_is_expected(period_s, reads_per_s):
+    clock = VirtualClock()
+    meter = ReplayMeter(100.0, counter_period_s=period_s, clock=clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    drive(channel, clock, clock.now_ns + S)
+    before = channel.reads
+    drive(channel, clock, clock.now_ns + 20 * S)
+    assert 9 <= (channel.reads - before) / 20 <= reads_per_s
+
+
+def test_period_and_its_jitter_are_measured():
+    clock = VirtualClock()
+    meter = ReplayMeter(100.0, counter_period_s=0.1, clock=clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    assert channel.period_s is None
+    assert channel.period_residual_s is None
+    drive(channel, clock, clock.now_ns + 3 * S)
+    assert channel.period_s == pytest.approx(0.1, rel=0.002)
+    assert channel.period_residual_s < 0.001
+
+
+class Slow(ReplayMeter):
+    """Each call takes 20 ms of the virtual clock."""
+
+    def read(self) -> Reading:
+        first = super().read()
+        self._clock.now_ns += 20_000_000
+        return Reading(first.start_ns, self._clock.now_ns, first.register_j, first.power_w)
+
+
+def test_slow_calls_are_made_rarely():
+    clock = VirtualClock()
+    meter = Slow(100.0, counter_period_s=0.1, clock=clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    start_ns = clock.now_ns
+    drive(channel, clock, start_ns + 20 * S)
+    assert channel.reads / 20 < 6  # a tenth of the time at most
+    total = channel.curve.energy_between(start_ns + S, channel.curve.end_ns)
+    assert total.missing_s == 0
+    assert total.energy_j == pytest.approx(100.0 * total.duration_s, rel=0.01)
+
+
+class Broken(Meter):
+    """Raises what it is told to, or hangs until it is released."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.hang = threading.Event()
+        self.hang.set()
+        self.good = ReplayMeter(100.0, counter_period_s=0.01)
+        self.waits = threading.Event()
+
+    def open(self) -> MeterInfo:
+        return self.good.open()
+
+    def read(self) -> Reading:
+        if not self.hang.is_set():
+            self.waits.set()
+            self.hang.wait(30)
+        if self.error:
+            raise self.error
+        return self.good.read()
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("error", [MeterLost("gone"), ZeroDivisionError("a defect")])
+def test_a_meter_that_raises_does_not_end_the_thread(error):
+    meter = Broken()
+    sampler = sampler_of(meter)
+    channel = sampler.channels[0]
+    sampler.start()
+    wait_for(lambda: len(channel.curve) > 3)
+    meter.error = error
+    wait_for(lambda: channel.trouble is not None)
+    assert str(error) in channel.trouble
+    meter.error = None
+    knots = len(channel.curve)
+    wait_for(lambda: len(channel.curve) > knots + 3)
+    sampler.stop()
+    assert sampler.failure is None
+
+
+def test_a_call_that_hangs_is_booked_as_missing_and_stop_returns(monkeypatch):
+    monkeypatch.setattr("lightning_energy.sampler.HUNG_S", 0.05)
+    meter = Broken()
+    sampler = sampler_of(meter)
+    channel = sampler.channels[0]
+    sampler.start()
+    wait_for(lambda: len(channel.curve) > 3)
+    meter.hang.clear()
+    assert meter.waits.wait(10)
+    now_ns = time.monotonic_ns()
+    sampler.check(now_ns)
+    assert channel.trouble is None  # not yet
+    sampler.check(now_ns + 20 * S)
+    assert "does not answer" in channel.trouble
+    assert channel.curve.energy_between(channel.curve.start_ns, now_ns + 20 * S).missing_s > 19
+    assert not sampler.stop()
+    meter.hang.set()
+
+
+def test_a_dead_thread_is_told_and_its_time_is_missing():
+    def fail() -> None:
+        raise RuntimeError("settling failed")
+
+    sampler = sampler_of(ReplayMeter(100.0, counter_period_s=0.01), settle=fail)
+    sampler.start()
+    wait_for(lambda: sampler.failure is not None)
+    sampler._settle = lambda: None
+    now_ns = time.monotonic_ns()
+    sampler.check(now_ns)
+    channel = sampler.channels[0]
+    assert channel.curve.end_ns == now_ns
+    assert channel.trouble
+    sampler.stop()
+
+
+def test_no_thread_in_a_forked_child():
+    sampler = sampler_of(ReplayMeter(100.0))
+    sampler.start()
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:  # the child: say whether the thread lives here
+        os.write(write, b"1" if sampler.is_running else b"0")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert os.read(read, 1) == b"0"
+    sampler.stop()
+    os.close(read)
+    os.close(write)
+
+
+def test_nothing_to_sample_starts_no_thread():
+    sampler = Sampler([], lambda: None)
+    sampler.start()
+    assert not sampler.is_running
+    sampler.check(time.monotonic_ns())
