@@ -48,7 +48,7 @@ def test_quickstart(tmp_path):
 
 
 def test_early_stopping(tmp_path):
-    out = run(tmp_path, str(ROOT / "examples/early_stopping.py"), "--max-epochs", "14", "--reference-kwh", "1e-5")
+    out = run(tmp_path, str(ROOT / "examples/early_stopping.py"), "--max-epochs", "14")
     assert "<- the other run stopped here" in out
     stopped, of = (int(word) for word in out.split("Stopped after ")[1].split(" epochs")[0].split(" of "))
     assert stopped < of == 14
@@ -60,7 +60,7 @@ def test_cli(tmp_path):
     out = run(tmp_path, script, "fit", "--config", config, "--trainer.max_epochs", "1")
     assert "Energy of this run (completed)" in out
     (saved,) = tmp_path.rglob("config.yaml")
-    assert "reference_kwh: 0.001" in saved.read_text()
+    assert "reference_kwh: 1.0e-05" in saved.read_text()
     again = run(tmp_path, script, "fit", "--config", str(saved))
     assert "Energy of this run (completed)" in again
 
