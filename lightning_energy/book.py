@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +11,13 @@ import numpy as np
 from lightning_energy.curve import MISSING, NS, QUALITIES, Energy, Knots, shape_bound_j
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from lightning_energy.curve import Curve
 
-__all__ = ["Book", "Sums", "Tail"]
+__all__ = ["Book", "Marks", "Sums", "Tail"]
 
 ROUNDING = 1e-12  # of an interval: less is a rounding error, not time
 SQRT3 = math.sqrt(3)  # a rectangular limit of half-width a has the standard uncertainty a/sqrt(3) (GUM 4.3.7)
@@ -28,6 +30,46 @@ def _grown(array: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     result = np.zeros((*array.shape[:-1], max(n, 2 * array.shape[-1])))
     result[..., : array.shape[-1]] = array
     return result
+
+
+@dataclass
+class Marks:
+    """Boundaries in time that not every book has passed yet.
+
+    Attributes:
+        time_ns: when, ``int64``, never falling.
+        code: the account that begins there, ``int64``.
+        dropped: how many marks came before the first of these.
+    """
+
+    time_ns: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    code: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    dropped: int = 0
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[int, int]]) -> Marks:
+        """Marks from (time, account) rows."""
+        marks = cls()
+        marks.add(rows, 0)
+        return marks
+
+    def add(self, rows: Sequence[tuple[int, int]], floor_ns: int) -> None:
+        """Append marks; none comes before ``floor_ns`` or before the last one."""
+        if not rows:
+            return
+        news = np.array(rows, dtype=np.int64)
+        times = np.concatenate([self.time_ns, np.maximum(news[:, 0], floor_ns)])
+        self.time_ns = np.maximum.accumulate(times)
+        self.code = np.concatenate([self.code, news[:, 1]])
+
+    def drop(self, n: int) -> None:
+        """Forget the first ``n``."""
+        self.time_ns, self.code, self.dropped = self.time_ns[n:], self.code[n:], self.dropped + n
+
+    def followed_by(self, others: Marks) -> Marks:
+        """These and then those, which are not before them."""
+        times = np.concatenate([self.time_ns, others.time_ns])
+        return Marks(np.maximum.accumulate(times), np.concatenate([self.code, others.code]), self.dropped)
 
 
 @dataclass
@@ -137,21 +179,14 @@ class Book:
         self._passed_u2_j2 = self._passed_u2_j2[n:]
         return result
 
-    def settle(
-        self,
-        time_ns: NDArray[np.int64],
-        code: NDArray[np.int64],
-        dropped: int,
-        groups: NDArray[np.int64],
-        until_ns: int | None,
-    ) -> None:
+    def settle(self, marks: Marks, groups: NDArray[np.int64], until_ns: int | None) -> None:
         """Book the intervals of the curve that are complete, up to its last knot not after ``until_ns``."""
-        knots = self._knots(time_ns, dropped, until_ns)
+        begin = self.passed - marks.dropped
+        knots = self._knots(marks.time_ns[begin:], until_ns)
         if knots is None:
             return
-        begin = self.passed - dropped
-        end = int(np.searchsorted(time_ns, knots.time_ns[-1], side="right"))
-        marks_ns, marks_code = time_ns[begin:end], code[begin:end]
+        end = int(np.searchsorted(marks.time_ns, knots.time_ns[-1], side="right"))
+        marks_ns, marks_code = marks.time_ns[begin:end], marks.code[begin:end]
         cut_ns = np.unique(np.concatenate([knots.time_ns, marks_ns]))
         energy_j, _ = self.curve.at(cut_ns, knots)
         interval = np.searchsorted(knots.time_ns, cut_ns[:-1], side="right") - 1
@@ -169,7 +204,7 @@ class Book:
         self.passed += end - begin
         self.curve.forget_before(self.settled_ns)
 
-    def _knots(self, time_ns: NDArray[np.int64], dropped: int, until_ns: int | None) -> Knots | None:
+    def _knots(self, marks_ns: NDArray[np.int64], until_ns: int | None) -> Knots | None:
         """The knots from the settled one to the last that may be booked; ``None`` without a new interval."""
         knots = self.curve.knots()
         if until_ns is not None:
@@ -177,8 +212,8 @@ class Book:
             knots = Knots(*(getattr(knots, f)[:keep] for f in Knots.__slots__))
         if not knots.time_ns.size:
             return None
-        if self.settled_ns is None and time_ns.size > self.passed - dropped:
-            first_ns = int(time_ns[self.passed - dropped])
+        if self.settled_ns is None and marks_ns.size:
+            first_ns = int(marks_ns[0])
             if first_ns < knots.time_ns[0]:  # the curve begins after the first mark: missing until then
                 knots = Knots(
                     np.concatenate([[first_ns], knots.time_ns]),
@@ -246,23 +281,14 @@ class Tail:
 
     Args:
         book: the book.
-        time_ns: times of the marks kept, ``int64`` of shape (n,).
-        code: their accounts, ``int64`` of shape (n,).
-        dropped: how many marks were dropped before the first that is kept.
+        marks: the marks that not every book has passed.
         now_ns: the moment up to which the last power is supposed to go on.
     """
 
-    def __init__(
-        self,
-        book: Book,
-        time_ns: NDArray[np.int64],
-        code: NDArray[np.int64],
-        dropped: int,
-        now_ns: int,
-    ) -> None:
+    def __init__(self, book: Book, marks: Marks, now_ns: int) -> None:
         self._curve = book.curve
-        begin = book.passed - dropped
-        marks_ns, marks_code = time_ns[begin:], code[begin:]
+        begin = book.passed - marks.dropped
+        marks_ns, marks_code = marks.time_ns[begin:], marks.code[begin:]
         start_ns = book.settled_ns if book.settled_ns is not None else int(marks_ns[0]) if marks_ns.size else now_ns
         end_ns = max(now_ns, start_ns)
         knots_ns = self._curve.knots().time_ns

@@ -16,8 +16,10 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_energy import log_keys
 from lightning_energy._lightning import is_monitor, logger_step
+from lightning_energy.clock import CudaEvents, DeviceClock
 from lightning_energy.meters.find import Meters, check_meters, open_meters
 from lightning_energy.metric import energy_scores
+from lightning_energy.quality import aliasing_risk, resolution
 from lightning_energy.ranks import Ranks
 from lightning_energy.report import Device, Report
 from lightning_energy.scoring import AccuracyError, Scorer
@@ -74,6 +76,7 @@ class EnergyCallback(Callback):
             :func:`~lightning_energy.functional.energy_penalized_accuracy` with ``reference_kwh``.
         reference_kwh: the energy in kWh at which the default score's penalty begins to bite. The default of
             1 kWh suits runs that cost about as much; give a short run its own scale.
+        idle_s: seconds to watch the idle devices in ``setup``, for a second figure ``above idle``; by default not.
         allow_estimate: whether ``"auto"`` may fall back to a model of the CPU (labelled ``estimated``) on a
             machine where nothing can be measured. If not, such a machine raises in ``setup``.
         print_report: whether to print a short table after the run, on rank zero.
@@ -94,16 +97,18 @@ class EnergyCallback(Callback):
         accuracy: str | None = None,
         score: Callable[[float, float], float] | None = None,
         reference_kwh: float = 1.0,
+        idle_s: float = 0.0,
         allow_estimate: bool = True,
         print_report: bool = True,
     ) -> None:
         super().__init__()
-        _check_settings(accuracy, score, reference_kwh)
+        _check_settings(accuracy, score, reference_kwh, idle_s)
         check_meters(meters)
         self.meters = meters
         self.accuracy = accuracy
         self.score = score
         self.reference_kwh = float(reference_kwh)
+        self.idle_s = float(idle_s)
         self.allow_estimate = allow_estimate
         self.print_report = print_report
         self.report: Report | None = None
@@ -127,7 +132,7 @@ class EnergyCallback(Callback):
         self._fed_s = -math.inf
         self._accept_state = False
         self._steps = 0
-        self._steps_j = 0.0
+        self._steps_j = self._steps_s = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -159,11 +164,24 @@ class EnergyCallback(Callback):
         self._ranks = ranks = Ranks.of(trainer)
         wanted = check_meters(self.meters)
         meters = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=self.allow_estimate))
-        self._session = session = Session(meters)
+        self._session = session = Session(meters, self._device_clock(ranks.device))
         self._tell_what_is_measured(session)
+        if self.idle_s:
+            session.watch_idle(self.idle_s)
         self._metrics = [*energy_scores(pl_module)]
         self._stage = "train" if stage == "fit" else stage
         self._enter(-1, self._stage)
+
+    def _device_clock(self, device: torch.device) -> DeviceClock | None:
+        if device.type != "cuda":
+            return None
+        try:
+            return DeviceClock(CudaEvents(device))
+        except Exception as error:  # noqa: BLE001 - host times are a worse answer, but an answer
+            self._warn(
+                "clock", f"EnergyCallback: steps are cut at the host's times, as {type(error).__name__}: {error}"
+            )
+            return None
 
     def _tell_what_is_measured(self, session: Session) -> None:
         if any(i.quality == "estimated" for i in session.infos):
@@ -241,10 +259,30 @@ class EnergyCallback(Callback):
             accuracy=(name, accuracy) if self._last_score else None,
             score=score if self._last_score else None,
             score_name=self._scorer.name,
-            notes=[*session.absent, *session.troubles],
+            above_idle_j=session.above_idle_j(totals) if session.idle_w and self._ranks.size == 1 else None,
+            notes=[*session.absent, *session.troubles, *session.notes, *self._notes_on_steps(session)],
         )
         if self.print_report and self._ranks.is_zero:
             print(self.report)  # noqa: T201 - the table is what print_report promises
+
+    def _notes_on_steps(self, session: Session) -> list[str]:
+        if not self._steps:
+            return []
+        step_s = self._steps_s / self._steps
+        notes = []
+        for channel in session.channels:
+            name, period_s = channel.info.name, channel.period_s
+            if aliasing_risk(step_s, period_s, channel.info.coverage):
+                notes.append(
+                    f"{name}: its sensor looks at {100 * (channel.info.coverage or 0):.0f} % of the time, and steps of "
+                    f"{step_s * 1e3:.0f} ms may beat against its {(period_s or 0) * 1e3:.0f} ms: aliasing risk"
+                )
+            if resolution(step_s, period_s) == "unresolved":
+                notes.append(
+                    f"{name}: steps of {step_s * 1e3:.1f} ms are shorter than its update of {(period_s or 0) * 1e3:.0f} "
+                    f"ms: their mean is right, single steps are unresolved"
+                )
+        return notes
 
     def _close(self) -> None:
         session, self._session = self._session, None
@@ -305,6 +343,7 @@ class EnergyCallback(Callback):
         session = self._session
         if session is None:
             return
+        session.synchronize()
         self._step_code = session.code(epoch, stage, "step")
         self._gap_code = session.code(epoch, stage, "gap")
         session.mark(self._gap_code)
@@ -349,6 +388,7 @@ class EnergyCallback(Callback):
         n, energy_j = len(steps.energy_j), float(steps.energy_j.sum())
         self._steps += n
         self._steps_j += energy_j
+        self._steps_s += float(steps.duration_s.sum())
         return {log_keys.POWER_W: energy_j / float(steps.duration_s.sum()), log_keys.STEP_J: energy_j / n}
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -597,7 +637,9 @@ class EnergyCallback(Callback):
                 logger.log_metrics({log_keys.PREDICT_J: energy.energy_j}, step=logger_step(trainer))
 
 
-def _check_settings(accuracy: Any, score: Any, reference_kwh: Any) -> None:
+def _check_settings(accuracy: Any, score: Any, reference_kwh: Any, idle_s: Any) -> None:
+    if isinstance(idle_s, bool) or not isinstance(idle_s, (int, float)) or not 0 <= idle_s < math.inf:
+        raise ValueError(f"idle_s={idle_s!r}: give seconds from 0 on, such as 10")
     if accuracy is not None and (not isinstance(accuracy, str) or not accuracy):
         raise TypeError(f"accuracy={accuracy!r}: give the name of a logged metric, such as 'val_acc', or None")
     if score is not None and not callable(score):

@@ -28,6 +28,7 @@ MISSING = QUALITIES.index("missing")
 NS = 1e-9
 ENOUGH_LOOKS = 50  # a state that takes a tenth of the time is then seen with 99.5 % probability
 SPAN_MARGIN = 0.04  # sensors average over milliseconds: the true extremes lie somewhat further out
+NEWS = 0.05  # of its mean power: an interval that far outside of what was seen is a load that was not seen yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +215,7 @@ class Curve:
             ValueError: the curve would run backwards, or joules would be booked as missing.
         """
         if quality == "missing" and self._time_ns and energy_j != self._energy_j[-1]:
-            raise ValueError(
-                f"{energy_j - self._energy_j[-1]} J in a missing interval: what is missing has no joules"
-            )
+            raise ValueError(f"{energy_j - self._energy_j[-1]} J in a missing interval: what is missing has no joules")
         if self._time_ns and (time_ns <= self._time_ns[-1] or energy_j < self._energy_j[-1]):
             raise ValueError(
                 f"knot ({time_ns} ns, {energy_j} J) lies before the last ({self.end_ns} ns, {self.end_j} J): "
@@ -224,9 +223,12 @@ class Curve:
             )
         self._last_power_w = None
         if self._time_ns and quality != "missing":
-            self._last_power_w = power_w = (energy_j - self._energy_j[-1]) / ((time_ns - self._time_ns[-1]) * NS)
+            length_ns = time_ns - self._time_ns[-1]
+            self._last_power_w = power_w = (energy_j - self._energy_j[-1]) / (length_ns * NS)
             self._lowest_w = min(self._lowest_w, power_w)
             self._highest_w = max(self._highest_w, power_w)
+            if self._is_new_load(power_w, length_ns, half_width_ns + self._half_width_ns[-1]):
+                self._looks = 0  # training after loading data, say: its extremes are not known yet
         self._time_ns.append(time_ns)
         self._energy_j.append(energy_j)
         self._half_width_ns.append(half_width_ns)
@@ -253,8 +255,20 @@ class Curve:
 
     def saw_power(self, power_w: float) -> None:
         """Remember the power of one moment: what the device does inside an interval is known from such looks only."""
+        if not 0 <= power_w < math.inf:
+            return
         self._looks += 1
         self._seen_w = [min([power_w, *self._seen_w]), max([power_w, *self._seen_w])]
+
+    @property
+    def looks(self) -> int:
+        """How often the power of a moment was seen since the load was last found to be a new one."""
+        return self._looks
+
+    def _is_new_load(self, power_w: float, length_ns: int, edges_ns: int) -> bool:
+        """Whether an interval's mean power is none that was seen, whatever its ends' brackets explain."""
+        slack_w = power_w * (NEWS + edges_ns / length_ns)
+        return bool(self._seen_w) and not self._seen_w[0] - slack_w <= power_w <= self._seen_w[1] + slack_w
 
     def power_bounds_w(self) -> tuple[float, float]:
         """Least and greatest power the device could have had inside an interval, in watts.

@@ -30,6 +30,7 @@ FIT_EDGES = 64  # edges that the straight line through the update times sees
 FIT_MINIMUM = 8
 FIT_EVERY = 4
 POINTS_OF_A_LINE = 2
+CHANGES = 8  # readings of the power over which its changes are averaged
 
 
 class _Periodic:
@@ -78,11 +79,14 @@ class _Periodic:
             column.clear()
         self.residual_ns = math.inf
 
-    def expected_ns(self, near_ns: int) -> int | None:
-        """The update time closest to ``near_ns``, or ``None`` before the fit is good."""
+    def expected_ns(self, low_ns: int, high_ns: int) -> int | None:
+        """The one update between two moments; ``None`` before the fit is good, or when there is none or several."""
         if self.period_ns is None or not math.isfinite(self.residual_ns):
             return None
-        return round(self._phase_ns + round((near_ns - self._phase_ns) / self.period_ns) * self.period_ns)
+        first = math.ceil((low_ns - self._phase_ns) / self.period_ns)
+        if first != math.floor((high_ns - self._phase_ns) / self.period_ns):
+            return None  # a slow call spans several updates: which of them it saw is not known
+        return round(self._phase_ns + first * self.period_ns)
 
 
 class CounterEdges:
@@ -225,10 +229,10 @@ class CounterEdges:
 
     def _edge(self, register_j: float, low_ns: int, high_ns: int, last: Reading) -> None:
         time_ns, half_ns = (low_ns + high_ns) // 2, (high_ns - low_ns + 1) // 2
-        expected_ns = self.periodic.expected_ns(time_ns) if self._refine else None
+        expected_ns = self.periodic.expected_ns(low_ns, high_ns) if self._refine else None
         self.periodic.add(time_ns, half_ns)
         residual_ns = self.periodic.residual_ns
-        if expected_ns is not None and low_ns <= expected_ns <= high_ns and residual_ns < half_ns:
+        if expected_ns is not None and residual_ns < half_ns:
             time_ns, half_ns = expected_ns, max(round(residual_ns), 1)
         if self._edge_ns is None and self.period_s is None:
             self._pending = (register_j, time_ns, half_ns, last.end_ns)
@@ -278,6 +282,7 @@ class PowerIntegral:
         self._longest_gap_ns = round(longest_gap_s / NS)
         self._max_w = (info.power_max_w or UNKNOWN_MAX_W) * PLAUSIBLE
         self._last: tuple[int, float] | None = None
+        self._change2_w2 = 0.0  # mean square of the change between two readings
 
     def feed(self, reading: Reading) -> bool:
         """Take one reading of the power; whether it could be used."""
@@ -300,10 +305,20 @@ class PowerIntegral:
                 self.curve.end_j + 0.5 * (last[1] + power_w) * duration_s,
                 half_width_ns=half_ns,
                 quality=self._quality,
-                # the power may have changed at any moment between the two readings: a rectangular limit
-                u_j=0.5 * abs(power_w - last[1]) * duration_s / math.sqrt(3),
+                u_j=self._u_w(power_w - last[1]) * duration_s,
             )
         return True
+
+    def _u_w(self, change_w: float) -> float:
+        """Standard uncertainty of the mean power between two readings.
+
+        A load that is faster than the readings makes each of them a random one: two of them then differ by
+        sqrt(2) standard deviations, and each stands for a whole interval. Two readings may also be equal by chance,
+        so what the last ones differed by counts as well.
+        """
+        change2_w2 = change_w * change_w
+        self._change2_w2 += (change2_w2 - self._change2_w2) / CHANGES
+        return math.sqrt(max(change2_w2, self._change2_w2) / 2.0)
 
     def silent(self, now_ns: int) -> bool:
         """The sensor did not answer at ``now_ns``: what follows its last answer is missing, which is true."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from lightning_energy.book import Book, Tail
+from lightning_energy.book import Book, Marks, Tail
 from lightning_energy.curve import NS, Energy
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lightning_energy.book import Sums
+    from lightning_energy.clock import DeviceClock, Token
     from lightning_energy.curve import Curve
 
 __all__ = ["Account", "Kind", "Ledger", "Steps", "Totals"]
@@ -120,6 +121,8 @@ class Ledger:
         curves: one per device; the sampler appends to them under ``lock``.
         lock: guards the curves and everything here except :meth:`mark`.
         clock: the monotonic clock in nanoseconds.
+        device_clock: tells when a device that runs behind the host reached a mark; ``None`` without one.
+        on_device: for each curve, whether its marks count when that device reached them.
 
     Example:
         >>> from lightning_energy.curve import Curve
@@ -141,18 +144,21 @@ class Ledger:
         *,
         lock: threading.RLock | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
+        device_clock: DeviceClock | None = None,
+        on_device: Sequence[bool] = (),
     ) -> None:
         self.lock = lock or threading.RLock()
         self._clock = clock
+        self._device_clock = device_clock
         self._books = [Book(curve) for curve in curves]
+        self._marks = {False: Marks(), True: Marks()}  # by the host's clock, and by the device's
+        self._on_device = [*on_device] or [False] * len(self._books)
+        self._tokens: deque[tuple[int, int, Token | None]] = deque()  # marks that the device has not reached
         self._accounts = [Account(-1, "outside", "gap")]
         self._codes: dict[tuple[int, str, str], int] = {}
         self._groups: list[int] = [OUTSIDE]
         self._group_of: dict[tuple[int, str], int] = {}
-        self._inbox: deque[tuple[int, int]] = deque()
-        self._time_ns = np.empty(0, dtype=np.int64)
-        self._code = np.empty(0, dtype=np.int64)
-        self._dropped = 0  # marks that every book has passed
+        self._inbox: deque[tuple[int, int, Token | None]] = deque()
         self._open: tuple[int, float, float, float] | None = None  # start of the step that has not ended yet
         self._previous_code = OUTSIDE
         self._steps: list[Steps] = []
@@ -171,7 +177,9 @@ class Ledger:
 
     def mark(self, code: int) -> None:
         """From now on, joules belong to the account ``code`` (0: none). All that the training thread does."""
-        self._inbox.append((self._clock(), code))
+        now_ns = self._clock()
+        device_clock = self._device_clock
+        self._inbox.append((now_ns, code, device_clock.stamp(now_ns) if device_clock else None))
 
     def settle(self, *, final: bool = False) -> None:
         """Book what has become known since the last call.
@@ -184,20 +192,29 @@ class Ledger:
             until_ns = None if final else self._clock() - LATE_NS
             self._read_inbox()
             groups = np.array(self._groups, dtype=np.int64)
-            for book in self._books:
-                book.settle(self._time_ns, self._code, self._dropped, groups, until_ns)
+            for book, on_device in zip(self._books, self._on_device, strict=True):
+                limit_ns = until_ns
+                if on_device and self._tokens:  # the device reaches this mark no sooner than the host set it
+                    limit_ns = min(until_ns or self._tokens[0][0], self._tokens[0][0])
+                book.settle(self._marks[on_device], groups, limit_ns)
             self._complete()
 
     def totals(self, now_ns: int | None = None) -> Totals:
         """What the accounts hold at ``now_ns``, which nothing waits for.
 
-        Behind a curve's last knot its last power is supposed to go on, with the uncertainty of that.
+        Behind a curve's last knot its last power is supposed to go on, with the uncertainty of that; marks that the
+        device has not reached are supposed to be reached now.
         """
         with self.lock:
             now_ns = self._clock() if now_ns is None else now_ns
             self._read_inbox()
             groups = np.array(self._groups, dtype=np.int64)
-            tails = [Tail(b, self._time_ns, self._code, self._dropped, now_ns) for b in self._books]
+            pending = Marks.of([(now_ns, code) for _, code, _ in self._tokens])
+            marks = {False: self._marks[False], True: self._marks[True].followed_by(pending)}
+            tails = [
+                Tail(book, marks[on_device], now_ns)
+                for book, on_device in zip(self._books, self._on_device, strict=True)
+            ]
             return Totals(
                 self._accounts,
                 [b.sums.plus(tail, groups) for b, tail in zip(self._books, tails, strict=True)],
@@ -222,35 +239,55 @@ class Ledger:
         )
 
     def _read_inbox(self) -> None:
-        marks = [self._inbox.popleft() for _ in range(len(self._inbox))]
-        if not marks:
+        news = [self._inbox.popleft() for _ in range(len(self._inbox))]
+        self._marks[False].add([(time_ns, code) for time_ns, code, _ in news], self._floor_ns(on_device=False))
+        if not any(self._on_device):
             return
-        news = np.array(marks, dtype=np.int64)
-        floor_ns = max((b.settled_ns for b in self._books if b.settled_ns is not None), default=0)
-        self._time_ns = np.concatenate([self._time_ns, np.maximum(news[:, 0], floor_ns)])
-        self._code = np.concatenate([self._code, news[:, 1]])
+        self._tokens.extend(news)
+        reached = []
+        while self._tokens:
+            host_ns, code, token = self._tokens[0]
+            time_ns = self._device_clock.resolve(token) if self._device_clock and token else host_ns
+            if time_ns is None:
+                break
+            self._tokens.popleft()
+            reached.append((time_ns, code))
+        self._marks[True].add(reached, self._floor_ns(on_device=True))
+
+    def _floor_ns(self, *, on_device: bool) -> int:
+        """Marks cannot move into what is booked."""
+        return max(
+            (
+                b.settled_ns
+                for b, d in zip(self._books, self._on_device, strict=True)
+                if d == on_device and b.settled_ns is not None
+            ),
+            default=0,
+        )
 
     def _complete(self) -> None:
         """Turn marks that every book has passed into steps, and forget them."""
-        n = min((len(b.passed_j) for b in self._books), default=len(self._code))
+        marks = self._marks[any(self._on_device)]
+        n = min((len(b.passed_j) for b in self._books), default=len(marks.code))
         if n == 0:
             return
         taken = [b.take_passed(n) for b in self._books]
         energy_j, missing_s, u2_j2 = (np.sum([t[i] for t in taken], axis=0) for i in range(3))
         if taken:
-            self._find_steps(n, energy_j, missing_s, u2_j2)
-        self._time_ns, self._code = self._time_ns[n:], self._code[n:]
-        self._dropped += n
+            self._find_steps(marks.time_ns[:n], marks.code[:n], energy_j, missing_s, u2_j2)
+        self._marks[False].drop(n)
+        if any(self._on_device):
+            self._marks[True].drop(n)
 
     def _find_steps(
         self,
-        n: int,
+        time_ns: NDArray[np.int64],
+        code: NDArray[np.int64],
         energy_j: NDArray[np.float64],
         missing_s: NDArray[np.float64],
         u2_j2: NDArray[np.float64],
     ) -> None:
         """A step runs from its start to the next mark that is not a gap of the same training epoch."""
-        code = self._code[:n]
         is_step = np.array([a.stage == "train" and a.kind == "step" for a in self._accounts])
         is_gap = np.array([a.stage == "train" and a.kind == "gap" for a in self._accounts])
         group = np.array(self._groups, dtype=np.int64)
@@ -260,7 +297,7 @@ class Ledger:
         rows = np.flatnonzero(boundary)
         if not rows.size:
             return
-        t, e, m, u2 = self._time_ns[:n][rows], energy_j[rows], missing_s[rows], u2_j2[rows]
+        t, e, m, u2 = time_ns[rows], energy_j[rows], missing_s[rows], u2_j2[rows]
         starts = is_step[code[rows]]
         if self._open is not None:
             t0, e0, m0, u0 = self._open

@@ -50,6 +50,7 @@ class Report:
         devices: what this rank measured.
         steps: training steps whose energy is known.
         step_j: their mean energy in joules, or ``None``.
+        above_idle_j: joules of this session above the devices' idle power; ``None`` when that was not watched.
         accuracy: the last accuracy that was scored, with its logged name; ``None`` without one.
         score: its score.
         score_name: the formula.
@@ -64,6 +65,7 @@ class Report:
     devices: Sequence[Device]
     steps: int = 0
     step_j: float | None = None
+    above_idle_j: float | None = None
     accuracy: tuple[str, float] | None = None
     score: float | None = None
     score_name: str = ""
@@ -89,10 +91,10 @@ class Report:
             lines.append(f"Training in all: {self.total.energy_kwh:.4g} kWh ± {u_kwh:.2g} kWh")
         if self.step_j is not None:
             lines.append(f"Per training step: {_si(self.step_j, 'J')} (mean of {self.steps} steps, start to start)")
+        if self.above_idle_j is not None:
+            lines.append(f"Above idle: {_si(self.above_idle_j, 'J')} of this run (the total is what it cost)")
         if self.accuracy is not None and self.score is not None:
-            lines.append(
-                f"Score: {self.score:.4f} = {self.score_name} of {self.accuracy[0]} = {self.accuracy[1]:.4f}"
-            )
+            lines.append(f"Score: {self.score:.4f} = {self.score_name} of {self.accuracy[0]} = {self.accuracy[1]:.4f}")
         return lines + [f"Note: {note}" for note in self.notes]
 
 

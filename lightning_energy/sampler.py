@@ -32,7 +32,7 @@ SETTLE_S = 0.25  # how often the ledger books what is known
 HUNG_S = 2.0
 SLOW_CALL = 10.0  # polls are at least this many call latencies apart
 JITTER = 0.25
-LOOKS_AT_FIRST = 100
+LOOKS_AT_FIRST = 100  # of a load
 LOOK_EVERY = 8
 
 
@@ -191,7 +191,7 @@ class Channel:
         ahead_s = (next_ns - reading.end_ns) * NS - lead_s
         if ahead_s > floor_s:
             self._moves += moved
-            self._look = moved and (self._moves < LOOKS_AT_FIRST or self._moves % LOOK_EVERY == 0)
+            self._look = moved and (self.curve.looks < LOOKS_AT_FIRST or self._moves % LOOK_EVERY == 0)
             # at a random moment: the load may be locked to the register's period
             return self._random.random() * ahead_s if self._look else ahead_s
         overdue_s = max(-ahead_s - 0.5 * period_s, 0.0)  # a long time late: ever slower

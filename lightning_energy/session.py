@@ -6,15 +6,20 @@ import os
 import threading
 import time
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lightning_energy.curve import NS
 from lightning_energy.ledger import OUTSIDE, Kind, Ledger, Steps, Totals
+from lightning_energy.meters.base import MeterError
 from lightning_energy.sampler import Channel, Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lightning_energy.clock import DeviceClock
     from lightning_energy.meters.base import MeterInfo
     from lightning_energy.meters.find import OpenMeters
 
@@ -22,6 +27,8 @@ __all__ = ["Session"]
 
 LONGEST_WAIT_S = 0.5  # for the last knots, at the end
 UNKNOWN_PERIOD_S = 0.1
+ON_DEVICE = ("gpu", "board", "module")
+STEADY = 0.1  # an idle device's power strays by less than this share
 
 
 class Session:
@@ -29,6 +36,7 @@ class Session:
 
     Args:
         meters: open meters; closed by :meth:`close`.
+        device_clock: of the accelerator that works behind the host; ``None`` without one.
 
     Example:
         >>> import torch
@@ -41,16 +49,24 @@ class Session:
         >>> session.close()
     """
 
-    def __init__(self, meters: OpenMeters) -> None:
+    def __init__(self, meters: OpenMeters, device_clock: DeviceClock | None = None) -> None:
         self.started_unix_s = time.time()
         self._meters = meters
         self._pid = os.getpid()
         self._seen = False
         self._told: set[str] = set()
         self.troubles: list[str] = []  # all that new_troubles has told
+        self.notes: list[str] = []  # what a reader of the report must know besides
+        self.idle_w: dict[str, float | None] = {}
         lock = threading.RLock()
         self._channels = [Channel(meter, info) for meter, info in meters.meters]
-        self._ledger = Ledger([c.curve for c in self._channels], lock=lock)
+        self._device_clock = device_clock
+        self._ledger = Ledger(
+            [c.curve for c in self._channels],
+            lock=lock,
+            device_clock=device_clock,
+            on_device=[device_clock is not None and c.info.scope in ON_DEVICE for c in self._channels],
+        )
         self._sampler = Sampler(self._channels, self._ledger.settle, lock)
         self._sampler.start()
         # a second net: when neither teardown nor on_exception is called, the thread must not outlive us
@@ -114,13 +130,67 @@ class Session:
         self.troubles += news
         return news
 
+    def synchronize(self) -> None:
+        """Wait for the accelerator, so that a stage ends where its work ends. At changes of stage only."""
+        if self._device_clock is not None:
+            self._device_clock.synchronize()
+
+    def watch_idle(self, seconds: float) -> None:
+        """Before any account is open: see what each device draws when nothing is asked of it. Waits that long.
+
+        A device that is not idle (its power is not steady, or others use it) gets no baseline, but a note.
+        """
+        start_ns = time.monotonic_ns()
+        threading.Event().wait(seconds)
+        end_ns = time.monotonic_ns()
+        with self._ledger.lock:
+            for channel in self._channels:
+                power_w, note = _idle_power_w(channel, start_ns, end_ns)
+                self.idle_w[channel.info.device_id] = power_w
+                if note:
+                    self.notes.append(f"No idle baseline for {channel.info.name}: {note}")
+
+    def above_idle_j(self, totals: Totals) -> float | None:
+        """Joules above the idle power of all devices, or ``None`` when it is not known of one."""
+        above_j = []
+        for d, channel in enumerate(self._channels):
+            energy, idle_w = totals.energy(device=d), self.idle_w.get(channel.info.device_id)
+            if idle_w is None or energy.energy_j is None:
+                return None
+            above_j.append(energy.energy_j - idle_w * (energy.duration_s - energy.missing_s))
+        return sum(above_j) if above_j else None
+
+    def _look_for_others(self) -> None:
+        """Who shares a board shows at the end, too."""
+        for channel in self._channels:
+            others = None
+            with suppress(MeterError):
+                others = channel.meter.other_processes()
+            if others and "shared" not in channel.info.note:
+                self.notes.append(
+                    f"{channel.info.name}: shared with {len(others)} other process(es) at the end; its energy is the "
+                    f"whole board's"
+                )
+
+    def _tell_of_the_clock(self) -> None:
+        clock = self._device_clock
+        if clock is None:
+            return
+        if clock.half_width_ns is None:
+            self.notes.append("The device's clock could not be tied to the host's: steps are cut at the host's times")
+        elif clock.lost or clock.unstamped:
+            self.notes.append(f"{clock.lost + clock.unstamped} marks have the host's time, not the device's")
+
     def finish(self) -> None:
         """End the last account now, and wait shortly until what it spent is known."""
+        self.synchronize()
+        self._look_for_others()
         self.mark(OUTSIDE)
         now_ns = time.monotonic_ns()
         periods_s = [c.period_s or UNKNOWN_PERIOD_S for c in self._channels]
         self._sampler.finish(now_ns, min(2.5 * max(periods_s, default=0.0) + 0.05, LONGEST_WAIT_S))
         self._ledger.settle(final=True)
+        self._tell_of_the_clock()
 
     def close(self) -> None:
         """Stop the sampler and close the meters. Idempotent."""
@@ -128,6 +198,20 @@ class Session:
             self._finalizer()
         else:
             self._finalizer.detach()
+
+
+def _idle_power_w(channel: Channel, start_ns: int, end_ns: int) -> tuple[float | None, str]:
+    knots = channel.curve.knots()
+    inside = (knots.time_ns[1:] > start_ns) & (knots.time_ns[:-1] < end_ns)
+    power_w = (np.diff(knots.energy_j) / (np.diff(knots.time_ns) * NS))[inside]
+    energy = channel.curve.energy_between(start_ns, end_ns)
+    if energy.power_w is None or energy.missing_s > 0.5 * energy.duration_s:
+        return None, "its power could not be seen long enough; watch for longer"
+    if channel.info.scope == "board":
+        return None, "other programs use it"
+    if power_w.size > 1 and float(np.std(power_w)) > STEADY * max(float(np.mean(power_w)), 1.0):
+        return None, f"its power was not steady ({np.min(power_w):.0f} to {np.max(power_w):.0f} W): it was not idle"
+    return energy.power_w, ""
 
 
 def _stop(sampler: Sampler, meters: OpenMeters) -> None:

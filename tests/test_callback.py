@@ -394,9 +394,7 @@ def test_energy_survives_a_resume(tmp_path):
     assert saved_j == pytest.approx(first.report.run.energy_j, rel=0.5)  # the last update was not seen yet
     memory = MemoryLogger()
     again = ModelCheckpoint(dirpath=tmp_path, save_last=True)
-    trainer = make_trainer(
-        tmp_path, max_epochs=4, logger=memory, callbacks=[second, again], enable_checkpointing=True
-    )
+    trainer = make_trainer(tmp_path, max_epochs=4, logger=memory, callbacks=[second, again], enable_checkpointing=True)
     trainer.fit(Classifier(), loader(), loader(8), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
     report = second.report
     assert report.total.energy_j == pytest.approx(saved_j + report.run.energy_j, rel=1e-9)

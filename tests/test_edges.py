@@ -192,7 +192,9 @@ def test_power_is_integrated_by_the_trapezoidal_rule():
     energy = watts.curve.energy_between(S, round(1.3 * S))
     assert energy.energy_j == pytest.approx(15.0 + 40.0, rel=1e-6)
     assert energy.quality == "integrated"
-    assert energy.u_j == pytest.approx(0.5 * 100.0 * 0.1 / math.sqrt(3), rel=1e-3)
+    assert energy.u_j == pytest.approx(
+        math.hypot(100.0 * 0.1, math.sqrt(7 / 64) * 100.0 * 0.2) / math.sqrt(2), rel=1e-3
+    )
 
 
 @pytest.mark.parametrize("value", [None, -1.0, 1e5, math.nan])

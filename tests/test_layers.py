@@ -16,11 +16,11 @@ LAYERS = [
     ["__init__", "cli"],
     ["callback", "doctor"],
     ["_lightning", "report", "spent", "ranks", "scoring", "metric", "log_keys"],
-    ["accuracy", "functional", "session"],
+    ["accuracy", "functional", "quality", "session"],
     ["ledger", "sampler", "meters", "meters.find"],
-    ["book", "edges"],
+    ["book", "edges", "clock"],
     ["curve"],
-    ["meters.nvml", "meters.rapl", "meters.estimate", "meters.replay"],
+    ["meters.nvml", "meters.rapl", "meters.estimate", "meters.replay", "meters.calibrated"],
     ["meters.base", "_version"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -99,9 +99,7 @@ def test_accounts_add_up_to_the_rise_of_the_curves(rows_of_curves, marks, settle
         parts = [
             totals.energy(epoch=e, stage=s, kind=k, device=d) for e, s, k in ACCOUNTS if (e, s, k) in totals.accounts
         ]
-        assert math.fsum(p.energy_j or 0.0 for p in parts) == pytest.approx(
-            total.energy_j or 0.0, rel=1e-9, abs=1e-12
-        )
+        assert math.fsum(p.energy_j or 0.0 for p in parts) == pytest.approx(total.energy_j or 0.0, rel=1e-9, abs=1e-12)
         for i, account in enumerate(ACCOUNTS):
             windows = [curve.energy_between(a_ns, b_ns) for (a_ns, a), (b_ns, _) in pairwise(accounts) if a == i]
             own = totals.energy(epoch=account[0], stage=account[1], kind=account[2], device=d)
@@ -229,7 +227,7 @@ def test_a_meter_that_never_answered_is_missing_and_marks_are_still_forgotten():
     total = ledger.totals().energy()
     assert (total.energy_j, total.quality) == (None, "missing")
     assert total.missing_s == pytest.approx(2.0)
-    assert len(ledger._time_ns) == 0
+    assert len(ledger._marks[False].code) == 0
 
 
 def test_a_mark_that_comes_late_moves_to_what_is_open():
@@ -255,7 +253,7 @@ def test_no_device_no_figure():
     assert ledger.totals().energy().energy_j is None
     assert ledger.totals().stages == ["train"]
     assert ledger.totals().epochs == [0]
-    assert len(ledger._time_ns) == 0
+    assert len(ledger._marks[False].code) == 0
 
 
 def test_thirty_days_of_nanoseconds_are_exact():
@@ -295,7 +293,7 @@ def test_a_million_steps_take_no_memory():
             curve.add(clock.now_ns, curve.end_j + 30.0)
         if i % 125 == 124:
             ledger.settle()
-            longest = max(longest, len(curve), len(ledger._time_ns) // 100, len(ledger._inbox))
+            longest = max(longest, len(curve), len(ledger._marks[False].code) // 100, len(ledger._inbox))
         if i % 5000 == 4999:
             taken = ledger.take_steps()
             steps += len(taken.energy_j)
@@ -325,9 +323,7 @@ def test_uncertainty_covers_the_error_and_is_not_lazy():
     for period_s in (0.02, 0.1):
         for load in loads:
             clock = VirtualClock()
-            info = MeterInfo(
-                "d", "device", "measured", "gpu", power_max_w=460.0, power_min_w=50.0, instant_power=True
-            )
+            info = MeterInfo("d", "device", "measured", "gpu", power_max_w=460.0, power_min_w=50.0, instant_power=True)
             meter = ReplayMeter(load, counter_period_s=period_s, clock=clock, info=info)
             channel = Channel(meter, meter.open(), clock=clock)
             start_ns = clock.now_ns

@@ -117,6 +117,10 @@ class Meter(ABC):
         """Power in watts beside the register, or ``None``. Called rarely; may be slow."""
         return None
 
+    def other_processes(self) -> list[int] | None:
+        """Other processes whose work is in this meter's joules; ``None`` when it cannot tell. Slow."""
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Stop. Never raises; may be called twice."""

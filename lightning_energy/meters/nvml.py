@@ -269,9 +269,7 @@ def list_gpus() -> list[Gpu]:
                 _mig_uuid(nvml, handle, i)
                 for i in range(_asked(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0)
             ]
-            gpus.append(
-                Gpu(nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle), tuple(u for u in mig if u))
-            )
+            gpus.append(Gpu(nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle), tuple(u for u in mig if u)))
     return gpus
 
 

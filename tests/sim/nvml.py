@@ -268,9 +268,7 @@ class SimulatedNvml:
                 continue
             if name == "nvmlErrorString":
                 texts = {v: k.encode() for k, v in vars(pynvml).items() if k.startswith("NVML_ERROR_")}
-                setattr(
-                    library, name, c.CFUNCTYPE(c.c_char_p, u)(lambda code, t=texts: t.get(code, b"unknown error"))
-                )
+                setattr(library, name, c.CFUNCTYPE(c.c_char_p, u)(lambda code, t=texts: t.get(code, b"unknown error")))
                 library.nvmlErrorString.restype = c.c_char_p
             else:
                 setattr(library, name, c.CFUNCTYPE(u, *arguments)(self._counted(name, function)))

@@ -1,0 +1,268 @@
+"""How far are energies of steps, of runs, and their stated uncertainties from the truth?
+
+    python benchmarks/accuracy.py                    # prints the tables
+    python benchmarks/accuracy.py --json FILE        # and writes them, with seeds and machine
+
+Run from the repository's root, with the test extra installed. A simulated GPU stands beneath the real pynvml; a
+real loop drives its power, and the real sampler thread watches it. Truth is the simulator's own integral.
+
+Table 1, per step (start to next start; power scatters by 5 % from step to step, the board idles for the last tenth
+of each): relative RMS error of
+  limit       straight lines between the counter's values at its true update times: nothing can be better than this
+  ours        EnergyCallback's sampler and ledger at their defaults
+  no refine   the same without fitted update times
+  edges 10 ms knots where the counter was seen to move by a poll every 10 ms
+  all polls   straight lines between all values of that poll
+  counter     the counter read at the beginning and end of the step
+  power x t   one look at the instantaneous power per step, times its duration
+The last four see the very same run. Table 2, coverage: share of windows whose error is within 2 u.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import random
+import sys
+import threading
+import time
+from datetime import datetime, timezone
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from lightning_energy import __version__
+from lightning_energy.meters import MeterInfo, NvmlMeter, ReplayMeter
+from lightning_energy.meters.find import OpenMeters
+from lightning_energy.sampler import Channel
+from lightning_energy.session import Session
+from tests.sim.clock import VirtualClock, drive
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+
+UUID = "GPU-bbbbbbbb-0000-0000-0000-000000000001"
+S = 10**9
+PERIODS_S = (0.1, 0.02)
+STEPS_S = (0.002, 0.01, 0.05, 0.2)
+BUSY_W, IDLE_W = 300.0, 80.0
+METHODS = ("limit", "ours", "no refine", "edges 10 ms", "all polls", "counter", "power x t")
+
+
+class Polls(threading.Thread):
+    """A poll of the counter every 10 ms, as many tools do it."""
+
+    def __init__(self, gpu: SimulatedGpu) -> None:
+        super().__init__(daemon=True)
+        self.gpu, self.rows, self.done = gpu, [], threading.Event()
+
+    def run(self) -> None:
+        """Poll until told to stop."""
+        while not self.done.wait(0.01):
+            before_ns = time.monotonic_ns()
+            value_j = self.gpu.counter_mj() * 1e-3
+            self.rows.append(((before_ns + time.monotonic_ns()) // 2, value_j))
+
+
+DETUNE = 1.0137  # a step that divides the counter's period would meet its updates at the same place every time
+
+
+def loop(gpu: SimulatedGpu, sessions: list[Session], step_s: float, seconds: float, rng: random.Random) -> dict:
+    """Train: busy for nine tenths of a step, idle for one."""
+    codes = [(s.code(0, "train", "step"), s.code(0, "train", "gap")) for s in sessions]
+    x = torch.randn(64, 64)
+    step_s *= DETUNE
+    starts, counters, powers = [], [], []
+    end_ns = time.monotonic_ns() + round(seconds * S)
+    next_ns = time.monotonic_ns()
+    while next_ns < end_ns:
+        start_ns = time.monotonic_ns()
+        gpu.set_power(BUSY_W * (1 + 0.05 * rng.gauss(0, 1)))
+        for session, (step, _) in zip(sessions, codes, strict=True):
+            session.mark(step)
+        starts.append(start_ns)
+        counters.append(gpu.counter_mj() * 1e-3)
+        while time.monotonic_ns() < start_ns + 0.9 * step_s * S:
+            x @ x
+        powers.append(gpu.power_mw() * 1e-3)
+        gpu.set_power(IDLE_W)
+        for session, (_, gap) in zip(sessions, codes, strict=True):
+            session.mark(gap)
+        next_ns = start_ns + round(step_s * S)
+        while time.monotonic_ns() < next_ns:
+            x @ x
+    for session in sessions:
+        session.mark(0)
+    return {"starts": starts, "counters": counters, "powers": powers, "end": time.monotonic_ns()}
+
+
+def updates(gpu: SimulatedGpu, start_ns: int, end_ns: int) -> np.ndarray:
+    """True times of the counter's updates."""
+    first = int(((start_ns - gpu.start_ns) * 1e-9 - gpu.phase_s) // gpu.counter_period_s) - 1
+    last = int(((end_ns - gpu.start_ns) * 1e-9 - gpu.phase_s) // gpu.counter_period_s) + 2
+    return np.array([gpu.start_ns + gpu._update_s(k) * 1e9 for k in range(first, last)]).astype(np.int64)
+
+
+def one_cell(period_s: float, step_s: float, seconds: float, seed: int) -> dict:
+    gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=period_s, jitter_s=0.02 * period_s, idle_w=IDLE_W)
+    rng = random.Random(seed)
+    with SimulatedNvml([gpu]) as nvml:
+        meters = []
+        for _ in range(2):
+            meter = NvmlMeter(UUID)
+            meters.append(OpenMeters([(meter, meter.open())]))
+        ours, rough = Session(meters[0]), Session(meters[1])
+        for channel in rough.channels:
+            channel._edges._refine = False
+        polls = Polls(gpu)
+        polls.start()
+        time.sleep(1.2)  # the sampler learns the period beside the sanity check
+        calls = nvml.calls["nvmlDeviceGetTotalEnergyConsumption"]
+        run = loop(gpu, [ours, rough], step_s, seconds, rng)
+        calls = nvml.calls["nvmlDeviceGetTotalEnergyConsumption"] - calls
+        polls.done.set()
+        energies = {}
+        for name, session in (("ours", ours), ("no refine", rough)):
+            session.finish()
+            energies[name] = session.take_steps().energy_j
+        total = ours.totals().energy()
+        ours.close()
+        rough.close()
+        starts = np.array([*run["starts"], run["end"]], dtype=np.int64)
+        truth = np.array([gpu.true_energy_j(a, b) for a, b in pairwise(starts.tolist())])
+        knots = updates(gpu, int(starts[0]), int(starts[-1]))
+        at_knots = np.array([gpu.true_energy_j(gpu.start_ns, int(t)) for t in knots])
+    energies["limit"] = np.diff(np.interp(starts, knots, at_knots))
+    times, values = (np.array(column) for column in zip(*polls.rows, strict=True))
+    moved = np.flatnonzero(np.diff(values) > 0)
+    edges_ns, edges_j = (times[moved] + times[moved + 1]) // 2, values[moved + 1]
+    energies["edges 10 ms"] = np.diff(np.interp(starts, edges_ns, edges_j))
+    energies["all polls"] = np.diff(np.interp(starts, times, values))
+    counters = np.array(run["counters"])
+    energies["counter"] = np.append(np.diff(counters), np.nan)
+    energies["power x t"] = np.array(run["powers"]) * np.diff(starts) * 1e-9
+    inner = slice(round(0.5 / step_s), -max(2, round(0.5 / step_s)))  # away from what the polls of others cannot know
+    row = {
+        "period_s": period_s,
+        "step_s": step_s,
+        "seed": seed,
+        "steps": len(truth),
+        "reads_per_s": calls / 2 / seconds,
+    }
+    for name in METHODS:
+        error = (energies[name] - truth)[inner]
+        row[name] = float(np.sqrt(np.nanmean(error**2)) / truth[inner].mean())
+    row["ours / limit"] = row["ours"] / row["limit"]
+    row["total"] = total.energy_j / truth.sum() - 1
+    row["total_u"] = total.u_j / truth.sum()
+    return row
+
+
+LOADS = {
+    "45 + 5 ms": [(0.045, 320.0), (0.005, 80.0)],
+    "51 + 51 ms (near U)": [(0.051, 380.0), (0.051, 90.0)],
+    "118 + 13 ms": [(0.118, 350.0), (0.013, 90.0)],
+    "213 + 104 ms": [(0.213, 400.0), (0.104, 80.0)],
+    "319 + 42 ms": [(0.319, 350.0), (0.042, 90.0)],
+    "1.3 + 0.4 s": [(1.31, 250.0), (0.43, 60.0)],
+}
+
+
+def coverage(seed: int, windows: int = 300) -> list[dict]:
+    """Windows of 2 ms to 3 s over loads that repeat, on a virtual clock."""
+    rows = []
+    rng = random.Random(seed)
+    for period_s in PERIODS_S:
+        for name, load in LOADS.items():
+            clock = VirtualClock()
+            info = MeterInfo("d", "d", "measured", "gpu", power_max_w=460.0, power_min_w=50.0, instant_power=True)
+            meter = ReplayMeter(load, counter_period_s=period_s, clock=clock, info=info)
+            channel = Channel(meter, meter.open(), clock=clock)
+            start_ns = clock.now_ns
+            drive(channel, clock, start_ns + 25 * S, late_s=0.001, seed=rng.randrange(10**6))
+            channel.finish()
+            errors, us = [], []
+            for _ in range(windows):
+                a_ns = start_ns + round(rng.uniform(3.0, 20.0) * S)
+                b_ns = a_ns + round(math.exp(rng.uniform(math.log(0.002), math.log(3.0))) * S)
+                energy = channel.curve.energy_between(a_ns, b_ns)
+                errors.append(abs(energy.energy_j - meter.true_energy_j(a_ns, b_ns)))
+                us.append(energy.u_j)
+            rows.append({"period_s": period_s, "load": name, "seed": seed, "errors_j": errors, "u_j": us})
+    return rows
+
+
+def summary(rows: list[dict]) -> dict:
+    errors, us = (np.concatenate([r[k] for r in rows]) for k in ("errors_j", "u_j"))
+    return {
+        "windows": len(errors),
+        "within_2u": float((errors <= 2 * us).mean()),
+        "median_u_over_median_error": float(np.median(us) / np.median(errors)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each run")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+
+    print("Relative RMS error per step, in percent\n")
+    print(
+        f"{'U':>7} {'step':>7} {'seed':>4} "
+        + " ".join(f"{m:>11}" for m in METHODS)
+        + f" {'ours/limit':>10} {'total':>8} {'u':>7} {'reads/s':>8}"
+    )
+    cells = []
+    for period_s in PERIODS_S:
+        for step_s in STEPS_S:
+            for seed in args.seeds:
+                row = one_cell(period_s, step_s, args.seconds, seed)
+                cells.append(row)
+                methods = " ".join(f"{100 * row[m]:>11.2f}" for m in METHODS)
+                print(
+                    f"{period_s * 1e3:>4.0f} ms {step_s * 1e3:>4.0f} ms {seed:>4} {methods} "
+                    f"{row['ours / limit']:>10.2f} {100 * row['total']:>7.3f}% {100 * row['total_u']:>6.3f}% "
+                    f"{row['reads_per_s']:>8.0f}",
+                    flush=True,
+                )
+
+    print("\nCoverage of the stated uncertainty\n")
+    covered = []
+    for seed in args.seeds:
+        rows = coverage(seed)
+        for row in rows:
+            one = summary([row])
+            print(
+                f"{row['period_s'] * 1e3:>4.0f} ms {row['load']:>20} {seed:>4} "
+                f"within 2u {100 * one['within_2u']:>6.1f} %  "
+                f"median u / median |error| {one['median_u_over_median_error']:>6.1f}"
+            )
+        covered.append({"seed": seed, **summary(rows)})
+    for row in covered:
+        print(
+            f"all, seed {row['seed']}: {row['windows']} windows, within 2u {100 * row['within_2u']:.1f} %, "
+            f"median u / median |error| {row['median_u_over_median_error']:.2f}"
+        )
+    if args.json:
+        result = {
+            "what": "benchmarks/accuracy.py",
+            "date": datetime.now(timezone.utc).date().isoformat(),
+            "lightning_energy": __version__,
+            "python": platform.python_version(),
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} thread(s) of torch; simulated NVML, no GPU",
+            "seconds": args.seconds,
+            "steps": cells,
+            "coverage": covered,
+        }
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""When the *device* reached a mark: under CUDA the host runs ahead of the GPU, by up to hundreds of milliseconds.
+
+A hook that only takes the host's time gives the energy of one step to another. So each mark also records a timing
+event into the device's stream, from a ring made beforehand, and looks at it much later: the event's time on the
+device's clock, seen from an *anchor* (an event whose host time is known within a narrow bracket), is the host time
+at which the device was there. Nothing waits for the device.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+__all__ = ["CudaEvents", "DeviceClock", "Events", "Token"]
+
+RING = 8192  # marks that may be in flight: a lead of 4,096 steps
+ANCHOR_TRIES = 5
+WIDEST_ANCHOR_NS = 1_000_000  # a wider bracket means that the side stream waited for other work
+SECOND_ANCHOR_NS = 1_000_000_000  # two anchors show the drift: have the second soon
+ANCHOR_EVERY_NS = 10_000_000_000  # elapsed times are float32 milliseconds: 1 us at 10 s, 4 us at 60 s
+LOST_NS = 60_000_000_000  # an event that is not done by then is given up
+KEPT_ANCHORS = 3
+
+
+class Events(ABC):
+    """Timing events of one device: the small part that needs the device."""
+
+    @abstractmethod
+    def make(self) -> Any:
+        """A new event that can be recorded again and again."""
+
+    @abstractmethod
+    def record(self, event: Any) -> bool:
+        """Put ``event`` behind the work that was issued so far; false where that is not possible now."""
+
+    @abstractmethod
+    def is_done(self, event: Any) -> bool:
+        """Whether the device has reached it. Does not wait."""
+
+    @abstractmethod
+    def elapsed_ms(self, first: Any, second: Any) -> float:
+        """Milliseconds on the device's clock between two events that are done."""
+
+    @abstractmethod
+    def now(self, event: Any) -> None:
+        """Record ``event`` where no work stands before it, and wait for it."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until the device has done all that was issued."""
+
+
+class CudaEvents(Events):
+    """Events of a CUDA device, through :mod:`torch.cuda`.
+
+    Args:
+        device: the device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        import torch  # noqa: PLC0415 - only who trains on CUDA comes here
+
+        self._cuda: Any = torch.cuda
+        self._device = device
+        self._side = self._cuda.Stream(device)
+
+    def make(self) -> Any:
+        """A timing event; CUDA makes it at its first record, so that is done here, outside the training."""
+        event = self._cuda.Event(enable_timing=True)
+        event.record(self._side)
+        return event
+
+    def record(self, event: Any) -> bool:
+        """Record on the current stream; not while a graph is captured, where it would become part of the graph."""
+        if self._cuda.is_current_stream_capturing():
+            return False
+        event.record(self._cuda.current_stream(self._device))
+        return True
+
+    def is_done(self, event: Any) -> bool:
+        """Ask the event."""
+        return bool(event.query())
+
+    def elapsed_ms(self, first: Any, second: Any) -> float:
+        """Ask the events."""
+        return float(first.elapsed_time(second))
+
+    def now(self, event: Any) -> None:
+        """Record on a stream of our own, which carries no work, and wait for that stream alone."""
+        event.record(self._side)
+        event.synchronize()
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        self._cuda.synchronize(self._device)
+
+
+@dataclass(slots=True)
+class Token:
+    """A mark's event, until its time is known.
+
+    Attributes:
+        event: the event.
+        host_ns: when the host took the mark.
+    """
+
+    event: Any
+    host_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchor:
+    event: Any
+    host_ns: int
+    half_width_ns: int
+
+
+class DeviceClock:
+    """Maps marks to the host time at which the device reached them.
+
+    Args:
+        events: the device's events.
+        clock: the monotonic clock in nanoseconds.
+        ring: how many marks may be in flight.
+    """
+
+    def __init__(self, events: Events, *, clock: Callable[[], int] = time.monotonic_ns, ring: int = RING) -> None:
+        self._events = events
+        self._clock = clock
+        self._free: deque[Any] = deque(events.make() for _ in range(ring))
+        self._anchor_events: deque[Any] = deque(events.make() for _ in range(KEPT_ANCHORS * ANCHOR_TRIES))
+        self._anchors: deque[_Anchor] = deque(maxlen=KEPT_ANCHORS)
+        self._rate = 1.0  # nanoseconds of the host per nanosecond of the device
+        self._tried_ns: int | None = None
+        self.lost = 0
+        self.unstamped = 0
+        self.anchor()
+
+    @property
+    def half_width_ns(self) -> int | None:
+        """Half the bracket within which a device time is known, or ``None`` without an anchor."""
+        return self._anchors[-1].half_width_ns if self._anchors else None
+
+    def stamp(self, host_ns: int) -> Token | None:
+        """Record an event for a mark taken at ``host_ns``. Called by the training thread; about a microsecond.
+
+        Returns:
+            ``None`` where no event could be recorded: the host's time has to do.
+        """
+        if not self._free:
+            self.unstamped += 1
+            return None
+        event = self._free.popleft()
+        if not self._events.record(event):
+            self._free.append(event)
+            self.unstamped += 1
+            return None
+        return Token(event, host_ns)
+
+    def resolve(self, token: Token) -> int | None:
+        """Host time in nanoseconds at which the device reached the mark; ``None`` when that is not known yet.
+
+        Called in the order of the marks, by one thread. An event that stays unknown for a minute is given up: the
+        host's time stands in for it.
+        """
+        now_ns = self._clock()
+        self.anchor_if_due(now_ns)
+        if not self._events.is_done(token.event):
+            if now_ns - token.host_ns < LOST_NS:
+                return None
+            self.lost += 1  # its event may still be recorded: it is not used again
+            return token.host_ns
+        if not self._anchors:
+            self._free.append(token.event)
+            self.lost += 1
+            return token.host_ns
+        anchor = self._anchors[-1]
+        elapsed_ns = self._events.elapsed_ms(anchor.event, token.event) * 1e6
+        self._free.append(token.event)
+        # the device cannot have been there before the host asked for it, nor later than now
+        return min(max(anchor.host_ns + round(elapsed_ns * self._rate), token.host_ns), now_ns)
+
+    def anchor_if_due(self, now_ns: int) -> None:
+        """Renew the anchor when it is old."""
+        every_ns = ANCHOR_EVERY_NS if len(self._anchors) > 1 else SECOND_ANCHOR_NS
+        if self._tried_ns is None or now_ns - self._tried_ns >= every_ns:
+            self.anchor()
+
+    def anchor(self) -> bool:
+        """Tie the device's clock to the host's anew, by the narrowest of a few brackets; whether it was enough."""
+        best: _Anchor | None = None
+        for _ in range(ANCHOR_TRIES):
+            event = self._anchor_events.popleft()
+            self._anchor_events.append(event)
+            before_ns = self._clock()
+            self._events.now(event)
+            after_ns = self._clock()
+            found = _Anchor(event, (before_ns + after_ns) // 2, (after_ns - before_ns + 1) // 2)
+            if best is None or found.half_width_ns < best.half_width_ns:
+                best = found
+        self._tried_ns = self._clock()
+        if best is None or 2 * best.half_width_ns > WIDEST_ANCHOR_NS:
+            return False
+        self._fit_rate(best)
+        self._anchors.append(best)
+        return True
+
+    def _fit_rate(self, new: _Anchor) -> None:
+        """The drift of the device's clock, from the last anchor and this one."""
+        if not self._anchors:
+            return
+        old = self._anchors[-1]
+        host_ns = new.host_ns - old.host_ns
+        device_ns = self._events.elapsed_ms(old.event, new.event) * 1e6
+        uncertainty = (old.half_width_ns + new.half_width_ns) / max(host_ns, 1)
+        if device_ns > 0 and uncertainty < 1e-4:  # noqa: PLR2004 - crystals drift by less: a worse guess is no help
+            self._rate = host_ns / device_ns
+
+    def synchronize(self) -> None:
+        """Wait for the device: at changes of stage only, never in a loop."""
+        self._events.synchronize()
