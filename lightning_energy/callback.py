@@ -279,8 +279,8 @@ class EnergyCallback(Callback):
                 )
             if resolution(step_s, period_s) == "unresolved":
                 notes.append(
-                    f"{name}: steps of {step_s * 1e3:.1f} ms are shorter than its update of {(period_s or 0) * 1e3:.0f} "
-                    f"ms: their mean is right, single steps are unresolved"
+                    f"{name}: steps of {step_s * 1e3:.1f} ms are shorter than its update "
+                    f"({(period_s or 0) * 1e3:.0f} ms): their mean is right, single steps are unresolved"
                 )
         return notes
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import statistics
 import threading
 import time
 import weakref
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from lightning_energy.curve import NS
 from lightning_energy.ledger import OUTSIDE, Kind, Ledger, Steps, Totals
@@ -28,6 +28,8 @@ __all__ = ["Session"]
 LONGEST_WAIT_S = 0.5  # for the last knots, at the end
 UNKNOWN_PERIOD_S = 0.1
 ON_DEVICE = ("gpu", "board", "module")
+LOOKS = 10
+ENOUGH_LOOKS = 3
 STEADY = 0.1  # an idle device's power strays by less than this share
 
 
@@ -140,15 +142,19 @@ class Session:
 
         A device that is not idle (its power is not steady, or others use it) gets no baseline, but a note.
         """
-        start_ns = time.monotonic_ns()
-        threading.Event().wait(seconds)
-        end_ns = time.monotonic_ns()
-        with self._ledger.lock:
-            for channel in self._channels:
-                power_w, note = _idle_power_w(channel, start_ns, end_ns)
-                self.idle_w[channel.info.device_id] = power_w
-                if note:
-                    self.notes.append(f"No idle baseline for {channel.info.name}: {note}")
+        looks: list[list[tuple[int, float, bool]]] = [[] for _ in self._channels]
+        for look in range(LOOKS + 1):
+            if look:
+                threading.Event().wait(seconds / LOOKS)
+            with self._ledger.lock:
+                for seen, channel in zip(looks, self._channels, strict=True):
+                    curve = channel.curve
+                    seen.append((curve.end_ns or 0, curve.end_j, curve.last_power_w() is not None))
+        for seen, channel in zip(looks, self._channels, strict=True):
+            power_w, note = _idle_power_w(channel.info, seen)
+            self.idle_w[channel.info.device_id] = power_w
+            if note:
+                self.notes.append(f"No idle baseline for {channel.info.name}: {note}")
 
     def above_idle_j(self, totals: Totals) -> float | None:
         """Joules above the idle power of all devices, or ``None`` when it is not known of one."""
@@ -200,18 +206,19 @@ class Session:
             self._finalizer.detach()
 
 
-def _idle_power_w(channel: Channel, start_ns: int, end_ns: int) -> tuple[float | None, str]:
-    knots = channel.curve.knots()
-    inside = (knots.time_ns[1:] > start_ns) & (knots.time_ns[:-1] < end_ns)
-    power_w = (np.diff(knots.energy_j) / (np.diff(knots.time_ns) * NS))[inside]
-    energy = channel.curve.energy_between(start_ns, end_ns)
-    if energy.power_w is None or energy.missing_s > 0.5 * energy.duration_s:
-        return None, "its power could not be seen long enough; watch for longer"
-    if channel.info.scope == "board":
+def _idle_power_w(info: MeterInfo, seen: list[tuple[int, float, bool]]) -> tuple[float | None, str]:
+    """Power between looks at the end of a curve (time, joules, whether they are known), and why there is none."""
+    if info.scope == "board":
         return None, "other programs use it"
-    if power_w.size > 1 and float(np.std(power_w)) > STEADY * max(float(np.mean(power_w)), 1.0):
-        return None, f"its power was not steady ({np.min(power_w):.0f} to {np.max(power_w):.0f} W): it was not idle"
-    return energy.power_w, ""
+    ends = [(time_ns, energy_j) for time_ns, energy_j, known in seen if known]
+    steps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(ends) if b[0] > a[0]]
+    if len(steps) < ENOUGH_LOOKS:
+        return None, "its power could not be seen often enough; watch for longer"
+    powers_w = [energy_j / (time_ns * NS) for time_ns, energy_j in steps]
+    mean_w = sum(e for _, e in steps) / (sum(t for t, _ in steps) * NS)
+    if statistics.pstdev(powers_w) > STEADY * max(mean_w, 1.0):
+        return None, f"its power was not steady ({min(powers_w):.0f} to {max(powers_w):.0f} W): it was not idle"
+    return mean_w, ""
 
 
 def _stop(sampler: Sampler, meters: OpenMeters) -> None:

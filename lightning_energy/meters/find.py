@@ -141,11 +141,11 @@ def _open_auto(found: OpenMeters, device: torch.device, *, allow_estimate: bool)
 
 
 def _open_rapl(found: OpenMeters) -> None:
-    opened = 0
-    for meter in find_rapl():
+    meters = find_rapl()
+    for meter in meters:
         try:
-            opened += _open(found, meter) is not None
+            _open(found, meter)
         except MeterUnavailable as error:
-            found.absent.append(str(error))
-    if not opened and not found.absent:
+            found.absent.append(f"CPU: {error}.")
+    if not meters:
         found.absent += explain_rapl()

@@ -1,0 +1,104 @@
+"""What counts: the accelerator of this rank, and the node's CPU and memory."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lightning_energy.meters import MeterUnavailable, ReplayMeter, open_meters
+from lightning_energy.meters import find as finding
+from lightning_energy.meters.rapl import explain_rapl, find_rapl
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+from tests.sim.sysfs import Powercap
+
+UUID = "GPU-dddddddd-0000-0000-0000-000000000000"
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A machine with RAPL and, to torch, one GPU."""
+    tree = Powercap(tmp_path / "powercap")
+    monkeypatch.setattr(finding, "uuid_of_torch_device", lambda device: UUID)
+    monkeypatch.setattr(finding, "find_rapl", lambda: find_rapl(tree.root))
+    monkeypatch.setattr(finding, "explain_rapl", lambda: explain_rapl(tree.root))
+    return tree
+
+
+@pytest.fixture
+def bare(monkeypatch, tmp_path):
+    """A machine where nothing can be read."""
+    monkeypatch.setattr(finding, "uuid_of_torch_device", lambda device: UUID)
+    monkeypatch.setattr(finding, "find_rapl", lambda: find_rapl(tmp_path / "nothing"))
+    monkeypatch.setattr(finding, "explain_rapl", lambda: explain_rapl(tmp_path / "nothing"))
+
+
+def ids(found):
+    names = [info.device_id for _, info in found.meters]
+    found.close()
+    return names
+
+
+def test_auto_is_the_gpu_and_the_cpus_and_their_memory(machine):
+    with SimulatedNvml([SimulatedGpu(uuid=UUID)]):
+        found = open_meters(["auto"], device=CUDA)
+        assert ids(found) == [UUID, "package-0", "dram-0", "package-1", "dram-1"]
+        assert found.absent == []
+        assert ids(open_meters(["auto"], device=CPU)) == ["package-0", "dram-0", "package-1", "dram-1"]
+
+
+def test_a_counter_of_a_whole_module_stands_alone(machine):
+    gpu = SimulatedGpu(300.0, uuid=UUID, counter_period_s=0.02, module_extra_w=200.0, counts_module=True, limit_w=900)
+    with SimulatedNvml([gpu]):
+        assert ids(open_meters(["auto"], device=CUDA)) == [UUID]
+
+
+def test_an_estimate_only_where_nothing_can_be_read(bare):
+    with SimulatedNvml([SimulatedGpu(uuid=UUID)]):
+        found = open_meters(["auto"], device=CUDA)
+        assert "powercap" in " ".join(found.absent)
+        assert ids(found) == [UUID]
+    with SimulatedNvml(init_error="missing"):
+        found = open_meters(["auto"], device=CUDA)
+        assert "libnvidia-ml" in " ".join(found.absent)
+        assert ids(found) == ["cpu-estimate"]
+        with pytest.raises(MeterUnavailable, match=r"allow_estimate=False.*libnvidia-ml.*powercap"):
+            open_meters(["auto"], device=CUDA, allow_estimate=False)
+
+
+def test_an_accelerator_that_nobody_can_read_is_said(machine):
+    found = open_meters(["auto"], device=torch.device("mps"))
+    assert "mps" in found.absent[0]
+    assert "package-0" in ids(found)
+
+
+def test_by_name(machine):
+    with SimulatedNvml([SimulatedGpu(uuid=UUID)]):
+        assert ids(open_meters(["nvml"], device=CUDA)) == [UUID]
+        assert ids(open_meters(["rapl", "nvml", "rapl"], device=CUDA))[-1] == UUID
+        assert ids(open_meters(["estimate"], device=CPU)) == ["cpu-estimate"]
+        with pytest.raises(MeterUnavailable, match="train on a GPU"):
+            open_meters(["nvml"], device=CPU)
+
+
+def test_what_was_asked_for_and_cannot_be_read_is_an_error_and_leaves_nothing_open(bare):
+    replay = ReplayMeter(100.0)
+    with pytest.raises(MeterUnavailable, match="powercap"):
+        open_meters([replay, "rapl"], device=CPU)
+    assert not replay.is_open
+
+
+def test_a_zone_without_permission_is_left_out_and_said(machine, monkeypatch):
+    import os
+
+    really = os.open
+
+    def refuse(path, flags, *args):
+        if "intel-rapl:1" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return really(path, flags, *args)
+
+    monkeypatch.setattr(os, "open", refuse)
+    found = open_meters(["auto"], device=CPU)
+    assert len(found.absent) == 2
+    assert ids(found) == ["package-0", "dram-0"]

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import gc
+import threading
+
+import pytest
+import torch
+
+from lightning_energy.clock import DeviceClock
+from lightning_energy.meters import MeterInfo, NvmlMeter, ReplayMeter, open_meters
+from lightning_energy.session import Session
+from tests.modules import Classifier, energy_callback, loader, make_trainer
+from tests.sim.clock import VirtualClock
+from tests.sim.device import SimulatedEvents
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+
+CPU = torch.device("cpu")
+UUID = "GPU-eeeeeeee-0000-0000-0000-000000000000"
+
+
+def session_of(*meters, **kwargs) -> Session:
+    return Session(open_meters(meters, device=CPU), **kwargs)
+
+
+def test_a_session_that_nobody_closes_leaves_no_thread():
+    session = session_of(ReplayMeter(100.0, counter_period_s=0.01))
+    meter = session.channels[0].meter
+    assert meter.is_open
+    del session
+    gc.collect()
+    assert not [t for t in threading.enumerate() if t.name == "lightning-energy-sampler"]
+    assert not meter.is_open
+
+
+def test_idle_baseline(tmp_path):
+    energy = energy_callback(meters=ReplayMeter(60.0, counter_period_s=0.02), idle_s=1.0)
+    make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
+    report = energy.report
+    assert report.above_idle_j == pytest.approx(0.0, abs=0.1 * report.run.energy_j)
+    assert "Above idle" in str(report)
+
+
+def test_a_device_that_is_not_idle_has_no_baseline(tmp_path):
+    busy = ReplayMeter([(0.13, 300.0), (0.14, 60.0)], counter_period_s=0.02)
+    energy = energy_callback(meters=busy, idle_s=1.0)
+    make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
+    assert energy.report.above_idle_j is None
+    assert any("not steady" in note for note in energy.report.notes)
+
+
+def test_a_shared_device_has_no_baseline_and_is_noticed():
+    with SimulatedNvml([SimulatedGpu(uuid=UUID, pids=[4711], counter_period_s=0.02)]):
+        session = session_of(NvmlMeter(UUID))
+        session.watch_idle(0.1)
+        assert "other programs use it" in session.notes[0]
+        session.close()
+
+
+def test_who_comes_later_is_noticed_at_the_end():
+    gpu = SimulatedGpu(uuid=UUID, counter_period_s=0.02)
+    with SimulatedNvml([gpu]):
+        session = session_of(NvmlMeter(UUID))
+        gpu.pids.append(4711)
+        session.finish()
+        assert any("shared with 1 other process" in note for note in session.notes)
+        session.close()
+
+
+def test_without_a_baseline_there_is_no_figure_above_idle():
+    session = session_of(ReplayMeter(100.0))
+    assert session.above_idle_j(session.totals()) is None
+    session.close()
+
+
+def test_the_devices_clock_is_used_and_its_trouble_told():
+    clock = VirtualClock()
+    events = SimulatedEvents(clock, anchor_ns=5_000_000)
+    session = session_of(
+        ReplayMeter(100.0, counter_period_s=0.01),
+        ReplayMeter(
+            50.0, counter_period_s=0, device_id="c", info=MeterInfo("c", "cpu", "measured", "package", power_max_w=80.0)
+        ),
+        device_clock=DeviceClock(events, clock=clock, ring=8),
+    )
+    assert session._ledger._on_device == [True, False]
+    session.mark(session.code(0, "train", "step"))
+    session.finish()
+    assert events.syncs == 1
+    assert any("could not be tied" in note for note in session.notes)
+    session.close()
+
+
+def test_marks_without_an_event_are_counted():
+    clock = VirtualClock()
+    events = SimulatedEvents(clock, lead_ns=0)
+    session = session_of(ReplayMeter(100.0), device_clock=DeviceClock(events, clock=clock, ring=8))
+    events.capturing = True
+    session.mark(session.code(0, "train", "step"))
+    events.capturing = False
+    session.finish()
+    assert any(note.startswith("1 marks have the host's time") for note in session.notes)
+    session.close()
+
+
+def test_part_time_sensors_and_short_steps_are_told(tmp_path):
+    info = MeterInfo("d", "NVIDIA H100", "measured", "gpu", power_max_w=460.0, coverage=0.25, instant_power=True)
+    energy = energy_callback(meters=ReplayMeter(100.0, counter_period_s=0.05, info=info))
+    energy._forget_run()
+    energy._steps, energy._steps_s = 100, 100 * 0.0502
+
+    class Of:
+        channels = [type("C", (), {"info": info, "period_s": 0.05})()]  # noqa: RUF012 - a stand-in for one channel
+
+    (note,) = energy._notes_on_steps(Of())
+    assert "aliasing risk" in note
+    energy._steps_s = 100 * 0.0013
+    (note,) = energy._notes_on_steps(Of())
+    assert "unresolved" in note
+
+
+def test_no_device_clock_without_cuda():
+    energy = energy_callback()
+    assert energy._device_clock(CPU) is None
+    with pytest.warns(UserWarning, match="host's times"):  # no CUDA here: told, and not fatal
+        assert energy._device_clock(torch.device("cuda", 0)) is None
