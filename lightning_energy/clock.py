@@ -8,6 +8,7 @@ at which the device was there. Nothing waits for the device.
 
 from __future__ import annotations
 
+import ctypes
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -28,6 +29,8 @@ SECOND_ANCHOR_NS = 1_000_000_000  # two anchors show the drift: have the second 
 ANCHOR_EVERY_NS = 10_000_000_000  # elapsed times are float32 milliseconds: 1 us at 10 s, 4 us at 60 s
 LOST_NS = 60_000_000_000  # an event that is not done by then is given up
 KEPT_ANCHORS = 3
+CUDA_DRIVER = "libcuda.so.1"
+CAPTURE_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL of the CUDA driver API
 
 
 class Events(ABC):
@@ -57,17 +60,30 @@ class Events(ABC):
     def synchronize(self) -> None:
         """Wait until the device has done all that was issued."""
 
+    @abstractmethod
+    def enter_thread(self) -> None:
+        """Called in the thread that resolves marks, before it does.
+
+        Raises:
+            RuntimeError: marks cannot be resolved in this thread.
+        """
+
 
 class CudaEvents(Events):
     """Events of a CUDA device, through :mod:`torch.cuda`.
 
     Args:
         device: the device.
+
+    Raises:
+        OSError: there is no CUDA driver here.
+        AttributeError: the driver is older than CUDA 10.1.
     """
 
     def __init__(self, device: torch.device) -> None:
         import torch  # noqa: PLC0415 - only who trains on CUDA comes here
 
+        self._exchange_capture_mode = ctypes.CDLL(CUDA_DRIVER).cuThreadExchangeStreamCaptureMode
         self._cuda: Any = torch.cuda
         self._device = device
         self._side = self._cuda.Stream(device)
@@ -101,6 +117,19 @@ class CudaEvents(Events):
     def synchronize(self) -> None:
         """Wait for the device."""
         self._cuda.synchronize(self._device)
+
+    def enter_thread(self) -> None:
+        """Let this thread ask for events while another thread captures a CUDA graph.
+
+        By default CUDA forbids that, and breaks the *other* thread's capture; torch has no name for the switch.
+
+        Raises:
+            RuntimeError: CUDA does not allow it.
+        """
+        mode = ctypes.c_int(CAPTURE_THREAD_LOCAL)
+        error = self._exchange_capture_mode(ctypes.byref(mode))
+        if error:
+            raise RuntimeError(f"cuThreadExchangeStreamCaptureMode failed with CUDA error {error}")
 
 
 @dataclass(slots=True)
@@ -142,6 +171,7 @@ class DeviceClock:
         self._tried_ns: int | None = None
         self.lost = 0
         self.unstamped = 0
+        self.failure: Exception | None = None
         self.anchor()
 
     @property
@@ -155,15 +185,26 @@ class DeviceClock:
         Returns:
             ``None`` where no event could be recorded: the host's time has to do.
         """
-        if not self._free:
+        if self.failure is not None or not self._free:
             self.unstamped += 1
             return None
         event = self._free.popleft()
-        if not self._events.record(event):
+        try:
+            recorded = self._events.record(event)
+        except Exception as error:  # noqa: BLE001 - the device's fault shows in the user's own next call
+            self.failure, recorded = error, False
+        if not recorded:
             self._free.append(event)
             self.unstamped += 1
             return None
         return Token(event, host_ns)
+
+    def enter_thread(self) -> None:
+        """Called in the thread that resolves marks, before it does; if that is not possible, host times have to do."""
+        try:
+            self._events.enter_thread()
+        except Exception as error:  # noqa: BLE001 - host times are a worse answer, but an answer
+            self.failure = error
 
     def resolve(self, token: Token) -> int | None:
         """Host time in nanoseconds at which the device reached the mark; ``None`` when that is not known yet.
@@ -171,6 +212,15 @@ class DeviceClock:
         Called in the order of the marks, by one thread. An event that stays unknown for a minute is given up: the
         host's time stands in for it.
         """
+        if self.failure is None:
+            try:
+                return self._resolve(token)
+            except Exception as error:  # noqa: BLE001 - after a device-side error every call on the device fails
+                self.failure = error
+        self.lost += 1
+        return token.host_ns
+
+    def _resolve(self, token: Token) -> int | None:
         now_ns = self._clock()
         self.anchor_if_due(now_ns)
         if not self._events.is_done(token.event):
@@ -226,4 +276,8 @@ class DeviceClock:
 
     def synchronize(self) -> None:
         """Wait for the device: at changes of stage only, never in a loop."""
-        self._events.synchronize()
+        if self.failure is None:
+            try:
+                self._events.synchronize()
+            except Exception as error:  # noqa: BLE001 - the device's fault shows in the user's own next call
+                self.failure = error

@@ -205,15 +205,21 @@ class Sampler:
         channels: what to poll.
         settle: called about four times a second from the thread with ``lock`` held, after knots were added.
         lock: guards the curves and the ledger.
+        enter: called once in the thread, before anything else.
     """
 
     def __init__(
-        self, channels: Sequence[Channel], settle: Callable[[], None], lock: threading.RLock | None = None
+        self,
+        channels: Sequence[Channel],
+        settle: Callable[[], None],
+        lock: threading.RLock | None = None,
+        enter: Callable[[], None] | None = None,
     ) -> None:
         self.channels = [*channels]
         self.lock = lock or threading.RLock()
         self.failure: BaseException | None = None
         self._settle = settle
+        self._enter = enter
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._beat_ns = 0
@@ -286,6 +292,8 @@ class Sampler:
 
     def _run(self) -> None:
         try:
+            if self._enter is not None:
+                self._enter()
             self._loop()
         except BaseException as error:  # noqa: BLE001 - told at the next epoch; the training goes on
             self.failure = error

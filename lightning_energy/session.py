@@ -69,7 +69,8 @@ class Session:
             device_clock=device_clock,
             on_device=[device_clock is not None and c.info.scope in ON_DEVICE for c in self._channels],
         )
-        self._sampler = Sampler(self._channels, self._ledger.settle, lock)
+        enter = device_clock.enter_thread if device_clock is not None else None
+        self._sampler = Sampler(self._channels, self._ledger.settle, lock, enter)
         self._sampler.start()
         # a second net: when neither teardown nor on_exception is called, the thread must not outlive us
         self._finalizer = weakref.finalize(self, _stop, self._sampler, meters)
@@ -182,7 +183,12 @@ class Session:
         clock = self._device_clock
         if clock is None:
             return
-        if clock.half_width_ns is None:
+        if clock.failure is not None:
+            self.notes.append(
+                f"The device stopped telling when it reached a mark ({type(clock.failure).__name__}: {clock.failure}): "
+                f"steps are cut at the host's times"
+            )
+        elif clock.half_width_ns is None:
             self.notes.append("The device's clock could not be tied to the host's: steps are cut at the host's times")
         elif clock.lost or clock.unstamped:
             self.notes.append(f"{clock.lost + clock.unstamped} marks have the host's time, not the device's")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from lightning_energy.clock import DeviceClock
+from lightning_energy.clock import CudaEvents, DeviceClock
 from lightning_energy.curve import Curve
 from lightning_energy.ledger import Ledger
 from lightning_energy.meters import MeterInfo
@@ -95,6 +96,107 @@ def test_a_full_ring_and_a_captured_graph_have_host_times():
     events.capturing = True
     assert device.stamp(clock.now_ns) is None
     assert device.unstamped == 2
+
+
+def test_a_broken_device_leaves_host_times():
+    """After a device-side assert every call fails: the user's own error must stay the one that is seen."""
+    clock, events, device = make()
+    first, second = device.stamp(clock.now_ns), device.stamp(clock.now_ns + 5)
+    clock.now_ns += S
+    events.broken = True
+    assert device.resolve(first) == first.host_ns
+    assert device.stamp(clock.now_ns) is None
+    device.synchronize()
+    assert device.resolve(second) == second.host_ns
+    assert "illegal memory access" in str(device.failure)
+
+
+@pytest.mark.parametrize("do", [lambda d, t: d.stamp(0), lambda d, t: d.synchronize()])
+def test_whatever_breaks_first_is_not_raised(do):
+    clock, events, device = make()
+    token = device.stamp(clock.now_ns)
+    events.broken = True
+    do(device, token)
+    assert device.failure is not None
+    assert device.resolve(token) == token.host_ns
+
+
+def test_a_thread_that_may_not_ask_leaves_host_times():
+    clock, events, device = make()
+    events.refuses_threads = True
+    device.enter_thread()
+    assert device.stamp(clock.now_ns) is None
+    assert "not in this thread" in str(device.failure)
+
+
+class FakeCuda:
+    """The part of ``torch.cuda`` that CudaEvents calls, as on a machine with one device that is never late."""
+
+    def __init__(self) -> None:
+        self.calls, self.capturing = [], False
+        self.Event = self.Stream = lambda *args, **kwargs: self.Thing(self)
+
+    class Thing:
+        def __init__(self, cuda) -> None:
+            self.cuda = cuda
+
+        def record(self, stream) -> None:
+            self.cuda.calls.append("record")
+
+        def query(self) -> bool:
+            return True
+
+        def synchronize(self) -> None:
+            self.cuda.calls.append("event.synchronize")
+
+        def elapsed_time(self, other) -> float:
+            return 1.5
+
+    def is_current_stream_capturing(self) -> bool:
+        return self.capturing
+
+    def current_stream(self, device):
+        return self.Thing(self)
+
+    def synchronize(self, device) -> None:
+        self.calls.append("synchronize")
+
+
+class FakeDriver:
+    def __init__(self, error: int) -> None:
+        self.error, self.mode = error, None
+
+    def cuThreadExchangeStreamCaptureMode(self, pointer) -> int:  # noqa: N802 - CUDA's name
+        self.mode = pointer._obj.value
+        return self.error
+
+
+@pytest.mark.parametrize("error", [0, 1])
+def test_what_is_asked_of_cuda(monkeypatch, error):
+    """No GPU here: only that the calls are those that are meant. benchmarks/gpu.py runs it on a real one."""
+    cuda, driver = FakeCuda(), FakeDriver(error)
+    monkeypatch.setattr(torch, "cuda", cuda)
+    monkeypatch.setattr("lightning_energy.clock.ctypes.CDLL", lambda name: driver)
+    events = CudaEvents(torch.device("cuda", 0))
+    device = DeviceClock(events, ring=4)
+    device.enter_thread()
+    assert driver.mode == 1  # thread local
+    if error:
+        assert "CUDA error 1" in str(device.failure)
+        return
+    cuda.calls.clear()
+    token = device.stamp(0)
+    assert cuda.calls == ["record"]  # and nothing that waits
+    assert device.resolve(token) is not None
+    cuda.capturing = True
+    assert device.stamp(0) is None
+    device.synchronize()
+    assert cuda.calls[-1] == "synchronize"
+
+
+def test_cuda_without_a_driver():
+    with pytest.raises(OSError, match="libcuda"):
+        CudaEvents(torch.device("cuda", 0))
 
 
 def test_synchronizing_is_explicit():

@@ -29,6 +29,7 @@ class SimulatedEvents(Events):
         self.anchor_ns, self.float32 = anchor_ns, float32
         self.reached: dict[int, int] = {}  # event -> host time
         self.capturing = False
+        self.broken = self.refuses_threads = False
         self.stuck: set[int] = set()
         self.syncs = 0
         self._made = 0
@@ -39,7 +40,12 @@ class SimulatedEvents(Events):
         self._made += 1
         return self._made
 
+    def _check(self) -> None:
+        if self.broken:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
     def record(self, event: int) -> bool:
+        self._check()
         if self.capturing:
             return False
         self._last_ns = max(self._last_ns, self.clock.now_ns + self.lead_ns)  # streams keep their order
@@ -47,6 +53,7 @@ class SimulatedEvents(Events):
         return True
 
     def is_done(self, event: int) -> bool:
+        self._check()
         return event not in self.stuck and self.reached[event] <= self.clock.now_ns
 
     def elapsed_ms(self, first: int, second: int) -> float:
@@ -59,6 +66,11 @@ class SimulatedEvents(Events):
         self.reached[event] = self.clock.now_ns
         self.clock.now_ns += self.anchor_ns - self.anchor_ns // 2
 
+    def enter_thread(self) -> None:
+        if self.refuses_threads:
+            raise RuntimeError("not in this thread")
+
     def synchronize(self) -> None:
+        self._check()
         self.syncs += 1
         self.clock.now_ns = max(self.clock.now_ns, self._last_ns)
