@@ -73,7 +73,7 @@ class Session:
         self._sampler = Sampler(self._channels, self._ledger.settle, lock, enter)
         self._sampler.start()
         # a second net: when neither teardown nor on_exception is called, the thread must not outlive us
-        self._finalizer = weakref.finalize(self, _stop, self._sampler, meters)
+        self._finalizer = weakref.finalize(self, _stop, self._sampler, meters, self._pid)
         self.mark: Callable[[int], None] = self._ledger.mark
         self.code: Callable[[int, str, Kind], int] = self._ledger.code
 
@@ -227,6 +227,7 @@ def _idle_power_w(info: MeterInfo, seen: list[tuple[int, float, bool]]) -> tuple
     return mean_w, ""
 
 
-def _stop(sampler: Sampler, meters: OpenMeters) -> None:
-    sampler.stop()
-    meters.close()
+def _stop(sampler: Sampler, meters: OpenMeters, pid: int) -> None:
+    if os.getpid() == pid:  # a forked child has no thread, and may have inherited a lock that is held
+        sampler.stop()
+        meters.close()

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
+import signal
+import subprocess
+import sys
+import threading
 import time
 import warnings
 
 import pynvml
 import pytest
 from lightning.pytorch.callbacks import Callback
+from torch.utils.data import DataLoader
 
 from lightning_energy.meters import NvmlMeter
-from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
+from tests.modules import Classifier, MemoryLogger, Numbers, energy_callback, loader, make_trainer
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
 UUID = "GPU-cccccccc-0000-0000-0000-000000000000"
@@ -150,3 +157,96 @@ def test_a_bad_day_invents_no_joule(tmp_path, fault):
     if fault == "freezes":  # the power sensor goes on
         assert run.missing_s < 0.7
         assert run.quality == "integrated"
+
+
+# ------------------------------------------------------------------------------- the process itself has a bad day
+
+
+def starve(seconds: float):
+    """Hold the interpreter's lock, as a C extension that does not release it: no thread runs meanwhile."""
+    return lambda: ctypes.PyDLL(None).usleep(round(seconds * 1e6))
+
+
+@pytest.mark.parametrize("counter_period_s", [0.1, None])
+def test_a_starved_sampler(tmp_path, counter_period_s):
+    gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=counter_period_s, idle_w=IDLE_W)
+    with SimulatedNvml([gpu]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        energy, true_j, duration_s = fit(tmp_path, gpu, Fault(starve(2.0), at=4))
+    run = energy.report.run
+    assert run.duration_s == pytest.approx(duration_s, abs=0.05)
+    if counter_period_s:  # the counter counted on
+        assert run.missing_s == 0
+        assert run.energy_j == pytest.approx(true_j, rel=0.005)
+    else:  # nobody looked at the power
+        assert run.missing_s == pytest.approx(2.0, abs=0.3)
+        assert abs(run.energy_j + run.missing_s * IDLE_W - true_j) <= 4 * run.u_j + 0.02 * true_j
+
+
+STOPPED = """
+import json, sys, warnings
+from pathlib import Path
+from lightning.pytorch.callbacks import Callback
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+from tests.test_nvml_runs import IDLE_W, UUID, fit
+
+class Tell(Callback):
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 3:
+            print("stop me", flush=True)
+            sys.stdin.readline()  # answered after the process was stopped and went on
+
+warnings.simplefilter("ignore")
+period_s = float(sys.argv[1]) or None
+gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=period_s, idle_w=IDLE_W)
+with SimulatedNvml([gpu]):
+    energy, true_j, duration_s = fit(Path(sys.argv[2]), gpu, Tell())
+run = energy.report.run
+print(json.dumps([run.energy_j, run.u_j, run.missing_s, run.duration_s, true_j, duration_s]))
+"""
+
+
+@pytest.mark.parametrize("period_s", [0.1, 0.0])
+def test_a_process_that_was_stopped(tmp_path, period_s):
+    command = [sys.executable, "-c", STOPPED, str(period_s), str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        while "stop me" not in child.stdout.readline():
+            assert child.poll() is None
+        child.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)  # that is the bad day, not a way to wait for something
+        child.send_signal(signal.SIGCONT)
+        out, _ = child.communicate("go on\n", timeout=120)
+    assert child.returncode == 0
+    energy_j, u_j, missing_s, duration_s, true_j, true_s = json.loads(out.splitlines()[-1])
+    assert duration_s == pytest.approx(true_s, abs=0.05)
+    if period_s:
+        assert missing_s == 0
+        assert energy_j == pytest.approx(true_j, rel=0.005)
+    else:
+        assert missing_s == pytest.approx(2.5, abs=0.4)
+        assert abs(energy_j + missing_s * IDLE_W - true_j) <= 4 * u_j + 0.02 * true_j
+
+
+class Forked(Numbers):
+    """Its items are made where no sampler lives."""
+
+    def __getitem__(self, i):
+        x, y = super().__getitem__(i)
+        assert "lightning-energy-sampler" not in [t.name for t in threading.enumerate()]
+        return x, y
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_that_are_forked_in_the_middle(tmp_path, persistent):
+    """Each epoch forks its loader's workers while the sampler runs; they have no sampler, and disturb nobody."""
+    gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=0.02, idle_w=IDLE_W)
+    energy, begin, end = energy_callback(meters=NvmlMeter(UUID)), Begin(), End()
+    data = DataLoader(
+        Forked(), batch_size=4, num_workers=1, multiprocessing_context="fork", persistent_workers=persistent
+    )
+    with SimulatedNvml([gpu]):
+        make_trainer(tmp_path, max_epochs=4, callbacks=[end, energy, begin]).fit(OnGpu(gpu), data, loader(8))
+        true_j = gpu.true_energy_j(begin.ns, end.ns)
+    run = energy.report.run
+    assert run.missing_s == 0
+    assert run.energy_j == pytest.approx(true_j, rel=0.01)
