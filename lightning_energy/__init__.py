@@ -6,11 +6,13 @@ from lightning_energy.curve import Energy
 from lightning_energy.functional import energy_penalized_accuracy, sustainable_accuracy
 from lightning_energy.meters import Meter, MeterInfo, MeterLost, MeterUnavailable, Reading, ReplayMeter
 from lightning_energy.metric import EnergyPenalizedAccuracy, EnergyScore, SustainableAccuracy
+from lightning_energy.monitor import EnergyMonitor
 from lightning_energy.report import Report
 
 __all__ = [
     "Energy",
     "EnergyCallback",
+    "EnergyMonitor",
     "EnergyPenalizedAccuracy",
     "EnergyScore",
     "Meter",

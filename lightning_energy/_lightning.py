@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.callbacks import BatchSizeFinder, Checkpoint, EarlyStopping, LearningRateFinder
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-__all__ = ["is_monitor", "logger_step"]
+__all__ = ["is_finder", "is_monitor", "logger_step"]
 
 
 def logger_step(trainer: Trainer) -> int:
@@ -26,11 +26,20 @@ def logger_step(trainer: Trainer) -> int:
 
 
 def is_monitor(callback: Any) -> bool:
-    """Whether a callback stops or saves by a monitored value, of either of Lightning's two packages.
+    """Whether a callback stops or saves by a monitored value, of either of Lightning's two packages."""
+    return isinstance(callback, (EarlyStopping, Checkpoint, *_twins("EarlyStopping", "Checkpoint")))
 
-    The classes of ``pytorch_lightning`` are not those of ``lightning.pytorch``; they are looked up without
-    importing a package that nobody uses.
+
+def is_finder(callback: Any) -> bool:
+    """Whether a callback searches for a learning rate or batch size, of either of Lightning's two packages."""
+    twins = _twins("LearningRateFinder", "BatchSizeFinder")
+    return isinstance(callback, (LearningRateFinder, BatchSizeFinder, *twins))
+
+
+def _twins(*names: str) -> tuple[type, ...]:
+    """The classes of ``pytorch_lightning`` are not those of ``lightning.pytorch``.
+
+    They are looked up without importing a package that nobody uses.
     """
     twin = sys.modules.get("pytorch_lightning.callbacks")
-    twins = tuple(getattr(twin, name) for name in ("EarlyStopping", "Checkpoint")) if twin else ()
-    return isinstance(callback, (EarlyStopping, Checkpoint, *twins))
+    return tuple(getattr(twin, name) for name in names) if twin else ()

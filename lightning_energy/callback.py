@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import torch
@@ -15,16 +16,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_energy import log_keys
-from lightning_energy._lightning import is_monitor, logger_step
-from lightning_energy.clock import CudaEvents, DeviceClock
+from lightning_energy._lightning import is_finder, is_monitor, logger_step
+from lightning_energy.clock import clock_of
 from lightning_energy.meters.find import Meters, check_meters, open_meters
 from lightning_energy.metric import energy_scores
-from lightning_energy.quality import aliasing_risk, resolution
 from lightning_energy.ranks import Ranks
-from lightning_energy.report import Device, Report
 from lightning_energy.scoring import AccuracyError, Scorer
 from lightning_energy.session import Session
 from lightning_energy.spent import NOTHING, Spent
+from lightning_energy.summary import StepSums, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from lightning_energy.curve import Energy
     from lightning_energy.ledger import Totals
     from lightning_energy.metric import EnergyScore
+    from lightning_energy.report import Report
 
 __all__ = ["EnergyCallback"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+TUNE = "tune"  # the stage of searches for a learning rate or a batch size; Lightning has no name for it
 FEED_EVERY_S = 0.1  # how often Metrics learn the energy while no batch is known to be the last
 
 
@@ -131,8 +133,7 @@ class EnergyCallback(Callback):
         self._training = False
         self._fed_s = -math.inf
         self._accept_state = False
-        self._steps = 0
-        self._steps_j = self._steps_s = 0.0
+        self._steps = StepSums()
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -164,35 +165,18 @@ class EnergyCallback(Callback):
         self._ranks = ranks = Ranks.of(trainer)
         wanted = check_meters(self.meters)
         meters = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=self.allow_estimate))
-        self._session = session = Session(meters, self._device_clock(ranks.device))
-        self._tell_what_is_measured(session)
+        clock, problem = clock_of(ranks.device)
+        self._session = session = Session(meters, clock)
+        for topic, text in (("clock", problem), ("announcement", session.announcement())):
+            if text:
+                self._warn(topic, f"EnergyCallback: {text}")
         if self.idle_s:
             session.watch_idle(self.idle_s)
         self._metrics = [*energy_scores(pl_module)]
         self._stage = "train" if stage == "fit" else stage
-        self._enter(-1, self._stage)
-
-    def _device_clock(self, device: torch.device) -> DeviceClock | None:
-        if device.type != "cuda":
-            return None
-        try:
-            return DeviceClock(CudaEvents(device))
-        except Exception as error:  # noqa: BLE001 - host times are a worse answer, but an answer
-            self._warn(
-                "clock", f"EnergyCallback: steps are cut at the host's times, as {type(error).__name__}: {error}"
-            )
-            return None
-
-    def _tell_what_is_measured(self, session: Session) -> None:
-        if any(i.quality == "estimated" for i in session.infos):
-            why = " ".join(session.absent) or "meters='estimate' was asked for."
-            self._warn(
-                "estimate",
-                f"EnergyCallback: the energy of this run is ESTIMATED by a model of the CPU, not measured. {why} "
-                f"EnergyCallback(allow_estimate=False) refuses this",
-            )
-        elif session.absent:
-            self._warn("absent", f"EnergyCallback: not everything can be measured. {' '.join(session.absent)}")
+        # a finder stands first in the list and searches before our next hook, with our callback out of the way
+        searches = any(is_finder(c) for c in trainer.callbacks)  # type: ignore[attr-defined]  # set by a connector
+        self._enter(-1, TUNE if searches else self._stage)
 
     def _stand_before_monitors(self, trainer: Trainer) -> None:
         """EarlyStopping in ``on_validation_end`` must find the score. A new list: Lightning iterates the old."""
@@ -221,7 +205,7 @@ class EnergyCallback(Callback):
             if session.is_ours:
                 session.finish()
                 self._tell_troubles()
-                self._take_steps()
+                self._steps.take(session)
                 self._report(session, session.totals(), outcome)
         except Warning:
             raise
@@ -231,58 +215,21 @@ class EnergyCallback(Callback):
             self._close()
 
     def _report(self, session: Session, totals: Totals, outcome: str) -> None:
-        stages = totals.stages
-        sums, _ = self._ranks.sum([totals.energy(), *(totals.energy(stage=s) for s in stages)])
+        report = summarize(session, totals, self._steps, self._ranks, outcome)
         if self._stage == "train":
             row = {"started_unix_s": session.started_unix_s, "outcome": outcome}
-            self._spent.end_session(sums[0], row)
+            self._spent.end_session(report.run, row)
         name, accuracy, score = self._last_score or ("", 0.0, 0.0)
-        self.report = Report(
-            outcome=outcome,
-            stages=dict(zip(stages, sums[1:], strict=True)),
-            run=sums[0],
+        self.report = replace(
+            report,
             total=self._spent.before if self._spent.before != NOTHING else None,
             sessions=len(self._spent.sessions),
-            devices=[
-                Device(
-                    c.info.name,
-                    c.info.device_id,
-                    c.info.scope,
-                    totals.energy(device=d),
-                    c.period_s,
-                    c.info.note,
-                )
-                for d, c in enumerate(session.channels)
-            ],
-            steps=self._steps,
-            step_j=self._steps_j / self._steps if self._steps else None,
             accuracy=(name, accuracy) if self._last_score else None,
             score=score if self._last_score else None,
             score_name=self._scorer.name,
-            above_idle_j=session.above_idle_j(totals) if session.idle_w and self._ranks.size == 1 else None,
-            notes=[*session.absent, *session.troubles, *session.notes, *self._notes_on_steps(session)],
         )
         if self.print_report and self._ranks.is_zero:
             print(self.report)  # noqa: T201 - the table is what print_report promises
-
-    def _notes_on_steps(self, session: Session) -> list[str]:
-        if not self._steps:
-            return []
-        step_s = self._steps_s / self._steps
-        notes = []
-        for channel in session.channels:
-            name, period_s = channel.info.name, channel.period_s
-            if aliasing_risk(step_s, period_s, channel.info.coverage):
-                notes.append(
-                    f"{name}: its sensor looks at {100 * (channel.info.coverage or 0):.0f} % of the time, and steps of "
-                    f"{step_s * 1e3:.0f} ms may beat against its {(period_s or 0) * 1e3:.0f} ms: aliasing risk"
-                )
-            if resolution(step_s, period_s) == "unresolved":
-                notes.append(
-                    f"{name}: steps of {step_s * 1e3:.1f} ms are shorter than its update "
-                    f"({(period_s or 0) * 1e3:.0f} ms): their mean is right, single steps are unresolved"
-                )
-        return notes
 
     def _close(self) -> None:
         session, self._session = self._session, None
@@ -348,6 +295,10 @@ class EnergyCallback(Callback):
         self._gap_code = session.code(epoch, stage, "gap")
         session.mark(self._gap_code)
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Searches, if any, are over."""
+        self._enter(-1, "train")
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Training is under way."""
         self._training = True
@@ -376,20 +327,11 @@ class EnergyCallback(Callback):
         if step == self._last_logged_step:  # several micro-batches share a step
             return
         self._last_logged_step = step
-        values = self._take_steps()
-        if values:
+        news = self._steps.take(self._session) if self._session else None
+        if news is not None:
+            values = {log_keys.POWER_W: news.energy_j / news.duration_s, log_keys.STEP_J: news.energy_j / news.n}
             for logger in trainer.loggers:
                 logger.log_metrics(values, step=step)
-
-    def _take_steps(self) -> dict[str, float]:
-        steps = self._session.take_steps() if self._session else None
-        if steps is None:
-            return {}
-        n, energy_j = len(steps.energy_j), float(steps.energy_j.sum())
-        self._steps += n
-        self._steps_j += energy_j
-        self._steps_s += float(steps.duration_s.sum())
-        return {log_keys.POWER_W: energy_j / float(steps.duration_s.sum()), log_keys.STEP_J: energy_j / n}
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An epoch begins."""

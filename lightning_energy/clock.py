@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import torch
 
-__all__ = ["CudaEvents", "DeviceClock", "Events", "Token"]
+__all__ = ["CudaEvents", "DeviceClock", "Events", "Token", "clock_of"]
 
 RING = 8192  # marks that may be in flight: a lead of 4,096 steps
 ANCHOR_TRIES = 5
@@ -281,3 +281,17 @@ class DeviceClock:
                 self._events.synchronize()
             except Exception as error:  # noqa: BLE001 - the device's fault shows in the user's own next call
                 self.failure = error
+
+
+def clock_of(device: torch.device) -> tuple[DeviceClock | None, str]:
+    """The clock of a device that runs behind the host, and what is wrong with it (empty when nothing is).
+
+    Args:
+        device: where the training runs.
+    """
+    if device.type != "cuda":
+        return None, ""
+    try:
+        return DeviceClock(CudaEvents(device)), ""
+    except Exception as error:  # noqa: BLE001 - host times are a worse answer, but an answer
+        return None, f"steps are cut at the host's times, as {type(error).__name__}: {error}"

@@ -41,6 +41,7 @@ class _Periodic:
         self._time_ns: deque[int] = deque(maxlen=FIT_EDGES)
         self._half_width_ns: deque[int] = deque(maxlen=FIT_EDGES)
         self.period_ns: float | None = None
+        self.period_half_ns = 0.0  # half the bracket of the period
         self.residual_ns = math.inf
         self._phase_ns = 0.0
 
@@ -64,12 +65,16 @@ class _Periodic:
         t = np.array([x - origin for x in self._time_ns], dtype=np.float64)
         k = np.array(self._index, dtype=np.float64) - self._index[0]
         if self.period_ns is None or len(t) < FIT_MINIMUM:
-            self.period_ns = float(np.median(np.diff(t) / np.diff(k)))
+            one_ns = float(np.median(np.diff(t) / np.diff(k)))
+            updates = float(np.maximum(np.round(np.diff(t) / one_ns), 1).sum())  # now that one is known
+            self.period_ns = float(t[-1]) / updates
+            self.period_half_ns = (self._half_width_ns[0] + self._half_width_ns[-1]) / updates
             return
         weight = 1.0 / (np.array(self._half_width_ns, dtype=np.float64) + 1e4)
         slope, intercept = np.polyfit(k, t, 1, w=weight)
         residual = np.abs(t - (intercept + slope * k))
         self.period_ns = float(slope)
+        self.period_half_ns = float(np.max(residual)) / len(t)
         self._phase_ns = origin + float(intercept) - float(slope) * self._index[0]
         self.residual_ns = float(np.quantile(residual, 0.8))
 
@@ -115,6 +120,7 @@ class CounterEdges:
         self._old_seen_ns = 0  # when the value before the last edge was still polled
         self._pending: tuple[float, int, int, int] | None = None  # the first edge, while the period is unknown
         self._silent_since_ns: int | None = None
+        self._stood = False  # two polls saw the same value: the period is not just that of the polls
 
     @property
     def period_s(self) -> float | None:
@@ -158,6 +164,7 @@ class CounterEdges:
         if was_silent and reading.start_ns - last.end_ns > BRIDGE_NS:
             return self._break(reading, "it did not answer")
         if register_j == last.register_j:
+            self._stood = True
             return False
         if register_j < self._register_j:
             return self._break(reading, "its energy counter went backwards")
@@ -246,11 +253,11 @@ class CounterEdges:
         """Put the knot of one edge; the first of a segment says when the value before it began."""
         curve, rise_j, quality = self.curve, register_j - self._placed_j, self._info.quality
         if self._unplaced:
-            before_ns = self._previous_update(time_ns, last_ns)
+            before_ns, before_half_ns = self._previous_update(time_ns, half_ns, last_ns)
             if curve.end_ns is None:
-                curve.add(min(before_ns, self._first_ns), 0.0, half_width_ns=half_ns)
+                curve.add(before_ns, 0.0, half_width_ns=before_half_ns)
             elif before_ns > curve.end_ns:
-                curve.add(before_ns, curve.end_j, half_width_ns=half_ns, quality="missing")
+                curve.add(before_ns, curve.end_j, half_width_ns=before_half_ns, quality="missing")
             else:  # the part of the update interval that lies behind the last knot is booked already
                 rise_j *= max(time_ns - curve.end_ns, 0) / (time_ns - before_ns)
             if self.period_s is None:
@@ -259,11 +266,21 @@ class CounterEdges:
         curve.add(time_ns, curve.end_j + rise_j, half_width_ns=half_ns, quality=quality)
         self._placed_j, self._unplaced = register_j, False
 
-    def _previous_update(self, time_ns: int, last_ns: int) -> int:
-        """When the register took the value that the poll at ``last_ns`` still saw."""
+    def _previous_update(self, time_ns: int, half_ns: int, last_ns: int) -> tuple[int, int]:
+        """When the register took the value that the poll at ``last_ns`` still saw, and half the bracket of that.
+
+        A whole number of periods before the first edge; and no later than the first poll of the segment, which saw
+        that value already, but no more than a period earlier.
+        """
         period_ns = (self.period_s or UNKNOWN_PERIOD_S) / NS
+        spread_ns = self.periodic.period_half_ns if self._stood else period_ns  # it may well move more often
         updates = max(1, math.ceil((time_ns - last_ns) / period_ns))
-        return time_ns - round(updates * period_ns)
+        low_ns = time_ns - half_ns - updates * (period_ns + spread_ns)
+        high_ns = time_ns + half_ns - updates * (period_ns - spread_ns)
+        low_ns, high_ns = max(low_ns, self._first_ns - period_ns - spread_ns), min(high_ns, self._first_ns)
+        if low_ns > high_ns:  # the period is worse known than it seems
+            low_ns, high_ns = self._first_ns - period_ns, self._first_ns
+        return round((low_ns + high_ns) / 2), math.ceil((high_ns - low_ns) / 2)
 
 
 class PowerIntegral:

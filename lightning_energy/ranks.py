@@ -47,19 +47,27 @@ class Ranks:
         rank: which one this is.
         device: where this rank trains.
         node: identity of this rank's node.
+        left: how many other ranks there were before this one had to go on alone.
     """
 
     size: int = 1
     rank: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     node: str = ""
+    left: int = 0
     _sum: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     @classmethod
     def of(cls, trainer: Trainer) -> Ranks:
         """The ranks of a Trainer's run."""
         reduce = partial(_reduce_sum, trainer.strategy)
-        return cls(trainer.world_size, trainer.global_rank, trainer.strategy.root_device, node_identity(), reduce)
+        return cls(trainer.world_size, trainer.global_rank, trainer.strategy.root_device, node_identity(), _sum=reduce)
+
+    @classmethod
+    def of_fabric(cls, fabric: Any) -> Ranks:
+        """The ranks of a Fabric's program."""
+        reduce = partial(fabric.all_reduce, reduce_op="sum")
+        return cls(fabric.world_size, fabric.global_rank, fabric.device, node_identity(), _sum=reduce)
 
     @property
     def is_zero(self) -> bool:
@@ -68,7 +76,7 @@ class Ranks:
 
     def alone(self) -> Ranks:
         """This rank without the others, who may not come to a collective any more."""
-        return replace(self, size=1)
+        return replace(self, size=1, left=self.size - 1)
 
     def claim(self, open_meters: Callable[[], OpenMeters]) -> OpenMeters:
         """Open meters, and keep those that no lower rank of the same node has opened.
@@ -85,6 +93,8 @@ class Ranks:
             found, failure = open_meters(), ""
         except MeterUnavailable as error:
             found, failure = None, f"rank {self.rank}: {error}"
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other ranks must not wait for ever
+            found, failure = None, f"rank {self.rank}: {type(error).__name__}: {error}"
         mine = [info.device_id for _, info in found.meters] if found else []
         everyone = _gather((self.node, mine, failure), self.size)
         failures = [text for _, _, text in everyone if text]

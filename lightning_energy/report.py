@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lightning_energy.curve import Energy
+    from lightning_energy.quality import Resolution
 
 __all__ = ["Device", "Report"]
 
@@ -48,6 +49,9 @@ class Report:
         total: energy of ``fit`` over all its sessions, all ranks together; ``None`` when nothing was fitted.
         sessions: how many sessions ``total`` has.
         devices: what this rank measured.
+        ranks: how many ranks the energies are of.
+        resolutions: by stage, how finely the slowest sensor resolves it; see
+            :func:`~lightning_energy.quality.resolution`.
         steps: training steps whose energy is known.
         step_j: their mean energy in joules, or ``None``.
         above_idle_j: joules of this session above the devices' idle power; ``None`` when that was not watched.
@@ -63,6 +67,8 @@ class Report:
     total: Energy | None
     sessions: int
     devices: Sequence[Device]
+    ranks: int = 1
+    resolutions: Mapping[str, Resolution] = field(default_factory=dict)
     steps: int = 0
     step_j: float | None = None
     above_idle_j: float | None = None
@@ -75,17 +81,23 @@ class Report:
         return "\n".join(self._lines())
 
     def _lines(self) -> list[str]:
-        rows = [(stage.replace("_", " "), e) for stage, e in self.stages.items()]
-        rows.append(("this run", self.run))
+        rows = [(stage.replace("_", " "), e, self.resolutions.get(stage)) for stage, e in self.stages.items()]
+        rows.append(("this run", self.run, None))
         if self.total is not None and self.sessions > 1:
-            rows.append((f"fit, {self.sessions} sessions", self.total))
+            rows.append((f"fit, {self.sessions} sessions", self.total, None))
         widths = 22
         lines = [
             f"Energy of this run ({self.outcome})",
             f"{'':{widths}}{'energy':>14}{'':4}{'± (k=1)':>9}{'time':>12}{'power':>11}  quality",
         ]
-        lines += [_row(name, energy, widths) for name, energy in rows]
-        lines += ["Covers: " + ("; ".join(map(_device, self.devices)) or "nothing on this rank")]
+        lines += [_row(name, energy, resolution, widths) for name, energy, resolution in rows]
+        covers = "Covers" if self.ranks == 1 else f"Covers the devices of {self.ranks} ranks, of which this one has"
+        lines += [f"{covers}: " + ("; ".join(map(_device, self.devices)) or "none that another rank does not read")]
+        if self.run.energy_j is not None:
+            lines.append(
+                f"Uncertainty: {_si(self.run.u_absolute_j, 'J')} with the gain of the sensors, "
+                f"{_si(self.run.u_j, 'J')} without (for comparing runs on the same devices); k=1"
+            )
         if self.total is not None and self.total.energy_kwh is not None:
             u_kwh = self.total.u_absolute_j / 3.6e6
             lines.append(f"Training in all: {self.total.energy_kwh:.4g} kWh ± {u_kwh:.2g} kWh")
@@ -95,16 +107,18 @@ class Report:
             lines.append(f"Above idle: {_si(self.above_idle_j, 'J')} of this run (the total is what it cost)")
         if self.accuracy is not None and self.score is not None:
             lines.append(f"Score: {self.score:.4f} = {self.score_name} of {self.accuracy[0]} = {self.accuracy[1]:.4f}")
-        return lines + [f"Note: {note}" for note in self.notes]
+        notes = [*(f"{d.name}: {d.note}" for d in self.devices if d.note), *self.notes]
+        return lines + [f"Note: {note}" for note in notes]
 
 
-def _row(name: str, energy: Energy, width: int) -> str:
+def _row(name: str, energy: Energy, resolution: Resolution | None, width: int) -> str:
     if energy.energy_j is None:
         return f"{name:{width}}{'missing':>14}{'':4}{'':>9}{_time(energy.duration_s):>12}"
     value = f"{_si(energy.energy_j, 'J'):>14}{'':4}{_si(energy.u_absolute_j, 'J'):>9}"
     power = _si(energy.power_w, "W") if energy.power_w is not None else ""
     lost = f", {_time(energy.missing_s)} missing" if energy.missing_s > 0 else ""
-    return f"{name:{width}}{value}{_time(energy.duration_s):>12}{power:>11}  {energy.quality}{lost}"
+    coarse = f", {resolution}" if resolution not in {None, "resolved"} else ""
+    return f"{name:{width}}{value}{_time(energy.duration_s):>12}{power:>11}  {energy.quality}{coarse}{lost}"
 
 
 def _device(device: Device) -> str:

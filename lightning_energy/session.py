@@ -87,6 +87,16 @@ class Session:
         """What could not be measured from the start, and what would change that."""
         return self._meters.absent
 
+    def announcement(self) -> str:
+        """What must be said at the beginning: that figures are estimated, or what is left out; empty if nothing."""
+        if any(i.quality == "estimated" for i in self.infos):
+            why = " ".join(self.absent) or "meters='estimate' was asked for."
+            return (
+                f"the energy of this run is ESTIMATED by a model of the CPU, not measured. {why} "
+                f"allow_estimate=False refuses this"
+            )
+        return f"not everything can be measured. {' '.join(self.absent)}" if self.absent else ""
+
     @property
     def channels(self) -> list[Channel]:
         """The channels, for who wants to know periods and latencies."""

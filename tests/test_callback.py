@@ -163,6 +163,24 @@ def test_total_is_logged_without_a_validation(tmp_path):
     assert not memory.points("energy/score")
 
 
+class Mute(ReplayMeter):
+    def read(self):
+        raise MeterLost("no answer")
+
+
+@pytest.mark.filterwarnings("ignore:EnergyCallback")
+def test_no_figure_is_not_zero(tmp_path):
+    """A sensor that tells nothing knows nothing: no key, no score, no 0."""
+    energy = energy_callback(meters=Mute(100.0))
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy])
+    trainer.fit(Classifier(), loader(), loader(8))
+    assert not [k for k in trainer.callback_metrics if k.startswith("energy/")]
+    assert energy.report.run.energy_j is None
+    assert energy.report.run.missing_s == pytest.approx(energy.report.run.duration_s)
+    assert energy.history[0]["train_j"] is None
+    assert "missing" in str(energy.report)
+
+
 def test_report_is_printed_once_and_can_be_silenced(tmp_path, capsys):
     trainer = make_trainer(tmp_path, callbacks=[EnergyCallback(meters=meter())])
     trainer.fit(Classifier(), loader(), loader(8))

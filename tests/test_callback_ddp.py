@@ -73,6 +73,7 @@ finally:
         "epochs": trainer.current_epoch,
         "outcome": report.outcome,
         "run_j": report.run.energy_j,
+        "text": str(report),
         "devices": [(d.device_id, d.energy.energy_j) for d in report.devices],
         "metrics": {k: float(v) for k, v in trainer.callback_metrics.items()},
         "score": logger.points("energy/score"),
@@ -108,6 +109,7 @@ def test_two_ranks_agree_and_count_each_device_once(tmp_path, mode):
         assert zero["metrics"][key] == one["metrics"][key], key
     assert zero["run_j"] == pytest.approx(one["run_j"], rel=1e-12)
     assert zero["epochs"] == one["epochs"] == 4  # all ranks stop together, one epoch after the accuracy fell
+    assert "Covers the devices of 2 ranks, of which this one has: " in zero["text"]
     own = [dict(r["devices"]) for r in (zero, one)]
     assert zero["run_j"] == pytest.approx(sum(j for devices in own for j in devices.values()), rel=1e-9)
     if mode == "own":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from lightning_energy import energy_penalized_accuracy, log_keys
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
 def rows(header: str) -> list[list[str]]:
@@ -38,9 +41,64 @@ def test_the_first_code_block_is_short_and_compiles():
     compile(block, "README", "exec")
 
 
-def test_everything_linked_exists():
-    for target in re.findall(r"\]\((?!http)([^)#]+)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda p: p.name)
+def test_everything_linked_exists(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_claim_has_its_test(page):
+    """A page names tests and benchmarks in brackets: they exist."""
+    named = re.findall(r"`((?:tests|benchmarks)/[\w/.]+)(?:::(\w+))?`", page.read_text())
+    assert named
+    for file, test in named:
+        assert (ROOT / file).is_file(), file
+        if test:
+            functions = {n.name for n in ast.walk(ast.parse((ROOT / file).read_text())) if hasattr(n, "name")}
+            assert test in functions, f"{file} has no {test}"
+
+
+def accuracy_table() -> str:
+    """The table of docs/where-the-joules-come-from.md, from the committed benchmark."""
+    cells = json.loads((ROOT / "benchmarks/results/accuracy.json").read_text())["steps"]
+    methods = {
+        "limit": "limit",
+        "ours": "ours",
+        "edges 10 ms": "edges, poll every 10 ms",
+        "all polls": "all polls interpolated",
+        "counter": "counter differenced",
+        "power x t": "power by time",
+    }
+    lines = [
+        f"| update | step | {' | '.join(methods.values())} | ours / limit |",
+        "| --- " * (len(methods) + 3) + "|",
+    ]
+    for key in dict.fromkeys((c["period_s"], c["step_s"]) for c in cells):
+        same = [c for c in cells if (c["period_s"], c["step_s"]) == key]
+        mean = {m: sum(c[m] for c in same) / len(same) for m in methods}
+        values = " | ".join(f"{100 * mean[m]:.3g}" for m in methods)
+        lines.append(f"| {1e3 * key[0]:g} ms | {1e3 * key[1]:g} ms | {values} | {mean['ours'] / mean['limit']:.2f} |")
+    return "\n".join(lines)
+
+
+def test_the_accuracy_table_is_the_benchmarks():
+    page = (ROOT / "docs/where-the-joules-come-from.md").read_text()
+    assert accuracy_table() in page
+
+
+def test_the_coverage_is_the_benchmarks():
+    result = json.loads((ROOT / "benchmarks/results/accuracy.json").read_text())
+    covered, cells = result["coverage"], result["steps"]
+    windows = sum(c["windows"] for c in covered)
+    within = sum(c["windows"] * c["within_2u"] for c in covered) / windows
+    ratio = max(c["median_u_over_median_error"] for c in covered)
+    worst, limit = (max(abs(100 * c[k]) for c in cells) for k in ("total", "total limit"))
+    page = " ".join((ROOT / "docs/where-the-joules-come-from.md").read_text().split())
+    assert f"Over {windows:,} windows" in page
+    assert f"within 2 u in {100 * within:.1f} % of all" in page
+    assert f"the median u is {ratio:.1f} times the median error" in page
+    assert f"it was at most {worst:.2f} % off, and the limit itself is {limit:.2f} % off there" in page
 
 
 def test_the_two_commands_use_the_constraints():

@@ -14,7 +14,8 @@ PACKAGE = Path(lightning_energy.__file__).parent
 # each line may import from the lines below it, and from its own
 LAYERS = [
     ["__init__", "cli"],
-    ["callback", "doctor"],
+    ["callback", "monitor", "doctor"],
+    ["summary"],
     ["_lightning", "report", "spent", "ranks", "scoring", "metric", "log_keys"],
     ["accuracy", "functional", "quality", "session"],
     ["ledger", "sampler", "meters", "meters.find"],

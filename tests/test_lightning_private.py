@@ -6,10 +6,17 @@ import ast
 from pathlib import Path
 
 import lightning as L
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, Timer
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    Checkpoint,
+    EarlyStopping,
+    LearningRateFinder,
+    ModelCheckpoint,
+    Timer,
+)
 
 import lightning_energy
-from lightning_energy._lightning import is_monitor, logger_step
+from lightning_energy._lightning import is_finder, is_monitor, logger_step
 from tests.modules import Classifier, MemoryLogger, loader, make_trainer
 
 
@@ -44,6 +51,9 @@ def test_monitors_of_both_packages():
         assert is_monitor(callback)
     assert issubclass(ModelCheckpoint, Checkpoint)
     assert not is_monitor(Timer())
+    for finder in (LearningRateFinder, BatchSizeFinder, pl.callbacks.LearningRateFinder, pl.callbacks.BatchSizeFinder):
+        assert is_finder(finder())
+    assert not is_finder(Timer())
 
 
 def test_private_names_stand_in_one_place():

@@ -100,26 +100,3 @@ def test_marks_without_an_event_are_counted():
     session.finish()
     assert any(note.startswith("1 marks have the host's time") for note in session.notes)
     session.close()
-
-
-def test_part_time_sensors_and_short_steps_are_told(tmp_path):
-    info = MeterInfo("d", "NVIDIA H100", "measured", "gpu", power_max_w=460.0, coverage=0.25, instant_power=True)
-    energy = energy_callback(meters=ReplayMeter(100.0, counter_period_s=0.05, info=info))
-    energy._forget_run()
-    energy._steps, energy._steps_s = 100, 100 * 0.0502
-
-    class Of:
-        channels = [type("C", (), {"info": info, "period_s": 0.05})()]  # noqa: RUF012 - a stand-in for one channel
-
-    (note,) = energy._notes_on_steps(Of())
-    assert "aliasing risk" in note
-    energy._steps_s = 100 * 0.0013
-    (note,) = energy._notes_on_steps(Of())
-    assert "unresolved" in note
-
-
-def test_no_device_clock_without_cuda():
-    energy = energy_callback()
-    assert energy._device_clock(CPU) is None
-    with pytest.warns(UserWarning, match="host's times"):  # no CUDA here: told, and not fatal
-        assert energy._device_clock(torch.device("cuda", 0)) is None

@@ -1,0 +1,234 @@
+"""EnergyMonitor: the same curves, accounts and report for a training loop written by hand."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lightning_energy.clock import clock_of
+from lightning_energy.meters.find import Meters, check_meters, open_meters
+from lightning_energy.ranks import Ranks
+from lightning_energy.session import Session
+from lightning_energy.summary import StepSums, summarize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from lightning_energy.curve import Energy
+    from lightning_energy.report import Report
+
+__all__ = ["EnergyMonitor"]
+
+WHILE_TRAINING = "train"
+
+
+class EnergyMonitor:
+    """Measure a loop of your own: with Lightning Fabric, or with plain PyTorch.
+
+    Between its beginning and end every joule goes to an account: the stage you are in, and there to a step or to the
+    gap between steps. Outside your stages the stage is ``train``. With Fabric and several ranks, :meth:`energy` and the
+    end of the ``with`` statement are collective: all ranks come there.
+
+    Args:
+        fabric: your ``lightning.fabric.Fabric``, for its device and ranks; ``None`` without Fabric.
+        device: what is trained on, if there is no Fabric; by default the current CUDA device, else the CPU.
+        meters: what to measure; see :class:`~lightning_energy.EnergyCallback`.
+        idle_s: seconds to watch the idle devices at the beginning, for a second figure ``above idle``.
+        allow_estimate: whether ``"auto"`` may fall back to a model of the CPU.
+        print_report: whether to print a short table at the end, on rank zero.
+
+    Attributes:
+        report: the figures, after the ``with`` statement; ``None`` before.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument has an impossible value.
+
+    Example:
+        >>> from lightning_energy import EnergyMonitor, ReplayMeter
+        >>> with EnergyMonitor(meters=ReplayMeter(100.0), print_report=False) as monitor:
+        ...     for epoch in range(2):
+        ...         with monitor.stage("train", epoch):
+        ...             for batch in range(10):
+        ...                 with monitor.step():
+        ...                     _ = sum(range(10_000))
+        ...         with monitor.stage("validate", epoch):
+        ...             _ = sum(range(10_000))
+        >>> sorted(monitor.report.stages)
+        ['train', 'validate']
+        >>> round(monitor.report.run.power_w)
+        100
+    """
+
+    def __init__(
+        self,
+        *,
+        fabric: Any = None,
+        device: torch.device | str | None = None,
+        meters: Meters = "auto",
+        idle_s: float = 0.0,
+        allow_estimate: bool = True,
+        print_report: bool = True,
+    ) -> None:
+        check_meters(meters)
+        if fabric is not None and device is not None:
+            raise ValueError(f"device={device!r} beside fabric=…: leave it out, Fabric knows the device")
+        if not idle_s >= 0:
+            raise ValueError(f"idle_s={idle_s!r}: give seconds from 0 on, such as 10")
+        self.meters = meters
+        self.idle_s = float(idle_s)
+        self.allow_estimate = allow_estimate
+        self.print_report = print_report
+        self.report: Report | None = None
+        self._fabric = fabric
+        self._device = None if device is None else torch.device(device)
+        self._session: Session | None = None
+        self._ranks = Ranks()
+        self._steps = StepSums()
+        self._step = _Step()
+
+    def __enter__(self) -> Self:
+        """Open the meters and start.
+
+        Raises:
+            MeterUnavailable: what was asked for cannot be read, or nothing can and an estimate is refused.
+            RuntimeError: it is running already.
+        """
+        if self._session is not None:
+            raise RuntimeError("this EnergyMonitor is running already: make a second one, or use its stages")
+        self._ranks = ranks = self._find_ranks()
+        wanted = check_meters(self.meters)
+        found = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=self.allow_estimate))
+        clock, problem = clock_of(ranks.device)
+        self._steps, self.report = StepSums(), None
+        self._session = session = Session(found, clock)
+        for text in (problem, session.announcement()):
+            self._warn(text)
+        if self.idle_s:
+            session.watch_idle(self.idle_s)
+        self._go_to(-1, WHILE_TRAINING)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the books. After an exception without the other ranks, who may not come."""
+        session, self._session = self._session, None
+        if session is None:
+            return
+        try:
+            ranks = self._ranks if error is None else self._ranks.alone()
+            session.finish()
+            for text in session.new_troubles():
+                self._warn(text)
+            self._steps.take(session)
+            outcome = "completed" if error is None else "interrupted"
+            self.report = summarize(session, session.totals(), self._steps, ranks, outcome)
+            if self.print_report and ranks.is_zero:
+                print(self.report)  # noqa: T201 - the table is what print_report promises
+        except Exception as defect:  # noqa: BLE001 - our defect must not end the user's program
+            self._warn(f"no report, as {type(defect).__name__}: {defect}; please report this as a bug")
+        finally:
+            session.close()
+            self._step.leave()
+
+    @contextmanager
+    def stage(self, name: str, epoch: int = -1) -> Iterator[None]:
+        """What happens within belongs to this stage; afterwards to the one around it.
+
+        Args:
+            name: say ``"train"``, ``"validate"``, ``"test"``. Steps are counted in ``train``.
+            epoch: the epoch; -1 for none.
+
+        Raises:
+            RuntimeError: the monitor is not running.
+        """
+        before = self._step.account
+        self._go_to(epoch, name)
+        try:
+            yield
+        finally:
+            if self._session is not None:
+                self._go_to(*before)
+
+    def step(self) -> _Step:
+        """A context manager for one step. Costs two time stamps.
+
+        Raises:
+            RuntimeError: the monitor is not running.
+        """
+        self._running()
+        return self._step
+
+    def energy(self, *, stage: str | None = None, epoch: int | None = None) -> Energy:
+        """What was spent so far, all ranks together. Does not stop anything; with several ranks all of them come.
+
+        Args:
+            stage: only this stage.
+            epoch: only this epoch.
+
+        Raises:
+            RuntimeError: the monitor is not running.
+        """
+        session = self._running()
+        for text in session.new_troubles():
+            self._warn(text)
+        (energy,), _ = self._ranks.sum([session.totals().energy(stage=stage, epoch=epoch)])
+        return energy
+
+    def _running(self) -> Session:
+        if self._session is None:
+            raise RuntimeError("EnergyMonitor is not running: use it within `with EnergyMonitor() as monitor:`")
+        return self._session
+
+    def _go_to(self, epoch: int, stage: str) -> None:
+        session = self._running()
+        session.synchronize()
+        self._step.enter_stage(session, epoch, stage)
+
+    def _find_ranks(self) -> Ranks:
+        if self._fabric is not None:
+            return Ranks.of_fabric(self._fabric)
+        device = self._device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return Ranks(device=device)
+
+    def _warn(self, text: str) -> None:
+        if text and self._ranks.is_zero:
+            warnings.warn(f"EnergyMonitor: {text}", stacklevel=3)
+
+
+class _Step:
+    """Marks the beginning and the end of a step; one object for all of them."""
+
+    def __init__(self) -> None:
+        self.account = (-1, WHILE_TRAINING)
+        self.leave()
+
+    def enter_stage(self, session: Session, epoch: int, stage: str) -> None:
+        self.account = (epoch, stage)
+        self._step_code = session.code(epoch, stage, "step")
+        self._gap_code = session.code(epoch, stage, "gap")
+        self._mark = session.mark
+        self._mark(self._gap_code)
+
+    def leave(self) -> None:
+        """A step that outlives its monitor marks nothing."""
+        self.account = (-1, WHILE_TRAINING)
+        self._step_code = self._gap_code = 0
+        self._mark = _nowhere
+
+    def __enter__(self) -> None:
+        self._mark(self._step_code)
+
+    def __exit__(self, *_: object) -> None:
+        self._mark(self._gap_code)
+
+
+def _nowhere(code: int) -> None:
+    """Takes no mark."""

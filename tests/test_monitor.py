@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.fabric import Fabric
+
+from lightning_energy import EnergyMonitor, MeterUnavailable, ReplayMeter
+from lightning_energy.meters import NvmlMeter
+from tests.modules import Classifier, loader
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+
+UUID = "GPU-ffffffff-0000-0000-0000-000000000000"
+
+
+def monitor(**kwargs) -> EnergyMonitor:
+    meter = ReplayMeter(200.0, counter_period_s=0.02)
+    return EnergyMonitor(**({"meters": meter, "print_report": False} | kwargs))
+
+
+def busy(seconds: float) -> None:
+    end = threading.Event()
+    threading.Timer(seconds, end.set).start()
+    end.wait()
+
+
+def test_stages_and_steps_and_gaps():
+    with monitor() as m:
+        for epoch in range(2):
+            with m.stage("train", epoch):
+                for _ in range(5):
+                    with m.step():
+                        busy(0.02)
+                with m.stage("validate", epoch):
+                    busy(0.05)
+            assert m.energy(stage="train", epoch=epoch).duration_s >= 0.1
+    report = m.report
+    assert report.outcome == "completed"
+    assert set(report.stages) == {"train", "validate"}
+    assert report.steps == 10
+    assert report.step_j == pytest.approx(200.0 * 0.02, rel=0.3)
+    assert report.run.energy_j == pytest.approx(sum(e.energy_j for e in report.stages.values()), rel=1e-9)
+    assert report.run.energy_j == pytest.approx(200.0 * report.run.duration_s, rel=1e-3)
+    assert report.stages["validate"].duration_s >= 0.1
+    assert threading.active_count() == 1
+
+
+def test_against_the_truth_of_a_simulated_board():
+    gpu = SimulatedGpu([(0.13, 350.0), (0.07, 80.0)], uuid=UUID, counter_period_s=0.02)
+    with SimulatedNvml([gpu]), monitor(meters=NvmlMeter(UUID)) as m:
+        start_ns = gpu.clock()
+        busy(2.0)
+        end_ns = gpu.clock()
+    assert m.report.run.energy_j == pytest.approx(gpu.true_energy_j(start_ns, end_ns), rel=0.01)
+
+
+def test_with_fabric():
+    fabric = Fabric(accelerator="cpu", devices=1)
+    model = Classifier()
+    model, optimizer = fabric.setup(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    with monitor(fabric=fabric) as m, m.stage("train", 0):
+        for x, y in fabric.setup_dataloaders(loader()):
+            with m.step():
+                optimizer.zero_grad()
+                fabric.backward(torch.nn.functional.cross_entropy(model.layer(x), y))
+                optimizer.step()
+    assert m.report.steps == 8
+
+
+RANKS = """
+import json, sys, warnings
+from dataclasses import replace
+from pathlib import Path
+from lightning.fabric import Fabric
+from lightning_energy import EnergyMonitor, ReplayMeter
+
+class OfThisRank(ReplayMeter):
+    def open(self):
+        return replace(super().open(), device_id=f"device-{rank}")
+
+def main(fabric):
+    global rank
+    rank = fabric.global_rank
+    meter = OfThisRank(100.0 * (1 + rank), counter_period_s=0.01)
+    try:
+        with EnergyMonitor(fabric=fabric, meters=meter, print_report=False) as monitor:
+            for _ in range(300):
+                with monitor.step():
+                    sum(range(20_000))
+            total = monitor.energy().energy_j
+            if sys.argv[2] == "dies" and rank == 1:
+                raise RuntimeError("rank 1 dies")
+    finally:
+        report = monitor.report
+        text = [total, report.run.energy_j, str(report), report.outcome]
+        Path(sys.argv[1], f"rank{rank}.json").write_text(json.dumps(text))
+
+fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
+fabric.launch()
+main(fabric)
+"""
+
+
+@pytest.mark.parametrize("mode", ["well", "dies"])
+def test_two_ranks_with_fabric(tmp_path, mode):
+    script = tmp_path / "loop.py"
+    script.write_text(RANKS)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(script), str(tmp_path), mode]
+    if mode == "dies":  # the other rank waits for this one's report until it is ended
+        first = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+        assert first.returncode != 0
+        total, run_j, text, outcome = json.loads((tmp_path / "rank1.json").read_text())
+        assert outcome == "interrupted"
+        assert 0 < run_j < total  # this rank's part
+        assert "Incomplete: these are the figures of rank 1 alone" in text
+        return
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+    zero, one = (json.loads((tmp_path / f"rank{r}.json").read_text()) for r in range(2))
+    assert zero[:2] == one[:2]
+    assert zero[0] <= zero[1]
+    assert "Covers the devices of 2 ranks" in zero[2]
+
+
+def test_an_exception_leaves_a_report_and_no_thread():
+    m = monitor()
+    with pytest.raises(KeyError, match="mine"), m, m.stage("train", 0):  # noqa: PT012 - the loop is the statement
+        busy(0.1)
+        raise KeyError("mine")
+    assert m.report.outcome == "interrupted"
+    assert m.report.run.energy_j > 0
+    assert threading.active_count() == 1
+
+
+def test_a_defect_of_ours_does_not_end_the_program(monkeypatch):
+    monkeypatch.setattr("lightning_energy.monitor.summarize", lambda *_: 1 / 0)
+    m = monitor()
+    with pytest.warns(UserWarning, match="no report, as ZeroDivisionError"), m:
+        busy(0.05)
+    assert m.report is None
+    assert threading.active_count() == 1
+
+
+def test_used_wrongly():
+    m = monitor()
+    with pytest.raises(RuntimeError, match="is not running"):
+        m.step()
+    with pytest.raises(RuntimeError, match="is not running"):
+        m.energy()
+    with m, pytest.raises(RuntimeError, match="running already"):
+        m.__enter__()
+    with m:  # again: anew
+        pass
+    step = m._step
+    with step:  # a step that outlives its monitor
+        pass
+    m.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"meters": "gpu"}, ValueError),
+        ({"meters": 3}, TypeError),
+        ({"idle_s": -1.0}, ValueError),
+        ({"idle_s": float("nan")}, ValueError),
+        ({"fabric": object(), "device": "cpu"}, ValueError),
+    ],
+)
+def test_bad_settings(settings, error):
+    with pytest.raises(error):
+        monitor(**settings)
+
+
+def test_estimates_are_announced_and_can_be_refused(monkeypatch):
+    monkeypatch.setattr("lightning_energy.meters.find.find_rapl", list)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with monitor(meters="auto", device="cpu", idle_s=0.1) as m:
+            pass
+    assert any("ESTIMATED" in str(w.message) for w in caught)
+    assert m.report.run.quality == "estimated"
+    with pytest.raises(MeterUnavailable, match="allow_estimate=False"), monitor(meters="auto", allow_estimate=False):
+        pass
+
+
+def test_a_lost_sensor_is_told(capsys):
+    gpu = SimulatedGpu(200.0, uuid=UUID, counter_period_s=0.02)
+    with SimulatedNvml([gpu]), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with monitor(meters=NvmlMeter(UUID), print_report=True) as m:
+            busy(0.3)
+            gpu.lose()
+            busy(1.5)
+            m.energy()
+    assert sum("missing from all totals" in str(w.message) for w in caught) == 1
+    assert m.report.run.missing_s > 1.0
+    assert "missing" in capsys.readouterr().out
