@@ -93,7 +93,7 @@ class Report:
         lines += [_row(name, energy, resolution, widths) for name, energy, resolution in rows]
         covers = "Covers" if self.ranks == 1 else f"Covers the devices of {self.ranks} ranks, of which this one has"
         lines += [f"{covers}: " + ("; ".join(map(_device, self.devices)) or "none that another rank does not read")]
-        if self.run.energy_j is not None:
+        if self.run.energy_j is not None and self.run.quality != "estimated":
             lines.append(
                 f"Uncertainty: {_si(self.run.u_absolute_j, 'J')} with the gain of the sensors, "
                 f"{_si(self.run.u_j, 'J')} without (for comparing runs on the same devices); k=1"
@@ -122,7 +122,8 @@ def _row(name: str, energy: Energy, resolution: Resolution | None, width: int) -
 
 
 def _device(device: Device) -> str:
-    period = f", updated every {device.period_s * 1e3:.0f} ms" if device.period_s else ""
+    shown = device.period_s and device.energy.quality != "estimated"
+    period = f", updated every {(device.period_s or 0) * 1e3:.0f} ms" if shown else ""
     return f"{device.name} ({device.scope}, {device.energy.quality}{period})"
 
 

@@ -32,6 +32,8 @@ SETTLE_S = 0.25  # how often the ledger books what is known
 HUNG_S = 2.0
 SLOW_CALL = 10.0  # polls are at least this many call latencies apart
 JITTER = 0.25
+LAST_POLLS = 5
+LAST_POLL_S = 0.001
 LOOKS_AT_FIRST = 100  # of a load
 LOOK_EVERY = 8
 
@@ -248,8 +250,11 @@ class Sampler:
         self.wait_until_known(time_ns, timeout_s, [c for c in self.channels if not c.is_continuous])
         if self.stop():
             for channel in self.channels:
-                if channel.is_continuous:
+                for _ in range(LAST_POLLS if channel.is_continuous else 0):
                     channel.poll(self.lock)
+                    if (channel.curve.end_ns or 0) >= time_ns:
+                        break
+                    time.sleep(LAST_POLL_S)  # its register moves within milliseconds
                 channel.finish()
 
     def stop(self) -> bool:

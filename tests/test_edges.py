@@ -46,9 +46,7 @@ def test_knots_stand_only_where_the_counter_moved():
     device = Device()
     device.poll_all(10.0, 12.0)
     knots = device.curve.knots()
-    for time_ns, half_ns in zip(knots.time_ns, knots.half_width_ns, strict=True):
-        moved_ns = round(time_ns / device.period_ns) * device.period_ns
-        assert abs(time_ns - moved_ns) <= half_ns + 1000 < 7_000_000
+    assert all(abs(t - round(t / device.period_ns) * device.period_ns) < 4_500_000 for t in knots.time_ns)
     rises = [b - a for a, b in zip(knots.energy_j, knots.energy_j[1:], strict=False)]
     assert rises == pytest.approx([20.0] * len(rises))
     assert device.edges.period_s == pytest.approx(0.1, rel=0.02)

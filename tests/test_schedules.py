@@ -1,0 +1,263 @@
+"""Every schedule that a Trainer knows: nothing changes, nothing is lost, the score is of this validation."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import time
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import BatchSizeFinder, Callback, LearningRateFinder
+from lightning.pytorch.tuner import Tuner
+from torch.utils.data import DataLoader, IterableDataset
+
+from tests.modules import Classifier, MemoryLogger, Numbers, energy_callback, loader, make_trainer
+
+
+class Stream(IterableDataset):
+    """Items without a length."""
+
+    def __init__(self, n: int | None = 40) -> None:
+        self.n = n
+
+    def __iter__(self):
+        return itertools.islice(itertools.repeat((torch.zeros(4), torch.tensor(0))), self.n)
+
+
+class Seen(Callback):
+    """The weights at the end and every score, so that runs can be compared."""
+
+    def __init__(self) -> None:
+        self.scores: list[float] = []
+        self.weights = None
+        self.validations = 0
+
+    def on_validation_end(self, trainer, pl_module) -> None:
+        if not trainer.sanity_checking:
+            self.validations += 1
+            if "energy/score" in trainer.callback_metrics:
+                self.scores.append(float(trainer.callback_metrics["energy/score"]))
+
+    def on_train_end(self, trainer, pl_module) -> None:
+        self.weights = [p.detach().clone() for p in pl_module.parameters()]
+
+
+class TwoOptimizers(Classifier):
+    automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        end = time.monotonic() + 0.03  # long enough to be booked meanwhile
+        while time.monotonic() < end:
+            pass
+        for optimizer in self.optimizers():
+            loss = super().training_step(batch, batch_idx)
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+        self.log("train_loss", loss)
+
+    def configure_optimizers(self):
+        return [torch.optim.SGD(self.parameters(), lr=0.1), torch.optim.SGD(self.parameters(), lr=0.01)]
+
+
+SCHEDULES = {
+    "plain": {},
+    "validates twice an epoch": {"val_check_interval": 0.5},
+    "validates every third batch": {"val_check_interval": 3},
+    "validates across epochs": {"val_check_interval": 11, "check_val_every_n_epoch": None},
+    "validates every other epoch": {"check_val_every_n_epoch": 2, "max_epochs": 4},
+    "few batches": {"limit_train_batches": 2, "limit_val_batches": 1, "limit_test_batches": 1},
+    "a share of the batches": {"limit_train_batches": 0.5, "limit_val_batches": 0.5},
+    "no sanity check": {"num_sanity_val_steps": 0},
+    "the whole sanity check": {"num_sanity_val_steps": -1},
+    "overfits": {"overfit_batches": 2},
+    "accumulates": {"accumulate_grad_batches": 3},
+    "so many steps": {"max_epochs": -1, "max_steps": 13},
+    "so much time": {"max_epochs": -1, "max_time": dt.timedelta(seconds=1)},
+    "at least so long": {"min_epochs": 2, "max_epochs": 3, "max_time": {"seconds": 0}},
+    "logs every step": {"log_every_n_steps": 1},
+    "hardly ever logs": {"log_every_n_steps": 1000},
+    "never logs": {"log_every_n_steps": 0},
+    "clips and detects": {"gradient_clip_val": 0.5, "detect_anomaly": True},
+    "loads anew each epoch": {"reload_dataloaders_every_n_epochs": 1},
+}
+QUIET = pytest.mark.filterwarnings(
+    "ignore:.*log_every_n_steps.*|.*overfit.*|.*max_epochs.*|.*interval you set.*|.*val_check_interval.*:UserWarning"
+)
+
+
+def fit(tmp_path, module, settings, *, with_us: bool, data=None, val=None):
+    torch.manual_seed(3)
+    energy, seen, memory = energy_callback(), Seen(), MemoryLogger()
+    callbacks = [energy, seen] if with_us else [seen]
+    trainer = make_trainer(tmp_path, **({"max_epochs": 3, "logger": memory, "callbacks": callbacks} | settings))
+    trainer.fit(module(), loader() if data is None else data, loader(8) if val is None else val)
+    return energy, seen, memory, trainer
+
+
+def check_books(energy, seen, memory) -> None:
+    report = energy.report
+    assert report.outcome == "completed"
+    assert report.run.missing_s == 0
+    assert sum(e.energy_j for e in report.stages.values()) == pytest.approx(report.run.energy_j, rel=1e-9)
+    assert report.run.energy_j == pytest.approx(200.0 * report.run.duration_s, rel=0.1)
+    assert len(seen.scores) == seen.validations
+    steps = [s for s, _ in memory.points("energy/step_j")]
+    assert steps == sorted({*steps})
+
+
+@QUIET
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule(tmp_path, name):
+    energy, seen, memory, _ = fit(tmp_path / "with", Classifier, SCHEDULES[name], with_us=True)
+    check_books(energy, seen, memory)
+    if "max_time" not in SCHEDULES[name]:
+        _, without, _, _ = fit(tmp_path / "without", Classifier, SCHEDULES[name], with_us=False)
+        assert seen.validations == without.validations
+        assert all(torch.equal(a, b) for a, b in zip(seen.weights, without.weights, strict=True))
+
+
+@QUIET
+@pytest.mark.parametrize("settings", [{}, {"val_check_interval": 4}, {"val_check_interval": 7, "limit_val_batches": 1}])
+def test_data_without_a_length(tmp_path, settings):
+    data = DataLoader(Stream(), batch_size=4)
+    energy, seen, memory, _ = fit(tmp_path, Classifier, settings, with_us=True, data=data, val=data)
+    check_books(energy, seen, memory)
+
+
+def test_several_optimizers_and_the_x_axis(tmp_path):
+    """Our points stand where the module's own do, though ``global_step`` counts both optimizers."""
+    settings = {"log_every_n_steps": 2}
+    energy, seen, memory, trainer = fit(tmp_path, TwoOptimizers, settings, with_us=True)
+    check_books(energy, seen, memory)
+    assert trainer.global_step == 2 * 3 * 8
+    own = {s for s, _ in memory.points("train_loss")}
+    ours = {s for s, _ in memory.points("energy/step_j")}
+    assert ours
+    assert ours <= own
+    epochs = [s for s, _ in memory.points("energy/score")]
+    assert epochs == [s for s, _ in memory.points("val_acc")]
+
+
+@pytest.mark.filterwarnings("ignore:.*`dataloader_iter`")
+def test_stop_iteration_from_the_module(tmp_path):
+    class Short(Classifier):
+        def training_step(self, dataloader_iter):
+            if self.trainer.fit_loop.batch_idx == 5:
+                raise StopIteration
+            batch, _, _ = next(dataloader_iter)
+            return super().training_step(batch, 0)
+
+    energy, seen, memory, _ = fit(tmp_path, Short, {}, with_us=True)
+    check_books(energy, seen, memory)
+
+
+def test_without_a_validation_loop_there_is_no_score_but_all_energy(tmp_path):
+    class NoValidation(L.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(4, 2)
+
+        def training_step(self, batch, batch_idx):
+            x, y = batch
+            self.log("train_acc", 0.9)
+            return torch.nn.functional.cross_entropy(self.layer(x), y)
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    energy, memory = energy_callback(), MemoryLogger()
+    make_trainer(tmp_path, logger=memory, callbacks=[energy]).fit(NoValidation(), loader())
+    assert not memory.points("energy/score")
+    assert len(memory.points("energy/train_j")) >= 2
+    assert len(memory.points("energy/total_kwh")) >= 2
+    assert energy.report.score is None
+
+
+@pytest.mark.filterwarnings("ignore:EnergyCallback. no energy/score, as the energy of the training is unknown")
+def test_validate_test_and_predict_alone(tmp_path):
+    energy = energy_callback()
+    trainer, module = make_trainer(tmp_path, callbacks=[energy]), Classifier()
+    for call, stage in (
+        (trainer.validate, "validate"),
+        (trainer.test, "test"),
+        (trainer.predict, "predict"),
+    ):
+        call(module, loader(64), verbose=False) if stage != "predict" else call(module, loader(64))
+        assert [*energy.report.stages] == [stage]
+        assert energy.report.total is None
+
+
+# ------------------------------------------------------------------------------- searches
+
+
+class Tunable(Classifier):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lr, self.batch_size = 0.1, 4
+
+    def train_dataloader(self):
+        return DataLoader(Numbers(), batch_size=self.batch_size)
+
+    def val_dataloader(self):
+        return loader(8)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=self.lr)
+
+
+SEARCH_QUIET = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore::FutureWarning")
+
+
+@SEARCH_QUIET
+@pytest.mark.parametrize(
+    "finder",
+    [
+        lambda: LearningRateFinder(num_training_steps=30),
+        lambda: BatchSizeFinder(max_trials=2, steps_per_trial=2),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_finders_have_an_account_of_their_own(tmp_path, finder, first):
+    energy, seen = energy_callback(), Seen()
+    callbacks = [finder(), energy, seen] if first else [energy, seen, finder()]
+    make_trainer(tmp_path, callbacks=callbacks).fit(Tunable())
+    report = energy.report
+    assert {*report.stages} == {"tune", "train", "sanity_check", "validate"}
+    assert report.stages["tune"].energy_j > 0
+    assert sum(e.energy_j for e in report.stages.values()) == pytest.approx(report.run.energy_j, rel=1e-9)
+    assert report.sessions == 1
+    assert report.total.energy_j == pytest.approx(report.run.energy_j)
+    assert len(seen.scores) == 3
+
+
+@SEARCH_QUIET
+@pytest.mark.parametrize("search", ["lr_find", "scale_batch_size"])
+def test_the_tuner_is_a_session_of_its_own(tmp_path, search):
+    energy = energy_callback()
+    trainer, module = make_trainer(tmp_path, callbacks=[energy]), Tunable()
+    if search == "lr_find":
+        Tuner(trainer).lr_find(module, num_training=30)
+    else:
+        Tuner(trainer).scale_batch_size(module, max_trials=2)
+    assert [*energy.report.stages] == ["tune"]
+    tuned_j = energy.report.run.energy_j
+    assert tuned_j > 0
+    trainer.fit(module)
+    report = energy.report
+    assert "tune" not in report.stages
+    assert report.sessions == 2
+    assert report.total.energy_j == pytest.approx(tuned_j + report.run.energy_j, rel=1e-9)
+
+
+def test_the_score_of_the_same_callback_in_several_trainers(tmp_path):
+    energy, totals = energy_callback(), []
+    for _ in range(3):
+        trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[energy])
+        trainer.fit(Classifier(), loader(), loader(8))
+        trainer.validate(Classifier(), loader(8), verbose=False)
+        totals.append(float(trainer.callback_metrics["energy/total_kwh"]))
+    assert totals == sorted(totals)
+    assert energy.report.sessions == 3
