@@ -8,7 +8,9 @@ from __future__ import annotations
 import functools
 import math
 import time
+import weakref
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import torch
@@ -21,6 +23,7 @@ from lightning_energy.clock import clock_of
 from lightning_energy.meters.find import Meters, check_meters, open_meters
 from lightning_energy.metric import energy_scores
 from lightning_energy.ranks import Ranks
+from lightning_energy.recorder import Recorder, what_is_trained, where_to_record
 from lightning_energy.scoring import AccuracyError, Scorer
 from lightning_energy.session import Session
 from lightning_energy.spent import NOTHING, Spent
@@ -39,6 +42,7 @@ __all__ = ["EnergyCallback"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
+STAGES = ("tune", "sanity_check", "train", "validate")  # of a fit, in the order of their coming
 TUNE = "tune"  # the stage of searches for a learning rate or a batch size; Lightning has no name for it
 FEED_EVERY_S = 0.1  # how often Metrics learn the energy while no batch is known to be the last
 
@@ -82,6 +86,8 @@ class EnergyCallback(Callback):
         allow_estimate: whether ``"auto"`` may fall back to a model of the CPU (labelled ``estimated``) on a
             machine where nothing can be measured. If not, such a machine raises in ``setup``.
         print_report: whether to print a short table after the run, on rank zero.
+        record: whether to keep a record of the run on disk, ``energy.json`` beside what the first logger writes (none
+            without a logger or in a ``fast_dev_run``); or the path of the file or its folder.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -102,9 +108,12 @@ class EnergyCallback(Callback):
         idle_s: float = 0.0,
         allow_estimate: bool = True,
         print_report: bool = True,
+        record: bool | str = True,
     ) -> None:
         super().__init__()
         _check_settings(accuracy, score, reference_kwh, idle_s)
+        if not isinstance(record, (bool, str, Path)) or record == "":
+            raise TypeError(f"record={record!r}: give True, False, or the path of a file or folder")
         check_meters(meters)
         self.meters = meters
         self.accuracy = accuracy
@@ -113,6 +122,7 @@ class EnergyCallback(Callback):
         self.idle_s = float(idle_s)
         self.allow_estimate = allow_estimate
         self.print_report = print_report
+        self.record = record
         self.report: Report | None = None
         self._spent = Spent()
         self._warned: set[str] = set()
@@ -134,18 +144,19 @@ class EnergyCallback(Callback):
         self._fed_s = -math.inf
         self._accept_state = False
         self._steps = StepSums()
+        self._recorder: Recorder | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         for name in ("log", "log_dict"):  # set by the Trainer; they would take the whole module along
             state.pop(name, None)
-        for name in ("_session", "_scorer", "_ranks", "_metrics"):  # threads, handles, the user's metrics
+        for name in ("_session", "_scorer", "_ranks", "_metrics", "_recorder"):  # threads, handles, the user's metrics
             state.pop(name)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._session, self._ranks, self._metrics = None, Ranks(), []
+        self._session, self._ranks, self._metrics, self._recorder = None, Ranks(), [], None
         self._scorer = Scorer(self.accuracy, self.score, self.reference_kwh)
 
     # ------------------------------------------------------------------------------------- begin and end
@@ -163,10 +174,11 @@ class EnergyCallback(Callback):
             return
         self._stand_before_monitors(trainer)
         self._ranks = ranks = Ranks.of(trainer)
+        self._recorder = recorder = self._open_recorder(trainer, pl_module)
         wanted = check_meters(self.meters)
         meters = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=self.allow_estimate))
         clock, problem = clock_of(ranks.device)
-        self._session = session = Session(meters, clock)
+        self._session = session = Session(meters, clock, is_over=_when_interrupted(trainer), abandoned=recorder.abandon)
         for topic, text in (("clock", problem), ("announcement", session.announcement())):
             if text:
                 self._warn(topic, f"EnergyCallback: {text}")
@@ -177,6 +189,10 @@ class EnergyCallback(Callback):
         # a finder stands first in the list and searches before our next hook, with our callback out of the way
         searches = any(is_finder(c) for c in trainer.callbacks)  # type: ignore[attr-defined]  # set by a connector
         self._enter(-1, TUNE if searches else self._stage)
+
+    def _open_recorder(self, trainer: Trainer, pl_module: LightningModule) -> Recorder:
+        path = where_to_record(trainer, self.record)
+        return Recorder(path if self._ranks.is_zero else None, what_is_trained(trainer, pl_module))
 
     def _stand_before_monitors(self, trainer: Trainer) -> None:
         """EarlyStopping in ``on_validation_end`` must find the score. A new list: Lightning iterates the old."""
@@ -215,21 +231,50 @@ class EnergyCallback(Callback):
             self._close()
 
     def _report(self, session: Session, totals: Totals, outcome: str) -> None:
-        report = summarize(session, totals, self._steps, self._ranks, outcome)
+        report = summarize(session, totals, self._steps, self._ranks, outcome=outcome)
         if self._stage == "train":
             row = {"started_unix_s": session.started_unix_s, "outcome": outcome}
-            self._spent.end_session(report.run, row)
+            self._spent.end_session(report.run, row, self._ranks)
+        before = self._spent.before
+        self.report = self._complete(report, before if before != NOTHING else None)
+        self._write_record(self.report)
+        if self.print_report and self._ranks.is_zero:
+            print(self.report)  # noqa: T201 - the table is what print_report promises
+
+    def _complete(self, report: Report, total: Energy | None) -> Report:
+        """A session's report with what is known of the run."""
         name, accuracy, score = self._last_score or ("", 0.0, 0.0)
-        self.report = replace(
+        return replace(
             report,
-            total=self._spent.before if self._spent.before != NOTHING else None,
+            total=total,
             sessions=len(self._spent.sessions),
             accuracy=(name, accuracy) if self._last_score else None,
             score=score if self._last_score else None,
             score_name=self._scorer.name,
         )
-        if self.print_report and self._ranks.is_zero:
-            print(self.report)  # noqa: T201 - the table is what print_report promises
+
+    def _write_record(self, report: Report) -> None:
+        recorder = self._recorder
+        if recorder is None:
+            return
+        try:
+            if self._stage == "train":
+                recorder.write(report, epochs=self._spent.history, sessions=self._spent.sessions)
+            else:
+                recorder.add_evaluation(report)
+        except Exception as error:  # noqa: BLE001 - a full or read-only disk must not end the training
+            self._recorder = None
+            self._warn(
+                "record",
+                f"EnergyCallback: the record cannot be written ({type(error).__name__}: {error}); the training goes on "
+                f"without one. Give another place: EnergyCallback(record=…)",
+            )
+
+    def _record_so_far(self, session: Session, totals: Totals, ranks: Ranks) -> None:
+        """Every epoch, and every minute: who is killed leaves a record that is no older."""
+        report = summarize(session, totals, self._steps, ranks, outcome="running", stages=STAGES)
+        live = totals.energy()
+        self._write_record(self._complete(report, self._spent.total(live, self._ranks)))
 
     def _close(self) -> None:
         session, self._session = self._session, None
@@ -332,6 +377,8 @@ class EnergyCallback(Callback):
             values = {log_keys.POWER_W: news.energy_j / news.duration_s, log_keys.STEP_J: news.energy_j / news.n}
             for logger in trainer.loggers:
                 logger.log_metrics(values, step=step)
+        if self._session is not None and self._recorder is not None and self._recorder.is_due:
+            self._record_so_far(self._session, self._session.totals(), self._ranks.alone())
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An epoch begins."""
@@ -551,12 +598,19 @@ class EnergyCallback(Callback):
             {
                 "epoch": epoch,
                 "train_j": train.energy_j,
+                "train_u_j": train.u_j,
+                "train_s": train.duration_s,
                 "val_j": val.energy_j,
+                "val_u_j": val.u_j,
+                "val_s": val.duration_s,
+                "missing_s": train.missing_s + val.missing_s,
                 "total_kwh": total.energy_kwh,
+                "total_u_kwh": total.u_absolute_j / 3.6e6,
                 "accuracy": accuracy if validated else None,
                 "score": score if validated else None,
             }
         )
+        self._record_so_far(session, totals, self._ranks)
 
     @_never_fatal
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -577,6 +631,17 @@ class EnergyCallback(Callback):
         if energy.energy_j is not None:
             for logger in trainer.loggers:
                 logger.log_metrics({log_keys.PREDICT_J: energy.energy_j}, step=logger_step(trainer))
+
+
+def _when_interrupted(trainer: Trainer) -> Callable[[], bool]:
+    """Whether an exception ended the run; the Trainer is not kept alive by asking."""
+    weak = weakref.ref(trainer)
+
+    def is_over() -> bool:
+        strong = weak()
+        return strong is None or strong.interrupted
+
+    return is_over
 
 
 def _check_settings(accuracy: Any, score: Any, reference_kwh: Any, idle_s: Any) -> None:

@@ -7,13 +7,13 @@ between them E is a straight line, and what the true curve could have done inste
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -62,6 +62,15 @@ class Energy:
     def energy_kwh(self) -> float | None:
         """The same energy in kWh (1 kWh = 3.6e6 J)."""
         return None if self.energy_j is None else self.energy_j / 3.6e6
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same in plain types, for checkpoints (loaded with ``weights_only=True``) and JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, row: Mapping[str, Any]) -> Energy:
+        """The opposite of :meth:`to_plain`; other keys are ignored."""
+        return cls(**{f.name: row[f.name] for f in fields(cls)})
 
     @classmethod
     def total(cls, parts: Iterable[Energy]) -> Energy:

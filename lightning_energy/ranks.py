@@ -106,6 +106,13 @@ class Ranks:
         found.drop([(self.node, d) not in taken for d in mine])
         return found
 
+    def union(self, names: Sequence[str]) -> list[str]:
+        """All names that any rank has, in one order for all. All ranks take part."""
+        if self.size == 1:
+            return [*names]
+        everyone = _gather(("", [*names], ""), self.size)
+        return [*dict.fromkeys(name for _, theirs, _ in everyone for name in theirs)]
+
     def sum(self, energies: Sequence[Energy], accuracy: float | None = None) -> tuple[list[Energy], float | None]:
         """Energies summed over ranks; the accuracy's mean, or ``None`` if a rank has none.
 

@@ -267,6 +267,10 @@ class Sampler:
             thread.join(HUNG_S)
         return not thread.is_alive()
 
+    def end(self) -> None:
+        """Called from within the thread: no more polls."""
+        self._stop.set()
+
     @property
     def is_running(self) -> bool:
         """Whether the thread lives (false in a forked child)."""

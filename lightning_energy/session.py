@@ -30,7 +30,45 @@ UNKNOWN_PERIOD_S = 0.1
 ON_DEVICE = ("gpu", "board", "module")
 LOOKS = 10
 ENOUGH_LOOKS = 3
+ABANDONED_S = 10.0  # others may take a while to clean up before it is our turn
 STEADY = 0.1  # an idle device's power strays by less than this share
+
+
+def _never() -> bool:
+    return False
+
+
+def _nothing() -> None:
+    return None
+
+
+class _Watch:
+    """Settles the ledger in the sampler's thread, and ends that thread when the run ended without telling.
+
+    When another callback's clean-up fails, Lightning calls neither our ``on_exception`` nor ``teardown``, and its
+    signal handlers keep the Trainer alive. Does not know the session, which may be collected meanwhile.
+    """
+
+    def __init__(
+        self, ledger: Ledger, meters: OpenMeters, is_over: Callable[[], bool], abandoned: Callable[[], None]
+    ) -> None:
+        self.sampler: Sampler | None = None
+        self._ledger, self._meters = ledger, meters
+        self._is_over, self._abandoned = is_over, abandoned
+        self._over_since_s: float | None = None
+
+    def __call__(self) -> None:
+        self._ledger.settle()
+        if not self._is_over():
+            self._over_since_s = None
+            return
+        now_s = time.monotonic()
+        if self._over_since_s is None:
+            self._over_since_s = now_s
+        elif now_s - self._over_since_s > ABANDONED_S and self.sampler is not None:
+            self.sampler.end()
+            self._meters.close()
+            self._abandoned()
 
 
 class Session:
@@ -39,6 +77,8 @@ class Session:
     Args:
         meters: open meters; closed by :meth:`close`.
         device_clock: of the accelerator that works behind the host; ``None`` without one.
+        is_over: asked now and then in the background: whether the run has ended, perhaps without telling us.
+        abandoned: called in the background when it has, after everything was stopped and closed.
 
     Example:
         >>> import torch
@@ -51,7 +91,14 @@ class Session:
         >>> session.close()
     """
 
-    def __init__(self, meters: OpenMeters, device_clock: DeviceClock | None = None) -> None:
+    def __init__(
+        self,
+        meters: OpenMeters,
+        device_clock: DeviceClock | None = None,
+        *,
+        is_over: Callable[[], bool] = _never,
+        abandoned: Callable[[], None] = _nothing,
+    ) -> None:
         self.started_unix_s = time.time()
         self._meters = meters
         self._pid = os.getpid()
@@ -70,7 +117,8 @@ class Session:
             on_device=[device_clock is not None and c.info.scope in ON_DEVICE for c in self._channels],
         )
         enter = device_clock.enter_thread if device_clock is not None else None
-        self._sampler = Sampler(self._channels, self._ledger.settle, lock, enter)
+        watch = _Watch(self._ledger, meters, is_over, abandoned)
+        self._sampler = watch.sampler = Sampler(self._channels, watch, lock, enter)
         self._sampler.start()
         # a second net: when neither teardown nor on_exception is called, the thread must not outlive us
         self._finalizer = weakref.finalize(self, _stop, self._sampler, meters, self._pid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.curve import Energy
@@ -16,18 +16,6 @@ NOTHING = Energy(None, 0.0, 0.0, 0.0, 0.0, "missing")
 VERSION = 1
 
 
-def _to_plain(energy: Energy) -> dict[str, Any]:
-    """Plain types only: checkpoints are loaded with ``weights_only=True``."""
-    return {
-        "energy_j": energy.energy_j,
-        "u_j": energy.u_j,
-        "u_absolute_j": energy.u_absolute_j,
-        "duration_s": energy.duration_s,
-        "missing_s": energy.missing_s,
-        "quality": energy.quality,
-    }
-
-
 @dataclass
 class Spent:
     """Energy of ``fit`` over sessions: every start or resumption is one.
@@ -36,8 +24,8 @@ class Spent:
         before: what earlier sessions spent, all ranks together.
         sessions: one plain row per earlier session.
         history: one plain row per training epoch.
-        reduced: what all ranks together had spent in this session at the last reduction.
-        own_then: what this rank had spent in this session at that time.
+        reduced: what all ranks together had spent, earlier sessions included, at the last reduction of this session.
+        own_then_j: what this rank had spent in this session at that time.
     """
 
     before: Energy = NOTHING
@@ -54,18 +42,24 @@ class Spent:
         """Keep the result of a reduction over ranks."""
         self.reduced, self.own_then_j = total, live.energy_j or 0.0
 
-    def state(self, live: Energy, ranks: Ranks) -> dict[str, Any]:
-        """The state for a checkpoint. Needs no collective: between reductions only this rank's part is known."""
-        total = self.own(live, ranks)
-        if ranks.size > 1 and self.reduced.energy_j is not None:
-            since_j = max((live.energy_j or 0.0) - self.own_then_j, 0.0)
-            reduced = _to_plain(self.reduced)
-            reduced["energy_j"] += since_j
-            return self._state(reduced)
-        return self._state(_to_plain(total))
+    def total(self, live: Energy, ranks: Ranks) -> Energy:
+        """The run's energy as far as this rank knows it without a collective.
 
-    def _state(self, total: dict[str, Any]) -> dict[str, Any]:
-        return {"version": VERSION, "total": total, "sessions": [*self.sessions], "history": [*self.history]}
+        With several ranks that is what all had spent at the last reduction, and what this rank spent since.
+        """
+        if ranks.size + ranks.left == 1 or self.reduced.energy_j is None:
+            return self.own(live, ranks)
+        since_j = max((live.energy_j or 0.0) - self.own_then_j, 0.0)
+        return replace(self.reduced, energy_j=self.reduced.energy_j + since_j)
+
+    def state(self, live: Energy, ranks: Ranks) -> dict[str, Any]:
+        """The state for a checkpoint."""
+        return {
+            "version": VERSION,
+            "total": self.total(live, ranks).to_plain(),
+            "sessions": [*self.sessions],
+            "history": [*self.history],
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Set (never add) what was spent before.
@@ -78,13 +72,16 @@ class Spent:
                 f"the checkpoint's energy has version {state.get('version')!r}, this lightning-energy knows "
                 f"{VERSION}: upgrade lightning-energy, or drop EnergyCallback's state from the checkpoint"
             )
-        self.before = Energy(**state["total"])
+        self.before = Energy.from_plain(state["total"])
         self.sessions = [*state["sessions"]]
         self.history = [*state["history"]]
         self.reduced, self.own_then_j = NOTHING, 0.0
 
-    def end_session(self, session: Energy, row: dict[str, Any]) -> None:
-        """Add a session, all ranks together, to what was spent before."""
-        self.before = Energy.sequence([self.before, session]) if self.before != NOTHING else session
-        self.sessions.append({**row, **_to_plain(session)})
+    def end_session(self, session: Energy, row: dict[str, Any], ranks: Ranks) -> None:
+        """Add a session to what was spent before: all ranks together, or what is known after an exception."""
+        if ranks.left:
+            self.before = self.total(session, ranks)
+        else:
+            self.before = Energy.sequence([self.before, session]) if self.before != NOTHING else session
+        self.sessions.append({**row, **session.to_plain()})
         self.reduced, self.own_then_j = NOTHING, 0.0

@@ -9,6 +9,8 @@ from lightning_energy.quality import aliasing_risk, resolution
 from lightning_energy.report import Device, Report
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lightning_energy.ledger import Totals
     from lightning_energy.quality import Resolution
     from lightning_energy.ranks import Ranks
@@ -43,21 +45,30 @@ class StepSums:
         return news
 
 
-def summarize(session: Session, totals: Totals, steps: StepSums, ranks: Ranks, outcome: str) -> Report:
+def summarize(
+    session: Session,
+    totals: Totals,
+    steps: StepSums,
+    ranks: Ranks,
+    *,
+    outcome: str,
+    stages: Sequence[str] | None = None,
+) -> Report:
     """The report of a session, all ranks together. All ranks take part, unless this one had to go on alone.
 
     Args:
-        session: a session that is finished.
+        session: the session.
         totals: what its ledger holds.
         steps: its training steps on this rank.
         ranks: the ranks.
-        outcome: ``completed`` or ``interrupted``.
+        outcome: ``running``, ``completed`` or ``interrupted``.
+        stages: the stages that there can be; by default the ranks tell each other.
     """
-    stages = totals.stages
-    sums, _ = ranks.sum([totals.energy(), *(totals.energy(stage=s) for s in stages)])
+    names = ranks.union(totals.stages) if stages is None else [*stages]
+    sums, _ = ranks.sum([totals.energy(), *(totals.energy(stage=s) for s in names)])
     return Report(
         outcome=outcome,
-        stages=dict(zip(stages, sums[1:], strict=True)),
+        stages={name: energy for name, energy in zip(names, sums[1:], strict=True) if energy.duration_s > 0},
         run=sums[0],
         total=None,
         sessions=0,
@@ -96,8 +107,8 @@ def _notes_on_ranks(ranks: Ranks) -> list[str]:
     if not ranks.left:
         return []
     text = (
-        f"Incomplete: these are the figures of rank {ranks.rank} alone; an exception ended the run, and what "
-        f"{ranks.left} other rank(s) spent could not be added"
+        f"Incomplete: these are the figures of rank {ranks.rank} alone; what {ranks.left} other rank(s) spent since "
+        f"the last epoch is not known"
     )
     return [text]
 

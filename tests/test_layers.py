@@ -15,7 +15,8 @@ PACKAGE = Path(lightning_energy.__file__).parent
 LAYERS = [
     ["__init__", "cli"],
     ["callback", "monitor", "doctor"],
-    ["summary"],
+    ["summary", "recorder"],
+    ["record"],
     ["_lightning", "report", "spent", "ranks", "scoring", "metric", "log_keys"],
     ["accuracy", "functional", "quality", "session"],
     ["ledger", "sampler", "meters", "meters.find"],
@@ -26,7 +27,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # only what talks to Lightning may import it
-MAY_IMPORT_LIGHTNING = {"callback", "_lightning", "ranks"}
+MAY_IMPORT_LIGHTNING = {"callback", "_lightning", "ranks", "recorder"}
 
 
 def modules() -> dict[str, Path]:

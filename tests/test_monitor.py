@@ -20,6 +20,10 @@ from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 UUID = "GPU-ffffffff-0000-0000-0000-000000000000"
 
 
+def samplers() -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if t.name == "lightning-energy-sampler"]
+
+
 def monitor(**kwargs) -> EnergyMonitor:
     meter = ReplayMeter(200.0, counter_period_s=0.02)
     return EnergyMonitor(**({"meters": meter, "print_report": False} | kwargs))
@@ -47,9 +51,9 @@ def test_stages_and_steps_and_gaps():
     assert report.steps == 10
     assert report.step_j == pytest.approx(200.0 * 0.02, rel=0.3)
     assert report.run.energy_j == pytest.approx(sum(e.energy_j for e in report.stages.values()), rel=1e-9)
-    assert report.run.energy_j == pytest.approx(200.0 * report.run.duration_s, rel=1e-3)
+    assert report.run.energy_j == pytest.approx(200.0 * report.run.duration_s, rel=0.03)
     assert report.stages["validate"].duration_s >= 0.1
-    assert threading.active_count() == 1
+    assert not samplers()
 
 
 def test_against_the_truth_of_a_simulated_board():
@@ -137,16 +141,16 @@ def test_an_exception_leaves_a_report_and_no_thread():
         raise KeyError("mine")
     assert m.report.outcome == "interrupted"
     assert m.report.run.energy_j > 0
-    assert threading.active_count() == 1
+    assert not samplers()
 
 
 def test_a_defect_of_ours_does_not_end_the_program(monkeypatch):
-    monkeypatch.setattr("lightning_energy.monitor.summarize", lambda *_: 1 / 0)
+    monkeypatch.setattr("lightning_energy.monitor.summarize", lambda *_, **__: 1 / 0)
     m = monitor()
     with pytest.warns(UserWarning, match="no report, as ZeroDivisionError"), m:
         busy(0.05)
     assert m.report is None
-    assert threading.active_count() == 1
+    assert not samplers()
 
 
 def test_used_wrongly():

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -100,3 +102,17 @@ def test_marks_without_an_event_are_counted():
     session.finish()
     assert any(note.startswith("1 marks have the host's time") for note in session.notes)
     session.close()
+
+
+@pytest.mark.parametrize("how", ["pass", "raise SystemExit(0)", "import os; os.fork() or os._exit(0)"])
+def test_a_process_that_ends_without_closing_ends_quietly(how):
+    """Neither the thread nor the clean-up at exit gets in the way, in a forked child neither."""
+    code = f"""
+import torch
+from lightning_energy.meters import ReplayMeter, open_meters
+from lightning_energy.session import Session
+session = Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu")))
+{how}
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

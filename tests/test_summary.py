@@ -20,7 +20,7 @@ def report_of(steps: StepSums, info: MeterInfo = INFO, ranks: Ranks | None = Non
     session.mark(session.code(0, "validate", "gap"))
     session.finish()
     try:
-        return summarize(session, session.totals(), steps, ranks or Ranks(), "completed")
+        return summarize(session, session.totals(), steps, ranks or Ranks(), outcome="completed")
     finally:
         session.close()
 
