@@ -97,7 +97,9 @@ def run(tmp_path: Path, mode: str) -> tuple[int, list[dict]]:
         check=False,
     )
     ranks = [json.loads(p.read_text()) for p in sorted(tmp_path.glob("rank*.json"))]
-    if mode != "dies":
+    # gloo's threads sometimes abort the process at exit, after all is done: 3 of 40 runs without any callback
+    aborted = "terminate called without an active exception" in result.stderr and len(ranks) == 2
+    if mode != "dies" and not aborted:
         assert result.returncode == 0, result.stdout + result.stderr
     return result.returncode, ranks
 

@@ -127,7 +127,8 @@ def test_two_ranks_with_fabric(tmp_path, mode):
         assert "Incomplete: these are the figures of rank 1 alone" in text
         return
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
-    assert done.returncode == 0, done.stderr
+    # gloo's threads sometimes abort the process at exit, after all is done: see test_callback_ddp
+    assert done.returncode == 0 or "terminate called without an active exception" in done.stderr, done.stderr
     zero, one = (json.loads((tmp_path / f"rank{r}.json").read_text()) for r in range(2))
     assert zero[:2] == one[:2]
     assert zero[0] <= zero[1]
