@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import BatchSizeFinder, Checkpoint, EarlyStoppi
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-__all__ = ["is_finder", "is_monitor", "logger_step"]
+__all__ = ["ends_without", "is_finder", "is_monitor", "logger_step"]
 
 
 def logger_step(trainer: Trainer) -> int:
@@ -28,6 +28,11 @@ def logger_step(trainer: Trainer) -> int:
 def is_monitor(callback: Any) -> bool:
     """Whether a callback stops or saves by a monitored value, of either of Lightning's two packages."""
     return isinstance(callback, (EarlyStopping, Checkpoint, *_twins("EarlyStopping", "Checkpoint")))
+
+
+def ends_without(callback: Any, key: str) -> bool:
+    """Whether a callback ends the run when ``key`` is not there: a checkpoint on it, or a strict early stopping."""
+    return is_monitor(callback) and callback.monitor == key and getattr(callback, "strict", True)
 
 
 def is_finder(callback: Any) -> bool:

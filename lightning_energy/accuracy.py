@@ -15,6 +15,7 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _WORD = re.compile(r"[a-z]+")
 _OF_ANOTHER_STAGE = {"train", "training", "test"}
 _OF_VALIDATION = {"val", "valid", "validation", "eval"}
+_OF_AN_ERROR = {"loss", "mae", "mse", "rmse", "error", "err"}
 _OF_A_PART = {"step", "top", "class", "per", "aux", "ema"}
 
 
@@ -27,7 +28,7 @@ def _rank(name: str) -> tuple[int, ...] | None:
     words = _words(_LOADER.sub("", name))
     exact = "accuracy" in words or "acc" in words
     inside = any(w.endswith(("accuracy", "acc")) and w not in {"acc", "accuracy"} for w in words)
-    if not (exact or inside) or _OF_ANOTHER_STAGE & {*words}:
+    if not (exact or inside) or (_OF_ANOTHER_STAGE | _OF_AN_ERROR) & {*words}:
         return None
     loader = _LOADER.search(name)
     return (
@@ -40,10 +41,10 @@ def _rank(name: str) -> tuple[int, ...] | None:
 def find_accuracy(names: Iterable[str]) -> str | None:
     """The one name among ``names`` that says validation accuracy best, or ``None``.
 
-    A name fits when one of its words is ``acc`` or ``accuracy``, or ends so (``MulticlassAccuracy``), and none
-    is ``train`` or ``test``. Better is, in this order: a name that says validation; one without words that say
-    a part (``top``, ``class``, ``step``, ``epoch``, ``ema``, …); the first of several dataloaders. When two names
-    are equally good, there is no answer: the choice is the user's.
+    A name fits when one of its words is ``acc`` or ``accuracy``, or ends so (``MulticlassAccuracy``), and none is
+    ``train`` or ``test`` or says an error (``loss``, ``mae``, …). Better is, in this order: a name that says
+    validation; one without words that say a part (``top``, ``class``, ``step``, ``epoch``, ``ema``, …); the first of
+    several dataloaders. When two names are equally good, there is no answer: the choice is the user's.
 
     Args:
         names: names of logged metrics.

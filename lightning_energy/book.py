@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Book", "Marks", "Sums", "Tail"]
 
+LONGEST_TAIL_NS = 2_500_000_000  # the slowest sensors are read every two seconds: what comes later is silence
 ROUNDING = 1e-12  # of an interval: less is a rounding error, not time
 SQRT3 = math.sqrt(3)  # a rectangular limit of half-width a has the standard uncertainty a/sqrt(3) (GUM 4.3.7)
 
@@ -113,10 +114,10 @@ class Sums:
             return Energy(None, 0.0, 0.0, duration_s, missing_s, "missing")
         energy_j = math.fsum(self.energy_j[:n][wanted])
         u_j = self._u_j(wanted, level)
-        return Energy(
-            energy_j=energy_j,
-            u_j=u_j,
-            u_absolute_j=math.hypot(u_j, calibration_u * energy_j),
+        return Energy.of_device(
+            energy_j,
+            u_j,
+            calibration_u=calibration_u,
             duration_s=duration_s,
             missing_s=missing_s,
             quality=QUALITIES[int(present.max())],
@@ -277,7 +278,7 @@ class Book:
 
 
 class Tail:
-    """The time behind a curve's last knot, where the last power is supposed to go on.
+    """The time behind a curve's last knot, where the last power is supposed to go on for a while, and then missing.
 
     Args:
         book: the book.
@@ -292,7 +293,8 @@ class Tail:
         start_ns = book.settled_ns if book.settled_ns is not None else int(marks_ns[0]) if marks_ns.size else now_ns
         end_ns = max(now_ns, start_ns)
         knots_ns = self._curve.knots().time_ns
-        cut_ns = np.unique(np.clip(np.concatenate([[start_ns, end_ns], marks_ns, knots_ns]), start_ns, end_ns))
+        last_ns = knots_ns[-1:] + LONGEST_TAIL_NS
+        cut_ns = np.unique(np.clip(np.concatenate([[start_ns, end_ns], marks_ns, knots_ns, last_ns]), start_ns, end_ns))
         codes = np.concatenate([[book.code], marks_code])
         self._code = codes[np.searchsorted(marks_ns, cut_ns[:-1], side="right")]
         self._piece_s = np.diff(cut_ns) * NS
@@ -324,7 +326,8 @@ class Tail:
             quality[inside] = knots.quality[k][inside]
         if power_w is not None:
             low_w, high_w = self._curve.power_bounds_w()
-            behind = self._cut_ns[:-1] >= knots.time_ns[-1]
+            begin_ns = self._cut_ns[:-1]
+            behind = (begin_ns >= knots.time_ns[-1]) & (begin_ns < knots.time_ns[-1] + LONGEST_TAIL_NS)
             energy_j[behind] = power_w * self._piece_s[behind]
             u_j[behind] = max(high_w - power_w, power_w - low_w) * self._piece_s[behind] / SQRT3
             quality[behind] = knots.quality[-1]

@@ -9,6 +9,7 @@ import functools
 import math
 import time
 import weakref
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -18,9 +19,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_energy import log_keys
-from lightning_energy._lightning import is_finder, is_monitor, logger_step
+from lightning_energy._lightning import ends_without, is_finder, is_monitor, logger_step
 from lightning_energy.clock import clock_of
-from lightning_energy.meters.find import Meters, check_meters, open_meters
+from lightning_energy.curve import Energy
+from lightning_energy.ledger import Account, Totals
+from lightning_energy.meters.find import Meters, OpenMeters, check_meters, open_meters
 from lightning_energy.metric import energy_scores
 from lightning_energy.ranks import Ranks
 from lightning_energy.recorder import Recorder, what_is_trained, where_to_record
@@ -32,8 +35,6 @@ from lightning_energy.summary import StepSums, summarize
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lightning_energy.curve import Energy
-    from lightning_energy.ledger import Totals
     from lightning_energy.metric import EnergyScore
     from lightning_energy.report import Report
 
@@ -42,6 +43,7 @@ __all__ = ["EnergyCallback"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
+EMPTY = Totals([Account(-1, "outside", "gap")], [], [], [])
 STAGES = ("tune", "sanity_check", "train", "validate")  # of a fit, in the order of their coming
 TUNE = "tune"  # the stage of searches for a learning rate or a batch size; Lightning has no name for it
 FEED_EVERY_S = 0.1  # how often Metrics learn the energy while no batch is known to be the last
@@ -125,13 +127,16 @@ class EnergyCallback(Callback):
         self.record = record
         self.report: Report | None = None
         self._spent = Spent()
+        self._borrowed = False
         self._warned: set[str] = set()
+        self._scorer = Scorer(accuracy, score, self.reference_kwh)
         self._forget_run()
 
     def _forget_run(self) -> None:
         """What lives from ``setup`` to ``teardown`` only."""
         self._session: Session | None = None
-        self._scorer = Scorer(self.accuracy, self.score, self.reference_kwh)
+        self._scorer = Scorer(self.accuracy, self.score, self.reference_kwh, self._scorer.chosen)
+        self._given_up: tuple[Energy, int] | None = None
         self._ranks = Ranks()
         self._metrics: list[EnergyScore] = []
         self._step_code = self._gap_code = 0
@@ -140,6 +145,7 @@ class EnergyCallback(Callback):
         self._scored_by: str | None = None
         self._last_score: tuple[str, float, float] | None = None
         self._validated_epoch = -1
+        self._validated_total = NOTHING
         self._training = False
         self._fed_s = -math.inf
         self._accept_state = False
@@ -169,6 +175,8 @@ class EnergyCallback(Callback):
         """
         self._close()
         self._forget_run()
+        if stage == "fit" and self._borrowed:  # what a validation's checkpoint had spent is not of this training
+            self._spent, self._borrowed = Spent(), False
         if trainer.barebones:
             self._warn("barebones", "Trainer(barebones=True) logs nothing: EnergyCallback is off for this run")
             return
@@ -214,15 +222,13 @@ class EnergyCallback(Callback):
         self._end("interrupted")
 
     def _end(self, outcome: str) -> None:
-        session = self._session
-        if session is None:
+        if self._session is None:
             return
         try:
-            if session.is_ours:
-                session.finish()
-                self._tell_troubles()
-                self._steps.take(session)
-                self._report(session, session.totals(), outcome)
+            if self._session.is_ours:
+                self._finish(self._session)
+                if self._session is not None:
+                    self._report(self._session, self._session.totals(), outcome)
         except Warning:
             raise
         except Exception as error:  # noqa: BLE001 - as in _never_fatal
@@ -230,8 +236,15 @@ class EnergyCallback(Callback):
         finally:
             self._close()
 
+    @_never_fatal
+    def _finish(self, session: Session) -> None:
+        """Apart from the report, so that whatever fails here this rank comes to the reduction that follows."""
+        session.finish()
+        self._tell_troubles()
+        self._steps.take(session)
+
     def _report(self, session: Session, totals: Totals, outcome: str) -> None:
-        report = summarize(session, totals, self._steps, self._ranks, outcome=outcome)
+        report = summarize(session, totals, self._steps, self._ranks, outcome=outcome, run=self._live(totals))
         if self._stage == "train":
             row = {"started_unix_s": session.started_unix_s, "outcome": outcome}
             self._spent.end_session(report.run, row, self._ranks)
@@ -251,6 +264,7 @@ class EnergyCallback(Callback):
             accuracy=(name, accuracy) if self._last_score else None,
             score=score if self._last_score else None,
             score_name=self._scorer.name,
+            notes=[*([self._spent.note] if self._spent.note else []), *report.notes],
         )
 
     def _write_record(self, report: Report) -> None:
@@ -272,8 +286,8 @@ class EnergyCallback(Callback):
 
     def _record_so_far(self, session: Session, totals: Totals, ranks: Ranks) -> None:
         """Every epoch, and every minute: who is killed leaves a record that is no older."""
-        report = summarize(session, totals, self._steps, ranks, outcome="running", stages=STAGES)
-        live = totals.energy()
+        live = self._live(totals)
+        report = summarize(session, totals, self._steps, ranks, outcome="running", stages=STAGES, run=live)
         self._write_record(self._complete(report, self._spent.total(live, self._ranks)))
 
     def _close(self) -> None:
@@ -289,7 +303,44 @@ class EnergyCallback(Callback):
             f"EnergyCallback stops measuring after {type(error).__name__} in {where}: {error}. The training goes "
             f"on; please report this as a bug of lightning-energy",
         )
+        known = NOTHING
+        with suppress(Exception):
+            known = self._live(self._session.totals()) if self._session else NOTHING
         self._close()
+        if self._ranks.size > 1:  # the other ranks would wait for ever: go on coming, with nothing to say
+            self._given_up = known, time.monotonic_ns()
+            self._session = Session(OpenMeters(), is_over=lambda: False)
+
+    def _live(self, totals: Totals) -> Energy:
+        """What this rank spent in this session; since it gave up, that is not known."""
+        if self._given_up is None:
+            return totals.energy()
+        known, since_ns = self._given_up
+        silent_s = (time.monotonic_ns() - since_ns) * 1e-9
+        return Energy.sequence([known, Energy(None, 0.0, 0.0, silent_s, silent_s, "missing")])
+
+    def _measured(self, wanted: Callable[[Totals], list[Energy]]) -> tuple[Totals, list[Energy]]:
+        """This rank's part of a reduction. Whatever fails, there is one, as the other ranks wait for it."""
+        session = self._session
+        try:
+            self._tell_troubles()
+            totals = session.totals() if session else EMPTY
+            return totals, wanted(totals)
+        except Warning:
+            raise
+        except Exception as error:
+            if self._ranks.size == 1:
+                raise
+            self._give_up("a reduction", error)
+            return EMPTY, wanted(EMPTY)
+
+    def _to_loggers(self, trainer: Trainer, values: dict[str, float]) -> None:
+        for logger in trainer.loggers:
+            try:
+                logger.log_metrics(values, step=logger_step(trainer))
+            except Exception as error:  # noqa: BLE001 - a logger's fault must not end the training at our call
+                text = f"{type(logger).__name__} did not take {', '.join(values)} ({type(error).__name__}: {error})"
+                self._warn(f"logger {id(logger)}", f"EnergyCallback: {text}")
 
     def _warn(self, topic: str, text: str) -> None:
         if topic not in self._warned:
@@ -315,18 +366,26 @@ class EnergyCallback(Callback):
         """
         fitting = str(trainer.state.fn) in {"fit", "TrainerFn.FITTING"}
         self._accept_state = not self._training and (fitting or self._spent.before == NOTHING)
+        self._borrowed = self._accept_state and not fitting
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Set what was spent before this session."""
-        if self._accept_state:
+        if not self._accept_state:
+            return
+        try:
             self._spent.load(state_dict)
+            self._scorer.chosen = self._scorer.chosen or state_dict.get("accuracy")
+        except ValueError as error:
+            self._spent = Spent(note=f"What earlier sessions spent is not known, and not in the total: {error}")
+            self._warn("state", f"EnergyCallback: {self._spent.note}")
 
     def state_dict(self) -> dict[str, Any]:
         """What the run has spent so far, in plain types."""
-        live = NOTHING
-        if self._session is not None and self._training:
-            live = self._session.totals().energy()
-        return self._spent.state(live, self._ranks)
+        accuracy = {"accuracy": self._scorer.chosen}
+        if self._session is None or not self._training:
+            return self._spent.state(NOTHING, self._ranks) | accuracy
+        row = {"started_unix_s": self._session.started_unix_s}
+        return self._spent.state(self._live(self._session.totals()), self._ranks, row) | accuracy
 
     # ------------------------------------------------------------------------------------- marks
 
@@ -375,8 +434,7 @@ class EnergyCallback(Callback):
         news = self._steps.take(self._session) if self._session else None
         if news is not None:
             values = {log_keys.POWER_W: news.energy_j / news.duration_s, log_keys.STEP_J: news.energy_j / news.n}
-            for logger in trainer.loggers:
-                logger.log_metrics(values, step=step)
+            self._to_loggers(trainer, values)
         if self._session is not None and self._recorder is not None and self._recorder.is_due:
             self._record_so_far(self._session, self._session.totals(), self._ranks.alone())
 
@@ -465,7 +523,7 @@ class EnergyCallback(Callback):
 
     def _own(self, totals: Totals) -> Energy:
         """This rank's part of the energy that a score is about: all of ``fit``."""
-        live = totals.energy() if self._stage == "train" else NOTHING
+        live = self._live(totals) if self._stage == "train" else NOTHING
         return self._spent.own(live, self._ranks)
 
     def _feed_at_end(self, batches: float, batch_idx: int) -> None:
@@ -495,15 +553,14 @@ class EnergyCallback(Callback):
     @_never_fatal
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the validation's energy, and the score if the accuracy is here already."""
-        session = self._session
-        if session is None or trainer.sanity_checking:
+        if self._session is None or trainer.sanity_checking:
             return
-        self._tell_troubles()
-        totals = session.totals()
-        found = self._scorer.find(trainer.callback_metrics)
-        own = self._own(totals)
-        validation = totals.energy(stage="validate", epoch=self._epoch(trainer))
-        (total, val), accuracy = self._ranks.sum([own, validation], found and found[1])
+        # while the choice is open, what is logged after us may fit better: see on_validation_end
+        found = self._scorer.find(trainer.callback_metrics) if self._scorer.is_settled else None
+        epoch = self._epoch(trainer)
+        totals, mine = self._measured(lambda t: [self._own(t), t.energy(stage="validate", epoch=epoch)])
+        (total, val), accuracy = self._ranks.sum(mine, found and found[1])
+        self._validated_total = total
         values = self._total_values(total, totals)
         if val.energy_j is not None:
             values[log_keys.VAL_J] = val.energy_j
@@ -513,25 +570,39 @@ class EnergyCallback(Callback):
 
     @_never_fatal
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Score an accuracy that the module logged in its own ``on_validation_epoch_end``, after ours."""
-        session = self._session
-        if session is None:
+        """Score an accuracy that was logged after our ``on_validation_epoch_end``, by the module itself for example.
+
+        Raises:
+            AccuracyError: the sanity check shows that it is no fraction.
+        """
+        if self._session is None:
             return
         found = self._scorer.find(trainer.callback_metrics, final=True)
         if trainer.sanity_checking:
-            if found is not None:
-                self._scorer.check(*found)
+            self._check_sanity(found)
             return
-        if self._scored_by is None or (self._ranks.size == 1 and found and found[0] != self._scored_by):
-            self._score_late(trainer, session, found)
+        if self._scored_by is None:
+            self._score_late(trainer, found)
+        if self._scored_by is None:
+            self._forget_score(trainer)
         self._scorer.forget()
         if self._stage == "train":
             self._validated_epoch = trainer.current_epoch
             self._enter(trainer.current_epoch, "train")
 
-    def _score_late(self, trainer: Trainer, session: Session, found: tuple[str, float] | None) -> None:
+    def _check_sanity(self, found: tuple[str, float] | None) -> None:
+        """Told now, while nothing is lost; by the mean of all ranks, so that all of them end together."""
+        _, accuracy = self._ranks.sum([], found and found[1])
+        if found is None or accuracy is None or not math.isfinite(accuracy):
+            return
+        wrong = self._scorer.check(found[0], accuracy)
+        if wrong:
+            raise AccuracyError(wrong)
+
+    def _score_late(self, trainer: Trainer, found: tuple[str, float] | None) -> None:
         """What ``self.log`` would do, in a hook where it is not allowed."""
-        (total,), accuracy = self._ranks.sum([self._own(session.totals())], found and found[1])
+        _, accuracy = self._ranks.sum([], found and found[1])
+        total = self._validated_total  # the one that was logged with this validation
         if found is None or accuracy is None:
             if total.energy_j is not None:
                 advice = self._scorer.advice(trainer.callback_metrics)
@@ -540,12 +611,20 @@ class EnergyCallback(Callback):
         values = self._score_values(found[0], accuracy, total)
         for key, value in values.items():
             trainer.callback_metrics[key] = trainer.logged_metrics[key] = torch.tensor(value)
-        for logger in trainer.loggers if values else ():
-            logger.log_metrics(values, step=logger_step(trainer))
+        if values:
+            self._to_loggers(trainer, values)
+
+    @staticmethod
+    def _forget_score(trainer: Trainer) -> None:
+        """A validation without a score leaves none of an earlier one, unless its absence would end the run."""
+        for key in (log_keys.SCORE, log_keys.ACCURACY):
+            if not any(ends_without(c, key) for c in trainer.callbacks):  # type: ignore[attr-defined]
+                trainer.callback_metrics.pop(key, None)
+                trainer.logged_metrics.pop(key, None)
 
     def _score_values(self, name: str, accuracy: float, total: Energy) -> dict[str, float]:
         wrong = self._scorer.check(name, accuracy)
-        if wrong is not None:
+        if wrong:
             self._warn("accuracy", f"EnergyCallback: no {log_keys.SCORE}, as {wrong}")
             return {}
         if total.energy_kwh is None:
@@ -561,7 +640,7 @@ class EnergyCallback(Callback):
         return {log_keys.ACCURACY: accuracy, log_keys.SCORE: score}
 
     def _total_values(self, total: Energy, totals: Totals) -> dict[str, float]:
-        self._spent.remember(total, totals.energy())
+        self._spent.remember(total, self._live(totals))
         if total.energy_kwh is None:
             return {}
         return {
@@ -583,11 +662,14 @@ class EnergyCallback(Callback):
             return
         epoch = trainer.current_epoch
         session.mark(self._gap_code)  # the step may be open: on_train_batch_start returned -1
-        self._tell_troubles()
-        totals = session.totals()
-        validation = totals.energy(stage="validate", epoch=epoch)
-        sums, _ = self._ranks.sum([totals.energy(stage="train", epoch=epoch), self._own(totals), validation])
-        train, total, val = sums
+        totals, mine = self._measured(
+            lambda t: [
+                t.energy(stage="train", epoch=epoch),
+                self._own(t),
+                t.energy(stage="validate", epoch=epoch),
+            ]
+        )
+        (train, total, val), _ = self._ranks.sum(mine)
         values = {} if train.energy_j is None else {log_keys.TRAIN_J: train.energy_j}
         if self._validated_epoch != epoch:
             values |= self._total_values(total, totals)
@@ -610,14 +692,13 @@ class EnergyCallback(Callback):
                 "score": score if validated else None,
             }
         )
-        self._record_so_far(session, totals, self._ranks)
+        self._record_so_far(self._session or session, totals, self._ranks)
 
     @_never_fatal
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the test's energy."""
         if self._session is not None:
-            self._tell_troubles()
-            (energy,), _ = self._ranks.sum([self._session.totals().energy(stage="test")])
+            (energy,), _ = self._ranks.sum(self._measured(lambda t: [t.energy(stage="test")])[1])
             if energy.energy_j is not None:
                 self._log(pl_module, {log_keys.TEST_J: energy.energy_j})
 
@@ -626,11 +707,9 @@ class EnergyCallback(Callback):
         """Log the prediction's energy. Lightning allows no ``self.log`` here: it goes to the loggers."""
         if self._session is None:
             return
-        self._tell_troubles()
-        (energy,), _ = self._ranks.sum([self._session.totals().energy(stage="predict")])
+        (energy,), _ = self._ranks.sum(self._measured(lambda t: [t.energy(stage="predict")])[1])
         if energy.energy_j is not None:
-            for logger in trainer.loggers:
-                logger.log_metrics({log_keys.PREDICT_J: energy.energy_j}, step=logger_step(trainer))
+            self._to_loggers(trainer, {log_keys.PREDICT_J: energy.energy_j})
 
 
 def _when_interrupted(trainer: Trainer) -> Callable[[], bool]:

@@ -26,6 +26,7 @@ QUALITIES: tuple[Quality, ...] = ("measured", "integrated", "estimated", "missin
 
 MISSING = QUALITIES.index("missing")
 NS = 1e-9
+ROUNDING = 1e-9  # relative: differences of sums of times that are smaller are none
 ENOUGH_LOOKS = 50  # a state that takes a tenth of the time is then seen with 99.5 % probability
 SPAN_MARGIN = 0.04  # sensors average over milliseconds: the true extremes lie somewhat further out
 NEWS = 0.05  # of its mean power: an interval that far outside of what was seen is a load that was not seen yet
@@ -43,6 +44,7 @@ class Energy:
         duration_s: length of the time in seconds, missing time included.
         missing_s: seconds whose joules are not known and not in ``energy_j``.
         quality: the worst quality among the joules; ``missing`` when none are known.
+        power_w: mean power in watts: of each device over the time in which it is known, all devices together.
     """
 
     energy_j: float | None
@@ -51,12 +53,7 @@ class Energy:
     duration_s: float
     missing_s: float
     quality: Quality
-
-    @property
-    def power_w(self) -> float | None:
-        """Mean power in watts over the time that is known, or ``None``."""
-        known_s = self.duration_s - self.missing_s
-        return None if self.energy_j is None or known_s <= 0 else self.energy_j / known_s
+    power_w: float | None = None
 
     @property
     def energy_kwh(self) -> float | None:
@@ -71,6 +68,38 @@ class Energy:
     def from_plain(cls, row: Mapping[str, Any]) -> Energy:
         """The opposite of :meth:`to_plain`; other keys are ignored."""
         return cls(**{f.name: row[f.name] for f in fields(cls)})
+
+    @classmethod
+    def of_device(
+        cls,
+        energy_j: float,
+        u_j: float,
+        *,
+        calibration_u: float,
+        duration_s: float,
+        missing_s: float,
+        quality: Quality,
+    ) -> Energy:
+        """Known joules of one device.
+
+        Args:
+            energy_j: joules.
+            u_j: their repeatability.
+            calibration_u: relative standard uncertainty of the device's gain.
+            duration_s: seconds, missing time included.
+            missing_s: seconds that are not known.
+            quality: the worst quality among the joules.
+        """
+        known_s = duration_s - missing_s
+        return cls(
+            energy_j=energy_j,
+            u_j=u_j,
+            u_absolute_j=math.hypot(u_j, calibration_u * energy_j),
+            duration_s=duration_s,
+            missing_s=missing_s,
+            quality=quality,
+            power_w=energy_j / known_s if known_s > ROUNDING * duration_s else None,
+        )
 
     @classmethod
     def total(cls, parts: Iterable[Energy]) -> Energy:
@@ -90,6 +119,7 @@ class Energy:
             duration_s=max((p.duration_s for p in parts), default=0.0),
             missing_s=max((p.missing_s for p in parts), default=0.0),
             quality=QUALITIES[max(QUALITIES.index(p.quality) for p in known)] if known else "missing",
+            power_w=math.fsum(p.power_w for p in known if p.power_w is not None) if known else None,
         )
 
     @classmethod
@@ -100,10 +130,14 @@ class Energy:
         """
         parts = [*parts]
         result = cls.total(parts)
+        known_s = math.fsum(
+            p.energy_j / p.power_w if p.power_w else p.duration_s - p.missing_s for p in parts if p.energy_j is not None
+        )
         return replace(
             result,
             duration_s=math.fsum(p.duration_s for p in parts),
             missing_s=math.fsum(p.missing_s for p in parts),
+            power_w=result.energy_j / known_s if result.energy_j is not None and known_s > 0 else None,
         )
 
 
@@ -351,10 +385,10 @@ class Curve:
         cap_j = known_ns * NS * max(high_w - mean_w, mean_w - low_w) / math.sqrt(3)
         own_j2 = float(np.diff(np.interp(ends, knots.time_ns, knots.variance_j2))[0])
         u_j = math.hypot(min(math.hypot(u_from, u_to), cap_j), math.sqrt(max(own_j2, 0.0)))
-        return Energy(
-            energy_j=energy_j,
-            u_j=u_j,
-            u_absolute_j=math.hypot(u_j, self.info.calibration_u * energy_j),
+        return Energy.of_device(
+            energy_j,
+            u_j,
+            calibration_u=self.info.calibration_u,
             duration_s=duration_s,
             missing_s=(end_ns - start_ns - known_ns) * NS,
             quality=QUALITIES[int(quality[quality != MISSING].max())],

@@ -108,8 +108,8 @@ class Diagnosis:
 
     @property
     def is_measured(self) -> bool:
-        """Whether anything is measured, so that no estimate is needed."""
-        return any(m.quality in {"measured", "integrated"} for m in self.meters)
+        """Whether anything is measured, so that no estimate is needed: a sensor that shows nothing does not count."""
+        return any(m.quality != "estimated" and m.power_w is not None for m in self.meters)
 
     def to_plain(self) -> dict[str, Any]:
         """The same as plain types, for JSON."""
@@ -128,7 +128,7 @@ class Diagnosis:
         return "\n".join([*lines, "", self._verdict()])
 
     def _verdict(self) -> str:
-        used = [m for m in self.meters if m.quality != "estimated"]
+        used = [m for m in self.meters if m.quality != "estimated" and m.power_w is not None]
         if used:
             return (
                 f"Verdict: {len(used)} sensor(s) can be read; EnergyCallback() measures with those of the devices that "
@@ -182,7 +182,10 @@ def _look_around() -> _Machine:
         driver, gpus = driver_version(), list_gpus()
     except MeterUnavailable as error:
         return _Machine(None, [], [str(error)])
-    return _Machine(driver, gpus, [] if gpus else [f"GPU: the NVIDIA driver {driver} is here, but shows no board."])
+    absent = [f"{gpu.name} (fallen off the bus?); `nvidia-smi` or a reboot may help." for gpu in gpus if not gpu.uuid]
+    if not gpus:
+        absent.append(f"GPU: the NVIDIA driver {driver} is here, but shows no board.")
+    return _Machine(driver, [gpu for gpu in gpus if gpu.uuid], absent)
 
 
 def _watch(opened: Sequence[tuple[Meter, MeterInfo]], seconds: float) -> tuple[list[Channel], list[list[float]]]:

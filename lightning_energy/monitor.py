@@ -108,11 +108,16 @@ class EnergyMonitor:
         clock, problem = clock_of(ranks.device)
         self._steps, self.report = StepSums(), None
         self._session = session = Session(found, clock)
-        for text in (problem, session.announcement()):
-            self._warn(text)
-        if self.idle_s:
-            session.watch_idle(self.idle_s)
-        self._go_to(-1, WHILE_TRAINING)
+        try:
+            for text in (problem, session.announcement()):
+                self._warn(text)
+            if self.idle_s:
+                session.watch_idle(self.idle_s)
+            self._go_to(-1, WHILE_TRAINING)
+        except BaseException:  # Ctrl-C, or warnings that are errors: nobody will call __exit__
+            self._session = None
+            session.close()
+            raise
         return self
 
     def __exit__(
@@ -121,6 +126,9 @@ class EnergyMonitor:
         """Close the books. After an exception without the other ranks, who may not come."""
         session, self._session = self._session, None
         if session is None:
+            return
+        if not session.is_ours:  # a forked child leaves the parent's monitor alone
+            self._step.leave()
             return
         try:
             ranks = self._ranks if error is None else self._ranks.alone()

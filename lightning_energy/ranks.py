@@ -26,7 +26,7 @@ __all__ = ["Ranks"]
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 MISSING = QUALITIES.index("missing")
-FIELDS = 8  # numbers that stand for one energy in a reduction
+FIELDS = 9  # numbers that stand for one energy in a reduction
 QUALITY_BASE = 10**6  # a sum of powers of this tells the worst quality of up to so many ranks
 
 
@@ -116,7 +116,7 @@ class Ranks:
     def sum(self, energies: Sequence[Energy], accuracy: float | None = None) -> tuple[list[Energy], float | None]:
         """Energies summed over ranks; the accuracy's mean, or ``None`` if a rank has none.
 
-        One reduction of ``8 * len(energies) + 2`` float64. All ranks take part. Missing time adds up over ranks.
+        One reduction of ``9 * len(energies) + 2`` float64. All ranks take part. Missing time adds up over ranks.
         """
         if self.size == 1 or self._sum is None:
             return [*energies], accuracy
@@ -135,6 +135,7 @@ class Ranks:
                 e.duration_s,
                 e.missing_s,
                 quality,
+                e.power_w or 0.0,
             ]
         summed = self._sum(torch.tensor(rows, dtype=torch.float64, device=self.device)).tolist()
         mean = summed[1] / self.size if summed[0] == self.size else None
@@ -142,7 +143,7 @@ class Ranks:
 
 
 def _energy(row: list[float]) -> Energy:
-    known, energy_j, u2_j2, u_cal, metered, duration_s, missing_s, quality = row
+    known, energy_j, u2_j2, u_cal, metered, duration_s, missing_s, quality, power_w = row
     worst = next((q for q in reversed(range(MISSING)) if quality >= QUALITY_BASE**q), 0)
     u_j = math.sqrt(u2_j2)
     return Energy(
@@ -152,6 +153,7 @@ def _energy(row: list[float]) -> Energy:
         duration_s=duration_s / max(metered, 1.0),
         missing_s=missing_s,
         quality=QUALITIES[worst] if known else "missing",
+        power_w=power_w if known else None,
     )
 
 

@@ -96,8 +96,8 @@ class Recorder:
 
     def _read_old(self) -> None:
         """Evaluations stay when the same Trainer goes on training."""
-        if self.path is not None and self.path.exists():
-            with suppress(RecordError):
+        if self.path is not None:
+            with suppress(RecordError, OSError):
                 self._evaluations = [*read_record(self.path)["evaluations"]]
 
     def _write(self, record: Mapping[str, Any]) -> None:

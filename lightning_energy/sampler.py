@@ -244,18 +244,24 @@ class Sampler:
         self._thread.start()
 
     def finish(self, time_ns: int, timeout_s: float) -> None:
-        """Wait until the counters have moved after ``time_ns``, stop, and look at the other meters once more."""
-        if not self.is_running:
+        """Wait until the counters have moved after ``time_ns``, stop, and look at the other meters once more.
+
+        A thread that hangs in a call, or died, knows nothing of the end: what follows its last knots is missing.
+        """
+        if self._thread is None:
             return
+        was_running = self.is_running
         self.wait_until_known(time_ns, timeout_s, [c for c in self.channels if not c.is_continuous])
-        if self.stop():
-            for channel in self.channels:
-                for _ in range(LAST_POLLS if channel.is_continuous else 0):
-                    channel.poll(self.lock)
-                    if (channel.curve.end_ns or 0) >= time_ns:
-                        break
-                    time.sleep(LAST_POLL_S)  # its register moves within milliseconds
-                channel.finish()
+        if not self.stop() or not was_running:
+            self._book_silence(time.monotonic_ns(), timeout_s=1.0)
+            return
+        for channel in self.channels:
+            for _ in range(LAST_POLLS if channel.is_continuous else 0):
+                channel.poll(self.lock)
+                if (channel.curve.end_ns or 0) >= time_ns:
+                    break
+                time.sleep(LAST_POLL_S)  # its register moves within milliseconds
+            channel.finish()
 
     def stop(self) -> bool:
         """End the thread. Idempotent; waits at most two seconds for a call that hangs. Whether it has ended."""
@@ -289,15 +295,18 @@ class Sampler:
 
     def check(self, now_ns: int) -> None:
         """Called rarely from the training thread: book the time of a hung or dead sampler as missing."""
-        hung = (now_ns - self._beat_ns) * NS > 10 * HUNG_S
-        if self._thread is None or not (hung or self.failure) or not self.lock.acquire(timeout=0.001):
-            return
-        try:
-            for channel in self.channels:
-                channel.stalled(now_ns)
-            self._settle()
-        finally:
-            self.lock.release()
+        silent = (now_ns - self._beat_ns) * NS > 10 * HUNG_S or not self.is_running
+        if self._thread is not None and silent:
+            self._book_silence(now_ns, timeout_s=0.001)
+
+    def _book_silence(self, now_ns: int, timeout_s: float) -> None:
+        if self.lock.acquire(timeout=timeout_s):
+            try:
+                for channel in self.channels:
+                    channel.stalled(now_ns)
+                self._settle()
+            finally:
+                self.lock.release()
 
     def _run(self) -> None:
         try:

@@ -18,7 +18,7 @@ ROUNDING = 1e-3  # what a bfloat16 mean may exceed 1 by is less than half of its
 
 
 class AccuracyError(ValueError):
-    """The accuracy is no fraction: a wrong setting, told before much energy is spent on it."""
+    """The accuracy is no fraction: a wrong setting, told by the sanity check, before energy is spent on it."""
 
 
 class Scorer:
@@ -28,17 +28,22 @@ class Scorer:
         accuracy: the name that the user gave, or ``None`` to find it.
         score: the user's function of (accuracy, energy_kwh), or ``None`` for the default.
         reference_kwh: of the default score.
+        chosen: the name that was found in an earlier run; holds if it is logged again.
     """
 
     def __init__(
-        self, accuracy: str | None, score: Callable[[float, float], float] | None, reference_kwh: float
+        self,
+        accuracy: str | None,
+        score: Callable[[float, float], float] | None,
+        reference_kwh: float,
+        chosen: str | None = None,
     ) -> None:
         self._accuracy = accuracy
         self._score = score
         self._reference_kwh = reference_kwh
         self._before: dict[str, Any] = {}
-        self._proven = False  # an accuracy was a fraction once
-        self.chosen: str | None = None
+        self._confirmed = False  # the choice was made, or seen again, in this run
+        self.chosen = chosen
 
     @property
     def name(self) -> str:
@@ -46,6 +51,11 @@ class Scorer:
         if self._score is not None:
             return getattr(self._score, "__name__", type(self._score).__name__)
         return f"energy_penalized_accuracy(alpha=5, beta=5, reference_kwh={self._reference_kwh:g})"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known which name is the accuracy, before all of a validation is logged."""
+        return self._accuracy is not None or self.chosen is not None
 
     def begin(self, metrics: Mapping[str, Any]) -> None:
         """A validation begins: what is logged by now is old."""
@@ -67,33 +77,25 @@ class Scorer:
             final: everything of this validation is logged, so that a choice is a choice for good.
         """
         fresh = self.fresh(metrics)
+        if self._accuracy is None and final and not self._confirmed:
+            self.chosen = self.chosen if self.chosen in fresh else find_accuracy(fresh)
+            self._confirmed = self.chosen is not None
         name = of_name(self._accuracy, fresh) if self._accuracy else self.chosen
-        if self._accuracy is None and name is None:
-            name = find_accuracy(fresh)
-            if final:
-                self.chosen = name
         if name is None or name not in fresh:
             return None
         return name, float(metrics[name])
 
-    def check(self, name: str, accuracy: float) -> str | None:
-        """What is wrong with an accuracy that does not score, or ``None``.
-
-        Raises:
-            AccuracyError: it is no fraction, and never was one in this run.
-        """
+    @staticmethod
+    def check(name: str, accuracy: float) -> str:
+        """What is wrong with an accuracy that does not score; empty when nothing is."""
         if not math.isfinite(accuracy):
             return f"{name}={accuracy} is not finite"
         if -ROUNDING <= accuracy <= 1.0 + ROUNDING:
-            self._proven = True
-            return None
-        text = (
+            return ""
+        return (
             f"{name}={accuracy:g} is not a fraction in [0, 1]. If it is a percentage, log it divided by 100; "
             f"if it is no accuracy, name the right metric: EnergyCallback(accuracy=…)"
         )
-        if self._proven:
-            return text
-        raise AccuracyError(text)
 
     def score(self, accuracy: float, energy_kwh: float) -> float | None:
         """The score, or ``None`` where it is not defined or not finite: a NaN would end the run."""
@@ -102,7 +104,7 @@ class Scorer:
             return energy_penalized_accuracy(accuracy, energy_kwh, reference_kwh=self._reference_kwh)
         try:
             value = float(self._score(accuracy, energy_kwh))
-        except (ValueError, ArithmeticError):
+        except (TypeError, ValueError, ArithmeticError):  # it may return None where it is not defined
             return None
         return value if math.isfinite(value) else None
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.curve import NS
 from lightning_energy.ledger import OUTSIDE, Kind, Ledger, Steps, Totals
-from lightning_energy.meters.base import MeterError
 from lightning_energy.sampler import Channel, Sampler
 
 if TYPE_CHECKING:
@@ -229,7 +228,7 @@ class Session:
         """Who shares a board shows at the end, too."""
         for channel in self._channels:
             others = None
-            with suppress(MeterError):
+            with suppress(Exception):  # whatever a meter of the user's does, the books must be closed
                 others = channel.meter.other_processes()
             if others and "shared" not in channel.info.note:
                 self.notes.append(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from lightning_energy.curve import Energy
 
@@ -21,18 +23,22 @@ class Spent:
     """Energy of ``fit`` over sessions: every start or resumption is one.
 
     Attributes:
+        run_id: tells checkpoints of this run from those of others.
         before: what earlier sessions spent, all ranks together.
         sessions: one plain row per earlier session.
         history: one plain row per training epoch.
         reduced: what all ranks together had spent, earlier sessions included, at the last reduction of this session.
-        own_then_j: what this rank had spent in this session at that time.
+        own_then: what this rank had spent in this session at that time.
+        note: what a reader of the total must know; empty when nothing.
     """
 
+    run_id: str = field(default_factory=lambda: uuid4().hex)
     before: Energy = NOTHING
     sessions: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
     reduced: Energy = NOTHING
-    own_then_j: float = 0.0
+    own_then: Energy = NOTHING
+    note: str = ""
 
     def own(self, live: Energy, ranks: Ranks) -> Energy:
         """This rank's part of the run's energy: what it spent now, and on rank zero what was spent before."""
@@ -40,42 +46,60 @@ class Spent:
 
     def remember(self, total: Energy, live: Energy) -> None:
         """Keep the result of a reduction over ranks."""
-        self.reduced, self.own_then_j = total, live.energy_j or 0.0
+        self.reduced, self.own_then = total, live
 
     def total(self, live: Energy, ranks: Ranks) -> Energy:
         """The run's energy as far as this rank knows it without a collective.
 
-        With several ranks that is what all had spent at the last reduction, and what this rank spent since.
+        With several ranks that is what all had spent at the last reduction, and what this rank spent since; what the
+        others spent since is missing.
         """
-        if ranks.size + ranks.left == 1 or self.reduced.energy_j is None:
+        others = ranks.size + ranks.left - 1
+        if others == 0 or self.reduced.energy_j is None:
             return self.own(live, ranks)
-        since_j = max((live.energy_j or 0.0) - self.own_then_j, 0.0)
-        return replace(self.reduced, energy_j=self.reduced.energy_j + since_j)
+        return Energy.sequence([self.reduced, _since(self.own_then, live, others)])
 
-    def state(self, live: Energy, ranks: Ranks) -> dict[str, Any]:
-        """The state for a checkpoint."""
+    def state(self, live: Energy, ranks: Ranks, session: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The state for a checkpoint.
+
+        Args:
+            live: what this rank spent in this session so far.
+            ranks: the ranks.
+            session: what is known of the session that runs, if one does.
+        """
+        total = self.total(live, ranks)
+        running = [] if session is None else [{**session, "outcome": "checkpoint", **live.to_plain()}]
         return {
             "version": VERSION,
-            "total": self.total(live, ranks).to_plain(),
-            "sessions": [*self.sessions],
+            "run_id": self.run_id,
+            "total": total.to_plain(),
+            "sessions": [*self.sessions, *running],
             "history": [*self.history],
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Set (never add) what was spent before.
 
+        A checkpoint of this very run, from which this process has gone on meanwhile, says less than is known: what was
+        spent after it was spent, whatever becomes of the weights.
+
         Raises:
-            ValueError: the state was written by a newer version.
+            ValueError: the state was written by a newer version, or is damaged.
         """
         if state.get("version") != VERSION:
             raise ValueError(
                 f"the checkpoint's energy has version {state.get('version')!r}, this lightning-energy knows "
-                f"{VERSION}: upgrade lightning-energy, or drop EnergyCallback's state from the checkpoint"
+                f"{VERSION}: upgrade lightning-energy"
             )
-        self.before = Energy.from_plain(state["total"])
-        self.sessions = [*state["sessions"]]
-        self.history = [*state["history"]]
-        self.reduced, self.own_then_j = NOTHING, 0.0
+        try:
+            total, sessions, history = Energy.from_plain(state["total"]), [*state["sessions"]], [*state["history"]]
+            run_id = str(state["run_id"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the checkpoint's energy is damaged ({type(error).__name__}: {error})") from error
+        if run_id == self.run_id and (total.energy_j or 0.0) <= (self.before.energy_j or 0.0):
+            return
+        self.run_id, self.before, self.sessions, self.history = run_id, total, sessions, history
+        self.reduced = self.own_then = NOTHING
 
     def end_session(self, session: Energy, row: dict[str, Any], ranks: Ranks) -> None:
         """Add a session to what was spent before: all ranks together, or what is known after an exception."""
@@ -84,4 +108,17 @@ class Spent:
         else:
             self.before = Energy.sequence([self.before, session]) if self.before != NOTHING else session
         self.sessions.append({**row, **session.to_plain()})
-        self.reduced, self.own_then_j = NOTHING, 0.0
+        self.reduced = self.own_then = NOTHING
+
+
+def _since(then: Energy, now: Energy, others: int) -> Energy:
+    """What one rank spent between two moments, with the time of the other ranks as missing."""
+    duration_s = max(now.duration_s - then.duration_s, 0.0)
+    missing_s = max(now.missing_s - then.missing_s, 0.0) + others * duration_s
+    if now.energy_j is None:
+        return Energy(None, 0.0, 0.0, duration_s, missing_s, "missing")
+    energy_j = max(now.energy_j - (then.energy_j or 0.0), 0.0)
+    gain_u = math.sqrt(max(now.u_absolute_j**2 - now.u_j**2, 0.0)) / now.energy_j if now.energy_j else 0.0
+    u_absolute_j = math.hypot(now.u_j, gain_u * energy_j)
+    power_w = energy_j / duration_s if duration_s > 0 else None
+    return Energy(energy_j, now.u_j, u_absolute_j, duration_s, missing_s, now.quality, power_w)

@@ -11,6 +11,7 @@ from lightning_energy.report import Device, Report
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lightning_energy.curve import Energy
     from lightning_energy.ledger import Totals
     from lightning_energy.quality import Resolution
     from lightning_energy.ranks import Ranks
@@ -53,6 +54,7 @@ def summarize(
     *,
     outcome: str,
     stages: Sequence[str] | None = None,
+    run: Energy | None = None,
 ) -> Report:
     """The report of a session, all ranks together. All ranks take part, unless this one had to go on alone.
 
@@ -63,9 +65,10 @@ def summarize(
         ranks: the ranks.
         outcome: ``running``, ``completed`` or ``interrupted``.
         stages: the stages that there can be; by default the ranks tell each other.
+        run: what this rank spent in this session, if ``totals`` do not say all of it.
     """
     names = ranks.union(totals.stages) if stages is None else [*stages]
-    sums, _ = ranks.sum([totals.energy(), *(totals.energy(stage=s) for s in names)])
+    sums, _ = ranks.sum([run or totals.energy(), *(totals.energy(stage=s) for s in names)])
     return Report(
         outcome=outcome,
         stages={name: energy for name, energy in zip(names, sums[1:], strict=True) if energy.duration_s > 0},

@@ -453,11 +453,77 @@ def test_several_fits_add_up(tmp_path):
     assert "fit, 2 sessions" in str(energy.report)
 
 
-def test_a_newer_state_is_refused_with_a_remedy():
+@pytest.mark.parametrize(
+    ("state", "match"), [({"version": 99}, "version 99.*upgrade"), ({"version": 1, "total": {}}, "damaged")]
+)
+def test_a_state_that_cannot_be_read_is_told_and_is_not_a_zero(tmp_path, state, match):
     energy = energy_callback()
     energy._accept_state = True
-    with pytest.raises(ValueError, match="version 99.*upgrade"):
-        energy.load_state_dict({"version": 99})
+    with pytest.warns(UserWarning, match=match):
+        energy.load_state_dict(state)
+    make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
+    assert any("What earlier sessions spent is not known" in note for note in energy.report.notes)
+
+
+def checkpointed(tmp_path, energy, **kwargs):
+    """A fit of three epochs that leaves a checkpoint of the first."""
+    saving = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
+    trainer = make_trainer(tmp_path, enable_checkpointing=True, callbacks=[energy, saving], **kwargs)
+    trainer.fit(Working(), loader(), loader(8))
+    return str(tmp_path / "epoch=0.ckpt")
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_steps_that_are_done_again_were_spent(tmp_path):
+    energy = energy_callback()
+    first = checkpointed(tmp_path, energy)
+    spent_j = energy.report.run.energy_j
+    make_trainer(tmp_path, callbacks=[energy]).fit(Working(), loader(), loader(8), ckpt_path=first)
+    assert energy.report.total.energy_j == pytest.approx(spent_j + energy.report.run.energy_j, rel=1e-9)
+    assert energy.report.sessions == 2
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_a_resumed_run_lists_the_session_that_it_goes_on_from(tmp_path):
+    first = checkpointed(tmp_path, energy_callback())
+    energy = energy_callback()
+    make_trainer(tmp_path, callbacks=[energy]).fit(Working(), loader(), loader(8), ckpt_path=first)
+    assert energy.report.sessions == 2
+    assert energy.report.total.energy_j > energy.report.run.energy_j
+    assert "fit, 2 sessions" in str(energy.report)
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`", "ignore:EnergyCallback. no energy/score")
+def test_a_validation_of_anothers_checkpoint_adds_nothing_to_a_new_training(tmp_path):
+    first = checkpointed(tmp_path, energy_callback())
+    energy = energy_callback()
+    make_trainer(tmp_path, callbacks=[energy]).validate(Working(), loader(8), ckpt_path=first, verbose=False)
+    make_trainer(tmp_path, callbacks=[energy]).fit(Working(), loader(), loader(8))
+    assert energy.report.total.energy_j == pytest.approx(energy.report.run.energy_j, rel=1e-9)
+    assert energy.report.sessions == 1
+
+
+class Refuses(MemoryLogger):
+    def log_metrics(self, metrics, step=None) -> None:
+        if any(key.startswith("energy/") for key in metrics):
+            raise ConnectionError("no network")
+
+
+def test_a_logger_that_refuses_is_told_once(tmp_path):
+    class Quiet(Working):
+        def validation_step(self, batch, batch_idx):
+            pass
+
+    memory = MemoryLogger()
+    energy = energy_callback()
+    trainer = make_trainer(tmp_path, max_epochs=8, logger=[Refuses(), memory], callbacks=[energy], limit_val_batches=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        # what goes through self.log is between Lightning and the logger: only per-step values are ours
+        energy._log = lambda *args: None
+        trainer.fit(Quiet(), loader(), loader(8))
+    assert sum("Refuses did not take energy/power_w" in str(w.message) for w in caught) == 1
+    assert memory.points("energy/step_j")
 
 
 @pytest.mark.parametrize("when", ["new", "fitted"])

@@ -20,6 +20,7 @@ warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 warnings.filterwarnings("ignore", message=".*sync_dist=True.*val_acc.*")
 warnings.filterwarnings("ignore", message=".*DistributedSampler.*")
+warnings.filterwarnings("ignore", message="EnergyCallback")
 
 import torch
 import torch.distributed as dist
@@ -65,6 +66,21 @@ if mode == "dies":
             if self.global_rank == 1 and self.current_epoch == 2:
                 raise RuntimeError("rank 1 dies")
     Module = Dies
+if mode == "logger":
+    def refuse(metrics, step=None):
+        if "energy/power_w" in metrics:
+            raise ConnectionError("no network")
+    if trainer.global_rank == 0:
+        trainer.loggers[0].log_metrics = refuse
+    energy._log = lambda *args: None  # what goes through self.log is between Lightning and the logger
+    trainer.callbacks = [c for c in trainer.callbacks if c is not stopping]
+    trainer.fit_loop.max_epochs = 4
+if mode == "defect":
+    class Breaks(Module):
+        def on_train_epoch_start(self):
+            if self.global_rank == 1 and self.current_epoch == 1:
+                energy._session.totals = lambda: 1 / 0
+    Module = Breaks
 try:
     trainer.fit(Module(), loader(32), loader(16))
 finally:
@@ -73,6 +89,7 @@ finally:
         "epochs": trainer.current_epoch,
         "outcome": report.outcome,
         "run_j": report.run.energy_j,
+        "missing_s": report.run.missing_s,
         "text": str(report),
         "devices": [(d.device_id, d.energy.energy_j) for d in report.devices],
         "metrics": {k: float(v) for k, v in trainer.callback_metrics.items()},
@@ -119,6 +136,17 @@ def test_two_ranks_agree_and_count_each_device_once(tmp_path, mode):
         assert own[1]["device-1"] == pytest.approx(2 * own[0]["device-0"], rel=0.3)
     else:
         assert (list(own[0]), own[1]) == (["shared"], {})
+
+
+@pytest.mark.parametrize("mode", ["logger", "defect"])
+def test_trouble_on_one_rank_leaves_no_other_waiting(tmp_path, mode):
+    """A logger that raises, or a defect of ours, on one rank: the other's reductions find their partner."""
+    _, (zero, one) = run(tmp_path, mode)
+    assert zero["epochs"] == one["epochs"] == 4
+    assert zero["run_j"] == pytest.approx(one["run_j"], rel=1e-12)
+    if mode == "defect":
+        assert zero["missing_s"] > 0  # what the broken rank spends is not known
+        assert zero["metrics"]["energy/total_kwh"] > 0
 
 
 def test_a_rank_that_dies_takes_no_collective_with_it(tmp_path):

@@ -151,27 +151,88 @@ def test_an_old_accuracy_is_never_scored(tmp_path):
     assert len(logger.points("energy/score")) == 1
 
 
-@pytest.mark.parametrize("where", ["step", "epoch_end"])
-@pytest.mark.parametrize("sanity", [0, 1])
-def test_percentage_is_an_error_that_names_the_remedy(tmp_path, where, sanity):
-    class Percent(Classifier):
-        def value(self) -> float:
-            return 91.2
+class Percent(Classifier):
+    def value(self) -> float:
+        return 91.2
 
-    trainer = make_trainer(tmp_path, num_sanity_val_steps=sanity, callbacks=[energy_callback()])
+
+@pytest.mark.parametrize("where", ["step", "epoch_end"])
+@pytest.mark.parametrize("settings", [{}, {"accuracy": "val_acc"}])
+def test_percentage_is_an_error_that_names_the_remedy(tmp_path, where, settings):
+    """Told by the sanity check, while nothing is lost."""
+    trainer = make_trainer(tmp_path, num_sanity_val_steps=1, callbacks=[energy_callback(**settings)])
     with pytest.raises(ValueError, match=r"val_acc=91\.2.*divided by 100"):
         trainer.fit(Percent(where), loader(), loader(8))
+    assert trainer.current_epoch == 0
 
 
-def test_what_was_a_fraction_once_does_not_end_a_long_run(tmp_path):
-    class Rising(Classifier):
-        def value(self) -> float:
-            return 0.9 * self.validations
-
+@pytest.mark.parametrize("where", ["step", "epoch_end"])
+def test_once_the_training_runs_nothing_of_ours_ends_it(tmp_path, where):
     trainer = make_trainer(tmp_path, num_sanity_val_steps=0, callbacks=[energy_callback()])
-    with pytest.warns(UserWarning, match=r"val_acc=1\.8 is not a fraction"):
-        trainer.fit(Rising(), loader(), loader(8))
+    with pytest.warns(UserWarning, match=r"no energy/score, as val_acc=91\.2.*divided by 100"):
+        trainer.fit(Percent(where), loader(), loader(8))
     assert trainer.current_epoch == 3
+
+
+@pytest.mark.parametrize("sanity", [0, 1])
+def test_the_better_name_that_comes_later_is_the_one_that_monitors_see(tmp_path, sanity):
+    """``val_top5_acc`` in a step, ``val_acc`` in the module's own hook after ours: one score, of the second."""
+
+    class Both(Classifier):
+        def validation_step(self, batch, batch_idx):
+            self.log("val_top5_acc", 0.99, batch_size=1)
+
+    seen = []
+
+    class Look(Callback):
+        def on_validation_end(self, trainer, pl_module) -> None:
+            if not trainer.sanity_checking:
+                seen.append(float(trainer.callback_metrics["energy/accuracy"]))
+
+    energy, memory = energy_callback(), MemoryLogger()
+    trainer = make_trainer(tmp_path, logger=memory, num_sanity_val_steps=sanity, callbacks=[energy, Look()])
+    trainer.fit(Both("epoch_end"), loader(), loader(8))
+    assert seen == pytest.approx([0.51, 0.52, 0.53])
+    assert [row["accuracy"] for row in energy.history] == pytest.approx(seen)
+    assert [v for _, v in memory.points("energy/accuracy")] == pytest.approx(seen)
+
+
+class Sometimes(Classifier):
+    """Logs its accuracy in the first epoch and from the fourth on."""
+
+    def validation_step(self, batch, batch_idx):
+        if self.trainer.current_epoch == 0 or self.trainer.current_epoch > 2:
+            super().validation_step(batch, batch_idx)
+
+
+@pytest.mark.filterwarnings("ignore:EnergyCallback. no energy/score")
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_validation_without_a_score_leaves_no_old_one(tmp_path, strict):
+    """Unless its absence would end the run: then it stays, as Lightning keeps every metric."""
+    seen = []
+
+    class Look(Callback):
+        def on_validation_end(self, trainer, pl_module) -> None:
+            if not trainer.sanity_checking:
+                seen.append("energy/score" in trainer.callback_metrics)
+
+    stopping = EarlyStopping("energy/score", mode="max", patience=2, strict=strict)
+    trainer = make_trainer(
+        tmp_path, max_epochs=6, num_sanity_val_steps=0, callbacks=[energy_callback(), Look(), stopping]
+    )
+    trainer.fit(Sometimes(), loader(), loader(8))
+    if strict:
+        assert seen == [True] * 3
+    else:
+        assert seen == [True, False, False, True, True, True]
+        assert trainer.current_epoch == 6
+
+
+@pytest.mark.filterwarnings("ignore:EnergyCallback")
+def test_a_score_of_ones_own_that_is_none_is_no_score(tmp_path):
+    energy = energy_callback(score=lambda accuracy, energy_kwh: None if accuracy < 0.515 else accuracy)
+    make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
+    assert [row["score"] for row in energy.history] == [None, pytest.approx(0.52), pytest.approx(0.53)]
 
 
 def test_nan_accuracy_has_no_score(tmp_path):

@@ -154,6 +154,31 @@ def test_a_defect_of_ours_does_not_end_the_program(monkeypatch):
     assert not samplers()
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, UserWarning])
+def test_whatever_ends_its_beginning_leaves_nothing(monkeypatch, error):
+    def interrupt(self, seconds):
+        raise error("now")
+
+    monkeypatch.setattr("lightning_energy.session.Session.watch_idle", interrupt)
+    m = monitor(idle_s=1.0)
+    with pytest.raises(error), m:
+        pass
+    assert not samplers()
+    monkeypatch.undo()
+    with m:  # it can be used again
+        pass
+
+
+def test_a_forked_child_leaves_it_alone():
+    with monitor() as m:
+        pid = os.fork()
+        if pid == 0:
+            m.__exit__(None, None, None)
+            os._exit(0 if m.report is None else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+    assert m.report.outcome == "completed"
+
+
 def test_used_wrongly():
     m = monitor()
     with pytest.raises(RuntimeError, match="is not running"):

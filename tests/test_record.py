@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 import signal
 import subprocess
@@ -189,6 +190,12 @@ def test_a_disk_that_cannot_be_written_is_told_once_and_the_training_goes_on(tmp
     assert energy.report.outcome == "completed"
 
 
+def test_a_name_that_is_too_long_is_told_as_well(tmp_path):
+    with pytest.warns(UserWarning, match="the record cannot be written"):
+        _, trainer = fit(tmp_path, energy_callback(record=str(tmp_path / ("x" * 300))))
+    assert trainer.current_epoch == 4
+
+
 KILLED = """
 import os, signal, sys, warnings
 from pathlib import Path
@@ -218,6 +225,8 @@ def test_a_killed_process_leaves_its_last_epoch(tmp_path, number):
         check=False,
         timeout=120,
         cwd=Path(__file__).parent.parent,
+        # coverage's own handler of SIGTERM would end the process before Lightning's does
+        env={k: v for k, v in os.environ.items() if not k.startswith("COV")},
     )
     assert "after fit" not in done.stdout
     if number == signal.SIGTERM:

@@ -5,10 +5,12 @@ import threading
 import time
 
 import pytest
+import torch
 
-from lightning_energy.meters import MeterInfo, MeterLost, Reading, ReplayMeter
+from lightning_energy.meters import MeterInfo, MeterLost, Reading, ReplayMeter, open_meters
 from lightning_energy.meters.base import Meter
 from lightning_energy.sampler import Channel, Sampler
+from lightning_energy.session import Session
 from tests.sim.clock import VirtualClock, drive
 
 S = 10**9
@@ -199,6 +201,47 @@ def test_no_thread_in_a_forked_child():
     sampler.stop()
     os.close(read)
     os.close(write)
+
+
+class Hangs(ReplayMeter):
+    """300 W for two seconds, then 10 W; does not answer from 1.2 s on."""
+
+    def __init__(self) -> None:
+        super().__init__([(1.5, 300.0), (1000.0, 10.0)], counter_period_s=0.05)
+        self.free = threading.Event()
+
+    def read(self):
+        if self._elapsed_s(time.monotonic_ns()) > 1.2:
+            self.free.wait(60)
+        return super().read()
+
+
+def test_a_sensor_that_hangs_at_the_end_leaves_missing_time_not_joules(monkeypatch):
+    monkeypatch.setattr("lightning_energy.sampler.HUNG_S", 0.2)
+    meter = Hangs()
+    session = Session(open_meters([meter], device=torch.device("cpu")))
+    session.mark(session.code(0, "train", "gap"))
+    start_ns = time.monotonic_ns()
+    threading.Event().wait(4.0)
+    session.finish()
+    true_j = meter.true_energy_j(start_ns, time.monotonic_ns())
+    energy = session.totals().energy()
+    meter.free.set()
+    session.close()
+    assert energy.missing_s > 2.5
+    assert energy.energy_j <= true_j + 4 * energy.u_j
+
+
+def test_the_last_power_is_supposed_to_go_on_for_a_while_only():
+    meter = ReplayMeter(100.0, counter_period_s=0.02)
+    session = Session(open_meters([meter], device=torch.device("cpu")))
+    session.mark(session.code(0, "train", "gap"))
+    session._sampler.wait_until_known(time.monotonic_ns() + 300_000_000, 2.0)
+    session._sampler.stop()  # nobody tells the ledger
+    later = session._ledger.totals(time.monotonic_ns() + 3600 * 10**9).energy()
+    session.close()
+    assert later.missing_s == pytest.approx(3600 - 2.2, abs=1.0)
+    assert later.energy_j < 400.0
 
 
 def test_nothing_to_sample_starts_no_thread():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from lightning_energy.meters.base import Meter, MeterInfo, MeterUnavailable
+from lightning_energy.meters.base import Meter, MeterError, MeterInfo, MeterUnavailable
 from lightning_energy.meters.estimate import CpuEstimateMeter
 from lightning_energy.meters.nvml import NvmlMeter, uuid_of_torch_device
 from lightning_energy.meters.rapl import explain_rapl, find_rapl
@@ -98,7 +98,13 @@ def open_meters(
 
 
 def _open(found: OpenMeters, meter: Meter) -> MeterInfo | None:
-    info = meter.open()
+    try:
+        info = meter.open()
+    except MeterError:
+        raise
+    except Exception as error:  # a driver's surprise must not end a training that could go on without it
+        text = f"{type(meter).__name__}: {type(error).__name__}: {error}."
+        raise MeterUnavailable(text) from error
     if any(info.device_id == other.device_id for _, other in found.meters):
         meter.close()  # one device read twice would be counted twice
         return None

@@ -31,6 +31,9 @@ PART_TIME = (("A100", 0.25), ("H100", 0.25))
 MODULE_MATCH = 0.1  # a counter whose slope is this close to the module's power counts the module
 SLOPE_S = 0.25  # how long a counter is watched to see its slope
 
+# the newest names that are used; packages that are called pynvml, too, lack some of them
+NEEDED = ("nvmlInitWithFlags", "nvmlDeviceGetFieldValues", "NVML_FI_DEV_POWER_INSTANT", "NVML_POWER_SCOPE_MODULE")
+
 _lock = threading.Lock()
 _initialised_by: int | None = None  # NVML is initialised once per process, and not inherited by a fork
 
@@ -46,9 +49,9 @@ def _nvml() -> Any:
         import pynvml  # noqa: PLC0415 - importing lightning_energy must not load it
     except ImportError as error:
         raise MeterUnavailable(f"GPU: pynvml cannot be imported ({error}): pip install nvidia-ml-py.") from error
-    if not hasattr(pynvml, "nvmlInitWithFlags"):
+    if not all(hasattr(pynvml, name) for name in NEEDED):
         raise MeterUnavailable(
-            "GPU: the module pynvml is not NVIDIA's: pip uninstall pynvml; pip install nvidia-ml-py."
+            "GPU: the module pynvml is not NVIDIA's, or too old: pip uninstall pynvml; pip install -U nvidia-ml-py."
         )
     with _lock:
         if _initialised_by != os.getpid():
@@ -224,9 +227,12 @@ class NvmlMeter(Meter):
         """Mean power in watts by the counter, over a quarter of a second; only asked of boards in a module."""
         if not self._has_counter:
             return None
-        first = self.read()
-        time.sleep(SLOPE_S)
-        last = self.read()
+        try:
+            first = self.read()
+            time.sleep(SLOPE_S)
+            last = self.read()
+        except MeterLost:
+            return None
         rise_j = (last.register_j or 0.0) - (first.register_j or 0.0)
         return rise_j / ((last.start_ns - first.start_ns) * 1e-9) if rise_j > 0 else None
 
@@ -244,7 +250,7 @@ class Gpu:
     """A board of this machine.
 
     Attributes:
-        uuid: its UUID.
+        uuid: its UUID; empty when the board does not answer (it keeps its place in NVML's order).
         name: its model.
         mig: UUIDs of its MIG instances.
     """
@@ -261,16 +267,18 @@ def list_gpus() -> list[Gpu]:
         MeterUnavailable: there is no NVML here.
     """
     nvml = _nvml()
-    gpus = []
-    for index in range(nvml.nvmlDeviceGetCount()):
-        handle = _asked(nvml, nvml.nvmlDeviceGetHandleByIndex, index)
-        if handle is not None:
-            mig = [
-                _mig_uuid(nvml, handle, i)
-                for i in range(_asked(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0)
-            ]
-            gpus.append(Gpu(nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle), tuple(u for u in mig if u)))
-    return gpus
+    return [_gpu(nvml, index) for index in range(_asked(nvml, nvml.nvmlDeviceGetCount) or 0)]
+
+
+def _gpu(nvml: Any, index: int) -> Gpu:
+    handle = _asked(nvml, nvml.nvmlDeviceGetHandleByIndex, index)
+    uuid = None if handle is None else _asked(nvml, nvml.nvmlDeviceGetUUID, handle)
+    if uuid is None:
+        return Gpu("", f"GPU {index}, which does not answer")
+    instances = range(_asked(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0)
+    mig = [_mig_uuid(nvml, handle, i) for i in instances]
+    name = _asked(nvml, nvml.nvmlDeviceGetName, handle) or "NVIDIA GPU"
+    return Gpu(uuid, name, tuple(u for u in mig if u))
 
 
 def _mig_uuid(nvml: Any, handle: Any, index: int) -> str | None:
@@ -284,7 +292,8 @@ def driver_version() -> str:
     Raises:
         MeterUnavailable: there is no NVML here.
     """
-    return str(_nvml().nvmlSystemGetDriverVersion())
+    nvml = _nvml()
+    return str(_asked(nvml, nvml.nvmlSystemGetDriverVersion) or "unknown")
 
 
 def uuid_of_torch_device(device: torch.device) -> str:
@@ -324,7 +333,7 @@ def resolve_visible(index: int, environment: Mapping[str, str]) -> str:
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     entries = [str(i) for i in range(len(gpus))] if visible is None else [e.strip() for e in visible.split(",")]
     entry = entries[index] if 0 <= index < len(entries) else ""
-    if entry.isdigit() and int(entry) < len(gpus):
+    if entry.isdigit() and int(entry) < len(gpus) and gpus[int(entry)].uuid:
         return gpus[int(entry)].uuid
     known = [uuid for gpu in gpus for uuid in (gpu.uuid, *gpu.mig)]
     matches = [uuid for uuid in known if entry and not entry.isdigit() and uuid.startswith(entry)]

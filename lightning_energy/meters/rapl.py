@@ -105,6 +105,12 @@ class RaplMeter(Meter):
         except (OSError, ValueError) as error:
             raise MeterLost(f"{self.zone / 'energy_uj'}: {error}") from error
         end_ns = time.monotonic_ns()
+        if self._may_have_wrapped_twice(end_ns):
+            silent_s = (end_ns - self._last[1]) * 1e-9 if self._last else 0.0
+            self._last = (raw_uj, end_ns)
+            raise MeterLost(
+                f"{self.zone / 'energy_uj'}: it was not read for {silent_s:.0f} s, and may have wrapped twice"
+            )
         register_j = (self._unwrap_uj(raw_uj, end_ns) + raw_uj) * 1e-6
         return Reading(start_ns, end_ns, register_j=register_j)
 
@@ -117,6 +123,10 @@ class RaplMeter(Meter):
 
     def _register_uj(self) -> int:
         return int(os.pread(self._file or 0, 64, 0))
+
+    def _may_have_wrapped_twice(self, now_ns: int) -> bool:
+        """After a long stop of the process: how often it wrapped meanwhile cannot be known."""
+        return self._last is not None and self._max_w * (now_ns - self._last[1]) * 1e-9 > self._range_uj * 1e-6
 
     def _unwrap_uj(self, raw_uj: int, now_ns: int) -> int:
         """What wrapped so far. A fall that is no plausible wrap is a reset, which the curve books as missing."""

@@ -102,3 +102,12 @@ def test_a_zone_without_permission_is_left_out_and_said(machine, monkeypatch):
     found = open_meters(["auto"], device=CPU)
     assert len(found.absent) == 2
     assert ids(found) == ["package-0", "dram-0"]
+
+
+def test_a_drivers_surprise_is_told_like_any_other_absence(bare):
+    class Odd(ReplayMeter):
+        def open(self):
+            raise RuntimeError("driver says 42")
+
+    with pytest.raises(MeterUnavailable, match="Odd: RuntimeError: driver says 42"):
+        open_meters([Odd(1.0)], device=CPU)

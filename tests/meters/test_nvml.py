@@ -241,6 +241,16 @@ def test_another_pynvml_is_refused(monkeypatch):
         NvmlMeter(A).open()
 
 
+@pytest.mark.parametrize("name", ["NVML_FI_DEV_POWER_INSTANT", "nvmlDeviceGetFieldValues"])
+def test_an_old_pynvml_is_refused(monkeypatch, name):
+    """PyPI's ``pynvml`` 11 lacks some of the names: it must not end a training in ``setup``."""
+    gpu = SimulatedGpu()
+    with SimulatedNvml([gpu]):
+        monkeypatch.delattr(pynvml, name)
+        with pytest.raises(MeterUnavailable, match="not NVIDIA's, or too old"):
+            NvmlMeter(gpu.uuid).open()
+
+
 def test_torch_tells_the_uuid(monkeypatch):
     import torch
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 from hypothesis import given
@@ -42,7 +43,7 @@ def test_amd(tmp_path):
 
 @given(st.lists(st.integers(0, 50_000_000), min_size=1, max_size=30), st.integers(0, RANGE_UJ))
 def test_register_is_unwrapped_in_joules(tmp_path_factory, rises_uj, start_uj):
-    tree = Powercap(tmp_path_factory.mktemp("sys") / "powercap", limit_uw=10**15)
+    tree = Powercap(tmp_path_factory.mktemp("sys") / "powercap", limit_uw=10**12)
     tree.set("intel-rapl:0", start_uj)
     meter = RaplMeter(tree.root / "intel-rapl:0")
     meter.open()
@@ -62,6 +63,19 @@ def test_a_reset_is_no_wrap(tmp_path):
     before_j = meter.read().register_j
     tree.set("intel-rapl:0", 0)  # a wrap would mean 131 kJ in a moment
     assert meter.read().register_j < before_j
+    meter.close()
+
+
+def test_a_stop_in_which_it_may_have_wrapped_twice(tmp_path, monkeypatch):
+    """Two hours without a look, as when a job is suspended: how often the register wrapped cannot be known."""
+    meter = RaplMeter(Powercap(tmp_path / "powercap").root / "intel-rapl:0")
+    meter.open()
+    meter.read()
+    real = time.monotonic_ns
+    monkeypatch.setattr("lightning_energy.meters.rapl.time.monotonic_ns", lambda: real() + 7200 * 10**9)
+    with pytest.raises(MeterLost, match="not read for 7200 s, and may have wrapped twice"):
+        meter.read()
+    assert meter.read().register_j is not None  # and on it goes
     meter.close()
 
 
