@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,10 @@ UNKNOWN_PERIOD_S = 0.1  # the longest that is known of a GPU's counter
 UNKNOWN_MAX_W = 10_000.0  # no single board draws more; only used when the meter knows no limit
 PLAUSIBLE = 1.15  # the meter's power_max_w already has 15 % above the limit: together about 1.3 x
 BRIDGE_NS = 1_000_000_000  # a device silent for less than this is bridged by its register, if plausible
+EARLY_EDGES = 12  # edges, and time, after which the period is taken as it is
+EARLY_NS = 1_500_000_000
+AGREE = 0.25  # of an interval: two intervals that differ by less are one period
+SHARP = 0.35  # of an interval: brackets that are narrower were polled often enough
 FIT_EDGES = 64  # edges that the straight line through the update times sees
 FIT_MINIMUM = 8
 FIT_EVERY = 4
@@ -65,10 +69,14 @@ class _Periodic:
         t = np.array([x - origin for x in self._time_ns], dtype=np.float64)
         k = np.array(self._index, dtype=np.float64) - self._index[0]
         if self.period_ns is None or len(t) < FIT_MINIMUM:
-            one_ns = float(np.median(np.diff(t) / np.diff(k)))
-            updates = float(np.maximum(np.round(np.diff(t) / one_ns), 1).sum())  # now that one is known
-            self.period_ns = float(t[-1]) / updates
-            self.period_half_ns = (self._half_width_ns[0] + self._half_width_ns[-1]) / updates
+            intervals_ns = np.diff(t)
+            one_ns = float(np.median(intervals_ns / np.diff(k)))
+            # how many updates a long interval had is not sure yet: only those of one update count
+            single = np.round(intervals_ns / one_ns) == 1
+            self.period_ns = float(intervals_ns[single].mean()) if single.any() else one_ns
+            ends = np.concatenate([single, [False]]) | np.concatenate([[False], single])
+            widest_ns = float(np.max(np.array(self._half_width_ns), where=ends, initial=0.0)) or one_ns
+            self.period_half_ns = 2.0 * widest_ns / max(int(single.sum()), 1)
             return
         weight = 1.0 / (np.array(self._half_width_ns, dtype=np.float64) + 1e4)
         slope, intercept = np.polyfit(k, t, 1, w=weight)
@@ -92,6 +100,16 @@ class _Periodic:
         if first != math.floor((high_ns - self._phase_ns) / self.period_ns):
             return None  # a slow call spans several updates: which of them it saw is not known
         return round(self._phase_ns + first * self.period_ns)
+
+
+class _Edge(NamedTuple):
+    """A move of the register, as two polls saw it."""
+
+    register_j: float
+    low_ns: int  # the last poll that saw the old value began
+    last_ns: int  # and ended
+    start_ns: int  # the poll that saw the new value began
+    high_ns: int  # and ended
 
 
 class CounterEdges:
@@ -118,7 +136,7 @@ class CounterEdges:
         self._edge_ns: int | None = None  # when it last moved in this segment
         self._half_ns = 0  # half the bracket of that moment
         self._old_seen_ns = 0  # when the value before the last edge was still polled
-        self._pending: tuple[float, int, int, int] | None = None  # the first edge, while the period is unknown
+        self._early: list[_Edge] | None = []  # edges of this segment, until the period is settled
         self._silent_since_ns: int | None = None
         self._stood = False  # two polls saw the same value: the period is not just that of the polls
 
@@ -142,7 +160,7 @@ class CounterEdges:
     @property
     def next_edge_ns(self) -> int | None:
         """When the register should move next; ``None`` while that is unknown."""
-        if self._edge_ns is None or self.period_s is None:
+        if self._edge_ns is None or self.period_s is None or self._early is not None:
             return None
         return self._edge_ns + round(self.period_s / NS)
 
@@ -168,10 +186,9 @@ class CounterEdges:
             return False
         if register_j < self._register_j:
             return self._break(reading, "its energy counter went backwards")
-        low_ns, high_ns = self._bracket(last, reading)
         if self._implausible(register_j - self._register_j, reading.end_ns):
             return self._break(reading, "its energy counter leapt by more than its power limit allows")
-        self._edge(register_j, low_ns, high_ns, last)
+        self._moved(_Edge(register_j, last.start_ns, last.end_ns, reading.start_ns, reading.end_ns))
         return True
 
     def silent(self, now_ns: int) -> bool:
@@ -203,16 +220,20 @@ class CounterEdges:
         self.periodic.restart()
 
     def finish(self) -> None:
-        """No more edges will come: place the first one even if the period never showed."""
-        if self._pending is not None:
-            pending, self._pending = self._pending, None
-            self._place(*pending)
+        """No more edges will come: place those that wait, even if the period never settled."""
+        early, self._early = self._early or [], None
+        if not early:
+            return
+        self.periodic.restart()  # the period stays, the edges are counted anew by it
+        for edge in early:
+            self._place(edge)
 
     def _begin(self, reading: Reading) -> None:
         self._first_ns = self._old_seen_ns = reading.start_ns
         self._edge_ns = None
         self._register_j = self._placed_j = reading.register_j or 0.0
         self._unplaced = True
+        self._early = []
 
     def _break(self, reading: Reading, why: str) -> bool:
         """What lies between the last knot and now is missing; a new segment starts."""
@@ -222,38 +243,63 @@ class CounterEdges:
         self._begin(reading)
         return True
 
-    def _bracket(self, last: Reading, reading: Reading) -> tuple[int, int]:
-        """The update that this reading shows lies between these two moments."""
-        low_ns = last.start_ns
-        if self.period_s is not None:  # it is the *last* update, so it is at most one period old
-            low_ns = max(low_ns, reading.start_ns - round(1.02 * self.period_s / NS))
-        return min(low_ns, reading.end_ns), reading.end_ns
-
     def _implausible(self, rise_j: float, now_ns: int) -> bool:
         """More than the device can draw since the last old value was polled, an update period included."""
         period_ns = max(self.period_s or 0.0, UNKNOWN_PERIOD_S) / NS  # a period is known late, and roughly
         return rise_j > self._max_w * (now_ns - self._old_seen_ns + period_ns) * NS
 
-    def _edge(self, register_j: float, low_ns: int, high_ns: int, last: Reading) -> None:
-        time_ns, half_ns = (low_ns + high_ns) // 2, (high_ns - low_ns + 1) // 2
-        expected_ns = self.periodic.expected_ns(low_ns, high_ns) if self._refine else None
+    def _moved(self, edge: _Edge) -> None:
+        time_ns, half_ns = self._bracket(edge)
+        self._edge_ns, self._half_ns, self._register_j = time_ns, half_ns, edge.register_j
+        self._old_seen_ns = edge.low_ns
+        if self._early is None:
+            self._place(edge)
+            return
+        self._early.append(edge)
         self.periodic.add(time_ns, half_ns)
+        if self._is_settled(self._early):
+            self.finish()
+
+    def _bracket(self, edge: _Edge) -> tuple[int, int]:
+        """The middle of the two moments between which the register took this value, and half their distance."""
+        low_ns = edge.low_ns
+        if self.period_s is not None:  # it is the *last* update, so it is at most one period old
+            low_ns = max(low_ns, edge.start_ns - round(1.02 * self.period_s / NS))
+        low_ns = min(low_ns, edge.high_ns)
+        return (low_ns + edge.high_ns) // 2, (edge.high_ns - low_ns + 1) // 2
+
+    def _is_settled(self, early: list[_Edge]) -> bool:
+        """Whether the period is known well enough to place the first edges by it.
+
+        A busy interpreter may keep the first polls apart for longer than a period: then the brackets are wide, and the
+        intervals disagree.
+        """
+        if self._info.update_period_s is not None:
+            return True
+        if len(early) >= EARLY_EDGES or early[-1].high_ns - early[0].high_ns > EARLY_NS:
+            return True
+        if len(early) < 3:  # noqa: PLR2004 - three edges make two intervals
+            return False
+        a_ns, b_ns, c_ns = ((e.low_ns + e.high_ns) / 2 for e in early[-3:])
+        widest_ns = max(e.high_ns - e.low_ns for e in early[-3:])
+        short_ns, long_ns = sorted((b_ns - a_ns, c_ns - b_ns))
+        return widest_ns <= SHARP * short_ns and long_ns - short_ns <= AGREE * short_ns + widest_ns
+
+    def _place(self, edge: _Edge) -> None:
+        """Put the knot of one edge; the first of a segment says when the value before it began."""
+        time_ns, half_ns = self._bracket(edge)
+        expected_ns = None
+        if self._refine:
+            expected_ns = self.periodic.expected_ns(time_ns - half_ns, time_ns + half_ns)
+        if 2 * half_ns * NS < (self.period_s or math.inf):  # a wider one does not say which update it was
+            self.periodic.add(time_ns, half_ns)
         residual_ns = self.periodic.residual_ns
         if expected_ns is not None and residual_ns < half_ns:
             time_ns, half_ns = expected_ns, max(round(residual_ns), 1)
-        if self._edge_ns is None and self.period_s is None:
-            self._pending = (register_j, time_ns, half_ns, last.end_ns)
-        else:
-            self.finish()
-            self._place(register_j, time_ns, half_ns, last.end_ns)
-        self._edge_ns, self._half_ns, self._register_j = time_ns, half_ns, register_j
-        self._old_seen_ns = last.start_ns
-
-    def _place(self, register_j: float, time_ns: int, half_ns: int, last_ns: int) -> None:
-        """Put the knot of one edge; the first of a segment says when the value before it began."""
-        curve, rise_j, quality = self.curve, register_j - self._placed_j, self._info.quality
+        self._edge_ns, self._half_ns = time_ns, half_ns
+        curve, rise_j, quality = self.curve, edge.register_j - self._placed_j, self._info.quality
         if self._unplaced:
-            before_ns, before_half_ns = self._previous_update(time_ns, half_ns, last_ns)
+            before_ns, before_half_ns = self._previous_update(time_ns, half_ns, edge.last_ns)
             if curve.end_ns is None:
                 curve.add(before_ns, 0.0, half_width_ns=before_half_ns)
             elif before_ns > curve.end_ns:
@@ -264,7 +310,7 @@ class CounterEdges:
                 rise_j, quality = 0.0, "missing"
         time_ns = max(time_ns, (curve.end_ns or time_ns - 1) + 1)
         curve.add(time_ns, curve.end_j + rise_j, half_width_ns=half_ns, quality=quality)
-        self._placed_j, self._unplaced = register_j, False
+        self._placed_j, self._unplaced = edge.register_j, False
 
     def _previous_update(self, time_ns: int, half_ns: int, last_ns: int) -> tuple[int, int]:
         """When the register took the value that the poll at ``last_ns`` still saw, and half the bracket of that.

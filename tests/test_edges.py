@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import math
+import random
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from tests.sim.clock import VirtualClock, drive
 
 S = 10**9
 INFO = MeterInfo("d", "device", "measured", "gpu", power_max_w=460.0, power_min_w=50.0)
+SEEING = dataclasses.replace(INFO, instant_power=True)
 
 
 class Device:
@@ -218,3 +221,39 @@ def test_a_long_gap_between_readings_is_missing():
     energy = watts.curve.energy_between(S, round(4.1 * S))
     assert energy.missing_s == pytest.approx(2.9, abs=1e-6)
     assert energy.energy_j == pytest.approx(20.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("late_s", [0.0001, 0.03, 0.1])
+def test_windows_from_the_first_moment_on_are_covered_however_late_the_polls(late_s):
+    """An interpreter that is busy at the start (imports, compilation) keeps the first polls apart for many updates."""
+    inside, n = 0, 0
+    for period_s in (0.01, 0.02, 0.1):
+        for seed in range(60):
+            rng = random.Random(seed)
+            clock = VirtualClock()
+            meter = ReplayMeter([(0.213, 400.0), (0.104, 80.0)], counter_period_s=period_s, clock=clock, info=SEEING)
+            meter.open()
+            clock.now_ns += rng.randrange(S)
+            channel = Channel(meter, SEEING, clock=clock)
+            a_ns = clock.now_ns + round(rng.uniform(0, 0.1) * S)
+            b_ns = a_ns + round(rng.uniform(0.05, 2.0) * S)
+            drive(channel, clock, b_ns + 3 * S // 10, late_s=late_s, seed=seed)
+            channel.finish()
+            energy = channel.curve.energy_between(a_ns, b_ns)
+            if energy.energy_j is not None and energy.missing_s == 0:
+                n += 1
+                inside += abs(energy.energy_j - meter.true_energy_j(a_ns, b_ns)) <= 2 * energy.u_j
+    assert n >= 150
+    assert inside / n >= 0.92
+
+
+def test_a_long_first_wait_does_not_set_the_period():
+    """The first poll, then nothing for half a second: the period is that of the edges that were polled sharply."""
+    device = Device(period_ns=S // 50)
+    device.poll(10 * S)
+    device.poll_all(10.47, 11.0, every_s=0.002)
+    assert device.edges.period_s == pytest.approx(0.02, rel=0.02)
+    true_j = 200.0 * 0.9
+    energy = device.curve.energy_between(10 * S, 10 * S + round(0.9 * S))
+    assert abs(energy.energy_j - true_j) <= 2 * energy.u_j
+    assert energy.u_j < 200.0 * 0.02
