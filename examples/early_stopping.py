@@ -25,7 +25,7 @@ def train(name: str, *, stop: bool, max_epochs: int, reference_kwh: float, log_d
     energy = EnergyCallback(reference_kwh=reference_kwh, print_report=False)
     callbacks = [energy]
     if stop:
-        callbacks.append(EarlyStopping(monitor="energy/score", mode="max", patience=3))
+        callbacks.append(EarlyStopping(monitor="energy/score", mode="max", patience=3, strict=False))
     trainer = L.Trainer(
         max_epochs=max_epochs,
         logger=TensorBoardLogger(log_dir, name="early_stopping", version=name),

@@ -17,8 +17,8 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import lightning_energy
+from lightning_energy import cli, recorder
 from lightning_energy import record as records
-from lightning_energy import recorder
 from lightning_energy.record import RecordError, plain, read_record, report_of, write_record
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
 
@@ -266,6 +266,17 @@ def test_a_second_exception_leaves_no_thread_and_no_running_record(tmp_path, ord
     assert not energy.meters.is_open
     assert valid(read_record(logger.log_dir))["outcome"] == "interrupted"
     fit(tmp_path, energy)  # and it can be used again
+
+
+def test_the_report_is_printed_again(tmp_path, capsys):
+    energy, trainer = fit(tmp_path)
+    capsys.readouterr()
+    assert cli.main(["report", trainer.log_dir]) == 0
+    assert capsys.readouterr().out == f"{energy.report}\n"
+    assert cli.main(["report", str(Path(trainer.log_dir) / "energy.json"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == read_record(trainer.log_dir)
+    assert cli.main(["report", str(tmp_path / "nowhere")]) == 2
+    assert "does not exist: give a record or the log directory" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------- reading and writing
