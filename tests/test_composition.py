@@ -1,0 +1,171 @@
+"""Together with whatever else people use: nothing of theirs changes because of us."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import psutil
+import pytest
+import torch
+from lightning.pytorch import callbacks as pl_callbacks
+from lightning.pytorch.loggers import CSVLogger
+
+from lightning_energy import EnergyCallback, MeterInfo, ReplayMeter
+from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
+
+
+class Linear(Classifier):
+    """Something to prune, average and quantize, with a learning rate to monitor."""
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)]
+
+
+def everything(tmp_path):
+    return [
+        pl_callbacks.DeviceStatsMonitor(),
+        pl_callbacks.EarlyStopping("val_acc", mode="max", patience=100),
+        pl_callbacks.GradientAccumulationScheduler({1: 2}),
+        pl_callbacks.LambdaCallback(on_train_start=lambda *_: None),
+        pl_callbacks.LearningRateMonitor(),
+        pl_callbacks.ModelCheckpoint(tmp_path, monitor="val_acc", mode="max", save_top_k=2, save_last=True),
+        pl_callbacks.ModelSummary(),
+        pl_callbacks.OnExceptionCheckpoint(tmp_path),
+        pl_callbacks.StochasticWeightAveraging(swa_lrs=1e-2),
+        pl_callbacks.Timer(),
+        pl_callbacks.TQDMProgressBar(refresh_rate=0),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("first", [True, False])
+def test_with_all_of_lightnings_own_callbacks(tmp_path, first):
+    outcomes = []
+    for with_us in (True, False):
+        torch.manual_seed(0)
+        energy = energy_callback()
+        others = everything(tmp_path / str(with_us))
+        ours = [energy] if with_us else []
+        trainer = make_trainer(
+            tmp_path,
+            max_epochs=4,
+            enable_progress_bar=True,
+            enable_model_summary=True,
+            enable_checkpointing=True,
+            logger=CSVLogger(tmp_path / str(with_us)),
+            callbacks=[*ours, *others] if first else [*others, *ours],
+        )
+        module = Linear()
+        trainer.fit(module, loader(), loader(8))
+        metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if not k.startswith("energy/")}
+        outcomes.append((metrics, [p.detach().clone() for p in module.parameters()], trainer.current_epoch))
+        if with_us:
+            assert energy.report.outcome == "completed"
+            assert "energy/score" in trainer.callback_metrics
+    (mine, my_weights, my_epochs), (theirs, their_weights, their_epochs) = outcomes
+    assert mine == theirs
+    assert my_epochs == their_epochs
+    assert all(torch.equal(a, b) for a, b in zip(my_weights, their_weights, strict=True))
+
+
+def test_returned_by_the_module(tmp_path):
+    energy = energy_callback()
+
+    class Brings(Classifier):
+        def configure_callbacks(self):
+            return [energy]
+
+    trainer = make_trainer(tmp_path)
+    trainer.fit(Brings(), loader(), loader(8))
+    assert "energy/score" in trainer.callback_metrics
+    assert energy.report.outcome == "completed"
+
+
+def test_through_the_entry_point_of_lightning(tmp_path, monkeypatch):
+    """``lightning.pytorch.callbacks_factory`` adds callbacks to every Trainer: ours are made by a user's function."""
+
+    class EntryPoint:
+        name = "energy"
+
+        def load(self):
+            return lambda: [energy_callback()]
+
+    from importlib import metadata
+
+    real = metadata.entry_points
+
+    def with_ours(**kwargs):
+        found = [*real(**kwargs)]
+        return [*found, EntryPoint()] if kwargs.get("group") == "lightning.pytorch.callbacks_factory" else found
+
+    monkeypatch.setattr("lightning.fabric.utilities.registry.entry_points", with_ours)
+    trainer = make_trainer(tmp_path)
+    assert any(isinstance(c, EnergyCallback) for c in trainer.callbacks)
+    trainer.fit(Classifier(), loader(), loader(8))
+    assert "energy/score" in trainer.callback_metrics
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_module(tmp_path):
+    module = torch.compile(Classifier(), backend="eager")
+    energy = energy_callback()
+    make_trainer(tmp_path, callbacks=[energy]).fit(module, loader(), loader(8))
+    assert energy.report.score is not None
+
+
+class Spawned(Classifier):
+    def validation_step(self, batch, batch_idx):
+        self.log("val_acc", 0.9, sync_dist=True, batch_size=1)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork"])
+def test_processes_that_the_trainer_starts_itself(tmp_path, strategy):
+    """The callback is pickled, or inherited; figures come back through ``callback_metrics`` and the record."""
+    logger = CSVLogger(tmp_path)
+    trainer = make_trainer(
+        tmp_path, strategy=strategy, devices=2, max_epochs=3, logger=logger, callbacks=[energy_callback()]
+    )
+    trainer.fit(Spawned(), loader(64), loader(16))
+    assert float(trainer.callback_metrics["energy/score"]) > 0
+    assert float(trainer.callback_metrics["energy/total_kwh"]) > 0
+    (record,) = tmp_path.rglob("energy.json")
+    assert '"outcome": "completed"' in record.read_text()
+    assert not [t for t in threading.enumerate() if t.name == "lightning-energy-sampler"]
+
+
+@pytest.mark.filterwarnings("ignore:EnergyCallback. no energy/score")  # too short to know
+@pytest.mark.timeout(600)
+def test_two_hundred_fits_leave_nothing_behind(tmp_path):
+    """No thread, no file descriptor and no memory that grows."""
+    process = psutil.Process()
+    info = MeterInfo("d", "device", "measured", "gpu", power_max_w=300.0, update_period_s=0.001)
+
+    def one_fit():
+        energy = energy_callback(meters=ReplayMeter(200.0, counter_period_s=0.001, info=info))
+        trainer = make_trainer(tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=1, callbacks=[energy])
+        trainer.fit(Classifier(), loader(8), loader(8))
+
+    for _ in range(40):
+        one_fit()
+    gc.collect()
+    before = process.memory_info().rss, process.num_fds(), threading.active_count()
+    for _ in range(200):
+        one_fit()
+    gc.collect()
+    after = process.memory_info().rss, process.num_fds(), threading.active_count()
+    assert after[0] - before[0] < 5 * 2**20
+    assert after[1] <= before[1]
+    assert after[2] <= before[2]
+
+
+def test_memory_logger_is_not_touched_by_a_silent_callback(tmp_path):
+    """What we add to a logger is ours alone: every other key is as without us."""
+    keys = []
+    for callbacks in ([], [energy_callback()]):
+        memory = MemoryLogger()
+        make_trainer(tmp_path, logger=memory, callbacks=callbacks).fit(Classifier(), loader(), loader(8))
+        keys.append({k for _, values in memory.rows for k in values if not k.startswith("energy/")})
+    assert keys[0] == keys[1]
