@@ -309,7 +309,7 @@ class EnergyCallback(Callback):
         self._close()
         if self._ranks.size > 1:  # the other ranks would wait for ever: go on coming, with nothing to say
             self._given_up = known, time.monotonic_ns()
-            self._session = Session(OpenMeters(), is_over=lambda: False)
+            self._session = Session(OpenMeters())
 
     def _live(self, totals: Totals) -> Energy:
         """What this rank spent in this session; since it gave up, that is not known."""

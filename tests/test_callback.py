@@ -497,6 +497,29 @@ def test_a_resumed_run_lists_the_session_that_it_goes_on_from(tmp_path):
     assert "fit, 2 sessions" in str(energy.report)
 
 
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_a_checkpoint_made_without_us_starts_at_zero(tmp_path):
+    saving = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
+    trainer = make_trainer(tmp_path, max_epochs=1, enable_checkpointing=True, callbacks=[saving])
+    trainer.fit(Working(), loader(), loader(8))
+    energy = energy_callback()
+    make_trainer(tmp_path, callbacks=[energy]).fit(
+        Working(), loader(), loader(8), ckpt_path=str(tmp_path / "epoch=0.ckpt")
+    )
+    assert energy.report.sessions == 1
+    assert energy.report.total.energy_j == pytest.approx(energy.report.run.energy_j, rel=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_a_checkpoint_of_ours_is_no_trouble_without_us(tmp_path):
+    first = checkpointed(tmp_path, energy_callback())
+    trainer = make_trainer(tmp_path, max_epochs=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning says that a callback of the checkpoint is not there
+        trainer.fit(Working(), loader(), loader(8), ckpt_path=first)
+    assert trainer.current_epoch == 3
+
+
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`", "ignore:EnergyCallback. no energy/score")
 def test_a_validation_of_anothers_checkpoint_adds_nothing_to_a_new_training(tmp_path):
     first = checkpointed(tmp_path, energy_callback())

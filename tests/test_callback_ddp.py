@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = '''
-import json, sys, warnings
+import json, sys, time, warnings
 from pathlib import Path
 
 warnings.simplefilter("error")
@@ -24,7 +24,7 @@ warnings.filterwarnings("ignore", message="EnergyCallback")
 
 import torch
 import torch.distributed as dist
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from lightning_energy import EnergyPenalizedAccuracy, ReplayMeter
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
@@ -57,7 +57,22 @@ class Module(Classifier):
         self.log("val_acc", self.value(), on_epoch=True, sync_dist=True, batch_size=1)
 
 
-energy, logger = energy_callback(meters=OfThisRank()), MemoryLogger()
+class Begin(Callback):
+    """Stands after EnergyCallback: its setup ends when measuring has begun."""
+
+    def setup(self, trainer, pl_module, stage):
+        self.ns = time.monotonic_ns()
+
+
+class End(Callback):
+    """Stands before EnergyCallback: its teardown ends when the books are closed."""
+
+    def teardown(self, trainer, pl_module, stage):
+        self.ns = time.monotonic_ns()
+
+
+device, begin, end = OfThisRank(), Begin(), End()
+energy, logger = energy_callback(meters=device), MemoryLogger()
 stopping = EarlyStopping("energy/score", mode="max", patience=1)
 if mode == "nodes":  # ranks 0 and 1 on one node, rank 2 on another; a node is told by its boot id
     import os
@@ -65,7 +80,8 @@ if mode == "nodes":  # ranks 0 and 1 on one node, rank 2 on another; a node is t
     node = "a" if int(os.environ.get("LOCAL_RANK", 0)) < 2 else "b"
     lightning_energy.ranks.node_identity = lambda: node
 devices = 3 if mode == "nodes" else 2
-trainer = make_trainer(out, max_epochs=20, strategy="ddp", devices=devices, logger=logger, callbacks=[stopping, energy])
+callbacks = [end, energy, begin, stopping]
+trainer = make_trainer(out, max_epochs=20, strategy="ddp", devices=devices, logger=logger, callbacks=callbacks)
 if mode == "dies":
     class Dies(Module):
         def on_train_batch_start(self, batch, batch_idx):
@@ -96,6 +112,7 @@ finally:
         "outcome": report.outcome,
         "run_j": report.run.energy_j,
         "missing_s": report.run.missing_s,
+        "true_j": device.true_energy_j(begin.ns, end.ns) if report.outcome == "completed" else None,
         "text": str(report),
         "devices": [(d.device_id, d.energy.energy_j) for d in report.devices],
         "metrics": {k: float(v) for k, v in trainer.callback_metrics.items()},
@@ -139,6 +156,8 @@ def test_two_ranks_agree_and_count_each_device_once(tmp_path, mode):
     assert zero["run_j"] == pytest.approx(sum(j for devices in own for j in devices.values()), rel=1e-9)
     if mode == "own":
         assert [*own[0], *own[1]] == ["device-0", "device-1"]
+        true_j = zero["true_j"] + one["true_j"]
+        assert zero["run_j"] == pytest.approx(true_j, rel=0.005)
         assert own[1]["device-1"] == pytest.approx(2 * own[0]["device-0"], rel=0.3)
     else:
         assert (list(own[0]), own[1]) == (["shared"], {})
