@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Device", "Report"]
 
-COARSE_PERIODS = 10
 HOUR_S, MINUTE_S = 3600, 60
 
 
