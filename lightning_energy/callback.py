@@ -366,7 +366,8 @@ class EnergyCallback(Callback):
         """
         fitting = str(trainer.state.fn) in {"fit", "TrainerFn.FITTING"}
         self._accept_state = not self._training and (fitting or self._spent.before == NOTHING)
-        self._borrowed = self._accept_state and not fitting
+        if self._accept_state:  # a state that is refused changes nothing of where the last one came from
+            self._borrowed = not fitting
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Set what was spent before this session."""
