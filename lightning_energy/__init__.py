@@ -2,6 +2,8 @@
 
 from lightning_energy._version import __version__
 from lightning_energy.callback import EnergyCallback
+from lightning_energy.compare import compare
+from lightning_energy.comparison import Comparison
 from lightning_energy.curve import Energy
 from lightning_energy.functional import energy_penalized_accuracy, sustainable_accuracy
 from lightning_energy.meters import Meter, MeterInfo, MeterLost, MeterUnavailable, Reading, ReplayMeter
@@ -10,6 +12,7 @@ from lightning_energy.monitor import EnergyMonitor
 from lightning_energy.report import Report
 
 __all__ = [
+    "Comparison",
     "Energy",
     "EnergyCallback",
     "EnergyMonitor",
@@ -24,6 +27,7 @@ __all__ = [
     "Report",
     "SustainableAccuracy",
     "__version__",
+    "compare",
     "energy_penalized_accuracy",
     "sustainable_accuracy",
 ]

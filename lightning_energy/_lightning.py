@@ -8,12 +8,25 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.callbacks import BatchSizeFinder, Checkpoint, EarlyStopping, LearningRateFinder
+from lightning.pytorch.callbacks import BatchSizeFinder, Checkpoint, EarlyStopping, LearningRateFinder, ModelSummary
+from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-__all__ = ["ends_without", "is_finder", "is_monitor", "logger_step"]
+__all__ = [
+    "ends_without",
+    "is_finder",
+    "is_monitor",
+    "is_quiet",
+    "is_summary",
+    "logged_hyperparameters",
+    "logged_name",
+    "logger_kind",
+    "logger_step",
+    "searches",
+    "writes_hparams",
+]
 
 
 def logger_step(trainer: Trainer) -> int:
@@ -41,10 +54,67 @@ def is_finder(callback: Any) -> bool:
     return isinstance(callback, (LearningRateFinder, BatchSizeFinder, *twins))
 
 
-def _twins(*names: str) -> tuple[type, ...]:
+def searches(trainer: Trainer, *, in_fit: bool) -> bool:
+    """Whether a callback of this Trainer searches before its work begins.
+
+    A LearningRateFinder does so in ``fit`` only, a BatchSizeFinder in validations, tests and predictions, too.
+    """
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+    kinds = (LearningRateFinder, *_twins("LearningRateFinder"))
+    return any(is_finder(c) and (in_fit or not isinstance(c, kinds)) for c in callbacks)
+
+
+def is_summary(callback: Any) -> bool:
+    """Whether a callback prints a table of the model, of either of Lightning's two packages."""
+    return isinstance(callback, (ModelSummary, *_twins("ModelSummary")))
+
+
+def is_quiet(trainer: Trainer) -> bool:
+    """Whether this Trainer prints nothing of its own."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+    return trainer.progress_bar_callback is None and not any(map(is_summary, callbacks))
+
+
+def logger_kind(logger: Any) -> str:
+    """``tensorboard``, ``wandb`` or ``mlflow``, of either of Lightning's two packages; empty for any other logger."""
+    if isinstance(logger, (TensorBoardLogger, *_twins("TensorBoardLogger", package="loggers"))):
+        return "tensorboard"
+    if isinstance(logger, (WandbLogger, *_twins("WandbLogger", package="loggers"))):
+        return "wandb"
+    if isinstance(logger, (MLFlowLogger, *_twins("MLFlowLogger", package="loggers"))):
+        return "mlflow"
+    return ""
+
+
+def logged_name(logger: Any, key: str) -> str:
+    """What a logger calls ``key``: the prefix that the user gave it has no public name."""
+    prefix = getattr(logger, "_prefix", "")
+    return f"{prefix}{logger.LOGGER_JOIN_CHAR}{key}" if prefix else key
+
+
+def logged_hyperparameters(trainer: Trainer) -> dict[str, Any] | None:
+    """The hyperparameters that Lightning gives its loggers; ``None`` when it gives them none.
+
+    Whether a module or datamodule lets its hyperparameters be logged (``save_hyperparameters(logger=False)``) has no
+    public name. ``_class_path`` is LightningCLI's own, and Lightning leaves it out, too.
+    """
+    if not getattr(trainer, "enable_autolog_hparams", True):  # Lightning 2.5.0 cannot be told not to
+        return None
+    owners = [o for o in (trainer.lightning_module, trainer.datamodule) if o is not None and o._log_hyperparams]  # type: ignore[attr-defined]  # noqa: SLF001 - the reason stands above
+    if not owners:
+        return None
+    return {k: v for owner in owners for k, v in owner.hparams_initial.items() if k != "_class_path"}
+
+
+def writes_hparams(logger: Any) -> bool:
+    """Whether a TensorBoardLogger writes hyperparameters with a ``hp_metric`` of its own when it is given some."""
+    return bool(getattr(logger, "_default_hp_metric", True))
+
+
+def _twins(*names: str, package: str = "callbacks") -> tuple[type, ...]:
     """The classes of ``pytorch_lightning`` are not those of ``lightning.pytorch``.
 
     They are looked up without importing a package that nobody uses.
     """
-    twin = sys.modules.get("pytorch_lightning.callbacks")
+    twin = sys.modules.get(f"pytorch_lightning.{package}")
     return tuple(getattr(twin, name) for name in names) if twin else ()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,11 +19,20 @@ if TYPE_CHECKING:
 
     from lightning_energy.curve import Curve
 
-__all__ = ["Book", "Marks", "Sums", "Tail"]
+__all__ = ["Book", "Marks", "Pause", "Span", "Sums", "Tail", "joined", "no_pause"]
 
+Pause = Callable[[], None]
+Span = tuple[int, int]  # from, to in nanoseconds of the monotonic clock
+
+MOST_SPANS = 1000  # of missing time are told one by one; sums know them all
 LONGEST_TAIL_NS = 2_500_000_000  # the slowest sensors are read every two seconds: what comes later is silence
+AT_ONCE = 100_000  # intervals times accounts: what waits to be booked is little, but for a thread that was stopped
 ROUNDING = 1e-12  # of an interval: less is a rounding error, not time
 SQRT3 = math.sqrt(3)  # a rectangular limit of half-width a has the standard uncertainty a/sqrt(3) (GUM 4.3.7)
+
+
+def no_pause() -> None:
+    """Goes on at once."""
 
 
 def _grown(array: NDArray[np.float64], n: int) -> NDArray[np.float64]:
@@ -133,25 +144,83 @@ class Sums:
             )
         return math.sqrt(self.u2_group_j2[:n][wanted].sum())
 
-    def plus(self, tail: Tail, groups: NDArray[np.int64]) -> Sums:
-        """A copy with the time behind the last knot added."""
-        result = Sums(
-            self.energy_j.copy(),
-            self.time_s.copy(),
-            self.u_account_j.copy(),
-            self.u2_account_j2.copy(),
-            self.u2_group_j2.copy(),
-            self.u2_total_j2,
-        )
-        result.grow(len(groups))
-        tail.add_to(result, groups)
-        return result
+    def add(self, booking: Booking, accounts: int) -> None:
+        """Add what was found.
+
+        Args:
+            booking: from :meth:`Book.work_out`.
+            accounts: how many accounts there were then.
+        """
+        used, u = booking.used, booking.uncertainty
+        self.grow(accounts)
+        self.energy_j[used] += booking.energy_j
+        self.time_s[:, used] += booking.time_s
+        self.u_account_j[used] += u.account_j
+        self.u2_account_j2[used] += u.account_j2
+        self.u2_group_j2[u.groups] += u.group_j2
+        self.u2_total_j2 += u.total_j2
 
 
-def _first_of_group(groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For every account, the first account of its group: where the group's variance is kept."""
-    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
-    return first[inverse].astype(np.int64)
+def joined(spans: list[Span], cut_ns: NDArray[np.int64], wanted: NDArray[np.bool_]) -> list[Span]:
+    """``spans`` and the wanted pieces between cuts; neighbours become one, and the shortest are dropped for room."""
+    result = [*spans]
+    for start_ns, end_ns in zip(cut_ns[:-1][wanted].tolist(), cut_ns[1:][wanted].tolist(), strict=True):
+        if result and result[-1][1] == start_ns:
+            result[-1] = (result[-1][0], end_ns)
+        else:
+            result.append((start_ns, end_ns))
+    if len(result) > MOST_SPANS:
+        long = sorted(sorted(result, key=lambda s: s[0] - s[1])[:MOST_SPANS])
+        # the last one may go on
+        return long if long[-1] == result[-1] else [*long, result[-1]]
+    return result
+
+
+class Due(NamedTuple):
+    """What may be booked of a curve: whole intervals, and the marks up to their end (time and account)."""
+
+    knots: Knots
+    marks_ns: NDArray[np.int64]
+    marks_code: NDArray[np.int64]
+
+
+class _Pieces(NamedTuple):
+    """What lies between two cuts (knots and marks) each: within one interval of the curve and one account.
+
+    Attributes:
+        interval: which interval.
+        used: the accounts that have a piece; few of many, so that sums are made over those.
+        account: the piece's account, as a place in ``used``.
+        duration_s: its seconds.
+    """
+
+    interval: NDArray[np.intp]
+    used: NDArray[np.int64]
+    account: NDArray[np.intp]
+    duration_s: NDArray[np.float64]
+
+
+class _Uncertainty(NamedTuple):
+    """What intervals that are shared add, by used account and by group; see :class:`Sums`."""
+
+    account_j: NDArray[np.float64]
+    account_j2: NDArray[np.float64]
+    groups: NDArray[np.int64]
+    group_j2: NDArray[np.float64]
+    total_j2: float
+
+
+class Booking(NamedTuple):
+    """What :meth:`Book.work_out` found, for :meth:`Book.commit`."""
+
+    due: Due
+    used: NDArray[np.int64]
+    energy_j: NDArray[np.float64]
+    time_s: NDArray[np.float64]
+    uncertainty: _Uncertainty
+    at_marks: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]  # J, s missing so far, J²
+    missing_s: float
+    missing_ns: list[Span]
 
 
 class Book:
@@ -159,15 +228,18 @@ class Book:
 
     Args:
         curve: the curve; knots that are booked are forgotten.
+        trace: called with knots when they are booked, and with how many of them were before.
     """
 
-    def __init__(self, curve: Curve) -> None:
+    def __init__(self, curve: Curve, trace: Callable[[Knots, int], None] | None = None) -> None:
         self.curve = curve
+        self._trace = trace
         self.sums = Sums.zeros()
         self.settled_ns: int | None = None
         self.code = 0
         self.passed = 0  # absolute number of marks that are booked
         self.missing_s = 0.0
+        self.missing_ns: list[Span] = []  # when, within accounts
         self.passed_j = np.empty(0)
         self._passed_missing_s = np.empty(0)
         self._passed_u2_j2 = np.empty(0)
@@ -180,30 +252,97 @@ class Book:
         self._passed_u2_j2 = self._passed_u2_j2[n:]
         return result
 
-    def settle(self, marks: Marks, groups: NDArray[np.int64], until_ns: int | None) -> None:
-        """Book the intervals of the curve that are complete, up to its last knot not after ``until_ns``."""
+    def due(self, marks: Marks, until_ns: int | None) -> Due | None:
+        """The intervals of the curve that are complete, up to its last knot not after ``until_ns``; ``None`` if none.
+
+        With the lock held, as the following steps need what is here now.
+        """
         begin = self.passed - marks.dropped
         knots = self._knots(marks.time_ns[begin:], until_ns)
         if knots is None:
-            return
+            return None
         end = int(np.searchsorted(marks.time_ns, knots.time_ns[-1], side="right"))
-        marks_ns, marks_code = marks.time_ns[begin:end], marks.code[begin:end]
+        return Due(knots, marks.time_ns[begin:end], marks.code[begin:end])
+
+    def work_out(self, due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Booking:
+        """The sums of what is due. Changes nothing, and needs no lock.
+
+        Args:
+            due: from :meth:`due`.
+            groups: for each account, the first one of its group.
+            pause: called in the middle of the work, which takes about a millisecond on a cold processor.
+        """
+        knots, marks_ns, marks_code = due
         cut_ns = np.unique(np.concatenate([knots.time_ns, marks_ns]))
-        energy_j, _ = self.curve.at(cut_ns, knots)
+        energy_j = self.curve.energy_at(cut_ns, knots)
         interval = np.searchsorted(knots.time_ns, cut_ns[:-1], side="right") - 1
         codes = np.concatenate([[self.code], marks_code])
-        piece_code = codes[np.searchsorted(marks_ns, cut_ns[:-1], side="right")]
+        codes_of_pieces = codes[np.searchsorted(marks_ns, cut_ns[:-1], side="right")]
+        used, account = np.unique(codes_of_pieces, return_inverse=True)
         piece_s = np.diff(cut_ns) * NS
         quality = knots.quality[1:][interval]
-        self.sums.grow(len(groups))
-        n = self.sums.energy_j.shape[0]
-        self.sums.energy_j += np.bincount(piece_code, np.diff(energy_j), n)
-        np.add.at(self.sums.time_s, (quality, piece_code), piece_s)
-        self._uncertainty(knots, interval, piece_code, piece_s, groups)
-        self._pass(knots, marks_ns, cut_ns, np.where(quality == MISSING, piece_s, 0.0))
-        self.settled_ns, self.code = int(knots.time_ns[-1]), int(codes[-1])
-        self.passed += end - begin
+        n, is_missing = len(used), quality == MISSING
+        by_quality_s = np.bincount(quality * n + account, piece_s, n * len(QUALITIES))
+        pause()
+        uncertainty = self._uncertainty(knots, _Pieces(interval, used, account, piece_s), groups)
+        missing_s = self.missing_s + np.concatenate([[0.0], np.cumsum(np.where(is_missing, piece_s, 0.0))])
+        at_marks = np.searchsorted(cut_ns, marks_ns)
+        spans = self.missing_ns
+        if is_missing.any():
+            spans = joined(spans, cut_ns, is_missing & (codes_of_pieces != 0))
+        return Booking(
+            due,
+            used,
+            np.bincount(account, np.diff(energy_j), n).astype(np.float64),
+            by_quality_s.reshape(len(QUALITIES), n).astype(np.float64),
+            uncertainty,
+            (energy_j[at_marks], missing_s[at_marks], self.curve.u_at(marks_ns, knots) ** 2),
+            float(missing_s[-1]),
+            spans,
+        )
+
+    def commit(self, booking: Booking, accounts: int) -> None:
+        """Book it. With the lock held.
+
+        Args:
+            booking: from :meth:`work_out`.
+            accounts: how many accounts there were then.
+        """
+        knots = booking.due.knots
+        self.sums.add(booking, accounts)
+        self.missing_s, self.missing_ns = booking.missing_s, booking.missing_ns
+        energy_j, missing_s, u2_j2 = booking.at_marks
+        self.passed_j = np.concatenate([self.passed_j, energy_j])
+        self._passed_missing_s = np.concatenate([self._passed_missing_s, missing_s])
+        self._passed_u2_j2 = np.concatenate([self._passed_u2_j2, u2_j2])
+        if self._trace is not None:
+            self._trace(knots, 0 if self.settled_ns is None else 1)
+        self.settled_ns = int(knots.time_ns[-1])
+        if len(booking.due.marks_code):
+            self.code = int(booking.due.marks_code[-1])
+        self.passed += len(booking.due.marks_code)
         self.curve.forget_before(self.settled_ns)
+
+    def totals(self, marks: Marks, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, list[Span]]:
+        """What the accounts hold at a moment, and when the energy is missing. Books nothing; with the lock held.
+
+        Args:
+            marks: the marks that not every book has passed.
+            groups: for each account, the first one of its group.
+            now_ns: the moment. Behind the last knot the last power is supposed to go on.
+        """
+        sums, begin = deepcopy(self.sums), self.passed - marks.dropped
+        since_ns, code, missing_ns = self.settled_ns, self.code, self.missing_ns
+        due = self.due(marks, now_ns)
+        if due is not None:
+            sums.add(booking := self.work_out(due, groups), len(groups))
+            since_ns, missing_ns = int(due.knots.time_ns[-1]), booking.missing_ns
+            code = int(due.marks_code[-1]) if len(due.marks_code) else code
+            begin += len(due.marks_code)
+        sums.grow(len(groups))
+        tail = Tail(self.curve, since_ns, code, Marks(marks.time_ns[begin:], marks.code[begin:]), now_ns)
+        tail.add_to(sums, groups)
+        return sums, tail.missing_ns(missing_ns)
 
     def _knots(self, marks_ns: NDArray[np.int64], until_ns: int | None) -> Knots | None:
         """The knots from the settled one to the last that may be booked; ``None`` without a new interval."""
@@ -225,104 +364,94 @@ class Book:
                 )
         return knots if knots.time_ns.size > 1 else None
 
-    def _uncertainty(
-        self,
-        knots: Knots,
-        interval: NDArray[np.intp],
-        piece_code: NDArray[np.int64],
-        piece_s: NDArray[np.float64],
-        groups: NDArray[np.int64],
-    ) -> None:
+    def _uncertainty(self, knots: Knots, pieces: _Pieces, groups: NDArray[np.int64]) -> _Uncertainty:
         """Only an interval that several accounts share adds to their uncertainty."""
+        interval, used, account, piece_s = pieces
+        n = len(used)
+        used_groups, group = np.unique(groups[used], return_inverse=True)
+        # one column for each account, then for each group, then for all that is within accounts
+        belongs = np.concatenate(
+            [np.eye(n), group[:, None] == np.arange(len(used_groups)), (used != 0)[:, None]], axis=1
+        )
         length_s = np.diff(knots.time_ns) * NS
         mean_w = np.diff(knots.energy_j) / length_s
         own_j2 = np.diff(knots.variance_j2)
-        known = knots.quality[1:] != MISSING
-        edge_j2 = (mean_w * NS) ** 2 * np.maximum(knots.half_width_ns[1:], knots.half_width_ns[:-1]) ** 2.0 / 3
+        half2_ns2 = np.maximum(knots.half_width_ns[1:], knots.half_width_ns[:-1]) ** 2.0
+        edge_j2 = np.where(knots.quality[1:] == MISSING, 0.0, (mean_w * NS) ** 2 * half2_ns2 / 3)
         low_w, high_w = self.curve.power_bounds_w()
-        n = self.sums.energy_j.shape[0]
-        keys = (piece_code, _first_of_group(groups)[piece_code], (piece_code != 0).astype(np.int64))
-        for level, key_of_piece in enumerate(keys):
-            pair, inverse = np.unique(interval * n + key_of_piece, return_inverse=True)
-            k, key = pair // n, pair % n
-            share_s = np.bincount(inverse, piece_s).astype(np.float64)
-            rest_s: NDArray[np.float64] = np.maximum(length_s[k] - share_s, 0.0)
-            shared = known[k] & (rest_s > ROUNDING * length_s[k])
-            bound_j = np.where(shared, shape_bound_j(share_s, rest_s, mean_w[k], low_w, high_w), 0.0) / SQRT3
-            quad_j2 = np.where(shared, edge_j2[k], 0.0) + own_j2[k] * (share_s / length_s[k]) ** 2
-            if level == 0:
-                self.sums.u_account_j += np.bincount(key, bound_j, n)
-                self.sums.u2_account_j2 += np.bincount(key, quad_j2, n)
-            elif level == 1:
-                self.sums.u2_group_j2 += np.bincount(key, bound_j**2 + quad_j2, n)
-            else:
-                self.sums.u2_total_j2 += float(np.bincount(key, bound_j**2 + quad_j2, 2)[1])
-
-    def _pass(
-        self,
-        knots: Knots,
-        marks_ns: NDArray[np.int64],
-        cut_ns: NDArray[np.int64],
-        piece_missing_s: NDArray[np.float64],
-    ) -> None:
-        """Keep the curve at the marks, for the steps between them."""
-        missing_s = self.missing_s + np.concatenate([[0.0], np.cumsum(piece_missing_s)])
-        self.missing_s = float(missing_s[-1])
-        if not marks_ns.size:
-            return
-        energy_j, u_j = self.curve.at(marks_ns, knots)
-        self.passed_j = np.concatenate([self.passed_j, energy_j])
-        at_marks_s = missing_s[np.searchsorted(cut_ns, marks_ns)]
-        self._passed_missing_s = np.concatenate([self._passed_missing_s, at_marks_s])
-        self._passed_u2_j2 = np.concatenate([self._passed_u2_j2, u_j**2])
+        bound_j, u2_j2 = np.zeros(belongs.shape[1]), np.zeros(belongs.shape[1])
+        at_once = max(AT_ONCE // belongs.shape[1], 1)
+        for first in range(0, len(length_s), at_once):
+            k = slice(first, first + at_once)
+            p = slice(*np.searchsorted(interval, [first, first + at_once]))
+            whole_s, rows = length_s[k, None], len(length_s[k])
+            place = (interval[p] - first) * n + account[p]
+            share_s = np.bincount(place, piece_s[p], rows * n).reshape(rows, n) @ belongs
+            rest_s = np.maximum(whole_s - share_s, 0.0)
+            is_shared = (share_s > 0) & (rest_s > ROUNDING * whole_s) & (knots.quality[1:][k, None] != MISSING)
+            bounds_j = is_shared * shape_bound_j(share_s, rest_s, mean_w[k, None], low_w, high_w) / SQRT3
+            quad_j2 = is_shared * edge_j2[k, None] + own_j2[k, None] * (share_s / whole_s) ** 2
+            bound_j += bounds_j.sum(axis=0)
+            u2_j2 += quad_j2.sum(axis=0)
+            u2_j2[n:] += (bounds_j[:, n:] ** 2).sum(axis=0)  # an account's bounds are summed linearly, see Sums
+        return _Uncertainty(bound_j[:n], u2_j2[:n], used_groups, u2_j2[n:-1], float(u2_j2[-1]))
 
 
 class Tail:
     """The time behind a curve's last knot, where the last power is supposed to go on for a while, and then missing.
 
     Args:
-        book: the book.
-        marks: the marks that not every book has passed.
+        curve: the curve.
+        since_ns: where it begins; ``None`` where the first account does.
+        code: the account that is in force there.
+        marks: the marks since then.
         now_ns: the moment up to which the last power is supposed to go on.
     """
 
-    def __init__(self, book: Book, marks: Marks, now_ns: int) -> None:
-        self._curve = book.curve
-        begin = book.passed - marks.dropped
-        marks_ns, marks_code = marks.time_ns[begin:], marks.code[begin:]
-        start_ns = book.settled_ns if book.settled_ns is not None else int(marks_ns[0]) if marks_ns.size else now_ns
+    def __init__(self, curve: Curve, since_ns: int | None, code: int, marks: Marks, now_ns: int) -> None:
+        self._curve = curve
+        marks_ns = marks.time_ns
+        start_ns = since_ns if since_ns is not None else int(marks_ns[0]) if marks_ns.size else now_ns
         end_ns = max(now_ns, start_ns)
         knots_ns = self._curve.knots().time_ns
         last_ns = knots_ns[-1:] + LONGEST_TAIL_NS
         cut_ns = np.unique(np.clip(np.concatenate([[start_ns, end_ns], marks_ns, knots_ns, last_ns]), start_ns, end_ns))
-        codes = np.concatenate([[book.code], marks_code])
+        codes = np.concatenate([[code], marks.code])
         self._code = codes[np.searchsorted(marks_ns, cut_ns[:-1], side="right")]
         self._piece_s = np.diff(cut_ns) * NS
         self._cut_ns = cut_ns
+        self._energy_j, self._quality, self._u_piece_j, self._edge_j2 = self._pieces()
 
     def add_to(self, sums: Sums, groups: NDArray[np.int64]) -> None:
         """Add it to ``sums``."""
         if not self._piece_s.size:
             return
-        n = sums.energy_j.shape[0]
-        energy_j, quality, u_piece_j = self._pieces()
-        sums.energy_j += np.bincount(self._code, energy_j, n)
-        np.add.at(sums.time_s, (quality, self._code), self._piece_s)
-        u_j = np.bincount(self._code, u_piece_j, n)
-        sums.u_account_j += u_j
-        sums.u2_group_j2 += np.bincount(_first_of_group(groups), u_j[: len(groups)] ** 2, n)
-        sums.u2_total_j2 += float(u_piece_j[self._code != 0].sum()) ** 2
+        n, u_piece_j, edge_j2 = sums.energy_j.shape[0], self._u_piece_j, self._edge_j2
+        sums.energy_j += np.bincount(self._code, self._energy_j, n)
+        np.add.at(sums.time_s, (self._quality, self._code), self._piece_s)
+        group, is_inside = groups[self._code], self._code != 0
+        sums.u_account_j += np.bincount(self._code, u_piece_j, n)
+        sums.u2_account_j2 += np.bincount(self._code, edge_j2, n)
+        # the power that is supposed is wrong in the same way for all pieces
+        sums.u2_group_j2 += np.bincount(group, u_piece_j, n) ** 2 + np.bincount(group, edge_j2, n)
+        sums.u2_total_j2 += float(u_piece_j[is_inside].sum()) ** 2 + float(edge_j2[is_inside].sum())
 
-    def _pieces(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-        """Energy, quality and uncertainty of every piece."""
+    def missing_ns(self, before: list[Span]) -> list[Span]:
+        """When the energy is not known: what was before, and what is behind."""
+        if not self._piece_s.size:
+            return before
+        return joined(before, self._cut_ns, (self._quality == MISSING) & (self._code != 0))
+
+    def _pieces(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """Energy, quality, uncertainty (by what the power may be) and variance (by where the last knot is) of each."""
         knots, power_w = self._curve.knots(), self._curve.last_power_w()
         n = len(self._piece_s)
-        energy_j, u_j = np.zeros(n), np.zeros(n)
+        energy_j, u_j, edge_j2 = np.zeros(n), np.zeros(n), np.zeros(n)
         quality = np.full(n, MISSING, dtype=np.int64)
         if knots.time_ns.size > 1:
             inside = (self._cut_ns[:-1] >= knots.time_ns[0]) & (self._cut_ns[1:] <= knots.time_ns[-1])
             k = np.clip(np.searchsorted(knots.time_ns, self._cut_ns[:-1], side="right"), 1, knots.time_ns.size - 1)
-            energy_j[inside] = np.diff(self._curve.at(self._cut_ns, knots)[0])[inside]
+            energy_j[inside] = np.diff(self._curve.energy_at(self._cut_ns, knots))[inside]
             quality[inside] = knots.quality[k][inside]
         if power_w is not None:
             low_w, high_w = self._curve.power_bounds_w()
@@ -331,4 +460,6 @@ class Tail:
             energy_j[behind] = power_w * self._piece_s[behind]
             u_j[behind] = max(high_w - power_w, power_w - low_w) * self._piece_s[behind] / SQRT3
             quality[behind] = knots.quality[-1]
-        return energy_j, quality, u_j
+            if behind.any():  # all behind it moves with the last knot, whose moment lies within a bracket
+                edge_j2[np.argmax(behind)] = (power_w * NS * int(knots.half_width_ns[-1])) ** 2 / 3
+        return energy_j, quality, u_j, edge_j2

@@ -6,6 +6,7 @@ The only file that knows the Trainer. It does no arithmetic on joules.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import time
 import weakref
@@ -19,21 +20,25 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_energy import log_keys
-from lightning_energy._lightning import ends_without, is_finder, is_monitor, logger_step
+from lightning_energy._lightning import ends_without, is_monitor, logger_step, searches
+from lightning_energy.carbon import Conversion
 from lightning_energy.clock import clock_of
 from lightning_energy.curve import Energy
 from lightning_energy.ledger import Account, Totals
 from lightning_energy.meters.find import Meters, OpenMeters, check_meters, open_meters
 from lightning_energy.metric import energy_scores
+from lightning_energy.outputs import Outputs
 from lightning_energy.ranks import Ranks
-from lightning_energy.recorder import Recorder, what_is_trained, where_to_record
+from lightning_energy.samples import SampleCount
 from lightning_energy.scoring import AccuracyError, Scorer
-from lightning_energy.session import Session
+from lightning_energy.session import Session, check_idle, check_switches
 from lightning_energy.spent import NOTHING, Spent
+from lightning_energy.step_marks import BatchMarks
 from lightning_energy.summary import StepSums, summarize
+from lightning_energy.trace_files import TraceFormat, check_trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from lightning_energy.metric import EnergyScore
     from lightning_energy.report import Report
@@ -44,8 +49,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 EMPTY = Totals([Account(-1, "outside", "gap")], [], [], [])
+# threads, handles, the user's objects
+LIVING = ("_session", "_step", "_begin_batch", "_end_batch", "_scorer", "_ranks", "_metrics", "_outputs")
 STAGES = ("tune", "sanity_check", "train", "validate")  # of a fit, in the order of their coming
+FITTING = {"fit", "TrainerFn.FITTING"}  # Lightning's state, as its enum's text differs over versions of Python
 TUNE = "tune"  # the stage of searches for a learning rate or a batch size; Lightning has no name for it
+KEEP_UP_EVERY = 256  # batches
 FEED_EVERY_S = 0.1  # how often Metrics learn the energy while no batch is known to be the last
 
 
@@ -84,16 +93,33 @@ class EnergyCallback(Callback):
             :func:`~lightning_energy.functional.energy_penalized_accuracy` with ``reference_kwh``.
         reference_kwh: the energy in kWh at which the default score's penalty begins to bite. The default of
             1 kWh suits runs that cost about as much; give a short run its own scale.
+        batch_size_fn: a function of a batch that says how many samples it has, for the energy per sample. By default
+            the first dimension of the first tensor in it; see :func:`~lightning_energy.samples.size_of`.
         idle_s: seconds to watch the idle devices in ``setup``, for a second figure ``above idle``; by default not.
         allow_estimate: whether ``"auto"`` may fall back to a model of the CPU (labelled ``estimated``) on a
             machine where nothing can be measured. If not, such a machine raises in ``setup``.
-        print_report: whether to print a short table after the run, on rank zero.
+        print_report: whether to print a short table after the run, on rank zero. By default where the Trainer prints as
+            well: not if both its progress bar and its model summary are disabled.
         record: whether to keep a record of the run on disk, ``energy.json`` beside what the first logger writes (none
             without a logger or in a ``fast_dev_run``); or the path of the file or its folder.
+        trace: ``"csv"`` or ``"parquet"`` to keep every knot of the curves and every step and gap beside the record, so
+            that any figure can be recomputed; see :class:`~lightning_energy.trace_files.TraceFiles`. By default not.
+        carbon_intensity: grams of CO2e per kWh of your electricity, or the code of a country (``"DEU"``, ``"de"``) of
+            the table that is shipped; see :func:`~lightning_energy.carbon.find_intensity`. With it CO2e is logged and
+            reported as a derived figure, by default not. What earlier sessions spent is converted with this one's, too.
+        pue: the power usage effectiveness of the facility, from 1 on. CO2e and cost are multiplied by it; the energies
+            are not, they are what the devices spent. 1 is IT energy only.
+        price: price of a kWh in your currency, for a derived cost.
+        dashboards: whether TensorBoard, Weights & Biases and MLflow also get curves over energy, the run's
+            configuration and outcome, and the report, from their loggers in the Trainer. The logged names of
+            :mod:`lightning_energy.log_keys` go to every logger in any case.
+        progress_bar: whether to show watts and kWh so far in Lightning's progress bar: as of the last logging step,
+            or of the last epoch where other ranks must be asked.
 
     Raises:
         TypeError: an argument has the wrong type.
         ValueError: an argument has an impossible value.
+        ModuleNotFoundError: an argument asks for an extra that is not installed.
 
     Example:
         >>> from lightning_energy import EnergyCallback
@@ -107,28 +133,50 @@ class EnergyCallback(Callback):
         accuracy: str | None = None,
         score: Callable[[float, float], float] | None = None,
         reference_kwh: float = 1.0,
+        batch_size_fn: Callable[[Any], int] | None = None,
         idle_s: float = 0.0,
         allow_estimate: bool = True,
-        print_report: bool = True,
+        print_report: bool | None = None,
         record: bool | str = True,
+        trace: TraceFormat | None = None,
+        carbon_intensity: float | str | None = None,
+        pue: float = 1.0,
+        price: float | None = None,
+        dashboards: bool = True,
+        progress_bar: bool = False,
     ) -> None:
         super().__init__()
-        _check_settings(accuracy, score, reference_kwh, idle_s)
+        _check_settings(accuracy, score, reference_kwh)
+        check_idle(idle_s)
+        check_switches(allow_estimate=allow_estimate, dashboards=dashboards, progress_bar=progress_bar)
         if not isinstance(record, (bool, str, Path)) or record == "":
             raise TypeError(f"record={record!r}: give True, False, or the path of a file or folder")
+        if batch_size_fn is not None and not callable(batch_size_fn):
+            raise TypeError(f"batch_size_fn={batch_size_fn!r}: give a function of a batch, or None")
+        if print_report is not None and not isinstance(print_report, bool):
+            raise TypeError(f"print_report={print_report!r}: give True, False, or None to be as quiet as the Trainer")
         check_meters(meters)
         self.meters = meters
         self.accuracy = accuracy
         self.score = score
         self.reference_kwh = float(reference_kwh)
+        self.batch_size_fn = batch_size_fn
         self.idle_s = float(idle_s)
         self.allow_estimate = allow_estimate
         self.print_report = print_report
         self.record = record
+        self.trace = check_trace(trace)
+        self.carbon_intensity = carbon_intensity
+        self.pue = pue
+        self.price = price
+        self._conversion = Conversion.of(carbon_intensity, pue, price)
+        self.dashboards = dashboards
+        self.progress_bar = progress_bar
         self.report: Report | None = None
         self._spent = Spent()
         self._borrowed = False
         self._warned: set[str] = set()
+        self._axis: str | None = None
         self._scorer = Scorer(accuracy, score, self.reference_kwh)
         self._forget_run()
 
@@ -139,31 +187,37 @@ class EnergyCallback(Callback):
         self._given_up: tuple[Energy, int] | None = None
         self._ranks = Ranks()
         self._metrics: list[EnergyScore] = []
-        self._step_code = self._gap_code = 0
         self._stage = "train"
+        self._searches = False
+        self._apart: int | None = None
         self._last_logged_step = -1
         self._scored_by: str | None = None
-        self._last_score: tuple[str, float, float] | None = None
+        self._last_score: tuple[str, float, float, float] | None = None  # name, accuracy, score, kWh
         self._validated_epoch = -1
         self._validated_total = NOTHING
         self._training = False
         self._fed_s = -math.inf
         self._accept_state = False
-        self._steps = StepSums()
-        self._recorder: Recorder | None = None
+        self._steps, self._unlogged = StepSums(), StepSums()
+        self._samples = SampleCount(self.batch_size_fn)
+        self._step = BatchMarks(self._samples)
+        self._follow()
+        self._outputs = Outputs()
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         for name in ("log", "log_dict"):  # set by the Trainer; they would take the whole module along
             state.pop(name, None)
-        for name in ("_session", "_scorer", "_ranks", "_metrics", "_recorder"):  # threads, handles, the user's metrics
+        for name in LIVING:
             state.pop(name)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._session, self._ranks, self._metrics, self._recorder = None, Ranks(), [], None
+        self._session, self._step, self._ranks = None, BatchMarks(self._samples), Ranks()
+        self._metrics, self._outputs = [], Outputs()
         self._scorer = Scorer(self.accuracy, self.score, self.reference_kwh)
+        self._follow()
 
     # ------------------------------------------------------------------------------------- begin and end
 
@@ -182,11 +236,29 @@ class EnergyCallback(Callback):
             return
         self._stand_before_monitors(trainer)
         self._ranks = ranks = Ranks.of(trainer)
-        self._recorder = recorder = self._open_recorder(trainer, pl_module)
+        self._spent = trainer.strategy.broadcast(self._spent)  # after an exception ranks may know different things
+        self._outputs = outputs = Outputs.of(
+            trainer,
+            pl_module,
+            ranks,
+            self._warn,
+            is_fit=str(trainer.state.fn) in FITTING,
+            record=self.record,
+            trace=self.trace,
+            dashboards=self.dashboards,
+            progress_bar=self.progress_bar,
+            print_report=self.print_report,
+        )
         wanted = check_meters(self.meters)
         meters = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=self.allow_estimate))
         clock, problem = clock_of(ranks.device)
-        self._session = session = Session(meters, clock, is_over=_when_interrupted(trainer), abandoned=recorder.abandon)
+        self._session = session = Session(
+            meters,
+            clock,
+            is_over=_when_interrupted(trainer),
+            abandoned=outputs.abandon,
+            trace=outputs.is_traced,
+        )
         for topic, text in (("clock", problem), ("announcement", session.announcement())):
             if text:
                 self._warn(topic, f"EnergyCallback: {text}")
@@ -195,12 +267,8 @@ class EnergyCallback(Callback):
         self._metrics = [*energy_scores(pl_module)]
         self._stage = "train" if stage == "fit" else stage
         # a finder stands first in the list and searches before our next hook, with our callback out of the way
-        searches = any(is_finder(c) for c in trainer.callbacks)  # type: ignore[attr-defined]  # set by a connector
-        self._enter(-1, TUNE if searches else self._stage)
-
-    def _open_recorder(self, trainer: Trainer, pl_module: LightningModule) -> Recorder:
-        path = where_to_record(trainer, self.record)
-        return Recorder(path if self._ranks.is_zero else None, what_is_trained(trainer, pl_module))
+        self._searches = searches(trainer, in_fit=stage == "fit")
+        self._enter(-1, TUNE if self._searches else self._stage)
 
     def _stand_before_monitors(self, trainer: Trainer) -> None:
         """EarlyStopping in ``on_validation_end`` must find the score. A new list: Lightning iterates the old."""
@@ -244,55 +312,57 @@ class EnergyCallback(Callback):
         self._steps.take(session)
 
     def _report(self, session: Session, totals: Totals, outcome: str) -> None:
-        report = summarize(session, totals, self._steps, self._ranks, outcome=outcome, run=self._live(totals))
-        if self._stage == "train":
-            row = {"started_unix_s": session.started_unix_s, "outcome": outcome}
+        report = self._summary(session, totals, self._ranks, outcome)
+        before, is_fit = self._spent.before, self._stage == "train"
+        keeps = is_fit and not self._training and self._outputs.left is not None
+        if not keeps:  # else it failed to start, and what an earlier session left there says more
+            self._outputs.write_trace(session, self._spent)
+        if is_fit:
+            samples = None if self._ranks.left else report.samples
+            row = {"started_unix_s": session.started_unix_s, "outcome": outcome, "samples": samples}
             self._spent.end_session(report.run, row, self._ranks)
-        before = self._spent.before
-        self.report = self._complete(report, before if before != NOTHING else None)
-        self._write_record(self.report)
-        if self.print_report and self._ranks.is_zero:
-            print(self.report)  # noqa: T201 - the table is what print_report promises
+        total = self._spent.before
+        self.report = self._complete(report, total if total != NOTHING else None)
+        if not keeps:
+            self._outputs.write_record(self.report, self._spent, before, is_fit=is_fit)
+        self._outputs.end(self.report)
+
+    def _summary(
+        self, session: Session, totals: Totals, ranks: Ranks, outcome: str, stages: Sequence[str] | None = None
+    ) -> Report:
+        samples, live = self._samples.n if self._stage == "train" else None, self._live(totals)
+        return summarize(session, totals, self._steps, ranks, outcome=outcome, stages=stages, run=live, samples=samples)
 
     def _complete(self, report: Report, total: Energy | None) -> Report:
         """A session's report with what is known of the run."""
-        name, accuracy, score = self._last_score or ("", 0.0, 0.0)
+        name, accuracy, score, score_kwh = self._last_score or ("", 0.0, 0.0, 0.0)
         return replace(
             report,
             total=total,
             sessions=len(self._spent.sessions),
             accuracy=(name, accuracy) if self._last_score else None,
             score=score if self._last_score else None,
+            score_kwh=score_kwh if self._last_score else None,
             score_name=self._scorer.name,
-            notes=[*([self._spent.note] if self._spent.note else []), *report.notes],
+            derived=self._conversion.derive(total or report.run) if self._conversion else None,
+            notes=[*filter(None, (self._spent.note, self._samples.problem)), *report.notes],
         )
 
-    def _write_record(self, report: Report) -> None:
-        recorder = self._recorder
-        if recorder is None:
-            return
-        try:
-            if self._stage == "train":
-                recorder.write(report, epochs=self._spent.history, sessions=self._spent.sessions)
-            else:
-                recorder.add_evaluation(report)
-        except Exception as error:  # noqa: BLE001 - a full or read-only disk must not end the training
-            self._recorder = None
-            self._warn(
-                "record",
-                f"EnergyCallback: the record cannot be written ({type(error).__name__}: {error}); the training goes on "
-                f"without one. Give another place: EnergyCallback(record=…)",
-            )
-
     def _record_so_far(self, session: Session, totals: Totals, ranks: Ranks) -> None:
-        """Every epoch, and every minute: who is killed leaves a record that is no older."""
-        live = self._live(totals)
-        report = summarize(session, totals, self._steps, ranks, outcome="running", stages=STAGES, run=live)
-        self._write_record(self._complete(report, self._spent.total(live, self._ranks)))
+        """Every epoch, and every minute: who is killed leaves a record that is no older. Each rank keeps its own."""
+        report = self._summary(session, totals, ranks, "running", STAGES)
+        if not self._ranks.is_zero and ranks.size > 1:
+            report = self._summary(session, totals, ranks.alone(), "running", STAGES)
+        report = self._complete(report, self._spent.total(self._live(totals), self._ranks))
+        self._outputs.write_record(report, self._spent, self._spent.before, is_fit=True)
+        self._outputs.write_trace(session, self._spent)
 
     def _close(self) -> None:
         session, self._session = self._session, None
+        self._step.leave()
+        self._follow()
         self._metrics = []
+        self._outputs.close()
         self._scorer.forget()
         if session is not None:
             session.close()
@@ -307,8 +377,8 @@ class EnergyCallback(Callback):
         with suppress(Exception):
             known = self._live(self._session.totals()) if self._session else NOTHING
         self._close()
+        self._given_up = known, time.monotonic_ns()
         if self._ranks.size > 1:  # the other ranks would wait for ever: go on coming, with nothing to say
-            self._given_up = known, time.monotonic_ns()
             self._session = Session(OpenMeters())
 
     def _live(self, totals: Totals) -> Energy:
@@ -333,6 +403,15 @@ class EnergyCallback(Callback):
                 raise
             self._give_up("a reduction", error)
             return EMPTY, wanted(EMPTY)
+
+    def _read_metrics(self, trainer: Trainer) -> None:
+        """Before a reduction of ours, as Lightning reduces what is logged when it is read first.
+
+        A progress bar that stands before us has read it already, but on rank zero only: the ranks would meet in
+        different reductions.
+        """
+        if self._ranks.size > 1:
+            _ = trainer.callback_metrics
 
     def _to_loggers(self, trainer: Trainer, values: dict[str, float]) -> None:
         for logger in trainer.loggers:
@@ -364,10 +443,19 @@ class EnergyCallback(Callback):
         ``test(ckpt_path=…)`` after ``fit`` must not undo what fit measured; a search (learning rate, batch size)
         that restores its own checkpoint in the middle of a run must not, either.
         """
-        fitting = str(trainer.state.fn) in {"fit", "TrainerFn.FITTING"}
+        fitting = str(trainer.state.fn) in FITTING
         self._accept_state = not self._training and (fitting or self._spent.before == NOTHING)
         if self._accept_state:  # a state that is refused changes nothing of where the last one came from
             self._borrowed = not fitting
+        self._end_search()
+
+    @_never_fatal
+    def _end_search(self) -> None:
+        """A search in the middle of a run began with its checkpoint, and is over when that is restored."""
+        if self._session is not None and self._apart is not None:
+            self._session.rename(self._apart, TUNE)
+            self._session.mark(self._step.gap_code)
+            self._apart = None
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Set what was spent before this session."""
@@ -375,18 +463,46 @@ class EnergyCallback(Callback):
             return
         try:
             self._spent.load(state_dict)
+            self._take_in()
             self._scorer.chosen = self._scorer.chosen or state_dict.get("accuracy")
+            self._axis = state_dict.get("axis")
         except ValueError as error:
             self._spent = Spent(note=f"What earlier sessions spent is not known, and not in the total: {error}")
             self._warn("state", f"EnergyCallback: {self._spent.note}")
 
+    def _take_in(self) -> None:
+        """What was left by a session that a checkpoint does not know to its end."""
+        if self._outputs.left is None:
+            return
+        try:
+            self._spent.take_in(self._outputs.left)
+        except Exception as error:  # noqa: BLE001 - whatever lies there, the training goes on
+            self._warn(
+                "left",
+                f"EnergyCallback: what lies in the place of this run's record cannot be understood "
+                f"({type(error).__name__}: {error}): what was spent after the checkpoint is not in the total",
+            )
+
     def state_dict(self) -> dict[str, Any]:
         """What the run has spent so far, in plain types."""
-        accuracy = {"accuracy": self._scorer.chosen}
+        chosen = {"accuracy": self._scorer.chosen, "axis": self._axis}
         if self._session is None or not self._training:
-            return self._spent.state(NOTHING, self._ranks) | accuracy
+            return self._spent.state(NOTHING, self._ranks) | chosen
         row = {"started_unix_s": self._session.started_unix_s}
-        return self._spent.state(self._live(self._session.totals()), self._ranks, row) | accuracy
+        return self._spent.state(self._spent_by_now(self._session), self._ranks, row) | chosen
+
+    def _spent_by_now(self, session: Session) -> Energy:
+        """For a checkpoint, which our defect must not prevent."""
+        try:
+            if self._searches:  # this may be a checkpoint, or the beginning of a search in the middle of the run
+                self._apart = session.apart(self._step.gap_code)
+                session.mark(self._apart)
+            return self._live(session.totals())
+        except Warning:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in _never_fatal
+            self._give_up("a checkpoint", error)
+            return self._live(EMPTY)
 
     # ------------------------------------------------------------------------------------- marks
 
@@ -396,35 +512,58 @@ class EnergyCallback(Callback):
         if session is None:
             return
         session.synchronize()
-        self._step_code = session.code(epoch, stage, "step")
-        self._gap_code = session.code(epoch, stage, "gap")
-        session.mark(self._gap_code)
+        self._step.enter(session, epoch, stage)
+        self._follow()
+
+    def _follow(self) -> None:
+        """The hooks of a training step find here what they call: every object that they go by costs them time."""
+        self._begin_batch, self._end_batch = self._step.begin, self._step.end_batch
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Searches, if any, are over."""
+        """Searches, if any, are over. What comes next in a fit is that Lightning logs hyperparameters."""
         self._enter(-1, "train")
+        self._announce(trainer, early=True)
+
+    @_never_fatal
+    def _announce(self, trainer: Trainer, *, early: bool = False) -> None:
+        if self._session is not None:
+            self._outputs.announce(trainer, self._session, self._scorer.name, early=early)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Training is under way."""
         self._training = True
+        self._outputs.begin(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """A step begins."""
-        if self._session is not None:
-            self._session.mark(self._step_code)
+        self._begin_batch()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """A step ends; at logging steps, log those that became known."""
-        if self._session is None:
-            return
-        self._session.mark(self._gap_code)
+        if self._end_batch(batch, batch_idx):
+            self._attend(trainer, batch_idx)
+
+    def _attend(self, trainer: Trainer, batch_idx: int) -> None:
+        """What some steps do: at logging steps, log; now and then, keep up. Plans the next step of that kind.
+
+        Lightning's step rises by at most one per batch, so that none of the steps in between has to be looked at. A
+        ``log_every_n_steps`` that is changed meanwhile counts from then on.
+        """
+        self._outputs.find_bar(trainer)
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
-        if every and (logger_step(trainer) + 1) % every == 0:
+        since = (logger_step(trainer) + 1) % every if every else 1
+        if since == 0:
             self._log_steps(trainer)
-        if self._metrics:
+        elif batch_idx % KEEP_UP_EVERY == KEEP_UP_EVERY - 1:
+            self._keep_up()
+        if self._metrics:  # whose batches are all looked at
             self._feed_at_end(trainer.num_training_batches, batch_idx)
+            return
+        self._step.attend_at = batch_idx + KEEP_UP_EVERY - (batch_idx + 1) % KEEP_UP_EVERY
+        if every:
+            self._step.attend_at = min(self._step.attend_at, batch_idx + every - since)
 
     @_never_fatal
     def _log_steps(self, trainer: Trainer) -> None:
@@ -432,15 +571,42 @@ class EnergyCallback(Callback):
         if step == self._last_logged_step:  # several micro-batches share a step
             return
         self._last_logged_step = step
-        news = self._steps.take(self._session) if self._session else None
-        if news is not None:
+        self._sum_up_steps()
+        news, self._unlogged = self._unlogged, StepSums()
+        if news.n:
             values = {log_keys.POWER_W: news.energy_j / news.duration_s, log_keys.STEP_J: news.energy_j / news.n}
             self._to_loggers(trainer, values)
-        if self._session is not None and self._recorder is not None and self._recorder.is_due:
+            self._show_in_bar(news.energy_j / news.duration_s)
+        self._write_if_due()
+
+    @_never_fatal
+    def _keep_up(self) -> None:
+        """In a long epoch, too, the record is young and memory is bounded, however rarely steps are logged."""
+        self._sum_up_steps()
+        self._write_if_due()
+
+    def _write_if_due(self) -> None:
+        if self._session is not None and self._outputs.is_due:
             self._record_so_far(self._session, self._session.totals(), self._ranks.alone())
+        if self._session is not None:
+            self._outputs.write_trace(self._session, self._spent, if_many=True)
+
+    def _sum_up_steps(self) -> None:
+        """Single steps are not kept for longer than an epoch, however rarely they are logged."""
+        news = self._steps.take(self._session) if self._session else None
+        if news is not None:
+            self._unlogged.add(news)
+
+    def _show_in_bar(self, power_w: float) -> None:
+        bar, session = self._outputs.bar, self._session
+        if bar is not None and session is not None:
+            bar.show_power(power_w)
+            if bar.is_due and self._ranks.size == 1:  # what other ranks spent is known at an epoch's end
+                bar.show_energy(self._own(session.totals()))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """An epoch begins."""
+        self._announce(trainer)
         self._enter(trainer.current_epoch, "train")
         self._feed()
 
@@ -467,8 +633,7 @@ class EnergyCallback(Callback):
 
     def _batch_start(self, *args: Any, **kwargs: Any) -> None:
         """A step begins."""
-        if self._session is not None:
-            self._session.mark(self._step_code)
+        self._begin_batch()
 
     on_validation_batch_start = on_test_batch_start = on_predict_batch_start = _batch_start
 
@@ -502,8 +667,7 @@ class EnergyCallback(Callback):
 
     def _batch_end(self, *args: Any, **kwargs: Any) -> None:
         """A step ends."""
-        if self._session is not None:
-            self._session.mark(self._gap_code)
+        self._step.end()
 
     on_predict_batch_end = _batch_end
 
@@ -524,8 +688,17 @@ class EnergyCallback(Callback):
 
     def _own(self, totals: Totals) -> Energy:
         """This rank's part of the energy that a score is about: all of ``fit``."""
-        live = self._live(totals) if self._stage == "train" else NOTHING
-        return self._spent.own(live, self._ranks)
+        return self._spent.own(self._of_fit(totals), self._ranks)
+
+    def _of_fit(self, totals: Totals) -> Energy:
+        """What this rank spent in this session of ``fit``; nothing in other runs."""
+        return self._live(totals) if self._stage == "train" else NOTHING
+
+    def _total_of(self, session: Energy, totals: Totals) -> Energy:
+        """The run's energy from a reduction of this session; checkpoints and records go on from there."""
+        if self._stage == "train":
+            self._spent.remember(session, self._live(totals))
+        return self._spent.after(session)
 
     def _feed_at_end(self, batches: float, batch_idx: int) -> None:
         """Fed at the last batch; or now and then, while none is known to be the last."""
@@ -556,13 +729,14 @@ class EnergyCallback(Callback):
         """Log the validation's energy, and the score if the accuracy is here already."""
         if self._session is None or trainer.sanity_checking:
             return
+        self._read_metrics(trainer)
         # while the choice is open, what is logged after us may fit better: see on_validation_end
         found = self._scorer.find(trainer.callback_metrics) if self._scorer.is_settled else None
         epoch = self._epoch(trainer)
-        totals, mine = self._measured(lambda t: [self._own(t), t.energy(stage="validate", epoch=epoch)])
-        (total, val), accuracy = self._ranks.sum(mine, found and found[1])
-        self._validated_total = total
-        values = self._total_values(total, totals)
+        totals, mine = self._measured(lambda t: [self._of_fit(t), t.energy(stage="validate", epoch=epoch)])
+        (session, val), accuracy = self._ranks.sum(mine, found and found[1])
+        self._validated_total = total = self._total_of(session, totals)
+        values = self._total_values(total)
         if val.energy_j is not None:
             values[log_keys.VAL_J] = val.energy_j
         if found is not None and accuracy is not None:
@@ -589,7 +763,15 @@ class EnergyCallback(Callback):
         self._scorer.forget()
         if self._stage == "train":
             self._validated_epoch = trainer.current_epoch
+            self._draw_point(trainer)
             self._enter(trainer.current_epoch, "train")
+
+    def _draw_point(self, trainer: Trainer) -> None:
+        """A point of the curve over energy, at the total that was logged with this validation."""
+        total_kwh = self._validated_total.energy_kwh
+        if self._scored_by is not None and self._last_score is not None and total_kwh is not None:
+            _, accuracy, score, _ = self._last_score
+            self._axis = self._outputs.point(trainer, self._axis, total_kwh, accuracy, score)
 
     def _check_sanity(self, found: tuple[str, float] | None) -> None:
         """Told now, while nothing is lost; by the mean of all ranks, so that all of them end together."""
@@ -634,21 +816,29 @@ class EnergyCallback(Callback):
         score = self._scorer.score(accuracy, total.energy_kwh)
         if score is None:
             kwh = f"accuracy={accuracy:g} and energy_kwh={total.energy_kwh:g}"
-            self._warn("undefined", f"EnergyCallback: {self._scorer.name} is not defined at {kwh}; it is not logged")
+            self._warn(
+                "undefined",
+                f"EnergyCallback: {self._scorer.name} is not defined at {kwh}{self._scorer.reason}; it is not logged",
+            )
             return {}
         self._scored_by = name
-        self._last_score = (name, accuracy, score)
+        self._last_score = (name, accuracy, score, total.energy_kwh)
         return {log_keys.ACCURACY: accuracy, log_keys.SCORE: score}
 
-    def _total_values(self, total: Energy, totals: Totals) -> dict[str, float]:
-        self._spent.remember(total, self._live(totals))
+    def _total_values(self, total: Energy) -> dict[str, float]:
         if total.energy_kwh is None:
             return {}
         return {
             log_keys.TOTAL_KWH: total.energy_kwh,
             log_keys.TOTAL_U_KWH: total.u_absolute_j / 3.6e6,
             log_keys.MISSING_S: total.missing_s,
+            **self._derived_values(total.energy_kwh),
         }
+
+    def _derived_values(self, energy_kwh: float) -> dict[str, float]:
+        row = self._conversion.row(energy_kwh) if self._conversion else {}
+        keys = {"co2eq_g": log_keys.CO2EQ_G, "cost": log_keys.COST}
+        return {keys[name]: value for name, value in row.items() if value is not None}
 
     def _log(self, pl_module: LightningModule, values: dict[str, float]) -> None:
         for key, value in values.items():  # float64: a float would become float32 on its way
@@ -662,23 +852,31 @@ class EnergyCallback(Callback):
         if session is None:
             return
         epoch = trainer.current_epoch
-        session.mark(self._gap_code)  # the step may be open: on_train_batch_start returned -1
+        # the epoch's account ends here, as its row does: what follows (logging, checkpoints) is between epochs
+        self._step.gap_code = session.code(-1, "train", "gap")
+        session.mark(self._step.gap_code)
+        self._sum_up_steps()
+        self._read_metrics(trainer)
         totals, mine = self._measured(
             lambda t: [
                 t.energy(stage="train", epoch=epoch),
-                self._own(t),
+                self._of_fit(t),
                 t.energy(stage="validate", epoch=epoch),
             ]
         )
-        (train, total, val), _ = self._ranks.sum(mine)
+        (train, so_far, val), _ = self._ranks.sum(mine)
+        total = self._total_of(so_far, totals)
         values = {} if train.energy_j is None else {log_keys.TRAIN_J: train.energy_j}
         if self._validated_epoch != epoch:
-            values |= self._total_values(total, totals)
+            values |= self._total_values(total)
         self._log(pl_module, values)
-        _, accuracy, score = self._last_score or ("", None, None)
+        if self._outputs.bar is not None:
+            self._outputs.bar.show_energy(total)
+        _, accuracy, score, _ = self._last_score or ("", None, None, None)
         validated = self._validated_epoch == epoch and self._scored_by is not None
         self._spent.history.append(
             {
+                "session": len(self._spent.sessions),
                 "epoch": epoch,
                 "train_j": train.energy_j,
                 "train_u_j": train.u_j,
@@ -691,6 +889,7 @@ class EnergyCallback(Callback):
                 "total_u_kwh": total.u_absolute_j / 3.6e6,
                 "accuracy": accuracy if validated else None,
                 "score": score if validated else None,
+                **(self._conversion.row(total.energy_kwh) if self._conversion else {}),
             }
         )
         self._record_so_far(self._session or session, totals, self._ranks)
@@ -699,6 +898,7 @@ class EnergyCallback(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the test's energy."""
         if self._session is not None:
+            self._read_metrics(trainer)
             (energy,), _ = self._ranks.sum(self._measured(lambda t: [t.energy(stage="test")])[1])
             if energy.energy_j is not None:
                 self._log(pl_module, {log_keys.TEST_J: energy.energy_j})
@@ -724,19 +924,32 @@ def _when_interrupted(trainer: Trainer) -> Callable[[], bool]:
     return is_over
 
 
-def _check_settings(accuracy: Any, score: Any, reference_kwh: Any, idle_s: Any) -> None:
-    if isinstance(idle_s, bool) or not isinstance(idle_s, (int, float)) or not 0 <= idle_s < math.inf:
-        raise ValueError(f"idle_s={idle_s!r}: give seconds from 0 on, such as 10")
+def _check_settings(accuracy: Any, score: Any, reference_kwh: Any) -> None:
     if accuracy is not None and (not isinstance(accuracy, str) or not accuracy):
         raise TypeError(f"accuracy={accuracy!r}: give the name of a logged metric, such as 'val_acc', or None")
     if score is not None and not callable(score):
         raise TypeError(f"score={score!r}: give a function of (accuracy, energy_kwh), or None")
+    if score is not None:
+        _check_call(score)
     if isinstance(reference_kwh, bool) or not isinstance(reference_kwh, (int, float)):
         raise TypeError(f"reference_kwh={reference_kwh!r}: give a number of kWh above 0")
     if not 0 < reference_kwh < math.inf:
         raise ValueError(f"reference_kwh={reference_kwh!r}: give a finite number of kWh above 0")
     if score is not None and reference_kwh != 1.0:
         raise ValueError("reference_kwh belongs to the default score: leave it out when you give your own score")
+
+
+def _check_call(score: Callable[..., Any]) -> None:
+    try:
+        signature = inspect.signature(score)
+    except (TypeError, ValueError):  # some that are written in C have none
+        return
+    try:
+        signature.bind(0.0, 0.0)
+    except TypeError as error:
+        raise TypeError(
+            f"score={score!r}: give a function that can be called as score(accuracy, energy_kwh); this one: {error}"
+        ) from error
 
 
 def _float64_device(device: torch.device) -> torch.device:

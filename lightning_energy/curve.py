@@ -7,6 +7,7 @@ between them E is a straight line, and what the true curve could have done inste
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +187,11 @@ def shape_bound_j(
     return result
 
 
+def _known(power_w: float | None) -> float | None:
+    """A bound that is infinite bounds nothing."""
+    return power_w if power_w is not None and math.isfinite(power_w) else None
+
+
 class Curve:
     """E(t) of one device: knots are appended at the end, and forgotten at the front when no longer needed.
 
@@ -290,7 +296,7 @@ class Curve:
 
     def forget_before(self, time_ns: int) -> None:
         """Drop the knots that lie before the last one at or before ``time_ns``."""
-        keep = int(np.searchsorted(np.array(self._time_ns, dtype=np.int64), time_ns, side="right")) - 1
+        keep = bisect_right(self._time_ns, time_ns) - 1
         if keep > 0:
             columns = (self._time_ns, self._energy_j, self._half_width_ns, self._quality, self._variance_j2)
             for column in columns:
@@ -320,38 +326,43 @@ class Curve:
         it knows them; else half the lowest and twice the highest mean power of any interval so far. The mean of an
         interval may lie outside: its ends are known no better than the polls stood.
         """
-        low = self.info.power_min_w or (0.5 * self._lowest_w if math.isfinite(self._lowest_w) else 0.0)
-        high = self.info.power_max_w or 2.0 * self._highest_w
+        low = _known(self.info.power_min_w) or (0.5 * self._lowest_w if math.isfinite(self._lowest_w) else 0.0)
+        high = _known(self.info.power_max_w) or 2.0 * self._highest_w
         if self._looks >= ENOUGH_LOOKS:
             margin = SPAN_MARGIN * (self._seen_w[1] - self._seen_w[0])
             return max(low, self._seen_w[0] - margin), min(high, self._seen_w[1] + margin)
         return low, high
 
-    def at(self, time_ns: NDArray[np.int64], knots: Knots | None = None) -> tuple[NDArray[np.float64], ...]:
-        """Energy and its repeatability at moments within the kept knots.
+    def energy_at(self, time_ns: NDArray[np.int64], knots: Knots | None = None) -> NDArray[np.float64]:
+        """Energy at moments within the kept knots.
 
         Args:
             time_ns: ``int64`` of shape (n,).
             knots: the result of :meth:`knots` where the caller has it already.
 
         Returns:
-            ``energy_j`` and ``u_j``, ``float64`` of shape (n,).
+            Joules, ``float64`` of shape (n,).
         """
         knots = knots or self.knots()
-        origin = knots.time_ns[0]
-        x = (time_ns - origin).astype(np.float64)
-        xk = (knots.time_ns - origin).astype(np.float64)
-        energy_j = np.interp(x, xk, knots.energy_j)
-        k = np.clip(np.searchsorted(knots.time_ns, time_ns, side="right"), 1, len(xk) - 1)
-        length_ns = xk[k] - xk[k - 1]
-        before_ns = np.clip(x - xk[k - 1], 0.0, length_ns)
+        origin = knots.time_ns[0]  # differences are exact in float64, times since the machine's start are not
+        x, xk = (time_ns - origin).astype(np.float64), (knots.time_ns - origin).astype(np.float64)
+        energy_j: NDArray[np.float64] = np.interp(x, xk, knots.energy_j)
+        return energy_j
+
+    def u_at(self, time_ns: NDArray[np.int64], knots: Knots | None = None) -> NDArray[np.float64]:
+        """Standard uncertainty in joules, by repeatability, of what :meth:`energy_at` returns for the same."""
+        knots = knots or self.knots()
+        k = np.clip(np.searchsorted(knots.time_ns, time_ns, side="right"), 1, len(knots.time_ns) - 1)
+        start_ns = knots.time_ns[k - 1]
+        length_ns = (knots.time_ns[k] - start_ns).astype(np.float64)
+        before_ns = np.clip((time_ns - start_ns).astype(np.float64), 0.0, length_ns)
         mean_w = (knots.energy_j[k] - knots.energy_j[k - 1]) / (length_ns * NS)
         bound = shape_bound_j(before_ns * NS, (length_ns - before_ns) * NS, mean_w, *self.power_bounds_w())
         theta = before_ns / length_ns
         edge_ns = np.hypot((1 - theta) * knots.half_width_ns[k - 1], theta * knots.half_width_ns[k])
         # rectangular limits: bound/sqrt(3); a bracket of full width h has h**2/12 = half_width**2/3
-        u_j = np.hypot(bound, mean_w * edge_ns * NS) / math.sqrt(3)
-        return energy_j, np.where(knots.quality[k] == MISSING, 0.0, u_j)
+        u_j: NDArray[np.float64] = np.hypot(bound, mean_w * edge_ns * NS) / math.sqrt(3)
+        return np.where(knots.quality[k] == MISSING, 0.0, u_j)
 
     def energy_between(self, start_ns: int, end_ns: int) -> Energy:
         """Joules between two moments: ``E(end) - E(start)``.
@@ -372,7 +383,7 @@ class Curve:
             return Energy(None, 0.0, 0.0, duration_s, duration_s, "missing")
         knots = self.knots()
         ends = np.clip(np.array([start_ns, end_ns], dtype=np.int64), knots.time_ns[0], knots.time_ns[-1])
-        (from_j, to_j), (u_from, u_to) = self.at(ends, knots)
+        (from_j, to_j), (u_from, u_to) = self.energy_at(ends, knots), self.u_at(ends, knots)
         overlap_ns = np.minimum(knots.time_ns[1:], ends[1]) - np.maximum(knots.time_ns[:-1], ends[0])
         inside = overlap_ns > 0
         quality = knots.quality[1:][inside]

@@ -33,6 +33,12 @@ SHARP = 0.35  # of an interval: brackets that are narrower were polled often eno
 FIT_EDGES = 64  # edges that the straight line through the update times sees
 FIT_MINIMUM = 8
 FIT_EVERY = 4
+MOST = 0.8  # of the edges stray from the line by less than the residual
+SPREAD = 2.0  # of the residual, which 80 % stray less than: if normally distributed, one edge in 200 comes sooner
+FEW = 8.0  # edges from which the residual is known by half
+STRAYS = 3.0  # residuals: a line that an edge strays from by more, after one that came too soon, is given up
+TOO_SOON = 2  # edges running that came too soon make a line doubtful
+IRREGULAR = 0.05  # of the period: a line whose edges stray by more says less of the next edge than the last edge does
 POINTS_OF_A_LINE = 2
 CHANGES = 8  # readings of the power over which its changes are averaged
 
@@ -48,6 +54,7 @@ class _Periodic:
         self.period_half_ns = 0.0  # half the bracket of the period
         self.residual_ns = math.inf
         self._phase_ns = 0.0
+        self._added = 0
 
     def add(self, time_ns: int, half_width_ns: int) -> None:
         """Take one edge; edges that skip updates count them by the period known so far."""
@@ -58,12 +65,13 @@ class _Periodic:
             self._index.append(0)
         self._time_ns.append(time_ns)
         self._half_width_ns.append(half_width_ns)
+        self._added += 1
         self._fit()
 
     def _fit(self) -> None:
         if len(self._time_ns) < POINTS_OF_A_LINE:
             return
-        if len(self._time_ns) > 2 * FIT_MINIMUM and self._index[-1] % FIT_EVERY:
+        if len(self._time_ns) > 2 * FIT_MINIMUM and self._added % FIT_EVERY:
             return  # the line barely moves with one more point
         origin = self._time_ns[0]
         t = np.array([x - origin for x in self._time_ns], dtype=np.float64)
@@ -78,19 +86,42 @@ class _Periodic:
             widest_ns = float(np.max(np.array(self._half_width_ns), where=ends, initial=0.0)) or one_ns
             self.period_half_ns = 2.0 * widest_ns / max(int(single.sum()), 1)
             return
-        weight = 1.0 / (np.array(self._half_width_ns, dtype=np.float64) + 1e4)
-        slope, intercept = np.polyfit(k, t, 1, w=weight)
-        residual = np.abs(t - (intercept + slope * k))
-        self.period_ns = float(slope)
-        self.period_half_ns = float(np.max(residual)) / len(t)
-        self._phase_ns = origin + float(intercept) - float(slope) * self._index[0]
-        self.residual_ns = float(np.quantile(residual, 0.8))
+        # weighted least squares, written out: numpy's own take several times as long, twenty times a second
+        weight = (np.array(self._half_width_ns, dtype=np.float64) + 1e4) ** -2.0
+        share = weight / weight.sum()
+        mean_k, mean_t = float(share @ k), float(share @ t)
+        from_mean = share * (k - mean_k)
+        slope = float(from_mean @ (t - mean_t)) / float(from_mean @ (k - mean_k))
+        intercept = mean_t - slope * mean_k
+        residual = np.sort(np.abs(t - (intercept + slope * k)))
+        self.period_ns = slope
+        self.period_half_ns = float(residual[-1]) / len(t)
+        self._phase_ns = origin + intercept - slope * self._index[0]
+        self.residual_ns = float(residual[math.ceil(MOST * (len(t) - 1))])
 
     def restart(self) -> None:
         """Forget the phase, keep the period: the device was silent or reset."""
         for column in (self._index, self._time_ns, self._half_width_ns):
             column.clear()
         self.residual_ns = math.inf
+
+    @property
+    def edges(self) -> int:
+        """How many edges the line goes through."""
+        return len(self._time_ns)
+
+    def next_ns(self, edge_ns: int) -> int | None:
+        """When the update after the one at ``edge_ns`` should come; ``None`` before the fit is good."""
+        if self.period_ns is None or not math.isfinite(self.residual_ns):
+            return None
+        updates = math.ceil((edge_ns - self._phase_ns) / self.period_ns + 0.5)
+        return round(self._phase_ns + updates * self.period_ns)
+
+    def stray_ns(self, edge_ns: int) -> float:
+        """How far an edge is from the nearest update of the line."""
+        if self.period_ns is None or not math.isfinite(self.residual_ns):
+            return 0.0
+        return abs(math.remainder(edge_ns - self._phase_ns, self.period_ns))
 
     def expected_ns(self, low_ns: int, high_ns: int) -> int | None:
         """The one update between two moments; ``None`` before the fit is good, or when there is none or several."""
@@ -131,13 +162,18 @@ class CounterEdges:
         self._last: Reading | None = None  # the previous poll of this segment
         self._first_ns = 0  # when this segment was first polled
         self._register_j = 0.0  # what the register held then, or at the last edge
-        self._placed_j = 0.0  # what it held at the last knot
+        self._placed_ns: int | None = None  # the last knot of this segment
+        self._placed_j = 0.0  # what it held then
         self._unplaced = True  # no edge of this segment has become a knot yet
         self._edge_ns: int | None = None  # when it last moved in this segment
         self._half_ns = 0  # half the bracket of that moment
         self._old_seen_ns = 0  # when the value before the last edge was still polled
         self._early: list[_Edge] | None = []  # edges of this segment, until the period is settled
         self._silent_since_ns: int | None = None
+        self._doubted = False  # an edge came when the line said that none would
+        self._doubts = 0  # edges since then
+        self._too_soon = 0  # edges running that came sooner than the line said
+        self._seen_narrowly = False  # the last edge: between two polls that say which update it was
         self._stood = False  # two polls saw the same value: the period is not just that of the polls
 
     @property
@@ -162,12 +198,32 @@ class CounterEdges:
         """When the register should move next; ``None`` while that is unknown."""
         if self._edge_ns is None or self.period_s is None or self._early is not None:
             return None
-        return self._edge_ns + round(self.period_s / NS)
+        from_fit_ns = self.periodic.next_ns(self._edge_ns) if self.is_regular else None
+        return self._edge_ns + round(self.period_s / NS) if from_fit_ns is None else from_fit_ns
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether a straight line through the last edges says when the next one comes."""
+        return not self._doubted and self.periodic.residual_ns * NS < IRREGULAR * (self.period_s or 0.0)
 
     @property
     def spread_s(self) -> float:
-        """How far around :attr:`next_edge_ns` the next edge may lie, in seconds."""
-        return self._half_ns * NS + min(3.0 * self.periodic.residual_ns * NS, 0.1 * (self.period_s or 0.0))
+        """How far before :attr:`next_edge_ns` the next edge may lie, in seconds: seldom further."""
+        if self.is_regular:
+            return SPREAD * (1.0 + FEW / self.periodic.edges) * self.periodic.residual_ns * NS
+        return self._half_ns * NS + 0.1 * (self.period_s or 0.0)
+
+    def came_too_soon(self) -> None:
+        """The last edge was seen by a poll that should have come before it.
+
+        Once, the edge was early, or the poll late. Twice running, the line may not hold any more: it is not used until
+        an edge is seen narrowly, which shows whether it does, or until there were enough other ones for a new line.
+        """
+        if self._seen_narrowly:
+            return
+        self._too_soon += 1
+        if self._too_soon >= TOO_SOON and not self._doubted:
+            self._doubted, self._doubts = True, 0
 
     def feed(self, reading: Reading) -> bool:
         """Take one poll; whether the register had moved."""
@@ -230,7 +286,7 @@ class CounterEdges:
 
     def _begin(self, reading: Reading) -> None:
         self._first_ns = self._old_seen_ns = reading.start_ns
-        self._edge_ns = None
+        self._edge_ns = self._placed_ns = None
         self._register_j = self._placed_j = reading.register_j or 0.0
         self._unplaced = True
         self._early = []
@@ -288,14 +344,9 @@ class CounterEdges:
     def _place(self, edge: _Edge) -> None:
         """Put the knot of one edge; the first of a segment says when the value before it began."""
         time_ns, half_ns = self._bracket(edge)
-        expected_ns = None
-        if self._refine:
-            expected_ns = self.periodic.expected_ns(time_ns - half_ns, time_ns + half_ns)
-        if 2 * half_ns * NS < (self.period_s or math.inf):  # a wider one does not say which update it was
-            self.periodic.add(time_ns, half_ns)
-        residual_ns = self.periodic.residual_ns
-        if expected_ns is not None and residual_ns < half_ns:
-            time_ns, half_ns = expected_ns, max(round(residual_ns), 1)
+        told = self._told_by_line(time_ns, half_ns)
+        if told is not None and told[1] < half_ns:
+            time_ns, half_ns = told
         self._edge_ns, self._half_ns = time_ns, half_ns
         curve, rise_j, quality = self.curve, edge.register_j - self._placed_j, self._info.quality
         if self._unplaced:
@@ -310,7 +361,44 @@ class CounterEdges:
                 rise_j, quality = 0.0, "missing"
         time_ns = max(time_ns, (curve.end_ns or time_ns - 1) + 1)
         curve.add(time_ns, curve.end_j + rise_j, half_width_ns=half_ns, quality=quality)
-        self._placed_j, self._unplaced = edge.register_j, False
+        self._placed_ns, self._placed_j, self._unplaced = time_ns, edge.register_j, False
+
+    def _told_by_line(self, time_ns: int, half_ns: int) -> tuple[int, int] | None:
+        """The line's update within an edge's bracket and how far it may be off; ``None`` where the line does not tell.
+
+        The line learns from the edge.
+        """
+        told = self._nearest_on_line(time_ns, half_ns) if self._refine else None
+        # a wider bracket does not say which update it was, and tells a good line nothing
+        self._seen_narrowly = is_narrow = half_ns * NS < IRREGULAR * (self.period_s or math.inf)
+        if is_narrow:
+            self._too_soon = 0
+        if self._doubted:
+            strays = self.periodic.stray_ns(time_ns) > STRAYS * self.periodic.residual_ns + half_ns
+            self._doubts += 1
+            # slow calls, or a late thread, see no edge narrowly: then wide ones have to do, as at the beginning
+            is_enough = self._doubts >= FIT_MINIMUM
+            if (is_narrow and strays) or (is_enough and not is_narrow):
+                self.periodic.restart()
+            if strays or not is_narrow:
+                told = None
+            self._doubted = not (is_narrow or is_enough)
+        if is_narrow or (not self.is_regular and half_ns * NS < 0.5 * (self.period_s or math.inf)):
+            self.periodic.add(time_ns, half_ns)
+        return told
+
+    def _nearest_on_line(self, time_ns: int, half_ns: int) -> tuple[int, int] | None:
+        residual_ns = self.periodic.residual_ns
+        low_ns, high_ns = time_ns - half_ns, time_ns + half_ns
+        if self._placed_ns is not None:  # the last update was another one
+            low_ns = max(low_ns, self._placed_ns + round(0.5 * (self.period_s or 0.0) / NS))
+        expected_ns = self.periodic.expected_ns(low_ns, high_ns)
+        if expected_ns is not None:
+            return expected_ns, max(round(residual_ns), 1)
+        stray_ns = self.periodic.stray_ns(high_ns)
+        if self.is_regular and stray_ns <= STRAYS * residual_ns:  # it was seen a little before the line's moment
+            return high_ns, max(round(residual_ns), math.ceil(stray_ns))
+        return None
 
     def _previous_update(self, time_ns: int, half_ns: int, last_ns: int) -> tuple[int, int]:
         """When the register took the value that the poll at ``last_ns`` still saw, and half the bracket of that.

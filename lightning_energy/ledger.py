@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from lightning_energy.book import Book, Marks, Tail
+from lightning_energy.book import Book, Marks, no_pause
 from lightning_energy.curve import NS, Energy
 
 if TYPE_CHECKING:
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lightning_energy.book import Sums
+    from lightning_energy.book import Due, Pause, Span, Sums
     from lightning_energy.clock import DeviceClock, Token
-    from lightning_energy.curve import Curve
+    from lightning_energy.curve import Curve, Knots
+    from lightning_energy.trace import Columns, Trace
 
-__all__ = ["Account", "Kind", "Ledger", "Steps", "Totals"]
+__all__ = ["Account", "Inbox", "Kind", "Ledger", "Steps", "Totals"]
 
 Kind = Literal["step", "gap"]
 OUTSIDE = 0
@@ -55,6 +56,14 @@ class Steps(NamedTuple):
     u_j: float
 
 
+class _Known(NamedTuple):
+    """For each account, the first one of its group, and whether it is of training steps or of the gaps between."""
+
+    group: NDArray[np.int64]
+    is_step: NDArray[np.bool_]
+    is_gap: NDArray[np.bool_]
+
+
 class Totals:
     """What the accounts held at one moment.
 
@@ -63,6 +72,7 @@ class Totals:
         sums: per device, what its book held.
         calibration_u: per device, the relative standard uncertainty of its gain.
         names: per device, its name.
+        missing_ns: per device, when its energy is not known: (from, to) of the monotonic clock.
     """
 
     def __init__(
@@ -71,9 +81,11 @@ class Totals:
         sums: Sequence[Sums],
         calibration_u: Sequence[float],
         names: Sequence[str],
+        missing_ns: Sequence[Sequence[Span]] = (),
     ) -> None:
         self.accounts = [*accounts]
         self.names = [*names]
+        self.missing_ns = [*missing_ns]
         self._sums = [*sums]
         self._calibration_u = [*calibration_u]
 
@@ -114,8 +126,34 @@ class Totals:
         return [*dict.fromkeys(a.epoch for a in self.accounts[1:] if a.epoch >= 0)]
 
 
+class Inbox(NamedTuple):
+    """What it takes to leave a mark, for who does so at every step: ``marks.append((now_ns, code, stamp(now_ns)))``.
+
+    Attributes:
+        marks: what the training thread left and the ledger has not taken. From a mark's time on, joules belong to the
+            account of its code (0: none). A list, as the interpreter appends to one by itself: with cold caches, a
+            mark left in a deque takes twice as long. Appending, and taking from the front, is atomic.
+        clock: the monotonic clock in nanoseconds.
+        stamp: for the mark's host time, what will tell when the device reached it; ``None`` where no device is behind.
+    """
+
+    marks: list[tuple[int, int, Token | None]]
+    clock: Callable[[], int]
+    stamp: Callable[[int], Token | None] | None
+
+
+class _Nowhere(list[tuple[int, int, "Token | None"]]):
+    """Takes marks where there is no device to share out: no thread would ever come for them."""
+
+    def append(self, mark: object, /) -> None:
+        """Keep nothing."""
+
+
 class Ledger:
     """Accounts of a run.
+
+    Attributes:
+        inbox: where marks are left. All that the training thread does.
 
     Args:
         curves: one per device; the sampler appends to them under ``lock``.
@@ -123,6 +161,7 @@ class Ledger:
         clock: the monotonic clock in nanoseconds.
         device_clock: tells when a device that runs behind the host reached a mark; ``None`` without one.
         on_device: for each curve, whether its marks count when that device reached them.
+        trace: collects what is booked; ``None`` does not.
 
     Example:
         >>> from lightning_energy.curve import Curve
@@ -146,22 +185,35 @@ class Ledger:
         clock: Callable[[], int] = time.monotonic_ns,
         device_clock: DeviceClock | None = None,
         on_device: Sequence[bool] = (),
+        trace: Trace | None = None,
     ) -> None:
         self.lock = lock or threading.RLock()
         self._clock = clock
         self._device_clock = device_clock
-        self._books = [Book(curve) for curve in curves]
+        self.trace = trace
+        self._books = [Book(curve, _tap(trace, device)) for device, curve in enumerate(curves)]
         self._marks = {False: Marks(), True: Marks()}  # by the host's clock, and by the device's
         self._on_device = [*on_device] or [False] * len(self._books)
         self._tokens: deque[tuple[int, int, Token | None]] = deque()  # marks that the device has not reached
         self._accounts = [Account(-1, "outside", "gap")]
         self._codes: dict[tuple[int, str, str], int] = {}
-        self._groups: list[int] = [OUTSIDE]
-        self._group_of: dict[tuple[int, str], int] = {}
-        self._inbox: deque[tuple[int, int, Token | None]] = deque()
+        self._groups: list[int] = [OUTSIDE]  # accounts of a group share their ends, and so their uncertainty
+        self._group_of: dict[tuple[int, str], int] = {}  # a group is known by its first account
+        self._known: _Known | None = None
+        self._turn = 0
+        # up to where it is booked, or being booked, by the host's clock and by the device's: no mark moves in there
+        self._due_ns = {False: 0, True: 0}
+        stamp = None if device_clock is None or not self._books else device_clock.stamp
+        self.inbox = Inbox([] if self._books else _Nowhere(), clock, stamp)
         self._open: tuple[int, float, float, float] | None = None  # start of the step that has not ended yet
         self._previous_code = OUTSIDE
         self._steps: list[Steps] = []
+
+    def mark(self, code: int) -> None:
+        """From now on, joules belong to that account (0: none). Takes no lock."""
+        marks, clock, stamp = self.inbox
+        now_ns = clock()
+        marks.append((now_ns, code, None if stamp is None else stamp(now_ns)))
 
     def code(self, epoch: int, stage: str, kind: Kind) -> int:
         """The number that stands for an account in :meth:`mark`."""
@@ -169,34 +221,70 @@ class Ledger:
         code = self._codes.get(key)
         if code is None:
             with self.lock:
-                group = self._group_of.setdefault((epoch, stage), len(self._group_of) + 1)
                 code = self._codes[key] = len(self._accounts)
                 self._accounts.append(Account(*key))
-                self._groups.append(group)
+                self._groups.append(self._group_of.setdefault((epoch, stage), code))
+                self._known = None
         return code
 
-    def mark(self, code: int) -> None:
-        """From now on, joules belong to the account ``code`` (0: none). All that the training thread does."""
-        now_ns = self._clock()
-        device_clock = self._device_clock
-        self._inbox.append((now_ns, code, device_clock.stamp(now_ns) if device_clock else None))
+    def apart(self, code: int) -> int:
+        """A new account beside ``code``, of the same epoch and stage, which :meth:`rename` may move later."""
+        with self.lock:
+            apart = len(self._accounts)
+            self._accounts.append(self._accounts[code]._replace(kind="gap"))
+            self._groups.append(apart)
+            self._known = None
+            return apart
 
-    def settle(self, *, final: bool = False) -> None:
-        """Book what has become known since the last call.
+    def rename(self, code: int, stage: str) -> None:
+        """What was and will be booked to an account from :meth:`apart` belongs to another stage."""
+        with self.lock:
+            self._accounts[code] = self._accounts[code]._replace(stage=stage)
+            self._known = None
+
+    @property
+    def _columns(self) -> _Known:
+        """The accounts as arrays, made anew when there are other ones."""
+        if self._known is None:
+            train = [a.kind if a.stage == "train" else "" for a in self._accounts]
+            self._known = _Known(
+                np.array(self._groups, dtype=np.int64),
+                np.array([kind == "step" for kind in train]),
+                np.array([kind == "gap" for kind in train]),
+            )
+        return self._known
+
+    def settle(self, *, final: bool = False, pause: Pause = no_pause) -> None:
+        """Book what has become known since the last call, with the lock held at the beginning and at the end only.
+
+        Of calls that overlap, the last to begin books.
 
         Args:
+            pause: called between parts of the work.
             final: no mark is on its way any more (nothing else runs), so that the very last knots count, too.
         """
         with self.lock:
             # the time before the inbox is read: later marks are later than this
             until_ns = None if final else self._clock() - LATE_NS
             self._read_inbox()
-            groups = np.array(self._groups, dtype=np.int64)
+            groups = self._columns.group
+            self._turn = turn = self._turn + 1
+            due: list[Due | None] = []
             for book, on_device in zip(self._books, self._on_device, strict=True):
                 limit_ns = until_ns
                 if on_device and self._tokens:  # the device reaches this mark no sooner than the host set it
                     limit_ns = min(until_ns or self._tokens[0][0], self._tokens[0][0])
-                book.settle(self._marks[on_device], groups, limit_ns)
+                due.append(what := book.due(self._marks[on_device], limit_ns))
+                if what is not None:  # a mark that comes late must not move into what is being booked
+                    last_ns = int(what.knots.time_ns[-1])
+                    self._due_ns[on_device] = max(self._due_ns[on_device], last_ns)
+        together = zip(self._books, due, strict=True)
+        bookings = [(book, book.work_out(what, groups, pause)) for book, what in together if what is not None]
+        with self.lock:
+            if turn != self._turn:  # another one began meanwhile, as this thread had been given up: what is due is its
+                return
+            for book, booking in bookings:
+                book.commit(booking, len(groups))
             self._complete()
 
     def totals(self, now_ns: int | None = None) -> Totals:
@@ -208,18 +296,19 @@ class Ledger:
         with self.lock:
             now_ns = self._clock() if now_ns is None else now_ns
             self._read_inbox()
-            groups = np.array(self._groups, dtype=np.int64)
+            groups = self._columns.group
             pending = Marks.of([(now_ns, code) for _, code, _ in self._tokens])
             marks = {False: self._marks[False], True: self._marks[True].followed_by(pending)}
-            tails = [
-                Tail(book, marks[on_device], now_ns)
+            found = [
+                book.totals(marks[on_device], groups, now_ns)
                 for book, on_device in zip(self._books, self._on_device, strict=True)
             ]
             return Totals(
                 self._accounts,
-                [b.sums.plus(tail, groups) for b, tail in zip(self._books, tails, strict=True)],
+                [sums for sums, _ in found],
                 [b.curve.info.calibration_u for b in self._books],
                 [b.curve.info.name for b in self._books],
+                [missing_ns for _, missing_ns in found],
             )
 
     def take_steps(self) -> Steps | None:
@@ -238,9 +327,17 @@ class Ledger:
             float(np.sqrt(max(u2))),  # neighbouring stretches share their ends: only the outer ones count
         )
 
+    def take_trace(self) -> tuple[Columns, Columns] | None:
+        """Curve and steps since the last call, see :class:`~lightning_energy.trace.Trace`; ``None`` without one."""
+        with self.lock:
+            if self.trace is None:
+                return None
+            return self.trace.take_curve(), self.trace.take_steps(self._accounts)
+
     def _read_inbox(self) -> None:
-        news = [self._inbox.popleft() for _ in range(len(self._inbox))]
-        self._marks[False].add([(time_ns, code) for time_ns, code, _ in news], self._floor_ns(on_device=False))
+        news = self.inbox.marks[:]
+        del self.inbox.marks[: len(news)]  # and not what was left meanwhile
+        self._marks[False].add([(time_ns, code) for time_ns, code, _ in news], self._due_ns[False])
         if not any(self._on_device):
             return
         self._tokens.extend(news)
@@ -252,18 +349,7 @@ class Ledger:
                 break
             self._tokens.popleft()
             reached.append((time_ns, code))
-        self._marks[True].add(reached, self._floor_ns(on_device=True))
-
-    def _floor_ns(self, *, on_device: bool) -> int:
-        """Marks cannot move into what is booked."""
-        return max(
-            (
-                b.settled_ns
-                for b, d in zip(self._books, self._on_device, strict=True)
-                if d == on_device and b.settled_ns is not None
-            ),
-            default=0,
-        )
+        self._marks[True].add(reached, self._due_ns[True])
 
     def _complete(self) -> None:
         """Turn marks that every book has passed into steps, and forget them."""
@@ -273,6 +359,8 @@ class Ledger:
             return
         taken = [b.take_passed(n) for b in self._books]
         energy_j, missing_s, u2_j2 = (np.sum([t[i] for t in taken], axis=0) for i in range(3))
+        if taken and self.trace is not None:
+            self.trace.add_marks(marks.time_ns[:n], marks.code[:n], energy_j, missing_s, u2_j2)
         if taken:
             self._find_steps(marks.time_ns[:n], marks.code[:n], energy_j, missing_s, u2_j2)
         self._marks[False].drop(n)
@@ -288,9 +376,7 @@ class Ledger:
         u2_j2: NDArray[np.float64],
     ) -> None:
         """A step runs from its start to the next mark that is not a gap of the same training epoch."""
-        is_step = np.array([a.stage == "train" and a.kind == "step" for a in self._accounts])
-        is_gap = np.array([a.stage == "train" and a.kind == "gap" for a in self._accounts])
-        group = np.array(self._groups, dtype=np.int64)
+        group, is_step, is_gap = self._columns
         before = np.concatenate([[self._previous_code], code[:-1]])
         self._previous_code = int(code[-1])
         boundary = ~(is_gap[code] & (group[code] == group[before]))
@@ -308,3 +394,7 @@ class Ledger:
         if good.any():
             u_j = float(np.sqrt(u2[:-1][good][0] + u2[1:][good][-1]))
             self._steps.append(Steps(np.diff(e)[good], np.diff(t)[good] * NS, u_j))
+
+
+def _tap(trace: Trace | None, device: int) -> Callable[[Knots, int], None] | None:
+    return None if trace is None else lambda knots, told: trace.add_knots(device, knots, told=told)

@@ -10,6 +10,8 @@ from typing import NamedTuple
 __all__ = [
     "ACCURACY",
     "ALL",
+    "CO2EQ_G",
+    "COST",
     "MISSING_S",
     "POWER_W",
     "PREDICT_J",
@@ -32,6 +34,8 @@ PREDICT_J = "energy/predict_j"
 TOTAL_KWH = "energy/total_kwh"
 TOTAL_U_KWH = "energy/total_u_kwh"
 MISSING_S = "energy/missing_s"
+CO2EQ_G = "energy/co2eq_g"
+COST = "energy/cost"
 ACCURACY = "energy/accuracy"
 SCORE = "energy/score"
 
@@ -52,7 +56,7 @@ class LogKey(NamedTuple):
     meaning: str
 
 
-_STEP = "every `log_every_n_steps`"
+_STEP = "every `log_every_n_steps`, where a sensor has moved since the last point"
 _VAL = "after each validation"
 _EPOCH = "after each training epoch"
 
@@ -60,12 +64,14 @@ ALL: tuple[LogKey, ...] = (
     LogKey(POWER_W, "W", _STEP, "mean power over the steps that became known since the last point"),
     LogKey(STEP_J, "J", _STEP, "mean energy of those steps, each from its start to the start of the next"),
     LogKey(TRAIN_J, "J", _EPOCH, "energy of training in this epoch: steps and the gaps between them"),
-    LogKey(VAL_J, "J", _VAL, "energy of validation in this epoch, so far"),
+    LogKey(VAL_J, "J", _VAL, "energy of validation in this epoch, until this is logged"),
     LogKey(TEST_J, "J", "after a test", "energy of the test"),
     LogKey(PREDICT_J, "J", "after a prediction", "energy of the prediction (to the loggers only)"),
     LogKey(TOTAL_KWH, "kWh", f"{_VAL}, or epoch without one", "energy of `fit` so far, all stages and sessions"),
     LogKey(TOTAL_U_KWH, "kWh", "with the total", "its absolute standard uncertainty (k=1)"),
     LogKey(MISSING_S, "s", "with the total", "time whose energy is not known and not in the total"),
+    LogKey(CO2EQ_G, "g", "with the total, if `carbon_intensity` is given", "derived: CO2e of the total"),
+    LogKey(COST, "as `price`", "with the total, if `price` is given", "derived: what the total costs"),
     LogKey(ACCURACY, "1", "with the score", "the accuracy that the score was computed from"),
     LogKey(SCORE, "1", _VAL, "the energy-penalized accuracy"),
 )

@@ -11,7 +11,9 @@ import torch
 from lightning_energy.clock import clock_of
 from lightning_energy.meters.find import Meters, check_meters, open_meters
 from lightning_energy.ranks import Ranks
-from lightning_energy.session import Session
+from lightning_energy.rendering import show
+from lightning_energy.session import Session, check_idle, check_switches
+from lightning_energy.step_marks import NOWHERE, StepMarks
 from lightning_energy.summary import StepSums, summarize
 
 if TYPE_CHECKING:
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from lightning_energy.report import Report
 
 __all__ = ["EnergyMonitor"]
-
-WHILE_TRAINING = "train"
 
 
 class EnergyMonitor:
@@ -79,8 +79,8 @@ class EnergyMonitor:
         check_meters(meters)
         if fabric is not None and device is not None:
             raise ValueError(f"device={device!r} beside fabric=…: leave it out, Fabric knows the device")
-        if not idle_s >= 0:
-            raise ValueError(f"idle_s={idle_s!r}: give seconds from 0 on, such as 10")
+        check_idle(idle_s)
+        check_switches(allow_estimate=allow_estimate, print_report=print_report)
         self.meters = meters
         self.idle_s = float(idle_s)
         self.allow_estimate = allow_estimate
@@ -98,7 +98,7 @@ class EnergyMonitor:
 
         Raises:
             MeterUnavailable: what was asked for cannot be read, or nothing can and an estimate is refused.
-            RuntimeError: it is running already.
+            RuntimeError: it is running already, or PyTorch has no such device here.
         """
         if self._session is not None:
             raise RuntimeError("this EnergyMonitor is running already: make a second one, or use its stages")
@@ -113,7 +113,7 @@ class EnergyMonitor:
                 self._warn(text)
             if self.idle_s:
                 session.watch_idle(self.idle_s)
-            self._go_to(-1, WHILE_TRAINING)
+            self._go_to(*NOWHERE)
         except BaseException:  # Ctrl-C, or warnings that are errors: nobody will call __exit__
             self._session = None
             session.close()
@@ -139,7 +139,7 @@ class EnergyMonitor:
             outcome = "completed" if error is None else "interrupted"
             self.report = summarize(session, session.totals(), self._steps, ranks, outcome=outcome)
             if self.print_report and ranks.is_zero:
-                print(self.report)  # noqa: T201 - the table is what print_report promises
+                self._warn(show(self.report))
         except Exception as defect:  # noqa: BLE001 - our defect must not end the user's program
             self._warn(f"no report, as {type(defect).__name__}: {defect}; please report this as a bug")
         finally:
@@ -198,12 +198,17 @@ class EnergyMonitor:
     def _go_to(self, epoch: int, stage: str) -> None:
         session = self._running()
         session.synchronize()
-        self._step.enter_stage(session, epoch, stage)
+        self._step.enter(session, epoch, stage)
 
     def _find_ranks(self) -> Ranks:
         if self._fabric is not None:
             return Ranks.of_fabric(self._fabric)
         device = self._device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError(
+                f"device={str(device)!r}: PyTorch {torch.__version__} finds no GPU here. See what `lightning-energy "
+                f"doctor` says, install a PyTorch with CUDA, or leave device out to measure a training on the CPU"
+            )
         return Ranks(device=device)
 
     def _warn(self, text: str) -> None:
@@ -211,32 +216,13 @@ class EnergyMonitor:
             warnings.warn(f"EnergyMonitor: {text}", stacklevel=3)
 
 
-class _Step:
+class _Step(StepMarks):
     """Marks the beginning and the end of a step; one object for all of them."""
 
-    def __init__(self) -> None:
-        self.account = (-1, WHILE_TRAINING)
-        self.leave()
-
-    def enter_stage(self, session: Session, epoch: int, stage: str) -> None:
-        self.account = (epoch, stage)
-        self._step_code = session.code(epoch, stage, "step")
-        self._gap_code = session.code(epoch, stage, "gap")
-        self._mark = session.mark
-        self._mark(self._gap_code)
-
-    def leave(self) -> None:
-        """A step that outlives its monitor marks nothing."""
-        self.account = (-1, WHILE_TRAINING)
-        self._step_code = self._gap_code = 0
-        self._mark = _nowhere
+    __slots__ = ()
 
     def __enter__(self) -> None:
-        self._mark(self._step_code)
+        self.begin()
 
     def __exit__(self, *_: object) -> None:
-        self._mark(self._gap_code)
-
-
-def _nowhere(code: int) -> None:
-    """Takes no mark."""
+        self.end()

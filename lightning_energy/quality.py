@@ -8,32 +8,32 @@ __all__ = ["Resolution", "aliasing_risk", "resolution"]
 
 Resolution = Literal["resolved", "coarse", "unresolved"]
 
-RESOLVED_UPDATES = 10
+RESOLVED_INTERVALS = 10
 LARGEST_FACTOR = 5
 NEAR = 0.05
 
 
-def resolution(duration_s: float, period_s: float | None) -> Resolution | None:
-    """How finely a figure of some duration is resolved by a register that is updated every ``period_s``.
+def resolution(duration_s: float, spacing_s: float | None) -> Resolution | None:
+    """How finely a figure of some duration is resolved by a curve that has a knot every ``spacing_s``.
 
-    Less than one update: ``unresolved`` (the figure is a share of an update interval; what happened inside it is not
-    told apart); up to ten: ``coarse``; more: ``resolved``.
+    Less than one interval: ``unresolved`` (the figure is a share of an interval; what happened inside it is not told
+    apart); up to ten: ``coarse``; more: ``resolved``.
 
     Args:
         duration_s: duration of the figure in seconds.
-        period_s: update period in seconds; ``None`` when unknown.
+        spacing_s: time between two knots in seconds, the update period of a counter; ``None`` when unknown.
 
     Returns:
-        The label, or ``None`` when the period is unknown.
+        The label, or ``None`` when the spacing is unknown.
 
     Example:
         >>> resolution(0.05, 0.1), resolution(0.5, 0.1), resolution(60.0, 0.1)
         ('unresolved', 'coarse', 'resolved')
     """
-    if not period_s:
+    if not spacing_s:
         return None
-    updates = duration_s / period_s
-    return "unresolved" if updates < 1 else "coarse" if updates < RESOLVED_UPDATES else "resolved"
+    intervals = duration_s / spacing_s
+    return "unresolved" if intervals < 1 else "coarse" if intervals < RESOLVED_INTERVALS else "resolved"
 
 
 def aliasing_risk(step_s: float, period_s: float | None, coverage: float | None) -> bool:

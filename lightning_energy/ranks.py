@@ -7,7 +7,7 @@ import platform
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from lightning_energy.meters.find import OpenMeters
 
-__all__ = ["Ranks"]
+__all__ = ["Ranks", "replicas_of"]
 
+T = TypeVar("T")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 MISSING = QUALITIES.index("missing")
 FIELDS = 9  # numbers that stand for one energy in a reduction
@@ -48,6 +49,7 @@ class Ranks:
         device: where this rank trains.
         node: identity of this rank's node.
         left: how many other ranks there were before this one had to go on alone.
+        replicas: how many of them get batches of their own; the others share theirs (tensor parallelism). 0: all do.
     """
 
     size: int = 1
@@ -55,13 +57,21 @@ class Ranks:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     node: str = ""
     left: int = 0
+    replicas: int = 0
     _sum: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     @classmethod
     def of(cls, trainer: Trainer) -> Ranks:
         """The ranks of a Trainer's run."""
-        reduce = partial(_reduce_sum, trainer.strategy)
-        return cls(trainer.world_size, trainer.global_rank, trainer.strategy.root_device, node_identity(), _sum=reduce)
+        strategy = trainer.strategy
+        return cls(
+            trainer.world_size,
+            trainer.global_rank,
+            strategy.root_device,
+            node_identity(),
+            replicas=replicas_of(strategy),
+            _sum=partial(_reduce_sum, strategy),
+        )
 
     @classmethod
     def of_fabric(cls, fabric: Any) -> Ranks:
@@ -77,6 +87,10 @@ class Ranks:
     def alone(self) -> Ranks:
         """This rank without the others, who may not come to a collective any more."""
         return replace(self, size=1, left=self.size - 1)
+
+    def of_all(self, mean: float | None) -> int | None:
+        """A count of all ranks, each batch once, from its mean over ranks; ``None`` when that is not known."""
+        return None if mean is None else round(mean * (self.replicas or self.size if self.size > 1 else 1))
 
     def claim(self, open_meters: Callable[[], OpenMeters]) -> OpenMeters:
         """Open meters, and keep those that no lower rank of the same node has opened.
@@ -106,21 +120,18 @@ class Ranks:
         found.drop([(self.node, d) not in taken for d in mine])
         return found
 
-    def union(self, names: Sequence[str]) -> list[str]:
-        """All names that any rank has, in one order for all. All ranks take part."""
-        if self.size == 1:
-            return [*names]
-        everyone = _gather(("", [*names], ""), self.size)
-        return [*dict.fromkeys(name for _, theirs, _ in everyone for name in theirs)]
+    def gather(self, mine: T) -> list[T]:
+        """What every rank has to say, in the order of ranks. All ranks take part."""
+        return [mine] if self.size == 1 else _gather(mine, self.size)
 
-    def sum(self, energies: Sequence[Energy], accuracy: float | None = None) -> tuple[list[Energy], float | None]:
-        """Energies summed over ranks; the accuracy's mean, or ``None`` if a rank has none.
+    def sum(self, energies: Sequence[Energy], value: float | None = None) -> tuple[list[Energy], float | None]:
+        """Energies summed over ranks; the mean of a value (an accuracy, a count), or ``None`` if a rank has none.
 
         One reduction of ``9 * len(energies) + 2`` float64. All ranks take part. Missing time adds up over ranks.
         """
         if self.size == 1 or self._sum is None:
-            return [*energies], accuracy
-        rows = [float(accuracy is not None), accuracy or 0.0]
+            return [*energies], value
+        rows = [float(value is not None), value or 0.0]
         for e in energies:
             u_cal = math.sqrt(max(e.u_absolute_j**2 - e.u_j**2, 0.0))
             known = e.energy_j is not None
@@ -140,6 +151,12 @@ class Ranks:
         summed = self._sum(torch.tensor(rows, dtype=torch.float64, device=self.device)).tolist()
         mean = summed[1] / self.size if summed[0] == self.size else None
         return [_energy(summed[i : i + FIELDS]) for i in range(2, len(summed), FIELDS)], mean
+
+
+def replicas_of(strategy: Any) -> int:
+    """How many ranks of a strategy get batches of their own; 0 where it does not say."""
+    settings = getattr(strategy, "distributed_sampler_kwargs", None) or {}
+    return int(settings.get("num_replicas", 0))
 
 
 def _energy(row: list[float]) -> Energy:
@@ -162,7 +179,7 @@ def _reduce_sum(strategy: Any, tensor: torch.Tensor) -> torch.Tensor:
     return result
 
 
-def _gather(mine: tuple[str, list[str], str], size: int) -> list[tuple[str, list[str], str]]:
+def _gather(mine: T, size: int) -> list[T]:
     if not (dist.is_available() and dist.is_initialized()):
         raise MeterUnavailable(
             f"{size} ranks without torch.distributed: they cannot agree on who reads which device. Use a strategy "

@@ -11,15 +11,17 @@ import os
 import platform
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
+from lightning_energy.carbon import Derived
 from lightning_energy.curve import Energy
 from lightning_energy.meters.base import MeterError
 from lightning_energy.meters.nvml import driver_version
-from lightning_energy.report import Device, Report
+from lightning_energy.report import Device, Missing, Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +42,8 @@ FORMAT = "lightning-energy-record"
 VERSION = 1
 NAME = "energy.json"
 PACKAGES = ("torch", "lightning", "pytorch-lightning", "torchmetrics", "nvidia-ml-py")
+DEEPEST_BELOW = 3  # logs/name/version_0; a whole disk is not searched
+NAMED_BELOW = 3
 DEEPEST = 8  # hyperparameters nest; what nests deeper is told as text
 
 
@@ -51,6 +55,9 @@ def make_record(
     report: Report,
     *,
     started_unix_s: float,
+    run_id: str = "",
+    rank: int = 0,
+    before: Energy | None = None,
     what: Mapping[str, Any] | None = None,
     where: Mapping[str, Any] | None = None,
     epochs: Sequence[Mapping[str, Any]] = (),
@@ -62,6 +69,9 @@ def make_record(
     Args:
         report: the figures.
         started_unix_s: when the session began.
+        run_id: tells this run, with all its sessions and ranks, from others.
+        rank: the rank whose record it is: 0 for the run's, others where each keeps its own.
+        before: what was spent before this session, all ranks together.
         what: what was trained.
         where: the machine; by default this one.
         epochs: one row per epoch.
@@ -71,21 +81,29 @@ def make_record(
     return {
         "format": FORMAT,
         "version": VERSION,
+        "run_id": run_id,
         "outcome": report.outcome,
         "started_unix_s": started_unix_s,
         "updated_unix_s": time.time(),
         "what": plain({**what} if what else {}),
         "where": {**where} if where else describe_machine(report),
+        "rank": rank,
         "ranks": report.ranks,
+        "absent_ranks": report.absent_ranks,
         "devices": [_device(d) for d in report.devices],
         "run": report.run.to_plain(),
         "stages": {stage: energy.to_plain() for stage, energy in report.stages.items()},
         "resolutions": {**report.resolutions},
+        "before": before.to_plain() if before is not None and before.duration_s > 0 else None,
         "total": None if report.total is None else report.total.to_plain(),
         "steps": {"n": report.steps, "mean_j": report.step_j},
+        "samples": {"n": report.samples, "mean_j": report.sample_j},
+        "gaps": None if report.gaps is None else report.gaps.to_plain(),
+        "missing": [asdict(m) for m in report.missing],
         "above_idle_j": report.above_idle_j,
         "accuracy": None if report.accuracy is None else {"name": report.accuracy[0], "value": report.accuracy[1]},
-        "score": None if report.score is None else {"value": report.score, "formula": report.score_name},
+        "score": _score(report),
+        "derived": None if report.derived is None else report.derived.to_plain(),
         "epochs": plain(epochs),
         "sessions": plain(sessions),
         "evaluations": plain(evaluations),
@@ -107,10 +125,17 @@ def report_of(record: Mapping[str, Any]) -> Report:
         resolutions=record["resolutions"],
         steps=record["steps"]["n"],
         step_j=record["steps"]["mean_j"],
+        samples=record["samples"]["n"],
+        sample_j=record["samples"]["mean_j"],
+        gaps=None if record["gaps"] is None else Energy.from_plain(record["gaps"]),
+        missing=[Missing(**row) for row in record["missing"]],
+        absent_ranks=record["absent_ranks"],
         above_idle_j=record["above_idle_j"],
         accuracy=None if accuracy is None else (accuracy["name"], accuracy["value"]),
         score=None if score is None else score["value"],
+        score_kwh=None if score is None else score["energy_kwh"],
         score_name="" if score is None else score["formula"],
+        derived=None if record["derived"] is None else Derived.from_plain(record["derived"]),
         notes=record["notes"],
     )
 
@@ -146,8 +171,12 @@ def read_record(path: Path | str) -> dict[str, Any]:
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RecordError(f"{file} does not exist: give a record or the log directory of a run") from error
-    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{file} does not exist: {_instead(path)}") from error
+    except UnicodeDecodeError as error:
+        raise RecordError(
+            f"{file} is no text file, so no record: give a record or the log directory of a run"
+        ) from error
+    except OSError as error:
         raise RecordError(f"{file} cannot be read: {error}") from error
     except ValueError as error:
         raise RecordError(f"{file} is no JSON, or only the beginning of one: {error}") from error
@@ -161,6 +190,16 @@ def read_record(path: Path | str) -> dict[str, Any]:
     except (KeyError, TypeError, AttributeError) as error:
         raise RecordError(f"{file} is damaged ({type(error).__name__}: {error}): take a copy of it") from error
     return record
+
+
+def _instead(folder: Path) -> str:
+    """What to give instead of a folder that holds no record: folders below it that do, of the first depth with any."""
+    for depth in range(1, DEEPEST_BELOW + 1):
+        found = [str(file.parent) for file in sorted(folder.glob("*/" * depth + NAME))]
+        if found:
+            more = f" (or one of {len(found) - NAMED_BELOW} more)" if len(found) > NAMED_BELOW else ""
+            return f"records lie below it, try {' or '.join(found[:NAMED_BELOW])}{more}"
+    return "give a record or the log directory of a run"
 
 
 def describe_machine(report: Report) -> dict[str, Any]:
@@ -197,6 +236,12 @@ def plain(value: Any, depth: int = 0) -> Any:
     return str(value)
 
 
+def _score(report: Report) -> dict[str, Any] | None:
+    if report.score is None:
+        return None
+    return {"value": report.score, "formula": report.score_name, "energy_kwh": report.score_kwh}
+
+
 def _device(device: Device) -> dict[str, Any]:
     return {
         "name": device.name,
@@ -205,6 +250,7 @@ def _device(device: Device) -> dict[str, Any]:
         "energy": device.energy.to_plain(),
         "period_s": device.period_s,
         "note": device.note,
+        "rank": device.rank,
     }
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from lightning_energy.rendering import as_html, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from lightning_energy.carbon import Derived
     from lightning_energy.curve import Energy
     from lightning_energy.quality import Resolution
 
-__all__ = ["Device", "Report"]
+__all__ = ["Device", "Missing", "Report"]
 
-HOUR_S, MINUTE_S = 3600, 60
+ROUNDING = 1e-6  # relative: sums over ranks are taken in another order
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Device:
         energy: what it spent in this run.
         period_s: time between two updates of its sensor in seconds, as measured; ``None`` unknown.
         note: anything a reader must know.
+        rank: the rank that read it.
     """
 
     name: str
@@ -35,6 +40,24 @@ class Device:
     energy: Energy
     period_s: float | None
     note: str = ""
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A stretch of time in which a device's energy is not known.
+
+    Attributes:
+        device_id: the device.
+        started_unix_s: when it began, seconds since 1970.
+        duration_s: how long it was, in seconds.
+        rank: the rank that read the device.
+    """
+
+    device_id: str
+    started_unix_s: float
+    duration_s: float
+    rank: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,21 +65,29 @@ class Report:
     """The figures of one run.
 
     Attributes:
-        outcome: ``completed`` or ``interrupted``.
+        outcome: ``running``, ``completed`` or ``interrupted``.
         stages: energy by stage, all ranks together.
         run: energy of this session, all ranks together.
         total: energy of ``fit`` over all its sessions, all ranks together; ``None`` when nothing was fitted.
         sessions: how many sessions ``total`` has.
-        devices: what this rank measured.
+        devices: what was measured: by all ranks when the run has completed or their records were put together, else
+            by this rank.
         ranks: how many ranks the energies are of.
         resolutions: by stage, how finely the slowest sensor resolves it; see
             :func:`~lightning_energy.quality.resolution`.
         steps: training steps whose energy is known.
         step_j: their mean energy in joules, or ``None``.
+        samples: samples trained on in this session, all ranks together; ``None`` when not all could be counted.
+        sample_j: joules of training (stage ``train``) per sample of this session, or ``None``.
+        gaps: energy of training between its steps (data loading, logging, checkpoints), part of stage ``train``.
+        missing: when the energy of which of these devices is not known.
+        absent_ranks: how many other ranks these figures do not know since the last epoch; 0 but after an exception.
         above_idle_j: joules of this session above the devices' idle power; ``None`` when that was not watched.
         accuracy: the last accuracy that was scored, with its logged name; ``None`` without one.
         score: its score.
+        score_kwh: the energy that it was scored with: what the training had taken by that validation.
         score_name: the formula.
+        derived: CO2e and cost of ``total``, or of ``run`` when nothing was fitted; ``None`` unless asked for.
         notes: sentences about what is missing or doubtful.
     """
 
@@ -70,71 +101,33 @@ class Report:
     resolutions: Mapping[str, Resolution] = field(default_factory=dict)
     steps: int = 0
     step_j: float | None = None
+    samples: int | None = None
+    sample_j: float | None = None
+    gaps: Energy | None = None
+    missing: Sequence[Missing] = ()
+    absent_ranks: int = 0
     above_idle_j: float | None = None
     accuracy: tuple[str, float] | None = None
     score: float | None = None
+    score_kwh: float | None = None
     score_name: str = ""
+    derived: Derived | None = None
     notes: Sequence[str] = ()
 
+    @property
+    def has_all_devices(self) -> bool:
+        """Whether ``devices`` are those of all ranks: their joules are then those of ``run``.
+
+        While several ranks train, and after a training that was given up, they are those of one rank alone.
+        """
+        if self.absent_ranks or self.ranks == 1:
+            return not self.absent_ranks
+        told_j = math.fsum(d.energy.energy_j or 0.0 for d in self.devices)
+        return self.run.energy_j is not None and math.isclose(told_j, self.run.energy_j, rel_tol=ROUNDING)
+
     def __str__(self) -> str:
-        return "\n".join(self._lines())
+        return as_text(self)
 
-    def _lines(self) -> list[str]:
-        rows = [(stage.replace("_", " "), e, self.resolutions.get(stage)) for stage, e in self.stages.items()]
-        rows.append(("this run", self.run, None))
-        if self.total is not None and self.sessions > 1:
-            rows.append((f"fit, {self.sessions} sessions", self.total, None))
-        widths = 22
-        lines = [
-            f"Energy of this run ({self.outcome})",
-            f"{'':{widths}}{'energy':>14}{'':4}{'± (k=1)':>9}{'time':>12}{'power':>11}  quality",
-        ]
-        lines += [_row(name, energy, resolution, widths) for name, energy, resolution in rows]
-        covers = "Covers" if self.ranks == 1 else f"Covers the devices of {self.ranks} ranks, of which this one has"
-        lines += [f"{covers}: " + ("; ".join(map(_device, self.devices)) or "none that another rank does not read")]
-        if self.run.energy_j is not None and self.run.quality != "estimated":
-            lines.append(
-                f"Uncertainty: {_si(self.run.u_absolute_j, 'J')} with the gain of the sensors, "
-                f"{_si(self.run.u_j, 'J')} without (for comparing runs on the same devices); k=1"
-            )
-        if self.total is not None and self.total.energy_kwh is not None:
-            u_kwh = self.total.u_absolute_j / 3.6e6
-            lines.append(f"Training in all: {self.total.energy_kwh:.4g} kWh ± {u_kwh:.2g} kWh")
-        if self.step_j is not None:
-            lines.append(f"Per training step: {_si(self.step_j, 'J')} (mean of {self.steps} steps, start to start)")
-        if self.above_idle_j is not None:
-            lines.append(f"Above idle: {_si(self.above_idle_j, 'J')} of this run (the total is what it cost)")
-        if self.accuracy is not None and self.score is not None:
-            lines.append(f"Score: {self.score:.4f} = {self.score_name} of {self.accuracy[0]} = {self.accuracy[1]:.4f}")
-        notes = [*(f"{d.name}: {d.note}" for d in self.devices if d.note), *self.notes]
-        return lines + [f"Note: {note}" for note in notes]
-
-
-def _row(name: str, energy: Energy, resolution: Resolution | None, width: int) -> str:
-    if energy.energy_j is None:
-        return f"{name:{width}}{'missing':>14}{'':4}{'':>9}{_time(energy.duration_s):>12}"
-    value = f"{_si(energy.energy_j, 'J'):>14}{'':4}{_si(energy.u_absolute_j, 'J'):>9}"
-    power = _si(energy.power_w, "W") if energy.power_w is not None else ""
-    lost = f", {_time(energy.missing_s)} missing" if energy.missing_s > 0 else ""
-    coarse = f", {resolution}" if resolution not in {None, "resolved"} else ""
-    return f"{name:{width}}{value}{_time(energy.duration_s):>12}{power:>11}  {energy.quality}{coarse}{lost}"
-
-
-def _device(device: Device) -> str:
-    shown = device.period_s and device.energy.quality != "estimated"
-    period = f", updated every {(device.period_s or 0) * 1e3:.0f} ms" if shown else ""
-    return f"{device.name} ({device.scope}, {device.energy.quality}{period})"
-
-
-def _si(value: float, unit: str) -> str:
-    """Four significant digits with a prefix: ``12.34 kJ``."""
-    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m")):
-        if abs(value) >= factor or factor == 1e-3:  # noqa: PLR2004 - the smallest prefix
-            return f"{value / factor:.4g} {prefix}{unit}"
-    raise AssertionError
-
-
-def _time(seconds: float) -> str:
-    if seconds >= HOUR_S:
-        return f"{seconds / HOUR_S:.2f} h"
-    return f"{seconds / MINUTE_S:.1f} min" if seconds >= MINUTE_S else f"{seconds:.2f} s"
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        return as_html(self)

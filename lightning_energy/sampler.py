@@ -25,12 +25,19 @@ CONTINUOUS_S = 0.005  # a register that moves this often needs no hunt for its e
 SLOW_POLL_S = 0.1  # such registers and power sensors: ten knots a second
 SEARCH_POLL_S = 0.002  # while the period is not known
 FINE_POLL_S = 0.001  # near an expected edge
+FULL_CHANNELS = 4  # with more of them, those whose edges come regularly are not polled at every edge
+HUNT_EVERY = 16  # but at every so many; the others' times follow from those, and one poll sees that they came
+SLACK = 0.3  # of a period: such a poll may wait for others, as to wake costs more than to poll
+TOGETHER_S = 0.0003  # awake for one device, poll those that are due so soon as well
 FROZEN_PERIODS = 5
 FROZEN_S = 0.5  # never call a register frozen sooner
 RETRY_S = (0.05, 0.25)  # after a lost device: at once, then slower
-SETTLE_S = 0.25  # how often the ledger books what is known
+SETTLE_S = 0.5  # how often the ledger books what is known; sooner at first, as a run may be short
+FIRST_SETTLE_S = 0.1
 HUNG_S = 2.0
 SLOW_CALL = 10.0  # polls are at least this many call latencies apart
+LATE_POLLS = 16  # polls that the mean lateness looks back on
+LATENCIES = 64  # calls that the mean latency looks back on; before the first they count as none
 JITTER = 0.25
 LAST_POLLS = 5
 LAST_POLL_S = 0.001
@@ -62,7 +69,8 @@ class Channel:
         self.curve = Curve(info)
         self.due_ns = 0
         self.reads = 0
-        self.latency_s: deque[float] = deque(maxlen=64)
+        self.latency_s: deque[float] = deque([0.0] * LATENCIES, LATENCIES)
+        self._latencies_s = 0.0  # their sum
         self.trouble: str | None = None
         self.trouble_since_ns = 0
         self._edges = CounterEdges(info, self.curve, refine=refine)
@@ -70,9 +78,13 @@ class Channel:
         self._has_register = True
         self._frozen_at_j: float | None = None
         self._look = False  # at the power, at the next poll
+        self._before_edge = False  # the next poll should come before the register moves
         self._moves = 0
+        self._late_s = 0.0  # how late its polls come on average, as the thread was busy or had to wait for its turn
         self._retry_s = RETRY_S[0]
         self._random = random.Random(0)  # noqa: S311 - jitter against phase locking, not secrecy
+        self.hunts_always = True  # every edge is watched closely, not one in so many
+        self.slack_ns = 0  # how much later than ``due_ns`` will do
 
     @property
     def period_s(self) -> float | None:
@@ -91,6 +103,18 @@ class Channel:
         period_s = self.period_s
         coarse = not self._has_register or self._frozen_at_j is not None
         return coarse or (period_s is not None and period_s <= CONTINUOUS_S)
+
+    @property
+    def spacing_s(self) -> float | None:
+        """Seconds between two knots of the curve: what happens between them is not told apart. ``None`` when unknown.
+
+        The register's period, if each of its updates gives a knot; a register that moves more often is read as rarely
+        as a power sensor is.
+        """
+        period_s = self.period_s
+        if self.is_continuous:
+            return max(period_s or 0.0, SLOW_POLL_S, self._floor_s)
+        return None if period_s is None else max(period_s, self._floor_s)
 
     def poll(self, lock: threading.RLock) -> None:
         """Read the meter once, put what it says on the curve, plan the next poll.
@@ -122,7 +146,11 @@ class Channel:
 
     def _take(self, reading: Reading, power_w: float | None) -> None:
         self.reads += 1
-        self.latency_s.append((reading.end_ns - reading.start_ns) * NS)
+        if self.due_ns and not self.slack_ns:
+            self._late_s += (max((reading.start_ns - self.due_ns) * NS, 0.0) - self._late_s) / LATE_POLLS
+        latency_s = (reading.end_ns - reading.start_ns) * NS
+        self._latencies_s += latency_s - self.latency_s[0]
+        self.latency_s.append(latency_s)
         self._retry_s = RETRY_S[0]
         self._has_register = reading.register_j is not None
         if power_w is not None and self.info.instant_power:
@@ -142,7 +170,10 @@ class Channel:
             return False, None
         self._frozen_at_j = None
         self._edges.note = ""
+        next_ns = self._edges.next_edge_ns if self._before_edge else None
         moved = self._edges.feed(reading)
+        if moved and next_ns is not None and reading.end_ns < next_ns:
+            self._edges.came_too_soon()
         if moved or not self._overdue(reading):
             return moved, self._edges.note or None
         self._edges.break_off(reading.end_ns)
@@ -163,13 +194,16 @@ class Channel:
             return None
 
     def _overdue(self, reading: Reading) -> bool:
-        limit_s = max(FROZEN_PERIODS * (self.period_s or 0.0), FROZEN_S)
-        return self._edges.is_following and (reading.end_ns - self._edges.last_change_ns) * NS > limit_s
+        still_s = (reading.end_ns - self._edges.last_change_ns) * NS
+        if still_s <= FROZEN_S:
+            return False
+        return self._edges.is_following and still_s > FROZEN_PERIODS * (self.period_s or 0.0)
 
     def _lost(self, why: str) -> None:
         now_ns = self._clock()
         missing = (self._edges if self._has_register else self._power).silent(now_ns)
         self._frozen_at_j = None
+        self.slack_ns, self._before_edge = 0, False
         self._remember(why if missing else None, now_ns)
         self.due_ns = now_ns + round(self._retry_s / NS)
         self._retry_s = min(2 * self._retry_s, RETRY_S[1])
@@ -178,24 +212,34 @@ class Channel:
         if trouble is not None and self.trouble is None:
             self.trouble, self.trouble_since_ns = trouble, now_ns
 
+    @property
+    def _floor_s(self) -> float:
+        """Polls are no closer than this: a slow call is made more rarely."""
+        return max(FINE_POLL_S, SLOW_CALL * self._latencies_s / LATENCIES)
+
     def _wait_s(self, reading: Reading, *, moved: bool) -> float:
         """Seconds until the next poll: just before the next expected edge, then finely until it comes."""
+        self.slack_ns, self._before_edge = 0, False
         jitter = 1.0 + JITTER * (2.0 * self._random.random() - 1.0)
-        latency_s = sum(self.latency_s) / len(self.latency_s)
-        floor_s = max(FINE_POLL_S, SLOW_CALL * latency_s)
-        period_s = self.period_s
+        floor_s, period_s = self._floor_s, self.period_s
         if self.is_continuous:
             return max(SLOW_POLL_S, floor_s) * jitter
         next_ns = self._edges.next_edge_ns
         if period_s is None or next_ns is None:
             return max(SEARCH_POLL_S, floor_s) * jitter
-        lead_s = min(max(self._edges.spread_s, 0.5 * FINE_POLL_S), 0.15 * period_s)
+        lead_s = min(max(self._edges.spread_s, floor_s) + self._late_s, 0.15 * period_s)
         ahead_s = (next_ns - reading.end_ns) * NS - lead_s
         if ahead_s > floor_s:
             self._moves += moved
-            self._look = moved and (self.curve.looks < LOOKS_AT_FIRST or self._moves % LOOK_EVERY == 0)
-            # at a random moment: the load may be locked to the register's period
-            return self._random.random() * ahead_s if self._look else ahead_s
+            look_every = LOOK_EVERY if self.hunts_always else HUNT_EVERY
+            self._look = moved and (self.curve.looks < LOOKS_AT_FIRST or self._moves % look_every == 0)
+            self._before_edge = True
+            if self._look:  # at a random moment: the load may be locked to the register's period
+                return self._random.random() * ahead_s
+            if self._edges.is_regular and self._moves % HUNT_EVERY and not self.hunts_always:
+                self.slack_ns, self._before_edge = round(SLACK * period_s / NS), False
+                return ahead_s + 2.0 * lead_s
+            return ahead_s
         overdue_s = max(-ahead_s - 0.5 * period_s, 0.0)  # a long time late: ever slower
         return min(floor_s + 0.1 * overdue_s, max(period_s, floor_s)) * jitter
 
@@ -205,7 +249,7 @@ class Sampler:
 
     Args:
         channels: what to poll.
-        settle: called about four times a second from the thread with ``lock`` held, after knots were added.
+        settle: called about twice a second from the thread, or less often with many channels, after knots were added.
         lock: guards the curves and the ledger.
         enter: called once in the thread, before anything else.
     """
@@ -218,14 +262,22 @@ class Sampler:
         enter: Callable[[], None] | None = None,
     ) -> None:
         self.channels = [*channels]
+        self._share_time()
         self.lock = lock or threading.RLock()
         self.failure: BaseException | None = None
         self._settle = settle
         self._enter = enter
-        self._stop = threading.Event()
+        self._ended = False
+        self._alarm = threading.Lock()  # held while the thread is to go on; waking from an Event takes twice as long
         self._thread: threading.Thread | None = None
         self._beat_ns = 0
         self._cpu_s = 0.0
+
+    def _share_time(self) -> None:
+        """Registers that move at any poll (RAPL's) are no part of the crowd; which those are shows with time."""
+        crowd = sum(not c.is_continuous for c in self.channels)
+        for channel in self.channels:
+            channel.hunts_always = crowd <= FULL_CHANNELS
 
     @property
     def cpu_s(self) -> float:
@@ -239,7 +291,8 @@ class Sampler:
         for channel in self.channels:
             channel.poll(self.lock)
         self._beat_ns = time.monotonic_ns()
-        self._stop.clear()
+        self._ended, self._alarm = False, threading.Lock()
+        self._alarm.acquire()
         self._thread = threading.Thread(target=self._run, name="lightning-energy-sampler", daemon=True)
         self._thread.start()
 
@@ -268,14 +321,26 @@ class Sampler:
         thread, self._thread = self._thread, None
         if thread is None:
             return True
-        self._stop.set()
+        self.end()
+        self._alarm.release()
+        if thread is threading.current_thread():  # the garbage collector came by in the thread itself
+            return True
         if thread.is_alive():
             thread.join(HUNG_S)
         return not thread.is_alive()
 
     def end(self) -> None:
-        """Called from within the thread: no more polls."""
-        self._stop.set()
+        """No more polls; waits for nothing, so that the thread itself may call it."""
+        self._ended = True
+
+    def _is_over(self) -> bool:
+        """Asked anew each time: another thread may have said so meanwhile, which a type checker does not expect."""
+        return self._ended
+
+    @property
+    def is_in_thread(self) -> bool:
+        """Whether it is the sampler's own thread that asks."""
+        return threading.current_thread() is self._thread
 
     @property
     def is_running(self) -> bool:
@@ -290,7 +355,7 @@ class Sampler:
             with self.lock:
                 if all((c.curve.end_ns or 0) >= time_ns for c in waiting):
                     return True
-            self._stop.wait(0.002)
+            time.sleep(0.002)
         return False
 
     def check(self, now_ns: int) -> None:
@@ -317,16 +382,20 @@ class Sampler:
             self.failure = error
 
     def _loop(self) -> None:
-        settle_ns = time.monotonic_ns()
+        settle_ns, settle_s = time.monotonic_ns(), FIRST_SETTLE_S
+        most_s = SETTLE_S * max(len(self.channels) / FULL_CHANNELS, 1.0)
         while True:
-            channel = min(self.channels, key=lambda c: c.due_ns)
-            now_ns = time.monotonic_ns()
-            if self._stop.wait(max(channel.due_ns - now_ns, 0) * NS):
+            wait_s = (min(c.due_ns + c.slack_ns for c in self.channels) - time.monotonic_ns()) * NS
+            if (wait_s > TOGETHER_S and self._alarm.acquire(timeout=wait_s)) or self._is_over():
                 return
-            channel.poll(self.lock)
-            self._beat_ns = time.monotonic_ns()
-            if self._beat_ns - settle_ns > SETTLE_S / NS:
-                settle_ns = self._beat_ns
-                with self.lock:
-                    self._settle()
+            together_ns = time.monotonic_ns() + round(TOGETHER_S / NS)
+            for channel in sorted((c for c in self.channels if c.due_ns <= together_ns), key=lambda c: c.due_ns):
+                channel.poll(self.lock)
+                self._beat_ns = time.monotonic_ns()
+                if self._is_over():  # while this thread hung in the call
+                    return
+            if (self._beat_ns - settle_ns) * NS > settle_s:
+                settle_ns, settle_s = self._beat_ns, min(2.0 * settle_s, most_s)
+                self._share_time()
+                self._settle()
                 self._cpu_s = time.thread_time()

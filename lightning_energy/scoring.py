@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,9 @@ class Scorer:
         score: the user's function of (accuracy, energy_kwh), or ``None`` for the default.
         reference_kwh: of the default score.
         chosen: the name that was found in an earlier run; holds if it is logged again.
+
+    Attributes:
+        reason: why the last :meth:`score` was ``None``, in brackets behind a space; empty when that is not known.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Scorer:
         self._before: dict[str, Any] = {}
         self._confirmed = False  # the choice was made, or seen again, in this run
         self.chosen = chosen
+        self.reason = ""
 
     @property
     def name(self) -> str:
@@ -102,17 +107,27 @@ class Scorer:
         accuracy = min(max(accuracy, 0.0), 1.0)
         if self._score is None:
             return energy_penalized_accuracy(accuracy, energy_kwh, reference_kwh=self._reference_kwh)
+        self.reason = ""
         try:
-            value = float(self._score(accuracy, energy_kwh))
-        except (TypeError, ValueError, ArithmeticError):  # it may return None where it is not defined
+            value = self._score(accuracy, energy_kwh)
+            score = math.nan if value is None else float(value)  # it may return None where it is not defined
+        except Warning:
+            raise
+        except Exception as error:  # noqa: BLE001 - the user's function may raise anything; the training goes on
+            self.reason = f" ({type(error).__name__}: {error})"
             return None
-        return value if math.isfinite(value) else None
+        return score if math.isfinite(score) else None
 
     def advice(self, metrics: Mapping[str, Any]) -> str:
         """Why there is no score, and what to do."""
         fresh = sorted(self.fresh(metrics))
+        log_one = f"Log one, e.g. self.log({self._accuracy or 'val_acc'!r}, …) in validation_step"
         if self._accuracy:
-            return f"accuracy={self._accuracy!r} was not logged by this validation. Logged: {_listed(fresh)}"
+            near = difflib.get_close_matches(self._accuracy, fresh, 1)
+            hint = f". Did you mean {near[0]!r}?" if near else "" if fresh else f". {log_one}"
+            return f"accuracy={self._accuracy!r} was not logged by this validation. Logged: {_listed(fresh)}{hint}"
+        if not fresh:
+            return f"no metric was logged by this validation. {log_one}"
         return (
             f"none of the logged validation metrics is plainly the accuracy. Logged: {_listed(fresh)}. "
             f"Choose one: EnergyCallback(accuracy=…)"

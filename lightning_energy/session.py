@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import threading
@@ -9,11 +10,13 @@ import time
 import weakref
 from contextlib import suppress
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lightning_energy.book import no_pause
 from lightning_energy.curve import NS
 from lightning_energy.ledger import OUTSIDE, Kind, Ledger, Steps, Totals
 from lightning_energy.sampler import Channel, Sampler
+from lightning_energy.trace import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +25,9 @@ if TYPE_CHECKING:
     from lightning_energy.meters.base import MeterInfo
     from lightning_energy.meters.find import OpenMeters
 
-__all__ = ["Session"]
+__all__ = ["Session", "check_idle", "check_switches"]
 
+PAUSE_S = 0.002  # so that the parts of one booking delay different steps, each by little
 LONGEST_WAIT_S = 0.5  # for the last knots, at the end
 UNKNOWN_PERIOD_S = 0.1
 ON_DEVICE = ("gpu", "board", "module")
@@ -31,6 +35,30 @@ LOOKS = 10
 ENOUGH_LOOKS = 3
 ABANDONED_S = 10.0  # others may take a while to clean up before it is our turn
 STEADY = 0.1  # an idle device's power strays by less than this share
+
+
+def check_idle(idle_s: Any) -> None:
+    """Seconds to watch idle devices.
+
+    Raises:
+        TypeError: no number.
+        ValueError: negative or not finite.
+    """
+    if isinstance(idle_s, bool) or not isinstance(idle_s, (int, float)):
+        raise TypeError(f"idle_s={idle_s!r}: give seconds from 0 on, such as 10")
+    if not 0 <= idle_s < math.inf:
+        raise ValueError(f"idle_s={idle_s!r}: give seconds from 0 on, such as 10")
+
+
+def check_switches(**switches: Any) -> None:
+    """Arguments that are on or off: a text such as ``"no"`` would count as on.
+
+    Raises:
+        TypeError: one is neither.
+    """
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{name}={value!r}: give True or False")
 
 
 def _never() -> bool:
@@ -56,8 +84,16 @@ class _Watch:
         self._is_over, self._abandoned = is_over, abandoned
         self._over_since_s: float | None = None
 
+    def _let_others_run(self) -> None:
+        """Gives up the interpreter's lock, as a training thread that wants it would wait for all of the booking else.
+
+        Once per device, and no counter is read meanwhile: together no longer than for one.
+        """
+        time.sleep(PAUSE_S / max(len(self._meters.meters), 1))
+
     def __call__(self) -> None:
-        self._ledger.settle()
+        in_thread = self.sampler is not None and self.sampler.is_in_thread
+        self._ledger.settle(pause=self._let_others_run if in_thread else no_pause)
         if not self._is_over():
             self._over_since_s = None
             return
@@ -78,6 +114,7 @@ class Session:
         device_clock: of the accelerator that works behind the host; ``None`` without one.
         is_over: asked now and then in the background: whether the run has ended, perhaps without telling us.
         abandoned: called in the background when it has, after everything was stopped and closed.
+        trace: whether to collect curves and steps for :meth:`take_trace`.
 
     Example:
         >>> import torch
@@ -97,8 +134,9 @@ class Session:
         *,
         is_over: Callable[[], bool] = _never,
         abandoned: Callable[[], None] = _nothing,
+        trace: bool = False,
     ) -> None:
-        self.started_unix_s = time.time()
+        self.started_unix_s, self._started_ns = time.time(), time.monotonic_ns()
         self._meters = meters
         self._pid = os.getpid()
         self._seen = False
@@ -114,6 +152,7 @@ class Session:
             lock=lock,
             device_clock=device_clock,
             on_device=[device_clock is not None and c.info.scope in ON_DEVICE for c in self._channels],
+            trace=Trace([c.info.device_id for c in self._channels], self._started_ns) if trace else None,
         )
         enter = device_clock.enter_thread if device_clock is not None else None
         watch = _Watch(self._ledger, meters, is_over, abandoned)
@@ -121,8 +160,12 @@ class Session:
         self._sampler.start()
         # a second net: when neither teardown nor on_exception is called, the thread must not outlive us
         self._finalizer = weakref.finalize(self, _stop, self._sampler, meters, self._pid)
+        self.inbox = self._ledger.inbox
         self.mark: Callable[[int], None] = self._ledger.mark
         self.code: Callable[[int, str, Kind], int] = self._ledger.code
+        self.apart: Callable[[int], int] = self._ledger.apart
+        self.rename: Callable[[int, str], None] = self._ledger.rename
+        self.take_trace = self._ledger.take_trace
 
     @property
     def infos(self) -> list[MeterInfo]:
@@ -143,6 +186,11 @@ class Session:
                 f"allow_estimate=False refuses this"
             )
         return f"not everything can be measured. {' '.join(self.absent)}" if self.absent else ""
+
+    @property
+    def traced_rows(self) -> int:
+        """How many rows wait to be taken."""
+        return 0 if self._ledger.trace is None else self._ledger.trace.rows
 
     @property
     def channels(self) -> list[Channel]:
@@ -167,6 +215,14 @@ class Session:
                 self._sampler.wait_until_known(now_ns, LONGEST_WAIT_S)
         self._sampler.check(now_ns)
         return self._ledger.totals()
+
+    def missing(self, totals: Totals) -> list[tuple[str, float, float]]:
+        """When the energy of which device is not known: (device, seconds since 1970, how many seconds)."""
+        return [
+            (channel.info.device_id, self.started_unix_s + (start_ns - self._started_ns) * NS, (end_ns - start_ns) * NS)
+            for channel, spans in zip(self._channels, totals.missing_ns, strict=True)
+            for start_ns, end_ns in spans
+        ]
 
     def take_steps(self) -> Steps | None:
         """Training steps that became known since the last call."""

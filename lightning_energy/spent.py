@@ -10,6 +10,8 @@ from uuid import uuid4
 from lightning_energy.curve import Energy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lightning_energy.ranks import Ranks
 
 __all__ = ["NOTHING", "Spent"]
@@ -27,7 +29,7 @@ class Spent:
         before: what earlier sessions spent, all ranks together.
         sessions: one plain row per earlier session.
         history: one plain row per training epoch.
-        reduced: what all ranks together had spent, earlier sessions included, at the last reduction of this session.
+        reduced: what all ranks together had spent in this session at its last reduction.
         own_then: what this rank had spent in this session at that time.
         note: what a reader of the total must know; empty when nothing.
     """
@@ -40,24 +42,33 @@ class Spent:
     own_then: Energy = NOTHING
     note: str = ""
 
+    def after(self, session: Energy) -> Energy:
+        """The run's energy: what was spent before, and a session."""
+        return session if self.before == NOTHING else Energy.sequence([self.before, session])
+
     def own(self, live: Energy, ranks: Ranks) -> Energy:
         """This rank's part of the run's energy: what it spent now, and on rank zero what was spent before."""
-        return Energy.sequence([self.before, live]) if ranks.is_zero and self.before != NOTHING else live
+        return self.after(live) if ranks.is_zero else live
 
-    def remember(self, total: Energy, live: Energy) -> None:
-        """Keep the result of a reduction over ranks."""
-        self.reduced, self.own_then = total, live
+    def remember(self, session: Energy, live: Energy) -> None:
+        """Keep the result of a reduction of this session over ranks, and this rank's part of it."""
+        self.reduced, self.own_then = session, live
 
-    def total(self, live: Energy, ranks: Ranks) -> Energy:
-        """The run's energy as far as this rank knows it without a collective.
+    def session(self, live: Energy, ranks: Ranks) -> Energy:
+        """This session's energy as far as this rank knows it without a collective.
 
         With several ranks that is what all had spent at the last reduction, and what this rank spent since; what the
         others spent since is missing.
         """
         others = ranks.size + ranks.left - 1
-        if others == 0 or self.reduced.energy_j is None:
-            return self.own(live, ranks)
-        return Energy.sequence([self.reduced, _since(self.own_then, live, others)])
+        if others == 0:
+            return live
+        since = _since(self.own_then, live, others)
+        return since if self.reduced == NOTHING else Energy.sequence([self.reduced, since])
+
+    def total(self, live: Energy, ranks: Ranks) -> Energy:
+        """The run's energy as far as this rank knows it without a collective: see :meth:`session`."""
+        return self.after(self.session(live, ranks))
 
     def state(self, live: Energy, ranks: Ranks, session: dict[str, Any] | None = None) -> dict[str, Any]:
         """The state for a checkpoint.
@@ -67,12 +78,12 @@ class Spent:
             ranks: the ranks.
             session: what is known of the session that runs, if one does.
         """
-        total = self.total(live, ranks)
-        running = [] if session is None else [{**session, "outcome": "checkpoint", **live.to_plain()}]
+        so_far = self.session(live, ranks)
+        running = [] if session is None else [{**session, "outcome": "checkpoint", **so_far.to_plain()}]
         return {
             "version": VERSION,
             "run_id": self.run_id,
-            "total": total.to_plain(),
+            "total": (self.before if session is None else self.after(so_far)).to_plain(),
             "sessions": [*self.sessions, *running],
             "history": [*self.history],
         }
@@ -101,12 +112,32 @@ class Spent:
         self.run_id, self.before, self.sessions, self.history = run_id, total, sessions, history
         self.reduced = self.own_then = NOTHING
 
+    def take_in(self, record: Mapping[str, Any]) -> None:
+        """What was spent after the checkpoint, if the record that was left tells of this run and knows more.
+
+        A checkpoint does not know the steps after it. They were spent all the same, whatever becomes of the weights.
+
+        Args:
+            record: what lies where this session's record will.
+        """
+        if record["run_id"] != self.run_id or record["total"] is None:
+            return
+        total = Energy.from_plain(record["total"])
+        if total.energy_j is None or total.energy_j <= (self.before.energy_j or 0.0):
+            return
+        self.before, self.sessions, self.history = total, [*record["sessions"]], [*record["epochs"]]
+        began_unix_s = record["started_unix_s"]
+        has_ended = any(row["started_unix_s"] >= began_unix_s for row in self.sessions)
+        if not has_ended:  # it was killed before it could say how it ended
+            row = {"started_unix_s": began_unix_s, "outcome": "interrupted", "samples": record["samples"]["n"]}
+            self.sessions.append({**row, **record["run"]})
+            self.note = "An earlier session was killed: what it spent after its last record is not in the total"
+
     def end_session(self, session: Energy, row: dict[str, Any], ranks: Ranks) -> None:
         """Add a session to what was spent before: all ranks together, or what is known after an exception."""
         if ranks.left:
-            self.before = self.total(session, ranks)
-        else:
-            self.before = Energy.sequence([self.before, session]) if self.before != NOTHING else session
+            session = self.session(session, ranks)
+        self.before = self.after(session)
         self.sessions.append({**row, **session.to_plain()})
         self.reduced = self.own_then = NOTHING
 

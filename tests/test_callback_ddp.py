@@ -9,6 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lightning_energy.record import read_record
+from lightning_energy.record_ranks import read_run
 
 SCRIPT = '''
 import json, sys, time, warnings
@@ -24,9 +29,11 @@ warnings.filterwarnings("ignore", message="EnergyCallback")
 
 import torch
 import torch.distributed as dist
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_energy import EnergyPenalizedAccuracy, ReplayMeter
+from lightning_energy.ranks import Ranks
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
 
 out, mode = Path(sys.argv[1]), sys.argv[2]
@@ -72,16 +79,45 @@ class End(Callback):
 
 
 device, begin, end = OfThisRank(), Begin(), End()
-energy, logger = energy_callback(meters=device), MemoryLogger()
+energy, logger = energy_callback(meters=device, record=str(out), progress_bar=True), MemoryLogger()
+board = TensorBoardLogger(out, name="", version="board")
+reductions = []  # ours: Lightning's own are of single values
+whole = Ranks.sum
+Ranks.sum = lambda self, *args: (reductions.append(1) if self.size > 1 else None, whole(self, *args))[1]
 stopping = EarlyStopping("energy/score", mode="max", patience=1)
+at_epoch_ends = []
+
+
+class Look(Callback):
+    """Reads what lies there when an epoch has ended."""
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        if trainer.is_global_zero:
+            record = json.loads((out / "energy.json").read_text())
+            total, run = record["total"], record["run"]
+            row = (total["energy_j"], run["energy_j"], total["missing_s"], record["epochs"][-1]["total_kwh"])
+            at_epoch_ends.append(row)
+        if trainer.current_epoch == 2 and mode in ("own", "shared"):
+            trainer.save_checkpoint(out / "one.ckpt")
+
+
 if mode == "nodes":  # ranks 0 and 1 on one node, rank 2 on another; a node is told by its boot id
     import os
     import lightning_energy.ranks
     node = "a" if int(os.environ.get("LOCAL_RANK", 0)) < 2 else "b"
     lightning_energy.ranks.node_identity = lambda: node
 devices = 3 if mode == "nodes" else 2
-callbacks = [end, energy, begin, stopping]
-trainer = make_trainer(out, max_epochs=20, strategy="ddp", devices=devices, logger=logger, callbacks=callbacks)
+callbacks = [end, energy, begin, stopping, Look()]
+if mode == "bar":  # on rank zero alone it reads what is logged, and so has it reduced, before we have our turn
+    callbacks.insert(0, TQDMProgressBar())
+    class Synced(Module):
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            self.log("train_loss", loss, on_step=False, on_epoch=True, sync_dist=True, prog_bar=True, batch_size=1)
+            return loss
+    Module = Synced
+settings = {"strategy": "ddp", "devices": devices, "enable_progress_bar": True}
+trainer = make_trainer(out, max_epochs=20, logger=[logger, board], callbacks=callbacks, **settings)
 if mode == "dies":
     class Dies(Module):
         def on_train_batch_start(self, batch, batch_idx):
@@ -114,11 +150,15 @@ finally:
         "missing_s": report.run.missing_s,
         "true_j": device.true_energy_j(begin.ns, end.ns) if report.outcome == "completed" else None,
         "text": str(report),
-        "devices": [(d.device_id, d.energy.energy_j) for d in report.devices],
+        "reductions": len(reductions),
+        "at_epoch_ends": at_epoch_ends,
+        "devices": [(d.device_id, d.energy.energy_j, d.rank) for d in report.devices],
+        "samples": report.samples,
         "metrics": {k: float(v) for k, v in trainer.callback_metrics.items()},
         "score": logger.points("energy/score"),
+        "bar": {k: v for k, v in trainer.progress_bar_metrics.items() if isinstance(v, str)},
     }
-    (out / f"rank{trainer.global_rank}.json").write_text(json.dumps(result))
+    (out / f"result{trainer.global_rank}.json").write_text(json.dumps(result))
 '''
 
 
@@ -136,12 +176,18 @@ def run(tmp_path: Path, mode: str) -> tuple[int, list[dict]]:
         timeout=200,
         check=False,
     )
-    ranks = [json.loads(p.read_text()) for p in sorted(tmp_path.glob("rank*.json"))]
+    ranks = [json.loads(p.read_text()) for p in sorted(tmp_path.glob("result*.json"))]
     # gloo's threads sometimes abort the process at exit, after all is done: 3 of 40 runs without any callback
     aborted = "terminate called without an active exception" in result.stderr and len(ranks) >= 2
     if mode != "dies" and not aborted:
         assert result.returncode == 0, result.stdout + result.stderr
     return result.returncode, ranks
+
+
+def of_each(ranks: list[dict]) -> list[dict]:
+    """What each rank read, as all of them report it."""
+    assert all(r["devices"] == ranks[0]["devices"] for r in ranks)
+    return [{d: j for d, j, rank in ranks[0]["devices"] if rank == n} for n in range(len(ranks))]
 
 
 @pytest.mark.parametrize("mode", ["own", "shared"])
@@ -151,9 +197,33 @@ def test_two_ranks_agree_and_count_each_device_once(tmp_path, mode):
         assert zero["metrics"][key] == one["metrics"][key], key
     assert zero["run_j"] == pytest.approx(one["run_j"], rel=1e-12)
     assert zero["epochs"] == one["epochs"] == 4  # all ranks stop together, one epoch after the accuracy fell
-    assert "Covers the devices of 2 ranks, of which this one has: " in zero["text"]
-    own = [dict(r["devices"]) for r in (zero, one)]
+    assert "Covers, read by 2 ranks: " in zero["text"]
+    own = of_each([zero, one])
+    assert zero["samples"] == one["samples"] == 4 * 32
+    record = read_run(tmp_path)
+    assert record["samples"] == {"n": 128, "mean_j": record["stages"]["train"]["energy_j"] / 128}
+    assert [(d["device_id"], d["rank"]) for d in record["devices"]] == [(d, n) for n, ds in enumerate(own) for d in ds]
+    # at every epoch's end: a record, and so a checkpoint, knows all that all ranks had spent
+    assert len(zero["at_epoch_ends"]) == 4
+    for total_j, known_j, missing_s, history_kwh in zero["at_epoch_ends"]:
+        assert total_j == pytest.approx(known_j, rel=1e-9)
+        assert total_j == pytest.approx(history_kwh * 3.6e6, rel=1e-9)
+        assert missing_s == 0
+    checkpoint = torch.load(tmp_path / "one.ckpt", weights_only=True)["callbacks"]["EnergyCallback"]
+    (row,) = checkpoint["sessions"]
+    assert row["energy_j"] == pytest.approx(checkpoint["total"]["energy_j"])  # of both ranks, as the total
+    assert not [*tmp_path.glob("energy.rank*")]  # what a rank keeps for itself while the run goes on
+    # rank zero alone writes to dashboards, and shows the energy of all
+    (events,) = tmp_path.glob("board/events*")
+    points = EventAccumulator(str(events)).Reload().Scalars("energy_axis/score_by_micro_wh")
+    assert [p.value for p in points] == pytest.approx([score for _, score in zero["score"]])
+    kwh = float(zero["bar"]["energy"].removesuffix(" kWh"))
+    assert kwh == pytest.approx(zero["metrics"]["energy/total_kwh"], rel=0.5)
+    assert kwh > zero["metrics"]["energy/total_kwh"]  # validation logs the total, the epoch's end shows some more
+    assert one["bar"] == {}
     assert zero["run_j"] == pytest.approx(sum(j for devices in own for j in devices.values()), rel=1e-9)
+    # three an epoch, one for the sanity check, one at the end; none for a step
+    assert zero["reductions"] == one["reductions"] == 3 * 4 + 2
     if mode == "own":
         assert [*own[0], *own[1]] == ["device-0", "device-1"]
         true_j = zero["true_j"] + one["true_j"]
@@ -165,12 +235,20 @@ def test_two_ranks_agree_and_count_each_device_once(tmp_path, mode):
 
 def test_three_ranks_on_two_nodes_read_a_device_once_on_each(tmp_path):
     _, ranks = run(tmp_path, "nodes")
-    own = [dict(r["devices"]) for r in ranks]
+    own = of_each(ranks)
     assert [[*devices] for devices in own] == [["shared"], [], ["shared"]]
     total_j = sum(j for devices in own for j in devices.values())
     assert all(r["run_j"] == pytest.approx(total_j, rel=1e-9) for r in ranks)
     assert len({r["metrics"]["energy/score"] for r in ranks}) == 1
     assert {r["epochs"] for r in ranks} == {4}
+
+
+def test_a_progress_bar_before_us_reads_what_is_logged_on_rank_zero_only(tmp_path):
+    """Lightning reduces what is logged when it is read first: our own reductions must not meet that one."""
+    _, (zero, one) = run(tmp_path, "bar")
+    assert zero["epochs"] == one["epochs"] == 4
+    for key in ("train_loss", "energy/score", "energy/total_kwh"):
+        assert zero["metrics"][key] == one["metrics"][key], key
 
 
 @pytest.mark.parametrize("mode", ["logger", "defect"])
@@ -188,3 +266,9 @@ def test_a_rank_that_dies_takes_no_collective_with_it(tmp_path):
     code, ranks = run(tmp_path, "dies")
     assert code != 0
     assert any(r["outcome"] == "interrupted" and r["run_j"] > 0 for r in ranks)
+    own = read_record(tmp_path / "energy.rank1.json")
+    assert (own["rank"], own["outcome"], own["absent_ranks"]) == (1, "interrupted", 1)
+    assert [d["device_id"] for d in own["devices"]] == ["device-1"]
+    record = read_run(tmp_path)
+    assert record["run"]["energy_j"] > own["run"]["energy_j"]  # of both, or of both until the last epoch
+    assert record["ranks"] == 2

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from lightning_energy import log_keys
 from lightning_energy.functional import energy_penalized_accuracy, sustainable_accuracy
+from lightning_energy.scoring import Scorer
 from tests.modules import Classifier, LateLogger, MemoryLogger, energy_callback, loader, make_trainer
 
 REFERENCE_KWH = 1e-6  # a tiny run: the penalty must be felt
@@ -235,6 +236,43 @@ def test_a_score_of_ones_own_that_is_none_is_no_score(tmp_path):
     assert [row["score"] for row in energy.history] == [None, pytest.approx(0.52), pytest.approx(0.53)]
 
 
+def test_why_a_score_of_ones_own_failed_is_told(tmp_path):
+    def mine(accuracy: float, energy_kwh: float) -> float:
+        return {}[f"of {accuracy:.0f}"]
+
+    energy = energy_callback(score=mine)
+    trainer = make_trainer(tmp_path, callbacks=[energy])
+    with pytest.warns(UserWarning, match=r"mine is not defined at .* \(KeyError: 'of 1'\); it is not logged"):
+        trainer.fit(Classifier(), loader(), loader(8))
+    assert energy.report.run.energy_j > 0  # measured to the end
+
+
+@pytest.mark.parametrize(
+    "score", [lambda: 1.0, lambda accuracy: accuracy, lambda a, e, *, scale: scale, int.bit_length]
+)
+def test_a_score_that_cannot_be_called_with_two_is_told_at_construction(score):
+    with pytest.raises(TypeError, match=r"called as score\(accuracy, energy_kwh\); this one: "):
+        energy_callback(score=score)
+
+
+def test_a_score_without_a_signature_is_taken():
+    assert energy_callback(score=max).score is max
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "logged", "advice"),
+    [
+        ("val_ac", {"val_acc": 1.0, "val_loss": 0.1}, "Logged: 'val_acc', 'val_loss'. Did you mean 'val_acc'?"),
+        ("hits", {"val_loss": 0.1}, "Logged: 'val_loss'"),
+        ("hits", {}, "Logged: nothing. Log one, e.g. self.log('hits', …) in validation_step"),
+        (None, {}, "no metric was logged by this validation. Log one, e.g. self.log('val_acc', …) in validation_step"),
+        (None, {"val_loss": 0.1}, "Logged: 'val_loss'. Choose one: EnergyCallback(accuracy=…)"),
+    ],
+)
+def test_advice_when_there_is_no_accuracy(accuracy, logged, advice):
+    assert Scorer(accuracy, None, 1.0).advice(logged).endswith(advice)
+
+
 def test_nan_accuracy_has_no_score(tmp_path):
     class Nan(Classifier):
         def value(self) -> float:
@@ -248,7 +286,9 @@ def test_nan_accuracy_has_no_score(tmp_path):
 
 def test_a_score_that_is_not_defined_is_not_logged(tmp_path):
     trainer = make_trainer(tmp_path, callbacks=[energy_callback(score=sustainable_accuracy)])
-    with pytest.warns(UserWarning, match="sustainable_accuracy is not defined"):
+    with pytest.warns(
+        UserWarning, match=r"sustainable_accuracy is not defined at .* \(ValueError: energy_kwh=.*\); it"
+    ):
         trainer.fit(Classifier(), loader(), loader(8))
     assert "energy/score" not in trainer.callback_metrics
     assert log_keys.TOTAL_KWH in trainer.callback_metrics

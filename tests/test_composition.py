@@ -13,6 +13,7 @@ import psutil
 import pytest
 import torch
 from lightning.pytorch import callbacks as pl_callbacks
+from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
 from lightning_energy import EnergyCallback, MeterInfo, ReplayMeter
@@ -88,6 +89,42 @@ def test_returned_by_the_module(tmp_path):
     assert energy.report.outcome == "completed"
 
 
+def test_every_hook_is_called_as_without_us(tmp_path):
+    """Of the module, of another callback and of the data: the same hooks, as often, in the same order."""
+
+    def listening(cls, calls):
+        """A subclass that notes each of its public hooks."""
+
+        def noted(name):
+            def hook(self, *args, **kwargs):
+                calls.append(f"{cls.__name__}.{name}")
+                return getattr(super(twin, self), name)(*args, **kwargs)
+
+            return hook
+
+        hooks = {n for n in dir(cls) if n.startswith("on_")} | {"training_step", "validation_step", "test_step"}
+        hooks |= {"setup", "teardown", "configure_optimizers", "optimizer_step", "backward", "state_dict"}
+        twin = type(cls.__name__, (cls,), {n: noted(n) for n in hooks if callable(getattr(cls, n, None))})
+        return twin
+
+    def all_calls(*ours):
+        calls = []
+        others = [listening(pl_callbacks.Callback, calls)(), pl_callbacks.ModelCheckpoint(tmp_path, save_last=True)]
+        trainer = make_trainer(
+            tmp_path, max_epochs=2, val_check_interval=0.5, enable_checkpointing=True, callbacks=[*ours, *others]
+        )
+        module, data = listening(Classifier, calls)(), loader(16)
+        trainer.fit(module, data, data)
+        trainer.validate(module, data, verbose=False)
+        trainer.test(module, data, verbose=False)
+        trainer.predict(module, data)
+        return calls
+
+    alone = all_calls()
+    assert len(alone) > 200
+    assert all_calls(energy_callback()) == alone
+
+
 def test_through_the_entry_point_of_lightning(tmp_path, monkeypatch):
     """``lightning.pytorch.callbacks_factory`` adds callbacks to every Trainer: ours are made by a user's function."""
 
@@ -112,6 +149,23 @@ def test_through_the_entry_point_of_lightning(tmp_path, monkeypatch):
     assert "energy/score" in trainer.callback_metrics
 
 
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
+def test_its_short_name_on_the_command_line(tmp_path, monkeypatch):
+    """Once our package is imported, LightningCLI knows the class; what it saves says the whole path."""
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    arguments = ["--trainer.callbacks=EnergyCallback", "--trainer.callbacks.accuracy=val_acc"]
+    arguments += ["--trainer.callbacks.reference_kwh=0.01", "--trainer.accelerator=cpu"]
+    cli = LightningCLI(Classifier, args=["--seed_everything=1", *arguments], run=False)
+    (energy,) = (c for c in cli.trainer.callbacks if isinstance(c, EnergyCallback))
+    assert (energy.accuracy, energy.reference_kwh) == ("val_acc", 0.01)
+    saved = cli.parser.dump(cli.config)
+    assert "class_path: lightning_energy.EnergyCallback" in saved
+    (tmp_path / "saved.yaml").write_text(saved)
+    again = LightningCLI(Classifier, args=[f"--config={tmp_path / 'saved.yaml'}"], run=False)
+    (energy,) = (c for c in again.trainer.callbacks if isinstance(c, EnergyCallback))
+    assert (energy.accuracy, energy.reference_kwh) == ("val_acc", 0.01)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_module(tmp_path):
     module = torch.compile(Classifier(), backend="eager")
@@ -125,23 +179,28 @@ import sys, threading, warnings
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import ModelParallelStrategy
 from tests.modules import Classifier, energy_callback, loader, make_trainer
+try:
+    from torch.distributed.fsdp import fully_shard
+except ImportError:  # its place before torch 2.6
+    from torch.distributed._composable.fsdp import fully_shard
 
 warnings.simplefilter("ignore")
 
 class Module(Classifier):
     def configure_model(self):
-        pass
+        if self.device_mesh is not None and not hasattr(self.layer, "unshard"):
+            fully_shard(self.layer, mesh=self.device_mesh["data_parallel"])
+            fully_shard(self, mesh=self.device_mesh["data_parallel"])
 
     def validation_step(self, batch, batch_idx):
         self.log("val_acc", 0.9, sync_dist=True, batch_size=1)
 
 if __name__ == "__main__":
     folder, strategy = sys.argv[1:]
-    devices = 2
-    if strategy == "model_parallel":  # on the CPU, with one process; Lightning allows FSDP on GPUs only
-        strategy, devices = ModelParallelStrategy(), 1
+    if strategy == "model_parallel":  # parameters are sharded over both ranks
+        strategy = ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1)
     logger, energy = CSVLogger(folder), energy_callback()
-    trainer = make_trainer(folder, strategy=strategy, devices=devices, max_epochs=3, logger=logger, callbacks=[energy])
+    trainer = make_trainer(folder, strategy=strategy, devices=2, max_epochs=3, logger=logger, callbacks=[energy])
     trainer.fit(Module(), loader(64), loader(16))
     assert float(trainer.callback_metrics["energy/score"]) > 0
     assert float(trainer.callback_metrics["energy/total_kwh"]) > 0
@@ -150,7 +209,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "model_parallel"])
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_notebook", "model_parallel"])
 def test_strategies_of_other_kinds(tmp_path, strategy):
     """The callback is pickled, or inherited; figures come back through ``callback_metrics`` and the record.
 
@@ -169,7 +228,16 @@ def test_strategies_of_other_kinds(tmp_path, strategy):
     assert "came back" in done.stdout, done.stderr
     (record,) = folder.rglob("energy.json")
     assert read_record(record)["outcome"] == "completed"
-    assert read_record(record)["ranks"] == (1 if strategy == "model_parallel" else 2)
+    assert read_record(record)["ranks"] == 2
+
+
+def test_fsdp_on_a_cpu_is_refused_by_lightning_with_us_or_without(tmp_path):
+    texts = []
+    for callbacks in ([], [energy_callback()]):
+        with pytest.raises(ValueError, match="fsdp.*requires a GPU") as error:
+            make_trainer(tmp_path, strategy="fsdp", callbacks=callbacks)
+        texts.append(str(error.value))
+    assert texts[0] == texts[1]
 
 
 @pytest.mark.filterwarnings("ignore:EnergyCallback. no energy/score")  # too short to know

@@ -128,14 +128,14 @@ def test_uncertainty_of_a_boundary_is_the_published_formula():
         curve.add(i * S // 10, power_w * u_s * i, half_width_ns=half_ns)
     theta = 0.25
     at_ns = S // 10 + round(theta * S // 10)
-    _, u = curve.at(np.array([at_ns]))
+    u = curve.u_at(np.array([at_ns]))
     h_s = 2 * half_ns * 1e-9
     edge = power_w * h_s / math.sqrt(12) * math.hypot(1 - theta, theta)
     up, down = 500.0 - power_w, power_w - 50.0
     before_s, after_s = theta * u_s, (1 - theta) * u_s
     shape = max(min(before_s * up, after_s * down), min(before_s * down, after_s * up)) / math.sqrt(3)
     assert u[0] == pytest.approx(math.hypot(edge, shape))
-    peak = max(curve.at(np.linspace(S // 10, 2 * S // 10, 101).astype(np.int64))[1])
+    peak = max(curve.u_at(np.linspace(S // 10, 2 * S // 10, 101).astype(np.int64)))
     assert peak <= math.hypot(u_s * up * down / 450.0 / math.sqrt(3), power_w * h_s / math.sqrt(12)) + 1e-9
 
 
@@ -185,3 +185,14 @@ def test_power_of_several_devices_is_of_each_over_its_own_time():
     twice = Energy.sequence([Energy.total([whole, half])] * 2)
     assert twice.power_w == pytest.approx(400.0)
     assert Energy.from_plain(twice.to_plain()) == twice
+
+
+@pytest.mark.parametrize("limit_w", [math.inf, math.nan])
+def test_a_limit_that_is_no_number_bounds_nothing_and_spoils_no_uncertainty(limit_w):
+    curve = Curve(MeterInfo("d", "device", "measured", "gpu", power_max_w=limit_w, power_min_w=limit_w))
+    for second in range(4):
+        curve.add(second * 10**9, 100.0 * second)
+    assert curve.power_bounds_w() == (50.0, 200.0)
+    energy = curve.energy_between(500_000_000, 2_500_000_000)
+    assert energy.energy_j == pytest.approx(200.0)
+    assert 0 < energy.u_j < 200

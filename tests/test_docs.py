@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lightning_energy import energy_penalized_accuracy, log_keys
+from benchmarks import tables
+from lightning_energy import EnergyCallback, energy_penalized_accuracy, log_keys
+from lightning_energy.meters import CalibratedMeter
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -39,6 +41,13 @@ def test_the_first_code_block_is_short_and_compiles():
     block = README.split("```python\n")[1].split("```")[0]
     assert len(block.strip().splitlines()) <= 12
     compile(block, "README", "exec")
+
+
+def test_the_block_that_calibrates_a_meter_runs():
+    (block,) = (b.split("```")[0] for b in README.split("```python\n")[1:] if "CalibratedMeter" in b.split("```")[0])
+    names = {"EnergyCallback": EnergyCallback}
+    exec(block, names)
+    assert isinstance(names["energy"].meters, CalibratedMeter)
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda p: p.name)
@@ -101,7 +110,27 @@ def test_the_coverage_is_the_benchmarks():
     assert f"it was at most {worst:.2f} % off, and the limit itself is {limit:.2f} % off there" in page
 
 
+def test_what_many_ranks_cost_is_the_benchmarks():
+    result = json.loads((ROOT / "benchmarks/results/ranks.json").read_text())
+    page = " ".join((ROOT / "docs/with-your-trainer.md").read_text().split())
+    two, four, eight = (f"{row['epoch_ours_ms']:.2g} ms" for row in result["rows"])
+    assert f"three reductions of {' + '.join(map(str, result['bytes']))} bytes" in page
+    assert f"{two} per epoch with 2 ranks, {four} with 4 and {eight} with 8" in page
+    assert f"gives {result['model']['at_1024_ms']:.0f} ms per epoch at 1,024 ranks" in page
+
+
 def test_the_two_commands_use_the_constraints():
     commands = [line for line in README.splitlines() if line.startswith("pip install")]
     assert len(commands) == 2
     assert all("-c constraints.txt" in c for c in commands)
+
+
+def test_the_costs_are_the_benchmarks():
+    """After new results: python benchmarks/tables.py."""
+    page = tables.PAGE.read_text()
+    assert tables.filled(page) == page
+
+
+def test_a_page_without_its_block_is_an_error():
+    with pytest.raises(ValueError, match="0 blocks 'overhead'"):
+        tables.filled("# What it costs\n")

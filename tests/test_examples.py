@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lightning_energy import compare
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -16,7 +18,8 @@ def run(tmp_path: Path, *arguments: str) -> str:
     result = subprocess.run(
         [sys.executable, *arguments],
         cwd=tmp_path,
-        env={**os.environ, "COLUMNS": "120", "OMP_NUM_THREADS": "2"},
+        # threads that wait do not spin: on a busy machine they would take the time of those that work
+        env={**os.environ, "COLUMNS": "120", "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"},
         capture_output=True,
         text=True,
         timeout=240,
@@ -70,3 +73,17 @@ def test_help_of_the_cli_comes_from_the_docstring(tmp_path):
         tmp_path, str(ROOT / "examples/cli.py"), "fit", "--trainer.callbacks.help", "lightning_energy.EnergyCallback"
     )
     assert "penalty begins to bite" in " ".join(out.split())
+
+
+def test_compare_models(tmp_path):
+    out = run(tmp_path, str(ROOT / "examples/compare_models.py"), "--max-epochs", "1")
+    assert "lightning-energy compare runs/compare_models --picture compare.png --html compare.html" in out
+    comparison = compare(tmp_path / "runs/compare_models")
+    assert {r.name for r in comparison.runs} == {
+        "logistic", "mlp-small", "mlp-wide", "cnn-small", "cnn-wide", "lstm", "transformer"
+    }  # fmt: skip
+    assert comparison.problems == []
+    assert comparison.reference_kwh == 1e-5
+    assert len({r.parameters for r in comparison.runs}) == len({r.module for r in comparison.runs}) + 2
+    assert all(r.is_comparable and r.sample_j for r in comparison.runs)
+    assert comparison.front

@@ -14,16 +14,24 @@ PACKAGE = Path(lightning_energy.__file__).parent
 # each line may import from the lines below it, and from its own
 LAYERS = [
     ["__init__", "cli"],
-    ["callback", "monitor", "doctor"],
-    ["summary", "recorder"],
+    ["callback", "monitor", "doctor", "formats", "compare"],
+    ["comparison", "outputs"],
+    ["compare_plot", "compare_table", "page", "unlike"],
+    ["pareto"],
+    ["runs"],
+    ["run_source"],
+    ["summary", "recorder", "exports", "run_files", "page_table", "dashboards"],
+    ["dashboards.tensorboard", "dashboards.wandb", "dashboards.mlflow"],
+    ["dashboards.names", "dashboards.text"],
+    ["record_ranks"],
     ["record"],
-    ["_lightning", "report", "spent", "ranks", "scoring", "metric", "log_keys"],
-    ["accuracy", "functional", "quality", "session"],
-    ["ledger", "sampler", "meters", "meters.find"],
-    ["book", "edges", "clock"],
+    ["_lightning", "dashboards.axis", "progress", "report", "spent", "ranks", "scoring", "metric", "log_keys"],
+    ["accuracy", "functional", "quality", "rendering", "samples", "session", "step_marks", "trace_files"],
+    ["ledger", "sampler", "meters", "meters.find", "layout"],
+    ["book", "edges", "clock", "trace"],
     ["curve"],
     ["meters.nvml", "meters.rapl", "meters.estimate", "meters.replay", "meters.calibrated"],
-    ["meters.base", "_version"],
+    ["meters.base", "units", "_version", "carbon"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # only what talks to Lightning may import it

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import math
 import random
-from itertools import pairwise
+from itertools import pairwise, product
 
+import numpy as np
 import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightning_energy.book import MOST_SPANS, joined
 from lightning_energy.curve import Curve
 from lightning_energy.ledger import Ledger
 from lightning_energy.meters import MeterInfo, ReplayMeter
@@ -96,6 +98,10 @@ def test_accounts_add_up_to_the_rise_of_the_curves(rows_of_curves, marks, settle
         assert total.energy_j == (None if expected.energy_j is None else pytest.approx(expected.energy_j, rel=1e-9))
         assert total.missing_s == pytest.approx(expected.missing_s, abs=1e-9)
         assert total.duration_s == pytest.approx((last_ns - first_ns) * 1e-9, abs=1e-9)
+        spans = totals.missing_ns[d]
+        assert math.fsum((b - a) * 1e-9 for a, b in spans) == pytest.approx(expected.missing_s, abs=1e-9)
+        assert all(a < b for a, b in spans)
+        assert all(one[1] < two[0] for one, two in pairwise(spans))
         parts = [
             totals.energy(epoch=e, stage=s, kind=k, device=d) for e, s, k in ACCOUNTS if (e, s, k) in totals.accounts
         ]
@@ -124,6 +130,23 @@ def test_settling_early_or_late_makes_no_difference(rows, marks, settle_after):
     steps = [ledger.take_steps() for ledger in (one, other)]
     sums = [0.0 if s is None else s.energy_j.sum() for s in steps]
     assert sums[0] == pytest.approx(sums[1], rel=1e-9, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=200)
+@given(knots_of_a_curve, marks_of_a_run, st.sets(st.integers(0, 80)), st.booleans())
+def test_what_is_not_booked_yet_is_told_with_the_uncertainty_that_booking_will_find(rows, marks, settle_after, late):
+    """A checkpoint, or an epoch that just ended, asks before the sampler's thread has booked."""
+    ledger, _, accounts, clock = play([rows], marks, settle_after)
+    now_ns = clock.now_ns if late else accounts[-1][0]
+    before = ledger.totals(now_ns)
+    ledger.settle(final=True)
+    after = ledger.totals(max(now_ns, clock.now_ns))
+    for kind, (epoch, stage) in product((None, "step"), ((None, None), (0, "train"), (1, "train"), (0, "validate"))):
+        one, two = (t.energy(kind=kind, epoch=epoch, stage=stage) for t in (before, after))
+        if late:
+            assert one == two
+        elif one.energy_j is not None and two.energy_j is not None and one.missing_s == two.missing_s:
+            assert one.energy_j == pytest.approx(two.energy_j, rel=1e-9, abs=1e-9 + 1.05 * math.sqrt(3) * one.u_j)
 
 
 def constant(power_w: float = 100.0):
@@ -199,6 +222,28 @@ def test_the_time_after_the_last_knot_is_supposed_to_go_on():
     assert epoch.energy_j == pytest.approx(200.0)
 
 
+def test_behind_the_last_knot_its_bracket_counts_and_accounts_of_an_epoch_err_together():
+    clock = Clock()
+    curve = Curve(MeterInfo("d", "device", "measured", "gpu", power_max_w=130.0, power_min_w=70.0))
+    ledger = Ledger([curve], clock=clock)
+    curve.add(START - S, 0.0)
+    ledger.mark(ledger.code(0, "train", "step"))
+    curve.add(START + S, 200.0, half_width_ns=S // 100)
+    for after_s, kind in ((1.5, "gap"), (1.7, "step")):
+        clock.now_ns = START + round(after_s * S)
+        ledger.mark(ledger.code(0, "train", kind))
+    clock.now_ns = START + 2 * S
+    totals = ledger.totals()
+    # GUM 4.3.7: the second before the first mark, the second behind the last knot, and twice that knot's bracket
+    start_u2, tail_u2, edge_u2 = ((x / math.sqrt(3)) ** 2 for x in (30.0 * 1.0, 30.0 * 1.0, 100.0 * 0.01))
+    for figure in (totals.energy(), totals.energy(stage="train", epoch=0)):
+        assert figure.energy_j == pytest.approx(200.0)
+        assert figure.u_j == pytest.approx(math.sqrt(start_u2 + tail_u2 + 2 * edge_u2), rel=1e-6)
+    gap = totals.energy(kind="gap")
+    assert gap.energy_j == pytest.approx(20.0)
+    assert gap.u_j == pytest.approx(30.0 * 0.2 / math.sqrt(3), rel=1e-6)
+
+
 def test_behind_a_missing_interval_nothing_is_supposed():
     ledger, at, grow, clock = constant()
     at(0.0, (0, "train", "step"))
@@ -253,7 +298,9 @@ def test_no_device_no_figure():
     assert ledger.totals().energy().energy_j is None
     assert ledger.totals().stages == ["train"]
     assert ledger.totals().epochs == [0]
-    assert len(ledger._marks[False].code) == 0
+    for _ in range(1000):  # of a rank whose board another rank reads, say: nobody would come for them
+        ledger.mark(1)
+    assert len(ledger.inbox.marks) == len(ledger._marks[False].code) == 0
 
 
 def test_thirty_days_of_nanoseconds_are_exact():
@@ -293,7 +340,7 @@ def test_a_million_steps_take_no_memory():
             curve.add(clock.now_ns, curve.end_j + 30.0)
         if i % 125 == 124:
             ledger.settle()
-            longest = max(longest, len(curve), len(ledger._marks[False].code) // 100, len(ledger._inbox))
+            longest = max(longest, len(curve), len(ledger._marks[False].code) // 100, len(ledger.inbox.marks))
         if i % 5000 == 4999:
             taken = ledger.take_steps()
             steps += len(taken.energy_j)
@@ -340,3 +387,66 @@ def test_uncertainty_covers_the_error_and_is_not_lazy():
     assert len(errors) == 2000
     assert inside / len(errors) >= 0.95
     assert sorted(us)[1000] / sorted(errors)[1000] <= 6
+
+
+def test_an_account_apart_may_move_to_another_stage():
+    clock, curve = Clock(), Curve(INFO)
+    ledger = Ledger([curve], clock=clock)
+    gap = ledger.code(0, "train", "gap")
+    first = ledger.apart(gap)
+    second = ledger.apart(gap)
+    for second_s, code in enumerate([gap, first, gap, second, gap, 0]):
+        clock.now_ns = START + second_s * S
+        ledger.mark(code)
+    for second_s in range(8):
+        curve.add(START + second_s * S, 100.0 * second_s)
+    ledger.settle(final=True)  # what is booked moves along
+    before_j = ledger.totals(clock.now_ns).energy().energy_j
+    ledger.rename(second, "tune")
+    totals = ledger.totals(clock.now_ns)
+    assert totals.energy(stage="tune").energy_j == pytest.approx(100.0)
+    assert totals.energy(stage="train", epoch=0).energy_j == pytest.approx(400.0)
+    assert totals.energy().energy_j == before_j == pytest.approx(500.0)
+    assert ledger.code(0, "train", "gap") == gap
+
+
+def test_of_very_many_missing_stretches_the_longest_are_kept():
+    cut_ns = np.array([0, 1, 10, 11, 20, 25], dtype=np.int64)
+    missing = np.array([True, False, True, False, True])
+    assert joined([(-5, 0)], cut_ns, missing) == [(-5, 1), (10, 11), (20, 25)]
+    many = [(100 * i, 100 * i + 1 + i % 7) for i in range(2 * MOST_SPANS)]
+    kept = joined(many, np.array([10**6, 10**6 + 1], dtype=np.int64), np.array([True]))
+    assert MOST_SPANS <= len(kept) <= MOST_SPANS + 1
+    assert kept == sorted(kept)
+    assert kept[-1] == (10**6, 10**6 + 1)  # it may go on
+    assert {b - a for a, b in kept[:-1]} == {4, 5, 6, 7}
+
+
+def overlapped(during):
+    """A ledger of 100 W for 4 s, one mark per second, that is settled while ``during`` happens."""
+    curve, times = Curve(ReplayMeter(100.0).open()), iter([*range(1, 5)])
+    ledger = Ledger([curve], clock=lambda: next(times, 10) * 10**9)
+    step, gap = ledger.code(0, "train", "step"), ledger.code(0, "train", "gap")
+    for code in (step, gap, step, gap):
+        ledger.mark(code)
+    for second in range(6):
+        curve.add(second * 10**9, 100.0 * second)
+    ledger.settle(final=True, pause=lambda: during(ledger))
+    ledger.settle(final=True)
+    return ledger.totals(5 * 10**9).energy()
+
+
+def test_of_settlings_that_overlap_one_books():
+    once = overlapped(lambda ledger: None)
+    assert once.energy_j == pytest.approx(400.0)
+    assert overlapped(lambda ledger: ledger.settle(final=True)) == once
+
+
+def test_a_late_mark_does_not_move_into_what_is_being_booked():
+    def come_late(ledger) -> None:
+        ledger.inbox.marks.append((2 * 10**9, 0, None))
+        ledger.totals(5 * 10**9)  # reads the inbox
+
+    found = overlapped(come_late)
+    assert found.duration_s == pytest.approx(4.0)
+    assert found.energy_j == pytest.approx(400.0)

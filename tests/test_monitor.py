@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -98,12 +99,12 @@ def main(fabric):
             for _ in range(300):
                 with monitor.step():
                     sum(range(20_000))
-            total = monitor.energy().energy_j
+            total = monitor.energy()
             if sys.argv[2] == "dies" and rank == 1:
                 raise RuntimeError("rank 1 dies")
     finally:
         report = monitor.report
-        text = [total, report.run.energy_j, str(report), report.outcome]
+        text = [total.energy_j, report.run.energy_j, total.u_j, report.run.u_j, str(report), report.outcome]
         Path(sys.argv[1], f"rank{rank}.json").write_text(json.dumps(text))
 
 fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
@@ -121,18 +122,19 @@ def test_two_ranks_with_fabric(tmp_path, mode):
     if mode == "dies":  # the other rank waits for this one's report until it is ended
         first = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
         assert first.returncode != 0
-        total, run_j, text, outcome = json.loads((tmp_path / "rank1.json").read_text())
+        total_j, run_j, *u_j, text, outcome = json.loads((tmp_path / "rank1.json").read_text())
         assert outcome == "interrupted"
-        assert 0 < run_j < total  # this rank's part
+        assert 0 < run_j < total_j  # this rank's part
         assert "Incomplete: these are the figures of rank 1 alone" in text
         return
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
     # gloo's threads sometimes abort the process at exit, after all is done: see test_callback_ddp
     assert done.returncode == 0 or "terminate called without an active exception" in done.stderr, done.stderr
     zero, one = (json.loads((tmp_path / f"rank{r}.json").read_text()) for r in range(2))
-    assert zero[:2] == one[:2]
-    assert zero[0] <= zero[1]
-    assert "Covers the devices of 2 ranks" in zero[2]
+    assert zero[:4] == one[:4]
+    total_j, run_j, *u_j, text, _ = zero
+    assert 0 < total_j <= run_j + 3 * math.hypot(*u_j)  # its last update was not known yet, but supposed
+    assert "Covers, read by 2 ranks: " in text
 
 
 def test_an_exception_leaves_a_report_and_no_thread():
@@ -202,12 +204,24 @@ def test_used_wrongly():
         ({"meters": 3}, TypeError),
         ({"idle_s": -1.0}, ValueError),
         ({"idle_s": float("nan")}, ValueError),
+        ({"idle_s": float("inf")}, ValueError),
+        ({"idle_s": "10"}, TypeError),
+        ({"print_report": "no"}, TypeError),
+        ({"allow_estimate": 0}, TypeError),
         ({"fabric": object(), "device": "cpu"}, ValueError),
     ],
 )
 def test_bad_settings(settings, error):
     with pytest.raises(error):
         monitor(**settings)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told():
+    m = monitor(meters="auto", device="cuda:1")
+    with pytest.raises(RuntimeError, match="device='cuda:1': PyTorch .* finds no GPU here.*leave device out"), m:
+        pass
+    assert not samplers()
 
 
 def test_estimates_are_announced_and_can_be_refused(monkeypatch):

@@ -8,7 +8,7 @@ from lightning_energy.quality import aliasing_risk, resolution
 @pytest.mark.parametrize(
     ("duration_s", "label"), [(0.099, "unresolved"), (0.1, "coarse"), (0.99, "coarse"), (1.0, "resolved")]
 )
-def test_resolution_by_number_of_updates(duration_s, label):
+def test_resolution_by_number_of_intervals(duration_s, label):
     assert resolution(duration_s, 0.1) == label
     assert resolution(duration_s, None) is None
 

@@ -9,18 +9,22 @@ import subprocess
 import sys
 import threading
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import lightning as L
 import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import lightning_energy
-from lightning_energy import cli, recorder
+from lightning_energy import cli, energy_penalized_accuracy, recorder
 from lightning_energy import record as records
+from lightning_energy.meters import MeterInfo
 from lightning_energy.record import RecordError, plain, read_record, report_of, write_record
-from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
+from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer, meter
 
 SCHEMA = json.loads((Path(lightning_energy.__file__).parent / "record.schema.json").read_text())
 
@@ -109,6 +113,15 @@ def test_not_wanted_or_elsewhere(tmp_path):
 def test_a_wrong_place_is_told_at_construction(record):
     with pytest.raises(TypeError, match="path of a file or folder"):
         energy_callback(record=record)
+
+
+def test_which_uncertainty_a_row_of_an_epoch_has(tmp_path):
+    info = MeterInfo("d", "d", "measured", "gpu", power_max_w=230.0, power_min_w=190.0, calibration_u=0.5)
+    energy = energy_callback(record=str(tmp_path), meters=meter(info=info))
+    make_trainer(tmp_path, max_epochs=1, callbacks=[energy]).fit(Slow(), loader(128), loader(8))
+    row = valid(read_record(tmp_path))["epochs"][0]
+    assert row["total_u_kwh"] == pytest.approx(0.5 * row["total_kwh"], rel=0.05)  # with the gain
+    assert 0 < row["train_u_j"] < 0.1 * row["train_j"]  # without
 
 
 def test_it_is_there_after_every_epoch_and_every_minute(tmp_path, monkeypatch):
@@ -200,6 +213,7 @@ KILLED = """
 import os, signal, sys, warnings
 from pathlib import Path
 import lightning as L
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from tests.modules import energy_callback, loader, make_trainer
 from tests.test_record import Slow
@@ -210,6 +224,7 @@ class Die(L.Callback):
             os.kill(os.getpid(), int(sys.argv[2]))
 
 warnings.simplefilter("ignore")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts the tests in the background has it ignored
 trainer = make_trainer(sys.argv[1], logger=CSVLogger(sys.argv[1]), callbacks=[energy_callback(), Die()], max_epochs=9)
 trainer.fit(Slow(), loader(), loader(8))
 print("after fit")
@@ -238,6 +253,74 @@ def test_a_killed_process_leaves_its_last_epoch(tmp_path, number):
     assert len(record["epochs"]) == 3
     assert record["outcome"] == ("running" if number == signal.SIGKILL else "interrupted"), done.stderr
     assert record["total"]["energy_j"] > 0
+
+
+def crashed(tmp_path, logger):
+    """A run that fails in its fourth epoch, and a checkpoint of its first; what was on disk after its third, too."""
+
+    class Fails(Slow):
+        def on_train_batch_start(self, batch, batch_idx) -> None:
+            if self.trainer.current_epoch == 3 and batch_idx == 4:
+                seen.append(read_record(tmp_path))
+                raise ValueError("mine")
+
+    seen = []
+    energy = energy_callback(record=str(tmp_path))
+    saving = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
+    with pytest.raises(ValueError, match="mine"):
+        fit(tmp_path, energy, Fails(), logger=logger, enable_checkpointing=True, callbacks=[energy, saving])
+    return tmp_path / "epoch=0.ckpt", seen[0]
+
+
+def resume(tmp_path, checkpoint, record):
+    energy = energy_callback(record=str(record))
+    trainer = make_trainer(tmp_path, logger=False, callbacks=[energy], max_epochs=4)
+    trainer.fit(Slow(), loader(), loader(8), ckpt_path=checkpoint)
+    saved = torch.load(checkpoint, weights_only=False)["callbacks"]["EnergyCallback"]
+    return energy, saved["total"]["energy_j"]
+
+
+RESUMED = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+
+
+@RESUMED
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_resume_takes_in_what_was_spent_after_the_checkpoint(tmp_path, monkeypatch, killed):
+    monkeypatch.setattr("lightning_energy.recorder.COSTLY_S", 1e9)  # a slow disk must not make the record older
+    checkpoint, while_running = crashed(tmp_path, logger=False)
+    if killed:  # nobody wrote the end of the session
+        write_record(tmp_path / "energy.json", while_running)
+    left = read_record(tmp_path)
+    energy, saved_j = resume(tmp_path, checkpoint, tmp_path)
+    report = energy.report
+    assert left["total"]["energy_j"] > saved_j
+    assert report.total.energy_j == pytest.approx(left["total"]["energy_j"] + report.run.energy_j, rel=1e-9)
+    assert report.sessions == 2
+    record = valid(read_record(tmp_path))
+    assert record["run_id"] == left["run_id"]
+    assert [row["outcome"] for row in record["sessions"]] == ["interrupted", "completed"]
+    assert record["sessions"][0]["energy_j"] == left["run"]["energy_j"]
+    assert [row["epoch"] for row in record["epochs"]] == [0, 1, 2, 1, 2, 3]  # what was done again was spent again
+    assert any("was killed" in note for note in report.notes) == killed
+
+
+@RESUMED
+@pytest.mark.parametrize("place", ["elsewhere", "of another run", "nonsense", "older"])
+def test_a_record_of_something_else_is_not_taken_in(tmp_path, place):
+    checkpoint, _ = crashed(tmp_path, logger=False)
+    record = tmp_path / "energy.json"
+    if place == "elsewhere":
+        record = tmp_path / "elsewhere"
+    elif place == "of another run":
+        write_record(record, {**read_record(record), "run_id": "another"})
+    elif place == "nonsense":
+        record.write_text("{")
+    else:
+        total = read_record(record)["total"]
+        write_record(record, {**read_record(record), "total": {**total, "energy_j": 0.001}})
+    energy, saved_j = resume(tmp_path, checkpoint, record)
+    assert energy.report.total.energy_j == pytest.approx(saved_j + energy.report.run.energy_j, rel=1e-9)
+    assert [row["epoch"] for row in energy.history] == [0, 1, 2, 3]
 
 
 class FailsTwice(L.Callback):
@@ -273,7 +356,7 @@ def test_the_report_is_printed_again(tmp_path, capsys):
     capsys.readouterr()
     assert cli.main(["report", trainer.log_dir]) == 0
     assert capsys.readouterr().out == f"{energy.report}\n"
-    assert cli.main(["report", str(Path(trainer.log_dir) / "energy.json"), "--json"]) == 0
+    assert cli.main(["report", str(Path(trainer.log_dir) / "energy.json"), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == read_record(trainer.log_dir)
     assert cli.main(["report", str(tmp_path / "nowhere")]) == 2
     assert "does not exist: give a record or the log directory" in capsys.readouterr().err
@@ -312,8 +395,24 @@ def test_nothing_there_and_bytes(tmp_path):
     with pytest.raises(RecordError, match="does not exist: give a record or the log directory"):
         read_record(tmp_path)
     (tmp_path / "energy.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(RecordError, match="cannot be read"):
+    with pytest.raises(RecordError, match="is no text file, so no record"):
         read_record(tmp_path)
+
+
+def test_a_folder_above_records_names_some_of_them(tmp_path, good):
+    write_record(tmp_path / "much" / "deeper" / "a" / "b" / "energy.json", good)
+    with pytest.raises(RecordError, match="give a record or the log directory"):
+        read_record(tmp_path)
+    folders = [tmp_path / "quick[1]" / f"version_{i}" for i in range(5)]
+    write_record(folders[1] / "energy.json", good)
+    with pytest.raises(RecordError) as error:
+        read_record(tmp_path)
+    assert str(error.value) == f"{tmp_path}/energy.json does not exist: records lie below it, try {folders[1]}"
+    for folder in folders:
+        write_record(folder / "energy.json", good)
+    with pytest.raises(RecordError) as error:
+        read_record(tmp_path)
+    assert str(error.value).endswith(f"try {folders[0]} or {folders[1]} or {folders[2]} (or one of 2 more)")
 
 
 def test_a_write_that_fails_leaves_the_old_record(tmp_path, good, monkeypatch):
@@ -344,3 +443,75 @@ def test_the_schema_refuses_what_is_no_record(good):
         with pytest.raises(jsonschema.ValidationError):
             valid(wrong)
     assert SCHEMA["properties"]["version"]["const"] == records.VERSION
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+@pytest.mark.parametrize("how", ["no checkpoint", "sanity check"])
+def test_a_resume_that_fails_to_start_leaves_what_was_left(tmp_path, how):
+    place = str(tmp_path / "run")
+    fit(tmp_path, energy_callback(record=place, trace="csv"))
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+    assert {*before} == {"energy.json", "energy.curve.csv.gz", "energy.steps.csv.gz"}
+
+    class Breaks(Slow):
+        def validation_step(self, batch, batch_idx):
+            raise RuntimeError("the user's")
+
+    energy = energy_callback(record=place, trace="csv")
+    trainer = make_trainer(tmp_path, callbacks=[energy], num_sanity_val_steps=1)
+    ckpt_path = "nowhere.ckpt" if how == "no checkpoint" else None
+    with pytest.raises((FileNotFoundError, RuntimeError)):
+        trainer.fit(Breaks(), loader(), loader(8), ckpt_path=ckpt_path)
+    assert energy.report.outcome == "interrupted"
+    assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+
+
+@pytest.mark.parametrize("change", [{"evaluations": None}, {"run_id": []}, {"total": {"quality": "magic"}}, "deep"])
+def test_whatever_lies_in_its_place_ends_no_training(tmp_path, change):
+    checkpoint = ModelCheckpoint(tmp_path / "checkpoints", save_last=True)
+    energy = energy_callback(record=str(tmp_path))
+    fit(tmp_path, energy, callbacks=[energy, checkpoint], enable_checkpointing=True, max_epochs=1)
+    file = tmp_path / "energy.json"
+    text = "[" * 100_000 if change == "deep" else json.dumps({**json.loads(file.read_text()), **change})
+    file.write_text(text)
+    again = energy_callback(record=str(tmp_path))
+    trainer = make_trainer(tmp_path, callbacks=[again], max_epochs=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.fit(Slow(), loader(), loader(8), ckpt_path=tmp_path / "checkpoints" / "last.ckpt")
+    assert trainer.current_epoch == 2
+    assert valid(read_record(tmp_path))["outcome"] == "completed"
+
+
+def test_after_thousands_of_short_epochs_it_is_not_written_every_time(tmp_path, good):
+    report, path = report_of(good), tmp_path / "energy.json"
+    keeper = recorder.Recorder(path, {})
+    keeper.write(replace(report, outcome="running"))
+    keeper._cost_s = 5.0  # what a record of very many epochs takes
+    path.unlink()
+    keeper.write(replace(report, outcome="running"))
+    assert not path.exists()
+    keeper._cost_s = 0.01
+    keeper.write(replace(report, outcome="running"))
+    assert path.exists()
+    keeper._cost_s = 5.0
+    keeper.write(report)
+    assert read_record(path)["outcome"] == "completed"
+
+
+def test_an_evaluation_beside_a_run_that_goes_on_does_not_end_it(tmp_path, good):
+    path = tmp_path / "energy.json"
+    write_record(path, {**good, "outcome": "running"})
+    other = recorder.Recorder(path, {})
+    other.abandon()
+    del other
+    assert read_record(path)["outcome"] == "running"
+
+
+def test_the_score_says_at_which_energy(tmp_path):
+    energy, trainer = fit(tmp_path)
+    report = energy.report
+    assert report.score == pytest.approx(energy_penalized_accuracy(report.accuracy[1], report.score_kwh))
+    assert report.score_kwh < report.total.energy_kwh  # what came after the last validation is not in it
+    assert f"at {report.score_kwh:.4g} kWh" in str(report)
+    assert read_record(trainer.log_dir)["score"]["energy_kwh"] == report.score_kwh

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -46,7 +48,7 @@ def test_waits_until_a_moment_is_known():
     settled = []
     sampler = sampler_of(ReplayMeter(100.0, counter_period_s=0.01), settle=lambda: settled.append(1))
     sampler.start()
-    now_ns = time.monotonic_ns() + 400_000_000
+    now_ns = time.monotonic_ns() + 700_000_000
     assert sampler.wait_until_known(now_ns, 10.0)
     assert sampler.channels[0].curve.end_ns >= now_ns
     assert not sampler.wait_until_known(now_ns + 10**13, 0.01)
@@ -66,6 +68,20 @@ def test_finish_reaches_the_end_of_every_kind_of_meter():
     for channel in sampler.channels:
         assert channel.curve.end_ns >= now_ns - 3_000_000
     sampler.finish(now_ns, 5.0)  # idempotent
+
+
+@pytest.mark.parametrize("period_s", [0.02, 0.25, 0.001, None])
+def test_the_time_between_two_knots_is_as_told(period_s):
+    clock = VirtualClock()
+    meter = ReplayMeter(100.0, counter_period_s=period_s, clock=clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    drive(channel, clock, clock.now_ns + 2 * S)
+    begun_ns = channel.curve.end_ns
+    channel.curve.forget_before(begun_ns)
+    drive(channel, clock, clock.now_ns + 20 * S)
+    times_ns = channel.curve.knots().time_ns
+    mean_s = (times_ns[-1] - times_ns[0]) / (len(times_ns) - 1) / S
+    assert channel.spacing_s == pytest.approx(mean_s, rel=0.1)
 
 
 @pytest.mark.parametrize(("period_s", "reads_per_s"), [(0.1, 45), (0.02, 200), (None, 15), (0.0, 15)])
@@ -249,3 +265,160 @@ def test_nothing_to_sample_starts_no_thread():
     sampler.start()
     assert not sampler.is_running
     sampler.check(time.monotonic_ns())
+
+
+class Jittery(ReplayMeter):
+    """Its register moves every 100 ms, up to 2 ms late; counts who asks."""
+
+    def __init__(self, clock) -> None:
+        super().__init__(100.0, counter_period_s=0.1, clock=clock)
+        self.clock, self.start_ns, self.reads, self.call_ns = clock, clock.now_ns, 0, 0
+
+    def update_ns(self, k: int) -> int:
+        return self.start_ns + k * S // 10 + random.Random(k).randrange(2_000_000)
+
+    def read(self):
+        self.reads += 1
+        start_ns, now_ns = self.clock.now_ns, self.clock.now_ns + self.call_ns // 2
+        self.clock.now_ns += self.call_ns
+        k = (now_ns - self.start_ns) // (S // 10)
+        k -= self.update_ns(k) > now_ns
+        return Reading(start_ns, self.clock.now_ns, register_j=10.0 * k)
+
+
+@pytest.mark.parametrize(("channels", "most_per_edge"), [(1, 4.5), (4, 4.5), (5, 1.6), (16, 1.6)])
+def test_many_devices_are_polled_once_per_update_and_their_knots_stand_where_they_moved(channels, most_per_edge):
+    clock = VirtualClock()
+    meters = [Jittery(clock) for _ in range(channels)]
+    channel = Sampler([Channel(m, m.open(), clock=clock) for m in meters], lambda: None).channels[0]
+    drive(channel, clock, clock.now_ns + 20 * S)
+    begun, knots = meters[0].reads, len(channel.curve)
+    drive(channel, clock, clock.now_ns + 30 * S)
+    found = channel.curve.knots()
+    assert len(channel.curve) - knots == pytest.approx(300, abs=2)
+    assert 1.0 <= (meters[0].reads - begun) / (len(channel.curve) - knots) <= most_per_edge
+    times_ns = found.time_ns[knots:]
+    truth_ns = [meters[0].update_ns(round((t - meters[0].start_ns - 1e6) / (S // 10))) for t in times_ns]
+    errors_ns = np.abs(times_ns - np.array(truth_ns))
+    assert errors_ns.max() <= 2_000_000
+    assert np.mean(errors_ns <= 2 * found.half_width_ns[knots:]) > 0.95
+
+
+def test_a_device_among_many_that_changes_its_period_is_followed():
+    clock = VirtualClock()
+    meter = ReplayMeter(100.0, counter_period_s=0.1, clock=clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    channel.hunts_always = False
+    drive(channel, clock, clock.now_ns + 10 * S)
+    meter.counter_period_s = 0.13
+    drive(channel, clock, clock.now_ns + 60 * S)
+    knots = channel.curve.knots()
+    late = knots.time_ns > knots.time_ns[-1] - 20 * S
+    power_w = np.diff(knots.energy_j[late]) / (np.diff(knots.time_ns[late]) / S)
+    assert power_w == pytest.approx(np.full(len(power_w), 100.0), rel=0.05)
+
+
+LATE = {
+    "by the machine": lambda r: r.random() * 0.001,
+    "by a busy interpreter now and then": lambda r: r.random() * 0.005 if r.random() < 0.2 else 0.0,
+    "by a busy interpreter always": lambda r: r.uniform(0.004, 0.0055),
+}
+
+
+@pytest.mark.parametrize("late", LATE)
+def test_a_thread_that_wakes_late_still_finds_the_edges(late):
+    """An edge that was there already, at a poll that should have come before it, is placed by the line all the same."""
+    clock, rng = VirtualClock(), random.Random(0)
+    meter = Jittery(clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    lock, end_ns = threading.RLock(), clock.now_ns + 120 * S
+    while clock.now_ns < end_ns:
+        clock.now_ns = max(channel.due_ns, clock.now_ns) + round(LATE[late](rng) * S)
+        channel.poll(lock)
+    found = channel.curve.knots()
+    times_ns, half_ns = found.time_ns[100:], found.half_width_ns[100:]
+    truth_ns = [meter.update_ns(round((t - meter.start_ns - 1e6) / (S // 10))) for t in times_ns]
+    errors_ns = np.abs(times_ns - np.array(truth_ns))
+    assert np.sqrt(np.mean(errors_ns**2.0)) < 2_200_000  # middles of brackets of 5 ms are 1.4 off
+    assert np.mean(half_ns > 0.2 * S // 10) < 0.005
+    assert np.mean(errors_ns <= 2 * half_ns) > 0.97
+    assert meter.reads / len(found.time_ns) < 6
+
+
+@pytest.mark.parametrize("call_s", [0.0003, 0.0012, 0.002])
+def test_a_line_of_slow_calls_is_not_doubted_for_ever(call_s):
+    """Polls stand ten calls apart, so that such a register's edges are never seen narrowly."""
+    clock = VirtualClock()
+    meter = Jittery(clock)
+    meter.call_ns = round(call_s * S)
+    channel = Channel(meter, meter.open(), clock=clock)
+    drive(channel, clock, clock.now_ns + 30 * S, late_s=0.001)
+    meter.start_ns -= S // 50
+    doubted = []
+    for _ in range(30):
+        drive(channel, clock, clock.now_ns + S, late_s=0.001)
+        doubted.append(channel._edges._doubted)
+    assert sum(doubted) < 15
+
+
+@pytest.mark.parametrize("sooner_s", [0.005, 0.02])
+@pytest.mark.parametrize("hunts_always", [False, True])
+def test_updates_that_come_sooner_than_they_did_are_found_again(sooner_s, hunts_always):
+    """The line through the last edges does not hold any more, which only an edge that came too soon can show."""
+    clock = VirtualClock()
+    meter = Jittery(clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    channel.hunts_always = hunts_always
+    drive(channel, clock, clock.now_ns + 20 * S)
+    meter.start_ns -= round(sooner_s * S)
+    drive(channel, clock, clock.now_ns + 5 * S)
+    known = len(channel.curve)
+    drive(channel, clock, clock.now_ns + 10 * S)
+    found = channel.curve.knots()
+    truth_ns = [meter.update_ns(round((t - meter.start_ns - 1e6) / (S // 10))) for t in found.time_ns[known:]]
+    assert np.abs(found.time_ns[known:] - np.array(truth_ns)).max() <= 2_000_000
+
+
+def test_registers_that_move_at_any_poll_are_no_part_of_the_crowd():
+    continuous = [ReplayMeter(10.0, counter_period_s=0.001, device_id=str(i)) for i in range(4)]
+    sampler = sampler_of(ReplayMeter(100.0, counter_period_s=0.1, device_id="gpu"), *continuous)
+    assert not sampler.channels[0].hunts_always  # nobody knows yet
+    sampler.start()
+    wait_for(lambda: sampler.channels[0].hunts_always)
+    sampler.stop()
+
+
+def test_one_poll_waits_for_others():
+    """Channels that may be polled later are polled when one is that must not."""
+    polled = []
+
+    class Told(Channel):
+        def poll(self, lock) -> None:
+            polled.append((self, time.monotonic_ns()))
+            self.due_ns = time.monotonic_ns() + 10 * S
+
+    def told(due_s: float, slack_s: float) -> Channel:
+        meter = ReplayMeter(100.0)
+        channel = Told(meter, meter.open())
+        channel.wanted = (due_s, slack_s)
+        return channel
+
+    patient, strict, later = told(0.05, 0.3), told(0.15, 0.0), told(3.0, 0.0)
+    sampler = Sampler([later, strict, patient], lambda: None)
+    sampler.start()
+    sampler.stop()
+    polled.clear()
+    start_ns = time.monotonic_ns()
+    for channel in sampler.channels:
+        channel.due_ns, channel.slack_ns = (start_ns + round(x * S) for x in channel.wanted)
+        channel.slack_ns -= start_ns
+    thread = threading.Thread(target=sampler._loop)
+    sampler._ended, sampler._alarm = False, threading.Lock()
+    sampler._alarm.acquire()
+    thread.start()
+    wait_for(lambda: len(polled) == 2)
+    sampler.end()
+    sampler._alarm.release()
+    thread.join()
+    assert [c for c, _ in polled] == [patient, strict]
+    assert polled[0][1] >= start_ns + 0.15 * S - 1_000_000

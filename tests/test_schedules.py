@@ -234,6 +234,57 @@ def test_finders_have_an_account_of_their_own(tmp_path, finder, first):
 
 
 @SEARCH_QUIET
+@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+def test_outside_of_fit_only_a_batch_size_is_searched_for(tmp_path, stage):
+    class Loads(Tunable):
+        val_dataloader = test_dataloader = predict_dataloader = Tunable.train_dataloader
+
+    for finder, stages in (
+        (LearningRateFinder(), {stage}),
+        (BatchSizeFinder(max_trials=2, steps_per_trial=2), {"tune", stage}),
+    ):
+        energy = energy_callback()
+        trainer = make_trainer(tmp_path, callbacks=[energy, finder])
+        {"validate": trainer.validate, "test": trainer.test, "predict": trainer.predict}[stage](Loads())
+        assert {*energy.report.stages} == stages
+
+
+class AtMilestones(LearningRateFinder):
+    """Lightning's documented way to search again in the middle of a run."""
+
+    def __init__(self) -> None:
+        super().__init__(num_training_steps=30)
+        self.spent_s: dict[int, float] = {}
+
+    def on_fit_start(self, trainer, pl_module) -> None:
+        pass
+
+    def on_train_epoch_start(self, trainer, pl_module) -> None:
+        if trainer.current_epoch in {0, 2}:
+            start_s = time.monotonic()
+            self.lr_find(trainer, pl_module)
+            self.spent_s[trainer.current_epoch] = time.monotonic() - start_s
+
+
+@SEARCH_QUIET
+@pytest.mark.parametrize("checkpoints", [False, True])
+def test_a_search_in_the_middle_of_a_run_has_its_account_too(tmp_path, checkpoints):
+    energy, seen, finder = energy_callback(), Seen(), AtMilestones()
+    trainer = make_trainer(tmp_path, max_epochs=4, enable_checkpointing=checkpoints, callbacks=[energy, seen, finder])
+    trainer.fit(Tunable())
+    report = energy.report
+    tune = report.stages["tune"]
+    assert [*finder.spent_s] == [0, 2]
+    assert 0.7 < tune.duration_s / sum(finder.spent_s.values()) < 1.5
+    assert tune.energy_j == pytest.approx(200.0 * tune.duration_s, rel=0.1)
+    assert sum(e.energy_j for e in report.stages.values()) == pytest.approx(report.run.energy_j, rel=1e-9)
+    assert sum(e.duration_s for e in report.stages.values()) == pytest.approx(report.run.duration_s, rel=1e-9)
+    assert [row["epoch"] for row in energy.history] == [0, 1, 2, 3]
+    assert report.sessions == 1
+    assert len(seen.scores) == seen.validations
+
+
+@SEARCH_QUIET
 @pytest.mark.parametrize("search", ["lr_find", "scale_batch_size"])
 def test_the_tuner_is_a_session_of_its_own(tmp_path, search):
     energy = energy_callback()
@@ -261,3 +312,18 @@ def test_the_score_of_the_same_callback_in_several_trainers(tmp_path):
         totals.append(float(trainer.callback_metrics["energy/total_kwh"]))
     assert totals == sorted(totals)
     assert energy.report.sessions == 3
+
+
+def test_steps_that_nobody_logs_are_not_kept_one_by_one(tmp_path):
+    """``log_every_n_steps=0``: they are summed up at every epoch's end."""
+    waiting = []
+
+    class Look(Classifier):
+        def on_train_epoch_end(self):  # after ours
+            waiting.append(sum(len(steps.energy_j) for steps in [*energy._session._ledger._steps]))
+
+    energy = energy_callback()
+    trainer = make_trainer(tmp_path, callbacks=[energy], log_every_n_steps=0, max_epochs=4)
+    trainer.fit(Look(), loader(64), loader(8))
+    assert max(waiting) <= 16  # of 64: what became known since a moment ago
+    assert energy.report.steps == 4 * 16

@@ -30,10 +30,23 @@ def test_part_time_sensors_and_short_steps_are_told():
     assert [n for n in aliased.notes if "aliasing risk" in n]
     assert aliased.step_j == 5.0
     short = report_of(StepSums(100, 100.0, 100 * 0.013))
-    assert [n for n in short.notes if "steps of 13.0 ms are shorter than its update (50 ms)" in n]
+    assert [
+        n
+        for n in short.notes
+        if "steps of 13.0 ms are shorter than the time between two points of its curve (50 ms)" in n
+    ]
     continuous = report_of(StepSums(100, 500.0, 100 * 0.0502), dataclasses.replace(INFO, coverage=1.0))
     assert not continuous.notes
     assert not report_of(StepSums()).notes
+
+
+def test_a_register_that_moves_often_is_read_ten_times_a_second():
+    often = dataclasses.replace(INFO, name="CPU package-0", coverage=1.0, update_period_s=0.001)
+    report = report_of(StepSums(100, 100.0, 100 * 0.02), often)
+    (note,) = report.notes
+    assert "CPU package-0: steps of 20.0 ms are shorter than the time between two points of its curve (100 ms)" in note
+    assert report.devices[0].period_s == 0.001
+    assert not report_of(StepSums(10, 100.0, 10 * 0.2), often).notes
 
 
 def test_short_stages_are_unresolved():

@@ -208,6 +208,7 @@ class SimulatedNvml:
         self.gpus = [*gpus]
         self.init_error = init_error
         self.calls: Counter[str] = Counter()
+        self.calls_by_thread: Counter[int] = Counter()  # by thread identifier
         now_ns = clock()
         for gpu in self.gpus:
             gpu.clock, gpu.start_ns = clock, now_ns - 10**10  # ten seconds old
@@ -261,6 +262,14 @@ class SimulatedNvml:
             "nvmlDeviceGetEnforcedPowerLimit": (self._limit, (p, p)),
             "nvmlDeviceGetPowerManagementLimitConstraints": (self._limits, (p, p, p)),
             "nvmlDeviceGetComputeRunningProcesses_v3": (self._processes, (p, p, p)),
+            # only other tools ask for these
+            "nvmlDeviceGetGraphicsRunningProcesses_v3": (lambda _, count, __: self._fact(count, 0), (p, p, p)),
+            "nvmlDeviceGetArchitecture": (lambda _, at: self._fact(at, pynvml.NVML_DEVICE_ARCH_AMPERE), (p, p)),
+            "nvmlDeviceGetComputeMode": (lambda _, at: self._fact(at, 0), (p, p)),
+            "nvmlDeviceGetTemperature": (lambda _, __, at: self._fact(at, 50), (p, u, p)),
+            "nvmlDeviceGetUtilizationRates": (lambda _, at: self._fact(at, 90, 40), (p, p)),
+            "nvmlDeviceGetMemoryInfo": (self._memory, (p, p)),
+            "nvmlDeviceGetC2cModeInfoV": (lambda *_: pynvml.NVML_ERROR_NOT_SUPPORTED, (p, p)),
         }
         library = type("Library", (), {})()
         for name, (function, arguments) in signatures.items():
@@ -277,6 +286,7 @@ class SimulatedNvml:
     def _counted(self, name: str, function: Callable[..., int]) -> Callable[..., int]:
         def call(*arguments: Any) -> int:
             self.calls[name] += 1
+            self.calls_by_thread[threading.get_ident()] += 1
             return function(*arguments)
 
         return call
@@ -392,6 +402,19 @@ class SimulatedNvml:
             _put(c.c_uint, low, round(gpu.limit_w * 250))
             _put(c.c_uint, high, round(gpu.limit_w * 1e3))
         return error
+
+    @staticmethod
+    def _fact(at: int, *values: int) -> int:
+        """The same for every board."""
+        for i, value in enumerate(values):
+            _put(c.c_uint, at + i * c.sizeof(c.c_uint), value)
+        return SUCCESS
+
+    @staticmethod
+    def _memory(_handle: int, at: int) -> int:
+        memory = c.cast(at, c.POINTER(pynvml.c_nvmlMemory_t))[0]
+        memory.total, memory.free, memory.used = 16 * 2**30, 12 * 2**30, 4 * 2**30
+        return SUCCESS
 
     def _processes(self, handle: int, count: int, at: int | None) -> int:
         gpu, error = self._board(handle)

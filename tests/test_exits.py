@@ -1,0 +1,174 @@
+"""Every way in which a run can end: no thread, no open meter, a report and a record that say so."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from lightning_energy import recorder
+from lightning_energy.record import read_record
+from tests.modules import Classifier, energy_callback, loader, make_trainer, meter
+
+ROOT = Path(__file__).parent.parent
+HOOKS = [
+    name
+    for name, _ in inspect.getmembers(Callback, inspect.isfunction)
+    if name in {"setup", "teardown"} or (name.startswith("on_") and name != "on_exception")  # test_record has that one
+]
+MODULE_HOOKS = ["prepare_data", "configure_model", "configure_optimizers", "on_after_batch_transfer", "backward",
+                "optimizer_step", "training_step", "validation_step", "on_train_epoch_end"]  # fmt: skip
+
+
+def fail(kind):
+    def hook(*args, **kwargs):
+        raise kind("the user's")
+
+    return hook
+
+
+def run(trainer, module, hook: str, checkpoint: Path) -> None:
+    if "test" in hook:
+        trainer.test(module, loader(8), verbose=False)
+    elif "predict" in hook:
+        trainer.predict(module, loader(8))
+    else:
+        trainer.fit(module, loader(8), loader(8), ckpt_path=checkpoint if hook == "on_load_checkpoint" else None)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    trainer = make_trainer(folder, max_epochs=1, callbacks=[energy_callback()])
+    trainer.fit(Classifier(), loader(8), loader(8))
+    trainer.save_checkpoint(folder / "one.ckpt")
+    return folder / "one.ckpt"
+
+
+def check_nothing_is_left(replay, energy, outcome="interrupted") -> None:
+    assert "lightning-energy-sampler" not in [t.name for t in threading.enumerate()]
+    assert not replay.is_open
+    if energy.report is not None:  # None where it ended before anything was measured
+        assert energy.report.outcome == outcome
+
+
+@pytest.mark.filterwarnings("ignore:EnergyCallback. no energy/score", "ignore:Be aware that when using `ckpt_path`")
+@pytest.mark.parametrize("hook", HOOKS)
+def test_an_error_in_a_hook_of_another_callback(tmp_path, checkpoint, hook):
+    """Before us in the list and after us; an error, and an exit, which is no ``Exception``."""
+    for kind, after_us in ((RuntimeError, True), (SystemExit, False)):
+        other, replay = type("Other", (Callback,), {hook: fail(kind)})(), meter()
+        energy = energy_callback(meters=replay)
+        callbacks = [energy, other] if after_us else [other, energy]
+        callbacks.append(ModelCheckpoint(tmp_path))
+        trainer = make_trainer(tmp_path, max_epochs=2, enable_checkpointing=True, callbacks=callbacks)
+        with pytest.raises(kind, match="the user's"):
+            run(trainer, Classifier(), hook, checkpoint)
+        check_nothing_is_left(replay, energy, "completed" if hook == "teardown" and after_us else "interrupted")
+
+
+@pytest.mark.parametrize("hook", MODULE_HOOKS)
+def test_an_error_in_a_hook_of_the_module(tmp_path, hook):
+    for kind in (RuntimeError, SystemExit):
+        module, replay = type("Fails", (Classifier,), {hook: fail(kind)})(), meter()
+        energy = energy_callback(meters=replay)
+        with pytest.raises(kind, match="the user's"):
+            make_trainer(tmp_path, max_epochs=2, callbacks=[energy]).fit(module, loader(8), loader(8))
+        check_nothing_is_left(replay, energy)
+
+
+def python(tmp_path, code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if not k.startswith("COV")},
+    )
+
+
+LONG_EPOCH = """
+import os, signal, sys, time, warnings
+from lightning_energy import recorder
+recorder.EVERY_S = 0.3
+import lightning as L
+from tests.modules import Classifier, energy_callback, loader, make_trainer
+
+class Die(L.Callback):
+    def on_train_start(self, trainer, pl_module):
+        self.begin_s = time.monotonic()
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        time.sleep(0.005)
+        if time.monotonic() - self.begin_s > 1.5:
+            print(time.time(), flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+warnings.simplefilter("ignore")
+callbacks = [energy_callback(record=sys.argv[1]), Die()]
+make_trainer(sys.argv[1], callbacks=callbacks, max_epochs=1).fit(Classifier(), loader(100_000), loader(8))
+"""
+
+
+def test_killed_in_a_long_epoch_it_leaves_what_was_known_a_minute_ago(tmp_path):
+    done = python(tmp_path, LONG_EPOCH)
+    record = read_record(tmp_path)
+    age_s = float(done.stdout) - record["updated_unix_s"]
+    assert 0 <= age_s < 0.3 + 0.5
+    assert record["outcome"] == "running"
+    assert not record["epochs"]
+    assert record["total"]["energy_j"] > 0
+    assert recorder.EVERY_S <= 60
+
+
+AT_EXIT = """
+import atexit, sys, threading, time, warnings
+said = []
+atexit.register(lambda: print("last:", *said, flush=True))  # registered before anything of ours: it runs after
+import lightning as L
+from tests.modules import Classifier, energy_callback, loader, make_trainer
+
+started = threading.Event()
+
+class Tell(L.Callback):
+    def on_train_batch_end(self, *args):
+        time.sleep(0.01)
+        started.set()
+
+def fit():
+    trainer.fit(Classifier(), loader(100_000), loader(8))
+
+warnings.simplefilter("ignore")
+energy = energy_callback(record=sys.argv[1])
+atexit.register(lambda: said.append(str(energy.report and energy.report.outcome)))
+trainer = make_trainer(sys.argv[1], callbacks=[energy, Tell()], max_epochs=1)
+"""
+WAYS = {
+    "a thread that still trains": "threading.Thread(target=fit, daemon=True).start()\nstarted.wait(60)",
+    "an exit in a hook": "Tell.on_train_batch_end = lambda self, *args: sys.exit(7)\nfit()",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_process_that_ends_in_the_middle_of_a_fit(tmp_path, way):
+    begin_s = time.monotonic()
+    done = python(tmp_path, AT_EXIT + WAYS[way])
+    assert time.monotonic() - begin_s < 100
+    assert "last: " in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "Fatal" not in done.stderr
+    if way == "an exit in a hook":
+        assert done.returncode == 7
+        assert "last: interrupted" in done.stdout
+        assert read_record(tmp_path)["outcome"] == "interrupted"
+    elif done.returncode:  # torch's own end, now and then, when the thread is stopped within it; with or without us
+        assert "terminate called without an active exception" in done.stderr

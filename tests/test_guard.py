@@ -1,0 +1,238 @@
+"""What a step does, counted and not timed: a meter read or a log call in a hook shows here, on any machine."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import sys
+import threading
+import time
+from collections import Counter
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+import lightning_energy.callback as callback_module
+from lightning_energy.clock import DeviceClock
+from lightning_energy.ledger import Ledger
+from lightning_energy.meters import NvmlMeter
+from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
+from tests.sim.device import SimulatedEvents
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+
+UUID = "GPU-dddddddd-0000-0000-0000-000000000000"
+EVERY = 10  # log_every_n_steps
+STEPS = 40  # per epoch
+BLOCKS_PER_HOOK = 3  # a mark is a tuple and its time stamp, and now and then the inbox grows
+HOOKS = ("on_train_batch_start", "on_train_batch_end", "on_validation_batch_start", "on_validation_batch_end")
+
+
+class Counting(MemoryLogger):
+    """Counts who calls it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def log_metrics(self, metrics, step=None) -> None:
+        self.calls += 1
+        super().log_metrics(metrics, step)
+
+
+class Guard:
+    """Wraps the batch hooks of a callback, and counts what happens inside them, by hook and by whether it logs."""
+
+    def __init__(self, callback, module, *, nvml=None, logger=None, events=None) -> None:
+        self.counts: Counter[tuple[str, bool, str]] = Counter()
+        self.hooks: Counter[tuple[str, bool]] = Counter()
+        self._counters = {
+            "NVML calls": lambda: nvml.calls_by_thread[threading.get_ident()] if nvml else 0,
+            "logger calls": lambda: logger.calls if logger else 0,
+            "module.log calls": lambda: self._logs,
+            "synchronizations": lambda: events.syncs if events else 0,
+        }
+        self.blocks: dict[str, list[int]] = {name: [] for name in HOOKS}  # left allocated at steps that are not logged
+        self._logs = 0
+        self._watch_log(module)
+        for name in HOOKS:
+            setattr(callback, name, self._wrapped(name, getattr(callback, name)))
+
+    def _watch_log(self, module) -> None:
+        for name in ("log", "log_dict"):
+            old = getattr(module, name)
+
+            def counted(*args, old=old, **kwargs):
+                self._logs += 1
+                return old(*args, **kwargs)
+
+            object.__setattr__(module, name, counted)
+
+    def _wrapped(self, name, hook):
+        def call(trainer, *args, **kwargs):
+            before = {what: count() for what, count in self._counters.items()}
+            blocks = sys.getallocatedblocks()
+            result = hook(trainer, *args, **kwargs)
+            blocks = sys.getallocatedblocks() - blocks
+            step = trainer.fit_loop.epoch_loop._batches_that_stepped
+            logs = name == "on_train_batch_end" and (step + 1) % EVERY == 0
+            self.hooks[name, logs] += 1
+            if not logs:
+                self.blocks[name].append(blocks)
+            for what, count in self._counters.items():
+                self.counts[name, logs, what] += count() - before[what]
+            return result
+
+        return call
+
+    def total(self, what: str, *, logs: bool) -> int:
+        return sum(n for (_, logged, counted), n in self.counts.items() if counted == what and logged == logs)
+
+
+def fit(tmp_path, energy, module=None, logger=None, epochs=2, **kwargs) -> None:
+    trainer = make_trainer(
+        tmp_path, max_epochs=epochs, callbacks=[energy], logger=logger or False, log_every_n_steps=EVERY, **kwargs
+    )
+    trainer.fit(module or Classifier(), loader(4 * STEPS), loader(8))
+
+
+def guarded_run(tmp_path, breaks=lambda energy: None):
+    """A training over the simulated driver, and what was counted in its hooks."""
+    gpu = SimulatedGpu(200.0, uuid=UUID, counter_period_s=0.02)
+    logger, module = Counting(), Classifier()
+    with SimulatedNvml([gpu]) as nvml:
+        energy = energy_callback(meters=NvmlMeter(UUID))
+        breaks(energy)
+        guard = Guard(energy, module, nvml=nvml, logger=logger)
+        fit(tmp_path, energy, module, logger)
+    assert guard.hooks["on_train_batch_end", False] == 2 * (STEPS - STEPS // EVERY)
+    assert guard.hooks["on_train_batch_end", True] == 2 * STEPS // EVERY
+    assert energy.report.run.quality == "measured"
+    return guard, logger
+
+
+def problems(guard) -> list[str]:
+    """What no hook of a batch may do, whether it is a logging step or not."""
+    never = [what for what in ("NVML calls", "module.log calls") if guard.total(what, logs=False)]
+    never += [f"{what} at logging steps" for what in ("NVML calls", "module.log calls") if guard.total(what, logs=True)]
+    never += ["logger calls"] if guard.total("logger calls", logs=False) else []
+    # the median, as the sampler's thread may come in between
+    worst = max(statistics.median(blocks) for blocks in guard.blocks.values())
+    return never + (["allocations"] if worst > BLOCKS_PER_HOOK else [])
+
+
+def test_a_step_reads_no_meter_and_logs_nothing(tmp_path):
+    guard, logger = guarded_run(tmp_path)
+    assert problems(guard) == []
+    assert guard.total("logger calls", logs=True) <= 2 * STEPS // EVERY  # one, for all values together
+    assert logger.points("energy/total_kwh")
+
+
+def reads(energy):
+    energy._session.channels[0].meter.read()
+
+
+def logs(energy):
+    energy.log("loss", 0.0)
+
+
+def logs_to_loggers(energy):
+    for logger in energy.trainer.loggers:
+        logger.log_metrics({"x": 1.0}, step=0)
+
+
+def keeps(energy):
+    energy.__dict__.setdefault("kept", []).append({str(i): [float(i)] for i in range(1000, 1010)})
+
+
+BREAKS = [
+    (reads, "NVML calls"),
+    (logs, "module.log calls"),
+    (logs_to_loggers, "logger calls"),
+    (keeps, "allocations"),
+]
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_start", "on_train_batch_end"])
+@pytest.mark.parametrize(("what", "found"), BREAKS, ids=[found for _, found in BREAKS])
+def test_the_guard_sees_who_breaks_it(tmp_path, hook, what, found):
+    def breaks(energy):
+        old = getattr(energy, hook)
+
+        def broken(trainer, pl_module, *args):
+            energy.trainer, energy.log = trainer, pl_module.log
+            what(energy)
+            return old(trainer, pl_module, *args)
+
+        setattr(energy, hook, broken)
+
+    guard, _ = guarded_run(tmp_path, breaks)
+    assert found in problems(guard)
+
+
+class Syncs(Callback):
+    """How often the device was waited for, batch by batch."""
+
+    def __init__(self, events) -> None:
+        self.events, self.within, self.across = events, [], []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if batch_idx == 0:
+            self.first = self.events.syncs
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        if batch_idx == STEPS - 1:
+            self.within.append(self.events.syncs - self.first)
+
+    def on_train_end(self, trainer, pl_module) -> None:
+        self.across.append(self.events.syncs)
+
+
+class RealClock:
+    """The host's own clock where a virtual one is expected: nobody can move it."""
+
+    def __call__(self) -> int:
+        return time.monotonic_ns()
+
+    @property
+    def now_ns(self) -> int:
+        return time.monotonic_ns()
+
+    @now_ns.setter
+    def now_ns(self, value: int) -> None:
+        pass
+
+
+def test_no_synchronization_within_an_epoch(tmp_path, monkeypatch):
+    """The device is waited for where stages change, and nowhere else."""
+    events = SimulatedEvents(RealClock(), lead_ns=0)
+    monkeypatch.setattr(callback_module, "clock_of", lambda device: (DeviceClock(events), ""))
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda *arguments: waited.append(arguments))
+    energy, syncs = energy_callback(), Syncs(events)
+    trainer = make_trainer(tmp_path, max_epochs=3, callbacks=[syncs, energy], log_every_n_steps=EVERY)
+    trainer.fit(Classifier(), loader(4 * STEPS), loader(8))
+    assert syncs.within == [0, 0, 0]
+    assert 0 < syncs.across[0] <= 3 * 4 + 6  # begin and end of both stages of each epoch, and around the training
+    assert waited == []
+
+
+def test_a_step_keeps_a_bounded_number_of_objects():
+    """Marks are all that a step leaves, and only until the sampler's thread has booked them."""
+    ledger = Ledger([])  # no curve holds the marks back
+    step, gap = ledger.code(0, "train", "step"), ledger.code(0, "train", "gap")
+    ledger.settle(final=True)
+    gc.collect()
+    gc.disable()
+    try:
+        before = sys.getallocatedblocks()
+        for _ in range(1000):
+            ledger.mark(step)
+            ledger.mark(gap)
+        kept = (sys.getallocatedblocks() - before) / 1000
+    finally:
+        gc.enable()
+    assert kept <= 4.5  # two tuples, two time stamps, and the inbox' own growth
+    ledger.settle(final=True)
+    gc.collect()  # Python keeps some freed tuples for itself
+    assert (sys.getallocatedblocks() - before) / 1000 <= 0.5
