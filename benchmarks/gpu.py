@@ -2,8 +2,10 @@
 
     python benchmarks/gpu.py                    # prints
     python benchmarks/gpu.py --json FILE        # and writes, with the device's name and date
+    python benchmarks/gpu.py --cpu-selfcheck    # on any machine: whether the script itself works
 
-Run from the repository's root. Where there is no GPU it says so and ends with exit code 1: nothing is claimed.
+Run from the repository's root, with the benchmark extra for Zeus. Where there is no GPU it says so and ends with exit
+code 1: nothing is claimed. The self-check runs tiny models on the CPU over a simulated NVML; it claims nothing, either.
 
 1  doctor: period, latency and power of the board's counter.
 2  clock: how far marks timed by CUDA events lie from the end of the work as a synchronizing host sees it, while the
@@ -11,6 +13,7 @@ Run from the repository's root. Where there is no GPU it says so and ends with e
 3  capture: whether a CUDA graph can be captured in the default mode while another thread asks for events.
 4  fit: EnergyCallback on a training whose steps take different times; its total against the counter read by hand, its
    steps against the power of long, synchronized runs of the same work.
+5  cost: what EnergyCallback and Zeus add to a real training step, eager and compiled (benchmarks/gpu_cost.py).
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.gpu_cost import check_cost, has_zeus, print_costs
 from lightning_energy import EnergyCallback, __version__
 from lightning_energy.clock import CudaEvents, DeviceClock
 from lightning_energy.doctor import diagnose
@@ -158,10 +164,26 @@ def check_fit(device: torch.device, steps: int = 2000) -> dict:
     }
 
 
+def selfcheck() -> int:
+    """What can be tried without a GPU: the tables of part 5, from tiny models on the CPU."""
+    from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+
+    uuid = "GPU-bbbbbbbb-0000-0000-0000-000000000001"
+    with SimulatedNvml([SimulatedGpu(100.0, uuid=uuid)]):
+        rows = check_cost(torch.device("cpu"), uuid, steps=5, epochs=1, repeats=1)
+    print_costs(rows)
+    expected = 2 * 2 * (4 if has_zeus() else 2)
+    print(f"self-check: {len(rows)} of {expected} rows; no GPU was measured, nothing is claimed")
+    return 0 if len(rows) == expected else 1
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--cpu-selfcheck", action="store_true")
     args = parser.parse_args()
+    if args.cpu_selfcheck:
+        return selfcheck()
     if not torch.cuda.is_available():
         print("No CUDA device here: nothing was measured, nothing is claimed.")
         return 1
@@ -176,7 +198,9 @@ def main() -> int:
         "clock": check_clock(device),
         "capture": check_capture(device),
         "fit": check_fit(device),
+        "cost": check_cost(device, uuid_of_torch_device(device)),
     }
+    print_costs(result["cost"])
     print(json.dumps(result, indent=1, default=str))
     if args.json:
         args.json.write_text(json.dumps(result, indent=1, default=str) + "\n")

@@ -33,7 +33,7 @@ from lightning_energy import Energy, __version__
 from lightning_energy.ranks import FIELDS, Ranks
 
 ENERGY = Energy(1e6, 10.0, 5e4, 3600.0, 0.0, "measured", 277.0)
-VALIDATION, EPOCH, RECORD = 2, 3, 5  # energies in the reductions of one epoch
+VALIDATION, EPOCH, RECORD = 2, 3, 6  # energies in the reductions of one epoch
 LOGGED = 8  # scalars that Lightning reduces once more for self.log(sync_dist=True)
 ROUNDS = 60
 

@@ -1,0 +1,179 @@
+"""What measuring costs on a real training step: EnergyCallback and Zeus beside a no-op callback.
+
+Run by benchmarks/gpu.py on a machine with a GPU, and by its ``--cpu-selfcheck`` on any machine, over a simulated NVML.
+Two models (convolutions with residuals, and a transformer), eager and compiled. The first epoch warms up; then an
+epoch's time is taken from one synchronization to the next, the same for all. Configurations take turns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import statistics
+import tempfile
+import time
+from importlib.metadata import PackageNotFoundError, version
+
+import lightning as L
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from benchmarks.rivals import NoOp, Zeus, ZeusSteps
+from lightning_energy import EnergyCallback
+from lightning_energy.meters import NvmlMeter
+
+CONFIGURATIONS = ("no-op", "EnergyCallback", "Zeus epochs", "Zeus steps")
+
+
+class Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x + self.body(x))
+
+
+def resnet_like(width: int, depth: int) -> nn.Module:
+    blocks = [Block(width) for _ in range(depth)]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10)]
+    return nn.Sequential(nn.Conv2d(3, width, 3, padding=1), *blocks, *head)
+
+
+class TransformerLike(nn.Module):
+    def __init__(self, width: int, depth: int) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(width, 8, 4 * width, dropout=0.0, batch_first=True)
+        self.body = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(x).mean(dim=1))
+
+
+def build(name: str, *, small: bool) -> tuple[nn.Module, tuple[int, ...]]:
+    """A model, and the shape of its batches."""
+    if name == "resnet-like":
+        return (resnet_like(8, 2), (2, 3, 16, 16)) if small else (resnet_like(128, 12), (64, 3, 64, 64))
+    return (TransformerLike(32, 2), (2, 16, 32)) if small else (TransformerLike(768, 8), (16, 512, 768))
+
+
+class Module(L.LightningModule):
+    """A real step: forward, loss, backward, SGD; the batch stays on the device."""
+
+    def __init__(self, name: str, *, compiled: bool, small: bool) -> None:
+        super().__init__()
+        self.model, self.shape = build(name, small=small)
+        self.call = torch.compile(self.model) if compiled else self.model
+
+    def setup(self, stage: str) -> None:
+        self.x = torch.randn(self.shape, device=self.device)
+        self.y = torch.randint(10, (self.shape[0],), device=self.device)
+
+    def training_step(self, batch, batch_idx):
+        return nn.functional.cross_entropy(self.call(self.x), self.y)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=1e-4)
+
+
+class Clock(L.Callback):
+    """Stands first: when each epoch began and ended on the device, and when each step began on the host."""
+
+    def __init__(self) -> None:
+        self.epochs_s, self.starts_ns = [], []
+
+    @staticmethod
+    def now_s(module) -> float:
+        if module.device.type == "cuda":
+            torch.cuda.synchronize(module.device)
+        return time.perf_counter()
+
+    def on_train_epoch_start(self, trainer, pl_module) -> None:
+        self.begin_s = self.now_s(pl_module)
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if trainer.current_epoch:
+            self.starts_ns.append(time.perf_counter_ns())
+
+    def on_train_epoch_end(self, trainer, pl_module) -> None:
+        self.epochs_s.append(self.now_s(pl_module) - self.begin_s)
+
+
+def make(name: str, uuid: str, index: int, *, sync: bool) -> L.Callback:
+    if name == "EnergyCallback":
+        return EnergyCallback(meters=NvmlMeter(uuid), print_report=False)
+    if name == "no-op":
+        return NoOp()
+    return (ZeusSteps if name == "Zeus steps" else Zeus)(index, sync=sync)
+
+
+def run(callback: L.Callback, module: Module, device: torch.device, steps: int, epochs: int) -> dict:
+    clock = Clock()
+    place = {"accelerator": "gpu", "devices": [device.index or 0]} if device.type == "cuda" else {"accelerator": "cpu"}
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        trainer = L.Trainer(
+            **place,
+            max_epochs=epochs + 1,
+            default_root_dir=folder,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[clock, callback],
+        )
+        trainer.fit(module, DataLoader(TensorDataset(torch.zeros(steps, 1)), batch_size=1))
+    return {
+        "step_ms": statistics.median(s / steps * 1e3 for s in clock.epochs_s[1:]),
+        "host_step_ms": float(np.median(np.diff(clock.starts_ns)) * 1e-6),
+    }
+
+
+def check_cost(device: torch.device, uuid: str, *, steps: int = 300, epochs: int = 3, repeats: int = 3) -> list[dict]:
+    """Per model and mode: each configuration's step in ms, and what it adds to the no-op callback's."""
+    small = device.type != "cuda"
+    names = [n for n in CONFIGURATIONS if not n.startswith("Zeus") or has_zeus()]
+    rows = []
+    for model in ("resnet-like", "transformer-like"):
+        for compiled in (False, True):
+            found: dict[str, list[dict]] = {name: [] for name in names}
+            module = Module(model, compiled=compiled, small=small)  # one for all, so that it is compiled once
+            for _ in range(repeats):
+                for name in names:
+                    callback = make(name, uuid, device.index or 0, sync=device.type == "cuda")
+                    found[name].append(run(callback, module, device, steps, epochs))
+            base = [r["step_ms"] for r in found["no-op"]]
+            for name in names:
+                added = [r["step_ms"] - b for r, b in zip(found[name], base, strict=True)]
+                row = {"model": model, "mode": "compiled" if compiled else "eager", "tool": name}
+                row["step_ms"] = statistics.median(r["step_ms"] for r in found[name])
+                row["host_step_ms"] = statistics.median(r["host_step_ms"] for r in found[name])
+                row |= {"added_us": statistics.median(added) * 1e3, "spread_us": (max(added) - min(added)) * 5e2}
+                rows.append(row)
+    return rows
+
+
+def has_zeus() -> bool:
+    try:
+        version("zeus")
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def print_costs(rows: list[dict]) -> None:
+    print(f"{'':<18}{'':<10}{'':<16}{'step ms':>10}{'on the host':>13}{'added us':>16}")
+    for r in rows:
+        added = f"{r['added_us']:.0f}±{r['spread_us']:.0f}"
+        print(
+            f"{r['model']:<18}{r['mode']:<10}{r['tool']:<16}{r['step_ms']:>10.3f}{r['host_step_ms']:>13.3f}{added:>16}"
+        )
+    if not has_zeus():
+        print("Zeus is not installed, and left out: pip install 'lightning-energy[benchmark]'")

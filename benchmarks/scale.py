@@ -1,0 +1,335 @@
+"""Whether EnergyCallback stays within what it may cost, target by target.
+
+    python benchmarks/scale.py                    # prints, about four minutes
+    python benchmarks/scale.py --json FILE        # and writes
+    python benchmarks/scale.py --quick            # a first look
+
+Run from the repository's root, with the test extra installed and a C compiler at hand. A simulated NVML stands beneath
+the real pynvml, with counters that move every 100 ms, up to 2 ms late; where the sampler's CPU time is measured they
+are compiled (benchmarks/driver.c), as a driver in Python would be most of it. Times are wall-clock times of this
+machine, so that what else runs on it is in them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import contextlib
+import io
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from datetime import datetime, timezone
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from benchmarks.driver import CompiledNvml
+from benchmarks.overhead_run import UUID, calibrate, rss_mib, train
+from benchmarks.rivals import TOOLS
+from lightning_energy import EnergyCallback, __version__
+from lightning_energy.meters import NvmlMeter
+from lightning_energy.meters.find import OpenMeters
+from lightning_energy.session import Session
+from tests.modules import MemoryLogger
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+
+IMPORT = """
+import time
+import lightning.pytorch
+begin = time.perf_counter()
+import lightning_energy
+print((time.perf_counter() - begin) * 1e3)
+"""
+
+
+class TimedLogger(MemoryLogger):
+    """Does nothing, and knows how long that took."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own_ns = 0
+
+    def log_metrics(self, metrics, step=None) -> None:
+        begin_ns = time.perf_counter_ns()
+        super().log_metrics(metrics, step)
+        self.own_ns += time.perf_counter_ns() - begin_ns
+
+
+class Watched(EnergyCallback):
+    """Keeps how long its hooks took."""
+
+    def _forget_run(self) -> None:
+        super()._forget_run()
+        self.setup_ms, self.logged_us = 0.0, []
+
+    def setup(self, trainer, pl_module, stage) -> None:
+        begin_s = time.perf_counter()
+        super().setup(trainer, pl_module, stage)
+        self.setup_ms = (time.perf_counter() - begin_s) * 1e3
+
+    def _log_steps(self, trainer) -> None:
+        begin_ns, own_ns = time.perf_counter_ns(), sum(logger.own_ns for logger in trainer.loggers)
+        super()._log_steps(trainer)
+        own_ns = sum(logger.own_ns for logger in trainer.loggers) - own_ns
+        self.logged_us.append((time.perf_counter_ns() - begin_ns - own_ns) * 1e-3)
+
+
+class Tiny(L.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def training_step(self, batch, batch_idx):
+        return (self.weight * batch[0]).mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+def boards(n: int = 1) -> list[SimulatedGpu]:
+    load = [(0.213, 300.0), (0.104, 90.0)]
+    return [SimulatedGpu(load, uuid=f"{UUID[:-1]}{i}", phase_s=0.013 * i, jitter_s=0.002) for i in range(n)]
+
+
+def opened(gpus: list[SimulatedGpu]) -> OpenMeters:
+    meters = [NvmlMeter(gpu.uuid) for gpu in gpus]
+    return OpenMeters([(meter, meter.open()) for meter in meters])
+
+
+def fit(callbacks: list[L.Callback], steps: int, epochs: int = 1, loggers: list | bool = False) -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        trainer = L.Trainer(
+            accelerator="cpu",
+            devices=1,
+            max_epochs=epochs,
+            default_root_dir=folder,
+            logger=loggers,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=callbacks,
+        )
+        trainer.fit(Tiny(), DataLoader(TensorDataset(torch.zeros(steps, 1)), batch_size=1))
+
+
+def import_ms(times: int) -> float:
+    """Best of fresh interpreters, with bytecode, as an installed package has it."""
+    compileall.compile_dir(ROOT / "lightning_energy", quiet=1)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [sys.executable, "-c", IMPORT]
+    return min(
+        float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+        for _ in range(times)
+    )
+
+
+def hooks(seconds: float, repeats: int) -> dict:
+    """Per non-logging step of 2 ms, over the no-op callback: of each, the lowest of the repetitions.
+
+    A repetition's figures are over its steps (median, 99th percentile). What else runs on the machine only ever adds
+    to them, by up to the whole of what is looked for. Wall-clock times hold what the machine does besides; the
+    thread's CPU time does not, but holds no wait for the interpreter's lock, either.
+    """
+    tools = {t.name: t for t in TOOLS if t.name in {"no-op", "EnergyCallback"}}
+    products, found = round(0.002 / calibrate()), {name: [] for name in tools}
+    gpu = SimulatedGpu("driven", uuid=UUID, jitter_s=0.002)
+    with SimulatedNvml([gpu]) as nvml:
+        for _ in range(repeats):
+            for name, tool in tools.items():
+                with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+                    found[name].append(train(tool, gpu, nvml, products, round(seconds / 0.002), Path(folder)))
+
+    def added(key: str) -> float:
+        ours, base = (min(run[key] for run in found[name]) for name in ("EnergyCallback", "no-op"))
+        return ours - base
+
+    keys = ("hook_us", "hook_p99_us", "hook_cpu_median_us", "hook_cpu_p99_us")
+    return {key.removeprefix("hook_"): added(key) for key in keys}
+
+
+def logging_us(steps: int) -> dict:
+    """Median of what a logging step takes beyond the loggers' own time, with one and with four of them."""
+    found = {}
+    with SimulatedNvml(boards()):
+        for n in (1, 4):
+            callback = Watched(meters=NvmlMeter(UUID[:-1] + "0"), print_report=False, record=False)
+            fit([callback], steps, loggers=[TimedLogger() for _ in range(n)])
+            found[n] = statistics.median(callback.logged_us)
+    return {"one_logger_us": found[1], "four_loggers_us": found[4], "per_logger_us": (found[4] - found[1]) / 3}
+
+
+def sampler_percent(n: int, warm_s: float, seconds: float) -> dict:
+    """CPU time of the sampler's thread, in percent of a core, while the main thread sleeps and marks."""
+    with CompiledNvml(n, UUID) as nvml:
+        session = Session(opened(nvml.gpus))
+        step, gap = session.code(0, "train", "step"), session.code(0, "train", "gap")
+        mark_until(session, step, gap, warm_s)
+        begin = time.process_time() - time.thread_time(), sum(c.reads for c in session.channels)
+        mark_until(session, step, gap, seconds)
+        end = time.process_time() - time.thread_time(), sum(c.reads for c in session.channels)
+        session.close()
+    cpu_s, reads = (b - a for a, b in zip(begin, end, strict=True))
+    return {"gpus": n, "percent": 100 * cpu_s / seconds, "reads_per_s": reads / seconds}
+
+
+def mark_until(session: Session, step: int, gap: int, seconds: float) -> None:
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        session.mark(step)
+        time.sleep(0.01)
+        session.mark(gap)
+
+
+def memory_of_marks(steps: int) -> dict:
+    """Steps of 50 us, a tenth of what Lightning's loop alone takes: MiB since before the session.
+
+    They are taken every 50 steps, as the callback does.
+    """
+    gpus = boards()
+    with SimulatedNvml(gpus):
+        before_mib, early_mib, taken = rss_mib(), 0.0, 0
+        session = Session(opened(gpus))
+        step, gap = session.code(0, "train", "step"), session.code(0, "train", "gap")
+        begin_ns = time.monotonic_ns()
+        for i in range(steps):
+            session.mark(step)
+            while time.monotonic_ns() < begin_ns + 50_000 * i:
+                pass
+            session.mark(gap)
+            if i % 50 == 0:
+                news = session.take_steps()
+                taken += len(news.energy_j) if news else 0
+            if i == steps // 10:
+                early_mib = rss_mib()
+        late_mib, knots = rss_mib(), max(len(c.curve) for c in session.channels)
+        session.finish()
+        news = session.take_steps()
+        taken += len(news.energy_j) if news else 0
+        session.close()
+    added = {"added_mib": late_mib - before_mib, "after_a_tenth_mib": late_mib - early_mib}
+    return {"steps": steps, **added, "knots_kept": knots, "steps_booked": taken}
+
+
+def memory_of_a_trainer(steps: int) -> dict:
+    """A real Trainer: MiB that come after the first tenth, without the callback and with it."""
+    found = {}
+
+    class Look(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+            if batch_idx in {steps // 10, steps - 1}:
+                self.mib = [*getattr(self, "mib", []), rss_mib()]
+
+    with SimulatedNvml(boards()):
+        for name in ("without", "with"):
+            look, energy = Look(), EnergyCallback(meters=NvmlMeter(UUID[:-1] + "0"), print_report=False, record=False)
+            fit([look] if name == "without" else [energy, look], steps)
+            found[f"{name}_mib"] = look.mib[-1] - look.mib[0]
+    return {"steps": steps, **found}
+
+
+def record_bytes(steps: int, epochs: int) -> int:
+    with SimulatedNvml(boards()), tempfile.TemporaryDirectory() as folder:
+        fit([EnergyCallback(meters=NvmlMeter(UUID[:-1] + "0"), print_report=False, record=folder)], steps, epochs)
+        return Path(folder, "energy.json").stat().st_size
+
+
+def setup_ms(times: int) -> list[float]:
+    found = []
+    for _ in range(times):
+        callback = Watched(meters=NvmlMeter(UUID[:-1] + "0"), print_report=False)
+        with SimulatedNvml(boards()):
+            fit([callback], 1)
+        found.append(callback.setup_ms)
+        callback._forget_run()
+    return found
+
+
+def ranks_ms() -> float | None:
+    """What benchmarks/ranks.py found for an epoch of two ranks, with what Lightning reduces for our self.log."""
+    path = ROOT / "benchmarks/results/ranks.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    return next((r["epoch_ours_ms"] + r["epoch_logged_ms"] for r in rows if r["ranks"] == 2), None)
+
+
+def measure(share: float) -> dict:
+    """All of it; ``share`` of the full length."""
+    first_ms, *later_ms = setup_ms(5)
+    marks = round(1_000_000 * share)
+    short, long = record_bytes(20, 3), record_bytes(400, 3)
+    return {
+        "import_ms": import_ms(max(3, round(8 * share))),
+        "setup_ms": {"first": first_ms, "later": statistics.median(later_ms)},
+        "hooks": hooks(3.0 * share, 10),
+        "logging_step": logging_us(round(20_000 * share)),
+        "sampler": [sampler_percent(n, 12.0, max(6.0, 20.0 * share)) for n in (1, 8)],
+        "memory_of_marks": memory_of_marks(marks),
+        "memory_of_a_trainer": memory_of_a_trainer(round(40_000 * share)),
+        "record_bytes": {"20 steps in 3 epochs": short, "400 steps in 3 epochs": long},
+        "epoch_at_two_ranks_ms": ranks_ms(),
+    }
+
+
+def targets(r: dict) -> list[tuple[str, float, float, str]]:
+    """(what, measured, at most, unit)."""
+    one, eight = r["sampler"]
+    rows = [
+        ("training thread per non-logging step, median", r["hooks"]["us"], 5, "us"),
+        ("the same, its CPU time", r["hooks"]["cpu_median_us"], 5, "us"),
+        ("training thread per non-logging step, 99th percentile", r["hooks"]["p99_us"], 25, "us"),
+        ("the same, its CPU time", r["hooks"]["cpu_p99_us"], 25, "us"),
+        ("logging step with one logger, beyond the logger's own time", r["logging_step"]["one_logger_us"], 100, "us"),
+        ("sampler with one GPU", one["percent"], 1, "% of a core"),
+        ("sampler with eight GPUs", eight["percent"], 3, "% of a core"),
+        (f"memory over {r['memory_of_marks']['steps']:,} steps", r["memory_of_marks"]["added_mib"], 20, "MiB"),
+        ("setup before the first batch, the first in a process", r["setup_ms"]["first"], 200, "ms"),
+        ("import lightning_energy after lightning", r["import_ms"], 50, "ms"),
+    ]
+    if r["epoch_at_two_ranks_ms"] is not None:
+        rows.append(("epoch at 2 ranks (benchmarks/ranks.py)", r["epoch_at_two_ranks_ms"], 10, "ms"))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    found = measure(0.1 if args.quick else 1.0)
+    print(f"\n{'':<60}{'measured':>10}{'at most':>10}")
+    rows = []
+    for what, value, limit, unit in targets(found):
+        missed = "" if value <= limit else "   MISSED"
+        print(f"{what:<60}{value:>10.2f}{limit:>10g} {unit}{missed}")
+        rows.append({"target": what, "measured": value, "at_most": limit, "unit": unit, "met": value <= limit})
+    print(json.dumps(found, indent=1))
+    if args.json:
+        result = {
+            "what": "benchmarks/scale.py",
+            "date": datetime.now(timezone.utc).date().isoformat(),
+            "lightning_energy": __version__,
+            "lightning": L.__version__,
+            "python": platform.python_version(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores; simulated NVML, no GPU",
+            "targets": rows,
+            "details": found,
+        }
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Puts the figures of benchmarks/results into docs/what-it-costs.md; a test compares the two.
+
+python benchmarks/tables.py        # after benchmarks/overhead.py, scale.py or jitter.py wrote new results
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs/what-it-costs.md"
+STEP = "10 ms"
+FIRST = "2 ms"  # the first training of a process: later ones start faster, as tools keep what they found
+COLUMNS = {  # key: (heading, digits)
+    "hook_us": ("hooks µs", 1),
+    "hook_p99_us": ("p99 µs", 0),
+    "hook_cpu_us": ("CPU µs", 1),
+    "epoch_ms": ("epoch ms", 1),
+    "other_cpu": ("background %", 2),
+    "calls_per_s": ("NVML/s", 1),
+    "calls_in_thread": ("in hooks", 1),
+    "rss_mib": ("MiB", 1),
+    "import_ms": ("import ms", 0),
+    "start_ms": ("start ms", 0),
+    "stop_ms": ("stop ms", 0),
+    "step_error": ("step error %", 1),
+    "epoch_error": ("epoch error %", 2),
+    "total_error": ("total error %", 2),
+}
+
+
+def results(name: str) -> dict:
+    return json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())
+
+
+def overhead() -> str:
+    """Medians at one step length, for all that measure energy, and Lightning's own monitor."""
+    found = results("overhead")
+    first = {r["tool"]: r["start_ms"] for r in found["rows"] if r["step"] == FIRST}
+    lines = [f"| {STEP} steps | {' | '.join(h for h, _ in COLUMNS.values())} |", "| --- " * (len(COLUMNS) + 1) + "|"]
+    for row in found["rows"]:
+        if row["step"] == STEP and (row["measures"] or row["tool"] == "DeviceStatsMonitor"):
+            shown = {**row, "start_ms": first[row["tool"]]}
+            cells = [f"{shown[k]['median']:.{digits}f}" if shown[k] else "" for k, (_, digits) in COLUMNS.items()]
+            lines.append(f"| {row['tool']} | {' | '.join(cells)} |")
+    versions = ", ".join(f"{k} {v}" for k, v in found["versions"].items())
+    repeats = max(r["repeats"] for r in found["rows"])
+    lines += [
+        "",
+        f"{found['date']}; {versions}; Python {found['python']}; {found['machine']}; {repeats} repetition(s).",
+    ]
+    return "\n".join(lines)
+
+
+def not_first() -> str:
+    """The text that the benchmark prints beneath its table."""
+    return "\n".join(f"- {line}" for line in results("overhead")["not_first"]) or "Nowhere."
+
+
+def targets() -> str:
+    found = results("scale")
+    lines = ["| target | measured | at most | met |", "| --- | --- | --- | --- |"]
+    for row in found["targets"]:
+        met = "yes" if row["met"] else "**no**"
+        lines.append(f"| {row['target']} | {row['measured']:.3g} | {row['at_most']:g} {row['unit']} | {met} |")
+    return "\n".join([*lines, "", f"{found['date']}; Python {found['python']}; {found['machine']}."])
+
+
+def jitter() -> str:
+    found = results("jitter")
+    names = {
+        "items_per_s": "pure-Python pipeline, items/s",
+        "step_median_us": "2 ms step, median µs",
+        "step_p99_us": "2 ms step, p99 µs",
+        "late_percent": "steps over 1.5 medians, %",
+    }
+    lines = ["| | nobody | thread | helper process | better beyond noise |", "| --- | --- | --- | --- | --- |"]
+    for key, name in names.items():
+        row = found[key]
+        cells = " | ".join(f"{row[a]['median']:.3g}" for a in ("nobody", "thread", "process"))
+        lines.append(f"| {name} | {cells} | {'yes' if row['beyond_noise'] else 'no'} |")
+    return "\n".join([*lines, "", f"{found['date']}; {found['repeats']} repetitions; {found['machine']}."])
+
+
+BLOCKS = {"overhead": overhead, "not first": not_first, "targets": targets, "jitter": jitter}
+
+
+def filled(page: str) -> str:
+    """The page with each block between its two comments replaced."""
+    for name, make in BLOCKS.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n)(?:(?!<!--).)*(<!-- end -->)", re.DOTALL)
+        text = make()
+        page, n = pattern.subn(lambda m, text=text: f"{m[1]}{text}\n{m[2]}", page)
+        if n != 1:
+            raise ValueError(f"{PAGE.name} has {n} blocks {name!r}: there must be one")
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(filled(PAGE.read_text()))
