@@ -11,8 +11,8 @@ code 1: nothing is claimed. The self-check runs tiny models on the CPU over a si
 2  clock: how far marks timed by CUDA events lie from the end of the work as a synchronizing host sees it, while the
    host is made to run far ahead.
 3  capture: whether a CUDA graph can be captured in the default mode while another thread asks for events.
-4  fit: EnergyCallback on a training whose steps take different times; its total against the counter read by hand, its
-   steps against the power of long, synchronized runs of the same work.
+4  steps: the joules of single steps of two kinds, by EnergyCallback and by Zeus, against what steady runs of the same
+   work take; totals against the counter read by hand (benchmarks/gpu_steps.py).
 5  cost: what EnergyCallback and Zeus add to a real training step, eager and compiled (benchmarks/gpu_cost.py).
 """
 
@@ -24,22 +24,19 @@ import sys
 import threading
 import time
 from collections import deque
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
-import lightning as L
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.gpu_cost import check_cost, has_zeus, print_costs
-from lightning_energy import EnergyCallback, __version__
+from benchmarks.gpu_steps import check_steps, print_steps
+from lightning_energy import __version__
 from lightning_energy.clock import CudaEvents, DeviceClock
 from lightning_energy.doctor import diagnose
-from lightning_energy.meters import NvmlMeter
 from lightning_energy.meters.nvml import uuid_of_torch_device
 
 SIZE = 4096
@@ -111,68 +108,17 @@ def check_capture(device: torch.device) -> dict:
     return {"captured": captured, "of": 20, "asked": asked, "failures": failures[:3], "clock": str(clock.failure or "")}
 
 
-class Model(L.LightningModule):
-    """Steps of two kinds in turn: short and long."""
-
-    def __init__(self, times: tuple[int, int]) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.times = times
-
-    def setup(self, stage: str) -> None:
-        self.x = torch.randn(SIZE, SIZE, device=self.device)
-
-    def training_step(self, batch, batch_idx):
-        work(self.x, self.times[batch_idx % 2])
-        return (self.weight * batch[0].sum()).mean()
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.0)
-
-
-def check_fit(device: torch.device, steps: int = 2000) -> dict:
-    meter = NvmlMeter(uuid_of_torch_device(device))
-    meter.open()
-    energy = EnergyCallback(meters="nvml", print_report=False)
-
-    class Around(L.Callback):
-        def setup(self, trainer, pl_module, stage) -> None:
-            self.first = meter.read()
-
-        def teardown(self, trainer, pl_module, stage) -> None:
-            self.last = meter.read()
-
-    before = Around()
-    trainer = L.Trainer(
-        accelerator="gpu",
-        devices=[device.index or 0],
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        callbacks=[before, energy],
-    )
-    trainer.fit(Model((4, 16)), DataLoader(TensorDataset(torch.zeros(steps, 1)), batch_size=1))
-    run = energy.report.run
-    by_hand_j = (before.last.register_j or 0.0) - (before.first.register_j or 0.0)
-    return {
-        "report": str(energy.report),
-        "run": asdict(run),
-        "counter_by_hand_j": by_hand_j,
-        "run_over_by_hand": (run.energy_j or 0.0) / by_hand_j if by_hand_j else None,
-        "step_j": energy.report.step_j,
-    }
-
-
 def selfcheck() -> int:
-    """What can be tried without a GPU: the tables of part 5, from tiny models on the CPU."""
+    """What can be tried without a GPU: the tables of parts 4 and 5, from tiny models on the CPU."""
     from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
     uuid = "GPU-bbbbbbbb-0000-0000-0000-000000000001"
     with SimulatedNvml([SimulatedGpu(100.0, uuid=uuid)]):
+        steps = check_steps(torch.device("cpu"), uuid, steps=100, seconds=0.5, zeus=has_zeus())
         rows = check_cost(torch.device("cpu"), uuid, steps=5, epochs=1, repeats=1)
+    print_steps(steps)
     print_costs(rows)
-    expected = 2 * 2 * (4 if has_zeus() else 2)
+    expected = 3 * 2 * (4 if has_zeus() else 2)
     print(f"self-check: {len(rows)} of {expected} rows; no GPU was measured, nothing is claimed")
     return 0 if len(rows) == expected else 1
 
@@ -181,6 +127,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--cpu-selfcheck", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="fewer steps and one repetition: to see whether it works")
     args = parser.parse_args()
     if args.cpu_selfcheck:
         return selfcheck()
@@ -188,6 +135,7 @@ def main() -> int:
         print("No CUDA device here: nothing was measured, nothing is claimed.")
         return 1
     device = torch.device("cuda", torch.cuda.current_device())
+    uuid = uuid_of_torch_device(device)
     result = {
         "what": "benchmarks/gpu.py",
         "device": torch.cuda.get_device_name(device),
@@ -197,9 +145,10 @@ def main() -> int:
         "doctor": diagnose(3.0).to_plain(),
         "clock": check_clock(device),
         "capture": check_capture(device),
-        "fit": check_fit(device),
-        "cost": check_cost(device, uuid_of_torch_device(device)),
+        "steps": check_steps(device, uuid, steps=200 if args.quick else 600, zeus=has_zeus()),
+        "cost": check_cost(device, uuid, steps=40 if args.quick else 120, repeats=1 if args.quick else 5),
     }
+    print_steps(result["steps"])
     print_costs(result["cost"])
     print(json.dumps(result, indent=1, default=str))
     if args.json:

@@ -1,8 +1,9 @@
 """What measuring costs on a real training step: EnergyCallback and Zeus beside a no-op callback.
 
 Run by benchmarks/gpu.py on a machine with a GPU, and by its ``--cpu-selfcheck`` on any machine, over a simulated NVML.
-Two models (convolutions with residuals, and a transformer), eager and compiled. The first epoch warms up; then an
-epoch's time is taken from one synchronization to the next, the same for all. Configurations take turns.
+Three models (convolutions with residuals, a transformer, and a small one whose steps the host cannot issue as fast as
+the device does them), eager and compiled, in bfloat16 where there is a GPU. The first epoch warms up; then an epoch's
+time is taken from one synchronization to the next, the same for all. Configurations take turns.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from benchmarks.rivals import NoOp, Zeus, ZeusSteps
 from lightning_energy import EnergyCallback
 from lightning_energy.meters import NvmlMeter
 
+MODELS = ("resnet-like", "transformer-like", "small")
 CONFIGURATIONS = ("no-op", "EnergyCallback", "Zeus epochs", "Zeus steps")
 
 
@@ -62,7 +64,9 @@ class TransformerLike(nn.Module):
 def build(name: str, *, small: bool) -> tuple[nn.Module, tuple[int, ...]]:
     """A model, and the shape of its batches."""
     if name == "resnet-like":
-        return (resnet_like(8, 2), (2, 3, 16, 16)) if small else (resnet_like(128, 12), (64, 3, 64, 64))
+        return (resnet_like(8, 2), (2, 3, 16, 16)) if small else (resnet_like(64, 8), (64, 3, 56, 56))
+    if name == "small":
+        return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)), (32, 64)
     return (TransformerLike(32, 2), (2, 16, 32)) if small else (TransformerLike(768, 8), (16, 512, 768))
 
 
@@ -89,7 +93,7 @@ class Clock(L.Callback):
     """Stands first: when each epoch began and ended on the device, and when each step began on the host."""
 
     def __init__(self) -> None:
-        self.epochs_s, self.starts_ns = [], []
+        self.epochs_s, self.cpu_s, self.starts_ns = [], [], []
 
     @staticmethod
     def now_s(module) -> float:
@@ -98,13 +102,14 @@ class Clock(L.Callback):
         return time.perf_counter()
 
     def on_train_epoch_start(self, trainer, pl_module) -> None:
-        self.begin_s = self.now_s(pl_module)
+        self.begin_s, self.begin_cpu_s = self.now_s(pl_module), time.process_time()
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         if trainer.current_epoch:
             self.starts_ns.append(time.perf_counter_ns())
 
     def on_train_epoch_end(self, trainer, pl_module) -> None:
+        self.cpu_s.append(time.process_time() - self.begin_cpu_s)  # without the wait for the device
         self.epochs_s.append(self.now_s(pl_module) - self.begin_s)
 
 
@@ -122,6 +127,7 @@ def run(callback: L.Callback, module: Module, device: torch.device, steps: int, 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         trainer = L.Trainer(
             **place,
+            precision="bf16-mixed" if device.type == "cuda" else "32-true",
             max_epochs=epochs + 1,
             default_root_dir=folder,
             enable_checkpointing=False,
@@ -129,33 +135,44 @@ def run(callback: L.Callback, module: Module, device: torch.device, steps: int, 
             enable_model_summary=False,
             callbacks=[clock, callback],
         )
+        start_s = time.perf_counter()
         trainer.fit(module, DataLoader(TensorDataset(torch.zeros(steps, 1)), batch_size=1))
+        fit_s = time.perf_counter() - start_s
     return {
         "step_ms": statistics.median(s / steps * 1e3 for s in clock.epochs_s[1:]),
+        "cpu_ms": statistics.median(s / steps * 1e3 for s in clock.cpu_s[1:]),
+        "around_ms": (fit_s - sum(clock.epochs_s)) * 1e3,
         "host_step_ms": float(np.median(np.diff(clock.starts_ns)) * 1e-6),
     }
 
 
-def check_cost(device: torch.device, uuid: str, *, steps: int = 300, epochs: int = 3, repeats: int = 3) -> list[dict]:
-    """Per model and mode: each configuration's step in ms, and what it adds to the no-op callback's."""
+def check_cost(device: torch.device, uuid: str, *, steps: int = 120, epochs: int = 2, repeats: int = 5) -> list[dict]:
+    """Per model, mode and configuration: milliseconds, and what it adds to each of the no-op callback's.
+
+    Of a step, of a step on the host, of processor time per step, and of a fit outside its epochs.
+    """
     small = device.type != "cuda"
     names = [n for n in CONFIGURATIONS if not n.startswith("Zeus") or has_zeus()]
     rows = []
-    for model in ("resnet-like", "transformer-like"):
+    for model in MODELS:
+        many = 10 if model == "small" and not small else 1  # its steps are short
         for compiled in (False, True):
             found: dict[str, list[dict]] = {name: [] for name in names}
             module = Module(model, compiled=compiled, small=small)  # one for all, so that it is compiled once
             for _ in range(repeats):
                 for name in names:
                     callback = make(name, uuid, device.index or 0, sync=device.type == "cuda")
-                    found[name].append(run(callback, module, device, steps, epochs))
-            base = [r["step_ms"] for r in found["no-op"]]
+                    found[name].append(run(callback, module, device, steps * many, epochs))
             for name in names:
-                added = [r["step_ms"] - b for r, b in zip(found[name], base, strict=True)]
                 row = {"model": model, "mode": "compiled" if compiled else "eager", "tool": name}
-                row["step_ms"] = statistics.median(r["step_ms"] for r in found[name])
-                row["host_step_ms"] = statistics.median(r["host_step_ms"] for r in found[name])
-                row |= {"added_us": statistics.median(added) * 1e3, "spread_us": (max(added) - min(added)) * 5e2}
+                for what in ("step_ms", "host_step_ms", "cpu_ms", "around_ms"):
+                    row[what] = statistics.median(r[what] for r in found[name])
+                    pairs = zip(found[name], found["no-op"], strict=True)
+                    added = [r[what] - base[what] for r, base in pairs]
+                    row[f"added_{what}"], row[f"spread_{what}"] = (
+                        statistics.median(added),
+                        (max(added) - min(added)) / 2,
+                    )
                 rows.append(row)
     return rows
 
@@ -169,11 +186,11 @@ def has_zeus() -> bool:
 
 
 def print_costs(rows: list[dict]) -> None:
-    print(f"{'':<18}{'':<10}{'':<16}{'step ms':>10}{'on the host':>13}{'added us':>16}")
+    print("added to a no-op callback's, ± half the range over the repetitions")
+    print(f"{'':<18}{'':<10}{'':<16}{'step ms':>10}{'added us':>14}{'CPU us':>14}{'around fit ms':>16}")
     for r in rows:
-        added = f"{r['added_us']:.0f}±{r['spread_us']:.0f}"
-        print(
-            f"{r['model']:<18}{r['mode']:<10}{r['tool']:<16}{r['step_ms']:>10.3f}{r['host_step_ms']:>13.3f}{added:>16}"
-        )
+        us = [f"{1e3 * r[f'added_{what}']:.0f}±{1e3 * r[f'spread_{what}']:.0f}" for what in ("step_ms", "cpu_ms")]
+        ms = f"{r['added_around_ms']:.0f}±{r['spread_around_ms']:.0f}"
+        print(f"{r['model']:<18}{r['mode']:<10}{r['tool']:<16}{r['step_ms']:>10.3f}{us[0]:>14}{us[1]:>14}{ms:>16}")
     if not has_zeus():
         print("Zeus is not installed, and left out: pip install 'lightning-energy[benchmark]'")
