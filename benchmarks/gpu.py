@@ -2,6 +2,7 @@
 
     python benchmarks/gpu.py                    # prints
     python benchmarks/gpu.py --json FILE        # and writes, with the device's name and date
+    python benchmarks/gpu.py --parts steps cost # some of the checks only
     python benchmarks/gpu.py --cpu-selfcheck    # on any machine: whether the script itself works
 
 Run from the repository's root, with the benchmark extra for Zeus. Where there is no GPU it says so and ends with exit
@@ -11,9 +12,10 @@ code 1: nothing is claimed. The self-check runs tiny models on the CPU over a si
 2  clock: how far marks timed by CUDA events lie from the end of the work as a synchronizing host sees it, while the
    host is made to run far ahead.
 3  capture: whether a CUDA graph can be captured in the default mode while another thread asks for events.
-4  steps: the joules of single steps of two kinds, by EnergyCallback and by Zeus, against what steady runs of the same
+4  counter: how late the board's counter is, and whether it looks all the time (benchmarks/gpu_counter.py).
+5  steps: the joules of single steps of two kinds, by EnergyCallback and by Zeus, against what steady runs of the same
    work take; totals against the counter read by hand (benchmarks/gpu_steps.py).
-5  cost: what EnergyCallback and Zeus add to a real training step, eager and compiled (benchmarks/gpu_cost.py).
+6  cost: what EnergyCallback and Zeus add to a real training step, eager and compiled (benchmarks/gpu_cost.py).
 """
 
 from __future__ import annotations
@@ -23,23 +25,31 @@ import json
 import sys
 import threading
 import time
+import warnings
 from collections import deque
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import lightning as L
 import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.gpu_cost import check_cost, has_zeus, print_costs
+from benchmarks.gpu_counter import check_counter, print_counter
 from benchmarks.gpu_steps import check_steps, print_steps
 from lightning_energy import __version__
 from lightning_energy.clock import CudaEvents, DeviceClock
 from lightning_energy.doctor import diagnose
 from lightning_energy.meters.nvml import uuid_of_torch_device
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SIZE = 4096
+PARTS = ("doctor", "clock", "capture", "counter", "steps", "cost")
 
 
 def work(x: torch.Tensor, times: int) -> torch.Tensor:
@@ -48,7 +58,7 @@ def work(x: torch.Tensor, times: int) -> torch.Tensor:
     return x
 
 
-def check_clock(device: torch.device, rounds: int = 40) -> dict:
+def check_clock(device: torch.device, rounds: int = 20) -> dict:
     """Many pieces of work in the queue; each ends with a mark. The truth is known for the last of each round."""
     clock, x, late_us, lead_ms = DeviceClock(CudaEvents(device)), torch.randn(SIZE, SIZE, device=device), [], []
     time.sleep(1.1)
@@ -109,7 +119,7 @@ def check_capture(device: torch.device) -> dict:
 
 
 def selfcheck() -> int:
-    """What can be tried without a GPU: the tables of parts 4 and 5, from tiny models on the CPU."""
+    """What can be tried without a GPU: the tables of parts 5 and 6, from tiny models on the CPU."""
     from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
     uuid = "GPU-bbbbbbbb-0000-0000-0000-000000000001"
@@ -118,7 +128,7 @@ def selfcheck() -> int:
         rows = check_cost(torch.device("cpu"), uuid, steps=5, epochs=1, repeats=1)
     print_steps(steps)
     print_costs(rows)
-    expected = 3 * 2 * (4 if has_zeus() else 2)
+    expected = 5 * (4 if has_zeus() else 2)
     print(f"self-check: {len(rows)} of {expected} rows; no GPU was measured, nothing is claimed")
     return 0 if len(rows) == expected else 1
 
@@ -127,7 +137,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--cpu-selfcheck", action="store_true")
-    parser.add_argument("--quick", action="store_true", help="fewer steps and one repetition: to see whether it works")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="only these")
     args = parser.parse_args()
     if args.cpu_selfcheck:
         return selfcheck()
@@ -136,23 +146,32 @@ def main() -> int:
         return 1
     device = torch.device("cuda", torch.cuda.current_device())
     uuid = uuid_of_torch_device(device)
-    result = {
+    result: dict[str, Any] = {
         "what": "benchmarks/gpu.py",
         "device": torch.cuda.get_device_name(device),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "torch": torch.__version__,
+        "lightning": L.__version__,
         "lightning_energy": __version__,
-        "doctor": diagnose(3.0).to_plain(),
-        "clock": check_clock(device),
-        "capture": check_capture(device),
-        "steps": check_steps(device, uuid, steps=200 if args.quick else 600, zeus=has_zeus()),
-        "cost": check_cost(device, uuid, steps=40 if args.quick else 120, repeats=1 if args.quick else 5),
     }
-    print_steps(result["steps"])
-    print_costs(result["cost"])
-    print(json.dumps(result, indent=1, default=str))
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1, default=str) + "\n")
+    parts: dict[str, Callable[[], Any]] = {
+        "doctor": lambda: diagnose(3.0).to_plain(),
+        "clock": lambda: check_clock(device),
+        "capture": lambda: check_capture(device),
+        "counter": lambda: check_counter(device, uuid),
+        "steps": lambda: check_steps(device, uuid, zeus=has_zeus()),
+        "cost": lambda: check_cost(device, uuid),
+    }
+    show = {"counter": print_counter, "steps": print_steps, "cost": print_costs}
+    for name in args.parts:
+        start_s = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice of Lightning on data loaders and logging intervals
+            result[name] = parts[name]()
+        print(f"== {name}, {time.perf_counter() - start_s:.0f} s", flush=True)
+        show.get(name, lambda found: print(json.dumps(found, indent=1, default=str)))(result[name])
+        if args.json:  # after each: who stops it keeps what there is
+            args.json.write_text(json.dumps(result, indent=1, default=str) + "\n")
     return 0
 
 
