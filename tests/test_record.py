@@ -120,8 +120,9 @@ def test_which_uncertainty_a_row_of_an_epoch_has(tmp_path):
     energy = energy_callback(record=str(tmp_path), meters=meter(info=info))
     make_trainer(tmp_path, max_epochs=1, callbacks=[energy]).fit(Slow(), loader(128), loader(8))
     row = valid(read_record(tmp_path))["epochs"][0]
-    assert row["total_u_kwh"] == pytest.approx(0.5 * row["total_kwh"], rel=0.05)  # with the gain
-    assert 0 < row["train_u_j"] < 0.1 * row["train_j"]  # without
+    gain_kwh, most = 0.5 * row["total_kwh"], 0.3  # on a busy machine the last update may be far from the end
+    assert gain_kwh <= row["total_u_kwh"] <= math.hypot(gain_kwh, most * row["total_kwh"])  # with the gain
+    assert 0 < row["train_u_j"] <= most * row["train_j"]  # without
 
 
 def test_it_is_there_after_every_epoch_and_every_minute(tmp_path, monkeypatch):
