@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SIZE = 4096
-PARTS = ("doctor", "clock", "capture", "counter", "steps", "cost")
+CAPTURES = 10
+PARTS = ("doctor", "clock", "counter", "steps", "cost", "capture")
 
 
 def work(x: torch.Tensor, times: int) -> torch.Tensor:
@@ -101,13 +102,13 @@ def check_capture(device: torch.device) -> dict:
     thread = threading.Thread(target=ask)
     thread.start()
     captured, failures = 0, []
-    for _ in range(20):
+    for _ in range(CAPTURES):
         tokens.clear()
         tokens.extend(clock.stamp(time.monotonic_ns()) for _ in range(4))
         try:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                work(x, 50)
+                work(x, 20)
             graph.replay()
             captured += 1
         except RuntimeError as error:
@@ -115,7 +116,13 @@ def check_capture(device: torch.device) -> dict:
     stop.set()
     thread.join()
     torch.cuda.synchronize(device)
-    return {"captured": captured, "of": 20, "asked": asked, "failures": failures[:3], "clock": str(clock.failure or "")}
+    return {
+        "captured": captured,
+        "of": CAPTURES,
+        "asked": asked,
+        "failures": failures[:3],
+        "clock": str(clock.failure or ""),
+    }
 
 
 def selfcheck() -> int:
@@ -138,6 +145,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--cpu-selfcheck", action="store_true")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="only these")
+    parser.add_argument("--cost-s", type=float, default=600.0, help="no new repetition of the cost after these seconds")
     args = parser.parse_args()
     if args.cpu_selfcheck:
         return selfcheck()
@@ -160,7 +168,7 @@ def main() -> int:
         "capture": lambda: check_capture(device),
         "counter": lambda: check_counter(device, uuid),
         "steps": lambda: check_steps(device, uuid, zeus=has_zeus()),
-        "cost": lambda: check_cost(device, uuid),
+        "cost": lambda: check_cost(device, uuid, most_s=args.cost_s),
     }
     show = {"counter": print_counter, "steps": print_steps, "cost": print_costs}
     for name in args.parts:

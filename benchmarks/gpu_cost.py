@@ -146,27 +146,36 @@ def run(callback: L.Callback, module: Module, device: torch.device, steps: int, 
     }
 
 
-def check_cost(device: torch.device, uuid: str, *, steps: int = 120, epochs: int = 2, repeats: int = 3) -> list[dict]:
+def check_cost(
+    device: torch.device, uuid: str, *, steps: int = 70, epochs: int = 3, repeats: int = 3, most_s: float = 600.0
+) -> list[dict]:
     """Per model, mode and configuration: milliseconds, and what it adds to each of the no-op callback's.
 
     Of a step, of a step on the host, of processor time per step, and of a fit outside its epochs.
     """
     small = device.type != "cuda"
     names = [n for n in CONFIGURATIONS if not n.startswith("Zeus") or has_zeus()]
-    rows = []
+    rows, begin_s = [], time.perf_counter()
     for model in MODELS:
         many = 10 if model == "small" and not small else 1  # its steps are short
         for compiled in (False, True) if model != "small" else (False,):
             start_s = time.perf_counter()
             found: dict[str, list[dict]] = {name: [] for name in names}
             module = Module(model, compiled=compiled, small=small)  # one for all, so that it is compiled once
+            if compiled:
+                run(NoOp(), module, device, steps, epochs)  # compiled anew until all that may change has changed
             for repeat in range(repeats):
+                if time.perf_counter() - begin_s > most_s:
+                    break
                 for name in names if repeat % 2 else names[::-1]:
                     callback = make(name, uuid, device.index or 0, sync=device.type == "cuda")
                     found[name].append(run(callback, module, device, steps * many, epochs))
+            if not found["no-op"]:
+                continue
             print(f"{model}, compiled={compiled}: {time.perf_counter() - start_s:.0f} s", flush=True)
             for name in names:
                 row = {"model": model, "mode": "compiled" if compiled else "eager", "tool": name}
+                row["repetitions"] = len(found[name])
                 for what in ("step_ms", "host_step_ms", "cpu_ms", "around_ms"):
                     row[what] = statistics.median(r[what] for r in found[name])
                     pairs = zip(found[name], found["no-op"], strict=True)

@@ -1,9 +1,10 @@
 """How near the joules of single steps come to the truth on a real board: EnergyCallback, and Zeus's windows per step.
 
-Run by benchmarks/gpu.py. Steps of two kinds: matrix products, and passes over memory, which draw less. What one step
-of a kind takes is known beforehand: the board's power while it does nothing else for seconds (its counter, read by
-hand at its own updates) times the duration of a step. Then a Trainer mixes them: in blocks longer than an update of the
-counter, and in turns, shorter than one, where no tool can tell them apart and an honest one says so by its uncertainty.
+Run by benchmarks/gpu.py. Steps of two kinds: passes over memory, which draw most of what the board may, and sums that
+few threads take, which draw little more than rest. What one step of a kind takes is known beforehand: the board's
+power while it does nothing else for seconds (its counter, read by hand at its own updates) times a step's duration.
+Then a Trainer mixes them: in blocks longer than an update of the counter, and in turns, shorter than one, where no tool
+can tell them apart and an honest one says so by its uncertainty.
 """
 
 from __future__ import annotations
@@ -62,13 +63,12 @@ def wait(device: torch.device) -> None:
 
 
 def kinds(device: torch.device, *, small: bool) -> list[Kind]:
-    size, long = (64, 1 << 10) if small else (8192, 1 << 28)
-    kind_of_float = torch.float32 if small else torch.bfloat16
-    x = torch.randn(size, size, device=device, dtype=kind_of_float)
-    y, v = torch.empty_like(x), torch.randn(long, device=device)
+    long, rows = (1 << 10, 8) if small else (1 << 28, 20_000)
+    v, w = torch.randn(long, device=device), torch.randn(rows, 32, device=device)
+    sums = torch.empty_like(w)
     made = [
-        Kind("matrix products", lambda: torch.matmul(x, x, out=y)),
         Kind("passes over memory", lambda: v.mul_(0.999)),
+        Kind("sums by few threads", lambda: torch.cumsum(w, 0, out=sums)),
     ]
     for kind in made:
         kind.step()
@@ -182,6 +182,7 @@ def check_steps(device: torch.device, uuid: str, *, steps: int = 600, seconds: f
             first, last = Before(meter), After(meter)
             fit(module, [first, energy, last], device, steps, folder)
             table = pd.read_csv(next(Path(folder).glob("*.steps.csv.gz")))
+            curve = pd.read_csv(next(Path(folder).glob("*.curve.csv.gz")))
         told = table[(table.stage == "train") & (table.kind == "step")]
         rows.append((block, "EnergyCallback", which, told.energy_j.to_numpy(), told.u_j.to_numpy()))
         duration_s = told.duration_s.to_numpy()
@@ -197,6 +198,8 @@ def check_steps(device: torch.device, uuid: str, *, steps: int = 600, seconds: f
                 "by_hand_s": last.time_s - first.time_s,  # longer: the callback opens the board, and waits at its end
                 "duration_s": run.duration_s,
                 "median_step_ms": [float(np.median(duration_s[which == i])) * 1e3 for i in (0, 1)],
+                "knots_s_j_half_s": curve[["time_s", "energy_j", "half_width_s"]].round(4).to_numpy().tolist(),
+                "steps_s_j_u": told[["start_s", "energy_j", "u_j"]].round(4).to_numpy().tolist(),
                 "report": str(energy.report).splitlines(),
             }
         )

@@ -38,7 +38,11 @@ SPREAD = 2.0  # of the residual, which 80 % stray less than: if normally distrib
 FEW = 8.0  # edges from which the residual is known by half
 STRAYS = 3.0  # residuals: a line that an edge strays from by more, after one that came too soon, is given up
 TOO_SOON = 2  # edges running that came too soon make a line doubtful
-IRREGULAR = 0.05  # of the period: a line whose edges stray by more says less of the next edge than the last edge does
+SMALL = 0.05  # of the period, beside the time of a call, which no poll can go below
+# half a bracket that is no smaller tells a good line nothing; a line whose edges stray by more says less of the next
+# edge than the last edge does
+KNOWN = 0.1  # of the period: a line whose edges stray by less knows the period
+LONGER = 1.1  # a register that stood still for this many periods has a longer period
 POINTS_OF_A_LINE = 2
 CHANGES = 8  # readings of the power over which its changes are averaged
 
@@ -55,9 +59,15 @@ class _Periodic:
         self.residual_ns = math.inf
         self._phase_ns = 0.0
         self._added = 0
+        self._is_known = False  # the period: a straight line went well through edges enough
 
-    def add(self, time_ns: int, half_width_ns: int) -> None:
-        """Take one edge; edges that skip updates count them by the period known so far."""
+    def add(self, time_ns: int, half_width_ns: int, still_ns: int = 0) -> None:
+        """Take one edge; edges that skip updates count them by the period known so far.
+
+        Before the edge the register was seen standing still for ``still_ns``.
+        """
+        if self.period_ns is not None and still_ns > LONGER * self.period_ns:
+            self._count_anew(still_ns)
         if self._time_ns:
             elapsed = time_ns - self._time_ns[-1]
             self._index.append(self._index[-1] + max(1, round(elapsed / (self.period_ns or elapsed))))
@@ -77,6 +87,8 @@ class _Periodic:
         t = np.array([x - origin for x in self._time_ns], dtype=np.float64)
         k = np.array(self._index, dtype=np.float64) - self._index[0]
         if self.period_ns is None or len(t) < FIT_MINIMUM:
+            if self._is_known:
+                return
             intervals_ns = np.diff(t)
             one_ns = float(np.median(intervals_ns / np.diff(k)))
             # how many updates a long interval had is not sure yet: only those of one update count
@@ -98,6 +110,14 @@ class _Periodic:
         self.period_half_ns = float(residual[-1]) / len(t)
         self._phase_ns = origin + intercept - slope * self._index[0]
         self.residual_ns = float(residual[math.ceil(MOST * (len(t) - 1))])
+        self._is_known = self.residual_ns < KNOWN * self.period_ns
+
+    def _count_anew(self, period_ns: float) -> None:
+        """The period is no shorter than this: edges seen too roughly had a shorter one fit as well."""
+        self.period_ns, self.residual_ns, self._is_known = period_ns, math.inf, False
+        elapsed_ns = np.diff(np.array(self._time_ns, dtype=np.int64))
+        steps = np.maximum(np.round(elapsed_ns / period_ns), 1.0)
+        self._index = deque([0, *np.cumsum(steps).astype(int).tolist()][: len(self._time_ns)], maxlen=FIT_EDGES)
 
     def restart(self) -> None:
         """Forget the phase, keep the period: the device was silent or reset."""
@@ -141,6 +161,7 @@ class _Edge(NamedTuple):
     last_ns: int  # and ended
     start_ns: int  # the poll that saw the new value began
     high_ns: int  # and ended
+    still_ns: int  # how long the old value had been seen
 
 
 class CounterEdges:
@@ -167,6 +188,8 @@ class CounterEdges:
         self._unplaced = True  # no edge of this segment has become a knot yet
         self._edge_ns: int | None = None  # when it last moved in this segment
         self._half_ns = 0  # half the bracket of that moment
+        self._new_seen_ns = 0  # when the value that it holds was first polled
+        self._call_ns = 0  # how long the call took that saw it
         self._old_seen_ns = 0  # when the value before the last edge was still polled
         self._early: list[_Edge] | None = []  # edges of this segment, until the period is settled
         self._silent_since_ns: int | None = None
@@ -204,7 +227,10 @@ class CounterEdges:
     @property
     def is_regular(self) -> bool:
         """Whether a straight line through the last edges says when the next one comes."""
-        return not self._doubted and self.periodic.residual_ns * NS < IRREGULAR * (self.period_s or 0.0)
+        return not self._doubted and self._is_small(self.periodic.residual_ns, self.period_s or 0.0)
+
+    def _is_small(self, time_ns: float, period_s: float) -> bool:
+        return (time_ns - self._call_ns) * NS < SMALL * period_s
 
     @property
     def spread_s(self) -> float:
@@ -244,7 +270,9 @@ class CounterEdges:
             return self._break(reading, "its energy counter went backwards")
         if self._implausible(register_j - self._register_j, reading.end_ns):
             return self._break(reading, "its energy counter leapt by more than its power limit allows")
-        self._moved(_Edge(register_j, last.start_ns, last.end_ns, reading.start_ns, reading.end_ns))
+        still_ns = last.start_ns - self._new_seen_ns
+        self._new_seen_ns = reading.end_ns
+        self._moved(_Edge(register_j, last.start_ns, last.end_ns, reading.start_ns, reading.end_ns, still_ns))
         return True
 
     def silent(self, now_ns: int) -> bool:
@@ -286,6 +314,7 @@ class CounterEdges:
 
     def _begin(self, reading: Reading) -> None:
         self._first_ns = self._old_seen_ns = reading.start_ns
+        self._new_seen_ns = reading.end_ns
         self._edge_ns = self._placed_ns = None
         self._register_j = self._placed_j = reading.register_j or 0.0
         self._unplaced = True
@@ -307,12 +336,13 @@ class CounterEdges:
     def _moved(self, edge: _Edge) -> None:
         time_ns, half_ns = self._bracket(edge)
         self._edge_ns, self._half_ns, self._register_j = time_ns, half_ns, edge.register_j
+        self._call_ns = edge.high_ns - edge.start_ns
         self._old_seen_ns = edge.low_ns
         if self._early is None:
             self._place(edge)
             return
         self._early.append(edge)
-        self.periodic.add(time_ns, half_ns)
+        self.periodic.add(time_ns, half_ns, edge.still_ns)
         if self._is_settled(self._early):
             self.finish()
 
@@ -344,7 +374,7 @@ class CounterEdges:
     def _place(self, edge: _Edge) -> None:
         """Put the knot of one edge; the first of a segment says when the value before it began."""
         time_ns, half_ns = self._bracket(edge)
-        told = self._told_by_line(time_ns, half_ns)
+        told = self._told_by_line(time_ns, half_ns, edge.still_ns)
         if told is not None and told[1] < half_ns:
             time_ns, half_ns = told
         self._edge_ns, self._half_ns = time_ns, half_ns
@@ -363,14 +393,13 @@ class CounterEdges:
         curve.add(time_ns, curve.end_j + rise_j, half_width_ns=half_ns, quality=quality)
         self._placed_ns, self._placed_j, self._unplaced = time_ns, edge.register_j, False
 
-    def _told_by_line(self, time_ns: int, half_ns: int) -> tuple[int, int] | None:
+    def _told_by_line(self, time_ns: int, half_ns: int, still_ns: int) -> tuple[int, int] | None:
         """The line's update within an edge's bracket and how far it may be off; ``None`` where the line does not tell.
 
         The line learns from the edge.
         """
         told = self._nearest_on_line(time_ns, half_ns) if self._refine else None
-        # a wider bracket does not say which update it was, and tells a good line nothing
-        self._seen_narrowly = is_narrow = half_ns * NS < IRREGULAR * (self.period_s or math.inf)
+        self._seen_narrowly = is_narrow = self._is_small(half_ns, self.period_s or math.inf)
         if is_narrow:
             self._too_soon = 0
         if self._doubted:
@@ -384,7 +413,7 @@ class CounterEdges:
                 told = None
             self._doubted = not (is_narrow or is_enough)
         if is_narrow or (not self.is_regular and half_ns * NS < 0.5 * (self.period_s or math.inf)):
-            self.periodic.add(time_ns, half_ns)
+            self.periodic.add(time_ns, half_ns, still_ns)
         return told
 
     def _nearest_on_line(self, time_ns: int, half_ns: int) -> tuple[int, int] | None:

@@ -35,7 +35,10 @@ RETRY_S = (0.05, 0.25)  # after a lost device: at once, then slower
 SETTLE_S = 0.5  # how often the ledger books what is known; sooner at first, as a run may be short
 FIRST_SETTLE_S = 0.1
 HUNG_S = 2.0
-SLOW_CALL = 10.0  # polls are at least this many call latencies apart
+SLOW_CALL = 10.0  # polls are this many call latencies apart, on average
+CLOSE_CALL = 1.0  # and at least this many, in a search or near an edge
+CLOSE_CALL_S = 0.012  # but never of calls that take longer
+SAVED_CALLS = 100.0  # that many calls may be made closely before they must have been saved up
 LATE_POLLS = 16  # polls that the mean lateness looks back on
 LATENCIES = 64  # calls that the mean latency looks back on; before the first they count as none
 JITTER = 0.25
@@ -81,6 +84,8 @@ class Channel:
         self._before_edge = False  # the next poll should come before the register moves
         self._moves = 0
         self._late_s = 0.0  # how late its polls come on average, as the thread was busy or had to wait for its turn
+        self._saved_calls = SAVED_CALLS  # that may be made more closely than on average
+        self._called_ns = 0
         self._retry_s = RETRY_S[0]
         self._random = random.Random(0)  # noqa: S311 - jitter against phase locking, not secrecy
         self.hunts_always = True  # every edge is watched closely, not one in so many
@@ -151,6 +156,8 @@ class Channel:
         latency_s = (reading.end_ns - reading.start_ns) * NS
         self._latencies_s += latency_s - self.latency_s[0]
         self.latency_s.append(latency_s)
+        self._saved_calls = self._saved_until(reading.start_ns) - 1.0
+        self._called_ns = reading.end_ns
         self._retry_s = RETRY_S[0]
         self._has_register = reading.register_j is not None
         if power_w is not None and self.info.instant_power:
@@ -213,35 +220,71 @@ class Channel:
             self.trouble, self.trouble_since_ns = trouble, now_ns
 
     @property
+    def _mean_latency_s(self) -> float:
+        return self._latencies_s / min(max(self.reads, 1), LATENCIES)
+
+    @property
     def _floor_s(self) -> float:
         """Polls are no closer than this: a slow call is made more rarely."""
-        return max(FINE_POLL_S, SLOW_CALL * self._latencies_s / LATENCIES)
+        return max(FINE_POLL_S, SLOW_CALL * self._mean_latency_s)
+
+    @property
+    def _close_s(self) -> float:
+        """But in a search and near an edge they may be, for a while."""
+        latency_s = self._mean_latency_s
+        return max(FINE_POLL_S, CLOSE_CALL * latency_s) if latency_s < CLOSE_CALL_S else self._floor_s
+
+    def _saved_until(self, time_ns: int) -> float:
+        """How many calls will have been saved up by then."""
+        calls = (time_ns - self._called_ns) * NS / self._floor_s
+        return min(self._saved_calls + calls, SAVED_CALLS)
 
     def _wait_s(self, reading: Reading, *, moved: bool) -> float:
         """Seconds until the next poll: just before the next expected edge, then finely until it comes."""
         self.slack_ns, self._before_edge = 0, False
         jitter = 1.0 + JITTER * (2.0 * self._random.random() - 1.0)
-        floor_s, period_s = self._floor_s, self.period_s
+        floor_s, close_s, period_s = self._floor_s, self._close_s, self.period_s
         if self.is_continuous:
             return max(SLOW_POLL_S, floor_s) * jitter
         next_ns = self._edges.next_edge_ns
         if period_s is None or next_ns is None:
-            return max(SEARCH_POLL_S, floor_s) * jitter
-        lead_s = min(max(self._edges.spread_s, floor_s) + self._late_s, 0.15 * period_s)
+            return max(SEARCH_POLL_S, close_s) * jitter
+        fine_s = close_s if self._saved_calls >= 1.0 else floor_s
+        lead_s = min(max(self._edges.spread_s, fine_s) + self._late_s, 0.15 * period_s)
         ahead_s = (next_ns - reading.end_ns) * NS - lead_s
-        if ahead_s > floor_s:
-            self._moves += moved
-            look_every = LOOK_EVERY if self.hunts_always else HUNT_EVERY
-            self._look = moved and (self.curve.looks < LOOKS_AT_FIRST or self._moves % look_every == 0)
-            self._before_edge = True
-            if self._look:  # at a random moment: the load may be locked to the register's period
-                return self._random.random() * ahead_s
-            if self._edges.is_regular and self._moves % HUNT_EVERY and not self.hunts_always:
-                self.slack_ns, self._before_edge = round(SLACK * period_s / NS), False
-                return ahead_s + 2.0 * lead_s
-            return ahead_s
+        if ahead_s > fine_s:
+            return self._wait_before_s(next_ns, ahead_s, lead_s, period_s, moved=moved)
         overdue_s = max(-ahead_s - 0.5 * period_s, 0.0)  # a long time late: ever slower
-        return min(floor_s + 0.1 * overdue_s, max(period_s, floor_s)) * jitter
+        return min(fine_s + 0.1 * overdue_s, max(period_s, floor_s)) * jitter
+
+    def _wait_before_s(self, next_ns: int, ahead_s: float, lead_s: float, period_s: float, *, moved: bool) -> float:
+        """Seconds until the first poll near the edge expected at ``next_ns``, or the only one that sees it."""
+        self._moves += moved
+        calls = 2.0 + 2.0 * lead_s / (self._close_s + self._mean_latency_s)  # from before the edge until after it
+        if self._saved_until(next_ns) < calls:
+            return self._wait_past_s(ahead_s, lead_s, period_s)
+        look_every = LOOK_EVERY if self.hunts_always else HUNT_EVERY
+        self._look = moved and (self.curve.looks < LOOKS_AT_FIRST or self._moves % look_every == 0)
+        self._before_edge = True
+        if self._look:  # at a random moment: the load may be locked to the register's period
+            return self._random.random() * ahead_s
+        if self._edges.is_regular and self._moves % HUNT_EVERY and not self.hunts_always:
+            return self._wait_past_s(ahead_s, lead_s, period_s)
+        return ahead_s
+
+    def _wait_past_s(self, ahead_s: float, lead_s: float, period_s: float) -> float:
+        """Seconds until a single poll that sees that the register moved.
+
+        Where no straight line tells when it moved, the poll comes half a period after the edge, as far as that is
+        known: then the edge is in the middle of what the poll may have seen.
+        """
+        after_s, self._before_edge = lead_s, False
+        if self._edges.is_regular:
+            self.slack_ns = round(SLACK * period_s / NS)
+        else:
+            after_s = 0.5 * period_s
+        wait_s = ahead_s + lead_s + after_s
+        return wait_s + max(math.ceil((self._floor_s - wait_s) / period_s), 0) * period_s
 
 
 class Sampler:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import bisect
 import os
 import random
 import threading
@@ -365,18 +366,63 @@ def test_a_line_of_slow_calls_is_not_doubted_for_ever(call_s):
 @pytest.mark.parametrize("hunts_always", [False, True])
 def test_updates_that_come_sooner_than_they_did_are_found_again(sooner_s, hunts_always):
     """The line through the last edges does not hold any more, which only an edge that came too soon can show."""
-    clock = VirtualClock()
-    meter = Jittery(clock)
-    channel = Channel(meter, meter.open(), clock=clock)
-    channel.hunts_always = hunts_always
-    drive(channel, clock, clock.now_ns + 20 * S)
-    meter.start_ns -= round(sooner_s * S)
-    drive(channel, clock, clock.now_ns + 5 * S)
-    known = len(channel.curve)
-    drive(channel, clock, clock.now_ns + 10 * S)
-    found = channel.curve.knots()
-    truth_ns = [meter.update_ns(round((t - meter.start_ns - 1e6) / (S // 10))) for t in found.time_ns[known:]]
-    assert np.abs(found.time_ns[known:] - np.array(truth_ns)).max() <= 2_000_000
+    error_ns, half_ns = [], []
+    for seed in range(6):
+        clock = VirtualClock()
+        meter = Jittery(clock)
+        channel = Channel(meter, meter.open(), clock=clock)
+        channel.hunts_always = hunts_always
+        drive(channel, clock, clock.now_ns + 20 * S, seed=seed)
+        meter.start_ns -= round(sooner_s * S)
+        drive(channel, clock, clock.now_ns + 5 * S, seed=seed + 10)
+        known = len(channel.curve)
+        drive(channel, clock, clock.now_ns + 10 * S, seed=seed + 20)
+        found = channel.curve.knots()
+        truth_ns = [meter.update_ns(round((t - meter.start_ns - 1e6) / (S // 10))) for t in found.time_ns[known:]]
+        error_ns += np.abs(found.time_ns[known:] - np.array(truth_ns)).tolist()
+        half_ns += found.half_width_ns[known:].tolist()
+    assert np.mean(np.array(error_ns) <= 2_000_000) > 0.95
+    assert np.all(np.array(error_ns) <= np.maximum(half_ns, 5_500_000))
+
+
+class Remote(ReplayMeter):
+    """A board whose calls are slow (an H200 in a virtual machine: 3.4 ms each); its updates come nearly on time."""
+
+    def __init__(self, clock, period_s: float, call_s: float, seed: int) -> None:
+        super().__init__(100.0, counter_period_s=period_s, clock=clock)
+        self.clock, self.call_s, self.rng = clock, call_s, random.Random(seed)
+        first_s = period_s * (self.rng.random() - 2.0)
+        jitter_s = 0.01 * period_s
+        self.updates_ns = [
+            clock.now_ns + round((first_s + k * period_s + self.rng.gauss(0.0, jitter_s)) * S)
+            for k in range(round(50.0 / period_s))
+        ]
+        self.calls_s = 0.0
+
+    def read(self) -> Reading:
+        start_ns, call_s = self.clock(), self.call_s * self.rng.uniform(0.7, 1.3)
+        looked_ns = start_ns + round(self.rng.random() * call_s * S)
+        self.clock.now_ns = start_ns + round(call_s * S)
+        self.calls_s += call_s
+        return Reading(start_ns, self.clock.now_ns, register_j=float(bisect.bisect(self.updates_ns, looked_ns)))
+
+
+@pytest.mark.parametrize(("period_s", "call_s"), [(0.1, 0.001), (0.1, 0.0034), (0.02, 0.001)])
+def test_updates_of_a_slow_board_are_found(period_s, call_s):
+    error_ns, half_ns = [], []
+    for seed in range(8):
+        clock = VirtualClock()
+        meter = Remote(clock, period_s, call_s, seed)
+        channel = Channel(meter, meter.open(), clock=clock)
+        drive(channel, clock, clock.now_ns + 30 * S, late_s=0.001, seed=seed)
+        assert channel.period_s == pytest.approx(period_s, rel=0.01)
+        assert meter.calls_s < 0.12 * 30  # a tenth of the time, and some more at the beginning
+        found = channel.curve.knots()
+        truth_ns = np.array(meter.updates_ns)[found.energy_j.astype(int) + bisect.bisect(meter.updates_ns, 10**15) - 1]
+        error_ns += np.abs(found.time_ns - truth_ns).tolist()
+        half_ns += found.half_width_ns.tolist()
+    assert np.sqrt(np.mean(np.square(error_ns))) < max(0.02 * period_s, 0.6 * call_s) * S
+    assert np.mean(np.array(error_ns) <= np.array(half_ns)) > 0.85  # a line is as sure as four in five of its edges
 
 
 def test_registers_that_move_at_any_poll_are_no_part_of_the_crowd():
