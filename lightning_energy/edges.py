@@ -38,7 +38,7 @@ SPREAD = 2.0  # of the residual, which 80 % stray less than: if normally distrib
 FEW = 8.0  # edges from which the residual is known by half
 STRAYS = 3.0  # residuals: a line that an edge strays from by more, after one that came too soon, is given up
 TOO_SOON = 2  # edges running that came too soon make a line doubtful
-SMALL = 0.05  # of the period, beside the time of a call, which no poll can go below
+SMALL = 0.05  # of the period, and up to as much again for the time of a call, which no poll can go below
 # half a bracket that is no smaller tells a good line nothing; a line whose edges stray by more says less of the next
 # edge than the last edge does
 KNOWN = 0.1  # of the period: a line whose edges stray by less knows the period
@@ -58,6 +58,7 @@ class _Periodic:
         self.period_half_ns = 0.0  # half the bracket of the period
         self.residual_ns = math.inf
         self._phase_ns = 0.0
+        self._center_ns, self._spread_ns = 0.0, 1.0  # mean of the edges' times, and their standard deviation
         self._added = 0
         self._is_known = False  # the period: a straight line went well through edges enough
 
@@ -103,11 +104,13 @@ class _Periodic:
         share = weight / weight.sum()
         mean_k, mean_t = float(share @ k), float(share @ t)
         from_mean = share * (k - mean_k)
-        slope = float(from_mean @ (t - mean_t)) / float(from_mean @ (k - mean_k))
+        variance_k = float(from_mean @ (k - mean_k))
+        slope = float(from_mean @ (t - mean_t)) / variance_k
         intercept = mean_t - slope * mean_k
         residual = np.sort(np.abs(t - (intercept + slope * k)))
         self.period_ns = slope
         self.period_half_ns = float(residual[-1]) / len(t)
+        self._center_ns, self._spread_ns = origin + mean_t, slope * math.sqrt(variance_k)
         self._phase_ns = origin + intercept - slope * self._index[0]
         self.residual_ns = float(residual[math.ceil(MOST * (len(t) - 1))])
         self._is_known = self.residual_ns < KNOWN * self.period_ns
@@ -115,7 +118,7 @@ class _Periodic:
     def _count_anew(self, period_ns: float) -> None:
         """The period is no shorter than this: edges seen too roughly had a shorter one fit as well."""
         self.period_ns, self.residual_ns, self._is_known = period_ns, math.inf, False
-        elapsed_ns = np.diff(np.array(self._time_ns, dtype=np.int64))
+        elapsed_ns = np.diff(np.array([x - self._time_ns[0] for x in self._time_ns], dtype=np.float64))
         steps = np.maximum(np.round(elapsed_ns / period_ns), 1.0)
         self._index = deque([0, *np.cumsum(steps).astype(int).tolist()][: len(self._time_ns)], maxlen=FIT_EDGES)
 
@@ -137,20 +140,25 @@ class _Periodic:
         updates = math.ceil((edge_ns - self._phase_ns) / self.period_ns + 0.5)
         return round(self._phase_ns + updates * self.period_ns)
 
+    def half_ns(self, time_ns: float) -> int:
+        """How far an update near ``time_ns`` may be from the line, as sure as the residual is.
+
+        More away from the line's edges: the standard error of a prediction by a straight line.
+        """
+        away = (time_ns - self._center_ns) / self._spread_ns
+        return max(round(self.residual_ns * math.sqrt(1.0 + (1.0 + away * away) / self.edges)), 1)
+
     def stray_ns(self, edge_ns: int) -> float:
         """How far an edge is from the nearest update of the line."""
         if self.period_ns is None or not math.isfinite(self.residual_ns):
             return 0.0
         return abs(math.remainder(edge_ns - self._phase_ns, self.period_ns))
 
-    def expected_ns(self, low_ns: int, high_ns: int) -> int | None:
-        """The one update between two moments; ``None`` before the fit is good, or when there is none or several."""
-        if self.period_ns is None or not math.isfinite(self.residual_ns):
-            return None
-        first = math.ceil((low_ns - self._phase_ns) / self.period_ns)
-        if first != math.floor((high_ns - self._phase_ns) / self.period_ns):
-            return None  # a slow call spans several updates: which of them it saw is not known
-        return round(self._phase_ns + first * self.period_ns)
+    def updates_ns(self, low_ns: float, high_ns: float) -> list[float]:
+        """The line's updates between two moments."""
+        period_ns = self.period_ns or math.inf
+        first, last = ((moment - self._phase_ns) / period_ns for moment in (low_ns, high_ns))
+        return [self._phase_ns + k * period_ns for k in range(math.ceil(first), math.floor(last) + 1)]
 
 
 class _Edge(NamedTuple):
@@ -230,7 +238,7 @@ class CounterEdges:
         return not self._doubted and self._is_small(self.periodic.residual_ns, self.period_s or 0.0)
 
     def _is_small(self, time_ns: float, period_s: float) -> bool:
-        return (time_ns - self._call_ns) * NS < SMALL * period_s
+        return time_ns * NS < SMALL * period_s + min(self._call_ns * NS, SMALL * period_s)
 
     @property
     def spread_s(self) -> float:
@@ -374,7 +382,7 @@ class CounterEdges:
     def _place(self, edge: _Edge) -> None:
         """Put the knot of one edge; the first of a segment says when the value before it began."""
         time_ns, half_ns = self._bracket(edge)
-        told = self._told_by_line(time_ns, half_ns, edge.still_ns)
+        told = self._told_by_line(edge, time_ns, half_ns)
         if told is not None and told[1] < half_ns:
             time_ns, half_ns = told
         self._edge_ns, self._half_ns = time_ns, half_ns
@@ -393,12 +401,12 @@ class CounterEdges:
         curve.add(time_ns, curve.end_j + rise_j, half_width_ns=half_ns, quality=quality)
         self._placed_ns, self._placed_j, self._unplaced = time_ns, edge.register_j, False
 
-    def _told_by_line(self, time_ns: int, half_ns: int, still_ns: int) -> tuple[int, int] | None:
+    def _told_by_line(self, edge: _Edge, time_ns: int, half_ns: int) -> tuple[int, int] | None:
         """The line's update within an edge's bracket and how far it may be off; ``None`` where the line does not tell.
 
         The line learns from the edge.
         """
-        told = self._nearest_on_line(time_ns, half_ns) if self._refine else None
+        told = self._nearest_on_line(edge, time_ns, half_ns) if self._refine else None
         self._seen_narrowly = is_narrow = self._is_small(half_ns, self.period_s or math.inf)
         if is_narrow:
             self._too_soon = 0
@@ -413,21 +421,25 @@ class CounterEdges:
                 told = None
             self._doubted = not (is_narrow or is_enough)
         if is_narrow or (not self.is_regular and half_ns * NS < 0.5 * (self.period_s or math.inf)):
-            self.periodic.add(time_ns, half_ns, still_ns)
+            self.periodic.add(time_ns, half_ns, edge.still_ns)
         return told
 
-    def _nearest_on_line(self, time_ns: int, half_ns: int) -> tuple[int, int] | None:
-        residual_ns = self.periodic.residual_ns
+    def _nearest_on_line(self, edge: _Edge, time_ns: int, half_ns: int) -> tuple[int, int] | None:
+        line = self.periodic
+        if line.period_ns is None or not math.isfinite(line.residual_ns):
+            return None
         low_ns, high_ns = time_ns - half_ns, time_ns + half_ns
         if self._placed_ns is not None:  # the last update was another one
             low_ns = max(low_ns, self._placed_ns + round(0.5 * (self.period_s or 0.0) / NS))
-        expected_ns = self.periodic.expected_ns(low_ns, high_ns)
-        if expected_ns is not None:
-            return expected_ns, max(round(residual_ns), 1)
-        stray_ns = self.periodic.stray_ns(high_ns)
-        if self.is_regular and stray_ns <= STRAYS * residual_ns:  # it was seen a little before the line's moment
-            return high_ns, max(round(residual_ns), math.ceil(stray_ns))
-        return None
+        stray_ns = STRAYS * line.residual_ns
+        updates_ns = line.updates_ns(low_ns, high_ns)
+        if not updates_ns:  # it was seen a little before the line's moment
+            away_ns = line.stray_ns(high_ns)
+            is_near = self.is_regular and away_ns <= stray_ns
+            return (high_ns, max(line.half_ns(high_ns), math.ceil(away_ns))) if is_near else None
+        if len(updates_ns) > 1 and updates_ns[-1] + stray_ns > edge.start_ns:
+            return None  # a poll at the moment of an update does not tell whether it saw that one or the one before
+        return round(updates_ns[-1]), line.half_ns(updates_ns[-1])
 
     def _previous_update(self, time_ns: int, half_ns: int, last_ns: int) -> tuple[int, int]:
         """When the register took the value that the poll at ``last_ns`` still saw, and half the bracket of that.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from lightning_energy.carbon import Derived
     from lightning_energy.curve import Energy
     from lightning_energy.quality import Resolution
-    from lightning_energy.report import Device, Report
+    from lightning_energy.report import Report
 
 __all__ = ["HEADER", "Layout", "lay_out", "one_line"]
 
@@ -142,8 +141,11 @@ def _facts_of_scope(report: Report) -> list[tuple[str, str]]:
 
 def _covers(report: Report) -> tuple[str, str]:
     """Devices, those alike together."""
-    alike = Counter(map(_device, report.devices))
-    devices = "; ".join(f"{n} x {device}" if n > 1 else device for device, n in alike.items())
+    alike: dict[tuple[str, str, str], list[float | None]] = {}
+    for d in report.devices:
+        period_s = None if d.energy.quality == "estimated" else d.period_s
+        alike.setdefault((d.name, d.scope, d.energy.quality), []).append(period_s)
+    devices = "; ".join(map(_devices, alike, alike.values()))
     is_all = report.outcome == "completed" or len({d.rank for d in report.devices}) > 1  # put together from several
     if report.ranks == 1 or is_all:
         ranks = "" if report.ranks == 1 else f", read by {report.ranks} ranks"
@@ -151,10 +153,13 @@ def _covers(report: Report) -> tuple[str, str]:
     return f"Covers the devices of {report.ranks} ranks, of which this one has", devices or "none"
 
 
-def _device(device: Device) -> str:
-    shown = device.period_s and device.energy.quality != "estimated"
-    period = f", updated every {(device.period_s or 0) * 1e3:.0f} ms" if shown else ""
-    return f"{device.name} ({device.scope}, {device.energy.quality}{period})"
+def _devices(what: tuple[str, str, str], periods_s: list[float | None]) -> str:
+    """Devices of one kind; the periods that were measured are never quite the same."""
+    name, scope, quality = what
+    known_ms = sorted({f"{p * 1e3:.0f}" for p in periods_s if p}, key=float)
+    period = f", updated every {' to '.join([*known_ms[:1], *known_ms[1:][-1:]])} ms" if known_ms else ""
+    times = f"{len(periods_s)} x " if len(periods_s) > 1 else ""
+    return f"{times}{name} ({scope}, {quality}{period})"
 
 
 def _kwh(energy: Energy) -> str:

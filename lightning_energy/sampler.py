@@ -35,7 +35,7 @@ RETRY_S = (0.05, 0.25)  # after a lost device: at once, then slower
 SETTLE_S = 0.5  # how often the ledger books what is known; sooner at first, as a run may be short
 FIRST_SETTLE_S = 0.1
 HUNG_S = 2.0
-SLOW_CALL = 10.0  # polls are this many call latencies apart, on average
+SLOW_CALL = 20.0  # polls are this many call latencies apart, on average
 CLOSE_CALL = 1.0  # and at least this many, in a search or near an edge
 CLOSE_CALL_S = 0.012  # but never of calls that take longer
 SAVED_CALLS = 100.0  # that many calls may be made closely before they must have been saved up
@@ -44,6 +44,8 @@ LATENCIES = 64  # calls that the mean latency looks back on; before the first th
 JITTER = 0.25
 LAST_POLLS = 5
 LAST_POLL_S = 0.001
+SINGLE_POLLS = 8  # running, at most: then updates are left out until calls enough are saved to watch one closely
+LOOK_CALLS = 2.0  # the register is read as well
 LOOKS_AT_FIRST = 100  # of a load
 LOOK_EVERY = 8
 
@@ -83,6 +85,8 @@ class Channel:
         self._look = False  # at the power, at the next poll
         self._before_edge = False  # the next poll should come before the register moves
         self._moves = 0
+        self._hunt_ns = 0  # of the edge that is watched for, when those before it are left out
+        self._single_polls = 0  # running: moves that one poll saw each, at a moment that tells little of when they were
         self._late_s = 0.0  # how late its polls come on average, as the thread was busy or had to wait for its turn
         self._saved_calls = SAVED_CALLS  # that may be made more closely than on average
         self._called_ns = 0
@@ -156,7 +160,7 @@ class Channel:
         latency_s = (reading.end_ns - reading.start_ns) * NS
         self._latencies_s += latency_s - self.latency_s[0]
         self.latency_s.append(latency_s)
-        self._saved_calls = self._saved_until(reading.start_ns) - 1.0
+        self._saved_calls = self._saved_until(reading.start_ns) - (1.0 if power_w is None else LOOK_CALLS)
         self._called_ns = reading.end_ns
         self._retry_s = RETRY_S[0]
         self._has_register = reading.register_j is not None
@@ -241,6 +245,7 @@ class Channel:
 
     def _wait_s(self, reading: Reading, *, moved: bool) -> float:
         """Seconds until the next poll: just before the next expected edge, then finely until it comes."""
+        is_hunting = self._before_edge and (not moved or reading.end_ns < self._hunt_ns)
         self.slack_ns, self._before_edge = 0, False
         jitter = 1.0 + JITTER * (2.0 * self._random.random() - 1.0)
         floor_s, close_s, period_s = self._floor_s, self._close_s, self.period_s
@@ -252,39 +257,45 @@ class Channel:
         fine_s = close_s if self._saved_calls >= 1.0 else floor_s
         lead_s = min(max(self._edges.spread_s, fine_s) + self._late_s, 0.15 * period_s)
         ahead_s = (next_ns - reading.end_ns) * NS - lead_s
-        if ahead_s > fine_s:
-            return self._wait_before_s(next_ns, ahead_s, lead_s, period_s, moved=moved)
+        if ahead_s > close_s:
+            if not is_hunting:
+                return self._wait_before_s(next_ns, ahead_s, lead_s, period_s, moved=moved)
+            self._before_edge = True
+            return ahead_s
         overdue_s = max(-ahead_s - 0.5 * period_s, 0.0)  # a long time late: ever slower
         return min(fine_s + 0.1 * overdue_s, max(period_s, floor_s)) * jitter
 
     def _wait_before_s(self, next_ns: int, ahead_s: float, lead_s: float, period_s: float, *, moved: bool) -> float:
         """Seconds until the first poll near the edge expected at ``next_ns``, or the only one that sees it."""
         self._moves += moved
-        calls = 2.0 + 2.0 * lead_s / (self._close_s + self._mean_latency_s)  # from before the edge until after it
-        if self._saved_until(next_ns) < calls:
-            return self._wait_past_s(ahead_s, lead_s, period_s)
+        spare_calls = self._saved_until(next_ns) - 2.0  # the two around the edge; and those that its uncertainty takes
+        spare_calls -= 2.0 * lead_s / (self._close_s + self._mean_latency_s)
+        if spare_calls < 0.0:
+            if self._edges.is_regular and self._single_polls < SINGLE_POLLS:
+                return self._wait_past_s(ahead_s, lead_s, period_s)
+            self._before_edge, self._single_polls = True, 0  # as nothing else shows how well the line still holds
+            skipped_s = math.ceil(-spare_calls * self._floor_s / period_s) * period_s
+            self._hunt_ns = next_ns + round(skipped_s / NS)
+            return ahead_s + skipped_s - self._mean_latency_s - lead_s  # it sees other moves: not this one, too
         look_every = LOOK_EVERY if self.hunts_always else HUNT_EVERY
-        self._look = moved and (self.curve.looks < LOOKS_AT_FIRST or self._moves % look_every == 0)
+        wants_look = self.curve.looks < LOOKS_AT_FIRST or self._moves % look_every == 0
+        self._look = moved and wants_look and spare_calls >= LOOK_CALLS
         self._before_edge = True
         if self._look:  # at a random moment: the load may be locked to the register's period
             return self._random.random() * ahead_s
         if self._edges.is_regular and self._moves % HUNT_EVERY and not self.hunts_always:
             return self._wait_past_s(ahead_s, lead_s, period_s)
+        self._single_polls = 0
         return ahead_s
 
     def _wait_past_s(self, ahead_s: float, lead_s: float, period_s: float) -> float:
-        """Seconds until a single poll that sees that the register moved.
-
-        Where no straight line tells when it moved, the poll comes half a period after the edge, as far as that is
-        known: then the edge is in the middle of what the poll may have seen.
-        """
-        after_s, self._before_edge = lead_s, False
-        if self._edges.is_regular:
-            self.slack_ns = round(SLACK * period_s / NS)
-        else:
-            after_s = 0.5 * period_s
-        wait_s = ahead_s + lead_s + after_s
-        return wait_s + max(math.ceil((self._floor_s - wait_s) / period_s), 0) * period_s
+        """Seconds until a single poll that sees that the register moved; the line says when it did."""
+        self._before_edge = False
+        self._single_polls += 1
+        self.slack_ns = round(SLACK * period_s / NS)
+        wait_s = ahead_s + 2.0 * lead_s
+        short_calls = 1.0 - self._saved_until(self._called_ns + round(wait_s / NS))
+        return wait_s + max(math.ceil(short_calls * self._floor_s / period_s), 0) * period_s
 
 
 class Sampler:

@@ -14,7 +14,7 @@ import lightning_energy
 from lightning_energy import ReplayMeter
 from lightning_energy.cli import main
 from lightning_energy.formats import convert
-from lightning_energy.meters import open_meters
+from lightning_energy.meters import MeterInfo, open_meters
 from lightning_energy.ranks import Ranks
 from lightning_energy.record import make_record, read_record, report_of, write_record
 from lightning_energy.record_ranks import rank_file, rank_files, read_run
@@ -27,7 +27,9 @@ N_RANKS = 3
 
 def left_by(rank: int, outcome: str = "interrupted", samples: int | None = 10) -> dict:
     """What a rank writes after an exception: a real session on a device of its own."""
-    meter = ReplayMeter(100.0 * (1 + rank), counter_period_s=0.001, device_id=f"gpu-{rank}")
+    # its period is told: on a busy machine three short sessions would measure three
+    info = MeterInfo(f"gpu-{rank}", "replayed device", "measured", "gpu", update_period_s=0.001)
+    meter = ReplayMeter(100.0 * (1 + rank), counter_period_s=0.001, info=info)
     session = Session(open_meters([meter], device=torch.device("cpu")))
     for stage in ("train", "validate"):
         session.mark(session.code(0, stage, "gap"))

@@ -416,13 +416,13 @@ def test_updates_of_a_slow_board_are_found(period_s, call_s):
         channel = Channel(meter, meter.open(), clock=clock)
         drive(channel, clock, clock.now_ns + 30 * S, late_s=0.001, seed=seed)
         assert channel.period_s == pytest.approx(period_s, rel=0.01)
-        assert meter.calls_s < 0.12 * 30  # a tenth of the time, and some more at the beginning
+        assert meter.calls_s < 0.05 * 30 + 0.4  # a twentieth of the time, and some more at the beginning
         found = channel.curve.knots()
         truth_ns = np.array(meter.updates_ns)[found.energy_j.astype(int) + bisect.bisect(meter.updates_ns, 10**15) - 1]
         error_ns += np.abs(found.time_ns - truth_ns).tolist()
         half_ns += found.half_width_ns.tolist()
-    assert np.sqrt(np.mean(np.square(error_ns))) < max(0.02 * period_s, 0.6 * call_s) * S
-    assert np.mean(np.array(error_ns) <= np.array(half_ns)) > 0.85  # a line is as sure as four in five of its edges
+    assert np.sqrt(np.mean(np.square(error_ns))) < max(0.02 * period_s, 0.8 * call_s) * S
+    assert np.mean(np.array(error_ns) <= np.array(half_ns)) > 0.8  # a line is as sure as four in five of its edges
 
 
 def test_registers_that_move_at_any_poll_are_no_part_of_the_crowd():
