@@ -1,9 +1,9 @@
 """What a board's energy counter counts, seen from a known load: how late it is, and whether it looks all the time.
 
-Run by benchmarks/gpu.py. *Late*: the board works for a second and rests for a second; the joules at the counter's
-updates are compared with when the device worked, by its own events, for every supposed delay and length of a moving
-mean. *Looks*: work and rest take turns with a period a little longer than an update; a sensor that looks at a part of
-the time only sees now the one and now the other, and the power between two updates scatters.
+Run by benchmarks/gpu.py. *Late*: the board works for a second and rests for a second; what the counter rose by between
+the updates around each beginning and end is compared with when the device worked, by its own events. *Looks*: work and
+rest take turns with a period a little longer than an update. A sensor that looks at a quarter of each interval would
+see now the one and now the other: how much its figures would scatter is computed from when the device worked.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 SIZE = 8192
 CHUNK, CHUNKS_AHEAD = 3, 3  # pieces of work issued at a time: the device never waits, and the host can look
 WIDEST_S = 0.02  # an update seen between two looks further apart tells little
-EARLY_S = 0.15  # of each stretch of work: a board may draw more until it is throttled
-DELAYS_S = np.arange(-0.05, 0.2, 0.002)
-MEANS_S = np.arange(0.0, 0.21, 0.01)
+LOOKS = 0.25  # of an interval: what some boards' sensors are said to look at (arXiv 2312.02741)
 
 
 def wave(
@@ -78,29 +76,54 @@ def worked_before(t_s: NDArray[np.float64], worked: NDArray[np.float64]) -> NDAr
     return np.clip(t_s[:, None], begin, end).sum(axis=1) - begin.sum()
 
 
-def smoothed(t_s: NDArray[np.float64], worked: NDArray[np.float64], mean_s: float) -> NDArray[np.float64]:
-    """The same, as a moving mean over the last ``mean_s`` shows it."""
-    if not mean_s:
-        return worked_before(t_s, worked)
-    return np.mean([worked_before(t_s - s, worked) for s in np.linspace(0.0, mean_s, 9)], axis=0)
+def updates_of(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Times of updates, what the counter rose by until the next, and whether both ends were seen narrowly."""
+    narrow = rows[:, 1] - rows[:, 0] < WIDEST_S
+    return rows[:, :2].mean(axis=1), np.diff(rows[:, 2]), narrow[1:] & narrow[:-1]
 
 
-def fit_delay(updates: NDArray[np.float64], worked: NDArray[np.float64]) -> dict[str, float]:
-    """The delay, and length of a moving mean, with which powers of rest and work explain the updates best."""
-    updates = updates[updates[:, 1] - updates[:, 0] < WIDEST_S]
-    t_s, joules = updates[:, :2].mean(axis=1), updates[:, 2] - updates[0, 2]
-    early = np.stack([worked[:, 0], np.minimum(worked[:, 1], worked[:, 0] + EARLY_S)], axis=1)
-    best: dict[str, float] = {}
-    for delay_s in DELAYS_S:
-        for mean_s in MEANS_S:
-            parts = [smoothed(t_s - delay_s, w, mean_s) for w in (worked, early)]
-            columns = np.stack([np.ones_like(t_s), t_s - t_s[0], *parts], axis=1)
-            found, *_ = np.linalg.lstsq(columns, joules, rcond=None)
-            rms_j = float(np.sqrt(np.mean((columns @ found - joules) ** 2)))
-            if not best or rms_j < best["rms_j"]:
-                best = {"delay_ms": delay_s * 1e3, "mean_over_ms": mean_s * 1e3, "rms_j": rms_j}
-                best |= {"rest_w": found[1], "work_w": found[1] + found[2], "early_w": found[1:].sum()}
-    return {name: float(value) for name, value in best.items()}
+def lateness(rows: NDArray[np.float64], worked: NDArray[np.float64]) -> dict[str, float]:
+    """From the intervals that hold one end of a stretch of work, with the powers of the others."""
+    time_s, rise_j, is_fine = updates_of(rows)
+    interval_s, worked_s = np.diff(time_s), np.diff(worked_before(time_s, worked))
+    rest_w = float(np.median((rise_j / interval_s)[is_fine & (worked_s == 0.0)]))
+    work_w = float(np.median((rise_j / interval_s)[is_fine & (worked_s > 0.999 * interval_s)]))
+    more_s = (rise_j - rest_w * interval_s) / (work_w - rest_w) - worked_s  # seconds of work, beside those there were
+    begins, ends = (
+        is_fine & ((moments >= time_s[:-1, None]) & (moments < time_s[1:, None])).any(axis=1) for moments in worked.T
+    )
+    late_ms = np.concatenate([-more_s[begins], more_s[ends]]) * 1e3
+    return {
+        "rest_w": rest_w,
+        "work_w": work_w,
+        "ends": len(late_ms),
+        "late_ms": float(late_ms.mean()),
+        "standard_error_ms": float(late_ms.std(ddof=1) / len(late_ms) ** 0.5),
+    }
+
+
+def looks(rows: NDArray[np.float64], worked: NDArray[np.float64], power_w: float) -> dict[str, float]:
+    """How much the power between updates scatters, and would by a sensor that looks at a quarter of each interval.
+
+    ``power_w`` is what work draws more than rest.
+    """
+    time_s, rise_j, is_fine = updates_of(rows)
+    is_fine &= (time_s[:-1] > worked[3, 0]) & (time_s[1:] < worked[-3, 1])
+    interval_s = np.diff(time_s)
+    seen_w = (rise_j / interval_s)[is_fine]
+    scatters_w = []
+    for place in np.arange(0.0, 1.0 - LOOKS + 0.01, LOOKS):
+        begin_s, end_s = time_s[:-1] + place * interval_s, time_s[:-1] + (place + LOOKS) * interval_s
+        share = (worked_before(end_s, worked) - worked_before(begin_s, worked)) / (end_s - begin_s)
+        scatters_w.append(power_w * share[is_fine].std())
+    share = np.diff(worked_before(time_s, worked)) / interval_s
+    return {
+        "intervals": int(is_fine.sum()),
+        "mean_w": float(seen_w.mean()),
+        "scatter_w": float(seen_w.std()),
+        "scatter_all_the_time_w": float(power_w * share[is_fine].std()),
+        "scatter_a_quarter_of_the_time_w": [float(w) for w in scatters_w],
+    }
 
 
 def check_counter(device: torch.device, uuid: str) -> dict:
@@ -117,24 +140,9 @@ def check_counter(device: torch.device, uuid: str) -> dict:
     torch.cuda.synchronize(device)
     slow, slow_worked = wave(device, meter, piece, 1.0, 1.0, 5)
     period_s = float(np.median(np.diff(slow[:, :2].mean(axis=1))))
-    late = fit_delay(slow, slow_worked)
+    late = lateness(slow, slow_worked)
     fast, fast_worked = wave(device, meter, piece, 0.55 * period_s, 0.55 * period_s, 40)
-    t_s = fast[:, :2].mean(axis=1)
-    power_w = np.diff(fast[:, 2]) / np.diff(t_s)
-    share = np.diff(smoothed(t_s - late["delay_ms"] * 1e-3, fast_worked, late["mean_over_ms"] * 1e-3)) / np.diff(t_s)
-    fine = (fast[:, 1] - fast[:, 0] < WIDEST_S) & (t_s > t_s[0] + 0.5) & (t_s < t_s[-1] - 0.5)
-    fine = fine[1:] & fine[:-1]
-    slope_w, rest_w = np.polyfit(share[fine], power_w[fine], 1)
-    looks = {
-        "intervals": int(fine.sum()),
-        "mean_w": float(power_w[fine].mean()),
-        "scatter_w": float(power_w[fine].std()),
-        "scatter_of_share": float(share[fine].std()),
-        "scatter_that_the_share_explains_w": float(abs(slope_w) * share[fine].std()),
-        "work_less_rest_w": float(slope_w),
-        "rest_w": float(rest_w),
-        "correlation": float(np.corrcoef(power_w[fine], share[fine])[0, 1]),
-    }
+    seen = looks(fast, fast_worked, late["work_w"] - late["rest_w"])
     begin_s = slow[0, 0]
     raw = {
         "slow_updates": (slow - [begin_s, begin_s, slow[0, 2]]).round(4).tolist(),
@@ -142,20 +150,15 @@ def check_counter(device: torch.device, uuid: str) -> dict:
         "fast_updates": (fast - [begin_s, begin_s, fast[0, 2]]).round(4).tolist(),
         "fast_worked": (fast_worked - begin_s).round(5).tolist(),
     }
-    return {"device": info.name, "updates": len(slow), "period_ms": period_s * 1e3, "late": late, "looks": looks} | {
-        "raw": raw
-    }
+    found = {"device": info.name, "updates": len(slow), "period_ms": period_s * 1e3, "late": late, "looks": seen}
+    return found | {"raw": raw}
 
 
 def print_counter(found: dict) -> None:
-    late, looks = found["late"], found["looks"]
+    late, seen = found["late"], found["looks"]
     print(f"counter of {found['device']}: an update every {found['period_ms']:.1f} ms")
-    print(
-        f"late by {late['delay_ms']:.0f} ms, as a mean over {late['mean_over_ms']:.0f} ms; left: {late['rms_j']:.2f} J"
-    )
-    print(f"rest {late['rest_w']:.0f} W, work {late['work_w']:.0f} W, at first {late['early_w']:.0f} W")
-    print(
-        f"work and rest in turns: {looks['mean_w']:.0f} W, scatter {looks['scatter_w']:.0f} W between updates, of which"
-    )
-    explained_w, r = looks["scatter_that_the_share_explains_w"], looks["correlation"]
-    print(f"{explained_w:.0f} W by the share of work (correlation {r:.2f})")
+    print(f"rest {late['rest_w']:.0f} W, work {late['work_w']:.0f} W")
+    print(f"late by {late['late_ms']:.1f} ± {late['standard_error_ms']:.1f} ms, from {late['ends']} ends of work")
+    quarter = " to ".join(f"{f(seen['scatter_a_quarter_of_the_time_w']):.0f}" for f in (min, max))
+    print(f"work and rest in turns: {seen['mean_w']:.0f} W, between updates it scatters by {seen['scatter_w']:.0f} W")
+    print(f"  a sensor that looks all the time: {seen['scatter_all_the_time_w']:.0f} W, a quarter of it: {quarter} W")

@@ -84,7 +84,47 @@ def jitter() -> str:
     return "\n".join([*lines, "", f"{found['date']}; {found['repeats']} repetitions; {found['machine']}."])
 
 
-BLOCKS = {"overhead": overhead, "not first": not_first, "targets": targets, "jitter": jitter}
+def gpu_cost() -> str:
+    found = results("gpu-h200")
+    lines = ["| model | mode | step ms | tool | added µs | CPU µs | around the fit, ms |", "| --- " * 7 + "|"]
+    step_ms = {(r["model"], r["mode"]): r["step_ms"] for r in found["cost"] if r["tool"] == "no-op"}
+    for row in found["cost"]:
+        if row["tool"] != "no-op":
+            added = [f"{1e3 * row[f'added_{k}']:.0f} ± {1e3 * row[f'spread_{k}']:.0f}" for k in ("step_ms", "cpu_ms")]
+            around = f"{row['added_around_ms']:.0f} ± {row['spread_around_ms']:.0f}"
+            step = f"{step_ms[row['model'], row['mode']]:.1f}"
+            lines.append(
+                f"| {row['model']} | {row['mode']} | {step} | {row['tool']} | {' | '.join(added)} | {around} |"
+            )
+    return "\n".join([*lines, "", _of_gpu(found)])
+
+
+def gpu_steps() -> str:
+    found = results("gpu-h200")
+    heads = ["in a row", "steps of", "true J", "mean J", "rms error %", "perfect curve %", "within 2 u", "Zeus: mean J"]
+    lines = [f"| {' | '.join([*heads, 'rms error %'])} |", "| --- " * 9 + "|"]
+    ours, zeus = ([r for r in found["steps"]["steps"] if r["tool"] == t] for t in ("EnergyCallback", "Zeus steps"))
+    for a, b in zip(ours, zeus, strict=True):
+        limit, inside = f"{100 * a['rms_error_of_a_perfect_curve']:.0f}", f"{a['within_2u']:.0%}"
+        cells = [str(a["block"]), a["kind"], f"{a['true_j']:.2f}", f"{a['mean_j']:.2f}", f"{100 * a['rms_error']:.0f}"]
+        cells += [limit, inside, f"{b['mean_j']:.2f}", f"{100 * b['rms_error']:.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", _of_gpu(found)])
+
+
+def _of_gpu(found: dict) -> str:
+    versions = f"torch {found['torch']}, lightning {found['lightning']}, zeus {found['zeus']}"
+    return f"{found['date']}; {found['device']}, driver {found['doctor']['driver']}; {versions}."
+
+
+BLOCKS = {
+    "overhead": overhead,
+    "not first": not_first,
+    "targets": targets,
+    "jitter": jitter,
+    "gpu cost": gpu_cost,
+    "gpu steps": gpu_steps,
+}
 
 
 def filled(page: str) -> str:

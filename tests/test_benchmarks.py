@@ -1,0 +1,78 @@
+"""What benchmarks compute from what they measure: a run on a GPU cannot be repeated here, its arithmetic can."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.gpu_counter import lateness, looks, worked_before
+from benchmarks.gpu_steps import limits
+from tests.test_docs import ROOT
+
+REST_W, WORK_W = 100.0, 700.0
+
+
+def counter(worked, *, late_s=0.0, looks_at=1.0, until_s=14.0):
+    """Updates every 0.1 s of a board that works when it is told; each seen within 4 ms."""
+    time_s = np.arange(0.03, until_s, 0.1)
+    begin_s, end_s = time_s[:-1] - late_s, time_s[1:] - late_s
+    begin_s = end_s - looks_at * (end_s - begin_s)
+    share = (worked_before(end_s, worked) - worked_before(begin_s, worked)) / (end_s - begin_s)
+    joules = np.concatenate([[0.0], np.cumsum((REST_W + (WORK_W - REST_W) * share) * np.diff(time_s))])
+    return np.stack([time_s - 0.002, time_s + 0.002, joules], axis=1)
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.013, 0.031])
+def test_how_late_a_counter_is(late_s):
+    begin_s = np.array([1.0, 3.017, 5.031, 7.048, 9.063, 11.079])
+    worked = np.stack([begin_s, begin_s + 1.004], axis=1)
+    found = lateness(counter(worked, late_s=late_s), worked)
+    assert (found["rest_w"], found["work_w"]) == pytest.approx((REST_W, WORK_W))
+    # where delay and end meet in one interval more than in the next, the delay shows in part
+    assert found["late_ms"] == pytest.approx(1e3 * late_s, abs=max(3.0, 0.35 * 1e3 * late_s))
+
+
+@pytest.mark.parametrize("looks_at", [1.0, 0.25])
+def test_whether_a_counter_looks_all_the_time(looks_at):
+    begin_s = 1.0 + 0.11 * np.arange(100)
+    worked = np.stack([begin_s, begin_s + 0.055], axis=1)
+    found = looks(counter(worked, looks_at=looks_at), worked, WORK_W - REST_W)
+    all_the_time_w, quarter_w = found["scatter_all_the_time_w"], found["scatter_a_quarter_of_the_time_w"]
+    assert 3 * all_the_time_w < min(quarter_w)
+    assert found["scatter_w"] == pytest.approx(all_the_time_w if looks_at == 1.0 else quarter_w[-1], rel=0.01)
+
+
+def test_a_perfect_curve_errs_by_as_much_as_its_straight_lines_hide():
+    step_s, block, steps = 0.02, 25, 500
+    starts_s = step_s * np.arange(steps)
+    total = {
+        "block": block,
+        "steps_s_j_u": np.stack([starts_s, starts_s, starts_s], axis=1).tolist(),
+        "knots_s_j_half_s": [[0.1 * k, 0.0, 0.0] for k in range(100)],
+    }
+    truth = [{"step_j": 10.0}, {"step_j": 2.0}]
+    errors = limits({"truth": truth, "totals": [total]})
+    # an update in which a kind begins at its share s gives each kind's steps in it the mean of both
+    share = np.arange(0.0, 1.0, 0.001)
+    per_block = 2 * np.mean(share * (1 - share)) * 0.1 / step_s * (10.0 - 2.0) ** 2
+    assert errors[0] * 10.0 == pytest.approx((0.5 * per_block / block) ** 0.5, rel=0.25)
+    assert errors[1] * 2.0 == pytest.approx(errors[0] * 10.0, rel=0.1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_nothing_is_claimed():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks/gpu.py")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 1
+    assert done.stdout == "No CUDA device here: nothing was measured, nothing is claimed.\n"
