@@ -238,7 +238,7 @@ def _check(channel: Channel, looks_w: list[float], mig: int) -> Check:
         power_w=power_w,
         period_s=channel.period_s,
         residual_s=channel.period_residual_s,
-        latency_s=statistics.median([*channel.latency_s][-channel.reads :]) if channel.reads else None,
+        latency_s=statistics.median(channel.latency_s) if channel.reads else None,
         calibration_u=info.calibration_u,
         coverage=info.coverage,
         notes=tuple(_notes(channel, looks_w, power_w, mig)),

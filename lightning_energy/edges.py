@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,12 +38,14 @@ MOST = 0.8  # of the edges stray from the line by less than the residual
 SPREAD = 2.0  # of the residual, which 80 % stray less than: if normally distributed, one edge in 200 comes sooner
 FEW = 8.0  # edges from which the residual is known by half
 STRAYS = 3.0  # residuals: a line that an edge strays from by more, after one that came too soon, is given up
-TOO_SOON = 2  # edges running that came too soon make a line doubtful
-SMALL = 0.05  # of the period, and up to as much again for the time of a call, which no poll can go below
-# half a bracket that is no smaller tells a good line nothing; a line whose edges stray by more says less of the next
-# edge than the last edge does
+RUNNING = 2  # as many edges that came too soon make a line doubtful; that were seen narrowly and stray, a wrong one
+# Half a bracket that is no smaller tells a good line nothing, and a line whose edges stray by more says less of the
+# next edge than the last edge does. Of the period; and up to as much again for the time of a call, as no poll can go
+# below that.
+SMALL = 0.05
 KNOWN = 0.1  # of the period: a line whose edges stray by less knows the period
-LONGER = 1.1  # a register that stood still for this many periods has a longer period
+LONGER = 1.1  # a register that stood still for this many periods has a longer period,
+LONGER_EDGES = 3  # where a line said otherwise: if as many edges running say so
 POINTS_OF_A_LINE = 2
 CHANGES = 8  # readings of the power over which its changes are averaged
 
@@ -61,14 +64,19 @@ class _Periodic:
         self._center_ns, self._spread_ns = 0.0, 1.0  # mean of the edges' times, and their standard deviation
         self._added = 0
         self._is_known = False  # the period: a straight line went well through edges enough
+        self._longer_ns: list[int] = []  # how long the register stood still, if for too long, before the last edges
 
     def add(self, time_ns: int, half_width_ns: int, still_ns: int = 0) -> None:
         """Take one edge; edges that skip updates count them by the period known so far.
 
         Before the edge the register was seen standing still for ``still_ns``.
         """
-        if self.period_ns is not None and still_ns > LONGER * self.period_ns:
-            self._count_anew(still_ns)
+        if self.is_longer(still_ns):
+            self._longer_ns.append(still_ns)
+            if not self._is_known or len(self._longer_ns) >= LONGER_EDGES:
+                self._count_anew(min(self._longer_ns))
+        else:
+            self._longer_ns.clear()
         if self._time_ns:
             elapsed = time_ns - self._time_ns[-1]
             self._index.append(self._index[-1] + max(1, round(elapsed / (self.period_ns or elapsed))))
@@ -115,12 +123,19 @@ class _Periodic:
         self.residual_ns = float(residual[math.ceil(MOST * (len(t) - 1))])
         self._is_known = self.residual_ns < KNOWN * self.period_ns
 
+    def is_longer(self, still_ns: int) -> bool:
+        """Whether the period must be longer than it is thought to be."""
+        return self.period_ns is not None and still_ns > LONGER * self.period_ns
+
     def _count_anew(self, period_ns: float) -> None:
         """The period is no shorter than this: edges seen too roughly had a shorter one fit as well."""
+        if self._is_known:  # it was another one: the edges so far tell nothing of what it is now
+            self.restart()
         self.period_ns, self.residual_ns, self._is_known = period_ns, math.inf, False
-        elapsed_ns = np.diff(np.array([x - self._time_ns[0] for x in self._time_ns], dtype=np.float64))
-        steps = np.maximum(np.round(elapsed_ns / period_ns), 1.0)
-        self._index = deque([0, *np.cumsum(steps).astype(int).tolist()][: len(self._time_ns)], maxlen=FIT_EDGES)
+        self._longer_ns.clear()
+        times_ns = [*self._time_ns]
+        steps = (max(round((b - a) / period_ns), 1) for a, b in pairwise(times_ns))
+        self._index = deque(accumulate(steps, initial=0) if times_ns else (), maxlen=FIT_EDGES)
 
     def restart(self) -> None:
         """Forget the phase, keep the period: the device was silent or reset."""
@@ -203,6 +218,7 @@ class CounterEdges:
         self._silent_since_ns: int | None = None
         self._doubted = False  # an edge came when the line said that none would
         self._doubts = 0  # edges since then
+        self._strayed = 0  # edges running that were seen narrowly, and not where the line said
         self._too_soon = 0  # edges running that came sooner than the line said
         self._seen_narrowly = False  # the last edge: between two polls that say which update it was
         self._stood = False  # two polls saw the same value: the period is not just that of the polls
@@ -237,6 +253,11 @@ class CounterEdges:
         """Whether a straight line through the last edges says when the next one comes."""
         return not self._doubted and self._is_small(self.periodic.residual_ns, self.period_s or 0.0)
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether the line also says when an edge came that was not watched closely."""
+        return self.is_regular and not self._strayed
+
     def _is_small(self, time_ns: float, period_s: float) -> bool:
         return time_ns * NS < SMALL * period_s + min(self._call_ns * NS, SMALL * period_s)
 
@@ -256,7 +277,7 @@ class CounterEdges:
         if self._seen_narrowly:
             return
         self._too_soon += 1
-        if self._too_soon >= TOO_SOON and not self._doubted:
+        if self._too_soon >= RUNNING and not self._doubted:
             self._doubted, self._doubts = True, 0
 
     def feed(self, reading: Reading) -> bool:
@@ -407,20 +428,23 @@ class CounterEdges:
         The line learns from the edge.
         """
         told = self._nearest_on_line(edge, time_ns, half_ns) if self._refine else None
+        strays = self.periodic.stray_ns(time_ns) > STRAYS * self.periodic.residual_ns + half_ns
         self._seen_narrowly = is_narrow = self._is_small(half_ns, self.period_s or math.inf)
         if is_narrow:
-            self._too_soon = 0
-        if self._doubted:
-            strays = self.periodic.stray_ns(time_ns) > STRAYS * self.periodic.residual_ns + half_ns
+            self._strayed, self._too_soon = self._strayed + 1 if strays else 0, 0
+            is_over, self._doubted = self._strayed >= (1 if self._doubted else RUNNING), False
+        else:
+            if strays and self.is_regular:  # it moved when the line says that it could not
+                self._doubted, self._doubts = True, 0
             self._doubts += 1
             # slow calls, or a late thread, see no edge narrowly: then wide ones have to do, as at the beginning
-            is_enough = self._doubts >= FIT_MINIMUM
-            if (is_narrow and strays) or (is_enough and not is_narrow):
-                self.periodic.restart()
-            if strays or not is_narrow:
-                told = None
-            self._doubted = not (is_narrow or is_enough)
-        if is_narrow or (not self.is_regular and half_ns * NS < 0.5 * (self.period_s or math.inf)):
+            is_over = self._doubted and self._doubts >= FIT_MINIMUM
+            told = None if self._doubted or self._strayed else told
+        if is_over:
+            self.periodic.restart()
+            self._strayed, self._doubted, told = 0, False, None
+        is_rough = not self.is_regular and half_ns * NS < 0.5 * (self.period_s or math.inf)
+        if is_narrow or is_rough or self.periodic.is_longer(edge.still_ns):
             self.periodic.add(time_ns, half_ns, edge.still_ns)
         return told
 
@@ -439,7 +463,8 @@ class CounterEdges:
             return (high_ns, max(line.half_ns(high_ns), math.ceil(away_ns))) if is_near else None
         if len(updates_ns) > 1 and updates_ns[-1] + stray_ns > edge.start_ns:
             return None  # a poll at the moment of an update does not tell whether it saw that one or the one before
-        return round(updates_ns[-1]), line.half_ns(updates_ns[-1])
+        # nobody knows at which moment of a call the register is read, and it may always be the same
+        return round(updates_ns[-1]), max(line.half_ns(updates_ns[-1]), (edge.high_ns - edge.start_ns) // 2)
 
     def _previous_update(self, time_ns: int, half_ns: int, last_ns: int) -> tuple[int, int]:
         """When the register took the value that the poll at ``last_ns`` still saw, and half the bracket of that.

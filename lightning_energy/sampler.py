@@ -35,17 +35,19 @@ RETRY_S = (0.05, 0.25)  # after a lost device: at once, then slower
 SETTLE_S = 0.5  # how often the ledger books what is known; sooner at first, as a run may be short
 FIRST_SETTLE_S = 0.1
 HUNG_S = 2.0
-SLOW_CALL = 20.0  # polls are this many call latencies apart, on average
-CLOSE_CALL = 1.0  # and at least this many, in a search or near an edge
-CLOSE_CALL_S = 0.012  # but never of calls that take longer
-SAVED_CALLS = 100.0  # that many calls may be made closely before they must have been saved up
+SLOW_CALL = 20.0  # polls are this many calls apart, on average
+CLOSE_CALL_S = (
+    0.03  # but closely, as far as time was saved up for it, in a search and near an edge, if a call takes less
+)
+SAVED_S = 0.3  # time in calls, at most, that may be spent closely: at the beginning, and when it was saved up again
+DEBT_S = 0.02  # and at most, that must be saved up after more was spent
+SINGLE_POLLS = 8  # running, at most: then updates are left out until there is time to watch one closely
 LATE_POLLS = 16  # polls that the mean lateness looks back on
-LATENCIES = 64  # calls that the mean latency looks back on; before the first they count as none
+LATENCIES = 64  # calls that the median latency looks back on
+FIRST_CALLS = 5  # before as many it is not known: the first may well take longer
 JITTER = 0.25
 LAST_POLLS = 5
 LAST_POLL_S = 0.001
-SINGLE_POLLS = 8  # running, at most: then updates are left out until calls enough are saved to watch one closely
-LOOK_CALLS = 2.0  # the register is read as well
 LOOKS_AT_FIRST = 100  # of a load
 LOOK_EVERY = 8
 
@@ -74,8 +76,8 @@ class Channel:
         self.curve = Curve(info)
         self.due_ns = 0
         self.reads = 0
-        self.latency_s: deque[float] = deque([0.0] * LATENCIES, LATENCIES)
-        self._latencies_s = 0.0  # their sum
+        self.latency_s: deque[float] = deque(maxlen=LATENCIES)
+        self._call_s = 0.0  # their median
         self.trouble: str | None = None
         self.trouble_since_ns = 0
         self._edges = CounterEdges(info, self.curve, refine=refine)
@@ -85,11 +87,12 @@ class Channel:
         self._look = False  # at the power, at the next poll
         self._before_edge = False  # the next poll should come before the register moves
         self._moves = 0
-        self._hunt_ns = 0  # of the edge that is watched for, when those before it are left out
+        self._hunt_ns = 0  # the edge that is watched for closely; 0 when none is
         self._single_polls = 0  # running: moves that one poll saw each, at a moment that tells little of when they were
         self._late_s = 0.0  # how late its polls come on average, as the thread was busy or had to wait for its turn
-        self._saved_calls = SAVED_CALLS  # that may be made more closely than on average
-        self._called_ns = 0
+        self._saved_s = SAVED_S  # time in calls that may be spent closely
+        self._called_ns = 0  # when the last call ended
+        self._hurries = False  # nothing has to be saved up for any more
         self._retry_s = RETRY_S[0]
         self._random = random.Random(0)  # noqa: S311 - jitter against phase locking, not secrecy
         self.hunts_always = True  # every edge is watched closely, not one in so many
@@ -158,9 +161,10 @@ class Channel:
         if self.due_ns and not self.slack_ns:
             self._late_s += (max((reading.start_ns - self.due_ns) * NS, 0.0) - self._late_s) / LATE_POLLS
         latency_s = (reading.end_ns - reading.start_ns) * NS
-        self._latencies_s += latency_s - self.latency_s[0]
         self.latency_s.append(latency_s)
-        self._saved_calls = self._saved_until(reading.start_ns) - (1.0 if power_w is None else LOOK_CALLS)
+        self._call_s = sorted(self.latency_s)[len(self.latency_s) // 2] if self.reads >= FIRST_CALLS else 0.0
+        spent_s = latency_s if power_w is None else 2.0 * latency_s  # to ask for the power takes as long
+        self._saved_s = max(self._saved_until(reading.start_ns) - spent_s, -DEBT_S)
         self._called_ns = reading.end_ns
         self._retry_s = RETRY_S[0]
         self._has_register = reading.register_j is not None
@@ -214,7 +218,7 @@ class Channel:
         now_ns = self._clock()
         missing = (self._edges if self._has_register else self._power).silent(now_ns)
         self._frozen_at_j = None
-        self.slack_ns, self._before_edge = 0, False
+        self.slack_ns, self._before_edge, self._hunt_ns = 0, False, 0
         self._remember(why if missing else None, now_ns)
         self.due_ns = now_ns + round(self._retry_s / NS)
         self._retry_s = min(2 * self._retry_s, RETRY_S[1])
@@ -223,69 +227,65 @@ class Channel:
         if trouble is not None and self.trouble is None:
             self.trouble, self.trouble_since_ns = trouble, now_ns
 
-    @property
-    def _mean_latency_s(self) -> float:
-        return self._latencies_s / min(max(self.reads, 1), LATENCIES)
+    def hurry(self) -> None:
+        """Nothing more is to be saved: the next edges are watched closely, whatever that takes. The lock is held."""
+        self._hurries, self.due_ns, self.slack_ns = True, 0, 0
 
     @property
     def _floor_s(self) -> float:
-        """Polls are no closer than this: a slow call is made more rarely."""
-        return max(FINE_POLL_S, SLOW_CALL * self._mean_latency_s)
+        """On average polls are no closer than this: a slow call is made more rarely."""
+        return max(FINE_POLL_S, SLOW_CALL * self._call_s)
 
     @property
     def _close_s(self) -> float:
         """But in a search and near an edge they may be, for a while."""
-        latency_s = self._mean_latency_s
-        return max(FINE_POLL_S, CLOSE_CALL * latency_s) if latency_s < CLOSE_CALL_S else self._floor_s
+        return max(FINE_POLL_S, self._call_s) if self._call_s < CLOSE_CALL_S else self._floor_s
 
     def _saved_until(self, time_ns: int) -> float:
-        """How many calls will have been saved up by then."""
-        calls = (time_ns - self._called_ns) * NS / self._floor_s
-        return min(self._saved_calls + calls, SAVED_CALLS)
+        """Seconds in calls that will have been saved up by then."""
+        if self._hurries:
+            return SAVED_S
+        return min(self._saved_s + (time_ns - self._called_ns) * NS / SLOW_CALL, SAVED_S)
 
     def _wait_s(self, reading: Reading, *, moved: bool) -> float:
         """Seconds until the next poll: just before the next expected edge, then finely until it comes."""
-        is_hunting = self._before_edge and (not moved or reading.end_ns < self._hunt_ns)
-        self.slack_ns, self._before_edge = 0, False
+        hunt_ns = 0 if moved and reading.end_ns >= self._hunt_ns else self._hunt_ns
+        self.slack_ns, self._before_edge, self._hunt_ns = 0, False, hunt_ns
         jitter = 1.0 + JITTER * (2.0 * self._random.random() - 1.0)
         floor_s, close_s, period_s = self._floor_s, self._close_s, self.period_s
         if self.is_continuous:
             return max(SLOW_POLL_S, floor_s) * jitter
+        fine_s = close_s if self._hurries or self._saved_s > 0.0 else floor_s
         next_ns = self._edges.next_edge_ns
         if period_s is None or next_ns is None:
-            return max(SEARCH_POLL_S, close_s) * jitter
-        fine_s = close_s if self._saved_calls >= 1.0 else floor_s
-        lead_s = min(max(self._edges.spread_s, fine_s) + self._late_s, 0.15 * period_s)
+            return max(SEARCH_POLL_S, fine_s) * jitter
+        # its answer is to come before the edge, and the poll may be late
+        lead_s = min(max(self._edges.spread_s, fine_s) + self._call_s + self._late_s, 0.15 * period_s)
         ahead_s = (next_ns - reading.end_ns) * NS - lead_s
         if ahead_s > close_s:
-            if not is_hunting:
-                return self._wait_before_s(next_ns, ahead_s, lead_s, period_s, moved=moved)
             self._before_edge = True
-            return ahead_s
+            return ahead_s if hunt_ns else self._wait_before_s(next_ns, ahead_s, lead_s, period_s, moved=moved)
         overdue_s = max(-ahead_s - 0.5 * period_s, 0.0)  # a long time late: ever slower
         return min(fine_s + 0.1 * overdue_s, max(period_s, floor_s)) * jitter
 
     def _wait_before_s(self, next_ns: int, ahead_s: float, lead_s: float, period_s: float, *, moved: bool) -> float:
         """Seconds until the first poll near the edge expected at ``next_ns``, or the only one that sees it."""
         self._moves += moved
-        spare_calls = self._saved_until(next_ns) - 2.0  # the two around the edge; and those that its uncertainty takes
-        spare_calls -= 2.0 * lead_s / (self._close_s + self._mean_latency_s)
-        if spare_calls < 0.0:
-            if self._edges.is_regular and self._single_polls < SINGLE_POLLS:
-                return self._wait_past_s(ahead_s, lead_s, period_s)
-            self._before_edge, self._single_polls = True, 0  # as nothing else shows how well the line still holds
-            skipped_s = math.ceil(-spare_calls * self._floor_s / period_s) * period_s
-            self._hunt_ns = next_ns + round(skipped_s / NS)
-            return ahead_s + skipped_s - self._mean_latency_s - lead_s  # it sees other moves: not this one, too
+        calls = 2.0 + 2.0 * lead_s / (self._close_s + self._call_s)  # around the edge, which may come sooner or later
+        spare_s = self._saved_until(next_ns) - calls * self._call_s
         look_every = LOOK_EVERY if self.hunts_always else HUNT_EVERY
         wants_look = self.curve.looks < LOOKS_AT_FIRST or self._moves % look_every == 0
-        self._look = moved and wants_look and spare_calls >= LOOK_CALLS
-        self._before_edge = True
+        self._look = moved and wants_look and self.info.instant_power and spare_s >= 2.0 * self._call_s
         if self._look:  # at a random moment: the load may be locked to the register's period
             return self._random.random() * ahead_s
-        if self._edges.is_regular and self._moves % HUNT_EVERY and not self.hunts_always:
-            return self._wait_past_s(ahead_s, lead_s, period_s)
-        self._single_polls = 0
+        if self._edges.is_sure and not self._hurries:
+            is_spared = self._moves % HUNT_EVERY and not self.hunts_always
+            if is_spared or (spare_s < 0.0 and self._single_polls < SINGLE_POLLS):
+                return self._wait_past_s(ahead_s, lead_s, period_s)
+        skipped_s = max(math.ceil(-spare_s * SLOW_CALL / period_s), 0) * period_s
+        self._single_polls, self._hunt_ns = 0, next_ns + round(skipped_s / NS)
+        if skipped_s:  # this poll sees the moves that were left out, so it comes sooner before the edge
+            return ahead_s + skipped_s - self._call_s - lead_s
         return ahead_s
 
     def _wait_past_s(self, ahead_s: float, lead_s: float, period_s: float) -> float:
@@ -294,8 +294,8 @@ class Channel:
         self._single_polls += 1
         self.slack_ns = round(SLACK * period_s / NS)
         wait_s = ahead_s + 2.0 * lead_s
-        short_calls = 1.0 - self._saved_until(self._called_ns + round(wait_s / NS))
-        return wait_s + max(math.ceil(short_calls * self._floor_s / period_s), 0) * period_s
+        short_s = self._call_s - self._saved_until(self._called_ns + round(wait_s / NS))
+        return wait_s + max(math.ceil(short_s * SLOW_CALL / period_s), 0) * period_s
 
 
 class Sampler:
@@ -358,6 +358,10 @@ class Sampler:
         if self._thread is None:
             return
         was_running = self.is_running
+        with self.lock:
+            for channel in self.channels:
+                channel.hurry()
+        self._wake()
         self.wait_until_known(time_ns, timeout_s, [c for c in self.channels if not c.is_continuous])
         if not self.stop() or not was_running:
             self._book_silence(time.monotonic_ns(), timeout_s=1.0)
@@ -376,7 +380,7 @@ class Sampler:
         if thread is None:
             return True
         self.end()
-        self._alarm.release()
+        self._wake()
         if thread is threading.current_thread():  # the garbage collector came by in the thread itself
             return True
         if thread.is_alive():
@@ -386,6 +390,11 @@ class Sampler:
     def end(self) -> None:
         """No more polls; waits for nothing, so that the thread itself may call it."""
         self._ended = True
+
+    def _wake(self) -> None:
+        """The thread looks anew at what there is to do."""
+        if self._alarm.locked():
+            self._alarm.release()
 
     def _is_over(self) -> bool:
         """Asked anew each time: another thread may have said so meanwhile, which a type checker does not expect."""
@@ -440,8 +449,11 @@ class Sampler:
         most_s = SETTLE_S * max(len(self.channels) / FULL_CHANNELS, 1.0)
         while True:
             wait_s = (min(c.due_ns + c.slack_ns for c in self.channels) - time.monotonic_ns()) * NS
-            if (wait_s > TOGETHER_S and self._alarm.acquire(timeout=wait_s)) or self._is_over():
+            is_woken = wait_s > TOGETHER_S and self._alarm.acquire(timeout=wait_s)
+            if self._is_over():
                 return
+            if is_woken:
+                continue
             together_ns = time.monotonic_ns() + round(TOGETHER_S / NS)
             for channel in sorted((c for c in self.channels if c.due_ns <= together_ns), key=lambda c: c.due_ns):
                 channel.poll(self.lock)

@@ -386,43 +386,160 @@ def test_updates_that_come_sooner_than_they_did_are_found_again(sooner_s, hunts_
 
 
 class Remote(ReplayMeter):
-    """A board whose calls are slow (an H200 in a virtual machine: 3.4 ms each); its updates come nearly on time."""
+    """A board whose calls may be slow (an H200 in a virtual machine: 3.4 ms each); one joule per update.
 
-    def __init__(self, clock, period_s: float, call_s: float, seed: int) -> None:
-        super().__init__(100.0, counter_period_s=period_s, clock=clock)
+    ``pieces`` of updates, ``(duration_s, period_s)``, each nearly on time; ``call_s(second)`` is how long calls take.
+    """
+
+    def __init__(self, clock, pieces, call_s, *, seed: int = 0, jitter: float = 0.01, **kwargs) -> None:
+        super().__init__(100.0, clock=clock, **kwargs)
         self.clock, self.call_s, self.rng = clock, call_s, random.Random(seed)
-        first_s = period_s * (self.rng.random() - 2.0)
-        jitter_s = 0.01 * period_s
-        self.updates_ns = [
-            clock.now_ns + round((first_s + k * period_s + self.rng.gauss(0.0, jitter_s)) * S)
-            for k in range(round(50.0 / period_s))
-        ]
-        self.calls_s = 0.0
+        self.start_ns, at_s = clock.now_ns, -pieces[0][1] * (1.0 + self.rng.random())
+        self.calls: list[tuple[float, float]] = []  # when, and how long
+        self.updates_ns, end_s = [], 0.0
+        for duration_s, period_s in pieces:
+            end_s += duration_s
+            while at_s < end_s:
+                self.updates_ns.append(self.start_ns + round((at_s + self.rng.gauss(0.0, jitter * period_s)) * S))
+                at_s += period_s
+        self.updates_ns.sort()
 
     def read(self) -> Reading:
-        start_ns, call_s = self.clock(), self.call_s * self.rng.uniform(0.7, 1.3)
+        start_ns = self.clock()
+        at_s = (start_ns - self.start_ns) / S
+        call_s = self.call_s(at_s) * self.rng.uniform(0.7, 1.3)
         looked_ns = start_ns + round(self.rng.random() * call_s * S)
         self.clock.now_ns = start_ns + round(call_s * S)
-        self.calls_s += call_s
+        self.calls.append((at_s, call_s))
         return Reading(start_ns, self.clock.now_ns, register_j=float(bisect.bisect(self.updates_ns, looked_ns)))
+
+    def read_power_w(self) -> float:
+        return 10.0  # a joule every 0.1 s
+
+    def duty(self, from_s: float, until_s: float) -> float:
+        """The share of the time that was spent in calls."""
+        return sum(call_s for at_s, call_s in self.calls if from_s <= at_s < until_s) / (until_s - from_s)
+
+    def longest_pause_s(self, from_s: float) -> float:
+        """Without a call."""
+        end_s = (self.clock.now_ns - self.start_ns) / S
+        return float(np.max(np.diff([at_s for at_s, _ in [*self.calls, (end_s, 0.0)] if at_s >= from_s])))
+
+    def errors_s(self, channel, from_s: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        """How far knots are from their updates, and by how much they are told to be."""
+        found = channel.curve.knots()
+        first = bisect.bisect(self.updates_ns, self.start_ns) - 1
+        truth_ns = np.array(self.updates_ns)[np.round(found.energy_j).astype(int) + first]
+        late = found.time_ns > self.start_ns + from_s * S
+        return (found.time_ns - truth_ns)[late] / S, found.half_width_ns[late] / S
+
+
+def watched(pieces, call_s, *, seed: int = 0, late_s: float = 0.001, **kwargs):
+    clock = VirtualClock()
+    meter = Remote(clock, pieces, call_s, seed=seed, **kwargs)
+    channel = Channel(meter, meter.open(), clock=clock)
+    drive(
+        channel,
+        clock,
+        clock.now_ns + round((sum(duration for duration, _ in pieces) - 1.0) * S),
+        late_s=late_s,
+        seed=seed,
+    )
+    return meter, channel
 
 
 @pytest.mark.parametrize(("period_s", "call_s"), [(0.1, 0.001), (0.1, 0.0034), (0.02, 0.001)])
 def test_updates_of_a_slow_board_are_found(period_s, call_s):
-    error_ns, half_ns = [], []
+    errors_s, halves_s = [], []
     for seed in range(8):
-        clock = VirtualClock()
-        meter = Remote(clock, period_s, call_s, seed)
-        channel = Channel(meter, meter.open(), clock=clock)
-        drive(channel, clock, clock.now_ns + 30 * S, late_s=0.001, seed=seed)
+        meter, channel = watched([(31.0, period_s)], lambda _: call_s, seed=seed)
         assert channel.period_s == pytest.approx(period_s, rel=0.01)
-        assert meter.calls_s < 0.05 * 30 + 0.4  # a twentieth of the time, and some more at the beginning
-        found = channel.curve.knots()
-        truth_ns = np.array(meter.updates_ns)[found.energy_j.astype(int) + bisect.bisect(meter.updates_ns, 10**15) - 1]
-        error_ns += np.abs(found.time_ns - truth_ns).tolist()
-        half_ns += found.half_width_ns.tolist()
-    assert np.sqrt(np.mean(np.square(error_ns))) < max(0.02 * period_s, 0.8 * call_s) * S
-    assert np.mean(np.array(error_ns) <= np.array(half_ns)) > 0.8  # a line is as sure as four in five of its edges
+        assert meter.duty(0.0, 30.0) < 0.05 + 0.4 / 30.0  # a twentieth of the time, and some more at the beginning
+        error_s, half_s = meter.errors_s(channel)
+        errors_s += error_s.tolist()
+        halves_s += half_s.tolist()
+    assert np.sqrt(np.mean(np.square(errors_s))) < max(0.02 * period_s, 0.8 * call_s)
+    assert np.mean(np.abs(errors_s) <= np.array(halves_s)) > 0.85  # a line is as sure as four in five of its edges
+
+
+@pytest.mark.parametrize(
+    ("pieces", "call_s", "wrong"),
+    [
+        ([(20.0, 0.1), (0.02, 0.02), (60.0, 0.1)], 0.00005, 0.005),  # once 20 ms later
+        ([(20.0, 0.1), (0.02, 0.02), (60.0, 0.1)], 0.0034, 0.02),
+        ([(20.0, 0.1), (60.0, 0.102)], 0.00005, 0.005),
+        ([(20.0, 0.1), (60.0, 0.102)], 0.0034, 0.06),
+        ([(20.0, 0.02), (60.0, 0.1)], 0.00005, 0.005),
+    ],
+)
+def test_updates_that_come_later_than_they_did_are_found_again(pieces, call_s, wrong):
+    """Knots on updates that they do not belong to, told to be sharp, are few for ten seconds, and then none."""
+    sharp, before = [], []
+    for seed in range(6):
+        meter, channel = watched(pieces, lambda _: call_s, seed=seed, jitter=0.005)
+        assert channel.period_s == pytest.approx(pieces[-1][1], rel=0.01)
+        for found, from_s in ((sharp, 40.0), (before, 20.0)):
+            error_s, half_s = meter.errors_s(channel, from_s)
+            found.extend(np.abs(error_s) > 3.0 * half_s + 0.05 * 0.1)
+    assert np.mean(sharp) < 0.002
+    assert np.mean(before) < wrong
+
+
+def test_a_late_update_now_and_then_is_no_longer_period():
+    clock = VirtualClock()
+    meter = Remote(clock, [(60.0, 0.1)], lambda _: 0.00005)
+    meter.updates_ns = [t + 15_000_000 * (k % 30 == 7) for k, t in enumerate(meter.updates_ns)]
+    channel = Channel(meter, meter.open(), clock=clock)
+    drive(channel, clock, clock.now_ns + 55 * S)
+    assert channel.period_s == pytest.approx(0.1, rel=0.005)
+    error_s, _ = meter.errors_s(channel, 2.0)
+    assert np.sqrt(np.mean(error_s**2)) < 0.003
+
+
+@pytest.mark.parametrize("first_s", [0.03, 0.3])
+def test_a_slow_first_call_says_nothing_of_the_others(first_s):
+    meter, channel = watched([(8.0, 0.1)], lambda at_s: first_s if at_s < 0.01 else 0.00005)
+    assert meter.longest_pause_s(0.0) < 1.5 * first_s + 0.12
+    assert len(channel.curve) > 60
+    assert channel.period_s == pytest.approx(0.1, rel=0.01)
+
+
+@pytest.mark.parametrize("call_s", [0.00005, 0.0034, 0.008])
+def test_a_register_that_stood_still_for_minutes_is_followed_at_once(call_s):
+    meter, channel = watched([(10.0, 0.1), (300.0, 300.0), (30.0, 0.1)], lambda _: call_s, jitter=0.0)
+    assert channel.trouble == "its energy counter does not move"
+    assert meter.longest_pause_s(10.0) < 1.2
+    assert meter.duty(20.0, 300.0) < 0.06
+
+
+def test_calls_that_become_slow_are_made_rarely():
+    meter, _ = watched([(60.0, 0.02)], lambda at_s: 0.00005 if at_s < 20.0 else 0.005)
+    assert meter.duty(20.0, 22.0) < 0.3
+    assert meter.duty(25.0, 59.0) < 0.06
+
+
+@pytest.mark.parametrize(("period_s", "call_s"), [(0.1, 0.0034), (0.1, 0.008), (0.02, 0.001), (0.05, 0.0034)])
+def test_the_end_is_known_soon(period_s, call_s):
+    """Nothing has to be saved up any more: the session waits for two and a half periods at most."""
+    for seed in range(20):
+        clock = VirtualClock()
+        meter = Remote(clock, [(20.0, period_s)], lambda _: call_s, seed=seed)
+        channel = Channel(meter, meter.open(), clock=clock)
+        drive(channel, clock, clock.now_ns + round((8.0 + 0.137 * seed) * S), seed=seed)
+        end_ns = clock.now_ns
+        channel.hurry()
+        drive(channel, clock, end_ns + round((2.5 * period_s + 0.05) * S), seed=seed)
+        assert channel.curve.end_ns >= end_ns
+
+
+@pytest.mark.parametrize("instant_power", [False, True])
+def test_no_board_is_looked_at_that_does_not_tell_its_power(instant_power):
+    info = MeterInfo("d", "d", "measured", "gpu", power_max_w=800.0, instant_power=instant_power)
+    clock = VirtualClock()
+    meters = [Remote(clock, [(60.0, 0.1)], lambda _: 0.00005, seed=i, info=info) for i in range(8)]
+    channels = Sampler([Channel(m, m.open(), clock=clock) for m in meters], lambda: None).channels
+    drive(channels[0], clock, clock.now_ns + 55 * S)
+    assert sum(at_s > 20.0 for at_s, _ in meters[0].calls) / 35 < 16
 
 
 def test_registers_that_move_at_any_poll_are_no_part_of_the_crowd():
