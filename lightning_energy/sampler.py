@@ -228,7 +228,7 @@ class Channel:
             self.trouble, self.trouble_since_ns = trouble, now_ns
 
     def hurry(self) -> None:
-        """Nothing more is to be saved: the next edges are watched closely, whatever that takes. The lock is held."""
+        """The end is near: the next edges are watched closely, and no time is saved any more. The lock is held."""
         self._hurries, self.due_ns, self.slack_ns = True, 0, 0
 
     @property
