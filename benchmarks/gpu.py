@@ -37,9 +37,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.gpu_cost import check_cost, has_zeus, print_costs
+from benchmarks.gpu_cost import check_cost, print_costs
 from benchmarks.gpu_counter import check_counter, print_counter
 from benchmarks.gpu_steps import check_steps, print_steps
+from benchmarks.rivals import installed
 from lightning_energy import __version__
 from lightning_energy.clock import CudaEvents, DeviceClock
 from lightning_energy.doctor import diagnose
@@ -138,11 +139,11 @@ def selfcheck() -> int:
 
     uuid = "GPU-bbbbbbbb-0000-0000-0000-000000000001"
     with SimulatedNvml([SimulatedGpu(100.0, uuid=uuid)]):
-        steps = check_steps(torch.device("cpu"), uuid, steps=100, seconds=0.5, zeus=has_zeus())
+        steps = check_steps(torch.device("cpu"), uuid, steps=100, seconds=0.5, zeus=installed("zeus") is not None)
         rows = check_cost(torch.device("cpu"), uuid, steps=5, epochs=1, repeats=1)
     print_steps(steps)
     print_costs(rows)
-    expected = 5 * (4 if has_zeus() else 2)
+    expected = 5 * (4 if installed("zeus") else 2)
     print(f"self-check: {len(rows)} of {expected} rows; no GPU was measured, nothing is claimed")
     return 0 if len(rows) == expected else 1
 
@@ -168,13 +169,14 @@ def main() -> int:
         "torch": torch.__version__,
         "lightning": L.__version__,
         "lightning_energy": __version__,
+        "zeus": installed("zeus"),
     }
     parts: dict[str, Callable[[], Any]] = {
         "doctor": doctor,
         "clock": lambda: check_clock(device),
         "capture": lambda: check_capture(device),
         "counter": lambda: check_counter(device, uuid),
-        "steps": lambda: check_steps(device, uuid, zeus=has_zeus()),
+        "steps": lambda: check_steps(device, uuid, zeus=installed("zeus") is not None),
         "cost": lambda: check_cost(device, uuid, most_s=args.cost_s),
     }
     show = {"counter": print_counter, "steps": print_steps, "cost": print_costs}

@@ -13,15 +13,14 @@ import io
 import statistics
 import tempfile
 import time
-from importlib.metadata import PackageNotFoundError, version
 
 import lightning as L
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.rivals import NoOp, Zeus, ZeusSteps
+from benchmarks.rivals import NoOp, Zeus, ZeusSteps, installed
+from benchmarks.training import bare_trainer, batches, wait
 from lightning_energy import EnergyCallback
 from lightning_energy.meters import NvmlMeter
 
@@ -97,8 +96,7 @@ class Clock(L.Callback):
 
     @staticmethod
     def now_s(module) -> float:
-        if module.device.type == "cuda":
-            torch.cuda.synchronize(module.device)
+        wait(module.device)
         return time.perf_counter()
 
     def on_train_epoch_start(self, trainer, pl_module) -> None:
@@ -123,20 +121,11 @@ def make(name: str, uuid: str, index: int, *, sync: bool) -> L.Callback:
 
 def run(callback: L.Callback, module: Module, device: torch.device, steps: int, epochs: int) -> dict:
     clock = Clock()
-    place = {"accelerator": "gpu", "devices": [device.index or 0]} if device.type == "cuda" else {"accelerator": "cpu"}
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        trainer = L.Trainer(
-            **place,
-            precision="bf16-mixed" if device.type == "cuda" else "32-true",
-            max_epochs=epochs + 1,
-            default_root_dir=folder,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[clock, callback],
-        )
+        precision = "bf16-mixed" if device.type == "cuda" else "32-true"
+        trainer = bare_trainer(folder, [clock, callback], device, max_epochs=epochs + 1, precision=precision)
         start_s = time.perf_counter()
-        trainer.fit(module, DataLoader(TensorDataset(torch.zeros(steps, 1)), batch_size=1))
+        trainer.fit(module, batches(steps))
         fit_s = time.perf_counter() - start_s
     return {
         "step_ms": statistics.median(s / steps * 1e3 for s in clock.epochs_s[1:]),
@@ -154,7 +143,7 @@ def check_cost(
     Of a step, of a step on the host, of processor time per step, and of a fit outside its epochs.
     """
     small = device.type != "cuda"
-    names = [n for n in CONFIGURATIONS if not n.startswith("Zeus") or has_zeus()]
+    names = [n for n in CONFIGURATIONS if not n.startswith("Zeus") or installed("zeus")]
     rows, begin_s = [], time.perf_counter()
     for model in MODELS:
         many = 10 if model == "small" and not small else 1  # its steps are short
@@ -188,14 +177,6 @@ def check_cost(
     return rows
 
 
-def has_zeus() -> bool:
-    try:
-        version("zeus")
-    except PackageNotFoundError:
-        return False
-    return True
-
-
 def print_costs(rows: list[dict]) -> None:
     print("added to a no-op callback's, ± half the range over the repetitions")
     print(f"{'':<18}{'':<10}{'':<16}{'step ms':>10}{'added us':>14}{'CPU us':>14}{'around fit ms':>16}")
@@ -203,5 +184,5 @@ def print_costs(rows: list[dict]) -> None:
         us = [f"{1e3 * r[f'added_{what}']:.0f}±{1e3 * r[f'spread_{what}']:.0f}" for what in ("step_ms", "cpu_ms")]
         ms = f"{r['added_around_ms']:.0f}±{r['spread_around_ms']:.0f}"
         print(f"{r['model']:<18}{r['mode']:<10}{r['tool']:<16}{r['step_ms']:>10.3f}{us[0]:>14}{us[1]:>14}{ms:>16}")
-    if not has_zeus():
+    if not installed("zeus"):
         print("Zeus is not installed, and left out: pip install 'lightning-energy[benchmark]'")

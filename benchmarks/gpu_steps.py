@@ -20,9 +20,9 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.rivals import ZeusSteps
+from benchmarks.training import bare_trainer, batches, wait
 from lightning_energy import EnergyCallback
 from lightning_energy.meters import NvmlMeter
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 STEP_S = 0.02
 AHEAD = 2  # steps in the queue, so that the device never waits
+WARM = round(1.0 / STEP_S)  # steps of the first second, in which the board warms: left out
 BLOCKS = (1, 25)  # steps of a kind in a row: 20 ms and 500 ms
 
 
@@ -55,11 +56,6 @@ class Kind:
     def step(self) -> None:
         for _ in range(self.times):
             self.piece()
-
-
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def kinds(device: torch.device, *, small: bool) -> list[Kind]:
@@ -152,18 +148,8 @@ class After(ByHand):
 
 
 def fit(module: Mixed, callbacks: list[L.Callback], device: torch.device, steps: int, folder: str) -> None:
-    place = {"accelerator": "gpu", "devices": [device.index or 0]} if device.type == "cuda" else {"accelerator": "cpu"}
-    trainer = L.Trainer(
-        **place,
-        max_epochs=1,
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=callbacks,  # set up, and torn down, in this order
-    )
-    trainer.fit(module, DataLoader(TensorDataset(torch.zeros(steps, 1)), batch_size=1))
+    # callbacks are set up, and torn down, in this order
+    bare_trainer(folder, callbacks, device, max_epochs=1, logger=False).fit(module, batches(steps))
 
 
 def check_steps(device: torch.device, uuid: str, *, steps: int = 600, seconds: float = 3.0, zeus: bool = True) -> dict:
@@ -226,9 +212,9 @@ def check_steps(device: torch.device, uuid: str, *, steps: int = 600, seconds: f
 def row(
     made: list[Kind], i: int, block: int, tool: str, which: np.ndarray, told_j: np.ndarray, u_j: np.ndarray
 ) -> dict:
-    """What a tool said of the steps of one kind; the first second of a training is left out, where the board warms."""
+    """What a tool said of the steps of one kind."""
     true_j = made[i].power_w * made[i].step_s
-    mine = (which == i) & (np.arange(len(which)) >= round(1.0 / STEP_S))
+    mine = (which == i) & (np.arange(len(which)) >= WARM)
     error = told_j[mine] - true_j
     return {
         "block": block,
@@ -264,7 +250,7 @@ def limits(found: dict) -> list[float]:
             updates_s = np.arange(ends_s[0] - (1.0 - phase) * period_s, ends_s[-1] + period_s, period_s)
             told_j = np.diff(np.interp(ends_s, updates_s, np.interp(updates_s, ends_s, true_j)))
             square += 0.05 * (told_j - step_j[which]) ** 2
-        late = np.arange(len(start_s)) >= round(1.0 / STEP_S)
+        late = np.arange(len(start_s)) >= WARM
         errors += [float(np.sqrt(square[late & (which == i)].mean()) / step_j[i]) for i in (0, 1)]
     return errors
 

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 KWH = 3.6e6
 
 
+def installed(package: str) -> str | None:
+    """The version of a package; ``None`` when it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 @dataclass
 class Reported:
     """What a tool said: rows of ``(start_ns, end_ns, joules)``."""
@@ -233,10 +241,7 @@ class Tool:
     @property
     def version(self) -> str | None:
         """Its installed version; ``None`` without."""
-        try:
-            return version(self.package)
-        except PackageNotFoundError:
-            return None
+        return installed(self.package)
 
 
 TOOLS = [

@@ -33,11 +33,11 @@ sys.path.insert(0, str(ROOT))
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.driver import CompiledNvml
 from benchmarks.overhead_run import UUID, calibrate, rss_mib, train
 from benchmarks.rivals import TOOLS
+from benchmarks.training import bare_trainer, batches
 from lightning_energy import EnergyCallback, __version__
 from lightning_energy.meters import NvmlMeter
 from lightning_energy.meters.find import OpenMeters
@@ -110,18 +110,8 @@ def opened(gpus: list[SimulatedGpu]) -> OpenMeters:
 
 def fit(callbacks: list[L.Callback], steps: int, epochs: int = 1, loggers: list | bool = False) -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        trainer = L.Trainer(
-            accelerator="cpu",
-            devices=1,
-            max_epochs=epochs,
-            default_root_dir=folder,
-            logger=loggers,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=callbacks,
-        )
-        trainer.fit(Tiny(), DataLoader(TensorDataset(torch.zeros(steps, 1)), batch_size=1))
+        trainer = bare_trainer(folder, callbacks, max_epochs=epochs, logger=loggers)
+        trainer.fit(Tiny(), batches(steps))
 
 
 def import_ms(times: int) -> float:

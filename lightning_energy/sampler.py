@@ -36,9 +36,7 @@ SETTLE_S = 0.5  # how often the ledger books what is known; sooner at first, as 
 FIRST_SETTLE_S = 0.1
 HUNG_S = 2.0
 SLOW_CALL = 20.0  # polls are this many calls apart, on average
-CLOSE_CALL_S = (
-    0.03  # but closely, as far as time was saved up for it, in a search and near an edge, if a call takes less
-)
+CLOSE_CALL_S = 0.03  # calls that take less are made closely in a search and near an edge, while time is saved for it
 SAVED_S = 0.3  # time in calls, at most, that may be spent closely: at the beginning, and when it was saved up again
 DEBT_S = 0.02  # and at most, that must be saved up after more was spent
 SINGLE_POLLS = 8  # running, at most: then updates are left out until there is time to watch one closely
@@ -255,7 +253,7 @@ class Channel:
         floor_s, close_s, period_s = self._floor_s, self._close_s, self.period_s
         if self.is_continuous:
             return max(SLOW_POLL_S, floor_s) * jitter
-        fine_s = close_s if self._hurries or self._saved_s > 0.0 else floor_s
+        fine_s = close_s if self._saved_until(reading.end_ns) > 0.0 else floor_s
         next_ns = self._edges.next_edge_ns
         if period_s is None or next_ns is None:
             return max(SEARCH_POLL_S, fine_s) * jitter

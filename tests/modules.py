@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import lightning as L
@@ -75,6 +76,17 @@ class Classifier(L.LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Working(Classifier):
+    """Steps long enough to be seen by a counter: works until the clock has moved 5 ms."""
+
+    def training_step(self, batch, batch_idx):
+        end = time.monotonic() + 0.005
+        loss = super().training_step(batch, batch_idx)
+        while time.monotonic() < end:
+            loss = super().training_step(batch, batch_idx)
+        return loss
 
 
 class LateLogger(Callback):

@@ -33,7 +33,7 @@ from lightning_energy import (
     ReplayMeter,
     log_keys,
 )
-from tests.modules import POWER_W, Classifier, MemoryLogger, energy_callback, loader, make_trainer, meter
+from tests.modules import POWER_W, Classifier, MemoryLogger, Working, energy_callback, loader, make_trainer, meter
 
 # since Lightning 2.6; before, checkpoints were loaded by torch's own default
 WEIGHTS_ONLY = {"weights_only": True} if "weights_only" in inspect.signature(L.Trainer.fit).parameters else {}
@@ -57,19 +57,6 @@ def sampler_threads() -> list[threading.Thread]:
 def _no_thread_is_left():
     yield
     assert not sampler_threads()
-
-
-class Working(Classifier):
-    """Steps long enough to be seen by a counter: works until the clock has moved 5 ms."""
-
-    def training_step(self, batch, batch_idx):
-        import time
-
-        end = time.monotonic() + 0.005
-        loss = super().training_step(batch, batch_idx)
-        while time.monotonic() < end:
-            loss = super().training_step(batch, batch_idx)
-        return loss
 
 
 # ------------------------------------------------------------------------------------------------ logging

@@ -15,8 +15,8 @@ from lightning_energy import EnergyCallback
 from lightning_energy.carbon import Conversion, Derived, Intensity, find_intensity, read_table
 from lightning_energy.curve import Energy
 from lightning_energy.record import read_record, report_of
-from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
-from tests.test_callback import Mute, Working
+from tests.modules import Classifier, MemoryLogger, Working, energy_callback, loader, make_trainer
+from tests.test_callback import Mute
 from tests.test_record import valid
 
 ENERGY = Energy(7.2e6, 1.8e4, 3.6e5, 3600.0, 0.0, "measured", 2000.0)  # 2 kWh, 5 % of it u

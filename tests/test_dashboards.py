@@ -34,23 +34,12 @@ from lightning_energy.dashboards import Dashboards
 from lightning_energy.dashboards.axis import UNITS, axis_units
 from lightning_energy.dashboards.text import flat
 from lightning_energy.rendering import as_markdown
-from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer, meter
+from tests.modules import Classifier, MemoryLogger, Working, energy_callback, loader, make_trainer, meter
 
 SMALL = {"energy_axis/accuracy_by_micro_wh", "energy_axis/score_by_micro_wh"}  # runs of some joules
 
 
-class Slow(Classifier):
-    """Steps long enough to be seen by a counter."""
-
-    def training_step(self, batch, batch_idx):
-        end = time.monotonic() + 0.005
-        loss = super().training_step(batch, batch_idx)
-        while time.monotonic() < end:
-            loss = super().training_step(batch, batch_idx)
-        return loss
-
-
-class WithHyperparameters(Slow):
+class WithHyperparameters(Working):
     def __init__(self, width: int = 4, optimizer: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.save_hyperparameters(ignore=["kwargs"])
@@ -111,7 +100,7 @@ def columns(table: Any) -> list[str]:
 
 
 def test_a_run_leaves_layout_curve_configuration_outcome_and_report(tmp_path):
-    trainer = fit(tmp_path, tensorboard(tmp_path), Slow(), max_epochs=8)
+    trainer = fit(tmp_path, tensorboard(tmp_path), Working(), max_epochs=8)
     found = events(tmp_path / "run")
     assert len([*(tmp_path / "run").glob("**/events*")]) == 1  # no runs below the run
     total = [e.value for e in found.Scalars("energy/total_kwh")]

@@ -23,8 +23,7 @@ from lightning_energy.formats import EPOCH_COLUMNS, FORMATS, FormatError, conver
 from lightning_energy.layout import one_line
 from lightning_energy.record import make_record, report_of, write_record
 from lightning_energy.report import Device, Report
-from tests.modules import energy_callback, loader, make_trainer
-from tests.test_callback import Working
+from tests.modules import Working, energy_callback, loader, make_trainer
 from tests.test_record import valid
 
 GPU = Energy(6.0e6, 1.0e4, 3.0e5, 3600.0, 12.0, "measured", 1666.0)

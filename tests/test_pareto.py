@@ -13,12 +13,19 @@ from lightning_energy.pareto import dominations, iso_scores, on_front, window
 from lightning_energy.run_source import Source
 from lightning_energy.runs import Run
 
-# few values, so that ties are common
-accuracies = st.sampled_from([0.0, 0.5, 0.6, 0.9, 0.91, 1.0]) | st.floats(0, 1)
-energies = st.sampled_from([0.0, 0.1, 1.0, 1.05, 2.0]) | st.floats(0, 1e3)
-relative = st.sampled_from([0.0, 0.01, 0.3])
-runs = st.builds(
-    lambda accuracy, kwh, u, gain, sensors, slack, quality: Run(
+
+def run(
+    accuracy: float,
+    kwh: float,
+    *,
+    u: float = 0.0,
+    gain: float = 0.05,
+    sensors: str = "a",
+    slack: float = 0.0,
+    run_id: str = "",
+    quality: str = "measured",
+) -> Run:
+    return Run(
         "",
         "",
         accuracy=accuracy,
@@ -26,15 +33,23 @@ runs = st.builds(
         u_repeat_kwh=u * kwh,
         u_kwh=math.hypot(u, gain) * kwh,
         quality=quality,
-        source=Source(sensors=sensors, slack_kwh=slack),
-    ),
+        source=Source(sensors, slack, run_id),
+    )
+
+
+# few values, so that ties are common
+accuracies = st.sampled_from([0.0, 0.5, 0.6, 0.9, 0.91, 1.0]) | st.floats(0, 1)
+energies = st.sampled_from([0.0, 0.1, 1.0, 1.05, 2.0]) | st.floats(0, 1e3)
+relative = st.sampled_from([0.0, 0.01, 0.3])
+runs = st.builds(
+    run,
     accuracies,
     energies,
-    relative,
-    relative,
-    st.sampled_from(["", "a", "b"]),
-    st.sampled_from([0.0, 0.0, 0.5, math.inf]),
-    st.sampled_from(["measured", "measured", "estimated"]),
+    u=relative,
+    gain=relative,
+    sensors=st.sampled_from(["", "a", "b"]),
+    slack=st.sampled_from([0.0, 0.0, 0.5, math.inf]),
+    quality=st.sampled_from(["measured", "measured", "estimated"]),
 )
 some = st.lists(runs, min_size=1, max_size=12)
 
@@ -96,29 +111,6 @@ def test_what_is_sure_stays_sure_when_figures_move_within_their_uncertainty(runs
             same = one.source.sensors and one.source.sensors == other.source.sensors
             u, v = (one.u_repeat_kwh, other.u_repeat_kwh) if same else (one.u_kwh, other.u_kwh)
             assert one.energy_kwh + u + one.source.slack_kwh <= other.energy_kwh - v + 1e-9 * other.energy_kwh
-
-
-def run(
-    accuracy: float,
-    kwh: float,
-    *,
-    u: float = 0.0,
-    gain: float = 0.05,
-    sensors: str = "a",
-    slack: float = 0.0,
-    run_id: str = "",
-    quality: str = "measured",
-) -> Run:
-    return Run(
-        "",
-        "",
-        accuracy=accuracy,
-        energy_kwh=kwh,
-        u_repeat_kwh=u * kwh,
-        u_kwh=math.hypot(u, gain) * kwh,
-        quality=quality,
-        source=Source(sensors, slack, run_id),
-    )
 
 
 def test_on_the_same_sensors_the_gain_cancels():
