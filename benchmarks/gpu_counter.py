@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from lightning_energy.clock import CudaEvents, DeviceClock
+from lightning_energy.ledger.device_clock import CudaEvents, DeviceClock
 from lightning_energy.meters import NvmlMeter
 
 if TYPE_CHECKING:

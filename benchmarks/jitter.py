@@ -36,10 +36,10 @@ import torch
 from benchmarks.driver import CompiledNvml
 from benchmarks.overhead_run import SIZE, calibrate
 from lightning_energy import __version__
+from lightning_energy.curves.sampler import Channel
+from lightning_energy.ledger.session import Session
 from lightning_energy.meters import NvmlMeter
 from lightning_energy.meters.find import OpenMeters
-from lightning_energy.sampler import Channel
-from lightning_energy.session import Session
 
 UUID = "GPU-bbbbbbbb-0000-0000-0000-000000000000"
 ARMS = ("nobody", "thread", "process")

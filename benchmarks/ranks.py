@@ -30,7 +30,7 @@ import torch.multiprocessing as mp
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from lightning_energy import Energy, __version__
-from lightning_energy.ranks import FIELDS, Ranks
+from lightning_energy.ledger.ranks import FIELDS, Ranks
 
 ENERGY = Energy(1e6, 10.0, 5e4, 3600.0, 0.0, "measured", 277.0)
 VALIDATION, EPOCH, RECORD = 2, 3, 6  # energies in the reductions of one epoch

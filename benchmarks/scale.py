@@ -39,9 +39,9 @@ from benchmarks.overhead_run import UUID, calibrate, rss_mib, train
 from benchmarks.rivals import TOOLS
 from benchmarks.training import bare_trainer, batches
 from lightning_energy import EnergyCallback, __version__
+from lightning_energy.ledger.session import Session
 from lightning_energy.meters import NvmlMeter
 from lightning_energy.meters.find import OpenMeters
-from lightning_energy.session import Session
 from tests.modules import MemoryLogger
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 

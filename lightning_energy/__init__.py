@@ -1,15 +1,25 @@
-"""Energy of PyTorch Lightning training: measured, attributed, and set against accuracy."""
+"""Energy of PyTorch Lightning training: measured, attributed, and set against accuracy.
+
+Names are resolved on first use, so that ``import lightning_energy`` loads neither torch nor Lightning.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
-from lightning_energy.callback import EnergyCallback
-from lightning_energy.compare import compare
-from lightning_energy.comparison import Comparison
-from lightning_energy.curve import Energy
-from lightning_energy.functional import energy_penalized_accuracy, sustainable_accuracy
-from lightning_energy.meters import Meter, MeterInfo, MeterLost, MeterUnavailable, Reading, ReplayMeter
-from lightning_energy.metric import EnergyPenalizedAccuracy, EnergyScore, SustainableAccuracy
-from lightning_energy.monitor import EnergyMonitor
-from lightning_energy.report import Report
+
+if TYPE_CHECKING:
+    from lightning_energy.callback import EnergyCallback
+    from lightning_energy.comparison.compare import compare
+    from lightning_energy.comparison.comparison import Comparison
+    from lightning_energy.curves.curve import Energy
+    from lightning_energy.meters import Meter, MeterInfo, MeterLost, MeterUnavailable, Reading, ReplayMeter
+    from lightning_energy.monitor import EnergyMonitor
+    from lightning_energy.results.report import Report
+    from lightning_energy.scores.functional import energy_penalized_accuracy, sustainable_accuracy
+    from lightning_energy.scores.metrics import EnergyPenalizedAccuracy, EnergyScore, SustainableAccuracy
 
 __all__ = [
     "Comparison",
@@ -31,3 +41,36 @@ __all__ = [
     "energy_penalized_accuracy",
     "sustainable_accuracy",
 ]
+
+_HOMES = {
+    "Comparison": "comparison.comparison",
+    "Energy": "curves.curve",
+    "EnergyCallback": "callback",
+    "EnergyMonitor": "monitor",
+    "EnergyPenalizedAccuracy": "scores.metrics",
+    "EnergyScore": "scores.metrics",
+    "Meter": "meters",
+    "MeterInfo": "meters",
+    "MeterLost": "meters",
+    "MeterUnavailable": "meters",
+    "Reading": "meters",
+    "ReplayMeter": "meters",
+    "Report": "results.report",
+    "SustainableAccuracy": "scores.metrics",
+    "compare": "comparison.compare",
+    "energy_penalized_accuracy": "scores.functional",
+    "sustainable_accuracy": "scores.functional",
+}
+"""The module of each public name."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on its first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

@@ -19,29 +19,29 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
-from lightning_energy import log_keys
-from lightning_energy._lightning import ends_without, is_monitor, logger_step, searches
-from lightning_energy.carbon import Conversion
-from lightning_energy.clock import clock_of
-from lightning_energy.curve import Energy
-from lightning_energy.ledger import Account, Totals
+from lightning_energy.curves.curve import Energy
+from lightning_energy.ledger.batch_size import SampleCount
+from lightning_energy.ledger.device_clock import clock_of
+from lightning_energy.ledger.ledger import Account, Totals
+from lightning_energy.ledger.ranks import Ranks
+from lightning_energy.ledger.session import Session, check_idle, check_switches
+from lightning_energy.ledger.step_marks import BatchMarks
 from lightning_energy.meters.find import Meters, OpenMeters, check_meters, open_meters
-from lightning_energy.metric import energy_scores
-from lightning_energy.outputs import Outputs
-from lightning_energy.ranks import Ranks
-from lightning_energy.samples import SampleCount
-from lightning_energy.scoring import AccuracyError, Scorer
-from lightning_energy.session import Session, check_idle, check_switches
-from lightning_energy.spent import NOTHING, Spent
-from lightning_energy.step_marks import BatchMarks
-from lightning_energy.summary import StepSums, summarize
-from lightning_energy.trace_files import TraceFormat, check_trace
+from lightning_energy.results.carbon import Conversion
+from lightning_energy.results.summary import StepSums, summarize
+from lightning_energy.results.trace_files import TraceFormat, check_trace
+from lightning_energy.scores.metrics import energy_scores
+from lightning_energy.scores.scorer import AccuracyError, Scorer
+from lightning_energy.training import log_keys
+from lightning_energy.training.lightning_private import ends_without, is_monitor, logger_step, searches
+from lightning_energy.training.outputs import Outputs
+from lightning_energy.training.run_memory import NOTHING, Spent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lightning_energy.metric import EnergyScore
-    from lightning_energy.report import Report
+    from lightning_energy.results.report import Report
+    from lightning_energy.scores.metrics import EnergyScore
 
 __all__ = ["EnergyCallback"]
 
@@ -79,7 +79,7 @@ def _never_fatal(hook: Callable[P, R]) -> Callable[P, R | None]:
 class EnergyCallback(Callback):
     """Measure what a training costs in energy, log it, and score the accuracy by it.
 
-    Logs the names of :mod:`lightning_energy.log_keys` to every logger of the Trainer. ``energy/score`` is in
+    Logs the names of :mod:`lightning_energy.training.log_keys` to every logger of the Trainer. ``energy/score`` is in
     ``trainer.callback_metrics`` in the epoch it belongs to, so that ``EarlyStopping(monitor="energy/score",
     mode="max")`` and ``ModelCheckpoint`` can act on it. After a run, :attr:`report` holds the figures.
 
@@ -88,13 +88,13 @@ class EnergyCallback(Callback):
             where they can be read), names (``"nvml"``, ``"rapl"``, ``"estimate"``), :class:`~lightning_energy.Meter`
             objects, or a list of these.
         accuracy: name of the logged metric that the score uses. By default the one logged validation metric
-            whose name says accuracy; see :func:`~lightning_energy.accuracy.find_accuracy` for the rule.
+            whose name says accuracy; see :func:`~lightning_energy.scores.metric_name.find_accuracy` for the rule.
         score: a function of (accuracy, energy_kwh). By default
             :func:`~lightning_energy.functional.energy_penalized_accuracy` with ``reference_kwh``.
         reference_kwh: the energy in kWh at which the default score's penalty begins to bite. The default of
             1 kWh suits runs that cost about as much; give a short run its own scale.
         batch_size_fn: a function of a batch that says how many samples it has, for the energy per sample. By default
-            the first dimension of the first tensor in it; see :func:`~lightning_energy.samples.size_of`.
+            the first dimension of the first tensor in it; see :func:`~lightning_energy.ledger.batch_size.size_of`.
         idle_s: seconds to watch the idle devices in ``setup``, for a second figure ``above idle``; by default not.
         allow_estimate: whether ``"auto"`` may fall back to a model of the CPU (labelled ``estimated``) on a
             machine where nothing can be measured. If not, such a machine raises in ``setup``.
@@ -103,16 +103,18 @@ class EnergyCallback(Callback):
         record: whether to keep a record of the run on disk, ``energy.json`` beside what the first logger writes (none
             without a logger or in a ``fast_dev_run``); or the path of the file or its folder.
         trace: ``"csv"`` or ``"parquet"`` to keep every knot of the curves and every step and gap beside the record, so
-            that any figure can be recomputed; see :class:`~lightning_energy.trace_files.TraceFiles`. By default not.
+            that any figure can be recomputed; see :class:`~lightning_energy.results.trace_files.TraceFiles`.
+            By default not.
         carbon_intensity: grams of CO2e per kWh of your electricity, or the code of a country (``"DEU"``, ``"de"``) of
-            the table that is shipped; see :func:`~lightning_energy.carbon.find_intensity`. With it CO2e is logged and
-            reported as a derived figure, by default not. What earlier sessions spent is converted with this one's, too.
+            the table that is shipped; see :func:`~lightning_energy.results.carbon.find_intensity`. With it CO2e is
+            logged and reported as a derived figure, by default not. What earlier sessions spent is converted with this
+            one's, too.
         pue: the power usage effectiveness of the facility, from 1 on. CO2e and cost are multiplied by it; the energies
             are not, they are what the devices spent. 1 is IT energy only.
         price: price of a kWh in your currency, for a derived cost.
         dashboards: whether TensorBoard, Weights & Biases and MLflow also get curves over energy, the run's
             configuration and outcome, and the report, from their loggers in the Trainer. The logged names of
-            :mod:`lightning_energy.log_keys` go to every logger in any case.
+            :mod:`lightning_energy.training.log_keys` go to every logger in any case.
         progress_bar: whether to show watts and kWh so far in Lightning's progress bar: as of the last logging step,
             or of the last epoch where other ranks must be asked.
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lightning_energy.clock import clock_of
+from lightning_energy.ledger.device_clock import clock_of
+from lightning_energy.ledger.ranks import Ranks
+from lightning_energy.ledger.session import Session, check_idle, check_switches
+from lightning_energy.ledger.step_marks import NOWHERE, StepMarks
 from lightning_energy.meters.find import Meters, check_meters, open_meters
-from lightning_energy.ranks import Ranks
-from lightning_energy.rendering import show
-from lightning_energy.session import Session, check_idle, check_switches
-from lightning_energy.step_marks import NOWHERE, StepMarks
-from lightning_energy.summary import StepSums, summarize
+from lightning_energy.results.rendering import show
+from lightning_energy.results.summary import StepSums, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from lightning_energy.curve import Energy
-    from lightning_energy.report import Report
+    from lightning_energy.curves.curve import Energy
+    from lightning_energy.results.report import Report
 
 __all__ = ["EnergyMonitor"]
 

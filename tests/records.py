@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy import Energy, Report
-from lightning_energy.record import NAME, make_record, write_record
-from lightning_energy.report import Device
+from lightning_energy.results.record import NAME, make_record, write_record
+from lightning_energy.results.report import Device
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -31,8 +31,8 @@ from lightning_energy import (
     MeterUnavailable,
     Reading,
     ReplayMeter,
-    log_keys,
 )
+from lightning_energy.training import log_keys
 from tests.modules import POWER_W, Classifier, MemoryLogger, Working, energy_callback, loader, make_trainer, meter
 
 # since Lightning 2.6; before, checkpoints were loaded by torch's own default
@@ -355,7 +355,7 @@ def test_a_defect_of_ours_is_told_and_the_training_goes_on(tmp_path, monkeypatch
     def broken(self):
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("lightning_energy.session.Session.totals", broken)
+    monkeypatch.setattr("lightning_energy.ledger.session.Session.totals", broken)
     trainer = make_trainer(tmp_path, callbacks=[energy_callback()])
     with pytest.warns(UserWarning, match="stops measuring after ZeroDivisionError"):
         trainer.fit(Classifier(), loader(), loader(8))
@@ -591,7 +591,7 @@ def test_a_resume_on_another_machine(tmp_path, monkeypatch):
     """Other devices, another node: what was spent before is joules, and no reading of a device that is not here."""
     first = checkpointed(tmp_path, energy_callback())
     before_j = torch.load(first, weights_only=True)["callbacks"]["EnergyCallback"]["total"]["energy_j"]
-    monkeypatch.setattr("lightning_energy.ranks.node_identity", lambda: "another")
+    monkeypatch.setattr("lightning_energy.ledger.ranks.node_identity", lambda: "another")
     info = MeterInfo("another-0", "another device", "integrated", "gpu", power_max_w=900.0)
     energy = energy_callback(meters=ReplayMeter(700.0, counter_period_s=0.02, info=info))
     make_trainer(tmp_path, callbacks=[energy]).fit(Working(), loader(), loader(8), ckpt_path=first, **WEIGHTS_ONLY)

@@ -12,8 +12,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_energy.record import read_record
-from lightning_energy.record_ranks import read_run
+from lightning_energy.results.record import read_record
+from lightning_energy.results.record_ranks import read_run
 
 SCRIPT = '''
 import json, sys, time, warnings
@@ -33,7 +33,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_energy import EnergyPenalizedAccuracy, ReplayMeter
-from lightning_energy.ranks import Ranks
+from lightning_energy.ledger.ranks import Ranks
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
 
 out, mode = Path(sys.argv[1]), sys.argv[2]
@@ -103,9 +103,9 @@ class Look(Callback):
 
 if mode == "nodes":  # ranks 0 and 1 on one node, rank 2 on another; a node is told by its boot id
     import os
-    import lightning_energy.ranks
+    import lightning_energy.ledger.ranks
     node = "a" if int(os.environ.get("LOCAL_RANK", 0)) < 2 else "b"
-    lightning_energy.ranks.node_identity = lambda: node
+    lightning_energy.ledger.ranks.node_identity = lambda: node
 devices = 3 if mode == "nodes" else 2
 callbacks = [end, energy, begin, stopping, Look()]
 if mode == "bar":  # on rank zero alone it reads what is logged, and so has it reduced, before we have our turn

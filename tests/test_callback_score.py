@@ -6,9 +6,9 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
-from lightning_energy import log_keys
-from lightning_energy.functional import energy_penalized_accuracy, sustainable_accuracy
-from lightning_energy.scoring import Scorer
+from lightning_energy.scores.functional import energy_penalized_accuracy, sustainable_accuracy
+from lightning_energy.scores.scorer import Scorer
+from lightning_energy.training import log_keys
 from tests.modules import Classifier, LateLogger, MemoryLogger, energy_callback, loader, make_trainer
 
 REFERENCE_KWH = 1e-6  # a tiny run: the penalty must be felt

@@ -17,7 +17,7 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
 from lightning_energy import EnergyCallback, MeterInfo, ReplayMeter
-from lightning_energy.record import read_record
+from lightning_energy.results.record import read_record
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
 
 

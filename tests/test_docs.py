@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import tables
-from lightning_energy import EnergyCallback, energy_penalized_accuracy, log_keys
+from lightning_energy import EnergyCallback, energy_penalized_accuracy
 from lightning_energy.meters import CalibratedMeter
+from lightning_energy.training import log_keys
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from lightning_energy import recorder
-from lightning_energy.record import read_record
+from lightning_energy.results.record import read_record
+from lightning_energy.training import recorder
 from tests.modules import Classifier, energy_callback, loader, make_trainer, meter
 
 ROOT = Path(__file__).parent.parent
@@ -98,7 +98,7 @@ def python(tmp_path, code: str) -> subprocess.CompletedProcess[str]:
 
 LONG_EPOCH = """
 import os, signal, sys, time, warnings
-from lightning_energy import recorder
+from lightning_energy.training import recorder
 recorder.EVERY_S = 0.3
 import lightning as L
 from tests.modules import Classifier, energy_callback, loader, make_trainer

@@ -14,8 +14,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 import lightning_energy.callback as callback_module
-from lightning_energy.clock import DeviceClock
-from lightning_energy.ledger import Ledger
+from lightning_energy.ledger.device_clock import DeviceClock
+from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.meters import NvmlMeter
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
 from tests.sim.device import SimulatedEvents

@@ -1,8 +1,23 @@
-"""Imports point down only: what knows the Trainer is known by nobody below it."""
+"""The picture of imports: rooms stand on rooms, and arrows point down.
+
+    callback   monitor   commands           whoever uses the package comes in here
+    training | comparison                   never meet
+    results                                 one run: report, record, formats
+    ledger                                  joules to accounts
+    curves                                  readings to E(t)
+    scores                                  accuracy and energy to a score
+    meters                                  one file per vendor
+
+Imports for type checkers count as well.
+"""
 
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -10,54 +25,34 @@ import pytest
 import lightning_energy
 
 PACKAGE = Path(lightning_energy.__file__).parent
-
-# each line may import from the lines below it, and from its own
-LAYERS = [
-    ["__init__", "cli"],
-    ["callback", "monitor", "doctor", "formats", "compare"],
-    ["comparison", "outputs"],
-    ["compare_plot", "compare_table", "page", "unlike"],
-    ["pareto"],
-    ["runs"],
-    ["run_source"],
-    ["summary", "recorder", "exports", "run_files", "page_table", "dashboards"],
-    ["dashboards.tensorboard", "dashboards.wandb", "dashboards.mlflow"],
-    ["dashboards.names", "dashboards.text"],
-    ["record_ranks"],
-    ["record"],
-    ["_lightning", "dashboards.axis", "progress", "report", "spent", "ranks", "scoring", "metric", "log_keys"],
-    ["accuracy", "functional", "quality", "rendering", "samples", "session", "step_marks", "trace_files"],
-    ["ledger", "sampler", "meters", "meters.find", "layout"],
-    ["book", "edges", "clock", "trace"],
-    ["curve"],
-    ["meters.nvml", "meters.rapl", "meters.estimate", "meters.replay", "meters.calibrated"],
-    ["meters.base", "units", "_version", "carbon"],
+ROOMS = [
+    {"callback", "monitor", "commands", "functional"},
+    {"training", "comparison"},
+    {"results"},
+    {"ledger"},
+    {"curves"},
+    {"scores"},
+    {"meters"},
 ]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
+EVERYWHERE = {"_version"}
+MOST_ENTRIES = 14
 # only what talks to Lightning may import it
-MAY_IMPORT_LIGHTNING = {"callback", "_lightning", "ranks", "recorder"}
+MAY_IMPORT_LIGHTNING = {"callback", "ledger.ranks"}
 
 
 def modules() -> dict[str, Path]:
+    """All modules but ``__init__`` of the package, which resolves the public names wherever they are."""
+    paths = (p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
     return {
-        str(p.relative_to(PACKAGE).with_suffix("")).replace("/", ".").removesuffix(".__init__"): p
-        for p in PACKAGE.rglob("*.py")
+        str(p.relative_to(PACKAGE).with_suffix("")).replace(os.sep, ".").removesuffix(".__init__"): p for p in paths
     }
 
 
 def imports(path: Path) -> set[str]:
-    """Modules imported at run time (an import for type checkers alone binds nobody)."""
-    tree = ast.parse(path.read_text())
-    hidden = {
-        id(n)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
-        for n in ast.walk(block)
-    }
+    """Every module that is imported, at run time, inside a function, or for type checkers alone."""
     found = set()
-    for node in ast.walk(tree):
-        if id(node) in hidden:
-            continue
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -65,21 +60,60 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", sorted(modules()))
-def test_imports_point_down(name):
-    assert name in LEVEL, f"{name} has no layer: give it one"
-    for target in imports(modules()[name]):
-        ours = target.removeprefix("lightning_energy.")
-        if target != ours and ours in LEVEL and ours != name:
-            assert LEVEL[ours] >= LEVEL[name], f"{name} imports {ours}, which lies above it"
+def arrows() -> dict[str, set[str]]:
+    """For each of our modules, those of ours that it imports."""
+    known = modules()
+    return {
+        name: {t for i in imports(path) if (t := i.removeprefix("lightning_energy.")) in known and t not in {i, name}}
+        for name, path in known.items()
+    }
+
+
+def room_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def test_every_module_is_in_a_room():
+    assert {room_of(name) for name in modules()} == {*FLOOR, *EVERYWHERE}
+    entries = [p for p in PACKAGE.iterdir() if p.name not in {"py.typed", "__pycache__"}]
+    assert len(entries) <= MOST_ENTRIES
+
+
+def test_arrows_between_rooms_point_down():
+    up = [
+        f"{name} -> {target}"
+        for name, targets in arrows().items()
+        for target in targets
+        if room_of(name) != room_of(target)
+        and room_of(target) not in EVERYWHERE
+        and FLOOR[room_of(target)] <= FLOOR[room_of(name)]
+    ]
+    assert up == []
+
+
+def test_there_is_no_circle():
+    packages = {name for name, path in modules().items() if path.name == "__init__.py"}
+    graph = {name: targets - packages for name, targets in arrows().items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 def test_few_know_lightning():
     knowing = {n for n, p in modules().items() if any(i.split(".")[0] == "lightning" for i in imports(p))}
-    assert knowing <= MAY_IMPORT_LIGHTNING
+    assert {n for n in knowing if room_of(n) != "training"} <= MAY_IMPORT_LIGHTNING
 
 
-def test_no_module_does_work_when_imported():
-    """No environment variable of our own, no hardware and no thread at import: see also test_callback."""
-    text = "".join(p.read_text() for p in modules().values())
-    assert "LIGHTNING_ENERGY" not in text
+def loaded_by(code: str) -> set[str]:
+    """The packages that are loaded in a fresh interpreter after ``code``."""
+    script = f"import sys\n{code}\nprint('\\n'.join(sorted({{m.partition('.')[0] for m in sys.modules}})))"
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment, timeout=120
+    )
+    return {*done.stdout.split()}
+
+
+def test_importing_the_package_is_light():
+    assert not {"torch", "lightning", "torchmetrics", "numpy"} & loaded_by("import lightning_energy")

@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from lightning_energy.ledger import Ledger
+from lightning_energy.curves.sampler import Channel
+from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.meters import MeterInfo, ReplayMeter
-from lightning_energy.sampler import Channel
 from tests.sim.clock import VirtualClock, drive
 
 S = 10**9

@@ -161,7 +161,7 @@ def test_whatever_ends_its_beginning_leaves_nothing(monkeypatch, error):
     def interrupt(self, seconds):
         raise error("now")
 
-    monkeypatch.setattr("lightning_energy.session.Session.watch_idle", interrupt)
+    monkeypatch.setattr("lightning_energy.ledger.session.Session.watch_idle", interrupt)
     m = monitor(idle_s=1.0)
     with pytest.raises(error), m:
         pass

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_energy.curves.sampler import Channel
 from lightning_energy.meters import CalibratedMeter, ReplayMeter
-from lightning_energy.sampler import Channel
 from tests.sim.clock import VirtualClock, drive
 
 S = 10**9

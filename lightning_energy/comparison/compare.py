@@ -1,0 +1,188 @@
+"""Many runs side by side: accuracy against energy, from the records that they left."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from lightning_energy.comparison.comparison import Comparison
+from lightning_energy.comparison.pareto import dominations, on_front
+from lightning_energy.comparison.run import Choice, Run, run_of
+from lightning_energy.comparison.run_files import find_records, short_names
+from lightning_energy.comparison.unlike import reference_of_their_size, with_caveats
+from lightning_energy.results.record import RecordError
+from lightning_energy.scores.functional import check_positive, energy_penalized_accuracy, sustainable_accuracy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["COLUMNS", "compare"]
+
+COLUMNS = {
+    "name": False,
+    "module": False,
+    "parameters": False,
+    "outcome": False,
+    "accuracy": True,
+    "energy_kwh": False,
+    "u_kwh": False,
+    "quality": False,
+    "duration_s": False,
+    "power_w": False,
+    "sample_j": False,
+    "sam": True,
+    "score": True,
+}
+"""What runs can be sorted by, and whether the largest comes first."""
+DEFAULT_REFERENCE_KWH = 1.0
+
+
+def compare(
+    paths: str | Path | Iterable[str | Path],
+    *,
+    sort: str = "energy_kwh",
+    reverse: bool = False,
+    accuracy: Choice = "last",
+    alpha: float = 5.0,
+    beta: float = 5.0,
+    reference_kwh: float | None = None,
+) -> Comparison:
+    """Lay runs side by side, from their records.
+
+    A run's energy is that of its training over all its sessions, its validations included; its accuracy is the last
+    that was scored. Its score is that of both: somewhat below the last that was logged, which did not know yet what
+    the end of the training would take. A run is *dominated* when another one is at least as accurate for less energy,
+    and *for sure* only when its energy is not estimated and the energies differ by more than twice the standard
+    uncertainty of their difference: see :func:`~lightning_energy.comparison.pareto.dominations`. A file that cannot
+    be compared is told in ``problems``, and the others are compared all the same.
+
+    Args:
+        paths: records, folders that hold records at any depth, or glob patterns; one or several.
+        sort: the column to sort by, one of :data:`COLUMNS`; its unit may be left out (``"energy"``). The largest
+            comes first where more is better, and what is not known last.
+        reverse: the other way round.
+        accuracy: ``"last"``, or ``"best"`` for the best epoch's. The energy is that of the whole training in both
+            cases: the epochs after the best were spent, too.
+        alpha: exponent of the accuracy in both scores, above 0.
+        beta: scale of both scores, above 0.
+        reference_kwh: energy in kWh at which the penalty of the score begins to bite, one for all runs. By default the
+            one that the runs were trained with where they agree, else 1 kWh, with a caveat.
+
+    Returns:
+        The comparison. With nothing to compare it is empty, and its ``problems`` say why.
+
+    Raises:
+        ValueError: an argument is out of range, or there is no path.
+        TypeError: a path is none, or a constant no number.
+
+    Example:
+        >>> comparison = compare("nowhere")
+        >>> comparison.problems
+        ['nowhere does not exist: give a record (energy.json) or the log directory of a run']
+    """
+    given = [paths] if isinstance(paths, (str, Path)) else [*paths]
+    if not given:
+        raise ValueError("there is no path: give records, log directories or glob patterns")
+    if accuracy not in get_args(Choice):
+        raise ValueError(f"accuracy={accuracy!r}: give one of {', '.join(get_args(Choice))}")
+    check_positive(alpha=alpha, beta=beta, **({} if reference_kwh is None else {"reference_kwh": reference_kwh}))
+    column = _column(sort)
+    runs, problems = _read(given, accuracy)
+    fit = [run for run in runs if run.is_comparable]
+    rest = [run for run in runs if not run.is_comparable]
+    reference, caveats = _reference(fit, reference_kwh)
+    fit, unlike = with_caveats(fit, reference)
+    fit = _judge([_scored(run, alpha, beta, reference) for run in fit])
+    if any(run.energy_kwh == 0 for run in fit):
+        caveats.append("A run of 0 kWh has no place on a logarithmic axis: the picture leaves it out.")
+    return Comparison(
+        _sorted([*fit, *rest], column, reverse=reverse),
+        [*problems, *_too_few(fit)],
+        [*unlike, *caveats],
+        accuracy,
+        float(alpha),
+        float(beta),
+        float(reference),
+        column,
+    )
+
+
+def _read(given: Sequence[str | Path], accuracy: Choice) -> tuple[list[Run], list[str]]:
+    files, problems = find_records(given)
+    runs = []
+    for file, name in zip(files, short_names(files), strict=True):
+        try:
+            run = run_of(file, name, accuracy)
+        except RecordError as error:
+            problems.append(str(error))
+        else:
+            runs.append(run)
+            problems += [f"{run.path} is listed, but not compared: {reason}" for reason in run.source.lacks]
+    return runs, problems
+
+
+def _reference(runs: Sequence[Run], given: float | None) -> tuple[float, list[str]]:
+    """The reference of the score, and a caveat where it had to be chosen."""
+    found = sorted({r.source.reference_kwh for r in runs if r.source.reference_kwh is not None})
+    if given is not None:
+        return given, []
+    if len(found) == 1:
+        return found[0], []
+    if not found:
+        return DEFAULT_REFERENCE_KWH, []
+    listed = ", ".join(f"{kwh:g}" for kwh in found)
+    caveat = (
+        f"The runs were trained with scores of different references ({listed} kWh): here all are scored with "
+        f"{DEFAULT_REFERENCE_KWH:g} kWh. Give one reference to have another: {reference_of_their_size(runs)}."
+    )
+    return DEFAULT_REFERENCE_KWH, [caveat]
+
+
+def _scored(run: Run, alpha: float, beta: float, reference_kwh: float) -> Run:
+    if run.accuracy is None or run.energy_kwh is None:
+        return run
+    sam = sustainable_accuracy(run.accuracy, run.energy_kwh, alpha, beta, on_invalid="nan")
+    return replace(
+        run,
+        sam=None if math.isnan(sam) else sam,
+        score=energy_penalized_accuracy(run.accuracy, run.energy_kwh, alpha, beta, reference_kwh),
+    )
+
+
+def _judge(runs: list[Run]) -> list[Run]:
+    """Say of each run whether it is on the front, and by which others it is dominated."""
+    front = on_front(np.array([r.accuracy for r in runs]), np.array([r.energy_kwh for r in runs]))
+    judged = []
+    for run, is_on_front, (sure, perhaps) in zip(runs, front, dominations(runs), strict=True):
+        by = [tuple(runs[j].name for j in indices) for indices in (sure, perhaps)]
+        caveats = run.caveats
+        if perhaps and not sure and run.quality != "estimated":  # of estimates, the caveats of the whole say it
+            caveats = (*caveats, f"behind {', '.join(by[1])} by less than the uncertainty of their energies (k=2)")
+        judged.append(
+            replace(run, on_front=bool(is_on_front), dominated_by=by[0], perhaps_dominated_by=by[1], caveats=caveats)
+        )
+    return judged
+
+
+def _too_few(runs: Sequence[Run]) -> list[str]:
+    if len(runs) != 1:
+        return []
+    return [f"{runs[0].path} is the only run that can be compared: give at least one more"]
+
+
+def _column(sort: str) -> str:
+    found = [c for c in COLUMNS if sort in {c, c.rpartition("_")[0]}]
+    if not found:
+        raise ValueError(f"sort={sort!r}: give one of {', '.join(COLUMNS)}")
+    return found[0]
+
+
+def _sorted(runs: Sequence[Run], column: str, *, reverse: bool) -> list[Run]:
+    """What is not known comes last, either way; equals by name."""
+    known = sorted((r for r in runs if getattr(r, column) is not None), key=lambda r: r.name)
+    known.sort(key=lambda r: getattr(r, column), reverse=COLUMNS[column] != reverse)
+    return known + sorted((r for r in runs if getattr(r, column) is None), key=lambda r: r.name)

@@ -1,0 +1,159 @@
+"""A comparison as one HTML page: a chart and a sortable table, with nothing to load.
+
+Everything in a comparison was written by others: names of runs, of metrics, of files. It gets into the page as escaped
+text, or as JSON without a ``<``; and a Content Security Policy lets no script run but the template's own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+import string
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from lightning_energy._version import __version__
+from lightning_energy.comparison.page_table import WH_PER_KWH, bodies, clean, energy_unit, escaped, head, name
+from lightning_energy.results.units import si
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["render_page"]
+
+WARNINGS = 6  # shown at once; the others unfold
+LONG = 30  # runs above which the table scrolls under its headings
+
+PENALIZED = "<i>&beta;</i> · <i>a</i><sup><i>&alpha;</i></sup> / "
+LOG_ENERGY = "log<sub>10</sub>(1 + <i>E</i> / <i>E</i><sub>ref</sub>)"
+FORMULAS = {
+    "energy_penalized_accuracy": f"{PENALIZED}(1 + {LOG_ENERGY})",
+    "log_penalized_accuracy": PENALIZED + LOG_ENERGY,
+    "sustainable_accuracy": PENALIZED + "log<sub>10</sub>(<i>E</i> / kWh)",
+}
+SIGNS = {"alpha": "<i>&alpha;</i>", "beta": "<i>&beta;</i>", "reference_kwh": "<i>E</i><sub>ref</sub>"}
+
+
+class _Template(string.Template):
+    """Placeholders that neither CSS nor JavaScript knows. Each is filled once: what is filled in is not read again."""
+
+    delimiter = "@@"
+
+
+def render_page(comparison: Mapping[str, Any], *, title: str = "Accuracy against energy") -> str:
+    """Render a comparison as one HTML document that loads nothing: no script, font or picture from elsewhere.
+
+    It holds a chart (accuracy against energy with its uncertainty, the Pareto front, lines of equal score), a table
+    that sorts by any column, and the formula. Without JavaScript the table is still there. Paths of records are left
+    out, since a page is made to be passed on.
+
+    Args:
+        comparison: what ``Comparison.to_plain()`` gives. Energies in kWh, per sample in joules, times in seconds,
+            power in watts; ``None`` is unknown, and so is a number that is not finite.
+        title: the heading.
+
+    Returns:
+        The document, to be written as UTF-8.
+
+    Example:
+        >>> run = {"name": "a<b", "accuracy": 0.9, "energy_kwh": 0.5, "u_kwh": 0.01, "on_front": True}
+        >>> page = render_page({"formula": {"name": "energy_penalized_accuracy"}, "runs": [run]})
+        >>> "a&lt;b" in page, "a<b" in page, "500 ± 10 Wh" in page
+        (True, False, True)
+    """
+    template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    runs = [{"on_front": False, **{k: _finite(v) for k, v in run.items()}} for run in comparison["runs"]]
+    caveats, problems = (comparison.get(key, ()) for key in ("caveats", "problems"))
+    return _Template(template).substitute(
+        csp=_policy(template),
+        version=escaped(__version__),
+        title=escaped(title),
+        facts=_facts(comparison, runs),
+        warnings=_warnings("Read with care", caveats) + _warnings("Problems", problems),
+        box="box long" if len(runs) > LONG else "box",
+        head=head(runs),
+        bodies=bodies(runs),
+        formula=_formula(comparison["formula"]),
+        data=_island(comparison, runs),
+    )
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _policy(template: str) -> str:
+    """Only the template's own script and style may act, known by their hashes; nothing may be loaded."""
+    hashes = {}
+    for tag in ("script", "style"):
+        (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", template, re.DOTALL)
+        hashes[tag] = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{hashes['script']}'; style-src 'sha256-{hashes['style']}'; "
+        f"img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _island(comparison: Mapping[str, Any], runs: Sequence[dict[str, Any]]) -> str:
+    """What the chart draws, as JSON that cannot end its element. It is ASCII, so no U+2028 is in it either."""
+    unit, per_kwh = energy_unit(runs)
+    points = [
+        {
+            **{key: run.get(key) for key in ("energy_kwh", "u_kwh", "accuracy", "on_front")},
+            **{key: clean(run.get(key) or "") for key in ("name", "quality", "hardware", "covers")},
+        }
+        for run in runs
+    ]
+    lines = [
+        {"score": line["score"], "points": [point for point in line["points"] if all(map(math.isfinite, point))]}
+        for line in comparison.get("iso_scores", ())
+    ]
+    plain = {"unit": unit, "per_kwh": per_kwh, "runs": points, "iso_scores": lines}
+    text = json.dumps(plain, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _facts(comparison: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
+    """What holds for all runs, said once."""
+    front = sum(run["on_front"] for run in runs)
+    facts = [f"{len(runs):,} {'run' if len(runs) == 1 else 'runs'}, {front:,} on the front"]
+    metrics = {run.get("accuracy_name") for run in runs if run.get("accuracy") is not None}
+    if metrics:
+        metric = name(metrics.pop() or "a metric without a name") if len(metrics) == 1 else "different metrics"
+        which = {"best": " of the best epoch", "last": ", the last that was scored"}
+        facts.append(f"accuracy: {metric}{which.get(comparison.get('accuracy', ''), '')}")
+    for field, label in (("hardware", "hardware"), ("covers", "energy covers")):
+        values = {run.get(field) for run in runs}
+        if len(values) == 1 and (value := values.pop()):
+            facts.append(f"{label}: {escaped(value)}")
+    return " · ".join(facts)
+
+
+def _warnings(heading: str, sentences: Sequence[str]) -> str:
+    if not sentences:
+        return ""
+    items = [f"<li>{escaped(sentence)}</li>" for sentence in sentences]
+    shown, rest = "".join(items[:WARNINGS]), items[WARNINGS:]
+    more = f"<details><summary>{len(rest):,} more</summary><ul>{''.join(rest)}</ul></details>" if rest else ""
+    return f'<section class="warn"><h2>{heading}</h2><ul>{shown}</ul>{more}</section>'
+
+
+def _formula(formula: Mapping[str, Any]) -> str:
+    """The score and SAM, with what their letters mean and the constants."""
+    known = str(formula.get("name", ""))
+    constants = [
+        f"{sign} = {si(formula[key] * WH_PER_KWH, 'Wh') if key == 'reference_kwh' else format(formula[key], 'g')}"
+        for key, sign in SIGNS.items()
+        if formula.get(key) is not None
+    ]
+    written = f'<p class="formula">score = {FORMULAS[known]}</p>' if known in FORMULAS else ""
+    return (
+        f'{written}<p class="formula">SAM = {FORMULAS["sustainable_accuracy"]}</p>'
+        f'<p class="note">with {", ".join(constants) or "constants that are not known"}; <i>a</i> is the accuracy as a '
+        f"fraction and <i>E</i> the energy of the training in kWh. The score is <code>{escaped(known)}</code>: it "
+        f"compares only under the same formula and constants. SAM (<code>sustainable_accuracy</code>, "
+        f"arXiv 2310.06522) is defined above 1 kWh only, and rankings by it depend on the unit of energy.</p>"
+    )

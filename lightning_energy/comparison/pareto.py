@@ -1,0 +1,161 @@
+"""Accuracy against energy: which runs are on the front, which are dominated for sure, and where scores are equal."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from lightning_energy.comparison.run import Run
+
+__all__ = ["COVERAGE_FACTOR", "dominations", "iso_scores", "on_front", "window"]
+
+COVERAGE_FACTOR = 2.0  # k=2: of differences that are none, 1 in 20 looks larger (GUM, JCGM 100:2008, 6.3.3)
+ISO_LINES = 5
+NARROWEST = 0.04  # accuracies that are all alike are not blown up beyond that
+ISO_POINTS = 40
+SHORTEST_BAR = 1 / 3  # of its energy: where bars that reach further down are cut
+MARGIN = 0.08  # of the span of the points, left free around them
+
+
+def on_front(accuracy: NDArray[np.float64], energy_kwh: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which points are on the Pareto front: none is at least as good in both, and better in one.
+
+    Args:
+        accuracy: the higher the better; shape (n,).
+        energy_kwh: the lower the better; shape (n,).
+
+    Returns:
+        Booleans of shape (n,). Of points that are equal in both, all are on it or none.
+
+    Example:
+        >>> on_front(np.array([0.9, 0.8, 0.7]), np.array([2.0, 1.0, 1.5])).tolist()
+        [True, True, False]
+    """
+    front = np.zeros(len(accuracy), dtype=np.bool_)
+    best, at_kwh = -math.inf, math.nan
+    for i in np.lexsort((-accuracy, energy_kwh)):
+        if accuracy[i] > best:
+            best, at_kwh = accuracy[i], energy_kwh[i]
+            front[i] = True
+        else:
+            front[i] = accuracy[i] == best and energy_kwh[i] == at_kwh
+    return front
+
+
+def dominations(runs: Sequence[Run]) -> list[tuple[list[int], list[int]]]:
+    r"""By which others each run is dominated, for sure and perhaps.
+
+    Run j dominates run i *for sure* when its accuracy is at least as high and
+
+    .. math:: E_i - E_j > 2 \sqrt{u_i^2 + u_j^2} + s_j
+
+    with their standard uncertainties u and what j may have spent in missing time, s. Between runs on the same sensors
+    u is the repeatability, as the gain is common to both and cancels; between others it is the absolute uncertainty.
+    *Perhaps*: it is at least as accurate and not more expensive by the figures, but by less than that, or i's energy is
+    estimated: a model counts what all programs on the machine spent, so an estimate may be too high by any amount. The
+    accuracies are taken as they are: a record does not know how they scatter from seed to seed.
+
+    Records with one ``run_id`` are one run, resumed or copied: none of them dominates another.
+
+    Args:
+        runs: n runs whose accuracy and energy are known.
+
+    Returns:
+        For each run the indices of those that dominate it for sure, and of those that perhaps do, in the order of
+        their energy. Both name runs on the front only, which are the ones worth changing to; if none of these
+        dominates (for sure: its energy is known less well; perhaps: it is the same run) but another run does, that one
+        is named.
+    """
+    accuracy, energy = _columns(runs)
+    u_repeat = np.array([r.u_repeat_kwh or 0.0 for r in runs])
+    u_absolute = np.array([r.u_kwh or 0.0 for r in runs])
+    slack = np.array([r.source.slack_kwh for r in runs])
+    sensors = np.array([r.source.sensors or f"unknown {i}" for i, r in enumerate(runs)], dtype=object)
+    ids = np.array([r.source.run_id or f"unknown {i}" for i, r in enumerate(runs)], dtype=object)
+    front, order = on_front(accuracy, energy), np.argsort(energy, kind="stable")
+    results: list[tuple[list[int], list[int]]] = []
+    for i in range(len(runs)):
+        u = np.where(sensors == sensors[i], np.hypot(u_repeat, u_repeat[i]), np.hypot(u_absolute, u_absolute[i]))
+        better = (accuracy >= accuracy[i]) & (energy <= energy[i]) & ((accuracy > accuracy[i]) | (energy < energy[i]))
+        better &= ids != ids[i]
+        sure = better & (energy[i] - energy > COVERAGE_FACTOR * u + slack) & (runs[i].quality != "estimated")
+        perhaps = (better & front if (better & front).any() else better) & ~sure
+        named = sure & front if (sure & front).any() else sure
+        results.append((order[named[order]].tolist(), order[perhaps[order]].tolist()))
+    return results
+
+
+def window(runs: Sequence[Run]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The stretch of energies in kWh and of accuracies that shows all runs and their bars, with room around them.
+
+    Args:
+        runs: runs whose accuracy is known, and whose energy is above 0.
+    """
+    accuracy, energy = _columns(runs)
+    u_kwh = np.array([run.u_kwh or 0.0 for run in runs])
+    # a bar down to zero or below has no end on a logarithmic axis
+    low = math.log10(np.maximum(energy - u_kwh, SHORTEST_BAR * energy).min())
+    high = math.log10((energy + u_kwh).max())
+    pad = max(MARGIN * (high - low), 0.1)
+    span = max(accuracy.max() - accuracy.min(), NARROWEST)
+    bottom, top = accuracy.min() - 2 * MARGIN * span, accuracy.max() + 2 * MARGIN * span
+    return (10 ** (low - pad), 10 ** (high + pad)), (float(max(bottom, 0.0)), float(top))
+
+
+def iso_scores(
+    runs: Sequence[Run], alpha: float, beta: float, reference_kwh: float
+) -> list[tuple[float, list[tuple[float, float]]]]:
+    """Lines of equal :func:`~lightning_energy.energy_penalized_accuracy` in the :func:`window` of some runs.
+
+    Args:
+        runs: runs whose accuracy is known, and whose energy is above 0.
+        alpha: exponent of the accuracy.
+        beta: the largest score.
+        reference_kwh: energy in kWh at which the penalty begins to bite.
+
+    Returns:
+        Scores, and the points (energy in kWh, accuracy) of their lines, by rising energy.
+    """
+    (left, right), (bottom, top) = window(runs)
+    top = min(top, 1.0)
+
+    def penalty(energy_kwh: float) -> float:
+        return 1 + math.log1p(energy_kwh / reference_kwh) / math.log(10)
+
+    def energy_at(accuracy: float, score: float) -> float:
+        """Where the line of a score reaches an accuracy; the inverse of the formula."""
+        exponent = beta * accuracy**alpha / score - 1
+        return reference_kwh * math.expm1(min(exponent, 300.0) * math.log(10)) if exponent > 0 else 0.0
+
+    lines = []
+    for score in _round_levels(beta * bottom**alpha / penalty(right), beta * top**alpha / penalty(left)):
+        begin, end = max(left, energy_at(bottom, score)), min(right, energy_at(top, score))
+        if begin < end:
+            energies = np.geomspace(begin, end, ISO_POINTS)
+            points = [(float(e), (score * penalty(float(e)) / beta) ** (1 / alpha)) for e in energies]
+            lines.append((score, points))
+    return lines
+
+
+def _round_levels(low: float, high: float) -> list[float]:
+    """Round numbers between two, about as many as there are to be lines."""
+    if not high > low:
+        return []
+    raw = (high - low) / ISO_LINES
+    unit = 10 ** math.floor(math.log10(raw))
+    step = unit * next(m for m in (1, 2, 2.5, 5, 10) if m * unit >= raw * (1 - 1e-9))
+    levels = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return [float(f"{level:.6g}") for level in levels if level > 0]
+
+
+def _columns(runs: Sequence[Run]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.array([r.accuracy for r in runs], dtype=np.float64), np.array(
+        [r.energy_kwh for r in runs], dtype=np.float64
+    )

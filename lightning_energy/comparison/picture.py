@@ -1,0 +1,280 @@
+"""The picture of a comparison: accuracy against energy."""
+
+from __future__ import annotations
+
+import textwrap
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from lightning_energy.comparison.page_table import energy_unit
+from lightning_energy.comparison.pareto import window
+from lightning_energy.results.units import si
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lightning_energy.comparison.comparison import Comparison
+    from lightning_energy.comparison.run import Run
+
+__all__ = ["SUFFIXES", "draw", "plot"]
+
+SUFFIXES = (".png", ".svg")
+INCHES = (8.0, 5.4)
+DOTS_PER_INCH = 150
+# from the palette of Okabe and Ito, which the colour-blind tell apart; the shapes differ as well
+KINDS = [
+    ("on the Pareto front", "#0072B2", "o", "#0072B2"),
+    ("behind it, but not for sure", "#E69F00", "s", "white"),
+    ("dominated", "#D55E00", "X", "#D55E00"),
+]
+ESTIMATED = ("energy estimated, not measured", "D")  # its name, and its shape whatever the kind
+ROUND_DIGITS = ((1, (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)), (3, (1.0, 2.0, 5.0)))  # on an axis of so many decades
+UNITS = {"J": "joules", "Wh": "watt hours"}
+GREY = "#6E6E6E"
+PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}  # under letters: lines stay behind
+CROWD = 25  # more runs are drawn smaller and fainter
+LABEL_POINTS = 8.0
+LONGEST_LABEL = 28
+MOST_LABELS = 40
+# where a label may stand beside its point: offset in points, and which of its corners is there; a front leaves its
+# upper left free
+PLACES = [
+    (-6, 5, "right", "bottom"),
+    (6, 5, "left", "bottom"),
+    (6, -5, "left", "top"),
+    (-6, -5, "right", "top"),
+    (0, 8, "center", "bottom"),
+    (0, -8, "center", "top"),
+]
+CAVEATS = 3
+CAVEAT_CHARACTERS = 120
+
+
+def plot(comparison: Comparison, ax: Any = None) -> Any:
+    """Draw a comparison; see :meth:`~lightning_energy.comparison.comparison.Comparison.plot`."""
+    if ax is None:
+        _need_matplotlib()
+        import matplotlib.pyplot as plt  # noqa: PLC0415 - an extra
+
+        _, ax = plt.subplots(figsize=INCHES, layout="constrained")
+    runs = comparison.drawable
+    unit, per_kwh = energy_unit([run.to_plain() for run in runs])
+    ax.set(xlabel=f"energy of the training in {UNITS[unit]} (logarithmic; bars: ±1 absolute standard uncertainty)")
+    ax.set(ylabel=f"accuracy ({'last scored' if comparison.accuracy == 'last' else 'best epoch'})")
+    ax.set_title(_title(comparison), loc="left", fontsize="medium")
+    if runs:
+        _axes(ax, runs, unit, per_kwh)
+        scores = _iso_lines(ax, comparison)
+        _front_line(ax, [run for run in comparison.front if run in runs])
+        _points(ax, runs)
+        handles, names = ax.get_legend_handles_labels()
+        legend = ax.legend(handles[::-1], names[::-1], loc="best", fontsize="small", framealpha=0.9)
+        _labels(ax, runs, [*scores, legend])
+    else:
+        ax.text(0.5, 0.5, "no run with accuracy and energy", transform=ax.transAxes, ha="center", color=GREY)
+    _caveats(ax, comparison)
+    return ax.figure, ax
+
+
+def draw(comparison: Comparison, file: Path) -> None:
+    """Write the picture to a file, without a window or a display.
+
+    Args:
+        comparison: what to draw.
+        file: a ``.png`` or ``.svg``; folders are made.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+        ValueError: another suffix.
+        OSError: it cannot be written.
+    """
+    if file.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{file} is neither a .png nor a .svg: give one of them")
+    _need_matplotlib()
+    import matplotlib as mpl  # noqa: PLC0415 - an extra
+    from matplotlib.figure import Figure  # noqa: PLC0415 - pyplot would look for a display
+
+    figure = Figure(figsize=INCHES, layout="constrained")
+    plot(comparison, figure.add_subplot())
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # the same comparison gives the same file: no date in it, no random names, and text that is text
+    metadata = {"Date": None} if file.suffix.lower() == ".svg" else {}
+    with mpl.rc_context({"svg.hashsalt": "lightning-energy", "svg.fonttype": "none"}):
+        figure.savefig(file, dpi=DOTS_PER_INCH, metadata=metadata)
+
+
+def _need_matplotlib() -> None:
+    try:
+        import matplotlib  # noqa: F401, ICN001, PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError('a picture needs matplotlib: pip install "lightning-energy[plot]"') from error
+
+
+def _title(comparison: Comparison) -> str:
+    drawn, hidden = len(comparison.drawable), len(comparison.runs) - len(comparison.drawable)
+    left = f" ({hidden} more without accuracy or energy)" if hidden else ""
+    score = f"score: α={comparison.alpha:g}, β={comparison.beta:g}, reference {comparison.reference_kwh:g} kWh"  # noqa: RUF001
+    return f"{drawn} run{'s' * (drawn != 1)}{left}; {score}"
+
+
+def _axes(ax: Any, runs: Sequence[Run], unit: str, per_kwh: float) -> None:
+    """The data are in kWh; the ticks are round in the unit that is shown."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415 - an extra
+
+    (left, right), (bottom, top) = window(runs)
+    ax.set_xscale("log")
+    ax.set_xlim(left, right)
+    ax.set_ylim(bottom, top)
+    # one decade has room for more round numbers than three, and more than three for powers of ten alone
+    digits = next((d for decades, d in ROUND_DIGITS if right / left < 10**decades), (1.0,))
+
+    class Round(LogLocator):
+        def tick_values(self, vmin: float, vmax: float) -> Any:
+            return [tick / per_kwh for tick in super().tick_values(vmin * per_kwh, vmax * per_kwh)]
+
+    ax.xaxis.set_major_locator(Round(subs=digits, numticks=12))
+    ax.xaxis.set_minor_locator(Round(subs=tuple(range(2, 10)), numticks=12))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda kwh, _: si(kwh * per_kwh, unit)))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.grid(visible=True, color="#EDEDED", linewidth=0.6)
+    ax.set_axisbelow(True)
+
+
+def _iso_lines(ax: Any, comparison: Comparison) -> list[Any]:
+    """Lines of equal score, named where they leave the picture."""
+    labels = []
+    (_, right), (_, top) = window(comparison.drawable)
+    for i, (score, points) in enumerate(comparison.iso_scores()):
+        x, y = zip(*points, strict=True)
+        name = "equal score" if i == 0 else None
+        ax.plot(x, y, color=GREY, linewidth=0.7, linestyle=(0, (4, 3)), label=name, zorder=1)
+        leaves_at_the_top = y[-1] > top - 1e-9 * top or x[-1] < right * (1 - 1e-9)
+        labels.append(
+            ax.annotate(
+                f"{score:g}",
+                (x[-1], y[-1]),
+                (0, -2) if leaves_at_the_top else (-3, 2),
+                textcoords="offset points",
+                ha="right",
+                va="top" if leaves_at_the_top else "bottom",
+                fontsize=LABEL_POINTS - 1,
+                color=GREY,
+                bbox=PAPER,
+            )
+        )
+    return labels
+
+
+def _front_line(ax: Any, front: Sequence[Run]) -> None:
+    """The best accuracy that was had for at most an energy: a step up at each run of the front."""
+    right = ax.get_xlim()[1]
+    energies = [*(run.energy_kwh for run in front), right]
+    accuracies = [*(run.accuracy for run in front), front[-1].accuracy] if front else []
+    if front:
+        ax.plot(energies, accuracies, drawstyle="steps-post", color=KINDS[0][1], linewidth=1.6, alpha=0.75, zorder=2)
+
+
+def _kind(run: Run) -> int:
+    return 0 if run.on_front else 2 if run.dominated_by else 1
+
+
+def _points(ax: Any, runs: Sequence[Run]) -> None:
+    crowded = len(runs) > CROWD
+    size = 5 if crowded else 7
+    if any(run.quality == "estimated" for run in runs):
+        name, shape = ESTIMATED
+        ax.plot([], [], shape, color=GREY, markerfacecolor="white", markersize=size - 1, label=name)
+    left = ax.get_xlim()[0]
+    for kind, (name, color, marker, face) in reversed([*enumerate(KINDS)]):
+        alike = [run for run in runs if _kind(run) == kind]
+        groups = [[r for r in alike if (r.quality == "estimated") is estimated] for estimated in (False, True)]
+        for chosen in filter(None, groups):
+            energies = [run.energy_kwh or 0.0 for run in chosen]
+            errors = [run.u_kwh or 0.0 for run in chosen]
+            # a bar that would end at or below zero ends where the axis does
+            below = [min(u, e - left) if e > left else 0.0 for e, u in zip(energies, errors, strict=True)]
+            is_estimated = chosen is groups[1]
+            ax.errorbar(
+                energies,
+                [run.accuracy for run in chosen],
+                xerr=[below, errors],
+                fmt=ESTIMATED[1] if is_estimated else marker,
+                color=color,
+                markerfacecolor=face,
+                markersize=size - is_estimated,
+                elinewidth=0.6 if crowded else 1.1,
+                alpha=0.8 if crowded and kind else 1.0,
+                capsize=0 if crowded else 2.5,
+                label=None if is_estimated and groups[0] else name,  # once in the legend
+                zorder=4 if kind == 0 else 3,
+            )
+
+
+def _labels(ax: Any, runs: Sequence[Run], others: Sequence[Any]) -> None:
+    """Name the points where there is room: those of the front first, then by score."""
+    ax.figure.draw_without_rendering()  # the layout is settled: only now are positions in pixels known
+    frame = ax.get_window_extent()
+    taken = _taken(ax, runs)
+    taken += [other.get_window_extent() for other in others]
+    for run in sorted(runs, key=lambda r: (_kind(r), -(r.score or 0.0), r.name))[:MOST_LABELS]:
+        name = run.name if len(run.name) <= LONGEST_LABEL else f"{run.name[:13]}…{run.name[-13:]}"
+        for dx, dy, ha, va in PLACES if run.on_front else (PLACES[1], PLACES[0], *PLACES[2:]):
+            label = ax.annotate(
+                name,
+                (run.energy_kwh, run.accuracy),
+                (dx, dy),
+                textcoords="offset points",
+                ha=ha,
+                va=va,
+                fontsize=LABEL_POINTS,
+                color="black" if run.on_front else "#3A3A3A",
+                parse_math=False,  # a run may be called "$x"
+                bbox=PAPER,
+                zorder=5,
+            )
+            box = label.get_window_extent()
+            if frame.contains(*box.min) and frame.contains(*box.max) and not box.count_overlaps(taken):
+                taken.append(box)
+                break
+            label.remove()
+
+
+def _taken(ax: Any, runs: Sequence[Run]) -> list[Any]:
+    """What labels must not cover, in pixels: the points, the steps of the front, and bars while they are few."""
+    from matplotlib.transforms import Bbox  # noqa: PLC0415 - an extra
+
+    def box(x: float, y: float, to_x: float, to_y: float, wide: float) -> Bbox:
+        return Bbox.from_extents(min(x, to_x) - wide, min(y, to_y) - wide, max(x, to_x) + wide, max(y, to_y) + wide)
+
+    pixels = [tuple(ax.transData.transform((run.energy_kwh, run.accuracy))) for run in runs]
+    boxes = [box(x, y, x, y, 3.5 * ax.figure.dpi / 72) for x, y in pixels]
+    front = sorted(pixel for pixel, run in zip(pixels, runs, strict=True) if run.on_front)
+    for (x, y), (to_x, to_y) in pairwise(front):
+        boxes += [box(x, y, to_x, y, 1.0), box(to_x, y, to_x, to_y, 1.0)]
+    if len(runs) <= CROWD:
+        for run, (x, y) in zip(runs, pixels, strict=True):
+            end = (run.energy_kwh or 0.0) + (run.u_kwh or 0.0)
+            to_x, _ = ax.transData.transform((end, run.accuracy))
+            boxes.append(box(2 * x - to_x, y, to_x, y, 1.0))
+    return boxes
+
+
+def _caveats(ax: Any, comparison: Comparison) -> None:
+    """Unlike things are never shown without a word."""
+    caveats = comparison.caveats
+    shown = [*caveats[:CAVEATS], *([f"… and {len(caveats) - CAVEATS} more caveats"] if len(caveats) > CAVEATS else [])]
+    lines = [line for caveat in shown for line in textwrap.wrap(caveat, CAVEAT_CHARACTERS, subsequent_indent="  ")]
+    if lines:
+        ax.annotate(
+            "\n".join(lines),
+            (0, 0),
+            (0, -36),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            va="top",
+            fontsize=LABEL_POINTS - 1,
+            color=GREY,
+            annotation_clip=False,
+            parse_math=False,
+        )

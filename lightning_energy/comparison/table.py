@@ -1,0 +1,172 @@
+"""A comparison as text, Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from typing import TYPE_CHECKING
+
+from lightning_energy.comparison.run import Run
+from lightning_energy.results.rendering import in_markdown
+from lightning_energy.results.units import duration, si
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lightning_energy.comparison.comparison import Comparison
+
+__all__ = ["as_csv", "markdown", "text"]
+
+WIDTH = 120
+NARROWEST = 80
+LONGEST_NAME = 32
+SHORTEST_NAME = 16
+NAMES_OF_A_CAVEAT = 5
+UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
+
+# heading, cell, and what is left out first where the line is too short (0: never)
+COLUMNS: list[tuple[str, Callable[[Run], str], int]] = [
+    ("accuracy", lambda r: _fixed(r.accuracy), 0),
+    ("kWh", lambda r: _digits(r.energy_kwh, 4), 0),
+    ("± (k=1)", lambda r: _digits(r.u_kwh, 2), 5),
+    ("J/sample", lambda r: UNKNOWN if r.sample_j is None else si(r.sample_j, "J"), 6),
+    ("time", lambda r: UNKNOWN if r.duration_s is None else duration(r.duration_s), 3),
+    ("power", lambda r: UNKNOWN if r.power_w is None else si(r.power_w, "W"), 2),
+    ("params", lambda r: UNKNOWN if r.parameters is None else si(float(r.parameters), "").strip(), 1),
+    ("quality", lambda r: r.quality, 4),
+    ("SAM", lambda r: _fixed(r.sam), 0),
+    ("score", lambda r: _fixed(r.score), 0),
+]
+
+
+def text(comparison: Comparison, width: int = WIDTH) -> str:
+    """A table, its caveats under it; lines of ``width`` characters, of 80 at least."""
+    runs, width = comparison.runs, max(width, NARROWEST)
+    if not runs:
+        return "There is no run to compare."
+    columns = [c for c in COLUMNS if c[0] != "SAM" or any(r.sam is not None for r in runs)]
+    names = _shortened([r.name for r in runs], LONGEST_NAME)
+    rows = _rows(columns, runs, names)
+    for _, _, rank in sorted((c for c in columns if c[2]), key=lambda c: c[2]):
+        if _width(rows) <= width:
+            break
+        columns = [c for c in columns if c[2] != rank]
+        rows = _rows(columns, runs, names)
+    if _width(rows) > width:
+        names = _shortened([r.name for r in runs], SHORTEST_NAME)
+        rows = _rows(columns, runs, names)
+    return "\n".join([*_wrapped(_heading(comparison), width), *_aligned(rows), *_notes(comparison, width)])
+
+
+def markdown(comparison: Comparison) -> str:
+    """A table of Markdown with all columns, and its caveats as a list."""
+    runs = comparison.runs
+    if not runs:
+        return "There is no run to compare."
+    head, *rows = _rows(COLUMNS, runs, {r.name: r.name for r in runs})
+    lines = [f"| {' | '.join(map(in_markdown, row))} |" for row in (head, *rows)]
+    lines.insert(1, "| --- |" + " ---: |" * len(COLUMNS) + " --- |")
+    notes = [f"- {in_markdown(note)}" for note in _sentences(comparison)]
+    return "\n".join([in_markdown(_heading(comparison)), "", *lines, "", *notes])
+
+
+def as_csv(comparison: Comparison) -> str:
+    """A row of unrounded figures per run, columns as in :class:`~lightning_energy.comparison.run.Run`.
+
+    An empty cell is not known.
+    """
+    out = io.StringIO()
+    writer = csv.DictWriter(out, [*Run("", "").to_plain()], lineterminator="\n")
+    writer.writeheader()
+    for run in comparison.runs:
+        row = run.to_plain()
+        writer.writerow({k: "; ".join(v) if isinstance(v, list) else v for k, v in row.items()})
+    return out.getvalue().rstrip("\n")
+
+
+def _heading(comparison: Comparison) -> str:
+    n = len(comparison.runs)
+    which = "last scored" if comparison.accuracy == "last" else "best epoch"
+    order = comparison.sort.rpartition("_")[0] or comparison.sort
+    return f"{n} run{'s' * (n != 1)} by {order}; accuracy: {which}; score: {comparison.formula}"
+
+
+def _rows(
+    columns: Sequence[tuple[str, Callable[[Run], str], int]], runs: Sequence[Run], names: dict[str, str]
+) -> list[list[str]]:
+    head = ["run", *(title for title, _, _ in columns), "Pareto front"]
+    return [head, *([names[r.name], *(cell(r) for _, cell, _ in columns), _front(r, names)] for r in runs)]
+
+
+def _front(run: Run, names: dict[str, str]) -> str:
+    if run.on_front:
+        return "* on it"
+    sign, by = ("<", run.dominated_by) if run.dominated_by else ("~", run.perhaps_dominated_by)
+    if not by:
+        return UNKNOWN
+    return f"{sign} {names[by[0]]}" + (f" +{len(by) - 1}" if len(by) > 1 else "")
+
+
+def _width(rows: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(len, column)) + 2 for column in zip(*rows, strict=True)) - 2
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *middle, last in rows:
+        cells = [f"{cell:>{w}}" for cell, w in zip(middle, widths[1:-1], strict=True)]
+        lines.append("  ".join([f"{first:{widths[0]}}", *cells, last]).rstrip())
+    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+
+
+def _notes(comparison: Comparison, width: int) -> list[str]:
+    return [line for sentence in _sentences(comparison) for line in _wrapped(sentence, width)]
+
+
+def _sentences(comparison: Comparison) -> list[str]:
+    """What the signs mean, and the caveats: of the whole, then of runs, those with the same one together."""
+    runs = comparison.runs
+    sentences = []
+    if any(r.on_front for r in runs):
+        sentences.append("* on the Pareto front: no other run is as accurate for less energy.")
+    if any(r.dominated_by for r in runs):
+        sentences.append(
+            "< dominated by that run (+n: and by n more): at least as accurate, and cheaper for sure (k=2)."
+        )
+    if any(r.perhaps_dominated_by and not r.dominated_by for r in runs):
+        sentences.append(
+            "~ behind that run, but not for sure: they differ by less than their uncertainty (k=2), or by estimates."
+        )
+    if runs and all(r.sam is None for r in runs):
+        sentences.append("SAM (sustainable_accuracy) is defined above 1 kWh only: no run has one.")
+    sentences += [f"Caveat: {caveat}" for caveat in comparison.caveats]
+    grouped: dict[str, list[str]] = {}
+    for run in runs:
+        for caveat in run.caveats:
+            if not caveat.startswith("behind "):  # the table says so
+                grouped.setdefault(caveat, []).append(run.name)
+    for caveat, names in grouped.items():
+        more = f" and {len(names) - NAMES_OF_A_CAVEAT} more" if len(names) > NAMES_OF_A_CAVEAT else ""
+        sentences.append(f"Caveat of {', '.join(names[:NAMES_OF_A_CAVEAT])}{more}: {caveat}")
+    return sentences
+
+
+def _wrapped(sentence: str, width: int) -> list[str]:
+    return textwrap.wrap(sentence, width, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _shortened(names: Sequence[str], longest: int) -> dict[str, str]:
+    """Names with their middle left out where they are long, if they stay different."""
+    half = (longest - 1) // 2
+    short = {n: n if len(n) <= longest else f"{n[:half]}…{n[-half:]}" for n in names}
+    return short if len({*short.values()}) == len(names) else {n: n for n in names}
+
+
+def _fixed(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.4f}"
+
+
+def _digits(value: float | None, digits: int) -> str:
+    return UNKNOWN if value is None else f"{value:.{digits}g}"

@@ -1,0 +1,108 @@
+"""What makes runs unlike, so that laying them side by side needs a word."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_energy.comparison.run import Run
+
+__all__ = ["reference_of_their_size", "with_caveats"]
+
+OF_ESTIMATES = (
+    "What other programs on the machine spent is in an estimate, so no run that has one is dominated for sure."
+)
+FAR_BELOW = 100.0  # at a hundredth of the reference the penalty is 0.4 %
+
+
+def with_caveats(runs: Sequence[Run], reference_kwh: float) -> tuple[list[Run], list[str]]:
+    """Say what is unlike: to each run that is not like most, and of the whole.
+
+    Args:
+        runs: runs that can be compared.
+        reference_kwh: the reference of their score.
+
+    Returns:
+        The runs with their caveats, and the caveats of the whole, in sentences.
+    """
+    aspects = [
+        (
+            [run.accuracy_name or "a metric without a name" for run in runs],
+            "its accuracy is {}",
+            "The accuracies are of different metrics ({}): that they mean the same is not known.",
+        ),
+        (
+            [run.covers for run in runs],
+            "its joules cover {}",
+            "The energies do not cover the same ({}): what covers more counts more.",
+        ),
+        (
+            ["estimated by a model" if run.quality == "estimated" else "measured" for run in runs],
+            "its energy is {}",
+            "Some energies are measured and some are not ({}): an estimate may be wrong by half. " + OF_ESTIMATES,
+        ),
+        (
+            [run.hardware for run in runs],
+            "it ran on {}",
+            "The runs had different hardware or drivers ({}): a difference may come from these, not from the models.",
+        ),
+    ]
+    whole: list[str] = []
+    own: list[list[str]] = [[] for _ in runs]
+    for values, of_run, of_all in aspects:
+        counts = Counter(values)
+        if len(counts) < 2:  # noqa: PLR2004 - all are alike
+            continue
+        whole.append(of_all.format("; ".join(f"{v}: {n}" for v, n in sorted(counts.items()))))
+        usual = next((v for v, n in counts.items() if n > len(runs) / 2), None)
+        for caveats, value in zip(own, values, strict=True):
+            if value != usual:
+                caveats.append(of_run.format(value) + ("" if usual is None else f" (most others: {usual})"))
+    for caveats, others in zip(own, _of_the_same_run(runs), strict=True):
+        if others:
+            caveats.append(
+                f"it is the same run as {', '.join(others)}, resumed or copied: what one spent is in the other"
+            )
+    whole += _of_all(runs, reference_kwh)
+    return [replace(r, caveats=(*r.caveats, *c)) for r, c in zip(runs, own, strict=True)], whole
+
+
+def reference_of_their_size(runs: Sequence[Run]) -> str:
+    """How to give a reference of the score at which its penalty tells these runs apart: their median energy."""
+    energies = [run.energy_kwh for run in runs if run.energy_kwh]
+    kwh = f"{statistics.median(energies) if energies else 1:.1g}"
+    return f"reference_kwh={kwh} (as a command: --reference-kwh {kwh})"
+
+
+def _of_the_same_run(runs: Sequence[Run]) -> list[list[str]]:
+    """For each run the names of others that are the same run: its total then contains theirs, or is theirs."""
+    names: dict[str, list[str]] = {}
+    for run in runs:
+        names.setdefault(run.source.run_id, []).append(run.name)
+    return [[n for n in names[r.source.run_id] if n != r.name] if r.source.run_id else [] for r in runs]
+
+
+def _of_all(runs: Sequence[Run], reference_kwh: float) -> list[str]:
+    caveats = []
+    if runs and all(run.quality == "estimated" for run in runs):
+        caveats.append(
+            "All energies are estimated by a model, none is measured: between runs on one machine their order is as "
+            "good as the model, and their size may be wrong by half. " + OF_ESTIMATES
+        )
+    sensors = {run.source.sensors for run in runs}
+    if len({run.hardware for run in runs}) == 1 and (len(sensors) > 1 or "" in sensors) and len(runs) > 1:
+        caveats.append(
+            "The runs were not all measured by the same sensors, as far as their records tell: their gains differ, so "
+            "energies are told apart by their absolute uncertainty."
+        )
+    if runs and max(run.energy_kwh or 0.0 for run in runs) < reference_kwh / FAR_BELOW:
+        caveats.append(
+            f"All runs spent far less than the reference of the score ({reference_kwh:g} kWh): it ranks them by "
+            f"accuracy alone. Give a reference of their size: {reference_of_their_size(runs)}."
+        )
+    return caveats

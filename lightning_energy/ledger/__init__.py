@@ -1,0 +1,1 @@
+"""Joules to accounts: marks, books, sums, the session, ranks, the device's clock."""

@@ -1,0 +1,120 @@
+"""The raw curves, and every stretch between two marks, as they become known: for who wants to recompute a figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lightning_energy.curves.curve import NS, QUALITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from lightning_energy.curves.curve import Knots
+
+__all__ = ["Columns", "Trace"]
+
+Columns = dict[str, "NDArray[Any]"]
+OUTSIDE = 0
+WHOLE = 1e-9  # relative: a stretch that is missing but for a rounding error is missing
+MARK = np.dtype([("time_ns", "i8"), ("code", "i8"), ("energy_j", "f8"), ("missing_s", "f8"), ("variance_j2", "f8")])
+
+
+class Trace:
+    """Collects rows until they are taken. Whoever calls holds the ledger's lock.
+
+    Args:
+        device_ids: identities of the devices, one per curve.
+        started_ns: the moment that counts as second 0, ``time.monotonic_ns()``.
+    """
+
+    def __init__(self, device_ids: Sequence[str], started_ns: int) -> None:
+        self._device_ids = [*device_ids]
+        self._started_ns = started_ns
+        self._knots: list[tuple[int, Knots, int]] = []  # device, knots, how many of them were told before
+        self._marks: list[NDArray[Any]] = []
+        self._begun: set[int] = set()  # devices whose first knot was taken
+        self.rows = 0
+
+    def add_knots(self, device: int, knots: Knots, *, told: int) -> None:
+        """Knots that were booked, the first ``told`` of which were booked before."""
+        self._knots.append((device, knots, told))
+        self.rows += len(knots.time_ns) - told
+
+    def add_marks(
+        self,
+        time_ns: NDArray[np.int64],
+        code: NDArray[np.int64],
+        energy_j: NDArray[np.float64],
+        missing_s: NDArray[np.float64],
+        variance_j2: NDArray[np.float64],
+    ) -> None:
+        """Marks, with what all curves together had risen by and missed by then. Arrays of shape (n,)."""
+        marks = np.empty(len(time_ns), dtype=MARK)
+        for name, values in zip(MARK.names or (), (time_ns, code, energy_j, missing_s, variance_j2), strict=True):
+            marks[name] = values
+        self._marks.append(marks)
+        self.rows += len(marks)
+
+    def take_curve(self) -> Columns:
+        """Knots since the last call: ``device_id``, ``time_s``, ``energy_j``, ``half_width_s``, ``quality``.
+
+        The quality is that of the stretch which ends at the knot, as text: ``None`` at the first knot of a device.
+        """
+        taken, self._knots = self._knots, []
+        fresh = [(d, k, slice(told, None)) for d, k, told in taken]
+        quality = [np.array(QUALITIES, dtype=object)[k.quality[new]] for _, k, new in fresh]
+        for (device, _, _), names in zip(fresh, quality, strict=True):
+            if device not in self._begun and len(names):
+                names[0] = None
+                self._begun.add(device)
+        n = [len(k.time_ns[new]) for _, k, new in fresh]
+        return {
+            "device_id": np.repeat([self._device_ids[d] for d, _, _ in fresh], n) if fresh else np.empty(0, dtype=str),
+            "time_s": self._seconds(_joined([k.time_ns[new] for _, k, new in fresh])),
+            "energy_j": _joined([k.energy_j[new] for _, k, new in fresh]),
+            "half_width_s": _joined([k.half_width_ns[new] for _, k, new in fresh]) * NS,
+            "quality": _joined(quality).astype(object),
+        }
+
+    def take_steps(self, accounts: Sequence[tuple[int, str, str]]) -> Columns:
+        """Stretches between marks since the last call, all devices together; those outside of accounts are left out.
+
+        Args:
+            accounts: epoch, stage and kind (``step`` or ``gap``) by code.
+
+        Returns:
+            ``epoch``, ``stage``, ``kind``, ``start_s``, ``duration_s``, ``energy_j`` (NaN where all of it is missing),
+            ``u_j``, ``missing_s`` (the devices' together).
+        """
+        marks = np.concatenate([*self._marks, np.empty(0, dtype=MARK)])
+        self._marks = [marks[-1:]] if len(marks) else []
+        self.rows = 0
+        start, end = marks[:-1], marks[1:]
+        inside = (start["code"] != OUTSIDE) & (end["time_ns"] > start["time_ns"])
+        start, end = start[inside], end[inside]
+        duration_s = (end["time_ns"] - start["time_ns"]) * NS
+        missing_s = end["missing_s"] - start["missing_s"]
+        is_missing = missing_s >= len(self._device_ids) * duration_s * (1 - WHOLE)
+        names = [accounts[code] for code in start["code"]]
+        return {
+            "epoch": np.array([epoch for epoch, _, _ in names], dtype=np.int64),
+            "stage": np.array([stage for _, stage, _ in names], dtype=str),
+            "kind": np.array([kind for _, _, kind in names], dtype=str),
+            "start_s": self._seconds(start["time_ns"]),
+            "duration_s": duration_s,
+            "energy_j": np.where(is_missing, np.nan, end["energy_j"] - start["energy_j"]),
+            "u_j": np.sqrt(start["variance_j2"] + end["variance_j2"]),
+            "missing_s": missing_s,
+        }
+
+    def _seconds(self, time_ns: NDArray[Any]) -> NDArray[np.float64]:
+        result: NDArray[np.float64] = (time_ns - self._started_ns) * NS
+        return result
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.empty(0)

@@ -1,0 +1,1 @@
+"""One run: report, record, formats, exports, CO2e."""

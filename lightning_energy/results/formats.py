@@ -1,0 +1,155 @@
+"""A record as text, for people and for other programs: what ``lightning-energy report --format`` prints."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from lightning_energy.curves.curve import Energy
+from lightning_energy.results.carbon import Conversion, Derived
+from lightning_energy.results.exports import FormatError, emissions_csv, model_card
+from lightning_energy.results.layout import HEADER, lay_out
+from lightning_energy.results.record import report_of
+from lightning_energy.results.rendering import as_markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["EPOCH_COLUMNS", "FORMATS", "FormatError", "convert", "render"]
+
+EPOCH_COLUMNS = (
+    *("session", "epoch", "train_j", "train_u_j", "train_s", "val_j", "val_u_j", "val_s", "missing_s"),
+    *("total_kwh", "total_u_kwh", "accuracy", "score"),
+)
+LATEX = {
+    "\\": r"\textbackslash{}",
+    **{sign: f"\\{sign}" for sign in "{}$&#_%"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"{\char34}",
+    "[": "{[}",  # would be an argument of a line's end before it
+    "*": "{*}",  # same
+    "±": r"$\pm$",
+    "µ": r"$\mu$",
+    "…": r"\ldots{}",
+}
+LATIN = {chr(code) for code in range(0xC0, 0x100)} - {*"ÐðÞþ"}
+
+
+def render(record: Mapping[str, Any], format: str) -> str:  # noqa: A002 - the name that the command has for it
+    """A record as text.
+
+    Args:
+        record: from :func:`~lightning_energy.results.record.read_record`.
+        format: ``text`` (the report), ``json`` (the record itself), ``markdown`` and ``latex`` (the report as a table;
+            the latter needs no packages), ``csv`` (one row per training epoch, empty where unknown),
+            ``emissions-csv`` (one row for the run in CodeCarbon's columns), ``model-card`` (a block for the front
+            matter of a Hugging Face model card).
+
+    Raises:
+        FormatError: the record does not have what the format needs.
+        ValueError: there is no such format.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format={format!r}: give one of {', '.join(FORMATS)}")
+    return FORMATS[format](record)
+
+
+def convert(
+    record: Mapping[str, Any],
+    *,
+    carbon_intensity: float | str | None = None,
+    pue: float | None = None,
+    price: float | None = None,
+) -> dict[str, Any]:
+    """A record with CO2e and cost derived anew, from the inputs given here and else from its own.
+
+    Args:
+        record: a record.
+        carbon_intensity: g/kWh or the code of a country.
+        pue: power usage effectiveness.
+        price: of a kWh.
+
+    Raises:
+        TypeError: an input has the wrong type.
+        ValueError: an input has an impossible value.
+    """
+    new = Conversion.of(carbon_intensity, 1.0 if pue is None else pue, price)
+    if carbon_intensity is None and pue is None and price is None:
+        return {**record}
+    before = Derived.from_plain(record["derived"]).conversion if record["derived"] else Conversion()
+    given = new or Conversion()
+    conversion = Conversion(
+        given.intensity or before.intensity,
+        before.pue if pue is None else given.pue,
+        before.price_per_kwh if price is None else given.price_per_kwh,
+    )
+    if conversion == Conversion():
+        return {**record, "derived": None}
+    energy = Energy.from_plain(record["total"] or record["run"])
+    epochs = [{**row, **conversion.row(row["total_kwh"])} for row in record["epochs"]]
+    return {**record, "derived": conversion.derive(energy).to_plain(), "epochs": epochs}
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    return str(report_of(record))
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=2, allow_nan=False)
+
+
+def _csv(record: Mapping[str, Any]) -> str:
+    columns = [*dict.fromkeys([*EPOCH_COLUMNS, *(name for row in record["epochs"] for name in row)])]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(record["epochs"])
+    return text.getvalue().rstrip("\n")
+
+
+def _markdown(record: Mapping[str, Any]) -> str:
+    return as_markdown(report_of(record))
+
+
+def _latex(record: Mapping[str, Any]) -> str:
+    layout = lay_out(report_of(record))
+    rows = [r"    " + " & ".join(map(_in_latex, cells)) + r" \\" for cells in (HEADER, *layout.rows)]
+    caption = " ".join(f"{_in_latex(label)}: {_in_latex(text)}." for label, text in layout.facts)
+    return "\n".join(
+        [
+            *(f"% Note: {_in_latex(note)}" for note in layout.notes),
+            r"\begin{table}",
+            r"  \centering",
+            rf"  \caption{{{_in_latex(layout.title)}. {caption}}}",
+            rf"  \begin{{tabular}}{{l{'r' * (len(HEADER) - 2)}l}}",
+            r"    \hline",
+            rows[0],
+            r"    \hline",
+            *rows[1:],
+            r"    \hline",
+            r"  \end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _in_latex(text: str) -> str:
+    """Escaped; letters that LaTeX's first fonts do not have become question marks."""
+    return "".join(LATEX.get(sign, sign if sign.isascii() or sign in LATIN else "?") for sign in text)
+
+
+FORMATS = {
+    "text": _text,
+    "json": _json,
+    "markdown": _markdown,
+    "latex": _latex,
+    "csv": _csv,
+    "emissions-csv": emissions_csv,
+    "model-card": model_card,
+}

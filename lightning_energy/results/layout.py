@@ -1,0 +1,170 @@
+"""What a report says, in words and rounded numbers, before anybody decides how it looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lightning_energy.results.units import duration, si
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_energy.curves.curve import Energy
+    from lightning_energy.curves.resolution import Resolution
+    from lightning_energy.results.carbon import Derived
+    from lightning_energy.results.report import Report
+
+__all__ = ["HEADER", "Layout", "lay_out", "one_line"]
+
+HEADER = ("", "energy", "± (k=1)", "time", "power", "quality")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A title, a table, and lines below it.
+
+    Attributes:
+        title: one line.
+        rows: one per stage, then the sums; each has a text for every name of ``HEADER``.
+        facts: (label, text), in the order in which they are read.
+        notes: sentences about what is missing or doubtful.
+    """
+
+    title: str
+    rows: Sequence[tuple[str, ...]]
+    facts: Sequence[tuple[str, str]]
+    notes: Sequence[str]
+
+
+def lay_out(report: Report) -> Layout:
+    """Put a report into words."""
+    rows = [_row(stage.replace("_", " "), e, report.resolutions.get(stage)) for stage, e in report.stages.items()]
+    rows.append(_row("this run", report.run))
+    if report.total is not None and report.sessions > 1:
+        rows.append(_row(f"fit, {report.sessions} sessions", report.total))
+    facts = [*_facts_of_training(report), *_facts_of_scope(report)]
+    notes = [*(f"{d.name}: {d.note}" for d in report.devices if d.note), *report.notes]
+    return Layout(
+        title=one_line(f"Energy of this run ({report.outcome})"),
+        rows=[tuple(map(one_line, row)) for row in rows],
+        facts=[(one_line(label), one_line(text)) for label, text in facts],
+        notes=[*map(one_line, notes)],
+    )
+
+
+def one_line(text: str) -> str:
+    r"""``text`` without line breaks and control characters.
+
+    Records come from anywhere: nothing in a name may steer a terminal or break a table.
+
+    Example:
+        >>> one_line("a\nb\x1b[2J")
+        'a b?[2J'
+    """
+    return "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
+
+
+def _row(name: str, energy: Energy, resolution: Resolution | None = None) -> tuple[str, ...]:
+    if energy.energy_j is None:
+        return (name, "missing", "", duration(energy.duration_s), "", "")
+    power = si(energy.power_w, "W") if energy.power_w is not None else ""
+    lost = f", {duration(energy.missing_s)} missing" if energy.missing_s > 0 else ""
+    coarse = f", {resolution}" if resolution not in {None, "resolved"} else ""
+    joules, u = si(energy.energy_j, "J"), si(energy.u_absolute_j, "J")
+    return (name, joules, u, duration(energy.duration_s), power, f"{energy.quality}{coarse}{lost}")
+
+
+def _facts_of_training(report: Report) -> list[tuple[str, str]]:
+    facts = []
+    if report.total is not None and report.total.energy_kwh is not None:
+        facts.append(("fit in all", f"{_kwh(report.total)}, validation and sanity check included"))
+    if report.step_j is not None:
+        steps = f"mean of {report.steps} steps, each from its start to the start of the next"
+        text = f"{si(report.step_j, 'J')} ({steps})"
+        facts.append(("Per training step", text))
+    if report.sample_j is not None:
+        text = f"{si(report.sample_j, 'J')} (mean of {report.samples}, gaps included)"
+        facts.append(("Per training sample", text))
+    if report.gaps is not None and report.gaps.energy_j is not None:
+        text = f"{si(report.gaps.energy_j, 'J')} in {duration(report.gaps.duration_s)}"
+        facts.append(("Of train, between steps", text))
+    if report.above_idle_j is not None:
+        text = f"{si(report.above_idle_j, 'J')} of this run (the total is what it cost)"
+        facts.append(("Above idle", text))
+    if report.accuracy is not None:
+        name, value = report.accuracy
+        if report.score is None:
+            facts.append(("Accuracy", f"{name} = {value:.4f}"))
+        else:
+            at = "" if report.score_kwh is None else f" at {report.score_kwh:.4g} kWh"
+            facts.append(("Score", f"{report.score:.4f} = {report.score_name} of {name} = {value:.4f}{at}"))
+    if report.derived is not None:
+        facts += _facts_of_derived(report.derived, report.total or report.run)
+    return facts
+
+
+def _facts_of_derived(derived: Derived, energy: Energy) -> list[tuple[str, str]]:
+    """Each with the inputs that it was computed from."""
+    it_only = " (IT energy only)" if derived.pue == 1 else ""
+    kwh = "unknown energy" if energy.energy_kwh is None else f"{energy.energy_kwh:.4g} kWh"
+    facility = f"{kwh} x PUE {derived.pue:g}{it_only}"
+    facts = []
+    if derived.pue != 1:
+        facts.append(("Derived, facility", f"{_known(derived.facility_kwh, 'kWh')} = {facility}"))
+    if derived.carbon_intensity_g_per_kwh is not None:
+        year = f", {derived.year}" if derived.year else ""
+        where = f"{derived.region}{year}; {derived.source}" if derived.region else derived.source
+        u = "" if derived.co2eq_u_g is None else f" ± {derived.co2eq_u_g:.2g} g by the energy alone"
+        intensity = f"{derived.carbon_intensity_g_per_kwh:g} g/kWh ({where})"
+        facts.append(("Derived, CO2e", f"{_known(derived.co2eq_g, 'g')}{u} = {facility} x {intensity}"))
+    if derived.price_per_kwh is not None:
+        cost = "unknown" if derived.cost is None else f"{derived.cost:.4g} ± {derived.cost_u:.2g}"
+        facts.append(("Derived, cost", f"{cost} = {facility} x {derived.price_per_kwh:g} per kWh"))
+    return facts
+
+
+def _facts_of_scope(report: Report) -> list[tuple[str, str]]:
+    ranks, run = report.ranks, report.run
+    facts = [_covers(report)]
+    if run.energy_j is not None and run.quality != "estimated":
+        text = (
+            f"{si(run.u_absolute_j, 'J')} with the gain of the sensors, {si(run.u_j, 'J')} without (for "
+            f"comparing runs on the same devices); k=1"
+        )
+        facts.append(("Uncertainty", text))
+    lost_s = (report.total or run).missing_s
+    added = ", added up over ranks" if ranks > 1 else ""
+    facts.append(("Missing", f"the energy of {duration(lost_s)}{added}; no figure has it" if lost_s > 0 else "nothing"))
+    return facts
+
+
+def _covers(report: Report) -> tuple[str, str]:
+    """Devices, those alike together."""
+    alike: dict[tuple[str, str, str], list[float | None]] = {}
+    for d in report.devices:
+        period_s = None if d.energy.quality == "estimated" else d.period_s
+        alike.setdefault((d.name, d.scope, d.energy.quality), []).append(period_s)
+    devices = "; ".join(map(_devices, alike, alike.values()))
+    is_all = report.outcome == "completed" or len({d.rank for d in report.devices}) > 1  # put together from several
+    if report.ranks == 1 or is_all:
+        ranks = "" if report.ranks == 1 else f", read by {report.ranks} ranks"
+        return f"Covers{ranks}", devices or "none that another rank does not read"
+    return f"Covers the devices of {report.ranks} ranks, of which this one has", devices or "none"
+
+
+def _devices(what: tuple[str, str, str], periods_s: list[float | None]) -> str:
+    """Devices of one kind; the periods that were measured are never quite the same."""
+    name, scope, quality = what
+    known_ms = sorted({f"{p * 1e3:.0f}" for p in periods_s if p}, key=float)
+    period = f", updated every {' to '.join([*known_ms[:1], *known_ms[1:][-1:]])} ms" if known_ms else ""
+    times = f"{len(periods_s)} x " if len(periods_s) > 1 else ""
+    return f"{times}{name} ({scope}, {quality}{period})"
+
+
+def _kwh(energy: Energy) -> str:
+    return f"{energy.energy_kwh:.4g} kWh ± {energy.u_absolute_j / 3.6e6:.2g} kWh"
+
+
+def _known(value: float | None, unit: str) -> str:
+    return "unknown" if value is None else f"{value:.4g} {unit}"

@@ -1,0 +1,170 @@
+"""From what a session measured to what its report says: the part that Trainers and hand-written loops share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from lightning_energy.curves.resolution import aliasing_risk, resolution
+from lightning_energy.ledger.batch_size import per_sample_j
+from lightning_energy.results.report import Device, Missing, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_energy.curves.curve import Energy
+    from lightning_energy.curves.resolution import Resolution
+    from lightning_energy.ledger.ledger import Totals
+    from lightning_energy.ledger.ranks import Ranks
+    from lightning_energy.ledger.session import Session
+
+__all__ = ["StepSums", "summarize"]
+
+
+@dataclass
+class StepSums:
+    """The training steps whose energy has become known.
+
+    Attributes:
+        n: how many.
+        energy_j: their joules.
+        duration_s: their seconds, each from its start to the start of the next.
+    """
+
+    n: int = 0
+    energy_j: float = 0.0
+    duration_s: float = 0.0
+
+    def take(self, session: Session) -> StepSums | None:
+        """Add the steps that became known since the last call, and say what was added; ``None`` when none did."""
+        steps = session.take_steps()
+        if steps is None:
+            return None
+        news = StepSums(len(steps.energy_j), float(steps.energy_j.sum()), float(steps.duration_s.sum()))
+        self.add(news)
+        return news
+
+    def add(self, others: StepSums) -> None:
+        """Add other steps."""
+        self.n += others.n
+        self.energy_j += others.energy_j
+        self.duration_s += others.duration_s
+
+
+def summarize(
+    session: Session,
+    totals: Totals,
+    steps: StepSums,
+    ranks: Ranks,
+    *,
+    outcome: str,
+    stages: Sequence[str] | None = None,
+    run: Energy | None = None,
+    samples: int | None = None,
+) -> Report:
+    """The report of a session, all ranks together. All ranks take part, unless this one had to go on alone.
+
+    Args:
+        session: the session.
+        totals: what its ledger holds.
+        steps: its training steps on this rank.
+        ranks: the ranks.
+        outcome: ``running``, ``completed`` or ``interrupted``.
+        stages: the stages that there can be; by default the ranks tell each other, and of their devices, too.
+        run: what this rank spent in this session, if ``totals`` do not say all of it.
+        samples: samples that this rank trained on; ``None`` when they were not all counted.
+    """
+    try:
+        mine = _part(session, totals, steps, ranks)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other ranks wait for this one
+        mine = _Part([], [], totals.stages, [f"Rank {ranks.rank} cannot tell more: {type(error).__name__}: {error}"])
+    parts = [mine] if stages is not None else ranks.gather(mine)
+    names = [*dict.fromkeys(n for p in parts for n in p.stages)] if stages is None else [*stages]
+    (run, gaps, *sums), mean = ranks.sum(
+        [run or totals.energy(), totals.energy(stage="train", kind="gap"), *(totals.energy(stage=s) for s in names)],
+        samples,
+    )
+    by_stage = {name: energy for name, energy in zip(names, sums, strict=True) if energy.duration_s > 0}
+    samples = ranks.of_all(mean)
+    return Report(
+        outcome=outcome,
+        stages=by_stage,
+        run=run,
+        total=None,
+        sessions=0,
+        devices=[d for p in parts for d in p.devices],
+        ranks=ranks.size,
+        resolutions=_resolutions(session, totals),
+        steps=steps.n,
+        step_j=steps.energy_j / steps.n if steps.n else None,
+        samples=samples,
+        sample_j=per_sample_j(by_stage.get("train"), samples),
+        gaps=gaps if gaps.duration_s > 0 else None,
+        missing=[m for p in parts for m in p.missing],
+        absent_ranks=ranks.left,
+        above_idle_j=session.above_idle_j(totals) if session.idle_w and ranks.size == 1 else None,
+        notes=[*dict.fromkeys([*_notes_on_ranks(ranks), *(n for p in parts for n in p.notes)])],
+    )
+
+
+class _Part(NamedTuple):
+    """What one rank has to say besides its energies."""
+
+    devices: list[Device]
+    missing: list[Missing]
+    stages: list[str]
+    notes: list[str]
+
+
+def _part(session: Session, totals: Totals, steps: StepSums, ranks: Ranks) -> _Part:
+    devices = [
+        Device(
+            c.info.name, c.info.device_id, c.info.scope, totals.energy(device=d), c.period_s, c.info.note, ranks.rank
+        )
+        for d, c in enumerate(session.channels)
+    ]
+    missing = [Missing(*row, rank=ranks.rank) for row in session.missing(totals)]
+    notes = [*session.absent, *session.troubles, *session.notes, *_notes_on_steps(session, steps)]
+    return _Part(devices, missing, totals.stages, notes)
+
+
+def _resolutions(session: Session, totals: Totals) -> dict[str, Resolution]:
+    """How finely the coarsest curve resolves a stage, by the mean length of its stretches (one per epoch)."""
+    spacing_s = max((c.spacing_s or 0.0 for c in session.channels), default=0.0)
+    found = {}
+    for stage in totals.stages:
+        stretches = len({a.epoch for a in totals.accounts if a.stage == stage})
+        label = resolution(totals.energy(stage=stage).duration_s / stretches, spacing_s)
+        if label is not None:
+            found[stage] = label
+    return found
+
+
+def _notes_on_ranks(ranks: Ranks) -> list[str]:
+    if not ranks.left:
+        return []
+    text = (
+        f"Incomplete: these are the figures of rank {ranks.rank} alone; what {ranks.left} other rank(s) spent since "
+        f"the last epoch is not known"
+    )
+    return [text]
+
+
+def _notes_on_steps(session: Session, steps: StepSums) -> list[str]:
+    if not steps.n:
+        return []
+    step_s = steps.duration_s / steps.n
+    notes = []
+    for channel in session.channels:
+        name, period_s, spacing_s = channel.info.name, channel.period_s, channel.spacing_s
+        if aliasing_risk(step_s, period_s, channel.info.coverage):
+            notes.append(
+                f"{name}: its sensor looks at {100 * (channel.info.coverage or 0):.0f} % of the time, and steps of "
+                f"{step_s * 1e3:.0f} ms may beat against its {(period_s or 0) * 1e3:.0f} ms: aliasing risk"
+            )
+        if resolution(step_s, spacing_s) == "unresolved":
+            notes.append(
+                f"{name}: steps of {step_s * 1e3:.1f} ms are shorter than the time between two points of its curve "
+                f"({(spacing_s or 0) * 1e3:.0f} ms): their mean is right, single steps are unresolved"
+            )
+    return notes

@@ -1,0 +1,134 @@
+"""The trace of a run on disk: ``energy.curve`` and ``energy.steps`` beside its record, whole after every write."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+import shutil
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from lightning_energy.ledger.trace import Columns
+
+__all__ = ["TraceFiles", "TraceFormat", "check_trace"]
+
+TraceFormat = Literal["csv", "parquet"]
+TABLES = ("curve", "steps")
+NANOSECONDS = 9  # digits behind the point
+
+
+def check_trace(trace: Any) -> TraceFormat | None:
+    """The format, if it is one that can be written here.
+
+    Raises:
+        ValueError: there is no such format.
+        ModuleNotFoundError: the extra that writes it is missing.
+    """
+    if trace is None:
+        return None
+    if trace not in get_args(TraceFormat):
+        raise ValueError(f"trace={trace!r}: give 'csv' (compressed by gzip), 'parquet', or None")
+    if trace == "parquet":
+        _parquet()
+    return trace  # type: ignore[no-any-return]  # one of the literals
+
+
+class TraceFiles:
+    """Appends rows to the two tables of a run.
+
+    ``csv`` makes ``energy.curve.csv.gz`` and ``energy.steps.csv.gz``, which :func:`pandas.read_csv` reads; ``parquet``
+    makes folders ``energy.curve.parquet`` and ``energy.steps.parquet`` of one file per write, which
+    :func:`pandas.read_parquet` reads.
+
+    Args:
+        record: the record that they lie beside, of this rank.
+        trace: their format.
+    """
+
+    def __init__(self, record: Path, trace: TraceFormat) -> None:
+        suffix = {"csv": "csv.gz", "parquet": "parquet"}[trace]
+        self.paths = {table: record.with_name(f"{record.stem}.{table}.{suffix}") for table in TABLES}
+        self._append = _append_csv if trace == "csv" else _append_parquet
+
+    def remove(self) -> None:
+        """What lies there is of another run.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        for path in self.paths.values():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def write(self, session: int, curve: Columns, steps: Columns) -> None:
+        """Append what became known.
+
+        Args:
+            session: the number of the session in its run; it stands in the first column.
+            curve: see :meth:`~lightning_energy.ledger.trace.Trace.take_curve`.
+            steps: see :meth:`~lightning_energy.ledger.trace.Trace.take_steps`.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        for table, columns in zip(TABLES, (curve, steps), strict=True):
+            n = len(next(iter(columns.values())))
+            if n:
+                self.paths[table].parent.mkdir(parents=True, exist_ok=True)
+                self._append(self.paths[table], {"session": np.full(n, session), **columns})
+
+
+def _append_csv(path: Path, columns: Columns) -> None:
+    """A gzip file may consist of several members: each call adds a whole one, or none."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    if not path.exists():
+        writer.writerow(columns)
+    writer.writerows(zip(*(_texts(name, values.tolist()) for name, values in columns.items()), strict=True))
+    member = memoryview(gzip.compress(text.getvalue().encode()))
+    with path.open("ab", buffering=0) as file:
+        end = file.tell()
+        try:
+            while member:
+                member = member[file.write(member) :]
+        except BaseException:  # a full disk, Ctrl-C: what stands behind half a member could not be read
+            file.truncate(end)
+            raise
+
+
+def _texts(name: str, values: Iterable[Any]) -> Iterable[Any]:
+    if name.endswith("_s"):
+        return (f"{v:.{NANOSECONDS}f}" for v in values)
+    return ("" if isinstance(v, float) and math.isnan(v) else v for v in values)
+
+
+def _append_parquet(path: Path, columns: Columns) -> None:
+    pa, parquet = _parquet()
+    path.mkdir(exist_ok=True)
+    number = len([*path.glob("part-*.parquet")])
+    unfinished = path / f".part-{number:06d}"
+    # NaN becomes null; a column of nulls alone would have no type, and not fit to the other parts
+    types = {n: pa.string() if v.dtype == object else None for n, v in columns.items()}
+    table = pa.table({n: pa.array(v, types[n], from_pandas=True) for n, v in columns.items()})
+    parquet.write_table(table, unfinished, compression="zstd")
+    unfinished.rename(path / f"part-{number:06d}.parquet")
+
+
+def _parquet() -> tuple[Any, Any]:
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra
+        from pyarrow import parquet  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "trace='parquet' needs pyarrow: pip install 'lightning-energy[parquet]', or give trace='csv'"
+        ) from error
+    return pa, parquet

@@ -1,0 +1,139 @@
+"""What TensorBoard, Weights & Biases and MLflow get besides the scalars that every logger gets.
+
+Written on rank zero, at the start of a fit, after each scored validation and at the end; never per step. A logger's
+fault gives one warning and never ends the training.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lightning_energy.training.dashboards.axis import axis_units
+from lightning_energy.training.dashboards.mlflow import MlflowDashboard
+from lightning_energy.training.dashboards.names import Configuration, Point
+from lightning_energy.training.dashboards.tensorboard import TensorBoardDashboard
+from lightning_energy.training.dashboards.wandb import WandbDashboard
+from lightning_energy.training.lightning_private import logged_hyperparameters, logger_kind, logger_step
+from lightning_energy.training.recorder import batch_size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from lightning.pytorch import Trainer
+
+    from lightning_energy.results.report import Report
+
+__all__ = ["Dashboard", "Dashboards"]
+
+# of what the record says was trained: the user's hyperparameters are Lightning's to log, if the user lets it
+TOLD = (
+    "module",
+    "parameters",
+    "trainable_parameters",
+    "batch_size",
+    "precision",
+    "accelerator",
+    "devices",
+    "nodes",
+    "strategy",
+    "meters",
+    "score",
+)
+
+
+class Dashboard(Protocol):
+    """What one logger shows of a fit."""
+
+    def announce(self, configuration: Configuration, *, early: bool) -> None:
+        """Tell the configuration. Called twice: before Lightning logs the user's hyperparameters, and after it did.
+
+        Args:
+            configuration: what is trained.
+            early: whether this is the first time.
+        """
+
+    def point(self, point: Point) -> None:
+        """Add a point to the curves over energy."""
+
+    def end(self, report: Report) -> None:
+        """Tell the outcome."""
+
+
+def dashboard_of(logger: Any) -> Dashboard | None:
+    """What a logger can show besides scalars; ``None`` for a logger that nobody knows."""
+    kind = logger_kind(logger)
+    if kind == "tensorboard":
+        return TensorBoardDashboard(logger)
+    if kind == "wandb":
+        return WandbDashboard(logger)
+    if kind == "mlflow":
+        return MlflowDashboard(logger)
+    return None
+
+
+class Dashboards:
+    """The dashboards of one fit: one for each logger that has one.
+
+    Args:
+        loggers: the loggers; none on ranks other than zero.
+        warn: tells a topic's first warning.
+    """
+
+    def __init__(self, loggers: Sequence[Any] = (), warn: Callable[[str, str], None] | None = None) -> None:
+        found = ((logger, dashboard_of(logger)) for logger in loggers)
+        self._all = [(logger, dashboard) for logger, dashboard in found if dashboard is not None]
+        self._warn = warn
+        self._announced = False
+
+    def announce(self, trainer: Trainer, run: Mapping[str, Any], *, early: bool = False) -> None:
+        """Tell the configuration, once: see :meth:`Dashboard.announce`."""
+        if self._announced or not self._all:
+            return
+        self._announced = not early
+
+        def act(dashboard: Dashboard) -> None:
+            configuration = Configuration(logged_hyperparameters(trainer), _complete(trainer, run))
+            dashboard.announce(configuration, early=early)
+
+        self._each("the configuration", act)
+
+    def point(
+        self, trainer: Trainer, axis: str | None, *, total_kwh: float, accuracy: float, score: float
+    ) -> str | None:
+        """Add a point to the curves over energy.
+
+        Args:
+            trainer: the Trainer.
+            axis: the unit that the run began with; ``None`` when this is its first point.
+            total_kwh: the run's energy so far.
+            accuracy: the accuracy then.
+            score: the score then.
+
+        Returns:
+            The unit of the axis, to be kept with the run.
+        """
+        if not self._all:
+            return axis
+        point = Point(total_kwh, accuracy, score, logger_step(trainer), axis_units(total_kwh, axis))
+        self._each("the curve over energy", lambda dashboard: dashboard.point(point))
+        return point.units[0].name
+
+    def end(self, report: Report) -> None:
+        """Tell the outcome of a fit that had begun."""
+        if self._announced:
+            self._each("the report", lambda dashboard: dashboard.end(report))
+
+    def _each(self, what: str, act: Callable[[Dashboard], None]) -> None:
+        for logger, dashboard in [*self._all]:
+            try:
+                act(dashboard)
+            except Exception as error:  # noqa: BLE001 - a logger's fault must not end the training at our call
+                self._all.remove((logger, dashboard))  # a server that is down would be waited for each time
+                text = f"{type(logger).__name__} did not take {what} ({type(error).__name__}: {error})"
+                if self._warn is not None:
+                    self._warn(f"dashboard {id(logger)}", f"EnergyCallback: {text}")
+
+
+def _complete(trainer: Trainer, run: Mapping[str, Any]) -> dict[str, Any]:
+    known = {**run, "batch_size": batch_size_of(trainer) or run.get("batch_size")}
+    return {key: known[key] for key in TOLD if known.get(key) is not None}

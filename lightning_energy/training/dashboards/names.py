@@ -1,0 +1,57 @@
+"""What dashboards get, by name: these are no scalars of every logger (see ``training.log_keys``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lightning_energy.training.dashboards.axis import AxisUnit
+
+__all__ = ["AXIS_ACCURACY", "AXIS_SCORE", "AXIS_WH", "OUTCOME", "REPORT", "Configuration", "Point"]
+
+AXIS_ACCURACY = "energy_axis/accuracy"  # curves over energy; where steps are whole numbers, "_by_" and the unit follow
+AXIS_SCORE = "energy_axis/score"
+AXIS_WH = "energy_axis/total_wh"  # where they stand, for loggers whose axes take any number
+REPORT = "energy/report"
+OUTCOME = "energy/outcome"
+
+
+class Configuration(NamedTuple):
+    """What is trained, on what, and scored by what.
+
+    Attributes:
+        hyperparameters: what Lightning logs as the user's; ``None`` when it logs none.
+        run: what we add.
+    """
+
+    hyperparameters: Mapping[str, Any] | None
+    run: Mapping[str, Any]
+
+
+class Point(NamedTuple):
+    """A point of the curves over energy.
+
+    Attributes:
+        total_kwh: where it stands.
+        accuracy: the accuracy there.
+        score: the score there.
+        logger_step: Lightning's own step.
+        units: the units in which whole steps are counted.
+    """
+
+    total_kwh: float
+    accuracy: float
+    score: float
+    logger_step: int
+    units: tuple[AxisUnit, ...]
+
+    def by_unit(self) -> list[tuple[str, float, int]]:
+        """Name, value and whole step of every figure in every unit."""
+        figures = {AXIS_ACCURACY: self.accuracy, AXIS_SCORE: self.score}
+        return [
+            (f"{key}_by_{unit.name}", value, unit.steps(self.total_kwh))
+            for unit in self.units
+            for key, value in figures.items()
+        ]

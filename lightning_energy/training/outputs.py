@@ -1,0 +1,209 @@
+"""Where a run's figures go besides the logged values: record, trace, dashboards, progress bar, terminal.
+
+Whatever fails here gives one warning, and the training goes on.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from lightning_energy.results.rendering import show
+from lightning_energy.results.trace_files import TraceFiles
+from lightning_energy.training.dashboards import Dashboards
+from lightning_energy.training.lightning_private import is_quiet
+from lightning_energy.training.progress import BarFigures
+from lightning_energy.training.recorder import Recorder, batch_size_of, what_is_trained, what_was_left, where_to_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from lightning.pytorch import LightningModule, Trainer
+
+    from lightning_energy.curves.curve import Energy
+    from lightning_energy.ledger.ranks import Ranks
+    from lightning_energy.ledger.session import Session
+    from lightning_energy.results.report import Report
+    from lightning_energy.results.trace_files import TraceFormat
+    from lightning_energy.training.run_memory import Spent
+
+__all__ = ["Outputs"]
+
+TRACED_ROWS = 20_000  # are kept in memory, some megabytes
+
+
+def _nobody(topic: str, text: str) -> None:
+    """Takes no warning."""
+
+
+class Outputs:
+    """The outputs of one run of a Trainer on one rank; made by :meth:`of`, and without it they go nowhere.
+
+    Attributes:
+        bar: the figures of the progress bar; ``None`` shows none.
+        left: the record that an earlier session left where this one's will lie; ``None`` without one.
+    """
+
+    def __init__(self, warn: Callable[[str, str], None] = _nobody) -> None:
+        self.bar: BarFigures | None = None
+        self.left: dict[str, Any] | None = None
+        self._warn = warn
+        self._recorder: Recorder | None = None
+        self._trace: TraceFiles | None = None
+        self._is_traced = False
+        self._dashboards = Dashboards()
+        self._prints = False
+
+    @classmethod
+    def of(
+        cls,
+        trainer: Trainer,
+        module: LightningModule,
+        ranks: Ranks,
+        warn: Callable[[str, str], None],
+        *,
+        is_fit: bool,
+        record: bool | str | Path,
+        trace: TraceFormat | None,
+        dashboards: bool,
+        progress_bar: bool,
+        print_report: bool | None,
+    ) -> Outputs:
+        """What the settings ask for. All ranks take part.
+
+        Args:
+            trainer: the Trainer.
+            module: what it trains.
+            ranks: the ranks.
+            warn: tells a topic's first warning.
+            is_fit: whether this is a ``fit``: others have no trace, no dashboards and no bar.
+            record: the setting of the callback, as all that follow.
+            trace: same.
+            dashboards: same.
+            progress_bar: same.
+            print_report: same.
+        """
+        outputs = cls(warn)
+        path = where_to_record(trainer, record)
+        outputs.left = what_was_left(trainer, path) if is_fit else None
+        outputs._recorder = recorder = Recorder(path, what_is_trained(trainer, module), ranks.rank)
+        outputs._prints = ranks.is_zero and (not is_quiet(trainer) if print_report is None else print_report)
+        if not is_fit:
+            return outputs
+        if trace is not None and recorder.path is not None:
+            outputs._trace = TraceFiles(recorder.path, trace)
+        elif trace is not None:
+            warn("trace", f"EnergyCallback: no trace={trace!r}, as the run has no record: give record='path'")
+        if ranks.is_zero:
+            outputs._dashboards = Dashboards(trainer.loggers if dashboards else (), warn)
+            outputs.bar = BarFigures() if progress_bar else None
+        return outputs
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether curves and steps are to be kept."""
+        return self._trace is not None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the record is a minute old."""
+        return self._recorder is not None and self._recorder.is_due
+
+    def abandon(self) -> None:
+        """Nobody will end this run. From any thread."""
+        if self._recorder is not None:
+            self._recorder.abandon()
+
+    def close(self) -> None:
+        """Let the loggers and the bar go. The record may still be written."""
+        self._dashboards, self.bar = Dashboards(), None
+
+    def begin(self, trainer: Trainer) -> None:
+        """The training begins: its DataLoader is there, and what an earlier session left has been taken in."""
+        recorder = self._recorder
+        if recorder is None:
+            return
+        if recorder.rank == 0:
+            recorder.forget_other_ranks()  # none of them writes before the end of an epoch, or of a minute
+        with suppress(Exception):  # whatever the user's loaders are
+            recorder.what["batch_size"] = batch_size_of(trainer)
+
+    def find_bar(self, trainer: Trainer) -> None:
+        """Called after batches: the bar's figures are there from the first one on."""
+        if self.bar is not None:
+            self.bar.after_batch(trainer)
+
+    def announce(self, trainer: Trainer, session: Session, score_name: str, *, early: bool) -> None:
+        """Tell the dashboards what is trained, by which meters it is measured, and how it is scored."""
+        if self._recorder is not None:
+            meters = "; ".join(channel.info.name for channel in session.channels)
+            run = {**self._recorder.what, "meters": meters, "score": score_name}
+            self._dashboards.announce(trainer, run, early=early)
+
+    def point(self, trainer: Trainer, axis: str | None, total_kwh: float, accuracy: float, score: float) -> str | None:
+        """A point of the curves over energy; returns the unit of their axis, to be kept with the run."""
+        return self._dashboards.point(trainer, axis, total_kwh=total_kwh, accuracy=accuracy, score=score)
+
+    def write_record(self, report: Report, spent: Spent, before: Energy, *, is_fit: bool) -> None:
+        """Bring the record up to date.
+
+        Args:
+            report: the figures of this session.
+            spent: the run's history and sessions.
+            before: what was spent before this session, all ranks together.
+            is_fit: whether this is a ``fit``; others are added to its record.
+        """
+        recorder = self._recorder
+        if recorder is None:
+            return
+        try:
+            if is_fit and report.outcome == "completed" and recorder.rank:
+                recorder.discard()
+            elif is_fit:
+                recorder.write(
+                    report, run_id=spent.run_id, before=before, epochs=spent.history, sessions=spent.sessions
+                )
+            elif recorder.rank == 0:
+                recorder.add_evaluation(report)
+        except Exception as error:  # noqa: BLE001 - a full or read-only disk must not end the training
+            self._recorder = None
+            self._warn(
+                "record",
+                f"EnergyCallback: the record cannot be written ({type(error).__name__}: {error}); the training goes on "
+                f"without one. Give another place: EnergyCallback(record=…)",
+            )
+
+    def write_trace(self, session: Session, spent: Spent, *, if_many: bool = False) -> None:
+        """Write what became known of curves and steps since the last time.
+
+        Args:
+            session: the session.
+            spent: tells the number of the session.
+            if_many: only if it takes much memory by now.
+        """
+        if if_many and session.traced_rows <= TRACED_ROWS:
+            return
+        number = len(spent.sessions)
+        try:
+            news = session.take_trace()  # also where no file takes it any more: it must not pile up
+            if self._trace is None or news is None:
+                return
+            if not self._is_traced and number == 0:
+                self._trace.remove()
+            self._is_traced = True
+            self._trace.write(number, *news)
+        except Exception as error:  # noqa: BLE001 - as for the record
+            self._trace = None
+            self._warn(
+                "trace",
+                f"EnergyCallback: the trace cannot be written ({type(error).__name__}: {error}); the training goes on "
+                f"without more of it. Give another place: EnergyCallback(record=…)",
+            )
+
+    def end(self, report: Report) -> None:
+        """Tell the outcome to dashboards and to who sits before the terminal."""
+        self._dashboards.end(report)
+        problem = show(report) if self._prints else ""
+        if problem:
+            self._warn("print", f"EnergyCallback: {problem}; it is in callback.report")

@@ -1,0 +1,55 @@
+"""Watts and kWh in Lightning's progress bar."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+    from lightning_energy.curves.curve import Energy
+
+__all__ = ["ENERGY", "POWER", "BarFigures"]
+
+POWER, ENERGY = "power", "energy"
+EVERY_S = 1.0  # summing up the energy so far takes up to a millisecond; nobody reads a bar faster than this
+
+
+class BarFigures:
+    """The figures that a fit's progress bar shows, for a Tqdm or a Rich bar, or any other that shows its metrics.
+
+    A bar shows what is in ``trainer.progress_bar_metrics`` when it refreshes: the same dict for all of a fit. It is
+    asked for once, after the first batch: asking makes Lightning work out what was logged, which at the end of an
+    epoch may need all ranks. Texts, as Rich would show 12.3e-6 kWh as 0.000.
+    """
+
+    def __init__(self) -> None:
+        self._shown: dict[str, Any] | None = None
+        self._summed_s = -math.inf
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the energy that is shown is a second old."""
+        return time.monotonic() - self._summed_s > EVERY_S
+
+    def after_batch(self, trainer: Trainer) -> None:
+        """Find the bar's figures, if there is a bar."""
+        if self._shown is None and trainer.progress_bar_callback is not None:
+            self._shown = trainer.progress_bar_metrics  # Lightning's bars take texts, too
+
+    def show_power(self, power_w: float) -> None:
+        """The mean power of the steps that became known."""
+        if self._shown is not None:
+            self._shown[POWER] = f"{power_w:.4g} W"
+
+    def show_energy(self, total: Energy) -> None:
+        """The energy of the training so far; nothing when it is not known."""
+        self._summed_s = time.monotonic()
+        if self._shown is None:
+            return
+        if total.energy_kwh is None:
+            self._shown.pop(ENERGY, None)
+        else:
+            self._shown[ENERGY] = f"{total.energy_kwh:.4g} kWh"

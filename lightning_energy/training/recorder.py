@@ -1,0 +1,236 @@
+"""Keeps the record of a Trainer's run on disk, up to date."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_energy.ledger.ranks import replicas_of
+from lightning_energy.results.record import NAME, RecordError, describe_machine, make_record, read_record, write_record
+from lightning_energy.results.record_ranks import rank_file, rank_files, read_run
+from lightning_energy.training.run_memory import NOTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lightning.pytorch import LightningModule, Trainer
+
+    from lightning_energy.curves.curve import Energy
+    from lightning_energy.results.report import Report
+
+__all__ = ["Recorder", "batch_size_of", "what_is_trained", "what_was_left", "where_to_record"]
+
+EVERY_S = 60.0
+COSTLY_S = 0.02  # what costs less is written at every epoch's end
+
+
+class Recorder:
+    """Writes one record.
+
+    Args:
+        path: the file; ``None`` writes nothing.
+        what: what is trained.
+        rank: which rank's figures; those of rank zero are the run's.
+    """
+
+    def __init__(self, path: Path | None, what: Mapping[str, Any], rank: int = 0) -> None:
+        self.path = path if path is None or rank == 0 else rank_file(path, rank)
+        self.rank = rank
+        self.what = {**what}
+        self._started_unix_s = time.time()
+        self._where: dict[str, Any] = {}
+        self._evaluations: list[dict[str, Any]] = []
+        self._written_s = time.monotonic()
+        self._cost_s = 0.0
+        self._finalizer: weakref.finalize[..., Recorder] | None = None
+        self._read_old()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last record is a minute old."""
+        return self.path is not None and time.monotonic() - self._written_s > EVERY_S
+
+    def write(
+        self,
+        report: Report,
+        *,
+        run_id: str = "",
+        before: Energy = NOTHING,
+        epochs: Sequence[Mapping[str, Any]] = (),
+        sessions: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Write the record of a training; one of a run that goes on only when that costs little.
+
+        Raises:
+            OSError: it cannot be written; from now on nothing is.
+        """
+        if self.path is None or (report.outcome == "running" and self._is_costly):
+            return
+        began_s = time.monotonic()
+        self._where = self._where or describe_machine(report)
+        record = make_record(
+            report,
+            started_unix_s=self._started_unix_s,
+            run_id=run_id,
+            rank=self.rank,
+            before=before,
+            what=self.what,
+            where=self._where,
+            epochs=epochs,
+            sessions=sessions,
+            evaluations=self._evaluations,
+        )
+        self._write(record)
+        self._cost_s = time.monotonic() - began_s
+
+    @property
+    def _is_costly(self) -> bool:
+        """Whether to write now would take more than a twentieth of the time: after thousands of short epochs."""
+        return self._cost_s > COSTLY_S and time.monotonic() - self._written_s < 20 * self._cost_s
+
+    def abandon(self) -> None:
+        """Nobody will end this run: what says ``running`` is ``interrupted``. From any thread, at any time."""
+        if self._finalizer is not None:
+            self._finalizer()
+
+    def discard(self) -> None:
+        """This rank's own record is not needed any more: the run has completed, and rank zero's has it all."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        if self.path is not None:
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
+
+    def forget_other_ranks(self) -> None:
+        """What other ranks left of an earlier session is not of this one."""
+        if self.path is not None:
+            with suppress(OSError):
+                for path in rank_files(self.path):
+                    path.unlink()
+
+    def add_evaluation(self, report: Report) -> None:
+        """Add a validation, test or prediction outside of ``fit`` to the record that is there, or make one.
+
+        Raises:
+            OSError: it cannot be written; from now on nothing is.
+        """
+        if self.path is None:
+            return
+        row = {
+            "started_unix_s": self._started_unix_s,
+            "outcome": report.outcome,
+            "stages": {stage: energy.to_plain() for stage, energy in report.stages.items()},
+        }
+        self._evaluations.append(row)
+        try:
+            record = read_record(self.path)
+        except RecordError:
+            self.write(report)
+            return
+        self._write({**record, "evaluations": self._evaluations, "updated_unix_s": time.time()})
+
+    def _read_old(self) -> None:
+        """Evaluations stay when the same Trainer goes on training."""
+        if self.path is not None:
+            with suppress(Exception):  # whatever lies there, the training goes on
+                self._evaluations = [*read_record(self.path)["evaluations"]]
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        if self.path is None:  # the first failure was told
+            return
+        self._written_s = time.monotonic()
+        if record["outcome"] == "running" and self._finalizer is None:
+            # a second net: when neither teardown nor on_exception is called, it must not say "running" for ever
+            self._finalizer = weakref.finalize(self, _abandon, self.path, os.getpid())
+        elif record["outcome"] != "running" and self._finalizer is not None:
+            self._finalizer.detach()
+            self._finalizer = None
+        try:
+            write_record(self.path, record)
+        except OSError:
+            self.path = None
+            raise
+
+
+def _abandon(path: Path | None, pid: int) -> None:
+    if path is None or os.getpid() != pid:
+        return
+    with suppress(RecordError, OSError):
+        record = read_record(path)
+        if record["outcome"] == "running":
+            write_record(path, {**record, "outcome": "interrupted"})
+
+
+def where_to_record(trainer: Trainer, record: bool | str | Path) -> Path | None:
+    """The file of the record; ``None`` for none. All ranks take part, and get the same.
+
+    By default beside what the first logger writes, as Lightning places checkpoints: in ``log_dir`` where it has one,
+    else in ``save_dir/name/version``. No record without a logger, in a ``fast_dev_run``, or in a remote folder.
+    """
+    if isinstance(record, (str, Path)):
+        path = Path(record)
+        return path if path.suffix == ".json" else path / NAME
+    if not record or not trainer.loggers or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
+        return None
+    folder = None
+    with suppress(Exception):  # a logger that does not know its folder is no reason not to train
+        folder = _folder(trainer.loggers[0])
+    folder = trainer.strategy.broadcast(folder)
+    return Path(folder) / NAME if folder and "://" not in folder else None
+
+
+def what_was_left(trainer: Trainer, path: Path | None) -> dict[str, Any] | None:
+    """The record that an earlier session left at this place, if one did. All ranks take part, and get the same."""
+    record = None
+    if path is not None and trainer.is_global_zero:
+        with suppress(Exception):  # what cannot be read was written by somebody else; the training goes on
+            record = read_run(path)
+    left: dict[str, Any] | None = trainer.strategy.broadcast(record)
+    return left
+
+
+def _folder(logger: Any) -> str | None:
+    folder = getattr(logger, "log_dir", None)
+    if isinstance(folder, (str, Path)):
+        return str(folder)
+    if not logger.save_dir:
+        return None
+    version = logger.version
+    return str(Path(logger.save_dir, str(logger.name), version if isinstance(version, str) else f"version_{version}"))
+
+
+def what_is_trained(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+    """Model, precision and parallelism, as far as they can be told; the batch size is told later, by the loader."""
+    what: dict[str, Any] = {
+        "module": f"{type(module).__module__}.{type(module).__qualname__}",
+        "precision": str(trainer.precision),
+        "strategy": type(trainer.strategy).__name__,
+        "accelerator": type(trainer.accelerator).__name__,
+        "devices": trainer.world_size,
+        "nodes": trainer.num_nodes,
+        "data_parallel_replicas": replicas_of(trainer.strategy) or trainer.world_size,
+        "batch_size": None,
+        "accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "hyperparameters": {},
+    }
+    with suppress(Exception):  # parameters may not be there yet
+        what["parameters"] = sum(p.numel() for p in module.parameters())
+        what["trainable_parameters"] = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    with suppress(Exception):  # whatever the user's hyperparameters are, the training goes on
+        what["hyperparameters"] = {**module.hparams}
+    return what
+
+
+def batch_size_of(trainer: Trainer) -> int | None:
+    """Samples per batch and rank: of the DataLoader, or while there is none, where a BatchSizeFinder would look."""
+    loader = trainer.train_dataloader
+    module, datamodule = trainer.lightning_module, trainer.datamodule  # type: ignore[attr-defined]  # set by a connector
+    places = [loader, getattr(loader, "batch_sampler", None)]
+    if loader is None:
+        places = [module, getattr(module, "hparams", None), datamodule]
+    sizes = (getattr(place, "batch_size", None) for place in places)
+    return next((n for n in sizes if isinstance(n, int) and not isinstance(n, bool)), None)

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lightning_energy.comparison import run as runs_module
+from lightning_energy.comparison.run import Run, run_of
+from lightning_energy.results.record import RecordError, write_record
+from lightning_energy.results.record_ranks import rank_file
+from tests.records import energy, put, record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read(tmp_path: Path, *args, choice="last", **kwargs) -> Run:
+    return run_of(put(tmp_path, *args, **kwargs), "name", choice)
+
+
+def test_the_figures_of_a_record(tmp_path):
+    run = read(tmp_path, 2.0, 0.9, scopes=("gpu", "package"), run_id="abc", reference_kwh=0.25)
+    assert (run.accuracy, run.accuracy_name) == (0.9, "val_acc")
+    assert run.energy_kwh == pytest.approx(2.0)
+    assert run.u_kwh == pytest.approx(0.1)
+    assert run.u_repeat_kwh == pytest.approx(0.002)
+    assert (run.quality, run.duration_s, run.power_w) == ("measured", 3600.0, pytest.approx(2000.0))
+    assert (run.sample_j, run.module, run.parameters) == (0.002, "my.models.Net", 1234)
+    assert run.covers == "gpu + package"
+    assert run.hardware == "NVIDIA A100, driver 550.54, AMD EPYC 7742 with 64 threads"
+    assert run.caveats == ()
+    assert run.is_comparable
+    assert (run.source.run_id, run.source.reference_kwh, run.source.slack_kwh) == ("abc", 0.25, 0.0)
+
+
+def test_its_energy_is_that_of_all_sessions(tmp_path):
+    run = read(tmp_path, 2.0, run=energy(0.5), total=energy(7.0), sessions=3)
+    assert run.energy_kwh == pytest.approx(7.0)
+
+
+@pytest.mark.parametrize(
+    ("choice", "last", "epochs", "expected"),
+    [
+        ("last", 0.8, (0.5, 0.9, 0.8), 0.8),
+        ("best", 0.8, (0.5, 0.9, 0.8), 0.9),
+        ("best", 0.95, (0.5, None), 0.95),  # validated in the middle of an epoch
+        ("last", None, (0.5, 0.7, None), 0.7),
+        ("last", 1.0005, (), 1.0),  # a mean in bfloat16
+    ],
+)
+def test_last_and_best_accuracy(tmp_path, choice, last, epochs, expected):
+    assert read(tmp_path, 1.0, last, epochs=epochs, choice=choice).accuracy == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"accuracy": None}, r"it has no accuracy: .*EnergyCallback\(accuracy=…\)"),
+        ({"accuracy": 91.2}, "91.2 is no fraction .* divided by 100"),
+        ({"kwh": None}, "energy of its training is not known"),
+        ({"total": None}, "nothing was fitted"),
+    ],
+)
+def test_what_it_lacks_is_told_and_nothing_is_invented(tmp_path, settings, reason):
+    import re
+
+    run = read(tmp_path, **settings)
+    assert not run.is_comparable
+    assert any(re.search(reason, caveat) for caveat in run.caveats)
+    assert run.source.lacks == run.caveats
+    assert run.score is None
+
+
+def test_runs_that_did_not_end(tmp_path, monkeypatch):
+    assert read(tmp_path, outcome="interrupted").caveats == ("it was interrupted: these are its figures up to then",)
+    file = put(tmp_path, outcome="running")
+    assert run_of(file, "x", "last").caveats == ("it is running: these are its figures so far",)
+    now = time.time()
+    monkeypatch.setattr(runs_module.time, "time", lambda: now + 7200)
+    (caveat,) = run_of(file, "x", "last").caveats
+    assert "nothing was written for 120 min, so it was killed, or its epochs are long" in caveat
+
+
+def test_missing_time_and_absent_ranks(tmp_path):
+    run = read(tmp_path, 2.0, spent={"missing_s": 36.0, "power_w": 2000.0})
+    assert run.caveats == ("the energy of 36.00 s of 1.00 h is missing: it spent more than this",)
+    assert run.source.slack_kwh == pytest.approx(36 * 2000 / 3.6e6)
+    note = "Incomplete: these are the figures of rank 0 alone"
+    file = tmp_path / "other" / "energy.json"
+    write_record(file, record(ranks=4, absent_ranks=3, notes=[note, "GPU: steps are unresolved"], outcome="running"))
+    run = run_of(file, "x", "last")
+    assert run.source.slack_kwh == float("inf")
+    assert any(caveat.startswith("Incomplete: 3 rank(s) left no record") for caveat in run.caveats)
+    assert not any("unresolved" in caveat for caveat in run.caveats)
+
+
+def test_a_run_of_ranks_that_broke_off_is_put_together(tmp_path):
+    file = put(tmp_path, 1.0, run_id="a", ranks=2, absent_ranks=1, outcome="interrupted")
+    write_record(rank_file(file, 1), record(2.0, run_id="a", rank=1, outcome="interrupted"))
+    run = run_of(file, "x", "last")
+    assert run.energy_kwh == pytest.approx(3.0)
+    assert run.hardware.startswith("2 x NVIDIA A100")
+    with pytest.raises(RecordError, match="what rank 1 kept of itself: give rank zero's record beside it"):
+        run_of(rank_file(file, 1), "x", "last")
+
+
+def test_sensors_are_the_same_only_as_far_as_records_tell(tmp_path):
+    def sensors(**kwargs) -> str:
+        return read(tmp_path, **kwargs).source.sensors
+
+    assert sensors() == sensors(kwh=7.0, accuracy=0.1)
+    assert len({sensors(), sensors(device="GPU-2"), sensors(where={"nvidia_driver": "560"})}) == 3
+    assert sensors(ranks=2) == sensors(ranks=2) != ""
+    for outcome in ("running", "interrupted", "completed"):  # given up, a record tells the devices of rank zero alone
+        alone = {"ranks": 2, "outcome": outcome, "spent": {}, "run": energy(2.0)}
+        assert sensors(**alone) == ""
+        assert read(tmp_path, **alone).hardware.startswith("2 ranks, the first with NVIDIA A100, driver")
+    assert sensors(ranks=2, absent_ranks=1, outcome="interrupted") == ""
+    assert sensors(ranks=2, kwh=None, total=energy(1.0)) == ""  # of an earlier session: this one's is not known
+    assert sensors(devices=[]) == ""
+
+
+def test_several_boards_and_none(tmp_path):
+    two = record(scopes=("gpu", "board"))
+    file = tmp_path / "two.json"
+    file.write_text(json.dumps(two))
+    assert run_of(file, "x", "last").hardware.startswith("2 x NVIDIA A100, driver")
+    run = read(tmp_path, devices=[], where={"nvidia_driver": None})
+    assert run.hardware == "AMD EPYC 7742 with 64 threads"
+    assert run.covers == "nothing that it names"
+
+
+def test_a_score_of_ones_own_has_no_reference(tmp_path):
+    assert read(tmp_path, score_name="my_score").source.reference_kwh is None
+    assert read(tmp_path, accuracy=None).source.reference_kwh is None
+
+
+def test_names_from_a_record_cannot_move_the_cursor(tmp_path):
+    run = read(tmp_path, name="val\x1b[2J", board="GPU\n")
+    assert run.accuracy_name.isprintable()
+    assert run.hardware.isprintable()
+
+
+def change(path: str, value):
+    def apply(r: dict) -> None:
+        *keys, last = path.split(".")
+        for key in keys:
+            r = r[key]
+        r[last] = value
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("accuracy.value", "0.9"),
+        ("accuracy.value", float("nan")),
+        ("accuracy.value", True),
+        ("total.energy_j", float("inf")),
+        ("total.energy_j", -1.0),
+        ("total.energy_j", "many"),
+        ("total.u_absolute_j", None),
+        ("total.quality", 3),
+        ("score.formula", "energy_penalized_accuracy(reference_kwh=zero)"),
+        ("score.formula", "energy_penalized_accuracy(reference_kwh=0)"),
+        ("what", None),
+        ("where", []),
+        ("epochs", [{}]),
+        ("samples.mean_j", [1]),
+        ("ranks", "two"),
+        ("updated_unix_s", None),
+        ("what", {"parameters": -3}),
+    ],
+)
+def test_a_damaged_record_is_named(tmp_path, path, value):
+    damaged = record(outcome="running")
+    change(path, value)(damaged)
+    file = tmp_path / "energy.json"
+    file.write_text(json.dumps(damaged))
+    with pytest.raises(RecordError, match="damaged") as error:
+        run_of(file, "x", "last")
+    assert str(file) in str(error.value)
+
+
+def test_json_without_end_and_files_that_cannot_be_read(tmp_path):
+    file = tmp_path / "energy.json"
+    file.write_text("[" * 200_000)
+    with pytest.raises(RecordError, match=r"energy\.json"):
+        run_of(file, "x", "last")
+    with pytest.raises(RecordError, match="cannot be read"):
+        run_of(tmp_path / ("x" * 300), "x", "last")
+
+
+def test_a_record_from_before_samples_were_counted(tmp_path):
+    run = read(tmp_path, samples=None, sample_j=None)
+    assert run.sample_j is None
+    assert run.is_comparable

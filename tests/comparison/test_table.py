@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import replace
+
+import pytest
+
+from lightning_energy import Comparison, compare
+from lightning_energy.comparison.run import Run
+from lightning_energy.comparison.table import as_csv, markdown, text
+from tests.records import put
+
+
+@pytest.fixture
+def comparison(tmp_path) -> Comparison:
+    put(tmp_path / "small", 1.0, 0.80)
+    put(tmp_path / "medium", 2.0, 0.85)
+    put(tmp_path / "large", 20.0, 0.95)
+    put(tmp_path / "waste", 40.0, 0.79)
+    put(tmp_path / "close", 20.01, 0.94)
+    put(tmp_path / "unscored", 3.0, None)
+    return compare(tmp_path)
+
+
+def row(table: str, name: str) -> str:
+    return next(line for line in table.splitlines() if line.startswith(name))
+
+
+def test_front_and_dominations_can_be_read(comparison):
+    table = text(comparison)
+    assert row(table, "large").endswith("* on it")
+    assert row(table, "waste").endswith("< small +2")
+    assert row(table, "close").endswith("~ large")
+    assert row(table, "unscored").endswith("–")  # noqa: RUF001
+    for sign in "*<~":
+        assert any(line.startswith(f"{sign} ") for line in table.splitlines())
+    assert "score: energy_penalized_accuracy(alpha=5, beta=5, reference_kwh=1)" in table
+    assert "Caveat of unscored: it has no accuracy" in table
+
+
+def test_figures(comparison):
+    cells = row(text(comparison, 130), "large").split()
+    sam = 5 * 0.95**5 / 1.30103
+    assert cells[:5] == ["large", "0.9500", "20", "1", "2"]  # accuracy, kWh, ±, mJ per sample
+    assert f"{sam:.4f}" in cells
+    assert f"{comparison.runs[4].score:.4f}" not in cells
+    assert "1.00 h" in row(text(comparison, 130), "large")
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_lines_fit_and_columns_stand_under_their_heads(comparison, width):
+    lines = text(comparison, width).splitlines()
+    assert max(map(len, lines)) <= width
+    head = next(line for line in lines if line.startswith("run "))
+    place = head.index("Pareto front")
+    assert row("\n".join(lines), "small")[place:] == "* on it"
+    assert ("power" in head) == (width == 120)
+    assert {"accuracy", "kWh", "SAM", "score"} <= {*head.split()}
+
+
+def test_long_names_keep_their_ends_and_stay_different(tmp_path):
+    for letter in "ab":
+        put(tmp_path / f"{letter}-{'x' * 60}-end", 1.0, 0.8)
+    lines = text(compare(tmp_path), 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(bool(re.match(r"[ab]-x+…x+-end ", line)) for line in lines) == 2
+    for letter in "ab":
+        put(tmp_path / f"{'x' * 30}{letter}{'x' * 30}", 1.0, 0.8)
+    assert "xxxaxxx" in text(compare(tmp_path), 80)  # cut they would be the same
+
+
+def test_sam_stands_in_the_table_only_where_a_run_has_one(tmp_path):
+    put(tmp_path / "a", 0.1, 0.8)
+    put(tmp_path / "b", 0.2, 0.9)
+    table = text(compare(tmp_path))
+    assert "SAM" not in next(line for line in table.splitlines() if line.startswith("run "))
+    assert "SAM (sustainable_accuracy) is defined above 1 kWh only" in table
+
+
+def test_the_same_caveat_of_many_is_one_sentence(tmp_path):
+    for i in range(9):
+        put(tmp_path / f"run{i}", 1.0 + i, 0.8, outcome="interrupted")
+    table = text(compare(tmp_path))
+    assert "Caveat of run0, run1, run2, run3, run4 and 4 more: it was interrupted" in table
+
+
+def test_csv_has_every_figure_unrounded(comparison):
+    rows = {r["name"]: r for r in csv.DictReader(io.StringIO(as_csv(comparison)))}
+    assert len(rows) == 6
+    for run in comparison.runs:
+        assert rows[run.name]["energy_kwh"] == repr(run.energy_kwh)
+    assert rows["waste"]["dominated_by"] == "small; medium; large"
+    assert rows["unscored"]["accuracy"] == ""
+    assert rows["large"]["on_front"] == "True"
+
+
+def test_markdown(comparison):
+    lines = markdown(comparison).splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 2 + 6
+    assert len({line.count("|") for line in table}) == 1
+    assert "| waste | 0.7900 | 40 |" in "\n".join(table)
+
+
+def test_markdown_shows_what_it_could_run(comparison):
+    run = replace(comparison.runs[0], name="<script>alert(1)</script>|*`x`*")
+    shown = markdown(replace(comparison, runs=[run]))
+    assert r"&lt;script&gt;alert(1)&lt;/script&gt;\|\*\`x\`\*" in shown
+    assert "<script" not in shown
+
+
+def test_nothing(comparison):
+    nothing = replace(comparison, runs=[])
+    assert text(nothing) == markdown(nothing) == "There is no run to compare."
+    assert as_csv(nothing).split(",") == [*Run("", "").to_plain()]

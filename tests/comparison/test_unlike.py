@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+
+from lightning_energy.comparison.run import Run
+from lightning_energy.comparison.run_source import Source
+from lightning_energy.comparison.unlike import with_caveats
+
+LIKE = {
+    "accuracy": 0.9,
+    "accuracy_name": "val_acc",
+    "energy_kwh": 1.0,
+    "quality": "measured",
+    "hardware": "A100",
+    "covers": "gpu",
+}
+
+
+def run(name: str, *, sensors: str = "a", run_id: str = "", **other) -> Run:
+    return Run(name, f"/runs/{name}", **(LIKE | other), source=Source(sensors=sensors, run_id=run_id))
+
+
+def test_like_runs_have_no_caveat():
+    runs, whole = with_caveats([run("a"), run("b"), run("c", quality="integrated")], 1.0)
+    assert whole == []
+    assert all(r.caveats == () for r in runs)
+
+
+@pytest.mark.parametrize(
+    ("other", "of_run", "of_all"),
+    [
+        ({"accuracy_name": "val_f1"}, "its accuracy is val_f1 (most others: val_acc)", "(val_acc: 2; val_f1: 1)"),
+        ({"covers": "gpu + package"}, "its joules cover gpu + package (most others: gpu)", "do not cover the same"),
+        ({"quality": "estimated"}, "its energy is estimated by a model (most others: measured)", "an estimate"),
+        (
+            {"hardware": "H100"},
+            "it ran on H100 (most others: A100)",
+            "hardware or drivers (A100: 2; H100: 1)",
+        ),
+    ],
+)
+def test_unlike_things_have_one_each_and_one_of_all(other, of_run, of_all):
+    (a, b, c), (whole,) = with_caveats([run("a"), run("b"), run("c", **other)], 1.0)
+    assert a.caveats == b.caveats == ()
+    assert c.caveats == (of_run,)
+    assert of_all in whole
+
+
+def test_without_a_majority_each_is_told():
+    runs, _ = with_caveats([run("a"), run("b", accuracy_name=None)], 1.0)
+    assert [r.caveats for r in runs] == [("its accuracy is val_acc",), ("its accuracy is a metric without a name",)]
+
+
+def test_a_run_that_was_resumed_elsewhere_is_in_both():
+    runs, _ = with_caveats([run("a", run_id="1"), run("b", run_id="1"), run("c", run_id="2"), run("d"), run("e")], 1.0)
+    assert runs[0].caveats == ("it is the same run as b, resumed or copied: what one spent is in the other",)
+    assert [r.caveats for r in runs[2:]] == [(), (), ()]
+
+
+@pytest.mark.parametrize("sensors", [("a", "b"), ("", "")])
+def test_sensors_that_are_not_known_to_be_the_same(sensors):
+    _, (whole,) = with_caveats([run(s or str(i), sensors=s) for i, s in enumerate(sensors)], 1.0)
+    assert "not all measured by the same sensors" in whole
+
+
+def test_estimates_alone_are_told_as_such():
+    _, (whole,) = with_caveats([run("a", quality="estimated"), run("b", quality="estimated")], 1.0)
+    assert "All energies are estimated by a model, none is measured" in whole
+
+
+def test_a_reference_far_above_all_runs():
+    assert with_caveats([run("a"), run("b")], 99.0)[1] == []
+    _, (whole,) = with_caveats([run("a"), run("b")], 101.0)
+    assert "far less than the reference of the score (101 kWh): it ranks them by accuracy alone" in whole
+
+
+def test_the_reference_that_is_proposed_does_what_it_is_for():
+    small = [run(str(kwh), energy_kwh=kwh) for kwh in (1e-6, 1.84e-5, 4e-5, 0.0)]
+    _, (whole,) = with_caveats(small, 1.0)
+    assert whole.endswith("Give a reference of their size: reference_kwh=2e-05 (as a command: --reference-kwh 2e-05).")
+    assert with_caveats(small, 2e-5)[1] == []
+    _, (whole,) = with_caveats([run("a", energy_kwh=0.0)], 1.0)
+    assert "reference_kwh=1 " in whole
+
+
+def test_nothing_and_one_run():
+    assert with_caveats([], 1.0) == ([], [])
+    assert with_caveats([run("a", sensors="")], 1.0)[1] == []

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lightning_energy.curves.curve import Curve
+from lightning_energy.curves.edges import CounterEdges, PowerIntegral
+from lightning_energy.curves.sampler import Channel
+from lightning_energy.meters import MeterInfo, Reading, ReplayMeter
+from tests.sim.clock import VirtualClock, drive
+
+S = 10**9
+INFO = MeterInfo("d", "device", "measured", "gpu", power_max_w=460.0, power_min_w=50.0)
+SEEING = dataclasses.replace(INFO, instant_power=True)
+
+
+class Device:
+    """A counter of known steps, read at times chosen by the test."""
+
+    def __init__(self, info=INFO, *, power_w: float = 200.0, period_ns: int = S // 10) -> None:
+        self.curve = Curve(info)
+        self.edges = CounterEdges(info, self.curve)
+        self.power_w, self.period_ns, self.offset_j = power_w, period_ns, 0.0
+
+    def register_j(self, now_ns: int) -> float:
+        return self.offset_j + self.power_w * (now_ns // self.period_ns) * self.period_ns * 1e-9
+
+    def poll(self, now_ns: int, register_j: float | None = None) -> bool:
+        value = self.register_j(now_ns) if register_j is None else register_j
+        return self.edges.feed(Reading(now_ns, now_ns + 1000, register_j=value))
+
+    def poll_all(self, start_s: float, end_s: float, every_s: float = 0.004) -> None:
+        now_ns = round(start_s * S)
+        while now_ns < end_s * S:
+            self.poll(now_ns)
+            now_ns += round(every_s * S)
+
+
+def missing_s(curve: Curve) -> float:
+    return curve.energy_between(curve.start_ns, curve.end_ns).missing_s
+
+
+def test_knots_stand_only_where_the_counter_moved():
+    device = Device()
+    device.poll_all(10.0, 12.0)
+    knots = device.curve.knots()
+    assert all(abs(t - round(t / device.period_ns) * device.period_ns) < 4_500_000 for t in knots.time_ns)
+    rises = [b - a for a, b in zip(knots.energy_j, knots.energy_j[1:], strict=False)]
+    assert rises == pytest.approx([20.0] * len(rises))
+    assert device.edges.period_s == pytest.approx(0.1, rel=0.02)
+    assert missing_s(device.curve) == 0
+
+
+def test_the_first_knot_reaches_back_before_the_first_poll():
+    device = Device()
+    device.poll_all(10.05, 10.5)
+    assert device.curve.start_ns <= 10_050_000_000
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0.005, 0.3), st.floats(60, 400)), min_size=1, max_size=12),
+    st.sampled_from([0.02, 0.033, 0.1]),
+    st.floats(0, 0.02),
+    st.integers(0, 1000),
+)
+def test_polled_late_or_early_no_joule_is_invented(pieces, period_s, late_s, seed):
+    clock = VirtualClock()
+    meter = ReplayMeter(pieces, counter_period_s=period_s, clock=clock, info=INFO)
+    channel = Channel(meter, meter.open(), clock=clock)
+    start_ns = clock.now_ns
+    clock.now_ns += 7_000_000 * (seed % 30)
+    drive(channel, clock, start_ns + 4 * S, late_s=late_s, seed=seed)
+    channel.finish()
+    knots = channel.curve.knots()
+    assert channel.trouble is None
+    assert (knots.quality[1:] == 0).all()
+    # from the middle of one bracket to the middle of another the register rose by what the curve says
+    for i, j in ((0, -1), (len(knots.time_ns) // 3, -1)):
+        true_j = meter.true_energy_j(int(knots.time_ns[i]), int(knots.time_ns[j]))
+        slack_j = 460.0 * (knots.half_width_ns[i] + knots.half_width_ns[j] + 4e6) * 1e-9
+        assert knots.energy_j[j] - knots.energy_j[i] == pytest.approx(true_j, abs=slack_j)
+
+
+@pytest.mark.parametrize(
+    ("fault_j", "note"), [(-1000.0, "backwards"), (-2000.0, "backwards"), (1e6, "leapt"), (100.0, "leapt")]
+)
+def test_a_counter_that_jumps_starts_a_new_segment(fault_j, note):
+    device = Device()
+    device.poll_all(10.0, 12.0)
+    before_j = device.curve.end_j
+    device.offset_j = fault_j
+    device.poll(12_004_000_000)
+    assert note in device.edges.note
+    device.poll_all(12.008, 14.0)
+    assert device.curve.end_j - before_j == pytest.approx(200.0 * (device.curve.end_ns * 1e-9 - 12.0), abs=45.0)
+    assert 0 < missing_s(device.curve) <= 0.25
+
+
+def test_a_counter_that_returns_zero_for_a_while():
+    device = Device()
+    device.poll_all(10.0, 11.0)
+    for i in range(50):
+        device.poll(11_004_000_000 + i * 4_000_000, register_j=0.0)
+    device.poll_all(11.208, 13.0)
+    total = device.curve.energy_between(10 * S, 13 * S)
+    assert 0.2 <= total.missing_s <= 0.6
+    assert total.energy_j <= 3.0 * 200.0
+    assert total.energy_j == pytest.approx(200.0 * (3.0 - total.missing_s), rel=0.05)
+
+
+@pytest.mark.parametrize("hole_s", [0.3, 2.0, 5.0])
+def test_a_hole_in_the_polls_loses_nothing(hole_s):
+    """The process was stopped, or the thread starved: the counter went on, and is believed."""
+    device = Device()
+    device.poll_all(10.0, 12.0)
+    device.poll_all(12.0 + hole_s, 15.0 + hole_s)
+    total = device.curve.energy_between(device.curve.start_ns, device.curve.end_ns)
+    assert total.missing_s == 0
+    assert total.energy_j == pytest.approx(200.0 * total.duration_s, rel=0.01)
+
+
+@pytest.mark.parametrize(("silence_s", "lost"), [(0.5, False), (3.0, True)])
+def test_a_short_silence_is_bridged_and_a_long_one_is_missing(silence_s, lost):
+    device = Device()
+    device.poll_all(10.0, 12.0)
+    now_s = 12.0
+    while now_s < 12.0 + silence_s:
+        device.edges.silent(round(now_s * S))
+        now_s += 0.1
+    device.poll_all(12.0 + silence_s, 14.0 + silence_s)
+    total = device.curve.energy_between(10 * S, device.curve.end_ns)
+    assert (total.missing_s > 0) == lost
+    assert total.missing_s <= silence_s + 0.2
+    assert total.energy_j == pytest.approx(200.0 * (total.duration_s - total.missing_s), rel=0.02)
+
+
+def test_a_device_that_never_answers_is_missing_from_the_first_moment():
+    device = Device()
+    for i in range(5):
+        device.edges.silent(10 * S + i * S // 10)
+    total = device.curve.energy_between(10 * S, 10 * S + 4 * S // 10)
+    assert total.energy_j is None
+
+
+def test_one_edge_alone_says_when_but_not_how_much():
+    device = Device()
+    device.poll_all(10.05, 10.15)
+    assert device.curve.end_ns is None
+    device.edges.finish()
+    assert missing_s(device.curve) > 0
+    assert device.curve.end_j == 0.0
+
+
+def test_a_reading_without_a_register_is_refused():
+    device = Device()
+    with pytest.raises(ValueError, match="integrate its power"):
+        device.edges.feed(Reading(0, 1, power_w=3.0))
+
+
+def test_refined_edges_are_closer_than_the_polls():
+    """With a regular counter the fitted times beat the middle of a wide bracket."""
+    errors = {}
+    for refine in (False, True):
+        clock = VirtualClock()
+        meter = ReplayMeter(200.0, counter_period_s=0.1, clock=clock, info=INFO)
+        channel = Channel(meter, meter.open(), clock=clock, refine=refine)
+        start_ns = clock.now_ns
+        drive(channel, clock, start_ns + 30 * S, late_s=0.006, seed=3)
+        times = channel.curve.knots().time_ns[80:]
+        phases_s = ((times - start_ns) * 1e-9 + 0.05) % 0.1 - 0.05
+        errors[refine] = math.sqrt(sum(p * p for p in phases_s) / len(phases_s))
+    assert errors[True] < 0.7 * errors[False]
+
+
+class Watts:
+    def __init__(self) -> None:
+        info = MeterInfo("d", "device", "integrated", "gpu", power_max_w=460.0)
+        self.curve = Curve(info)
+        self.power = PowerIntegral(info, self.curve)
+
+    def feed(self, now_s: float, power_w: float | None) -> bool:
+        return self.power.feed(Reading(round(now_s * S), round(now_s * S) + 2, power_w=power_w))
+
+
+def test_power_is_integrated_by_the_trapezoidal_rule():
+    watts = Watts()
+    for now_s, power_w in ((1.0, 100.0), (1.1, 200.0), (1.3, 200.0)):
+        assert watts.feed(now_s, power_w)
+    energy = watts.curve.energy_between(S, round(1.3 * S))
+    assert energy.energy_j == pytest.approx(15.0 + 40.0, rel=1e-6)
+    assert energy.quality == "integrated"
+    assert energy.u_j == pytest.approx(
+        math.hypot(100.0 * 0.1, math.sqrt(7 / 64) * 100.0 * 0.2) / math.sqrt(2), rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("value", [None, -1.0, 1e5, math.nan])
+def test_an_impossible_power_is_missing(value):
+    watts = Watts()
+    watts.feed(1.0, 100.0)
+    watts.feed(1.1, 100.0)
+    assert not watts.feed(1.2, value)
+    assert "its power reads" in watts.power.note
+    watts.feed(1.3, 100.0)
+    watts.feed(1.4, 100.0)
+    energy = watts.curve.energy_between(S, round(1.4 * S))
+    assert energy.missing_s == pytest.approx(0.2, abs=1e-6)
+    assert energy.energy_j == pytest.approx(20.0, rel=1e-6)
+
+
+def test_a_long_gap_between_readings_is_missing():
+    watts = Watts()
+    for now_s in (1.0, 1.1, 4.0, 4.1):
+        watts.feed(now_s, 100.0)
+    energy = watts.curve.energy_between(S, round(4.1 * S))
+    assert energy.missing_s == pytest.approx(2.9, abs=1e-6)
+    assert energy.energy_j == pytest.approx(20.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("late_s", [0.0001, 0.03, 0.1])
+def test_windows_from_the_first_moment_on_are_covered_however_late_the_polls(late_s):
+    """An interpreter that is busy at the start (imports, compilation) keeps the first polls apart for many updates."""
+    inside, n = 0, 0
+    for period_s in (0.01, 0.02, 0.1):
+        for seed in range(60):
+            rng = random.Random(seed)
+            clock = VirtualClock()
+            meter = ReplayMeter([(0.213, 400.0), (0.104, 80.0)], counter_period_s=period_s, clock=clock, info=SEEING)
+            meter.open()
+            clock.now_ns += rng.randrange(S)
+            channel = Channel(meter, SEEING, clock=clock)
+            a_ns = clock.now_ns + round(rng.uniform(0, 0.1) * S)
+            b_ns = a_ns + round(rng.uniform(0.05, 2.0) * S)
+            drive(channel, clock, b_ns + 3 * S // 10, late_s=late_s, seed=seed)
+            channel.finish()
+            energy = channel.curve.energy_between(a_ns, b_ns)
+            if energy.energy_j is not None and energy.missing_s == 0:
+                n += 1
+                inside += abs(energy.energy_j - meter.true_energy_j(a_ns, b_ns)) <= 2 * energy.u_j
+    assert n >= 120  # the shortest windows of the latest polls are missing
+    assert inside / n >= 0.92
+
+
+def test_a_long_first_wait_does_not_set_the_period():
+    """The first poll, then nothing for half a second: the period is that of the edges that were polled sharply."""
+    device = Device(period_ns=S // 50)
+    device.poll(10 * S)
+    device.poll_all(10.47, 11.0, every_s=0.002)
+    assert device.edges.period_s == pytest.approx(0.02, rel=0.02)
+    true_j = 200.0 * 0.9
+    energy = device.curve.energy_between(10 * S, 10 * S + round(0.9 * S))
+    assert abs(energy.energy_j - true_j) <= 2 * energy.u_j
+    assert energy.u_j < 200.0 * 0.02

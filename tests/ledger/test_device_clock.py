@@ -1,0 +1,272 @@
+"""Marks of a device that runs behind the host, on a simulated device clock."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_energy.curves.curve import Curve
+from lightning_energy.ledger.device_clock import CudaEvents, DeviceClock, clock_of
+from lightning_energy.ledger.ledger import Ledger
+from lightning_energy.meters import MeterInfo
+from tests.sim.clock import VirtualClock
+from tests.sim.device import SimulatedEvents
+
+S = 10**9
+MS = 10**6
+INFO = MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0)
+
+
+def make(ring: int = 64, **kwargs):
+    clock = VirtualClock(tick_ns=0)
+    events = SimulatedEvents(clock, **kwargs)
+    return clock, events, DeviceClock(events, clock=clock, ring=ring)
+
+
+@pytest.mark.parametrize("lead_ns", [0, 150 * MS])
+@pytest.mark.parametrize("drift", [0.0, 5e-5, -5e-5])
+def test_the_devices_time_is_found_to_the_nanosecond(lead_ns, drift):
+    clock, events, device = make(lead_ns=lead_ns, drift=drift)
+    clock.now_ns += 10 * S
+    device.anchor()  # the second anchor shows the drift
+    for _ in range(1000):
+        clock.now_ns += 30 * MS
+        token = device.stamp(clock.now_ns)
+        truth_ns = events.reached[token.event]
+        if lead_ns:
+            assert device.resolve(token) is None
+        clock.now_ns += lead_ns
+        assert abs(device.resolve(token) - truth_ns) <= 2
+    assert device.half_width_ns == 1000
+    assert device.lost == device.unstamped == 0
+
+
+def test_cudas_float32_milliseconds_cost_a_microsecond():
+    clock, events, device = make(float32=True)
+    for _ in range(3000):  # 90 s: re-anchored every 10 s
+        clock.now_ns += 30 * MS
+        token = device.stamp(clock.now_ns)
+        truth_ns = events.reached[token.event]
+        clock.now_ns += events.lead_ns
+        assert abs(device.resolve(token) - truth_ns) <= 2_000 + 10e9 * 1e-7 * 2
+
+
+def test_without_a_second_anchor_the_drift_is_small():
+    clock, events, device = make(drift=5e-5)
+    clock.now_ns += 9 * S
+    token = device.stamp(clock.now_ns)
+    clock.now_ns += events.lead_ns
+    truth_ns = events.reached[token.event]
+    assert abs(device.resolve(token) - truth_ns) <= 9.2 * S * 5.1e-5
+
+
+def test_a_wide_anchor_is_refused():
+    clock, events, device = make(anchor_ns=2 * MS)
+    assert device.half_width_ns is None
+    token = device.stamp(clock.now_ns)
+    host_ns = clock.now_ns
+    clock.now_ns += events.lead_ns
+    assert device.resolve(token) == host_ns  # the host's time has to do
+    assert device.lost == 1
+    events.anchor_ns = 2000
+    assert device.anchor()
+    assert device.half_width_ns == 1000
+
+
+def test_a_lost_event_is_given_up_after_a_minute():
+    clock, events, device = make()
+    token = device.stamp(clock.now_ns)
+    events.stuck.add(token.event)
+    clock.now_ns += 59 * S
+    assert device.resolve(token) is None
+    clock.now_ns += 2 * S
+    assert device.resolve(token) == token.host_ns
+    assert device.lost == 1
+
+
+def test_a_full_ring_and_a_captured_graph_have_host_times():
+    clock, events, device = make()
+    tokens = [device.stamp(clock.now_ns) for _ in range(64)]
+    assert all(tokens)
+    assert device.stamp(clock.now_ns) is None
+    clock.now_ns += S
+    assert all(device.resolve(t) for t in tokens)
+    assert device.stamp(clock.now_ns) is not None
+    events.capturing = True
+    assert device.stamp(clock.now_ns) is None
+    assert device.unstamped == 2
+
+
+def test_a_broken_device_leaves_host_times():
+    """After a device-side assert every call fails: the user's own error must stay the one that is seen."""
+    clock, events, device = make()
+    first, second = device.stamp(clock.now_ns), device.stamp(clock.now_ns + 5)
+    clock.now_ns += S
+    events.broken = True
+    assert device.resolve(first) == first.host_ns
+    assert device.stamp(clock.now_ns) is None
+    device.synchronize()
+    assert device.resolve(second) == second.host_ns
+    assert "illegal memory access" in str(device.failure)
+
+
+@pytest.mark.parametrize("do", [lambda d, t: d.stamp(0), lambda d, t: d.synchronize()])
+def test_whatever_breaks_first_is_not_raised(do):
+    clock, events, device = make()
+    token = device.stamp(clock.now_ns)
+    events.broken = True
+    do(device, token)
+    assert device.failure is not None
+    assert device.resolve(token) == token.host_ns
+
+
+def test_a_thread_that_may_not_ask_leaves_host_times():
+    clock, events, device = make()
+    events.refuses_threads = True
+    device.enter_thread()
+    assert device.stamp(clock.now_ns) is None
+    assert "not in this thread" in str(device.failure)
+
+
+class FakeCuda:
+    """The part of ``torch.cuda`` that CudaEvents calls, as on a machine with one device that is never late."""
+
+    def __init__(self) -> None:
+        self.calls, self.capturing = [], False
+        self.Event = self.Stream = lambda *args, **kwargs: self.Thing(self)
+
+    class Thing:
+        def __init__(self, cuda) -> None:
+            self.cuda = cuda
+
+        def record(self, stream) -> None:
+            self.cuda.calls.append("record")
+
+        def query(self) -> bool:
+            return True
+
+        def synchronize(self) -> None:
+            self.cuda.calls.append("event.synchronize")
+
+        def elapsed_time(self, other) -> float:
+            return 1.5
+
+    def is_current_stream_capturing(self) -> bool:
+        return self.capturing
+
+    def current_stream(self, device):
+        return self.Thing(self)
+
+    def synchronize(self, device) -> None:
+        self.calls.append("synchronize")
+
+
+class FakeDriver:
+    def __init__(self, error: int) -> None:
+        self.error, self.mode = error, None
+
+    def cuThreadExchangeStreamCaptureMode(self, pointer) -> int:  # noqa: N802 - CUDA's name
+        self.mode = pointer._obj.value
+        return self.error
+
+
+@pytest.mark.parametrize("error", [0, 1])
+def test_what_is_asked_of_cuda(monkeypatch, error):
+    """No GPU here: only that the calls are those that are meant. benchmarks/gpu.py runs it on a real one."""
+    cuda, driver = FakeCuda(), FakeDriver(error)
+    monkeypatch.setattr(torch, "cuda", cuda)
+    monkeypatch.setattr("lightning_energy.ledger.device_clock.ctypes.CDLL", lambda name: driver)
+    events = CudaEvents(torch.device("cuda", 0))
+    device = DeviceClock(events, ring=4)
+    device.enter_thread()
+    assert driver.mode == 1  # thread local
+    if error:
+        assert "CUDA error 1" in str(device.failure)
+        return
+    cuda.calls.clear()
+    token = device.stamp(0)
+    assert cuda.calls == ["record"]  # and nothing that waits
+    assert device.resolve(token) is not None
+    cuda.capturing = True
+    assert device.stamp(0) is None
+    device.synchronize()
+    assert cuda.calls[-1] == "synchronize"
+
+
+def test_no_clock_without_cuda():
+    assert clock_of(torch.device("cpu")) == (None, "")
+    clock, problem = clock_of(torch.device("cuda", 99))  # no driver, or no such device: told, and not fatal
+    assert clock is None
+    assert problem.startswith("steps are cut at the host's times, as ")
+
+
+def test_synchronizing_is_explicit():
+    clock, events, device = make()
+    device.stamp(clock.now_ns)
+    assert events.syncs == 0
+    device.synchronize()
+    assert events.syncs == 1
+
+
+@pytest.mark.parametrize("lead_ns", [150 * MS])
+def test_steps_get_the_energy_that_the_device_spent_on_them(lead_ns):
+    """Short and long steps in turn, the host 150 ms ahead; a perfect curve; a second curve on the host's clock."""
+    clock, _, device = make(256, lead_ns=lead_ns)
+    clock.now_ns += S
+    device.anchor()  # the second one shows the drift
+    gpu, cpu = Curve(INFO), Curve(MeterInfo("c", "cpu", "measured", "package", power_max_w=100.0))
+    ledger = Ledger([gpu, cpu], clock=clock, device_clock=device, on_device=[True, False])
+    start_ns = clock.now_ns
+    truth: list[tuple[int, float]] = []  # when the device begins a step, and its power there
+    step, gap = ledger.code(0, "train", "step"), ledger.code(0, "train", "gap")
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        truth.append((clock.now_ns + lead_ns, float(rng.uniform(100, 400))))
+        ledger.mark(step)
+        clock.now_ns += int(rng.uniform(5, 60) * MS)
+        ledger.mark(gap)
+        clock.now_ns += 1 * MS
+    ledger.mark(0)
+    end_ns = clock.now_ns + lead_ns
+    # the device's energy, with a knot at every change of its power
+    gpu.add(start_ns - S, 0.0)
+    gpu.add(truth[0][0], 50.0 * (truth[0][0] - start_ns + S) * 1e-9)
+    for (a_ns, power_w), b_ns in zip(truth, [t for t, _ in truth[1:]] + [end_ns], strict=True):
+        gpu.add(b_ns, gpu.end_j + power_w * (b_ns - a_ns) * 1e-9)
+    gpu.add(end_ns + S, gpu.end_j + 50.0)
+    for k in range(60):
+        cpu.add(start_ns - S + k * S // 10, 20.0 * k / 10)
+    clock.now_ns += lead_ns // 2
+    ledger.settle()  # half of the last marks are not reached yet
+    clock.now_ns += S
+    ledger.settle(final=True)
+    steps = ledger.take_steps()
+    assert len(steps.energy_j) == 60
+    for (a_ns, power_w), b_ns, energy_j, duration_s in zip(
+        truth, [t for t, _ in truth[1:]] + [end_ns], steps.energy_j, steps.duration_s, strict=True
+    ):
+        assert duration_s == pytest.approx((b_ns - a_ns) * 1e-9, abs=1e-5)
+        assert energy_j == pytest.approx((power_w + 20.0) * duration_s, rel=1e-3)
+    totals = ledger.totals()
+    assert totals.energy(device=0).duration_s == pytest.approx((end_ns - truth[0][0]) * 1e-9, abs=1e-4)
+    assert totals.energy(device=1).duration_s == pytest.approx((end_ns - truth[0][0]) * 1e-9, abs=1e-4)
+
+
+def test_what_is_not_reached_yet_is_not_booked():
+    clock, _, device = make()
+    curve = Curve(INFO)
+    ledger = Ledger([curve], clock=clock, device_clock=device, on_device=[True])
+    start_ns = clock.now_ns
+    curve.add(start_ns - 1, 0.0)
+    ledger.mark(ledger.code(0, "train", "step"))
+    clock.now_ns += 100 * MS
+    curve.add(clock.now_ns, 20.0)
+    clock.now_ns += 40 * MS
+    ledger.settle()
+    assert ledger._books[0].settled_ns is None  # the device reaches the first mark at 150 ms
+    clock.now_ns += 200 * MS
+    curve.add(clock.now_ns, 88.0)
+    clock.now_ns += 50 * MS
+    ledger.settle()
+    assert ledger.totals().energy().duration_s == pytest.approx((390 - 150) * 1e-3, abs=1e-4)

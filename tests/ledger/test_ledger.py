@@ -1,0 +1,452 @@
+from __future__ import annotations
+
+import math
+import random
+from itertools import pairwise, product
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lightning_energy.curves.curve import Curve
+from lightning_energy.curves.sampler import Channel
+from lightning_energy.ledger.book import MOST_SPANS, joined
+from lightning_energy.ledger.ledger import Ledger
+from lightning_energy.meters import MeterInfo, ReplayMeter
+from tests.sim.clock import VirtualClock, drive
+
+S = 10**9
+START = 10**15
+INFO = MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0, power_min_w=50.0)
+ACCOUNTS = [
+    (-1, "train", "gap"),
+    (0, "train", "step"),
+    (0, "train", "gap"),
+    (0, "validate", "step"),
+    (1, "train", "step"),
+    (1, "train", "gap"),
+]
+
+knots_of_a_curve = st.lists(
+    st.tuples(st.integers(1_000_000, 200_000_000), st.floats(50, 500), st.sampled_from([False] * 5 + [True])),
+    min_size=3,
+    max_size=25,
+)
+marks_of_a_run = st.lists(
+    st.tuples(st.integers(0, 150_000_000), st.integers(0, len(ACCOUNTS) - 1)), min_size=1, max_size=40
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_ns = START
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+def play(rows_of_curves, marks, settle_after):
+    """Knots and marks in the order of their times, as sampler and training bring them."""
+    clock = Clock()
+    curves = [Curve(INFO) for _ in rows_of_curves]
+    ledger = Ledger(curves, clock=clock)
+    whole = [Curve(INFO) for _ in rows_of_curves]  # what the ledger forgets is kept here
+    events = []
+    for i, rows in enumerate(rows_of_curves):
+        time_ns, energy_j = START - 50_000_000, 0.0
+        events.append((time_ns, 0, i, energy_j, "measured"))
+        for length_ns, power_w, missing in rows:
+            time_ns += length_ns
+            energy_j += 0.0 if missing else power_w * length_ns * 1e-9
+            events.append((time_ns, 0, i, energy_j, "missing" if missing else "measured"))
+    time_ns, accounts = START, []
+    for gap_ns, account in marks:
+        time_ns += gap_ns
+        events.append((time_ns, 1, account, 0.0, ""))
+        accounts.append((time_ns, account))
+    end_ns = time_ns + 1
+    events.append((end_ns, 1, -1, 0.0, ""))
+    for n, (time_ns, kind, i, energy_j, quality) in enumerate(sorted(events, key=lambda e: e[:2])):
+        clock.now_ns = time_ns
+        if kind == 0:
+            for curve in (curves[i], whole[i]):
+                curve.add(time_ns, energy_j, quality=quality)
+        else:
+            ledger.mark(ledger.code(*ACCOUNTS[i]) if i >= 0 else 0)
+        if n in settle_after:
+            ledger.settle()
+    clock.now_ns = max(clock.now_ns, end_ns) + S
+    return ledger, whole, [*accounts, (end_ns, -1)], clock
+
+
+@settings(deadline=None)
+@given(st.lists(knots_of_a_curve, min_size=1, max_size=3), marks_of_a_run, st.sets(st.integers(0, 80)))
+def test_accounts_add_up_to_the_rise_of_the_curves(rows_of_curves, marks, settle_after):
+    ledger, whole, accounts, clock = play(rows_of_curves, marks, settle_after)
+    ledger.settle(final=True)
+    first_ns, last_ns = accounts[0][0], accounts[-1][0]
+    # the curves of this test end somewhere; what is behind their ends is extrapolated, so look at what is known
+    for d, curve in enumerate(whole):
+        known_ns = min(last_ns, curve.end_ns)
+        if known_ns < last_ns:
+            continue
+        totals = ledger.totals(clock.now_ns)
+        expected = curve.energy_between(first_ns, last_ns)
+        total = totals.energy(device=d)
+        assert total.energy_j == (None if expected.energy_j is None else pytest.approx(expected.energy_j, rel=1e-9))
+        assert total.missing_s == pytest.approx(expected.missing_s, abs=1e-9)
+        assert total.duration_s == pytest.approx((last_ns - first_ns) * 1e-9, abs=1e-9)
+        spans = totals.missing_ns[d]
+        assert math.fsum((b - a) * 1e-9 for a, b in spans) == pytest.approx(expected.missing_s, abs=1e-9)
+        assert all(a < b for a, b in spans)
+        assert all(one[1] < two[0] for one, two in pairwise(spans))
+        parts = [
+            totals.energy(epoch=e, stage=s, kind=k, device=d) for e, s, k in ACCOUNTS if (e, s, k) in totals.accounts
+        ]
+        assert math.fsum(p.energy_j or 0.0 for p in parts) == pytest.approx(total.energy_j or 0.0, rel=1e-9, abs=1e-12)
+        for i, account in enumerate(ACCOUNTS):
+            windows = [curve.energy_between(a_ns, b_ns) for (a_ns, a), (b_ns, _) in pairwise(accounts) if a == i]
+            own = totals.energy(epoch=account[0], stage=account[1], kind=account[2], device=d)
+            assert (own.energy_j or 0.0) == pytest.approx(
+                math.fsum(w.energy_j or 0.0 for w in windows), rel=1e-6, abs=1e-6
+            )
+
+
+@settings(deadline=None)
+@given(knots_of_a_curve, marks_of_a_run, st.sets(st.integers(0, 80)))
+def test_settling_early_or_late_makes_no_difference(rows, marks, settle_after):
+    one, _, accounts, clock = play([rows], marks, settle_after)
+    other, _, _, _ = play([rows], marks, set())
+    for ledger in (one, other):
+        ledger.settle(final=True)
+    a, b = (ledger.totals(clock.now_ns) for ledger in (one, other))
+    for account in {i for _, i in accounts if i >= 0}:
+        epoch, stage, kind = ACCOUNTS[account]
+        x, y = (t.energy(epoch=epoch, stage=stage, kind=kind) for t in (a, b))
+        assert (x.energy_j or 0.0) == pytest.approx(y.energy_j or 0.0, rel=1e-9, abs=1e-9)
+        assert x.missing_s == pytest.approx(y.missing_s, abs=1e-9)
+    steps = [ledger.take_steps() for ledger in (one, other)]
+    sums = [0.0 if s is None else s.energy_j.sum() for s in steps]
+    assert sums[0] == pytest.approx(sums[1], rel=1e-9, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=200)
+@given(knots_of_a_curve, marks_of_a_run, st.sets(st.integers(0, 80)), st.booleans())
+def test_what_is_not_booked_yet_is_told_with_the_uncertainty_that_booking_will_find(rows, marks, settle_after, late):
+    """A checkpoint, or an epoch that just ended, asks before the sampler's thread has booked."""
+    ledger, _, accounts, clock = play([rows], marks, settle_after)
+    now_ns = clock.now_ns if late else accounts[-1][0]
+    before = ledger.totals(now_ns)
+    ledger.settle(final=True)
+    after = ledger.totals(max(now_ns, clock.now_ns))
+    for kind, (epoch, stage) in product((None, "step"), ((None, None), (0, "train"), (1, "train"), (0, "validate"))):
+        one, two = (t.energy(kind=kind, epoch=epoch, stage=stage) for t in (before, after))
+        if late:
+            assert one == two
+        elif one.energy_j is not None and two.energy_j is not None and one.missing_s == two.missing_s:
+            assert one.energy_j == pytest.approx(two.energy_j, rel=1e-9, abs=1e-9 + 1.05 * math.sqrt(3) * one.u_j)
+
+
+def constant(power_w: float = 100.0):
+    clock = Clock()
+    curve = Curve(INFO)
+    ledger = Ledger([curve], clock=clock)
+
+    def at(seconds: float, account: tuple | None) -> None:
+        clock.now_ns = START + round(seconds * S)
+        ledger.mark(ledger.code(*account) if account else 0)
+
+    def grow(seconds: float) -> None:
+        curve.add(START + round(seconds * S), power_w * (seconds + 1))
+
+    grow(-1.0)
+    return ledger, at, grow, clock
+
+
+def test_a_step_runs_to_the_start_of_the_next_and_ends_with_its_stage():
+    ledger, at, grow, _ = constant()
+    at(0.0, (0, "train", "gap"))
+    at(1.0, (0, "train", "step"))
+    at(1.8, (0, "train", "gap"))
+    at(2.0, (0, "train", "step"))  # the first step lasted 1 s
+    at(2.5, (0, "train", "gap"))
+    at(3.0, (0, "validate", "gap"))  # the second 1 s, up to the validation
+    at(3.5, (0, "validate", "step"))
+    at(4.0, (0, "train", "gap"))
+    at(5.0, (0, "train", "step"))
+    at(5.2, (0, "train", "gap"))
+    at(5.5, (1, "train", "gap"))  # the third 0.5 s, up to the next epoch
+    at(6.0, (1, "train", "step"))
+    at(6.5, None)  # the fourth 0.5 s
+    grow(7.0)
+    ledger.settle(final=True)
+    steps = ledger.take_steps()
+    assert list(steps.duration_s) == pytest.approx([1.0, 1.0, 0.5, 0.5])
+    assert list(steps.energy_j) == pytest.approx([100.0, 100.0, 50.0, 50.0])
+    assert ledger.take_steps() is None
+
+
+def test_steps_with_missing_time_have_no_figure():
+    clock = Clock()
+    curve = Curve(INFO)
+    ledger = Ledger([curve], clock=clock)
+    curve.add(START, 0.0)
+    for i in range(4):
+        clock.now_ns = START + i * S
+        ledger.mark(ledger.code(0, "train", "step"))
+        quality = "missing" if i == 1 else "measured"
+        curve.add(START + (i + 1) * S, curve.end_j + (0.0 if i == 1 else 100.0), quality=quality)
+    clock.now_ns = START + 4 * S
+    ledger.mark(0)
+    curve.add(START + 5 * S, 400.0)
+    ledger.settle(final=True)
+    steps = ledger.take_steps()
+    assert list(steps.energy_j) == pytest.approx([100.0, 100.0, 100.0])
+    total = ledger.totals().energy()
+    assert (total.energy_j, total.missing_s) == (pytest.approx(300.0), pytest.approx(1.0))
+
+
+def test_the_time_after_the_last_knot_is_supposed_to_go_on():
+    ledger, at, grow, clock = constant()
+    at(0.0, (0, "train", "step"))
+    grow(0.5)
+    ledger.settle()
+    clock.now_ns = START + 2 * S
+    total = ledger.totals().energy()
+    assert total.energy_j == pytest.approx(200.0)
+    assert total.missing_s == 0
+    assert total.u_j >= 400.0 * 1.5 / math.sqrt(3) - 1e-6  # it might have drawn 500 W since
+    epoch = ledger.totals().energy(stage="train", epoch=0)
+    assert epoch.energy_j == pytest.approx(200.0)
+
+
+def test_behind_the_last_knot_its_bracket_counts_and_accounts_of_an_epoch_err_together():
+    clock = Clock()
+    curve = Curve(MeterInfo("d", "device", "measured", "gpu", power_max_w=130.0, power_min_w=70.0))
+    ledger = Ledger([curve], clock=clock)
+    curve.add(START - S, 0.0)
+    ledger.mark(ledger.code(0, "train", "step"))
+    curve.add(START + S, 200.0, half_width_ns=S // 100)
+    for after_s, kind in ((1.5, "gap"), (1.7, "step")):
+        clock.now_ns = START + round(after_s * S)
+        ledger.mark(ledger.code(0, "train", kind))
+    clock.now_ns = START + 2 * S
+    totals = ledger.totals()
+    # GUM 4.3.7: the second before the first mark, the second behind the last knot, and twice that knot's bracket
+    start_u2, tail_u2, edge_u2 = ((x / math.sqrt(3)) ** 2 for x in (30.0 * 1.0, 30.0 * 1.0, 100.0 * 0.01))
+    for figure in (totals.energy(), totals.energy(stage="train", epoch=0)):
+        assert figure.energy_j == pytest.approx(200.0)
+        assert figure.u_j == pytest.approx(math.sqrt(start_u2 + tail_u2 + 2 * edge_u2), rel=1e-6)
+    gap = totals.energy(kind="gap")
+    assert gap.energy_j == pytest.approx(20.0)
+    assert gap.u_j == pytest.approx(30.0 * 0.2 / math.sqrt(3), rel=1e-6)
+
+
+def test_behind_a_missing_interval_nothing_is_supposed():
+    ledger, at, grow, clock = constant()
+    at(0.0, (0, "train", "step"))
+    grow(0.5)
+    ledger._books[0].curve.add(START + S, ledger._books[0].curve.end_j, quality="missing")
+    clock.now_ns = START + 2 * S
+    total = ledger.totals().energy()
+    assert (total.energy_j, total.missing_s) == (pytest.approx(50.0), pytest.approx(1.5))
+
+
+def test_a_meter_that_never_answered_is_missing_and_marks_are_still_forgotten():
+    clock = Clock()
+    curve = Curve(INFO)
+    ledger = Ledger([curve], clock=clock)
+    ledger.mark(ledger.code(0, "train", "step"))
+    clock.now_ns += S
+    curve.add(clock.now_ns - 1000, 0.0)
+    curve.add(clock.now_ns, 0.0, quality="missing")
+    ledger.mark(ledger.code(0, "train", "gap"))
+    clock.now_ns += S
+    curve.add(clock.now_ns, 0.0, quality="missing")
+    ledger.mark(0)
+    clock.now_ns += S
+    curve.add(clock.now_ns, 0.0, quality="missing")
+    ledger.settle(final=True)
+    total = ledger.totals().energy()
+    assert (total.energy_j, total.quality) == (None, "missing")
+    assert total.missing_s == pytest.approx(2.0)
+    assert len(ledger._marks[False].code) == 0
+
+
+def test_a_mark_that_comes_late_moves_to_what_is_open():
+    ledger, at, grow, clock = constant()
+    at(0.0, (0, "train", "step"))
+    grow(1.0)
+    grow(2.0)
+    clock.now_ns = START + 3 * S
+    ledger.settle()
+    at(1.5, (0, "train", "gap"))  # the thread was stopped between its time stamp and its mark
+    grow(4.0)
+    clock.now_ns = START + 4 * S
+    ledger.settle(final=True)
+    totals = ledger.totals()
+    assert totals.energy(kind="step").energy_j == pytest.approx(200.0)
+    assert totals.energy().energy_j == pytest.approx(400.0)
+
+
+def test_no_device_no_figure():
+    ledger = Ledger([])
+    ledger.mark(ledger.code(0, "train", "step"))
+    ledger.settle(final=True)
+    assert ledger.totals().energy().energy_j is None
+    assert ledger.totals().stages == ["train"]
+    assert ledger.totals().epochs == [0]
+    for _ in range(1000):  # of a rank whose board another rank reads, say: nobody would come for them
+        ledger.mark(1)
+    assert len(ledger.inbox.marks) == len(ledger._marks[False].code) == 0
+
+
+def test_thirty_days_of_nanoseconds_are_exact():
+    clock = VirtualClock(30 * 86_400 * S)
+    meter = ReplayMeter(200.0, counter_period_s=0.1, clock=clock, info=INFO)
+    channel = Channel(meter, meter.open(), clock=clock)
+    ledger = Ledger([channel.curve], clock=lambda: clock.now_ns)
+    drive(channel, clock, clock.now_ns + S)
+    start_ns = clock.now_ns
+    ledger.mark(ledger.code(0, "train", "step"))
+    drive(channel, clock, clock.now_ns + 3 * S)
+    end_ns = clock.now_ns
+    ledger.mark(0)
+    drive(channel, clock, clock.now_ns + S)
+    ledger.settle(final=True)
+    total = ledger.totals().energy()
+    assert total.duration_s == pytest.approx((end_ns - start_ns) * 1e-9, rel=1e-12)
+    assert total.energy_j == pytest.approx(200.0 * total.duration_s, abs=3 * total.u_j)
+
+
+def test_a_million_steps_take_no_memory():
+    """2 ms steps over 33 minutes on a counter of 100 ms, settled four times a second."""
+    clock = Clock()
+    curve = Curve(INFO)
+    ledger = Ledger([curve], clock=clock)
+    step, gap = ledger.code(0, "train", "step"), ledger.code(0, "train", "gap")
+    curve.add(START - 1, 0.0)
+    steps, energy_j, longest = 0, 0.0, 0
+    process = psutil.Process()
+    before = 0
+    for i in range(1_000_000):
+        clock.now_ns = START + i * 2_000_000
+        ledger.mark(step)
+        clock.now_ns += 1_800_000
+        ledger.mark(gap)
+        if i % 50 == 49:
+            curve.add(clock.now_ns, curve.end_j + 30.0)
+        if i % 125 == 124:
+            ledger.settle()
+            longest = max(longest, len(curve), len(ledger._marks[False].code) // 100, len(ledger.inbox.marks))
+        if i % 5000 == 4999:
+            taken = ledger.take_steps()
+            steps += len(taken.energy_j)
+            energy_j += taken.energy_j.sum()
+        if i == 100_000:
+            before = process.memory_info().rss
+    after = process.memory_info().rss
+    ledger.settle(final=True)
+    assert steps > 999_000
+    assert energy_j / steps == pytest.approx(30.0 / 50, rel=1e-3)
+    assert ledger.totals().energy().energy_j == pytest.approx(curve.end_j, rel=1e-3)
+    assert after - before < 5_000_000
+    assert longest < 10
+
+
+def test_uncertainty_covers_the_error_and_is_not_lazy():
+    """Windows of mixed lengths over mixed loads, one of them oscillating near the period of the counter."""
+    loads = [
+        [(0.045, 320.0), (0.005, 80.0)],
+        [(0.213, 400.0), (0.104, 80.0)],
+        [(0.051, 380.0), (0.051, 90.0)],
+        [(0.118, 350.0), (0.013, 90.0)],
+        [(0.319, 350.0), (0.042, 90.0)],
+    ]
+    inside, errors, us = 0, [], []
+    rng = random.Random(5)
+    for period_s in (0.02, 0.1):
+        for load in loads:
+            clock = VirtualClock()
+            info = MeterInfo("d", "device", "measured", "gpu", power_max_w=460.0, power_min_w=50.0, instant_power=True)
+            meter = ReplayMeter(load, counter_period_s=period_s, clock=clock, info=info)
+            channel = Channel(meter, meter.open(), clock=clock)
+            start_ns = clock.now_ns
+            drive(channel, clock, start_ns + 20 * S, late_s=0.001, seed=rng.randrange(1000))
+            channel.finish()
+            for _ in range(200):
+                a_ns = start_ns + round(rng.uniform(1.0, 15.0) * S)
+                b_ns = a_ns + round(math.exp(rng.uniform(math.log(0.002), math.log(3.0))) * S)
+                energy = channel.curve.energy_between(a_ns, b_ns)
+                error_j = abs(energy.energy_j - meter.true_energy_j(a_ns, b_ns))
+                inside += error_j <= 2 * energy.u_j
+                errors.append(error_j)
+                us.append(energy.u_j)
+    assert len(errors) == 2000
+    assert inside / len(errors) >= 0.95
+    assert sorted(us)[1000] / sorted(errors)[1000] <= 6
+
+
+def test_an_account_apart_may_move_to_another_stage():
+    clock, curve = Clock(), Curve(INFO)
+    ledger = Ledger([curve], clock=clock)
+    gap = ledger.code(0, "train", "gap")
+    first = ledger.apart(gap)
+    second = ledger.apart(gap)
+    for second_s, code in enumerate([gap, first, gap, second, gap, 0]):
+        clock.now_ns = START + second_s * S
+        ledger.mark(code)
+    for second_s in range(8):
+        curve.add(START + second_s * S, 100.0 * second_s)
+    ledger.settle(final=True)  # what is booked moves along
+    before_j = ledger.totals(clock.now_ns).energy().energy_j
+    ledger.rename(second, "tune")
+    totals = ledger.totals(clock.now_ns)
+    assert totals.energy(stage="tune").energy_j == pytest.approx(100.0)
+    assert totals.energy(stage="train", epoch=0).energy_j == pytest.approx(400.0)
+    assert totals.energy().energy_j == before_j == pytest.approx(500.0)
+    assert ledger.code(0, "train", "gap") == gap
+
+
+def test_of_very_many_missing_stretches_the_longest_are_kept():
+    cut_ns = np.array([0, 1, 10, 11, 20, 25], dtype=np.int64)
+    missing = np.array([True, False, True, False, True])
+    assert joined([(-5, 0)], cut_ns, missing) == [(-5, 1), (10, 11), (20, 25)]
+    many = [(100 * i, 100 * i + 1 + i % 7) for i in range(2 * MOST_SPANS)]
+    kept = joined(many, np.array([10**6, 10**6 + 1], dtype=np.int64), np.array([True]))
+    assert MOST_SPANS <= len(kept) <= MOST_SPANS + 1
+    assert kept == sorted(kept)
+    assert kept[-1] == (10**6, 10**6 + 1)  # it may go on
+    assert {b - a for a, b in kept[:-1]} == {4, 5, 6, 7}
+
+
+def overlapped(during):
+    """A ledger of 100 W for 4 s, one mark per second, that is settled while ``during`` happens."""
+    curve, times = Curve(ReplayMeter(100.0).open()), iter([*range(1, 5)])
+    ledger = Ledger([curve], clock=lambda: next(times, 10) * 10**9)
+    step, gap = ledger.code(0, "train", "step"), ledger.code(0, "train", "gap")
+    for code in (step, gap, step, gap):
+        ledger.mark(code)
+    for second in range(6):
+        curve.add(second * 10**9, 100.0 * second)
+    ledger.settle(final=True, pause=lambda: during(ledger))
+    ledger.settle(final=True)
+    return ledger.totals(5 * 10**9).energy()
+
+
+def test_of_settlings_that_overlap_one_books():
+    once = overlapped(lambda ledger: None)
+    assert once.energy_j == pytest.approx(400.0)
+    assert overlapped(lambda ledger: ledger.settle(final=True)) == once
+
+
+def test_a_late_mark_does_not_move_into_what_is_being_booked():
+    def come_late(ledger) -> None:
+        ledger.inbox.marks.append((2 * 10**9, 0, None))
+        ledger.totals(5 * 10**9)  # reads the inbox
+
+    found = overlapped(come_late)
+    assert found.duration_s == pytest.approx(4.0)
+    assert found.energy_j == pytest.approx(400.0)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from lightning_energy.ledger.batch_size import SampleCount
+from lightning_energy.ledger.ledger import Inbox
+from lightning_energy.ledger.session import Session
+from lightning_energy.ledger.step_marks import NOWHERE, BatchMarks, StepMarks, marker
+from lightning_energy.meters import ReplayMeter, open_meters
+
+BATCH = [torch.zeros(4, 2), torch.zeros(4)]
+
+
+def opened() -> Session:
+    return Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu")))
+
+
+def accounts(session: Session) -> list[tuple]:
+    session.finish()
+    totals = session.totals()
+    session.close()
+    return [tuple(a) for a in totals.accounts[1:] if totals.energy(kind=a.kind, epoch=a.epoch).duration_s > 0]
+
+
+def test_without_a_session_marks_go_nowhere():
+    for step in (StepMarks(), BatchMarks(SampleCount())):
+        step.begin()
+        step.end()
+        assert step.account == NOWHERE == (-1, "train")
+    assert step.attend_at == math.inf
+    assert step.end_batch(BATCH, 10**9) is False
+
+
+def test_a_session_takes_the_marks_until_it_is_left():
+    session, samples = opened(), SampleCount()
+    step = BatchMarks(samples)
+    step.enter(session, 3, "train")
+    step.begin()
+    assert step.end_batch(BATCH, 0) is True  # the first batch of a stage is attended to
+    assert step.account == (3, "train")
+    assert samples.n == 4
+    step.leave()
+    step.begin()
+    assert step.end_batch(BATCH, 1) is False
+    assert (step.account, step.gap_code, step.attend_at) == (NOWHERE, 0, math.inf)
+    assert samples.n == 8  # a number that stopped in the middle would be wrong
+    assert accounts(session) == [(3, "train", "gap"), (3, "train", "step")]
+
+
+def test_a_batch_is_attended_to_when_it_is_time():
+    session, step = opened(), BatchMarks(SampleCount())
+    step.enter(session, 0, "train")
+    step.attend_at = 5
+    assert [step.end_batch(BATCH, i) for i in (3, 4, 5, 6)] == [False, False, True, True]
+    step.attend_at = 8
+    assert [step.end_batch(BATCH, i) for i in (7, 8)] == [False, True]
+    session.close()
+
+
+@pytest.mark.parametrize("stamp", [None, lambda now_ns: ("stamp", now_ns)])
+@pytest.mark.parametrize("batch_size_fn", [None, lambda batch: 7])
+def test_what_is_left_in_the_inbox_and_what_is_counted(stamp, batch_size_fn):
+    """Whichever way is taken: directly, or by a call."""
+    left, times = [], iter(range(100, 200))
+
+    class Inboxed:
+        inbox = Inbox(left, lambda: next(times), stamp)
+
+        def code(self, epoch, stage, kind):
+            return {"step": 1, "gap": 2}[kind]
+
+    samples = SampleCount(batch_size_fn)
+    step = BatchMarks(samples)
+    step.enter(Inboxed(), 0, "train")
+    batches = [BATCH, [torch.tensor(3.0)], [torch.nn.Parameter(BATCH[0])], ({"x": BATCH[0]},), BATCH[0]]
+    for batch in batches:
+        step.begin()
+        step.end_batch(batch, 0)
+    marker(Inboxed.inbox, 9)()
+    assert [(t, c) for t, c, _ in left] == [(100 + i, c) for i, c in enumerate([2, *([1, 2] * len(batches)), 9])]
+    assert [s for _, _, s in left] == [stamp(t) if stamp else None for t, _, _ in left]
+    assert samples.n == (7 * len(batches) if batch_size_fn else 4 + 1 + 4 + 4 + 4)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("odd", ["empty", "text", "none", "nested"])
+def test_a_batch_that_cannot_be_counted_ends_the_counting(odd):
+    session, samples = opened(), SampleCount()
+    step = BatchMarks(samples)
+    step.enter(session, 0, "train")
+    batches = {"empty": [], "text": ["text"], "none": None, "nested": [torch.nested.nested_tensor([BATCH[0]])]}
+    for batch in (BATCH, batches[odd], BATCH):
+        step.end_batch(batch, 0)
+    session.close()
+    assert samples.n is None

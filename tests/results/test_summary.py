@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from lightning_energy.ledger.ranks import Ranks
+from lightning_energy.ledger.session import Session
+from lightning_energy.meters import MeterInfo, ReplayMeter, open_meters
+from lightning_energy.results.summary import StepSums, summarize
+
+INFO = MeterInfo("d", "NVIDIA H100", "measured", "gpu", power_max_w=460.0, coverage=0.25, update_period_s=0.05)
+
+
+def report_of(steps: StepSums, info: MeterInfo = INFO, ranks: Ranks | None = None):
+    meter = ReplayMeter(100.0, counter_period_s=0.05, info=info)
+    session = Session(open_meters([meter], device=torch.device("cpu")))
+    session.mark(session.code(0, "train", "gap"))
+    session.mark(session.code(0, "validate", "gap"))
+    session.finish()
+    try:
+        return summarize(session, session.totals(), steps, ranks or Ranks(), outcome="completed")
+    finally:
+        session.close()
+
+
+def test_part_time_sensors_and_short_steps_are_told():
+    aliased = report_of(StepSums(100, 500.0, 100 * 0.0502))
+    assert [n for n in aliased.notes if "aliasing risk" in n]
+    assert aliased.step_j == 5.0
+    short = report_of(StepSums(100, 100.0, 100 * 0.013))
+    assert [
+        n
+        for n in short.notes
+        if "steps of 13.0 ms are shorter than the time between two points of its curve (50 ms)" in n
+    ]
+    continuous = report_of(StepSums(100, 500.0, 100 * 0.0502), dataclasses.replace(INFO, coverage=1.0))
+    assert not continuous.notes
+    assert not report_of(StepSums()).notes
+
+
+def test_a_register_that_moves_often_is_read_ten_times_a_second():
+    often = dataclasses.replace(INFO, name="CPU package-0", coverage=1.0, update_period_s=0.001)
+    report = report_of(StepSums(100, 100.0, 100 * 0.02), often)
+    (note,) = report.notes
+    assert "CPU package-0: steps of 20.0 ms are shorter than the time between two points of its curve (100 ms)" in note
+    assert report.devices[0].period_s == 0.001
+    assert not report_of(StepSums(10, 100.0, 10 * 0.2), often).notes
+
+
+def test_short_stages_are_unresolved():
+    report = report_of(StepSums())
+    assert report.resolutions["train"] == "unresolved"  # two marks within microseconds
+    assert ", unresolved" in str(report)
+
+
+def test_alone_after_an_exception():
+    report = report_of(StepSums(), ranks=Ranks(4, 2).alone())
+    (note,) = report.notes
+    assert note.startswith("Incomplete: these are the figures of rank 2 alone")
+    assert "3 other rank(s)" in note
+
+
+def test_steps_are_summed():
+    meter = ReplayMeter(100.0, counter_period_s=0.001, info=dataclasses.replace(INFO, update_period_s=0.001))
+    session = Session(open_meters([meter], device=torch.device("cpu")))
+    sums = StepSums()
+    assert sums.take(session) is None
+    step, gap = (session.code(0, "train", kind) for kind in ("step", "gap"))
+    for _ in range(3):
+        session.mark(step)
+        for _ in range(100):
+            sum(range(20_000))
+        session.mark(gap)
+    session.finish()
+    news = sums.take(session)
+    session.close()
+    assert (news.n, sums.n) == (3, 3)
+    assert sums.energy_j == pytest.approx(100.0 * sums.duration_s, rel=0.05)
