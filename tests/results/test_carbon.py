@@ -50,7 +50,7 @@ def test_the_values_that_were_published(code, published):
 
 
 def test_the_table_says_where_it_is_from():
-    text = resources.files("lightning_energy").joinpath("carbon_intensity.csv").read_text(encoding="utf-8")
+    text = resources.files("lightning_energy.results").joinpath("carbon_intensity.csv").read_text(encoding="utf-8")
     header = " ".join(line for line in text.splitlines() if line.startswith("#"))
     for word in ("Ember", "Our World in Data", "CC BY 4.0", "life cycle", "Left out"):
         assert word in header
