@@ -22,7 +22,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import DataLoader, IterableDataset
 from torchmetrics.classification import MulticlassAccuracy
 
-import lightning_energy.callback as callback_module
 from lightning_energy import (
     EnergyCallback,
     EnergyPenalizedAccuracy,
@@ -32,7 +31,8 @@ from lightning_energy import (
     Reading,
     ReplayMeter,
 )
-from lightning_energy.training import log_keys
+from lightning_energy.training import log_keys, step_log, trainer_run
+from lightning_energy.training.step_log import StepLog
 from tests.modules import POWER_W, Classifier, MemoryLogger, Working, energy_callback, loader, make_trainer, meter
 
 # since Lightning 2.6; before, checkpoints were loaded by torch's own default
@@ -80,47 +80,56 @@ def test_everything_reaches_every_logger(tmp_path):
     assert sum(powers_w) / len(powers_w) == pytest.approx(POWER_W, rel=0.2)
 
 
-class Attentive(EnergyCallback):
-    """Knows which steps it logged, which it kept up at, and which a look at every step would have logged."""
+class Looked(StepLog):
+    """Knows which steps it logged, and which it kept up at."""
 
-    def setup(self, trainer, pl_module, stage) -> None:
-        super().setup(trainer, pl_module, stage)
-        self.logged, self.kept, self.wanted, self.seen = [], [], [], 0
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.logged, self.kept, self.seen = [], [], 0
+
+    def attend(self, trainer, batch_idx) -> None:
+        self.seen += 1
+        self.now = (trainer.current_epoch, batch_idx)
+        super().attend(trainer, batch_idx)
+
+    def log(self, trainer) -> None:
+        self.logged.append(self.now)
+
+    def keep_up(self) -> None:
+        self.kept.append(self.now)
+
+
+class Wanted(Callback):
+    """Knows which steps a look at every step would have logged."""
+
+    def __init__(self, energy) -> None:
+        self.energy, self.wanted = energy, []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self.steps = self.energy._run.steps
         step = trainer.fit_loop.epoch_loop._batches_that_stepped
         if trainer.log_every_n_steps and (step + 1) % trainer.log_every_n_steps == 0:
             self.wanted.append((trainer.current_epoch, batch_idx))
-        self.now = (trainer.current_epoch, batch_idx)
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-
-    def _attend(self, trainer, batch_idx) -> None:
-        self.seen += 1
-        super()._attend(trainer, batch_idx)
-
-    def _log_steps(self, trainer) -> None:
-        self.logged.append(self.now)
-
-    def _keep_up(self) -> None:
-        self.kept.append(self.now)
 
 
 @pytest.mark.parametrize("every", [0, 1, 2, 3, 7, 50])
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_only_steps_with_more_to_do_look_at_the_trainer(tmp_path, monkeypatch, every, accumulate):
-    monkeypatch.setattr(callback_module, "KEEP_UP_EVERY", 8)
-    energy = Attentive(meters=ReplayMeter(POWER_W), record=False, print_report=False)
+    monkeypatch.setattr(step_log, "KEEP_UP_EVERY", 8)
+    monkeypatch.setattr(trainer_run, "StepLog", Looked)
+    energy = EnergyCallback(meters=ReplayMeter(POWER_W), record=False, print_report=False)
+    look = Wanted(energy)
     trainer = make_trainer(
-        tmp_path, callbacks=[energy], log_every_n_steps=every, accumulate_grad_batches=accumulate, max_epochs=3
+        tmp_path, callbacks=[look, energy], log_every_n_steps=every, accumulate_grad_batches=accumulate, max_epochs=3
     )
     trainer.fit(Classifier(), loader(80), loader(8))
-    batches = 3 * len(loader(80))
-    first_of_step = [at for i, at in enumerate(energy.wanted) if i == 0 or not _same_step(energy.wanted[i - 1], at)]
-    assert {*first_of_step} <= {*energy.logged} <= {*energy.wanted}
+    batches, wanted, steps = 3 * len(loader(80)), look.wanted, look.steps
+    first_of_step = [at for i, at in enumerate(wanted) if i == 0 or not _same_step(wanted[i - 1], at)]
+    assert {*first_of_step} <= {*steps.logged} <= {*wanted}
     due = {(e, b) for e in range(3) for b in range(7, len(loader(80)), 8)}
-    assert due <= {*energy.kept} | {*energy.logged}
+    assert due <= {*steps.kept} | {*steps.logged}
     if every in {0, 50}:
-        assert energy.seen < batches / 2
+        assert steps.seen < batches / 2
 
 
 def _same_step(a, b) -> bool:
@@ -483,7 +492,7 @@ def test_several_fits_add_up(tmp_path):
 )
 def test_a_state_that_cannot_be_read_is_told_and_is_not_a_zero(tmp_path, state, match):
     energy = energy_callback()
-    energy._accept_state = True
+    energy._memory.decide(is_fit=True, is_training=False)
     with pytest.warns(UserWarning, match=match):
         energy.load_state_dict(state)
     make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
@@ -553,7 +562,7 @@ def test_a_validation_of_anothers_checkpoint_adds_nothing_to_a_new_training(tmp_
 
 class Refuses(MemoryLogger):
     def log_metrics(self, metrics, step=None) -> None:
-        if any(key.startswith("energy/") for key in metrics):
+        if STEP_KEYS & {*metrics}:  # what goes through self.log is between Lightning and the logger
             raise ConnectionError("no network")
 
 
@@ -567,8 +576,6 @@ def test_a_logger_that_refuses_is_told_once(tmp_path):
     trainer = make_trainer(tmp_path, max_epochs=40, logger=[Refuses(), memory], callbacks=[energy], limit_val_batches=0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        # what goes through self.log is between Lightning and the logger: only per-step values are ours
-        energy._log = lambda *args: None
         trainer.fit(Quiet(), loader(), loader(8))
     assert sum("Refuses did not take energy/power_w" in str(w.message) for w in caught) == 1
     assert memory.points("energy/step_j")
@@ -614,7 +621,7 @@ def test_copies_in_the_middle_of_a_fit_take_no_thread_along(tmp_path):
     class Copy(Callback):
         def on_train_epoch_end(self, trainer, pl_module) -> None:
             twin = pickle.loads(pickle.dumps(energy))
-            assert twin._session is None
+            assert twin._run is None
 
     energy = energy_callback()
     make_trainer(tmp_path, callbacks=[energy, Copy()]).fit(Classifier(), loader(), loader(8))
@@ -694,7 +701,7 @@ def test_a_defect_of_ours_prevents_no_checkpoint(tmp_path, monkeypatch):
     class Breaks(Classifier):
         def on_train_batch_end(self, outputs, batch, batch_idx):
             if self.current_epoch == 1 and batch_idx == 5:
-                monkeypatch.setattr(energy._session, "totals", lambda: 1 / 0)
+                monkeypatch.setattr(energy._run.books.session, "totals", lambda: 1 / 0)
                 self.trainer.save_checkpoint(tmp_path / "one.ckpt")
 
     trainer = make_trainer(tmp_path, callbacks=[energy])

@@ -130,14 +130,13 @@ if mode == "logger":
             raise ConnectionError("no network")
     if trainer.global_rank == 0:
         trainer.loggers[0].log_metrics = refuse
-    energy._log = lambda *args: None  # what goes through self.log is between Lightning and the logger
     trainer.callbacks = [c for c in trainer.callbacks if c is not stopping]
     trainer.fit_loop.max_epochs = 4
 if mode == "defect":
     class Breaks(Module):
         def on_train_epoch_start(self):
             if self.global_rank == 1 and self.current_epoch == 1:
-                energy._session.totals = lambda: 1 / 0
+                energy._run.books.session.totals = lambda: 1 / 0
     Module = Breaks
 try:
     trainer.fit(Module(), loader(32), loader(16))

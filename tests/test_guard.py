@@ -13,7 +13,6 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-import lightning_energy.callback as callback_module
 from lightning_energy.ledger.device_clock import DeviceClock
 from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.meters import NvmlMeter
@@ -129,7 +128,7 @@ def test_a_step_reads_no_meter_and_logs_nothing(tmp_path):
 
 
 def reads(energy):
-    energy._session.channels[0].meter.read()
+    energy._run.books.session.channels[0].meter.read()
 
 
 def logs(energy):
@@ -206,7 +205,7 @@ class RealClock:
 def test_no_synchronization_within_an_epoch(tmp_path, monkeypatch):
     """The device is waited for where stages change, and nowhere else."""
     events = SimulatedEvents(RealClock(), lead_ns=0)
-    monkeypatch.setattr(callback_module, "clock_of", lambda device: (DeviceClock(events), ""))
+    monkeypatch.setattr("lightning_energy.training.trainer_run.clock_of", lambda device: (DeviceClock(events), ""))
     waited = []
     monkeypatch.setattr(torch.cuda, "synchronize", lambda *arguments: waited.append(arguments))
     energy, syncs = energy_callback(), Syncs(events)

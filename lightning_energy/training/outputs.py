@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.session import Session
     from lightning_energy.results.report import Report
     from lightning_energy.results.trace_files import TraceFormat
-    from lightning_energy.training.run_memory import Spent
+    from lightning_energy.training.run_memory import RunMemory
 
 __all__ = ["Outputs"]
 
@@ -145,7 +145,7 @@ class Outputs:
         """A point of the curves over energy; returns the unit of their axis, to be kept with the run."""
         return self._dashboards.point(trainer, axis, total_kwh=total_kwh, accuracy=accuracy, score=score)
 
-    def write_record(self, report: Report, spent: Spent, before: Energy, *, is_fit: bool) -> None:
+    def write_record(self, report: Report, spent: RunMemory, before: Energy, *, is_fit: bool) -> None:
         """Bring the record up to date.
 
         Args:
@@ -174,7 +174,7 @@ class Outputs:
                 f"without one. Give another place: EnergyCallback(record=…)",
             )
 
-    def write_trace(self, session: Session, spent: Spent, *, if_many: bool = False) -> None:
+    def write_trace(self, session: Session, spent: RunMemory, *, if_many: bool = False) -> None:
         """Write what became known of curves and steps since the last time.
 
         Args:

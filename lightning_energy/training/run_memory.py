@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.ranks import Ranks
 
-__all__ = ["NOTHING", "Spent"]
+__all__ = ["NOTHING", "RunMemory"]
 
 NOTHING = Energy(None, 0.0, 0.0, 0.0, 0.0, "missing")
 VERSION = 1
 
 
 @dataclass
-class Spent:
+class RunMemory:
     """Energy of ``fit`` over sessions: every start or resumption is one.
 
     Attributes:
@@ -32,6 +32,9 @@ class Spent:
         reduced: what all ranks together had spent in this session at its last reduction.
         own_then: what this rank had spent in this session at that time.
         note: what a reader of the total must know; empty when nothing.
+        borrowed: whether the last state that was loaded was not loaded for a ``fit``.
+        axis: unit of the axis of the run's curves over energy; ``None`` before the first point.
+        chosen: the metric that was found to be the accuracy; ``None`` while none was.
     """
 
     run_id: str = field(default_factory=lambda: uuid4().hex)
@@ -41,6 +44,41 @@ class Spent:
     reduced: Energy = NOTHING
     own_then: Energy = NOTHING
     note: str = ""
+    borrowed: bool = False
+    axis: str | None = None
+    chosen: str | None = None
+    _accepts: bool = False
+
+    def begin_anew(self, note: str = "") -> None:
+        """Forget what earlier sessions spent."""
+        new = RunMemory()
+        self.run_id, self.before, self.sessions, self.history = new.run_id, NOTHING, [], []
+        self.reduced = self.own_then = NOTHING
+        self.note, self.borrowed = note, False
+
+    def return_borrowed(self) -> None:
+        """A ``fit`` begins: what the checkpoint of a validation or test had spent is not of this training."""
+        if self.borrowed:
+            self.begin_anew()
+
+    def decide(self, *, is_fit: bool, is_training: bool) -> None:
+        """Decide whether the state that comes next counts.
+
+        ``test(ckpt_path=…)`` after ``fit`` must not undo what fit measured; a search (learning rate, batch size)
+        that restores its own checkpoint in the middle of a run must not, either.
+
+        Args:
+            is_fit: whether the state is loaded for a ``fit``.
+            is_training: whether the training is under way.
+        """
+        self._accepts = not is_training and (is_fit or self.before == NOTHING)
+        if self._accepts:  # a state that is refused changes nothing of where the last one came from
+            self.borrowed = not is_fit
+
+    @property
+    def accepts(self) -> bool:
+        """Whether the next state counts."""
+        return self._accepts
 
     def after(self, session: Energy) -> Energy:
         """The run's energy: what was spent before, and a session."""
@@ -86,6 +124,8 @@ class Spent:
             "total": (self.before if session is None else self.after(so_far)).to_plain(),
             "sessions": [*self.sessions, *running],
             "history": [*self.history],
+            "accuracy": self.chosen,
+            "axis": self.axis,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -102,6 +142,7 @@ class Spent:
                 f"the checkpoint's energy has version {state.get('version')!r}, this lightning-energy knows "
                 f"{VERSION}: upgrade lightning-energy"
             )
+        self.chosen, self.axis = self.chosen or state.get("accuracy"), state.get("axis")
         try:
             total, sessions, history = Energy.from_plain(state["total"]), [*state["sessions"]], [*state["history"]]
             run_id = str(state["run_id"])

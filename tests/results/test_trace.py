@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from lightning_energy import EnergyCallback, MeterLost, ReplayMeter
 from lightning_energy.results.record import read_record
@@ -127,7 +127,7 @@ def test_memory_is_bounded_within_an_epoch(tmp_path, monkeypatch):
 
     class Look(Classifier):
         def on_train_batch_start(self, batch, batch_idx):
-            waiting.append(energy._session.traced_rows)
+            waiting.append(energy._run.books.session.traced_rows)
 
         def training_step(self, batch, batch_idx):
             until_s = time.monotonic() + 0.02  # an epoch of several settlings
@@ -165,12 +165,17 @@ def test_a_place_that_cannot_be_written_is_told_and_the_training_goes_on(tmp_pat
     (tmp_path / "energy.curve.csv.gz").mkdir()
     (tmp_path / "energy.curve.csv.gz" / "mine").touch()
     (tmp_path / "energy.steps.csv.gz").touch()
-    energy = energy_callback(record=str(tmp_path), trace="csv")
-    energy._spent.sessions.append({"started_unix_s": 0.0})  # a later session adds to what is there
+    energy, taking = energy_callback(record=str(tmp_path), trace="csv"), []
+    energy._memory.sessions.append({"started_unix_s": 0.0})  # a later session adds to what is there
+
+    class Look(Callback):
+        def on_train_end(self, trainer, pl_module):
+            taking.append(energy._run.outputs.is_traced)
+
     with pytest.warns(UserWarning, match="the trace cannot be written"):
-        fit(tmp_path, energy)
+        fit(tmp_path, energy, callbacks=[Look()])
     assert energy.report.outcome == "completed"
-    assert energy._outputs.is_traced is False  # and what comes does not pile up: see Outputs.write_trace
+    assert taking == [False]  # and what comes does not pile up: see Outputs.write_trace
 
 
 def test_a_disk_that_becomes_full_leaves_a_trace_that_can_be_read(tmp_path):

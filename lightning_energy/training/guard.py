@@ -1,0 +1,76 @@
+"""No defect of ours ends a training: it is reported once, and the training goes on."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from lightning.pytorch.utilities import rank_zero_warn
+
+from lightning_energy.scores.scorer import AccuracyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Warn", "WarnOnce", "never_fatal"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Warn(Protocol):
+    """Anything that takes a warning: :class:`WarnOnce`, or what a test gives."""
+
+    def __call__(self, topic: str, text: str) -> None:
+        """Take the warning ``text`` about ``topic``."""
+
+
+class WarnOnce:
+    """Warns of each topic once, on rank zero. A callback keeps it over all its runs.
+
+    Example:
+        >>> import warnings
+        >>> warn = WarnOnce()
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     for _ in range(2):
+        ...         warn("disk", "the disk is full")
+        >>> len(caught)
+        1
+    """
+
+    def __init__(self) -> None:
+        self._topics: set[str] = set()
+
+    def __call__(self, topic: str, text: str) -> None:
+        """Warn, unless this topic had its warning."""
+        if topic not in self._topics:
+            self._topics.add(topic)
+            rank_zero_warn(text, stacklevel=4)
+
+
+class _GivesUp(Protocol):
+    def _give_up(self, where: str, error: Exception) -> None: ...
+
+
+S = TypeVar("S", bound=_GivesUp)
+
+
+def never_fatal(hook: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R | None]:
+    """Decorate a hook whose defect must not end the user's training: its owner then gives up measuring.
+
+    Two kinds of exceptions are meant for the user and pass: an accuracy that is no fraction, and a warning where the
+    user made warnings errors.
+    """
+
+    @functools.wraps(hook)
+    def guarded(self: S, *args: P.args, **kwargs: P.kwargs) -> Any:
+        try:
+            return hook(self, *args, **kwargs)
+        except (AccuracyError, Warning):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+            self._give_up(hook.__name__, error)
+            return None
+
+    return guarded  # type: ignore[return-value]  # wraps() forgets that the first argument has no name

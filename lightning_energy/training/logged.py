@@ -1,0 +1,83 @@
+"""Values under our logged names, and their ways to Lightning and to its loggers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from lightning_energy.comparison.run_source import J_PER_KWH  # MERGE
+from lightning_energy.training import log_keys
+from lightning_energy.training.lightning_private import logger_step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lightning.pytorch import LightningModule, Trainer
+
+    from lightning_energy.curves.curve import Energy
+    from lightning_energy.ledger.ranks import Ranks
+    from lightning_energy.results.carbon import Conversion
+    from lightning_energy.training.guard import Warn
+
+__all__ = ["log", "log_late", "read_metrics", "to_loggers", "total_values"]
+
+DERIVED = {"co2eq_g": log_keys.CO2EQ_G, "cost": log_keys.COST}
+
+
+def total_values(total: Energy, conversion: Conversion | None = None) -> dict[str, float]:
+    """The values of a run's total; none while it is not known.
+
+    Args:
+        total: energy of ``fit`` so far.
+        conversion: the inputs of CO2e and cost.
+    """
+    if total.energy_kwh is None:
+        return {}
+    derived = conversion.row(total.energy_kwh) if conversion else {}
+    return {
+        log_keys.TOTAL_KWH: total.energy_kwh,
+        log_keys.TOTAL_U_KWH: total.u_absolute_j / J_PER_KWH,
+        log_keys.MISSING_S: total.missing_s,
+        **{DERIVED[name]: value for name, value in derived.items() if value is not None},
+    }
+
+
+def log(module: LightningModule, values: Mapping[str, float], ranks: Ranks) -> None:
+    """Log by ``self.log`` of the module, at the end of an epoch. All ranks take part."""
+    for key, value in values.items():  # float64: a float would become float32 on its way
+        tensor = torch.tensor(value, dtype=torch.float64, device=_float64_device(ranks.device))
+        module.log(key, tensor, batch_size=1, sync_dist=ranks.size > 1)
+
+
+def log_late(trainer: Trainer, values: Mapping[str, float], warn: Warn) -> None:
+    """Do what ``self.log`` would, in a hook where Lightning does not allow it."""
+    for key, value in values.items():
+        trainer.callback_metrics[key] = trainer.logged_metrics[key] = torch.tensor(value)
+    if values:
+        to_loggers(trainer, values, warn)
+
+
+def to_loggers(trainer: Trainer, values: Mapping[str, float], warn: Warn) -> None:
+    """Give values to the loggers alone. A logger's fault gives one warning and never ends the training."""
+    for logger in trainer.loggers:
+        try:
+            logger.log_metrics({**values}, step=logger_step(trainer))
+        except Exception as error:  # noqa: BLE001 - a logger's fault must not end the training at our call
+            text = f"{type(logger).__name__} did not take {', '.join(values)} ({type(error).__name__}: {error})"
+            warn(f"logger {id(logger)}", f"EnergyCallback: {text}")
+
+
+def read_metrics(trainer: Trainer, ranks: Ranks) -> None:
+    """Let Lightning reduce what is logged, before a reduction of ours.
+
+    It does so when the metrics are read first. A progress bar that stands before us has read them already, but on rank
+    zero only: the ranks would meet in different reductions.
+    """
+    if ranks.size > 1:
+        _ = trainer.callback_metrics
+
+
+def _float64_device(device: torch.device) -> torch.device:
+    """The device itself, or the CPU for Apple's MPS, which has no float64."""
+    return torch.device("cpu") if device.type == "mps" else device

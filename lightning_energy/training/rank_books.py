@@ -1,0 +1,181 @@
+"""One rank's books during a run of the Trainer: its session, its ranks, its steps."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from lightning_energy.curves.curve import NS, Energy
+from lightning_energy.ledger.ledger import Account, Totals
+from lightning_energy.ledger.session import Session
+from lightning_energy.meters.find import OpenMeters
+from lightning_energy.results.summary import StepSums
+from lightning_energy.training.run_memory import NOTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning_energy.ledger.ranks import Ranks
+    from lightning_energy.training.guard import Warn
+    from lightning_energy.training.run_memory import RunMemory
+
+__all__ = ["EMPTY", "RankBooks"]
+
+EMPTY = Totals([Account(-1, "outside", "gap")], [], [], [])
+
+
+def _nothing() -> None:
+    return None
+
+
+class RankBooks:
+    """What one rank measures, and its part of what all ranks sum up.
+
+    Attributes:
+        session: what measures; ``None`` once the books are closed.
+        ranks: the ranks that come to a reduction.
+        steps: the training steps whose energy has become known.
+        is_fit: whether this is a ``fit``: the energies of other runs are not those of a training.
+
+    Args:
+        session: a running session, closed by :meth:`close`.
+        ranks: the ranks.
+        memory: what the run has spent over its sessions.
+        warn: takes a topic's first warning.
+        is_fit: whether this is a ``fit``.
+        left: called when the session is left, before it is closed, so that nobody marks in it any more.
+
+    Example:
+        >>> import torch
+        >>> from lightning_energy.ledger.ranks import Ranks
+        >>> from lightning_energy.meters import ReplayMeter, open_meters
+        >>> from lightning_energy.training.run_memory import RunMemory
+        >>> session = Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu")))
+        >>> books = RankBooks(session, Ranks(), RunMemory(), warn=print)
+        >>> session.mark(session.code(0, "train", "step"))
+        >>> books.finish()
+        >>> books.live(session.totals()).quality
+        'measured'
+        >>> books.close()
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        ranks: Ranks,
+        memory: RunMemory,
+        warn: Warn,
+        *,
+        is_fit: bool = True,
+        left: Callable[[], None] = _nothing,
+    ) -> None:
+        self.session: Session | None = session
+        self.ranks = ranks
+        self.steps = StepSums()
+        self.is_fit = is_fit
+        self._memory = memory
+        self._warn = warn
+        self._left = left
+        self._given_up: tuple[Energy, int] | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """False in a forked child, and when the books are closed."""
+        return self.session is not None and self.session.is_ours
+
+    def live(self, totals: Totals) -> Energy:
+        """Energy of this rank in this session; what it spent since it gave up is not known."""
+        if self._given_up is None:
+            return totals.energy()
+        known, since_ns = self._given_up
+        silent_s = (time.monotonic_ns() - since_ns) * NS
+        return Energy.sequence([known, Energy(None, 0.0, 0.0, silent_s, silent_s, "missing")])
+
+    def of_fit(self, totals: Totals) -> Energy:
+        """Energy of this rank in this session of ``fit``; nothing in other runs."""
+        return self.live(totals) if self.is_fit else NOTHING
+
+    def own(self, totals: Totals) -> Energy:
+        """This rank's part of the energy that a score is about: all of ``fit``."""
+        return self._memory.own(self.of_fit(totals), self.ranks)
+
+    def total_of(self, reduced: Energy, totals: Totals) -> Energy:
+        """The run's energy from a reduction of this session; checkpoints and records go on from there."""
+        if self.is_fit:
+            self._memory.remember(reduced, self.live(totals))
+        return self._memory.after(reduced)
+
+    def reduce(
+        self, wanted: Callable[[Totals], list[Energy]], value: float | None = None
+    ) -> tuple[Totals, list[Energy], float | None]:
+        """Energies summed over ranks, and the mean of a value. All ranks take part.
+
+        Whatever fails here, this rank takes part: the others wait for it.
+
+        Args:
+            wanted: this rank's energies, from what its accounts hold.
+            value: this rank's value; ``None`` when it has none.
+
+        Returns:
+            This rank's totals, the sums, and the mean, ``None`` if a rank has no value.
+        """
+        try:
+            self.report_troubles()
+            totals = self.session.totals() if self.session is not None else EMPTY
+            mine = wanted(totals)
+        except Warning:
+            raise
+        except Exception as error:
+            if self.ranks.size == 1:
+                raise
+            self.give_up("a reduction", error)
+            totals, mine = EMPTY, wanted(EMPTY)
+        sums, mean = self.ranks.sum(mine, value)
+        return totals, sums, mean
+
+    def mean(self, value: float | None) -> float | None:
+        """The mean of a value over ranks; ``None`` if a rank has none. All ranks take part."""
+        return self.ranks.sum([], value)[1]
+
+    def take_steps(self) -> StepSums | None:
+        """Training steps that became known since the last call; ``None`` when there are none."""
+        return None if self.session is None else self.steps.take(self.session)
+
+    def report_troubles(self) -> None:
+        """Warn of sensors that failed."""
+        for text in self.session.new_troubles() if self.session is not None else ():
+            self._warn(text, f"EnergyCallback: {text}")
+
+    def finish(self) -> None:
+        """End the last account, and wait shortly until what it spent is known."""
+        if self.session is not None:
+            self.session.finish()
+            self.report_troubles()
+            self.take_steps()
+
+    def leave_ranks(self) -> None:
+        """Go on without the other ranks, who may not come to a reduction any more."""
+        self.ranks = self.ranks.alone()
+
+    def give_up(self, where: str, error: Exception) -> None:
+        """Stop measuring after a defect of ours. With several ranks, go on coming to reductions with nothing to say."""
+        self._warn(
+            "defect",
+            f"EnergyCallback stops measuring after {type(error).__name__} in {where}: {error}. The training goes "
+            f"on; please report this as a bug of lightning-energy",
+        )
+        known = NOTHING
+        with suppress(Exception):
+            known = self.live(self.session.totals()) if self.session is not None else NOTHING
+        self.close()
+        self._given_up = known, time.monotonic_ns()
+        if self.ranks.size > 1:
+            self.session = Session(OpenMeters())
+
+    def close(self) -> None:
+        """Stop the session and close its meters. Idempotent."""
+        session, self.session = self.session, None
+        self._left()
+        if session is not None:
+            session.close()

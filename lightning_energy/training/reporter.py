@@ -1,0 +1,140 @@
+"""From the parts of a run to its reports and its record: after every epoch, every minute, and at the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lightning_energy.results.summary import summarize
+from lightning_energy.training.run_memory import NOTHING
+from lightning_energy.training.stages import OF_A_FIT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_energy.curves.curve import Energy
+    from lightning_energy.ledger.ledger import Totals
+    from lightning_energy.ledger.ranks import Ranks
+    from lightning_energy.ledger.session import Session
+    from lightning_energy.results.carbon import Conversion
+    from lightning_energy.results.report import Report
+    from lightning_energy.training.outputs import Outputs
+    from lightning_energy.training.rank_books import RankBooks
+    from lightning_energy.training.run_memory import RunMemory
+    from lightning_energy.training.stages import Stages
+    from lightning_energy.training.validations import Validations
+
+__all__ = ["Reporter"]
+
+
+class Reporter:
+    """Makes the reports of a run and hands them to its outputs.
+
+    Args:
+        books: this rank's books.
+        stages: the stages.
+        validations: the scores.
+        memory: what the run has spent over its sessions.
+        outputs: record, trace, dashboards, terminal.
+        conversion: the inputs of CO2e and cost.
+    """
+
+    def __init__(
+        self,
+        books: RankBooks,
+        stages: Stages,
+        validations: Validations,
+        *,
+        memory: RunMemory,
+        outputs: Outputs,
+        conversion: Conversion | None = None,
+    ) -> None:
+        self._books = books
+        self._stages = stages
+        self._validations = validations
+        self._memory = memory
+        self._outputs = outputs
+        self._conversion = conversion
+        self._before = NOTHING
+
+    def so_far(self, totals: Totals, ranks: Ranks) -> None:
+        """Bring the record up to date: who kills the run leaves one that is no older. Each rank keeps its own.
+
+        Args:
+            totals: what this rank's accounts hold.
+            ranks: those that come here now: all at an epoch's end, this one alone in between.
+        """
+        session = self._books.session
+        if session is None:
+            return
+        report = self._summary(session, totals, ranks, "running", OF_A_FIT)
+        if not self._books.ranks.is_zero and ranks.size > 1:
+            report = self._summary(session, totals, ranks.alone(), "running", OF_A_FIT)
+        total = self._memory.total(self._books.live(totals), self._books.ranks)
+        report = self._complete(report, total)
+        self._outputs.write_record(report, self._memory, self._memory.before, is_fit=True)
+        self.write_trace()
+
+    def final(self, session: Session, outcome: str) -> Report:
+        """The last report of this session, which is then one of the run's earlier ones. All ranks take part.
+
+        Args:
+            session: the session, finished.
+            outcome: how it ended.
+        """
+        totals = session.totals()
+        report = self._summary(session, totals, self._books.ranks, outcome)
+        self._before = self._memory.before
+        if not self._keeps_old_record:
+            self.write_trace()
+        if self._stages.is_fit:
+            samples = None if self._books.ranks.left else report.samples
+            row = {"started_unix_s": session.started_unix_s, "outcome": outcome, "samples": samples}
+            self._memory.end_session(report.run, row, self._books.ranks)
+        total = self._memory.before
+        return self._complete(report, total if total != NOTHING else None)
+
+    def publish(self, report: Report) -> None:
+        """Write a final report to the record, and show it."""
+        if not self._keeps_old_record:
+            self._outputs.write_record(report, self._memory, self._before, is_fit=self._stages.is_fit)
+        self._outputs.end(report)
+
+    def write_trace(self, *, if_many: bool = False) -> None:
+        """Write what became known of curves and steps; with ``if_many`` only if it takes much memory by now."""
+        if self._books.session is not None:
+            self._outputs.write_trace(self._books.session, self._memory, if_many=if_many)
+
+    @property
+    def _keeps_old_record(self) -> bool:
+        """Whether this ``fit`` failed to start: what an earlier session left in its place says more."""
+        return self._stages.is_fit and not self._stages.is_training and self._outputs.left is not None
+
+    def _summary(
+        self, session: Session, totals: Totals, ranks: Ranks, outcome: str, stages: Sequence[str] | None = None
+    ) -> Report:
+        return summarize(
+            session,
+            totals,
+            self._books.steps,
+            ranks,
+            outcome=outcome,
+            stages=stages,
+            run=self._books.live(totals),
+            samples=self._stages.samples.n if self._stages.is_fit else None,
+        )
+
+    def _complete(self, report: Report, total: Energy | None) -> Report:
+        """A session's report with what is known of the run."""
+        last = self._validations.last
+        return replace(
+            report,
+            total=total,
+            sessions=len(self._memory.sessions),
+            accuracy=None if last is None else (last.name, last.accuracy),
+            score=None if last is None else last.score,
+            score_kwh=None if last is None else last.energy_kwh,
+            score_name=self._validations.scorer.name,
+            derived=self._conversion.derive(total or report.run) if self._conversion else None,
+            notes=[*filter(None, (self._memory.note, self._stages.samples.problem)), *report.notes],
+        )

@@ -1,0 +1,113 @@
+"""The stages of a run: where joules belong now, and when a search takes them apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from lightning_energy.ledger.step_marks import BatchMarks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from lightning_energy.ledger.batch_size import SampleCount
+    from lightning_energy.ledger.session import Session
+
+__all__ = ["OF_A_FIT", "TUNE", "BatchHooks", "Stages"]
+
+OF_A_FIT = ("tune", "sanity_check", "train", "validate")  # in the order of their coming
+TUNE = "tune"  # searches for a learning rate or a batch size; Lightning has no name for this stage
+
+
+class BatchHooks(NamedTuple):
+    """The closures that the hooks of a batch call: every object a hook goes by costs it time.
+
+    Attributes:
+        begin: a step begins.
+        end: a step of an evaluation ends.
+        end_training: a training step ends, with its batch and the batch's number; true where there is more to do.
+    """
+
+    begin: Callable[[], None]
+    end: Callable[[], None]
+    end_training: Callable[[Any, int], bool]
+
+
+class Stages:
+    """The stage that is in force on this rank, with its marks.
+
+    Attributes:
+        is_fit: whether the run is a ``fit``.
+        is_training: whether a training is under way: searches and the sanity check are over.
+        marks: the marks of steps.
+        samples: the samples of the batches that were marked.
+
+    Args:
+        samples: counts the samples of training batches.
+        stage: Lightning's name of what runs: ``fit``, ``validate``, ``test``, ``predict``.
+        searches: whether a callback of the Trainer searches for a learning rate or a batch size.
+    """
+
+    def __init__(self, samples: SampleCount, stage: str = "fit", *, searches: bool = False) -> None:
+        self.is_fit = stage == "fit"
+        self.is_training = False
+        self.samples = samples
+        self.marks = BatchMarks(samples)
+        self._main = "train" if self.is_fit else stage
+        self._searches = searches
+        self._apart: int | None = None
+
+    def epoch(self, current: int) -> int:
+        """The epoch that a validation belongs to: Lightning's current one in a ``fit``, none in other runs."""
+        return current if self.is_fit else -1
+
+    def begin(self, session: Session) -> BatchHooks:
+        """The run begins: with its searches, if it has any.
+
+        A finder stands first in the list of callbacks, and searches before our next hook is called.
+        """
+        return self.enter(session, -1, TUNE if self._searches else self._main)
+
+    def enter(self, session: Session | None, epoch: int, stage: str) -> BatchHooks:
+        """From now on, time belongs to this stage of this epoch.
+
+        Args:
+            session: takes the marks; ``None`` takes none.
+            epoch: the epoch; -1 outside of epochs.
+            stage: the stage.
+
+        Returns:
+            The closures for the hooks of a batch.
+        """
+        if session is not None:
+            session.synchronize()
+            self.marks.enter(session, epoch, stage)
+        return self.hooks
+
+    def leave(self) -> BatchHooks:
+        """Nobody takes marks any more; batches are still counted."""
+        self.marks.leave()
+        return self.hooks
+
+    @property
+    def hooks(self) -> BatchHooks:
+        """The closures for the hooks of a batch."""
+        return BatchHooks(self.marks.begin, self.marks.end, self.marks.end_batch)
+
+    def end_epoch(self, session: Session) -> None:
+        """The epoch's account ends, as its row does: what follows (logging, checkpoints) is between epochs."""
+        self.marks.gap_code = session.code(-1, "train", "gap")
+        session.mark(self.marks.gap_code)
+
+    def maybe_begin_search(self, session: Session) -> None:
+        """A checkpoint is written: for itself, or as the beginning of a search in the middle of the run."""
+        if self._searches:
+            self._apart = session.apart(self.marks.gap_code)
+            session.mark(self._apart)
+
+    def end_search(self, session: Session | None) -> None:
+        """A checkpoint is restored: a search that began with it is over."""
+        if session is not None and self._apart is not None:
+            session.rename(self._apart, TUNE)
+            session.mark(self.marks.gap_code)
+            self._apart = None

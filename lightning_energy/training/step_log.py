@@ -1,0 +1,117 @@
+"""Steps whose energy became known: logged at logging steps, and kept up with in long epochs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightning_energy.results.summary import StepSums
+from lightning_energy.training import log_keys
+from lightning_energy.training.lightning_private import logger_step
+from lightning_energy.training.logged import to_loggers
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+    from lightning_energy.ledger.step_marks import BatchMarks
+    from lightning_energy.training.guard import Warn
+    from lightning_energy.training.outputs import Outputs
+    from lightning_energy.training.rank_books import RankBooks
+    from lightning_energy.training.reporter import Reporter
+    from lightning_energy.training.score_metrics import ScoreMetrics
+
+__all__ = ["StepLog"]
+
+KEEP_UP_EVERY = 256  # batches
+
+
+class StepLog:
+    """What some training steps do besides leaving marks.
+
+    Args:
+        books: this rank's books.
+        marks: the marks of steps, which ask for attention.
+        metrics: the module's score Metrics.
+        reporter: writes the record.
+        outputs: shows the power, and takes the trace.
+        warn: takes a topic's first warning.
+    """
+
+    def __init__(
+        self,
+        books: RankBooks,
+        marks: BatchMarks,
+        metrics: ScoreMetrics,
+        *,
+        reporter: Reporter,
+        outputs: Outputs,
+        warn: Warn,
+    ) -> None:
+        self._books = books
+        self._marks = marks
+        self._metrics = metrics
+        self._reporter = reporter
+        self._outputs = outputs
+        self._warn = warn
+        self._unlogged = StepSums()
+        self._last_step = -1  # of the logger
+
+    def attend(self, trainer: Trainer, batch_idx: int) -> None:
+        """Log at logging steps, keep up now and then, and plan the next step that does either.
+
+        Lightning's step rises by at most one per batch, so that none of the steps in between has to be looked at. A
+        ``log_every_n_steps`` that is changed meanwhile counts from then on.
+        """
+        self._outputs.find_bar(trainer)
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
+        since = (logger_step(trainer) + 1) % every if every else 1
+        if since == 0:
+            self.log(trainer)
+        elif batch_idx % KEEP_UP_EVERY == KEEP_UP_EVERY - 1:
+            self.keep_up()
+        if self._metrics.found:  # whose batches are all looked at
+            self._metrics.feed_at_end(trainer.num_training_batches, batch_idx)
+            return
+        attend_at = batch_idx + KEEP_UP_EVERY - (batch_idx + 1) % KEEP_UP_EVERY
+        self._marks.attend_at = min(attend_at, batch_idx + every - since) if every else attend_at
+
+    def keep_up(self) -> None:
+        """Keep the record young and memory bounded in a long epoch, however rarely steps are logged."""
+        self.sum_up()
+        self._write_if_due()
+
+    def sum_up(self) -> None:
+        """Take single steps in, which are kept for no longer than an epoch, however rarely they are logged."""
+        news = self._books.take_steps()
+        if news is not None:
+            self._unlogged.add(news)
+
+    def log(self, trainer: Trainer) -> None:
+        """Log the steps that became known since the last logging step."""
+        step = logger_step(trainer)
+        if step == self._last_step:  # several micro-batches share a step
+            return
+        self._last_step = step
+        self.sum_up()
+        news, self._unlogged = self._unlogged, StepSums()
+        if news.n:
+            power_w = news.energy_j / news.duration_s
+            values = {log_keys.POWER_W: power_w, log_keys.STEP_J: news.energy_j / news.n}
+            to_loggers(trainer, values, self._warn)
+            self._show(power_w)
+        self._write_if_due()
+
+    def _show(self, power_w: float) -> None:
+        """Bring the progress bar up to date, if it has our figures."""
+        bar, books = self._outputs.bar, self._books
+        if bar is not None and books.session is not None:
+            bar.show_power(power_w)
+            if bar.is_due and books.ranks.size == 1:  # what other ranks spent is known at an epoch's end
+                bar.show_energy(books.own(books.session.totals()))
+
+    def _write_if_due(self) -> None:
+        session = self._books.session
+        if session is None:
+            return
+        if self._outputs.is_due:
+            self._reporter.so_far(session.totals(), self._books.ranks.alone())
+        self._reporter.write_trace(if_many=True)

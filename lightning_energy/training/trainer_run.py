@@ -1,0 +1,275 @@
+"""One run of a Trainer: the parts that live from ``setup`` to ``teardown``, made together and dropped together."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from lightning_energy.ledger.batch_size import SampleCount
+from lightning_energy.ledger.device_clock import clock_of
+from lightning_energy.ledger.ranks import Ranks
+from lightning_energy.ledger.session import Session
+from lightning_energy.meters.find import check_meters, open_meters
+from lightning_energy.scores.scorer import Scorer
+from lightning_energy.training import log_keys
+from lightning_energy.training.lightning_private import searches
+from lightning_energy.training.logged import log, read_metrics, to_loggers, total_values
+from lightning_energy.training.outputs import Outputs
+from lightning_energy.training.rank_books import EMPTY, RankBooks
+from lightning_energy.training.reporter import Reporter
+from lightning_energy.training.run_memory import NOTHING
+from lightning_energy.training.score_metrics import ScoreMetrics
+from lightning_energy.training.stages import Stages
+from lightning_energy.training.step_log import StepLog
+from lightning_energy.training.validations import Validations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning.pytorch import LightningModule, Trainer
+
+    from lightning_energy.results.report import Report
+    from lightning_energy.training.guard import Warn
+    from lightning_energy.training.run_memory import RunMemory
+    from lightning_energy.training.settings import Settings
+    from lightning_energy.training.stages import BatchHooks
+
+__all__ = ["TrainerRun", "is_fitting"]
+
+FITTING = {"fit", "TrainerFn.FITTING"}  # Lightning's state, as its enum's text differs over versions of Python
+
+
+class TrainerRun:
+    """The parts of one run on one rank, and what several of them do together.
+
+    Attributes:
+        books: this rank's session and ranks.
+        stages: the stage that is in force.
+        metrics: the module's score Metrics.
+        validations: accuracies and scores.
+        steps: logged steps.
+        reporter: reports and the record.
+        outputs: record, trace, dashboards, progress bar, terminal.
+
+    Args:
+        trainer: the Trainer.
+        module: what it runs.
+        stage: Lightning's name of what it does: ``fit``, ``validate``, ``test``, ``predict``.
+        settings: the callback's settings.
+        memory: what the run has spent over its sessions.
+        warn: takes a topic's first warning.
+        left: called when nobody takes marks any more.
+
+    Raises:
+        MeterUnavailable: what was asked for cannot be read, or nothing can and an estimate is refused.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        stage: str,
+        settings: Settings,
+        memory: RunMemory,
+        *,
+        warn: Warn,
+        left: Callable[[], None],
+    ) -> None:
+        is_fit, ranks, conversion = stage == "fit", Ranks.of(trainer), settings.conversion
+        self._memory, self._conversion, self._warn, self._left = memory, conversion, warn, left
+        self.outputs = Outputs.of(
+            trainer,
+            module,
+            ranks,
+            warn,
+            is_fit=is_fitting(trainer),
+            record=settings.record,
+            trace=settings.trace,
+            dashboards=settings.dashboards,
+            progress_bar=settings.progress_bar,
+            print_report=settings.print_report,
+        )
+        samples = SampleCount(settings.batch_size_fn)
+        scorer = Scorer(settings.accuracy, settings.score, settings.reference_kwh, memory.chosen)
+        self.stages = Stages(samples, stage, searches=searches(trainer, in_fit=is_fit))
+        wanted, allow = check_meters(settings.meters), settings.allow_estimate
+        meters = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=allow))
+        clock, self._clock_problem = clock_of(ranks.device)
+        session = Session(
+            meters,
+            clock,
+            is_over=_when_interrupted(trainer),
+            abandoned=self.outputs.abandon,
+            trace=self.outputs.is_traced,
+        )
+        self.books = RankBooks(session, ranks, memory, warn, is_fit=is_fit, left=self._leave)
+        self.metrics = ScoreMetrics(self.books)
+        self.validations = Validations(self.books, scorer, warn, conversion)
+        self.reporter = Reporter(
+            self.books, self.stages, self.validations, memory=memory, outputs=self.outputs, conversion=conversion
+        )
+        self.steps = StepLog(
+            self.books, self.stages.marks, self.metrics, reporter=self.reporter, outputs=self.outputs, warn=warn
+        )
+
+    def begin(self, module: LightningModule, idle_s: float) -> None:
+        """Say what is not measured, watch the idle devices for ``idle_s`` seconds, and enter the first stage."""
+        session = self.books.session
+        if session is None:
+            return
+        for topic, text in (("clock", self._clock_problem), ("announcement", session.announcement())):
+            if text:
+                self._warn(topic, f"EnergyCallback: {text}")
+        if idle_s:
+            session.watch_idle(idle_s)
+        self.metrics.find(module)
+        self.stages.begin(session)
+
+    def enter(self, epoch: int, stage: str) -> BatchHooks:
+        """From now on, time belongs to this stage of this epoch."""
+        return self.stages.enter(self.books.session, epoch, stage)
+
+    def begin_training(self, trainer: Trainer) -> None:
+        """Searches and the sanity check are over: the training is under way."""
+        self.stages.is_training = True
+        self.outputs.begin(trainer)
+
+    def begin_validation(self, trainer: Trainer, module: LightningModule) -> None:
+        """Look at what is logged already, and feed the module's score Metrics."""
+        self.validations.begin(trainer)
+        self.metrics.find(module)
+        self.metrics.feed()
+
+    def announce(self, trainer: Trainer, *, early: bool = False) -> None:
+        """Tell the dashboards what is trained; ``early`` is before Lightning logs hyperparameters."""
+        if self.books.session is not None:
+            self.outputs.announce(trainer, self.books.session, self.validations.scorer.name, early=early)
+
+    def end_validation(self, trainer: Trainer) -> None:
+        """Score what was logged late, keep the choice of the accuracy, and draw the point of the curve over energy."""
+        self.validations.end(trainer)
+        self._memory.chosen = self.validations.scorer.chosen
+        scored = self.validations.scored_in(trainer.current_epoch)
+        if self.stages.is_fit and scored is not None and not trainer.sanity_checking:
+            self._memory.axis = self.outputs.point(
+                trainer, self._memory.axis, scored.energy_kwh, scored.accuracy, scored.score
+            )
+
+    def end_epoch(self, trainer: Trainer, module: LightningModule) -> None:
+        """Log the epoch's training energy, and the total when no validation did; keep its row."""
+        session, books, epoch = self.books.session, self.books, trainer.current_epoch
+        if session is None:
+            return
+        self.stages.end_epoch(session)
+        self.steps.sum_up()
+        read_metrics(trainer, books.ranks)
+        totals, (train, so_far, validation), _ = books.reduce(
+            lambda t: [
+                t.energy(stage="train", epoch=epoch),
+                books.of_fit(t),
+                t.energy(stage="validate", epoch=epoch),
+            ]
+        )
+        total = books.total_of(so_far, totals)
+        values = {} if train.energy_j is None else {log_keys.TRAIN_J: train.energy_j}
+        if not self.validations.has_logged(epoch):
+            values |= total_values(total, self._conversion)
+        log(module, values, books.ranks)
+        if self.outputs.bar is not None:
+            self.outputs.bar.show_energy(total)
+        scored = self.validations.scored_in(epoch)
+        self._memory.history.append(
+            {
+                "session": len(self._memory.sessions),
+                "epoch": epoch,
+                "train_j": train.energy_j,
+                "train_u_j": train.u_j,
+                "train_s": train.duration_s,
+                "val_j": validation.energy_j,
+                "val_u_j": validation.u_j,
+                "val_s": validation.duration_s,
+                "missing_s": train.missing_s + validation.missing_s,
+                "total_kwh": total.energy_kwh,
+                "total_u_kwh": total.u_absolute_j / 3.6e6,
+                "accuracy": None if scored is None else scored.accuracy,
+                "score": None if scored is None else scored.score,
+                **(self._conversion.row(total.energy_kwh) if self._conversion else {}),
+            }
+        )
+        self.reporter.so_far(totals, books.ranks)
+
+    def end_test(self, trainer: Trainer, module: LightningModule) -> None:
+        """Log the energy of a test."""
+        read_metrics(trainer, self.books.ranks)
+        _, (energy,), _ = self.books.reduce(lambda t: [t.energy(stage="test")])
+        if energy.energy_j is not None:
+            log(module, {log_keys.TEST_J: energy.energy_j}, self.books.ranks)
+
+    def end_predict(self, trainer: Trainer) -> None:
+        """Log the energy of a prediction. Lightning allows no ``self.log`` here: it goes to the loggers."""
+        _, (energy,), _ = self.books.reduce(lambda t: [t.energy(stage="predict")])
+        if energy.energy_j is not None:
+            to_loggers(trainer, {log_keys.PREDICT_J: energy.energy_j}, self._warn)
+
+    def state(self) -> dict[str, Any]:
+        """What the run has spent so far, for a checkpoint, which our defect must not prevent."""
+        books, session = self.books, self.books.session
+        if session is None or not self.stages.is_training:
+            return self._memory.state(NOTHING, books.ranks)
+        try:
+            self.stages.maybe_begin_search(session)
+            live = books.live(session.totals())
+        except Warning:
+            raise
+        except Exception as error:  # noqa: BLE001 - as in never_fatal
+            books.give_up("a checkpoint", error)
+            live = books.live(EMPTY)
+        return self._memory.state(live, books.ranks, {"started_unix_s": session.started_unix_s})
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Set what was spent before this session, from a checkpoint and from a record that knows more.
+
+        Raises:
+            ValueError: the state was written by a newer version, or is damaged.
+        """
+        self._memory.load(state)
+        self.validations.scorer.chosen = self._memory.chosen
+        if self.outputs.left is None:
+            return
+        try:
+            self._memory.take_in(self.outputs.left)
+        except Exception as error:  # noqa: BLE001 - whatever lies there, the training goes on
+            self._warn(
+                "left",
+                f"EnergyCallback: what lies in the place of this run's record cannot be understood "
+                f"({type(error).__name__}: {error}): what was spent after the checkpoint is not in the total",
+            )
+
+    def end(self, outcome: str) -> Report | None:
+        """Make the last report; ``None`` where there is none. All ranks take part, unless this one left them."""
+        session = self.books.session
+        return None if session is None else self.reporter.final(session, outcome)
+
+    def _leave(self) -> None:
+        """Nobody takes marks any more: let go of all that holds on to the Trainer."""
+        self.stages.leave()
+        self.metrics.drop()
+        self.outputs.close()
+        self.validations.scorer.forget()
+        self._left()
+
+
+def is_fitting(trainer: Trainer) -> bool:
+    """Whether the Trainer is in a ``fit``."""
+    return str(trainer.state.fn) in FITTING
+
+
+def _when_interrupted(trainer: Trainer) -> Callable[[], bool]:
+    """A question that does not keep the Trainer alive: has an exception ended the run?"""
+    weak = weakref.ref(trainer)
+
+    def is_over() -> bool:
+        strong = weak()
+        return strong is None or strong.interrupted
+
+    return is_over
