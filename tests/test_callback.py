@@ -31,6 +31,7 @@ from lightning_energy import (
     Reading,
     ReplayMeter,
 )
+from lightning_energy.meters.rapl import RaplSource
 from lightning_energy.training import log_keys, step_log, trainer_run
 from lightning_energy.training.step_log import StepLog
 from tests.modules import POWER_W, Classifier, MemoryLogger, Working, energy_callback, loader, make_trainer, meter
@@ -302,14 +303,14 @@ def test_wrong_settings_are_told_at_construction(settings, error, match):
 
 
 def test_a_refused_estimate_names_what_was_looked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("lightning_energy.meters.find.find_rapl", list)
+    monkeypatch.setattr("lightning_energy.meters.find.SOURCES", (RaplSource(tmp_path / "powercap"),))
     trainer = make_trainer(tmp_path, callbacks=[EnergyCallback(allow_estimate=False)])
     with pytest.raises(MeterUnavailable, match=r"allow_estimate=False.*powercap"):
         trainer.fit(Classifier(), loader(), loader(8))
 
 
 def test_an_estimate_is_announced_once_and_labelled(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("lightning_energy.meters.find.find_rapl", list)
+    monkeypatch.setattr("lightning_energy.meters.find.SOURCES", (RaplSource(tmp_path / "powercap"),))
     energy = EnergyCallback(print_report=True)
     trainer = make_trainer(tmp_path, callbacks=[energy])
     with pytest.warns(UserWarning, match="ESTIMATED.*allow_estimate=False") as caught:

@@ -15,6 +15,7 @@ from lightning.fabric import Fabric
 
 from lightning_energy import EnergyMonitor, MeterUnavailable, ReplayMeter
 from lightning_energy.meters import NvmlMeter
+from lightning_energy.meters.rapl import RaplSource
 from tests.modules import Classifier, loader
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
@@ -224,8 +225,8 @@ def test_a_gpu_that_is_not_there_is_told():
     assert not samplers()
 
 
-def test_estimates_are_announced_and_can_be_refused(monkeypatch):
-    monkeypatch.setattr("lightning_energy.meters.find.find_rapl", list)
+def test_estimates_are_announced_and_can_be_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("lightning_energy.meters.find.SOURCES", (RaplSource(tmp_path / "powercap"),))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with monitor(meters="auto", device="cpu", idle_s=0.1) as m:

@@ -8,10 +8,26 @@ thread, and closed. Vendor units end here: a :class:`Reading` holds joules and w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-__all__ = ["Meter", "MeterError", "MeterInfo", "MeterLost", "MeterUnavailable", "Quality", "Reading", "Scope"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+
+__all__ = [
+    "Meter",
+    "MeterError",
+    "MeterInfo",
+    "MeterLost",
+    "MeterUnavailable",
+    "Quality",
+    "Reading",
+    "Scope",
+    "Source",
+    "Survey",
+]
 
 Quality = Literal["measured", "integrated", "estimated", "missing"]
 """How a figure came about: a hardware energy counter, a hardware power sensor integrated by us, a model,
@@ -124,3 +140,48 @@ class Meter(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop. Never raises; may be called twice."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Everything that a source finds on a machine.
+
+    Attributes:
+        meters: closed meters, one per device.
+        absent: sentences about devices that cannot be read, and what would make them readable.
+        driver: name and version of the driver; empty without one.
+        notes: by ``device_id``, a sentence that a reader of the device's figures must know.
+    """
+
+    meters: Sequence[Meter] = ()
+    absent: Sequence[str] = ()
+    driver: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+class Source(ABC):
+    """A vendor's meters, under one name. Touches no hardware until it is asked.
+
+    Attributes:
+        name: its name in ``meters=``.
+        accelerator: torch's type of the devices that it reads (``cuda``); empty when it reads the node.
+    """
+
+    name: ClassVar[str]
+    accelerator: ClassVar[str] = ""
+
+    @abstractmethod
+    def of(self, device: torch.device) -> Sequence[Meter]:
+        """Closed meters for a training on ``device``.
+
+        Raises:
+            MeterUnavailable: there is none; the text says why.
+        """
+
+    @abstractmethod
+    def survey(self) -> Survey:
+        """Look for everything on this machine."""
+
+    def explain(self, error: MeterUnavailable) -> str:
+        """A sentence that stands alone, of a meter of this source that could not be opened."""
+        return str(error)

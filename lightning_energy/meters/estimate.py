@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from lightning_energy.meters.base import Meter, MeterInfo, MeterLost, Reading
+from lightning_energy.meters.base import Meter, MeterInfo, MeterLost, Reading, Source, Survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["CpuEstimateMeter"]
+    import torch
+
+__all__ = ["CpuEstimateMeter", "EstimateSource"]
 
 WATTS_PER_THREAD = 4.0  # what other tools assume of an unknown CPU, too; there is no better public figure
 IDLE_SHARE = 0.1  # of the full power; the same source
@@ -105,3 +107,17 @@ def _busy_s() -> float:
     """CPU time of all threads that was not idle since boot, in seconds."""
     times = psutil.cpu_times()._asdict()
     return float(sum(seconds for name, seconds in times.items() if name not in IDLE_TIMES))
+
+
+class EstimateSource(Source):
+    """The model, which is always there."""
+
+    name = "estimate"
+
+    def of(self, device: torch.device) -> Sequence[Meter]:  # noqa: ARG002 - the model is of the node's CPUs
+        """The model of this node's CPUs."""
+        return [CpuEstimateMeter()]
+
+    def survey(self) -> Survey:
+        """The model of this node's CPUs."""
+        return Survey([CpuEstimateMeter()])

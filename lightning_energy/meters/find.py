@@ -6,18 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from lightning_energy.meters.base import Meter, MeterError, MeterInfo, MeterUnavailable
-from lightning_energy.meters.estimate import CpuEstimateMeter
-from lightning_energy.meters.nvml import NvmlMeter, uuid_of_torch_device
-from lightning_energy.meters.rapl import explain_rapl, find_rapl
+from lightning_energy.meters.base import Meter, MeterError, MeterInfo, MeterUnavailable, Source
+from lightning_energy.meters.estimate import EstimateSource
+from lightning_energy.meters.nvml import NvmlSource
+from lightning_energy.meters.rapl import RaplSource
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["MeterName", "Meters", "OpenMeters", "check_meters", "open_meters"]
+__all__ = ["FALLBACK", "SOURCES", "MeterName", "Meters", "OpenMeters", "check_meters", "open_meters"]
 
 MeterName = Literal["auto", "nvml", "rapl", "estimate"]
 Meters: TypeAlias = "MeterName | Meter | Sequence[MeterName | Meter]"
+
+SOURCES: tuple[Source, ...] = (NvmlSource(), RaplSource())
+"""Where ``"auto"`` looks, in this order: accelerators first, as the counter of a whole module has the CPUs in it."""
+FALLBACK: Source = EstimateSource()
+"""What ``"auto"`` falls back to where nothing can be measured."""
 
 
 @dataclass
@@ -113,45 +118,39 @@ def _open(found: OpenMeters, meter: Meter) -> MeterInfo | None:
 
 
 def _of_name(name: MeterName, device: torch.device) -> Sequence[Meter]:
-    if name == "nvml":
-        if device.type != "cuda":
-            raise MeterUnavailable(
-                f"meters='nvml', but the training runs on {device}: train on a GPU, or use meters='auto'"
-            )
-        return [NvmlMeter(uuid_of_torch_device(device))]
-    if name == "rapl":
-        zones = find_rapl()
-        if not zones:
-            raise MeterUnavailable("meters='rapl': " + " ".join(explain_rapl()))
-        return zones
-    return [CpuEstimateMeter()]
+    (source,) = (source for source in (*SOURCES, FALLBACK) if source.name == name)
+    try:
+        return source.of(device)
+    except MeterUnavailable as error:
+        raise MeterUnavailable(f"meters={name!r}: {error}") from error
 
 
 def _open_auto(found: OpenMeters, device: torch.device, *, allow_estimate: bool) -> None:
-    scope = None
-    if device.type == "cuda":
-        try:
-            info = _open(found, NvmlMeter(uuid_of_torch_device(device)))
-            scope = info.scope if info else None
-        except MeterUnavailable as error:
-            found.absent.append(str(error))
-    elif device.type != "cpu":
+    if device.type not in {"cpu", *(source.accelerator for source in SOURCES)}:
         found.absent.append(f"No meter knows devices of type {device.type!r} ({device}).")
-    if scope != "module":
-        _open_rapl(found)
+    for source in SOURCES:
+        if source.accelerator not in {"", device.type}:
+            continue
+        if not source.accelerator and any(info.scope == "module" for _, info in found.meters):
+            continue  # the module's counter has the node's CPUs in it
+        _open_all(found, source, device)
     if found.meters:
         return
     if not allow_estimate:
         raise MeterUnavailable("allow_estimate=False, and nothing can be measured here. " + " ".join(found.absent))
-    _open(found, CpuEstimateMeter())
+    for meter in FALLBACK.of(device):
+        _open(found, meter)
 
 
-def _open_rapl(found: OpenMeters) -> None:
-    meters = find_rapl()
+def _open_all(found: OpenMeters, source: Source, device: torch.device) -> None:
+    """Open a source's meters for ``device``, and keep the reasons of those that cannot be read."""
+    try:
+        meters = source.of(device)
+    except MeterUnavailable as error:
+        found.absent.append(str(error))
+        return
     for meter in meters:
         try:
             _open(found, meter)
         except MeterUnavailable as error:
-            found.absent.append(f"CPU: {error}.")
-    if not meters:
-        found.absent += explain_rapl()
+            found.absent.append(source.explain(error))

@@ -12,16 +12,25 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.meters.base import Meter, MeterError, MeterInfo, MeterLost, MeterUnavailable, Reading
+from lightning_energy.meters.base import (
+    Meter,
+    MeterError,
+    MeterInfo,
+    MeterLost,
+    MeterUnavailable,
+    Reading,
+    Source,
+    Survey,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import torch
 
     from lightning_energy.meters.base import Scope
 
-__all__ = ["Gpu", "NvmlMeter", "driver_version", "list_gpus", "resolve_visible", "uuid_of_torch_device"]
+__all__ = ["Gpu", "NvmlMeter", "NvmlSource", "driver_version", "list_gpus", "resolve_visible", "uuid_of_torch_device"]
 
 MW = 1e-3  # NVML gives milliwatts and millijoules
 ABOVE_LIMIT = 1.15  # boards exceed their limit for moments: a real 3090 drew 463 W at a limit of 420 W
@@ -342,3 +351,40 @@ def resolve_visible(index: int, environment: Mapping[str, str]) -> str:
             f"GPU: cuda:{index} with CUDA_VISIBLE_DEVICES={visible!r} is none of {', '.join(known) or 'no GPU'}."
         )
     return matches[0]
+
+
+class NvmlSource(Source):
+    """NVIDIA's boards."""
+
+    name = "nvml"
+    accelerator = "cuda"
+
+    def of(self, device: torch.device) -> Sequence[Meter]:
+        """The board that ``device`` is, or is a part of.
+
+        Raises:
+            MeterUnavailable: it is no CUDA device, or PyTorch does not tell which board it is.
+        """
+        if device.type != self.accelerator:
+            raise MeterUnavailable(f"the training runs on {device}: train on a GPU, or use meters='auto'")
+        return [NvmlMeter(uuid_of_torch_device(device))]
+
+    def survey(self) -> Survey:
+        """All boards, whatever ``CUDA_VISIBLE_DEVICES`` says."""
+        try:
+            version, gpus = driver_version(), list_gpus()
+        except MeterUnavailable as error:
+            return Survey(absent=[str(error)])
+        absent = [
+            f"{gpu.name} (fallen off the bus?); `nvidia-smi` or a reboot may help." for gpu in gpus if not gpu.uuid
+        ]
+        if not gpus:
+            absent.append(f"GPU: the NVIDIA driver {version} is here, but shows no board.")
+        notes = {
+            gpu.uuid: f"split into {len(gpu.mig)} MIG instance(s): an instance has no sensor, so a training on one is "
+            f"given the whole board's energy, all instances together"
+            for gpu in gpus
+            if gpu.mig
+        }
+        meters = [NvmlMeter(gpu.uuid) for gpu in gpus if gpu.uuid]
+        return Survey(meters, absent, f"NVIDIA driver {version}", notes)

@@ -14,12 +14,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_energy.meters.base import Meter, MeterError, MeterInfo, MeterLost, MeterUnavailable, Reading
+from lightning_energy.meters.base import (
+    Meter,
+    MeterError,
+    MeterInfo,
+    MeterLost,
+    MeterUnavailable,
+    Reading,
+    Source,
+    Survey,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
     from lightning_energy.meters.base import Scope
 
-__all__ = ["POWERCAP", "RaplMeter", "explain_rapl", "find_rapl"]
+__all__ = ["POWERCAP", "RaplMeter", "RaplSource", "explain_rapl", "find_rapl"]
 
 POWERCAP = Path("/sys/class/powercap")
 UPDATE_PERIOD_S = 0.001  # Intel SDM vol. 3B, 15.10: the status registers are updated about every millisecond
@@ -182,6 +195,39 @@ def explain_rapl(root: Path | str = POWERCAP) -> list[str]:
         finally:
             meter.close()
     return reasons
+
+
+class RaplSource(Source):
+    """The node's CPU packages and their memory.
+
+    Args:
+        root: the powercap folder.
+    """
+
+    name = "rapl"
+
+    def __init__(self, root: Path | str = POWERCAP) -> None:
+        self._root = root
+
+    def of(self, device: torch.device) -> Sequence[Meter]:  # noqa: ARG002 - all devices of a node share its CPUs
+        """The zones of this node.
+
+        Raises:
+            MeterUnavailable: there are none.
+        """
+        zones = find_rapl(self._root)
+        if not zones:
+            raise MeterUnavailable(" ".join(explain_rapl(self._root)))
+        return zones
+
+    def survey(self) -> Survey:
+        """The zones of this node."""
+        zones = find_rapl(self._root)
+        return Survey(zones, [] if zones else explain_rapl(self._root))
+
+    def explain(self, error: MeterUnavailable) -> str:
+        """The zone's error, as a sentence about the CPU."""
+        return f"CPU: {error}."
 
 
 def _zones(root: Path) -> list[Path]:

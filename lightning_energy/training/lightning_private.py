@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from lightning.pytorch import loggers
 from lightning.pytorch.callbacks import BatchSizeFinder, Checkpoint, EarlyStopping, LearningRateFinder, ModelSummary
-from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 __all__ = [
     "ends_without",
     "is_finder",
+    "is_logger",
     "is_monitor",
     "is_quiet",
     "is_summary",
     "logged_hyperparameters",
     "logged_name",
-    "logger_kind",
     "logger_step",
     "searches",
     "writes_hparams",
@@ -75,15 +75,9 @@ def is_quiet(trainer: Trainer) -> bool:
     return trainer.progress_bar_callback is None and not any(map(is_summary, callbacks))
 
 
-def logger_kind(logger: Any) -> str:
-    """``tensorboard``, ``wandb`` or ``mlflow``, of either of Lightning's two packages; empty for any other logger."""
-    if isinstance(logger, (TensorBoardLogger, *_twins("TensorBoardLogger", package="loggers"))):
-        return "tensorboard"
-    if isinstance(logger, (WandbLogger, *_twins("WandbLogger", package="loggers"))):
-        return "wandb"
-    if isinstance(logger, (MLFlowLogger, *_twins("MLFlowLogger", package="loggers"))):
-        return "mlflow"
-    return ""
+def is_logger(logger: Any, name: str) -> bool:
+    """Whether a logger is of Lightning's class of that name, of either of its two packages."""
+    return isinstance(logger, (getattr(loggers, name), *_twins(name, package="loggers")))
 
 
 def logged_name(logger: Any, key: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 
-from lightning_energy.meters import MeterUnavailable, ReplayMeter, open_meters
-from lightning_energy.meters import find as finding
-from lightning_energy.meters.rapl import explain_rapl, find_rapl
+from lightning_energy.meters import MeterUnavailable, ReplayMeter, find, nvml, open_meters
+from lightning_energy.meters.find import FALLBACK, SOURCES, MeterName
+from lightning_energy.meters.nvml import NvmlSource
+from lightning_energy.meters.rapl import RaplSource
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 from tests.sim.sysfs import Powercap
 
@@ -19,18 +22,16 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 def machine(monkeypatch, tmp_path):
     """A machine with RAPL and, to torch, one GPU."""
     tree = Powercap(tmp_path / "powercap")
-    monkeypatch.setattr(finding, "uuid_of_torch_device", lambda device: UUID)
-    monkeypatch.setattr(finding, "find_rapl", lambda: find_rapl(tree.root))
-    monkeypatch.setattr(finding, "explain_rapl", lambda: explain_rapl(tree.root))
+    monkeypatch.setattr(nvml, "uuid_of_torch_device", lambda device: UUID)
+    monkeypatch.setattr(find, "SOURCES", (NvmlSource(), RaplSource(tree.root)))
     return tree
 
 
 @pytest.fixture
 def bare(monkeypatch, tmp_path):
     """A machine where nothing can be read."""
-    monkeypatch.setattr(finding, "uuid_of_torch_device", lambda device: UUID)
-    monkeypatch.setattr(finding, "find_rapl", lambda: find_rapl(tmp_path / "nothing"))
-    monkeypatch.setattr(finding, "explain_rapl", lambda: explain_rapl(tmp_path / "nothing"))
+    monkeypatch.setattr(nvml, "uuid_of_torch_device", lambda device: UUID)
+    monkeypatch.setattr(find, "SOURCES", (NvmlSource(), RaplSource(tmp_path / "powercap")))
 
 
 def ids(found):
@@ -70,6 +71,10 @@ def test_an_accelerator_that_nobody_can_read_is_said(machine):
     found = open_meters(["auto"], device=torch.device("mps"))
     assert "mps" in found.absent[0]
     assert "package-0" in ids(found)
+
+
+def test_every_source_can_be_named():
+    assert {"auto", *(source.name for source in (*SOURCES, FALLBACK))} == {*get_args(MeterName)}
 
 
 def test_by_name(machine):

@@ -23,11 +23,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import lightning_energy
 from lightning_energy.training.lightning_private import (
     is_finder,
+    is_logger,
     is_monitor,
     is_summary,
     logged_hyperparameters,
     logged_name,
-    logger_kind,
     logger_step,
     writes_hparams,
 )
@@ -77,9 +77,9 @@ def test_loggers_of_both_packages(tmp_path):
     import pytorch_lightning as pl
 
     for package in (L.pytorch, pl):
-        assert logger_kind(package.loggers.TensorBoardLogger(tmp_path)) == "tensorboard"
-        assert logger_kind(package.loggers.CSVLogger(tmp_path)) == ""
-    assert logger_kind(MemoryLogger()) == ""
+        assert is_logger(package.loggers.TensorBoardLogger(tmp_path), "TensorBoardLogger")
+        assert not is_logger(package.loggers.CSVLogger(tmp_path), "TensorBoardLogger")
+    assert not is_logger(MemoryLogger(), "TensorBoardLogger")
 
 
 @pytest.mark.parametrize("prefix", ["", "night"])

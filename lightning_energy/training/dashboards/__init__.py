@@ -13,7 +13,7 @@ from lightning_energy.training.dashboards.mlflow import MlflowDashboard
 from lightning_energy.training.dashboards.names import Configuration, Point
 from lightning_energy.training.dashboards.tensorboard import TensorBoardDashboard
 from lightning_energy.training.dashboards.wandb import WandbDashboard
-from lightning_energy.training.lightning_private import logged_hyperparameters, logger_kind, logger_step
+from lightning_energy.training.lightning_private import is_logger, logged_hyperparameters, logger_step
 from lightning_energy.training.recorder import batch_size_of
 
 if TYPE_CHECKING:
@@ -59,16 +59,17 @@ class Dashboard(Protocol):
         """Tell the outcome."""
 
 
+DASHBOARDS: dict[str, Callable[[Any], Dashboard]] = {
+    "TensorBoardLogger": TensorBoardDashboard,
+    "WandbLogger": WandbDashboard,
+    "MLFlowLogger": MlflowDashboard,
+}
+"""The dashboard of each of Lightning's loggers that has one."""
+
+
 def dashboard_of(logger: Any) -> Dashboard | None:
     """What a logger can show besides scalars; ``None`` for a logger that nobody knows."""
-    kind = logger_kind(logger)
-    if kind == "tensorboard":
-        return TensorBoardDashboard(logger)
-    if kind == "wandb":
-        return WandbDashboard(logger)
-    if kind == "mlflow":
-        return MlflowDashboard(logger)
-    return None
+    return next((make(logger) for name, make in DASHBOARDS.items() if is_logger(logger, name)), None)
 
 
 class Dashboards:
