@@ -19,7 +19,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
-from lightning_energy.curves.curve import Energy
+from lightning_energy.curves.energy import NOTHING, Energy
 from lightning_energy.ledger.batch_size import SampleCount
 from lightning_energy.ledger.device_clock import clock_of
 from lightning_energy.ledger.ledger import Account, Totals
@@ -27,6 +27,7 @@ from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session, check_idle, check_switches
 from lightning_energy.ledger.step_marks import BatchMarks
 from lightning_energy.meters.find import Meters, OpenMeters, check_meters, open_meters
+from lightning_energy.meters.units import J_PER_KWH, NS
 from lightning_energy.results.carbon import Conversion
 from lightning_energy.results.summary import StepSums, summarize
 from lightning_energy.results.trace_files import TraceFormat, check_trace
@@ -35,7 +36,7 @@ from lightning_energy.scores.scorer import AccuracyError, Scorer
 from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import ends_without, is_monitor, logger_step, searches
 from lightning_energy.training.outputs import Outputs
-from lightning_energy.training.run_memory import NOTHING, Spent
+from lightning_energy.training.run_memory import Spent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -388,7 +389,7 @@ class EnergyCallback(Callback):
         if self._given_up is None:
             return totals.energy()
         known, since_ns = self._given_up
-        silent_s = (time.monotonic_ns() - since_ns) * 1e-9
+        silent_s = (time.monotonic_ns() - since_ns) * NS
         return Energy.sequence([known, Energy(None, 0.0, 0.0, silent_s, silent_s, "missing")])
 
     def _measured(self, wanted: Callable[[Totals], list[Energy]]) -> tuple[Totals, list[Energy]]:
@@ -832,7 +833,7 @@ class EnergyCallback(Callback):
             return {}
         return {
             log_keys.TOTAL_KWH: total.energy_kwh,
-            log_keys.TOTAL_U_KWH: total.u_absolute_j / 3.6e6,
+            log_keys.TOTAL_U_KWH: total.u_absolute_j / J_PER_KWH,
             log_keys.MISSING_S: total.missing_s,
             **self._derived_values(total.energy_kwh),
         }
@@ -888,7 +889,7 @@ class EnergyCallback(Callback):
                 "val_s": val.duration_s,
                 "missing_s": train.missing_s + val.missing_s,
                 "total_kwh": total.energy_kwh,
-                "total_u_kwh": total.u_absolute_j / 3.6e6,
+                "total_u_kwh": total.u_absolute_j / J_PER_KWH,
                 "accuracy": accuracy if validated else None,
                 "score": score if validated else None,
                 **(self._conversion.row(total.energy_kwh) if self._conversion else {}),
