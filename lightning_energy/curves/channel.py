@@ -141,12 +141,12 @@ class Channel:
         self.plan.polled(reading.start_ns, reading.end_ns, 1 if power_w is None else 2)
         self._has_register = reading.register_j is not None
         if power_w is not None and self.info.instant_power:
-            self.curve.saw_power(power_w)
+            self.curve.power.look(power_w)
         moved, note = self._feed_register(reading, power_w) if self._has_register else self._feed_power(reading)
         if note:
             self._remember(note, reading.end_ns)
         outlook = None if self.is_continuous else self._edges
-        self.plan.go_on(reading.end_ns, outlook, moved=moved, looks=self.curve.looks)
+        self.plan.go_on(reading.end_ns, outlook, moved=moved, looks=self.curve.power.looks)
 
     def _feed_power(self, reading: Reading) -> tuple[bool, str]:
         return self._power.feed(reading), self._power.note

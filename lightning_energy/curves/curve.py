@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_energy.curves.energy import MISSING, QUALITIES, Energy
+from lightning_energy.curves.power_range import PowerRange
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from lightning_energy.meters.base import MeterInfo, Quality
 
 __all__ = ["Curve", "Knots", "shape_bound_j"]
-
-ENOUGH_LOOKS = 50  # a state that takes a tenth of the time is then seen with 99.5 % probability
-SPAN_MARGIN = 0.04  # sensors average over milliseconds: the true extremes lie somewhat further out
-NEWS = 0.05  # of its mean power: an interval that far outside of what was seen is a load that was not seen yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +70,14 @@ def shape_bound_j(
     return result
 
 
-def _known(power_w: float | None) -> float | None:
-    """A bound that is infinite bounds nothing."""
-    return power_w if power_w is not None and math.isfinite(power_w) else None
-
-
 class Curve:
     """E(t) of one device: knots are appended at the end, and forgotten at the front when no longer needed.
 
     Args:
-        info: what the device's meter said it is.
+        info: the description that the device's meter gave of itself.
+
+    Attributes:
+        power: the power that was seen of the device.
 
     Example:
         >>> from lightning_energy.meters import ReplayMeter
@@ -95,15 +90,12 @@ class Curve:
 
     def __init__(self, info: MeterInfo) -> None:
         self.info = info
+        self.power = PowerRange(info)
         self._time_ns: list[int] = []
         self._energy_j: list[float] = []
         self._half_width_ns: list[int] = []
         self._quality: list[int] = []
         self._variance_j2: list[float] = []
-        self._lowest_w = math.inf
-        self._highest_w = 0.0
-        self._seen_w: list[float] = []  # lowest and highest power of the moment, once there were enough looks
-        self._looks = 0
         self._last_power_w: float | None = None  # outlives the knots, which are forgotten once they are booked
 
     def __len__(self) -> int:
@@ -150,7 +142,7 @@ class Curve:
             ValueError: the curve would run backwards, or joules would be booked as missing.
         """
         if quality == "missing" and self._time_ns and energy_j != self._energy_j[-1]:
-            raise ValueError(f"{energy_j - self._energy_j[-1]} J in a missing interval: what is missing has no joules")
+            raise ValueError(f"{energy_j - self._energy_j[-1]} J in a missing interval: missing time has no joules")
         if self._time_ns and (time_ns <= self._time_ns[-1] or energy_j < self._energy_j[-1]):
             raise ValueError(
                 f"knot ({time_ns} ns, {energy_j} J) lies before the last ({self.end_ns} ns, {self.end_j} J): "
@@ -160,10 +152,7 @@ class Curve:
         if self._time_ns and quality != "missing":
             length_ns = time_ns - self._time_ns[-1]
             self._last_power_w = power_w = (energy_j - self._energy_j[-1]) / (length_ns * NS)
-            self._lowest_w = min(self._lowest_w, power_w)
-            self._highest_w = max(self._highest_w, power_w)
-            if self._is_new_load(power_w, length_ns, half_width_ns + self._half_width_ns[-1]):
-                self._looks = 0  # training after loading data, say: its extremes are not known yet
+            self.power.add(power_w, length_ns, half_width_ns + self._half_width_ns[-1])
         self._time_ns.append(time_ns)
         self._energy_j.append(energy_j)
         self._half_width_ns.append(half_width_ns)
@@ -188,36 +177,9 @@ class Curve:
             for column in columns:
                 del column[:keep]
 
-    def saw_power(self, power_w: float) -> None:
-        """Remember the power of one moment: what the device does inside an interval is known from such looks only."""
-        if not 0 <= power_w < math.inf:
-            return
-        self._looks += 1
-        self._seen_w = [min([power_w, *self._seen_w]), max([power_w, *self._seen_w])]
-
-    @property
-    def looks(self) -> int:
-        """How often the power of a moment was seen since the load was last found to be a new one."""
-        return self._looks
-
-    def _is_new_load(self, power_w: float, length_ns: int, edges_ns: int) -> bool:
-        """Whether an interval's mean power is none that was seen, whatever its ends' brackets explain."""
-        slack_w = power_w * (NEWS + edges_ns / length_ns)
-        return bool(self._seen_w) and not self._seen_w[0] - slack_w <= power_w <= self._seen_w[1] + slack_w
-
     def power_bounds_w(self) -> tuple[float, float]:
-        """Least and greatest power the device could have had inside an interval, in watts.
-
-        What was seen of its power, if often enough, with some of its span added; else the meter's own bounds where
-        it knows them; else half the lowest and twice the highest mean power of any interval so far. The mean of an
-        interval may lie outside: its ends are known no better than the polls stood.
-        """
-        low = _known(self.info.power_min_w) or (0.5 * self._lowest_w if math.isfinite(self._lowest_w) else 0.0)
-        high = _known(self.info.power_max_w) or 2.0 * self._highest_w
-        if self._looks >= ENOUGH_LOOKS:
-            margin = SPAN_MARGIN * (self._seen_w[1] - self._seen_w[0])
-            return max(low, self._seen_w[0] - margin), min(high, self._seen_w[1] + margin)
-        return low, high
+        """Least and greatest power the device could have had inside an interval, in watts."""
+        return self.power.bounds_w()
 
     def energy_at(self, time_ns: NDArray[np.int64], knots: Knots | None = None) -> NDArray[np.float64]:
         """Energy at moments within the kept knots.
@@ -236,7 +198,7 @@ class Curve:
         return energy_j
 
     def u_at(self, time_ns: NDArray[np.int64], knots: Knots | None = None) -> NDArray[np.float64]:
-        """Standard uncertainty in joules, by repeatability, of what :meth:`energy_at` returns for the same."""
+        """Standard uncertainty in joules, by repeatability, of the result of :meth:`energy_at` for the same moments."""
         knots = knots or self.knots()
         k = np.clip(np.searchsorted(knots.time_ns, time_ns, side="right"), 1, len(knots.time_ns) - 1)
         start_ns = knots.time_ns[k - 1]
@@ -266,7 +228,7 @@ class Curve:
             raise ValueError(f"end_ns={end_ns} lies before start_ns={start_ns}: give the earlier moment first")
         duration_s = (end_ns - start_ns) * NS
         if len(self) < 2:  # noqa: PLR2004 - two knots make an interval
-            return Energy(None, 0.0, 0.0, duration_s, duration_s, "missing")
+            return Energy.unknown(duration_s)
         knots = self.knots()
         ends = np.clip(np.array([start_ns, end_ns], dtype=np.int64), knots.time_ns[0], knots.time_ns[-1])
         (from_j, to_j), (u_from, u_to) = self.energy_at(ends, knots), self.u_at(ends, knots)
@@ -275,7 +237,7 @@ class Curve:
         quality = knots.quality[1:][inside]
         known_ns = int(overlap_ns[inside][quality != MISSING].sum())
         if known_ns == 0:
-            return Energy(None, 0.0, 0.0, duration_s, duration_s, "missing")
+            return Energy.unknown(duration_s)
         low_w, high_w = self.power_bounds_w()
         energy_j = float(to_j - from_j)
         mean_w = energy_j / (known_ns * NS)

@@ -24,7 +24,7 @@ ROUNDING = 1e-9  # relative: differences of sums of times that are smaller are n
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Joules between two moments, how sure, and what is not known.
+    """Joules between two moments, how sure they are, and how much of the time is not known.
 
     Attributes:
         energy_j: joules known; ``None`` when nothing of the time is known (never 0 for unknown).
@@ -50,13 +50,18 @@ class Energy:
         """The same energy in kWh (1 kWh = 3.6 MJ)."""
         return None if self.energy_j is None else self.energy_j / J_PER_KWH
 
+    @classmethod
+    def unknown(cls, duration_s: float) -> Energy:
+        """The energy of a time of which nothing is known."""
+        return cls(None, 0.0, 0.0, duration_s, duration_s, "missing")
+
     def to_plain(self) -> dict[str, Any]:
-        """The same in plain types, for checkpoints (loaded with ``weights_only=True``) and JSON."""
+        """Convert to plain types, for checkpoints (loaded with ``weights_only=True``) and JSON."""
         return asdict(self)
 
     @classmethod
     def from_plain(cls, row: Mapping[str, Any]) -> Energy:
-        """The opposite of :meth:`to_plain`; other keys are ignored."""
+        """Make it of the result of :meth:`to_plain`; other keys are ignored."""
         return cls(**{f.name: row[f.name] for f in fields(cls)})
 
     @classmethod
@@ -70,7 +75,7 @@ class Energy:
         missing_s: float,
         quality: Quality,
     ) -> Energy:
-        """Known joules of one device.
+        """Make it of the known joules of one device.
 
         Args:
             energy_j: joules.
@@ -93,7 +98,7 @@ class Energy:
 
     @classmethod
     def total(cls, parts: Iterable[Energy]) -> Energy:
-        """Sum over *different devices* in the same time.
+        """Add the energies of *different devices* in the same time.
 
         Repeatability adds in quadrature (independent sensors), the calibration term linearly: sensors of one
         model err alike (five boards of one model: mean -3.4 %, spread 1.4 %).
@@ -114,7 +119,7 @@ class Energy:
 
     @classmethod
     def sequence(cls, parts: Iterable[Energy]) -> Energy:
-        """Sum over *different times*, say the sessions of a run that was resumed.
+        """Add the energies of *different times*, say the sessions of a run that was resumed.
 
         Repeatability adds in quadrature, the calibration term linearly: it is the same sensor's gain.
         """
@@ -131,5 +136,5 @@ class Energy:
         )
 
 
-NOTHING = Energy(None, 0.0, 0.0, 0.0, 0.0, "missing")
+NOTHING = Energy.unknown(0.0)
 """No time at all, of which nothing is known."""

@@ -31,8 +31,8 @@ def curve_of(rows, info=INFO) -> tuple[Curve, list[int]]:
     return curve, times
 
 
-def constant(power_w: float = 100.0, n: int = 10, step_ns: int = S // 10) -> Curve:
-    curve = Curve(INFO)
+def constant(power_w: float = 100.0, n: int = 10, step_ns: int = S // 10, info=INFO) -> Curve:
+    curve = Curve(info)
     for i in range(n + 1):
         curve.add(i * step_ns, power_w * i * step_ns * 1e-9)
     return curve
@@ -150,8 +150,7 @@ def test_absolute_adds_the_gain():
 
 
 def test_bounds_of_a_device_without_limits():
-    curve = constant()
-    curve.info = MeterInfo("d", "device", "measured", "gpu")
+    curve = constant(info=MeterInfo("d", "device", "measured", "gpu"))
     assert curve.power_bounds_w() == (pytest.approx(50.0), pytest.approx(200.0))
 
 
