@@ -5,6 +5,7 @@ import math
 import pytest
 
 from lightning_energy import Energy
+from lightning_energy.curves.energy import NOTHING
 
 
 def test_sums_over_devices_and_over_time():
@@ -36,3 +37,15 @@ def test_power_of_several_devices_is_of_each_over_its_own_time():
     twice = Energy.sequence([Energy.total([whole, half])] * 2)
     assert twice.power_w == pytest.approx(400.0)
     assert Energy.from_plain(twice.to_plain()) == twice
+
+
+def test_nothing_adds_nothing_to_a_sequence():
+    one = Energy(100.0, 3.0, math.hypot(3.0, 5.0), 10.0, 1.0, "measured", 100.0 / 9.0)
+    assert Energy.sequence([NOTHING, one]) == one
+    assert (NOTHING.energy_j, NOTHING.duration_s, NOTHING.quality) == (None, 0.0, "missing")
+
+
+def test_a_time_of_which_nothing_is_known_is_missing_as_a_whole():
+    unknown = Energy.unknown(4.0)
+    assert (unknown.energy_j, unknown.duration_s, unknown.missing_s) == (None, 4.0, 4.0)
+    assert (unknown.quality, unknown.energy_kwh) == ("missing", None)
