@@ -34,8 +34,8 @@ class Knots:
         energy_j: ``float64``, never falling.
         half_width_ns: ``int64``, half the bracket within which the knot's time is known.
         quality: ``int64`` index into :data:`QUALITIES` of the interval that *ends* at the knot.
-        variance_j2: ``float64``, never falling: variance in J² that the energies of the intervals up to the
-            knot carry themselves. A counter's knots are exact, so it stays 0; integrated power adds to it.
+        variance_j2: ``float64``, never falling: own variance in J² of the energies of the intervals up to the
+            knot. A counter's knots are exact, so it stays 0; integrated power adds to it.
     """
 
     time_ns: NDArray[np.int64]
@@ -117,7 +117,7 @@ class Curve:
         return self._energy_j[-1] if self._energy_j else 0.0
 
     def last_power_w(self) -> float | None:
-        """Mean power of the last interval in watts; ``None`` when there is none or it is missing."""
+        """Mean power of the last interval in watts; ``None`` when there is no interval or it is missing."""
         return self._last_power_w
 
     def add(

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from lightning_energy.curves.segment import Edge
     from lightning_energy.meters.base import MeterInfo, Reading
 
-__all__ = ["CounterEdges"]
+__all__ = ["UNKNOWN_PERIOD_S", "CounterEdges"]
 
-UNKNOWN_PERIOD_S = 0.1  # the longest known period of a GPU's counter, for one whose period is not known
+UNKNOWN_PERIOD_S = 0.1
+"""Supposed time between two updates of a register whose period is not known: the longest known of a GPU's counter."""
+
 BRIDGE_NS = 1_000_000_000  # a device silent for less than this is bridged by its register, if plausible
 OLDEST = 1.02  # periods: the age of the present value is less
 SPREAD = 2.0  # residuals, which 80 % stray less than: if normally distributed, one edge in 200 comes sooner
@@ -203,9 +205,9 @@ class CounterEdges:
     def _place(self, segment: Segment, edge: Edge) -> None:
         """Put the knot of one edge; the first of a segment also says when the value before it began."""
         time_ns, half_ns = self._bracket(edge)
-        told = self._told_by_line(segment, edge, time_ns, half_ns)
-        if told is not None and told[1] < half_ns:
-            time_ns, half_ns = told
+        by_line = self._by_line(segment, edge, time_ns, half_ns)
+        if by_line is not None and by_line[1] < half_ns:
+            time_ns, half_ns = by_line
         segment.date(time_ns, half_ns)
         curve, rise_j, quality = self.curve, edge.register_j - segment.placed_j, self._info.quality
         if segment.placed_ns is None:
@@ -232,12 +234,13 @@ class CounterEdges:
             return max(time_ns - curve.end_ns, 0) / (time_ns - before_ns)
         return 1.0
 
-    def _told_by_line(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> tuple[int, int] | None:
-        """The line's update within an edge's bracket, and how far it may be off; ``None`` where the line has none.
+    def _by_line(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> tuple[int, int] | None:
+        """Date an edge by the line, and let the line learn from the edge.
 
-        The line learns from the edge.
+        Returns:
+            The time of the line's update and its half width; ``None`` where the line may not place the edge.
         """
-        told = self._nearest_on_line(segment, edge, time_ns, half_ns) if self._refine else None
+        nearest = self._nearest_on_line(segment, edge, time_ns, half_ns) if self._refine else None
         strays = self.line.stray_ns(time_ns) > STRAYS * self.line.residual_ns + half_ns
         is_narrow = self._is_small(half_ns, self.period_s or math.inf)
         verdict = self._doubts.judge(strays=strays, is_narrow=is_narrow, is_regular=self.is_regular)
@@ -246,9 +249,10 @@ class CounterEdges:
         is_rough = not self.is_regular and half_ns * NS < 0.5 * (self.period_s or math.inf)
         if is_narrow or is_rough or self.line.is_longer(edge.still_ns):
             self.line.add(time_ns, half_ns, edge.still_ns)
-        return told if verdict == "good" else None
+        return nearest if verdict == "good" else None
 
     def _nearest_on_line(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> tuple[int, int] | None:
+        """The line's last update within an edge's bracket, and its half width; ``None`` where there is none."""
         line = self.line
         if not line.is_fitted:
             return None

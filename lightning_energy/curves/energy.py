@@ -28,7 +28,7 @@ class Energy:
 
     Attributes:
         energy_j: joules known; ``None`` when nothing of the time is known (never 0 for unknown).
-        u_j: standard uncertainty (k=1) in joules without the gain of the sensor: *repeatability*, what counts
+        u_j: standard uncertainty (k=1) in joules without the gain of the sensor: *repeatability*, which counts
             when runs on one board are compared.
         u_absolute_j: standard uncertainty (k=1) in joules with the calibration term.
         duration_s: length of the time in seconds, missing time included.
@@ -52,7 +52,7 @@ class Energy:
 
     @classmethod
     def unknown(cls, duration_s: float) -> Energy:
-        """The energy of a time of which nothing is known."""
+        """Make the energy of a time of which nothing is known."""
         return cls(None, 0.0, 0.0, duration_s, duration_s, "missing")
 
     def to_plain(self) -> dict[str, Any]:

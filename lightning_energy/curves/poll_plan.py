@@ -1,4 +1,4 @@
-"""When a meter wants to be polled next: state and arithmetic only, with no meter, no clock and no thread."""
+"""The plan of a meter's polls: state and arithmetic only, with no meter, no clock and no thread."""
 
 from __future__ import annotations
 

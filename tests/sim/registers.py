@@ -72,7 +72,7 @@ class Remote(ReplayMeter):
         return float(np.max(np.diff([at_s for at_s, _ in [*self.calls, (end_s, 0.0)] if at_s >= from_s])))
 
     def errors_s(self, channel, from_s: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """How far knots are from their updates, and by how much they are told to be."""
+        """Distances of knots from their updates, and the half widths that the knots have."""
         found = channel.curve.knots()
         first = bisect.bisect(self.updates_ns, self.start_ns) - 1
         truth_ns = np.array(self.updates_ns)[np.round(found.energy_j).astype(int) + first]
