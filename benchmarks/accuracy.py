@@ -40,7 +40,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from lightning_energy import __version__
-from lightning_energy.curves.sampler import Channel
+from lightning_energy.curves.channel import Channel
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters import MeterInfo, NvmlMeter, ReplayMeter
 from lightning_energy.meters.find import OpenMeters

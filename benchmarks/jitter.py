@@ -36,7 +36,7 @@ import torch
 from benchmarks.driver import CompiledNvml
 from benchmarks.overhead_run import SIZE, calibrate
 from lightning_energy import __version__
-from lightning_energy.curves.sampler import Channel
+from lightning_energy.curves.channel import Channel
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters import NvmlMeter
 from lightning_energy.meters.find import OpenMeters

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lightning_energy.callback import EnergyCallback
     from lightning_energy.comparison.compare import compare
     from lightning_energy.comparison.comparison import Comparison
-    from lightning_energy.curves.curve import Energy
+    from lightning_energy.curves.energy import Energy
     from lightning_energy.meters import Meter, MeterInfo, MeterLost, MeterUnavailable, Reading, ReplayMeter
     from lightning_energy.monitor import EnergyMonitor
     from lightning_energy.results.report import Report
@@ -44,7 +44,7 @@ __all__ = [
 
 _HOMES = {
     "Comparison": "comparison.comparison",
-    "Energy": "curves.curve",
+    "Energy": "curves.energy",
     "EnergyCallback": "callback",
     "EnergyMonitor": "monitor",
     "EnergyPenalizedAccuracy": "scores.metrics",

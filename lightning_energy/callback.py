@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lightning_energy.curves.energy import NOTHING
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.training.guard import WarnOnce, never_fatal
 from lightning_energy.training.order import stand_before_monitors
-from lightning_energy.training.run_memory import NOTHING, RunMemory
+from lightning_energy.training.run_memory import RunMemory
 from lightning_energy.training.settings import Settings
 from lightning_energy.training.trainer_run import TrainerRun, is_fitting
 

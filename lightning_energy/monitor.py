@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from lightning_energy.curves.curve import Energy
+    from lightning_energy.curves.energy import Energy
     from lightning_energy.results.report import Report
 
 __all__ = ["EnergyMonitor"]

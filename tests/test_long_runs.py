@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from lightning_energy.curves.sampler import Channel
+from lightning_energy.curves.channel import Channel
 from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.meters import MeterInfo, ReplayMeter
 from tests.sim.clock import VirtualClock, drive

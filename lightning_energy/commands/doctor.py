@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
-from lightning_energy.curves.curve import NS
-from lightning_energy.curves.sampler import CONTINUOUS_S, Channel, Sampler
+from lightning_energy.curves.channel import CONTINUOUS_S, Channel
+from lightning_energy.curves.sampler import Sampler
 from lightning_energy.meters.base import MeterError, MeterUnavailable
 from lightning_energy.meters.estimate import CpuEstimateMeter
 from lightning_energy.meters.nvml import NvmlMeter, driver_version, list_gpus
 from lightning_energy.meters.rapl import POWERCAP, explain_rapl, find_rapl
+from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

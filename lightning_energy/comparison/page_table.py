@@ -7,6 +7,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.units import duration, scale, si
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ DOMINATORS = 3  # named in a cell; of a thousand runs hundreds may dominate one
 LARGE = 1e4  # from here on a number is no longer read at a glance
 NEAR = 1e3  # how far apart figures may be that are shown under one prefix
 DECIMALS = 6  # more have no meaning on any meter
-J_PER_KWH, WH_PER_KWH = 3.6e6, 1e3
+WH_PER_KWH = 1e3
 
 
 def clean(text: object) -> str:

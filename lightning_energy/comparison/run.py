@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_energy.comparison.run_files import printable
-from lightning_energy.comparison.run_source import J_PER_KWH, Source, hardware_of, number, optional, source_of
-from lightning_energy.curves.curve import Energy
+from lightning_energy.comparison.run_source import Source, hardware_of, number, optional, source_of
+from lightning_energy.curves.energy import Energy
+from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.record import RecordError
 from lightning_energy.results.record_ranks import read_run
 from lightning_energy.results.units import duration

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.run_files import printable
+from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.record import report_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lightning_energy.curves.curve import Energy
+    from lightning_energy.curves.energy import Energy
 
-__all__ = ["J_PER_KWH", "Source", "hardware_of", "number", "optional", "source_of"]
+__all__ = ["Source", "hardware_of", "number", "optional", "source_of"]
 
-J_PER_KWH = 3.6e6
 _REFERENCE = re.compile(r"^energy_penalized_accuracy\(.*reference_kwh=([^,)]+)\)$")
 
 

@@ -1,1 +1,1 @@
-"""Readings to E(t): edges, channels, the sampler, the curve and its energies."""
+"""Readings to E(t): the sampler, its channels, their edges, the curve and its energies."""

@@ -8,138 +8,21 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from lightning_energy.curves.energy import MISSING, QUALITIES, Energy
+from lightning_energy.curves.power_range import PowerRange
+from lightning_energy.meters.units import NS
 
+if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lightning_energy.meters.base import MeterInfo, Quality
 
-__all__ = ["QUALITIES", "Curve", "Energy", "Knots", "shape_bound_j"]
-
-QUALITIES: tuple[Quality, ...] = ("measured", "integrated", "estimated", "missing")
-"""From best to worst; the index is what a knot stores."""
-
-MISSING = QUALITIES.index("missing")
-NS = 1e-9
-ROUNDING = 1e-9  # relative: differences of sums of times that are smaller are none
-ENOUGH_LOOKS = 50  # a state that takes a tenth of the time is then seen with 99.5 % probability
-SPAN_MARGIN = 0.04  # sensors average over milliseconds: the true extremes lie somewhat further out
-NEWS = 0.05  # of its mean power: an interval that far outside of what was seen is a load that was not seen yet
-
-
-@dataclass(frozen=True, slots=True)
-class Energy:
-    """Joules between two moments, how sure, and what is not known.
-
-    Attributes:
-        energy_j: joules known; ``None`` when nothing of the time is known (never 0 for unknown).
-        u_j: standard uncertainty (k=1) in joules without the gain of the sensor: *repeatability*, what counts
-            when runs on one board are compared.
-        u_absolute_j: standard uncertainty (k=1) in joules with the calibration term.
-        duration_s: length of the time in seconds, missing time included.
-        missing_s: seconds whose joules are not known and not in ``energy_j``.
-        quality: the worst quality among the joules; ``missing`` when none are known.
-        power_w: mean power in watts: of each device over the time in which it is known, all devices together.
-    """
-
-    energy_j: float | None
-    u_j: float
-    u_absolute_j: float
-    duration_s: float
-    missing_s: float
-    quality: Quality
-    power_w: float | None = None
-
-    @property
-    def energy_kwh(self) -> float | None:
-        """The same energy in kWh (1 kWh = 3.6e6 J)."""
-        return None if self.energy_j is None else self.energy_j / 3.6e6
-
-    def to_plain(self) -> dict[str, Any]:
-        """The same in plain types, for checkpoints (loaded with ``weights_only=True``) and JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_plain(cls, row: Mapping[str, Any]) -> Energy:
-        """The opposite of :meth:`to_plain`; other keys are ignored."""
-        return cls(**{f.name: row[f.name] for f in fields(cls)})
-
-    @classmethod
-    def of_device(
-        cls,
-        energy_j: float,
-        u_j: float,
-        *,
-        calibration_u: float,
-        duration_s: float,
-        missing_s: float,
-        quality: Quality,
-    ) -> Energy:
-        """Known joules of one device.
-
-        Args:
-            energy_j: joules.
-            u_j: their repeatability.
-            calibration_u: relative standard uncertainty of the device's gain.
-            duration_s: seconds, missing time included.
-            missing_s: seconds that are not known.
-            quality: the worst quality among the joules.
-        """
-        known_s = duration_s - missing_s
-        return cls(
-            energy_j=energy_j,
-            u_j=u_j,
-            u_absolute_j=math.hypot(u_j, calibration_u * energy_j),
-            duration_s=duration_s,
-            missing_s=missing_s,
-            quality=quality,
-            power_w=energy_j / known_s if known_s > ROUNDING * duration_s else None,
-        )
-
-    @classmethod
-    def total(cls, parts: Iterable[Energy]) -> Energy:
-        """Sum over *different devices* in the same time.
-
-        Repeatability adds in quadrature (independent sensors), the calibration term linearly: sensors of one
-        model err alike (five boards of one model: mean -3.4 %, spread 1.4 %).
-        """
-        parts = [*parts]
-        known = [p for p in parts if p.energy_j is not None]
-        u_cal = sum(math.sqrt(max(p.u_absolute_j**2 - p.u_j**2, 0.0)) for p in known)
-        u_j = math.hypot(*(p.u_j for p in known))
-        return cls(
-            energy_j=math.fsum(p.energy_j or 0.0 for p in known) if known else None,
-            u_j=u_j,
-            u_absolute_j=math.hypot(u_j, u_cal),
-            duration_s=max((p.duration_s for p in parts), default=0.0),
-            missing_s=max((p.missing_s for p in parts), default=0.0),
-            quality=QUALITIES[max(QUALITIES.index(p.quality) for p in known)] if known else "missing",
-            power_w=math.fsum(p.power_w for p in known if p.power_w is not None) if known else None,
-        )
-
-    @classmethod
-    def sequence(cls, parts: Iterable[Energy]) -> Energy:
-        """Sum over *different times*, say the sessions of a run that was resumed.
-
-        Repeatability adds in quadrature, the calibration term linearly: it is the same sensor's gain.
-        """
-        parts = [*parts]
-        result = cls.total(parts)
-        known_s = math.fsum(
-            p.energy_j / p.power_w if p.power_w else p.duration_s - p.missing_s for p in parts if p.energy_j is not None
-        )
-        return replace(
-            result,
-            duration_s=math.fsum(p.duration_s for p in parts),
-            missing_s=math.fsum(p.missing_s for p in parts),
-            power_w=result.energy_j / known_s if result.energy_j is not None and known_s > 0 else None,
-        )
+__all__ = ["Curve", "Knots", "shape_bound_j"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +34,8 @@ class Knots:
         energy_j: ``float64``, never falling.
         half_width_ns: ``int64``, half the bracket within which the knot's time is known.
         quality: ``int64`` index into :data:`QUALITIES` of the interval that *ends* at the knot.
-        variance_j2: ``float64``, never falling: variance in J² that the energies of the intervals up to the
-            knot carry themselves. A counter's knots are exact, so it stays 0; integrated power adds to it.
+        variance_j2: ``float64``, never falling: own variance in J² of the energies of the intervals up to the
+            knot. A counter's knots are exact, so it stays 0; integrated power adds to it.
     """
 
     time_ns: NDArray[np.int64]
@@ -187,16 +70,14 @@ def shape_bound_j(
     return result
 
 
-def _known(power_w: float | None) -> float | None:
-    """A bound that is infinite bounds nothing."""
-    return power_w if power_w is not None and math.isfinite(power_w) else None
-
-
 class Curve:
     """E(t) of one device: knots are appended at the end, and forgotten at the front when no longer needed.
 
     Args:
-        info: what the device's meter said it is.
+        info: the description that the device's meter gave of itself.
+
+    Attributes:
+        power: the power that was seen of the device.
 
     Example:
         >>> from lightning_energy.meters import ReplayMeter
@@ -209,15 +90,12 @@ class Curve:
 
     def __init__(self, info: MeterInfo) -> None:
         self.info = info
+        self.power = PowerRange(info)
         self._time_ns: list[int] = []
         self._energy_j: list[float] = []
         self._half_width_ns: list[int] = []
         self._quality: list[int] = []
         self._variance_j2: list[float] = []
-        self._lowest_w = math.inf
-        self._highest_w = 0.0
-        self._seen_w: list[float] = []  # lowest and highest power of the moment, once there were enough looks
-        self._looks = 0
         self._last_power_w: float | None = None  # outlives the knots, which are forgotten once they are booked
 
     def __len__(self) -> int:
@@ -239,7 +117,7 @@ class Curve:
         return self._energy_j[-1] if self._energy_j else 0.0
 
     def last_power_w(self) -> float | None:
-        """Mean power of the last interval in watts; ``None`` when there is none or it is missing."""
+        """Mean power of the last interval in watts; ``None`` when there is no interval or it is missing."""
         return self._last_power_w
 
     def add(
@@ -264,7 +142,7 @@ class Curve:
             ValueError: the curve would run backwards, or joules would be booked as missing.
         """
         if quality == "missing" and self._time_ns and energy_j != self._energy_j[-1]:
-            raise ValueError(f"{energy_j - self._energy_j[-1]} J in a missing interval: what is missing has no joules")
+            raise ValueError(f"{energy_j - self._energy_j[-1]} J in a missing interval: missing time has no joules")
         if self._time_ns and (time_ns <= self._time_ns[-1] or energy_j < self._energy_j[-1]):
             raise ValueError(
                 f"knot ({time_ns} ns, {energy_j} J) lies before the last ({self.end_ns} ns, {self.end_j} J): "
@@ -274,10 +152,7 @@ class Curve:
         if self._time_ns and quality != "missing":
             length_ns = time_ns - self._time_ns[-1]
             self._last_power_w = power_w = (energy_j - self._energy_j[-1]) / (length_ns * NS)
-            self._lowest_w = min(self._lowest_w, power_w)
-            self._highest_w = max(self._highest_w, power_w)
-            if self._is_new_load(power_w, length_ns, half_width_ns + self._half_width_ns[-1]):
-                self._looks = 0  # training after loading data, say: its extremes are not known yet
+            self.power.add(power_w, length_ns, half_width_ns + self._half_width_ns[-1])
         self._time_ns.append(time_ns)
         self._energy_j.append(energy_j)
         self._half_width_ns.append(half_width_ns)
@@ -302,36 +177,9 @@ class Curve:
             for column in columns:
                 del column[:keep]
 
-    def saw_power(self, power_w: float) -> None:
-        """Remember the power of one moment: what the device does inside an interval is known from such looks only."""
-        if not 0 <= power_w < math.inf:
-            return
-        self._looks += 1
-        self._seen_w = [min([power_w, *self._seen_w]), max([power_w, *self._seen_w])]
-
-    @property
-    def looks(self) -> int:
-        """How often the power of a moment was seen since the load was last found to be a new one."""
-        return self._looks
-
-    def _is_new_load(self, power_w: float, length_ns: int, edges_ns: int) -> bool:
-        """Whether an interval's mean power is none that was seen, whatever its ends' brackets explain."""
-        slack_w = power_w * (NEWS + edges_ns / length_ns)
-        return bool(self._seen_w) and not self._seen_w[0] - slack_w <= power_w <= self._seen_w[1] + slack_w
-
     def power_bounds_w(self) -> tuple[float, float]:
-        """Least and greatest power the device could have had inside an interval, in watts.
-
-        What was seen of its power, if often enough, with some of its span added; else the meter's own bounds where
-        it knows them; else half the lowest and twice the highest mean power of any interval so far. The mean of an
-        interval may lie outside: its ends are known no better than the polls stood.
-        """
-        low = _known(self.info.power_min_w) or (0.5 * self._lowest_w if math.isfinite(self._lowest_w) else 0.0)
-        high = _known(self.info.power_max_w) or 2.0 * self._highest_w
-        if self._looks >= ENOUGH_LOOKS:
-            margin = SPAN_MARGIN * (self._seen_w[1] - self._seen_w[0])
-            return max(low, self._seen_w[0] - margin), min(high, self._seen_w[1] + margin)
-        return low, high
+        """Least and greatest power the device could have had inside an interval, in watts."""
+        return self.power.bounds_w()
 
     def energy_at(self, time_ns: NDArray[np.int64], knots: Knots | None = None) -> NDArray[np.float64]:
         """Energy at moments within the kept knots.
@@ -350,7 +198,7 @@ class Curve:
         return energy_j
 
     def u_at(self, time_ns: NDArray[np.int64], knots: Knots | None = None) -> NDArray[np.float64]:
-        """Standard uncertainty in joules, by repeatability, of what :meth:`energy_at` returns for the same."""
+        """Standard uncertainty in joules, by repeatability, of the result of :meth:`energy_at` for the same moments."""
         knots = knots or self.knots()
         k = np.clip(np.searchsorted(knots.time_ns, time_ns, side="right"), 1, len(knots.time_ns) - 1)
         start_ns = knots.time_ns[k - 1]
@@ -380,7 +228,7 @@ class Curve:
             raise ValueError(f"end_ns={end_ns} lies before start_ns={start_ns}: give the earlier moment first")
         duration_s = (end_ns - start_ns) * NS
         if len(self) < 2:  # noqa: PLR2004 - two knots make an interval
-            return Energy(None, 0.0, 0.0, duration_s, duration_s, "missing")
+            return Energy.unknown(duration_s)
         knots = self.knots()
         ends = np.clip(np.array([start_ns, end_ns], dtype=np.int64), knots.time_ns[0], knots.time_ns[-1])
         (from_j, to_j), (u_from, u_to) = self.energy_at(ends, knots), self.u_at(ends, knots)
@@ -389,7 +237,7 @@ class Curve:
         quality = knots.quality[1:][inside]
         known_ns = int(overlap_ns[inside][quality != MISSING].sum())
         if known_ns == 0:
-            return Energy(None, 0.0, 0.0, duration_s, duration_s, "missing")
+            return Energy.unknown(duration_s)
         low_w, high_w = self.power_bounds_w()
         energy_j = float(to_j - from_j)
         mean_w = energy_j / (known_ns * NS)

@@ -1,4 +1,4 @@
-"""What can be told of a figure besides its uncertainty: how finely it resolves time, and whether its sensor aliases."""
+"""Labels of a figure beside its uncertainty: how finely it resolves time, and whether its sensor may alias."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ __all__ = ["Resolution", "aliasing_risk", "resolution"]
 
 Resolution = Literal["resolved", "coarse", "unresolved"]
 
-RESOLVED_INTERVALS = 10
-LARGEST_FACTOR = 5
-NEAR = 0.05
+RESOLVED_INTERVALS = 10  # intervals of the curve in a figure that is resolved, at least
+LARGEST_FACTOR = 5  # in the ratio of two durations that are commensurate
+NEAR = 0.05  # of the period: durations that differ by less beat
 
 
 def resolution(duration_s: float, spacing_s: float | None) -> Resolution | None:
-    """How finely a figure of some duration is resolved by a curve that has a knot every ``spacing_s``.
+    """Label how finely a figure of some duration is resolved by a curve that has a knot every ``spacing_s``.
 
-    Less than one interval: ``unresolved`` (the figure is a share of an interval; what happened inside it is not told
-    apart); up to ten: ``coarse``; more: ``resolved``.
+    Less than one interval: ``unresolved`` (the figure is a share of an interval, whose inside is not known); up to ten:
+    ``coarse``; more: ``resolved``.
 
     Args:
         duration_s: duration of the figure in seconds.
@@ -37,7 +37,7 @@ def resolution(duration_s: float, spacing_s: float | None) -> Resolution | None:
 
 
 def aliasing_risk(step_s: float, period_s: float | None, coverage: float | None) -> bool:
-    """Whether steps may beat against a sensor that looks at a part of the time only.
+    """Return true if steps may beat against a sensor that looks at a part of the time only.
 
     Such a sensor (25 of every 100 ms on A100 and H100) sees the same phase of every step when the step's duration and
     its period are commensurate: then its energy was 29 to 40 % wrong in simulation, however long the run. The rule is

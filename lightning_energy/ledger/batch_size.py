@@ -10,7 +10,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lightning_energy.curves.curve import Energy
+    from lightning_energy.curves.energy import Energy
 
 __all__ = ["SampleCount", "per_sample_j", "size_of"]
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.curves.curve import MISSING, NS, QUALITIES, Energy, Knots, shape_bound_j
+from lightning_energy.curves.curve import Knots, shape_bound_j
+from lightning_energy.curves.energy import MISSING, QUALITIES, Energy
+from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

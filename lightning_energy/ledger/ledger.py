@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from lightning_energy.curves.curve import NS, Energy
+from lightning_energy.curves.energy import Energy
 from lightning_energy.ledger.book import Book, Marks, no_pause
+from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

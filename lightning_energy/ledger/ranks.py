@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from lightning_energy.curves.curve import QUALITIES, Energy
+from lightning_energy.curves.energy import MISSING, QUALITIES, Energy
 from lightning_energy.meters.base import MeterUnavailable
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ __all__ = ["Ranks", "replicas_of"]
 
 T = TypeVar("T")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-MISSING = QUALITIES.index("missing")
 FIELDS = 9  # numbers that stand for one energy in a reduction
 QUALITY_BASE = 10**6  # a sum of powers of this tells the worst quality of up to so many ranks
 

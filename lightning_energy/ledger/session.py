@@ -12,11 +12,13 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.curves.curve import NS
-from lightning_energy.curves.sampler import Channel, Sampler
+from lightning_energy.curves.channel import Channel
+from lightning_energy.curves.edges import UNKNOWN_PERIOD_S
+from lightning_energy.curves.sampler import Sampler
 from lightning_energy.ledger.book import no_pause
 from lightning_energy.ledger.ledger import OUTSIDE, Kind, Ledger, Steps, Totals
 from lightning_energy.ledger.trace import Trace
+from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +31,6 @@ __all__ = ["Session", "check_idle", "check_switches"]
 
 PAUSE_S = 0.002  # so that the parts of one booking delay different steps, each by little
 LONGEST_WAIT_S = 0.5  # for the last knots, at the end
-UNKNOWN_PERIOD_S = 0.1
 ON_DEVICE = ("gpu", "board", "module")
 LOOKS = 10
 ENOUGH_LOOKS = 3

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lightning_energy.curves.curve import NS, QUALITIES
+from lightning_energy.curves.energy import QUALITIES
+from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from lightning_energy.meters.base import Meter, MeterInfo, Reading
+from lightning_energy.meters.units import NS
 
 __all__ = ["CalibratedMeter"]
 
@@ -70,7 +71,7 @@ class CalibratedMeter(Meter):
         if reading.register_j != self._raw_j:  # the corrected register moves when the meter's does, and only then
             self._start_ns = reading.start_ns if self._raw_j is None else self._start_ns
             self._raw_j = reading.register_j
-            offset_j = self.offset_w * (reading.start_ns - self._start_ns) * 1e-9
+            offset_j = self.offset_w * (reading.start_ns - self._start_ns) * NS
             self._corrected_j = self.gain * reading.register_j + offset_j
         return replace(reading, register_j=self._corrected_j)
 

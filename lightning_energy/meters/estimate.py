@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from lightning_energy.meters.base import Meter, MeterInfo, MeterLost, Reading, Source, Survey
+from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,7 +95,7 @@ class CpuEstimateMeter(Meter):
         end_ns = self._clock()
         self._busy_s += max(busy_s - self._last_busy_s, 0.0)  # a thread that goes offline takes its time along
         self._last_busy_s = busy_s
-        elapsed_s = (start_ns - self._start_ns) * 1e-9
+        elapsed_s = (start_ns - self._start_ns) * NS
         busy = min(self._busy_s, elapsed_s * self._threads)
         share_s = self.idle_share * elapsed_s + (1 - self.idle_share) * busy / self._threads
         return Reading(start_ns, end_ns, register_j=self._power_w * share_s)

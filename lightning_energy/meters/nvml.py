@@ -22,6 +22,7 @@ from lightning_energy.meters.base import (
     Source,
     Survey,
 )
+from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -243,7 +244,7 @@ class NvmlMeter(Meter):
         except MeterLost:
             return None
         rise_j = (last.register_j or 0.0) - (first.register_j or 0.0)
-        return rise_j / ((last.start_ns - first.start_ns) * 1e-9) if rise_j > 0 else None
+        return rise_j / ((last.start_ns - first.start_ns) * NS) if rise_j > 0 else None
 
 
 def _asked(nvml: Any, function: Any, *arguments: Any) -> Any:

@@ -24,6 +24,7 @@ from lightning_energy.meters.base import (
     Source,
     Survey,
 )
+from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +120,7 @@ class RaplMeter(Meter):
             raise MeterLost(f"{self.zone / 'energy_uj'}: {error}") from error
         end_ns = time.monotonic_ns()
         if self._may_have_wrapped_twice(end_ns):
-            silent_s = (end_ns - self._last[1]) * 1e-9 if self._last else 0.0
+            silent_s = (end_ns - self._last[1]) * NS if self._last else 0.0
             self._last = (raw_uj, end_ns)
             raise MeterLost(
                 f"{self.zone / 'energy_uj'}: it was not read for {silent_s:.0f} s, and may have wrapped twice"
@@ -139,14 +140,14 @@ class RaplMeter(Meter):
 
     def _may_have_wrapped_twice(self, now_ns: int) -> bool:
         """After a long stop of the process: how often it wrapped meanwhile cannot be known."""
-        return self._last is not None and self._max_w * (now_ns - self._last[1]) * 1e-9 > self._range_uj * 1e-6
+        return self._last is not None and self._max_w * (now_ns - self._last[1]) * NS > self._range_uj * 1e-6
 
     def _unwrap_uj(self, raw_uj: int, now_ns: int) -> int:
         """What wrapped so far. A fall that is no plausible wrap is a reset, which the curve books as missing."""
         last, self._last = self._last, (raw_uj, now_ns)
         if last is not None and raw_uj < last[0]:
             rise_j = (raw_uj + self._range_uj - last[0]) * 1e-6
-            if rise_j <= self._max_w * (now_ns - last[1]) * 1e-9:
+            if rise_j <= self._max_w * (now_ns - last[1]) * NS:
                 self._wrapped_uj += self._range_uj
         return self._wrapped_uj
 

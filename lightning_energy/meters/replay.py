@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 from lightning_energy.meters.base import Meter, MeterError, MeterInfo, Reading
+from lightning_energy.meters.units import NS
 
 __all__ = ["ReplayMeter"]
 
@@ -89,7 +90,7 @@ class ReplayMeter(Meter):
     def _elapsed_s(self, time_ns: int) -> float:
         if self._epoch_ns is None:
             raise MeterError("ReplayMeter was read before it was opened: call open() first")
-        return (time_ns - self._epoch_ns) * 1e-9
+        return (time_ns - self._epoch_ns) * NS
 
     def true_energy_j(self, start_ns: int, end_ns: int) -> float:
         """True energy in joules between two moments of the meter's clock."""

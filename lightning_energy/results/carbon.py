@@ -15,10 +15,12 @@ from dataclasses import asdict, dataclass, fields
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.meters.units import J_PER_KWH
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lightning_energy.curves.curve import Energy
+    from lightning_energy.curves.energy import Energy
 
 __all__ = ["Conversion", "Derived", "Intensity", "find_intensity", "read_table"]
 
@@ -161,7 +163,7 @@ class Conversion:
 
     def derive(self, energy: Energy) -> Derived:
         """All of it for an energy. What is missing in it is missing here."""
-        intensity, kwh, u_kwh = self.intensity, energy.energy_kwh, energy.u_absolute_j / 3.6e6
+        intensity, kwh, u_kwh = self.intensity, energy.energy_kwh, energy.u_absolute_j / J_PER_KWH
         known = kwh is not None
         return Derived(
             carbon_intensity_g_per_kwh=intensity.g_per_kwh if intensity else None,

@@ -21,7 +21,7 @@ from lightning_energy.results.record import report_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lightning_energy.curves.curve import Energy
+    from lightning_energy.curves.energy import Energy
     from lightning_energy.results.report import Device, Report
 
 __all__ = ["EMISSIONS_COLUMNS", "FormatError", "emissions_csv", "model_card"]

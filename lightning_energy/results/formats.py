@@ -7,7 +7,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.curves.curve import Energy
+from lightning_energy.curves.energy import Energy
 from lightning_energy.results.carbon import Conversion, Derived
 from lightning_energy.results.exports import FormatError, emissions_csv, model_card
 from lightning_energy.results.layout import HEADER, lay_out

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.units import duration, si
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lightning_energy.curves.curve import Energy
+    from lightning_energy.curves.energy import Energy
     from lightning_energy.curves.resolution import Resolution
     from lightning_energy.results.carbon import Derived
     from lightning_energy.results.report import Report
@@ -163,7 +164,7 @@ def _devices(what: tuple[str, str, str], periods_s: list[float | None]) -> str:
 
 
 def _kwh(energy: Energy) -> str:
-    return f"{energy.energy_kwh:.4g} kWh ± {energy.u_absolute_j / 3.6e6:.2g} kWh"
+    return f"{energy.energy_kwh:.4g} kWh ± {energy.u_absolute_j / J_PER_KWH:.2g} kWh"
 
 
 def _known(value: float | None, unit: str) -> str:

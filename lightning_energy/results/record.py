@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
-from lightning_energy.curves.curve import Energy
+from lightning_energy.curves.energy import Energy
 from lightning_energy.meters.base import MeterError
 from lightning_energy.meters.nvml import driver_version
 from lightning_energy.results.carbon import Derived

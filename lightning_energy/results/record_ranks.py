@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.curves.curve import Energy
+from lightning_energy.curves.energy import Energy
 from lightning_energy.ledger.batch_size import per_sample_j
 from lightning_energy.results.carbon import Derived
 from lightning_energy.results.record import NAME, RecordError, read_record

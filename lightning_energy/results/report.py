@@ -11,7 +11,7 @@ from lightning_energy.results.rendering import as_html, as_text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lightning_energy.curves.curve import Energy
+    from lightning_energy.curves.energy import Energy
     from lightning_energy.curves.resolution import Resolution
     from lightning_energy.results.carbon import Derived
 

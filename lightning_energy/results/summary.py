@@ -12,7 +12,7 @@ from lightning_energy.results.report import Device, Missing, Report
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lightning_energy.curves.curve import Energy
+    from lightning_energy.curves.energy import Energy
     from lightning_energy.curves.resolution import Resolution
     from lightning_energy.ledger.ledger import Totals
     from lightning_energy.ledger.ranks import Ranks

@@ -17,6 +17,7 @@ from torchmetrics.utilities import rank_zero_warn
 from torchmetrics.wrappers import MetricTracker
 from torchmetrics.wrappers.abstract import WrapperMetric
 
+from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.scores.functional import (
     OnInvalid,
     accuracy_tolerance,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["EnergyPenalizedAccuracy", "EnergyScore", "SustainableAccuracy", "energy_scores"]
 
 _UJ_PER_J = 1_000_000
-_UJ_PER_KWH = 3.6e12
+_UJ_PER_KWH = J_PER_KWH * _UJ_PER_J
 _MAX_UJ = torch.iinfo(torch.int64).max
 _SYNC_SETTINGS = (
     "dist_sync_on_step",
@@ -275,7 +276,7 @@ class EnergyScore(WrapperMetric):
 
     def _add_energy(self, energy_kwh: float | None) -> None:
         if energy_kwh is not None:
-            self._energy.update(_microjoules("energy_kwh", energy_kwh, 3.6e6))
+            self._energy.update(_microjoules("energy_kwh", energy_kwh, J_PER_KWH))
             self._energy_u_j = None
 
     def _score(self, accuracy: Tensor, energy_uj: Tensor, known: Tensor) -> Tensor:

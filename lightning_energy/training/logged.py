@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lightning_energy.comparison.run_source import J_PER_KWH  # MERGE
+from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import logger_step
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import LightningModule, Trainer
 
-    from lightning_energy.curves.curve import Energy
+    from lightning_energy.curves.energy import Energy
     from lightning_energy.ledger.ranks import Ranks
     from lightning_energy.results.carbon import Conversion
     from lightning_energy.training.guard import Warn

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import LightningModule, Trainer
 
-    from lightning_energy.curves.curve import Energy
+    from lightning_energy.curves.energy import Energy
     from lightning_energy.ledger.ranks import Ranks
     from lightning_energy.ledger.session import Session
     from lightning_energy.results.report import Report

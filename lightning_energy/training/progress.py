@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-    from lightning_energy.curves.curve import Energy
+    from lightning_energy.curves.energy import Energy
 
 __all__ = ["ENERGY", "POWER", "BarFigures"]
 

@@ -6,12 +6,12 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from lightning_energy.curves.curve import NS, Energy
+from lightning_energy.curves.energy import NOTHING, Energy
 from lightning_energy.ledger.ledger import Account, Totals
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters.find import OpenMeters
+from lightning_energy.meters.units import NS
 from lightning_energy.results.summary import StepSums
-from lightning_energy.training.run_memory import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,17 +9,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.curves.energy import NOTHING, Energy
 from lightning_energy.ledger.ranks import replicas_of
 from lightning_energy.results.record import NAME, RecordError, describe_machine, make_record, read_record, write_record
 from lightning_energy.results.record_ranks import rank_file, rank_files, read_run
-from lightning_energy.training.run_memory import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lightning.pytorch import LightningModule, Trainer
 
-    from lightning_energy.curves.curve import Energy
     from lightning_energy.results.report import Report
 
 __all__ = ["Recorder", "batch_size_of", "what_is_trained", "what_was_left", "where_to_record"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lightning_energy.curves.energy import NOTHING
 from lightning_energy.results.summary import summarize
-from lightning_energy.training.run_memory import NOTHING
 from lightning_energy.training.stages import OF_A_FIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lightning_energy.curves.curve import Energy
+    from lightning_energy.curves.energy import Energy
     from lightning_energy.ledger.ledger import Totals
     from lightning_energy.ledger.ranks import Ranks
     from lightning_energy.ledger.session import Session

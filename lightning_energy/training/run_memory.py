@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from lightning_energy.curves.curve import Energy
+from lightning_energy.curves.energy import NOTHING, Energy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lightning_energy.ledger.ranks import Ranks
 
-__all__ = ["NOTHING", "RunMemory"]
+__all__ = ["RunMemory"]
 
-NOTHING = Energy(None, 0.0, 0.0, 0.0, 0.0, "missing")
 VERSION = 1
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.curves.energy import NOTHING
 from lightning_energy.ledger.batch_size import SampleCount
 from lightning_energy.ledger.device_clock import clock_of
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters.find import check_meters, open_meters
+from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import searches
@@ -17,7 +19,6 @@ from lightning_energy.training.logged import log, read_metrics, to_loggers, tota
 from lightning_energy.training.outputs import Outputs
 from lightning_energy.training.rank_books import EMPTY, RankBooks
 from lightning_energy.training.reporter import Reporter
-from lightning_energy.training.run_memory import NOTHING
 from lightning_energy.training.score_metrics import ScoreMetrics
 from lightning_energy.training.stages import Stages
 from lightning_energy.training.step_log import StepLog
@@ -190,7 +191,7 @@ class TrainerRun:
                 "val_s": validation.duration_s,
                 "missing_s": train.missing_s + validation.missing_s,
                 "total_kwh": total.energy_kwh,
-                "total_u_kwh": total.u_absolute_j / 3.6e6,
+                "total_u_kwh": total.u_absolute_j / J_PER_KWH,
                 "accuracy": None if scored is None else scored.accuracy,
                 "score": None if scored is None else scored.score,
                 **(self._conversion.row(total.energy_kwh) if self._conversion else {}),

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from lightning_energy.curves.energy import NOTHING
 from lightning_energy.scores.scorer import AccuracyError
 from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import ends_without
 from lightning_energy.training.logged import log, log_late, read_metrics, total_values
-from lightning_energy.training.run_memory import NOTHING
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
-    from lightning_energy.curves.curve import Energy
+    from lightning_energy.curves.energy import Energy
     from lightning_energy.results.carbon import Conversion
     from lightning_energy.scores.scorer import Scorer
     from lightning_energy.training.guard import Warn

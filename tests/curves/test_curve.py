@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_energy import Energy
 from lightning_energy.curves.curve import Curve, shape_bound_j
 from lightning_energy.meters import MeterInfo
 
@@ -32,8 +31,8 @@ def curve_of(rows, info=INFO) -> tuple[Curve, list[int]]:
     return curve, times
 
 
-def constant(power_w: float = 100.0, n: int = 10, step_ns: int = S // 10) -> Curve:
-    curve = Curve(INFO)
+def constant(power_w: float = 100.0, n: int = 10, step_ns: int = S // 10, info=INFO) -> Curve:
+    curve = Curve(info)
     for i in range(n + 1):
         curve.add(i * step_ns, power_w * i * step_ns * 1e-9)
     return curve
@@ -151,40 +150,8 @@ def test_absolute_adds_the_gain():
 
 
 def test_bounds_of_a_device_without_limits():
-    curve = constant()
-    curve.info = MeterInfo("d", "device", "measured", "gpu")
+    curve = constant(info=MeterInfo("d", "device", "measured", "gpu"))
     assert curve.power_bounds_w() == (pytest.approx(50.0), pytest.approx(200.0))
-
-
-def test_sums_over_devices_and_over_time():
-    one = Energy(100.0, 3.0, math.hypot(3.0, 5.0), 10.0, 1.0, "measured")
-    two = Energy(50.0, 4.0, math.hypot(4.0, 2.5), 10.0, 2.0, "integrated")
-    none = Energy(None, 0.0, 0.0, 10.0, 10.0, "missing")
-    total = Energy.total([one, two, none])
-    assert (total.energy_j, total.duration_s, total.missing_s, total.quality) == (150.0, 10.0, 10.0, "integrated")
-    assert total.u_j == pytest.approx(5.0)
-    assert total.u_absolute_j == pytest.approx(math.hypot(5.0, 7.5))  # gains err alike
-    row = Energy.sequence([one, two])
-    assert (row.energy_j, row.duration_s, row.missing_s) == (150.0, 20.0, 3.0)
-    assert Energy.total([]).energy_j is None
-    assert Energy.total([none]).quality == "missing"
-
-
-def test_power_of_several_devices_is_of_each_over_its_own_time():
-    def device(energy_j: float, missing_s: float) -> Energy:
-        return Energy.of_device(
-            energy_j, 1.0, calibration_u=0.05, duration_s=4.0, missing_s=missing_s, quality="measured"
-        )
-
-    whole, half, none = device(1200.0, 0.0), device(200.0, 2.0), Energy(None, 0.0, 0.0, 4.0, 4.0, "missing")
-    assert half.power_w == 100.0
-    assert Energy.total([whole, half]).power_w == 400.0
-    assert Energy.total([whole, none]).power_w == 300.0
-    assert Energy.total([none]).power_w is None
-    assert device(1.0, 4.0 - 1e-15).power_w is None  # a rounding residue is no time
-    twice = Energy.sequence([Energy.total([whole, half])] * 2)
-    assert twice.power_w == pytest.approx(400.0)
-    assert Energy.from_plain(twice.to_plain()) == twice
 
 
 @pytest.mark.parametrize("limit_w", [math.inf, math.nan])

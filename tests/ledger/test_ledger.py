@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.curve import Curve
-from lightning_energy.curves.sampler import Channel
 from lightning_energy.ledger.book import MOST_SPANS, joined
 from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.meters import MeterInfo, ReplayMeter

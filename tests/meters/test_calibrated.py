@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_energy.curves.sampler import Channel
+from lightning_energy.curves.channel import Channel
 from lightning_energy.meters import CalibratedMeter, ReplayMeter
 from tests.sim.clock import VirtualClock, drive
 

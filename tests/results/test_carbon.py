@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lightning.pytorch.loggers import CSVLogger
 
 from lightning_energy import EnergyCallback
-from lightning_energy.curves.curve import Energy
+from lightning_energy.curves.energy import Energy
 from lightning_energy.results.carbon import Conversion, Derived, Intensity, find_intensity, read_table
 from lightning_energy.results.record import read_record, report_of
 from tests.modules import Classifier, MemoryLogger, Working, energy_callback, loader, make_trainer

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from lightning.pytorch.loggers import CSVLogger
 
 from lightning_energy.commands import main as cli
-from lightning_energy.curves.curve import Energy
+from lightning_energy.curves.energy import Energy
 from lightning_energy.results.formats import EPOCH_COLUMNS, FORMATS, FormatError, convert, render
 from lightning_energy.results.layout import one_line
 from lightning_energy.results.record import make_record, report_of, write_record

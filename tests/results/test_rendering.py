@@ -13,7 +13,7 @@ from hypothesis import given
 from lightning.pytorch.callbacks import ModelSummary, RichModelSummary
 
 from lightning_energy import EnergyCallback, EnergyMonitor
-from lightning_energy.curves.curve import Energy
+from lightning_energy.curves.energy import Energy
 from lightning_energy.results.layout import one_line
 from lightning_energy.results.record import report_of
 from lightning_energy.results.rendering import encodable, show

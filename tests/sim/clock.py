@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lightning_energy.curves.sampler import Channel
+    from lightning_energy.curves.channel import Channel
 
 
 class VirtualClock:

@@ -1,0 +1,197 @@
+"""One open meter and its curve: readings go in, knots come out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lightning_energy.curves.curve import Curve
+from lightning_energy.curves.edges import CounterEdges
+from lightning_energy.curves.poll_plan import SLOW_POLL_S, PollPlan
+from lightning_energy.curves.power import PowerIntegral
+from lightning_energy.meters.base import MeterLost
+from lightning_energy.meters.units import NS
+
+if TYPE_CHECKING:
+    import threading
+    from collections import deque
+    from collections.abc import Callable
+
+    from lightning_energy.meters.base import Meter, MeterInfo, Reading
+
+__all__ = ["CONTINUOUS_S", "Channel"]
+
+CONTINUOUS_S = 0.005
+"""A register that moves this often, in seconds, needs no hunt for its edges."""
+
+FROZEN_PERIODS = 5  # a register that stands still for longer is frozen
+FROZEN_S = 0.5  # but is never called so sooner
+
+
+class Channel:
+    """One open meter, the parts that turn its readings into knots, and the plan of its polls.
+
+    Args:
+        meter: an *open* meter; closing it is the caller's business.
+        info: the result of its ``open``.
+        refine: see :class:`~lightning_energy.curves.edges.CounterEdges`.
+        clock: the monotonic clock in nanoseconds.
+
+    Attributes:
+        curve: the device's energy over time.
+        plan: when the meter wants to be polled next.
+        reads: number of polls that were answered.
+        trouble: the first thing that went wrong; ``None`` when nothing did.
+        trouble_since_ns: when that was.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        info: MeterInfo,
+        *,
+        refine: bool = True,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.meter = meter
+        self.info = info
+        self.curve = Curve(info)
+        self.plan = PollPlan(can_look=info.instant_power)
+        self.reads = 0
+        self.trouble: str | None = None
+        self.trouble_since_ns = 0
+        self._clock = clock
+        self._edges = CounterEdges(info, self.curve, refine=refine)
+        self._power = PowerIntegral(info, self.curve)
+        self._has_register = True
+        self._frozen_at_j: float | None = None
+
+    @property
+    def due_ns(self) -> int:
+        """Time at which the meter wants to be polled next."""
+        return self.plan.due_ns
+
+    @property
+    def latency_s(self) -> deque[float]:
+        """Durations of the last calls in seconds."""
+        return self.plan.calls.latency_s
+
+    @property
+    def period_s(self) -> float | None:
+        """Update period of the register in seconds, as known or measured; ``None`` without a register."""
+        return self._edges.period_s if self._has_register else self.info.update_period_s
+
+    @property
+    def period_residual_s(self) -> float | None:
+        """Distance of the register's updates from that period, in seconds (80 % of them stray less)."""
+        line = self._edges.line
+        return line.residual_ns * NS if line.is_fitted else None
+
+    @property
+    def is_continuous(self) -> bool:
+        """True where any poll gives a knot, with no update to wait for."""
+        if not self._has_register or self._frozen_at_j is not None:
+            return True
+        period_s = self._edges.period_s
+        return period_s is not None and period_s <= CONTINUOUS_S
+
+    @property
+    def spacing_s(self) -> float | None:
+        """Seconds between two knots, which is how finely the curve resolves time; ``None`` when unknown.
+
+        The register's period, if each of its updates gives a knot; a register that moves more often is read as rarely
+        as a power sensor is.
+        """
+        period_s, floor_s = self.period_s, self.plan.calls.floor_s
+        if self.is_continuous:
+            return max(period_s or 0.0, SLOW_POLL_S, floor_s)
+        return None if period_s is None else max(period_s, floor_s)
+
+    def poll(self, lock: threading.RLock) -> None:
+        """Read the meter once, put the reading on the curve, plan the next poll.
+
+        ``lock`` is held while the curve changes, not while the meter is read: a slow call must not stop
+        another thread that looks at the curve.
+        """
+        try:
+            reading, why = self.meter.read(), None
+        except MeterLost as error:
+            reading, why = None, str(error)
+        except Exception as error:  # noqa: BLE001 - a meter's defect must not end the user's training
+            reading, why = None, f"{type(error).__name__}: {error}"
+        power_w = self._power_beside() if reading and self._wants_power(reading) else None
+        with lock:
+            if reading is None:
+                self._lost(why or "")
+            else:
+                self._take(reading, power_w)
+
+    def finish(self) -> None:
+        """Place the edges that wait: no more polls will come."""
+        self._edges.finish()
+
+    def stalled(self, now_ns: int) -> None:
+        """Book the time since the last knot as missing: the sampler hangs in this meter's call."""
+        self._edges.break_off(now_ns)
+        self._remember("it does not answer", now_ns)
+
+    def _take(self, reading: Reading, power_w: float | None) -> None:
+        self.reads += 1
+        self.plan.polled(reading.start_ns, reading.end_ns, 1 if power_w is None else 2)
+        self._has_register = reading.register_j is not None
+        if power_w is not None and self.info.instant_power:
+            self.curve.power.look(power_w)
+        moved, note = self._feed_register(reading, power_w) if self._has_register else self._feed_power(reading)
+        if note:
+            self._remember(note, reading.end_ns)
+        outlook = None if self.is_continuous else self._edges
+        self.plan.go_on(reading.end_ns, outlook, moved=moved, looks=self.curve.power.looks)
+
+    def _feed_power(self, reading: Reading) -> tuple[bool, str]:
+        return self._power.feed(reading), self._power.note
+
+    def _feed_register(self, reading: Reading, power_w: float | None) -> tuple[bool, str]:
+        """Take one poll of the register; one that stopped is replaced by the power sensor until it moves again."""
+        edges = self._edges
+        if self._frozen_at_j is not None and reading.register_j == self._frozen_at_j:
+            self._feed_power(replace(reading, register_j=None, power_w=power_w))
+            return False, ""
+        self._frozen_at_j = None
+        next_ns = edges.next_edge_ns if self.plan.is_before_edge else None
+        moved = edges.feed(reading)
+        if moved and next_ns is not None and reading.end_ns < next_ns:
+            edges.came_too_soon()
+        if moved or not self._is_overdue(reading):
+            return moved, edges.note
+        edges.break_off(reading.end_ns)
+        self._frozen_at_j = reading.register_j
+        self._feed_power(replace(reading, register_j=None, power_w=power_w))
+        return False, "its energy counter does not move"
+
+    def _wants_power(self, reading: Reading) -> bool:
+        """Return true when the power is asked for, too: a register stands still for too long, or a look is planned."""
+        look = self.plan.take_look()
+        overdue = reading.register_j is not None and (self._frozen_at_j is not None or self._is_overdue(reading))
+        return look or overdue
+
+    def _power_beside(self) -> float | None:
+        try:
+            return self.meter.read_power_w()
+        except Exception:  # noqa: BLE001 - same as in poll; the register's fault was reported already
+            return None
+
+    def _is_overdue(self, reading: Reading) -> bool:
+        still_s = self._edges.still_ns(reading.end_ns) * NS
+        return still_s > FROZEN_S and still_s > FROZEN_PERIODS * (self.period_s or 0.0)
+
+    def _lost(self, why: str) -> None:
+        now_ns = self._clock()
+        if (self._edges if self._has_register else self._power).silent(now_ns):
+            self._remember(why, now_ns)
+        self._frozen_at_j = None
+        self.plan.retry(now_ns)
+
+    def _remember(self, trouble: str, now_ns: int) -> None:
+        if self.trouble is None:
+            self.trouble, self.trouble_since_ns = trouble, now_ns

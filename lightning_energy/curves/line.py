@@ -1,0 +1,171 @@
+"""The straight line through the update times of a register that moves periodically."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["UpdateLine"]
+
+FIT_EDGES = 64  # the last edges, through which the line goes
+FIT_MINIMUM = 8  # edges that a line needs
+FIT_EVERY = 4  # edges between two fits, once there are many
+MOST = 0.8  # share of the edges that stray from the line by less than the residual
+KNOWN = 0.1  # of the period: the residual of a line that knows the period is smaller
+LONGER = 1.1  # periods: a register that stood still for longer has a longer period,
+LONGER_EDGES = 3  # or, where a line says otherwise, one that did so before as many edges running
+POINTS_OF_A_LINE = 2
+LEAST_HALF_NS = 1e4  # added to each bracket, so that none weighs without limit
+
+
+class UpdateLine:
+    """Update times of a periodic register: t = phase + k * period, fitted through the last edges.
+
+    Attributes:
+        period_ns: the period; ``None`` before two edges.
+        period_half_ns: half the bracket of the period.
+        residual_ns: distance from the line that four in five edges keep within; infinite before the fit.
+    """
+
+    def __init__(self) -> None:
+        self.period_ns: float | None = None
+        self.period_half_ns = 0.0
+        self.residual_ns = math.inf
+        self._index: deque[int] = deque(maxlen=FIT_EDGES)
+        self._time_ns: deque[int] = deque(maxlen=FIT_EDGES)
+        self._half_width_ns: deque[int] = deque(maxlen=FIT_EDGES)
+        self._phase_ns = 0.0
+        self._center_ns, self._spread_ns = 0.0, 1.0  # mean of the edges' times, and their standard deviation
+        self._added = 0
+        self._is_known = False  # the period: a straight line went well through edges enough
+        self._longer_ns: list[int] = []  # times for which the register stood still too long, before the last edges
+
+    @property
+    def edges(self) -> int:
+        """Number of edges that the line goes through."""
+        return len(self._time_ns)
+
+    @property
+    def is_fitted(self) -> bool:
+        """True once the line has a phase and a residual, not just a period."""
+        return self.period_ns is not None and math.isfinite(self.residual_ns)
+
+    def add(self, time_ns: int, half_width_ns: int, still_ns: int = 0) -> None:
+        """Take one edge; between edges that skip updates, these are counted by the period known so far.
+
+        Args:
+            time_ns: the middle of the edge's bracket.
+            half_width_ns: half that bracket.
+            still_ns: how long the register was seen standing still before the edge.
+        """
+        if self.is_longer(still_ns):
+            self._longer_ns.append(still_ns)
+            if not self._is_known or len(self._longer_ns) >= LONGER_EDGES:
+                self._count_anew(min(self._longer_ns))
+        else:
+            self._longer_ns.clear()
+        if self._time_ns:
+            elapsed = time_ns - self._time_ns[-1]
+            self._index.append(self._index[-1] + max(1, round(elapsed / (self.period_ns or elapsed))))
+        else:
+            self._index.append(0)
+        self._time_ns.append(time_ns)
+        self._half_width_ns.append(half_width_ns)
+        self._added += 1
+        self._fit()
+
+    def _fit(self) -> None:
+        n = len(self._time_ns)
+        if n < POINTS_OF_A_LINE or (n > 2 * FIT_MINIMUM and self._added % FIT_EVERY):
+            return  # the line barely moves with one more point of many
+        origin_ns = self._time_ns[0]
+        t = np.array([x - origin_ns for x in self._time_ns], dtype=np.float64)
+        k = np.array(self._index, dtype=np.float64) - self._index[0]
+        if self.period_ns is not None and n >= FIT_MINIMUM:
+            self._fit_line(t, k, origin_ns)
+        elif not self._is_known:
+            self._fit_period(t, k)
+
+    def _fit_period(self, t: NDArray[np.float64], k: NDArray[np.float64]) -> None:
+        """Estimate the period from a few edges.
+
+        The number of updates in a long interval is not sure yet, so only intervals of one update count.
+        """
+        intervals_ns = np.diff(t)
+        one_ns = float(np.median(intervals_ns / np.diff(k)))
+        single = np.round(intervals_ns / one_ns) == 1
+        self.period_ns = float(intervals_ns[single].mean()) if single.any() else one_ns
+        ends = np.concatenate([single, [False]]) | np.concatenate([[False], single])
+        widest_ns = float(np.max(np.array(self._half_width_ns), where=ends, initial=0.0)) or one_ns
+        self.period_half_ns = 2.0 * widest_ns / max(int(single.sum()), 1)
+
+    def _fit_line(self, t: NDArray[np.float64], k: NDArray[np.float64], origin_ns: int) -> None:
+        """Fit by weighted least squares, written out: numpy's own take several times as long, twenty times a second."""
+        weight = (np.array(self._half_width_ns, dtype=np.float64) + LEAST_HALF_NS) ** -2.0
+        share = weight / weight.sum()
+        mean_k, mean_t = float(share @ k), float(share @ t)
+        from_mean = share * (k - mean_k)
+        variance_k = float(from_mean @ (k - mean_k))
+        slope = float(from_mean @ (t - mean_t)) / variance_k
+        intercept = mean_t - slope * mean_k
+        residual = np.sort(np.abs(t - (intercept + slope * k)))
+        self.period_ns = slope
+        self.period_half_ns = float(residual[-1]) / len(t)
+        self._center_ns, self._spread_ns = origin_ns + mean_t, slope * math.sqrt(variance_k)
+        self._phase_ns = origin_ns + intercept - slope * self._index[0]
+        self.residual_ns = float(residual[math.ceil(MOST * (len(t) - 1))])
+        self._is_known = self.residual_ns < KNOWN * self.period_ns
+
+    def is_longer(self, still_ns: int) -> bool:
+        """Return true if a register that stood still for so long must have a longer period than the line has."""
+        return self.period_ns is not None and still_ns > LONGER * self.period_ns
+
+    def _count_anew(self, period_ns: float) -> None:
+        """Raise the period to at least this: edges that were seen too roughly had a shorter one fit as well."""
+        if self._is_known:  # the register's period has changed, so the edges so far say nothing of it
+            self.restart()
+        self.period_ns, self.residual_ns, self._is_known = period_ns, math.inf, False
+        self._longer_ns.clear()
+        times_ns = [*self._time_ns]
+        steps = (max(round((b - a) / period_ns), 1) for a, b in pairwise(times_ns))
+        self._index = deque(accumulate(steps, initial=0) if times_ns else (), maxlen=FIT_EDGES)
+
+    def restart(self) -> None:
+        """Forget the phase and keep the period: the device was silent or reset."""
+        for column in (self._index, self._time_ns, self._half_width_ns):
+            column.clear()
+        self.residual_ns = math.inf
+
+    def next_ns(self, edge_ns: int) -> int | None:
+        """Time at which the update after the one at ``edge_ns`` should come; ``None`` before the fit."""
+        if self.period_ns is None or not math.isfinite(self.residual_ns):
+            return None
+        updates = math.ceil((edge_ns - self._phase_ns) / self.period_ns + 0.5)
+        return round(self._phase_ns + updates * self.period_ns)
+
+    def half_ns(self, time_ns: float) -> int:
+        """Distance from the line within which an update near ``time_ns`` lies, as sure as the residual is.
+
+        It grows away from the line's edges: the standard error of a prediction by a straight line.
+        """
+        away = (time_ns - self._center_ns) / self._spread_ns
+        return max(round(self.residual_ns * math.sqrt(1.0 + (1.0 + away * away) / self.edges)), 1)
+
+    def stray_ns(self, edge_ns: int) -> float:
+        """Distance of an edge from the nearest update of the line; 0 before the fit."""
+        if self.period_ns is None or not math.isfinite(self.residual_ns):
+            return 0.0
+        return abs(math.remainder(edge_ns - self._phase_ns, self.period_ns))
+
+    def updates_ns(self, low_ns: float, high_ns: float) -> list[float]:
+        """Updates of the line between two moments."""
+        period_ns = self.period_ns or math.inf
+        first, last = ((moment - self._phase_ns) / period_ns for moment in (low_ns, high_ns))
+        return [self._phase_ns + k * period_ns for k in range(math.ceil(first), math.floor(last) + 1)]

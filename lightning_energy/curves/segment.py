@@ -1,0 +1,107 @@
+"""A stretch of a register's readings without a break, and its moves as the polls saw them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_energy.meters.base import Reading
+
+__all__ = ["Edge", "Segment", "is_settled"]
+
+EARLY_EDGES = 12  # edges after which the period is taken as it is
+EARLY_NS = 1_500_000_000  # and the time
+ENOUGH_EDGES = 3  # they make two intervals
+AGREE = 0.25  # of an interval: two intervals that differ by less are one period
+SHARP = 0.35  # of an interval: narrower brackets were polled often enough
+
+
+class Edge(NamedTuple):
+    """A move of the register between two polls.
+
+    Attributes:
+        register_j: the new value in joules.
+        low_ns: when the last poll that saw the old value began.
+        last_ns: when that poll ended.
+        start_ns: when the poll that saw the new value began.
+        high_ns: when that poll ended.
+        still_ns: how long the old value had been seen.
+    """
+
+    register_j: float
+    low_ns: int
+    last_ns: int
+    start_ns: int
+    high_ns: int
+    still_ns: int
+
+
+def is_settled(early: Sequence[Edge]) -> bool:
+    """Return true once the period is known well enough to place the first edges of a segment by it.
+
+    A busy interpreter may keep the first polls apart for longer than a period: then the brackets are wide, and the
+    intervals disagree.
+    """
+    if len(early) >= EARLY_EDGES or early[-1].high_ns - early[0].high_ns > EARLY_NS:
+        return True
+    if len(early) < ENOUGH_EDGES:
+        return False
+    a_ns, b_ns, c_ns = ((e.low_ns + e.high_ns) / 2 for e in early[-3:])
+    widest_ns = max(e.high_ns - e.low_ns for e in early[-3:])
+    short_ns, long_ns = sorted((b_ns - a_ns, c_ns - b_ns))
+    return widest_ns <= SHARP * short_ns and long_ns - short_ns <= AGREE * short_ns + widest_ns
+
+
+class Segment:
+    """Readings of a register that neither fell, leapt nor fell silent meanwhile.
+
+    Args:
+        first: the first reading.
+
+    Attributes:
+        last: the previous poll.
+        first_ns: when the first poll began.
+        register_j: value at the last edge, or at the first poll.
+        edge_ns: time of the last edge, as known best; ``None`` before the first.
+        half_ns: half the bracket of that time.
+        call_ns: duration of the poll that saw it.
+        old_seen_ns: when the poll began that last saw the value before the last edge.
+        early: edges that wait until the period is settled; ``None`` from then on.
+        placed_ns: time of the last knot; ``None`` before the first.
+        placed_j: value at that knot.
+    """
+
+    def __init__(self, first: Reading) -> None:
+        self.last = first
+        self.first_ns = self.old_seen_ns = first.start_ns
+        self.register_j = self.placed_j = first.register_j or 0.0
+        self.edge_ns: int | None = None
+        self.half_ns = 0
+        self.call_ns = 0
+        self.early: list[Edge] | None = []
+        self.placed_ns: int | None = None
+        self._new_seen_ns = first.end_ns  # when the poll ended that first saw the present value
+
+    def edge(self, last: Reading, reading: Reading, register_j: float) -> Edge:
+        """Note that ``reading`` saw a new value, which ``last`` did not see yet."""
+        edge = Edge(
+            register_j, last.start_ns, last.end_ns, reading.start_ns, reading.end_ns, last.start_ns - self._new_seen_ns
+        )
+        self._new_seen_ns, self.old_seen_ns = reading.end_ns, last.start_ns
+        self.register_j, self.call_ns = register_j, reading.end_ns - reading.start_ns
+        return edge
+
+    def date(self, time_ns: int, half_ns: int) -> None:
+        """Set the time of the last edge and half its bracket."""
+        self.edge_ns, self.half_ns = time_ns, half_ns
+
+    def place(self, time_ns: int, register_j: float) -> None:
+        """Note that the last knot stands at a time, for a value of the register."""
+        self.placed_ns, self.placed_j = time_ns, register_j
+
+    def take_early(self) -> list[Edge]:
+        """Give up the edges that waited: later ones do not wait."""
+        early, self.early = self.early or [], None
+        return early

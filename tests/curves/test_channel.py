@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import random
+import threading
+
+import numpy as np
+import pytest
+
+from lightning_energy.curves.channel import Channel
+from lightning_energy.meters import Reading, ReplayMeter
+from tests.sim.clock import VirtualClock, drive
+from tests.sim.registers import Jittery, Remote
+
+S = 10**9
+
+
+@pytest.mark.parametrize("period_s", [0.02, 0.25, 0.001, None])
+def test_the_time_between_two_knots_is_as_told(period_s):
+    clock = VirtualClock()
+    meter = ReplayMeter(100.0, counter_period_s=period_s, clock=clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    drive(channel, clock, clock.now_ns + 2 * S)
+    begun_ns = channel.curve.end_ns
+    channel.curve.forget_before(begun_ns)
+    drive(channel, clock, clock.now_ns + 20 * S)
+    times_ns = channel.curve.knots().time_ns
+    mean_s = (times_ns[-1] - times_ns[0]) / (len(times_ns) - 1) / S
+    assert channel.spacing_s == pytest.approx(mean_s, rel=0.1)
+
+
+@pytest.mark.parametrize(("period_s", "reads_per_s"), [(0.1, 45), (0.02, 200), (None, 15), (0.0, 15)])
+def test_polls_come_when_an_update_is_expected(period_s, reads_per_s):
+    clock = VirtualClock()
+    meter = ReplayMeter(100.0, counter_period_s=period_s, clock=clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    drive(channel, clock, clock.now_ns + S)
+    before = channel.reads
+    drive(channel, clock, clock.now_ns + 20 * S)
+    assert 9 <= (channel.reads - before) / 20 <= reads_per_s
+
+
+def test_period_and_its_jitter_are_measured():
+    clock = VirtualClock()
+    meter = ReplayMeter(100.0, counter_period_s=0.1, clock=clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    assert channel.period_s is None
+    assert channel.period_residual_s is None
+    drive(channel, clock, clock.now_ns + 3 * S)
+    assert channel.period_s == pytest.approx(0.1, rel=0.002)
+    assert channel.period_residual_s < 0.001
+
+
+class Slow(ReplayMeter):
+    """Each call takes 20 ms of the virtual clock."""
+
+    def read(self) -> Reading:
+        first = super().read()
+        self._clock.now_ns += 20_000_000
+        return Reading(first.start_ns, self._clock.now_ns, first.register_j, first.power_w)
+
+
+def test_slow_calls_are_made_rarely():
+    clock = VirtualClock()
+    meter = Slow(100.0, counter_period_s=0.1, clock=clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    start_ns = clock.now_ns
+    drive(channel, clock, start_ns + 20 * S)
+    assert channel.reads / 20 < 6  # a tenth of the time at most
+    total = channel.curve.energy_between(start_ns + S, channel.curve.end_ns)
+    assert total.missing_s == 0
+    assert total.energy_j == pytest.approx(100.0 * total.duration_s, rel=0.01)
+
+
+def test_a_device_among_many_that_changes_its_period_is_followed():
+    clock = VirtualClock()
+    meter = ReplayMeter(100.0, counter_period_s=0.1, clock=clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    channel.plan.hunts_always = False
+    drive(channel, clock, clock.now_ns + 10 * S)
+    meter.counter_period_s = 0.13
+    drive(channel, clock, clock.now_ns + 60 * S)
+    knots = channel.curve.knots()
+    late = knots.time_ns > knots.time_ns[-1] - 20 * S
+    power_w = np.diff(knots.energy_j[late]) / (np.diff(knots.time_ns[late]) / S)
+    assert power_w == pytest.approx(np.full(len(power_w), 100.0), rel=0.05)
+
+
+LATE = {
+    "by the machine": lambda r: r.random() * 0.001,
+    "by a busy interpreter now and then": lambda r: r.random() * 0.005 if r.random() < 0.2 else 0.0,
+    "by a busy interpreter always": lambda r: r.uniform(0.004, 0.0055),
+}
+
+
+@pytest.mark.parametrize("late", LATE)
+def test_a_thread_that_wakes_late_still_finds_the_edges(late):
+    """An edge that was there already, at a poll that should have come before it, is placed by the line all the same."""
+    clock, rng = VirtualClock(), random.Random(0)
+    meter = Jittery(clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    lock, end_ns = threading.RLock(), clock.now_ns + 120 * S
+    while clock.now_ns < end_ns:
+        clock.now_ns = max(channel.due_ns, clock.now_ns) + round(LATE[late](rng) * S)
+        channel.poll(lock)
+    found = channel.curve.knots()
+    times_ns, half_ns = found.time_ns[100:], found.half_width_ns[100:]
+    truth_ns = [meter.update_ns(round((t - meter.start_ns - 1e6) / (S // 10))) for t in times_ns]
+    errors_ns = np.abs(times_ns - np.array(truth_ns))
+    assert np.sqrt(np.mean(errors_ns**2.0)) < 2_200_000  # middles of brackets of 5 ms are 1.4 off
+    assert np.mean(half_ns > 0.2 * S // 10) < 0.005
+    assert np.mean(errors_ns <= 2 * half_ns) > 0.97
+    assert meter.reads / len(found.time_ns) < 6
+
+
+@pytest.mark.parametrize("call_s", [0.0003, 0.0012, 0.002])
+def test_a_line_of_slow_calls_is_not_doubted_for_ever(call_s):
+    """Polls stand ten calls apart, so that such a register's edges are never seen narrowly."""
+    clock = VirtualClock()
+    meter = Jittery(clock)
+    meter.call_ns = round(call_s * S)
+    channel = Channel(meter, meter.open(), clock=clock)
+    drive(channel, clock, clock.now_ns + 30 * S, late_s=0.001)
+    meter.start_ns -= S // 50
+    doubted = []
+    for _ in range(30):
+        drive(channel, clock, clock.now_ns + S, late_s=0.001)
+        doubted.append(channel._edges.is_doubted)
+    assert sum(doubted) < 15
+
+
+@pytest.mark.parametrize("sooner_s", [0.005, 0.02])
+@pytest.mark.parametrize("hunts_always", [False, True])
+def test_updates_that_come_sooner_than_they_did_are_found_again(sooner_s, hunts_always):
+    """The line through the last edges does not hold any more, which only an edge that came too soon can show."""
+    error_ns, half_ns = [], []
+    for seed in range(6):
+        clock = VirtualClock()
+        meter = Jittery(clock)
+        channel = Channel(meter, meter.open(), clock=clock)
+        channel.plan.hunts_always = hunts_always
+        drive(channel, clock, clock.now_ns + 20 * S, seed=seed)
+        meter.start_ns -= round(sooner_s * S)
+        drive(channel, clock, clock.now_ns + 5 * S, seed=seed + 10)
+        known = len(channel.curve)
+        drive(channel, clock, clock.now_ns + 10 * S, seed=seed + 20)
+        found = channel.curve.knots()
+        truth_ns = [meter.update_ns(round((t - meter.start_ns - 1e6) / (S // 10))) for t in found.time_ns[known:]]
+        error_ns += np.abs(found.time_ns[known:] - np.array(truth_ns)).tolist()
+        half_ns += found.half_width_ns[known:].tolist()
+    assert np.mean(np.array(error_ns) <= 2_000_000) > 0.95
+    assert np.all(np.array(error_ns) <= np.maximum(half_ns, 5_500_000))
+
+
+def watched(pieces, call_s, *, seed: int = 0, late_s: float = 0.001, **kwargs):
+    clock = VirtualClock()
+    meter = Remote(clock, pieces, call_s, seed=seed, **kwargs)
+    channel = Channel(meter, meter.open(), clock=clock)
+    drive(
+        channel,
+        clock,
+        clock.now_ns + round((sum(duration for duration, _ in pieces) - 1.0) * S),
+        late_s=late_s,
+        seed=seed,
+    )
+    return meter, channel
+
+
+@pytest.mark.parametrize(("period_s", "call_s"), [(0.1, 0.001), (0.1, 0.0034), (0.02, 0.001)])
+def test_updates_of_a_slow_board_are_found(period_s, call_s):
+    errors_s, halves_s = [], []
+    for seed in range(8):
+        meter, channel = watched([(31.0, period_s)], lambda _: call_s, seed=seed)
+        assert channel.period_s == pytest.approx(period_s, rel=0.01)
+        assert meter.duty(0.0, 30.0) < 0.05 + 0.4 / 30.0  # a twentieth of the time, and some more at the beginning
+        error_s, half_s = meter.errors_s(channel)
+        errors_s += error_s.tolist()
+        halves_s += half_s.tolist()
+    assert np.sqrt(np.mean(np.square(errors_s))) < max(0.02 * period_s, 0.8 * call_s)
+    assert np.mean(np.abs(errors_s) <= np.array(halves_s)) > 0.85  # a line is as sure as four in five of its edges
+
+
+@pytest.mark.parametrize(
+    ("pieces", "call_s", "wrong"),
+    [
+        ([(20.0, 0.1), (0.02, 0.02), (60.0, 0.1)], 0.00005, 0.005),  # once 20 ms later
+        ([(20.0, 0.1), (0.02, 0.02), (60.0, 0.1)], 0.0034, 0.02),
+        ([(20.0, 0.1), (60.0, 0.102)], 0.00005, 0.005),
+        ([(20.0, 0.1), (60.0, 0.102)], 0.0034, 0.06),
+        ([(20.0, 0.02), (60.0, 0.1)], 0.00005, 0.005),
+    ],
+)
+def test_updates_that_come_later_than_they_did_are_found_again(pieces, call_s, wrong):
+    """Knots on updates that they do not belong to, told to be sharp, are few for ten seconds, and then none."""
+    sharp, before = [], []
+    for seed in range(6):
+        meter, channel = watched(pieces, lambda _: call_s, seed=seed, jitter=0.005)
+        assert channel.period_s == pytest.approx(pieces[-1][1], rel=0.01)
+        for found, from_s in ((sharp, 40.0), (before, 20.0)):
+            error_s, half_s = meter.errors_s(channel, from_s)
+            found.extend(np.abs(error_s) > 3.0 * half_s + 0.05 * 0.1)
+    assert np.mean(sharp) < 0.002
+    assert np.mean(before) < wrong
+
+
+def test_a_late_update_now_and_then_is_no_longer_period():
+    clock = VirtualClock()
+    meter = Remote(clock, [(60.0, 0.1)], lambda _: 0.00005)
+    meter.updates_ns = [t + 15_000_000 * (k % 30 == 7) for k, t in enumerate(meter.updates_ns)]
+    channel = Channel(meter, meter.open(), clock=clock)
+    drive(channel, clock, clock.now_ns + 55 * S)
+    assert channel.period_s == pytest.approx(0.1, rel=0.005)
+    error_s, _ = meter.errors_s(channel, 2.0)
+    assert np.sqrt(np.mean(error_s**2)) < 0.003
+
+
+@pytest.mark.parametrize("first_s", [0.03, 0.3])
+def test_a_slow_first_call_says_nothing_of_the_others(first_s):
+    meter, channel = watched([(8.0, 0.1)], lambda at_s: first_s if at_s < 0.01 else 0.00005)
+    assert meter.longest_pause_s(0.0) < 1.5 * first_s + 0.12
+    assert len(channel.curve) > 60
+    assert channel.period_s == pytest.approx(0.1, rel=0.01)
+
+
+@pytest.mark.parametrize("call_s", [0.00005, 0.0034, 0.008])
+def test_a_register_that_stood_still_for_minutes_is_followed_at_once(call_s):
+    meter, channel = watched([(10.0, 0.1), (300.0, 300.0), (30.0, 0.1)], lambda _: call_s, jitter=0.0)
+    assert channel.trouble == "its energy counter does not move"
+    assert meter.longest_pause_s(10.0) < 1.2
+    assert meter.duty(20.0, 300.0) < 0.06
+
+
+def test_calls_that_become_slow_are_made_rarely():
+    meter, _ = watched([(60.0, 0.02)], lambda at_s: 0.00005 if at_s < 20.0 else 0.005)
+    assert meter.duty(20.0, 22.0) < 0.3
+    assert meter.duty(25.0, 59.0) < 0.06
+
+
+@pytest.mark.parametrize(("period_s", "call_s"), [(0.1, 0.0034), (0.1, 0.008), (0.02, 0.001), (0.05, 0.0034)])
+def test_the_end_is_known_soon(period_s, call_s):
+    """Nothing has to be saved up any more: the session waits for two and a half periods at most."""
+    for seed in range(20):
+        clock = VirtualClock()
+        meter = Remote(clock, [(20.0, period_s)], lambda _: call_s, seed=seed)
+        channel = Channel(meter, meter.open(), clock=clock)
+        drive(channel, clock, clock.now_ns + round((8.0 + 0.137 * seed) * S), seed=seed)
+        end_ns = clock.now_ns
+        channel.plan.hurry()
+        drive(channel, clock, end_ns + round((2.5 * period_s + 0.05) * S), seed=seed)
+        assert channel.curve.end_ns >= end_ns

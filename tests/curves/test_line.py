@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_energy.curves.line import UpdateLine
+
+S = 10**9
+BEGIN_NS = 10**15
+PERIOD_NS = S // 10
+
+
+def line_of(updates, *, half_ns: int = 500_000, jitter_ns: float = 0.0, period_ns: int = PERIOD_NS) -> UpdateLine:
+    line, rng = UpdateLine(), random.Random(0)
+    for k in updates:
+        line.add(BEGIN_NS + k * period_ns + round(rng.gauss(0.0, jitter_ns)), half_ns)
+    return line
+
+
+def test_nothing_is_said_before_there_is_a_line():
+    line = line_of([0])
+    assert (line.period_ns, line.residual_ns, line.edges) == (None, math.inf, 1)
+    assert line.next_ns(BEGIN_NS) is None
+    assert line.stray_ns(BEGIN_NS) == 0.0
+    assert not line.is_longer(S)
+    rough = line_of(range(4))
+    assert rough.period_ns == pytest.approx(PERIOD_NS)
+    assert not rough.is_fitted
+    assert rough.next_ns(BEGIN_NS) is None
+
+
+@given(st.integers(1_000_000, S), st.sets(st.integers(0, 60), min_size=16))
+def test_the_period_is_found_though_updates_are_skipped(period_ns, more):
+    """The first edges follow each other; later ones are counted by the period."""
+    updates = [*range(8), *(8 + k for k in sorted(more))]
+    line = line_of(updates, period_ns=period_ns)
+    assert line.is_fitted
+    assert line.period_ns == pytest.approx(period_ns, rel=1e-6)
+    last_ns = BEGIN_NS + updates[-1] * period_ns
+    assert line.next_ns(last_ns) == pytest.approx(last_ns + period_ns, abs=10)
+    assert line.stray_ns(last_ns + period_ns // 4) == pytest.approx(period_ns // 4, abs=10)
+    assert line.updates_ns(last_ns + 0.5 * period_ns, last_ns + 2.5 * period_ns) == pytest.approx(
+        [last_ns + period_ns, last_ns + 2 * period_ns], abs=10
+    )
+
+
+def test_a_prediction_is_less_sure_away_from_the_edges():
+    line = line_of(range(64), jitter_ns=1e6)
+    middle_ns, end_ns = BEGIN_NS + 32 * PERIOD_NS, BEGIN_NS + 64 * PERIOD_NS
+    assert 5e5 < line.residual_ns < 2.5e6
+    assert line.residual_ns < line.half_ns(middle_ns) < line.half_ns(end_ns) < line.half_ns(end_ns + 10 * S)
+
+
+def test_sharp_edges_count_for_more_than_rough_ones():
+    line = UpdateLine()
+    for k in range(32):
+        is_rough = k % 2
+        line.add(BEGIN_NS + k * PERIOD_NS + 20_000_000 * is_rough, 25_000_000 if is_rough else 100_000)
+    assert line.stray_ns(BEGIN_NS + 32 * PERIOD_NS) < 200_000
+
+
+def test_a_restart_keeps_the_period_only():
+    line = line_of(range(20))
+    line.restart()
+    assert line.edges == 0
+    assert not line.is_fitted
+    assert line.period_ns == pytest.approx(PERIOD_NS)
+
+
+def test_a_line_that_knows_its_period_believes_in_a_longer_one_at_the_third_sign():
+    line, now_ns = line_of(range(20)), BEGIN_NS + 19 * PERIOD_NS
+    for longer in range(1, 4):
+        assert line.is_longer(13 * PERIOD_NS // 10)
+        now_ns += 14 * PERIOD_NS // 10
+        line.add(now_ns, 500_000, still_ns=13 * PERIOD_NS // 10)
+        assert (line.edges == 1) == (longer == 3)
+    assert line.period_ns == pytest.approx(1.3 * PERIOD_NS)
+
+
+def test_a_late_update_is_no_longer_period():
+    line, now_ns = line_of(range(20)), BEGIN_NS + 19 * PERIOD_NS
+    for k in range(20):
+        now_ns += PERIOD_NS
+        line.add(now_ns, 500_000, still_ns=13 * PERIOD_NS // 10 if k % 5 == 0 else 0)
+    assert line.period_ns == pytest.approx(PERIOD_NS, rel=1e-3)
+
+
+@pytest.mark.parametrize(("still_ns", "period_ns"), [(0, PERIOD_NS // 2), (9 * PERIOD_NS // 10, PERIOD_NS)])
+def test_a_first_guess_that_is_too_short_is_raised_once_the_register_is_seen_standing_still(still_ns, period_ns):
+    """Edges that were seen roughly fit half the period as well."""
+    line = UpdateLine()
+    for seen_ms in (45, 105, 245):
+        line.add(BEGIN_NS + seen_ms * 10**6, 45_000_000)
+    assert line.period_ns < 0.8 * PERIOD_NS
+    for k in range(3, 24):
+        line.add(BEGIN_NS + k * PERIOD_NS, 500_000, still_ns)
+    assert line.period_ns == pytest.approx(period_ns, rel=0.02)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from lightning_energy.curves.segment import Edge, Segment, is_settled
+from lightning_energy.meters import Reading
+
+MS = 10**6
+
+
+def edges(times_ms, width_ms: float) -> list[Edge]:
+    """Edges in the middle of brackets of one width."""
+    half_ms = width_ms / 2
+    return [
+        Edge(0.0, round((t - half_ms) * MS), 0, round((t + half_ms) * MS), round((t + half_ms) * MS), 0)
+        for t in times_ms
+    ]
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "width_ms", "settled"),
+    [
+        ([100], 2, False),
+        ([100, 200], 2, False),
+        ([100, 200, 300], 2, True),
+        ([100, 200, 420], 2, False),  # the intervals disagree
+        ([100, 200, 420, 520, 620], 2, True),  # the last two agree
+        ([100, 200, 300], 50, False),  # polled too rarely
+        ([100 * k for k in range(12)], 50, True),  # it will not get better
+        ([100, 1700], 50, True),
+    ],
+)
+def test_the_period_is_settled_by_sharp_edges_that_agree_or_after_a_while(times_ms, width_ms, settled):
+    assert is_settled(edges(times_ms, width_ms)) is settled
+
+
+def test_an_edge_lies_between_the_last_poll_of_the_old_value_and_the_first_of_the_new():
+    readings = [Reading(t * MS, t * MS + 1000, register_j=j) for t, j in ((0, 5.0), (4, 5.0), (8, 6.0), (12, 6.0))]
+    segment = Segment(readings[0])
+    edge = segment.edge(readings[1], readings[2], 6.0)
+    assert edge == Edge(6.0, 4 * MS, 4 * MS + 1000, 8 * MS, 8 * MS + 1000, 4 * MS - 1000)
+    assert (segment.register_j, segment.old_seen_ns, segment.call_ns) == (6.0, 4 * MS, 1000)
+    later = segment.edge(readings[3], Reading(16 * MS, 16 * MS + 1000), 7.0)
+    assert later.still_ns == 12 * MS - (8 * MS + 1000)
+
+
+def test_edges_wait_until_they_are_taken():
+    segment = Segment(Reading(0, 1000, register_j=5.0))
+    waiting = edges([100, 200], 2)
+    segment.early.extend(waiting)
+    assert segment.take_early() == waiting
+    assert segment.early is None
+    assert segment.take_early() == []
