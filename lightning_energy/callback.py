@@ -20,12 +20,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_energy.curves.curve import Energy
+from lightning_energy.ledger.accounts import Account
+from lightning_energy.ledger.arguments import check_idle, check_switches
 from lightning_energy.ledger.batch_size import SampleCount
 from lightning_energy.ledger.device_clock import clock_of
-from lightning_energy.ledger.ledger import Account, Totals
 from lightning_energy.ledger.ranks import Ranks
-from lightning_energy.ledger.session import Session, check_idle, check_switches
+from lightning_energy.ledger.session import Session
 from lightning_energy.ledger.step_marks import BatchMarks
+from lightning_energy.ledger.totals import Totals
 from lightning_energy.meters.find import Meters, OpenMeters, check_meters, open_meters
 from lightning_energy.results.carbon import Conversion
 from lightning_energy.results.summary import StepSums, summarize
@@ -855,8 +857,8 @@ class EnergyCallback(Callback):
             return
         epoch = trainer.current_epoch
         # the epoch's account ends here, as its row does: what follows (logging, checkpoints) is between epochs
-        self._step.gap_code = session.code(-1, "train", "gap")
-        session.mark(self._step.gap_code)
+        self._step.enter(session, -1, "train")
+        self._follow()
         self._sum_up_steps()
         self._read_metrics(trainer)
         totals, mine = self._measured(

@@ -264,7 +264,7 @@ def test_what_is_not_reached_yet_is_not_booked():
     curve.add(clock.now_ns, 20.0)
     clock.now_ns += 40 * MS
     ledger.settle()
-    assert ledger._books[0].settled_ns is None  # the device reaches the first mark at 150 ms
+    assert ledger.books[0].settled_ns is None  # the device reaches the first mark at 150 ms
     clock.now_ns += 200 * MS
     curve.add(clock.now_ns, 88.0)
     clock.now_ns += 50 * MS

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from lightning_energy.curves.curve import Curve
 from lightning_energy.curves.sampler import Channel
-from lightning_energy.ledger.book import MOST_SPANS, joined
 from lightning_energy.ledger.ledger import Ledger
+from lightning_energy.ledger.spans import MOST_SPANS, joined
 from lightning_energy.meters import MeterInfo, ReplayMeter
 from tests.sim.clock import VirtualClock, drive
 
@@ -248,7 +248,7 @@ def test_behind_a_missing_interval_nothing_is_supposed():
     ledger, at, grow, clock = constant()
     at(0.0, (0, "train", "step"))
     grow(0.5)
-    ledger._books[0].curve.add(START + S, ledger._books[0].curve.end_j, quality="missing")
+    ledger.books[0].curve.add(START + S, ledger.books[0].curve.end_j, quality="missing")
     clock.now_ns = START + 2 * S
     total = ledger.totals().energy()
     assert (total.energy_j, total.missing_s) == (pytest.approx(50.0), pytest.approx(1.5))
@@ -272,7 +272,7 @@ def test_a_meter_that_never_answered_is_missing_and_marks_are_still_forgotten():
     total = ledger.totals().energy()
     assert (total.energy_j, total.quality) == (None, "missing")
     assert total.missing_s == pytest.approx(2.0)
-    assert len(ledger._marks[False].code) == 0
+    assert len(ledger.marks.host.code) == 0
 
 
 def test_a_mark_that_comes_late_moves_to_what_is_open():
@@ -300,7 +300,7 @@ def test_no_device_no_figure():
     assert ledger.totals().epochs == [0]
     for _ in range(1000):  # of a rank whose board another rank reads, say: nobody would come for them
         ledger.mark(1)
-    assert len(ledger.inbox.marks) == len(ledger._marks[False].code) == 0
+    assert len(ledger.inbox.marks) == len(ledger.marks.host.code) == 0
 
 
 def test_thirty_days_of_nanoseconds_are_exact():
@@ -340,7 +340,7 @@ def test_a_million_steps_take_no_memory():
             curve.add(clock.now_ns, curve.end_j + 30.0)
         if i % 125 == 124:
             ledger.settle()
-            longest = max(longest, len(curve), len(ledger._marks[False].code) // 100, len(ledger.inbox.marks))
+            longest = max(longest, len(curve), len(ledger.marks.host.code) // 100, len(ledger.inbox.marks))
         if i % 5000 == 4999:
             taken = ledger.take_steps()
             steps += len(taken.energy_j)

@@ -84,7 +84,7 @@ def test_the_devices_clock_is_used_and_its_trouble_told():
         ),
         device_clock=DeviceClock(events, clock=clock, ring=8),
     )
-    assert session._ledger._on_device == [True, False]
+    assert session.ledger.marks.on_device == [True, False]
     session.mark(session.code(0, "train", "step"))
     session.finish()
     assert events.syncs == 1

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightning_energy.ledger.batch_size import SampleCount
-from lightning_energy.ledger.ledger import Inbox
+from lightning_energy.ledger.marks import Inbox
 from lightning_energy.ledger.session import Session
 from lightning_energy.ledger.step_marks import NOWHERE, BatchMarks, StepMarks, marker
 from lightning_energy.meters import ReplayMeter, open_meters
