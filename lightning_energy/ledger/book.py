@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -156,7 +155,7 @@ class Book:
             groups: for each account, the first one of its group.
             now_ns: the moment. Behind the last knot the last power is supposed to go on.
         """
-        sums, passed = deepcopy(self.sums), self.passed
+        sums, passed = self.sums.copy(), self.passed
         since_ns, code, missing_ns = self.settled_ns, self.code, self.missing_ns
         due = self.due(marks, now_ns)
         if due is not None:

@@ -120,12 +120,18 @@ class AtMarks(NamedTuple):
     @classmethod
     def together(cls, curves: Sequence[AtMarks]) -> AtMarks:
         """All curves together, at the same marks."""
+        if len(curves) == 1:
+            return curves[0]
         return cls(*(np.sum(column, axis=0) for column in zip(*curves, strict=True)))
 
     def followed_by(self, others: AtMarks) -> AtMarks:
         """At these marks, and then at those."""
-        return AtMarks(*(np.concatenate(columns) for columns in zip(self, others, strict=True)))
+        return AtMarks(
+            np.concatenate([self.energy_j, others.energy_j]),
+            np.concatenate([self.missing_s, others.missing_s]),
+            np.concatenate([self.variance_j2, others.variance_j2]),
+        )
 
     def part(self, rows: slice | NDArray[np.intp]) -> AtMarks:
         """At some of these marks."""
-        return AtMarks(*(column[rows] for column in self))
+        return AtMarks(self.energy_j[rows], self.missing_s[rows], self.variance_j2[rows])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Level", "Shares", "Sums"]
 
 Level = Literal["account", "group", "total"]  # of a figure: the errors of accounts that share their ends cancel
+ARRAYS = ("energy_j", "time_s", "u_account_j", "u2_account_j2", "u2_group_j2")  # of ``Sums``
 
 
 class Shares(NamedTuple):
@@ -62,9 +64,16 @@ class Sums:
         """Nothing booked yet."""
         return cls(np.zeros(n), np.zeros((len(QUALITIES), n)), np.zeros(n), np.zeros(n), np.zeros(n))
 
+    def copy(self) -> Sums:
+        """The same sums in arrays of their own."""
+        result = copy(self)
+        for name in ARRAYS:
+            setattr(result, name, getattr(self, name).copy())
+        return result
+
     def grow(self, n: int) -> None:
         """Make room for ``n`` accounts."""
-        for name in ("energy_j", "time_s", "u_account_j", "u2_account_j2", "u2_group_j2"):
+        for name in ARRAYS:
             setattr(self, name, _grown(getattr(self, name), n))
 
     def add(self, shares: Shares, accounts: int) -> None:
