@@ -89,7 +89,7 @@ class SampleCount:
 
     @property
     def n(self) -> int | None:
-        """How many samples; ``None`` when that is not known."""
+        """The number of samples; ``None`` when it is not known."""
         return self.seen[0] if self._is_known else None
 
     def add(self, batch: Any) -> None:

@@ -80,7 +80,7 @@ class Book:
 
     @property
     def untaken(self) -> int:
-        """How many marks were passed and not taken yet."""
+        """The number of marks that were passed and not taken yet."""
         return len(self._at_marks.energy_j)
 
     def take_passed(self, n: int) -> AtMarks:
@@ -91,7 +91,7 @@ class Book:
     def due(self, marks: Marks, until_ns: int | None) -> Due | None:
         """The intervals of the curve that are complete, up to its last knot not after ``until_ns``; ``None`` if none.
 
-        With the lock held, as the following steps need what is here now.
+        The lock is held.
         """
         begin = self.passed - marks.dropped
         knots = self._knots(marks.time_ns[begin:], until_ns)
@@ -101,7 +101,7 @@ class Book:
         return Due(knots, marks.time_ns[begin:end], marks.code[begin:end])
 
     def work_out(self, due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Booking:
-        """The sums of what is due. Changes nothing, and needs no lock.
+        """Work out the sums of intervals that are due. Changes nothing, and needs no lock.
 
         Args:
             due: from :meth:`due`.

@@ -108,7 +108,7 @@ class Ledger:
         self.accounts.rename(code, stage)
 
     def settle(self, *, final: bool = False, pause: Pause = no_pause) -> None:
-        """Book what has become known since the last call, with the lock held at the beginning and at the end only.
+        """Book the intervals that became known since the last call; holds the lock at the beginning and at the end only.
 
         Of calls that overlap, the last to begin books.
 
@@ -123,7 +123,7 @@ class Ledger:
             groups = self.accounts.arrays.group
             self._turn = turn = self._turn + 1
             due = self._due(until_ns)
-        bookings = [(book, book.work_out(what, groups, pause)) for book, what in due]
+        bookings = [(book, book.work_out(intervals, groups, pause)) for book, intervals in due]
         with self.lock:
             if turn != self._turn:  # another call began meanwhile, as this thread had been given up: it books
                 return

@@ -117,7 +117,7 @@ class Session:
         return os.getpid() == self._pid
 
     def announcement(self) -> str:
-        """The words for the beginning: that figures are estimated, or what is left out; empty if nothing is."""
+        """A warning for the beginning, where figures are estimated or devices are left out; else empty."""
         if any(i.quality == "estimated" for i in self.infos):
             why = " ".join(self.absent) or "meters='estimate' was asked for."
             return (
@@ -179,7 +179,7 @@ class Session:
 
     @property
     def traced_rows(self) -> int:
-        """How many rows wait to be taken by :meth:`take_trace`."""
+        """The number of rows that wait to be taken by :meth:`take_trace`."""
         return 0 if self.ledger.trace is None else self.ledger.trace.rows
 
     @property

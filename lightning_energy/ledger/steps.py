@@ -42,7 +42,7 @@ class KnownSteps:
 
     @property
     def n(self) -> int:
-        """How many steps wait to be taken."""
+        """The number of steps that wait to be taken."""
         return sum(len(steps.energy_j) for steps in self._steps)
 
     def find(

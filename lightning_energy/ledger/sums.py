@@ -77,11 +77,11 @@ class Sums:
             setattr(self, name, _grown(getattr(self, name), n))
 
     def add(self, shares: Shares, accounts: int) -> None:
-        """Add what a booking found.
+        """Add the shares of a booking.
 
         Args:
             shares: the additions.
-            accounts: how many accounts there were then.
+            accounts: the number of accounts at its time.
         """
         used, u = shares.used, shares.uncertainty
         self.grow(accounts)

@@ -60,6 +60,23 @@ def test_a_batch_is_attended_to_when_it_is_time():
     session.close()
 
 
+@pytest.mark.parametrize("make", [StepMarks, lambda: BatchMarks(SampleCount())])
+def test_the_end_of_a_step_opens_the_gap_whatever_was_entered(make):
+    """Between epochs as well: the code of the gap cannot be set apart from the functions that mark it."""
+    session, step = opened(), make()
+    for epoch in (0, -1, 1):
+        step.enter(session, epoch, "train")
+        assert step.gap_code == session.code(epoch, "train", "gap")
+        ends = [step.end, *([lambda: step.end_batch(BATCH, 0)] if isinstance(step, BatchMarks) else [])]
+        for end in ends:
+            with session.ledger.lock:  # so that nobody takes it away
+                end()
+                assert session.inbox.marks[-1][1] == step.gap_code
+    with pytest.raises(AttributeError):
+        step.gap_code = 3
+    session.close()
+
+
 @pytest.mark.parametrize("stamp", [None, lambda now_ns: ("stamp", now_ns)])
 @pytest.mark.parametrize("batch_size_fn", [None, lambda batch: 7])
 def test_what_is_left_in_the_inbox_and_what_is_counted(stamp, batch_size_fn):
