@@ -349,6 +349,8 @@ class EnergyCallback(Callback):
         """Log the epoch's training energy, and the total when no validation did."""
         if self._run is not None:
             self._run.end_epoch(trainer, pl_module)
+        if self._run is not None:
+            self._follow(self._run.stages.hooks)
 
     @never_fatal
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

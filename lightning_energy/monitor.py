@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lightning_energy.ledger.arguments import check_idle, check_switches
 from lightning_energy.ledger.device_clock import clock_of
 from lightning_energy.ledger.ranks import Ranks
-from lightning_energy.ledger.session import Session, check_idle, check_switches
+from lightning_energy.ledger.session import Session
 from lightning_energy.ledger.step_marks import NOWHERE, StepMarks
 from lightning_energy.meters.find import Meters, check_meters, open_meters
 from lightning_energy.results.rendering import show

@@ -78,7 +78,7 @@ def test_marks_thirty_days_apart_are_exact_to_the_nanosecond():
         clock.now_ns = start_ns + 123_456_789
         ledger.mark(0)
     ledger.settle()
-    assert ledger._marks[False].time_ns.tolist() == [0, 123_456_789, DAYS_30_NS + 1, DAYS_30_NS + 123_456_790]
+    assert ledger.marks.host.time_ns.tolist() == [0, 123_456_789, DAYS_30_NS + 1, DAYS_30_NS + 123_456_790]
     assert ledger.totals(DAYS_30_NS + S).energy(stage="train").duration_s == pytest.approx(2 * 0.123456789, abs=1e-12)
 
 

@@ -1,4 +1,4 @@
-"""How many samples were trained on: what makes the energies of runs with other batch sizes comparable."""
+"""The number of samples that were trained on, by which runs with other batch sizes can be compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def size_of(batch: Any) -> int | None:
     """Samples in a batch: the first dimension of the first tensor in it, as Lightning reads it, too.
 
     Args:
-        batch: what a DataLoader gave: a tensor, or lists, tuples and mappings around tensors.
+        batch: from a DataLoader: a tensor, or lists, tuples and mappings around tensors.
 
     Returns:
         The number, or ``None`` for a batch of other things.
@@ -44,7 +44,7 @@ def size_of(batch: Any) -> int | None:
 
 
 def per_sample_j(train: Energy | None, samples: int | None) -> float | None:
-    """Joules of training per sample; ``None``, too, where some are missing: all samples were counted.
+    """Joules of training per sample; ``None`` where some are missing, too, as the samples of that time were counted.
 
     Args:
         train: energy of the stage ``train``.
@@ -64,10 +64,10 @@ class SampleCount:
     """Counts samples; once one batch cannot be counted, the number is not known any more.
 
     Attributes:
-        problem: why samples could not be counted; empty when they could, or when a batch has no size.
-        asks_user: whether every batch goes through ``batch_size_fn``.
+        problem: the reason why samples could not be counted; empty when they could, or when a batch has no size.
+        asks_user: true when every batch goes through ``batch_size_fn``.
         seen: the samples so far, in a list of one: a hook that sees a usual batch adds to it without a call,
-            also when the number is not known any more (:attr:`n` tells).
+            also when the number is not known any more (then :attr:`n` is ``None``).
 
     Args:
         batch_size_fn: the user's way to count a batch; by default :func:`size_of`.
@@ -89,7 +89,7 @@ class SampleCount:
 
     @property
     def n(self) -> int | None:
-        """How many samples; ``None`` when that is not known."""
+        """The number of samples; ``None`` when it is not known."""
         return self.seen[0] if self._is_known else None
 
     def add(self, batch: Any) -> None:

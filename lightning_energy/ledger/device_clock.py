@@ -1,4 +1,4 @@
-"""When the *device* reached a mark: under CUDA the host runs ahead of the GPU, by up to hundreds of milliseconds.
+"""Times at which the *device* reached marks: under CUDA the host runs ahead of it by up to hundreds of milliseconds.
 
 A hook that only takes the host's time gives the energy of one step to another. So each mark also records a timing
 event into the device's stream, from a ring made beforehand, and looks at it much later: the event's time on the
@@ -46,7 +46,7 @@ class Events(ABC):
 
     @abstractmethod
     def is_done(self, event: Any) -> bool:
-        """Whether the device has reached it. Does not wait."""
+        """True once the device has reached it. Does not wait."""
 
     @abstractmethod
     def elapsed_ms(self, first: Any, second: Any) -> float:
@@ -81,7 +81,7 @@ class CudaEvents(Events):
     """
 
     def __init__(self, device: torch.device) -> None:
-        import torch  # noqa: PLC0415 - only who trains on CUDA comes here
+        import torch  # noqa: PLC0415 - only a training on CUDA needs it here
 
         self._exchange_capture_mode = ctypes.CDLL(CUDA_DRIVER).cuThreadExchangeStreamCaptureMode
         self._cuda: Any = torch.cuda
@@ -138,7 +138,7 @@ class Token:
 
     Attributes:
         event: the event.
-        host_ns: when the host took the mark.
+        host_ns: the host's time of the mark.
     """
 
     event: Any
@@ -155,10 +155,15 @@ class _Anchor:
 class DeviceClock:
     """Maps marks to the host time at which the device reached them.
 
+    Attributes:
+        lost: how many marks got the host's time, as their events were never seen or could not be placed.
+        unstamped: how many marks have no event.
+        failure: the error after which only host times are given; ``None`` while all is well.
+
     Args:
         events: the device's events.
         clock: the monotonic clock in nanoseconds.
-        ring: how many marks may be in flight.
+        ring: the number of marks that may be in flight.
     """
 
     def __init__(self, events: Events, *, clock: Callable[[], int] = time.monotonic_ns, ring: int = RING) -> None:
@@ -245,7 +250,7 @@ class DeviceClock:
             self.anchor()
 
     def anchor(self) -> bool:
-        """Tie the device's clock to the host's anew, by the narrowest of a few brackets; whether it was enough."""
+        """Tie the device's clock to the host's anew, by the narrowest of a few brackets; true if it was enough."""
         best: _Anchor | None = None
         for _ in range(ANCHOR_TRIES):
             event = self._anchor_events.popleft()
@@ -284,10 +289,10 @@ class DeviceClock:
 
 
 def clock_of(device: torch.device) -> tuple[DeviceClock | None, str]:
-    """The clock of a device that runs behind the host, and what is wrong with it (empty when nothing is).
+    """The clock of a device that runs behind the host, and a sentence on its trouble (empty when there is none).
 
     Args:
-        device: where the training runs.
+        device: the device of the training.
     """
     if device.type != "cuda":
         return None, ""

@@ -1,4 +1,4 @@
-"""What several ranks agree on: who reads which device, and what all of them spent."""
+"""Agreement of several ranks: on the reader of each device, and on the energy of all of them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ __all__ = ["Ranks", "replicas_of"]
 T = TypeVar("T")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 FIELDS = 9  # numbers that stand for one energy in a reduction
-QUALITY_BASE = 10**6  # a sum of powers of this tells the worst quality of up to so many ranks
+QUALITY_BASE = 10**6  # a sum of powers of it shows the worst quality of up to so many ranks
 
 
 def node_identity() -> str:
-    """What tells this node from others: the boot id, since containers share and alias host names."""
+    """An identity of this node: the boot id, since containers share and alias host names."""
     try:
         return BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
@@ -43,12 +43,12 @@ class Ranks:
     """The processes of one run.
 
     Attributes:
-        size: how many there are.
-        rank: which one this is.
-        device: where this rank trains.
+        size: their number.
+        rank: the number of this one.
+        device: the device on which this rank trains.
         node: identity of this rank's node.
-        left: how many other ranks there were before this one had to go on alone.
-        replicas: how many of them get batches of their own; the others share theirs (tensor parallelism). 0: all do.
+        left: the number of other ranks before this one had to go on alone.
+        replicas: the number of ranks with batches of their own; the others share theirs (tensor parallelism). 0: all.
     """
 
     size: int = 1
@@ -80,7 +80,7 @@ class Ranks:
 
     @property
     def is_zero(self) -> bool:
-        """Whether this rank speaks for all."""
+        """True for the rank that speaks for all."""
         return self.rank == 0
 
     def alone(self) -> Ranks:
@@ -120,7 +120,7 @@ class Ranks:
         return found
 
     def gather(self, mine: T) -> list[T]:
-        """What every rank has to say, in the order of ranks. All ranks take part."""
+        """One object from every rank, in the order of ranks. All ranks take part."""
         return [mine] if self.size == 1 else _gather(mine, self.size)
 
     def sum(self, energies: Sequence[Energy], value: float | None = None) -> tuple[list[Energy], float | None]:
@@ -153,7 +153,7 @@ class Ranks:
 
 
 def replicas_of(strategy: Any) -> int:
-    """How many ranks of a strategy get batches of their own; 0 where it does not say."""
+    """The number of ranks of a strategy that get batches of their own; 0 where it does not say."""
     settings = getattr(strategy, "distributed_sampler_kwargs", None) or {}
     return int(settings.get("num_replicas", 0))
 

@@ -1,9 +1,9 @@
-"""What leaves the marks of steps in the training thread, for the callback and for the monitor.
+"""Marks of steps, left in the training thread by the callback and by the monitor.
 
 Everything here is closures, and few of them. Between two hooks a training touches more memory than the processor's
 caches hold, so that every object a hook goes by costs its way from memory again: with steps of 10 ms some 0.1 us for a
-function's cell, and a microsecond for a method of another object. What a step needs therefore stands in the cells of
-one function, which does all of it.
+function's cell, and a microsecond for a method of another object. Everything a step needs therefore stands in the cells
+of one function, which does all of it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lightning_energy.ledger.accounts import OUTSIDE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lightning_energy.ledger.batch_size import SampleCount
-    from lightning_energy.ledger.ledger import Inbox
+    from lightning_energy.ledger.marks import Inbox
     from lightning_energy.ledger.session import Session
 
 __all__ = ["NOWHERE", "BatchMarks", "StepMarks", "marker"]
@@ -26,7 +28,7 @@ NOWHERE = (-1, "train")
 
 
 def marker(inbox: Inbox, code: int) -> Callable[[], None]:
-    """What leaves a mark: from its time on, joules belong to that account.
+    """A function that leaves a mark: from its time on, joules belong to that account.
 
     Args:
         inbox: of the ledger.
@@ -48,7 +50,7 @@ def marker(inbox: Inbox, code: int) -> Callable[[], None]:
 
 
 def _batch_end(inbox: Inbox, code: int, samples: SampleCount, plan: list[float]) -> Callable[[Any, int], bool]:
-    """What ends a training batch: leaves a mark, counts its samples, tells whether it is time to attend."""
+    """A function that ends a training batch: leaves a mark, counts samples, returns true when it is time to attend."""
     marks, clock, stamp = inbox
     mark, count, n = marker(inbox, code), samples.add, samples.seen
     of_lists, of_tensors = list, torch.Tensor
@@ -67,7 +69,7 @@ def _batch_end(inbox: Inbox, code: int, samples: SampleCount, plan: list[float])
                 n[0] += shape[0] if shape else 1
             else:
                 count(batch)
-        except Exception:  # noqa: BLE001 - nested tensors have no shape; what fails here fails there, too, and is told
+        except Exception:  # noqa: BLE001 - nested tensors have no shape; they fail in `count`, too, which notes it
             count(batch)
         return batch_idx >= plan[0]
 
@@ -75,56 +77,61 @@ def _batch_end(inbox: Inbox, code: int, samples: SampleCount, plan: list[float])
 
 
 def _no_mark() -> None:
-    """Without a session there is nobody to take it."""
+    """Leave none: without a session there is nobody to take it."""
 
 
 class StepMarks:
-    """The account that is in force, and how to mark its steps; without a session marks go nowhere.
+    """The account that is in force, and the functions that mark its steps; without a session marks go nowhere.
 
     Attributes:
         account: epoch and stage.
-        gap_code: the code of the time between steps.
         begin: marks the beginning of a step.
-        end: marks its end.
+        end: marks its end, from which on time belongs to :attr:`gap_code`.
     """
 
-    __slots__ = ("account", "begin", "end", "gap_code")
+    __slots__ = ("_gap_code", "account", "begin", "end")
     begin: Callable[[], None]
     end: Callable[[], None]
 
     def __init__(self) -> None:
         self.leave()
 
+    @property
+    def gap_code(self) -> int:
+        """The code of the time between steps. Changes together with :attr:`end`, by :meth:`enter` alone."""
+        return self._gap_code
+
     def enter(self, session: Session, epoch: int, stage: str) -> None:
         """From now on, time belongs to this stage of this epoch."""
         self.account = (epoch, stage)
-        self.gap_code = session.code(epoch, stage, "gap")
+        self._gap_code = session.code(epoch, stage, "gap")
         self.begin = marker(session.inbox, session.code(epoch, stage, "step"))
-        self.end = marker(session.inbox, self.gap_code)
+        self.end = marker(session.inbox, self._gap_code)
         self.end()
 
     def leave(self) -> None:
-        """The session is over: who still marks steps marks nothing."""
-        self.account, self.gap_code = NOWHERE, 0
+        """Forget a session that is over: later steps leave no marks."""
+        self.account, self._gap_code = NOWHERE, OUTSIDE
         self.begin = self.end = _no_mark
 
 
 class BatchMarks(StepMarks):
-    """For training batches, which are counted as well.
+    """Marks of training batches, which are counted as well.
 
     Attributes:
+        samples: counts them.
         end_batch: called with a batch and its number in the epoch instead of :attr:`end`: marks the end, counts the
-            samples, and tells whether there is more to do.
+            samples, and returns true when there is more to do.
 
     Args:
-        samples: counts them.
+        samples: see there.
     """
 
-    __slots__ = ("_plan", "_samples", "end_batch")
+    __slots__ = ("_plan", "end_batch", "samples")
     end_batch: Callable[[Any, int], bool]
 
     def __init__(self, samples: SampleCount) -> None:
-        self._samples = samples
+        self.samples = samples
         self._plan: list[float] = [math.inf]  # a list, which the closures share
         super().__init__()
 
@@ -141,14 +148,14 @@ class BatchMarks(StepMarks):
         """From now on, time belongs to this stage of this epoch, whose first batch is attended to."""
         super().enter(session, epoch, stage)
         self._plan[0] = 0
-        self.end_batch = _batch_end(session.inbox, self.gap_code, self._samples, self._plan)
+        self.end_batch = _batch_end(session.inbox, self.gap_code, self.samples, self._plan)
 
     def leave(self) -> None:
-        """The session is over. Batches are still counted: a number that stops in the middle would be wrong."""
+        """Forget a session that is over. Batches are still counted: a number that stops midway would be wrong."""
         super().leave()
         self._plan[0] = math.inf
         self.end_batch = self._only_count
 
     def _only_count(self, batch: Any, _: int) -> bool:
-        self._samples.add(batch)
+        self.samples.add(batch)
         return False

@@ -1,4 +1,4 @@
-"""The raw curves, and every stretch between two marks, as they become known: for who wants to recompute a figure."""
+"""The raw curves and every stretch between two marks, as they become known, so that figures can be recomputed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightning_energy.curves.energy import QUALITIES
+from lightning_energy.ledger.accounts import OUTSIDE
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -15,17 +16,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lightning_energy.curves.curve import Knots
+    from lightning_energy.ledger.accounts import Account
+    from lightning_energy.ledger.marks import AtMarks
 
 __all__ = ["Columns", "Trace"]
 
 Columns = dict[str, "NDArray[Any]"]
-OUTSIDE = 0
 WHOLE = 1e-9  # relative: a stretch that is missing but for a rounding error is missing
 MARK = np.dtype([("time_ns", "i8"), ("code", "i8"), ("energy_j", "f8"), ("missing_s", "f8"), ("variance_j2", "f8")])
 
 
 class Trace:
-    """Collects rows until they are taken. Whoever calls holds the ledger's lock.
+    """Collects rows until they are taken. The caller holds the ledger's lock.
+
+    Attributes:
+        rows: how many rows wait to be taken.
 
     Args:
         device_ids: identities of the devices, one per curve.
@@ -35,27 +40,20 @@ class Trace:
     def __init__(self, device_ids: Sequence[str], started_ns: int) -> None:
         self._device_ids = [*device_ids]
         self._started_ns = started_ns
-        self._knots: list[tuple[int, Knots, int]] = []  # device, knots, how many of them were told before
+        self._knots: list[tuple[int, Knots, int]] = []  # device, knots, how many of them came before
         self._marks: list[NDArray[Any]] = []
         self._begun: set[int] = set()  # devices whose first knot was taken
         self.rows = 0
 
     def add_knots(self, device: int, knots: Knots, *, told: int) -> None:
-        """Knots that were booked, the first ``told`` of which were booked before."""
+        """Collect knots that were booked, the first ``told`` of which were collected before."""
         self._knots.append((device, knots, told))
         self.rows += len(knots.time_ns) - told
 
-    def add_marks(
-        self,
-        time_ns: NDArray[np.int64],
-        code: NDArray[np.int64],
-        energy_j: NDArray[np.float64],
-        missing_s: NDArray[np.float64],
-        variance_j2: NDArray[np.float64],
-    ) -> None:
-        """Marks, with what all curves together had risen by and missed by then. Arrays of shape (n,)."""
+    def add_marks(self, time_ns: NDArray[np.int64], code: NDArray[np.int64], at_marks: AtMarks) -> None:
+        """Collect marks, with the state of all curves together at each. Arrays of shape (n,)."""
         marks = np.empty(len(time_ns), dtype=MARK)
-        for name, values in zip(MARK.names or (), (time_ns, code, energy_j, missing_s, variance_j2), strict=True):
+        for name, values in zip(MARK.names or (), (time_ns, code, *at_marks), strict=True):
             marks[name] = values
         self._marks.append(marks)
         self.rows += len(marks)
@@ -81,11 +79,11 @@ class Trace:
             "quality": _joined(quality).astype(object),
         }
 
-    def take_steps(self, accounts: Sequence[tuple[int, str, str]]) -> Columns:
+    def take_steps(self, accounts: Sequence[Account]) -> Columns:
         """Stretches between marks since the last call, all devices together; those outside of accounts are left out.
 
         Args:
-            accounts: epoch, stage and kind (``step`` or ``gap``) by code.
+            accounts: the accounts in the order of their codes.
 
         Returns:
             ``epoch``, ``stage``, ``kind``, ``start_s``, ``duration_s``, ``energy_j`` (NaN where all of it is missing),
@@ -100,11 +98,11 @@ class Trace:
         duration_s = (end["time_ns"] - start["time_ns"]) * NS
         missing_s = end["missing_s"] - start["missing_s"]
         is_missing = missing_s >= len(self._device_ids) * duration_s * (1 - WHOLE)
-        names = [accounts[code] for code in start["code"]]
+        of_rows = [accounts[code] for code in start["code"]]
         return {
-            "epoch": np.array([epoch for epoch, _, _ in names], dtype=np.int64),
-            "stage": np.array([stage for _, stage, _ in names], dtype=str),
-            "kind": np.array([kind for _, _, kind in names], dtype=str),
+            "epoch": np.array([account.epoch for account in of_rows], dtype=np.int64),
+            "stage": np.array([account.stage for account in of_rows], dtype=str),
+            "kind": np.array([account.kind for account in of_rows], dtype=str),
             "start_s": self._seconds(start["time_ns"]),
             "duration_s": duration_s,
             "energy_j": np.where(is_missing, np.nan, end["energy_j"] - start["energy_j"]),

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from lightning_energy.curves.energy import Energy
     from lightning_energy.curves.resolution import Resolution
-    from lightning_energy.ledger.ledger import Totals
     from lightning_energy.ledger.ranks import Ranks
     from lightning_energy.ledger.session import Session
+    from lightning_energy.ledger.totals import Totals
 
 __all__ = ["StepSums", "summarize"]
 

@@ -7,8 +7,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import NOTHING, Energy
-from lightning_energy.ledger.ledger import Account, Totals
+from lightning_energy.ledger.accounts import NO_ACCOUNT
 from lightning_energy.ledger.session import Session
+from lightning_energy.ledger.totals import Totals
 from lightning_energy.meters.find import OpenMeters
 from lightning_energy.meters.units import NS
 from lightning_energy.results.summary import StepSums
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EMPTY", "RankBooks"]
 
-EMPTY = Totals([Account(-1, "outside", "gap")], [], [], [])
+EMPTY = Totals([NO_ACCOUNT], [], [], [])
 
 
 def _nothing() -> None:

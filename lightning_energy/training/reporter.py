@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lightning_energy.curves.energy import Energy
-    from lightning_energy.ledger.ledger import Totals
     from lightning_energy.ledger.ranks import Ranks
     from lightning_energy.ledger.session import Session
+    from lightning_energy.ledger.totals import Totals
     from lightning_energy.results.carbon import Conversion
     from lightning_energy.results.report import Report
     from lightning_energy.training.outputs import Outputs

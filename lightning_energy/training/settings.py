@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.ledger.session import check_idle, check_switches
+from lightning_energy.ledger.arguments import check_idle, check_switches
 from lightning_energy.meters.find import check_meters
 from lightning_energy.results.carbon import Conversion
 from lightning_energy.results.trace_files import check_trace

@@ -96,8 +96,7 @@ class Stages:
 
     def end_epoch(self, session: Session) -> None:
         """The epoch's account ends, as its row does: what follows (logging, checkpoints) is between epochs."""
-        self.marks.gap_code = session.code(-1, "train", "gap")
-        session.mark(self.marks.gap_code)
+        self.marks.enter(session, -1, "train")
 
     def maybe_begin_search(self, session: Session) -> None:
         """A checkpoint is written: for itself, or as the beginning of a search in the middle of the run."""

@@ -198,7 +198,7 @@ def test_the_last_power_is_supposed_to_go_on_for_a_while_only():
     session.mark(session.code(0, "train", "gap"))
     session._sampler.wait_until_known(time.monotonic_ns() + 300_000_000, 2.0)
     session._sampler.stop()  # nobody tells the ledger
-    later = session._ledger.totals(time.monotonic_ns() + 3600 * 10**9).energy()
+    later = session.ledger.totals(time.monotonic_ns() + 3600 * 10**9).energy()
     session.close()
     assert later.missing_s == pytest.approx(3600 - 2.2, abs=1.0)
     assert later.energy_j < 400.0

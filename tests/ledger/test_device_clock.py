@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
-from lightning_energy.curves.curve import Curve
 from lightning_energy.ledger.device_clock import CudaEvents, DeviceClock, clock_of
-from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.meters import MeterInfo
 from tests.sim.clock import VirtualClock
 from tests.sim.device import SimulatedEvents
@@ -207,66 +204,3 @@ def test_synchronizing_is_explicit():
     assert events.syncs == 0
     device.synchronize()
     assert events.syncs == 1
-
-
-@pytest.mark.parametrize("lead_ns", [150 * MS])
-def test_steps_get_the_energy_that_the_device_spent_on_them(lead_ns):
-    """Short and long steps in turn, the host 150 ms ahead; a perfect curve; a second curve on the host's clock."""
-    clock, _, device = make(256, lead_ns=lead_ns)
-    clock.now_ns += S
-    device.anchor()  # the second one shows the drift
-    gpu, cpu = Curve(INFO), Curve(MeterInfo("c", "cpu", "measured", "package", power_max_w=100.0))
-    ledger = Ledger([gpu, cpu], clock=clock, device_clock=device, on_device=[True, False])
-    start_ns = clock.now_ns
-    truth: list[tuple[int, float]] = []  # when the device begins a step, and its power there
-    step, gap = ledger.code(0, "train", "step"), ledger.code(0, "train", "gap")
-    rng = np.random.default_rng(0)
-    for _ in range(60):
-        truth.append((clock.now_ns + lead_ns, float(rng.uniform(100, 400))))
-        ledger.mark(step)
-        clock.now_ns += int(rng.uniform(5, 60) * MS)
-        ledger.mark(gap)
-        clock.now_ns += 1 * MS
-    ledger.mark(0)
-    end_ns = clock.now_ns + lead_ns
-    # the device's energy, with a knot at every change of its power
-    gpu.add(start_ns - S, 0.0)
-    gpu.add(truth[0][0], 50.0 * (truth[0][0] - start_ns + S) * 1e-9)
-    for (a_ns, power_w), b_ns in zip(truth, [t for t, _ in truth[1:]] + [end_ns], strict=True):
-        gpu.add(b_ns, gpu.end_j + power_w * (b_ns - a_ns) * 1e-9)
-    gpu.add(end_ns + S, gpu.end_j + 50.0)
-    for k in range(60):
-        cpu.add(start_ns - S + k * S // 10, 20.0 * k / 10)
-    clock.now_ns += lead_ns // 2
-    ledger.settle()  # half of the last marks are not reached yet
-    clock.now_ns += S
-    ledger.settle(final=True)
-    steps = ledger.take_steps()
-    assert len(steps.energy_j) == 60
-    for (a_ns, power_w), b_ns, energy_j, duration_s in zip(
-        truth, [t for t, _ in truth[1:]] + [end_ns], steps.energy_j, steps.duration_s, strict=True
-    ):
-        assert duration_s == pytest.approx((b_ns - a_ns) * 1e-9, abs=1e-5)
-        assert energy_j == pytest.approx((power_w + 20.0) * duration_s, rel=1e-3)
-    totals = ledger.totals()
-    assert totals.energy(device=0).duration_s == pytest.approx((end_ns - truth[0][0]) * 1e-9, abs=1e-4)
-    assert totals.energy(device=1).duration_s == pytest.approx((end_ns - truth[0][0]) * 1e-9, abs=1e-4)
-
-
-def test_what_is_not_reached_yet_is_not_booked():
-    clock, _, device = make()
-    curve = Curve(INFO)
-    ledger = Ledger([curve], clock=clock, device_clock=device, on_device=[True])
-    start_ns = clock.now_ns
-    curve.add(start_ns - 1, 0.0)
-    ledger.mark(ledger.code(0, "train", "step"))
-    clock.now_ns += 100 * MS
-    curve.add(clock.now_ns, 20.0)
-    clock.now_ns += 40 * MS
-    ledger.settle()
-    assert ledger._books[0].settled_ns is None  # the device reaches the first mark at 150 ms
-    clock.now_ns += 200 * MS
-    curve.add(clock.now_ns, 88.0)
-    clock.now_ns += 50 * MS
-    ledger.settle()
-    assert ledger.totals().energy().duration_s == pytest.approx((390 - 150) * 1e-3, abs=1e-4)

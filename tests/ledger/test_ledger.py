@@ -4,7 +4,6 @@ import math
 import random
 from itertools import pairwise, product
 
-import numpy as np
 import psutil
 import pytest
 from hypothesis import given, settings
@@ -12,14 +11,11 @@ from hypothesis import strategies as st
 
 from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.curve import Curve
-from lightning_energy.ledger.book import MOST_SPANS, joined
 from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.meters import MeterInfo, ReplayMeter
+from tests.ledger.plays import INFO, START, Clock, S, constant
 from tests.sim.clock import VirtualClock, drive
 
-S = 10**9
-START = 10**15
-INFO = MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0, power_min_w=50.0)
 ACCOUNTS = [
     (-1, "train", "gap"),
     (0, "train", "step"),
@@ -37,14 +33,6 @@ knots_of_a_curve = st.lists(
 marks_of_a_run = st.lists(
     st.tuples(st.integers(0, 150_000_000), st.integers(0, len(ACCOUNTS) - 1)), min_size=1, max_size=40
 )
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_ns = START
-
-    def __call__(self) -> int:
-        return self.now_ns
 
 
 def play(rows_of_curves, marks, settle_after):
@@ -149,111 +137,6 @@ def test_what_is_not_booked_yet_is_told_with_the_uncertainty_that_booking_will_f
             assert one.energy_j == pytest.approx(two.energy_j, rel=1e-9, abs=1e-9 + 1.05 * math.sqrt(3) * one.u_j)
 
 
-def constant(power_w: float = 100.0):
-    clock = Clock()
-    curve = Curve(INFO)
-    ledger = Ledger([curve], clock=clock)
-
-    def at(seconds: float, account: tuple | None) -> None:
-        clock.now_ns = START + round(seconds * S)
-        ledger.mark(ledger.code(*account) if account else 0)
-
-    def grow(seconds: float) -> None:
-        curve.add(START + round(seconds * S), power_w * (seconds + 1))
-
-    grow(-1.0)
-    return ledger, at, grow, clock
-
-
-def test_a_step_runs_to_the_start_of_the_next_and_ends_with_its_stage():
-    ledger, at, grow, _ = constant()
-    at(0.0, (0, "train", "gap"))
-    at(1.0, (0, "train", "step"))
-    at(1.8, (0, "train", "gap"))
-    at(2.0, (0, "train", "step"))  # the first step lasted 1 s
-    at(2.5, (0, "train", "gap"))
-    at(3.0, (0, "validate", "gap"))  # the second 1 s, up to the validation
-    at(3.5, (0, "validate", "step"))
-    at(4.0, (0, "train", "gap"))
-    at(5.0, (0, "train", "step"))
-    at(5.2, (0, "train", "gap"))
-    at(5.5, (1, "train", "gap"))  # the third 0.5 s, up to the next epoch
-    at(6.0, (1, "train", "step"))
-    at(6.5, None)  # the fourth 0.5 s
-    grow(7.0)
-    ledger.settle(final=True)
-    steps = ledger.take_steps()
-    assert list(steps.duration_s) == pytest.approx([1.0, 1.0, 0.5, 0.5])
-    assert list(steps.energy_j) == pytest.approx([100.0, 100.0, 50.0, 50.0])
-    assert ledger.take_steps() is None
-
-
-def test_steps_with_missing_time_have_no_figure():
-    clock = Clock()
-    curve = Curve(INFO)
-    ledger = Ledger([curve], clock=clock)
-    curve.add(START, 0.0)
-    for i in range(4):
-        clock.now_ns = START + i * S
-        ledger.mark(ledger.code(0, "train", "step"))
-        quality = "missing" if i == 1 else "measured"
-        curve.add(START + (i + 1) * S, curve.end_j + (0.0 if i == 1 else 100.0), quality=quality)
-    clock.now_ns = START + 4 * S
-    ledger.mark(0)
-    curve.add(START + 5 * S, 400.0)
-    ledger.settle(final=True)
-    steps = ledger.take_steps()
-    assert list(steps.energy_j) == pytest.approx([100.0, 100.0, 100.0])
-    total = ledger.totals().energy()
-    assert (total.energy_j, total.missing_s) == (pytest.approx(300.0), pytest.approx(1.0))
-
-
-def test_the_time_after_the_last_knot_is_supposed_to_go_on():
-    ledger, at, grow, clock = constant()
-    at(0.0, (0, "train", "step"))
-    grow(0.5)
-    ledger.settle()
-    clock.now_ns = START + 2 * S
-    total = ledger.totals().energy()
-    assert total.energy_j == pytest.approx(200.0)
-    assert total.missing_s == 0
-    assert total.u_j >= 400.0 * 1.5 / math.sqrt(3) - 1e-6  # it might have drawn 500 W since
-    epoch = ledger.totals().energy(stage="train", epoch=0)
-    assert epoch.energy_j == pytest.approx(200.0)
-
-
-def test_behind_the_last_knot_its_bracket_counts_and_accounts_of_an_epoch_err_together():
-    clock = Clock()
-    curve = Curve(MeterInfo("d", "device", "measured", "gpu", power_max_w=130.0, power_min_w=70.0))
-    ledger = Ledger([curve], clock=clock)
-    curve.add(START - S, 0.0)
-    ledger.mark(ledger.code(0, "train", "step"))
-    curve.add(START + S, 200.0, half_width_ns=S // 100)
-    for after_s, kind in ((1.5, "gap"), (1.7, "step")):
-        clock.now_ns = START + round(after_s * S)
-        ledger.mark(ledger.code(0, "train", kind))
-    clock.now_ns = START + 2 * S
-    totals = ledger.totals()
-    # GUM 4.3.7: the second before the first mark, the second behind the last knot, and twice that knot's bracket
-    start_u2, tail_u2, edge_u2 = ((x / math.sqrt(3)) ** 2 for x in (30.0 * 1.0, 30.0 * 1.0, 100.0 * 0.01))
-    for figure in (totals.energy(), totals.energy(stage="train", epoch=0)):
-        assert figure.energy_j == pytest.approx(200.0)
-        assert figure.u_j == pytest.approx(math.sqrt(start_u2 + tail_u2 + 2 * edge_u2), rel=1e-6)
-    gap = totals.energy(kind="gap")
-    assert gap.energy_j == pytest.approx(20.0)
-    assert gap.u_j == pytest.approx(30.0 * 0.2 / math.sqrt(3), rel=1e-6)
-
-
-def test_behind_a_missing_interval_nothing_is_supposed():
-    ledger, at, grow, clock = constant()
-    at(0.0, (0, "train", "step"))
-    grow(0.5)
-    ledger._books[0].curve.add(START + S, ledger._books[0].curve.end_j, quality="missing")
-    clock.now_ns = START + 2 * S
-    total = ledger.totals().energy()
-    assert (total.energy_j, total.missing_s) == (pytest.approx(50.0), pytest.approx(1.5))
-
-
 def test_a_meter_that_never_answered_is_missing_and_marks_are_still_forgotten():
     clock = Clock()
     curve = Curve(INFO)
@@ -272,7 +155,7 @@ def test_a_meter_that_never_answered_is_missing_and_marks_are_still_forgotten():
     total = ledger.totals().energy()
     assert (total.energy_j, total.quality) == (None, "missing")
     assert total.missing_s == pytest.approx(2.0)
-    assert len(ledger._marks[False].code) == 0
+    assert len(ledger.marks.host.code) == 0
 
 
 def test_a_mark_that_comes_late_moves_to_what_is_open():
@@ -300,7 +183,7 @@ def test_no_device_no_figure():
     assert ledger.totals().epochs == [0]
     for _ in range(1000):  # of a rank whose board another rank reads, say: nobody would come for them
         ledger.mark(1)
-    assert len(ledger.inbox.marks) == len(ledger._marks[False].code) == 0
+    assert len(ledger.inbox.marks) == len(ledger.marks.host.code) == 0
 
 
 def test_thirty_days_of_nanoseconds_are_exact():
@@ -340,7 +223,7 @@ def test_a_million_steps_take_no_memory():
             curve.add(clock.now_ns, curve.end_j + 30.0)
         if i % 125 == 124:
             ledger.settle()
-            longest = max(longest, len(curve), len(ledger._marks[False].code) // 100, len(ledger.inbox.marks))
+            longest = max(longest, len(curve), len(ledger.marks.host.code) // 100, len(ledger.inbox.marks))
         if i % 5000 == 4999:
             taken = ledger.take_steps()
             steps += len(taken.energy_j)
@@ -387,39 +270,6 @@ def test_uncertainty_covers_the_error_and_is_not_lazy():
     assert len(errors) == 2000
     assert inside / len(errors) >= 0.95
     assert sorted(us)[1000] / sorted(errors)[1000] <= 6
-
-
-def test_an_account_apart_may_move_to_another_stage():
-    clock, curve = Clock(), Curve(INFO)
-    ledger = Ledger([curve], clock=clock)
-    gap = ledger.code(0, "train", "gap")
-    first = ledger.apart(gap)
-    second = ledger.apart(gap)
-    for second_s, code in enumerate([gap, first, gap, second, gap, 0]):
-        clock.now_ns = START + second_s * S
-        ledger.mark(code)
-    for second_s in range(8):
-        curve.add(START + second_s * S, 100.0 * second_s)
-    ledger.settle(final=True)  # what is booked moves along
-    before_j = ledger.totals(clock.now_ns).energy().energy_j
-    ledger.rename(second, "tune")
-    totals = ledger.totals(clock.now_ns)
-    assert totals.energy(stage="tune").energy_j == pytest.approx(100.0)
-    assert totals.energy(stage="train", epoch=0).energy_j == pytest.approx(400.0)
-    assert totals.energy().energy_j == before_j == pytest.approx(500.0)
-    assert ledger.code(0, "train", "gap") == gap
-
-
-def test_of_very_many_missing_stretches_the_longest_are_kept():
-    cut_ns = np.array([0, 1, 10, 11, 20, 25], dtype=np.int64)
-    missing = np.array([True, False, True, False, True])
-    assert joined([(-5, 0)], cut_ns, missing) == [(-5, 1), (10, 11), (20, 25)]
-    many = [(100 * i, 100 * i + 1 + i % 7) for i in range(2 * MOST_SPANS)]
-    kept = joined(many, np.array([10**6, 10**6 + 1], dtype=np.int64), np.array([True]))
-    assert MOST_SPANS <= len(kept) <= MOST_SPANS + 1
-    assert kept == sorted(kept)
-    assert kept[-1] == (10**6, 10**6 + 1)  # it may go on
-    assert {b - a for a, b in kept[:-1]} == {4, 5, 6, 7}
 
 
 def overlapped(during):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightning_energy.ledger.batch_size import SampleCount
-from lightning_energy.ledger.ledger import Inbox
+from lightning_energy.ledger.marks import Inbox
 from lightning_energy.ledger.session import Session
 from lightning_energy.ledger.step_marks import NOWHERE, BatchMarks, StepMarks, marker
 from lightning_energy.meters import ReplayMeter, open_meters
@@ -57,6 +57,23 @@ def test_a_batch_is_attended_to_when_it_is_time():
     assert [step.end_batch(BATCH, i) for i in (3, 4, 5, 6)] == [False, False, True, True]
     step.attend_at = 8
     assert [step.end_batch(BATCH, i) for i in (7, 8)] == [False, True]
+    session.close()
+
+
+@pytest.mark.parametrize("make", [StepMarks, lambda: BatchMarks(SampleCount())])
+def test_the_end_of_a_step_opens_the_gap_whatever_was_entered(make):
+    """Between epochs as well: the code of the gap cannot be set apart from the functions that mark it."""
+    session, step = opened(), make()
+    for epoch in (0, -1, 1):
+        step.enter(session, epoch, "train")
+        assert step.gap_code == session.code(epoch, "train", "gap")
+        ends = [step.end, *([lambda: step.end_batch(BATCH, 0)] if isinstance(step, BatchMarks) else [])]
+        for end in ends:
+            with session.ledger.lock:  # so that nobody takes it away
+                end()
+                assert session.inbox.marks[-1][1] == step.gap_code
+    with pytest.raises(AttributeError):
+        step.gap_code = 3
     session.close()
 
 

@@ -340,7 +340,7 @@ class FailsTwice(L.Callback):
 
 @pytest.mark.parametrize("order", ["before us", "after us"])
 def test_a_second_exception_leaves_no_thread_and_no_running_record(tmp_path, order, monkeypatch):
-    monkeypatch.setattr("lightning_energy.ledger.session.ABANDONED_S", 0.1)
+    monkeypatch.setattr("lightning_energy.ledger.watch.ABANDONED_S", 0.1)
     energy, logger = energy_callback(), CSVLogger(tmp_path)
     callbacks = [FailsTwice(), energy] if order == "before us" else [energy, FailsTwice()]
     trainer = make_trainer(tmp_path, max_epochs=4, logger=logger, callbacks=callbacks)

@@ -1,0 +1,137 @@
+"""Marks: moments from which on joules belong to an account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from lightning_energy.ledger.device_clock import Token
+
+__all__ = ["AtMarks", "Inbox", "Mark", "Marks"]
+
+Mark = tuple[int, int, "Token | None"]  # host time in nanoseconds, code of the account, for the device's time
+
+
+class Inbox(NamedTuple):
+    """Everything a hook needs to leave a mark: ``marks.append((now_ns, code, stamp(now_ns)))``.
+
+    Attributes:
+        marks: the marks that the training thread left and the ledger has not taken. From a mark's time on, joules
+            belong to the account of its code (0: none). A list, as the interpreter appends to one by itself: with cold
+            caches, a mark left in a deque takes twice as long. Appending, and taking from the front, is atomic.
+        clock: the monotonic clock in nanoseconds.
+        stamp: makes of the mark's host time a token that later says when the device reached the mark; ``None`` where
+            no device runs behind the host.
+    """
+
+    marks: list[Mark]
+    clock: Callable[[], int]
+    stamp: Callable[[int], Token | None] | None
+
+    @classmethod
+    def nowhere(cls, clock: Callable[[], int]) -> Inbox:
+        """An inbox that keeps nothing, where there is no device to share out: no thread would ever empty it."""
+        return cls(_Nowhere(), clock, None)
+
+
+class _Nowhere(list[Mark]):
+    """A list that stays empty."""
+
+    def append(self, mark: object, /) -> None:
+        """Keep nothing."""
+
+
+@dataclass
+class Marks:
+    """Boundaries in time that not every book has passed yet.
+
+    Attributes:
+        time_ns: their times, ``int64``, never falling.
+        code: the account that begins at each, ``int64``.
+        dropped: how many marks came before the first of these.
+        closed_ns: the end of the time that is booked, or is being booked: no mark moves in there.
+    """
+
+    time_ns: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    code: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    dropped: int = 0
+    closed_ns: int = 0
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[int, int]]) -> Marks:
+        """Marks from (time, account) rows."""
+        marks = cls()
+        marks.add(rows)
+        return marks
+
+    def add(self, rows: Sequence[tuple[int, int]]) -> None:
+        """Append marks from (time, account) rows; none comes before ``closed_ns`` or before the last one."""
+        if not rows:
+            return
+        news = np.array(rows, dtype=np.int64)
+        times = np.concatenate([self.time_ns, np.maximum(news[:, 0], self.closed_ns)])
+        self.time_ns = np.maximum.accumulate(times)
+        self.code = np.concatenate([self.code, news[:, 1]])
+
+    def close(self, until_ns: int) -> None:
+        """Let no mark move into the time before ``until_ns`` any more."""
+        self.closed_ns = max(self.closed_ns, until_ns)
+
+    def drop(self, n: int) -> None:
+        """Forget the first ``n``."""
+        self.time_ns, self.code, self.dropped = self.time_ns[n:], self.code[n:], self.dropped + n
+
+    def after(self, passed: int) -> Marks:
+        """All but the first ``passed`` marks of the run."""
+        begin = passed - self.dropped
+        return Marks(self.time_ns[begin:], self.code[begin:], passed, self.closed_ns)
+
+    def followed_by(self, others: Marks) -> Marks:
+        """These and then those, which are not before them."""
+        times = np.maximum.accumulate(np.concatenate([self.time_ns, others.time_ns]))
+        return Marks(times, np.concatenate([self.code, others.code]), self.dropped, self.closed_ns)
+
+
+class AtMarks(NamedTuple):
+    """The state of a curve at marks, shape (n,) each.
+
+    Attributes:
+        energy_j: its energy.
+        missing_s: the seconds that were missing by then.
+        variance_j2: variance of the energy.
+    """
+
+    energy_j: NDArray[np.float64]
+    missing_s: NDArray[np.float64]
+    variance_j2: NDArray[np.float64]
+
+    @classmethod
+    def none(cls) -> AtMarks:
+        """No mark."""
+        return cls(np.empty(0), np.empty(0), np.empty(0))
+
+    @classmethod
+    def together(cls, curves: Sequence[AtMarks]) -> AtMarks:
+        """All curves together, at the same marks."""
+        if len(curves) == 1:
+            return curves[0]
+        return cls(*(np.sum(column, axis=0) for column in zip(*curves, strict=True)))
+
+    def followed_by(self, others: AtMarks) -> AtMarks:
+        """At these marks, and then at those."""
+        return AtMarks(
+            np.concatenate([self.energy_j, others.energy_j]),
+            np.concatenate([self.missing_s, others.missing_s]),
+            np.concatenate([self.variance_j2, others.variance_j2]),
+        )
+
+    def part(self, rows: slice | NDArray[np.intp]) -> AtMarks:
+        """At some of these marks."""
+        return AtMarks(self.energy_j[rows], self.missing_s[rows], self.variance_j2[rows])

@@ -1,0 +1,89 @@
+"""Marks by the host's clock, and by the clock of a device that runs behind the host."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from lightning_energy.ledger.marks import Marks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_energy.ledger.device_clock import DeviceClock
+    from lightning_energy.ledger.marks import Inbox, Mark
+
+__all__ = ["MarksByClock"]
+
+
+class MarksByClock:
+    """The marks of a run that not every book has passed, twice: when the host was there, and when the device was.
+
+    Attributes:
+        on_device: for each curve, true where marks count when the device reached them.
+        host: the marks by the host's clock.
+        device: the marks that the device has reached, by its clock; empty where no curve counts by it.
+
+    Args:
+        on_device: see there.
+        device_clock: says when the device reached a mark; ``None`` without one.
+    """
+
+    def __init__(self, on_device: Sequence[bool], device_clock: DeviceClock | None) -> None:
+        self.on_device = [*on_device]
+        self.host, self.device = Marks(), Marks()
+        self._waiting: deque[Mark] = deque()  # marks that the device has not reached
+        self._clock = device_clock
+        self._is_two = any(self.on_device)
+
+    @property
+    def slowest(self) -> Marks:
+        """The marks by the clock that knows of them last."""
+        return self.device if self._is_two else self.host
+
+    def of_curve(self, curve: int) -> Marks:
+        """The marks by the clock of a curve."""
+        return self.device if self.on_device[curve] else self.host
+
+    def limit_ns(self, curve: int, until_ns: int | None) -> int | None:
+        """The end of the time whose marks are all known by the clock of a curve.
+
+        Args:
+            curve: its number.
+            until_ns: the same by the host's clock; ``None`` when no mark is on its way any more.
+        """
+        if not self.on_device[curve] or not self._waiting:
+            return until_ns
+        first_ns = self._waiting[0][0]  # the device reaches this mark no sooner than the host set it
+        return first_ns if until_ns is None else min(until_ns, first_ns)
+
+    def read(self, inbox: Inbox) -> None:
+        """Take the marks that were left in the inbox."""
+        news = inbox.marks[:]
+        del inbox.marks[: len(news)]  # and not those that were left meanwhile
+        self.host.add([(time_ns, code) for time_ns, code, _ in news])
+        if not self._is_two:
+            return
+        self._waiting.extend(news)
+        reached = []
+        while self._waiting:
+            host_ns, code, token = self._waiting[0]
+            time_ns = self._clock.resolve(token) if self._clock and token else host_ns
+            if time_ns is None:
+                break
+            self._waiting.popleft()
+            reached.append((time_ns, code))
+        self.device.add(reached)
+
+    def as_if_reached(self, now_ns: int) -> list[Marks]:
+        """For each curve its marks, as if the device reached now those that it has not reached."""
+        if not self._is_two:
+            return [self.host] * len(self.on_device)
+        device = self.device.followed_by(Marks.of([(now_ns, code) for _, code, _ in self._waiting]))
+        return [device if on_device else self.host for on_device in self.on_device]
+
+    def drop(self, n: int) -> None:
+        """Forget the first ``n``, which every book has passed."""
+        self.host.drop(n)
+        if self._is_two:
+            self.device.drop(n)

@@ -1,0 +1,89 @@
+"""Training steps, found among the marks whose energy has become known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lightning_energy.ledger.accounts import OUTSIDE
+from lightning_energy.meters.units import NS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lightning_energy.ledger.accounts import AccountArrays
+    from lightning_energy.ledger.marks import AtMarks
+
+__all__ = ["KnownSteps", "Steps"]
+
+
+class Steps(NamedTuple):
+    """Training steps, each from its start to the start of the next, whose energy has become known.
+
+    Attributes:
+        energy_j: joules per step, shape (n,).
+        duration_s: seconds per step, shape (n,).
+        u_j: standard uncertainty of the sum of ``energy_j`` in joules (its outer ends).
+    """
+
+    energy_j: NDArray[np.float64]
+    duration_s: NDArray[np.float64]
+    u_j: float
+
+
+class KnownSteps:
+    """The steps that became known and were not taken yet."""
+
+    def __init__(self) -> None:
+        self._steps: list[Steps] = []
+        self._open: tuple[int, float, float, float] | None = None  # start of the step that has not ended yet
+        self._previous_code = OUTSIDE
+
+    @property
+    def n(self) -> int:
+        """The number of steps that wait to be taken."""
+        return sum(len(steps.energy_j) for steps in self._steps)
+
+    def find(
+        self, time_ns: NDArray[np.int64], code: NDArray[np.int64], at_marks: AtMarks, accounts: AccountArrays
+    ) -> None:
+        """Find the steps that end at the next marks of the run.
+
+        A step runs from its start to the next mark that is not a gap of the same training epoch.
+
+        Args:
+            time_ns: times of the marks.
+            code: their accounts.
+            at_marks: the state of all curves together at them.
+            accounts: the accounts.
+        """
+        before = np.concatenate([[self._previous_code], code[:-1]])
+        self._previous_code = int(code[-1])
+        is_same = accounts.group[code] == accounts.group[before]
+        rows = np.flatnonzero(~(accounts.is_gap[code] & is_same))
+        if not rows.size:
+            return
+        t, (e, m, u2) = time_ns[rows], at_marks.part(rows)
+        starts = accounts.is_step[code[rows]]
+        if self._open is not None:
+            t0, e0, m0, u0 = self._open
+            t, starts = np.concatenate([[t0], t]), np.concatenate([[True], starts])
+            e, m, u2 = (np.concatenate([[x0], x]) for x0, x in ((e0, e), (m0, m), (u0, u2)))
+        self._open = (int(t[-1]), float(e[-1]), float(m[-1]), float(u2[-1])) if starts[-1] else None
+        good = starts[:-1] & (np.diff(m) == 0) & (np.diff(t) > 0)  # without missing time
+        if good.any():
+            u_j = float(np.sqrt(u2[:-1][good][0] + u2[1:][good][-1]))
+            self._steps.append(Steps(np.diff(e)[good], np.diff(t)[good] * NS, u_j))
+
+    def take(self) -> Steps | None:
+        """The steps since the last call; ``None`` when there are none."""
+        taken, self._steps = self._steps, []
+        if not taken:
+            return None
+        u2 = [s.u_j**2 for s in taken]
+        return Steps(
+            np.concatenate([s.energy_j for s in taken]),
+            np.concatenate([s.duration_s for s in taken]),
+            float(np.sqrt(max(u2))),  # neighbouring stretches share their ends: only the outer ones count
+        )

@@ -1,0 +1,135 @@
+"""The joules, seconds and uncertainties of one device, accumulated per account."""
+
+from __future__ import annotations
+
+import math
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from lightning_energy.curves.energy import MISSING, QUALITIES, Energy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lightning_energy.ledger.uncertainty import Uncertainty
+
+__all__ = ["Level", "Shares", "Sums"]
+
+Level = Literal["account", "group", "total"]  # of a figure: the errors of accounts that share their ends cancel
+ARRAYS = ("energy_j", "time_s", "u_account_j", "u2_account_j2", "u2_group_j2")  # of ``Sums``
+
+
+class Shares(NamedTuple):
+    """The additions of one booking to the accounts that it touches.
+
+    Attributes:
+        used: these accounts.
+        energy_j: joules of each.
+        time_s: seconds by quality, shape (qualities, used accounts).
+        uncertainty: from the intervals that they share.
+    """
+
+    used: NDArray[np.int64]
+    energy_j: NDArray[np.float64]
+    time_s: NDArray[np.float64]
+    uncertainty: Uncertainty
+
+
+@dataclass
+class Sums:
+    """Sums per account (last axis: its code) and per group of accounts (epoch x stage).
+
+    Attributes:
+        energy_j: shape (codes,).
+        time_s: seconds by quality, shape (qualities, codes).
+        u_account_j: uncertainty of an account; linear, as steps may be locked to the register's period.
+        u2_account_j2: the independent part of it, as a variance.
+        u2_group_j2: variance of a group.
+        u2_total_j2: variance of everything together: only the outer ends of the run add to it, and the variance
+            that integrated knots carry themselves.
+    """
+
+    energy_j: NDArray[np.float64]
+    time_s: NDArray[np.float64]
+    u_account_j: NDArray[np.float64]
+    u2_account_j2: NDArray[np.float64]
+    u2_group_j2: NDArray[np.float64]
+    u2_total_j2: float = 0.0
+
+    @classmethod
+    def zeros(cls, n: int = 8) -> Sums:
+        """Nothing booked yet."""
+        return cls(np.zeros(n), np.zeros((len(QUALITIES), n)), np.zeros(n), np.zeros(n), np.zeros(n))
+
+    def copy(self) -> Sums:
+        """The same sums in arrays of their own."""
+        result = copy(self)
+        for name in ARRAYS:
+            setattr(result, name, getattr(self, name).copy())
+        return result
+
+    def grow(self, n: int) -> None:
+        """Make room for ``n`` accounts."""
+        for name in ARRAYS:
+            setattr(self, name, _grown(getattr(self, name), n))
+
+    def add(self, shares: Shares, accounts: int) -> None:
+        """Add the shares of a booking.
+
+        Args:
+            shares: the additions.
+            accounts: the number of accounts at its time.
+        """
+        used, u = shares.used, shares.uncertainty
+        self.grow(accounts)
+        self.energy_j[used] += shares.energy_j
+        self.time_s[:, used] += shares.time_s
+        self.u_account_j[used] += u.account_j
+        self.u2_account_j2[used] += u.account_j2
+        self.u2_group_j2[u.groups] += u.group_j2
+        self.u2_total_j2 += u.total_j2
+
+    def energy(self, wanted: NDArray[np.bool_], level: Level, calibration_u: float) -> Energy:
+        """Joules of the wanted accounts.
+
+        Args:
+            wanted: a mask of shape (accounts,).
+            level: picks the uncertainty.
+            calibration_u: relative standard uncertainty of the device's gain.
+        """
+        n = len(wanted)
+        time_s = self.time_s[:, :n][:, wanted].sum(axis=1)
+        duration_s, missing_s = float(time_s.sum()), float(time_s[MISSING])
+        present = np.flatnonzero(time_s[:MISSING] > 0)
+        if not present.size:
+            return Energy(None, 0.0, 0.0, duration_s, missing_s, "missing")
+        return Energy.of_device(
+            math.fsum(self.energy_j[:n][wanted]),
+            self._u_j(wanted, level),
+            calibration_u=calibration_u,
+            duration_s=duration_s,
+            missing_s=missing_s,
+            quality=QUALITIES[int(present.max())],
+        )
+
+    def _u_j(self, wanted: NDArray[np.bool_], level: Level) -> float:
+        n = len(wanted)
+        if level == "total":
+            return math.sqrt(self.u2_total_j2)
+        if level == "account":
+            return math.hypot(
+                float(self.u_account_j[:n][wanted].sum()), math.sqrt(self.u2_account_j2[:n][wanted].sum())
+            )
+        return math.sqrt(self.u2_group_j2[:n][wanted].sum())
+
+
+def _grown(array: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """``array`` with at least ``n`` columns; twice as many when it has to grow, as epochs keep coming."""
+    if array.shape[-1] >= n:
+        return array
+    result = np.zeros((*array.shape[:-1], max(n, 2 * array.shape[-1])))
+    result[..., : array.shape[-1]] = array
+    return result

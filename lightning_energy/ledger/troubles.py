@@ -1,0 +1,86 @@
+"""Sentences for the user about sensors, boards and clocks that did not do as they should."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from lightning_energy.meters.units import NS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_energy.curves.channel import Channel
+    from lightning_energy.ledger.device_clock import DeviceClock
+
+__all__ = ["Troubles", "clock_notes", "sharing_notes"]
+
+
+class Troubles:
+    """Failures of a session's sensors, each reported once.
+
+    Attributes:
+        sentences: all that were reported so far.
+    """
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+        self._reported: set[str] = set()
+
+    def look(self, channels: Sequence[Channel], sampler_failure: BaseException | None) -> list[str]:
+        """Sentences about failures since the last call.
+
+        Args:
+            channels: the devices.
+            sampler_failure: the error that ended the sampler's thread; ``None`` while it is well.
+        """
+        failed = [channel for channel in channels if channel.trouble is not None]
+        news = [self._of(channel) for channel in failed if self._is_new(channel.info.device_id)]
+        if sampler_failure is not None and self._is_new("sampler"):
+            problem = f"{type(sampler_failure).__name__}: {sampler_failure}"
+            news.append(f"the sampler stopped ({problem}): from now on energy is missing")
+        self.sentences += news
+        return news
+
+    def _is_new(self, source: str) -> bool:
+        is_new = source not in self._reported
+        self._reported.add(source)
+        return is_new
+
+    @staticmethod
+    def _of(channel: Channel) -> str:
+        ago_s = (time.monotonic_ns() - channel.trouble_since_ns) * NS
+        return (
+            f"{channel.info.name} ({channel.info.device_id}): {channel.trouble}, since {ago_s:.1f} s ago. "
+            f"What it spends while it cannot be read is missing from all totals"
+        )
+
+
+def sharing_notes(channels: Sequence[Channel]) -> list[str]:
+    """Notes on boards that other programs use now, though they did not at the beginning."""
+    notes = []
+    for channel in channels:
+        others = None
+        with suppress(Exception):  # whatever a meter of the user's does, the books must be closed
+            others = channel.meter.other_processes()
+        if others and "shared" not in channel.info.note:
+            notes.append(
+                f"{channel.info.name}: shared with {len(others)} other process(es) at the end; its energy is the "
+                f"whole board's"
+            )
+    return notes
+
+
+def clock_notes(clock: DeviceClock | None) -> list[str]:
+    """Notes on marks that have the host's time where they should have the device's."""
+    if clock is None:
+        return []
+    if clock.failure is not None:
+        problem = f"{type(clock.failure).__name__}: {clock.failure}"
+        return [f"The device stopped telling when it reached a mark ({problem}): steps are cut at the host's times"]
+    if clock.half_width_ns is None:
+        return ["The device's clock could not be tied to the host's: steps are cut at the host's times"]
+    if clock.lost or clock.unstamped:
+        return [f"{clock.lost + clock.unstamped} marks have the host's time, not the device's"]
+    return []

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from lightning_energy.ledger.idle import Look, idle_power_w
+from lightning_energy.meters import MeterInfo, NvmlMeter, ReplayMeter
+from tests.ledger.plays import INFO, S, session_of
+from tests.modules import Classifier, energy_callback, loader, make_trainer
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+
+UUID = "GPU-eeeeeeee-0000-0000-0000-000000000000"
+
+
+def test_idle_baseline(tmp_path):
+    energy = energy_callback(meters=ReplayMeter(60.0, counter_period_s=0.02), idle_s=1.0)
+    make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
+    report = energy.report
+    assert report.above_idle_j == pytest.approx(0.0, abs=0.1 * report.run.energy_j)
+    assert "Above idle" in str(report)
+
+
+def test_a_device_that_is_not_idle_has_no_baseline(tmp_path):
+    busy = ReplayMeter([(0.13, 300.0), (0.14, 60.0)], counter_period_s=0.02)
+    energy = energy_callback(meters=busy, idle_s=1.0)
+    make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
+    assert energy.report.above_idle_j is None
+    assert any("not steady" in note for note in energy.report.notes)
+
+
+def test_a_shared_device_has_no_baseline_and_is_noticed():
+    with SimulatedNvml([SimulatedGpu(uuid=UUID, pids=[4711], counter_period_s=0.02)]):
+        session = session_of(NvmlMeter(UUID))
+        session.watch_idle(0.1)
+        assert "other programs use it" in session.notes[0]
+        session.close()
+
+
+def test_without_a_baseline_there_is_no_figure_above_idle():
+    session = session_of(ReplayMeter(100.0))
+    assert session.above_idle_j(session.totals()) is None
+    session.close()
+
+
+def looks(*powers_w: float | None) -> list[Look]:
+    """One look per second; ``None`` is a second of which nothing is known."""
+    seen = [Look(0, 0.0, is_known=True)]
+    for power_w in powers_w:
+        last = seen[-1]
+        seen.append(Look(last.time_ns + S, last.energy_j + (power_w or 0.0), power_w is not None))
+    return seen
+
+
+def test_the_idle_power_is_the_mean_of_a_steady_one():
+    power_w, problem = idle_power_w(INFO, looks(58.0, 62.0, 60.0, 60.0))
+    assert (power_w, problem) == (pytest.approx(60.0), "")
+
+
+def test_looks_between_which_the_curve_did_not_move_count_once():
+    steady = [look for look in looks(60.0, 60.0, 60.0) for _ in range(3)]
+    assert idle_power_w(INFO, steady)[0] == pytest.approx(60.0)
+
+
+@pytest.mark.parametrize(
+    ("seen", "problem"),
+    [
+        (looks(60.0, 60.0), "could not be seen often enough"),
+        (looks(60.0, None, 60.0, 60.0)[:4], "could not be seen often enough"),
+        (looks(60.0, 300.0, 60.0, 300.0), r"was not steady \(60 to 300 W\)"),
+    ],
+)
+def test_without_a_baseline_there_is_a_reason(seen, problem):
+    power_w, why = idle_power_w(INFO, seen)
+    assert power_w is None
+    assert re.search(problem, why)
+
+
+def test_a_board_that_others_use_has_no_baseline_however_steady():
+    board = MeterInfo("d", "device", "measured", "board", power_max_w=500.0)
+    assert idle_power_w(board, looks(60.0, 60.0, 60.0)) == (None, "other programs use it")

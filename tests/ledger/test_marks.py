@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import numpy as np
+
+from lightning_energy.ledger.marks import AtMarks, Inbox, Marks
+
+
+def test_times_never_fall():
+    marks = Marks.of([(5, 1), (3, 2)])
+    marks.add([(4, 3), (9, 1)])
+    assert marks.time_ns.tolist() == [5, 5, 5, 9]
+    assert marks.code.tolist() == [1, 2, 3, 1]
+
+
+def test_no_mark_moves_into_closed_time():
+    marks = Marks()
+    marks.close(7)
+    marks.close(6)  # which opens nothing
+    marks.add([])
+    marks.add([(5, 1), (8, 2)])
+    assert marks.time_ns.tolist() == [7, 8]
+
+
+def test_marks_are_counted_from_the_first_of_the_run():
+    marks = Marks.of([(1, 1), (2, 2), (3, 3), (4, 4)])
+    marks.drop(2)
+    assert (marks.code.tolist(), marks.dropped) == ([3, 4], 2)
+    later = marks.after(3)
+    assert (later.code.tolist(), later.dropped) == ([4], 3)
+    assert marks.code.tolist() == [3, 4]
+    both = marks.followed_by(Marks.of([(2, 5), (9, 6)]))
+    assert (both.time_ns.tolist(), both.code.tolist(), both.dropped) == ([3, 4, 4, 9], [3, 4, 5, 6], 2)
+
+
+def test_an_inbox_for_nobody_keeps_nothing():
+    inbox = Inbox.nowhere(lambda: 1)
+    inbox.marks.append((1, 1, None))
+    assert inbox.marks == []
+    assert (inbox.clock(), inbox.stamp) == (1, None)
+
+
+def test_the_states_of_curves_at_marks_are_summed():
+    one = AtMarks(np.array([1.0, 2.0]), np.array([0.0, 0.5]), np.array([4.0, 4.0]))
+    assert [c.tolist() for c in AtMarks.together([one, one])] == [[2.0, 4.0], [0.0, 1.0], [8.0, 8.0]]
+    assert AtMarks.together([one]) is one
+    longer = AtMarks.none().followed_by(one).followed_by(one.part(slice(1)))
+    assert [c.tolist() for c in longer] == [[1.0, 2.0, 1.0], [0.0, 0.5, 0.0], [4.0, 4.0, 4.0]]

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from lightning_energy.curves.energy import QUALITIES
+from lightning_energy.ledger.sums import ARRAYS, Shares, Sums
+from lightning_energy.ledger.uncertainty import Uncertainty
+
+
+def shares(used, energy_j, *, missing_s=0.0):
+    n = len(used)
+    time_s = np.zeros((len(QUALITIES), n))
+    time_s[QUALITIES.index("measured")] = 1.0
+    time_s[QUALITIES.index("missing")] = missing_s
+    u = Uncertainty(np.full(n, 3.0), np.full(n, 16.0), np.array([used[0]]), np.array([4.0]), 9.0)
+    return Shares(np.array(used), np.array(energy_j), time_s, u)
+
+
+def test_shares_are_added_to_the_accounts_that_they_touch():
+    sums = Sums.zeros(2)
+    sums.add(shares([1, 9], [10.0, 20.0]), 10)  # accounts that came meanwhile
+    sums.add(shares([1, 2], [1.0, 2.0], missing_s=0.5), 10)
+    assert sums.energy_j[[0, 1, 2, 9]].tolist() == [0.0, 11.0, 2.0, 20.0]
+    assert sums.time_s.sum() == pytest.approx(5.0)
+    wanted = np.isin(np.arange(10), [1, 2])
+    account = sums.energy(wanted, "account", 0.0)
+    assert (account.energy_j, account.duration_s, account.missing_s) == (13.0, pytest.approx(4.0), 1.0)
+    assert account.quality == "measured"
+    assert account.u_j == pytest.approx(math.hypot(9.0, math.sqrt(48.0)))  # linear, and in quadrature
+    assert sums.energy(wanted, "group", 0.0).u_j == pytest.approx(math.sqrt(8.0))
+    assert sums.energy(wanted, "total", 0.0).u_j == pytest.approx(math.sqrt(18.0))
+    assert sums.energy(wanted, "total", 0.1).u_absolute_j == pytest.approx(math.hypot(math.sqrt(18.0), 1.3))
+
+
+def test_accounts_without_known_time_have_no_joules():
+    sums = Sums.zeros(2)
+    energy = sums.energy(np.array([False, True]), "group", 0.1)
+    assert (energy.energy_j, energy.quality) == (None, "missing")
+
+
+def test_a_copy_has_arrays_of_its_own():
+    sums = Sums.zeros(2)
+    copied = sums.copy()
+    copied.add(shares([1], [10.0]), 2)
+    for name in ARRAYS:
+        assert not getattr(sums, name).any()
+        assert getattr(copied, name).any()
+    assert (sums.u2_total_j2, copied.u2_total_j2) == (0.0, 9.0)

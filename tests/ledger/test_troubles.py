@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import pytest
+
+from lightning_energy.curves.channel import Channel
+from lightning_energy.ledger.device_clock import DeviceClock
+from lightning_energy.ledger.troubles import Troubles, clock_notes, sharing_notes
+from lightning_energy.meters import MeterInfo, NvmlMeter, ReplayMeter
+from tests.ledger.plays import session_of
+from tests.sim.clock import VirtualClock
+from tests.sim.device import SimulatedEvents
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+
+UUID = "GPU-eeeeeeee-0000-0000-0000-000000000000"
+
+
+def test_who_comes_later_is_noticed_at_the_end():
+    gpu = SimulatedGpu(uuid=UUID, counter_period_s=0.02)
+    with SimulatedNvml([gpu]):
+        session = session_of(NvmlMeter(UUID))
+        gpu.pids.append(4711)
+        session.finish()
+        assert any("shared with 1 other process" in note for note in session.notes)
+        session.close()
+
+
+def test_the_devices_clock_is_used_and_its_trouble_told():
+    clock = VirtualClock()
+    events = SimulatedEvents(clock, anchor_ns=5_000_000)
+    session = session_of(
+        ReplayMeter(100.0, counter_period_s=0.01),
+        ReplayMeter(
+            50.0, counter_period_s=0, device_id="c", info=MeterInfo("c", "cpu", "measured", "package", power_max_w=80.0)
+        ),
+        device_clock=DeviceClock(events, clock=clock, ring=8),
+    )
+    assert session.ledger.marks.on_device == [True, False]
+    session.mark(session.code(0, "train", "step"))
+    session.finish()
+    assert events.syncs == 1
+    assert any("could not be tied" in note for note in session.notes)
+    session.close()
+
+
+def test_marks_without_an_event_are_counted():
+    clock = VirtualClock()
+    events = SimulatedEvents(clock, lead_ns=0)
+    session = session_of(ReplayMeter(100.0), device_clock=DeviceClock(events, clock=clock, ring=8))
+    events.capturing = True
+    session.mark(session.code(0, "train", "step"))
+    events.capturing = False
+    session.finish()
+    assert any(note.startswith("1 marks have the host's time") for note in session.notes)
+    session.close()
+
+
+def channel_of(meter) -> Channel:
+    return Channel(meter, meter.open())
+
+
+def test_each_trouble_is_reported_once():
+    one, other = (channel_of(ReplayMeter(100.0, device_id=name)) for name in ("a", "b"))
+    troubles = Troubles()
+    assert troubles.look([one, other], None) == []
+    one.stalled(0)
+    (first,) = troubles.look([one, other], None)
+    assert "(a): it does not answer, since " in first
+    other.stalled(0)
+    second, third = troubles.look([one, other], ValueError("broken"))
+    assert "(b): it does not answer" in second
+    assert third == "the sampler stopped (ValueError: broken): from now on energy is missing"
+    assert troubles.look([one, other], ValueError("broken")) == []
+    assert troubles.sentences == [first, second, third]
+
+
+def test_a_meter_that_cannot_say_who_shares_it_is_no_trouble():
+    class Broken(ReplayMeter):
+        def other_processes(self):
+            raise RuntimeError("broken")
+
+    assert sharing_notes([channel_of(Broken(100.0))]) == []
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+def test_a_clock_that_works_is_noted_only_where_marks_were_lost(lost):
+    clock = VirtualClock()
+    device = DeviceClock(SimulatedEvents(clock), clock=clock, ring=8)
+    device.lost = lost
+    assert clock_notes(device) == ([f"{lost} marks have the host's time, not the device's"] if lost else [])
+    assert clock_notes(None) == []
+
+
+def test_a_clock_that_failed_says_how():
+    clock = VirtualClock()
+    events = SimulatedEvents(clock)
+    device = DeviceClock(events, clock=clock, ring=8)
+    events.broken = True
+    device.stamp(0)
+    (note,) = clock_notes(device)
+    assert "illegal memory access" in note
+    assert note.endswith("steps are cut at the host's times")

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from lightning_energy.curves.curve import Curve
+from lightning_energy.ledger import uncertainty
+from lightning_energy.ledger.pieces import Due, Pieces
+from lightning_energy.ledger.uncertainty import uncertainty_of
+from tests.ledger.plays import INFO, S
+
+GROUPS = np.array([0, 1, 1, 3])  # outside, two accounts of one epoch, one of another
+BOUNDS_W = (50.0, 500.0)
+
+
+def found(rows, marks, code=1):
+    """The uncertainty of one-second intervals.
+
+    Args:
+        rows: mean power and quality of each interval.
+        marks: times in seconds, and accounts.
+    """
+    curve, energy_j = Curve(INFO), 0.0
+    curve.add(0, 0.0, half_width_ns=10**6)
+    for second, (power_w, quality) in enumerate(rows, 1):
+        energy_j += power_w
+        curve.add(second * S, energy_j, half_width_ns=10**6, quality=quality)
+    times = np.array([round(s * S) for s, _ in marks], dtype=np.int64)
+    codes = np.array([c for _, c in marks], dtype=np.int64)
+    pieces = Pieces.of(Due(curve.knots(), times, codes), code)
+    return pieces.used, uncertainty_of(curve.knots(), pieces, GROUPS, BOUNDS_W)
+
+
+def test_an_interval_of_one_account_is_certain():
+    _, u = found([(100.0, "measured")] * 3, [(1.0, 2), (2.0, 1)])  # marks at knots
+    assert u.account_j.tolist() == [0.0, 0.0]
+    assert u.account_j2.tolist() == [0.0, 0.0]
+    assert (u.group_j2.tolist(), u.total_j2) == ([0.0], 0.0)
+
+
+def test_two_accounts_that_share_an_interval_err_by_the_same():
+    used, u = found([(100.0, "measured")], [(0.25, 3)])
+    assert used.tolist() == [1, 3]
+    bound_j = max(min(0.25 * 400.0, 0.75 * 50.0), min(0.25 * 50.0, 0.75 * 400.0)) / math.sqrt(3)
+    edge_j2 = (100.0 * 1e-3) ** 2 / 3
+    assert u.account_j.tolist() == pytest.approx([bound_j] * 2)
+    assert u.account_j2.tolist() == pytest.approx([edge_j2] * 2)
+    assert u.groups.tolist() == [1, 3]
+    assert u.group_j2.tolist() == pytest.approx([bound_j**2 + edge_j2] * 2)
+    assert u.total_j2 == 0.0  # together they are the interval
+
+
+def test_an_interval_within_a_group_adds_to_its_accounts_alone():
+    _, u = found([(100.0, "measured")], [(0.25, 2)])
+    assert (u.account_j > 0).all()
+    assert (u.group_j2.tolist(), u.total_j2) == ([0.0], 0.0)
+
+
+def test_the_outer_end_of_a_run_adds_to_the_total():
+    _, u = found([(100.0, "measured")], [(0.25, 0)])
+    assert u.total_j2 == pytest.approx(u.group_j2[1]) != 0.0
+
+
+def test_a_missing_interval_has_no_joules_to_be_wrong_about():
+    _, u = found([(0.0, "missing")], [(0.25, 3)])
+    assert u.account_j.tolist() == u.account_j2.tolist() == [0.0, 0.0]
+
+
+def test_the_same_is_found_in_small_portions(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = [(power_w, "measured") for power_w in rng.uniform(50, 500, 40)]
+    marks = [(s, int(rng.integers(0, 4))) for s in np.sort(rng.uniform(0, 40, 60))]
+    _, whole = found(rows, marks)
+    monkeypatch.setattr(uncertainty, "AT_ONCE", 21)
+    _, parts = found(rows, marks)
+    for one, other in zip(whole, parts, strict=True):
+        assert np.asarray(one) == pytest.approx(np.asarray(other), rel=1e-12)
