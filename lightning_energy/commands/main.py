@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from lightning_energy._version import __version__
 from lightning_energy.commands.doctor import SECONDS, diagnose
-from lightning_energy.comparison.compare import COLUMNS, compare
+from lightning_energy.comparison.columns import SORTABLE as COLUMNS
+from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.table import as_csv, markdown, text
 from lightning_energy.results.formats import FORMATS, convert, render
 from lightning_energy.results.record import report_of

@@ -17,6 +17,7 @@ from lightning_energy.curves.sampler import Channel, Sampler
 from lightning_energy.ledger.book import no_pause
 from lightning_energy.ledger.ledger import OUTSIDE, Kind, Ledger, Steps, Totals
 from lightning_energy.ledger.trace import Trace
+from lightning_energy.meters.base import BOARDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,6 @@ __all__ = ["Session", "check_idle", "check_switches"]
 PAUSE_S = 0.002  # so that the parts of one booking delay different steps, each by little
 LONGEST_WAIT_S = 0.5  # for the last knots, at the end
 UNKNOWN_PERIOD_S = 0.1
-ON_DEVICE = ("gpu", "board", "module")
 LOOKS = 10
 ENOUGH_LOOKS = 3
 ABANDONED_S = 10.0  # others may take a while to clean up before it is our turn
@@ -151,7 +151,7 @@ class Session:
             [c.curve for c in self._channels],
             lock=lock,
             device_clock=device_clock,
-            on_device=[device_clock is not None and c.info.scope in ON_DEVICE for c in self._channels],
+            on_device=[device_clock is not None and c.info.scope in BOARDS for c in self._channels],
             trace=Trace([c.info.device_id for c in self._channels], self._started_ns) if trace else None,
         )
         enter = device_clock.enter_thread if device_clock is not None else None

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
-__all__ = ["Meter", "MeterError", "MeterInfo", "MeterLost", "MeterUnavailable", "Quality", "Reading", "Scope"]
+__all__ = ["BOARDS", "Meter", "MeterError", "MeterInfo", "MeterLost", "MeterUnavailable", "Quality", "Reading", "Scope"]
 
 Quality = Literal["measured", "integrated", "estimated", "missing"]
 """How a figure came about: a hardware energy counter, a hardware power sensor integrated by us, a model,
@@ -19,6 +19,9 @@ or not at all."""
 
 Scope = Literal["gpu", "board", "module", "package", "dram", "psys", "machine"]
 """What a figure covers. ``board`` is a GPU board of which the training uses a part (MIG, MPS, shared)."""
+
+BOARDS: Final[frozenset[Scope]] = frozenset({"gpu", "board", "module"})
+"""The scopes of accelerator boards."""
 
 
 class MeterError(RuntimeError):
