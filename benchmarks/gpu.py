@@ -42,7 +42,7 @@ from benchmarks.gpu_counter import check_counter, print_counter
 from benchmarks.gpu_steps import check_steps, print_steps
 from benchmarks.rivals import installed
 from lightning_energy import __version__
-from lightning_energy.commands.doctor import diagnose
+from lightning_energy.commands.diagnosis import diagnose
 from lightning_energy.ledger.device_clock import CudaEvents, DeviceClock
 from lightning_energy.meters.nvml import uuid_of_torch_device
 

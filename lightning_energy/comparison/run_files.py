@@ -54,7 +54,7 @@ def _find(given: str, problems: list[str]) -> list[Path]:
         found = _in_folder(path, problems)
         if not found:
             problems.append(
-                f"{printable(given)} holds no {NAME}, its folders neither: give the log directory of a run that had an "
+                f"no {NAME} in {printable(given)} or below it: give the log directory of a run that had an "
                 f"EnergyCallback and a logger"
             )
         return found

@@ -40,7 +40,7 @@ def test_a_link_to_the_latest_run_is_no_further_run(tmp_path):
     ("path", "match"),
     [
         ("nowhere", "nowhere does not exist: give a record"),
-        ("empty", "empty holds no energy.json, its folders neither: give the log directory"),
+        ("empty", "no energy.json in empty or below it: give the log directory"),
         ("nowhere*", r"nowhere\* matches no record and no folder with one: check the pattern"),
         ("x" * 300, "xxx cannot be read: .*too long"),
         ("a\0b", "a\N{REPLACEMENT CHARACTER}b"),
