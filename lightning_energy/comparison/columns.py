@@ -63,7 +63,7 @@ class Column:
     """A column of a comparison.
 
     Attributes:
-        name: the field of a run, and what ``sort`` calls it.
+        name: the field of a run, and its name for ``sort``.
         largest_first: the largest comes first, as more is better.
         in_text: its cells in text and Markdown; ``None``: it is not there.
         on_page: its cells on the page; ``None``: it is not there.
@@ -172,7 +172,7 @@ COLUMNS = (
 """All columns, in the order of the page."""
 
 FIELDS = [*Run("", "").to_plain()]
-"""Columns of CSV and of data frames: everything that is known of a run."""
+"""Columns of CSV and of data frames: all that is known of a run."""
 
 SORTABLE = {c.name: c for c in sorted(COLUMNS, key=lambda c: FIELDS.index(c.name)) if c.is_sortable}
 """The columns that runs can be sorted by, in the order of CSV."""

@@ -1,4 +1,4 @@
-"""Many runs side by side: accuracy against energy, from the records that they left."""
+"""Many runs side by side: accuracy against energy, from their records."""
 
 from __future__ import annotations
 
@@ -45,10 +45,9 @@ def compare(
 
     Args:
         paths: records, folders that hold records at any depth, or glob patterns; one or several.
-        sort: the column to sort by, one of
-            :data:`~lightning_energy.comparison.columns.SORTABLE`; its unit may be left out (``"energy"``). The largest
-            comes first where more is better, and what is not known last.
-        reverse: the other way round.
+        sort: the column to sort by, one of :data:`~lightning_energy.comparison.columns.SORTABLE`; its unit may be left
+            out (``"energy"``). The largest comes first where more is better, unknown values last.
+        reverse: sort the other way round.
         accuracy: ``"last"``, or ``"best"`` for the best epoch's. The energy is that of the whole training in both
             cases: the epochs after the best were spent, too.
         alpha: exponent of the accuracy in both scores, above 0.
@@ -61,7 +60,7 @@ def compare(
 
     Raises:
         ValueError: an argument is out of range, or there is no path.
-        TypeError: a path is none, or a constant no number.
+        TypeError: a path is no path, or a constant is no number.
 
     Example:
         >>> comparison = compare("nowhere")
@@ -132,7 +131,7 @@ def _scored(run: Run, formula: EnergyPenalized) -> Run:
 
 
 def _judge(runs: list[Run]) -> list[Run]:
-    """Say of each run whether it is on the front, and by which others it is dominated."""
+    """Say of each run whether it is on the front, and which others dominate it."""
     front = on_front(np.array([r.accuracy for r in runs]), np.array([r.energy_kwh for r in runs]))
     judged = []
     for run, is_on_front, (sure, perhaps) in zip(runs, front, dominations(runs), strict=True):

@@ -53,7 +53,7 @@ def test_estimates_are_behind_but_never_for_sure(tmp_path):
     comparison = compare(tmp_path)
     waste = by_name(comparison)["waste"]
     assert (waste.dominated_by, waste.perhaps_dominated_by, waste.caveats) == ((), ("good",), ())
-    assert any("no run that has one is dominated for sure" in caveat for caveat in comparison.caveats)
+    assert any("no estimated run is dominated for sure" in caveat for caveat in comparison.caveats)
     assert "~ good" in str(comparison)
     assert "<" not in str(comparison)
 
@@ -65,7 +65,7 @@ def test_a_resumed_run_is_not_ranked_against_its_own_beginning(tmp_path):
     runs = by_name(compare(tmp_path))
     assert runs["resumed"].dominated_by == runs["resumed"].perhaps_dominated_by == ()
     assert runs["resumed"].caveats == (
-        "it is the same run as begun, resumed or copied: what one spent is in the other",
+        "it is the same run as begun, resumed or copied: one's energy includes the other's",
     )
     assert runs["other"].dominated_by == ("begun",)
 

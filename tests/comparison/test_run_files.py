@@ -67,7 +67,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refusing)
     files, problems = find_records([tmp_path])
     assert files == [good]
-    assert problems == [f"{closed.parent} cannot be read: Permission denied; what lies in it is left out"]
+    assert problems == [f"{closed.parent} cannot be read: Permission denied; its records are left out"]
 
 
 def test_what_is_no_path_is_an_error():
