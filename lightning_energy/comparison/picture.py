@@ -31,7 +31,6 @@ KINDS = [
 ESTIMATED = ("energy estimated, not measured", "D")  # its name, and its shape whatever the kind
 ROUND_DIGITS = ((1, (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)), (3, (1.0, 2.0, 5.0)))  # on an axis of so many decades
 UNITS = {"J": "joules", "Wh": "watt hours"}
-CONSTANTS = {"alpha": "α={:g}", "beta": "β={:g}", "reference_kwh": "reference {:g} kWh"}  # noqa: RUF001
 GREY = "#6E6E6E"
 PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}  # under letters: lines stay behind
 CROWD = 25  # more runs are drawn smaller and fainter
@@ -115,8 +114,7 @@ def _need_matplotlib() -> None:
 def _title(comparison: Judgement) -> str:
     drawn, hidden = len(comparison.drawable), len(comparison.runs) - len(comparison.drawable)
     left = f" ({hidden} more without accuracy or energy)" if hidden else ""
-    score = ", ".join(CONSTANTS[name].format(value) for name, value in comparison.formula.constants.items())
-    return f"{drawn} run{'s' * (drawn != 1)}{left}; score: {score}"
+    return f"{drawn} run{'s' * (drawn != 1)}{left}; score: {comparison.formula.words}"
 
 
 def _axes(ax: Any, runs: Sequence[Run], unit: str, per_kwh: float) -> None:

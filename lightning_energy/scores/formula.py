@@ -19,6 +19,7 @@ __all__ = [
     "FORMULAS",
     "REFERENCE_KWH",
     "SIGNS",
+    "WORDS",
     "EnergyPenalized",
     "Formula",
     "LogPenalized",
@@ -37,6 +38,9 @@ REFERENCE_KWH = 1.0
 
 SIGNS = {"alpha": "<i>&alpha;</i>", "beta": "<i>&beta;</i>", "reference_kwh": "<i>E</i><sub>ref</sub>"}
 """Markup of each constant."""
+
+WORDS = {"alpha": "α={:g}", "beta": "β={:g}", "reference_kwh": "reference {:g} kWh"}  # noqa: RUF001
+"""Words for the value of each constant."""
 
 _LN_10 = math.log(10)
 _LARGEST_EXPONENT = 300.0  # 10 to a larger one is no float
@@ -90,6 +94,11 @@ class Formula(ABC):
     def markup(self) -> str:
         """The formula as HTML."""
         return f"{SIGNS['beta']} · <i>a</i><sup>{SIGNS['alpha']}</sup> / {self.penalty_markup}"
+
+    @property
+    def words(self) -> str:
+        """The values of its constants for a person."""
+        return ", ".join(WORDS[name].format(value) for name, value in self.constants.items())
 
     @abstractmethod
     def penalty(self, energy_kwh: Any, maths: Any = math) -> Any:

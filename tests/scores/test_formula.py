@@ -16,6 +16,7 @@ from lightning_energy.scores import functional
 from lightning_energy.scores.formula import (
     FORMULAS,
     SIGNS,
+    WORDS,
     EnergyPenalized,
     Formula,
     LogPenalized,
@@ -89,6 +90,7 @@ def test_what_is_printed_is_read_again(formula):
 
 def test_how_a_formula_is_printed():
     assert str(EnergyPenalized()) == "energy_penalized_accuracy(alpha=5, beta=5, reference_kwh=1)"
+    assert EnergyPenalized(reference_kwh=0.1).words == "α=5, β=5, reference 0.1 kWh"  # noqa: RUF001
     assert str(Sustainable(alpha=2.5)) == "sustainable_accuracy(alpha=2.5, beta=5)"
     assert EnergyPenalized(reference_kwh=1e-5).to_plain() == {
         "name": "energy_penalized_accuracy",
@@ -118,7 +120,7 @@ def test_no_formula_is_forgotten():
     assert {*FORMULAS.values()} == concrete(Formula)
     for name, formula in FORMULAS.items():
         assert callable(getattr(functional, name))
-        assert {field.name for field in fields(formula)} <= {*SIGNS}
+        assert {field.name for field in fields(formula)} <= {*SIGNS} == {*WORDS}
         assert formula().markup.startswith("<i>&beta;</i> · <i>a</i><sup><i>&alpha;</i></sup> / ")
 
 
