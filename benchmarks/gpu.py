@@ -42,7 +42,7 @@ from benchmarks.gpu_counter import check_counter, print_counter
 from benchmarks.gpu_steps import check_steps, print_steps
 from benchmarks.rivals import installed
 from lightning_energy import __version__
-from lightning_energy.commands.doctor import diagnose
+from lightning_energy.commands.diagnosis import diagnose
 from lightning_energy.ledger.device_clock import CudaEvents, DeviceClock
 from lightning_energy.meters.nvml import uuid_of_torch_device
 
@@ -64,7 +64,7 @@ def doctor() -> dict:
     """Without what tells one machine from another."""
     found = diagnose(3.0).to_plain()
     meters = [{k: v for k, v in m.items() if k != "device_id"} for m in found["meters"]]
-    return {k: found[k] for k in ("driver", "python", "absent")} | {"meters": meters}
+    return {k: found[k] for k in ("drivers", "python", "absent")} | {"meters": meters}
 
 
 def check_clock(device: torch.device, rounds: int = 20) -> dict:

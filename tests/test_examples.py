@@ -83,7 +83,7 @@ def test_compare_models(tmp_path):
         "logistic", "mlp-small", "mlp-wide", "cnn-small", "cnn-wide", "lstm", "transformer"
     }  # fmt: skip
     assert comparison.problems == []
-    assert comparison.reference_kwh == 1e-5
+    assert comparison.formula.reference_kwh == 1e-5
     assert len({r.parameters for r in comparison.runs}) == len({r.module for r in comparison.runs}) + 2
     assert all(r.is_comparable and r.sample_j for r in comparison.runs)
     assert comparison.front

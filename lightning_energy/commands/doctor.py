@@ -1,49 +1,31 @@
-"""What this machine can measure, how well, and what would make more of it readable."""
+"""``lightning-energy doctor``: what this machine can measure, how well, and how to make more of it readable."""
 
 from __future__ import annotations
 
-import os
-import platform
-import random
-import statistics
-import time
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
 
-from lightning_energy._version import __version__
-from lightning_energy.curves.channel import CONTINUOUS_S, Channel
-from lightning_energy.curves.sampler import Sampler
-from lightning_energy.meters.base import MeterError, MeterUnavailable
-from lightning_energy.meters.estimate import CpuEstimateMeter
-from lightning_energy.meters.nvml import NvmlMeter, driver_version, list_gpus
-from lightning_energy.meters.rapl import POWERCAP, explain_rapl, find_rapl
-from lightning_energy.meters.units import NS
+from lightning_energy.commands.console import number
+from lightning_energy.commands.diagnosis import SECONDS, diagnose
+from lightning_energy.commands.exits import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from lightning_energy.commands.diagnosis import Check, Diagnosis
+    from lightning_energy.meters.base import Quality, Scope
 
-    from lightning_energy.meters.base import Meter, MeterInfo, Quality, Scope
-    from lightning_energy.meters.nvml import Gpu
+__all__ = ["add_arguments", "as_text", "run"]
 
-__all__ = ["Check", "Diagnosis", "diagnose"]
+LONGEST_S = 600.0
 
-SECONDS = 1.5  # a dozen updates of the slowest counters
-LOOK_S = 0.02
-BURST_S = 0.05
-ENOUGH_LOOKS = 10
-ENOUGH_CHANGES = 4
-DISAGREE = 0.2  # counter and power sensor: users saw 187 against 327 J, others within 1 %
-SIGMAS = 3.0
-
-WHAT_QUALITY: dict[Quality, str] = {
+WORDS_OF_QUALITY: dict[Quality, str] = {
     "measured": "a hardware energy counter",
     "integrated": "a hardware power sensor, integrated",
     "estimated": "a model, no measurement",
     "missing": "not readable",
 }
-WHAT_SCOPE: dict[Scope, str] = {
+WORDS_OF_SCOPE: dict[Scope, str] = {
     "gpu": "the whole GPU board",
     "board": "the whole GPU board, of which others use a part",
     "module": "the whole module: GPU, CPU and memory",
@@ -54,256 +36,56 @@ WHAT_SCOPE: dict[Scope, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Check:
-    """A meter that can be read here, and how it behaved while it was watched.
-
-    Attributes:
-        name: what a person calls the device.
-        device_id: its identity within this machine.
-        quality: quality of its joules.
-        scope: what they cover.
-        power_w: mean power in watts while it was watched; ``None`` when it could not be seen.
-        period_s: time between two updates in seconds, measured; ``None`` when it shows none.
-        residual_s: how far updates stray from that period in seconds (80 % of them stray less); ``None`` unknown.
-        latency_s: how long one read takes in seconds (median).
-        calibration_u: relative standard uncertainty (k=1) of its gain.
-        coverage: share of time the sensor looks at; ``None`` unknown.
-        notes: what a reader of its figures must know.
-    """
-
-    name: str
-    device_id: str
-    quality: Quality
-    scope: Scope
-    power_w: float | None
-    period_s: float | None
-    residual_s: float | None
-    latency_s: float | None
-    calibration_u: float
-    coverage: float | None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """All of it.
-
-    Attributes:
-        meters: what can be read.
-        absent: what cannot, and what would make it readable.
-        driver: version of the NVIDIA driver; ``None`` without one.
-        python: version of Python.
-        system: the operating system.
-        version: version of this package.
-        visible: ``CUDA_VISIBLE_DEVICES``, if set.
-    """
-
-    meters: list[Check] = field(default_factory=list)
-    absent: list[str] = field(default_factory=list)
-    driver: str | None = None
-    python: str = field(default_factory=platform.python_version)
-    system: str = field(default_factory=platform.platform)
-    version: str = __version__
-    visible: str | None = None
-
-    @property
-    def is_measured(self) -> bool:
-        """Whether anything is measured, so that no estimate is needed: a sensor that shows nothing does not count."""
-        return any(m.quality != "estimated" and m.power_w is not None for m in self.meters)
-
-    def to_plain(self) -> dict[str, Any]:
-        """The same as plain types, for JSON."""
-        return {**asdict(self), "is_measured": self.is_measured}
-
-    def __str__(self) -> str:
-        lines = [f"lightning-energy {self.version}, Python {self.python}, {self.system}"]
-        if self.driver:
-            lines.append(f"NVIDIA driver {self.driver}")
-        if self.visible is not None:
-            lines.append(f"CUDA_VISIBLE_DEVICES={self.visible}: trainings see these only; below are all boards")
-        for meter in self.meters:
-            lines += ["", *_lines(meter)]
-        if self.absent:
-            lines += ["", "Cannot be read:", *(f"  - {text}" for text in self.absent)]
-        return "\n".join([*lines, "", self._verdict()])
-
-    def _verdict(self) -> str:
-        used = [m for m in self.meters if m.quality != "estimated" and m.power_w is not None]
-        if used:
-            return (
-                f"Verdict: {len(used)} sensor(s) can be read; EnergyCallback() measures with those of the devices that "
-                f"it trains on, and with the node's CPU and memory where they are listed."
-            )
-        return (
-            "Verdict: nothing can be measured here. EnergyCallback() falls back to the estimate, labels it as one and "
-            "warns; EnergyCallback(allow_estimate=False) refuses it."
-        )
-
-
-def diagnose(seconds: float = SECONDS, *, powercap: Path | str = POWERCAP) -> Diagnosis:
-    """Open every meter of this machine, watch them together for a moment, and tell what was seen.
-
-    Args:
-        seconds: how long to watch.
-        powercap: the folder of the kernel's RAPL tree.
-
-    Example:
-        >>> diagnose(0.2).meters[-1].quality
-        'estimated'
-    """
-    machine = _look_around()
-    rapl = find_rapl(powercap)
-    absent = machine.absent + ([] if rapl else explain_rapl(powercap))
-    opened: list[tuple[Meter, MeterInfo]] = []
-    try:
-        for meter in (*(NvmlMeter(gpu.uuid) for gpu in machine.gpus), *rapl, CpuEstimateMeter()):
-            try:
-                opened.append((meter, meter.open()))
-            except MeterUnavailable as error:
-                absent.append(str(error))
-        channels, looks = _watch(opened, seconds)
-        instances = {gpu.uuid: len(gpu.mig) for gpu in machine.gpus}
-        checks = [_check(c, look, instances.get(c.info.device_id, 0)) for c, look in zip(channels, looks, strict=True)]
-    finally:
-        for meter, _ in opened:
-            meter.close()
-    return Diagnosis(checks, absent, machine.driver, visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
-
-
-@dataclass(frozen=True)
-class _Machine:
-    driver: str | None
-    gpus: list[Gpu]
-    absent: list[str]
-
-
-def _look_around() -> _Machine:
-    try:
-        driver, gpus = driver_version(), list_gpus()
-    except MeterUnavailable as error:
-        return _Machine(None, [], [str(error)])
-    absent = [f"{gpu.name} (fallen off the bus?); `nvidia-smi` or a reboot may help." for gpu in gpus if not gpu.uuid]
-    if not gpus:
-        absent.append(f"GPU: the NVIDIA driver {driver} is here, but shows no board.")
-    return _Machine(driver, [gpu for gpu in gpus if gpu.uuid], absent)
-
-
-def _watch(opened: Sequence[tuple[Meter, MeterInfo]], seconds: float) -> tuple[list[Channel], list[list[float]]]:
-    """Let the sampler watch all meters, and look at the boards' power beside it: watts, for each meter."""
-    channels = [Channel(meter, info) for meter, info in opened]
-    sampler = Sampler(channels, lambda: None)
-    looks: list[list[float]] = [[] for _ in opened]
-    witnesses = _witnesses(opened)
-    sampler.start()
-    try:
-        end_s = time.monotonic() + seconds
-        rng = random.Random(0)  # noqa: S311 - looks at random moments, so that they do not beat with the load
-        while (left_s := end_s - time.monotonic()) > 0:
-            for seen, witness in zip(looks, witnesses, strict=True):
-                with suppress(MeterError):
-                    power_w = witness.read_power_w() if witness else None
-                    if power_w is not None:
-                        seen.append(power_w)
-            time.sleep(min(left_s, 2 * LOOK_S * rng.random()))
-    finally:
-        sampler.stop()
-        for witness in witnesses:
-            if witness:
-                witness.close()
-    return channels, looks
-
-
-def _witnesses(opened: Sequence[tuple[Meter, MeterInfo]]) -> list[NvmlMeter | None]:
-    """A second pair of eyes on each board with a counter and an instantaneous power sensor."""
-    witnesses: list[NvmlMeter | None] = []
-    for meter, info in opened:
-        witness = None
-        if isinstance(meter, NvmlMeter) and info.instant_power and info.quality == "measured":
-            with suppress(MeterUnavailable):
-                witness = NvmlMeter(meter.uuid)
-                witness.open()
-        witnesses.append(witness)
-    return witnesses
-
-
-def _check(channel: Channel, looks_w: list[float], mig: int) -> Check:
-    info, curve = channel.info, channel.curve
-    known = curve.start_ns is not None and curve.end_ns is not None and curve.start_ns < curve.end_ns
-    power_w = curve.energy_between(curve.start_ns or 0, curve.end_ns or 0).power_w if known else None
-    check = Check(
-        name=info.name,
-        device_id=info.device_id,
-        quality=info.quality,
-        scope=info.scope,
-        power_w=power_w,
-        period_s=channel.period_s,
-        residual_s=channel.period_residual_s,
-        latency_s=statistics.median(channel.latency_s) if channel.reads else None,
-        calibration_u=info.calibration_u,
-        coverage=info.coverage,
-        notes=tuple(_notes(channel, looks_w, power_w, mig)),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command, and add its arguments."""
+    parser.description = (
+        "Open every meter of this machine, watch them for a moment, and report what was seen. "
+        "Exit code 0: something is measured; 1: only an estimate is possible."
     )
-    if info.quality == "estimated":
-        return replace(check, period_s=None, residual_s=None)
-    if info.update_period_s is not None and info.update_period_s <= CONTINUOUS_S:
-        return replace(check, period_s=_burst_period_s(channel.meter), residual_s=None)
-    return check
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--seconds", type=_seconds, default=SECONDS, help=f"how long to watch the meters (default: {SECONDS:g})"
+    )
 
 
-def _burst_period_s(meter: Meter) -> float | None:
-    """Time between two changes of a register that changes faster than a sampler should look."""
-    changes, last = [], None
-    end_ns = time.monotonic_ns() + round(BURST_S / NS)
-    while time.monotonic_ns() < end_ns:
-        try:
-            reading = meter.read()
-        except MeterError:
-            return None
-        if reading.register_j != last:
-            changes.append(reading.start_ns)
-        last = reading.register_j
-    changes = changes[1:]  # the first is no change
-    return (changes[-1] - changes[0]) * NS / (len(changes) - 1) if len(changes) >= ENOUGH_CHANGES else None
+def run(arguments: argparse.Namespace) -> int:
+    """Print the diagnosis, and return the exit code."""
+    diagnosis = diagnose(arguments.seconds)
+    text = json.dumps(diagnosis.to_plain(), indent=2, allow_nan=False) if arguments.json else as_text(diagnosis)
+    sys.stdout.write(text + "\n")
+    return Exit.FINE if diagnosis.is_measured else Exit.WORSE
 
 
-def _notes(channel: Channel, looks_w: list[float], power_w: float | None, mig: int) -> list[str]:
-    info = channel.info
-    notes = [info.note] if info.note else []
-    if mig:
-        notes.append(
-            f"split into {mig} MIG instance(s): an instance has no sensor, so a training on one is given the whole "
-            f"board's energy, all instances together"
+def as_text(diagnosis: Diagnosis) -> str:
+    """Write a diagnosis for a person."""
+    lines = [f"lightning-energy {diagnosis.version}, Python {diagnosis.python}, {diagnosis.system}"]
+    lines += diagnosis.drivers
+    if diagnosis.visible is not None:
+        lines.append(f"CUDA_VISIBLE_DEVICES={diagnosis.visible}: trainings see these only; below are all boards")
+    for meter in diagnosis.meters:
+        lines += ["", *_lines(meter)]
+    if diagnosis.absent:
+        lines += ["", "Cannot be read:", *(f"  - {text}" for text in diagnosis.absent)]
+    return "\n".join([*lines, "", _verdict(diagnosis)])
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    used = [m for m in diagnosis.meters if m.is_sensor]
+    if used:
+        return (
+            f"Verdict: {len(used)} sensor(s) can be read; EnergyCallback() measures with those of the devices that "
+            f"it trains on, and with the node's CPU and memory where they are listed."
         )
-    if info.coverage is not None and info.coverage < 1:
-        notes.append(
-            f"its power sensor looks at about {100 * info.coverage:.0f} % of the time: steps whose duration is near "
-            f"its period alias, and the report says when they do"
-        )
-    if channel.trouble is not None:
-        notes.append(f"it failed while it was watched: {channel.trouble}")
-    disagreement = _disagreement(looks_w, power_w)
-    return [*notes, disagreement] if disagreement else notes
-
-
-def _disagreement(looks_w: list[float], power_w: float | None) -> str | None:
-    """Counters that count half of what the power sensor shows were seen; which one is right cannot be told here."""
-    if power_w is None or len(looks_w) < ENOUGH_LOOKS:
-        return None
-    mean_w = statistics.fmean(looks_w)
-    scatter_w = statistics.stdev(looks_w) / len(looks_w) ** 0.5
-    if abs(mean_w - power_w) <= max(DISAGREE * mean_w, SIGMAS * scatter_w):
-        return None
     return (
-        f"its counter says {power_w:.0f} W and its power sensor {mean_w:.0f} W in the same time: one of them is wrong; "
-        f"compare with a wall meter, and correct with CalibratedMeter"
+        "Verdict: nothing can be measured here. EnergyCallback() falls back to the estimate, labels it as one and "
+        "warns; EnergyCallback(allow_estimate=False) refuses it."
     )
 
 
 def _lines(meter: Check) -> list[str]:
     rows = [
-        ("quality", f"{meter.quality} ({WHAT_QUALITY[meter.quality]})"),
-        ("covers", f"{meter.scope}: {WHAT_SCOPE[meter.scope]}"),
+        ("quality", f"{meter.quality} ({WORDS_OF_QUALITY[meter.quality]})"),
+        ("covers", f"{meter.scope}: {WORDS_OF_SCOPE[meter.scope]}"),
         ("power now", "not seen" if meter.power_w is None else f"{meter.power_w:.4g} W"),
         ("updated", _updates(meter)),
         ("one read", "" if meter.latency_s is None else f"{meter.latency_s * 1e3:.3g} ms"),
@@ -318,3 +100,10 @@ def _updates(meter: Check) -> str:
         return ""
     stray = f", 80 % of them within {meter.residual_s * 1e3:.2g} ms of it" if meter.residual_s is not None else ""
     return f"every {meter.period_s * 1e3:.3g} ms{stray}"
+
+
+def _seconds(text: str) -> float:
+    seconds = number(text)
+    if not 0 < seconds <= LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text!r}: give seconds above 0 and up to {LONGEST_S:g}")
+    return seconds

@@ -1,4 +1,4 @@
-"""Many runs side by side: accuracy against energy, from the records that they left."""
+"""Many runs side by side: accuracy against energy, from their records."""
 
 from __future__ import annotations
 
@@ -9,36 +9,19 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
+from lightning_energy.comparison.columns import Column, column_of
 from lightning_energy.comparison.comparison import Comparison
 from lightning_energy.comparison.pareto import dominations, on_front
 from lightning_energy.comparison.run import Choice, Run, run_of
 from lightning_energy.comparison.run_files import find_records, short_names
 from lightning_energy.comparison.unlike import reference_of_their_size, with_caveats
 from lightning_energy.results.record import RecordError
-from lightning_energy.scores.functional import check_positive, energy_penalized_accuracy, sustainable_accuracy
+from lightning_energy.scores.formula import ALPHA, BETA, REFERENCE_KWH, EnergyPenalized, Sustainable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["COLUMNS", "compare"]
-
-COLUMNS = {
-    "name": False,
-    "module": False,
-    "parameters": False,
-    "outcome": False,
-    "accuracy": True,
-    "energy_kwh": False,
-    "u_kwh": False,
-    "quality": False,
-    "duration_s": False,
-    "power_w": False,
-    "sample_j": False,
-    "sam": True,
-    "score": True,
-}
-"""What runs can be sorted by, and whether the largest comes first."""
-DEFAULT_REFERENCE_KWH = 1.0
+__all__ = ["compare"]
 
 
 def compare(
@@ -47,24 +30,24 @@ def compare(
     sort: str = "energy_kwh",
     reverse: bool = False,
     accuracy: Choice = "last",
-    alpha: float = 5.0,
-    beta: float = 5.0,
+    alpha: float = ALPHA,
+    beta: float = BETA,
     reference_kwh: float | None = None,
 ) -> Comparison:
-    """Lay runs side by side, from their records.
+    """List runs side by side, from their records.
 
     A run's energy is that of its training over all its sessions, its validations included; its accuracy is the last
-    that was scored. Its score is that of both: somewhat below the last that was logged, which did not know yet what
-    the end of the training would take. A run is *dominated* when another one is at least as accurate for less energy,
-    and *for sure* only when its energy is not estimated and the energies differ by more than twice the standard
-    uncertainty of their difference: see :func:`~lightning_energy.comparison.pareto.dominations`. A file that cannot
-    be compared is told in ``problems``, and the others are compared all the same.
+    that was scored. Its score is that of both, and slightly lower than the last one that was logged: it includes the
+    energy spent after the last validation. A run is *dominated* when another one is at least as accurate for less
+    energy, and *for sure* only when its energy is not estimated and the energies differ by more than twice the standard
+    uncertainty of their difference: see :func:`~lightning_energy.comparison.pareto.dominations`. ``problems``
+    names every file that cannot be compared; the others are compared all the same.
 
     Args:
         paths: records, folders that hold records at any depth, or glob patterns; one or several.
-        sort: the column to sort by, one of :data:`COLUMNS`; its unit may be left out (``"energy"``). The largest
-            comes first where more is better, and what is not known last.
-        reverse: the other way round.
+        sort: the column to sort by, one of :data:`~lightning_energy.comparison.columns.SORTABLE`; its unit may be left
+            out (``"energy"``). The largest comes first where more is better, unknown values last.
+        reverse: sort the other way round.
         accuracy: ``"last"``, or ``"best"`` for the best epoch's. The energy is that of the whole training in both
             cases: the epochs after the best were spent, too.
         alpha: exponent of the accuracy in both scores, above 0.
@@ -77,7 +60,7 @@ def compare(
 
     Raises:
         ValueError: an argument is out of range, or there is no path.
-        TypeError: a path is none, or a constant no number.
+        TypeError: a path is no path, or a constant is no number.
 
     Example:
         >>> comparison = compare("nowhere")
@@ -89,14 +72,16 @@ def compare(
         raise ValueError("there is no path: give records, log directories or glob patterns")
     if accuracy not in get_args(Choice):
         raise ValueError(f"accuracy={accuracy!r}: give one of {', '.join(get_args(Choice))}")
-    check_positive(alpha=alpha, beta=beta, **({} if reference_kwh is None else {"reference_kwh": reference_kwh}))
-    column = _column(sort)
+    formula = EnergyPenalized(alpha, beta, REFERENCE_KWH if reference_kwh is None else reference_kwh)
+    column = column_of(sort)
     runs, problems = _read(given, accuracy)
     fit = [run for run in runs if run.is_comparable]
     rest = [run for run in runs if not run.is_comparable]
-    reference, caveats = _reference(fit, reference_kwh)
-    fit, unlike = with_caveats(fit, reference)
-    fit = _judge([_scored(run, alpha, beta, reference) for run in fit])
+    caveats: list[str] = []
+    if reference_kwh is None:
+        formula, caveats = _with_their_reference(formula, fit)
+    fit, unlike = with_caveats(fit, formula.reference_kwh)
+    fit = _judge([_scored(run, formula) for run in fit])
     if any(run.energy_kwh == 0 for run in fit):
         caveats.append("A run of 0 kWh has no place on a logarithmic axis: the picture leaves it out.")
     return Comparison(
@@ -104,10 +89,8 @@ def compare(
         [*problems, *_too_few(fit)],
         [*unlike, *caveats],
         accuracy,
-        float(alpha),
-        float(beta),
-        float(reference),
-        column,
+        formula,
+        column.name,
     )
 
 
@@ -125,36 +108,30 @@ def _read(given: Sequence[str | Path], accuracy: Choice) -> tuple[list[Run], lis
     return runs, problems
 
 
-def _reference(runs: Sequence[Run], given: float | None) -> tuple[float, list[str]]:
-    """The reference of the score, and a caveat where it had to be chosen."""
+def _with_their_reference(formula: EnergyPenalized, runs: Sequence[Run]) -> tuple[EnergyPenalized, list[str]]:
+    """Take the reference that the runs were trained with; where they do not agree, keep the default with a caveat."""
     found = sorted({r.source.reference_kwh for r in runs if r.source.reference_kwh is not None})
-    if given is not None:
-        return given, []
     if len(found) == 1:
-        return found[0], []
+        return replace(formula, reference_kwh=found[0]), []
     if not found:
-        return DEFAULT_REFERENCE_KWH, []
+        return formula, []
     listed = ", ".join(f"{kwh:g}" for kwh in found)
     caveat = (
         f"The runs were trained with scores of different references ({listed} kWh): here all are scored with "
-        f"{DEFAULT_REFERENCE_KWH:g} kWh. Give one reference to have another: {reference_of_their_size(runs)}."
+        f"{formula.reference_kwh:g} kWh. Give one reference to have another: {reference_of_their_size(runs)}."
     )
-    return DEFAULT_REFERENCE_KWH, [caveat]
+    return formula, [caveat]
 
 
-def _scored(run: Run, alpha: float, beta: float, reference_kwh: float) -> Run:
+def _scored(run: Run, formula: EnergyPenalized) -> Run:
     if run.accuracy is None or run.energy_kwh is None:
         return run
-    sam = sustainable_accuracy(run.accuracy, run.energy_kwh, alpha, beta, on_invalid="nan")
-    return replace(
-        run,
-        sam=None if math.isnan(sam) else sam,
-        score=energy_penalized_accuracy(run.accuracy, run.energy_kwh, alpha, beta, reference_kwh),
-    )
+    sam = Sustainable(formula.alpha, formula.beta)(run.accuracy, run.energy_kwh)
+    return replace(run, sam=None if math.isnan(sam) else sam, score=formula(run.accuracy, run.energy_kwh))
 
 
 def _judge(runs: list[Run]) -> list[Run]:
-    """Say of each run whether it is on the front, and by which others it is dominated."""
+    """Say of each run whether it is on the front, and which others dominate it."""
     front = on_front(np.array([r.accuracy for r in runs]), np.array([r.energy_kwh for r in runs]))
     judged = []
     for run, is_on_front, (sure, perhaps) in zip(runs, front, dominations(runs), strict=True):
@@ -174,15 +151,8 @@ def _too_few(runs: Sequence[Run]) -> list[str]:
     return [f"{runs[0].path} is the only run that can be compared: give at least one more"]
 
 
-def _column(sort: str) -> str:
-    found = [c for c in COLUMNS if sort in {c, c.rpartition("_")[0]}]
-    if not found:
-        raise ValueError(f"sort={sort!r}: give one of {', '.join(COLUMNS)}")
-    return found[0]
-
-
-def _sorted(runs: Sequence[Run], column: str, *, reverse: bool) -> list[Run]:
-    """What is not known comes last, either way; equals by name."""
-    known = sorted((r for r in runs if getattr(r, column) is not None), key=lambda r: r.name)
-    known.sort(key=lambda r: getattr(r, column), reverse=COLUMNS[column] != reverse)
-    return known + sorted((r for r in runs if getattr(r, column) is None), key=lambda r: r.name)
+def _sorted(runs: Sequence[Run], column: Column, *, reverse: bool) -> list[Run]:
+    """Sort runs: equals by name, and those whose value is not known last, either way."""
+    known = sorted((r for r in runs if getattr(r, column.name) is not None), key=lambda r: r.name)
+    known.sort(key=lambda r: getattr(r, column.name), reverse=column.largest_first != reverse)
+    return known + sorted((r for r in runs if getattr(r, column.name) is None), key=lambda r: r.name)

@@ -16,8 +16,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
-from lightning_energy.comparison.page_table import WH_PER_KWH, bodies, clean, energy_unit, escaped, head, name
+from lightning_energy.comparison.figures import WH_PER_KWH, energy_unit
+from lightning_energy.comparison.page_cells import clean, escaped, name
+from lightning_energy.comparison.page_table import bodies, head
 from lightning_energy.results.units import si
+from lightning_energy.scores.formula import FORMULAS, SIGNS, Sustainable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,18 +30,9 @@ __all__ = ["render_page"]
 WARNINGS = 6  # shown at once; the others unfold
 LONG = 30  # runs above which the table scrolls under its headings
 
-PENALIZED = "<i>&beta;</i> · <i>a</i><sup><i>&alpha;</i></sup> / "
-LOG_ENERGY = "log<sub>10</sub>(1 + <i>E</i> / <i>E</i><sub>ref</sub>)"
-FORMULAS = {
-    "energy_penalized_accuracy": f"{PENALIZED}(1 + {LOG_ENERGY})",
-    "log_penalized_accuracy": PENALIZED + LOG_ENERGY,
-    "sustainable_accuracy": PENALIZED + "log<sub>10</sub>(<i>E</i> / kWh)",
-}
-SIGNS = {"alpha": "<i>&alpha;</i>", "beta": "<i>&beta;</i>", "reference_kwh": "<i>E</i><sub>ref</sub>"}
-
 
 class _Template(string.Template):
-    """Placeholders that neither CSS nor JavaScript knows. Each is filled once: what is filled in is not read again."""
+    """Placeholders that neither CSS nor JavaScript knows. None is filled in twice, nor read again."""
 
     delimiter = "@@"
 
@@ -51,7 +45,7 @@ def render_page(comparison: Mapping[str, Any], *, title: str = "Accuracy against
     out, since a page is made to be passed on.
 
     Args:
-        comparison: what ``Comparison.to_plain()`` gives. Energies in kWh, per sample in joules, times in seconds,
+        comparison: a comparison's ``to_plain()``. Energies in kWh, per sample in joules, times in seconds,
             power in watts; ``None`` is unknown, and so is a number that is not finite.
         title: the heading.
 
@@ -86,7 +80,7 @@ def _finite(value: Any) -> Any:
 
 
 def _policy(template: str) -> str:
-    """Only the template's own script and style may act, known by their hashes; nothing may be loaded."""
+    """Let only the template's own script and style act, known by their hashes, and let nothing be loaded."""
     hashes = {}
     for tag in ("script", "style"):
         (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", template, re.DOTALL)
@@ -98,8 +92,8 @@ def _policy(template: str) -> str:
 
 
 def _island(comparison: Mapping[str, Any], runs: Sequence[dict[str, Any]]) -> str:
-    """What the chart draws, as JSON that cannot end its element. It is ASCII, so no U+2028 is in it either."""
-    unit, per_kwh = energy_unit(runs)
+    """The data of the chart, as JSON that cannot end its element. It is ASCII, so no U+2028 is in it either."""
+    unit, per_kwh = energy_unit([run.get("energy_kwh") for run in runs])
     points = [
         {
             **{key: run.get(key) for key in ("energy_kwh", "u_kwh", "accuracy", "on_front")},
@@ -117,7 +111,7 @@ def _island(comparison: Mapping[str, Any], runs: Sequence[dict[str, Any]]) -> st
 
 
 def _facts(comparison: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
-    """What holds for all runs, said once."""
+    """Everything that holds for all runs, said once."""
     front = sum(run["on_front"] for run in runs)
     facts = [f"{len(runs):,} {'run' if len(runs) == 1 else 'runs'}, {front:,} on the front"]
     metrics = {run.get("accuracy_name") for run in runs if run.get("accuracy") is not None}
@@ -142,16 +136,16 @@ def _warnings(heading: str, sentences: Sequence[str]) -> str:
 
 
 def _formula(formula: Mapping[str, Any]) -> str:
-    """The score and SAM, with what their letters mean and the constants."""
+    """The score and SAM, with the meaning of their letters and the constants."""
     known = str(formula.get("name", ""))
     constants = [
         f"{sign} = {si(formula[key] * WH_PER_KWH, 'Wh') if key == 'reference_kwh' else format(formula[key], 'g')}"
         for key, sign in SIGNS.items()
         if formula.get(key) is not None
     ]
-    written = f'<p class="formula">score = {FORMULAS[known]}</p>' if known in FORMULAS else ""
+    written = f'<p class="formula">score = {FORMULAS[known]().markup}</p>' if known in FORMULAS else ""
     return (
-        f'{written}<p class="formula">SAM = {FORMULAS["sustainable_accuracy"]}</p>'
+        f'{written}<p class="formula">SAM = {Sustainable().markup}</p>'
         f'<p class="note">with {", ".join(constants) or "constants that are not known"}; <i>a</i> is the accuracy as a '
         f"fraction and <i>E</i> the energy of the training in kWh. The score is <code>{escaped(known)}</code>: it "
         f"compares only under the same formula and constants. SAM (<code>sustainable_accuracy</code>, "

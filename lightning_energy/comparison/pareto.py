@@ -13,19 +13,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lightning_energy.comparison.run import Run
+    from lightning_energy.scores.formula import Formula
 
 __all__ = ["COVERAGE_FACTOR", "dominations", "iso_scores", "on_front", "window"]
 
 COVERAGE_FACTOR = 2.0  # k=2: of differences that are none, 1 in 20 looks larger (GUM, JCGM 100:2008, 6.3.3)
 ISO_LINES = 5
-NARROWEST = 0.04  # accuracies that are all alike are not blown up beyond that
+NARROWEST = 0.04  # smallest span of accuracies: those that are all alike are not blown up beyond it
 ISO_POINTS = 40
-SHORTEST_BAR = 1 / 3  # of its energy: where bars that reach further down are cut
+SHORTEST_BAR = 1 / 3  # share of an energy at which bars that reach further down are cut
 MARGIN = 0.08  # of the span of the points, left free around them
 
 
 def on_front(accuracy: NDArray[np.float64], energy_kwh: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which points are on the Pareto front: none is at least as good in both, and better in one.
+    """Find the points on the Pareto front: no other is at least as good in both, and better in one.
 
     Args:
         accuracy: the higher the better; shape (n,).
@@ -50,17 +51,17 @@ def on_front(accuracy: NDArray[np.float64], energy_kwh: NDArray[np.float64]) -> 
 
 
 def dominations(runs: Sequence[Run]) -> list[tuple[list[int], list[int]]]:
-    r"""By which others each run is dominated, for sure and perhaps.
+    r"""Find the runs by which each run is dominated, for sure and perhaps.
 
     Run j dominates run i *for sure* when its accuracy is at least as high and
 
     .. math:: E_i - E_j > 2 \sqrt{u_i^2 + u_j^2} + s_j
 
-    with their standard uncertainties u and what j may have spent in missing time, s. Between runs on the same sensors
-    u is the repeatability, as the gain is common to both and cancels; between others it is the absolute uncertainty.
-    *Perhaps*: it is at least as accurate and not more expensive by the figures, but by less than that, or i's energy is
-    estimated: a model counts what all programs on the machine spent, so an estimate may be too high by any amount. The
-    accuracies are taken as they are: a record does not know how they scatter from seed to seed.
+    with their standard uncertainties u and the energy s that j may have spent in missing time. Between runs on the
+    same sensors u is the repeatability, as the gain is common to both and cancels; between others it is the absolute
+    uncertainty. *Perhaps*: it is at least as accurate and not more expensive by the figures, but by less than that, or
+    i's energy is estimated: a model counts what all programs on the machine spent, so an estimate may be too high by
+    any amount. The accuracies are taken as they are: a record does not know how they scatter from seed to seed.
 
     Records with one ``run_id`` are one run, resumed or copied: none of them dominates another.
 
@@ -70,7 +71,7 @@ def dominations(runs: Sequence[Run]) -> list[tuple[list[int], list[int]]]:
     Returns:
         For each run the indices of those that dominate it for sure, and of those that perhaps do, in the order of
         their energy. Both name runs on the front only, which are the ones worth changing to; if none of these
-        dominates (for sure: its energy is known less well; perhaps: it is the same run) but another run does, that one
+        dominates (for sure: its energy is known less well; perhaps: it is the same run) but another run does, that run
         is named.
     """
     accuracy, energy = _columns(runs)
@@ -93,7 +94,7 @@ def dominations(runs: Sequence[Run]) -> list[tuple[list[int], list[int]]]:
 
 
 def window(runs: Sequence[Run]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The stretch of energies in kWh and of accuracies that shows all runs and their bars, with room around them.
+    """Choose the energies in kWh and the accuracies that show all runs and their bars, with room around them.
 
     Args:
         runs: runs whose accuracy is known, and whose energy is above 0.
@@ -109,43 +110,29 @@ def window(runs: Sequence[Run]) -> tuple[tuple[float, float], tuple[float, float
     return (10 ** (low - pad), 10 ** (high + pad)), (float(max(bottom, 0.0)), float(top))
 
 
-def iso_scores(
-    runs: Sequence[Run], alpha: float, beta: float, reference_kwh: float
-) -> list[tuple[float, list[tuple[float, float]]]]:
-    """Lines of equal :func:`~lightning_energy.energy_penalized_accuracy` in the :func:`window` of some runs.
+def iso_scores(runs: Sequence[Run], formula: Formula) -> list[tuple[float, list[tuple[float, float]]]]:
+    """Draw lines of equal score in the :func:`window` of some runs.
 
     Args:
         runs: runs whose accuracy is known, and whose energy is above 0.
-        alpha: exponent of the accuracy.
-        beta: the largest score.
-        reference_kwh: energy in kWh at which the penalty begins to bite.
+        formula: the formula of the score, with its constants.
 
     Returns:
         Scores, and the points (energy in kWh, accuracy) of their lines, by rising energy.
     """
     (left, right), (bottom, top) = window(runs)
     top = min(top, 1.0)
-
-    def penalty(energy_kwh: float) -> float:
-        return 1 + math.log1p(energy_kwh / reference_kwh) / math.log(10)
-
-    def energy_at(accuracy: float, score: float) -> float:
-        """Where the line of a score reaches an accuracy; the inverse of the formula."""
-        exponent = beta * accuracy**alpha / score - 1
-        return reference_kwh * math.expm1(min(exponent, 300.0) * math.log(10)) if exponent > 0 else 0.0
-
     lines = []
-    for score in _round_levels(beta * bottom**alpha / penalty(right), beta * top**alpha / penalty(left)):
-        begin, end = max(left, energy_at(bottom, score)), min(right, energy_at(top, score))
+    for score in _round_levels(formula(bottom, right), formula(top, left)):
+        begin, end = max(left, formula.energy_kwh_at(bottom, score)), min(right, formula.energy_kwh_at(top, score))
         if begin < end:
-            energies = np.geomspace(begin, end, ISO_POINTS)
-            points = [(float(e), (score * penalty(float(e)) / beta) ** (1 / alpha)) for e in energies]
-            lines.append((score, points))
+            energies = np.geomspace(begin, end, ISO_POINTS).tolist()
+            lines.append((score, [(e, formula.accuracy_at(e, score)) for e in energies]))
     return lines
 
 
 def _round_levels(low: float, high: float) -> list[float]:
-    """Round numbers between two, about as many as there are to be lines."""
+    """Choose round numbers between two, about as many as there are to be lines."""
     if not high > low:
         return []
     raw = (high - low) / ISO_LINES

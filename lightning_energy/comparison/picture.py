@@ -6,7 +6,7 @@ import textwrap
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.comparison.page_table import energy_unit
+from lightning_energy.comparison.figures import energy_unit
 from lightning_energy.comparison.pareto import window
 from lightning_energy.results.units import si
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lightning_energy.comparison.comparison import Comparison
+    from lightning_energy.comparison.judgement import Judgement
     from lightning_energy.comparison.run import Run
 
 __all__ = ["SUFFIXES", "draw", "plot"]
@@ -37,8 +37,8 @@ CROWD = 25  # more runs are drawn smaller and fainter
 LABEL_POINTS = 8.0
 LONGEST_LABEL = 28
 MOST_LABELS = 40
-# where a label may stand beside its point: offset in points, and which of its corners is there; a front leaves its
-# upper left free
+# places of a label beside its point: offset in points, and the label's corner that is there; a front leaves its upper
+# left free
 PLACES = [
     (-6, 5, "right", "bottom"),
     (6, 5, "left", "bottom"),
@@ -51,7 +51,7 @@ CAVEATS = 3
 CAVEAT_CHARACTERS = 120
 
 
-def plot(comparison: Comparison, ax: Any = None) -> Any:
+def plot(comparison: Judgement, ax: Any = None) -> Any:
     """Draw a comparison; see :meth:`~lightning_energy.comparison.comparison.Comparison.plot`."""
     if ax is None:
         _need_matplotlib()
@@ -59,7 +59,7 @@ def plot(comparison: Comparison, ax: Any = None) -> Any:
 
         _, ax = plt.subplots(figsize=INCHES, layout="constrained")
     runs = comparison.drawable
-    unit, per_kwh = energy_unit([run.to_plain() for run in runs])
+    unit, per_kwh = energy_unit([run.energy_kwh for run in runs])
     ax.set(xlabel=f"energy of the training in {UNITS[unit]} (logarithmic; bars: ±1 absolute standard uncertainty)")
     ax.set(ylabel=f"accuracy ({'last scored' if comparison.accuracy == 'last' else 'best epoch'})")
     ax.set_title(_title(comparison), loc="left", fontsize="medium")
@@ -77,11 +77,11 @@ def plot(comparison: Comparison, ax: Any = None) -> Any:
     return ax.figure, ax
 
 
-def draw(comparison: Comparison, file: Path) -> None:
+def draw(comparison: Judgement, file: Path) -> None:
     """Write the picture to a file, without a window or a display.
 
     Args:
-        comparison: what to draw.
+        comparison: the runs to draw.
         file: a ``.png`` or ``.svg``; folders are made.
 
     Raises:
@@ -111,15 +111,14 @@ def _need_matplotlib() -> None:
         raise ModuleNotFoundError('a picture needs matplotlib: pip install "lightning-energy[plot]"') from error
 
 
-def _title(comparison: Comparison) -> str:
+def _title(comparison: Judgement) -> str:
     drawn, hidden = len(comparison.drawable), len(comparison.runs) - len(comparison.drawable)
     left = f" ({hidden} more without accuracy or energy)" if hidden else ""
-    score = f"score: α={comparison.alpha:g}, β={comparison.beta:g}, reference {comparison.reference_kwh:g} kWh"  # noqa: RUF001
-    return f"{drawn} run{'s' * (drawn != 1)}{left}; {score}"
+    return f"{drawn} run{'s' * (drawn != 1)}{left}; score: {comparison.formula.words}"
 
 
 def _axes(ax: Any, runs: Sequence[Run], unit: str, per_kwh: float) -> None:
-    """The data are in kWh; the ticks are round in the unit that is shown."""
+    """Set up the axes: the data are in kWh, the ticks are round in the unit that is shown."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415 - an extra
 
     (left, right), (bottom, top) = window(runs)
@@ -141,8 +140,8 @@ def _axes(ax: Any, runs: Sequence[Run], unit: str, per_kwh: float) -> None:
     ax.set_axisbelow(True)
 
 
-def _iso_lines(ax: Any, comparison: Comparison) -> list[Any]:
-    """Lines of equal score, named where they leave the picture."""
+def _iso_lines(ax: Any, comparison: Judgement) -> list[Any]:
+    """Draw lines of equal score, named where they leave the picture."""
     labels = []
     (_, right), (_, top) = window(comparison.drawable)
     for i, (score, points) in enumerate(comparison.iso_scores()):
@@ -167,7 +166,7 @@ def _iso_lines(ax: Any, comparison: Comparison) -> list[Any]:
 
 
 def _front_line(ax: Any, front: Sequence[Run]) -> None:
-    """The best accuracy that was had for at most an energy: a step up at each run of the front."""
+    """Draw the best accuracy that was reached for at most an energy: a step up at each run of the front."""
     right = ax.get_xlim()[1]
     energies = [*(run.energy_kwh for run in front), right]
     accuracies = [*(run.accuracy for run in front), front[-1].accuracy] if front else []
@@ -241,7 +240,7 @@ def _labels(ax: Any, runs: Sequence[Run], others: Sequence[Any]) -> None:
 
 
 def _taken(ax: Any, runs: Sequence[Run]) -> list[Any]:
-    """What labels must not cover, in pixels: the points, the steps of the front, and bars while they are few."""
+    """List the boxes that labels must not cover, in pixels: points, steps of the front, and bars while they are few."""
     from matplotlib.transforms import Bbox  # noqa: PLC0415 - an extra
 
     def box(x: float, y: float, to_x: float, to_y: float, wide: float) -> Bbox:
@@ -260,8 +259,8 @@ def _taken(ax: Any, runs: Sequence[Run]) -> list[Any]:
     return boxes
 
 
-def _caveats(ax: Any, comparison: Comparison) -> None:
-    """Unlike things are never shown without a word."""
+def _caveats(ax: Any, comparison: Judgement) -> None:
+    """Write the caveats beneath: unlike runs are never shown without a word."""
     caveats = comparison.caveats
     shown = [*caveats[:CAVEATS], *([f"… and {len(caveats) - CAVEATS} more caveats"] if len(caveats) > CAVEATS else [])]
     lines = [line for caveat in shown for line in textwrap.wrap(caveat, CAVEAT_CHARACTERS, subsequent_indent="  ")]

@@ -1,4 +1,4 @@
-"""Which records a person means by some paths, and how to call the runs that they are of."""
+"""Records behind the paths that a person gives, and short names of their runs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["find_records", "printable", "short_names"]
 
-_A_NUMBER = re.compile(r"(version_?)?\d+$")  # how loggers count: it tells runs apart, but says nothing about them
+_A_NUMBER = re.compile(r"(version_?)?\d+$")  # loggers count so: it separates runs, but says nothing about them
 
-_OF_A_RANK = re.compile(r"\.rank\d+\.json$")  # what another rank kept of itself is read with rank zero's
+_OF_A_RANK = re.compile(r"\.rank\d+\.json$")  # the record of another rank is read with rank zero's
 
 
 def find_records(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
-    """The records that ``paths`` mean, each once, in the order of their names.
+    """Find the records that ``paths`` mean, each once, in the order of their names.
 
     Args:
         paths: records, folders that hold records at any depth (symbolic links inside them are not followed: a link
@@ -33,7 +33,7 @@ def find_records(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
         The files, and a sentence for each path under which there is none.
 
     Raises:
-        TypeError: a path is none.
+        TypeError: a path is no path.
     """
     files: dict[Path, Path] = {}
     problems: list[str] = []
@@ -54,7 +54,7 @@ def _find(given: str, problems: list[str]) -> list[Path]:
         found = _in_folder(path, problems)
         if not found:
             problems.append(
-                f"{printable(given)} holds no {NAME}, its folders neither: give the log directory of a run that had an "
+                f"no {NAME} in {printable(given)} or below it: give the log directory of a run that had an "
                 f"EnergyCallback and a logger"
             )
         return found
@@ -73,16 +73,16 @@ def _find(given: str, problems: list[str]) -> list[Path]:
 
 def _in_folder(folder: Path, problems: list[str]) -> list[Path]:
     def cannot(error: OSError) -> None:
-        problems.append(f"{printable(error.filename)} cannot be read: {error.strerror}; what lies in it is left out")
+        problems.append(f"{printable(error.filename)} cannot be read: {error.strerror}; its records are left out")
 
     return [Path(root, NAME) for root, _, names in os.walk(folder, onerror=cannot) if NAME in names]
 
 
 def short_names(files: Sequence[Path]) -> list[str]:
-    """A name for each file, unique and as short as its path allows.
+    """Name each file, uniquely and as shortly as its path allows.
 
-    It is the one part of the path that tells the runs apart, if there is one (of several, one that is no mere version
-    number); else all parts that differ.
+    A name is the one part of the path that differs between all runs, if there is one (of several, one that is no mere
+    version number); else all parts that differ.
 
     Args:
         files: different files.
@@ -113,7 +113,7 @@ def _parts(file: Path) -> tuple[str, ...]:
 
 
 def _n_shared(rows: Sequence[Sequence[str]]) -> int:
-    """How many parts all rows begin with, so that each keeps one at least."""
+    """Count the parts that all rows begin with, so that each keeps one at least."""
     same = [len({*column}) == 1 for column in zip(*rows, strict=False)]
     return next((n for n, is_same in enumerate(same[:-1]) if not is_same), max(len(same) - 1, 0))
 
@@ -128,5 +128,5 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def printable(text: object) -> str:
-    """``text`` without what moves a cursor or cannot be encoded: paths and records are other people's."""
+    """Replace signs that move a cursor or cannot be encoded: paths and records are other people's."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))

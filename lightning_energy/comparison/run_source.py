@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.run_files import printable
+from lightning_energy.meters.base import BOARDS
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.record import report_of
+from lightning_energy.scores.formula import EnergyPenalized, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from lightning_energy.curves.energy import Energy
 
 __all__ = ["Source", "hardware_of", "number", "optional", "source_of"]
-
-_REFERENCE = re.compile(r"^energy_penalized_accuracy\(.*reference_kwh=([^,)]+)\)$")
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def source_of(record: Mapping[str, Any], energy: Energy | None, lacks: tuple[str
 def hardware_of(record: Mapping[str, Any]) -> str:
     """Boards, driver and CPU, in words."""
     where, ranks = record["where"], int(number("ranks", record["ranks"]))
-    boards = Counter(d["name"] for d in record["devices"] if d["scope"] in {"gpu", "board", "module"})
+    boards = Counter(d["name"] for d in record["devices"] if d["scope"] in BOARDS)
     words = [name if n == 1 else f"{n} x {name}" for name, n in sorted(boards.items())]
     if ranks > 1 and not report_of(record).has_all_devices:
         words = [f"{ranks} ranks, the first with " + (", ".join(words) or "no board of its own")]
@@ -92,8 +91,8 @@ def _slack_kwh(record: Mapping[str, Any], energy: Energy | None) -> float:
 
 
 def _reference_kwh(record: Mapping[str, Any]) -> float | None:
-    match = _REFERENCE.match(record["score"]["formula"]) if record["score"] is not None else None
-    return None if match is None else number("reference_kwh", float(match.group(1)), low=math.ulp(0.0))
+    formula = parse(record["score"]["formula"]) if record["score"] is not None else None
+    return formula.reference_kwh if isinstance(formula, EnergyPenalized) else None
 
 
 def optional(key: str, value: object) -> float | None:

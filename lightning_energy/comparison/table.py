@@ -7,14 +7,17 @@ import io
 import textwrap
 from typing import TYPE_CHECKING
 
-from lightning_energy.comparison.run import Run
+from lightning_energy.comparison.columns import FIELDS, IN_TEXT
 from lightning_energy.results.rendering import in_markdown
-from lightning_energy.results.units import duration, si
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from lightning_energy.comparison.comparison import Comparison
+    from lightning_energy.comparison.columns import Column, TextCell
+    from lightning_energy.comparison.judgement import Judgement
+    from lightning_energy.comparison.run import Run
+
+    Columns = Sequence[tuple[Column, TextCell]]
 
 __all__ = ["as_csv", "markdown", "text"]
 
@@ -25,33 +28,23 @@ SHORTEST_NAME = 16
 NAMES_OF_A_CAVEAT = 5
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 
-# heading, cell, and what is left out first where the line is too short (0: never)
-COLUMNS: list[tuple[str, Callable[[Run], str], int]] = [
-    ("accuracy", lambda r: _fixed(r.accuracy), 0),
-    ("kWh", lambda r: _digits(r.energy_kwh, 4), 0),
-    ("± (k=1)", lambda r: _digits(r.u_kwh, 2), 5),
-    ("J/sample", lambda r: UNKNOWN if r.sample_j is None else si(r.sample_j, "J"), 6),
-    ("time", lambda r: UNKNOWN if r.duration_s is None else duration(r.duration_s), 3),
-    ("power", lambda r: UNKNOWN if r.power_w is None else si(r.power_w, "W"), 2),
-    ("params", lambda r: UNKNOWN if r.parameters is None else si(float(r.parameters), "").strip(), 1),
-    ("quality", lambda r: r.quality, 4),
-    ("SAM", lambda r: _fixed(r.sam), 0),
-    ("score", lambda r: _fixed(r.score), 0),
-]
 
-
-def text(comparison: Comparison, width: int = WIDTH) -> str:
+def text(comparison: Judgement, width: int = WIDTH) -> str:
     """A table, its caveats under it; lines of ``width`` characters, of 80 at least."""
     runs, width = comparison.runs, max(width, NARROWEST)
     if not runs:
         return "There is no run to compare."
-    columns = [c for c in COLUMNS if c[0] != "SAM" or any(r.sam is not None for r in runs)]
+    columns = [
+        (column, cell)
+        for column, cell in IN_TEXT
+        if not cell.is_rare or any(getattr(run, column.name) is not None for run in runs)
+    ]
     names = _shortened([r.name for r in runs], LONGEST_NAME)
     rows = _rows(columns, runs, names)
-    for _, _, rank in sorted((c for c in columns if c[2]), key=lambda c: c[2]):
+    for rank in sorted(cell.left_out for _, cell in columns if cell.left_out):
         if _width(rows) <= width:
             break
-        columns = [c for c in columns if c[2] != rank]
+        columns = [(column, cell) for column, cell in columns if cell.left_out != rank]
         rows = _rows(columns, runs, names)
     if _width(rows) > width:
         names = _shortened([r.name for r in runs], SHORTEST_NAME)
@@ -59,25 +52,25 @@ def text(comparison: Comparison, width: int = WIDTH) -> str:
     return "\n".join([*_wrapped(_heading(comparison), width), *_aligned(rows), *_notes(comparison, width)])
 
 
-def markdown(comparison: Comparison) -> str:
+def markdown(comparison: Judgement) -> str:
     """A table of Markdown with all columns, and its caveats as a list."""
     runs = comparison.runs
     if not runs:
         return "There is no run to compare."
-    head, *rows = _rows(COLUMNS, runs, {r.name: r.name for r in runs})
+    head, *rows = _rows(IN_TEXT, runs, {r.name: r.name for r in runs})
     lines = [f"| {' | '.join(map(in_markdown, row))} |" for row in (head, *rows)]
-    lines.insert(1, "| --- |" + " ---: |" * len(COLUMNS) + " --- |")
+    lines.insert(1, "| --- |" + " ---: |" * len(IN_TEXT) + " --- |")
     notes = [f"- {in_markdown(note)}" for note in _sentences(comparison)]
     return "\n".join([in_markdown(_heading(comparison)), "", *lines, "", *notes])
 
 
-def as_csv(comparison: Comparison) -> str:
+def as_csv(comparison: Judgement) -> str:
     """A row of unrounded figures per run, columns as in :class:`~lightning_energy.comparison.run.Run`.
 
     An empty cell is not known.
     """
     out = io.StringIO()
-    writer = csv.DictWriter(out, [*Run("", "").to_plain()], lineterminator="\n")
+    writer = csv.DictWriter(out, FIELDS, lineterminator="\n")
     writer.writeheader()
     for run in comparison.runs:
         row = run.to_plain()
@@ -85,18 +78,22 @@ def as_csv(comparison: Comparison) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def _heading(comparison: Comparison) -> str:
+def _heading(comparison: Judgement) -> str:
     n = len(comparison.runs)
     which = "last scored" if comparison.accuracy == "last" else "best epoch"
     order = comparison.sort.rpartition("_")[0] or comparison.sort
     return f"{n} run{'s' * (n != 1)} by {order}; accuracy: {which}; score: {comparison.formula}"
 
 
-def _rows(
-    columns: Sequence[tuple[str, Callable[[Run], str], int]], runs: Sequence[Run], names: dict[str, str]
-) -> list[list[str]]:
-    head = ["run", *(title for title, _, _ in columns), "Pareto front"]
-    return [head, *([names[r.name], *(cell(r) for _, cell, _ in columns), _front(r, names)] for r in runs)]
+def _rows(columns: Columns, runs: Sequence[Run], names: dict[str, str]) -> list[list[str]]:
+    head = ["run", *(cell.heading for _, cell in columns), "Pareto front"]
+    rows = ([names[r.name], *(_shown(r, *column) for column in columns), _front(r, names)] for r in runs)
+    return [head, *rows]
+
+
+def _shown(run: Run, column: Column, cell: TextCell) -> str:
+    value = getattr(run, column.name)
+    return UNKNOWN if value is None else cell.show(value)
 
 
 def _front(run: Run, names: dict[str, str]) -> str:
@@ -121,12 +118,12 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
 
 
-def _notes(comparison: Comparison, width: int) -> list[str]:
+def _notes(comparison: Judgement, width: int) -> list[str]:
     return [line for sentence in _sentences(comparison) for line in _wrapped(sentence, width)]
 
 
-def _sentences(comparison: Comparison) -> list[str]:
-    """What the signs mean, and the caveats: of the whole, then of runs, those with the same one together."""
+def _sentences(comparison: Judgement) -> list[str]:
+    """Explain the signs, and list the caveats: of the whole, then of runs, those with the same one together."""
     runs = comparison.runs
     sentences = []
     if any(r.on_front for r in runs):
@@ -162,11 +159,3 @@ def _shortened(names: Sequence[str], longest: int) -> dict[str, str]:
     half = (longest - 1) // 2
     short = {n: n if len(n) <= longest else f"{n[:half]}…{n[-half:]}" for n in names}
     return short if len({*short.values()}) == len(names) else {n: n for n in names}
-
-
-def _fixed(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.4f}"
-
-
-def _digits(value: float | None, digits: int) -> str:
-    return UNKNOWN if value is None else f"{value:.{digits}g}"

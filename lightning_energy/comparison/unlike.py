@@ -1,4 +1,4 @@
-"""What makes runs unlike, so that laying them side by side needs a word."""
+"""Caveats: the differences between runs that a reader of a comparison must know."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["reference_of_their_size", "with_caveats"]
 
 OF_ESTIMATES = (
-    "What other programs on the machine spent is in an estimate, so no run that has one is dominated for sure."
+    "An estimate includes the energy of other programs on the machine, so no estimated run is dominated for sure."
 )
-FAR_BELOW = 100.0  # at a hundredth of the reference the penalty is 0.4 %
+FAR_BELOW = 100.0  # the reference over an energy at which the penalty is 0.4 %
 
 
 def with_caveats(runs: Sequence[Run], reference_kwh: float) -> tuple[list[Run], list[str]]:
-    """Say what is unlike: to each run that is not like most, and of the whole.
+    """Find the differences: of each run from most others, and of the whole.
 
     Args:
         runs: runs that can be compared.
@@ -34,12 +34,12 @@ def with_caveats(runs: Sequence[Run], reference_kwh: float) -> tuple[list[Run], 
         (
             [run.accuracy_name or "a metric without a name" for run in runs],
             "its accuracy is {}",
-            "The accuracies are of different metrics ({}): that they mean the same is not known.",
+            "The accuracies are of different metrics ({}): they may not mean the same.",
         ),
         (
             [run.covers for run in runs],
             "its joules cover {}",
-            "The energies do not cover the same ({}): what covers more counts more.",
+            "The energies do not cover the same parts ({}): a run that covers more counts more.",
         ),
         (
             ["estimated by a model" if run.quality == "estimated" else "measured" for run in runs],
@@ -66,21 +66,21 @@ def with_caveats(runs: Sequence[Run], reference_kwh: float) -> tuple[list[Run], 
     for caveats, others in zip(own, _of_the_same_run(runs), strict=True):
         if others:
             caveats.append(
-                f"it is the same run as {', '.join(others)}, resumed or copied: what one spent is in the other"
+                f"it is the same run as {', '.join(others)}, resumed or copied: one's energy includes the other's"
             )
     whole += _of_all(runs, reference_kwh)
     return [replace(r, caveats=(*r.caveats, *c)) for r, c in zip(runs, own, strict=True)], whole
 
 
 def reference_of_their_size(runs: Sequence[Run]) -> str:
-    """How to give a reference of the score at which its penalty tells these runs apart: their median energy."""
+    """Advise a reference of the score at which its penalty separates these runs: their median energy."""
     energies = [run.energy_kwh for run in runs if run.energy_kwh]
     kwh = f"{statistics.median(energies) if energies else 1:.1g}"
     return f"reference_kwh={kwh} (as a command: --reference-kwh {kwh})"
 
 
 def _of_the_same_run(runs: Sequence[Run]) -> list[list[str]]:
-    """For each run the names of others that are the same run: its total then contains theirs, or is theirs."""
+    """Name, for each run, the others that are the same run: its total then contains theirs, or is theirs."""
     names: dict[str, list[str]] = {}
     for run in runs:
         names.setdefault(run.source.run_id, []).append(run.name)
@@ -97,8 +97,8 @@ def _of_all(runs: Sequence[Run], reference_kwh: float) -> list[str]:
     sensors = {run.source.sensors for run in runs}
     if len({run.hardware for run in runs}) == 1 and (len(sensors) > 1 or "" in sensors) and len(runs) > 1:
         caveats.append(
-            "The runs were not all measured by the same sensors, as far as their records tell: their gains differ, so "
-            "energies are told apart by their absolute uncertainty."
+            "The runs were not all measured by the same sensors, as far as their records say: the gains differ, so "
+            "energies are compared by their absolute uncertainty."
         )
     if runs and max(run.energy_kwh or 0.0 for run in runs) < reference_kwh / FAR_BELOW:
         caveats.append(

@@ -16,6 +16,7 @@ from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.ledger.trace import Trace
 from lightning_energy.ledger.troubles import Troubles, clock_notes, sharing_notes
 from lightning_energy.ledger.watch import Watch
+from lightning_energy.meters.base import BOARDS
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 LONGEST_WAIT_S = 0.5  # for the last knots, at the end
-ON_DEVICE = ("gpu", "board", "module")  # scopes of meters whose energy belongs to the accelerator's own time
 
 
 def _never() -> bool:
@@ -88,7 +88,7 @@ class Session:
         self.ledger = Ledger(
             [c.curve for c in self.channels],
             device_clock=device_clock,
-            on_device=[device_clock is not None and c.info.scope in ON_DEVICE for c in self.channels],
+            on_device=[device_clock is not None and c.info.scope in BOARDS for c in self.channels],
             trace=Trace([c.info.device_id for c in self.channels], self._started_ns) if trace else None,
         )
         self.notes: list[str] = []

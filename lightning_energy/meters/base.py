@@ -8,8 +8,9 @@ thread, and closed. Vendor units end here: a :class:`Reading` holds joules and w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "BOARDS",
     "Meter",
     "MeterError",
     "MeterInfo",
@@ -35,6 +37,9 @@ or not at all."""
 
 Scope = Literal["gpu", "board", "module", "package", "dram", "psys", "machine"]
 """What a figure covers. ``board`` is a GPU board of which the training uses a part (MIG, MPS, shared)."""
+
+BOARDS: Final[frozenset[Scope]] = frozenset({"gpu", "board", "module"})
+"""The scopes of accelerator boards."""
 
 
 class MeterError(RuntimeError):
@@ -136,6 +141,10 @@ class Meter(ABC):
     def other_processes(self) -> list[int] | None:
         """Other processes whose work is in this meter's joules; ``None`` when it cannot tell. Slow."""
         return None
+
+    def twin(self) -> Meter:
+        """A closed meter of the same device."""
+        return deepcopy(self)
 
     @abstractmethod
     def close(self) -> None:

@@ -115,6 +115,10 @@ class NvmlMeter(Meter):
         self._has_counter = False
         self._has_instant = False
 
+    def twin(self) -> NvmlMeter:
+        """A closed meter of the same board."""
+        return NvmlMeter(self.uuid)
+
     def open(self) -> MeterInfo:
         """Find the board and see what it can tell.
 

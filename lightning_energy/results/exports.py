@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from lightning_energy.meters.base import BOARDS
 from lightning_energy.results.carbon import read_table
 from lightning_energy.results.layout import one_line
 from lightning_energy.results.record import report_of
@@ -37,7 +38,6 @@ EMISSIONS_COLUMNS = (
 """Those of CodeCarbon 3.3.2, in its order (``output_methods/emissions_data.py``)."""
 
 PARTS = {"gpu": "gpu", "board": "gpu", "package": "cpu", "dram": "ram"}  # CodeCarbon's parts by the scope of a device
-HARDWARE = {"gpu", "board", "module"}
 G_PER_KG = 1000
 
 
@@ -59,7 +59,7 @@ def emissions_csv(record: Mapping[str, Any]) -> str:
     pue = 1.0 if derived is None else derived.pue
     kg = None if derived is None or derived.co2eq_g is None else derived.co2eq_g / G_PER_KG
     region = derived.region if derived else None
-    gpus = [d.name for d in report.devices if d.scope in HARDWARE]
+    gpus = [d.name for d in report.devices if d.scope in BOARDS]
     row = {
         "timestamp": datetime.fromtimestamp(record["updated_unix_s"], timezone.utc).strftime("%Y-%m-%dT%H:%M:%S"),
         "project_name": record["what"].get("module", "lightning-energy"),
@@ -153,6 +153,6 @@ def _counted(names: Sequence[str]) -> str | None:
 
 
 def _hardware(report: Report, cpu: str) -> str:
-    boards: list[Device] = [d for d in report.devices if d.scope in HARDWARE]
+    boards: list[Device] = [d for d in report.devices if d.scope in BOARDS]
     text = "; ".join(filter(None, (_counted([d.name for d in boards]), f"CPU: {cpu}")))
     return text if report.has_all_devices else f"{report.ranks} ranks, the first of them on {text}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
 from lightning_energy.curves.energy import Energy
-from lightning_energy.meters.base import MeterError
+from lightning_energy.meters.base import BOARDS, MeterError
 from lightning_energy.meters.nvml import driver_version
 from lightning_energy.results.carbon import Derived
 from lightning_energy.results.report import Device, Missing, Report
@@ -205,7 +205,7 @@ def _instead(folder: Path) -> str:
 def describe_machine(report: Report) -> dict[str, Any]:
     """Hardware and software that a report's figures come from, without names of hosts or users."""
     driver = None
-    if any(d.scope in {"gpu", "board", "module"} for d in report.devices):
+    if any(d.scope in BOARDS for d in report.devices):
         with suppress(MeterError):
             driver = driver_version()
     versions = {"lightning-energy": __version__, "python": platform.python_version()}

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.curves.energy import Energy
-from lightning_energy.ledger.batch_size import per_sample_j
 from lightning_energy.results.carbon import Derived
 from lightning_energy.results.record import NAME, RecordError, read_record
+from lightning_energy.results.report import per_sample_j
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

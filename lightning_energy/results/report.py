@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lightning_energy.curves.resolution import Resolution
     from lightning_energy.results.carbon import Derived
 
-__all__ = ["Device", "Missing", "Report"]
+__all__ = ["Device", "Missing", "Report", "per_sample_j"]
 
 ROUNDING = 1e-6  # relative: sums over ranks are taken in another order
 
@@ -131,3 +131,20 @@ class Report:
     def _repr_html_(self) -> str:
         """What notebooks show."""
         return as_html(self)
+
+
+def per_sample_j(train: Energy | None, samples: int | None) -> float | None:
+    """Joules of training per sample; ``None``, too, where some are missing: all samples were counted.
+
+    Args:
+        train: energy of the stage ``train``.
+        samples: how many samples were trained on in its time.
+
+    Example:
+        >>> from lightning_energy import Energy
+        >>> per_sample_j(Energy(50.0, 0.1, 2.5, 1.0, 0.0, "measured", 50.0), 100)
+        0.5
+    """
+    if train is None or train.energy_j is None or train.missing_s > 0 or not samples:
+        return None
+    return train.energy_j / samples

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.curves.resolution import aliasing_risk, resolution
-from lightning_energy.ledger.batch_size import per_sample_j
-from lightning_energy.results.report import Device, Missing, Report
+from lightning_energy.results.report import Device, Missing, Report, per_sample_j
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,11 +7,21 @@ and a mean of scores is no score. Put the formula's name and constants, the accu
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor
+
+from lightning_energy.scores.formula import (
+    ALPHA,
+    BETA,
+    REFERENCE_KWH,
+    EnergyPenalized,
+    Formula,
+    LogPenalized,
+    Sustainable,
+    is_number,
+)
 
 __all__ = [
     "OnInvalid",
@@ -22,19 +32,20 @@ __all__ = [
 ]
 
 OnInvalid = Literal["raise", "nan"]
-"""What to do with an energy for which a score is not defined."""
+"""Answer to an energy for which a score is not defined."""
 
 Value: TypeAlias = float | Tensor
 Score = TypeVar("Score", float, Tensor)  # two numbers give a number, a tensor among them gives a tensor
 
 _ROUNDING = 1e-6  # a weighted mean of perfect classes in float32 may end a little above 1
+_SAFE_KWH = 10.0  # every score is defined here
 
 
 def sustainable_accuracy(
     accuracy: Score | float,
     energy_kwh: Score | float,
-    alpha: float = 5.0,
-    beta: float = 5.0,
+    alpha: float = ALPHA,
+    beta: float = BETA,
     *,
     on_invalid: OnInvalid = "raise",
 ) -> Score:
@@ -75,31 +86,23 @@ def sustainable_accuracy(
     """
     _check_accuracy(accuracy)
     _check_energy("energy_kwh", energy_kwh)
-    check_positive(alpha=alpha, beta=beta)
+    formula = Sustainable(alpha, beta)
     check_on_invalid(on_invalid)
-    if on_invalid == "raise" and _any(energy_kwh <= 1):
+    if on_invalid == "raise" and _any(energy_kwh <= formula.above_kwh):
         raise ValueError(
             f"energy_kwh={_show(energy_kwh)}: sustainable_accuracy is defined above 1 kWh only (at 1 kWh it"
             " has a pole, below it a lower accuracy scores higher). Use energy_penalized_accuracy, or"
             " on_invalid='nan'"
         )
-    score: Any
-    if isinstance(accuracy, Tensor) or isinstance(energy_kwh, Tensor):
-        a, e, dtype = _prepare(accuracy, energy_kwh)
-        score = sustainable_kernel(a, e, alpha, beta).to(dtype)
-    elif energy_kwh <= 1:
-        score = math.nan
-    else:
-        score = beta * min(float(accuracy), 1.0) ** alpha / math.log10(energy_kwh)
-    return cast("Score", score)
+    return cast("Score", _scored(formula, accuracy, energy_kwh))
 
 
 def energy_penalized_accuracy(
     accuracy: Score | float,
     energy_kwh: Score | float,
-    alpha: float = 5.0,
-    beta: float = 5.0,
-    reference_kwh: float = 1.0,
+    alpha: float = ALPHA,
+    beta: float = BETA,
+    reference_kwh: float = REFERENCE_KWH,
 ) -> Score:
     """Score accuracy and energy at any time: ``beta * accuracy**alpha / (1 + log10(1 + E/reference_kwh))``.
 
@@ -132,23 +135,15 @@ def energy_penalized_accuracy(
     """
     _check_accuracy(accuracy)
     _check_energy("energy_kwh", energy_kwh)
-    check_positive(alpha=alpha, beta=beta, reference_kwh=reference_kwh)
-    score: Any
-    if isinstance(accuracy, Tensor) or isinstance(energy_kwh, Tensor):
-        a, e, dtype = _prepare(accuracy, energy_kwh)
-        score = energy_penalized_kernel(a, e, alpha, beta, reference_kwh).to(dtype)
-    else:
-        penalty = 1 + math.log1p(float(energy_kwh) / reference_kwh) / math.log(10)
-        score = beta * min(float(accuracy), 1.0) ** alpha / penalty
-    return cast("Score", score)
+    return cast("Score", _scored(EnergyPenalized(alpha, beta, reference_kwh), accuracy, energy_kwh))
 
 
 def log_penalized_accuracy(
     accuracy: Score | float,
     energy_kwh: Score | float,
-    alpha: float = 5.0,
-    beta: float = 5.0,
-    reference_kwh: float = 1.0,
+    alpha: float = ALPHA,
+    beta: float = BETA,
+    reference_kwh: float = REFERENCE_KWH,
 ) -> Score:
     """Score accuracy and energy by ``beta * accuracy**alpha / log10(1 + energy_kwh/reference_kwh)``.
 
@@ -179,26 +174,19 @@ def log_penalized_accuracy(
     """
     _check_accuracy(accuracy)
     _check_energy("energy_kwh", energy_kwh)
-    check_positive(alpha=alpha, beta=beta, reference_kwh=reference_kwh)
-    if _any(energy_kwh <= 0):
+    formula = LogPenalized(alpha, beta, reference_kwh)
+    if _any(energy_kwh <= formula.above_kwh):
         raise ValueError(
             f"energy_kwh={_show(energy_kwh)}: log_penalized_accuracy is infinite at zero energy. Use"
             " energy_penalized_accuracy, which is defined there"
         )
-    score: Any
-    if isinstance(accuracy, Tensor) or isinstance(energy_kwh, Tensor):
-        a, e, dtype = _prepare(accuracy, energy_kwh)
-        score = (beta * a.clamp(max=1.0) ** alpha * math.log(10) / torch.log1p(e / reference_kwh)).to(dtype)
-    else:
-        penalty = math.log1p(energy_kwh / reference_kwh) / math.log(10)
-        score = beta * min(float(accuracy), 1.0) ** alpha / penalty
-    return cast("Score", score)
+    return cast("Score", _scored(formula, accuracy, energy_kwh))
 
 
 def marginal_accuracy_per_kwh(
     accuracy: float, energy_kwh: float, previous_accuracy: float, previous_energy_kwh: float
 ) -> float:
-    """Accuracy gained for each kWh spent since an earlier point of the same run.
+    """Return the accuracy gained for each kWh spent since an earlier point of the same run.
 
     The difference quotient ``(accuracy - previous_accuracy) / (energy_kwh - previous_energy_kwh)``: it
     answers "is the last bit of accuracy worth it?". It is noisy between single epochs and negative when
@@ -235,29 +223,15 @@ def marginal_accuracy_per_kwh(
     return float((accuracy - previous_accuracy) / spent_kwh)
 
 
-def sustainable_kernel(accuracy: Tensor, energy_kwh: Tensor, alpha: float, beta: float) -> Tensor:
-    """Compute :func:`sustainable_accuracy` of checked tensors, NaN at 1 kWh or less; waits for no device."""
-    valid = energy_kwh > 1
+def kernel(formula: Formula, accuracy: Tensor, energy_kwh: Tensor) -> Tensor:
+    """Compute a score of checked tensors, NaN where it is not defined; waits for no device."""
+    weighed = formula.beta * accuracy.clamp(max=1.0) ** formula.alpha
+    if formula.above_kwh is None:
+        return cast("Tensor", weighed / formula.penalty(energy_kwh, torch))
+    valid = energy_kwh > formula.above_kwh
     # the inner where keeps the pole's infinite slope out of the gradients of the other elements
-    log_energy = torch.log10(torch.where(valid, energy_kwh, 10.0))
-    return torch.where(valid, beta * accuracy.clamp(max=1.0) ** alpha / log_energy, math.nan)
-
-
-def energy_penalized_kernel(
-    accuracy: Tensor, energy_kwh: Tensor, alpha: float, beta: float, reference_kwh: float
-) -> Tensor:
-    """Compute :func:`energy_penalized_accuracy` of checked tensors; waits for no device."""
-    penalty = 1 + torch.log1p(energy_kwh / reference_kwh) / math.log(10)
-    return beta * accuracy.clamp(max=1.0) ** alpha / penalty
-
-
-def check_positive(**settings: float) -> None:
-    """Raise unless every setting is a finite number above 0."""
-    for name, value in settings.items():
-        if not is_number(value):
-            raise TypeError(f"{name}={value!r}: give a number above 0")
-        if not (value > 0 and math.isfinite(value)):
-            raise ValueError(f"{name}={value!r}: give a finite number above 0")
+    penalty = formula.penalty(torch.where(valid, energy_kwh, _SAFE_KWH), torch)
+    return torch.where(valid, weighed / penalty, math.nan)
 
 
 def check_on_invalid(on_invalid: str) -> None:
@@ -272,14 +246,8 @@ def accuracy_tolerance(accuracy: Value) -> float:
 
 
 def working_dtype(device: torch.device) -> torch.dtype:
-    """Give the dtype scores are computed in: float64, where the device has it."""
+    """Give the dtype that scores are computed in: float64, where the device has it."""
     return torch.float32 if device.type == "mps" else torch.float64
-
-
-def is_number(value: object) -> bool:
-    """Say whether a value is a real number, Python's or numpy's."""
-    # bool is a Real, but True kWh is a mistake
-    return isinstance(value, (float, int, Real)) and not isinstance(value, bool)
 
 
 def _any(condition: bool | Tensor) -> bool:
@@ -321,6 +289,14 @@ def _check_energy(name: str, energy_kwh: Value) -> None:
             f"{name}={_show(energy_kwh)}: give a finite energy in kWh, 0 or more (1 kWh = 3.6e6 J). Where the"
             " energy is not known there is no score"
         )
+
+
+def _scored(formula: Formula, accuracy: Value, energy_kwh: Value) -> Any:
+    """Score two numbers as a number; a tensor among them gives a tensor."""
+    if not isinstance(accuracy, Tensor) and not isinstance(energy_kwh, Tensor):
+        return formula(accuracy, energy_kwh)
+    a, e, dtype = _prepare(accuracy, energy_kwh)
+    return kernel(formula, a, e).to(dtype)
 
 
 def _prepare(accuracy: Value, energy_kwh: Value) -> tuple[Tensor, Tensor, torch.dtype]:

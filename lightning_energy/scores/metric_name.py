@@ -1,4 +1,4 @@
-"""Which of the logged metrics is the accuracy."""
+"""The choice of the accuracy among the names of logged metrics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _words(name: str) -> list[str]:
 
 
 def _rank(name: str) -> tuple[int, ...] | None:
-    """How well a name fits, smaller is better; ``None`` when it is no validation accuracy."""
+    """Rank a name, smaller is better; ``None`` when it is no validation accuracy."""
     words = _words(_LOADER.sub("", name))
     exact = "accuracy" in words or "acc" in words
     inside = any(w.endswith(("accuracy", "acc")) and w not in {"acc", "accuracy"} for w in words)
@@ -39,7 +39,7 @@ def _rank(name: str) -> tuple[int, ...] | None:
 
 
 def find_accuracy(names: Iterable[str]) -> str | None:
-    """The one name among ``names`` that says validation accuracy best, or ``None``.
+    """Find the one name among ``names`` that says validation accuracy best, or ``None``.
 
     A name fits when one of its words is ``acc`` or ``accuracy``, or ends so (``MulticlassAccuracy``), and none is
     ``train`` or ``test`` or says an error (``loss``, ``mae``, …). Better is, in this order: a name that says
@@ -62,6 +62,6 @@ def find_accuracy(names: Iterable[str]) -> str | None:
 
 
 def of_name(accuracy: str, names: Iterable[str]) -> str | None:
-    """The logged name that the user's ``accuracy`` means: itself, or itself on the first dataloader."""
+    """Find the logged name that the user's ``accuracy`` means: itself, or itself on the first dataloader."""
     names = {*names}
     return next((n for n in (accuracy, f"{accuracy}/dataloader_idx_0") if n in names), None)

@@ -7,7 +7,6 @@ and ranks by themselves, then scored once.
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -18,16 +17,16 @@ from torchmetrics.wrappers import MetricTracker
 from torchmetrics.wrappers.abstract import WrapperMetric
 
 from lightning_energy.meters.units import J_PER_KWH
-from lightning_energy.scores.functional import (
-    OnInvalid,
-    accuracy_tolerance,
-    check_on_invalid,
-    check_positive,
-    energy_penalized_kernel,
+from lightning_energy.scores.formula import (
+    ALPHA,
+    BETA,
+    REFERENCE_KWH,
+    EnergyPenalized,
+    Formula,
+    Sustainable,
     is_number,
-    sustainable_kernel,
-    working_dtype,
 )
+from lightning_energy.scores.functional import OnInvalid, accuracy_tolerance, check_on_invalid, kernel, working_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,11 +82,11 @@ class _EnergySpent(Metric):
 
 
 class EnergyScore(WrapperMetric):
-    """Base class of scores of an accuracy and an energy. A subclass gives the formula in ``_formula``.
+    """Base class of scores of an accuracy and an energy: a subclass gives the formula.
 
     The energy comes from one of two sources: by hand, as ``update(preds, target, energy_kwh=...)``, or from
     an ``EnergyCallback``, which finds the scores of the module and calls :meth:`set_energy`. Use one of them:
-    the callback sets what it measured, in place of what was added by hand. Energy that was never given is
+    the callback replaces energy that was added by hand with what it measured. Energy that was never given is
     unknown: the score is then NaN, with one warning, and never that of a free run. In a distributed run it is
     unknown as long as it is unknown on any rank; a rank whose device another one meters gives 0. Mind that
     ``EarlyStopping`` ends a run at a NaN in what it monitors, unless ``check_finite=False``.
@@ -98,6 +97,7 @@ class EnergyScore(WrapperMetric):
     Args:
         accuracy: the metric to score, giving one fraction in [0, 1]. It is used as it is, not copied: it is
             updated, reset and reduced through the score, and can be logged beside it as ``score.accuracy``.
+        formula: the formula of the score, with its constants.
         kwargs: settings of ``torchmetrics.Metric`` for the reduction of the energy; those of ``accuracy``
             where not given.
 
@@ -111,7 +111,7 @@ class EnergyScore(WrapperMetric):
     plot_lower_bound: ClassVar[float] = 0.0  # type: ignore[misc]
     accuracy: Metric
 
-    def __init__(self, accuracy: Metric, **kwargs: Any) -> None:
+    def __init__(self, accuracy: Metric, formula: Formula, **kwargs: Any) -> None:
         if not isinstance(accuracy, Metric) or isinstance(accuracy, EnergyScore):
             raise TypeError(
                 f"accuracy={accuracy!r}: give a torchmetrics Metric of one accuracy, such as"
@@ -120,13 +120,10 @@ class EnergyScore(WrapperMetric):
         settings = {name: getattr(accuracy, name) for name in _SYNC_SETTINGS} | kwargs
         super().__init__(**settings)
         self.accuracy = accuracy
+        self.formula = formula
         self._energy = _EnergySpent(**settings)
         self._energy_u_j: float | None = None
         self._warned = False
-
-    @abstractmethod
-    def _formula(self, accuracy: Tensor, energy_kwh: Tensor) -> Tensor:
-        """Score tensors of an accuracy in [0, 1] and an energy >= 0, without waiting for their device."""
 
     @property
     def energy_j(self) -> float | None:
@@ -144,7 +141,7 @@ class EnergyScore(WrapperMetric):
         return {"accuracy": self.accuracy.metric_state, "energy": self._energy.metric_state}
 
     def set_energy(self, energy_j: float, *, u_j: float | None = None) -> None:
-        """Set what this rank has spent so far, in place of anything given before.
+        """Set the energy that this rank has spent so far, in place of anything given before.
 
         In a distributed run call it on every rank, with each rank's own joules (0 where another rank meters
         the device): they are summed.
@@ -164,10 +161,10 @@ class EnergyScore(WrapperMetric):
         """Update the accuracy, and add energy.
 
         Args:
-            args: what the accuracy's ``update`` takes.
+            args: arguments of the accuracy's ``update``.
             energy_kwh: energy of this rank since the previous update in kWh, where it is given by hand;
                 ``None`` adds nothing.
-            kwargs: what the accuracy's ``update`` takes.
+            kwargs: arguments of the accuracy's ``update``.
 
         Raises:
             ValueError: the energy is negative, NaN, infinite or above 2.5e6 kWh.
@@ -179,7 +176,7 @@ class EnergyScore(WrapperMetric):
     def forward(self, *args: Any, energy_kwh: float | None = None, **kwargs: Any) -> Tensor:
         """Update, and score the accuracy of this batch at the energy spent *so far* (see :meth:`update`).
 
-        A batch's own share of the energy is not what its accuracy has cost, so it is not what is scored here.
+        The accuracy of a batch has cost all the energy so far, not the batch's own share.
         Outside the formula's domain this value is NaN without a word: it never waits for the device.
         """
         self._add_energy(energy_kwh)
@@ -187,7 +184,7 @@ class EnergyScore(WrapperMetric):
         spent = self._energy
         energy_uj, known = spent.compute() if self.dist_sync_on_step else (spent.energy_uj, spent.known)
         score = self._score(self._scalar(accuracy), energy_uj, known)
-        self._forward_cache = score  # type: ignore[assignment]  # what Lightning logs with on_step=True
+        self._forward_cache = score  # type: ignore[assignment]  # Lightning logs this with on_step=True
         return score
 
     def compute(self) -> Tensor:
@@ -222,12 +219,12 @@ class EnergyScore(WrapperMetric):
 
     @property
     def update_called(self) -> bool:
-        """Whether the accuracy was updated since the last reset."""
+        """True once the accuracy was updated after a reset."""
         return self.accuracy.update_called
 
     @property
     def update_count(self) -> int:
-        """How often the accuracy was updated since the last reset."""
+        """Number of updates of the accuracy since the last reset."""
         return self.accuracy.update_count
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
@@ -258,11 +255,15 @@ class EnergyScore(WrapperMetric):
         self.accuracy.persistent(mode)
         self._energy.persistent(mode)
 
+    def extra_repr(self) -> str:
+        """Name the constants, without which a score means nothing."""
+        return ", ".join(f"{name}={value}" for name, value in self.formula.constants.items())
+
     def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
         """Plot one value or a series of them (the current one by default), as any torchmetrics metric.
 
         Args:
-            val: what ``compute`` or ``forward`` gave, or a list of such values.
+            val: a value of ``compute`` or ``forward``, or a list of such values.
             ax: a matplotlib axis to draw on.
 
         Returns:
@@ -283,7 +284,7 @@ class EnergyScore(WrapperMetric):
         work = working_dtype(accuracy.device)
         # a sum of ranks past the largest int64 comes out negative: no score rather than a wrong one
         valid = (known > 0) & (energy_uj >= 0) & (accuracy >= 0) & (accuracy <= 1 + accuracy_tolerance(accuracy))
-        score = self._formula(accuracy.to(work), energy_uj.clamp(min=0).to(work) / _UJ_PER_KWH)
+        score = kernel(self.formula, accuracy.to(work), energy_uj.clamp(min=0).to(work) / _UJ_PER_KWH)
         return torch.where(valid, score, math.nan).to(torch.promote_types(accuracy.dtype, torch.float32))
 
     def _scalar(self, accuracy: Any) -> Tensor:
@@ -333,21 +334,12 @@ class EnergyPenalizedAccuracy(EnergyScore):
         self,
         accuracy: Metric,
         *,
-        alpha: float = 5.0,
-        beta: float = 5.0,
-        reference_kwh: float = 1.0,
+        alpha: float = ALPHA,
+        beta: float = BETA,
+        reference_kwh: float = REFERENCE_KWH,
         **kwargs: Any,
     ) -> None:
-        check_positive(alpha=alpha, beta=beta, reference_kwh=reference_kwh)
-        super().__init__(accuracy, **kwargs)
-        self.alpha, self.beta, self.reference_kwh = float(alpha), float(beta), float(reference_kwh)
-
-    def extra_repr(self) -> str:
-        """Name the constants, without which a score means nothing."""
-        return f"alpha={self.alpha}, beta={self.beta}, reference_kwh={self.reference_kwh}"
-
-    def _formula(self, accuracy: Tensor, energy_kwh: Tensor) -> Tensor:
-        return energy_penalized_kernel(accuracy, energy_kwh, self.alpha, self.beta, self.reference_kwh)
+        super().__init__(accuracy, EnergyPenalized(alpha, beta, reference_kwh), **kwargs)
 
 
 class SustainableAccuracy(EnergyScore):
@@ -384,15 +376,15 @@ class SustainableAccuracy(EnergyScore):
         self,
         accuracy: Metric,
         *,
-        alpha: float = 5.0,
-        beta: float = 5.0,
+        alpha: float = ALPHA,
+        beta: float = BETA,
         on_invalid: OnInvalid = "nan",
         **kwargs: Any,
     ) -> None:
-        check_positive(alpha=alpha, beta=beta)
+        formula = Sustainable(alpha, beta)
         check_on_invalid(on_invalid)
-        super().__init__(accuracy, **kwargs)
-        self.alpha, self.beta, self.on_invalid = float(alpha), float(beta), on_invalid
+        super().__init__(accuracy, formula, **kwargs)
+        self.on_invalid = on_invalid
 
     def compute(self) -> Tensor:
         """Score the accuracy at the energy, each reduced over all batches and ranks.
@@ -416,16 +408,9 @@ class SustainableAccuracy(EnergyScore):
             self._warn(text)
         return score
 
-    def extra_repr(self) -> str:
-        """Name the constants, without which a score means nothing."""
-        return f"alpha={self.alpha}, beta={self.beta}"
-
-    def _formula(self, accuracy: Tensor, energy_kwh: Tensor) -> Tensor:
-        return sustainable_kernel(accuracy, energy_kwh, self.alpha, self.beta)
-
 
 def energy_scores(module: Module) -> Iterator[EnergyScore]:
-    """Find the scores in a module that want the energy of the run going on.
+    """Find the scores in a module to which the energy of the current run is to be given.
 
     Of a ``MetricTracker`` only the last score: the earlier ones belong to epochs that are over.
     """

@@ -6,7 +6,7 @@ import difflib
 import math
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.scores.functional import energy_penalized_accuracy
+from lightning_energy.scores.formula import EnergyPenalized, Formula
 from lightning_energy.scores.metric_name import find_accuracy, of_name
 
 if TYPE_CHECKING:
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["AccuracyError", "Scorer"]
 
 OURS = "energy/"
-ROUNDING = 1e-3  # what a bfloat16 mean may exceed 1 by is less than half of its spacing there
+ROUNDING = 1e-3  # excess over 1 of a mean in bfloat16: less than half of its spacing there
 
 
 class AccuracyError(ValueError):
-    """The accuracy is no fraction: a wrong setting, told by the sanity check, before energy is spent on it."""
+    """The accuracy is no fraction: a wrong setting, reported by the sanity check, before energy is spent on it."""
 
 
 class Scorer:
@@ -28,11 +28,12 @@ class Scorer:
     Args:
         accuracy: the name that the user gave, or ``None`` to find it.
         score: the user's function of (accuracy, energy_kwh), or ``None`` for the default.
-        reference_kwh: of the default score.
-        chosen: the name that was found in an earlier run; holds if it is logged again.
+        reference_kwh: reference of the default score.
+        chosen: the name that was found in an earlier run; kept if it is logged again.
 
     Attributes:
-        reason: why the last :meth:`score` was ``None``, in brackets behind a space; empty when that is not known.
+        chosen: the name that was found, or ``None``.
+        reason: the error that made the last :meth:`score` ``None``, in brackets behind a space; empty without one.
     """
 
     def __init__(
@@ -43,8 +44,7 @@ class Scorer:
         chosen: str | None = None,
     ) -> None:
         self._accuracy = accuracy
-        self._score = score
-        self._reference_kwh = reference_kwh
+        self._score = EnergyPenalized(reference_kwh=reference_kwh) if score is None else score
         self._before: dict[str, Any] = {}
         self._confirmed = False  # the choice was made, or seen again, in this run
         self.chosen = chosen
@@ -52,18 +52,18 @@ class Scorer:
 
     @property
     def name(self) -> str:
-        """The formula with its constants."""
-        if self._score is not None:
-            return getattr(self._score, "__name__", type(self._score).__name__)
-        return f"energy_penalized_accuracy(alpha=5, beta=5, reference_kwh={self._reference_kwh:g})"
+        """The formula with its constants; of a user's function its name."""
+        if isinstance(self._score, Formula):
+            return str(self._score)
+        return getattr(self._score, "__name__", type(self._score).__name__)
 
     @property
     def is_settled(self) -> bool:
-        """Whether it is known which name is the accuracy, before all of a validation is logged."""
+        """True when the accuracy's name is known before all of a validation is logged."""
         return self._accuracy is not None or self.chosen is not None
 
     def begin(self, metrics: Mapping[str, Any]) -> None:
-        """A validation begins: what is logged by now is old."""
+        """Begin a validation: everything that is logged by now is old."""
         self._before = {**metrics}
 
     def forget(self) -> None:
@@ -71,11 +71,11 @@ class Scorer:
         self._before = {}
 
     def fresh(self, metrics: Mapping[str, Any]) -> list[str]:
-        """Names logged since :meth:`begin`: a stale entry is still the same object."""
+        """List the names logged since :meth:`begin`: a stale entry is still the same object."""
         return [n for n, v in metrics.items() if v is not self._before.get(n) and not n.startswith(OURS)]
 
     def find(self, metrics: Mapping[str, Any], *, final: bool = False) -> tuple[str, float] | None:
-        """Name and value of this validation's accuracy, or ``None``.
+        """Find name and value of this validation's accuracy, or ``None``.
 
         Args:
             metrics: ``trainer.callback_metrics``.
@@ -92,7 +92,7 @@ class Scorer:
 
     @staticmethod
     def check(name: str, accuracy: float) -> str:
-        """What is wrong with an accuracy that does not score; empty when nothing is."""
+        """Say why an accuracy cannot be scored; empty when it can."""
         if not math.isfinite(accuracy):
             return f"{name}={accuracy} is not finite"
         if -ROUNDING <= accuracy <= 1.0 + ROUNDING:
@@ -103,10 +103,8 @@ class Scorer:
         )
 
     def score(self, accuracy: float, energy_kwh: float) -> float | None:
-        """The score, or ``None`` where it is not defined or not finite: a NaN would end the run."""
+        """Score, or give ``None`` where the score is not defined or not finite: a NaN would end the run."""
         accuracy = min(max(accuracy, 0.0), 1.0)
-        if self._score is None:
-            return energy_penalized_accuracy(accuracy, energy_kwh, reference_kwh=self._reference_kwh)
         self.reason = ""
         try:
             value = self._score(accuracy, energy_kwh)
@@ -119,7 +117,7 @@ class Scorer:
         return score if math.isfinite(score) else None
 
     def advice(self, metrics: Mapping[str, Any]) -> str:
-        """Why there is no score, and what to do."""
+        """Say why there is no score, and how to get one."""
         fresh = sorted(self.fresh(metrics))
         log_one = f"Log one, e.g. self.log({self._accuracy or 'val_acc'!r}, …) in validation_step"
         if self._accuracy:

@@ -10,6 +10,7 @@ import pytest
 
 from lightning_energy import compare
 from lightning_energy.commands import main as cli
+from tests.commands.calls import HEAVY, call
 from tests.records import put
 
 
@@ -33,6 +34,21 @@ def test_a_table(folder, capsys):
     assert names(out) == ["small", "large", "waste"]
     assert max(map(len, out.splitlines())) <= 100
     assert "< large" in out
+
+
+def test_a_comparison_loads_no_torch(folder):
+    for form in ("text", "json"):
+        called = call("compare", folder / "small", folder / "large", "--format", form)
+        assert called.code == 0, called.err
+        assert "large" in called.out
+        assert not HEAVY & called.loaded
+
+
+def test_a_page_and_a_picture_load_no_torch(folder):
+    pytest.importorskip("matplotlib")
+    called = call("compare", folder, "--html", folder / "x.html", "--picture", folder / "x.svg")
+    assert called.code == 0, called.err
+    assert not HEAVY & called.loaded
 
 
 def test_sorting_and_choices(folder, capsys):
@@ -99,7 +115,7 @@ def test_one_run_and_none(folder, capsys):
     assert cli.main(["compare", str(folder / "empty"), "--picture", str(picture)]) == 2
     out, err = capsys.readouterr()
     assert out == "There is no run to compare.\n"
-    assert "holds no energy.json" in err
+    assert "no energy.json in" in err
     assert not picture.exists()
 
 

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 import lightning_energy
 from lightning_energy import Comparison, compare, energy_penalized_accuracy, sustainable_accuracy
-from lightning_energy.comparison.compare import COLUMNS
+from lightning_energy.comparison.columns import SORTABLE
 from tests.modules import Classifier, energy_callback, loader, make_trainer
 from tests.records import put, record
 
@@ -53,7 +53,7 @@ def test_estimates_are_behind_but_never_for_sure(tmp_path):
     comparison = compare(tmp_path)
     waste = by_name(comparison)["waste"]
     assert (waste.dominated_by, waste.perhaps_dominated_by, waste.caveats) == ((), ("good",), ())
-    assert any("no run that has one is dominated for sure" in caveat for caveat in comparison.caveats)
+    assert any("no estimated run is dominated for sure" in caveat for caveat in comparison.caveats)
     assert "~ good" in str(comparison)
     assert "<" not in str(comparison)
 
@@ -65,7 +65,7 @@ def test_a_resumed_run_is_not_ranked_against_its_own_beginning(tmp_path):
     runs = by_name(compare(tmp_path))
     assert runs["resumed"].dominated_by == runs["resumed"].perhaps_dominated_by == ()
     assert runs["resumed"].caveats == (
-        "it is the same run as begun, resumed or copied: what one spent is in the other",
+        "it is the same run as begun, resumed or copied: one's energy includes the other's",
     )
     assert runs["other"].dominated_by == ("begun",)
 
@@ -78,23 +78,23 @@ def test_scores_have_one_formula(folder):
     runs = by_name(comparison)
     assert runs["small"].sam is None  # 1 kWh: not defined
     assert runs["large"].sam == pytest.approx(sustainable_accuracy(0.95, 20.0, 3, 2))
-    assert comparison.formula == "energy_penalized_accuracy(alpha=3, beta=2, reference_kwh=0.5)"
+    assert str(comparison.formula) == "energy_penalized_accuracy(alpha=3, beta=2, reference_kwh=0.5)"
 
 
 def test_the_reference_is_the_runs_own_where_they_agree(tmp_path):
     put(tmp_path / "a", reference_kwh=0.25)
     put(tmp_path / "b", 2.0, 0.95, reference_kwh=0.25)
-    assert compare(tmp_path).reference_kwh == 0.25
+    assert compare(tmp_path).formula.reference_kwh == 0.25
     put(tmp_path / "c", 3.0, 0.96, score_name="my_own")
-    assert compare(tmp_path).reference_kwh == 0.25
+    assert compare(tmp_path).formula.reference_kwh == 0.25
     put(tmp_path / "d", 4.0, 0.97, reference_kwh=2)
     comparison = compare(tmp_path)
-    assert comparison.reference_kwh == 1.0
+    assert comparison.formula.reference_kwh == 1.0
     assert any("different references (0.25, 2 kWh): here all are scored with 1 kWh" in c for c in comparison.caveats)
     hint = "Give one reference to have another: reference_kwh=2 (as a command: --reference-kwh 2)."
     assert any(caveat.endswith(hint) for caveat in comparison.caveats)
     given = compare(tmp_path, reference_kwh=3.0)
-    assert given.reference_kwh == 3.0
+    assert given.formula.reference_kwh == 3.0
     assert not any("different references" in c for c in given.caveats)
 
 
@@ -116,7 +116,7 @@ def test_sorting(folder, sort, reverse, expected):
     assert names(compare(folder, sort=sort, reverse=reverse)) == expected
 
 
-@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("column", SORTABLE)
 def test_every_column_sorts_also_what_is_not_known(folder, column):
     put(folder / "nothing", None, None, total=None)
     assert {*names(compare(folder, sort=column))} == {"small", "large", "close", "waste", "nothing"}
@@ -250,7 +250,7 @@ def test_runs_that_were_trained(tmp_path):
         trainer.fit(Classifier(), loader(128), loader(8))
         spent[name] = energy.report
     comparison = compare(tmp_path)
-    assert comparison.reference_kwh == 0.125
+    assert comparison.formula.reference_kwh == 0.125
     runs = by_name(comparison)
     for name, report in spent.items():
         assert runs[name].energy_kwh == report.total.energy_kwh

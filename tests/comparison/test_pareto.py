@@ -12,6 +12,7 @@ from lightning_energy import energy_penalized_accuracy
 from lightning_energy.comparison.pareto import dominations, iso_scores, on_front, window
 from lightning_energy.comparison.run import Run
 from lightning_energy.comparison.run_source import Source
+from lightning_energy.scores.formula import EnergyPenalized
 
 
 def run(
@@ -174,7 +175,7 @@ def test_a_surer_run_behind_the_front_is_named_where_the_front_is_not_sure():
 @given(st.lists(st.builds(run, accuracies, st.floats(1e-9, 1e6)), min_size=1, max_size=5), st.floats(1e-9, 1e6))
 def test_lines_of_equal_score_have_it_and_lie_in_the_window(runs, reference_kwh):
     (left, right), (bottom, top) = window(runs)
-    for score, points in iso_scores(runs, 5.0, 5.0, reference_kwh):
+    for score, points in iso_scores(runs, EnergyPenalized(reference_kwh=reference_kwh)):
         for energy_kwh, accuracy in points:
             assert left * (1 - 1e-9) <= energy_kwh <= right * (1 + 1e-9)
             assert bottom - 1e-6 <= accuracy <= min(top, 1.0) + 1e-6
@@ -184,7 +185,7 @@ def test_lines_of_equal_score_have_it_and_lie_in_the_window(runs, reference_kwh)
 
 
 def test_there_are_a_few_round_lines():
-    lines = iso_scores([run(0.8, 0.1), run(0.95, 10.0)], 5.0, 5.0, 1.0)
+    lines = iso_scores([run(0.8, 0.1), run(0.95, 10.0)], EnergyPenalized())
     assert 2 <= len(lines) <= 8
     assert [score for score, _ in lines] == [float(f"{score:.2g}") for score, _ in lines]
     assert all(len(points) > 10 for _, points in lines)

@@ -40,7 +40,7 @@ def test_a_link_to_the_latest_run_is_no_further_run(tmp_path):
     ("path", "match"),
     [
         ("nowhere", "nowhere does not exist: give a record"),
-        ("empty", "empty holds no energy.json, its folders neither: give the log directory"),
+        ("empty", "no energy.json in empty or below it: give the log directory"),
         ("nowhere*", r"nowhere\* matches no record and no folder with one: check the pattern"),
         ("x" * 300, "xxx cannot be read: .*too long"),
         ("a\0b", "a\N{REPLACEMENT CHARACTER}b"),
@@ -67,7 +67,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refusing)
     files, problems = find_records([tmp_path])
     assert files == [good]
-    assert problems == [f"{closed.parent} cannot be read: Permission denied; what lies in it is left out"]
+    assert problems == [f"{closed.parent} cannot be read: Permission denied; its records are left out"]
 
 
 def test_what_is_no_path_is_an_error():

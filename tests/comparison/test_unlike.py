@@ -53,7 +53,7 @@ def test_without_a_majority_each_is_told():
 
 def test_a_run_that_was_resumed_elsewhere_is_in_both():
     runs, _ = with_caveats([run("a", run_id="1"), run("b", run_id="1"), run("c", run_id="2"), run("d"), run("e")], 1.0)
-    assert runs[0].caveats == ("it is the same run as b, resumed or copied: what one spent is in the other",)
+    assert runs[0].caveats == ("it is the same run as b, resumed or copied: one's energy includes the other's",)
     assert [r.caveats for r in runs[2:]] == [(), (), ()]
 
 

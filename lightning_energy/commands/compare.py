@@ -1,0 +1,124 @@
+"""``lightning-energy compare``: many runs side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from lightning_energy.commands.console import complain, positive, print_out
+from lightning_energy.commands.exits import Exit
+from lightning_energy.comparison.columns import SORTABLE, column_of
+from lightning_energy.comparison.compare import compare
+from lightning_energy.comparison.picture import SUFFIXES, draw
+from lightning_energy.comparison.run import Choice
+from lightning_energy.comparison.table import as_csv, markdown, text
+from lightning_energy.scores.formula import REFERENCE_KWH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning_energy.comparison.comparison import Comparison
+
+__all__ = ["add_arguments", "run"]
+
+WITHOUT_TERMINAL = (120, 24)  # columns and lines
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command, and add its arguments."""
+    parser.description = (
+        "List runs side by side from their records. Exit code 2: something that was given could not be compared, or a "
+        "file that was asked for could not be written (a picture without matplotlib); a message names it, and the rest "
+        "is compared and written all the same."
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a record, a folder that holds some, or a pattern")
+    parser.add_argument(
+        "--sort", metavar="COLUMN", default="energy_kwh", type=_column, help=f"one of: {', '.join(SORTABLE)}"
+    )
+    parser.add_argument("--reverse", action="store_true", help="sort the other way round")
+    parser.add_argument(
+        "--accuracy",
+        choices=get_args(Choice),
+        default="last",
+        help="the last that was scored, or the best epoch's",
+    )
+    parser.add_argument(
+        "--reference-kwh",
+        type=positive,
+        metavar="KWH",
+        help="energy at which the penalty of the score begins to bite (default: the runs' own if they agree, else "
+        f"{REFERENCE_KWH:g})",
+    )
+    parser.add_argument("--format", choices=[*FORMATS], default="text", help="what to print")
+    parser.add_argument("--picture", type=_picture, metavar="FILE", help="draw a .png or .svg (needs matplotlib)")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the table and the picture")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the comparison, write the files that are asked for, and return the exit code."""
+    comparison = compare(
+        arguments.runs,
+        sort=arguments.sort,
+        reverse=arguments.reverse,
+        accuracy=arguments.accuracy,
+        reference_kwh=arguments.reference_kwh,
+    )
+    print_out(FORMATS[arguments.format](comparison))
+    problems = [*comparison.problems]
+    for file, write in ((arguments.picture, draw), (arguments.html, _write_page)):
+        if file is not None and comparison.runs:
+            problems += _written(comparison, file, write)
+    for problem in problems:
+        complain("compare", problem)
+    return Exit.WRONG_INPUT if problems else Exit.FINE
+
+
+def _text(comparison: Comparison) -> str:
+    return text(comparison, shutil.get_terminal_size(WITHOUT_TERMINAL).columns)
+
+
+def _json(comparison: Comparison) -> str:
+    return json.dumps(comparison.to_plain(), indent=2, allow_nan=False)
+
+
+FORMATS: dict[str, Callable[[Comparison], str]] = {
+    "text": _text,
+    "json": _json,
+    "csv": as_csv,
+    "markdown": markdown,
+}
+
+
+def _column(text_: str) -> str:
+    try:
+        return column_of(text_).name
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text_!r}: give one of {', '.join(SORTABLE)}") from None
+
+
+def _picture(text_: str) -> Path:
+    path = Path(text_)
+    if path.suffix.lower() not in SUFFIXES:
+        raise argparse.ArgumentTypeError(f"{text_!r}: give a file that ends in {' or '.join(SUFFIXES)}")
+    return path
+
+
+def _written(comparison: Comparison, file: Path, write: Callable[[Comparison, Path], None]) -> list[str]:
+    """Write a file, and say so; return the problem if there was one."""
+    try:
+        write(comparison, file)
+    except ModuleNotFoundError as error:
+        return [f"{file} is not written: {error}"]
+    except OSError as error:
+        return [f"{file} cannot be written: {error.strerror}: give another place"]
+    sys.stderr.write(f"wrote {file}\n")
+    return []
+
+
+def _write_page(comparison: Comparison, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(comparison.to_html(), encoding="utf-8")

@@ -1,0 +1,42 @@
+"""Arguments and output that commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+
+from lightning_energy.results.rendering import encodable
+
+__all__ = ["complain", "number", "positive", "print_out"]
+
+
+def number(text: str) -> float:
+    """Read a number; NaN, which no range holds, for any other text."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def positive(text: str) -> float:
+    """Read an argument that is a number above 0."""
+    value = number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number above 0")
+    return value
+
+
+def print_out(text: str) -> None:
+    """Print to stdout, with the signs that its encoding has."""
+    try:
+        sys.stdout.write(encodable(text) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def complain(command: str, problem: object) -> None:
+    """Print a problem to stderr, under the name of the command."""
+    sys.stderr.write(f"lightning-energy {command}: {problem}\n")

@@ -1,0 +1,21 @@
+"""Exit codes, the same for every command."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["Exit"]
+
+
+class Exit(IntEnum):
+    """An exit code."""
+
+    FINE = 0
+    WORSE = 1
+    """The answer is "worse" or "only an estimate"."""
+    WRONG_INPUT = 2
+    """An argument is wrong, something that was given cannot be read, or something that was asked for not written."""
+    CANNOT_TELL = 3
+    """There is no answer."""
+    INTERRUPTED = 130
+    """Ctrl-C, as shells report it."""

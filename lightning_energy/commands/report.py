@@ -1,0 +1,58 @@
+"""``lightning-energy report``: the report of a run, again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightning_energy.commands.console import complain, print_out
+from lightning_energy.commands.exits import Exit
+from lightning_energy.results.formats import FORMATS, convert, render
+from lightning_energy.results.record import report_of
+from lightning_energy.results.record_ranks import read_run
+from lightning_energy.results.rendering import show
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command, and add its arguments."""
+    parser.description = (
+        "Print the report of a run from its record. Exit code 2: there is no record that can be read, or it does not "
+        "have what the format needs."
+    )
+    parser.add_argument("run", help="the record (energy.json), or the log directory that it lies in")
+    parser.add_argument(
+        "--format",
+        choices=[*FORMATS],
+        default="text",
+        help="json: the record itself; csv: a row per epoch; emissions-csv: a row in CodeCarbon's columns; model-card: "
+        "a block for a Hugging Face model card (default: text)",
+    )
+    parser.add_argument("--carbon-intensity", metavar="X", help="g CO2e/kWh, or a country such as DEU: derive CO2e")
+    parser.add_argument("--pue", type=float, metavar="P", help="power usage effectiveness of the facility, from 1 on")
+    parser.add_argument("--price", type=float, metavar="P", help="price of a kWh in your currency: derive the cost")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the report, and return the exit code."""
+    try:
+        record = convert(
+            read_run(arguments.run),
+            carbon_intensity=arguments.carbon_intensity,
+            pue=arguments.pue,
+            price=arguments.price,
+        )
+        printed = render(record, arguments.format)
+    except ValueError as error:  # a record, a format or an input that is wrong
+        complain("report", error)
+        return Exit.WRONG_INPUT
+    if arguments.format != "text":
+        print_out(printed)
+        return Exit.FINE
+    problem = show(report_of(record))
+    if problem:
+        complain("report", problem)
+    return Exit.WRONG_INPUT if problem else Exit.FINE

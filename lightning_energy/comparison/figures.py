@@ -1,0 +1,97 @@
+"""Figures of many runs: a unit in which they can be read, and as many digits as their uncertainty leaves."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from lightning_energy.meters.units import J_PER_KWH
+from lightning_energy.results.units import scale
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["WH_PER_KWH", "Figures", "count", "energy_unit", "plus_minus"]
+
+LARGE = 1e4  # from here on a number is no longer read at a glance
+NEAR = 1e3  # largest ratio of figures under one prefix
+DECIMALS = 6  # more have no meaning on any meter
+WH_PER_KWH = 1e3
+
+
+def energy_unit(energies_kwh: Sequence[float | None]) -> tuple[str, float]:
+    """Choose the unit in which energies read well: J for small runs, else Wh.
+
+    Args:
+        energies_kwh: energies in kWh; ``None`` is unknown.
+
+    Returns:
+        The unit, and how many of it make a kWh.
+
+    Example:
+        >>> energy_unit([1e-5, None]), energy_unit([0.2, 40.0])
+        (('J', 3600000.0), ('Wh', 1000.0))
+    """
+    middle = _middle(energies_kwh)
+    return ("J", J_PER_KWH) if middle and middle * WH_PER_KWH < 1 else ("Wh", WH_PER_KWH)
+
+
+def count(number: int) -> str:
+    """Write a number of parameters as Lightning's model summary does: K, M, B, T.
+
+    Example:
+        >>> count(900), count(25_600_000)
+        ('900', '25.6 M')
+    """
+    size = min((len(str(number)) - 1) // 3, 4)
+    return f"{number / 1000**size:.4g} {' KMBT'[size]}".strip()
+
+
+class Figures(NamedTuple):
+    """The figures of one column: under one prefix where they are near enough to each other to be read so.
+
+    Attributes:
+        unit: the unit that is shown.
+        factor: the number of these units in one unit of ``values``.
+        values: all figures of the column; ``None`` is unknown.
+    """
+
+    unit: str
+    factor: float
+    values: Sequence[float | None]
+
+    def show(self, value: float, u: float | None = None) -> str:
+        """Write one of the figures, with its standard uncertainty where it is known."""
+        prefix_factor, prefix = self._common() or scale(value * self.factor)
+        ratio = self.factor / prefix_factor
+        return f"{plus_minus(value * ratio, None if u is None else u * ratio)} {prefix}{self.unit}"
+
+    def _common(self) -> tuple[float, str] | None:
+        known = [v * self.factor for v in self.values if v]
+        if not known or max(known) > NEAR * min(known):
+            return None
+        common = scale(_middle(known) or 0.0)
+        return common if max(known) < LARGE * common[0] else scale(max(known))
+
+
+def plus_minus(value: float, u: float | None) -> str:
+    """Write the uncertainty with two significant digits, the value with as many decimals; four digits without one.
+
+    Example:
+        >>> plus_minus(12.3456, 0.0123), plus_minus(12.3, None), plus_minus(1234.5, 67.8), plus_minus(2.0, 0.0)
+        ('12.346 ± 0.012', '12.30', '1234 ± 68', '2.000 ± 0')
+    """
+    decimals = _decimals(u, 2) if u else _decimals(value, 4)
+    shown = f"{value:.{decimals}f}"
+    return shown if u is None else f"{shown} ± {u:.{decimals if u else 0}f}"
+
+
+def _decimals(value: float, digits: int) -> int:
+    """Count the decimals that show so many significant digits of a value; no more than any meter has."""
+    return min(max(0, digits - 1 - math.floor(math.log10(abs(value)))), DECIMALS) if value else 0
+
+
+def _middle(values: Sequence[float | None]) -> float | None:
+    """Find the middle of the range on a logarithmic axis."""
+    known = [v for v in values if v]
+    return math.sqrt(min(known)) * math.sqrt(max(known)) if known else None

@@ -1,0 +1,62 @@
+"""Runs side by side, judged: everything that tables, pictures and pages are drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lightning_energy.comparison.pareto import iso_scores
+
+if TYPE_CHECKING:
+    from lightning_energy.comparison.run import Choice, Run
+    from lightning_energy.scores.formula import Formula
+
+__all__ = ["Judgement"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Runs side by side.
+
+    Attributes:
+        runs: the runs, sorted.
+        problems: a sentence, with the file, for everything that could not be compared: the reason and the remedy.
+        caveats: differences between the runs that a reader must know, in sentences.
+        accuracy: which accuracy: the ``last`` that was scored, or that of the ``best`` epoch.
+        formula: the formula of the score, with its constants.
+        sort: the column that the runs are sorted by.
+    """
+
+    runs: list[Run]
+    problems: list[str]
+    caveats: list[str]
+    accuracy: Choice
+    formula: Formula
+    sort: str = "energy_kwh"
+
+    @property
+    def front(self) -> list[Run]:
+        """The runs on the Pareto front by rising energy, and so by rising accuracy."""
+        return sorted((r for r in self.runs if r.on_front), key=lambda r: (r.energy_kwh or 0.0, r.name))
+
+    @property
+    def drawable(self) -> list[Run]:
+        """The runs that a logarithmic axis of energy can show: accuracy known, energy known and above 0."""
+        return [r for r in self.runs if r.is_comparable and (r.energy_kwh or 0.0) > 0]
+
+    def iso_scores(self) -> list[tuple[float, list[tuple[float, float]]]]:
+        """Scores, and the points (energy in kWh, accuracy) at which they are reached."""
+        runs = self.drawable
+        return iso_scores(runs, self.formula) if runs else []
+
+    def to_plain(self) -> dict[str, Any]:
+        """All of it in JSON's types; ``None`` is unknown."""
+        return {
+            "formula": self.formula.to_plain(),
+            "accuracy": self.accuracy,
+            "runs": [run.to_plain() for run in self.runs],
+            "front": [run.name for run in self.front],
+            "iso_scores": [{"score": s, "points": [[*p] for p in points]} for s, points in self.iso_scores()],
+            "caveats": [*self.caveats],
+            "problems": [*self.problems],
+        }

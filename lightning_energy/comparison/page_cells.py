@@ -1,0 +1,153 @@
+"""Cells of the page's table. All text of others is escaped here."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from lightning_energy.comparison.figures import Figures, energy_unit
+
+__all__ = [
+    "UNKNOWN",
+    "Row",
+    "Rows",
+    "accuracy",
+    "caveats",
+    "clean",
+    "dominators",
+    "energy",
+    "escaped",
+    "front",
+    "is_placed",
+    "name",
+    "plain",
+    "run",
+    "sample",
+]
+
+UNKNOWN = "&ndash;"
+DOMINATORS = 3  # named in a cell; of a thousand runs hundreds may dominate one
+
+Row = Mapping[str, Any]
+"""A run as ``Comparison.to_plain()`` has it; what is missing is unknown."""
+
+
+class Rows:
+    """All rows of a table: a cell may depend on the others.
+
+    Args:
+        rows: the runs.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    @cached_property
+    def energies(self) -> Figures:
+        """The energies, in one unit."""
+        energies_kwh = [row.get("energy_kwh") for row in self._rows]
+        return Figures(*energy_unit(energies_kwh), energies_kwh)
+
+    @cached_property
+    def samples(self) -> Figures:
+        """The energies per sample."""
+        return Figures("J", 1.0, [row.get("sample_j") for row in self._rows])
+
+    @cached_property
+    def has_one_metric(self) -> bool:
+        """True when all accuracies are of one metric."""
+        return len({row.get("accuracy_name") for row in self._rows if row.get("accuracy") is not None}) <= 1
+
+
+def clean(text: object) -> str:
+    r"""Text that every encoding and every parser keeps: what does not print becomes a visible sign.
+
+    Example:
+        >>> clean("a\x00b")
+        'a␀b'
+    """
+    kept = str(text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # a lone surrogate: U+FFFD
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda c: chr(0x2400 + ord(c[0])) if c[0] < " " else "\ufffd", kept)
+
+
+def escaped(text: object) -> str:
+    """Text as markup, good for an element and for a quoted attribute."""
+    return html.escape(clean(text))
+
+
+def name(text: object) -> str:
+    """A name from elsewhere, as markup: it may run from right to left, and must not turn its neighbours around."""
+    return f'<bdi dir="auto">{escaped(text)}</bdi>'
+
+
+def plain(field: str, show: Callable[[Any], str]) -> Callable[[Row, Rows], str]:
+    """Make the cell that shows one field by a function."""
+
+    def shown(row: Row, _: Rows) -> str:
+        return UNKNOWN if row.get(field) in {None, ""} else escaped(show(row[field]))
+
+    return shown
+
+
+def run(row: Row, _: Rows) -> str:
+    """The run's name; beneath it its module, and its outcome unless it completed."""
+    module, outcome = str(row.get("module") or "").rpartition(".")[2], row.get("outcome")
+    small = [escaped(module)] if module and module != row["name"] else []
+    small += [escaped(outcome)] if outcome and outcome != "completed" else []
+    return _wrapped(name(row["name"]) + (f"<small>{', '.join(small)}</small>" if small else ""))
+
+
+def front(row: Row, _: Rows) -> str:
+    """The run's place on the front, with the sign that the chart has for it."""
+    sign = "◆" if row.get("quality") == "estimated" else "●"
+    return f"<b>{sign} front</b>" if row["on_front"] else UNKNOWN
+
+
+def is_placed(row: Row) -> bool:
+    """Say whether the run can be on the front or dominated at all."""
+    return row.get("accuracy") is not None and row.get("energy_kwh") is not None
+
+
+def accuracy(row: Row, rows: Rows) -> str:
+    """The accuracy; beneath it its metric, unless all have the same."""
+    if row.get("accuracy") is None:
+        return UNKNOWN
+    figure = f"{row['accuracy']:.4f}"
+    if rows.has_one_metric:
+        return figure
+    return f"{figure}<small>{_wrapped(name(row.get('accuracy_name') or 'unnamed'))}</small>"
+
+
+def energy(row: Row, rows: Rows) -> str:
+    """The energy with its uncertainty."""
+    energy_kwh = row.get("energy_kwh")
+    return UNKNOWN if energy_kwh is None else rows.energies.show(energy_kwh, row.get("u_kwh"))
+
+
+def sample(row: Row, rows: Rows) -> str:
+    """The energy per sample."""
+    sample_j = row.get("sample_j")
+    return UNKNOWN if sample_j is None else rows.samples.show(sample_j)
+
+
+def dominators(row: Row, _: Rows) -> str:
+    """The names of those that dominate it; failing these, of those that perhaps do."""
+    sure = row.get("dominated_by", ())
+    names = sure or row.get("perhaps_dominated_by", ())
+    if not names:
+        return UNKNOWN
+    more = f" and&nbsp;{len(names) - DOMINATORS:,}&nbsp;more" if len(names) > DOMINATORS else ""
+    return _wrapped(("" if sure else "perhaps ") + ", ".join(map(name, names[:DOMINATORS])) + more)
+
+
+def caveats(row: Row, _: Rows) -> str:
+    """The number of the run's caveats."""
+    return str(len(row.get("caveats", ())) or UNKNOWN)
+
+
+def _wrapped(markup: str) -> str:
+    """Text of any length, in a box that breaks it."""
+    return f'<div class="wrap">{markup}</div>'

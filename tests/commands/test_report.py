@@ -1,0 +1,58 @@
+"""The command ``lightning-energy report``; its formats are tested where they are made."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from lightning_energy.commands import main as cli
+from lightning_energy.results.formats import FORMATS
+from tests.commands.calls import HEAVY, call
+from tests.records import put
+
+
+def test_a_report_loads_no_torch(tmp_path):
+    called = call("report", put(tmp_path, 2.0, 0.9))
+    assert called.code == 0, called.err
+    assert "2 kWh" in called.out
+    assert not HEAVY & called.loaded
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_format_loads_torch(tmp_path, name):
+    called = call("report", put(tmp_path, 2.0, 0.9), "--format", name, "--carbon-intensity", "100", "--pue", "1.1")
+    assert called.code == 0, called.err
+    assert called.out
+    assert not HEAVY & called.loaded
+
+
+def test_a_run_that_broke_off_is_put_together_without_torch(tmp_path):
+    called = call("report", put(tmp_path, 2.0, 0.9, ranks=1, absent_ranks=1, outcome="interrupted"))
+    assert called.code == 0, called.err
+    assert "1 rank(s) left no record" in called.out
+    assert not HEAVY & called.loaded
+
+
+def test_the_folder_of_a_run_will_do(tmp_path, capsys):
+    put(tmp_path, 2.0, 0.9)
+    assert cli.main(["report", str(tmp_path), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["total"]["energy_j"] == pytest.approx(2.0 * 3.6e6)
+
+
+def test_what_is_no_record_is_wrong_input(tmp_path, capsys):
+    assert cli.main(["report", str(tmp_path / "nowhere")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("lightning-energy report: ")
+
+
+def test_a_report_that_nobody_takes_is_an_error(tmp_path, capsys, monkeypatch):
+    put(tmp_path, 2.0, 0.9)
+    with (tmp_path / "closed").open("w") as closed:
+        closed.close()
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert cli.main(["report", str(tmp_path)]) == 2
+        monkeypatch.undo()
+    assert "the report cannot be printed (ValueError" in capsys.readouterr().err
