@@ -28,6 +28,8 @@ from lightning_energy.ledger.session import Session, check_idle, check_switches
 from lightning_energy.ledger.step_marks import BatchMarks
 from lightning_energy.meters.find import Meters, OpenMeters, check_meters, open_meters
 from lightning_energy.results.carbon import Conversion
+from lightning_energy.results.notes import Note
+from lightning_energy.results.rows import EpochRow
 from lightning_energy.results.summary import StepSums, summarize
 from lightning_energy.results.trace_files import TraceFormat, check_trace
 from lightning_energy.scores.metrics import energy_scores
@@ -40,6 +42,7 @@ from lightning_energy.training.run_memory import NOTHING, Spent
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from lightning_energy.results.figures import Outcome
     from lightning_energy.results.report import Report
     from lightning_energy.scores.metrics import EnergyScore
 
@@ -291,7 +294,7 @@ class EnergyCallback(Callback):
         self._ranks = self._ranks.alone()
         self._end("interrupted")
 
-    def _end(self, outcome: str) -> None:
+    def _end(self, outcome: Outcome) -> None:
         if self._session is None:
             return
         try:
@@ -313,7 +316,7 @@ class EnergyCallback(Callback):
         self._tell_troubles()
         self._steps.take(session)
 
-    def _report(self, session: Session, totals: Totals, outcome: str) -> None:
+    def _report(self, session: Session, totals: Totals, outcome: Outcome) -> None:
         report = self._summary(session, totals, self._ranks, outcome)
         before, is_fit = self._spent.before, self._stage == "train"
         keeps = is_fit and not self._training and self._outputs.left is not None
@@ -321,8 +324,10 @@ class EnergyCallback(Callback):
             self._outputs.write_trace(session, self._spent)
         if is_fit:
             samples = None if self._ranks.left else report.samples
-            row = {"started_unix_s": session.started_unix_s, "outcome": outcome, "samples": samples}
-            self._spent.end_session(report.run, row, self._ranks)
+            started_unix_s = session.started_unix_s
+            self._spent.end_session(
+                report.session, self._ranks, started_unix_s=started_unix_s, outcome=outcome, samples=samples
+            )
         total = self._spent.before
         self.report = self._complete(report, total if total != NOTHING else None)
         if not keeps:
@@ -330,10 +335,22 @@ class EnergyCallback(Callback):
         self._outputs.end(self.report)
 
     def _summary(
-        self, session: Session, totals: Totals, ranks: Ranks, outcome: str, stages: Sequence[str] | None = None
+        self, session: Session, totals: Totals, ranks: Ranks, outcome: Outcome, stages: Sequence[str] | None = None
     ) -> Report:
         samples, live = self._samples.n if self._stage == "train" else None, self._live(totals)
-        return summarize(session, totals, self._steps, ranks, outcome=outcome, stages=stages, run=live, samples=samples)
+        text = f"Rank {self._ranks.rank} gave up measuring: what it spent since then is missing"
+        notes = [] if self._given_up is None else [Note("gave_up", text)]
+        return summarize(
+            session,
+            totals,
+            self._steps,
+            ranks,
+            outcome=outcome,
+            stages=stages,
+            energy=live,
+            samples=samples,
+            notes=notes,
+        )
 
     def _complete(self, report: Report, total: Energy | None) -> Report:
         """A session's report with what is known of the run."""
@@ -346,9 +363,12 @@ class EnergyCallback(Callback):
             score=score if self._last_score else None,
             score_kwh=score_kwh if self._last_score else None,
             score_name=self._scorer.name,
-            derived=self._conversion.derive(total or report.run) if self._conversion else None,
-            notes=[*filter(None, (self._spent.note, self._samples.problem)), *report.notes],
+            derived=self._conversion.derive(total or report.session) if self._conversion else None,
+            notes=[*self._spent.notes, *self._notes_on_samples(), *report.notes],
         )
+
+    def _notes_on_samples(self) -> list[Note]:
+        return [Note("samples", self._samples.problem)] if self._samples.problem else []
 
     def _record_so_far(self, session: Session, totals: Totals, ranks: Ranks) -> None:
         """Every epoch, and every minute: who is killed leaves a record that is no older. Each rank keeps its own."""
@@ -436,8 +456,8 @@ class EnergyCallback(Callback):
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """One row per training epoch, as logged: its energies, the total, the accuracy and the score."""
-        return [*self._spent.history]
+        """One row per training epoch, as logged: its energies, the total, the metric and the score."""
+        return [row.to_plain() for row in self._spent.history]
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Decide whether the state that follows counts.
@@ -469,8 +489,9 @@ class EnergyCallback(Callback):
             self._scorer.chosen = self._scorer.chosen or state_dict.get("accuracy")
             self._axis = state_dict.get("axis")
         except ValueError as error:
-            self._spent = Spent(note=f"What earlier sessions spent is not known, and not in the total: {error}")
-            self._warn("state", f"EnergyCallback: {self._spent.note}")
+            text = f"What earlier sessions spent is not known, and not in the total: {error}"
+            self._spent = Spent(notes=[Note("unknown_before", text)])
+            self._warn("state", f"EnergyCallback: {text}")
 
     def _take_in(self) -> None:
         """What was left by a session that a checkpoint does not know to its end."""
@@ -490,8 +511,8 @@ class EnergyCallback(Callback):
         chosen = {"accuracy": self._scorer.chosen, "axis": self._axis}
         if self._session is None or not self._training:
             return self._spent.state(NOTHING, self._ranks) | chosen
-        row = {"started_unix_s": self._session.started_unix_s}
-        return self._spent.state(self._spent_by_now(self._session), self._ranks, row) | chosen
+        live, started_unix_s = self._spent_by_now(self._session), self._session.started_unix_s
+        return self._spent.state(live, self._ranks, started_unix_s=started_unix_s) | chosen
 
     def _spent_by_now(self, session: Session) -> Energy:
         """For a checkpoint, which our defect must not prevent."""
@@ -877,22 +898,22 @@ class EnergyCallback(Callback):
         _, accuracy, score, _ = self._last_score or ("", None, None, None)
         validated = self._validated_epoch == epoch and self._scored_by is not None
         self._spent.history.append(
-            {
-                "session": len(self._spent.sessions),
-                "epoch": epoch,
-                "train_j": train.energy_j,
-                "train_u_j": train.u_j,
-                "train_s": train.duration_s,
-                "val_j": val.energy_j,
-                "val_u_j": val.u_j,
-                "val_s": val.duration_s,
-                "missing_s": train.missing_s + val.missing_s,
-                "total_kwh": total.energy_kwh,
-                "total_u_kwh": total.u_absolute_j / 3.6e6,
-                "accuracy": accuracy if validated else None,
-                "score": score if validated else None,
-                **(self._conversion.row(total.energy_kwh) if self._conversion else {}),
-            }
+            EpochRow(
+                session=len(self._spent.sessions),
+                epoch=epoch,
+                train_j=train.energy_j,
+                train_u_j=train.u_j,
+                train_s=train.duration_s,
+                val_j=val.energy_j,
+                val_u_j=val.u_j,
+                val_s=val.duration_s,
+                missing_s=train.missing_s + val.missing_s,
+                total_kwh=total.energy_kwh,
+                total_u_kwh=total.u_absolute_j / 3.6e6,
+                metric=accuracy if validated else None,
+                score=score if validated else None,
+                derived=self._conversion.row(total.energy_kwh) if self._conversion else {},
+            )
         )
         self._record_so_far(self._session or session, totals, self._ranks)
 

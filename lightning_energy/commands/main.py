@@ -16,8 +16,7 @@ from lightning_energy.commands.doctor import SECONDS, diagnose
 from lightning_energy.comparison.compare import COLUMNS, compare
 from lightning_energy.comparison.table import as_csv, markdown, text
 from lightning_energy.results.formats import FORMATS, convert, render
-from lightning_energy.results.record import report_of
-from lightning_energy.results.record_ranks import read_run
+from lightning_energy.results.record_ranks import load_record
 from lightning_energy.results.rendering import encodable, show
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     try:
         record = convert(
-            read_run(arguments.run),
+            load_record(arguments.run),
             carbon_intensity=arguments.carbon_intensity,
             pue=arguments.pue,
             price=arguments.price,
@@ -173,7 +172,7 @@ def _report(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"lightning-energy report: {error}\n")
         return WRONG
     if arguments.format == "text":
-        problem = show(report_of(record))
+        problem = show(record.report)
         sys.stderr.write(f"lightning-energy report: {problem}\n" if problem else "")
         return 1 if problem else 0
     _print(encodable(printed))

@@ -10,9 +10,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lightning_energy.curves.curve import Energy
-
-__all__ = ["SampleCount", "per_sample_j", "size_of"]
+__all__ = ["SampleCount", "size_of"]
 
 
 def size_of(batch: Any) -> int | None:
@@ -41,23 +39,6 @@ def size_of(batch: Any) -> int | None:
         if n is not None:
             return n
     return None
-
-
-def per_sample_j(train: Energy | None, samples: int | None) -> float | None:
-    """Joules of training per sample; ``None``, too, where some are missing: all samples were counted.
-
-    Args:
-        train: energy of the stage ``train``.
-        samples: how many samples were trained on in its time.
-
-    Example:
-        >>> from lightning_energy import Energy
-        >>> per_sample_j(Energy(50.0, 0.1, 2.5, 1.0, 0.0, "measured", 50.0), 100)
-        0.5
-    """
-    if train is None or train.energy_j is None or train.missing_s > 0 or not samples:
-        return None
-    return train.energy_j / samples
 
 
 class SampleCount:

@@ -1,4 +1,4 @@
-"""What a run spent over all its sessions: the part that lives on in checkpoints."""
+"""The energy of a run over all its sessions: the part that lives on in checkpoints."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from lightning_energy.curves.curve import Energy
+from lightning_energy.results.node import DamagedError, Node
+from lightning_energy.results.notes import Note
+from lightning_energy.results.parse import energy_of, epochs_of, notes_of, sessions_of
+from lightning_energy.results.rows import EpochRow, SessionRow
+from lightning_energy.results.upgrade import VERSION, VersionError, upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from lightning_energy.ledger.ranks import Ranks
+    from lightning_energy.results.figures import Outcome
+    from lightning_energy.results.record import Record
 
 __all__ = ["NOTHING", "Spent"]
 
 NOTHING = Energy(None, 0.0, 0.0, 0.0, 0.0, "missing")
-VERSION = 1
 
 
 @dataclass
@@ -26,21 +30,21 @@ class Spent:
 
     Attributes:
         run_id: tells checkpoints of this run from those of others.
-        before: what earlier sessions spent, all ranks together.
-        sessions: one plain row per earlier session.
-        history: one plain row per training epoch.
-        reduced: what all ranks together had spent in this session at its last reduction.
-        own_then: what this rank had spent in this session at that time.
-        note: what a reader of the total must know; empty when nothing.
+        before: energy of earlier sessions, all ranks together.
+        sessions: a row per earlier session.
+        history: a row per training epoch.
+        reduced: energy of this session on all ranks together at its last reduction.
+        own_then: energy of this session on this rank at that time.
+        notes: remarks on earlier sessions that a reader of the total must know.
     """
 
     run_id: str = field(default_factory=lambda: uuid4().hex)
     before: Energy = NOTHING
-    sessions: list[dict[str, Any]] = field(default_factory=list)
-    history: list[dict[str, Any]] = field(default_factory=list)
+    sessions: list[SessionRow] = field(default_factory=list)
+    history: list[EpochRow] = field(default_factory=list)
     reduced: Energy = NOTHING
     own_then: Energy = NOTHING
-    note: str = ""
+    notes: list[Note] = field(default_factory=list)
 
     def after(self, session: Energy) -> Energy:
         """The run's energy: what was spent before, and a session."""
@@ -70,22 +74,23 @@ class Spent:
         """The run's energy as far as this rank knows it without a collective: see :meth:`session`."""
         return self.after(self.session(live, ranks))
 
-    def state(self, live: Energy, ranks: Ranks, session: dict[str, Any] | None = None) -> dict[str, Any]:
+    def state(self, live: Energy, ranks: Ranks, *, started_unix_s: float | None = None) -> dict[str, Any]:
         """The state for a checkpoint.
 
         Args:
-            live: what this rank spent in this session so far.
+            live: energy of this session on this rank so far.
             ranks: the ranks.
-            session: what is known of the session that runs, if one does.
+            started_unix_s: beginning of the session that runs, if one does.
         """
         so_far = self.session(live, ranks)
-        running = [] if session is None else [{**session, "outcome": "checkpoint", **so_far.to_plain()}]
+        running = [] if started_unix_s is None else [SessionRow(started_unix_s, "checkpoint", so_far)]
         return {
             "version": VERSION,
             "run_id": self.run_id,
-            "total": (self.before if session is None else self.after(so_far)).to_plain(),
-            "sessions": [*self.sessions, *running],
-            "history": [*self.history],
+            "total": (self.after(so_far) if running else self.before).to_plain(),
+            "sessions": [row.to_plain() for row in (*self.sessions, *running)],
+            "history": [row.to_plain() for row in self.history],
+            "notes": [{"kind": note.kind, "text": note.text} for note in self.notes],
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -97,48 +102,51 @@ class Spent:
         Raises:
             ValueError: the state was written by a newer version, or is damaged.
         """
-        if state.get("version") != VERSION:
-            raise ValueError(
-                f"the checkpoint's energy has version {state.get('version')!r}, this lightning-energy knows "
-                f"{VERSION}: upgrade lightning-energy"
-            )
         try:
-            total, sessions, history = Energy.from_plain(state["total"]), [*state["sessions"]], [*state["history"]]
-            run_id = str(state["run_id"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"the checkpoint's energy is damaged ({type(error).__name__}: {error})") from error
+            known = Node(upgrade(state))
+            run_id, total = known["run_id"].text(), energy_of(known["total"])
+            sessions, history = sessions_of(known["sessions"]), epochs_of(known["history"])
+            notes = notes_of(known["notes"])
+        except VersionError as error:
+            raise ValueError(f"the checkpoint's energy {error}: upgrade lightning-energy") from error
+        except DamagedError as error:
+            raise ValueError(f"the checkpoint's energy is damaged ({error})") from error
         if run_id == self.run_id and (total.energy_j or 0.0) <= (self.before.energy_j or 0.0):
             return
-        self.run_id, self.before, self.sessions, self.history = run_id, total, sessions, history
+        self.run_id, self.before, self.sessions, self.history, self.notes = run_id, total, sessions, history, notes
         self.reduced = self.own_then = NOTHING
 
-    def take_in(self, record: Mapping[str, Any]) -> None:
-        """What was spent after the checkpoint, if the record that was left tells of this run and knows more.
+    def take_in(self, record: Record) -> None:
+        """Add the energy after the checkpoint, if the record that was left is of this run and knows more.
 
         A checkpoint does not know the steps after it. They were spent all the same, whatever becomes of the weights.
 
         Args:
-            record: what lies where this session's record will.
+            record: the record that lies where this session's will.
         """
-        if record["run_id"] != self.run_id or record["total"] is None:
+        total = record.total
+        if record.run_id != self.run_id or total is None:
             return
-        total = Energy.from_plain(record["total"])
         if total.energy_j is None or total.energy_j <= (self.before.energy_j or 0.0):
             return
-        self.before, self.sessions, self.history = total, [*record["sessions"]], [*record["epochs"]]
-        began_unix_s = record["started_unix_s"]
-        has_ended = any(row["started_unix_s"] >= began_unix_s for row in self.sessions)
+        self.before, self.sessions, self.history = total, [*record.sessions], [*record.epochs]
+        notes = [*self.notes, *(note for note in record.notes if note.is_of_earlier_sessions)]
+        has_ended = any(row.started_unix_s >= record.started_unix_s for row in self.sessions)
         if not has_ended:  # it was killed before it could say how it ended
-            row = {"started_unix_s": began_unix_s, "outcome": "interrupted", "samples": record["samples"]["n"]}
-            self.sessions.append({**row, **record["run"]})
-            self.note = "An earlier session was killed: what it spent after its last record is not in the total"
+            row = SessionRow(record.started_unix_s, "interrupted", record.session, record.samples.n)
+            self.sessions.append(row)
+            text = "An earlier session was killed: what it spent after its last record is not in the total"
+            notes.append(Note("killed_session", text))
+        self.notes = [*dict.fromkeys(notes)]
 
-    def end_session(self, session: Energy, row: dict[str, Any], ranks: Ranks) -> None:
-        """Add a session to what was spent before: all ranks together, or what is known after an exception."""
+    def end_session(
+        self, session: Energy, ranks: Ranks, *, started_unix_s: float, outcome: Outcome, samples: int | None
+    ) -> None:
+        """Add a session to those before: its energy on all ranks, or as far as it is known after an exception."""
         if ranks.left:
             session = self.session(session, ranks)
         self.before = self.after(session)
-        self.sessions.append({**row, **session.to_plain()})
+        self.sessions.append(SessionRow(started_unix_s, outcome, session, samples))
         self.reduced = self.own_then = NOTHING
 
 

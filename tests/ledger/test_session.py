@@ -38,7 +38,7 @@ def test_idle_baseline(tmp_path):
     energy = energy_callback(meters=ReplayMeter(60.0, counter_period_s=0.02), idle_s=1.0)
     make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
     report = energy.report
-    assert report.above_idle_j == pytest.approx(0.0, abs=0.1 * report.run.energy_j)
+    assert report.above_idle_j == pytest.approx(0.0, abs=0.1 * report.session.energy_j)
     assert "Above idle" in str(report)
 
 
@@ -47,7 +47,7 @@ def test_a_device_that_is_not_idle_has_no_baseline(tmp_path):
     energy = energy_callback(meters=busy, idle_s=1.0)
     make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
     assert energy.report.above_idle_j is None
-    assert any("not steady" in note for note in energy.report.notes)
+    assert any("not steady" in note.text for note in energy.report.notes)
 
 
 def test_a_shared_device_has_no_baseline_and_is_noticed():
