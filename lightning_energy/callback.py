@@ -511,7 +511,8 @@ class EnergyCallback(Callback):
         chosen = {"accuracy": self._scorer.chosen, "axis": self._axis}
         if self._session is None or not self._training:
             return self._spent.state(NOTHING, self._ranks) | chosen
-        live, started_unix_s = self._spent_by_now(self._session), self._session.started_unix_s
+        started_unix_s = self._session.started_unix_s  # the session is gone after a defect
+        live = self._spent_by_now(self._session)
         return self._spent.state(live, self._ranks, started_unix_s=started_unix_s) | chosen
 
     def _spent_by_now(self, session: Session) -> Energy:

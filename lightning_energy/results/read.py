@@ -62,11 +62,13 @@ def _text(file: Path, path: Path) -> str:
         number = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError as error:
         raise RecordError(f"{file} does not exist: {_instead(path)}") from error
-    with os.fdopen(number, "rb") as opened:
-        status = os.fstat(number)
-        if not stat.S_ISREG(status.st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
             raise RecordError(f"{file} is no regular file: {GIVE}")
-        content = opened.read(MOST_BYTES + 1)
+        with os.fdopen(number, "rb", closefd=False) as opened:
+            content = opened.read(MOST_BYTES + 1)
+    finally:
+        os.close(number)
     if len(content) > MOST_BYTES:
         raise RecordError(f"{file} has more than {MOST_BYTES // 2**20} MB, so it is no record: {GIVE}")
     try:
