@@ -151,6 +151,7 @@ finally:
         "missing_s": report.session.missing_s,
         "true_j": device.true_energy_j(begin.ns, end.ns) if report.outcome == "completed" else None,
         "text": str(report),
+        "kinds": [note.kind for note in report.notes],
         "reductions": len(reductions),
         "at_epoch_ends": at_epoch_ends,
         "devices": [(d.device_id, d.energy.energy_j, d.rank) for d in report.devices],
@@ -260,6 +261,8 @@ def test_trouble_on_one_rank_leaves_no_other_waiting(tmp_path, mode):
     assert zero["run_j"] == pytest.approx(one["run_j"], rel=1e-12)
     if mode == "defect":
         assert zero["missing_s"] > 0  # what the broken rank spends is not known
+        assert "gave_up" in zero["kinds"]
+        assert "Note: Rank 1 gave up measuring: what it spent since then is missing" in zero["text"]
         assert zero["metrics"]["energy/total_kwh"] > 0
 
 

@@ -35,7 +35,7 @@ class Run:
     """A run beside others. What is not known is ``None``.
 
     Attributes:
-        name: the shortest part of its path that tells it from the others.
+        name: the shortest part of its path that no other run has.
         path: its record.
         module: class of the LightningModule.
         parameters: how many the module has.
@@ -44,7 +44,7 @@ class Run:
         accuracy_name: the name it was logged by.
         energy_kwh: energy of ``fit`` over all its sessions in kWh.
         u_kwh: absolute standard uncertainty (k=1) of it in kWh: with the gain of the sensors.
-        u_repeat_kwh: the same without the gain: what counts between runs on the same sensors.
+        u_repeat_kwh: the same without the gain: for runs on the same sensors.
         quality: the worst quality among its joules.
         duration_s: length of the training in seconds.
         missing_s: seconds of it whose energy is not known and not in ``energy_kwh``.
@@ -89,7 +89,7 @@ class Run:
 
     @property
     def is_comparable(self) -> bool:
-        """Whether both its accuracy and its energy are known."""
+        """True when both its accuracy and its energy are known."""
         return self.accuracy is not None and self.energy_kwh is not None
 
     def to_plain(self) -> dict[str, Any]:
@@ -102,8 +102,8 @@ def run_of(file: Path, name: str, accuracy: Choice) -> Run:
 
     Args:
         file: the record.
-        name: what to call the run.
-        accuracy: which of its accuracies.
+        name: the name of the run.
+        accuracy: the choice among its accuracies.
 
     Raises:
         RecordError: it is no record that can be read, or that of a rank other than zero.

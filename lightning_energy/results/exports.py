@@ -42,7 +42,7 @@ G_PER_KG = 1000
 
 
 class FormatError(ValueError):
-    """A record does not have what a format needs. The text says what, and how to give it."""
+    """A record lacks an input of a format. The text names it, and says how to give it."""
 
 
 def emissions_csv(record: Record) -> str:

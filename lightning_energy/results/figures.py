@@ -119,7 +119,7 @@ class Figures:
 
     @property
     def has_all_devices(self) -> bool:
-        """Whether ``devices`` are those of all ranks: their joules are then those of ``session``.
+        """True when ``devices`` are those of all ranks: their joules are then those of ``session``.
 
         While several ranks train, and after a training that was given up, they are those of one rank alone.
         """

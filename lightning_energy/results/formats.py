@@ -1,4 +1,4 @@
-"""A record as text, for people and for other programs: what ``lightning-energy report --format`` prints."""
+"""A record as text, for people and for other programs: the formats of ``lightning-energy report --format``."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def render(record: Record, format: str) -> str:  # noqa: A002 - the name that th
             matter of a Hugging Face model card).
 
     Raises:
-        FormatError: the record does not have what the format needs.
+        FormatError: the record lacks an input of the format.
         ValueError: there is no such format.
     """
     if format not in FORMATS:

@@ -1,4 +1,4 @@
-"""What a report says, in words and rounded numbers, before anybody decides how it looks."""
+"""A report in words and rounded numbers, without a look."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Layout:
         title: one line.
         rows: one per stage, then the sums; each has a text for every name of ``HEADER``.
         facts: (label, text), in the order in which they are read.
-        notes: sentences about what is missing or doubtful.
+        notes: sentences about missing or doubtful figures.
     """
 
     title: str
@@ -105,7 +105,7 @@ def _facts_of_training(report: Figures) -> list[tuple[str, str]]:
 
 
 def _facts_of_derived(derived: Derived, energy: Energy) -> list[tuple[str, str]]:
-    """Each with the inputs that it was computed from."""
+    """Derived figures, each with the inputs that it was computed from."""
     it_only = " (IT energy only)" if derived.pue == 1 else ""
     kwh = "unknown energy" if energy.energy_kwh is None else f"{energy.energy_kwh:.4g} kWh"
     facility = f"{kwh} x PUE {derived.pue:g}{it_only}"
@@ -140,7 +140,7 @@ def _facts_of_scope(report: Figures) -> list[tuple[str, str]]:
 
 
 def _covers(report: Figures) -> tuple[str, str]:
-    """Devices, those alike together."""
+    """The devices, those alike together."""
     alike: dict[tuple[str, str, str], list[float | None]] = {}
     for d in report.devices:
         period_s = None if d.energy.quality == "estimated" else d.period_s

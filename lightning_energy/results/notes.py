@@ -47,12 +47,12 @@ class Note:
 
     @property
     def lowers_total(self) -> bool:
-        """Whether it means that more was spent than the total says."""
+        """True when more was spent than the total says."""
         return self.kind in LOWERS_TOTAL
 
     @property
     def is_of_earlier_sessions(self) -> bool:
-        """Whether it holds for the run's total in all sessions that follow, too."""
+        """True when it holds for the run's total in all sessions that follow, too."""
         return self.kind in OF_EARLIER_SESSIONS
 
     def __str__(self) -> str:

@@ -30,14 +30,14 @@ GIVE = "give a record or the log directory of a run"
 
 
 class RecordError(ValueError):
-    """A file is no record that can be read. The text, of one line, names the file and what to do."""
+    """A file is no record that can be read. The text, of one line, names the file and a remedy."""
 
     def __init__(self, text: str) -> None:
         super().__init__(printable(text))
 
 
 def read_record(path: Path | str) -> Record:
-    """Read one file; :func:`~lightning_energy.load_record` adds what other ranks left beside it.
+    """Read one file; :func:`~lightning_energy.load_record` adds the records of other ranks beside it.
 
     Args:
         path: the file, or the folder of the run that it lies in.
@@ -102,7 +102,7 @@ def _record(document: dict[str, Any], file: Path) -> Record:
 
 
 def _nests_deeper(value: Any, levels: int) -> bool:
-    """Whether arrays and objects lie in each other in more levels; level by level, not by calling itself."""
+    """True when arrays and objects nest in more levels. Goes level by level: recursion would end at a limit."""
     level = [value]
     for _ in range(levels):
         level = [v for part in level for v in (part.values() if isinstance(part, dict) else part)]

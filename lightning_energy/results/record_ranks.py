@@ -51,7 +51,7 @@ def load_record(path: str | Path) -> Record:
         The record; its :attr:`~lightning_energy.results.record.Record.report` is the report of the run.
 
     Raises:
-        RecordError: there is none, or it is not one, or of a newer version. The text names the file and what to do.
+        RecordError: there is none, or it is not one, or of a newer version. The text names the file and a remedy.
     """
     path = Path(path)
     record = read_record(path)
@@ -129,7 +129,7 @@ def _total(record: Record, session: Energy) -> Energy:
 
 
 def _sessions(record: Record, session: Energy) -> list[SessionRow]:
-    """Where this session has ended it has a row, of rank zero alone."""
+    """The sessions; this one has a row, of rank zero alone, only if it has ended."""
     rows = [*record.sessions]
     if rows and rows[-1].started_unix_s >= record.started_unix_s:
         rows[-1] = replace(rows[-1], energy=session)

@@ -1,4 +1,4 @@
-"""How a report looks: as plain text, as HTML in a notebook, as a rich table in a terminal."""
+"""The looks of a report: plain text, HTML in a notebook, a rich table in a terminal."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def show(report: Figures) -> str:
     """Print a report: as a rich table if rich is installed and stdout is a terminal or a notebook, else as plain text.
 
     Returns:
-        What went wrong, if stdout did not take it; a report that cannot be shown must not end a training.
+        The problem, if stdout did not take it; a report that cannot be shown must not end a training.
     """
     text = as_text(report)
     try:
@@ -81,7 +81,7 @@ def show(report: Figures) -> str:
         if console is not None:
             console.print(_rich(lay_out(report)))
         elif sys.stdout is not None:  # pythonw has none
-            print(encodable(text), flush=True)  # noqa: T201 - to print is what this is for
+            print(encodable(text), flush=True)  # noqa: T201 - this is the function that prints
     except Exception as error:  # noqa: BLE001 - a closed pipe or file, whatever stands in for stdout
         return f"the report cannot be printed ({type(error).__name__}: {error})"
     return ""
@@ -139,7 +139,7 @@ def _encodes(text: str) -> bool:
 
 
 def encodable(text: str) -> str:
-    """The same text with what the encoding of stdout has."""
+    """The same text in the letters that the encoding of stdout has."""
     if _encodes(text):
         return text
     for letter, spelled in SPELLED.items():

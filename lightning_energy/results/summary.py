@@ -1,4 +1,4 @@
-"""From what a session measured to what its report says: the part that Trainers and hand-written loops share."""
+"""From a session to its report: the part that Trainers and hand-written loops share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StepSums:
     """The training steps whose energy has become known.
 
     Attributes:
-        n: how many.
+        n: their number.
         energy_j: their joules.
         duration_s: their seconds, each from its start to the start of the next.
     """
@@ -39,7 +39,7 @@ class StepSums:
     duration_s: float = 0.0
 
     def take(self, session: Session) -> StepSums | None:
-        """Add the steps that became known since the last call, and say what was added; ``None`` when none did."""
+        """Add the steps that became known since the last call, and return them; ``None`` when none did."""
         steps = session.take_steps()
         if steps is None:
             return None
@@ -70,11 +70,11 @@ def summarize(
 
     Args:
         session: the session.
-        totals: what its ledger holds.
+        totals: the totals of its ledger.
         steps: its training steps on this rank.
         ranks: the ranks.
         outcome: ``running``, ``completed`` or ``interrupted``.
-        stages: the stages that there can be; by default the ranks tell each other, and of their devices, too.
+        stages: the stages that there can be; by default the ranks exchange theirs, and their devices, too.
         energy: energy of this session on this rank, if ``totals`` do not hold all of it.
         samples: samples that this rank trained on; ``None`` when they were not all counted.
         notes: further remarks on this rank.
@@ -115,7 +115,7 @@ def summarize(
 
 
 class _Part(NamedTuple):
-    """What one rank has to say besides its energies."""
+    """The part of a report that one rank knows, besides its energies."""
 
     devices: list[Device]
     missing: list[Missing]
@@ -141,7 +141,7 @@ def _part(session: Session, totals: Totals, steps: StepSums, ranks: Ranks) -> _P
 
 
 def _resolutions(session: Session, totals: Totals) -> dict[str, Resolution]:
-    """How finely the coarsest curve resolves a stage, by the mean length of its stretches (one per epoch)."""
+    """The resolution of each stage by the coarsest curve: of the mean length of its stretches (one per epoch)."""
     spacing_s = max((c.spacing_s or 0.0 for c in session.channels), default=0.0)
     found = {}
     for stage in totals.stages:

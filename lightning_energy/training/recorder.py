@@ -187,7 +187,7 @@ def what_was_left(trainer: Trainer, path: Path | None) -> Record | None:
     """The record that an earlier session left at this place, if one did. All ranks take part, and get the same."""
     record = None
     if path is not None and trainer.is_global_zero:
-        with suppress(Exception):  # what cannot be read was written by somebody else; the training goes on
+        with suppress(Exception):  # an unreadable file is somebody else's; the training goes on
             record = load_record(path)
     left: Record | None = trainer.strategy.broadcast(record)
     return left
@@ -204,7 +204,7 @@ def _folder(logger: Any) -> str | None:
 
 
 def what_is_trained(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
-    """Model, precision and parallelism, as far as they can be told; the batch size is told later, by the loader."""
+    """Model, precision and parallelism, as far as they are known; the loader has the batch size later."""
     what: dict[str, Any] = {
         "module": f"{type(module).__module__}.{type(module).__qualname__}",
         "precision": str(trainer.precision),

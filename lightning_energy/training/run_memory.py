@@ -29,7 +29,7 @@ class Spent:
     """Energy of ``fit`` over sessions: every start or resumption is one.
 
     Attributes:
-        run_id: tells checkpoints of this run from those of others.
+        run_id: the name of this run in its checkpoints and records.
         before: energy of earlier sessions, all ranks together.
         sessions: a row per earlier session.
         history: a row per training epoch.
@@ -47,11 +47,11 @@ class Spent:
     notes: list[Note] = field(default_factory=list)
 
     def after(self, session: Energy) -> Energy:
-        """The run's energy: what was spent before, and a session."""
+        """The run's energy: earlier sessions, and this one."""
         return session if self.before == NOTHING else Energy.sequence([self.before, session])
 
     def own(self, live: Energy, ranks: Ranks) -> Energy:
-        """This rank's part of the run's energy: what it spent now, and on rank zero what was spent before."""
+        """This rank's part of the run's energy: of this session, and on rank zero of earlier sessions, too."""
         return self.after(live) if ranks.is_zero else live
 
     def remember(self, session: Energy, live: Energy) -> None:
@@ -61,8 +61,8 @@ class Spent:
     def session(self, live: Energy, ranks: Ranks) -> Energy:
         """This session's energy as far as this rank knows it without a collective.
 
-        With several ranks that is what all had spent at the last reduction, and what this rank spent since; what the
-        others spent since is missing.
+        With several ranks that is the energy of all at the last reduction, and of this rank since then; the energy of
+        the others since then is missing.
         """
         others = ranks.size + ranks.left - 1
         if others == 0:
@@ -94,10 +94,10 @@ class Spent:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Set (never add) what was spent before.
+        """Set (never add) the energy of earlier sessions.
 
-        A checkpoint of this very run, from which this process has gone on meanwhile, says less than is known: what was
-        spent after it was spent, whatever becomes of the weights.
+        A checkpoint of this very run, from which this process has gone on meanwhile, knows less than this memory: the
+        energy after it was spent, whatever becomes of the weights.
 
         Raises:
             ValueError: the state was written by a newer version, or is damaged.
@@ -151,7 +151,7 @@ class Spent:
 
 
 def _since(then: Energy, now: Energy, others: int) -> Energy:
-    """What one rank spent between two moments, with the time of the other ranks as missing."""
+    """The energy of one rank between two moments, with the time of the other ranks as missing."""
     duration_s = max(now.duration_s - then.duration_s, 0.0)
     missing_s = max(now.missing_s - then.missing_s, 0.0) + others * duration_s
     if now.energy_j is None:

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from lightning_energy.comparison import run as runs_module
 from lightning_energy.comparison.run import Run, run_of
-from lightning_energy.results.notes import Note
+from lightning_energy.results.notes import Note, NoteKind
 from lightning_energy.results.read import RecordError
 from lightning_energy.results.record_ranks import rank_file
 from lightning_energy.results.write import write_record
@@ -97,6 +97,14 @@ def test_missing_time_and_absent_ranks(tmp_path):
     assert run.source.slack_kwh == float("inf")
     assert any(caveat.startswith("Incomplete: 3 rank(s) left no record") for caveat in run.caveats)
     assert not any("unresolved" in caveat for caveat in run.caveats)
+
+
+@pytest.mark.parametrize("kind", get_args(NoteKind))
+def test_notes_are_chosen_by_their_kind(tmp_path, kind):
+    """Whatever their words: those that say that the total is too low, and that the sensor may be wrong."""
+    run = read(tmp_path, notes=[Note(kind, "some words")])
+    matters = {"incomplete", "killed_session", "unknown_before", "gave_up", "sensor", "aliasing"}
+    assert run.caveats == (("some words",) if kind in matters else ())
 
 
 def test_a_run_of_ranks_that_broke_off_is_put_together(tmp_path):
