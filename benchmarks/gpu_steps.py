@@ -172,7 +172,7 @@ def check_steps(device: torch.device, uuid: str, *, steps: int = 600, seconds: f
         told = table[(table.stage == "train") & (table.kind == "step")]
         rows.append((block, "EnergyCallback", which, told.energy_j.to_numpy(), told.u_j.to_numpy()))
         duration_s = told.duration_s.to_numpy()
-        run = energy.report.run
+        run = energy.report.session
         totals.append(
             {
                 "block": block,

@@ -213,7 +213,7 @@ def ours(uuid: str) -> Callback:
         def teardown(self, trainer, pl_module, stage) -> None:
             end_ns = time.monotonic_ns()
             super().teardown(trainer, pl_module, stage)
-            self.reported.total = (self.first_ns, end_ns, self.report.run.energy_j or 0.0)
+            self.reported.total = (self.first_ns, end_ns, self.report.session.energy_j or 0.0)
 
     return Ours(meters=NvmlMeter(uuid))
 

@@ -57,9 +57,9 @@ def main() -> None:
     for row in full.history:
         note = "  <- best score" if row is best else ""
         note += "  <- the other run stopped here" if row["epoch"] == stopped.history[-1]["epoch"] else ""
-        print(f"{row['epoch']:>5} {row['accuracy']:>9.4f} {row['total_kwh']:>8.2g} kWh {row['score']:>8.4f}{note}")
+        print(f"{row['epoch']:>5} {row['metric']:>9.4f} {row['total_kwh']:>8.2g} kWh {row['score']:>8.4f}{note}")
     spent, saved = stopped.report.total, full.report.total
-    accuracy = [max(row["accuracy"] for row in run.history) for run in (stopped, full)]
+    accuracy = [max(row["metric"] for row in run.history) for run in (stopped, full)]
     print(
         f"\nStopped after {len(stopped.history)} of {len(full.history)} epochs: "
         f"{spent.energy_j:.0f} J instead of {saved.energy_j:.0f} J ({spent.quality}), "

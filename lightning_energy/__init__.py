@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lightning_energy.curves.energy import Energy
     from lightning_energy.meters import Meter, MeterInfo, MeterLost, MeterUnavailable, Reading, ReplayMeter
     from lightning_energy.monitor import EnergyMonitor
+    from lightning_energy.results.record_ranks import load_record
     from lightning_energy.results.report import Report
     from lightning_energy.scores.functional import energy_penalized_accuracy, sustainable_accuracy
     from lightning_energy.scores.metrics import EnergyPenalizedAccuracy, EnergyScore, SustainableAccuracy
@@ -39,6 +40,7 @@ __all__ = [
     "__version__",
     "compare",
     "energy_penalized_accuracy",
+    "load_record",
     "sustainable_accuracy",
 ]
 
@@ -59,6 +61,7 @@ _HOMES = {
     "SustainableAccuracy": "scores.metrics",
     "compare": "comparison.compare",
     "energy_penalized_accuracy": "scores.functional",
+    "load_record": "results.record_ranks",
     "sustainable_accuracy": "scores.functional",
 }
 """The module of each public name."""

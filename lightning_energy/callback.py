@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_energy.curves.energy import NOTHING
 from lightning_energy.ledger.ranks import Ranks
+from lightning_energy.results.notes import Note
 from lightning_energy.training.guard import WarnOnce, never_fatal
 from lightning_energy.training.order import stand_before_monitors
 from lightning_energy.training.run_memory import RunMemory
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lightning_energy.meters.find import Meters
+    from lightning_energy.results.figures import Outcome
     from lightning_energy.results.report import Report
     from lightning_energy.results.trace_files import TraceFormat
     from lightning_energy.training.stages import BatchHooks
@@ -142,8 +144,8 @@ class EnergyCallback(Callback):
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """One row per training epoch, as logged: its energies, the total, the accuracy and the score."""
-        return [*self._memory.history]
+        """One row per training epoch, as logged: its energies, the total, the metric and the score."""
+        return [row.to_plain() for row in self._memory.history]
 
     # ------------------------------------------------------------------------------------- begin and end of a run
 
@@ -177,7 +179,7 @@ class EnergyCallback(Callback):
             self._run.books.leave_ranks()
         self._end("interrupted")
 
-    def _end(self, outcome: str) -> None:
+    def _end(self, outcome: Outcome) -> None:
         try:
             if self._run is not None and self._run.books.is_ours:
                 self._finish(self._run)
@@ -191,7 +193,7 @@ class EnergyCallback(Callback):
         run.books.finish()
 
     @never_fatal
-    def _report(self, outcome: str) -> None:
+    def _report(self, outcome: Outcome) -> None:
         report = None if self._run is None else self._run.end(outcome)
         if self._run is not None and report is not None:
             self.report = report
@@ -243,8 +245,9 @@ class EnergyCallback(Callback):
         try:
             (self._memory if self._run is None else self._run).load(state_dict)
         except ValueError as error:
-            self._memory.begin_anew(f"What earlier sessions spent is not known, and not in the total: {error}")
-            self._warn("state", f"EnergyCallback: {self._memory.note}")
+            note = Note("unknown_before", f"What earlier sessions spent is not known, and not in the total: {error}")
+            self._memory.begin_anew(note)
+            self._warn("state", f"EnergyCallback: {note.text}")
 
     def state_dict(self) -> dict[str, Any]:
         """What the run has spent so far, in plain types."""

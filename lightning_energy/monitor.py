@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from lightning_energy.curves.energy import Energy
+    from lightning_energy.results.figures import Outcome
     from lightning_energy.results.report import Report
 
 __all__ = ["EnergyMonitor"]
@@ -63,7 +64,7 @@ class EnergyMonitor:
         ...             _ = sum(range(10_000))
         >>> sorted(monitor.report.stages)
         ['train', 'validate']
-        >>> 90 < monitor.report.run.power_w < 110
+        >>> 90 < monitor.report.session.power_w < 110
         True
     """
 
@@ -137,7 +138,7 @@ class EnergyMonitor:
             for text in session.new_troubles():
                 self._warn(text)
             self._steps.take(session)
-            outcome = "completed" if error is None else "interrupted"
+            outcome: Outcome = "completed" if error is None else "interrupted"
             self.report = summarize(session, session.totals(), self._steps, ranks, outcome=outcome)
             if self.print_report and ranks.is_zero:
                 self._warn(show(self.report))

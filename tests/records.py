@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy import Energy, Report
-from lightning_energy.results.record import NAME, make_record, write_record
-from lightning_energy.results.report import Device
+from lightning_energy.results.figures import Device
+from lightning_energy.results.machine import Machine
+from lightning_energy.results.record import NAME, Record, make_record
+from lightning_energy.results.rows import EpochRow
+from lightning_energy.results.write import write_record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-WHERE = {
-    "system": "Linux 6.1",
-    "machine": "x86_64",
-    "cpu": "AMD EPYC 7742",
-    "cpu_threads": 64,
-    "nvidia_driver": "550.54",
-    "versions": {},
-}
+WHERE = Machine("Linux 6.1", "x86_64", "AMD EPYC 7742", 64, "550.54", {})
 
 
 def energy(kwh: float | None, *, u: float = 0.001, u_absolute: float = 0.05, **more: Any) -> Energy:
@@ -51,13 +48,13 @@ def record(
     rank: int = 0,
     spent: dict[str, Any] | None = None,
     **report: Any,
-) -> dict[str, Any]:
+) -> Record:
     total = energy(kwh, **(spent or {}))
     formula = f"energy_penalized_accuracy(alpha=5, beta=5, reference_kwh={reference_kwh:g})"
     settings = {
         "outcome": "completed",
         "stages": {"train": total},
-        "run": total,
+        "session": total,
         "total": total,
         "sessions": 1,
         "devices": [Device(board, f"{device}{'' if s == 'gpu' else s}", s, total, 0.1) for s in scopes],
@@ -67,17 +64,14 @@ def record(
         "samples": 1000,
         "sample_j": None if kwh is None else 0.002,
     }
-    rows = [
-        {"epoch": i, "train_j": 1.0, "val_j": None, "total_kwh": None, "accuracy": a, "score": None}
-        for i, a in enumerate(epochs)
-    ]
+    rows = [EpochRow(epoch=i, train_j=1.0, metric=a) for i, a in enumerate(epochs)]
     return make_record(
         Report(**(settings | report)),
         started_unix_s=0.0,
         run_id=run_id,
         rank=rank,
         what={"module": "my.models.Net", "parameters": 1234},
-        where=WHERE | (where or {}),
+        where=replace(WHERE, **(where or {})),
         epochs=rows,
     )
 

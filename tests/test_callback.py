@@ -143,7 +143,7 @@ def test_logged_epochs_agree_with_the_report(tmp_path):
     trainer = make_trainer(tmp_path, max_epochs=4, logger=memory, callbacks=[energy])
     trainer.fit(Working(), loader(), loader(8))
     report = energy.report
-    assert sum(e.energy_j for e in report.stages.values()) == pytest.approx(report.run.energy_j, rel=1e-9)
+    assert sum(e.energy_j for e in report.stages.values()) == pytest.approx(report.session.energy_j, rel=1e-9)
     assert {*report.stages} == {"train", "validate", "sanity_check"}
     train_j = sum(v for _, v in memory.points("energy/train_j"))
     assert train_j == pytest.approx(report.stages["train"].energy_j, rel=0.2)  # without set-up and the time between
@@ -227,8 +227,8 @@ def test_no_figure_is_not_zero(tmp_path):
     trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy])
     trainer.fit(Classifier(), loader(), loader(8))
     assert not [k for k in trainer.callback_metrics if k.startswith("energy/")]
-    assert energy.report.run.energy_j is None
-    assert energy.report.run.missing_s == pytest.approx(energy.report.run.duration_s)
+    assert energy.report.session.energy_j is None
+    assert energy.report.session.missing_s == pytest.approx(energy.report.session.duration_s)
     assert energy.history[0]["train_j"] is None
     assert "missing" in str(energy.report)
 
@@ -316,7 +316,7 @@ def test_an_estimate_is_announced_once_and_labelled(tmp_path, monkeypatch, capsy
     with pytest.warns(UserWarning, match="ESTIMATED.*allow_estimate=False") as caught:
         _ = [trainer.fit(Classifier(), loader(), loader(8)) for _ in range(2)]
     assert sum("ESTIMATED" in str(w.message) for w in caught) == 1
-    assert energy.report.run.quality == "estimated"
+    assert energy.report.session.quality == "estimated"
     assert "estimated" in capsys.readouterr().out
 
 
@@ -355,7 +355,7 @@ def test_a_lost_sensor_does_not_end_the_training(tmp_path, error, good):
     assert trainer.current_epoch == 30
     (told,) = [str(w.message) for w in caught if "missing from all totals" in str(w.message)]
     assert str(error) in told
-    run = energy.report.run
+    run = energy.report.session
     assert run.missing_s > 0.5 * run.duration_s
     assert run.quality == ("missing" if good == 0 else "measured")
     assert "missing" in str(energy.report)
@@ -383,7 +383,7 @@ def test_ctrl_c_closes_the_books(tmp_path):
     with pytest.raises(SystemExit):
         trainer.fit(Classifier(), loader(), loader(8))
     assert energy.report.outcome == "interrupted"
-    assert energy.report.run.energy_j > 0
+    assert energy.report.session.energy_j > 0
 
 
 def test_skipped_batches_and_epochs_are_booked(tmp_path):
@@ -394,7 +394,7 @@ def test_skipped_batches_and_epochs_are_booked(tmp_path):
     energy = energy_callback()
     make_trainer(tmp_path, callbacks=[energy]).fit(Skipping(), loader(), loader(8))
     report = energy.report
-    assert sum(e.energy_j for e in report.stages.values()) == pytest.approx(report.run.energy_j, rel=1e-9)
+    assert sum(e.energy_j for e in report.stages.values()) == pytest.approx(report.session.energy_j, rel=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore:`training_step` returned `None`:UserWarning")
@@ -444,13 +444,13 @@ def test_energy_survives_a_resume(tmp_path):
     trainer.fit(Classifier(), loader(), loader(8))
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]["EnergyCallback"]
     saved_j = saved["total"]["energy_j"]
-    assert saved_j == pytest.approx(first.report.run.energy_j, rel=0.5)  # the last update was not seen yet
+    assert saved_j == pytest.approx(first.report.session.energy_j, rel=0.5)  # the last update was not seen yet
     memory = MemoryLogger()
     again = ModelCheckpoint(dirpath=tmp_path, save_last=True)
     trainer = make_trainer(tmp_path, max_epochs=4, logger=memory, callbacks=[second, again], enable_checkpointing=True)
     trainer.fit(Classifier(), loader(), loader(8), ckpt_path=tmp_path / "last.ckpt", **WEIGHTS_ONLY)
     report = second.report
-    assert report.total.energy_j == pytest.approx(saved_j + report.run.energy_j, rel=1e-9)
+    assert report.total.energy_j == pytest.approx(saved_j + report.session.energy_j, rel=1e-9)
     assert memory.points("energy/total_kwh")[0][1] * 3.6e6 > saved_j
     assert [row["epoch"] for row in second.history] == [0, 1, 2, 3]
 
@@ -484,7 +484,7 @@ def test_several_fits_add_up(tmp_path):
     for fits in (1, 2):
         make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
         assert energy.report.sessions == fits
-    assert energy.report.total.energy_j > energy.report.run.energy_j
+    assert energy.report.total.energy_j > energy.report.session.energy_j
     assert "fit, 2 sessions" in str(energy.report)
 
 
@@ -497,7 +497,7 @@ def test_a_state_that_cannot_be_read_is_told_and_is_not_a_zero(tmp_path, state, 
     with pytest.warns(UserWarning, match=match):
         energy.load_state_dict(state)
     make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
-    assert any("What earlier sessions spent is not known" in note for note in energy.report.notes)
+    assert any("What earlier sessions spent is not known" in note.text for note in energy.report.notes)
 
 
 def checkpointed(tmp_path, energy, **kwargs):
@@ -512,9 +512,9 @@ def checkpointed(tmp_path, energy, **kwargs):
 def test_steps_that_are_done_again_were_spent(tmp_path):
     energy = energy_callback()
     first = checkpointed(tmp_path, energy)
-    spent_j = energy.report.run.energy_j
+    spent_j = energy.report.session.energy_j
     make_trainer(tmp_path, callbacks=[energy]).fit(Working(), loader(), loader(8), ckpt_path=first)
-    assert energy.report.total.energy_j == pytest.approx(spent_j + energy.report.run.energy_j, rel=1e-9)
+    assert energy.report.total.energy_j == pytest.approx(spent_j + energy.report.session.energy_j, rel=1e-9)
     assert energy.report.sessions == 2
 
 
@@ -524,7 +524,7 @@ def test_a_resumed_run_lists_the_session_that_it_goes_on_from(tmp_path):
     energy = energy_callback()
     make_trainer(tmp_path, callbacks=[energy]).fit(Working(), loader(), loader(8), ckpt_path=first)
     assert energy.report.sessions == 2
-    assert energy.report.total.energy_j > energy.report.run.energy_j
+    assert energy.report.total.energy_j > energy.report.session.energy_j
     assert "fit, 2 sessions" in str(energy.report)
 
 
@@ -538,7 +538,7 @@ def test_a_checkpoint_made_without_us_starts_at_zero(tmp_path):
         Working(), loader(), loader(8), ckpt_path=str(tmp_path / "epoch=0.ckpt")
     )
     assert energy.report.sessions == 1
-    assert energy.report.total.energy_j == pytest.approx(energy.report.run.energy_j, rel=1e-9)
+    assert energy.report.total.energy_j == pytest.approx(energy.report.session.energy_j, rel=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
@@ -557,7 +557,7 @@ def test_a_validation_of_anothers_checkpoint_adds_nothing_to_a_new_training(tmp_
     energy = energy_callback()
     make_trainer(tmp_path, callbacks=[energy]).validate(Working(), loader(8), ckpt_path=first, verbose=False)
     make_trainer(tmp_path, callbacks=[energy]).fit(Working(), loader(), loader(8))
-    assert energy.report.total.energy_j == pytest.approx(energy.report.run.energy_j, rel=1e-9)
+    assert energy.report.total.energy_j == pytest.approx(energy.report.session.energy_j, rel=1e-9)
     assert energy.report.sessions == 1
 
 
@@ -604,7 +604,7 @@ def test_a_resume_on_another_machine(tmp_path, monkeypatch):
     energy = energy_callback(meters=ReplayMeter(700.0, counter_period_s=0.02, info=info))
     make_trainer(tmp_path, callbacks=[energy]).fit(Working(), loader(), loader(8), ckpt_path=first, **WEIGHTS_ONLY)
     report = energy.report
-    assert report.total.energy_j == pytest.approx(before_j + report.run.energy_j, rel=1e-9)
+    assert report.total.energy_j == pytest.approx(before_j + report.session.energy_j, rel=1e-9)
     assert [d.device_id for d in report.devices] == ["another-0"]
     assert [row["epoch"] for row in energy.history] == [0, 1, 2]
 
@@ -615,7 +615,7 @@ def test_dropped_and_added_again(tmp_path):
     for callbacks in ([energy], [], [energy]):
         make_trainer(tmp_path, callbacks=callbacks).fit(Working(), loader(), loader(8))
     assert energy.report.sessions == 2
-    assert energy.report.total.energy_j > 1.5 * energy.report.run.energy_j
+    assert energy.report.total.energy_j > 1.5 * energy.report.session.energy_j
 
 
 def test_copies_in_the_middle_of_a_fit_take_no_thread_along(tmp_path):

@@ -12,8 +12,9 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_energy.results.record import read_record
-from lightning_energy.results.record_ranks import read_run
+from lightning_energy import load_record
+from lightning_energy.results.read import read_record
+from lightning_energy.results.record import Samples
 
 SCRIPT = '''
 import json, sys, time, warnings
@@ -94,7 +95,7 @@ class Look(Callback):
     def on_train_epoch_end(self, trainer, pl_module):
         if trainer.is_global_zero:
             record = json.loads((out / "energy.json").read_text())
-            total, run = record["total"], record["run"]
+            total, run = record["total"], record["session"]
             row = (total["energy_j"], run["energy_j"], total["missing_s"], record["epochs"][-1]["total_kwh"])
             at_epoch_ends.append(row)
         if trainer.current_epoch == 2 and mode in ("own", "shared"):
@@ -145,10 +146,11 @@ finally:
     result = {
         "epochs": trainer.current_epoch,
         "outcome": report.outcome,
-        "run_j": report.run.energy_j,
-        "missing_s": report.run.missing_s,
+        "run_j": report.session.energy_j,
+        "missing_s": report.session.missing_s,
         "true_j": device.true_energy_j(begin.ns, end.ns) if report.outcome == "completed" else None,
         "text": str(report),
+        "kinds": [note.kind for note in report.notes],
         "reductions": len(reductions),
         "at_epoch_ends": at_epoch_ends,
         "devices": [(d.device_id, d.energy.energy_j, d.rank) for d in report.devices],
@@ -199,9 +201,9 @@ def test_two_ranks_agree_and_count_each_device_once(tmp_path, mode):
     assert "Covers, read by 2 ranks: " in zero["text"]
     own = of_each([zero, one])
     assert zero["samples"] == one["samples"] == 4 * 32
-    record = read_run(tmp_path)
-    assert record["samples"] == {"n": 128, "mean_j": record["stages"]["train"]["energy_j"] / 128}
-    assert [(d["device_id"], d["rank"]) for d in record["devices"]] == [(d, n) for n, ds in enumerate(own) for d in ds]
+    record = load_record(tmp_path)
+    assert record.samples == Samples(128, record.stages["train"].energy_j / 128)
+    assert [(d.device_id, d.rank) for d in record.devices] == [(d, n) for n, ds in enumerate(own) for d in ds]
     # at every epoch's end: a record, and so a checkpoint, knows all that all ranks had spent
     assert len(zero["at_epoch_ends"]) == 4
     for total_j, known_j, missing_s, history_kwh in zero["at_epoch_ends"]:
@@ -258,6 +260,8 @@ def test_trouble_on_one_rank_leaves_no_other_waiting(tmp_path, mode):
     assert zero["run_j"] == pytest.approx(one["run_j"], rel=1e-12)
     if mode == "defect":
         assert zero["missing_s"] > 0  # what the broken rank spends is not known
+        assert "gave_up" in zero["kinds"]
+        assert "Note: Rank 1 gave up measuring: what it spent since then is missing" in zero["text"]
         assert zero["metrics"]["energy/total_kwh"] > 0
 
 
@@ -266,8 +270,8 @@ def test_a_rank_that_dies_takes_no_collective_with_it(tmp_path):
     assert code != 0
     assert any(r["outcome"] == "interrupted" and r["run_j"] > 0 for r in ranks)
     own = read_record(tmp_path / "energy.rank1.json")
-    assert (own["rank"], own["outcome"], own["absent_ranks"]) == (1, "interrupted", 1)
-    assert [d["device_id"] for d in own["devices"]] == ["device-1"]
-    record = read_run(tmp_path)
-    assert record["run"]["energy_j"] > own["run"]["energy_j"]  # of both, or of both until the last epoch
-    assert record["ranks"] == 2
+    assert (own.rank, own.outcome, own.absent_ranks) == (1, "interrupted", 1)
+    assert [d.device_id for d in own.devices] == ["device-1"]
+    record = load_record(tmp_path)
+    assert record.session.energy_j > own.session.energy_j  # of both, or of both until the last epoch
+    assert record.ranks == 2

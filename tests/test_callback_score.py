@@ -194,7 +194,7 @@ def test_the_better_name_that_comes_later_is_the_one_that_monitors_see(tmp_path,
     trainer = make_trainer(tmp_path, logger=memory, num_sanity_val_steps=sanity, callbacks=[energy, Look()])
     trainer.fit(Both("epoch_end"), loader(), loader(8))
     assert seen == pytest.approx([0.51, 0.52, 0.53])
-    assert [row["accuracy"] for row in energy.history] == pytest.approx(seen)
+    assert [row["metric"] for row in energy.history] == pytest.approx(seen)
     assert [v for _, v in memory.points("energy/accuracy")] == pytest.approx(seen)
 
 
@@ -244,7 +244,7 @@ def test_why_a_score_of_ones_own_failed_is_told(tmp_path):
     trainer = make_trainer(tmp_path, callbacks=[energy])
     with pytest.warns(UserWarning, match=r"mine is not defined at .* \(KeyError: 'of 1'\); it is not logged"):
         trainer.fit(Classifier(), loader(), loader(8))
-    assert energy.report.run.energy_j > 0  # measured to the end
+    assert energy.report.session.energy_j > 0  # measured to the end
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
 from lightning_energy import EnergyCallback, MeterInfo, ReplayMeter
-from lightning_energy.results.record import read_record
+from lightning_energy.results.read import read_record
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
 
 
@@ -227,8 +227,8 @@ def test_strategies_of_other_kinds(tmp_path, strategy):
             break
     assert "came back" in done.stdout, done.stderr
     (record,) = folder.rglob("energy.json")
-    assert read_record(record)["outcome"] == "completed"
-    assert read_record(record)["ranks"] == 2
+    assert read_record(record).outcome == "completed"
+    assert read_record(record).ranks == 2
 
 
 def test_fsdp_on_a_cpu_is_refused_by_lightning_with_us_or_without(tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from lightning_energy.results.record import read_record
+from lightning_energy.results.read import read_record
 from lightning_energy.training import recorder
 from tests.modules import Classifier, energy_callback, loader, make_trainer, meter
 
@@ -122,11 +122,11 @@ make_trainer(sys.argv[1], callbacks=callbacks, max_epochs=1).fit(Classifier(), l
 def test_killed_in_a_long_epoch_it_leaves_what_was_known_a_minute_ago(tmp_path):
     done = python(tmp_path, LONG_EPOCH)
     record = read_record(tmp_path)
-    age_s = float(done.stdout) - record["updated_unix_s"]
+    age_s = float(done.stdout) - record.updated_unix_s
     assert 0 <= age_s < 0.3 + 0.5
-    assert record["outcome"] == "running"
-    assert not record["epochs"]
-    assert record["total"]["energy_j"] > 0
+    assert record.outcome == "running"
+    assert not record.epochs
+    assert record.total.energy_j > 0
     assert recorder.EVERY_S <= 60
 
 
@@ -169,6 +169,6 @@ def test_a_process_that_ends_in_the_middle_of_a_fit(tmp_path, way):
     if way == "an exit in a hook":
         assert done.returncode == 7
         assert "last: interrupted" in done.stdout
-        assert read_record(tmp_path)["outcome"] == "interrupted"
+        assert read_record(tmp_path).outcome == "interrupted"
     elif done.returncode:  # torch's own end, now and then, when the thread is stopped within it; with or without us
         assert "terminate called without an active exception" in done.stderr

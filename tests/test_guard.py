@@ -106,7 +106,7 @@ def guarded_run(tmp_path, breaks=lambda energy: None):
         fit(tmp_path, energy, module, logger)
     assert guard.hooks["on_train_batch_end", False] == 2 * (STEPS - STEPS // EVERY)
     assert guard.hooks["on_train_batch_end", True] == 2 * STEPS // EVERY
-    assert energy.report.run.quality == "measured"
+    assert energy.report.session.quality == "measured"
     return guard, logger
 
 

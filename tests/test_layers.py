@@ -115,5 +115,11 @@ def loaded_by(code: str) -> set[str]:
     return {*done.stdout.split()}
 
 
+def test_results_are_read_without_torch():
+    rooms = sorted(name for name in modules() if room_of(name) == "results")
+    names = ", ".join(f"lightning_energy.{name}" for name in rooms)
+    assert not {"torch", "lightning", "torchmetrics"} & loaded_by(f"import {names}")
+
+
 def test_importing_the_package_is_light():
     assert not {"torch", "lightning", "torchmetrics", "numpy"} & loaded_by("import lightning_energy")

@@ -52,8 +52,8 @@ def test_stages_and_steps_and_gaps():
     assert set(report.stages) == {"train", "validate"}
     assert report.steps == 10
     assert report.step_j == pytest.approx(200.0 * 0.02, rel=0.3)
-    assert report.run.energy_j == pytest.approx(sum(e.energy_j for e in report.stages.values()), rel=1e-9)
-    assert report.run.energy_j == pytest.approx(200.0 * report.run.duration_s, rel=0.03)
+    assert report.session.energy_j == pytest.approx(sum(e.energy_j for e in report.stages.values()), rel=1e-9)
+    assert report.session.energy_j == pytest.approx(200.0 * report.session.duration_s, rel=0.03)
     assert report.stages["validate"].duration_s >= 0.1
     assert not samplers()
 
@@ -64,7 +64,7 @@ def test_against_the_truth_of_a_simulated_board():
         start_ns = gpu.clock()
         busy(2.0)
         end_ns = gpu.clock()
-    assert m.report.run.energy_j == pytest.approx(gpu.true_energy_j(start_ns, end_ns), rel=0.01)
+    assert m.report.session.energy_j == pytest.approx(gpu.true_energy_j(start_ns, end_ns), rel=0.01)
 
 
 def test_with_fabric():
@@ -105,7 +105,7 @@ def main(fabric):
                 raise RuntimeError("rank 1 dies")
     finally:
         report = monitor.report
-        text = [total.energy_j, report.run.energy_j, total.u_j, report.run.u_j, str(report), report.outcome]
+        text = [total.energy_j, report.session.energy_j, total.u_j, report.session.u_j, str(report), report.outcome]
         Path(sys.argv[1], f"rank{rank}.json").write_text(json.dumps(text))
 
 fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
@@ -144,7 +144,7 @@ def test_an_exception_leaves_a_report_and_no_thread():
         busy(0.1)
         raise KeyError("mine")
     assert m.report.outcome == "interrupted"
-    assert m.report.run.energy_j > 0
+    assert m.report.session.energy_j > 0
     assert not samplers()
 
 
@@ -232,7 +232,7 @@ def test_estimates_are_announced_and_can_be_refused(tmp_path, monkeypatch):
         with monitor(meters="auto", device="cpu", idle_s=0.1) as m:
             pass
     assert any("ESTIMATED" in str(w.message) for w in caught)
-    assert m.report.run.quality == "estimated"
+    assert m.report.session.quality == "estimated"
     with pytest.raises(MeterUnavailable, match="allow_estimate=False"), monitor(meters="auto", allow_estimate=False):
         pass
 
@@ -247,5 +247,5 @@ def test_a_lost_sensor_is_told(capsys):
             busy(1.5)
             m.energy()
     assert sum("missing from all totals" in str(w.message) for w in caught) == 1
-    assert m.report.run.missing_s > 1.0
+    assert m.report.session.missing_s > 1.0
     assert "missing" in capsys.readouterr().out

@@ -92,8 +92,8 @@ def test_total_is_the_true_integral(tmp_path, period_s, jitter_s):
     with SimulatedNvml([gpu]) as nvml:
         steps = TrueSteps()
         energy, true_j, _ = fit(tmp_path, gpu, steps, logger=memory, epochs=10 if period_s < 0.1 else 25)
-        reads_per_s = nvml.calls["nvmlDeviceGetTotalEnergyConsumption"] / energy.report.run.duration_s
-    run = energy.report.run
+        reads_per_s = nvml.calls["nvmlDeviceGetTotalEnergyConsumption"] / energy.report.session.duration_s
+    run = energy.report.session
     assert run.energy_j == pytest.approx(true_j, rel=0.005)
     assert abs(run.energy_j - true_j) <= 3 * run.u_j + 0.3  # 0.3 J: the marks are a moment from ours
     assert run.quality == "measured"
@@ -114,7 +114,7 @@ def test_power_without_a_counter_is_integrated(tmp_path, jitter_s):
     gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=None, idle_w=IDLE_W)
     with SimulatedNvml([gpu]):
         energy, true_j, _ = fit(tmp_path, gpu)
-    run = energy.report.run
+    run = energy.report.session
     assert run.quality == "integrated"
     assert abs(run.energy_j - true_j) <= 4 * run.u_j
 
@@ -166,7 +166,7 @@ def test_a_bad_day_invents_no_joule(tmp_path, fault):
     with SimulatedNvml([gpu]), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         energy, true_j, duration_s = fit(tmp_path, gpu, bad, epochs=10)
-    run = energy.report.run
+    run = energy.report.session
     assert run.duration_s == pytest.approx(duration_s, abs=0.05)
     told = [str(w.message) for w in caught if "missing from all totals" in str(w.message)]
     # what is not missing is right: the true energy lies between all missing at idle and all missing at full power
@@ -201,7 +201,7 @@ def test_a_starved_sampler(tmp_path, counter_period_s):
     with SimulatedNvml([gpu]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         energy, true_j, duration_s = fit(tmp_path, gpu, Fault(starve(2.0), at=4))
-    run = energy.report.run
+    run = energy.report.session
     assert run.duration_s == pytest.approx(duration_s, abs=0.05)
     if counter_period_s:  # the counter counted on
         assert run.missing_s == 0
@@ -231,7 +231,7 @@ period_s = float(sys.argv[1]) or None
 gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=period_s, idle_w=IDLE_W)
 with SimulatedNvml([gpu]):
     energy, true_j, duration_s = fit(Path(sys.argv[2]), gpu, Tell())
-run = energy.report.run
+run = energy.report.session
 print(json.dumps([run.energy_j, run.u_j, run.missing_s, run.duration_s, true_j, duration_s]))
 """
 
@@ -277,6 +277,6 @@ def test_workers_that_are_forked_in_the_middle(tmp_path, persistent):
     with SimulatedNvml([gpu]):
         make_trainer(tmp_path, max_epochs=4, callbacks=[end, energy, begin]).fit(OnGpu(gpu), data, loader(8))
         true_j = gpu.true_energy_j(begin.ns, end.ns)
-    run = energy.report.run
+    run = energy.report.session
     assert run.missing_s == 0
     assert run.energy_j == pytest.approx(true_j, rel=0.01)

@@ -100,9 +100,9 @@ def fit(tmp_path, module, settings, *, with_us: bool, data=None, val=None):
 def check_books(energy, seen, memory) -> None:
     report = energy.report
     assert report.outcome == "completed"
-    assert report.run.missing_s == 0
-    assert sum(e.energy_j for e in report.stages.values()) == pytest.approx(report.run.energy_j, rel=1e-9)
-    assert report.run.energy_j == pytest.approx(200.0 * report.run.duration_s, rel=0.1)
+    assert report.session.missing_s == 0
+    assert sum(e.energy_j for e in report.stages.values()) == pytest.approx(report.session.energy_j, rel=1e-9)
+    assert report.session.energy_j == pytest.approx(200.0 * report.session.duration_s, rel=0.1)
     assert len(seen.scores) == seen.validations
     steps = [s for s, _ in memory.points("energy/step_j")]
     assert steps == sorted({*steps})
@@ -227,9 +227,9 @@ def test_finders_have_an_account_of_their_own(tmp_path, finder, first):
     report = energy.report
     assert {*report.stages} == {"tune", "train", "sanity_check", "validate"}
     assert report.stages["tune"].energy_j > 0
-    assert sum(e.energy_j for e in report.stages.values()) == pytest.approx(report.run.energy_j, rel=1e-9)
+    assert sum(e.energy_j for e in report.stages.values()) == pytest.approx(report.session.energy_j, rel=1e-9)
     assert report.sessions == 1
-    assert report.total.energy_j == pytest.approx(report.run.energy_j)
+    assert report.total.energy_j == pytest.approx(report.session.energy_j)
     assert len(seen.scores) == seen.validations
 
 
@@ -277,8 +277,8 @@ def test_a_search_in_the_middle_of_a_run_has_its_account_too(tmp_path, checkpoin
     assert [*finder.spent_s] == [0, 2]
     assert 0.7 < tune.duration_s / sum(finder.spent_s.values()) < 1.5
     assert tune.energy_j == pytest.approx(200.0 * tune.duration_s, rel=0.1)
-    assert sum(e.energy_j for e in report.stages.values()) == pytest.approx(report.run.energy_j, rel=1e-9)
-    assert sum(e.duration_s for e in report.stages.values()) == pytest.approx(report.run.duration_s, rel=1e-9)
+    assert sum(e.energy_j for e in report.stages.values()) == pytest.approx(report.session.energy_j, rel=1e-9)
+    assert sum(e.duration_s for e in report.stages.values()) == pytest.approx(report.session.duration_s, rel=1e-9)
     assert [row["epoch"] for row in energy.history] == [0, 1, 2, 3]
     assert report.sessions == 1
     assert len(seen.scores) == seen.validations
@@ -294,13 +294,13 @@ def test_the_tuner_is_a_session_of_its_own(tmp_path, search):
     else:
         Tuner(trainer).scale_batch_size(module, max_trials=2)
     assert [*energy.report.stages] == ["tune"]
-    tuned_j = energy.report.run.energy_j
+    tuned_j = energy.report.session.energy_j
     assert tuned_j > 0
     trainer.fit(module)
     report = energy.report
     assert "tune" not in report.stages
     assert report.sessions == 2
-    assert report.total.energy_j == pytest.approx(tuned_j + report.run.energy_j, rel=1e-9)
+    assert report.total.energy_j == pytest.approx(tuned_j + report.session.energy_j, rel=1e-9)
 
 
 def test_the_score_of_the_same_callback_in_several_trainers(tmp_path):

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from lightning_energy.commands.console import complain, print_out
 from lightning_energy.commands.exits import Exit
 from lightning_energy.results.formats import FORMATS, convert, render
-from lightning_energy.results.record import report_of
-from lightning_energy.results.record_ranks import read_run
+from lightning_energy.results.record_ranks import load_record
 from lightning_energy.results.rendering import show
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the report, and return the exit code."""
     try:
         record = convert(
-            read_run(arguments.run),
+            load_record(arguments.run),
             carbon_intensity=arguments.carbon_intensity,
             pue=arguments.pue,
             price=arguments.price,
@@ -52,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format != "text":
         print_out(printed)
         return Exit.FINE
-    problem = show(report_of(record))
+    problem = show(record.report)
     if problem:
         complain("report", problem)
     return Exit.WRONG_INPUT if problem else Exit.FINE

@@ -15,7 +15,7 @@ from lightning_energy.comparison.pareto import dominations, on_front
 from lightning_energy.comparison.run import Choice, Run, run_of
 from lightning_energy.comparison.run_files import find_records, short_names
 from lightning_energy.comparison.unlike import reference_of_their_size, with_caveats
-from lightning_energy.results.record import RecordError
+from lightning_energy.results.read import RecordError
 from lightning_energy.scores.formula import ALPHA, BETA, REFERENCE_KWH, EnergyPenalized, Sustainable
 
 if TYPE_CHECKING:

@@ -1,24 +1,27 @@
-"""The figures of a run that are laid beside those of others."""
+"""The figures of a run beside those of others."""
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from lightning_energy.comparison.run_files import printable
-from lightning_energy.comparison.run_source import Source, hardware_of, number, optional, source_of
-from lightning_energy.curves.energy import Energy
+from lightning_energy.comparison.run_source import Source, hardware_of, source_of
 from lightning_energy.meters.units import J_PER_KWH
-from lightning_energy.results.record import RecordError
-from lightning_energy.results.record_ranks import read_run
+from lightning_energy.results.node import DamagedError
+from lightning_energy.results.plain import printable
+from lightning_energy.results.read import RecordError
+from lightning_energy.results.record_ranks import load_record
 from lightning_energy.results.units import duration
 from lightning_energy.scores.scorer import ROUNDING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
+
+    from lightning_energy.curves.energy import Energy
+    from lightning_energy.meters.base import Quality
+    from lightning_energy.results.figures import Outcome
+    from lightning_energy.results.record import Record
 
 __all__ = ["Choice", "Run", "run_of"]
 
@@ -33,7 +36,7 @@ class Run:
     """A run beside others. What is not known is ``None``.
 
     Attributes:
-        name: the shortest part of its path that tells it from the others.
+        name: the shortest part of its path that no other run has.
         path: its record.
         module: class of the LightningModule.
         parameters: how many the module has.
@@ -42,7 +45,7 @@ class Run:
         accuracy_name: the name it was logged by.
         energy_kwh: energy of ``fit`` over all its sessions in kWh.
         u_kwh: absolute standard uncertainty (k=1) of it in kWh: with the gain of the sensors.
-        u_repeat_kwh: the same without the gain: what counts between runs on the same sensors.
+        u_repeat_kwh: the same without the gain: for runs on the same sensors.
         quality: the worst quality among its joules.
         duration_s: length of the training in seconds.
         missing_s: seconds of it whose energy is not known and not in ``energy_kwh``.
@@ -54,23 +57,23 @@ class Run:
         dominated_by: names of runs on the front that are at least as accurate, and cheaper for sure: by more than the
             uncertainty (see :func:`~lightning_energy.comparison.pareto.dominations`).
         perhaps_dominated_by: names of runs on the front that are at least as accurate, and cheaper, but not for sure.
-        caveats: what a reader of its figures must know, in sentences.
-        hardware: what it ran on.
-        covers: what its joules cover.
-        source: what the comparison needs besides.
+        caveats: sentences that a reader of its figures must know.
+        hardware: the machine that it ran on.
+        covers: the parts of the machine that its joules cover.
+        source: further facts that the comparison needs.
     """
 
     name: str
     path: str
     module: str | None = None
     parameters: int | None = None
-    outcome: str = "completed"
+    outcome: Outcome = "completed"
     accuracy: float | None = None
     accuracy_name: str | None = None
     energy_kwh: float | None = None
     u_kwh: float | None = None
     u_repeat_kwh: float | None = None
-    quality: str = "missing"
+    quality: Quality = "missing"
     duration_s: float | None = None
     missing_s: float = 0.0
     power_w: float | None = None
@@ -87,7 +90,7 @@ class Run:
 
     @property
     def is_comparable(self) -> bool:
-        """Whether both its accuracy and its energy are known."""
+        """True when both its accuracy and its energy are known."""
         return self.accuracy is not None and self.energy_kwh is not None
 
     def to_plain(self) -> dict[str, Any]:
@@ -100,29 +103,23 @@ def run_of(file: Path, name: str, accuracy: Choice) -> Run:
 
     Args:
         file: the record.
-        name: what to call the run.
-        accuracy: which of its accuracies.
+        name: the name of the run.
+        accuracy: the choice among its accuracies.
 
     Raises:
-        RecordError: it is no record that can be read, or one whose figures are none.
+        RecordError: it is no record that can be read, or that of a rank other than zero.
     """
+    record = load_record(file)
+    if record.rank:
+        raise RecordError(f"{file} is what rank {record.rank} kept of itself: give rank zero's record beside it")
     try:
-        return _run(read_run(file), printable(file), name, accuracy)
-    except RecordError:
-        raise
-    except OSError as error:
-        raise RecordError(f"{printable(file)} cannot be read: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise RecordError(
-            f"{printable(file)} is damaged ({type(error).__name__}: {error}): take a copy of it, or train again"
-        ) from error
+        return _run(record, printable(file), name, accuracy)
+    except DamagedError as error:
+        raise RecordError(f"{file} is damaged ({error}): take a copy of it, or train again") from error
 
 
-def _run(record: Mapping[str, Any], path: str, name: str, accuracy: Choice) -> Run:
-    if record.get("rank"):
-        raise RecordError(f"{path} is what rank {record['rank']} kept of itself: give rank zero's record beside it")
-    what, total = record["what"], record["total"]
-    energy = None if total is None else _checked(Energy.from_plain(total))
+def _run(record: Record, path: str, name: str, accuracy: Choice) -> Run:
+    energy = record.total
     accuracy_name, value, wrong = _accuracy(record, accuracy)
     energy_j = None if energy is None else energy.energy_j
     lacks = wrong
@@ -130,14 +127,14 @@ def _run(record: Mapping[str, Any], path: str, name: str, accuracy: Choice) -> R
         lacks = ("nothing was fitted: there is no energy of training", *wrong)
     elif energy_j is None:
         lacks = ("the energy of its training is not known: its report says what is missing", *wrong)
-    module, parameters = what.get("module"), what.get("parameters")
+    module = record.what.get("module")
     known = energy is not None and energy_j is not None
     return Run(
         name=name,
         path=path,
         module=None if module is None else printable(module),
-        parameters=None if parameters is None else int(number("parameters", parameters)),
-        outcome=printable(record["outcome"]),
+        parameters=record.what.get("parameters"),
+        outcome=record.outcome,
         accuracy=value,
         accuracy_name=accuracy_name,
         energy_kwh=None if energy_j is None else energy_j / J_PER_KWH,
@@ -147,21 +144,20 @@ def _run(record: Mapping[str, Any], path: str, name: str, accuracy: Choice) -> R
         duration_s=None if energy is None else energy.duration_s,
         missing_s=0.0 if energy is None else energy.missing_s,
         power_w=None if energy is None else energy.power_w,
-        sample_j=optional("samples.mean_j", (record.get("samples") or {}).get("mean_j")),
+        sample_j=record.samples.mean_j,
         caveats=(*lacks, *_caveats(record, energy)),
         hardware=hardware_of(record),
-        covers=" + ".join(sorted({printable(d["scope"]) for d in record["devices"]})) or "nothing that it names",
+        covers=" + ".join(sorted({d.scope for d in record.devices})) or "nothing that it names",
         source=source_of(record, energy, lacks),
     )
 
 
-def _accuracy(record: Mapping[str, Any], choice: Choice) -> tuple[str | None, float | None, tuple[str, ...]]:
-    """Name and value, and what is wrong with them."""
-    last = record["accuracy"]
-    values = [row["accuracy"] for row in record["epochs"] if row["accuracy"] is not None]
-    values += [] if last is None else [last["value"]]
-    values = [number("accuracy", value, low=-math.inf) for value in values]
-    name = None if last is None else printable(last["name"])
+def _accuracy(record: Record, choice: Choice) -> tuple[str | None, float | None, tuple[str, ...]]:
+    """Name and value, and the reason why the value cannot be compared."""
+    last = record.metric
+    values = [row.metric for row in record.epochs if row.metric is not None]
+    values += [] if last is None else [last.value]
+    name = None if last is None else printable(last.name)
     if not values:
         return name, None, ("it has no accuracy: log a validation accuracy, or name it: EnergyCallback(accuracy=…)",)
     value = max(values) if choice == "best" else values[-1]
@@ -170,26 +166,15 @@ def _accuracy(record: Mapping[str, Any], choice: Choice) -> tuple[str | None, fl
     return name, min(max(value, 0.0), 1.0), ()
 
 
-def _caveats(record: Mapping[str, Any], energy: Energy | None) -> list[str]:
+def _caveats(record: Record, energy: Energy | None) -> list[str]:
     caveats = []
-    if record["outcome"] == "running":
-        silent_s = time.time() - number("updated_unix_s", record["updated_unix_s"])
+    if record.outcome == "running":
+        silent_s = time.time() - record.updated_unix_s
         killed = f"; nothing was written for {silent_s / 60:.0f} min, so it was killed, or its epochs are long"
         caveats.append("it is running: these are its figures so far" + (killed if silent_s > SILENT_S else ""))
-    elif record["outcome"] == "interrupted":
+    elif record.outcome == "interrupted":
         caveats.append("it was interrupted: these are its figures up to then")
     if energy is not None and energy.energy_j is not None and energy.missing_s > 0:
-        of = duration(energy.duration_s) + (" (all ranks together)" if record["ranks"] > 1 else "")
+        of = duration(energy.duration_s) + (" (all ranks together)" if record.ranks > 1 else "")
         caveats.append(f"the energy of {duration(energy.missing_s)} of {of} is missing: it spent more than this")
-    notes = [printable(note) for note in record["notes"]]
-    return caveats + [note for note in notes if note.startswith("Incomplete") or "aliasing risk" in note]
-
-
-def _checked(energy: Energy) -> Energy:
-    for key in ("u_j", "u_absolute_j", "duration_s", "missing_s"):
-        number(key, getattr(energy, key))
-    for key in ("energy_j", "power_w"):
-        optional(key, getattr(energy, key))
-    if not isinstance(energy.quality, str):
-        raise TypeError(f"quality={energy.quality!r}")
-    return energy
+    return caveats + [printable(n.text) for n in record.notes if n.lowers_total or n.kind == "aliasing"]

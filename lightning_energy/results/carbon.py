@@ -34,7 +34,7 @@ this is a number in kilograms."""
 
 @dataclass(frozen=True)
 class Intensity:
-    """How much CO2e a kWh of electricity causes.
+    """The CO2e that a kWh of electricity causes.
 
     Attributes:
         g_per_kwh: grams of CO2e per kWh.
@@ -51,7 +51,7 @@ class Intensity:
 
 @dataclass(frozen=True)
 class Derived:
-    """What an energy means in CO2e and money, with what it was computed from.
+    """CO2e and cost of an energy, with the inputs that they were computed from.
 
     Attributes:
         carbon_intensity_g_per_kwh: the intensity; ``None`` when none was given.
@@ -103,7 +103,7 @@ class Derived:
 
 @dataclass(frozen=True)
 class Conversion:
-    """The inputs: what turns energy into CO2e and money.
+    """The inputs that turn energy into CO2e and money.
 
     Attributes:
         intensity: of the electricity; ``None`` when none was given.
@@ -162,7 +162,7 @@ class Conversion:
         return {name: None if energy_kwh is None else of(energy_kwh) for name, of in wanted.items() if of}
 
     def derive(self, energy: Energy) -> Derived:
-        """All of it for an energy. What is missing in it is missing here."""
+        """All of it for an energy. Joules that are missing there are missing here."""
         intensity, kwh, u_kwh = self.intensity, energy.energy_kwh, energy.u_absolute_j / J_PER_KWH
         known = kwh is not None
         return Derived(
@@ -238,7 +238,7 @@ def _of_country(text: str) -> Intensity:
 
 
 def _near(code: str, table: Mapping[str, Mapping[str, str]], most: int = 4) -> list[Mapping[str, str]]:
-    """Rows whose initials, name or code look like ``code``."""
+    """Rows with initials, a name or a code like ``code``."""
 
     def likeness(row: Mapping[str, str]) -> float:
         name = row["country"].upper()

@@ -10,20 +10,20 @@ import io
 import math
 from collections import Counter
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
 from lightning_energy.meters.base import BOARDS
 from lightning_energy.results.carbon import read_table
 from lightning_energy.results.layout import one_line
-from lightning_energy.results.record import report_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from lightning_energy.curves.energy import Energy
-    from lightning_energy.results.report import Device, Report
+    from lightning_energy.results.figures import Device, Figures
+    from lightning_energy.results.record import Record
 
 __all__ = ["EMISSIONS_COLUMNS", "FormatError", "emissions_csv", "model_card"]
 
@@ -42,10 +42,10 @@ G_PER_KG = 1000
 
 
 class FormatError(ValueError):
-    """A record does not have what a format needs. The text says what, and how to give it."""
+    """A record lacks an input of a format. The text names it, and says how to give it."""
 
 
-def emissions_csv(record: Mapping[str, Any]) -> str:
+def emissions_csv(record: Record) -> str:
     """A header and one row for the run, as CodeCarbon writes them.
 
     As there, energies (kWh) are those of the facility, multiplied by the PUE, and powers (W) those of the devices.
@@ -54,16 +54,16 @@ def emissions_csv(record: Mapping[str, Any]) -> str:
     those of all the run: several sessions, ranks that are missing, devices that cover more than one part. The time is
     UTC.
     """
-    report = report_of(record)
-    energy, derived = report.total or report.run, report.derived
+    report = record.report
+    energy, derived = report.energy, report.derived
     pue = 1.0 if derived is None else derived.pue
     kg = None if derived is None or derived.co2eq_g is None else derived.co2eq_g / G_PER_KG
     region = derived.region if derived else None
     gpus = [d.name for d in report.devices if d.scope in BOARDS]
     row = {
-        "timestamp": datetime.fromtimestamp(record["updated_unix_s"], timezone.utc).strftime("%Y-%m-%dT%H:%M:%S"),
-        "project_name": record["what"].get("module", "lightning-energy"),
-        "run_id": record["run_id"],
+        "timestamp": datetime.fromtimestamp(record.updated_unix_s, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S"),
+        "project_name": record.what.get("module", "lightning-energy"),
+        "run_id": record.run_id,
         "duration": energy.duration_s,
         "emissions": kg,
         "emissions_rate": kg / energy.duration_s if kg is not None and energy.duration_s > 0 else None,
@@ -71,10 +71,10 @@ def emissions_csv(record: Mapping[str, Any]) -> str:
         "energy_consumed": None if energy.energy_kwh is None else energy.energy_kwh * pue,
         "country_name": _country(region),
         "country_iso_code": region,
-        "os": record["where"]["system"],
-        "python_version": record["where"]["versions"].get("python"),
-        "cpu_count": record["where"]["cpu_threads"],
-        "cpu_model": record["where"]["cpu"],
+        "os": record.where.system,
+        "python_version": record.where.versions.get("python"),
+        "cpu_count": record.where.cpu_threads,
+        "cpu_model": record.where.cpu,
         "gpu_count": len(gpus) if gpus and report.has_all_devices else None,
         "gpu_model": _counted(gpus) if report.has_all_devices else None,
         "tracking_mode": "machine",  # whole devices, not the share of a process
@@ -87,7 +87,7 @@ def emissions_csv(record: Mapping[str, Any]) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def model_card(record: Mapping[str, Any]) -> str:
+def model_card(record: Record) -> str:
     """The block ``co2_eq_emissions`` for the front matter of a model card, in YAML; emissions in grams.
 
     Fields: https://huggingface.co/docs/hub/model-cards-co2. What is not known stands as a comment, to be filled in.
@@ -95,8 +95,8 @@ def model_card(record: Mapping[str, Any]) -> str:
     Raises:
         FormatError: no carbon intensity is known, or no energy.
     """
-    report = report_of(record)
-    energy, derived = report.total or report.run, report.derived
+    report = record.report
+    energy, derived = report.energy, report.derived
     if derived is None or derived.carbon_intensity_g_per_kwh is None:
         raise FormatError(
             "a model card wants grams of CO2e, and no carbon intensity is known: give a country or g/kWh, e.g. "
@@ -105,7 +105,7 @@ def model_card(record: Mapping[str, Any]) -> str:
     if derived.co2eq_g is None:
         raise FormatError("the energy of this run is not known, so its CO2e is not known either")
     year = f", {derived.year}" if derived.year else ""
-    version = record["where"]["versions"].get("lightning-energy", "")
+    version = record.where.versions.get("lightning-energy", "")
     it_only = " (IT energy only)" if derived.pue == 1 else ""
     source = (
         f"lightning-energy {version}: {energy.energy_kwh:.4g} kWh ({energy.quality}) x PUE {derived.pue:g}{it_only} x "
@@ -116,7 +116,7 @@ def model_card(record: Mapping[str, Any]) -> str:
         "emissions": float(f"{derived.co2eq_g:.6g}"),
         "source": source,
         **({"geographical_location": country} if country else {}),
-        "hardware_used": _hardware(report, record["where"]["cpu"]),
+        "hardware_used": _hardware(report, record.where.cpu),
     }
     comments = ["training_type:  # pre-training or fine-tuning: say which"]
     comments += [] if country else ["geographical_location:  # say where it was trained"]
@@ -126,9 +126,9 @@ def model_card(record: Mapping[str, Any]) -> str:
     return text + "\n".join(f"  # {comment}" for comment in comments)
 
 
-def _parts(report: Report, energy: Energy, pue: float) -> dict[str, float | None]:
+def _parts(report: Figures, energy: Energy, pue: float) -> dict[str, float | None]:
     """Power and energy of CPU, GPU and memory, where the devices in the report are all there is."""
-    is_whole = report.has_all_devices and energy.energy_j == report.run.energy_j
+    is_whole = report.has_all_devices and energy.energy_j == report.session.energy_j
     if not is_whole or any(d.scope not in PARTS for d in report.devices):
         return {}
     row: dict[str, float | None] = {}
@@ -152,7 +152,7 @@ def _counted(names: Sequence[str]) -> str | None:
     return ", ".join(f"{n} x {name}" for name, n in Counter(names).items()) or None
 
 
-def _hardware(report: Report, cpu: str) -> str:
+def _hardware(report: Figures, cpu: str) -> str:
     boards: list[Device] = [d for d in report.devices if d.scope in BOARDS]
     text = "; ".join(filter(None, (_counted([d.name for d in boards]), f"CPU: {cpu}")))
     return text if report.has_all_devices else f"{report.ranks} ranks, the first of them on {text}"

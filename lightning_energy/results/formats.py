@@ -1,28 +1,24 @@
-"""A record as text, for people and for other programs: what ``lightning-energy report --format`` prints."""
+"""A record as text, for people and for other programs: the formats of ``lightning-energy report --format``."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from lightning_energy.curves.energy import Energy
-from lightning_energy.results.carbon import Conversion, Derived
+from lightning_energy.results.carbon import Conversion
 from lightning_energy.results.exports import FormatError, emissions_csv, model_card
 from lightning_energy.results.layout import HEADER, lay_out
-from lightning_energy.results.record import report_of
 from lightning_energy.results.rendering import as_markdown
+from lightning_energy.results.rows import EPOCH_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from lightning_energy.results.record import Record
 
-__all__ = ["EPOCH_COLUMNS", "FORMATS", "FormatError", "convert", "render"]
+__all__ = ["FORMATS", "FormatError", "convert", "render"]
 
-EPOCH_COLUMNS = (
-    *("session", "epoch", "train_j", "train_u_j", "train_s", "val_j", "val_u_j", "val_s", "missing_s"),
-    *("total_kwh", "total_u_kwh", "accuracy", "score"),
-)
 LATEX = {
     "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "{}$&#_%"},
@@ -41,18 +37,18 @@ LATEX = {
 LATIN = {chr(code) for code in range(0xC0, 0x100)} - {*"ÐðÞþ"}
 
 
-def render(record: Mapping[str, Any], format: str) -> str:  # noqa: A002 - the name that the command has for it
+def render(record: Record, format: str) -> str:  # noqa: A002 - the name that the command has for it
     """A record as text.
 
     Args:
-        record: from :func:`~lightning_energy.results.record.read_record`.
+        record: from :func:`~lightning_energy.load_record`.
         format: ``text`` (the report), ``json`` (the record itself), ``markdown`` and ``latex`` (the report as a table;
             the latter needs no packages), ``csv`` (one row per training epoch, empty where unknown),
             ``emissions-csv`` (one row for the run in CodeCarbon's columns), ``model-card`` (a block for the front
             matter of a Hugging Face model card).
 
     Raises:
-        FormatError: the record does not have what the format needs.
+        FormatError: the record lacks an input of the format.
         ValueError: there is no such format.
     """
     if format not in FORMATS:
@@ -61,12 +57,12 @@ def render(record: Mapping[str, Any], format: str) -> str:  # noqa: A002 - the n
 
 
 def convert(
-    record: Mapping[str, Any],
+    record: Record,
     *,
     carbon_intensity: float | str | None = None,
     pue: float | None = None,
     price: float | None = None,
-) -> dict[str, Any]:
+) -> Record:
     """A record with CO2e and cost derived anew, from the inputs given here and else from its own.
 
     Args:
@@ -81,8 +77,8 @@ def convert(
     """
     new = Conversion.of(carbon_intensity, 1.0 if pue is None else pue, price)
     if carbon_intensity is None and pue is None and price is None:
-        return {**record}
-    before = Derived.from_plain(record["derived"]).conversion if record["derived"] else Conversion()
+        return record
+    before = record.derived.conversion if record.derived else Conversion()
     given = new or Conversion()
     conversion = Conversion(
         given.intensity or before.intensity,
@@ -90,35 +86,35 @@ def convert(
         before.price_per_kwh if price is None else given.price_per_kwh,
     )
     if conversion == Conversion():
-        return {**record, "derived": None}
-    energy = Energy.from_plain(record["total"] or record["run"])
-    epochs = [{**row, **conversion.row(row["total_kwh"])} for row in record["epochs"]]
-    return {**record, "derived": conversion.derive(energy).to_plain(), "epochs": epochs}
+        return replace(record, derived=None)
+    rows = [replace(row, derived={**row.derived, **conversion.row(row.total_kwh)}) for row in record.epochs]
+    return replace(record, derived=conversion.derive(record.total or record.session), epochs=rows)
 
 
-def _text(record: Mapping[str, Any]) -> str:
-    return str(report_of(record))
+def _text(record: Record) -> str:
+    return str(record.report)
 
 
-def _json(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, indent=2, allow_nan=False)
+def _json(record: Record) -> str:
+    return json.dumps(record.to_plain(), indent=2, allow_nan=False)
 
 
-def _csv(record: Mapping[str, Any]) -> str:
-    columns = [*dict.fromkeys([*EPOCH_COLUMNS, *(name for row in record["epochs"] for name in row)])]
+def _csv(record: Record) -> str:
+    rows = [row.to_plain() for row in record.epochs]
+    columns = dict.fromkeys([*EPOCH_COLUMNS, *(name for row in rows for name in row)])
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(record["epochs"])
+    writer.writerows(rows)
     return text.getvalue().rstrip("\n")
 
 
-def _markdown(record: Mapping[str, Any]) -> str:
-    return as_markdown(report_of(record))
+def _markdown(record: Record) -> str:
+    return as_markdown(record.report)
 
 
-def _latex(record: Mapping[str, Any]) -> str:
-    layout = lay_out(report_of(record))
+def _latex(record: Record) -> str:
+    layout = lay_out(record.report)
     rows = [r"    " + " & ".join(map(_in_latex, cells)) + r" \\" for cells in (HEADER, *layout.rows)]
     caption = " ".join(f"{_in_latex(label)}: {_in_latex(text)}." for label, text in layout.facts)
     return "\n".join(

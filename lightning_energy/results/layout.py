@@ -1,4 +1,4 @@
-"""What a report says, in words and rounded numbers, before anybody decides how it looks."""
+"""A report in words and rounded numbers, without a look."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lightning_energy.curves.energy import Energy
     from lightning_energy.curves.resolution import Resolution
     from lightning_energy.results.carbon import Derived
-    from lightning_energy.results.report import Report
+    from lightning_energy.results.figures import Figures
 
 __all__ = ["HEADER", "Layout", "lay_out", "one_line"]
 
@@ -29,7 +29,7 @@ class Layout:
         title: one line.
         rows: one per stage, then the sums; each has a text for every name of ``HEADER``.
         facts: (label, text), in the order in which they are read.
-        notes: sentences about what is missing or doubtful.
+        notes: sentences about missing or doubtful figures.
     """
 
     title: str
@@ -38,14 +38,14 @@ class Layout:
     notes: Sequence[str]
 
 
-def lay_out(report: Report) -> Layout:
+def lay_out(report: Figures) -> Layout:
     """Put a report into words."""
     rows = [_row(stage.replace("_", " "), e, report.resolutions.get(stage)) for stage, e in report.stages.items()]
-    rows.append(_row("this run", report.run))
+    rows.append(_row("this run", report.session))
     if report.total is not None and report.sessions > 1:
         rows.append(_row(f"fit, {report.sessions} sessions", report.total))
     facts = [*_facts_of_training(report), *_facts_of_scope(report)]
-    notes = [*(f"{d.name}: {d.note}" for d in report.devices if d.note), *report.notes]
+    notes = [*(f"{d.name}: {d.note}" for d in report.devices if d.note), *(note.text for note in report.notes)]
     return Layout(
         title=one_line(f"Energy of this run ({report.outcome})"),
         rows=[tuple(map(one_line, row)) for row in rows],
@@ -76,7 +76,7 @@ def _row(name: str, energy: Energy, resolution: Resolution | None = None) -> tup
     return (name, joules, u, duration(energy.duration_s), power, f"{energy.quality}{coarse}{lost}")
 
 
-def _facts_of_training(report: Report) -> list[tuple[str, str]]:
+def _facts_of_training(report: Figures) -> list[tuple[str, str]]:
     facts = []
     if report.total is not None and report.total.energy_kwh is not None:
         facts.append(("fit in all", f"{_kwh(report.total)}, validation and sanity check included"))
@@ -101,12 +101,12 @@ def _facts_of_training(report: Report) -> list[tuple[str, str]]:
             at = "" if report.score_kwh is None else f" at {report.score_kwh:.4g} kWh"
             facts.append(("Score", f"{report.score:.4f} = {report.score_name} of {name} = {value:.4f}{at}"))
     if report.derived is not None:
-        facts += _facts_of_derived(report.derived, report.total or report.run)
+        facts += _facts_of_derived(report.derived, report.energy)
     return facts
 
 
 def _facts_of_derived(derived: Derived, energy: Energy) -> list[tuple[str, str]]:
-    """Each with the inputs that it was computed from."""
+    """Derived figures, each with the inputs that it was computed from."""
     it_only = " (IT energy only)" if derived.pue == 1 else ""
     kwh = "unknown energy" if energy.energy_kwh is None else f"{energy.energy_kwh:.4g} kWh"
     facility = f"{kwh} x PUE {derived.pue:g}{it_only}"
@@ -125,23 +125,23 @@ def _facts_of_derived(derived: Derived, energy: Energy) -> list[tuple[str, str]]
     return facts
 
 
-def _facts_of_scope(report: Report) -> list[tuple[str, str]]:
-    ranks, run = report.ranks, report.run
+def _facts_of_scope(report: Figures) -> list[tuple[str, str]]:
+    ranks, session = report.ranks, report.session
     facts = [_covers(report)]
-    if run.energy_j is not None and run.quality != "estimated":
+    if session.energy_j is not None and session.quality != "estimated":
         text = (
-            f"{si(run.u_absolute_j, 'J')} with the gain of the sensors, {si(run.u_j, 'J')} without (for "
+            f"{si(session.u_absolute_j, 'J')} with the gain of the sensors, {si(session.u_j, 'J')} without (for "
             f"comparing runs on the same devices); k=1"
         )
         facts.append(("Uncertainty", text))
-    lost_s = (report.total or run).missing_s
+    lost_s = report.energy.missing_s
     added = ", added up over ranks" if ranks > 1 else ""
     facts.append(("Missing", f"the energy of {duration(lost_s)}{added}; no figure has it" if lost_s > 0 else "nothing"))
     return facts
 
 
-def _covers(report: Report) -> tuple[str, str]:
-    """Devices, those alike together."""
+def _covers(report: Figures) -> tuple[str, str]:
+    """The devices, those alike together."""
     alike: dict[tuple[str, str, str], list[float | None]] = {}
     for d in report.devices:
         period_s = None if d.energy.quality == "estimated" else d.period_s

@@ -1,4 +1,4 @@
-"""A run of several ranks that did not end well: rank zero's record, together with what the other ranks left.
+"""A run of several ranks that did not end well: rank zero's record, together with those that the other ranks left.
 
 While a run goes on, each other rank keeps a record of its own beside rank zero's, ``energy.rank1.json`` and so on. When
 the run completes, rank zero's record has everything, and the others are removed.
@@ -10,24 +10,26 @@ import glob
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import Energy
-from lightning_energy.results.carbon import Derived
-from lightning_energy.results.record import NAME, RecordError, read_record
-from lightning_energy.results.report import per_sample_j
+from lightning_energy.results.notes import Note
+from lightning_energy.results.per_sample import per_sample_j
+from lightning_energy.results.read import RecordError, read_record
+from lightning_energy.results.record import NAME, Record, Samples
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-__all__ = ["merge_ranks", "rank_file", "rank_files", "read_run"]
+    from lightning_energy.results.rows import SessionRow
 
-INCOMPLETE = "Incomplete: "
-CLOCKS_S = 60.0  # ranks begin together, by clocks that differ by less; what is older is of an earlier session
+__all__ = ["load_record", "merge_ranks", "rank_file", "rank_files"]
+
+CLOCKS_S = 60.0  # ranks begin together, by clocks that differ by less; anything older is of an earlier session
 
 
 def rank_file(path: Path, rank: int) -> Path:
-    """Where a rank keeps its own record, beside rank zero's."""
+    """The place of a rank's own record, beside rank zero's."""
     return path.with_name(f"{path.stem}.rank{rank}{path.suffix}")
 
 
@@ -36,106 +38,111 @@ def rank_files(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{glob.escape(path.stem)}.rank*{glob.escape(path.suffix)}"))
 
 
-def read_run(path: str | Path) -> dict[str, Any]:
-    """Read a run's record; where it lacks other ranks, with what they left beside it.
+def load_record(path: str | Path) -> Record:
+    """Read the record of a run, of this version or an older one.
+
+    Where it lacks other ranks, because the run did not complete, the records that these left beside it are put together
+    with it.
 
     Args:
-        path: the file, or the folder it lies in.
+        path: the file ``energy.json``, or the folder that it lies in.
+
+    Returns:
+        The record; its :attr:`~lightning_energy.results.record.Record.report` is the report of the run.
 
     Raises:
-        RecordError: there is none, or it is not one, or of a newer version.
+        RecordError: there is none, or it is not one, or of a newer version. The text names the file and a remedy.
     """
     path = Path(path)
     record = read_record(path)
-    if record["absent_ranks"] == 0 or record["rank"]:
+    if record.absent_ranks == 0 or record.rank:
         return record
     others = []
     for file in rank_files(path / NAME if path.is_dir() else path):
         with suppress(RecordError):
             others.append(read_record(file))
-    since_s = record["started_unix_s"] - CLOCKS_S
-    return merge_ranks(
-        record, [o for o in others if o["run_id"] == record["run_id"] and o["started_unix_s"] >= since_s]
-    )
+    since_s = record.started_unix_s - CLOCKS_S
+    return merge_ranks(record, [o for o in others if o.run_id == record.run_id and o.started_unix_s >= since_s])
 
 
-def merge_ranks(record: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One record of what rank zero and other ranks know, each of itself.
+def merge_ranks(record: Record, others: Sequence[Record]) -> Record:
+    """One record of the energies that rank zero and other ranks know, each of itself.
 
-    Time that a rank did not write about any more is missing, and so is all the time of a rank that left nothing.
+    The time after a rank's last record is missing, and so is all the time of a rank that left nothing.
 
     Args:
         record: rank zero's; of itself alone.
         others: those of other ranks, of the same session.
     """
-    absent = max(record["absent_ranks"] - len(others), 0)
-    run = _merged(record, [r["run"] for r in (record, *others)], others, absent)
-    stages = [*dict.fromkeys(stage for r in (record, *others) for stage in r["stages"])]
-    n = [r["samples"]["n"] for r in (record, *others)]
-    what = record["what"]  # of ranks that share their batches it does not say which
-    shares = what.get("data_parallel_replicas", 1) != what.get("devices", 1)
-    samples = None if absent or shares or None in n else sum(n)
-    by_stage = {s: _sum([r["stages"][s] for r in (record, *others) if s in r["stages"]]) for s in stages}
-    mean_j = per_sample_j(by_stage.get("train"), samples) if run.missing_s == 0 else None
-    total = None if record["total"] is None else _total(record, run)
-    derived = None if record["derived"] is None else Derived.from_plain(record["derived"]).of(total or run)
-    gaps = [r["gaps"] for r in (record, *others) if r["gaps"] is not None]
-    return {
-        **record,
-        "ranks": 1 + len(others),
-        "absent_ranks": absent,
-        "devices": [d for r in (record, *others) for d in r["devices"]],
-        "run": run.to_plain(),
-        "stages": {stage: energy.to_plain() for stage, energy in by_stage.items()},
-        "total": None if total is None else total.to_plain(),
-        "derived": None if derived is None else derived.to_plain(),
-        "sessions": _sessions(record, run),
-        "above_idle_j": _above_idle_j([record, *others], absent),
-        "samples": {"n": samples, "mean_j": mean_j},
-        "gaps": _sum(gaps).to_plain() if gaps else None,
-        "missing": [m for r in (record, *others) for m in r["missing"]],
-        "notes": _notes(record, others, absent),
-    }
+    all_ = [record, *others]
+    absent = max(record.absent_ranks - len(others), 0)
+    session = _merged(record, others, absent)
+    stages = [*dict.fromkeys(stage for r in all_ for stage in r.stages)]
+    by_stage = {s: _sum([r.stages[s] for r in all_ if s in r.stages]) for s in stages}
+    samples = _samples(record, others, absent)
+    total = None if record.total is None else _total(record, session)
+    gaps = [r.gaps for r in all_ if r.gaps is not None]
+    return replace(
+        record,
+        ranks=1 + len(others),
+        absent_ranks=absent,
+        devices=[d for r in all_ for d in r.devices],
+        session=session,
+        stages=by_stage,
+        total=total,
+        derived=None if record.derived is None else record.derived.of(total or session),
+        sessions=_sessions(record, session),
+        above_idle_j=_above_idle_j(all_, absent),
+        samples=Samples(samples, per_sample_j(by_stage.get("train"), samples) if session.missing_s == 0 else None),
+        gaps=_sum(gaps) if gaps else None,
+        missing=[m for r in all_ for m in r.missing],
+        notes=_notes(record, others, absent),
+    )
 
 
-def _sum(rows: Sequence[Mapping[str, Any]]) -> Energy:
+def _sum(parts: Sequence[Energy]) -> Energy:
     """Over ranks: as a reduction does it, missing time adds up."""
-    parts = [Energy.from_plain(row) for row in rows]
     return replace(Energy.total(parts), missing_s=sum(p.missing_s for p in parts))
 
 
-def _merged(
-    record: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]], absent: int
-) -> Energy:
-    total = _sum(rows)
-    silent_s = sum(
-        max(record["updated_unix_s"] - o["updated_unix_s"], 0.0) for o in others if o["outcome"] == "running"
-    )
-    return replace(total, missing_s=total.missing_s + silent_s + absent * record["run"]["duration_s"])
+def _merged(record: Record, others: Sequence[Record], absent: int) -> Energy:
+    total = _sum([r.session for r in (record, *others)])
+    silent_s = sum(max(record.updated_unix_s - o.updated_unix_s, 0.0) for o in others if o.outcome == "running")
+    return replace(total, missing_s=total.missing_s + silent_s + absent * record.session.duration_s)
 
 
-def _above_idle_j(records: Sequence[Mapping[str, Any]], absent: int) -> float | None:
-    above_j = [r["above_idle_j"] for r in records]
-    return None if absent or None in above_j else sum(above_j)
+def _samples(record: Record, others: Sequence[Record], absent: int) -> int | None:
+    """Samples of all ranks; of ranks that share their batches the record does not say which."""
+    shares = record.what.get("data_parallel_replicas", 1) != record.what.get("devices", 1)
+    n = [r.samples.n for r in (record, *others)]
+    known = [i for i in n if i is not None]
+    return None if absent or shares or len(known) < len(n) else sum(known)
 
 
-def _total(record: Mapping[str, Any], run: Energy) -> Energy:
-    return run if record["before"] is None else Energy.sequence([Energy.from_plain(record["before"]), run])
+def _above_idle_j(records: Sequence[Record], absent: int) -> float | None:
+    known_j = [r.above_idle_j for r in records if r.above_idle_j is not None]
+    return None if absent or len(known_j) < len(records) else sum(known_j)
 
 
-def _sessions(record: Mapping[str, Any], run: Energy) -> list[dict[str, Any]]:
-    """Where this session has ended it has a row, of rank zero alone."""
-    rows = [*record["sessions"]]
-    if rows and rows[-1]["started_unix_s"] >= record["started_unix_s"]:
-        rows[-1] = {**rows[-1], **run.to_plain()}
+def _total(record: Record, session: Energy) -> Energy:
+    return session if record.before is None else Energy.sequence([record.before, session])
+
+
+def _sessions(record: Record, session: Energy) -> list[SessionRow]:
+    """The sessions; this one has a row, of rank zero alone, only if it has ended."""
+    rows = [*record.sessions]
+    if rows and rows[-1].started_unix_s >= record.started_unix_s:
+        rows[-1] = replace(rows[-1], energy=session)
     return rows
 
 
-def _notes(record: Mapping[str, Any], others: Sequence[Mapping[str, Any]], absent: int) -> list[str]:
-    notes = [n for r in (record, *others) for n in r["notes"] if not n.startswith(INCOMPLETE)]
+def _notes(record: Record, others: Sequence[Record], absent: int) -> list[Note]:
+    notes = [n for r in (record, *others) for n in r.notes if n.kind != "incomplete"]
     if others:
-        ranks = ", ".join(str(r["rank"]) for r in (record, *others))
-        notes.insert(0, f"Put together from the records of ranks {ranks}, as the run did not complete")
+        ranks = ", ".join(str(r.rank) for r in (record, *others))
+        text = f"Put together from the records of ranks {ranks}, as the run did not complete"
+        notes.insert(0, Note("merged_ranks", text))
     if absent:
-        notes.insert(0, f"{INCOMPLETE}{absent} rank(s) left no record; what they spent is missing")
+        text = f"Incomplete: {absent} rank(s) left no record; what they spent is missing"
+        notes.insert(0, Note("incomplete", text))
     return [*dict.fromkeys(notes)]

@@ -1,4 +1,4 @@
-"""How a report looks: as plain text, as HTML in a notebook, as a rich table in a terminal."""
+"""The looks of a report: plain text, HTML in a notebook, a rich table in a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lightning_energy.results.layout import HEADER, Layout, lay_out
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lightning_energy.results.report import Report
+    from lightning_energy.results.figures import Figures
 
 __all__ = ["as_html", "as_markdown", "as_text", "encodable", "in_markdown", "show"]
 
@@ -23,7 +23,7 @@ COMMAND = re.compile(r"((?<!`)`(?! )[^`<>&|\\]+(?<! )`(?!`))")  # nothing in it 
 SPELLED = {"±": "+/-", "…": "...", "µ": "u"}  # for terminals that have no such letters
 
 
-def as_text(report: Report) -> str:
+def as_text(report: Figures) -> str:
     """Plain text, as in ``str(report)``."""
     layout = lay_out(report)
     width = max(NAME_WIDTH, *(len(row[0]) + 1 for row in layout.rows))
@@ -31,7 +31,7 @@ def as_text(report: Report) -> str:
     return "\n".join([*lines, *(f"{label}: {text}" for label, text in _facts(layout))])
 
 
-def as_html(report: Report) -> str:
+def as_html(report: Figures) -> str:
     """A piece of HTML without scripts or styles of its own, everything in it escaped."""
     layout = lay_out(report)
     head = "".join(f"<th>{escape(name)}</th>" for name in HEADER)
@@ -43,7 +43,7 @@ def as_html(report: Report) -> str:
     )
 
 
-def as_markdown(report: Report) -> str:
+def as_markdown(report: Figures) -> str:
     """A heading, a table and a list, everything in it escaped."""
     layout = lay_out(report)
     rule = ["---", *["---:"] * (len(HEADER) - 2), "---"]
@@ -69,11 +69,11 @@ def _note_in_markdown(text: str) -> str:
     return "".join(part if i % 2 else in_markdown(part) for i, part in enumerate(parts))
 
 
-def show(report: Report) -> str:
+def show(report: Figures) -> str:
     """Print a report: as a rich table if rich is installed and stdout is a terminal or a notebook, else as plain text.
 
     Returns:
-        What went wrong, if stdout did not take it; a report that cannot be shown must not end a training.
+        The problem, if stdout did not take it; a report that cannot be shown must not end a training.
     """
     text = as_text(report)
     try:
@@ -81,7 +81,7 @@ def show(report: Report) -> str:
         if console is not None:
             console.print(_rich(lay_out(report)))
         elif sys.stdout is not None:  # pythonw has none
-            print(encodable(text), flush=True)  # noqa: T201 - to print is what this is for
+            print(encodable(text), flush=True)  # noqa: T201 - this is the function that prints
     except Exception as error:  # noqa: BLE001 - a closed pipe or file, whatever stands in for stdout
         return f"the report cannot be printed ({type(error).__name__}: {error})"
     return ""
@@ -139,7 +139,7 @@ def _encodes(text: str) -> bool:
 
 
 def encodable(text: str) -> str:
-    """The same text with what the encoding of stdout has."""
+    """The same text in the letters that the encoding of stdout has."""
     if _encodes(text):
         return text
     for letter, spelled in SPELLED.items():

@@ -1,4 +1,4 @@
-"""From what a session measured to what its report says: the part that Trainers and hand-written loops share."""
+"""From a session to its report: the part that Trainers and hand-written loops share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.curves.resolution import aliasing_risk, resolution
-from lightning_energy.results.report import Device, Missing, Report, per_sample_j
+from lightning_energy.results.figures import Device, Missing
+from lightning_energy.results.notes import Note
+from lightning_energy.results.per_sample import per_sample_j
+from lightning_energy.results.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.ranks import Ranks
     from lightning_energy.ledger.session import Session
     from lightning_energy.ledger.totals import Totals
+    from lightning_energy.results.figures import Outcome
 
 __all__ = ["StepSums", "summarize"]
 
@@ -25,7 +29,7 @@ class StepSums:
     """The training steps whose energy has become known.
 
     Attributes:
-        n: how many.
+        n: their number.
         energy_j: their joules.
         duration_s: their seconds, each from its start to the start of the next.
     """
@@ -35,7 +39,7 @@ class StepSums:
     duration_s: float = 0.0
 
     def take(self, session: Session) -> StepSums | None:
-        """Add the steps that became known since the last call, and say what was added; ``None`` when none did."""
+        """Add the steps that became known since the last call, and return them; ``None`` when none did."""
         steps = session.take_steps()
         if steps is None:
             return None
@@ -56,39 +60,43 @@ def summarize(
     steps: StepSums,
     ranks: Ranks,
     *,
-    outcome: str,
+    outcome: Outcome,
     stages: Sequence[str] | None = None,
-    run: Energy | None = None,
+    energy: Energy | None = None,
     samples: int | None = None,
+    notes: Sequence[Note] = (),
 ) -> Report:
     """The report of a session, all ranks together. All ranks take part, unless this one had to go on alone.
 
     Args:
         session: the session.
-        totals: what its ledger holds.
+        totals: the totals of its ledger.
         steps: its training steps on this rank.
         ranks: the ranks.
         outcome: ``running``, ``completed`` or ``interrupted``.
-        stages: the stages that there can be; by default the ranks tell each other, and of their devices, too.
-        run: what this rank spent in this session, if ``totals`` do not say all of it.
+        stages: the stages that there can be; by default the ranks exchange theirs, and their devices, too.
+        energy: energy of this session on this rank, if ``totals`` do not hold all of it.
         samples: samples that this rank trained on; ``None`` when they were not all counted.
+        notes: further remarks on this rank.
     """
     try:
         mine = _part(session, totals, steps, ranks)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other ranks wait for this one
-        mine = _Part([], [], totals.stages, [f"Rank {ranks.rank} cannot tell more: {type(error).__name__}: {error}"])
+        text = f"Rank {ranks.rank} cannot tell more: {type(error).__name__}: {error}"
+        mine = _Part([], [], totals.stages, [Note("rank_details", text)])
+    mine.notes.extend(notes)
     parts = [mine] if stages is not None else ranks.gather(mine)
     names = [*dict.fromkeys(n for p in parts for n in p.stages)] if stages is None else [*stages]
-    (run, gaps, *sums), mean = ranks.sum(
-        [run or totals.energy(), totals.energy(stage="train", kind="gap"), *(totals.energy(stage=s) for s in names)],
+    (session_energy, gaps, *sums), mean = ranks.sum(
+        [energy or totals.energy(), totals.energy(stage="train", kind="gap"), *(totals.energy(stage=s) for s in names)],
         samples,
     )
-    by_stage = {name: energy for name, energy in zip(names, sums, strict=True) if energy.duration_s > 0}
+    by_stage = {name: part for name, part in zip(names, sums, strict=True) if part.duration_s > 0}
     samples = ranks.of_all(mean)
     return Report(
         outcome=outcome,
         stages=by_stage,
-        run=run,
+        session=session_energy,
         total=None,
         sessions=0,
         devices=[d for p in parts for d in p.devices],
@@ -107,12 +115,12 @@ def summarize(
 
 
 class _Part(NamedTuple):
-    """What one rank has to say besides its energies."""
+    """The part of a report that one rank knows, besides its energies."""
 
     devices: list[Device]
     missing: list[Missing]
     stages: list[str]
-    notes: list[str]
+    notes: list[Note]
 
 
 def _part(session: Session, totals: Totals, steps: StepSums, ranks: Ranks) -> _Part:
@@ -123,12 +131,17 @@ def _part(session: Session, totals: Totals, steps: StepSums, ranks: Ranks) -> _P
         for d, c in enumerate(session.channels)
     ]
     missing = [Missing(*row, rank=ranks.rank) for row in session.missing(totals)]
-    notes = [*session.absent, *session.troubles, *session.notes, *_notes_on_steps(session, steps)]
+    notes = [
+        *(Note("absent_meter", text) for text in session.absent),
+        *(Note("sensor", text) for text in session.troubles),
+        *(Note("measuring", text) for text in session.notes),
+        *_notes_on_steps(session, steps),
+    ]
     return _Part(devices, missing, totals.stages, notes)
 
 
 def _resolutions(session: Session, totals: Totals) -> dict[str, Resolution]:
-    """How finely the coarsest curve resolves a stage, by the mean length of its stretches (one per epoch)."""
+    """The resolution of each stage by the coarsest curve: of the mean length of its stretches (one per epoch)."""
     spacing_s = max((c.spacing_s or 0.0 for c in session.channels), default=0.0)
     found = {}
     for stage in totals.stages:
@@ -139,17 +152,17 @@ def _resolutions(session: Session, totals: Totals) -> dict[str, Resolution]:
     return found
 
 
-def _notes_on_ranks(ranks: Ranks) -> list[str]:
+def _notes_on_ranks(ranks: Ranks) -> list[Note]:
     if not ranks.left:
         return []
     text = (
         f"Incomplete: these are the figures of rank {ranks.rank} alone; what {ranks.left} other rank(s) spent since "
         f"the last epoch is not known"
     )
-    return [text]
+    return [Note("incomplete", text)]
 
 
-def _notes_on_steps(session: Session, steps: StepSums) -> list[str]:
+def _notes_on_steps(session: Session, steps: StepSums) -> list[Note]:
     if not steps.n:
         return []
     step_s = steps.duration_s / steps.n
@@ -157,13 +170,15 @@ def _notes_on_steps(session: Session, steps: StepSums) -> list[str]:
     for channel in session.channels:
         name, period_s, spacing_s = channel.info.name, channel.period_s, channel.spacing_s
         if aliasing_risk(step_s, period_s, channel.info.coverage):
-            notes.append(
+            text = (
                 f"{name}: its sensor looks at {100 * (channel.info.coverage or 0):.0f} % of the time, and steps of "
                 f"{step_s * 1e3:.0f} ms may beat against its {(period_s or 0) * 1e3:.0f} ms: aliasing risk"
             )
+            notes.append(Note("aliasing", text))
         if resolution(step_s, spacing_s) == "unresolved":
-            notes.append(
+            text = (
                 f"{name}: steps of {step_s * 1e3:.1f} ms are shorter than the time between two points of its curve "
                 f"({(spacing_s or 0) * 1e3:.0f} ms): their mean is right, single steps are unresolved"
             )
+            notes.append(Note("unresolved", text))
     return notes

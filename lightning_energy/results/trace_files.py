@@ -58,7 +58,7 @@ class TraceFiles:
         self._append = _append_csv if trace == "csv" else _append_parquet
 
     def remove(self) -> None:
-        """What lies there is of another run.
+        """Remove the files that lie there: they are of another run.
 
         Raises:
             OSError: it cannot be removed.
@@ -70,7 +70,7 @@ class TraceFiles:
                 path.unlink(missing_ok=True)
 
     def write(self, session: int, curve: Columns, steps: Columns) -> None:
-        """Append what became known.
+        """Append the rows that became known.
 
         Args:
             session: the number of the session in its run; it stands in the first column.
@@ -100,7 +100,7 @@ def _append_csv(path: Path, columns: Columns) -> None:
         try:
             while member:
                 member = member[file.write(member) :]
-        except BaseException:  # a full disk, Ctrl-C: what stands behind half a member could not be read
+        except BaseException:  # a full disk, Ctrl-C: nothing behind half a member could be read
             file.truncate(end)
             raise
 

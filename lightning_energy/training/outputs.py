@@ -6,7 +6,7 @@ Whatever fails here gives one warning, and the training goes on.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lightning_energy.results.rendering import show
 from lightning_energy.results.trace_files import TraceFiles
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lightning_energy.curves.energy import Energy
     from lightning_energy.ledger.ranks import Ranks
     from lightning_energy.ledger.session import Session
+    from lightning_energy.results.record import Record
     from lightning_energy.results.report import Report
     from lightning_energy.results.trace_files import TraceFormat
     from lightning_energy.training.run_memory import RunMemory
@@ -47,7 +48,7 @@ class Outputs:
 
     def __init__(self, warn: Callable[[str, str], None] = _nobody) -> None:
         self.bar: BarFigures | None = None
-        self.left: dict[str, Any] | None = None
+        self.left: Record | None = None
         self._warn = warn
         self._recorder: Recorder | None = None
         self._trace: TraceFiles | None = None

@@ -12,6 +12,7 @@ from lightning_energy.ledger.session import Session
 from lightning_energy.ledger.totals import Totals
 from lightning_energy.meters.find import OpenMeters
 from lightning_energy.meters.units import NS
+from lightning_energy.results.notes import Note
 from lightning_energy.results.summary import StepSums
 
 if TYPE_CHECKING:
@@ -138,6 +139,13 @@ class RankBooks:
     def mean(self, value: float | None) -> float | None:
         """The mean of a value over ranks; ``None`` if a rank has none. All ranks take part."""
         return self.ranks.sum([], value)[1]
+
+    @property
+    def notes(self) -> list[Note]:
+        """The remark of a rank that gave up."""
+        if self._given_up is None:
+            return []
+        return [Note("gave_up", f"Rank {self.ranks.rank} gave up measuring: what it spent since then is missing")]
 
     def take_steps(self) -> StepSums | None:
         """Training steps that became known since the last call; ``None`` when there are none."""

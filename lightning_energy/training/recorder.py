@@ -6,13 +6,18 @@ import os
 import time
 import weakref
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.curves.energy import NOTHING, Energy
 from lightning_energy.ledger.ranks import replicas_of
-from lightning_energy.results.record import NAME, RecordError, describe_machine, make_record, read_record, write_record
-from lightning_energy.results.record_ranks import rank_file, rank_files, read_run
+from lightning_energy.results.machine import Machine, describe_machine
+from lightning_energy.results.read import RecordError, read_record
+from lightning_energy.results.record import NAME, Record, make_record
+from lightning_energy.results.record_ranks import load_record, rank_file, rank_files
+from lightning_energy.results.rows import EpochRow, Evaluation, SessionRow
+from lightning_energy.results.write import write_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "batch_size_of", "what_is_trained", "what_was_left", "where_to_record"]
 
 EVERY_S = 60.0
-COSTLY_S = 0.02  # what costs less is written at every epoch's end
+COSTLY_S = 0.02  # a record that costs less is written at every epoch's end
 
 
 class Recorder:
@@ -32,8 +37,8 @@ class Recorder:
 
     Args:
         path: the file; ``None`` writes nothing.
-        what: what is trained.
-        rank: which rank's figures; those of rank zero are the run's.
+        what: a description of the training.
+        rank: the rank that the figures are of; those of rank zero are the run's.
     """
 
     def __init__(self, path: Path | None, what: Mapping[str, Any], rank: int = 0) -> None:
@@ -41,8 +46,8 @@ class Recorder:
         self.rank = rank
         self.what = {**what}
         self._started_unix_s = time.time()
-        self._where: dict[str, Any] = {}
-        self._evaluations: list[dict[str, Any]] = []
+        self._where: Machine | None = None
+        self._evaluations: list[Evaluation] = []
         self._written_s = time.monotonic()
         self._cost_s = 0.0
         self._finalizer: weakref.finalize[..., Recorder] | None = None
@@ -50,7 +55,7 @@ class Recorder:
 
     @property
     def is_due(self) -> bool:
-        """Whether the last record is a minute old."""
+        """True when the last record is a minute old."""
         return self.path is not None and time.monotonic() - self._written_s > EVERY_S
 
     def write(
@@ -59,8 +64,8 @@ class Recorder:
         *,
         run_id: str = "",
         before: Energy = NOTHING,
-        epochs: Sequence[Mapping[str, Any]] = (),
-        sessions: Sequence[Mapping[str, Any]] = (),
+        epochs: Sequence[EpochRow] = (),
+        sessions: Sequence[SessionRow] = (),
     ) -> None:
         """Write the record of a training; one of a run that goes on only when that costs little.
 
@@ -69,8 +74,8 @@ class Recorder:
         """
         if self.path is None or (report.outcome == "running" and self._is_costly):
             return
-        began_s = time.monotonic()
         self._where = self._where or describe_machine(report)
+        began_s = time.monotonic()  # the machine is described once
         record = make_record(
             report,
             started_unix_s=self._started_unix_s,
@@ -88,11 +93,11 @@ class Recorder:
 
     @property
     def _is_costly(self) -> bool:
-        """Whether to write now would take more than a twentieth of the time: after thousands of short epochs."""
+        """True when writing would take more than a twentieth of the time: after thousands of short epochs."""
         return self._cost_s > COSTLY_S and time.monotonic() - self._written_s < 20 * self._cost_s
 
     def abandon(self) -> None:
-        """Nobody will end this run: what says ``running`` is ``interrupted``. From any thread, at any time."""
+        """Nobody will end this run: its record says ``interrupted`` from now on. From any thread, at any time."""
         if self._finalizer is not None:
             self._finalizer()
 
@@ -105,7 +110,7 @@ class Recorder:
                 self.path.unlink(missing_ok=True)
 
     def forget_other_ranks(self) -> None:
-        """What other ranks left of an earlier session is not of this one."""
+        """Remove the records that other ranks left of an earlier session."""
         if self.path is not None:
             with suppress(OSError):
                 for path in rank_files(self.path):
@@ -119,33 +124,28 @@ class Recorder:
         """
         if self.path is None:
             return
-        row = {
-            "started_unix_s": self._started_unix_s,
-            "outcome": report.outcome,
-            "stages": {stage: energy.to_plain() for stage, energy in report.stages.items()},
-        }
-        self._evaluations.append(row)
+        self._evaluations.append(Evaluation(self._started_unix_s, report.outcome, report.stages))
         try:
             record = read_record(self.path)
         except RecordError:
             self.write(report)
             return
-        self._write({**record, "evaluations": self._evaluations, "updated_unix_s": time.time()})
+        self._write(replace(record, evaluations=[*self._evaluations], updated_unix_s=time.time()))
 
     def _read_old(self) -> None:
         """Evaluations stay when the same Trainer goes on training."""
         if self.path is not None:
             with suppress(Exception):  # whatever lies there, the training goes on
-                self._evaluations = [*read_record(self.path)["evaluations"]]
+                self._evaluations = [*read_record(self.path).evaluations]
 
-    def _write(self, record: Mapping[str, Any]) -> None:
-        if self.path is None:  # the first failure was told
+    def _write(self, record: Record) -> None:
+        if self.path is None:  # the first failure was reported
             return
         self._written_s = time.monotonic()
-        if record["outcome"] == "running" and self._finalizer is None:
+        if record.outcome == "running" and self._finalizer is None:
             # a second net: when neither teardown nor on_exception is called, it must not say "running" for ever
             self._finalizer = weakref.finalize(self, _abandon, self.path, os.getpid())
-        elif record["outcome"] != "running" and self._finalizer is not None:
+        elif record.outcome != "running" and self._finalizer is not None:
             self._finalizer.detach()
             self._finalizer = None
         try:
@@ -160,8 +160,8 @@ def _abandon(path: Path | None, pid: int) -> None:
         return
     with suppress(RecordError, OSError):
         record = read_record(path)
-        if record["outcome"] == "running":
-            write_record(path, {**record, "outcome": "interrupted"})
+        if record.outcome == "running":
+            write_record(path, replace(record, outcome="interrupted"))
 
 
 def where_to_record(trainer: Trainer, record: bool | str | Path) -> Path | None:
@@ -182,13 +182,13 @@ def where_to_record(trainer: Trainer, record: bool | str | Path) -> Path | None:
     return Path(folder) / NAME if folder and "://" not in folder else None
 
 
-def what_was_left(trainer: Trainer, path: Path | None) -> dict[str, Any] | None:
+def what_was_left(trainer: Trainer, path: Path | None) -> Record | None:
     """The record that an earlier session left at this place, if one did. All ranks take part, and get the same."""
     record = None
     if path is not None and trainer.is_global_zero:
-        with suppress(Exception):  # what cannot be read was written by somebody else; the training goes on
-            record = read_run(path)
-    left: dict[str, Any] | None = trainer.strategy.broadcast(record)
+        with suppress(Exception):  # an unreadable file is somebody else's; the training goes on
+            record = load_record(path)
+    left: Record | None = trainer.strategy.broadcast(record)
     return left
 
 
@@ -203,7 +203,7 @@ def _folder(logger: Any) -> str | None:
 
 
 def what_is_trained(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
-    """Model, precision and parallelism, as far as they can be told; the batch size is told later, by the loader."""
+    """Model, precision and parallelism, as far as they are known; the loader has the batch size later."""
     what: dict[str, Any] = {
         "module": f"{type(module).__module__}.{type(module).__qualname__}",
         "precision": str(trainer.precision),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import NOTHING
+from lightning_energy.results.notes import Note
 from lightning_energy.results.summary import summarize
 from lightning_energy.training.stages import OF_A_FIT
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.session import Session
     from lightning_energy.ledger.totals import Totals
     from lightning_energy.results.carbon import Conversion
+    from lightning_energy.results.figures import Outcome
     from lightning_energy.results.report import Report
     from lightning_energy.training.outputs import Outputs
     from lightning_energy.training.rank_books import RankBooks
@@ -75,7 +77,7 @@ class Reporter:
         self._outputs.write_record(report, self._memory, self._memory.before, is_fit=True)
         self.write_trace()
 
-    def final(self, session: Session, outcome: str) -> Report:
+    def final(self, session: Session, outcome: Outcome) -> Report:
         """The last report of this session, which is then one of the run's earlier ones. All ranks take part.
 
         Args:
@@ -89,8 +91,13 @@ class Reporter:
             self.write_trace()
         if self._stages.is_fit:
             samples = None if self._books.ranks.left else report.samples
-            row = {"started_unix_s": session.started_unix_s, "outcome": outcome, "samples": samples}
-            self._memory.end_session(report.run, row, self._books.ranks)
+            self._memory.end_session(
+                report.session,
+                self._books.ranks,
+                started_unix_s=session.started_unix_s,
+                outcome=outcome,
+                samples=samples,
+            )
         total = self._memory.before
         return self._complete(report, total if total != NOTHING else None)
 
@@ -111,7 +118,7 @@ class Reporter:
         return self._stages.is_fit and not self._stages.is_training and self._outputs.left is not None
 
     def _summary(
-        self, session: Session, totals: Totals, ranks: Ranks, outcome: str, stages: Sequence[str] | None = None
+        self, session: Session, totals: Totals, ranks: Ranks, outcome: Outcome, stages: Sequence[str] | None = None
     ) -> Report:
         return summarize(
             session,
@@ -120,13 +127,14 @@ class Reporter:
             ranks,
             outcome=outcome,
             stages=stages,
-            run=self._books.live(totals),
+            energy=self._books.live(totals),
             samples=self._stages.samples.n if self._stages.is_fit else None,
+            notes=self._books.notes,
         )
 
     def _complete(self, report: Report, total: Energy | None) -> Report:
         """A session's report with what is known of the run."""
-        last = self._validations.last
+        last, problem = self._validations.last, self._stages.samples.problem
         return replace(
             report,
             total=total,
@@ -135,6 +143,6 @@ class Reporter:
             score=None if last is None else last.score,
             score_kwh=None if last is None else last.energy_kwh,
             score_name=self._validations.scorer.name,
-            derived=self._conversion.derive(total or report.run) if self._conversion else None,
-            notes=[*filter(None, (self._memory.note, self._stages.samples.problem)), *report.notes],
+            derived=self._conversion.derive(total or report.session) if self._conversion else None,
+            notes=[*self._memory.notes, *([Note("samples", problem)] if problem else []), *report.notes],
         )

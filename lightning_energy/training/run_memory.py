@@ -1,4 +1,4 @@
-"""What a run spent over all its sessions: the part that lives on in checkpoints."""
+"""The energy of a run over all its sessions: the part that lives on in checkpoints."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from lightning_energy.curves.energy import NOTHING, Energy
+from lightning_energy.results.node import DamagedError, Node
+from lightning_energy.results.notes import Note
+from lightning_energy.results.parse import energy_of, epochs_of, notes_of, sessions_of
+from lightning_energy.results.rows import EpochRow, SessionRow
+from lightning_energy.results.upgrade import VERSION, VersionError, upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from lightning_energy.ledger.ranks import Ranks
+    from lightning_energy.results.figures import Outcome
+    from lightning_energy.results.record import Record
 
 __all__ = ["RunMemory"]
-
-VERSION = 1
 
 
 @dataclass
@@ -24,51 +27,51 @@ class RunMemory:
     """Energy of ``fit`` over sessions: every start or resumption is one.
 
     Attributes:
-        run_id: tells checkpoints of this run from those of others.
-        before: what earlier sessions spent, all ranks together.
-        sessions: one plain row per earlier session.
-        history: one plain row per training epoch.
-        reduced: what all ranks together had spent in this session at its last reduction.
-        own_then: what this rank had spent in this session at that time.
-        note: what a reader of the total must know; empty when nothing.
-        borrowed: whether the last state that was loaded was not loaded for a ``fit``.
+        run_id: the name of this run in its checkpoints and records.
+        before: energy of earlier sessions, all ranks together.
+        sessions: a row per earlier session.
+        history: a row per training epoch.
+        reduced: energy of this session on all ranks together at its last reduction.
+        own_then: energy of this session on this rank at that time.
+        notes: remarks on earlier sessions that a reader of the total must know.
+        borrowed: true when the last state was not loaded for a ``fit``.
         axis: unit of the axis of the run's curves over energy; ``None`` before the first point.
         chosen: the metric that was found to be the accuracy; ``None`` while none was.
     """
 
     run_id: str = field(default_factory=lambda: uuid4().hex)
     before: Energy = NOTHING
-    sessions: list[dict[str, Any]] = field(default_factory=list)
-    history: list[dict[str, Any]] = field(default_factory=list)
+    sessions: list[SessionRow] = field(default_factory=list)
+    history: list[EpochRow] = field(default_factory=list)
     reduced: Energy = NOTHING
     own_then: Energy = NOTHING
-    note: str = ""
+    notes: list[Note] = field(default_factory=list)
     borrowed: bool = False
     axis: str | None = None
     chosen: str | None = None
     _accepts: bool = False
 
-    def begin_anew(self, note: str = "") -> None:
-        """Forget what earlier sessions spent."""
+    def begin_anew(self, note: Note | None = None) -> None:
+        """Forget earlier sessions, for the reason in ``note``."""
         new = RunMemory()
         self.run_id, self.before, self.sessions, self.history = new.run_id, NOTHING, [], []
         self.reduced = self.own_then = NOTHING
-        self.note, self.borrowed = note, False
+        self.notes, self.borrowed = [note] if note else [], False
 
     def return_borrowed(self) -> None:
-        """A ``fit`` begins: what the checkpoint of a validation or test had spent is not of this training."""
+        """A ``fit`` begins: energy from the checkpoint of a validation or test is not of this training."""
         if self.borrowed:
             self.begin_anew()
 
     def decide(self, *, is_fit: bool, is_training: bool) -> None:
-        """Decide whether the state that comes next counts.
+        """Decide on the state that comes next.
 
         ``test(ckpt_path=…)`` after ``fit`` must not undo what fit measured; a search (learning rate, batch size)
         that restores its own checkpoint in the middle of a run must not, either.
 
         Args:
-            is_fit: whether the state is loaded for a ``fit``.
-            is_training: whether the training is under way.
+            is_fit: true when the state is loaded for a ``fit``.
+            is_training: true when the training is under way.
         """
         self._accepts = not is_training and (is_fit or self.before == NOTHING)
         if self._accepts:  # a state that is refused changes nothing of where the last one came from
@@ -76,15 +79,15 @@ class RunMemory:
 
     @property
     def accepts(self) -> bool:
-        """Whether the next state counts."""
+        """True when the next state counts."""
         return self._accepts
 
     def after(self, session: Energy) -> Energy:
-        """The run's energy: what was spent before, and a session."""
+        """The run's energy: earlier sessions, and this one."""
         return session if self.before == NOTHING else Energy.sequence([self.before, session])
 
     def own(self, live: Energy, ranks: Ranks) -> Energy:
-        """This rank's part of the run's energy: what it spent now, and on rank zero what was spent before."""
+        """This rank's part of the run's energy: of this session, and on rank zero of earlier sessions, too."""
         return self.after(live) if ranks.is_zero else live
 
     def remember(self, session: Energy, live: Energy) -> None:
@@ -94,8 +97,8 @@ class RunMemory:
     def session(self, live: Energy, ranks: Ranks) -> Energy:
         """This session's energy as far as this rank knows it without a collective.
 
-        With several ranks that is what all had spent at the last reduction, and what this rank spent since; what the
-        others spent since is missing.
+        With several ranks that is the energy of all at the last reduction, and of this rank since then; the energy of
+        the others since then is missing.
         """
         others = ranks.size + ranks.left - 1
         if others == 0:
@@ -107,83 +110,92 @@ class RunMemory:
         """The run's energy as far as this rank knows it without a collective: see :meth:`session`."""
         return self.after(self.session(live, ranks))
 
-    def state(self, live: Energy, ranks: Ranks, session: dict[str, Any] | None = None) -> dict[str, Any]:
+    def state(self, live: Energy, ranks: Ranks, *, started_unix_s: float | None = None) -> dict[str, Any]:
         """The state for a checkpoint.
 
         Args:
-            live: what this rank spent in this session so far.
+            live: energy of this session on this rank so far.
             ranks: the ranks.
-            session: what is known of the session that runs, if one does.
+            started_unix_s: beginning of the session that runs, if one does.
         """
         so_far = self.session(live, ranks)
-        running = [] if session is None else [{**session, "outcome": "checkpoint", **so_far.to_plain()}]
+        running = [] if started_unix_s is None else [SessionRow(started_unix_s, "checkpoint", so_far)]
         return {
             "version": VERSION,
             "run_id": self.run_id,
-            "total": (self.before if session is None else self.after(so_far)).to_plain(),
-            "sessions": [*self.sessions, *running],
-            "history": [*self.history],
+            "total": (self.after(so_far) if running else self.before).to_plain(),
+            "sessions": [row.to_plain() for row in (*self.sessions, *running)],
+            "history": [row.to_plain() for row in self.history],
+            "notes": [{"kind": note.kind, "text": note.text} for note in self.notes],
             "accuracy": self.chosen,
             "axis": self.axis,
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Set (never add) what was spent before.
+        """Set (never add) the energy of earlier sessions.
 
-        A checkpoint of this very run, from which this process has gone on meanwhile, says less than is known: what was
-        spent after it was spent, whatever becomes of the weights.
+        A checkpoint of this very run, from which this process has gone on meanwhile, knows less than this memory: the
+        energy after it was spent, whatever becomes of the weights.
 
         Raises:
             ValueError: the state was written by a newer version, or is damaged.
         """
-        if state.get("version") != VERSION:
-            raise ValueError(
-                f"the checkpoint's energy has version {state.get('version')!r}, this lightning-energy knows "
-                f"{VERSION}: upgrade lightning-energy"
-            )
-        self.chosen, self.axis = self.chosen or state.get("accuracy"), state.get("axis")
         try:
-            total, sessions, history = Energy.from_plain(state["total"]), [*state["sessions"]], [*state["history"]]
-            run_id = str(state["run_id"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"the checkpoint's energy is damaged ({type(error).__name__}: {error})") from error
+            known = Node(upgrade(state))
+            run_id, total = known["run_id"].text(), energy_of(known["total"])
+            sessions, history = sessions_of(known["sessions"]), epochs_of(known["history"])
+            notes = notes_of(known["notes"])
+            chosen, axis = _text_or_none(state.get("accuracy")), _text_or_none(state.get("axis"))
+        except VersionError as error:
+            raise ValueError(f"the checkpoint's energy {error}: upgrade lightning-energy") from error
+        except DamagedError as error:
+            raise ValueError(f"the checkpoint's energy is damaged ({error})") from error
+        self.chosen, self.axis = self.chosen or chosen, axis
         if run_id == self.run_id and (total.energy_j or 0.0) <= (self.before.energy_j or 0.0):
             return
-        self.run_id, self.before, self.sessions, self.history = run_id, total, sessions, history
+        self.run_id, self.before, self.sessions, self.history, self.notes = run_id, total, sessions, history, notes
         self.reduced = self.own_then = NOTHING
 
-    def take_in(self, record: Mapping[str, Any]) -> None:
-        """What was spent after the checkpoint, if the record that was left tells of this run and knows more.
+    def take_in(self, record: Record) -> None:
+        """Add the energy after the checkpoint, if the record that was left is of this run and knows more.
 
         A checkpoint does not know the steps after it. They were spent all the same, whatever becomes of the weights.
 
         Args:
-            record: what lies where this session's record will.
+            record: the record that lies where this session's will.
         """
-        if record["run_id"] != self.run_id or record["total"] is None:
+        total = record.total
+        if record.run_id != self.run_id or total is None:
             return
-        total = Energy.from_plain(record["total"])
         if total.energy_j is None or total.energy_j <= (self.before.energy_j or 0.0):
             return
-        self.before, self.sessions, self.history = total, [*record["sessions"]], [*record["epochs"]]
-        began_unix_s = record["started_unix_s"]
-        has_ended = any(row["started_unix_s"] >= began_unix_s for row in self.sessions)
+        self.before, self.sessions, self.history = total, [*record.sessions], [*record.epochs]
+        notes = [*self.notes, *(note for note in record.notes if note.is_of_earlier_sessions)]
+        has_ended = any(row.started_unix_s >= record.started_unix_s for row in self.sessions)
         if not has_ended:  # it was killed before it could say how it ended
-            row = {"started_unix_s": began_unix_s, "outcome": "interrupted", "samples": record["samples"]["n"]}
-            self.sessions.append({**row, **record["run"]})
-            self.note = "An earlier session was killed: what it spent after its last record is not in the total"
+            row = SessionRow(record.started_unix_s, "interrupted", record.session, record.samples.n)
+            self.sessions.append(row)
+            text = "An earlier session was killed: what it spent after its last record is not in the total"
+            notes.append(Note("killed_session", text))
+        self.notes = [*dict.fromkeys(notes)]
 
-    def end_session(self, session: Energy, row: dict[str, Any], ranks: Ranks) -> None:
-        """Add a session to what was spent before: all ranks together, or what is known after an exception."""
+    def end_session(
+        self, session: Energy, ranks: Ranks, *, started_unix_s: float, outcome: Outcome, samples: int | None
+    ) -> None:
+        """Add a session to those before: its energy on all ranks, or as far as it is known after an exception."""
         if ranks.left:
             session = self.session(session, ranks)
         self.before = self.after(session)
-        self.sessions.append({**row, **session.to_plain()})
+        self.sessions.append(SessionRow(started_unix_s, outcome, session, samples))
         self.reduced = self.own_then = NOTHING
 
 
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 def _since(then: Energy, now: Energy, others: int) -> Energy:
-    """What one rank spent between two moments, with the time of the other ranks as missing."""
+    """The energy of one rank between two moments, with the time of the other ranks as missing."""
     duration_s = max(now.duration_s - then.duration_s, 0.0)
     missing_s = max(now.missing_s - then.missing_s, 0.0) + others * duration_s
     if now.energy_j is None:

@@ -12,6 +12,7 @@ from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters.find import check_meters, open_meters
 from lightning_energy.meters.units import J_PER_KWH
+from lightning_energy.results.rows import EpochRow
 from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import searches
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import LightningModule, Trainer
 
+    from lightning_energy.results.figures import Outcome
     from lightning_energy.results.report import Report
     from lightning_energy.training.guard import Warn
     from lightning_energy.training.run_memory import RunMemory
@@ -180,22 +182,22 @@ class TrainerRun:
             self.outputs.bar.show_energy(total)
         scored = self.validations.scored_in(epoch)
         self._memory.history.append(
-            {
-                "session": len(self._memory.sessions),
-                "epoch": epoch,
-                "train_j": train.energy_j,
-                "train_u_j": train.u_j,
-                "train_s": train.duration_s,
-                "val_j": validation.energy_j,
-                "val_u_j": validation.u_j,
-                "val_s": validation.duration_s,
-                "missing_s": train.missing_s + validation.missing_s,
-                "total_kwh": total.energy_kwh,
-                "total_u_kwh": total.u_absolute_j / J_PER_KWH,
-                "accuracy": None if scored is None else scored.accuracy,
-                "score": None if scored is None else scored.score,
-                **(self._conversion.row(total.energy_kwh) if self._conversion else {}),
-            }
+            EpochRow(
+                session=len(self._memory.sessions),
+                epoch=epoch,
+                train_j=train.energy_j,
+                train_u_j=train.u_j,
+                train_s=train.duration_s,
+                val_j=validation.energy_j,
+                val_u_j=validation.u_j,
+                val_s=validation.duration_s,
+                missing_s=train.missing_s + validation.missing_s,
+                total_kwh=total.energy_kwh,
+                total_u_kwh=total.u_absolute_j / J_PER_KWH,
+                metric=None if scored is None else scored.accuracy,
+                score=None if scored is None else scored.score,
+                derived=self._conversion.row(total.energy_kwh) if self._conversion else {},
+            )
         )
         self.reporter.so_far(totals, books.ranks)
 
@@ -225,7 +227,7 @@ class TrainerRun:
         except Exception as error:  # noqa: BLE001 - as in never_fatal
             books.give_up("a checkpoint", error)
             live = books.live(EMPTY)
-        return self._memory.state(live, books.ranks, {"started_unix_s": session.started_unix_s})
+        return self._memory.state(live, books.ranks, started_unix_s=session.started_unix_s)
 
     def load(self, state: dict[str, Any]) -> None:
         """Set what was spent before this session, from a checkpoint and from a record that knows more.
@@ -246,7 +248,7 @@ class TrainerRun:
                 f"({type(error).__name__}: {error}): what was spent after the checkpoint is not in the total",
             )
 
-    def end(self, outcome: str) -> Report | None:
+    def end(self, outcome: Outcome) -> Report | None:
         """Make the last report; ``None`` where there is none. All ranks take part, unless this one left them."""
         session = self.books.session
         return None if session is None else self.reporter.final(session, outcome)

@@ -148,14 +148,13 @@ def test_wrong_arguments(folder, kwargs, error, match):
 
 
 def test_bad_files_are_named_and_the_rest_is_compared(folder):
-    newer = record()
-    newer["version"] = 99
+    good = record().to_plain()
     bad = {
-        "truncated": (json.dumps(record())[:500], "is no JSON, or only the beginning of one"),
+        "truncated": (json.dumps(good)[:500], "is no JSON, or only the beginning of one"),
         "foreign": ('{"loss": 0.1}', "is not a record of lightning-energy"),
-        "newer": (json.dumps(newer), "has version 99, .* upgrade it"),
-        "damaged": (json.dumps(record() | {"total": {"energy_j": 1}}), "is damaged"),
-        "nan": (json.dumps(record() | {"accuracy": {"name": "a", "value": float("nan")}}), "is damaged"),
+        "newer": (json.dumps(good | {"version": 99}), "has version 99, .* upgrade it"),
+        "damaged": (json.dumps(good | {"total": {"energy_j": 1}}), "is damaged"),
+        "nan": (json.dumps(good | {"metric": good["metric"] | {"value": float("nan")}}), "is damaged"),
     }
     for name, (content, _) in bad.items():
         (folder / name).mkdir()

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from lightning_energy.comparison import run as runs_module
 from lightning_energy.comparison.run import Run, run_of
-from lightning_energy.results.record import RecordError, write_record
+from lightning_energy.results.notes import Note, NoteKind
+from lightning_energy.results.read import RecordError
 from lightning_energy.results.record_ranks import rank_file
+from lightning_energy.results.write import write_record
 from tests.records import energy, put, record
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def test_the_figures_of_a_record(tmp_path):
 
 
 def test_its_energy_is_that_of_all_sessions(tmp_path):
-    run = read(tmp_path, 2.0, run=energy(0.5), total=energy(7.0), sessions=3)
+    run = read(tmp_path, 2.0, session=energy(0.5), total=energy(7.0), sessions=3)
     assert run.energy_kwh == pytest.approx(7.0)
 
 
@@ -87,13 +89,22 @@ def test_missing_time_and_absent_ranks(tmp_path):
     run = read(tmp_path, 2.0, spent={"missing_s": 36.0, "power_w": 2000.0})
     assert run.caveats == ("the energy of 36.00 s of 1.00 h is missing: it spent more than this",)
     assert run.source.slack_kwh == pytest.approx(36 * 2000 / 3.6e6)
-    note = "Incomplete: these are the figures of rank 0 alone"
+    notes = [Note("incomplete", "Incomplete: these are the figures of rank 0 alone")]
+    notes.append(Note("unresolved", "GPU: steps are unresolved"))
     file = tmp_path / "other" / "energy.json"
-    write_record(file, record(ranks=4, absent_ranks=3, notes=[note, "GPU: steps are unresolved"], outcome="running"))
+    write_record(file, record(ranks=4, absent_ranks=3, notes=notes, outcome="running"))
     run = run_of(file, "x", "last")
     assert run.source.slack_kwh == float("inf")
     assert any(caveat.startswith("Incomplete: 3 rank(s) left no record") for caveat in run.caveats)
     assert not any("unresolved" in caveat for caveat in run.caveats)
+
+
+@pytest.mark.parametrize("kind", get_args(NoteKind))
+def test_notes_are_chosen_by_their_kind(tmp_path, kind):
+    """Whatever their words: those that say that the total is too low, and that the sensor may be wrong."""
+    run = read(tmp_path, notes=[Note(kind, "some words")])
+    matters = {"incomplete", "killed_session", "unknown_before", "gave_up", "sensor", "aliasing"}
+    assert run.caveats == (("some words",) if kind in matters else ())
 
 
 def test_a_run_of_ranks_that_broke_off_is_put_together(tmp_path):
@@ -114,7 +125,7 @@ def test_sensors_are_the_same_only_as_far_as_records_tell(tmp_path):
     assert len({sensors(), sensors(device="GPU-2"), sensors(where={"nvidia_driver": "560"})}) == 3
     assert sensors(ranks=2) == sensors(ranks=2) != ""
     for outcome in ("running", "interrupted", "completed"):  # given up, a record tells the devices of rank zero alone
-        alone = {"ranks": 2, "outcome": outcome, "spent": {}, "run": energy(2.0)}
+        alone = {"ranks": 2, "outcome": outcome, "spent": {}, "session": energy(2.0)}
         assert sensors(**alone) == ""
         assert read(tmp_path, **alone).hardware.startswith("2 ranks, the first with NVIDIA A100, driver")
     assert sensors(ranks=2, absent_ranks=1, outcome="interrupted") == ""
@@ -123,9 +134,8 @@ def test_sensors_are_the_same_only_as_far_as_records_tell(tmp_path):
 
 
 def test_several_boards_and_none(tmp_path):
-    two = record(scopes=("gpu", "board"))
     file = tmp_path / "two.json"
-    file.write_text(json.dumps(two))
+    write_record(file, record(scopes=("gpu", "board")))
     assert run_of(file, "x", "last").hardware.startswith("2 x NVIDIA A100, driver")
     run = read(tmp_path, devices=[], where={"nvidia_driver": None})
     assert run.hardware == "AMD EPYC 7742 with 64 threads"
@@ -156,9 +166,9 @@ def change(path: str, value):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("accuracy.value", "0.9"),
-        ("accuracy.value", float("nan")),
-        ("accuracy.value", True),
+        ("metric.value", "0.9"),
+        ("metric.value", float("nan")),
+        ("metric.value", True),
         ("total.energy_j", float("inf")),
         ("total.energy_j", -1.0),
         ("total.energy_j", "many"),
@@ -176,7 +186,7 @@ def change(path: str, value):
     ],
 )
 def test_a_damaged_record_is_named(tmp_path, path, value):
-    damaged = record(outcome="running")
+    damaged = record(outcome="running").to_plain()
     change(path, value)(damaged)
     file = tmp_path / "energy.json"
     file.write_text(json.dumps(damaged))

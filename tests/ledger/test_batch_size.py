@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader
 
 from lightning_energy import MeterLost, ReplayMeter
 from lightning_energy.ledger.batch_size import SampleCount, size_of
-from lightning_energy.results.record import read_record
+from lightning_energy.results.read import read_record
+from lightning_energy.results.record import Samples
 from tests.modules import Classifier, Numbers, energy_callback, make_trainer
 
 X = torch.zeros(5, 3)
@@ -83,9 +84,9 @@ def test_energy_per_sample_of_a_run(tmp_path):
     assert report.sample_j == pytest.approx(report.stages["train"].energy_j / 90)
     assert "Per training sample: " in str(report)
     record = read_record(tmp_path)
-    assert record["samples"] == {"n": 90, "mean_j": report.sample_j}
-    assert record["what"]["batch_size"] == 4
-    assert record["sessions"][0]["samples"] == 90
+    assert record.samples == Samples(90, report.sample_j)
+    assert record.what["batch_size"] == 4
+    assert record.sessions[0].samples == 90
 
 
 def test_gaps_are_the_part_of_training_between_steps(tmp_path):
@@ -98,7 +99,7 @@ def test_a_function_of_the_users(tmp_path):
     assert fit(tmp_path, energy_callback(batch_size_fn=lambda batch: 2 * len(batch[0]))).samples == 180
     report = fit(tmp_path, energy_callback(batch_size_fn=lambda batch: batch.size))
     assert (report.samples, report.sample_j) == (None, None)
-    assert any("batch_size_fn raised AttributeError" in note for note in report.notes)
+    assert any("batch_size_fn raised AttributeError" in note.text for note in report.notes)
     with pytest.raises(TypeError, match="batch_size_fn=3: give a function"):
         energy_callback(batch_size_fn=3)
 
@@ -133,10 +134,10 @@ def test_no_energy_per_sample_where_some_of_it_is_missing(tmp_path):
         trainer.fit(Module(), DataLoader(Numbers(30), batch_size=4), DataLoader(Numbers(8), batch_size=4))
     report = energy.report
     assert report.samples == 90
-    assert report.run.missing_s > 1
+    assert report.session.missing_s > 1
     assert report.sample_j is None
     (missing,) = report.missing
     assert missing.device_id == "replay-0"
-    assert missing.duration_s == pytest.approx(report.run.missing_s)
-    begin_s, end_s = time.time() - report.run.duration_s - 5, time.time() - missing.duration_s + 0.1
+    assert missing.duration_s == pytest.approx(report.session.missing_s)
+    begin_s, end_s = time.time() - report.session.duration_s - 5, time.time() - missing.duration_s + 0.1
     assert begin_s < missing.started_unix_s < end_s

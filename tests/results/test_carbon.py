@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning_energy import EnergyCallback
 from lightning_energy.curves.energy import Energy
 from lightning_energy.results.carbon import Conversion, Derived, Intensity, find_intensity, read_table
-from lightning_energy.results.record import read_record, report_of
+from lightning_energy.results.read import read_record
 from tests.modules import Classifier, MemoryLogger, Working, energy_callback, loader, make_trainer
 from tests.test_callback import Mute
 from tests.training.test_record import valid
@@ -194,10 +194,10 @@ def test_a_run_logs_reports_and_records_it(tmp_path, monkeypatch):
     for text in ("Derived, CO2e: ", "x PUE 1.5 x 56.039 g/kWh (FRA, 2023; Ember", "Derived, cost: ", "x 0.2 per kWh"):
         assert text in str(report)
     record = valid(read_record(trainer.log_dir))
-    assert record["derived"]["region"] == "FRA"
-    assert report_of(record) == report
-    assert record["epochs"][-1]["co2eq_g"] == last["co2eq_g"]
-    assert record["total"]["energy_j"] == report.total.energy_j  # what the devices spent, whatever the PUE
+    assert record.derived.region == "FRA"
+    assert record.report == report
+    assert record.epochs[-1].derived["co2eq_g"] == last["co2eq_g"]
+    assert record.total.energy_j == report.total.energy_j  # what the devices spent, whatever the PUE
 
 
 def test_off_unless_asked(tmp_path):
@@ -208,7 +208,7 @@ def test_off_unless_asked(tmp_path):
     assert not [name for name in names if "co2" in name or "cost" in name]
     assert energy.report.derived is None
     assert "Derived" not in str(energy.report)
-    assert valid(read_record(trainer.log_dir))["derived"] is None
+    assert valid(read_record(trainer.log_dir)).derived is None
 
 
 @pytest.mark.filterwarnings("ignore:EnergyCallback")
@@ -238,7 +238,7 @@ def test_all_sessions_are_in_it(tmp_path):
     for _ in range(2):
         make_trainer(tmp_path, max_epochs=1, callbacks=[energy]).fit(Working(), loader(), loader(8))
     assert energy.report.derived.co2eq_g == pytest.approx(100 * energy.report.total.energy_kwh)
-    assert energy.report.derived.co2eq_g > 100 * energy.report.run.energy_kwh
+    assert energy.report.derived.co2eq_g > 100 * energy.report.session.energy_kwh
 
 
 def test_nothing_fitted_is_about_the_run(tmp_path):
@@ -246,4 +246,4 @@ def test_nothing_fitted_is_about_the_run(tmp_path):
     trainer = make_trainer(tmp_path, callbacks=[energy])
     trainer.test(Working(), loader(64), verbose=False)
     assert energy.report.total is None
-    assert energy.report.derived.co2eq_g == pytest.approx(100 * energy.report.run.energy_kwh)
+    assert energy.report.derived.co2eq_g == pytest.approx(100 * energy.report.session.energy_kwh)

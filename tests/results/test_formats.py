@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -19,10 +18,18 @@ from lightning.pytorch.loggers import CSVLogger
 
 from lightning_energy.commands import main as cli
 from lightning_energy.curves.energy import Energy
-from lightning_energy.results.formats import EPOCH_COLUMNS, FORMATS, FormatError, convert, render
+from lightning_energy.results.figures import Device
+from lightning_energy.results.formats import FORMATS, FormatError, convert, render
 from lightning_energy.results.layout import one_line
-from lightning_energy.results.record import make_record, report_of, write_record
-from lightning_energy.results.report import Device, Report
+from lightning_energy.results.machine import Machine
+from lightning_energy.results.node import Node
+from lightning_energy.results.notes import Note
+from lightning_energy.results.parse import record_of
+from lightning_energy.results.read import read_record
+from lightning_energy.results.record import Record, make_record
+from lightning_energy.results.report import Report
+from lightning_energy.results.rows import EPOCH_COLUMNS, EpochRow
+from lightning_energy.results.write import write_record
 from tests.modules import Working, energy_callback, loader, make_trainer
 from tests.training.test_record import valid
 
@@ -36,15 +43,8 @@ HEADER = (  # CodeCarbon 3.3.2, output_methods/emissions_data.py
     "longitude,latitude,ram_total_size,tracking_mode,cpu_utilization_percent,gpu_utilization_percent,"
     "ram_utilization_percent,ram_used_gb,on_cloud,pue,wue"
 )
-WHERE = {
-    "system": "Linux 6.1",
-    "machine": "x86_64",
-    "cpu": "AMD EPYC",
-    "cpu_threads": 8,
-    "nvidia_driver": "550.1",
-    "versions": {"lightning-energy": "0.1.0", "python": "3.11.7"},
-}
-EPOCH = dict.fromkeys(EPOCH_COLUMNS) | {"epoch": 0, "train_j": 7.0e6, "total_kwh": 1.9, "accuracy": 0.91}
+WHERE = Machine("Linux 6.1", "x86_64", "AMD EPYC", 8, "550.1", {"lightning-energy": "0.1.0", "python": "3.11.7"})
+EPOCH = EpochRow(epoch=0, train_j=7.0e6, total_kwh=1.9, metric=0.91)
 NASTY = st.text(max_size=40) | st.sampled_from(
     [
         "a|b",
@@ -64,7 +64,7 @@ def report(**changes) -> Report:
     figures = Report(
         outcome="completed",
         stages={"train": RUN},
-        run=RUN,
+        session=RUN,
         total=RUN,
         sessions=1,
         devices=[
@@ -83,17 +83,17 @@ def report(**changes) -> Report:
     return replace(figures, **changes)
 
 
-def record(epochs=(EPOCH,), **changes) -> dict:
+def record(epochs=(EPOCH,), **changes) -> Record:
     return make_record(
         report(**changes), started_unix_s=1.7e9, run_id="abc", what={"module": "nets.Net"}, where=WHERE, epochs=epochs
     )
 
 
-def in_germany(**changes) -> dict:
+def in_germany(**changes) -> Record:
     return convert(record(**changes), carbon_intensity="DEU", pue=1.5, price=0.3)
 
 
-def emissions(of: dict) -> dict:
+def emissions(of: Record) -> dict:
     (row,) = csv.DictReader(io.StringIO(render(of, "emissions-csv")))
     return row
 
@@ -116,9 +116,8 @@ def test_an_unknown_format():
 
 def test_text_and_json_are_the_report_and_the_record():
     assert render(record(), "text") == str(report())
-    assert json.loads(render(in_germany(), "json")) == in_germany() | {
-        "updated_unix_s": pytest.approx(in_germany()["updated_unix_s"], abs=60)
-    }
+    of = in_germany()
+    assert json.loads(render(of, "json")) == of.to_plain()
 
 
 # ------------------------------------------------------------------------------------------------ converting anew
@@ -126,23 +125,23 @@ def test_text_and_json_are_the_report_and_the_record():
 
 def test_inputs_are_added_to_those_of_the_record():
     first = convert(record(), carbon_intensity="DEU")
-    assert valid(first)["derived"]["co2eq_g"] == pytest.approx(2 * 380.95)
-    assert first["epochs"][0]["co2eq_g"] == pytest.approx(1.9 * 380.95)
+    assert valid(first).derived.co2eq_g == pytest.approx(2 * 380.95)
+    assert first.epochs[0].derived["co2eq_g"] == pytest.approx(1.9 * 380.95)
     second = convert(first, pue=1.5)
-    assert (second["derived"]["region"], second["derived"]["pue"]) == ("DEU", 1.5)
-    assert second["derived"]["co2eq_g"] == pytest.approx(3 * 380.95)
+    assert (second.derived.region, second.derived.pue) == ("DEU", 1.5)
+    assert second.derived.co2eq_g == pytest.approx(3 * 380.95)
     third = convert(second, carbon_intensity=100, price=0.5)
-    assert (third["derived"]["region"], third["derived"]["source"]) == (None, "given by the user")
-    assert third["derived"]["co2eq_g"] == pytest.approx(300)
-    assert third["derived"]["cost"] == pytest.approx(1.5)
-    assert third["epochs"][0]["cost"] == pytest.approx(1.9 * 1.5 * 0.5)
+    assert (third.derived.region, third.derived.source) == (None, "given by the user")
+    assert third.derived.co2eq_g == pytest.approx(300)
+    assert third.derived.cost == pytest.approx(1.5)
+    assert third.epochs[0].derived["cost"] == pytest.approx(1.9 * 1.5 * 0.5)
     assert convert(third) == third
-    assert convert(third, pue=1.0)["derived"]["co2eq_g"] == pytest.approx(200)
+    assert convert(third, pue=1.0).derived.co2eq_g == pytest.approx(200)
 
 
 def test_without_any_input_nothing_is_derived():
-    assert convert(record())["derived"] is None
-    assert convert(record(), pue=1.0)["derived"] is None
+    assert convert(record()).derived is None
+    assert convert(record(), pue=1.0).derived is None
     with pytest.raises(ValueError, match="pue=0.5"):
         convert(record(), pue=0.5)
 
@@ -203,7 +202,7 @@ def test_what_is_not_known_is_empty_and_never_zero():
     frame = pd.read_csv(io.StringIO(render(record(), "emissions-csv")))
     assert frame.emissions.isna()[0]
     nothing = Energy(None, 0.0, 0.0, 60.0, 60.0, "missing")
-    row = emissions(convert(record(run=nothing, total=nothing, devices=[]), carbon_intensity="FR"))
+    row = emissions(convert(record(session=nothing, total=nothing, devices=[]), carbon_intensity="FR"))
     for name in ("emissions", "emissions_rate", "energy_consumed", "cpu_energy", "gpu_energy"):
         assert row[name] == ""
 
@@ -257,14 +256,14 @@ def test_a_model_card_without_an_intensity_says_how_to_give_one():
             render(of, "model-card")
     nothing = Energy(None, 0.0, 0.0, 60.0, 60.0, "missing")
     with pytest.raises(FormatError, match="energy of this run is not known"):
-        render(convert(record(run=nothing, total=None), carbon_intensity=100), "model-card")
+        render(convert(record(session=nothing, total=None), carbon_intensity=100), "model-card")
 
 
 @given(kwh=st.floats(1e-7, 1e6), intensity=st.floats(1, 2000), pue=st.floats(1, 3))
 @QUICK
 def test_grams_in_cards_are_kilograms_in_codecarbons_file(kwh, intensity, pue):
     run = replace(RUN, energy_j=kwh * 3.6e6)
-    of = convert(record(run=run, total=run), carbon_intensity=intensity, pue=pue)
+    of = convert(record(session=run, total=run), carbon_intensity=intensity, pue=pue)
     grams = yaml.safe_load(render(of, "model-card"))["co2_eq_emissions"]["emissions"]
     assert isinstance(grams, float)
     assert grams == pytest.approx(kwh * pue * intensity, rel=1e-5)
@@ -274,17 +273,16 @@ def test_grams_in_cards_are_kilograms_in_codecarbons_file(kwh, intensity, pue):
 # ------------------------------------------------------------------------------------------------ escaping
 
 
-def named(name: str) -> dict:
+def named(name: str) -> Record:
     """Wherever a name can stand."""
     of = in_germany(
         devices=[Device(name, "GPU-1", "gpu", GPU, 0.1, note=name)],
         stages={name or "train": RUN},
         accuracy=(name, 0.5),
         score_name=name,
-        notes=[name],
+        notes=[Note("other", name)],
     )
-    of["what"]["module"] = of["where"]["cpu"] = name
-    return of
+    return replace(of, what={"module": name}, where=replace(of.where, cpu=name))
 
 
 @given(NASTY)
@@ -299,7 +297,7 @@ def test_no_name_breaks_a_markdown_table(name):
 
 def test_a_command_in_a_note_can_be_copied_from_markdown():
     note = "CPU: only root reads it_. `sudo chmod a+r /sys/class/powercap/*-rapl:*/energy_uj` helps; ``x`` and ` y"
-    item = render(record(notes=[note]), "markdown").splitlines()[-1]
+    item = render(record(notes=[Note("other", note)]), "markdown").splitlines()[-1]
     command = "`sudo chmod a+r /sys/class/powercap/*-rapl:*/energy_uj`"
     assert item == rf"- **Note:** CPU: only root reads it\_. {command} helps; \`\`x\`\` and \` y"
 
@@ -327,7 +325,7 @@ def test_no_name_breaks_yaml_csv_or_a_terminal(name):
     (row,) = csv.DictReader(io.StringIO(render(of, "emissions-csv"), newline=""))
     assert row["project_name"] == one_line(name)
     assert all(sign.isprintable() or sign == "\n" for sign in render(of, "text"))
-    assert report_of(json.loads(render(of, "json"))).notes == [name]
+    assert record_of(Node(json.loads(render(of, "json")))).notes == [Note("other", name)]
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex at hand")
@@ -358,7 +356,7 @@ def test_the_command_prints_every_format(path, capsys):
     for name in FORMATS:
         assert cli.main(["report", path, "--format", name, "--carbon-intensity", "DE", "--pue", "1.5"]) == 0
         out, err = capsys.readouterr()
-        assert out == render(convert(json.loads(Path(path).read_text()), carbon_intensity="DE", pue=1.5), name) + "\n"
+        assert out == render(convert(read_record(path), carbon_intensity="DE", pue=1.5), name) + "\n"
         assert not err
 
 

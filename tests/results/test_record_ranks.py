@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -17,15 +18,18 @@ from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters import MeterInfo, open_meters
 from lightning_energy.results.formats import convert
-from lightning_energy.results.record import make_record, read_record, report_of, write_record
-from lightning_energy.results.record_ranks import rank_file, rank_files, read_run
+from lightning_energy.results.read import read_record
+from lightning_energy.results.record import Record, Samples, make_record
+from lightning_energy.results.record_ranks import load_record, rank_file, rank_files
+from lightning_energy.results.rows import SessionRow
 from lightning_energy.results.summary import StepSums, summarize
+from lightning_energy.results.write import write_record
 
 SCHEMA = json.loads((Path(lightning_energy.__file__).parent / "results/record.schema.json").read_text())
 N_RANKS = 3
 
 
-def left_by(rank: int, outcome: str = "interrupted", samples: int | None = 10) -> dict:
+def left_by(rank: int, outcome: str = "interrupted", samples: int | None = 10) -> Record:
     """What a rank writes after an exception: a real session on a device of its own."""
     # its period is told: on a busy machine three short sessions would measure three
     info = MeterInfo(f"gpu-{rank}", "replayed device", "measured", "gpu", update_period_s=0.001)
@@ -40,15 +44,14 @@ def left_by(rank: int, outcome: str = "interrupted", samples: int | None = 10) -
     ranks = Ranks(N_RANKS, rank).alone()
     report = summarize(session, session.totals(), StepSums(), ranks, outcome=outcome, samples=samples)
     session.close()
-    row = {"started_unix_s": 0.0, "outcome": outcome, **report.run.to_plain()}
-    record = make_record(report, started_unix_s=0.0, run_id="a", rank=rank, sessions=[row])
-    return {**record, "total": record["run"]}
+    row = SessionRow(0.0, outcome, report.session)
+    return make_record(replace(report, total=report.session), started_unix_s=0.0, run_id="a", rank=rank, sessions=[row])
 
 
-def leave(folder: Path, *records: dict) -> None:
+def leave(folder: Path, *records: Record) -> None:
     for record in records:
         write_record(
-            folder / "energy.json" if not record["rank"] else rank_file(folder / "energy.json", record["rank"]), record
+            folder / "energy.json" if not record.rank else rank_file(folder / "energy.json", record.rank), record
         )
 
 
@@ -56,16 +59,16 @@ def test_what_three_ranks_left_is_the_run(tmp_path):
     parts = [left_by(rank) for rank in range(N_RANKS)]
     leave(tmp_path, *parts)
     assert [p.name for p in rank_files(tmp_path / "energy.json")] == ["energy.rank1.json", "energy.rank2.json"]
-    run = read_run(tmp_path)
-    jsonschema.Draft202012Validator(SCHEMA).validate(run)
-    assert (run["ranks"], run["absent_ranks"]) == (3, 0)
-    for of in (lambda r: r["run"], lambda r: r["stages"]["train"], lambda r: r["gaps"], lambda r: r["total"]):
-        assert of(run)["energy_j"] == pytest.approx(sum(of(p)["energy_j"] for p in parts))
-    assert run["run"]["power_w"] == pytest.approx(600, rel=0.2)  # 100 + 200 + 300
-    assert run["samples"]["n"] == 30
-    assert run["samples"]["mean_j"] == pytest.approx(run["stages"]["train"]["energy_j"] / 30)
-    assert [(d["device_id"], d["rank"]) for d in run["devices"]] == [("gpu-0", 0), ("gpu-1", 1), ("gpu-2", 2)]
-    text = str(report_of(run))
+    run = load_record(tmp_path)
+    jsonschema.Draft202012Validator(SCHEMA).validate(run.to_plain())
+    assert (run.ranks, run.absent_ranks) == (3, 0)
+    for of in (lambda r: r.session, lambda r: r.stages["train"], lambda r: r.gaps, lambda r: r.total):
+        assert of(run).energy_j == pytest.approx(sum(of(p).energy_j for p in parts))
+    assert run.session.power_w == pytest.approx(600, rel=0.2)  # 100 + 200 + 300
+    assert run.samples.n == 30
+    assert run.samples.mean_j == pytest.approx(run.stages["train"].energy_j / 30)
+    assert [(d.device_id, d.rank) for d in run.devices] == [("gpu-0", 0), ("gpu-1", 1), ("gpu-2", 2)]
+    text = str(run.report)
     assert "Put together from the records of ranks 0, 1, 2" in text
     assert "Incomplete" not in text
     assert "Covers, read by 3 ranks: 3 x " in text
@@ -82,62 +85,64 @@ def test_a_name_is_no_pattern(tmp_path, name):
 def test_co2e_is_of_all_ranks(tmp_path):
     parts = [convert(left_by(rank), carbon_intensity=100) for rank in range(N_RANKS)]
     leave(tmp_path, *parts)
-    run = read_run(tmp_path)
-    assert run["derived"]["co2eq_g"] == pytest.approx(sum(p["derived"]["co2eq_g"] for p in parts))
-    assert run["derived"]["co2eq_g"] == pytest.approx(100 * run["total"]["energy_j"] / 3.6e6)
+    run = load_record(tmp_path)
+    assert run.derived.co2eq_g == pytest.approx(sum(p.derived.co2eq_g for p in parts))
+    assert run.derived.co2eq_g == pytest.approx(100 * run.total.energy_j / 3.6e6)
 
 
 def test_a_rank_that_left_nothing_is_missing(tmp_path, capsys):
     zero, one = left_by(0), left_by(1)
     leave(tmp_path, zero, one)
-    run = read_run(tmp_path)
-    assert (run["ranks"], run["absent_ranks"]) == (2, 1)
-    assert run["run"]["missing_s"] == pytest.approx(zero["run"]["duration_s"])
-    assert run["samples"] == {"n": None, "mean_j": None}
+    run = load_record(tmp_path)
+    assert (run.ranks, run.absent_ranks) == (2, 1)
+    assert run.session.missing_s == pytest.approx(zero.session.duration_s)
+    assert run.samples == Samples(None, None)
     assert main(["report", str(tmp_path)]) == 0
     assert "Incomplete: 1 rank(s) left no record; what they spent is missing" in capsys.readouterr().out
 
 
 def test_a_rank_that_was_killed_is_missing_since_its_last_word(tmp_path):
     zero, one, two = left_by(0), left_by(1, "running"), left_by(2)
-    zero["updated_unix_s"] = one["updated_unix_s"] + 7.5
+    zero = replace(zero, updated_unix_s=one.updated_unix_s + 7.5)
     leave(tmp_path, zero, one, two)
-    run = read_run(tmp_path)
-    assert run["run"]["missing_s"] == pytest.approx(7.5)
-    assert run["samples"]["mean_j"] is None
+    run = load_record(tmp_path)
+    assert run.session.missing_s == pytest.approx(7.5)
+    assert run.samples.mean_j is None
 
 
 def test_earlier_sessions_stay_in_the_total(tmp_path):
     """They are told apart from this one, whose row is there only when it has ended, and is of one rank alone."""
     zero, one, two = (left_by(rank) for rank in range(N_RANKS))
-    earlier = {**zero["run"], "energy_j": 1000.0, "u_j": 0.0, "u_absolute_j": 50.0}
-    zero["sessions"].insert(0, {"started_unix_s": -100.0, "outcome": "completed", **earlier})
-    zero["before"] = earlier
+    earlier = replace(zero.session, energy_j=1000.0, u_j=0.0, u_absolute_j=50.0)
+    zero = replace(zero, before=earlier, sessions=[SessionRow(-100.0, "completed", earlier), *zero.sessions])
     leave(tmp_path, zero, one, two)
-    run = read_run(tmp_path)
-    jsonschema.Draft202012Validator(SCHEMA).validate(run)
-    assert run["total"]["energy_j"] == pytest.approx(1000 + run["run"]["energy_j"])
-    assert [row["energy_j"] for row in run["sessions"]] == [1000.0, run["run"]["energy_j"]]
+    run = load_record(tmp_path)
+    jsonschema.Draft202012Validator(SCHEMA).validate(run.to_plain())
+    assert run.total.energy_j == pytest.approx(1000 + run.session.energy_j)
+    assert [row.energy.energy_j for row in run.sessions] == [1000.0, run.session.energy_j]
     for outcome in ("running", "interrupted"):  # killed, and noticed afterwards: it has no row of its own
-        leave(tmp_path, {**zero, "outcome": outcome, "sessions": zero["sessions"][:1]})
-        again = read_run(tmp_path)
-        assert again["total"] == run["total"]
-        assert [row["energy_j"] for row in again["sessions"]] == [1000.0]
+        leave(tmp_path, replace(zero, outcome=outcome, sessions=zero.sessions[:1]))
+        again = load_record(tmp_path)
+        assert again.total == run.total
+        assert [row.energy.energy_j for row in again.sessions] == [1000.0]
 
 
 def test_what_ranks_left_of_an_earlier_session_is_not_counted(tmp_path):
     zero, one, two = (left_by(rank) for rank in range(N_RANKS))
     leave(
-        tmp_path, {**zero, "started_unix_s": 1e6}, {**one, "started_unix_s": 1e6 - 3600}, {**two, "started_unix_s": 1e6}
+        tmp_path,
+        replace(zero, started_unix_s=1e6),
+        replace(one, started_unix_s=1e6 - 3600),
+        replace(two, started_unix_s=1e6),
     )
-    assert [d["device_id"] for d in read_run(tmp_path)["devices"]] == ["gpu-0", "gpu-2"]
+    assert [d.device_id for d in load_record(tmp_path).devices] == ["gpu-0", "gpu-2"]
 
 
 def test_samples_that_ranks_share_are_not_counted_twice(tmp_path):
     parts = [left_by(rank) for rank in range(N_RANKS)]
-    parts[0]["what"] = {"devices": 3, "data_parallel_replicas": 1}
+    parts[0] = replace(parts[0], what={"devices": 3, "data_parallel_replicas": 1})
     leave(tmp_path, *parts)
-    assert read_run(tmp_path)["samples"] == {"n": None, "mean_j": None}
+    assert load_record(tmp_path).samples == Samples(None, None)
     assert Ranks(4, replicas=2).of_all(10.0) == 20
     assert Ranks(4).of_all(10.0) == 40
     assert Ranks(4, replicas=2).alone().of_all(10.0) == 10
@@ -146,12 +151,12 @@ def test_samples_that_ranks_share_are_not_counted_twice(tmp_path):
 
 def test_what_is_not_of_this_run_is_left_alone(tmp_path):
     zero, one, two = (left_by(rank) for rank in range(N_RANKS))
-    leave(tmp_path, zero, {**one, "run_id": "b"}, two)
+    leave(tmp_path, zero, replace(one, run_id="b"), two)
     rank_file(tmp_path / "energy.json", 7).write_text("{")
-    run = read_run(tmp_path)
-    assert [d["device_id"] for d in run["devices"]] == ["gpu-0", "gpu-2"]
-    assert run["absent_ranks"] == 1
-    complete = {**zero, "absent_ranks": 0, "outcome": "completed"}
+    run = load_record(tmp_path)
+    assert [d.device_id for d in run.devices] == ["gpu-0", "gpu-2"]
+    assert run.absent_ranks == 1
+    complete = replace(zero, absent_ranks=0, outcome="completed")
     leave(tmp_path, complete)
-    assert read_run(tmp_path) == read_record(tmp_path)
-    assert read_run(rank_file(tmp_path / "energy.json", 2)) == two  # asked for itself
+    assert load_record(tmp_path) == read_record(tmp_path)
+    assert load_record(rank_file(tmp_path / "energy.json", 2)) == two  # asked for itself

@@ -14,10 +14,9 @@ from lightning.pytorch.callbacks import ModelSummary, RichModelSummary
 
 from lightning_energy import EnergyCallback, EnergyMonitor
 from lightning_energy.curves.energy import Energy
+from lightning_energy.results.figures import Device
 from lightning_energy.results.layout import one_line
-from lightning_energy.results.record import report_of
 from lightning_energy.results.rendering import encodable, show
-from lightning_energy.results.report import Device
 from tests.modules import Classifier, loader, make_trainer, meter
 from tests.results.test_formats import GPU, NASTY, QUICK, RUN, in_germany, named, report
 
@@ -64,11 +63,11 @@ def test_plain_text_says_it_all():
 
 def test_nothing_missing_and_no_score():
     whole = Energy.total([GPU])
-    text = str(report(run=RUN, total=Energy.sequence([whole, whole]), sessions=2, score=None))
+    text = str(report(session=RUN, total=Energy.sequence([whole, whole]), sessions=2, score=None))
     assert "fit, 2 sessions" in text
     assert "Accuracy: val_acc = 0.9100" in text
     clean = Energy(1.0, 0.1, 0.1, 1.0, 0.0, "measured", 1.0)
-    assert "Missing: nothing" in str(report(run=clean, total=clean))
+    assert "Missing: nothing" in str(report(session=clean, total=clean))
 
 
 def test_devices_of_one_rank_and_of_all():
@@ -86,7 +85,7 @@ def test_long_names_stay_in_their_column():
 
 
 def test_derived_figures_stand_with_their_inputs():
-    text = str(report_of(in_germany()))
+    text = str(in_germany().report)
     it = "2 kWh x PUE 1.5"
     assert f"Derived, facility: 3 kWh = {it}\n" in text
     source = "380.95 g/kWh (DEU, 2023; Ember, Our World in Data, CC BY 4.0)"
@@ -131,7 +130,7 @@ def test_notebooks_get_a_table():
 @given(NASTY)
 @QUICK
 def test_no_name_breaks_html(name):
-    cells = parsed(report_of(named(name))._repr_html_())
+    cells = parsed(named(name).report._repr_html_())
     assert {*cells.tags} == {*("div", "strong", "table", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd")}
     assert cells.texts.count(one_line(name)) >= 1
 

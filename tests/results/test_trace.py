@@ -13,7 +13,7 @@ import pytest
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from lightning_energy import EnergyCallback, MeterLost, ReplayMeter
-from lightning_energy.results.record import read_record
+from lightning_energy.results.read import read_record
 from lightning_energy.results.trace_files import TraceFiles
 from lightning_energy.training import outputs
 from tests.modules import Classifier, energy_callback, loader, make_trainer, meter
@@ -115,7 +115,7 @@ def test_a_run_that_goes_on_adds_to_it_and_a_new_run_begins_anew(tmp_path):
     curve, steps = tables(tmp_path)
     assert set(steps.session) == set(curve.session) == {0, 1}
     assert set(steps[(steps.session == 1) & (steps.kind == "step") & (steps.stage == "train")].epoch) == {2}
-    second = read_record(tmp_path)["run"]["energy_j"]
+    second = read_record(tmp_path).session.energy_j
     assert steps[steps.session == 1].energy_j.sum() == pytest.approx(second, rel=1e-6)
     fit(tmp_path, max_epochs=1)
     assert {session for table in tables(tmp_path) for session in table.session} == {0}
@@ -154,7 +154,7 @@ class Dead(ReplayMeter):
 @pytest.mark.filterwarnings("ignore:EnergyCallback")  # it tells that
 def test_what_is_missing_is_empty_and_not_zero(tmp_path):
     energy = fit(tmp_path, energy_callback(record=str(tmp_path), trace="csv", meters=Dead()))
-    assert energy.report.run.energy_j is None
+    assert energy.report.session.energy_j is None
     _, steps = tables(tmp_path)
     assert len(steps) > 40
     assert steps.energy_j.isna().all()

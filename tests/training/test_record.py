@@ -11,6 +11,7 @@ import threading
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jsonschema
 import lightning as L
@@ -23,16 +24,21 @@ import lightning_energy
 from lightning_energy import energy_penalized_accuracy
 from lightning_energy.commands import main as cli
 from lightning_energy.meters import MeterInfo
-from lightning_energy.results import record as records
-from lightning_energy.results.record import RecordError, plain, read_record, report_of, write_record
+from lightning_energy.results.plain import plain
+from lightning_energy.results.read import RecordError, read_record
+from lightning_energy.results.upgrade import VERSION
+from lightning_energy.results.write import write_record
 from lightning_energy.training import recorder
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer, meter
+
+if TYPE_CHECKING:
+    from lightning_energy.results.record import Record
 
 SCHEMA = json.loads((Path(lightning_energy.__file__).parent / "results/record.schema.json").read_text())
 
 
-def valid(record: dict) -> dict:
-    jsonschema.Draft202012Validator(SCHEMA).validate(record)
+def valid(record: Record) -> Record:
+    jsonschema.Draft202012Validator(SCHEMA).validate(record.to_plain())
     return record
 
 
@@ -61,22 +67,22 @@ def test_a_run_leaves_a_record(tmp_path):
     module = Slow(width=8, nothing=None, rate=math.inf, shape=(1, 2), where=Path("data"), nested={"a": [1.5]})
     energy, trainer = fit(tmp_path, module=module)
     record = valid(read_record(trainer.log_dir))
-    assert record["outcome"] == "completed"
-    assert report_of(record) == energy.report
-    assert str(report_of(record)) == str(energy.report)
-    assert [row["epoch"] for row in record["epochs"]] == [0, 1, 2, 3]
-    assert record["epochs"][-1]["train_s"] > 0
-    assert record["total"]["energy_j"] == pytest.approx(sum(e["energy_j"] for e in record["stages"].values()))
-    assert record["sessions"][0]["energy_j"] == record["run"]["energy_j"]
-    assert record["what"]["module"] == "tests.training.test_record.Slow"
-    assert record["what"]["parameters"] == 10
-    hyper = record["what"]["hyperparameters"]
+    assert record.outcome == "completed"
+    assert record.report == energy.report
+    assert str(record.report) == str(energy.report)
+    assert [row.epoch for row in record.epochs] == [0, 1, 2, 3]
+    assert record.epochs[-1].train_s > 0
+    assert record.total.energy_j == pytest.approx(sum(e.energy_j for e in record.stages.values()))
+    assert record.sessions[0].energy == record.session
+    assert record.what["module"] == "tests.training.test_record.Slow"
+    assert record.what["parameters"] == 10
+    hyper = record.what["hyperparameters"]
     assert hyper == {
         "width": 8, "nothing": None, "rate": "inf", "shape": [1, 2], "where": "data", "nested": {"a": [1.5]}
     }  # fmt: skip
-    assert record["where"]["versions"]["torch"]
-    assert record["devices"][0]["device_id"] == "replay-0"
-    text = json.dumps(record["where"])
+    assert record.where.versions["torch"]
+    assert record.devices[0].device_id == "replay-0"
+    text = json.dumps(record.where.to_plain())
     assert platform.node() not in text or len(platform.node()) < 4
 
 
@@ -121,10 +127,10 @@ def test_which_uncertainty_a_row_of_an_epoch_has(tmp_path):
     info = MeterInfo("d", "d", "measured", "gpu", power_max_w=230.0, power_min_w=190.0, calibration_u=0.5)
     energy = energy_callback(record=str(tmp_path), meters=meter(info=info))
     make_trainer(tmp_path, max_epochs=1, callbacks=[energy]).fit(Slow(), loader(128), loader(8))
-    row = valid(read_record(tmp_path))["epochs"][0]
-    gain_kwh, most = 0.5 * row["total_kwh"], 0.3  # on a busy machine the last update may be far from the end
-    assert gain_kwh <= row["total_u_kwh"] <= math.hypot(gain_kwh, most * row["total_kwh"])  # with the gain
-    assert 0 < row["train_u_j"] <= most * row["train_j"]  # without
+    row = valid(read_record(tmp_path)).epochs[0]
+    gain_kwh, most = 0.5 * row.total_kwh, 0.3  # on a busy machine the last update may be far from the end
+    assert gain_kwh <= row.total_u_kwh <= math.hypot(gain_kwh, most * row.total_kwh)  # with the gain
+    assert 0 < row.train_u_j <= most * row.train_j  # without
 
 
 def test_it_is_there_after_every_epoch_and_every_minute(tmp_path, monkeypatch):
@@ -136,11 +142,11 @@ def test_it_is_there_after_every_epoch_and_every_minute(tmp_path, monkeypatch):
 
     energy = energy_callback()
     fit(tmp_path / "a", energy, callbacks=[energy, Look()])
-    assert [len(r["epochs"]) for r in seen] == [1, 2, 3, 4]
-    assert {r["outcome"] for r in seen} == {"running"}
-    known = [r["total"]["energy_j"] for r in seen if r["total"]["energy_j"] is not None]
+    assert [len(r.epochs) for r in seen] == [1, 2, 3, 4]
+    assert {r.outcome for r in seen} == {"running"}
+    known = [r.total.energy_j for r in seen if r.total.energy_j is not None]
     assert known == sorted(known)
-    assert not seen[-1]["sessions"]
+    assert not seen[-1].sessions
 
     class LookAtSteps(L.Callback):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
@@ -152,7 +158,7 @@ def test_it_is_there_after_every_epoch_and_every_minute(tmp_path, monkeypatch):
     energy = energy_callback()
     fit(tmp_path / "b", energy, callbacks=[energy, LookAtSteps()], max_epochs=1)
     assert seen
-    assert all(not r["epochs"] for r in seen)
+    assert all(not r.epochs for r in seen)
 
 
 def test_an_interrupted_run_says_so(tmp_path):
@@ -165,9 +171,9 @@ def test_an_interrupted_run_says_so(tmp_path):
     with pytest.raises(ValueError, match="mine"):
         fit(tmp_path, energy, Fails(), logger=logger)
     record = valid(read_record(logger.log_dir))
-    assert record["outcome"] == "interrupted"
-    assert record["sessions"][0]["outcome"] == "interrupted"
-    assert record["run"]["energy_j"] > 0
+    assert record.outcome == "interrupted"
+    assert record.sessions[0].outcome == "interrupted"
+    assert record.session.energy_j > 0
 
 
 def test_tests_are_added_and_a_second_fit_goes_on(tmp_path):
@@ -176,14 +182,14 @@ def test_tests_are_added_and_a_second_fit_goes_on(tmp_path):
     trainer.test(Slow(), loader(64), verbose=False)
     trainer.validate(Slow(), loader(64), verbose=False)
     record = valid(read_record(trainer.log_dir))
-    assert [[*e["stages"]] for e in record["evaluations"]] == [["test"], ["validate"]]
-    assert record["total"] == fitted["total"]
+    assert [[*e.stages] for e in record.evaluations] == [["test"], ["validate"]]
+    assert record.total == fitted.total
     trainer.fit_loop.max_epochs = 6
     trainer.fit(Slow(), loader(), loader(8))
     again = valid(read_record(trainer.log_dir))
-    assert len(again["sessions"]) == 2
-    assert len(again["evaluations"]) == 2
-    assert again["total"]["energy_j"] > record["total"]["energy_j"]
+    assert len(again.sessions) == 2
+    assert len(again.evaluations) == 2
+    assert again.total.energy_j > record.total.energy_j
 
 
 @pytest.mark.filterwarnings("ignore:EnergyCallback. no energy/score")
@@ -192,8 +198,8 @@ def test_an_evaluation_alone_has_a_record(tmp_path):
     trainer = make_trainer(tmp_path, logger=CSVLogger(tmp_path), callbacks=[energy])
     trainer.test(Slow(), loader(64), verbose=False)
     record = valid(read_record(trainer.log_dir))
-    assert record["total"] is None
-    assert [*record["stages"]] == ["test"]
+    assert record.total is None
+    assert [*record.stages] == ["test"]
 
 
 def test_a_disk_that_cannot_be_written_is_told_once_and_the_training_goes_on(tmp_path):
@@ -253,9 +259,9 @@ def test_a_killed_process_leaves_its_last_epoch(tmp_path, number):
         assert done.returncode != 0
     (path,) = tmp_path.rglob("energy.json")
     record = valid(read_record(path))
-    assert len(record["epochs"]) == 3
-    assert record["outcome"] == ("running" if number == signal.SIGKILL else "interrupted"), done.stderr
-    assert record["total"]["energy_j"] > 0
+    assert len(record.epochs) == 3
+    assert record.outcome == ("running" if number == signal.SIGKILL else "interrupted"), done.stderr
+    assert record.total.energy_j > 0
 
 
 def crashed(tmp_path, logger):
@@ -297,15 +303,15 @@ def test_a_resume_takes_in_what_was_spent_after_the_checkpoint(tmp_path, monkeyp
     left = read_record(tmp_path)
     energy, saved_j = resume(tmp_path, checkpoint, tmp_path)
     report = energy.report
-    assert left["total"]["energy_j"] > saved_j
-    assert report.total.energy_j == pytest.approx(left["total"]["energy_j"] + report.run.energy_j, rel=1e-9)
+    assert left.total.energy_j > saved_j
+    assert report.total.energy_j == pytest.approx(left.total.energy_j + report.session.energy_j, rel=1e-9)
     assert report.sessions == 2
     record = valid(read_record(tmp_path))
-    assert record["run_id"] == left["run_id"]
-    assert [row["outcome"] for row in record["sessions"]] == ["interrupted", "completed"]
-    assert record["sessions"][0]["energy_j"] == left["run"]["energy_j"]
-    assert [row["epoch"] for row in record["epochs"]] == [0, 1, 2, 1, 2, 3]  # what was done again was spent again
-    assert any("was killed" in note for note in report.notes) == killed
+    assert record.run_id == left.run_id
+    assert [row.outcome for row in record.sessions] == ["interrupted", "completed"]
+    assert record.sessions[0].energy == left.session
+    assert [row.epoch for row in record.epochs] == [0, 1, 2, 1, 2, 3]  # what was done again was spent again
+    assert any("was killed" in note.text for note in report.notes) == killed
 
 
 @RESUMED
@@ -316,14 +322,14 @@ def test_a_record_of_something_else_is_not_taken_in(tmp_path, place):
     if place == "elsewhere":
         record = tmp_path / "elsewhere"
     elif place == "of another run":
-        write_record(record, {**read_record(record), "run_id": "another"})
+        write_record(record, replace(read_record(record), run_id="another"))
     elif place == "nonsense":
         record.write_text("{")
     else:
-        total = read_record(record)["total"]
-        write_record(record, {**read_record(record), "total": {**total, "energy_j": 0.001}})
+        total = read_record(record).total
+        write_record(record, replace(read_record(record), total=replace(total, energy_j=0.001)))
     energy, saved_j = resume(tmp_path, checkpoint, record)
-    assert energy.report.total.energy_j == pytest.approx(saved_j + energy.report.run.energy_j, rel=1e-9)
+    assert energy.report.total.energy_j == pytest.approx(saved_j + energy.report.session.energy_j, rel=1e-9)
     assert [row["epoch"] for row in energy.history] == [0, 1, 2, 3]
 
 
@@ -351,7 +357,7 @@ def test_a_second_exception_leaves_no_thread_and_no_running_record(tmp_path, ord
             thread.join(10)
             assert not thread.is_alive()
     assert not energy.meters.is_open
-    assert valid(read_record(logger.log_dir))["outcome"] == "interrupted"
+    assert valid(read_record(logger.log_dir)).outcome == "interrupted"
     fit(tmp_path, energy)  # and it can be used again
 
 
@@ -361,7 +367,7 @@ def test_the_report_is_printed_again(tmp_path, capsys):
     assert cli.main(["report", trainer.log_dir]) == 0
     assert capsys.readouterr().out == f"{energy.report}\n"
     assert cli.main(["report", str(Path(trainer.log_dir) / "energy.json"), "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out) == read_record(trainer.log_dir)
+    assert json.loads(capsys.readouterr().out) == read_record(trainer.log_dir).to_plain()
     assert cli.main(["report", str(tmp_path / "nowhere")]) == 2
     assert "does not exist: give a record or the log directory" in capsys.readouterr().err
 
@@ -428,7 +434,7 @@ def test_a_write_that_fails_leaves_the_old_record(tmp_path, good, monkeypatch):
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="No space"):
-        write_record(path, {**good, "outcome": "running"})
+        write_record(path, replace(good, outcome="running"))
     monkeypatch.undo()
     assert read_record(path) == good
     assert [p.name for p in tmp_path.iterdir()] == ["energy.json"]
@@ -443,10 +449,12 @@ def test_what_json_does_not_know():
 
 
 def test_the_schema_refuses_what_is_no_record(good):
-    for wrong in ({**good, "outcome": "fine"}, {**good, "version": 2}, {k: v for k, v in good.items() if k != "run"}):
+    good = good.to_plain()
+    without = {k: v for k, v in good.items() if k != "session"}
+    for wrong in ({**good, "outcome": "fine"}, {**good, "version": 3}, without):
         with pytest.raises(jsonschema.ValidationError):
-            valid(wrong)
-    assert SCHEMA["properties"]["version"]["const"] == records.VERSION
+            jsonschema.Draft202012Validator(SCHEMA).validate(wrong)
+    assert SCHEMA["properties"]["version"]["const"] == VERSION
 
 
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
@@ -484,11 +492,11 @@ def test_whatever_lies_in_its_place_ends_no_training(tmp_path, change):
         warnings.simplefilter("ignore")
         trainer.fit(Slow(), loader(), loader(8), ckpt_path=tmp_path / "checkpoints" / "last.ckpt")
     assert trainer.current_epoch == 2
-    assert valid(read_record(tmp_path))["outcome"] == "completed"
+    assert valid(read_record(tmp_path)).outcome == "completed"
 
 
 def test_after_thousands_of_short_epochs_it_is_not_written_every_time(tmp_path, good):
-    report, path = report_of(good), tmp_path / "energy.json"
+    report, path = good.report, tmp_path / "energy.json"
     keeper = recorder.Recorder(path, {})
     keeper.write(replace(report, outcome="running"))
     keeper._cost_s = 5.0  # what a record of very many epochs takes
@@ -500,16 +508,16 @@ def test_after_thousands_of_short_epochs_it_is_not_written_every_time(tmp_path, 
     assert path.exists()
     keeper._cost_s = 5.0
     keeper.write(report)
-    assert read_record(path)["outcome"] == "completed"
+    assert read_record(path).outcome == "completed"
 
 
 def test_an_evaluation_beside_a_run_that_goes_on_does_not_end_it(tmp_path, good):
     path = tmp_path / "energy.json"
-    write_record(path, {**good, "outcome": "running"})
+    write_record(path, replace(good, outcome="running"))
     other = recorder.Recorder(path, {})
     other.abandon()
     del other
-    assert read_record(path)["outcome"] == "running"
+    assert read_record(path).outcome == "running"
 
 
 def test_the_score_says_at_which_energy(tmp_path):
@@ -518,4 +526,4 @@ def test_the_score_says_at_which_energy(tmp_path):
     assert report.score == pytest.approx(energy_penalized_accuracy(report.accuracy[1], report.score_kwh))
     assert report.score_kwh < report.total.energy_kwh  # what came after the last validation is not in it
     assert f"at {report.score_kwh:.4g} kWh" in str(report)
-    assert read_record(trainer.log_dir)["score"]["energy_kwh"] == report.score_kwh
+    assert read_record(trainer.log_dir).score.energy_kwh == report.score_kwh

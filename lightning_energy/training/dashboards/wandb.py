@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.results.record import plain
+from lightning_energy.results.plain import plain
 from lightning_energy.results.rendering import as_markdown
 from lightning_energy.training.dashboards.names import AXIS_ACCURACY, AXIS_SCORE, AXIS_WH, OUTCOME, REPORT
 from lightning_energy.training.lightning_private import logged_name

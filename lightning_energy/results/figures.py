@@ -1,0 +1,134 @@
+"""The figures of a run in plain dataclasses that know nothing of how they look or where they are kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lightning_energy.curves.energy import Energy
+    from lightning_energy.curves.resolution import Resolution
+    from lightning_energy.meters.base import Scope
+    from lightning_energy.results.carbon import Derived
+    from lightning_energy.results.notes import Note
+
+__all__ = ["Device", "Figures", "Missing", "Outcome"]
+
+Outcome = Literal["running", "completed", "interrupted", "checkpoint"]
+"""How a run or a session ended. ``running`` has not; ``checkpoint`` is a session as a checkpoint of it knew it."""
+
+ROUNDING = 1e-6  # relative: sums over ranks are taken in another order
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that was measured.
+
+    Attributes:
+        name: its name for people.
+        device_id: its identity on its node.
+        scope: the part of the machine that its joules cover.
+        energy: its energy in this session.
+        period_s: time between two updates of its sensor in seconds, as measured; ``None`` unknown.
+        note: a remark that a reader must know.
+        rank: the rank that read it.
+    """
+
+    name: str
+    device_id: str
+    scope: Scope
+    energy: Energy
+    period_s: float | None
+    note: str = ""
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A stretch of time in which a device's energy is not known.
+
+    Attributes:
+        device_id: the device.
+        started_unix_s: when it began, seconds since 1970.
+        duration_s: how long it was, in seconds.
+        rank: the rank that read the device.
+    """
+
+    device_id: str
+    started_unix_s: float
+    duration_s: float
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of one run.
+
+    Attributes:
+        outcome: ``running``, ``completed`` or ``interrupted``.
+        stages: energy by stage, all ranks together.
+        session: energy of this session, all ranks together.
+        total: energy of ``fit`` over the run, all its sessions and ranks together; ``None`` when nothing was fitted.
+        sessions: how many sessions ``total`` has.
+        devices: the devices that were measured: by all ranks when the run has completed or their records were put
+            together, else by this rank.
+        ranks: how many ranks the energies are of.
+        resolutions: by stage, how finely the slowest sensor resolves it; see
+            :func:`~lightning_energy.curves.resolution.resolution`.
+        steps: training steps whose energy is known.
+        step_j: their mean energy in joules, or ``None``.
+        samples: samples trained on in this session, all ranks together; ``None`` when not all could be counted.
+        sample_j: joules of training (stage ``train``) per sample of this session, or ``None``.
+        gaps: energy of training between its steps (data loading, logging, checkpoints), part of stage ``train``.
+        missing: stretches of time in which the energy of one of these devices is not known.
+        absent_ranks: how many other ranks these figures do not know since the last epoch; 0 but after an exception.
+        above_idle_j: joules of this session above the devices' idle power; ``None`` when that was not watched.
+        accuracy: the last accuracy that was scored, with its logged name; ``None`` without one.
+        score: its score.
+        score_kwh: the energy that it was scored with: that of the training up to that validation.
+        score_name: the formula.
+        derived: CO2e and cost of ``total``, or of ``session`` when nothing was fitted; ``None`` unless asked for.
+        notes: remarks about what is missing or doubtful.
+    """
+
+    outcome: Outcome
+    stages: dict[str, Energy]
+    session: Energy
+    total: Energy | None
+    sessions: int
+    devices: Sequence[Device]
+    ranks: int = 1
+    resolutions: Mapping[str, Resolution] = field(default_factory=dict)
+    steps: int = 0
+    step_j: float | None = None
+    samples: int | None = None
+    sample_j: float | None = None
+    gaps: Energy | None = None
+    missing: Sequence[Missing] = ()
+    absent_ranks: int = 0
+    above_idle_j: float | None = None
+    accuracy: tuple[str, float] | None = None
+    score: float | None = None
+    score_kwh: float | None = None
+    score_name: str = ""
+    derived: Derived | None = None
+    notes: Sequence[Note] = ()
+
+    @property
+    def has_all_devices(self) -> bool:
+        """True when ``devices`` are those of all ranks: their joules are then those of ``session``.
+
+        While several ranks train, and after a training that was given up, they are those of one rank alone.
+        """
+        if self.absent_ranks or self.ranks == 1:
+            return not self.absent_ranks
+        named_j = math.fsum(d.energy.energy_j or 0.0 for d in self.devices)
+        return self.session.energy_j is not None and math.isclose(named_j, self.session.energy_j, rel_tol=ROUNDING)
+
+    @property
+    def energy(self) -> Energy:
+        """The energy of the training, or of this session when nothing was fitted."""
+        return self.total or self.session

@@ -1,0 +1,206 @@
+"""From plain types to a record, every field checked: the opposite of ``to_plain``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+from lightning_energy.curves.energy import Energy
+from lightning_energy.curves.resolution import Resolution
+from lightning_energy.meters.base import Quality, Scope
+from lightning_energy.results.carbon import Derived
+from lightning_energy.results.figures import Device, Missing, Outcome
+from lightning_energy.results.machine import Machine
+from lightning_energy.results.node import Node
+from lightning_energy.results.notes import Note, NoteKind
+from lightning_energy.results.plain import plain
+from lightning_energy.results.record import Metric, Mode, Record, Samples, Scale, Score, Steps
+from lightning_energy.results.rows import DERIVED_COLUMNS, EpochRow, Evaluation, SessionRow
+
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["energy_of", "epochs_of", "notes_of", "record_of", "sessions_of"]
+
+
+def record_of(document: Node) -> Record:
+    """A record of today's version.
+
+    Raises:
+        DamagedError: a field is not there, or has a wrong value. Other fields than those of this version are ignored.
+    """
+    return Record(
+        run_id=document["run_id"].text(),
+        outcome=_outcome(document["outcome"]),
+        started_unix_s=document["started_unix_s"].number(),
+        updated_unix_s=document["updated_unix_s"].number(),
+        what=_what(document["what"]),
+        where=_machine(document["where"]),
+        rank=document["rank"].integer(),
+        ranks=document["ranks"].integer(1),
+        absent_ranks=document["absent_ranks"].integer(),
+        devices=[_device(item) for item in document["devices"].items()],
+        session=energy_of(document["session"]),
+        stages={stage: energy_of(item) for stage, item in document["stages"].entries()},
+        resolutions={s: item.one_of(get_args(Resolution)) for s, item in document["resolutions"].entries()},
+        before=document["before"].maybe(energy_of),
+        total=document["total"].maybe(energy_of),
+        steps=Steps(document["steps"]["n"].integer(), document["steps"]["mean_j"].maybe(Node.amount)),
+        samples=Samples(document["samples"]["n"].maybe(Node.integer), document["samples"]["mean_j"].maybe(Node.amount)),
+        gaps=document["gaps"].maybe(energy_of),
+        missing=[_missing(item) for item in document["missing"].items()],
+        above_idle_j=document["above_idle_j"].maybe(Node.number),
+        metric=document["metric"].maybe(_metric),
+        score=document["score"].maybe(_score),
+        derived=document["derived"].maybe(_derived),
+        epochs=epochs_of(document["epochs"]),
+        sessions=sessions_of(document["sessions"]),
+        evaluations=[_evaluation(item) for item in document["evaluations"].items()],
+        notes=notes_of(document["notes"]),
+    )
+
+
+def energy_of(row: Node) -> Energy:
+    """An energy; other keys beside its own are ignored."""
+    return Energy(
+        energy_j=row["energy_j"].maybe(Node.amount),
+        u_j=row["u_j"].amount(),
+        u_absolute_j=row["u_absolute_j"].amount(),
+        duration_s=row["duration_s"].amount(),
+        missing_s=row["missing_s"].amount(),
+        quality=row["quality"].one_of(get_args(Quality)),
+        power_w=row["power_w"].maybe(Node.amount),
+    )
+
+
+def epochs_of(rows: Node) -> list[EpochRow]:
+    """The rows of epochs."""
+    return [_epoch(row) for row in rows.items()]
+
+
+def sessions_of(rows: Node) -> list[SessionRow]:
+    """The rows of sessions."""
+    return [
+        SessionRow(
+            row["started_unix_s"].number(),
+            row["outcome"].one_of(get_args(Outcome)),
+            energy_of(row),
+            row["samples"].maybe(Node.integer),
+        )
+        for row in rows.items()
+    ]
+
+
+def notes_of(rows: Node) -> list[Note]:
+    """Remarks; a kind that a later release added is ``other`` here."""
+    return [_note(row["kind"].text(), row["text"].text()) for row in rows.items()]
+
+
+def _outcome(node: Node) -> Outcome:
+    outcome: Outcome = node.one_of(tuple(o for o in get_args(Outcome) if o != "checkpoint"))
+    return outcome
+
+
+def _what(node: Node) -> dict[str, Any]:
+    node.get("module").maybe(Node.text)
+    for key in ("parameters", "devices", "data_parallel_replicas"):
+        node.get(key).maybe(Node.integer)
+    what: dict[str, Any] = plain(node.mapping())
+    return what
+
+
+def _machine(row: Node) -> Machine:
+    return Machine(
+        system=row["system"].text(),
+        machine=row["machine"].text(),
+        cpu=row["cpu"].text(),
+        cpu_threads=row["cpu_threads"].maybe(Node.integer),
+        nvidia_driver=row["nvidia_driver"].maybe(Node.text),
+        versions={name: item.text() for name, item in row["versions"].entries()},
+    )
+
+
+def _device(row: Node) -> Device:
+    return Device(
+        name=row["name"].text(),
+        device_id=row["device_id"].text(),
+        scope=row["scope"].one_of(get_args(Scope)),
+        energy=energy_of(row["energy"]),
+        period_s=row["period_s"].maybe(Node.amount),
+        note=row["note"].text(),
+        rank=row["rank"].integer(),
+    )
+
+
+def _missing(row: Node) -> Missing:
+    return Missing(
+        device_id=row["device_id"].text(),
+        started_unix_s=row["started_unix_s"].number(),
+        duration_s=row["duration_s"].amount(),
+        rank=row["rank"].integer(),
+    )
+
+
+def _metric(row: Node) -> Metric:
+    return Metric(
+        name=row["name"].text(),
+        value=row["value"].number(),
+        mode=row["mode"].one_of(get_args(Mode)),
+        scale=row["scale"].one_of(get_args(Scale)),
+    )
+
+
+def _score(row: Node) -> Score:
+    return Score(
+        value=row["value"].number(),
+        formula=row["formula"].text(),
+        energy_kwh=row["energy_kwh"].maybe(Node.amount),
+    )
+
+
+def _derived(row: Node) -> Derived:
+    return Derived(
+        carbon_intensity_g_per_kwh=row["carbon_intensity_g_per_kwh"].maybe(Node.amount),
+        region=row["region"].maybe(Node.text),
+        source=row["source"].maybe(Node.text),
+        year=row["year"].maybe(Node.integer),
+        pue=row["pue"].number(1.0),
+        price_per_kwh=row["price_per_kwh"].maybe(Node.amount),
+        facility_kwh=row["facility_kwh"].maybe(Node.amount),
+        co2eq_g=row["co2eq_g"].maybe(Node.amount),
+        co2eq_u_g=row["co2eq_u_g"].maybe(Node.amount),
+        cost=row["cost"].maybe(Node.amount),
+        cost_u=row["cost_u"].maybe(Node.amount),
+    )
+
+
+def _epoch(row: Node) -> EpochRow:
+    derived = {name: row[name].maybe(Node.amount) for name in DERIVED_COLUMNS if name in row.mapping()}
+    return EpochRow(
+        session=row["session"].maybe(Node.integer),
+        epoch=row["epoch"].integer(),
+        train_j=row["train_j"].maybe(Node.amount),
+        train_u_j=row["train_u_j"].maybe(Node.amount),
+        train_s=row["train_s"].maybe(Node.amount),
+        val_j=row["val_j"].maybe(Node.amount),
+        val_u_j=row["val_u_j"].maybe(Node.amount),
+        val_s=row["val_s"].maybe(Node.amount),
+        missing_s=row["missing_s"].maybe(Node.amount),
+        total_kwh=row["total_kwh"].maybe(Node.amount),
+        total_u_kwh=row["total_u_kwh"].maybe(Node.amount),
+        metric=row["metric"].maybe(Node.number),
+        score=row["score"].maybe(Node.number),
+        derived=derived,
+    )
+
+
+def _evaluation(row: Node) -> Evaluation:
+    return Evaluation(
+        row["started_unix_s"].number(),
+        _outcome(row["outcome"]),
+        {stage: energy_of(item) for stage, item in row["stages"].entries()},
+    )
+
+
+def _note(kind: str, text: str) -> Note:
+    known: dict[str, NoteKind] = {k: k for k in get_args(NoteKind)}
+    return Note(known.get(kind, "other"), text)

@@ -1,0 +1,104 @@
+"""Rows of which a run's memory, its record and its checkpoints consist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lightning_energy.curves.energy import Energy
+    from lightning_energy.results.figures import Outcome
+
+__all__ = ["DERIVED_COLUMNS", "EPOCH_COLUMNS", "EpochRow", "Evaluation", "SessionRow"]
+
+DERIVED_COLUMNS = ("co2eq_g", "cost")
+"""Further columns of an epoch's row, each of which is there only if it was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRow:
+    """A training epoch, all ranks together; ``None`` is unknown.
+
+    Attributes:
+        session: the session of the run, counted from 0.
+        epoch: the epoch, counted from 0.
+        train_j: joules of training in this epoch.
+        train_u_j: repeatability of ``train_j``: without the gain of the sensors.
+        train_s: seconds of training.
+        val_j: joules of validation in this epoch.
+        val_u_j: repeatability of ``val_j``.
+        val_s: seconds of validation.
+        missing_s: seconds of both whose joules are not known.
+        total_kwh: energy of ``fit`` so far, all stages and sessions, in kWh.
+        total_u_kwh: absolute standard uncertainty of ``total_kwh``: with the gain of the sensors.
+        metric: the quality figure that was scored, if the epoch was validated.
+        score: its score.
+        derived: CO2e and cost of ``total_kwh`` by the names of :data:`DERIVED_COLUMNS`, as far as they were asked for.
+    """
+
+    session: int | None = None
+    epoch: int
+    train_j: float | None = None
+    train_u_j: float | None = None
+    train_s: float | None = None
+    val_j: float | None = None
+    val_u_j: float | None = None
+    val_s: float | None = None
+    missing_s: float | None = None
+    total_kwh: float | None = None
+    total_u_kwh: float | None = None
+    metric: float | None = None
+    score: float | None = None
+    derived: Mapping[str, float | None] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same in plain types: a column each, those of ``derived`` behind the others."""
+        return {**{name: getattr(self, name) for name in EPOCH_COLUMNS}, **self.derived}
+
+
+EPOCH_COLUMNS = tuple(f.name for f in fields(EpochRow) if f.name != "derived")
+"""The columns that every epoch's row has."""
+
+
+@dataclass(frozen=True)
+class SessionRow:
+    """A session of a run: a start or a resumption.
+
+    Attributes:
+        started_unix_s: its beginning in seconds since 1970.
+        outcome: its end.
+        energy: its energy, all ranks together.
+        samples: number of samples that were trained on; ``None`` when not known.
+    """
+
+    started_unix_s: float
+    outcome: Outcome
+    energy: Energy
+    samples: int | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same in plain types, the energy's fields beside the others."""
+        row = {"started_unix_s": self.started_unix_s, "outcome": self.outcome, "samples": self.samples}
+        return {**row, **self.energy.to_plain()}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A validation, test or prediction outside of ``fit``.
+
+    Attributes:
+        started_unix_s: its beginning in seconds since 1970.
+        outcome: its end.
+        stages: its energy by stage.
+    """
+
+    started_unix_s: float
+    outcome: Outcome
+    stages: Mapping[str, Energy]
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same in plain types."""
+        stages = {stage: energy.to_plain() for stage, energy in self.stages.items()}
+        return {"started_unix_s": self.started_unix_s, "outcome": self.outcome, "stages": stages}
