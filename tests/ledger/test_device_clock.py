@@ -6,13 +6,11 @@ import pytest
 import torch
 
 from lightning_energy.ledger.device_clock import DeviceClock, clock_of
-from lightning_energy.meters import MeterInfo
 from tests.sim.clock import VirtualClock
 from tests.sim.device import SimulatedEvents
 
 S = 10**9
 MS = 10**6
-INFO = MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0)
 
 
 def make(ring: int = 64, **kwargs):
