@@ -43,7 +43,8 @@ from benchmarks.gpu_steps import check_steps, print_steps
 from benchmarks.rivals import installed
 from lightning_energy import __version__
 from lightning_energy.commands.diagnosis import diagnose
-from lightning_energy.ledger.device_clock import CudaEvents, DeviceClock
+from lightning_energy.ledger.device_clock import DeviceClock
+from lightning_energy.ledger.device_events import CudaEvents
 from lightning_energy.meters.nvml import uuid_of_torch_device
 
 if TYPE_CHECKING:

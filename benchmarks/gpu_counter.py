@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from lightning_energy.ledger.device_clock import CudaEvents, DeviceClock
+from lightning_energy.ledger.device_clock import DeviceClock
+from lightning_energy.ledger.device_events import CudaEvents
 from lightning_energy.meters import NvmlMeter
 
 if TYPE_CHECKING:

@@ -108,9 +108,7 @@ class Ledger:
         self.accounts.rename(code, stage)
 
     def settle(self, *, final: bool = False, pause: Pause = no_pause) -> None:
-        """Book the intervals that became known since the last call.
-
-        The lock is held at the beginning and at the end only.
+        """Book the intervals that became known since the last call; holds the lock at its beginning and end only.
 
         Of calls that overlap, the last to begin books.
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lightning_energy.ledger.device_clock import CudaEvents, DeviceClock, clock_of
-from lightning_energy.meters import MeterInfo
+from lightning_energy.ledger.device_clock import DeviceClock, clock_of
 from tests.sim.clock import VirtualClock
 from tests.sim.device import SimulatedEvents
 
 S = 10**9
 MS = 10**6
-INFO = MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0)
 
 
 def make(ring: int = 64, **kwargs):
@@ -124,71 +122,6 @@ def test_a_thread_that_may_not_ask_leaves_host_times():
     device.enter_thread()
     assert device.stamp(clock.now_ns) is None
     assert "not in this thread" in str(device.failure)
-
-
-class FakeCuda:
-    """The part of ``torch.cuda`` that CudaEvents calls, as on a machine with one device that is never late."""
-
-    def __init__(self) -> None:
-        self.calls, self.capturing = [], False
-        self.Event = self.Stream = lambda *args, **kwargs: self.Thing(self)
-
-    class Thing:
-        def __init__(self, cuda) -> None:
-            self.cuda = cuda
-
-        def record(self, stream) -> None:
-            self.cuda.calls.append("record")
-
-        def query(self) -> bool:
-            return True
-
-        def synchronize(self) -> None:
-            self.cuda.calls.append("event.synchronize")
-
-        def elapsed_time(self, other) -> float:
-            return 1.5
-
-    def is_current_stream_capturing(self) -> bool:
-        return self.capturing
-
-    def current_stream(self, device):
-        return self.Thing(self)
-
-    def synchronize(self, device) -> None:
-        self.calls.append("synchronize")
-
-
-class FakeDriver:
-    def __init__(self, error: int) -> None:
-        self.error, self.mode = error, None
-
-    def cuThreadExchangeStreamCaptureMode(self, pointer) -> int:  # noqa: N802 - CUDA's name
-        self.mode = pointer._obj.value
-        return self.error
-
-
-@pytest.mark.parametrize("error", [0, 1])
-def test_what_is_asked_of_cuda(monkeypatch, error):
-    """No GPU here: only that the calls are those that are meant. benchmarks/gpu.py runs it on a real one."""
-    cuda, driver = FakeCuda(), FakeDriver(error)
-    monkeypatch.setattr(torch, "cuda", cuda)
-    monkeypatch.setattr("lightning_energy.ledger.device_clock.ctypes.CDLL", lambda name: driver)
-    events = CudaEvents(torch.device("cuda", 0))
-    device = DeviceClock(events, ring=4)
-    device.enter_thread()
-    assert driver.mode == 1  # thread local
-    if error:
-        assert "CUDA error 1" in str(device.failure)
-        return
-    cuda.calls.clear()
-    token = device.stamp(0)
-    assert cuda.calls == ["record"]  # and nothing that waits
-    assert device.resolve(token) is not None
-    cuda.capturing = True
-    assert device.stamp(0) is None
-    device.synchronize()
-    assert cuda.calls[-1] == "synchronize"
 
 
 def test_no_clock_without_cuda():

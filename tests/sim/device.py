@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_energy.ledger.device_clock import Events
+from lightning_energy.ledger.device_events import Events
 
 
 class SimulatedEvents(Events):
