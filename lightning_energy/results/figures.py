@@ -52,8 +52,8 @@ class Missing:
 
     Attributes:
         device_id: the device.
-        started_unix_s: when it began, seconds since 1970.
-        duration_s: how long it was, in seconds.
+        started_unix_s: its beginning in seconds since 1970.
+        duration_s: its length in seconds.
         rank: the rank that read the device.
     """
 
@@ -72,10 +72,10 @@ class Figures:
         stages: energy by stage, all ranks together.
         session: energy of this session, all ranks together.
         total: energy of ``fit`` over the run, all its sessions and ranks together; ``None`` when nothing was fitted.
-        sessions: how many sessions ``total`` has.
+        sessions: number of sessions in ``total``.
         devices: the devices that were measured: by all ranks when the run has completed or their records were put
             together, else by this rank.
-        ranks: how many ranks the energies are of.
+        ranks: number of ranks that the energies are of.
         resolutions: by stage, how finely the slowest sensor resolves it; see
             :func:`~lightning_energy.curves.resolution.resolution`.
         steps: training steps whose energy is known.
@@ -84,7 +84,7 @@ class Figures:
         sample_j: joules of training (stage ``train``) per sample of this session, or ``None``.
         gaps: energy of training between its steps (data loading, logging, checkpoints), part of stage ``train``.
         missing: stretches of time in which the energy of one of these devices is not known.
-        absent_ranks: how many other ranks these figures do not know since the last epoch; 0 but after an exception.
+        absent_ranks: number of other ranks whose energy since the last epoch is not known; 0 but after an exception.
         above_idle_j: joules of this session above the devices' idle power; ``None`` when that was not watched.
         accuracy: the last accuracy that was scored, with its logged name; ``None`` without one.
         score: its score.

@@ -134,8 +134,8 @@ class RunMemory:
     def load(self, state: dict[str, Any]) -> None:
         """Set (never add) the energy of earlier sessions.
 
-        A checkpoint of this very run, from which this process has gone on meanwhile, knows less than this memory: the
-        energy after it was spent, whatever becomes of the weights.
+        A checkpoint of this very run, from which this process has gone on meanwhile, knows less than this memory. The
+        energy after it stays spent, whatever becomes of the weights.
 
         Raises:
             ValueError: the state was written by a newer version, or is damaged.
