@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison import page_cells as cells
-from lightning_energy.comparison.figures import count
 from lightning_energy.comparison.page_cells import plain
+from lightning_energy.comparison.prefixes import count
 from lightning_energy.comparison.run import Run
-from lightning_energy.results.units import duration, si
+from lightning_energy.results.readable import duration, si
 
 if TYPE_CHECKING:
     from collections.abc import Callable

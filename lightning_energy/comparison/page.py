@@ -16,10 +16,10 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
-from lightning_energy.comparison.figures import WH_PER_KWH, energy_unit
 from lightning_energy.comparison.page_cells import clean, escaped, name
 from lightning_energy.comparison.page_table import bodies, head
-from lightning_energy.results.units import si
+from lightning_energy.comparison.prefixes import WH_PER_KWH, energy_unit
+from lightning_energy.results.readable import si
 from lightning_energy.scores.formula import FORMULAS, SIGNS, Sustainable
 
 if TYPE_CHECKING:

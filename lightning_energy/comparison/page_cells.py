@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from lightning_energy.comparison.figures import Figures, energy_unit
+from lightning_energy.comparison.prefixes import Figures, energy_unit
 
 __all__ = [
     "UNKNOWN",

@@ -6,9 +6,9 @@ import textwrap
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.comparison.figures import energy_unit
 from lightning_energy.comparison.pareto import window
-from lightning_energy.results.units import si
+from lightning_energy.comparison.prefixes import energy_unit
+from lightning_energy.results.readable import si
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

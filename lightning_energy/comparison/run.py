@@ -11,8 +11,8 @@ from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.node import DamagedError
 from lightning_energy.results.plain import printable
 from lightning_energy.results.read import RecordError
+from lightning_energy.results.readable import duration
 from lightning_energy.results.record_ranks import load_record
-from lightning_energy.results.units import duration
 from lightning_energy.scores.scorer import ROUNDING
 
 if TYPE_CHECKING:

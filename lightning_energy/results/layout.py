@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lightning_energy.meters.units import J_PER_KWH
-from lightning_energy.results.units import duration, si
+from lightning_energy.results.readable import duration, si
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lightning_energy.results.units import duration, scale, si
+from lightning_energy.results.readable import duration, scale, si
 
 
 @pytest.mark.parametrize(

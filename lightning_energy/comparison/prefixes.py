@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.meters.units import J_PER_KWH
-from lightning_energy.results.units import scale
+from lightning_energy.results.readable import scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
