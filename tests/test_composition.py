@@ -151,7 +151,7 @@ def test_through_the_entry_point_of_lightning(tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
 def test_its_short_name_on_the_command_line(tmp_path, monkeypatch):
-    """Once our package is imported, LightningCLI knows the class; what it saves says the whole path."""
+    """Once the class itself is imported, LightningCLI knows it; what it saves says the whole path."""
     monkeypatch.setattr("sys.argv", ["train.py"])
     arguments = ["--trainer.callbacks=EnergyCallback", "--trainer.callbacks.accuracy=val_acc"]
     arguments += ["--trainer.callbacks.reference_kwh=0.01", "--trainer.accelerator=cpu"]
