@@ -15,6 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lightning_energy.results.record import read_record
 from lightning_energy.results.record_ranks import read_run
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = '''
 import json, sys, time, warnings
 from pathlib import Path

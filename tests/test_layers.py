@@ -170,6 +170,7 @@ assert len(done) >= 4, done  # the watch is awake
 """
 
 
+@pytest.mark.slow
 def test_no_module_does_work_when_imported():
     """No thread, process, socket, library or file but code, nothing written, and the environment is not looked at."""
     names = ["lightning_energy", *(f"lightning_energy.{name}" for name in modules())]

@@ -235,6 +235,7 @@ print("after fit")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_process_leaves_its_last_epoch(tmp_path, number):
     done = subprocess.run(
