@@ -64,6 +64,7 @@ def test_a_perfect_curve_errs_by_as_much_as_its_straight_lines_hide():
     assert errors[1] * 2.0 == pytest.approx(errors[0] * 10.0, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_nothing_is_claimed():
     done = subprocess.run(

@@ -9,6 +9,7 @@ import itertools
 import pickle
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from lightning_energy import (
     MeterUnavailable,
     Reading,
     ReplayMeter,
+    energy_penalized_accuracy,
 )
 from lightning_energy.meters.rapl import RaplSource
 from lightning_energy.training import log_keys, step_log, trainer_run
@@ -146,8 +148,10 @@ def test_logged_epochs_agree_with_the_report(tmp_path):
     assert sum(e.energy_j for e in report.stages.values()) == pytest.approx(report.session.energy_j, rel=1e-9)
     assert {*report.stages} == {"train", "validate", "sanity_check"}
     train_j = sum(v for _, v in memory.points("energy/train_j"))
-    assert train_j == pytest.approx(report.stages["train"].energy_j, rel=0.2)  # without set-up and the time between
-    assert report.step_j * report.steps <= report.stages["train"].energy_j
+    train = report.stages["train"]
+    # the epochs are all of the steps, but not set-up, and the last moments of each may not be known at its end
+    assert report.step_j * report.steps - 3 * train.u_j <= train_j <= train.energy_j + 3 * train.u_j
+    assert report.step_j * report.steps <= train.energy_j
 
 
 def test_points_stand_where_the_modules_own_metrics_stand(tmp_path):
@@ -263,11 +267,17 @@ def test_metrics_of_the_module_are_fed(tmp_path):
     energy, memory = energy_callback(reference_kwh=1e-6), MemoryLogger()
     trainer = make_trainer(tmp_path, max_epochs=5, logger=memory, callbacks=[energy])
     trainer.fit(Scored(), loader(), loader(8))
-    ours, metrics = memory.points("energy/score"), memory.points("val_score")
-    assert len(ours) == len(metrics) == 5
-    for (step, score), (metric_step, metric) in zip(ours, metrics, strict=True):
+    ours, metrics, accuracies = (memory.points(key) for key in ("energy/score", "val_score", "val_acc"))
+    assert len(ours) == len(metrics) == len(accuracies) == 5
+    before_kwh = 0.0
+    for (step, score), (metric_step, metric), (_, accuracy), row in zip(
+        ours, metrics, accuracies, energy.history, strict=True
+    ):
         assert step == metric_step
-        assert metric == pytest.approx(score, rel=0.05)  # the energy of a moment earlier
+        # the energy of a moment earlier, but later than that of the validation before
+        most = energy_penalized_accuracy(accuracy, before_kwh, reference_kwh=1e-6)
+        assert score * (1 - 1e-5) <= metric < most
+        before_kwh = row["total_kwh"]
 
 
 # ------------------------------------------------------------------------------------------------ settings
@@ -336,10 +346,12 @@ class Failing(ReplayMeter):
         super().__init__(POWER_W, counter_period_s=0.01)
         self.left = good
         self.error = error
+        self.since_ns = 0
 
     def read(self) -> Reading:
         self.left -= 1
         if self.left < 0:
+            self.since_ns = self.since_ns or time.monotonic_ns()
             raise self.error
         return super().read()
 
@@ -347,7 +359,8 @@ class Failing(ReplayMeter):
 @pytest.mark.parametrize("error", [MeterLost("GPU is lost"), RuntimeError("a defect")])
 @pytest.mark.parametrize("good", [0, 30])
 def test_a_lost_sensor_does_not_end_the_training(tmp_path, error, good):
-    energy = energy_callback(meters=Failing(good, error))
+    failing = Failing(good, error)
+    energy = energy_callback(meters=failing)
     trainer = make_trainer(tmp_path, max_epochs=30, callbacks=[energy])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -356,7 +369,8 @@ def test_a_lost_sensor_does_not_end_the_training(tmp_path, error, good):
     (told,) = [str(w.message) for w in caught if "missing from all totals" in str(w.message)]
     assert str(error) in told
     run = energy.report.session
-    assert run.missing_s > 0.5 * run.duration_s
+    assert run.duration_s - run.missing_s <= (failing.since_ns - failing._epoch_ns) * 1e-9
+    assert run.missing_s > 0
     assert run.quality == ("missing" if good == 0 else "measured")
     assert "missing" in str(energy.report)
 
@@ -444,7 +458,8 @@ def test_energy_survives_a_resume(tmp_path):
     trainer.fit(Classifier(), loader(), loader(8))
     saved = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]["EnergyCallback"]
     saved_j = saved["total"]["energy_j"]
-    assert saved_j == pytest.approx(first.report.session.energy_j, rel=0.5)  # the last update was not seen yet
+    run = first.report.session  # with what was not known yet when the checkpoint was written, or came after
+    assert first.history[0]["total_kwh"] * 3.6e6 < saved_j <= run.energy_j + 3 * run.u_j
     memory = MemoryLogger()
     again = ModelCheckpoint(dirpath=tmp_path, save_last=True)
     trainer = make_trainer(tmp_path, max_epochs=4, logger=memory, callbacks=[second, again], enable_checkpointing=True)
@@ -670,6 +685,7 @@ def test_in_the_trainer_of_the_other_package(tmp_path):
     assert energy.report.score is not None
 
 
+@pytest.mark.slow
 def test_importing_touches_nothing():
     import subprocess
 

@@ -16,6 +16,8 @@ from lightning_energy import load_record
 from lightning_energy.results.read import read_record
 from lightning_energy.results.record import Samples
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = '''
 import json, sys, time, warnings
 from pathlib import Path

@@ -58,8 +58,8 @@ def test_everything_linked_exists(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_every_claim_has_its_test(page):
-    """A page names tests and benchmarks in brackets: they exist."""
+def test_every_test_that_a_page_names_exists(page):
+    """A page names tests and benchmarks in brackets. Which of them prove what it says, a reader must judge."""
     named = re.findall(r"`((?:tests|benchmarks)/[\w/.]+)(?:::(\w+))?`", page.read_text())
     assert named
     for file, test in named:

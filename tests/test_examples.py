@@ -1,32 +1,41 @@
-"""Every example runs as its users run it."""
+"""Every example does what it shows: one as its users run it, the others in this process, which has loaded torch."""
 
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_energy import compare
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
 
 
-def run(tmp_path: Path, *arguments: str) -> str:
-    result = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=tmp_path,
-        # threads that wait do not spin: on a busy machine they would take the time of those that work
-        env={**os.environ, "COLUMNS": "120", "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run an example in ``tmp_path``; gives all that it printed."""
+
+    def run_(script: str, *arguments: str) -> str:
+        with monkeypatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # users are shown them: they end nothing
+            patch.chdir(tmp_path)
+            patch.setenv("COLUMNS", "120")
+            patch.setattr(sys, "argv", [script, *arguments])
+            patch.syspath_prepend(EXAMPLES)
+            runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+        return capsys.readouterr().out
+
+    yield run_
+    sys.modules.pop("quickstart", None)  # what examples import from each other
 
 
 def tags(folder: Path) -> set[str]:
@@ -36,7 +45,18 @@ def tags(folder: Path) -> set[str]:
 
 
 def test_quickstart(tmp_path):
-    out = run(tmp_path, str(ROOT / "examples/quickstart.py"), "--max-epochs", "3", "--log-dir", "logs")
+    """In an interpreter of its own."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "quickstart.py"), "--max-epochs", "3", "--log-dir", "logs"],
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    out = done.stdout
     assert "Energy of this run (completed)" in out
     assert "tensorboard --logdir logs" in out
     expected = {
@@ -50,33 +70,33 @@ def test_quickstart(tmp_path):
     assert expected <= tags(tmp_path / "logs/quickstart/version_0")
 
 
-def test_early_stopping(tmp_path):
-    out = run(tmp_path, str(ROOT / "examples/early_stopping.py"), "--max-epochs", "14")
+def test_early_stopping(tmp_path, run):
+    out = run("early_stopping.py", "--max-epochs", "14")
     assert "<- the other run stopped here" in out
     stopped, of = (int(word) for word in out.split("Stopped after ")[1].split(" epochs")[0].split(" of "))
     assert stopped < of == 14
     assert {"energy/score"} <= tags(tmp_path / "runs/early_stopping/stopped")
 
 
-def test_cli(tmp_path):
-    script, config = str(ROOT / "examples/cli.py"), str(ROOT / "examples/cli.yaml")
-    out = run(tmp_path, script, "fit", "--config", config, "--trainer.max_epochs", "1")
+def test_cli(tmp_path, run):
+    out = run("cli.py", "fit", "--config", str(EXAMPLES / "cli.yaml"), "--trainer.max_epochs", "1")
     assert "Energy of this run (completed)" in out
     (saved,) = tmp_path.rglob("config.yaml")
     assert "reference_kwh: 1.0e-05" in saved.read_text()
-    again = run(tmp_path, script, "fit", "--config", str(saved))
+    again = run("cli.py", "fit", "--config", str(saved))
     assert "Energy of this run (completed)" in again
 
 
-def test_help_of_the_cli_comes_from_the_docstring(tmp_path):
-    out = run(
-        tmp_path, str(ROOT / "examples/cli.py"), "fit", "--trainer.callbacks.help", "lightning_energy.EnergyCallback"
-    )
+def test_help_of_the_cli_comes_from_the_docstring(run, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        run("cli.py", "fit", "--trainer.callbacks.help", "lightning_energy.EnergyCallback")
+    assert not exit_.value.code
+    out = capsys.readouterr().out
     assert "penalty begins to bite" in " ".join(out.split())
 
 
-def test_compare_models(tmp_path):
-    out = run(tmp_path, str(ROOT / "examples/compare_models.py"), "--max-epochs", "1")
+def test_compare_models(tmp_path, run):
+    out = run("compare_models.py", "--max-epochs", "1")
     assert "lightning-energy compare runs/compare_models --picture compare.png --html compare.html" in out
     comparison = compare(tmp_path / "runs/compare_models")
     assert {r.name for r in comparison.runs} == {

@@ -119,6 +119,7 @@ make_trainer(sys.argv[1], callbacks=callbacks, max_epochs=1).fit(Classifier(), l
 """
 
 
+@pytest.mark.slow
 def test_killed_in_a_long_epoch_it_leaves_what_was_known_a_minute_ago(tmp_path):
     done = python(tmp_path, LONG_EPOCH)
     record = read_record(tmp_path)
@@ -158,6 +159,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_a_process_that_ends_in_the_middle_of_a_fit(tmp_path, way):
     begin_s = time.monotonic()

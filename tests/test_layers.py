@@ -105,14 +105,13 @@ def test_few_know_lightning():
     assert {n for n in knowing if room_of(n) != "training"} <= MAY_IMPORT_LIGHTNING
 
 
-def loaded_by(code: str) -> set[str]:
-    """The packages that are loaded in a fresh interpreter after ``code``."""
-    script = f"import sys\n{code}\nprint('\\n'.join(sorted({{m.partition('.')[0] for m in sys.modules}})))"
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment, timeout=120
-    )
-    return {*done.stdout.split()}
+def fresh(code: str, *arguments: str) -> list[str]:
+    """The lines that ``code`` prints in an interpreter of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 def test_results_are_read_without_torch():
@@ -122,4 +121,63 @@ def test_results_are_read_without_torch():
 
 
 def test_importing_the_package_is_light():
-    assert not {"torch", "lightning", "torchmetrics", "numpy"} & loaded_by("import lightning_energy")
+    loaded = fresh("import sys, lightning_energy; print(*sys.modules, sep='\\n')")
+    assert not {"torch", "lightning", "torchmetrics", "numpy"} & {module.partition(".")[0] for module in loaded}
+
+
+IMPORTS_ALL = """
+import importlib, os, sys, sysconfig, threading
+names, package = sys.argv[2:], sys.argv[1]
+for name in names:  # once for the sake of others' modules, whose work is theirs
+    importlib.import_module(name)
+import pynvml
+for name in [n for n in sys.modules if n.partition(".")[0] == "lightning_energy"]:
+    del sys.modules[name]
+
+code = [os.path.realpath(p) + os.sep for p in (package, *sysconfig.get_paths().values())]
+work = ("socket.", "subprocess.", "os.fork", "os.posix_spawn", "os.exec", "os.system", "os.putenv",
+        "os.mkdir", "os.remove", "os.rename", "os.kill", "signal.", "ctypes.dlopen", "urllib.", "shutil.", "tempfile.")
+done = []
+
+def look(event, arguments):
+    if event == "open":
+        path, mode, flags = arguments
+        path = os.path.realpath(os.fsdecode(path)) if not isinstance(path, int) else str(path)
+        is_code = path.startswith(tuple(code)) and path.endswith((".py", ".pyc", ".so"))
+        if not is_code or flags & (os.O_WRONLY | os.O_RDWR):
+            done.append(f"open {path} {mode}")
+    elif event.startswith(work):
+        done.append(f"{event} {arguments}")
+
+class Watched(type(os.environ)):
+    def __getitem__(self, key):
+        done.append(f"environment {key}")
+        return super().__getitem__(key)
+
+    def __contains__(self, key):
+        done.append(f"environment {key}")
+        return super().__contains__(key)
+
+    def __iter__(self):
+        done.append("the whole environment")
+        return super().__iter__()
+
+start = threading.Thread.start
+threading.Thread.start = lambda thread: (done.append(f"{thread}"), start(thread))
+os.environ.__class__ = Watched
+sys.addaudithook(look)
+for name in names:
+    importlib.import_module(name)
+if pynvml.nvmlLib is not None:
+    done.append("NVML")
+print(*done, sep="\\n")
+open(os.devnull).close(), os.getenv("HOME"), threading.Thread(target=int).start(), os.system("true")
+assert len(done) >= 4, done  # the watch is awake
+"""
+
+
+@pytest.mark.slow
+def test_no_module_does_work_when_imported():
+    """No thread, process, socket, library or file but code, nothing written, and the environment is not looked at."""
+    names = ["lightning_energy", *(f"lightning_energy.{name}" for name in modules())]
+    assert [line for line in fresh(IMPORTS_ALL, str(PACKAGE), *names) if line] == []

@@ -195,6 +195,7 @@ def starve(seconds: float):
     return lambda: ctypes.PyDLL(None).usleep(round(seconds * 1e6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counter_period_s", [0.1, None])
 def test_a_starved_sampler(tmp_path, counter_period_s):
     gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=counter_period_s, idle_w=IDLE_W)
@@ -236,6 +237,7 @@ print(json.dumps([run.energy_j, run.u_j, run.missing_s, run.duration_s, true_j, 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("period_s", [0.1, 0.0])
 def test_a_process_that_was_stopped(tmp_path, period_s):
     command = [sys.executable, "-c", STOPPED, str(period_s), str(tmp_path)]

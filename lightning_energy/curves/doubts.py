@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from lightning_energy.curves.line import FIT_MINIMUM
+from lightning_energy.curves.update_times import FIT_MINIMUM
 
 __all__ = ["Doubts", "Verdict"]
 

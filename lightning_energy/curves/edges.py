@@ -12,9 +12,9 @@ import math
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.doubts import Doubts
-from lightning_energy.curves.line import UpdateLine
 from lightning_energy.curves.power import plausible_w
 from lightning_energy.curves.segment import Segment, is_settled
+from lightning_energy.curves.update_times import UpdateLine
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "batch_size_of", "what_is_trained", "what_was_left", "where_to_record"]
 
 EVERY_S = 60.0
-COSTLY_S = 0.02  # a record that costs less is written at every epoch's end
+SHORT_ROWS = 500  # a record of so many rows takes about 20 ms to write: it is written at every epoch's end
+S_PER_ROW = 0.001  # between two writes of a longer one: twenty times the time that its rows take, or EVERY_S
 
 
 class Recorder:
@@ -49,7 +50,6 @@ class Recorder:
         self._where: Machine | None = None
         self._evaluations: list[Evaluation] = []
         self._written_s = time.monotonic()
-        self._cost_s = 0.0
         self._finalizer: weakref.finalize[..., Recorder] | None = None
         self._read_old()
 
@@ -67,15 +67,15 @@ class Recorder:
         epochs: Sequence[EpochRow] = (),
         sessions: Sequence[SessionRow] = (),
     ) -> None:
-        """Write the record of a training; one of a run that goes on only when that costs little.
+        """Write the record of a training; a long one of a run that goes on not at the end of every short epoch.
 
         Raises:
             OSError: it cannot be written; from now on nothing is.
         """
-        if self.path is None or (report.outcome == "running" and self._is_costly):
+        rows = len(epochs) + len(sessions) + len(self._evaluations)
+        if self.path is None or (report.outcome == "running" and self._is_too_early(rows)):
             return
         self._where = self._where or describe_machine(report)
-        began_s = time.monotonic()  # the machine is described once
         record = make_record(
             report,
             started_unix_s=self._started_unix_s,
@@ -89,12 +89,10 @@ class Recorder:
             evaluations=self._evaluations,
         )
         self._write(record)
-        self._cost_s = time.monotonic() - began_s
 
-    @property
-    def _is_costly(self) -> bool:
-        """True when writing would take more than a twentieth of the time: after thousands of short epochs."""
-        return self._cost_s > COSTLY_S and time.monotonic() - self._written_s < 20 * self._cost_s
+    def _is_too_early(self, rows: int) -> bool:
+        """True when writing would take more than a twentieth of the time: after hundreds of short epochs."""
+        return rows > SHORT_ROWS and time.monotonic() - self._written_s < min(EVERY_S, rows * S_PER_ROW)
 
     def abandon(self) -> None:
         """Nobody will end this run: its record says ``interrupted`` from now on. From any thread, at any time."""

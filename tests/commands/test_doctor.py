@@ -26,6 +26,7 @@ def test_the_command_with_a_gpu(capsys, monkeypatch):
     assert plain["visible"] == "0"
 
 
+@pytest.mark.slow
 def test_the_command_where_nothing_can_be_measured():
     """As a person would call it, on a machine without sensors: simulated by hiding both trees."""
     code = (

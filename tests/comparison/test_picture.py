@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from lightning_energy import compare
-from lightning_energy.comparison.picture import draw
+from lightning_energy.comparison.picture import KINDS, draw
 from tests.records import put
 
 mpl = pytest.importorskip("matplotlib")
@@ -216,6 +216,17 @@ def test_any_points_can_be_drawn(tmp_path, points):
         assert "no run with accuracy and energy" in texts(ax)
 
 
-def test_the_picture_in_the_docs_is_one_of_ours():
-    root = Path(__file__).parents[2]
-    assert (root / "docs/images/compare.png").read_bytes().startswith(b"\x89PNG")
+def has_colour(image, name: str) -> bool:
+    return bool((abs(image[..., :3] - mpl.colors.to_rgb(name)) < 0.5 / 255).all(axis=-1).any())
+
+
+def test_the_picture_in_the_docs_has_the_size_and_colours_of_ours(comparison, tmp_path):
+    """The runs that it was drawn of are not kept, so no more of it can be compared."""
+    draw(comparison, tmp_path / "ours.png")
+    ours = mpl.image.imread(tmp_path / "ours.png")
+    shown = mpl.image.imread(Path(__file__).parents[2] / "docs/images/compare.png")
+    assert shown.shape == ours.shape
+    for name, edge, _, _ in KINDS:
+        assert has_colour(ours, edge), name
+    assert has_colour(shown, KINDS[0][1])  # every comparison has a front
+    assert not has_colour(shown, "#123456")

@@ -17,7 +17,7 @@ def test_idle_baseline(tmp_path):
     energy = energy_callback(meters=ReplayMeter(60.0, counter_period_s=0.02), idle_s=1.0)
     make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
     report = energy.report
-    assert report.above_idle_j == pytest.approx(0.0, abs=0.1 * report.run.energy_j)
+    assert report.above_idle_j == pytest.approx(0.0, abs=0.1 * report.session.energy_j)
     assert "Above idle" in str(report)
 
 

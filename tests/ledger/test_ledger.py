@@ -204,6 +204,7 @@ def test_thirty_days_of_nanoseconds_are_exact():
     assert total.energy_j == pytest.approx(200.0 * total.duration_s, abs=3 * total.u_j)
 
 
+@pytest.mark.slow
 def test_a_million_steps_take_no_memory():
     """2 ms steps over 33 minutes on a counter of 100 ms, settled four times a second."""
     clock = Clock()

@@ -21,6 +21,7 @@ def test_a_session_that_nobody_closes_leaves_no_thread():
     assert not meter.is_open
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["pass", "raise SystemExit(0)", "import os; os.fork() or os._exit(0)"])
 def test_a_process_that_ends_without_closing_ends_quietly(how):
     """Neither the thread nor the clean-up at exit gets in the way, in a forked child neither."""

@@ -226,6 +226,7 @@ sys.stderr.write("all fitted")
 """
 
 
+@pytest.mark.slow
 def test_printing_never_ends_a_training(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", STRANGE, str(tmp_path)],

@@ -17,6 +17,8 @@ from torchmetrics.classification import BinaryAccuracy
 from lightning_energy.scores.functional import energy_penalized_accuracy, sustainable_accuracy
 from lightning_energy.scores.metrics import EnergyPenalizedAccuracy, SustainableAccuracy, energy_scores
 
+pytestmark = pytest.mark.slow
+
 WORLD = 2
 KWH = 3.6e6  # joules
 
@@ -26,7 +28,7 @@ def right(n_right, n):
     return torch.tensor([1] * n_right + [0] * (n - n_right)), torch.ones(n, dtype=torch.int64)
 
 
-def in_process(rank, job, folder):
+def in_process(rank, jobs, folder):
     warnings.simplefilter("error")
     dist.init_process_group(
         "gloo",
@@ -36,16 +38,22 @@ def in_process(rank, job, folder):
         timeout=timedelta(seconds=60),
     )
     try:
-        result = job(rank)
-        dist.barrier()
+        results = {}
+        for name, job in jobs.items():
+            results[name] = job(rank)
+            dist.barrier()
     finally:
         dist.destroy_process_group()
-    (folder / f"{rank}.pkl").write_bytes(pickle.dumps(result))
+    (folder / f"{rank}.pkl").write_bytes(pickle.dumps(results))
 
 
-def on_ranks(job, folder):
-    mp.spawn(in_process, (job, folder), nprocs=WORLD)
-    return [pickle.loads((folder / f"{rank}.pkl").read_bytes()) for rank in range(WORLD)]
+@pytest.fixture(scope="module")
+def on_ranks(tmp_path_factory):
+    """For the name of a job, each rank's result; all jobs are done one after the other by the same two processes."""
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.spawn(in_process, (JOBS, folder), nprocs=WORLD)
+    results = [pickle.loads((folder / f"{rank}.pkl").read_bytes()) for rank in range(WORLD)]
+    return lambda name: [of_rank[name] for of_rank in results]
 
 
 def uneven(rank):
@@ -58,9 +66,8 @@ def uneven(rank):
     return total, own_j, float(score.compute())
 
 
-def test_accuracy_and_energy_are_reduced_first_and_scored_once(tmp_path):
-    results = on_ranks(uneven, tmp_path)
-    for rank, (total, own_j, later) in enumerate(results):
+def test_accuracy_and_energy_are_reduced_first_and_scored_once(on_ranks):
+    for rank, (total, own_j, later) in enumerate(on_ranks("uneven")):
         assert total == pytest.approx(energy_penalized_accuracy(0.5, 9.0))
         assert own_j == pytest.approx([2 * KWH, 7 * KWH][rank])
         assert later == pytest.approx(energy_penalized_accuracy(0.75, 9.0))
@@ -79,16 +86,16 @@ def partly_known(rank, *, other):
     return value, [str(w.message) for w in caught], score.energy_j
 
 
-def test_energy_unknown_on_one_rank_is_unknown(tmp_path):
-    results = on_ranks(partial(partly_known, other=None), tmp_path)
+def test_energy_unknown_on_one_rank_is_unknown(on_ranks):
+    results = on_ranks("unknown on one rank")
     assert all(math.isnan(value) for value, _, _ in results)
     assert [energy_j for _, _, energy_j in results] == [10 * KWH, None]
     assert all(len(said) <= 1 and all("at least one rank" in s for s in said) for _, said, _ in results)
     assert len(results[0][1]) == 1
 
 
-def test_a_rank_that_another_one_meters_gives_zero(tmp_path):
-    for value, said, _ in on_ranks(partial(partly_known, other=0.0), tmp_path):
+def test_a_rank_that_another_one_meters_gives_zero(on_ranks):
+    for value, said, _ in on_ranks("metered by another"):
         assert value == pytest.approx(sustainable_accuracy(0.8, 10.0))
         assert said == []
 
@@ -105,8 +112,16 @@ def by_hand_sync(rank):
     return synced_j, score.energy_j, batch, synced_batch, float(score.compute())
 
 
-def test_sync_unsync_and_steps(tmp_path):
-    for synced_j, own_j, batch, synced_batch, total in on_ranks(by_hand_sync, tmp_path):
+JOBS = {
+    "uneven": uneven,
+    "unknown on one rank": partial(partly_known, other=None),
+    "metered by another": partial(partly_known, other=0.0),
+    "by hand": by_hand_sync,
+}
+
+
+def test_sync_unsync_and_steps(on_ranks):
+    for synced_j, own_j, batch, synced_batch, total in on_ranks("by hand"):
         assert synced_j == pytest.approx(9 * KWH)
         assert own_j == pytest.approx(5.5 * KWH)
         assert batch == pytest.approx(energy_penalized_accuracy(1.0, 5.5))  # of this rank

@@ -11,6 +11,7 @@ import threading
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import jsonschema
@@ -240,6 +241,7 @@ print("after fit")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_process_leaves_its_last_epoch(tmp_path, number):
     done = subprocess.run(
@@ -294,9 +296,7 @@ RESUMED = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path
 
 @RESUMED
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_resume_takes_in_what_was_spent_after_the_checkpoint(tmp_path, monkeypatch, killed):
-    # a slow disk must not make the record older
-    monkeypatch.setattr("lightning_energy.training.recorder.COSTLY_S", 1e9)
+def test_a_resume_takes_in_what_was_spent_after_the_checkpoint(tmp_path, killed):
     checkpoint, while_running = crashed(tmp_path, logger=False)
     if killed:  # nobody wrote the end of the session
         write_record(tmp_path / "energy.json", while_running)
@@ -495,20 +495,26 @@ def test_whatever_lies_in_its_place_ends_no_training(tmp_path, change):
     assert valid(read_record(tmp_path)).outcome == "completed"
 
 
-def test_after_thousands_of_short_epochs_it_is_not_written_every_time(tmp_path, good):
-    report, path = good.report, tmp_path / "energy.json"
-    keeper = recorder.Recorder(path, {})
-    keeper.write(replace(report, outcome="running"))
-    keeper._cost_s = 5.0  # what a record of very many epochs takes
-    path.unlink()
-    keeper.write(replace(report, outcome="running"))
-    assert not path.exists()
-    keeper._cost_s = 0.01
-    keeper.write(replace(report, outcome="running"))
-    assert path.exists()
-    keeper._cost_s = 5.0
-    keeper.write(report)
-    assert read_record(path).outcome == "completed"
+def test_a_long_record_is_not_written_after_every_short_epoch(tmp_path, monkeypatch, good):
+    now = [100.0]
+    monkeypatch.setattr(recorder, "time", SimpleNamespace(monotonic=lambda: now[0], time=lambda: 0.0))
+    path, (row, *_) = tmp_path / "energy.json", good.epochs
+    report = good.report
+    writer = recorder.Recorder(path, {})
+
+    def is_written(rows: int, outcome: str = "running") -> bool:
+        writer.write(replace(report, outcome=outcome), epochs=[row] * rows)
+        record = read_record(path)
+        return (len(record.epochs), record.outcome) == (rows, outcome)
+
+    assert all(is_written(rows) for rows in (1, 2, recorder.SHORT_ROWS - 1, recorder.SHORT_ROWS))  # at no time at all
+    assert not is_written(1000)
+    now[0] += 1.001  # a thousand rows, a thousand milliseconds
+    assert is_written(1000)
+    assert not is_written(1001)
+    assert is_written(1001, "completed")  # the end is always written
+    now[0] += recorder.EVERY_S + 0.001
+    assert is_written(100_000)  # at most a minute
 
 
 def test_an_evaluation_beside_a_run_that_goes_on_does_not_end_it(tmp_path, good):

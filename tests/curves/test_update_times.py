@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_energy.curves.line import UpdateLine
+from lightning_energy.curves.update_times import UpdateLine
 
 S = 10**9
 BEGIN_NS = 10**15

@@ -1,0 +1,23 @@
+"""How every test runs."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import settings
+
+# Before torch is loaded, and for the processes that tests start: small models gain nothing by threads, and threads that
+# wait for each other in a loop take the time of those that work, many times over on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+settings.register_profile("any machine", deadline=None)  # an example that took long was stopped by another program
+settings.load_profile("any machine")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever needs a browser is slow."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
