@@ -37,6 +37,7 @@ ROOMS = [
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 EVERYWHERE = {"_version"}
 MOST_ENTRIES = 14
+HEAVY = {"torch", "lightning", "torchmetrics"}
 # only what talks to Lightning may import it
 MAY_IMPORT_LIGHTNING = {"callback", "ledger.ranks"}
 
@@ -114,15 +115,17 @@ def fresh(code: str, *arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+def packages_loaded_by(code: str) -> set[str]:
+    return {name.partition(".")[0] for name in fresh(f"{code}; import sys; print(*sys.modules, sep='\\n')")}
+
+
 def test_results_are_read_without_torch():
-    rooms = sorted(name for name in modules() if room_of(name) == "results")
-    names = ", ".join(f"lightning_energy.{name}" for name in rooms)
-    assert not {"torch", "lightning", "torchmetrics"} & loaded_by(f"import {names}")
+    names = ", ".join(f"lightning_energy.{name}" for name in sorted(modules()) if room_of(name) == "results")
+    assert not HEAVY & packages_loaded_by(f"import {names}")
 
 
 def test_importing_the_package_is_light():
-    loaded = fresh("import sys, lightning_energy; print(*sys.modules, sep='\\n')")
-    assert not {"torch", "lightning", "torchmetrics", "numpy"} & {module.partition(".")[0] for module in loaded}
+    assert not {*HEAVY, "numpy"} & packages_loaded_by("import lightning_energy")
 
 
 IMPORTS_ALL = """

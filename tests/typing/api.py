@@ -30,9 +30,11 @@ from lightning_energy import (
     compare,
     energy_penalized_accuracy,
     functional,
+    load_record,
     sustainable_accuracy,
 )
 from lightning_energy.meters import CalibratedMeter, CpuEstimateMeter, NvmlMeter, RaplMeter
+from lightning_energy.scores.formula import EnergyPenalized
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -140,20 +142,13 @@ def functions() -> tuple[float, Tensor]:
     return numbers[0], tensors[0]
 
 
-class Ratio(EnergyScore):
-    """A formula of one's own."""
-
-    def _formula(self, accuracy: Tensor, energy_kwh: Tensor) -> Tensor:
-        return accuracy / (1 + energy_kwh)
-
-
 def metrics() -> Tensor:
     accuracy = MulticlassAccuracy(num_classes=10)
     scores: list[EnergyScore] = [
         EnergyPenalizedAccuracy(accuracy, alpha=4.0, beta=1.0, reference_kwh=0.01),
         EnergyPenalizedAccuracy(accuracy, dist_sync_on_step=True),
         SustainableAccuracy(accuracy, alpha=4, beta=1),
-        Ratio(accuracy),
+        EnergyScore(accuracy, EnergyPenalized(reference_kwh=0.1)),
     ]
     score = scores[0]
     predictions, target = torch.zeros(4, 10), torch.zeros(4, dtype=torch.int64)
@@ -167,6 +162,18 @@ def metrics() -> Tensor:
     value: Tensor = score.compute()
     score.reset()
     return value
+
+
+# ------------------------------------------------------------------------------------------------ records
+
+
+def reading(folder: Path) -> Report:
+    record = load_record(folder)
+    total: Energy | None = load_record("runs/a/energy.json").total
+    metric: float | None = record.epochs[-1].metric
+    texts: list[str] = [note.text for note in record.notes if note.lowers_total]
+    print(total, metric, texts, record.outcome == "completed", record.to_plain()["version"])
+    return record.report
 
 
 # ------------------------------------------------------------------------------------------------ comparison
