@@ -7,7 +7,8 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,9 +21,6 @@ from lightning_energy.results.read import RecordError, read_record
 from lightning_energy.results.rows import SessionRow
 from lightning_energy.results.write import write_record
 from tests.records import energy, put, record
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FULL = replace(
     record(epochs=(0.5, None), samples=None, notes=[Note("measuring", "x")]),
@@ -147,6 +145,17 @@ def test_names_of_files_cannot_move_the_cursor(tmp_path):
     assert str(error.value).isprintable()
     with pytest.raises(RecordError, match="cannot be read"):
         read_record("null\0byte")
+
+
+def test_the_block_on_the_page_runs(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "what-a-run-leaves.md").read_text()
+    block = page.split("```python\n")[1].split("```")[0]
+    put(tmp_path / "runs" / "version_0", 2.0)
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})
+    out = capsys.readouterr().out
+    assert out.startswith("2.0 []\n")
+    assert str(load_record("runs/version_0").report) in out
 
 
 JSON = st.recursive(

@@ -14,8 +14,10 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from lightning_energy import EnergyCallback, MeterLost, ReplayMeter
 from lightning_energy.results.read import read_record
+from lightning_energy.results.rows import SessionRow
 from lightning_energy.results.trace_files import TraceFiles
 from lightning_energy.training import outputs
+from lightning_energy.training.run_memory import NOTHING
 from tests.modules import Classifier, energy_callback, loader, make_trainer, meter
 from tests.test_docs import ROOT
 
@@ -98,7 +100,7 @@ def test_the_mean_energy_per_step_can_be_recomputed(tmp_path, within, is_whole):
     trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[energy], val_check_interval=within)
     trainer.fit(module, loader(), loader(8))
     page = (ROOT / "docs/what-a-run-leaves.md").read_text()
-    read, recipe = (block.split("```")[0] for block in page.split("```python\n")[1:])
+    _, read, recipe = (block.split("```")[0] for block in page.split("```python\n")[1:])
     names = {}
     exec(read.replace("runs/version_0", str(tmp_path)) + recipe, names)
     assert len(names["per_step_j"]) == energy.report.steps
@@ -166,7 +168,7 @@ def test_a_place_that_cannot_be_written_is_told_and_the_training_goes_on(tmp_pat
     (tmp_path / "energy.curve.csv.gz" / "mine").touch()
     (tmp_path / "energy.steps.csv.gz").touch()
     energy, taking = energy_callback(record=str(tmp_path), trace="csv"), []
-    energy._memory.sessions.append({"started_unix_s": 0.0})  # a later session adds to what is there
+    energy._memory.sessions.append(SessionRow(0.0, "completed", NOTHING))  # a later session adds to what is there
 
     class Look(Callback):
         def on_train_end(self, trainer, pl_module):
