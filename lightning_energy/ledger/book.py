@@ -115,15 +115,15 @@ class Book:
         by_quality_s = np.bincount(pieces.quality * n + pieces.account, pieces.duration_s, n * len(QUALITIES))
         pause()
         uncertainty = uncertainty_of(due.knots, pieces, groups, self.curve.power_bounds_w())
-        missing_s = self.missing_s + np.concatenate([[0.0], np.cumsum(np.where(is_missing, pieces.duration_s, 0.0))])
         at_marks, u_j = np.searchsorted(pieces.cut_ns, due.marks_ns), self.curve.u_at(due.marks_ns, due.knots)
-        spans = self.missing_ns
+        missing_s, spans = np.full(len(pieces.cut_ns), self.missing_s), self.missing_ns
         if is_missing.any():
+            missing_s[1:] += np.cumsum(np.where(is_missing, pieces.duration_s, 0.0))
             spans = joined(spans, pieces.cut_ns, is_missing & (pieces.code != OUTSIDE))
         shares = Shares(
             pieces.used,
-            np.bincount(pieces.account, np.diff(energy_j), n).astype(np.float64),
-            by_quality_s.reshape(len(QUALITIES), n).astype(np.float64),
+            np.bincount(pieces.account, np.diff(energy_j), n).astype(np.float64, copy=False),
+            by_quality_s.reshape(len(QUALITIES), n).astype(np.float64, copy=False),
             uncertainty,
         )
         there = AtMarks(energy_j[at_marks], missing_s[at_marks], u_j**2)
