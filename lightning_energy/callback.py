@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EnergyCallback"]
 
-# instance attributes of a run: threads, handles, closures; and what the Trainer sets, which holds the whole module
-OF_A_RUN = {"_run", "_begin_batch", "_end_batch", "_end_training_batch", "log", "log_dict"}
+OF_A_RUN = {"_run", "_begin_batch", "_end_batch", "_end_training_batch"}  # threads, handles, closures
+OF_LIGHTNING = {"log", "log_dict"}  # methods of the module that a Trainer sets on its callbacks: they keep both alive
 
 
 def _no_mark() -> None:
@@ -137,7 +137,7 @@ class EnergyCallback(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """Settings and memory; a copy has no run."""
-        return {name: value for name, value in self.__dict__.items() if name not in OF_A_RUN}
+        return {name: value for name, value in self.__dict__.items() if name not in OF_A_RUN | OF_LIGHTNING}
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -153,6 +153,7 @@ class EnergyCallback(Callback):
             MeterUnavailable: what was asked for cannot be read, or nothing can and an estimate is refused.
         """
         self._drop()
+        self._memory.refuse()
         if stage == "fit":
             self._memory.return_borrowed()
         if trainer.barebones:
@@ -183,6 +184,7 @@ class EnergyCallback(Callback):
                 self._report(outcome)
         finally:
             self._drop()
+            self._forget(OF_LIGHTNING)
 
     @never_fatal
     def _finish(self, run: TrainerRun) -> None:
@@ -202,17 +204,19 @@ class EnergyCallback(Callback):
 
     def _drop(self) -> None:
         """Let the run go, with all that is its own."""
-        run, self._run = self._run, None
+        run = self._run
+        self._forget(OF_A_RUN)
         if run is not None:
             run.books.close()
 
+    def _forget(self, names: set[str]) -> None:
+        for name in names:
+            self.__dict__.pop(name, None)
+
     def _leave(self) -> None:
-        """The session is over. With several ranks the others still wait for this one at reductions."""
-        if self._run is not None and self._run.books.ranks.size > 1:
+        """The session is over: batches leave no marks. Until the run ends, it knows that a training is under way."""
+        if self._run is not None:
             self._follow(self._run.stages.hooks)
-        else:
-            for name in OF_A_RUN:
-                self.__dict__.pop(name, None)
 
     def _follow(self, hooks: BatchHooks) -> None:
         self._begin_batch, self._end_batch, self._end_training_batch = hooks
@@ -366,8 +370,7 @@ class EnergyCallback(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the validation's energy, and the score if the accuracy is here already."""
         if self._run is not None and not trainer.sanity_checking:
-            epoch = self._run.stages.epoch(trainer.current_epoch)
-            self._run.validations.end_epoch(trainer, pl_module, epoch)
+            self._run.end_validation_epoch(trainer, pl_module)
 
     @never_fatal
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -378,7 +381,7 @@ class EnergyCallback(Callback):
         """
         if self._run is not None:
             self._run.end_validation(trainer)
-            if self._run is not None and self._run.stages.is_fit and not trainer.sanity_checking:
+            if self._run.stages.is_fit and not trainer.sanity_checking:
                 self._enter(trainer.current_epoch, "train")
 
     @never_fatal

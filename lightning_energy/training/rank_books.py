@@ -168,13 +168,17 @@ class RankBooks:
         known = NOTHING
         with suppress(Exception):
             known = self.live(self.session.totals()) if self.session is not None else NOTHING
-        self.close()
+        self._leave()
         self._given_up = known, time.monotonic_ns()
         if self.ranks.size > 1:
             self.session = Session(OpenMeters())
 
     def close(self) -> None:
-        """Stop the session and close its meters. Idempotent."""
+        """Stop the session and close its meters, for good. Idempotent."""
+        self._leave()
+        self._left = _nothing  # its owner holds these books: a circle, which only Python's garbage collector would free
+
+    def _leave(self) -> None:
         session, self.session = self.session, None
         self._left()
         if session is not None:

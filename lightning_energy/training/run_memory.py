@@ -54,12 +54,17 @@ class RunMemory:
         new = RunMemory()
         self.run_id, self.before, self.sessions, self.history = new.run_id, NOTHING, [], []
         self.reduced = self.own_then = NOTHING
-        self.note, self.borrowed = note, False
+        self.note = note
 
     def return_borrowed(self) -> None:
         """A ``fit`` begins: what the checkpoint of a validation or test had spent is not of this training."""
         if self.borrowed:
             self.begin_anew()
+            self.borrowed = False
+
+    def refuse(self) -> None:
+        """Take no state until :meth:`decide` says so."""
+        self._accepts = False
 
     def decide(self, *, is_fit: bool, is_training: bool) -> None:
         """Decide whether the state that comes next counts.
@@ -142,12 +147,12 @@ class RunMemory:
                 f"the checkpoint's energy has version {state.get('version')!r}, this lightning-energy knows "
                 f"{VERSION}: upgrade lightning-energy"
             )
-        self.chosen, self.axis = self.chosen or state.get("accuracy"), state.get("axis")
         try:
             total, sessions, history = Energy.from_plain(state["total"]), [*state["sessions"]], [*state["history"]]
             run_id = str(state["run_id"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"the checkpoint's energy is damaged ({type(error).__name__}: {error})") from error
+        self.chosen, self.axis = self.chosen or state.get("accuracy"), state.get("axis")
         if run_id == self.run_id and (total.energy_j or 0.0) <= (self.before.energy_j or 0.0):
             return
         self.run_id, self.before, self.sessions, self.history = run_id, total, sessions, history

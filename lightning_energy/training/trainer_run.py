@@ -136,9 +136,16 @@ class TrainerRun:
 
     def begin_validation(self, trainer: Trainer, module: LightningModule) -> None:
         """Look at what is logged already, and feed the module's score Metrics."""
+        if self.books.session is None:
+            return
         self.validations.begin(trainer)
         self.metrics.find(module)
         self.metrics.feed()
+
+    def end_validation_epoch(self, trainer: Trainer, module: LightningModule) -> None:
+        """Log the validation's energy, and the score if the accuracy is here already."""
+        if self.books.session is not None:
+            self.validations.end_epoch(trainer, module, self.stages.epoch(trainer.current_epoch))
 
     def announce(self, trainer: Trainer, *, early: bool = False) -> None:
         """Tell the dashboards what is trained; ``early`` is before Lightning logs hyperparameters."""
@@ -147,6 +154,8 @@ class TrainerRun:
 
     def end_validation(self, trainer: Trainer) -> None:
         """Score what was logged late, keep the choice of the accuracy, and draw the point of the curve over energy."""
+        if self.books.session is None:
+            return
         self.validations.end(trainer)
         self._memory.chosen = self.validations.scorer.chosen
         scored = self.validations.scored_in(trainer.current_epoch)
@@ -200,6 +209,8 @@ class TrainerRun:
 
     def end_test(self, trainer: Trainer, module: LightningModule) -> None:
         """Log the energy of a test."""
+        if self.books.session is None:
+            return
         read_metrics(trainer, self.books.ranks)
         _, (energy,), _ = self.books.reduce(lambda t: [t.energy(stage="test")])
         if energy.energy_j is not None:
@@ -207,6 +218,8 @@ class TrainerRun:
 
     def end_predict(self, trainer: Trainer) -> None:
         """Log the energy of a prediction. Lightning allows no ``self.log`` here: it goes to the loggers."""
+        if self.books.session is None:
+            return
         _, (energy,), _ = self.books.reduce(lambda t: [t.energy(stage="predict")])
         if energy.energy_j is not None:
             to_loggers(trainer, {log_keys.PREDICT_J: energy.energy_j}, self._warn)
