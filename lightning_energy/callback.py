@@ -45,7 +45,7 @@ class EnergyCallback(Callback):
     mode="max")`` and ``ModelCheckpoint`` can act on it. After a run, :attr:`report` holds the figures.
 
     Args:
-        meters: what to measure: ``"auto"`` (the device this rank trains on, plus the node's CPU packages and DRAM
+        meters: the meters: ``"auto"`` (the device this rank trains on, plus the node's CPU packages and DRAM
             where they can be read), names (``"nvml"``, ``"rapl"``, ``"estimate"``), :class:`~lightning_energy.Meter`
             objects, or a list of these.
         accuracy: name of the logged metric that the score uses. By default the one logged validation metric
@@ -54,24 +54,24 @@ class EnergyCallback(Callback):
             :func:`~lightning_energy.functional.energy_penalized_accuracy` with ``reference_kwh``.
         reference_kwh: the energy in kWh at which the default score's penalty begins to bite. The default of
             1 kWh suits runs that cost about as much; give a short run its own scale.
-        batch_size_fn: a function of a batch that says how many samples it has, for the energy per sample. By default
-            the first dimension of the first tensor in it; see :func:`~lightning_energy.ledger.batch_size.size_of`.
+        batch_size_fn: a function from a batch to its number of samples, for the energy per sample. By default the
+            first dimension of the first tensor in it; see :func:`~lightning_energy.ledger.batch_size.size_of`.
         idle_s: seconds to watch the idle devices in ``setup``, for a second figure ``above idle``; by default not.
         allow_estimate: whether ``"auto"`` may fall back to a model of the CPU (labelled ``estimated``) on a
             machine where nothing can be measured. If not, such a machine raises in ``setup``.
         print_report: whether to print a short table after the run, on rank zero. By default where the Trainer prints as
             well: not if both its progress bar and its model summary are disabled.
-        record: whether to keep a record of the run on disk, ``energy.json`` beside what the first logger writes (none
+        record: whether to keep a record of the run on disk, ``energy.json`` beside the files of the first logger (none
             without a logger or in a ``fast_dev_run``); or the path of the file or its folder.
         trace: ``"csv"`` or ``"parquet"`` to keep every knot of the curves and every step and gap beside the record, so
             that any figure can be recomputed; see :class:`~lightning_energy.results.trace_files.TraceFiles`.
             By default not.
         carbon_intensity: grams of CO2e per kWh of your electricity, or the code of a country (``"DEU"``, ``"de"``) of
-            the table that is shipped; see :func:`~lightning_energy.results.carbon.find_intensity`. With it CO2e is
-            logged and reported as a derived figure, by default not. What earlier sessions spent is converted with this
-            one's, too.
+            the shipped table; see :func:`~lightning_energy.results.carbon.find_intensity`. With it CO2e is
+            logged and reported as a derived figure, by default not. Energy of earlier sessions is converted with it,
+            too.
         pue: the power usage effectiveness of the facility, from 1 on. CO2e and cost are multiplied by it; the energies
-            are not, they are what the devices spent. 1 is IT energy only.
+            are not: they are those of the devices. 1 is IT energy only.
         price: price of a kWh in your currency, for a derived cost.
         dashboards: whether TensorBoard, Weights & Biases and MLflow also get curves over energy, the run's
             configuration and outcome, and the report, from their loggers in the Trainer. The logged names of
@@ -188,7 +188,7 @@ class EnergyCallback(Callback):
 
     @never_fatal
     def _finish(self, run: TrainerRun) -> None:
-        """Apart from the report, so that this rank comes to the reduction that follows, whatever fails here."""
+        """Finish the books apart from the report: whatever fails, this rank comes to the reduction that follows."""
         run.books.finish()
 
     @never_fatal
@@ -214,7 +214,7 @@ class EnergyCallback(Callback):
             self.__dict__.pop(name, None)
 
     def _leave(self) -> None:
-        """The session is over: batches leave no marks. Until the run ends, it knows that a training is under way."""
+        """Take no more marks: the session is over. The run stays to its end, and knows that a training is under way."""
         if self._run is not None:
             self._follow(self._run.stages.hooks)
 
@@ -222,7 +222,7 @@ class EnergyCallback(Callback):
         self._begin_batch, self._end_batch, self._end_training_batch = hooks
 
     def _enter(self, epoch: int, stage: str) -> None:
-        """From now on, time belongs to this stage of this epoch."""
+        """Let time belong to this stage of this epoch from now on."""
         if self._run is not None:
             self._follow(self._run.enter(epoch, stage))
 
@@ -240,7 +240,7 @@ class EnergyCallback(Callback):
             self._run.stages.end_search(self._run.books.session)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Set what was spent before this session."""
+        """Set the energy of earlier sessions."""
         if not self._memory.accepts:
             return
         try:
@@ -250,19 +250,19 @@ class EnergyCallback(Callback):
             self._warn("state", f"EnergyCallback: {self._memory.note}")
 
     def state_dict(self) -> dict[str, Any]:
-        """What the run has spent so far, in plain types."""
+        """Energy of the run so far, in plain types."""
         return self._memory.state(NOTHING, Ranks()) if self._run is None else self._run.state()
 
     # ------------------------------------------------------------------------------------- batches
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """A step begins."""
+        """Mark the beginning of a step."""
         self._begin_batch()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """A step ends; at logging steps, log those that became known."""
+        """Mark the end of a step; at logging steps, log those that became known."""
         if self._end_training_batch(batch, batch_idx):
             self._attend(trainer, batch_idx)
 
@@ -272,7 +272,7 @@ class EnergyCallback(Callback):
             self._run.steps.attend(trainer, batch_idx)
 
     def _batch_start(self, *args: Any, **kwargs: Any) -> None:
-        """A step begins."""
+        """Mark the beginning of a step."""
         self._begin_batch()
 
     on_validation_batch_start = on_test_batch_start = on_predict_batch_start = _batch_start
@@ -286,7 +286,7 @@ class EnergyCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """A validation step ends."""
+        """Mark the end of a validation step."""
         self._end_batch()
         if self._run is not None and self._run.metrics.found:
             self._feed_at_end(trainer.num_val_batches[dataloader_idx], batch_idx)
@@ -300,13 +300,13 @@ class EnergyCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """A test step ends."""
+        """Mark the end of a test step."""
         self._end_batch()
         if self._run is not None and self._run.metrics.found:
             self._feed_at_end(trainer.num_test_batches[dataloader_idx], batch_idx)
 
     def on_predict_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        """A prediction step ends."""
+        """Mark the end of a prediction step."""
         self._end_batch()
 
     @never_fatal
@@ -318,30 +318,30 @@ class EnergyCallback(Callback):
 
     @never_fatal
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Searches, if any, are over. What comes next in a fit is that Lightning logs hyperparameters."""
+        """Enter the training: searches, if any, are over. Lightning logs hyperparameters next."""
         self._enter(-1, "train")
         if self._run is not None:
             self._run.announce(trainer, early=True)
 
     @never_fatal
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The sanity check is a stage of its own."""
+        """Enter the sanity check, a stage of its own."""
         self._enter(-1, "sanity_check")
 
     @never_fatal
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Back to the time before the first epoch."""
+        """Return to the time before the first epoch."""
         self._enter(-1, "train")
 
     @never_fatal
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Training is under way."""
+        """Note that the training is under way."""
         if self._run is not None:
             self._run.begin_training(trainer)
 
     @never_fatal
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """An epoch begins."""
+        """Enter an epoch."""
         if self._run is not None:
             self._run.announce(trainer)
             self._enter(trainer.current_epoch, "train")
@@ -355,12 +355,12 @@ class EnergyCallback(Callback):
 
     @never_fatal
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """After the last epoch."""
+        """Enter the time after the last epoch."""
         self._enter(-1, "train")
 
     @never_fatal
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A validation begins; the sanity check's has begun already."""
+        """Enter a validation; that of the sanity check was entered before."""
         if self._run is not None:
             if not trainer.sanity_checking:
                 self._enter(self._run.stages.epoch(trainer.current_epoch), "validate")
@@ -386,7 +386,7 @@ class EnergyCallback(Callback):
 
     @never_fatal
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A test begins."""
+        """Enter a test."""
         self._enter(-1, "test")
         if self._run is not None:
             self._run.metrics.feed()
@@ -399,7 +399,7 @@ class EnergyCallback(Callback):
 
     @never_fatal
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A prediction begins."""
+        """Enter a prediction."""
         self._enter(-1, "predict")
 
     @never_fatal

@@ -1,21 +1,36 @@
-"""Parts of a run without a Trainer: real sessions and ranks, and stand-ins for the few things of Lightning they read."""
+"""Parts of a run without a Trainer: real sessions and ranks, and stand-ins for the little they read of Lightning."""
 
 from __future__ import annotations
 
 import time
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from hypothesis import strategies as st
 
 from lightning_energy.curves.curve import QUALITIES, Energy
+from lightning_energy.ledger.batch_size import SampleCount
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters import Meter, MeterInfo, ReplayMeter, open_meters
 from lightning_energy.meters.find import OpenMeters
+from lightning_energy.scores.scorer import Scorer
+from lightning_energy.training.outputs import Outputs
 from lightning_energy.training.rank_books import RankBooks
+from lightning_energy.training.recorder import Recorder
+from lightning_energy.training.reporter import Reporter
 from lightning_energy.training.run_memory import RunMemory
+from lightning_energy.training.score_metrics import ScoreMetrics
+from lightning_energy.training.stages import Stages
+from lightning_energy.training.step_log import StepLog
+from lightning_energy.training.validations import Validations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from lightning_energy.results.carbon import Conversion
 
 CPU = torch.device("cpu")
 INFO = MeterInfo("replay-0", "replayed device", "measured", "gpu", power_max_w=300.0, update_period_s=0.001)
@@ -59,6 +74,59 @@ def spend(session: Session, epoch: int = 0, stage: str = "train", steps: int = 1
         session.mark(step)
         session._sampler.wait_until_known(time.monotonic_ns() + 3_000_000, 0.5)
         session.mark(gap)
+
+
+class Parts:
+    """The parts of a run, made as a TrainerRun makes them.
+
+    Args:
+        meters: the meters; by default one that replays.
+        stage: ``fit`` or another run.
+        record: where the record lies; ``None`` keeps none.
+        steps: the class of the step log.
+        conversion: the inputs of CO2e and cost.
+        batch_size_fn: counts the samples of a batch.
+    """
+
+    def __init__(
+        self,
+        *meters: Meter,
+        stage: str = "fit",
+        record: Path | None = None,
+        steps: type[StepLog] = StepLog,
+        conversion: Conversion | None = None,
+        batch_size_fn: Callable[[Any], int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.warn = Warned()
+        self.memory: RunMemory = kwargs.setdefault("memory", RunMemory())
+        self.books = books_of(*meters, warn=self.warn, is_fit=stage == "fit", **kwargs)
+        self.stages = Stages(SampleCount(batch_size_fn), stage)
+        self.metrics = ScoreMetrics(self.books)
+        self.validations = Validations(self.books, Scorer("val_acc", None, 1.0), self.warn, conversion)
+        self.outputs = Outputs(self.warn)
+        self.outputs._recorder = None if record is None else Recorder(record, {}, self.books.ranks.rank)
+        self.reporter = Reporter(
+            self.books,
+            self.stages,
+            self.validations,
+            memory=self.memory,
+            outputs=self.outputs,
+            conversion=conversion,
+        )
+        self.steps = steps(
+            self.books,
+            self.stages.marks,
+            self.metrics,
+            reporter=self.reporter,
+            outputs=self.outputs,
+            warn=self.warn,
+        )
+
+    @property
+    def session(self) -> Session:
+        assert self.books.session is not None
+        return self.books.session
 
 
 def trainer_like(**kwargs: Any) -> SimpleNamespace:
