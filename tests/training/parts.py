@@ -49,8 +49,8 @@ class Warned(list[tuple[str, str]]):
 
 
 def replay(power_w: float = POWER_W) -> ReplayMeter:
-    """A device whose register moves so often that the first millisecond is known."""
-    return ReplayMeter(power_w, counter_period_s=0.001, info=INFO)
+    """A device whose register always moves, so that every moment is known as soon as it is read."""
+    return ReplayMeter(power_w, counter_period_s=0, info=INFO)
 
 
 def session_of(*meters: Meter) -> Session:
