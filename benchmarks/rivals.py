@@ -191,7 +191,8 @@ def ours(uuid: str) -> Callback:
             self.reported, self.first_ns = Reported(), time.monotonic_ns()
             self.starts: list[int] = []
             self.taken: list = []
-            take = self._session.take_steps
+            session = self._run.books.session
+            take = session.take_steps
 
             def keep():
                 steps = take()
@@ -199,7 +200,7 @@ def ours(uuid: str) -> Callback:
                     self.taken.append(steps)
                 return steps
 
-            self._session.take_steps = keep
+            session.take_steps = keep
 
         def on_train_epoch_start(self, trainer, pl_module) -> None:
             self.epoch_ns = time.monotonic_ns()

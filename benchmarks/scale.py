@@ -68,22 +68,23 @@ class TimedLogger(MemoryLogger):
 
 
 class Watched(EnergyCallback):
-    """Keeps how long its hooks took."""
-
-    def _forget_run(self) -> None:
-        super()._forget_run()
-        self.setup_ms, self.logged_us = 0.0, []
+    """Keeps how long its setup and its logging steps took."""
 
     def setup(self, trainer, pl_module, stage) -> None:
         begin_s = time.perf_counter()
         super().setup(trainer, pl_module, stage)
         self.setup_ms = (time.perf_counter() - begin_s) * 1e3
+        self.logged_us = []
+        self._run.steps.log = self._timed(self._run.steps.log)
 
-    def _log_steps(self, trainer) -> None:
-        begin_ns, own_ns = time.perf_counter_ns(), sum(logger.own_ns for logger in trainer.loggers)
-        super()._log_steps(trainer)
-        own_ns = sum(logger.own_ns for logger in trainer.loggers) - own_ns
-        self.logged_us.append((time.perf_counter_ns() - begin_ns - own_ns) * 1e-3)
+    def _timed(self, log):
+        def timed(trainer) -> None:
+            begin_ns, own_ns = time.perf_counter_ns(), sum(logger.own_ns for logger in trainer.loggers)
+            log(trainer)
+            own_ns = sum(logger.own_ns for logger in trainer.loggers) - own_ns
+            self.logged_us.append((time.perf_counter_ns() - begin_ns - own_ns) * 1e-3)
+
+        return timed
 
 
 class Tiny(L.LightningModule):
@@ -243,7 +244,6 @@ def setup_ms(times: int) -> list[float]:
         with SimulatedNvml(boards()):
             fit([callback], 1)
         found.append(callback.setup_ms)
-        callback._forget_run()
     return found
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EnergyCallback"]
 
-# instance attributes of a run: threads, handles, closures; and what the Trainer sets, which holds the whole module
-OF_A_RUN = {"_run", "_begin_batch", "_end_batch", "_end_training_batch", "log", "log_dict"}
+OF_A_RUN = {"_run", "_begin_batch", "_end_batch", "_end_training_batch"}  # threads, handles, closures
+OF_LIGHTNING = {"log", "log_dict"}  # methods of the module that a Trainer sets on its callbacks: they keep both alive
 
 
 def _no_mark() -> None:
@@ -48,7 +48,7 @@ class EnergyCallback(Callback):
     mode="max")`` and ``ModelCheckpoint`` can act on it. After a run, :attr:`report` holds the figures.
 
     Args:
-        meters: what to measure: ``"auto"`` (the device this rank trains on, plus the node's CPU packages and DRAM
+        meters: the meters: ``"auto"`` (the device this rank trains on, plus the node's CPU packages and DRAM
             where they can be read), names (``"nvml"``, ``"rapl"``, ``"estimate"``), :class:`~lightning_energy.Meter`
             objects, or a list of these.
         accuracy: name of the logged metric that the score uses. By default the one logged validation metric
@@ -57,24 +57,24 @@ class EnergyCallback(Callback):
             :func:`~lightning_energy.functional.energy_penalized_accuracy` with ``reference_kwh``.
         reference_kwh: the energy in kWh at which the default score's penalty begins to bite. The default of
             1 kWh suits runs that cost about as much; give a short run its own scale.
-        batch_size_fn: a function of a batch that says how many samples it has, for the energy per sample. By default
-            the first dimension of the first tensor in it; see :func:`~lightning_energy.ledger.batch_size.size_of`.
+        batch_size_fn: a function from a batch to its number of samples, for the energy per sample. By default the
+            first dimension of the first tensor in it; see :func:`~lightning_energy.ledger.batch_size.size_of`.
         idle_s: seconds to watch the idle devices in ``setup``, for a second figure ``above idle``; by default not.
         allow_estimate: whether ``"auto"`` may fall back to a model of the CPU (labelled ``estimated``) on a
             machine where nothing can be measured. If not, such a machine raises in ``setup``.
         print_report: whether to print a short table after the run, on rank zero. By default where the Trainer prints as
             well: not if both its progress bar and its model summary are disabled.
-        record: whether to keep a record of the run on disk, ``energy.json`` beside what the first logger writes (none
+        record: whether to keep a record of the run on disk, ``energy.json`` beside the files of the first logger (none
             without a logger or in a ``fast_dev_run``); or the path of the file or its folder.
         trace: ``"csv"`` or ``"parquet"`` to keep every knot of the curves and every step and gap beside the record, so
             that any figure can be recomputed; see :class:`~lightning_energy.results.trace_files.TraceFiles`.
             By default not.
         carbon_intensity: grams of CO2e per kWh of your electricity, or the code of a country (``"DEU"``, ``"de"``) of
-            the table that is shipped; see :func:`~lightning_energy.results.carbon.find_intensity`. With it CO2e is
-            logged and reported as a derived figure, by default not. What earlier sessions spent is converted with this
-            one's, too.
+            the shipped table; see :func:`~lightning_energy.results.carbon.find_intensity`. With it CO2e is
+            logged and reported as a derived figure, by default not. Energy of earlier sessions is converted with it,
+            too.
         pue: the power usage effectiveness of the facility, from 1 on. CO2e and cost are multiplied by it; the energies
-            are not, they are what the devices spent. 1 is IT energy only.
+            are not: they are those of the devices. 1 is IT energy only.
         price: price of a kWh in your currency, for a derived cost.
         dashboards: whether TensorBoard, Weights & Biases and MLflow also get curves over energy, the run's
             configuration and outcome, and the report, from their loggers in the Trainer. The logged names of
@@ -140,7 +140,7 @@ class EnergyCallback(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """Settings and memory; a copy has no run."""
-        return {name: value for name, value in self.__dict__.items() if name not in OF_A_RUN}
+        return {name: value for name, value in self.__dict__.items() if name not in OF_A_RUN | OF_LIGHTNING}
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -156,6 +156,7 @@ class EnergyCallback(Callback):
             MeterUnavailable: what was asked for cannot be read, or nothing can and an estimate is refused.
         """
         self._drop()
+        self._memory.refuse()
         if stage == "fit":
             self._memory.return_borrowed()
         if trainer.barebones:
@@ -186,10 +187,11 @@ class EnergyCallback(Callback):
                 self._report(outcome)
         finally:
             self._drop()
+            self._forget(OF_LIGHTNING)
 
     @never_fatal
     def _finish(self, run: TrainerRun) -> None:
-        """Apart from the report, so that this rank comes to the reduction that follows, whatever fails here."""
+        """Finish the books apart from the report: whatever fails, this rank comes to the reduction that follows."""
         run.books.finish()
 
     @never_fatal
@@ -205,23 +207,25 @@ class EnergyCallback(Callback):
 
     def _drop(self) -> None:
         """Let the run go, with all that is its own."""
-        run, self._run = self._run, None
+        run = self._run
+        self._forget(OF_A_RUN)
         if run is not None:
             run.books.close()
 
+    def _forget(self, names: set[str]) -> None:
+        for name in names:
+            self.__dict__.pop(name, None)
+
     def _leave(self) -> None:
-        """The session is over. With several ranks the others still wait for this one at reductions."""
-        if self._run is not None and self._run.books.ranks.size > 1:
+        """Take no more marks: the session is over. The run stays to its end, and knows that a training is under way."""
+        if self._run is not None:
             self._follow(self._run.stages.hooks)
-        else:
-            for name in OF_A_RUN:
-                self.__dict__.pop(name, None)
 
     def _follow(self, hooks: BatchHooks) -> None:
         self._begin_batch, self._end_batch, self._end_training_batch = hooks
 
     def _enter(self, epoch: int, stage: str) -> None:
-        """From now on, time belongs to this stage of this epoch."""
+        """Let time belong to this stage of this epoch from now on."""
         if self._run is not None:
             self._follow(self._run.enter(epoch, stage))
 
@@ -239,7 +243,7 @@ class EnergyCallback(Callback):
             self._run.stages.end_search(self._run.books.session)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Set what was spent before this session."""
+        """Set the energy of earlier sessions."""
         if not self._memory.accepts:
             return
         try:
@@ -250,19 +254,19 @@ class EnergyCallback(Callback):
             self._warn("state", f"EnergyCallback: {note.text}")
 
     def state_dict(self) -> dict[str, Any]:
-        """What the run has spent so far, in plain types."""
+        """Energy of the run so far, in plain types."""
         return self._memory.state(NOTHING, Ranks()) if self._run is None else self._run.state()
 
     # ------------------------------------------------------------------------------------- batches
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """A step begins."""
+        """Mark the beginning of a step."""
         self._begin_batch()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """A step ends; at logging steps, log those that became known."""
+        """Mark the end of a step; at logging steps, log those that became known."""
         if self._end_training_batch(batch, batch_idx):
             self._attend(trainer, batch_idx)
 
@@ -272,7 +276,7 @@ class EnergyCallback(Callback):
             self._run.steps.attend(trainer, batch_idx)
 
     def _batch_start(self, *args: Any, **kwargs: Any) -> None:
-        """A step begins."""
+        """Mark the beginning of a step."""
         self._begin_batch()
 
     on_validation_batch_start = on_test_batch_start = on_predict_batch_start = _batch_start
@@ -286,7 +290,7 @@ class EnergyCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """A validation step ends."""
+        """Mark the end of a validation step."""
         self._end_batch()
         if self._run is not None and self._run.metrics.found:
             self._feed_at_end(trainer.num_val_batches[dataloader_idx], batch_idx)
@@ -300,13 +304,13 @@ class EnergyCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """A test step ends."""
+        """Mark the end of a test step."""
         self._end_batch()
         if self._run is not None and self._run.metrics.found:
             self._feed_at_end(trainer.num_test_batches[dataloader_idx], batch_idx)
 
     def on_predict_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        """A prediction step ends."""
+        """Mark the end of a prediction step."""
         self._end_batch()
 
     @never_fatal
@@ -318,30 +322,30 @@ class EnergyCallback(Callback):
 
     @never_fatal
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Searches, if any, are over. What comes next in a fit is that Lightning logs hyperparameters."""
+        """Enter the training: searches, if any, are over. Lightning logs hyperparameters next."""
         self._enter(-1, "train")
         if self._run is not None:
             self._run.announce(trainer, early=True)
 
     @never_fatal
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The sanity check is a stage of its own."""
+        """Enter the sanity check, a stage of its own."""
         self._enter(-1, "sanity_check")
 
     @never_fatal
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Back to the time before the first epoch."""
+        """Return to the time before the first epoch."""
         self._enter(-1, "train")
 
     @never_fatal
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Training is under way."""
+        """Note that the training is under way."""
         if self._run is not None:
             self._run.begin_training(trainer)
 
     @never_fatal
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """An epoch begins."""
+        """Enter an epoch."""
         if self._run is not None:
             self._run.announce(trainer)
             self._enter(trainer.current_epoch, "train")
@@ -357,12 +361,12 @@ class EnergyCallback(Callback):
 
     @never_fatal
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """After the last epoch."""
+        """Enter the time after the last epoch."""
         self._enter(-1, "train")
 
     @never_fatal
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A validation begins; the sanity check's has begun already."""
+        """Enter a validation; that of the sanity check was entered before."""
         if self._run is not None:
             if not trainer.sanity_checking:
                 self._enter(self._run.stages.epoch(trainer.current_epoch), "validate")
@@ -372,8 +376,7 @@ class EnergyCallback(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the validation's energy, and the score if the accuracy is here already."""
         if self._run is not None and not trainer.sanity_checking:
-            epoch = self._run.stages.epoch(trainer.current_epoch)
-            self._run.validations.end_epoch(trainer, pl_module, epoch)
+            self._run.end_validation_epoch(trainer, pl_module)
 
     @never_fatal
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -384,12 +387,12 @@ class EnergyCallback(Callback):
         """
         if self._run is not None:
             self._run.end_validation(trainer)
-            if self._run is not None and self._run.stages.is_fit and not trainer.sanity_checking:
+            if self._run.stages.is_fit and not trainer.sanity_checking:
                 self._enter(trainer.current_epoch, "train")
 
     @never_fatal
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A test begins."""
+        """Enter a test."""
         self._enter(-1, "test")
         if self._run is not None:
             self._run.metrics.feed()
@@ -402,7 +405,7 @@ class EnergyCallback(Callback):
 
     @never_fatal
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A prediction begins."""
+        """Enter a prediction."""
         self._enter(-1, "predict")
 
     @never_fatal

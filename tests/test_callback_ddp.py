@@ -98,7 +98,7 @@ class Look(Callback):
         if trainer.is_global_zero:
             record = json.loads((out / "energy.json").read_text())
             total, run = record["total"], record["session"]
-            row = (total["energy_j"], run["energy_j"], total["missing_s"], record["epochs"][-1]["total_kwh"])
+            row = (total["energy_j"], run["energy_j"], total["missing_s"], run["missing_s"], record["epochs"][-1]["total_kwh"])
             at_epoch_ends.append(row)
         if trainer.current_epoch == 2 and mode in ("own", "shared"):
             trainer.save_checkpoint(out / "one.ckpt")
@@ -208,10 +208,10 @@ def test_two_ranks_agree_and_count_each_device_once(tmp_path, mode):
     assert [(d.device_id, d.rank) for d in record.devices] == [(d, n) for n, ds in enumerate(own) for d in ds]
     # at every epoch's end: a record, and so a checkpoint, knows all that all ranks had spent
     assert len(zero["at_epoch_ends"]) == 4
-    for total_j, known_j, missing_s, history_kwh in zero["at_epoch_ends"]:
+    for total_j, known_j, missing_s, known_missing_s, history_kwh in zero["at_epoch_ends"]:
         assert total_j == pytest.approx(known_j, rel=1e-9)
         assert total_j == pytest.approx(history_kwh * 3.6e6, rel=1e-9)
-        assert missing_s == 0
+        assert missing_s == pytest.approx(known_missing_s)  # and not all the time of the other rank
     checkpoint = torch.load(tmp_path / "one.ckpt", weights_only=True)["callbacks"]["EnergyCallback"]
     (row,) = checkpoint["sessions"]
     assert row["energy_j"] == pytest.approx(checkpoint["total"]["energy_j"])  # of both ranks, as the total

@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 class Warn(Protocol):
-    """Anything that takes a warning: :class:`WarnOnce`, or what a test gives."""
+    """Anything that takes a warning: a :class:`WarnOnce`, or another function of a topic and a text."""
 
     def __call__(self, topic: str, text: str) -> None:
         """Take the warning ``text`` about ``topic``."""

@@ -39,23 +39,23 @@ def logger_step(trainer: Trainer) -> int:
 
 
 def is_monitor(callback: Any) -> bool:
-    """Whether a callback stops or saves by a monitored value, of either of Lightning's two packages."""
+    """True for a callback that stops or saves by a monitored value, of either of Lightning's two packages."""
     return isinstance(callback, (EarlyStopping, Checkpoint, *_twins("EarlyStopping", "Checkpoint")))
 
 
 def ends_without(callback: Any, key: str) -> bool:
-    """Whether a callback ends the run when ``key`` is not there: a checkpoint on it, or a strict early stopping."""
+    """True for a callback that ends the run without ``key``: a checkpoint on it, or a strict early stopping."""
     return is_monitor(callback) and callback.monitor == key and getattr(callback, "strict", True)
 
 
 def is_finder(callback: Any) -> bool:
-    """Whether a callback searches for a learning rate or batch size, of either of Lightning's two packages."""
+    """True for a callback that searches for a learning rate or batch size, of either of Lightning's two packages."""
     twins = _twins("LearningRateFinder", "BatchSizeFinder")
     return isinstance(callback, (LearningRateFinder, BatchSizeFinder, *twins))
 
 
 def searches(trainer: Trainer, *, in_fit: bool) -> bool:
-    """Whether a callback of this Trainer searches before its work begins.
+    """True if a callback of this Trainer searches before its work begins.
 
     A LearningRateFinder does so in ``fit`` only, a BatchSizeFinder in validations, tests and predictions, too.
     """
@@ -65,12 +65,12 @@ def searches(trainer: Trainer, *, in_fit: bool) -> bool:
 
 
 def is_summary(callback: Any) -> bool:
-    """Whether a callback prints a table of the model, of either of Lightning's two packages."""
+    """True for a callback that prints a table of the model, of either of Lightning's two packages."""
     return isinstance(callback, (ModelSummary, *_twins("ModelSummary")))
 
 
 def is_quiet(trainer: Trainer) -> bool:
-    """Whether this Trainer prints nothing of its own."""
+    """True for a Trainer that prints nothing of its own."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
     return trainer.progress_bar_callback is None and not any(map(is_summary, callbacks))
 
@@ -81,7 +81,7 @@ def is_logger(logger: Any, name: str) -> bool:
 
 
 def logged_name(logger: Any, key: str) -> str:
-    """What a logger calls ``key``: the prefix that the user gave it has no public name."""
+    """A logger's name for ``key``: the prefix that the user gave it has no public name."""
     prefix = getattr(logger, "_prefix", "")
     return f"{prefix}{logger.LOGGER_JOIN_CHAR}{key}" if prefix else key
 
@@ -101,7 +101,7 @@ def logged_hyperparameters(trainer: Trainer) -> dict[str, Any] | None:
 
 
 def writes_hparams(logger: Any) -> bool:
-    """Whether a TensorBoardLogger writes hyperparameters with a ``hp_metric`` of its own when it is given some."""
+    """True for a TensorBoardLogger that writes hyperparameters with a ``hp_metric`` of its own when given some."""
     return bool(getattr(logger, "_default_hp_metric", True))
 
 

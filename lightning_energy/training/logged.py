@@ -69,7 +69,7 @@ def to_loggers(trainer: Trainer, values: Mapping[str, float], warn: Warn) -> Non
 
 
 def read_metrics(trainer: Trainer, ranks: Ranks) -> None:
-    """Let Lightning reduce what is logged, before a reduction of ours.
+    """Let Lightning reduce the logged metrics before a reduction of ours.
 
     It does so when the metrics are read first. A progress bar that stands before us has read them already, but on rank
     zero only: the ranks would meet in different reductions.

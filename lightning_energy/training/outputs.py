@@ -1,6 +1,6 @@
-"""Where a run's figures go besides the logged values: record, trace, dashboards, progress bar, terminal.
+"""The ways of a run's figures besides the logged values: record, trace, dashboards, progress bar, terminal.
 
-Whatever fails here gives one warning, and the training goes on.
+A failure here gives one warning, and the training goes on.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Outputs"]
 
-TRACED_ROWS = 20_000  # are kept in memory, some megabytes
+TRACED_ROWS = 20_000  # in memory, some megabytes
 
 
 def _nobody(topic: str, text: str) -> None:
-    """Takes no warning."""
+    """Take no warning."""
 
 
 class Outputs:
@@ -71,13 +71,13 @@ class Outputs:
         progress_bar: bool,
         print_report: bool | None,
     ) -> Outputs:
-        """What the settings ask for. All ranks take part.
+        """The outputs that the settings ask for. All ranks take part.
 
         Args:
             trainer: the Trainer.
-            module: what it trains.
+            module: the module that it trains.
             ranks: the ranks.
-            warn: tells a topic's first warning.
+            warn: takes a topic's first warning.
             is_fit: whether this is a ``fit``: others have no trace, no dashboards and no bar.
             record: the setting of the callback, as all that follow.
             trace: same.
@@ -103,16 +103,16 @@ class Outputs:
 
     @property
     def is_traced(self) -> bool:
-        """Whether curves and steps are to be kept."""
+        """True where curves and steps are to be kept."""
         return self._trace is not None
 
     @property
     def is_due(self) -> bool:
-        """Whether the record is a minute old."""
+        """True when the record is a minute old."""
         return self._recorder is not None and self._recorder.is_due
 
     def abandon(self) -> None:
-        """Nobody will end this run. From any thread."""
+        """Close the record of a run that nobody will end. From any thread."""
         if self._recorder is not None:
             self._recorder.abandon()
 
@@ -121,7 +121,7 @@ class Outputs:
         self._dashboards, self.bar = Dashboards(), None
 
     def begin(self, trainer: Trainer) -> None:
-        """The training begins: its DataLoader is there, and what an earlier session left has been taken in."""
+        """Begin the training: its DataLoader is there, and an earlier session's record has been taken in."""
         recorder = self._recorder
         if recorder is None:
             return
@@ -131,19 +131,19 @@ class Outputs:
             recorder.what["batch_size"] = batch_size_of(trainer)
 
     def find_bar(self, trainer: Trainer) -> None:
-        """Called after batches: the bar's figures are there from the first one on."""
+        """Find the bar after a batch: its figures are there from the first one on."""
         if self.bar is not None:
             self.bar.after_batch(trainer)
 
     def announce(self, trainer: Trainer, session: Session, score_name: str, *, early: bool) -> None:
-        """Tell the dashboards what is trained, by which meters it is measured, and how it is scored."""
+        """Give the dashboards the configuration: module, hyperparameters, meters and score."""
         if self._recorder is not None:
             meters = "; ".join(channel.info.name for channel in session.channels)
             run = {**self._recorder.what, "meters": meters, "score": score_name}
             self._dashboards.announce(trainer, run, early=early)
 
     def point(self, trainer: Trainer, axis: str | None, total_kwh: float, accuracy: float, score: float) -> str | None:
-        """A point of the curves over energy; returns the unit of their axis, to be kept with the run."""
+        """Add a point to the curves over energy; returns the unit of their axis, to be kept with the run."""
         return self._dashboards.point(trainer, axis, total_kwh=total_kwh, accuracy=accuracy, score=score)
 
     def write_record(self, report: Report, spent: RunMemory, before: Energy, *, is_fit: bool) -> None:
@@ -152,7 +152,7 @@ class Outputs:
         Args:
             report: the figures of this session.
             spent: the run's history and sessions.
-            before: what was spent before this session, all ranks together.
+            before: energy of earlier sessions, all ranks together.
             is_fit: whether this is a ``fit``; others are added to its record.
         """
         recorder = self._recorder
@@ -176,11 +176,11 @@ class Outputs:
             )
 
     def write_trace(self, session: Session, spent: RunMemory, *, if_many: bool = False) -> None:
-        """Write what became known of curves and steps since the last time.
+        """Write the news of curves and steps since the last time.
 
         Args:
             session: the session.
-            spent: tells the number of the session.
+            spent: knows the number of the session.
             if_many: only if it takes much memory by now.
         """
         if if_many and session.traced_rows <= TRACED_ROWS:
@@ -203,7 +203,7 @@ class Outputs:
             )
 
     def end(self, report: Report) -> None:
-        """Tell the outcome to dashboards and to who sits before the terminal."""
+        """Give the outcome to the dashboards and, where it is printed, to the terminal."""
         self._dashboards.end(report)
         problem = show(report) if self._prints else ""
         if problem:

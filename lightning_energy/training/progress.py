@@ -31,7 +31,7 @@ class BarFigures:
 
     @property
     def is_due(self) -> bool:
-        """Whether the energy that is shown is a second old."""
+        """True when the energy that is shown is a second old."""
         return time.monotonic() - self._summed_s > EVERY_S
 
     def after_batch(self, trainer: Trainer) -> None:
@@ -40,12 +40,12 @@ class BarFigures:
             self._shown = trainer.progress_bar_metrics  # Lightning's bars take texts, too
 
     def show_power(self, power_w: float) -> None:
-        """The mean power of the steps that became known."""
+        """Show the mean power of the steps that became known."""
         if self._shown is not None:
             self._shown[POWER] = f"{power_w:.4g} W"
 
     def show_energy(self, total: Energy) -> None:
-        """The energy of the training so far; nothing when it is not known."""
+        """Show the energy of the training so far; nothing when it is not known."""
         self._summed_s = time.monotonic()
         if self._shown is None:
             return

@@ -32,10 +32,10 @@ def _nothing() -> None:
 
 
 class RankBooks:
-    """What one rank measures, and its part of what all ranks sum up.
+    """One rank's measurements, and its part of the sums over all ranks.
 
     Attributes:
-        session: what measures; ``None`` once the books are closed.
+        session: the session that measures; ``None`` once the books are closed.
         ranks: the ranks that come to a reduction.
         steps: the training steps whose energy has become known.
         is_fit: whether this is a ``fit``: the energies of other runs are not those of a training.
@@ -43,7 +43,7 @@ class RankBooks:
     Args:
         session: a running session, closed by :meth:`close`.
         ranks: the ranks.
-        memory: what the run has spent over its sessions.
+        memory: the energy of the run over its sessions.
         warn: takes a topic's first warning.
         is_fit: whether this is a ``fit``.
         left: called when the session is left, before it is closed, so that nobody marks in it any more.
@@ -87,7 +87,7 @@ class RankBooks:
         return self.session is not None and self.session.is_ours
 
     def live(self, totals: Totals) -> Energy:
-        """Energy of this rank in this session; what it spent since it gave up is not known."""
+        """Energy of this rank in this session; since it gave up, that is not known."""
         if self._given_up is None:
             return totals.energy()
         known, since_ns = self._given_up
@@ -116,7 +116,7 @@ class RankBooks:
         Whatever fails here, this rank takes part: the others wait for it.
 
         Args:
-            wanted: this rank's energies, from what its accounts hold.
+            wanted: this rank's energies, from the totals of its accounts.
             value: this rank's value; ``None`` when it has none.
 
         Returns:
@@ -157,14 +157,14 @@ class RankBooks:
             self._warn(text, f"EnergyCallback: {text}")
 
     def finish(self) -> None:
-        """End the last account, and wait shortly until what it spent is known."""
+        """End the last account, and wait shortly until its energy is known."""
         if self.session is not None:
             self.session.finish()
             self.report_troubles()
             self.take_steps()
 
     def leave_ranks(self) -> None:
-        """Go on without the other ranks, who may not come to a reduction any more."""
+        """Go on without the other ranks, which may not come to a reduction any more."""
         self.ranks = self.ranks.alone()
 
     def give_up(self, where: str, error: Exception) -> None:
@@ -177,13 +177,17 @@ class RankBooks:
         known = NOTHING
         with suppress(Exception):
             known = self.live(self.session.totals()) if self.session is not None else NOTHING
-        self.close()
+        self._leave()
         self._given_up = known, time.monotonic_ns()
         if self.ranks.size > 1:
             self.session = Session(OpenMeters())
 
     def close(self) -> None:
-        """Stop the session and close its meters. Idempotent."""
+        """Stop the session and close its meters, for good. Idempotent."""
+        self._leave()
+        self._left = _nothing  # its owner holds these books: a circle, which only Python's garbage collector would free
+
+    def _leave(self) -> None:
         session, self.session = self.session, None
         self._left()
         if session is not None:

@@ -36,7 +36,7 @@ class Reporter:
         books: this rank's books.
         stages: the stages.
         validations: the scores.
-        memory: what the run has spent over its sessions.
+        memory: the energy of the run over its sessions.
         outputs: record, trace, dashboards, terminal.
         conversion: the inputs of CO2e and cost.
     """
@@ -60,10 +60,10 @@ class Reporter:
         self._before = NOTHING
 
     def so_far(self, totals: Totals, ranks: Ranks) -> None:
-        """Bring the record up to date: who kills the run leaves one that is no older. Each rank keeps its own.
+        """Bring the record up to date: a run that is killed leaves one that is no older. Each rank keeps its own.
 
         Args:
-            totals: what this rank's accounts hold.
+            totals: the totals of this rank's accounts.
             ranks: those that come here now: all at an epoch's end, this one alone in between.
         """
         session = self._books.session
@@ -108,13 +108,13 @@ class Reporter:
         self._outputs.end(report)
 
     def write_trace(self, *, if_many: bool = False) -> None:
-        """Write what became known of curves and steps; with ``if_many`` only if it takes much memory by now."""
+        """Write the news of curves and steps; with ``if_many`` only if they take much memory by now."""
         if self._books.session is not None:
             self._outputs.write_trace(self._books.session, self._memory, if_many=if_many)
 
     @property
     def _keeps_old_record(self) -> bool:
-        """Whether this ``fit`` failed to start: what an earlier session left in its place says more."""
+        """True where this ``fit`` failed to start: an earlier session's record in its place says more."""
         return self._stages.is_fit and not self._stages.is_training and self._outputs.left is not None
 
     def _summary(
@@ -133,7 +133,7 @@ class Reporter:
         )
 
     def _complete(self, report: Report, total: Energy | None) -> Report:
-        """A session's report with what is known of the run."""
+        """A session's report with the figures of the run."""
         last, problem = self._validations.last, self._stages.samples.problem
         return replace(
             report,

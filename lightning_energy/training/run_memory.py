@@ -56,12 +56,17 @@ class RunMemory:
         new = RunMemory()
         self.run_id, self.before, self.sessions, self.history = new.run_id, NOTHING, [], []
         self.reduced = self.own_then = NOTHING
-        self.notes, self.borrowed = [note] if note else [], False
+        self.notes = [note] if note else []
 
     def return_borrowed(self) -> None:
         """A ``fit`` begins: energy from the checkpoint of a validation or test is not of this training."""
         if self.borrowed:
             self.begin_anew()
+            self.borrowed = False
+
+    def refuse(self) -> None:
+        """Take no state until :meth:`decide` says so."""
+        self._accepts = False
 
     def decide(self, *, is_fit: bool, is_training: bool) -> None:
         """Decide on the state that comes next.

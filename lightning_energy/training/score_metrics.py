@@ -43,14 +43,14 @@ class ScoreMetrics:
         self.found = []
 
     def feed(self) -> None:
-        """Tell them what this rank spent; they sum over ranks themselves."""
+        """Give them this rank's energy; they sum over ranks themselves."""
         books = self._books
         if books.session is None or not self.found:
             return
         energy = books.own(books.session.totals())
         energy_j = energy.energy_j
         if energy_j is None and books.ranks.size > 1 and not books.session.channels:
-            energy_j = 0.0  # all that this rank could read is read by another rank
+            energy_j = 0.0  # every device of this rank is read by another one
         if energy_j is not None:
             for metric in self.found:
                 metric.set_energy(energy_j, u_j=energy.u_j)

@@ -44,7 +44,7 @@ class Stages:
 
     Args:
         samples: counts the samples of training batches.
-        stage: Lightning's name of what runs: ``fit``, ``validate``, ``test``, ``predict``.
+        stage: Lightning's name of the run: ``fit``, ``validate``, ``test``, ``predict``.
         searches: whether a callback of the Trainer searches for a learning rate or a batch size.
     """
 
@@ -62,14 +62,14 @@ class Stages:
         return current if self.is_fit else -1
 
     def begin(self, session: Session) -> BatchHooks:
-        """The run begins: with its searches, if it has any.
+        """Begin the run: with its searches, if it has any.
 
         A finder stands first in the list of callbacks, and searches before our next hook is called.
         """
         return self.enter(session, -1, TUNE if self._searches else self._main)
 
     def enter(self, session: Session | None, epoch: int, stage: str) -> BatchHooks:
-        """From now on, time belongs to this stage of this epoch.
+        """Let time belong to this stage of this epoch from now on.
 
         Args:
             session: takes the marks; ``None`` takes none.
@@ -85,7 +85,7 @@ class Stages:
         return self.hooks
 
     def leave(self) -> BatchHooks:
-        """Nobody takes marks any more; batches are still counted."""
+        """Take no more marks; batches are still counted."""
         self.marks.leave()
         return self.hooks
 
@@ -95,17 +95,17 @@ class Stages:
         return BatchHooks(self.marks.begin, self.marks.end, self.marks.end_batch)
 
     def end_epoch(self, session: Session) -> None:
-        """The epoch's account ends, as its row does: what follows (logging, checkpoints) is between epochs."""
+        """End the epoch's account, as its row ends: logging and checkpoints are between epochs."""
         self.marks.enter(session, -1, "train")
 
     def maybe_begin_search(self, session: Session) -> None:
-        """A checkpoint is written: for itself, or as the beginning of a search in the middle of the run."""
+        """Set time apart from now on: a checkpoint is written, perhaps as the beginning of a search within the run."""
         if self._searches:
             self._apart = session.apart(self.marks.gap_code)
             session.mark(self._apart)
 
     def end_search(self, session: Session | None) -> None:
-        """A checkpoint is restored: a search that began with it is over."""
+        """Give the time set apart to the search that began with a checkpoint: it is restored."""
         if session is not None and self._apart is not None:
             session.rename(self._apart, TUNE)
             session.mark(self.marks.gap_code)

@@ -25,7 +25,7 @@ KEEP_UP_EVERY = 256  # batches
 
 
 class StepLog:
-    """What some training steps do besides leaving marks.
+    """The work of some training steps besides their marks.
 
     Args:
         books: this rank's books.

@@ -43,7 +43,7 @@ FITTING = {"fit", "TrainerFn.FITTING"}  # Lightning's state, as its enum's text 
 
 
 class TrainerRun:
-    """The parts of one run on one rank, and what several of them do together.
+    """The parts of one run on one rank, and their common work.
 
     Attributes:
         books: this rank's session and ranks.
@@ -56,15 +56,15 @@ class TrainerRun:
 
     Args:
         trainer: the Trainer.
-        module: what it runs.
-        stage: Lightning's name of what it does: ``fit``, ``validate``, ``test``, ``predict``.
+        module: the module that it runs.
+        stage: Lightning's name of its work: ``fit``, ``validate``, ``test``, ``predict``.
         settings: the callback's settings.
-        memory: what the run has spent over its sessions.
+        memory: the energy of the run over its sessions.
         warn: takes a topic's first warning.
         left: called when nobody takes marks any more.
 
     Raises:
-        MeterUnavailable: what was asked for cannot be read, or nothing can and an estimate is refused.
+        MeterUnavailable: a meter that was asked for cannot be read, or nothing can and an estimate is refused.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class TrainerRun:
         )
 
     def begin(self, module: LightningModule, idle_s: float) -> None:
-        """Say what is not measured, watch the idle devices for ``idle_s`` seconds, and enter the first stage."""
+        """Report devices that are not measured, watch idle ones for ``idle_s`` seconds, and enter the first stage."""
         session = self.books.session
         if session is None:
             return
@@ -129,27 +129,36 @@ class TrainerRun:
         self.stages.begin(session)
 
     def enter(self, epoch: int, stage: str) -> BatchHooks:
-        """From now on, time belongs to this stage of this epoch."""
+        """Let time belong to this stage of this epoch from now on."""
         return self.stages.enter(self.books.session, epoch, stage)
 
     def begin_training(self, trainer: Trainer) -> None:
-        """Searches and the sanity check are over: the training is under way."""
+        """Note that searches and the sanity check are over: the training is under way."""
         self.stages.is_training = True
         self.outputs.begin(trainer)
 
     def begin_validation(self, trainer: Trainer, module: LightningModule) -> None:
-        """Look at what is logged already, and feed the module's score Metrics."""
+        """Remember the metrics that are logged already, and feed the module's score Metrics."""
+        if self.books.session is None:
+            return
         self.validations.begin(trainer)
         self.metrics.find(module)
         self.metrics.feed()
 
+    def end_validation_epoch(self, trainer: Trainer, module: LightningModule) -> None:
+        """Log the validation's energy, and the score if the accuracy is here already."""
+        if self.books.session is not None:
+            self.validations.end_epoch(trainer, module, self.stages.epoch(trainer.current_epoch))
+
     def announce(self, trainer: Trainer, *, early: bool = False) -> None:
-        """Tell the dashboards what is trained; ``early`` is before Lightning logs hyperparameters."""
+        """Give the dashboards the configuration; ``early`` is before Lightning logs hyperparameters."""
         if self.books.session is not None:
             self.outputs.announce(trainer, self.books.session, self.validations.scorer.name, early=early)
 
     def end_validation(self, trainer: Trainer) -> None:
-        """Score what was logged late, keep the choice of the accuracy, and draw the point of the curve over energy."""
+        """Score a late accuracy, keep the choice of the accuracy, and draw the point of the curve over energy."""
+        if self.books.session is None:
+            return
         self.validations.end(trainer)
         self._memory.chosen = self.validations.scorer.chosen
         scored = self.validations.scored_in(trainer.current_epoch)
@@ -203,6 +212,8 @@ class TrainerRun:
 
     def end_test(self, trainer: Trainer, module: LightningModule) -> None:
         """Log the energy of a test."""
+        if self.books.session is None:
+            return
         read_metrics(trainer, self.books.ranks)
         _, (energy,), _ = self.books.reduce(lambda t: [t.energy(stage="test")])
         if energy.energy_j is not None:
@@ -210,12 +221,14 @@ class TrainerRun:
 
     def end_predict(self, trainer: Trainer) -> None:
         """Log the energy of a prediction. Lightning allows no ``self.log`` here: it goes to the loggers."""
+        if self.books.session is None:
+            return
         _, (energy,), _ = self.books.reduce(lambda t: [t.energy(stage="predict")])
         if energy.energy_j is not None:
             to_loggers(trainer, {log_keys.PREDICT_J: energy.energy_j}, self._warn)
 
     def state(self) -> dict[str, Any]:
-        """What the run has spent so far, for a checkpoint, which our defect must not prevent."""
+        """Energy of the run so far, for a checkpoint, which our defect must not prevent."""
         books, session = self.books, self.books.session
         if session is None or not self.stages.is_training:
             return self._memory.state(NOTHING, books.ranks)
@@ -230,7 +243,7 @@ class TrainerRun:
         return self._memory.state(live, books.ranks, started_unix_s=session.started_unix_s)
 
     def load(self, state: dict[str, Any]) -> None:
-        """Set what was spent before this session, from a checkpoint and from a record that knows more.
+        """Set the energy of earlier sessions, from a checkpoint and from a record that knows more.
 
         Raises:
             ValueError: the state was written by a newer version, or is damaged.
@@ -254,7 +267,7 @@ class TrainerRun:
         return None if session is None else self.reporter.final(session, outcome)
 
     def _leave(self) -> None:
-        """Nobody takes marks any more: let go of all that holds on to the Trainer."""
+        """Let go of all that holds on to the Trainer: nobody takes marks any more."""
         self.stages.leave()
         self.metrics.drop()
         self.outputs.close()
@@ -263,7 +276,7 @@ class TrainerRun:
 
 
 def is_fitting(trainer: Trainer) -> bool:
-    """Whether the Trainer is in a ``fit``."""
+    """True while the Trainer is in a ``fit``."""
     return str(trainer.state.fn) in FITTING
 
 

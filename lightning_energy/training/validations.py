@@ -64,7 +64,7 @@ class Validations:
         self._total = NOTHING  # logged with the last validation
 
     def begin(self, trainer: Trainer) -> None:
-        """Remember what is logged already, to know fresh values from old ones."""
+        """Remember the metrics that are logged already, to know fresh values from old ones."""
         self.scorer.begin(trainer.callback_metrics)
         self._is_scored = False
 
@@ -78,7 +78,7 @@ class Validations:
         """
         books = self._books
         read_metrics(trainer, books.ranks)
-        # while the choice is open, what is logged after us may fit better: see end
+        # while the choice is open, a metric that is logged after us may fit better: see end
         found = self.scorer.find(trainer.callback_metrics) if self.scorer.is_settled else None
         totals, (session, validation), accuracy = books.reduce(
             lambda t: [books.of_fit(t), t.energy(stage="validate", epoch=epoch)], found and found[1]
@@ -109,7 +109,7 @@ class Validations:
         self._epoch = trainer.current_epoch
 
     def has_logged(self, epoch: int) -> bool:
-        """Whether a validation in this epoch logged the run's total."""
+        """True if a validation in this epoch logged the run's total."""
         return self._epoch == epoch
 
     def scored_in(self, epoch: int) -> Scored | None:

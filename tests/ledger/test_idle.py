@@ -26,7 +26,7 @@ def test_a_device_that_is_not_idle_has_no_baseline(tmp_path):
     energy = energy_callback(meters=busy, idle_s=1.0)
     make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
     assert energy.report.above_idle_j is None
-    assert any("not steady" in note for note in energy.report.notes)
+    assert any("not steady" in note.text for note in energy.report.notes)
 
 
 def test_a_shared_device_has_no_baseline_and_is_noticed():

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import lightning_energy.ledger
-from tests.test_layers import PACKAGE, loaded_by
+from tests.test_layers import PACKAGE, packages_loaded_by
 
 NEED_TORCH = {"batch_size", "ranks", "step_marks"}
 
@@ -12,4 +12,4 @@ def test_what_books_joules_needs_no_torch():
     names = sorted(p.stem for p in room.glob("*.py") if p.stem not in {*NEED_TORCH, "__init__"})
     assert "session" in names
     code = "\n".join(f"import {lightning_energy.ledger.__name__}.{name}" for name in names)
-    assert not {"torch", "lightning", "torchmetrics"} & loaded_by(code)
+    assert not {"torch", "lightning", "torchmetrics"} & packages_loaded_by(code)

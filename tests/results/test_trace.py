@@ -13,11 +13,11 @@ import pytest
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from lightning_energy import EnergyCallback, MeterLost, ReplayMeter
+from lightning_energy.curves.energy import NOTHING
 from lightning_energy.results.read import read_record
 from lightning_energy.results.rows import SessionRow
 from lightning_energy.results.trace_files import TraceFiles
 from lightning_energy.training import outputs
-from lightning_energy.training.run_memory import NOTHING
 from tests.modules import Classifier, energy_callback, loader, make_trainer, meter
 from tests.test_docs import ROOT
 
@@ -100,7 +100,9 @@ def test_the_mean_energy_per_step_can_be_recomputed(tmp_path, within, is_whole):
     trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[energy], val_check_interval=within)
     trainer.fit(module, loader(), loader(8))
     page = (ROOT / "docs/what-a-run-leaves.md").read_text()
-    _, read, recipe = (block.split("```")[0] for block in page.split("```python\n")[1:])
+    read, recipe = (
+        block.split("```")[0] for block in page.split("```python\n")[1:] if "steps" in block.split("```")[0]
+    )
     names = {}
     exec(read.replace("runs/version_0", str(tmp_path)) + recipe, names)
     assert len(names["per_step_j"]) == energy.report.steps

@@ -1,4 +1,4 @@
-"""What TensorBoard, Weights & Biases and MLflow get besides the scalars that every logger gets.
+"""Dashboards of TensorBoard, Weights & Biases and MLflow, besides the scalars that every logger gets.
 
 Written on rank zero, at the start of a fit, after each scored validation and at the end; never per step. A logger's
 fault gives one warning and never ends the training.
@@ -42,7 +42,7 @@ TOLD = (
 
 
 class Dashboard(Protocol):
-    """What one logger shows of a fit."""
+    """The display of a fit in one logger."""
 
     def announce(self, configuration: Configuration, *, early: bool) -> None:
         """Tell the configuration. Called twice: before Lightning logs the user's hyperparameters, and after it did.
@@ -68,7 +68,7 @@ DASHBOARDS: dict[str, Callable[[Any], Dashboard]] = {
 
 
 def dashboard_of(logger: Any) -> Dashboard | None:
-    """What a logger can show besides scalars; ``None`` for a logger that nobody knows."""
+    """The dashboard of a logger; ``None`` for a logger that has none."""
     return next((make(logger) for name, make in DASHBOARDS.items() if is_logger(logger, name)), None)
 
 

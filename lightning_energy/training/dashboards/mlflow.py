@@ -1,4 +1,4 @@
-"""What MLflow shows: curves over energy, the configuration as parameters, the outcome as a tag, the report."""
+"""The dashboard in MLflow: curves over energy, the configuration as parameters, the outcome as a tag, the report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["MlflowDashboard"]
 
 
 class MlflowDashboard:
-    """What one MLFlowLogger shows.
+    """The dashboard of one MLFlowLogger.
 
     Args:
         logger: the logger, of either of Lightning's two packages.

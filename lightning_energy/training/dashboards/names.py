@@ -1,4 +1,4 @@
-"""What dashboards get, by name: these are no scalars of every logger (see ``training.log_keys``)."""
+"""Names of the values on dashboards: these are no scalars of every logger (see ``training.log_keys``)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OUTCOME = "energy/outcome"
 
 
 class Configuration(NamedTuple):
-    """What is trained, on what, and scored by what.
+    """The training: its module, its hardware, its score.
 
     Attributes:
         hyperparameters: what Lightning logs as the user's; ``None`` when it logs none.

@@ -1,4 +1,4 @@
-"""What TensorBoard shows: a custom-scalars tab, curves over energy, the HParams tab, the report as text.
+"""The dashboard in TensorBoard: a custom-scalars tab, curves over energy, the HParams tab, the report as text.
 
 TensorBoard's HParams plugin keeps the *first* configuration and outcome that a run's folder holds, and takes the
 columns of its table from any one run. Lightning's TensorBoardLogger writes a configuration of its own when the
@@ -61,7 +61,7 @@ def layout(logger: Any, units: Sequence[AxisUnit] = ()) -> dict[str, dict[str, l
 
 
 class TensorBoardDashboard:
-    """What one TensorBoardLogger shows.
+    """The dashboard of one TensorBoardLogger.
 
     Args:
         logger: the logger, of either of Lightning's two packages.
@@ -105,7 +105,7 @@ class TensorBoardDashboard:
 
 def _configuration(values: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
     """The plugin's description of the table and of this run's row; the figures come from the scalars of these names."""
-    from torch.utils.tensorboard.summary import hparams  # noqa: PLC0415 - slow, and only for who logs to TensorBoard
+    from torch.utils.tensorboard.summary import hparams  # noqa: PLC0415 - slow, and needed for TensorBoard alone
 
     table, row, _ = hparams({**values}, dict.fromkeys(names, 0.0))  # type: ignore[no-untyped-call]
     return [table, row]

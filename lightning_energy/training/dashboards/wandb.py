@@ -1,4 +1,4 @@
-"""What Weights & Biases shows: curves over energy, the configuration, the outcome, the report."""
+"""The dashboard in Weights & Biases: curves over energy, the configuration, the outcome, the report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["WandbDashboard"]
 
 
 class WandbDashboard:
-    """What one WandbLogger shows.
+    """The dashboard of one WandbLogger.
 
     Args:
         logger: the logger, of either of Lightning's two packages.

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pickle
+import warnings
+
+import pytest
+from lightning.pytorch.utilities import rank_zero_only
+
+from lightning_energy.scores.scorer import AccuracyError
+from lightning_energy.training.guard import WarnOnce, never_fatal
+
+
+class Owner:
+    """Has a hook that does as it is told."""
+
+    def __init__(self) -> None:
+        self.given_up = []
+
+    def _give_up(self, where, error) -> None:
+        self.given_up.append((where, error))
+
+    @never_fatal
+    def hook(self, act, *args, **kwargs):
+        """Act."""
+        return act(*args, **kwargs)
+
+
+def fail(error):
+    raise error
+
+
+def test_a_hook_without_a_defect_is_as_it_was():
+    owner = Owner()
+    assert owner.hook(max, 1, 5, key=lambda n: -n) == 1
+    assert owner.given_up == []
+    assert (Owner.hook.__name__, Owner.hook.__doc__) == ("hook", "Act.")
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("ours"), ValueError("ours"), OSError("ours"), AssertionError()])
+def test_a_defect_is_given_up_at(error):
+    owner = Owner()
+    assert owner.hook(fail, error) is None
+    assert owner.given_up == [("hook", error)]
+
+
+@pytest.mark.parametrize(
+    "error", [AccuracyError("no fraction"), UserWarning("as error"), KeyboardInterrupt(), SystemExit(1)]
+)
+def test_what_is_meant_for_the_user_passes(error):
+    owner = Owner()
+    with pytest.raises(type(error)):
+        owner.hook(fail, error)
+    assert owner.given_up == []
+
+
+def texts(warn, *pairs) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for topic, text in pairs:
+            warn(topic, text)
+    return [str(w.message) for w in caught]
+
+
+def test_each_topic_is_warned_of_once():
+    warn = WarnOnce()
+    assert texts(warn, ("a", "first"), ("a", "second"), ("b", "other")) == ["first", "other"]
+    assert texts(warn, ("b", "again"), ("c", "new")) == ["new"]
+
+
+def test_a_copy_knows_what_was_warned_of():
+    warn = WarnOnce()
+    assert texts(warn, ("a", "first")) == ["first"]
+    assert texts(pickle.loads(pickle.dumps(warn)), ("a", "first"), ("b", "other")) == ["other"]
+
+
+def test_other_ranks_are_silent(monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    assert texts(WarnOnce(), ("a", "first")) == []
+
+
+def test_a_warning_that_is_an_error_was_given():
+    warn = WarnOnce()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="first"):
+            warn("a", "first")
+        warn("a", "first")
