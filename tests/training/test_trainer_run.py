@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from lightning_energy import EnergyCallback
+from lightning_energy.callback import IDLE
 from tests.modules import Classifier, energy_callback, loader, make_trainer, meter
 
 
@@ -88,6 +89,12 @@ def test_after_a_run_settings_and_memory_are_left(tmp_path):
     before = {*vars(energy)}
     make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
     assert {*vars(energy)} == before
+    assert {name: getattr(energy, name) for name in IDLE} == IDLE
+
+
+def test_no_step_goes_by_a_default_of_the_class():
+    """It costs more than a look into the instance, where memory is cold."""
+    assert not {*IDLE} & {*vars(EnergyCallback)}
 
 
 def test_a_run_that_nobody_ended_takes_nothing_from_the_next(tmp_path):
