@@ -9,8 +9,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning_energy.curves.energy import NOTHING
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.results.notes import Note
-from lightning_energy.training.guard import WarnOnce, never_fatal
-from lightning_energy.training.order import stand_before_monitors
+from lightning_energy.training.callback_order import stand_before_monitors
+from lightning_energy.training.error_guard import WarnOnce, never_fatal
 from lightning_energy.training.run_memory import RunMemory
 from lightning_energy.training.settings import Settings
 from lightning_energy.training.trainer_run import TrainerRun, is_fitting

@@ -98,8 +98,8 @@ class Look(Callback):
         if trainer.is_global_zero:
             record = json.loads((out / "energy.json").read_text())
             total, run = record["total"], record["session"]
-            row = (total["energy_j"], run["energy_j"], total["missing_s"], run["missing_s"], record["epochs"][-1]["total_kwh"])
-            at_epoch_ends.append(row)
+            missing_s, total_kwh = (total["missing_s"], run["missing_s"]), record["epochs"][-1]["total_kwh"]
+            at_epoch_ends.append((total["energy_j"], run["energy_j"], *missing_s, total_kwh))
         if trainer.current_epoch == 2 and mode in ("own", "shared"):
             trainer.save_checkpoint(out / "one.ckpt")
 

@@ -9,12 +9,13 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightning_energy.results.plain import printable
 from lightning_energy.results.record import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["find_records", "printable", "short_names"]
+__all__ = ["find_records", "short_names"]
 
 _A_NUMBER = re.compile(r"(version_?)?\d+$")  # loggers count so: it separates runs, but says nothing about them
 
@@ -125,8 +126,3 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
         speaking = [column for column in alone if not all(map(_A_NUMBER.match, column))]
         return [*(speaking or alone)[-1]]
     return ["/".join(row) for row in (zip(*columns, strict=True) if columns else rows)]
-
-
-def printable(text: object) -> str:
-    """Replace signs that move a cursor or cannot be encoded: paths and records are other people's."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))

@@ -29,7 +29,7 @@ class Source:
         sensors: text that is equal for runs measured by the same sensors, as far as their records tell; empty when
             they do not tell (of several ranks that run, or were given up, only the sensors of the first are known).
         slack_kwh: energy that the run may have spent beyond its known energy: its missing time at its mean power;
-            infinite when ranks are absent.
+            infinite when ranks are absent, or earlier sessions are not wholly known.
         run_id: equal in all records of one run; empty when unknown.
         reference_kwh: the reference of the score it was trained with; ``None`` for another score, or none.
         lacks: the reasons why it cannot be compared, in sentences; empty if it can.
@@ -76,8 +76,8 @@ def _sensors(record: Record) -> str:
 
 
 def _slack_kwh(record: Record, energy: Energy | None) -> float:
-    if record.absent_ranks:
-        return math.inf  # the energy of other ranks is not known
+    if record.absent_ranks or any(note.is_of_earlier_sessions for note in record.notes):
+        return math.inf  # the energy of other ranks, or of earlier sessions, is not known
     if energy is None or not energy.missing_s:
         return 0.0
     return math.inf if energy.power_w is None else energy.missing_s * energy.power_w / J_PER_KWH

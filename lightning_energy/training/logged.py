@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lightning_energy.curves.energy import Energy
     from lightning_energy.ledger.ranks import Ranks
     from lightning_energy.results.carbon import Conversion
-    from lightning_energy.training.guard import Warn
+    from lightning_energy.training.error_guard import Warn
 
 __all__ = ["log", "log_late", "read_metrics", "to_loggers", "total_values"]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lightning_energy.ledger.ranks import Ranks
-    from lightning_energy.training.guard import Warn
+    from lightning_energy.training.error_guard import Warn
     from lightning_energy.training.run_memory import RunMemory
 
 __all__ = ["EMPTY", "RankBooks"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
     from lightning_energy.ledger.step_marks import BatchMarks
-    from lightning_energy.training.guard import Warn
+    from lightning_energy.training.error_guard import Warn
     from lightning_energy.training.outputs import Outputs
     from lightning_energy.training.rank_books import RankBooks
     from lightning_energy.training.reporter import Reporter

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.results.figures import Outcome
     from lightning_energy.results.report import Report
-    from lightning_energy.training.guard import Warn
+    from lightning_energy.training.error_guard import Warn
     from lightning_energy.training.run_memory import RunMemory
     from lightning_energy.training.settings import Settings
     from lightning_energy.training.stages import BatchHooks

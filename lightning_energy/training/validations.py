@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lightning_energy.curves.energy import Energy
     from lightning_energy.results.carbon import Conversion
     from lightning_energy.scores.scorer import Scorer
-    from lightning_energy.training.guard import Warn
+    from lightning_energy.training.error_guard import Warn
     from lightning_energy.training.rank_books import RankBooks
 
 __all__ = ["Scored", "Validations"]

@@ -97,6 +97,11 @@ def test_missing_time_and_absent_ranks(tmp_path):
     assert run.source.slack_kwh == float("inf")
     assert any(caveat.startswith("Incomplete: 3 rank(s) left no record") for caveat in run.caveats)
     assert not any("unresolved" in caveat for caveat in run.caveats)
+    for kind in ("killed_session", "unknown_before"):
+        write_record(file, record(notes=[Note(kind, "Nobody knows by how much the total is too low")]))
+        run = run_of(file, "x", "last")
+        assert run.source.slack_kwh == float("inf")
+        assert run.caveats == ("Nobody knows by how much the total is too low",)
 
 
 @pytest.mark.parametrize("kind", get_args(NoteKind))

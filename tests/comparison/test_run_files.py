@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_energy.comparison.run_files import find_records, printable, short_names
+from lightning_energy.comparison.run_files import find_records, short_names
+from lightning_energy.results.plain import printable
 from tests.records import put
 
 

@@ -100,9 +100,8 @@ def test_the_mean_energy_per_step_can_be_recomputed(tmp_path, within, is_whole):
     trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[energy], val_check_interval=within)
     trainer.fit(module, loader(), loader(8))
     page = (ROOT / "docs/what-a-run-leaves.md").read_text()
-    read, recipe = (
-        block.split("```")[0] for block in page.split("```python\n")[1:] if "steps" in block.split("```")[0]
-    )
+    blocks = (block.split("```")[0] for block in page.split("```python\n")[1:])
+    read, recipe = (block for block in blocks if "steps" in block)
     names = {}
     exec(read.replace("runs/version_0", str(tmp_path)) + recipe, names)
     assert len(names["per_step_j"]) == energy.report.steps

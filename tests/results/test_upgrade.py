@@ -19,7 +19,7 @@ from lightning_energy.results.formats import FORMATS, render
 from lightning_energy.results.read import read_record
 from lightning_energy.results.rows import EPOCH_COLUMNS
 from lightning_energy.results.upgrade import VERSION, VersionError, upgrade
-from lightning_energy.training.run_memory import Spent
+from lightning_energy.training.run_memory import RunMemory
 from tests.modules import Working, energy_callback, loader, make_trainer
 
 V1 = Path(__file__).parents[1] / "data" / "v1"
@@ -127,7 +127,7 @@ def state() -> dict:
 
 
 def test_a_checkpoints_state_is_read():
-    spent = Spent()
+    spent = RunMemory()
     spent.load(state())
     assert (spent.run_id, spent.before.to_plain()) == (state()["run_id"], state()["total"])
     assert [row.metric for row in spent.history] == [row["accuracy"] for row in state()["history"]]
@@ -139,7 +139,7 @@ def test_a_checkpoints_state_is_read():
 @pytest.mark.parametrize("change", [{"total": {}}, {"history": [{}]}, {"sessions": None}, {"run_id": 3}])
 def test_a_damaged_state_is_named(change):
     with pytest.raises(ValueError, match=r"^the checkpoint's energy is damaged \("):
-        Spent().load(state() | change)
+        RunMemory().load(state() | change)
 
 
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
+from lightning_energy.training.callback_order import stand_before_monitors
 from lightning_energy.training.lightning_private import is_monitor
-from lightning_energy.training.order import stand_before_monitors
 
 KINDS = {"other": Callback, "stopping": lambda: EarlyStopping("x"), "checkpoint": ModelCheckpoint}
 

@@ -7,7 +7,7 @@ import pytest
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_energy.scores.scorer import AccuracyError
-from lightning_energy.training.guard import WarnOnce, never_fatal
+from lightning_energy.training.error_guard import WarnOnce, never_fatal
 
 
 class Owner:
