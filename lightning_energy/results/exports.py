@@ -116,7 +116,7 @@ def model_card(record: Record) -> str:
         "emissions": float(f"{derived.co2eq_g:.6g}"),
         "source": source,
         **({"geographical_location": country} if country else {}),
-        "hardware_used": _hardware(report, record.where.cpu),
+        "hardware_used": one_line(_hardware(report, record.where.cpu)),
     }
     comments = ["training_type:  # pre-training or fine-tuning: say which"]
     comments += [] if country else ["geographical_location:  # say where it was trained"]
