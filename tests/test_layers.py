@@ -37,6 +37,8 @@ ROOMS = [
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 EVERYWHERE = {"_version"}
 MOST_ENTRIES = 14
+MOST_ATTRIBUTES = 15
+LONGEST_CLASS = {"callback": 430}  # lines; 300 elsewhere
 HEAVY = {"torch", "lightning", "torchmetrics"}
 # only what talks to Lightning may import it
 MAY_IMPORT_LIGHTNING = {"callback", "ledger.ranks"}
@@ -99,6 +101,28 @@ def test_there_is_no_circle():
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
+
+
+def classes(path: Path) -> list[ast.ClassDef]:
+    return [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ClassDef)]
+
+
+def attributes(cls: ast.ClassDef) -> set[str]:
+    """The attributes that the methods of a class assign."""
+    nodes = (node for node in ast.walk(cls) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
+    return {node.attr for node in nodes if isinstance(node.value, ast.Name) and node.value.id == "self"}
+
+
+def test_classes_are_small():
+    """EnergyCallback has an attribute for each of its arguments; it is a plug all the same."""
+    large = [
+        f"{name}: {cls.name}"
+        for name, path in modules().items()
+        for cls in classes(path)
+        if (len(attributes(cls)) > MOST_ATTRIBUTES and name != "callback")
+        or cls.end_lineno - cls.lineno >= LONGEST_CLASS.get(name, 300)
+    ]
+    assert large == []
 
 
 def test_few_know_lightning():
