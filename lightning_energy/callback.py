@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning_energy.curves.energy import NOTHING
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.results.notes import Note
+from lightning_energy.scores.formula import REFERENCE_KWH
 from lightning_energy.training.callback_order import stand_before_monitors
 from lightning_energy.training.error_guard import WarnOnce, never_fatal
 from lightning_energy.training.run_memory import RunMemory
@@ -113,7 +114,7 @@ class EnergyCallback(Callback):
         meters: Meters = "auto",
         accuracy: str | None = None,
         score: Callable[[float, float], float] | None = None,
-        reference_kwh: float = 1.0,
+        reference_kwh: float = REFERENCE_KWH,
         batch_size_fn: Callable[[Any], int] | None = None,
         idle_s: float = 0.0,
         allow_estimate: bool = True,

@@ -12,6 +12,7 @@ from lightning_energy.ledger.arguments import check_idle, check_switches
 from lightning_energy.meters.find import check_meters
 from lightning_energy.results.carbon import Conversion
 from lightning_energy.results.trace_files import check_trace
+from lightning_energy.scores.formula import REFERENCE_KWH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +87,7 @@ def _check_score(accuracy: Any, score: Any, reference_kwh: Any) -> None:
         raise TypeError(f"reference_kwh={reference_kwh!r}: give a number of kWh above 0")
     if not 0 < reference_kwh < math.inf:
         raise ValueError(f"reference_kwh={reference_kwh!r}: give a finite number of kWh above 0")
-    if score is not None and reference_kwh != 1.0:
+    if score is not None and reference_kwh != REFERENCE_KWH:
         raise ValueError("reference_kwh belongs to the default score: leave it out when you give your own score")
 
 
