@@ -84,8 +84,8 @@ def fit(tmp_path, gpu, *others, epochs=10, **kwargs):
     return energy, gpu.true_energy_j(begin.ns, end.ns), (end.ns - begin.ns) * 1e-9
 
 
-@pytest.mark.parametrize("period_s", [0.02, 0.1])
-@pytest.mark.parametrize("jitter_s", [0.0, 0.003])
+@pytest.mark.parametrize("period_s", [0.02, pytest.param(0.1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("jitter_s", [0.0, pytest.param(0.003, marks=pytest.mark.slow)])
 def test_total_is_the_true_integral(tmp_path, period_s, jitter_s):
     gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=period_s, jitter_s=jitter_s, idle_w=IDLE_W)
     memory = MemoryLogger()
@@ -109,6 +109,7 @@ def test_total_is_the_true_integral(tmp_path, period_s, jitter_s):
     assert energy.report.step_j == pytest.approx(statistics.fmean(true_steps_j), rel=0.01, abs=shared_j / per_epoch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jitter_s", [0.0])
 def test_power_without_a_counter_is_integrated(tmp_path, jitter_s):
     gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=None, idle_w=IDLE_W)
@@ -159,7 +160,10 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+FEW = {"goes backwards", "is lost"}
+
+
+@pytest.mark.parametrize("fault", [f if f in FEW else pytest.param(f, marks=pytest.mark.slow) for f in FAULTS])
 def test_a_bad_day_invents_no_joule(tmp_path, fault):
     gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=0.02, idle_w=IDLE_W)
     bad = Fault(*FAULTS[fault](gpu))
@@ -268,6 +272,7 @@ class Forked(Numbers):
         return x, y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("persistent", [False, True])
 def test_workers_that_are_forked_in_the_middle(tmp_path, persistent):
     """Each epoch forks its loader's workers while the sampler runs; they have no sampler, and disturb nobody."""

@@ -233,6 +233,7 @@ class Hangs(ReplayMeter):
         return super().read()
 
 
+@pytest.mark.slow
 def test_a_sensor_that_hangs_at_the_end_leaves_missing_time_not_joules(monkeypatch):
     monkeypatch.setattr("lightning_energy.curves.sampler.HUNG_S", 0.2)
     meter = Hangs()
@@ -462,6 +463,7 @@ def test_updates_of_a_slow_board_are_found(period_s, call_s):
     assert np.mean(np.abs(errors_s) <= np.array(halves_s)) > 0.85  # a line is as sure as four in five of its edges
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pieces", "call_s", "wrong"),
     [
