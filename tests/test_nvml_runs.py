@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
 from lightning_energy.meters import NvmlMeter
-from tests.modules import Classifier, MemoryLogger, Numbers, energy_callback, loader, make_trainer
+from tests.modules import Begin, Classifier, End, MemoryLogger, Numbers, energy_callback, loader, make_trainer
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
 UUID = "GPU-cccccccc-0000-0000-0000-000000000000"
@@ -61,20 +61,6 @@ class TrueSteps(Callback):
         if self.open_ns:
             self.spans.append((self.open_ns, time.monotonic_ns()))
         self.open_ns = 0
-
-
-class Begin(Callback):
-    """Stands after EnergyCallback: its setup ends when measuring has begun."""
-
-    def setup(self, trainer, pl_module, stage) -> None:
-        self.ns = time.monotonic_ns()
-
-
-class End(Callback):
-    """Stands before EnergyCallback: its teardown ends when the books are closed."""
-
-    def teardown(self, trainer, pl_module, stage) -> None:
-        self.ns = time.monotonic_ns()
 
 
 def fit(tmp_path, gpu, *others, epochs=10, **kwargs):
