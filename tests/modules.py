@@ -97,6 +97,20 @@ class LateLogger(Callback):
             pl_module.log("val_acc", pl_module.value())
 
 
+class Begin(Callback):
+    """Stands after EnergyCallback: its setup ends when measuring has begun."""
+
+    def setup(self, trainer, pl_module, stage) -> None:
+        self.ns = time.monotonic_ns()
+
+
+class End(Callback):
+    """Stands before EnergyCallback: its teardown ends when the books are closed."""
+
+    def teardown(self, trainer, pl_module, stage) -> None:
+        self.ns = time.monotonic_ns()
+
+
 class MemoryLogger(Logger):
     """A logger that nobody knows: keeps (step, values)."""
 

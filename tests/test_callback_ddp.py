@@ -19,7 +19,7 @@ from lightning_energy.results.record import Samples
 pytestmark = pytest.mark.slow
 
 SCRIPT = '''
-import json, sys, time, warnings
+import json, sys, warnings
 from pathlib import Path
 
 warnings.simplefilter("error")
@@ -37,7 +37,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_energy import EnergyPenalizedAccuracy, ReplayMeter
 from lightning_energy.ledger.ranks import Ranks
-from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
+from tests.modules import Begin, Classifier, End, MemoryLogger, energy_callback, loader, make_trainer
 
 out, mode = Path(sys.argv[1]), sys.argv[2]
 
@@ -65,20 +65,6 @@ class Module(Classifier):
 
     def validation_step(self, batch, batch_idx):
         self.log("val_acc", self.value(), on_epoch=True, sync_dist=True, batch_size=1)
-
-
-class Begin(Callback):
-    """Stands after EnergyCallback: its setup ends when measuring has begun."""
-
-    def setup(self, trainer, pl_module, stage):
-        self.ns = time.monotonic_ns()
-
-
-class End(Callback):
-    """Stands before EnergyCallback: its teardown ends when the books are closed."""
-
-    def teardown(self, trainer, pl_module, stage):
-        self.ns = time.monotonic_ns()
 
 
 device, begin, end = OfThisRank(), Begin(), End()

@@ -166,6 +166,7 @@ def test_its_short_name_on_the_command_line(tmp_path, monkeypatch):
     assert (energy.accuracy, energy.reference_kwh) == ("val_acc", 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_module(tmp_path):
     module = torch.compile(Classifier(), backend="eager")

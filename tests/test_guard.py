@@ -152,6 +152,7 @@ BREAKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hook", ["on_train_batch_start", "on_train_batch_end"])
 @pytest.mark.parametrize(("what", "found"), BREAKS, ids=[found for _, found in BREAKS])
 def test_the_guard_sees_who_breaks_it(tmp_path, hook, what, found):

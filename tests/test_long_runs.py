@@ -13,6 +13,8 @@ from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.meters import MeterInfo, ReplayMeter
 from tests.sim.clock import VirtualClock, drive
 
+pytestmark = pytest.mark.slow
+
 S = 10**9
 DAYS_30_NS = 30 * 86_400 * S
 INFO = MeterInfo("d", "device", "measured", "gpu", power_max_w=460.0, power_min_w=50.0)

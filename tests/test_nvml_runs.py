@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
 from lightning_energy.meters import NvmlMeter
-from tests.modules import Classifier, MemoryLogger, Numbers, energy_callback, loader, make_trainer
+from tests.modules import Begin, Classifier, End, MemoryLogger, Numbers, energy_callback, loader, make_trainer
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
 UUID = "GPU-cccccccc-0000-0000-0000-000000000000"
@@ -63,20 +63,6 @@ class TrueSteps(Callback):
         self.open_ns = 0
 
 
-class Begin(Callback):
-    """Stands after EnergyCallback: its setup ends when measuring has begun."""
-
-    def setup(self, trainer, pl_module, stage) -> None:
-        self.ns = time.monotonic_ns()
-
-
-class End(Callback):
-    """Stands before EnergyCallback: its teardown ends when the books are closed."""
-
-    def teardown(self, trainer, pl_module, stage) -> None:
-        self.ns = time.monotonic_ns()
-
-
 def fit(tmp_path, gpu, *others, epochs=10, **kwargs):
     energy, begin, end = energy_callback(meters=NvmlMeter(UUID)), Begin(), End()
     trainer = make_trainer(tmp_path, max_epochs=epochs, callbacks=[end, energy, begin, *others], **kwargs)
@@ -84,8 +70,8 @@ def fit(tmp_path, gpu, *others, epochs=10, **kwargs):
     return energy, gpu.true_energy_j(begin.ns, end.ns), (end.ns - begin.ns) * 1e-9
 
 
-@pytest.mark.parametrize("period_s", [0.02, 0.1])
-@pytest.mark.parametrize("jitter_s", [0.0, 0.003])
+@pytest.mark.parametrize("period_s", [0.02, pytest.param(0.1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("jitter_s", [0.0, pytest.param(0.003, marks=pytest.mark.slow)])
 def test_total_is_the_true_integral(tmp_path, period_s, jitter_s):
     gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=period_s, jitter_s=jitter_s, idle_w=IDLE_W)
     memory = MemoryLogger()
@@ -109,6 +95,7 @@ def test_total_is_the_true_integral(tmp_path, period_s, jitter_s):
     assert energy.report.step_j == pytest.approx(statistics.fmean(true_steps_j), rel=0.01, abs=shared_j / per_epoch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jitter_s", [0.0])
 def test_power_without_a_counter_is_integrated(tmp_path, jitter_s):
     gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=None, idle_w=IDLE_W)
@@ -159,7 +146,10 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+FEW = {"goes backwards", "is lost"}
+
+
+@pytest.mark.parametrize("fault", [f if f in FEW else pytest.param(f, marks=pytest.mark.slow) for f in FAULTS])
 def test_a_bad_day_invents_no_joule(tmp_path, fault):
     gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=0.02, idle_w=IDLE_W)
     bad = Fault(*FAULTS[fault](gpu))
@@ -268,6 +258,7 @@ class Forked(Numbers):
         return x, y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("persistent", [False, True])
 def test_workers_that_are_forked_in_the_middle(tmp_path, persistent):
     """Each epoch forks its loader's workers while the sampler runs; they have no sampler, and disturb nobody."""

@@ -263,6 +263,7 @@ def test_runs_that_were_trained(tmp_path):
     assert comparison.problems == []
 
 
+@pytest.mark.slow
 def test_a_thousand_runs(tmp_path):
     for i in range(1000):
         put(tmp_path / f"run{i:04d}" / "version_0", 0.1 + (i * 7919 % 1000) / 10, 0.5 + (i * 104_729 % 997) / 2000)

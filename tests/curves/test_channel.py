@@ -179,6 +179,7 @@ def test_updates_of_a_slow_board_are_found(period_s, call_s):
     assert np.mean(np.abs(errors_s) <= np.array(halves_s)) > 0.85  # a line is as sure as four in five of its edges
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pieces", "call_s", "wrong"),
     [

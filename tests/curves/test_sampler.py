@@ -176,6 +176,7 @@ class Hangs(ReplayMeter):
         return super().read()
 
 
+@pytest.mark.slow
 def test_a_sensor_that_hangs_at_the_end_leaves_missing_time_not_joules(monkeypatch):
     monkeypatch.setattr("lightning_energy.curves.sampler.HUNG_S", 0.2)
     meter = Hangs()

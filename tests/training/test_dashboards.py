@@ -379,6 +379,7 @@ def items(record: Any) -> dict[str, Any]:
     return {".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default:::wandb")
 def test_weights_and_biases_offline(tmp_path, monkeypatch):
     wandb = pytest.importorskip("wandb", reason="W&B is not installed")
@@ -431,6 +432,7 @@ def test_weights_and_biases_offline(tmp_path, monkeypatch):
 # ----------------------------------------------------------------------------------------- MLflow
 
 
+@pytest.mark.slow
 def test_mlflow_in_a_local_folder(tmp_path, monkeypatch):
     pytest.importorskip("mlflow", reason="MLflow is not installed")
     from mlflow import MlflowClient

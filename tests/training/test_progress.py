@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -12,19 +11,16 @@ from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgre
 
 from lightning_energy.curves.energy import Energy
 from lightning_energy.training.progress import EVERY_S, BarFigures
-from tests.modules import Classifier, energy_callback, loader, make_trainer
+from tests.modules import Working, energy_callback, loader, make_trainer
 
 WATTS, KWH = r"(\d[\d.]*) W\b", r"(\d[\d.e-]*) kWh"
 
 
-class Slow(Classifier):
-    """Steps long enough to be seen by a counter."""
+class Slow(Working):
+    """Shows a figure of its own in the bar."""
 
     def training_step(self, batch, batch_idx):
-        end = time.monotonic() + 0.005
         loss = super().training_step(batch, batch_idx)
-        while time.monotonic() < end:
-            loss = super().training_step(batch, batch_idx)
         self.log("loss", loss, prog_bar=True)
         return loss
 
