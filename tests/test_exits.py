@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -90,7 +89,7 @@ def python(tmp_path, code: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
         cwd=ROOT,
         env={k: v for k, v in os.environ.items() if not k.startswith("COV")},
     )
@@ -163,9 +162,7 @@ WAYS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_a_process_that_ends_in_the_middle_of_a_fit(tmp_path, way):
-    begin_s = time.monotonic()
     done = python(tmp_path, AT_EXIT + WAYS[way])
-    assert time.monotonic() - begin_s < 100
     assert "last: " in done.stdout
     assert "Traceback" not in done.stderr
     assert "Fatal" not in done.stderr
