@@ -1,4 +1,4 @@
-"""EnergyCallback: the plug. Translates Lightning's hooks into calls of the parts in ``training``."""
+"""EnergyCallback: Lightning's hooks, each translated into a call of the parts in ``training``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _no_end(_batch: Any, _batch_idx: int) -> bool:
 
 
 # attributes of a run (threads, handles, closures) while there is none; in the instance alone, since a default in the
-# class is one more object that every step would go by: 0.4 us per hook where memory is cold
+# class costs 0.4 us more per hook where memory is cold
 IDLE: dict[str, Any] = {
     "_run": None,
     "_begin_batch": _no_mark,
@@ -51,7 +51,7 @@ IDLE: dict[str, Any] = {
 
 
 class EnergyCallback(Callback):
-    """Measure what a training costs in energy, log it, and score the accuracy by it.
+    """Measure the energy of a training, log it, and score the accuracy by it.
 
     Logs the names of :mod:`lightning_energy.training.log_keys` to every logger of the Trainer. ``energy/score`` is in
     ``trainer.callback_metrics`` in the epoch it belongs to, so that ``EarlyStopping(monitor="energy/score",
@@ -69,20 +69,20 @@ class EnergyCallback(Callback):
             1 kWh suits runs that cost about as much; give a short run its own scale.
         batch_size_fn: a function from a batch to its number of samples, for the energy per sample. By default the
             first dimension of the first tensor in it; see :func:`~lightning_energy.ledger.batch_size.size_of`.
-        idle_s: seconds to watch the idle devices in ``setup``, for a second figure ``above idle``; by default not.
+        idle_s: seconds to watch the idle devices in ``setup``, for a second figure, the energy above idle; 0
+            leaves it out.
         allow_estimate: whether ``"auto"`` may fall back to a model of the CPU (labelled ``estimated``) on a
             machine where nothing can be measured. If not, such a machine raises in ``setup``.
         print_report: whether to print a short table after the run, on rank zero. By default where the Trainer prints as
             well: not if both its progress bar and its model summary are disabled.
         record: whether to keep a record of the run on disk, ``energy.json`` beside the files of the first logger (none
             without a logger or in a ``fast_dev_run``); or the path of the file or its folder.
-        trace: ``"csv"`` or ``"parquet"`` to keep every knot of the curves and every step and gap beside the record, so
+        trace: ``"csv"`` or ``"parquet"`` to keep every point of the curves and every step and gap beside the record, so
             that any figure can be recomputed; see :class:`~lightning_energy.results.trace_files.TraceFiles`.
             By default not.
         carbon_intensity: grams of CO2e per kWh of your electricity, or the code of a country (``"DEU"``, ``"de"``) of
-            the shipped table; see :func:`~lightning_energy.results.carbon.find_intensity`. With it CO2e is
-            logged and reported as a derived figure, by default not. Energy of earlier sessions is converted with it,
-            too.
+            the shipped table; see :func:`~lightning_energy.results.carbon.find_intensity`. With it CO2e, of earlier
+            sessions too, is logged and reported as a derived figure; by default it is not.
         pue: the power usage effectiveness of the facility, from 1 on. CO2e and cost are multiplied by it; the energies
             are not: they are those of the devices. 1 is IT energy only.
         price: price of a kWh in your currency, for a derived cost.
@@ -90,7 +90,7 @@ class EnergyCallback(Callback):
             configuration and outcome, and the report, from their loggers in the Trainer. The logged names of
             :mod:`lightning_energy.training.log_keys` go to every logger in any case.
         progress_bar: whether to show watts and kWh so far in Lightning's progress bar: as of the last logging step,
-            or of the last epoch where other ranks must be asked.
+            or of the last epoch if there are several ranks.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -164,7 +164,7 @@ class EnergyCallback(Callback):
         """Open the meters and start measuring.
 
         Raises:
-            MeterUnavailable: what was asked for cannot be read, or nothing can and an estimate is refused.
+            MeterUnavailable: a meter that was asked for cannot be read, or none can and an estimate is refused.
         """
         self._drop()
         self._memory.refuse()
@@ -182,11 +182,11 @@ class EnergyCallback(Callback):
         self._follow(run.stages.hooks)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Close the books: the last figures, the report."""
+        """Stop measuring, and make the report."""
         self._end("completed")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Close the books of an interrupted run. No collectives: other ranks may not come."""
+        """Report an interrupted run, without collectives: other ranks may not come."""
         if self._run is not None:
             self._run.books.leave_ranks()
         self._end("interrupted")
@@ -218,7 +218,7 @@ class EnergyCallback(Callback):
             self._run.books.give_up(where, error)
 
     def _drop(self) -> None:
-        """Let the run go, with all that is its own."""
+        """Drop the run, and close everything it owns."""
         run = self._run
         self._forget_run()
         if run is not None:
@@ -261,7 +261,7 @@ class EnergyCallback(Callback):
         try:
             (self._memory if self._run is None else self._run).load(state_dict)
         except ValueError as error:
-            note = Note("unknown_before", f"What earlier sessions spent is not known, and not in the total: {error}")
+            note = Note("unknown_before", f"The energy of earlier sessions is not known, and not in the total: {error}")
             self._memory.begin_anew(note)
             self._warn("state", f"EnergyCallback: {note.text}")
 

@@ -33,15 +33,15 @@ __all__ = ["EnergyMonitor"]
 class EnergyMonitor:
     """Measure a loop of your own: with Lightning Fabric, or with plain PyTorch.
 
-    Between its beginning and end every joule goes to an account: the stage you are in, and there to a step or to the
-    gap between steps. Outside your stages the stage is ``train``. With Fabric and several ranks, :meth:`energy` and the
-    end of the ``with`` statement are collective: all ranks come there.
+    Every joule between its beginning and its end goes to an account: to the stage you are in, and there to a step or
+    to the gap between steps. Outside your stages the stage is ``train``. With Fabric and several ranks, :meth:`energy`
+    and the end of the ``with`` statement are collective: all ranks come there.
 
     Args:
         fabric: your ``lightning.fabric.Fabric``, for its device and ranks; ``None`` without Fabric.
-        device: what is trained on, if there is no Fabric; by default the current CUDA device, else the CPU.
-        meters: what to measure; see :class:`~lightning_energy.EnergyCallback`.
-        idle_s: seconds to watch the idle devices at the beginning, for a second figure ``above idle``.
+        device: the device of the training, if there is no Fabric; by default the current CUDA device, else the CPU.
+        meters: the meters; see :class:`~lightning_energy.EnergyCallback`.
+        idle_s: seconds to watch the idle devices at the beginning, for a second figure, the energy above idle.
         allow_estimate: whether ``"auto"`` may fall back to a model of the CPU.
         print_report: whether to print a short table at the end, on rank zero.
 
@@ -80,7 +80,7 @@ class EnergyMonitor:
     ) -> None:
         check_meters(meters)
         if fabric is not None and device is not None:
-            raise ValueError(f"device={device!r} beside fabric=…: leave it out, Fabric knows the device")
+            raise ValueError(f"device={device!r} and fabric=… are both given: omit device, as Fabric knows it")
         check_idle(idle_s)
         check_switches(allow_estimate=allow_estimate, print_report=print_report)
         self.meters = meters
@@ -99,7 +99,7 @@ class EnergyMonitor:
         """Open the meters and start.
 
         Raises:
-            MeterUnavailable: what was asked for cannot be read, or nothing can and an estimate is refused.
+            MeterUnavailable: a meter that was asked for cannot be read, or none can and an estimate is refused.
             RuntimeError: it is running already, or PyTorch has no such device here.
         """
         if self._session is not None:
@@ -125,7 +125,7 @@ class EnergyMonitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the books. After an exception without the other ranks, who may not come."""
+        """Stop measuring, and make the report; after an exception without the other ranks, which may not come."""
         session, self._session = self._session, None
         if session is None:
             return
@@ -150,10 +150,10 @@ class EnergyMonitor:
 
     @contextmanager
     def stage(self, name: str, epoch: int = -1) -> Iterator[None]:
-        """What happens within belongs to this stage; afterwards to the one around it.
+        """Assign the energy spent within the ``with`` statement to this stage; afterwards the stage around it goes on.
 
         Args:
-            name: say ``"train"``, ``"validate"``, ``"test"``. Steps are counted in ``train``.
+            name: such as ``"train"``, ``"validate"``, ``"test"``. Steps are counted in ``train``.
             epoch: the epoch; -1 for none.
 
         Raises:
@@ -168,7 +168,7 @@ class EnergyMonitor:
                 self._go_to(*before)
 
     def step(self) -> _Step:
-        """A context manager for one step. Costs two time stamps.
+        """Return a context manager for one step; it takes two time stamps.
 
         Raises:
             RuntimeError: the monitor is not running.
@@ -177,7 +177,7 @@ class EnergyMonitor:
         return self._step
 
     def energy(self, *, stage: str | None = None, epoch: int | None = None) -> Energy:
-        """What was spent so far, all ranks together. Does not stop anything; with several ranks all of them come.
+        """Return the energy so far, all ranks together. With several ranks all of them must call this. Nothing stops.
 
         Args:
             stage: only this stage.
@@ -208,8 +208,8 @@ class EnergyMonitor:
         device = self._device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if device.type == "cuda" and not torch.cuda.is_available():
             raise RuntimeError(
-                f"device={str(device)!r}: PyTorch {torch.__version__} finds no GPU here. See what `lightning-energy "
-                f"doctor` says, install a PyTorch with CUDA, or leave device out to measure a training on the CPU"
+                f"device={str(device)!r}: PyTorch {torch.__version__} finds no GPU here. Run `lightning-energy "
+                f"doctor`, install a PyTorch with CUDA, or omit device to measure a training on the CPU"
             )
         return Ranks(device=device)
 

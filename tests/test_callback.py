@@ -511,7 +511,7 @@ def test_a_state_that_cannot_be_read_is_told_and_is_not_a_zero(tmp_path, state, 
     with pytest.warns(UserWarning, match=match):
         energy.load_state_dict(state)
     make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
-    assert any("What earlier sessions spent is not known" in note.text for note in energy.report.notes)
+    assert any("The energy of earlier sessions is not known" in note.text for note in energy.report.notes)
 
 
 def checkpointed(tmp_path, energy, **kwargs):

@@ -249,7 +249,7 @@ def test_trouble_on_one_rank_leaves_no_other_waiting(tmp_path, mode):
     if mode == "defect":
         assert zero["missing_s"] > 0  # what the broken rank spends is not known
         assert "gave_up" in zero["kinds"]
-        assert "Note: Rank 1 gave up measuring: what it spent since then is missing" in zero["text"]
+        assert "Note: Rank 1 gave up measuring: its energy since then is missing" in zero["text"]
         assert zero["metrics"]["energy/total_kwh"] > 0
 
 

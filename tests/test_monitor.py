@@ -228,7 +228,7 @@ def test_bad_settings(settings, error):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_told():
     m = monitor(meters="auto", device="cuda:1")
-    with pytest.raises(RuntimeError, match="device='cuda:1': PyTorch .* finds no GPU here.*leave device out"), m:
+    with pytest.raises(RuntimeError, match="device='cuda:1': PyTorch .* finds no GPU here.*omit device"), m:
         pass
     assert not samplers()
 

@@ -1,4 +1,4 @@
-"""``lightning-energy compare``: many runs side by side."""
+"""``lightning-energy compare``: runs side by side."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--accuracy",
         choices=get_args(Choice),
         default="last",
-        help="the last that was scored, or the best epoch's",
+        help="the last one that was scored (default), or that of the best epoch",
     )
     parser.add_argument(
         "--reference-kwh",
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="energy at which the penalty of the score begins to bite (default: the runs' own if they agree, else "
         f"{REFERENCE_KWH:g})",
     )
-    parser.add_argument("--format", choices=[*FORMATS], default="text", help="what to print")
+    parser.add_argument("--format", choices=[*FORMATS], default="text", help="layout of the table (default: text)")
     parser.add_argument("--picture", type=_picture, metavar="FILE", help="draw a .png or .svg (needs matplotlib)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the table and the picture")
 

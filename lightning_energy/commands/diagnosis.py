@@ -45,8 +45,8 @@ class Check:
         scope: the parts of the machine that they cover.
         power_w: mean power in watts while it was watched; ``None`` when it could not be seen.
         period_s: time between two updates in seconds, measured; ``None`` when it shows none.
-        residual_s: how far updates stray from that period in seconds (80 % of them stray less); ``None`` unknown.
-        latency_s: how long one read takes in seconds (median).
+        residual_s: distance of updates from that period in seconds (80 % of them are nearer); ``None`` unknown.
+        latency_s: duration of one read in seconds (median).
         calibration_u: relative standard uncertainty (k=1) of its gain.
         coverage: share of time the sensor looks at; ``None`` unknown.
         notes: warnings for a reader of its figures.
@@ -72,7 +72,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Everything that was seen.
+    """The findings on this machine.
 
     Attributes:
         meters: the meters that can be read.
@@ -103,10 +103,10 @@ class Diagnosis:
 
 
 def diagnose(seconds: float = SECONDS, *, sources: Sequence[Source] = (*SOURCES, FALLBACK)) -> Diagnosis:
-    """Open every meter of this machine, watch them together for a moment, and return what was seen.
+    """Open every meter of this machine, watch them together for a moment, and return the findings.
 
     Args:
-        seconds: how long to watch.
+        seconds: time to watch them, in seconds.
         sources: the vendors to look for.
 
     Example:

@@ -1,4 +1,4 @@
-"""``lightning-energy doctor``: what this machine can measure, how well, and how to make more of it readable."""
+"""``lightning-energy doctor``: the meters of this machine, their quality, and how to make more of them readable."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ WORDS_OF_SCOPE: dict[Scope, str] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command, and add its arguments."""
     parser.description = (
-        "Open every meter of this machine, watch them for a moment, and report what was seen. "
+        "Open every meter of this machine, watch them for a moment, and report how they behave. "
         "Exit code 0: something is measured; 1: only an estimate is possible."
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
-        "--seconds", type=_seconds, default=SECONDS, help=f"how long to watch the meters (default: {SECONDS:g})"
+        "--seconds", type=_seconds, default=SECONDS, help=f"seconds to watch the meters (default: {SECONDS:g})"
     )
 
 

@@ -14,7 +14,7 @@ class Exit(IntEnum):
     WORSE = 1
     """The answer is "worse" or "only an estimate"."""
     WRONG_INPUT = 2
-    """An argument is wrong, something that was given cannot be read, or something that was asked for not written."""
+    """An argument is wrong, an input cannot be read, or an output cannot be written."""
     CANNOT_TELL = 3
     """There is no answer."""
     INTERRUPTED = 130

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
-    "doctor": "what this machine can measure, and what would make more of it readable",
+    "doctor": "list the meters of this machine, and how to make more of them readable",
     "report": "print the report of a run again",
-    "compare": "many runs side by side: accuracy against energy, and which are dominated",
+    "compare": "list runs side by side: accuracy against energy, and which are dominated",
 }
 """All commands, and a line of help for each."""
 
@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser(called: str | None) -> argparse.ArgumentParser:
     """Make the parser: all commands by name and help, and the arguments of the one that is called."""
-    parser = argparse.ArgumentParser(prog="lightning-energy", description="What a training costs in energy.")
+    parser = argparse.ArgumentParser(
+        prog="lightning-energy", description="The energy of trainings: measured, reported, compared."
+    )
     parser.add_argument("--version", action="version", version=f"lightning-energy {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, help_ in COMMANDS.items():

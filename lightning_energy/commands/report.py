@@ -19,8 +19,8 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command, and add its arguments."""
     parser.description = (
-        "Print the report of a run from its record. Exit code 2: there is no record that can be read, or it does not "
-        "have what the format needs."
+        "Print the report of a run from its record. Exit code 2: there is no record that can be read, or it lacks "
+        "an input of the format."
     )
     parser.add_argument("run", help="the record (energy.json), or the log directory that it lies in")
     parser.add_argument(

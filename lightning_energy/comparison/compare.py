@@ -37,8 +37,8 @@ def compare(
     """List runs side by side, from their records.
 
     A run's energy is that of its training over all its sessions, its validations included; its accuracy is the last
-    that was scored. Its score is that of both, and slightly lower than the last one that was logged: it includes the
-    energy spent after the last validation. A run is *dominated* when another one is at least as accurate for less
+    that was scored. Its score is computed from both, and slightly lower than the last one that was logged: it includes
+    the energy spent after the last validation. A run is *dominated* when another one is at least as accurate for less
     energy, and *for sure* only when its energy is not estimated and the energies differ by more than twice the standard
     uncertainty of their difference: see :func:`~lightning_energy.comparison.pareto.dominations`. ``problems``
     names every file that cannot be compared; the others are compared all the same.
@@ -49,7 +49,7 @@ def compare(
             out (``"energy"``). The largest comes first where more is better, unknown values last.
         reverse: sort the other way round.
         accuracy: ``"last"``, or ``"best"`` for the best epoch's. The energy is that of the whole training in both
-            cases: the epochs after the best were spent, too.
+            cases: the epochs after the best cost energy, too.
         alpha: exponent of the accuracy in both scores, above 0.
         beta: scale of both scores, above 0.
         reference_kwh: energy in kWh at which the penalty of the score begins to bite, one for all runs. By default the
@@ -60,7 +60,7 @@ def compare(
 
     Raises:
         ValueError: an argument is out of range, or there is no path.
-        TypeError: a path is no path, or a constant is no number.
+        TypeError: one of ``paths`` is no path, or a constant is no number.
 
     Example:
         >>> comparison = compare("nowhere")
@@ -118,7 +118,7 @@ def _with_their_reference(formula: EnergyPenalized, runs: Sequence[Run]) -> tupl
     listed = ", ".join(f"{kwh:g}" for kwh in found)
     caveat = (
         f"The runs were trained with scores of different references ({listed} kWh): here all are scored with "
-        f"{formula.reference_kwh:g} kWh. Give one reference to have another: {reference_of_their_size(runs)}."
+        f"{formula.reference_kwh:g} kWh. Choose another with {reference_of_their_size(runs)}."
     )
     return formula, [caveat]
 

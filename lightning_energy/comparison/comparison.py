@@ -22,7 +22,7 @@ class Comparison(Judgement):
         runs: the runs, sorted.
         problems: a sentence, with the file, for everything that could not be compared: the reason and the remedy.
         caveats: differences between the runs that a reader must know, in sentences.
-        accuracy: which accuracy: the ``last`` that was scored, or that of the ``best`` epoch.
+        accuracy: the choice of accuracy: the ``last`` that was scored, or that of the ``best`` epoch.
         formula: the formula of the score, with its constants; ``str()`` of it names them.
         sort: the column that the runs are sorted by.
     """

@@ -107,7 +107,7 @@ def front(row: Row, _: Rows) -> str:
 
 
 def is_placed(row: Row) -> bool:
-    """Say whether the run can be on the front or dominated at all."""
+    """True for a run that can be on the front or dominated."""
     return row.get("accuracy") is not None and row.get("energy_kwh") is not None
 
 

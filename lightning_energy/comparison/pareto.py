@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["COVERAGE_FACTOR", "dominations", "iso_scores", "on_front", "window"]
 
-COVERAGE_FACTOR = 2.0  # k=2: of differences that are none, 1 in 20 looks larger (GUM, JCGM 100:2008, 6.3.3)
+COVERAGE_FACTOR = 2.0  # k=2: 1 in 20 differences by mere chance is larger (GUM, JCGM 100:2008, 6.3.3)
 ISO_LINES = 5
-NARROWEST = 0.04  # smallest span of accuracies: those that are all alike are not blown up beyond it
+NARROWEST = 0.04  # smallest span of accuracies that fills the height; smaller ones are not blown up
 ISO_POINTS = 40
 SHORTEST_BAR = 1 / 3  # share of an energy at which bars that reach further down are cut
 MARGIN = 0.08  # of the span of the points, left free around them
@@ -70,9 +70,8 @@ def dominations(runs: Sequence[Run]) -> list[tuple[list[int], list[int]]]:
 
     Returns:
         For each run the indices of those that dominate it for sure, and of those that perhaps do, in the order of
-        their energy. Both name runs on the front only, which are the ones worth changing to; if none of these
-        dominates (for sure: its energy is known less well; perhaps: it is the same run) but another run does, that run
-        is named.
+        their energy. Both name runs on the front only, as these are worth changing to. Where none of these dominates
+        (for sure: its energy is known less well; perhaps: it is the same run) but another run does, they name that run.
     """
     accuracy, energy = _columns(runs)
     u_repeat = np.array([r.u_repeat_kwh or 0.0 for r in runs])

@@ -22,14 +22,15 @@ __all__ = ["SUFFIXES", "draw", "plot"]
 SUFFIXES = (".png", ".svg")
 INCHES = (8.0, 5.4)
 DOTS_PER_INCH = 150
-# from the palette of Okabe and Ito, which the colour-blind tell apart; the shapes differ as well
+# name, colour (of the palette of Okabe and Ito, legible for the colour-blind), shape and filling of each kind
 KINDS = [
     ("on the Pareto front", "#0072B2", "o", "#0072B2"),
     ("behind it, but not for sure", "#E69F00", "s", "white"),
     ("dominated", "#D55E00", "X", "#D55E00"),
 ]
-ESTIMATED = ("energy estimated, not measured", "D")  # its name, and its shape whatever the kind
-ROUND_DIGITS = ((1, (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)), (3, (1.0, 2.0, 5.0)))  # on an axis of so many decades
+ESTIMATED = ("energy estimated, not measured", "D")  # name in the legend, and shape for every kind
+# round numbers on an axis of so many decades
+ROUND_DIGITS = ((1, (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)), (3, (1.0, 2.0, 5.0)))
 UNITS = {"J": "joules", "Wh": "watt hours"}
 GREY = "#6E6E6E"
 PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}  # under letters: lines stay behind
@@ -90,7 +91,7 @@ def draw(comparison: Judgement, file: Path) -> None:
         OSError: it cannot be written.
     """
     if file.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{file} is neither a .png nor a .svg: give one of them")
+        raise ValueError(f"{file} is neither a .png nor a .svg: give a name that ends so")
     _need_matplotlib()
     import matplotlib as mpl  # noqa: PLC0415 - an extra
     from matplotlib.figure import Figure  # noqa: PLC0415 - pyplot would look for a display

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["WH_PER_KWH", "Figures", "count", "energy_unit", "plus_minus"]
 
-LARGE = 1e4  # from here on a number is no longer read at a glance
+LARGE = 1e4  # first number that takes more than a glance to read
 NEAR = 1e3  # largest ratio of figures under one prefix
-DECIMALS = 6  # more have no meaning on any meter
+DECIMALS = 6  # the most that mean anything on any meter
 WH_PER_KWH = 1e3
 
 
@@ -26,7 +26,7 @@ def energy_unit(energies_kwh: Sequence[float | None]) -> tuple[str, float]:
         energies_kwh: energies in kWh; ``None`` is unknown.
 
     Returns:
-        The unit, and how many of it make a kWh.
+        The unit, and the number of them in a kWh.
 
     Example:
         >>> energy_unit([1e-5, None]), energy_unit([0.2, 40.0])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Choice", "Run", "run_of"]
 
 Choice = Literal["last", "best"]
-"""Which of a run's accuracies: the last that was scored, or that of its best epoch."""
+"""The choice among a run's accuracies: the last that was scored, or that of its best epoch."""
 
 SILENT_S = 600.0  # a run that goes on writes its record every minute, or at the end of a longer epoch
 
@@ -39,7 +39,7 @@ class Run:
         name: the shortest part of its path that no other run has.
         path: its record.
         module: class of the LightningModule.
-        parameters: how many the module has.
+        parameters: number of the module's parameters.
         outcome: ``completed``, ``interrupted`` or ``running``.
         accuracy: the last accuracy that was scored or that of the best epoch, in [0, 1].
         accuracy_name: the name it was logged by.
@@ -53,7 +53,7 @@ class Run:
         sample_j: energy of the stage ``train`` per training sample in joules.
         sam: :func:`~lightning_energy.sustainable_accuracy`; ``None`` at 1 kWh or less, where it is not defined.
         score: :func:`~lightning_energy.energy_penalized_accuracy`, with the same constants for all runs.
-        on_front: whether no other run is at least as accurate for less energy, or more accurate for as much.
+        on_front: true when no other run is at least as accurate for less energy, or more accurate for as much.
         dominated_by: names of runs on the front that are at least as accurate, and cheaper for sure: by more than the
             uncertainty (see :func:`~lightning_energy.comparison.pareto.dominations`).
         perhaps_dominated_by: names of runs on the front that are at least as accurate, and cheaper, but not for sure.
@@ -111,11 +111,11 @@ def run_of(file: Path, name: str, accuracy: Choice) -> Run:
     """
     record = load_record(file)
     if record.rank:
-        raise RecordError(f"{file} is what rank {record.rank} kept of itself: give rank zero's record beside it")
+        raise RecordError(f"{file} is the record of rank {record.rank} alone: give rank zero's record beside it")
     try:
         return _run(record, printable(file), name, accuracy)
     except DamagedError as error:
-        raise RecordError(f"{file} is damaged ({error}): take a copy of it, or train again") from error
+        raise RecordError(f"{file} is damaged ({error}): use another copy, or train again") from error
 
 
 def _run(record: Record, path: str, name: str, accuracy: Choice) -> Run:
@@ -124,7 +124,7 @@ def _run(record: Record, path: str, name: str, accuracy: Choice) -> Run:
     energy_j = None if energy is None else energy.energy_j
     lacks = wrong
     if energy is None:
-        lacks = ("nothing was fitted: there is no energy of training", *wrong)
+        lacks = ("nothing was fitted, so there is no energy of training", *wrong)
     elif energy_j is None:
         lacks = ("the energy of its training is not known: its report says what is missing", *wrong)
     module = record.what.get("module")
@@ -147,7 +147,7 @@ def _run(record: Record, path: str, name: str, accuracy: Choice) -> Run:
         sample_j=record.samples.mean_j,
         caveats=(*lacks, *_caveats(record, energy)),
         hardware=hardware_of(record),
-        covers=" + ".join(sorted({d.scope for d in record.devices})) or "nothing that it names",
+        covers=" + ".join(sorted({d.scope for d in record.devices})) or "unknown parts",
         source=source_of(record, energy, lacks),
     )
 
@@ -159,10 +159,10 @@ def _accuracy(record: Record, choice: Choice) -> tuple[str | None, float | None,
     values += [] if last is None else [last.value]
     name = None if last is None else printable(last.name)
     if not values:
-        return name, None, ("it has no accuracy: log a validation accuracy, or name it: EnergyCallback(accuracy=…)",)
+        return name, None, ("it has no accuracy: log one in validation, or name it with EnergyCallback(accuracy=…)",)
     value = max(values) if choice == "best" else values[-1]
     if not -ROUNDING <= value <= 1 + ROUNDING:
-        return name, None, (f"its accuracy {value:g} is no fraction in [0, 1]: a percentage is to be divided by 100",)
+        return name, None, (f"its accuracy {value:g} is no fraction in [0, 1]: divide a percentage by 100",)
     return name, min(max(value, 0.0), 1.0), ()
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["find_records", "short_names"]
 
-_A_NUMBER = re.compile(r"(version_?)?\d+$")  # loggers count so: it separates runs, but says nothing about them
+_A_NUMBER = re.compile(r"(version_?)?\d+$")  # a mere version, which separates runs, but says nothing about them
 
-_OF_A_RANK = re.compile(r"\.rank\d+\.json$")  # the record of another rank is read with rank zero's
+_OF_A_RANK = re.compile(r"\.rank\d+\.json$")  # the record of another rank, which is read with rank zero's
 
 
 def find_records(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]:

@@ -26,8 +26,8 @@ class Source:
     """Facts of a run that a comparison needs and no table shows.
 
     Attributes:
-        sensors: text that is equal for runs measured by the same sensors, as far as their records tell; empty when
-            they do not tell (of several ranks that run, or were given up, only the sensors of the first are known).
+        sensors: text that is equal for runs measured by the same sensors, as far as their records say; empty when
+            they do not (of several ranks that run, or were given up, only the sensors of the first are known).
         slack_kwh: energy that the run may have spent beyond its known energy: its missing time at its mean power;
             infinite when ranks are absent, or earlier sessions are not wholly known.
         run_id: equal in all records of one run; empty when unknown.

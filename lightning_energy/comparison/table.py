@@ -67,7 +67,7 @@ def markdown(comparison: Judgement) -> str:
 def as_csv(comparison: Judgement) -> str:
     """A row of unrounded figures per run, columns as in :class:`~lightning_energy.comparison.run.Run`.
 
-    An empty cell is not known.
+    An empty cell is unknown.
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, FIELDS, lineterminator="\n")

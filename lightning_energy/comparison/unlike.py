@@ -17,7 +17,7 @@ __all__ = ["reference_of_their_size", "with_caveats"]
 OF_ESTIMATES = (
     "An estimate includes the energy of other programs on the machine, so no estimated run is dominated for sure."
 )
-FAR_BELOW = 100.0  # the reference over an energy at which the penalty is 0.4 %
+FAR_BELOW = 100.0  # ratio of the reference to an energy that it penalizes by 0.4 %
 
 
 def with_caveats(runs: Sequence[Run], reference_kwh: float) -> tuple[list[Run], list[str]]:
@@ -76,7 +76,7 @@ def reference_of_their_size(runs: Sequence[Run]) -> str:
     """Advise a reference of the score at which its penalty separates these runs: their median energy."""
     energies = [run.energy_kwh for run in runs if run.energy_kwh]
     kwh = f"{statistics.median(energies) if energies else 1:.1g}"
-    return f"reference_kwh={kwh} (as a command: --reference-kwh {kwh})"
+    return f"reference_kwh={kwh} (on the command line: --reference-kwh {kwh})"
 
 
 def _of_the_same_run(runs: Sequence[Run]) -> list[list[str]]:

@@ -28,8 +28,8 @@ TABLE = "carbon_intensity.csv"
 SOURCE = "Ember, Our World in Data, CC BY 4.0"
 GIVEN = "given by the user"
 LEAST_G_PER_KWH = 1.0
-"""Wind and water power have medians of 11 and 24 g/kWh over their life cycle (IPCC AR5 WG3, annex III): less than
-this is a number in kilograms."""
+"""The least plausible intensity: wind and water power have medians of 11 and 24 g/kWh over their life cycle (IPCC AR5
+WG3, annex III), so a smaller number is in kilograms."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ class Conversion:
     """The inputs that turn energy into CO2e and money.
 
     Attributes:
-        intensity: of the electricity; ``None`` when none was given.
+        intensity: that of the electricity; ``None`` when none was given.
         pue: power usage effectiveness, from 1 on.
-        price_per_kwh: in the user's currency; ``None`` when none was given.
+        price_per_kwh: the price, in the user's currency; ``None`` when none was given.
 
     Example:
         >>> conversion = Conversion.of("DEU", pue=1.2)

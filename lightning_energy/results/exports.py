@@ -35,7 +35,7 @@ EMISSIONS_COLUMNS = (
     *("latitude", "ram_total_size", "tracking_mode", "cpu_utilization_percent", "gpu_utilization_percent"),
     *("ram_utilization_percent", "ram_used_gb", "on_cloud", "pue", "wue"),
 )
-"""Those of CodeCarbon 3.3.2, in its order (``output_methods/emissions_data.py``)."""
+"""The columns of CodeCarbon 3.3.2, in its order (``output_methods/emissions_data.py``)."""
 
 PARTS = {"gpu": "gpu", "board": "gpu", "package": "cpu", "dram": "ram"}  # CodeCarbon's parts by the scope of a device
 G_PER_KG = 1000
@@ -99,7 +99,7 @@ def model_card(record: Record) -> str:
     energy, derived = report.energy, report.derived
     if derived is None or derived.carbon_intensity_g_per_kwh is None:
         raise FormatError(
-            "a model card wants grams of CO2e, and no carbon intensity is known: give a country or g/kWh, e.g. "
+            "a model card needs grams of CO2e, but no carbon intensity is known: give a country or g/kWh, e.g. "
             "--carbon-intensity DEU or --carbon-intensity 381 (in a Trainer: EnergyCallback(carbon_intensity='DEU'))"
         )
     if derived.co2eq_g is None:

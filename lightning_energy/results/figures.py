@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Device", "Figures", "Missing", "Outcome"]
 
 Outcome = Literal["running", "completed", "interrupted", "checkpoint"]
-"""How a run or a session ended. ``running`` has not; ``checkpoint`` is a session as a checkpoint of it knew it."""
+"""The end of a run or a session: ``running`` has none yet; ``checkpoint`` is a session as its checkpoint knew it."""
 
-ROUNDING = 1e-6  # relative: sums over ranks are taken in another order
+ROUNDING = 1e-6  # relative difference between sums over ranks in different orders
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Figures:
         devices: the devices that were measured: by all ranks when the run has completed or their records were put
             together, else by this rank.
         ranks: number of ranks that the energies are of.
-        resolutions: by stage, how finely the slowest sensor resolves it; see
+        resolutions: by stage, its resolution by the slowest sensor; see
             :func:`~lightning_energy.curves.resolution.resolution`.
         steps: training steps whose energy is known.
         step_j: their mean energy in joules, or ``None``.

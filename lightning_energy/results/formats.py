@@ -136,7 +136,7 @@ def _latex(record: Record) -> str:
 
 
 def _in_latex(text: str) -> str:
-    """Escaped; letters that LaTeX's first fonts do not have become question marks."""
+    """Escape a text; letters that LaTeX's first fonts lack become question marks."""
     return "".join(LATEX.get(sign, sign if sign.isascii() or sign in LATIN else "?") for sign in text)
 
 

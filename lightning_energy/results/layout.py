@@ -1,4 +1,4 @@
-"""A report in words and rounded numbers, without a look."""
+"""A report in words and rounded numbers, before it is rendered."""
 
 from __future__ import annotations
 
@@ -136,7 +136,9 @@ def _facts_of_scope(report: Figures) -> list[tuple[str, str]]:
         facts.append(("Uncertainty", text))
     lost_s = report.energy.missing_s
     added = ", added up over ranks" if ranks > 1 else ""
-    facts.append(("Missing", f"the energy of {duration(lost_s)}{added}; no figure has it" if lost_s > 0 else "nothing"))
+    facts.append(
+        ("Missing", f"the energy of {duration(lost_s)}{added}; no figure includes it" if lost_s > 0 else "nothing")
+    )
     return facts
 
 
@@ -150,7 +152,7 @@ def _covers(report: Figures) -> tuple[str, str]:
     is_all = report.outcome == "completed" or len({d.rank for d in report.devices}) > 1  # put together from several
     if report.ranks == 1 or is_all:
         ranks = "" if report.ranks == 1 else f", read by {report.ranks} ranks"
-        return f"Covers{ranks}", devices or "none that another rank does not read"
+        return f"Covers{ranks}", devices or "nothing: every device is read by another rank"
     return f"Covers the devices of {report.ranks} ranks, of which this one has", devices or "none"
 
 

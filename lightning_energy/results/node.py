@@ -52,7 +52,7 @@ class Node:
         return Node(row[key], self._name_of(key))
 
     def get(self, key: str) -> Node:
-        """The value of a key; that of ``None`` where it is not there."""
+        """The value of a key; ``None`` where there is no such key."""
         return Node(self.mapping().get(key), self._name_of(key))
 
     def maybe(self, read: Callable[[Node], T]) -> T | None:

@@ -37,7 +37,7 @@ class Note:
         text: a sentence.
 
     Example:
-        >>> note = Note("incomplete", "Incomplete: 2 rank(s) left no record; what they spent is missing")
+        >>> note = Note("incomplete", "Incomplete: 2 rank(s) left no record; their energy is missing")
         >>> note.lowers_total, Note("aliasing", "aliasing risk").lowers_total
         (True, False)
     """

@@ -11,7 +11,7 @@ __all__ = ["per_sample_j"]
 
 
 def per_sample_j(train: Energy | None, samples: int | None) -> float | None:
-    """Joules of training per sample; ``None``, too, where some are missing: all samples were counted.
+    """Joules of training per sample; ``None`` where some joules are missing, since all samples are counted.
 
     Args:
         train: energy of the stage ``train``.

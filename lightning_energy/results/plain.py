@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["plain", "printable"]
 
-DEEPEST = 8  # hyperparameters nest; anything deeper becomes text
+DEEPEST = 8  # levels of nested hyperparameters; anything deeper becomes text
 
 
 def plain(value: Any, depth: int = 0) -> Any:

@@ -1,4 +1,4 @@
-"""A file to a record: the only place where records are read from JSON.
+"""From a file to a record: the only place where records are read from JSON.
 
 Files come from anywhere: everything wrong with one is a :class:`RecordError` of one line.
 """
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RecordError", "read_record"]
 
-DEEPEST_BELOW = 3  # logs/name/version_0; a whole disk is not searched
+DEEPEST_BELOW = 3  # levels of folders that are searched for advice: logs/name/version_0
 NAMED_BELOW = 3
-MOST_BYTES = 64 * 2**20  # 100,000 epochs
+MOST_BYTES = 64 * 2**20  # room for 100,000 epochs
 DEEPEST = 32  # levels of JSON; a record has 12
 GIVE = "give a record or the log directory of a run"
 
@@ -43,7 +43,7 @@ def read_record(path: Path | str) -> Record:
         path: the file, or the folder of the run that it lies in.
 
     Raises:
-        RecordError: there is none, or it is not one, or of a newer version.
+        RecordError: there is no record, or it is damaged, or of a newer version.
     """
     path = Path(path)
     try:
@@ -96,9 +96,9 @@ def _record(document: dict[str, Any], file: Path) -> Record:
     try:
         return record_of(Node(upgrade(document)))
     except VersionError as error:
-        raise RecordError(f"{file} {error}: upgrade it") from error
+        raise RecordError(f"{file} {error}: upgrade lightning-energy") from error
     except DamagedError as error:
-        raise RecordError(f"{file} is damaged ({error}): take a copy of it, or train again") from error
+        raise RecordError(f"{file} is damaged ({error}): use another copy, or train again") from error
 
 
 def _nests_deeper(value: Any, levels: int) -> bool:

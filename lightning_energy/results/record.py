@@ -108,7 +108,7 @@ class Record:
         devices: the devices that were measured in this session.
         session: energy of this session, all ranks together.
         stages: energy of this session by stage.
-        resolutions: by stage, how finely the slowest sensor resolves it.
+        resolutions: by stage, its resolution by the slowest sensor.
         before: energy of earlier sessions; ``None`` in a first session.
         total: energy of ``fit`` over all sessions; ``None`` when nothing was fitted.
         steps: training steps of rank zero.

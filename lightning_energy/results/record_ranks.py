@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load_record", "merge_ranks", "rank_file", "rank_files"]
 
-CLOCKS_S = 60.0  # ranks begin together, by clocks that differ by less; anything older is of an earlier session
+CLOCKS_S = 60.0  # more than the ranks' clocks differ; any record older by this is of an earlier session
 
 
 def rank_file(path: Path, rank: int) -> Path:
@@ -41,8 +41,7 @@ def rank_files(path: Path) -> list[Path]:
 def load_record(path: str | Path) -> Record:
     """Read the record of a run, of this version or an older one.
 
-    Where it lacks other ranks, because the run did not complete, the records that these left beside it are put together
-    with it.
+    A run of several ranks that did not complete leaves one record for each of them; they are put together.
 
     Args:
         path: the file ``energy.json``, or the folder that it lies in.
@@ -51,7 +50,7 @@ def load_record(path: str | Path) -> Record:
         The record; its :attr:`~lightning_energy.results.record.Record.report` is the report of the run.
 
     Raises:
-        RecordError: there is none, or it is not one, or of a newer version. The text names the file and a remedy.
+        RecordError: there is no record, or it is damaged, or of a newer version. The text names the file and a remedy.
     """
     path = Path(path)
     record = read_record(path)
@@ -101,7 +100,7 @@ def merge_ranks(record: Record, others: Sequence[Record]) -> Record:
 
 
 def _sum(parts: Sequence[Energy]) -> Energy:
-    """Over ranks: as a reduction does it, missing time adds up."""
+    """The sum over ranks, in which missing time adds up as in a reduction."""
     return replace(Energy.total(parts), missing_s=sum(p.missing_s for p in parts))
 
 
@@ -112,7 +111,7 @@ def _merged(record: Record, others: Sequence[Record], absent: int) -> Energy:
 
 
 def _samples(record: Record, others: Sequence[Record], absent: int) -> int | None:
-    """Samples of all ranks; of ranks that share their batches the record does not say which."""
+    """Samples of all ranks; ``None`` where ranks share their batches, as the record does not say which of them do."""
     shares = record.what.get("data_parallel_replicas", 1) != record.what.get("devices", 1)
     n = [r.samples.n for r in (record, *others)]
     known = [i for i in n if i is not None]
@@ -143,6 +142,6 @@ def _notes(record: Record, others: Sequence[Record], absent: int) -> list[Note]:
         text = f"Put together from the records of ranks {ranks}, as the run did not complete"
         notes.insert(0, Note("merged_ranks", text))
     if absent:
-        text = f"Incomplete: {absent} rank(s) left no record; what they spent is missing"
+        text = f"Incomplete: {absent} rank(s) left no record; their energy is missing"
         notes.insert(0, Note("incomplete", text))
     return [*dict.fromkeys(notes)]

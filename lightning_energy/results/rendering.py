@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["as_html", "as_markdown", "as_text", "encodable", "in_markdown", "show"]
 
-NAME_WIDTH, *WIDTHS = 22, 14, 13, 12, 11  # the last column has none
-NARROW = 80  # columns; a table in less is harder to read than lines
-MARKDOWN = "\\`*_[]|~"  # signs that mean something there
-COMMAND = re.compile(r"((?<!`)`(?! )[^`<>&|\\]+(?<! )`(?!`))")  # nothing in it needs to be escaped
+NAME_WIDTH, *WIDTHS = 22, 14, 13, 12, 11  # of the columns; the last has none
+NARROW = 80  # columns; in less, lines are easier to read than a table
+MARKDOWN = "\\`*_[]|~"  # signs with a meaning in Markdown
+COMMAND = re.compile(r"((?<!`)`(?! )[^`<>&|\\]+(?<! )`(?!`))")  # in backticks; nothing in it needs to be escaped
 SPELLED = {"±": "+/-", "…": "...", "µ": "u"}  # for terminals that have no such letters
 
 

@@ -1,4 +1,4 @@
-"""What a person reads after a run: its figures, and how they look."""
+"""The report of a run: its figures, which a terminal and a notebook can show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of which a run's memory, its record and its checkpoints consist."""
+"""The rows of a run's memory, of its record and of its checkpoints."""
 
 from __future__ import annotations
 

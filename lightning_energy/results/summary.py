@@ -82,7 +82,7 @@ def summarize(
     try:
         mine = _part(session, totals, steps, ranks)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other ranks wait for this one
-        text = f"Rank {ranks.rank} cannot tell more: {type(error).__name__}: {error}"
+        text = f"Rank {ranks.rank} could not list its devices: {type(error).__name__}: {error}"
         mine = _Part([], [], totals.stages, [Note("rank_details", text)])
     mine.notes.extend(notes)
     parts = [mine] if stages is not None else ranks.gather(mine)
@@ -156,8 +156,8 @@ def _notes_on_ranks(ranks: Ranks) -> list[Note]:
     if not ranks.left:
         return []
     text = (
-        f"Incomplete: these are the figures of rank {ranks.rank} alone; what {ranks.left} other rank(s) spent since "
-        f"the last epoch is not known"
+        f"Incomplete: these are the figures of rank {ranks.rank} alone; the energy of {ranks.left} other rank(s) "
+        f"since the last epoch is not known"
     )
     return [Note("incomplete", text)]
 

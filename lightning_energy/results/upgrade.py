@@ -1,4 +1,4 @@
-"""Records and checkpoints' states of older versions, made into those of today's."""
+"""Records and states of checkpoints, upgraded from older versions to today's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BEGINNINGS: Mapping[str, NoteKind] = {
     "CPU: ": "absent_meter",
     "Rank ": "rank_details",
 }
-"""Version 1 had sentences alone: the beginnings of those that begin alike."""
+"""The kinds of version 1's notes, which were sentences alone, by their beginnings."""
 
 PARTS: Mapping[str, NoteKind] = {
     ": aliasing risk": "aliasing",
@@ -39,7 +39,7 @@ PARTS: Mapping[str, NoteKind] = {
     " other process(es) at the end": "measuring",
     " marks have the host's time": "measuring",
 }
-"""The same of those that begin with a name or a number."""
+"""The kinds of those notes that begin with a name or a number, by another part of them."""
 
 
 class VersionError(ValueError):

@@ -1,4 +1,4 @@
-"""A record to its file, which is whole at any moment."""
+"""From a record to its file, which is whole at any moment."""
 
 from __future__ import annotations
 

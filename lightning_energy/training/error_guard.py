@@ -1,4 +1,4 @@
-"""No defect of ours ends a training: it is reported once, and the training goes on."""
+"""The guard around our hooks: a defect of ours is reported once, and the training goes on."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def is_quiet(trainer: Trainer) -> bool:
 
 
 def is_logger(logger: Any, name: str) -> bool:
-    """Whether a logger is of Lightning's class of that name, of either of its two packages."""
+    """True for a logger of Lightning's class of that name, of either of its two packages."""
     return isinstance(logger, (getattr(loggers, name), *_twins(name, package="loggers")))
 
 
@@ -89,8 +89,8 @@ def logged_name(logger: Any, key: str) -> str:
 def logged_hyperparameters(trainer: Trainer) -> dict[str, Any] | None:
     """The hyperparameters that Lightning gives its loggers; ``None`` when it gives them none.
 
-    Whether a module or datamodule lets its hyperparameters be logged (``save_hyperparameters(logger=False)``) has no
-    public name. ``_class_path`` is LightningCLI's own, and Lightning leaves it out, too.
+    The answer of a module or datamodule to ``save_hyperparameters(logger=False)`` has no public name. ``_class_path``
+    is LightningCLI's own, and Lightning leaves it out, too.
     """
     if not getattr(trainer, "enable_autolog_hparams", True):  # Lightning 2.5.0 cannot be told not to
         return None
@@ -106,7 +106,7 @@ def writes_hparams(logger: Any) -> bool:
 
 
 def _twins(*names: str, package: str = "callbacks") -> tuple[type, ...]:
-    """The classes of ``pytorch_lightning`` are not those of ``lightning.pytorch``.
+    """The classes of these names in ``pytorch_lightning``, which are not those of ``lightning.pytorch``.
 
     They are looked up without importing a package that nobody uses.
     """

@@ -46,8 +46,8 @@ class LogKey(NamedTuple):
     Attributes:
         name: the name.
         unit: its unit; ``1`` for a pure number.
-        when: when it is logged.
-        meaning: what it says.
+        when: the moment at which it is logged.
+        meaning: its meaning.
     """
 
     name: str
@@ -71,7 +71,7 @@ ALL: tuple[LogKey, ...] = (
     LogKey(TOTAL_U_KWH, "kWh", "with the total", "its absolute standard uncertainty (k=1)"),
     LogKey(MISSING_S, "s", "with the total", "time whose energy is not known and not in the total"),
     LogKey(CO2EQ_G, "g", "with the total, if `carbon_intensity` is given", "derived: CO2e of the total"),
-    LogKey(COST, "as `price`", "with the total, if `price` is given", "derived: what the total costs"),
+    LogKey(COST, "as `price`", "with the total, if `price` is given", "derived: cost of the total"),
     LogKey(ACCURACY, "1", "with the score", "the accuracy that the score was computed from"),
     LogKey(SCORE, "1", _VAL, "the energy-penalized accuracy"),
 )

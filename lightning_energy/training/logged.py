@@ -51,7 +51,7 @@ def log(module: LightningModule, values: Mapping[str, float], ranks: Ranks) -> N
 
 
 def log_late(trainer: Trainer, values: Mapping[str, float], warn: Warn) -> None:
-    """Do what ``self.log`` would, in a hook where Lightning does not allow it."""
+    """Log as ``self.log`` does, in a hook where Lightning does not allow it."""
     for key, value in values.items():
         trainer.callback_metrics[key] = trainer.logged_metrics[key] = torch.tensor(value)
     if values:

@@ -1,4 +1,4 @@
-"""The ways of a run's figures besides the logged values: record, trace, dashboards, progress bar, terminal.
+"""The outputs of a run besides its logged values: record, trace, dashboards, progress bar, terminal.
 
 A failure here gives one warning, and the training goes on.
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Outputs"]
 
-TRACED_ROWS = 20_000  # in memory, some megabytes
+TRACED_ROWS = 20_000  # of a trace in memory, some megabytes
 
 
 def _nobody(topic: str, text: str) -> None:
@@ -181,7 +181,7 @@ class Outputs:
         Args:
             session: the session.
             spent: knows the number of the session.
-            if_many: only if it takes much memory by now.
+            if_many: write only if they take much memory by now.
         """
         if if_many and session.traced_rows <= TRACED_ROWS:
             return

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["ENERGY", "POWER", "BarFigures"]
 
 POWER, ENERGY = "power", "energy"
-EVERY_S = 1.0  # summing up the energy so far takes up to a millisecond; nobody reads a bar faster than this
+EVERY_S = 1.0  # between two sums of the energy so far, each of which takes up to a millisecond
 
 
 class BarFigures:
@@ -22,7 +22,7 @@ class BarFigures:
 
     A bar shows what is in ``trainer.progress_bar_metrics`` when it refreshes: the same dict for all of a fit. It is
     asked for once, after the first batch: asking makes Lightning work out what was logged, which at the end of an
-    epoch may need all ranks. Texts, as Rich would show 12.3e-6 kWh as 0.000.
+    epoch may need all ranks. The figures are texts, as Rich would show 12.3e-6 kWh as 0.000.
     """
 
     def __init__(self) -> None:

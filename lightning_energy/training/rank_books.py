@@ -145,7 +145,7 @@ class RankBooks:
         """The remark of a rank that gave up."""
         if self._given_up is None:
             return []
-        return [Note("gave_up", f"Rank {self.ranks.rank} gave up measuring: what it spent since then is missing")]
+        return [Note("gave_up", f"Rank {self.ranks.rank} gave up measuring: its energy since then is missing")]
 
     def take_steps(self) -> StepSums | None:
         """Training steps that became known since the last call; ``None`` when there are none."""

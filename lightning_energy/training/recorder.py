@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "batch_size_of", "what_is_trained", "what_was_left", "where_to_record"]
 
 EVERY_S = 60.0
-SHORT_ROWS = 500  # a record of so many rows takes about 20 ms to write: it is written at every epoch's end
-S_PER_ROW = 0.001  # between two writes of a longer one: twenty times the time that its rows take, or EVERY_S
+SHORT_ROWS = 500  # most rows of a record that is written at every epoch's end, in about 20 ms
+S_PER_ROW = 0.001  # time between two writes of a longer one, at most EVERY_S: twenty times the time of writing
 
 
 class Recorder:
@@ -67,7 +67,7 @@ class Recorder:
         epochs: Sequence[EpochRow] = (),
         sessions: Sequence[SessionRow] = (),
     ) -> None:
-        """Write the record of a training; a long one of a run that goes on not at the end of every short epoch.
+        """Write the record of a training; a long one is not written after every short epoch while the run goes on.
 
         Raises:
             OSError: it cannot be written; from now on nothing is.
@@ -95,12 +95,12 @@ class Recorder:
         return rows > SHORT_ROWS and time.monotonic() - self._written_s < min(EVERY_S, rows * S_PER_ROW)
 
     def abandon(self) -> None:
-        """Nobody will end this run: its record says ``interrupted`` from now on. From any thread, at any time."""
+        """Set the outcome of a run that nobody will end to ``interrupted``. From any thread, at any time."""
         if self._finalizer is not None:
             self._finalizer()
 
     def discard(self) -> None:
-        """This rank's own record is not needed any more: the run has completed, and rank zero's has it all."""
+        """Remove this rank's own record: the run has completed, and rank zero's record has everything."""
         if self._finalizer is not None:
             self._finalizer.detach()
         if self.path is not None:
@@ -131,7 +131,7 @@ class Recorder:
         self._write(replace(record, evaluations=[*self._evaluations], updated_unix_s=time.time()))
 
     def _read_old(self) -> None:
-        """Evaluations stay when the same Trainer goes on training."""
+        """Keep the evaluations of an earlier record: the same Trainer may go on training."""
         if self.path is not None:
             with suppress(Exception):  # whatever lies there, the training goes on
                 self._evaluations = [*read_record(self.path).evaluations]
@@ -201,7 +201,7 @@ def _folder(logger: Any) -> str | None:
 
 
 def what_is_trained(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
-    """Model, precision and parallelism, as far as they are known; the loader has the batch size later."""
+    """Model, precision and parallelism, as far as they are known; the batch size follows once there is a loader."""
     what: dict[str, Any] = {
         "module": f"{type(module).__module__}.{type(module).__qualname__}",
         "precision": str(trainer.precision),

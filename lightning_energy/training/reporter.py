@@ -82,7 +82,7 @@ class Reporter:
 
         Args:
             session: the session, finished.
-            outcome: how it ended.
+            outcome: its end.
         """
         totals = session.totals()
         report = self._summary(session, totals, self._books.ranks, outcome)

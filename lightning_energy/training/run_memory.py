@@ -59,7 +59,7 @@ class RunMemory:
         self.notes = [note] if note else []
 
     def return_borrowed(self) -> None:
-        """A ``fit`` begins: energy from the checkpoint of a validation or test is not of this training."""
+        """Begin anew at a ``fit`` where the energy is from the checkpoint of a validation or test."""
         if self.borrowed:
             self.begin_anew()
             self.borrowed = False
@@ -71,7 +71,7 @@ class RunMemory:
     def decide(self, *, is_fit: bool, is_training: bool) -> None:
         """Decide on the state that comes next.
 
-        ``test(ckpt_path=…)`` after ``fit`` must not undo what fit measured; a search (learning rate, batch size)
+        ``test(ckpt_path=…)`` after ``fit`` must not undo the figures of fit; a search (learning rate, batch size)
         that restores its own checkpoint in the middle of a run must not, either.
 
         Args:
@@ -79,7 +79,7 @@ class RunMemory:
             is_training: true when the training is under way.
         """
         self._accepts = not is_training and (is_fit or self.before == NOTHING)
-        if self._accepts:  # a state that is refused changes nothing of where the last one came from
+        if self._accepts:  # a state that is refused does not change the origin of the last one
             self.borrowed = not is_fit
 
     @property
@@ -180,7 +180,7 @@ class RunMemory:
         if not has_ended:  # it was killed before it could say how it ended
             row = SessionRow(record.started_unix_s, "interrupted", record.session, record.samples.n)
             self.sessions.append(row)
-            text = "An earlier session was killed: what it spent after its last record is not in the total"
+            text = "An earlier session was killed: its energy after its last record is not in the total"
             notes.append(Note("killed_session", text))
         self.notes = [*dict.fromkeys(notes)]
 

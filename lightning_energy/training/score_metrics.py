@@ -1,4 +1,4 @@
-"""The score Metrics of the user's module, and when they are given their energy."""
+"""The score Metrics of the user's module, fed with the energy of the training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ScoreMetrics"]
 
-FEED_EVERY_S = 0.1  # while no batch is known to be the last
+FEED_EVERY_S = 0.1  # between two feeds while no batch is known to be the last
 
 
 class ScoreMetrics:
@@ -59,7 +59,7 @@ class ScoreMetrics:
         """Feed them at the last batch; or now and then, while none is known to be the last.
 
         Args:
-            batches: how many there are; infinite when unknown.
+            batches: their number; infinite when unknown.
             batch_idx: the number of this one.
         """
         if not self.found:

@@ -88,7 +88,7 @@ def _check_score(accuracy: Any, score: Any, reference_kwh: Any) -> None:
     if not 0 < reference_kwh < math.inf:
         raise ValueError(f"reference_kwh={reference_kwh!r}: give a finite number of kWh above 0")
     if score is not None and reference_kwh != REFERENCE_KWH:
-        raise ValueError("reference_kwh belongs to the default score: leave it out when you give your own score")
+        raise ValueError(f"reference_kwh={reference_kwh!r} belongs to the default score: omit it beside your own score")
 
 
 def _check_call(score: Callable[..., Any]) -> None:

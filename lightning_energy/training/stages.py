@@ -1,4 +1,4 @@
-"""The stages of a run: where joules belong now, and when a search takes them apart."""
+"""The stages of a run, and the searches within it, which have a stage of their own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OF_A_FIT", "TUNE", "BatchHooks", "Stages"]
 
-OF_A_FIT = ("tune", "sanity_check", "train", "validate")  # in the order of their coming
+OF_A_FIT = ("tune", "sanity_check", "train", "validate")  # in the order in which they come
 TUNE = "tune"  # searches for a learning rate or a batch size; Lightning has no name for this stage
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainerRun", "is_fitting"]
 
-FITTING = {"fit", "TrainerFn.FITTING"}  # Lightning's state, as its enum's text differs over versions of Python
+FITTING = {"fit", "TrainerFn.FITTING"}  # texts of Lightning's state, which differ over versions of Python
 
 
 class TrainerRun:
@@ -257,8 +257,8 @@ class TrainerRun:
         except Exception as error:  # noqa: BLE001 - whatever lies there, the training goes on
             self._warn(
                 "left",
-                f"EnergyCallback: what lies in the place of this run's record cannot be understood "
-                f"({type(error).__name__}: {error}): what was spent after the checkpoint is not in the total",
+                f"EnergyCallback: the earlier record in the place of this run's cannot be used "
+                f"({type(error).__name__}: {error}): energy spent after the checkpoint is not in the total",
             )
 
     def end(self, outcome: Outcome) -> Report | None:
@@ -281,7 +281,7 @@ def is_fitting(trainer: Trainer) -> bool:
 
 
 def _when_interrupted(trainer: Trainer) -> Callable[[], bool]:
-    """A question that does not keep the Trainer alive: has an exception ended the run?"""
+    """Make a function that is true once an exception has ended the run; it does not keep the Trainer alive."""
     weak = weakref.ref(trainer)
 
     def is_over() -> bool:

@@ -91,7 +91,7 @@ def test_the_reference_is_the_runs_own_where_they_agree(tmp_path):
     comparison = compare(tmp_path)
     assert comparison.formula.reference_kwh == 1.0
     assert any("different references (0.25, 2 kWh): here all are scored with 1 kWh" in c for c in comparison.caveats)
-    hint = "Give one reference to have another: reference_kwh=2 (as a command: --reference-kwh 2)."
+    hint = "Choose another with reference_kwh=2 (on the command line: --reference-kwh 2)."
     assert any(caveat.endswith(hint) for caveat in comparison.caveats)
     given = compare(tmp_path, reference_kwh=3.0)
     assert given.formula.reference_kwh == 3.0
@@ -152,7 +152,7 @@ def test_bad_files_are_named_and_the_rest_is_compared(folder):
     bad = {
         "truncated": (json.dumps(good)[:500], "is no JSON, or only the beginning of one"),
         "foreign": ('{"loss": 0.1}', "is not a record of lightning-energy"),
-        "newer": (json.dumps(good | {"version": 99}), "has version 99, .* upgrade it"),
+        "newer": (json.dumps(good | {"version": 99}), "has version 99, .* upgrade lightning-energy"),
         "damaged": (json.dumps(good | {"total": {"energy_j": 1}}), "is damaged"),
         "nan": (json.dumps(good | {"metric": good["metric"] | {"value": float("nan")}}), "is damaged"),
     }

@@ -60,7 +60,7 @@ def test_last_and_best_accuracy(tmp_path, choice, last, epochs, expected):
     ("settings", "reason"),
     [
         ({"accuracy": None}, r"it has no accuracy: .*EnergyCallback\(accuracy=…\)"),
-        ({"accuracy": 91.2}, "91.2 is no fraction .* divided by 100"),
+        ({"accuracy": 91.2}, "91.2 is no fraction .* divide a percentage by 100"),
         ({"kwh": None}, "energy of its training is not known"),
         ({"total": None}, "nothing was fitted"),
     ],
@@ -118,7 +118,7 @@ def test_a_run_of_ranks_that_broke_off_is_put_together(tmp_path):
     run = run_of(file, "x", "last")
     assert run.energy_kwh == pytest.approx(3.0)
     assert run.hardware.startswith("2 x NVIDIA A100")
-    with pytest.raises(RecordError, match="what rank 1 kept of itself: give rank zero's record beside it"):
+    with pytest.raises(RecordError, match="the record of rank 1 alone: give rank zero's record beside it"):
         run_of(rank_file(file, 1), "x", "last")
 
 
@@ -144,7 +144,7 @@ def test_several_boards_and_none(tmp_path):
     assert run_of(file, "x", "last").hardware.startswith("2 x NVIDIA A100, driver")
     run = read(tmp_path, devices=[], where={"nvidia_driver": None})
     assert run.hardware == "AMD EPYC 7742 with 64 threads"
-    assert run.covers == "nothing that it names"
+    assert run.covers == "unknown parts"
 
 
 def test_a_score_of_ones_own_has_no_reference(tmp_path):

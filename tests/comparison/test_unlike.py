@@ -77,7 +77,9 @@ def test_a_reference_far_above_all_runs():
 def test_the_reference_that_is_proposed_does_what_it_is_for():
     small = [run(str(kwh), energy_kwh=kwh) for kwh in (1e-6, 1.84e-5, 4e-5, 0.0)]
     _, (whole,) = with_caveats(small, 1.0)
-    assert whole.endswith("Give a reference of their size: reference_kwh=2e-05 (as a command: --reference-kwh 2e-05).")
+    assert whole.endswith(
+        "Give a reference of their size: reference_kwh=2e-05 (on the command line: --reference-kwh 2e-05)."
+    )
     assert with_caveats(small, 2e-5)[1] == []
     _, (whole,) = with_caveats([run("a", energy_kwh=0.0)], 1.0)
     assert "reference_kwh=1 " in whole

@@ -87,7 +87,7 @@ def test_a_wrong_field_is_named_with_its_value(tmp_path, path, value, text):
     file.write_text(json.dumps(changed(path, value)))
     refused = refusal(file)
     assert refused.startswith(f"{file} is damaged ({text}")
-    assert refused.endswith("): take a copy of it, or train again")
+    assert refused.endswith("): use another copy, or train again")
 
 
 @pytest.mark.parametrize("name", sorted(FULL.to_plain().keys() - {"format", "version"}))
@@ -135,7 +135,9 @@ def test_an_unknown_version_is_refused_in_one_line(tmp_path, version):
     file = tmp_path / "energy.json"
     file.write_text(json.dumps(FULL.to_plain() | {"version": version}))
     text = refusal(file)
-    assert re.fullmatch(re.escape(f"{file} has version ") + ".*, this lightning-energy knows 2: upgrade it", text)
+    assert re.fullmatch(
+        re.escape(f"{file} has version ") + ".*, this lightning-energy knows 2: upgrade lightning-energy", text
+    )
     assert len(text) < len(str(file)) + 150
 
 

@@ -98,7 +98,7 @@ def test_a_rank_that_left_nothing_is_missing(tmp_path, capsys):
     assert run.session.missing_s == pytest.approx(zero.session.duration_s)
     assert run.samples == Samples(None, None)
     assert main(["report", str(tmp_path)]) == 0
-    assert "Incomplete: 1 rank(s) left no record; what they spent is missing" in capsys.readouterr().out
+    assert "Incomplete: 1 rank(s) left no record; their energy is missing" in capsys.readouterr().out
 
 
 def test_a_rank_that_was_killed_is_missing_since_its_last_word(tmp_path):

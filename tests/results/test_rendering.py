@@ -54,7 +54,7 @@ def test_plain_text_says_it_all():
         "Of train, between steps: 1.2 MJ in 1.00 h",
         "Score: 1.2500 = energy_penalized_accuracy(alpha=5) of val_acc = 0.9100",
         "Covers: NVIDIA H100 (gpu, measured, updated every 100 ms); AMD EPYC (package, measured, updated every 1 ms)",
-        "Missing: the energy of 12.00 s; no figure has it",
+        "Missing: the energy of 12.00 s; no figure includes it",
         "Note: AMD EPYC: all programs on it",
     ):
         assert line in text.split("\n")

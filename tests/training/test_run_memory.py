@@ -17,7 +17,7 @@ from tests.training.parts import energies, joules
 
 STARTED_S = 1000.0
 TWO = Ranks(2, 0)
-NOTE = Note("killed_session", "An earlier session was killed: what it spent after its last record is not in the total")
+NOTE = Note("killed_session", "An earlier session was killed: its energy after its last record is not in the total")
 
 
 def after_sessions(*spent: Energy) -> RunMemory:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Dashboard", "Dashboards"]
 
-# of what the record says was trained: the user's hyperparameters are Lightning's to log, if the user lets it
+# fields of the record's description of the training; Lightning logs the user's hyperparameters, if the user lets it
 TOLD = (
     "module",
     "parameters",
@@ -45,10 +45,10 @@ class Dashboard(Protocol):
     """The display of a fit in one logger."""
 
     def announce(self, configuration: Configuration, *, early: bool) -> None:
-        """Tell the configuration. Called twice: before Lightning logs the user's hyperparameters, and after it did.
+        """Write the configuration. Called twice: before Lightning logs the user's hyperparameters, and after it did.
 
         Args:
-            configuration: what is trained.
+            configuration: the training.
             early: whether this is the first time.
         """
 
@@ -56,7 +56,7 @@ class Dashboard(Protocol):
         """Add a point to the curves over energy."""
 
     def end(self, report: Report) -> None:
-        """Tell the outcome."""
+        """Write the outcome."""
 
 
 DASHBOARDS: dict[str, Callable[[Any], Dashboard]] = {
@@ -77,7 +77,7 @@ class Dashboards:
 
     Args:
         loggers: the loggers; none on ranks other than zero.
-        warn: tells a topic's first warning.
+        warn: takes a topic's first warning.
     """
 
     def __init__(self, loggers: Sequence[Any] = (), warn: Callable[[str, str], None] | None = None) -> None:
@@ -87,7 +87,7 @@ class Dashboards:
         self._announced = False
 
     def announce(self, trainer: Trainer, run: Mapping[str, Any], *, early: bool = False) -> None:
-        """Tell the configuration, once: see :meth:`Dashboard.announce`."""
+        """Write the configuration, once: see :meth:`Dashboard.announce`."""
         if self._announced or not self._all:
             return
         self._announced = not early
@@ -120,7 +120,7 @@ class Dashboards:
         return point.units[0].name
 
     def end(self, report: Report) -> None:
-        """Tell the outcome of a fit that had begun."""
+        """Write the outcome of a fit that had begun."""
         if self._announced:
             self._each("the report", lambda dashboard: dashboard.end(report))
 

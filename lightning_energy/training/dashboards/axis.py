@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 __all__ = ["UNITS", "AxisUnit", "axis_units"]
 
-FEWEST_STEPS = 100  # of a unit at the first point: rounding to a whole step then errs by at most 0.5 % there
+FEWEST_STEPS = 100  # units at the first point, where rounding to a whole step then errs by at most 0.5 %
 
 
 class AxisUnit(NamedTuple):
@@ -14,8 +14,8 @@ class AxisUnit(NamedTuple):
 
     Attributes:
         name: the last word of a tag. ``milli_wh``, as ``mwh`` reads like a million of them.
-        symbol: what a chart's title calls it.
-        kwh: one of it in kWh.
+        symbol: its name in a chart's title.
+        kwh: the unit in kWh.
     """
 
     name: str
@@ -39,7 +39,7 @@ def axis_units(energy_kwh: float, axis: str | None = None) -> tuple[AxisUnit, ..
     this one, so that the two can be laid over each other.
 
     Args:
-        energy_kwh: where the point stands.
+        energy_kwh: the energy at the point.
         axis: name of the unit that the run began with, which stays; ``None`` when this is its first point.
 
     Example:

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AXIS_ACCURACY", "AXIS_SCORE", "AXIS_WH", "OUTCOME", "REPORT", "Configuration", "Point"]
 
-AXIS_ACCURACY = "energy_axis/accuracy"  # curves over energy; where steps are whole numbers, "_by_" and the unit follow
-AXIS_SCORE = "energy_axis/score"
-AXIS_WH = "energy_axis/total_wh"  # where they stand, for loggers whose axes take any number
+AXIS_ACCURACY = "energy_axis/accuracy"  # accuracy over energy; "_by_" and a unit follow where steps are whole numbers
+AXIS_SCORE = "energy_axis/score"  # score over energy, with the same endings
+AXIS_WH = "energy_axis/total_wh"  # energy axis of both, for loggers whose axes take any number
 REPORT = "energy/report"
 OUTCOME = "energy/outcome"
 
@@ -22,8 +22,8 @@ class Configuration(NamedTuple):
     """The training: its module, its hardware, its score.
 
     Attributes:
-        hyperparameters: what Lightning logs as the user's; ``None`` when it logs none.
-        run: what we add.
+        hyperparameters: the user's, as Lightning logs them; ``None`` when it logs none.
+        run: the fields that we add.
     """
 
     hyperparameters: Mapping[str, Any] | None
@@ -34,7 +34,7 @@ class Point(NamedTuple):
     """A point of the curves over energy.
 
     Attributes:
-        total_kwh: where it stands.
+        total_kwh: the energy there.
         accuracy: the accuracy there.
         score: the score there.
         logger_step: Lightning's own step.

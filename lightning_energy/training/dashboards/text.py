@@ -11,7 +11,7 @@ __all__ = ["flat"]
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """Nested values under names with slashes; what is no number is told as text.
+    """Flatten nested values to names with slashes; anything but a number becomes text.
 
     The names and texts are those of Lightning's loggers, so that a table has one column for both.
 
