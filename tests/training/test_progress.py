@@ -1,10 +1,9 @@
-"""What the progress bars of Lightning show."""
+"""Figures in the progress bars of Lightning."""
 
 from __future__ import annotations
 
 import io
 import re
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -12,19 +11,16 @@ from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgre
 
 from lightning_energy.curves.energy import Energy
 from lightning_energy.training.progress import EVERY_S, BarFigures
-from tests.modules import Classifier, energy_callback, loader, make_trainer
+from tests.modules import Working, energy_callback, loader, make_trainer
 
 WATTS, KWH = r"(\d[\d.]*) W\b", r"(\d[\d.e-]*) kWh"
 
 
-class Slow(Classifier):
-    """Steps long enough to be seen by a counter."""
+class Shown(Working):
+    """Shows its loss in the bar."""
 
     def training_step(self, batch, batch_idx):
-        end = time.monotonic() + 0.005
         loss = super().training_step(batch, batch_idx)
-        while time.monotonic() < end:
-            loss = super().training_step(batch, batch_idx)
         self.log("loss", loss, prog_bar=True)
         return loss
 
@@ -32,7 +28,7 @@ class Slow(Classifier):
 def fit(tmp_path, bar, **kwargs):
     energy = energy_callback(progress_bar=kwargs.pop("progress_bar", True))
     trainer = make_trainer(tmp_path, enable_progress_bar=True, max_epochs=8, callbacks=[energy, bar], **kwargs)
-    trainer.fit(Slow(), loader(), loader(8))
+    trainer.fit(Shown(), loader(), loader(8))
     return energy, trainer
 
 
@@ -68,7 +64,7 @@ def test_it_is_shown_to_who_asks_for_it_alone(tmp_path, capsys):
 def test_without_a_bar_nothing_is_shown_and_nothing_breaks(tmp_path):
     energy = energy_callback(progress_bar=True)
     trainer = make_trainer(tmp_path, callbacks=[energy])
-    trainer.fit(Slow(), loader(), loader(8))
+    trainer.fit(Shown(), loader(), loader(8))
     assert {*trainer.progress_bar_metrics} == {"loss"}
     assert len(energy.history) == 3
 
