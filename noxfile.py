@@ -1,4 +1,4 @@
-"""One word for each thing that is done to this repository; ``nox -l`` lists them, ``nox`` alone does the quick ones.
+"""One word for each task in this repository; ``nox -l`` lists them, ``nox`` alone does the quick ones.
 
 Every session has a virtual environment of its own, kept between calls. ``nox --no-venv -s lint`` uses the environment
 that nox itself runs in, for instance the one of CONTRIBUTING.md, and installs nothing.
@@ -51,6 +51,6 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Take a first look at the cost of measuring, target by target; wants a C compiler and a quiet machine."""
+    """Take a first look at the cost of measuring, target by target; needs a C compiler and a quiet machine."""
     install(session, "-e", ".[test]")
     session.run("python", "benchmarks/scale.py", "--quick", *session.posargs)

@@ -1,4 +1,4 @@
-"""How far are energies of steps, of runs, and their stated uncertainties from the truth?
+"""Errors of the energies of steps and of runs, and coverage of their stated uncertainties.
 
     python benchmarks/accuracy.py                    # prints the tables
     python benchmarks/accuracy.py --json FILE        # and writes them, with seeds and machine
@@ -15,7 +15,7 @@ of each): relative RMS error of
   all polls   straight lines between all values of that poll
   counter     the counter read at the beginning and end of the step
   power x t   one look at the instantaneous power per step, times its duration
-The last four see the very same run. Its total is compared as well, with what the limit would say of it: a run that
+The last four see the very same run. Its total is compared as well, and so is that of the limit: a run that
 begins and ends inside an update interval with a change of load has an error there that no reading can remove.
 Table 2, coverage: share of windows whose error is within 2 u.
 """
@@ -63,14 +63,14 @@ class Polls(threading.Thread):
         self.gpu, self.rows, self.done = gpu, [], threading.Event()
 
     def run(self) -> None:
-        """Poll until told to stop."""
+        """Poll until ``done`` is set."""
         while not self.done.wait(0.01):
             before_ns = time.monotonic_ns()
             value_j = self.gpu.counter_mj() * 1e-3
             self.rows.append(((before_ns + time.monotonic_ns()) // 2, value_j))
 
 
-DETUNE = 1.0137  # a step that divides the counter's period would meet its updates at the same place every time
+DETUNE = 1.0137  # factor on a step's duration, so that it does not divide the counter's period
 
 
 def loop(gpu: SimulatedGpu, sessions: list[Session], step_s: float, seconds: float, rng: random.Random) -> dict:
@@ -147,7 +147,7 @@ def one_cell(period_s: float, step_s: float, seconds: float, seed: int) -> dict:
     counters = np.array(run["counters"])
     energies["counter"] = np.append(np.diff(counters), np.nan)
     energies["power x t"] = np.array(run["powers"]) * np.diff(starts) * 1e-9
-    inner = slice(round(0.5 / step_s), -max(2, round(0.5 / step_s)))  # away from what the polls of others cannot know
+    inner = slice(round(0.5 / step_s), -max(2, round(0.5 / step_s)))  # away from the ends, unseen by the others
     row = {
         "period_s": period_s,
         "step_s": step_s,

@@ -1,4 +1,4 @@
-"""The simulated NVML with its counters in C: what the interpreter's lock and the CPU's time are measured against.
+"""The simulated NVML with its counters in C, for measurements of CPU time and of the interpreter's lock.
 
 The rest of the driver stays Python; the sampler calls it at one edge in eight, for the power of a moment.
 """
@@ -27,7 +27,7 @@ class CompiledNvml(SimulatedNvml):
     """As :class:`~tests.sim.nvml.SimulatedNvml`, with counters by ``driver.c``. Needs a C compiler named ``cc``.
 
     Args:
-        n: how many boards, at most ten.
+        n: number of boards, at most ten.
         uuid: of the first; the others differ in the last digit.
     """
 

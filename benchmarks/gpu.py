@@ -3,9 +3,9 @@
     python benchmarks/gpu.py                    # prints
     python benchmarks/gpu.py --json FILE        # and writes, with the device's name and date
     python benchmarks/gpu.py --parts steps cost # some of the checks only
-    python benchmarks/gpu.py --cpu-selfcheck    # on any machine: whether the script itself works
+    python benchmarks/gpu.py --cpu-selfcheck    # a trial of the script itself, on any machine
 
-Run from the repository's root, with the benchmark extra for Zeus. Where there is no GPU it says so and ends with exit
+Run from the repository's root, with the benchmark extra for Zeus. Without a GPU the script says so and ends with exit
 code 1: nothing is claimed. The self-check runs tiny models on the CPU over a simulated NVML; it claims nothing, either.
 
 1  doctor: period, latency and power of the board's counter.
@@ -62,7 +62,7 @@ def work(x: torch.Tensor, times: int) -> torch.Tensor:
 
 
 def doctor() -> dict:
-    """Without what tells one machine from another."""
+    """The findings of the doctor, without those that identify the machine."""
     found = diagnose(3.0).to_plain()
     meters = [{k: v for k, v in m.items() if k != "device_id"} for m in found["meters"]]
     return {k: found[k] for k in ("drivers", "python", "absent")} | {"meters": meters}
@@ -135,7 +135,7 @@ def check_capture(device: torch.device) -> dict:
 
 
 def selfcheck() -> int:
-    """What can be tried without a GPU: the tables of parts 5 and 6, from tiny models on the CPU."""
+    """Try the part of the script that needs no GPU: the tables of parts 5 and 6, from tiny models on the CPU."""
     from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
     uuid = "GPU-bbbbbbbb-0000-0000-0000-000000000001"
@@ -188,7 +188,7 @@ def main() -> int:
             result[name] = parts[name]()
         print(f"== {name}, {time.perf_counter() - start_s:.0f} s", flush=True)
         show.get(name, lambda found: print(json.dumps(found, indent=1, default=str)))(result[name])
-        if args.json:  # after each: who stops it keeps what there is
+        if args.json:  # after each part, so that a run that is stopped keeps its results so far
             args.json.write_text(json.dumps(result, indent=1, default=str) + "\n")
     return 0
 

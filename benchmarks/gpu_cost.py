@@ -1,4 +1,4 @@
-"""What measuring costs on a real training step: EnergyCallback and Zeus beside a no-op callback.
+"""Cost of measuring a real training step: EnergyCallback and Zeus beside a no-op callback.
 
 Run by benchmarks/gpu.py on a machine with a GPU, and by its ``--cpu-selfcheck`` on any machine, over a simulated NVML.
 Convolutions with residuals and a transformer, eager and compiled, and a small network whose steps the host cannot issue
@@ -89,7 +89,7 @@ class Module(L.LightningModule):
 
 
 class Clock(L.Callback):
-    """Stands first: when each epoch began and ended on the device, and when each step began on the host."""
+    """Notes when each epoch began and ended on the device, and each step on the host; stands first in the list."""
 
     def __init__(self) -> None:
         self.epochs_s, self.cpu_s, self.starts_ns = [], [], []
@@ -138,9 +138,9 @@ def run(callback: L.Callback, module: Module, device: torch.device, steps: int, 
 def check_cost(
     device: torch.device, uuid: str, *, steps: int = 70, epochs: int = 3, repeats: int = 3, most_s: float = 600.0
 ) -> list[dict]:
-    """Per model, mode and configuration: milliseconds, and what it adds to each of the no-op callback's.
+    """Milliseconds per model, mode and configuration, and their difference from the no-op callback's.
 
-    Of a step, of a step on the host, of processor time per step, and of a fit outside its epochs.
+    They are those of a step, of a step on the host, of processor time per step, and of a fit outside its epochs.
     """
     small = device.type != "cuda"
     names = [n for n in CONFIGURATIONS if not n.startswith("Zeus") or installed("zeus")]
@@ -178,7 +178,7 @@ def check_cost(
 
 
 def print_costs(rows: list[dict]) -> None:
-    print("added to a no-op callback's, ± half the range over the repetitions")
+    print("added to the no-op callback's, ± half the range over the repetitions")
     print(f"{'':<18}{'':<10}{'':<16}{'step ms':>10}{'added us':>14}{'CPU us':>14}{'around fit ms':>16}")
     for r in rows:
         us = [f"{1e3 * r[f'added_{what}']:.0f}±{1e3 * r[f'spread_{what}']:.0f}" for what in ("step_ms", "cpu_ms")]

@@ -1,9 +1,9 @@
-"""What a board's energy counter counts, seen from a known load: how late it is, and whether it looks all the time.
+"""Behaviour of a board's energy counter under a known load: its lateness, and the share of time that it looks at.
 
-Run by benchmarks/gpu.py. *Late*: the board works for a second and rests for a second; what the counter rose by between
-the updates around each beginning and end is compared with when the device worked, by its own events. *Looks*: work and
-rest take turns with a period a little longer than an update. A sensor that looks at a quarter of each interval would
-see now the one and now the other: how much its figures would scatter is computed from when the device worked.
+Run by benchmarks/gpu.py. *Late*: the board works for a second and rests for a second; the rise of the counter between
+the updates around each beginning and end is compared with the time of work, by the device's own events. *Looks*: work
+and rest take turns with a period a little longer than an update. A sensor that looks at a quarter of each interval
+would see now the one and now the other: the scatter that its figures would have is computed from the times of work.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 SIZE = 8192
 CHUNK, CHUNKS_AHEAD = 3, 3  # pieces of work issued at a time: the device never waits, and the host can look
-WIDEST_S = 0.02  # an update seen between two looks further apart tells little
-LOOKS = 0.25  # of an interval: what some boards' sensors are said to look at (arXiv 2312.02741)
+WIDEST_S = 0.02  # widest distance of the two looks around an update that is used
+LOOKS = 0.25  # share of an interval that some boards' sensors are said to look at (arXiv 2312.02741)
 
 
 def wave(
     device: torch.device, meter: NvmlMeter, piece: Callable[[], object], work_s: float, rest_s: float, rounds: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Updates of the counter as (no sooner than, no later than, joules), and when the device worked (from, until)."""
+    """Updates of the counter as (no sooner than, no later than, joules), and the times of work as (from, until)."""
     clock = DeviceClock(CudaEvents(device), ring=4 * rounds)
     time.sleep(1.1)
     clock.anchor()  # the second one shows the drift
@@ -78,18 +78,18 @@ def worked_before(t_s: NDArray[np.float64], worked: NDArray[np.float64]) -> NDAr
 
 
 def updates_of(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Times of updates, what the counter rose by until the next, and whether both ends were seen narrowly."""
+    """Times of updates, the rise of the counter until the next, and true where both ends were seen narrowly."""
     narrow = rows[:, 1] - rows[:, 0] < WIDEST_S
     return rows[:, :2].mean(axis=1), np.diff(rows[:, 2]), narrow[1:] & narrow[:-1]
 
 
 def lateness(rows: NDArray[np.float64], worked: NDArray[np.float64]) -> dict[str, float]:
-    """From the intervals that hold one end of a stretch of work, with the powers of the others."""
+    """Lateness of the counter, from the intervals with one end of a stretch of work and the powers of the others."""
     time_s, rise_j, is_fine = updates_of(rows)
     interval_s, worked_s = np.diff(time_s), np.diff(worked_before(time_s, worked))
     rest_w = float(np.median((rise_j / interval_s)[is_fine & (worked_s == 0.0)]))
     work_w = float(np.median((rise_j / interval_s)[is_fine & (worked_s > 0.999 * interval_s)]))
-    more_s = (rise_j - rest_w * interval_s) / (work_w - rest_w) - worked_s  # seconds of work, beside those there were
+    more_s = (rise_j - rest_w * interval_s) / (work_w - rest_w) - worked_s  # seconds of work beyond those there were
     begins, ends = (
         is_fine & ((moments >= time_s[:-1, None]) & (moments < time_s[1:, None])).any(axis=1) for moments in worked.T
     )
@@ -104,9 +104,9 @@ def lateness(rows: NDArray[np.float64], worked: NDArray[np.float64]) -> dict[str
 
 
 def looks(rows: NDArray[np.float64], worked: NDArray[np.float64], power_w: float) -> dict[str, float]:
-    """How much the power between updates scatters, and would by a sensor that looks at a quarter of each interval.
+    """Scatter of the power between updates, and that by a sensor that looks at a quarter of each interval.
 
-    ``power_w`` is what work draws more than rest.
+    ``power_w`` is the power of work beyond that of rest.
     """
     time_s, rise_j, is_fine = updates_of(rows)
     is_fine &= (time_s[:-1] > worked[3, 0]) & (time_s[1:] < worked[-3, 1])

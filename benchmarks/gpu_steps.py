@@ -1,7 +1,7 @@
-"""How near the joules of single steps come to the truth on a real board: EnergyCallback, and Zeus's windows per step.
+"""Errors of the joules of single steps on a real board: EnergyCallback, and Zeus's windows per step.
 
 Run by benchmarks/gpu.py. Steps of two kinds: passes over memory, which draw most of what the board may, and sums that
-few threads take, which draw little more than rest. What one step of a kind takes is known beforehand: the board's
+few threads take, which draw little more than rest. The energy of one step of a kind is known beforehand: the board's
 power while it does nothing else for seconds (its counter, read by hand at its own updates) times a step's duration.
 Then a Trainer mixes them: in blocks longer than an update of the counter, and in turns, shorter than one, where no tool
 can tell them apart and an honest one says so by its uncertainty.
@@ -153,7 +153,7 @@ def fit(module: Mixed, callbacks: list[L.Callback], device: torch.device, steps:
 
 
 def check_steps(device: torch.device, uuid: str, *, steps: int = 600, seconds: float = 3.0, zeus: bool = True) -> dict:
-    """Truth per kind, and per length of a block what each tool says of steps of each kind."""
+    """Truth per kind, and the figures of each tool for steps of each kind, per length of a block."""
     small = device.type != "cuda"
     made = kinds(device, small=small)
     meter = NvmlMeter(uuid)
@@ -212,7 +212,7 @@ def check_steps(device: torch.device, uuid: str, *, steps: int = 600, seconds: f
 def row(
     made: list[Kind], i: int, block: int, tool: str, which: np.ndarray, told_j: np.ndarray, u_j: np.ndarray
 ) -> dict:
-    """What a tool said of the steps of one kind."""
+    """Figures of a tool for the steps of one kind, and their errors."""
     true_j = made[i].power_w * made[i].step_s
     mine = (which == i) & (np.arange(len(which)) >= WARM)
     error = told_j[mine] - true_j

@@ -1,4 +1,4 @@
-"""What the sampler's thread does to the training beside it, and whether a helper process would be better.
+"""Effect of the sampler's thread on the training beside it, compared with that of a helper process.
 
     python benchmarks/jitter.py                    # prints, about three minutes on a quiet machine
     python benchmarks/jitter.py --json FILE        # and writes
@@ -65,7 +65,7 @@ def poll_elsewhere(pipe) -> None:
 
 @contextmanager
 def measuring(arm: str):
-    """Somebody measures, from the moment when the counter's period is known."""
+    """Measure as one of the arms does; begins once the counter's period is known."""
     if arm == "thread":
         with CompiledNvml(1, UUID):
             meter = NvmlMeter(UUID)
@@ -120,7 +120,7 @@ def steps(seconds: float, products: int) -> dict:
 
 
 def compare(rows: list[dict], key: str) -> dict:
-    """Per arm the median and the range of the repetitions; and whether the process is better than the thread."""
+    """Per arm the median and the range of the repetitions, and the gain of the process over the thread."""
     by_arm = {arm: [r[key] for r in rows if r["arm"] == arm] for arm in ARMS}
     found = {arm: {"median": statistics.median(v), "low": min(v), "high": max(v)} for arm, v in by_arm.items()}
     sign = -1 if key == "items_per_s" else 1

@@ -5,11 +5,11 @@
     python benchmarks/lightning_suite.py pytorch-lightning -- callbacks trainer/logging_ -k "not ddp"
 
 Lightning's packages do not contain its tests: a checkout of the version that is installed is needed. The tests run
-twice, without and with us. We come in as any user can bring us in, by an entry point of Lightning's group
-``lightning.pytorch.callbacks_factory``, which reaches every Trainer of every process. What ended differently is run
-again, both ways, so that a test that fails now and then is not held against us. What is left is printed with its
-reason; the exit status is 1 when a test failed of which the reason does not name us. One that does name us counts
-callbacks, or asserts on exactly what was logged, and is told apart: ``expected``.
+twice, without and with us. The callback is added as any user can add it, by an entry point of Lightning's group
+``lightning.pytorch.callbacks_factory``, which reaches every Trainer of every process. Tests that ended differently are
+run again, both ways, so that a test that fails now and then does not count. The remaining ones are printed with their
+reasons; the exit status is 1 when the reason of one does not name us. A test whose reason names us counts callbacks, or
+asserts on the exact list of logged values: it is marked ``expected``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PACKAGE = "lightning_suite-0.dist-info"
 
 
 def callbacks() -> list:
-    """What the entry point gives to every Trainer."""
+    """The callbacks that the entry point gives to every Trainer."""
     from lightning_energy import EnergyCallback, ReplayMeter
 
     return [EnergyCallback(meters=ReplayMeter(POWER_W), print_report=False)]
@@ -61,7 +61,7 @@ def pytest_configure(config) -> None:
         config.pluginmanager.register(Outcomes(config.getoption("--outcomes")))
 
 
-# ------------------------------------------------------------------- both runs, and what differs
+# ------------------------------------------------------------------- both runs, and their differences
 
 
 def run(tests: Path, pytest_arguments: list[str], *, with_us: bool) -> dict[str, tuple[str, str]]:
@@ -84,7 +84,7 @@ def run(tests: Path, pytest_arguments: list[str], *, with_us: bool) -> dict[str,
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])}
         done = subprocess.run(command, cwd=where, env=environment, check=False)
         if not outcomes.exists():
-            raise SystemExit(f"pytest ran no test (status {done.returncode}): look at what it says above")
+            raise SystemExit(f"pytest ran no test (status {done.returncode}): see its output above")
         found: dict[str, tuple[str, str]] = {}
         for line in outcomes.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)

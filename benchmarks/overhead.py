@@ -1,19 +1,18 @@
-"""What measuring costs, and how right it is: EnergyCallback beside the tools that people use instead.
+"""Cost and errors of measuring: EnergyCallback beside the tools that people use instead.
 
     python benchmarks/overhead.py                    # prints the table, about ten minutes
     python benchmarks/overhead.py --json FILE        # and writes it, with versions and machine
     python benchmarks/overhead.py --quick            # about two minutes, for a first look
 
-Run from the repository's root, with the benchmark extra installed; a tool that is not there is said and left out. A
+Run from the repository's root, with the benchmark extra installed; a tool that is not there is named and left out. A
 simulated GPU stands beneath the real pynvml (its counter moves every 100 ms), and the training drives its power. Truth
 is the simulator's own integral, over the same time that the tool was measuring.
 
 The loop is a real Lightning Trainer with Lightning's default logger. A step does a *fixed amount* of torch work that is
-calibrated once for all processes, so that it lasts about 2, 10 or 50 ms. A step of fixed *duration* would hide what a
-background thread takes from it: the step would end on time all the same. Each configuration runs in a process of its
-own, they take turns, and the whole is repeated. From each process the medians of its steps; from the repetitions the
-median, and the lowest and highest. Costs are differences from the no-op
-callback's median.
+calibrated once for all processes, so that it lasts about 2, 10 or 50 ms. A step of fixed *duration* would hide the time
+that a background thread takes from it: the step would end on time all the same. Each configuration runs in a process of
+its own, they take turns, and the whole is repeated. Each process gives the medians of its steps; the table shows the
+median of the repetitions, with the lowest and the highest. Costs are differences from the no-op callback's median.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ ERRORS = {
 
 
 def in_process(tool: Tool, plan: dict, folder: Path) -> dict | None:
-    """One configuration in a fresh interpreter; ``None`` when it failed, which is said."""
+    """One configuration in a fresh interpreter; ``None`` after a failure, which is printed."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else our own modules alone would be compiled at every import
     command = [sys.executable, __file__, "--run", tool.name, json.dumps(plan)]
@@ -100,7 +99,7 @@ def in_process(tool: Tool, plan: dict, folder: Path) -> dict | None:
 
 
 def fake_nvidia_smi(folder: Path) -> None:
-    """CodeCarbon looks for a GPU only where a program of this name runs; it asks it nothing."""
+    """Make a program of this name: CodeCarbon looks for a GPU only where one runs, and asks it nothing."""
     path = folder / "bin" / "nvidia-smi"
     path.parent.mkdir()
     path.write_text("#!/bin/sh\nexit 0\n")
@@ -182,7 +181,7 @@ def print_tables(rows: list[dict]) -> None:
 
 
 NOTES = """
-How each tool was used, and what had to be other than in its documentation:
+Use of each tool, and differences from its documentation:
   all             A file called nvidia-smi that does nothing is on the PATH (CodeCarbon looks for it). No network.
   CodeCarbon      OfflineEmissionsTracker(country_iso_code="USA"), log_level="error"; start/stop, or a task per epoch
                   without start, as in its guide. Its GPU energy is compared, not its models of CPU and RAM.
@@ -201,7 +200,7 @@ or twice. Memory and import of CodeCarbon are loaded when it starts, and stand t
 
 
 def verdict(rows: list[dict]) -> list[str]:
-    """Where EnergyCallback is not first among those that report energy, column by column."""
+    """Name the columns in which EnergyCallback is not first among the tools that report energy."""
     lines = []
     for key, heading in [*((k, c[0]) for k, c in COLUMNS.items()), *((k, c[0]) for k, c in ERRORS.items())]:
         ahead = {}
@@ -220,7 +219,7 @@ def verdict(rows: list[dict]) -> list[str]:
 
 
 def better(theirs: dict, mine: dict, key: str) -> bool:
-    """Whether theirs is lower by more than the repetitions scatter."""
+    """Return true if theirs is lower by more than the repetitions scatter."""
     if key in ERRORS:  # how far from the truth, on either side
         return max(abs(theirs["low"]), abs(theirs["high"])) < abs(mine["median"])
     return theirs["high"] < mine["low"]
@@ -249,7 +248,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--only", nargs="+", default=[], help="names of configurations")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--run", nargs=3, help=argparse.SUPPRESS)  # what a child process is asked to do
+    parser.add_argument("--run", nargs=3, help=argparse.SUPPRESS)  # the task of a child process
     args = parser.parse_args()
     if args.run:
         name, plan, folder = args.run
@@ -283,7 +282,7 @@ def main() -> None:
 
 
 def rounded(value: object) -> object:
-    """Four digits are more than a repetition repeats."""
+    """Round to four digits, which are more than a repetition repeats."""
     if isinstance(value, float):
         return float(f"{value:.4g}") if math.isfinite(value) else None
     if isinstance(value, dict):

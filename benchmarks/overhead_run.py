@@ -1,4 +1,4 @@
-"""What one process of benchmarks/overhead.py does: train with one tool, at each step length, and look closely."""
+"""One process of benchmarks/overhead.py: trains with one tool at each step length, and looks closely."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def rss_mib() -> float:
 
 
 def run_one(tool: Tool, plan: dict, folder: Path) -> dict:
-    """All trainings with one tool, and what importing and running it took."""
+    """All trainings with one tool, and the cost of importing and running it."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     import_ms = import_mib = 0.0
@@ -205,7 +205,7 @@ def costs(first: Stamps, last: Stamps, usage: Usage, begin_ns: int, end_ns: int,
 
 
 def errors(reported: Reported | None, callback: Callback | None, gpu, first: Stamps) -> dict:
-    """Percent: rms over steps and epochs, and the total's difference; ``None`` for what the tool does not report."""
+    """Percent: rms over steps and epochs, and the total's difference; ``None`` for figures that it does not give."""
     if reported is None:
         return {"step_error": None, "epoch_error": None, "total_error": None}
     steps = reported.steps

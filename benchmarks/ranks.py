@@ -1,4 +1,4 @@
-"""What several ranks exchange, when, and what that costs: measured for a few, extrapolated to many.
+"""Exchanges between ranks and their cost: measured for a few ranks, extrapolated to many.
 
     python benchmarks/ranks.py                         # 2, 4 and 8 processes of gloo on this machine
     python benchmarks/ranks.py --json FILE

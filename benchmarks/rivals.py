@@ -1,6 +1,6 @@
 """The tools that benchmarks/overhead.py compares, each used in a Lightning loop as its own documentation says.
 
-Each is a callback that keeps what the tool reported, with the moments between which the tool was measuring: the truth
+Each is a callback that keeps the tool's figures, with the moments between which the tool was measuring: the truth
 is taken over the same time. The simulated board is a GPU, so that only the GPU's part of a figure is compared.
 """
 
@@ -30,7 +30,7 @@ def installed(package: str) -> str | None:
 
 @dataclass
 class Reported:
-    """What a tool said: rows of ``(start_ns, end_ns, joules)``."""
+    """Figures of a tool: rows of ``(start_ns, end_ns, joules)``."""
 
     steps: list[tuple[int, int, float]] = field(default_factory=list)
     epochs: list[tuple[int, int, float]] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Reported:
 
 
 class NoOp(Callback):
-    """Overrides what the others override."""
+    """Overrides the hooks that the others override, with nothing in them."""
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         pass
@@ -225,11 +225,11 @@ class Tool:
 
     Attributes:
         name: as the table shows it.
-        package: what it needs; a package that is not installed leaves the row out.
-        module: what importing it means.
+        package: the package that it needs; the row is left out where that is not installed.
+        module: the module to import.
         make: its callback, from (folder for its files, epochs, UUID of the board).
         log_every_n_steps: of the Trainer.
-        measures: whether it reports an energy.
+        measures: true when it reports an energy.
     """
 
     name: str

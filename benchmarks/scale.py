@@ -1,4 +1,4 @@
-"""Whether EnergyCallback stays within what it may cost, target by target.
+"""Cost of EnergyCallback beside its limits, target by target.
 
     python benchmarks/scale.py                    # prints, about four minutes
     python benchmarks/scale.py --json FILE        # and writes
@@ -6,7 +6,7 @@
 
 Run from the repository's root, with the test extra installed and a C compiler at hand. A simulated NVML stands beneath
 the real pynvml, with counters that move every 100 ms, up to 2 ms late; where the sampler's CPU time is measured they
-are compiled (benchmarks/driver.c), as a driver in Python would be most of it. Times are wall-clock times of this
+are compiled (benchmarks/driver.c), as a driver in Python would take most of it. Times are wall-clock times of this
 machine, so that what else runs on it is in them.
 """
 
@@ -55,7 +55,7 @@ print((time.perf_counter() - begin) * 1e3)
 
 
 class TimedLogger(MemoryLogger):
-    """Does nothing, and knows how long that took."""
+    """Knows the time that it took itself."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class TimedLogger(MemoryLogger):
 
 
 class Watched(EnergyCallback):
-    """Keeps how long its setup and its logging steps took."""
+    """Keeps the durations of its setup and of its logging steps."""
 
     def setup(self, trainer, pl_module, stage) -> None:
         begin_s = time.perf_counter()
@@ -128,11 +128,11 @@ def import_ms(times: int) -> float:
 
 
 def hooks(seconds: float, repeats: int) -> dict:
-    """Per non-logging step of 2 ms, over the no-op callback: of each, the lowest of the repetitions.
+    """Cost of a non-logging step of 2 ms beyond the no-op callback's: the lowest figures of the repetitions.
 
     A repetition's figures are over its steps (median, 99th percentile). What else runs on the machine only ever adds
-    to them, by up to the whole of what is looked for. Wall-clock times hold what the machine does besides; the
-    thread's CPU time does not, but holds no wait for the interpreter's lock, either.
+    to them, by up to as much as the cost itself. Wall-clock times include the machine's other work; the thread's CPU
+    time does not, but leaves out waits for the interpreter's lock as well.
     """
     tools = {t.name: t for t in TOOLS if t.name in {"no-op", "EnergyCallback"}}
     products, found = round(0.002 / calibrate()), {name: [] for name in tools}
@@ -152,7 +152,7 @@ def hooks(seconds: float, repeats: int) -> dict:
 
 
 def logging_us(steps: int) -> dict:
-    """Median of what a logging step takes beyond the loggers' own time, with one and with four of them."""
+    """Median time of a logging step beyond the loggers' own, with one and with four of them."""
     found = {}
     with SimulatedNvml(boards()):
         for n in (1, 4):
@@ -248,14 +248,14 @@ def setup_ms(times: int) -> list[float]:
 
 
 def ranks_ms() -> float | None:
-    """What benchmarks/ranks.py found for an epoch of two ranks, with what Lightning reduces for our self.log."""
+    """Result of benchmarks/ranks.py for an epoch of two ranks, with Lightning's reductions for our self.log."""
     path = ROOT / "benchmarks/results/ranks.json"
     rows = json.loads(path.read_text())["rows"] if path.exists() else []
     return next((r["epoch_ours_ms"] + r["epoch_logged_ms"] for r in rows if r["ranks"] == 2), None)
 
 
 def measure(share: float) -> dict:
-    """All of it; ``share`` of the full length."""
+    """All measurements, at ``share`` of their full length."""
     first_ms, *later_ms = setup_ms(5)
     marks = round(1_000_000 * share)
     short, long = record_bytes(20, 3), record_bytes(400, 3)

@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 def bare_trainer(folder: str, callbacks: Sequence[L.Callback], device: torch.device = CPU, **kwargs: Any) -> L.Trainer:
-    """On one device."""
+    """Make a Trainer on one device."""
     place = {"accelerator": "gpu", "devices": [device.index or 0]} if device.type == "cuda" else {"accelerator": "cpu"}
     return L.Trainer(
         **{"devices": 1, **place},
@@ -34,6 +34,6 @@ def batches(steps: int) -> DataLoader:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done all that was issued."""
+    """Wait until the device has done all that was issued."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""Train models of different size and kind on the same digits, and lay accuracy against energy.
+"""Train models of different size and kind on the same digits, and compare their accuracy and energy.
 
     python examples/compare_models.py
     lightning-energy compare runs/compare_models --picture compare.png --html compare.html
@@ -27,7 +27,7 @@ ROWS, COLUMNS, CLASSES = 8, 8, 10
 
 
 class DigitsModel(L.LightningModule):
-    """What all of them share: pictures of shape (n, 1, 8, 8) in, and ten logits out."""
+    """The common part of all models: pictures of shape (n, 1, 8, 8) in, and ten logits out."""
 
     def __init__(self, lr: float = 2e-3) -> None:
         super().__init__()

@@ -43,7 +43,7 @@ def train(name: str, *, stop: bool, max_epochs: int, reference_kwh: float, log_d
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--max-epochs", type=int, default=25)
-    parser.add_argument("--reference-kwh", type=float, default=1e-5, help="where the penalty begins to bite")
+    parser.add_argument("--reference-kwh", type=float, default=1e-5, help="energy at which the penalty begins to bite")
     parser.add_argument("--log-dir", type=Path, default=Path("runs"))
     args = parser.parse_args()
     warnings.filterwarnings("ignore", message="The '.*_dataloader' does not have many workers")

@@ -112,7 +112,7 @@ class End(Callback):
 
 
 class MemoryLogger(Logger):
-    """A logger that nobody knows: keeps (step, values)."""
+    """A logger of a class that we do not know: keeps (step, values)."""
 
     def __init__(self) -> None:
         super().__init__()

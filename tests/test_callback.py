@@ -35,8 +35,8 @@ from lightning_energy import (
 )
 from lightning_energy.meters.rapl import RaplSource
 from lightning_energy.training import log_keys, step_log, trainer_run
-from lightning_energy.training.step_log import StepLog
 from tests.modules import POWER_W, Classifier, MemoryLogger, Working, energy_callback, loader, make_trainer, meter
+from tests.training.parts import Looked
 
 # since Lightning 2.6; before, checkpoints were loaded by torch's own default
 WEIGHTS_ONLY = {"weights_only": True} if "weights_only" in inspect.signature(L.Trainer.fit).parameters else {}
@@ -81,25 +81,6 @@ def test_everything_reaches_every_logger(tmp_path):
         assert [s.value for s in events.Scalars(key)] == pytest.approx([v for _, v in points], rel=1e-6)
     powers_w = [value for _, value in memory.points("energy/power_w")]
     assert sum(powers_w) / len(powers_w) == pytest.approx(POWER_W, rel=0.2)
-
-
-class Looked(StepLog):
-    """Knows which steps it logged, and which it kept up at."""
-
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        self.logged, self.kept, self.seen = [], [], 0
-
-    def attend(self, trainer, batch_idx) -> None:
-        self.seen += 1
-        self.now = (trainer.current_epoch, batch_idx)
-        super().attend(trainer, batch_idx)
-
-    def log(self, trainer) -> None:
-        self.logged.append(self.now)
-
-    def keep_up(self) -> None:
-        self.kept.append(self.now)
 
 
 class Wanted(Callback):

@@ -9,13 +9,13 @@ from lightning_energy.meters.units import NS
 
 __all__ = ["CallBudget"]
 
-FINE_POLL_S = 0.001  # polls are never planned closer than this
-SLOW_CALL = 20.0  # calls: the distance of polls on average
-CLOSE_CALL_S = 0.03  # calls that take less are made closely in a search and near an edge, while time is saved for it
-SAVED_S = 0.3  # most time that can be saved up: at the beginning, and later
-DEBT_S = 0.02  # most time that has to be saved up again after more was spent
+FINE_POLL_S = 0.001  # least distance of planned polls
+SLOW_CALL = 20.0  # mean distance of polls, in durations of a call
+CLOSE_CALL_S = 0.03  # limit of calls that may be made closely, in a search and near an edge, while time is saved
+SAVED_S = 0.3  # most time that can be saved up, and the time saved at the beginning
+DEBT_S = 0.02  # most time that has to be saved up again, however much was spent
 LATENCIES = 64  # calls that the median latency looks back on
-FIRST_CALLS = 5  # before as many the median is not known: the first call may well take longer
+FIRST_CALLS = 5  # fewest calls with a median: the first call may well take longer
 
 
 class CallBudget:

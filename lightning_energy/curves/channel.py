@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["CONTINUOUS_S", "Channel"]
 
 CONTINUOUS_S = 0.005
-"""A register that moves this often, in seconds, needs no hunt for its edges."""
+"""Longest period, in seconds, of a register whose edges need no hunt."""
 
-FROZEN_PERIODS = 5  # a register that stands still for longer is frozen
-FROZEN_S = 0.5  # but is never called so sooner
+FROZEN_PERIODS = 5  # periods for which a frozen register has stood still, at least
+FROZEN_S = 0.5  # seconds for which a frozen register has stood still, at least
 
 
 class Channel:
@@ -40,7 +40,7 @@ class Channel:
 
     Attributes:
         curve: the device's energy over time.
-        plan: when the meter wants to be polled next.
+        plan: the plan of its polls.
         reads: number of polls that were answered.
         trouble: the first thing that went wrong; ``None`` when nothing did.
         trouble_since_ns: when that was.
@@ -98,7 +98,7 @@ class Channel:
 
     @property
     def spacing_s(self) -> float | None:
-        """Seconds between two knots, which is how finely the curve resolves time; ``None`` when unknown.
+        """Seconds between two knots, the resolution of the curve in time; ``None`` when unknown.
 
         The register's period, if each of its updates gives a knot; a register that moves more often is read as rarely
         as a power sensor is.

@@ -1,7 +1,7 @@
 """The one idea: a device's cumulative energy over monotonic time, E(t).
 
 Every figure of this package is ``E(b) - E(a)`` on such a curve. Knots stand where the energy is known;
-between them E is a straight line, and what the true curve could have done instead is the uncertainty.
+between them E is a straight line, and the possible distance of the true curve from it is the uncertainty.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def shape_bound_j(
     r"""Largest error in joules of a straight line at a point of an interval.
 
     In an interval of mean power ``mean_w``, the energy of the ``before_s`` seconds before the point cannot
-    exceed what ``max_w`` gives, nor leave less for the ``after_s`` seconds after it than ``min_w`` gives:
+    exceed that of ``max_w``, nor leave less for the ``after_s`` seconds after it than that of ``min_w``:
 
     .. math:: e \le \max\{\min[t_b(P_{max}-\bar p),\ t_a(\bar p-P_{min})],\
                            \min[t_b(\bar p-P_{min}),\ t_a(P_{max}-\bar p)]\}
@@ -77,7 +77,7 @@ class Curve:
         info: the description that the device's meter gave of itself.
 
     Attributes:
-        power: the power that was seen of the device.
+        power: the range of power that was seen of the device.
 
     Example:
         >>> from lightning_energy.meters import ReplayMeter

@@ -9,9 +9,9 @@ from lightning_energy.curves.update_times import FIT_MINIMUM
 __all__ = ["Doubts", "Verdict"]
 
 Verdict = Literal["good", "doubtful", "wrong"]
-"""The line may place the edge; it may not; it has to be given up."""
+"""Judgement of the line: it may place the edge; it may not; it has to be given up."""
 
-RUNNING = 2  # edges in a row: if they came too soon, the line is doubtful; if they are narrow and stray, it is wrong
+RUNNING = 2  # edges in a row that make the line doubtful, if they came too soon, or wrong, if narrow and astray
 
 
 class Doubts:
@@ -28,15 +28,15 @@ class Doubts:
     def __init__(self) -> None:
         self.is_raised = False
         self.strayed = 0
-        self._edges_since = 0  # a doubt was raised
+        self._edges_since = 0  # since a doubt was raised
         self._too_soon = 0  # edges in a row that came sooner than the line said
         self._last_was_narrow = False
 
     def came_too_soon(self) -> None:
         """Note that the last edge was seen by a poll that should have come before it.
 
-        Once, the edge was early, or the poll late. Twice in a row, the line may not hold any more: it is not used until
-        a narrow edge shows whether it does, or until there were enough other edges for a new line.
+        One such edge may have been early, or its poll late. After two in a row, the line may not hold any more: it is
+        not used until a narrow edge shows whether it does, or until there were enough other edges for a new line.
         """
         if self._last_was_narrow:
             return

@@ -2,8 +2,8 @@
 
 A coarse counter (NVIDIA: one update every 20 to 100 ms) says most by *when it moves*: a reading between two
 updates is an old value. So a knot is placed only where the value changed, in the middle of the bracket of
-the two polls around the change. Whatever cannot be true (a register that falls, freezes or leaps) becomes a
-``missing`` interval with its length, never a joule.
+the two polls around the change. An impossible reading (of a register that falls, freezes or leaps)
+becomes a ``missing`` interval with its length, never a joule.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["UNKNOWN_PERIOD_S", "CounterEdges"]
 
 UNKNOWN_PERIOD_S = 0.1
-"""Supposed time between two updates of a register whose period is not known: the longest known of a GPU's counter."""
+"""Assumed time between two updates of a register whose period is not known: the longest known of a GPU's counter."""
 
-BRIDGE_NS = 1_000_000_000  # a device silent for less than this is bridged by its register, if plausible
-OLDEST = 1.02  # periods: the age of the present value is less
-SPREAD = 2.0  # residuals, which 80 % stray less than: if normally distributed, one edge in 200 comes sooner
-FEW = 8.0  # edges from which the residual is known by half
-STRAYS = 3.0  # residuals from the line: an edge that lies further away is none of its updates
-# Of the period, and up to as much again for the duration of a call, as no poll can be sharper. A half bracket that is
-# no smaller cannot improve a good line; and a line with a larger residual predicts worse than the last edge does.
+BRIDGE_NS = 1_000_000_000  # longest silence of a device that its register bridges, if plausible
+OLDEST = 1.02  # upper limit of the age of the present value, in periods
+SPREAD = 2.0  # residuals (80 % of edges stray less than one): if normally distributed, one edge in 200 comes sooner
+FEW = 8.0  # number of edges that doubles the spread: few do not show the residual well
+STRAYS = 3.0  # distance from the line, in residuals, beyond which an edge is none of its updates
+# Upper limit, as a share of the period, of a half bracket that improves a good line, and of the residual of a line that
+# predicts better than the last edge does. The duration of a call adds up to as much again, as no poll can be sharper.
 SMALL = 0.05
 
 
@@ -42,12 +42,12 @@ class CounterEdges:
 
     Args:
         info: the meter's description of itself.
-        curve: where the knots go.
-        refine: whether edge times are refined by a fitted period when the fit's residuals allow.
+        curve: the curve that takes the knots.
+        refine: true to refine edge times by a fitted period where the fit's residuals allow it.
 
     Attributes:
         line: the straight line through the register's updates.
-        note: why the last poll broke off the segment; empty when it did not.
+        note: the reason why the last poll broke off the segment; empty when it did not.
     """
 
     def __init__(self, info: MeterInfo, curve: Curve, *, refine: bool = True) -> None:
@@ -140,7 +140,7 @@ class CounterEdges:
         return True
 
     def _is_implausible(self, rise_j: float, elapsed_ns: int) -> bool:
-        """Return true for more than the device can draw since the old value was last polled, and a period before."""
+        """Return true for more than the device can draw since a period before the last poll of the old value."""
         period_ns = max(self.period_s or 0.0, UNKNOWN_PERIOD_S) / NS  # a period is known late, and roughly
         return rise_j > self._max_w * (elapsed_ns + period_ns) * NS
 
@@ -148,7 +148,7 @@ class CounterEdges:
         """Note that the device did not answer at ``now_ns``: bridged by its register for a second, then missing.
 
         Returns:
-            Whether time is missing.
+            True when time is missing.
         """
         self._was_silent = True
         if self._segment is not None and now_ns - self._segment.last.end_ns <= BRIDGE_NS:
@@ -282,6 +282,6 @@ class CounterEdges:
         low_ns = time_ns - half_ns - updates * (period_ns + spread_ns)
         high_ns = time_ns + half_ns - updates * (period_ns - spread_ns)
         low_ns, high_ns = max(low_ns, first_ns - period_ns - spread_ns), min(high_ns, first_ns)
-        if low_ns > high_ns:  # the period is worse known than it seems
+        if low_ns > high_ns:  # the period is less well known than it seems
             low_ns, high_ns = first_ns - period_ns, first_ns
         return round((low_ns + high_ns) / 2), math.ceil((high_ns - low_ns) / 2)

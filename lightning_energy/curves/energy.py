@@ -1,4 +1,4 @@
-"""Energy between two moments: joules, how sure they are, and how much of the time is not known."""
+"""Energy between two moments: joules, their uncertainty, and the time of which nothing is known."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["MISSING", "NOTHING", "QUALITIES", "Energy"]
 
 QUALITIES: tuple[Quality, ...] = ("measured", "integrated", "estimated", "missing")
-"""From best to worst; the index is what a knot stores."""
+"""Qualities from best to worst; a knot stores the index."""
 
 MISSING = QUALITIES.index("missing")
-ROUNDING = 1e-9  # relative: differences of sums of times that are smaller are none
+ROUNDING = 1e-9  # relative difference between sums of times that are equal, at most
 
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Joules between two moments, how sure they are, and how much of the time is not known.
+    """Joules between two moments, their uncertainty, and the time of which nothing is known.
 
     Attributes:
         energy_j: joules known; ``None`` when nothing of the time is known (never 0 for unknown).
@@ -137,4 +137,4 @@ class Energy:
 
 
 NOTHING = Energy.unknown(0.0)
-"""No time at all, of which nothing is known."""
+"""Energy of no time at all, of which nothing is known."""

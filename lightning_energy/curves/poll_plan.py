@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Outlook", "PollPlan"]
 
-SLOW_POLL_S = 0.1  # between polls of power sensors and of registers that move at any poll: ten knots a second
-SEARCH_POLL_S = 0.002  # between polls while the period is not known
-HUNT_EVERY = 16  # edges of which one is watched closely, if not every one is
-LOOKS_AT_FIRST = 100  # at the power of a new load
-LOOK_EVERY = 8  # edges of which one has a look at the power before it, later
-SLACK = 0.3  # of a period: a poll that sees only that an edge came may wait so long for others
-LATEST_LEAD = 0.15  # of a period: a poll before an edge comes no sooner than this
-MUCH_TOO_LATE = 0.5  # of a period: an edge that is overdue for longer is watched for ever more slowly
-SINGLE_POLLS = 8  # in a row, at most: then updates are left out until there is time to watch one closely
+SLOW_POLL_S = 0.1  # time between polls of power sensors and of registers that move at any poll: ten knots a second
+SEARCH_POLL_S = 0.002  # time between polls while the period is not known
+HUNT_EVERY = 16  # edges of which one is watched closely, where not every one is
+LOOKS_AT_FIRST = 100  # number of looks at the power of a new load before they become rare
+LOOK_EVERY = 8  # edges of which one has a look at the power before it, once looks are rare
+SLACK = 0.3  # share of a period for which a poll may wait for others, if it only sees that an edge came
+LATEST_LEAD = 0.15  # largest share of a period by which a poll comes before an edge
+MUCH_TOO_LATE = 0.5  # share of a period after which an overdue edge is watched ever more slowly
+SINGLE_POLLS = 8  # most single polls in a row: then updates are left out until there is time to watch one closely
 LATE_POLLS = 16  # polls over which the lateness is averaged
-RETRY_S = (0.05, 0.25)  # between tries to reach a lost device: first and last
-JITTER = 0.25
+RETRY_S = (0.05, 0.25)  # first and last time between tries to reach a lost device
+JITTER = 0.25  # largest share of a wait by which it is made longer or shorter
 
 
 class Outlook(Protocol):
@@ -55,11 +55,11 @@ class PollPlan:
     be saved, once after the edge. Polls are jittered: a fixed distance that divides the period would never refine it.
 
     Args:
-        can_look: whether the meter also shows the power of the moment, at which the plan then looks now and then.
+        can_look: true when the meter also shows the power of the moment: the plan then looks at it now and then.
 
     Attributes:
         due_ns: time of the next poll.
-        slack_ns: how much later it may come.
+        slack_ns: time by which it may come later.
         hunts_always: every edge is hunted, not one in so many.
         calls: the time that calls may take.
         is_before_edge: the next poll should come before the register moves.

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PowerIntegral", "plausible_w"]
 
-UNKNOWN_MAX_W = 10_000.0  # no single board draws more; only used when the meter knows no limit
-PLAUSIBLE = 1.15  # the meter's power_max_w already has 15 % above the limit: together about 1.3 x
+UNKNOWN_MAX_W = 10_000.0  # more than any single board draws; used only where the meter knows no limit
+PLAUSIBLE = 1.15  # factor on the meter's power_max_w, which has 15 % above the limit already: about 1.3 together
 CHANGES = 8  # readings of the power over which its changes are averaged
 
 
@@ -28,11 +28,11 @@ class PowerIntegral:
 
     Args:
         info: the meter's description of itself.
-        curve: where the knots go.
+        curve: the curve that takes the knots.
         longest_gap_s: readings further apart than this, in seconds, leave the time between them ``missing``.
 
     Attributes:
-        note: why the last reading could not be used; empty when it could.
+        note: the reason why the last reading could not be used; empty when it could.
     """
 
     def __init__(self, info: MeterInfo, curve: Curve, *, longest_gap_s: float = 1.0) -> None:

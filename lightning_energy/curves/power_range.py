@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PowerRange"]
 
-ENOUGH_LOOKS = 50  # a state that takes a tenth of the time is then seen with 99.5 % probability
-SPAN_MARGIN = 0.04  # of the span seen: sensors average over milliseconds, so the true extremes lie further out
-NEWS = 0.05  # of its mean power: an interval that far outside the span seen is a load that was not seen yet
+ENOUGH_LOOKS = 50  # looks that see a state of a tenth of the time with 99.5 % probability
+SPAN_MARGIN = 0.04  # share of the span seen that is added at its ends: sensors average over milliseconds
+NEWS = 0.05  # share of its mean power by which an interval of a new load lies outside the span seen
 
 
 def _known(power_w: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Labels of a figure beside its uncertainty: how finely it resolves time, and whether its sensor may alias."""
+"""Labels of a figure beside its uncertainty: its resolution in time, and the risk that its sensor aliases."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ __all__ = ["Resolution", "aliasing_risk", "resolution"]
 
 Resolution = Literal["resolved", "coarse", "unresolved"]
 
-RESOLVED_INTERVALS = 10  # intervals of the curve in a figure that is resolved, at least
-LARGEST_FACTOR = 5  # in the ratio of two durations that are commensurate
-NEAR = 0.05  # of the period: durations that differ by less beat
+RESOLVED_INTERVALS = 10  # fewest intervals of the curve in a figure that is resolved
+LARGEST_FACTOR = 5  # largest whole number in the ratio of two commensurate durations
+NEAR = 0.05  # share of the period by which durations that beat differ, at most
 
 
 def resolution(duration_s: float, spacing_s: float | None) -> Resolution | None:

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Sampler"]
 
-FULL_CHANNELS = 4  # with more of them, those whose edges come regularly are not polled at every edge
-TOGETHER_S = 0.0003  # awake for one device, poll those that are due so soon as well
-SETTLE_S = 0.5  # between two bookings of the ledger; sooner at first, as a run may be short
-FIRST_SETTLE_S = 0.1
-HUNG_S = 2.0  # longest wait for a call that hangs, at the end
-HUNG_BEATS = 10  # times that without a poll: the sampler hangs
-LAST_POLLS = 5  # of a register that moves at any poll, at the end
-LAST_POLL_S = 0.001
-LOOK_S = 0.002  # between looks at what is known
+FULL_CHANNELS = 4  # largest number of channels whose every edge is hunted
+TOGETHER_S = 0.0003  # time ahead within which other devices are polled along with the one that is due
+SETTLE_S = 0.5  # time between two bookings of the ledger
+FIRST_SETTLE_S = 0.1  # time until the first booking, as a run may be short
+HUNG_S = 2.0  # longest wait, at the end, for a call that hangs
+HUNG_BEATS = 10  # longest time without a poll of a sampler that does not hang, in multiples of ``HUNG_S``
+LAST_POLLS = 5  # most polls, at the end, of a register that moves at any poll
+LAST_POLL_S = 0.001  # time between two of these polls
+LOOK_S = 0.002  # time between two looks at the ends of the curves
 
 
 class Sampler:
@@ -59,9 +59,9 @@ class Sampler:
         self._cpu_s = 0.0
 
     def _share_time(self) -> None:
-        """Let every channel hunt each edge only while few do: the crowd shares one thread.
+        """Let channels hunt every edge only while they are few, as they share one thread.
 
-        Registers that move at any poll (RAPL's) are no part of the crowd, which shows with time.
+        Registers that move at any poll (RAPL's) do not count; the polls show with time which these are.
         """
         crowd = sum(not c.is_continuous for c in self.channels)
         for channel in self.channels:
@@ -112,7 +112,7 @@ class Sampler:
         """End the thread. Idempotent; waits at most two seconds for a call that hangs.
 
         Returns:
-            Whether the thread has ended.
+            True when the thread has ended.
         """
         thread, self._thread = self._thread, None
         if thread is None:
@@ -152,7 +152,7 @@ class Sampler:
         """Block until the curves reach ``time_ns``, at most ``timeout_s``.
 
         Returns:
-            Whether they reached it.
+            True when they reached it.
         """
         waiting = self.channels if channels is None else channels
         deadline_ns = time.monotonic_ns() + round(timeout_s / NS)

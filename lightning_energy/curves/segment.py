@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 __all__ = ["Edge", "Segment", "is_settled"]
 
 EARLY_EDGES = 12  # edges after which the period is taken as it is
-EARLY_NS = 1_500_000_000  # and the time
-ENOUGH_EDGES = 3  # they make two intervals
-AGREE = 0.25  # of an interval: two intervals that differ by less are one period
-SHARP = 0.35  # of an interval: narrower brackets were polled often enough
+EARLY_NS = 1_500_000_000  # time after which the period is taken as it is
+ENOUGH_EDGES = 3  # edges of two intervals, the fewest that can agree on a period
+AGREE = 0.25  # share of an interval by which two intervals of one period differ, at most
+SHARP = 0.35  # share of an interval that a bracket takes, at most, where polls were frequent enough
 
 
 class Edge(NamedTuple):

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["UpdateLine"]
 
-FIT_EDGES = 64  # the last edges, through which the line goes
-FIT_MINIMUM = 8  # edges that a line needs
+FIT_EDGES = 64  # number of last edges that the line goes through
+FIT_MINIMUM = 8  # fewest edges of a line
 FIT_EVERY = 4  # edges between two fits, once there are many
 MOST = 0.8  # share of the edges that stray from the line by less than the residual
-KNOWN = 0.1  # of the period: the residual of a line that knows the period is smaller
-LONGER = 1.1  # periods: a register that stood still for longer has a longer period,
-LONGER_EDGES = 3  # or, where a line says otherwise, one that did so before as many edges running
+KNOWN = 0.1  # upper limit, as a share of the period, of the residual of a line that knows the period
+LONGER = 1.1  # longest standstill of a register, in periods: a longer one shows a longer period
+LONGER_EDGES = 3  # edges in a row, each after a longer standstill, that overrule a good line
 POINTS_OF_A_LINE = 2
 LEAST_HALF_NS = 1e4  # added to each bracket, so that none weighs without limit
 

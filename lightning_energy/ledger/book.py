@@ -130,7 +130,7 @@ class Book:
         return Booking(due, shares, there, float(missing_s[-1]), spans)
 
     def commit(self, booking: Booking, accounts: int) -> None:
-        """Book it. With the lock held.
+        """Book it. The lock is held.
 
         Args:
             booking: from :meth:`work_out`.
@@ -149,12 +149,12 @@ class Book:
         self.curve.forget_before(self.settled_ns)
 
     def totals(self, marks: Marks, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, list[Span]]:
-        """The contents of the accounts at a moment, and the missing time. Books nothing; with the lock held.
+        """The contents of the accounts at a moment, and the missing time. Books nothing; the lock is held.
 
         Args:
             marks: the marks that not every book has passed.
             groups: for each account, the first one of its group.
-            now_ns: the moment. Behind the last knot the last power is supposed to go on.
+            now_ns: the moment. Behind the last knot the last power is assumed to go on.
         """
         sums, passed = self.sums.copy(), self.passed
         since_ns, code, missing_ns = self.settled_ns, self.code, self.missing_ns

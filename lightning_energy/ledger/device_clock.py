@@ -26,10 +26,12 @@ __all__ = ["DeviceClock", "Token", "clock_of"]
 
 RING = 8192  # marks that may be in flight: a lead of 4,096 steps
 ANCHOR_TRIES = 5
-WIDEST_ANCHOR_NS = 1_000_000  # a wider bracket means that the side stream waited for other work
-SECOND_ANCHOR_NS = 1_000_000_000  # two anchors show the drift: have the second soon
-ANCHOR_EVERY_NS = 10_000_000_000  # elapsed times are float32 milliseconds: 1 us at 10 s, 4 us at 60 s
-LOST_NS = 60_000_000_000  # an event that is not done by then is given up
+WIDEST_ANCHOR_NS = 1_000_000  # widest bracket of an anchor: in a wider one the side stream waited for other work
+SECOND_ANCHOR_NS = 1_000_000_000  # time until the second anchor, as one alone does not show the drift
+ANCHOR_EVERY_NS = (
+    10_000_000_000  # time between anchors: elapsed float32 milliseconds are good to 1 us at 10 s, 4 us at 60 s
+)
+LOST_NS = 60_000_000_000  # time after which an event that is not done is given up
 KEPT_ANCHORS = 3
 
 
@@ -106,7 +108,7 @@ class DeviceClock:
         return Token(event, host_ns)
 
     def enter_thread(self) -> None:
-        """Called in the thread that resolves marks, before it does; if that is not possible, host times have to do."""
+        """Prepare this thread for :meth:`resolve`; after a failure only host times are given."""
         try:
             self._events.enter_thread()
         except Exception as error:  # noqa: BLE001 - host times are a worse answer, but an answer
@@ -151,7 +153,7 @@ class DeviceClock:
             self.anchor()
 
     def anchor(self) -> bool:
-        """Tie the device's clock to the host's anew, by the narrowest of a few brackets; true if it was enough."""
+        """Tie the device's clock to the host's anew, by the narrowest of a few brackets; true if it is good enough."""
         best: _Anchor | None = None
         for _ in range(ANCHOR_TRIES):
             event = self._anchor_events.popleft()
@@ -170,7 +172,7 @@ class DeviceClock:
         return True
 
     def _fit_rate(self, new: _Anchor) -> None:
-        """The drift of the device's clock, from the last anchor and this one."""
+        """Estimate the drift of the device's clock from the last anchor and this one."""
         if not self._anchors:
             return
         old = self._anchors[-1]
@@ -200,4 +202,5 @@ def clock_of(device: torch.device) -> tuple[DeviceClock | None, str]:
     try:
         return DeviceClock(CudaEvents(device)), ""
     except Exception as error:  # noqa: BLE001 - host times are a worse answer, but an answer
-        return None, f"steps are cut at the host's times, as {type(error).__name__}: {error}"
+        problem = f"{type(error).__name__}: {error}"
+        return None, f"the device's clock cannot be read ({problem}): steps are cut at the host's times"

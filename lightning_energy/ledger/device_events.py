@@ -44,7 +44,7 @@ class Events(ABC):
 
     @abstractmethod
     def enter_thread(self) -> None:
-        """Called in the thread that resolves marks, before it does.
+        """Prepare this thread for questions about events of another one.
 
         Raises:
             RuntimeError: marks cannot be resolved in this thread.

@@ -21,7 +21,7 @@ __all__ = ["IdleBaseline", "Look", "idle_power_w"]
 
 LOOKS = 10
 ENOUGH_LOOKS = 3
-STEADY = 0.1  # an idle device's power strays by less than this share
+STEADY = 0.1  # largest share by which an idle device's power strays
 
 
 class Look(NamedTuple):

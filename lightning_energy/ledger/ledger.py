@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger"]
 
-LATE_NS = 20_000_000  # a mark is in the inbox at most this long after its time stamp was taken
+LATE_NS = 20_000_000  # longest time from a mark's time stamp to its arrival in the inbox
 
 
 class Ledger:
@@ -44,7 +44,7 @@ class Ledger:
         marks: the marks that are not booked everywhere.
         books: one per curve.
         steps: the training steps that became known.
-        trace: collects what is booked; ``None`` does not.
+        trace: collects the booked knots and marks; ``None`` where nothing is collected.
 
     Args:
         curves: one per device; the sampler appends to them under ``lock``.
@@ -90,7 +90,7 @@ class Ledger:
         self._turn = 0
 
     def mark(self, code: int) -> None:
-        """From now on, joules belong to that account (0: none). Takes no lock."""
+        """Let joules belong to an account from now on (0: none). Takes no lock."""
         marks, clock, stamp = self.inbox
         now_ns = clock()
         marks.append((now_ns, code, None if stamp is None else stamp(now_ns)))
@@ -134,8 +134,8 @@ class Ledger:
     def totals(self, now_ns: int | None = None) -> Totals:
         """The contents of the accounts at ``now_ns``. Waits for nothing.
 
-        Behind a curve's last knot its last power is supposed to go on, with the uncertainty of that; marks that the
-        device has not reached are supposed to be reached now.
+        Behind a curve's last knot its last power is assumed to go on, with the uncertainty of that; marks that the
+        device has not reached count as reached now.
         """
         with self.lock:
             now_ns = self._clock() if now_ns is None else now_ns

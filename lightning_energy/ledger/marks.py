@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AtMarks", "Inbox", "Mark", "Marks"]
 
-Mark = tuple[int, int, "Token | None"]  # host time in nanoseconds, code of the account, for the device's time
+Mark = tuple[int, int, "Token | None"]  # host time in nanoseconds, code of the account, token for the device's time
 
 
 class Inbox(NamedTuple):
@@ -37,7 +37,7 @@ class Inbox(NamedTuple):
 
     @classmethod
     def nowhere(cls, clock: Callable[[], int]) -> Inbox:
-        """An inbox that keeps nothing, where there is no device to share out: no thread would ever empty it."""
+        """An inbox that keeps nothing, for a run without devices: no thread would ever empty it."""
         return cls(_Nowhere(), clock, None)
 
 
@@ -94,7 +94,7 @@ class Marks:
         return Marks(self.time_ns[begin:], self.code[begin:], passed, self.closed_ns)
 
     def followed_by(self, others: Marks) -> Marks:
-        """These and then those, which are not before them."""
+        """These marks, followed by others that are not before them."""
         times = np.maximum.accumulate(np.concatenate([self.time_ns, others.time_ns]))
         return Marks(times, np.concatenate([self.code, others.code]), self.dropped, self.closed_ns)
 
@@ -114,18 +114,18 @@ class AtMarks(NamedTuple):
 
     @classmethod
     def none(cls) -> AtMarks:
-        """No mark."""
+        """The state at no marks."""
         return cls(np.empty(0), np.empty(0), np.empty(0))
 
     @classmethod
     def together(cls, curves: Sequence[AtMarks]) -> AtMarks:
-        """All curves together, at the same marks."""
+        """The state of all curves together, at the same marks."""
         if len(curves) == 1:
             return curves[0]
         return cls(*(np.sum(column, axis=0) for column in zip(*curves, strict=True)))
 
     def followed_by(self, others: AtMarks) -> AtMarks:
-        """At these marks, and then at those."""
+        """The state at these marks, followed by that at others."""
         return AtMarks(
             np.concatenate([self.energy_j, others.energy_j]),
             np.concatenate([self.missing_s, others.missing_s]),
@@ -133,5 +133,5 @@ class AtMarks(NamedTuple):
         )
 
     def part(self, rows: slice | NDArray[np.intp]) -> AtMarks:
-        """At some of these marks."""
+        """The state at some of these marks."""
         return AtMarks(self.energy_j[rows], self.missing_s[rows], self.variance_j2[rows])

@@ -17,7 +17,7 @@ __all__ = ["MarksByClock"]
 
 
 class MarksByClock:
-    """The marks of a run that not every book has passed, twice: when the host was there, and when the device was.
+    """The marks of a run that not every book has passed, twice: by the host's clock, and by the device's.
 
     Attributes:
         on_device: for each curve, true where marks count when the device reached them.
@@ -76,7 +76,7 @@ class MarksByClock:
         self.device.add(reached)
 
     def as_if_reached(self, now_ns: int) -> list[Marks]:
-        """For each curve its marks, as if the device reached now those that it has not reached."""
+        """The marks of each curve; those that the device has not reached count as reached now."""
         if not self._is_two:
             return [self.host] * len(self.on_device)
         device = self.device.followed_by(Marks.of([(now_ns, code) for _, code, _ in self._waiting]))

@@ -25,13 +25,13 @@ class Due(NamedTuple):
 
 
 class Pieces(NamedTuple):
-    """The time between two cuts (knots and marks) each: within one interval of the curve and one account.
+    """Stretches of time between two cuts (knots and marks), each within one interval of the curve and one account.
 
     Attributes:
         cut_ns: the cuts, one more than pieces.
         interval: the interval of each piece.
         code: the account of each piece.
-        used: the accounts that have a piece; few of many, so that sums are made over those.
+        used: the accounts that have a piece: few of many, so that only these are summed over.
         account: the account of each piece, as a place in ``used``.
         duration_s: seconds of each piece.
         quality: index of the quality of each piece.

@@ -27,7 +27,7 @@ __all__ = ["Ranks", "replicas_of"]
 T = TypeVar("T")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 FIELDS = 9  # numbers that stand for one energy in a reduction
-QUALITY_BASE = 10**6  # a sum of powers of it shows the worst quality of up to so many ranks
+QUALITY_BASE = 10**6  # base of the powers whose sum shows the worst quality of up to as many ranks
 
 
 def node_identity() -> str:
@@ -181,7 +181,7 @@ def _reduce_sum(strategy: Any, tensor: torch.Tensor) -> torch.Tensor:
 def _gather(mine: T, size: int) -> list[T]:
     if not (dist.is_available() and dist.is_initialized()):
         raise MeterUnavailable(
-            f"{size} ranks without torch.distributed: they cannot agree on who reads which device. Use a strategy "
+            f"{size} ranks without torch.distributed cannot agree on a reader for each device. Use a strategy "
             f"that sets up torch.distributed"
         )
     everyone: list[Any] = [None] * size

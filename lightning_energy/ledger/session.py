@@ -1,4 +1,4 @@
-"""From opened meters to closed ones: one stretch of measuring."""
+"""One stretch of measuring, from open meters to closed ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-LONGEST_WAIT_S = 0.5  # for the last knots, at the end
+LONGEST_WAIT_S = 0.5  # longest wait for knots that are still to come
 
 
 def _never() -> bool:
@@ -57,7 +57,7 @@ class Session:
         meters: open meters; closed by :meth:`close`.
         device_clock: of the accelerator that works behind the host; ``None`` without one.
         is_over: asked now and then in the background: true once the run has ended, perhaps without a word to us.
-        abandoned: called in the background when it has, after everything was stopped and closed.
+        abandoned: called in the background once such a run was stopped and its meters were closed.
         trace: true to collect curves and steps for :meth:`take_trace`.
 
     Example:
@@ -123,7 +123,7 @@ class Session:
             why = " ".join(self.absent) or "meters='estimate' was asked for."
             return (
                 f"the energy of this run is ESTIMATED by a model of the CPU, not measured. {why} "
-                f"allow_estimate=False refuses this"
+                f"Set allow_estimate=False to refuse an estimate"
             )
         return f"not everything can be measured. {' '.join(self.absent)}" if self.absent else ""
 
@@ -133,7 +133,7 @@ class Session:
         return self.ledger.inbox
 
     def mark(self, code: int) -> None:
-        """From now on, joules belong to that account (0: none)."""
+        """Let joules belong to an account from now on (0: none)."""
         self.ledger.mark(code)
 
     def code(self, epoch: int, stage: str, kind: Kind) -> int:
@@ -151,8 +151,8 @@ class Session:
     def totals(self) -> Totals:
         """The contents of the accounts now.
 
-        Does not wait, but once: a run that asks before the first updates of its sensors were seen (a first epoch
-        of less than some 0.2 s) would have no figure at all.
+        Waits at most once: a run that asks before the first updates of its sensors were seen (a first epoch of less
+        than some 0.2 s) would have no figure at all.
         """
         now_ns = time.monotonic_ns()
         if not self._has_waited:
@@ -163,7 +163,7 @@ class Session:
         return self.ledger.totals()
 
     def missing(self, totals: Totals) -> list[tuple[str, float, float]]:
-        """Stretches of unknown energy: (device, seconds since 1970, how many seconds)."""
+        """Stretches of unknown energy: (device, beginning in seconds since 1970, length in seconds)."""
         return [
             (channel.info.device_id, self.started_unix_s + (start_ns - self._started_ns) * NS, (end_ns - start_ns) * NS)
             for channel, spans in zip(self.channels, totals.missing_ns, strict=True)

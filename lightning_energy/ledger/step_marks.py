@@ -1,9 +1,9 @@
 """Marks of steps, left in the training thread by the callback and by the monitor.
 
 Everything here is closures, and few of them. Between two hooks a training touches more memory than the processor's
-caches hold, so that every object a hook goes by costs its way from memory again: with steps of 10 ms some 0.1 us for a
-function's cell, and a microsecond for a method of another object. Everything a step needs therefore stands in the cells
-of one function, which does all of it.
+caches hold, so that every object that a hook touches has to be fetched from memory again: with steps of 10 ms this
+takes some 0.1 us for a function's cell, and a microsecond for a method of another object. Everything a step needs
+therefore stands in the cells of one function, which does all of it.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class StepMarks:
         return self._gap_code
 
     def enter(self, session: Session, epoch: int, stage: str) -> None:
-        """From now on, time belongs to this stage of this epoch."""
+        """Let time belong to this stage of this epoch from now on."""
         self.account = (epoch, stage)
         self._gap_code = session.code(epoch, stage, "gap")
         self.begin = marker(session.inbox, session.code(epoch, stage, "step"))
@@ -145,7 +145,7 @@ class BatchMarks(StepMarks):
         self._plan[0] = batch_idx
 
     def enter(self, session: Session, epoch: int, stage: str) -> None:
-        """From now on, time belongs to this stage of this epoch, whose first batch is attended to."""
+        """Let time belong to this stage of this epoch from now on; the first batch is attended to."""
         super().enter(session, epoch, stage)
         self._plan[0] = 0
         self.end_batch = _batch_end(session.inbox, self.gap_code, self.samples, self._plan)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Level", "Shares", "Sums"]
 
-Level = Literal["account", "group", "total"]  # of a figure: the errors of accounts that share their ends cancel
-ARRAYS = ("energy_j", "time_s", "u_account_j", "u2_account_j2", "u2_group_j2")  # of ``Sums``
+Level = Literal["account", "group", "total"]  # reach of a figure: the errors of accounts that share their ends cancel
+ARRAYS = ("energy_j", "time_s", "u_account_j", "u2_account_j2", "u2_group_j2")  # fields of ``Sums`` that are arrays
 
 
 class Shares(NamedTuple):

@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Tail"]
 
-LONGEST_TAIL_NS = 2_500_000_000  # the slowest sensors are read every two seconds; a longer wait is silence
+LONGEST_TAIL_NS = 2_500_000_000  # longest wait that is no silence: the slowest sensors are read every two seconds
 
 
 class Tail:
-    """The time behind a curve's last knot: the last power is supposed to go on for a while, the rest is missing.
+    """The time behind a curve's last knot: the last power is assumed to go on for a while, and the rest is missing.
 
     Args:
         curve: the curve.
-        since_ns: where it begins; ``None`` where the first account does.
+        since_ns: its beginning; ``None``: that of the first account.
         code: the account that is in force there.
         marks: the marks since then.
-        now_ns: the moment up to which the last power is supposed to go on.
+        now_ns: the moment up to which the last power is assumed to go on.
     """
 
     def __init__(self, curve: Curve, since_ns: int | None, code: int, marks: Marks, now_ns: int) -> None:
@@ -60,7 +60,7 @@ class Tail:
         group, is_inside = groups[self._code], self._code != OUTSIDE
         sums.u_account_j += np.bincount(self._code, u_piece_j, n)
         sums.u2_account_j2 += np.bincount(self._code, edge_j2, n)
-        # the power that is supposed is wrong in the same way for all pieces
+        # the assumed power is wrong in the same way for all pieces
         sums.u2_group_j2 += np.bincount(group, u_piece_j, n) ** 2 + np.bincount(group, edge_j2, n)
         sums.u2_total_j2 += float(u_piece_j[is_inside].sum()) ** 2 + float(edge_j2[is_inside].sum())
 

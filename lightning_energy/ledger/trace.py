@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Columns", "Trace"]
 
 Columns = dict[str, "NDArray[Any]"]
-WHOLE = 1e-9  # relative: a stretch that is missing but for a rounding error is missing
+WHOLE = 1e-9  # relative rounding error of the time of a stretch that is missing as a whole
 MARK = np.dtype([("time_ns", "i8"), ("code", "i8"), ("energy_j", "f8"), ("missing_s", "f8"), ("variance_j2", "f8")])
 
 

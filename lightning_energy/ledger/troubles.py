@@ -52,8 +52,8 @@ class Troubles:
     def _of(channel: Channel) -> str:
         ago_s = (time.monotonic_ns() - channel.trouble_since_ns) * NS
         return (
-            f"{channel.info.name} ({channel.info.device_id}): {channel.trouble}, since {ago_s:.1f} s ago. "
-            f"What it spends while it cannot be read is missing from all totals"
+            f"{channel.info.name} ({channel.info.device_id}): {channel.trouble}, first seen {ago_s:.1f} s ago. "
+            f"Energy that it spends while it cannot be read is missing from all totals"
         )
 
 
@@ -78,7 +78,7 @@ def clock_notes(clock: DeviceClock | None) -> list[str]:
         return []
     if clock.failure is not None:
         problem = f"{type(clock.failure).__name__}: {clock.failure}"
-        return [f"The device stopped telling when it reached a mark ({problem}): steps are cut at the host's times"]
+        return [f"The device's clock cannot be read any more ({problem}): steps are cut at the host's times"]
     if clock.half_width_ns is None:
         return ["The device's clock could not be tied to the host's: steps are cut at the host's times"]
     if clock.lost or clock.unstamped:

@@ -22,7 +22,7 @@ __all__ = ["SQRT3", "Uncertainty", "uncertainty_of"]
 
 SQRT3 = math.sqrt(3)  # a rectangular limit of half-width a has the standard uncertainty a/sqrt(3) (GUM 4.3.7)
 AT_ONCE = 100_000  # intervals times accounts in one array; more wait only after a thread was stopped
-ROUNDING = 1e-12  # of an interval: less is a rounding error, not time
+ROUNDING = 1e-12  # share of an interval that is a rounding error, not time, at most
 
 
 class Uncertainty(NamedTuple):

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Watch"]
 
-PAUSE_S = 0.002  # so that the parts of one booking delay different steps, each by little
-ABANDONED_S = 10.0  # others may take a while to clean up before it is our turn
+PAUSE_S = 0.002  # pause between the parts of one booking, which then delay different steps, each by little
+ABANDONED_S = 10.0  # time for others to clean up before it is our turn
 
 
 class Watch:

@@ -32,18 +32,17 @@ __all__ = [
 ]
 
 Quality = Literal["measured", "integrated", "estimated", "missing"]
-"""How a figure came about: a hardware energy counter, a hardware power sensor integrated by us, a model,
-or not at all."""
+"""Origin of a figure: a hardware energy counter, a hardware power sensor integrated by us, a model, or none."""
 
 Scope = Literal["gpu", "board", "module", "package", "dram", "psys", "machine"]
-"""What a figure covers. ``board`` is a GPU board of which the training uses a part (MIG, MPS, shared)."""
+"""Coverage of a figure. ``board`` is a GPU board of which the training uses a part (MIG, MPS, shared)."""
 
 BOARDS: Final[frozenset[Scope]] = frozenset({"gpu", "board", "module"})
 """The scopes of accelerator boards."""
 
 
 class MeterError(RuntimeError):
-    """A meter could not do what was asked. The text says what failed and what to do."""
+    """Failure of a meter. The text says the problem, then the remedy."""
 
 
 class MeterUnavailable(MeterError):  # noqa: N818 - an availability, said as such
@@ -56,7 +55,7 @@ class MeterLost(MeterError):  # noqa: N818 - same
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a meter said, and between which two moments it said it.
+    """An answer of a meter, and the two moments between which it was given.
 
     Attributes:
         start_ns: ``time.monotonic_ns()`` just before the device was asked.
@@ -73,21 +72,21 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class MeterInfo:
-    """What a meter reads.
+    """A meter's description of itself and its device.
 
     Attributes:
         device_id: identity of the physical device within its node (``GPU-…`` UUID, ``package-0``). Two meters
             with one ``device_id`` on one node read the same joules.
-        name: what a person calls it (``NVIDIA H100 PCIe``).
+        name: its name for a person (``NVIDIA H100 PCIe``).
         quality: quality of its joules as long as all goes well.
-        scope: what its joules cover.
+        scope: coverage of its joules.
         per_node: true when it covers more than the device of one rank, so that one rank of the node reads it.
         power_max_w: power above which a reading is implausible, in watts; ``None`` when unknown.
         power_min_w: power it never falls below while it is on, in watts (0 when unknown).
         update_period_s: time between two updates of its register or sensor in seconds, if known.
         calibration_u: relative standard uncertainty of its gain (k=1), e.g. ``0.05``.
-        instant_power: whether :meth:`Meter.read_power_w` tells the power of the moment, not a mean of seconds.
-        coverage: share of time the sensor looks at (1 when continuous, 0.25 on A100/H100); ``None`` unknown.
+        instant_power: true when :meth:`Meter.read_power_w` gives the power of the moment, not a mean of seconds.
+        coverage: share of time the sensor looks at (1 when continuous, 0.25 on A100/H100); ``None`` when unknown.
         note: anything a reader of the figure must know, in a sentence; empty when nothing.
     """
 
@@ -114,16 +113,16 @@ class MeterInfo:
 class Meter(ABC):
     """Reads one device.
 
-    Construction stores settings only and never needs hardware. ``open`` to ``close`` is called by whoever
-    owns the meter; between them ``read`` is called from one thread. A closed meter can be opened again.
+    Construction stores settings only and never needs hardware. ``open`` and ``close`` are called by
+    the owner of the meter; between them ``read`` is called from one thread. A closed meter can be opened again.
     """
 
     @abstractmethod
     def open(self) -> MeterInfo:
-        """Start and say what is read. Idempotent.
+        """Start, and describe the device. Idempotent.
 
         Raises:
-            MeterUnavailable: the device cannot be read; the text says why and what would make it readable.
+            MeterUnavailable: the device cannot be read; the text gives the reason and the remedy.
         """
 
     @abstractmethod
@@ -139,7 +138,7 @@ class Meter(ABC):
         return None
 
     def other_processes(self) -> list[int] | None:
-        """Other processes whose work is in this meter's joules; ``None`` when it cannot tell. Slow."""
+        """Other processes whose work is in this meter's joules; ``None`` when they are unknown. Slow."""
         return None
 
     def twin(self) -> Meter:
@@ -157,7 +156,7 @@ class Survey:
 
     Attributes:
         meters: closed meters, one per device.
-        absent: sentences about devices that cannot be read, and what would make them readable.
+        absent: sentences about devices that cannot be read, with remedies.
         driver: name and version of the driver; empty without one.
         notes: by ``device_id``, a sentence that a reader of the device's figures must know.
     """
@@ -192,5 +191,5 @@ class Source(ABC):
         """Look for everything on this machine."""
 
     def explain(self, error: MeterUnavailable) -> str:
-        """A sentence that stands alone, of a meter of this source that could not be opened."""
+        """A sentence that stands alone, about a meter of this source that could not be opened."""
         return str(error)

@@ -1,4 +1,4 @@
-"""A meter corrected by what an external one showed."""
+"""A meter corrected by the readings of an external one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class CalibratedMeter(Meter):
     """Corrects another meter: ``true power = gain * power + offset_w``.
 
     Errors of a board's sensor are a nearly constant gain and offset (R² 0.97 to 1.00 on more than 70 boards, gains
-    0.87 to 1.06; data of arXiv 2312.02741). Found once with a wall meter or a power analyser, they take the largest
-    part of the absolute uncertainty away. It does not help to compare runs on one board: there the gain cancels.
+    0.87 to 1.06; data of arXiv 2312.02741). Found once with a wall meter or a power analyser, they remove
+    most of the absolute uncertainty. A comparison of runs on one board does not need them: there the gain cancels.
 
     Args:
-        meter: the meter to correct; it is opened and closed along.
+        meter: the meter to correct; it is opened and closed with this one.
         gain: watts of the reference per watt of the meter.
         offset_w: watts that the meter leaves out.
         u: relative standard uncertainty (k=1) that remains, for example that of the reference.

@@ -1,4 +1,4 @@
-"""A model of the CPU's power, for machines where nothing can be measured. Never silent, never summed silently."""
+"""A model of the CPU's power, for machines where nothing can be measured. Every figure of it is marked as estimated."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 __all__ = ["CpuEstimateMeter", "EstimateSource"]
 
-WATTS_PER_THREAD = 4.0  # what other tools assume of an unknown CPU, too; there is no better public figure
-IDLE_SHARE = 0.1  # of the full power; the same source
-CALIBRATION_U = 0.5  # power figures from a TDP are wrong by tens of percent: arXiv 2506.14551 found 27-37 % on nodes
+WATTS_PER_THREAD = 4.0  # other tools' assumption for an unknown CPU, too; no better figure is public
+IDLE_SHARE = 0.1  # share of the full power; other tools' assumption, too
+CALIBRATION_U = 0.5  # relative; figures from a TDP are wrong by tens of percent: 27-37 % on nodes in arXiv 2506.14551
 IDLE_TIMES = frozenset({"idle", "iowait", "steal", "guest", "guest_nice"})  # guest time is in user time already
 
 
 class CpuEstimateMeter(Meter):
     """Estimates the energy of the machine's CPUs from how busy they are.
 
-    The power is supposed to rise straight with the share of busy time, from ``idle_share * max_w`` to ``max_w``,
+    The power is assumed to rise linearly with the share of busy time, from ``idle_share * max_w`` to ``max_w``,
     so that the energy of any time is ``max_w * (idle_share * t + (1 - idle_share) * busy_s / threads)``. Covers
     CPUs only, and all that runs on them. The kernel counts busy time in units of about 10 ms.
 
     Args:
-        max_w: power of all CPUs at full load in watts (the TDP); 4 W per hardware thread where not given.
+        max_w: power of all CPUs at full load in watts (the TDP); ``None`` for 4 W per hardware thread.
         idle_share: share of it that an idle machine draws.
         clock: the monotonic clock in nanoseconds.
 

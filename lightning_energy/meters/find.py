@@ -1,4 +1,4 @@
-"""Which meters a training is measured by."""
+"""The choice of the meters that measure a training."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ MeterName = Literal["auto", "nvml", "rapl", "estimate"]
 Meters: TypeAlias = "MeterName | Meter | Sequence[MeterName | Meter]"
 
 SOURCES: tuple[Source, ...] = (NvmlSource(), RaplSource())
-"""Where ``"auto"`` looks, in this order: accelerators first, as the counter of a whole module has the CPUs in it."""
+"""Sources of ``"auto"``, in order: accelerators first, as the counter of a whole module includes the CPUs."""
+
 FALLBACK: Source = EstimateSource()
-"""What ``"auto"`` falls back to where nothing can be measured."""
+"""Source of ``"auto"`` where nothing can be measured."""
 
 
 @dataclass
 class OpenMeters:
-    """Meters that were opened, and why others were not.
+    """Opened meters, and the reasons for those that are absent.
 
     Attributes:
-        meters: the open meters with what they said they are.
-        absent: sentences about what could not be read and what would make it readable.
+        meters: the open meters, each with its description.
+        absent: sentences about devices that could not be read, with remedies.
     """
 
     meters: list[tuple[Meter, MeterInfo]] = field(default_factory=list)
@@ -51,7 +52,7 @@ class OpenMeters:
 
 
 def check_meters(meters: Meters) -> list[MeterName | Meter]:
-    """The user's ``meters`` as a list.
+    """Check the user's ``meters``, and return them as a list.
 
     Raises:
         TypeError: something in it is neither a name nor a meter.
@@ -74,15 +75,15 @@ def check_meters(meters: Meters) -> list[MeterName | Meter]:
 def open_meters(
     wanted: Sequence[MeterName | Meter], *, device: torch.device, allow_estimate: bool = True
 ) -> OpenMeters:
-    """Open what measures the device that is trained on, and its node's CPU and memory.
+    """Open the meters of the device that is trained on, and of its node's CPU and memory.
 
     ``"auto"`` is the accelerator, plus RAPL's packages and DRAM where they can be read, and the estimate only
-    when nothing at all can be. A counter that covers a whole module (GPU and CPU) stands alone.
+    where nothing can be measured. A counter that covers a whole module (GPU and CPU) stands alone.
 
     Args:
         wanted: names or meters.
-        device: where this rank trains.
-        allow_estimate: whether ``"auto"`` may end in an estimate.
+        device: the device that this rank trains on.
+        allow_estimate: true where ``"auto"`` may end in an estimate.
 
     Raises:
         MeterUnavailable: a meter that was asked for by name or given as an object cannot be read, or nothing

@@ -36,12 +36,12 @@ __all__ = ["Gpu", "NvmlMeter", "NvmlSource", "driver_version", "list_gpus", "res
 MW = 1e-3  # NVML gives milliwatts and millijoules
 ABOVE_LIMIT = 1.15  # boards exceed their limit for moments: a real 3090 drew 463 W at a limit of 420 W
 CALIBRATION_U = 0.05  # 16 boards against external meters: rms 5.1 %, worst 12.7 % (arXiv 2312.02741, its data)
-# Boards whose sensor looks at about a quarter of the time only (same source)
+# boards whose sensor looks at a share of the time only (same source)
 PART_TIME = (("A100", 0.25), ("H100", 0.25))
-MODULE_MATCH = 0.1  # a counter whose slope is this close to the module's power counts the module
-SLOPE_S = 0.25  # how long a counter is watched to see its slope
+MODULE_MATCH = 0.1  # largest share by which a module of the GPU alone draws more than the GPU
+SLOPE_S = 0.25  # time for which a counter is watched to see its slope
 
-# the newest names that are used; packages that are called pynvml, too, lack some of them
+# the newest names in use; other packages with the name pynvml lack some of them
 NEEDED = ("nvmlInitWithFlags", "nvmlDeviceGetFieldValues", "NVML_FI_DEV_POWER_INSTANT", "NVML_POWER_SCOPE_MODULE")
 
 _lock = threading.Lock()
@@ -52,7 +52,7 @@ def _nvml() -> Any:
     """The initialised ``pynvml``.
 
     Raises:
-        MeterUnavailable: there is no NVML here; says what is missing.
+        MeterUnavailable: there is no NVML here; the text says what is missing.
     """
     global _initialised_by  # noqa: PLW0603 - a process has one NVML; a second init hangs on some drivers
     try:
@@ -74,7 +74,7 @@ def _nvml() -> Any:
 
 
 def _why(nvml: Any, error: Any) -> str:
-    """What an NVML error means and what would help."""
+    """Meaning of an NVML error, with a remedy where there is one."""
     remedies = {
         nvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no libnvidia-ml.so.1 here; install the NVIDIA driver, or start the "
         "container with `docker run --gpus all`",
@@ -91,8 +91,8 @@ def _why(nvml: Any, error: Any) -> str:
 class NvmlMeter(Meter):
     """Reads one NVIDIA board.
 
-    The energy counter where the board has one (Volta and newer), else its power sensor. A MIG instance has no
-    sensor of its own: its board is read, and said to be one.
+    Its source is the energy counter where the board has one (Volta and newer), else the power sensor. A MIG instance
+    has no sensor of its own: its whole board is read, and the scope says ``board``.
 
     Args:
         uuid: ``GPU-…`` or ``MIG-…``, as ``nvidia-smi -L`` shows it.
@@ -120,10 +120,10 @@ class NvmlMeter(Meter):
         return NvmlMeter(self.uuid)
 
     def open(self) -> MeterInfo:
-        """Find the board and see what it can tell.
+        """Find the board and its sensors.
 
         Raises:
-            MeterUnavailable: no NVML, no such board, or a board that tells neither energy nor power.
+            MeterUnavailable: no NVML, no such board, or a board that reports neither energy nor power.
         """
         nvml = _nvml()
         try:
@@ -138,7 +138,7 @@ class NvmlMeter(Meter):
         self._has_instant = self._field_w(nvml.NVML_FI_DEV_POWER_INSTANT) is not None
         if not self._has_counter and self._power_w() is None:
             self.close()
-            raise MeterUnavailable(f"GPU {name} ({board}): it tells neither energy nor power (Jetson, some vGPUs).")
+            raise MeterUnavailable(f"GPU {name} ({board}): it reports neither energy nor power (Jetson, some vGPUs).")
         scope, note = self._scope()
         return MeterInfo(
             device_id=board,
@@ -173,16 +173,16 @@ class NvmlMeter(Meter):
         return Reading(start_ns, time.monotonic_ns(), power_w=power_w)
 
     def read_power_w(self) -> float | None:
-        """The instantaneous power in watts where the driver tells it, else ``power.draw``; ``None`` if neither."""
+        """The instantaneous power in watts where the driver reports it, else ``power.draw``; ``None`` if neither."""
         self._open_nvml()
         return self._power_w()
 
     def close(self) -> None:
-        """Forget the board. NVML stays initialised: to do that again is slow, and hangs on some drivers."""
+        """Forget the board. NVML stays initialised: a second initialisation is slow, and hangs on some drivers."""
         self._handle = self._nvml = None
 
     def other_processes(self) -> list[int] | None:
-        """Other processes that compute on the board; ``None`` when the driver does not tell. Slow: not in a loop."""
+        """Other processes that compute on the board; ``None`` when they are unknown. Slow: not in a loop."""
         nvml = self._open_nvml()
         found = _asked(nvml, nvml.nvmlDeviceGetComputeRunningProcesses, self._handle)
         return None if found is None else sorted({p.pid for p in found} - {os.getpid()})
@@ -226,7 +226,7 @@ class NvmlMeter(Meter):
         if module_w is None or (gpu_w is not None and module_w <= gpu_w * (1 + MODULE_MATCH)):
             return self._alone()
         slope_w = self._slope_w()
-        # what the counter counts is documented nowhere: its slope tells
+        # no documentation says whether the counter covers the module: its slope shows it
         if slope_w is not None and (gpu_w is None or abs(slope_w - module_w) < abs(slope_w - gpu_w)):
             return "module", "the counter covers the whole module: GPU, CPU and memory together"
         return self._alone()
@@ -288,7 +288,7 @@ def _gpu(nvml: Any, index: int) -> Gpu:
     handle = _asked(nvml, nvml.nvmlDeviceGetHandleByIndex, index)
     uuid = None if handle is None else _asked(nvml, nvml.nvmlDeviceGetUUID, handle)
     if uuid is None:
-        return Gpu("", f"GPU {index}, which does not answer")
+        return Gpu("", f"GPU {index}")
     instances = range(_asked(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0)
     mig = [_mig_uuid(nvml, handle, i) for i in instances]
     name = _asked(nvml, nvml.nvmlDeviceGetName, handle) or "NVIDIA GPU"
@@ -317,14 +317,14 @@ def uuid_of_torch_device(device: torch.device) -> str:
         device: a CUDA device; one without an index is the current one.
 
     Raises:
-        MeterUnavailable: PyTorch does not tell.
+        MeterUnavailable: its board cannot be determined.
     """
     import torch  # noqa: PLC0415 - meters are read without torch, too
 
     index = torch.cuda.current_device() if device.index is None else device.index
     uuid = getattr(torch.cuda.get_device_properties(index), "uuid", None)
     if uuid is None:
-        # before torch told it; CUDA's order is undone by hand
+        # an older torch does not give the UUID: CUDA's order is undone by hand
         return resolve_visible(index, os.environ)
     text = str(uuid)
     return text if text.startswith(("GPU-", "MIG-")) else f"GPU-{text}"
@@ -338,7 +338,7 @@ def resolve_visible(index: int, environment: Mapping[str, str]) -> str:
 
     Args:
         index: CUDA's index.
-        environment: where ``CUDA_VISIBLE_DEVICES`` stands.
+        environment: the environment that may hold ``CUDA_VISIBLE_DEVICES``.
 
     Raises:
         MeterUnavailable: there is no such device.
@@ -353,7 +353,8 @@ def resolve_visible(index: int, environment: Mapping[str, str]) -> str:
     matches = [uuid for uuid in known if entry and not entry.isdigit() and uuid.startswith(entry)]
     if len(matches) != 1:
         raise MeterUnavailable(
-            f"GPU: cuda:{index} with CUDA_VISIBLE_DEVICES={visible!r} is none of {', '.join(known) or 'no GPU'}."
+            f"GPU: cuda:{index} with CUDA_VISIBLE_DEVICES={visible!r} is no board here; "
+            f"NVML shows {', '.join(known) or 'none'}."
         )
     return matches[0]
 
@@ -365,10 +366,10 @@ class NvmlSource(Source):
     accelerator = "cuda"
 
     def of(self, device: torch.device) -> Sequence[Meter]:
-        """The board that ``device`` is, or is a part of.
+        """The board that ``device`` is, or is part of.
 
         Raises:
-            MeterUnavailable: it is no CUDA device, or PyTorch does not tell which board it is.
+            MeterUnavailable: it is no CUDA device, or its board cannot be determined.
         """
         if device.type != self.accelerator:
             raise MeterUnavailable(f"the training runs on {device}: train on a GPU, or use meters='auto'")
@@ -381,7 +382,9 @@ class NvmlSource(Source):
         except MeterUnavailable as error:
             return Survey(absent=[str(error)])
         absent = [
-            f"{gpu.name} (fallen off the bus?); `nvidia-smi` or a reboot may help." for gpu in gpus if not gpu.uuid
+            f"{gpu.name} does not answer (fallen off the bus?); `nvidia-smi` or a reboot may help."
+            for gpu in gpus
+            if not gpu.uuid
         ]
         if not gpus:
             absent.append(f"GPU: the NVIDIA driver {version} is here, but shows no board.")

@@ -1,4 +1,4 @@
-"""RAPL: what a CPU package and its memory spent, as the kernel's powercap tree tells it.
+"""RAPL: the energy of CPU packages and their memory, as the kernel's powercap tree shows it.
 
 One meter reads one zone. Zones are chosen by their *name*: ``package-N`` and, beneath it, ``dram`` (which lies
 outside the package); or ``psys``, which contains both. ``core`` and ``uncore`` are parts of the package, and the
@@ -37,7 +37,7 @@ __all__ = ["POWERCAP", "RaplMeter", "RaplSource", "explain_rapl", "find_rapl"]
 
 POWERCAP = Path("/sys/class/powercap")
 UPDATE_PERIOD_S = 0.001  # Intel SDM vol. 3B, 15.10: the status registers are updated about every millisecond
-PACKAGE_MAX_W = 1500.0  # no socket draws more; only used where the zone tells no limit
+PACKAGE_MAX_W = 1500.0  # more than any socket draws; used only where the zone gives no limit
 PERMISSION = (
     "the kernel lets only root read it (since CVE-2020-8694). `sudo chmod a+r "
     "/sys/class/powercap/*-rapl:*/energy_uj` makes it readable until the next boot, a udev rule for good"
@@ -139,11 +139,11 @@ class RaplMeter(Meter):
         return int(os.pread(self._file or 0, 64, 0))
 
     def _may_have_wrapped_twice(self, now_ns: int) -> bool:
-        """After a long stop of the process: how often it wrapped meanwhile cannot be known."""
+        """Return true after a long stop of the process, when the number of wraps cannot be known."""
         return self._last is not None and self._max_w * (now_ns - self._last[1]) * NS > self._range_uj * 1e-6
 
     def _unwrap_uj(self, raw_uj: int, now_ns: int) -> int:
-        """What wrapped so far. A fall that is no plausible wrap is a reset, which the curve books as missing."""
+        """Energy of the wraps so far. A fall that is no plausible wrap is a reset, which the curve books as missing."""
         last, self._last = self._last, (raw_uj, now_ns)
         if last is not None and raw_uj < last[0]:
             rise_j = (raw_uj + self._range_uj - last[0]) * 1e-6
@@ -168,7 +168,7 @@ def find_rapl(root: Path | str = POWERCAP) -> list[RaplMeter]:
 
 
 def explain_rapl(root: Path | str = POWERCAP) -> list[str]:
-    """Why the CPU's energy cannot be read, and what would change that; empty when it can.
+    """Reasons why the CPU's energy cannot be read, with remedies; empty when it can be.
 
     Args:
         root: the powercap folder.

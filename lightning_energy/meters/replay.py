@@ -1,4 +1,4 @@
-"""A meter that replays a script: the ground our tests and our users' tests stand on."""
+"""A meter that replays a script, for our tests and our users' tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ReplayMeter(Meter):
         counter_period_s: time between two updates of the energy register in seconds. ``0`` makes a register
             that always moves; ``None`` makes a device without a register, whose power is read instead.
         device_id: identity of the device; two meters with one identity are one device.
-        info: what the meter says it is; the default is a GPU with a counter, or with a power sensor.
+        info: its description; by default that of a GPU with a counter, or with a power sensor.
         clock: the monotonic clock in nanoseconds.
 
     Example:

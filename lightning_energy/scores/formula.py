@@ -75,7 +75,7 @@ class Formula(ABC):
     penalty_markup: ClassVar[str]
     """Its penalty as HTML."""
     above_kwh: ClassVar[float | None] = None
-    """Energy above which alone it is defined; ``None``: it is defined from zero on."""
+    """Energy above which alone it is defined; ``None`` where it is defined from zero on."""
 
     alpha: float = ALPHA
     beta: float = BETA
@@ -102,7 +102,7 @@ class Formula(ABC):
 
     @abstractmethod
     def penalty(self, energy_kwh: Any, maths: Any = math) -> Any:
-        """Divide the accuracy by this.
+        """The penalty, by which the accuracy is divided.
 
         Args:
             energy_kwh: energy in kWh at which the score is defined: a float, or a tensor.
@@ -114,7 +114,7 @@ class Formula(ABC):
         """Energy in kWh at which the penalty reaches a value; the inverse of :meth:`penalty`."""
 
     def is_defined(self, energy_kwh: float) -> bool:
-        """Say whether there is a score at an energy."""
+        """Return true if there is a score at an energy."""
         return self.above_kwh is None or energy_kwh > self.above_kwh
 
     def __call__(self, accuracy: float, energy_kwh: float) -> float:
@@ -150,7 +150,7 @@ class Sustainable(Formula):
     above_kwh = 1.0
 
     def penalty(self, energy_kwh: Any, maths: Any = math) -> Any:
-        """Divide the accuracy by the logarithm of the energy."""
+        """The logarithm of the energy."""
         return maths.log10(energy_kwh)
 
     def energy_kwh_of(self, penalty: float) -> float:
@@ -171,7 +171,7 @@ class EnergyPenalized(Formula):
     reference_kwh: float = REFERENCE_KWH
 
     def penalty(self, energy_kwh: Any, maths: Any = math) -> Any:
-        """Divide the accuracy by one and the logarithm of the energy, which is defined at zero energy."""
+        """One more than the logarithm of ``1 + energy / reference``, so that it is 1 at zero energy."""
         return 1 + maths.log1p(energy_kwh / self.reference_kwh) / _LN_10
 
     def energy_kwh_of(self, penalty: float) -> float:
@@ -193,7 +193,7 @@ class LogPenalized(Formula):
     reference_kwh: float = REFERENCE_KWH
 
     def penalty(self, energy_kwh: Any, maths: Any = math) -> Any:
-        """Divide the accuracy by the logarithm of the energy and one more reference."""
+        """The logarithm of ``1 + energy / reference``."""
         return maths.log1p(energy_kwh / self.reference_kwh) / _LN_10
 
     def energy_kwh_of(self, penalty: float) -> float:
@@ -244,7 +244,7 @@ def check_positive(**settings: float) -> None:
 
 
 def is_number(value: object) -> bool:
-    """Say whether a value is a real number, Python's or numpy's."""
+    """Return true for a real number, Python's or numpy's."""
     # bool is a Real, but True kWh is a mistake
     return isinstance(value, (float, int, Real)) and not isinstance(value, bool)
 

@@ -1,7 +1,7 @@
 """Scores of accuracy and energy: pure functions of numbers or tensors.
 
 Reduce accuracy and energy over batches and ranks first, then score once: every score here is non-linear,
-and a mean of scores is no score. Put the formula's name and constants, the accuracy and the energy beside it.
+and a mean of scores is no score. Report a score with its formula's name and constants, the accuracy and the energy.
 """
 
 from __future__ import annotations
@@ -149,8 +149,7 @@ def log_penalized_accuracy(
 
     With the reference of 1 kWh it meets :func:`sustainable_accuracy` for large energies (4 % below it at
     10 kWh, 0.2 % at 100 kWh). Always rising in accuracy and falling in energy, without an upper bound: it
-    grows like 1/energy far below the reference. Followers of the paper patch in a
-    ``log(1 + E)`` of this kind.
+    grows like 1/energy far below the reference. Followers of the paper patch in a ``log(1 + E)`` of this kind.
 
     Args:
         accuracy: a fraction in [0, 1]; a number or a tensor of any floating dtype.

@@ -39,7 +39,7 @@ def _rank(name: str) -> tuple[int, ...] | None:
 
 
 def find_accuracy(names: Iterable[str]) -> str | None:
-    """Find the one name among ``names`` that says validation accuracy best, or ``None``.
+    """Find the one name among ``names`` that names validation accuracy best, or ``None``.
 
     A name fits when one of its words is ``acc`` or ``accuracy``, or ends so (``MulticlassAccuracy``), and none is
     ``train`` or ``test`` or says an error (``loss``, ``mae``, …). Better is, in this order: a name that says

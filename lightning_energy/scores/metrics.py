@@ -177,7 +177,7 @@ class EnergyScore(WrapperMetric):
         """Update, and score the accuracy of this batch at the energy spent *so far* (see :meth:`update`).
 
         The accuracy of a batch has cost all the energy so far, not the batch's own share.
-        Outside the formula's domain this value is NaN without a word: it never waits for the device.
+        Outside the formula's domain this value is NaN without a warning: it never waits for the device.
         """
         self._add_energy(energy_kwh)
         accuracy = self.accuracy(*args, **self.accuracy._filter_kwargs(**kwargs))  # noqa: SLF001 - same
@@ -251,7 +251,7 @@ class EnergyScore(WrapperMetric):
         self._is_synced = self._energy._is_synced  # noqa: SLF001 - same
 
     def persistent(self, mode: bool = False) -> None:
-        """Say whether the states are part of a ``state_dict`` (they are not by default)."""
+        """Make the states part of a ``state_dict``, or not (the default)."""
         self.accuracy.persistent(mode)
         self._energy.persistent(mode)
 
@@ -306,8 +306,8 @@ class EnergyPenalizedAccuracy(EnergyScore):
     """Accuracy penalized by energy, defined at any energy: good to log and to monitor while training.
 
     ``beta * accuracy**alpha / (1 + log10(1 + energy_kwh / reference_kwh))``, see
-    :func:`~lightning_energy.functional.energy_penalized_accuracy`; and :class:`EnergyScore` for where the
-    energy comes from.
+    :func:`~lightning_energy.functional.energy_penalized_accuracy`, and :class:`EnergyScore` for the source of the
+    energy.
 
     Args:
         accuracy: the metric to score, giving one fraction in [0, 1]; used as it is, not copied.
@@ -346,8 +346,8 @@ class SustainableAccuracy(EnergyScore):
     """The score of "Watt For What", for the end of runs well above 1 kWh.
 
     ``beta * accuracy**alpha / log10(energy_kwh)``, see
-    :func:`~lightning_energy.functional.sustainable_accuracy`; and :class:`EnergyScore` for where the energy
-    comes from. ``higher_is_better`` is true above 1 kWh only, where alone it is defined. Do not monitor it
+    :func:`~lightning_energy.functional.sustainable_accuracy`, and :class:`EnergyScore` for the source of the
+    energy. ``higher_is_better`` is true above 1 kWh only, where alone it is defined. Do not monitor it
     while training: it is largest just after 1 kWh, and a NaN ends a run under
     ``EarlyStopping(check_finite=True)``.
 
@@ -424,7 +424,7 @@ def energy_scores(module: Module) -> Iterator[EnergyScore]:
 
 def _microjoules(name: str, energy: float, joules_per_unit: float) -> int:
     if not is_number(energy):
-        raise TypeError(f"{name}={energy!r}: give a number; leave it out where the energy is not known")
+        raise TypeError(f"{name}={energy!r}: give a number; omit it where the energy is not known")
     energy_uj = float(energy) * joules_per_unit * _UJ_PER_J
     if not 0 <= energy_uj <= _MAX_UJ:
         raise ValueError(f"{name}={energy!r}: give a finite energy, 0 or more and at most 9.2e12 J (2.5e6 kWh)")

@@ -126,9 +126,9 @@ def test_a_thread_that_may_not_ask_leaves_host_times():
 
 def test_no_clock_without_cuda():
     assert clock_of(torch.device("cpu")) == (None, "")
-    clock, problem = clock_of(torch.device("cuda", 99))  # no driver, or no such device: told, and not fatal
+    clock, problem = clock_of(torch.device("cuda", 99))  # no driver, or no such device: said, and not fatal
     assert clock is None
-    assert problem.startswith("steps are cut at the host's times, as ")
+    assert problem.startswith("the device's clock cannot be read (")
 
 
 def test_synchronizing_is_explicit():

@@ -64,7 +64,7 @@ def test_each_trouble_is_reported_once():
     assert troubles.look([one, other], None) == []
     one.stalled(0)
     (first,) = troubles.look([one, other], None)
-    assert "(a): it does not answer, since " in first
+    assert "(a): it does not answer, first seen " in first
     other.stalled(0)
     second, third = troubles.look([one, other], ValueError("broken"))
     assert "(b): it does not answer" in second

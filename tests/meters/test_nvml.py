@@ -192,7 +192,7 @@ def test_cuda_visible_devices_that_name_no_board(visible, index):
     environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
     with (
         SimulatedNvml([SimulatedGpu(uuid=A), SimulatedGpu(uuid=B)]),
-        pytest.raises(MeterUnavailable, match="is none of"),
+        pytest.raises(MeterUnavailable, match="is no board here"),
     ):
         resolve_visible(index, environment)
 

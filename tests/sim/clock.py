@@ -1,4 +1,4 @@
-"""A clock that only moves when told, and what polls a channel along it: hours of sampling in a second."""
+"""A clock that moves only on demand, and polls of a channel along it: hours of sampling in a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A device that works behind the host, with a clock of its own: what CUDA's timing events show of it."""
+"""A device that works behind the host, with a clock of its own, as CUDA's timing events show it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from lightning_energy.ledger.device_events import Events
 
 
 class SimulatedEvents(Events):
-    """A device that reaches what is issued at ``host time + lead``, and counts time with an offset and a drift.
+    """A device that reaches issued work at ``host time + lead``, and counts time with an offset and a drift.
 
     Args:
         clock: the host's virtual clock.
         lead_ns: how far the host runs ahead; can be changed at any time.
-        offset_ns: what the device's clock shows more.
-        drift: by what share the device's clock is fast.
+        offset_ns: nanoseconds that the device's clock shows more.
+        drift: share by which the device's clock is fast.
         anchor_ns: how long it takes to record an event on an idle stream and wait for it.
-        float32: whether elapsed times come as CUDA gives them.
+        float32: true to give elapsed times in float32, as CUDA does.
     """
 
     def __init__(

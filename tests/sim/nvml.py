@@ -100,8 +100,8 @@ class SimulatedGpu:
         else:
             pieces = [(1.0, power)] if isinstance(power, (int, float)) else power
             self.power = Script(pieces)  # type: ignore[arg-type]
-        self.error = SUCCESS  # what every call to this board returns
-        self.counter_error = SUCCESS  # what the counter returns
+        self.error = SUCCESS  # result of every call to this board
+        self.counter_error = SUCCESS  # result of the counter's call
         self.frozen_at_s: float | None = None
         self.offset_j = 1234.567  # the counter counts since the driver was loaded
         self.zero = False
@@ -138,7 +138,7 @@ class SimulatedGpu:
     def thaw(self) -> None:
         self.frozen_at_s = None
 
-    # ---- what the driver tells
+    # ---- the driver's answers
 
     def counter_mj(self) -> int:
         if self.zero:
@@ -169,7 +169,7 @@ class SimulatedGpu:
             return round(self.power.power_w(self.now_s()) * 1e3)
 
     def average_mw(self) -> int:
-        """Over the last second, as ``power.draw`` is on most boards."""
+        """Mean power over the last second, as ``power.draw`` is on most boards."""
         now_s = self.now_s()
         with self._lock:
             return round((self.power.energy_j(now_s) - self.power.energy_j(now_s - 1.0)) * 1e3)
@@ -192,7 +192,7 @@ class SimulatedNvml:
 
     Args:
         gpus: the boards, in NVML's order.
-        init_error: what ``nvmlInit`` returns; ``"missing"`` for a machine without the library.
+        init_error: result of ``nvmlInit``; ``"missing"`` for a machine without the library.
         missing: symbols that this library lacks.
         clock: the monotonic clock in nanoseconds.
     """
@@ -405,7 +405,7 @@ class SimulatedNvml:
 
     @staticmethod
     def _fact(at: int, *values: int) -> int:
-        """The same for every board."""
+        """Give the same answer for every board."""
         for i, value in enumerate(values):
             _put(c.c_uint, at + i * c.sizeof(c.c_uint), value)
         return SUCCESS

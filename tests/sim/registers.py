@@ -13,7 +13,7 @@ S = 10**9
 
 
 class Jittery(ReplayMeter):
-    """Its register moves every 100 ms, up to 2 ms late; counts who asks."""
+    """A register that moves every 100 ms, up to 2 ms late; counts its reads."""
 
     def __init__(self, clock) -> None:
         super().__init__(100.0, counter_period_s=0.1, clock=clock)
@@ -34,7 +34,7 @@ class Jittery(ReplayMeter):
 class Remote(ReplayMeter):
     """A board whose calls may be slow (an H200 in a virtual machine: 3.4 ms each); one joule per update.
 
-    ``pieces`` of updates, ``(duration_s, period_s)``, each nearly on time; ``call_s(second)`` is how long calls take.
+    ``pieces`` of updates, ``(duration_s, period_s)``, each nearly on time; ``call_s(second)``: the duration of a call.
     """
 
     def __init__(self, clock, pieces, call_s, *, seed: int = 0, jitter: float = 0.01, **kwargs) -> None:
@@ -67,7 +67,7 @@ class Remote(ReplayMeter):
         return sum(call_s for at_s, call_s in self.calls if from_s <= at_s < until_s) / (until_s - from_s)
 
     def longest_pause_s(self, from_s: float) -> float:
-        """Without a call."""
+        """The longest time without a call."""
         end_s = (self.clock.now_ns - self.start_ns) / S
         return float(np.max(np.diff([at_s for at_s, _ in [*self.calls, (end_s, 0.0)] if at_s >= from_s])))
 

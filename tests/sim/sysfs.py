@@ -1,4 +1,4 @@
-"""A recorded ``/sys/class/powercap`` of a two-socket server, with what such trees hold besides."""
+"""A recorded ``/sys/class/powercap`` of a two-socket server, with the other zones of such trees."""
 
 from __future__ import annotations
 

@@ -129,6 +129,27 @@ class Parts:
         return self.books.session
 
 
+class Looked(StepLog):
+    """Knows the batches that it logged at, and those that it kept up at."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logged: list[tuple[int, int]] = []
+        self.kept: list[tuple[int, int]] = []
+        self.seen = 0
+
+    def attend(self, trainer: Any, batch_idx: int) -> None:
+        self.seen += 1
+        self.now = (trainer.current_epoch, batch_idx)
+        super().attend(trainer, batch_idx)
+
+    def log(self, trainer: Any) -> None:
+        self.logged.append(self.now)
+
+    def keep_up(self) -> None:
+        self.kept.append(self.now)
+
+
 def trainer_like(**kwargs: Any) -> SimpleNamespace:
     """The attributes of a Trainer that the parts read."""
     step = kwargs.pop("step", 0)

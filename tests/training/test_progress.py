@@ -1,4 +1,4 @@
-"""What the progress bars of Lightning show."""
+"""Figures in the progress bars of Lightning."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.modules import Working, energy_callback, loader, make_trainer
 WATTS, KWH = r"(\d[\d.]*) W\b", r"(\d[\d.e-]*) kWh"
 
 
-class Slow(Working):
-    """Shows a figure of its own in the bar."""
+class Shown(Working):
+    """Shows its loss in the bar."""
 
     def training_step(self, batch, batch_idx):
         loss = super().training_step(batch, batch_idx)
@@ -28,7 +28,7 @@ class Slow(Working):
 def fit(tmp_path, bar, **kwargs):
     energy = energy_callback(progress_bar=kwargs.pop("progress_bar", True))
     trainer = make_trainer(tmp_path, enable_progress_bar=True, max_epochs=8, callbacks=[energy, bar], **kwargs)
-    trainer.fit(Slow(), loader(), loader(8))
+    trainer.fit(Shown(), loader(), loader(8))
     return energy, trainer
 
 
@@ -64,7 +64,7 @@ def test_it_is_shown_to_who_asks_for_it_alone(tmp_path, capsys):
 def test_without_a_bar_nothing_is_shown_and_nothing_breaks(tmp_path):
     energy = energy_callback(progress_bar=True)
     trainer = make_trainer(tmp_path, callbacks=[energy])
-    trainer.fit(Slow(), loader(), loader(8))
+    trainer.fit(Shown(), loader(), loader(8))
     assert {*trainer.progress_bar_metrics} == {"loss"}
     assert len(energy.history) == 3
 

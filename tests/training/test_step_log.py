@@ -12,31 +12,11 @@ from lightning_energy.results.record import NAME
 from lightning_energy.results.summary import StepSums
 from lightning_energy.training import log_keys, recorder, step_log
 from lightning_energy.training.progress import ENERGY, POWER, BarFigures
-from lightning_energy.training.step_log import StepLog
 from tests.modules import MemoryLogger
-from tests.training.parts import POWER_W, Parts, replay, spend, trainer_like, two_ranks
+from tests.training.parts import POWER_W, Looked, Parts, replay, spend, trainer_like, two_ranks
 
 BATCH = [torch.zeros(4, 2), torch.zeros(4)]
 KEEP_UP = 8
-
-
-class Looked(StepLog):
-    """Knows which batches it logged at, and which it kept up at."""
-
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        self.logged, self.kept, self.seen = [], [], 0
-
-    def attend(self, trainer, batch_idx) -> None:
-        self.seen += 1
-        self.now = (trainer.current_epoch, batch_idx)
-        super().attend(trainer, batch_idx)
-
-    def log(self, trainer) -> None:
-        self.logged.append(self.now)
-
-    def keep_up(self) -> None:
-        self.kept.append(self.now)
 
 
 def train(parts, trainer, epochs: int, batches: int, accumulate: int = 1) -> list[tuple[int, int]]:
