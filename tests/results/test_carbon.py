@@ -17,7 +17,7 @@ from lightning_energy.results.carbon import Conversion, Derived, Intensity, find
 from lightning_energy.results.read import read_record
 from tests.modules import Classifier, MemoryLogger, Working, energy_callback, loader, make_trainer
 from tests.test_callback import Mute
-from tests.training.test_record import valid
+from tests.training.test_recorder import valid
 
 ENERGY = Energy(7.2e6, 1.8e4, 3.6e5, 3600.0, 0.0, "measured", 2000.0)  # 2 kWh, 5 % of it u
 POSITIVE = st.floats(1e-9, 1e9)

@@ -31,7 +31,7 @@ from lightning_energy.results.report import Report
 from lightning_energy.results.rows import EPOCH_COLUMNS, EpochRow
 from lightning_energy.results.write import write_record
 from tests.modules import Working, energy_callback, loader, make_trainer
-from tests.training.test_record import valid
+from tests.training.test_recorder import valid
 
 GPU = Energy(6.0e6, 1.0e4, 3.0e5, 3600.0, 12.0, "measured", 1666.0)
 CPU = Energy(1.2e6, 5.0e3, 6.0e4, 3600.0, 0.0, "measured", 333.0)

@@ -75,7 +75,7 @@ def test_a_run_leaves_a_record(tmp_path):
     assert record.epochs[-1].train_s > 0
     assert record.total.energy_j == pytest.approx(sum(e.energy_j for e in record.stages.values()))
     assert record.sessions[0].energy == record.session
-    assert record.what["module"] == "tests.training.test_record.Slow"
+    assert record.what["module"] == "tests.training.test_recorder.Slow"
     assert record.what["parameters"] == 10
     hyper = record.what["hyperparameters"]
     assert hyper == {
@@ -226,7 +226,7 @@ import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from tests.modules import energy_callback, loader, make_trainer
-from tests.training.test_record import Slow
+from tests.training.test_recorder import Slow
 
 class Die(L.Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
