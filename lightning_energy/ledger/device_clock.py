@@ -28,9 +28,7 @@ RING = 8192  # marks that may be in flight: a lead of 4,096 steps
 ANCHOR_TRIES = 5
 WIDEST_ANCHOR_NS = 1_000_000  # widest bracket of an anchor: in a wider one the side stream waited for other work
 SECOND_ANCHOR_NS = 1_000_000_000  # time until the second anchor, as one alone does not show the drift
-ANCHOR_EVERY_NS = (
-    10_000_000_000  # time between anchors: elapsed float32 milliseconds are good to 1 us at 10 s, 4 us at 60 s
-)
+ANCHOR_EVERY_NS = 10_000_000_000  # time between anchors: float32 milliseconds resolve 1 us at 10 s, 4 us at 60 s
 LOST_NS = 60_000_000_000  # time after which an event that is not done is given up
 KEPT_ANCHORS = 3
 
