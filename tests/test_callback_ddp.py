@@ -162,7 +162,7 @@ def run(tmp_path: Path, mode: str) -> tuple[int, list[dict]]:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=280,
         check=False,
     )
     ranks = [json.loads(p.read_text()) for p in sorted(tmp_path.glob("result*.json"))]

@@ -134,7 +134,7 @@ def fresh(code: str, *arguments: str) -> list[str]:
     """The lines that ``code`` prints in an interpreter of its own."""
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=200)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=280)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

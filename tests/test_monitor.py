@@ -129,14 +129,14 @@ def test_two_ranks_with_fabric(tmp_path, mode):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(script), str(tmp_path), mode]
     if mode == "dies":  # the other rank waits for this one's report until it is ended
-        first = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+        first = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
         assert first.returncode != 0
         total_j, run_j, *u_j, text, outcome = json.loads((tmp_path / "rank1.json").read_text())
         assert outcome == "interrupted"
         assert 0 < run_j < total_j  # this rank's part
         assert "Incomplete: these are the figures of rank 1 alone" in text
         return
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
     # gloo's threads sometimes abort the process at exit, after all is done: see test_callback_ddp
     assert done.returncode == 0 or "terminate called without an active exception" in done.stderr, done.stderr
     zero, one = (json.loads((tmp_path / f"rank{r}.json").read_text()) for r in range(2))

@@ -237,7 +237,7 @@ def test_a_process_that_was_stopped(tmp_path, period_s):
         child.send_signal(signal.SIGSTOP)
         time.sleep(2.5)  # that is the bad day, not a way to wait for something
         child.send_signal(signal.SIGCONT)
-        out, _ = child.communicate("go on\n", timeout=120)
+        out, _ = child.communicate("go on\n", timeout=280)
     assert child.returncode == 0
     energy_j, u_j, missing_s, duration_s, true_j, true_s = json.loads(out.splitlines()[-1])
     assert duration_s == pytest.approx(true_s, abs=0.05)

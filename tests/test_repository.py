@@ -114,7 +114,7 @@ def test_hooks_are_pinned():
 
 
 def tracked() -> list[str]:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
     if listed.returncode:
         pytest.skip("this is no clone: what is tracked is not known")
     return listed.stdout.splitlines()

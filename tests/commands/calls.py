@@ -42,7 +42,7 @@ def call(*arguments: object) -> Call:
         text=True,
         encoding="utf-8",
         env={**os.environ, "PYTHONPATH": str(Path(lightning_energy.__file__).parents[1]), "PYTHONUTF8": "1"},
-        timeout=120,
+        timeout=280,
     )
     *err, last = done.stderr.splitlines()
     cpu_s, loaded = json.loads(last)

@@ -267,10 +267,10 @@ def test_runs_that_were_trained(tmp_path):
 def test_a_thousand_runs(tmp_path):
     for i in range(1000):
         put(tmp_path / f"run{i:04d}" / "version_0", 0.1 + (i * 7919 % 1000) / 10, 0.5 + (i * 104_729 % 997) / 2000)
-    start_s = time.perf_counter()
+    start_s = time.process_time()
     comparison = compare(tmp_path)
     text, plain = str(comparison), comparison.to_plain()
-    assert time.perf_counter() - start_s < 10
+    assert time.process_time() - start_s < 10
     assert len(plain["runs"]) == 1000
     assert text.count("* on it") == len(comparison.front)
     assert 1 < len(comparison.front) < 100

@@ -32,5 +32,5 @@ from lightning_energy.ledger.session import Session
 session = Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu")))
 {how}
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=280)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -235,7 +235,7 @@ def test_printing_never_ends_a_training(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=280,
     )
     assert done.stderr.endswith("all fitted"), done.stderr
     assert done.stdout.count(TITLE) == 1

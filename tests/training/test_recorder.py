@@ -249,7 +249,7 @@ def test_a_killed_process_leaves_its_last_epoch(tmp_path, number):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=280,
         cwd=Path(__file__).parents[2],
         # coverage's own handler of SIGTERM would end the process before Lightning's does
         env={k: v for k, v in os.environ.items() if not k.startswith("COV")},
