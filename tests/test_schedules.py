@@ -316,6 +316,7 @@ def test_a_search_in_the_middle_of_a_run_has_its_account_too(tmp_path, checkpoin
     assert len(seen.scores) == seen.validations
 
 
+@pytest.mark.slow
 @SEARCH_QUIET
 @pytest.mark.parametrize("search", ["lr_find", "scale_batch_size"])
 def test_the_tuner_is_a_session_of_its_own(tmp_path, search):

@@ -142,6 +142,7 @@ def test_it_is_drawn_on_an_axis_that_is_given(comparison):
     assert not axes[0].lines
 
 
+@pytest.mark.slow
 def test_labels_do_not_lie_on_each_other(tmp_path):
     for i in range(100):
         put(tmp_path / f"model-{i:03d}", 10 ** (i % 17 / 5), 0.5 + (i * 37 % 100) / 250)

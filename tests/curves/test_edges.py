@@ -62,6 +62,7 @@ def test_the_first_knot_reaches_back_before_the_first_poll():
     assert device.curve.start_ns <= 10_050_000_000
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0.005, 0.3), st.floats(60, 400)), min_size=1, max_size=12),

@@ -115,6 +115,7 @@ class Silent(ReplayMeter):
         return super().read()
 
 
+@pytest.mark.slow
 def test_no_energy_per_sample_where_some_of_it_is_missing(tmp_path):
     """Samples of the missing time were trained on, too: a ratio would be too small."""
     meter = Silent(100.0, counter_period_s=0.02)

@@ -240,6 +240,7 @@ def test_a_million_steps_take_no_memory():
     assert longest < 10
 
 
+@pytest.mark.slow
 def test_uncertainty_covers_the_error_and_is_not_lazy():
     """Windows of mixed lengths over mixed loads, one of them oscillating near the period of the counter."""
     loads = [

@@ -124,6 +124,7 @@ def test_a_run_that_goes_on_adds_to_it_and_a_new_run_begins_anew(tmp_path):
     assert {session for table in tables(tmp_path) for session in table.session} == {0}
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_within_an_epoch(tmp_path, monkeypatch):
     monkeypatch.setattr(outputs, "TRACED_ROWS", 3)
     waiting = []
