@@ -15,6 +15,8 @@ __all__ = ["DamagedError", "Node", "shortened"]
 T = TypeVar("T")
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 60
+LARGEST = 1e100  # no count or amount of a run; the squares and sums of such are finite
+POSSIBLE = f"a number up to {LARGEST:g}"
 
 
 class DamagedError(ValueError):
@@ -91,6 +93,8 @@ class Node:
         """A whole number from ``low`` on."""
         if isinstance(self.value, bool) or not isinstance(self.value, int) or self.value < low:
             raise self.wrong(f"a whole number from {low} on")
+        if self.value > LARGEST:
+            raise self.wrong(POSSIBLE)
         return self.value
 
     def number(self, low: float = -math.inf) -> float:
@@ -108,7 +112,10 @@ class Node:
 
     def amount(self) -> float:
         """A finite number that is not negative: joules, seconds, uncertainties."""
-        return self.number(0.0)
+        amount = self.number(0.0)
+        if amount > LARGEST:
+            raise self.wrong(POSSIBLE)
+        return amount
 
     def wrong(self, wanted: str) -> DamagedError:
         """The error that says what the value should be."""

@@ -16,6 +16,8 @@ from lightning_energy.results.node import DamagedError, Node
         (math.nan, Node.number, "x=nan is not a finite number"),
         (math.inf, Node.amount, "x=inf is not a finite number from 0 on"),
         (10**400, Node.amount, "is not a finite number from 0 on"),
+        (1e308, Node.amount, "x=1e+308 is not a number up to 1e+100"),
+        (10**400, Node.integer, "is not a number up to 1e+100"),
         (-0.5, Node.amount, "x=-0.5 is not a finite number from 0 on"),
         (1.0, Node.integer, "x=1.0 is not a whole number from 0 on"),
         (-1, Node.integer, "x=-1 is not a whole number from 0 on"),

@@ -61,6 +61,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("outcome", "done", "outcome='done' is not one of"),
         ("session.quality", "magic", "session.quality='magic' is not one of measured, integrated, estimated, missing"),
         ("session.energy_j", -1.0, "session.energy_j=-1.0 is not a finite number from 0 on"),
+        ("total.u_absolute_j", 1e308, "total.u_absolute_j=1e+308 is not a number up to 1e+100"),
+        ("absent_ranks", 10**101, "absent_ranks=1000"),
         ("session.u_j", None, "session.u_j=None is not a finite number from 0 on"),
         ("total.duration_s", float("inf"), "total.duration_s=inf is not a finite number from 0 on"),
         ("stages.train.missing_s", float("nan"), "stages.train.missing_s=nan is not a finite number from 0 on"),
