@@ -44,6 +44,7 @@ def test_a_comparison_loads_no_torch(folder):
         assert not HEAVY & called.loaded
 
 
+@pytest.mark.slow
 def test_a_page_and_a_picture_load_no_torch(folder):
     pytest.importorskip("matplotlib")
     called = call("compare", folder, "--html", folder / "x.html", "--picture", folder / "x.svg")

@@ -642,6 +642,7 @@ def contrast(a, b):
     return (high + 0.05) / (low + 0.05)
 
 
+@pytest.mark.slow
 def test_a_thousand_runs(browser):
     runs = [
         run(f"run {i}", 0.5 + 0.4 * ((i * 7919) % 1000) / 1000, 10 ** ((i * 104729 % 1000) / 250 - 2))

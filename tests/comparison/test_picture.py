@@ -221,6 +221,7 @@ def has_colour(image, name: str) -> bool:
     return bool((abs(image[..., :3] - mpl.colors.to_rgb(name)) < 0.5 / 255).all(axis=-1).any())
 
 
+@pytest.mark.slow
 def test_the_picture_in_the_docs_has_the_size_and_colours_of_ours(comparison, tmp_path):
     """The runs that it was drawn of are not kept, so no more of it can be compared."""
     draw(comparison, tmp_path / "ours.png")
