@@ -96,6 +96,7 @@ class Wanted(Callback):
             self.wanted.append((trainer.current_epoch, batch_idx))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("every", "accumulate"), [(0, 1), (1, 3), (3, 3), (7, 1), (50, 3)])  # all: in test_step_log
 def test_only_steps_with_more_to_do_look_at_the_trainer(tmp_path, monkeypatch, every, accumulate):
     monkeypatch.setattr(step_log, "KEEP_UP_EVERY", 8)
@@ -165,6 +166,7 @@ def test_without_a_logger_callback_metrics_hold_the_figures(tmp_path):
     assert {*trainer.callback_metrics} >= EPOCH_KEYS
 
 
+@pytest.mark.slow
 def test_every_logged_name_is_documented(tmp_path):
     memory = MemoryLogger()
     energy = energy_callback(carbon_intensity="DEU", price=0.3)
@@ -336,6 +338,7 @@ class Failing(ReplayMeter):
         return super().read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [MeterLost("GPU is lost"), RuntimeError("a defect")])
 @pytest.mark.parametrize("good", [0, 30])
 def test_a_lost_sensor_does_not_end_the_training(tmp_path, error, good):
@@ -562,6 +565,7 @@ class Refuses(MemoryLogger):
             raise ConnectionError("no network")
 
 
+@pytest.mark.slow
 def test_a_logger_that_refuses_is_told_once(tmp_path):
     class Quiet(Working):
         def validation_step(self, batch, batch_idx):
@@ -577,6 +581,7 @@ def test_a_logger_that_refuses_is_told_once(tmp_path):
     assert memory.points("energy/step_j")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["new", "fitted"])
 def test_copies_and_pickles(tmp_path, when):
     energy = energy_callback(accuracy="val_acc")

@@ -36,6 +36,7 @@ SCHEDULES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["step", "epoch_end", "callback"])
 @pytest.mark.parametrize("order", ["stopping-first", "energy-first"])
 @pytest.mark.parametrize(("schedule", "validations"), SCHEDULES)

@@ -45,6 +45,7 @@ def everything(tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("first", [True, False])
 def test_with_all_of_lightnings_own_callbacks(tmp_path, first):

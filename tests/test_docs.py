@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 from pathlib import Path
@@ -57,6 +58,11 @@ def test_everything_linked_exists(page):
         assert (page.parent / target).exists(), target
 
 
+@functools.cache
+def functions_of(file: str) -> set[str]:
+    return {node.name for node in ast.walk(ast.parse((ROOT / file).read_text())) if hasattr(node, "name")}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_test_that_a_page_names_exists(page):
     """A page names tests and benchmarks in brackets. Which of them prove what it says, a reader must judge."""
@@ -65,8 +71,7 @@ def test_every_test_that_a_page_names_exists(page):
     for file, test in named:
         assert (ROOT / file).is_file(), file
         if test:
-            functions = {n.name for n in ast.walk(ast.parse((ROOT / file).read_text())) if hasattr(n, "name")}
-            assert test in functions, f"{file} has no {test}"
+            assert test in functions_of(file), f"{file} has no {test}"
 
 
 def accuracy_table() -> str:

@@ -58,6 +58,7 @@ def check_nothing_is_left(replay, energy, outcome="interrupted") -> None:
         assert energy.report.outcome == outcome
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:EnergyCallback. no energy/score", "ignore:Be aware that when using `ckpt_path`")
 @pytest.mark.parametrize("hook", HOOKS)
 def test_an_error_in_a_hook_of_another_callback(tmp_path, checkpoint, hook):
@@ -73,6 +74,7 @@ def test_an_error_in_a_hook_of_another_callback(tmp_path, checkpoint, hook):
         check_nothing_is_left(replay, energy, "completed" if hook == "teardown" and after_us else "interrupted")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hook", MODULE_HOOKS)
 def test_an_error_in_a_hook_of_the_module(tmp_path, hook):
     for kind in (RuntimeError, SystemExit):

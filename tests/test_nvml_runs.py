@@ -146,7 +146,7 @@ FAULTS = {
 }
 
 
-FEW = {"goes backwards", "is lost"}
+FEW = {"is lost"}
 
 
 @pytest.mark.parametrize("fault", [f if f in FEW else pytest.param(f, marks=pytest.mark.slow) for f in FAULTS])

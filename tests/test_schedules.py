@@ -110,6 +110,7 @@ def check_books(energy, seen, memory) -> None:
     assert steps == sorted({*steps})
 
 
+@pytest.mark.slow
 @QUIET
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_schedule(tmp_path, name):
@@ -121,6 +122,7 @@ def test_a_schedule(tmp_path, name):
         assert all(torch.equal(a, b) for a, b in zip(seen.weights, without.weights, strict=True))
 
 
+@pytest.mark.slow
 @QUIET
 @pytest.mark.parametrize("settings", [{}, {"val_check_interval": 4}, {"val_check_interval": 7, "limit_val_batches": 1}])
 def test_data_without_a_length(tmp_path, settings):
@@ -129,6 +131,7 @@ def test_data_without_a_length(tmp_path, settings):
     check_books(energy, seen, memory)
 
 
+@pytest.mark.slow
 def test_several_optimizers_and_the_x_axis(tmp_path):
     """Our points stand where the module's own do, though ``global_step`` counts both optimizers."""
     settings = {"log_every_n_steps": 2}

@@ -120,6 +120,7 @@ def test_one_run_and_none(folder, capsys):
     assert not picture.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_a_picture(folder, capsys, suffix):
     pytest.importorskip("matplotlib")

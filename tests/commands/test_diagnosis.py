@@ -39,6 +39,7 @@ def gpus(*settings, **common):
     return [SimulatedGpu(uuid=UUID.format(i), **{**common, **s}) for i, s in enumerate(settings)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("period_s", [0.02, 0.1])
 def test_measures_what_a_board_does(no_cpu, period_s):
     with SimulatedNvml(gpus({"power": 250.0, "counter_period_s": period_s, "jitter_s": 0.02 * period_s})):
@@ -57,6 +58,7 @@ def test_measures_what_a_board_does(no_cpu, period_s):
     assert not samplers()
 
 
+@pytest.mark.slow
 def test_a_counter_that_disagrees_with_its_power_sensor(no_cpu):
     boards = gpus({"power": 100.0, "module_extra_w": 60.0, "counts_module": True})
     boards[0].module_extra_w = 60.0
@@ -93,6 +95,7 @@ def test_every_board_every_caveat(no_cpu):
     assert "nan" not in text.lower().split()
 
 
+@pytest.mark.slow
 def test_a_board_that_fails_while_it_is_watched(no_cpu, monkeypatch):
     [board] = gpus({"power": 200.0, "counter_period_s": 0.02})
     real = diagnosis_module.time.sleep

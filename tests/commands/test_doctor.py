@@ -13,6 +13,7 @@ from tests.commands.calls import HEAVY, call
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
 
+@pytest.mark.slow
 def test_the_command_with_a_gpu(capsys, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with SimulatedNvml([SimulatedGpu(uuid="GPU-dddddddd", power=250.0, counter_period_s=0.02, name="NVIDIA Test")]):

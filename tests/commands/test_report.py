@@ -20,6 +20,7 @@ def test_a_report_loads_no_torch(tmp_path):
     assert not HEAVY & called.loaded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_no_format_loads_torch(tmp_path, name):
     called = call("report", put(tmp_path, 2.0, 0.9), "--format", name, "--carbon-intensity", "100", "--pue", "1.1")

@@ -171,6 +171,7 @@ def test_a_surer_run_behind_the_front_is_named_where_the_front_is_not_sure():
     assert dominations([vague, sure, dear])[2] == ([1], [0])
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.builds(run, accuracies, st.floats(1e-9, 1e6)), min_size=1, max_size=5), st.floats(1e-9, 1e6))
 def test_lines_of_equal_score_have_it_and_lie_in_the_window(runs, reference_kwh):

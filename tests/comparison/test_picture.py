@@ -63,6 +63,7 @@ def shown_ticks(ax) -> list[str]:
     return [t.get_text() for t, x in zip(ax.get_xticklabels(), ax.get_xticks(), strict=True) if low <= x <= high]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("energies", "unit", "some"),
     [
@@ -165,6 +166,7 @@ def test_caveats_are_in_the_picture(tmp_path):
     assert "and 1 more caveats" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "svg", "SVG"])
 def test_files(comparison, tmp_path, suffix):
     file = tmp_path / "new" / f"picture.{suffix}"
@@ -185,6 +187,7 @@ def test_no_other_file(comparison, tmp_path):
         draw(comparison, tmp_path / "picture.gif")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["$\\frac{$", "<script>alert(1)</script>", "{}%s"])
 def test_names_are_shown_as_they_are(tmp_path, name):
     put(tmp_path / name.replace("/", "_"), 1.0, 0.8)
@@ -196,6 +199,7 @@ def test_names_are_shown_as_they_are(tmp_path, name):
     assert not [*tree.iter("{http://www.w3.org/2000/svg}script")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "points",
     [

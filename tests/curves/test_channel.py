@@ -92,6 +92,7 @@ LATE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", LATE)
 def test_a_thread_that_wakes_late_still_finds_the_edges(late):
     """An edge that was there already, at a poll that should have come before it, is placed by the line all the same."""
@@ -128,6 +129,7 @@ def test_a_line_of_slow_calls_is_not_doubted_for_ever(call_s):
     assert sum(doubted) < 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sooner_s", [0.005, 0.02])
 @pytest.mark.parametrize("hunts_always", [False, True])
 def test_updates_that_come_sooner_than_they_did_are_found_again(sooner_s, hunts_always):
@@ -165,6 +167,7 @@ def watched(pieces, call_s, *, seed: int = 0, late_s: float = 0.001, **kwargs):
     return meter, channel
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("period_s", "call_s"), [(0.1, 0.001), (0.1, 0.0034), (0.02, 0.001)])
 def test_updates_of_a_slow_board_are_found(period_s, call_s):
     errors_s, halves_s = [], []
@@ -236,6 +239,7 @@ def test_calls_that_become_slow_are_made_rarely():
     assert meter.duty(25.0, 59.0) < 0.06
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("period_s", "call_s"), [(0.1, 0.0034), (0.1, 0.008), (0.02, 0.001), (0.05, 0.0034)])
 def test_the_end_is_known_soon(period_s, call_s):
     """Nothing has to be saved up any more: the session waits for two and a half periods at most."""

@@ -179,6 +179,7 @@ def test_refined_edges_are_closer_than_the_polls():
     assert errors[True] < 0.7 * errors[False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late_s", [0.0001, 0.03, 0.1])
 def test_windows_from_the_first_moment_on_are_covered_however_late_the_polls(late_s):
     """An interpreter that is busy at the start (imports, compilation) keeps the first polls apart for many updates."""

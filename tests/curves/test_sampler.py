@@ -59,6 +59,7 @@ def test_waits_until_a_moment_is_known():
     assert not sampler.wait_until_known(0, 1.0)  # nothing runs that could tell
 
 
+@pytest.mark.slow
 def test_finish_reaches_the_end_of_every_kind_of_meter():
     meters = [ReplayMeter(100.0, counter_period_s=p, device_id=str(p)) for p in (0.02, 0.0, None)]
     sampler = sampler_of(*meters)
@@ -96,6 +97,7 @@ class Broken(Meter):
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [MeterLost("gone"), ZeroDivisionError("a defect")])
 def test_a_meter_that_raises_does_not_end_the_thread(error):
     meter = Broken()

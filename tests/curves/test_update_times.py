@@ -33,6 +33,7 @@ def test_nothing_is_said_before_there_is_a_line():
     assert rough.next_ns(BEGIN_NS) is None
 
 
+@pytest.mark.slow
 @given(st.integers(1_000_000, S), st.sets(st.integers(0, 60), min_size=16))
 def test_the_period_is_found_though_updates_are_skipped(period_ns, more):
     """The first edges follow each other; later ones are counted by the period."""

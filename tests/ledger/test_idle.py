@@ -13,6 +13,7 @@ from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 UUID = "GPU-eeeeeeee-0000-0000-0000-000000000000"
 
 
+@pytest.mark.slow
 def test_idle_baseline(tmp_path):
     energy = energy_callback(meters=ReplayMeter(60.0, counter_period_s=0.02), idle_s=1.0)
     make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
@@ -21,6 +22,7 @@ def test_idle_baseline(tmp_path):
     assert "Above idle" in str(report)
 
 
+@pytest.mark.slow
 def test_a_device_that_is_not_idle_has_no_baseline(tmp_path):
     busy = ReplayMeter([(0.13, 300.0), (0.14, 60.0)], counter_period_s=0.02)
     energy = energy_callback(meters=busy, idle_s=1.0)

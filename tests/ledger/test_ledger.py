@@ -120,6 +120,7 @@ def test_settling_early_or_late_makes_no_difference(rows, marks, settle_after):
     assert sums[0] == pytest.approx(sums[1], rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(knots_of_a_curve, marks_of_a_run, st.sets(st.integers(0, 80)), st.booleans())
 def test_what_is_not_booked_yet_is_told_with_the_uncertainty_that_booking_will_find(rows, marks, settle_after, late):

@@ -11,6 +11,7 @@ from tests.sim.clock import VirtualClock, drive
 S = 10**9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("period_s", [0.1, None])
 @given(gain=st.floats(0.8, 1.3), offset_w=st.floats(0, 20))
 def test_energy_is_corrected_by_gain_and_offset(period_s, gain, offset_w):

@@ -42,6 +42,7 @@ def tables(tmp_path, trace="csv"):
     return [pd.read_parquet(tmp_path / f"energy.{name}.parquet") for name in ("curve", "steps")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trace", ["csv", "parquet"])
 def test_figures_of_the_report_can_be_recomputed(tmp_path, trace):
     energy = fit(tmp_path, energy_callback(record=str(tmp_path), trace=trace))
@@ -89,6 +90,7 @@ class Resets(Slow):
         return loss
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:EnergyCallback")  # of the reset
 @pytest.mark.parametrize("within", [1.0, 0.25])
 @pytest.mark.parametrize("is_whole", [True, False])

@@ -137,6 +137,7 @@ def test_a_clone_and_an_unpickled_score_go_on_from_the_same_state():
     assert score.compute() == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "convert",
     [

@@ -41,6 +41,7 @@ def test_tqdm_shows_watts_and_kwh(tmp_path, capsys):
     assert "loss=" in last
 
 
+@pytest.mark.slow
 def test_rich_shows_watts_and_kwh(tmp_path):
     screen = io.StringIO()
     bar = RichProgressBar(refresh_rate=1, console_kwargs={"file": screen, "force_terminal": True, "width": 200})

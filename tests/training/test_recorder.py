@@ -294,6 +294,7 @@ def resume(tmp_path, checkpoint, record):
 RESUMED = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 
 
+@pytest.mark.slow
 @RESUMED
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_resume_takes_in_what_was_spent_after_the_checkpoint(tmp_path, killed):
@@ -314,6 +315,7 @@ def test_a_resume_takes_in_what_was_spent_after_the_checkpoint(tmp_path, killed)
     assert any("was killed" in note.text for note in report.notes) == killed
 
 
+@pytest.mark.slow
 @RESUMED
 @pytest.mark.parametrize("place", ["elsewhere", "of another run", "nonsense", "older"])
 def test_a_record_of_something_else_is_not_taken_in(tmp_path, place):
@@ -344,6 +346,7 @@ class FailsTwice(L.Callback):
         raise RuntimeError("second")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["before us", "after us"])
 def test_a_second_exception_leaves_no_thread_and_no_running_record(tmp_path, order, monkeypatch):
     monkeypatch.setattr("lightning_energy.ledger.watch.ABANDONED_S", 0.1)
@@ -478,6 +481,7 @@ def test_a_resume_that_fails_to_start_leaves_what_was_left(tmp_path, how):
     assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"evaluations": None}, {"run_id": []}, {"total": {"quality": "magic"}}, "deep"])
 def test_whatever_lies_in_its_place_ends_no_training(tmp_path, change):
     checkpoint = ModelCheckpoint(tmp_path / "checkpoints", save_last=True)

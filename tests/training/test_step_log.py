@@ -37,6 +37,7 @@ def train(parts, trainer, epochs: int, batches: int, accumulate: int = 1) -> lis
     return wanted
 
 
+@pytest.mark.slow
 @given(
     every=st.integers(0, 60),
     accumulate=st.integers(1, 5),
