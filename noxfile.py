@@ -39,14 +39,14 @@ def types(session: nox.Session) -> None:
 def fast(session: nox.Session) -> None:
     """Run the tests that take under a minute together."""
     install(session, "-e", ".[test]")
-    session.run("pytest", "-m", "not slow", *session.posargs)
+    session.run("pytest", "-n", "2", "--dist", "worksteal", "-m", "not slow", *session.posargs)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests, on all cores."""
     install(session, "-e", ".[test]")
-    session.run("pytest", "-n", "auto", *session.posargs)
+    session.run("pytest", "-n", "auto", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session

@@ -594,6 +594,7 @@ def test_copies_and_pickles(tmp_path, when):
     assert len(pickle.dumps(energy)) < 20_000  # not the whole module
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 def test_a_resume_on_another_machine(tmp_path, monkeypatch):
     """Other devices, another node: what was spent before is joules, and no reading of a device that is not here."""
@@ -609,6 +610,7 @@ def test_a_resume_on_another_machine(tmp_path, monkeypatch):
     assert [row["epoch"] for row in energy.history] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_dropped_and_added_again(tmp_path):
     """The object knows what it spent; what a Trainer without it spends is not measured."""
     energy = energy_callback()

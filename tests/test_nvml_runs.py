@@ -70,8 +70,9 @@ def fit(tmp_path, gpu, *others, epochs=10, **kwargs):
     return energy, gpu.true_energy_j(begin.ns, end.ns), (end.ns - begin.ns) * 1e-9
 
 
-@pytest.mark.parametrize("period_s", [0.02, pytest.param(0.1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("jitter_s", [0.0, pytest.param(0.003, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("period_s", [0.02, 0.1])
+@pytest.mark.parametrize("jitter_s", [0.0, 0.003])
 def test_total_is_the_true_integral(tmp_path, period_s, jitter_s):
     gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=period_s, jitter_s=jitter_s, idle_w=IDLE_W)
     memory = MemoryLogger()
@@ -146,10 +147,8 @@ FAULTS = {
 }
 
 
-FEW = {"is lost"}
-
-
-@pytest.mark.parametrize("fault", [f if f in FEW else pytest.param(f, marks=pytest.mark.slow) for f in FAULTS])
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_bad_day_invents_no_joule(tmp_path, fault):
     gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=0.02, idle_w=IDLE_W)
     bad = Fault(*FAULTS[fault](gpu))

@@ -339,6 +339,7 @@ def test_the_tuner_is_a_session_of_its_own(tmp_path, search):
     assert report.total.energy_j == pytest.approx(tuned_j + report.session.energy_j, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_score_of_the_same_callback_in_several_trainers(tmp_path):
     energy, totals = energy_callback(), []
     for _ in range(3):

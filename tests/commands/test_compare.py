@@ -36,6 +36,7 @@ def test_a_table(folder, capsys):
     assert "< large" in out
 
 
+@pytest.mark.slow
 def test_a_comparison_loads_no_torch(folder):
     for form in ("text", "json"):
         called = call("compare", folder / "small", folder / "large", "--format", form)

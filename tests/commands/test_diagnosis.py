@@ -69,6 +69,7 @@ def test_a_counter_that_disagrees_with_its_power_sensor(no_cpu):
     assert any("160 W and its power sensor 100 W" in note for note in board.notes)
 
 
+@pytest.mark.slow
 def test_every_board_every_caveat(no_cpu):
     boards = gpus(
         {"name": "NVIDIA A100-SXM4-80GB"},

@@ -56,6 +56,7 @@ def test_wrong_arguments(capsys, seconds):
     assert f"'{seconds}': give seconds" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_diagnosis_loads_no_torch():
     called = call("doctor", "--seconds", "0.1", "--json")
     assert called.code in {0, 1}, called.err

@@ -94,6 +94,7 @@ def points_of(ax) -> dict[tuple[float, float], tuple[str, str]]:
     }
 
 
+@pytest.mark.slow
 def test_estimated_runs_are_diamonds_and_the_legend_says_so(tmp_path):
     estimated = {"quality": "estimated", "u_absolute": 0.3}
     put(tmp_path / "a", 1.0, 0.8)

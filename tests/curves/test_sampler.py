@@ -45,6 +45,7 @@ def test_starts_once_stops_once_and_leaves_no_thread():
     assert threading.active_count() == before
 
 
+@pytest.mark.slow
 def test_waits_until_a_moment_is_known():
     settled = []
     sampler = sampler_of(ReplayMeter(100.0, counter_period_s=0.01), settle=lambda: settled.append(1))

@@ -125,6 +125,7 @@ def test_a_run_leaves_layout_curve_configuration_outcome_and_report(tmp_path):
     assert not [*(tmp_path / "run").glob("*/")]
 
 
+@pytest.mark.slow
 def test_runs_are_compared_by_energy_accuracy_and_score(tmp_path):
     """Three runs in TensorBoard's HParams tab: every one has every column, so parallel coordinates draw them all."""
     for width in (1, 2, 3):
@@ -143,6 +144,7 @@ def test_runs_are_compared_by_energy_accuracy_and_score(tmp_path):
             assert figures[tag] == scalars.Scalars(tag)[-1].value
 
 
+@pytest.mark.slow
 def test_the_users_hyperparameters_are_as_lightning_writes_them(tmp_path):
     values = {"lr": 0.1, "betas": (0.9, 0.99), "nested": {"on": True, "size": 3}, "none": None, "name": "x"}
     module = WithHyperparameters(8, values)
@@ -181,6 +183,7 @@ def test_the_batch_size_is_the_loaders_or_what_is_known_before_there_is_one(tmp_
     assert [row.hparams["run/batch_size"].number_value for row in rows.values()] == [4, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("early", [True, False])
 def test_hyperparameters_that_are_not_for_loggers_stay_unlogged(tmp_path, early):
     class Secret(Classifier):
@@ -249,6 +252,7 @@ def test_a_first_point_of_some_kilojoules_is_drawn_in_two_units(tmp_path):
     assert [(step / 1000, value) for step, value in fine] == [(pytest.approx(s, abs=0.51), v) for s, v in coarse]
 
 
+@pytest.mark.slow
 def test_names_have_the_loggers_prefix(tmp_path):
     fit(tmp_path, tensorboard(tmp_path, prefix="night"), WithHyperparameters(), max_epochs=8)
     found = events(tmp_path / "run")

@@ -32,6 +32,7 @@ def fit(tmp_path, bar, **kwargs):
     return energy, trainer
 
 
+@pytest.mark.slow
 def test_tqdm_shows_watts_and_kwh(tmp_path, capsys):
     energy, _ = fit(tmp_path, TQDMProgressBar(refresh_rate=1))
     shown = capsys.readouterr()
@@ -54,6 +55,7 @@ def test_rich_shows_watts_and_kwh(tmp_path):
     assert shown[0] > 0
 
 
+@pytest.mark.slow
 def test_it_is_shown_to_who_asks_for_it_alone(tmp_path, capsys):
     _, trainer = fit(tmp_path, TQDMProgressBar(refresh_rate=1), progress_bar=False)
     shown = capsys.readouterr()

@@ -103,12 +103,14 @@ def test_a_logger_with_a_folder_for_all_runs_has_one_for_each(tmp_path):
     assert (tmp_path / "memory" / "version_7" / "energy.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"logger": False}, {"fast_dev_run": True}, {"logger": MemoryLogger()}])
 def test_no_record_where_there_is_no_place_for_it(tmp_path, settings):
     fit(tmp_path, **settings)
     assert not list(tmp_path.rglob("energy.json"))
 
 
+@pytest.mark.slow
 def test_not_wanted_or_elsewhere(tmp_path):
     fit(tmp_path / "a", energy_callback(record=False))
     assert not list(tmp_path.rglob("energy.json"))
@@ -460,6 +462,7 @@ def test_the_schema_refuses_what_is_no_record(good):
     assert SCHEMA["properties"]["version"]["const"] == VERSION
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 @pytest.mark.parametrize("how", ["no checkpoint", "sanity check"])
 def test_a_resume_that_fails_to_start_leaves_what_was_left(tmp_path, how):
@@ -499,6 +502,7 @@ def test_whatever_lies_in_its_place_ends_no_training(tmp_path, change):
     assert valid(read_record(tmp_path)).outcome == "completed"
 
 
+@pytest.mark.slow
 def test_a_long_record_is_not_written_after_every_short_epoch(tmp_path, monkeypatch, good):
     now = [100.0]
     monkeypatch.setattr(recorder, "time", SimpleNamespace(monotonic=lambda: now[0], time=lambda: 0.0))
