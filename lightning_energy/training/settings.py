@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ class Settings:
         """The settings that stand as attributes of ``owner``."""
         return cls(**{field.name: getattr(owner, field.name) for field in fields(cls)})
 
-    @property
+    @cached_property
     def conversion(self) -> Conversion | None:
         """The inputs of CO2e and cost; ``None`` when neither is asked for."""
         return Conversion.of(self.carbon_intensity, self.pue, self.price)
