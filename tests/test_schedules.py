@@ -361,7 +361,10 @@ def test_steps_that_nobody_logs_are_not_kept_one_by_one(tmp_path):
 
     class Wait(Callback):
         def on_train_epoch_end(self, trainer, pl_module):  # before ours: all of the epoch's steps become known
-            assert energy._run.books.session._sampler.wait_until_known(time.monotonic_ns(), 60.0)
+            session = energy._run.books.session
+            assert session._sampler.wait_until_known(time.monotonic_ns(), 60.0)
+            with session.ledger.lock:  # a booking that has begun in the background must not end after ours
+                session.ledger.settle(final=True)
 
     energy = energy_callback()
     trainer = make_trainer(tmp_path, callbacks=[Wait(), energy], log_every_n_steps=0, max_epochs=4)
