@@ -154,7 +154,7 @@ def train(name: str, folder: Path, max_epochs: int) -> None:
         enable_checkpointing=False,
     )
     trainer.fit(MODELS[name](), Digits())
-    spent, (_, accuracy) = energy.report.total, energy.report.accuracy
+    spent, accuracy = energy.report.total, energy.report.metric.value
     print(f"{name:12} accuracy {accuracy:.4f}  {spent.energy_j:8.1f} J ({spent.quality})")
 
 

@@ -11,6 +11,7 @@ from lightning_energy.results.machine import Machine
 from lightning_energy.results.record import NAME, Record, make_record
 from lightning_energy.results.rows import EpochRow
 from lightning_energy.results.write import write_record
+from lightning_energy.scores.metric import Metric, Mode, Scale
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +39,8 @@ def record(
     accuracy: float | None = 0.9,
     *,
     name: str = "val_acc",
+    mode: Mode = "max",
+    scale: Scale = "fraction",
     device: str = "GPU-1",
     board: str = "NVIDIA A100",
     scopes: tuple[str, ...] = ("gpu",),
@@ -58,7 +61,7 @@ def record(
         "total": total,
         "sessions": 1,
         "devices": [Device(board, f"{device}{'' if s == 'gpu' else s}", s, total, 0.1) for s in scopes],
-        "accuracy": None if accuracy is None else (name, accuracy),
+        "metric": None if accuracy is None else Metric(name, accuracy, mode, scale),
         "score": None if accuracy is None else 1.0,
         "score_name": formula,
         "samples": 1000,

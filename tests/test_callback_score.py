@@ -90,7 +90,8 @@ def test_user_chooses_a_metric_and_a_dataloader(tmp_path):
     trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy])
     trainer.fit(Two(), loader(), [loader(8), loader(8)])
     assert float(trainer.callback_metrics["energy/accuracy"]) == pytest.approx(0.7)
-    assert energy.report.accuracy == ("hits/dataloader_idx_1", pytest.approx(0.7))
+    assert energy.report.metric.name == "hits/dataloader_idx_1"
+    assert energy.report.metric.value == pytest.approx(0.7)
 
 
 def test_validate_returns_the_score_after_fit(tmp_path):

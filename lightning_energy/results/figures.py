@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from lightning_energy.meters.base import Scope
     from lightning_energy.results.carbon import Derived
     from lightning_energy.results.notes import Note
+    from lightning_energy.scores.metric import Metric
 
-__all__ = ["Device", "Figures", "Missing", "Outcome"]
+__all__ = ["Best", "Device", "Figures", "Missing", "Outcome"]
 
 Outcome = Literal["running", "completed", "interrupted", "checkpoint"]
 """The end of a run or a session: ``running`` has none yet; ``checkpoint`` is a session as its checkpoint knew it."""
@@ -64,6 +65,23 @@ class Missing:
 
 
 @dataclass(frozen=True)
+class Best:
+    """The best epoch of a training.
+
+    Attributes:
+        epoch: the epoch, counted from 0.
+        value: the metric then, as it was logged.
+        score: its score; ``None`` where there is none.
+        total_kwh: energy of ``fit`` up to the end of that epoch; ``None`` unknown.
+    """
+
+    epoch: int
+    value: float
+    score: float | None
+    total_kwh: float | None
+
+
+@dataclass(frozen=True)
 class Figures:
     """The figures of one run.
 
@@ -86,10 +104,12 @@ class Figures:
         missing: stretches of time in which the energy of one of these devices is not known.
         absent_ranks: number of other ranks whose energy since the last epoch is not known; 0 but after an exception.
         above_idle_j: joules of this session above the devices' idle power; ``None`` when that was not watched.
-        accuracy: the last accuracy that was scored, with its logged name; ``None`` without one.
-        score: its score.
+        metric: the last value of the metric of quality; ``None`` without one.
+        best: its best epoch; ``None`` without one.
+        score: the score of ``metric``.
         score_kwh: the energy that it was scored with: that of the training up to that validation.
         score_name: the formula.
+        no_score: the reason why there is no score, with what to do; empty where there is one, or was none asked for.
         derived: CO2e and cost of ``total``, or of ``session`` when nothing was fitted; ``None`` unless asked for.
         notes: remarks about what is missing or doubtful.
     """
@@ -110,10 +130,12 @@ class Figures:
     missing: Sequence[Missing] = ()
     absent_ranks: int = 0
     above_idle_j: float | None = None
-    accuracy: tuple[str, float] | None = None
+    metric: Metric | None = None
+    best: Best | None = None
     score: float | None = None
     score_kwh: float | None = None
     score_name: str = ""
+    no_score: str = ""
     derived: Derived | None = None
     notes: Sequence[Note] = ()
 

@@ -93,10 +93,10 @@ def _facts_of_training(report: Figures) -> list[tuple[str, str]]:
     if report.above_idle_j is not None:
         text = f"{si(report.above_idle_j, 'J')} of this run (the total is what it cost)"
         facts.append(("Above idle", text))
-    if report.accuracy is not None:
-        name, value = report.accuracy
+    if report.metric is not None:
+        name, value = report.metric.name, report.metric.value
         if report.score is None:
-            facts.append(("Accuracy", f"{name} = {value:.4f}"))
+            facts.append(("Metric", f"{name} = {value:.4f}"))
         else:
             at = "" if report.score_kwh is None else f" at {report.score_kwh:.4g} kWh"
             facts.append(("Score", f"{report.score:.4f} = {report.score_name} of {name} = {value:.4f}{at}"))

@@ -13,8 +13,9 @@ from lightning_energy.results.machine import Machine
 from lightning_energy.results.node import Node
 from lightning_energy.results.notes import Note, NoteKind
 from lightning_energy.results.plain import plain
-from lightning_energy.results.record import Metric, Mode, Record, Samples, Scale, Score, Steps
+from lightning_energy.results.record import Record, Samples, Score, Steps
 from lightning_energy.results.rows import DERIVED_COLUMNS, EpochRow, Evaluation, SessionRow
+from lightning_energy.scores.metric import Metric, Mode, Scale
 
 if TYPE_CHECKING:
     from typing import Any
@@ -56,6 +57,7 @@ def record_of(document: Node) -> Record:
         sessions=sessions_of(document["sessions"]),
         evaluations=[_evaluation(item) for item in document["evaluations"].items()],
         notes=notes_of(document["notes"]),
+        no_score=document.get("no_score").maybe(Node.text) or "",
     )
 
 

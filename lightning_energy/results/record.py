@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from lightning_energy.results.best import best_of
 from lightning_energy.results.machine import Machine, describe_machine
 from lightning_energy.results.plain import plain
 from lightning_energy.results.report import Report
@@ -20,34 +21,12 @@ if TYPE_CHECKING:
     from lightning_energy.results.figures import Device, Missing, Outcome
     from lightning_energy.results.notes import Note
     from lightning_energy.results.rows import EpochRow, Evaluation, SessionRow
+    from lightning_energy.scores.metric import Metric
 
-__all__ = ["FORMAT", "NAME", "Metric", "Mode", "Record", "Samples", "Scale", "Score", "Steps", "make_record"]
+__all__ = ["FORMAT", "NAME", "Record", "Samples", "Score", "Steps", "make_record"]
 
 FORMAT = "lightning-energy-record"
 NAME = "energy.json"
-
-Mode = Literal["max"]
-"""The better direction of a metric."""
-
-Scale = Literal["fraction"]
-"""The unit of a metric."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """The quality figure that a training is scored by.
-
-    Attributes:
-        name: its logged name.
-        value: the last one that was scored.
-        mode: ``max`` where more is better.
-        scale: ``fraction`` for one in [0, 1].
-    """
-
-    name: str
-    value: float
-    mode: Mode = "max"
-    scale: Scale = "fraction"
 
 
 @dataclass(frozen=True)
@@ -116,8 +95,9 @@ class Record:
         gaps: energy of training between its steps.
         missing: stretches of time in which the energy of one of the devices is not known.
         above_idle_j: joules of this session above the devices' idle power; ``None`` when that was not watched.
-        metric: the last quality figure that was scored.
+        metric: the last value of the metric of quality.
         score: its score.
+        no_score: the reason why there is none, with what to do; empty where there is one, or was none asked for.
         derived: CO2e and cost of ``total``, or of ``session`` when nothing was fitted; ``None`` unless asked for.
         epochs: a row per training epoch.
         sessions: a row per earlier session, and one of this session when it has ended.
@@ -152,6 +132,7 @@ class Record:
     sessions: Sequence[SessionRow] = field(default_factory=list)
     evaluations: Sequence[Evaluation] = field(default_factory=list)
     notes: Sequence[Note] = field(default_factory=list)
+    no_score: str = ""
 
     @property
     def report(self) -> Report:
@@ -174,10 +155,12 @@ class Record:
             missing=self.missing,
             absent_ranks=self.absent_ranks,
             above_idle_j=self.above_idle_j,
-            accuracy=None if metric is None else (metric.name, metric.value),
+            metric=metric,
+            best=best_of(self.epochs, metric),
             score=None if score is None else score.value,
             score_kwh=None if score is None else score.energy_kwh,
             score_name="" if score is None else score.formula,
+            no_score=self.no_score,
             derived=self.derived,
             notes=self.notes,
         )
@@ -235,13 +218,14 @@ def make_record(
         gaps=report.gaps,
         missing=[*report.missing],
         above_idle_j=report.above_idle_j,
-        metric=None if report.accuracy is None else Metric(*report.accuracy),
+        metric=report.metric,
         score=None if report.score is None else Score(report.score, report.score_name, report.score_kwh),
         derived=report.derived,
         epochs=[*epochs],
         sessions=[*sessions],
         evaluations=[*evaluations],
         notes=[*report.notes],
+        no_score=report.no_score,
     )
 
 

@@ -33,7 +33,7 @@ class EpochRow:
         missing_s: seconds of both whose joules are not known.
         total_kwh: energy of ``fit`` so far, all stages and sessions, in kWh.
         total_u_kwh: absolute standard uncertainty of ``total_kwh``: with the gain of the sensors.
-        metric: the quality figure that was scored, if the epoch was validated.
+        metric: the metric of quality as it was logged, if the epoch was validated.
         score: its score.
         derived: CO2e and cost of ``total_kwh`` by the names of :data:`DERIVED_COLUMNS`, as far as they were asked for.
     """

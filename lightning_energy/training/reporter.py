@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import NOTHING
+from lightning_energy.results.best import best_of
 from lightning_energy.results.notes import Note
 from lightning_energy.results.summary import summarize
+from lightning_energy.scores.metric import Metric
 from lightning_energy.training.stages import OF_A_FIT
 
 if TYPE_CHECKING:
@@ -139,7 +141,8 @@ class Reporter:
             report,
             total=total,
             sessions=len(self._memory.sessions),
-            accuracy=None if last is None else (last.name, last.accuracy),
+            metric=None if last is None else Metric(last.name, last.accuracy),
+            best=best_of(self._memory.history, None if last is None else Metric(last.name, last.accuracy)),
             score=None if last is None else last.score,
             score_kwh=None if last is None else last.energy_kwh,
             score_name=self._validations.scorer.name,

@@ -253,8 +253,8 @@ def test_runs_that_were_trained(tmp_path):
     runs = by_name(comparison)
     for name, report in spent.items():
         assert runs[name].energy_kwh == report.total.energy_kwh
-        assert runs[name].accuracy == report.accuracy[1]
-        at_its_end = energy_penalized_accuracy(report.accuracy[1], report.total.energy_kwh, reference_kwh=0.125)
+        assert runs[name].accuracy == report.metric.value
+        at_its_end = energy_penalized_accuracy(report.metric.value, report.total.energy_kwh, reference_kwh=0.125)
         assert runs[name].score == pytest.approx(at_its_end)
         # which was scored at the last validation, before the end, with what its last milliseconds were supposed to take
         assert runs[name].score <= report.score * 1.001

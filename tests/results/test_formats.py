@@ -30,6 +30,7 @@ from lightning_energy.results.record import Record, make_record
 from lightning_energy.results.report import Report
 from lightning_energy.results.rows import EPOCH_COLUMNS, EpochRow
 from lightning_energy.results.write import write_record
+from lightning_energy.scores.metric import Metric
 from tests.modules import Working, energy_callback, loader, make_trainer
 from tests.training.test_recorder import valid
 
@@ -76,7 +77,7 @@ def report(**changes) -> Report:
         samples=100,
         sample_j=7.2e4,
         gaps=CPU,
-        accuracy=("val_acc", 0.91),
+        metric=Metric("val_acc", 0.91),
         score=1.25,
         score_name="energy_penalized_accuracy(alpha=5)",
     )
@@ -278,7 +279,7 @@ def named(name: str) -> Record:
     of = in_germany(
         devices=[Device(name, "GPU-1", "gpu", GPU, 0.1, note=name)],
         stages={name or "train": RUN},
-        accuracy=(name, 0.5),
+        metric=Metric(name, 0.5),
         score_name=name,
         notes=[Note("other", name)],
     )

@@ -54,6 +54,10 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return document
 
 
+ADDED: dict[str, Any] = {"no_score": ""}
+"""Fields that the first records of version 2 do not have, and their values then."""
+
+
 @pytest.mark.parametrize(
     ("path", "value", "text"),
     [
@@ -69,8 +73,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("devices.0.scope", "moon", "devices[0].scope='moon' is not one of gpu, board"),
         ("devices.0.rank", 1.5, "devices[0].rank=1.5 is not a whole number from 0 on"),
         ("resolutions", {"train": "sharp"}, "resolutions.train='sharp' is not one of resolved, coarse, unresolved"),
-        ("metric.mode", "min", "metric.mode='min' is not one of max"),
-        ("metric.scale", "percent", "metric.scale='percent' is not one of fraction"),
+        ("metric.mode", "up", "metric.mode='up' is not one of max, min"),
+        ("metric.scale", "%", "metric.scale='%' is not one of fraction, percent, raw"),
         ("score", {"value": 1.0}, "score.formula is not there"),
         ("epochs.1.epoch", None, "epochs[1].epoch=None is not a whole number from 0 on"),
         ("epochs.0.train_j", "1", "epochs[0].train_j='1' is not a finite number from 0 on"),
@@ -92,11 +96,18 @@ def test_a_wrong_field_is_named_with_its_value(tmp_path, path, value, text):
     assert refused.endswith("): use another copy, or train again")
 
 
-@pytest.mark.parametrize("name", sorted(FULL.to_plain().keys() - {"format", "version"}))
+@pytest.mark.parametrize("name", sorted(FULL.to_plain().keys() - {"format", "version", *ADDED}))
 def test_every_field_must_be_there(tmp_path, name):
     file = tmp_path / "energy.json"
     file.write_text(json.dumps({k: v for k, v in FULL.to_plain().items() if k != name}))
     assert f"is damaged ({name} is not there)" in refusal(file)
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_a_field_that_came_later_may_be_absent(tmp_path, name):
+    file = tmp_path / "energy.json"
+    file.write_text(json.dumps({k: v for k, v in FULL.to_plain().items() if k != name}))
+    assert getattr(read_record(file), name) == ADDED[name]
 
 
 def test_later_fields_and_kinds_of_notes_are_no_hindrance(tmp_path):

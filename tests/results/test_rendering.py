@@ -65,7 +65,7 @@ def test_nothing_missing_and_no_score():
     whole = Energy.total([GPU])
     text = str(report(session=RUN, total=Energy.sequence([whole, whole]), sessions=2, score=None))
     assert "fit, 2 sessions" in text
-    assert "Accuracy: val_acc = 0.9100" in text
+    assert "Metric: val_acc = 0.9100" in text
     clean = Energy(1.0, 0.1, 0.1, 1.0, 0.0, "measured", 1.0)
     assert "Missing: nothing" in str(report(session=clean, total=clean))
 

@@ -538,7 +538,7 @@ def test_an_evaluation_beside_a_run_that_goes_on_does_not_end_it(tmp_path, good)
 def test_the_score_says_at_which_energy(tmp_path):
     energy, trainer = fit(tmp_path)
     report = energy.report
-    assert report.score == pytest.approx(energy_penalized_accuracy(report.accuracy[1], report.score_kwh))
+    assert report.score == pytest.approx(energy_penalized_accuracy(report.metric.value, report.score_kwh))
     assert report.score_kwh < report.total.energy_kwh  # what came after the last validation is not in it
     assert f"at {report.score_kwh:.4g} kWh" in str(report)
     assert read_record(trainer.log_dir).score.energy_kwh == report.score_kwh

@@ -9,6 +9,7 @@ from lightning_energy.results.notes import Note
 from lightning_energy.results.read import read_record
 from lightning_energy.results.record import NAME
 from lightning_energy.results.record_ranks import rank_file
+from lightning_energy.scores.metric import Metric
 from lightning_energy.training.run_memory import RunMemory
 from lightning_energy.training.validations import Scored
 from tests.training.parts import Parts, joules, replay, spend, two_ranks
@@ -92,14 +93,14 @@ def test_a_report_knows_the_last_score(parts):
     one = parts(conversion=Conversion.of(price=0.5))
     one.validations.last = Scored("val_acc", 0.75, 0.5, 2.0)
     report = end(one)
-    assert (report.accuracy, report.score, report.score_kwh) == (("val_acc", 0.75), 0.5, 2.0)
+    assert (report.metric, report.score, report.score_kwh) == (Metric("val_acc", 0.75), 0.5, 2.0)
     assert report.score_name == one.validations.scorer.name
     assert report.derived.cost == pytest.approx(0.5 * report.total.energy_kwh)
 
 
 def test_without_a_score_there_is_none(parts):
     report = end(parts())
-    assert (report.accuracy, report.score, report.score_kwh, report.derived) == (None, None, None, None)
+    assert (report.metric, report.score, report.score_kwh, report.derived) == (None, None, None, None)
 
 
 def test_notes_on_the_run_stand_before_those_on_the_session(parts):

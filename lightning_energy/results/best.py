@@ -1,0 +1,69 @@
+"""The best epoch of a training, and the energy that it took to get there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightning_energy.results.figures import Best
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_energy.results.rows import EpochRow
+    from lightning_energy.scores.metric import Metric, Mode
+
+__all__ = ["best_of", "kwh_to_reach"]
+
+
+def best_of(epochs: Sequence[EpochRow], metric: Metric | None) -> Best | None:
+    """Find the best epoch: that of the highest score where epochs have scores, else of the best metric.
+
+    Args:
+        epochs: the rows of the epochs, in the order of time.
+        metric: tells which values are better.
+
+    Returns:
+        The first of equals; ``None`` where no epoch has a value.
+
+    Example:
+        >>> from lightning_energy.results.rows import EpochRow
+        >>> from lightning_energy.scores.metric import Metric
+        >>> rows = [EpochRow(epoch=0, metric=9.0), EpochRow(epoch=1, metric=7.0), EpochRow(epoch=2, metric=8.0)]
+        >>> best_of(rows, Metric("val_ppl", 8.0, "min", "raw")).epoch
+        1
+    """
+    if metric is None:
+        return None
+    scored = [row for row in epochs if row.score is not None]
+    sign = 1.0 if metric.mode == "max" else -1.0
+    if scored:
+        best = max(scored, key=lambda row: row.score or 0.0)
+    else:
+        known = [row for row in epochs if row.metric is not None]
+        if not known:
+            return None
+        best = max(known, key=lambda row: sign * (row.metric or 0.0))
+    return None if best.metric is None else Best(best.epoch, best.metric, best.score, best.total_kwh)
+
+
+def kwh_to_reach(epochs: Sequence[EpochRow], value: float, mode: Mode = "max") -> float | None:
+    """The energy of a training up to the end of the first epoch whose metric is as good as a value, in kWh.
+
+    Args:
+        epochs: the rows of the epochs, in the order of time.
+        value: the value to reach, in the unit in which the metric was logged.
+        mode: the better direction.
+
+    Returns:
+        The energy; ``None`` where no epoch was as good, or where its energy is not known.
+
+    Example:
+        >>> from lightning_energy.results.rows import EpochRow
+        >>> rows = [EpochRow(epoch=e, metric=m, total_kwh=k) for e, (m, k) in enumerate([(0.7, 0.1), (0.9, 0.2)])]
+        >>> kwh_to_reach(rows, 0.8), kwh_to_reach(rows, 0.95)
+        (0.2, None)
+    """
+    for row in epochs:
+        if row.metric is not None and (row.metric >= value if mode == "max" else row.metric <= value):
+            return row.total_kwh
+    return None
