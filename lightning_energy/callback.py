@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from lightning_energy.results.figures import Outcome
     from lightning_energy.results.report import Report
     from lightning_energy.results.trace_files import TraceFormat
+    from lightning_energy.scores.choice import ScoreSetting
+    from lightning_energy.scores.metric import Mode, Scale
     from lightning_energy.training.stages import BatchHooks
 
 __all__ = ["EnergyCallback"]
@@ -61,12 +63,18 @@ class EnergyCallback(Callback):
         meters: the meters: ``"auto"`` (the device this rank trains on, plus the node's CPU packages and DRAM
             where they can be read), names (``"nvml"``, ``"rapl"``, ``"estimate"``), :class:`~lightning_energy.Meter`
             objects, or a list of these.
-        accuracy: name of the logged metric that the score uses. By default the one logged validation metric
+        metric: name of the logged metric of quality, whatever it is. By default the one logged validation metric
             whose name says accuracy; see :func:`~lightning_energy.scores.metric_name.find_accuracy` for the rule.
-        score: a function of (accuracy, energy_kwh). By default
-            :func:`~lightning_energy.functional.energy_penalized_accuracy` with ``reference_kwh``.
-        reference_kwh: the energy in kWh at which the default score's penalty begins to bite. The default of
-            1 kWh suits runs that cost about as much; give a short run its own scale.
+        accuracy: the same for an accuracy: short for ``metric`` with ``mode="max"`` and ``scale="fraction"``.
+        mode: ``"max"`` where more is better (the default), ``"min"`` where less is.
+        scale: ``"fraction"`` or ``"percent"`` of an accuracy, ``"raw"`` for any other number. By default judged over
+            the run: a value above 1 of an accuracy shows that all of its values are percentages.
+        score: ``"penalized"``, :func:`~lightning_energy.functional.energy_penalized_accuracy` with ``reference_kwh``;
+            ``"sustainable"``, :func:`~lightning_energy.functional.sustainable_accuracy`, above 1 kWh only; a function
+            of (the value as it was logged, energy_kwh), which may return ``None``; or ``None`` for no score.
+        reference_kwh: the energy in kWh at which the penalty begins to bite. The default of 1 kWh suits runs that cost
+            about as much. ``"run"`` takes what the run has spent at its first score: then the penalty is felt in any
+            run, but scores of different runs do not compare. Or the path of a finished run's record, for its energy.
         batch_size_fn: a function from a batch to its number of samples, for the energy per sample. By default the
             first dimension of the first tensor in it; see :func:`~lightning_energy.ledger.batch_size.size_of`.
         idle_s: seconds to watch the idle devices in ``setup``, for a second figure, the energy above idle; 0
@@ -112,9 +120,12 @@ class EnergyCallback(Callback):
         self,
         *,
         meters: Meters = "auto",
+        metric: str | None = None,
         accuracy: str | None = None,
-        score: Callable[[float, float], float] | None = None,
-        reference_kwh: float = REFERENCE_KWH,
+        mode: Mode | None = None,
+        scale: Scale | None = None,
+        score: ScoreSetting = "penalized",
+        reference_kwh: float | str | Path = REFERENCE_KWH,
         batch_size_fn: Callable[[Any], int] | None = None,
         idle_s: float = 0.0,
         allow_estimate: bool = True,
@@ -129,7 +140,10 @@ class EnergyCallback(Callback):
     ) -> None:
         super().__init__()
         self.meters = meters
+        self.metric = metric
         self.accuracy = accuracy
+        self.mode = mode
+        self.scale = scale
         self.score = score
         self.reference_kwh = reference_kwh
         self.batch_size_fn = batch_size_fn

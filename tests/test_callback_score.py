@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from torchmetrics.classification import MulticlassF1Score
 
+from lightning_energy.scores.choice import choose_metric
 from lightning_energy.scores.functional import energy_penalized_accuracy, sustainable_accuracy
+from lightning_energy.scores.metric import Metric
 from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training import log_keys
 from tests.modules import Classifier, LateLogger, MemoryLogger, energy_callback, loader, make_trainer
@@ -155,26 +158,110 @@ def test_an_old_accuracy_is_never_scored(tmp_path):
 
 
 class Percent(Classifier):
+    """Logs a percentage that begins below 1, as an untrained model's may: 0.1 in the sanity check, then 0.6, 14, 30."""
+
     def value(self) -> float:
-        return 91.2
+        return (0.6, 14.0, 30.0)[self.trainer.current_epoch] if not self.trainer.sanity_checking else 0.1
 
 
 @pytest.mark.parametrize("where", ["step", "epoch_end"])
-@pytest.mark.parametrize("settings", [{}, {"accuracy": "val_acc"}])
-def test_percentage_is_an_error_that_names_the_remedy(tmp_path, where, settings):
-    """Told by the sanity check, while nothing is lost."""
-    trainer = make_trainer(tmp_path, num_sanity_val_steps=1, callbacks=[energy_callback(**settings)])
-    with pytest.raises(ValueError, match=r"val_acc=91\.2.*divided by 100"):
-        trainer.fit(Percent(where), loader(), loader(8))
+def test_a_percentage_that_is_named_as_a_fraction_is_an_error_of_the_sanity_check(tmp_path, where):
+    """Told while nothing is lost."""
+
+    class Full(Percent):
+        def value(self) -> float:
+            return 91.2
+
+    trainer = make_trainer(tmp_path, num_sanity_val_steps=1, callbacks=[energy_callback(accuracy="val_acc")])
+    with pytest.raises(ValueError, match=r"val_acc=91\.2.*EnergyCallback\(accuracy='val_acc', scale='percent'\)"):
+        trainer.fit(Full(where), loader(), loader(8))
     assert trainer.current_epoch == 0
 
 
 @pytest.mark.parametrize("where", ["step", "epoch_end"])
-def test_once_the_training_runs_nothing_of_ours_ends_it(tmp_path, where):
-    trainer = make_trainer(tmp_path, num_sanity_val_steps=0, callbacks=[energy_callback()])
-    with pytest.warns(UserWarning, match=r"no energy/score, as val_acc=91\.2.*divided by 100"):
+@pytest.mark.parametrize("settings", [{"accuracy": "val_acc", "scale": "percent"}, {"scale": "percent"}])
+def test_a_percentage_that_is_said_to_be_one(tmp_path, where, settings):
+    energy = energy_callback(reference_kwh=REFERENCE_KWH, **settings)
+    make_trainer(tmp_path, num_sanity_val_steps=1, callbacks=[energy]).fit(Percent(where), loader(), loader(8))
+    assert energy.report.metric == Metric("val_acc", pytest.approx(30.0), scale="percent")
+    kwh = energy.report.score_kwh
+    expected = [energy_penalized_accuracy(a, kwh, reference_kwh=REFERENCE_KWH) for a in (0.006, 0.14, 0.3)]
+    assert [row["score"] for row in energy.history] == pytest.approx(expected, rel=0.5)
+    assert energy.report.score == pytest.approx(expected[2], rel=1e-6)
+
+
+@pytest.mark.parametrize("where", ["step", "epoch_end"])
+def test_a_percentage_that_shows_late_withdraws_what_was_scored_before(tmp_path, where):
+    """Monitors begin anew, and the report does not end with the score of 0.6 % taken for 60 %."""
+    energy, stopping = energy_callback(), EarlyStopping("energy/score", mode="max", patience=1)
+    checkpoint = ModelCheckpoint(tmp_path, monitor="energy/score", mode="max", filename="{epoch}")
+    trainer = make_trainer(
+        tmp_path, num_sanity_val_steps=1, callbacks=[stopping, energy, checkpoint], enable_checkpointing=True
+    )
+    with pytest.warns(UserWarning, match=r"val_acc=14 shows that val_acc is a percentage.*epoch=0\.ckpt"):
         trainer.fit(Percent(where), loader(), loader(8))
     assert trainer.current_epoch == 3
+    scores = [row["score"] for row in energy.history]
+    assert scores == [None, pytest.approx(5 * 0.14**5, rel=1e-3), pytest.approx(5 * 0.3**5, rel=1e-3)]
+    assert float(stopping.best_score) == float(checkpoint.best_model_score) == pytest.approx(scores[2], rel=1e-6)
+    assert checkpoint.best_model_path.endswith("epoch=2.ckpt")
+    assert energy.report.best.epoch == 2
+    assert energy.report.metric == Metric("val_acc", pytest.approx(30.0), scale="percent")
+    assert [note.kind for note in energy.report.notes].count("withdrawn") == 1
+    assert (tmp_path / "epoch=0.ckpt").exists()
+
+
+def test_a_guess_never_ends_a_training(tmp_path):
+    class Count(Classifier):
+        def value(self) -> float:
+            return 912.0
+
+    trainer = make_trainer(tmp_path, num_sanity_val_steps=1, callbacks=[energy_callback()])
+    with pytest.warns(UserWarning, match="no energy/score, as val_acc=912 is no fraction"):
+        trainer.fit(Count(), loader(), loader(8))
+    assert trainer.current_epoch == 3
+
+
+def test_a_class_that_promises_a_fraction_is_scored_by_name(tmp_path):
+    class Torchmetrics(Classifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.f1 = MulticlassF1Score(num_classes=2)
+
+        def validation_step(self, batch, batch_idx):
+            self.f1.update(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 1, 1, 0]))
+            self.log("val_f1", self.f1)
+
+    energy = energy_callback(metric="val_f1")
+    make_trainer(tmp_path, max_epochs=1, callbacks=[energy]).fit(Torchmetrics(), loader(), loader(8))
+    assert energy.report.metric == Metric("val_f1", 1.0)
+    assert energy.report.score == pytest.approx(5.0, rel=1e-3)
+
+
+def test_a_perplexity_is_followed_over_the_energy_without_a_score(tmp_path):
+    class Language(Classifier):
+        def validation_step(self, batch, batch_idx):
+            self.log("val_ppl", 40.0 - 10.0 * self.trainer.current_epoch, batch_size=1)
+
+    energy, memory = energy_callback(metric="val_ppl", mode="min"), MemoryLogger()
+    trainer = make_trainer(tmp_path, logger=memory, callbacks=[energy])
+    trainer.fit(Language(), loader(), loader(8))
+    assert [value for _, value in memory.points("energy/metric")] == [40.0, 30.0, 20.0]
+    assert not {"energy/score", "energy/accuracy"} & {*trainer.callback_metrics}
+    assert (energy.report.best.epoch, energy.report.best.value) == (2, 20.0)
+    assert "val_ppl is no accuracy" in energy.report.no_score
+
+
+def test_losses_alone_need_nothing_to_be_done(tmp_path):
+    class Forecast(Classifier):
+        def validation_step(self, batch, batch_idx):
+            self.log("val_loss", 0.8, batch_size=1)
+
+    energy = energy_callback()
+    with pytest.warns(UserWarning, match="only 'val_loss'. The energy is complete, and nothing needs to be done"):
+        make_trainer(tmp_path, callbacks=[energy]).fit(Forecast(), loader(), loader(8))
+    assert energy.report.no_score.startswith("no accuracy was logged, only 'val_loss'")
+    assert energy.report.metric is None
 
 
 @pytest.mark.parametrize("sanity", [0, 1])
@@ -244,7 +331,7 @@ def test_why_a_score_of_ones_own_failed_is_told(tmp_path):
 
     energy = energy_callback(score=mine)
     trainer = make_trainer(tmp_path, callbacks=[energy])
-    with pytest.warns(UserWarning, match=r"mine is not defined at .* \(KeyError: 'of 1'\); it is not logged"):
+    with pytest.warns(UserWarning, match=r"mine is not defined at .* \(KeyError: 'of 1'\)"):
         trainer.fit(Classifier(), loader(), loader(8))
     assert energy.report.session.energy_j > 0  # measured to the end
 
@@ -253,7 +340,7 @@ def test_why_a_score_of_ones_own_failed_is_told(tmp_path):
     "score", [lambda: 1.0, lambda accuracy: accuracy, lambda a, e, *, scale: scale, int.bit_length]
 )
 def test_a_score_that_cannot_be_called_with_two_is_told_at_construction(score):
-    with pytest.raises(TypeError, match=r"called as score\(accuracy, energy_kwh\); this one: "):
+    with pytest.raises(TypeError, match=r"called as score\(value, energy_kwh\); this one: "):
         energy_callback(score=score)
 
 
@@ -268,11 +355,23 @@ def test_a_score_without_a_signature_is_taken():
         ("hits", {"val_loss": 0.1}, "Logged: 'val_loss'"),
         ("hits", {}, "Logged: nothing. Log one, e.g. self.log('hits', …) in validation_step"),
         (None, {}, "no metric was logged by this validation. Log one, e.g. self.log('val_acc', …) in validation_step"),
-        (None, {"val_loss": 0.1}, "Logged: 'val_loss'. Choose one: EnergyCallback(accuracy=…)"),
+        (
+            None,
+            {"val_loss": 0.1},
+            (
+                "no accuracy was logged, only 'val_loss'. The energy is complete, and nothing needs to be done. "
+                "To see one of them over the energy: EnergyCallback(metric='val_loss', mode='min')"
+            ),
+        ),
+        (
+            None,
+            {"val_f1": 0.1},
+            "'val_f1'. Choose one: EnergyCallback(accuracy=…), or EnergyCallback(metric=…, mode=…) if it is none",
+        ),
     ],
 )
 def test_advice_when_there_is_no_accuracy(accuracy, logged, advice):
-    assert Scorer(accuracy, None, 1.0).advice(logged).endswith(advice)
+    assert Scorer(choose_metric(accuracy)).advice(logged).endswith(advice)
 
 
 def test_nan_accuracy_has_no_score(tmp_path):
@@ -288,9 +387,7 @@ def test_nan_accuracy_has_no_score(tmp_path):
 
 def test_a_score_that_is_not_defined_is_not_logged(tmp_path):
     trainer = make_trainer(tmp_path, callbacks=[energy_callback(score=sustainable_accuracy)])
-    with pytest.warns(
-        UserWarning, match=r"sustainable_accuracy is not defined at .* \(ValueError: energy_kwh=.*\); it"
-    ):
+    with pytest.warns(UserWarning, match=r"sustainable_accuracy is not defined at .* \(ValueError: energy_kwh=.*\)"):
         trainer.fit(Classifier(), loader(), loader(8))
     assert "energy/score" not in trainer.callback_metrics
     assert log_keys.TOTAL_KWH in trainer.callback_metrics

@@ -13,7 +13,7 @@ from lightning_energy.results.plain import printable
 from lightning_energy.results.read import RecordError
 from lightning_energy.results.readable import duration
 from lightning_energy.results.record_ranks import load_record
-from lightning_energy.scores.scorer import ROUNDING
+from lightning_energy.scores.metric import ROUNDING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -27,6 +27,7 @@ __all__ = ["Ranks", "replicas_of"]
 T = TypeVar("T")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 FIELDS = 9  # numbers that stand for one energy in a reduction
+FIRST = 3  # numbers before them, that stand for a value
 QUALITY_BASE = 10**6  # base of the powers whose sum shows the worst quality of up to as many ranks
 
 
@@ -123,14 +124,21 @@ class Ranks:
         """One object from every rank, in the order of ranks. All ranks take part."""
         return [mine] if self.size == 1 else _gather(mine, self.size)
 
-    def sum(self, energies: Sequence[Energy], value: float | None = None) -> tuple[list[Energy], float | None]:
+    def sum(
+        self, energies: Sequence[Energy], value: float | None = None, *, or_of_zero: bool = False
+    ) -> tuple[list[Energy], float | None]:
         """Energies summed over ranks; the mean of a value (an accuracy, a count), or ``None`` if a rank has none.
 
-        One reduction of ``9 * len(energies) + 2`` float64. All ranks take part. Missing time adds up over ranks.
+        One reduction of ``9 * len(energies) + 3`` float64. All ranks take part. Missing time adds up over ranks.
+
+        Args:
+            energies: this rank's energies.
+            value: this rank's value; ``None`` when it has none.
+            or_of_zero: whether a value that rank zero alone has stands for all.
         """
         if self.size == 1 or self._sum is None:
             return [*energies], value
-        rows = [float(value is not None), value or 0.0]
+        rows = [float(value is not None), value or 0.0, float(value is not None and self.is_zero)]
         for e in energies:
             u_cal = math.sqrt(max(e.u_absolute_j**2 - e.u_j**2, 0.0))
             known = e.energy_j is not None
@@ -148,8 +156,9 @@ class Ranks:
                 e.power_w or 0.0,
             ]
         summed = self._sum(torch.tensor(rows, dtype=torch.float64, device=self.device)).tolist()
-        mean = summed[1] / self.size if summed[0] == self.size else None
-        return [_energy(summed[i : i + FIELDS]) for i in range(2, len(summed), FIELDS)], mean
+        known, total, of_zero = summed[:FIRST]
+        mean = total / known if known == self.size or (or_of_zero and known == of_zero == 1) else None
+        return [_energy(summed[i : i + FIELDS]) for i in range(FIRST, len(summed), FIELDS)], mean
 
 
 def replicas_of(strategy: Any) -> int:

@@ -18,6 +18,7 @@ NoteKind = Literal[
     "unresolved",  # steps are shorter than the time between two points of a curve
     "measuring",  # idle baselines, shared boards and the device's clock
     "samples",  # samples could not be counted
+    "withdrawn",  # scores that took a percentage for a fraction
     "merged_ranks",  # the records of several ranks were put together
     "rank_details",  # the devices of a rank could not be listed
     "other",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["find_accuracy", "of_name"]
+__all__ = ["find_accuracy", "is_loss_only", "of_name", "says_error"]
 
 _LOADER = re.compile(r"/dataloader_idx_(\d+)$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -65,3 +65,14 @@ def of_name(accuracy: str, names: Iterable[str]) -> str | None:
     """Find the logged name that the user's ``accuracy`` means: itself, or itself on the first dataloader."""
     names = {*names}
     return next((n for n in (accuracy, f"{accuracy}/dataloader_idx_0") if n in names), None)
+
+
+def says_error(name: str) -> bool:
+    """Return true if a name says that less is better (to be replaced)."""
+    return bool({"loss", "mae", "mse", "rmse", "error", "err", "ppl", "perplexity"} & {*_words(name)})
+
+
+def is_loss_only(names: Iterable[str]) -> bool:
+    """Return true if all names say so (to be replaced)."""
+    names = [*names]
+    return bool(names) and all(map(says_error, names))

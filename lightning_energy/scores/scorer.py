@@ -1,66 +1,83 @@
-"""From logged metrics and energy to the score of this epoch: never from an old accuracy."""
+"""From logged metrics and energy to the score of this epoch: never from an old metric."""
 
 from __future__ import annotations
 
 import difflib
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lightning_energy.scores.formula import EnergyPenalized, Formula
-from lightning_energy.scores.metric_name import find_accuracy, of_name
+from lightning_energy.scores.choice import MetricChoice, ScoreRule
+from lightning_energy.scores.metric import PERCENT, ROUNDING, Metric, Scale
+from lightning_energy.scores.metric_name import find_accuracy, is_loss_only, of_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Collection, Mapping
 
-__all__ = ["AccuracyError", "Scorer"]
-
-OURS = "energy/"
-ROUNDING = 1e-3  # excess over 1 of a mean in bfloat16: less than half of its spacing there
+__all__ = ["AccuracyError", "Judged", "Scorer"]
 
 
 class AccuracyError(ValueError):
     """The accuracy is no fraction: a wrong setting, reported by the sanity check, before energy is spent on it."""
 
 
-class Scorer:
-    """Finds the accuracy among logged metrics and scores it.
-
-    Args:
-        accuracy: the name that the user gave, or ``None`` to find it.
-        score: the user's function of (accuracy, energy_kwh), or ``None`` for the default.
-        reference_kwh: reference of the default score.
-        chosen: the name that was found in an earlier run; kept if it is logged again.
+class Judged(NamedTuple):
+    """A logged value as a metric.
 
     Attributes:
+        metric: the metric; ``None`` where the value is no value of it.
+        problem: the reason why it has no score, a sentence without a subject; empty if it can have one.
+        withdraws: true when it shows that the run's earlier values were percentages, too: their scores were wrong.
+    """
+
+    metric: Metric | None
+    problem: str = ""
+    withdraws: bool = False
+
+
+class Scorer:
+    """Finds the metric of quality among logged metrics, judges its scale, and scores it.
+
+    Args:
+        choice: the metric that is asked for.
+        rule: the score that is made of it.
+        chosen: the name that was found in an earlier session; kept if it is logged again.
+        scale: the scale that an earlier session found.
+        ours: the names that this library logs, which are no metrics of the user's.
+
+    Attributes:
+        rule: the score; its reference is settled by the first value where it is the run's own.
         chosen: the name that was found, or ``None``.
+        scale: the scale as far as it is known; ``None`` while all values fit a fraction as well as a percentage.
         reason: the error that made the last :meth:`score` ``None``, in brackets behind a space; empty without one.
     """
 
     def __init__(
         self,
-        accuracy: str | None,
-        score: Callable[[float, float], float] | None,
-        reference_kwh: float,
+        choice: MetricChoice | None = None,
+        rule: ScoreRule | None = None,
+        *,
         chosen: str | None = None,
+        scale: Scale | None = None,
+        ours: Collection[str] = (),
     ) -> None:
-        self._accuracy = accuracy
-        self._score = EnergyPenalized(reference_kwh=reference_kwh) if score is None else score
+        self.choice = choice or MetricChoice()
+        self.rule = rule or ScoreRule()
+        self.chosen = chosen
+        self.scale: Scale | None = self.choice.scale or scale
+        self.reason = ""
+        self._ours = frozenset(ours)
         self._before: dict[str, Any] = {}
         self._confirmed = False  # the choice was made, or seen again, in this run
-        self.chosen = chosen
-        self.reason = ""
 
     @property
     def name(self) -> str:
-        """The formula with its constants; of a user's function its name."""
-        if isinstance(self._score, Formula):
-            return str(self._score)
-        return getattr(self._score, "__name__", type(self._score).__name__)
+        """The formula with its constants; of a user's function its name; empty without a score."""
+        return self.rule.name
 
     @property
     def is_settled(self) -> bool:
-        """True when the accuracy's name is known before all of a validation is logged."""
-        return self._accuracy is not None or self.chosen is not None
+        """True when the metric's name is known before all of a validation is logged."""
+        return self.choice.name is not None or self.chosen is not None
 
     def begin(self, metrics: Mapping[str, Any]) -> None:
         """Begin a validation: everything that is logged by now is old."""
@@ -72,43 +89,92 @@ class Scorer:
 
     def fresh(self, metrics: Mapping[str, Any]) -> list[str]:
         """List the names logged since :meth:`begin`: a stale entry is still the same object."""
-        return [n for n, v in metrics.items() if v is not self._before.get(n) and not n.startswith(OURS)]
+        return [n for n, v in metrics.items() if v is not self._before.get(n) and n not in self._ours]
 
     def find(self, metrics: Mapping[str, Any], *, final: bool = False) -> tuple[str, float] | None:
-        """Find name and value of this validation's accuracy, or ``None``.
+        """Find name and value of this validation's metric, or ``None``.
 
         Args:
             metrics: ``trainer.callback_metrics``.
             final: everything of this validation is logged, so that a choice is a choice for good.
         """
         fresh = self.fresh(metrics)
-        if self._accuracy is None and final and not self._confirmed:
+        if self.choice.name is None and final and not self._confirmed:
             self.chosen = self.chosen if self.chosen in fresh else find_accuracy(fresh)
             self._confirmed = self.chosen is not None
-        name = of_name(self._accuracy, fresh) if self._accuracy else self.chosen
+        name = of_name(self.choice.name, fresh) if self.choice.name else self.chosen
         if name is None or name not in fresh:
             return None
         return name, float(metrics[name])
 
-    @staticmethod
-    def check(name: str, accuracy: float) -> str:
-        """Say why an accuracy cannot be scored; empty when it can."""
-        if not math.isfinite(accuracy):
-            return f"{name}={accuracy} is not finite"
-        if -ROUNDING <= accuracy <= 1.0 + ROUNDING:
+    def judge(self, name: str, value: float, *, is_promised: bool = False) -> Judged:
+        """Judge a logged value by the scale of the run, which it may settle.
+
+        The scale is one of the run, not of a value: 0.6 may be a fraction or 0.6 %. A value above 1 of an accuracy
+        shows that all of the run's values are percentages.
+
+        Args:
+            name: its logged name.
+            value: the value.
+            is_promised: true where the class that computes it promises a fraction of which more is better.
+        """
+        choice = self.choice
+        if not math.isfinite(value):
+            return Judged(None, f"{name}={value} is not finite")
+        if self.scale is None and not choice.is_accuracy:
+            self.scale = "fraction" if is_promised else "raw"
+        if self.scale == "raw" or choice.mode == "min":
+            return Judged(Metric(name, value, choice.mode, self.scale or "raw"))
+        if self.scale is None and is_promised:
+            self.scale = "fraction"
+        withdraws = self.scale is None and 1.0 + ROUNDING < value <= PERCENT * (1.0 + ROUNDING)
+        if withdraws:
+            self.scale = "percent"
+        metric = Metric(name, value, "max", self.scale or "fraction")
+        if metric.accuracy is None:
+            return Judged(None, self._out_of_range(metric))
+        return Judged(metric, withdraws=withdraws)
+
+    def refusal(self, name: str, value: float) -> str:
+        """The sentence for a value above 1 of a metric that the user named as a fraction; else empty."""
+        is_fraction = self.choice.scale == "fraction" or (
+            self.choice.name is not None and self.choice.argument == "accuracy" and self.choice.scale is None
+        )
+        if not (is_fraction and math.isfinite(value) and value > 1.0 + ROUNDING):
             return ""
+        return self._out_of_range(Metric(name, value))
+
+    def _out_of_range(self, metric: Metric) -> str:
+        top, what = (PERCENT, "percentage") if metric.scale == "percent" else (1.0, "fraction")
+        text = f"{metric.name}={metric.value:g} is no {what} in [0, {top:g}]"
+        if metric.value < 0:
+            return text
+        call = self.choice.code or f"accuracy={metric.name!r}"
+        if metric.scale == "fraction" and metric.value <= PERCENT:
+            return f"{text}. If it is a percentage, say so: EnergyCallback({call}, scale='percent')"
+        return f"{text}. If it is no accuracy, say so: EnergyCallback(metric={metric.name!r}, scale='raw')"
+
+    def why_unscored(self, metric: Metric) -> str:
+        """The reason why a metric has no score by this rule, a sentence without a subject; empty if it has one."""
+        if self.rule.function is None or self.rule.formula is None or metric.is_accuracy:
+            return ""
+        better = "the less, the better" if metric.mode == "min" else "it is not said to be a fraction or a percentage"
+        cure = "" if metric.mode == "min" else "If it is one, give scale='fraction' or 'percent'. "
         return (
-            f"{name}={accuracy:g} is not a fraction in [0, 1]. If it is a percentage, log it divided by 100; "
-            f"if it is no accuracy, name the right metric: EnergyCallback(accuracy=…)"
+            f"{metric.name} is no accuracy ({better}). {cure}Its values over the energy are logged and kept. Give a "
+            f"score of your own with EnergyCallback(score=…), a function of (value, energy_kwh)"
         )
 
-    def score(self, accuracy: float, energy_kwh: float) -> float | None:
+    def score(self, metric: Metric, energy_kwh: float) -> float | None:
         """Score, or give ``None`` where the score is not defined or not finite: a NaN would end the run."""
-        accuracy = min(max(accuracy, 0.0), 1.0)
         self.reason = ""
+        self.rule = self.rule.with_reference(energy_kwh)
+        value = metric.accuracy if self.rule.formula is not None else metric.value
+        if self.rule.function is None or self.rule.is_of_run or value is None:
+            return None
         try:
-            value = self._score(accuracy, energy_kwh)
-            score = math.nan if value is None else float(value)  # it may return None where it is not defined
+            result = self.rule.function(value, energy_kwh)
+            score = math.nan if result is None else float(result)  # it may return None where it is not defined
         except Warning:
             raise
         except Exception as error:  # noqa: BLE001 - the user's function may raise anything; the training goes on
@@ -116,19 +182,37 @@ class Scorer:
             return None
         return score if math.isfinite(score) else None
 
-    def advice(self, metrics: Mapping[str, Any]) -> str:
-        """Say why there is no score, and how to get one."""
+    def advice(self, metrics: Mapping[str, Any], lacking: Collection[int] = ()) -> str:
+        """The reason why no metric was found in this validation, and what to do.
+
+        Args:
+            metrics: ``trainer.callback_metrics``.
+            lacking: the ranks that did not log it, where others did.
+        """
         fresh = sorted(self.fresh(metrics))
-        log_one = f"Log one, e.g. self.log({self._accuracy or 'val_acc'!r}, …) in validation_step"
-        if self._accuracy:
-            near = difflib.get_close_matches(self._accuracy, fresh, 1)
+        name = self.choice.name or self.chosen
+        if lacking and name is not None:
+            return (
+                f"{name!r} was not logged on rank {', '.join(map(str, lacking))}. Log it on all ranks "
+                f"(sync_dist=True), or on rank zero alone"
+            )
+        log_one = f"Log one, e.g. self.log({self.choice.name or 'val_acc'!r}, …) in validation_step"
+        if self.choice.name:
+            near = difflib.get_close_matches(self.choice.name, [n for n in fresh if n != self.choice.name], 1)
             hint = f". Did you mean {near[0]!r}?" if near else "" if fresh else f". {log_one}"
-            return f"accuracy={self._accuracy!r} was not logged by this validation. Logged: {_listed(fresh)}{hint}"
+            return f"{self.choice.code} was not logged by this validation. Logged: {_listed(fresh)}{hint}"
         if not fresh:
             return f"no metric was logged by this validation. {log_one}"
+        if self.chosen is not None:
+            return f"{self.chosen!r} was not logged by this validation. Logged: {_listed(fresh)}"
+        if is_loss_only(fresh):
+            return (
+                f"no accuracy was logged, only {_listed(fresh)}. The energy is complete, and nothing needs to be done. "
+                f"To see one of them over the energy: EnergyCallback(metric={fresh[0]!r}, mode='min')"
+            )
         return (
             f"none of the logged validation metrics is plainly the accuracy. Logged: {_listed(fresh)}. "
-            f"Choose one: EnergyCallback(accuracy=…)"
+            f"Choose one: EnergyCallback(accuracy=…), or EnergyCallback(metric=…, mode=…) if it is none"
         )
 
 

@@ -9,13 +9,21 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import loggers
-from lightning.pytorch.callbacks import BatchSizeFinder, Checkpoint, EarlyStopping, LearningRateFinder, ModelSummary
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    Checkpoint,
+    EarlyStopping,
+    LearningRateFinder,
+    ModelCheckpoint,
+    ModelSummary,
+)
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
 __all__ = [
     "ends_without",
+    "is_checkpoint",
     "is_finder",
     "is_logger",
     "is_monitor",
@@ -24,6 +32,7 @@ __all__ = [
     "logged_hyperparameters",
     "logged_name",
     "logger_step",
+    "promises_fraction",
     "searches",
     "writes_hparams",
 ]
@@ -38,9 +47,27 @@ def logger_step(trainer: Trainer) -> int:
     return trainer.fit_loop.epoch_loop._batches_that_stepped  # noqa: SLF001 - the reason stands above
 
 
+def promises_fraction(trainer: Trainer, name: str) -> bool:
+    """True if the metric that was logged by this name is of a class that promises a fraction of which more is better.
+
+    torchmetrics' classes say so by their ``plot_lower_bound``, ``plot_upper_bound`` and ``higher_is_better``. Lightning
+    has no public way from a logged name to the Metric behind it.
+    """
+    results = getattr(trainer, "_results", None) or {}
+    base = name.partition("/dataloader_idx_")[0]
+    names = {base, base.removesuffix("_epoch")}
+    logged = (result.value for result in results.values() if not result.is_tensor and result.meta.name in names)
+    return any(m.higher_is_better is True and (m.plot_lower_bound, m.plot_upper_bound) == (0.0, 1.0) for m in logged)
+
+
 def is_monitor(callback: Any) -> bool:
     """True for a callback that stops or saves by a monitored value, of either of Lightning's two packages."""
     return isinstance(callback, (EarlyStopping, Checkpoint, *_twins("EarlyStopping", "Checkpoint")))
+
+
+def is_checkpoint(callback: Any) -> bool:
+    """True for a callback that saves checkpoints by a monitored value, of either of Lightning's two packages."""
+    return isinstance(callback, (ModelCheckpoint, *_twins("ModelCheckpoint")))
 
 
 def ends_without(callback: Any, key: str) -> bool:

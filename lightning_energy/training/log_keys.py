@@ -12,7 +12,9 @@ __all__ = [
     "ALL",
     "CO2EQ_G",
     "COST",
+    "METRIC",
     "MISSING_S",
+    "NAMES",
     "POWER_W",
     "PREDICT_J",
     "SCORE",
@@ -37,6 +39,7 @@ MISSING_S = "energy/missing_s"
 CO2EQ_G = "energy/co2eq_g"
 COST = "energy/cost"
 ACCURACY = "energy/accuracy"
+METRIC = "energy/metric"
 SCORE = "energy/score"
 
 
@@ -72,6 +75,10 @@ ALL: tuple[LogKey, ...] = (
     LogKey(MISSING_S, "s", "with the total", "time whose energy is not known and not in the total"),
     LogKey(CO2EQ_G, "g", "with the total, if `carbon_intensity` is given", "derived: CO2e of the total"),
     LogKey(COST, "as `price`", "with the total, if `price` is given", "derived: cost of the total"),
-    LogKey(ACCURACY, "1", "with the score", "the accuracy that the score was computed from"),
-    LogKey(SCORE, "1", _VAL, "the energy-penalized accuracy"),
+    LogKey(ACCURACY, "1", _VAL, "the accuracy, as a fraction"),
+    LogKey(METRIC, "its own", _VAL, "the metric of quality, where it is no accuracy (a loss, a perplexity, …)"),
+    LogKey(SCORE, "1", _VAL, "the energy-penalized accuracy, or the score of your own function"),
 )
+
+NAMES = frozenset(key.name for key in ALL)
+"""The names alone."""

@@ -120,7 +120,7 @@ class RankBooks:
             value: this rank's value; ``None`` when it has none.
 
         Returns:
-            This rank's totals, the sums, and the mean, ``None`` if a rank has no value.
+            This rank's totals, the sums, and the mean as :meth:`mean` gives it.
         """
         try:
             self.report_troubles()
@@ -133,12 +133,12 @@ class RankBooks:
                 raise
             self.give_up("a reduction", error)
             totals, mine = EMPTY, wanted(EMPTY)
-        sums, mean = self.ranks.sum(mine, value)
+        sums, mean = self.ranks.sum(mine, value, or_of_zero=True)
         return totals, sums, mean
 
     def mean(self, value: float | None) -> float | None:
-        """The mean of a value over ranks; ``None`` if a rank has none. All ranks take part."""
-        return self.ranks.sum([], value)[1]
+        """The mean of a value over ranks, or rank zero's if it alone has one; else ``None``. All ranks take part."""
+        return self.ranks.sum([], value, or_of_zero=True)[1]
 
     @property
     def notes(self) -> list[Note]:

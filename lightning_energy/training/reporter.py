@@ -9,7 +9,6 @@ from lightning_energy.curves.energy import NOTHING
 from lightning_energy.results.best import best_of
 from lightning_energy.results.notes import Note
 from lightning_energy.results.summary import summarize
-from lightning_energy.scores.metric import Metric
 from lightning_energy.training.stages import OF_A_FIT
 
 if TYPE_CHECKING:
@@ -141,11 +140,12 @@ class Reporter:
             report,
             total=total,
             sessions=len(self._memory.sessions),
-            metric=None if last is None else Metric(last.name, last.accuracy),
-            best=best_of(self._memory.history, None if last is None else Metric(last.name, last.accuracy)),
+            metric=None if last is None else last.metric,
+            best=best_of(self._memory.history, None if last is None else last.metric),
             score=None if last is None else last.score,
             score_kwh=None if last is None else last.energy_kwh,
             score_name=self._validations.scorer.name,
+            no_score=self._validations.no_score if self._stages.is_fit else "",
             derived=self._conversion.derive(total or report.session) if self._conversion else None,
             notes=[*self._memory.notes, *([Note("samples", problem)] if problem else []), *report.notes],
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
 from lightning_energy.curves.energy import NOTHING, Energy
@@ -13,6 +13,7 @@ from lightning_energy.results.notes import Note
 from lightning_energy.results.parse import energy_of, epochs_of, notes_of, sessions_of
 from lightning_energy.results.rows import EpochRow, SessionRow
 from lightning_energy.results.upgrade import VERSION, VersionError, upgrade
+from lightning_energy.scores.metric import Scale
 
 if TYPE_CHECKING:
     from lightning_energy.ledger.ranks import Ranks
@@ -37,6 +38,8 @@ class RunMemory:
         borrowed: true when the last state was not loaded for a ``fit``.
         axis: unit of the axis of the run's curves over energy; ``None`` before the first point.
         chosen: the metric that was found to be the accuracy; ``None`` while none was.
+        scale: the scale of the metric, as far as its values tell; ``None`` while they do not.
+        reference_kwh: the reference of the score where it is the run's own; ``None`` while it is not known.
     """
 
     run_id: str = field(default_factory=lambda: uuid4().hex)
@@ -49,6 +52,8 @@ class RunMemory:
     borrowed: bool = False
     axis: str | None = None
     chosen: str | None = None
+    scale: Scale | None = None
+    reference_kwh: float | None = None
     _accepts: bool = False
 
     def begin_anew(self, note: Note | None = None) -> None:
@@ -134,6 +139,8 @@ class RunMemory:
             "notes": [{"kind": note.kind, "text": note.text} for note in self.notes],
             "accuracy": self.chosen,
             "axis": self.axis,
+            "scale": self.scale,
+            "reference_kwh": self.reference_kwh,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -151,11 +158,14 @@ class RunMemory:
             sessions, history = sessions_of(known["sessions"]), epochs_of(known["history"])
             notes = notes_of(known["notes"])
             chosen, axis = _text_or_none(state.get("accuracy")), _text_or_none(state.get("axis"))
+            scale = known.get("scale").maybe(lambda node: node.one_of(get_args(Scale)))
+            reference_kwh = known.get("reference_kwh").maybe(Node.amount)
         except VersionError as error:
             raise ValueError(f"the checkpoint's energy {error}: upgrade lightning-energy") from error
         except DamagedError as error:
             raise ValueError(f"the checkpoint's energy is damaged ({error})") from error
         self.chosen, self.axis = self.chosen or chosen, axis
+        self.scale, self.reference_kwh = self.scale or scale, self.reference_kwh or reference_kwh
         if run_id == self.run_id and (total.energy_j or 0.0) <= (self.before.energy_j or 0.0):
             return
         self.run_id, self.before, self.sessions, self.history, self.notes = run_id, total, sessions, history, notes

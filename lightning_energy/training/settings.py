@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 from lightning_energy.ledger.arguments import check_idle, check_switches
 from lightning_energy.meters.find import check_meters
 from lightning_energy.results.carbon import Conversion
+from lightning_energy.results.read import RecordError
+from lightning_energy.results.record_ranks import load_record
 from lightning_energy.results.trace_files import check_trace
-from lightning_energy.scores.formula import REFERENCE_KWH
+from lightning_energy.scores.choice import OF_THE_RUN, choose_metric, choose_score
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lightning_energy.meters.find import Meters
     from lightning_energy.results.trace_files import TraceFormat
+    from lightning_energy.scores.choice import MetricChoice, ScoreRule, ScoreSetting
+    from lightning_energy.scores.metric import Mode, Scale
 
 __all__ = ["Settings"]
 
@@ -35,9 +37,12 @@ class Settings:
     """
 
     meters: Meters
+    metric: str | None
     accuracy: str | None
-    score: Callable[[float, float], float] | None
-    reference_kwh: float
+    mode: Mode | None
+    scale: Scale | None
+    score: ScoreSetting
+    reference_kwh: float | str | Path
     batch_size_fn: Callable[[Any], int] | None
     idle_s: float
     allow_estimate: bool
@@ -60,8 +65,18 @@ class Settings:
         """The inputs of CO2e and cost; ``None`` when neither is asked for."""
         return Conversion.of(self.carbon_intensity, self.pue, self.price)
 
+    @cached_property
+    def choice(self) -> MetricChoice:
+        """The metric that is asked for."""
+        return choose_metric(self.accuracy, self.metric, self.mode, self.scale)
+
+    @cached_property
+    def score_rule(self) -> ScoreRule:
+        """The score that is asked for."""
+        return choose_score(self.score, _reference(self.reference_kwh))
+
     def __post_init__(self) -> None:
-        _check_score(self.accuracy, self.score, self.reference_kwh)
+        _ = self.choice, self.score_rule  # these, and the conversion below, raise where their inputs are wrong
         check_idle(self.idle_s)
         check_switches(allow_estimate=self.allow_estimate, dashboards=self.dashboards, progress_bar=self.progress_bar)
         if not isinstance(self.record, (bool, str, Path)) or self.record == "":
@@ -74,32 +89,23 @@ class Settings:
             )
         check_meters(self.meters)
         check_trace(self.trace)
-        _ = self.conversion  # raises where its inputs are wrong
+        _ = self.conversion
 
 
-def _check_score(accuracy: Any, score: Any, reference_kwh: Any) -> None:
-    if accuracy is not None and (not isinstance(accuracy, str) or not accuracy):
-        raise TypeError(f"accuracy={accuracy!r}: give the name of a logged metric, such as 'val_acc', or None")
-    if score is not None and not callable(score):
-        raise TypeError(f"score={score!r}: give a function of (accuracy, energy_kwh), or None")
-    if score is not None:
-        _check_call(score)
-    if isinstance(reference_kwh, bool) or not isinstance(reference_kwh, (int, float)):
-        raise TypeError(f"reference_kwh={reference_kwh!r}: give a number of kWh above 0")
-    if not 0 < reference_kwh < math.inf:
-        raise ValueError(f"reference_kwh={reference_kwh!r}: give a finite number of kWh above 0")
-    if score is not None and reference_kwh != REFERENCE_KWH:
-        raise ValueError(f"reference_kwh={reference_kwh!r} belongs to the default score: omit it beside your own score")
+def _reference(given: Any) -> Any:
+    """The reference of the score: a number or ``"run"`` as it is; of the path of a record, the energy of its training.
 
-
-def _check_call(score: Callable[..., Any]) -> None:
+    Raises:
+        ValueError: the record cannot be read, or its energy is not known.
+    """
+    if not isinstance(given, (str, Path)) or given == OF_THE_RUN:
+        return given
     try:
-        signature = inspect.signature(score)
-    except (TypeError, ValueError):  # some that are written in C have none
-        return
-    try:
-        signature.bind(0.0, 0.0)
-    except TypeError as error:
-        raise TypeError(
-            f"score={score!r}: give a function that can be called as score(accuracy, energy_kwh); this one: {error}"
+        total = load_record(given).total
+    except RecordError as error:
+        raise ValueError(
+            f"reference_kwh={str(given)!r}: {error}. Give a number of kWh, 'run', or the record of a finished run"
         ) from error
+    if total is None or not total.energy_kwh:
+        raise ValueError(f"reference_kwh={str(given)!r}: the energy of that run is not known. Give a number of kWh")
+    return total.energy_kwh

@@ -93,7 +93,8 @@ class TrainerRun:
             print_report=settings.print_report,
         )
         samples = SampleCount(settings.batch_size_fn)
-        scorer = Scorer(settings.accuracy, settings.score, settings.reference_kwh, memory.chosen)
+        rule = settings.score_rule.with_reference(memory.reference_kwh or 0.0)
+        scorer = Scorer(settings.choice, rule, chosen=memory.chosen, scale=memory.scale, ours=log_keys.NAMES)
         self.stages = Stages(samples, stage, searches=searches(trainer, in_fit=is_fit))
         wanted, allow = check_meters(settings.meters), settings.allow_estimate
         meters = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=allow))
@@ -107,7 +108,7 @@ class TrainerRun:
         )
         self.books = RankBooks(session, ranks, memory, warn, is_fit=is_fit, left=self._leave)
         self.metrics = ScoreMetrics(self.books)
-        self.validations = Validations(self.books, scorer, warn, conversion)
+        self.validations = Validations(self.books, scorer, memory, warn, conversion)
         self.reporter = Reporter(
             self.books, self.stages, self.validations, memory=memory, outputs=self.outputs, conversion=conversion
         )
@@ -160,11 +161,12 @@ class TrainerRun:
         if self.books.session is None:
             return
         self.validations.end(trainer)
-        self._memory.chosen = self.validations.scorer.chosen
-        scored = self.validations.scored_in(trainer.current_epoch)
-        if self.stages.is_fit and scored is not None and not trainer.sanity_checking:
+        now = self.validations.of_epoch(trainer.current_epoch)
+        if not self.stages.is_fit or now is None or now.energy_kwh is None or trainer.sanity_checking:
+            return
+        if now.metric.accuracy is not None and now.score is not None:
             self._memory.axis = self.outputs.point(
-                trainer, self._memory.axis, scored.energy_kwh, scored.accuracy, scored.score
+                trainer, self._memory.axis, now.energy_kwh, now.metric.accuracy, now.score
             )
 
     def end_epoch(self, trainer: Trainer, module: LightningModule) -> None:
@@ -189,7 +191,7 @@ class TrainerRun:
         log(module, values, books.ranks)
         if self.outputs.bar is not None:
             self.outputs.bar.show_energy(total)
-        scored = self.validations.scored_in(epoch)
+        scored = self.validations.of_epoch(epoch)
         self._memory.history.append(
             EpochRow(
                 session=len(self._memory.sessions),
@@ -203,7 +205,7 @@ class TrainerRun:
                 missing_s=train.missing_s + validation.missing_s,
                 total_kwh=total.energy_kwh,
                 total_u_kwh=total.u_absolute_j / J_PER_KWH,
-                metric=None if scored is None else scored.accuracy,
+                metric=None if scored is None else scored.metric.value,
                 score=None if scored is None else scored.score,
                 derived=self._conversion.row(total.energy_kwh) if self._conversion else {},
             )
@@ -249,7 +251,7 @@ class TrainerRun:
             ValueError: the state was written by a newer version, or is damaged.
         """
         self._memory.load(state)
-        self.validations.scorer.chosen = self._memory.chosen
+        self.validations.resume(self._memory)
         if self.outputs.left is None:
             return
         try:

@@ -1,75 +1,91 @@
-"""Validations: their energy, the accuracy that is fresh, and its score in the epoch it belongs to."""
+"""Validations: their energy, the metric that is fresh, and its score in the epoch it belongs to."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.curves.energy import NOTHING
+from lightning_energy.results.notes import Note
 from lightning_energy.scores.scorer import AccuracyError
 from lightning_energy.training import log_keys
-from lightning_energy.training.lightning_private import ends_without
+from lightning_energy.training.lightning_private import ends_without, promises_fraction
 from lightning_energy.training.logged import log, log_late, read_metrics, total_values
+from lightning_energy.training.withdrawal import withdraw_scores
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
     from lightning_energy.curves.energy import Energy
     from lightning_energy.results.carbon import Conversion
+    from lightning_energy.scores.metric import Metric
     from lightning_energy.scores.scorer import Scorer
     from lightning_energy.training.error_guard import Warn
     from lightning_energy.training.rank_books import RankBooks
+    from lightning_energy.training.run_memory import RunMemory
 
 __all__ = ["Scored", "Validations"]
 
+NEVER = "no validation was run, and the score is of a metric that a validation logs"
+
 
 class Scored(NamedTuple):
-    """A scored accuracy.
+    """The metric of a validation, and its score.
 
     Attributes:
-        name: the name it was logged by.
-        accuracy: the accuracy, a fraction.
-        score: its score.
-        energy_kwh: the energy that it was scored with, in kWh.
+        metric: the metric.
+        score: its score; ``None`` where there is none.
+        energy_kwh: the energy that it is set against, in kWh; ``None`` unknown.
     """
 
-    name: str
-    accuracy: float
-    score: float
-    energy_kwh: float
+    metric: Metric
+    score: float | None
+    energy_kwh: float | None
 
 
 class Validations:
     """The validations of a run, one after the other.
 
     Attributes:
-        scorer: finds the accuracy and scores it.
-        last: the last score; ``None`` before there is one.
+        scorer: finds the metric and scores it.
+        last: the last metric; ``None`` before there is one.
+        no_score: the reason why the last validation has no score; empty where it has one.
 
     Args:
         books: this rank's books.
-        scorer: finds the accuracy and scores it.
+        scorer: finds the metric and scores it.
+        memory: keeps what was found of the metric for later sessions, and the scores of epochs.
         warn: takes a topic's first warning.
         conversion: the inputs of CO2e and cost.
     """
 
-    def __init__(self, books: RankBooks, scorer: Scorer, warn: Warn, conversion: Conversion | None = None) -> None:
+    def __init__(
+        self, books: RankBooks, scorer: Scorer, memory: RunMemory, warn: Warn, conversion: Conversion | None = None
+    ) -> None:
         self.scorer = scorer
         self.last: Scored | None = None
+        self.no_score = NEVER if scorer.rule.function is not None else ""
         self._books = books
+        self._memory = memory
         self._warn = warn
         self._conversion = conversion
-        self._is_scored = False  # this validation
+        self._now: Scored | None = None  # of this validation
         self._epoch = -1  # of the last validation
         self._total = NOTHING  # logged with the last validation
+        self._asked_ranks = False
+
+    def resume(self, memory: RunMemory) -> None:
+        """Go on with what an earlier session found of the metric."""
+        scorer = self.scorer
+        scorer.chosen, scorer.scale = memory.chosen, scorer.choice.scale or memory.scale
+        scorer.rule = scorer.rule.with_reference(memory.reference_kwh or 0.0)
 
     def begin(self, trainer: Trainer) -> None:
         """Remember the metrics that are logged already, to know fresh values from old ones."""
         self.scorer.begin(trainer.callback_metrics)
-        self._is_scored = False
+        self._now = None
 
     def end_epoch(self, trainer: Trainer, module: LightningModule, epoch: int) -> None:
-        """Log the validation's energy, and the score if the accuracy is here already.
+        """Log the validation's energy, and the metric with its score if it is here already.
 
         Args:
             trainer: the Trainer.
@@ -80,31 +96,31 @@ class Validations:
         read_metrics(trainer, books.ranks)
         # while the choice is open, a metric that is logged after us may fit better: see end
         found = self.scorer.find(trainer.callback_metrics) if self.scorer.is_settled else None
-        totals, (session, validation), accuracy = books.reduce(
+        totals, (session, validation), value = books.reduce(
             lambda t: [books.of_fit(t), t.energy(stage="validate", epoch=epoch)], found and found[1]
         )
         self._total = total = books.total_of(session, totals)
         values = total_values(total, self._conversion)
         if validation.energy_j is not None:
             values[log_keys.VAL_J] = validation.energy_j
-        if found is not None and accuracy is not None:
-            values |= self._score(found[0], accuracy, total)
+        if value is not None:
+            values |= self._take(trainer, found, value, total)
         log(module, values, books.ranks)
 
     def end(self, trainer: Trainer) -> None:
-        """Score an accuracy that was logged after :meth:`end_epoch`, by the module itself for example.
+        """Take a metric that was logged after :meth:`end_epoch`, by the module itself for example.
 
         Raises:
-            AccuracyError: the sanity check shows that it is no fraction.
+            AccuracyError: the sanity check shows that what the user named as a fraction is none.
         """
         found = self.scorer.find(trainer.callback_metrics, final=True)
         if trainer.sanity_checking:
-            self._check_sanity(found)
+            self._check_sanity(trainer, found)
             return
-        if not self._is_scored:
-            self._score_late(trainer, found)
-        if not self._is_scored:
-            _forget_score(trainer)
+        if self._now is None:
+            self._take_late(trainer, found)
+        self._forget_old(trainer)
+        self._keep()
         self.scorer.forget()
         self._epoch = trainer.current_epoch
 
@@ -112,52 +128,115 @@ class Validations:
         """True if a validation in this epoch logged the run's total."""
         return self._epoch == epoch
 
-    def scored_in(self, epoch: int) -> Scored | None:
-        """The score of this epoch's last validation, if it has one."""
-        return self.last if self._is_scored and self._epoch == epoch else None
+    def of_epoch(self, epoch: int) -> Scored | None:
+        """The metric of this epoch's last validation, if it has one."""
+        return self._now if self._epoch == epoch else None
 
-    def _check_sanity(self, found: tuple[str, float] | None) -> None:
-        """Raise now, while nothing is lost; by the mean of all ranks, so that all of them end together."""
-        accuracy = self._books.mean(found and found[1])
-        if found is None or accuracy is None or not math.isfinite(accuracy):
+    def _check_sanity(self, trainer: Trainer, found: tuple[str, float] | None) -> None:
+        """Judge the scale now, while nothing is lost; by the mean of all ranks, so that all of them do the same."""
+        value = self._books.mean(found and found[1])
+        if value is None:
             return
-        wrong = self.scorer.check(found[0], accuracy)
+        name = self._name(found)
+        wrong = self.scorer.refusal(name, value)
         if wrong:
             raise AccuracyError(wrong)
+        self.scorer.judge(name, value, is_promised=promises_fraction(trainer, name))
+        self._keep()
 
-    def _score_late(self, trainer: Trainer, found: tuple[str, float] | None) -> None:
-        accuracy = self._books.mean(found and found[1])
-        if found is not None and accuracy is not None:
-            log_late(trainer, self._score(found[0], accuracy, self._total), self._warn)
-        elif self._total.energy_j is not None:
-            advice = self.scorer.advice(trainer.callback_metrics)
-            self._warn("no accuracy", f"EnergyCallback: no {log_keys.SCORE}, as {advice}")
+    def _take_late(self, trainer: Trainer, found: tuple[str, float] | None) -> None:
+        value = self._books.mean(found and found[1])
+        if value is not None:
+            log_late(trainer, self._take(trainer, found, value, self._total), self._warn)
+            return
+        lacking: list[int] = []
+        if not self._asked_ranks:
+            self._asked_ranks = True  # on all ranks at once
+            has = self._books.ranks.gather(found is not None)
+            lacking = [rank for rank, has_it in enumerate(has) if not has_it] if any(has) else []
+        self._have_none(self.scorer.advice(trainer.callback_metrics, lacking), "no accuracy")
 
-    def _score(self, name: str, accuracy: float, total: Energy) -> dict[str, float]:
-        """The values of a score at the total that was logged with this validation; none where there is no score."""
-        wrong = self.scorer.check(name, accuracy)
-        if wrong:
-            self._warn("accuracy", f"EnergyCallback: no {log_keys.SCORE}, as {wrong}")
+    def _take(self, trainer: Trainer, found: tuple[str, float] | None, value: float, total: Energy) -> dict[str, float]:
+        """The values of a metric at the total that was logged with this validation, and of its score if it has one.
+
+        Args:
+            trainer: the Trainer.
+            found: name and value on this rank; ``None`` where rank zero alone has it.
+            value: the value of all ranks.
+            total: the energy of the training.
+        """
+        scorer, name = self.scorer, self._name(found)
+        judged = scorer.judge(name, value, is_promised=promises_fraction(trainer, name))
+        if judged.withdraws and self.last is not None:
+            self._withdraw(trainer, name, value)
+        if judged.metric is None:
+            waits = scorer.choice.name is None and -1.0 <= value < 0.0  # a balanced accuracy below chance
+            self._have_none(judged.problem, "" if waits else "accuracy")
             return {}
+        metric = judged.metric
+        score = self._score(metric, total)
+        self.last = self._now = Scored(metric, score, total.energy_kwh)
+        accuracy = metric.accuracy
+        values = {log_keys.METRIC: value} if accuracy is None else {log_keys.ACCURACY: accuracy}
+        return values if score is None else values | {log_keys.SCORE: score}
+
+    def _score(self, metric: Metric, total: Energy) -> float | None:
+        scorer = self.scorer
+        if scorer.rule.function is None:
+            return None
+        why = scorer.why_unscored(metric)
+        if why:
+            self._have_none(why, "no accuracy" if scorer.choice.name is None else "")
+            return None
         if total.energy_kwh is None:
-            self._warn("no energy", f"EnergyCallback: no {log_keys.SCORE}, as the energy of the training is unknown")
-            return {}
-        score = self.scorer.score(accuracy, total.energy_kwh)
+            self._have_none("the energy of the training is unknown", "no energy")
+            return None
+        score = scorer.score(metric, total.energy_kwh)
         if score is None:
-            at = f"accuracy={accuracy:g} and energy_kwh={total.energy_kwh:g}"
-            self._warn(
-                "undefined",
-                f"EnergyCallback: {self.scorer.name} is not defined at {at}{self.scorer.reason}; it is not logged",
-            )
-            return {}
-        self._is_scored = True
-        self.last = Scored(name, accuracy, score, total.energy_kwh)
-        return {log_keys.ACCURACY: accuracy, log_keys.SCORE: score}
+            at = f"{metric.name}={metric.value:g} and energy_kwh={total.energy_kwh:g}"
+            self._have_none(f"{scorer.name} is not defined at {at}{scorer.reason}", "undefined")
+            return None
+        self.no_score = ""
+        return score
 
+    def _have_none(self, why: str, topic: str) -> None:
+        """Keep the reason why this validation has no score; warn of it once, where it is a surprise."""
+        if self.scorer.rule.function is None:
+            return
+        self.no_score = why
+        if topic and (topic != "no accuracy" or self._total.energy_j is not None):
+            self._warn(topic, f"EnergyCallback: no {log_keys.SCORE}, as {why}")
 
-def _forget_score(trainer: Trainer) -> None:
-    """Remove an earlier validation's score where this one has none, unless its absence would end the run."""
-    for key in (log_keys.SCORE, log_keys.ACCURACY):
-        if not any(ends_without(c, key) for c in trainer.callbacks):  # type: ignore[attr-defined]  # by a connector
-            trainer.callback_metrics.pop(key, None)
-            trainer.logged_metrics.pop(key, None)
+    def _withdraw(self, trainer: Trainer, name: str, value: float) -> None:
+        left = withdraw_scores(trainer, self._memory)
+        self.last = None
+        text = (
+            f"{name}={value:g} shows that {name} is a percentage: the scores before it took it for a fraction, and are "
+            f"withdrawn (points that are drawn already stay).{left} Say it from the beginning with scale='percent', or "
+            f"with scale='fraction' if this value is the wrong one"
+        )
+        self._memory.notes = [*self._memory.notes, Note("withdrawn", text)]
+        self._warn("withdrawn", f"EnergyCallback: {text}")
+
+    def _keep(self) -> None:
+        """Keep for later sessions what was found of the metric."""
+        scorer, memory = self.scorer, self._memory
+        memory.chosen, memory.scale = scorer.chosen, scorer.scale
+        memory.reference_kwh = scorer.rule.reference_kwh
+
+    def _name(self, found: tuple[str, float] | None) -> str:
+        return found[0] if found is not None else self.scorer.choice.name or self.scorer.chosen or "the metric"
+
+    def _forget_old(self, trainer: Trainer) -> None:
+        """Remove an earlier validation's values where this one has none, unless their absence would end the run."""
+        now = self._now
+        accuracy = None if now is None else now.metric.accuracy
+        absent = {
+            log_keys.SCORE: now is None or now.score is None,
+            log_keys.ACCURACY: accuracy is None,
+            log_keys.METRIC: now is None or accuracy is not None,
+        }
+        for key in (key for key, is_absent in absent.items() if is_absent):
+            if not any(ends_without(c, key) for c in trainer.callbacks):  # type: ignore[attr-defined]  # by a connector
+                trainer.callback_metrics.pop(key, None)
+                trainer.logged_metrics.pop(key, None)

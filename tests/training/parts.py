@@ -15,6 +15,7 @@ from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters import Meter, MeterInfo, ReplayMeter, open_meters
 from lightning_energy.meters.find import OpenMeters
+from lightning_energy.scores.choice import choose_metric
 from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training.outputs import Outputs
 from lightning_energy.training.rank_books import RankBooks
@@ -103,7 +104,7 @@ class Parts:
         self.books = books_of(*meters, warn=self.warn, is_fit=stage == "fit", **kwargs)
         self.stages = Stages(SampleCount(batch_size_fn), stage)
         self.metrics = ScoreMetrics(self.books)
-        self.validations = Validations(self.books, Scorer("val_acc", None, 1.0), self.warn, conversion)
+        self.validations = Validations(self.books, Scorer(choose_metric("val_acc")), self.memory, self.warn, conversion)
         self.outputs = Outputs(self.warn)
         self.outputs._recorder = None if record is None else Recorder(record, {}, self.books.ranks.rank)
         self.reporter = Reporter(

@@ -91,7 +91,7 @@ def test_a_fit_that_failed_to_start_leaves_what_was_left(parts, tmp_path):
 
 def test_a_report_knows_the_last_score(parts):
     one = parts(conversion=Conversion.of(price=0.5))
-    one.validations.last = Scored("val_acc", 0.75, 0.5, 2.0)
+    one.validations.last = Scored(Metric("val_acc", 0.75), 0.5, 2.0)
     report = end(one)
     assert (report.metric, report.score, report.score_kwh) == (Metric("val_acc", 0.75), 0.5, 2.0)
     assert report.score_name == one.validations.scorer.name

@@ -38,9 +38,11 @@ def test_they_are_read_from_attributes():
         ({"accuracy": 1}, TypeError, "the name of a logged metric"),
         ({"score": 3}, TypeError, "score=3"),
         ({"score": lambda accuracy: accuracy}, TypeError, "can be called as score"),
-        ({"score": max, "reference_kwh": 2.0}, ValueError, "belongs to the default score"),
-        ({"reference_kwh": "1"}, TypeError, "a number of kWh"),
-        ({"reference_kwh": True}, TypeError, "a number of kWh"),
+        ({"score": max, "reference_kwh": 2.0}, ValueError, "belongs to score='penalized'"),
+        ({"reference_kwh": "1"}, ValueError, "1 does not exist.*Give a number of kWh, 'run', or the record"),
+        ({"reference_kwh": True}, TypeError, "a number above 0"),
+        ({"mode": "min"}, ValueError, "name the metric"),
+        ({"metric": "val_loss"}, ValueError, "mode='min'"),
         ({"batch_size_fn": 4}, TypeError, "a function of a batch"),
         ({"idle_s": -1}, ValueError, "idle_s"),
         ({"allow_estimate": "no"}, TypeError, "allow_estimate='no'"),
@@ -72,7 +74,7 @@ def test_a_reference_is_finite_and_above_zero(reference_kwh):
     if 0 < reference_kwh < math.inf:
         assert settings(reference_kwh=reference_kwh).reference_kwh == reference_kwh
     else:
-        with pytest.raises(ValueError, match="a finite number of kWh above 0"):
+        with pytest.raises(ValueError, match="a finite number above 0"):
             settings(reference_kwh=reference_kwh)
 
 
