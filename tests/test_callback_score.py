@@ -12,6 +12,7 @@ from lightning_energy.scores.functional import energy_penalized_accuracy, sustai
 from lightning_energy.scores.metric import Metric
 from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training import log_keys
+from lightning_energy.training.settings import Settings
 from tests.modules import Classifier, LateLogger, MemoryLogger, energy_callback, loader, make_trainer
 
 REFERENCE_KWH = 1e-6  # a tiny run: the penalty must be felt
@@ -250,6 +251,48 @@ def test_a_perplexity_is_followed_over_the_energy_without_a_score(tmp_path):
     assert not {"energy/score", "energy/accuracy"} & {*trainer.callback_metrics}
     assert (energy.report.best.epoch, energy.report.best.value) == (2, 20.0)
     assert "val_ppl is no accuracy" in energy.report.no_score
+
+
+def test_a_score_that_would_ignore_the_energy_of_the_run_is_told_once(tmp_path):
+    def fit(**settings):
+        stopping = EarlyStopping("energy/score", mode="max")
+        make_trainer(tmp_path, callbacks=[stopping, energy_callback(**settings)]).fit(Classifier(), loader(), loader(8))
+
+    with pytest.warns(UserWarning, match="far less than the 1 kWh.*reference_kwh='run'") as caught:
+        fit()
+    assert sum("far less than" in str(warning.message) for warning in caught) == 1
+    fit(reference_kwh="run")  # says nothing
+
+
+def test_a_monitor_that_takes_the_lowest_score_for_the_best_is_told(tmp_path):
+    stopping = EarlyStopping("energy/score")
+    trainer = make_trainer(tmp_path, callbacks=[stopping, energy_callback(reference_kwh=REFERENCE_KWH)])
+    with pytest.warns(UserWarning, match="mode='min', Lightning's default, of EarlyStopping takes the lowest"):
+        trainer.fit(Classifier(), loader(), loader(8))
+
+
+def test_a_reference_of_the_run_lives_on_in_its_checkpoint(tmp_path):
+    first = energy_callback(reference_kwh="run")
+    trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[first])
+    trainer.fit(Classifier(), loader(), loader(8))
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    second = energy_callback(reference_kwh="run")
+    make_trainer(tmp_path, max_epochs=4, callbacks=[second]).fit(
+        Classifier(), loader(), loader(8), ckpt_path=tmp_path / "a.ckpt"
+    )
+    assert first.report.score_name == second.report.score_name
+    assert first.report.score_name.startswith("energy_penalized_accuracy(alpha=5, beta=5, reference_kwh=")
+    scores = [row["score"] for row in second.history]
+    assert len(scores) == 4
+    # accuracy 0.51, and the energy is the reference: 5 * 0.51**5 / (1 + log10(2))
+    assert scores[0] == pytest.approx(0.13260, rel=1e-3)
+
+
+def test_a_reference_from_a_finished_run(tmp_path):
+    first = energy_callback(record=tmp_path / "first")
+    make_trainer(tmp_path, max_epochs=1, callbacks=[first]).fit(Classifier(), loader(), loader(8))
+    rule = Settings.of(energy_callback(reference_kwh=tmp_path / "first")).score_rule
+    assert rule.reference_kwh == first.report.total.energy_kwh
 
 
 def test_losses_alone_need_nothing_to_be_done(tmp_path):

@@ -17,6 +17,7 @@ from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import searches
 from lightning_energy.training.logged import log, read_metrics, to_loggers, total_values
+from lightning_energy.training.monitor_checks import advice_on_direction, advice_on_reference
 from lightning_energy.training.outputs import Outputs
 from lightning_energy.training.rank_books import EMPTY, RankBooks
 from lightning_energy.training.reporter import Reporter
@@ -136,6 +137,9 @@ class TrainerRun:
     def begin_training(self, trainer: Trainer) -> None:
         """Note that searches and the sanity check are over: the training is under way."""
         self.stages.is_training = True
+        advice = advice_on_direction(trainer, self.validations.scorer.rule)
+        if advice:
+            self._warn("direction", f"EnergyCallback: {advice}")
         self.outputs.begin(trainer)
 
     def begin_validation(self, trainer: Trainer, module: LightningModule) -> None:
@@ -189,6 +193,9 @@ class TrainerRun:
         if not self.validations.has_logged(epoch):
             values |= total_values(total, self._conversion)
         log(module, values, books.ranks)
+        advice = advice_on_reference(trainer, self.validations.scorer.rule, total.energy_kwh, epoch + 1)
+        if advice:
+            self._warn("reference", f"EnergyCallback: {advice}")
         if self.outputs.bar is not None:
             self.outputs.bar.show_energy(total)
         scored = self.validations.of_epoch(epoch)

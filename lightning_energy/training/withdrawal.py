@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lightning_energy.training import log_keys
-from lightning_energy.training.lightning_private import is_checkpoint, is_monitor
+from lightning_energy.training.lightning_private import is_checkpoint
+from lightning_energy.training.monitor_checks import monitors_of_score
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -27,7 +27,7 @@ def withdraw_scores(trainer: Trainer, memory: RunMemory) -> str:
         The files that monitors saved by them, in a sentence; empty where there are none.
     """
     memory.history = [replace(row, score=None) for row in memory.history]
-    left = [file for callback in _monitors(trainer) for file in forget_best(callback)]
+    left = [file for callback in monitors_of_score(trainer) for file in forget_best(callback)]
     return f" Checkpoints that were chosen by them stay on disk: {', '.join(left)}." if left else ""
 
 
@@ -45,10 +45,3 @@ def forget_best(monitor: Any) -> list[str]:
     monitor.best_k_models, monitor.kth_best_model_path, monitor.kth_value = {}, "", worst
     monitor.best_model_path, monitor.best_model_score = "", None
     return left
-
-
-def _monitors(trainer: Trainer) -> list[Any]:
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
-    return [
-        c for c in callbacks if is_monitor(c) and getattr(c, "monitor", None) == log_keys.SCORE and hasattr(c, "mode")
-    ]

@@ -1,0 +1,84 @@
+"""Warnings about monitors of the score that would not do what their user expects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lightning_energy.scores.formula import EnergyPenalized
+from lightning_energy.training import log_keys
+from lightning_energy.training.lightning_private import is_monitor
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+    from lightning_energy.scores.choice import ScoreRule
+
+__all__ = ["advice_on_direction", "advice_on_reference", "forecast_kwh", "monitors_of_score"]
+
+FAR_BELOW = 100.0
+"""Ratio of the reference to an energy that it penalizes by 0.4 %: ``log10(1 + 1 / 100)``."""
+
+
+def monitors_of_score(trainer: Trainer) -> list[Any]:
+    """The callbacks of a Trainer that monitor the score."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+    of_score = (c for c in callbacks if is_monitor(c) and getattr(c, "monitor", None) == log_keys.SCORE)
+    return [c for c in of_score if hasattr(c, "mode")]
+
+
+def advice_on_direction(trainer: Trainer, rule: ScoreRule) -> str:
+    """A warning about monitors that take the lowest score for the best; empty where there is none.
+
+    A score of the user's own may be better the lower it is.
+    """
+    if rule.formula is None:
+        return ""
+    wrong = [type(c).__name__ for c in monitors_of_score(trainer) if c.mode == "min"]
+    if not wrong:
+        return ""
+    return (
+        f"mode='min', Lightning's default, of {' and '.join(wrong)} takes the lowest {log_keys.SCORE} for the best, "
+        f"but it is better the higher it is: give mode='max'"
+    )
+
+
+def forecast_kwh(trainer: Trainer, spent_kwh: float, epochs: int) -> float | None:
+    """The energy of the whole training if it goes on as it began; ``None`` where its length is not known.
+
+    Args:
+        trainer: the Trainer.
+        spent_kwh: energy of the training so far.
+        epochs: number of epochs that took it.
+    """
+    shares = []
+    if trainer.max_epochs is not None and trainer.max_epochs > 0:
+        shares.append(epochs / trainer.max_epochs)
+    if trainer.max_steps > 0 and trainer.global_step > 0:
+        shares.append(trainer.global_step / trainer.max_steps)
+    return spent_kwh / min(max(shares), 1.0) if shares else None
+
+
+def advice_on_reference(trainer: Trainer, rule: ScoreRule, spent_kwh: float | None, epochs: int) -> str:
+    """A warning about a score that ignores the energy of this run, if something monitors it; empty where it does not.
+
+    Args:
+        trainer: the Trainer.
+        rule: the score.
+        spent_kwh: energy of the training so far; ``None`` unknown.
+        epochs: number of epochs that took it.
+
+    Returns:
+        A sentence with a reference at which the penalty is felt.
+    """
+    if not spent_kwh or not isinstance(rule.formula, EnergyPenalized) or not monitors_of_score(trainer):
+        return ""
+    kwh, reference_kwh = forecast_kwh(trainer, spent_kwh, epochs), rule.reference_kwh
+    if kwh is None or reference_kwh is None or kwh >= reference_kwh / FAR_BELOW:
+        return ""
+    penalty = rule.formula.penalty(kwh) - 1.0
+    return (
+        f"this training will spend about {kwh:.2g} kWh, far less than the {reference_kwh:g} kWh of the score's "
+        f"reference: its penalty stays below {100 * penalty:.1g} %, so {log_keys.SCORE} follows the accuracy alone, "
+        f"and whatever monitors it never stops for the energy. Give EnergyCallback(reference_kwh={kwh:.1g}), or "
+        f"reference_kwh='run' to take this run's own scale"
+    )
