@@ -174,3 +174,12 @@ def test_a_metric_that_is_no_accuracy_says_why_it_has_no_score():
     assert Scorer(rule=ScoreRule(mine)).why_unscored(loss) == ""
     assert Scorer(rule=ScoreRule(None)).why_unscored(loss) == ""
     assert Scorer().why_unscored(Metric("val_acc", 50.0, scale="percent")) == ""
+
+
+@pytest.mark.parametrize("epoch_kwh", [1e-5, 0.02, 1.5])
+def test_with_the_runs_own_reference_the_best_epoch_is_an_inner_one_in_a_run_of_any_size(epoch_kwh):
+    """A saturating accuracy over 100 epochs: the score is highest at the 27th, and early stopping acts on it."""
+    scorer = Scorer(rule=choose_score("penalized", "run"))
+    accuracies = [0.92 - 0.6 * math.exp(-t / 6) for t in range(1, 101)]
+    scores = [scorer.score(Metric("val_acc", a), epoch_kwh * t) for t, a in enumerate(accuracies, start=1)]
+    assert scores.index(max(scores)) + 1 == 27
