@@ -27,6 +27,7 @@ warnings.simplefilter("error")
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 warnings.filterwarnings("ignore", message=".*sync_dist=True.*val_acc.*")
+warnings.filterwarnings("ignore", message=".*val_acc.*sync_dist=True.*")
 warnings.filterwarnings("ignore", message=".*DistributedSampler.*")
 warnings.filterwarnings("ignore", message="EnergyCallback")
 
@@ -72,7 +73,7 @@ energy, logger = energy_callback(meters=device, record=str(out), progress_bar=Tr
 board = TensorBoardLogger(out, name="", version="board")
 reductions = []  # ours: Lightning's own are of single values
 whole = Ranks.sum
-Ranks.sum = lambda self, *args: (reductions.append(1) if self.size > 1 else None, whole(self, *args))[1]
+Ranks.sum = lambda self, *args, **kw: (reductions.append(1) if self.size > 1 else None, whole(self, *args, **kw))[1]
 stopping = EarlyStopping("energy/score", mode="max", patience=1)
 at_epoch_ends = []
 
@@ -113,6 +114,13 @@ if mode == "dies":
             if self.global_rank == 1 and self.current_epoch == 2:
                 raise RuntimeError("rank 1 dies")
     Module = Dies
+if mode == "zero":
+    class OfZero(Module):
+        def validation_step(self, batch, batch_idx):
+            if self.trainer.is_global_zero:
+                self.log("val_acc", 0.5 + self.validations / 10, batch_size=1, rank_zero_only=True)
+    Module = OfZero
+    trainer.fit_loop.max_epochs = 2
 if mode == "logger":
     def refuse(metrics, step=None):
         if "energy/power_w" in metrics:
@@ -238,6 +246,14 @@ def test_a_progress_bar_before_us_reads_what_is_logged_on_rank_zero_only(tmp_pat
     assert zero["epochs"] == one["epochs"] == 4
     for key in ("train_loss", "energy/score", "energy/total_kwh"):
         assert zero["metrics"][key] == one["metrics"][key], key
+
+
+def test_a_metric_of_rank_zero_alone_is_scored_on_all(tmp_path):
+    _, (zero, one) = run(tmp_path, "zero")
+    assert zero["metrics"]["energy/accuracy"] == one["metrics"]["energy/accuracy"] == pytest.approx(0.7)
+    assert zero["metrics"]["energy/score"] == one["metrics"]["energy/score"]
+    assert "val_acc" not in one["metrics"]
+    assert [row.metric for row in load_record(tmp_path).epochs] == pytest.approx([0.6, 0.7])
 
 
 @pytest.mark.parametrize("mode", ["logger", "defect"])
