@@ -124,13 +124,23 @@ class Ranks:
         return [mine] if self.size == 1 else _gather(mine, self.size)
 
     def sum(self, energies: Sequence[Energy], value: float | None = None) -> tuple[list[Energy], float | None]:
-        """Energies summed over ranks; the mean of a value (an accuracy, a count), or ``None`` if a rank has none.
+        """Energies summed over ranks; the mean of a value (an accuracy), or ``None`` if a rank has none.
 
-        One reduction of ``9 * len(energies) + 2`` float64. All ranks take part. Missing time adds up over ranks.
+        One reduction. All ranks take part. Missing time adds up over ranks.
+        """
+        sums, (mean,) = self.sum_all(energies, [value])
+        return sums, mean
+
+    def sum_all(
+        self, energies: Sequence[Energy], values: Sequence[float | None]
+    ) -> tuple[list[Energy], list[float | None]]:
+        """The same for several values (counts), each with its mean.
+
+        One reduction of ``9 * len(energies) + 2 * len(values)`` float64. All ranks take part.
         """
         if self.size == 1 or self._sum is None:
-            return [*energies], value
-        rows = [float(value is not None), value or 0.0]
+            return [*energies], [*values]
+        rows = [number for value in values for number in (float(value is not None), value or 0.0)]
         for e in energies:
             u_cal = math.sqrt(max(e.u_absolute_j**2 - e.u_j**2, 0.0))
             known = e.energy_j is not None
@@ -148,8 +158,9 @@ class Ranks:
                 e.power_w or 0.0,
             ]
         summed = self._sum(torch.tensor(rows, dtype=torch.float64, device=self.device)).tolist()
-        mean = summed[1] / self.size if summed[0] == self.size else None
-        return [_energy(summed[i : i + FIELDS]) for i in range(2, len(summed), FIELDS)], mean
+        first = 2 * len(values)
+        means = [summed[i + 1] / self.size if summed[i] == self.size else None for i in range(0, first, 2)]
+        return [_energy(summed[i : i + FIELDS]) for i in range(first, len(summed), FIELDS)], means
 
 
 def replicas_of(strategy: Any) -> int:

@@ -56,6 +56,7 @@ def record_of(document: Node) -> Record:
         sessions=sessions_of(document["sessions"]),
         evaluations=[_evaluation(item) for item in document["evaluations"].items()],
         notes=notes_of(document["notes"]),
+        units=_units(document.get("units")),
     )
 
 
@@ -198,7 +199,15 @@ def _evaluation(row: Node) -> Evaluation:
         row["started_unix_s"].number(),
         _outcome(row["outcome"]),
         {stage: energy_of(item) for stage, item in row["stages"].entries()},
+        _units(row.get("units")),
     )
+
+
+def _units(row: Node) -> dict[str, dict[str, int | None]]:
+    """Numbers by stage and unit; earlier releases have none."""
+    if row.value is None:
+        return {}
+    return {stage: {unit: n.maybe(Node.integer) for unit, n in units.entries()} for stage, units in row.entries()}
 
 
 def _note(kind: str, text: str) -> Note:
