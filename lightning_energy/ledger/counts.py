@@ -70,7 +70,7 @@ class SampleCount:
             n = first_size(batch) if 0 < batch_idx < self.due[0] and type(batch) is self._kind else None
             self.seen[0] += self._look(batch, batch_idx) if n is None else n
         except Exception as error:  # noqa: BLE001 - a batch that cannot be looked into
-            self.problem = f"a batch (a {type(batch).__qualname__}) raised {type(error).__name__}: {error}. {ADVICE}"
+            self.problem = f"a batch (a {type(batch).__name__}) raised {type(error).__name__}: {error}. {ADVICE}"
 
     def _look(self, batch: Any, batch_idx: int) -> int:
         self._kind = type(batch)

@@ -188,7 +188,8 @@ class Record:
 
     def to_plain(self) -> dict[str, Any]:
         """The document in plain types, for JSON."""
-        return {"format": FORMAT, "version": VERSION} | {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        known = (f.name for f in fields(self) if self.units or f.name != "units")
+        return {"format": FORMAT, "version": VERSION} | {name: _plain(getattr(self, name)) for name in known}
 
 
 def make_record(

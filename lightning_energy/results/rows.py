@@ -103,5 +103,5 @@ class Evaluation:
     def to_plain(self) -> dict[str, Any]:
         """The same in plain types."""
         stages = {stage: energy.to_plain() for stage, energy in self.stages.items()}
-        units = {stage: {**row} for stage, row in self.units.items()}
-        return {"started_unix_s": self.started_unix_s, "outcome": self.outcome, "stages": stages, "units": units}
+        row = {"started_unix_s": self.started_unix_s, "outcome": self.outcome, "stages": stages}
+        return row | ({"units": {stage: {**n} for stage, n in self.units.items()}} if self.units else {})

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.curves.resolution import aliasing_risk, resolution
-from lightning_energy.ledger.counts import SAMPLES
 from lightning_energy.results.figures import Device, Missing
 from lightning_energy.results.notes import Note
 from lightning_energy.results.per_sample import per_sample_j
@@ -96,7 +95,7 @@ def summarize(
     )
     by_stage = {name: part for name, part in zip(names, sums, strict=True) if part.duration_s > 0}
     of_all = {s: row for s, row in counted.named([ranks.of_all(mean) for mean in means]).items() if s in by_stage}
-    samples = of_all.get("train", {}).get(SAMPLES)
+    samples = of_all.get("train", {}).get("samples")
     return Report(
         outcome=outcome,
         stages=by_stage,

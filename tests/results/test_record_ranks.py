@@ -42,7 +42,8 @@ def left_by(rank: int, outcome: str = "interrupted", samples: int | None = 10) -
             pass
     session.finish()
     ranks = Ranks(N_RANKS, rank).alone()
-    report = summarize(session, session.totals(), StepSums(), ranks, outcome=outcome, samples=samples)
+    units = {"train": {"samples": samples, "tokens": 7}, **({} if rank else {"validate": {"samples": 4, "tokens": 5}})}
+    report = summarize(session, session.totals(), StepSums(), ranks, outcome=outcome, units=units)
     session.close()
     row = SessionRow(0.0, outcome, report.session)
     return make_record(replace(report, total=report.session), started_unix_s=0.0, run_id="a", rank=rank, sessions=[row])
@@ -67,6 +68,7 @@ def test_what_three_ranks_left_is_the_run(tmp_path):
     assert run.session.power_w == pytest.approx(600, rel=0.2)  # 100 + 200 + 300
     assert run.samples.n == 30
     assert run.samples.mean_j == pytest.approx(run.stages["train"].energy_j / 30)
+    assert run.units == {"train": {"samples": 30, "tokens": 21}, "validate": {"samples": 4, "tokens": 5}}
     assert [(d.device_id, d.rank) for d in run.devices] == [("gpu-0", 0), ("gpu-1", 1), ("gpu-2", 2)]
     text = str(run.report)
     assert "Put together from the records of ranks 0, 1, 2" in text
