@@ -15,7 +15,7 @@ __all__ = ["SAMPLES", "Counts", "SampleCount", "StageCounts", "UnitCount"]
 SAMPLES = "samples"
 UNCOUNTED = {"tune", "sanity_check"}  # stages whose batches are tried, not worked off
 FIRST_LOOKS = 4
-LOOK_EVERY = 64
+LOOK_EVERY = 256
 ADVICE = "Give EnergyCallback(batch_size_fn=…), a function of the batch that returns its number of samples"
 
 
@@ -26,14 +26,14 @@ def _no_loaders(_stage: str = "") -> Any:
 class SampleCount:
     """Counts the samples of batches; once a batch cannot be counted, the number is not known any more.
 
-    The first batches, the first of every epoch, and one of 64 are looked at carefully; see
+    The first batches, the first of every epoch, and one of 256 are looked at carefully; see
     :func:`~lightning_energy.ledger.batch_size.size_of` for the rule. Of the others, the first tensor is taken.
 
     Attributes:
         problem: the reason why samples could not be counted; empty when they could.
-        seen: the samples so far, in a list of one: a hook that sees a usual batch adds to it without a call, also
-            when the number is not known any more (then :attr:`n` is ``None``).
-        due: the number of the batch that is looked at next, in a list of one.
+        seen: the samples so far, and the number of the batch that is looked at next, in one list: a hook that sees a
+            usual batch adds to it without a call, also when the number is not known any more (then :attr:`n` is
+            ``None``).
 
     Args:
         loaders: gives the DataLoaders of the batches; ``None`` where they are not known.
@@ -49,8 +49,7 @@ class SampleCount:
 
     def __init__(self, loaders: Callable[[], Any] = _no_loaders, *, together: bool = False) -> None:
         self.problem = ""
-        self.seen = [0]
-        self.due = [0]
+        self.seen = [0, 0]
         self._loaders = loaders
         self._together = together
         self._looks = 0
@@ -67,7 +66,7 @@ class SampleCount:
         if self.problem:
             return
         try:
-            n = first_size(batch) if 0 < batch_idx < self.due[0] and type(batch) is self._kind else None
+            n = first_size(batch) if 0 < batch_idx < self.seen[1] and type(batch) is self._kind else None
             self.seen[0] += self._look(batch, batch_idx) if n is None else n
         except Exception as error:  # noqa: BLE001 - a batch that cannot be looked into
             self.problem = f"a batch (a {type(batch).__name__}) raised {type(error).__name__}: {error}. {ADVICE}"
@@ -75,7 +74,7 @@ class SampleCount:
     def _look(self, batch: Any, batch_idx: int) -> int:
         self._kind = type(batch)
         self._looks += 1
-        self.due[0] = batch_idx + (1 if self._looks < FIRST_LOOKS else LOOK_EVERY)
+        self.seen[1] = batch_idx + (1 if self._looks < FIRST_LOOKS else LOOK_EVERY)
         n, is_full = look(batch, self._loaders(), together=self._together, is_sure=self._is_sure)
         self._is_sure |= is_full
         if isinstance(n, str):
@@ -151,7 +150,7 @@ class StageCounts:
         """Look carefully at the next batch."""
         samples = self.units[SAMPLES]
         if isinstance(samples, SampleCount):
-            samples.due[0] = 0
+            samples.seen[1] = 0
 
     def _add(self, batch: Any, batch_idx: int) -> None:
         for unit in self.units.values():

@@ -70,14 +70,14 @@ def _batch_end(inbox: Inbox, code: int, counts: StageCounts | None, plan: list[f
 
     if stamp or counts.samples is None:
         return end
-    n, due = counts.samples.seen, counts.samples.due
+    n = counts.samples.seen
     of_lists, of_tensors = list, torch.Tensor
 
     def end_at_once(batch: Any, batch_idx: int) -> bool:
         """The same for the most usual batch, a list of tensors, without a call."""
         marks.append((clock(), code, None))
         try:
-            if 0 < batch_idx < due[0] and type(batch) is of_lists and batch and type(batch[0]) is of_tensors:
+            if 0 < batch_idx < n[1] and type(batch) is of_lists and batch and type(batch[0]) is of_tensors:
                 shape = batch[0].shape
                 n[0] += shape[0] if shape else 1
             else:
