@@ -107,8 +107,13 @@ def _sum(parts: Sequence[Energy]) -> Energy:
 
 def _merged(record: Record, others: Sequence[Record], absent: int) -> Energy:
     total = _sum([r.session for r in (record, *others)])
-    silent_s = sum(max(record.updated_unix_s - o.updated_unix_s, 0.0) for o in others if o.outcome == "running")
-    return replace(total, missing_s=total.missing_s + silent_s + absent * record.session.duration_s)
+    missing_s = total.missing_s + _silent_s(record, others) + absent * record.session.duration_s
+    return replace(total, missing_s=missing_s)
+
+
+def _silent_s(record: Record, others: Sequence[Record]) -> float:
+    """Seconds of other ranks between their last record and rank zero's."""
+    return sum(max(record.updated_unix_s - o.updated_unix_s, 0.0) for o in others if o.outcome == "running")
 
 
 def _samples(record: Record, others: Sequence[Record], absent: int) -> int | None:
@@ -117,12 +122,16 @@ def _samples(record: Record, others: Sequence[Record], absent: int) -> int | Non
 
 
 def _units(record: Record, others: Sequence[Record], absent: int) -> dict[str, dict[str, int | None]]:
-    """Numbers of all ranks by stage and unit; a rank that counts, but not in this stage, had none of its batches."""
+    """Numbers of all ranks by stage and unit; a rank that counts, but not in this stage, had none of its batches.
+
+    Since the last record of a rank they are not known.
+    """
+    is_silent = _silent_s(record, others) > 0
     all_ = [r.units for r in (record, *others)]
     places = dict.fromkeys((stage, unit) for units in all_ for stage, row in units.items() for unit in row)
     found: dict[str, dict[str, int | None]] = {}
     for stage, unit in places:
-        of_ranks = [units.get(stage, {}).get(unit, 0) if units else None for units in all_]
+        of_ranks = [units.get(stage, {}).get(unit, 0) if units and not is_silent else None for units in all_]
         found.setdefault(stage, {})[unit] = _number(record, of_ranks, absent)
     return found
 

@@ -99,6 +99,7 @@ def test_a_rank_that_left_nothing_is_missing(tmp_path, capsys):
     assert (run.ranks, run.absent_ranks) == (2, 1)
     assert run.session.missing_s == pytest.approx(zero.session.duration_s)
     assert run.samples == Samples(None, None)
+    assert run.units["train"] == {"samples": None, "tokens": None}
     assert main(["report", str(tmp_path)]) == 0
     assert "Incomplete: 1 rank(s) left no record; their energy is missing" in capsys.readouterr().out
 
@@ -110,6 +111,7 @@ def test_a_rank_that_was_killed_is_missing_since_its_last_word(tmp_path):
     run = load_record(tmp_path)
     assert run.session.missing_s == pytest.approx(7.5)
     assert run.samples.mean_j is None
+    assert run.units["train"] == {"samples": None, "tokens": None}
 
 
 def test_earlier_sessions_stay_in_the_total(tmp_path):
@@ -145,6 +147,7 @@ def test_samples_that_ranks_share_are_not_counted_twice(tmp_path):
     parts[0] = replace(parts[0], what={"devices": 3, "data_parallel_replicas": 1})
     leave(tmp_path, *parts)
     assert load_record(tmp_path).samples == Samples(None, None)
+    assert load_record(tmp_path).units["train"]["tokens"] is None
     assert Ranks(4, replicas=2).of_all(10.0) == 20
     assert Ranks(4).of_all(10.0) == 40
     assert Ranks(4, replicas=2).alone().of_all(10.0) == 10
