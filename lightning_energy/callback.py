@@ -17,7 +17,7 @@ from lightning_energy.training.settings import Settings
 from lightning_energy.training.trainer_run import TrainerRun, is_fitting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from lightning_energy.meters.find import Meters
@@ -47,8 +47,7 @@ def _no_end(_batch: Any, _batch_idx: int) -> bool:
 IDLE: dict[str, Any] = {
     "_run": None,
     "_begin_batch": _no_mark,
-    "_end_batch": _no_mark,
-    "_end_training_batch": _no_end,
+    "_end_batch": _no_end,
 }
 
 
@@ -76,7 +75,9 @@ class EnergyCallback(Callback):
             about as much. ``"run"`` takes what the run has spent at its first score: then the penalty is felt in any
             run, but scores of different runs do not compare. Or the path of a finished run's record, for its energy.
         batch_size_fn: a function from a batch to its number of samples, for the energy per sample. By default the
-            first dimension of the first tensor in it; see :func:`~lightning_energy.ledger.batch_size.size_of`.
+            first dimension of its tensors where they agree; see :func:`~lightning_energy.ledger.batch_size.size_of`.
+        per: units of your own beside samples, ``{"tokens": count_tokens}``: each a name and a function from a batch to
+            the number of them in it, for the energy per unit. It is called after every batch, so let it be cheap.
         idle_s: seconds to watch the idle devices in ``setup``, for a second figure, the energy above idle; 0
             leaves it out.
         allow_estimate: whether ``"auto"`` may fall back to a model of the CPU (labelled ``estimated``) on a
@@ -113,8 +114,7 @@ class EnergyCallback(Callback):
     report: Report | None
     _run: TrainerRun | None
     _begin_batch: Callable[[], None]
-    _end_batch: Callable[[], None]
-    _end_training_batch: Callable[[Any, int], bool]
+    _end_batch: Callable[[Any, int], bool]
 
     def __init__(
         self,
@@ -127,6 +127,7 @@ class EnergyCallback(Callback):
         score: ScoreSetting = "penalized",
         reference_kwh: float | str | Path = REFERENCE_KWH,
         batch_size_fn: Callable[[Any], int] | None = None,
+        per: Mapping[str, Callable[[Any], int]] | None = None,
         idle_s: float = 0.0,
         allow_estimate: bool = True,
         print_report: bool | None = None,
@@ -147,6 +148,7 @@ class EnergyCallback(Callback):
         self.score = score
         self.reference_kwh = reference_kwh
         self.batch_size_fn = batch_size_fn
+        self.per = per
         self.idle_s = idle_s
         self.allow_estimate = allow_estimate
         self.print_report = print_report
@@ -248,7 +250,7 @@ class EnergyCallback(Callback):
             self._follow(self._run.stages.hooks)
 
     def _follow(self, hooks: BatchHooks) -> None:
-        self._begin_batch, self._end_batch, self._end_training_batch = hooks
+        self._begin_batch, self._end_batch = hooks
 
     def _enter(self, epoch: int, stage: str) -> None:
         """Let time belong to this stage of this epoch from now on."""
@@ -293,7 +295,7 @@ class EnergyCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Mark the end of a step; at logging steps, log those that became known."""
-        if self._end_training_batch(batch, batch_idx):
+        if self._end_batch(batch, batch_idx):
             self._attend(trainer, batch_idx)
 
     @never_fatal
@@ -317,27 +319,23 @@ class EnergyCallback(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Mark the end of a validation step."""
-        self._end_batch()
+        self._end_batch(batch, batch_idx)
         if self._run is not None and self._run.metrics.found:
             self._feed_at_end(trainer.num_val_batches[dataloader_idx], batch_idx)
 
     def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Mark the end of a test step."""
-        self._end_batch()
+        self._end_batch(batch, batch_idx)
         if self._run is not None and self._run.metrics.found:
             self._feed_at_end(trainer.num_test_batches[dataloader_idx], batch_idx)
 
-    def on_predict_batch_end(self, *args: Any, **kwargs: Any) -> None:
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
         """Mark the end of a prediction step."""
-        self._end_batch()
+        self._end_batch(batch, batch_idx)
 
     @never_fatal
     def _feed_at_end(self, batches: float, batch_idx: int) -> None:

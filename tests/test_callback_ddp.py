@@ -68,12 +68,16 @@ class Module(Classifier):
         self.log("val_acc", self.value(), on_epoch=True, sync_dist=True, batch_size=1)
 
 
+def make_energy():
+    return energy_callback(meters=device, record=str(out), progress_bar=True, per={"numbers": lambda b: b[0].numel()})
+
+
 device, begin, end = OfThisRank(), Begin(), End()
-energy, logger = energy_callback(meters=device, record=str(out), progress_bar=True), MemoryLogger()
+energy, logger = make_energy(), MemoryLogger()
 board = TensorBoardLogger(out, name="", version="board")
 reductions = []  # ours: Lightning's own are of single values
-whole = Ranks.sum
-Ranks.sum = lambda self, *args, **kw: (reductions.append(1) if self.size > 1 else None, whole(self, *args, **kw))[1]
+whole = Ranks._reduce
+Ranks._reduce = lambda self, *args: (reductions.append(1) if self.size > 1 else None, whole(self, *args))[1]
 stopping = EarlyStopping("energy/score", mode="max", patience=1)
 at_epoch_ends = []
 
@@ -151,6 +155,7 @@ finally:
         "at_epoch_ends": at_epoch_ends,
         "devices": [(d.device_id, d.energy.energy_j, d.rank) for d in report.devices],
         "samples": report.samples,
+        "units": report.units,
         "metrics": {k: float(v) for k, v in trainer.callback_metrics.items()},
         "score": logger.points("energy/score"),
         "bar": {k: v for k, v in trainer.progress_bar_metrics.items() if isinstance(v, str)},
@@ -197,6 +202,11 @@ def test_two_ranks_agree_and_count_each_device_once(tmp_path, mode):
     assert "Covers, read by 2 ranks: " in zero["text"]
     own = of_each([zero, one])
     assert zero["samples"] == one["samples"] == 4 * 32
+    assert (
+        zero["units"]
+        == one["units"]
+        == {"train": {"samples": 128, "numbers": 512}, "validate": {"samples": 64, "numbers": 256}}
+    )
     record = load_record(tmp_path)
     assert record.samples == Samples(128, record.stages["train"].energy_j / 128)
     assert [(d.device_id, d.rank) for d in record.devices] == [(d, n) for n, ds in enumerate(own) for d in ds]

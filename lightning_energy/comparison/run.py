@@ -16,6 +16,7 @@ from lightning_energy.results.record_ranks import load_record
 from lightning_energy.scores.metric import ROUNDING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from lightning_energy.curves.energy import Energy
@@ -51,6 +52,7 @@ class Run:
         missing_s: seconds of it whose energy is not known and not in ``energy_kwh``.
         power_w: mean power in watts.
         sample_j: energy of the stage ``train`` per training sample in joules.
+        unit_j: joules of the stage ``train`` for each of the user's own units, by its name; ``None`` unknown.
         sam: :func:`~lightning_energy.sustainable_accuracy`; ``None`` at 1 kWh or less, where it is not defined.
         score: :func:`~lightning_energy.energy_penalized_accuracy`, with the same constants for all runs.
         on_front: true when no other run is at least as accurate for less energy, or more accurate for as much.
@@ -78,6 +80,7 @@ class Run:
     missing_s: float = 0.0
     power_w: float | None = None
     sample_j: float | None = None
+    unit_j: Mapping[str, float | None] = field(default_factory=dict)
     sam: float | None = None
     score: float | None = None
     on_front: bool = False
@@ -145,6 +148,7 @@ def _run(record: Record, path: str, name: str, accuracy: Choice) -> Run:
         missing_s=0.0 if energy is None else energy.missing_s,
         power_w=None if energy is None else energy.power_w,
         sample_j=record.samples.mean_j,
+        unit_j={printable(u): record.report.unit_j(u) for u in record.units.get("train", {}) if u != "samples"},
         caveats=(*lacks, *_caveats(record, energy)),
         hardware=hardware_of(record),
         covers=" + ".join(sorted({d.scope for d in record.devices})) or "unknown parts",

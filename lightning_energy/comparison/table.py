@@ -8,6 +8,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.columns import FIELDS, IN_TEXT
+from lightning_energy.results.readable import si
 from lightning_energy.results.rendering import in_markdown
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def as_csv(comparison: Judgement) -> str:
     writer.writeheader()
     for run in comparison.runs:
         row = run.to_plain()
+        row["unit_j"] = [f"{unit}={'' if joules is None else joules}" for unit, joules in run.unit_j.items()]
         writer.writerow({k: "; ".join(v) if isinstance(v, list) else v for k, v in row.items()})
     return out.getvalue().rstrip("\n")
 
@@ -138,6 +140,10 @@ def _sentences(comparison: Judgement) -> list[str]:
         )
     if runs and all(r.sam is None for r in runs):
         sentences.append("SAM (sustainable_accuracy) is defined above 1 kWh only: no run has one.")
+    for unit in dict.fromkeys(unit for run in runs for unit in run.unit_j):
+        known = ((r.name, r.unit_j.get(unit)) for r in runs)
+        each = ", ".join(f"{name} {UNKNOWN if joules is None else si(joules, 'J')}" for name, joules in known)
+        sentences.append(f"Energy of training per 1 of {unit}: {each}.")
     sentences += [f"Caveat: {caveat}" for caveat in comparison.caveats]
     grouped: dict[str, list[str]] = {}
     for run in runs:

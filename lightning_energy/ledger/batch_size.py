@@ -1,88 +1,186 @@
-"""The number of samples that were trained on, by which runs with other batch sizes can be compared."""
+"""The number of samples in a batch: known where the batch says it plainly, and unknown elsewhere."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils.data import DataLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
-__all__ = ["SampleCount", "size_of"]
+__all__ = ["describe", "first_size", "look", "size_of"]
+
+CHANNELS = {1, 3, 4}  # of images, where they stand first
+MOST_PARTS = 10_000  # of a batch that are looked at
+NAMED_PARTS = 3
 
 
-def size_of(batch: Any) -> int | None:
-    """Samples in a batch: the first dimension of the first tensor in it, as Lightning reads it, too.
+def size_of(batch: Any, batch_size: int | None = None) -> int | None:
+    """Samples in a batch: the first dimension of its tensors, where it is the same for all of them.
+
+    Tensors are found in lists, tuples, mappings and dataclasses at any depth; tensors without dimensions are passed
+    over where others have some. The number is unknown where the first dimensions differ (clips or boxes of several
+    lengths, time first, several loaders), where there are no tensors (graphs), and where a list may be one of single
+    samples: of images, whose first dimension is their channels, or of waveforms.
 
     Args:
-        batch: from a DataLoader: a tensor, or lists, tuples and mappings around tensors.
+        batch: from a DataLoader.
+        batch_size: of that DataLoader, which a first dimension cannot exceed; ``None`` when not known.
 
     Returns:
-        The number, or ``None`` for a batch of other things.
+        The number, or ``None`` when it is not known.
 
     Example:
-        >>> size_of({"id": ["a", "b"], "image": torch.zeros(2, 3, 8, 8)}), size_of("abc")
-        (2, None)
+        >>> size_of({"id": ["a", "b"], "image": torch.zeros(2, 3, 8, 8)}), size_of([torch.zeros(4, 2), torch.zeros(4)])
+        (2, 4)
+        >>> size_of([torch.zeros(3, 8, 8), torch.zeros(3, 8, 8)]) is None
+        True
     """
+    found = _look(batch, batch_size, is_sure=False)
+    return found if isinstance(found, int) else None
+
+
+def look(batch: Any, loaders: Any = None, *, together: bool = False, is_sure: bool = False) -> tuple[int | str, bool]:
+    """Look carefully at a batch.
+
+    Args:
+        batch: the batch.
+        loaders: the DataLoader that it comes from, or the list, tuple or mapping of them.
+        together: whether several loaders give their batches together, as those of a training do.
+        is_sure: whether an earlier batch was seen to be as large as its DataLoader says.
+
+    Returns:
+        The number of samples, or the reason why it is not known; and whether it is that of the DataLoader.
+    """
+    each = [*_loaders(loaders)]
+    if len(each) > 1 and _is_of_all(batch, loaders, together=together):
+        return f"a batch comes from {len(each)} loaders together", False
+    sizes = {loader.batch_size if isinstance(loader, DataLoader) else None for loader in each}
+    batch_size = sizes.pop() if len(sizes) == 1 else None
+    found = _look(batch, batch_size, is_sure=is_sure)
+    return found, found == batch_size
+
+
+def first_size(batch: Any) -> int | None:
+    """The first dimension of the first tensor in a batch: its samples, once :func:`look` has seen one like it."""
     if isinstance(batch, torch.Tensor):
         return batch.shape[0] if batch.ndim else 1
-    if isinstance(batch, (list, tuple)):
-        parts: Any = batch
-    elif isinstance(batch, Mapping):
-        parts = batch.values()
-    else:
-        return None
-    for part in parts:
-        n = size_of(part)
+    for part in _parts(batch):
+        n = first_size(part)
         if n is not None:
             return n
     return None
 
 
-class SampleCount:
-    """Counts samples; once one batch cannot be counted, the number is not known any more.
-
-    Attributes:
-        problem: the reason why samples could not be counted; empty when they could, or when a batch has no size.
-        asks_user: true when every batch goes through ``batch_size_fn``.
-        seen: the samples so far, in a list of one: a hook that sees a usual batch adds to it without a call,
-            also when the number is not known any more (then :attr:`n` is ``None``).
-
-    Args:
-        batch_size_fn: the user's way to count a batch; by default :func:`size_of`.
+def describe(batch: Any) -> str:
+    """The type of a batch, as an error message names it.
 
     Example:
-        >>> count = SampleCount()
-        >>> count.add([torch.zeros(4, 2), torch.zeros(4)])
-        >>> count.n
-        4
+        >>> describe([torch.zeros(3), "text"]), describe({})
+        ('a list of 2: Tensor, str', 'a dict')
     """
+    kind = type(batch)
+    plain = kind.__module__ in {"builtins", "torch", "collections"}
+    text = f"a {kind.__qualname__ if plain else f'{kind.__module__}.{kind.__qualname__}'}"
+    if not isinstance(batch, (list, tuple)) or not batch:
+        return text
+    more = ", …" if len(batch) > NAMED_PARTS else ""
+    return f"{text} of {len(batch)}: {', '.join(type(part).__qualname__ for part in batch[:NAMED_PARTS])}{more}"
 
-    def __init__(self, batch_size_fn: Callable[[Any], int] | None = None) -> None:
-        self.problem = ""
-        self.asks_user = batch_size_fn is not None
-        self.seen = [0]
-        self._is_known = True
-        self._size_of: Callable[[Any], int | None] = batch_size_fn or size_of
-        self._who = "batch_size_fn" if batch_size_fn else "the batch"
 
-    @property
-    def n(self) -> int | None:
-        """The number of samples; ``None`` when it is not known."""
-        return self.seen[0] if self._is_known else None
+def _parts(batch: Any) -> Iterable[Any]:
+    if isinstance(batch, (list, tuple)):
+        return batch
+    if isinstance(batch, Mapping):
+        return batch.values()
+    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+        return [getattr(batch, field.name) for field in dataclasses.fields(batch)]
+    return ()
 
-    def add(self, batch: Any) -> None:
-        """Count one batch. Never raises."""
-        if not self._is_known:
-            return
-        try:
-            n = self._size_of(batch)
-            if n is None:
-                self._is_known = False
+
+class _Tensors:
+    """The tensors of a batch, and the lists that hold nothing but tensors of one rank."""
+
+    def __init__(self, batch: Any) -> None:
+        self.sized: list[torch.Tensor] = []
+        self.scalars = 0
+        self.lists: list[list[torch.Tensor]] = []
+        self._parts = 0
+        self._take(batch)
+
+    def _take(self, part: Any) -> None:
+        self._parts += 1
+        if self._parts > MOST_PARTS:
+            raise ValueError(f"it has more than {MOST_PARTS} parts")
+        if isinstance(part, torch.Tensor):
+            if part.ndim:
+                self.sized.append(part)
             else:
-                self.seen[0] += int(n)
-        except Exception as error:  # noqa: BLE001 - the user's function, or a batch that cannot be looked into
-            self._is_known = False
-            self.problem = f"Samples were not counted: {self._who} raised {type(error).__name__}: {error}"
+                self.scalars += 1
+            return
+        parts = _parts(part)
+        is_list = isinstance(part, (list, tuple)) and not hasattr(part, "_fields")
+        if is_list and parts and all(isinstance(p, torch.Tensor) for p in parts) and len({p.ndim for p in parts}) == 1:
+            self.lists.append([*parts])
+        for p in parts:
+            self._take(p)
+
+
+def _look(batch: Any, batch_size: int | None, *, is_sure: bool) -> int | str:
+    """The number of samples, or the reason why it is not known."""
+    tensors = _Tensors(batch)
+    first = sorted({t.shape[0] for t in tensors.sized})
+    if not first:
+        return 1 if tensors.scalars == 1 else f"a batch ({describe(batch)}) has no tensors with a first dimension"
+    if len(first) > 1:
+        sizes = ", ".join(map(str, first[: NAMED_PARTS + 1])) + (", …" if len(first) > NAMED_PARTS + 1 else "")
+        return f"the first dimensions of the tensors in a batch ({describe(batch)}) differ: {sizes}"
+    (n,) = first
+    if batch_size is not None and n > batch_size:
+        return (
+            f"the first dimension of the tensors in a batch ({describe(batch)}) is {n}, and the DataLoader's "
+            f"batch_size is {batch_size}"
+        )
+    if n == batch_size or is_sure:
+        return n
+    doubt = _doubt_without(tensors, n) if batch_size is None else _doubt(tensors, n, batch_size)
+    return f"a batch ({describe(batch)}) {doubt}" if doubt else n
+
+
+def _doubt(tensors: _Tensors, n: int, batch_size: int) -> str:
+    """The reason to doubt a first dimension that is smaller than the DataLoader's batch size; empty without one."""
+    if any(t.ndim > 1 and t.shape[1] == batch_size for t in tensors.sized):
+        return f"has tensors whose second dimension is the DataLoader's batch_size of {batch_size}; the first is {n}"
+    for parts in tensors.lists:
+        if len(parts) == batch_size or (len(parts) > 1 and n in CHANNELS and parts[0].ndim > 2):  # noqa: PLR2004
+            return f"may be made of single samples, whose first dimension is {n}"
+    return ""
+
+
+def _doubt_without(tensors: _Tensors, n: int) -> str:
+    """The same where the batch size is not known: all may be images with their channels first, or waveforms."""
+    of_images = n in CHANNELS and all(t.ndim > 2 for t in tensors.sized)  # noqa: PLR2004 - channels, height, width
+    of_waves = any(len(p) > 1 and all(t.ndim == 1 and t.is_floating_point() for t in p) for p in tensors.lists)
+    return f"may be made of single samples, whose first dimension is {n}" if of_images or of_waves else ""
+
+
+def _loaders(loaders: Any) -> Iterable[Any]:
+    """Each of the loaders that stand in lists, tuples and mappings."""
+    if isinstance(loaders, (list, tuple, Mapping)):
+        for part in _parts(loaders):
+            yield from _loaders(part)
+    elif loaders is not None:
+        yield loaders
+
+
+def _is_of_all(batch: Any, loaders: Any, *, together: bool) -> bool:
+    """True where a batch is built as its loaders are: it then has a batch of each, and is not one of them in turn."""
+    if isinstance(loaders, Mapping):
+        return isinstance(batch, Mapping) and {*batch} == {*loaders}
+    if not isinstance(batch, (list, tuple)) or len(batch) != len(loaders):
+        return False
+    return together or all(isinstance(part, (list, tuple, Mapping)) for part in batch)

@@ -7,7 +7,7 @@ import platform
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -27,7 +27,6 @@ __all__ = ["Ranks", "replicas_of"]
 T = TypeVar("T")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 FIELDS = 9  # numbers that stand for one energy in a reduction
-FIRST = 3  # numbers before them, that stand for a value
 QUALITY_BASE = 10**6  # base of the powers whose sum shows the worst quality of up to as many ranks
 
 
@@ -127,18 +126,31 @@ class Ranks:
     def sum(
         self, energies: Sequence[Energy], value: float | None = None, *, or_of_zero: bool = False
     ) -> tuple[list[Energy], float | None]:
-        """Energies summed over ranks; the mean of a value (an accuracy, a count), or ``None`` if a rank has none.
+        """Energies summed over ranks; the mean of a value (an accuracy), or ``None`` if a rank has none.
 
-        One reduction of ``9 * len(energies) + 3`` float64. All ranks take part. Missing time adds up over ranks.
+        One reduction. All ranks take part. Missing time adds up over ranks.
 
         Args:
             energies: this rank's energies.
             value: this rank's value; ``None`` when it has none.
             or_of_zero: whether a value that rank zero alone has stands for all.
         """
+        sums, (all_, zero) = self._reduce(energies, [value, value if self.is_zero else None])
+        stands = or_of_zero and all_.n == zero.n == 1
+        return sums, zero.total if stands else all_.mean(self.size)
+
+    def sum_all(
+        self, energies: Sequence[Energy], values: Sequence[float | None]
+    ) -> tuple[list[Energy], list[float | None]]:
+        """The same for several values (counts), each with its mean. One reduction; all ranks take part."""
+        sums, known = self._reduce(energies, values)
+        return sums, [value.mean(self.size) for value in known]
+
+    def _reduce(self, energies: Sequence[Energy], values: Sequence[float | None]) -> tuple[list[Energy], list[_Known]]:
+        """Sum energies and values over ranks by one reduction of ``9 * len(energies) + 2 * len(values)`` float64."""
         if self.size == 1 or self._sum is None:
-            return [*energies], value
-        rows = [float(value is not None), value or 0.0, float(value is not None and self.is_zero)]
+            return [*energies], [_Known(self.size * (v is not None), self.size * (v or 0.0)) for v in values]
+        rows = [number for value in values for number in (float(value is not None), value or 0.0)]
         for e in energies:
             u_cal = math.sqrt(max(e.u_absolute_j**2 - e.u_j**2, 0.0))
             known = e.energy_j is not None
@@ -156,9 +168,20 @@ class Ranks:
                 e.power_w or 0.0,
             ]
         summed = self._sum(torch.tensor(rows, dtype=torch.float64, device=self.device)).tolist()
-        known, total, of_zero = summed[:FIRST]
-        mean = total / known if known == self.size or (or_of_zero and known == of_zero == 1) else None
-        return [_energy(summed[i : i + FIELDS]) for i in range(FIRST, len(summed), FIELDS)], mean
+        first = 2 * len(values)
+        found = [_Known(summed[i], summed[i + 1]) for i in range(0, first, 2)]
+        return [_energy(summed[i : i + FIELDS]) for i in range(first, len(summed), FIELDS)], found
+
+
+class _Known(NamedTuple):
+    """A value summed over the ranks that have it."""
+
+    n: float
+    total: float
+
+    def mean(self, ranks: int) -> float | None:
+        """Its mean; ``None`` if a rank has none."""
+        return self.total / ranks if self.n == ranks else None
 
 
 def replicas_of(strategy: Any) -> int:

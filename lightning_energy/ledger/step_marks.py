@@ -18,7 +18,7 @@ from lightning_energy.ledger.accounts import OUTSIDE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lightning_energy.ledger.batch_size import SampleCount
+    from lightning_energy.ledger.counts import Counts, StageCounts
     from lightning_energy.ledger.marks import Inbox
     from lightning_energy.ledger.session import Session
 
@@ -49,35 +49,52 @@ def marker(inbox: Inbox, code: int) -> Callable[[], None]:
     return mark_on_device
 
 
-def _batch_end(inbox: Inbox, code: int, samples: SampleCount, plan: list[float]) -> Callable[[Any, int], bool]:
-    """A function that ends a training batch: leaves a mark, counts samples, returns true when it is time to attend."""
+def _batch_end(inbox: Inbox, code: int, counts: StageCounts | None, plan: list[float]) -> Callable[[Any, int], bool]:
+    """A function that ends a step: leaves a mark, counts the batch, returns true when it is time to attend."""
     marks, clock, stamp = inbox
-    mark, count, n = marker(inbox, code), samples.add, samples.seen
-    of_lists, of_tensors = list, torch.Tensor
+    mark = marker(inbox, code)
+    if counts is None:
+
+        def end_uncounted(_batch: Any, batch_idx: int) -> bool:
+            mark()
+            return batch_idx >= plan[0]
+
+        return end_uncounted
+    counts.look_again()
+    count = counts.add
 
     def end(batch: Any, batch_idx: int) -> bool:
         mark()
-        count(batch)
+        count(batch, batch_idx)
         return batch_idx >= plan[0]
+
+    if stamp or counts.samples is None:
+        return end
+    n = counts.samples.seen
+    of_lists, of_tensors = list, torch.Tensor
 
     def end_at_once(batch: Any, batch_idx: int) -> bool:
         """The same for the most usual batch, a list of tensors, without a call."""
         marks.append((clock(), code, None))
         try:
-            if type(batch) is of_lists and batch and type(batch[0]) is of_tensors:
+            if 0 < batch_idx < n[1] and type(batch) is of_lists and batch and type(batch[0]) is of_tensors:
                 shape = batch[0].shape
                 n[0] += shape[0] if shape else 1
             else:
-                count(batch)
+                count(batch, batch_idx)
         except Exception:  # noqa: BLE001 - nested tensors have no shape; they fail in `count`, too, which notes it
-            count(batch)
+            count(batch, batch_idx)
         return batch_idx >= plan[0]
 
-    return end if stamp or samples.asks_user else end_at_once
+    return end_at_once
 
 
 def _no_mark() -> None:
     """Leave none: without a session there is nobody to take it."""
+
+
+def _no_count(_batch: Any, _batch_idx: int) -> None:
+    """Count none: the batches of this stage are only tried."""
 
 
 class StepMarks:
@@ -116,22 +133,22 @@ class StepMarks:
 
 
 class BatchMarks(StepMarks):
-    """Marks of training batches, which are counted as well.
+    """Marks of batches, which are counted as well.
 
     Attributes:
-        samples: counts them.
+        counts: counts them, by stage.
         end_batch: called with a batch and its number in the epoch instead of :attr:`end`: marks the end, counts the
-            samples, and returns true when there is more to do.
+            batch, and returns true when there is more to do after a batch of the training.
 
     Args:
-        samples: see there.
+        counts: see there.
     """
 
-    __slots__ = ("_plan", "end_batch", "samples")
+    __slots__ = ("_plan", "counts", "end_batch")
     end_batch: Callable[[Any, int], bool]
 
-    def __init__(self, samples: SampleCount) -> None:
-        self.samples = samples
+    def __init__(self, counts: Counts) -> None:
+        self.counts = counts
         self._plan: list[float] = [math.inf]  # a list, which the closures share
         super().__init__()
 
@@ -148,14 +165,21 @@ class BatchMarks(StepMarks):
         """Let time belong to this stage of this epoch from now on; the first batch is attended to."""
         super().enter(session, epoch, stage)
         self._plan[0] = 0
-        self.end_batch = _batch_end(session.inbox, self.gap_code, self.samples, self._plan)
+        self.end_batch = _batch_end(session.inbox, self.gap_code, self.counts.of(stage), self._plan)
 
-    def leave(self) -> None:
-        """Forget a session that is over. Batches are still counted: a number that stops midway would be wrong."""
+    def leave(self, stage: str = NOWHERE[1]) -> None:
+        """Forget a session that is over. Batches are still counted: a number that stops midway would be wrong.
+
+        Args:
+            stage: the stage of the batches that come.
+        """
         super().leave()
         self._plan[0] = math.inf
-        self.end_batch = self._only_count
+        counts = self.counts.of(stage)
+        count = _no_count if counts is None else counts.add
 
-    def _only_count(self, batch: Any, _: int) -> bool:
-        self.samples.add(batch)
-        return False
+        def only_count(batch: Any, batch_idx: int) -> bool:
+            count(batch, batch_idx)
+            return False
+
+        self.end_batch = only_count

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from lightning_energy.results.per_sample import per_sample_j
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -100,6 +102,8 @@ class Figures:
         step_j: their mean energy in joules, or ``None``.
         samples: samples trained on in this session, all ranks together; ``None`` when not all could be counted.
         sample_j: joules of training (stage ``train``) per sample of this session, or ``None``.
+        units: by stage (``train``, ``validate``, ``test``, ``predict``) the numbers of samples and of the user's own
+            units in this session, all ranks together; ``None`` for one of which not all could be counted.
         gaps: energy of training between its steps (data loading, logging, checkpoints), part of stage ``train``.
         missing: stretches of time in which the energy of one of these devices is not known.
         absent_ranks: number of other ranks whose energy since the last epoch is not known; 0 but after an exception.
@@ -126,6 +130,7 @@ class Figures:
     step_j: float | None = None
     samples: int | None = None
     sample_j: float | None = None
+    units: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
     gaps: Energy | None = None
     missing: Sequence[Missing] = ()
     absent_ranks: int = 0
@@ -149,6 +154,18 @@ class Figures:
             return not self.absent_ranks
         named_j = math.fsum(d.energy.energy_j or 0.0 for d in self.devices)
         return self.session.energy_j is not None and math.isclose(named_j, self.session.energy_j, rel_tol=ROUNDING)
+
+    def unit_j(self, unit: str = "samples", stage: str = "train") -> float | None:
+        """Joules of a stage per sample or other unit of this session.
+
+        Args:
+            unit: ``samples``, or a unit of the user's own.
+            stage: the stage.
+
+        Returns:
+            The joules; ``None`` where not all units could be counted, or some joules are missing.
+        """
+        return per_sample_j(self.stages.get(stage), self.units.get(stage, {}).get(unit))
 
     @property
     def energy(self) -> Energy:

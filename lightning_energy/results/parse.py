@@ -58,6 +58,7 @@ def record_of(document: Node) -> Record:
         evaluations=[_evaluation(item) for item in document["evaluations"].items()],
         notes=notes_of(document["notes"]),
         no_score=document.get("no_score").maybe(Node.text) or "",
+        units=_units(document.get("units")),
     )
 
 
@@ -200,7 +201,15 @@ def _evaluation(row: Node) -> Evaluation:
         row["started_unix_s"].number(),
         _outcome(row["outcome"]),
         {stage: energy_of(item) for stage, item in row["stages"].entries()},
+        _units(row.get("units")),
     )
+
+
+def _units(row: Node) -> dict[str, dict[str, int | None]]:
+    """Numbers by stage and unit; earlier releases have none."""
+    if row.value is None:
+        return {}
+    return {stage: {unit: n.maybe(Node.integer) for unit, n in units.entries()} for stage, units in row.entries()}
 
 
 def _note(kind: str, text: str) -> Note:

@@ -1,4 +1,4 @@
-"""The energy of a training sample."""
+"""The energy of a sample, or of another unit."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
 __all__ = ["per_sample_j"]
 
 
-def per_sample_j(train: Energy | None, samples: int | None) -> float | None:
-    """Joules of training per sample; ``None`` where some joules are missing, since all samples are counted.
+def per_sample_j(stage: Energy | None, samples: int | None) -> float | None:
+    """Joules per sample; ``None`` where some joules are missing, since all samples are counted.
 
     Args:
-        train: energy of the stage ``train``.
-        samples: number of samples that were trained on in its time.
+        stage: energy of a stage.
+        samples: number of samples that were worked on in its time, or of any other unit.
 
     Example:
         >>> from lightning_energy import Energy
         >>> per_sample_j(Energy(50.0, 0.1, 2.5, 1.0, 0.0, "measured", 50.0), 100)
         0.5
     """
-    if train is None or train.energy_j is None or train.missing_s > 0 or not samples:
+    if stage is None or stage.energy_j is None or stage.missing_s > 0 or not samples:
         return None
-    return train.energy_j / samples
+    return stage.energy_j / samples

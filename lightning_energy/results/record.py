@@ -91,7 +91,9 @@ class Record:
         before: energy of earlier sessions; ``None`` in a first session.
         total: energy of ``fit`` over all sessions; ``None`` when nothing was fitted.
         steps: training steps of rank zero.
-        samples: samples of all ranks.
+        samples: samples of all ranks that were trained on.
+        units: by stage the numbers of samples and of the user's own units in this session, all ranks together; ``None``
+            for one of which not all could be counted. Empty in records of releases that did not count them.
         gaps: energy of training between its steps.
         missing: stretches of time in which the energy of one of the devices is not known.
         above_idle_j: joules of this session above the devices' idle power; ``None`` when that was not watched.
@@ -133,6 +135,7 @@ class Record:
     evaluations: Sequence[Evaluation] = field(default_factory=list)
     notes: Sequence[Note] = field(default_factory=list)
     no_score: str = ""
+    units: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
 
     @property
     def report(self) -> Report:
@@ -151,6 +154,7 @@ class Record:
             step_j=self.steps.mean_j,
             samples=self.samples.n,
             sample_j=self.samples.mean_j,
+            units=self.units,
             gaps=self.gaps,
             missing=self.missing,
             absent_ranks=self.absent_ranks,
@@ -167,7 +171,8 @@ class Record:
 
     def to_plain(self) -> dict[str, Any]:
         """The document in plain types, for JSON."""
-        return {"format": FORMAT, "version": VERSION} | {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        known = (f.name for f in fields(self) if self.units or f.name != "units")
+        return {"format": FORMAT, "version": VERSION} | {name: _plain(getattr(self, name)) for name in known}
 
 
 def make_record(
@@ -226,6 +231,7 @@ def make_record(
         evaluations=[*evaluations],
         notes=[*report.notes],
         no_score=report.no_score,
+        units={stage: {**row} for stage, row in report.units.items()},
     )
 
 

@@ -96,6 +96,7 @@ def merge_ranks(record: Record, others: Sequence[Record]) -> Record:
         gaps=_sum(gaps) if gaps else None,
         missing=[m for r in all_ for m in r.missing],
         notes=_notes(record, others, absent),
+        units=_units(record, others, absent),
     )
 
 
@@ -106,16 +107,40 @@ def _sum(parts: Sequence[Energy]) -> Energy:
 
 def _merged(record: Record, others: Sequence[Record], absent: int) -> Energy:
     total = _sum([r.session for r in (record, *others)])
-    silent_s = sum(max(record.updated_unix_s - o.updated_unix_s, 0.0) for o in others if o.outcome == "running")
-    return replace(total, missing_s=total.missing_s + silent_s + absent * record.session.duration_s)
+    missing_s = total.missing_s + _silent_s(record, others) + absent * record.session.duration_s
+    return replace(total, missing_s=missing_s)
+
+
+def _silent_s(record: Record, others: Sequence[Record]) -> float:
+    """Seconds of other ranks between their last record and rank zero's."""
+    return sum(max(record.updated_unix_s - o.updated_unix_s, 0.0) for o in others if o.outcome == "running")
 
 
 def _samples(record: Record, others: Sequence[Record], absent: int) -> int | None:
-    """Samples of all ranks; ``None`` where ranks share their batches, as the record does not say which of them do."""
+    """Samples of all ranks that were trained on."""
+    return _number(record, [r.samples.n for r in (record, *others)], absent)
+
+
+def _units(record: Record, others: Sequence[Record], absent: int) -> dict[str, dict[str, int | None]]:
+    """Numbers of all ranks by stage and unit; a rank that counts, but not in this stage, had none of its batches.
+
+    Since the last record of a rank they are not known.
+    """
+    is_silent = _silent_s(record, others) > 0
+    all_ = [r.units for r in (record, *others)]
+    places = dict.fromkeys((stage, unit) for units in all_ for stage, row in units.items() for unit in row)
+    found: dict[str, dict[str, int | None]] = {}
+    for stage, unit in places:
+        of_ranks = [units.get(stage, {}).get(unit, 0) if units and not is_silent else None for units in all_]
+        found.setdefault(stage, {})[unit] = _number(record, of_ranks, absent)
+    return found
+
+
+def _number(record: Record, of_ranks: Sequence[int | None], absent: int) -> int | None:
+    """The sum over ranks; ``None`` where ranks share their batches, as the record does not say which of them do."""
     shares = record.what.get("data_parallel_replicas", 1) != record.what.get("devices", 1)
-    n = [r.samples.n for r in (record, *others)]
-    known = [i for i in n if i is not None]
-    return None if absent or shares or len(known) < len(n) else sum(known)
+    known = [n for n in of_ranks if n is not None]
+    return None if absent or shares or len(known) < len(of_ranks) else sum(known)
 
 
 def _above_idle_j(records: Sequence[Record], absent: int) -> float | None:

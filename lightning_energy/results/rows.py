@@ -92,13 +92,16 @@ class Evaluation:
         started_unix_s: its beginning in seconds since 1970.
         outcome: its end.
         stages: its energy by stage.
+        units: by stage the numbers of samples and of the user's own units; ``None`` for one that is not known.
     """
 
     started_unix_s: float
     outcome: Outcome
     stages: Mapping[str, Energy]
+    units: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
         """The same in plain types."""
         stages = {stage: energy.to_plain() for stage, energy in self.stages.items()}
-        return {"started_unix_s": self.started_unix_s, "outcome": self.outcome, "stages": stages}
+        row = {"started_unix_s": self.started_unix_s, "outcome": self.outcome, "stages": stages}
+        return row | ({"units": {stage: {**n} for stage, n in self.units.items()}} if self.units else {})

@@ -12,7 +12,7 @@ from lightning_energy.results.per_sample import per_sample_j
 from lightning_energy.results.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lightning_energy.curves.energy import Energy
     from lightning_energy.curves.resolution import Resolution
@@ -63,7 +63,7 @@ def summarize(
     outcome: Outcome,
     stages: Sequence[str] | None = None,
     energy: Energy | None = None,
-    samples: int | None = None,
+    units: Mapping[str, Mapping[str, int | None]] | None = None,
     notes: Sequence[Note] = (),
 ) -> Report:
     """The report of a session, all ranks together. All ranks take part, unless this one had to go on alone.
@@ -76,7 +76,8 @@ def summarize(
         outcome: ``running``, ``completed`` or ``interrupted``.
         stages: the stages that there can be; by default the ranks exchange theirs, and their devices, too.
         energy: energy of this session on this rank, if ``totals`` do not hold all of it.
-        samples: samples that this rank trained on; ``None`` when they were not all counted.
+        units: by stage the number of samples, and of the user's own units, of this rank; ``None`` where not all were
+            counted. A stage that is not there had none. There is one at least, with the same units on all ranks.
         notes: further remarks on this rank.
     """
     try:
@@ -87,12 +88,14 @@ def summarize(
     mine.notes.extend(notes)
     parts = [mine] if stages is not None else ranks.gather(mine)
     names = [*dict.fromkeys(n for p in parts for n in p.stages)] if stages is None else [*stages]
-    (session_energy, gaps, *sums), mean = ranks.sum(
+    counted = _Units(units or {}, names)
+    (session_energy, gaps, *sums), means = ranks.sum_all(
         [energy or totals.energy(), totals.energy(stage="train", kind="gap"), *(totals.energy(stage=s) for s in names)],
-        samples,
+        counted.numbers,
     )
     by_stage = {name: part for name, part in zip(names, sums, strict=True) if part.duration_s > 0}
-    samples = ranks.of_all(mean)
+    of_all = {s: row for s, row in counted.named([ranks.of_all(mean) for mean in means]).items() if s in by_stage}
+    samples = of_all.get("train", {}).get("samples")
     return Report(
         outcome=outcome,
         stages=by_stage,
@@ -106,12 +109,34 @@ def summarize(
         step_j=steps.energy_j / steps.n if steps.n else None,
         samples=samples,
         sample_j=per_sample_j(by_stage.get("train"), samples),
+        units={stage: row for stage, row in of_all.items() if any(n != 0 for n in row.values())},
         gaps=gaps if gaps.duration_s > 0 else None,
         missing=[m for p in parts for m in p.missing],
         absent_ranks=ranks.left,
         above_idle_j=session.above_idle_j(totals) if session.idle_w and ranks.size == 1 else None,
         notes=[*dict.fromkeys([*_notes_on_ranks(ranks), *(n for p in parts for n in p.notes)])],
     )
+
+
+class _Units:
+    """Numbers by stage and unit in one row, in the same order on all ranks.
+
+    Args:
+        units: the numbers.
+        stages: the stages that there can be.
+    """
+
+    def __init__(self, units: Mapping[str, Mapping[str, int | None]], stages: Sequence[str]) -> None:
+        names = dict.fromkeys(name for row in units.values() for name in row)
+        self._places = [(stage, name) for stage in stages for name in names]
+        self.numbers = [units.get(stage, {}).get(name, 0) for stage, name in self._places]
+
+    def named(self, numbers: Sequence[int | None]) -> dict[str, dict[str, int | None]]:
+        """Numbers in that order by stage and unit."""
+        found: dict[str, dict[str, int | None]] = {}
+        for (stage, name), n in zip(self._places, numbers, strict=True):
+            found.setdefault(stage, {})[name] = n
+        return found
 
 
 class _Part(NamedTuple):

@@ -122,7 +122,7 @@ class Recorder:
         """
         if self.path is None:
             return
-        self._evaluations.append(Evaluation(self._started_unix_s, report.outcome, report.stages))
+        self._evaluations.append(Evaluation(self._started_unix_s, report.outcome, report.stages, report.units))
         try:
             record = read_record(self.path)
         except RecordError:

@@ -129,13 +129,13 @@ class Reporter:
             outcome=outcome,
             stages=stages,
             energy=self._books.live(totals),
-            samples=self._stages.samples.n if self._stages.is_fit else None,
+            units=self._stages.counts.units,
             notes=self._books.notes,
         )
 
     def _complete(self, report: Report, total: Energy | None) -> Report:
         """A session's report with the figures of the run."""
-        last, problem = self._validations.last, self._stages.samples.problem
+        last = self._validations.last
         return replace(
             report,
             total=total,
@@ -147,5 +147,5 @@ class Reporter:
             score_name=self._validations.scorer.name,
             no_score=self._validations.no_score if self._stages.is_fit else "",
             derived=self._conversion.derive(total or report.session) if self._conversion else None,
-            notes=[*self._memory.notes, *([Note("samples", problem)] if problem else []), *report.notes],
+            notes=[*self._memory.notes, *(Note("samples", p) for p in self._stages.counts.problems), *report.notes],
         )

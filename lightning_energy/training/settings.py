@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.ledger.arguments import check_idle, check_switches
+from lightning_energy.ledger.counts import SAMPLES
 from lightning_energy.meters.find import check_meters
 from lightning_energy.results.carbon import Conversion
 from lightning_energy.results.read import RecordError
@@ -44,6 +46,7 @@ class Settings:
     score: ScoreSetting
     reference_kwh: float | str | Path
     batch_size_fn: Callable[[Any], int] | None
+    per: Mapping[str, Callable[[Any], int]] | None
     idle_s: float
     allow_estimate: bool
     print_report: bool | None
@@ -83,6 +86,7 @@ class Settings:
             raise TypeError(f"record={self.record!r}: give True, False, or the path of a file or folder")
         if self.batch_size_fn is not None and not callable(self.batch_size_fn):
             raise TypeError(f"batch_size_fn={self.batch_size_fn!r}: give a function of a batch, or None")
+        _check_units(self.per)
         if self.print_report is not None and not isinstance(self.print_report, bool):
             raise TypeError(
                 f"print_report={self.print_report!r}: give True, False, or None to be as quiet as the Trainer"
@@ -90,6 +94,25 @@ class Settings:
         check_meters(self.meters)
         check_trace(self.trace)
         _ = self.conversion
+
+
+def _check_units(per: Any) -> None:
+    if per is None:
+        return
+    if not isinstance(per, Mapping):
+        raise TypeError(
+            f"per={per!r}: give names of units with functions of a batch, such as {{'tokens': count_tokens}}"
+        )
+    for name, fn in per.items():
+        if not isinstance(name, str):
+            raise TypeError(f"per: the name {name!r} of a unit is no text: give one such as 'tokens'")
+        if not name.strip() or name == SAMPLES:
+            raise ValueError(
+                f"per: {name!r} cannot be the name of a unit: give another one, such as 'tokens'; samples are counted "
+                f"anyway, by batch_size_fn if it is given"
+            )
+        if not callable(fn):
+            raise TypeError(f"per[{name!r}]={fn!r}: give a function from a batch to the number of {name} in it")
 
 
 def _reference(given: Any) -> Any:

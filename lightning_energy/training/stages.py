@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.ledger.step_marks import BatchMarks
@@ -10,13 +11,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from lightning_energy.ledger.batch_size import SampleCount
+    from lightning.pytorch import Trainer
+
+    from lightning_energy.ledger.counts import Counts
     from lightning_energy.ledger.session import Session
 
-__all__ = ["OF_A_FIT", "TUNE", "BatchHooks", "Stages"]
+__all__ = ["OF_A_FIT", "TUNE", "BatchHooks", "Stages", "loaders_of"]
 
 OF_A_FIT = ("tune", "sanity_check", "train", "validate")  # in the order in which they come
 TUNE = "tune"  # searches for a learning rate or a batch size; Lightning has no name for this stage
+LOADERS = {  # by stage, the attribute of the Trainer
+    "train": "train_dataloader",
+    "validate": "val_dataloaders",
+    "test": "test_dataloaders",
+    "predict": "predict_dataloaders",
+}
+
+
+def loaders_of(trainer: Trainer) -> Callable[[str], Any]:
+    """Make a function that gives the DataLoaders of a stage; it does not keep the Trainer alive."""
+    weak = weakref.ref(trainer)
+
+    def of(stage: str) -> Any:
+        strong = weak()
+        return None if strong is None or stage not in LOADERS else getattr(strong, LOADERS[stage])
+
+    return of
 
 
 class BatchHooks(NamedTuple):
@@ -24,13 +44,11 @@ class BatchHooks(NamedTuple):
 
     Attributes:
         begin: a step begins.
-        end: a step of an evaluation ends.
-        end_training: a training step ends, with its batch and the batch's number; true where there is more to do.
+        end: a step ends, with its batch and the batch's number; true where there is more to do after a training step.
     """
 
     begin: Callable[[], None]
-    end: Callable[[], None]
-    end_training: Callable[[Any, int], bool]
+    end: Callable[[Any, int], bool]
 
 
 class Stages:
@@ -40,22 +58,23 @@ class Stages:
         is_fit: whether the run is a ``fit``.
         is_training: whether a training is under way: searches and the sanity check are over.
         marks: the marks of steps.
-        samples: the samples of the batches that were marked.
+        counts: the samples, and the user's own units, of the batches that were marked.
 
     Args:
-        samples: counts the samples of training batches.
+        counts: see there.
         stage: Lightning's name of the run: ``fit``, ``validate``, ``test``, ``predict``.
         searches: whether a callback of the Trainer searches for a learning rate or a batch size.
     """
 
-    def __init__(self, samples: SampleCount, stage: str = "fit", *, searches: bool = False) -> None:
+    def __init__(self, counts: Counts, stage: str = "fit", *, searches: bool = False) -> None:
         self.is_fit = stage == "fit"
         self.is_training = False
-        self.samples = samples
-        self.marks = BatchMarks(samples)
+        self.counts = counts
+        self.marks = BatchMarks(counts)
         self._main = "train" if self.is_fit else stage
         self._searches = searches
         self._apart: int | None = None
+        self._stage = self._main
 
     def epoch(self, current: int) -> int:
         """The epoch that a validation belongs to: Lightning's current one in a ``fit``, none in other runs."""
@@ -72,27 +91,29 @@ class Stages:
         """Let time belong to this stage of this epoch from now on.
 
         Args:
-            session: takes the marks; ``None`` takes none.
+            session: takes the marks; ``None`` takes none, and batches are still counted.
             epoch: the epoch; -1 outside of epochs.
             stage: the stage.
 
         Returns:
             The closures for the hooks of a batch.
         """
-        if session is not None:
-            session.synchronize()
-            self.marks.enter(session, epoch, stage)
+        self._stage = stage
+        if session is None:
+            return self.leave()
+        session.synchronize()
+        self.marks.enter(session, epoch, stage)
         return self.hooks
 
     def leave(self) -> BatchHooks:
         """Take no more marks; batches are still counted."""
-        self.marks.leave()
+        self.marks.leave(self._stage)
         return self.hooks
 
     @property
     def hooks(self) -> BatchHooks:
         """The closures for the hooks of a batch."""
-        return BatchHooks(self.marks.begin, self.marks.end, self.marks.end_batch)
+        return BatchHooks(self.marks.begin, self.marks.end_batch)
 
     def end_epoch(self, session: Session) -> None:
         """End the epoch's account, as its row ends: logging and checkpoints are between epochs."""

@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.curves.energy import NOTHING
-from lightning_energy.ledger.batch_size import SampleCount
+from lightning_energy.ledger.counts import Counts
 from lightning_energy.ledger.device_clock import clock_of
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
@@ -22,7 +22,7 @@ from lightning_energy.training.outputs import Outputs
 from lightning_energy.training.rank_books import EMPTY, RankBooks
 from lightning_energy.training.reporter import Reporter
 from lightning_energy.training.score_metrics import ScoreMetrics
-from lightning_energy.training.stages import Stages
+from lightning_energy.training.stages import Stages, loaders_of
 from lightning_energy.training.step_log import StepLog
 from lightning_energy.training.validations import Validations
 
@@ -93,10 +93,10 @@ class TrainerRun:
             progress_bar=settings.progress_bar,
             print_report=settings.print_report,
         )
-        samples = SampleCount(settings.batch_size_fn)
+        counts = Counts(settings.batch_size_fn, settings.per, loaders_of(trainer))
         rule = settings.score_rule.with_reference(memory.reference_kwh or 0.0)
         scorer = Scorer(settings.choice, rule, chosen=memory.chosen, scale=memory.scale, ours=log_keys.NAMES)
-        self.stages = Stages(samples, stage, searches=searches(trainer, in_fit=is_fit))
+        self.stages = Stages(counts, stage, searches=searches(trainer, in_fit=is_fit))
         wanted, allow = check_meters(settings.meters), settings.allow_estimate
         meters = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=allow))
         clock, self._clock_problem = clock_of(ranks.device)

@@ -209,6 +209,13 @@ def test_json_without_end_and_files_that_cannot_be_read(tmp_path):
         run_of(tmp_path / ("x" * 300), "x", "last")
 
 
+def test_energy_per_unit_of_the_users_own(tmp_path):
+    """Two kWh are 7.2 MJ."""
+    units = {"train": {"samples": 1000, "tokens": 3_600_000, "frames": None}, "test": {"samples": 5, "words": 9}}
+    assert read(tmp_path, 2.0, units=units).unit_j == {"tokens": 2.0, "frames": None}
+    assert read(tmp_path, 2.0).unit_j == {}
+
+
 def test_a_record_from_before_samples_were_counted(tmp_path):
     run = read(tmp_path, samples=None, sample_j=None)
     assert run.sample_j is None

@@ -49,6 +49,21 @@ def test_figures(comparison):
     assert "1.00 h" in row(text(comparison, 130), "large")
 
 
+def test_energy_per_unit_of_the_users_own(tmp_path):
+    """A kWh is 3.6 MJ."""
+    put(tmp_path / "a", 1.0, units={"train": {"samples": 10, "tokens": 3_600_000}})
+    put(tmp_path / "b", 2.0, units={"train": {"samples": 10, "tokens": 3_600_000_000}})
+    put(tmp_path / "c", 3.0, units={"train": {"samples": 10, "tokens": None}})
+    put(tmp_path / "d", 3.0)
+    comparison = compare(tmp_path)
+    sentence = "Energy of training per 1 of tokens: a 1 J, b 2 mJ, c –, d –."  # noqa: RUF001
+    assert sentence in text(comparison).splitlines()
+    assert f"- {sentence}" in markdown(comparison).splitlines()
+    rows = {row["name"]: row["unit_j"] for row in csv.DictReader(io.StringIO(as_csv(comparison)))}
+    assert rows == {"a": "tokens=1.0", "b": "tokens=0.002", "c": "tokens=", "d": ""}
+    assert comparison.to_plain()["runs"][0]["unit_j"] == {"tokens": 1.0}
+
+
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_lines_fit_and_columns_stand_under_their_heads(comparison, width):
     lines = text(comparison, width).splitlines()

@@ -1,19 +1,47 @@
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections import OrderedDict
+from collections import OrderedDict, UserDict
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import LearningRateFinder
+from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader
 
 from lightning_energy import MeterLost, ReplayMeter
-from lightning_energy.ledger.batch_size import SampleCount, size_of
+from lightning_energy.ledger.batch_size import describe, first_size, look, size_of
 from lightning_energy.results.read import read_record
 from lightning_energy.results.record import Samples
 from tests.modules import Classifier, Numbers, energy_callback, make_trainer
 
 X = torch.zeros(5, 3)
+Y = torch.zeros(5)
+
+
+class Pair(NamedTuple):
+    x: Any
+    y: Any
+
+
+@dataclasses.dataclass
+class Item:
+    image: Any
+    mask: Any = None
+    path: Any = None
+
+
+class Graphs:
+    """As a batch of torch_geometric: its tensors are of nodes and edges."""
+
+    x = torch.zeros(40, 3)
+    num_graphs = 8
+
+
+def images(n: int, *size: int) -> list[torch.Tensor]:
+    return [torch.zeros(3, *size) for _ in range(n)]
 
 
 @pytest.mark.parametrize(
@@ -24,51 +52,109 @@ X = torch.zeros(5, 3)
         ([torch.tensor(3.0)], 1),
         ([torch.nn.Parameter(X)], 5),
         ([["a"], X], 5),
-        ([X, torch.zeros(7)], 5),
+        ([X, Y], 5),
         ((["a", "b"], {"image": X}), 5),
         (OrderedDict(id=["a"], image=X), 5),
-        ([], None),
-        ({}, None),
-        (None, None),
-        ("text", None),
-        (["a", 3, None], None),
+        (UserDict(input_ids=torch.zeros(5, 9), labels=Y), 5),  # as a BatchEncoding of transformers
+        (Pair(X, Y), 5),
+        (Item(X, Y, ["a.png"]), 5),
+        ([Item(X), Item(X)], 5),
+        ([torch.zeros(5, 3, 8, 8), torch.zeros(5, 3, 8, 8)], 5),  # two views
+        ([torch.zeros(4, 3, 8, 8), torch.zeros(4)], 4),
+        ({"x": X, "temperature": torch.tensor(0.5)}, 5),
+        (((X, X), (Y, None)), 5),  # pytorch-forecasting
+        ([torch.zeros(5, dtype=torch.long), torch.zeros(5, dtype=torch.long), Y], 5),  # user, item, rating
     ],
 )
-def test_the_first_dimension_of_the_first_tensor(batch, n):
-    assert size_of(batch) == n
-    count = SampleCount()
-    for _ in range(2):
-        count.add(batch)
-    assert count.n == (None if n is None else 2 * n)
-    assert not count.problem
+def test_the_first_dimension_where_all_tensors_agree(batch, n):
+    assert size_of(batch) == first_size(batch) == n
+    assert look(batch) == (n, False)
+    assert look(batch, DataLoader(Numbers(9), batch_size=n)) == (n, True)
 
 
-def test_one_batch_that_cannot_be_counted_makes_the_number_unknown():
-    count = SampleCount()
-    for batch in (X, X, None, X):
-        count.add(batch)
-    assert count.n is None
-    assert not count.problem
+@pytest.mark.parametrize(
+    ("batch", "reason"),
+    [
+        ([], "a batch (a list) has no tensors"),
+        ({}, "a batch (a dict) has no tensors"),
+        (None, "a batch (a NoneType) has no tensors"),
+        ("text", "a batch (a str) has no tensors"),
+        (["a", 3, None], "a batch (a list of 3: str, int, NoneType) has no tensors"),
+        (Graphs(), "a batch (a tests.ledger.test_batch_size.Graphs) has no tensors"),
+        (Item, "a batch (a type) has no tensors"),
+        ([torch.tensor(1.0), torch.tensor(2.0)], "has no tensors with a first dimension"),
+        ([X, torch.zeros(7)], "differ: 5, 7"),
+        ([torch.zeros(n) for n in (16, 12, 9, 8, 7)], "a list of 5: Tensor, Tensor, Tensor, …) differ: 7, 8, 9, 12, …"),
+        ({"boxes": torch.zeros(9, 4), "image": torch.zeros(2, 3, 8, 8)}, "a batch (a dict) differ: 2, 9"),
+        ((torch.zeros(20, 5, 3), Y), "differ: 5, 20"),  # time first
+        ([torch.zeros(16_000) for _ in range(3)], "single samples, whose first dimension is 16000"),  # clips
+        (tuple(images(8, 9, 9)), "single samples, whose first dimension is 3"),
+        (torch.zeros(3, 8, 8), "single samples, whose first dimension is 3"),
+        ((torch.zeros(1, 8, 8), torch.tensor(7)), "single samples, whose first dimension is 1"),
+        ((images(2, 8, 8), [{"boxes": torch.zeros(1, 4)}, {"boxes": torch.zeros(6, 4)}]), "differ: 1, 3, 6"),
+        ([X] * 10_000, "more than 10000 parts"),
+    ],
+)
+def test_elsewhere_it_is_not_known(batch, reason):
+    if "parts" in reason:
+        with pytest.raises(ValueError, match=reason):
+            size_of(batch)
+        return
+    assert size_of(batch) is None
+    assert reason in look(batch)[0]
 
 
-def test_a_function_of_the_users_that_fails_is_told():
-    count = SampleCount(lambda batch: batch["n"])
-    count.add({"n": 3})
-    assert count.n == 3
-    count.add({})
-    assert count.n is None
-    assert "KeyError: 'n'" in count.problem
+def test_a_first_dimension_is_no_larger_than_the_dataloaders_batches():
+    clips = [torch.zeros(16_000, dtype=torch.long) for _ in range(3)]
+    assert size_of(clips) == 16_000  # as three columns of integers, for all that is known
+    text, _ = look(clips, DataLoader(Numbers(), batch_size=3))
+    assert "the first dimension of the tensors in a batch (a list of 3: Tensor, Tensor, Tensor) is 16000" in text
+    assert "the DataLoader's batch_size is 3" in text
 
 
-def test_a_batch_that_cannot_be_looked_into_is_told():
-    class Closed(OrderedDict):
-        def values(self):
-            raise RuntimeError("closed")
+@pytest.mark.parametrize(
+    ("batch", "batch_size", "n"),
+    [
+        (images(8, 9, 9), 8, None),  # as many tensors as a batch has samples
+        (images(3, 9, 9), 8, None),  # an epoch of one small batch
+        (images(3, 9, 9), 3, 3),  # three, whichever way one looks at it
+        ([X, Y], 8, 5),
+        ([torch.zeros(3, 3, 8, 8), torch.zeros(3)], 8, 3),
+        (torch.zeros(3, 3, 8, 8), 8, 3),
+        (torch.zeros(30, 64), 64, None),  # time first
+        ([torch.zeros(64, 30), torch.zeros(64, 30)], 64, 64),
+    ],
+)
+def test_what_the_dataloaders_batch_size_tells(batch, batch_size, n):
+    assert size_of(batch, batch_size) == n
 
-    count = SampleCount()
-    count.add(Closed())
-    assert count.n is None
-    assert "the batch raised RuntimeError: closed" in count.problem
+
+def test_the_last_batch_is_smaller():
+    """Two columns, two in a batch: a list of single samples for all that is known, but for the batches before."""
+    last = [torch.zeros(1, 3), torch.zeros(1, 3)]
+    of_two = DataLoader(Numbers(3), batch_size=2)
+    assert "single samples" in look(last, of_two)[0]
+    assert look(last, of_two, is_sure=True) == (1, False)
+    assert "differ" in look([X, torch.zeros(7)], of_two, is_sure=True)[0]
+
+
+def test_batches_of_several_loaders():
+    four, eight = DataLoader(Numbers(), batch_size=4), DataLoader(Numbers(), batch_size=8)
+    x, y = torch.zeros(4, 3), torch.zeros(4)
+    for loaders, batch in (([four, four], [[x, y], [x, y]]), ({"a": four, "b": four}, {"a": [x, y], "b": [x, y]})):
+        assert look(batch, loaders) == ("a batch comes from 2 loaders together", False)
+    assert look([x, x], [four, four], together=True) == ("a batch comes from 2 loaders together", False)
+    assert look([x, y], [four, four]) == (4, True)  # of a validation: one loader after the other
+    assert look([x, y], {"a": four, "b": four}) == (4, True)
+    assert look([x, y], [four, eight]) == (4, False)
+    assert look([[x, y]], [four], together=True) == (4, True)
+    assert look([x, y], [four, "a loader of another library"]) == (4, False)
+
+
+def test_a_type_is_named_as_one_writes_it():
+    assert describe(torch.zeros(2)) == "a Tensor"
+    assert describe(OrderedDict()) == "a OrderedDict"
+    assert describe(Pair(1, "a")) == "a tests.ledger.test_batch_size.Pair of 2: int, str"
 
 
 def fit(tmp_path, energy, **kwargs):
@@ -99,9 +185,165 @@ def test_a_function_of_the_users(tmp_path):
     assert fit(tmp_path, energy_callback(batch_size_fn=lambda batch: 2 * len(batch[0]))).samples == 180
     report = fit(tmp_path, energy_callback(batch_size_fn=lambda batch: batch.size))
     assert (report.samples, report.sample_j) == (None, None)
-    assert any("batch_size_fn raised AttributeError" in note.text for note in report.notes)
+    (note,) = [note.text for note in report.notes if note.kind == "samples"]
+    assert note.startswith(
+        "Samples of train and validate were not counted: batch_size_fn raised AttributeError: 'list'"
+    )
     with pytest.raises(TypeError, match="batch_size_fn=3: give a function"):
         energy_callback(batch_size_fn=3)
+
+
+def count_tokens(batch) -> int:
+    return batch[0].numel()
+
+
+def test_units_of_the_users_own(tmp_path):
+    """4 numbers in each of 30 vectors, three times, and of 8 after each epoch; those of the sanity check are tried."""
+    energy = energy_callback(per={"tokens": count_tokens}, record=str(tmp_path))
+    report = fit(tmp_path, energy)
+    assert report.units == {
+        "train": {"samples": 90, "tokens": 360},
+        "validate": {"samples": 24, "tokens": 96},
+    }
+    train_j, val_j = report.stages["train"].energy_j, report.stages["validate"].energy_j
+    assert report.unit_j("tokens") == pytest.approx(train_j / 360)
+    assert report.unit_j() == report.sample_j == pytest.approx(train_j / 90)
+    assert report.unit_j("tokens", "validate") == pytest.approx(val_j / 96)
+    assert report.unit_j("frames") is report.unit_j("tokens", "test") is None
+    record = read_record(tmp_path)
+    assert record.units == report.units == record.report.units
+
+
+def test_a_unit_that_cannot_be_counted_is_not_known(tmp_path):
+    def fails(batch):
+        if len(batch[0]) < 4:  # the last batch of an epoch
+            raise KeyError("ids")
+        return 1
+
+    report = fit(tmp_path, energy_callback(per={"tokens": fails, "frames": lambda batch: 0.5}))
+    assert report.units["train"] == {"samples": 90, "tokens": None, "frames": None}
+    assert report.units["validate"] == {"samples": 24, "tokens": 6, "frames": None}
+    tokens, frames = (note.text for note in report.notes if note.kind == "samples")
+    assert tokens == "tokens of train were not counted: per['tokens'] raised KeyError: 'ids'"
+    assert frames.startswith(
+        "frames of train and validate were not counted: per['frames'] gave 0.5 for a batch (a list"
+    )
+    assert report.outcome == "completed"
+
+
+def test_samples_of_a_test_and_a_prediction(tmp_path):
+    energy = energy_callback(per={"tokens": count_tokens}, record=str(tmp_path / "energy.json"))
+    trainer = make_trainer(tmp_path, callbacks=[energy], max_epochs=1)
+    module = Classifier()
+    trainer.fit(module, DataLoader(Numbers(8), batch_size=4), DataLoader(Numbers(6), batch_size=4))
+    trainer.test(module, DataLoader(Numbers(10), batch_size=4), verbose=False)
+    report = energy.report
+    assert (report.samples, report.units) == (None, {"test": {"samples": 10, "tokens": 40}})
+    assert report.unit_j("samples", "test") == pytest.approx(report.stages["test"].energy_j / 10)
+    trainer.predict(module, DataLoader(Numbers(7), batch_size=4))
+    assert energy.report.units == {"predict": {"samples": 7, "tokens": 28}}
+    record = read_record(tmp_path)
+    assert record.units == {
+        "train": {"samples": 8, "tokens": 32},
+        "validate": {"samples": 6, "tokens": 24},
+    }
+    assert [row.units for row in record.evaluations] == [report.units, energy.report.units]
+
+
+class Anything(Classifier):
+    """Trains whatever the batches are."""
+
+    def training_step(self, batch, batch_idx):
+        return self.layer(torch.ones(1, 4)).sum()
+
+
+def trained(tmp_path, loader, **kwargs) -> Any:
+    energy = energy_callback(**kwargs)
+    trainer = make_trainer(tmp_path, callbacks=[energy], max_epochs=1)
+    trainer.fit(Anything(), loader, DataLoader(Numbers(4), batch_size=4))
+    return energy.report
+
+
+class Listed(torch.utils.data.Dataset):
+    """Samples that differ in length."""
+
+    def __init__(self, samples: list[Any]) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.samples[i]
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch_size", "collate"),
+    [
+        ([torch.zeros(16_000) for _ in range(12)], 3, list),  # 12 clips, of which 64,000 were counted
+        ([torch.zeros(3, 8, 8) for _ in range(192)], 8, tuple),  # 192 images, of which 72 were counted
+        (
+            [(torch.zeros(3, 8, 8 + i), {"boxes": torch.zeros(i, 4)}) for i in range(8)],
+            4,
+            lambda b: tuple(zip(*b, strict=True)),
+        ),
+        ([torch.zeros(5 + i % 3) for i in range(12)], 4, torch.nn.utils.rnn.pad_sequence),  # time first
+        ([torch.zeros(2, 3)] * 6, 2, lambda batch: Graphs()),
+    ],
+)
+def test_batches_that_do_not_say_their_size_leave_a_note_and_a_function_helps(tmp_path, samples, batch_size, collate):
+    report = trained(tmp_path, DataLoader(Listed(samples), batch_size=batch_size, collate_fn=collate))
+    assert (report.samples, report.sample_j, report.units["train"]) == (None, None, {"samples": None})
+    (note,) = [note.text for note in report.notes if note.kind == "samples"]
+    assert note.startswith("Samples of train were not counted: ")
+    assert describe(collate(samples[:batch_size])) in note
+    assert "Give EnergyCallback(batch_size_fn=…)" in note
+    loader = DataLoader(Listed(samples), batch_size=batch_size, collate_fn=collate)
+    assert trained(tmp_path, loader, batch_size_fn=lambda batch: batch_size).samples == len(samples)
+
+
+def test_several_loaders_and_the_one_that_is_not_several(tmp_path):
+    def of(n: int) -> DataLoader:
+        return DataLoader(Numbers(n), batch_size=4)
+
+    for loaders in ([of(8), of(8)], {"a": of(8), "b": of(8)}, CombinedLoader([of(8), of(12)], "max_size_cycle")):
+        report = trained(tmp_path, loaders)
+        assert report.samples is None
+        assert any("a batch comes from 2 loaders together" in note.text for note in report.notes)
+    assert trained(tmp_path, [of(8)]).samples == 8
+
+
+def test_dataclasses_are_counted_by_their_fields(tmp_path):
+    def collate(samples):
+        return Item(torch.stack([x for x, _ in samples]), None, ["a"] * len(samples))
+
+    assert trained(tmp_path, DataLoader(Numbers(10), batch_size=4, collate_fn=collate)).samples == 10
+
+
+def test_two_validation_loaders_are_counted_one_after_the_other(tmp_path):
+    energy = energy_callback()
+    trainer = make_trainer(tmp_path, callbacks=[energy], max_epochs=1)
+    loaders = [DataLoader(Numbers(10), batch_size=4), DataLoader(Numbers(6), batch_size=2)]
+    trainer.fit(Classifier(), DataLoader(Numbers(8), batch_size=4), loaders)
+    assert energy.report.units == {"train": {"samples": 8}, "validate": {"samples": 16}}
+
+
+def test_batches_of_a_search_are_no_samples(tmp_path):
+    """A finder tries 5 batches before the training, which works off 8 samples."""
+
+    class Tuned(Anything):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lr = 0.1
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=self.lr)
+
+    energy = energy_callback()
+    finder = LearningRateFinder(num_training_steps=5)
+    trainer = make_trainer(tmp_path, callbacks=[finder, energy], max_epochs=1)
+    trainer.fit(Tuned(), DataLoader(Numbers(8), batch_size=4), DataLoader(Numbers(4), batch_size=4))
+    assert energy.report.samples == 8
 
 
 class Silent(ReplayMeter):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lightning_energy.ledger.batch_size import SampleCount
+from lightning_energy.ledger.counts import Counts
 from lightning_energy.ledger.marks import Inbox
 from lightning_energy.ledger.session import Session
 from lightning_energy.ledger.step_marks import NOWHERE, BatchMarks, StepMarks, marker
@@ -26,7 +26,7 @@ def accounts(session: Session) -> list[tuple]:
 
 
 def test_without_a_session_marks_go_nowhere():
-    for step in (StepMarks(), BatchMarks(SampleCount())):
+    for step in (StepMarks(), BatchMarks(Counts())):
         step.begin()
         step.end()
         assert step.account == NOWHERE == (-1, "train")
@@ -35,23 +35,23 @@ def test_without_a_session_marks_go_nowhere():
 
 
 def test_a_session_takes_the_marks_until_it_is_left():
-    session, samples = opened(), SampleCount()
-    step = BatchMarks(samples)
+    session, counts = opened(), Counts()
+    step = BatchMarks(counts)
     step.enter(session, 3, "train")
     step.begin()
     assert step.end_batch(BATCH, 0) is True  # the first batch of a stage is attended to
     assert step.account == (3, "train")
-    assert samples.n == 4
+    assert counts.units == {"train": {"samples": 4}}
     step.leave()
     step.begin()
     assert step.end_batch(BATCH, 1) is False
     assert (step.account, step.gap_code, step.attend_at) == (NOWHERE, 0, math.inf)
-    assert samples.n == 8  # a number that stopped in the middle would be wrong
+    assert counts.units == {"train": {"samples": 8}}  # a number that stopped in the middle would be wrong
     assert accounts(session) == [(3, "train", "gap"), (3, "train", "step")]
 
 
 def test_a_batch_is_attended_to_when_it_is_time():
-    session, step = opened(), BatchMarks(SampleCount())
+    session, step = opened(), BatchMarks(Counts())
     step.enter(session, 0, "train")
     step.attend_at = 5
     assert [step.end_batch(BATCH, i) for i in (3, 4, 5, 6)] == [False, False, True, True]
@@ -60,7 +60,7 @@ def test_a_batch_is_attended_to_when_it_is_time():
     session.close()
 
 
-@pytest.mark.parametrize("make", [StepMarks, lambda: BatchMarks(SampleCount())])
+@pytest.mark.parametrize("make", [StepMarks, lambda: BatchMarks(Counts())])
 def test_the_end_of_a_step_opens_the_gap_whatever_was_entered(make):
     """Between epochs as well: the code of the gap cannot be set apart from the functions that mark it."""
     session, step = opened(), make()
@@ -89,27 +89,60 @@ def test_what_is_left_in_the_inbox_and_what_is_counted(stamp, batch_size_fn):
         def code(self, epoch, stage, kind):
             return {"step": 1, "gap": 2}[kind]
 
-    samples = SampleCount(batch_size_fn)
-    step = BatchMarks(samples)
+    counts = Counts(batch_size_fn)
+    step = BatchMarks(counts)
     step.enter(Inboxed(), 0, "train")
     batches = [BATCH, [torch.tensor(3.0)], [torch.nn.Parameter(BATCH[0])], ({"x": BATCH[0]},), BATCH[0]]
-    for batch in batches:
+    for batch_idx, batch in enumerate(batches):
         step.begin()
-        step.end_batch(batch, 0)
+        step.end_batch(batch, batch_idx)
     marker(Inboxed.inbox, 9)()
     assert [(t, c) for t, c, _ in left] == [(100 + i, c) for i, c in enumerate([2, *([1, 2] * len(batches)), 9])]
     assert [s for _, _, s in left] == [stamp(t) if stamp else None for t, _, _ in left]
-    assert samples.n == (7 * len(batches) if batch_size_fn else 4 + 1 + 4 + 4 + 4)
+    n = 7 * 5 if batch_size_fn else 4 + 1 + 4 + 4 + 4
+    assert counts.units == {"train": {"samples": n}}
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize("odd", ["empty", "text", "none", "nested"])
 def test_a_batch_that_cannot_be_counted_ends_the_counting(odd):
-    session, samples = opened(), SampleCount()
-    step = BatchMarks(samples)
+    session, counts = opened(), Counts()
+    step = BatchMarks(counts)
     step.enter(session, 0, "train")
     batches = {"empty": [], "text": ["text"], "none": None, "nested": [torch.nested.nested_tensor([BATCH[0]])]}
-    for batch in (BATCH, batches[odd], BATCH):
-        step.end_batch(batch, 0)
+    for batch_idx, batch in enumerate((BATCH, batches[odd], BATCH), 8):
+        step.end_batch(batch, batch_idx)
     session.close()
-    assert samples.n is None
+    assert counts.units == {"train": {"samples": None}}
+
+
+def test_every_stage_has_its_counts_and_a_search_has_none():
+    session, counts = opened(), Counts(per={"tokens": lambda batch: batch[0].numel()})
+    step = BatchMarks(counts)
+    for stage, n in (("sanity_check", 2), ("tune", 1), ("train", 3), ("validate", 2), ("train", 1)):
+        step.enter(session, 0, stage)
+        for batch_idx in range(n):
+            step.begin()
+            step.end_batch(BATCH, batch_idx)
+    step.leave("validate")
+    step.end_batch(BATCH, 2)
+    step.leave("sanity_check")
+    step.end_batch(BATCH, 3)
+    session.close()
+    assert counts.units == {"train": {"samples": 16, "tokens": 32}, "validate": {"samples": 12, "tokens": 24}}
+
+
+@pytest.mark.parametrize(("at", "is_seen"), [(0, True), (1, True), (3, True), (4, False), (258, False), (259, True)])
+def test_a_hook_looks_carefully_now_and_then(at, is_seen):
+    """At the first batches, at one of 256 after them, and at the first one of every later epoch."""
+    session, counts = opened(), Counts()
+    step = BatchMarks(counts)
+    odd = [BATCH[0], torch.zeros(9)]
+    step.enter(session, 0, "train")
+    for batch_idx in range(260):
+        step.end_batch(odd if batch_idx == at else BATCH, batch_idx)
+    assert counts.units == {"train": {"samples": None if is_seen else 1040}}
+    step.enter(session, 1, "train")
+    step.end_batch(odd, 50)  # resumed in the middle of it
+    session.close()
+    assert counts.units == {"train": {"samples": None}}

@@ -42,7 +42,8 @@ def left_by(rank: int, outcome: str = "interrupted", samples: int | None = 10) -
             pass
     session.finish()
     ranks = Ranks(N_RANKS, rank).alone()
-    report = summarize(session, session.totals(), StepSums(), ranks, outcome=outcome, samples=samples)
+    units = {"train": {"samples": samples, "tokens": 7}, **({} if rank else {"validate": {"samples": 4, "tokens": 5}})}
+    report = summarize(session, session.totals(), StepSums(), ranks, outcome=outcome, units=units)
     session.close()
     row = SessionRow(0.0, outcome, report.session)
     return make_record(replace(report, total=report.session), started_unix_s=0.0, run_id="a", rank=rank, sessions=[row])
@@ -67,6 +68,7 @@ def test_what_three_ranks_left_is_the_run(tmp_path):
     assert run.session.power_w == pytest.approx(600, rel=0.2)  # 100 + 200 + 300
     assert run.samples.n == 30
     assert run.samples.mean_j == pytest.approx(run.stages["train"].energy_j / 30)
+    assert run.units == {"train": {"samples": 30, "tokens": 21}, "validate": {"samples": 4, "tokens": 5}}
     assert [(d.device_id, d.rank) for d in run.devices] == [("gpu-0", 0), ("gpu-1", 1), ("gpu-2", 2)]
     text = str(run.report)
     assert "Put together from the records of ranks 0, 1, 2" in text
@@ -97,6 +99,7 @@ def test_a_rank_that_left_nothing_is_missing(tmp_path, capsys):
     assert (run.ranks, run.absent_ranks) == (2, 1)
     assert run.session.missing_s == pytest.approx(zero.session.duration_s)
     assert run.samples == Samples(None, None)
+    assert run.units["train"] == {"samples": None, "tokens": None}
     assert main(["report", str(tmp_path)]) == 0
     assert "Incomplete: 1 rank(s) left no record; their energy is missing" in capsys.readouterr().out
 
@@ -108,6 +111,7 @@ def test_a_rank_that_was_killed_is_missing_since_its_last_word(tmp_path):
     run = load_record(tmp_path)
     assert run.session.missing_s == pytest.approx(7.5)
     assert run.samples.mean_j is None
+    assert run.units["train"] == {"samples": None, "tokens": None}
 
 
 def test_earlier_sessions_stay_in_the_total(tmp_path):
@@ -143,6 +147,7 @@ def test_samples_that_ranks_share_are_not_counted_twice(tmp_path):
     parts[0] = replace(parts[0], what={"devices": 3, "data_parallel_replicas": 1})
     leave(tmp_path, *parts)
     assert load_record(tmp_path).samples == Samples(None, None)
+    assert load_record(tmp_path).units["train"]["tokens"] is None
     assert Ranks(4, replicas=2).of_all(10.0) == 20
     assert Ranks(4).of_all(10.0) == 40
     assert Ranks(4, replicas=2).alone().of_all(10.0) == 10

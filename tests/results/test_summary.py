@@ -13,14 +13,14 @@ from lightning_energy.results.summary import StepSums, summarize
 INFO = MeterInfo("d", "NVIDIA H100", "measured", "gpu", power_max_w=460.0, coverage=0.25, update_period_s=0.05)
 
 
-def report_of(steps: StepSums, info: MeterInfo = INFO, ranks: Ranks | None = None):
+def report_of(steps: StepSums, info: MeterInfo = INFO, ranks: Ranks | None = None, **kwargs):
     meter = ReplayMeter(100.0, counter_period_s=0.05, info=info)
     session = Session(open_meters([meter], device=torch.device("cpu")))
     session.mark(session.code(0, "train", "gap"))
     session.mark(session.code(0, "validate", "gap"))
     session.finish()
     try:
-        return summarize(session, session.totals(), steps, ranks or Ranks(), outcome="completed")
+        return summarize(session, session.totals(), steps, ranks or Ranks(), outcome="completed", **kwargs)
     finally:
         session.close()
 
@@ -56,6 +56,23 @@ def test_short_stages_are_unresolved():
     report = report_of(StepSums())
     assert report.resolutions["train"] == "unresolved"  # two marks within microseconds
     assert ", unresolved" in str(report)
+
+
+def test_units_of_two_ranks_in_the_order_of_stages():
+    """Another rank that has the same, and a unit that this rank does not know, so that nobody does."""
+    units = {"train": {"samples": 10, "tokens": None}, "validate": {"samples": 3, "tokens": 70}, "test": {"samples": 1}}
+    two = Ranks(2, _sum=lambda tensor: 2 * tensor)
+    report = report_of(StepSums(), ranks=two, units=units, stages=["tune", "train", "validate"])
+    assert report.units == {"train": {"samples": 20, "tokens": None}, "validate": {"samples": 6, "tokens": 140}}
+    assert report.samples == 20
+
+
+def test_units_of_a_stage_without_batches_are_left_out():
+    units = {"train": {"samples": 0, "tokens": 0}, "validate": {"samples": 3, "tokens": 0}}
+    report = report_of(StepSums(), units=units)
+    assert (report.units, report.samples) == ({"validate": {"samples": 3, "tokens": 0}}, 0)
+    assert report.sample_j is report.unit_j("tokens", "validate") is None
+    assert report_of(StepSums()).units == {}
 
 
 def test_alone_after_an_exception():

@@ -10,7 +10,7 @@ import torch
 from hypothesis import strategies as st
 
 from lightning_energy.curves.energy import QUALITIES, Energy
-from lightning_energy.ledger.batch_size import SampleCount
+from lightning_energy.ledger.counts import Counts
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters import Meter, MeterInfo, ReplayMeter, open_meters
@@ -102,7 +102,7 @@ class Parts:
         self.warn = Warned()
         self.memory: RunMemory = kwargs.setdefault("memory", RunMemory())
         self.books = books_of(*meters, warn=self.warn, is_fit=stage == "fit", **kwargs)
-        self.stages = Stages(SampleCount(batch_size_fn), stage)
+        self.stages = Stages(Counts(batch_size_fn), stage)
         self.metrics = ScoreMetrics(self.books)
         self.validations = Validations(self.books, Scorer(choose_metric("val_acc")), self.memory, self.warn, conversion)
         self.outputs = Outputs(self.warn)

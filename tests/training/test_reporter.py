@@ -108,7 +108,7 @@ def test_notes_on_the_run_stand_before_those_on_the_session(parts):
         raise KeyError("size")
 
     one = parts(memory=RunMemory(notes=[Note("killed_session", "An earlier session was killed")]), batch_size_fn=broken)
-    one.stages.samples.add("batch")
+    one.stages.counts.of("train").add("batch", 0)
     one.session.notes.append("of the session")
     report = end(one)
     texts = [note.text for note in report.notes]

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lightning_energy.ledger.batch_size import SampleCount
+from lightning_energy.ledger.counts import Counts
 from lightning_energy.ledger.device_clock import DeviceClock
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters.find import OpenMeters
-from lightning_energy.training.stages import TUNE, Stages
+from lightning_energy.training.stages import TUNE, Stages, loaders_of
 from tests.sim.clock import VirtualClock
 from tests.sim.device import SimulatedEvents
 from tests.training.parts import replay, session_of
@@ -23,7 +23,7 @@ def session():
 
 
 def stages(stage="fit", **kwargs) -> Stages:
-    return Stages(SampleCount(), stage, **kwargs)
+    return Stages(Counts(), stage, **kwargs)
 
 
 def entered(session) -> list[tuple[int, str]]:
@@ -56,36 +56,36 @@ def test_batches_belong_to_the_stage_that_was_entered(session):
     of_fit.begin(session)
     hooks = of_fit.enter(session, 0, "train")
     hooks.begin()
-    assert hooks.end_training(BATCH, 0)  # the first one is attended to
+    assert hooks.end(BATCH, 0)  # the first one is attended to
     of_fit.marks.attend_at = 5
-    assert not hooks.end_training(BATCH, 1)
+    assert not hooks.end(BATCH, 1)
     hooks = of_fit.enter(session, 0, "validate")
     hooks.begin()
-    hooks.end()
+    hooks.end(BATCH, 0)
     assert entered(session) == [(-1, "train"), (0, "train"), (0, "validate")]
-    assert of_fit.samples.n == 8  # those of the training
+    assert of_fit.counts.units == {"train": {"samples": 8}, "validate": {"samples": 4}}
 
 
 def test_without_a_session_no_mark_is_taken():
     of_fit = stages()
     hooks = of_fit.enter(None, 0, "train")
     hooks.begin()
-    hooks.end()
-    assert not hooks.end_training(BATCH, 0)
+    assert not hooks.end(BATCH, 0)
+    of_fit.enter(None, 0, "validate").end(BATCH, 0)
+    assert of_fit.counts.units == {"train": {"samples": 4}, "validate": {"samples": 4}}
 
 
 def test_who_has_left_counts_on(session):
     """A number of samples that stops in the middle would be wrong."""
     of_fit = stages()
-    of_fit.enter(session, 0, "train").end_training(BATCH, 0)
+    of_fit.enter(session, 0, "train").end(BATCH, 0)
     hooks = of_fit.leave()
     assert hooks == of_fit.hooks
     waiting = len(session.inbox[0])
     hooks.begin()
-    hooks.end()
-    assert not hooks.end_training(BATCH, 1)
+    assert not hooks.end(BATCH, 1)
     assert len(session.inbox[0]) <= waiting
-    assert of_fit.samples.n == 8
+    assert of_fit.counts.units == {"train": {"samples": 8}}
 
 
 def test_after_an_epoch_time_is_between_epochs(session):
@@ -105,7 +105,7 @@ def test_a_change_of_stage_waits_for_the_device():
     hooks = of_fit.enter(session, 0, "train")
     assert events.syncs == before + 2
     hooks.begin()
-    hooks.end_training(BATCH, 0)
+    hooks.end(BATCH, 0)
     assert events.syncs == before + 2
     session.close()
 
@@ -139,3 +139,14 @@ def test_a_search_that_ends_without_a_session_is_no_trouble(session):
     of_fit.end_search(None)
     of_fit.end_search(session)
     assert (-1, TUNE) in entered(session) or (0, TUNE) in entered(session)
+
+
+def test_the_loaders_of_a_stage_are_asked_of_a_trainer_that_lives():
+    class TrainerLike:
+        train_dataloader, val_dataloaders, test_dataloaders, predict_dataloaders = "t", ["v"], "e", "p"
+
+    trainer = TrainerLike()
+    of = loaders_of(trainer)
+    assert [of(stage) for stage in ("train", "validate", "test", "predict", "tune")] == ["t", ["v"], "e", "p", None]
+    del trainer
+    assert of("train") is None

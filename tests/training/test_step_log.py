@@ -27,7 +27,7 @@ def train(parts, trainer, epochs: int, batches: int, accumulate: int = 1) -> lis
         hooks = parts.stages.enter(parts.session, epoch, "train")
         for batch_idx in range(batches):
             hooks.begin()
-            if hooks.end_training(BATCH, batch_idx):
+            if hooks.end(BATCH, batch_idx):
                 parts.steps.attend(trainer, batch_idx)
             every = trainer.log_every_n_steps
             if every and (loop._batches_that_stepped + 1) % every == 0:

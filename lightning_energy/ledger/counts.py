@@ -1,0 +1,218 @@
+"""The numbers of samples, and of the user's own units, by which runs with other batches can be compared."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from lightning_energy.ledger.batch_size import describe, first_size, look
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["SAMPLES", "Counts", "SampleCount", "StageCounts", "UnitCount"]
+
+SAMPLES = "samples"
+UNCOUNTED = {"tune", "sanity_check"}  # stages whose batches are tried, not worked off
+FIRST_LOOKS = 4
+LOOK_EVERY = 256
+ADVICE = "Give EnergyCallback(batch_size_fn=…), a function of the batch that returns its number of samples"
+
+
+def _no_loaders(_stage: str = "") -> Any:
+    return None
+
+
+class SampleCount:
+    """Counts the samples of batches; once a batch cannot be counted, the number is not known any more.
+
+    The first batches, the first of every epoch, and one of 256 are looked at carefully; see
+    :func:`~lightning_energy.ledger.batch_size.size_of` for the rule. Of the others, the first tensor is taken.
+
+    Attributes:
+        problem: the reason why samples could not be counted; empty when they could.
+        seen: the samples so far, and the number of the batch that is looked at next, in one list: a hook that sees a
+            usual batch adds to it without a call, also when the number is not known any more (then :attr:`n` is
+            ``None``).
+
+    Args:
+        loaders: gives the DataLoaders of the batches; ``None`` where they are not known.
+        together: whether several loaders give their batches together, as those of a training do.
+
+    Example:
+        >>> import torch
+        >>> count = SampleCount()
+        >>> count.add([torch.zeros(4, 2), torch.zeros(4)], 0)
+        >>> count.n
+        4
+    """
+
+    def __init__(self, loaders: Callable[[], Any] = _no_loaders, *, together: bool = False) -> None:
+        self.problem = ""
+        self.seen = [0, 0]
+        self._loaders = loaders
+        self._together = together
+        self._looks = 0
+        self._is_sure = False
+        self._kind: type | None = None
+
+    @property
+    def n(self) -> int | None:
+        """The number of samples; ``None`` when it is not known."""
+        return None if self.problem else self.seen[0]
+
+    def add(self, batch: Any, batch_idx: int) -> None:
+        """Count one batch. Never raises."""
+        if self.problem:
+            return
+        try:
+            n = first_size(batch) if 0 < batch_idx < self.seen[1] and type(batch) is self._kind else None
+            self.seen[0] += self._look(batch, batch_idx) if n is None else n
+        except Exception as error:  # noqa: BLE001 - a batch that cannot be looked into
+            self.problem = f"a batch (a {type(batch).__name__}) raised {type(error).__name__}: {error}. {ADVICE}"
+
+    def _look(self, batch: Any, batch_idx: int) -> int:
+        self._kind = type(batch)
+        self._looks += 1
+        self.seen[1] = batch_idx + (1 if self._looks < FIRST_LOOKS else LOOK_EVERY)
+        n, is_full = look(batch, self._loaders(), together=self._together, is_sure=self._is_sure)
+        self._is_sure |= is_full
+        if isinstance(n, str):
+            self.problem = f"{n}. {ADVICE}"
+            return 0
+        return n
+
+
+class UnitCount:
+    """Counts by a function of the user's; once it cannot, the number is not known any more.
+
+    Attributes:
+        problem: the reason why it could not; empty when it could.
+
+    Args:
+        fn: a function of a batch.
+        name: the argument that it was given as.
+
+    Example:
+        >>> count = UnitCount(len, "per['words']")
+        >>> count.add(["a", "b"], 0)
+        >>> count.n
+        2
+    """
+
+    def __init__(self, fn: Callable[[Any], int], name: str) -> None:
+        self.problem = ""
+        self._n = 0
+        self._fn = fn
+        self._name = name
+
+    @property
+    def n(self) -> int | None:
+        """The number of units; ``None`` when it is not known."""
+        return None if self.problem else self._n
+
+    def add(self, batch: Any, _batch_idx: int) -> None:
+        """Count one batch. Never raises."""
+        if self.problem:
+            return
+        try:
+            given = self._fn(batch)
+            n = int(given)
+            if n != given or n < 0:
+                self.problem = f"{self._name} gave {given!r} for a batch ({describe(batch)}): give a whole number"
+            else:
+                self._n += n
+        except Exception as error:  # noqa: BLE001 - the user's function may raise anything; the training goes on
+            self.problem = f"{self._name} raised {type(error).__name__}: {error}"
+
+
+class StageCounts:
+    """The counts of one stage.
+
+    Attributes:
+        units: a count for each unit, of samples first.
+        samples: that of samples, where the batch itself is looked at for them and there is no other unit; else
+            ``None``: every batch then goes through a function of the user's.
+        add: counts one batch, given its number in the epoch. Never raises.
+
+    Args:
+        units: see there.
+    """
+
+    def __init__(self, units: Mapping[str, SampleCount | UnitCount]) -> None:
+        self.units = units
+        samples = units[SAMPLES]
+        is_alone = len(units) == 1
+        self.samples = samples if is_alone and isinstance(samples, SampleCount) else None
+        self.add: Callable[[Any, int], None] = samples.add if is_alone else self._add
+
+    def look_again(self) -> None:
+        """Look carefully at the next batch."""
+        samples = self.units[SAMPLES]
+        if isinstance(samples, SampleCount):
+            samples.seen[1] = 0
+
+    def _add(self, batch: Any, batch_idx: int) -> None:
+        for unit in self.units.values():
+            unit.add(batch, batch_idx)
+
+
+class Counts:
+    """Samples and the user's own units, by stage; those of searches and of the sanity check are not counted.
+
+    Args:
+        batch_size_fn: the user's way to count the samples of a batch; by default a :class:`SampleCount` does.
+        per: the user's own units: a name, and a function from a batch to their number in it.
+        loaders: gives the DataLoaders of a stage, by its name; ``None`` where they are not known.
+
+    Example:
+        >>> counts = Counts(per={"tokens": lambda batch: batch.numel()})
+        >>> import torch
+        >>> counts.of("test").add(torch.zeros(2, 8), 0)
+        >>> counts.units["test"]
+        {'samples': 2, 'tokens': 16}
+    """
+
+    def __init__(
+        self,
+        batch_size_fn: Callable[[Any], int] | None = None,
+        per: Mapping[str, Callable[[Any], int]] | None = None,
+        loaders: Callable[[str], Any] = _no_loaders,
+    ) -> None:
+        self._batch_size_fn = batch_size_fn
+        self._per = {**per} if per else {}
+        self._loaders = loaders
+        self._stages: dict[str, StageCounts] = {}
+        self.of("train")  # there on every rank, so that all know the names of the units
+
+    def of(self, stage: str) -> StageCounts | None:
+        """The counts of a stage; ``None`` where its batches are not counted."""
+        if stage in UNCOUNTED:
+            return None
+        if stage not in self._stages:
+            samples = (
+                SampleCount(partial(self._loaders, stage), together=stage == "train")
+                if self._batch_size_fn is None
+                else UnitCount(self._batch_size_fn, "batch_size_fn")
+            )
+            own = {name: UnitCount(fn, f"per[{name!r}]") for name, fn in self._per.items()}
+            self._stages[stage] = StageCounts({SAMPLES: samples, **own})
+        return self._stages[stage]
+
+    @property
+    def units(self) -> dict[str, dict[str, int | None]]:
+        """By stage and unit the number so far; ``None`` when it is not known."""
+        return {stage: {name: unit.n for name, unit in c.units.items()} for stage, c in self._stages.items()}
+
+    @property
+    def problems(self) -> list[str]:
+        """A sentence for each unit that could not be counted, with the reason."""
+        stages: dict[tuple[str, str], list[str]] = {}
+        for stage, counts in self._stages.items():
+            for name, unit in counts.units.items():
+                if unit.problem:
+                    stages.setdefault((name, unit.problem), []).append(stage)
+        return [
+            f"{'Samples' if name == SAMPLES else name} of {' and '.join(of)} were not counted: {problem}"
+            for (name, problem), of in stages.items()
+        ]
