@@ -95,7 +95,8 @@ class Ranks:
         """Open meters, and keep those that no lower rank of the same node has opened.
 
         Several ranks may see the same board, CPU package or memory; each device is read by one of them. A meter of
-        a rank's own processes is kept by each. All ranks take part, so that a rank whose meters fail does not leave the others waiting.
+        a rank's own processes is kept by each. All ranks take part, so that a rank whose meters fail does not leave
+        the others waiting.
 
         Raises:
             MeterUnavailable: a rank's meters could not be opened.

@@ -76,9 +76,9 @@ class CpuEstimateMeter(Meter):
             power_max_w=max_w,
             update_period_s=0.001,  # reading it takes CPU time, so it moves at every look
             calibration_u=CALIBRATION_U,
-            note=f"a model, no measurement: {self._thread_w:.3g} W per hardware thread ({origin}) times the CPU time of "
-            f"the training's own processes; without the idle power of the machine (some {IDLE_SHARE * max_w:.2g} W by "
-            f"the usual {100 * IDLE_SHARE:g} %), without memory and accelerators",
+            note=f"a model, no measurement: {self._thread_w:.3g} W per hardware thread ({origin}) times the CPU time "
+            f"of the training's own processes; without memory, accelerators and the machine's idle power (some "
+            f"{IDLE_SHARE * max_w:.2g} W, by the usual {100 * IDLE_SHARE:g} % of full power)",
         )
 
     def read(self) -> Reading:

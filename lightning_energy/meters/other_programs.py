@@ -30,27 +30,26 @@ class OtherPrograms:
     """
 
     def __init__(self) -> None:
-        self._tree: ProcessTree | None = None
+        self._begin: tuple[float, float, float] | None = None
         with suppress(psutil.Error, OSError):
             self._tree = ProcessTree(_training(), other_ranks=True)
-            self._start = self._look(self._tree)
+            self._begin = self._look()
 
     def share(self) -> float | None:
         """Share in [0, 1] of the machine's CPU time since the beginning; ``None`` while it is not known."""
-        if self._tree is None:
+        if self._begin is None:
             return None
         with suppress(psutil.Error, OSError):
-            time_s, busy_s, own_s = (b - a for a, b in zip(self._start, self._look(self._tree), strict=True))
+            time_s, busy_s, own_s = (b - a for a, b in zip(self._begin, self._look(), strict=True))
             if time_s >= SHORTEST_S:
                 return min(max((busy_s - own_s) / (time_s * (psutil.cpu_count() or 1)), 0.0), 1.0)
         return None
 
-    @staticmethod
-    def _look(tree: ProcessTree) -> tuple[float, float, float]:
+    def _look(self) -> tuple[float, float, float]:
         """Seconds: a clock, CPU time of the machine that was not idle, and of the training."""
         times = psutil.cpu_times()._asdict()
         busy_s = sum(seconds for name, seconds in times.items() if name not in IDLE_TIMES)
-        return time.monotonic(), busy_s, tree.cpu_s()
+        return time.monotonic(), busy_s, self._tree.cpu_s()
 
 
 def _training() -> int:
@@ -62,6 +61,5 @@ def _training() -> int:
     process = psutil.Process()
     launched = any(name in process.environ() for name in OF_RANKS)
     if launched or (multiprocessing.parent_process() is not None and RANK in os.environ):
-        parent = process.parent()
-        return process.pid if parent is None else parent.pid
-    return process.pid
+        process = process.parent() or process
+    return int(process.pid)

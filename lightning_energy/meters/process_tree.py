@@ -13,7 +13,7 @@ __all__ = ["ProcessTree"]
 
 RANK = "LOCAL_RANK"  # set by Lightning's launchers and by torchrun in the environment of each rank
 LOOK_S = 1.0  # time between two looks for new processes
-SLOW_LOOK_S = 10.0  # the same where the kernel does not list a process' children, so that all processes are gone through
+SLOW_LOOK_S = 10.0  # the same where the kernel lists no children, so that all processes are gone through
 CPU_CLOCK = 2  # Linux: CPUCLOCK_SCHED, the CPU time of a whole process in nanoseconds
 
 
@@ -154,7 +154,7 @@ class ProcessTree:
             return parent.children(recursive=True) if parent == self._root.process else []
         found = []
         with suppress(OSError):  # it has just ended
-            for thread in os.listdir(f"/proc/{parent.pid}/task"):
+            for thread in os.listdir(f"/proc/{parent.pid}/task"):  # noqa: PTH208 - often
                 for pid in (_listed_children(parent.pid, thread) or "").split():
                     with suppress(psutil.Error):
                         found.append(psutil.Process(int(pid)))
@@ -172,10 +172,11 @@ class ProcessTree:
 
 def _listed_children(pid: int, thread: int | str | None = None) -> str | None:
     """Processes that a thread (the first one by default) started; ``None`` where the kernel does not list them."""
-    with suppress(OSError):
+    try:
         with open(f"/proc/{pid}/task/{thread or pid}/children", encoding="ascii") as file:  # noqa: PTH123 - often
             return file.read()
-    return None
+    except OSError:
+        return None
 
 
 def _own_s(process: psutil.Process) -> float:
