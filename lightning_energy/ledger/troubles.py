@@ -19,6 +19,10 @@ __all__ = ["Sharing", "Troubles", "clock_notes"]
 
 OF_CPU = frozenset({"module", "package", "dram", "psys", "machine", "processes"})  # scopes of CPUs and their memory
 MUCH = 0.1  # share of the CPU time: twice what a package's sensor may be off, so that its joules show it
+BUSY_WAITS = (
+    ". Threads that wait for each other may take CPU time meanwhile, the more the busier the machine is: the "
+    "environment variable OMP_WAIT_POLICY=PASSIVE lets them sleep"
+)
 
 
 class Troubles:
@@ -98,7 +102,7 @@ class Sharing:
         own = any(c.info.scope == "processes" for c in self._channels)
         return [
             *([f"{', '.join(names)}: {used}; their energy is in these joules"] if names else []),
-            *([f"{used[0].upper()}{used[1:]}; they are not in the estimate"] if own else []),
+            *([f"{used[0].upper()}{used[1:]}; they are not in the estimate{BUSY_WAITS}"] if own else []),
         ]
 
 
