@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_energy import compare
+from lightning_energy import compare, load_record
 
 pytestmark = pytest.mark.slow
 
@@ -59,15 +59,17 @@ def test_quickstart(tmp_path):
     out = done.stdout
     assert "Energy of this run (completed)" in out
     assert "tensorboard --logdir logs" in out
+    folder = tmp_path / "logs/quickstart/version_0"
+    is_estimated = load_record(folder).total.quality == "estimated"
+    assert ("energy/power_w" in tags(folder)) is not is_estimated
     expected = {
-        "energy/power_w",
         "energy/step_j",
         "energy/total_kwh",
         "energy/score",
         "energy/train_j",
         "energy/val_j",
     }
-    assert expected <= tags(tmp_path / "logs/quickstart/version_0")
+    assert expected <= tags(folder)
 
 
 def test_early_stopping(tmp_path, run):
@@ -75,6 +77,10 @@ def test_early_stopping(tmp_path, run):
     assert "<- the other run stopped here" in out
     stopped, of = (int(word) for word in out.split("Stopped after ")[1].split(" epochs")[0].split(" of "))
     assert stopped < of == 14
+    full = load_record(tmp_path / "runs/early_stopping/to-the-end")
+    if full.total.quality == "estimated":
+        assert "No saving is sure: the energies are estimated by a model, not measured." in out
+        assert "That saved" not in out
     assert {"energy/score"} <= tags(tmp_path / "runs/early_stopping/stopped")
 
 

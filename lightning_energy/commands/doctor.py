@@ -33,6 +33,7 @@ WORDS_OF_SCOPE: dict[Scope, str] = {
     "dram": "the memory",
     "psys": "CPU, memory and chipset",
     "machine": "the machine",
+    "processes": "the training's own processes on the CPU (here: this command)",
 }
 
 

@@ -60,8 +60,10 @@ def dominations(runs: Sequence[Run]) -> list[tuple[list[int], list[int]]]:
     with their standard uncertainties u and the energy s that j may have spent in missing time. Between runs on the
     same sensors u is the repeatability, as the gain is common to both and cancels; between others it is the absolute
     uncertainty. *Perhaps*: it is at least as accurate and not more expensive by the figures, but by less than that, or
-    i's energy is estimated: a model counts what all programs on the machine spent, so an estimate may be too high by
-    any amount. The accuracies are taken as they are: a record does not know how they scatter from seed to seed.
+    i's energy is estimated: a model knows the CPU time of the run's processes, but neither the power of the CPU
+    meanwhile (its clock rate, vector units, memory) nor whether a thread worked or waited busily, which depends on what
+    else runs; such errors differ from run to run, and no uncertainty bounds them. The accuracies are taken as they are:
+    a record does not know how they scatter from seed to seed.
 
     Records with one ``run_id`` are one run, resumed or copied: none of them dominates another.
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["reference_of_their_size", "with_caveats"]
 
 OF_ESTIMATES = (
-    "An estimate includes the energy of other programs on the machine, so no estimated run is dominated for sure."
+    "An estimate knows the CPU time of a run, not how much power the CPU drew meanwhile, so no estimated run is "
+    "dominated for sure."
 )
 FAR_BELOW = 100.0  # ratio of the reference to an energy that it penalizes by 0.4 %
 

@@ -94,8 +94,9 @@ class Ranks:
     def claim(self, open_meters: Callable[[], OpenMeters]) -> OpenMeters:
         """Open meters, and keep those that no lower rank of the same node has opened.
 
-        Several ranks may see the same board, CPU package or memory; each device is read by one of them. All
-        ranks take part, so that a rank whose meters fail does not leave the others waiting.
+        Several ranks may see the same board, CPU package or memory; each device is read by one of them. A meter of
+        a rank's own processes is kept by each. All ranks take part, so that a rank whose meters fail does not leave
+        the others waiting.
 
         Raises:
             MeterUnavailable: a rank's meters could not be opened.
@@ -108,7 +109,8 @@ class Ranks:
             found, failure = None, f"rank {self.rank}: {error}"
         except Exception as error:  # noqa: BLE001 - whatever it is, the other ranks must not wait for ever
             found, failure = None, f"rank {self.rank}: {type(error).__name__}: {error}"
-        mine = [info.device_id for _, info in found.meters] if found else []
+        infos = [info for _, info in found.meters] if found else []
+        mine = [f"{i.device_id} of rank {self.rank}" if i.scope == "processes" else i.device_id for i in infos]
         everyone = _gather((self.node, mine, failure), self.size)
         failures = [text for _, _, text in everyone if text]
         if failures or found is None:

@@ -14,7 +14,7 @@ from lightning_energy.ledger.accounts import OUTSIDE
 from lightning_energy.ledger.idle import IdleBaseline
 from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.ledger.trace import Trace
-from lightning_energy.ledger.troubles import Troubles, clock_notes, sharing_notes
+from lightning_energy.ledger.troubles import Sharing, Troubles, clock_notes
 from lightning_energy.ledger.watch import Watch
 from lightning_energy.meters.base import BOARDS
 from lightning_energy.meters.units import NS
@@ -93,6 +93,7 @@ class Session:
         )
         self.notes: list[str] = []
         self._troubles = Troubles()
+        self._sharing = Sharing(self.channels)
         self._idle = IdleBaseline(self.channels, self.ledger.lock)
         self._has_waited = False
         enter = device_clock.enter_thread if device_clock is not None else None
@@ -216,7 +217,7 @@ class Session:
     def finish(self) -> None:
         """End the last account now, and wait shortly until its energy is known."""
         self.synchronize()
-        self.notes += sharing_notes(self.channels)
+        self.notes += self._sharing.notes()
         self.mark(OUTSIDE)
         now_ns = time.monotonic_ns()
         periods_s = [c.period_s or UNKNOWN_PERIOD_S for c in self.channels]

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lightning_energy.meters.other_programs import OtherPrograms
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -14,7 +15,14 @@ if TYPE_CHECKING:
     from lightning_energy.curves.channel import Channel
     from lightning_energy.ledger.device_clock import DeviceClock
 
-__all__ = ["Troubles", "clock_notes", "sharing_notes"]
+__all__ = ["Sharing", "Troubles", "clock_notes"]
+
+OF_CPU = frozenset({"module", "package", "dram", "psys", "machine", "processes"})  # scopes of CPUs and their memory
+MUCH = 0.1  # share of the CPU time: twice what a package's sensor may be off, so that its joules show it
+BUSY_WAITS = (
+    ". Threads that wait for each other may take CPU time meanwhile, the more the busier the machine is: the "
+    "environment variable OMP_WAIT_POLICY=PASSIVE lets them sleep"
+)
 
 
 class Troubles:
@@ -57,19 +65,45 @@ class Troubles:
         )
 
 
-def sharing_notes(channels: Sequence[Channel]) -> list[str]:
-    """Notes on boards that other programs use now, though they did not at the beginning."""
-    notes = []
-    for channel in channels:
-        others = None
-        with suppress(Exception):  # whatever a meter of the user's does, the books must be closed
-            others = channel.meter.other_processes()
-        if others and "shared" not in channel.info.note:
-            notes.append(
-                f"{channel.info.name}: shared with {len(others)} other process(es) at the end; its energy is the "
-                f"whole board's"
-            )
-    return notes
+class Sharing:
+    """Watches, from when it is made, what other programs do on the devices of a session.
+
+    Args:
+        channels: the devices.
+    """
+
+    def __init__(self, channels: Sequence[Channel]) -> None:
+        self._channels = channels
+        self._others = OtherPrograms() if any(c.info.scope in OF_CPU for c in channels) else None
+
+    def notes(self) -> list[str]:
+        """Notes for the end: boards that others came to use meanwhile, and CPUs that others used much."""
+        return [*self._on_boards(), *self._on_cpus()]
+
+    def _on_boards(self) -> list[str]:
+        notes = []
+        for channel in self._channels:
+            others = None
+            with suppress(Exception):  # whatever a meter of the user's does, the books must be closed
+                others = channel.meter.other_processes()
+            if others and "shared" not in channel.info.note:
+                notes.append(
+                    f"{channel.info.name}: shared with {len(others)} other process(es) at the end; its energy is the "
+                    f"whole board's"
+                )
+        return notes
+
+    def _on_cpus(self) -> list[str]:
+        share = None if self._others is None else self._others.share()
+        if share is None or share < MUCH:
+            return []
+        used = f"other programs used {100 * share:.0f} % of this machine's CPU time meanwhile"
+        names = [c.info.name for c in self._channels if c.info.scope in OF_CPU and c.info.scope != "processes"]
+        own = any(c.info.scope == "processes" for c in self._channels)
+        return [
+            *([f"{', '.join(names)}: {used}; their energy is in these joules"] if names else []),
+            *([f"{used[0].upper()}{used[1:]}; they are not in the estimate{BUSY_WAITS}"] if own else []),
+        ]
 
 
 def clock_notes(clock: DeviceClock | None) -> list[str]:

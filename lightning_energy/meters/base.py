@@ -34,8 +34,9 @@ __all__ = [
 Quality = Literal["measured", "integrated", "estimated", "missing"]
 """Origin of a figure: a hardware energy counter, a hardware power sensor integrated by us, a model, or none."""
 
-Scope = Literal["gpu", "board", "module", "package", "dram", "psys", "machine"]
-"""Coverage of a figure. ``board`` is a GPU board of which the training uses a part (MIG, MPS, shared)."""
+Scope = Literal["gpu", "board", "module", "package", "dram", "psys", "machine", "processes"]
+"""Coverage of a figure. ``board`` is a GPU board of which the training uses a part (MIG, MPS, shared), ``processes``
+the processes of one rank on the CPU, so that each rank reads its own; all others cover a device, whoever uses it."""
 
 BOARDS: Final[frozenset[Scope]] = frozenset({"gpu", "board", "module"})
 """The scopes of accelerator boards."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from lightning_energy.meters.base import Meter, MeterInfo, MeterLost, Reading, Source, Survey
+from lightning_energy.meters.base import Meter, MeterError, MeterInfo, MeterLost, Reading, Source, Survey
+from lightning_energy.meters.process_tree import ProcessTree
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -18,21 +19,21 @@ if TYPE_CHECKING:
 __all__ = ["CpuEstimateMeter", "EstimateSource"]
 
 WATTS_PER_THREAD = 4.0  # other tools' assumption for an unknown CPU, too; no better figure is public
-IDLE_SHARE = 0.1  # share of the full power; other tools' assumption, too
+IDLE_SHARE = 0.1  # of the full power; other tools' assumption, too; shown beside the estimate, and not in it
 CALIBRATION_U = 0.5  # relative; figures from a TDP are wrong by tens of percent: 27-37 % on nodes in arXiv 2506.14551
-IDLE_TIMES = frozenset({"idle", "iowait", "steal", "guest", "guest_nice"})  # guest time is in user time already
 
 
 class CpuEstimateMeter(Meter):
-    """Estimates the energy of the machine's CPUs from how busy they are.
+    """Estimates the energy that a training's own processes spend on the CPU, from their CPU time.
 
-    The power is assumed to rise linearly with the share of busy time, from ``idle_share * max_w`` to ``max_w``,
-    so that the energy of any time is ``max_w * (idle_share * t + (1 - idle_share) * busy_s / threads)``. Covers
-    CPUs only, and all that runs on them. The kernel counts busy time in units of about 10 ms.
+    The energy is ``max_w / threads`` times the CPU seconds of this process and of all that it started, ended ones
+    included (DataLoader workers, their children). Other ranks count their own. Neither other programs nor the idle
+    machine are in it, nor memory and accelerators: it does not depend on what else the machine does, as far as the
+    CPU time of the same work does not. A machine's idle power goes on with time, whoever uses the machine: the note
+    of the figure has it.
 
     Args:
-        max_w: power of all CPUs at full load in watts (the TDP); ``None`` for 4 W per hardware thread.
-        idle_share: share of it that an idle machine draws.
+        max_w: power of all CPUs of the machine at full load in watts (the TDP); ``None`` for 4 W per hardware thread.
         clock: the monotonic clock in nanoseconds.
 
     Raises:
@@ -44,70 +45,61 @@ class CpuEstimateMeter(Meter):
         'estimated'
     """
 
-    def __init__(
-        self,
-        *,
-        max_w: float | None = None,
-        idle_share: float = IDLE_SHARE,
-        clock: Callable[[], int] = time.monotonic_ns,
-    ) -> None:
+    def __init__(self, *, max_w: float | None = None, clock: Callable[[], int] = time.monotonic_ns) -> None:
         if max_w is not None and not max_w > 0:
             raise ValueError(f"max_w={max_w!r}: give watts above 0 (the CPU's TDP), or None")
-        if not 0 <= idle_share < 1:
-            raise ValueError(f"idle_share={idle_share!r}: give a share in [0, 1)")
         self.max_w = max_w
-        self.idle_share = idle_share
         self._clock = clock
+        self._tree: ProcessTree | None = None
         self._threads = 1
-        self._power_w = 0.0
-        self._start_ns = 0
-        self._last_busy_s = 0.0
-        self._busy_s = 0.0
+        self._thread_w = 0.0
+        self._start_s = 0.0  # CPU time
+        self._cpu_s = 0.0
+        self._last_ns = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_tree": None}  # a copy is closed: it may go to another process
 
     def open(self) -> MeterInfo:
         """Start the model."""
         self._threads = psutil.cpu_count(logical=True) or 1
-        self._power_w = self.max_w or WATTS_PER_THREAD * self._threads
-        self._start_ns = self._clock()
-        self._last_busy_s, self._busy_s = _busy_s(), 0.0
-        source = "its TDP as given" if self.max_w else f"{WATTS_PER_THREAD:g} W per thread (an assumption)"
+        max_w = self.max_w or WATTS_PER_THREAD * self._threads
+        self._thread_w = max_w / self._threads
+        self._tree = ProcessTree()
+        self._start_s, self._cpu_s, self._last_ns = self._tree.cpu_s(), 0.0, self._clock()
+        origin = f"{max_w:g} W on {self._threads} threads, as given" if self.max_w else "an assumption"
         return MeterInfo(
             device_id="cpu-estimate",
-            name=f"CPU model, {self._threads} threads",
+            name=f"CPU model, {self._thread_w:.3g} W per thread",
             quality="estimated",
-            scope="package",
-            per_node=True,
-            power_max_w=self._power_w,
-            power_min_w=self.idle_share * self._power_w,
-            update_period_s=0.001,  # its idle part moves at every look
+            scope="processes",
+            power_max_w=max_w,
+            update_period_s=0.001,  # reading it takes CPU time, so it moves at every look
             calibration_u=CALIBRATION_U,
-            note=f"a model, no measurement: {self._power_w:g} W at full load from {source}, "
-            f"{100 * self.idle_share:g} % of it idle; all programs on the machine, no memory, no accelerator",
+            note=f"a model, no measurement: {self._thread_w:.3g} W per hardware thread ({origin}) times the CPU time "
+            f"of the training's own processes; without memory, accelerators and the machine's idle power (some "
+            f"{IDLE_SHARE * max_w:.2g} W, by the usual {100 * IDLE_SHARE:g} % of full power)",
         )
 
     def read(self) -> Reading:
         """The model's energy since it was opened."""
+        if self._tree is None:
+            raise MeterError("CpuEstimateMeter was read before it was opened: call open() first")
         start_ns = self._clock()
         try:
-            busy_s = _busy_s()
-        except OSError as error:
-            raise MeterLost(f"the kernel does not say how busy the CPUs are: {error}") from error
+            total_s = self._tree.cpu_s()
+        except (OSError, psutil.Error) as error:
+            raise MeterLost(f"the kernel does not say how much CPU time this process took: {error}") from error
         end_ns = self._clock()
-        self._busy_s += max(busy_s - self._last_busy_s, 0.0)  # a thread that goes offline takes its time along
-        self._last_busy_s = busy_s
-        elapsed_s = (start_ns - self._start_ns) * NS
-        busy = min(self._busy_s, elapsed_s * self._threads)
-        share_s = self.idle_share * elapsed_s + (1 - self.idle_share) * busy / self._threads
-        return Reading(start_ns, end_ns, register_j=self._power_w * share_s)
+        # a process is seen up to a second after its start, or when it has ended: its CPU time then comes at once
+        most_s = max(start_ns - self._last_ns, 0) * NS * self._threads
+        self._cpu_s += min(total_s - self._start_s - self._cpu_s, most_s)
+        self._last_ns = start_ns
+        return Reading(start_ns, end_ns, register_j=self._thread_w * self._cpu_s)
 
     def close(self) -> None:
-        """Nothing to close."""
-
-
-def _busy_s() -> float:
-    """CPU time of all threads that was not idle since boot, in seconds."""
-    times = psutil.cpu_times()._asdict()
-    return float(sum(seconds for name, seconds in times.items() if name not in IDLE_TIMES))
+        """Forget the processes."""
+        self._tree = None
 
 
 class EstimateSource(Source):
@@ -115,10 +107,10 @@ class EstimateSource(Source):
 
     name = "estimate"
 
-    def of(self, device: torch.device) -> Sequence[Meter]:  # noqa: ARG002 - the model is of the node's CPUs
-        """The model of this node's CPUs."""
+    def of(self, device: torch.device) -> Sequence[Meter]:  # noqa: ARG002 - the model is of this rank's processes
+        """The model of this rank's processes on the CPU."""
         return [CpuEstimateMeter()]
 
     def survey(self) -> Survey:
-        """The model of this node's CPUs."""
+        """The model of this process on the CPU."""
         return Survey([CpuEstimateMeter()])

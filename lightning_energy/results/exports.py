@@ -37,7 +37,8 @@ EMISSIONS_COLUMNS = (
 )
 """The columns of CodeCarbon 3.3.2, in its order (``output_methods/emissions_data.py``)."""
 
-PARTS = {"gpu": "gpu", "board": "gpu", "package": "cpu", "dram": "ram"}  # CodeCarbon's parts by the scope of a device
+# CodeCarbon's parts by the scope of a device
+PARTS = {"gpu": "gpu", "board": "gpu", "package": "cpu", "processes": "cpu", "dram": "ram"}
 G_PER_KG = 1000
 
 
@@ -77,7 +78,8 @@ def emissions_csv(record: Record) -> str:
         "cpu_model": record.where.cpu,
         "gpu_count": len(gpus) if gpus and report.has_all_devices else None,
         "gpu_model": _counted(gpus) if report.has_all_devices else None,
-        "tracking_mode": "machine",  # whole devices, not the share of a process
+        # whole devices, not the share of a process, but for the estimate
+        "tracking_mode": "process" if {d.scope for d in report.devices} == {"processes"} else "machine",
         "pue": pue,
     }
     text = io.StringIO()

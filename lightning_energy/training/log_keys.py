@@ -64,7 +64,7 @@ _VAL = "after each validation"
 _EPOCH = "after each training epoch"
 
 ALL: tuple[LogKey, ...] = (
-    LogKey(POWER_W, "W", _STEP, "mean power over the steps that became known since the last point"),
+    LogKey(POWER_W, "W", _STEP, "mean power over the steps that became known since the last point; not of an estimate"),
     LogKey(STEP_J, "J", _STEP, "mean energy of those steps, each from its start to the start of the next"),
     LogKey(TRAIN_J, "J", _EPOCH, "energy of training in this epoch: steps and the gaps between them"),
     LogKey(VAL_J, "J", _VAL, "energy of validation in this epoch, until this is logged"),

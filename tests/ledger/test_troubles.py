@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import time
+from collections import namedtuple
+from typing import TYPE_CHECKING
+
+import psutil
 import pytest
 
 from lightning_energy.curves.channel import Channel
 from lightning_energy.ledger.device_clock import DeviceClock
-from lightning_energy.ledger.troubles import Troubles, clock_notes, sharing_notes
+from lightning_energy.ledger.troubles import Sharing, Troubles, clock_notes
 from lightning_energy.meters import MeterInfo, NvmlMeter, ReplayMeter
 from tests.ledger.plays import session_of
 from tests.sim.clock import VirtualClock
 from tests.sim.device import SimulatedEvents
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+
+if TYPE_CHECKING:
+    from lightning_energy.meters.base import Scope
 
 UUID = "GPU-eeeeeeee-0000-0000-0000-000000000000"
 
@@ -78,7 +86,48 @@ def test_a_meter_that_cannot_say_who_shares_it_is_no_trouble():
         def other_processes(self):
             raise RuntimeError("broken")
 
-    assert sharing_notes([channel_of(Broken(100.0))]) == []
+    assert Sharing([channel_of(Broken(100.0))]).notes() == []
+
+
+@pytest.fixture
+def busy(monkeypatch):
+    """Pass time on a machine of four threads, with others' CPU seconds; this process takes next to nothing of it."""
+    Times = namedtuple("Times", "user idle")  # noqa: PYI024 - psutil's own shape
+    machine = {"now_s": 1000.0, "busy_s": 0.0}
+    monkeypatch.setattr(psutil, "cpu_times", lambda: Times(machine["busy_s"], 0.0))
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 4)
+    monkeypatch.setattr(time, "monotonic", lambda: machine["now_s"])
+
+    def pass_time(seconds: float, busy_s: float) -> None:
+        machine["now_s"] += seconds
+        machine["busy_s"] += busy_s
+
+    return pass_time
+
+
+def cpu(name: str, scope: Scope) -> Channel:
+    info = MeterInfo(name, name, "measured", scope, power_max_w=80.0)
+    return channel_of(ReplayMeter(50.0, device_id=name, info=info))
+
+
+def test_others_on_the_cpus_are_told_where_they_are_in_the_joules_or_were_left_out(busy):
+    of_device = Sharing([cpu("package-0", "package"), cpu("dram-0", "dram"), channel_of(ReplayMeter(100.0))])
+    of_processes = Sharing([cpu("model", "processes")])
+    of_board = Sharing([channel_of(ReplayMeter(100.0))])
+    busy(100.0, busy_s=252.0)
+    share = "other programs used 63 % of this machine's CPU time meanwhile"
+    assert of_device.notes() == [f"package-0, dram-0: {share}; their energy is in these joules"]
+    (note,) = of_processes.notes()
+    assert note.startswith(f"O{share[1:]}; they are not in the estimate. Threads that wait for each other")
+    assert of_board.notes() == []
+
+
+def test_a_little_of_others_is_not_told(busy):
+    sharing = Sharing([cpu("package-0", "package"), cpu("model", "processes")])
+    busy(100.0, busy_s=36.0)
+    assert sharing.notes() == []
+    busy(100.0, busy_s=54.0)
+    assert len(sharing.notes()) == 2
 
 
 @pytest.mark.parametrize("lost", [0, 2])

@@ -1,79 +1,103 @@
 from __future__ import annotations
 
-from collections import namedtuple
+import copy
+import os
+import pickle
+import subprocess
+import sys
+import time
 
 import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_energy.meters import CpuEstimateMeter, MeterLost
-
-Times = namedtuple("Times", "user system idle iowait guest")  # noqa: PYI024 - psutil's own shape
+from lightning_energy.meters import CpuEstimateMeter, MeterError, MeterLost
 
 
 @pytest.fixture
-def machine(monkeypatch):
-    """Four threads whose times and clock are set by hand."""
+def process(monkeypatch):
+    """A process without children whose CPU time and clock are set by hand, on four threads."""
 
-    class Machine:
+    class Process:
         now_ns = 10**12
-        times = Times(100.0, 10.0, 1000.0, 5.0, 0.0)
+        cpu_s = 100.0
 
-        def pass_time(self, seconds: float, busy_s: float) -> None:
+        def pass_time(self, seconds: float, cpu_s: float) -> None:
             self.now_ns += round(seconds * 1e9)
-            t = self.times
-            self.times = t._replace(user=t.user + busy_s, idle=t.idle + 4 * seconds - busy_s)
+            self.cpu_s += cpu_s
 
-    machine = Machine()
-    monkeypatch.setattr(psutil, "cpu_times", lambda: machine.times)
+    process = Process()
+    monkeypatch.setattr(time, "process_time", lambda: process.cpu_s)
+    monkeypatch.setattr(os, "times", lambda: os.times_result((0.0, 0.0, 0.0, 0.0, 0.0)))
     monkeypatch.setattr(psutil, "cpu_count", lambda logical: 4)
-    return machine
+    return process
 
 
-@pytest.mark.parametrize(("busy_s", "power_w"), [(0.0, 4.0), (40.0, 40.0), (20.0, 22.0)])
-def test_power_rises_straight_from_idle_to_full(machine, busy_s, power_w):
-    meter = CpuEstimateMeter(max_w=40.0, clock=lambda: machine.now_ns)
+@pytest.mark.parametrize(("cpu_s", "energy_j"), [(0.0, 0.0), (40.0, 400.0), (20.0, 200.0)])
+def test_energy_is_cpu_time_by_the_power_of_a_thread(process, cpu_s, energy_j):
+    meter = CpuEstimateMeter(max_w=40.0, clock=lambda: process.now_ns)
     info = meter.open()
-    assert (info.power_min_w, info.power_max_w, info.quality) == (4.0, 40.0, "estimated")
-    machine.pass_time(10.0, busy_s)
-    assert meter.read().register_j == pytest.approx(10.0 * power_w)
+    assert (info.power_min_w, info.power_max_w, info.quality, info.scope) == (0.0, 40.0, "estimated", "processes")
+    assert "10 W per hardware thread (40 W on 4 threads, as given)" in info.note
+    process.pass_time(10.0, cpu_s)
+    assert meter.read().register_j == pytest.approx(energy_j)
     meter.close()
 
 
-def test_unknown_cpu_has_four_watts_per_thread(machine):
-    info = CpuEstimateMeter(clock=lambda: machine.now_ns).open()
+def test_wall_time_alone_costs_nothing(process):
+    meter = CpuEstimateMeter(clock=lambda: process.now_ns)
+    meter.open()
+    process.pass_time(3600.0, 1.0)
+    assert meter.read().register_j == pytest.approx(4.0)
+
+
+def test_unknown_cpu_has_four_watts_per_thread(process):
+    info = CpuEstimateMeter(clock=lambda: process.now_ns).open()
     assert info.power_max_w == 16.0
-    assert "assumption" in info.note
+    assert info.name == "CPU model, 4 W per thread"
+    for words in ("4 W per hardware thread (an assumption)", "the training's own processes", "idle power (some 1.6 W"):
+        assert words in info.note
     assert info.calibration_u == 0.5
+
+
+def test_cpu_time_that_is_learnt_late_comes_no_faster_than_all_threads_can_take_it(process):
+    meter = CpuEstimateMeter(clock=lambda: process.now_ns)
+    meter.open()
+    process.pass_time(0.5, 5.0)  # a child of which nothing was known until it ended
+    assert meter.read().register_j == pytest.approx(4.0 * 2.0)
+    process.pass_time(0.5, 0.1)
+    assert meter.read().register_j == pytest.approx(4.0 * 4.0)
+    process.pass_time(0.5, 0.1)
+    assert meter.read().register_j == pytest.approx(4.0 * 5.2)
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.floats(-5, 60)), max_size=20))
 def test_never_falls_and_never_leaves_its_bounds(steps):
-    machine = type("M", (), {"now_ns": 0, "times": Times(0.0, 0.0, 0.0, 0.0, 0.0)})()
+    process = type("P", (), {"now_ns": 0, "cpu_s": 0.0})()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(psutil, "cpu_times", lambda: machine.times)
+        patch.setattr(time, "process_time", lambda: process.cpu_s)
         patch.setattr(psutil, "cpu_count", lambda logical: 4)
-        meter = CpuEstimateMeter(clock=lambda: machine.now_ns)
+        meter = CpuEstimateMeter(clock=lambda: process.now_ns)
         meter.open()
         last_j = 0.0
-        for seconds, busy_s in steps:
-            machine.now_ns += round(seconds * 1e9)
-            machine.times = machine.times._replace(user=machine.times.user + busy_s)
+        for seconds, cpu_s in steps:
+            process.now_ns += round(seconds * 1e9)
+            process.cpu_s += cpu_s
             register_j = meter.read().register_j
-            assert last_j <= register_j <= 16.0 * machine.now_ns * 1e-9 + 1e-6
+            assert last_j <= register_j <= 16.0 * process.now_ns * 1e-9 + 1e-6
             last_j = register_j
 
 
-def test_kernel_that_does_not_answer(machine, monkeypatch):
-    meter = CpuEstimateMeter(clock=lambda: machine.now_ns)
+def test_kernel_that_does_not_answer(process, monkeypatch):
+    meter = CpuEstimateMeter(clock=lambda: process.now_ns)
     meter.open()
 
     def fail():
-        raise OSError("no /proc")
+        raise OSError("no clock")
 
-    monkeypatch.setattr(psutil, "cpu_times", fail)
-    with pytest.raises(MeterLost, match="no /proc"):
+    monkeypatch.setattr(time, "process_time", fail)
+    with pytest.raises(MeterLost, match="no clock"):
         meter.read()
 
 
@@ -81,10 +105,27 @@ def test_on_this_machine():
     meter = CpuEstimateMeter()
     meter.open()
     first, second = meter.read(), meter.read()
-    assert 0 <= first.register_j <= second.register_j
+    assert 0 <= first.register_j < second.register_j  # reading takes CPU time, too
+    for twin in (meter.twin(), copy.deepcopy(meter), pickle.loads(pickle.dumps(meter))):
+        with pytest.raises(MeterError, match=r"call open\(\) first"):
+            twin.read()
+    meter.close()
+    meter.close()
 
 
-@pytest.mark.parametrize("settings", [{"max_w": 0}, {"max_w": -1.0}, {"idle_share": 1.0}, {"idle_share": -0.1}])
-def test_bad_settings(settings):
-    with pytest.raises(ValueError, match="give"):
-        CpuEstimateMeter(**settings)
+def test_children_count():
+    script = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True); input()"
+    meter = CpuEstimateMeter()
+    meter.open()
+    child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with child:
+        child.stdout.readline()
+        assert meter.read().register_j > 4.0 * 0.3
+        child.communicate(b"\n")
+    meter.close()
+
+
+@pytest.mark.parametrize("max_w", [0, -1.0])
+def test_bad_settings(max_w):
+    with pytest.raises(ValueError, match="give watts above 0"):
+        CpuEstimateMeter(max_w=max_w)

@@ -1,19 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.classification import BinaryAccuracy
 
-from lightning_energy import EnergyPenalizedAccuracy
+from lightning_energy import EnergyPenalizedAccuracy, ReplayMeter
 from lightning_energy.results.read import read_record
 from lightning_energy.results.record import NAME
 from lightning_energy.results.summary import StepSums
 from lightning_energy.training import log_keys, recorder, step_log
 from lightning_energy.training.progress import ENERGY, POWER, BarFigures
 from tests.modules import MemoryLogger
-from tests.training.parts import POWER_W, Looked, Parts, replay, spend, trainer_like, two_ranks
+from tests.training.parts import INFO, POWER_W, Looked, Parts, replay, spend, trainer_like, two_ranks
 
 BATCH = [torch.zeros(4, 2), torch.zeros(4)]
 KEEP_UP = 8
@@ -105,6 +107,21 @@ def test_steps_are_logged_once(parts):
     assert logger.rows[1:] == [(8, {log_keys.POWER_W: pytest.approx(200.0), log_keys.STEP_J: 3.0})]
     one.steps.log(trainer_like(loggers=[logger], step=9))
     assert len(logger.rows) == 2
+
+
+def test_power_that_comes_from_a_model_alone_is_not_shown_as_if_it_were_data():
+    model = replace(INFO, quality="estimated")
+    one, logger = Parts(ReplayMeter(POWER_W, counter_period_s=0.0, info=model)), MemoryLogger()
+    spend(one.session)
+    one.session.finish()
+    one.outputs.bar = BarFigures()
+    trainer = trainer_like(loggers=[logger], progress_bar_callback=object(), progress_bar_metrics={})
+    trainer.log_every_n_steps = 1
+    one.steps.attend(trainer, 0)
+    ((_, values),) = logger.rows
+    assert values == {log_keys.STEP_J: pytest.approx(one.books.steps.energy_j)}
+    assert [*trainer.progress_bar_metrics] == [ENERGY]
+    one.books.close()
 
 
 def test_what_was_kept_up_with_is_logged_later(parts):
