@@ -7,12 +7,13 @@ import inspect
 import math
 import reprlib
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["check_idle", "check_switches", "named_arguments"]
+__all__ = ["check_idle", "check_record", "check_switches", "named_arguments"]
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -42,6 +43,16 @@ def check_switches(**switches: Any) -> None:
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise TypeError(f"{name}={value!r}: give True or False")
+
+
+def check_record(record: Any) -> None:
+    """Check whether and where a record is kept.
+
+    Raises:
+        TypeError: neither a switch nor a path.
+    """
+    if not isinstance(record, (bool, str, Path)) or record == "":
+        raise TypeError(f"record={record!r}: give True, False, or the path of a file or folder")
 
 
 def named_arguments(

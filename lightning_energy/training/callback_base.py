@@ -181,9 +181,9 @@ class CallbackBase(Callback):
         if self._last_report is None:
             self._warn(
                 "report",
-                "EnergyCallback.report is None, as no run of this object has ended: read it after trainer.fit(…). "
-                "Where a library trains a copy of the callback, or in processes of its own, read the record: "
-                "lightning_energy.load_record(folder of the run).report",
+                "EnergyCallback.report is None until a run of this object has ended: read it after trainer.fit(…). "
+                "Where a library trains a copy of the callback, or in processes of its own, it stays None: read the "
+                "record, lightning_energy.load_record(folder of the run).report",
             )
         return self._last_report
 

@@ -6,10 +6,9 @@ import inspect
 import math
 from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.ledger.arguments import check_idle, check_switches
+from lightning_energy.ledger.arguments import check_idle, check_record, check_switches
 from lightning_energy.meters.find import check_meters
 from lightning_energy.results.carbon import Conversion
 from lightning_energy.results.trace_files import check_trace
@@ -17,6 +16,7 @@ from lightning_energy.scores.formula import REFERENCE_KWH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from lightning_energy.meters.find import Meters
     from lightning_energy.results.trace_files import TraceFormat
@@ -64,8 +64,7 @@ class Settings:
         _check_score(self.accuracy, self.score, self.reference_kwh)
         check_idle(self.idle_s)
         check_switches(allow_estimate=self.allow_estimate, dashboards=self.dashboards, progress_bar=self.progress_bar)
-        if not isinstance(self.record, (bool, str, Path)) or self.record == "":
-            raise TypeError(f"record={self.record!r}: give True, False, or the path of a file or folder")
+        check_record(self.record)
         if self.batch_size_fn is not None and not callable(self.batch_size_fn):
             raise TypeError(f"batch_size_fn={self.batch_size_fn!r}: give a function of a batch, or None")
         if self.print_report is not None and not isinstance(self.print_report, bool):
