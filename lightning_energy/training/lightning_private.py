@@ -33,6 +33,9 @@ __all__ = [
 ]
 
 
+PACKAGES = ("lightning.", "lightning_fabric.", "pytorch_lightning.")
+
+
 def logger_step(trainer: Trainer) -> int:
     """The step that Lightning itself gives its loggers now.
 
@@ -94,7 +97,7 @@ def called_in(function: str) -> bool:
     """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - Python's documented name
     while frame is not None:
-        if frame.f_code.co_name == function and "lightning" in frame.f_globals.get("__name__", ""):
+        if frame.f_code.co_name == function and frame.f_globals.get("__name__", "").startswith(PACKAGES):
             return True
         frame = frame.f_back
     return False
