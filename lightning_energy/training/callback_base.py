@@ -153,8 +153,8 @@ class CallbackBase(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone: a copy has no run, and has spent nothing."""
-        drop = {*OF_LIGHTNING, *OWN, *HOOKS}
-        return {name: value for name, value in self.__dict__.items() if name not in drop}
+        drop = {*OF_LIGHTNING, *OWN}
+        return {name: value for name, value in self.__dict__.items() if name not in drop and value is not _no_hook}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -206,8 +206,8 @@ class CallbackBase(Callback):
             RuntimeError: the user gave the Trainer two.
         """
         self.__dict__["state_key"] = type(self).__qualname__
-        for name in HOOKS:
-            self.__dict__.pop(name, None)
+        for name in [name for name, value in self.__dict__.items() if value is _no_hook]:
+            delattr(self, name)
         self._is_aside = self._stands_aside(trainer)
         self._memory.refuse()
         from_start = trainer.global_step == 0 and trainer.current_epoch == 0
