@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-
 from lightning_energy.curves.energy import NOTHING
+from lightning_energy.ledger.arguments import named_arguments
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.results.notes import Note
 from lightning_energy.scores.formula import REFERENCE_KWH
+from lightning_energy.training.callback_base import OF_LIGHTNING, OTHER_NAMES, CallbackBase, meant_by, of_an_object
 from lightning_energy.training.callback_order import stand_before_monitors
-from lightning_energy.training.error_guard import WarnOnce, never_fatal
-from lightning_energy.training.run_memory import RunMemory
+from lightning_energy.training.error_guard import never_fatal
 from lightning_energy.training.settings import Settings
 from lightning_energy.training.trainer_run import TrainerRun, is_fitting
 
@@ -20,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from lightning.pytorch import LightningModule, Trainer
+
     from lightning_energy.meters.find import Meters
     from lightning_energy.results.figures import Outcome
-    from lightning_energy.results.report import Report
     from lightning_energy.results.trace_files import TraceFormat
     from lightning_energy.scores.choice import ScoreSetting
     from lightning_energy.scores.metric import Mode, Scale
@@ -30,33 +30,16 @@ if TYPE_CHECKING:
 
 __all__ = ["EnergyCallback"]
 
-OF_LIGHTNING = {"log", "log_dict"}  # methods of the module that a Trainer sets on its callbacks: they keep both alive
 
-
-def _no_mark() -> None:
-    """Take no mark: nothing is measured."""
-
-
-def _no_end(_batch: Any, _batch_idx: int) -> bool:
-    """Take no mark, with nothing more to do."""
-    return False
-
-
-# attributes of a run (threads, handles, closures) while there is none; in the instance alone, since a default in the
-# class costs 0.4 us more per hook where memory is cold
-IDLE: dict[str, Any] = {
-    "_run": None,
-    "_begin_batch": _no_mark,
-    "_end_batch": _no_end,
-}
-
-
-class EnergyCallback(Callback):
+class EnergyCallback(CallbackBase):
     """Measure the energy of a training, log it, and score the accuracy by it.
 
     Logs the names of :mod:`lightning_energy.training.log_keys` to every logger of the Trainer. ``energy/score`` is in
     ``trainer.callback_metrics`` in the epoch it belongs to, so that ``EarlyStopping(monitor="energy/score",
     mode="max")`` and ``ModelCheckpoint`` can act on it. After a run, :attr:`report` holds the figures.
+
+    Each ``fit`` from the start of a Trainer is a run of its own; a further ``fit`` of the same Trainer, and one with
+    ``ckpt_path``, goes on with its run. A copy, or what was pickled, has the settings and has spent nothing.
 
     Args:
         meters: the meters: ``"auto"`` (the device this rank trains on, plus the node's CPU packages and DRAM
@@ -111,11 +94,7 @@ class EnergyCallback(Callback):
         >>> callback = EnergyCallback(accuracy="val_acc", reference_kwh=0.01)
     """
 
-    report: Report | None
-    _run: TrainerRun | None
-    _begin_batch: Callable[[], None]
-    _end_batch: Callable[[Any, int], bool]
-
+    @named_arguments("EnergyCallback", meant_by, OTHER_NAMES)
     def __init__(
         self,
         *,
@@ -160,32 +139,20 @@ class EnergyCallback(Callback):
         self.dashboards = dashboards
         self.progress_bar = progress_bar
         Settings.of(self)  # raises where one of them is wrong
-        self.report = None
-        self._memory = RunMemory()
-        self._warn = WarnOnce()
-        self._forget_run()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Settings and memory; a copy has no run."""
-        return {name: value for name, value in self.__dict__.items() if name not in OF_LIGHTNING} | IDLE
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """One row per training epoch, as logged: its energies, the total, the metric and the score."""
-        return [row.to_plain() for row in self._memory.history]
 
     # ------------------------------------------------------------------------------------- begin and end of a run
 
+    @of_an_object
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Open the meters and start measuring.
 
         Raises:
             MeterUnavailable: a meter that was asked for cannot be read, or none can and an estimate is refused.
+            RuntimeError: the Trainer has two EnergyCallbacks of yours; one from an entry point stands aside.
         """
         self._drop()
-        self._memory.refuse()
-        if stage == "fit":
-            self._memory.return_borrowed()
+        if not self._enter_trainer(trainer, is_fit=stage == "fit"):
+            return
         if trainer.barebones:
             self._warn("barebones", "Trainer(barebones=True) logs nothing: EnergyCallback is off for this run")
             return
@@ -197,10 +164,12 @@ class EnergyCallback(Callback):
         run.begin(pl_module, self.idle_s)
         self._follow(run.stages.hooks)
 
+    @of_an_object
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Stop measuring, and make the report."""
         self._end("completed")
 
+    @of_an_object
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Report an interrupted run, without collectives: other ranks may not come."""
         if self._run is not None:
@@ -226,12 +195,14 @@ class EnergyCallback(Callback):
     def _report(self, outcome: Outcome) -> None:
         report = None if self._run is None else self._run.end(outcome)
         if self._run is not None and report is not None:
-            self.report = report
+            self._keep(report, is_fit=self._run.stages.is_fit)
             self._run.reporter.publish(report)
 
     def _give_up(self, where: str, error: Exception) -> None:
         if self._run is not None:
             self._run.books.give_up(where, error)
+        elif isinstance(error, TypeError):  # a hook with the arguments of a Fabric's program
+            self._measure_nothing()
 
     def _drop(self) -> None:
         """Drop the run, and close everything it owns."""
@@ -239,10 +210,6 @@ class EnergyCallback(Callback):
         self._forget_run()
         if run is not None:
             run.books.close()
-
-    def _forget_run(self) -> None:
-        for name, value in IDLE.items():
-            setattr(self, name, value)
 
     def _leave(self) -> None:
         """Take no more marks: the session is over. The run stays to its end, and knows that a training is under way."""
@@ -272,7 +239,7 @@ class EnergyCallback(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Set the energy of earlier sessions."""
-        if not self._memory.accepts:
+        if self._is_aside or not self._memory.accepts:
             return
         try:
             (self._memory if self._run is None else self._run).load(state_dict)
@@ -283,6 +250,8 @@ class EnergyCallback(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Energy of the run so far, in plain types."""
+        if self._is_aside:
+            return {}
         return self._memory.state(NOTHING, Ranks()) if self._run is None else self._run.state()
 
     # ------------------------------------------------------------------------------------- batches

@@ -8,26 +8,46 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lightning_energy.ledger.arguments import check_idle, check_switches
+from lightning_energy.ledger.arguments import check_idle, check_record, check_switches, named_arguments
 from lightning_energy.ledger.device_clock import clock_of
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
 from lightning_energy.ledger.step_marks import NOWHERE, StepMarks
 from lightning_energy.meters.find import Meters, check_meters, open_meters
 from lightning_energy.results.rendering import show
-from lightning_energy.results.summary import StepSums, summarize
+from lightning_energy.results.summary import StepSums
+from lightning_energy.training.loop_run import LoopRun, metric_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
 
     from lightning_energy.curves.energy import Energy
-    from lightning_energy.results.figures import Outcome
     from lightning_energy.results.report import Report
+    from lightning_energy.scores.metric import Mode, Scale
 
 __all__ = ["EnergyMonitor"]
+
+OTHER_NAMES = {
+    "accelerator": ("device",),
+    "devices": ("device",),
+    "meter": ("meters",),
+    "dirpath": ("record",),
+    "save_dir": ("record",),
+    "log_dir": ("record",),
+    "output_dir": ("record",),
+    "verbose": ("print_report",),
+}
+
+
+def _meant_by(value: Any) -> str:
+    """The argument that a value without a name was probably meant for."""
+    if isinstance(value, (str, torch.device)):
+        return "device"
+    return "fabric" if hasattr(value, "strategy") else "meters"
 
 
 class EnergyMonitor:
@@ -37,6 +57,10 @@ class EnergyMonitor:
     to the gap between steps. Outside your stages the stage is ``train``. With Fabric and several ranks, :meth:`energy`
     and the end of the ``with`` statement are collective: all ranks come there.
 
+    Every ``with`` statement is a run, with a record that ``lightning-energy report`` and ``compare`` take. The training
+    is all of it but the stages ``test`` and ``predict``: its energy is ``report.total``. A comparison wants a metric as
+    well: see :meth:`log_metric`.
+
     Args:
         fabric: your ``lightning.fabric.Fabric``, for its device and ranks; ``None`` without Fabric.
         device: the device of the training, if there is no Fabric; by default the current CUDA device, else the CPU.
@@ -44,9 +68,10 @@ class EnergyMonitor:
         idle_s: seconds to watch the idle devices at the beginning, for a second figure, the energy above idle.
         allow_estimate: whether ``"auto"`` may fall back to a model of the CPU.
         print_report: whether to print a short table at the end, on rank zero.
-
-    Attributes:
-        report: the figures, after the ``with`` statement; ``None`` before.
+        record: whether to leave a record on disk, from rank zero; or the path of the file or its folder. By default
+            in a new folder, ``energy_runs/<time>_<id>/energy.json`` in the working directory, as a loop has no log
+            directory: no run overwrites another's record, or a file of yours. At a path that you give, a record is
+            overwritten.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -54,20 +79,22 @@ class EnergyMonitor:
 
     Example:
         >>> from lightning_energy import EnergyMonitor, ReplayMeter
-        >>> with EnergyMonitor(meters=ReplayMeter(100.0), print_report=False) as monitor:
+        >>> with EnergyMonitor(meters=ReplayMeter(100.0), record=False, print_report=False) as monitor:
         ...     for epoch in range(2):
         ...         with monitor.stage("train", epoch):
         ...             for batch in range(10):
-        ...                 with monitor.step():
+        ...                 with monitor.step(samples=32):
         ...                     _ = sum(range(10_000))
         ...         with monitor.stage("validate", epoch):
         ...             _ = sum(range(10_000))
-        >>> sorted(monitor.report.stages)
-        ['train', 'validate']
+        ...         monitor.log_metric("val_acc", 0.9)
+        >>> sorted(monitor.report.stages), monitor.report.samples
+        (['train', 'validate'], 640)
         >>> 90 < monitor.report.session.power_w < 110
         True
     """
 
+    @named_arguments("EnergyMonitor", _meant_by, OTHER_NAMES)
     def __init__(
         self,
         *,
@@ -77,23 +104,40 @@ class EnergyMonitor:
         idle_s: float = 0.0,
         allow_estimate: bool = True,
         print_report: bool = True,
+        record: bool | str | Path = True,
     ) -> None:
         check_meters(meters)
         if fabric is not None and device is not None:
             raise ValueError(f"device={device!r} and fabric=… are both given: omit device, as Fabric knows it")
         check_idle(idle_s)
         check_switches(allow_estimate=allow_estimate, print_report=print_report)
+        check_record(record)
         self.meters = meters
         self.idle_s = float(idle_s)
         self.allow_estimate = allow_estimate
         self.print_report = print_report
-        self.report: Report | None = None
+        self.record = record
+        self._report: Report | None = None
+        self._has_ended = False
         self._fabric = fabric
-        self._device = None if device is None else torch.device(device)
+        self._device = None if device is None else _device(device)
         self._session: Session | None = None
         self._ranks = Ranks()
         self._steps = StepSums()
         self._step = _Step()
+        self._loop: LoopRun | None = None
+
+    @property
+    def report(self) -> Report | None:
+        """The figures, after the ``with`` statement. Before it is ``None``, with a warning."""
+        if self._report is None and not self._has_ended:
+            self._warn("report is None until the `with EnergyMonitor() as monitor:` statement has ended: read it after")
+        return self._report
+
+    @property
+    def record_path(self) -> Path | None:
+        """The place of the record; ``None`` without one, before the ``with`` statement, and on ranks but zero."""
+        return None if self._loop is None else self._loop.path
 
     def __enter__(self) -> Self:
         """Open the meters and start.
@@ -108,7 +152,8 @@ class EnergyMonitor:
         wanted = check_meters(self.meters)
         found = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=self.allow_estimate))
         clock, problem = clock_of(ranks.device)
-        self._steps, self.report = StepSums(), None
+        self._steps, self._report, self._has_ended = StepSums(), None, False
+        self._loop = LoopRun(self.record, ranks, self._fabric, self._warn)
         self._session = session = Session(found, clock)
         try:
             for text in (problem, session.announcement()):
@@ -127,7 +172,8 @@ class EnergyMonitor:
     ) -> None:
         """Stop measuring, and make the report; after an exception without the other ranks, which may not come."""
         session, self._session = self._session, None
-        if session is None:
+        loop = self._loop
+        if session is None or loop is None:
             return
         if not session.is_ours:  # a forked child leaves the parent's monitor alone
             self._step.leave()
@@ -138,13 +184,14 @@ class EnergyMonitor:
             for text in session.new_troubles():
                 self._warn(text)
             self._steps.take(session)
-            outcome: Outcome = "completed" if error is None else "interrupted"
-            self.report = summarize(session, session.totals(), self._steps, ranks, outcome=outcome)
+            self._report = loop.report(session, self._steps, ranks, "completed" if error is None else "interrupted")
+            loop.write(self._report, session)
             if self.print_report and ranks.is_zero:
-                self._warn(show(self.report))
+                self._warn(show(self._report))
         except Exception as defect:  # noqa: BLE001 - our defect must not end the user's program
             self._warn(f"no report, as {type(defect).__name__}: {defect}; please report this as a bug")
         finally:
+            self._has_ended = True
             session.close()
             self._step.leave()
 
@@ -153,7 +200,8 @@ class EnergyMonitor:
         """Assign the energy spent within the ``with`` statement to this stage; afterwards the stage around it goes on.
 
         Args:
-            name: such as ``"train"``, ``"validate"``, ``"test"``. Steps are counted in ``train``.
+            name: such as ``"train"``, ``"validate"``, ``"test"``. Steps and samples are counted in ``train``;
+                ``test`` and ``predict`` are no part of the training.
             epoch: the epoch; -1 for none.
 
         Raises:
@@ -161,20 +209,49 @@ class EnergyMonitor:
         """
         before = self._step.account
         self._go_to(epoch, name)
+        self._running()[1].enter(name)
         try:
             yield
         finally:
             if self._session is not None:
                 self._go_to(*before)
 
-    def step(self) -> _Step:
+    def step(self, samples: int | None = None) -> _Step:
         """Return a context manager for one step; it takes two time stamps.
+
+        Args:
+            samples: the samples of this rank's batch, for the energy per sample: known if every step of the training
+                says its own.
 
         Raises:
             RuntimeError: the monitor is not running.
+            TypeError: ``samples`` is no whole number.
+            ValueError: ``samples`` is negative.
         """
-        self._running()
+        _, loop = self._running()
+        loop.count(self._step.account[1], samples)
         return self._step
+
+    def log_metric(self, name: str, value: Any, *, mode: Mode = "max", scale: Scale = "fraction") -> None:
+        """Give the metric of quality that this run is compared by, say after each validation. The last value stands.
+
+        Args:
+            name: its name, equal in the runs that are to be compared.
+            value: its value, a number or a tensor of one. One that is not finite or not of its scale is left out,
+                with a warning.
+            mode: its better direction.
+            scale: its unit.
+
+        Raises:
+            RuntimeError: the monitor is not running.
+            TypeError: the name is no text, or the value no number.
+            ValueError: direction or scale are unknown.
+        """
+        session, loop = self._running()
+        metric, problem = metric_of(name, value, mode, scale)
+        self._warn(problem)
+        if metric is not None:
+            loop.log_metric(metric, self._step.account[0], session, self._ranks)
 
     def energy(self, *, stage: str | None = None, epoch: int | None = None) -> Energy:
         """Return the energy so far, all ranks together. With several ranks all of them must call this. Nothing stops.
@@ -186,21 +263,22 @@ class EnergyMonitor:
         Raises:
             RuntimeError: the monitor is not running.
         """
-        session = self._running()
+        session, _ = self._running()
         for text in session.new_troubles():
             self._warn(text)
         (energy,), _ = self._ranks.sum([session.totals().energy(stage=stage, epoch=epoch)])
         return energy
 
-    def _running(self) -> Session:
-        if self._session is None:
+    def _running(self) -> tuple[Session, LoopRun]:
+        if self._session is None or self._loop is None:
             raise RuntimeError("EnergyMonitor is not running: use it within `with EnergyMonitor() as monitor:`")
-        return self._session
+        return self._session, self._loop
 
     def _go_to(self, epoch: int, stage: str) -> None:
-        session = self._running()
+        session, loop = self._running()
         session.synchronize()
         self._step.enter(session, epoch, stage)
+        loop.write_if_due(session, self._steps, self._ranks)
 
     def _find_ranks(self) -> Ranks:
         if self._fabric is not None:
@@ -216,6 +294,21 @@ class EnergyMonitor:
     def _warn(self, text: str) -> None:
         if text and self._ranks.is_zero:
             warnings.warn(f"EnergyMonitor: {text}", stacklevel=3)
+
+
+def _device(device: torch.device | str) -> torch.device:
+    """The device of PyTorch.
+
+    Raises:
+        ValueError: PyTorch has none of this name.
+    """
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        advice = "give a name that PyTorch knows, such as 'cuda', 'cuda:1' or 'cpu', or omit it"
+        if str(device).lower().startswith(("gpu", "nvidia")):
+            advice = "PyTorch calls an NVIDIA GPU 'cuda': write device='cuda', or 'cuda:1' for the second one"
+        raise ValueError(f"device={device!r}: {advice}") from error
 
 
 class _Step(StepMarks):

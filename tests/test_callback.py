@@ -479,10 +479,12 @@ def test_a_checkpoint_of_a_training_gives_a_validation_its_score(tmp_path):
     assert result["energy/score"] > 0
 
 
-def test_several_fits_add_up(tmp_path):
+def test_fits_of_one_trainer_add_up(tmp_path):
     energy = energy_callback()
+    trainer = make_trainer(tmp_path, callbacks=[energy])
     for fits in (1, 2):
-        make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
+        trainer.fit_loop.max_epochs = 3 * fits
+        trainer.fit(Classifier(), loader(), loader(8))
         assert energy.report.sessions == fits
     assert energy.report.total.energy_j > energy.report.session.energy_j
     assert "fit, 2 sessions" in str(energy.report)
@@ -589,10 +591,16 @@ def test_copies_and_pickles(tmp_path, when):
     energy = energy_callback(accuracy="val_acc")
     if when == "fitted":
         make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
-    for twin in (copy.deepcopy(energy), pickle.loads(pickle.dumps(energy))):
+    pickled = pickle.dumps(energy)
+    run_ids = {energy._memory.run_id}
+    for twin in (copy.copy(energy), copy.deepcopy(energy), pickle.loads(pickled), pickle.loads(pickled)):
         assert twin.accuracy == "val_acc"
+        assert (twin._last_report, twin.history, twin.evaluations) == (None, [], [])
+        run_ids.add(twin._memory.run_id)
         make_trainer(tmp_path, callbacks=[twin]).fit(Classifier(), loader(), loader(8))
-        assert twin.report.sessions == (2 if when == "fitted" else 1)
+        assert twin.report.sessions == 1
+        assert twin.report.total == twin.report.session
+    assert len(run_ids) == 5
     assert len(pickle.dumps(energy)) < 20_000  # not the whole module
 
 
@@ -614,11 +622,14 @@ def test_a_resume_on_another_machine(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_dropped_and_added_again(tmp_path):
-    """The object knows what it spent; what a Trainer without it spends is not measured."""
+    """The object knows what it spent; what the Trainer spends without it is not measured."""
     energy = energy_callback()
-    for callbacks in ([energy], [], [energy]):
-        make_trainer(tmp_path, callbacks=callbacks).fit(Working(), loader(), loader(8))
+    trainer = make_trainer(tmp_path)
+    for i, callbacks in enumerate(([energy], [], [energy])):
+        trainer.callbacks, trainer.fit_loop.max_epochs = callbacks, 3 * (i + 1)
+        trainer.fit(Working(), loader(), loader(8))
     assert energy.report.sessions == 2
+    assert [row["epoch"] for row in energy.history] == [0, 1, 2, 6, 7, 8]
     assert energy.report.total.energy_j > 1.5 * energy.report.session.energy_j
 
 

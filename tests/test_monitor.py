@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -14,9 +15,11 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 
-from lightning_energy import EnergyMonitor, MeterUnavailable, ReplayMeter
+from lightning_energy import EnergyMonitor, MeterUnavailable, ReplayMeter, compare, load_record
+from lightning_energy.commands import main as cli
 from lightning_energy.meters import NvmlMeter
 from lightning_energy.meters.rapl import RaplSource
+from lightning_energy.training import recorder
 from tests.modules import Classifier, loader
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
@@ -29,7 +32,7 @@ def samplers() -> list[threading.Thread]:
 
 def monitor(**kwargs) -> EnergyMonitor:
     meter = ReplayMeter(200.0, counter_period_s=0.02)
-    return EnergyMonitor(**({"meters": meter, "print_report": False} | kwargs))
+    return EnergyMonitor(**({"meters": meter, "print_report": False, "record": False} | kwargs))
 
 
 def busy(seconds: float) -> None:
@@ -103,11 +106,13 @@ def main(fabric):
     global rank
     rank = fabric.global_rank
     meter = OfThisRank(100.0 * (1 + rank), counter_period_s=0.01)
+    record = Path(sys.argv[1], f"record{rank}")
     try:
-        with EnergyMonitor(fabric=fabric, meters=meter, print_report=False) as monitor:
+        with EnergyMonitor(fabric=fabric, meters=meter, print_report=False, record=record) as monitor:
             for _ in range(300):
-                with monitor.step():
+                with monitor.step(samples=2 + rank):
                     sum(range(20_000))
+            monitor.log_metric("val_acc", 0.5)
             total = monitor.energy()
             if sys.argv[2] == "dies" and rank == 1:
                 raise RuntimeError("rank 1 dies")
@@ -140,8 +145,12 @@ def test_two_ranks_with_fabric(tmp_path, mode):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
     # gloo's threads sometimes abort the process at exit, after all is done: see test_callback_ddp
     assert done.returncode == 0 or "terminate called without an active exception" in done.stderr, done.stderr
+    record = load_record(tmp_path / "record0")
+    assert not (tmp_path / "record1").exists()  # rank zero's has everything
+    assert (record.ranks, record.samples.n, record.metric.value) == (2, 300 * 2 + 300 * 3, 0.5)
     zero, one = (json.loads((tmp_path / f"rank{r}.json").read_text()) for r in range(2))
     assert zero[:4] == one[:4]
+    assert record.total.energy_j == pytest.approx(zero[1], rel=1e-9)
     total_j, run_j, *u_j, text, _ = zero
     assert 0 < total_j <= run_j + 3 * math.hypot(*u_j)  # its last update was not known yet, but supposed
     assert "Covers, read by 2 ranks: " in text
@@ -158,11 +167,11 @@ def test_an_exception_leaves_a_report_and_no_thread():
 
 
 def test_a_defect_of_ours_does_not_end_the_program(monkeypatch):
-    monkeypatch.setattr("lightning_energy.monitor.summarize", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("lightning_energy.training.loop_run.summarize", lambda *_, **__: 1 / 0)
     m = monitor()
     with pytest.warns(UserWarning, match="no report, as ZeroDivisionError"), m:
         busy(0.05)
-    assert m.report is None
+    assert m.report is None  # which was told
     assert not samplers()
 
 
@@ -187,13 +196,17 @@ def test_a_forked_child_leaves_it_alone():
         pid = os.fork()
         if pid == 0:
             m.__exit__(None, None, None)
-            os._exit(0 if m.report is None else 1)
+            os._exit(0 if m._report is None else 1)
         assert os.waitpid(pid, 0)[1] == 0
     assert m.report.outcome == "completed"
 
 
 def test_used_wrongly():
     m = monitor()
+    with pytest.warns(UserWarning, match="EnergyMonitor: report is None until the `with .* has ended: read it after"):
+        assert m.report is None
+    with pytest.raises(RuntimeError, match="is not running"):
+        m.log_metric("val_acc", 0.9)
     with pytest.raises(RuntimeError, match="is not running"):
         m.step()
     with pytest.raises(RuntimeError, match="is not running"):
@@ -220,11 +233,27 @@ def test_used_wrongly():
         ({"print_report": "no"}, TypeError),
         ({"allow_estimate": 0}, TypeError),
         ({"fabric": object(), "device": "cpu"}, ValueError),
+        ({"record": ""}, TypeError),
+        ({"record": 3}, TypeError),
     ],
 )
 def test_bad_settings(settings, error):
     with pytest.raises(error):
         monitor(**settings)
+
+
+@pytest.mark.parametrize(
+    ("device", "advice"),
+    [
+        ("gpu", "write device='cuda', or 'cuda:1' for the second one"),
+        ("GPU:1", "write device='cuda'"),
+        ("auto", "give a name that PyTorch knows, such as 'cuda', 'cuda:1' or 'cpu', or omit it"),
+        (1.5, "device=1.5: give a name that PyTorch knows"),
+    ],
+)
+def test_a_device_that_pytorch_does_not_know(device, advice):
+    with pytest.raises(ValueError, match=re.escape(advice)):
+        monitor(device=device)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -260,3 +289,130 @@ def test_a_lost_sensor_is_told(capsys):
     assert sum("missing from all totals" in str(w.message) for w in caught) == 1
     assert m.report.session.missing_s > 1.0
     assert "missing" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------------------ the record
+
+
+def loop(m: EnergyMonitor, accuracies=(0.5, 0.9, 0.8), *, test: bool = False, samples: int | None = 32) -> None:
+    with m:
+        for epoch, accuracy in enumerate(accuracies):
+            with m.stage("train", epoch):
+                for _ in range(4):
+                    with m.step(samples=samples):
+                        busy(0.005)
+            with m.stage("validate", epoch):
+                busy(0.03)
+                m.log_metric("val_acc", torch.tensor(accuracy))
+        if test:
+            with m.stage("test"):
+                busy(0.05)
+
+
+def test_each_run_leaves_a_record_in_a_folder_of_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    m = monitor(record=True)
+    assert m.record_path is None
+    paths = []
+    for _ in range(2):
+        loop(m)
+        paths.append(m.record_path)
+    first, second = map(load_record, paths)
+    assert {p.parent.parent for p in paths} == {tmp_path / "energy_runs"}
+    assert len({*paths}) == 2
+    assert first.run_id != second.run_id
+    assert second.report == m.report
+    assert (first.outcome, first.rank, len(first.sessions)) == ("completed", 0, 1)
+    assert (first.samples.n, first.steps.n) == (3 * 4 * 32, 12)
+    assert first.samples.mean_j == pytest.approx(first.stages["train"].energy_j / 384)
+    assert [(row.epoch, row.metric) for row in first.epochs] == [
+        (0, 0.5),
+        (1, pytest.approx(0.9)),
+        (2, pytest.approx(0.8)),
+    ]
+    totals = [row.total_kwh for row in first.epochs]
+    assert totals == sorted(totals)
+    assert first.total == first.session == first.sessions[0].energy
+    comparison = compare(tmp_path)
+    assert sorted(run.energy_kwh for run in comparison.runs) == sorted(r.total.energy_kwh for r in (first, second))
+    assert [run.accuracy for run in compare(tmp_path, accuracy="best").runs] == [pytest.approx(0.9)] * 2
+    assert cli.main(["report", str(paths[0])]) == 0
+    assert "val_acc" in capsys.readouterr().out
+
+
+def test_a_test_is_no_part_of_the_training(tmp_path):
+    m = monitor(record=tmp_path / "mine.json")
+    loop(m, test=True)
+    report = m.report
+    training_j = report.stages["train"].energy_j + report.stages["validate"].energy_j
+    assert report.total.energy_j == pytest.approx(training_j, rel=1e-9)
+    assert report.session.energy_j == pytest.approx(training_j + report.stages["test"].energy_j, rel=1e-9)
+    assert load_record(tmp_path / "mine.json").total == report.total
+
+
+def test_a_loop_that_tests_alone_is_no_run(tmp_path):
+    with monitor(record=tmp_path) as m, m.stage("test"), m.step(samples=4):
+        busy(0.05)
+    assert (m.report.total, m.report.samples, m.report.sessions) == (None, None, 0)
+    assert compare(tmp_path).runs == []
+
+
+def test_samples_are_known_if_every_step_says_its_own(tmp_path):
+    with monitor() as m:
+        for samples in (32, None, 8):
+            with m.step(samples=samples):
+                pass
+    assert m.report.samples is None
+    (text,) = (note.text for note in m.report.notes if note.kind == "samples")
+    assert text == "Samples were not counted: 1 of 3 steps were without monitor.step(samples=…)"
+    with m:
+        with pytest.raises(TypeError, match="samples='8': give the number of samples"):
+            m.step(samples="8")
+        with pytest.raises(ValueError, match="samples=-1"):
+            m.step(samples=-1)
+    loop(m, samples=None)
+    assert m.report.samples is m.report.sample_j is None
+    assert not [note for note in m.report.notes if note.kind == "samples"]
+
+
+def test_what_is_no_value_of_a_metric():
+    with monitor() as m:
+        m.log_metric("val_acc", 0.7)
+        for value, text in ((93.1, "no fraction in"), (float("nan"), "not finite")):
+            with pytest.warns(UserWarning, match=f"val_acc = .* is left out, as it is {text}"):
+                m.log_metric("val_acc", value)
+        with pytest.raises(TypeError, match="value='good': give a number"):
+            m.log_metric("val_acc", "good")
+        with pytest.raises(TypeError, match="name=3: give the name of the metric"):
+            m.log_metric(3, 0.9)
+        with pytest.raises(ValueError, match="mode='up': give 'max'"):
+            m.log_metric("val_acc", 0.9, mode="up")
+        with pytest.raises(ValueError, match="scale='points': give 'fraction'"):
+            m.log_metric("val_acc", 0.9, scale="points")
+    assert m.report.accuracy == ("val_acc", 0.7)
+
+
+def test_a_loop_that_is_killed_leaves_a_record_that_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder, "EVERY_S", 0.0)
+    seen = []
+    with pytest.raises(KeyError, match="mine"), monitor(record=tmp_path) as m:  # noqa: PT012 - the loop is the statement
+        for epoch in range(2):
+            with m.stage("train", epoch), m.step(samples=3):
+                busy(0.03)
+            seen.append(load_record(tmp_path))
+        raise KeyError("mine")
+    assert {record.outcome for record in seen} == {"running"}
+    assert [record.sessions for record in seen] == [[], []]
+    assert seen[0].total.duration_s < seen[1].total.duration_s
+    last = load_record(tmp_path)
+    assert (last.outcome, last.sessions[0].outcome) == ("interrupted", "interrupted")
+    assert last.total == m.report.total
+
+
+def test_a_disk_that_does_not_take_the_record_is_told(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    m = monitor(record=tmp_path / "file" / "energy.json")
+    with pytest.warns(UserWarning, match=r"the record cannot be written .* EnergyMonitor\(record=…\)"):
+        loop(m)
+    assert m.report.outcome == "completed"
+    assert m.record_path is None

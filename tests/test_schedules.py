@@ -10,9 +10,11 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import BatchSizeFinder, Callback, LearningRateFinder
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.tuner import Tuner
 from torch.utils.data import DataLoader, IterableDataset
 
+from lightning_energy import compare, load_record
 from tests.modules import Classifier, MemoryLogger, Numbers, energy_callback, loader, make_trainer
 
 
@@ -340,15 +342,71 @@ def test_the_tuner_is_a_session_of_its_own(tmp_path, search):
 
 
 @pytest.mark.slow
-def test_the_score_of_the_same_callback_in_several_trainers(tmp_path):
-    energy, totals = energy_callback(), []
+def test_the_same_callback_in_several_trainers_is_several_runs(tmp_path):
+    energy, records, spent = energy_callback(), [], []
     for _ in range(3):
-        trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[energy])
+        trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[energy], logger=CSVLogger(tmp_path))
         trainer.fit(Classifier(), loader(), loader(8))
+        report = energy.report
+        assert report.sessions == 1
+        assert report.total == report.session
+        assert len(energy.history) == 2
         trainer.validate(Classifier(), loader(8), verbose=False)
-        totals.append(float(trainer.callback_metrics["energy/total_kwh"]))
-    assert totals == sorted(totals)
-    assert energy.report.sessions == 3
+        total_kwh = float(trainer.callback_metrics["energy/total_kwh"])
+        assert total_kwh == pytest.approx(report.total.energy_kwh, rel=1e-6)  # a validation's score is of its training
+        records.append(load_record(trainer.log_dir))
+        spent.append(report.total.energy_kwh)
+    assert len({record.run_id for record in records}) == 3
+    assert [len(record.evaluations) for record in records] == [1, 1, 1]
+    runs = compare(tmp_path).runs
+    assert sorted(run.energy_kwh for run in runs) == sorted(spent)
+    assert not any("it is the same run" in caveat for run in runs for caveat in run.caveats)
+
+
+@pytest.mark.slow
+def test_what_a_run_of_its_own_is(tmp_path):
+    """A new Trainer's fit is; more epochs of the same Trainer are not; one that fails has the energy of its failure."""
+
+    class Fails(Classifier):
+        def on_train_epoch_end(self) -> None:
+            raise ValueError("mine")
+
+    energy = energy_callback()
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy])
+    trainer.fit(Classifier(), loader(), loader(8))
+    first_j = energy.report.total.energy_j
+    trainer.fit_loop.max_epochs = 2
+    trainer.fit(Classifier(), loader(), loader(8))
+    assert energy.report.sessions == 2
+    assert energy.report.total.energy_j == pytest.approx(first_j + energy.report.session.energy_j, rel=1e-9)
+    with pytest.raises(ValueError, match="mine"):
+        make_trainer(tmp_path, callbacks=[energy]).fit(Fails(), loader(), loader(8))
+    assert (energy.report.outcome, energy.report.sessions) == ("interrupted", 1)
+    assert energy.report.total == energy.report.session
+    make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
+    assert (energy.report.outcome, energy.report.sessions) == ("completed", 1)
+    assert energy.report.total == energy.report.session
+
+
+def test_an_evaluation_leaves_the_figures_of_fit(tmp_path):
+    energy = energy_callback()
+    make_trainer(tmp_path, callbacks=[energy], logger=CSVLogger(tmp_path)).fit(Classifier(), loader(), loader(8))
+    fitted = energy.report
+    other = make_trainer(tmp_path, callbacks=[energy], logger=CSVLogger(tmp_path))
+    other.predict(Classifier(), loader(8))
+    other.test(Classifier(), loader(8), verbose=False)
+    assert energy.report is fitted
+    predicted, tested = energy.evaluations
+    assert ([*predicted.stages], [*tested.stages]) == (["predict"], ["test"])
+    assert predicted.total is tested.total is None
+    assert tested.session.energy_j == tested.stages["test"].energy_j
+    record = load_record(other.log_dir)
+    assert (record.total, [[*e.stages] for e in record.evaluations]) == (None, [["predict"], ["test"]])
+    comparison = compare(tmp_path)
+    assert [run.energy_kwh for run in comparison.runs] == [fitted.total.energy_kwh]
+    assert any("nothing was fitted" in caveat for caveat in comparison.caveats)
+    make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
+    assert energy.evaluations == []  # of the new run
 
 
 def test_steps_that_nobody_logs_are_not_kept_one_by_one(tmp_path):

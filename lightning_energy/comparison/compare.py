@@ -12,7 +12,7 @@ import numpy as np
 from lightning_energy.comparison.columns import Column, column_of
 from lightning_energy.comparison.comparison import Comparison
 from lightning_energy.comparison.pareto import dominations, on_front
-from lightning_energy.comparison.run import Choice, Run, run_of
+from lightning_energy.comparison.run import Choice, NothingFittedError, Run, run_of
 from lightning_energy.comparison.run_files import find_records, short_names
 from lightning_energy.comparison.unlike import reference_of_their_size, with_caveats
 from lightning_energy.results.read import RecordError
@@ -74,12 +74,12 @@ def compare(
         raise ValueError(f"accuracy={accuracy!r}: give one of {', '.join(get_args(Choice))}")
     formula = EnergyPenalized(alpha, beta, REFERENCE_KWH if reference_kwh is None else reference_kwh)
     column = column_of(sort)
-    runs, problems = _read(given, accuracy)
+    runs, problems, caveats = _read(given, accuracy)
     fit = [run for run in runs if run.is_comparable]
     rest = [run for run in runs if not run.is_comparable]
-    caveats: list[str] = []
     if reference_kwh is None:
-        formula, caveats = _with_their_reference(formula, fit)
+        formula, theirs = _with_their_reference(formula, fit)
+        caveats += theirs
     fit, unlike = with_caveats(fit, formula.reference_kwh)
     fit = _judge([_scored(run, formula) for run in fit])
     if any(run.energy_kwh == 0 for run in fit):
@@ -94,18 +94,24 @@ def compare(
     )
 
 
-def _read(given: Sequence[str | Path], accuracy: Choice) -> tuple[list[Run], list[str]]:
+def _read(given: Sequence[str | Path], accuracy: Choice) -> tuple[list[Run], list[str], list[str]]:
+    """The runs, the problems, and a caveat where records of no training were left out beside runs."""
     files, problems = find_records(given)
-    runs = []
+    runs, without_fit = [], []
     for file, name in zip(files, short_names(files), strict=True):
         try:
             run = run_of(file, name, accuracy)
+        except NothingFittedError as error:
+            without_fit.append(str(error))
         except RecordError as error:
             problems.append(str(error))
         else:
             runs.append(run)
             problems += [f"{run.path} is listed, but not compared: {reason}" for reason in run.source.lacks]
-    return runs, problems
+    n = len(without_fit)
+    if n > 1:
+        without_fit = [f"{n} records of validations, tests or predictions alone are left out: nothing was fitted"]
+    return (runs, problems, without_fit) if runs else (runs, [*problems, *without_fit], [])
 
 
 def _with_their_reference(formula: EnergyPenalized, runs: Sequence[Run]) -> tuple[EnergyPenalized, list[str]]:

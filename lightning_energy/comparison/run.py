@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     from lightning_energy.results.figures import Outcome
     from lightning_energy.results.record import Record
 
-__all__ = ["Choice", "Run", "run_of"]
+__all__ = ["Choice", "NothingFittedError", "Run", "run_of"]
 
 Choice = Literal["last", "best"]
 """The choice among a run's accuracies: the last that was scored, or that of its best epoch."""
 
 SILENT_S = 600.0  # a run that goes on writes its record every minute, or at the end of a longer epoch
+
+
+class NothingFittedError(RecordError):
+    """A record is no training's, so that it is no run among others."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +114,16 @@ def run_of(file: Path, name: str, accuracy: Choice) -> Run:
         accuracy: the choice among its accuracies.
 
     Raises:
+        NothingFittedError: it is of validations, tests or predictions alone.
         RecordError: it is no record that can be read, or that of a rank other than zero.
     """
     record = load_record(file)
     if record.rank:
         raise RecordError(f"{file} is the record of rank {record.rank} alone: give rank zero's record beside it")
+    if record.total is None:
+        raise NothingFittedError(
+            f"{file} is left out, as it is of validations, tests or predictions alone: nothing was fitted"
+        )
     try:
         return _run(record, printable(file), name, accuracy)
     except DamagedError as error:
@@ -126,9 +135,7 @@ def _run(record: Record, path: str, name: str, accuracy: Choice) -> Run:
     accuracy_name, value, wrong = _accuracy(record, accuracy)
     energy_j = None if energy is None else energy.energy_j
     lacks = wrong
-    if energy is None:
-        lacks = ("nothing was fitted, so there is no energy of training", *wrong)
-    elif energy_j is None:
+    if energy_j is None:
         lacks = ("the energy of its training is not known: its report says what is missing", *wrong)
     module = record.what.get("module")
     known = energy is not None and energy_j is not None

@@ -56,7 +56,7 @@ def _find(given: str, problems: list[str]) -> list[Path]:
         if not found:
             problems.append(
                 f"no {NAME} in {printable(given)} or below it: give the log directory of a run that had an "
-                f"EnergyCallback and a logger"
+                f"EnergyCallback and a logger, or the folder of an EnergyMonitor's"
             )
         return found
     if path.exists():

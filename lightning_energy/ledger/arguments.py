@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
-from typing import Any
+import reprlib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-__all__ = ["check_idle", "check_switches"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["check_idle", "check_record", "check_switches", "named_arguments"]
+
+P = ParamSpec("P")
+S = TypeVar("S")
+SHORT = reprlib.Repr()
+SHORT.maxstring = SHORT.maxother = 100
 
 
 def check_idle(idle_s: Any) -> None:
@@ -30,3 +43,47 @@ def check_switches(**switches: Any) -> None:
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise TypeError(f"{name}={value!r}: give True or False")
+
+
+def check_record(record: Any) -> None:
+    """Check whether and where a record is kept.
+
+    Raises:
+        TypeError: neither a switch nor a path.
+    """
+    if not isinstance(record, (bool, str, Path)) or record == "":
+        raise TypeError(f"record={record!r}: give True, False, or the path of a file or folder")
+
+
+def named_arguments(
+    of: str, unnamed: Callable[[Any], str], other_names: Mapping[str, Sequence[str]]
+) -> Callable[[Callable[Concatenate[S, P], None]], Callable[Concatenate[S, P], None]]:
+    """Decorate an ``__init__`` of named arguments: a value without a name, or with a wrong one, is told the right one.
+
+    Args:
+        of: the name of the class.
+        unnamed: the argument that a value without a name was probably meant for.
+        other_names: what other tools call an argument: the first of the names here that there is.
+    """
+
+    def decorate(init: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S, P], None]:
+        names = [p.name for p in inspect.signature(init).parameters.values() if p.kind is p.KEYWORD_ONLY]
+
+        @functools.wraps(init)
+        def checked(self: S, *args: Any, **kwargs: Any) -> None:
+            if args:
+                given = SHORT.repr(args[0])
+                raise TypeError(f"{of}({given}): each argument has a name: write {of}({unnamed(args[0])}={given})")
+            for name, value in kwargs.items():
+                if name not in names:
+                    raise TypeError(f"{of} has no argument {name}: {instead(name, value)}")
+            init(self, *args, **kwargs)
+
+        def instead(wrong: str, value: Any) -> str:
+            known = [name for name in other_names.get(wrong, ()) if name in names]
+            near = known or get_close_matches(wrong, names, n=1)
+            return f"write {near[0]}={SHORT.repr(value)}" if near else f"there are {', '.join(names)}"
+
+        return checked  # type: ignore[return-value]  # wraps() forgets that the first argument has no name
+
+    return decorate

@@ -19,9 +19,12 @@ from lightning.pytorch.callbacks import (
 )
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from lightning.pytorch import Trainer
 
 __all__ = [
+    "called_in",
     "ends_without",
     "is_checkpoint",
     "is_finder",
@@ -34,8 +37,12 @@ __all__ = [
     "logger_step",
     "promises_fraction",
     "searches",
+    "shows_progress",
     "writes_hparams",
 ]
+
+
+PACKAGES = ("lightning.", "lightning_fabric.", "pytorch_lightning.")
 
 
 def logger_step(trainer: Trainer) -> int:
@@ -96,10 +103,31 @@ def is_summary(callback: Any) -> bool:
     return isinstance(callback, (ModelSummary, *_twins("ModelSummary")))
 
 
+def shows_progress(trainer: Trainer) -> bool:
+    """True for a Trainer with a progress bar that is not disabled: Lightning's bars have ``is_disabled``."""
+    bar = trainer.progress_bar_callback
+    return bar is not None and not getattr(bar, "is_disabled", False)
+
+
 def is_quiet(trainer: Trainer) -> bool:
     """True for a Trainer that prints nothing of its own."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
-    return trainer.progress_bar_callback is None and not any(map(is_summary, callbacks))
+    return not shows_progress(trainer) and not any(map(is_summary, callbacks))
+
+
+def called_in(function: str) -> bool:
+    """True while a function of Lightning of this name is at work further up the stack.
+
+    Two questions have no other answer: whether an entry point makes a callback (``_load_external_callbacks``), and
+    whether a Trainer compares the keys of its callbacks (``_validate_callbacks_list``), which it does before any hook.
+    Where Lightning renames them, its own error about two callbacks comes back, and nothing else changes.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - Python's documented name
+    while frame is not None:
+        if frame.f_code.co_name == function and frame.f_globals.get("__name__", "").startswith(PACKAGES):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def is_logger(logger: Any, name: str) -> bool:

@@ -6,6 +6,8 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.training.lightning_private import shows_progress
+
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
@@ -20,6 +22,8 @@ EVERY_S = 1.0  # between two sums of the energy so far, each of which takes up t
 class BarFigures:
     """The figures that a fit's progress bar shows, for a Tqdm or a Rich bar, or any other that shows its metrics.
 
+    Without a bar, or with one that was disabled, nothing is shown, and nothing is summed up for it.
+
     A bar shows what is in ``trainer.progress_bar_metrics`` when it refreshes: the same dict for all of a fit. It is
     asked for once, after the first batch: asking makes Lightning work out what was logged, which at the end of an
     epoch may need all ranks. The figures are texts, as Rich would show 12.3e-6 kWh as 0.000.
@@ -32,11 +36,11 @@ class BarFigures:
     @property
     def is_due(self) -> bool:
         """True when the energy that is shown is a second old."""
-        return time.monotonic() - self._summed_s > EVERY_S
+        return self._shown is not None and time.monotonic() - self._summed_s > EVERY_S
 
     def after_batch(self, trainer: Trainer) -> None:
         """Find the bar's figures, if there is a bar."""
-        if self._shown is None and trainer.progress_bar_callback is not None:
+        if self._shown is None and shows_progress(trainer):
             self._shown = trainer.progress_bar_metrics  # Lightning's bars take texts, too
 
     def show_power(self, power_w: float) -> None:

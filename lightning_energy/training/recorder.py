@@ -49,6 +49,7 @@ class Recorder:
         self._started_unix_s = time.time()
         self._where: Machine | None = None
         self._evaluations: list[Evaluation] = []
+        self._evaluated = ""  # the run that they are of
         self._written_s = time.monotonic()
         self._finalizer: weakref.finalize[..., Recorder] | None = None
         self._read_old()
@@ -76,6 +77,9 @@ class Recorder:
         if self.path is None or (report.outcome == "running" and self._is_too_early(rows)):
             return
         self._where = self._where or describe_machine(report)
+        if self._evaluated not in {"", run_id}:
+            self._evaluations = []
+        self._evaluated = run_id
         record = make_record(
             report,
             started_unix_s=self._started_unix_s,
@@ -131,10 +135,11 @@ class Recorder:
         self._write(replace(record, evaluations=[*self._evaluations], updated_unix_s=time.time()))
 
     def _read_old(self) -> None:
-        """Keep the evaluations of an earlier record: the same Trainer may go on training."""
+        """Keep the evaluations of an earlier record of the same run: the same Trainer may go on training."""
         if self.path is not None:
             with suppress(Exception):  # whatever lies there, the training goes on
-                self._evaluations = [*read_record(self.path).evaluations]
+                old = read_record(self.path)
+                self._evaluations, self._evaluated = [*old.evaluations], old.run_id
 
     def _write(self, record: Record) -> None:
         if self.path is None:  # the first failure was reported

@@ -98,9 +98,10 @@ class Reporter:
                 started_unix_s=session.started_unix_s,
                 outcome=outcome,
                 samples=samples,
+                is_search=outcome == "completed" and not self._stages.is_training,
             )
         total = self._memory.before
-        return self._complete(report, total if total != NOTHING else None)
+        return self._complete(report, total if self._stages.is_fit and total != NOTHING else None)
 
     def publish(self, report: Report) -> None:
         """Write a final report to the record, and show it."""
@@ -139,7 +140,7 @@ class Reporter:
         return replace(
             report,
             total=total,
-            sessions=len(self._memory.sessions),
+            sessions=0 if total is None else len(self._memory.sessions),
             metric=None if last is None else last.metric,
             best=best_of(self._memory.history, None if last is None else last.metric),
             score=None if last is None else last.score,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
@@ -40,6 +40,7 @@ class RunMemory:
         chosen: the metric that was found to be the accuracy; ``None`` while none was.
         scale: the scale of the metric, as far as its values tell; ``None`` while they do not.
         reference_kwh: the reference of the score where it is the run's own; ``None`` while it is not known.
+        is_begun: true when more was done for this run than a search for a learning rate or a batch size.
     """
 
     run_id: str = field(default_factory=lambda: uuid4().hex)
@@ -54,20 +55,44 @@ class RunMemory:
     chosen: str | None = None
     scale: Scale | None = None
     reference_kwh: float | None = None
+    is_begun: bool = False
     _accepts: bool = False
+    _last: RunMemory | None = None
 
     def begin_anew(self, note: Note | None = None) -> None:
         """Forget earlier sessions, for the reason in ``note``."""
-        new = RunMemory()
-        self.run_id, self.before, self.sessions, self.history = new.run_id, NOTHING, [], []
-        self.reduced = self.own_then = NOTHING
-        self.notes = [note] if note else []
+        self._become(RunMemory(notes=[note] if note else []))
 
-    def return_borrowed(self) -> None:
-        """Begin anew at a ``fit`` where the energy is from the checkpoint of a validation or test."""
-        if self.borrowed:
+    def begin_fit(self, *, from_start: bool) -> bool:
+        """Begin a ``fit``, of a new run or of this one.
+
+        A ``fit`` from the start of its Trainer is a new run: equal fits of one callback are equal runs. It goes on with
+        this run where this one was but searched for, and with the last one where a checkpoint of that is loaded: states
+        come later, so that the last run is kept until then. Energy that only the checkpoint of a validation or test
+        brought is no part of a new training, either.
+
+        Args:
+            from_start: true where the Trainer has trained no step yet.
+
+        Returns:
+            True for a new run.
+        """
+        self._last = None
+        is_new = self.borrowed or (from_start and self.is_begun)
+        if is_new:
+            last = None if self.borrowed else replace(self)
             self.begin_anew()
-            self.borrowed = False
+            self._last, self.borrowed = last, False
+        return is_new
+
+    def takes_place_of(self, record: Record | None) -> bool:
+        """True where this process's last run left the record that lies where that of this run will."""
+        return record is not None and self._last is not None and record.run_id == self._last.run_id
+
+    def _become(self, other: RunMemory) -> None:
+        """Take over the run of another memory; which states are taken does not change."""
+        for name in {f.name for f in fields(self)} - {"borrowed", "_accepts"}:
+            setattr(self, name, getattr(other, name))
 
     def refuse(self) -> None:
         """Take no state until :meth:`decide` says so."""
@@ -164,12 +189,15 @@ class RunMemory:
             raise ValueError(f"the checkpoint's energy {error}: upgrade lightning-energy") from error
         except DamagedError as error:
             raise ValueError(f"the checkpoint's energy is damaged ({error})") from error
+        if self._last is not None and run_id == self._last.run_id:
+            self._become(self._last)
         self.chosen, self.axis = self.chosen or chosen, axis
         self.scale, self.reference_kwh = self.scale or scale, self.reference_kwh or reference_kwh
         if run_id == self.run_id and (total.energy_j or 0.0) <= (self.before.energy_j or 0.0):
             return
         self.run_id, self.before, self.sessions, self.history, self.notes = run_id, total, sessions, history, notes
         self.reduced = self.own_then = NOTHING
+        self.is_begun = True
 
     def take_in(self, record: Record) -> None:
         """Add the energy after the checkpoint, if the record that was left is of this run and knows more.
@@ -195,14 +223,32 @@ class RunMemory:
         self.notes = [*dict.fromkeys(notes)]
 
     def end_session(
-        self, session: Energy, ranks: Ranks, *, started_unix_s: float, outcome: Outcome, samples: int | None
+        self,
+        session: Energy,
+        ranks: Ranks,
+        *,
+        started_unix_s: float,
+        outcome: Outcome,
+        samples: int | None,
+        is_search: bool = False,
     ) -> None:
-        """Add a session to those before: its energy on all ranks, or as far as it is known after an exception."""
+        """Add a session to those before: its energy on all ranks, or as far as it is known after an exception.
+
+        Args:
+            session: its energy.
+            ranks: the ranks.
+            started_unix_s: its beginning.
+            outcome: its end.
+            samples: samples that were trained on; ``None`` when not known.
+            is_search: true where a search was all of it, and the training is yet to come.
+        """
+        self.is_begun = self.is_begun or not is_search
         if ranks.left:
             session = self.session(session, ranks)
         self.before = self.after(session)
         self.sessions.append(SessionRow(started_unix_s, outcome, session, samples))
         self.reduced = self.own_then = NOTHING
+        self._last = None
 
 
 def _text_or_none(value: object) -> str | None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.ledger.arguments import check_idle, check_switches
+from lightning_energy.ledger.arguments import check_idle, check_record, check_switches
 from lightning_energy.ledger.counts import SAMPLES
 from lightning_energy.meters.find import check_meters
 from lightning_energy.results.carbon import Conversion
@@ -82,8 +82,7 @@ class Settings:
         _ = self.choice, self.score_rule  # these, and the conversion below, raise where their inputs are wrong
         check_idle(self.idle_s)
         check_switches(allow_estimate=self.allow_estimate, dashboards=self.dashboards, progress_bar=self.progress_bar)
-        if not isinstance(self.record, (bool, str, Path)) or self.record == "":
-            raise TypeError(f"record={self.record!r}: give True, False, or the path of a file or folder")
+        check_record(self.record)
         if self.batch_size_fn is not None and not callable(self.batch_size_fn):
             raise TypeError(f"batch_size_fn={self.batch_size_fn!r}: give a function of a batch, or None")
         _check_units(self.per)

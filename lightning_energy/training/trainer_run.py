@@ -136,10 +136,16 @@ class TrainerRun:
 
     def begin_training(self, trainer: Trainer) -> None:
         """Note that searches and the sanity check are over: the training is under way."""
-        self.stages.is_training = True
+        self.stages.is_training = self._memory.is_begun = True
         advice = advice_on_direction(trainer, self.validations.scorer.rule)
         if advice:
             self._warn("direction", f"EnergyCallback: {advice}")
+        if self._memory.takes_place_of(self.outputs.left):
+            self._warn(
+                "place",
+                "EnergyCallback: this fit is a run of its own, and its record takes the place of the last run's: to "
+                "keep both, give each fit a logger with a version of its own, or another EnergyCallback(record=…)",
+            )
         self.outputs.begin(trainer)
 
     def begin_validation(self, trainer: Trainer, module: LightningModule) -> None:

@@ -118,7 +118,7 @@ def test_sorting(folder, sort, reverse, expected):
 
 @pytest.mark.parametrize("column", SORTABLE)
 def test_every_column_sorts_also_what_is_not_known(folder, column):
-    put(folder / "nothing", None, None, total=None)
+    put(folder / "nothing", None, None)
     assert {*names(compare(folder, sort=column))} == {"small", "large", "close", "waste", "nothing"}
 
 
@@ -174,6 +174,27 @@ def test_bad_files_are_named_and_the_rest_is_compared(folder):
     assert f"{folder}/nowhere does not exist" in problems
     assert f"{folder}/no-accuracy/energy.json is listed, but not compared: it has no accuracy" in problems
     assert len(comparison.problems) == len(bad) + 3
+
+
+def test_records_without_a_training_are_no_runs(folder, tmp_path_factory):
+    put(folder / "tested", 1.0, 0.99, total=None)
+    one = compare(folder)
+    assert names(one) == ["small", "large", "close", "waste"]
+    assert one.problems == []
+    (caveat,) = one.caveats
+    assert caveat == (
+        f"{folder}/tested/energy.json is left out, as it is of validations, tests or predictions alone: "
+        f"nothing was fitted"
+    )
+    put(folder / "predicted", 1.0, None, total=None)
+    two = "2 records of validations, tests or predictions alone are left out: nothing was fitted"
+    assert compare(folder).caveats == [two]
+    alone = tmp_path_factory.mktemp("alone")
+    put(alone, 1.0, 0.99, total=None)
+    assert compare(alone).runs == []
+    assert [problem.partition(", as it is")[0] for problem in compare(alone).problems] == [
+        f"{alone}/energy.json is left out"
+    ]
 
 
 def test_one_run_and_none(tmp_path):

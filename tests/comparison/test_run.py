@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 
 from lightning_energy.comparison import run as runs_module
-from lightning_energy.comparison.run import Run, run_of
+from lightning_energy.comparison.run import NothingFittedError, Run, run_of
 from lightning_energy.results.notes import Note, NoteKind
 from lightning_energy.results.read import RecordError
 from lightning_energy.results.record_ranks import rank_file
@@ -62,7 +62,6 @@ def test_last_and_best_accuracy(tmp_path, choice, last, epochs, expected):
         ({"accuracy": None}, r"it has no accuracy: .*EnergyCallback\(accuracy=…\)"),
         ({"accuracy": 91.2}, "91.2 is no fraction .* divide a percentage by 100"),
         ({"kwh": None}, "energy of its training is not known"),
-        ({"total": None}, "nothing was fitted"),
     ],
 )
 def test_what_it_lacks_is_told_and_nothing_is_invented(tmp_path, settings, reason):
@@ -73,6 +72,11 @@ def test_what_it_lacks_is_told_and_nothing_is_invented(tmp_path, settings, reaso
     assert any(re.search(reason, caveat) for caveat in run.caveats)
     assert run.source.lacks == run.caveats
     assert run.score is None
+
+
+def test_an_evaluation_is_no_run(tmp_path):
+    with pytest.raises(NothingFittedError, match="of validations, tests or predictions alone: nothing was fitted"):
+        read(tmp_path, total=None)
 
 
 def test_runs_that_did_not_end(tmp_path, monkeypatch):

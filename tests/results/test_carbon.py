@@ -235,8 +235,10 @@ def test_a_pue_alone_tells_the_facilitys_energy(tmp_path):
 
 def test_all_sessions_are_in_it(tmp_path):
     energy = energy_callback(carbon_intensity=100)
-    for _ in range(2):
-        make_trainer(tmp_path, max_epochs=1, callbacks=[energy]).fit(Working(), loader(), loader(8))
+    trainer = make_trainer(tmp_path, callbacks=[energy])
+    for epochs in (1, 2):
+        trainer.fit_loop.max_epochs = epochs
+        trainer.fit(Working(), loader(), loader(8))
     assert energy.report.derived.co2eq_g == pytest.approx(100 * energy.report.total.energy_kwh)
     assert energy.report.derived.co2eq_g > 100 * energy.report.session.energy_kwh
 

@@ -22,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import lightning_energy
 from lightning_energy.training.lightning_private import (
+    called_in,
     is_finder,
     is_logger,
     is_monitor,
@@ -134,6 +135,33 @@ def test_hyperparameters_that_lightning_gives_its_loggers(tmp_path, logged, auto
     trainer.fit(Module(), datamodule=Data())
     assert logged_hyperparameters(trainer) == logger.given
     assert (logger.given == {"width": 3, "size": 8}) == (logged and autolog)
+
+
+def test_two_functions_are_known_while_they_work():
+    """By the names that Lightning has for them, in either of its packages."""
+    from lightning.fabric.utilities import registry
+    from lightning.pytorch.trainer.connectors import callback_connector
+
+    assert callable(registry._load_external_callbacks)
+    assert callable(callback_connector._validate_callbacks_list)
+    seen = []
+
+    class Seen(L.Callback):
+        def state_dict(self) -> dict:
+            return {}
+
+        @property
+        def state_key(self) -> str:
+            seen.append((called_in("_validate_callbacks_list"), called_in("_load_external_callbacks")))
+            return "seen"
+
+    callback_connector._validate_callbacks_list([Seen()])
+    assert {*seen} == {(True, False)}
+
+    def _validate_callbacks_list():  # somebody else's
+        return called_in("_validate_callbacks_list")
+
+    assert not _validate_callbacks_list()
 
 
 def test_private_names_stand_in_one_place():

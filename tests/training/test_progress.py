@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
 
+from lightning_energy import EnergyCallback
 from lightning_energy.curves.energy import Energy
 from lightning_energy.training.progress import EVERY_S, BarFigures
-from tests.modules import Working, energy_callback, loader, make_trainer
+from tests.modules import Working, energy_callback, loader, make_trainer, meter
 
 WATTS, KWH = r"(\d[\d.]*) W\b", r"(\d[\d.e-]*) kWh"
 
@@ -72,6 +73,22 @@ def test_without_a_bar_nothing_is_shown_and_nothing_breaks(tmp_path):
     assert len(energy.history) == 3
 
 
+def test_a_bar_that_is_disabled_is_none(tmp_path, capsys):
+    """Neither is anything shown or summed up for it, nor is a report printed where the Trainer prints nothing."""
+    for bar in (TQDMProgressBar(), RichProgressBar()):
+        bar.disable()
+        energy = EnergyCallback(meters=meter(), progress_bar=True)
+        trainer = make_trainer(tmp_path, enable_progress_bar=True, callbacks=[energy, bar])
+        trainer.fit(Shown(), loader(), loader(8))
+        assert {*trainer.progress_bar_metrics} == {"loss"}
+        assert energy.report.outcome == "completed"
+    assert "Energy of this run" not in capsys.readouterr().out
+    bar.enable()
+    energy = EnergyCallback(meters=meter())
+    make_trainer(tmp_path, enable_progress_bar=True, callbacks=[energy, bar]).fit(Shown(), loader(), loader(8))
+    assert "Energy of this run" in capsys.readouterr().out
+
+
 def test_any_other_bar_gets_it(tmp_path):
     class Own(ProgressBar):
         seen: dict
@@ -101,6 +118,8 @@ def test_unknown_energy_is_not_shown_as_the_last_known_one():
 
 def test_the_sum_is_due_once_a_second(monkeypatch):
     figures, now = BarFigures(), [100.0]
+    assert not figures.is_due  # there is no bar
+    figures.after_batch(SimpleNamespace(progress_bar_callback=object(), progress_bar_metrics={}))
     monkeypatch.setattr("lightning_energy.training.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
     assert figures.is_due
     figures.show_energy(Energy(1.0, 0.0, 0.0, 1.0, 0.0, "measured"))

@@ -196,11 +196,11 @@ def test_what_a_validation_borrowed_is_not_of_a_training():
     run_id = memory.run_id
     memory.decide(is_fit=False, is_training=False)
     memory.load(after_sessions(joules(5.0)).state(NOTHING, Ranks()))
-    memory.return_borrowed()
+    assert memory.begin_fit(from_start=False)
     assert (memory.before, memory.sessions, memory.history, memory.notes) == (NOTHING, [], [], [])
     assert memory.run_id != run_id
     memory.end_session(joules(3.0), Ranks(), started_unix_s=STARTED_S, outcome="completed", samples=8)
-    memory.return_borrowed()
+    assert not memory.begin_fit(from_start=False)
     assert memory.before == joules(3.0)
 
 
@@ -209,7 +209,7 @@ def test_what_could_not_be_read_is_borrowed_as_well():
     memory.decide(is_fit=False, is_training=False)
     memory.begin_anew(NOTE)
     assert memory.notes == [NOTE]
-    memory.return_borrowed()
+    assert memory.begin_fit(from_start=True)
     assert memory.notes == []
 
 
@@ -220,6 +220,65 @@ def test_a_refused_state_changes_nothing_of_where_the_last_one_came_from():
     memory.decide(is_fit=False, is_training=False)
     assert not memory.accepts
     assert memory.borrowed
+
+
+# ------------------------------------------------------------------------------------------------ a fit: which run
+
+
+def test_a_fit_from_the_start_is_another_run():
+    memory = after_sessions(joules(5.0))
+    memory.chosen, memory.axis = "val_acc", "kWh"
+    first = memory.run_id
+    assert not memory.begin_fit(from_start=False)  # the same Trainer goes on
+    assert (memory.run_id, memory.before) == (first, joules(5.0))
+    assert memory.begin_fit(from_start=True)
+    assert memory.run_id != first
+    assert (memory.before, memory.sessions, memory.chosen, memory.axis) == (NOTHING, [], None, None)
+    assert not memory.begin_fit(from_start=True)  # it has not begun yet: nothing was spent
+
+
+def test_a_search_is_of_the_fit_that_follows():
+    memory = RunMemory()
+    memory.end_session(
+        joules(2.0), Ranks(), started_unix_s=STARTED_S, outcome="completed", samples=None, is_search=True
+    )
+    assert not memory.begin_fit(from_start=True)
+    assert memory.before == joules(2.0)
+    memory.end_session(joules(3.0), Ranks(), started_unix_s=STARTED_S, outcome="interrupted", samples=None)
+    assert memory.begin_fit(from_start=True)
+
+
+def test_a_checkpoint_of_the_last_run_goes_on_with_it():
+    """What this process spent after the checkpoint stays spent, as without a new beginning."""
+    memory = after_sessions(joules(5.0))
+    memory.chosen = "val_acc"
+    state, first = memory.state(NOTHING, Ranks()), memory.run_id
+    memory.begin_fit(from_start=False)
+    memory.end_session(joules(2.0), Ranks(), started_unix_s=STARTED_S, outcome="completed", samples=8)
+    memory.begin_fit(from_start=True)
+    memory.decide(is_fit=True, is_training=False)
+    memory.load(state)
+    assert memory.accepts
+    assert (memory.run_id, memory.before.energy_j, len(memory.sessions)) == (first, 7.0, 2)
+    assert memory.chosen == "val_acc"
+
+
+def test_a_checkpoint_of_another_run_sets_that():
+    memory, other = after_sessions(joules(5.0)), after_sessions(joules(3.0))
+    memory.begin_fit(from_start=True)
+    memory.load(other.state(NOTHING, Ranks()))
+    assert (memory.run_id, memory.before) == (other.run_id, joules(3.0))
+    assert memory.begin_fit(from_start=True)  # which has begun
+
+
+def test_a_record_in_the_place_of_the_last_run_is_known():
+    memory = after_sessions(joules(5.0))
+    left = record(1.0, run_id=memory.run_id)
+    assert not memory.takes_place_of(left)
+    memory.begin_fit(from_start=True)
+    assert memory.takes_place_of(left)
+    assert not memory.takes_place_of(record(1.0, run_id="another"))
+    assert not memory.takes_place_of(None)
 
 
 # ------------------------------------------------------------------------------------------------ a record left behind

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from lightning_energy import EnergyCallback
-from lightning_energy.callback import IDLE
+from lightning_energy.training.callback_base import IDLE
 from tests.modules import Classifier, energy_callback, loader, make_trainer, meter
 
 
@@ -88,7 +88,7 @@ def test_after_a_run_settings_and_memory_are_left(tmp_path):
     energy = energy_callback()
     before = {*vars(energy)}
     make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
-    assert {*vars(energy)} == before
+    assert {*vars(energy)} == before | {"state_key"}
     assert {name: getattr(energy, name) for name in IDLE} == IDLE
 
 
@@ -158,7 +158,7 @@ def test_after_a_defect_nothing_more_is_logged(tmp_path):
     trainer = make_trainer(tmp_path, callbacks=[energy, Breaks(energy), Clears()])
     trainer.fit(Classifier(), loader(), loader(8))
     assert not [n for n in trainer.callback_metrics if n.startswith("energy/")]
-    assert energy.report is None
+    assert energy._last_report is None
 
 
 # ------------------------------------------------------------------------------------------------ states

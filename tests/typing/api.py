@@ -68,6 +68,8 @@ def the_callback() -> None:
             ModelCheckpoint(monitor="energy/score", mode="max"),
         ]
     )
+    evaluations: list[Report] = plain.evaluations
+    print(len(evaluations))
     report: Report | None = plain.report
     if report is not None:
         figures_of(report)
@@ -107,15 +109,20 @@ def the_monitor() -> None:
                 for _ in range(10):
                     with monitor.step():
                         pass
+                    with monitor.step(samples=32):
+                        pass
             with monitor.stage("validate"):
                 pass
             spent: Energy = monitor.energy()
             joules_of(spent)
             joules_of(monitor.energy(stage="train"))
             joules_of(monitor.energy(stage="train", epoch=epoch))
+            monitor.log_metric("val_acc", 0.9)
+            monitor.log_metric("val_acc", torch.tensor(0.9), mode="max", scale="fraction")
     report: Report | None = monitor.report
-    print(report)
-    EnergyMonitor(fabric=Fabric(), meters=ReplayMeter(100.0))
+    place: Path | None = monitor.record_path
+    print(report, place)
+    EnergyMonitor(fabric=Fabric(), meters=ReplayMeter(100.0), record="runs/loop")
     EnergyMonitor(device=torch.device("cpu"))
 
 

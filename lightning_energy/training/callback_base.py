@@ -1,0 +1,238 @@
+"""An EnergyCallback as an object among others: its copies, its twin in a Trainer, its results, its wrong uses."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, get_args
+
+from lightning.pytorch import Callback
+
+from lightning_energy.meters.find import MeterName
+from lightning_energy.training.error_guard import WarnOnce
+from lightning_energy.training.lightning_private import called_in
+from lightning_energy.training.run_memory import RunMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning.pytorch import Trainer
+
+    from lightning_energy.results.report import Report
+    from lightning_energy.training.trainer_run import TrainerRun
+
+__all__ = ["OF_LIGHTNING", "OTHER_NAMES", "CallbackBase", "meant_by", "of_an_object"]
+
+P = ParamSpec("P")
+S = TypeVar("S", bound="CallbackBase")
+
+OF_LIGHTNING = {"log", "log_dict"}  # methods of the module that a Trainer sets on its callbacks: they keep both alive
+HOOKS = [*(name for name in dir(Callback) if name.startswith("on_")), "teardown"]
+
+OTHER_NAMES = {
+    "monitor": ("metric", "accuracy"),
+    "target": ("metric", "accuracy"),
+    "metric_name": ("metric", "accuracy"),
+    "meter": ("meters",),
+    "device": ("meters",),
+    "devices": ("meters",),
+    "dirpath": ("record",),
+    "save_dir": ("record",),
+    "log_dir": ("record",),
+    "output_dir": ("record",),
+    "country": ("carbon_intensity",),
+    "country_iso_code": ("carbon_intensity",),
+    "verbose": ("print_report",),
+}
+"""The names of the callback's arguments that Lightning's callbacks and other tools have for them."""
+
+
+def meant_by(value: Any) -> str:
+    """The argument of the callback that a value without a name was probably meant for."""
+    if isinstance(value, str):
+        return "meters" if value in get_args(MeterName) else "accuracy"
+    return "reference_kwh" if isinstance(value, (int, float)) else "score" if callable(value) else "meters"
+
+
+def _no_mark() -> None:
+    """Take no mark: nothing is measured."""
+
+
+def _no_end(_batch: Any, _batch_idx: int) -> bool:
+    """Take no mark, with nothing more to do."""
+    return False
+
+
+def _no_hook(*args: Any, **kwargs: Any) -> None:
+    """Do nothing, with whatever a Fabric's program gives."""
+
+
+# attributes of a run (threads, handles, closures) while there is none; in the instance alone, since a default in the
+# class costs 0.4 us more per hook where memory is cold
+IDLE: dict[str, Any] = {
+    "_run": None,
+    "_begin_batch": _no_mark,
+    "_end_batch": _no_end,
+}
+OWN = {"_memory", "_last_report", "evaluations", "_is_aside", *IDLE}  # of one object: a copy has its own
+
+
+class _StateKey:
+    """The key of the callback's state in checkpoints: the name of its class.
+
+    A Trainer that compares the keys of its callbacks finds different ones, so that two of them get to ``setup``, where
+    one from an entry point stands aside, and two of the user's are told what to do. From ``setup`` on, the name is an
+    attribute of the object, which is the fastest: Lightning asks for it at every hook.
+    """
+
+    def __get__(self, callback: CallbackBase | None, owner: type[CallbackBase]) -> Any:
+        if callback is None:
+            return self
+        name = owner.__qualname__
+        return f"{name} {id(callback)}" if called_in("_validate_callbacks_list") else name
+
+
+def of_an_object(hook: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S, P], None]:
+    """Decorate a hook that is called once per run: it says so where it is not an object's, or not of a Trainer's run.
+
+    ``callbacks=[EnergyCallback]`` calls the functions of the class with a Trainer in the place of ``self``.
+    """
+
+    @functools.wraps(hook)
+    def called(self: Any, *args: Any, **kwargs: Any) -> None:
+        if not isinstance(self, CallbackBase):
+            if hook.__name__ == "setup":
+                _refuse_class(self)
+            return
+        trainer = args[0] if args else kwargs.get("trainer")
+        if hasattr(trainer, "callbacks"):
+            hook(self, *args, **kwargs)  # type: ignore[arg-type]  # an S, as far as Python knows
+        else:
+            self._measure_nothing()
+
+    return called  # type: ignore[return-value]  # wraps() forgets that the first argument has no name
+
+
+def _refuse_class(trainer: Any) -> None:
+    """Say that a class is no callback.
+
+    Raises:
+        TypeError: always.
+    """
+    names = ["EnergyCallback"]
+    for cls in getattr(trainer, "callbacks", ()):
+        if isinstance(cls, type) and issubclass(cls, CallbackBase):
+            names[0] = cls.__name__
+            for name in OF_LIGHTNING & {*vars(cls)}:  # the Trainer took the class for an object
+                delattr(cls, name)
+    raise TypeError(f"callbacks=[{names[0]}] holds the class, not a callback: write callbacks=[{names[0]}()]")
+
+
+class CallbackBase(Callback):
+    """The part of :class:`~lightning_energy.EnergyCallback` that is about the object, not about a run.
+
+    Attributes:
+        evaluations: a report for each validation, test and prediction outside of ``fit`` since this run began.
+        is_external: true for one that an entry point of Lightning made: it stands aside where the user has one.
+    """
+
+    evaluations: list[Report]
+    state_key = _StateKey()  # a property of Lightning's, which would be slower
+    _memory: RunMemory
+    _last_report: Report | None
+    _run: TrainerRun | None
+    _begin_batch: Callable[[], None]
+    _end_batch: Callable[[Any, int], bool]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._warn = WarnOnce()
+        self.is_external = called_in("_load_external_callbacks")
+        self._begin_life()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The settings alone: a copy has no run, and has spent nothing."""
+        drop = {*OF_LIGHTNING, *OWN}
+        return {name: value for name, value in self.__dict__.items() if name not in drop and value is not _no_hook}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin_life()
+
+    def _begin_life(self) -> None:
+        self.evaluations = []
+        self._last_report = None
+        self._memory = RunMemory()
+        self._is_aside = False
+        self._forget_run()
+
+    def _forget_run(self) -> None:
+        for name, value in IDLE.items():
+            setattr(self, name, value)
+
+    @property
+    def report(self) -> Report | None:
+        """The figures of the last ``fit``; of the last validation, test or prediction while there was none.
+
+        Evaluations after a ``fit`` are in :attr:`evaluations`. Before a run has ended it is ``None``, with one warning
+        that says where figures are: an error would end programs that ask whether there is a report.
+        """
+        if self._last_report is None:
+            self._warn(
+                "report",
+                "EnergyCallback.report is None until a run of this object has ended: read it after trainer.fit(…). "
+                "Where a library trains a copy of the callback, or in processes of its own, it stays None: read the "
+                "record, lightning_energy.load_record(folder of the run).report",
+            )
+        return self._last_report
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One row per training epoch, as logged: its energies, the total, the metric and the score."""
+        return [row.to_plain() for row in self._memory.history]
+
+    def _keep(self, report: Report, *, is_fit: bool) -> None:
+        """Keep the report of a run that has ended."""
+        if not is_fit:
+            self.evaluations.append(report)
+        if is_fit or self._last_report is None or self._last_report.total is None:
+            self._last_report = report
+
+    def _enter_trainer(self, trainer: Trainer, *, is_fit: bool) -> bool:
+        """Begin a run of this Trainer; false where another EnergyCallback measures it.
+
+        Raises:
+            RuntimeError: the user gave the Trainer two.
+        """
+        self.__dict__["state_key"] = type(self).__qualname__
+        for name in [name for name, value in self.__dict__.items() if value is _no_hook]:
+            delattr(self, name)
+        self._is_aside = self._stands_aside(trainer)
+        self._memory.refuse()
+        from_start = trainer.global_step == 0 and trainer.current_epoch == 0
+        if is_fit and self._memory.begin_fit(from_start=from_start):
+            self.evaluations.clear()
+        return not self._is_aside
+
+    def _stands_aside(self, trainer: Trainer) -> bool:
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+        ours = [c for c in callbacks if isinstance(c, CallbackBase)]
+        users = [c for c in ours if not c.is_external]
+        if len(users) > 1:
+            raise RuntimeError(
+                f"this Trainer has {len(users)} EnergyCallbacks, and each would measure and log the same: keep one, in "
+                f"Trainer(callbacks=…), configure_callbacks() or the configuration file"
+            )
+        return self.is_external and (users or ours)[0] is not self
+
+    def on_after_setup(self, **_: Any) -> None:
+        """Say that a Fabric's program is not measured: of its hooks, this one is called by Fabric itself."""
+        self._measure_nothing()
+
+    def _measure_nothing(self) -> None:
+        self._warn(
+            "fabric",
+            "EnergyCallback measures nothing in Fabric, which has no Trainer: remove it from Fabric(callbacks=…), and "
+            "write `with EnergyMonitor(fabric=fabric) as monitor:` around the loop",
+        )
+        for name in HOOKS:
+            self.__dict__[name] = _no_hook

@@ -1,0 +1,212 @@
+"""One run of a hand-written loop, apart from its measurement: samples, the metric, its total, its record."""
+
+from __future__ import annotations
+
+import math
+import operator
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+from uuid import uuid4
+
+from lightning_energy.curves.energy import Energy
+from lightning_energy.ledger.counts import SAMPLES
+from lightning_energy.meters.units import J_PER_KWH
+from lightning_energy.results.best import best_of
+from lightning_energy.results.notes import Note
+from lightning_energy.results.record import NAME
+from lightning_energy.results.rows import EpochRow, SessionRow
+from lightning_energy.results.summary import summarize
+from lightning_energy.scores.metric import Metric, Mode, Scale
+from lightning_energy.training.recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning_energy.ledger.ranks import Ranks
+    from lightning_energy.ledger.session import Session
+    from lightning_energy.ledger.totals import Totals
+    from lightning_energy.results.figures import Outcome
+    from lightning_energy.results.report import Report
+    from lightning_energy.results.summary import StepSums
+
+__all__ = ["FOLDER", "LoopRun", "metric_of"]
+
+FOLDER = "energy_runs"
+TRAIN, VALIDATE = "train", "validate"
+EVALUATIONS = frozenset({"test", "predict"})  # stages that are no part of a training
+SHORT_ID = 6  # letters: two runs that begin in the same second have folders of their own
+
+
+def metric_of(name: str, value: Any, mode: Mode, scale: Scale) -> tuple[Metric | None, str]:
+    """A metric, or the reason why its value is none.
+
+    Raises:
+        TypeError: the name is no text, or the value no number.
+        ValueError: direction or scale are unknown.
+    """
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"name={name!r}: give the name of the metric, such as 'val_acc'")
+    for argument, given, known in (("mode", mode, get_args(Mode)), ("scale", scale, get_args(Scale))):
+        if given not in known:
+            raise ValueError(f"{argument}={given!r}: give {' or '.join(map(repr, known))}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # the last one is of a tensor of several values
+        raise TypeError(f"value={value!r}: give a number, the value of {name}") from error
+    if not math.isfinite(number):
+        return None, f"{name} = {number} is left out, as it is not finite"
+    metric = Metric(name, number, mode, scale)
+    if not metric.is_accuracy or metric.accuracy is not None:
+        return metric, ""
+    top, cure = ("1", "scale='percent' for a percentage, else ") if scale == "fraction" else ("100", "")
+    return None, f"{name} = {number:g} is left out, as it is no {scale} in [0, {top}]: give {cure}scale='raw'"
+
+
+class LoopRun:
+    """One run of a loop on one rank. Only rank zero writes.
+
+    Args:
+        record: whether to leave a record, or its place.
+        ranks: the ranks.
+        fabric: the ``Fabric`` of the loop, for the record; ``None`` without.
+        warn: takes warnings.
+    """
+
+    def __init__(self, record: bool | str | Path, ranks: Ranks, fabric: Any, warn: Callable[[str], None]) -> None:
+        self._run_id = uuid4().hex
+        self._warn = warn
+        self._counted = self._uncounted = self._samples = 0
+        self._stages: set[str] = set()
+        self._metric: Metric | None = None
+        self._epochs: list[EpochRow] = []
+        what: dict[str, Any] = {"devices": ranks.size, "data_parallel_replicas": ranks.size}
+        if fabric is not None:
+            what["strategy"] = type(fabric.strategy).__name__
+        self._recorder = Recorder(_place(record, self._run_id) if ranks.is_zero else None, what)
+
+    @property
+    def path(self) -> Path | None:
+        """The file of the record; ``None`` for none."""
+        return self._recorder.path
+
+    def enter(self, stage: str) -> None:
+        """Note a stage that the loop enters."""
+        self._stages.add(stage)
+
+    def count(self, stage: str, samples: int | None) -> None:
+        """Count the samples of a step.
+
+        Raises:
+            TypeError: no whole number.
+            ValueError: a negative one.
+        """
+        if stage != TRAIN:
+            return
+        if samples is None:
+            self._uncounted += 1
+            return
+        try:
+            n = operator.index(samples)
+        except TypeError as error:
+            raise TypeError(f"samples={samples!r}: give the number of samples in the step") from error
+        if n < 0:
+            raise ValueError(f"samples={samples!r}: give the number of samples in the step, from 0 on")
+        self._samples += n
+        self._counted += 1
+
+    def log_metric(self, metric: Metric, epoch: int, session: Session, ranks: Ranks) -> None:
+        """Keep the last value of the metric, with a row for the epoch, whose energies one rank alone cannot know."""
+        if self._metric is not None and self._metric.name != metric.name:
+            self._epochs.clear()  # values of one metric only
+        self._metric = metric
+        row = EpochRow(session=0, epoch=epoch if epoch >= 0 else len(self._epochs), metric=metric.value)
+        if ranks.size == 1:
+            totals = session.totals()
+            total = self._total(totals)
+            row = replace(row, total_kwh=total.energy_kwh, total_u_kwh=total.u_absolute_j / J_PER_KWH)
+            if epoch >= 0:
+                train, validation = (totals.energy(stage=s, epoch=epoch) for s in (TRAIN, VALIDATE))
+                row = replace(
+                    row,
+                    train_j=train.energy_j,
+                    train_u_j=train.u_j,
+                    train_s=train.duration_s,
+                    val_j=validation.energy_j,
+                    val_u_j=validation.u_j,
+                    val_s=validation.duration_s,
+                    missing_s=train.missing_s + validation.missing_s,
+                )
+        self._epochs.append(row)
+
+    def report(self, session: Session, steps: StepSums, ranks: Ranks, outcome: Outcome) -> Report:
+        """The report of the loop so far. All ranks take part, unless this one goes on alone."""
+        totals = session.totals()
+        is_training = bool(steps.n or not self._stages or self._stages - EVALUATIONS)
+        problem = self._problem()
+        report = summarize(
+            session,
+            totals,
+            steps,
+            ranks,
+            outcome=outcome,
+            stages=totals.stages if outcome == "running" else None,
+            units={TRAIN: {SAMPLES: self._samples if self._counted and not problem else None}},
+            notes=[Note("samples", problem)] if problem else (),
+        )
+        (total,), _ = ranks.sum([self._total(totals)])
+        return replace(
+            report,
+            total=total if is_training else None,
+            sessions=int(is_training),
+            metric=self._metric,
+            best=best_of(self._epochs, self._metric),
+        )
+
+    def write_if_due(self, session: Session, steps: StepSums, ranks: Ranks) -> None:
+        """Bring the record up to date when it is a minute old: a loop that is killed leaves one. Never raises."""
+        if not self._recorder.is_due or not session.is_ours:
+            return
+        try:
+            steps.take(session)
+            self.write(self.report(session, steps, ranks.alone() if ranks.size > 1 else ranks, "running"), session)
+        except Exception as error:  # noqa: BLE001 - our defect must not end the loop
+            self._recorder.path = None
+            self._warn(f"no record, as {type(error).__name__}: {error}; please report this as a bug")
+
+    def write(self, report: Report, session: Session) -> None:
+        """Write the record. A disk that does not take it gives a warning."""
+        rows = []
+        if report.outcome != "running" and report.total is not None:
+            rows = [SessionRow(session.started_unix_s, report.outcome, report.total, report.samples)]
+        try:
+            self._recorder.write(report, run_id=self._run_id, epochs=self._epochs, sessions=rows)
+        except OSError as error:
+            self._warn(
+                f"the record cannot be written ({type(error).__name__}: {error}): give another place, "
+                f"EnergyMonitor(record=…)"
+            )
+
+    def _total(self, totals: Totals) -> Energy:
+        """This rank's energy of all stages that are part of the training."""
+        stages = totals.stages
+        if not EVALUATIONS & {*stages}:
+            return totals.energy()
+        return Energy.sequence(totals.energy(stage=stage) for stage in stages if stage not in EVALUATIONS)
+
+    def _problem(self) -> str:
+        """The reason why samples are not known although some were given."""
+        if not self._counted or not self._uncounted:
+            return ""
+        steps = self._counted + self._uncounted
+        return f"Samples were not counted: {self._uncounted} of {steps} steps were without monitor.step(samples=…)"
+
+
+def _place(record: bool | str | Path, run_id: str) -> Path | None:
+    """The file of the record: where the user says, or a new folder of its own, so that nothing is overwritten."""
+    if isinstance(record, bool):
+        begun = time.strftime("%Y-%m-%d_%H-%M-%S")
+        return Path(FOLDER, f"{begun}_{run_id[:SHORT_ID]}", NAME).absolute() if record else None
+    path = Path(record)
+    return path if path.suffix == ".json" else path / NAME
