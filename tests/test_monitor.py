@@ -389,7 +389,7 @@ def test_what_is_no_value_of_a_metric():
             m.log_metric("val_acc", 0.9, mode="up")
         with pytest.raises(ValueError, match="scale='points': give 'fraction'"):
             m.log_metric("val_acc", 0.9, scale="points")
-    assert m.report.accuracy == ("val_acc", 0.7)
+    assert m.report.metric == Metric("val_acc", 0.7)
 
 
 def test_a_loop_that_is_killed_leaves_a_record_that_says_so(tmp_path, monkeypatch):

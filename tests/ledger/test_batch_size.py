@@ -237,17 +237,17 @@ def test_samples_of_a_test_and_a_prediction(tmp_path):
     module = Classifier()
     trainer.fit(module, DataLoader(Numbers(8), batch_size=4), DataLoader(Numbers(6), batch_size=4))
     trainer.test(module, DataLoader(Numbers(10), batch_size=4), verbose=False)
-    report = energy.report
-    assert (report.samples, report.units) == (None, {"test": {"samples": 10, "tokens": 40}})
-    assert report.unit_j("samples", "test") == pytest.approx(report.stages["test"].energy_j / 10)
     trainer.predict(module, DataLoader(Numbers(7), batch_size=4))
-    assert energy.report.units == {"predict": {"samples": 7, "tokens": 28}}
+    tested, predicted = energy.evaluations
+    assert (tested.samples, tested.units) == (None, {"test": {"samples": 10, "tokens": 40}})
+    assert tested.unit_j("samples", "test") == pytest.approx(tested.stages["test"].energy_j / 10)
+    assert predicted.units == {"predict": {"samples": 7, "tokens": 28}}
     record = read_record(tmp_path)
     assert record.units == {
         "train": {"samples": 8, "tokens": 32},
         "validate": {"samples": 6, "tokens": 24},
     }
-    assert [row.units for row in record.evaluations] == [report.units, energy.report.units]
+    assert [row.units for row in record.evaluations] == [tested.units, predicted.units]
 
 
 class Anything(Classifier):
