@@ -19,6 +19,7 @@ from lightning_energy import EnergyMonitor, MeterUnavailable, ReplayMeter, compa
 from lightning_energy.commands import main as cli
 from lightning_energy.meters import NvmlMeter
 from lightning_energy.meters.rapl import RaplSource
+from lightning_energy.scores.metric import Metric
 from lightning_energy.training import recorder
 from tests.modules import Classifier, loader
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
