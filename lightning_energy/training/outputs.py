@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lightning_energy.results.brief import Place
 from lightning_energy.results.rendering import show
 from lightning_energy.results.trace_files import TraceFiles
 from lightning_energy.training.dashboards import Dashboards
@@ -205,6 +206,11 @@ class Outputs:
     def end(self, report: Report) -> None:
         """Give the outcome to the dashboards and, where it is printed, to the terminal."""
         self._dashboards.end(report)
-        problem = show(report) if self._prints else ""
+        problem = show(report, self._place(report)) if self._prints else ""
         if problem:
             self._warn("print", f"EnergyCallback: {problem}; it is in callback.report")
+
+    def _place(self, report: Report) -> Place:
+        """The place of the record; the details of a test or prediction beside a training are not in it."""
+        path = None if self._recorder is None else self._recorder.path
+        return Place() if path is None else Place.of_record(path) if report.is_of_fit else Place(path)

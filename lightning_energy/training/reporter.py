@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import NOTHING
-from lightning_energy.results.best import best_of
+from lightning_energy.results.best import best_of, epoch_of
 from lightning_energy.results.notes import Note
 from lightning_energy.results.summary import summarize
 from lightning_energy.scores.metric import Metric
@@ -137,12 +137,14 @@ class Reporter:
     def _complete(self, report: Report, total: Energy | None) -> Report:
         """A session's report with the figures of the run."""
         last, problem = self._validations.last, self._stages.samples.problem
+        metric = None if last is None else Metric(last.name, last.accuracy)
         return replace(
             report,
             total=total,
             sessions=len(self._memory.sessions),
-            metric=None if last is None else Metric(last.name, last.accuracy),
-            best=best_of(self._memory.history, None if last is None else Metric(last.name, last.accuracy)),
+            metric=metric,
+            metric_epoch=epoch_of(self._memory.history, metric),
+            best=best_of(self._memory.history, metric),
             score=None if last is None else last.score,
             score_kwh=None if last is None else last.energy_kwh,
             score_name=self._validations.scorer.name,

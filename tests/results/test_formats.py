@@ -20,12 +20,12 @@ from lightning_energy.commands import main as cli
 from lightning_energy.curves.energy import Energy
 from lightning_energy.results.figures import Device
 from lightning_energy.results.formats import FORMATS, FormatError, convert, render
-from lightning_energy.results.layout import one_line
 from lightning_energy.results.machine import Machine
 from lightning_energy.results.node import Node
 from lightning_energy.results.notes import Note
 from lightning_energy.results.parse import record_of
 from lightning_energy.results.read import read_record
+from lightning_energy.results.readable import one_line
 from lightning_energy.results.record import Record, make_record
 from lightning_energy.results.report import Report
 from lightning_energy.results.rows import EPOCH_COLUMNS, EpochRow

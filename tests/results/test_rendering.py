@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import ModelSummary, RichModelSummary
 from lightning_energy import EnergyCallback, EnergyMonitor
 from lightning_energy.curves.energy import Energy
 from lightning_energy.results.figures import Device
-from lightning_energy.results.layout import one_line
+from lightning_energy.results.readable import one_line
 from lightning_energy.results.rendering import encodable, show
 from tests.modules import Classifier, loader, make_trainer, meter
 from tests.results.test_formats import GPU, NASTY, QUICK, RUN, in_germany, named, report

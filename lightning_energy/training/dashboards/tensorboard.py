@@ -99,7 +99,7 @@ class TensorBoardDashboard:
     def end(self, report: Report) -> None:
         """Write the report, and how the session ended."""
         writer = self._logger.experiment
-        writer.add_text(REPORT, as_markdown(report))
+        writer.add_text(REPORT, as_markdown(report, details=True))
         writer.file_writer.add_summary(_outcome(succeeded=report.outcome == "completed"))
 
 

@@ -43,5 +43,5 @@ class WandbDashboard:
 
     def end(self, report: Report) -> None:
         """Add the report as a table of one cell, and the outcome to the summary."""
-        self._logger.log_text(REPORT, columns=["report"], data=[[as_markdown(report)]])
+        self._logger.log_text(REPORT, columns=["report"], data=[[as_markdown(report, details=True)]])
         self._logger.experiment.summary[logged_name(self._logger, OUTCOME)] = report.outcome
