@@ -87,10 +87,10 @@ class EnergyCallback(Callback):
             are not: they are those of the devices. 1 is IT energy only.
         price: price of a kWh in your currency, for a derived cost.
         dashboards: whether TensorBoard, Weights & Biases and MLflow also get curves over energy, the run's
-            configuration and outcome, and the report, from their loggers in the Trainer. The logged names of
-            :mod:`lightning_energy.training.log_keys` go to every logger in any case.
+            configuration and outcome, and the report. The logged names go to every logger in any case.
         progress_bar: whether to show watts and kWh so far in Lightning's progress bar: as of the last logging step,
             or of the last epoch if there are several ranks.
+        log_uncertainty: whether to log the total's absolute uncertainty, too, as ``energy/total_u_wh``.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -126,6 +126,7 @@ class EnergyCallback(Callback):
         price: float | None = None,
         dashboards: bool = True,
         progress_bar: bool = False,
+        log_uncertainty: bool = False,
     ) -> None:
         super().__init__()
         self.meters = meters
@@ -143,6 +144,7 @@ class EnergyCallback(Callback):
         self.price = price
         self.dashboards = dashboards
         self.progress_bar = progress_bar
+        self.log_uncertainty = log_uncertainty
         Settings.of(self)  # raises where one of them is wrong
         self.report = None
         self._memory = RunMemory()

@@ -62,7 +62,7 @@ class Brief:
     """
 
     head: Sequence[str]
-    rows: Sequence[tuple[str, str, str, str]]
+    rows: Sequence[tuple[str, ...]]
     lines: Sequence[tuple[str, str]]
 
 
@@ -120,7 +120,7 @@ def in_brief(report: Figures, place: Place | None = None) -> Brief:
     rows = _rows(report, max(MOST_LINES - len(head) - len(lines), FEWEST_ROWS))
     return Brief(
         head=[one_line(line) for line in head],
-        rows=[(one_line(a), one_line(b), one_line(c), d) for a, b, c, d in rows],
+        rows=[tuple(map(one_line, row)) for row in rows],
         lines=[(one_line(label), one_line(text)) for label, text in lines],
     )
 
@@ -195,7 +195,7 @@ def _some(texts: Sequence[str]) -> list[str]:
 # ------------------------------------------------------------------------------------------------ stages
 
 
-def _rows(report: Figures, most: int) -> list[tuple[str, str, str, str]]:
+def _rows(report: Figures, most: int) -> list[tuple[str, ...]]:
     """A row per stage, the usual ones first; where there are too many, the smallest of them together."""
     order = [*(s for s in FIRST_STAGES if s in report.stages), *(s for s in report.stages if s not in FIRST_STAGES)]
     by_size = sorted(order, key=lambda stage: report.stages[stage].energy_j or 0.0, reverse=True)
@@ -212,8 +212,8 @@ def _rows(report: Figures, most: int) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _row(name: str, energy: Energy, session: Energy, remarks: Sequence[str]) -> tuple[str, str, str, str]:
-    texts = [one_line(text) for text in remarks]
+def _row(name: str, energy: Energy, session: Energy, remarks: Sequence[str]) -> tuple[str, ...]:
+    texts = [*remarks]
     if energy.missing_s > 0:
         texts.append(f"{duration(energy.missing_s)} missing")
     if energy.energy_j is None:

@@ -23,6 +23,7 @@ __all__ = [
     "is_summary",
     "logged_hyperparameters",
     "logged_name",
+    "logged_place",
     "logger_step",
     "searches",
     "writes_hparams",
@@ -36,6 +37,18 @@ def logger_step(trainer: Trainer) -> int:
     (LearningRateMonitor, DeviceStatsMonitor) read this name, too.
     """
     return trainer.fit_loop.epoch_loop._batches_that_stepped  # noqa: SLF001 - the reason stands above
+
+
+def logged_place(trainer: Trainer) -> tuple[int, dict[str, float]]:
+    """The step of the row that Lightning has just written for a validation, and its columns besides the values.
+
+    A value that the module logged as ``step`` is the step then, and the row has no epoch. Whether this validation
+    logged one has no public name.
+    """
+    results = getattr(trainer, "_results", None) or {}
+    if any(result.meta.name == "step" for result in results.values()):
+        return int(trainer.logged_metrics["step"]), {}
+    return logger_step(trainer), {"epoch": trainer.current_epoch}
 
 
 def is_monitor(callback: Any) -> bool:

@@ -49,6 +49,7 @@ class Settings:
     price: float | None
     dashboards: bool
     progress_bar: bool
+    log_uncertainty: bool
 
     @classmethod
     def of(cls, owner: object) -> Settings:
@@ -63,7 +64,12 @@ class Settings:
     def __post_init__(self) -> None:
         _check_score(self.accuracy, self.score, self.reference_kwh)
         check_idle(self.idle_s)
-        check_switches(allow_estimate=self.allow_estimate, dashboards=self.dashboards, progress_bar=self.progress_bar)
+        check_switches(
+            allow_estimate=self.allow_estimate,
+            dashboards=self.dashboards,
+            progress_bar=self.progress_bar,
+            log_uncertainty=self.log_uncertainty,
+        )
         if not isinstance(self.record, (bool, str, Path)) or self.record == "":
             raise TypeError(f"record={self.record!r}: give True, False, or the path of a file or folder")
         if self.batch_size_fn is not None and not callable(self.batch_size_fn):

@@ -80,6 +80,7 @@ class TrainerRun:
     ) -> None:
         is_fit, ranks, conversion = stage == "fit", Ranks.of(trainer), settings.conversion
         self._memory, self._conversion, self._warn, self._left = memory, conversion, warn, left
+        self._log_uncertainty = settings.log_uncertainty
         self.outputs = Outputs.of(
             trainer,
             module,
@@ -107,7 +108,7 @@ class TrainerRun:
         )
         self.books = RankBooks(session, ranks, memory, warn, is_fit=is_fit, left=self._leave)
         self.metrics = ScoreMetrics(self.books)
-        self.validations = Validations(self.books, scorer, warn, conversion)
+        self.validations = Validations(self.books, scorer, warn, conversion, log_uncertainty=settings.log_uncertainty)
         self.reporter = Reporter(
             self.books, self.stages, self.validations, memory=memory, outputs=self.outputs, conversion=conversion
         )
@@ -185,7 +186,7 @@ class TrainerRun:
         total = books.total_of(so_far, totals)
         values = {} if train.energy_j is None else {log_keys.TRAIN_J: train.energy_j}
         if not self.validations.has_logged(epoch):
-            values |= total_values(total, self._conversion)
+            values |= total_values(total, self._conversion, log_uncertainty=self._log_uncertainty)
         log(module, values, books.ranks)
         if self.outputs.bar is not None:
             self.outputs.bar.show_energy(total)

@@ -33,9 +33,9 @@ CHARTS = {
     "Power in W": [log_keys.POWER_W],
     "Energy by stage in J": [log_keys.TRAIN_J, log_keys.VAL_J],
     "Accuracy and score": [log_keys.ACCURACY, log_keys.SCORE],
-    "Training in all in kWh": [log_keys.TOTAL_KWH],
+    "Training in all in Wh": [log_keys.TOTAL_WH],
 }
-OUTCOMES = [log_keys.TOTAL_KWH, log_keys.ACCURACY, log_keys.SCORE]
+OUTCOMES = [log_keys.TOTAL_WH, log_keys.ACCURACY, log_keys.SCORE]
 # the table shows the first five columns by the alphabet until the user chooses others: more would hide these
 COLUMNS = ("batch_size", "devices", "meters", "module", "parameters", "precision", "score")
 
