@@ -13,6 +13,7 @@ from lightning_energy.ledger.session import Session
 from lightning_energy.meters.find import check_meters, open_meters
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.rows import EpochRow
+from lightning_energy.scores.metric import Metric
 from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import searches
@@ -164,9 +165,8 @@ class TrainerRun:
         self._memory.chosen = self.validations.scorer.chosen
         scored = self.validations.scored_in(trainer.current_epoch)
         if self.stages.is_fit and scored is not None and not trainer.sanity_checking:
-            self._memory.axis = self.outputs.point(
-                trainer, self._memory.axis, scored.energy_kwh, scored.accuracy, scored.score
-            )
+            metric = Metric(scored.name, scored.accuracy)
+            self._memory.axis = self.outputs.point(trainer, self._memory.axis, scored.energy_kwh, metric, scored.score)
 
     def end_epoch(self, trainer: Trainer, module: LightningModule) -> None:
         """Log the epoch's training energy, and the total when no validation did; keep its row."""
