@@ -44,9 +44,7 @@ STEP_KEYS = {"energy/power_w", "energy/step_j"}
 EPOCH_KEYS = {
     "energy/train_j",
     "energy/val_j",
-    "energy/total_kwh",
-    "energy/total_u_kwh",
-    "energy/missing_s",
+    "energy/total_wh",
     "energy/accuracy",
     "energy/score",
 }
@@ -156,7 +154,7 @@ def test_points_stand_where_the_modules_own_metrics_stand(tmp_path):
     assert trainer.global_step == 2 * 24
     assert {s for s, _ in memory.points("energy/step_j")} <= {s for s, _ in memory.points("train_loss")}
     val_steps = [s for s, _ in memory.points("val_acc")]
-    for key in ("energy/score", "energy/val_j", "energy/total_kwh", "energy/train_j"):
+    for key in ("energy/score", "energy/val_j", "energy/total_wh", "energy/train_j"):
         assert [s for s, _ in memory.points(key)] == val_steps, key
 
 
@@ -197,7 +195,7 @@ def test_total_is_logged_without_a_validation(tmp_path):
     memory = MemoryLogger()
     trainer = make_trainer(tmp_path, logger=memory, limit_val_batches=0, callbacks=[energy_callback()])
     trainer.fit(Classifier(), loader(), loader(8))
-    assert len(memory.points("energy/total_kwh")) == 3
+    assert len(memory.points("energy/total_wh")) == 3
     assert not memory.points("energy/score")
 
 
@@ -449,7 +447,7 @@ def test_energy_survives_a_resume(tmp_path):
     trainer.fit(Classifier(), loader(), loader(8), ckpt_path=tmp_path / "last.ckpt", **WEIGHTS_ONLY)
     report = second.report
     assert report.total.energy_j == pytest.approx(saved_j + report.session.energy_j, rel=1e-9)
-    assert memory.points("energy/total_kwh")[0][1] * 3.6e6 > saved_j
+    assert memory.points("energy/total_wh")[0][1] * 3600 > saved_j
     assert [row["epoch"] for row in second.history] == [0, 1, 2, 3]
 
 

@@ -23,7 +23,7 @@ class SpyStopping(EarlyStopping):
 
     def _run_early_stopping_check(self, trainer) -> None:
         metrics = trainer.callback_metrics
-        self.seen.append(tuple(float(metrics[k]) for k in ("energy/score", "energy/accuracy", "energy/total_kwh")))
+        self.seen.append(tuple(float(metrics[k]) for k in ("energy/score", "energy/accuracy", "energy/total_wh")))
         super()._run_early_stopping_check(trainer)
 
 
@@ -102,9 +102,9 @@ def test_validate_returns_the_score_after_fit(tmp_path):
     spent_j = energy.report.total.energy_j
     (result,) = trainer.validate(model, loader(8), verbose=False)
     assert result["energy/score"] == pytest.approx(
-        energy_penalized_accuracy(result["energy/accuracy"], result["energy/total_kwh"]), rel=1e-5
+        energy_penalized_accuracy(result["energy/accuracy"], result["energy/total_wh"] / 1000), rel=1e-5
     )
-    assert result["energy/total_kwh"] * 3.6e6 == pytest.approx(spent_j, rel=1e-6)  # the training's, not validate's
+    assert result["energy/total_wh"] * 3600 == pytest.approx(spent_j, rel=1e-6)  # the training's, not validate's
     assert energy.report.total.energy_j == spent_j
 
 
@@ -293,7 +293,7 @@ def test_a_score_that_is_not_defined_is_not_logged(tmp_path):
     ):
         trainer.fit(Classifier(), loader(), loader(8))
     assert "energy/score" not in trainer.callback_metrics
-    assert log_keys.TOTAL_KWH in trainer.callback_metrics
+    assert log_keys.TOTAL_WH in trainer.callback_metrics
 
 
 def test_users_own_score(tmp_path):
@@ -301,7 +301,7 @@ def test_users_own_score(tmp_path):
     trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy])
     trainer.fit(Classifier(), loader(), loader(8))
     metrics = trainer.callback_metrics
-    expected = float(metrics["energy/accuracy"]) - float(metrics["energy/total_kwh"])
+    expected = float(metrics["energy/accuracy"]) - float(metrics["energy/total_wh"]) / 1000
     assert float(metrics["energy/score"]) == pytest.approx(expected, rel=1e-6)
 
 

@@ -177,7 +177,7 @@ def test_without_a_validation_loop_there_is_no_score_but_all_energy(tmp_path):
     make_trainer(tmp_path, logger=memory, callbacks=[energy]).fit(NoValidation(), loader())
     assert not memory.points("energy/score")
     assert len(memory.points("energy/train_j")) >= 2
-    assert len(memory.points("energy/total_kwh")) >= 2
+    assert len(memory.points("energy/total_wh")) >= 2
     assert energy.report.score is None
 
 
@@ -346,7 +346,7 @@ def test_the_score_of_the_same_callback_in_several_trainers(tmp_path):
         trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[energy])
         trainer.fit(Classifier(), loader(), loader(8))
         trainer.validate(Classifier(), loader(8), verbose=False)
-        totals.append(float(trainer.callback_metrics["energy/total_kwh"]))
+        totals.append(float(trainer.callback_metrics["energy/total_wh"]))
     assert totals == sorted(totals)
     assert energy.report.sessions == 3
 

@@ -182,7 +182,7 @@ def test_a_run_logs_reports_and_records_it(tmp_path, monkeypatch):
     memory, energy = MemoryLogger(), energy_callback(carbon_intensity="fr", pue=1.5, price=0.2)
     trainer = make_trainer(tmp_path, max_epochs=6, logger=[CSVLogger(tmp_path), memory], callbacks=[energy])
     trainer.fit(Working(), loader(), loader(8))
-    kwh = memory.points("energy/total_kwh")
+    kwh = [(step, wh / 1000) for step, wh in memory.points("energy/total_wh")]
     assert kwh
     assert memory.points("energy/co2eq_g") == [(step, pytest.approx(v * 1.5 * 56.039, rel=1e-6)) for step, v in kwh]
     assert memory.points("energy/cost") == [(step, pytest.approx(v * 1.5 * 0.2, rel=1e-6)) for step, v in kwh]

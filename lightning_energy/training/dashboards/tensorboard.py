@@ -58,8 +58,9 @@ def layout(logger: Any, units: Sequence[AxisUnit] = (), figures: Iterable[str] =
         },
     }
     joules = {
-        "Energy of an epoch in J": [log_keys.TRAIN_J, log_keys.VAL_J],
-        "Energy of a step in J": [log_keys.STEP_J],
+        "Training of an epoch in J": [log_keys.TRAIN_J],
+        "Validation of an epoch in J": [log_keys.VAL_J],
+        "Training step in J": [log_keys.STEP_J],
     }
     # TensorBoard takes them as patterns that may match anywhere
     return {
