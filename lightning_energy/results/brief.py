@@ -178,7 +178,7 @@ def _source(report: Figures, whole: Energy) -> str:
     text = ", and ".join(sources)
     if report.ranks == 1:
         return text
-    if report.has_all_devices:
+    if report.has_all_devices or len({device.rank for device in report.devices}) > 1:  # put together from several
         return f"{text} by {report.ranks} ranks" if text else f"by {report.ranks} ranks"
     return f"by {report.ranks} ranks, this one {text}" if text else f"by {report.ranks} ranks"
 

@@ -167,6 +167,8 @@ def test_several_ranks():
     assert "2.4 J/step of rank 0" in text[1]
     one = lines(replace(FIT, ranks=4, devices=[GPU], sessions=0, outcome="running"))
     assert one[0] == "Energy so far: 712 J (0.198 Wh) in 1.5 min, by 4 ranks, this one measured on NVIDIA A100"
+    left = [GPU, replace(GPU, rank=2)]  # what two of three ranks left
+    assert lines(replace(FIT, ranks=2, absent_ranks=1, devices=left))[0].endswith("on 2 x NVIDIA A100 by 2 ranks")
     missing = line(replace(FIT, absent_ranks=3, outcome="interrupted", notes=[Note("incomplete", "x")]), "Missing")
     assert missing.startswith("Missing: 3 other ranks; ")
 
