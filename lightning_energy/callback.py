@@ -73,7 +73,7 @@ class EnergyCallback(Callback):
             leaves it out.
         allow_estimate: whether ``"auto"`` may fall back to a model of the CPU (labelled ``estimated``) on a
             machine where nothing can be measured. If not, such a machine raises in ``setup``.
-        print_report: whether to print a short report after the run, on rank zero. By default where the Trainer prints as
+        print_report: whether to print the report after the run, on rank zero. By default where the Trainer prints as
             well: not if both its progress bar and its model summary are disabled.
         record: whether to keep a record of the run on disk, ``energy.json`` beside the files of the first logger (none
             without a logger or in a ``fast_dev_run``); or the path of the file or its folder.

@@ -49,10 +49,10 @@ def test_monitors_see_the_score_of_this_validation(tmp_path, where, order, sched
     )
     trainer.fit(Classifier(where), loader(), loader(8))
     assert len(spy.seen) == validations
-    for i, (score, accuracy, kwh) in enumerate(spy.seen, start=1):
+    for i, (score, accuracy, wh) in enumerate(spy.seen, start=1):
         assert accuracy == pytest.approx(0.5 + i / 100, abs=1e-6)
         if where == "step":  # the very energy that stands beside it
-            expected = energy_penalized_accuracy(accuracy, kwh, reference_kwh=REFERENCE_KWH)
+            expected = energy_penalized_accuracy(accuracy, wh / 1000, reference_kwh=REFERENCE_KWH)
             assert score == pytest.approx(expected, rel=1e-6)
         assert 0 < score < 5 * accuracy**5
     assert float(checkpoint.best_model_score) == pytest.approx(max(s for s, _, _ in spy.seen), rel=1e-6)
