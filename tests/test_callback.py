@@ -167,7 +167,7 @@ def test_without_a_logger_callback_metrics_hold_the_figures(tmp_path):
 @pytest.mark.slow
 def test_every_logged_name_is_documented(tmp_path):
     memory = MemoryLogger()
-    energy = energy_callback(carbon_intensity="DEU", price=0.3)
+    energy = energy_callback(carbon_intensity="DEU", price=0.3, log_uncertainty=True)
     trainer = make_trainer(tmp_path, max_epochs=12, logger=memory, callbacks=[energy])
     model = Working()
     trainer.fit(model, loader(), loader(8))
@@ -175,6 +175,8 @@ def test_every_logged_name_is_documented(tmp_path):
     trainer.test(model, loader(8), verbose=False)
     trainer.predict(model, loader(8))
     logged = {key for _, values in memory.rows for key in values if key.startswith("energy/")}
+    assert not logged & {log_keys.MISSING_S, log_keys.METRIC}  # nothing is missing, and the metric is an accuracy
+    logged |= {log_keys.MISSING_S, log_keys.METRIC}
     assert logged == {key.name for key in log_keys.ALL}
     names = {value for name, value in vars(log_keys).items() if name.isupper() and isinstance(value, str)}
     assert logged == {n for n in names if n.startswith("energy/")}
