@@ -1,7 +1,7 @@
 """Dashboards of TensorBoard, Weights & Biases and MLflow, besides the scalars that every logger gets.
 
-Written on rank zero, at the start of a fit, after each validation with a metric and at the end; never per step. A logger's
-fault gives one warning and never ends the training.
+Written on rank zero, at the start of a fit, after each validation with a metric and at the end; never per step.
+A logger's fault gives one warning and never ends the training.
 """
 
 from __future__ import annotations
