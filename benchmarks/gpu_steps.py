@@ -186,7 +186,7 @@ def check_steps(device: torch.device, uuid: str, *, steps: int = 600, seconds: f
                 "median_step_ms": [float(np.median(duration_s[which == i])) * 1e3 for i in (0, 1)],
                 "knots_s_j_half_s": curve[["time_s", "energy_j", "half_width_s"]].round(4).to_numpy().tolist(),
                 "steps_s_j_u": told[["start_s", "energy_j", "u_j"]].round(4).to_numpy().tolist(),
-                "report": str(energy.report).splitlines(),
+                "report": energy.report.details().splitlines(),
             }
         )
         if zeus:

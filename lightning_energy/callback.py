@@ -65,7 +65,7 @@ class EnergyCallback(CallbackBase):
             leaves it out.
         allow_estimate: whether ``"auto"`` may fall back to a model of the CPU (labelled ``estimated``) on a
             machine where nothing can be measured. If not, such a machine raises in ``setup``.
-        print_report: whether to print a short table after the run, on rank zero. By default where the Trainer prints as
+        print_report: whether to print the report after the run, on rank zero. By default where the Trainer prints as
             well: not if both its progress bar and its model summary are disabled.
         record: whether to keep a record of the run on disk, ``energy.json`` beside the files of the first logger (none
             without a logger or in a ``fast_dev_run``); or the path of the file or its folder.
@@ -79,10 +79,10 @@ class EnergyCallback(CallbackBase):
             are not: they are those of the devices. 1 is IT energy only.
         price: price of a kWh in your currency, for a derived cost.
         dashboards: whether TensorBoard, Weights & Biases and MLflow also get curves over energy, the run's
-            configuration and outcome, and the report, from their loggers in the Trainer. The logged names of
-            :mod:`lightning_energy.training.log_keys` go to every logger in any case.
+            configuration and outcome, and the report. The logged names go to every logger in any case.
         progress_bar: whether to show watts and kWh so far in Lightning's progress bar: as of the last logging step,
             or of the last epoch if there are several ranks.
+        log_uncertainty: whether to log the total's absolute uncertainty, too, as ``energy/total_u_wh``.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -117,6 +117,7 @@ class EnergyCallback(CallbackBase):
         price: float | None = None,
         dashboards: bool = True,
         progress_bar: bool = False,
+        log_uncertainty: bool = False,
     ) -> None:
         super().__init__()
         self.meters = meters
@@ -138,6 +139,7 @@ class EnergyCallback(CallbackBase):
         self.price = price
         self.dashboards = dashboards
         self.progress_bar = progress_bar
+        self.log_uncertainty = log_uncertainty
         Settings.of(self)  # raises where one of them is wrong
 
     # ------------------------------------------------------------------------------------- begin and end of a run

@@ -149,7 +149,7 @@ finally:
         "run_j": report.session.energy_j,
         "missing_s": report.session.missing_s,
         "true_j": device.true_energy_j(begin.ns, end.ns) if report.outcome == "completed" else None,
-        "text": str(report),
+        "text": report.details(),
         "kinds": [note.kind for note in report.notes],
         "reductions": len(reductions),
         "at_epoch_ends": at_epoch_ends,
@@ -195,7 +195,7 @@ def of_each(ranks: list[dict]) -> list[dict]:
 @pytest.mark.parametrize("mode", ["own", "shared"])
 def test_two_ranks_agree_and_count_each_device_once(tmp_path, mode):
     _, (zero, one) = run(tmp_path, mode)
-    for key in ("energy/score", "energy/total_kwh", "energy/train_j", "energy/accuracy"):
+    for key in ("energy/score", "energy/total_wh", "energy/train_j", "energy/accuracy"):
         assert zero["metrics"][key] == one["metrics"][key], key
     assert zero["run_j"] == pytest.approx(one["run_j"], rel=1e-12)
     assert zero["epochs"] == one["epochs"] == 4  # all ranks stop together, one epoch after the accuracy fell
@@ -225,8 +225,8 @@ def test_two_ranks_agree_and_count_each_device_once(tmp_path, mode):
     points = EventAccumulator(str(events)).Reload().Scalars("energy_axis/score_by_micro_wh")
     assert [p.value for p in points] == pytest.approx([score for _, score in zero["score"]])
     kwh = float(zero["bar"]["energy"].removesuffix(" kWh"))
-    assert kwh == pytest.approx(zero["metrics"]["energy/total_kwh"], rel=0.5)
-    assert kwh > zero["metrics"]["energy/total_kwh"]  # validation logs the total, the epoch's end shows some more
+    assert kwh == pytest.approx(zero["metrics"]["energy/total_wh"] / 1000, rel=0.5)
+    assert kwh > zero["metrics"]["energy/total_wh"] / 1000  # validation logs the total, the epoch's end shows some more
     assert one["bar"] == {}
     assert zero["run_j"] == pytest.approx(sum(j for devices in own for j in devices.values()), rel=1e-9)
     # three an epoch, one for the sanity check, one at the end; none for a step
@@ -254,7 +254,7 @@ def test_a_progress_bar_before_us_reads_what_is_logged_on_rank_zero_only(tmp_pat
     """Lightning reduces what is logged when it is read first: our own reductions must not meet that one."""
     _, (zero, one) = run(tmp_path, "bar")
     assert zero["epochs"] == one["epochs"] == 4
-    for key in ("train_loss", "energy/score", "energy/total_kwh"):
+    for key in ("train_loss", "energy/score", "energy/total_wh"):
         assert zero["metrics"][key] == one["metrics"][key], key
 
 
@@ -276,7 +276,7 @@ def test_trouble_on_one_rank_leaves_no_other_waiting(tmp_path, mode):
         assert zero["missing_s"] > 0  # what the broken rank spends is not known
         assert "gave_up" in zero["kinds"]
         assert "Note: Rank 1 gave up measuring: its energy since then is missing" in zero["text"]
-        assert zero["metrics"]["energy/total_kwh"] > 0
+        assert zero["metrics"]["energy/total_wh"] > 0
 
 
 def test_a_rank_that_dies_takes_no_collective_with_it(tmp_path):

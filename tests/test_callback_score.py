@@ -27,7 +27,7 @@ class SpyStopping(EarlyStopping):
 
     def _run_early_stopping_check(self, trainer) -> None:
         metrics = trainer.callback_metrics
-        self.seen.append(tuple(float(metrics[k]) for k in ("energy/score", "energy/accuracy", "energy/total_kwh")))
+        self.seen.append(tuple(float(metrics[k]) for k in ("energy/score", "energy/accuracy", "energy/total_wh")))
         super()._run_early_stopping_check(trainer)
 
 
@@ -53,10 +53,10 @@ def test_monitors_see_the_score_of_this_validation(tmp_path, where, order, sched
     )
     trainer.fit(Classifier(where), loader(), loader(8))
     assert len(spy.seen) == validations
-    for i, (score, accuracy, kwh) in enumerate(spy.seen, start=1):
+    for i, (score, accuracy, wh) in enumerate(spy.seen, start=1):
         assert accuracy == pytest.approx(0.5 + i / 100, abs=1e-6)
         if where == "step":  # the very energy that stands beside it
-            expected = energy_penalized_accuracy(accuracy, kwh, reference_kwh=REFERENCE_KWH)
+            expected = energy_penalized_accuracy(accuracy, wh / 1000, reference_kwh=REFERENCE_KWH)
             assert score == pytest.approx(expected, rel=1e-6)
         assert 0 < score < 5 * accuracy**5
     assert float(checkpoint.best_model_score) == pytest.approx(max(s for s, _, _ in spy.seen), rel=1e-6)
@@ -106,9 +106,9 @@ def test_validate_returns_the_score_after_fit(tmp_path):
     spent_j = energy.report.total.energy_j
     (result,) = trainer.validate(model, loader(8), verbose=False)
     assert result["energy/score"] == pytest.approx(
-        energy_penalized_accuracy(result["energy/accuracy"], result["energy/total_kwh"]), rel=1e-5
+        energy_penalized_accuracy(result["energy/accuracy"], result["energy/total_wh"] / 1000), rel=1e-5
     )
-    assert result["energy/total_kwh"] * 3.6e6 == pytest.approx(spent_j, rel=1e-6)  # the training's, not validate's
+    assert result["energy/total_wh"] * 3600 == pytest.approx(spent_j, rel=1e-6)  # the training's, not validate's
     assert energy.report.total.energy_j == spent_j
 
 
@@ -433,7 +433,7 @@ def test_a_score_that_is_not_defined_is_not_logged(tmp_path):
     with pytest.warns(UserWarning, match=r"sustainable_accuracy is not defined at .* \(ValueError: energy_kwh=.*\)"):
         trainer.fit(Classifier(), loader(), loader(8))
     assert "energy/score" not in trainer.callback_metrics
-    assert log_keys.TOTAL_KWH in trainer.callback_metrics
+    assert log_keys.TOTAL_WH in trainer.callback_metrics
 
 
 def test_users_own_score(tmp_path):
@@ -441,7 +441,7 @@ def test_users_own_score(tmp_path):
     trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy])
     trainer.fit(Classifier(), loader(), loader(8))
     metrics = trainer.callback_metrics
-    expected = float(metrics["energy/accuracy"]) - float(metrics["energy/total_kwh"])
+    expected = float(metrics["energy/accuracy"]) - float(metrics["energy/total_wh"]) / 1000
     assert float(metrics["energy/score"]) == pytest.approx(expected, rel=1e-6)
 
 

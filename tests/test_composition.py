@@ -205,7 +205,7 @@ if __name__ == "__main__":
     trainer = make_trainer(folder, strategy=strategy, devices=2, max_epochs=3, logger=logger, callbacks=[energy])
     trainer.fit(Module(), loader(64), loader(16))
     assert float(trainer.callback_metrics["energy/score"]) > 0
-    assert float(trainer.callback_metrics["energy/total_kwh"]) > 0
+    assert float(trainer.callback_metrics["energy/total_wh"]) > 0
     assert "lightning-energy-sampler" not in [t.name for t in threading.enumerate()]
     print("came back")
 """

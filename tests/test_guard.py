@@ -124,7 +124,7 @@ def test_a_step_reads_no_meter_and_logs_nothing(tmp_path):
     guard, logger = guarded_run(tmp_path)
     assert problems(guard) == []
     assert guard.total("logger calls", logs=True) <= 2 * STEPS // EVERY  # one, for all values together
-    assert logger.points("energy/total_kwh")
+    assert logger.points("energy/total_wh")
 
 
 def reads(energy):

@@ -119,7 +119,8 @@ def main(fabric):
                 raise RuntimeError("rank 1 dies")
     finally:
         report = monitor.report
-        text = [total.energy_j, report.session.energy_j, total.u_j, report.session.u_j, str(report), report.outcome]
+        energies = [total.energy_j, report.session.energy_j, total.u_j, report.session.u_j]
+        text = [*energies, report.details(), report.outcome]
         Path(sys.argv[1], f"rank{rank}.json").write_text(json.dumps(text))
 
 fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")

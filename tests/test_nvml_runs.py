@@ -86,7 +86,7 @@ def test_total_is_the_true_integral(tmp_path, period_s, jitter_s):
     assert run.quality == "measured"
     assert run.missing_s == 0
     assert reads_per_s < 15 / period_s
-    total_j = memory.points("energy/total_kwh")[-1][1] * 3.6e6
+    total_j = memory.points("energy/total_wh")[-1][1] * 3600
     assert total_j == pytest.approx(true_j, rel=0.05)
     true_steps_j = [gpu.true_energy_j(*span) for span in steps.spans]
     # at both ends of an epoch's eight steps an update is shared with what idles: see shape_bound_j

@@ -9,7 +9,7 @@ import sys
 
 from lightning_energy.results.rendering import encodable
 
-__all__ = ["complain", "number", "positive", "print_out"]
+__all__ = ["complain", "number", "positive", "print_out", "stop_printing"]
 
 
 def number(text: str) -> float:
@@ -33,8 +33,13 @@ def print_out(text: str) -> None:
     try:
         sys.stdout.write(encodable(text) + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        stop_printing()
+
+
+def stop_printing() -> None:
+    """Let stdout go nowhere: `| head` has seen enough, and Python would complain once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(command: str, problem: object) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_energy.commands.console import complain, print_out
+from lightning_energy.commands.console import complain, print_out, stop_printing
 from lightning_energy.commands.exits import Exit
+from lightning_energy.results.brief import Place
 from lightning_energy.results.formats import FORMATS, convert, render
+from lightning_energy.results.record import NAME
 from lightning_energy.results.record_ranks import load_record
-from lightning_energy.results.rendering import show
+from lightning_energy.results.rendering import print_report
 
 if TYPE_CHECKING:
     import argparse
+
+    from lightning_energy.results.report import Report
 
 __all__ = ["add_arguments", "run"]
 
@@ -23,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "an input of the format."
     )
     parser.add_argument("run", help="the record (energy.json), or the log directory that it lies in")
+    parser.add_argument(
+        "--details",
+        action="store_true",
+        help="print everything: uncertainties, times, devices, formulas and notes (with --format text or markdown)",
+    )
     parser.add_argument(
         "--format",
         choices=[*FORMATS],
@@ -44,14 +54,23 @@ def run(arguments: argparse.Namespace) -> int:
             pue=arguments.pue,
             price=arguments.price,
         )
-        printed = render(record, arguments.format)
+        if arguments.format != "text":
+            print_out(render(record, arguments.format, details=arguments.details))
+            return Exit.FINE
     except ValueError as error:  # a record, a format or an input that is wrong
         complain("report", error)
         return Exit.WRONG_INPUT
-    if arguments.format != "text":
-        print_out(printed)
-        return Exit.FINE
-    problem = show(record.report)
-    if problem:
-        complain("report", problem)
-    return Exit.WRONG_INPUT if problem else Exit.FINE
+    return _show(record.report, arguments.run, details=arguments.details)
+
+
+def _show(report: Report, given: str, *, details: bool) -> int:
+    file = Path(given)
+    place = Place.of_record(file / NAME if file.is_dir() else file, given)
+    try:
+        print_report(report, place, details=details)
+    except BrokenPipeError:
+        stop_printing()
+    except Exception as error:  # noqa: BLE001 - a closed file, a full disk
+        complain("report", f"the report cannot be printed ({type(error).__name__}: {error})")
+        return Exit.WRONG_INPUT
+    return Exit.FINE

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["J_PER_KWH", "NS"]
+__all__ = ["J_PER_KWH", "J_PER_WH", "NS"]
 
 NS = 1e-9
 """Seconds per nanosecond."""
 
 J_PER_KWH = 3.6e6
 """Joules per kilowatt-hour."""
+
+J_PER_WH = 3.6e3
+"""Joules per watt-hour."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lightning_energy.results.rows import EpochRow
     from lightning_energy.scores.metric import Metric, Mode
 
-__all__ = ["best_of", "kwh_to_reach"]
+__all__ = ["best_of", "epoch_of", "kwh_to_reach"]
 
 
 def best_of(epochs: Sequence[EpochRow], metric: Metric | None) -> Best | None:
@@ -44,6 +44,27 @@ def best_of(epochs: Sequence[EpochRow], metric: Metric | None) -> Best | None:
             return None
         best = max(known, key=lambda row: sign * (row.metric or 0.0))
     return None if best.metric is None else Best(best.epoch, best.metric, best.score, best.total_kwh)
+
+
+def epoch_of(epochs: Sequence[EpochRow], metric: Metric | None) -> int | None:
+    """Find the epoch of a training's last metric.
+
+    Args:
+        epochs: the rows of the epochs, in the order of time.
+        metric: the last value.
+
+    Returns:
+        The epoch, counted from 0; ``None`` where no row has that value as its last one.
+
+    Example:
+        >>> from lightning_energy.results.rows import EpochRow
+        >>> from lightning_energy.scores.metric import Metric
+        >>> rows = [EpochRow(epoch=0, metric=0.7), EpochRow(epoch=1, metric=0.9), EpochRow(epoch=2)]
+        >>> epoch_of(rows, Metric("val_acc", 0.9)), epoch_of(rows, Metric("val_acc", 0.95))
+        (1, None)
+    """
+    last = next((row for row in reversed(epochs) if row.metric is not None), None)
+    return last.epoch if metric is not None and last is not None and last.metric == metric.value else None
 
 
 def kwh_to_reach(epochs: Sequence[EpochRow], value: float, mode: Mode = "max") -> float | None:

@@ -16,7 +16,7 @@ import yaml
 
 from lightning_energy.meters.base import BOARDS
 from lightning_energy.results.carbon import read_table
-from lightning_energy.results.layout import one_line
+from lightning_energy.results.readable import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,6 +23,7 @@ __all__ = ["Best", "Device", "Figures", "Missing", "Outcome"]
 Outcome = Literal["running", "completed", "interrupted", "checkpoint"]
 """The end of a run or a session: ``running`` has none yet; ``checkpoint`` is a session as its checkpoint knew it."""
 
+OF_A_FIT = {"train", "tune", "sanity_check"}  # a validation can also stand alone
 ROUNDING = 1e-6  # relative difference between sums over ranks in different orders
 
 
@@ -109,6 +110,7 @@ class Figures:
         absent_ranks: number of other ranks whose energy since the last epoch is not known; 0 but after an exception.
         above_idle_j: joules of this session above the devices' idle power; ``None`` when that was not watched.
         metric: the last value of the metric of quality; ``None`` without one.
+        metric_epoch: the epoch of ``metric``, counted from 0; ``None`` unknown.
         best: its best epoch; ``None`` without one.
         score: the score of ``metric``.
         score_kwh: the energy that it was scored with: that of the training up to that validation.
@@ -136,6 +138,7 @@ class Figures:
     absent_ranks: int = 0
     above_idle_j: float | None = None
     metric: Metric | None = None
+    metric_epoch: int | None = None
     best: Best | None = None
     score: float | None = None
     score_kwh: float | None = None
@@ -143,6 +146,11 @@ class Figures:
     no_score: str = ""
     derived: Derived | None = None
     notes: Sequence[Note] = ()
+
+    @property
+    def is_of_fit(self) -> bool:
+        """True for a training's figures, false for those of a validation, test or prediction alone."""
+        return bool(OF_A_FIT & {*self.stages})
 
     @property
     def has_all_devices(self) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lightning_energy.results.carbon import Conversion
 from lightning_energy.results.exports import FormatError, emissions_csv, model_card
 from lightning_energy.results.layout import HEADER, lay_out
-from lightning_energy.results.rendering import as_markdown
+from lightning_energy.results.rendering import as_markdown, as_text
 from lightning_energy.results.rows import EPOCH_COLUMNS
 
 if TYPE_CHECKING:
@@ -37,23 +37,33 @@ LATEX = {
 LATIN = {chr(code) for code in range(0xC0, 0x100)} - {*"ÐðÞþ"}
 
 
-def render(record: Record, format: str) -> str:  # noqa: A002 - the name that the command has for it
+def render(
+    record: Record,
+    format: str,  # noqa: A002 - the name that the command has for it
+    *,
+    details: bool = False,
+) -> str:
     """A record as text.
 
     Args:
         record: from :func:`~lightning_energy.load_record`.
-        format: ``text`` (the report), ``json`` (the record itself), ``markdown`` and ``latex`` (the report as a table;
-            the latter needs no packages), ``csv`` (one row per training epoch, empty where unknown),
+        format: ``text`` and ``markdown`` (the report), ``json`` (the record itself), ``latex`` (a table of the stages
+            with all details; it needs no packages), ``csv`` (one row per training epoch, empty where unknown),
             ``emissions-csv`` (one row for the run in CodeCarbon's columns), ``model-card`` (a block for the front
             matter of a Hugging Face model card).
+        details: whether ``text`` and ``markdown`` say all that there is to say.
 
     Raises:
         FormatError: the record lacks an input of the format.
-        ValueError: there is no such format.
+        ValueError: there is no such format, or none with details.
     """
     if format not in FORMATS:
         raise ValueError(f"format={format!r}: give one of {', '.join(FORMATS)}")
-    return FORMATS[format](record)
+    if not details:
+        return FORMATS[format](record)
+    if format not in DETAILED:
+        raise ValueError(f"format={format!r} has no details: give one of {', '.join(DETAILED)}, or omit the details")
+    return DETAILED[format](record.report, details=True)
 
 
 def convert(
@@ -149,3 +159,5 @@ FORMATS = {
     "emissions-csv": emissions_csv,
     "model-card": model_card,
 }
+
+DETAILED = {"text": as_text, "markdown": as_markdown}

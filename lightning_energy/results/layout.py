@@ -1,4 +1,4 @@
-"""A report in words and rounded numbers, before it is rendered."""
+"""The details of a report in words and rounded numbers, before they are rendered: all that it says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lightning_energy.meters.units import J_PER_KWH
-from lightning_energy.results.readable import duration, si
+from lightning_energy.results.readable import duration, one_line, si
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lightning_energy.results.carbon import Derived
     from lightning_energy.results.figures import Figures
 
-__all__ = ["HEADER", "Layout", "lay_out", "one_line"]
+__all__ = ["HEADER", "Layout", "lay_out"]
 
 HEADER = ("", "energy", "± (k=1)", "time", "power", "quality")
 
@@ -39,31 +39,22 @@ class Layout:
 
 
 def lay_out(report: Figures) -> Layout:
-    """Put a report into words."""
+    """Put all of a report into words."""
     rows = [_row(stage.replace("_", " "), e, report.resolutions.get(stage)) for stage, e in report.stages.items()]
-    rows.append(_row("this run", report.session))
+    rows.append(_row("this session", report.session))
     if report.total is not None and report.sessions > 1:
         rows.append(_row(f"fit, {report.sessions} sessions", report.total))
-    facts = [*_facts_of_training(report), *_facts_of_scope(report)]
+    facts = [*_facts_of_training(report), *_facts_of_quality(report)]
+    if report.derived is not None:
+        facts += _facts_of_derived(report.derived, report.energy)
+    facts += _facts_of_scope(report)
     notes = [*(f"{d.name}: {d.note}" for d in report.devices if d.note), *(note.text for note in report.notes)]
     return Layout(
-        title=one_line(f"Energy of this run ({report.outcome})"),
+        title=one_line(f"Energy by stage ({report.outcome})"),
         rows=[tuple(map(one_line, row)) for row in rows],
         facts=[(one_line(label), one_line(text)) for label, text in facts],
         notes=[*map(one_line, notes)],
     )
-
-
-def one_line(text: str) -> str:
-    r"""``text`` without line breaks and control characters.
-
-    Records come from anywhere: nothing in a name may steer a terminal or break a table.
-
-    Example:
-        >>> one_line("a\nb\x1b[2J")
-        'a b?[2J'
-    """
-    return "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
 
 
 def _row(name: str, energy: Energy, resolution: Resolution | None = None) -> tuple[str, ...]:
@@ -90,9 +81,18 @@ def _facts_of_training(report: Figures) -> list[tuple[str, str]]:
     if report.gaps is not None and report.gaps.energy_j is not None:
         text = f"{si(report.gaps.energy_j, 'J')} in {duration(report.gaps.duration_s)}"
         facts.append(("Of train, between steps", text))
+    for stage in ("test", "predict"):
+        if stage in report.stages:
+            text = f"all until the end of the run; energy/{stage}_j ends where it is logged, after the last batch"
+            facts.append((f"Of {stage}", text))
     if report.above_idle_j is not None:
-        text = f"{si(report.above_idle_j, 'J')} of this run (the total is what it cost)"
+        text = f"{si(report.above_idle_j, 'J')} of this session (the total is what it cost)"
         facts.append(("Above idle", text))
+    return facts
+
+
+def _facts_of_quality(report: Figures) -> list[tuple[str, str]]:
+    facts = []
     if report.metric is not None:
         name, value = report.metric.name, report.metric.value
         if report.score is None:
@@ -100,8 +100,13 @@ def _facts_of_training(report: Figures) -> list[tuple[str, str]]:
         else:
             at = "" if report.score_kwh is None else f" at {report.score_kwh:.4g} kWh"
             facts.append(("Score", f"{report.score:.4f} = {report.score_name} of {name} = {value:.4f}{at}"))
-    if report.derived is not None:
-        facts += _facts_of_derived(report.derived, report.energy)
+    if report.best is not None:
+        best = report.best
+        at = "" if best.total_kwh is None else f", at {best.total_kwh:.4g} kWh"
+        score = "" if best.score is None else f", score {best.score:.4f}"
+        facts.append(("Best epoch", f"{best.epoch}, counted from 0: {best.value:.4f}{score}{at}"))
+    if report.no_score:
+        facts.append(("No score", report.no_score))
     return facts
 
 

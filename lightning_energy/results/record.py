@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.results.best import best_of
+from lightning_energy.results.best import best_of, epoch_of
 from lightning_energy.results.machine import Machine, describe_machine
 from lightning_energy.results.plain import plain
 from lightning_energy.results.report import Report
@@ -160,6 +160,7 @@ class Record:
             absent_ranks=self.absent_ranks,
             above_idle_j=self.above_idle_j,
             metric=metric,
+            metric_epoch=epoch_of(self.epochs, metric),
             best=best_of(self.epochs, metric),
             score=None if score is None else score.value,
             score_kwh=None if score is None else score.energy_kwh,

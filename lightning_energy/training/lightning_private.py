@@ -34,6 +34,7 @@ __all__ = [
     "is_summary",
     "logged_hyperparameters",
     "logged_name",
+    "logged_place",
     "logger_step",
     "promises_fraction",
     "searches",
@@ -65,6 +66,18 @@ def promises_fraction(trainer: Trainer, name: str) -> bool:
     names = {base, base.removesuffix("_epoch")}
     logged = (result.value for result in results.values() if not result.is_tensor and result.meta.name in names)
     return any(m.higher_is_better is True and (m.plot_lower_bound, m.plot_upper_bound) == (0.0, 1.0) for m in logged)
+
+
+def logged_place(trainer: Trainer) -> tuple[int, dict[str, float]]:
+    """The step of the row that Lightning has just written for a validation, and its columns besides the values.
+
+    A value that the module logged as ``step`` is the step then, and the row has no epoch. Whether this validation
+    logged one has no public name.
+    """
+    results = getattr(trainer, "_results", None) or {}
+    if any(result.meta.name == "step" for result in results.values()):
+        return int(trainer.logged_metrics["step"]), {}
+    return logger_step(trainer), {"epoch": trainer.current_epoch}
 
 
 def is_monitor(callback: Any) -> bool:

@@ -20,8 +20,8 @@ __all__ = [
     "SCORE",
     "STEP_J",
     "TEST_J",
-    "TOTAL_KWH",
-    "TOTAL_U_KWH",
+    "TOTAL_U_WH",
+    "TOTAL_WH",
     "TRAIN_J",
     "VAL_J",
     "LogKey",
@@ -33,8 +33,8 @@ TRAIN_J = "energy/train_j"
 VAL_J = "energy/val_j"
 TEST_J = "energy/test_j"
 PREDICT_J = "energy/predict_j"
-TOTAL_KWH = "energy/total_kwh"
-TOTAL_U_KWH = "energy/total_u_kwh"
+TOTAL_WH = "energy/total_wh"
+TOTAL_U_WH = "energy/total_u_wh"
 MISSING_S = "energy/missing_s"
 CO2EQ_G = "energy/co2eq_g"
 COST = "energy/cost"
@@ -68,11 +68,15 @@ ALL: tuple[LogKey, ...] = (
     LogKey(STEP_J, "J", _STEP, "mean energy of those steps, each from its start to the start of the next"),
     LogKey(TRAIN_J, "J", _EPOCH, "energy of training in this epoch: steps and the gaps between them"),
     LogKey(VAL_J, "J", _VAL, "energy of validation in this epoch, until this is logged"),
-    LogKey(TEST_J, "J", "after a test", "energy of the test"),
-    LogKey(PREDICT_J, "J", "after a prediction", "energy of the prediction (to the loggers only)"),
-    LogKey(TOTAL_KWH, "kWh", f"{_VAL}, or epoch without one", "energy of `fit` so far, all stages and sessions"),
-    LogKey(TOTAL_U_KWH, "kWh", "with the total", "its absolute standard uncertainty (k=1)"),
-    LogKey(MISSING_S, "s", "with the total", "time whose energy is not known and not in the total"),
+    LogKey(TEST_J, "J", "after a test", "energy of the test, until this is logged"),
+    LogKey(
+        PREDICT_J, "J", "after a prediction", "energy of the prediction, until this is logged (to the loggers only)"
+    ),
+    LogKey(TOTAL_WH, "Wh", f"{_VAL}, or epoch without one", "energy of `fit` so far, all stages and sessions"),
+    LogKey(TOTAL_U_WH, "Wh", "with the total, if `log_uncertainty=True`", "its absolute standard uncertainty (k=1)"),
+    LogKey(
+        MISSING_S, "s", "with the total, where some is missing", "time whose energy is not known and not in the total"
+    ),
     LogKey(CO2EQ_G, "g", "with the total, if `carbon_intensity` is given", "derived: CO2e of the total"),
     LogKey(COST, "as `price`", "with the total, if `price` is given", "derived: cost of the total"),
     LogKey(ACCURACY, "1", _VAL, "the accuracy, as a fraction"),

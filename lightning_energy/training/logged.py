@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lightning_energy.meters.units import J_PER_KWH
+from lightning_energy.meters.units import J_PER_WH
 from lightning_energy.training import log_keys
-from lightning_energy.training.lightning_private import logger_step
+from lightning_energy.training.lightning_private import logged_place, logger_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,20 +25,23 @@ __all__ = ["log", "log_late", "read_metrics", "to_loggers", "total_values"]
 DERIVED = {"co2eq_g": log_keys.CO2EQ_G, "cost": log_keys.COST}
 
 
-def total_values(total: Energy, conversion: Conversion | None = None) -> dict[str, float]:
+def total_values(
+    total: Energy, conversion: Conversion | None = None, *, log_uncertainty: bool = False
+) -> dict[str, float]:
     """The values of a run's total; none while it is not known.
 
     Args:
         total: energy of ``fit`` so far.
         conversion: the inputs of CO2e and cost.
+        log_uncertainty: whether to log the total's uncertainty, too.
     """
-    if total.energy_kwh is None:
+    if total.energy_j is None:
         return {}
     derived = conversion.row(total.energy_kwh) if conversion else {}
     return {
-        log_keys.TOTAL_KWH: total.energy_kwh,
-        log_keys.TOTAL_U_KWH: total.u_absolute_j / J_PER_KWH,
-        log_keys.MISSING_S: total.missing_s,
+        log_keys.TOTAL_WH: total.energy_j / J_PER_WH,
+        **({log_keys.TOTAL_U_WH: total.u_absolute_j / J_PER_WH} if log_uncertainty else {}),
+        **({log_keys.MISSING_S: total.missing_s} if total.missing_s > 0 else {}),
         **{DERIVED[name]: value for name, value in derived.items() if value is not None},
     }
 
@@ -55,16 +58,25 @@ def log_late(trainer: Trainer, values: Mapping[str, float], warn: Warn) -> None:
     for key, value in values.items():
         trainer.callback_metrics[key] = trainer.logged_metrics[key] = torch.tensor(value)
     if values:
-        to_loggers(trainer, values, warn)
+        step, columns = logged_place(trainer)
+        _give(trainer, {**values, **columns}, step, warn)
 
 
 def to_loggers(trainer: Trainer, values: Mapping[str, float], warn: Warn) -> None:
-    """Give values to the loggers alone. A logger's fault gives one warning and never ends the training."""
+    """Give values to the loggers alone, with the epoch and the step of Lightning's own rows.
+
+    A logger's fault gives one warning and never ends the training.
+    """
+    _give(trainer, {**values, "epoch": trainer.current_epoch}, logger_step(trainer), warn)
+
+
+def _give(trainer: Trainer, row: Mapping[str, float], step: int, warn: Warn) -> None:
     for logger in trainer.loggers:
         try:
-            logger.log_metrics({**values}, step=logger_step(trainer))
+            logger.log_metrics({**row}, step=step)
         except Exception as error:  # noqa: BLE001 - a logger's fault must not end the training at our call
-            text = f"{type(logger).__name__} did not take {', '.join(values)} ({type(error).__name__}: {error})"
+            names = ", ".join(name for name in row if name != "epoch")
+            text = f"{type(logger).__name__} did not take {names} ({type(error).__name__}: {error})"
             warn(f"logger {id(logger)}", f"EnergyCallback: {text}")
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lightning_energy.results.brief import Place
 from lightning_energy.results.rendering import show
 from lightning_energy.results.trace_files import TraceFiles
+from lightning_energy.training import log_keys
 from lightning_energy.training.dashboards import Dashboards
 from lightning_energy.training.lightning_private import is_quiet
 from lightning_energy.training.progress import BarFigures
 from lightning_energy.training.recorder import Recorder, batch_size_of, what_is_trained, what_was_left, where_to_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from lightning.pytorch import LightningModule, Trainer
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from lightning_energy.results.record import Record
     from lightning_energy.results.report import Report
     from lightning_energy.results.trace_files import TraceFormat
+    from lightning_energy.scores.metric import Metric
     from lightning_energy.training.run_memory import RunMemory
 
 __all__ = ["Outputs"]
@@ -135,16 +138,26 @@ class Outputs:
         if self.bar is not None:
             self.bar.after_batch(trainer)
 
-    def announce(self, trainer: Trainer, session: Session, score_name: str, *, early: bool) -> None:
-        """Give the dashboards the configuration: module, hyperparameters, meters and score."""
+    def announce(
+        self,
+        trainer: Trainer,
+        session: Session,
+        score_name: str,
+        *,
+        early: bool,
+        figures: Sequence[str] = (log_keys.ACCURACY, log_keys.SCORE),
+    ) -> None:
+        """Give the dashboards the configuration: module, hyperparameters, meters, score and the figures to judge by."""
         if self._recorder is not None:
             meters = "; ".join(channel.info.name for channel in session.channels)
             run = {**self._recorder.what, "meters": meters, "score": score_name}
-            self._dashboards.announce(trainer, run, early=early)
+            self._dashboards.announce(trainer, run, early=early, figures=figures)
 
-    def point(self, trainer: Trainer, axis: str | None, total_kwh: float, accuracy: float, score: float) -> str | None:
+    def point(
+        self, trainer: Trainer, axis: str | None, total_kwh: float, metric: Metric, score: float | None
+    ) -> str | None:
         """Add a point to the curves over energy; returns the unit of their axis, to be kept with the run."""
-        return self._dashboards.point(trainer, axis, total_kwh=total_kwh, accuracy=accuracy, score=score)
+        return self._dashboards.point(trainer, axis, total_kwh=total_kwh, metric=metric, score=score)
 
     def write_record(self, report: Report, spent: RunMemory, before: Energy, *, is_fit: bool) -> None:
         """Bring the record up to date.
@@ -205,6 +218,11 @@ class Outputs:
     def end(self, report: Report) -> None:
         """Give the outcome to the dashboards and, where it is printed, to the terminal."""
         self._dashboards.end(report)
-        problem = show(report) if self._prints else ""
+        problem = show(report, self._place(report)) if self._prints else ""
         if problem:
             self._warn("print", f"EnergyCallback: {problem}; it is in callback.report")
+
+    def _place(self, report: Report) -> Place:
+        """The place of the record; the details of a test or prediction beside a training are not in it."""
+        path = None if self._recorder is None else self._recorder.path
+        return Place() if path is None else Place.of_record(path) if report.is_of_fit else Place(path)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import NOTHING
-from lightning_energy.results.best import best_of
+from lightning_energy.results.best import best_of, epoch_of
 from lightning_energy.results.notes import Note
 from lightning_energy.results.summary import summarize
 from lightning_energy.training.stages import OF_A_FIT
@@ -137,12 +137,14 @@ class Reporter:
     def _complete(self, report: Report, total: Energy | None) -> Report:
         """A session's report with the figures of the run."""
         last = self._validations.last
+        metric = None if last is None else last.metric
         return replace(
             report,
             total=total,
             sessions=0 if total is None else len(self._memory.sessions),
-            metric=None if last is None else last.metric,
-            best=best_of(self._memory.history, None if last is None else last.metric),
+            metric=metric,
+            metric_epoch=epoch_of(self._memory.history, metric),
+            best=best_of(self._memory.history, metric),
             score=None if last is None else last.score,
             score_kwh=None if last is None else last.energy_kwh,
             score_name=self._validations.scorer.name,

@@ -57,6 +57,7 @@ class Settings:
     price: float | None
     dashboards: bool
     progress_bar: bool
+    log_uncertainty: bool
 
     @classmethod
     def of(cls, owner: object) -> Settings:
@@ -81,7 +82,12 @@ class Settings:
     def __post_init__(self) -> None:
         _ = self.choice, self.score_rule  # these, and the conversion below, raise where their inputs are wrong
         check_idle(self.idle_s)
-        check_switches(allow_estimate=self.allow_estimate, dashboards=self.dashboards, progress_bar=self.progress_bar)
+        check_switches(
+            allow_estimate=self.allow_estimate,
+            dashboards=self.dashboards,
+            progress_bar=self.progress_bar,
+            log_uncertainty=self.log_uncertainty,
+        )
         check_record(self.record)
         if self.batch_size_fn is not None and not callable(self.batch_size_fn):
             raise TypeError(f"batch_size_fn={self.batch_size_fn!r}: give a function of a batch, or None")

@@ -81,6 +81,7 @@ class TrainerRun:
     ) -> None:
         is_fit, ranks, conversion = stage == "fit", Ranks.of(trainer), settings.conversion
         self._memory, self._conversion, self._warn, self._left = memory, conversion, warn, left
+        self._log_uncertainty = settings.log_uncertainty
         self.outputs = Outputs.of(
             trainer,
             module,
@@ -109,7 +110,9 @@ class TrainerRun:
         )
         self.books = RankBooks(session, ranks, memory, warn, is_fit=is_fit, left=self._leave)
         self.metrics = ScoreMetrics(self.books)
-        self.validations = Validations(self.books, scorer, memory, warn, conversion)
+        self.validations = Validations(
+            self.books, scorer, memory, warn, conversion, log_uncertainty=settings.log_uncertainty
+        )
         self.reporter = Reporter(
             self.books, self.stages, self.validations, memory=memory, outputs=self.outputs, conversion=conversion
         )
@@ -172,12 +175,8 @@ class TrainerRun:
             return
         self.validations.end(trainer)
         now = self.validations.of_epoch(trainer.current_epoch)
-        if not self.stages.is_fit or now is None or now.energy_kwh is None or trainer.sanity_checking:
-            return
-        if now.metric.accuracy is not None and now.score is not None:
-            self._memory.axis = self.outputs.point(
-                trainer, self._memory.axis, now.energy_kwh, now.metric.accuracy, now.score
-            )
+        if self.stages.is_fit and now is not None and now.energy_kwh is not None and not trainer.sanity_checking:
+            self._memory.axis = self.outputs.point(trainer, self._memory.axis, now.energy_kwh, now.metric, now.score)
 
     def end_epoch(self, trainer: Trainer, module: LightningModule) -> None:
         """Log the epoch's training energy, and the total when no validation did; keep its row."""
@@ -197,7 +196,7 @@ class TrainerRun:
         total = books.total_of(so_far, totals)
         values = {} if train.energy_j is None else {log_keys.TRAIN_J: train.energy_j}
         if not self.validations.has_logged(epoch):
-            values |= total_values(total, self._conversion)
+            values |= total_values(total, self._conversion, log_uncertainty=self._log_uncertainty)
         log(module, values, books.ranks)
         advice = advice_on_reference(trainer, self.validations.scorer.rule, total.energy_kwh, epoch + 1)
         if advice:

@@ -56,10 +56,18 @@ class Validations:
         memory: keeps what was found of the metric for later sessions, and the scores of epochs.
         warn: takes a topic's first warning.
         conversion: the inputs of CO2e and cost.
+        log_uncertainty: whether to log the total's uncertainty, too.
     """
 
     def __init__(
-        self, books: RankBooks, scorer: Scorer, memory: RunMemory, warn: Warn, conversion: Conversion | None = None
+        self,
+        books: RankBooks,
+        scorer: Scorer,
+        memory: RunMemory,
+        warn: Warn,
+        conversion: Conversion | None = None,
+        *,
+        log_uncertainty: bool = False,
     ) -> None:
         self.scorer = scorer
         self.last: Scored | None = None
@@ -68,6 +76,7 @@ class Validations:
         self._memory = memory
         self._warn = warn
         self._conversion = conversion
+        self._log_uncertainty = log_uncertainty
         self._now: Scored | None = None  # of this validation
         self._epoch = -1  # of the last validation
         self._total = NOTHING  # logged with the last validation
@@ -100,7 +109,7 @@ class Validations:
             lambda t: [books.of_fit(t), t.energy(stage="validate", epoch=epoch)], found and found[1]
         )
         self._total = total = books.total_of(session, totals)
-        values = total_values(total, self._conversion)
+        values = total_values(total, self._conversion, log_uncertainty=self._log_uncertainty)
         if validation.energy_j is not None:
             values[log_keys.VAL_J] = validation.energy_j
         if value is not None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
 
 from lightning_energy.commands import main as cli
 from lightning_energy.results.formats import FORMATS
+from lightning_energy.results.notes import Note
 from tests.commands.calls import HEAVY, call
 from tests.records import put
 
@@ -32,7 +35,8 @@ def test_no_format_loads_torch(tmp_path, name):
 def test_a_run_that_broke_off_is_put_together_without_torch(tmp_path):
     called = call("report", put(tmp_path, 2.0, 0.9, ranks=1, absent_ranks=1, outcome="interrupted"))
     assert called.code == 0, called.err
-    assert "1 rank(s) left no record" in called.out
+    assert "Missing: the energy of 1.00 h of 1.00 h, 1 other rank; more was spent" in called.out
+    assert "1 rank(s) left no record" not in called.out
     assert not HEAVY & called.loaded
 
 
@@ -47,6 +51,29 @@ def test_what_is_no_record_is_wrong_input(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("lightning-energy report: ")
+
+
+def test_details_name_what_the_short_report_leaves_out(tmp_path, capsys):
+    put(tmp_path, 2.0, 0.9, notes=[Note("samples", "samples could not be counted")])
+    assert cli.main(["report", str(tmp_path)]) == 0
+    brief = capsys.readouterr().out
+    assert "samples could not be counted" not in brief
+    assert brief.endswith(f"1 note: lightning-energy report {tmp_path} --details\nRecord: {tmp_path / 'energy.json'}\n")
+    assert cli.main(["report", str(tmp_path), "--details"]) == 0
+    assert "Note: samples could not be counted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [[], ["--details"], ["--format", "json"]])
+def test_a_reader_that_has_seen_enough_ends_it_quietly(tmp_path, more):
+    put(tmp_path, 2.0, 0.9)
+    command = [sys.executable, "-c", "from lightning_energy.commands.main import main; raise SystemExit(main())"]
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head` does, before anything is written
+    done = subprocess.run(
+        [*command, "report", str(tmp_path), *more], stdout=writer, stderr=subprocess.PIPE, check=False, timeout=280
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_report_that_nobody_takes_is_an_error(tmp_path, capsys, monkeypatch):

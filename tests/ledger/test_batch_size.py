@@ -168,7 +168,7 @@ def test_energy_per_sample_of_a_run(tmp_path):
     report = fit(tmp_path, energy_callback(record=str(tmp_path)), accumulate_grad_batches=2)
     assert report.samples == 3 * 30  # the last batch of an epoch is smaller
     assert report.sample_j == pytest.approx(report.stages["train"].energy_j / 90)
-    assert "Per training sample: " in str(report)
+    assert "Per training sample: " in report.details()
     record = read_record(tmp_path)
     assert record.samples == Samples(90, report.sample_j)
     assert record.what["batch_size"] == 4

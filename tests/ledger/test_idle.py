@@ -19,7 +19,7 @@ def test_idle_baseline(tmp_path):
     make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
     report = energy.report
     assert report.above_idle_j == pytest.approx(0.0, abs=0.1 * report.session.energy_j)
-    assert "Above idle" in str(report)
+    assert "Above idle" in report.details()
 
 
 @pytest.mark.slow

@@ -20,12 +20,12 @@ from lightning_energy.commands import main as cli
 from lightning_energy.curves.energy import Energy
 from lightning_energy.results.figures import Device
 from lightning_energy.results.formats import FORMATS, FormatError, convert, render
-from lightning_energy.results.layout import one_line
 from lightning_energy.results.machine import Machine
 from lightning_energy.results.node import Node
 from lightning_energy.results.notes import Note
 from lightning_energy.results.parse import record_of
 from lightning_energy.results.read import read_record
+from lightning_energy.results.readable import one_line
 from lightning_energy.results.record import Record, make_record
 from lightning_energy.results.report import Report
 from lightning_energy.results.rows import EPOCH_COLUMNS, EpochRow
@@ -110,13 +110,27 @@ def test_every_format_of_a_record(name):
     text.encode("utf-8")
 
 
+@pytest.mark.parametrize(("name", "title"), [("text", "Energy by stage"), ("markdown", "#### Energy by stage")])
+def test_formats_for_people_have_details(name, title):
+    brief, details = (render(in_germany(), name, details=d) for d in (False, True))
+    assert title not in brief
+    assert f"\n{title} (completed)\n" in details
+    assert len(details) > 2 * len(brief)
+
+
+def test_formats_for_programs_have_no_details():
+    for name in set(FORMATS) - {"text", "markdown"}:
+        with pytest.raises(ValueError, match=f"format='{name}' has no details: give one of text, markdown"):
+            render(record(), name, details=True)
+
+
 def test_an_unknown_format():
     with pytest.raises(ValueError, match=r"format='pdf': give one of text, json, markdown"):
         render(record(), "pdf")
 
 
 def test_text_and_json_are_the_report_and_the_record():
-    assert render(record(), "text") == str(report())
+    assert render(record(), "text") == str(replace(report(), metric_epoch=0, best=record().report.best))
     of = in_germany()
     assert json.loads(render(of, "json")) == of.to_plain()
 
@@ -289,16 +303,15 @@ def named(name: str) -> Record:
 @given(NASTY)
 @QUICK
 def test_no_name_breaks_a_markdown_table(name):
-    lines = render(named(name), "markdown").split("\n")
+    lines = render(named(name), "markdown", details=True).split("\n")
     table = [line for line in lines if line.startswith("|")]
-    assert len(table) == 4
-    assert {len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) for row in table} == {7}
+    assert [len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) for row in table] == [5, 5, 5, 7, 7, 7, 7]
     assert "<" not in "".join(lines)
 
 
 def test_a_command_in_a_note_can_be_copied_from_markdown():
     note = "CPU: only root reads it_. `sudo chmod a+r /sys/class/powercap/*-rapl:*/energy_uj` helps; ``x`` and ` y"
-    item = render(record(notes=[Note("other", note)]), "markdown").splitlines()[-1]
+    item = render(record(notes=[Note("other", note)]), "markdown", details=True).splitlines()[-1]
     command = "`sudo chmod a+r /sys/class/powercap/*-rapl:*/energy_uj`"
     assert item == rf"- **Note:** CPU: only root reads it\_. {command} helps; \`\`x\`\` and \` y"
 
@@ -327,7 +340,7 @@ def test_no_name_breaks_yaml_csv_or_a_terminal(name):
     assert hardware.endswith(one_line(f"CPU: {name}"))
     (row,) = csv.DictReader(io.StringIO(render(of, "emissions-csv"), newline=""))
     assert row["project_name"] == one_line(name)
-    assert all(sign.isprintable() or sign == "\n" for sign in render(of, "text"))
+    assert all(sign.isprintable() or sign == "\n" for sign in render(of, "text", details=True))
     assert record_of(Node(json.loads(render(of, "json")))).notes == [Note("other", name)]
 
 
@@ -359,13 +372,16 @@ def test_the_command_prints_every_format(path, capsys):
     for name in FORMATS:
         assert cli.main(["report", path, "--format", name, "--carbon-intensity", "DE", "--pue", "1.5"]) == 0
         out, err = capsys.readouterr()
-        assert out == render(convert(read_record(path), carbon_intensity="DE", pue=1.5), name) + "\n"
+        printed = render(convert(read_record(path), carbon_intensity="DE", pue=1.5), name)
+        way = f"1 note: lightning-energy report {path} --details\nRecord: {path}"
+        assert out == (printed.replace("1 note: report.details()", way) if name == "text" else printed) + "\n"
         assert not err
 
 
 def test_the_command_takes_a_number_and_a_price(path, capsys):
-    assert cli.main(["report", path, "--carbon-intensity", "100", "--price", "0.25"]) == 0
+    assert cli.main(["report", path, "--carbon-intensity", "100", "--price", "0.25", "--details"]) == 0
     out = capsys.readouterr().out
+    assert "CO2e: 200 g (100 g/kWh); cost 0.5 (0.25 per kWh)\n" in out
     assert "Derived, CO2e: 200 g ± " in out
     assert "x 100 g/kWh (given by the user)" in out
     assert "Derived, cost: 0.5 ± " in out
@@ -380,6 +396,7 @@ def test_the_command_takes_a_number_and_a_price(path, capsys):
         (["--carbon-intensity", "nan"], "carbon_intensity=nan: give a finite number"),
         (["--pue", "0.5"], "pue=0.5"),
         (["--price", "-1"], r"price=-1\.0"),
+        (["--details", "--format", "csv"], "format='csv' has no details"),
     ],
 )
 def test_wrong_inputs_end_with_2_and_a_line(path, arguments, match, capsys):
@@ -403,4 +420,4 @@ def test_a_terminal_of_ascii_gets_every_format(path, monkeypatch):
         assert cli.main(["report", path, "--carbon-intensity", "DE", "--format", name]) == 0
         stdout.flush()
         text = stdout.buffer.getvalue().decode("ascii")
-        assert ("kWh +/- " in text) == (name in {"text", "markdown"})
+        assert ("+/- 5 % absolute" in text) == (name in {"text", "markdown"})

@@ -70,7 +70,7 @@ def test_what_three_ranks_left_is_the_run(tmp_path):
     assert run.samples.mean_j == pytest.approx(run.stages["train"].energy_j / 30)
     assert run.units == {"train": {"samples": 30, "tokens": 21}, "validate": {"samples": 4, "tokens": 5}}
     assert [(d.device_id, d.rank) for d in run.devices] == [("gpu-0", 0), ("gpu-1", 1), ("gpu-2", 2)]
-    text = str(run.report)
+    text = run.report.details()
     assert "Put together from the records of ranks 0, 1, 2" in text
     assert "Incomplete" not in text
     assert "Covers, read by 3 ranks: 3 x " in text
@@ -101,7 +101,8 @@ def test_a_rank_that_left_nothing_is_missing(tmp_path, capsys):
     assert run.samples == Samples(None, None)
     assert run.units["train"] == {"samples": None, "tokens": None}
     assert main(["report", str(tmp_path)]) == 0
-    assert "Incomplete: 1 rank(s) left no record; their energy is missing" in capsys.readouterr().out
+    assert ", 1 other rank; more was spent than the figures say" in capsys.readouterr().out
+    assert "Incomplete: 1 rank(s) left no record; their energy is missing" in run.report.details()
 
 
 def test_a_rank_that_was_killed_is_missing_since_its_last_word(tmp_path):

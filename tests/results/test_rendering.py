@@ -14,13 +14,14 @@ from lightning.pytorch.callbacks import ModelSummary, RichModelSummary
 
 from lightning_energy import EnergyCallback, EnergyMonitor
 from lightning_energy.curves.energy import Energy
-from lightning_energy.results.figures import Device
-from lightning_energy.results.layout import one_line
-from lightning_energy.results.rendering import encodable, show
+from lightning_energy.results.figures import Best, Device
+from lightning_energy.results.readable import one_line
+from lightning_energy.results.rendering import encodable, print_report, show
 from tests.modules import Classifier, loader, make_trainer, meter
 from tests.results.test_formats import GPU, NASTY, QUICK, RUN, in_germany, named, report
 
-TITLE = "Energy of this run (completed)"
+TITLE = "Energy: 7.2 MJ (2 kWh) in 1.00 h, measured on NVIDIA H100 + AMD EPYC"
+BEGINNING = "Energy: "
 
 
 class Terminal(io.StringIO):
@@ -44,9 +45,21 @@ def sit_down(monkeypatch) -> Terminal:
 # ------------------------------------------------------------------------------------------------ plain text
 
 
-def test_plain_text_says_it_all():
-    text = str(report())
+def test_plain_text_is_short():
+    assert str(report()).split("\n") == [
+        TITLE,
+        "  train  7.2 MJ  100 %   72 kJ/sample, 500 kJ/step, 17 % of it between steps, 12.00 s missing",
+        "Accuracy: 0.9100 (val_acc); score 1.25",
+        "Missing: the energy of 12.00 s of 1.00 h; more was spent than the figures say",
+        "Meter: ± 0.2 % repeatability, ± 5 % absolute; runs differ by more",
+        "1 note: report.details()",
+    ]
+
+
+def test_the_details_say_it_all():
+    text = report().details()
     for line in (
+        TITLE,
         "train                         7.2 MJ     359.8 kJ      1.00 h   1.999 kW  measured, 12.00 s missing",
         "fit in all: 2 kWh ± 0.1 kWh, validation and sanity check included",
         "Per training step: 500 kJ (mean of 10 steps, each from its start to the start of the next)",
@@ -59,38 +72,49 @@ def test_plain_text_says_it_all():
     ):
         assert line in text.split("\n")
     assert "Derived" not in text
+    assert "report.details()" not in text
 
 
-def test_nothing_missing_and_no_score():
+def test_details_of_a_run_without_a_score():
     whole = Energy.total([GPU])
-    text = str(report(session=RUN, total=Energy.sequence([whole, whole]), sessions=2, score=None))
+    changes = {"session": RUN, "total": Energy.sequence([whole, whole]), "sessions": 2, "score": None}
+    text = report(**changes, best=Best(1, 0.93, None, 1.5), no_score="score=None switched it off").details()
     assert "fit, 2 sessions" in text
     assert "Metric: val_acc = 0.9100" in text
+    assert "Best epoch: 1, counted from 0: 0.9300, at 1.5 kWh" in text
+    assert text.count("No score: score=None switched it off") == 2
     clean = Energy(1.0, 0.1, 0.1, 1.0, 0.0, "measured", 1.0)
-    assert "Missing: nothing" in str(report(session=clean, total=clean))
+    assert "Missing: nothing" in report(session=clean, total=clean).details()
 
 
-def test_devices_of_one_rank_and_of_all():
+def test_details_of_one_ranks_devices_and_of_all():
     of_one = report(ranks=2, outcome="running")
-    assert "Covers the devices of 2 ranks, of which this one has: NVIDIA H100 (gpu" in str(of_one)
+    assert "Covers the devices of 2 ranks, of which this one has: NVIDIA H100 (gpu" in of_one.details()
     gpu, cpu = of_one.devices
     for outcome in ("running", "interrupted"):  # put together from what both ranks left
-        of_all = str(replace(of_one, outcome=outcome, devices=[gpu, replace(gpu, rank=1), cpu]))
+        of_all = replace(of_one, outcome=outcome, devices=[gpu, replace(gpu, rank=1), cpu]).details()
         assert "Covers, read by 2 ranks: 2 x NVIDIA H100 (gpu" in of_all
 
 
 def test_long_names_stay_in_their_column():
-    lines = str(report(stages={"a stage with a very long name": RUN})).split("\n")[1:4]
+    brief, details = report(stages={"a stage with a very long name": RUN}).details().split("\n\n")
+    lines = details.split("\n")[1:4]
     assert len({line.index("J") for line in lines[1:]} | {lines[0].index("energy") + len("energ")}) == 1
+    assert "  a stage with a very long name  7.2 MJ  100 %   12.00 s missing" in brief
 
 
 def test_derived_figures_stand_with_their_inputs():
-    text = str(in_germany().report)
+    text = in_germany().report.details()
     it = "2 kWh x PUE 1.5"
     assert f"Derived, facility: 3 kWh = {it}\n" in text
     source = "380.95 g/kWh (DEU, 2023; Ember, Our World in Data, CC BY 4.0)"
     assert f"Derived, CO2e: 1143 g ± 57 g by the energy alone = {it} x {source}\n" in text
     assert f"Derived, cost: 0.9 ± 0.045 = {it} x 0.3 per kWh\n" in text
+
+
+def test_the_details_of_a_test_say_why_its_logged_energy_is_less():
+    text = report(stages={"test": RUN}).details()
+    assert "Of test: all until the end of the run; energy/test_j ends where it is logged, after the last batch" in text
 
 
 # ------------------------------------------------------------------------------------------------ html
@@ -120,19 +144,19 @@ def parsed(html: str) -> Cells:
 
 def test_notebooks_get_a_table():
     cells = parsed(report()._repr_html_())
-    assert cells.tags.count("tr") == 3
+    assert cells.tags.count("tr") == 1
     assert cells.texts[cells.tags.index("strong")] == TITLE
-    assert {"7.2 MJ", "359.8 kJ", "fit in all", "2 kWh ± 0.1 kWh, validation and sanity check included"} <= {
-        *cells.texts
-    }
+    assert {"7.2 MJ", "100 %", "Accuracy", "0.9100 (val_acc); score 1.25"} <= {*cells.texts}
+    two = parsed(report(total=Energy.sequence([RUN, RUN]), sessions=2)._repr_html_())
+    assert two.texts[two.tags.index("br")] == "This session alone: 7.2 MJ (2 kWh) in 1.00 h, by stage:"
 
 
 @given(NASTY)
 @QUICK
 def test_no_name_breaks_html(name):
     cells = parsed(named(name).report._repr_html_())
-    assert {*cells.tags} == {*("div", "strong", "table", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd")}
-    assert cells.texts.count(one_line(name)) >= 1
+    assert {*cells.tags} == {*("div", "strong", "table", "tbody", "tr", "td", "dl", "dt", "dd")}
+    assert any(one_line(name) in text for text in cells.texts)
 
 
 # ------------------------------------------------------------------------------------------------ rich
@@ -142,24 +166,31 @@ def test_a_terminal_gets_a_rich_table(monkeypatch):
     terminal = sit_down(monkeypatch)
     device = Device("[red]x[/]", "GPU-1", "gpu", GPU, 0.1)
     assert show(report(devices=[device])) == ""
-    text = terminal.getvalue()
-    assert "\x1b[1m" in text
-    assert "━" in text
-    assert "[red]x[/] (gpu" in text  # a name, not a colour
-    for expected in (TITLE, "this run", "7.2 MJ", "Per training sample", "72 kJ", "2 kWh ± 0.1 kWh", "Missing"):
-        assert expected in text
+    brief = terminal.getvalue()
+    assert "\x1b[1m" in brief
+    assert "measured on [red]x[/]" in brief  # a name, not a colour
+    for expected in ("7.2 MJ", "100 %", "72 kJ/sample", "Missing"):
+        assert expected in brief
+    assert "━" not in brief
+    print_report(report(devices=[device]), details=True)
+    details = terminal.getvalue().removeprefix(brief)
+    assert "━" in details
+    for expected in ("this session", "7.2 MJ", "Per training sample", "72 kJ", "2 kWh ± 0.1 kWh", "Missing"):
+        assert expected in details
 
 
 @pytest.mark.parametrize("columns", [40, 79, 80, 200])
 def test_no_width_loses_a_word(columns, monkeypatch):
     terminal = sit_down(monkeypatch)
     monkeypatch.setenv("COLUMNS", str(columns))
-    assert show(report()) == ""
+    print_report(report(), details=True)
     text = re.sub(r"\x1b\[[\d;]*m", "", terminal.getvalue())
     if columns >= 80:
         assert max(map(len, text.split("\n"))) <= columns
         assert re.search("train +│ 7.2 MJ │ 359.8 kJ │ 1.00 h │ 1.999 kW │ measured", text)
-    words = {word.strip(":") for word in str(report()).split()} - {"training", "step", "sample"}  # of labels
+        assert re.search("  train +7.2 MJ +100 % +72 kJ/sample", text)
+    labels = {"training", "step", "sample"}
+    words = {word.strip(":") for word in report().details().split()} - labels
     assert words <= {word.strip(":") for word in text.split()}
 
 
@@ -238,8 +269,8 @@ def test_printing_never_ends_a_training(tmp_path):
         timeout=280,
     )
     assert done.stderr.endswith("all fitted"), done.stderr
-    assert done.stdout.count(TITLE) == 1
-    assert "kWh +/- " in done.stdout
+    assert done.stdout.count(BEGINNING) == 1
+    assert "Meter: +/- " in done.stdout
     assert done.stderr.count("the report cannot be printed (ValueError: ") == 1
     assert "it is in callback.report" in done.stderr
 
@@ -272,7 +303,7 @@ def test_it_is_as_quiet_as_the_trainer(tmp_path, capsys, enabled, wanted, printe
     settings = {f"enable_{name}": True for name in enabled}
     trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy], **settings)
     trainer.fit(Classifier(), loader(), loader(8))
-    assert (TITLE in capsys.readouterr().out) == printed
+    assert (BEGINNING in capsys.readouterr().out) == printed
 
 
 @pytest.mark.parametrize("value", ["no", 1])
@@ -286,7 +317,7 @@ def test_a_summary_of_ones_own_is_no_quiet_trainer(tmp_path, capsys, summary):
     energy = EnergyCallback(meters=meter())
     trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy, summary()], enable_model_summary=True)
     trainer.fit(Classifier(), loader(), loader(8))
-    assert TITLE in capsys.readouterr().out
+    assert BEGINNING in capsys.readouterr().out
 
 
 def test_a_second_trainer_is_asked_anew(tmp_path, capsys):
@@ -294,4 +325,4 @@ def test_a_second_trainer_is_asked_anew(tmp_path, capsys):
     for summary in (True, False):
         trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy], enable_model_summary=summary)
         trainer.fit(Classifier(), loader(), loader(8))
-        assert (TITLE in capsys.readouterr().out) == summary
+        assert (BEGINNING in capsys.readouterr().out) == summary

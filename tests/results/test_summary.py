@@ -55,7 +55,7 @@ def test_a_register_that_moves_often_is_read_ten_times_a_second():
 def test_short_stages_are_unresolved():
     report = report_of(StepSums())
     assert report.resolutions["train"] == "unresolved"  # two marks within microseconds
-    assert ", unresolved" in str(report)
+    assert ", unresolved" in report.details()
 
 
 def test_units_of_two_ranks_in_the_order_of_stages():

@@ -31,8 +31,12 @@ from tensorboard.plugins.hparams import api_pb2, list_session_groups
 from tensorboard.plugins.hparams.backend_context import Context
 
 from lightning_energy.results.rendering import as_markdown
+from lightning_energy.scores.metric import Metric
+from lightning_energy.training import log_keys
 from lightning_energy.training.dashboards import Dashboards
 from lightning_energy.training.dashboards.axis import UNITS, axis_units
+from lightning_energy.training.dashboards.names import Configuration, Point
+from lightning_energy.training.dashboards.tensorboard import TensorBoardDashboard
 from lightning_energy.training.dashboards.text import flat
 from tests.modules import Classifier, MemoryLogger, Working, energy_callback, loader, make_trainer, meter
 
@@ -68,8 +72,8 @@ def curve(accumulator: EventAccumulator, tag: str) -> list[tuple[int, float]]:
 
 def charts(accumulator: EventAccumulator) -> dict[str, list[str]]:
     content = accumulator.Tensors("custom_scalars__config__")[-1].tensor_proto.string_val[0]
-    (category,) = layout_pb2.Layout.FromString(content).category
-    return {chart.title: [*chart.multiline.tag] for chart in category.chart}
+    parts = layout_pb2.Layout.FromString(content).category
+    return {chart.title: [*chart.multiline.tag] for part in parts for chart in part.chart}
 
 
 def hparams_tab(folder: Path) -> tuple[Any, dict[str, Any]]:
@@ -103,23 +107,33 @@ def test_a_run_leaves_layout_curve_configuration_outcome_and_report(tmp_path):
     trainer = fit(tmp_path, tensorboard(tmp_path), Working(), max_epochs=8)
     found = events(tmp_path / "run")
     assert len([*(tmp_path / "run").glob("**/events*")]) == 1  # no runs below the run
-    total = [e.value for e in found.Scalars("energy/total_kwh")]
+    total = [e.value for e in found.Scalars("energy/total_wh")]
     for tag, logged in (("accuracy", "energy/accuracy"), ("score", "energy/score")):
         points = curve(found, f"energy_axis/{tag}_by_micro_wh")
-        assert [step for step, _ in points] == [pytest.approx(kwh * 1e9, abs=1) for kwh in total]
+        assert [step for step, _ in points] == [pytest.approx(wh * 1e6, abs=1) for wh in total]
         assert [value for _, value in points] == [e.value for e in found.Scalars(logged)]
         assert [step for step, _ in points] == sorted({step for step, _ in points})
     # every chart finds its curves
     shown = charts(found)
     tags = found.Tags()["scalars"]
-    assert {"Power in W", "Energy by stage in J", "Accuracy and score", "Accuracy against energy in µWh"} <= {*shown}
+    assert [*shown] == [
+        "Energy of the training so far in Wh",
+        "Power in W",
+        "Accuracy",
+        "Score",
+        "Accuracy against energy in µWh",
+        "Score against energy in µWh",
+        "Training of an epoch in J",
+        "Validation of an epoch in J",
+        "Training step in J",
+    ]
     for title, patterns in shown.items():
         for pattern in patterns:
             assert [tag for tag in tags if re.search(pattern, tag)] == [pattern.strip("^$")], title
     report = found.Tensors("energy/report/text_summary")[-1].tensor_proto.string_val[0].decode()
-    assert as_markdown(trainer.callbacks[0].report) in report
+    assert as_markdown(trainer.callbacks[0].report, details=True) in report
     table, rows = hparams_tab(tmp_path)
-    assert columns(table) == ["energy/total_kwh", "energy/accuracy", "energy/score"]
+    assert columns(table) == ["energy/total_wh", "energy/accuracy", "energy/score"]
     assert rows["run"].sessions[0].status == api_pb2.STATUS_SUCCESS
     assert {name: group.hparams["run/parameters"].number_value for name, group in rows.items()} == {"run": 10}
     assert not [*(tmp_path / "run").glob("*/")]
@@ -132,7 +146,7 @@ def test_runs_are_compared_by_energy_accuracy_and_score(tmp_path):
         fit(tmp_path, tensorboard(tmp_path, f"width-{width}"), WithHyperparameters(width), max_epochs=width)
     table, rows = hparams_tab(tmp_path)
     names = {info.name for info in table.hparam_infos}
-    assert columns(table) == ["energy/total_kwh", "energy/accuracy", "energy/score", "hp_metric"]
+    assert columns(table) == ["energy/total_wh", "energy/accuracy", "energy/score", "hp_metric"]
     assert [*sorted(rows)] == ["width-1", "width-2", "width-3"]
     for width, (name, row) in enumerate(sorted(rows.items()), 1):
         assert {*row.hparams} == names
@@ -157,12 +171,9 @@ def test_the_users_hyperparameters_are_as_lightning_writes_them(tmp_path):
     assert len(there) == 7
     run = {k.removeprefix("run/"): v for k, v in here.items() if k.startswith("run/")}
     assert run == {
-        "devices": 1,
-        "meters": "replayed device",
         "module": "tests.training.test_dashboards.WithHyperparameters",
         "parameters": 10,
         "precision": "32-true",
-        "score": "energy_penalized_accuracy(alpha=5, beta=5, reference_kwh=1)",
     }
 
 
@@ -226,7 +237,7 @@ def test_a_failed_fit_is_a_failure(tmp_path):
     _, rows = hparams_tab(tmp_path)
     assert rows["run"].sessions[0].status == api_pb2.STATUS_FAILURE
     text = events(tmp_path / "run").Tensors("energy/report/text_summary")[-1].tensor_proto.string_val[0].decode()
-    assert "Energy of this run (interrupted)" in text
+    assert "Energy until the run was interrupted" in text
 
 
 def test_a_resumed_run_goes_on_in_the_same_folder_and_unit(tmp_path):
@@ -238,10 +249,10 @@ def test_a_resumed_run_goes_on_in_the_same_folder_and_unit(tmp_path):
     found = events(tmp_path / "run")
     assert {tag for tag in found.Tags()["scalars"] if tag.startswith("energy_axis")} == SMALL
     steps = [step for step, _ in curve(found, "energy_axis/accuracy_by_micro_wh")]
-    total = [e.value for e in found.Scalars("energy/total_kwh")]
+    total = [e.value for e in found.Scalars("energy/total_wh")]
     assert len(steps) == 4
-    assert steps == sorted(steps) == [pytest.approx(kwh * 1e9, abs=1, rel=1e-6) for kwh in total]  # a float32's error
-    assert axis_units(total[-1])[0].name == "milli_wh"
+    assert steps == sorted(steps) == [pytest.approx(wh * 1e6, abs=1, rel=1e-6) for wh in total]  # a float32's error
+    assert axis_units(total[-1] / 1000)[0].name == "milli_wh"
     assert len([title for title in charts(found) if "against energy" in title]) == 2
 
 
@@ -262,7 +273,7 @@ def test_names_have_the_loggers_prefix(tmp_path):
         assert all([tag for tag in tags if re.search(pattern, tag)] for pattern in patterns)
     table, rows = hparams_tab(tmp_path)
     assert {v.name.tag for v in rows["run"].metric_values} == {*columns(table)}
-    assert {"night-energy/total_kwh", "night-hp_metric"} <= {*columns(table)}
+    assert {"night-energy/total_wh", "night-hp_metric"} <= {*columns(table)}
 
 
 def test_the_twin_packages_logger_gets_the_same(tmp_path):
@@ -321,7 +332,54 @@ def test_without_an_accuracy_there_is_no_curve_but_all_else(tmp_path):
     assert not [tag for tag in found.Tags()["scalars"] if tag.startswith("energy_axis")]
     assert "Power in W" in charts(found)
     _, rows = hparams_tab(tmp_path)
-    assert {v.name.tag for v in rows["run"].metric_values} == {"energy/total_kwh"}  # and no 0 for what is not known
+    assert {v.name.tag for v in rows["run"].metric_values} == {"energy/total_wh"}  # and no 0 for what is not known
+
+
+def points_of(tmp_path, *points: tuple[Metric, float | None], figures: tuple[str, ...]) -> EventAccumulator:
+    """What a dashboard of its own leaves, at 1, 2, 3 … Wh."""
+    logger = tensorboard(tmp_path)
+    dashboard = TensorBoardDashboard(logger)
+    dashboard.announce(Configuration(None, {"precision": "16-mixed"}, figures), early=False)
+    for wh, (metric, score) in enumerate(points, 1):
+        dashboard.point(Point(wh / 1000, metric, score, wh, UNITS[1:2]))
+    logger.finalize("success")
+    return events(tmp_path / "run")
+
+
+def test_a_metric_that_is_no_accuracy_is_drawn_as_one(tmp_path):
+    values = [(Metric("val_ppl", 30.0, "min", "raw"), None), (Metric("val_ppl", 20.0, "min", "raw"), None)]
+    found = points_of(tmp_path, *values, figures=(log_keys.METRIC,))
+    assert curve(found, "energy_axis/metric_by_milli_wh") == [(1000, 30.0), (2000, 20.0)]
+    assert [tag for tag in found.Tags()["scalars"] if tag.startswith("energy_axis")] == [
+        "energy_axis/metric_by_milli_wh"
+    ]
+    assert {"Metric", "Metric against energy in mWh"} <= {*charts(found)}
+    assert not [title for title in charts(found) if "Accuracy" in title or "Score" in title]
+    table, _ = hparams_tab(tmp_path)
+    assert columns(table) == ["energy/total_wh", "energy/metric"]
+
+
+def test_percent_is_drawn_as_a_fraction_and_a_score_from_where_it_is(tmp_path):
+    values = [(Metric("val_acc", 60.0, scale="percent"), None), (Metric("val_acc", 80.0, scale="percent"), 1.5)]
+    found = points_of(tmp_path, *values, figures=(log_keys.ACCURACY, log_keys.SCORE))
+    points = curve(found, "energy_axis/accuracy_by_milli_wh")
+    assert points == [(1000, pytest.approx(0.6)), (2000, pytest.approx(0.8))]
+    assert curve(found, "energy_axis/score_by_milli_wh") == [(2000, 1.5)]
+    assert {"Accuracy against energy in mWh", "Score against energy in mWh"} <= {*charts(found)}
+
+
+def test_a_hyperparameter_of_the_users_takes_the_place_of_ours(tmp_path):
+    class Sized(WithHyperparameters):
+        def __init__(self, batch_size: int = 4) -> None:
+            super().__init__()
+            self.save_hyperparameters()
+
+    fit(tmp_path, tensorboard(tmp_path), Sized())
+    _, rows = hparams_tab(tmp_path)
+    names = {*rows["run"].hparams}
+    assert "batch_size" in names
+    assert "run/batch_size" not in names
+    assert "run/precision" in names
 
 
 def test_a_faulty_logger_gives_one_warning_and_the_others_all_they_get(tmp_path):
@@ -350,7 +408,7 @@ def test_a_faulty_logger_gives_one_warning_and_the_others_all_they_get(tmp_path)
 
 
 def test_no_loggers_no_dashboards():
-    assert Dashboards().point(None, "wh", total_kwh=1.0, accuracy=0.5, score=1.0) == "wh"
+    assert Dashboards().point(None, "wh", total_kwh=1.0, metric=Metric("val_acc", 0.5), score=1.0) == "wh"
 
 
 # ----------------------------------------------------------------------------------------- Weights & Biases
@@ -391,7 +449,7 @@ def test_weights_and_biases_offline(tmp_path, monkeypatch):
     logger = WandbLogger(save_dir=tmp_path, offline=True, project="p", prefix="night")
     monkeypatch.setenv("WANDB_MODE", "offline")  # the logger sets it for good: put back afterwards
     trainer = fit(tmp_path, logger, WithHyperparameters(8))
-    total_kwh = trainer.callback_metrics["energy/total_kwh"].item()
+    total_wh = trainer.callback_metrics["energy/total_wh"].item()
     wandb.finish()
     file = next(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))
     until = time.monotonic() + 60  # another process writes it, and finish() does not wait for that
@@ -405,9 +463,9 @@ def test_weights_and_biases_offline(tmp_path, monkeypatch):
     points = [row for row in rows if "night-energy_axis/accuracy" in row]
     assert [p["night-energy_axis/accuracy"] for p in points] == pytest.approx([0.51, 0.52, 0.53])
     wh = [p["night-energy_axis/total_wh"] for p in points]
-    logged = [row["night-energy/total_kwh"] for row in rows if "night-energy/total_kwh" in row]
-    assert wh == pytest.approx([1e3 * kwh for kwh in logged])
-    assert wh[-1] == pytest.approx(1e3 * total_kwh)
+    logged = [row["night-energy/total_wh"] for row in rows if "night-energy/total_wh" in row]
+    assert wh == pytest.approx(logged)
+    assert wh[-1] == pytest.approx(total_wh)
     assert wh == sorted(wh)
 
     axes = {r.metric.name: r.metric.step_metric for r in records if r.WhichOneof("record_type") == "metric"}
@@ -430,7 +488,7 @@ def test_weights_and_biases_offline(tmp_path, monkeypatch):
             summary |= items(r.summary.update)
     assert summary["night-energy/outcome"] == "completed"
     (table,) = tmp_path.glob("wandb/offline-run-*/files/media/table/**/*.table.json")
-    assert as_markdown(trainer.callbacks[0].report) in json.loads(table.read_text())["data"][0][0]
+    assert as_markdown(trainer.callbacks[0].report, details=True) in json.loads(table.read_text())["data"][0][0]
 
 
 # ----------------------------------------------------------------------------------------- MLflow
@@ -459,13 +517,13 @@ def test_mlflow_in_a_local_folder(tmp_path, monkeypatch):
     assert run.data.params["run/batch_size"] == "4"
     assert run.data.params["run/precision"] == "32-true"  # of the start: parameters never change
     assert run.data.tags["energy/outcome"] == "completed"
-    assert run.data.metrics["energy/total_kwh"] > 0
+    assert run.data.metrics["energy/total_wh"] > 0
     points = client.get_metric_history(logger.run_id, "energy_axis/accuracy_by_micro_wh")
     assert [p.value for p in points] == pytest.approx([0.51, 0.52, 0.53, 0.51])
-    total = [p.value for p in client.get_metric_history(logger.run_id, "energy/total_kwh")]
-    assert [p.step for p in points] == [pytest.approx(kwh * 1e9, abs=1) for kwh in total]
+    total = [p.value for p in client.get_metric_history(logger.run_id, "energy/total_wh")]
+    assert [p.step for p in points] == [pytest.approx(wh * 1e6, abs=1) for wh in total]
     (report,) = (tmp_path / "mlruns").glob("**/artifacts/energy/report.md")
-    assert as_markdown(second.callbacks[0].report) in report.read_text()
+    assert as_markdown(second.callbacks[0].report, details=True) in report.read_text()
 
 
 # ----------------------------------------------------------------------------------------- the axis

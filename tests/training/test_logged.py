@@ -1,27 +1,30 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 
 from lightning_energy.curves.energy import Energy
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.results.carbon import Conversion
 from lightning_energy.training import log_keys
 from lightning_energy.training.logged import log, log_late, read_metrics, to_loggers, total_values
-from tests.modules import MemoryLogger
+from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
 from tests.training.parts import ModuleLike, Warned, joules, trainer_like, two_ranks
 
 TOTAL = Energy(7.2e6, 3.6, 3.6e6, 10.0, 0.5, "measured", 100.0)
 
 
 def test_the_values_of_a_total():
-    assert total_values(TOTAL) == {
-        log_keys.TOTAL_KWH: 2.0,
-        log_keys.TOTAL_U_KWH: 1.0,
-        log_keys.MISSING_S: 0.5,
-    }
+    assert total_values(TOTAL) == {log_keys.TOTAL_WH: 2000.0, log_keys.MISSING_S: 0.5}
+    whole = replace(TOTAL, missing_s=0.0)
+    assert total_values(whole) == {log_keys.TOTAL_WH: 2000.0}
+    assert total_values(whole, log_uncertainty=True) == {log_keys.TOTAL_WH: 2000.0, log_keys.TOTAL_U_WH: 1000.0}
 
 
 @pytest.mark.parametrize(
@@ -59,10 +62,10 @@ def test_a_device_without_float64_logs_from_the_cpu():
 
 def test_a_late_value_is_where_self_log_would_have_left_it():
     memory, warn = MemoryLogger(), Warned()
-    trainer = trainer_like(loggers=[memory], step=7)
+    trainer = trainer_like(loggers=[memory], step=7, current_epoch=2)
     log_late(trainer, {"energy/score": 0.5}, warn)
     assert trainer.callback_metrics == trainer.logged_metrics == {"energy/score": torch.tensor(0.5)}
-    assert memory.rows == [(7, {"energy/score": 0.5})]
+    assert memory.rows == [(7, {"energy/score": 0.5, "epoch": 2})]
     log_late(trainer, {}, warn)
     assert len(memory.rows) == 1
     assert warn == []
@@ -83,7 +86,7 @@ class Adds(MemoryLogger):
 def test_a_loggers_fault_is_its_own():
     memory, warn, values = MemoryLogger(), Warned(), {"energy/power_w": 5.0}
     to_loggers(trainer_like(loggers=[Refuses(), Adds(), memory], step=2), values, warn)
-    assert memory.rows == [(2, {"energy/power_w": 5.0})]
+    assert memory.rows == [(2, {"energy/power_w": 5.0, "epoch": 0})]
     assert values == {"energy/power_w": 5.0}
     ((_, text),) = warn
     assert "Refuses did not take energy/power_w (ConnectionError: down)" in text
@@ -102,3 +105,51 @@ def test_lightning_reduces_before_us_where_there_is_something_to_reduce():
         trainer = Counts()
         read_metrics(trainer, ranks)
         assert trainer.reads == reads
+
+
+def table_of(tmp_path, module, **settings) -> pd.DataFrame:
+    logger = CSVLogger(tmp_path)
+    callbacks = [energy_callback(accuracy="val_acc")]
+    trainer = make_trainer(tmp_path, logger=logger, callbacks=callbacks, max_epochs=2, **settings)
+    trainer.fit(module, loader(), loader(8))
+    return pd.read_csv(Path(logger.log_dir, "metrics.csv"))
+
+
+def test_a_validation_is_one_row_of_a_table(tmp_path):
+    table = table_of(tmp_path, Classifier("step"), log_every_n_steps=4)
+    rows = table[table["val_acc"].notna()]
+    assert [*rows["epoch"]] == [0, 1]
+    assert rows[["energy/score", "energy/accuracy", "energy/total_wh", "energy/val_j"]].notna().all(axis=None)
+    assert table["epoch"].notna().all()
+
+
+def test_a_late_accuracy_has_a_row_of_the_same_epoch_and_step(tmp_path):
+    table = table_of(tmp_path, Classifier("epoch_end"))
+    early, late = table[table["val_acc"].notna()], table[table["energy/score"].notna()]
+    assert [*early["epoch"]] == [*late["epoch"]] == [0, 1]
+    assert [*early["step"]] == [*late["step"]] == [7, 15]
+
+
+def test_a_step_that_the_module_logs_is_that_of_late_values_too(tmp_path):
+    """A known recipe for epochs as the x-axis: Lightning then writes that step, and no epoch."""
+
+    class OverEpochs(Classifier):
+        def on_validation_epoch_end(self) -> None:
+            super().on_validation_epoch_end()
+            self.log("step", 10.0 * self.current_epoch)
+
+    table = table_of(tmp_path, OverEpochs("epoch_end"))
+    early, late = table[table["val_acc"].notna()], table[table["energy/score"].notna()]
+    assert [*early["step"]] == [*late["step"]] == [0, 10]
+    assert early["epoch"].isna().all()
+    assert late["epoch"].isna().all()
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_totals_uncertainty_is_logged_where_it_is_asked_for(tmp_path, wanted):
+    memory = MemoryLogger()
+    energy = energy_callback(log_uncertainty=wanted)
+    make_trainer(tmp_path, logger=memory, callbacks=[energy], max_epochs=1).fit(Classifier(), loader(), loader(8))
+    total, u = memory.points(log_keys.TOTAL_WH), memory.points(log_keys.TOTAL_U_WH)
+    assert [step for step, _ in u] == ([step for step, _ in total] if wanted else [])
+    assert not memory.points(log_keys.MISSING_S)

@@ -22,11 +22,13 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import lightning_energy
-from lightning_energy import energy_penalized_accuracy
+from lightning_energy import EnergyCallback, energy_penalized_accuracy
 from lightning_energy.commands import main as cli
 from lightning_energy.meters import MeterInfo
+from lightning_energy.results.brief import Place
 from lightning_energy.results.plain import plain
 from lightning_energy.results.read import RecordError, read_record
+from lightning_energy.results.rendering import as_text
 from lightning_energy.results.upgrade import VERSION
 from lightning_energy.results.write import write_record
 from lightning_energy.training import recorder
@@ -366,11 +368,23 @@ def test_a_second_exception_leaves_no_thread_and_no_running_record(tmp_path, ord
     fit(tmp_path, energy)  # and it can be used again
 
 
+def test_the_printed_report_names_its_record(tmp_path, capsys):
+    """A test's details are not in the record of the training before it: they are in Python alone."""
+    energy, trainer = fit(tmp_path, EnergyCallback(meters=meter(script=0.5), print_report=True))
+    folder = Path(trainer.log_dir)
+    printed = capsys.readouterr().out
+    assert as_text(energy.report, Place.of_record(folder / "energy.json")) in printed
+    assert printed.endswith(f"\nRecord: {folder / 'energy.json'}\n")
+    trainer.test(Classifier(), loader(8), verbose=False)
+    assert as_text(energy.report, Place(folder / "energy.json")) in capsys.readouterr().out
+
+
 def test_the_report_is_printed_again(tmp_path, capsys):
     energy, trainer = fit(tmp_path)
     capsys.readouterr()
     assert cli.main(["report", trainer.log_dir]) == 0
-    assert capsys.readouterr().out == f"{energy.report}\n"
+    place = Place.of_record(Path(trainer.log_dir) / "energy.json", trainer.log_dir)
+    assert capsys.readouterr().out == f"{as_text(energy.report, place)}\n"
     assert cli.main(["report", str(Path(trainer.log_dir) / "energy.json"), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == read_record(trainer.log_dir).to_plain()
     assert cli.main(["report", str(tmp_path / "nowhere")]) == 2
@@ -540,5 +554,5 @@ def test_the_score_says_at_which_energy(tmp_path):
     report = energy.report
     assert report.score == pytest.approx(energy_penalized_accuracy(report.metric.value, report.score_kwh))
     assert report.score_kwh < report.total.energy_kwh  # what came after the last validation is not in it
-    assert f"at {report.score_kwh:.4g} kWh" in str(report)
+    assert f"at {report.score_kwh:.4g} kWh" in report.details()
     assert read_record(trainer.log_dir).score.energy_kwh == report.score_kwh

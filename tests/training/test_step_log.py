@@ -104,7 +104,7 @@ def test_steps_are_logged_once(parts):
     assert len(logger.rows) == 1
     trainer.fit_loop.epoch_loop._batches_that_stepped = 8
     one.steps.log(trainer)
-    assert logger.rows[1:] == [(8, {log_keys.POWER_W: pytest.approx(200.0), log_keys.STEP_J: 3.0})]
+    assert logger.rows[1:] == [(8, {log_keys.POWER_W: pytest.approx(200.0), log_keys.STEP_J: 3.0, "epoch": 0})]
     one.steps.log(trainer_like(loggers=[logger], step=9))
     assert len(logger.rows) == 2
 

@@ -18,7 +18,7 @@ from lightning_energy.training.validations import Validations
 from tests.modules import MemoryLogger
 from tests.training.parts import ModuleLike, Warned, books_of, joules, replay, spend, trainer_like, two_ranks
 
-TOTALS = {log_keys.TOTAL_KWH, log_keys.TOTAL_U_KWH, log_keys.MISSING_S}
+TOTALS = {log_keys.TOTAL_WH}
 SCORED = {log_keys.ACCURACY, log_keys.SCORE}
 
 
@@ -77,11 +77,11 @@ def test_energy_and_score_are_logged_with_the_accuracy(run):
     one = run(conversion=Conversion.of(price=0.5))
     logged = one.validate(early={"val_acc": 0.75})
     assert {*logged} == TOTALS | SCORED | {log_keys.VAL_J, log_keys.COST}
-    assert logged[log_keys.TOTAL_KWH] >= 1.0  # with what was spent before
+    assert logged[log_keys.TOTAL_WH] >= 1000  # with what was spent before
     assert logged[log_keys.ACCURACY] == 0.75
     last = one.validations.last
     assert (last.metric.name, last.metric.value, last.score) == ("val_acc", 0.75, logged[log_keys.SCORE])
-    assert last.energy_kwh == logged[log_keys.TOTAL_KWH]
+    assert last.energy_kwh == pytest.approx(logged[log_keys.TOTAL_WH] / 1000)
     assert one.logger.rows == []  # self.log is Lightning's to bring there
     assert one.warn == []
 
@@ -90,10 +90,10 @@ def test_an_accuracy_that_comes_late_is_scored_at_the_total_that_was_logged(run)
     one = run()
     logged = one.validate(late={"val_acc": 0.75})
     assert {*logged} == TOTALS | {log_keys.VAL_J}
-    assert one.validations.last.energy_kwh == logged[log_keys.TOTAL_KWH]
+    assert one.validations.last.energy_kwh == pytest.approx(logged[log_keys.TOTAL_WH] / 1000)
     assert one.metric(log_keys.SCORE) == pytest.approx(one.validations.last.score, rel=1e-6)
     ((_, row),) = one.logger.rows
-    assert {*row} == SCORED
+    assert {*row} == SCORED | {"epoch"}
 
 
 def test_while_the_choice_is_open_all_that_is_logged_is_looked_at(run):
@@ -237,7 +237,7 @@ def test_the_reference_of_a_run_is_what_it_has_spent_at_its_first_score(run):
     assert one.validations.scorer.name == "energy_penalized_accuracy(alpha=5, beta=5, reference_kwh=run)"
     logged = one.validate(early={"val_acc": 1.0})
     reference = one.validations.scorer.rule.reference_kwh
-    assert reference == one.memory.reference_kwh == logged[log_keys.TOTAL_KWH]
+    assert reference == one.memory.reference_kwh == pytest.approx(logged[log_keys.TOTAL_WH] / 1000)
     assert logged[log_keys.SCORE] == pytest.approx(3.8431089, rel=1e-6)  # 5 / (1 + log10(2))
     one.validate(1, early={"val_acc": 1.0})
     assert one.validations.scorer.rule.reference_kwh == reference
@@ -260,7 +260,7 @@ def test_without_an_energy_there_is_no_score(run):
 def test_outside_of_a_fit_the_score_is_that_of_what_was_spent_before(run):
     one = run(is_fit=False)
     logged = one.validate(-1, early={"val_acc": 0.75})
-    assert logged[log_keys.TOTAL_KWH] == pytest.approx(1.0)
+    assert logged[log_keys.TOTAL_WH] == pytest.approx(1000.0)
     assert logged[log_keys.VAL_J] > 0
 
 
@@ -271,8 +271,8 @@ def test_ranks_share_one_total_and_one_accuracy(run):
     one = run(ranks=two_ranks(), memory=RunMemory())
     logged = one.validate(early={"val_acc": 0.75})
     own_j = one.books.own(one.books.session.totals()).energy_j
-    assert 0 < logged[log_keys.TOTAL_KWH] * 3.6e6 <= 2 * own_j
-    assert logged[log_keys.VAL_J] <= logged[log_keys.TOTAL_KWH] * 3.6e6 * (1 + 1e-9)
+    assert 0 < logged[log_keys.TOTAL_WH] * 3600 <= 2 * own_j
+    assert logged[log_keys.VAL_J] <= logged[log_keys.TOTAL_WH] * 3600 * (1 + 1e-9)
     assert logged[log_keys.ACCURACY] == 0.75
     assert all(settings["sync_dist"] for _, _, settings in one.module.calls)
 

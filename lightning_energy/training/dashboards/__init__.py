@@ -1,13 +1,14 @@
 """Dashboards of TensorBoard, Weights & Biases and MLflow, besides the scalars that every logger gets.
 
-Written on rank zero, at the start of a fit, after each scored validation and at the end; never per step. A logger's
-fault gives one warning and never ends the training.
+Written on rank zero, at the start of a fit, after each validation with a metric and at the end; never per step.
+A logger's fault gives one warning and never ends the training.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lightning_energy.training import log_keys
 from lightning_energy.training.dashboards.axis import axis_units
 from lightning_energy.training.dashboards.mlflow import MlflowDashboard
 from lightning_energy.training.dashboards.names import Configuration, Point
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
     from lightning_energy.results.report import Report
+    from lightning_energy.scores.metric import Metric
 
 __all__ = ["Dashboard", "Dashboards"]
 
@@ -86,20 +88,34 @@ class Dashboards:
         self._warn = warn
         self._announced = False
 
-    def announce(self, trainer: Trainer, run: Mapping[str, Any], *, early: bool = False) -> None:
-        """Write the configuration, once: see :meth:`Dashboard.announce`."""
+    def announce(
+        self,
+        trainer: Trainer,
+        run: Mapping[str, Any],
+        *,
+        early: bool = False,
+        figures: Sequence[str] = (log_keys.ACCURACY, log_keys.SCORE),
+    ) -> None:
+        """Write the configuration, once: see :meth:`Dashboard.announce`.
+
+        Args:
+            trainer: the Trainer.
+            run: a description of the training.
+            early: whether Lightning has yet to log the user's hyperparameters.
+            figures: the logged names that the training is to be judged by, besides its energy.
+        """
         if self._announced or not self._all:
             return
         self._announced = not early
 
         def act(dashboard: Dashboard) -> None:
-            configuration = Configuration(logged_hyperparameters(trainer), _complete(trainer, run))
+            configuration = Configuration(logged_hyperparameters(trainer), _complete(trainer, run), figures)
             dashboard.announce(configuration, early=early)
 
         self._each("the configuration", act)
 
     def point(
-        self, trainer: Trainer, axis: str | None, *, total_kwh: float, accuracy: float, score: float
+        self, trainer: Trainer, axis: str | None, *, total_kwh: float, metric: Metric, score: float | None
     ) -> str | None:
         """Add a point to the curves over energy.
 
@@ -107,15 +123,15 @@ class Dashboards:
             trainer: the Trainer.
             axis: the unit that the run began with; ``None`` when this is its first point.
             total_kwh: the run's energy so far.
-            accuracy: the accuracy then.
-            score: the score then.
+            metric: the metric then.
+            score: the score then; ``None`` without one.
 
         Returns:
             The unit of the axis, to be kept with the run.
         """
         if not self._all:
             return axis
-        point = Point(total_kwh, accuracy, score, logger_step(trainer), axis_units(total_kwh, axis))
+        point = Point(total_kwh, metric, score, logger_step(trainer), axis_units(total_kwh, axis))
         self._each("the curve over energy", lambda dashboard: dashboard.point(point))
         return point.units[0].name
 

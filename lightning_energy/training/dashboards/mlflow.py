@@ -40,5 +40,5 @@ class MlflowDashboard:
     def end(self, report: Report) -> None:
         """Add the report as an artifact, and the outcome as a tag."""
         run_id = self._logger.run_id
-        self._logger.experiment.log_text(run_id, as_markdown(report), f"{REPORT}.md")
+        self._logger.experiment.log_text(run_id, as_markdown(report, details=True), f"{REPORT}.md")
         self._logger.experiment.set_tag(run_id, OUTCOME, report.outcome)

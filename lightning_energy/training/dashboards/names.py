@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from lightning_energy.training import log_keys
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lightning_energy.scores.metric import Metric
     from lightning_energy.training.dashboards.axis import AxisUnit
 
-__all__ = ["AXIS_ACCURACY", "AXIS_SCORE", "AXIS_WH", "OUTCOME", "REPORT", "Configuration", "Point"]
+__all__ = ["AXIS_ACCURACY", "AXIS_METRIC", "AXIS_SCORE", "AXIS_WH", "OUTCOME", "REPORT", "Configuration", "Point"]
 
 AXIS_ACCURACY = "energy_axis/accuracy"  # accuracy over energy; "_by_" and a unit follow where steps are whole numbers
+AXIS_METRIC = "energy_axis/metric"  # the metric where it is no accuracy, with the same endings
 AXIS_SCORE = "energy_axis/score"  # score over energy, with the same endings
-AXIS_WH = "energy_axis/total_wh"  # energy axis of both, for loggers whose axes take any number
+AXIS_WH = "energy_axis/total_wh"  # energy axis of all three, for loggers whose axes take any number
 REPORT = "energy/report"
 OUTCOME = "energy/outcome"
 
@@ -24,10 +28,12 @@ class Configuration(NamedTuple):
     Attributes:
         hyperparameters: the user's, as Lightning logs them; ``None`` when it logs none.
         run: the fields that we add.
+        figures: the logged names that the training is to be judged by, besides its energy.
     """
 
     hyperparameters: Mapping[str, Any] | None
     run: Mapping[str, Any]
+    figures: Sequence[str] = (log_keys.ACCURACY, log_keys.SCORE)
 
 
 class Point(NamedTuple):
@@ -35,23 +41,29 @@ class Point(NamedTuple):
 
     Attributes:
         total_kwh: the energy there.
-        accuracy: the accuracy there.
-        score: the score there.
+        metric: the metric there.
+        score: the score there; ``None`` without one.
         logger_step: Lightning's own step.
         units: the units in which whole steps are counted.
     """
 
     total_kwh: float
-    accuracy: float
-    score: float
+    metric: Metric
+    score: float | None
     logger_step: int
     units: tuple[AxisUnit, ...]
 
+    @property
+    def figures(self) -> dict[str, float]:
+        """The figures that there are, by their names: the accuracy as a fraction, any other metric as it is."""
+        metric = self.metric
+        quality = {AXIS_ACCURACY: metric.accuracy} if metric.is_accuracy else {AXIS_METRIC: metric.value}
+        return {name: value for name, value in (quality | {AXIS_SCORE: self.score}).items() if value is not None}
+
     def by_unit(self) -> list[tuple[str, float, int]]:
         """Name, value and whole step of every figure in every unit."""
-        figures = {AXIS_ACCURACY: self.accuracy, AXIS_SCORE: self.score}
         return [
             (f"{key}_by_{unit.name}", value, unit.steps(self.total_kwh))
             for unit in self.units
-            for key, value in figures.items()
+            for key, value in self.figures.items()
         ]

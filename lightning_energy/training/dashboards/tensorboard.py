@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy.results.rendering import as_markdown
 from lightning_energy.training import log_keys
-from lightning_energy.training.dashboards.names import AXIS_ACCURACY, AXIS_SCORE, REPORT
+from lightning_energy.training.dashboards.names import AXIS_ACCURACY, AXIS_METRIC, AXIS_SCORE, REPORT
 from lightning_energy.training.dashboards.text import flat
 from lightning_energy.training.lightning_private import logged_name, writes_hparams
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lightning_energy.results.report import Report
     from lightning_energy.training.dashboards.axis import AxisUnit
@@ -29,34 +29,46 @@ if TYPE_CHECKING:
 
 __all__ = ["TensorBoardDashboard", "layout"]
 
-CHARTS = {
-    "Power in W": [log_keys.POWER_W],
-    "Energy by stage in J": [log_keys.TRAIN_J, log_keys.VAL_J],
-    "Accuracy and score": [log_keys.ACCURACY, log_keys.SCORE],
-    "Training in all in kWh": [log_keys.TOTAL_KWH],
+FIGURES = {  # over energy: the title, and the name over steps
+    AXIS_ACCURACY: ("Accuracy", log_keys.ACCURACY),
+    AXIS_METRIC: ("Metric", log_keys.METRIC),
+    AXIS_SCORE: ("Score", log_keys.SCORE),
 }
-OUTCOMES = [log_keys.TOTAL_KWH, log_keys.ACCURACY, log_keys.SCORE]
-# the table shows the first five columns by the alphabet until the user chooses others: more would hide these
-COLUMNS = ("batch_size", "devices", "meters", "module", "parameters", "precision", "score")
+# what varies from run to run; the table shows the first five columns by the alphabet until the user chooses others
+COLUMNS = ("batch_size", "module", "parameters", "precision")
 
 
-def layout(logger: Any, units: Sequence[AxisUnit] = ()) -> dict[str, dict[str, list[Any]]]:
-    """The layout of the custom-scalars tab, for ``SummaryWriter.add_custom_scalars``.
+def layout(logger: Any, units: Sequence[AxisUnit] = (), figures: Iterable[str] = ()) -> dict[str, dict[str, list[Any]]]:
+    """The layout of the custom-scalars tab, for ``SummaryWriter.add_custom_scalars``: each part has its units.
 
     Args:
         logger: whose names the charts look for.
-        units: the units of the energy axis, once they are known.
+        units: the units of the energy axis, once they are known; the first is drawn.
+        figures: the names of the curves over energy, once they are known.
     """
-    charts = dict(CHARTS)
-    for unit in units:
-        charts[f"Accuracy against energy in {unit.symbol}"] = [f"{AXIS_ACCURACY}_by_{unit.name}"]
-        charts[f"Score against energy in {unit.symbol}"] = [f"{AXIS_SCORE}_by_{unit.name}"]
+    known = [(name, *FIGURES[name]) for name in FIGURES if name in {*figures}]
+    watts = {
+        "Energy of the training so far in Wh": [log_keys.TOTAL_WH],
+        "Power in W": [log_keys.POWER_W],
+        **{title: [over_steps] for _, title, over_steps in known},
+        **{
+            f"{title} against energy in {unit.symbol}": [f"{name}_by_{unit.name}"]
+            for unit in units[:1]
+            for name, title, _ in known
+        },
+    }
+    joules = {
+        "Training of an epoch in J": [log_keys.TRAIN_J],
+        "Validation of an epoch in J": [log_keys.VAL_J],
+        "Training step in J": [log_keys.STEP_J],
+    }
     # TensorBoard takes them as patterns that may match anywhere
     return {
-        "Energy": {
+        part: {
             title: ["Multiline", [f"^{re.escape(logged_name(logger, tag))}$" for tag in tags]]
             for title, tags in charts.items()
         }
+        for part, charts in (("Energy in watts and watt-hours", watts), ("Epochs and steps in joules", joules))
     }
 
 
@@ -71,6 +83,7 @@ class TensorBoardDashboard:
         self._logger = logger
         self._announced = False
         self._units: Sequence[AxisUnit] = ()
+        self._figures: set[str] = set()
 
     def announce(self, configuration: Configuration, *, early: bool) -> None:
         """Write the layout and the configuration: before Lightning's own if it writes one."""
@@ -80,26 +93,28 @@ class TensorBoardDashboard:
         self._announced = True
         writer = self._logger.experiment
         writer.add_custom_scalars(layout(self._logger))  # this opens a writer that an earlier fit had closed
-        outcomes = [logged_name(self._logger, key) for key in OUTCOMES]
+        outcomes = [logged_name(self._logger, key) for key in (log_keys.TOTAL_WH, *configuration.figures)]
         names = [*outcomes, *([logged_name(self._logger, "hp_metric")] if first else [])]
-        run = {key: configuration.run[key] for key in COLUMNS if key in configuration.run}
-        values = {**flat(configuration.hyperparameters or {}), **flat({"run": run})}
+        own = flat(configuration.hyperparameters or {})
+        run = {key: configuration.run[key] for key in COLUMNS if key in configuration.run and key not in own}
+        values = {**own, **flat({"run": run})}
         for summary in _configuration(values, names):
             writer.file_writer.add_summary(summary)
 
     def point(self, point: Point) -> None:
         """Add a point whose step is energy."""
         writer = self._logger.experiment
-        if point.units != self._units:
+        if point.units != self._units or not self._figures.issuperset(point.figures):
             self._units = point.units
-            writer.add_custom_scalars(layout(self._logger, point.units))  # the last one counts
+            self._figures.update(point.figures)
+            writer.add_custom_scalars(layout(self._logger, point.units, self._figures))  # the last one counts
         for name, value, step in point.by_unit():
             writer.add_scalar(logged_name(self._logger, name), value, step)
 
     def end(self, report: Report) -> None:
         """Write the report, and how the session ended."""
         writer = self._logger.experiment
-        writer.add_text(REPORT, as_markdown(report))
+        writer.add_text(REPORT, as_markdown(report, details=True))
         writer.file_writer.add_summary(_outcome(succeeded=report.outcome == "completed"))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy.results.plain import plain
 from lightning_energy.results.rendering import as_markdown
-from lightning_energy.training.dashboards.names import AXIS_ACCURACY, AXIS_SCORE, AXIS_WH, OUTCOME, REPORT
+from lightning_energy.training.dashboards.names import AXIS_ACCURACY, AXIS_METRIC, AXIS_SCORE, AXIS_WH, OUTCOME, REPORT
 from lightning_energy.training.lightning_private import logged_name
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ class WandbDashboard:
         self._logger.log_hyperparams({"run": plain(configuration.run)})
         wh = logged_name(self._logger, AXIS_WH)
         self._logger.experiment.define_metric(wh, hidden=True)
-        for key in (AXIS_ACCURACY, AXIS_SCORE):
+        for key in (AXIS_ACCURACY, AXIS_METRIC, AXIS_SCORE):
             self._logger.experiment.define_metric(logged_name(self._logger, key), step_metric=wh)
 
     def point(self, point: Point) -> None:
         """Add a point with its energy in the same row. W&B's axes take any number: Wh, unrounded."""
-        row = {AXIS_ACCURACY: point.accuracy, AXIS_SCORE: point.score, AXIS_WH: point.total_kwh * 1e3}
+        row = {**point.figures, AXIS_WH: point.total_kwh * 1e3}
         self._logger.log_metrics(row, step=point.logger_step)
 
     def end(self, report: Report) -> None:
         """Add the report as a table of one cell, and the outcome to the summary."""
-        self._logger.log_text(REPORT, columns=["report"], data=[[as_markdown(report)]])
+        self._logger.log_text(REPORT, columns=["report"], data=[[as_markdown(report, details=True)]])
         self._logger.experiment.summary[logged_name(self._logger, OUTCOME)] = report.outcome
