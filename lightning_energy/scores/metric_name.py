@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["find_accuracy", "is_loss_only", "of_name", "says_error"]
+__all__ = ["canonical", "find_accuracy", "is_loss_only", "of_name", "says_error"]
 
 _LOADER = re.compile(r"/dataloader_idx_(\d+)$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -76,3 +76,19 @@ def is_loss_only(names: Iterable[str]) -> bool:
     """Return true if all names say so (to be replaced)."""
     names = [*names]
     return bool(names) and all(map(says_error, names))
+
+
+def canonical(name: str) -> str:
+    """Name the metric that a logged name means, without the words of stage and dataloader (to be replaced).
+
+    Example:
+        >>> canonical("val_acc"), canonical("valid/MulticlassAccuracy"), canonical("val_acc5"), canonical("val_loss")
+        ('accuracy', 'accuracy', 'accuracy top 5', 'loss')
+    """
+    left_out = _OF_VALIDATION | _OF_ANOTHER_STAGE | {"epoch", "multiclass", "binary", "multilabel"}
+    words = re.findall(r"[a-z]+|\d+", _CAMEL.sub("_", _LOADER.sub("", name)).lower())
+    kept = ["accuracy" if w == "acc" else w for w in words if w not in left_out]
+    if "accuracy" in kept and {*kept} <= {"accuracy", "top", "1", "3", "5"}:
+        rank = "".join(w for w in kept if w.isdigit())
+        return "accuracy" if rank in {"", "1"} else f"accuracy top {rank}"
+    return " ".join(kept)

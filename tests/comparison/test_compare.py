@@ -73,7 +73,7 @@ def test_a_resumed_run_is_not_ranked_against_its_own_beginning(tmp_path):
 def test_scores_have_one_formula(folder):
     comparison = compare([folder], alpha=3, beta=2, reference_kwh=0.5)
     for run in comparison.runs:
-        expected = energy_penalized_accuracy(run.accuracy, run.energy_kwh, 3, 2, 0.5)
+        expected = energy_penalized_accuracy(run.metric, run.energy_kwh, 3, 2, 0.5)
         assert run.score == pytest.approx(expected)
     runs = by_name(comparison)
     assert runs["small"].sam is None  # 1 kWh: not defined
@@ -126,8 +126,8 @@ def test_best_epochs(tmp_path):
     put(tmp_path / "a", 1.0, 0.7, epochs=(0.6, 0.9, 0.7))
     put(tmp_path / "b", 2.0, 0.8)
     assert [run.name for run in compare(tmp_path).front] == ["a", "b"]
-    best = compare(tmp_path, accuracy="best")
-    assert best.runs[0].accuracy == 0.9
+    best = compare(tmp_path, epoch="best")
+    assert best.runs[0].metric == 0.9
     assert best.runs[1].dominated_by == ("a",)
 
 
@@ -135,7 +135,10 @@ def test_best_epochs(tmp_path):
     ("kwargs", "error", "match"),
     [
         ({"sort": "colour"}, ValueError, "sort='colour': give one of name, module"),
-        ({"accuracy": "mean"}, ValueError, "accuracy='mean': give one of last, best"),
+        ({"epoch": "mean"}, ValueError, "epoch='mean': give one of last, best"),
+        ({"scale": "%"}, ValueError, "scale='%': give one of fraction, percent, raw"),
+        ({"reach": float("nan")}, ValueError, "reach=nan: give a finite number, a value of the metric"),
+        ({"reach": "0.9"}, ValueError, "reach='0.9': give a finite number"),
         ({"reference_kwh": 0}, ValueError, "reference_kwh=0: give a finite number above 0"),
         ({"alpha": "5"}, TypeError, "alpha='5': give a number above 0"),
         ({"paths": []}, ValueError, "there is no path"),
@@ -172,7 +175,7 @@ def test_bad_files_are_named_and_the_rest_is_compared(folder):
         assert re.search(f"{name}/energy.json {reason}", problems), (name, problems)
     assert f"{folder}/bytes/energy.json is no text file, so no record" in problems
     assert f"{folder}/nowhere does not exist" in problems
-    assert f"{folder}/no-accuracy/energy.json is listed, but not compared: it has no accuracy" in problems
+    assert f"{folder}/no-accuracy/energy.json is listed, but not compared: it has no metric" in problems
     assert len(comparison.problems) == len(bad) + 3
 
 
@@ -205,14 +208,14 @@ def test_plain_types(folder):
     assert plain["formula"] == {"name": "energy_penalized_accuracy", "alpha": 5.0, "beta": 5.0, "reference_kwh": 1.0}
     assert plain["front"] == ["small", "large"]
     promised = {
-        "name", "path", "module", "parameters", "outcome", "accuracy", "accuracy_name", "energy_kwh", "u_kwh",
-        "quality", "duration_s", "power_w", "sample_j", "sam", "score", "on_front", "dominated_by", "caveats",
-        "hardware", "covers",
+        "name", "path", "module", "parameters", "outcome", "metric", "metric_name", "mode", "scale", "energy_kwh",
+        "u_kwh", "quality", "duration_s", "power_w", "sample_j", "reach_kwh", "per_kwh", "sam", "score", "on_front",
+        "dominated_by", "caveats", "hardware", "covers",
     }  # fmt: skip
     assert all(promised <= {*row} for row in plain["runs"])
     assert all({*line} == {"score", "points"} for line in plain["iso_scores"])
     unscored = next(row for row in plain["runs"] if row["name"] == "no-accuracy")
-    assert unscored["accuracy"] is unscored["score"] is None
+    assert unscored["metric"] is unscored["score"] is None
 
 
 def test_pandas(folder):
@@ -220,7 +223,7 @@ def test_pandas(folder):
     put(folder / "no-accuracy", 5.0, None)
     frame = compare(folder, sort="name").to_pandas()
     assert [*frame["name"]] == ["close", "large", "no-accuracy", "small", "waste"]
-    assert frame["accuracy"].isna().tolist() == [False, False, True, False, False]
+    assert frame["metric"].isna().tolist() == [False, False, True, False, False]
     assert frame.loc[frame["on_front"], "energy_kwh"].sum() == pytest.approx(21.0)
 
 
@@ -253,7 +256,7 @@ def test_runs_that_were_trained(tmp_path):
     runs = by_name(comparison)
     for name, report in spent.items():
         assert runs[name].energy_kwh == report.total.energy_kwh
-        assert runs[name].accuracy == report.metric.value
+        assert runs[name].metric == report.metric.value
         at_its_end = energy_penalized_accuracy(report.metric.value, report.total.energy_kwh, reference_kwh=0.125)
         assert runs[name].score == pytest.approx(at_its_end)
         # which was scored at the last validation, before the end, with what its last milliseconds were supposed to take
@@ -284,7 +287,7 @@ def test_the_public_names():
 def test_a_run_is_a_value(folder):
     one, again = compare(folder).runs[0], compare(folder).runs[0]
     assert one == again
-    assert replace(one, accuracy=0.1) != one
+    assert replace(one, metric=0.1) != one
 
 
 def test_the_page_shows_what_the_table_does(folder):

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_energy import energy_penalized_accuracy
-from lightning_energy.comparison.pareto import dominations, iso_scores, on_front, window
+from lightning_energy.comparison.pareto import dominations, goodness, iso_scores, on_front, window
 from lightning_energy.comparison.run import Run
 from lightning_energy.comparison.run_source import Source
 from lightning_energy.scores.formula import EnergyPenalized
 
 
 def run(
-    accuracy: float,
+    metric: float,
     kwh: float,
     *,
     u: float = 0.0,
@@ -29,7 +29,7 @@ def run(
     return Run(
         "",
         "",
-        accuracy=accuracy,
+        metric=metric,
         energy_kwh=kwh,
         u_repeat_kwh=u * kwh,
         u_kwh=math.hypot(u, gain) * kwh,
@@ -57,12 +57,12 @@ some = st.lists(runs, min_size=1, max_size=12)
 
 def dominates(a: Run, b: Run) -> bool:
     """By the figures, written down once more as the definition says it."""
-    no_worse = a.accuracy >= b.accuracy and a.energy_kwh <= b.energy_kwh
-    return no_worse and (a.accuracy > b.accuracy or a.energy_kwh < b.energy_kwh)
+    no_worse = a.metric >= b.metric and a.energy_kwh <= b.energy_kwh
+    return no_worse and (a.metric > b.metric or a.energy_kwh < b.energy_kwh)
 
 
 def front_of(runs: list[Run]) -> list[bool]:
-    return on_front(np.array([r.accuracy for r in runs]), np.array([r.energy_kwh for r in runs])).tolist()
+    return on_front(goodness(runs), np.array([r.energy_kwh for r in runs])).tolist()
 
 
 @settings(deadline=None)

@@ -132,7 +132,7 @@ def test_bars_are_the_absolute_uncertainty(comparison):
         for (x, y), (to_x, _) in bars.get_segments():
             spans[y] = (x, to_x)
     for run in comparison.drawable:
-        assert spans[run.accuracy] == pytest.approx((run.energy_kwh - run.u_kwh, run.energy_kwh + run.u_kwh))
+        assert spans[run.metric] == pytest.approx((run.energy_kwh - run.u_kwh, run.energy_kwh + run.u_kwh))
 
 
 def test_it_is_drawn_on_an_axis_that_is_given(comparison):
@@ -160,10 +160,10 @@ def test_labels_do_not_lie_on_each_other(tmp_path):
 
 def test_caveats_are_in_the_picture(tmp_path):
     put(tmp_path / "a", 1.0, 0.8, spent={"quality": "estimated", "u_absolute": 0.5})
-    put(tmp_path / "b", 2.0, 0.9, board="NVIDIA H100", name="val_f1", scopes=("gpu", "package"))
+    put(tmp_path / "b", 2.0, 0.9, board="NVIDIA H100", name="valid/accuracy", scopes=("gpu", "package"))
     _, ax = compare(tmp_path).plot()
     shown = "\n".join(texts(ax))
-    assert "different metrics" in shown
+    assert "different names" in shown
     assert "and 1 more caveats" in shown
 
 

@@ -24,7 +24,7 @@ def read(tmp_path: Path, *args, choice="last", **kwargs) -> Run:
 
 def test_the_figures_of_a_record(tmp_path):
     run = read(tmp_path, 2.0, 0.9, scopes=("gpu", "package"), run_id="abc", reference_kwh=0.25)
-    assert (run.accuracy, run.accuracy_name) == (0.9, "val_acc")
+    assert (run.metric, run.metric_name, run.mode, run.scale) == (0.9, "val_acc", "max", "fraction")
     assert run.energy_kwh == pytest.approx(2.0)
     assert run.u_kwh == pytest.approx(0.1)
     assert run.u_repeat_kwh == pytest.approx(0.002)
@@ -48,19 +48,23 @@ def test_its_energy_is_that_of_all_sessions(tmp_path):
         ("last", 0.8, (0.5, 0.9, 0.8), 0.8),
         ("best", 0.8, (0.5, 0.9, 0.8), 0.9),
         ("best", 0.95, (0.5, None), 0.95),  # validated in the middle of an epoch
-        ("last", None, (0.5, 0.7, None), 0.7),
         ("last", 1.0005, (), 1.0),  # a mean in bfloat16
     ],
 )
 def test_last_and_best_accuracy(tmp_path, choice, last, epochs, expected):
-    assert read(tmp_path, 1.0, last, epochs=epochs, choice=choice).accuracy == expected
+    assert read(tmp_path, 1.0, last, epochs=epochs, choice=choice).metric == expected
 
 
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"accuracy": None}, r"it has no accuracy: .*EnergyCallback\(accuracy=…\)"),
-        ({"accuracy": 91.2}, "91.2 is no fraction .* divide a percentage by 100"),
+        ({"accuracy": None}, r"it has no metric: .*EnergyCallback\(metric=…\)"),
+        ({"accuracy": None, "epochs": (0.9,)}, "does not name its metric, as its last session validated nothing"),
+        ({"accuracy": 91.2}, "its val_acc=91.2 is no fraction in .* if it is a percentage, .*scale='percent'"),
+        ({"accuracy": 0.9, "epochs": (91.2,)}, "its val_acc=91.2 is no fraction in .* if it is a percentage"),
+        ({"accuracy": 910.0}, "its val_acc=910 is no fraction in .* if it is no accuracy, read it with scale='raw'"),
+        ({"accuracy": -0.3}, "its val_acc=-0.3 is no fraction in .* if it is no accuracy"),
+        ({"accuracy": 130.0, "scale": "percent"}, r"its val_acc=130 is no percentage in \[0, 100\]: .*scale='raw'"),
         ({"kwh": None}, "energy of its training is not known"),
         ({"total": None}, "nothing was fitted"),
     ],
@@ -154,7 +158,7 @@ def test_a_score_of_ones_own_has_no_reference(tmp_path):
 
 def test_names_from_a_record_cannot_move_the_cursor(tmp_path):
     run = read(tmp_path, name="val\x1b[2J", board="GPU\n")
-    assert run.accuracy_name.isprintable()
+    assert run.metric_name.isprintable()
     assert run.hardware.isprintable()
 
 

@@ -37,7 +37,7 @@ def test_front_and_dominations_can_be_read(comparison):
     for sign in "*<~":
         assert any(line.startswith(f"{sign} ") for line in table.splitlines())
     assert "score: energy_penalized_accuracy(alpha=5, beta=5, reference_kwh=1)" in table
-    assert "Caveat of unscored: it has no accuracy" in table
+    assert "Caveat of unscored: it has no metric" in table
 
 
 def test_figures(comparison):
@@ -92,7 +92,7 @@ def test_csv_has_every_figure_unrounded(comparison):
     for run in comparison.runs:
         assert rows[run.name]["energy_kwh"] == repr(run.energy_kwh)
     assert rows["waste"]["dominated_by"] == "small; medium; large"
-    assert rows["unscored"]["accuracy"] == ""
+    assert rows["unscored"]["metric"] == ""
     assert rows["large"]["on_front"] == "True"
 
 
