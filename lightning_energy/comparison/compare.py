@@ -149,7 +149,7 @@ def _of_scale(runs: Sequence[Run], scale: Scale | None) -> list[str]:
 
 
 def _out_of_reach(subject: Subject) -> list[str]:
-    if subject.reach is None or subject.scale == "raw" or 0 <= subject.reach <= 1 or not subject.name:
+    if subject.reach is None or not subject.is_accuracy or 0 <= subject.reach <= 1:
         return []
     remedy = f"give {subject.reach / PERCENT:g} for {subject.reach:g} %" if 1 < subject.reach <= PERCENT else "give one"
     return [f"reach={subject.reach:g} is no fraction in [0, 1], as {subject.name} is shown: {remedy}"]

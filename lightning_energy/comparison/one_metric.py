@@ -70,7 +70,8 @@ def of_one_metric(runs: Sequence[Run], metric: str | None, epoch: Choice, reach:
     chosen = min(counts, key=lambda kind: (-counts[kind], not kind.is_accuracy, kind))
     fit = [run for run in having if _kind(run) == chosen]
     subject = Subject(_name(chosen, fit), chosen.mode, "raw" if chosen.is_raw else "fraction", epoch, reach)
-    others, problems = [run for run in runs if run.metric is None or (run in fit and not run.is_comparable)], []
+    others, problems = [run for run in runs if run.metric is None], []
+    others += [run for run in fit if not run.is_comparable]
     for run in having:
         if _kind(run) != chosen:
             reason = _reason(run, chosen, subject, is_asked=metric is not None)

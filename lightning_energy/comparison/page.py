@@ -143,8 +143,9 @@ def _warnings(heading: str, sentences: Sequence[str]) -> str:
 
 def _formula(formula: Mapping[str, Any] | None, subject: Subject) -> str:
     """The score and SAM, with the meaning of their letters and the constants; or the reason why there is none."""
+    notes = "".join(f'<p class="note">{escaped(s)}</p>' for s in (subject.reach_words, subject.no_score) if s)
     if formula is None:
-        return f'<p class="note">{escaped(subject.no_score)}</p>' if subject.no_score else ""
+        return notes
     known = str(formula.get("name", ""))
     constants = [
         f"{sign} = {si(formula[key] * WH_PER_KWH, 'Wh') if key == 'reference_kwh' else format(formula[key], 'g')}"
@@ -153,7 +154,7 @@ def _formula(formula: Mapping[str, Any] | None, subject: Subject) -> str:
     ]
     written = f'<p class="formula">score = {FORMULAS[known]().markup}</p>' if known in FORMULAS else ""
     return (
-        f'{written}<p class="formula">SAM = {Sustainable().markup}</p>'
+        f'{notes}{written}<p class="formula">SAM = {Sustainable().markup}</p>'
         f'<p class="note">with {", ".join(constants) or "constants that are not known"}; <i>a</i> is the accuracy as a '
         f"fraction and <i>E</i> the energy of the training in kWh. The score is <code>{escaped(known)}</code>: it "
         f"compares only under the same formula and constants. SAM (<code>sustainable_accuracy</code>, "

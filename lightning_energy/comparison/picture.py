@@ -124,6 +124,8 @@ def _title(comparison: Judgement) -> str:
 
 
 def _of_metric(subject: Subject) -> str:
+    if not subject.name:
+        return subject.heading
     which = "last value" if subject.epoch == "last" else "best epoch"
     return f"{subject.heading} ({which}{'' if subject.is_accuracy else f', {better(subject.mode)}'})"
 

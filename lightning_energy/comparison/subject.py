@@ -58,6 +58,16 @@ class Subject:
         return "to reach it" if self.reach is None else f"to reach {self.reach:g}"
 
     @property
+    def reach_words(self) -> str:
+        """The meaning of the energies up to that value, a sentence; empty where no value is asked for."""
+        if self.reach is None or not self.name:
+            return ""
+        return (
+            f"Energy {self.reach_heading}: that of the training up to the end of the first epoch with {self.heading} "
+            f"{self.reach:g} or better; a dash: the record has no such epoch, or not its energy."
+        )
+
+    @property
     def title(self) -> str:
         """The title of a page."""
         if not self.name:
@@ -75,8 +85,12 @@ class Subject:
         """The reason why there is no score, a sentence; empty where there is one."""
         if self.is_accuracy or not self.name:
             return ""
-        reason = better(self.mode) if self.mode == "min" else "its scale is neither a fraction nor a percentage"
-        return f"No score: {self.name} is no accuracy ({reason}), and scores are made of accuracies."
+        if self.mode == "min":
+            return f"No score: {self.name} is no accuracy (less is better), and scores are made of accuracies."
+        return (
+            f"No score: {self.name} is not known to be a fraction or a percentage, and scores are made of these. If "
+            f"it is one, give scale='fraction' or scale='percent' (on the command line: --scale fraction)."
+        )
 
     def show(self, value: float) -> str:
         """Write a value of it."""

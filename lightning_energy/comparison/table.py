@@ -161,23 +161,16 @@ def _of_signs(runs: Sequence[Run]) -> list[str]:
 
 
 def _of_figures(runs: Sequence[Run], subject: Subject) -> list[str]:
-    sentences = []
-    if subject.reach is not None and subject.name:
-        sentences.append(_of_reach(runs, subject))
-    if subject.no_score:
-        sentences.append(subject.no_score)
+    sentences = [sentence for sentence in (_of_reach(runs, subject), subject.no_score) if sentence]
     if subject.is_accuracy and all(r.sam is None for r in runs):
         sentences.append("SAM (sustainable_accuracy) is defined above 1 kWh only: no run has one.")
     return sentences
 
 
 def _of_reach(runs: Sequence[Run], subject: Subject) -> str:
-    if all(run.reach_kwh is None for run in runs):
-        return f"No record has an epoch that reached {subject.heading} {subject.reach:g} by a known energy."
-    return (
-        f"kWh {subject.reach_heading}: energy of the training up to the end of the first epoch with {subject.heading} "
-        f"{subject.reach:g} or better; a dash: its record has none, or not that energy."
-    )
+    if subject.reach_words and all(run.reach_kwh is None for run in runs):
+        return f"No record has an epoch with {subject.heading} {subject.reach:g} or better, and its energy."
+    return subject.reach_words
 
 
 def _wrapped(sentence: str, width: int) -> list[str]:

@@ -65,6 +65,23 @@ def test_sorting_and_choices(folder, capsys):
     assert json.loads(capsys.readouterr().out)["front"] == ["small"]
 
 
+def test_metrics_scales_and_a_value_to_reach(folder, capsys):
+    put(folder / "gpt" / "a", 1.0, 30.0, name="val_ppl", mode="min", scale="raw", epochs=(30.0,), epochs_kwh=(0.5,))
+    put(folder / "gpt" / "b", 2.0, 20.0, name="val_ppl", mode="min", scale="raw", epochs=(20.0,), epochs_kwh=(1.5,))
+    assert cli.main(["compare", str(folder), "--format", "json"]) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out)["front"] == ["small", "large"]
+    assert err.count("(on the command line: --metric val_ppl)") == 2
+    arguments = ["compare", str(folder), "--format", "json", "--metric", "val_ppl", "--reach", "25"]
+    assert cli.main(arguments) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert plain["front"] == ["gpt/a", "gpt/b"]
+    assert {run["name"]: run["reach_kwh"] for run in plain["runs"] if run["metric"]} == {"gpt/a": None, "gpt/b": 1.5}
+    assert cli.main(["compare", str(folder), "--format", "json", "--scale", "percent"]) == 2
+    plain = json.loads(capsys.readouterr().out)
+    assert next(run["metric"] for run in plain["runs"] if run["name"] == "large") == 0.0095
+
+
 def test_formats(folder, capsys):
     assert cli.main(["compare", str(folder), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == compare(folder).to_plain()

@@ -9,7 +9,7 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger
 
 import lightning_energy
-from lightning_energy import Comparison, compare, energy_penalized_accuracy, sustainable_accuracy
+from lightning_energy import Comparison, compare, energy_penalized_accuracy, load_record, sustainable_accuracy
 from lightning_energy.comparison.columns import SORTABLE
 from tests.modules import Classifier, energy_callback, loader, make_trainer
 from tests.records import put, record
@@ -150,6 +150,108 @@ def test_wrong_arguments(folder, kwargs, error, match):
         compare(**({"paths": folder} | kwargs))
 
 
+@pytest.fixture
+def perplexities(tmp_path):
+    """Three runs of which less is better: two on the front, one dominated."""
+    for name, kwh, value, epochs in (
+        ("small", 1.0, 40.0, (90.0, 50.0, 40.0)),
+        ("large", 20.0, 20.0, (70.0, 30.0, 20.0)),
+        ("waste", 40.0, 30.0, (80.0, 25.0, 30.0)),
+    ):
+        each_kwh = (kwh / 4, kwh / 2, kwh)
+        put(tmp_path / name, kwh, value, name="val_ppl", mode="min", scale="raw", epochs=epochs, epochs_kwh=each_kwh)
+    return tmp_path
+
+
+def test_of_a_perplexity_less_is_better(perplexities):
+    comparison = compare(perplexities, sort="metric")
+    assert names(comparison) == ["large", "waste", "small"]
+    assert names(compare(perplexities, sort="metric", reverse=True)) == ["small", "waste", "large"]
+    assert [run.name for run in comparison.front] == ["small", "large"]
+    assert by_name(comparison)["waste"].dominated_by == ("large",)
+    assert {(run.score, run.sam, run.per_kwh) for run in comparison.runs} == {(None, None, None)}
+    assert comparison.formula is None
+    assert comparison.problems == comparison.caveats == []
+    plain = comparison.to_plain()
+    assert plain["metric"] == {"name": "val_ppl", "mode": "min", "scale": "raw", "epoch": "last", "reach": None}
+    assert (plain["formula"], plain["iso_scores"]) == (None, [])
+
+
+def test_the_best_epoch_of_a_perplexity(perplexities):
+    runs = by_name(compare(perplexities, epoch="best"))
+    assert [runs[name].metric for name in ("small", "large", "waste")] == [40.0, 20.0, 25.0]
+
+
+def test_energy_to_reach_a_value(perplexities):
+    comparison = compare(perplexities, reach=30, sort="reach")
+    assert [(run.name, run.reach_kwh) for run in comparison.runs] == [("large", 10.0), ("waste", 20.0), ("small", None)]
+    assert comparison.subject.reach == 30
+
+
+def test_a_percentage_to_reach_is_told_from_a_fraction(folder):
+    assert compare(folder, reach=90).problems == [
+        "reach=90 is no fraction in [0, 1], as accuracy is shown: give 0.9 for 90 %"
+    ]
+    assert compare(folder, reach=0.9).problems == []
+
+
+def test_quality_per_kwh(tmp_path):
+    put(tmp_path / "a", 0.5, 90.0, scale="percent")
+    put(tmp_path / "b", 2.0, 0.8)
+    put(tmp_path / "c", 0.0, 0.8)
+    comparison = compare(tmp_path, sort="per_kwh")
+    assert [(run.name, run.per_kwh) for run in comparison.runs] == [("a", 1.8), ("b", 0.4), ("c", None)]
+    put(tmp_path / "r2" / "a", 2.0, 0.5, name="val_r2", scale="raw")
+    put(tmp_path / "r2" / "b", 1.0, -0.5, name="val_r2", scale="raw")
+    runs = by_name(compare(tmp_path / "r2"))
+    assert (runs["a"].per_kwh, runs["b"].per_kwh) == (0.25, None)
+
+
+def test_metrics_are_never_mixed(folder):
+    put(folder / "gpt", 1.0, 0.2, name="val_loss", mode="min", scale="raw")
+    comparison = compare(folder, sort="accuracy")
+    assert names(comparison) == ["large", "close", "waste", "small", "gpt"]
+    assert [run.name for run in comparison.front] == ["small", "large"]
+    (problem,) = comparison.problems
+    assert problem.startswith(f"{folder}/gpt/energy.json is listed, but not compared: its metric is val_loss (less is")
+    gpt = by_name(comparison)["gpt"]
+    assert (gpt.metric, gpt.score, gpt.on_front, gpt.dominated_by) == (None, None, False, ())
+    chosen = compare(folder, metric="val_loss")
+    assert chosen.problems == [f"{folder}/gpt/energy.json is the only run that can be compared: give at least one more"]
+    assert [run.name for run in chosen.front] == ["gpt"]
+
+
+def test_a_wrong_scale_is_corrected(tmp_path):
+    """A run of percent that ended before a value above 1 showed it."""
+    put(tmp_path / "died", 0.5, 0.6)
+    put(tmp_path / "done", 1.0, 71.2, scale="percent")
+    before = compare(tmp_path)
+    assert by_name(before)["died"].metric == 0.6
+    assert by_name(before)["died"].caveats == ("its metric was read as a fraction",)
+    assert any("If all were percentages, give scale='percent'" in caveat for caveat in before.caveats)
+    after = compare(tmp_path, scale="percent")
+    assert {run.name: run.metric for run in after.runs} == pytest.approx({"died": 0.006, "done": 0.712})
+    # 5 · 0.712^5 / (1 + lg 2) = 5 · 0.182979 / 1.301030
+    assert by_name(after)["done"].score == pytest.approx(0.703209, abs=1e-5)
+    assert after.caveats == [
+        "All values are read with scale='percent', as was asked for; the records of died say otherwise."
+    ]
+
+
+def test_a_metric_of_no_known_scale_becomes_an_accuracy_when_asked(tmp_path):
+    put(tmp_path / "a", 1.0, 0.8, name="val_f1", scale="raw")
+    put(tmp_path / "b", 2.0, 0.9, name="val_f1", scale="raw")
+    assert compare(tmp_path).formula is None
+    comparison = compare(tmp_path, scale="fraction")
+    # 5 · 0.8^5 / (1 + lg 2) = 1.6384 / 1.301030
+    assert by_name(comparison)["a"].score == pytest.approx(1.259310, abs=1e-5)
+
+
+def test_a_reference_is_no_subject_of_metrics_without_a_score(perplexities):
+    put(perplexities / "tiny", 1e-6, 99.0, name="val_ppl", mode="min", scale="raw", reference_kwh=7)
+    assert compare(perplexities).caveats == []
+
+
 def test_bad_files_are_named_and_the_rest_is_compared(folder):
     good = record().to_plain()
     bad = {
@@ -264,6 +366,10 @@ def test_runs_that_were_trained(tmp_path):
         assert runs[name].sample_j == report.sample_j is not None
     assert runs["one"].source.sensors == runs["two"].source.sensors != ""
     assert comparison.problems == []
+    first = load_record(tmp_path / "two").epochs[0]
+    reached = by_name(compare(tmp_path, reach=first.metric))["two"]
+    assert reached.reach_kwh == first.total_kwh
+    assert 0 < reached.reach_kwh < reached.energy_kwh
 
 
 @pytest.mark.slow

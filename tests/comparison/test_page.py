@@ -35,7 +35,7 @@ NAMES = [
 
 
 def run(name, metric, energy_kwh, **more):
-    known = metric is not None and energy_kwh is not None
+    known = metric is not None and energy_kwh is not None and more.get("scale") != "raw"
     return {
         "name": name,
         "path": "/home/someone/runs/energy.json",
@@ -96,8 +96,23 @@ HOSTILE = comparison(
         for i, n in enumerate(NAMES)
     ],
     formula={"name": EVIL, "alpha": 5.0, "beta": 5.0, "reference_kwh": 1.0},
+    metric={"name": "".join(NAMES), "mode": "min", "scale": "raw", "epoch": "best", "reach": 2.0},
     caveats=NAMES,
     problems=NAMES,
+)
+
+PERPLEXITIES = comparison(
+    [
+        run(n, m, e, metric_name="val_ppl", mode="min", scale="raw", **more)
+        for n, m, e, more in [
+            ("small", 40.0, 1.0, {"on_front": True}),
+            ("large", 20.0, 4.0, {"on_front": True, "reach_kwh": 2.5}),
+            ("waste", 30.0, 9.0, {"dominated_by": ["large"], "reach_kwh": 8.0}),
+        ]
+    ],
+    formula=None,
+    metric={"name": "val_ppl", "mode": "min", "scale": "raw", "epoch": "last", "reach": 35.0},
+    iso_scores=[],
 )
 
 
@@ -284,6 +299,20 @@ def test_every_warning_is_there_and_many_unfold():
     ]  # fmt: skip
 
 
+def test_a_page_of_a_metric_without_a_score():
+    page = render_page(PERPLEXITIES)
+    text = re.sub("<[^>]+>", "", page.split("<script")[0])
+    assert "<title>val_ppl against energy</title>" in page
+    assert "val_ppl (less is better) cost in energy." in text
+    assert "metric: val_ppl, less is better, last value" in text
+    assert "No score: val_ppl is no accuracy (less is better)" in text
+    assert "SAM" not in text
+    assert not {"SAM", "score", "accuracy"} & {*figures(page)}
+    assert [figures(page, i)["val_ppl"] for i in range(3)] == ["40.00", "20.00", "30.00"]
+    assert [figures(page, i)["energy to reach 35"] for i in range(3)] == ["&ndash;", "2.500 kWh", "8.000 kWh"]
+    assert "Energy to reach 35: that of the training up to" in text
+
+
 @pytest.mark.parametrize("name", ["energy_penalized_accuracy", "log_penalized_accuracy", "my own"])
 def test_the_formula_stands_beneath(name):
     formula = {"name": name, "alpha": 4.0, "beta": 1e3, "reference_kwh": 1e-5}
@@ -450,6 +479,48 @@ def test_every_column_sorts_by_click(browser):
             assert shown == known + [None] * (len(runs) - len(known)), label
             seen.add(direction)
         assert seen == {"ascending", "descending"}, label
+
+
+def test_where_less_is_better_the_front_steps_down_and_the_least_comes_first(browser):
+    browser.show(PERPLEXITIES)
+    assert browser.all("#plot text")[0] is not None
+    texts = browser.run("return [...document.querySelectorAll('#plot text')].map((t) => t.textContent)")
+    assert "val_ppl, less is better ↓" in texts
+    assert {"20", "30", "40"} <= {*texts}
+    heights = {name: browser.point(name)[2] for name in ("small", "large", "waste")}
+    assert heights["small"] < heights["waste"] < heights["large"]
+    top, left, right = browser.run(
+        "const b = document.querySelector('.step').getBBox(); return [b.y, b.x, b.x + b.width]"
+    )
+    lowest = browser.run("const b = document.querySelector('.area').getBBox(); return b.y")
+    assert lowest == pytest.approx(top, abs=1)  # all that is worse than the front, up to the upper edge
+    assert left < right
+    browser.head("val_ppl").find_element("tag name", "button").click()
+    assert browser.names() == ["large", "waste", "small"]
+    assert not browser.all("#legend-iso")[0].is_displayed()
+    assert browser.driver.get_log("browser") == []
+
+
+@pytest.mark.parametrize(
+    ("values", "some"),
+    [
+        ((3e-9, 2e-9), ["2e-9", "3e-9"]),
+        ((3e9, 2e9), ["2e+9", "3e+9"]),
+        ((0.02, 0.04), ["0.020", "0.040"]),
+        ((-0.5, 0.5), ["-0.4", "0.0", "0.4"]),
+        ((120.0, 240.0), ["120", "240"]),
+        ((0.0, 0.0), ["0.000"]),
+    ],
+)
+def test_values_of_any_size_have_an_axis_that_can_be_read(browser, values, some):
+    runs = [run(str(i), v, 1.0 + i, mode="min", scale="raw") for i, v in enumerate(values)]
+    metric = {"name": "val_mse", "mode": "min", "scale": "raw"}
+    browser.show(comparison(runs, metric=metric, iso_scores=[], formula=None))
+    ticks = browser.run(
+        "return [...document.querySelectorAll('#plot text[text-anchor=end]')].map((t) => t.textContent)"
+    )
+    assert {*some} <= {*ticks}, ticks
+    assert len({*ticks}) == len(ticks)
 
 
 def test_a_heading_sorts_by_keyboard(browser):

@@ -76,6 +76,21 @@ def test_the_front_is_what_no_other_dominates(runs):
 
 
 @settings(deadline=None)
+@given(some)
+def test_where_less_is_better_the_front_is_that_of_the_opposite_values(runs):
+    turned = [replace(r, metric=-r.metric, mode="min") for r in runs]
+    assert goodness(turned).tolist() == [r.metric for r in runs]
+    assert front_of(turned) == front_of(runs)
+    assert dominations(turned) == dominations(runs)
+
+
+def test_a_lower_loss_dominates():
+    small, large, waste = (replace(run(m, kwh), mode="min", scale="raw") for m, kwh in ((2.0, 1), (1.5, 4), (1.6, 9)))
+    assert front_of([small, large, waste]) == [True, True, False]
+    assert dominations([small, large, waste]) == [([], []), ([], []), ([1], [])]
+
+
+@settings(deadline=None)
 @given(some, st.randoms(use_true_random=False))
 def test_the_order_of_the_runs_does_not_matter(runs, random):
     order = [*range(len(runs))]
@@ -190,6 +205,18 @@ def test_there_are_a_few_round_lines():
     assert 2 <= len(lines) <= 8
     assert [score for score, _ in lines] == [float(f"{score:.2g}") for score, _ in lines]
     assert all(len(points) > 10 for _, points in lines)
+
+
+def test_the_window_of_other_metrics_is_of_their_size():
+    def of(*values: float) -> tuple[float, float]:
+        return window([replace(run(v, 1.0), mode="min", scale="raw") for v in values])[1]
+
+    assert of(20.0, 30.0) == pytest.approx((18.4, 31.6))  # 2 times 8 % of 10 around them
+    assert of(-1.0, 1.0) == pytest.approx((-1.32, 1.32))
+    assert of(0.01, 2.0)[0] == 0.0  # no loss below zero where none is
+    assert of(50.0) == pytest.approx((49.68, 50.32))  # 2 times 8 % of 4 % of 50
+    bottom, top = of(0.0)
+    assert bottom == 0.0 < top
 
 
 def test_the_window_shows_bars_as_far_as_a_logarithm_can():

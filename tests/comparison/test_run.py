@@ -79,6 +79,67 @@ def test_what_it_lacks_is_told_and_nothing_is_invented(tmp_path, settings, reaso
     assert run.score is None
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"accuracy": 91.2, "scale": "percent"}, 0.912),
+        ({"accuracy": 100.05, "scale": "percent"}, 1.0),  # a mean in bfloat16
+        ({"accuracy": 23.5, "name": "val_ppl", "mode": "min", "scale": "raw"}, 23.5),
+        ({"accuracy": -0.5, "name": "val_r2", "scale": "raw"}, -0.5),
+        ({"accuracy": 130.0, "name": "val_wer", "mode": "min", "scale": "percent"}, 1.3),
+        ({"accuracy": 1.3, "name": "val_wer", "mode": "min"}, 1.3),
+    ],
+)
+def test_fractions_and_percentages_are_fractions_and_others_what_was_logged(tmp_path, settings, expected):
+    run = read(tmp_path, **settings)
+    assert run.metric == expected
+    assert run.is_comparable
+    assert (run.mode, run.scale) == (settings.get("mode", "max"), settings.get("scale", "fraction"))
+
+
+def test_the_best_epoch_of_a_loss_is_the_least(tmp_path):
+    loss = {"name": "val_loss", "mode": "min", "scale": "raw", "epochs": (0.9, 0.2, 0.4)}
+    assert read(tmp_path, 1.0, 0.4, **loss).metric == 0.4
+    assert read(tmp_path, 1.0, 0.4, choice="best", **loss).metric == 0.2
+
+
+@pytest.mark.parametrize(
+    ("value", "recorded", "given", "expected"),
+    [
+        (91.2, "fraction", "percent", 0.912),
+        (0.6, "fraction", "percent", 0.006),
+        (0.9, "raw", "fraction", 0.9),
+        (23.5, "percent", "raw", 23.5),
+        (0.9, "percent", None, 0.009),
+    ],
+)
+def test_a_scale_that_is_given_corrects_the_record(tmp_path, value, recorded, given, expected):
+    run = run_of(put(tmp_path, 1.0, value, scale=recorded), "x", scale=given)
+    assert run.metric == pytest.approx(expected)
+    assert (run.scale, run.source.scale) == (given or recorded, recorded)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reach", "expected"),
+    [
+        ({"epochs": (0.5, 0.91, 0.95)}, 0.9, 0.2),
+        ({"epochs": (0.5, 0.91, 0.95)}, 0.96, None),
+        ({"epochs": (0.5, 0.8999999762, 0.95)}, 0.9, 0.2),  # 0.9 in single precision
+        ({"epochs": (0.5, 0.8999, 0.95)}, 0.9, 0.3),
+        ({"epochs": (0.5, 7.0, 30.0), "accuracy": 30.0, "scale": "percent"}, 0.07, 0.2),
+        ({"epochs": (90.0, 24.9, 20.0), "accuracy": 20.0, "mode": "min", "scale": "raw"}, 25, 0.2),
+        ({"epochs": (90.0, 25.0000001, 20.0), "accuracy": 20.0, "mode": "min", "scale": "raw"}, 25, 0.2),
+        ({"epochs": (-3.0, -1.0, 0.1), "accuracy": 0.1, "scale": "raw"}, -1.0, 0.2),
+        ({"epochs": (None, 0.95)}, 0.9, 0.2),
+        ({"epochs": ()}, 0.9, None),  # validated in the middle of an epoch: its energy then is not known
+        ({"epochs": (0.95,), "epochs_kwh": (None,)}, 0.9, None),
+    ],
+)
+def test_energy_to_reach_a_value(tmp_path, settings, reach, expected):
+    settings = {"epochs_kwh": (0.1, 0.2, 0.3), "accuracy": 0.95} | settings
+    assert run_of(put(tmp_path, 0.4, **settings), "x", reach=reach).reach_kwh == expected
+
+
 def test_runs_that_did_not_end(tmp_path, monkeypatch):
     assert read(tmp_path, outcome="interrupted").caveats == ("it was interrupted: these are its figures up to then",)
     file = put(tmp_path, outcome="running")
