@@ -88,7 +88,8 @@ def _unknown(metric: str, runs: Sequence[Run]) -> str:
 
 
 def _kind(run: Run) -> _Kind:
-    return _Kind(canonical(run.metric_name or ""), run.mode, run.scale == "raw")
+    name = run.metric_name or ""
+    return _Kind(canonical(name) or name, run.mode, run.scale == "raw")
 
 
 def _name(kind: _Kind, runs: Sequence[Run]) -> str:
