@@ -46,6 +46,7 @@ def record(
     scopes: tuple[str, ...] = ("gpu",),
     reference_kwh: float = 1.0,
     epochs: tuple[float | None, ...] = (),
+    epochs_kwh: tuple[float | None, ...] = (),
     where: dict[str, Any] | None = None,
     run_id: str = "",
     rank: int = 0,
@@ -67,7 +68,8 @@ def record(
         "samples": 1000,
         "sample_j": None if kwh is None else 0.002,
     }
-    rows = [EpochRow(epoch=i, train_j=1.0, metric=a) for i, a in enumerate(epochs)]
+    totals = (*epochs_kwh, *[None] * (len(epochs) - len(epochs_kwh)))
+    rows = [EpochRow(epoch=i, train_j=1.0, metric=a, total_kwh=totals[i]) for i, a in enumerate(epochs)]
     return make_record(
         Report(**(settings | report)),
         started_unix_s=0.0,

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from lightning_energy.commands.console import complain, positive, print_out
+from lightning_energy.commands.console import complain, number, positive, print_out
 from lightning_energy.commands.exits import Exit
 from lightning_energy.comparison.columns import SORTABLE, column_of
 from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.picture import SUFFIXES, draw
-from lightning_energy.comparison.run import Choice
+from lightning_energy.comparison.subject import Choice
 from lightning_energy.comparison.table import as_csv, markdown, text
 from lightning_energy.scores.formula import REFERENCE_KWH
+from lightning_energy.scores.metric import Scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,11 +42,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sort", metavar="COLUMN", default="energy_kwh", type=_column, help=f"one of: {', '.join(SORTABLE)}"
     )
     parser.add_argument("--reverse", action="store_true", help="sort the other way round")
+    parser.add_argument("--metric", metavar="NAME", help="the logged name of the metric (default: that of most runs)")
     parser.add_argument(
-        "--accuracy",
-        choices=get_args(Choice),
-        default="last",
-        help="the last one that was scored (default), or that of the best epoch",
+        "--epoch", choices=get_args(Choice), default="last", help="the last value of the metric (default), or the best"
+    )
+    parser.add_argument(
+        "--scale", choices=get_args(Scale), help="read all values with it, where records have a wrong one"
+    )
+    parser.add_argument(
+        "--reach",
+        type=_finite,
+        metavar="VALUE",
+        help="show the energy up to the first epoch with this value of the metric or a better one (accuracies: 0.9)",
     )
     parser.add_argument(
         "--reference-kwh",
@@ -64,7 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.runs,
         sort=arguments.sort,
         reverse=arguments.reverse,
-        accuracy=arguments.accuracy,
+        epoch=arguments.epoch,
+        metric=arguments.metric,
+        scale=arguments.scale,
+        reach=arguments.reach,
         reference_kwh=arguments.reference_kwh,
     )
     print_out(FORMATS[arguments.format](comparison))
@@ -98,6 +110,13 @@ def _column(text_: str) -> str:
         return column_of(text_).name
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text_!r}: give one of {', '.join(SORTABLE)}") from None
+
+
+def _finite(text_: str) -> float:
+    value = number(text_)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text_!r}: give a number")
+    return value
 
 
 def _picture(text_: str) -> Path:

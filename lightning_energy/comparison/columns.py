@@ -6,7 +6,7 @@ A new column is one entry of :data:`COLUMNS` (and a field of :class:`~lightning_
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lightning_energy.comparison import page_cells as cells
 from lightning_energy.comparison.page_cells import plain
@@ -18,8 +18,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lightning_energy.comparison.page_cells import Row, Rows
+    from lightning_energy.comparison.subject import Subject
+    from lightning_energy.scores.metric import Mode
 
-__all__ = ["COLUMNS", "FIELDS", "IN_TEXT", "ON_PAGE", "SORTABLE", "Column", "PageCell", "TextCell", "column_of"]
+__all__ = [
+    "COLUMNS",
+    "FIELDS",
+    "IN_TEXT",
+    "ON_PAGE",
+    "SORTABLE",
+    "Column",
+    "PageCell",
+    "TextCell",
+    "column_of",
+    "heading_of",
+]
+
+Heading: TypeAlias = "str | Callable[[Subject], str]"
+"""A heading, or a function that gives it for the metric that is compared."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +43,14 @@ class TextCell:
     """A column in text and Markdown.
 
     Attributes:
-        heading: its heading.
-        show: writes a value that is known.
+        heading: its heading; a function of the metric that is compared where it depends on that.
+        show: writes a value that is known; ``None``: as a value of the metric.
         left_out: rank among the columns that are left out where lines are short, the first is 1; 0: never left out.
         is_rare: the column is left out where no run has a value.
     """
 
-    heading: str
-    show: Callable[[Any], str]
+    heading: Heading
+    show: Callable[[Any], str] | None
     left_out: int = 0
     is_rare: bool = False
 
@@ -44,14 +60,14 @@ class PageCell:
     """A column on the page.
 
     Attributes:
-        heading: its heading.
+        heading: its heading; a function of the metric that is compared where it depends on that.
         show: gives the markup of a run's cell.
         key: gives the value by which a run is sorted; ``None``: by the field itself.
         style: class of its cells; ``n`` is a number.
         is_rare: the column is left out where no run has a value.
     """
 
-    heading: str
+    heading: Heading
     show: Callable[[Row, Rows], str]
     key: Callable[[Row], float | str | None] | None = None
     style: str = "n"
@@ -64,7 +80,7 @@ class Column:
 
     Attributes:
         name: the field of a run, and its name for ``sort``.
-        largest_first: the largest comes first, as more is better.
+        largest_first: the largest comes first, as more is better; ``None``: where more of the metric is better.
         in_text: its cells in text and Markdown; ``None``: it is not there.
         on_page: its cells on the page; ``None``: it is not there.
         is_score: a text shows it last, beside the verdict.
@@ -72,11 +88,15 @@ class Column:
     """
 
     name: str
-    largest_first: bool = False
+    largest_first: bool | None = False
     in_text: TextCell | None = None
     on_page: PageCell | None = None
     is_score: bool = False
     is_sortable: bool = True
+
+    def begins_with_largest(self, mode: Mode) -> bool:
+        """Return true if the largest value comes first in a comparison of a metric with this direction."""
+        return mode == "max" if self.largest_first is None else self.largest_first
 
     def key(self, row: Row) -> float | str | None:
         """The value by which the page sorts a run."""
@@ -103,10 +123,10 @@ COLUMNS = (
         is_sortable=False,
     ),
     Column(
-        "accuracy",
-        largest_first=True,
-        in_text=TextCell("accuracy", "{:.4f}".format),
-        on_page=PageCell("accuracy", cells.accuracy, is_rare=False),
+        "metric",
+        largest_first=None,
+        in_text=TextCell(lambda subject: subject.heading, None),
+        on_page=PageCell(lambda subject: subject.heading, cells.metric, is_rare=False),
     ),
     Column(
         "energy_kwh",
@@ -114,6 +134,12 @@ COLUMNS = (
         on_page=PageCell("energy", cells.energy, is_rare=False),
     ),
     Column("u_kwh", in_text=TextCell("± (k=1)", "{:.2g}".format, left_out=5)),
+    Column(
+        "reach_kwh",
+        in_text=TextCell(lambda subject: f"kWh {subject.reach_heading}", "{:.4g}".format, is_rare=True),
+        on_page=PageCell(lambda subject: f"energy {subject.reach_heading}", cells.reach),
+    ),
+    Column("per_kwh", largest_first=True),
     Column(
         "sample_j",
         in_text=TextCell("J/sample", lambda joules: si(joules, "J"), left_out=6),
@@ -129,8 +155,8 @@ COLUMNS = (
     Column(
         "score",
         largest_first=True,
-        in_text=TextCell("score", "{:.4f}".format),
-        on_page=PageCell("score", plain("score", "{:.3f}".format), is_rare=False),
+        in_text=TextCell("score", "{:.4f}".format, is_rare=True),
+        on_page=PageCell("score", plain("score", "{:.3f}".format)),
         is_score=True,
     ),
     Column(
@@ -177,11 +203,19 @@ FIELDS = [*Run("", "").to_plain()]
 SORTABLE = {c.name: c for c in sorted(COLUMNS, key=lambda c: FIELDS.index(c.name)) if c.is_sortable}
 """The columns that runs can be sorted by, in the order of CSV."""
 
+ALSO_CALLED = {"accuracy": "metric"}
+"""Other names of columns for ``sort``."""
+
 IN_TEXT = [(c, c.in_text) for c in sorted(COLUMNS, key=lambda c: c.is_score) if c.in_text is not None]
 """The columns of text and Markdown with their cells, in their order there."""
 
 ON_PAGE = [(c, c.on_page) for c in COLUMNS if c.on_page is not None]
 """The columns of the page with their cells."""
+
+
+def heading_of(cell: TextCell | PageCell, subject: Subject) -> str:
+    """The heading of a cell's column where a metric is compared."""
+    return cell.heading if isinstance(cell.heading, str) else cell.heading(subject)
 
 
 def column_of(sort: str) -> Column:
@@ -194,9 +228,10 @@ def column_of(sort: str) -> Column:
         ValueError: there is no such column.
 
     Example:
-        >>> column_of("energy").name
-        'energy_kwh'
+        >>> column_of("energy").name, column_of("accuracy").name
+        ('energy_kwh', 'metric')
     """
+    sort = ALSO_CALLED.get(sort, sort)
     found = [c for name, c in SORTABLE.items() if sort in {name, name.rpartition("_")[0]}]
     if not found:
         raise ValueError(f"sort={sort!r}: give one of {', '.join(SORTABLE)}")

@@ -1,4 +1,4 @@
-"""Many runs side by side: accuracy against energy, from their records."""
+"""Many runs side by side: quality against energy, from their records."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ import numpy as np
 
 from lightning_energy.comparison.columns import Column, column_of
 from lightning_energy.comparison.comparison import Comparison
-from lightning_energy.comparison.pareto import dominations, on_front
-from lightning_energy.comparison.run import Choice, NothingFittedError, Run, run_of
+from lightning_energy.comparison.one_metric import of_one_metric
+from lightning_energy.comparison.pareto import dominations, goodness, on_front
+from lightning_energy.comparison.run import NothingFittedError, Run, run_of
 from lightning_energy.comparison.run_files import find_records, short_names
+from lightning_energy.comparison.subject import Choice
 from lightning_energy.comparison.unlike import reference_of_their_size, with_caveats
 from lightning_energy.results.read import RecordError
-from lightning_energy.scores.formula import ALPHA, BETA, REFERENCE_KWH, EnergyPenalized, Sustainable
+from lightning_energy.scores.formula import ALPHA, BETA, REFERENCE_KWH, EnergyPenalized, Sustainable, is_number
+from lightning_energy.scores.metric import PERCENT, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from lightning_energy.comparison.subject import Subject
+
 __all__ = ["compare"]
+
+NAMED = 5  # runs in a sentence
 
 
 def compare(
@@ -29,27 +36,45 @@ def compare(
     *,
     sort: str = "energy_kwh",
     reverse: bool = False,
-    accuracy: Choice = "last",
+    epoch: Choice = "last",
+    metric: str | None = None,
+    scale: Scale | None = None,
+    reach: float | None = None,
     alpha: float = ALPHA,
     beta: float = BETA,
     reference_kwh: float | None = None,
 ) -> Comparison:
     """List runs side by side, from their records.
 
-    A run's energy is that of its training over all its sessions, its validations included; its accuracy is the last
-    that was scored. Its score is computed from both, and slightly lower than the last one that was logged: it includes
-    the energy spent after the last validation. A run is *dominated* when another one is at least as accurate for less
-    energy, and *for sure* only when its energy is not estimated and the energies differ by more than twice the standard
-    uncertainty of their difference: see :func:`~lightning_energy.comparison.pareto.dominations`. ``problems``
-    names every file that cannot be compared; the others are compared all the same.
+    A run's energy is that of its training over all its sessions, its validations included; its metric is the last
+    value that was logged. A run is *dominated* when another one is at least as good for less energy, and *for sure*
+    only when its energy is not estimated and the energies differ by more than twice the standard uncertainty of their
+    difference: see :func:`~lightning_energy.comparison.pareto.dominations`.
+
+    One comparison is of one metric, in its own direction: more is better, or less is, as the records say. Of runs with
+    different metrics those with the most frequent one are compared, of equally frequent ones the accuracies; the others
+    are listed with the reason. Names that mean the same (``val_acc``, ``valid/accuracy``) are one metric; top-1 and
+    top-5 accuracies, or accuracies and F1 scores, are two. Fractions and percentages are both shown as fractions.
+
+    Accuracies (fractions or percentages of which more is better) have a score. It is computed from accuracy and energy,
+    and slightly lower than the last one that was logged: it includes the energy spent after the last validation. Other
+    metrics have none; ``reach`` tells what a value of any metric cost.
+
+    ``problems`` names every file that cannot be compared; the others are compared all the same.
 
     Args:
         paths: records, folders that hold records at any depth, or glob patterns; one or several.
         sort: the column to sort by, one of :data:`~lightning_energy.comparison.columns.SORTABLE`; its unit may be left
-            out (``"energy"``). The largest comes first where more is better, unknown values last.
+            out (``"energy"``). The largest comes first where more is better, unknown values last. ``"accuracy"`` is
+            another name of ``"metric"``.
         reverse: sort the other way round.
-        accuracy: ``"last"``, or ``"best"`` for the best epoch's. The energy is that of the whole training in both
-            cases: the epochs after the best cost energy, too.
+        epoch: ``"last"`` for the last value of the metric, or ``"best"`` for the best epoch's. The energy is that of
+            the whole training in both cases: the epochs after the best cost energy, too.
+        metric: the logged name of the metric to compare; by default that of most runs.
+        scale: the scale in which the metrics of all these runs were logged, ``"fraction"``, ``"percent"`` or ``"raw"``,
+            where their records have a wrong one. The records stay as they are.
+        reach: a value of the metric, for accuracies a fraction: ``reach_kwh`` of each run is the energy of its training
+            up to the end of the first epoch that was as good.
         alpha: exponent of the accuracy in both scores, above 0.
         beta: scale of both scores, above 0.
         reference_kwh: energy in kWh at which the penalty of the score begins to bite, one for all runs. By default the
@@ -70,37 +95,42 @@ def compare(
     given = [paths] if isinstance(paths, (str, Path)) else [*paths]
     if not given:
         raise ValueError("there is no path: give records, log directories or glob patterns")
-    if accuracy not in get_args(Choice):
-        raise ValueError(f"accuracy={accuracy!r}: give one of {', '.join(get_args(Choice))}")
+    for argument, value, known in (("epoch", epoch, get_args(Choice)), ("scale", scale, (None, *get_args(Scale)))):
+        if value not in known:
+            raise ValueError(f"{argument}={value!r}: give one of {', '.join(filter(None, known))}")
+    if reach is not None and not (is_number(reach) and math.isfinite(reach)):
+        raise ValueError(f"reach={reach!r}: give a finite number, a value of the metric")
     formula = EnergyPenalized(alpha, beta, REFERENCE_KWH if reference_kwh is None else reference_kwh)
     column = column_of(sort)
-    runs, problems, caveats = _read(given, accuracy)
-    fit = [run for run in runs if run.is_comparable]
-    rest = [run for run in runs if not run.is_comparable]
-    if reference_kwh is None:
-        formula, theirs = _with_their_reference(formula, fit)
-        caveats += theirs
-    fit, unlike = with_caveats(fit, formula.reference_kwh)
-    fit = _judge([_scored(run, formula) for run in fit])
+    runs, problems, without_fit = _read(given, epoch, scale, reach)
+    subject, fit, rest, of_others = of_one_metric(runs, metric, epoch, reach)
+    caveats = [*without_fit, *_of_scale(fit, scale)]
+    if subject.is_accuracy and reference_kwh is None:
+        formula, of_references = _with_their_reference(formula, fit)
+        caveats += of_references
+    fit, unlike = with_caveats(fit, formula.reference_kwh if subject.is_accuracy else None)
+    fit = _judge([_scored(run, formula if subject.is_accuracy else None) for run in fit])
     if any(run.energy_kwh == 0 for run in fit):
         caveats.append("A run of 0 kWh has no place on a logarithmic axis: the picture leaves it out.")
     return Comparison(
-        _sorted([*fit, *rest], column, reverse=reverse),
-        [*problems, *_too_few(fit)],
+        _sorted([*fit, *rest], column, reverse=column.begins_with_largest(subject.mode) != reverse),
+        [*problems, *of_others, *_too_few(fit), *_out_of_reach(subject)],
         [*unlike, *caveats],
-        accuracy,
-        formula,
+        subject,
+        formula if subject.is_accuracy else None,
         column.name,
     )
 
 
-def _read(given: Sequence[str | Path], accuracy: Choice) -> tuple[list[Run], list[str], list[str]]:
+def _read(
+    given: Sequence[str | Path], epoch: Choice, scale: Scale | None, reach: float | None
+) -> tuple[list[Run], list[str], list[str]]:
     """The runs, the problems, and a caveat where records of no training were left out beside runs."""
     files, problems = find_records(given)
     runs, without_fit = [], []
     for file, name in zip(files, short_names(files), strict=True):
         try:
-            run = run_of(file, name, accuracy)
+            run = run_of(file, name, epoch, scale=scale, reach=reach)
         except NothingFittedError as error:
             without_fit.append(str(error))
         except RecordError as error:
@@ -112,6 +142,23 @@ def _read(given: Sequence[str | Path], accuracy: Choice) -> tuple[list[Run], lis
     if n > 1:
         without_fit = [f"{n} records of validations, tests or predictions alone are left out: nothing was fitted"]
     return (runs, problems, without_fit) if runs else (runs, [*problems, *without_fit], [])
+
+
+def _of_scale(runs: Sequence[Run], scale: Scale | None) -> list[str]:
+    """Say that records were corrected, and which."""
+    corrected = [run for run in runs if scale is not None and run.source.scale != scale]
+    if not corrected:
+        return []
+    names = ", ".join(run.name for run in corrected[:NAMED])
+    more = f" and {len(corrected) - NAMED} more" if len(corrected) > NAMED else ""
+    return [f"All values are read with scale={scale!r}, as was asked for; the records of {names}{more} say otherwise."]
+
+
+def _out_of_reach(subject: Subject) -> list[str]:
+    if subject.reach is None or not subject.is_accuracy or 0 <= subject.reach <= 1:
+        return []
+    remedy = f"give {subject.reach / PERCENT:g} for {subject.reach:g} %" if 1 < subject.reach <= PERCENT else "give one"
+    return [f"reach={subject.reach:g} is no fraction in [0, 1], as {subject.name} is shown: {remedy}"]
 
 
 def _with_their_reference(formula: EnergyPenalized, runs: Sequence[Run]) -> tuple[EnergyPenalized, list[str]]:
@@ -129,16 +176,22 @@ def _with_their_reference(formula: EnergyPenalized, runs: Sequence[Run]) -> tupl
     return formula, [caveat]
 
 
-def _scored(run: Run, formula: EnergyPenalized) -> Run:
-    if run.accuracy is None or run.energy_kwh is None:
+def _scored(run: Run, formula: EnergyPenalized | None) -> Run:
+    """Add the figures that are computed from metric and energy; ``None`` as the formula: the metric has no score."""
+    metric, energy_kwh = run.metric, run.energy_kwh
+    if metric is None or energy_kwh is None:
         return run
-    sam = Sustainable(formula.alpha, formula.beta)(run.accuracy, run.energy_kwh)
-    return replace(run, sam=None if math.isnan(sam) else sam, score=formula(run.accuracy, run.energy_kwh))
+    per_kwh = metric / energy_kwh if run.mode == "max" and metric >= 0 and energy_kwh > 0 else None
+    if formula is None:
+        return replace(run, per_kwh=per_kwh)
+    sam = Sustainable(formula.alpha, formula.beta)(metric, energy_kwh)
+    score = formula(metric, energy_kwh)
+    return replace(run, per_kwh=per_kwh, sam=None if math.isnan(sam) else sam, score=score)
 
 
 def _judge(runs: list[Run]) -> list[Run]:
     """Say of each run whether it is on the front, and which others dominate it."""
-    front = on_front(np.array([r.accuracy for r in runs]), np.array([r.energy_kwh for r in runs]))
+    front = on_front(goodness(runs), np.array([r.energy_kwh for r in runs]))
     judged = []
     for run, is_on_front, (sure, perhaps) in zip(runs, front, dominations(runs), strict=True):
         by = [tuple(runs[j].name for j in indices) for indices in (sure, perhaps)]
@@ -158,7 +211,7 @@ def _too_few(runs: Sequence[Run]) -> list[str]:
 
 
 def _sorted(runs: Sequence[Run], column: Column, *, reverse: bool) -> list[Run]:
-    """Sort runs: equals by name, and those whose value is not known last, either way."""
+    """Sort runs, the smallest or the largest first: equals by name, and those without a value last, either way."""
     known = sorted((r for r in runs if getattr(r, column.name) is not None), key=lambda r: r.name)
-    known.sort(key=lambda r: getattr(r, column.name), reverse=column.largest_first != reverse)
+    known.sort(key=lambda r: getattr(r, column.name), reverse=reverse)
     return known + sorted((r for r in runs if getattr(r, column.name) is None), key=lambda r: r.name)

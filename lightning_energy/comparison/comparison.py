@@ -22,8 +22,9 @@ class Comparison(Judgement):
         runs: the runs, sorted.
         problems: a sentence, with the file, for everything that could not be compared: the reason and the remedy.
         caveats: differences between the runs that a reader must know, in sentences.
-        accuracy: the choice of accuracy: the ``last`` that was scored, or that of the ``best`` epoch.
-        formula: the formula of the score, with its constants; ``str()`` of it names them.
+        subject: the metric that is compared, with its direction, its unit, and the epoch it is taken of.
+        formula: the formula of the score, with its constants; ``str()`` of it names them. ``None`` where the metric
+            is no accuracy.
         sort: the column that the runs are sorted by.
     """
 
@@ -40,7 +41,7 @@ class Comparison(Judgement):
         return pd.DataFrame([run.to_plain() for run in self.runs], columns=FIELDS)
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw accuracy against energy: error bars (absolute, k=1), the Pareto front, and lines of equal score.
+        """Draw the metric against energy: error bars (absolute, k=1), the Pareto front, and lines of equal score.
 
         Args:
             ax: a matplotlib axis to draw on; by default one on a new figure.
@@ -53,11 +54,11 @@ class Comparison(Judgement):
         """
         return plot(self, ax)
 
-    def to_html(self, *, title: str = "Accuracy against energy") -> str:
+    def to_html(self, *, title: str | None = None) -> str:
         """A page of its own that loads nothing: see :func:`~lightning_energy.comparison.page.render_page`.
 
         Args:
-            title: its heading.
+            title: its heading; by default the name of the metric, against energy.
 
         Returns:
             The document, to be written as UTF-8.

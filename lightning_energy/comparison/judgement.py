@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lightning_energy.comparison.pareto import iso_scores
 
 if TYPE_CHECKING:
-    from lightning_energy.comparison.run import Choice, Run
+    from lightning_energy.comparison.run import Run
+    from lightning_energy.comparison.subject import Subject
     from lightning_energy.scores.formula import Formula
 
 __all__ = ["Judgement"]
@@ -22,38 +23,38 @@ class Judgement:
         runs: the runs, sorted.
         problems: a sentence, with the file, for everything that could not be compared: the reason and the remedy.
         caveats: differences between the runs that a reader must know, in sentences.
-        accuracy: the choice of accuracy: the ``last`` that was scored, or that of the ``best`` epoch.
-        formula: the formula of the score, with its constants.
+        subject: the metric that is compared, with its direction, its unit, and the epoch it is taken of.
+        formula: the formula of the score, with its constants; ``None`` where the metric is no accuracy.
         sort: the column that the runs are sorted by.
     """
 
     runs: list[Run]
     problems: list[str]
     caveats: list[str]
-    accuracy: Choice
-    formula: Formula
+    subject: Subject
+    formula: Formula | None
     sort: str = "energy_kwh"
 
     @property
     def front(self) -> list[Run]:
-        """The runs on the Pareto front by rising energy, and so by rising accuracy."""
+        """The runs on the Pareto front by rising energy, and so from the worst to the best."""
         return sorted((r for r in self.runs if r.on_front), key=lambda r: (r.energy_kwh or 0.0, r.name))
 
     @property
     def drawable(self) -> list[Run]:
-        """The runs that a logarithmic axis of energy can show: accuracy known, energy known and above 0."""
+        """The runs that a logarithmic axis of energy can show: metric known, energy known and above 0."""
         return [r for r in self.runs if r.is_comparable and (r.energy_kwh or 0.0) > 0]
 
     def iso_scores(self) -> list[tuple[float, list[tuple[float, float]]]]:
-        """Scores, and the points (energy in kWh, accuracy) at which they are reached."""
+        """Scores, and the points (energy in kWh, accuracy) at which they are reached; none without scores."""
         runs = self.drawable
-        return iso_scores(runs, self.formula) if runs else []
+        return iso_scores(runs, self.formula) if runs and self.formula is not None else []
 
     def to_plain(self) -> dict[str, Any]:
         """All of it in JSON's types; ``None`` is unknown."""
         return {
-            "formula": self.formula.to_plain(),
-            "accuracy": self.accuracy,
+            "formula": None if self.formula is None else self.formula.to_plain(),
+            "metric": self.subject.to_plain(),
             "runs": [run.to_plain() for run in self.runs],
             "front": [run.name for run in self.front],
             "iso_scores": [{"score": s, "points": [[*p] for p in points]} for s, points in self.iso_scores()],

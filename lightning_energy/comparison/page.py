@@ -19,6 +19,7 @@ from lightning_energy._version import __version__
 from lightning_energy.comparison.page_cells import clean, escaped, name
 from lightning_energy.comparison.page_table import bodies, head
 from lightning_energy.comparison.prefixes import WH_PER_KWH, energy_unit
+from lightning_energy.comparison.subject import Subject, better
 from lightning_energy.results.readable import si
 from lightning_energy.scores.formula import FORMULAS, SIGNS, Sustainable
 
@@ -37,41 +38,44 @@ class _Template(string.Template):
     delimiter = "@@"
 
 
-def render_page(comparison: Mapping[str, Any], *, title: str = "Accuracy against energy") -> str:
+def render_page(comparison: Mapping[str, Any], *, title: str | None = None) -> str:
     """Render a comparison as one HTML document that loads nothing: no script, font or picture from elsewhere.
 
-    It holds a chart (accuracy against energy with its uncertainty, the Pareto front, lines of equal score), a table
+    It holds a chart (the metric against energy with its uncertainty, the Pareto front, lines of equal score), a table
     that sorts by any column, and the formula. Without JavaScript the table is still there. Paths of records are left
     out, since a page is made to be passed on.
 
     Args:
         comparison: a comparison's ``to_plain()``. Energies in kWh, per sample in joules, times in seconds,
             power in watts; ``None`` is unknown, and so is a number that is not finite.
-        title: the heading.
+        title: the heading; by default the name of the metric, against energy.
 
     Returns:
         The document, to be written as UTF-8.
 
     Example:
-        >>> run = {"name": "a<b", "accuracy": 0.9, "energy_kwh": 0.5, "u_kwh": 0.01, "on_front": True}
-        >>> page = render_page({"formula": {"name": "energy_penalized_accuracy"}, "runs": [run]})
-        >>> "a&lt;b" in page, "a<b" in page, "500 ± 10 Wh" in page
-        (True, False, True)
+        >>> run = {"name": "a<b", "metric": 9.5, "energy_kwh": 0.5, "u_kwh": 0.01, "on_front": True}
+        >>> metric = {"name": "val_ppl", "mode": "min", "scale": "raw"}
+        >>> page = render_page({"formula": None, "metric": metric, "runs": [run]})
+        >>> "a&lt;b" in page, "a<b" in page, "500 ± 10 Wh" in page, "<title>val_ppl against energy</title>" in page
+        (True, False, True, True)
     """
     template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     runs = [{"on_front": False, **{k: _finite(v) for k, v in run.items()}} for run in comparison["runs"]]
+    subject = Subject(**(comparison.get("metric") or {}))
     caveats, problems = (comparison.get(key, ()) for key in ("caveats", "problems"))
     return _Template(template).substitute(
         csp=_policy(template),
         version=escaped(__version__),
-        title=escaped(title),
-        facts=_facts(comparison, runs),
+        title=escaped(subject.title if title is None else title),
+        metric=name(subject.heading) + (f" ({better(subject.mode)})" if subject.mode == "min" else ""),
+        facts=_facts(subject, runs),
         warnings=_warnings("Read with care", caveats) + _warnings("Problems", problems),
         box="box long" if len(runs) > LONG else "box",
-        head=head(runs),
-        bodies=bodies(runs),
-        formula=_formula(comparison["formula"]),
-        data=_island(comparison, runs),
+        head=head(runs, subject),
+        bodies=bodies(runs, subject),
+        formula=_formula(comparison["formula"], subject),
+        data=_island(comparison, runs, subject),
     )
 
 
@@ -91,12 +95,12 @@ def _policy(template: str) -> str:
     )
 
 
-def _island(comparison: Mapping[str, Any], runs: Sequence[dict[str, Any]]) -> str:
+def _island(comparison: Mapping[str, Any], runs: Sequence[dict[str, Any]], subject: Subject) -> str:
     """The data of the chart, as JSON that cannot end its element. It is ASCII, so no U+2028 is in it either."""
     unit, per_kwh = energy_unit([run.get("energy_kwh") for run in runs])
     points = [
         {
-            **{key: run.get(key) for key in ("energy_kwh", "u_kwh", "accuracy", "on_front")},
+            **{key: run.get(key) for key in ("energy_kwh", "u_kwh", "metric", "on_front")},
             **{key: clean(run.get(key) or "") for key in ("name", "quality", "hardware", "covers")},
         }
         for run in runs
@@ -105,20 +109,22 @@ def _island(comparison: Mapping[str, Any], runs: Sequence[dict[str, Any]]) -> st
         {"score": line["score"], "points": [point for point in line["points"] if all(map(math.isfinite, point))]}
         for line in comparison.get("iso_scores", ())
     ]
-    plain = {"unit": unit, "per_kwh": per_kwh, "runs": points, "iso_scores": lines}
+    metric = {"heading": clean(subject.heading), "mode": subject.mode, "is_raw": subject.scale == "raw"}
+    plain = {"unit": unit, "per_kwh": per_kwh, "metric": metric, "runs": points, "iso_scores": lines}
     text = json.dumps(plain, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _facts(comparison: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
+def _facts(subject: Subject, runs: Sequence[Mapping[str, Any]]) -> str:
     """Everything that holds for all runs, said once."""
     front = sum(run["on_front"] for run in runs)
     facts = [f"{len(runs):,} {'run' if len(runs) == 1 else 'runs'}, {front:,} on the front"]
-    metrics = {run.get("accuracy_name") for run in runs if run.get("accuracy") is not None}
-    if metrics:
-        metric = name(metrics.pop() or "a metric without a name") if len(metrics) == 1 else "different metrics"
-        which = {"best": " of the best epoch", "last": ", the last that was scored"}
-        facts.append(f"accuracy: {metric}{which.get(comparison.get('accuracy', ''), '')}")
+    names = {run.get("metric_name") for run in runs if run.get("metric") is not None}
+    if names:
+        logged = name(names.pop() or "a metric without a name") if len(names) == 1 else "different names of one metric"
+        word = "accuracy" if subject.name == "accuracy" else "metric"
+        direction = "" if subject.name == "accuracy" else f", {better(subject.mode)}"
+        facts.append(f"{word}: {logged}{direction}, {'best epoch' if subject.epoch == 'best' else 'last value'}")
     for field, label in (("hardware", "hardware"), ("covers", "energy covers")):
         values = {run.get(field) for run in runs}
         if len(values) == 1 and (value := values.pop()):
@@ -135,8 +141,11 @@ def _warnings(heading: str, sentences: Sequence[str]) -> str:
     return f'<section class="warn"><h2>{heading}</h2><ul>{shown}</ul>{more}</section>'
 
 
-def _formula(formula: Mapping[str, Any]) -> str:
-    """The score and SAM, with the meaning of their letters and the constants."""
+def _formula(formula: Mapping[str, Any] | None, subject: Subject) -> str:
+    """The score and SAM, with the meaning of their letters and the constants; or the reason why there is none."""
+    notes = "".join(f'<p class="note">{escaped(s)}</p>' for s in (subject.reach_words, subject.no_score) if s)
+    if formula is None:
+        return notes
     known = str(formula.get("name", ""))
     constants = [
         f"{sign} = {si(formula[key] * WH_PER_KWH, 'Wh') if key == 'reference_kwh' else format(formula[key], 'g')}"
@@ -145,7 +154,7 @@ def _formula(formula: Mapping[str, Any]) -> str:
     ]
     written = f'<p class="formula">score = {FORMULAS[known]().markup}</p>' if known in FORMULAS else ""
     return (
-        f'{written}<p class="formula">SAM = {Sustainable().markup}</p>'
+        f'{notes}{written}<p class="formula">SAM = {Sustainable().markup}</p>'
         f'<p class="note">with {", ".join(constants) or "constants that are not known"}; <i>a</i> is the accuracy as a '
         f"fraction and <i>E</i> the energy of the training in kWh. The score is <code>{escaped(known)}</code>: it "
         f"compares only under the same formula and constants. SAM (<code>sustainable_accuracy</code>, "

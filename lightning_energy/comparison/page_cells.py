@@ -6,15 +6,17 @@ import html
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.prefixes import Figures, energy_unit
+
+if TYPE_CHECKING:
+    from lightning_energy.comparison.subject import Subject
 
 __all__ = [
     "UNKNOWN",
     "Row",
     "Rows",
-    "accuracy",
     "caveats",
     "clean",
     "dominators",
@@ -22,8 +24,10 @@ __all__ = [
     "escaped",
     "front",
     "is_placed",
+    "metric",
     "name",
     "plain",
+    "reach",
     "run",
     "sample",
 ]
@@ -40,10 +44,12 @@ class Rows:
 
     Args:
         rows: the runs.
+        subject: the metric that is compared.
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[Row], subject: Subject) -> None:
         self._rows = rows
+        self.subject = subject
 
     @cached_property
     def energies(self) -> Figures:
@@ -52,14 +58,19 @@ class Rows:
         return Figures(*energy_unit(energies_kwh), energies_kwh)
 
     @cached_property
+    def reached(self) -> Figures:
+        """The energies up to a value, in the unit of the energies."""
+        return self.energies._replace(values=[row.get("reach_kwh") for row in self._rows])
+
+    @cached_property
     def samples(self) -> Figures:
         """The energies per sample."""
         return Figures("J", 1.0, [row.get("sample_j") for row in self._rows])
 
     @cached_property
-    def has_one_metric(self) -> bool:
-        """True when all accuracies are of one metric."""
-        return len({row.get("accuracy_name") for row in self._rows if row.get("accuracy") is not None}) <= 1
+    def has_one_name(self) -> bool:
+        """True when the metric was logged under one name."""
+        return len({row.get("metric_name") for row in self._rows if row.get("metric") is not None}) <= 1
 
 
 def clean(text: object) -> str:
@@ -108,23 +119,29 @@ def front(row: Row, _: Rows) -> str:
 
 def is_placed(row: Row) -> bool:
     """True for a run that can be on the front or dominated."""
-    return row.get("accuracy") is not None and row.get("energy_kwh") is not None
+    return row.get("metric") is not None and row.get("energy_kwh") is not None
 
 
-def accuracy(row: Row, rows: Rows) -> str:
-    """The accuracy; beneath it its metric, unless all have the same."""
-    if row.get("accuracy") is None:
+def metric(row: Row, rows: Rows) -> str:
+    """The metric; beneath it its logged name, unless all have the same."""
+    if row.get("metric") is None:
         return UNKNOWN
-    figure = f"{row['accuracy']:.4f}"
-    if rows.has_one_metric:
+    figure = rows.subject.show(row["metric"])
+    if rows.has_one_name:
         return figure
-    return f"{figure}<small>{_wrapped(name(row.get('accuracy_name') or 'unnamed'))}</small>"
+    return f"{figure}<small>{_wrapped(name(row.get('metric_name') or 'unnamed'))}</small>"
 
 
 def energy(row: Row, rows: Rows) -> str:
     """The energy with its uncertainty."""
     energy_kwh = row.get("energy_kwh")
     return UNKNOWN if energy_kwh is None else rows.energies.show(energy_kwh, row.get("u_kwh"))
+
+
+def reach(row: Row, rows: Rows) -> str:
+    """The energy up to the value that was asked for."""
+    reach_kwh = row.get("reach_kwh")
+    return UNKNOWN if reach_kwh is None else rows.reached.show(reach_kwh)
 
 
 def sample(row: Row, rows: Rows) -> str:

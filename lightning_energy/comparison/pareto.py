@@ -1,4 +1,4 @@
-"""Accuracy against energy: which runs are on the front, which are dominated for sure, and where scores are equal."""
+"""Quality against energy: which runs are on the front, which are dominated for sure, and where scores are equal."""
 
 from __future__ import annotations
 
@@ -15,21 +15,26 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.run import Run
     from lightning_energy.scores.formula import Formula
 
-__all__ = ["COVERAGE_FACTOR", "dominations", "iso_scores", "on_front", "window"]
+__all__ = ["COVERAGE_FACTOR", "dominations", "goodness", "iso_scores", "on_front", "window"]
 
 COVERAGE_FACTOR = 2.0  # k=2: 1 in 20 differences by mere chance is larger (GUM, JCGM 100:2008, 6.3.3)
 ISO_LINES = 5
-NARROWEST = 0.04  # smallest span of accuracies that fills the height; smaller ones are not blown up
+NARROWEST = 0.04  # smallest span that fills the height, as a share of the largest value, of accuracies as it is
 ISO_POINTS = 40
 SHORTEST_BAR = 1 / 3  # share of an energy at which bars that reach further down are cut
 MARGIN = 0.08  # of the span of the points, left free around them
 
 
-def on_front(accuracy: NDArray[np.float64], energy_kwh: NDArray[np.float64]) -> NDArray[np.bool_]:
+def goodness(runs: Sequence[Run]) -> NDArray[np.float64]:
+    """The metrics of runs of one metric, of which more is better: where less is, with the opposite sign."""
+    return np.array([r.metric if r.mode == "max" else -(r.metric or 0.0) for r in runs], dtype=np.float64)
+
+
+def on_front(good: NDArray[np.float64], energy_kwh: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Find the points on the Pareto front: no other is at least as good in both, and better in one.
 
     Args:
-        accuracy: the higher the better; shape (n,).
+        good: the higher the better; shape (n,).
         energy_kwh: the lower the better; shape (n,).
 
     Returns:
@@ -39,53 +44,53 @@ def on_front(accuracy: NDArray[np.float64], energy_kwh: NDArray[np.float64]) -> 
         >>> on_front(np.array([0.9, 0.8, 0.7]), np.array([2.0, 1.0, 1.5])).tolist()
         [True, True, False]
     """
-    front = np.zeros(len(accuracy), dtype=np.bool_)
+    front = np.zeros(len(good), dtype=np.bool_)
     best, at_kwh = -math.inf, math.nan
-    for i in np.lexsort((-accuracy, energy_kwh)):
-        if accuracy[i] > best:
-            best, at_kwh = accuracy[i], energy_kwh[i]
+    for i in np.lexsort((-good, energy_kwh)):
+        if good[i] > best:
+            best, at_kwh = good[i], energy_kwh[i]
             front[i] = True
         else:
-            front[i] = accuracy[i] == best and energy_kwh[i] == at_kwh
+            front[i] = good[i] == best and energy_kwh[i] == at_kwh
     return front
 
 
 def dominations(runs: Sequence[Run]) -> list[tuple[list[int], list[int]]]:
     r"""Find the runs by which each run is dominated, for sure and perhaps.
 
-    Run j dominates run i *for sure* when its accuracy is at least as high and
+    Run j dominates run i *for sure* when its metric is at least as good and
 
     .. math:: E_i - E_j > 2 \sqrt{u_i^2 + u_j^2} + s_j
 
     with their standard uncertainties u and the energy s that j may have spent in missing time. Between runs on the
     same sensors u is the repeatability, as the gain is common to both and cancels; between others it is the absolute
-    uncertainty. *Perhaps*: it is at least as accurate and not more expensive by the figures, but by less than that, or
+    uncertainty. *Perhaps*: it is at least as good and not more expensive by the figures, but by less than that, or
     i's energy is estimated: a model knows the CPU time of the run's processes, but neither the power of the CPU
     meanwhile (its clock rate, vector units, memory) nor whether a thread worked or waited busily, which depends on what
-    else runs; such errors differ from run to run, and no uncertainty bounds them. The accuracies are taken as they are:
+    else runs; such errors differ from run to run, and no uncertainty bounds them. The metrics are taken as they are:
     a record does not know how they scatter from seed to seed.
 
     Records with one ``run_id`` are one run, resumed or copied: none of them dominates another.
 
     Args:
-        runs: n runs whose accuracy and energy are known.
+        runs: n runs of one metric, whose metric and energy are known.
 
     Returns:
         For each run the indices of those that dominate it for sure, and of those that perhaps do, in the order of
         their energy. Both name runs on the front only, as these are worth changing to. Where none of these dominates
         (for sure: its energy is known less well; perhaps: it is the same run) but another run does, they name that run.
     """
-    accuracy, energy = _columns(runs)
+    good, energy = goodness(runs), _energies(runs)
     u_repeat = np.array([r.u_repeat_kwh or 0.0 for r in runs])
     u_absolute = np.array([r.u_kwh or 0.0 for r in runs])
     slack = np.array([r.source.slack_kwh for r in runs])
     sensors = np.array([r.source.sensors or f"unknown {i}" for i, r in enumerate(runs)], dtype=object)
     ids = np.array([r.source.run_id or f"unknown {i}" for i, r in enumerate(runs)], dtype=object)
-    front, order = on_front(accuracy, energy), np.argsort(energy, kind="stable")
+    front, order = on_front(good, energy), np.argsort(energy, kind="stable")
     results: list[tuple[list[int], list[int]]] = []
     for i in range(len(runs)):
         u = np.where(sensors == sensors[i], np.hypot(u_repeat, u_repeat[i]), np.hypot(u_absolute, u_absolute[i]))
-        better = (accuracy >= accuracy[i]) & (energy <= energy[i]) & ((accuracy > accuracy[i]) | (energy < energy[i]))
+        better = (good >= good[i]) & (energy <= energy[i]) & ((good > good[i]) | (energy < energy[i]))
         better &= ids != ids[i]
         sure = better & (energy[i] - energy > COVERAGE_FACTOR * u + slack) & (runs[i].quality != "estimated")
         perhaps = (better & front if (better & front).any() else better) & ~sure
@@ -95,27 +100,29 @@ def dominations(runs: Sequence[Run]) -> list[tuple[list[int], list[int]]]:
 
 
 def window(runs: Sequence[Run]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Choose the energies in kWh and the accuracies that show all runs and their bars, with room around them.
+    """Choose the energies in kWh and the values of the metric that show all runs and their bars, with room around them.
 
     Args:
-        runs: runs whose accuracy is known, and whose energy is above 0.
+        runs: runs of one metric, whose metric is known, and whose energy is above 0.
     """
-    accuracy, energy = _columns(runs)
+    values, energy = np.array([run.metric for run in runs], dtype=np.float64), _energies(runs)
     u_kwh = np.array([run.u_kwh or 0.0 for run in runs])
     # a bar down to zero or below has no end on a logarithmic axis
     low = math.log10(np.maximum(energy - u_kwh, SHORTEST_BAR * energy).min())
     high = math.log10((energy + u_kwh).max())
     pad = max(MARGIN * (high - low), 0.1)
-    span = max(accuracy.max() - accuracy.min(), NARROWEST)
-    bottom, top = accuracy.min() - 2 * MARGIN * span, accuracy.max() + 2 * MARGIN * span
-    return (10 ** (low - pad), 10 ** (high + pad)), (float(max(bottom, 0.0)), float(top))
+    size = 1.0 if runs[0].scale != "raw" else float(np.abs(values).max()) or 1.0
+    lowest, highest = float(values.min()), float(values.max())
+    room = 2 * MARGIN * max(highest - lowest, NARROWEST * size)
+    bottom = max(lowest - room, 0.0) if lowest >= 0 else lowest - room
+    return (10 ** (low - pad), 10 ** (high + pad)), (bottom, highest + room)
 
 
 def iso_scores(runs: Sequence[Run], formula: Formula) -> list[tuple[float, list[tuple[float, float]]]]:
     """Draw lines of equal score in the :func:`window` of some runs.
 
     Args:
-        runs: runs whose accuracy is known, and whose energy is above 0.
+        runs: runs whose metric is an accuracy, and whose energy is above 0.
         formula: the formula of the score, with its constants.
 
     Returns:
@@ -143,7 +150,5 @@ def _round_levels(low: float, high: float) -> list[float]:
     return [float(f"{level:.6g}") for level in levels if level > 0]
 
 
-def _columns(runs: Sequence[Run]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return np.array([r.accuracy for r in runs], dtype=np.float64), np.array(
-        [r.energy_kwh for r in runs], dtype=np.float64
-    )
+def _energies(runs: Sequence[Run]) -> NDArray[np.float64]:
+    return np.array([r.energy_kwh for r in runs], dtype=np.float64)

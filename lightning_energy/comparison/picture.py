@@ -1,4 +1,4 @@
-"""The picture of a comparison: accuracy against energy."""
+"""The picture of a comparison: quality against energy."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import textwrap
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.comparison.pareto import window
+from lightning_energy.comparison.pareto import goodness, window
 from lightning_energy.comparison.prefixes import energy_unit
+from lightning_energy.comparison.subject import better
 from lightning_energy.results.readable import si
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.comparison.judgement import Judgement
     from lightning_energy.comparison.run import Run
+    from lightning_energy.comparison.subject import Subject
 
 __all__ = ["SUFFIXES", "draw", "plot"]
 
@@ -39,7 +41,7 @@ LABEL_POINTS = 8.0
 LONGEST_LABEL = 28
 MOST_LABELS = 40
 # places of a label beside its point: offset in points, and the label's corner that is there; a front leaves its upper
-# left free
+# left free, or its lower left where less is better
 PLACES = [
     (-6, 5, "right", "bottom"),
     (6, 5, "left", "bottom"),
@@ -48,6 +50,7 @@ PLACES = [
     (0, 8, "center", "bottom"),
     (0, -8, "center", "top"),
 ]
+OTHER_SIDE = {"top": "bottom", "bottom": "top"}
 CAVEATS = 3
 CAVEAT_CHARACTERS = 120
 
@@ -62,8 +65,8 @@ def plot(comparison: Judgement, ax: Any = None) -> Any:
     runs = comparison.drawable
     unit, per_kwh = energy_unit([run.energy_kwh for run in runs])
     ax.set(xlabel=f"energy of the training in {UNITS[unit]} (logarithmic; bars: ±1 absolute standard uncertainty)")
-    ax.set(ylabel=f"accuracy ({'last scored' if comparison.accuracy == 'last' else 'best epoch'})")
-    ax.set_title(_title(comparison), loc="left", fontsize="medium")
+    ax.set_ylabel(_of_metric(comparison.subject), parse_math=False)  # a metric may be called "$x"
+    ax.set_title(_title(comparison), loc="left", fontsize="medium", parse_math=False)
     if runs:
         _axes(ax, runs, unit, per_kwh)
         scores = _iso_lines(ax, comparison)
@@ -73,7 +76,8 @@ def plot(comparison: Judgement, ax: Any = None) -> Any:
         legend = ax.legend(handles[::-1], names[::-1], loc="best", fontsize="small", framealpha=0.9)
         _labels(ax, runs, [*scores, legend])
     else:
-        ax.text(0.5, 0.5, "no run with accuracy and energy", transform=ax.transAxes, ha="center", color=GREY)
+        text = f"no run with {comparison.subject.heading} and energy"
+        ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", color=GREY, parse_math=False)
     _caveats(ax, comparison)
     return ax.figure, ax
 
@@ -114,8 +118,16 @@ def _need_matplotlib() -> None:
 
 def _title(comparison: Judgement) -> str:
     drawn, hidden = len(comparison.drawable), len(comparison.runs) - len(comparison.drawable)
-    left = f" ({hidden} more without accuracy or energy)" if hidden else ""
-    return f"{drawn} run{'s' * (drawn != 1)}{left}; score: {comparison.formula.words}"
+    left = f" ({hidden} more without {comparison.subject.heading} or energy)" if hidden else ""
+    score = "" if comparison.formula is None else f"; score: {comparison.formula.words}"
+    return f"{drawn} run{'s' * (drawn != 1)}{left}{score}"
+
+
+def _of_metric(subject: Subject) -> str:
+    if not subject.name:
+        return subject.heading
+    which = "last value" if subject.epoch == "last" else "best epoch"
+    return f"{subject.heading} ({which}{'' if subject.is_accuracy else f', {better(subject.mode)}'})"
 
 
 def _axes(ax: Any, runs: Sequence[Run], unit: str, per_kwh: float) -> None:
@@ -167,12 +179,12 @@ def _iso_lines(ax: Any, comparison: Judgement) -> list[Any]:
 
 
 def _front_line(ax: Any, front: Sequence[Run]) -> None:
-    """Draw the best accuracy that was reached for at most an energy: a step up at each run of the front."""
+    """Draw the best value that was reached for at most an energy: a step to a better one at each run of the front."""
     right = ax.get_xlim()[1]
     energies = [*(run.energy_kwh for run in front), right]
-    accuracies = [*(run.accuracy for run in front), front[-1].accuracy] if front else []
+    values = [*(run.metric for run in front), front[-1].metric] if front else []
     if front:
-        ax.plot(energies, accuracies, drawstyle="steps-post", color=KINDS[0][1], linewidth=1.6, alpha=0.75, zorder=2)
+        ax.plot(energies, values, drawstyle="steps-post", color=KINDS[0][1], linewidth=1.6, alpha=0.75, zorder=2)
 
 
 def _kind(run: Run) -> int:
@@ -197,7 +209,7 @@ def _points(ax: Any, runs: Sequence[Run]) -> None:
             is_estimated = chosen is groups[1]
             ax.errorbar(
                 energies,
-                [run.accuracy for run in chosen],
+                [run.metric for run in chosen],
                 xerr=[below, errors],
                 fmt=ESTIMATED[1] if is_estimated else marker,
                 color=color,
@@ -212,17 +224,21 @@ def _points(ax: Any, runs: Sequence[Run]) -> None:
 
 
 def _labels(ax: Any, runs: Sequence[Run], others: Sequence[Any]) -> None:
-    """Name the points where there is room: those of the front first, then by score."""
+    """Name the points where there is room: those of the front first, then by score, or by the metric without one."""
     ax.figure.draw_without_rendering()  # the layout is settled: only now are positions in pixels known
     frame = ax.get_window_extent()
     taken = _taken(ax, runs)
     taken += [other.get_window_extent() for other in others]
-    for run in sorted(runs, key=lambda r: (_kind(r), -(r.score or 0.0), r.name))[:MOST_LABELS]:
+    good = {
+        run.name: value if run.score is None else run.score for run, value in zip(runs, goodness(runs), strict=True)
+    }
+    for run in sorted(runs, key=lambda r: (_kind(r), -good[r.name], r.name))[:MOST_LABELS]:
         name = run.name if len(run.name) <= LONGEST_LABEL else f"{run.name[:13]}…{run.name[-13:]}"
-        for dx, dy, ha, va in PLACES if run.on_front else (PLACES[1], PLACES[0], *PLACES[2:]):
+        for dx, up, ha, side in PLACES if run.on_front else (PLACES[1], PLACES[0], *PLACES[2:]):
+            dy, va = (up, side) if run.mode == "max" else (-up, OTHER_SIDE[side])
             label = ax.annotate(
                 name,
-                (run.energy_kwh, run.accuracy),
+                (run.energy_kwh, run.metric),
                 (dx, dy),
                 textcoords="offset points",
                 ha=ha,
@@ -247,7 +263,7 @@ def _taken(ax: Any, runs: Sequence[Run]) -> list[Any]:
     def box(x: float, y: float, to_x: float, to_y: float, wide: float) -> Bbox:
         return Bbox.from_extents(min(x, to_x) - wide, min(y, to_y) - wide, max(x, to_x) + wide, max(y, to_y) + wide)
 
-    pixels = [tuple(ax.transData.transform((run.energy_kwh, run.accuracy))) for run in runs]
+    pixels = [tuple(ax.transData.transform((run.energy_kwh, run.metric))) for run in runs]
     boxes = [box(x, y, x, y, 3.5 * ax.figure.dpi / 72) for x, y in pixels]
     front = sorted(pixel for pixel, run in zip(pixels, runs, strict=True) if run.on_front)
     for (x, y), (to_x, to_y) in pairwise(front):
@@ -255,7 +271,7 @@ def _taken(ax: Any, runs: Sequence[Run]) -> list[Any]:
     if len(runs) <= CROWD:
         for run, (x, y) in zip(runs, pixels, strict=True):
             end = (run.energy_kwh or 0.0) + (run.u_kwh or 0.0)
-            to_x, _ = ax.transData.transform((end, run.accuracy))
+            to_x, _ = ax.transData.transform((end, run.metric))
             boxes.append(box(2 * x - to_x, y, to_x, y, 1.0))
     return boxes
 

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.run_source import Source, hardware_of, source_of
 from lightning_energy.meters.units import J_PER_KWH
+from lightning_energy.results.best import kwh_to_reach
 from lightning_energy.results.node import DamagedError
 from lightning_energy.results.plain import printable
 from lightning_energy.results.read import RecordError
 from lightning_energy.results.readable import duration
 from lightning_energy.results.record_ranks import load_record
-from lightning_energy.scores.metric import ROUNDING
+from lightning_energy.scores.metric import PERCENT, ROUNDING, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from lightning_energy.comparison.subject import Choice
     from lightning_energy.curves.energy import Energy
     from lightning_energy.meters.base import Quality
     from lightning_energy.results.figures import Outcome
     from lightning_energy.results.record import Record
+    from lightning_energy.scores.metric import Mode, Scale
 
-__all__ = ["Choice", "NothingFittedError", "Run", "run_of"]
+__all__ = ["NothingFittedError", "Run", "run_of"]
 
-Choice = Literal["last", "best"]
-"""The choice among a run's accuracies: the last that was scored, or that of its best epoch."""
-
+IN_SINGLE = 1e-6  # relative rounding of a metric that was computed in single precision: its 0.9 is 0.89999998
 SILENT_S = 600.0  # a run that goes on writes its record every minute, or at the end of a longer epoch
 
 
@@ -46,8 +47,11 @@ class Run:
         module: class of the LightningModule.
         parameters: number of the module's parameters.
         outcome: ``completed``, ``interrupted`` or ``running``.
-        accuracy: the last accuracy that was scored or that of the best epoch, in [0, 1].
-        accuracy_name: the name it was logged by.
+        metric: the last value of its metric of quality, or that of the best epoch: fractions and percentages as
+            fractions, others as they were logged. ``None`` also where the others' metric is another one.
+        metric_name: the name it was logged by.
+        mode: its better direction, ``max`` or ``min``.
+        scale: the scale it was logged in: ``fraction``, ``percent`` or ``raw``.
         energy_kwh: energy of ``fit`` over all its sessions in kWh.
         u_kwh: absolute standard uncertainty (k=1) of it in kWh: with the gain of the sensors.
         u_repeat_kwh: the same without the gain: for runs on the same sensors.
@@ -57,12 +61,16 @@ class Run:
         power_w: mean power in watts.
         sample_j: energy of the stage ``train`` per training sample in joules.
         unit_j: joules of the stage ``train`` for each of the user's own units, by its name; ``None`` unknown.
+        reach_kwh: energy of the training in kWh up to the end of the first epoch whose metric was as good as the value
+            that was asked for; ``None`` where none was, or where that energy is not known.
+        per_kwh: metric per kWh where more is better, and it is not negative.
         sam: :func:`~lightning_energy.sustainable_accuracy`; ``None`` at 1 kWh or less, where it is not defined.
-        score: :func:`~lightning_energy.energy_penalized_accuracy`, with the same constants for all runs.
-        on_front: true when no other run is at least as accurate for less energy, or more accurate for as much.
-        dominated_by: names of runs on the front that are at least as accurate, and cheaper for sure: by more than the
+        score: :func:`~lightning_energy.energy_penalized_accuracy`, with the same constants for all runs; accuracies
+            alone have it and ``sam``.
+        on_front: true when no other run is at least as good for less energy, or better for as much.
+        dominated_by: names of runs on the front that are at least as good, and cheaper for sure: by more than the
             uncertainty (see :func:`~lightning_energy.comparison.pareto.dominations`).
-        perhaps_dominated_by: names of runs on the front that are at least as accurate, and cheaper, but not for sure.
+        perhaps_dominated_by: names of runs on the front that are at least as good, and cheaper, but not for sure.
         caveats: sentences that a reader of its figures must know.
         hardware: the machine that it ran on.
         covers: the parts of the machine that its joules cover.
@@ -74,8 +82,10 @@ class Run:
     module: str | None = None
     parameters: int | None = None
     outcome: Outcome = "completed"
-    accuracy: float | None = None
-    accuracy_name: str | None = None
+    metric: float | None = None
+    metric_name: str | None = None
+    mode: Mode = "max"
+    scale: Scale = "fraction"
     energy_kwh: float | None = None
     u_kwh: float | None = None
     u_repeat_kwh: float | None = None
@@ -85,6 +95,8 @@ class Run:
     power_w: float | None = None
     sample_j: float | None = None
     unit_j: Mapping[str, float | None] = field(default_factory=dict)
+    reach_kwh: float | None = None
+    per_kwh: float | None = None
     sam: float | None = None
     score: float | None = None
     on_front: bool = False
@@ -97,21 +109,25 @@ class Run:
 
     @property
     def is_comparable(self) -> bool:
-        """True when both its accuracy and its energy are known."""
-        return self.accuracy is not None and self.energy_kwh is not None
+        """True when both its metric and its energy are known."""
+        return self.metric is not None and self.energy_kwh is not None
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types, without the ``source``."""
         return {key: [*v] if isinstance(v, tuple) else v for key, v in asdict(self).items() if key != "source"}
 
 
-def run_of(file: Path, name: str, accuracy: Choice) -> Run:
+def run_of(
+    file: Path, name: str, epoch: Choice = "last", *, scale: Scale | None = None, reach: float | None = None
+) -> Run:
     """Read the figures of a run from its record.
 
     Args:
         file: the record.
         name: the name of the run.
-        accuracy: the choice among its accuracies.
+        epoch: the choice among its values of the metric.
+        scale: the scale of these values; ``None``: the one that the record says.
+        reach: the value up to which the energy is asked for, a fraction where the values are fractions or percentages.
 
     Raises:
         NothingFittedError: it is of validations, tests or predictions alone.
@@ -125,14 +141,16 @@ def run_of(file: Path, name: str, accuracy: Choice) -> Run:
             f"{file} is left out, as it is of validations, tests or predictions alone: nothing was fitted"
         )
     try:
-        return _run(record, printable(file), name, accuracy)
+        run = _run(record, printable(file), name, epoch, scale)
     except DamagedError as error:
         raise RecordError(f"{file} is damaged ({error}): use another copy, or train again") from error
+    return run if reach is None or run.metric is None else replace(run, reach_kwh=_reach_kwh(record, run, reach))
 
 
-def _run(record: Record, path: str, name: str, accuracy: Choice) -> Run:
+def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | None) -> Run:
     energy = record.total
-    accuracy_name, value, wrong = _accuracy(record, accuracy)
+    metric = record.metric
+    value, wrong = _value(record, epoch, scale)
     energy_j = None if energy is None else energy.energy_j
     lacks = wrong
     if energy_j is None:
@@ -145,8 +163,10 @@ def _run(record: Record, path: str, name: str, accuracy: Choice) -> Run:
         module=None if module is None else printable(module),
         parameters=record.what.get("parameters"),
         outcome=record.outcome,
-        accuracy=value,
-        accuracy_name=accuracy_name,
+        metric=value,
+        metric_name=None if metric is None else printable(metric.name),
+        mode="max" if metric is None else metric.mode,
+        scale=scale or ("fraction" if metric is None else metric.scale),
         energy_kwh=None if energy_j is None else energy_j / J_PER_KWH,
         u_kwh=energy.u_absolute_j / J_PER_KWH if energy is not None and known else None,
         u_repeat_kwh=energy.u_j / J_PER_KWH if energy is not None and known else None,
@@ -163,18 +183,41 @@ def _run(record: Record, path: str, name: str, accuracy: Choice) -> Run:
     )
 
 
-def _accuracy(record: Record, choice: Choice) -> tuple[str | None, float | None, tuple[str, ...]]:
-    """Name and value, and the reason why the value cannot be compared."""
-    last = record.metric
-    values = [row.metric for row in record.epochs if row.metric is not None]
-    values += [] if last is None else [last.value]
-    name = None if last is None else printable(last.name)
-    if not values:
-        return name, None, ("it has no accuracy: log one in validation, or name it with EnergyCallback(accuracy=…)",)
-    value = max(values) if choice == "best" else values[-1]
-    if not -ROUNDING <= value <= 1 + ROUNDING:
-        return name, None, (f"its accuracy {value:g} is no fraction in [0, 1]: divide a percentage by 100",)
-    return name, min(max(value, 0.0), 1.0), ()
+def _value(record: Record, epoch: Choice, scale: Scale | None) -> tuple[float | None, tuple[str, ...]]:
+    """Find the value in the unit of comparisons, and the reason why it cannot be compared."""
+    metric = record.metric
+    if metric is None:
+        if any(row.metric is not None for row in record.epochs):
+            return None, ("its record does not name its metric, as its last session validated nothing: validate once",)
+        return None, ("it has no metric: log an accuracy in validation, or name one with EnergyCallback(metric=…)",)
+    values = [*(row.metric for row in record.epochs if row.metric is not None), metric.value]
+    metric = replace(metric, scale=scale or metric.scale)
+    best = max(values) if metric.mode == "max" else min(values)
+    metric = replace(metric, value=best if epoch == "best" else values[-1])
+    if not metric.is_accuracy:
+        return _shown(metric.value, metric.scale), ()
+    # one value above 1 shows that none of the run is a fraction
+    wrong = next((v for v in (max(values), metric.value) if replace(metric, value=v).accuracy is None), None)
+    return (metric.accuracy, ()) if wrong is None else (None, (_out_of_range(replace(metric, value=wrong)),))
+
+
+def _out_of_range(metric: Metric) -> str:
+    top, what = (PERCENT, "percentage") if metric.scale == "percent" else (1.0, "fraction")
+    text = f"its {printable(metric.name)}={metric.value:g} is no {what} in [0, {top:g}]"
+    if metric.scale == "fraction" and 0 < metric.value <= PERCENT * (1 + ROUNDING):
+        return f"{text}: if it is a percentage, read it with scale='percent' (on the command line: --scale percent)"
+    return f"{text}: if it is no accuracy, read it with scale='raw' (on the command line: --scale raw)"
+
+
+def _shown(value: float, scale: Scale) -> float:
+    """A logged value in the unit of comparisons."""
+    return value / PERCENT if scale == "percent" else value
+
+
+def _reach_kwh(record: Record, run: Run, value: float) -> float | None:
+    rows = [row if row.metric is None else replace(row, metric=_shown(row.metric, run.scale)) for row in record.epochs]
+    slack = IN_SINGLE * abs(value)
+    return kwh_to_reach(rows, value - slack if run.mode == "max" else value + slack, run.mode)
 
 
 def _caveats(record: Record, energy: Energy | None) -> list[str]:

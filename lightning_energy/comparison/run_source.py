@@ -17,6 +17,7 @@ from lightning_energy.scores.formula import EnergyPenalized, parse
 if TYPE_CHECKING:
     from lightning_energy.curves.energy import Energy
     from lightning_energy.results.record import Record
+    from lightning_energy.scores.metric import Scale
 
 __all__ = ["Source", "hardware_of", "source_of"]
 
@@ -33,6 +34,7 @@ class Source:
         run_id: equal in all records of one run; empty when unknown.
         reference_kwh: the reference of the score it was trained with; ``None`` for another score, or none.
         lacks: the reasons why it cannot be compared, in sentences; empty if it can.
+        scale: the scale of its metric as its record has it; ``None`` without a metric.
     """
 
     sensors: str = ""
@@ -40,6 +42,7 @@ class Source:
     run_id: str = ""
     reference_kwh: float | None = None
     lacks: tuple[str, ...] = ()
+    scale: Scale | None = None
 
 
 def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> Source:
@@ -50,7 +53,8 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
         energy: the energy of its training.
         lacks: the reasons why the run cannot be compared.
     """
-    return Source(_sensors(record), _slack_kwh(record, energy), record.run_id, _reference_kwh(record), lacks)
+    scale = None if record.metric is None else record.metric.scale
+    return Source(_sensors(record), _slack_kwh(record, energy), record.run_id, _reference_kwh(record), lacks, scale)
 
 
 def hardware_of(record: Record) -> str:

@@ -7,7 +7,7 @@ import io
 import textwrap
 from typing import TYPE_CHECKING
 
-from lightning_energy.comparison.columns import FIELDS, IN_TEXT
+from lightning_energy.comparison.columns import FIELDS, IN_TEXT, heading_of
 from lightning_energy.results.readable import si
 from lightning_energy.results.rendering import in_markdown
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.columns import Column, TextCell
     from lightning_energy.comparison.judgement import Judgement
     from lightning_energy.comparison.run import Run
+    from lightning_energy.comparison.subject import Subject
 
     Columns = Sequence[tuple[Column, TextCell]]
 
@@ -35,32 +36,30 @@ def text(comparison: Judgement, width: int = WIDTH) -> str:
     runs, width = comparison.runs, max(width, NARROWEST)
     if not runs:
         return "There is no run to compare."
-    columns = [
-        (column, cell)
-        for column, cell in IN_TEXT
-        if not cell.is_rare or any(getattr(run, column.name) is not None for run in runs)
-    ]
+    columns = _columns(runs)
+    subject = comparison.subject
     names = _shortened([r.name for r in runs], LONGEST_NAME)
-    rows = _rows(columns, runs, names)
+    rows = _rows(columns, runs, names, subject)
     for rank in sorted(cell.left_out for _, cell in columns if cell.left_out):
         if _width(rows) <= width:
             break
         columns = [(column, cell) for column, cell in columns if cell.left_out != rank]
-        rows = _rows(columns, runs, names)
+        rows = _rows(columns, runs, names, subject)
     if _width(rows) > width:
         names = _shortened([r.name for r in runs], SHORTEST_NAME)
-        rows = _rows(columns, runs, names)
+        rows = _rows(columns, runs, names, subject)
     return "\n".join([*_wrapped(_heading(comparison), width), *_aligned(rows), *_notes(comparison, width)])
 
 
 def markdown(comparison: Judgement) -> str:
-    """A table of Markdown with all columns, and its caveats as a list."""
+    """A table of Markdown with all columns that have a value, and its caveats as a list."""
     runs = comparison.runs
     if not runs:
         return "There is no run to compare."
-    head, *rows = _rows(IN_TEXT, runs, {r.name: r.name for r in runs})
+    columns = _columns(runs)
+    head, *rows = _rows(columns, runs, {r.name: r.name for r in runs}, comparison.subject)
     lines = [f"| {' | '.join(map(in_markdown, row))} |" for row in (head, *rows)]
-    lines.insert(1, "| --- |" + " ---: |" * len(IN_TEXT) + " --- |")
+    lines.insert(1, "| --- |" + " ---: |" * len(columns) + " --- |")
     notes = [f"- {in_markdown(note)}" for note in _sentences(comparison)]
     return "\n".join([in_markdown(_heading(comparison)), "", *lines, "", *notes])
 
@@ -82,20 +81,31 @@ def as_csv(comparison: Judgement) -> str:
 
 def _heading(comparison: Judgement) -> str:
     n = len(comparison.runs)
-    which = "last scored" if comparison.accuracy == "last" else "best epoch"
-    order = comparison.sort.rpartition("_")[0] or comparison.sort
-    return f"{n} run{'s' * (n != 1)} by {order}; accuracy: {which}; score: {comparison.formula}"
+    subject, sort = comparison.subject, comparison.sort
+    order = subject.heading if sort == "metric" else sort.rpartition("_")[0] or sort
+    score = "" if comparison.formula is None else f"; score: {comparison.formula}"
+    metric = f"; {subject.words}" if subject.name else ""
+    return f"{n} run{'s' * (n != 1)} by {order}{metric}{score}"
 
 
-def _rows(columns: Columns, runs: Sequence[Run], names: dict[str, str]) -> list[list[str]]:
-    head = ["run", *(cell.heading for _, cell in columns), "Pareto front"]
-    rows = ([names[r.name], *(_shown(r, *column) for column in columns), _front(r, names)] for r in runs)
+def _columns(runs: Sequence[Run]) -> Columns:
+    """The columns, without those that are rare and have no value here."""
+    return [
+        (column, cell)
+        for column, cell in IN_TEXT
+        if not cell.is_rare or any(getattr(run, column.name) is not None for run in runs)
+    ]
+
+
+def _rows(columns: Columns, runs: Sequence[Run], names: dict[str, str], subject: Subject) -> list[list[str]]:
+    head = ["run", *(heading_of(cell, subject) for _, cell in columns), "Pareto front"]
+    rows = ([names[r.name], *(_shown(r, *column, subject) for column in columns), _front(r, names)] for r in runs)
     return [head, *rows]
 
 
-def _shown(run: Run, column: Column, cell: TextCell) -> str:
+def _shown(run: Run, column: Column, cell: TextCell, subject: Subject) -> str:
     value = getattr(run, column.name)
-    return UNKNOWN if value is None else cell.show(value)
+    return UNKNOWN if value is None else (cell.show or subject.show)(value)
 
 
 def _front(run: Run, names: dict[str, str]) -> str:
@@ -124,29 +134,23 @@ def _notes(comparison: Judgement, width: int) -> list[str]:
     return [line for sentence in _sentences(comparison) for line in _wrapped(sentence, width)]
 
 
-def _sentences(comparison: Judgement) -> list[str]:
-    """Explain the signs, and list the caveats: of the whole, then of runs, those with the same one together."""
-    runs = comparison.runs
+def _of_units(runs: Sequence[Run]) -> list[str]:
+    """The energy per one of the user's own units."""
     sentences = []
-    if any(r.on_front for r in runs):
-        sentences.append("* on the Pareto front: no other run is as accurate for less energy.")
-    if any(r.dominated_by for r in runs):
-        sentences.append(
-            "< dominated by that run (+n: and by n more): at least as accurate, and cheaper for sure (k=2)."
-        )
-    if any(r.perhaps_dominated_by and not r.dominated_by for r in runs):
-        sentences.append(
-            "~ behind that run, but not for sure: they differ by less than their uncertainty (k=2), or by estimates."
-        )
-    if runs and all(r.sam is None for r in runs):
-        sentences.append("SAM (sustainable_accuracy) is defined above 1 kWh only: no run has one.")
     for unit in dict.fromkeys(unit for run in runs for unit in run.unit_j):
-        known = ((r.name, r.unit_j.get(unit)) for r in runs)
+        known = ((run.name, run.unit_j.get(unit)) for run in runs)
         each = ", ".join(f"{name} {UNKNOWN if joules is None else si(joules, 'J')}" for name, joules in known)
         sentences.append(f"Energy of training per 1 of {unit}: {each}.")
+    return sentences
+
+
+def _sentences(comparison: Judgement) -> list[str]:
+    """Explain the signs, and list the caveats: of the whole, then of runs, those with the same one together."""
+    sentences = [*_of_signs(comparison.runs), *_of_figures(comparison.runs, comparison.subject)]
+    sentences += _of_units(comparison.runs)
     sentences += [f"Caveat: {caveat}" for caveat in comparison.caveats]
     grouped: dict[str, list[str]] = {}
-    for run in runs:
+    for run in comparison.runs:
         for caveat in run.caveats:
             if not caveat.startswith("behind "):  # the table says so
                 grouped.setdefault(caveat, []).append(run.name)
@@ -154,6 +158,32 @@ def _sentences(comparison: Judgement) -> list[str]:
         more = f" and {len(names) - NAMES_OF_A_CAVEAT} more" if len(names) > NAMES_OF_A_CAVEAT else ""
         sentences.append(f"Caveat of {', '.join(names[:NAMES_OF_A_CAVEAT])}{more}: {caveat}")
     return sentences
+
+
+def _of_signs(runs: Sequence[Run]) -> list[str]:
+    sentences = []
+    if any(r.on_front for r in runs):
+        sentences.append("* on the Pareto front: no other run is as good for less energy.")
+    if any(r.dominated_by for r in runs):
+        sentences.append("< dominated by that run (+n: and by n more): at least as good, and cheaper for sure (k=2).")
+    if any(r.perhaps_dominated_by and not r.dominated_by for r in runs):
+        sentences.append(
+            "~ behind that run, but not for sure: they differ by less than their uncertainty (k=2), or by estimates."
+        )
+    return sentences
+
+
+def _of_figures(runs: Sequence[Run], subject: Subject) -> list[str]:
+    sentences = [sentence for sentence in (_of_reach(runs, subject), subject.no_score) if sentence]
+    if subject.is_accuracy and all(r.sam is None for r in runs):
+        sentences.append("SAM (sustainable_accuracy) is defined above 1 kWh only: no run has one.")
+    return sentences
+
+
+def _of_reach(runs: Sequence[Run], subject: Subject) -> str:
+    if subject.reach_words and all(run.reach_kwh is None for run in runs):
+        return f"No record has an epoch with {subject.heading} {subject.reach:g} or better, and its energy."
+    return subject.reach_words
 
 
 def _wrapped(sentence: str, width: int) -> list[str]:

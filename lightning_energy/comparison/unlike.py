@@ -18,24 +18,32 @@ OF_ESTIMATES = (
     "An estimate knows the CPU time of a run, not how much power the CPU drew meanwhile, so no estimated run is "
     "dominated for sure."
 )
+READ_ALIKE = "If all were percentages, give scale='percent' (on the command line: --scale percent)."
+_UNITS = {"fraction": "fraction", "percent": "percentage", "raw": "raw value"}
 FAR_BELOW = 100.0  # ratio of the reference to an energy that it penalizes by 0.4 %
 
 
-def with_caveats(runs: Sequence[Run], reference_kwh: float) -> tuple[list[Run], list[str]]:
+def with_caveats(runs: Sequence[Run], reference_kwh: float | None) -> tuple[list[Run], list[str]]:
     """Find the differences: of each run from most others, and of the whole.
 
     Args:
-        runs: runs that can be compared.
-        reference_kwh: the reference of their score.
+        runs: runs that can be compared: those of one metric.
+        reference_kwh: the reference of their score; ``None`` where they have none.
 
     Returns:
         The runs with their caveats, and the caveats of the whole, in sentences.
     """
     aspects = [
         (
-            [run.accuracy_name or "a metric without a name" for run in runs],
-            "its accuracy is {}",
-            "The accuracies are of different metrics ({}): they may not mean the same.",
+            [run.metric_name or "a metric without a name" for run in runs],
+            "its metric was logged as {}",
+            "The metric was logged under different names ({}), which are taken to mean the same.",
+        ),
+        (
+            [_UNITS[run.scale] for run in runs],
+            "its metric was read as a {}",
+            "The values were logged in different units ({}), as far as records know: 0.6 may be a fraction or 0.6 %. "
+            + READ_ALIKE,
         ),
         (
             [run.covers for run in runs],
@@ -88,7 +96,7 @@ def _of_the_same_run(runs: Sequence[Run]) -> list[list[str]]:
     return [[n for n in names[r.source.run_id] if n != r.name] if r.source.run_id else [] for r in runs]
 
 
-def _of_all(runs: Sequence[Run], reference_kwh: float) -> list[str]:
+def _of_all(runs: Sequence[Run], reference_kwh: float | None) -> list[str]:
     caveats = []
     if runs and all(run.quality == "estimated" for run in runs):
         caveats.append(
@@ -101,7 +109,7 @@ def _of_all(runs: Sequence[Run], reference_kwh: float) -> list[str]:
             "The runs were not all measured by the same sensors, as far as their records say: the gains differ, so "
             "energies are compared by their absolute uncertainty."
         )
-    if runs and max(run.energy_kwh or 0.0 for run in runs) < reference_kwh / FAR_BELOW:
+    if runs and reference_kwh and max(run.energy_kwh or 0.0 for run in runs) < reference_kwh / FAR_BELOW:
         caveats.append(
             f"All runs spent far less than the reference of the score ({reference_kwh:g} kWh): it ranks them by "
             f"accuracy alone. Give a reference of their size: {reference_of_their_size(runs)}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.ledger.accounts import SAMPLES
 from lightning_energy.ledger.batch_size import describe, first_size, look
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SAMPLES", "Counts", "SampleCount", "StageCounts", "UnitCount"]
 
-SAMPLES = "samples"
 UNCOUNTED = {"tune", "sanity_check"}  # stages whose batches are tried, not worked off
 FIRST_LOOKS = 4
 LOOK_EVERY = 256

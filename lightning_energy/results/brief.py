@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import QUALITIES, Energy
+from lightning_energy.ledger.accounts import SAMPLES
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.readable import duration, one_line, percent, si, watt_hours
 
@@ -126,8 +127,21 @@ def in_brief(report: Figures, place: Place | None = None) -> Brief:
 
 
 def per_unit(report: Figures, stage: str) -> list[tuple[str, float]]:
-    """The energy of a stage per unit of its work: (unit, joules)."""
-    return [("sample", report.sample_j)] if stage == "train" and report.sample_j is not None else []
+    """The energy of a stage per sample and per unit of the user's own: (unit, joules)."""
+    joules = {unit: report.unit_j(unit, stage) for unit in report.units.get(stage, {})}
+    if stage == "train":
+        joules.setdefault(SAMPLES, report.sample_j)
+    return [(_one_of(unit), per_unit_j) for unit, per_unit_j in joules.items() if per_unit_j is not None]
+
+
+def _one_of(units: str) -> str:
+    """The singular of a unit's name, as far as its spelling tells.
+
+    Example:
+        >>> _one_of("tokens"), _one_of("glass"), _one_of("audio")
+        ('token', 'glass', 'audio')
+    """
+    return units[:-1] if units.endswith("s") and not units.endswith("ss") else units
 
 
 # ------------------------------------------------------------------------------------------------ the first lines

@@ -75,6 +75,13 @@ class Scorer:
         return self.rule.name
 
     @property
+    def may_be_scored(self) -> bool:
+        """False where it is known before the first value that there will be no score."""
+        choice, rule = self.choice, self.rule
+        is_fraction = choice.mode == "max" and self.scale != "raw"
+        return rule.function is not None and (rule.formula is None or is_fraction)
+
+    @property
     def is_settled(self) -> bool:
         """True when the metric's name is known before all of a validation is logged."""
         return self.choice.name is not None or self.chosen is not None

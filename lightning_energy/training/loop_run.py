@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
 from lightning_energy.curves.energy import Energy
-from lightning_energy.ledger.counts import SAMPLES
+from lightning_energy.ledger.accounts import SAMPLES
 from lightning_energy.meters.units import J_PER_KWH
-from lightning_energy.results.best import best_of
+from lightning_energy.results.best import best_of, epoch_of
 from lightning_energy.results.notes import Note
 from lightning_energy.results.record import NAME
 from lightning_energy.results.rows import EpochRow, SessionRow
@@ -161,6 +161,7 @@ class LoopRun:
             total=total if is_training else None,
             sessions=int(is_training),
             metric=self._metric,
+            metric_epoch=epoch_of(self._epochs, self._metric),
             best=best_of(self._epochs, self._metric),
         )
 

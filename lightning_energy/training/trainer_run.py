@@ -167,7 +167,8 @@ class TrainerRun:
     def announce(self, trainer: Trainer, *, early: bool = False) -> None:
         """Give the dashboards the configuration; ``early`` is before Lightning logs hyperparameters."""
         if self.books.session is not None:
-            self.outputs.announce(trainer, self.books.session, self.validations.scorer.name, early=early)
+            name, figures = self.validations.scorer.name, self.validations.figures
+            self.outputs.announce(trainer, self.books.session, name, early=early, figures=figures)
 
     def end_validation(self, trainer: Trainer) -> None:
         """Score a late accuracy, keep the choice of the accuracy, and draw the point of the curve over energy."""

@@ -82,6 +82,18 @@ class Validations:
         self._total = NOTHING  # logged with the last validation
         self._asked_ranks = False
 
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The names of the figures that this training may be judged by."""
+        choice, scale = self.scorer.choice, self.scorer.scale
+        may_be_accuracy = choice.mode == "max" and scale != "raw"
+        may_be_another = not may_be_accuracy or (scale is None and not choice.is_accuracy)
+        return (
+            *([log_keys.ACCURACY] if may_be_accuracy else []),
+            *([log_keys.METRIC] if may_be_another else []),
+            *([log_keys.SCORE] if self.scorer.may_be_scored else []),
+        )
+
     def resume(self, memory: RunMemory) -> None:
         """Go on with what an earlier session found of the metric."""
         scorer = self.scorer

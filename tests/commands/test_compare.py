@@ -61,15 +61,34 @@ def test_sorting_and_choices(folder, capsys):
     assert names(out) == ["waste", "large", "small"]
     assert "reference_kwh=0.5" in out
     put(folder / "small", 1.0, 0.80, epochs=(0.99,))
-    assert cli.main(["compare", str(folder), "--accuracy", "best", "--format", "json"]) == 0
+    assert cli.main(["compare", str(folder), "--epoch", "best", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["front"] == ["small"]
+
+
+def test_metrics_scales_and_a_value_to_reach(folder, capsys):
+    put(folder / "gpt" / "a", 1.0, 30.0, name="val_ppl", mode="min", scale="raw", epochs=(30.0,), epochs_kwh=(0.5,))
+    put(folder / "gpt" / "b", 2.0, 20.0, name="val_ppl", mode="min", scale="raw", epochs=(20.0,), epochs_kwh=(1.5,))
+    assert cli.main(["compare", str(folder), "--format", "json"]) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out)["front"] == ["small", "large"]
+    assert err.count("(on the command line: --metric val_ppl)") == 2
+    arguments = ["compare", str(folder), "--format", "json", "--metric", "val_ppl", "--reach", "25"]
+    assert cli.main(arguments) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert plain["front"] == ["gpt/a", "gpt/b"]
+    assert {run["name"]: run["reach_kwh"] for run in plain["runs"] if run["metric"]} == {"gpt/a": None, "gpt/b": 1.5}
+    assert cli.main(["compare", str(folder), "--format", "json", "--scale", "percent"]) == 2
+    plain = json.loads(capsys.readouterr().out)
+    assert next(run["metric"] for run in plain["runs"] if run["name"] == "large") == 0.0095
 
 
 def test_formats(folder, capsys):
     assert cli.main(["compare", str(folder), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == compare(folder).to_plain()
     assert cli.main(["compare", str(folder), "--format", "csv"]) == 0
-    assert capsys.readouterr().out.startswith("name,path,module,parameters,outcome,accuracy,")
+    assert capsys.readouterr().out.startswith(
+        "name,path,module,parameters,outcome,metric,metric_name,mode,scale,energy_kwh,"
+    )
     assert cli.main(["compare", str(folder), "--format", "markdown"]) == 0
     assert "| small | 0.8000 |" in capsys.readouterr().out
 
@@ -81,6 +100,9 @@ def test_formats(folder, capsys):
         (["x", "--sort", "colour"], "'colour': give one of name, module"),
         (["x", "--reference-kwh", "0"], "'0': give a number above 0"),
         (["x", "--reference-kwh", "much"], "'much': give a number above 0"),
+        (["x", "--reach", "much"], "'much': give a number"),
+        (["x", "--reach", "inf"], "'inf': give a number"),
+        (["x", "--scale", "%"], "invalid choice"),
         (["x", "--picture", "a.gif"], "'a.gif': give a file that ends in .png or .svg"),
         (["x", "--format", "xml"], "invalid choice"),
     ],
@@ -104,7 +126,7 @@ def test_what_cannot_be_compared_is_told_and_the_rest_is(folder, capsys):
     assert all(line.startswith("lightning-energy compare: ") for line in lines)
     assert f"{folder}/nowhere does not exist: give a record" in err
     assert f"{folder}/broken/energy.json is no JSON, or only the beginning of one" in err
-    assert f"{folder}/unscored/energy.json is listed, but not compared: it has no accuracy" in err
+    assert f"{folder}/unscored/energy.json is listed, but not compared: it has no metric" in err
 
 
 def test_one_run_and_none(folder, capsys):

@@ -10,7 +10,7 @@ from dataclasses import fields
 import pytest
 
 from lightning_energy import compare
-from lightning_energy.comparison.columns import COLUMNS, FIELDS, IN_TEXT, ON_PAGE, SORTABLE, column_of
+from lightning_energy.comparison.columns import COLUMNS, FIELDS, IN_TEXT, ON_PAGE, SORTABLE, column_of, heading_of
 from lightning_energy.comparison.page_table import head
 from lightning_energy.comparison.run import Run
 from lightning_energy.comparison.table import as_csv, markdown
@@ -36,7 +36,7 @@ def test_a_unit_may_be_left_out(name):
 
 
 def test_the_name_of_no_column():
-    with pytest.raises(ValueError, match="sort='front': give one of name, module, parameters, outcome, accuracy, "):
+    with pytest.raises(ValueError, match="sort='front': give one of name, module, parameters, outcome, metric, "):
         column_of("front")
 
 
@@ -44,8 +44,17 @@ def test_the_tables_have_these_columns(tmp_path):
     put(tmp_path / "a", 2.0, 0.8)
     put(tmp_path / "b", 3.0, 0.7, outcome="interrupted")
     comparison = compare(tmp_path)
+    subject = comparison.subject
     (heading,) = [line for line in markdown(comparison).splitlines() if line.startswith("| run")]
-    assert heading.split(" | ")[1:-1] == [cell.heading for _, cell in IN_TEXT]
+    assert heading.split(" | ")[1:-1] == [
+        heading_of(cell, subject) for column, cell in IN_TEXT if column.name != "reach_kwh"
+    ]
     assert next(csv.reader(io.StringIO(as_csv(comparison)))) == FIELDS
-    page = re.findall(r'data-first="(\w+)".*?>(.*?)</th>', head([run.to_plain() for run in comparison.runs]))
-    assert page == [("descending" if column.largest_first else "ascending", cell.heading) for column, cell in ON_PAGE]
+    page = (
+        head([run.to_plain() for run in comparison.runs], subject).replace('<bdi dir="auto">', "").replace("</bdi>", "")
+    )
+    assert re.findall(r'data-first="(\w+)".*?>(.*?)</th>', page) == [
+        ("descending" if column.begins_with_largest("max") else "ascending", heading_of(cell, subject))
+        for column, cell in ON_PAGE
+        if column.name != "reach_kwh"
+    ]

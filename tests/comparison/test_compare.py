@@ -9,7 +9,7 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger
 
 import lightning_energy
-from lightning_energy import Comparison, compare, energy_penalized_accuracy, sustainable_accuracy
+from lightning_energy import Comparison, compare, energy_penalized_accuracy, load_record, sustainable_accuracy
 from lightning_energy.comparison.columns import SORTABLE
 from tests.modules import Classifier, energy_callback, loader, make_trainer
 from tests.records import put, record
@@ -73,7 +73,7 @@ def test_a_resumed_run_is_not_ranked_against_its_own_beginning(tmp_path):
 def test_scores_have_one_formula(folder):
     comparison = compare([folder], alpha=3, beta=2, reference_kwh=0.5)
     for run in comparison.runs:
-        expected = energy_penalized_accuracy(run.accuracy, run.energy_kwh, 3, 2, 0.5)
+        expected = energy_penalized_accuracy(run.metric, run.energy_kwh, 3, 2, 0.5)
         assert run.score == pytest.approx(expected)
     runs = by_name(comparison)
     assert runs["small"].sam is None  # 1 kWh: not defined
@@ -126,8 +126,8 @@ def test_best_epochs(tmp_path):
     put(tmp_path / "a", 1.0, 0.7, epochs=(0.6, 0.9, 0.7))
     put(tmp_path / "b", 2.0, 0.8)
     assert [run.name for run in compare(tmp_path).front] == ["a", "b"]
-    best = compare(tmp_path, accuracy="best")
-    assert best.runs[0].accuracy == 0.9
+    best = compare(tmp_path, epoch="best")
+    assert best.runs[0].metric == 0.9
     assert best.runs[1].dominated_by == ("a",)
 
 
@@ -135,7 +135,10 @@ def test_best_epochs(tmp_path):
     ("kwargs", "error", "match"),
     [
         ({"sort": "colour"}, ValueError, "sort='colour': give one of name, module"),
-        ({"accuracy": "mean"}, ValueError, "accuracy='mean': give one of last, best"),
+        ({"epoch": "mean"}, ValueError, "epoch='mean': give one of last, best"),
+        ({"scale": "%"}, ValueError, "scale='%': give one of fraction, percent, raw"),
+        ({"reach": float("nan")}, ValueError, "reach=nan: give a finite number, a value of the metric"),
+        ({"reach": "0.9"}, ValueError, "reach='0.9': give a finite number"),
         ({"reference_kwh": 0}, ValueError, "reference_kwh=0: give a finite number above 0"),
         ({"alpha": "5"}, TypeError, "alpha='5': give a number above 0"),
         ({"paths": []}, ValueError, "there is no path"),
@@ -145,6 +148,108 @@ def test_best_epochs(tmp_path):
 def test_wrong_arguments(folder, kwargs, error, match):
     with pytest.raises(error, match=match):
         compare(**({"paths": folder} | kwargs))
+
+
+@pytest.fixture
+def perplexities(tmp_path):
+    """Three runs of which less is better: two on the front, one dominated."""
+    for name, kwh, value, epochs in (
+        ("small", 1.0, 40.0, (90.0, 50.0, 40.0)),
+        ("large", 20.0, 20.0, (70.0, 30.0, 20.0)),
+        ("waste", 40.0, 30.0, (80.0, 25.0, 30.0)),
+    ):
+        each_kwh = (kwh / 4, kwh / 2, kwh)
+        put(tmp_path / name, kwh, value, name="val_ppl", mode="min", scale="raw", epochs=epochs, epochs_kwh=each_kwh)
+    return tmp_path
+
+
+def test_of_a_perplexity_less_is_better(perplexities):
+    comparison = compare(perplexities, sort="metric")
+    assert names(comparison) == ["large", "waste", "small"]
+    assert names(compare(perplexities, sort="metric", reverse=True)) == ["small", "waste", "large"]
+    assert [run.name for run in comparison.front] == ["small", "large"]
+    assert by_name(comparison)["waste"].dominated_by == ("large",)
+    assert {(run.score, run.sam, run.per_kwh) for run in comparison.runs} == {(None, None, None)}
+    assert comparison.formula is None
+    assert comparison.problems == comparison.caveats == []
+    plain = comparison.to_plain()
+    assert plain["metric"] == {"name": "val_ppl", "mode": "min", "scale": "raw", "epoch": "last", "reach": None}
+    assert (plain["formula"], plain["iso_scores"]) == (None, [])
+
+
+def test_the_best_epoch_of_a_perplexity(perplexities):
+    runs = by_name(compare(perplexities, epoch="best"))
+    assert [runs[name].metric for name in ("small", "large", "waste")] == [40.0, 20.0, 25.0]
+
+
+def test_energy_to_reach_a_value(perplexities):
+    comparison = compare(perplexities, reach=30, sort="reach")
+    assert [(run.name, run.reach_kwh) for run in comparison.runs] == [("large", 10.0), ("waste", 20.0), ("small", None)]
+    assert comparison.subject.reach == 30
+
+
+def test_a_percentage_to_reach_is_told_from_a_fraction(folder):
+    assert compare(folder, reach=90).problems == [
+        "reach=90 is no fraction in [0, 1], as accuracy is shown: give 0.9 for 90 %"
+    ]
+    assert compare(folder, reach=0.9).problems == []
+
+
+def test_quality_per_kwh(tmp_path):
+    put(tmp_path / "a", 0.5, 90.0, scale="percent")
+    put(tmp_path / "b", 2.0, 0.8)
+    put(tmp_path / "c", 0.0, 0.8)
+    comparison = compare(tmp_path, sort="per_kwh")
+    assert [(run.name, run.per_kwh) for run in comparison.runs] == [("a", 1.8), ("b", 0.4), ("c", None)]
+    put(tmp_path / "r2" / "a", 2.0, 0.5, name="val_r2", scale="raw")
+    put(tmp_path / "r2" / "b", 1.0, -0.5, name="val_r2", scale="raw")
+    runs = by_name(compare(tmp_path / "r2"))
+    assert (runs["a"].per_kwh, runs["b"].per_kwh) == (0.25, None)
+
+
+def test_metrics_are_never_mixed(folder):
+    put(folder / "gpt", 1.0, 0.2, name="val_loss", mode="min", scale="raw")
+    comparison = compare(folder, sort="accuracy")
+    assert names(comparison) == ["large", "close", "waste", "small", "gpt"]
+    assert [run.name for run in comparison.front] == ["small", "large"]
+    (problem,) = comparison.problems
+    assert problem.startswith(f"{folder}/gpt/energy.json is listed, but not compared: its metric is val_loss (less is")
+    gpt = by_name(comparison)["gpt"]
+    assert (gpt.metric, gpt.score, gpt.on_front, gpt.dominated_by) == (None, None, False, ())
+    chosen = compare(folder, metric="val_loss")
+    assert chosen.problems == [f"{folder}/gpt/energy.json is the only run that can be compared: give at least one more"]
+    assert [run.name for run in chosen.front] == ["gpt"]
+
+
+def test_a_wrong_scale_is_corrected(tmp_path):
+    """A run of percent that ended before a value above 1 showed it."""
+    put(tmp_path / "died", 0.5, 0.6)
+    put(tmp_path / "done", 1.0, 71.2, scale="percent")
+    before = compare(tmp_path)
+    assert by_name(before)["died"].metric == 0.6
+    assert by_name(before)["died"].caveats == ("its metric was read as a fraction",)
+    assert any("If all were percentages, give scale='percent'" in caveat for caveat in before.caveats)
+    after = compare(tmp_path, scale="percent")
+    assert {run.name: run.metric for run in after.runs} == pytest.approx({"died": 0.006, "done": 0.712})
+    # 5 · 0.712^5 / (1 + lg 2) = 5 · 0.182979 / 1.301030
+    assert by_name(after)["done"].score == pytest.approx(0.703209, abs=1e-5)
+    assert after.caveats == [
+        "All values are read with scale='percent', as was asked for; the records of died say otherwise."
+    ]
+
+
+def test_a_metric_of_no_known_scale_becomes_an_accuracy_when_asked(tmp_path):
+    put(tmp_path / "a", 1.0, 0.8, name="val_f1", scale="raw")
+    put(tmp_path / "b", 2.0, 0.9, name="val_f1", scale="raw")
+    assert compare(tmp_path).formula is None
+    comparison = compare(tmp_path, scale="fraction")
+    # 5 · 0.8^5 / (1 + lg 2) = 1.6384 / 1.301030
+    assert by_name(comparison)["a"].score == pytest.approx(1.259310, abs=1e-5)
+
+
+def test_a_reference_is_no_subject_of_metrics_without_a_score(perplexities):
+    put(perplexities / "tiny", 1e-6, 99.0, name="val_ppl", mode="min", scale="raw", reference_kwh=7)
+    assert compare(perplexities).caveats == []
 
 
 def test_bad_files_are_named_and_the_rest_is_compared(folder):
@@ -172,7 +277,7 @@ def test_bad_files_are_named_and_the_rest_is_compared(folder):
         assert re.search(f"{name}/energy.json {reason}", problems), (name, problems)
     assert f"{folder}/bytes/energy.json is no text file, so no record" in problems
     assert f"{folder}/nowhere does not exist" in problems
-    assert f"{folder}/no-accuracy/energy.json is listed, but not compared: it has no accuracy" in problems
+    assert f"{folder}/no-accuracy/energy.json is listed, but not compared: it has no metric" in problems
     assert len(comparison.problems) == len(bad) + 3
 
 
@@ -226,14 +331,14 @@ def test_plain_types(folder):
     assert plain["formula"] == {"name": "energy_penalized_accuracy", "alpha": 5.0, "beta": 5.0, "reference_kwh": 1.0}
     assert plain["front"] == ["small", "large"]
     promised = {
-        "name", "path", "module", "parameters", "outcome", "accuracy", "accuracy_name", "energy_kwh", "u_kwh",
-        "quality", "duration_s", "power_w", "sample_j", "sam", "score", "on_front", "dominated_by", "caveats",
-        "hardware", "covers",
+        "name", "path", "module", "parameters", "outcome", "metric", "metric_name", "mode", "scale", "energy_kwh",
+        "u_kwh", "quality", "duration_s", "power_w", "sample_j", "reach_kwh", "per_kwh", "sam", "score", "on_front",
+        "dominated_by", "caveats", "hardware", "covers",
     }  # fmt: skip
     assert all(promised <= {*row} for row in plain["runs"])
     assert all({*line} == {"score", "points"} for line in plain["iso_scores"])
     unscored = next(row for row in plain["runs"] if row["name"] == "no-accuracy")
-    assert unscored["accuracy"] is unscored["score"] is None
+    assert unscored["metric"] is unscored["score"] is None
 
 
 def test_pandas(folder):
@@ -241,7 +346,7 @@ def test_pandas(folder):
     put(folder / "no-accuracy", 5.0, None)
     frame = compare(folder, sort="name").to_pandas()
     assert [*frame["name"]] == ["close", "large", "no-accuracy", "small", "waste"]
-    assert frame["accuracy"].isna().tolist() == [False, False, True, False, False]
+    assert frame["metric"].isna().tolist() == [False, False, True, False, False]
     assert frame.loc[frame["on_front"], "energy_kwh"].sum() == pytest.approx(21.0)
 
 
@@ -274,7 +379,7 @@ def test_runs_that_were_trained(tmp_path):
     runs = by_name(comparison)
     for name, report in spent.items():
         assert runs[name].energy_kwh == report.total.energy_kwh
-        assert runs[name].accuracy == report.metric.value
+        assert runs[name].metric == report.metric.value
         at_its_end = energy_penalized_accuracy(report.metric.value, report.total.energy_kwh, reference_kwh=0.125)
         assert runs[name].score == pytest.approx(at_its_end)
         # which was scored at the last validation, before the end, with what its last milliseconds were supposed to take
@@ -282,6 +387,10 @@ def test_runs_that_were_trained(tmp_path):
         assert runs[name].sample_j == report.sample_j is not None
     assert runs["one"].source.sensors == runs["two"].source.sensors != ""
     assert comparison.problems == []
+    first = load_record(tmp_path / "two").epochs[0]
+    reached = by_name(compare(tmp_path, reach=first.metric))["two"]
+    assert reached.reach_kwh == first.total_kwh
+    assert 0 < reached.reach_kwh < reached.energy_kwh
 
 
 @pytest.mark.slow
@@ -305,7 +414,7 @@ def test_the_public_names():
 def test_a_run_is_a_value(folder):
     one, again = compare(folder).runs[0], compare(folder).runs[0]
     assert one == again
-    assert replace(one, accuracy=0.1) != one
+    assert replace(one, metric=0.1) != one
 
 
 def test_the_page_shows_what_the_table_does(folder):

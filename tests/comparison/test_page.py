@@ -34,16 +34,18 @@ NAMES = [
 ]
 
 
-def run(name, accuracy, energy_kwh, **more):
-    known = accuracy is not None and energy_kwh is not None
+def run(name, metric, energy_kwh, **more):
+    known = metric is not None and energy_kwh is not None and more.get("scale") != "raw"
     return {
         "name": name,
         "path": "/home/someone/runs/energy.json",
         "module": "models.small.Net",
         "parameters": 1_234_567,
         "outcome": "completed",
-        "accuracy": accuracy,
-        "accuracy_name": "val_acc",
+        "metric": metric,
+        "metric_name": "val_acc",
+        "mode": "max",
+        "scale": "fraction",
         "energy_kwh": energy_kwh,
         "u_kwh": energy_kwh and 0.03 * energy_kwh,
         "quality": "measured",
@@ -51,7 +53,7 @@ def run(name, accuracy, energy_kwh, **more):
         "power_w": 250.0,
         "sample_j": None,
         "sam": None,
-        "score": energy_penalized_accuracy(accuracy, energy_kwh) if known else None,
+        "score": energy_penalized_accuracy(metric, energy_kwh) if known else None,
         "on_front": False,
         "dominated_by": [],
         "caveats": [],
@@ -64,7 +66,7 @@ def run(name, accuracy, energy_kwh, **more):
 def comparison(runs, **more):
     return {
         "formula": {"name": "energy_penalized_accuracy", "alpha": 5.0, "beta": 5.0, "reference_kwh": 1.0},
-        "accuracy": "last",
+        "metric": {"name": "accuracy", "mode": "max", "scale": "fraction", "epoch": "last", "reach": None},
         "runs": runs,
         "front": [r["name"] for r in runs if r["on_front"]],
         "iso_scores": [{"score": 2.0, "points": [[e, (0.4 * (1 + math.log10(1 + e))) ** 0.2] for e in (0.2, 1, 4, 9)]}],
@@ -82,20 +84,35 @@ FEW = comparison(
         run("Tiny-2", 0.91, 0.9, on_front=True, parameters=None, quality="estimated", duration_s=None),
         run("huge", 0.96, 11.0, on_front=True, parameters=7_000_000_000, sam=3.9, sample_j=11.0, quality="integrated"),
         run(EVIL, 0.88, 1.5, dominated_by=["Tiny-2"], caveats=["it was interrupted", "it is coarse"]),
-        run("lost", None, 1.0, accuracy_name=None, outcome="interrupted"),
+        run("lost", None, 1.0, metric_name=None, outcome="interrupted"),
         run("dark", 0.9, None, quality="missing", sample_j=None),
     ],
     caveats=["The energies do not cover the same."],
 )
 HOSTILE = comparison(
     [
-        run(n, 0.5 + 0.04 * i, 10.0 ** (i - 5), module=n, accuracy_name=n, hardware=n, covers=n, quality=n, caveats=[n])
+        run(n, 0.5 + 0.04 * i, 10.0 ** (i - 5), module=n, metric_name=n, hardware=n, covers=n, quality=n, caveats=[n])
         | {"dominated_by": NAMES}
         for i, n in enumerate(NAMES)
     ],
     formula={"name": EVIL, "alpha": 5.0, "beta": 5.0, "reference_kwh": 1.0},
+    metric={"name": "".join(NAMES), "mode": "min", "scale": "raw", "epoch": "best", "reach": 2.0},
     caveats=NAMES,
     problems=NAMES,
+)
+
+PERPLEXITIES = comparison(
+    [
+        run(n, m, e, metric_name="val_ppl", mode="min", scale="raw", **more)
+        for n, m, e, more in [
+            ("small", 40.0, 1.0, {"on_front": True}),
+            ("large", 20.0, 4.0, {"on_front": True, "reach_kwh": 2.5}),
+            ("waste", 30.0, 9.0, {"dominated_by": ["large"], "reach_kwh": 8.0}),
+        ]
+    ],
+    formula=None,
+    metric={"name": "val_ppl", "mode": "min", "scale": "raw", "epoch": "last", "reach": 35.0},
+    iso_scores=[],
 )
 
 
@@ -135,16 +152,20 @@ def cells(page, row=0):
 
 def figures(page, row=0):
     """Cells of a row by their headings."""
-    labels = re.findall(r'<th scope="col".*?>(.*?)</th>', page)
+    labels = [re.sub("<[^>]+>", "", th) for th in re.findall(r'<th scope="col".*?>(.*?)</th>', page)]
     return dict(zip(labels, cells(page, row), strict=True))
 
 
 @given(st.text(min_size=1))
 def test_any_name_is_text(text):
     """A name comes back as text from the table, and from the data of the chart."""
-    page = render_page(comparison([run(text, 0.9, 1.0, module=None)]), title=text)
+    metric = {"name": text[:28], "mode": "min", "scale": "raw"}
+    page = render_page(comparison([run(text, 0.9, 1.0, module=None)], metric=metric), title=text)
     document = Document(page.split("</style>")[1].split("<script")[0])
-    assert document.text("bdi") == [clean(text), "val_acc", clean(text)]  # the heading, the metric, the row
+    named = clean(text[:28])
+    # the title, the sentence beneath it, the logged name, the heading of the column, the row
+    assert document.text("bdi") == [clean(text), named, "val_acc", named, clean(text)]
+    assert island(page)["metric"]["heading"] == named
     assert island(page)["runs"][0]["name"] == clean(text)
     assert page.encode()  # no lone surrogate is left
 
@@ -223,7 +244,7 @@ def test_energies_near_each_other_have_one_prefix_and_others_their_own():
 
 
 def test_what_is_not_finite_is_unknown():
-    bad = run("bad", 0.9, 1.0) | {"accuracy": math.nan, "energy_kwh": math.inf, "u_kwh": math.nan, "sam": -math.inf}
+    bad = run("bad", 0.9, 1.0) | {"metric": math.nan, "energy_kwh": math.inf, "u_kwh": math.nan, "sam": -math.inf}
     page = render_page(comparison([bad], iso_scores=[{"score": 1.0, "points": [[1.0, math.nan], [2.0, 0.5]]}]))
     assert [figures(page)[label] for label in ("accuracy", "energy")] == ["&ndash;"] * 2
     assert "SAM" not in figures(page)
@@ -235,14 +256,13 @@ def test_what_all_runs_share_is_said_once_and_metrics_that_differ_by_run():
     page = render_page(FEW)
     facts = re.search(r'<p class="facts">(.*?)</p>', page, re.DOTALL)[1]
     assert re.sub("<[^>]+>", "", facts) == (
-        "8 runs, 4 on the front · accuracy: val_acc, the last that was scored · hardware: NVIDIA H100 · "
-        "energy covers: gpu"
+        "8 runs, 4 on the front · accuracy: val_acc, last value · hardware: NVIDIA H100 · energy covers: gpu"
     )
-    runs = [run("a", 0.9, 1.0), run("b", 0.9, 1.0, accuracy_name="val_f1", hardware="CPU")]
-    page = render_page(comparison(runs, accuracy="best"))
-    assert "accuracy: different metrics of the best epoch" in page
+    runs = [run("a", 0.9, 1.0), run("b", 0.9, 1.0, metric_name="valid/acc", hardware="CPU")]
+    page = render_page(comparison(runs, metric={"name": "accuracy", "epoch": "best"}))
+    assert "accuracy: different names of one metric, best epoch" in page
     assert "NVIDIA H100 ·" not in page
-    assert cells(page, 1)[2] == "0.9000val_f1"
+    assert cells(page, 1)[2] == "0.9000valid/acc"
 
 
 def test_dominated_perhaps_and_by_many():
@@ -254,13 +274,13 @@ def test_dominated_perhaps_and_by_many():
 
 
 def test_a_column_that_is_empty_for_all_is_left_out():
-    always = {"run", "front", "accuracy", "energy", "score", "quality"}
+    always = {"run", "front", "accuracy", "energy", "quality"}
     lost = run("lost", None, None, quality="missing", duration_s=None, power_w=None, parameters=None)
     assert {*figures(render_page(comparison([lost])))} == always
     whole = render_page(comparison([lost], caveats=["All energies are estimated."]))
     assert {*figures(whole)} == always
     page = render_page(comparison([lost, run("a", 0.9, 1.0, sam=2.0, caveats=["it is coarse"])]))
-    assert {*figures(page)} - always == {"SAM", "time", "power", "parameters", "caveats"}
+    assert {*figures(page)} - always == {"SAM", "score", "time", "power", "parameters", "caveats"}
     assert (figures(page)["SAM"], figures(page, 1)["SAM"]) == ("&ndash;", "2.000")
     assert [*figures(render_page(FEW))] == [*COLUMNS]
 
@@ -277,6 +297,20 @@ def test_every_warning_is_there_and_many_unfold():
     assert [t for t in Document(page).text("li") if t.startswith(("one", "problem"))] == [
         "one", *(f"problem {i}" for i in range(9)),
     ]  # fmt: skip
+
+
+def test_a_page_of_a_metric_without_a_score():
+    page = render_page(PERPLEXITIES)
+    text = re.sub("<[^>]+>", "", page.split("<script")[0])
+    assert "<title>val_ppl against energy</title>" in page
+    assert "val_ppl (less is better) cost in energy." in text
+    assert "metric: val_ppl, less is better, last value" in text
+    assert "No score: val_ppl is no accuracy (less is better)" in text
+    assert "SAM" not in text
+    assert not {"SAM", "score", "accuracy"} & {*figures(page)}
+    assert [figures(page, i)["val_ppl"] for i in range(3)] == ["40.00", "20.00", "30.00"]
+    assert [figures(page, i)["energy to reach 35"] for i in range(3)] == ["&ndash;", "2.500 kWh", "8.000 kWh"]
+    assert "Energy to reach 35: that of the training up to" in text
 
 
 @pytest.mark.parametrize("name", ["energy_penalized_accuracy", "log_penalized_accuracy", "my own"])
@@ -298,13 +332,13 @@ FLAGS = (
 
 
 def placed(run):
-    return run["accuracy"] is not None and run["energy_kwh"] is not None
+    return run["metric"] is not None and run["energy_kwh"] is not None
 
 
 COLUMNS = {  # what a column sorts by; None is unknown
     "run": lambda r: r["name"].lower(),
     "front": lambda r: r["on_front"] if placed(r) else None,
-    "accuracy": lambda r: r["accuracy"],
+    "accuracy": lambda r: r["metric"],
     "energy": lambda r: r["energy_kwh"],
     "per sample": lambda r: r["sample_j"],
     "SAM": lambda r: r["sam"],
@@ -445,6 +479,48 @@ def test_every_column_sorts_by_click(browser):
             assert shown == known + [None] * (len(runs) - len(known)), label
             seen.add(direction)
         assert seen == {"ascending", "descending"}, label
+
+
+def test_where_less_is_better_the_front_steps_down_and_the_least_comes_first(browser):
+    browser.show(PERPLEXITIES)
+    assert browser.all("#plot text")[0] is not None
+    texts = browser.run("return [...document.querySelectorAll('#plot text')].map((t) => t.textContent)")
+    assert "val_ppl, less is better ↓" in texts
+    assert {"20", "30", "40"} <= {*texts}
+    heights = {name: browser.point(name)[2] for name in ("small", "large", "waste")}
+    assert heights["small"] < heights["waste"] < heights["large"]
+    top, left, right = browser.run(
+        "const b = document.querySelector('.step').getBBox(); return [b.y, b.x, b.x + b.width]"
+    )
+    lowest = browser.run("const b = document.querySelector('.area').getBBox(); return b.y")
+    assert lowest == pytest.approx(top, abs=1)  # all that is worse than the front, up to the upper edge
+    assert left < right
+    browser.head("val_ppl").find_element("tag name", "button").click()
+    assert browser.names() == ["large", "waste", "small"]
+    assert not browser.all("#legend-iso")[0].is_displayed()
+    assert browser.driver.get_log("browser") == []
+
+
+@pytest.mark.parametrize(
+    ("values", "some"),
+    [
+        ((3e-9, 2e-9), ["2e-9", "3e-9"]),
+        ((3e9, 2e9), ["2e+9", "3e+9"]),
+        ((0.02, 0.04), ["0.020", "0.040"]),
+        ((-0.5, 0.5), ["-0.4", "0.0", "0.4"]),
+        ((120.0, 240.0), ["120", "240"]),
+        ((0.0, 0.0), ["0.000"]),
+    ],
+)
+def test_values_of_any_size_have_an_axis_that_can_be_read(browser, values, some):
+    runs = [run(str(i), v, 1.0 + i, mode="min", scale="raw") for i, v in enumerate(values)]
+    metric = {"name": "val_mse", "mode": "min", "scale": "raw"}
+    browser.show(comparison(runs, metric=metric, iso_scores=[], formula=None))
+    ticks = browser.run(
+        "return [...document.querySelectorAll('#plot text[text-anchor=end]')].map((t) => t.textContent)"
+    )
+    assert {*some} <= {*ticks}, ticks
+    assert len({*ticks}) == len(ticks)
 
 
 def test_a_heading_sorts_by_keyboard(browser):

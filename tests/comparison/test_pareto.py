@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_energy import energy_penalized_accuracy
-from lightning_energy.comparison.pareto import dominations, iso_scores, on_front, window
+from lightning_energy.comparison.pareto import dominations, goodness, iso_scores, on_front, window
 from lightning_energy.comparison.run import Run
 from lightning_energy.comparison.run_source import Source
 from lightning_energy.scores.formula import EnergyPenalized
 
 
 def run(
-    accuracy: float,
+    metric: float,
     kwh: float,
     *,
     u: float = 0.0,
@@ -29,7 +29,7 @@ def run(
     return Run(
         "",
         "",
-        accuracy=accuracy,
+        metric=metric,
         energy_kwh=kwh,
         u_repeat_kwh=u * kwh,
         u_kwh=math.hypot(u, gain) * kwh,
@@ -57,12 +57,12 @@ some = st.lists(runs, min_size=1, max_size=12)
 
 def dominates(a: Run, b: Run) -> bool:
     """By the figures, written down once more as the definition says it."""
-    no_worse = a.accuracy >= b.accuracy and a.energy_kwh <= b.energy_kwh
-    return no_worse and (a.accuracy > b.accuracy or a.energy_kwh < b.energy_kwh)
+    no_worse = a.metric >= b.metric and a.energy_kwh <= b.energy_kwh
+    return no_worse and (a.metric > b.metric or a.energy_kwh < b.energy_kwh)
 
 
 def front_of(runs: list[Run]) -> list[bool]:
-    return on_front(np.array([r.accuracy for r in runs]), np.array([r.energy_kwh for r in runs])).tolist()
+    return on_front(goodness(runs), np.array([r.energy_kwh for r in runs])).tolist()
 
 
 @settings(deadline=None)
@@ -73,6 +73,21 @@ def test_the_front_is_what_no_other_dominates(runs):
     members = [r for r, is_on in zip(runs, front, strict=True) if is_on]
     for run, is_on in zip(runs, front, strict=True):
         assert is_on or any(dominates(member, run) for member in members)
+
+
+@settings(deadline=None)
+@given(some)
+def test_where_less_is_better_the_front_is_that_of_the_opposite_values(runs):
+    turned = [replace(r, metric=-r.metric, mode="min") for r in runs]
+    assert goodness(turned).tolist() == [r.metric for r in runs]
+    assert front_of(turned) == front_of(runs)
+    assert dominations(turned) == dominations(runs)
+
+
+def test_a_lower_loss_dominates():
+    small, large, waste = (replace(run(m, kwh), mode="min", scale="raw") for m, kwh in ((2.0, 1), (1.5, 4), (1.6, 9)))
+    assert front_of([small, large, waste]) == [True, True, False]
+    assert dominations([small, large, waste]) == [([], []), ([], []), ([1], [])]
 
 
 @settings(deadline=None)
@@ -190,6 +205,18 @@ def test_there_are_a_few_round_lines():
     assert 2 <= len(lines) <= 8
     assert [score for score, _ in lines] == [float(f"{score:.2g}") for score, _ in lines]
     assert all(len(points) > 10 for _, points in lines)
+
+
+def test_the_window_of_other_metrics_is_of_their_size():
+    def of(*values: float) -> tuple[float, float]:
+        return window([replace(run(v, 1.0), mode="min", scale="raw") for v in values])[1]
+
+    assert of(20.0, 30.0) == pytest.approx((18.4, 31.6))  # 2 times 8 % of 10 around them
+    assert of(-1.0, 1.0) == pytest.approx((-1.32, 1.32))
+    assert of(0.01, 2.0)[0] == 0.0  # no loss below zero where none is
+    assert of(50.0) == pytest.approx((49.68, 50.32))  # 2 times 8 % of 4 % of 50
+    bottom, top = of(0.0)
+    assert bottom == 0.0 < top
 
 
 def test_the_window_shows_bars_as_far_as_a_logarithm_can():

@@ -124,6 +124,28 @@ def test_the_front_is_a_step_line_to_the_edge(comparison):
     assert [*steps.get_ydata()] == [0.80, 0.95, 0.95]
 
 
+@pytest.fixture
+def perplexities(tmp_path):
+    for name, kwh, value in (("small", 0.01, 40.0), ("large", 0.2, 20.0), ("waste", 0.4, 30.0)):
+        put(tmp_path / name, kwh, value, name="val_$ppl", mode="min", scale="raw")
+    put(tmp_path / "other", 0.3, 0.9)
+    return compare(tmp_path)
+
+
+def test_where_less_is_better_the_front_steps_down_and_there_is_no_score(perplexities):
+    _, ax = perplexities.plot()
+    assert ax.get_ylabel() == "val_$ppl (last value, less is better)"
+    assert ax.get_title(loc="left") == "3 runs (1 more without val_$ppl or energy)"
+    (steps,) = [line for line in ax.lines if line.get_drawstyle() == "steps-post"]
+    assert [*steps.get_xdata()] == pytest.approx([0.01, 0.2, ax.get_xlim()[1]])
+    assert [*steps.get_ydata()] == [40.0, 20.0, 20.0]
+    assert "equal score" not in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert {"small", "large", "waste"} <= {*texts(ax)}
+    ax.figure.canvas.draw()  # a name is no formula
+    (label,) = [text for text in ax.texts if text.get_text() == "large"]
+    assert label.get_verticalalignment() == "top"  # below the front, where no dominated run is
+
+
 def test_bars_are_the_absolute_uncertainty(comparison):
     _, ax = comparison.plot()
     spans = {}
@@ -132,7 +154,7 @@ def test_bars_are_the_absolute_uncertainty(comparison):
         for (x, y), (to_x, _) in bars.get_segments():
             spans[y] = (x, to_x)
     for run in comparison.drawable:
-        assert spans[run.accuracy] == pytest.approx((run.energy_kwh - run.u_kwh, run.energy_kwh + run.u_kwh))
+        assert spans[run.metric] == pytest.approx((run.energy_kwh - run.u_kwh, run.energy_kwh + run.u_kwh))
 
 
 def test_it_is_drawn_on_an_axis_that_is_given(comparison):
@@ -160,10 +182,10 @@ def test_labels_do_not_lie_on_each_other(tmp_path):
 
 def test_caveats_are_in_the_picture(tmp_path):
     put(tmp_path / "a", 1.0, 0.8, spent={"quality": "estimated", "u_absolute": 0.5})
-    put(tmp_path / "b", 2.0, 0.9, board="NVIDIA H100", name="val_f1", scopes=("gpu", "package"))
+    put(tmp_path / "b", 2.0, 0.9, board="NVIDIA H100", name="valid/accuracy", scopes=("gpu", "package"))
     _, ax = compare(tmp_path).plot()
     shown = "\n".join(texts(ax))
-    assert "different metrics" in shown
+    assert "different names" in shown
     assert "and 1 more caveats" in shown
 
 
@@ -219,7 +241,7 @@ def test_any_points_can_be_drawn(tmp_path, points):
     figure.canvas.draw()
     assert all(math.isfinite(limit) for limit in (*ax.get_xlim(), *ax.get_ylim()))
     if not [kwh for kwh, _ in points if kwh]:
-        assert "no run with accuracy and energy" in texts(ax)
+        assert f"no run with {'accuracy' if points else 'metric'} and energy" in texts(ax)
 
 
 def has_colour(image, name: str) -> bool:

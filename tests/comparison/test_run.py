@@ -24,7 +24,7 @@ def read(tmp_path: Path, *args, choice="last", **kwargs) -> Run:
 
 def test_the_figures_of_a_record(tmp_path):
     run = read(tmp_path, 2.0, 0.9, scopes=("gpu", "package"), run_id="abc", reference_kwh=0.25)
-    assert (run.accuracy, run.accuracy_name) == (0.9, "val_acc")
+    assert (run.metric, run.metric_name, run.mode, run.scale) == (0.9, "val_acc", "max", "fraction")
     assert run.energy_kwh == pytest.approx(2.0)
     assert run.u_kwh == pytest.approx(0.1)
     assert run.u_repeat_kwh == pytest.approx(0.002)
@@ -48,19 +48,23 @@ def test_its_energy_is_that_of_all_sessions(tmp_path):
         ("last", 0.8, (0.5, 0.9, 0.8), 0.8),
         ("best", 0.8, (0.5, 0.9, 0.8), 0.9),
         ("best", 0.95, (0.5, None), 0.95),  # validated in the middle of an epoch
-        ("last", None, (0.5, 0.7, None), 0.7),
         ("last", 1.0005, (), 1.0),  # a mean in bfloat16
     ],
 )
 def test_last_and_best_accuracy(tmp_path, choice, last, epochs, expected):
-    assert read(tmp_path, 1.0, last, epochs=epochs, choice=choice).accuracy == expected
+    assert read(tmp_path, 1.0, last, epochs=epochs, choice=choice).metric == expected
 
 
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"accuracy": None}, r"it has no accuracy: .*EnergyCallback\(accuracy=…\)"),
-        ({"accuracy": 91.2}, "91.2 is no fraction .* divide a percentage by 100"),
+        ({"accuracy": None}, r"it has no metric: .*EnergyCallback\(metric=…\)"),
+        ({"accuracy": None, "epochs": (0.9,)}, "does not name its metric, as its last session validated nothing"),
+        ({"accuracy": 91.2}, "its val_acc=91.2 is no fraction in .* if it is a percentage, .*scale='percent'"),
+        ({"accuracy": 0.9, "epochs": (91.2,)}, "its val_acc=91.2 is no fraction in .* if it is a percentage"),
+        ({"accuracy": 910.0}, "its val_acc=910 is no fraction in .* if it is no accuracy, read it with scale='raw'"),
+        ({"accuracy": -0.3}, "its val_acc=-0.3 is no fraction in .* if it is no accuracy"),
+        ({"accuracy": 130.0, "scale": "percent"}, r"its val_acc=130 is no percentage in \[0, 100\]: .*scale='raw'"),
         ({"kwh": None}, "energy of its training is not known"),
     ],
 )
@@ -77,6 +81,67 @@ def test_what_it_lacks_is_told_and_nothing_is_invented(tmp_path, settings, reaso
 def test_an_evaluation_is_no_run(tmp_path):
     with pytest.raises(NothingFittedError, match="of validations, tests or predictions alone: nothing was fitted"):
         read(tmp_path, total=None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"accuracy": 91.2, "scale": "percent"}, 0.912),
+        ({"accuracy": 100.05, "scale": "percent"}, 1.0),  # a mean in bfloat16
+        ({"accuracy": 23.5, "name": "val_ppl", "mode": "min", "scale": "raw"}, 23.5),
+        ({"accuracy": -0.5, "name": "val_r2", "scale": "raw"}, -0.5),
+        ({"accuracy": 130.0, "name": "val_wer", "mode": "min", "scale": "percent"}, 1.3),
+        ({"accuracy": 1.3, "name": "val_wer", "mode": "min"}, 1.3),
+    ],
+)
+def test_fractions_and_percentages_are_fractions_and_others_what_was_logged(tmp_path, settings, expected):
+    run = read(tmp_path, **settings)
+    assert run.metric == expected
+    assert run.is_comparable
+    assert (run.mode, run.scale) == (settings.get("mode", "max"), settings.get("scale", "fraction"))
+
+
+def test_the_best_epoch_of_a_loss_is_the_least(tmp_path):
+    loss = {"name": "val_loss", "mode": "min", "scale": "raw", "epochs": (0.9, 0.2, 0.4)}
+    assert read(tmp_path, 1.0, 0.4, **loss).metric == 0.4
+    assert read(tmp_path, 1.0, 0.4, choice="best", **loss).metric == 0.2
+
+
+@pytest.mark.parametrize(
+    ("value", "recorded", "given", "expected"),
+    [
+        (91.2, "fraction", "percent", 0.912),
+        (0.6, "fraction", "percent", 0.006),
+        (0.9, "raw", "fraction", 0.9),
+        (23.5, "percent", "raw", 23.5),
+        (0.9, "percent", None, 0.009),
+    ],
+)
+def test_a_scale_that_is_given_corrects_the_record(tmp_path, value, recorded, given, expected):
+    run = run_of(put(tmp_path, 1.0, value, scale=recorded), "x", scale=given)
+    assert run.metric == pytest.approx(expected)
+    assert (run.scale, run.source.scale) == (given or recorded, recorded)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reach", "expected"),
+    [
+        ({"epochs": (0.5, 0.91, 0.95)}, 0.9, 0.2),
+        ({"epochs": (0.5, 0.91, 0.95)}, 0.96, None),
+        ({"epochs": (0.5, 0.8999999762, 0.95)}, 0.9, 0.2),  # 0.9 in single precision
+        ({"epochs": (0.5, 0.8999, 0.95)}, 0.9, 0.3),
+        ({"epochs": (0.5, 7.0, 30.0), "accuracy": 30.0, "scale": "percent"}, 0.07, 0.2),
+        ({"epochs": (90.0, 24.9, 20.0), "accuracy": 20.0, "mode": "min", "scale": "raw"}, 25, 0.2),
+        ({"epochs": (90.0, 25.0000001, 20.0), "accuracy": 20.0, "mode": "min", "scale": "raw"}, 25, 0.2),
+        ({"epochs": (-3.0, -1.0, 0.1), "accuracy": 0.1, "scale": "raw"}, -1.0, 0.2),
+        ({"epochs": (None, 0.95)}, 0.9, 0.2),
+        ({"epochs": ()}, 0.9, None),  # validated in the middle of an epoch: its energy then is not known
+        ({"epochs": (0.95,), "epochs_kwh": (None,)}, 0.9, None),
+    ],
+)
+def test_energy_to_reach_a_value(tmp_path, settings, reach, expected):
+    settings = {"epochs_kwh": (0.1, 0.2, 0.3), "accuracy": 0.95} | settings
+    assert run_of(put(tmp_path, 0.4, **settings), "x", reach=reach).reach_kwh == expected
 
 
 def test_runs_that_did_not_end(tmp_path, monkeypatch):
@@ -158,7 +223,7 @@ def test_a_score_of_ones_own_has_no_reference(tmp_path):
 
 def test_names_from_a_record_cannot_move_the_cursor(tmp_path):
     run = read(tmp_path, name="val\x1b[2J", board="GPU\n")
-    assert run.accuracy_name.isprintable()
+    assert run.metric_name.isprintable()
     assert run.hardware.isprintable()
 
 

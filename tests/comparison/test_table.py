@@ -37,7 +37,7 @@ def test_front_and_dominations_can_be_read(comparison):
     for sign in "*<~":
         assert any(line.startswith(f"{sign} ") for line in table.splitlines())
     assert "score: energy_penalized_accuracy(alpha=5, beta=5, reference_kwh=1)" in table
-    assert "Caveat of unscored: it has no accuracy" in table
+    assert "Caveat of unscored: it has no metric" in table
 
 
 def test_figures(comparison):
@@ -94,6 +94,35 @@ def test_sam_stands_in_the_table_only_where_a_run_has_one(tmp_path):
     assert "SAM (sustainable_accuracy) is defined above 1 kWh only" in table
 
 
+@pytest.fixture
+def perplexities(tmp_path):
+    put(tmp_path / "small", 1.0, 41.5, name="val_ppl", mode="min", scale="raw", epochs=(41.5,), epochs_kwh=(1.0,))
+    put(tmp_path / "large", 20.0, 9.25, name="val_ppl", mode="min", scale="raw", epochs=(9.25,), epochs_kwh=(20.0,))
+    return tmp_path
+
+
+def test_the_table_of_a_metric_without_a_score(perplexities):
+    lines = text(compare(perplexities, sort="metric")).splitlines()
+    assert lines[0] == "2 runs by val_ppl; val_ppl (less is better): last value"
+    assert lines[1].split()[:3] == ["run", "val_ppl", "kWh"]
+    assert not {"SAM", "score", "accuracy"} & {*lines[1].split()}
+    assert [line.split()[:2] for line in lines[3:5]] == [["large", "9.250"], ["small", "41.50"]]
+    assert "No score: val_ppl is no accuracy (less is better), and scores are made of accuracies." in lines
+    assert "sustainable_accuracy" not in "\n".join(lines)
+    assert r"| run | val\_ppl | kWh |" in markdown(compare(perplexities))
+
+
+def test_energy_to_reach_a_value_stands_in_the_table(perplexities):
+    table = text(compare(perplexities, reach=10), 130)
+    assert "kWh to reach 10" in table.splitlines()[1]
+    assert row(table, "large").split()[4] == "20"
+    assert row(table, "small").split()[4] == "–"  # noqa: RUF001
+    assert "Energy to reach 10: that of the training up to the end of the first epoch with val_ppl 10" in table
+    none = text(compare(perplexities, reach=5))
+    assert "No record has an epoch with val_ppl 5 or better, and its energy." in none
+    assert "to reach" not in none.splitlines()[1]
+
+
 def test_the_same_caveat_of_many_is_one_sentence(tmp_path):
     for i in range(9):
         put(tmp_path / f"run{i}", 1.0 + i, 0.8, outcome="interrupted")
@@ -107,7 +136,7 @@ def test_csv_has_every_figure_unrounded(comparison):
     for run in comparison.runs:
         assert rows[run.name]["energy_kwh"] == repr(run.energy_kwh)
     assert rows["waste"]["dominated_by"] == "small; medium; large"
-    assert rows["unscored"]["accuracy"] == ""
+    assert rows["unscored"]["metric"] == ""
     assert rows["large"]["on_front"] == "True"
 
 

@@ -7,8 +7,8 @@ from lightning_energy.comparison.run_source import Source
 from lightning_energy.comparison.unlike import with_caveats
 
 LIKE = {
-    "accuracy": 0.9,
-    "accuracy_name": "val_acc",
+    "metric": 0.9,
+    "metric_name": "val_acc",
     "energy_kwh": 1.0,
     "quality": "measured",
     "hardware": "A100",
@@ -29,7 +29,16 @@ def test_like_runs_have_no_caveat():
 @pytest.mark.parametrize(
     ("other", "of_run", "of_all"),
     [
-        ({"accuracy_name": "val_f1"}, "its accuracy is val_f1 (most others: val_acc)", "(val_acc: 2; val_f1: 1)"),
+        (
+            {"metric_name": "valid/accuracy"},
+            "its metric was logged as valid/accuracy (most others: val_acc)",
+            "under different names (val_acc: 2; valid/accuracy: 1), which are taken to mean the same",
+        ),
+        (
+            {"scale": "percent"},
+            "its metric was read as a percentage (most others: fraction)",
+            "(fraction: 2; percentage: 1), as far as records know: 0.6 may be a fraction or 0.6 %. If all were perc",
+        ),
         ({"covers": "gpu + package"}, "its joules cover gpu + package (most others: gpu)", "do not cover the same"),
         ({"quality": "estimated"}, "its energy is estimated by a model (most others: measured)", "an estimate"),
         (
@@ -47,8 +56,11 @@ def test_unlike_things_have_one_each_and_one_of_all(other, of_run, of_all):
 
 
 def test_without_a_majority_each_is_told():
-    runs, _ = with_caveats([run("a"), run("b", accuracy_name=None)], 1.0)
-    assert [r.caveats for r in runs] == [("its accuracy is val_acc",), ("its accuracy is a metric without a name",)]
+    runs, _ = with_caveats([run("a"), run("b", metric_name=None)], 1.0)
+    assert [r.caveats for r in runs] == [
+        ("its metric was logged as val_acc",),
+        ("its metric was logged as a metric without a name",),
+    ]
 
 
 def test_a_run_that_was_resumed_elsewhere_is_in_both():

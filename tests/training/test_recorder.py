@@ -376,7 +376,8 @@ def test_the_printed_report_names_its_record(tmp_path, capsys):
     assert as_text(energy.report, Place.of_record(folder / "energy.json")) in printed
     assert printed.endswith(f"\nRecord: {folder / 'energy.json'}\n")
     trainer.test(Classifier(), loader(8), verbose=False)
-    assert as_text(energy.report, Place(folder / "energy.json")) in capsys.readouterr().out
+    (tested,) = energy.evaluations
+    assert as_text(tested, Place(folder / "energy.json")) in capsys.readouterr().out
 
 
 def test_the_report_is_printed_again(tmp_path, capsys):

@@ -119,7 +119,7 @@ def test_power_that_comes_from_a_model_alone_is_not_shown_as_if_it_were_data():
     trainer.log_every_n_steps = 1
     one.steps.attend(trainer, 0)
     ((_, values),) = logger.rows
-    assert values == {log_keys.STEP_J: pytest.approx(one.books.steps.energy_j)}
+    assert values == {log_keys.STEP_J: pytest.approx(one.books.steps.energy_j), "epoch": 0}
     assert [*trainer.progress_bar_metrics] == [ENERGY]
     one.books.close()
 

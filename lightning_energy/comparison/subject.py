@@ -1,0 +1,123 @@
+"""The subject of a comparison: one metric, with its direction, its unit and the words for it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from lightning_energy.scores.metric import Mode
+
+__all__ = ["Choice", "Subject", "better", "number"]
+
+Choice = Literal["last", "best"]
+"""The choice among the values of a run: the last one, or that of its best epoch."""
+
+LARGEST_PLAIN = 1e7  # numbers from here on are written with an exponent
+DIGITS = 4
+LONGEST = 28  # characters of a heading
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The metric that a comparison is of.
+
+    Attributes:
+        name: ``accuracy``, or the name of another metric; empty where no run can be compared.
+        mode: its better direction.
+        scale: its unit in the comparison: ``fraction`` (percentages, too, are shown as fractions) or ``raw``.
+        epoch: the value that is taken of each run: its ``last``, or that of its ``best`` epoch.
+        reach: the value to which the energy is asked for, in that unit; ``None`` where none is.
+
+    Example:
+        >>> subject = Subject("val_ppl", "min", "raw")
+        >>> subject.title, subject.is_accuracy, subject.show(23.4567)
+        ('val_ppl against energy', False, '23.46')
+    """
+
+    name: str = ""
+    mode: Mode = "max"
+    scale: Literal["fraction", "raw"] = "fraction"
+    epoch: Choice = "last"
+    reach: float | None = None
+
+    @property
+    def is_accuracy(self) -> bool:
+        """True for a fraction of which more is better: these alone have a score."""
+        return bool(self.name) and self.mode == "max" and self.scale == "fraction"
+
+    @property
+    def heading(self) -> str:
+        """Its name, as short as the heading of a column or the side of a chart must be."""
+        name = self.name or "metric"
+        return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-(LONGEST // 2 - 1) :]}"
+
+    @property
+    def reach_heading(self) -> str:
+        """The value to reach, in words."""
+        return "to reach it" if self.reach is None else f"to reach {self.reach:g}"
+
+    @property
+    def reach_words(self) -> str:
+        """The meaning of the energies up to that value, a sentence; empty where no value is asked for."""
+        if self.reach is None or not self.name:
+            return ""
+        return (
+            f"Energy {self.reach_heading}: that of the training up to the end of the first epoch with {self.heading} "
+            f"{self.reach:g} or better; a dash: the record has no such epoch, or not its energy."
+        )
+
+    @property
+    def title(self) -> str:
+        """The title of a page."""
+        if not self.name:
+            return "Energy of trainings"
+        return f"{'Accuracy' if self.name == 'accuracy' else self.name} against energy"
+
+    @property
+    def words(self) -> str:
+        """Its name and direction, and the epoch that is taken."""
+        direction = "" if self.name == "accuracy" else f" ({better(self.mode)})"
+        return f"{self.heading}{direction}: {'last value' if self.epoch == 'last' else 'best epoch'}"
+
+    @property
+    def no_score(self) -> str:
+        """The reason why there is no score, a sentence; empty where there is one."""
+        if self.is_accuracy or not self.name:
+            return ""
+        if self.mode == "min":
+            return f"No score: {self.name} is no accuracy (less is better), and scores are made of accuracies."
+        return (
+            f"No score: {self.name} is not known to be a fraction or a percentage, and scores are made of these. If "
+            f"it is one, give scale='fraction' or scale='percent' (on the command line: --scale fraction)."
+        )
+
+    def show(self, value: float) -> str:
+        """Write a value of it."""
+        return f"{value:.4f}" if self.scale == "fraction" else number(value)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same in JSON's types."""
+        return asdict(self)
+
+
+def better(mode: Mode) -> str:
+    """The better direction in words.
+
+    Example:
+        >>> better("min")
+        'less is better'
+    """
+    return "more is better" if mode == "max" else "less is better"
+
+
+def number(value: float) -> str:
+    """Write a number of any size with four significant digits.
+
+    Example:
+        >>> number(9.1), number(0.00123), number(123456.7), number(-2e9)
+        ('9.100', '0.001230', '123457', '-2.000e+09')
+    """
+    if 10**DIGITS <= abs(value) < LARGEST_PLAIN:
+        return f"{value:.0f}"
+    return f"{value:#.{DIGITS}g}".rstrip(".")
