@@ -68,14 +68,14 @@ def main() -> None:
 def saving(folder: Path) -> str:
     """Say what stopping saved where `compare` is sure of it: for the same accuracy, beyond the uncertainty."""
     paths = [folder / name for name in ("to-the-end", "stopped")]
-    runs = {run.name: run for run in compare(paths, accuracy="best").runs}
+    runs = {run.name: run for run in compare(paths, epoch="best").runs}
     full, stopped = runs["to-the-end"], runs["stopped"]
     if stopped.name in full.dominated_by:
         return f"That saved {3.6e6 * (full.energy_kwh - stopped.energy_kwh):.0f} J for the same best accuracy."
     if "estimated" in (full.quality, stopped.quality):
         why = "the energies are estimated by a model, not measured"
-    elif stopped.accuracy < full.accuracy:
-        why = f"its best accuracy is {stopped.accuracy:.4f} instead of {full.accuracy:.4f}"
+    elif stopped.metric < full.metric:
+        why = f"its best accuracy is {stopped.metric:.4f} instead of {full.metric:.4f}"
     else:
         why = "the energies differ by less than twice their uncertainty, or some is not known"
     return f"No saving is sure: {why}."

@@ -52,6 +52,7 @@ class Session:
         channels: one per device, with its curve, period and latencies.
         ledger: the accounts.
         notes: facts that a reader of the report must know besides the troubles.
+        sharing: facts about other programs on its devices, known at the end.
 
     Args:
         meters: open meters; closed by :meth:`close`.
@@ -92,6 +93,7 @@ class Session:
             trace=Trace([c.info.device_id for c in self.channels], self._started_ns) if trace else None,
         )
         self.notes: list[str] = []
+        self.sharing: list[str] = []
         self._troubles = Troubles()
         self._sharing = Sharing(self.channels)
         self._idle = IdleBaseline(self.channels, self.ledger.lock)
@@ -217,7 +219,7 @@ class Session:
     def finish(self) -> None:
         """End the last account now, and wait shortly until its energy is known."""
         self.synchronize()
-        self.notes += self._sharing.notes()
+        self.sharing = self._sharing.notes()
         self.mark(OUTSIDE)
         now_ns = time.monotonic_ns()
         periods_s = [c.period_s or UNKNOWN_PERIOD_S for c in self.channels]

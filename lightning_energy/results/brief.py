@@ -335,15 +335,19 @@ def _lines_on_meter(report: Figures, whole: Energy) -> list[tuple[str, str]]:
     if not whole.energy_j:
         return []
     u, u_absolute = (percent(u_j / whole.energy_j) for u_j in (whole.u_j, whole.u_absolute_j))
+    is_shared = any(note.kind == "sharing" for note in report.notes)
     if whole.quality == "estimated":
         if all(d.energy.quality == "estimated" for d in report.devices):
+            busy = "; other programs were busy, too, and are not in it" if is_shared else ""
             hint = "`lightning-energy doctor` says what can be measured here"
-            return [("Meter", f"none; the estimate is ± {u_absolute}. {hint}")]
+            return [("Meter", f"none; the estimate is ± {u_absolute}{busy}. {hint}")]
         return [("Meter", f"± {u_absolute} with the estimated part")]
     remarks = [f"± {u} repeatability, ± {u_absolute} absolute; runs differ by more"]
     absent = [_named_in(note.text) for note in report.notes if note.kind == "absent_meter"]
     if absent:
         remarks.append(f"not measured: {', '.join(dict.fromkeys(absent))}")
+    if is_shared:
+        remarks.append("other programs used the devices, too, and are in it")
     if any(note.kind == "aliasing" for note in report.notes):
         remarks.append("steps keep time with the sensor, so that figures may be up to 40 % off")
     return [("Meter", "; ".join(remarks))]

@@ -16,7 +16,8 @@ NoteKind = Literal[
     "absent_meter",  # a device could not be measured from the start
     "aliasing",  # steps may beat against a sensor that looks at a part of the time
     "unresolved",  # steps are shorter than the time between two points of a curve
-    "measuring",  # idle baselines, shared boards and the device's clock
+    "sharing",  # other programs used the devices
+    "measuring",  # idle baselines and the device's clock
     "samples",  # samples could not be counted
     "withdrawn",  # scores that took a percentage for a fraction
     "merged_ranks",  # the records of several ranks were put together

@@ -159,6 +159,7 @@ def _part(session: Session, totals: Totals, steps: StepSums, ranks: Ranks) -> _P
     notes = [
         *(Note("absent_meter", text) for text in session.absent),
         *(Note("sensor", text) for text in session.troubles),
+        *(Note("sharing", text) for text in session.sharing),
         *(Note("measuring", text) for text in session.notes),
         *_notes_on_steps(session, steps),
     ]

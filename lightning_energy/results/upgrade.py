@@ -36,7 +36,7 @@ PARTS: Mapping[str, NoteKind] = {
     ": aliasing risk": "aliasing",
     "single steps are unresolved": "unresolved",
     "is missing from all totals": "sensor",
-    " other process(es) at the end": "measuring",
+    " other process(es) at the end": "sharing",
     " marks have the host's time": "measuring",
 }
 """The kinds of those notes that begin with a name or a number, by another part of them."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, get_args
+import pickle
+import sys
+from collections.abc import Mapping
+from inspect import isfunction
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, SupportsIndex, TypeVar, get_args
 
 from lightning.pytorch import Callback
 
@@ -13,7 +17,7 @@ from lightning_energy.training.lightning_private import called_in
 from lightning_energy.training.run_memory import RunMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from lightning.pytorch import Trainer
 
@@ -26,6 +30,7 @@ P = ParamSpec("P")
 S = TypeVar("S", bound="CallbackBase")
 
 OF_LIGHTNING = {"log", "log_dict"}  # methods of the module that a Trainer sets on its callbacks: they keep both alive
+CARRY_FUNCTIONS = ("copy", "cloudpickle", "dill")  # modules that copy any function, by a part of their names
 HOOKS = [*(name for name in dir(Callback) if name.startswith("on_")), "teardown"]
 
 OTHER_NAMES = {
@@ -112,6 +117,16 @@ def of_an_object(hook: Callable[Concatenate[S, P], None]) -> Callable[Concatenat
     return called  # type: ignore[return-value]  # wraps() forgets that the first argument has no name
 
 
+def _check_pickles(argument: str, fn: Any) -> None:
+    try:
+        pickle.dumps(fn)
+    except Exception as error:
+        raise pickle.PicklingError(
+            f"an EnergyCallback with {argument}={fn.__qualname__} cannot be pickled: give a function that is defined "
+            f"with def at the top of a module"
+        ) from error
+
+
 def _refuse_class(trainer: Any) -> None:
     """Say that a class is no callback.
 
@@ -148,6 +163,26 @@ class CallbackBase(Callback):
         self._warn = WarnOnce()
         self.is_external = called_in("_load_external_callbacks")
         self._begin_life()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """Copy or pickle it; a function that a pickle cannot hold is told by its argument.
+
+        Raises:
+            pickle.PicklingError: a function among the settings is a lambda, or was made inside another function.
+        """
+        caller = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 - Python has no other way to know it
+        if not any(word in caller for word in CARRY_FUNCTIONS):
+            for argument, fn in self._functions():
+                _check_pickles(argument, fn)
+        return super().__reduce_ex__(protocol)
+
+    def _functions(self) -> Iterator[tuple[str, Any]]:
+        """The functions among the settings, by the arguments that they were given as."""
+        for name, value in vars(self).items():
+            if isinstance(value, Mapping):
+                yield from ((f"{name}[{key!r}]", fn) for key, fn in value.items() if isfunction(fn))
+            elif isfunction(value) and not name.startswith("_"):
+                yield name, value
 
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone: a copy has no run, and has spent nothing."""

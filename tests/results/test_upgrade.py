@@ -36,7 +36,7 @@ KINDS = {
     "NVIDIA A100: its sensor looks at 25 % of the time, and steps of 102 ms may …: aliasing risk": "aliasing",
     "CPU: steps of 1 ms …: their mean is right, single steps are unresolved": "unresolved",
     "No idle baseline for NVIDIA H100: its power was not steady": "measuring",
-    "NVIDIA H100: shared with 1 other process(es) at the end; its energy is the whole board's": "measuring",
+    "NVIDIA H100: shared with 1 other process(es) at the end; its energy is the whole board's": "sharing",
     "3 marks have the host's time, not the device's": "measuring",
     "The device's clock could not be tied to the host's: steps are cut at the host's times": "measuring",
     "Samples were not counted: the batch raised RuntimeError: closed": "samples",

@@ -215,3 +215,30 @@ def test_another_trainers_fit_in_the_place_of_the_last_run_is_told(tmp_path, cap
             make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
     (told,) = texts(caught)
     assert "its record takes the place of the last run's" in told
+
+
+def count_of(batch) -> int:
+    return len(batch)
+
+
+@pytest.mark.parametrize(
+    ("settings", "argument"),
+    [
+        ({"batch_size_fn": lambda batch: 1}, "batch_size_fn=<lambda>"),
+        ({"score": lambda value, energy_kwh: value}, "score=<lambda>"),
+        ({"per": {"words": count_of, "tokens": lambda batch: 1}}, "per['tokens']=<lambda>"),
+    ],
+)
+def test_a_pickle_of_a_lambda_is_refused_with_what_to_do(settings, argument):
+    energy = EnergyCallback(**settings)
+    with pytest.raises(pickle.PicklingError) as error:
+        pickle.dumps(energy)
+    assert argument in str(error.value)
+    assert str(error.value).endswith("give a function that is defined with def at the top of a module")
+    assert copy.deepcopy(energy).per == energy.per  # copies hold any function
+
+
+def test_a_pickle_holds_functions_of_modules():
+    energy = EnergyCallback(batch_size_fn=count_of, per={"words": count_of}, score=max)
+    twin = pickle.loads(pickle.dumps(energy))
+    assert (twin.batch_size_fn, twin.per, twin.score) == (count_of, {"words": count_of}, max)
