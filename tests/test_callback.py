@@ -581,7 +581,7 @@ def test_a_logger_that_refuses_is_told_once(tmp_path):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer.fit(Quiet(), loader(), loader(8))
-    assert sum("Refuses did not take energy/power_w" in str(w.message) for w in caught) == 1
+    assert sum("Refuses did not take energy/step_j, energy/power_w" in str(w.message) for w in caught) == 1
     assert memory.points("energy/step_j")
 
 

@@ -337,7 +337,7 @@ def test_each_run_leaves_a_record_in_a_folder_of_its_own(tmp_path, monkeypatch, 
     assert first.total == first.session == first.sessions[0].energy
     comparison = compare(tmp_path)
     assert sorted(run.energy_kwh for run in comparison.runs) == sorted(r.total.energy_kwh for r in (first, second))
-    assert [run.accuracy for run in compare(tmp_path, epoch="best").runs] == [pytest.approx(0.9)] * 2
+    assert [run.metric for run in compare(tmp_path, epoch="best").runs] == [pytest.approx(0.9)] * 2
     assert cli.main(["report", str(paths[0])]) == 0
     assert "val_acc" in capsys.readouterr().out
 

@@ -28,7 +28,7 @@ def test_who_comes_later_is_noticed_at_the_end():
         session = session_of(NvmlMeter(UUID))
         gpu.pids.append(4711)
         session.finish()
-        assert any("shared with 1 other process" in note for note in session.notes)
+        assert any("shared with 1 other process" in note for note in session.sharing)
         session.close()
 
 
