@@ -8,6 +8,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.columns import FIELDS, IN_TEXT, heading_of
+from lightning_energy.results.plain import cell as in_csv
 from lightning_energy.results.readable import si
 from lightning_energy.results.rendering import in_markdown
 
@@ -75,7 +76,7 @@ def as_csv(comparison: Judgement) -> str:
     for run in comparison.runs:
         row = run.to_plain()
         row["unit_j"] = [f"{unit}={'' if joules is None else joules}" for unit, joules in run.unit_j.items()]
-        writer.writerow({k: "; ".join(v) if isinstance(v, list) else v for k, v in row.items()})
+        writer.writerow({k: in_csv("; ".join(v) if isinstance(v, list) else v) for k, v in row.items()})
     return out.getvalue().rstrip("\n")
 
 

@@ -16,6 +16,7 @@ import yaml
 
 from lightning_energy.meters.base import BOARDS
 from lightning_energy.results.carbon import read_table
+from lightning_energy.results.plain import cell
 from lightning_energy.results.readable import one_line
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def emissions_csv(record: Record) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, EMISSIONS_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerow({key: one_line(value) if isinstance(value, str) else value for key, value in row.items()})
+    writer.writerow({key: cell(one_line(value) if isinstance(value, str) else value) for key, value in row.items()})
     return text.getvalue().rstrip("\n")
 
 
@@ -116,7 +117,7 @@ def model_card(record: Record) -> str:
     country = _country(derived.region)
     block = {
         "emissions": float(f"{derived.co2eq_g:.6g}"),
-        "source": source,
+        "source": one_line(source),
         **({"geographical_location": country} if country else {}),
         "hardware_used": one_line(_hardware(report, record.where.cpu)),
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lightning_energy.results.carbon import Conversion
 from lightning_energy.results.exports import FormatError, emissions_csv, model_card
 from lightning_energy.results.layout import HEADER, lay_out
+from lightning_energy.results.plain import cell
 from lightning_energy.results.rendering import as_markdown, as_text
 from lightning_energy.results.rows import EPOCH_COLUMNS
 
@@ -115,7 +116,7 @@ def _csv(record: Record) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue().rstrip("\n")
 
 

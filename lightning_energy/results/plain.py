@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["plain", "printable"]
+__all__ = ["cell", "plain", "printable"]
 
+FORMULA_SIGNS = "=+-@"
 DEEPEST = 8  # levels of nested hyperparameters; anything deeper becomes text
 
 
@@ -18,10 +19,32 @@ def plain(value: Any, depth: int = 0) -> Any:
         return value if math.isfinite(value) else str(value)
     if depth < DEEPEST:
         if hasattr(value, "items"):
-            return {str(k): plain(v, depth + 1) for k, v in value.items()}
+            return {_text(k): plain(v, depth + 1) for k, v in value.items()}
         if isinstance(value, (list, tuple, set, frozenset)):
             return [plain(v, depth + 1) for v in value]
-    return str(value)
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - one odd value costs that value alone
+        return f"({type(value).__name__})"
+
+
+def cell(value: Any) -> Any:
+    r"""A value for a cell of CSV, without texts that a spreadsheet would take for a formula, or that steer a terminal.
+
+    Source: OWASP, "CSV Injection": a cell that begins with one of ``= + - @`` gets an apostrophe before it.
+
+    Example:
+        >>> cell("=1+1"), cell(-1.5), cell("a\x1b[2J")
+        ("'=1+1", -1.5, 'a�[2J')
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.lstrip()[:1] in FORMULA_SIGNS and text.strip() else text
 
 
 def printable(text: object) -> str:

@@ -20,7 +20,7 @@ from lightning_energy.results.upgrade import VersionError, upgrade
 if TYPE_CHECKING:
     from lightning_energy.results.record import Record
 
-__all__ = ["RecordError", "read_record"]
+__all__ = ["RecordError", "read_record", "text_of"]
 
 DEEPEST_BELOW = 3  # levels of folders that are searched for advice: logs/name/version_0
 NAMED_BELOW = 3
@@ -48,7 +48,7 @@ def read_record(path: Path | str) -> Record:
     path = Path(path)
     try:
         file = path / NAME if path.is_dir() else path
-        text = _text(file, path)
+        text = text_of(file, path)
     except (OSError, ValueError) as error:
         if isinstance(error, RecordError):
             raise
@@ -56,12 +56,21 @@ def read_record(path: Path | str) -> Record:
     return _record(_document(text, file), file)
 
 
-def _text(file: Path, path: Path) -> str:
-    """The text of a regular file; a pipe or a device would be waited for, or never end."""
+def text_of(file: Path, path: Path | None = None) -> str:
+    """The text of a regular file; a pipe or a device would be waited for, or never end.
+
+    Args:
+        file: the file.
+        path: the file or folder that the user named.
+
+    Raises:
+        RecordError: it is not there, or cannot be a record.
+        OSError: it cannot be read.
+    """
     try:
         number = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError as error:
-        raise RecordError(f"{file} does not exist: {_instead(path)}") from error
+        raise RecordError(f"{file} does not exist: {_instead(path or file)}") from error
     try:
         if not stat.S_ISREG(os.fstat(number).st_mode):
             raise RecordError(f"{file} is no regular file: {GIVE}")

@@ -7,6 +7,7 @@ the run completes, rank zero's record has everything, and the others are removed
 from __future__ import annotations
 
 import glob
+import re
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import Energy
 from lightning_energy.results.notes import Note
+from lightning_energy.results.own_files import is_record
 from lightning_energy.results.per_sample import per_sample_j
 from lightning_energy.results.read import RecordError, read_record
 from lightning_energy.results.record import NAME, Record, Samples
@@ -34,8 +36,10 @@ def rank_file(path: Path, rank: int) -> Path:
 
 
 def rank_files(path: Path) -> list[Path]:
-    """The records of other ranks beside rank zero's."""
-    return sorted(path.parent.glob(f"{glob.escape(path.stem)}.rank*{glob.escape(path.suffix)}"))
+    """The records of other ranks beside rank zero's. Others' files may be called ``energy.rankings.json``."""
+    name = re.compile(rf"{re.escape(path.stem)}\.rank\d+{re.escape(path.suffix)}")
+    found = path.parent.glob(f"{glob.escape(path.stem)}.rank*{glob.escape(path.suffix)}")
+    return sorted(file for file in found if name.fullmatch(file.name) and is_record(file))
 
 
 def load_record(path: str | Path) -> Record:

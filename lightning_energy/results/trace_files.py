@@ -6,7 +6,8 @@ import csv
 import gzip
 import io
 import math
-import shutil
+import re
+import zlib
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -21,6 +22,8 @@ __all__ = ["TraceFiles", "TraceFormat", "check_trace"]
 
 TraceFormat = Literal["csv", "parquet"]
 TABLES = ("curve", "steps")
+PART = re.compile(r"\.?part-\d{6}(\.parquet)?")
+SHORT_LINE = 1000  # letters that are read of a line
 NANOSECONDS = 9  # digits behind the point
 
 
@@ -53,21 +56,48 @@ class TraceFiles:
     """
 
     def __init__(self, record: Path, trace: TraceFormat) -> None:
-        suffix = {"csv": "csv.gz", "parquet": "parquet"}[trace]
-        self.paths = {table: record.with_name(f"{record.stem}.{table}.{suffix}") for table in TABLES}
+        self._suffix = {"csv": "csv.gz", "parquet": "parquet"}[trace]
+        self.paths = self._beside(record)
         self._append = _append_csv if trace == "csv" else _append_parquet
 
     def remove(self) -> None:
-        """Remove the files that lie there: they are of another run.
+        """Remove the files that lie there, of a run whose record is gone.
 
         Raises:
-            OSError: it cannot be removed.
+            OSError: one cannot be removed, or is none of ours.
         """
-        for path in self.paths.values():
+        for path in self._ours():
             if path.is_dir():
-                shutil.rmtree(path)
+                for part in path.iterdir():
+                    part.unlink()
+                path.rmdir()
             else:
-                path.unlink(missing_ok=True)
+                path.unlink()
+
+    def keep(self, record: Path) -> None:
+        """Give the files of another run the names that go with the new name of its record.
+
+        Raises:
+            OSError: one cannot be moved, or is none of ours.
+        """
+        places = self._beside(record)
+        for path in self._ours():
+            path.rename(next(places[table] for table in TABLES if self.paths[table] == path))
+
+    def _beside(self, record: Path) -> dict[str, Path]:
+        return {table: record.with_name(f"{record.stem}.{table}.{self._suffix}") for table in TABLES}
+
+    def _ours(self) -> list[Path]:
+        """The files and folders that are there.
+
+        Raises:
+            FileExistsError: one is none of ours.
+        """
+        found = [path for path in self.paths.values() if path.exists() or path.is_symlink()]
+        for path in found:
+            if not (_is_parquet(path) if path.suffix == ".parquet" else _is_csv(path)):
+                raise FileExistsError(f"{path} is no trace of lightning-energy, and stays as it is")
+        return found
 
     def write(self, session: int, curve: Columns, steps: Columns) -> None:
         """Append the rows that became known.
@@ -85,6 +115,18 @@ class TraceFiles:
             if n:
                 self.paths[table].parent.mkdir(parents=True, exist_ok=True)
                 self._append(self.paths[table], {"session": np.full(n, session), **columns})
+
+
+def _is_csv(path: Path) -> bool:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            return file.readline(SHORT_LINE).startswith("session,")
+    except (OSError, EOFError, ValueError, zlib.error):
+        return False
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and all(PART.fullmatch(part.name) for part in path.iterdir())
 
 
 def _append_csv(path: Path, columns: Columns) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import stat
+import time
 from contextlib import suppress
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,21 +16,40 @@ if TYPE_CHECKING:
 
     from lightning_energy.results.record import Record
 
-__all__ = ["write_record"]
+__all__ = ["remove_leftovers", "write_record"]
+
+LEFT_OVER_S = 3600.0  # age of an unfinished file whose writer is surely dead, on whatever machine it ran
 
 
 def write_record(path: Path, record: Record) -> None:
     """Write a record so that a reader finds at any moment the old one or the new one, whole.
 
+    A new file has the mode that the user's umask gives it, and one that takes another's place has its mode.
+
     Raises:
         OSError: it cannot be written; the old one stays.
     """
+    text = json.dumps(record.to_plain(), indent=1, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new = path.with_name(f".{path.name}.{token_hex(4)}")
+    # exclusively: whatever somebody else has planted there is not followed
+    number = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
     try:
-        new.write_text(json.dumps(record.to_plain(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            with suppress(OSError):  # none is there yet
+                new.chmod(stat.S_IMODE(path.stat().st_mode))
+            file.write(text)
         new.replace(path)
     except BaseException:
         with suppress(OSError):
             new.unlink()
         raise
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove unfinished files of a record that a process left when it was killed."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.([0-9a-f]{{8}}|\d+)")
+    with suppress(OSError):
+        for file in path.parent.iterdir():
+            if name.fullmatch(file.name) and time.time() - file.lstat().st_mtime > LEFT_OVER_S:
+                file.unlink()

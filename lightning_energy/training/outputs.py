@@ -15,7 +15,14 @@ from lightning_energy.training import log_keys
 from lightning_energy.training.dashboards import Dashboards
 from lightning_energy.training.lightning_private import is_quiet
 from lightning_energy.training.progress import BarFigures
-from lightning_energy.training.recorder import Recorder, batch_size_of, what_is_trained, what_was_left, where_to_record
+from lightning_energy.training.recorder import (
+    Recorder,
+    batch_size_of,
+    place_of_record,
+    what_is_trained,
+    what_was_left,
+    where_to_record,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,7 +96,14 @@ class Outputs:
             print_report: same.
         """
         outputs = cls(warn)
-        path = where_to_record(trainer, record)
+        wanted = where_to_record(trainer, record)
+        path = place_of_record(trainer, wanted)
+        if path != wanted:
+            warn(
+                "foreign",
+                f"EnergyCallback: {wanted} is no record of lightning-energy, and stays as it is: this run's record is "
+                f"{path}. Give another place: EnergyCallback(record=…)",
+            )
         outputs.left = what_was_left(trainer, path) if is_fit else None
         outputs._recorder = recorder = Recorder(path, what_is_trained(trainer, module), ranks.rank)
         outputs._prints = ranks.is_zero and (not is_quiet(trainer) if print_report is None else print_report)
@@ -123,15 +137,34 @@ class Outputs:
         """Let the loggers and the bar go. The record may still be written."""
         self._dashboards, self.bar = Dashboards(), None
 
-    def begin(self, trainer: Trainer) -> None:
+    def begin(self, trainer: Trainer, run_id: str) -> None:
         """Begin the training: its DataLoader is there, and an earlier session's record has been taken in."""
         recorder = self._recorder
         if recorder is None:
             return
         if recorder.rank == 0:
+            self._keep_other_run(recorder, run_id)
             recorder.forget_other_ranks()  # none of them writes before the end of an epoch, or of a minute
         with suppress(Exception):  # whatever the user's loaders are
             recorder.what["batch_size"] = batch_size_of(trainer)
+
+    def _keep_other_run(self, recorder: Recorder, run_id: str) -> None:
+        """Keep the record and the trace of another run that lie where those of this run will."""
+        try:
+            place = recorder.keep_other_run(run_id)
+            if place is None:
+                return
+            if self._trace is not None:
+                self._trace.keep(place)
+        except OSError as error:
+            text = f"the record of another run cannot be kept ({type(error).__name__}: {error}), and is replaced"
+        else:
+            text = f"the record of another run lay where that of this run will, and is now {place}"
+        self._warn(
+            "place",
+            f"EnergyCallback: {text}. Give each run a logger with a version of its own, or another "
+            f"EnergyCallback(record=…)",
+        )
 
     def find_bar(self, trainer: Trainer) -> None:
         """Find the bar after a batch: its figures are there from the first one on."""
@@ -181,11 +214,10 @@ class Outputs:
             elif recorder.rank == 0:
                 recorder.add_evaluation(report)
         except Exception as error:  # noqa: BLE001 - a full or read-only disk must not end the training
-            self._recorder = None
             self._warn(
                 "record",
-                f"EnergyCallback: the record cannot be written ({type(error).__name__}: {error}); the training goes on "
-                f"without one. Give another place: EnergyCallback(record=…)",
+                f"EnergyCallback: the record cannot be written ({type(error).__name__}: {error}); the training goes "
+                f"on, and the next write tries again. Give another place: EnergyCallback(record=…)",
             )
 
     def write_trace(self, session: Session, spent: RunMemory, *, if_many: bool = False) -> None:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from lightning_energy.curves.energy import NOTHING, Energy
 from lightning_energy.ledger.ranks import replicas_of
 from lightning_energy.results.machine import Machine, describe_machine
+from lightning_energy.results.own_files import free_place, kept_place
 from lightning_energy.results.read import RecordError, read_record
 from lightning_energy.results.record import NAME, Record, make_record
 from lightning_energy.results.record_ranks import load_record, rank_file, rank_files
 from lightning_energy.results.rows import EpochRow, Evaluation, SessionRow
-from lightning_energy.results.write import write_record
+from lightning_energy.results.write import remove_leftovers, write_record
+from lightning_energy.training.hyperparameters import recorded_hyperparameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.results.report import Report
 
-__all__ = ["Recorder", "batch_size_of", "what_is_trained", "what_was_left", "where_to_record"]
+__all__ = ["Recorder", "batch_size_of", "place_of_record", "what_is_trained", "what_was_left", "where_to_record"]
 
 EVERY_S = 60.0
 SHORT_ROWS = 500  # most rows of a record that is written at every epoch's end, in about 20 ms
@@ -71,7 +73,7 @@ class Recorder:
         """Write the record of a training; a long one is not written after every short epoch while the run goes on.
 
         Raises:
-            OSError: it cannot be written; from now on nothing is.
+            OSError: it cannot be written; the next time may succeed.
         """
         rows = len(epochs) + len(sessions) + len(self._evaluations)
         if self.path is None or (report.outcome == "running" and self._is_too_early(rows)):
@@ -122,7 +124,7 @@ class Recorder:
         """Add a validation, test or prediction outside of ``fit`` to the record that is there, or make one.
 
         Raises:
-            OSError: it cannot be written; from now on nothing is.
+            OSError: it cannot be written; the next time may succeed.
         """
         if self.path is None:
             return
@@ -134,15 +136,37 @@ class Recorder:
             return
         self._write(replace(record, evaluations=[*self._evaluations], updated_unix_s=time.time()))
 
+    def keep_other_run(self, run_id: str) -> Path | None:
+        """Move the record of another training, which lies where this run's will, to a name of its own.
+
+        Returns:
+            The new name; ``None`` where there is no such record.
+
+        Raises:
+            OSError: it cannot be moved.
+        """
+        if self.path is None or self.rank:
+            return None
+        try:
+            old = read_record(self.path)
+        except RecordError:
+            return None
+        if old.run_id == run_id or old.total is None:
+            return None
+        place = kept_place(self.path, old.started_unix_s)
+        self.path.rename(place)
+        return place
+
     def _read_old(self) -> None:
         """Keep the evaluations of an earlier record of the same run: the same Trainer may go on training."""
         if self.path is not None:
+            remove_leftovers(self.path)
             with suppress(Exception):  # whatever lies there, the training goes on
                 old = read_record(self.path)
                 self._evaluations, self._evaluated = [*old.evaluations], old.run_id
 
     def _write(self, record: Record) -> None:
-        if self.path is None:  # the first failure was reported
+        if self.path is None:
             return
         self._written_s = time.monotonic()
         if record.outcome == "running" and self._finalizer is None:
@@ -151,11 +175,7 @@ class Recorder:
         elif record.outcome != "running" and self._finalizer is not None:
             self._finalizer.detach()
             self._finalizer = None
-        try:
-            write_record(self.path, record)
-        except OSError:
-            self.path = None
-            raise
+        write_record(self.path, record)
 
 
 def _abandon(path: Path | None, pid: int) -> None:
@@ -174,7 +194,7 @@ def where_to_record(trainer: Trainer, record: bool | str | Path) -> Path | None:
     else in ``save_dir/name/version``. No record without a logger, in a ``fast_dev_run``, or in a remote folder.
     """
     if isinstance(record, (str, Path)):
-        path = Path(record)
+        path = Path(record).absolute()  # a later chdir does not move it
         return path if path.suffix == ".json" else path / NAME
     if not record or not trainer.loggers or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
         return None
@@ -182,7 +202,20 @@ def where_to_record(trainer: Trainer, record: bool | str | Path) -> Path | None:
     with suppress(Exception):  # a logger that does not know its folder is no reason not to train
         folder = _folder(trainer.loggers[0])
     folder = trainer.strategy.broadcast(folder)
-    return Path(folder) / NAME if folder and "://" not in folder else None
+    return Path(folder).absolute() / NAME if folder and "://" not in folder else None
+
+
+def place_of_record(trainer: Trainer, path: Path | None) -> Path | None:
+    """The place where nothing of others lies: ``path``, or another name beside it. All ranks take part.
+
+    A disk that cannot be looked at is told when the record is written.
+    """
+    place = path
+    if path is not None and trainer.is_global_zero:
+        with suppress(OSError):
+            place = free_place(path)
+    agreed: Path | None = trainer.strategy.broadcast(place)
+    return agreed
 
 
 def what_was_left(trainer: Trainer, path: Path | None) -> Record | None:
@@ -223,7 +256,7 @@ def what_is_trained(trainer: Trainer, module: LightningModule) -> dict[str, Any]
         what["parameters"] = sum(p.numel() for p in module.parameters())
         what["trainable_parameters"] = sum(p.numel() for p in module.parameters() if p.requires_grad)
     with suppress(Exception):  # whatever the user's hyperparameters are, the training goes on
-        what["hyperparameters"] = {**module.hparams}
+        what["hyperparameters"] = recorded_hyperparameters(trainer)
     return what
 
 

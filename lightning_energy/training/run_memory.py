@@ -85,10 +85,6 @@ class RunMemory:
             self._last, self.borrowed = last, False
         return is_new
 
-    def takes_place_of(self, record: Record | None) -> bool:
-        """True where this process's last run left the record that lies where that of this run will."""
-        return record is not None and self._last is not None and record.run_id == self._last.run_id
-
     def _become(self, other: RunMemory) -> None:
         """Take over the run of another memory; which states are taken does not change."""
         for name in {f.name for f in fields(self)} - {"borrowed", "_accepts"}:

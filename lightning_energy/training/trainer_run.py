@@ -143,13 +143,7 @@ class TrainerRun:
         advice = advice_on_direction(trainer, self.validations.scorer.rule)
         if advice:
             self._warn("direction", f"EnergyCallback: {advice}")
-        if self._memory.takes_place_of(self.outputs.left):
-            self._warn(
-                "place",
-                "EnergyCallback: this fit is a run of its own, and its record takes the place of the last run's: to "
-                "keep both, give each fit a logger with a version of its own, or another EnergyCallback(record=…)",
-            )
-        self.outputs.begin(trainer)
+        self.outputs.begin(trainer, self._memory.run_id)
 
     def begin_validation(self, trainer: Trainer, module: LightningModule) -> None:
         """Remember the metrics that are logged already, and feed the module's score Metrics."""

@@ -122,8 +122,28 @@ def test_a_run_that_goes_on_adds_to_it_and_a_new_run_begins_anew(tmp_path):
     assert set(steps[(steps.session == 1) & (steps.kind == "step") & (steps.stage == "train")].epoch) == {2}
     second = read_record(tmp_path).session.energy_j
     assert steps[steps.session == 1].energy_j.sum() == pytest.approx(second, rel=1e-6)
-    fit(tmp_path, max_epochs=1)
+    with pytest.warns(UserWarning, match="the record of another run lay where that of this run will, and is now"):
+        fit(tmp_path, max_epochs=1)
     assert {session for table in tables(tmp_path) for session in table.session} == {0}
+    (kept,) = tmp_path.glob("energy.20*.json")
+    assert read_record(kept).session.energy_j == second
+    old = pd.read_csv(kept.with_name(f"{kept.stem}.steps.csv.gz"))
+    assert old[old.session == 1].energy_j.sum() == pytest.approx(second, rel=1e-6)
+
+
+@pytest.mark.parametrize("trace", ["csv", "parquet"])
+def test_what_is_no_trace_of_ours_stays(tmp_path, trace):
+    suffix = {"csv": "csv.gz", "parquet": "parquet"}[trace]
+    if trace == "csv":
+        (tmp_path / f"energy.curve.{suffix}").mkdir()
+        (tmp_path / f"energy.curve.{suffix}" / "mine").write_text("mine")
+    else:
+        (tmp_path / f"energy.steps.{suffix}").write_text("mine")
+    with pytest.warns(UserWarning, match="is no trace of lightning-energy, and stays as it is"):
+        fit(tmp_path, energy_callback(record=str(tmp_path), trace=trace), max_epochs=1)
+    mine = tmp_path / (f"energy.curve.{suffix}/mine" if trace == "csv" else f"energy.steps.{suffix}")
+    assert mine.read_text() == "mine"
+    assert read_record(tmp_path).outcome == "completed"
 
 
 @pytest.mark.slow

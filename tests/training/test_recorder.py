@@ -217,6 +217,61 @@ def test_a_disk_that_cannot_be_written_is_told_once_and_the_training_goes_on(tmp
     assert energy.report.outcome == "completed"
 
 
+def test_a_disk_that_fails_once_is_tried_again(tmp_path):
+    """ESTALE on a network disk: the next write succeeds, and the record is that of the end."""
+
+    class Once(Slow):
+        def on_train_epoch_start(self) -> None:
+            if self.trainer.current_epoch == 1:
+                (tmp_path / "out").rename(tmp_path / "gone")
+                (tmp_path / "out").write_text("in the way")
+            if self.trainer.current_epoch == 3:
+                (tmp_path / "out").unlink()
+
+    energy = energy_callback(record=str(tmp_path / "out"))
+    trainer = make_trainer(tmp_path, max_epochs=4, callbacks=[energy])
+    with pytest.warns(UserWarning, match="the record cannot be written .* the next write tries again"):
+        trainer.fit(Once(), loader(64), loader(8))
+    record = valid(read_record(tmp_path / "out"))
+    assert (record.outcome, len(record.epochs)) == ("completed", 4)
+
+
+@pytest.mark.parametrize("name", ["config.json", "energy.json"])
+def test_a_file_that_is_not_ours_stays(tmp_path, name):
+    (tmp_path / name).write_text('{"lr": 0.1}')
+    (tmp_path / "energy.rankings.json").write_text("{}")
+    (tmp_path / "energy-2.rank1.json").write_text("{}")
+    with pytest.warns(UserWarning, match=f"{name} is no record of lightning-energy, and stays as it is") as caught:
+        energy, _ = fit(tmp_path, energy_callback(record=str(tmp_path / name)))
+    assert sum("stays as it is" in str(w.message) for w in caught) == 1
+    assert (tmp_path / name).read_text() == '{"lr": 0.1}'
+    assert (tmp_path / "energy.rankings.json").read_text() == (tmp_path / "energy-2.rank1.json").read_text() == "{}"
+    record = read_record(tmp_path / f"{name.removesuffix('.json')}-2.json")
+    assert record.total == energy.report.total
+
+
+def test_a_second_run_in_the_same_folder_keeps_the_first(tmp_path):
+    first, _ = fit(tmp_path, energy_callback(record=str(tmp_path / "out")))
+    with pytest.warns(UserWarning, match="the record of another run lay where that of this run will, and is now"):
+        second, _ = fit(tmp_path, energy_callback(record=str(tmp_path / "out")))
+    (kept,) = (tmp_path / "out").glob("energy.20*.json")
+    assert read_record(kept).total == first.report.total
+    assert read_record(tmp_path / "out").total == second.report.total
+
+
+def test_a_relative_place_is_that_of_the_start(tmp_path, monkeypatch):
+    class Moves(Slow):
+        def on_train_start(self) -> None:
+            (tmp_path / "elsewhere").mkdir()
+            monkeypatch.chdir(tmp_path / "elsewhere")
+
+    monkeypatch.chdir(tmp_path)
+    energy = energy_callback(record="out")
+    make_trainer(tmp_path, max_epochs=2, callbacks=[energy]).fit(Moves(), loader(64), loader(8))
+    assert read_record(tmp_path / "out").outcome == "completed"
+    assert not [*(tmp_path / "elsewhere").iterdir()]
+
+
 def test_a_name_that_is_too_long_is_told_as_well(tmp_path):
     with pytest.warns(UserWarning, match="the record cannot be written"):
         _, trainer = fit(tmp_path, energy_callback(record=str(tmp_path / ("x" * 300))))
@@ -449,10 +504,11 @@ def test_a_write_that_fails_leaves_the_old_record(tmp_path, good, monkeypatch):
     path = tmp_path / "energy.json"
     write_record(path, good)
 
-    def full(self, *args, **kwargs):
+    def full(number, *args, **kwargs):
+        os.close(number)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(os, "fdopen", full)
     with pytest.raises(OSError, match="No space"):
         write_record(path, replace(good, outcome="running"))
     monkeypatch.undo()

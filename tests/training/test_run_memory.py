@@ -271,16 +271,6 @@ def test_a_checkpoint_of_another_run_sets_that():
     assert memory.begin_fit(from_start=True)  # which has begun
 
 
-def test_a_record_in_the_place_of_the_last_run_is_known():
-    memory = after_sessions(joules(5.0))
-    left = record(1.0, run_id=memory.run_id)
-    assert not memory.takes_place_of(left)
-    memory.begin_fit(from_start=True)
-    assert memory.takes_place_of(left)
-    assert not memory.takes_place_of(record(1.0, run_id="another"))
-    assert not memory.takes_place_of(None)
-
-
 # ------------------------------------------------------------------------------------------------ a record left behind
 
 

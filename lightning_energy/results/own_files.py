@@ -1,0 +1,50 @@
+"""Files of ours among those of others: what is not ours on disk is never touched."""
+
+from __future__ import annotations
+
+import json
+import time
+from itertools import count
+from typing import TYPE_CHECKING
+
+from lightning_energy.results.read import RecordError, text_of
+from lightning_energy.results.record import FORMAT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["free_place", "is_record", "kept_place"]
+
+
+def is_record(path: Path) -> bool:
+    """Return true for a record of ours, of whatever version and state: a regular file that says so."""
+    try:
+        document = json.loads(text_of(path))
+    except (RecordError, OSError, ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and document.get("format") == FORMAT
+
+
+def free_place(path: Path) -> Path:
+    """The place of a record: ``path``, or where something else lies there, the next name that is free or ours.
+
+    Example:
+        >>> from pathlib import Path
+        >>> free_place(Path("nowhere/energy.json"))
+        PosixPath('nowhere/energy.json')
+    """
+    names = (path.with_name(f"{path.stem}-{n}{path.suffix}") for n in count(2))
+    place = path
+    while (place.exists() or place.is_symlink()) and not is_record(place):
+        place = next(names)
+    return place
+
+
+def kept_place(path: Path, started_unix_s: float) -> Path:
+    """The name under which an earlier run's record is kept: with the time at which that run began."""
+    begun = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(started_unix_s))
+    place = path.with_name(f"{path.stem}.{begun}{path.suffix}")
+    n = count(2)
+    while place.exists() or place.is_symlink():
+        place = path.with_name(f"{path.stem}.{begun}-{next(n)}{path.suffix}")
+    return place

@@ -1,0 +1,102 @@
+"""The user's hyperparameters as a record may hold them: plain, short, and without secrets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_energy.training.lightning_private import logged_hyperparameters
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+__all__ = ["recorded_hyperparameters", "without_secrets"]
+
+SECRET = re.compile(
+    r"secret|passw|passphrase|credential|private_?key|(api|access|auth|license|account)_?(key|token)(_id)?\b|"
+    r"(^|_)(token|auth|pwd|apikey|cookie|bearer)$",
+    re.IGNORECASE,
+)
+LONGEST_TEXT = 200
+MOST_VALUES = 500  # of all levels together
+DEEPEST = 6
+LARGEST_BITS = 256  # of a whole number
+LEFT_OUT = "(left out: the name says that it is secret)"
+
+
+def recorded_hyperparameters(trainer: Trainer) -> dict[str, Any]:
+    """The hyperparameters that Lightning gives its loggers too: none with ``save_hyperparameters(logger=False)``."""
+    values = logged_hyperparameters(trainer)
+    return {} if values is None else without_secrets(values)
+
+
+def without_secrets(values: Any) -> dict[str, Any]:
+    """Hyperparameters in plain types: numbers, texts, and lists and mappings of these.
+
+    Whatever else there is becomes the name of its class; long texts are cut, the home folder becomes ``~``, and a value
+    whose name says that it is secret is left out, which stands in its place.
+
+    Example:
+        >>> without_secrets({"lr": 0.1, "api_key": "abc", "loss": max, "path": "x" * 300})["api_key"]
+        '(left out: the name says that it is secret)'
+    """
+    return _Plain().mapping(values, DEEPEST)
+
+
+class _Plain:
+    """Turns values into plain types, a bounded number of them; a value that makes trouble costs that value alone."""
+
+    def __init__(self) -> None:
+        self._left = MOST_VALUES
+        self._home = _home()
+
+    def mapping(self, values: Any, levels: int) -> dict[str, Any]:
+        plain: dict[str, Any] = {}
+        for key, value in values.items():
+            if self._left <= 0:
+                plain["…"] = f"(left out: more than {MOST_VALUES} values)"
+                break
+            self._left -= 1
+            name = self._text(key) if isinstance(key, (str, int, float)) else type(key).__name__
+            plain[name] = LEFT_OUT if SECRET.search(re.sub(r"[-. ]", "_", name)) else self._value(value, levels - 1)
+        return plain
+
+    def _value(self, value: Any, levels: int) -> Any:
+        if value is None or isinstance(value, (bool, float)):
+            return value
+        if isinstance(value, int):
+            return int(value) if value.bit_length() <= LARGEST_BITS else f"a number of {value.bit_length()} bits"
+        if isinstance(value, (str, Path)):
+            return self._text(value)
+        try:
+            return self._nested(value, levels)
+        except Exception:  # noqa: BLE001 - whatever it is, it is the user's
+            return type(value).__name__
+
+    def _nested(self, value: Any, levels: int) -> Any:
+        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a number of NumPy or torch
+            return self._value(value.item(), levels)
+        if levels > 0 and hasattr(value, "items") and not hasattr(value, "ndim"):
+            return self.mapping(value, levels)
+        if levels > 0 and isinstance(value, (list, tuple, set, frozenset)):
+            return [self._counted(item, levels) for item in [*value][: self._left]]
+        return getattr(value, "__name__", None) if isinstance(value, type) else type(value).__name__
+
+    def _counted(self, value: Any, levels: int) -> Any:
+        self._left -= 1
+        return self._value(value, levels - 1)
+
+    def _text(self, value: Any) -> str:
+        text = str(value)
+        if self._home and text.startswith(self._home):
+            text = f"~{text[len(self._home) :]}"
+        return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
+
+
+def _home() -> str:
+    try:
+        home = str(Path.home())
+    except (RuntimeError, OSError):
+        return ""
+    return home if len(home) > 1 else ""

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import os
+import stat
+import time
+
+import pytest
+
+from lightning_energy.results.read import read_record
+from lightning_energy.results.write import remove_leftovers, write_record
+from tests.records import record
+
+
+def mode(file) -> int:
+    return stat.S_IMODE(file.stat().st_mode)
+
+
+@pytest.mark.parametrize(("umask", "expected"), [(0o022, 0o644), (0o077, 0o600)])
+def test_a_new_file_has_the_mode_of_the_umask(tmp_path, umask, expected):
+    file = tmp_path / "energy.json"
+    before = os.umask(umask)
+    try:
+        write_record(file, record())
+    finally:
+        os.umask(before)
+    assert mode(file) == expected
+
+
+def test_a_mode_that_somebody_set_is_kept(tmp_path):
+    file = tmp_path / "energy.json"
+    write_record(file, record())
+    file.chmod(0o600)
+    write_record(file, record(2.0))
+    assert mode(file) == 0o600
+    assert read_record(file).total.energy_kwh == 2.0
+
+
+def test_a_link_that_was_planted_is_not_followed(tmp_path, monkeypatch):
+    target = tmp_path / "target"
+    target.write_text("mine")
+    monkeypatch.setattr("lightning_energy.results.write.token_hex", lambda n: "00000000")
+    (tmp_path / ".energy.json.00000000").symlink_to(target)
+    with pytest.raises(FileExistsError):
+        write_record(tmp_path / "energy.json", record())
+    assert target.read_text() == "mine"
+
+
+def test_files_that_a_killed_process_left_are_removed(tmp_path):
+    old = [tmp_path / ".energy.json.12345", tmp_path / ".energy.json.0123abcd"]
+    others = [tmp_path / ".energy.json.bak", tmp_path / ".other.json.12345", tmp_path / ".energy.json.89abcdef"]
+    for file in (*old, *others):
+        file.write_text("")
+    for file in (*old, *others[:2]):
+        os.utime(file, (time.time() - 7200, time.time() - 7200))
+    remove_leftovers(tmp_path / "energy.json")
+    assert {*tmp_path.iterdir()} == {*others}
+
+
+def test_nothing_is_left_where_a_record_cannot_be_written(tmp_path):
+    (tmp_path / "energy.json").mkdir()
+    with pytest.raises(OSError, match="energy.json"):
+        write_record(tmp_path / "energy.json", record())
+    assert [file.name for file in tmp_path.iterdir()] == ["energy.json"]
