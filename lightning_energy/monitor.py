@@ -70,8 +70,8 @@ class EnergyMonitor:
         print_report: whether to print a short table at the end, on rank zero.
         record: whether to leave a record on disk, from rank zero; or the path of the file or its folder. By default
             in a new folder, ``energy_runs/<time>_<id>/energy.json`` in the working directory, as a loop has no log
-            directory: no run overwrites another's record, or a file of yours. At a path that you give, a record is
-            overwritten.
+            directory: no run overwrites another's record, or a file of yours. At a path that you give, other
+            files stay as they are, and the record of another run gets a name of its own.
 
     Raises:
         TypeError: an argument has the wrong type.

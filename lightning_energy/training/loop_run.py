@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -15,11 +16,12 @@ from lightning_energy.ledger.accounts import SAMPLES
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.best import best_of, epoch_of
 from lightning_energy.results.notes import Note
+from lightning_energy.results.own_files import free_place
 from lightning_energy.results.record import NAME
 from lightning_energy.results.rows import EpochRow, SessionRow
 from lightning_energy.results.summary import summarize
 from lightning_energy.scores.metric import Metric, Mode, Scale
-from lightning_energy.training.recorder import Recorder
+from lightning_energy.training.recorder import Recorder, keep_other_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,12 +86,26 @@ class LoopRun:
         what: dict[str, Any] = {"devices": ranks.size, "data_parallel_replicas": ranks.size}
         if fabric is not None:
             what["strategy"] = type(fabric.strategy).__name__
-        self._recorder = Recorder(_place(record, self._run_id) if ranks.is_zero else None, what)
+        self._recorder = Recorder(self._free_place(record) if ranks.is_zero else None, what)
 
     @property
     def path(self) -> Path | None:
         """The file of the record; ``None`` for none."""
         return self._recorder.path
+
+    def _free_place(self, record: bool | str | Path) -> Path | None:
+        """The place of the record, where nothing of others and no other run's record lies."""
+        wanted = place = _place(record, self._run_id)
+        if wanted is None:
+            return None
+        with suppress(OSError):  # told when the record is written
+            place = free_place(wanted)
+            if place != wanted:
+                self._warn(f"{wanted} is no record of lightning-energy, and stays as it is: the record is {place}")
+            kept = keep_other_run(place, self._run_id)
+            if kept is not None:
+                self._warn(f"the record of another run lay where that of this run will, and is now {kept}")
+        return place
 
     def enter(self, stage: str) -> None:
         """Note a stage that the loop enters."""
@@ -184,6 +200,8 @@ class LoopRun:
         try:
             self._recorder.write(report, run_id=self._run_id, epochs=self._epochs, sessions=rows)
         except OSError as error:
+            if report.outcome != "running":  # there is none
+                self._recorder.path = None
             self._warn(
                 f"the record cannot be written ({type(error).__name__}: {error}): give another place, "
                 f"EnergyMonitor(record=…)"
@@ -209,5 +227,5 @@ def _place(record: bool | str | Path, run_id: str) -> Path | None:
     if isinstance(record, bool):
         begun = time.strftime("%Y-%m-%d_%H-%M-%S")
         return Path(FOLDER, f"{begun}_{run_id[:SHORT_ID]}", NAME).absolute() if record else None
-    path = Path(record)
+    path = Path(record).absolute()
     return path if path.suffix == ".json" else path / NAME

@@ -18,6 +18,7 @@ from lightning_energy.training.progress import BarFigures
 from lightning_energy.training.recorder import (
     Recorder,
     batch_size_of,
+    keep_other_run,
     place_of_record,
     what_is_trained,
     what_was_left,
@@ -151,7 +152,7 @@ class Outputs:
     def _keep_other_run(self, recorder: Recorder, run_id: str) -> None:
         """Keep the record and the trace of another run that lie where those of this run will."""
         try:
-            place = recorder.keep_other_run(run_id)
+            place = keep_other_run(recorder.path, run_id)
             if place is None:
                 return
             if self._trace is not None:

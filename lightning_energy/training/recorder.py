@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 
     from lightning_energy.results.report import Report
 
-__all__ = ["Recorder", "batch_size_of", "place_of_record", "what_is_trained", "what_was_left", "where_to_record"]
+__all__ = [
+    "Recorder",
+    "batch_size_of",
+    "keep_other_run",
+    "place_of_record",
+    "what_is_trained",
+    "what_was_left",
+    "where_to_record",
+]
 
 EVERY_S = 60.0
 SHORT_ROWS = 500  # most rows of a record that is written at every epoch's end, in about 20 ms
@@ -136,27 +144,6 @@ class Recorder:
             return
         self._write(replace(record, evaluations=[*self._evaluations], updated_unix_s=time.time()))
 
-    def keep_other_run(self, run_id: str) -> Path | None:
-        """Move the record of another training, which lies where this run's will, to a name of its own.
-
-        Returns:
-            The new name; ``None`` where there is no such record.
-
-        Raises:
-            OSError: it cannot be moved.
-        """
-        if self.path is None or self.rank:
-            return None
-        try:
-            old = read_record(self.path)
-        except RecordError:
-            return None
-        if old.run_id == run_id or old.total is None:
-            return None
-        place = kept_place(self.path, old.started_unix_s)
-        self.path.rename(place)
-        return place
-
     def _read_old(self) -> None:
         """Keep the evaluations of an earlier record of the same run: the same Trainer may go on training."""
         if self.path is not None:
@@ -176,6 +163,32 @@ class Recorder:
             self._finalizer.detach()
             self._finalizer = None
         write_record(self.path, record)
+
+
+def keep_other_run(path: Path | None, run_id: str) -> Path | None:
+    """Move the record of another training, which lies where this run's will, to a name of its own.
+
+    Args:
+        path: the place.
+        run_id: this run.
+
+    Returns:
+        The new name; ``None`` where there is no such record.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    if path is None:
+        return None
+    try:
+        old = read_record(path)
+    except RecordError:
+        return None
+    if old.run_id == run_id or old.total is None:
+        return None
+    place = kept_place(path, old.started_unix_s)
+    path.rename(place)
+    return place
 
 
 def _abandon(path: Path | None, pid: int) -> None:
