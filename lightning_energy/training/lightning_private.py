@@ -30,6 +30,7 @@ __all__ = [
     "is_finder",
     "is_logger",
     "is_monitor",
+    "is_of_lightning",
     "is_quiet",
     "is_summary",
     "logged_hyperparameters",
@@ -146,6 +147,12 @@ def called_in(function: str) -> bool:
 def is_logger(logger: Any, name: str) -> bool:
     """True for a logger of Lightning's class of that name, of either of its two packages."""
     return isinstance(logger, (getattr(loggers, name), *_twins(name, package="loggers")))
+
+
+def is_of_lightning(logger: Any) -> bool:
+    """True for a logger of Lightning's own classes, of either of its two packages, which take any name of a value."""
+    modules = (loggers, sys.modules.get("pytorch_lightning.loggers"))
+    return any(type(logger) is getattr(m, type(logger).__name__, None) for m in modules if m is not None)
 
 
 def logged_name(logger: Any, key: str) -> str:

@@ -8,7 +8,7 @@ import torch
 
 from lightning_energy.meters.units import J_PER_WH
 from lightning_energy.training import log_keys
-from lightning_energy.training.lightning_private import logged_place, logger_step
+from lightning_energy.training.lightning_private import is_of_lightning, logged_place, logger_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,11 +46,47 @@ def total_values(
     }
 
 
-def log(module: LightningModule, values: Mapping[str, float], ranks: Ranks) -> None:
-    """Log by ``self.log`` of the module, at the end of an epoch. All ranks take part."""
+def log(
+    module: LightningModule,
+    values: Mapping[str, float],
+    ranks: Ranks,
+    warn: Warn,
+    *,
+    is_fit: bool = False,
+    is_training: bool = False,
+) -> None:
+    """Log by ``self.log`` of the module, at the end of an epoch. All ranks take part.
+
+    Lightning gives such values to the loggers where nothing of ours can catch what one raises: in a ``fit``, a logger
+    that is none of Lightning's own, and may refuse a name, gets them from us instead. A module whose own ``log`` does
+    not take them is passed by. Neither ends the training.
+
+    Args:
+        module: the module.
+        values: the values by their names.
+        ranks: the ranks.
+        warn: takes a topic's first warning.
+        is_fit: whether this is a ``fit``; the results of other runs are those that Lightning gives the loggers.
+        is_training: whether it is an epoch of training that ends: Lightning's step is one ahead then.
+    """
+    trainer = module.trainer
+    is_apart = is_fit and not all(map(is_of_lightning, trainer.loggers))
+    to = False if is_apart else None  # None: to the loggers, if there are any
+    refused: dict[str, float] = {}
     for key, value in values.items():  # float64: a float would become float32 on its way
         tensor = torch.tensor(value, dtype=torch.float64, device=_float64_device(ranks.device))
-        module.log(key, tensor, batch_size=1, sync_dist=ranks.size > 1)
+        try:
+            module.log(key, tensor, batch_size=1, sync_dist=ranks.size > 1, logger=to)
+        except Warning:
+            raise
+        except Exception as error:  # noqa: BLE001 - a module may override it; the other outputs go on
+            refused[key] = value
+            trainer.callback_metrics[key] = torch.tensor(value)
+            text = f"{type(module).__name__}.log did not take {key} ({type(error).__name__}: {error})"
+            warn("log", f"EnergyCallback: {text}; the loggers get it nevertheless")
+    told = values if is_apart else refused
+    if told:
+        _give(trainer, {**told, "epoch": trainer.current_epoch}, logger_step(trainer) - is_training, warn)
 
 
 def log_late(trainer: Trainer, values: Mapping[str, float], warn: Warn) -> None:
@@ -73,7 +109,7 @@ def to_loggers(trainer: Trainer, values: Mapping[str, float], warn: Warn) -> Non
 def _give(trainer: Trainer, row: Mapping[str, float], step: int, warn: Warn) -> None:
     for logger in trainer.loggers:
         try:
-            logger.log_metrics({**row}, step=step)
+            logger.log_metrics(metrics={**row}, step=step)
         except Exception as error:  # noqa: BLE001 - a logger's fault must not end the training at our call
             names = ", ".join(name for name in row if name != "epoch")
             text = f"{type(logger).__name__} did not take {names} ({type(error).__name__}: {error})"

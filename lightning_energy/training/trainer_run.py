@@ -192,7 +192,7 @@ class TrainerRun:
         values = {} if train.energy_j is None else {log_keys.TRAIN_J: train.energy_j}
         if not self.validations.has_logged(epoch):
             values |= total_values(total, self._conversion, log_uncertainty=self._log_uncertainty)
-        log(module, values, books.ranks)
+        log(module, values, books.ranks, self._warn, is_fit=True, is_training=True)
         advice = advice_on_reference(trainer, self.validations.scorer.rule, total.energy_kwh, epoch + 1)
         if advice:
             self._warn("reference", f"EnergyCallback: {advice}")
@@ -226,7 +226,7 @@ class TrainerRun:
         read_metrics(trainer, self.books.ranks)
         _, (energy,), _ = self.books.reduce(lambda t: [t.energy(stage="test")])
         if energy.energy_j is not None:
-            log(module, {log_keys.TEST_J: energy.energy_j}, self.books.ranks)
+            log(module, {log_keys.TEST_J: energy.energy_j}, self.books.ranks, self._warn)
 
     def end_predict(self, trainer: Trainer) -> None:
         """Log the energy of a prediction. Lightning allows no ``self.log`` here: it goes to the loggers."""

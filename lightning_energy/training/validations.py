@@ -126,7 +126,7 @@ class Validations:
             values[log_keys.VAL_J] = validation.energy_j
         if value is not None:
             values |= self._take(trainer, found, value, total)
-        log(module, values, books.ranks)
+        log(module, values, books.ranks, self._warn, is_fit=books.is_fit)
 
     def end(self, trainer: Trainer) -> None:
         """Take a metric that was logged after :meth:`end_epoch`, by the module itself for example.

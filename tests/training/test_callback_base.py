@@ -214,7 +214,7 @@ def test_another_trainers_fit_in_the_place_of_the_last_run_is_told(tmp_path, cap
         for _ in range(2):
             make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
     (told,) = texts(caught)
-    assert "its record takes the place of the last run's" in told
+    assert "the record of another run lay where that of this run will" in told
 
 
 def count_of(batch) -> int:

@@ -47,16 +47,16 @@ def test_no_total_is_not_a_total_of_zero():
 @pytest.mark.parametrize("ranks", [Ranks(), two_ranks()])
 def test_the_module_logs_float64(ranks):
     module = ModuleLike()
-    log(module, {"energy/x": 0.1, "energy/y": 2.0}, ranks)
+    log(module, {"energy/x": 0.1, "energy/y": 2.0}, ranks, Warned())
     assert module.logged == {"energy/x": 0.1, "energy/y": 2.0}  # 0.1 is no float32
     for _, value, settings in module.calls:
         assert value.dtype == torch.float64
-        assert settings == {"batch_size": 1, "sync_dist": ranks.size > 1}
+        assert settings == {"batch_size": 1, "sync_dist": ranks.size > 1, "logger": None}
 
 
 def test_a_device_without_float64_logs_from_the_cpu():
     module = ModuleLike()
-    log(module, {"energy/x": 0.1}, Ranks(device=torch.device("mps")))
+    log(module, {"energy/x": 0.1}, Ranks(device=torch.device("mps")), Warned())
     assert module.calls[0][1].device == torch.device("cpu")
 
 
@@ -153,3 +153,65 @@ def test_the_totals_uncertainty_is_logged_where_it_is_asked_for(tmp_path, wanted
     total, u = memory.points(log_keys.TOTAL_WH), memory.points(log_keys.TOTAL_U_WH)
     assert [step for step, _ in u] == ([step for step, _ in total] if wanted else [])
     assert not memory.points(log_keys.MISSING_S)
+
+
+# ------------------------------------------------------------------------------------------------ others' ways
+
+
+def test_a_module_whose_log_passes_the_batch_size_itself_ends_nothing(tmp_path):
+    class Own(Classifier):
+        def log(self, name, value, **kwargs):
+            super().log(name, value, batch_size=4, **{k: v for k, v in kwargs.items() if k != "batch_size"})
+
+        def log_dict(self, *args, **kwargs):
+            raise NotImplementedError
+
+    class Broken(Classifier):
+        def log(self, name, value, **kwargs):
+            super().log(name, value, batch_size=4, **kwargs)  # a second one
+
+        def validation_step(self, batch, batch_idx, dataloader_idx=0):
+            super().log("val_acc", 0.75, batch_size=4)
+
+    energy, memory = energy_callback(), MemoryLogger()
+    trainer = make_trainer(tmp_path, max_epochs=2, logger=memory, callbacks=[energy])
+    with pytest.warns(UserWarning, match=r"Broken\.log did not take energy/.* multiple values .*batch_size") as caught:
+        trainer.fit(Broken(), loader(), loader(8))
+    assert sum("Broken.log" in str(w.message) for w in caught) == 1
+    assert [row["metric"] for row in energy.history] == [0.75, 0.75]
+    assert energy.report.outcome == "completed"
+    assert memory.points("energy/total_wh")
+    assert "energy/score" in trainer.callback_metrics
+    energy = energy_callback()
+    make_trainer(tmp_path, max_epochs=1, callbacks=[energy]).fit(Own(), loader(), loader(8))
+    assert energy.report.score is not None
+
+
+def test_a_logger_that_refuses_names_with_a_slash_ends_nothing(tmp_path):
+    class NoSlash(MemoryLogger):
+        def log_metrics(self, metrics, step=None) -> None:
+            if any("/" in name for name in metrics):
+                raise ValueError("no slash in a name")
+            super().log_metrics(metrics, step)
+
+    energy, refuses, other = energy_callback(), NoSlash(), MemoryLogger()
+    trainer = make_trainer(tmp_path, max_epochs=2, logger=[refuses, other], callbacks=[energy])
+    with pytest.warns(
+        UserWarning, match=r"NoSlash did not take energy/.* \(ValueError: no slash in a name\)"
+    ) as caught:
+        trainer.fit(Classifier(), loader(), loader(8))
+    assert sum("NoSlash" in str(w.message) for w in caught) == 1
+    assert trainer.current_epoch == 2
+    assert refuses.points("val_acc")  # the user's own values go there as ever
+    assert [step for step, _ in other.points("energy/score")] == [step for step, _ in other.points("val_acc")]
+    assert [step for step, _ in other.points("energy/train_j")] == [step for step, _ in other.points("val_acc")]
+
+
+def test_a_logger_is_called_by_name_as_lightning_does(tmp_path):
+    class ByName(MemoryLogger):
+        def log_metrics(self, *, metrics, step) -> None:
+            super().log_metrics(metrics, step)
+
+    logger = ByName()
+    make_trainer(tmp_path, logger=logger, callbacks=[energy_callback()]).fit(Classifier(), loader(), loader(8))
+    assert logger.points("energy/step_j")
