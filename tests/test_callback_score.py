@@ -196,9 +196,9 @@ def test_a_percentage_that_shows_late_withdraws_what_was_scored_before(tmp_path,
     """Monitors begin anew, and the report does not end with the score of 0.6 % taken for 60 %."""
     energy, stopping = energy_callback(), EarlyStopping("energy/score", mode="max", patience=1)
     checkpoint = ModelCheckpoint(tmp_path, monitor="energy/score", mode="max", filename="{epoch}")
-    trainer = make_trainer(
-        tmp_path, num_sanity_val_steps=1, callbacks=[stopping, energy, checkpoint], enable_checkpointing=True
-    )
+    by_accuracy = ModelCheckpoint(tmp_path / "accurate", monitor="energy/accuracy", mode="max", filename="{epoch}")
+    callbacks = [stopping, energy, checkpoint, by_accuracy]
+    trainer = make_trainer(tmp_path, num_sanity_val_steps=1, callbacks=callbacks, enable_checkpointing=True)
     with pytest.warns(UserWarning, match=r"val_acc=14 shows that val_acc is a percentage.*epoch=0\.ckpt"):
         trainer.fit(Percent(where), loader(), loader(8))
     assert trainer.current_epoch == 3
@@ -206,6 +206,7 @@ def test_a_percentage_that_shows_late_withdraws_what_was_scored_before(tmp_path,
     assert scores == [None, pytest.approx(5 * 0.14**5, rel=1e-3), pytest.approx(5 * 0.3**5, rel=1e-3)]
     assert float(stopping.best_score) == float(checkpoint.best_model_score) == pytest.approx(scores[2], rel=1e-6)
     assert checkpoint.best_model_path.endswith("epoch=2.ckpt")
+    assert by_accuracy.best_model_path.endswith("epoch=2.ckpt")  # 0.3, though 0.6 was logged before
     assert energy.report.best.epoch == 2
     assert energy.report.metric == Metric("val_acc", pytest.approx(30.0), scale="percent")
     assert [note.kind for note in energy.report.notes].count("withdrawn") == 1
