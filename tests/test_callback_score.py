@@ -289,6 +289,28 @@ def test_a_reference_of_the_run_lives_on_in_its_checkpoint(tmp_path):
     assert scores[0] == pytest.approx(0.13260, rel=1e-3)
 
 
+def test_a_run_that_goes_on_with_another_metric_and_reference_takes_those(tmp_path):
+    """The scale of a loss is not that of an accuracy, and a number is not the run's own reference."""
+
+    class Both(Classifier):
+        def validation_step(self, batch, batch_idx):
+            super().validation_step(batch, batch_idx)
+            self.log("val_loss", 0.4)
+
+    first = energy_callback(metric="val_loss", mode="min", reference_kwh=5.0)
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[first])
+    trainer.fit(Both(), loader(), loader(8))
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    second = energy_callback(accuracy="val_acc", reference_kwh="run")
+    make_trainer(tmp_path, max_epochs=2, callbacks=[second]).fit(
+        Both(), loader(), loader(8), ckpt_path=tmp_path / "a.ckpt"
+    )
+    assert second.report.metric.scale == "fraction"
+    # the energy is the reference, as at every first score: 1 + log10(2) = 1.30103
+    assert second.report.score == pytest.approx(5 * second.report.metric.value**5 / 1.30103, rel=1e-5)
+    assert not second.report.score_name.endswith("reference_kwh=5)")
+
+
 def test_a_reference_from_a_finished_run(tmp_path):
     first = energy_callback(record=tmp_path / "first")
     make_trainer(tmp_path, max_epochs=1, callbacks=[first]).fit(Classifier(), loader(), loader(8))
