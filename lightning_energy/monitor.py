@@ -232,15 +232,17 @@ class EnergyMonitor:
         loop.count(self._step.account[1], samples)
         return self._step
 
-    def log_metric(self, name: str, value: Any, *, mode: Mode = "max", scale: Scale = "fraction") -> None:
+    def log_metric(self, name: str, value: Any, *, mode: Mode | None = None, scale: Scale | None = None) -> None:
         """Give the metric of quality that this run is compared by, say after each validation. The last value stands.
 
         Args:
             name: its name, equal in the runs that are to be compared.
             value: its value, a number or a tensor of one. One that is not finite or not of its scale is left out,
                 with a warning.
-            mode: its better direction.
-            scale: its unit.
+            mode: its better direction, ``"max"`` (the default) or ``"min"``. A name that says an error, such as
+                ``val_loss``, is one of which less is better, with a warning until you say so.
+            scale: its unit: ``"fraction"`` (the default where more is better), ``"percent"``, or ``"raw"`` (the default
+                where less is) for any other number.
 
         Raises:
             RuntimeError: the monitor is not running.

@@ -196,9 +196,9 @@ def test_a_percentage_that_shows_late_withdraws_what_was_scored_before(tmp_path,
     """Monitors begin anew, and the report does not end with the score of 0.6 % taken for 60 %."""
     energy, stopping = energy_callback(), EarlyStopping("energy/score", mode="max", patience=1)
     checkpoint = ModelCheckpoint(tmp_path, monitor="energy/score", mode="max", filename="{epoch}")
-    trainer = make_trainer(
-        tmp_path, num_sanity_val_steps=1, callbacks=[stopping, energy, checkpoint], enable_checkpointing=True
-    )
+    by_accuracy = ModelCheckpoint(tmp_path / "accurate", monitor="energy/accuracy", mode="max", filename="{epoch}")
+    callbacks = [stopping, energy, checkpoint, by_accuracy]
+    trainer = make_trainer(tmp_path, num_sanity_val_steps=1, callbacks=callbacks, enable_checkpointing=True)
     with pytest.warns(UserWarning, match=r"val_acc=14 shows that val_acc is a percentage.*epoch=0\.ckpt"):
         trainer.fit(Percent(where), loader(), loader(8))
     assert trainer.current_epoch == 3
@@ -206,6 +206,7 @@ def test_a_percentage_that_shows_late_withdraws_what_was_scored_before(tmp_path,
     assert scores == [None, pytest.approx(5 * 0.14**5, rel=1e-3), pytest.approx(5 * 0.3**5, rel=1e-3)]
     assert float(stopping.best_score) == float(checkpoint.best_model_score) == pytest.approx(scores[2], rel=1e-6)
     assert checkpoint.best_model_path.endswith("epoch=2.ckpt")
+    assert by_accuracy.best_model_path.endswith("epoch=2.ckpt")  # 0.3, though 0.6 was logged before
     assert energy.report.best.epoch == 2
     assert energy.report.metric == Metric("val_acc", pytest.approx(30.0), scale="percent")
     assert [note.kind for note in energy.report.notes].count("withdrawn") == 1
@@ -286,6 +287,28 @@ def test_a_reference_of_the_run_lives_on_in_its_checkpoint(tmp_path):
     assert len(scores) == 4
     # accuracy 0.51, and the energy is the reference: 5 * 0.51**5 / (1 + log10(2))
     assert scores[0] == pytest.approx(0.13260, rel=1e-3)
+
+
+def test_a_run_that_goes_on_with_another_metric_and_reference_takes_those(tmp_path):
+    """The scale of a loss is not that of an accuracy, and a number is not the run's own reference."""
+
+    class Both(Classifier):
+        def validation_step(self, batch, batch_idx):
+            super().validation_step(batch, batch_idx)
+            self.log("val_loss", 0.4)
+
+    first = energy_callback(metric="val_loss", mode="min", reference_kwh=5.0)
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[first])
+    trainer.fit(Both(), loader(), loader(8))
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    second = energy_callback(accuracy="val_acc", reference_kwh="run")
+    make_trainer(tmp_path, max_epochs=2, callbacks=[second]).fit(
+        Both(), loader(), loader(8), ckpt_path=tmp_path / "a.ckpt"
+    )
+    assert second.report.metric.scale == "fraction"
+    # the energy is the reference, as at every first score: 1 + log10(2) = 1.30103
+    assert second.report.score == pytest.approx(5 * second.report.metric.value**5 / 1.30103, rel=1e-5)
+    assert not second.report.score_name.endswith("reference_kwh=5)")
 
 
 def test_a_reference_from_a_finished_run(tmp_path):

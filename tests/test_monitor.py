@@ -394,6 +394,17 @@ def test_what_is_no_value_of_a_metric():
     assert m.report.metric == Metric("val_acc", 0.7)
 
 
+@pytest.mark.parametrize("said", [{}, {"mode": "min"}])
+def test_a_loss_is_no_accuracy(said):
+    with monitor() as m:
+        if said:
+            m.log_metric("val_loss", 0.8, **said)
+        else:
+            with pytest.warns(UserWarning, match="val_loss is taken for one of which less is better.*give mode='min'"):
+                m.log_metric("val_loss", 0.8)
+    assert m.report.metric == Metric("val_loss", 0.8, "min", "raw")
+
+
 def test_a_loop_that_is_killed_leaves_a_record_that_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(recorder, "EVERY_S", 0.0)
     seen = []

@@ -18,6 +18,9 @@ __all__ = ["best_of", "epoch_of", "kwh_to_reach"]
 def best_of(epochs: Sequence[EpochRow], metric: Metric | None) -> Best | None:
     """Find the best epoch: that of the highest score where epochs have scores, else of the best metric.
 
+    A score of a metric of which less is better is a function of the user's, whose better direction nobody knows: then
+    the metric decides alone.
+
     Args:
         epochs: the rows of the epochs, in the order of time.
         metric: tells which values are better.
@@ -34,16 +37,17 @@ def best_of(epochs: Sequence[EpochRow], metric: Metric | None) -> Best | None:
     """
     if metric is None:
         return None
-    scored = [row for row in epochs if row.score is not None]
-    sign = 1.0 if metric.mode == "max" else -1.0
+    is_max = metric.mode == "max"
+    scored = [row for row in epochs if row.score is not None and is_max]
+    known = [row for row in epochs if row.metric is not None]
     if scored:
         best = max(scored, key=lambda row: row.score or 0.0)
+    elif known:
+        best = max(known, key=lambda row: (row.metric or 0.0) * (1 if is_max else -1))
     else:
-        known = [row for row in epochs if row.metric is not None]
-        if not known:
-            return None
-        best = max(known, key=lambda row: sign * (row.metric or 0.0))
-    return None if best.metric is None else Best(best.epoch, best.metric, best.score, best.total_kwh)
+        return None
+    score = best.score if scored else None
+    return None if best.metric is None else Best(best.epoch, best.metric, score, best.total_kwh)
 
 
 def epoch_of(epochs: Sequence[EpochRow], metric: Metric | None) -> int | None:

@@ -262,7 +262,7 @@ def _lines_on_metric(report: Figures) -> list[tuple[str, str]]:
             label, about = "Accuracy", [metric.name, *epoch]
         else:
             label, about = metric.name, [*epoch, f"{'more' if metric.mode == 'max' else 'less'} is better"]
-        if report.score is None and best is not None:
+        if best is not None and best.score is None:
             about.append(_best_metric(report, metric, best))
         score = "" if report.score is None else f"; score {report.score:.4g}{_best_score(report)}"
         lines.append((label, f"{_value(metric, metric.value)} ({', '.join(about)}){score}"))

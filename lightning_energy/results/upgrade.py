@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy.results.node import shortened
 from lightning_energy.results.rows import EPOCH_COLUMNS
+from lightning_energy.scores.metric_name import says_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,6 +79,8 @@ def _from_1(document: dict[str, Any]) -> dict[str, Any]:
     if "accuracy" in new:
         metric = new.pop("accuracy")
         new["metric"] = {**metric, "mode": "max", "scale": "fraction"} if isinstance(metric, dict) else metric
+        if isinstance(metric, dict) and says_error(str(metric.get("name"))):  # version 1 scored a loss as an accuracy
+            new |= {"metric": {**metric, "mode": "min", "scale": "raw"}, "score": None}
     if isinstance(new.get("notes"), list):
         new["notes"] = [_note_from_1(text) for text in new["notes"]]
     return new

@@ -107,7 +107,9 @@ class Scorer:
         """
         fresh = self.fresh(metrics)
         if self.choice.name is None and final and not self._confirmed:
-            self.chosen = self.chosen if self.chosen in fresh else find_accuracy(fresh)
+            if self.chosen not in fresh:
+                self.scale = self.scale if self.chosen is None else self.choice.scale  # it was another metric's
+                self.chosen = find_accuracy(fresh)
             self._confirmed = self.chosen is not None
         name = of_name(self.choice.name, fresh) if self.choice.name else self.chosen
         if name is None or name not in fresh:

@@ -21,6 +21,7 @@ from lightning_energy.results.record import NAME
 from lightning_energy.results.rows import EpochRow, SessionRow
 from lightning_energy.results.summary import summarize
 from lightning_energy.scores.metric import Metric, Mode, Scale
+from lightning_energy.scores.metric_name import says_error
 from lightning_energy.training.recorder import Recorder, keep_other_run
 
 if TYPE_CHECKING:
@@ -41,8 +42,14 @@ EVALUATIONS = frozenset({"test", "predict"})  # stages that are no part of a tra
 SHORT_ID = 6  # letters: two runs that begin in the same second have folders of their own
 
 
-def metric_of(name: str, value: Any, mode: Mode, scale: Scale) -> tuple[Metric | None, str]:
-    """A metric, or the reason why its value is none.
+def metric_of(name: str, value: Any, mode: Mode | None, scale: Scale | None) -> tuple[Metric | None, str]:
+    """A metric, or ``None`` where its value is none; and a warning, if there is one.
+
+    Args:
+        name: its name.
+        value: its value.
+        mode: its better direction; ``None``: less is better where the name says an error, else more is.
+        scale: its unit; ``None``: that of an accuracy where more is better, else none.
 
     Raises:
         TypeError: the name is no text, or the value no number.
@@ -51,7 +58,7 @@ def metric_of(name: str, value: Any, mode: Mode, scale: Scale) -> tuple[Metric |
     if not isinstance(name, str) or not name:
         raise TypeError(f"name={name!r}: give the name of the metric, such as 'val_acc'")
     for argument, given, known in (("mode", mode, get_args(Mode)), ("scale", scale, get_args(Scale))):
-        if given not in known:
+        if given not in (None, *known):
             raise ValueError(f"{argument}={given!r}: give {' or '.join(map(repr, known))}")
     try:
         number = float(value)
@@ -59,9 +66,14 @@ def metric_of(name: str, value: Any, mode: Mode, scale: Scale) -> tuple[Metric |
         raise TypeError(f"value={value!r}: give a number, the value of {name}") from error
     if not math.isfinite(number):
         return None, f"{name} = {number} is left out, as it is not finite"
+    problem = ""
+    if mode is None and says_error(name):
+        mode, problem = "min", f"{name} is taken for one of which less is better, as its name says: give mode='min'"
+    mode = mode or "max"
+    scale = scale or ("fraction" if mode == "max" else "raw")
     metric = Metric(name, number, mode, scale)
     if not metric.is_accuracy or metric.accuracy is not None:
-        return metric, ""
+        return metric, problem
     top, cure = ("1", "scale='percent' for a percentage, else ") if scale == "fraction" else ("100", "")
     return None, f"{name} = {number:g} is left out, as it is no {scale} in [0, {top}]: give {cure}scale='raw'"
 

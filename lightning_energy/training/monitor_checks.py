@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
     from lightning_energy.scores.choice import ScoreRule
 
-__all__ = ["advice_on_direction", "advice_on_reference", "forecast_kwh", "monitors_of_score"]
+__all__ = ["advice_on_direction", "advice_on_reference", "forecast_kwh", "monitors_of"]
 
 FAR_BELOW = 100.0
 """Ratio of the reference to an energy that it penalizes by 0.4 %: ``log10(1 + 1 / 100)``."""
 
 
-def monitors_of_score(trainer: Trainer) -> list[Any]:
-    """The callbacks of a Trainer that monitor the score."""
+def monitors_of(trainer: Trainer, *keys: str) -> list[Any]:
+    """The callbacks of a Trainer that monitor one of these logged names; by default the score."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
-    of_score = (c for c in callbacks if is_monitor(c) and getattr(c, "monitor", None) == log_keys.SCORE)
-    return [c for c in of_score if hasattr(c, "mode")]
+    of_keys = (c for c in callbacks if is_monitor(c) and getattr(c, "monitor", None) in (keys or (log_keys.SCORE,)))
+    return [c for c in of_keys if hasattr(c, "mode")]
 
 
 def advice_on_direction(trainer: Trainer, rule: ScoreRule) -> str:
@@ -33,7 +33,7 @@ def advice_on_direction(trainer: Trainer, rule: ScoreRule) -> str:
     """
     if rule.formula is None:
         return ""
-    wrong = [type(c).__name__ for c in monitors_of_score(trainer) if c.mode == "min"]
+    wrong = [type(c).__name__ for c in monitors_of(trainer) if c.mode == "min"]
     if not wrong:
         return ""
     return (
@@ -70,7 +70,7 @@ def advice_on_reference(trainer: Trainer, rule: ScoreRule, spent_kwh: float | No
     Returns:
         A sentence with a reference at which the penalty is felt.
     """
-    if not spent_kwh or not isinstance(rule.formula, EnergyPenalized) or not monitors_of_score(trainer):
+    if not spent_kwh or not isinstance(rule.formula, EnergyPenalized) or not monitors_of(trainer):
         return ""
     kwh, reference_kwh = forecast_kwh(trainer, spent_kwh, epochs), rule.reference_kwh
     if kwh is None or reference_kwh is None or kwh >= reference_kwh / FAR_BELOW:

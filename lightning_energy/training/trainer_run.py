@@ -95,8 +95,7 @@ class TrainerRun:
             print_report=settings.print_report,
         )
         counts = Counts(settings.batch_size_fn, settings.per, loaders_of(trainer))
-        rule = settings.score_rule.with_reference(memory.reference_kwh or 0.0)
-        scorer = Scorer(settings.choice, rule, chosen=memory.chosen, scale=memory.scale, ours=log_keys.NAMES)
+        scorer = Scorer(settings.choice, settings.score_rule, ours=log_keys.NAMES)
         self.stages = Stages(counts, stage, searches=searches(trainer, in_fit=is_fit))
         wanted, allow = check_meters(settings.meters), settings.allow_estimate
         meters = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=allow))
@@ -113,6 +112,7 @@ class TrainerRun:
         self.validations = Validations(
             self.books, scorer, memory, warn, conversion, log_uncertainty=settings.log_uncertainty
         )
+        self.validations.resume(memory)
         self.reporter = Reporter(
             self.books, self.stages, self.validations, memory=memory, outputs=self.outputs, conversion=conversion
         )
@@ -258,17 +258,16 @@ class TrainerRun:
             ValueError: the state was written by a newer version, or is damaged.
         """
         self._memory.load(state)
-        self.validations.resume(self._memory)
-        if self.outputs.left is None:
-            return
         try:
-            self._memory.take_in(self.outputs.left)
+            if self.outputs.left is not None:
+                self._memory.take_in(self.outputs.left)
         except Exception as error:  # noqa: BLE001 - whatever lies there, the training goes on
             self._warn(
                 "left",
                 f"EnergyCallback: the earlier record in the place of this run's cannot be used "
                 f"({type(error).__name__}: {error}): energy spent after the checkpoint is not in the total",
             )
+        self.validations.resume(self._memory)
 
     def end(self, outcome: Outcome) -> Report | None:
         """Make the last report; ``None`` where there is none. All ranks take part, unless this one left them."""

@@ -81,6 +81,7 @@ class Validations:
         self._epoch = -1  # of the last validation
         self._total = NOTHING  # logged with the last validation
         self._asked_ranks = False
+        self._is_of_run = scorer.rule.is_of_run  # the reference of the score, also once it is known
 
     @property
     def figures(self) -> tuple[str, ...]:
@@ -97,7 +98,8 @@ class Validations:
     def resume(self, memory: RunMemory) -> None:
         """Go on with what an earlier session found of the metric."""
         scorer = self.scorer
-        scorer.chosen, scorer.scale = memory.chosen, scorer.choice.scale or memory.scale
+        scorer.chosen = memory.chosen
+        scorer.scale = scorer.choice.scale or memory.scale_for(scorer.choice.name or memory.chosen)
         scorer.rule = scorer.rule.with_reference(memory.reference_kwh or 0.0)
 
     def begin(self, trainer: Trainer) -> None:
@@ -243,7 +245,8 @@ class Validations:
         """Keep for later sessions what was found of the metric."""
         scorer, memory = self.scorer, self._memory
         memory.chosen, memory.scale = scorer.chosen, scorer.scale
-        memory.reference_kwh = scorer.rule.reference_kwh
+        memory.scale_of = scorer.choice.name or scorer.chosen
+        memory.reference_kwh = scorer.rule.reference_kwh if self._is_of_run else None
 
     def _name(self, found: tuple[str, float] | None) -> str:
         return found[0] if found is not None else self.scorer.choice.name or self.scorer.chosen or "the metric"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import is_checkpoint
-from lightning_energy.training.monitor_checks import monitors_of_score
+from lightning_energy.training.monitor_checks import monitors_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -21,13 +22,14 @@ __all__ = ["forget_best", "withdraw_scores"]
 def withdraw_scores(trainer: Trainer, memory: RunMemory) -> str:
     """Withdraw the scores that this run has had so far, as the accuracy turned out to be a percentage.
 
-    Points that loggers have drawn stay where they are.
+    Monitors of the score and of the accuracy begin anew. Points that loggers have drawn stay where they are.
 
     Returns:
         The files that monitors saved by them, in a sentence; empty where there are none.
     """
     memory.history = [replace(row, score=None) for row in memory.history]
-    left = [file for callback in monitors_of_score(trainer) for file in forget_best(callback)]
+    monitors = monitors_of(trainer, log_keys.SCORE, log_keys.ACCURACY)
+    left = [file for callback in monitors for file in forget_best(callback)]
     return f" Checkpoints that were chosen by them stay on disk: {', '.join(left)}." if left else ""
 
 

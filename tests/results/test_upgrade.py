@@ -112,6 +112,14 @@ def test_an_unknown_version_is_refused(version):
         upgrade({"version": version})
 
 
+def test_a_loss_that_was_taken_for_an_accuracy_is_none():
+    score = {"value": 1.6, "formula": "energy_penalized_accuracy(alpha=5, beta=5, reference_kwh=1)", "energy_kwh": 0.1}
+    document = {"format": "lightning-energy-record", "version": 1, "accuracy": {"name": "val_loss", "value": 0.8}}
+    found = upgrade({**document, "score": score})
+    assert found["metric"] == {"name": "val_loss", "value": 0.8, "mode": "min", "scale": "raw"}
+    assert found["score"] is None
+
+
 def test_a_document_stays_as_it_is_and_unknown_columns_are_none():
     document = {"version": 1, "history": [{"epoch": 0, "accuracy": 0.5}], "sessions": [{}]}
     before = json.loads(json.dumps(document))

@@ -11,6 +11,7 @@ from lightning_energy.curves.energy import NOTHING, Energy
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.results.notes import Note
 from lightning_energy.results.rows import EpochRow
+from lightning_energy.scores.metric import Metric
 from lightning_energy.training.run_memory import RunMemory
 from tests.records import energy, record
 from tests.training.parts import energies, joules
@@ -95,6 +96,26 @@ def test_a_choice_that_was_made_stands():
     memory, other = RunMemory(chosen="mine"), RunMemory(chosen="another")
     memory.load(other.state(NOTHING, Ranks()))
     assert memory.chosen == "mine"
+
+
+def test_a_scale_is_of_its_metric_alone():
+    memory = loaded(RunMemory(scale="raw", scale_of="val_loss").state(NOTHING, Ranks()))
+    assert (memory.scale_for("val_loss"), memory.scale_for("val_acc"), memory.scale_for(None)) == ("raw", None, None)
+
+
+def test_a_reference_is_of_its_run_alone():
+    memory, other = RunMemory(reference_kwh=2.0), RunMemory(reference_kwh=3.0)
+    memory.load(other.state(NOTHING, Ranks()))
+    assert memory.reference_kwh == 3.0
+    memory.load(RunMemory().state(NOTHING, Ranks()))
+    assert memory.reference_kwh is None
+
+
+def test_a_percentage_that_showed_after_the_checkpoint_is_known_from_the_record():
+    memory = RunMemory()
+    percent = Metric("val_acc", 14.0, scale="percent")
+    memory.take_in(record(run_id=memory.run_id, total=energy(10.0), metric=percent))
+    assert memory.scale_for("val_acc") == "percent"
 
 
 # ------------------------------------------------------------------------------------------------ sums
