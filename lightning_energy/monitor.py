@@ -187,7 +187,7 @@ class EnergyMonitor:
             self._report = loop.report(session, self._steps, ranks, "completed" if error is None else "interrupted")
             loop.write(self._report, session)
             if self.print_report and ranks.is_zero:
-                self._warn(show(self._report))
+                self._warn(show(self._report, loop.place))
         except Exception as defect:  # noqa: BLE001 - our defect must not end the user's program
             self._warn(f"no report, as {type(defect).__name__}: {defect}; please report this as a bug")
         finally:

@@ -56,14 +56,14 @@ def check_record(record: Any) -> None:
 
 
 def named_arguments(
-    of: str, unnamed: Callable[[Any], str], other_names: Mapping[str, Sequence[str]]
+    of: str, unnamed: Callable[[Any], str], other_names: Mapping[str, Sequence[str] | str]
 ) -> Callable[[Callable[Concatenate[S, P], None]], Callable[Concatenate[S, P], None]]:
     """Decorate an ``__init__`` of named arguments: a value without a name, or with a wrong one, is told the right one.
 
     Args:
         of: the name of the class.
         unnamed: the argument that a value without a name was probably meant for.
-        other_names: what other tools call an argument: the first of the names here that there is.
+        other_names: what other tools call an argument: the first of the names here that there is, or what to do.
     """
 
     def decorate(init: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S, P], None]:
@@ -80,7 +80,10 @@ def named_arguments(
             init(self, *args, **kwargs)
 
         def instead(wrong: str, value: Any) -> str:
-            known = [name for name in other_names.get(wrong, ()) if name in names]
+            others = other_names.get(wrong, ())
+            if isinstance(others, str):
+                return others
+            known = [name for name in others if name in names]
             near = known or get_close_matches(wrong, names, n=1)
             return f"write {near[0]}={SHORT.repr(value)}" if near else f"there are {', '.join(names)}"
 

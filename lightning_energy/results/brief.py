@@ -243,8 +243,8 @@ def _remarks(report: Figures, stage: str) -> list[str]:
         if report.step_j is not None:
             texts.append(f"{si(report.step_j, 'J', digits=3)}/step{' of rank 0' if report.ranks > 1 else ''}")
         gaps_j = report.gaps.energy_j if report.gaps is not None else None
-        if gaps_j and energy.energy_j and gaps_j >= GAPS * energy.energy_j:
-            texts.append(f"{percent(gaps_j / energy.energy_j)} of it between steps")
+        if report.steps and gaps_j and energy.energy_j and gaps_j >= GAPS * energy.energy_j:
+            texts.append(f"{percent(gaps_j / energy.energy_j)} of training between steps")
     if report.resolutions.get(stage) == "unresolved":
         texts.append("shorter than the meter can tell apart")
     return texts

@@ -191,6 +191,18 @@ class Scorer:
             return None
         return score if math.isfinite(score) else None
 
+    def why_undefined(self, metric: Metric, energy_kwh: float) -> str:
+        """The reason why the last :meth:`score` was ``None``, a sentence without a subject."""
+        formula = self.rule.formula
+        if formula is not None and not formula.is_defined(energy_kwh):
+            return (
+                f"{formula.name} is defined above {formula.above_kwh:g} kWh only, and {energy_kwh:.3g} kWh were spent. "
+                f"EnergyCallback(score='penalized'), the default, is defined at any energy"
+            )
+        return (
+            f"{self.name} is not defined at {metric.name}={metric.value:g} and energy_kwh={energy_kwh:g}{self.reason}"
+        )
+
     def advice(self, metrics: Mapping[str, Any], lacking: Collection[int] = ()) -> str:
         """The reason why no metric was found in this validation, and what to do.
 

@@ -38,8 +38,8 @@ OTHER_NAMES = {
     "target": ("metric", "accuracy"),
     "metric_name": ("metric", "accuracy"),
     "meter": ("meters",),
-    "device": ("meters",),
-    "devices": ("meters",),
+    "device": "omit it, as the Trainer chooses the device; what is measured there: meters='nvml', 'rapl', …",
+    "devices": "omit it, as the Trainer chooses the devices; what is measured there: meters='nvml', 'rapl', …",
     "dirpath": ("record",),
     "save_dir": ("record",),
     "log_dir": ("record",),
@@ -48,7 +48,7 @@ OTHER_NAMES = {
     "country_iso_code": ("carbon_intensity",),
     "verbose": ("print_report",),
 }
-"""The names of the callback's arguments that Lightning's callbacks and other tools have for them."""
+"""The names that Lightning's callbacks and other tools have for the callback's arguments, or a word on what to do."""
 
 
 def meant_by(value: Any) -> str:

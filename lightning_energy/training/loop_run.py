@@ -15,6 +15,7 @@ from lightning_energy.curves.energy import Energy
 from lightning_energy.ledger.accounts import SAMPLES
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.best import best_of, epoch_of
+from lightning_energy.results.brief import Place
 from lightning_energy.results.notes import Note
 from lightning_energy.results.own_files import free_place
 from lightning_energy.results.record import NAME
@@ -104,6 +105,12 @@ class LoopRun:
     def path(self) -> Path | None:
         """The file of the record; ``None`` for none."""
         return self._recorder.path
+
+    @property
+    def place(self) -> Place:
+        """The place of the record, for the printed report."""
+        path = self.path
+        return Place(None, "monitor.report.details()") if path is None else Place.of_record(path)
 
     def _free_place(self, record: bool | str | Path) -> Path | None:
         """The place of the record, where nothing of others and no other run's record lies."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.scores.choice import ScoreRule
 
-__all__ = ["advice_on_direction", "advice_on_reference", "forecast_kwh", "monitors_of"]
+__all__ = ["advice_on_absence", "advice_on_direction", "advice_on_reference", "forecast_kwh", "monitors_of"]
 
 FAR_BELOW = 100.0
 """Ratio of the reference to an energy that it penalizes by 0.4 %: ``log10(1 + 1 / 100)``."""
@@ -39,6 +39,24 @@ def advice_on_direction(trainer: Trainer, rule: ScoreRule) -> str:
     return (
         f"mode='min', Lightning's default, of {' and '.join(wrong)} takes the lowest {log_keys.SCORE} for the best, "
         f"but it is better the higher it is: give mode='max'"
+    )
+
+
+def advice_on_absence(trainer: Trainer, why: str) -> str:
+    """A warning about monitors of a score that there is not; empty where nothing monitors it.
+
+    Args:
+        trainer: the Trainer.
+        why: the reason why there is no score; empty where none was asked for.
+    """
+    waiting = monitors_of(trainer)
+    if not waiting:
+        return ""
+    names = " and ".join(type(c).__name__ for c in waiting)
+    because = why or "score=None asks for none"
+    return (
+        f"{names} can do nothing while there is no {log_keys.SCORE}, as {because}. With strict=False an EarlyStopping "
+        f"waits for one; else Lightning ends the run where the monitored value is absent"
     )
 
 

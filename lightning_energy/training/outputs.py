@@ -258,4 +258,6 @@ class Outputs:
     def _place(self, report: Report) -> Place:
         """The place of the record; the details of a test or prediction beside a training are not in it."""
         path = None if self._recorder is None else self._recorder.path
-        return Place() if path is None else Place.of_record(path) if report.is_of_fit else Place(path)
+        if path is not None and report.is_of_fit:
+            return Place.of_record(path)
+        return Place(path, "callback.report.details()" if report.is_of_fit else "callback.evaluations[-1].details()")

@@ -193,7 +193,9 @@ class TrainerRun:
         if not self.validations.has_logged(epoch):
             values |= total_values(total, self._conversion, log_uncertainty=self._log_uncertainty)
         log(module, values, books.ranks, self._warn, is_fit=True, is_training=True)
-        advice = advice_on_reference(trainer, self.validations.scorer.rule, total.energy_kwh, epoch + 1)
+        last, advice = self.validations.last, ""
+        if last is not None and last.score is not None:
+            advice = advice_on_reference(trainer, self.validations.scorer.rule, total.energy_kwh, epoch + 1)
         if advice:
             self._warn("reference", f"EnergyCallback: {advice}")
         if self.outputs.bar is not None:

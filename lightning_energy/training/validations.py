@@ -10,6 +10,7 @@ from lightning_energy.scores.scorer import AccuracyError
 from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import ends_without, promises_fraction
 from lightning_energy.training.logged import log, log_late, read_metrics, total_values
+from lightning_energy.training.monitor_checks import advice_on_absence
 from lightning_energy.training.withdrawal import withdraw_scores
 
 if TYPE_CHECKING:
@@ -142,6 +143,9 @@ class Validations:
             return
         if self._now is None:
             self._take_late(trainer, found)
+        waiting = advice_on_absence(trainer, self.no_score) if self._now is None or self._now.score is None else ""
+        if waiting:
+            self._warn("monitors", f"EnergyCallback: {waiting}")
         self._forget_old(trainer)
         self._keep()
         self.scorer.forget()
@@ -216,8 +220,7 @@ class Validations:
             return None
         score = scorer.score(metric, total.energy_kwh)
         if score is None:
-            at = f"{metric.name}={metric.value:g} and energy_kwh={total.energy_kwh:g}"
-            self._have_none(f"{scorer.name} is not defined at {at}{scorer.reason}", "undefined")
+            self._have_none(scorer.why_undefined(metric, total.energy_kwh), "undefined")
             return None
         self.no_score = ""
         return score

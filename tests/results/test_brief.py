@@ -79,7 +79,7 @@ def line(report: Report, label: str) -> str:
 def test_a_measured_training():
     assert lines(FIT) == [
         f"Energy: 712 J (0.198 Wh) in 1.5 min, {ON}",
-        "  train         672 J   94 %   76.3 mJ/sample, 2.4 J/step, 11 % of it between steps",
+        "  train         672 J   94 %   76.3 mJ/sample, 2.4 J/step, 11 % of training between steps",
         "  validate       35 J    5 %",
         "  sanity check    5 J  0.7 %",
         "Accuracy: 0.9722 (val_acc, epoch 6); score 1.87 (best 2.17 in epoch 3)",
@@ -117,7 +117,7 @@ def test_missing_time_is_said_in_all_and_where_it_is():
         Note("absent_meter", "CPU: only root reads it."),
     ]
     report = replace(FIT, session=all_, total=all_, stages=FIT.stages | {"train": lost}, sample_j=None, notes=notes)
-    assert "  train         672 J   94 %   2.4 J/step, 11 % of it between steps, 12.00 s missing" in lines(report)
+    assert "  train         672 J   94 %   2.4 J/step, 11 % of training between steps, 12.00 s missing" in lines(report)
     assert line(report, "Missing") == ("Missing: the energy of 12.00 s of 1.5 min; more was spent than the figures say")
     assert line(report, "Meter").endswith("; runs differ by more; not measured: CPU")
 
@@ -148,7 +148,7 @@ def test_several_sessions():
     assert text[:3] == [
         f"Energy: 2.1 kJ (0.583 Wh) in 4.5 min over 3 sessions, {ON}",
         "This session alone: 712 J (0.198 Wh) in 1.5 min, by stage:",
-        "  train         672 J   94 %   76.3 mJ/sample, 2.4 J/step, 11 % of it between steps",
+        "  train         672 J   94 %   76.3 mJ/sample, 2.4 J/step, 11 % of training between steps",
     ]
 
 

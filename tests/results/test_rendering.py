@@ -48,7 +48,7 @@ def sit_down(monkeypatch) -> Terminal:
 def test_plain_text_is_short():
     assert str(report()).split("\n") == [
         TITLE,
-        "  train  7.2 MJ  100 %   72 kJ/sample, 500 kJ/step, 17 % of it between steps, 12.00 s missing",
+        "  train  7.2 MJ  100 %   72 kJ/sample, 500 kJ/step, 17 % of training between steps, 12.00 s missing",
         "Accuracy: 0.9100 (val_acc); score 1.25",
         "Missing: the energy of 12.00 s of 1.00 h; more was spent than the figures say",
         "Meter: ± 0.2 % repeatability, ± 5 % absolute; runs differ by more",

@@ -6,7 +6,12 @@ import pytest
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from lightning_energy.scores.choice import choose_score
-from lightning_energy.training.monitor_checks import advice_on_direction, advice_on_reference, forecast_kwh
+from lightning_energy.training.monitor_checks import (
+    advice_on_absence,
+    advice_on_direction,
+    advice_on_reference,
+    forecast_kwh,
+)
 
 SCORE = "energy/score"
 STOPPING = EarlyStopping(SCORE, mode="max")
@@ -64,3 +69,15 @@ def test_a_monitor_that_takes_the_lowest_score_for_the_best_is_named():
     )
     assert advice_on_direction(trainer(STOPPING, EarlyStopping("val_loss")), rule) == ""
     assert advice_on_direction(trainer(*wrong), choose_score(max, 1.0)) == ""
+
+
+@pytest.mark.parametrize(
+    ("why", "because"),
+    [("no validation was run", "no validation was run"), ("", "score=None asks for none")],
+)
+def test_a_monitor_of_a_score_that_there_is_not_is_told(why, because):
+    assert advice_on_absence(trainer(EarlyStopping("val_loss")), why) == ""
+    assert advice_on_absence(trainer(STOPPING), why) == (
+        f"EarlyStopping can do nothing while there is no energy/score, as {because}. With strict=False an EarlyStopping "
+        f"waits for one; else Lightning ends the run where the monitored value is absent"
+    )
