@@ -318,6 +318,21 @@ def test_a_reference_from_a_finished_run(tmp_path):
     assert rule.reference_kwh == first.report.total.energy_kwh
 
 
+def test_where_there_is_a_score_no_reason_stands_beside_it(tmp_path):
+    """The last validation logs nothing: the report has the score of the one before."""
+
+    class Lapsing(Classifier):
+        def validation_step(self, batch, batch_idx):
+            if self.current_epoch == 0:
+                super().validation_step(batch, batch_idx)
+
+    energy = energy_callback(reference_kwh=REFERENCE_KWH)
+    with pytest.warns(UserWarning, match="no energy/score, as no metric was logged by this validation"):
+        make_trainer(tmp_path, max_epochs=2, callbacks=[energy]).fit(Lapsing(), loader(), loader(8))
+    assert (energy.report.metric_epoch, energy.report.no_score) == (0, "")
+    assert energy.report.score is not None
+
+
 def test_losses_alone_need_nothing_to_be_done(tmp_path):
     class Forecast(Classifier):
         def validation_step(self, batch, batch_idx):

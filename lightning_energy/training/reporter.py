@@ -137,7 +137,7 @@ class Reporter:
     def _complete(self, report: Report, total: Energy | None) -> Report:
         """A session's report with the figures of the run."""
         last = self._validations.last
-        metric = None if last is None else last.metric
+        metric, score = (None, None) if last is None else (last.metric, last.score)
         return replace(
             report,
             total=total,
@@ -145,10 +145,10 @@ class Reporter:
             metric=metric,
             metric_epoch=epoch_of(self._memory.history, metric),
             best=best_of(self._memory.history, metric),
-            score=None if last is None else last.score,
+            score=score,
             score_kwh=None if last is None else last.energy_kwh,
             score_name=self._validations.scorer.name,
-            no_score=self._validations.no_score if self._stages.is_fit else "",
+            no_score=self._validations.no_score if self._stages.is_fit and score is None else "",
             derived=self._conversion.derive(total or report.session) if self._conversion else None,
             notes=[*self._memory.notes, *(Note("samples", p) for p in self._stages.counts.problems), *report.notes],
         )

@@ -38,8 +38,7 @@ class RunMemory:
         borrowed: true when the last state was not loaded for a ``fit``.
         axis: unit of the axis of the run's curves over energy; ``None`` before the first point.
         chosen: the metric that was found to be the accuracy; ``None`` while none was.
-        scale: the scale of a metric, as far as its values tell; ``None`` while they do not.
-        scale_of: the name of that metric.
+        scales: by the name of a metric its scale, as soon as its values tell.
         reference_kwh: the reference of the score where it is the run's own; ``None`` elsewhere, and while unknown.
         is_begun: true when more was done for this run than a search for a learning rate or a batch size.
     """
@@ -54,8 +53,7 @@ class RunMemory:
     borrowed: bool = False
     axis: str | None = None
     chosen: str | None = None
-    scale: Scale | None = None
-    scale_of: str | None = None
+    scales: dict[str, Scale] = field(default_factory=dict)
     reference_kwh: float | None = None
     is_begun: bool = False
     _accepts: bool = False
@@ -143,10 +141,6 @@ class RunMemory:
         """The run's energy as far as this rank knows it without a collective: see :meth:`session`."""
         return self.after(self.session(live, ranks))
 
-    def scale_for(self, name: str | None) -> Scale | None:
-        """The scale of a metric; ``None`` while it is not known, or where another metric's is."""
-        return self.scale if name is not None and name == self.scale_of else None
-
     def state(self, live: Energy, ranks: Ranks, *, started_unix_s: float | None = None) -> dict[str, Any]:
         """The state for a checkpoint.
 
@@ -166,8 +160,7 @@ class RunMemory:
             "notes": [{"kind": note.kind, "text": note.text} for note in self.notes],
             "accuracy": self.chosen,
             "axis": self.axis,
-            "scale": self.scale,
-            "scale_of": self.scale_of,
+            "scales": {**self.scales},
             "reference_kwh": self.reference_kwh,
         }
 
@@ -186,8 +179,7 @@ class RunMemory:
             sessions, history = sessions_of(known["sessions"]), epochs_of(known["history"])
             notes = notes_of(known["notes"])
             chosen, axis = _text_or_none(state.get("accuracy")), _text_or_none(state.get("axis"))
-            scale = known.get("scale").maybe(lambda node: node.one_of(get_args(Scale)))
-            scale_of = _text_or_none(state.get("scale_of"))
+            scales = known.get("scales").maybe(_scales_of) or {}
             reference_kwh = known.get("reference_kwh").maybe(Node.amount)
         except VersionError as error:
             raise ValueError(f"the checkpoint's energy {error}: upgrade lightning-energy") from error
@@ -198,8 +190,7 @@ class RunMemory:
         if run_id != self.run_id:
             self.reference_kwh = None  # it was another run's
         self.chosen, self.axis, self.reference_kwh = self.chosen or chosen, axis, self.reference_kwh or reference_kwh
-        if self.scale is None:
-            self.scale, self.scale_of = scale, scale_of
+        self.scales = scales | self.scales
         if run_id == self.run_id and (total.energy_j or 0.0) <= (self.before.energy_j or 0.0):
             return
         self.run_id, self.before, self.sessions, self.history, self.notes = run_id, total, sessions, history, notes
@@ -220,8 +211,8 @@ class RunMemory:
         if total.energy_j is None or total.energy_j <= (self.before.energy_j or 0.0):
             return
         self.before, self.sessions, self.history = total, [*record.sessions], [*record.epochs]
-        if self.scale is None and record.metric is not None and record.metric.scale == "percent":
-            self.scale, self.scale_of = "percent", record.metric.name  # shown by a value after the checkpoint
+        if record.metric is not None and record.metric.scale == "percent":
+            self.scales.setdefault(record.metric.name, "percent")  # shown by a value after the checkpoint
         notes = [*self.notes, *(note for note in record.notes if note.is_of_earlier_sessions)]
         has_ended = any(row.started_unix_s >= record.started_unix_s for row in self.sessions)
         if not has_ended:  # it was killed before it could say how it ended
@@ -262,6 +253,10 @@ class RunMemory:
 
 def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _scales_of(node: Node) -> dict[str, Scale]:
+    return {name: scale.one_of(get_args(Scale)) for name, scale in node.entries()}
 
 
 def _since(then: Energy, now: Energy, others: int) -> Energy:

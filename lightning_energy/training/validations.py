@@ -100,7 +100,7 @@ class Validations:
         """Go on with what an earlier session found of the metric."""
         scorer = self.scorer
         scorer.chosen = memory.chosen
-        scorer.scale = scorer.choice.scale or memory.scale_for(scorer.choice.name or memory.chosen)
+        scorer.scale = scorer.choice.scale or memory.scales.get(scorer.choice.name or memory.chosen or "")
         scorer.rule = scorer.rule.with_reference(memory.reference_kwh or 0.0)
 
     def begin(self, trainer: Trainer) -> None:
@@ -247,8 +247,9 @@ class Validations:
     def _keep(self) -> None:
         """Keep for later sessions what was found of the metric."""
         scorer, memory = self.scorer, self._memory
-        memory.chosen, memory.scale = scorer.chosen, scorer.scale
-        memory.scale_of = scorer.choice.name or scorer.chosen
+        memory.chosen, name = scorer.chosen, scorer.choice.name or scorer.chosen
+        if name is not None and scorer.scale is not None:
+            memory.scales[name] = scorer.scale
         memory.reference_kwh = scorer.rule.reference_kwh if self._is_of_run else None
 
     def _name(self, found: tuple[str, float] | None) -> str:

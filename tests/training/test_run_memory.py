@@ -99,8 +99,12 @@ def test_a_choice_that_was_made_stands():
 
 
 def test_a_scale_is_of_its_metric_alone():
-    memory = loaded(RunMemory(scale="raw", scale_of="val_loss").state(NOTHING, Ranks()))
-    assert (memory.scale_for("val_loss"), memory.scale_for("val_acc"), memory.scale_for(None)) == ("raw", None, None)
+    memory = RunMemory(scales={"val_acc": "percent"})
+    memory.load(RunMemory(scales={"val_loss": "raw", "val_acc": "fraction"}).state(NOTHING, Ranks()))
+    assert memory.scales == {"val_loss": "raw", "val_acc": "percent"}  # what this process found is newer
+    damaged = RunMemory().state(NOTHING, Ranks()) | {"scales": {"val_acc": "points"}}
+    with pytest.raises(ValueError, match="is damaged"):
+        RunMemory().load(damaged)
 
 
 def test_a_reference_is_of_its_run_alone():
@@ -115,7 +119,7 @@ def test_a_percentage_that_showed_after_the_checkpoint_is_known_from_the_record(
     memory = RunMemory()
     percent = Metric("val_acc", 14.0, scale="percent")
     memory.take_in(record(run_id=memory.run_id, total=energy(10.0), metric=percent))
-    assert memory.scale_for("val_acc") == "percent"
+    assert memory.scales == {"val_acc": "percent"}
 
 
 # ------------------------------------------------------------------------------------------------ sums

@@ -177,7 +177,7 @@ def test_scores_that_took_a_percentage_for_a_fraction_are_withdrawn(run):
     logged = one.validate(1, early={"val_acc": 14.0})
     assert logged[log_keys.ACCURACY] == 0.14
     assert one.memory.history == [EpochRow(epoch=0, metric=0.6, score=None)]
-    assert one.memory.scale == "percent"
+    assert one.memory.scales == {"val_acc": "percent"}
     assert (checkpoint.best_k_models, checkpoint.best_model_path, stopping.wait_count) == ({}, "", 0)
     assert float(stopping.best_score) == float(checkpoint.kth_value) == -math.inf
     ((topic, text),) = one.warn
