@@ -376,6 +376,7 @@ class Sometimes(Classifier):
             super().validation_step(batch, batch_idx)
 
 
+@pytest.mark.filterwarnings("ignore:EnergyCallback. EarlyStopping can do nothing while")
 @pytest.mark.filterwarnings("ignore:EnergyCallback. no energy/score")
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_validation_without_a_score_leaves_no_old_one(tmp_path, strict):

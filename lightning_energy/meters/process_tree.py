@@ -99,7 +99,7 @@ class ProcessTree:
         else:
             self._has_fallen = True
             return self._last_s
-        self._last_s = sum_s + self._lost_s
+        self._last_s = max(sum_s + self._lost_s, self._last_s)  # the sum rounds
         return self._last_s
 
     def _glance(self) -> bool:

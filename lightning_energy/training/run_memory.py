@@ -20,7 +20,22 @@ if TYPE_CHECKING:
     from lightning_energy.results.figures import Outcome
     from lightning_energy.results.record import Record
 
-__all__ = ["RunMemory"]
+__all__ = ["FoundMetric", "RunMemory"]
+
+
+@dataclass
+class FoundMetric:
+    """What was found of a run's metric, so that later sessions go on with it.
+
+    Attributes:
+        chosen: the metric that was found to be the accuracy; ``None`` while none was.
+        scales: by the name of a metric its scale, as soon as its values tell.
+        reference_kwh: the reference of the score where it is the run's own; ``None`` elsewhere, and while unknown.
+    """
+
+    chosen: str | None = None
+    scales: dict[str, Scale] = field(default_factory=dict)
+    reference_kwh: float | None = None
 
 
 @dataclass
@@ -37,9 +52,7 @@ class RunMemory:
         notes: remarks on earlier sessions that a reader of the total must know.
         borrowed: true when the last state was not loaded for a ``fit``.
         axis: unit of the axis of the run's curves over energy; ``None`` before the first point.
-        chosen: the metric that was found to be the accuracy; ``None`` while none was.
-        scales: by the name of a metric its scale, as soon as its values tell.
-        reference_kwh: the reference of the score where it is the run's own; ``None`` elsewhere, and while unknown.
+        found: what was found of the metric.
         is_begun: true when more was done for this run than a search for a learning rate or a batch size.
     """
 
@@ -52,9 +65,7 @@ class RunMemory:
     notes: list[Note] = field(default_factory=list)
     borrowed: bool = False
     axis: str | None = None
-    chosen: str | None = None
-    scales: dict[str, Scale] = field(default_factory=dict)
-    reference_kwh: float | None = None
+    found: FoundMetric = field(default_factory=FoundMetric)
     is_begun: bool = False
     _accepts: bool = False
     _last: RunMemory | None = None
@@ -158,10 +169,10 @@ class RunMemory:
             "sessions": [row.to_plain() for row in (*self.sessions, *running)],
             "history": [row.to_plain() for row in self.history],
             "notes": [{"kind": note.kind, "text": note.text} for note in self.notes],
-            "accuracy": self.chosen,
+            "accuracy": self.found.chosen,
             "axis": self.axis,
-            "scales": {**self.scales},
-            "reference_kwh": self.reference_kwh,
+            "scales": {**self.found.scales},
+            "reference_kwh": self.found.reference_kwh,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -187,10 +198,10 @@ class RunMemory:
             raise ValueError(f"the checkpoint's energy is damaged ({error})") from error
         if self._last is not None and run_id == self._last.run_id:
             self._become(self._last)
-        if run_id != self.run_id:
-            self.reference_kwh = None  # it was another run's
-        self.chosen, self.axis, self.reference_kwh = self.chosen or chosen, axis, self.reference_kwh or reference_kwh
-        self.scales = scales | self.scales
+        own = self.found
+        kept_kwh = own.reference_kwh if run_id == self.run_id else None  # else it was another run's
+        self.axis = axis
+        self.found = FoundMetric(own.chosen or chosen, scales | own.scales, kept_kwh or reference_kwh)
         if run_id == self.run_id and (total.energy_j or 0.0) <= (self.before.energy_j or 0.0):
             return
         self.run_id, self.before, self.sessions, self.history, self.notes = run_id, total, sessions, history, notes
@@ -212,7 +223,7 @@ class RunMemory:
             return
         self.before, self.sessions, self.history = total, [*record.sessions], [*record.epochs]
         if record.metric is not None and record.metric.scale == "percent":
-            self.scales.setdefault(record.metric.name, "percent")  # shown by a value after the checkpoint
+            self.found.scales.setdefault(record.metric.name, "percent")  # shown by a value after the checkpoint
         notes = [*self.notes, *(note for note in record.notes if note.is_of_earlier_sessions)]
         has_ended = any(row.started_unix_s >= record.started_unix_s for row in self.sessions)
         if not has_ended:  # it was killed before it could say how it ended

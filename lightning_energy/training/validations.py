@@ -98,10 +98,10 @@ class Validations:
 
     def resume(self, memory: RunMemory) -> None:
         """Go on with what an earlier session found of the metric."""
-        scorer = self.scorer
-        scorer.chosen = memory.chosen
-        scorer.scale = scorer.choice.scale or memory.scales.get(scorer.choice.name or memory.chosen or "")
-        scorer.rule = scorer.rule.with_reference(memory.reference_kwh or 0.0)
+        scorer, found = self.scorer, memory.found
+        scorer.chosen = found.chosen
+        scorer.scale = scorer.choice.scale or found.scales.get(scorer.choice.name or found.chosen or "")
+        scorer.rule = scorer.rule.with_reference(found.reference_kwh or 0.0)
 
     def begin(self, trainer: Trainer) -> None:
         """Remember the metrics that are logged already, to know fresh values from old ones."""
@@ -246,7 +246,7 @@ class Validations:
 
     def _keep(self) -> None:
         """Keep for later sessions what was found of the metric."""
-        scorer, memory = self.scorer, self._memory
+        scorer, memory = self.scorer, self._memory.found
         memory.chosen, name = scorer.chosen, scorer.choice.name or scorer.chosen
         if name is not None and scorer.scale is not None:
             memory.scales[name] = scorer.scale

@@ -12,7 +12,7 @@ from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.results.notes import Note
 from lightning_energy.results.rows import EpochRow
 from lightning_energy.scores.metric import Metric
-from lightning_energy.training.run_memory import RunMemory
+from lightning_energy.training.run_memory import FoundMetric, RunMemory
 from tests.records import energy, record
 from tests.training.parts import energies, joules
 
@@ -40,11 +40,11 @@ def loaded(state) -> RunMemory:
 @given(st.lists(energies(), max_size=3), st.none() | energies())
 def test_a_state_is_loaded_as_it_was_saved(sessions, live):
     memory = after_sessions(*sessions)
-    memory.chosen, memory.axis = "val_acc", "kWh"
+    memory.found.chosen, memory.axis = "val_acc", "kWh"
     state = memory.state(live or NOTHING, Ranks(), started_unix_s=STARTED_S if live else None)
     twin = loaded(json.loads(json.dumps(state)))  # plain types only
     assert twin.run_id == memory.run_id
-    assert (twin.chosen, twin.axis) == ("val_acc", "kWh")
+    assert (twin.found.chosen, twin.axis) == ("val_acc", "kWh")
     assert twin.before == memory.after(live) if live else twin.before == memory.before
     assert len(twin.sessions) == len(sessions) + (live is not None)
     again = twin.state(NOTHING, Ranks())
@@ -83,43 +83,43 @@ def test_a_state_of_another_version_is_refused_and_changes_nothing():
 def test_a_damaged_state_is_refused_and_changes_nothing(missing):
     memory = RunMemory()
     other = after_sessions(joules(5.0))
-    other.chosen, other.axis = "val_acc", "kWh"
+    other.found.chosen, other.axis = "val_acc", "kWh"
     state = other.state(NOTHING, Ranks())
     del state[missing]
     with pytest.raises(ValueError, match="is damaged"):
         memory.load(state)
     assert (memory.before, memory.sessions, memory.history) == (NOTHING, [], [])
-    assert (memory.chosen, memory.axis) == (None, None)
+    assert (memory.found.chosen, memory.axis) == (None, None)
 
 
 def test_a_choice_that_was_made_stands():
-    memory, other = RunMemory(chosen="mine"), RunMemory(chosen="another")
+    memory, other = RunMemory(found=FoundMetric(chosen="mine")), RunMemory(found=FoundMetric(chosen="another"))
     memory.load(other.state(NOTHING, Ranks()))
-    assert memory.chosen == "mine"
+    assert memory.found.chosen == "mine"
 
 
 def test_a_scale_is_of_its_metric_alone():
-    memory = RunMemory(scales={"val_acc": "percent"})
-    memory.load(RunMemory(scales={"val_loss": "raw", "val_acc": "fraction"}).state(NOTHING, Ranks()))
-    assert memory.scales == {"val_loss": "raw", "val_acc": "percent"}  # what this process found is newer
+    memory = RunMemory(found=FoundMetric(scales={"val_acc": "percent"}))
+    memory.load(RunMemory(found=FoundMetric(scales={"val_loss": "raw", "val_acc": "fraction"})).state(NOTHING, Ranks()))
+    assert memory.found.scales == {"val_loss": "raw", "val_acc": "percent"}  # what this process found is newer
     damaged = RunMemory().state(NOTHING, Ranks()) | {"scales": {"val_acc": "points"}}
     with pytest.raises(ValueError, match="is damaged"):
         RunMemory().load(damaged)
 
 
 def test_a_reference_is_of_its_run_alone():
-    memory, other = RunMemory(reference_kwh=2.0), RunMemory(reference_kwh=3.0)
+    memory, other = RunMemory(found=FoundMetric(reference_kwh=2.0)), RunMemory(found=FoundMetric(reference_kwh=3.0))
     memory.load(other.state(NOTHING, Ranks()))
-    assert memory.reference_kwh == 3.0
+    assert memory.found.reference_kwh == 3.0
     memory.load(RunMemory().state(NOTHING, Ranks()))
-    assert memory.reference_kwh is None
+    assert memory.found.reference_kwh is None
 
 
 def test_a_percentage_that_showed_after_the_checkpoint_is_known_from_the_record():
     memory = RunMemory()
     percent = Metric("val_acc", 14.0, scale="percent")
     memory.take_in(record(run_id=memory.run_id, total=energy(10.0), metric=percent))
-    assert memory.scales == {"val_acc": "percent"}
+    assert memory.found.scales == {"val_acc": "percent"}
 
 
 # ------------------------------------------------------------------------------------------------ sums
@@ -252,13 +252,13 @@ def test_a_refused_state_changes_nothing_of_where_the_last_one_came_from():
 
 def test_a_fit_from_the_start_is_another_run():
     memory = after_sessions(joules(5.0))
-    memory.chosen, memory.axis = "val_acc", "kWh"
+    memory.found.chosen, memory.axis = "val_acc", "kWh"
     first = memory.run_id
     assert not memory.begin_fit(from_start=False)  # the same Trainer goes on
     assert (memory.run_id, memory.before) == (first, joules(5.0))
     assert memory.begin_fit(from_start=True)
     assert memory.run_id != first
-    assert (memory.before, memory.sessions, memory.chosen, memory.axis) == (NOTHING, [], None, None)
+    assert (memory.before, memory.sessions, memory.found.chosen, memory.axis) == (NOTHING, [], None, None)
     assert not memory.begin_fit(from_start=True)  # it has not begun yet: nothing was spent
 
 
@@ -276,7 +276,7 @@ def test_a_search_is_of_the_fit_that_follows():
 def test_a_checkpoint_of_the_last_run_goes_on_with_it():
     """What this process spent after the checkpoint stays spent, as without a new beginning."""
     memory = after_sessions(joules(5.0))
-    memory.chosen = "val_acc"
+    memory.found.chosen = "val_acc"
     state, first = memory.state(NOTHING, Ranks()), memory.run_id
     memory.begin_fit(from_start=False)
     memory.end_session(joules(2.0), Ranks(), started_unix_s=STARTED_S, outcome="completed", samples=8)
@@ -285,7 +285,7 @@ def test_a_checkpoint_of_the_last_run_goes_on_with_it():
     memory.load(state)
     assert memory.accepts
     assert (memory.run_id, memory.before.energy_j, len(memory.sessions)) == (first, 7.0, 2)
-    assert memory.chosen == "val_acc"
+    assert memory.found.chosen == "val_acc"
 
 
 def test_a_checkpoint_of_another_run_sets_that():

@@ -177,7 +177,7 @@ def test_scores_that_took_a_percentage_for_a_fraction_are_withdrawn(run):
     logged = one.validate(1, early={"val_acc": 14.0})
     assert logged[log_keys.ACCURACY] == 0.14
     assert one.memory.history == [EpochRow(epoch=0, metric=0.6, score=None)]
-    assert one.memory.scales == {"val_acc": "percent"}
+    assert one.memory.found.scales == {"val_acc": "percent"}
     assert (checkpoint.best_k_models, checkpoint.best_model_path, stopping.wait_count) == ({}, "", 0)
     assert float(stopping.best_score) == float(checkpoint.kth_value) == -math.inf
     ((topic, text),) = one.warn
@@ -239,7 +239,7 @@ def test_the_reference_of_a_run_is_what_it_has_spent_at_its_first_score(run):
     assert one.validations.scorer.name == "energy_penalized_accuracy(alpha=5, beta=5, reference_kwh=run)"
     logged = one.validate(early={"val_acc": 1.0})
     reference = one.validations.scorer.rule.reference_kwh
-    assert reference == one.memory.reference_kwh == pytest.approx(logged[log_keys.TOTAL_WH] / 1000)
+    assert reference == one.memory.found.reference_kwh == pytest.approx(logged[log_keys.TOTAL_WH] / 1000)
     assert logged[log_keys.SCORE] == pytest.approx(3.8431089, rel=1e-6)  # 5 / (1 + log10(2))
     one.validate(1, early={"val_acc": 1.0})
     assert one.validations.scorer.rule.reference_kwh == reference
