@@ -93,7 +93,7 @@ class CpuEstimateMeter(Meter):
         end_ns = self._clock()
         # a process is seen up to a second after its start, or when it has ended: its CPU time then comes at once
         most_s = max(start_ns - self._last_ns, 0) * NS * self._threads
-        self._cpu_s += min(total_s - self._start_s - self._cpu_s, most_s)
+        self._cpu_s += max(min(total_s - self._start_s - self._cpu_s, most_s), 0.0)  # the difference rounds
         self._last_ns = start_ns
         return Reading(start_ns, end_ns, register_j=self._thread_w * self._cpu_s)
 
