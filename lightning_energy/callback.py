@@ -140,7 +140,7 @@ class EnergyCallback(CallbackBase):
         self.dashboards = dashboards
         self.progress_bar = progress_bar
         self.log_uncertainty = log_uncertainty
-        Settings.of(self)  # raises where one of them is wrong
+        self.reference_kwh = Settings.of(self).reference  # raises where one of them is wrong; reads a record once
 
     # ------------------------------------------------------------------------------------- begin and end of a run
 
@@ -152,7 +152,7 @@ class EnergyCallback(CallbackBase):
             MeterUnavailable: a meter that was asked for cannot be read, or none can and an estimate is refused.
             RuntimeError: the Trainer has two EnergyCallbacks of yours; one from an entry point stands aside.
         """
-        self._drop()
+        self._end_in_the_middle()
         if not self._enter_trainer(trainer, is_fit=stage == "fit"):
             return
         if trainer.barebones:
@@ -177,6 +177,19 @@ class EnergyCallback(CallbackBase):
         if self._run is not None:
             self._run.books.leave_ranks()
         self._end("interrupted")
+
+    def _end_in_the_middle(self) -> None:
+        """End a run of another Trainer that goes on, as this callback can measure one at a time."""
+        if self._run is not None and self._run.books.is_ours:
+            self._run.books.leave_ranks()
+            self._warn(
+                "two",
+                "EnergyCallback is in two Trainers that run at the same time: the run of the first one ends here, as "
+                "interrupted, and what it spends from now on is not measured. Give each Trainer an EnergyCallback of "
+                "its own",
+            )
+            self._end("interrupted")
+        self._drop()
 
     def _end(self, outcome: Outcome) -> None:
         try:

@@ -32,6 +32,7 @@ from lightning_energy import (
     Reading,
     ReplayMeter,
     energy_penalized_accuracy,
+    load_record,
 )
 from lightning_energy.meters.rapl import RaplSource
 from lightning_energy.training import log_keys, step_log, trainer_run
@@ -491,7 +492,8 @@ def test_fits_of_one_trainer_add_up(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("state", "match"), [({"version": 99}, "version 99.*upgrade"), ({"version": 1, "total": {}}, "damaged")]
+    ("state", "match"),
+    [({"version": 99}, "version 99.*upgrade"), ({"version": 1, "total": {}}, "damaged"), ("another's", "damaged")],
 )
 def test_a_state_that_cannot_be_read_is_told_and_is_not_a_zero(tmp_path, state, match):
     energy = energy_callback()
@@ -500,6 +502,25 @@ def test_a_state_that_cannot_be_read_is_told_and_is_not_a_zero(tmp_path, state, 
         energy.load_state_dict(state)
     make_trainer(tmp_path, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
     assert any("The energy of earlier sessions is not known" in note.text for note in energy.report.notes)
+
+
+def test_a_callback_in_two_trainers_at_once_says_which_run_ends(tmp_path):
+    energy = energy_callback(record=tmp_path / "first.json")
+
+    class Inside(Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            if trainer.current_epoch == 1:
+                energy.record = tmp_path / "second.json"
+                make_trainer(tmp_path, max_epochs=1, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
+
+    trainer = make_trainer(tmp_path, callbacks=[Inside(), energy])
+    with pytest.warns(UserWarning, match="in two Trainers that run at the same time"):
+        trainer.fit(Classifier(), loader(), loader(8))
+    assert trainer.current_epoch == 3
+    first, second = (load_record(tmp_path / name) for name in ("first.json", "second.json"))
+    assert (first.outcome, len(first.epochs), second.outcome, len(second.epochs)) == ("interrupted", 1, "completed", 1)
+    assert first.total.energy_j > 0
+    assert energy.report.total == second.total
 
 
 def checkpointed(tmp_path, energy, **kwargs):

@@ -429,3 +429,30 @@ def test_a_disk_that_does_not_take_the_record_is_told(tmp_path):
         loop(m)
     assert m.report.outcome == "completed"
     assert m.record_path is None
+
+
+def test_a_working_directory_that_is_gone_is_told(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.warns(UserWarning, match="the record cannot be written"), monitor(record=True) as measured:
+        busy(0.05)
+    assert measured.report.total.energy_j > 0
+
+
+def test_a_path_that_no_system_takes_leaves_the_report(tmp_path):
+    with (
+        pytest.warns(UserWarning, match="the record cannot be written .ValueError"),
+        monitor(record=f"{tmp_path}/a\0b") as measured,
+    ):
+        busy(0.05)
+    assert measured.report.total.energy_j > 0
+
+
+def test_numbers_that_no_step_and_no_metric_has():
+    with monitor() as measured:
+        with pytest.raises(ValueError, match="from 0 to 1e\\+15"):
+            measured.step(samples=10**400)
+        with pytest.raises(TypeError, match="give a number, the value of val_acc"):
+            measured.log_metric("val_acc", 10**400)

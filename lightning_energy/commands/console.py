@@ -9,7 +9,11 @@ import sys
 
 from lightning_energy.results.rendering import encodable
 
-__all__ = ["complain", "number", "positive", "print_out", "stop_printing"]
+__all__ = ["CannotPrintError", "complain", "number", "positive", "print_out", "stop_printing"]
+
+
+class CannotPrintError(Exception):
+    """Stdout does not take what a command has to say."""
 
 
 def number(text: str) -> float:
@@ -29,12 +33,21 @@ def positive(text: str) -> float:
 
 
 def print_out(text: str) -> None:
-    """Print to stdout, with the signs that its encoding has."""
+    """Print to stdout, with the signs that its encoding has. A closed one takes nothing.
+
+    Raises:
+        CannotPrintError: stdout does not take it, such as a file on a full disk.
+    """
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.write(encodable(text) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         stop_printing()
+    except OSError as error:
+        stop_printing()
+        raise CannotPrintError(f"stdout does not take the text ({error.strerror}): give it another place") from error
 
 
 def stop_printing() -> None:
@@ -44,4 +57,5 @@ def stop_printing() -> None:
 
 def complain(command: str, problem: object) -> None:
     """Print a problem to stderr, under the name of the command."""
-    sys.stderr.write(f"lightning-energy {command}: {problem}\n")
+    if sys.stderr is not None:
+        sys.stderr.write(f"lightning-energy {command}: {problem}\n")

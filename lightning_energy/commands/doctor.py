@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING
 
-from lightning_energy.commands.console import number
+from lightning_energy.commands.console import number, print_out
 from lightning_energy.commands.diagnosis import SECONDS, diagnose
 from lightning_energy.commands.exits import Exit
 
@@ -53,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the diagnosis, and return the exit code."""
     diagnosis = diagnose(arguments.seconds)
     text = json.dumps(diagnosis.to_plain(), indent=2, allow_nan=False) if arguments.json else as_text(diagnosis)
-    sys.stdout.write(text + "\n")
+    print_out(text)
     return Exit.FINE if diagnosis.is_measured else Exit.WORSE
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ def size_of(batch: Any, batch_size: int | None = None) -> int | None:
     """Samples in a batch: the first dimension of its tensors, where it is the same for all of them.
 
     Tensors are found in lists, tuples, mappings and dataclasses at any depth; tensors without dimensions are passed
-    over where others have some. The number is unknown where the first dimensions differ (clips or boxes of several
-    lengths, time first, several loaders), where there are no tensors (graphs), and where a list may be one of single
-    samples: of images, whose first dimension is their channels, or of waveforms.
+    over where others have some, and a ``PackedSequence`` has as many samples as sequences. The number is unknown where
+    the first dimensions differ (clips or boxes of several lengths, time first, several loaders), where there are no
+    tensors (graphs), and where a list may be one of single samples: of images, whose first dimension is their
+    channels, or of waveforms.
 
     Args:
         batch: from a DataLoader.
@@ -66,9 +68,12 @@ def look(batch: Any, loaders: Any = None, *, together: bool = False, is_sure: bo
 
 
 def first_size(batch: Any) -> int | None:
-    """The first dimension of the first tensor in a batch: its samples, once :func:`look` has seen one like it."""
+    """The first dimension of the first tensor in a batch: its samples, once :func:`look` has seen one like it.
+
+    Tensors without dimensions are passed over, as :func:`look` does.
+    """
     if isinstance(batch, torch.Tensor):
-        return batch.shape[0] if batch.ndim else 1
+        return batch.shape[0] if batch.ndim else None
     for part in _parts(batch):
         n = first_size(part)
         if n is not None:
@@ -93,6 +98,8 @@ def describe(batch: Any) -> str:
 
 
 def _parts(batch: Any) -> Iterable[Any]:
+    if isinstance(batch, PackedSequence):  # the first dimensions of its tensors are numbers of time steps
+        return (torch.empty(int(batch.batch_sizes[0])),)
     if isinstance(batch, (list, tuple)):
         return batch
     if isinstance(batch, Mapping):

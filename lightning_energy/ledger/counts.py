@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +13,24 @@ from lightning_energy.ledger.batch_size import describe, first_size, look
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["SAMPLES", "Counts", "SampleCount", "StageCounts", "UnitCount"]
+__all__ = ["MOST", "SAMPLES", "Counts", "SampleCount", "StageCounts", "UnitCount"]
 
 UNCOUNTED = {"tune", "sanity_check"}  # stages whose batches are tried, not worked off
 FIRST_LOOKS = 4
 LOOK_EVERY = 256
+MOST = 10**15  # of a batch: sums of larger ones are not exact, or no number of a record
 ADVICE = "Give EnergyCallback(batch_size_fn=…), a function of the batch that returns its number of samples"
 
 
 def _no_loaders(_stage: str = "") -> Any:
     return None
+
+
+def _told(error: Exception) -> str:
+    name = type(error).__name__
+    with suppress(Exception):  # it may have no text: this must not raise in the middle of a training
+        name += f": {error}"
+    return name
 
 
 class SampleCount:
@@ -69,7 +79,7 @@ class SampleCount:
             n = first_size(batch) if 0 < batch_idx < self.seen[1] and type(batch) is self._kind else None
             self.seen[0] += self._look(batch, batch_idx) if n is None else n
         except Exception as error:  # noqa: BLE001 - a batch that cannot be looked into
-            self.problem = f"a batch (a {type(batch).__name__}) raised {type(error).__name__}: {error}. {ADVICE}"
+            self.problem = f"a batch (a {type(batch).__name__}) raised {_told(error)}. {ADVICE}"
 
     def _look(self, batch: Any, batch_idx: int) -> int:
         self._kind = type(batch)
@@ -118,12 +128,15 @@ class UnitCount:
         try:
             given = self._fn(batch)
             n = int(given)
-            if n != given or n < 0:
-                self.problem = f"{self._name} gave {given!r} for a batch ({describe(batch)}): give a whole number"
+            if n != given or not 0 <= n <= MOST:
+                self.problem = (
+                    f"{self._name} gave {reprlib.repr(given)} for a batch ({describe(batch)}): give a whole number"
+                    f"{f' up to {MOST:g}' if n > MOST else ''}"
+                )
             else:
                 self._n += n
         except Exception as error:  # noqa: BLE001 - the user's function may raise anything; the training goes on
-            self.problem = f"{self._name} raised {type(error).__name__}: {error}"
+            self.problem = f"{self._name} raised {_told(error)}"
 
 
 class StageCounts:

@@ -79,7 +79,10 @@ def _batch_end(inbox: Inbox, code: int, counts: StageCounts | None, plan: list[f
         try:
             if 0 < batch_idx < n[1] and type(batch) is of_lists and batch and type(batch[0]) is of_tensors:
                 shape = batch[0].shape
-                n[0] += shape[0] if shape else 1
+                if shape:
+                    n[0] += shape[0]
+                else:
+                    count(batch, batch_idx)
             else:
                 count(batch, batch_idx)
         except Exception:  # noqa: BLE001 - nested tensors have no shape; they fail in `count`, too, which notes it

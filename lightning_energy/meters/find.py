@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -39,15 +40,15 @@ class OpenMeters:
     absent: list[str] = field(default_factory=list)
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all of them. One that fails in it must not end a training."""
         for meter, _ in self.meters:
-            meter.close()
+            _close(meter)
 
     def drop(self, keep: Sequence[bool]) -> None:
         """Close those for which ``keep`` is false."""
         for (meter, _), kept in zip(self.meters, keep, strict=True):
             if not kept:
-                meter.close()
+                _close(meter)
         self.meters = [m for m, kept in zip(self.meters, keep, strict=True) if kept]
 
 
@@ -112,10 +113,15 @@ def _open(found: OpenMeters, meter: Meter) -> MeterInfo | None:
         text = f"{type(meter).__name__}: {type(error).__name__}: {error}."
         raise MeterUnavailable(text) from error
     if any(info.device_id == other.device_id for _, other in found.meters):
-        meter.close()  # one device read twice would be counted twice
+        _close(meter)  # one device read twice would be counted twice
         return None
     found.meters.append((meter, info))
     return info
+
+
+def _close(meter: Meter) -> None:
+    with suppress(Exception):  # nothing is read from it any more
+        meter.close()
 
 
 def _of_name(name: MeterName, device: torch.device) -> Sequence[Meter]:

@@ -47,6 +47,14 @@ class FormatError(ValueError):
     """A record lacks an input of a format. The text names it, and says how to give it."""
 
 
+def _time_of(unix_s: float) -> str:
+    """A time as CodeCarbon writes it; empty for one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(unix_s, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    except (OverflowError, ValueError, OSError):
+        return ""
+
+
 def emissions_csv(record: Record) -> str:
     """A header and one row for the run, as CodeCarbon writes them.
 
@@ -63,7 +71,7 @@ def emissions_csv(record: Record) -> str:
     region = derived.region if derived else None
     gpus = [d.name for d in report.devices if d.scope in BOARDS]
     row = {
-        "timestamp": datetime.fromtimestamp(record.updated_unix_s, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S"),
+        "timestamp": _time_of(record.updated_unix_s),
         "project_name": record.what.get("module", "lightning-energy"),
         "run_id": record.run_id,
         "duration": energy.duration_s,

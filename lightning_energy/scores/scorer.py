@@ -114,7 +114,7 @@ class Scorer:
         name = of_name(self.choice.name, fresh) if self.choice.name else self.chosen
         if name is None or name not in fresh:
             return None
-        return name, float(metrics[name])
+        return name, _number(metrics[name])
 
     def judge(self, name: str, value: float, *, is_promised: bool = False) -> Judged:
         """Judge a logged value by the scale of the run, which it may settle.
@@ -235,6 +235,14 @@ class Scorer:
             f"none of the logged validation metrics is plainly the accuracy. Logged: {_listed(fresh)}. "
             f"Choose one: EnergyCallback(accuracy=…), or EnergyCallback(metric=…, mode=…) if it is none"
         )
+
+
+def _number(value: Any) -> float:
+    """A logged value; NaN for what is no number: whoever writes into ``callback_metrics`` may put anything there."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return math.nan
 
 
 def _listed(names: list[str]) -> str:

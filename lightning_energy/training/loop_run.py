@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import reprlib
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +14,7 @@ from uuid import uuid4
 
 from lightning_energy.curves.energy import Energy
 from lightning_energy.ledger.accounts import SAMPLES
+from lightning_energy.ledger.counts import MOST
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.best import best_of, epoch_of
 from lightning_energy.results.brief import Place
@@ -63,7 +65,7 @@ def metric_of(name: str, value: Any, mode: Mode | None, scale: Scale | None) -> 
             raise ValueError(f"{argument}={given!r}: give {' or '.join(map(repr, known))}")
     try:
         number = float(value)
-    except (TypeError, ValueError, RuntimeError) as error:  # the last one is of a tensor of several values
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # RuntimeError: a tensor of several values
         raise TypeError(f"value={value!r}: give a number, the value of {name}") from error
     if not math.isfinite(number):
         return None, f"{name} = {number} is left out, as it is not finite"
@@ -135,7 +137,7 @@ class LoopRun:
 
         Raises:
             TypeError: no whole number.
-            ValueError: a negative one.
+            ValueError: a negative one, or no possible one.
         """
         if stage != TRAIN:
             return
@@ -146,8 +148,8 @@ class LoopRun:
             n = operator.index(samples)
         except TypeError as error:
             raise TypeError(f"samples={samples!r}: give the number of samples in the step") from error
-        if n < 0:
-            raise ValueError(f"samples={samples!r}: give the number of samples in the step, from 0 on")
+        if not 0 <= n <= MOST:
+            raise ValueError(f"samples={reprlib.repr(n)}: give the number of samples in the step, from 0 to {MOST:g}")
         self._samples += n
         self._counted += 1
 
@@ -218,7 +220,7 @@ class LoopRun:
             rows = [SessionRow(session.started_unix_s, report.outcome, report.total, report.samples)]
         try:
             self._recorder.write(report, run_id=self._run_id, epochs=self._epochs, sessions=rows)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever becomes of the record, there is a report
             if report.outcome != "running":  # there is none
                 self._recorder.path = None
             self._warn(
@@ -244,7 +246,11 @@ class LoopRun:
 def _place(record: bool | str | Path, run_id: str) -> Path | None:
     """The file of the record: where the user says, or a new folder of its own, so that nothing is overwritten."""
     if isinstance(record, bool):
-        begun = time.strftime("%Y-%m-%d_%H-%M-%S")
-        return Path(FOLDER, f"{begun}_{run_id[:SHORT_ID]}", NAME).absolute() if record else None
-    path = Path(record).absolute()
+        if not record:
+            return None
+        path = Path(FOLDER, f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{run_id[:SHORT_ID]}", NAME)
+    else:
+        path = Path(record)
+    with suppress(OSError):  # a working directory that was removed: nothing can be written there, which is told
+        path = path.absolute()  # a later chdir does not move it
     return path if path.suffix == ".json" else path / NAME

@@ -185,7 +185,7 @@ class RunMemory:
             ValueError: the state was written by a newer version, or is damaged.
         """
         try:
-            known = Node(upgrade(state))
+            known = Node(upgrade(Node(state, "state").mapping()))
             run_id, total = known["run_id"].text(), energy_of(known["total"])
             sessions, history = sessions_of(known["sessions"]), epochs_of(known["history"])
             notes = notes_of(known["notes"])

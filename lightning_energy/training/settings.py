@@ -77,7 +77,13 @@ class Settings:
     @cached_property
     def score_rule(self) -> ScoreRule:
         """The score that is asked for."""
-        return choose_score(self.score, _reference(self.reference_kwh))
+        return choose_score(self.score, self.reference)
+
+    @cached_property
+    def reference(self) -> float | str:
+        """The reference of the score as it is asked for, but of the path of a record the energy of its training."""
+        reference: float | str = _reference(self.reference_kwh)
+        return reference
 
     def __post_init__(self) -> None:
         _ = self.choice, self.score_rule  # these, and the conversion below, raise where their inputs are wrong

@@ -84,3 +84,26 @@ def test_a_report_that_nobody_takes_is_an_error(tmp_path, capsys, monkeypatch):
         assert cli.main(["report", str(tmp_path)]) == 2
         monkeypatch.undo()
     assert "the report cannot be printed (ValueError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["report"], ["report", "--format", "json"], ["compare"], ["doctor"]])
+@pytest.mark.parametrize("target", ["closed", "/dev/full"])
+def test_a_stdout_that_takes_nothing_brings_no_traceback(tmp_path, command, target):
+    runs = [str(put(tmp_path / "a", 2.0, 0.9)), str(put(tmp_path / "b", 1.0, 0.8))]
+    options = {"doctor": ["--seconds", "0.1"], "report": runs[:1], "compare": runs}[command[0]]
+    code = "from lightning_energy.commands.main import main; raise SystemExit(main())"
+    redirect = ">&-" if target == "closed" else f">{target}"
+    shell = f'exec "$@" {redirect}'
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", sys.executable, "-c", code, *command, *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    if target == "closed":
+        assert (done.returncode in {0, 1}, done.stderr) == (True, "")
+    else:
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"lightning-energy {command[0]}: ")
+        assert "Traceback" not in done.stderr

@@ -4,12 +4,16 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader
 
 from lightning_energy.ledger.counts import Counts, SampleCount, StageCounts, UnitCount
+from lightning_energy.ledger.session import Session
+from lightning_energy.ledger.step_marks import BatchMarks
+from lightning_energy.meters import ReplayMeter, open_meters
 from tests.modules import Numbers
 
-X = torch.zeros(5, 3)
+X, SCALAR = torch.zeros(5, 3), torch.tensor(0.5)
 PAIR = [X, torch.zeros(5)]
 DISAGREE = [X, torch.zeros(7)]
 
@@ -76,6 +80,25 @@ def test_a_last_batch_is_believed_after_full_ones():
     assert count.n is None
 
 
+@pytest.mark.parametrize("batch", [[SCALAR, X], (SCALAR, X), {"weight": SCALAR, "x": X}])
+def test_a_tensor_without_dimensions_in_front_is_passed_over_in_every_batch(batch):
+    counts = Counts()
+    marks = BatchMarks(counts)
+    session = Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu")))
+    marks.enter(session, 0, "train")
+    for i in range(10):
+        marks.end_batch(batch, i)
+    session.close()
+    assert counts.units["train"] == {"samples": 50}
+
+
+def test_packed_sequences_are_counted_not_their_time_steps():
+    count = SampleCount()
+    for i, lengths in enumerate([(5,), (5, 3), (2, 2, 1)]):
+        count.add(pack_sequence([torch.zeros(n, 2) for n in lengths]), i)
+    assert (count.n, count.problem) == (6, "")
+
+
 def test_a_loader_that_cannot_be_asked_is_told():
     count = SampleCount(lambda: 1 / 0)
     count.add(PAIR, 0)
@@ -89,6 +112,8 @@ def test_a_loader_that_cannot_be_asked_is_told():
         (lambda batch: None, "f raised TypeError"),
         (lambda batch: -1, "f gave -1 for a batch (a dict): give a whole number"),
         (lambda batch: 1.5, "f gave 1.5"),
+        (lambda batch: 10**400, "f gave 100000"),
+        (lambda batch: 1e15 + 1, "f gave 1000000000000001.0 for a batch (a dict): give a whole number up to 1e+15"),
         (lambda batch: float("nan"), "f raised ValueError"),
         (lambda batch: torch.zeros(3), "f raised "),
     ],
@@ -99,6 +124,19 @@ def test_a_function_that_gives_no_number_is_told(fn, problem):
     count.add({"n": 3}, 1)
     assert count.n is None
     assert count.problem.startswith(problem)
+
+
+def test_an_error_without_a_text_is_told_by_its_name():
+    class SilentError(Exception):
+        def __str__(self):
+            raise RuntimeError("no text")
+
+    def fail(_batch):
+        raise SilentError
+
+    count = UnitCount(fail, "f")
+    count.add(PAIR, 0)
+    assert (count.n, count.problem) == (None, "f raised SilentError")
 
 
 def test_a_function_may_give_any_whole_number():

@@ -116,3 +116,17 @@ def test_a_drivers_surprise_is_told_like_any_other_absence(bare):
 
     with pytest.raises(MeterUnavailable, match="Odd: RuntimeError: driver says 42"):
         open_meters([Odd(1.0)], device=CPU)
+
+
+def test_a_meter_that_fails_when_it_is_closed_ends_nothing_and_keeps_no_other_open():
+    class Stuck(ReplayMeter):
+        def close(self):
+            raise RuntimeError("the driver has gone")
+
+    last = ReplayMeter(10.0, device_id="last")
+    found = open_meters([Stuck(10.0, device_id="a"), Stuck(10.0, device_id="a"), last], device=CPU)
+    closed = []
+    last.close = lambda: closed.append(last)
+    found.drop([False, True])
+    found.close()
+    assert closed == [last]

@@ -222,6 +222,10 @@ def test_what_is_not_known_is_empty_and_never_zero():
         assert row[name] == ""
 
 
+def test_a_time_that_no_calendar_has_is_empty():
+    assert emissions(replace(record(), updated_unix_s=1e308))["timestamp"] == ""
+
+
 def test_devices_of_several_ranks():
     row = emissions(record(ranks=2, devices=[*report().devices[:1], replace(report().devices[1], rank=1)]))
     assert (row["gpu_count"], row["gpu_model"]) == ("1", "1 x NVIDIA H100")

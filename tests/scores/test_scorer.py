@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -183,3 +184,11 @@ def test_with_the_runs_own_reference_the_best_epoch_is_an_inner_one_in_a_run_of_
     accuracies = [0.92 - 0.6 * math.exp(-t / 6) for t in range(1, 101)]
     scores = [scorer.score(Metric("val_acc", a), epoch_kwh * t) for t, a in enumerate(accuracies, start=1)]
     assert scores.index(max(scores)) + 1 == 27
+
+
+@pytest.mark.parametrize("value", [torch.tensor([0.1, 0.2]), "high", {"a": 1}, 10**400])
+def test_what_is_no_number_is_not_finite(value):
+    scorer = Scorer(choose_metric("val_acc"))
+    name, number = scorer.find({"val_acc": value})
+    judged = scorer.judge(name, number)
+    assert (judged.metric, judged.problem) == (None, "val_acc=nan is not finite")

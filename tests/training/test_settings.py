@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import math
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from lightning_energy import EnergyCallback
 from lightning_energy.training.settings import Settings
+from tests.records import put
 
 DEFAULTS = {name: p.default for name, p in inspect.signature(EnergyCallback).parameters.items()}
 
@@ -92,3 +94,12 @@ def test_a_conversion_is_there_when_it_is_asked_for():
 def test_they_do_not_change():
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings().price = 1.0
+
+
+def test_a_record_is_read_once(tmp_path):
+    """A run goes on with its reference, whatever becomes of the file: its own record may take the place of it."""
+    file = put(tmp_path, 2.0)
+    energy = EnergyCallback(reference_kwh=file)
+    file.unlink()
+    assert copy.deepcopy(energy).reference_kwh == 2.0
+    assert Settings.of(energy).score_rule.reference_kwh == 2.0
