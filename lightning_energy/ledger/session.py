@@ -111,6 +111,11 @@ class Session:
         return [c.info for c in self.channels]
 
     @property
+    def is_power_seen(self) -> bool:
+        """False where all power comes from a model: a curve of it would look like data."""
+        return any(info.quality != "estimated" for info in self.infos)
+
+    @property
     def absent(self) -> list[str]:
         """The devices that could not be measured from the start, and a cure for each."""
         return self._meters.absent

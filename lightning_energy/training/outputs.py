@@ -185,7 +185,7 @@ class Outputs:
         if self._recorder is not None:
             meters = "; ".join(channel.info.name for channel in session.channels)
             run = {**self._recorder.what, "meters": meters, "score": score_name}
-            self._dashboards.announce(trainer, run, early=early, figures=figures)
+            self._dashboards.announce(trainer, run, early=early, figures=figures, has_power=session.is_power_seen)
 
     def point(
         self, trainer: Trainer, axis: str | None, total_kwh: float, metric: Metric, score: float | None

@@ -95,18 +95,13 @@ class StepLog:
         news, self._unlogged = self._unlogged, StepSums()
         if news.n:
             values = {log_keys.STEP_J: news.energy_j / news.n}
-            power_w = news.energy_j / news.duration_s if self._is_power_seen else None
+            session = self._books.session
+            power_w = news.energy_j / news.duration_s if session is not None and session.is_power_seen else None
             if power_w is not None:
                 values[log_keys.POWER_W] = power_w
             to_loggers(trainer, values, self._warn)
             self._show(power_w)
         self._write_if_due()
-
-    @property
-    def _is_power_seen(self) -> bool:
-        """False where all power comes from a model: a curve of it would look like data."""
-        session = self._books.session
-        return session is not None and any(info.quality != "estimated" for info in session.infos)
 
     def _show(self, power_w: float | None) -> None:
         """Bring the progress bar up to date, if it has our figures."""

@@ -30,6 +30,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import api_pb2, list_session_groups
 from tensorboard.plugins.hparams.backend_context import Context
 
+from lightning_energy import EnergyCallback
 from lightning_energy.results.rendering import as_markdown
 from lightning_energy.scores.metric import Metric
 from lightning_energy.training import log_keys
@@ -333,6 +334,20 @@ def test_without_an_accuracy_there_is_no_curve_but_all_else(tmp_path):
     assert "Power in W" in charts(found)
     _, rows = hparams_tab(tmp_path)
     assert {v.name.tag for v in rows["run"].metric_values} == {"energy/total_wh"}  # and no 0 for what is not known
+
+
+def test_of_an_estimate_there_is_no_chart_of_a_power_that_is_not_logged(tmp_path):
+    with pytest.warns(UserWarning, match="ESTIMATED"):
+        fit(
+            tmp_path,
+            tensorboard(tmp_path),
+            Working(),
+            callbacks=[EnergyCallback(meters="estimate", reference_kwh=1e-5)],
+        )
+    found = events(tmp_path / "run")
+    assert "energy/power_w" not in found.Tags()["scalars"]
+    assert {"Energy of the training so far in Wh", "Training step in J"} <= {*charts(found)}
+    assert "Power in W" not in charts(found)
 
 
 def points_of(tmp_path, *points: tuple[Metric, float | None], figures: tuple[str, ...]) -> EventAccumulator:

@@ -95,6 +95,7 @@ class Dashboards:
         *,
         early: bool = False,
         figures: Sequence[str] = (log_keys.ACCURACY, log_keys.SCORE),
+        has_power: bool = True,
     ) -> None:
         """Write the configuration, once: see :meth:`Dashboard.announce`.
 
@@ -103,13 +104,15 @@ class Dashboards:
             run: a description of the training.
             early: whether Lightning has yet to log the user's hyperparameters.
             figures: the logged names that the training is to be judged by, besides its energy.
+            has_power: whether power is logged; it is not of an estimate.
         """
         if self._announced or not self._all:
             return
         self._announced = not early
 
         def act(dashboard: Dashboard) -> None:
-            configuration = Configuration(logged_hyperparameters(trainer), _complete(trainer, run), figures)
+            told = _complete(trainer, run)
+            configuration = Configuration(logged_hyperparameters(trainer), told, figures, has_power=has_power)
             dashboard.announce(configuration, early=early)
 
         self._each("the configuration", act)

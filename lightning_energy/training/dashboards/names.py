@@ -29,11 +29,13 @@ class Configuration(NamedTuple):
         hyperparameters: the user's, as Lightning logs them; ``None`` when it logs none.
         run: the fields that we add.
         figures: the logged names that the training is to be judged by, besides its energy.
+        has_power: whether power is logged; it is not of an estimate.
     """
 
     hyperparameters: Mapping[str, Any] | None
     run: Mapping[str, Any]
     figures: Sequence[str] = (log_keys.ACCURACY, log_keys.SCORE)
+    has_power: bool = True
 
 
 class Point(NamedTuple):

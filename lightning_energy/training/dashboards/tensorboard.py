@@ -38,18 +38,21 @@ FIGURES = {  # over energy: the title, and the name over steps
 COLUMNS = ("batch_size", "module", "parameters", "precision")
 
 
-def layout(logger: Any, units: Sequence[AxisUnit] = (), figures: Iterable[str] = ()) -> dict[str, dict[str, list[Any]]]:
+def layout(
+    logger: Any, units: Sequence[AxisUnit] = (), figures: Iterable[str] = (), *, has_power: bool = True
+) -> dict[str, dict[str, list[Any]]]:
     """The layout of the custom-scalars tab, for ``SummaryWriter.add_custom_scalars``: each part has its units.
 
     Args:
         logger: whose names the charts look for.
         units: the units of the energy axis, once they are known; the first is drawn.
         figures: the names of the curves over energy, once they are known.
+        has_power: whether power is logged; it is not of an estimate.
     """
     known = [(name, *FIGURES[name]) for name in FIGURES if name in {*figures}]
     watts = {
         "Energy of the training so far in Wh": [log_keys.TOTAL_WH],
-        "Power in W": [log_keys.POWER_W],
+        **({"Power in W": [log_keys.POWER_W]} if has_power else {}),
         **{title: [over_steps] for _, title, over_steps in known},
         **{
             f"{title} against energy in {unit.symbol}": [f"{name}_by_{unit.name}"]
@@ -62,13 +65,14 @@ def layout(logger: Any, units: Sequence[AxisUnit] = (), figures: Iterable[str] =
         "Validation of an epoch in J": [log_keys.VAL_J],
         "Training step in J": [log_keys.STEP_J],
     }
+    first = "Energy in watts and watt-hours" if has_power else "Energy in watt-hours"
     # TensorBoard takes them as patterns that may match anywhere
     return {
         part: {
             title: ["Multiline", [f"^{re.escape(logged_name(logger, tag))}$" for tag in tags]]
             for title, tags in charts.items()
         }
-        for part, charts in (("Energy in watts and watt-hours", watts), ("Epochs and steps in joules", joules))
+        for part, charts in ((first, watts), ("Epochs and steps in joules", joules))
     }
 
 
@@ -84,6 +88,7 @@ class TensorBoardDashboard:
         self._announced = False
         self._units: Sequence[AxisUnit] = ()
         self._figures: set[str] = set()
+        self._has_power = True
 
     def announce(self, configuration: Configuration, *, early: bool) -> None:
         """Write the layout and the configuration: before Lightning's own if it writes one."""
@@ -91,8 +96,11 @@ class TensorBoardDashboard:
         if self._announced or (early and not first):
             return
         self._announced = True
+        self._has_power = configuration.has_power
         writer = self._logger.experiment
-        writer.add_custom_scalars(layout(self._logger))  # this opens a writer that an earlier fit had closed
+        writer.add_custom_scalars(
+            layout(self._logger, has_power=self._has_power)
+        )  # this opens a writer that an earlier fit had closed
         outcomes = [logged_name(self._logger, key) for key in (log_keys.TOTAL_WH, *configuration.figures)]
         names = [*outcomes, *([logged_name(self._logger, "hp_metric")] if first else [])]
         own = flat(configuration.hyperparameters or {})
@@ -107,7 +115,8 @@ class TensorBoardDashboard:
         if point.units != self._units or not self._figures.issuperset(point.figures):
             self._units = point.units
             self._figures.update(point.figures)
-            writer.add_custom_scalars(layout(self._logger, point.units, self._figures))  # the last one counts
+            page = layout(self._logger, point.units, self._figures, has_power=self._has_power)
+            writer.add_custom_scalars(page)  # the last one counts
         for name, value, step in point.by_unit():
             writer.add_scalar(logged_name(self._logger, name), value, step)
 
