@@ -221,7 +221,7 @@ def test_a_percentage_that_shows_after_a_resumption_withdraws_what_earlier_sessi
     class Late(Percent):
         def value(
             self,
-        ) -> float:  # a further fit of the same Trainer begins with a sanity check, which shows it as well
+        ) -> float:  # a further fit of the same Trainer begins with a sanity check
             return 14.0 if self.trainer.sanity_checking and self.trainer.global_step else super().value()
 
     energy, module = energy_callback(), Late("step")
