@@ -213,6 +213,36 @@ def test_a_percentage_that_shows_late_withdraws_what_was_scored_before(tmp_path,
     assert (tmp_path / "epoch=0.ckpt").exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*Checkpoint directory .* exists and is not empty")
+@pytest.mark.filterwarnings("ignore:EnergyCallback. this training will spend about")
+@pytest.mark.parametrize("is_resumed", [True, False])
+def test_a_percentage_that_shows_after_a_resumption_withdraws_what_earlier_sessions_scored(tmp_path, is_resumed):
+    checkpoint = ModelCheckpoint(tmp_path, monitor="energy/score", mode="max", filename="{epoch}")
+
+    class Late(Percent):
+        def value(
+            self,
+        ) -> float:  # a further fit of the same Trainer begins with a sanity check
+            return 14.0 if self.trainer.sanity_checking and self.trainer.global_step else super().value()
+
+    energy, module = energy_callback(), Late("step")
+    settings = {"enable_checkpointing": True, "num_sanity_val_steps": 1}
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy, checkpoint], **settings)
+    trainer.fit(module, loader(), loader(8))
+    assert [row["score"] for row in energy.history] == [pytest.approx(5 * 0.6**5, rel=1e-3)]
+    if is_resumed:
+        energy = energy_callback()
+        checkpoint = ModelCheckpoint(tmp_path, monitor="energy/score", mode="max", filename="{epoch}")
+        trainer = make_trainer(tmp_path, max_epochs=3, callbacks=[energy, checkpoint], **settings)
+    trainer.fit_loop.max_epochs = 3
+    path = str(tmp_path / "epoch=0.ckpt") if is_resumed else None
+    with pytest.warns(UserWarning, match=r"shows that val_acc is a percentage.*epoch=0\.ckpt"):
+        trainer.fit(module, loader(), loader(8), ckpt_path=path)
+    scores = [row["score"] for row in energy.history]
+    assert scores == [None, pytest.approx(5 * 0.14**5, rel=1e-3), pytest.approx(5 * 0.3**5, rel=1e-3)]
+    assert checkpoint.best_model_path.endswith("epoch=2.ckpt")
+
+
 def test_a_guess_never_ends_a_training(tmp_path):
     class Count(Classifier):
         def value(self) -> float:

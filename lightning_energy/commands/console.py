@@ -7,13 +7,10 @@ import math
 import os
 import sys
 
+from lightning_energy.commands.exits import CannotPrintError
 from lightning_energy.results.rendering import encodable
 
-__all__ = ["CannotPrintError", "complain", "number", "positive", "print_out", "stop_printing"]
-
-
-class CannotPrintError(Exception):
-    """Stdout does not take what a command has to say."""
+__all__ = ["complain", "number", "positive", "print_out", "stop_printing"]
 
 
 def number(text: str) -> float:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["Exit"]
+__all__ = ["CannotPrintError", "Exit"]
+
+
+class CannotPrintError(Exception):
+    """Stdout does not take what a command has to say."""
 
 
 class Exit(IntEnum):

@@ -12,8 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from lightning_energy._version import __version__
-from lightning_energy.commands.console import CannotPrintError, complain
-from lightning_energy.commands.exits import Exit
+from lightning_energy.commands.exits import CannotPrintError, Exit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return cast("int", _module(arguments.command).run(arguments))
     except CannotPrintError as error:
-        complain(arguments.command, error)
+        _module("console").complain(arguments.command, error)
         return Exit.WRONG_INPUT
     except KeyboardInterrupt:
         return Exit.INTERRUPTED

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lightning_energy.curves.energy import Energy
     from lightning_energy.results.carbon import Conversion
     from lightning_energy.scores.metric import Metric
-    from lightning_energy.scores.scorer import Scorer
+    from lightning_energy.scores.scorer import Judged, Scorer
     from lightning_energy.training.error_guard import Warn
     from lightning_energy.training.rank_books import RankBooks
     from lightning_energy.training.run_memory import RunMemory
@@ -168,7 +168,7 @@ class Validations:
         wrong = self.scorer.refusal(name, value)
         if wrong:
             raise AccuracyError(wrong)
-        self.scorer.judge(name, value, is_promised=promises_fraction(trainer, name))
+        self._judge(trainer, name, value)
         self._keep()
 
     def _take_late(self, trainer: Trainer, found: tuple[str, float] | None) -> None:
@@ -193,9 +193,7 @@ class Validations:
             total: the energy of the training.
         """
         scorer, name = self.scorer, self._name(found)
-        judged = scorer.judge(name, value, is_promised=promises_fraction(trainer, name))
-        if judged.withdraws and self.last is not None:
-            self._withdraw(trainer, name, value)
+        judged = self._judge(trainer, name, value)
         if judged.metric is None:
             waits = scorer.choice.name is None and -1.0 <= value < 0.0  # a balanced accuracy below chance
             self._have_none(judged.problem, "" if waits else "accuracy")
@@ -206,6 +204,13 @@ class Validations:
         accuracy = metric.accuracy
         values = {log_keys.METRIC: value} if accuracy is None else {log_keys.ACCURACY: accuracy}
         return values if score is None else values | {log_keys.SCORE: score}
+
+    def _judge(self, trainer: Trainer, name: str, value: float) -> Judged:
+        """Judge a value, which may show that those before it, in earlier sessions too, were no fractions."""
+        judged = self.scorer.judge(name, value, is_promised=promises_fraction(trainer, name))
+        if judged.withdraws and (self.last is not None or self._memory.sessions):
+            self._withdraw(trainer, name, value)
+        return judged
 
     def _score(self, metric: Metric, total: Energy) -> float | None:
         scorer = self.scorer
