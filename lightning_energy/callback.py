@@ -182,13 +182,16 @@ class EnergyCallback(CallbackBase):
         """End a run of another Trainer that goes on, as this callback can measure one at a time."""
         if self._run is not None and self._run.books.is_ours:
             self._run.books.leave_ranks()
-            self._warn(
-                "two",
-                "EnergyCallback is in two Trainers that run at the same time: the run of the first one ends here, as "
-                "interrupted, and what it spends from now on is not measured. Give each Trainer an EnergyCallback of "
-                "its own",
-            )
+            if not self._run.is_over():
+                self._warn(
+                    "two",
+                    "EnergyCallback is in two Trainers that run at the same time: the run of the first one ends here, "
+                    "as interrupted, and what it spends from now on is not measured. Give each Trainer an "
+                    "EnergyCallback of its own",
+                )
+            of_next = {name: self.__dict__[name] for name in OF_LIGHTNING & {*self.__dict__}}  # the new Trainer's
             self._end("interrupted")
+            self.__dict__.update(of_next)
         self._drop()
 
     def _end(self, outcome: Outcome) -> None:

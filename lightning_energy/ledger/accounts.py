@@ -11,10 +11,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["NO_ACCOUNT", "OUTSIDE", "SAMPLES", "Account", "AccountArrays", "Accounts", "Kind"]
+__all__ = ["NO_ACCOUNT", "OUTSIDE", "Account", "AccountArrays", "Accounts", "Kind"]
 
 Kind = Literal["step", "gap"]
-SAMPLES = "samples"  # the unit of work that every stage is counted in, beside the user's own
 OUTSIDE = 0  # the code of the time that belongs to no account
 
 

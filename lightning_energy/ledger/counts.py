@@ -7,8 +7,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.ledger.accounts import SAMPLES
 from lightning_energy.ledger.batch_size import describe, first_size, look
+from lightning_energy.meters.units import SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import QUALITIES, Energy
-from lightning_energy.ledger.accounts import SAMPLES
-from lightning_energy.meters.units import J_PER_KWH
+from lightning_energy.meters.units import J_PER_KWH, SAMPLES
 from lightning_energy.results.readable import duration, one_line, percent, si, watt_hours
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
 from lightning_energy.curves.energy import Energy
-from lightning_energy.ledger.accounts import SAMPLES
 from lightning_energy.ledger.counts import MOST
-from lightning_energy.meters.units import J_PER_KWH
+from lightning_energy.meters.units import J_PER_KWH, SAMPLES
 from lightning_energy.results.best import best_of, epoch_of
 from lightning_energy.results.brief import Place
 from lightning_energy.results.notes import Note
@@ -119,7 +118,7 @@ class LoopRun:
         wanted = place = _place(record, self._run_id)
         if wanted is None:
             return None
-        with suppress(OSError):  # told when the record is written
+        with suppress(OSError, ValueError):  # told when the record is written
             place = free_place(wanted)
             if place != wanted:
                 self._warn(f"{wanted} is no record of lightning-energy, and stays as it is: the record is {place}")

@@ -147,8 +147,8 @@ class Recorder:
     def _read_old(self) -> None:
         """Keep the evaluations of an earlier record of the same run: the same Trainer may go on training."""
         if self.path is not None:
-            remove_leftovers(self.path)
             with suppress(Exception):  # whatever lies there, the training goes on
+                remove_leftovers(self.path)
                 old = read_record(self.path)
                 self._evaluations, self._evaluated = [*old.evaluations], old.run_id
 
@@ -225,7 +225,7 @@ def place_of_record(trainer: Trainer, path: Path | None) -> Path | None:
     """
     place = path
     if path is not None and trainer.is_global_zero:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # the latter of a null byte
             place = free_place(path)
     agreed: Path | None = trainer.strategy.broadcast(place)
     return agreed

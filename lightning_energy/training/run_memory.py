@@ -25,7 +25,7 @@ __all__ = ["FoundMetric", "RunMemory"]
 
 @dataclass
 class FoundMetric:
-    """What was found of a run's metric, so that later sessions go on with it.
+    """The findings on a run's metric, with which later sessions go on.
 
     Attributes:
         chosen: the metric that was found to be the accuracy; ``None`` while none was.

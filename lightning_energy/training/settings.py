@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.ledger.accounts import SAMPLES
 from lightning_energy.ledger.arguments import check_idle, check_record, check_switches
 from lightning_energy.meters.find import check_meters
+from lightning_energy.meters.units import SAMPLES
 from lightning_energy.results.carbon import Conversion
 from lightning_energy.results.read import RecordError
 from lightning_energy.results.record_ranks import load_record

@@ -54,6 +54,7 @@ class TrainerRun:
         steps: logged steps.
         reporter: reports and the record.
         outputs: record, trace, dashboards, progress bar, terminal.
+        is_over: says whether an exception has ended the run, perhaps without a word to us.
 
     Args:
         trainer: the Trainer.
@@ -82,6 +83,7 @@ class TrainerRun:
         is_fit, ranks, conversion = stage == "fit", Ranks.of(trainer), settings.conversion
         self._memory, self._conversion, self._warn, self._left = memory, conversion, warn, left
         self._log_uncertainty = settings.log_uncertainty
+        self.is_over = _when_interrupted(trainer)
         self.outputs = Outputs.of(
             trainer,
             module,
@@ -103,7 +105,7 @@ class TrainerRun:
         session = Session(
             meters,
             clock,
-            is_over=_when_interrupted(trainer),
+            is_over=self.is_over,
             abandoned=self.outputs.abandon,
             trace=self.outputs.is_traced,
         )

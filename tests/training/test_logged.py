@@ -214,4 +214,4 @@ def test_a_logger_is_called_by_name_as_lightning_does(tmp_path):
 
     logger = ByName()
     make_trainer(tmp_path, logger=logger, callbacks=[energy_callback()]).fit(Classifier(), loader(), loader(8))
-    assert logger.points("energy/step_j")
+    assert logger.points("energy/accuracy")
