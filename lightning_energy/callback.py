@@ -53,7 +53,8 @@ class EnergyCallback(CallbackBase):
             the run: a value above 1 of an accuracy shows that all of its values are percentages.
         score: ``"penalized"``, :func:`~lightning_energy.functional.energy_penalized_accuracy` with ``reference_kwh``;
             ``"sustainable"``, :func:`~lightning_energy.functional.sustainable_accuracy`, above 1 kWh only; a function
-            of (the value as it was logged, energy_kwh), which may return ``None``; or ``None`` for no score.
+            of (the value as it was logged, energy_kwh), the higher the better, which may return ``None``; or ``None``
+            for no score.
         reference_kwh: the energy in kWh at which the penalty begins to bite. The default of 1 kWh suits runs that cost
             about as much. ``"run"`` takes what the run has spent at its first score: then the penalty is felt in any
             run, but scores of different runs do not compare. Or the path of a finished run's record, for its energy.

@@ -334,7 +334,7 @@ def _lines_on_meter(report: Figures, whole: Energy) -> list[tuple[str, str]]:
     if not whole.energy_j:
         return []
     u, u_absolute = (percent(u_j / whole.energy_j) for u_j in (whole.u_j, whole.u_absolute_j))
-    is_shared = any(note.kind == "sharing" for note in report.notes)
+    is_shared = any(n.kind == "sharing" for n in report.notes) or any(d.scope == "board" for d in report.devices)
     if whole.quality == "estimated":
         if all(d.energy.quality == "estimated" for d in report.devices):
             busy = "; other programs were busy, too, and are not in it" if is_shared else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["PERCENT", "ROUNDING", "Metric", "Mode", "Scale"]
+__all__ = ["DOUBT", "PERCENT", "ROUNDING", "Metric", "Mode", "Scale"]
 
 Mode = Literal["max", "min"]
 """The better direction of a metric: more is better, or less is."""
@@ -15,7 +15,10 @@ Scale = Literal["fraction", "percent", "raw"]
 
 PERCENT = 100.0
 ROUNDING = 1e-3
-"""Excess over 1 of a mean in bfloat16: less than half of its spacing there."""
+"""Excess over 1 of a mean in single precision that is rounded for bfloat16."""
+
+DOUBT = 1e-2
+"""Excess over 1 up to which a value may be a mean in bfloat16, whose spacing there is 0.0078: no sign of percent."""
 
 
 @dataclass(frozen=True)

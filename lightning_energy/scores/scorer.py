@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_energy.scores.choice import MetricChoice, ScoreRule
-from lightning_energy.scores.metric import PERCENT, ROUNDING, Metric, Scale
+from lightning_energy.scores.metric import DOUBT, PERCENT, ROUNDING, Metric, Scale
 from lightning_energy.scores.metric_name import find_accuracy, is_loss_only, of_name
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Scorer:
             return Judged(Metric(name, value, choice.mode, self.scale or "raw"))
         if self.scale is None and is_promised:
             self.scale = "fraction"
-        withdraws = self.scale is None and 1.0 + ROUNDING < value <= PERCENT * (1.0 + ROUNDING)
+        withdraws = self.scale is None and 1.0 + DOUBT < value <= PERCENT * (1.0 + ROUNDING)
         if withdraws:
             self.scale = "percent"
         metric = Metric(name, value, "max", self.scale or "fraction")

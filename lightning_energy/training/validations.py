@@ -82,6 +82,7 @@ class Validations:
         self._epoch = -1  # of the last validation
         self._total = NOTHING  # logged with the last validation
         self._asked_ranks = False
+        self._promise: bool | None = None
         self._is_of_run = scorer.rule.is_of_run  # the reference of the score, also once it is known
 
     @property
@@ -207,7 +208,7 @@ class Validations:
 
     def _judge(self, trainer: Trainer, name: str, value: float) -> Judged:
         """Judge a value, which may show that those before it, in earlier sessions too, were no fractions."""
-        judged = self.scorer.judge(name, value, is_promised=promises_fraction(trainer, name))
+        judged = self.scorer.judge(name, value, is_promised=self._is_promised(trainer, name))
         if judged.withdraws and (self.last is not None or self._memory.sessions):
             self._withdraw(trainer, name, value)
         return judged
@@ -221,9 +222,12 @@ class Validations:
             self._have_none(why, "no accuracy" if scorer.choice.name is None else "")
             return None
         if total.energy_kwh is None:
-            self._have_none("the energy of the training is unknown", "no energy")
+            # an evaluation alone is about no training
+            self._have_none("the energy of the training is unknown", "no energy" if self._books.is_fit else "")
             return None
         score = scorer.score(metric, total.energy_kwh)
+        if scorer.rule.formula is None:  # the user's function may do other things on other ranks
+            score = self._books.ranks.gather(score)[0]
         if score is None:
             self._have_none(scorer.why_undefined(metric, total.energy_kwh), "undefined")
             return None
@@ -256,6 +260,12 @@ class Validations:
         if name is not None and scorer.scale is not None:
             memory.scales[name] = scorer.scale
         memory.reference_kwh = scorer.rule.reference_kwh if self._is_of_run else None
+
+    def _is_promised(self, trainer: Trainer, name: str) -> bool:
+        """True where rank zero's class promises a fraction. All ranks take part, the first time."""
+        if self._promise is None:
+            self._promise = self._books.ranks.gather(promises_fraction(trainer, name))[0]
+        return self._promise
 
     def _name(self, found: tuple[str, float] | None) -> str:
         return found[0] if found is not None else self.scorer.choice.name or self.scorer.chosen or "the metric"

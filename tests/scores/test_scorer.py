@@ -87,11 +87,11 @@ def test_the_scale_is_one_of_the_run():
     assert [j.withdraws for j in (first, second, third, fourth)] == [False, True, False, False]
 
 
-@given(st.lists(st.floats(0.0, 100.0), min_size=1))
+@given(st.lists(st.floats(0.0, 100.0).filter(lambda value: not 1.001 < value <= 1.01), min_size=1))
 def test_a_run_of_percentages_is_never_scored_as_fractions_after_the_first_above_1(values):
     scorer = Scorer()
     results = judged(scorer, *values)
-    shown = next((i for i, value in enumerate(values) if value > 1.001), len(values))
+    shown = next((i for i, value in enumerate(values) if value > 1.01), len(values))
     assert all(j.metric.scale == ("fraction" if i < shown else "percent") for i, j in enumerate(results))
     assert sum(j.withdraws for j in results) == (shown < len(values))
 
@@ -192,3 +192,11 @@ def test_what_is_no_number_is_not_finite(value):
     name, number = scorer.find({"val_acc": value})
     judged = scorer.judge(name, number)
     assert (judged.metric, judged.problem) == (None, "val_acc=nan is not finite")
+
+
+@pytest.mark.parametrize("value", [1.002, 1.0078])
+def test_a_mean_in_bfloat16_is_no_sign_of_percent(value):
+    scorer = Scorer()
+    judged = scorer.judge("val_acc", value)
+    assert (judged.metric, judged.withdraws, scorer.scale) == (None, False, None)
+    assert scorer.judge("val_acc", 0.5).metric == Metric("val_acc", 0.5)

@@ -60,7 +60,14 @@ def session_of(*meters: Meter) -> Session:
 
 def two_ranks(rank: int = 0) -> Ranks:
     """Ranks whose other one spends the same, and has the same accuracy."""
-    return Ranks(2, rank, _sum=lambda tensor: 2 * tensor)
+    return TwoRanks(2, rank, _sum=lambda tensor: 2 * tensor)
+
+
+class TwoRanks(Ranks):
+    """Two ranks that know the same."""
+
+    def gather(self, mine: Any) -> list[Any]:
+        return [mine, mine]
 
 
 def books_of(*meters: Meter, ranks: Ranks | None = None, memory: RunMemory | None = None, **kwargs: Any) -> RankBooks:

@@ -16,7 +16,7 @@ from lightning_energy.training import log_keys
 from lightning_energy.training.run_memory import RunMemory
 from lightning_energy.training.validations import Validations
 from tests.modules import MemoryLogger
-from tests.training.parts import ModuleLike, Warned, books_of, joules, replay, spend, trainer_like, two_ranks
+from tests.training.parts import ModuleLike, TwoRanks, Warned, books_of, joules, replay, spend, trainer_like, two_ranks
 
 TOTALS = {log_keys.TOTAL_WH}
 SCORED = {log_keys.ACCURACY, log_keys.SCORE}
@@ -280,7 +280,7 @@ def test_ranks_share_one_total_and_one_accuracy(run):
 
 
 def test_a_metric_of_rank_zero_alone_stands_for_all(run):
-    one = run(ranks=Ranks(2, 0, _sum=lambda tensor: tensor), memory=RunMemory())  # the other one has nothing
+    one = run(ranks=TwoRanks(2, 0, _sum=lambda tensor: tensor), memory=RunMemory())  # the other one has nothing
     assert one.validate(early={"val_acc": 0.75})[log_keys.ACCURACY] == 0.75
 
 
