@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))  # the package of this clone, whatever is installed
 EXAMPLES = ROOT / "examples"
 IMAGES = ROOT / "docs/images"
 README = ROOT / "README.md"
