@@ -98,7 +98,7 @@ def main() -> None:
         devices=1,
         enable_progress_bar=False,
         callbacks=[
-            # a run of tens of joules: the penalty is to be felt at 36 J (1e-5 kWh), not at the default of 1 kWh
+            # a run of some ten joules: the penalty is to be felt at 36 J (1e-5 kWh), not at the default of 1 kWh
             EnergyCallback(reference_kwh=1e-5),
             EarlyStopping(monitor="energy/score", mode="max", patience=3, strict=False),
         ],

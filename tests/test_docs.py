@@ -9,11 +9,14 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from benchmarks import tables
-from lightning_energy import EnergyCallback, energy_penalized_accuracy
+from benchmarks import pictures, tables
+from lightning_energy import EnergyCallback, compare, energy_penalized_accuracy
 from lightning_energy.meters import CalibratedMeter
 from lightning_energy.training import log_keys
+from lightning_energy.training.dashboards.names import AXIS_ACCURACY, AXIS_SCORE
+from tests.records import put
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -135,6 +138,55 @@ def test_the_costs_are_the_benchmarks():
     """After new results: python benchmarks/tables.py."""
     page = tables.PAGE.read_text()
     assert tables.filled(page) == page
+
+
+def test_the_report_is_the_quickstarts_as_it_is_worded_now():
+    """After a change of the report: python benchmarks/pictures.py --report."""
+    assert pictures.with_report(README) == README
+
+
+def picture(name: str) -> tuple[Image.Image, dict[str, list[str]]]:
+    with Image.open(pictures.IMAGES / name) as image:
+        return image.convert("RGB"), json.loads(image.text["about"])
+
+
+def test_every_picture_is_made_by_the_script_and_shown():
+    names = {*pictures.PAGES, *pictures.COMPARED}
+    assert {path.name for path in pictures.IMAGES.iterdir()} == names
+    pages = "".join(page.read_text() for page in [ROOT / "README.md", *PAGES])
+    assert all(f"images/{name})" in pages for name in names)
+
+
+@pytest.mark.parametrize("name", [*pictures.PAGES, *pictures.COMPARED])
+def test_a_picture_is_light_sharp_and_not_empty(name):
+    image, _ = picture(name)
+    assert image.width >= 1200
+    assert image.height >= 700
+    if name in pictures.PAGES:
+        assert image.size == (pictures.PAGES[name].width, pictures.PAGES[name].height)
+    grey = image.convert("L").histogram()
+    light = sum(grey[200:]) / sum(grey)
+    assert 0.8 < light < 0.995
+    assert len(image.getcolors(maxcolors=256)) > 16
+
+
+@pytest.mark.parametrize("name", pictures.PAGES)
+def test_a_picture_of_tensorboard_shows_what_is_logged_now(name):
+    """After a change of names: python benchmarks/pictures.py."""
+    _, about = picture(name)
+    ours = {tag for tag in about["names"] if tag.startswith("energy")}
+    known = {key.name for key in log_keys.ALL}
+    assert {log_keys.TOTAL_WH, log_keys.SCORE, log_keys.STEP_J} <= ours
+    assert {tag for tag in ours - known if not tag.startswith((f"{AXIS_ACCURACY}_by_", f"{AXIS_SCORE}_by_"))} == set()
+    assert log_keys.POWER_W not in ours  # the energies are estimated, as the captions say
+
+
+@pytest.mark.parametrize("name", pictures.COMPARED)
+def test_a_picture_of_a_comparison_has_the_caveats_of_now(name, tmp_path):
+    for run in ("a", "b"):
+        put(tmp_path / run, spent={"quality": "estimated"})
+    _, about = picture(name)
+    assert about["caveats"] == compare(tmp_path).caveats
 
 
 def test_a_page_without_its_block_is_an_error():

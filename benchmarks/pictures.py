@@ -1,0 +1,313 @@
+"""Makes every picture of docs/images, and the report that README.md shows, from trainings of the examples.
+
+python benchmarks/pictures.py              # some minutes; needs chromium and chromium-driver
+python benchmarks/pictures.py --runs RUNS  # keeps the trainings there; what an earlier call left is not repeated
+python benchmarks/pictures.py --report     # the report alone, as the package now words it, of the committed record
+
+The record of the report is benchmarks/results/quickstart.json. Each picture knows what it shows: its PNG has the
+logged names, or the caveats of the comparison, as text. A test compares both with the package as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from selenium.webdriver import Chrome
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))  # the package of this clone, whatever is installed
+EXAMPLES = ROOT / "examples"
+IMAGES = ROOT / "docs/images"
+README = ROOT / "README.md"
+RECORD = ROOT / "benchmarks/results/quickstart.json"
+PRINTED = Path("runs/quickstart/version_0/energy.json")  # its place in the folder of the training
+WIDTHS = (4, 8, 16, 32, 64)  # of the network, for the pictures with several runs
+EPOCHS = 10
+LINE = 120
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --force-color-profile=srgb --hide-scrollbars"
+)
+# TensorBoard's pages are elements within elements, each with a tree of its own
+DEEP = """
+const all = (root, found = []) => {
+  for (const e of root.querySelectorAll('*')) { found.push(e); if (e.shadowRoot) all(e.shadowRoot, found); }
+  return found;
+};
+const own = e => [...e.childNodes].filter(n => n.nodeType === 3).map(n => n.data.trim()).join('');
+const shown = all(document).filter(e => e.getClientRects().length);
+"""
+
+
+class Picture(NamedTuple):
+    """A page of TensorBoard: its address, what it must show, the size, and which texts to click first."""
+
+    runs: str
+    page: str
+    shows: tuple[str, ...]
+    width: int
+    height: int
+    clicks: tuple[str, ...] = ()
+
+
+PAGES = {
+    "tensorboard.png": Picture(
+        "quickstart", "scalars&tagFilter=%5Eenergy%2F", ("energy/total_wh", "energy/val_j"), 1500, 745
+    ),
+    "tensorboard-dashboard.png": Picture(
+        "widths", "custom_scalars", ("Accuracy against energy in µWh", "Training step in J"), 1500, 1130
+    ),
+    "tensorboard-hparams.png": Picture(
+        "widths",
+        "hparams",
+        ("energy/total_wh", "No session group selected"),
+        1500,
+        1060,
+        ("PARALLEL COORDINATES VIEW", "run/batch_size", "run/module", "run/precision"),
+    ),
+}
+COMPARED = {"compare.png": None, "compare-page.png": 1240}  # drawn by matplotlib; a page of this width
+SCALE = 1.25  # of the comparison page
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=Path, help="folder of the trainings (default: one that is removed at the end)")
+    parser.add_argument("--report", action="store_true", help="only put the report into README.md")
+    args = parser.parse_args()
+    if args.report:
+        README.write_text(with_report(README.read_text()))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        runs = (args.runs or Path(scratch)).resolve()
+        train(runs)  # before any browser: what processes of this one spend may be in an estimate
+        README.write_text(with_report(README.read_text()))
+        compare(runs / "models", Path(scratch))
+        with browser(Path(scratch)) as chrome:
+            page = (Path(scratch) / "compare.html").as_uri()
+            save("compare-page.png", whole_page(chrome, page, COMPARED["compare-page.png"]), caveats(runs / "models"))
+            for name, picture in PAGES.items():
+                save(name, tensorboard(chrome, runs / picture.runs, picture), {"names": logged(runs / picture.runs)})
+
+
+# ------------------------------------------------------------------------------------------- trainings
+
+
+def train(runs: Path) -> None:
+    """Train what is not there yet, each in a folder of its own, whose ``runs`` TensorBoard then shows."""
+    if not (runs / "quickstart").exists():
+        out = python(EXAMPLES / "quickstart.py", folder=runs / "quickstart")
+        shutil.copyfile(runs / "quickstart" / PRINTED, RECORD)
+        if report() not in out:
+            raise SystemExit(f"this is not what was printed:\n{report()}")
+    if not (runs / "widths").exists():
+        python(Path(__file__), "--train-widths", folder=runs / "widths")
+    if not (runs / "models").exists():
+        python(EXAMPLES / "compare_models.py", folder=runs / "models")
+
+
+def python(script: Path, *arguments: str, folder: Path) -> str:
+    folder.mkdir(parents=True)
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {**os.environ, "COLUMNS": str(LINE), "PYTHONPATH": os.pathsep.join(paths)}
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments], cwd=folder, env=env, stdout=-1, text=True, check=True
+    )
+    print(done.stdout)
+    return done.stdout
+
+
+def train_widths() -> None:
+    """Train the network of the quickstart in several widths."""
+    sys.path.insert(0, str(EXAMPLES))
+    import lightning as L
+    import torch
+    from lightning.pytorch.loggers import TensorBoardLogger
+    from quickstart import Digits, DigitsNet
+
+    from lightning_energy import EnergyCallback
+
+    torch.set_num_threads(1)
+    for width in WIDTHS:
+        L.seed_everything(0, verbose=False)
+        trainer = L.Trainer(
+            max_epochs=EPOCHS,
+            logger=TensorBoardLogger("runs", name="digits", version=f"width-{width}"),
+            log_every_n_steps=5,
+            devices=1,
+            callbacks=[EnergyCallback(reference_kwh=1e-5)],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+        )
+        trainer.fit(DigitsNet(width), Digits())
+
+
+# -------------------------------------------------------------------------------------------- the report
+
+
+def report() -> str:
+    """The report as the quickstart printed it."""
+    from lightning_energy import load_record
+    from lightning_energy.results.brief import Place
+    from lightning_energy.results.rendering import as_text
+
+    return as_text(load_record(RECORD).report, Place.of_record(PRINTED))
+
+
+def with_report(page: str) -> str:
+    """The README with the report, long lines cut, in place of the one it has."""
+    lines = [line if len(line) <= LINE else f"{line[: LINE - 1].rstrip()}…" for line in report().splitlines()]
+    block = "```text\nEnergy: "
+    if page.count(block) != 1:
+        raise ValueError(f"README.md has {page.count(block)} reports")
+    before, after = page.split(block)
+    return "\n".join([f"{before}```text", *lines, "```"]) + after.split("```", 1)[1]
+
+
+# ----------------------------------------------------------------------------------------------- pictures
+
+
+def compare(models: Path, scratch: Path) -> None:
+    from PIL import Image
+
+    from lightning_energy.commands.main import main as command
+
+    picture, page = scratch / "compare.png", scratch / "compare.html"
+    with contextlib.redirect_stdout(io.StringIO()):
+        if command(["compare", str(models), "--picture", str(picture), "--html", str(page)]):
+            raise SystemExit("the runs cannot be compared")
+    with Image.open(picture) as drawn:
+        keep("compare.png", drawn.convert("RGB"), caveats(models))
+
+
+def caveats(models: Path) -> dict[str, list[str]]:
+    from lightning_energy import compare as compare_runs
+
+    return {"caveats": [*compare_runs(models).caveats]}
+
+
+def logged(runs: Path) -> list[str]:
+    """The names of all scalars of all runs in a folder."""
+    from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
+
+    events = EventMultiplexer().AddRunsFromDirectory(str(runs))
+    events.Reload()
+    return sorted({tag for run in events.Runs().values() for tag in run["scalars"]})
+
+
+@contextlib.contextmanager
+def browser(scratch: Path) -> Iterator[Chrome]:
+    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+    options = ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in [*FLAGS.split(), f"--user-data-dir={scratch / 'profile'}"]:
+        options.add_argument(flag)
+    chrome = Chrome(options=options, service=ChromeService(shutil.which("chromedriver")))
+    try:
+        yield chrome
+    finally:
+        chrome.quit()
+
+
+def tensorboard(chrome: Chrome, runs: Path, picture: Picture) -> bytes:
+    from tensorboard.program import TensorBoard
+
+    os.chdir(runs)  # it shows the folder's path as it is given
+    board = TensorBoard()
+    board.configure(argv=[None, "--logdir", "runs", "--port", "0", "--load_fast", "false"])
+    address = board.launch()
+    size(chrome, picture.width, picture.height, 1.0)
+    chrome.get(address)
+    chrome.execute_script("localStorage.setItem('_ignoreYOutliers', 'false')")  # or curves leave their charts
+    chrome.get("about:blank")
+    chrome.get(f"{address}#{picture.page}&_smoothingWeight=0")
+    for text in picture.clicks:
+        until(lambda text=text: click(chrome, text), text)
+    until(lambda: all(is_shown(chrome, text) for text in picture.shows), picture.shows)
+    return at_rest(chrome)
+
+
+def whole_page(chrome: Chrome, address: str, width: int) -> bytes:
+    size(chrome, width, 800, SCALE)
+    chrome.get(address)
+    size(chrome, width, chrome.execute_script("return document.documentElement.scrollHeight"), SCALE)
+    return at_rest(chrome)
+
+
+def size(chrome: Chrome, width: int, height: int, scale: float) -> None:
+    metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False}
+    chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def is_shown(chrome: Chrome, text: str) -> bool:
+    return chrome.execute_script(f"{DEEP} return shown.some(e => own(e) === arguments[0]);", text)
+
+
+def click(chrome: Chrome, text: str) -> bool:
+    script = (
+        "const e = shown.find(e => own(e).toUpperCase() === arguments[0].toUpperCase()); if (e) e.click(); return !!e;"
+    )
+    return chrome.execute_script(DEEP + script, text)
+
+
+def at_rest(chrome: Chrome) -> bytes:
+    """The picture of a page that has not changed for some seconds."""
+    shots: list[str] = []
+
+    def rests() -> bool:
+        shots.append(chrome.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"])
+        return len(shots) >= 5 and len({*shots[-5:]}) == 1
+
+    until(rests, "a page at rest")
+    return base64.b64decode(shots[-1])
+
+
+def until(is_so: object, what: object, limit_s: float = 120.0) -> None:
+    end = time.monotonic() + limit_s
+    while not is_so():
+        if time.monotonic() > end:
+            raise TimeoutError(f"no {what} after {limit_s:g} s")
+        time.sleep(1.0)
+
+
+def save(name: str, png: bytes, about: dict[str, list[str]]) -> None:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as shot:
+        keep(name, shot.convert("RGB"), about)
+
+
+def keep(name: str, image: object, about: dict[str, list[str]]) -> None:
+    """Write a picture in 256 colours, with what it shows."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text("about", json.dumps(about))
+    few = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few.save(IMAGES / name, pnginfo=info, optimize=True)
+    print(f"{name}: {image.width} x {image.height}, {(IMAGES / name).stat().st_size / 1024:.0f} KiB")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--train-widths"]:
+        train_widths()
+    else:
+        main()
