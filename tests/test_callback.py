@@ -64,6 +64,7 @@ def _no_thread_is_left():
 # ------------------------------------------------------------------------------------------------ logging
 
 
+@pytest.mark.slow
 def test_everything_reaches_every_logger(tmp_path):
     memory, table, board = MemoryLogger(), CSVLogger(tmp_path), TensorBoardLogger(tmp_path)
     trainer = make_trainer(tmp_path, max_epochs=16, logger=[memory, table, board], callbacks=[energy_callback()])
@@ -531,6 +532,7 @@ def checkpointed(tmp_path, energy, **kwargs):
     return str(tmp_path / "epoch=0.ckpt")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 def test_steps_that_are_done_again_were_spent(tmp_path):
     energy = energy_callback()
@@ -541,6 +543,7 @@ def test_steps_that_are_done_again_were_spent(tmp_path):
     assert energy.report.sessions == 2
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 def test_a_resumed_run_lists_the_session_that_it_goes_on_from(tmp_path):
     first = checkpointed(tmp_path, energy_callback())
@@ -564,6 +567,7 @@ def test_a_checkpoint_made_without_us_starts_at_zero(tmp_path):
     assert energy.report.total.energy_j == pytest.approx(energy.report.session.energy_j, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 def test_a_checkpoint_of_ours_is_no_trouble_without_us(tmp_path):
     first = checkpointed(tmp_path, energy_callback())
@@ -574,6 +578,7 @@ def test_a_checkpoint_of_ours_is_no_trouble_without_us(tmp_path):
     assert trainer.current_epoch == 3
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`", "ignore:EnergyCallback. no energy/score")
 def test_a_validation_of_anothers_checkpoint_adds_nothing_to_a_new_training(tmp_path):
     first = checkpointed(tmp_path, energy_callback())

@@ -178,6 +178,7 @@ def test_a_percentage_that_is_named_as_a_fraction_is_an_error_of_the_sanity_chec
     assert trainer.current_epoch == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["step", "epoch_end"])
 @pytest.mark.parametrize("settings", [{"accuracy": "val_acc", "scale": "percent"}, {"scale": "percent"}])
 def test_a_percentage_that_is_said_to_be_one(tmp_path, where, settings):
@@ -190,6 +191,7 @@ def test_a_percentage_that_is_said_to_be_one(tmp_path, where, settings):
     assert energy.report.score == pytest.approx(expected[2], rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["step", "epoch_end"])
 def test_a_percentage_that_shows_late_withdraws_what_was_scored_before(tmp_path, where):
     """Monitors begin anew, and the report does not end with the score of 0.6 % taken for 60 %."""
@@ -301,6 +303,7 @@ def test_a_monitor_that_takes_the_lowest_score_for_the_best_is_told(tmp_path):
         trainer.fit(Classifier(), loader(), loader(8))
 
 
+@pytest.mark.slow
 def test_a_reference_of_the_run_lives_on_in_its_checkpoint(tmp_path):
     first = energy_callback(reference_kwh="run")
     trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[first])

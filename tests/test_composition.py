@@ -90,6 +90,7 @@ def test_returned_by_the_module(tmp_path):
     assert energy.report.outcome == "completed"
 
 
+@pytest.mark.slow
 def test_every_hook_is_called_as_without_us(tmp_path):
     """Of the module, of another callback and of the data: the same hooks, as often, in the same order."""
 

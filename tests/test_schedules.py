@@ -388,6 +388,7 @@ def test_what_a_run_of_its_own_is(tmp_path):
     assert energy.report.total == energy.report.session
 
 
+@pytest.mark.slow
 def test_an_evaluation_leaves_the_figures_of_fit(tmp_path):
     energy = energy_callback()
     make_trainer(tmp_path, callbacks=[energy], logger=CSVLogger(tmp_path)).fit(Classifier(), loader(), loader(8))

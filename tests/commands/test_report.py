@@ -86,6 +86,7 @@ def test_a_report_that_nobody_takes_is_an_error(tmp_path, capsys, monkeypatch):
     assert "the report cannot be printed (ValueError" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["report"], ["report", "--format", "json"], ["compare"], ["doctor"]])
 @pytest.mark.parametrize("target", ["closed", "/dev/full"])
 def test_a_stdout_that_takes_nothing_brings_no_traceback(tmp_path, command, target):

@@ -75,6 +75,7 @@ def test_the_front_is_what_no_other_dominates(runs):
         assert is_on or any(dominates(member, run) for member in members)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(some)
 def test_where_less_is_better_the_front_is_that_of_the_opposite_values(runs):
@@ -90,6 +91,7 @@ def test_a_lower_loss_dominates():
     assert dominations([small, large, waste]) == [([], []), ([], []), ([1], [])]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(some, st.randoms(use_true_random=False))
 def test_the_order_of_the_runs_does_not_matter(runs, random):
@@ -103,6 +105,7 @@ def test_the_order_of_the_runs_does_not_matter(runs, random):
         assert tuple({order[j] for j in names} for names in pair) == told[i]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(some)
 def test_dominations_are_told_by_the_front_and_only_where_they_are_ones(runs):
@@ -117,6 +120,7 @@ def test_dominations_are_told_by_the_front_and_only_where_they_are_ones(runs):
         assert [runs[a].energy_kwh for a in sure] == sorted(runs[a].energy_kwh for a in sure)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(some)
 def test_what_is_sure_stays_sure_when_figures_move_within_their_uncertainty(runs):
@@ -170,6 +174,7 @@ def test_records_of_one_run_are_not_ranked_against_each_other():
     assert dominations(unknown)[1] == ([0], [])
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(some, st.data())
 def test_who_is_told_is_never_the_same_run(runs, data):

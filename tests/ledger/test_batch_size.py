@@ -182,6 +182,7 @@ def test_gaps_are_the_part_of_training_between_steps(tmp_path):
     assert 0 < report.gaps.duration_s < report.stages["train"].duration_s
 
 
+@pytest.mark.slow
 def test_a_function_of_the_users(tmp_path):
     assert fit(tmp_path, energy_callback(batch_size_fn=lambda batch: 2 * len(batch[0]))).samples == 180
     report = fit(tmp_path, energy_callback(batch_size_fn=lambda batch: batch.size))
@@ -303,6 +304,7 @@ def test_batches_that_do_not_say_their_size_leave_a_note_and_a_function_helps(tm
     assert trained(tmp_path, loader, batch_size_fn=lambda batch: batch_size).samples == len(samples)
 
 
+@pytest.mark.slow
 def test_several_loaders_and_the_one_that_is_not_several(tmp_path):
     def of(n: int) -> DataLoader:
         return DataLoader(Numbers(n), batch_size=4)

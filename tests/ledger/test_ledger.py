@@ -69,6 +69,7 @@ def play(rows_of_curves, marks, settle_after):
     return ledger, whole, [*accounts, (end_ns, -1)], clock
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(knots_of_a_curve, min_size=1, max_size=3), marks_of_a_run, st.sets(st.integers(0, 80)))
 def test_accounts_add_up_to_the_rise_of_the_curves(rows_of_curves, marks, settle_after):
@@ -102,6 +103,7 @@ def test_accounts_add_up_to_the_rise_of_the_curves(rows_of_curves, marks, settle
             )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(knots_of_a_curve, marks_of_a_run, st.sets(st.integers(0, 80)))
 def test_settling_early_or_late_makes_no_difference(rows, marks, settle_after):

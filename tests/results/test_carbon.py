@@ -174,6 +174,7 @@ def test_wrong_inputs_are_told_at_construction(inputs, error):
 # ------------------------------------------------------------------------------------------------ in a Trainer
 
 
+@pytest.mark.slow
 def test_a_run_logs_reports_and_records_it(tmp_path, monkeypatch):
     def no_network(*args):
         raise AssertionError("asked a network")

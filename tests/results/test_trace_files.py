@@ -111,6 +111,7 @@ def test_the_mean_energy_per_step_can_be_recomputed(tmp_path, within, is_whole):
     assert names["per_step_j"].mean() == pytest.approx(energy.report.step_j, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 def test_a_run_that_goes_on_adds_to_it_and_a_new_run_begins_anew(tmp_path):
     checkpoint = ModelCheckpoint(tmp_path / "checkpoints", save_last=True)

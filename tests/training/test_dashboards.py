@@ -104,6 +104,7 @@ def columns(table: Any) -> list[str]:
 # ----------------------------------------------------------------------------------------- TensorBoard
 
 
+@pytest.mark.slow
 def test_a_run_leaves_layout_curve_configuration_outcome_and_report(tmp_path):
     trainer = fit(tmp_path, tensorboard(tmp_path), Working(), max_epochs=8)
     found = events(tmp_path / "run")
@@ -178,6 +179,7 @@ def test_the_users_hyperparameters_are_as_lightning_writes_them(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_the_batch_size_is_the_loaders_or_what_is_known_before_there_is_one(tmp_path):
     class Data(L.LightningDataModule):
         batch_size = 4

@@ -164,6 +164,7 @@ def test_two_functions_are_known_while_they_work():
     assert not _validate_callbacks_list()
 
 
+@pytest.mark.slow
 def test_private_names_stand_in_one_place():
     """``something._name`` of foreign objects occurs in ``lightning_private.py`` alone."""
     for path in Path(lightning_energy.__file__).parent.rglob("*.py"):

@@ -89,6 +89,7 @@ def test_a_bar_that_is_disabled_is_none(tmp_path, capsys):
     assert "Energy: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_any_other_bar_gets_it(tmp_path):
     class Own(ProgressBar):
         seen: dict

@@ -181,6 +181,7 @@ def test_an_interrupted_run_says_so(tmp_path):
     assert record.session.energy_j > 0
 
 
+@pytest.mark.slow
 def test_tests_are_added_and_a_second_fit_goes_on(tmp_path):
     _, trainer = fit(tmp_path)
     fitted = read_record(trainer.log_dir)
@@ -217,6 +218,7 @@ def test_a_disk_that_cannot_be_written_is_told_once_and_the_training_goes_on(tmp
     assert energy.report.outcome == "completed"
 
 
+@pytest.mark.slow
 def test_a_disk_that_fails_once_is_tried_again(tmp_path):
     """ESTALE on a network disk: the next write succeeds, and the record is that of the end."""
 
@@ -250,6 +252,7 @@ def test_a_file_that_is_not_ours_stays(tmp_path, name):
     assert record.total == energy.report.total
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_same_folder_keeps_the_first(tmp_path):
     first, _ = fit(tmp_path, energy_callback(record=str(tmp_path / "out")))
     with pytest.warns(UserWarning, match="the record of another run lay where that of this run will, and is now"):
@@ -259,6 +262,7 @@ def test_a_second_run_in_the_same_folder_keeps_the_first(tmp_path):
     assert read_record(tmp_path / "out").total == second.report.total
 
 
+@pytest.mark.slow
 def test_a_relative_place_is_that_of_the_start(tmp_path, monkeypatch):
     class Moves(Slow):
         def on_train_start(self) -> None:

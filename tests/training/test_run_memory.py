@@ -125,6 +125,7 @@ def test_a_percentage_that_showed_after_the_checkpoint_is_known_from_the_record(
 # ------------------------------------------------------------------------------------------------ sums
 
 
+@pytest.mark.slow
 @given(st.lists(energies(), min_size=1, max_size=4))
 def test_sessions_add_up(sessions):
     found, expected = after_sessions(*sessions).before, Energy.sequence(sessions)
