@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.curves.doubts import Doubts
 from lightning_energy.curves.power import plausible_w
-from lightning_energy.curves.segment import Segment, is_settled
+from lightning_energy.curves.segment import Fallen, Segment, is_settled
 from lightning_energy.curves.update_times import UpdateLine
 from lightning_energy.meters.units import NS
 
@@ -59,6 +59,7 @@ class CounterEdges:
         self._max_w = plausible_w(info)
         self._segment: Segment | None = None  # none before the first poll, and after a break
         self._doubts = Doubts()
+        self._fallen: Fallen | None = None  # while the register is below where it had been
         self._was_silent = False  # the device did not answer since the last poll
         self._stood = False  # two polls saw the same value: the period is not just that of the polls
 
@@ -122,22 +123,36 @@ class CounterEdges:
             raise ValueError(f"{self._info.name}: a reading without a register; integrate its power instead")
         self.note = ""
         was_silent, self._was_silent = self._was_silent, False
+        if self._fallen is not None:
+            if self._fallen.goes_on(register_j, reading.end_ns):
+                return False
+            self._fallen = None
+            return self._break(reading, "")
         segment = self._segment
         if segment is None:
             self._segment = Segment(reading)
             return False
         last, segment.last = segment.last, reading
-        if was_silent and reading.start_ns - last.end_ns > BRIDGE_NS:
-            return self._break(reading, "it did not answer")
+        fault = self._fault(segment, last, reading, was_silent=was_silent)
+        if fault:
+            return self._break(reading, fault)
         if register_j == last.register_j:
             self._stood = True
             return False
-        if register_j < segment.register_j:
-            return self._break(reading, "its energy counter went backwards")
-        if self._is_implausible(register_j - segment.register_j, reading.end_ns - segment.old_seen_ns):
-            return self._break(reading, "its energy counter leapt by more than its power limit allows")
         self._moved(segment, segment.edge(last, reading, register_j))
         return True
+
+    def _fault(self, segment: Segment, last: Reading, reading: Reading, *, was_silent: bool) -> str:
+        """The reason why a reading does not go on from the last one; empty when it does."""
+        register_j = reading.register_j or 0.0
+        if was_silent and reading.start_ns - last.end_ns > BRIDGE_NS:
+            return "it did not answer"
+        if register_j < segment.register_j:
+            self._fallen = Fallen(segment.register_j, register_j, reading.end_ns)
+            return "its energy counter went backwards"
+        if self._is_implausible(register_j - segment.register_j, reading.end_ns - segment.old_seen_ns):
+            return "its energy counter leapt by more than its power limit allows"
+        return ""
 
     def _is_implausible(self, rise_j: float, elapsed_ns: int) -> bool:
         """Return true for more than the device can draw since a period before the last poll of the old value."""
@@ -170,7 +185,7 @@ class CounterEdges:
         """Book the time between the last knot and now as missing, and start a new segment."""
         self.note = why
         self.break_off(reading.end_ns)
-        self._segment = Segment(reading)
+        self._segment = Segment(reading) if self._fallen is None else None
         return True
 
     def finish(self) -> None:

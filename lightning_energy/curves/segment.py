@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lightning_energy.meters.base import Reading
 
-__all__ = ["Edge", "Segment", "is_settled"]
+__all__ = ["Edge", "Fallen", "Segment", "is_settled"]
+
+RESTART_S = 1.0  # seconds below an earlier value after which a register has begun anew
 
 EARLY_EDGES = 12  # edges after which the period is taken as it is
 EARLY_NS = 1_500_000_000  # time after which the period is taken as it is
@@ -52,6 +57,30 @@ def is_settled(early: Sequence[Edge]) -> bool:
     widest_ns = max(e.high_ns - e.low_ns for e in early[-3:])
     short_ns, long_ns = sorted((b_ns - a_ns, c_ns - b_ns))
     return widest_ns <= SHARP * short_ns and long_ns - short_ns <= AGREE * short_ns + widest_ns
+
+
+@dataclass
+class Fallen:
+    """A register that fell: nothing counts below its earlier value until it is evident that it began anew.
+
+    A counter that dips and comes back would count the way back as energy.
+
+    Attributes:
+        mark_j: the value that it had before.
+        last_j: its last value.
+        since_ns: time since which it has not fallen further.
+    """
+
+    mark_j: float
+    last_j: float
+    since_ns: int
+
+    def goes_on(self, register_j: float, now_ns: int) -> bool:
+        """Return true while it is below the mark, and may come back."""
+        if register_j < self.last_j:
+            self.since_ns = now_ns
+        self.last_j = register_j
+        return register_j < self.mark_j and (now_ns - self.since_ns) * NS < RESTART_S
 
 
 class Segment:
