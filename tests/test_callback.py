@@ -373,6 +373,23 @@ def test_a_defect_of_ours_is_told_and_the_training_goes_on(tmp_path, monkeypatch
     assert trainer.current_epoch == 3
 
 
+@pytest.mark.filterwarnings("ignore:EnergyCallback stops measuring")
+def test_after_a_defect_report_and_record_say_what_is_missing(tmp_path):
+    class Breaks(Callback):
+        def on_train_epoch_start(self, trainer, pl_module) -> None:
+            if trainer.current_epoch == 1:
+                energy._run.books.session.totals = lambda: 1 / 0
+
+    energy = energy_callback(record=tmp_path / "out")
+    make_trainer(tmp_path, callbacks=[energy, Breaks()]).fit(Classifier(), loader(), loader(8))
+    record = load_record(tmp_path / "out")
+    for session in (energy.report.session, record.session, record.total):
+        assert session.energy_j is None
+        assert session.missing_s == session.duration_s > 0  # of the time before, nothing can be read any more
+    assert [note.kind for note in record.notes].count("gave_up") == 1
+    assert record.outcome == "completed"
+
+
 def test_ctrl_c_closes_the_books(tmp_path):
     class Interrupt(Callback):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:

@@ -106,6 +106,11 @@ class Session:
         self._finalizer = weakref.finalize(self, _stop, self._sampler, meters, self._pid)
 
     @property
+    def age_s(self) -> float:
+        """Seconds since its beginning."""
+        return (time.monotonic_ns() - self._started_ns) * NS
+
+    @property
     def infos(self) -> list[MeterInfo]:
         """The devices that are measured."""
         return [c.info for c in self.channels]

@@ -80,11 +80,18 @@ class RankBooks:
         self._warn = warn
         self._left = left
         self._given_up: tuple[Energy, int] | None = None
+        self._successor: Session | None = None  # measures nothing, after a defect
 
     @property
     def is_ours(self) -> bool:
         """False in a forked child, and when the books are closed."""
-        return self.session is not None and self.session.is_ours
+        session = self.of_report
+        return session is not None and session.is_ours
+
+    @property
+    def of_report(self) -> Session | None:
+        """The session that the last report is of: after a defect one that measures nothing; ``None`` when closed."""
+        return self.session or self._successor
 
     def live(self, totals: Totals) -> Energy:
         """Energy of this rank in this session; since it gave up, that is not known."""
@@ -168,23 +175,34 @@ class RankBooks:
         self.ranks = self.ranks.alone()
 
     def give_up(self, where: str, error: Exception) -> None:
-        """Stop measuring after a defect of ours. With several ranks, go on coming to reductions with nothing to say."""
+        """Stop measuring after a defect of ours. With several ranks, go on coming to reductions with nothing to say.
+
+        The last report says so: what was known until then stays known; where it cannot be read any more, all the time
+        of the session is missing.
+        """
         self._warn(
             "defect",
             f"EnergyCallback stops measuring after {type(error).__name__} in {where}: {error}. The training goes "
             f"on; please report this as a bug of lightning-energy",
         )
-        known = NOTHING
+        if self.session is None:
+            return
+        silent_s = self.session.age_s
+        known = Energy(None, 0.0, 0.0, silent_s, silent_s, "missing")
         with suppress(Exception):
-            known = self.live(self.session.totals()) if self.session is not None else NOTHING
+            known = self.live(self.session.totals())
+        started_unix_s = self.session.started_unix_s
         self._leave()
         self._given_up = known, time.monotonic_ns()
+        self._successor = successor = Session(OpenMeters())
+        successor.started_unix_s = started_unix_s
         if self.ranks.size > 1:
-            self.session = Session(OpenMeters())
+            self.session = successor
 
     def close(self) -> None:
         """Stop the session and close its meters, for good. Idempotent."""
         self._leave()
+        self._successor = None
         self._left = _nothing  # its owner holds these books: a circle, which only Python's garbage collector would free
 
     def _leave(self) -> None:

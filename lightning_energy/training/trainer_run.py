@@ -275,7 +275,7 @@ class TrainerRun:
 
     def end(self, outcome: Outcome) -> Report | None:
         """Make the last report; ``None`` where there is none. All ranks take part, unless this one left them."""
-        session = self.books.session
+        session = self.books.of_report
         return None if session is None else self.reporter.final(session, outcome)
 
     def _leave(self) -> None:

@@ -141,8 +141,9 @@ def test_after_a_defect_a_search_still_changes_nothing(tmp_path):
     known: dict = {}
     trainer = make_trainer(tmp_path, callbacks=[energy, Saves(), Breaks(energy, restore)])
     trainer.fit(Classifier(), loader(), loader(8))
-    assert energy.state_dict()["sessions"] == []
-    assert energy.state_dict()["total"]["energy_j"] is None
+    (row,) = energy.state_dict()["sessions"]  # this session, and not one of the search's beside it
+    assert row["missing_s"] > 0
+    assert energy.state_dict()["total"]["energy_j"] == row["energy_j"] == energy.report.session.energy_j
 
 
 @pytest.mark.filterwarnings("ignore:EnergyCallback stops measuring")
@@ -158,7 +159,11 @@ def test_after_a_defect_nothing_more_is_logged(tmp_path):
     trainer = make_trainer(tmp_path, callbacks=[energy, Breaks(energy), Clears()])
     trainer.fit(Classifier(), loader(), loader(8))
     assert not [n for n in trainer.callback_metrics if n.startswith("energy/")]
-    assert energy._last_report is None
+    report = energy.report
+    assert [note.kind for note in report.notes].count("gave_up") == 1
+    assert 0 < report.session.missing_s < report.session.duration_s
+    assert report.total == report.session
+    assert len(energy.history) == 1  # of the epoch before the defect
 
 
 # ------------------------------------------------------------------------------------------------ states
