@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ __all__ = ["CONTINUOUS_S", "Channel"]
 CONTINUOUS_S = 0.005
 """Longest period, in seconds, of a register whose edges need no hunt."""
 
+MOST_TROUBLES = 20  # kinds; more say nothing new
+A_NUMBER = re.compile(r"\d+(\.\d+)?")
 FROZEN_PERIODS = 5  # periods for which a frozen register has stood still, at least
 FROZEN_S = 0.5  # seconds for which a frozen register has stood still, at least
 
@@ -42,8 +45,7 @@ class Channel:
         curve: the device's energy over time.
         plan: the plan of its polls.
         reads: number of polls that were answered.
-        trouble: the first thing that went wrong; ``None`` when nothing did.
-        trouble_since_ns: when that was.
+        troubles: the things that went wrong, each kind once with the time of its first: (sentence, time).
     """
 
     def __init__(
@@ -59,13 +61,17 @@ class Channel:
         self.curve = Curve(info)
         self.plan = PollPlan(can_look=info.instant_power)
         self.reads = 0
-        self.trouble: str | None = None
-        self.trouble_since_ns = 0
+        self.troubles: dict[str, tuple[str, int]] = {}
         self._clock = clock
         self._edges = CounterEdges(info, self.curve, refine=refine)
         self._power = PowerIntegral(info, self.curve)
         self._has_register = True
         self._frozen_at_j: float | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """The first thing that went wrong; ``None`` when nothing did."""
+        return next((text for text, _ in self.troubles.values()), None)
 
     @property
     def due_ns(self) -> int:
@@ -193,5 +199,6 @@ class Channel:
         self.plan.retry(now_ns)
 
     def _remember(self, trouble: str, now_ns: int) -> None:
-        if self.trouble is None:
-            self.trouble, self.trouble_since_ns = trouble, now_ns
+        """Keep a trouble; those that differ by a number alone are of one kind."""
+        if len(self.troubles) < MOST_TROUBLES:
+            self.troubles.setdefault(A_NUMBER.sub("#", trouble), (trouble, now_ns))

@@ -26,7 +26,7 @@ BUSY_WAITS = (
 
 
 class Troubles:
-    """Failures of a session's sensors, each reported once.
+    """Failures of a session's sensors, each kind of each sensor reported once.
 
     Attributes:
         sentences: all that were reported so far.
@@ -43,8 +43,12 @@ class Troubles:
             channels: the devices.
             sampler_failure: the error that ended the sampler's thread; ``None`` while it is well.
         """
-        failed = [channel for channel in channels if channel.trouble is not None]
-        news = [self._of(channel) for channel in failed if self._is_new(channel.info.device_id)]
+        news = [
+            self._of(channel, text, since_ns)
+            for channel in channels
+            for kind, (text, since_ns) in [*channel.troubles.items()]
+            if self._is_new(f"{channel.info.device_id} {kind}")
+        ]
         if sampler_failure is not None and self._is_new("sampler"):
             problem = f"{type(sampler_failure).__name__}: {sampler_failure}"
             news.append(f"the sampler stopped ({problem}): from now on energy is missing")
@@ -57,10 +61,10 @@ class Troubles:
         return is_new
 
     @staticmethod
-    def _of(channel: Channel) -> str:
-        ago_s = (time.monotonic_ns() - channel.trouble_since_ns) * NS
+    def _of(channel: Channel, text: str, since_ns: int) -> str:
+        ago_s = (time.monotonic_ns() - since_ns) * NS
         return (
-            f"{channel.info.name} ({channel.info.device_id}): {channel.trouble}, first seen {ago_s:.1f} s ago. "
+            f"{channel.info.name} ({channel.info.device_id}): {text}, first seen {ago_s:.1f} s ago. "
             f"Energy that it spends while it cannot be read is missing from all totals"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -159,9 +160,13 @@ class RankBooks:
         return None if self.session is None else self.steps.take(self.session)
 
     def report_troubles(self) -> None:
-        """Warn of sensors that failed."""
+        """Warn of sensors that failed: each rank of its own, as the others do not know."""
+        rank = self.ranks.rank
         for text in self.session.new_troubles() if self.session is not None else ():
-            self._warn(text, f"EnergyCallback: {text}")
+            if rank:
+                warnings.warn(f"EnergyCallback on rank {rank}: {text}", stacklevel=2)
+            else:
+                self._warn(text, f"EnergyCallback: {text}")
 
     def finish(self) -> None:
         """End the last account, and wait shortly until its energy is known."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lightning_energy.curves.channel import Channel
-from lightning_energy.meters import Reading, ReplayMeter
+from lightning_energy.meters import MeterLost, Reading, ReplayMeter
 from tests.sim.clock import VirtualClock, drive
 from tests.sim.registers import Jittery, Remote
 
@@ -252,3 +252,30 @@ def test_the_end_is_known_soon(period_s, call_s):
         channel.plan.hurry()
         drive(channel, clock, end_ns + round((2.5 * period_s + 0.05) * S), seed=seed)
         assert channel.curve.end_ns >= end_ns
+
+
+def test_each_kind_of_trouble_is_kept_with_its_first_time():
+    clock = VirtualClock()
+
+    class Glitches(ReplayMeter):
+        fault = ""
+
+        def read(self):
+            if self.fault:
+                raise MeterLost(self.fault)
+            return super().read()
+
+    meter = Glitches(100.0, counter_period_s=0.02, clock=clock)
+    channel, lock = Channel(meter, meter.open(), clock=clock), threading.RLock()
+    for fault in ("", "busy for 3.5 s", "busy for 12 s", "", "gone"):
+        meter.fault = fault
+        for _ in range(40):  # longer than a register bridges
+            channel.poll(lock)
+            clock.now_ns += 50_000_000
+    assert [text for text, _ in channel.troubles.values()] == ["busy for 3.5 s", "gone"]
+    assert channel.trouble == "busy for 3.5 s"
+    times = [since_ns for _, since_ns in channel.troubles.values()]
+    assert times == sorted(times)
+    for i in range(60):
+        channel._remember("a" * (i + 1), clock.now_ns)
+    assert len(channel.troubles) == 20

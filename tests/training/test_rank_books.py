@@ -215,3 +215,23 @@ def test_to_leave_the_others_is_to_reduce_alone(opened):
     books.leave_ranks()
     assert books.mean(0.25) == 0.25
     assert (books.ranks.size, books.ranks.left) == (1, 2)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_sensor_of_another_rank_is_told_on_that_rank_with_its_number(rank):
+    class Dies(ReplayMeter):
+        def read(self):
+            raise MeterLost("the bus is gone")
+
+    warn = Warned()
+    books = books_of(Dies(100.0), ranks=two_ranks(rank), warn=warn)
+    if rank:
+        with pytest.warns(UserWarning, match=r"EnergyCallback on rank 1: .* the bus is gone, first seen"):
+            books.report_troubles()
+        assert warn == []
+    else:
+        books.report_troubles()
+        ((_, text),) = warn
+        assert "the bus is gone" in text
+    books.report_troubles()  # once
+    books.close()
