@@ -181,15 +181,14 @@ class EnergyCallback(CallbackBase):
 
     def _end_in_the_middle(self) -> None:
         """End a run of another Trainer that goes on, as this callback can measure one at a time."""
-        if self._run is not None and self._run.books.is_ours:
+        if self._run is not None and self._run.books.is_ours and not self._run.is_over():
             self._run.books.leave_ranks()
-            if not self._run.is_over():
-                self._warn(
-                    "two",
-                    "EnergyCallback is in two Trainers that run at the same time: the run of the first one ends here, "
-                    "as interrupted, and what it spends from now on is not measured. Give each Trainer an "
-                    "EnergyCallback of its own",
-                )
+            self._warn(
+                "two",
+                "EnergyCallback is in two Trainers that run at the same time: the run of the first one ends here, as "
+                "interrupted, and what it spends from now on is not measured. Give each Trainer an EnergyCallback of "
+                "its own",
+            )
             of_next = {name: self.__dict__[name] for name in OF_LIGHTNING & {*self.__dict__}}  # the new Trainer's
             self._end("interrupted")
             self.__dict__.update(of_next)

@@ -70,6 +70,7 @@ def test_with_all_of_lightnings_own_callbacks(tmp_path, first):
         outcomes.append((metrics, [p.detach().clone() for p in module.parameters()], trainer.current_epoch))
         if with_us:
             assert energy.report.outcome == "completed"
+            assert "gave_up" not in {note.kind for note in energy.report.notes}
             assert "energy/score" in trainer.callback_metrics
     (mine, my_weights, my_epochs), (theirs, their_weights, their_epochs) = outcomes
     assert mine == theirs

@@ -149,4 +149,4 @@ def test_each_rank_counts_its_own_processes(tmp_path, strategy):
     counted_s = [d.energy.energy_j / W_PER_THREAD for d in record.devices]
     assert counted_s == pytest.approx(used_s, abs=0.4)
     assert counted_s[1] > counted_s[0] + 1.0
-    assert "Covers, read by 2 ranks: 2 x CPU model, 4 W per thread (processes, estimated)" in str(record.report)
+    assert "Covers, read by 2 ranks: 2 x CPU model, 4 W per thread (processes, estimated)" in record.report.details()

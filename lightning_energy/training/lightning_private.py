@@ -93,7 +93,7 @@ def is_checkpoint(callback: Any) -> bool:
 
 def ends_without(callback: Any, key: str) -> bool:
     """True for a callback that ends the run without ``key``: a checkpoint on it, or a strict early stopping."""
-    return is_monitor(callback) and callback.monitor == key and getattr(callback, "strict", True)
+    return is_monitor(callback) and getattr(callback, "monitor", None) == key and getattr(callback, "strict", True)
 
 
 def is_finder(callback: Any) -> bool:

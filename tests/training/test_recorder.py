@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -393,9 +394,12 @@ def test_a_record_of_something_else_is_not_taken_in(tmp_path, place):
     else:
         total = read_record(record).total
         write_record(record, replace(read_record(record), total=replace(total, energy_j=0.001)))
-    energy, saved_j = resume(tmp_path, checkpoint, record)
+    told = {"of another run": "the record of another run lay where", "nonsense": "is no record of lightning-energy"}
+    with pytest.warns(UserWarning, match=told[place]) if place in told else nullcontext():
+        energy, saved_j = resume(tmp_path, checkpoint, record)
     assert energy.report.total.energy_j == pytest.approx(saved_j + energy.report.session.energy_j, rel=1e-9)
     assert [row["epoch"] for row in energy.history] == [0, 1, 2, 3]
+    assert place != "nonsense" or record.read_text() == "{"
 
 
 class FailsTwice(L.Callback):
@@ -574,7 +578,10 @@ def test_whatever_lies_in_its_place_ends_no_training(tmp_path, change):
         warnings.simplefilter("ignore")
         trainer.fit(Slow(), loader(), loader(8), ckpt_path=tmp_path / "checkpoints" / "last.ckpt")
     assert trainer.current_epoch == 2
-    assert valid(read_record(tmp_path)).outcome == "completed"
+    place = tmp_path / (
+        "energy-2.json" if change == "deep" else "energy.json"
+    )  # what does not say that it is ours stays
+    assert valid(read_record(place)).outcome == "completed"
 
 
 @pytest.mark.slow
