@@ -24,6 +24,8 @@ from lightning_energy.training import recorder
 from tests.modules import Classifier, loader
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
+pytestmark = pytest.mark.slow
+
 UUID = "GPU-ffffffff-0000-0000-0000-000000000000"
 
 
@@ -69,7 +71,6 @@ def test_stages_and_steps_and_gaps():
     assert not samplers()
 
 
-@pytest.mark.slow
 def test_against_the_truth_of_a_simulated_board():
     gpu = SimulatedGpu([(0.13, 350.0), (0.07, 80.0)], uuid=UUID, counter_period_s=0.02)
     with SimulatedNvml([gpu]), monitor(meters=NvmlMeter(UUID)) as m:
@@ -129,7 +130,6 @@ main(fabric)
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["well", "dies"])
 def test_two_ranks_with_fabric(tmp_path, mode):
     script = tmp_path / "loop.py"
@@ -177,7 +177,6 @@ def test_a_defect_of_ours_does_not_end_the_program(monkeypatch):
     assert not samplers()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("error", [KeyboardInterrupt, UserWarning])
 def test_whatever_ends_its_beginning_leaves_nothing(monkeypatch, error):
     def interrupt(self, seconds):
@@ -278,7 +277,6 @@ def test_estimates_are_announced_and_can_be_refused(tmp_path, monkeypatch):
         pass
 
 
-@pytest.mark.slow
 def test_a_lost_sensor_is_told(capsys):
     gpu = SimulatedGpu(200.0, uuid=UUID, counter_period_s=0.02)
     with SimulatedNvml([gpu]), warnings.catch_warnings(record=True) as caught:

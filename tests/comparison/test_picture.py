@@ -11,6 +11,8 @@ from lightning_energy import compare
 from lightning_energy.comparison.picture import KINDS, draw
 from tests.records import put
 
+pytestmark = pytest.mark.slow
+
 mpl = pytest.importorskip("matplotlib")
 
 
@@ -63,7 +65,6 @@ def shown_ticks(ax) -> list[str]:
     return [t.get_text() for t, x in zip(ax.get_xticklabels(), ax.get_xticks(), strict=True) if low <= x <= high]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("energies", "unit", "some"),
     [
@@ -94,7 +95,6 @@ def points_of(ax) -> dict[tuple[float, float], tuple[str, str]]:
     }
 
 
-@pytest.mark.slow
 def test_estimated_runs_are_diamonds_and_the_legend_says_so(tmp_path):
     estimated = {"quality": "estimated", "u_absolute": 0.3}
     put(tmp_path / "a", 1.0, 0.8)
@@ -166,7 +166,6 @@ def test_it_is_drawn_on_an_axis_that_is_given(comparison):
     assert not axes[0].lines
 
 
-@pytest.mark.slow
 def test_labels_do_not_lie_on_each_other(tmp_path):
     for i in range(100):
         put(tmp_path / f"model-{i:03d}", 10 ** (i % 17 / 5), 0.5 + (i * 37 % 100) / 250)
@@ -189,7 +188,6 @@ def test_caveats_are_in_the_picture(tmp_path):
     assert "and 1 more caveats" in shown
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "svg", "SVG"])
 def test_files(comparison, tmp_path, suffix):
     file = tmp_path / "new" / f"picture.{suffix}"
@@ -210,7 +208,6 @@ def test_no_other_file(comparison, tmp_path):
         draw(comparison, tmp_path / "picture.gif")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["$\\frac{$", "<script>alert(1)</script>", "{}%s"])
 def test_names_are_shown_as_they_are(tmp_path, name):
     put(tmp_path / name.replace("/", "_"), 1.0, 0.8)
@@ -222,7 +219,6 @@ def test_names_are_shown_as_they_are(tmp_path, name):
     assert not [*tree.iter("{http://www.w3.org/2000/svg}script")]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "points",
     [
@@ -248,7 +244,6 @@ def has_colour(image, name: str) -> bool:
     return bool((abs(image[..., :3] - mpl.colors.to_rgb(name)) < 0.5 / 255).all(axis=-1).any())
 
 
-@pytest.mark.slow
 def test_the_picture_in_the_docs_has_the_size_and_colours_of_ours(comparison, tmp_path):
     """The runs that it was drawn of are not kept, so no more of it can be compared."""
     draw(comparison, tmp_path / "ours.png")

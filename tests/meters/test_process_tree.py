@@ -15,6 +15,8 @@ import pytest
 from lightning_energy.meters import process_tree
 from lightning_energy.meters.process_tree import ProcessTree
 
+pytestmark = pytest.mark.slow
+
 TICKS_S = 0.05  # the kernel counts in units of 10 ms, of user's and system's time, of each process
 BURN = """
 import sys, time
@@ -105,7 +107,6 @@ def test_a_child_that_nobody_saw_alive_counts_once_it_was_waited_for():
     assert used_s() - begin_used_s > 0.3
 
 
-@pytest.mark.slow
 def test_other_ranks_below_us_are_not_ours_even_when_they_have_ended(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
     ours, all_ranks = ProcessTree(), ProcessTree(other_ranks=True)
@@ -167,7 +168,6 @@ print(json.dumps([*sums, tree.cpu_s()]))
 )
 
 
-@pytest.mark.slow
 def test_what_a_child_took_whom_the_kernel_forgot_stays_counted():
     done = subprocess.run([sys.executable, "-c", FORGETS], capture_output=True, text=True, check=True)
     sums_s = json.loads(done.stdout)

@@ -17,6 +17,8 @@ from lightning_energy import EnergyCallback, EnergyMonitor, ReplayMeter
 from lightning_energy.training.callback_base import HOOKS
 from tests.modules import Classifier, energy_callback, loader, make_trainer
 
+pytestmark = pytest.mark.slow
+
 
 def texts(caught) -> list[str]:
     return [str(w.message) for w in caught if "Energy" in str(w.message)]

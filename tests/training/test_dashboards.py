@@ -41,6 +41,8 @@ from lightning_energy.training.dashboards.tensorboard import TensorBoardDashboar
 from lightning_energy.training.dashboards.text import flat
 from tests.modules import Classifier, MemoryLogger, Working, energy_callback, loader, make_trainer, meter
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"energy_axis/accuracy_by_micro_wh", "energy_axis/score_by_micro_wh"}  # runs of some joules
 
 
@@ -104,7 +106,6 @@ def columns(table: Any) -> list[str]:
 # ----------------------------------------------------------------------------------------- TensorBoard
 
 
-@pytest.mark.slow
 def test_a_run_leaves_layout_curve_configuration_outcome_and_report(tmp_path):
     trainer = fit(tmp_path, tensorboard(tmp_path), Working(), max_epochs=8)
     found = events(tmp_path / "run")
@@ -141,7 +142,6 @@ def test_a_run_leaves_layout_curve_configuration_outcome_and_report(tmp_path):
     assert not [*(tmp_path / "run").glob("*/")]
 
 
-@pytest.mark.slow
 def test_runs_are_compared_by_energy_accuracy_and_score(tmp_path):
     """Three runs in TensorBoard's HParams tab: every one has every column, so parallel coordinates draw them all."""
     for width in (1, 2, 3):
@@ -160,7 +160,6 @@ def test_runs_are_compared_by_energy_accuracy_and_score(tmp_path):
             assert figures[tag] == scalars.Scalars(tag)[-1].value
 
 
-@pytest.mark.slow
 def test_the_users_hyperparameters_are_as_lightning_writes_them(tmp_path):
     values = {"lr": 0.1, "betas": (0.9, 0.99), "nested": {"on": True, "size": 3}, "none": None, "name": "x"}
     module = WithHyperparameters(8, values)
@@ -179,7 +178,6 @@ def test_the_users_hyperparameters_are_as_lightning_writes_them(tmp_path):
     }
 
 
-@pytest.mark.slow
 def test_the_batch_size_is_the_loaders_or_what_is_known_before_there_is_one(tmp_path):
     class Data(L.LightningDataModule):
         batch_size = 4
@@ -197,7 +195,6 @@ def test_the_batch_size_is_the_loaders_or_what_is_known_before_there_is_one(tmp_
     assert [row.hparams["run/batch_size"].number_value for row in rows.values()] == [4, 4]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("early", [True, False])
 def test_hyperparameters_that_are_not_for_loggers_stay_unlogged(tmp_path, early):
     class Secret(Classifier):
@@ -266,7 +263,6 @@ def test_a_first_point_of_some_kilojoules_is_drawn_in_two_units(tmp_path):
     assert [(step / 1000, value) for step, value in fine] == [(pytest.approx(s, abs=0.51), v) for s, v in coarse]
 
 
-@pytest.mark.slow
 def test_names_have_the_loggers_prefix(tmp_path):
     fit(tmp_path, tensorboard(tmp_path, prefix="night"), WithHyperparameters(), max_epochs=8)
     found = events(tmp_path / "run")
@@ -458,7 +454,6 @@ def items(record: Any) -> dict[str, Any]:
     return {".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record}
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("default:::wandb")
 def test_weights_and_biases_offline(tmp_path, monkeypatch):
     wandb = pytest.importorskip("wandb", reason="W&B is not installed")
@@ -511,7 +506,6 @@ def test_weights_and_biases_offline(tmp_path, monkeypatch):
 # ----------------------------------------------------------------------------------------- MLflow
 
 
-@pytest.mark.slow
 def test_mlflow_in_a_local_folder(tmp_path, monkeypatch):
     pytest.importorskip("mlflow", reason="MLflow is not installed")
     from mlflow import MlflowClient

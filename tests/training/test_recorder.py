@@ -38,6 +38,8 @@ from tests.modules import Classifier, MemoryLogger, energy_callback, loader, mak
 if TYPE_CHECKING:
     from lightning_energy.results.record import Record
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = json.loads((Path(lightning_energy.__file__).parent / "results/record.schema.json").read_text())
 
 
@@ -106,14 +108,12 @@ def test_a_logger_with_a_folder_for_all_runs_has_one_for_each(tmp_path):
     assert (tmp_path / "memory" / "version_7" / "energy.json").is_file()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"logger": False}, {"fast_dev_run": True}, {"logger": MemoryLogger()}])
 def test_no_record_where_there_is_no_place_for_it(tmp_path, settings):
     fit(tmp_path, **settings)
     assert not list(tmp_path.rglob("energy.json"))
 
 
-@pytest.mark.slow
 def test_not_wanted_or_elsewhere(tmp_path):
     fit(tmp_path / "a", energy_callback(record=False))
     assert not list(tmp_path.rglob("energy.json"))
@@ -182,7 +182,6 @@ def test_an_interrupted_run_says_so(tmp_path):
     assert record.session.energy_j > 0
 
 
-@pytest.mark.slow
 def test_tests_are_added_and_a_second_fit_goes_on(tmp_path):
     _, trainer = fit(tmp_path)
     fitted = read_record(trainer.log_dir)
@@ -219,7 +218,6 @@ def test_a_disk_that_cannot_be_written_is_told_once_and_the_training_goes_on(tmp
     assert energy.report.outcome == "completed"
 
 
-@pytest.mark.slow
 def test_a_disk_that_fails_once_is_tried_again(tmp_path):
     """ESTALE on a network disk: the next write succeeds, and the record is that of the end."""
 
@@ -253,7 +251,6 @@ def test_a_file_that_is_not_ours_stays(tmp_path, name):
     assert record.total == energy.report.total
 
 
-@pytest.mark.slow
 def test_a_second_run_in_the_same_folder_keeps_the_first(tmp_path):
     first, _ = fit(tmp_path, energy_callback(record=str(tmp_path / "out")))
     with pytest.warns(UserWarning, match="the record of another run lay where that of this run will, and is now"):
@@ -263,7 +260,6 @@ def test_a_second_run_in_the_same_folder_keeps_the_first(tmp_path):
     assert read_record(tmp_path / "out").total == second.report.total
 
 
-@pytest.mark.slow
 def test_a_relative_place_is_that_of_the_start(tmp_path, monkeypatch):
     class Moves(Slow):
         def on_train_start(self) -> None:
@@ -305,7 +301,6 @@ print("after fit")
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_process_leaves_its_last_epoch(tmp_path, number):
     done = subprocess.run(
@@ -358,7 +353,6 @@ def resume(tmp_path, checkpoint, record):
 RESUMED = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 
 
-@pytest.mark.slow
 @RESUMED
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_resume_takes_in_what_was_spent_after_the_checkpoint(tmp_path, killed):
@@ -379,7 +373,6 @@ def test_a_resume_takes_in_what_was_spent_after_the_checkpoint(tmp_path, killed)
     assert any("was killed" in note.text for note in report.notes) == killed
 
 
-@pytest.mark.slow
 @RESUMED
 @pytest.mark.parametrize("place", ["elsewhere", "of another run", "nonsense", "older"])
 def test_a_record_of_something_else_is_not_taken_in(tmp_path, place):
@@ -413,7 +406,6 @@ class FailsTwice(L.Callback):
         raise RuntimeError("second")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("order", ["before us", "after us"])
 def test_a_second_exception_leaves_no_thread_and_no_running_record(tmp_path, order, monkeypatch):
     monkeypatch.setattr("lightning_energy.ledger.watch.ABANDONED_S", 0.1)
@@ -541,7 +533,6 @@ def test_the_schema_refuses_what_is_no_record(good):
     assert SCHEMA["properties"]["version"]["const"] == VERSION
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 @pytest.mark.parametrize("how", ["no checkpoint", "sanity check"])
 def test_a_resume_that_fails_to_start_leaves_what_was_left(tmp_path, how):
@@ -563,7 +554,6 @@ def test_a_resume_that_fails_to_start_leaves_what_was_left(tmp_path, how):
     assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"evaluations": None}, {"run_id": []}, {"total": {"quality": "magic"}}, "deep"])
 def test_whatever_lies_in_its_place_ends_no_training(tmp_path, change):
     checkpoint = ModelCheckpoint(tmp_path / "checkpoints", save_last=True)
@@ -584,7 +574,6 @@ def test_whatever_lies_in_its_place_ends_no_training(tmp_path, change):
     assert valid(read_record(place)).outcome == "completed"
 
 
-@pytest.mark.slow
 def test_a_long_record_is_not_written_after_every_short_epoch(tmp_path, monkeypatch, good):
     now = [100.0]
     monkeypatch.setattr(recorder, "time", SimpleNamespace(monotonic=lambda: now[0], time=lambda: 0.0))

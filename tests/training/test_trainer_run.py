@@ -13,6 +13,8 @@ from lightning_energy import EnergyCallback
 from lightning_energy.training.callback_base import IDLE
 from tests.modules import Classifier, energy_callback, loader, make_trainer, meter
 
+pytestmark = pytest.mark.slow
+
 
 class Logs(EnergyCallback):
     """Logs a value of its own by the method that Lightning sets on callbacks."""

@@ -11,6 +11,8 @@ import pytest
 from lightning_energy import load_record
 from lightning_energy.scores.metric import Metric
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 
