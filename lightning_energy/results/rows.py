@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.meters.units import J_PER_KWH
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -52,6 +54,31 @@ class EpochRow:
     metric: float | None = None
     score: float | None = None
     derived: Mapping[str, float | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, epoch: int, train: Energy, validation: Energy, total: Energy, **others: Any) -> EpochRow:
+        """A row of an epoch's energies.
+
+        Args:
+            epoch: the epoch.
+            train: energy of training in it.
+            validation: energy of validation in it.
+            total: energy of the training up to its end.
+            others: the other fields.
+        """
+        return cls(
+            epoch=epoch,
+            train_j=train.energy_j,
+            train_u_j=train.u_j,
+            train_s=train.duration_s,
+            val_j=validation.energy_j,
+            val_u_j=validation.u_j,
+            val_s=validation.duration_s,
+            missing_s=train.missing_s + validation.missing_s,
+            total_kwh=total.energy_kwh,
+            total_u_kwh=total.u_absolute_j / J_PER_KWH,
+            **others,
+        )
 
     def to_plain(self) -> dict[str, Any]:
         """The same in plain types: a column each, those of ``derived`` behind the others."""

@@ -40,13 +40,11 @@ class Scorer:
     Args:
         choice: the metric that is asked for.
         rule: the score that is made of it.
-        chosen: the name that was found in an earlier session; kept if it is logged again.
-        scale: the scale that an earlier session found.
         ours: the names that this library logs, which are no metrics of the user's.
 
     Attributes:
         rule: the score; its reference is settled by the first value where it is the run's own.
-        chosen: the name that was found, or ``None``.
+        chosen: the name that was found, in this session or an earlier one, or ``None``.
         scale: the scale as far as it is known; ``None`` while all values fit a fraction as well as a percentage.
         reason: the error that made the last :meth:`score` ``None``, in brackets behind a space; empty without one.
     """
@@ -56,14 +54,12 @@ class Scorer:
         choice: MetricChoice | None = None,
         rule: ScoreRule | None = None,
         *,
-        chosen: str | None = None,
-        scale: Scale | None = None,
         ours: Collection[str] = (),
     ) -> None:
         self.choice = choice or MetricChoice()
         self.rule = rule or ScoreRule()
-        self.chosen = chosen
-        self.scale: Scale | None = self.choice.scale or scale
+        self.chosen: str | None = None
+        self.scale: Scale | None = self.choice.scale
         self.reason = ""
         self._ours = frozenset(ours)
         self._before: dict[str, Any] = {}
@@ -77,9 +73,12 @@ class Scorer:
     @property
     def may_be_scored(self) -> bool:
         """False where it is known before the first value that there will be no score."""
-        choice, rule = self.choice, self.rule
-        is_fraction = choice.mode == "max" and self.scale != "raw"
-        return rule.function is not None and (rule.formula is None or is_fraction)
+        return self.rule.function is not None and (self.rule.formula is None or self.may_be_accuracy)
+
+    @property
+    def may_be_accuracy(self) -> bool:
+        """False where it is known that the metric is none."""
+        return self.choice.mode == "max" and self.scale != "raw"
 
     @property
     def is_settled(self) -> bool:

@@ -19,6 +19,7 @@ from lightning_energy.results.best import best_of, epoch_of
 from lightning_energy.results.brief import Place
 from lightning_energy.results.notes import Note
 from lightning_energy.results.own_files import free_place
+from lightning_energy.results.read import read_record
 from lightning_energy.results.record import NAME
 from lightning_energy.results.rows import EpochRow, SessionRow
 from lightning_energy.results.summary import summarize
@@ -118,11 +119,11 @@ class LoopRun:
         wanted = place = _place(record, self._run_id)
         if wanted is None:
             return None
-        with suppress(OSError, ValueError):  # told when the record is written
+        with suppress(OSError, ValueError):  # no record is there; trouble is told when the record is written
             place = free_place(wanted)
             if place != wanted:
                 self._warn(f"{wanted} is no record of lightning-energy, and stays as it is: the record is {place}")
-            kept = keep_other_run(place, self._run_id)
+            kept = keep_other_run(place, read_record(place), self._run_id)
             if kept is not None:
                 self._warn(f"the record of another run lay where that of this run will, and is now {kept}")
         return place
@@ -164,16 +165,7 @@ class LoopRun:
             row = replace(row, total_kwh=total.energy_kwh, total_u_kwh=total.u_absolute_j / J_PER_KWH)
             if epoch >= 0:
                 train, validation = (totals.energy(stage=s, epoch=epoch) for s in (TRAIN, VALIDATE))
-                row = replace(
-                    row,
-                    train_j=train.energy_j,
-                    train_u_j=train.u_j,
-                    train_s=train.duration_s,
-                    val_j=validation.energy_j,
-                    val_u_j=validation.u_j,
-                    val_s=validation.duration_s,
-                    missing_s=train.missing_s + validation.missing_s,
-                )
+                row = EpochRow.of(epoch, train, validation, total, session=0, metric=metric.value)
         self._epochs.append(row)
 
     def report(self, session: Session, steps: StepSums, ranks: Ranks, outcome: Outcome) -> Report:

@@ -152,7 +152,7 @@ class Outputs:
     def _keep_other_run(self, recorder: Recorder, run_id: str) -> None:
         """Keep the record and the trace of another run that lie where those of this run will."""
         try:
-            place = keep_other_run(recorder.path, run_id)
+            place = keep_other_run(recorder.path, self.left, run_id)
             if place is None:
                 return
             if self._trace is not None:

@@ -165,11 +165,12 @@ class Recorder:
         write_record(self.path, record)
 
 
-def keep_other_run(path: Path | None, run_id: str) -> Path | None:
+def keep_other_run(path: Path | None, old: Record | None, run_id: str) -> Path | None:
     """Move the record of another training, which lies where this run's will, to a name of its own.
 
     Args:
         path: the place.
+        old: the record that lies there; ``None`` where there is none that can be read.
         run_id: this run.
 
     Returns:
@@ -178,13 +179,7 @@ def keep_other_run(path: Path | None, run_id: str) -> Path | None:
     Raises:
         OSError: it cannot be moved.
     """
-    if path is None:
-        return None
-    try:
-        old = read_record(path)
-    except RecordError:
-        return None
-    if old.run_id == run_id or old.total is None:
+    if path is None or old is None or old.run_id == run_id or old.total is None or not path.exists():
         return None
     place = kept_place(path, old.started_unix_s)
     path.rename(place)

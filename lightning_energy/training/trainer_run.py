@@ -11,7 +11,6 @@ from lightning_energy.ledger.device_clock import clock_of
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters.find import check_meters, open_meters
-from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.rows import EpochRow
 from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training import log_keys
@@ -204,18 +203,12 @@ class TrainerRun:
             self.outputs.bar.show_energy(total)
         scored = self.validations.of_epoch(epoch)
         self._memory.history.append(
-            EpochRow(
+            EpochRow.of(
+                epoch,
+                train,
+                validation,
+                total,
                 session=len(self._memory.sessions),
-                epoch=epoch,
-                train_j=train.energy_j,
-                train_u_j=train.u_j,
-                train_s=train.duration_s,
-                val_j=validation.energy_j,
-                val_u_j=validation.u_j,
-                val_s=validation.duration_s,
-                missing_s=train.missing_s + validation.missing_s,
-                total_kwh=total.energy_kwh,
-                total_u_kwh=total.u_absolute_j / J_PER_KWH,
                 metric=None if scored is None else scored.metric.value,
                 score=None if scored is None else scored.score,
                 derived=self._conversion.row(total.energy_kwh) if self._conversion else {},

@@ -88,13 +88,12 @@ class Validations:
     @property
     def figures(self) -> tuple[str, ...]:
         """The names of the figures that this training may be judged by."""
-        choice, scale = self.scorer.choice, self.scorer.scale
-        may_be_accuracy = choice.mode == "max" and scale != "raw"
-        may_be_another = not may_be_accuracy or (scale is None and not choice.is_accuracy)
+        scorer = self.scorer
+        may_be_another = not scorer.may_be_accuracy or (scorer.scale is None and not scorer.choice.is_accuracy)
         return (
-            *([log_keys.ACCURACY] if may_be_accuracy else []),
+            *([log_keys.ACCURACY] if scorer.may_be_accuracy else []),
             *([log_keys.METRIC] if may_be_another else []),
-            *([log_keys.SCORE] if self.scorer.may_be_scored else []),
+            *([log_keys.SCORE] if scorer.may_be_scored else []),
         )
 
     def resume(self, memory: RunMemory) -> None:
