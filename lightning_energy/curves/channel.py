@@ -103,6 +103,12 @@ class Channel:
         return period_s is not None and period_s <= CONTINUOUS_S
 
     @property
+    def is_exact(self) -> bool:
+        """True for a register that moves at any poll: it shows the energy at once."""
+        period_s = self._edges.period_s
+        return self._has_register and period_s is not None and period_s <= CONTINUOUS_S
+
+    @property
     def spacing_s(self) -> float | None:
         """Seconds between two knots, the resolution of the curve in time; ``None`` when unknown.
 

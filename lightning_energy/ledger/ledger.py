@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from lightning_energy.ledger.accounts import Accounts
 from lightning_energy.ledger.book import Book, no_pause
 from lightning_energy.ledger.marks import AtMarks, Inbox
 from lightning_energy.ledger.marks_by_clock import MarksByClock
+from lightning_energy.ledger.sharing.classes import Classes
 from lightning_energy.ledger.steps import KnownSteps
 from lightning_energy.ledger.totals import Totals
 
@@ -23,9 +25,8 @@ if TYPE_CHECKING:
 
     from lightning_energy.curves.curve import Curve, Knots
     from lightning_energy.ledger.accounts import Kind
-    from lightning_energy.ledger.book import Pause
+    from lightning_energy.ledger.book import Due, Pause
     from lightning_energy.ledger.device_clock import DeviceClock
-    from lightning_energy.ledger.pieces import Due
     from lightning_energy.ledger.steps import Steps
     from lightning_energy.ledger.trace import Columns, Trace
 
@@ -41,6 +42,7 @@ class Ledger:
         inbox: takes the marks, the only part that the training thread uses at every step.
         lock: guards the curves and everything here except :attr:`inbox`.
         accounts: the table of accounts.
+        classes: the classes of work, each of which has a mean power.
         marks: the marks that are not booked everywhere.
         books: one per curve.
         steps: the training steps that became known.
@@ -52,6 +54,8 @@ class Ledger:
         clock: the monotonic clock in nanoseconds.
         device_clock: says when a device that runs behind the host reached a mark; ``None`` without one.
         on_device: for each curve, true where marks count when that device reached them; by default nowhere.
+        is_exact: for each curve, asked for a register that shows the energy at once; by default the meter's description
+            decides.
         trace: see there.
 
     Example:
@@ -76,12 +80,17 @@ class Ledger:
         clock: Callable[[], int] = time.monotonic_ns,
         device_clock: DeviceClock | None = None,
         on_device: Sequence[bool] = (),
+        is_exact: Sequence[Callable[[], bool]] = (),
         trace: Trace | None = None,
     ) -> None:
         self.lock = lock or threading.RLock()
         self.trace = trace
         self.accounts = Accounts(self.lock)
-        self.books = [Book(curve, _tap(trace, device)) for device, curve in enumerate(curves)]
+        self.classes = Classes(self.accounts)
+        self.books = [
+            Book(curve, self.classes, _tap(trace, device), exact)
+            for device, (curve, exact) in enumerate(zip_longest(curves, is_exact))
+        ]
         self.marks = MarksByClock([*on_device] or [False] * len(self.books), device_clock)
         self.steps = KnownSteps()
         stamp = None if device_clock is None else device_clock.stamp
@@ -122,7 +131,7 @@ class Ledger:
             self.marks.read(self.inbox)
             groups = self.accounts.arrays.group
             self._turn = turn = self._turn + 1
-            due = self._due(until_ns)
+            due = self._due(until_ns, is_last=final)
         bookings = [(book, book.work_out(intervals, groups, pause)) for book, intervals in due]
         with self.lock:
             if turn != self._turn:  # another call began meanwhile, as this thread had been given up: it books
@@ -151,6 +160,13 @@ class Ledger:
                 [missing_ns for _, missing_ns in found],
             )
 
+    def latest_s(self) -> float:
+        """The longest time in seconds after which a counter shows the energy of a moment, as far as it can be told."""
+        with self.lock:
+            self.marks.read(self.inbox)
+            due = [(b, b.due(self.marks.of_curve(d), None, is_all=True)) for d, b in enumerate(self.books)]
+        return max((book.late_s(news) for book, news in due if news is not None), default=0.0)
+
     def take_steps(self) -> Steps | None:
         """The training steps that became known since the last call; ``None`` when there are none.
 
@@ -166,14 +182,15 @@ class Ledger:
                 return None
             return self.trace.take_curve(), self.trace.take_steps(self.accounts.rows)
 
-    def _due(self, until_ns: int | None) -> list[tuple[Book, Due]]:
+    def _due(self, until_ns: int | None, *, is_last: bool) -> list[tuple[Book, Due]]:
         """For each book the intervals to book; from now on no late mark moves into them."""
         found = []
         for curve, book in enumerate(self.books):
             marks = self.marks.of_curve(curve)
-            due = book.due(marks, self.marks.limit_ns(curve, until_ns))
+            due = book.due(marks, self.marks.limit_ns(curve, until_ns), is_all=is_last)
             if due is not None:
-                marks.close(int(due.knots.time_ns[-1]))
+                if due.held.n:
+                    marks.close(int(due.held.knots.time_ns[-1]))
                 found.append((book, due))
         return found
 

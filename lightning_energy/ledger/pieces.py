@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from lightning_energy.curves.curve import Knots
 
-__all__ = ["Due", "Pieces"]
+__all__ = ["Marked", "Pieces"]
 
 
-class Due(NamedTuple):
+class Marked(NamedTuple):
     """Whole intervals of a curve that may be booked, and the marks up to their end (time and account)."""
 
     knots: Knots
@@ -46,7 +46,7 @@ class Pieces(NamedTuple):
     quality: NDArray[np.int64]
 
     @classmethod
-    def of(cls, due: Due, code: int) -> Pieces:
+    def of(cls, due: Marked, code: int) -> Pieces:
         """Cut the intervals that are due.
 
         Args:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import torch
 import torch.distributed as dist
 
-from lightning_energy.curves.energy import MISSING, QUALITIES, Energy
+from lightning_energy.curves.energy import MISSING, QUALITIES, Energy, together_j
 from lightning_energy.meters.base import MeterUnavailable
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ __all__ = ["Ranks", "replicas_of"]
 
 T = TypeVar("T")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-FIELDS = 9  # numbers that stand for one energy in a reduction
+FIELDS = 10  # numbers that stand for one energy in a reduction
 QUALITY_BASE = 10**6  # base of the powers whose sum shows the worst quality of up to as many ranks
 
 
@@ -149,7 +149,7 @@ class Ranks:
         return sums, [value.mean(self.size) for value in known]
 
     def _reduce(self, energies: Sequence[Energy], values: Sequence[float | None]) -> tuple[list[Energy], list[_Known]]:
-        """Sum energies and values over ranks by one reduction of ``9 * len(energies) + 2 * len(values)`` float64."""
+        """Sum energies and values over ranks by one reduction of ``10 * len(energies) + 2 * len(values)`` float64."""
         if self.size == 1 or self._sum is None:
             return [*energies], [_Known(self.size * (v is not None), self.size * (v or 0.0)) for v in values]
         rows = [number for value in values for number in (float(value is not None), value or 0.0)]
@@ -162,6 +162,7 @@ class Ranks:
                 float(known),
                 e.energy_j or 0.0,
                 e.u_j**2,
+                e.u_j,
                 u_cal,
                 metered,
                 e.duration_s,
@@ -193,9 +194,9 @@ def replicas_of(strategy: Any) -> int:
 
 
 def _energy(row: list[float]) -> Energy:
-    known, energy_j, u2_j2, u_cal, metered, duration_s, missing_s, quality, power_w = row
+    known, energy_j, u2_j2, u_sum_j, u_cal, metered, duration_s, missing_s, quality, power_w = row
     worst = next((q for q in reversed(range(MISSING)) if quality >= QUALITY_BASE**q), 0)
-    u_j = math.sqrt(u2_j2)
+    u_j = together_j(u_sum_j, u2_j2)  # ranks see the same steps
     return Energy(
         energy_j=energy_j if known else None,
         u_j=u_j,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.channel import Channel
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 LONGEST_WAIT_S = 0.5  # longest wait for knots that are still to come
+LONGEST_DELAY_S = 0.5  # longest further wait for a counter that shows the end late
 
 
 def _never() -> bool:
@@ -90,6 +92,7 @@ class Session:
             [c.curve for c in self.channels],
             device_clock=device_clock,
             on_device=[device_clock is not None and c.info.scope in BOARDS for c in self.channels],
+            is_exact=[partial(_is_exact, c) for c in self.channels],
             trace=Trace([c.info.device_id for c in self.channels], self._started_ns) if trace else None,
         )
         self.notes: list[str] = []
@@ -233,7 +236,13 @@ class Session:
         self.mark(OUTSIDE)
         now_ns = time.monotonic_ns()
         periods_s = [c.period_s or UNKNOWN_PERIOD_S for c in self.channels]
-        self._sampler.finish(now_ns, min(2.5 * max(periods_s, default=0.0) + 0.05, LONGEST_WAIT_S))
+        wait_s = min(2.5 * max(periods_s, default=0.0) + 0.05, LONGEST_WAIT_S)
+        counters = [c for c in self.channels if not c.is_continuous]
+        late_s = 0.0
+        if counters:  # a late counter shows the end of the run later
+            self._sampler.wait_until_known(now_ns, wait_s, counters)
+            late_s = min(self.ledger.latest_s(), LONGEST_DELAY_S)
+        self._sampler.finish(now_ns + round(late_s / NS), wait_s + late_s)
         self.ledger.settle(final=True)
         self.notes += clock_notes(self._device_clock)
 
@@ -243,6 +252,10 @@ class Session:
             self._finalizer()
         else:
             self._finalizer.detach()
+
+
+def _is_exact(channel: Channel) -> bool:
+    return channel.is_exact
 
 
 def _stop(sampler: Sampler, meters: OpenMeters, pid: int) -> None:

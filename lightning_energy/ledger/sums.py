@@ -14,12 +14,13 @@ from lightning_energy.curves.energy import MISSING, QUALITIES, Energy
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lightning_energy.ledger.sharing.contents import Contents
     from lightning_energy.ledger.uncertainty import Uncertainty
 
 __all__ = ["Level", "Shares", "Sums"]
 
 Level = Literal["account", "group", "total"]  # reach of a figure: the errors of accounts that share their ends cancel
-ARRAYS = ("energy_j", "time_s", "u_account_j", "u2_account_j2", "u2_group_j2")  # fields of ``Sums`` that are arrays
+ARRAYS = ("energy_j", "time_s", "u_account_j", "u2_account_j2", "u_group_j", "u2_group_j2")  # fields that are arrays
 
 
 class Shares(NamedTuple):
@@ -43,26 +44,31 @@ class Sums:
     """Sums per account (last axis: its code) and per group of accounts (epoch x stage).
 
     Attributes:
-        energy_j: shape (codes,).
+        energy_j: joules by straight lines, shape (codes,).
         time_s: seconds by quality, shape (qualities, codes).
-        u_account_j: uncertainty of an account; linear, as steps may be locked to the register's period.
+        u_account_j: uncertainty of an account; linear, as lines err the same way wherever the load changes.
         u2_account_j2: the independent part of it, as a variance.
-        u2_group_j2: variance of a group.
-        u2_total_j2: variance of everything together: only the outer ends of the run add to it, and the variance
-            that integrated knots carry themselves.
+        u_group_j: uncertainty of a group, linear.
+        u2_group_j2: the independent part of it.
+        u_total_j: uncertainty of everything together, linear: only the outer ends of the run add to it.
+        u2_total_j2: the independent part of it, and the variance that integrated knots carry themselves.
+        fitted: the joules that are shared out by fitted powers, beside those above; ``None`` without any.
     """
 
     energy_j: NDArray[np.float64]
     time_s: NDArray[np.float64]
     u_account_j: NDArray[np.float64]
     u2_account_j2: NDArray[np.float64]
+    u_group_j: NDArray[np.float64]
     u2_group_j2: NDArray[np.float64]
+    u_total_j: float = 0.0
     u2_total_j2: float = 0.0
+    fitted: Contents | None = None
 
     @classmethod
     def zeros(cls, n: int = 8) -> Sums:
         """Nothing booked yet."""
-        return cls(np.zeros(n), np.zeros((len(QUALITIES), n)), np.zeros(n), np.zeros(n), np.zeros(n))
+        return cls(np.zeros(n), np.zeros((len(QUALITIES), n)), *(np.zeros(n) for _ in range(4)))
 
     def copy(self) -> Sums:
         """The same sums in arrays of their own."""
@@ -89,7 +95,9 @@ class Sums:
         self.time_s[:, used] += shares.time_s
         self.u_account_j[used] += u.account_j
         self.u2_account_j2[used] += u.account_j2
+        self.u_group_j[u.groups] += u.group_j
         self.u2_group_j2[u.groups] += u.group_j2
+        self.u_total_j += u.total_j
         self.u2_total_j2 += u.total_j2
 
     def energy(self, wanted: NDArray[np.bool_], level: Level, calibration_u: float) -> Energy:
@@ -100,15 +108,15 @@ class Sums:
             level: picks the uncertainty.
             calibration_u: relative standard uncertainty of the device's gain.
         """
-        n = len(wanted)
+        n, fitted = len(wanted), self.fitted
         time_s = self.time_s[:, :n][:, wanted].sum(axis=1)
         duration_s, missing_s = float(time_s.sum()), float(time_s[MISSING])
         present = np.flatnonzero(time_s[:MISSING] > 0)
         if not present.size:
             return Energy(None, 0.0, 0.0, duration_s, missing_s, "missing")
         return Energy.of_device(
-            math.fsum(self.energy_j[:n][wanted]),
-            self._u_j(wanted, level),
+            math.fsum(self.energy_j[:n][wanted]) + (0.0 if fitted is None else math.fsum(fitted.of(wanted))),
+            math.hypot(self._u_j(wanted, level), 0.0 if fitted is None else math.sqrt(fitted.variance_j2(wanted))),
             calibration_u=calibration_u,
             duration_s=duration_s,
             missing_s=missing_s,
@@ -118,12 +126,11 @@ class Sums:
     def _u_j(self, wanted: NDArray[np.bool_], level: Level) -> float:
         n = len(wanted)
         if level == "total":
-            return math.sqrt(self.u2_total_j2)
-        if level == "account":
-            return math.hypot(
-                float(self.u_account_j[:n][wanted].sum()), math.sqrt(self.u2_account_j2[:n][wanted].sum())
-            )
-        return math.sqrt(self.u2_group_j2[:n][wanted].sum())
+            return math.hypot(self.u_total_j, math.sqrt(self.u2_total_j2))
+        linear_j, j2 = (
+            (self.u_account_j, self.u2_account_j2) if level == "account" else (self.u_group_j, self.u2_group_j2)
+        )
+        return math.hypot(float(linear_j[:n][wanted].sum()), math.sqrt(j2[:n][wanted].sum()))
 
 
 def _grown(array: NDArray[np.float64], n: int) -> NDArray[np.float64]:

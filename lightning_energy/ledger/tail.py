@@ -8,6 +8,7 @@ import numpy as np
 
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.accounts import OUTSIDE
+from lightning_energy.ledger.sharing.contents import Ahead
 from lightning_energy.ledger.spans import joined
 from lightning_energy.ledger.uncertainty import SQRT3
 from lightning_energy.meters.units import NS
@@ -16,78 +17,72 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lightning_energy.curves.curve import Curve
-    from lightning_energy.ledger.marks import Marks
+    from lightning_energy.ledger.held import Held
     from lightning_energy.ledger.spans import Span
     from lightning_energy.ledger.sums import Sums
 
-__all__ = ["Tail"]
+__all__ = ["LONGEST_TAIL_NS", "Tail"]
 
 LONGEST_TAIL_NS = 2_500_000_000  # longest wait that is no silence: the slowest sensors are read every two seconds
 
 
 class Tail:
-    """The time behind a curve's last knot: the last power is assumed to go on for a while, and the rest is missing.
+    """The time behind the last interval that is booked: power is assumed to go on for a while, and the rest is missing.
 
     Args:
         curve: the curve.
-        since_ns: its beginning; ``None``: that of the first account.
-        code: the account that is in force there.
-        marks: the marks since then.
-        now_ns: the moment up to which the last power is assumed to go on.
+        held: knots and marks.
+        since_ns: the beginning; ``None``: that of the first account.
+        now_ns: the moment up to which power is assumed to go on.
     """
 
-    def __init__(self, curve: Curve, since_ns: int | None, code: int, marks: Marks, now_ns: int) -> None:
-        self._curve = curve
-        marks_ns = marks.time_ns
+    def __init__(self, curve: Curve, held: Held, since_ns: int | None, now_ns: int) -> None:
+        marks_ns = held.time_ns
         start_ns = since_ns if since_ns is not None else int(marks_ns[0]) if marks_ns.size else now_ns
         end_ns = max(now_ns, start_ns)
-        knots_ns = self._curve.knots().time_ns
-        last_ns = knots_ns[-1:] + LONGEST_TAIL_NS
-        cut_ns = np.unique(np.clip(np.concatenate([[start_ns, end_ns], marks_ns, knots_ns, last_ns]), start_ns, end_ns))
-        codes = np.concatenate([[code], marks.code])
-        self._code = codes[np.searchsorted(marks_ns, cut_ns[:-1], side="right")]
-        self._piece_s = np.diff(cut_ns) * NS
-        self._cut_ns = cut_ns
-        self._energy_j, self._quality, self._u_piece_j, self._edge_j2 = self._pieces()
+        until_ns = (start_ns if since_ns is None else since_ns) + LONGEST_TAIL_NS
+        cut_ns = np.unique(np.clip(np.concatenate([[start_ns, end_ns, until_ns], marks_ns]), start_ns, end_ns))
+        place = np.searchsorted(marks_ns, cut_ns[:-1], side="right")
+        self._code = np.concatenate([[held.begin.code], held.code])[place]
+        self._class = np.concatenate([[held.begin.of_class], held.of_class])[place]
+        self._cut_ns, self._piece_s = cut_ns, np.diff(cut_ns) * NS
+        self._half_width_ns = int(held.knots.half_width_ns[-1]) if len(held.knots.half_width_ns) else 0
+        self._power_w, self._bounds_w = curve.last_power_w(), curve.power_bounds_w()
+        is_silent = since_ns is None or self._power_w is None
+        last_quality = int(held.knots.quality[-1]) if held.n else MISSING
+        self._quality = np.where((cut_ns[:-1] < until_ns) & (not is_silent), last_quality, MISSING)
 
-    def add_to(self, sums: Sums, groups: NDArray[np.int64]) -> None:
-        """Add it to ``sums``."""
-        if not self._piece_s.size:
-            return
-        n, u_piece_j, edge_j2 = sums.energy_j.shape[0], self._u_piece_j, self._edge_j2
-        sums.energy_j += np.bincount(self._code, self._energy_j, n)
+    def ahead(self, width: int) -> Ahead:
+        """The seconds of classes in it, for powers to go on with."""
+        known = self._quality != MISSING
+        used, account = np.unique(self._code[known], return_inverse=True)
+        seconds_s = np.zeros((len(used), width))
+        np.add.at(seconds_s, (account, self._class[known]), self._piece_s[known])
+        return Ahead(used, seconds_s)
+
+    def add_time(self, sums: Sums) -> None:
+        """Add its times to ``sums``."""
         np.add.at(sums.time_s, (self._quality, self._code), self._piece_s)
+
+    def add_line(self, sums: Sums, groups: NDArray[np.int64]) -> None:
+        """Add joules to ``sums``, as if the power of the last interval went on."""
+        known = self._quality != MISSING
+        if not known.any() or self._power_w is None:
+            return
+        n, power_w, (low_w, high_w) = sums.energy_j.shape[0], self._power_w, self._bounds_w
+        energy_j = np.where(known, power_w * self._piece_s, 0.0)
+        u_piece_j = np.where(known, max(high_w - power_w, power_w - low_w) * self._piece_s / SQRT3, 0.0)
+        edge_j2 = np.zeros(len(energy_j))  # all behind the last knot moves with it, whose moment lies within a bracket
+        edge_j2[0] = (power_w * NS * self._half_width_ns) ** 2 / 3
+        sums.energy_j += np.bincount(self._code, energy_j, n)
         group, is_inside = groups[self._code], self._code != OUTSIDE
-        sums.u_account_j += np.bincount(self._code, u_piece_j, n)
-        sums.u2_account_j2 += np.bincount(self._code, edge_j2, n)
-        # the assumed power is wrong in the same way for all pieces
+        # the assumed power is wrong in the same way for all pieces, but not as lines between knots are wrong
+        sums.u2_account_j2 += np.bincount(self._code, u_piece_j, n) ** 2 + np.bincount(self._code, edge_j2, n)
         sums.u2_group_j2 += np.bincount(group, u_piece_j, n) ** 2 + np.bincount(group, edge_j2, n)
         sums.u2_total_j2 += float(u_piece_j[is_inside].sum()) ** 2 + float(edge_j2[is_inside].sum())
 
     def missing_ns(self, before: list[Span]) -> list[Span]:
-        """The stretches of missing time: those before the last knot, and those behind it."""
+        """The stretches of missing time: those before, and those behind it."""
         if not self._piece_s.size:
             return before
         return joined(before, self._cut_ns, (self._quality == MISSING) & (self._code != OUTSIDE))
-
-    def _pieces(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-        """Energy, quality, uncertainty (of the power) and variance (of the last knot's moment) of each piece."""
-        knots, power_w = self._curve.knots(), self._curve.last_power_w()
-        n = len(self._piece_s)
-        energy_j, u_j, edge_j2 = np.zeros(n), np.zeros(n), np.zeros(n)
-        quality = np.full(n, MISSING, dtype=np.int64)
-        if knots.time_ns.size > 1:
-            inside = (self._cut_ns[:-1] >= knots.time_ns[0]) & (self._cut_ns[1:] <= knots.time_ns[-1])
-            k = np.clip(np.searchsorted(knots.time_ns, self._cut_ns[:-1], side="right"), 1, knots.time_ns.size - 1)
-            energy_j[inside] = np.diff(self._curve.energy_at(self._cut_ns, knots))[inside]
-            quality[inside] = knots.quality[k][inside]
-        if power_w is not None:
-            low_w, high_w = self._curve.power_bounds_w()
-            begin_ns = self._cut_ns[:-1]
-            behind = (begin_ns >= knots.time_ns[-1]) & (begin_ns < knots.time_ns[-1] + LONGEST_TAIL_NS)
-            energy_j[behind] = power_w * self._piece_s[behind]
-            u_j[behind] = max(high_w - power_w, power_w - low_w) * self._piece_s[behind] / SQRT3
-            quality[behind] = knots.quality[-1]
-            if behind.any():  # all behind it moves with the last knot, whose moment lies within a bracket
-                edge_j2[np.argmax(behind)] = (power_w * NS * int(knots.half_width_ns[-1])) ** 2 / 3
-        return energy_j, quality, u_j, edge_j2

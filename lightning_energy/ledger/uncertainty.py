@@ -29,17 +29,21 @@ class Uncertainty(NamedTuple):
     """The addition of shared intervals, by used account and by group; see :class:`~lightning_energy.ledger.sums.Sums`.
 
     Attributes:
-        account_j: per used account, its bounds, summed linearly.
+        account_j: per used account, its bounds, summed linearly: where the load changes, lines err the same way.
         account_j2: per used account, its independent part as a variance.
         groups: the groups of the used accounts, each by its first account.
-        group_j2: variance of each of these groups.
-        total_j2: variance of all that is within accounts.
+        group_j: bounds of each of these groups.
+        group_j2: independent part of each of these groups.
+        total_j: bounds of all that is within accounts.
+        total_j2: independent part of that.
     """
 
     account_j: NDArray[np.float64]
     account_j2: NDArray[np.float64]
     groups: NDArray[np.int64]
+    group_j: NDArray[np.float64]
     group_j2: NDArray[np.float64]
+    total_j: float
     total_j2: float
 
 
@@ -69,7 +73,7 @@ class _Intervals(NamedTuple):
         mean_w: mean power of each.
         own_j2: variance of each that its knots carry themselves.
         edge_j2: variance of a cut in each, as its knots lie somewhere within brackets.
-        is_known: false for missing ones.
+        is_known: false for missing ones, and for those that are not asked for.
     """
 
     length_s: NDArray[np.float64]
@@ -79,28 +83,34 @@ class _Intervals(NamedTuple):
     is_known: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, knots: Knots) -> _Intervals:
-        length_s, is_known = np.diff(knots.time_ns) * NS, knots.quality[1:] != MISSING
+    def of(cls, knots: Knots, wanted: NDArray[np.bool_]) -> _Intervals:
+        length_s, is_known = np.diff(knots.time_ns) * NS, (knots.quality[1:] != MISSING) & wanted
         mean_w = np.diff(knots.energy_j) / length_s
         half2_ns2 = np.maximum(knots.half_width_ns[1:], knots.half_width_ns[:-1]) ** 2.0
         edge_j2 = np.where(is_known, (mean_w * NS) ** 2 * half2_ns2 / 3, 0.0)
-        return cls(length_s, mean_w, np.diff(knots.variance_j2), edge_j2, is_known)
+        return cls(length_s, mean_w, np.diff(knots.variance_j2) * wanted, edge_j2, is_known)
 
 
 def uncertainty_of(
-    knots: Knots, pieces: Pieces, groups: NDArray[np.int64], bounds_w: tuple[float, float]
+    knots: Knots,
+    pieces: Pieces,
+    groups: NDArray[np.int64],
+    bounds_w: tuple[float, float],
+    wanted: NDArray[np.bool_] | None = None,
 ) -> Uncertainty:
-    """The uncertainty of a booking: only an interval that several accounts share adds to it.
+    """The uncertainty of straight lines: only an interval that several accounts share adds to it.
 
     Args:
         knots: the knots of the intervals.
         pieces: the pieces of them.
         groups: for each account, the first one of its group.
         bounds_w: least and greatest power that the device may have had.
+        wanted: the intervals that count; by default all.
     """
     n = len(pieces.used)
+    wanted = np.ones(len(knots.time_ns) - 1, dtype=bool) if wanted is None else wanted
     used_groups, belongs = _Columns.of(pieces.used, groups)
-    length_s, mean_w, own_j2, edge_j2, is_known = _Intervals.of(knots)
+    length_s, mean_w, own_j2, edge_j2, is_known = _Intervals.of(knots, wanted)
     bound_j, u2_j2 = np.zeros(belongs.shape[1]), np.zeros(belongs.shape[1])
     at_once = max(AT_ONCE // belongs.shape[1], 1)
     for first in range(0, len(length_s), at_once):
@@ -115,5 +125,6 @@ def uncertainty_of(
         quad_j2 = is_shared * edge_j2[k, None] + own_j2[k, None] * (share_s / whole_s) ** 2
         bound_j += bounds_j.sum(axis=0)
         u2_j2 += quad_j2.sum(axis=0)
-        u2_j2[n:] += (bounds_j[:, n:] ** 2).sum(axis=0)  # an account's bounds are summed linearly, see Sums
-    return Uncertainty(bound_j[:n], u2_j2[:n], used_groups, u2_j2[n:-1], float(u2_j2[-1]))
+    return Uncertainty(
+        bound_j[:n], u2_j2[:n], used_groups, bound_j[n:-1], u2_j2[n:-1], float(bound_j[-1]), float(u2_j2[-1])
+    )

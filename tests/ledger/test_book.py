@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
 from lightning_energy.curves.curve import Curve
-from lightning_energy.ledger.book import Book
+from lightning_energy.ledger.accounts import Accounts
+from lightning_energy.ledger.book import CHUNK, MOST_HELD, Book
 from lightning_energy.ledger.marks import Marks
+from lightning_energy.ledger.sharing.classes import Classes
 from tests.ledger.plays import INFO, START, S
 
 GROUPS = np.array([0, 1])
@@ -18,28 +22,35 @@ def curve_of(seconds: int, power_w: float = 100.0) -> Curve:
     return curve
 
 
-def settle(book: Book, marks: Marks, until_ns: int | None = None) -> None:
-    book.commit(book.work_out(book.due(marks, until_ns), GROUPS), len(GROUPS))
+def book_of(curve: Curve, *args, **kwargs) -> Book:
+    accounts = Accounts(threading.RLock())
+    accounts.code(0, "train", "step")
+    return Book(curve, Classes(accounts), *args, **kwargs)
+
+
+def settle(book: Book, marks: Marks, until_ns: int | None = None, *, is_all: bool = False) -> None:
+    book.commit(book.work_out(book.due(marks, until_ns, is_all=is_all), GROUPS), len(GROUPS))
 
 
 def test_whole_intervals_are_due_and_the_marks_up_to_their_end():
-    book, marks = Book(curve_of(3)), Marks.of([(START, 1), (START + 2 * S + S // 2, 0)])
+    book, marks = book_of(curve_of(3)), Marks.of([(START, 1), (START + 2 * S + S // 2, 0)])
     due = book.due(marks, START + 2 * S + 1)
-    assert due.knots.time_ns.tolist() == [START, START + S, START + 2 * S]
-    assert due.marks_code.tolist() == [1]
-    assert book.due(marks, START + S - 1) is None
+    assert due.held.knots.time_ns.tolist() == [START, START + S, START + 2 * S]
+    assert due.held.code.tolist() == [1]
+    assert book.due(marks, START + S // 2) is None
     assert book.settled_ns is None  # to look changes nothing
 
 
 def test_booking_in_two_parts_is_booking_once():
     marks = Marks.of([(START + S // 2, 1), (START + 3 * S // 2, 0), (START + 5 * S // 2, 1)])
-    once, twice = Book(curve_of(3)), Book(curve_of(3))
-    settle(once, marks)
+    once, twice = book_of(curve_of(3)), book_of(curve_of(3))
+    settle(once, marks, is_all=True)
     settle(twice, marks, START + S)
     assert (twice.code, twice.passed, twice.untaken) == (1, 1, 1)
-    settle(twice, marks)
-    assert twice.sums.energy_j == pytest.approx(once.sums.energy_j)
-    assert twice.sums.time_s == pytest.approx(once.sums.time_s)
+    settle(twice, marks, is_all=True)
+    one, two = (book.totals(marks, GROUPS, START + 3 * S)[0] for book in (once, twice))
+    assert two.energy_j == pytest.approx(one.energy_j)
+    assert two.time_s == pytest.approx(one.time_s)
     for book in (once, twice):
         assert (book.code, book.passed, book.settled_ns) == (1, 3, START + 3 * S)
     assert twice.take_passed(3).energy_j.tolist() == pytest.approx([50.0, 150.0, 250.0])
@@ -48,27 +59,46 @@ def test_booking_in_two_parts_is_booking_once():
 
 
 def test_before_the_first_knot_the_energy_is_missing():
-    book, marks = Book(curve_of(2)), Marks.of([(START - S, 1)])
-    settle(book, marks)
-    assert book.missing_s == pytest.approx(1.0)
-    assert book.missing_ns == [(START - S, START)]
-    assert book.sums.energy_j[1] == pytest.approx(200.0)
+    book, marks = book_of(curve_of(2)), Marks.of([(START - S, 1)])
+    settle(book, marks, is_all=True)
+    sums, missing_ns = book.totals(marks, GROUPS, START + 2 * S)
+    assert missing_ns == [(START - S, START)]
+    assert sums.energy_j[1] == pytest.approx(200.0)
 
 
 def test_totals_book_nothing():
-    book, marks = Book(curve_of(2)), Marks.of([(START, 1)])
+    book, marks = book_of(curve_of(2)), Marks.of([(START, 1)])
     sums, missing_ns = book.totals(marks, GROUPS, START + 3 * S)
     assert sums.energy_j[1] == pytest.approx(300.0)  # the last power goes on
     assert missing_ns == []
     assert (book.settled_ns, book.passed, book.sums.energy_j.sum()) == (None, 0, 0.0)
 
 
-def test_knots_are_traced_when_they_are_booked_and_once():
+def test_knots_are_traced_when_they_are_held_and_once():
     told = []
     book, marks = (
-        Book(curve_of(2), lambda knots, before: told.append((len(knots.time_ns), before))),
+        book_of(curve_of(2), lambda knots, before: told.append((len(knots.time_ns), before))),
         Marks.of([(START, 1)]),
     )
     settle(book, marks, START + S)
     settle(book, marks)
     assert told == [(2, 0), (2, 1)]
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+def test_little_is_held_for_long(is_exact):
+    curve = Curve(INFO)
+    book, marks = book_of(curve, None, lambda: is_exact), Marks()
+    longest = 0
+    for k in range(3 * MOST_HELD):
+        curve.add(START + k * S // 10, 10.0 * k)
+        marks.add([(START + k * S // 10 + S // 30, k % 2)])
+        if k % 7 == 6:
+            settle(book, marks, START + k * S // 10)
+            longest = max(longest, book.held.n)
+    assert book.sharing.is_final
+    assert longest <= (CHUNK if is_exact else MOST_HELD) + 64
+    assert len(curve) < 10
+    total = book.totals(marks, GROUPS, int(curve.end_ns))[0]
+    joules = total.energy(np.array([True, True]), "total", 0.0)
+    assert joules.energy_j == pytest.approx(10.0 * (3 * MOST_HELD - 1), rel=1e-9 if is_exact else 1e-4)

@@ -5,7 +5,7 @@ import pytest
 
 from lightning_energy.curves.curve import Curve
 from lightning_energy.curves.energy import QUALITIES
-from lightning_energy.ledger.pieces import Due, Pieces
+from lightning_energy.ledger.pieces import Marked, Pieces
 from tests.ledger.plays import INFO, S
 
 
@@ -14,7 +14,7 @@ def test_time_is_cut_at_knots_and_marks():
     curve.add(0, 0.0)
     curve.add(2 * S, 200.0)
     curve.add(3 * S, 200.0, quality="missing")
-    due = Due(curve.knots(), np.array([S, 2 * S, 2 * S]), np.array([7, 5, 3]))
+    due = Marked(curve.knots(), np.array([S, 2 * S, 2 * S]), np.array([7, 5, 3]))
     pieces = Pieces.of(due, 4)
     assert pieces.cut_ns.tolist() == [0, S, 2 * S, 3 * S]
     assert pieces.interval.tolist() == [0, 0, 1]

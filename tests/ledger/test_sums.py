@@ -15,7 +15,8 @@ def shares(used, energy_j, *, missing_s=0.0):
     time_s = np.zeros((len(QUALITIES), n))
     time_s[QUALITIES.index("measured")] = 1.0
     time_s[QUALITIES.index("missing")] = missing_s
-    u = Uncertainty(np.full(n, 3.0), np.full(n, 16.0), np.array([used[0]]), np.array([4.0]), 9.0)
+    first = np.array([used[0]])
+    u = Uncertainty(np.full(n, 3.0), np.full(n, 16.0), first, np.array([1.0]), np.array([4.0]), 2.0, 9.0)
     return Shares(np.array(used), np.array(energy_j), time_s, u)
 
 
@@ -30,9 +31,10 @@ def test_shares_are_added_to_the_accounts_that_they_touch():
     assert (account.energy_j, account.duration_s, account.missing_s) == (13.0, pytest.approx(4.0), 1.0)
     assert account.quality == "measured"
     assert account.u_j == pytest.approx(math.hypot(9.0, math.sqrt(48.0)))  # linear, and in quadrature
-    assert sums.energy(wanted, "group", 0.0).u_j == pytest.approx(math.sqrt(8.0))
-    assert sums.energy(wanted, "total", 0.0).u_j == pytest.approx(math.sqrt(18.0))
-    assert sums.energy(wanted, "total", 0.1).u_absolute_j == pytest.approx(math.hypot(math.sqrt(18.0), 1.3))
+    assert sums.energy(wanted, "group", 0.0).u_j == pytest.approx(math.hypot(2.0, math.sqrt(8.0)))
+    total_j = math.hypot(4.0, math.sqrt(18.0))  # what errs the same way linearly, the rest in quadrature
+    assert sums.energy(wanted, "total", 0.0).u_j == pytest.approx(total_j)
+    assert sums.energy(wanted, "total", 0.1).u_absolute_j == pytest.approx(math.hypot(total_j, 1.3))
 
 
 def test_accounts_without_known_time_have_no_joules():

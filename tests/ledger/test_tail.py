@@ -7,8 +7,10 @@ import pytest
 
 from lightning_energy.curves.curve import Curve
 from lightning_energy.curves.energy import QUALITIES
+from lightning_energy.ledger.held import Held
 from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.ledger.marks import Marks
+from lightning_energy.ledger.sharing.classes import Position
 from lightning_energy.ledger.sums import Sums
 from lightning_energy.ledger.tail import LONGEST_TAIL_NS, Tail
 from lightning_energy.meters import MeterInfo
@@ -61,26 +63,44 @@ def test_behind_a_missing_interval_nothing_is_supposed():
     assert (total.energy_j, total.missing_s) == (pytest.approx(50.0), pytest.approx(1.5))
 
 
+def held_of(curve: Curve, begin: int, rows: list[tuple[int, int]]) -> Held:
+    marks = Marks.of(rows)
+    held = Held.empty().followed_by(curve.knots(), marks.time_ns, marks.code, marks.code, Position())
+    return held._replace(begin=Position(begin, begin))
+
+
 def test_a_tail_is_shared_by_its_marks_and_missing_after_a_while():
     curve, sums = Curve(INFO), Sums.zeros(3)
     curve.add(START, 0.0)
     curve.add(START + S, 100.0)
     now_ns = START + 11 * S
-    tail = Tail(curve, START + S, 1, Marks.of([(START + 2 * S, 2)]), now_ns)
-    tail.add_to(sums, np.array([0, 1, 2]))
+    tail = Tail(curve, held_of(curve, 1, [(START + 2 * S, 2)]), START + S, now_ns)
+    tail.add_time(sums)
+    tail.add_line(sums, np.array([0, 1, 2]))
     known_s = LONGEST_TAIL_NS / S
     assert sums.energy_j.tolist() == pytest.approx([0.0, 100.0, 100.0 * (known_s - 1.0)])
     assert sums.time_s[QUALITIES.index("missing")].tolist() == pytest.approx([0.0, 0.0, 10.0 - known_s])
     assert tail.missing_ns([]) == [(START + S + LONGEST_TAIL_NS, now_ns)]
     # all pieces err alike: the group's bound is the sum of its pieces', and so is the total's
     per_s = 400.0 / math.sqrt(3)
-    assert sums.u_account_j.tolist() == pytest.approx([0.0, per_s, per_s * (known_s - 1.0)])
+    assert np.sqrt(sums.u2_account_j2).tolist() == pytest.approx([0.0, per_s, per_s * (known_s - 1.0)])
     assert math.sqrt(sums.u2_total_j2) == pytest.approx(per_s * known_s)
+
+
+def test_in_a_tail_classes_of_work_go_on_with_their_own_powers():
+    curve = Curve(INFO)
+    curve.add(START, 0.0)
+    curve.add(START + S, 100.0)
+    tail = Tail(curve, held_of(curve, 1, [(START + 2 * S, 2)]), START + S, START + 3 * S)
+    ahead = tail.ahead(4)
+    assert ahead.code.tolist() == [1, 2]
+    assert ahead.seconds_s.tolist() == [[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]
 
 
 def test_no_time_is_no_tail():
     curve, sums = Curve(INFO), Sums.zeros(1)
-    tail = Tail(curve, None, 0, Marks(), START)
-    tail.add_to(sums, np.array([0]))
+    tail = Tail(curve, Held.empty(), None, START)
+    tail.add_time(sums)
+    tail.add_line(sums, np.array([0]))
     assert tail.missing_ns([(1, 2)]) == [(1, 2)]
     assert sums.energy_j.sum() == sums.time_s.sum() == 0

@@ -7,7 +7,7 @@ import pytest
 
 from lightning_energy.curves.curve import Curve
 from lightning_energy.ledger import uncertainty
-from lightning_energy.ledger.pieces import Due, Pieces
+from lightning_energy.ledger.pieces import Marked, Pieces
 from lightning_energy.ledger.uncertainty import uncertainty_of
 from tests.ledger.plays import INFO, S
 
@@ -29,7 +29,7 @@ def found(rows, marks, code=1):
         curve.add(second * S, energy_j, half_width_ns=10**6, quality=quality)
     times = np.array([round(s * S) for s, _ in marks], dtype=np.int64)
     codes = np.array([c for _, c in marks], dtype=np.int64)
-    pieces = Pieces.of(Due(curve.knots(), times, codes), code)
+    pieces = Pieces.of(Marked(curve.knots(), times, codes), code)
     return pieces.used, uncertainty_of(curve.knots(), pieces, GROUPS, BOUNDS_W)
 
 
@@ -48,7 +48,8 @@ def test_two_accounts_that_share_an_interval_err_by_the_same():
     assert u.account_j.tolist() == pytest.approx([bound_j] * 2)
     assert u.account_j2.tolist() == pytest.approx([edge_j2] * 2)
     assert u.groups.tolist() == [1, 3]
-    assert u.group_j2.tolist() == pytest.approx([bound_j**2 + edge_j2] * 2)
+    assert u.group_j.tolist() == pytest.approx([bound_j] * 2)
+    assert u.group_j2.tolist() == pytest.approx([edge_j2] * 2)
     assert u.total_j2 == 0.0  # together they are the interval
 
 
@@ -60,7 +61,25 @@ def test_an_interval_within_a_group_adds_to_its_accounts_alone():
 
 def test_the_outer_end_of_a_run_adds_to_the_total():
     _, u = found([(100.0, "measured")], [(0.25, 0)])
+    assert u.total_j == pytest.approx(u.group_j[1]) != 0.0
     assert u.total_j2 == pytest.approx(u.group_j2[1]) != 0.0
+
+
+def test_the_bounds_of_all_changes_of_load_add_up():
+    """Straight lines err the same way wherever the load changes, so that no error cancels another."""
+    _, one = found([(100.0, "measured")], [(0.25, 3)])
+    _, two = found([(100.0, "measured")] * 2, [(0.25, 3), (1.0, 1), (1.25, 3)])
+    assert two.group_j.tolist() == pytest.approx((2 * one.group_j).tolist())
+
+
+def test_only_the_wanted_intervals_count():
+    curve = Curve(INFO)
+    for second in range(3):
+        curve.add(second * S, 100.0 * second)
+    pieces = Pieces.of(Marked(curve.knots(), np.array([S // 4, S + S // 4]), np.array([2, 3])), 1)
+    wanted = np.array([False, True])
+    both, one = (uncertainty_of(curve.knots(), pieces, GROUPS, BOUNDS_W, w) for w in (None, wanted))
+    assert one.account_j.sum() == pytest.approx(both.account_j[1:].sum() / 2 + both.account_j[2] / 2)
 
 
 def test_a_missing_interval_has_no_joules_to_be_wrong_about():

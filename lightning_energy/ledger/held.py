@@ -1,0 +1,137 @@
+"""Knots and marks of one curve that are kept: those to book, those that told of the counter's delay, and a little before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lightning_energy.curves.curve import Knots
+from lightning_energy.curves.energy import MISSING, QUALITIES
+from lightning_energy.ledger.sharing.classes import Position
+from lightning_energy.ledger.sharing.split import Columns
+from lightning_energy.ledger.sharing.stretch import Stretch
+from lightning_energy.ledger.sharing.timeline import Timeline
+from lightning_energy.meters.units import NS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Held"]
+
+OF_A_REGISTER = (QUALITIES.index("measured"), QUALITIES.index("estimated"))
+
+
+class Held(NamedTuple):
+    """Knots and marks in the order of time. Arrays are never changed, only replaced.
+
+    Attributes:
+        knots: the knots.
+        time_ns: times of the marks.
+        code: the account that begins at each mark.
+        of_class: its class.
+        begin: what is in force before the first mark.
+        end: what is in force after the last mark.
+        booked: number of the knot up to which intervals are booked.
+        told: number of the marks here whose energy was told.
+        missing_s: seconds that are missing before the first knot.
+    """
+
+    knots: Knots
+    time_ns: NDArray[np.int64]
+    code: NDArray[np.int64]
+    of_class: NDArray[np.int64]
+    begin: Position = Position()
+    end: Position = Position()
+    booked: int = 0
+    told: int = 0
+    missing_s: float = 0.0
+
+    @classmethod
+    def empty(cls) -> Held:
+        """Nothing."""
+        i, f = np.empty(0, dtype=np.int64), np.empty(0)
+        return cls(Knots(i, f, i, i, f), i, i, i)
+
+    @property
+    def n(self) -> int:
+        """The number of intervals."""
+        return max(len(self.knots.time_ns) - 1, 0)
+
+    @property
+    def is_known(self) -> NDArray[np.bool_]:
+        """True for intervals that are a difference of a register: only these tell of mean powers."""
+        return np.isin(self.knots.quality[1:], OF_A_REGISTER) & (
+            self.knots.variance_j2[1:] == self.knots.variance_j2[:-1]
+        )
+
+    def followed_by(
+        self,
+        knots: Knots,
+        time_ns: NDArray[np.int64],
+        code: NDArray[np.int64],
+        of_class: NDArray[np.int64],
+        end: Position,
+    ) -> Held:
+        """The same with more knots and marks."""
+        columns = (np.concatenate([getattr(self.knots, f), getattr(knots, f)]) for f in Knots.__slots__)
+        return self._replace(
+            knots=Knots(*columns),
+            time_ns=np.concatenate([self.time_ns, time_ns]),
+            code=np.concatenate([self.code, code]),
+            of_class=np.concatenate([self.of_class, of_class]),
+            end=end,
+        )
+
+    def trimmed(self, keep: int, before_ns: int) -> Held:
+        """The same without its first ``keep`` knots, and without marks that were told and lie ``before_ns`` or earlier."""
+        drop = min(int(np.searchsorted(self.time_ns, before_ns, side="right")), self.told)
+        knots = Knots(*(getattr(self.knots, f)[keep:] for f in Knots.__slots__))
+        missing_s = float(self.missing_at_knots_s[keep])
+        begin = self.begin
+        if drop:
+            begin = Position(int(self.code[drop - 1]), int(self.of_class[drop - 1]))
+        return self._replace(
+            knots=knots,
+            time_ns=self.time_ns[drop:],
+            code=self.code[drop:],
+            of_class=self.of_class[drop:],
+            begin=begin,
+            booked=self.booked - keep,
+            told=self.told - drop,
+            missing_s=missing_s,
+        )
+
+    @property
+    def missing_at_knots_s(self) -> NDArray[np.float64]:
+        """Seconds that are missing up to each knot."""
+        missing_ns = np.where(self.knots.quality[1:] == MISSING, np.diff(self.knots.time_ns), 0)
+        return self.missing_s + np.concatenate([[0], np.cumsum(missing_ns)]) * NS
+
+    def code_before(self, time_ns: int) -> int:
+        """The account in force up to a moment."""
+        k = int(np.searchsorted(self.time_ns, time_ns, side="right"))
+        return int(self.code[k - 1]) if k else self.begin.code
+
+    def timeline(self, origin_ns: int, since_ns: int) -> tuple[Timeline, Columns]:
+        """Account and class in force since a moment, one column for each pair of them, in seconds from the origin."""
+        first = int(np.searchsorted(self.time_ns, since_ns, side="right"))
+        code, of_class = self.code[first:], self.of_class[first:]
+        before = (self.code[first - 1], self.of_class[first - 1]) if first else self.begin[:2]
+        pairs = np.stack([np.concatenate([[before[0]], code]), np.concatenate([[before[1]], of_class])], axis=1)
+        key = pairs[:, 0] * (int(pairs[:, 1].max()) + 1) + pairs[:, 1]
+        _, rows, column = np.unique(key, return_index=True, return_inverse=True)
+        start_s = np.concatenate([[since_ns - origin_ns], self.time_ns[first:] - origin_ns]) * NS
+        return Timeline(start_s, column, len(rows)), Columns(pairs[rows, 0], pairs[rows, 1])
+
+    def stretch(self, origin_ns: int, stage: NDArray[np.int64], since_ns: int) -> Stretch:
+        """All intervals, with the classes in force since a moment well before."""
+        timeline, columns = self.timeline(origin_ns, since_ns)
+        return Stretch(
+            (self.knots.time_ns - origin_ns) * NS,
+            np.diff(self.knots.energy_j),
+            self.knots.half_width_ns * NS,
+            self.is_known,
+            Timeline(timeline.start_s, columns.of_class[timeline.column], len(stage)),
+            stage,
+        )

@@ -1,0 +1,98 @@
+"""Classes of work: what has one mean power. The stage, and in it its opening, its steps, and the gaps between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lightning_energy.ledger.accounts import OUTSIDE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lightning_energy.ledger.accounts import Accounts
+
+__all__ = ["AFTER", "BEFORE", "Classes", "Position"]
+
+BEFORE, AFTER = 0, 1  # the time outside of accounts: an idle device after a run is warmer than before it
+PHASES = ("opening", "step", "gap")
+OPENING, STEP, GAP = range(3)
+
+
+class Position(NamedTuple):
+    """What is in force at a moment: the account, its class, and its phase."""
+
+    code: int = OUTSIDE
+    of_class: int = BEFORE
+    phase: int = OPENING
+
+
+class Classes:
+    """The table of classes; they are added, and none is ever removed.
+
+    The opening of a stage is the time from its beginning to its first step: a device that idles there, while workers
+    start, would else be taken for the gaps between steps.
+
+    Attributes:
+        names: (stage, phase) by class.
+
+    Args:
+        accounts: the table of accounts. Its lock is held in every call here.
+    """
+
+    def __init__(self, accounts: Accounts) -> None:
+        self.names: list[tuple[str, str]] = [("outside", "before"), ("outside", "after")]
+        self._accounts = accounts
+        self._stages: dict[str, int] = {}
+        self._of: dict[tuple[str, int], int] = {}
+        self._by_code = np.empty((len(PHASES), 0), dtype=np.int64)
+
+    @property
+    def stage(self) -> NDArray[np.int64]:
+        """The number of the stage of each class; before and after are stages of their own."""
+        return np.array([0, 1, *(2 + self._stages[stage] for stage, _ in self.names[2:])], dtype=np.int64)
+
+    def of(self, codes: NDArray[np.int64], before: Position) -> tuple[NDArray[np.int64], Position]:
+        """The classes that begin with marks, and what is in force after them.
+
+        Args:
+            codes: the accounts of the marks.
+            before: what is in force before the first.
+        """
+        if not codes.size:
+            return np.empty(0, dtype=np.int64), before
+        self._extend()
+        arrays = self._accounts.arrays
+        earlier = np.concatenate([[before.code], codes[:-1]])
+        is_step = self._is_step[codes]
+        opens = arrays.group[codes] != arrays.group[earlier]
+        goes_on = ~is_step & ~opens & ~self._is_step[earlier]  # a gap after a gap: no step came between
+        phase = np.where(is_step, STEP, np.where(opens, OPENING, GAP))
+        place = np.maximum.accumulate(np.where(goes_on, -1, np.arange(len(codes))))
+        phase = np.where(place >= 0, phase[place], before.phase)
+        classes = self._by_code[phase, codes]
+        has_begun = before.of_class != BEFORE or before.code != OUTSIDE
+        begun = np.logical_or.accumulate(codes != OUTSIDE) | has_begun
+        classes = np.where(codes == OUTSIDE, np.where(begun, AFTER, BEFORE), classes)
+        return classes, Position(int(codes[-1]), int(classes[-1]), int(phase[-1]))
+
+    def _extend(self) -> None:
+        """Add the classes of accounts that are new."""
+        rows, have = self._accounts.rows, self._by_code.shape[1]
+        if have == len(rows):
+            return
+        news = np.zeros((len(PHASES), len(rows) - have), dtype=np.int64)
+        for code in range(have, len(rows)):
+            for phase in range(len(PHASES)) if code != OUTSIDE else ():
+                news[phase, code - have] = self._class(rows[code].stage, phase)
+        self._by_code = np.concatenate([self._by_code, news], axis=1)
+        self._is_step = np.array([row.kind == "step" for row in rows])
+
+    def _class(self, stage: str, phase: int) -> int:
+        key = (stage, phase)
+        if key not in self._of:
+            self._stages.setdefault(stage, len(self._stages))
+            self._of[key] = len(self.names)
+            self.names.append((stage, PHASES[phase]))
+        return self._of[key]

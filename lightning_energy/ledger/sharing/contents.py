@@ -1,0 +1,154 @@
+"""Joules and uncertainties of accounts, from their splits and fitted powers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lightning_energy.ledger.sharing.powers import PRIOR, Powers, fit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lightning_energy.ledger.sharing.delay import Found
+    from lightning_energy.ledger.sharing.split import Split
+
+__all__ = ["NOTHING_AHEAD", "Ahead", "Contents"]
+
+ON_THE_BRIDGE = 0.7
+"""Part of the residuals' variance that is power which wanders inside intervals; measured (1: too wide, 0.5: too narrow)."""
+
+RESOLVED = 0.95  # part of the prior's variance that the run must remove, or the split counts as not resolved
+KNOWN_EMA_S = 0.002  # uncertainty of the smoothing from which on nothing is known of what lies inside an interval
+INSIDE = 0.3  # of an interval, times the number of changes of stage: more is cut inside intervals than at their ends
+STEPS = 3.0  # standard deviations by which a later belief about the kernel moves figures, at most
+FEW_CHANGES = 4
+
+
+class Ahead(NamedTuple):
+    """Time behind a counter's last update, for which the powers are supposed to go on.
+
+    Attributes:
+        code: accounts.
+        seconds_s: seconds of each by class, shape (accounts, classes).
+    """
+
+    code: NDArray[np.int64]
+    seconds_s: NDArray[np.float64]
+
+
+NOTHING_AHEAD = Ahead(np.empty(0, dtype=np.int64), np.empty((0, 0)))
+
+
+class Contents:
+    """The contents of the accounts of one device at one moment.
+
+    Attributes:
+        energy_j: joules by account.
+
+    Args:
+        split: of the intervals so far.
+        powers: fitted powers, by the blocks of the split.
+        booked: the kernel of the split.
+        known: what is known of it now.
+        ahead: the time behind the last update.
+    """
+
+    def __init__(self, split: Split, powers: Powers, booked: Found, known: Found, ahead: Ahead = NOTHING_AHEAD) -> None:
+        n, width = max(split.line_j.shape[1], int(ahead.code.max(initial=-1)) + 1), split.d.shape[2]
+        width = max(width, ahead.seconds_s.shape[1])
+        self._split, self._powers = split, powers.wide(width)
+        self._booked, self._known = booked, known
+        self._ahead = Ahead(ahead.code, _wide(ahead.seconds_s, width))
+        energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
+        for place, block in enumerate(split.blocks):
+            energy_j[block.code] += _wide(block.d, width) @ self._powers.power_w[self._at(place)]
+        np.add.at(energy_j, ahead.code, self._ahead.seconds_s @ self._powers.overall_w)
+        self._slopes, self._spread, steps = self._kernel_slopes(n)
+        self.energy_j: NDArray[np.float64] = energy_j + steps @ self._slopes
+
+    def of(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Joules of the wanted accounts, one by one."""
+        n = min(len(wanted), len(self.energy_j))
+        result: NDArray[np.float64] = self.energy_j[:n][wanted[:n]]
+        return result
+
+    def variance_j2(self, wanted: NDArray[np.bool_]) -> float:
+        """Variance of the joules of some accounts together, in J².
+
+        Args:
+            wanted: a mask of shape (accounts,).
+        """
+        return sum(self.parts_j2(wanted).values())
+
+    def parts_j2(self, wanted: NDArray[np.bool_]) -> dict[str, float]:
+        """The same by its causes."""
+        n, split = len(self.energy_j), self._split
+        wanted = np.pad(wanted, (0, max(n - len(wanted), 0)))[:n]
+        bridge, edge, cuts = split.pairs.within(wanted).tolist()
+        scatter, whole = self._powers.scatter, split.normals[0]
+        mean_s = whole.length_s / max(whole.n, 1)
+        d, slope = self._sensitivity_s(wanted), self._slopes @ wanted
+        of_powers = float(d.ravel() @ self._powers.covariance_w2 @ d.ravel())
+        of_kernel = float(slope @ self._spread @ slope) * self._known.widening
+        inside = max(ON_THE_BRIDGE * scatter * bridge, 0.0)
+        misfit = self._beyond_scatter() * mean_s * (cuts / 2) ** 2
+        guess = float((d.sum(axis=0) ** 2).sum()) * (PRIOR * self._powers.mean_w) ** 2
+        is_inside = bridge > INSIDE * mean_s * (cuts + 2)
+        is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or (is_inside and self._known.u_ema_s > KNOWN_EMA_S)
+        if is_open and guess > inside + edge + misfit:
+            of_powers = max(of_powers, guess)
+        unseen_s = (1 - self._booked.kernel.look) * float(split.seconds_s[wanted[: len(split.seconds_s)]].sum())
+        ahead_s = float(self._ahead.seconds_s[wanted[self._ahead.code]].sum())
+        return {
+            "inside": inside,
+            "powers": max(of_powers, 0.0),
+            "delay": max(of_kernel, 0.0),
+            "edges": max(edge, 0.0),
+            "misfit": misfit,
+            "unseen": scatter * unseen_s,
+            "ahead": scatter * ahead_s,
+        }
+
+    def _at(self, place: int) -> int:
+        """The block of powers of a block of intervals: later ones have those of the last."""
+        return min(place, len(self._powers.power_w) - 1)
+
+    def _sensitivity_s(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Change of the joules of some accounts by the powers of each block: shape (blocks, classes)."""
+        d = np.zeros_like(self._powers.power_w)
+        for place, block in enumerate(self._split.blocks):
+            d[self._at(place), : block.d.shape[1]] += block.d[wanted[block.code]].sum(axis=0)
+        d[-1] += self._ahead.seconds_s[wanted[self._ahead.code]].sum(axis=0)
+        return d
+
+    def _beyond_scatter(self) -> float:
+        """Scatter of the intervals in which the stage changes, beyond that of all."""
+        changes, scatter = self._split.changes, self._powers.scatter
+        if changes.n <= FEW_CHANGES:
+            return 0.0
+        at_changes = changes.squares(np.average(self._powers.power_w, axis=0)) / changes.n
+        return max(at_changes / max(scatter, 1e-12) - 1 - 2 * math.sqrt(2 / changes.n), 0.0) * scatter
+
+    def _kernel_slopes(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Change of all accounts by a standard deviation along the kernel's axes, its covariance, and the step to go."""
+        split, ahead = self._split, self._ahead
+        if len(split.kernels) == 1 or not split.n:
+            return np.zeros((2, n)), np.zeros((2, 2)), np.zeros(2)
+        moved = []
+        for j in range(1, len(split.kernels)):
+            p = fit([split.normals[j]], wanders=()).wide(len(self._powers.power_w[0])).power_w[0]
+            s = np.pad(split.line_j[j] + split.d[j] @ p[: split.d.shape[2]], (0, n - split.line_j.shape[1]))
+            np.add.at(s, ahead.code, ahead.seconds_s @ p)
+            moved.append(s)
+        slopes = np.array([(moved[1] - moved[0]) / 2, (moved[3] - moved[2]) / 2])
+        inverse = np.linalg.inv(self._booked.axes_s)
+        spread = inverse @ self._known.covariance_s2 @ inverse.T
+        away = np.array(self._known.kernel[:2]) - np.array(self._booked.kernel[:2])
+        return slopes, spread, np.clip(inverse @ away, -STEPS, STEPS)
+
+
+def _wide(d: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    return np.pad(d, ((0, 0), (0, width - d.shape[1])))

@@ -1,0 +1,234 @@
+"""The delay of a counter, and how it smooths, told from the run itself.
+
+At the right delay the classes of work explain the counter's rises best: wherever the load changes, an interval's rise says
+when. Delay and smoothing are found together, as their sum is known well and the two apart only slowly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
+from lightning_energy.ledger.sharing.powers import EVIDENCE, PRIOR, median
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lightning_energy.ledger.sharing.stretch import Stretch
+
+__all__ = ["EXACT", "Belief", "Found"]
+
+GRID_S = np.arange(-0.02, 0.252, 0.002)
+"""Delays that are tried. Counters of 15 ms to 200 ms are known; a poll's bracket may err by a little the other way."""
+
+EMA_S = np.array([0.0, 0.01, 0.02, 0.035, 0.05, 0.07, 0.1, 0.14])
+"""Time constants of smoothing that are tried."""
+
+LOOKS = (0.1, 0.25, 0.5)
+"""Parts of the period that a part-time sensor may look at (0.25: A100, H100)."""
+
+USUAL_S = 0.03  # scale of the prior for delays: short ones are more usual
+AROUND_S = 0.03  # width of the delays that are tried together with smoothing, about the best without
+FAR_OFF = 20.0  # log likelihood by which delays that were not tried count as worse than the outermost that were
+ENOUGH = 8  # fewest intervals that tell anything
+ENOUGH_FOR_SMOOTHING = 24
+FAR_BETTER = 4.0  # log likelihood by which a part-time sensor must explain the rises better than one that sees all
+CORRELATED = 0.1  # correlation of neighbouring residuals from which on differences of neighbours are looked at
+ROBUST = 12.0  # squared residual, in median scales, from which on the loss is linear
+NEAR_S = 0.3  # seconds after a change of stage within which an interval tells of the delay
+
+
+class Found(NamedTuple):
+    """A kernel, and what is not known of it.
+
+    Attributes:
+        kernel: the posterior mean.
+        covariance_s2: of delay and smoothing, shape (2, 2).
+        split_s: the delay told from changes to less power minus that told from changes to more.
+        u_split_s: standard uncertainty of that.
+    """
+
+    kernel: Kernel
+    covariance_s2: NDArray[np.float64]
+    split_s: float = 0.0
+    u_split_s: float = 0.0
+
+    @property
+    def u_lag_s(self) -> float:
+        """Standard uncertainty of the delay."""
+        return float(np.sqrt(self.covariance_s2[0, 0]))
+
+    @property
+    def u_ema_s(self) -> float:
+        """Standard uncertainty of the smoothing."""
+        return float(np.sqrt(self.covariance_s2[1, 1]))
+
+    @property
+    def axes_s(self) -> NDArray[np.float64]:
+        """One standard deviation along both axes of the covariance, as columns (delay, smoothing)."""
+        size, q = np.linalg.eigh(self.covariance_s2)
+        result: NDArray[np.float64] = q * np.sqrt(np.maximum(size, 1e-12))
+        return result
+
+    @property
+    def is_enough(self) -> bool:
+        """True where knowing it better would not change figures."""
+        axes = self.axes_s
+        return bool(np.abs(axes.sum(axis=0)).max() <= 0.0015 and np.sqrt((axes**2).sum(axis=0)).max() < 0.0045)
+
+    @property
+    def widening(self) -> float:
+        """Factor on the variance by the delay where rising and falling changes disagree: the fit is in doubt."""
+        beyond = max(self.split_s**2 - self.u_split_s**2, 0.0)
+        return 1.0 + beyond / 4 / max(self.covariance_s2[0, 0], 1e-9)
+
+
+EXACT = Found(Kernel(), np.diag([0.001**2, 1e-10]))
+"""The kernel of a register that moves at any poll: late by a millisecond at most."""
+
+UNKNOWN = Found(Kernel(), np.diag([(2 * USUAL_S**2) / 2, 1e-10]))
+"""The kernel of a counter of which nothing is known yet: by the prior alone."""
+
+
+@dataclass
+class Belief:
+    """The likelihood of every delay and smoothing, which grows by more intervals.
+
+    Attributes:
+        table: log likelihood, shape (smoothings, delays); ``None`` before the first intervals.
+    """
+
+    table: NDArray[np.float64] | None = None
+    _look: float = 1.0
+    _emas_s: NDArray[np.float64] | None = None
+    _half_s: float = 0.0
+
+    def find(self, stretch: Stretch, *, smoothing: bool = True) -> Found | None:
+        """Forget what was known, and find the kernel anew; ``None`` with too few intervals."""
+        n = int(stretch.is_known.sum())
+        if n < ENOUGH:
+            return None
+        self._half_s = float(stretch.half_s.mean())
+        smoothing = smoothing and n > ENOUGH_FOR_SMOOTHING
+        self._emas_s = EMA_S if smoothing else EMA_S[:1]
+        self._look = 1.0
+        self.table = self._table(stretch)
+        if smoothing:
+            looks = [_profile(Kernel(look=s), stretch).log_likelihood for s in LOOKS]
+            best = int(np.argmax([x.max() for x in looks]))
+            if looks[best].max() > self.table.max() + FAR_BETTER:
+                self._look, self._emas_s, self.table = LOOKS[best], EMA_S[:1], looks[best][None]
+        found = self.found()
+        return found._replace(**_directions(stretch, _profile(found.kernel, stretch)))
+
+    def learn(self, stretch: Stretch) -> None:
+        """Add more intervals."""
+        if self.table is None or self._emas_s is None or not stretch.is_known.any() or self._look < 1:
+            return
+        self.table = self.table + self._table(stretch)
+
+    def _table(self, stretch: Stretch) -> NDArray[np.float64]:
+        """Log likelihood of every smoothing and delay. Their sum is what shows: other delays are not tried."""
+        emas = EMA_S[:1] if self._emas_s is None else self._emas_s
+        result = np.empty((len(emas), len(GRID_S)))
+        result[0] = _profile(AT_ONCE, stretch).log_likelihood
+        best_s = GRID_S[result[0].argmax()]
+        for row, ema_s in zip(result[1:], emas[1:], strict=True):
+            tried = np.flatnonzero((best_s - ema_s - AROUND_S <= GRID_S) & (best_s + AROUND_S >= GRID_S))
+            row[tried] = _profile(Kernel(ema_s=ema_s), stretch, GRID_S[tried]).log_likelihood
+            row[: tried[0]], row[tried[-1] :] = row[tried[0]] - FAR_OFF, row[tried[-1]] - FAR_OFF
+        return result
+
+    def found(self) -> Found:
+        """Posterior mean and covariance. Half of the belief is in no smoothing; short delays come before long ones."""
+        if self.table is None or self._emas_s is None:
+            return UNKNOWN
+        emas = self._emas_s
+        width = np.gradient(emas) if len(emas) > 1 else np.ones(1)
+        belief = np.log(width / width.sum() + (emas == 0))[:, None] - np.abs(GRID_S) / USUAL_S
+        w = np.exp(self.table + belief - (self.table + belief).max())
+        w /= w.sum()
+        lag_s, ema_s = float(w.sum(axis=0) @ GRID_S), float(w.sum(axis=1) @ emas)
+        x, y = GRID_S - lag_s, emas - ema_s
+        floor = (GRID_S[1] - GRID_S[0]) ** 2 / 12 + self._half_s**2 / 3
+        cross = float(x @ w.T @ y)
+        covariance = np.array([[w.sum(axis=0) @ x**2 + floor, cross], [cross, w.sum(axis=1) @ y**2 + 1e-10]])
+        return Found(Kernel(lag_s, ema_s, self._look), covariance)
+
+
+class _Profile(NamedTuple):
+    log_likelihood: NDArray[np.float64]  # of every delay
+    squares: NDArray[np.float64]  # residuals by delay and interval, shape (delays, n)
+    rows: NDArray[np.intp]  # the intervals
+
+
+def _profile(kernel: Kernel, stretch: Stretch, lags_s: NDArray[np.float64] = GRID_S) -> _Profile:
+    """Log likelihood of every delay with the powers that fit best, and the squared residuals."""
+    rows = np.flatnonzero(stretch.is_known)
+    seconds = kernel.seconds(stretch.knot_s, stretch.classes, lags_s)[:, rows]
+    seconds = seconds[:, :, np.abs(seconds).max(axis=(0, 1)) > 0]
+    rise_j, length_s = stretch.rise_j[rows], stretch.length_s[rows]
+    mean_w = rise_j.sum() / length_s.sum()
+    x, y = seconds / np.sqrt(length_s)[:, None], rise_j / np.sqrt(length_s)
+    residual = _residuals(x, y, mean_w)
+    best = residual[(residual**2).sum(axis=1).argmin()]
+    goes_on = _correlation(best)
+    squares = residual**2
+    if goes_on > CORRELATED:  # power that wanders (warm-up, drift): what changes from one interval to the next
+        residual = _residuals(x[:, 1:] - goes_on * x[:, :-1], y[1:] - goes_on * y[:-1], mean_w)
+        squares = np.pad(residual**2, ((0, 0), (1, 0)))
+    best = squares[squares.sum(axis=1).argmin()]
+    limit = ROBUST * max(median(best) / 0.455, 1e-12)
+    root = np.sqrt(limit)
+    bounded = np.minimum(squares, limit + 2 * root * np.maximum(np.sqrt(squares) - root, 0.0))
+    log_likelihood = -0.5 * EVIDENCE * len(rows) * np.log(np.maximum(bounded.sum(axis=1), 1e-12))
+    return _Profile(log_likelihood, squares, rows)
+
+
+def _residuals(x: NDArray[np.float64], y: NDArray[np.float64], mean_w: float) -> NDArray[np.float64]:
+    """Residuals of the powers that fit best, for each delay; a little ridge keeps unseen classes at the mean power."""
+    ridge = np.eye(x.shape[2]) * 1e-2 / PRIOR**2
+    turned = np.swapaxes(x, 1, 2)
+    power_w = np.linalg.solve(turned @ x + ridge, (turned @ y + np.diag(ridge) * mean_w)[..., None])
+    return y - (x @ power_w)[..., 0]
+
+
+def _correlation(residual: NDArray[np.float64]) -> float:
+    """How much of a residual goes on into the next interval (errors of the updates' times make it negative)."""
+    return float(np.clip((residual[1:] @ residual[:-1]) / max(float(residual @ residual), 1e-12), 0.0, 0.95))
+
+
+def _directions(stretch: Stretch, profile: _Profile) -> dict[str, float]:
+    """The delay told from changes to less power minus that told from changes to more, and its uncertainty.
+
+    They differ where the power near a change is not its class's mean (a slow start of validation, say).
+    """
+    nothing = {"split_s": 0.0, "u_split_s": 0.0}
+    start_s, stage = stretch.classes.start_s, stretch.stage[stretch.classes.column]
+    at = np.flatnonzero(np.diff(stage) != 0) + 1
+    if len(at) < 2:  # noqa: PLR2004 - one of each direction
+        return nothing
+    rows, squares = profile.rows, profile.squares
+    end_s, power_w = stretch.knot_s[1:][rows], (stretch.rise_j / stretch.length_s)[rows]
+    k = np.searchsorted(start_s[at], end_s) - 1
+    of = stage[at][np.maximum(k, 0)]
+    median_w = {s: median(power_w[(of == s) & (k >= 0)]) for s in np.unique(of[k >= 0])}
+    w = np.array([median_w.get(s, np.nan) for s in range(int(stage.max()) + 1)])
+    rises = w[stage[at]] > w[stage[at - 1]]
+    near = (k >= 0) & (end_s - start_s[at][np.maximum(k, 0)] < NEAR_S + 2 * median(stretch.length_s))
+    best = squares.sum(axis=1).argmin()
+    scale = 0.5 * EVIDENCE / max(float(squares[best].mean()), 1e-12)
+    lags = []
+    for direction in (False, True):
+        group = near & (rises[np.maximum(k, 0)] == direction)
+        if group.sum() < 2:  # noqa: PLR2004 - one interval tells nothing
+            return nothing
+        sums = squares[:, group].sum(axis=1)
+        weight = np.exp(-scale * (sums - sums.min()))
+        weight /= weight.sum()
+        mean_s = float(weight @ GRID_S)
+        lags.append((mean_s, float(weight @ (GRID_S - mean_s) ** 2) + (GRID_S[1] - GRID_S[0]) ** 2 / 12))
+    return {"split_s": lags[0][0] - lags[1][0], "u_split_s": float(np.sqrt(lags[0][1] + lags[1][1]))}

@@ -1,0 +1,321 @@
+"""Mean powers of classes of work, fitted to the rises of a counter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["PRIOR", "Normals", "Powers", "fit", "median"]
+
+PRIOR = 0.8
+"""Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
+
+RELIABLE = 0.5  # least part of what varies in a direction that is more than noise of the updates' times
+LEAST_SCATTER = 1e-3  # relative, of the power of one interval: no fit is better than that
+ROUNDS = 8  # of the iteration for the scatter, which the prior's weight depends on
+WANDERS = (0.0, 0.02, 0.05, 0.12, 0.3)
+"""Standard deviations of a power's change from one block of intervals to the next, relative to the mean power."""
+EVIDENCE = 0.5  # weight of the likelihood, as residuals of neighbouring intervals are not independent
+
+
+def median(values: NDArray[np.float64]) -> float:
+    """The (upper) median. NumPy's own loads a package of masked arrays first, which takes a tenth of a second."""
+    return float(np.partition(values, len(values) // 2)[len(values) // 2])
+
+
+class Normals:
+    """Weighted normal equations of ``rise = seconds @ power``. They add up.
+
+    Attributes:
+        a: seconds' W seconds, shape (classes, classes).
+        excess: the expected addition to ``a`` of errors of the updates' times.
+        b: seconds' W rise.
+        c: rise' W rise.
+        n: number of intervals.
+        rise_j: their joules.
+        length_s: their seconds.
+    """
+
+    __slots__ = ("a", "b", "c", "excess", "length_s", "n", "rise_j")
+
+    def __init__(self, width: int = 0) -> None:
+        self.a, self.excess, self.b = np.zeros((width, width)), np.zeros((width, width)), np.zeros(width)
+        self.c = self.rise_j = self.length_s = 0.0
+        self.n = 0
+
+    @classmethod
+    def of(
+        cls,
+        seconds: NDArray[np.float64],
+        rise_j: NDArray[np.float64],
+        length_s: NDArray[np.float64],
+        weight: NDArray[np.float64],
+        excess: NDArray[np.float64] | None = None,
+    ) -> Normals:
+        """Those of some intervals.
+
+        Args:
+            seconds: of the classes in each interval, shape (n, classes).
+            rise_j: of each interval.
+            length_s: of each interval.
+            weight: of each interval.
+            excess: see there.
+        """
+        result = cls(seconds.shape[1])
+        weighted = seconds * weight[:, None]
+        result.a, result.b, result.c = seconds.T @ weighted, weighted.T @ rise_j, float(weight @ rise_j**2)
+        result.n, result.rise_j, result.length_s = len(rise_j), float(rise_j.sum()), float(length_s.sum())
+        if excess is not None:
+            result.excess = excess
+        return result
+
+    def copy(self) -> Normals:
+        """The same, which may change by itself."""
+        return Normals() + self
+
+    def __add__(self, other: Normals) -> Normals:
+        result = Normals(max(len(self.b), len(other.b)))
+        result += self
+        result += other
+        return result
+
+    def grown(self, width: int) -> Normals:
+        """The same with room for more classes."""
+        more = width - len(self.b)
+        if more > 0:
+            self.a, self.excess = (np.pad(x, (0, more)) for x in (self.a, self.excess))
+            self.b = np.pad(self.b, (0, more))
+        return self
+
+    def __iadd__(self, other: Normals) -> Normals:
+        width = max(len(self.b), len(other.b))
+        self.grown(width)
+        k = len(other.b)
+        self.a[:k, :k] += other.a
+        self.excess[:k, :k] += other.excess
+        self.b[:k] += other.b
+        self.c, self.n = self.c + other.c, self.n + other.n
+        self.rise_j, self.length_s = self.rise_j + other.rise_j, self.length_s + other.length_s
+        return self
+
+    def squares(self, power_w: NDArray[np.float64]) -> float:
+        """Weighted sum of the squared residuals with some powers, in J² per second."""
+        k = len(self.b)
+        p = power_w[:k]
+        return max(self.c - 2 * float(p @ self.b) + float(p @ self.a @ p), 0.0)
+
+    @property
+    def mean_w(self) -> float:
+        """Mean power in watts."""
+        return self.rise_j / self.length_s if self.length_s else 0.0
+
+
+class Powers(NamedTuple):
+    """Fitted powers of every block of intervals.
+
+    Attributes:
+        power_w: shape (blocks, classes).
+        covariance_w2: shape (blocks * classes, blocks * classes).
+        scatter: variance of an interval's rise about the fit, in J² per second.
+        mean_w: mean power of the run.
+        wander: standard deviation of a power's change from block to block, relative to ``mean_w``.
+        n: the number of intervals that were fitted.
+    """
+
+    power_w: NDArray[np.float64]
+    covariance_w2: NDArray[np.float64]
+    scatter: float
+    mean_w: float
+    wander: float
+    n: int
+
+    def wide(self, width: int) -> Powers:
+        """The same with room for more classes, of which nothing is known but the prior."""
+        n, k = self.power_w.shape
+        if width <= k:
+            return self
+        power_w = np.full((n, width), self.mean_w)
+        power_w[:, :k] = self.power_w
+        covariance = np.zeros((n, width, n, width))
+        covariance[:, :k, :, :k] = self.covariance_w2.reshape(n, k, n, k)
+        for new in range(k, width):
+            covariance[:, new, :, new] = (PRIOR * self.mean_w) ** 2
+        return self._replace(power_w=power_w, covariance_w2=covariance.reshape(n * width, n * width))
+
+    @property
+    def overall_w(self) -> NDArray[np.float64]:
+        """The powers of the last block, with which the run goes on."""
+        return self.power_w[-1]
+
+
+class _View(NamedTuple):
+    """The normal equations in coordinates in which errors of the updates' times are told from what varies."""
+
+    seen: NDArray[np.intp]
+    low: NDArray[np.float64]  # Cholesky factor of the whole ``a``
+    inverse: NDArray[np.float64]
+    q: NDArray[np.float64]
+    share: NDArray[np.float64]  # part of what varies in each direction that is no noise
+    keep: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, whole: Normals) -> _View:
+        diagonal = np.diag(whole.a)
+        seen = np.flatnonzero(diagonal > 1e-12 * diagonal.sum())
+        a = whole.a[np.ix_(seen, seen)]
+        low = np.linalg.cholesky(a + 1e-9 * np.diag(np.diag(a)))
+        inverse = np.linalg.inv(low)
+        share, q = np.linalg.eigh(inverse @ (a - whole.excess[np.ix_(seen, seen)]) @ inverse.T)
+        return cls(seen, low, inverse, q, share, share >= RELIABLE)
+
+    def information(self, a: NDArray[np.float64], corrected: float, *, meat: bool = False) -> NDArray[np.float64]:
+        """Seconds' W seconds without a part of the noise of the updates' times, in reliable directions only."""
+        share = np.where(self.keep, 1.0 if meat else 1 - corrected * (1 - self.share), 0.0)
+        there, back = self.q.T @ self.inverse, self.low @ self.q
+        inner = there @ a[np.ix_(self.seen, self.seen)] @ there.T
+        root = np.sqrt(share)
+        result: NDArray[np.float64] = back @ (root[:, None] * inner * root) @ back.T
+        return result
+
+    def right(self, b: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Seconds' W rise, in reliable directions only."""
+        result: NDArray[np.float64] = self.low @ ((self.q * self.keep) @ (self.q.T @ (self.inverse @ b[self.seen])))
+        return result
+
+
+def fit(blocks: Sequence[Normals], cap_w: float = np.inf, *, wanders: Sequence[float] = WANDERS) -> Powers:
+    """Fit mean powers to blocks of intervals, in the order of time.
+
+    Ridge regression towards the run's mean power (standard deviation :data:`PRIOR` of it), within 0 and ``cap_w``. From
+    block to block powers may wander; how much is the most likely of ``wanders`` (marginal likelihood), so that powers
+    stay constant where the run does not say otherwise. Errors of the updates' times make the seconds noisy, which would
+    pull the powers together (attenuation; Fuller, Measurement Error Models, 1987): half of the expected noise is taken
+    out, and half of what the other half would change is uncertainty, as an update may err about the time or the
+    time about the update.
+
+    Args:
+        blocks: their normal equations; at least one interval.
+        cap_w: greatest power that is possible.
+        wanders: the changes of power between blocks to choose from.
+    """
+    whole = Normals()
+    for block in blocks:
+        whole += block
+    blocks = [block.grown(len(whole.b)) for block in blocks]
+    view = _View.of(whole)
+    none, half, full = (_constant(whole, view, corrected, cap_w) for corrected in (0.0, 0.5, 1.0))
+    power_w, covariance_w2, scatter, toward, pull = half
+    noise = full[0] - none[0]
+    n_blocks, width, mean_w = len(blocks), len(whole.b), whole.mean_w
+    wander = 0.0
+    powers = np.tile(power_w, (n_blocks, 1))
+    if n_blocks > 1 and len(wanders) > 1:
+        found = _Wandering(blocks, view, whole, half).best([w for w in wanders if w > 0])
+        if found is not None:
+            wander, powers_seen, cov_seen, scatter = found
+            powers[:, view.seen] = np.clip(powers_seen, 0.0, cap_w)
+            covariance = np.kron(np.ones((n_blocks, n_blocks)), np.diag(np.full(width, (PRIOR * mean_w) ** 2)))
+            at = (np.arange(n_blocks)[:, None] * width + view.seen).ravel()
+            covariance[np.ix_(at, np.arange(n_blocks * width))] = 0.0
+            covariance[np.ix_(np.arange(n_blocks * width), at)] = 0.0
+            covariance[np.ix_(at, at)] = cov_seen
+    if not wander:
+        covariance = np.tile(covariance_w2, (n_blocks, n_blocks))
+    tiled = np.tile(noise, n_blocks)
+    covariance = covariance + np.outer(tiled, tiled) / 4
+    return Powers(powers, covariance, scatter, mean_w, wander, whole.n)
+
+
+_Constant = tuple["NDArray[np.float64]", "NDArray[np.float64]", float, "NDArray[np.float64]", "NDArray[np.float64]"]
+
+
+def _constant(whole: Normals, view: _View, corrected: float, cap_w: float) -> _Constant:
+    """Powers that are the same in all blocks, their covariance, the scatter, and where the prior pulls to."""
+    width, mean_w, seen = len(whole.b), whole.mean_w, view.seen
+    spread = max(PRIOR * mean_w, 1e-6)
+    power_w, covariance = np.full(width, mean_w), np.eye(width) * spread**2
+    info, right = view.information(whole.a, corrected), view.right(whole.b)
+    scatter, pull, toward = max(1e-2 * mean_w**2, 1e-12), np.zeros(len(seen)), np.full(len(seen), mean_w)
+    least = max((LEAST_SCATTER * mean_w) ** 2 * whole.length_s / max(whole.n, 1), 1e-12)
+    for _ in range(ROUNDS):
+        ridge = scatter / spread**2 + pull
+        p = np.linalg.solve(info + np.diag(ridge), right + ridge * toward)
+        power_w[seen] = p
+        scatter = max(whole.squares(power_w) / max(whole.n - len(seen), 1), least)
+        out = (p < 0) | (p > cap_w)
+        if out.any():
+            pull = np.where(out, 1e3 * np.diag(whole.a)[seen], pull)
+            toward = np.where(out, np.clip(p, 0, cap_w), toward)
+    power_w[seen] = np.clip(power_w[seen], 0.0, cap_w)
+    ridge = np.diag(np.full(len(seen), scatter / spread**2))
+    free = np.linalg.inv(info + ridge)
+    meat = view.information(whole.a, corrected, meat=True)
+    covariance[np.ix_(seen, seen)] = scatter * free @ (meat + ridge) @ free
+    return power_w, covariance, scatter, toward, pull
+
+
+class _Wandering:
+    """Powers that change from block to block as a random walk does, about the prior's level."""
+
+    def __init__(self, blocks: Sequence[Normals], view: _View, whole: Normals, constant: _Constant) -> None:
+        self._n, self._k = len(blocks), len(view.seen)
+        _, _, self._scatter, self._toward, self._pull = constant
+        self._mean_w, self._view, self._whole = whole.mean_w, view, whole
+        self._spread = max(PRIOR * whole.mean_w, 1e-6)
+        self._blocks = blocks
+        self._info = [view.information(b.a, 0.5) for b in blocks]
+        self._right = np.concatenate([view.right(b.b) for b in blocks])
+        self._share = np.array([b.n for b in blocks]) / max(whole.n, 1)
+        rest = max(whole.n - self._k, 1)
+        self._least = max((LEAST_SCATTER * whole.mean_w) ** 2 * whole.length_s / max(whole.n, 1), 1e-12)
+        self._rest = rest
+
+    def best(self, wanders: Sequence[float]) -> tuple[float, NDArray[np.float64], NDArray[np.float64], float] | None:
+        """The most likely of some changes per block, its powers, covariance and scatter; ``None``: none at all."""
+        zero = self._solve(1e-4)
+        found = [(w, self._solve(w)) for w in wanders]
+        wander, best = max(found, key=lambda x: x[1][0])
+        if best[0] < zero[0] + 1.0:
+            return None
+        return (wander, *best[1:])
+
+    def _solve(self, wander: float) -> tuple[float, NDArray[np.float64], NDArray[np.float64], float]:
+        """Log evidence, powers, covariance and scatter of a random walk of ``wander`` per block."""
+        n, k = self._n, self._k
+        steps = np.diff(np.eye(n), axis=0) / (wander * self._mean_w)
+        level = np.outer(self._share, self._share) / self._spread**2
+        prior = np.kron(steps.T @ steps + level, np.eye(k))
+        data = np.zeros((n * k, n * k))
+        for block, info in enumerate(self._info):
+            at = slice(block * k, block * k + k)
+            data[at, at] = info + np.diag(self._pull * self._share[block])
+        toward = np.tile(self._toward, n)
+        pulled = self._right + np.concatenate([self._pull * s * self._toward for s in self._share])
+        scatter = self._scatter
+        for _ in range(3):
+            posterior = prior + data / scatter
+            low = np.linalg.cholesky(posterior)
+            inverse = np.linalg.inv(low)
+            inverse = inverse.T @ inverse
+            p = inverse @ (pulled / scatter + prior @ toward)
+            powers = p.reshape(n, k)
+            full = np.zeros((n, len(self._whole.b)))
+            full[:, self._view.seen] = powers
+            rss = sum(b.squares(row) for b, row in zip(self._blocks, full, strict=True))
+            taken = float(np.trace(inverse @ data)) / scatter  # effective number of parameters
+            scatter = max(rss / max(self._whole.n - taken, 1), self._least)
+        away = p - toward
+        evidence = -0.5 * (
+            rss / scatter
+            + float(away @ prior @ away)
+            + self._whole.n * np.log(scatter)
+            + 2 * np.log(np.diag(low)).sum()
+            - np.linalg.slogdet(prior)[1]
+        )
+        return EVIDENCE * float(evidence), powers, inverse, scatter

@@ -1,0 +1,319 @@
+"""Joules of accounts from the intervals of one counter: a straight line's share, and what mean powers add to it.
+
+An interval i of length T_i and rise ΔE_i in which account a was in force for τ_ia, and class of work c for τ_ic seconds,
+gives the account
+
+    S_ia = τ_ia ΔE_i / T_i + Σ_c (τ_iac - τ_ia τ_ic / T_i) p_c
+
+which sums to ΔE_i over the accounts, whatever the powers p are. Over all intervals this is L_a + Σ_c D_ac p_c: L and D are
+kept, not the intervals, and powers that become known late correct what was booked early.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lightning_energy.ledger.sharing.kernel import Kernel
+from lightning_energy.ledger.sharing.powers import Normals, median
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from lightning_energy.ledger.sharing.delay import Found
+    from lightning_energy.ledger.sharing.stretch import Stretch
+    from lightning_energy.ledger.sharing.timeline import Timeline
+
+__all__ = ["Columns", "Pairs", "Split", "kernels_of"]
+
+MOST_BLOCKS = 32  # blocks of intervals with powers of their own; more are joined two by two
+BLOCK = 32  # intervals of a block, to begin with
+GAUSS = ((-0.8611363, 0.1739274), (-0.3399810, 0.3260726), (0.3399810, 0.3260726), (0.8611363, 0.1739274))
+# nodes and weights of Gauss-Legendre quadrature over a bracket (Abramowitz and Stegun, table 25.4)
+INNER = 0.02  # share of an interval below which an account does not count as cut in it
+OUTLIER = 4.0  # residual, in robust standard deviations, from which on an interval's weight falls (Huber)
+ENOUGH_TO_WEIGH = 64
+
+
+class Columns(NamedTuple):
+    """The accounts and classes of the columns of a timeline: one column for each pair that occurs."""
+
+    code: NDArray[np.int64]
+    of_class: NDArray[np.int64]
+
+
+class Pairs:
+    """Sums for pairs of accounts, sparse: only neighbours share intervals."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[int, int], NDArray[np.float64]] = {}
+        self._arrays: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]] | None = None
+
+    def add(self, first: int, second: int, values: NDArray[np.float64]) -> None:
+        """Add values (bridge, edge, changes) to a pair."""
+        self._arrays = None
+        old = self._sums.get((first, second))
+        self._sums[first, second] = values if old is None else old + values
+
+    def copy(self) -> Pairs:
+        """The same, which may change by itself."""
+        result = Pairs()
+        result._sums = {**self._sums}
+        return result
+
+    @property
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """First accounts, second accounts, values of shape (pairs, 3)."""
+        if self._arrays is None:
+            keys = np.array([*self._sums], dtype=np.int64).reshape(-1, 2)
+            values = np.array([*self._sums.values()]).reshape(-1, 3)
+            self._arrays = keys[:, 0], keys[:, 1], values
+        return self._arrays
+
+    def within(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """The quadratic form for a set of accounts: shape (3,)."""
+        first, second, values = self.arrays
+        result: NDArray[np.float64] = values[wanted[first] & wanted[second]].sum(axis=0)
+        return result
+
+
+class _Block:
+    """Normal equations of some intervals in a row, and what their powers add to the accounts."""
+
+    def __init__(self, width: int) -> None:
+        self.normals = Normals(width)
+        self.code = np.empty(0, dtype=np.int64)
+        self.d = np.empty((0, width))
+
+    def add(self, code: NDArray[np.int64], d: NDArray[np.float64]) -> None:
+        """Add rows for accounts."""
+        width = max(d.shape[1], self.d.shape[1])
+        rows = np.concatenate([_wide(self.d, width), _wide(d, width)])
+        self.code, place = np.unique(np.concatenate([self.code, code]), return_inverse=True)
+        self.d = np.zeros((len(self.code), width))
+        np.add.at(self.d, place, rows)
+
+    def copy(self) -> _Block:
+        """The same, which may change by itself."""
+        result = copy(self)
+        result.normals = self.normals.copy()
+        return result
+
+    def join(self, other: _Block) -> None:
+        """Take over the block that follows."""
+        self.normals += other.normals
+        self.add(other.code, other.d)
+
+
+def kernels_of(found: Found) -> list[Kernel]:
+    """The kernel, and it moved by one standard deviation both ways along both axes of its covariance."""
+    centre = found.kernel
+    return [centre] + [
+        centre._replace(lag_s=centre.lag_s + sign * lag_s, ema_s=max(centre.ema_s + sign * ema_s, 0.0))
+        for lag_s, ema_s in found.axes_s.T
+        for sign in (-1, 1)
+    ]
+
+
+class Split:
+    """L, D and what their uncertainty needs, of one device.
+
+    Attributes:
+        kernels: the kernel that counts, and its neighbours one standard deviation away.
+        line_j: L by kernel and account, shape (kernels, accounts).
+        d: D by kernel (but for the first) and account and class.
+        blocks: the same for the first kernel, by blocks of intervals.
+        pairs: for pairs of accounts: seconds' covariance of Brownian bridges, of cuts, and the changes of stage.
+        changes: the intervals in which the stage changes.
+        seconds_s: by account.
+        n: number of intervals.
+        joined: how often blocks were joined.
+    """
+
+    def __init__(self, kernels: Sequence[Kernel]) -> None:
+        self.kernels = [*kernels]
+        self.line_j = np.zeros((len(self.kernels), 8))
+        self.d = np.zeros((len(self.kernels), 8, 0))
+        self.normals = [Normals() for _ in self.kernels]
+        self.blocks: list[_Block] = []
+        self.pairs = Pairs()
+        self.changes = Normals()
+        self.seconds_s = np.zeros(8)
+        self.n = 0
+        self.joined = 0
+        self._block = BLOCK
+
+    def add(
+        self,
+        stretch: Stretch,
+        columns: Columns,
+        timeline: Timeline,
+        rows: slice,
+        power_w: NDArray[np.float64] | None,
+    ) -> None:
+        """Book intervals.
+
+        Args:
+            stretch: the intervals, with what came before them.
+            columns: the accounts and classes of the timeline's columns.
+            timeline: account and class in force.
+            rows: which of the intervals.
+            power_w: the powers that are known so far, to tell outliers by; ``None`` without any.
+        """
+        known = stretch.is_known[rows]
+        if not known.any():
+            return
+        knot_s, half_s = stretch.knot_s[rows.start : rows.stop + 1], stretch.half_s[rows.start : rows.stop + 1]
+        rise_j, length_s = np.where(known, stretch.rise_j[rows], 0.0), np.diff(knot_s)
+        width, n_codes = len(stretch.stage), int(columns.code.max()) + 1
+        to_class = np.zeros((len(columns.code), width))
+        to_class[np.arange(len(columns.code)), columns.of_class] = 1.0
+        used, account = np.unique(columns.code, return_inverse=True)
+        to_account = np.zeros((len(columns.code), len(used)))
+        to_account[np.arange(len(columns.code)), account] = 1.0
+        self._grow(n_codes, width)
+        taus = [k.seconds(knot_s, timeline)[0] * known[:, None] for k in self.kernels]
+        is_part = self.kernels[0].look < 1
+        spents = (
+            [Kernel(k.lag_s).seconds(knot_s, timeline)[0] * known[:, None] for k in self.kernels] if is_part else taus
+        )
+        classes = [tau @ to_class for tau in taus]
+        weight = np.where(known, 1 / length_s, 0.0)
+        weight = weight * _huber(classes[0], rise_j, length_s, known, power_w)
+        excess = self._excess(knot_s, half_s, timeline, to_class, weight)
+        per_s = (rise_j / length_s)[:, None]
+        for j, (tau, spent) in enumerate(zip(classes, spents, strict=True)):
+            normals = Normals.of(tau[known], rise_j[known], length_s[known], weight[known], excess)
+            self.normals[j] += normals
+            self.line_j[j, used] += (spent * per_s).sum(axis=0) @ to_account
+            both = (to_account.T * spent.sum(axis=0)) @ to_class
+            d = both - (spent @ to_account / length_s[:, None]).T @ tau
+            if j == 0:
+                self._to_blocks(normals, used, d)
+            else:
+                self.d[j, used, :width] += d
+        self.n += int(known.sum())
+        spent = spents[0] @ to_account
+        self.seconds_s[used] += spent.sum(axis=0)
+        self._add_changes(stretch, classes[0], rise_j, length_s, known)
+        self._add_pairs(used, spent, rise_j, length_s, half_s)
+        self._add_cuts(stretch, columns, timeline, knot_s)
+
+    def copy(self) -> Split:
+        """The same in arrays of its own."""
+        result = Split(self.kernels)
+        result.line_j, result.d, result.seconds_s = self.line_j.copy(), self.d.copy(), self.seconds_s.copy()
+        result.normals = [x.copy() for x in self.normals]
+        result.blocks = [block.copy() for block in self.blocks]
+        result.changes, result.pairs = self.changes.copy(), self.pairs.copy()
+        result.n, result.joined, result._block = self.n, self.joined, self._block
+        return result
+
+    def _excess(
+        self,
+        knot_s: NDArray[np.float64],
+        half_s: NDArray[np.float64],
+        timeline: Timeline,
+        to_class: NDArray[np.float64],
+        weight: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """What errors of the updates' times add to the normal equations: each moves time between two intervals."""
+        cumulative, at_s = timeline.smoothed(self.kernels[0].ema_s).at, knot_s - self.kernels[0].lag_s
+        both = np.concatenate([[0], weight]) + np.concatenate([weight, [0]])
+        there = cumulative(at_s)
+        result = np.zeros((to_class.shape[1],) * 2)
+        for shift, g in GAUSS:
+            moved = (cumulative(at_s + shift * half_s) - there) @ to_class
+            result += g * (moved.T @ (moved * both[:, None]))
+        return result
+
+    def _to_blocks(self, normals: Normals, used: NDArray[np.int64], d: NDArray[np.float64]) -> None:
+        if not self.blocks or self.blocks[-1].normals.n >= self._block:
+            if len(self.blocks) >= MOST_BLOCKS:
+                for first, second in zip(self.blocks[::2], self.blocks[1::2], strict=True):
+                    first.join(second)
+                self.blocks, self._block, self.joined = self.blocks[::2], 2 * self._block, self.joined + 1
+            self.blocks.append(_Block(d.shape[1]))
+        block = self.blocks[-1]
+        block.normals += normals
+        block.add(used, d)
+
+    def _add_changes(
+        self,
+        stretch: Stretch,
+        tau: NDArray[np.float64],
+        rise_j: NDArray[np.float64],
+        length_s: NDArray[np.float64],
+        known: NDArray[np.bool_],
+    ) -> None:
+        to_stage = np.zeros((len(stretch.stage), int(stretch.stage.max()) + 1))
+        to_stage[np.arange(len(stretch.stage)), stretch.stage] = 1.0
+        changed = known & ((tau @ to_stage).max(axis=1) < 0.999 * length_s)
+        if changed.any():
+            t = length_s[changed]
+            self.changes += Normals.of(tau[changed], rise_j[changed], t, 1 / t)
+
+    def _add_pairs(
+        self,
+        used: NDArray[np.int64],
+        spent: NDArray[np.float64],
+        rise_j: NDArray[np.float64],
+        length_s: NDArray[np.float64],
+        half_s: NDArray[np.float64],
+    ) -> None:
+        share = spent / length_s[:, None]
+        bridge = np.diag(spent.sum(axis=0)) - spent.T @ share
+        inner = ((share > INNER) & (share < 1 - INNER)).astype(np.float64)
+        e2 = (rise_j / length_s) ** 2 * (half_s[1:] ** 2 + half_s[:-1] ** 2) / 6
+        edge = (share * e2[:, None]).T @ inner  # a cut costs e2 once per interval, shared out over the others
+        edge = edge + edge.T
+        np.fill_diagonal(edge, 0.0)
+        for x, y in zip(*np.nonzero(np.abs(bridge) > 1e-12), strict=True):
+            between = 0.0 if x == y else -float(edge[x, y])
+            own = float(edge[x].sum()) if x == y else 0.0
+            self.pairs.add(int(used[x]), int(used[y]), np.array([bridge[x, y], between + own, 0.0]))
+
+    def _add_cuts(self, stretch: Stretch, columns: Columns, timeline: Timeline, knot_s: NDArray[np.float64]) -> None:
+        """Count the changes of stage between accounts."""
+        start_s, lag_s = timeline.start_s[1:], self.kernels[0].lag_s
+        inside = (start_s > knot_s[0] - lag_s) & (start_s <= knot_s[-1] - lag_s)
+        before, after = timeline.column[:-1][inside], timeline.column[1:][inside]
+        stage = stretch.stage[columns.of_class]
+        for x, y in zip(before[stage[before] != stage[after]], after[stage[before] != stage[after]], strict=True):
+            a, b = int(columns.code[x]), int(columns.code[y])
+            for key, sign in (((a, a), 1.0), ((b, b), 1.0), ((a, b), -1.0), ((b, a), -1.0)):
+                self.pairs.add(*key, np.array([0.0, 0.0, sign]))
+
+    def _grow(self, codes: int, width: int) -> None:
+        have, have_width = self.line_j.shape[1], self.d.shape[2]
+        more = max(codes, 2 * have) - have if codes > have else 0
+        if more:
+            self.line_j, self.seconds_s = np.pad(self.line_j, ((0, 0), (0, more))), np.pad(self.seconds_s, (0, more))
+        if more or width > have_width:
+            self.d = np.pad(self.d, ((0, 0), (0, more), (0, max(width - have_width, 0))))
+
+
+def _huber(
+    tau: NDArray[np.float64],
+    rise_j: NDArray[np.float64],
+    length_s: NDArray[np.float64],
+    known: NDArray[np.bool_],
+    power_w: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """Weights that let no single interval rule the fit (Huber, Ann. Math. Stat. 35:73, 1964)."""
+    if power_w is None or known.sum() < 8:  # noqa: PLR2004 - too few for a scale
+        return np.ones(len(rise_j))
+    width = tau.shape[1]
+    p = np.concatenate([power_w, np.full(max(width - len(power_w), 0), np.nan)])[:width]
+    p = np.where(np.isnan(p), rise_j.sum() / max(length_s[known].sum(), 1e-12), p)
+    z = np.abs(rise_j - tau @ p) / np.sqrt(length_s)
+    limit = OUTLIER * max(median(z[known]) / 0.6745, 1e-9)
+    return np.minimum(1.0, limit / np.maximum(z, 1e-12))
+
+
+def _wide(d: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    return np.pad(d, ((0, 0), (0, width - d.shape[1])))

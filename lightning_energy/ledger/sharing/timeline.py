@@ -1,0 +1,82 @@
+"""A stretch of a run as a function of time: which column (an account, or a class of work) is in force."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Timeline", "recurrence"]
+
+LONG_S = 10.0  # seconds for which the first column is supposed to have been in force before the first change
+
+
+class Timeline(NamedTuple):
+    """Columns in force over time.
+
+    Attributes:
+        start_s: the moments from which columns are in force, never falling; the first column also counts before.
+        column: the column that is in force from each moment on.
+        width: the number of columns.
+    """
+
+    start_s: NDArray[np.float64]
+    column: NDArray[np.int64]
+    width: int
+
+    @property
+    def one(self) -> NDArray[np.float64]:
+        """1 where a column (last axis) is in force from a moment (first axis) on."""
+        result = np.zeros((len(self.column), self.width))
+        result[np.arange(len(self.column)), self.column] = 1.0
+        return result
+
+    def smoothed(self, ema_s: float = 0.0) -> Smoothed:
+        """Seconds of the columns up to any moment, as a sensor shows them that smooths over ``ema_s``."""
+        one, length_s = self.one, np.diff(self.start_s)
+        total_s = np.zeros_like(one)
+        np.cumsum(one[:-1] * length_s[:, None], axis=0, out=total_s[1:])
+        if not ema_s:
+            return Smoothed(self, one, total_s, 0.0, None)
+        fade = np.concatenate([[0.0], np.exp(-length_s / ema_s)])
+        fresh = one[:-1] * (1 - fade[1:, None])
+        return Smoothed(self, one, total_s, ema_s, recurrence(fade, np.concatenate([one[:1], fresh])))
+
+
+class Smoothed(NamedTuple):
+    """The cumulative seconds of a timeline's columns, behind a first-order lag."""
+
+    timeline: Timeline
+    one: NDArray[np.float64]
+    total_s: NDArray[np.float64]
+    ema_s: float
+    state: NDArray[np.float64] | None
+
+    def at(self, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Seconds up to moments of any shape: shape (..., columns)."""
+        start_s = self.timeline.start_s
+        k = np.clip(np.searchsorted(start_s, time_s, side="right") - 1, 0, len(start_s) - 1)
+        since_s = (time_s - start_s[k])[..., None]
+        result: NDArray[np.float64] = self.total_s[k] + self.one[k] * since_s
+        if self.state is not None:
+            fade = np.exp(-np.maximum(since_s, 0.0) / self.ema_s)
+            result -= self.ema_s * (self.state[k] * fade + self.one[k] * (1 - fade))
+        return result
+
+
+def recurrence(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """All ``s[k] = a[k] * s[k - 1] + b[k]`` at once, by doubling (Hillis and Steele, CACM 29:1170, 1986).
+
+    Args:
+        a: shape (n,).
+        b: shape (n, m).
+    """
+    a, b, step = a.copy()[:, None], b.copy(), 1
+    while step < len(a):
+        b[step:] = b[step:] + a[step:] * b[:-step]
+        a[step:] = a[step:] * a[:-step]
+        step *= 2
+    return b

@@ -1,0 +1,92 @@
+"""The energy of a curve at marks: what single steps are differences of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lightning_energy.curves.curve import shape_bound_j
+from lightning_energy.curves.energy import MISSING
+from lightning_energy.ledger.marks import AtMarks
+from lightning_energy.ledger.sharing.contents import ON_THE_BRIDGE
+from lightning_energy.meters.units import NS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lightning_energy.ledger.held import Held
+    from lightning_energy.ledger.sharing.delay import Found
+    from lightning_energy.ledger.sharing.powers import Powers
+
+__all__ = ["energy_at_marks"]
+
+
+def energy_at_marks(
+    held: Held,
+    which: slice,
+    stage: NDArray[np.int64],
+    found: Found,
+    powers: Powers | None,
+    bounds_w: tuple[float, float],
+) -> AtMarks:
+    """The energy of a curve at marks, by fitted powers: a knot's energy, and the model from there on.
+
+    With the class seconds C(t) up to a moment, as the counter shows them C'(t), and the powers p, the model's rise is C p;
+    what the counter shows beyond it is spread evenly over each interval. Each mark has one energy, so that stretches
+    between marks add up.
+
+    Args:
+        held: knots and marks.
+        which: the marks.
+        stage: the stage of each class.
+        found: the kernel of the counter.
+        powers: the powers; ``None``: straight lines.
+        bounds_w: least and greatest power that the device may have had.
+    """
+    if which.stop <= which.start:
+        return AtMarks.none()
+    marks_ns, knots, kernel = held.time_ns[which], held.knots, found.kernel
+    lag_ns = round(kernel.lag_s / NS)
+    shown_ns = knots.time_ns - lag_ns
+    k = np.clip(np.searchsorted(shown_ns, marks_ns, side="right"), 1, len(shown_ns) - 1)
+    first = max(int(k.min()) - 1, 0)
+    knot_ns, energy_j = shown_ns[first:], knots.energy_j[first:]
+    half_ns, quality = knots.half_width_ns[first:], knots.quality[first:]
+    k = k - first
+    length_s = np.diff(knot_ns) * NS
+    before_s = np.clip((marks_ns - knot_ns[k - 1]) * NS, 0.0, length_s[k - 1])
+    theta = before_s / length_s[k - 1]
+    mean_w = np.diff(energy_j) / length_s
+    line_j = energy_j[k - 1] + mean_w[k - 1] * before_s
+    edge_j2 = (mean_w[k - 1] * NS) ** 2 * (((1 - theta) * half_ns[k - 1]) ** 2 + (theta * half_ns[k]) ** 2) / 3
+    missing_s = np.interp(marks_ns - marks_ns[0], (shown_ns - marks_ns[0]), held.missing_at_knots_s)
+    if powers is None:
+        bound_j = shape_bound_j(before_s, length_s[k - 1] - before_s, mean_w[k - 1], *bounds_w)
+        variance_j2 = np.where(quality[k] == MISSING, 0.0, bound_j**2 / 3 + edge_j2)
+        return AtMarks(line_j, missing_s, variance_j2)
+    origin_ns = int(knot_ns[0])
+    timeline, columns = held.timeline(origin_ns, origin_ns - round((0.3 + kernel.memory_s) / NS))
+    to_class = np.zeros((timeline.width, max(len(stage), powers.power_w.shape[1])))
+    to_class[np.arange(timeline.width), columns.of_class] = 1.0
+    wide = powers.wide(to_class.shape[1])
+    p = wide.overall_w
+    at_s = (marks_ns - origin_ns) * NS
+    plain, shown = timeline.smoothed().at, timeline.smoothed(kernel.ema_s).at
+    at_knots = shown((knot_ns - origin_ns) * NS) @ to_class
+    at_marks = plain(at_s) @ to_class
+    beyond_j = energy_j - at_knots @ p
+    energy = at_marks @ p + np.interp(at_s + kernel.ema_s, (knot_ns - origin_ns) * NS, beyond_j)
+    is_line = ~held.is_known[first:][k - 1]
+    energy = np.where(is_line, line_j, energy)
+    d = at_marks - at_knots[k - 1] - theta[:, None] * (at_knots[k] - at_knots[k - 1])
+    width = len(p)
+    covariance = wide.covariance_w2[-width:, -width:]
+    of_powers = np.einsum("ij,jk,ik->i", d, covariance, d)
+    inside = ON_THE_BRIDGE * wide.scatter * before_s * (1 - theta)
+    slope_w = timeline.one @ to_class @ p
+    place = np.clip(np.searchsorted(timeline.start_s, at_s, side="right") - 1, 0, len(slope_w) - 1)
+    of_delay = ((slope_w[place] - mean_w[k - 1]) * found.u_lag_s) ** 2
+    variance_j2 = np.where(quality[k] == MISSING, 0.0, of_powers + inside + edge_j2 + of_delay)
+    bound_j = shape_bound_j(before_s, length_s[k - 1] - before_s, mean_w[k - 1], *bounds_w)
+    return AtMarks(energy, missing_s, np.where(is_line, bound_j**2 / 3 + edge_j2, variance_j2))

@@ -1,0 +1,236 @@
+"""A training and a counter in virtual time: what a run costs is known, and what a late, coarse counter shows of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lightning_energy.curves.curve import Curve
+from lightning_energy.ledger.ledger import Ledger
+from lightning_energy.meters import MeterInfo
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+START_NS = 10**15
+OUTSIDE = -1
+
+
+@dataclass(frozen=True)
+class Work:
+    """A training: idle, epochs of steps and gaps with a validation each, idle.
+
+    Attributes:
+        epochs: their number.
+        train_s: seconds of training per epoch.
+        validate_s: seconds of validation per epoch; 0: none.
+        step_s: mean seconds of a step with its gap.
+        gap: the gap's part of it.
+        watts: power of idle before, step, gap, validation, idle after.
+        opening: seconds and watts of a stage before its first step.
+        cold_steps: number of steps at half power at the beginning.
+        drift: relative change of the step's power over the run.
+        correlated: correlation of neighbouring steps' powers.
+        scatter: relative standard deviation of a step's power.
+        regular: true for steps that all last the same.
+        idle_s: seconds before and after.
+    """
+
+    epochs: int = 12
+    train_s: float = 2.0
+    validate_s: float = 0.5
+    step_s: float = 0.037
+    gap: float = 0.1
+    watts: tuple[float, float, float, float, float] = (60.0, 300.0, 90.0, 120.0, 60.0)
+    opening: tuple[float, float] = (0.0, 60.0)
+    cold_steps: int = 0
+    drift: float = 0.0
+    correlated: float = 0.0
+    scatter: float = 0.05
+    regular: bool = False
+    idle_s: tuple[float, float] = (1.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """A counter.
+
+    Attributes:
+        update_s: its period.
+        lag_s: its delay.
+        ema_s: time constant of its smoothing.
+        look: part of the period that it looks at.
+        half_s: half of the bracket of each update's time.
+        quantum_j: smallest step of the counter.
+        jitter_s: standard deviation of its updates about a regular grid.
+    """
+
+    update_s: float = 0.1
+    lag_s: float = 0.0
+    ema_s: float = 0.0
+    look: float = 1.0
+    half_s: float = 0.0015
+    quantum_j: float = 0.0
+    jitter_s: float = 0.0
+
+
+class Pieces(NamedTuple):
+    """What went on: durations, true powers, and accounts as (epoch, stage, kind) or ``None``."""
+
+    duration_s: NDArray[np.float64]
+    power_w: NDArray[np.float64]
+    account: list[tuple[int, str, str] | None]
+
+
+def training(rng: np.random.Generator, work: Work) -> Pieces:
+    """Play a training once."""
+    before_w, step_w, gap_w, validate_w, after_w = work.watts
+    rows: list[tuple[float, float, tuple[int, str, str] | None]] = [(work.idle_s[0], before_w, None)]
+    z, k, n = 0.0, 0, max(1, round(work.train_s / work.step_s))
+    for epoch in range(work.epochs):
+        if work.opening[0]:
+            rows.append((*work.opening, (epoch, "train", "gap")))
+        for _ in range(n):
+            z = work.correlated * z + np.sqrt(1 - work.correlated**2) * rng.standard_normal()
+            d = work.step_s * (1.0 if work.regular else 1 + 0.03 * rng.standard_normal())
+            level = (0.5 if k < work.cold_steps else 1.0) * (1 + work.drift * (k / (n * work.epochs) - 0.5))
+            rows += [
+                ((1 - work.gap) * d, step_w * level * (1 + work.scatter * z), (epoch, "train", "step")),
+                (work.gap * d, gap_w, (epoch, "train", "gap")),
+            ]
+            k += 1
+        if work.validate_s:
+            if work.opening[0]:
+                rows.append((*work.opening, (epoch, "validate", "gap")))
+            m = max(1, round(work.validate_s / min(work.step_s, 0.05)))
+            d, level = work.validate_s * (1 + 0.01 * rng.random()) / m, 1 + 0.02 * rng.standard_normal()
+            for _ in range(m):
+                power_w = validate_w * level * (1 + work.scatter * rng.standard_normal())
+                rows.append((d, power_w, (epoch, "validate", "step")))
+    rows.append((work.idle_s[1], after_w, None))
+    durations, powers, accounts = zip(*rows, strict=True)
+    return Pieces(np.array(durations), np.array(powers), [*accounts])
+
+
+def shown(rng: np.random.Generator, pieces: Pieces, sensor: Sensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The updates of a counter as polls find them: seconds and joules, from before the run to well after it."""
+    d, p = pieces.duration_s, pieces.power_w
+    t, e = np.concatenate([[0.0], np.cumsum(d)]), np.concatenate([[0.0], np.cumsum(d * p)])
+    update_s = np.arange(-rng.random() * sensor.update_s, t[-1] + 2, sensor.update_s)
+    update_s = update_s + sensor.jitter_s * rng.standard_normal(len(update_s))
+
+    def energy_j(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        late = e[-1] + p[-1] * (x - t[-1])
+        return np.where(x < 0, p[0] * x, np.where(x > t[-1], late, np.interp(x, t, e)))
+
+    x = update_s - sensor.lag_s
+    value_j = energy_j(x)
+    if sensor.ema_s:
+        state = np.empty(len(d))
+        level = p[0]
+        for k, (length_s, power_w) in enumerate(zip(d, p, strict=True)):
+            state[k] = level
+            level = power_w + (level - power_w) * np.exp(-length_s / sensor.ema_s)
+        k = np.clip(np.searchsorted(t, x, side="right") - 1, 0, len(d) - 1)
+        fade = np.exp(-np.maximum(x - t[k], 0) / sensor.ema_s)
+        value_j = value_j - sensor.ema_s * (state[k] * fade + p[k] * (1 - fade))
+    elif sensor.look < 1:
+        seen = energy_j(x[:-1] + sensor.look * np.diff(x)) - energy_j(x[:-1])
+        value_j = np.concatenate([[0.0], np.cumsum(seen / sensor.look)])
+    if sensor.quantum_j:
+        value_j = np.floor(value_j / sensor.quantum_j) * sensor.quantum_j
+    seen_s = update_s + sensor.half_s * rng.uniform(-1, 1, len(update_s))
+    return seen_s, value_j
+
+
+class Result(NamedTuple):
+    """Figures of a run, and the truth: joules by kind of window, each with its uncertainty."""
+
+    kind: list[str]
+    found_j: NDArray[np.float64]
+    u_j: NDArray[np.float64]
+    true_j: NDArray[np.float64]
+    ledger: Ledger
+
+
+def play(
+    seed: int,
+    work: Work,
+    sensor: Sensor,
+    *,
+    boards: int = 1,
+    settle_s: float = 0.5,
+    info: MeterInfo | None = None,
+    late_s: float = 0.6,
+) -> Result:
+    """Book a training with a real ledger, as a session does, and compare with the truth.
+
+    Args:
+        seed: of everything.
+        work: the training.
+        sensor: of every board.
+        boards: their number; each has powers of its own, and the same steps.
+        settle_s: seconds between two bookings.
+        info: description of the boards.
+        late_s: seconds for which the counters are watched after the end.
+    """
+    rng = np.random.default_rng(seed)
+    pieces = training(rng, work)
+    info = info or MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0, power_min_w=20.0)
+    curves = [Curve(replace(info, device_id=f"d{k}")) for k in range(boards)]
+    now = [START_NS]
+    ledger = Ledger(curves, clock=lambda: now[0])
+    own = [1.0] if boards == 1 else [1 + 0.1 * (rng.random() - 0.5) for _ in range(boards)]
+    seen = [shown(rng, pieces._replace(power_w=pieces.power_w * g), sensor) for g in own]
+    start_s = np.concatenate([[0.0], np.cumsum(pieces.duration_s)])
+    events: list[tuple[float, int, object]] = []
+    last: object = None
+    for begin_s, account in zip(start_s, pieces.account, strict=False):
+        if account != last:
+            events.append((begin_s, 0, account))
+            last = account
+    end_s = start_s[-2]
+    watch_s = end_s + max(late_s, 2.5 * sensor.update_s)
+    for device, (times_s, values_j) in enumerate(seen):
+        first_j = None
+        for t, value_j in zip(times_s, values_j, strict=True):
+            if 0.0 <= t <= watch_s:
+                first_j = value_j if first_j is None else first_j
+                events.append((t, 1, (device, value_j - first_j)))
+    events += [(x, 2, None) for x in np.arange(settle_s, watch_s, settle_s)]
+    for t, what, value in sorted(events, key=lambda x: (x[0], x[1])):
+        now[0] = START_NS + round(t * 1e9)
+        if what == 0:
+            ledger.mark(ledger.code(*value) if value else 0)
+        elif what == 1:
+            device, energy_j = value
+            curves[device].add(now[0], energy_j, half_width_ns=round(sensor.half_s * 1e9))
+        else:
+            ledger.settle()
+    ledger.settle(final=True)
+    totals = ledger.totals(now[0])
+    joules = pieces.duration_s * pieces.power_w * sum(own)
+    rows: list[tuple[str, dict, object]] = [("run", {}, lambda a: True)]
+    stages = ["train"] + ["validate"] * bool(work.validate_s)
+    if work.validate_s:
+        rows += [("stage", {"stage": s}, lambda a, s=s: a[1] == s) for s in stages]
+    for epoch in range(work.epochs):
+        rows.append(("epoch", {"epoch": epoch}, lambda a, e=epoch: a[0] == e))
+        rows += [
+            ("epoch x stage", {"epoch": epoch, "stage": s}, lambda a, e=epoch, s=s: a[:2] == (e, s)) for s in stages
+        ]
+    if work.gap:
+        rows += [
+            ("step/gap", {"kind": k, "stage": "train"}, lambda a, k=k: a[1:] == ("train", k)) for k in ("step", "gap")
+        ]
+    found = [totals.energy(**wanted) for _, wanted, _ in rows]
+    inside = [np.array([a is not None and bool(fits(a)) for a in pieces.account]) for _, _, fits in rows]
+    return Result(
+        [kind for kind, _, _ in rows],
+        np.array([x.energy_j or 0.0 for x in found]),
+        np.array([x.u_j for x in found]),
+        np.array([joules[rows_in].sum() for rows_in in inside]),
+        ledger,
+    )
