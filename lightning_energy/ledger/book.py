@@ -16,15 +16,15 @@ from lightning_energy.ledger.lines import line_shares
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.pieces import Marked, Pieces
 from lightning_energy.ledger.sharing.contents import Contents
-from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, UNKNOWN, Belief, Found
+from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, Belief
 from lightning_energy.ledger.sharing.kernel import AT_ONCE
-from lightning_energy.ledger.sharing.powers import Powers, fit
+from lightning_energy.ledger.sharing.powers import fit, fit_beside
+from lightning_energy.ledger.sharing.sharing import Sharing
 from lightning_energy.ledger.sharing.split import Split, kernels_of
 from lightning_energy.ledger.spans import joined
 from lightning_energy.ledger.sums import Sums
 from lightning_energy.ledger.tail import Tail
 from lightning_energy.ledger.told import energy_at_marks
-from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.kernel import Kernel
     from lightning_energy.ledger.spans import Span
 
-__all__ = ["Book", "Booking", "Due", "Pause", "Sharing", "no_pause"]
+__all__ = ["Book", "Booking", "Due", "Pause", "no_pause"]
 
 Pause = Callable[[], None]
 
@@ -69,6 +69,11 @@ class Due(NamedTuple):
     is_all: bool
 
     @property
+    def for_now(self) -> bool:
+        """True where nothing is booked: the contents are asked for."""
+        return self.is_all and not self.is_last
+
+    @property
     def is_last(self) -> bool:
         """True where nothing comes any more."""
         return self.is_all and self.until_ns is None
@@ -82,35 +87,6 @@ class Due(NamedTuple):
         if not self.is_all:
             limit_ns = min(limit_ns, int(times_ns[-1]))
         return max(int(np.searchsorted(times_ns - lag_ns, limit_ns, side="right")) - 1, 0)
-
-
-class Sharing(NamedTuple):
-    """The way in which a device's joules are shared out.
-
-    Attributes:
-        booked: the kernel of the split.
-        known: what is known of it now.
-        powers: fitted powers; ``None`` before they can be fitted: straight lines.
-        looked: number of intervals when the delay was looked for last.
-        is_final: true when the kernel of the split does not change any more.
-    """
-
-    booked: Found = UNKNOWN._replace(kernel=AT_ONCE)
-    known: Found = UNKNOWN
-    powers: Powers | None = None
-    looked: int = 0
-    is_final: bool = False
-
-    @property
-    def late_s(self) -> float:
-        """Seconds until the counter has shown nearly all of the energy of a moment."""
-        kernel = self.known.kernel
-        return max(kernel.lag_s, 0.0) + 5 * kernel.ema_s
-
-    @property
-    def lag_ns(self) -> int:
-        """The delay by which intervals are booked."""
-        return round(self.booked.kernel.lag_s / NS)
 
 
 class Booking(NamedTuple):
@@ -175,7 +151,6 @@ class Book:
         self._classes = classes
         self._trace = trace
         self._is_exact = is_exact or self._moves_at_any_poll
-        self._belief = Belief()
         self._joined = 0
         self._at_marks = AtMarks.none()  # of marks that were told and not taken
 
@@ -234,8 +209,7 @@ class Book:
             pause: called between parts of the work.
         """
         held, is_known = due.held, due.held.is_known
-        sharing, is_anew = self._looked(due, is_known)
-        pause()
+        sharing, is_anew = self._looked(due, is_known, pause)
         if sharing.is_final and is_anew and is_known.sum() < ENOUGH:
             is_known = np.zeros(held.n, dtype=bool)  # too few to fit anything: straight lines
         lag_ns = sharing.lag_ns
@@ -254,13 +228,17 @@ class Book:
             pause()
             self._add_split(split, due, rows, is_known, sharing)
             pause()
-        sharing, joins = self._fitted(split, sharing, is_last=due.is_last)
+        sharing, joins = self._fitted(split, sharing, due)
         told = held.told
         if held.n:
             until_ns = int(held.knots.time_ns[-1]) - (0 if due.is_last else max(lag_ns, 0))
             told = max(int(np.searchsorted(held.time_ns, until_ns, side="right")), told)
         bounds_w = self.curve.power_bounds_w()
-        at_marks = energy_at_marks(held, slice(held.told, told), due.stage, sharing.booked, sharing.powers, bounds_w)
+        at_marks = (
+            AtMarks.none()
+            if due.for_now
+            else energy_at_marks(held, slice(held.told, told), due.stage, sharing.booked, sharing.powers, bounds_w)
+        )
         kept = _trimmed(held._replace(booked=max(last, first), told=told), lag_ns, sharing)
         return Booking(due, kept, sums, split, sharing, joins, at_marks, missing_ns)
 
@@ -308,7 +286,7 @@ class Book:
             tail.add_line(sums, groups)
         else:
             ahead = tail.ahead(len(due.stage))
-            sums.fitted = Contents(split, sharing.powers, sharing.booked, sharing.known, ahead)
+            sums.fitted = Contents(split, sharing, sharing.powers, ahead)
         return sums, tail.missing_ns(booking.missing_ns)
 
     def _new_knots(self, marks_ns: NDArray[np.int64], until_ns: int | None) -> Knots:
@@ -321,7 +299,7 @@ class Book:
             return _missing_since(int(marks_ns[0]), news)
         return news
 
-    def _looked(self, due: Due, is_known: NDArray[np.bool_]) -> tuple[Sharing, bool]:
+    def _looked(self, due: Due, is_known: NDArray[np.bool_], pause: Pause = no_pause) -> tuple[Sharing, bool]:
         """The way to share, and whether intervals that are held are to be booked anew by it."""
         sharing, held, n = self.sharing, due.held, int(is_known.sum())
         if sharing.is_final:
@@ -333,10 +311,12 @@ class Book:
         if not (is_full or is_last or any(sharing.looked < number <= n for number in LOOKS_AT)):
             return sharing, False
         origin_ns = int(held.knots.time_ns[0])
-        found = Belief().find(held.stretch(origin_ns, due.stage, origin_ns - HISTORY_NS))
+        belief, stretch = Belief(), held.stretch(origin_ns, due.stage, origin_ns - HISTORY_NS)
+        found = belief.find(stretch, sharing.belief, pause)
         if found is None:
             return sharing._replace(is_final=is_full), is_full
-        return Sharing(found, found, looked=n, is_final=is_full or found.is_enough), True
+        is_final = is_full or found.is_enough
+        return Sharing(found, found, looked=n, is_final=is_final, belief=None if is_final else belief), True
 
     def _add_lines(
         self,
@@ -366,18 +346,27 @@ class Book:
         stretch = held.stretch(origin_ns, due.stage, since_ns)._replace(is_known=is_known)
         timeline, columns = held.timeline(origin_ns, since_ns)
         powers = sharing.powers or self.sharing.powers
-        split.add(stretch, columns, timeline, rows, None if powers is None else powers.overall_w)
+        split.add(
+            stretch,
+            columns,
+            timeline,
+            rows,
+            None if powers is None else powers.overall_w,
+            for_now=due.for_now and powers is not None,
+        )
 
-    def _fitted(self, split: Split, sharing: Sharing, *, is_last: bool) -> tuple[Sharing, int]:
+    def _fitted(self, split: Split, sharing: Sharing, due: Due) -> tuple[Sharing, int]:
         """The sharing with powers that are fitted anew where enough has come since."""
         old = sharing.powers
         if split.n < ENOUGH:
             return sharing._replace(powers=None), split.joined
-        is_new = old is None or split.joined != self._joined or split.n >= FIT_AGAIN * old.n
-        if not is_new and not (is_last and split.n > old.n):
-            return sharing, split.joined
+        if old is not None and split.joined == self._joined:
+            is_grown = due.is_last and split.n > old.n
+            if not is_grown and (due.is_all or split.n < FIT_AGAIN * old.n):
+                return sharing, split.joined
         powers = fit([block.normals for block in split.blocks], self.curve.power_bounds_w()[1])
-        return sharing._replace(powers=powers), split.joined
+        beside_w = tuple(fit_beside(normals, powers) for normals in split.normals[1:])
+        return sharing._replace(powers=powers, beside_w=beside_w), split.joined
 
     def _moves_at_any_poll(self) -> bool:
         info = self.curve.info

@@ -8,7 +8,7 @@ import numpy as np
 
 from lightning_energy.curves.energy import QUALITIES
 from lightning_energy.ledger.sums import Shares
-from lightning_energy.ledger.uncertainty import uncertainty_of
+from lightning_energy.ledger.uncertainty import Uncertainty, uncertainty_of
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -47,5 +47,5 @@ def line_shares(
         pieces.used,
         energy_j.astype(np.float64, copy=False),
         time_s.reshape(len(QUALITIES), n) * float(with_time),
-        uncertainty_of(knots, pieces, groups, bounds_w, by_line),
+        uncertainty_of(knots, pieces, groups, bounds_w, by_line) if by_line.any() else Uncertainty.nothing(pieces.used),
     )

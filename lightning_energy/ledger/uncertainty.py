@@ -46,6 +46,12 @@ class Uncertainty(NamedTuple):
     total_j: float
     total_j2: float
 
+    @classmethod
+    def nothing(cls, used: NDArray[np.int64]) -> Uncertainty:
+        """No addition."""
+        zeros, none = np.zeros(len(used)), np.zeros(0)
+        return cls(zeros, zeros, np.zeros(0, dtype=np.int64), none, none, 0.0, 0.0)
+
 
 class _Columns(NamedTuple):
     """The used accounts, then their groups, then all that is within accounts: one column for each.

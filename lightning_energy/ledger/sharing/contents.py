@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.sharing.powers import PRIOR, Powers, fit
+from lightning_energy.ledger.sharing.powers import PRIOR, Powers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from lightning_energy.ledger.sharing.delay import Found
+    from lightning_energy.ledger.sharing.sharing import Sharing
     from lightning_energy.ledger.sharing.split import Split
 
 __all__ = ["NOTHING_AHEAD", "Ahead", "Contents"]
@@ -50,23 +52,22 @@ class Contents:
 
     Args:
         split: of the intervals so far.
-        powers: fitted powers, by the blocks of the split.
-        booked: the kernel of the split.
-        known: what is known of it now.
+        sharing: the way to share.
+        powers: its powers.
         ahead: the time behind the last update.
     """
 
-    def __init__(self, split: Split, powers: Powers, booked: Found, known: Found, ahead: Ahead = NOTHING_AHEAD) -> None:
+    def __init__(self, split: Split, sharing: Sharing, powers: Powers, ahead: Ahead = NOTHING_AHEAD) -> None:
         n, width = max(split.line_j.shape[1], int(ahead.code.max(initial=-1)) + 1), split.d.shape[2]
         width = max(width, ahead.seconds_s.shape[1])
         self._split, self._powers = split, powers.wide(width)
-        self._booked, self._known = booked, known
+        self._booked, self._known = sharing.booked, sharing.known
         self._ahead = Ahead(ahead.code, _wide(ahead.seconds_s, width))
         energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
         for place, block in enumerate(split.blocks):
             energy_j[block.code] += _wide(block.d, width) @ self._powers.power_w[self._at(place)]
         np.add.at(energy_j, ahead.code, self._ahead.seconds_s @ self._powers.overall_w)
-        self._slopes, self._spread, steps = self._kernel_slopes(n)
+        self._slopes, self._spread, steps = self._kernel_slopes(n, sharing.beside_w)
         self.energy_j: NDArray[np.float64] = energy_j + steps @ self._slopes
 
     def of(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -132,14 +133,17 @@ class Contents:
         at_changes = changes.squares(np.average(self._powers.power_w, axis=0)) / changes.n
         return max(at_changes / max(scatter, 1e-12) - 1 - 2 * math.sqrt(2 / changes.n), 0.0) * scatter
 
-    def _kernel_slopes(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def _kernel_slopes(
+        self, n: int, beside_w: Sequence[NDArray[np.float64]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Change of all accounts by a standard deviation along the kernel's axes, its covariance, and the step to go."""
         split, ahead = self._split, self._ahead
-        if len(split.kernels) == 1 or not split.n:
+        if not beside_w or not split.n:
             return np.zeros((2, n)), np.zeros((2, 2)), np.zeros(2)
         moved = []
-        for j in range(1, len(split.kernels)):
-            p = fit([split.normals[j]], wanders=()).wide(len(self._powers.power_w[0])).power_w[0]
+        for j, power_w in enumerate(beside_w, 1):
+            p = np.full(self._powers.power_w.shape[1], self._powers.mean_w)
+            p[: len(power_w)] = power_w
             s = np.pad(split.line_j[j] + split.d[j] @ p[: split.d.shape[2]], (0, n - split.line_j.shape[1]))
             np.add.at(s, ahead.code, ahead.seconds_s @ p)
             moved.append(s)
@@ -151,4 +155,4 @@ class Contents:
 
 
 def _wide(d: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    return np.pad(d, ((0, 0), (0, width - d.shape[1])))
+    return d if d.shape[1] == width else np.pad(d, ((0, 0), (0, width - d.shape[1])))

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
+from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.powers import EVIDENCE, PRIOR, median
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from lightning_energy.ledger.sharing.stretch import Stretch
@@ -32,13 +34,18 @@ LOOKS = (0.1, 0.25, 0.5)
 
 USUAL_S = 0.03  # scale of the prior for delays: short ones are more usual
 AROUND_S = 0.03  # width of the delays that are tried together with smoothing, about the best without
-FAR_OFF = 20.0  # log likelihood by which delays that were not tried count as worse than the outermost that were
+FAR_OFF = 20.0  # log likelihood from the best beyond which a delay is not tried again with more intervals
+AT_A_TIME = 16  # delays that are tried together: each such piece of work holds up other threads for milliseconds
 ENOUGH = 8  # fewest intervals that tell anything
 ENOUGH_FOR_SMOOTHING = 24
 FAR_BETTER = 4.0  # log likelihood by which a part-time sensor must explain the rises better than one that sees all
 CORRELATED = 0.1  # correlation of neighbouring residuals from which on differences of neighbours are looked at
 ROBUST = 12.0  # squared residual, in median scales, from which on the loss is linear
 NEAR_S = 0.3  # seconds after a change of stage within which an interval tells of the delay
+
+
+def _go_on() -> None:
+    """Go on at once."""
 
 
 class Found(NamedTuple):
@@ -106,40 +113,64 @@ class Belief:
     _emas_s: NDArray[np.float64] | None = None
     _half_s: float = 0.0
 
-    def find(self, stretch: Stretch, *, smoothing: bool = True) -> Found | None:
-        """Forget what was known, and find the kernel anew; ``None`` with too few intervals."""
+    def find(self, stretch: Stretch, before: Belief | None = None, pause: Callable[[], None] = _go_on) -> Found | None:
+        """Find the kernel; ``None`` with too few intervals.
+
+        Args:
+            stretch: the intervals, all of them.
+            before: what was believed with fewer of them: delays that were far off are not tried again.
+            pause: called between parts of the work.
+        """
         n = int(stretch.is_known.sum())
         if n < ENOUGH:
             return None
         self._half_s = float(stretch.half_s.mean())
-        smoothing = smoothing and n > ENOUGH_FOR_SMOOTHING
+        smoothing = n > ENOUGH_FOR_SMOOTHING
         self._emas_s = EMA_S if smoothing else EMA_S[:1]
         self._look = 1.0
-        self.table = self._table(stretch)
+        self.table = self._table(stretch, before, pause)
         if smoothing:
-            looks = [_profile(Kernel(look=s), stretch).log_likelihood for s in LOOKS]
-            best = int(np.argmax([x.max() for x in looks]))
-            if looks[best].max() > self.table.max() + FAR_BETTER:
-                self._look, self._emas_s, self.table = LOOKS[best], EMA_S[:1], looks[best][None]
+            self._try_looks(stretch, pause)
         found = self.found()
-        return found._replace(**_directions(stretch, _profile(found.kernel, stretch)))
+        return found._replace(**_directions(stretch, _profile(found.kernel, stretch, pause=pause)))
 
     def learn(self, stretch: Stretch) -> None:
         """Add more intervals."""
         if self.table is None or self._emas_s is None or not stretch.is_known.any() or self._look < 1:
             return
-        self.table = self.table + self._table(stretch)
+        self.table = self.table + self._table(stretch, None, _go_on)
 
-    def _table(self, stretch: Stretch) -> NDArray[np.float64]:
+    def _try_looks(self, stretch: Stretch, pause: Callable[[], None]) -> None:
+        """Try sensors that look at a part of the time only, whose delay is nearly that of one that sees all."""
+        if self.table is None:
+            return
+        near = np.flatnonzero(np.abs(GRID_S - GRID_S[self.table.max(axis=0).argmax()]) <= 2 * AROUND_S)
+        for look in LOOKS:
+            row = np.full(len(GRID_S), -np.inf)
+            row[near] = _profile(Kernel(look=look), stretch, GRID_S[near], pause).log_likelihood
+            if row.max() > self.table.max() + (FAR_BETTER if self._look == 1 else 0.0):
+                row[np.isneginf(row)] = row[near].min() - FAR_OFF
+                self._look, self._emas_s, self.table = look, EMA_S[:1], row[None]
+
+    def _table(self, stretch: Stretch, before: Belief | None, pause: Callable[[], None]) -> NDArray[np.float64]:
         """Log likelihood of every smoothing and delay. Their sum is what shows: other delays are not tried."""
         emas = EMA_S[:1] if self._emas_s is None else self._emas_s
-        result = np.empty((len(emas), len(GRID_S)))
-        result[0] = _profile(AT_ONCE, stretch).log_likelihood
-        best_s = GRID_S[result[0].argmax()]
-        for row, ema_s in zip(result[1:], emas[1:], strict=True):
-            tried = np.flatnonzero((best_s - ema_s - AROUND_S <= GRID_S) & (best_s + AROUND_S >= GRID_S))
-            row[tried] = _profile(Kernel(ema_s=ema_s), stretch, GRID_S[tried]).log_likelihood
-            row[: tried[0]], row[tried[-1] :] = row[tried[0]] - FAR_OFF, row[tried[-1]] - FAR_OFF
+        result = np.full((len(emas), len(GRID_S)), -np.inf)
+        earlier = None if before is None or before.table is None or len(before.table) != len(emas) else before.table
+        best_s = 0.0
+        for number, (row, ema_s) in enumerate(zip(result, emas, strict=True)):
+            if earlier is not None:
+                tried = np.flatnonzero(earlier[number] >= earlier.max() - FAR_OFF)
+            elif number:
+                tried = np.flatnonzero((best_s - ema_s - AROUND_S <= GRID_S) & (best_s + AROUND_S >= GRID_S))
+            else:
+                tried = np.arange(len(GRID_S))
+            if not tried.size:
+                continue
+            tried = np.arange(max(tried[0] - 1, 0), min(tried[-1] + 2, len(GRID_S)))
+            row[tried] = _profile(Kernel(ema_s=ema_s), stretch, GRID_S[tried], pause).log_likelihood
+            best_s = best_s if number else GRID_S[row.argmax()]
+        result[np.isneginf(result)] = result[np.isfinite(result)].min() - FAR_OFF
         return result
 
     def found(self) -> Found:
@@ -165,10 +196,19 @@ class _Profile(NamedTuple):
     rows: NDArray[np.intp]  # the intervals
 
 
-def _profile(kernel: Kernel, stretch: Stretch, lags_s: NDArray[np.float64] = GRID_S) -> _Profile:
+def _profile(
+    kernel: Kernel,
+    stretch: Stretch,
+    lags_s: NDArray[np.float64] = GRID_S,
+    pause: Callable[[], None] = _go_on,
+) -> _Profile:
     """Log likelihood of every delay with the powers that fit best, and the squared residuals."""
     rows = np.flatnonzero(stretch.is_known)
-    seconds = kernel.seconds(stretch.knot_s, stretch.classes, lags_s)[:, rows]
+    smoothed, parts = stretch.classes.smoothed(kernel.ema_s), []
+    for first in range(0, len(lags_s), AT_A_TIME):
+        parts.append(kernel.seconds_of(smoothed, stretch.knot_s, lags_s[first : first + AT_A_TIME])[:, rows])
+        pause()
+    seconds = np.concatenate(parts)
     seconds = seconds[:, :, np.abs(seconds).max(axis=(0, 1)) > 0]
     rise_j, length_s = stretch.rise_j[rows], stretch.length_s[rows]
     mean_w = rise_j.sum() / length_s.sum()

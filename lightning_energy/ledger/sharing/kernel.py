@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lightning_energy.ledger.sharing.timeline import Timeline
+    from lightning_energy.ledger.sharing.timeline import Smoothed, Timeline
 
 __all__ = ["AT_ONCE", "Kernel"]
 
@@ -40,9 +40,15 @@ class Kernel(NamedTuple):
         Returns:
             Shape (delays, n, columns).
         """
+        return self.seconds_of(timeline.smoothed(self.ema_s), knot_s, lags_s)
+
+    def seconds_of(
+        self, smoothed: Smoothed, knot_s: NDArray[np.float64], lags_s: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """The same from a timeline that is smoothed already."""
         lags = np.array([self.lag_s]) if lags_s is None else lags_s
         at_s = knot_s[None, :] - lags[:, None]
-        cumulative = timeline.smoothed(self.ema_s).at
+        cumulative = smoothed.at
         if self.look < 1:
             seen_s = at_s[:, :-1] + self.look * np.diff(at_s, axis=1)
             return (cumulative(seen_s) - cumulative(at_s[:, :-1])) / self.look

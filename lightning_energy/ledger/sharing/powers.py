@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["PRIOR", "Normals", "Powers", "fit", "median"]
+__all__ = ["PRIOR", "Normals", "Powers", "fit", "fit_beside", "median"]
 
 PRIOR = 0.8
 """Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
@@ -230,6 +230,24 @@ def fit(blocks: Sequence[Normals], cap_w: float = np.inf, *, wanders: Sequence[f
     tiled = np.tile(noise, n_blocks)
     covariance = covariance + np.outer(tiled, tiled) / 4
     return Powers(powers, covariance, scatter, mean_w, wander, whole.n)
+
+
+def fit_beside(normals: Normals, powers: Powers) -> NDArray[np.float64]:
+    """Mean powers of the same intervals seen by another kernel, by the scatter that was found: one solution, no search.
+
+    Args:
+        normals: the normal equations by the other kernel.
+        powers: the powers by the kernel that counts.
+
+    Returns:
+        Shape (classes,).
+    """
+    view, mean_w = _View.of(normals), normals.mean_w
+    power_w = np.full(len(normals.b), mean_w)
+    ridge = np.full(len(view.seen), powers.scatter / max(PRIOR * mean_w, 1e-6) ** 2)
+    info = view.information(normals.a, 0.5) + np.diag(ridge)
+    power_w[view.seen] = np.linalg.solve(info, view.right(normals.b) + ridge * mean_w)
+    return power_w
 
 
 _Constant = tuple["NDArray[np.float64]", "NDArray[np.float64]", float, "NDArray[np.float64]", "NDArray[np.float64]"]

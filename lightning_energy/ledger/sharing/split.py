@@ -36,7 +36,7 @@ GAUSS = ((-0.8611363, 0.1739274), (-0.3399810, 0.3260726), (0.3399810, 0.3260726
 # nodes and weights of Gauss-Legendre quadrature over a bracket (Abramowitz and Stegun, table 25.4)
 INNER = 0.02  # share of an interval below which an account does not count as cut in it
 OUTLIER = 4.0  # residual, in robust standard deviations, from which on an interval's weight falls (Huber)
-ENOUGH_TO_WEIGH = 64
+ROUNDING_S = 1e-12  # seconds that are a rounding error, at most
 
 
 class Columns(NamedTuple):
@@ -47,37 +47,30 @@ class Columns(NamedTuple):
 
 
 class Pairs:
-    """Sums for pairs of accounts, sparse: only neighbours share intervals."""
+    """Sums for pairs of accounts, sparse: only neighbours share intervals. Arrays are never changed, only replaced.
+
+    Attributes:
+        first: the first account of each pair.
+        second: the second account.
+        values: the sums, shape (pairs, 3): of a Brownian bridge between the updates in seconds, of cuts in J², and of
+            changes of stage.
+    """
 
     def __init__(self) -> None:
-        self._sums: dict[tuple[int, int], NDArray[np.float64]] = {}
-        self._arrays: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]] | None = None
+        self.first, self.second = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        self.values = np.empty((0, 3))
 
-    def add(self, first: int, second: int, values: NDArray[np.float64]) -> None:
-        """Add values (bridge, edge, changes) to a pair."""
-        self._arrays = None
-        old = self._sums.get((first, second))
-        self._sums[first, second] = values if old is None else old + values
-
-    def copy(self) -> Pairs:
-        """The same, which may change by itself."""
-        result = Pairs()
-        result._sums = {**self._sums}
-        return result
-
-    @property
-    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """First accounts, second accounts, values of shape (pairs, 3)."""
-        if self._arrays is None:
-            keys = np.array([*self._sums], dtype=np.int64).reshape(-1, 2)
-            values = np.array([*self._sums.values()]).reshape(-1, 3)
-            self._arrays = keys[:, 0], keys[:, 1], values
-        return self._arrays
+    def add(self, first: NDArray[np.int64], second: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        """Add values of shape (n, 3) to n pairs."""
+        first, second = np.concatenate([self.first, first]), np.concatenate([self.second, second])
+        key, place = np.unique((first << 32) + second, return_inverse=True)
+        sums = np.zeros((len(key), 3))
+        np.add.at(sums, place, np.concatenate([self.values, values]))
+        self.first, self.second, self.values = key >> 32, key & 0xFFFFFFFF, sums
 
     def within(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """The quadratic form for a set of accounts: shape (3,)."""
-        first, second, values = self.arrays
-        result: NDArray[np.float64] = values[wanted[first] & wanted[second]].sum(axis=0)
+        result: NDArray[np.float64] = self.values[wanted[self.first] & wanted[self.second]].sum(axis=0)
         return result
 
 
@@ -154,6 +147,8 @@ class Split:
         timeline: Timeline,
         rows: slice,
         power_w: NDArray[np.float64] | None,
+        *,
+        for_now: bool = False,
     ) -> None:
         """Book intervals.
 
@@ -163,6 +158,7 @@ class Split:
             timeline: account and class in force.
             rows: which of the intervals.
             power_w: the powers that are known so far, to tell outliers by; ``None`` without any.
+            for_now: true where no powers will be fitted to these intervals, and the neighbouring kernels share them alike.
         """
         known = stretch.is_known[rows]
         if not known.any():
@@ -176,24 +172,26 @@ class Split:
         to_account = np.zeros((len(columns.code), len(used)))
         to_account[np.arange(len(columns.code)), account] = 1.0
         self._grow(n_codes, width)
-        taus = [k.seconds(knot_s, timeline)[0] * known[:, None] for k in self.kernels]
+        kernels = self.kernels[:1] if for_now else self.kernels
+        taus = [k.seconds(knot_s, timeline)[0] * known[:, None] for k in kernels]
         is_part = self.kernels[0].look < 1
-        spents = (
-            [Kernel(k.lag_s).seconds(knot_s, timeline)[0] * known[:, None] for k in self.kernels] if is_part else taus
-        )
+        spents = [Kernel(k.lag_s).seconds(knot_s, timeline)[0] * known[:, None] for k in kernels] if is_part else taus
         classes = [tau @ to_class for tau in taus]
         weight = np.where(known, 1 / length_s, 0.0)
         weight = weight * _huber(classes[0], rise_j, length_s, known, power_w)
-        excess = self._excess(knot_s, half_s, timeline, to_class, weight)
+        excess = None if for_now else self._excess(knot_s, half_s, timeline, to_class, weight)
         per_s = (rise_j / length_s)[:, None]
         for j, (tau, spent) in enumerate(zip(classes, spents, strict=True)):
             normals = Normals.of(tau[known], rise_j[known], length_s[known], weight[known], excess)
             self.normals[j] += normals
-            self.line_j[j, used] += (spent * per_s).sum(axis=0) @ to_account
+            line_j = (spent * per_s).sum(axis=0) @ to_account
+            self.line_j[slice(None) if for_now else j, used] += line_j
             both = (to_account.T * spent.sum(axis=0)) @ to_class
             d = both - (spent @ to_account / length_s[:, None]).T @ tau
             if j == 0:
                 self._to_blocks(normals, used, d)
+                if for_now:
+                    self.d[1:, used, :width] += d
             else:
                 self.d[j, used, :width] += d
         self.n += int(known.sum())
@@ -209,7 +207,7 @@ class Split:
         result.line_j, result.d, result.seconds_s = self.line_j.copy(), self.d.copy(), self.seconds_s.copy()
         result.normals = [x.copy() for x in self.normals]
         result.blocks = [block.copy() for block in self.blocks]
-        result.changes, result.pairs = self.changes.copy(), self.pairs.copy()
+        result.changes, result.pairs = self.changes.copy(), copy(self.pairs)
         result.n, result.joined, result._block = self.n, self.joined, self._block
         return result
 
@@ -272,10 +270,9 @@ class Split:
         edge = (share * e2[:, None]).T @ inner  # a cut costs e2 once per interval, shared out over the others
         edge = edge + edge.T
         np.fill_diagonal(edge, 0.0)
-        for x, y in zip(*np.nonzero(np.abs(bridge) > 1e-12), strict=True):
-            between = 0.0 if x == y else -float(edge[x, y])
-            own = float(edge[x].sum()) if x == y else 0.0
-            self.pairs.add(int(used[x]), int(used[y]), np.array([bridge[x, y], between + own, 0.0]))
+        x, y = np.nonzero(np.abs(bridge) > ROUNDING_S)
+        cuts_j2 = np.where(x == y, edge.sum(axis=1)[x], -edge[x, y])
+        self.pairs.add(used[x], used[y], np.stack([bridge[x, y], cuts_j2, np.zeros(len(x))], axis=1))
 
     def _add_cuts(self, stretch: Stretch, columns: Columns, timeline: Timeline, knot_s: NDArray[np.float64]) -> None:
         """Count the changes of stage between accounts."""
@@ -283,10 +280,11 @@ class Split:
         inside = (start_s > knot_s[0] - lag_s) & (start_s <= knot_s[-1] - lag_s)
         before, after = timeline.column[:-1][inside], timeline.column[1:][inside]
         stage = stretch.stage[columns.of_class]
-        for x, y in zip(before[stage[before] != stage[after]], after[stage[before] != stage[after]], strict=True):
-            a, b = int(columns.code[x]), int(columns.code[y])
-            for key, sign in (((a, a), 1.0), ((b, b), 1.0), ((a, b), -1.0), ((b, a), -1.0)):
-                self.pairs.add(*key, np.array([0.0, 0.0, sign]))
+        changes = stage[before] != stage[after]
+        x, y = columns.code[before[changes]], columns.code[after[changes]]
+        values = np.zeros((4 * len(x), 3))
+        values[:, 2] = np.repeat([1.0, 1.0, -1.0, -1.0], len(x))
+        self.pairs.add(np.concatenate([x, y, x, y]), np.concatenate([x, y, y, x]), values)
 
     def _grow(self, codes: int, width: int) -> None:
         have, have_width = self.line_j.shape[1], self.d.shape[2]

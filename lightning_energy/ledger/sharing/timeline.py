@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Timeline", "recurrence"]
+__all__ = ["Smoothed", "Timeline", "recurrence"]
 
 LONG_S = 10.0  # seconds for which the first column is supposed to have been in force before the first change
 

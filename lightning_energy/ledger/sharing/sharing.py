@@ -1,0 +1,49 @@
+"""The way in which the joules of a device are shared out, as far as the run has told it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from lightning_energy.ledger.sharing.delay import UNKNOWN, Belief, Found
+from lightning_energy.meters.units import NS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lightning_energy.ledger.sharing.powers import Powers
+
+__all__ = ["Sharing"]
+
+
+class Sharing(NamedTuple):
+    """The way in which a device's joules are shared out.
+
+    Attributes:
+        booked: the kernel of the split.
+        known: what is known of it now.
+        powers: fitted powers; ``None`` before they can be fitted: straight lines.
+        beside_w: the powers by the neighbouring kernels.
+        looked: number of intervals when the delay was looked for last.
+        is_final: true when the kernel of the split does not change any more.
+        belief: the likelihood of delays that the last look found; ``None`` once it is not needed any more.
+    """
+
+    booked: Found = UNKNOWN
+    known: Found = UNKNOWN
+    powers: Powers | None = None
+    beside_w: tuple[NDArray[np.float64], ...] = ()
+    looked: int = 0
+    is_final: bool = False
+    belief: Belief | None = None
+
+    @property
+    def late_s(self) -> float:
+        """Seconds until the counter has shown nearly all of the energy of a moment."""
+        kernel = self.known.kernel
+        return max(kernel.lag_s, 0.0) + 5 * kernel.ema_s
+
+    @property
+    def lag_ns(self) -> int:
+        """The delay by which intervals are booked."""
+        return round(self.booked.kernel.lag_s / NS)
