@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lightning_energy.ledger.sharing.kernel import Kernel
-from lightning_energy.ledger.sharing.powers import EVIDENCE, PRIOR, median
+from lightning_energy.ledger.sharing.powers import EVIDENCE, LEAST_SCATTER, PRIOR, median
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,7 @@ LOOKS = (0.1, 0.25, 0.5)
 USUAL_S = 0.03  # scale of the prior for delays: short ones are more usual
 AROUND_S = 0.03  # width of the delays that are tried together with smoothing, about the best without
 FAR_OFF = 20.0  # log likelihood from the best beyond which a delay is not tried again with more intervals
+LIKELY = 10.0  # log likelihood from the best within which a delay without smoothing leads to one with smoothing
 AT_A_TIME = 16  # delays that are tried together: each such piece of work holds up other threads for milliseconds
 ENOUGH = 8  # fewest intervals that tell anything
 ENOUGH_FOR_SMOOTHING = 24
@@ -157,19 +158,21 @@ class Belief:
         emas = EMA_S[:1] if self._emas_s is None else self._emas_s
         result = np.full((len(emas), len(GRID_S)), -np.inf)
         earlier = None if before is None or before.table is None or len(before.table) != len(emas) else before.table
-        best_s = 0.0
+        likely_s = GRID_S
         for number, (row, ema_s) in enumerate(zip(result, emas, strict=True)):
             if earlier is not None:
                 tried = np.flatnonzero(earlier[number] >= earlier.max() - FAR_OFF)
             elif number:
-                tried = np.flatnonzero((best_s - ema_s - AROUND_S <= GRID_S) & (best_s + AROUND_S >= GRID_S))
+                first_s, last_s = likely_s[0] - ema_s - AROUND_S, likely_s[-1] + AROUND_S
+                tried = np.flatnonzero((first_s <= GRID_S) & (last_s >= GRID_S))
             else:
                 tried = np.arange(len(GRID_S))
             if not tried.size:
                 continue
             tried = np.arange(max(tried[0] - 1, 0), min(tried[-1] + 2, len(GRID_S)))
             row[tried] = _profile(Kernel(ema_s=ema_s), stretch, GRID_S[tried], pause).log_likelihood
-            best_s = best_s if number else GRID_S[row.argmax()]
+            if not number:
+                likely_s = GRID_S[row >= row.max() - LIKELY]
         result[np.isneginf(result)] = result[np.isfinite(result)].min() - FAR_OFF
         return result
 
@@ -224,7 +227,8 @@ def _profile(
     limit = ROBUST * max(median(best) / 0.455, 1e-12)
     root = np.sqrt(limit)
     bounded = np.minimum(squares, limit + 2 * root * np.maximum(np.sqrt(squares) - root, 0.0))
-    log_likelihood = -0.5 * EVIDENCE * len(rows) * np.log(np.maximum(bounded.sum(axis=1), 1e-12))
+    least_j2 = (LEAST_SCATTER * mean_w) ** 2 * length_s.sum()  # residuals below are rounding errors, which tell nothing
+    log_likelihood = -0.5 * EVIDENCE * len(rows) * np.log(np.maximum(bounded.sum(axis=1) + least_j2, 1e-12))
     return _Profile(log_likelihood, squares, rows)
 
 
