@@ -120,14 +120,17 @@ class Channel:
         ``lock`` is held while the curve changes, not while the meter is read: a slow call must not stop
         another thread that looks at the curve.
         """
+        revised = None
         try:
             reading, why = self.meter.read(), None
+            revised = self.meter.revised()
         except MeterLost as error:
             reading, why = None, str(error)
         except Exception as error:  # noqa: BLE001 - a meter's defect must not end the user's training
             reading, why = None, f"{type(error).__name__}: {error}"
         power_w = self._power_beside() if reading and self._wants_power(reading) else None
         with lock:
+            self.info = revised or self.info
             if reading is None:
                 self._lost(why or "")
             else:
@@ -145,6 +148,8 @@ class Channel:
     def _take(self, reading: Reading, power_w: float | None) -> None:
         self.reads += 1
         self.plan.polled(reading.start_ns, reading.end_ns, 1 if power_w is None else 2)
+        if self._has_register and reading.register_j is None:
+            self._edges.finish()  # from now on its power is read: no edge may come behind that
         self._has_register = reading.register_j is not None
         if power_w is not None and self.info.instant_power:
             self.curve.power.look(power_w)

@@ -52,8 +52,11 @@ class CalibratedMeter(Meter):
 
     def open(self) -> MeterInfo:
         """Open the meter."""
-        info = self.meter.open()
+        info = self._corrected(self.meter.open())
         self._raw_j = None
+        return info
+
+    def _corrected(self, info: MeterInfo) -> MeterInfo:
         note = f"calibrated: gain {self.gain:g}, offset {self.offset_w:g} W"
         return replace(
             info,
@@ -79,6 +82,11 @@ class CalibratedMeter(Meter):
         """Read the power, corrected."""
         power_w = self.meter.read_power_w()
         return None if power_w is None else self._power_w(power_w)
+
+    def revised(self) -> MeterInfo | None:
+        """Ask the meter, and correct its description."""
+        info = self.meter.revised()
+        return None if info is None else self._corrected(info)
 
     def other_processes(self) -> list[int] | None:
         """Ask the meter."""

@@ -11,7 +11,7 @@ import pynvml
 import pytest
 
 from lightning_energy.meters import MeterError, MeterLost, MeterUnavailable, NvmlMeter
-from lightning_energy.meters.nvml import driver_version, list_gpus, resolve_visible
+from lightning_energy.meters.nvml_boards import driver_version, list_gpus, resolve_visible
 from tests.sim.clock import VirtualClock
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
@@ -254,7 +254,7 @@ def test_an_old_pynvml_is_refused(monkeypatch, name):
 def test_torch_tells_the_uuid(monkeypatch):
     import torch
 
-    from lightning_energy.meters.nvml import uuid_of_torch_device
+    from lightning_energy.meters.nvml_boards import uuid_of_torch_device
 
     def properties(index):
         return types.SimpleNamespace(uuid=[A[4:], "GPU-" + B[4:], None][index])

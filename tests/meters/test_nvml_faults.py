@@ -6,7 +6,7 @@ import pynvml
 import pytest
 
 from lightning_energy.meters import MeterUnavailable, NvmlMeter
-from lightning_energy.meters.nvml import driver_version, list_gpus
+from lightning_energy.meters.nvml_boards import driver_version, list_gpus
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
 A = "GPU-aaaaaaaa-0000-0000-0000-000000000000"
@@ -16,6 +16,7 @@ KINDS = {
     "with a counter": (A, {}),
     "power alone": (A, {"counter_period_s": None}),
     "instance": (MIG, {"mig": [MIG]}),
+    "split": (A, {"mig": [MIG]}),
     "module": (A, {"module_extra_w": 200.0, "counts_module": True, "limit_w": 900.0}),
 }
 COMMON = {
@@ -29,14 +30,15 @@ COMMON = {
     "field 186 of scope 0",
     "nvmlDeviceGetEnforcedPowerLimit",
     "nvmlDeviceGetPowerManagementLimitConstraints",
-    "nvmlDeviceGetComputeRunningProcesses_v3",
-    "nvmlDeviceGetMaxMigDeviceCount",
+    "field 186 of scope 1",
 }
+SHARING = {"nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetMaxMigDeviceCount"}
 OF_KIND = {
-    "with a counter": {"field 186 of scope 1"},
-    "power alone": set(),
-    "instance": {"nvmlDeviceGetDeviceHandleFromMigDeviceHandle", "nvmlDeviceGetMigDeviceHandleByIndex"},
-    "module": {"field 186 of scope 1"},
+    "with a counter": SHARING,
+    "power alone": SHARING,
+    "instance": {"nvmlDeviceGetDeviceHandleFromMigDeviceHandle"},
+    "split": {*SHARING, "nvmlDeviceGetMigDeviceHandleByIndex"},
+    "module": SHARING,
 }
 CALLS = [(kind, call) for kind in KINDS for call in sorted(COMMON | OF_KIND[kind])]
 UNKNOWN, PERMISSION, NOT_SUPPORTED = (
@@ -108,14 +110,9 @@ def test_one_call_fails_while_a_board_is_opened(kind, call, fault):
 
 def matters(kind, call):
     """False where another call, or nothing, tells as much."""
-    return not (
-        (kind, call)
-        in {
-            ("with a counter", "nvmlDeviceGetPowerUsage"),
-            ("instance", "nvmlDeviceGetComputeRunningProcesses_v3"),
-        }
-        or call in {"nvmlDeviceGetName", "nvmlDeviceGetUUID"} - ({"nvmlDeviceGetUUID"} if kind == "instance" else set())
-    )
+    if call == "nvmlDeviceGetUUID":
+        return kind == "instance"
+    return call not in {"nvmlDeviceGetPowerUsage", "nvmlDeviceGetName"}
 
 
 @pytest.mark.parametrize(

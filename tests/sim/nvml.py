@@ -18,7 +18,8 @@ from typing import Any
 
 import pynvml
 
-from lightning_energy.meters import nvml as ours
+from lightning_energy.meters import nvml as meter
+from lightning_energy.meters import nvml_library as ours
 
 SUCCESS = pynvml.NVML_SUCCESS
 Power = float | Sequence[tuple[float, float]] | str
@@ -245,6 +246,7 @@ class SimulatedNvml:
         pynvml.nvmlLib = library
         pynvml._nvmlGetFunctionPointer_cache.clear()
         ours._initialised_by = pid
+        meter._covers_module.clear()
 
     # ---- handles: 1 + index for boards; 1000 * (1 + index) + j for MIG instances
 
