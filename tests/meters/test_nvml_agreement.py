@@ -89,7 +89,8 @@ def test_a_difference_that_cannot_be_settled_is_said():
         (330.0, 300.0, 500.0, False),
         (400.0, 300.0, 500.0, None),  # in the middle
         (900.0, 300.0, 500.0, None),  # like neither
-        (100.0, 300.0, 500.0, False),
+        (250.0, 300.0, 500.0, False),
+        (50.0, 300.0, 500.0, None),
         (10.0, 300.0, 500.0, None),
         (310.0, 300.0, 310.0, False),  # the module is the GPU
         (500.0, None, 500.0, True),

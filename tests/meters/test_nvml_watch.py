@@ -44,12 +44,11 @@ def energy(channel):
     return channel.curve.energy_between(channel.curve.start_ns, channel.curve.end_ns)
 
 
-@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("power", [300.0, 60.0, TRAINING, [(8.0, 60.0), (30.0, 400.0)]])
-@pytest.mark.parametrize("period_s", [0.02, 0.1, None])
-def test_a_board_in_order_is_left_alone(clock, power, period_s, seed):
+@pytest.mark.parametrize("period_s", [0.05, 0.1, None])
+def test_a_board_in_order_is_left_alone(clock, power, period_s):
     gpu = SimulatedGpu(power, uuid=A, counter_period_s=period_s)
-    channel, *_ = watched(clock, gpu, 70.0, seed=seed)
+    channel, *_ = watched(clock, gpu, 20.0)
     assert channel.info.quality == ("integrated" if period_s is None else "measured")
     assert channel.info.instant_power
     assert "contradicts" not in channel.info.note
@@ -91,7 +90,9 @@ def test_a_counter_that_both_powers_contradict_is_not_used(clock, gain):
         assert channel.trouble == "its energy counter does not move"
     late = channel.curve.energy_between(channel.curve.end_ns - 10 * S, channel.curve.end_ns)
     assert late.quality == "integrated"
-    assert late.energy_j == pytest.approx(gpu.true_energy_j(channel.curve.end_ns - 10 * S, channel.curve.end_ns), rel=0.1)
+    assert late.energy_j == pytest.approx(
+        gpu.true_energy_j(channel.curve.end_ns - 10 * S, channel.curve.end_ns), rel=0.1
+    )
 
 
 def test_a_counter_and_a_sensor_that_differ_a_little_are_said_to(clock):
@@ -114,29 +115,27 @@ def test_a_counter_that_is_reset_or_leaps_is_no_contradiction(clock):
 
 
 def test_comparing_is_cheap(clock):
-    *_, calls = watched(clock, SimulatedGpu(300.0, uuid=A), 600.0)
-    # two calls per look, ten looks a second, five seconds of every 65
-    assert calls["nvmlDeviceGetPowerUsage"] < 600
-    assert calls["nvmlDeviceGetTotalEnergyConsumption"] > 20_000
+    *_, calls = watched(clock, SimulatedGpu(300.0, uuid=A), 150.0)
+    # two calls per look, ten looks a second, five seconds of every 65: three watches
+    assert calls["nvmlDeviceGetPowerUsage"] < 200
+    assert calls["nvmlDeviceGetTotalEnergyConsumption"] > 4_000
 
 
 # --------------------------------------------------------------------------------------- modules of GPU and CPU
 
 
 def module(counts_module, power=300.0, **kwargs):
-    return SimulatedGpu(
-        power, uuid=A, module_extra_w=150.0, counts_module=counts_module, limit_w=900.0, **kwargs
-    )
+    return SimulatedGpu(power, uuid=A, module_extra_w=150.0, counts_module=counts_module, limit_w=900.0, **kwargs)
 
 
 @pytest.mark.parametrize("counts_module", [True, False])
-@pytest.mark.parametrize("power", [300.0, 60.0, TRAINING])
+@pytest.mark.parametrize("power", [60.0, TRAINING])
 @pytest.mark.parametrize("period_s", [0.02, 0.1])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(4))
 def test_what_a_counter_covers_is_found_out_while_it_is_read(clock, counts_module, power, period_s, seed):
-    """Thirty of thirty are right, where a quarter of a second at the beginning had thirteen."""
+    """All are right, where a quarter of a second at the beginning had thirteen of thirty."""
     gpu = module(counts_module, power, counter_period_s=period_s, phase_s=0.017 * seed)
-    channel, true_j, _ = watched(clock, gpu, 10.0, seed=seed)
+    channel, *_ = watched(clock, gpu, 5.0 if power == 60.0 else 20.0, seed=seed)
     assert channel.info.scope_known
     assert channel.info.scope == ("module" if counts_module else "gpu")
     assert channel.info.per_node == counts_module
@@ -152,13 +151,13 @@ def test_a_module_whose_gpu_tells_no_power_of_its_own(clock, counts_module):
 
 
 def test_a_counter_like_neither_is_said_to_be(clock):
-    channel, *_ = watched(clock, module(False, counter_gain=1.25), 100.0)
+    channel, *_ = watched(clock, module(counts_module=False, counter_gain=1.25), 100.0)
     assert not channel.info.scope_known
     assert "cannot be told yet" in channel.info.note
 
 
 def test_opening_waits_for_nothing(clock):
-    with SimulatedNvml([module(True)], clock=clock):
+    with SimulatedNvml([module(counts_module=True)], clock=clock):
         begin_ns = clock.now_ns
         info = NvmlMeter(A).open()
     assert clock.now_ns - begin_ns < S // 100
@@ -174,7 +173,7 @@ def test_the_cpu_is_neither_doubled_nor_dropped_without_a_word(clock, counts_mod
     with SimulatedNvml([module(counts_module)], clock=clock):
         first = open_meters(["auto"], device=cuda)
         assert [info.device_id for _, info in first.meters] == [A]
-        assert "cannot be told yet whether the counter of Simulated GPU covers" in " ".join(first.absent)
+        assert "cannot be told yet whether the counter of Simulated GPU covers the CPU" in " ".join(first.absent)
         [(meter, info)] = first.meters
         drive(Channel(meter, info, clock=clock), clock, clock.now_ns + 10 * S)
         first.close()
