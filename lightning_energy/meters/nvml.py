@@ -54,8 +54,7 @@ UNDECIDED = (
     "meter beside it may count the CPU twice"
 )
 ODD = {
-    "counter": "its energy counter contradicts both of its power readings and is not used any more: its power is read and "
-    "integrated",
+    "counter": "its energy counter contradicts both of its power readings and is not used any more: power is read",
     "instant": "its instantaneous power contradicts its other readings and is not used any more",
     "average": "its average power contradicts its other readings and is not used any more",
 }

@@ -25,6 +25,8 @@ STANDS_S = 3.0  # time without a move of the counter after which the powers are 
 JUDGE_S = 0.5  # time between two judgements; two in a row have to agree
 JITTER = 0.5  # largest share of a wait by which it is made longer or shorter: looks must not beat with the load
 
+_NONE: frozenset[Name] = frozenset()
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -76,7 +78,7 @@ class Watch:
         self._register_j: float | None = None
         self._counted_ns = time_ns
         self._moves: list[tuple[int, float]] = []  # the first and the last move of the counter
-        self._suspects: tuple[frozenset[Name], bool | None] = (frozenset(), None)
+        self._suspects: tuple[frozenset[Name], bool | None] = (_NONE, None)
 
     def count(self, time_ns: int, register_j: float) -> None:
         """Take a reading of the counter: its moves bound the time in which its mean power is known exactly."""
@@ -122,10 +124,13 @@ class Watch:
         if window is None:
             return
         self.window = window
-        suspects = odd_ones(window) if not self.seeks_scope else frozenset[Name](), self._module(window)
-        agreed, (odd, module) = suspects == self._suspects, suspects
-        self._suspects = suspects
-        if agreed:
+        odd, module = _NONE, None
+        if self.seeks_scope:  # the power of the GPU says nothing about a counter that may cover more
+            module = covers_module(window)
+        else:
+            odd = odd_ones(window)
+        before, self._suspects = self._suspects, (odd, module)
+        if before == self._suspects:
             found = self.findings
             self.findings = Findings(
                 found.odd | odd, found.module if module is None else module, found.disagreement, found.is_judged
@@ -136,9 +141,6 @@ class Watch:
         if self.window is not None and not self.seeks_scope and not found.odd:
             sentence = disagreement(self.window)
         self.findings = Findings(found.odd, found.module, sentence or found.disagreement, is_judged=True)
-
-    def _module(self, window: Window) -> bool | None:
-        return covers_module(window) if self.seeks_scope else None
 
     def _present(self) -> Window | None:
         """The looks of this watch, between two moves of the counter where there is one."""

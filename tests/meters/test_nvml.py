@@ -141,17 +141,6 @@ def test_other_processes_are_noticed():
         assert (shared.other_processes(), own.other_processes()) == ([4711], [])
 
 
-@pytest.mark.parametrize(("counts_module", "scope"), [(True, "module"), (False, "gpu")])
-def test_what_a_counter_counts_is_told_by_its_slope(counts_module, scope):
-    gpu = SimulatedGpu(
-        300.0, uuid=A, counter_period_s=0.02, module_extra_w=200.0, counts_module=counts_module, limit_w=900.0
-    )
-    with SimulatedNvml([gpu]):
-        info = NvmlMeter(A).open()
-        assert info.scope == scope
-        assert info.per_node == counts_module
-
-
 def test_part_time_sensors_say_so():
     with SimulatedNvml([SimulatedGpu(uuid=A, name="NVIDIA H100 PCIe"), SimulatedGpu(uuid=B)]):
         assert NvmlMeter(A).open().coverage == 0.25
