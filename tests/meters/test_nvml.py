@@ -11,6 +11,7 @@ import pynvml
 import pytest
 
 from lightning_energy.meters import MeterError, MeterLost, MeterUnavailable, NvmlMeter
+from lightning_energy.meters.nvml import NvmlSource
 from lightning_energy.meters.nvml_boards import driver_version, list_gpus, resolve_visible
 from tests.sim.clock import VirtualClock
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
@@ -142,7 +143,7 @@ def test_other_processes_are_noticed():
 
 
 def test_part_time_sensors_say_so():
-    with SimulatedNvml([SimulatedGpu(uuid=A, name="NVIDIA H100 PCIe"), SimulatedGpu(uuid=B)]):
+    with SimulatedNvml([SimulatedGpu(uuid=A, name="NVIDIA H100 PCIe"), SimulatedGpu(uuid=B, name="NVIDIA RTX A1000")]):
         assert NvmlMeter(A).open().coverage == 0.25
         assert NvmlMeter(B).open().coverage is None
 
@@ -238,6 +239,35 @@ def test_an_old_pynvml_is_refused(monkeypatch, name):
         monkeypatch.delattr(pynvml, name)
         with pytest.raises(MeterUnavailable, match="not NVIDIA's, or too old"):
             NvmlMeter(gpu.uuid).open()
+
+
+@pytest.mark.parametrize("told", [MIG, MIG[4:], A, A[4:]])
+def test_the_board_of_an_instance_is_found_whatever_torch_tells(monkeypatch, told):
+    """Some releases of torch report the instance's UUID, others the board's, both without a prefix."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: types.SimpleNamespace(uuid=told))
+    with SimulatedNvml([SimulatedGpu(uuid=B), SimulatedGpu(uuid=A, mig=["MIG-0", MIG])]):
+        [meter] = NvmlSource().of(torch.device("cuda", 0))
+        info = meter.open()
+    assert (info.device_id, info.scope) == (A, "board")
+    assert "this is the whole board, all its instances together" in info.note
+
+
+def test_an_instance_that_nvml_does_not_find_by_its_uuid():
+    with SimulatedNvml([SimulatedGpu(uuid=B), SimulatedGpu(uuid=A, mig=["MIG-0", MIG])]) as nvml:
+        nvml.faults["nvmlDeviceGetHandleByUUID"] = [pynvml.NVML_ERROR_NOT_FOUND]
+        assert NvmlMeter(MIG).open().device_id == A
+
+
+def test_a_board_without_nvml_is_told_by_nvml(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: types.SimpleNamespace(uuid=A[4:]))
+    with SimulatedNvml(init_error="missing"):
+        [meter] = NvmlSource().of(torch.device("cuda", 0))
+        with pytest.raises(MeterUnavailable, match="libnvidia-ml"):
+            meter.open()
 
 
 def test_torch_tells_the_uuid(monkeypatch):
