@@ -6,6 +6,7 @@ Devices are found by UUID: NVML ignores ``CUDA_VISIBLE_DEVICES`` and numbers the
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,9 +90,14 @@ def handle_of(nvml: Any, uuid: str) -> Answer:
         uuid: UUID of the board or the instance.
     """
     handle = ask(nvml, nvml.nvmlDeviceGetHandleByUUID, uuid)
-    if not handle.is_known or not uuid.startswith("MIG-"):
+    if not uuid.startswith("MIG-"):
         return handle
-    return ask(nvml, nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, handle.value)
+    if handle.is_known:
+        return ask(nvml, nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, handle.value)
+    if handle.code == nvml.NVML_ERROR_NOT_FOUND:  # some drivers find an instance by its board alone
+        board = next((gpu.uuid for gpu in list_gpus() if uuid in gpu.mig), None)
+        return handle if board is None else ask(nvml, nvml.nvmlDeviceGetHandleByUUID, board)
+    return handle
 
 
 def driver_version() -> str:
@@ -120,8 +126,17 @@ def uuid_of_torch_device(device: torch.device) -> str:
     if uuid is None:
         # an older torch does not give the UUID: CUDA's order is undone by hand
         return resolve_visible(index, os.environ)
-    text = str(uuid)
-    return text if text.startswith(("GPU-", "MIG-")) else f"GPU-{text}"
+    return _with_prefix(str(uuid))
+
+
+def _with_prefix(uuid: str) -> str:
+    """UUID as NVML writes it, of one that torch gives without the prefix: a board's, or a MIG instance's."""
+    if uuid.startswith(("GPU-", "MIG-")):
+        return uuid
+    with suppress(MeterUnavailable):  # said when the meter is opened
+        if any(f"MIG-{uuid}" in gpu.mig for gpu in list_gpus()):
+            return f"MIG-{uuid}"
+    return f"GPU-{uuid}"
 
 
 def resolve_visible(index: int, environment: Mapping[str, str]) -> str:
