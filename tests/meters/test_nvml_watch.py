@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lightning_energy.curves.channel import Channel
-from lightning_energy.meters import NvmlMeter, find, nvml, open_meters
+from lightning_energy.meters import MeterUnavailable, NvmlMeter, find, nvml, open_meters
 from lightning_energy.meters.nvml import NvmlSource
 from lightning_energy.meters.rapl import RaplSource
 from tests.sim.clock import VirtualClock, drive
@@ -119,6 +119,33 @@ def test_comparing_is_cheap(clock):
     # two calls per look, ten looks a second, five seconds of every 65: three watches
     assert calls["nvmlDeviceGetPowerUsage"] < 200
     assert calls["nvmlDeviceGetTotalEnergyConsumption"] > 4_000
+
+
+def test_a_sensor_that_is_late_is_as_uncertain(clock):
+    """A run at 350 W that begins and ends within its board's busy time, told a second late."""
+    gpu = SimulatedGpu([(10.4, 70.0), (30.0, 350.0)], uuid=A, counter_period_s=None)
+    power_w = gpu.power.power_w
+    gpu.instant = gpu.average = lambda at_s: power_w(at_s - 1.0)
+    channel, true_j, _ = watched(clock, gpu, 3.0)
+    told = energy(channel)
+    assert told.quality == "integrated"
+    assert true_j - told.energy_j > 250.0
+    assert true_j - told.energy_j <= 2.0 * told.u_j
+
+
+@pytest.mark.parametrize("nothing_w", [0.0, 4294967.295])  # no power, and NVML's number for "not available"
+def test_a_sensor_that_shows_nothing_is_none(clock, nothing_w):
+    gpu = SimulatedGpu(300.0, uuid=A, counter_period_s=None)
+    gpu.instant = gpu.average = lambda _: nothing_w
+    with SimulatedNvml([gpu], clock=clock), pytest.raises(MeterUnavailable, match="it reads (0 W|N/A)"):
+        NvmlMeter(A).open()
+    gpu.average = None  # one of the two is in order
+    channel, true_j, _ = watched(clock, gpu, 10.0)
+    assert energy(channel).energy_j == pytest.approx(true_j, rel=0.01)
+    gpu.average = lambda at_s: 300.0 if at_s < 12.0 else nothing_w
+    channel, true_j, _ = watched(clock, gpu, 10.0)
+    assert energy(channel).missing_s == pytest.approx(8.0, abs=0.5)
+    assert "it reads" in channel.trouble
 
 
 # --------------------------------------------------------------------------------------- modules of GPU and CPU
