@@ -26,6 +26,8 @@ def plausible_w(info: MeterInfo) -> float:
 class PowerIntegral:
     """Builds a curve from readings of a power sensor, by the trapezoidal rule.
 
+    A sensor that shows 0 W shows nothing: no device that is on draws none. Only a model may say so.
+
     Args:
         info: the meter's description of itself.
         curve: the curve that takes the knots.
@@ -41,6 +43,7 @@ class PowerIntegral:
         self._quality: Quality = "estimated" if info.quality == "estimated" else "integrated"
         self._longest_gap_ns = round(longest_gap_s / NS)
         self._max_w = plausible_w(info)
+        self._lag_ns = round(info.power_lag_s / NS)
         self._last: tuple[int, float] | None = None
         self._change2_w2 = 0.0  # mean square of the change between two readings
 
@@ -48,13 +51,13 @@ class PowerIntegral:
         """Take one reading of the power; true when it could be used."""
         self.note = ""
         now_ns, power_w = (reading.start_ns + reading.end_ns) // 2, reading.power_w
-        if power_w is None or not 0 <= power_w <= self._max_w:
+        if power_w is None or not 0 <= power_w <= self._max_w or (power_w == 0 and self._quality == "integrated"):
             self.note = f"its power reads {'N/A' if power_w is None else f'{power_w:g} W'}"
             self.silent(now_ns)
             return False
         last, self._last = self._last, (now_ns, power_w)
         end_ns = self.curve.end_ns
-        half_ns = (reading.end_ns - reading.start_ns + 1) // 2
+        half_ns = (reading.end_ns - reading.start_ns + 1) // 2 + self._lag_ns
         if end_ns is None:
             self.curve.add(now_ns, 0.0, half_width_ns=half_ns)
         elif now_ns > end_ns and (last is None or now_ns - last[0] > self._longest_gap_ns):

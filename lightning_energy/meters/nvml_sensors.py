@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Board"]
 
 ABOVE_LIMIT = 1.15  # boards exceed their limit for moments: a real 3090 drew 463 W at a limit of 420 W
+NOT_AVAILABLE = 2**32 - 1  # milliwatts, where there are none
 MODULE_MATCH = 0.1  # largest share by which a module of the GPU alone draws more than the GPU
 
 
@@ -45,8 +46,7 @@ class Board:
 
     def average_w(self, *, tries: int = TRIES) -> Answer:
         """``power.draw`` in watts: on most boards the mean over the last second."""
-        answer = self.ask(self.nvml.nvmlDeviceGetPowerUsage, tries=tries)
-        return Answer(float(answer.value) * MW) if answer.is_known else answer
+        return _power_of(self.ask(self.nvml.nvmlDeviceGetPowerUsage, tries=tries))
 
     def instant_w(self, scope: int | None = None, *, tries: int = TRIES) -> Answer:
         """The power of the moment in watts.
@@ -55,7 +55,7 @@ class Board:
             scope: the part that is meant, where the board is in a module.
             tries: largest number of calls.
         """
-        return self.ask(self._field_w, self.nvml.NVML_FI_DEV_POWER_INSTANT, scope, tries=tries)
+        return _power_of(self.ask(self._field, self.nvml.NVML_FI_DEV_POWER_INSTANT, scope, tries=tries))
 
     def module_w(self, *, tries: int = TRIES) -> Answer:
         """The power in watts of the module that the board is in: GPU, CPU and memory."""
@@ -85,8 +85,17 @@ class Board:
         gpu_w = max((a.value for a in (before, after) if a.is_known), default=0.0)
         return Answer(bool(module.value > gpu_w * (1 + MODULE_MATCH)))
 
-    def _field_w(self, handle: Any, field: int, scope: int | None) -> float:
+    def _field(self, handle: Any, field: int, scope: int | None) -> int:
         (value,) = self.nvml.nvmlDeviceGetFieldValues(handle, [field if scope is None else (field, scope)])
         if value.nvmlReturn != self.nvml.NVML_SUCCESS:
             raise self.nvml.NVMLError(value.nvmlReturn)
-        return float(value.value.uiVal) * MW
+        return int(value.value.uiVal)
+
+
+def _power_of(answer: Answer) -> Answer:
+    """Watts of an answer in milliwatts; none where the sensor shows nothing, as no board draws no power."""
+    if not answer.is_known:
+        return answer
+    if not 0 < answer.value < NOT_AVAILABLE:
+        return Answer(error="it reads 0 W" if answer.value == 0 else "it reads N/A")
+    return Answer(float(answer.value) * MW)
