@@ -56,8 +56,14 @@ class PowerBeside:
             return []
         return [(t, rise_j * sum_j / sums_j[-1]) for (t, _), sum_j in zip(inside, sums_j, strict=False)]
 
-    def take_after(self, time_ns: int) -> list[tuple[int, float]]:
-        """Give up the readings behind a moment: nothing else tells the energy there."""
-        taken = [(t, w) for t, w in self._readings if t > time_ns]
-        self._readings.clear()
+    def take(self, after_ns: int, until_ns: int | None = None) -> list[tuple[int, float]]:
+        """Give up the readings behind a moment: nothing else tells the energy there.
+
+        Args:
+            after_ns: that moment.
+            until_ns: readings behind this one are kept; ``None`` for none.
+        """
+        taken = [(t, w) for t, w in self._readings if t > after_ns and (until_ns is None or t <= until_ns)]
+        kept = [(t, w) for t, w in self._readings if until_ns is not None and t > until_ns]
+        self._readings = deque(kept, maxlen=MOST_READINGS)
         return taken

@@ -183,6 +183,8 @@ class Channel:
         if moved and next_ns is not None and reading.end_ns < next_ns:
             edges.came_too_soon()
         if moved or not self._is_overdue(reading):
+            if self.period_s is None and edges.age_ns(reading.end_ns) * NS > FROZEN_S:
+                self._fill(edges.first_edge_ns)  # until a first move is seen, the power is all that is known
             return moved, edges.note
         edges.leave()
         if not self._fill():
@@ -191,9 +193,9 @@ class Channel:
         self._feed_power(replace(reading, register_j=None, power_w=power_w))
         return False, "its energy counter does not move"
 
-    def _fill(self) -> bool:
+    def _fill(self, until_ns: int | None = None) -> bool:
         """Fill the time behind the last knot with the powers that were read there; false where there are none."""
-        readings = self._edges.beside.take_after(self.curve.end_ns or 0)
+        readings = self._edges.beside.take(self.curve.end_ns or 0, until_ns)
         for i, (time_ns, power_w) in enumerate(readings):
             if i == 0:
                 self._power.join(power_w)

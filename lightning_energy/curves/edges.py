@@ -28,6 +28,7 @@ __all__ = ["UNKNOWN_PERIOD_S", "CounterEdges"]
 UNKNOWN_PERIOD_S = 0.1
 """Assumed time between two updates of a register whose period is not known: the longest known of a GPU's counter."""
 
+LONGEST_PERIOD_NS = 5_000_000_000  # longest period of a register that is read as one
 BRIDGE_NS = 1_000_000_000  # longest silence of a device that its register bridges, if plausible
 OLDEST = 1.02  # upper limit of the age of the present value, in periods
 SPREAD = 2.0  # residuals (80 % of edges stray less than one): if normally distributed, one edge in 200 comes sooner
@@ -81,6 +82,16 @@ class CounterEdges:
         if self._segment is None:
             return 0
         return now_ns - (self._segment.first_ns if self._segment.edge_ns is None else self._segment.edge_ns)
+
+    def age_ns(self, now_ns: int) -> int:
+        """Time since the register was first read; 0 while no segment has begun."""
+        return 0 if self._segment is None else now_ns - self._segment.first_ns
+
+    @property
+    def first_edge_ns(self) -> int | None:
+        """Time of the first move, while it waits until the period is known."""
+        early = self._segment.early if self._segment is not None else None
+        return (early[0].low_ns + early[0].high_ns) // 2 if early else None
 
     @property
     def next_edge_ns(self) -> int | None:
@@ -156,7 +167,10 @@ class CounterEdges:
         if register_j < segment.register_j:
             self._fallen = Fallen(segment.register_j, register_j, reading.end_ns)
             return "its energy counter went backwards"
-        if self._is_implausible(register_j - segment.register_j, reading.end_ns - segment.old_seen_ns):
+        elapsed_ns = reading.end_ns - segment.old_seen_ns
+        if self.period_s is None and segment.edge_ns is None:
+            elapsed_ns += LONGEST_PERIOD_NS  # judged again once the period is known
+        if self._is_implausible(register_j - segment.register_j, elapsed_ns):
             return "its energy counter leapt by more than its power limit allows"
         return ""
 
@@ -240,7 +254,7 @@ class CounterEdges:
         curve, rise_j, quality = self.curve, edge.register_j - segment.placed_j, self._info.quality
         if segment.placed_ns is None:
             rise_j *= self._begin(segment, edge, time_ns, half_ns)
-            if self.period_s is None:
+            if self.period_s is None or self._is_implausible(rise_j, edge.high_ns - segment.first_ns):
                 rise_j, quality = 0.0, "missing"
         time_ns = max(time_ns, (curve.end_ns or time_ns - 1) + 1)
         end_j = curve.end_j + rise_j

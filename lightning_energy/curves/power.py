@@ -85,8 +85,9 @@ class PowerIntegral:
         Args:
             power_w: the power as it is read next; it may have been another before.
         """
-        self._last = None if self.curve.end_ns is None else (self.curve.end_ns, power_w)
-        self._is_joint = True
+        end_ns = self.curve.end_ns
+        if end_ns is not None and (self._last is None or self._last[0] != end_ns):
+            self._last, self._is_joint = (end_ns, power_w), True
 
     def _u_w(self, change_w: float) -> float:
         """Standard uncertainty of the mean power between two readings.
