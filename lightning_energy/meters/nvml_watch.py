@@ -1,4 +1,4 @@
-"""When a board's readings are compared with each other: for some seconds when it is opened, and now and then."""
+"""The watches in which a board's readings are compared: some seconds when it is opened, and some now and then."""
 
 from __future__ import annotations
 
