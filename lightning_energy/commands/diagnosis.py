@@ -232,7 +232,7 @@ def _notes(channel: Channel, looks_w: list[float], power_w: float | None, note: 
     if channel.trouble is not None:
         notes.append(f"it failed while it was watched: {channel.trouble}")
     disagreement = _disagreement(looks_w, power_w)
-    return [*notes, disagreement] if disagreement and "one of them is wrong" not in info.note else notes
+    return [*notes, disagreement] if disagreement else notes
 
 
 def _disagreement(looks_w: list[float], power_w: float | None) -> str | None:

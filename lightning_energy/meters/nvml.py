@@ -117,7 +117,7 @@ class NvmlMeter(Meter):
         name = board.ask(nvml.nvmlDeviceGetName).value or "NVIDIA GPU"
         notes = self._find_sensors(board, f"GPU {name} ({device_id})")
         limit_w = board.limit_w()
-        notes += _unknown("its power limit", limit_w)
+        notes += _unknown("its power limit is", limit_w)
         info = MeterInfo(
             device_id=device_id,
             name=name,
@@ -131,7 +131,7 @@ class NvmlMeter(Meter):
         )
         info = self._with_sharing(board, info, notes)
         in_module = board.is_in_module()
-        notes += _unknown("whether it is part of a module", in_module)
+        notes += _unknown("whether it is part of a module is", in_module)
         module = _covers_module.get(device_id) if in_module.value else False
         seeks_scope = bool(in_module.value) and self._has_counter and module is None
         self._scope = nvml.NVML_POWER_SCOPE_GPU if in_module.value else None
@@ -168,10 +168,13 @@ class NvmlMeter(Meter):
     def read_power_w(self) -> float | None:
         """The instantaneous power in watts where the driver reports it, else ``power.draw``; ``None`` if neither.
 
-        ``None`` as well while it is not known whether the counter covers more than the GPU.
+        ``None`` as well while it is not known whether the counter covers more than the GPU, or whether the
+        instantaneous power can be trusted.
         """
-        board = self._open_board()
-        if self._watch is not None and self._watch.seeks_scope and self._watch.findings.module is None:
+        board, watch = self._open_board(), self._watch
+        if watch is not None and watch.seeks_scope and watch.findings.module is None:
+            return None
+        if self._has_counter and not self._is_confirmed:
             return None
         power_w: float | None = self._power(board).value
         return power_w
@@ -209,7 +212,7 @@ class NvmlMeter(Meter):
                 f"{text}: neither its energy ({counter.error}) nor its power ({average.error}) can be read."
             )
         self._is_confirmed = not _unlike(instant.value, average.value)
-        notes = _unknown("its instantaneous power", instant)
+        notes = _unknown("its instantaneous power is", instant)
         if not counter.is_known:
             problem = "it has no energy counter" if counter.is_lacking else "its energy counter cannot be read"
             notes.append(f"{problem} ({counter.error}): its power is read and integrated")
@@ -221,7 +224,7 @@ class NvmlMeter(Meter):
             notes.append(WHOLE_BOARD)
             return replace(info, scope="board")
         split, others = mig_instances(board.nvml, board.handle), board.others()
-        notes += [*_unknown("its MIG instances", split), *_unknown("other programs on it", others)]
+        notes += [*_unknown("its MIG instances are", split), *_unknown("other programs on it are", others)]
         if split.value:
             notes.append(f"split into {len(split.value)} MIG instance(s): {WHOLE_BOARD}")
         if others.value:
@@ -280,7 +283,7 @@ class NvmlMeter(Meter):
 
 def _unknown(what: str, answer: Answer) -> list[str]:
     """Return a sentence where an answer is not known that should be."""
-    return [f"{what} cannot be read ({answer.fault})"] if answer.fault else []
+    return [f"{what} not known ({answer.fault})"] if answer.fault else []
 
 
 def _unlike(instant_w: float | None, average_w: float | None) -> bool:

@@ -124,7 +124,10 @@ def odd_ones(window: Window) -> frozenset[Name]:
 
 
 def disagreement(window: Window) -> str:
-    """A sentence about a counter and a power sensor that differ, where it cannot be told which is wrong; else empty."""
+    """A sentence about a counter and a power sensor that differ, where it cannot be told which is wrong; else empty.
+
+    It is the same for all runs on a board, so without watts: devices with equal notes are compared as equal.
+    """
     counter = window.mean("counter")
     power = window.mean("instant") or window.mean("average")
     if not window.is_enough or counter is None or power is None:
@@ -132,8 +135,8 @@ def disagreement(window: Window) -> str:
     if not _differs(counter, power, NOTABLE, window.slack_w):
         return ""
     return (
-        f"its counter says {counter.w:.0f} W and its power sensor {power.w:.0f} W in the same time: one of them is "
-        f"wrong; compare with a wall meter, and correct with CalibratedMeter"
+        f"its counter and its power sensor differ by more than {100 * NOTABLE:.0f} %: one of them is wrong; compare "
+        f"with a wall meter, and correct with CalibratedMeter"
     )
 
 

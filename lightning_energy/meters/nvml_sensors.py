@@ -79,10 +79,13 @@ class Board:
     def is_in_module(self) -> Answer:
         """Answer with true where a module draws more than its GPU."""
         scope = self.nvml.NVML_POWER_SCOPE_GPU
+        module = self.module_w()
+        if not module.is_known:
+            return module
         before, module, after = self.instant_w(scope), self.module_w(), self.instant_w(scope)
         if not module.is_known:
             return module
-        gpu_w = max((a.value for a in (before, after) if a.is_known), default=0.0)
+        gpu_w = max((a.value for a in (before, after) if a.is_known), default=0.0)  # the load may change meanwhile
         return Answer(bool(module.value > gpu_w * (1 + MODULE_MATCH)))
 
     def _field(self, handle: Any, field: int, scope: int | None) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import os
+import pickle
 import sys
 import types
 
@@ -191,6 +193,19 @@ def test_list_of_boards():
     with SimulatedNvml([SimulatedGpu(uuid=A), SimulatedGpu(uuid=B, mig=[MIG])]):
         assert [(g.uuid, g.mig) for g in list_gpus()] == [(A, ()), (B, (MIG,))]
         assert driver_version() == "570.00.sim"
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda meter: pickle.loads(pickle.dumps(meter))])
+def test_a_copy_of_an_open_meter_is_a_closed_one(copied):
+    """The handle of a board is worth nothing elsewhere, and a callback is copied and pickled in the middle of a run."""
+    with SimulatedNvml([SimulatedGpu(uuid=A)]):
+        meter = NvmlMeter(A)
+        meter.open()
+        twin = copied(meter)
+        with pytest.raises(MeterError, match="open"):
+            twin.read()
+        assert twin.open().device_id == A
+        assert meter.read().register_j > 0
 
 
 def test_nvml_is_initialised_once():

@@ -76,7 +76,7 @@ def test_a_short_look_says_nothing(seconds):
 
 def test_a_difference_that_cannot_be_settled_is_said():
     seen = window(counter_w=187.0, instant=steady(327.0), average=steady(330.0))
-    assert "counter says 187 W and its power sensor 327 W" in disagreement(seen)
+    assert "its counter and its power sensor differ by more than 20 %" in disagreement(seen)
     assert disagreement(window(counter_w=300.0, instant=steady(290.0))) == ""
 
 
