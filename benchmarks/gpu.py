@@ -45,7 +45,7 @@ from lightning_energy import __version__
 from lightning_energy.commands.diagnosis import diagnose
 from lightning_energy.ledger.device_clock import DeviceClock
 from lightning_energy.ledger.device_events import CudaEvents
-from lightning_energy.meters.nvml import uuid_of_torch_device
+from lightning_energy.meters.nvml_boards import uuid_of_torch_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -107,6 +107,18 @@ def test_power_without_a_counter_is_integrated(tmp_path, jitter_s):
     assert abs(run.energy_j - true_j) <= 4 * run.u_j
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("period_s", [0.6, 1.0, 2.0])
+def test_a_counter_that_moves_rarely_is_used_together_with_the_power(tmp_path, period_s):
+    gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=period_s, idle_w=IDLE_W)
+    with SimulatedNvml([gpu]):
+        energy, true_j, duration_s = fit(tmp_path, gpu)
+    run = energy.report.session
+    assert run.missing_s < 0.15
+    assert run.duration_s == pytest.approx(duration_s, abs=0.05)
+    assert abs(run.energy_j - true_j) <= 3 * run.u_j + 0.15 * BUSY_W
+
+
 class Fault(Callback):
     """Does something to the board at the start of an epoch, and perhaps undoes it later."""
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Check", "Diagnosis", "diagnose"]
 
 SECONDS = 1.5  # a dozen updates of the slowest counters
+LONGER_S = 20.0  # longest time to watch on until it shows whether a counter covers a whole module
 LOOK_S = 0.02
 BURST_S = 0.05
 ENOUGH_LOOKS = 10
@@ -142,7 +143,7 @@ def _watch(opened: Sequence[tuple[Meter, MeterInfo]], seconds: float) -> tuple[l
     try:
         end_s = time.monotonic() + seconds
         rng = random.Random(0)  # noqa: S311 - looks at random moments, so that they do not beat with the load
-        while (left_s := end_s - time.monotonic()) > 0:
+        while (left_s := _left_s(end_s, channels)) > 0:
             for seen, witness in zip(looks, witnesses, strict=True):
                 with suppress(MeterError):
                     power_w = witness.read_power_w() if witness else None
@@ -154,7 +155,17 @@ def _watch(opened: Sequence[tuple[Meter, MeterInfo]], seconds: float) -> tuple[l
         for witness in witnesses:
             if witness:
                 witness.close()
+    for channel in channels:
+        channel.finish()  # of a counter that moves rarely, the power beside it shows what it does
     return channels, looks
+
+
+def _left_s(end_s: float, channels: Sequence[Channel]) -> float:
+    """Seconds to go on watching: longer where it is not known yet what a counter covers."""
+    left_s = end_s - time.monotonic()
+    if left_s > 0 or all(channel.info.scope_known for channel in channels):
+        return left_s
+    return left_s + LONGER_S
 
 
 def _witnesses(opened: Sequence[tuple[Meter, MeterInfo]]) -> list[Meter | None]:

@@ -11,7 +11,7 @@ from lightning_energy.curves.curve import Curve
 from lightning_energy.curves.edges import CounterEdges
 from lightning_energy.curves.poll_plan import SLOW_POLL_S, PollPlan
 from lightning_energy.curves.power import PowerIntegral
-from lightning_energy.meters.base import MeterLost
+from lightning_energy.meters.base import MeterLost, Reading
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
 
-    from lightning_energy.meters.base import Meter, MeterInfo, Reading
+    from lightning_energy.meters.base import Meter, MeterInfo
 
 __all__ = ["CONTINUOUS_S", "Channel"]
 
@@ -30,6 +30,9 @@ MOST_TROUBLES = 20  # kinds; more say nothing new
 A_NUMBER = re.compile(r"\d+(\.\d+)?")
 FROZEN_PERIODS = 5  # periods for which a frozen register has stood still, at least
 FROZEN_S = 0.5  # seconds for which a frozen register has stood still, at least
+SLOWEST_S = 5.0  # the same for a register whose period is not known
+SLOW_S = 0.5  # period of a register beside which the power is read
+BESIDE_S = 0.09  # least time between two such readings
 
 
 class Channel:
@@ -126,22 +129,27 @@ class Channel:
         ``lock`` is held while the curve changes, not while the meter is read: a slow call must not stop
         another thread that looks at the curve.
         """
+        revised = None
         try:
             reading, why = self.meter.read(), None
+            revised = self.meter.revised()
         except MeterLost as error:
             reading, why = None, str(error)
         except Exception as error:  # noqa: BLE001 - a meter's defect must not end the user's training
             reading, why = None, f"{type(error).__name__}: {error}"
         power_w = self._power_beside() if reading and self._wants_power(reading) else None
         with lock:
+            self.info = revised or self.info
             if reading is None:
                 self._lost(why or "")
             else:
                 self._take(reading, power_w)
 
     def finish(self) -> None:
-        """Place the edges that wait: no more polls will come."""
+        """Place the edges that wait, and fill the time behind the last with the power: no more polls will come."""
         self._edges.finish()
+        if self._has_register and self._frozen_at_j is None:
+            self._fill()
 
     def stalled(self, now_ns: int) -> None:
         """Book the time since the last knot as missing: the sampler hangs in this meter's call."""
@@ -151,6 +159,8 @@ class Channel:
     def _take(self, reading: Reading, power_w: float | None) -> None:
         self.reads += 1
         self.plan.polled(reading.start_ns, reading.end_ns, 1 if power_w is None else 2)
+        if self._has_register and reading.register_j is None:
+            self._edges.finish()  # from now on its power is read: no edge may come behind that
         self._has_register = reading.register_j is not None
         if power_w is not None and self.info.instant_power:
             self.curve.power.look(power_w)
@@ -159,6 +169,8 @@ class Channel:
             self._remember(note, reading.end_ns)
         outlook = None if self.is_continuous else self._edges
         self.plan.go_on(reading.end_ns, outlook, moved=moved, looks=self.curve.power.looks)
+        if self._reads_beside(reading.end_ns):
+            self.plan.come_by(reading.end_ns + round(max(SLOW_POLL_S, 2.0 * self.plan.calls.floor_s) / NS))
 
     def _feed_power(self, reading: Reading) -> tuple[bool, str]:
         return self._power.feed(reading), self._power.note
@@ -170,22 +182,54 @@ class Channel:
             self._feed_power(replace(reading, register_j=None, power_w=power_w))
             return False, ""
         self._frozen_at_j = None
+        if power_w is not None and self._reads_beside(reading.end_ns):
+            edges.beside.add(reading.end_ns, power_w)
         next_ns = edges.next_edge_ns if self.plan.is_before_edge else None
         moved = edges.feed(reading)
         if moved and next_ns is not None and reading.end_ns < next_ns:
             edges.came_too_soon()
         if moved or not self._is_overdue(reading):
+            if self.period_s is None and edges.age_ns(reading.end_ns) * NS > FROZEN_S:
+                self._fill(edges.first_edge_ns)  # until a first move is seen, the power is all that is known
             return moved, edges.note
-        edges.break_off(reading.end_ns)
+        edges.leave()
+        if not self._fill():
+            edges.break_off(reading.end_ns)
         self._frozen_at_j = reading.register_j
         self._feed_power(replace(reading, register_j=None, power_w=power_w))
         return False, "its energy counter does not move"
+
+    def _fill(self, until_ns: int | None = None) -> bool:
+        """Fill the time behind the last knot with the powers that were read there; false where there are none."""
+        readings = self._edges.beside.take(self.curve.end_ns or 0, until_ns)
+        for i, (time_ns, power_w) in enumerate(readings):
+            if i == 0:
+                self._power.join(power_w)
+            self._power.feed(Reading(time_ns, time_ns, power_w=power_w))
+        return bool(readings)
+
+    def _reads_beside(self, now_ns: int) -> bool:
+        """Return true while the power is read as well: the register moves rarely, or is late, or not known yet."""
+        if not self._has_register or self.is_continuous:
+            return False
+        period_s = self.period_s
+        if period_s is None or period_s >= SLOW_S:
+            return True
+        return self._edges.still_ns(now_ns) * NS > max(0.5 * FROZEN_S, 2.0 * period_s)
 
     def _wants_power(self, reading: Reading) -> bool:
         """Return true when the power is asked for, too: a register stands still for too long, or a look is planned."""
         look = self.plan.take_look()
         overdue = reading.register_j is not None and (self._frozen_at_j is not None or self._is_overdue(reading))
-        return look or overdue
+        return look or overdue or self._wants_beside(reading)
+
+    def _wants_beside(self, reading: Reading) -> bool:
+        """Return true where a reading of the power beside the register is due; it counts even if it fails."""
+        beside, now_ns = self._edges.beside, reading.end_ns
+        if reading.register_j is None or not self._reads_beside(now_ns) or (now_ns - beside.last_ns) * NS < BESIDE_S:
+            return False
+        beside.last_ns = now_ns
+        return True
 
     def _power_beside(self) -> float | None:
         try:
@@ -195,7 +239,8 @@ class Channel:
 
     def _is_overdue(self, reading: Reading) -> bool:
         still_s = self._edges.still_ns(reading.end_ns) * NS
-        return still_s > FROZEN_S and still_s > FROZEN_PERIODS * (self.period_s or 0.0)
+        period_s = self.period_s
+        return still_s > (SLOWEST_S if period_s is None else max(FROZEN_S, FROZEN_PERIODS * period_s))
 
     def _lost(self, why: str) -> None:
         now_ns = self._clock()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from lightning_energy.curves.beside import PowerBeside
 from lightning_energy.curves.doubts import Doubts
 from lightning_energy.curves.power import plausible_w
 from lightning_energy.curves.segment import Fallen, Segment, is_settled
@@ -27,6 +28,7 @@ __all__ = ["UNKNOWN_PERIOD_S", "CounterEdges"]
 UNKNOWN_PERIOD_S = 0.1
 """Assumed time between two updates of a register whose period is not known: the longest known of a GPU's counter."""
 
+LONGEST_PERIOD_NS = 5_000_000_000  # longest period of a register that is read as one
 BRIDGE_NS = 1_000_000_000  # longest silence of a device that its register bridges, if plausible
 OLDEST = 1.02  # upper limit of the age of the present value, in periods
 SPREAD = 2.0  # residuals (80 % of edges stray less than one): if normally distributed, one edge in 200 comes sooner
@@ -35,6 +37,9 @@ STRAYS = 3.0  # distance from the line, in residuals, beyond which an edge is no
 # Upper limit, as a share of the period, of a half bracket that improves a good line, and of the residual of a line that
 # predicts better than the last edge does. The duration of a call adds up to as much again, as no poll can be sharper.
 SMALL = 0.05
+SHORTEST_S = 0.4  # shortest interval whose joules are shared out by the power: it has some readings in it
+LATE_POWER_S = 0.2  # lateness of an instantaneous power, at most: boards take up to 0.29 s to show a step
+LATE_SHARE = 0.25  # the same at most as a share of the interval whose joules it shares out
 
 
 class CounterEdges:
@@ -47,12 +52,14 @@ class CounterEdges:
 
     Attributes:
         line: the straight line through the register's updates.
+        beside: powers that were read meanwhile, which tell how the joules of an interval lie in time.
         note: the reason why the last poll broke off the segment; empty when it did not.
     """
 
     def __init__(self, info: MeterInfo, curve: Curve, *, refine: bool = True) -> None:
         self.curve = curve
         self.line = UpdateLine()
+        self.beside = PowerBeside()
         self.note = ""
         self._info = info
         self._refine = refine
@@ -75,6 +82,16 @@ class CounterEdges:
         if self._segment is None:
             return 0
         return now_ns - (self._segment.first_ns if self._segment.edge_ns is None else self._segment.edge_ns)
+
+    def age_ns(self, now_ns: int) -> int:
+        """Time since the register was first read; 0 while no segment has begun."""
+        return 0 if self._segment is None else now_ns - self._segment.first_ns
+
+    @property
+    def first_edge_ns(self) -> int | None:
+        """Time of the first move, while it waits until the period is known."""
+        early = self._segment.early if self._segment is not None else None
+        return (early[0].low_ns + early[0].high_ns) // 2 if early else None
 
     @property
     def next_edge_ns(self) -> int | None:
@@ -150,7 +167,10 @@ class CounterEdges:
         if register_j < segment.register_j:
             self._fallen = Fallen(segment.register_j, register_j, reading.end_ns)
             return "its energy counter went backwards"
-        if self._is_implausible(register_j - segment.register_j, reading.end_ns - segment.old_seen_ns):
+        elapsed_ns = reading.end_ns - segment.old_seen_ns
+        if self.period_s is None and segment.edge_ns is None:
+            elapsed_ns += LONGEST_PERIOD_NS  # judged again once the period is known
+        if self._is_implausible(register_j - segment.register_j, elapsed_ns):
             return "its energy counter leapt by more than its power limit allows"
         return ""
 
@@ -173,13 +193,18 @@ class CounterEdges:
 
     def break_off(self, now_ns: int) -> None:
         """Book the time between the last knot and ``now_ns`` as missing; the next poll starts a new segment."""
-        self.finish()
-        segment, self._segment = self._segment, None
+        segment = self._segment
+        self.leave()
         if self.curve.end_ns is None:
             self.curve.add(min(now_ns if segment is None else segment.first_ns, now_ns - 1), 0.0)
-        self.line.restart()
         if self.curve.end_ns is not None and now_ns > self.curve.end_ns:
             self.curve.add(now_ns, self.curve.end_j, quality="missing")
+
+    def leave(self) -> None:
+        """End the segment at its last edge; the next poll starts a new one."""
+        self.finish()
+        self._segment = None
+        self.line.restart()
 
     def _break(self, reading: Reading, why: str) -> bool:
         """Book the time between the last knot and now as missing, and start a new segment."""
@@ -194,6 +219,8 @@ class CounterEdges:
         early = segment.take_early() if segment is not None else []
         if segment is None or not early:
             return
+        if self.period_s is None and self.beside.is_known:
+            return  # how much of its rise was before the first poll is not known: the power tells all of it
         self.line.restart()  # the period stays, the edges are counted anew by it
         for edge in early:
             self._place(segment, edge)
@@ -227,11 +254,24 @@ class CounterEdges:
         curve, rise_j, quality = self.curve, edge.register_j - segment.placed_j, self._info.quality
         if segment.placed_ns is None:
             rise_j *= self._begin(segment, edge, time_ns, half_ns)
-            if self.period_s is None:
+            if self.period_s is None or self._is_implausible(rise_j, edge.high_ns - segment.first_ns):
                 rise_j, quality = 0.0, "missing"
         time_ns = max(time_ns, (curve.end_ns or time_ns - 1) + 1)
-        curve.add(time_ns, curve.end_j + rise_j, half_width_ns=half_ns, quality=quality)
+        end_j = curve.end_j + rise_j
+        if quality != "missing":
+            self._share_out(time_ns, rise_j)
+        curve.add(time_ns, max(end_j, curve.end_j), half_width_ns=half_ns, quality=quality)
         segment.place(time_ns, edge.register_j)
+
+    def _share_out(self, end_ns: int, rise_j: float) -> None:
+        """Put knots where the power was read since the last one: the interval's joules lie as the powers say."""
+        start_ns, start_j = self.curve.end_ns or end_ns, self.curve.end_j
+        if (end_ns - start_ns) * NS < SHORTEST_S:
+            return
+        late_s = LATE_POWER_S if self._info.instant_power else max(self._info.power_lag_s, LATE_POWER_S)
+        half_ns = round(min(late_s / NS, LATE_SHARE * (end_ns - start_ns)))
+        for time_ns, energy_j in self.beside.between(start_ns, end_ns, rise_j):
+            self.curve.add(time_ns, start_j + energy_j, half_width_ns=half_ns, quality=self._info.quality)
 
     def _begin(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> float:
         """Put the knot of the update before a segment's first edge.

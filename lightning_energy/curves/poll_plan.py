@@ -108,6 +108,11 @@ class PollPlan:
         self.due_ns = now_ns + round(self._retry_s / NS)
         self._retry_s = min(2 * self._retry_s, RETRY_S[1])
 
+    def come_by(self, time_ns: int) -> None:
+        """Poll by a moment at the latest, whenever the register may move."""
+        if self.due_ns + self.slack_ns > time_ns:
+            self.due_ns, self.slack_ns = min(self.due_ns, time_ns), 0
+
     def go_on(self, now_ns: int, outlook: Outlook | None, *, moved: bool, looks: int) -> None:
         """Plan the next poll after one that was answered.
 

@@ -26,6 +26,8 @@ def plausible_w(info: MeterInfo) -> float:
 class PowerIntegral:
     """Builds a curve from readings of a power sensor, by the trapezoidal rule.
 
+    A sensor that shows 0 W shows nothing: no device that is on draws none. Only a model may say so.
+
     Args:
         info: the meter's description of itself.
         curve: the curve that takes the knots.
@@ -41,34 +43,51 @@ class PowerIntegral:
         self._quality: Quality = "estimated" if info.quality == "estimated" else "integrated"
         self._longest_gap_ns = round(longest_gap_s / NS)
         self._max_w = plausible_w(info)
+        self._lag_ns = round(info.power_lag_s / NS)
         self._last: tuple[int, float] | None = None
+        self._is_joint = False  # the next reading is the first behind another source's end
         self._change2_w2 = 0.0  # mean square of the change between two readings
 
     def feed(self, reading: Reading) -> bool:
         """Take one reading of the power; true when it could be used."""
         self.note = ""
         now_ns, power_w = (reading.start_ns + reading.end_ns) // 2, reading.power_w
-        if power_w is None or not 0 <= power_w <= self._max_w:
+        if power_w is None or not 0 <= power_w <= self._max_w or (power_w == 0 and self._quality == "integrated"):
             self.note = f"its power reads {'N/A' if power_w is None else f'{power_w:g} W'}"
             self.silent(now_ns)
             return False
         last, self._last = self._last, (now_ns, power_w)
+        is_joint, self._is_joint = self._is_joint, False
         end_ns = self.curve.end_ns
-        half_ns = (reading.end_ns - reading.start_ns + 1) // 2
+        half_ns = (reading.end_ns - reading.start_ns + 1) // 2 + self._lag_ns
         if end_ns is None:
             self.curve.add(now_ns, 0.0, half_width_ns=half_ns)
         elif now_ns > end_ns and (last is None or now_ns - last[0] > self._longest_gap_ns):
             self.curve.add(now_ns, self.curve.end_j, half_width_ns=half_ns, quality="missing")
         elif now_ns > end_ns and last is not None:
             duration_s = (now_ns - end_ns) * NS
+            u_w = self._u_w(power_w - last[1])
+            if is_joint:
+                low_w, high_w = self.curve.power_bounds_w()
+                u_w = max(u_w, max(high_w - power_w, power_w - low_w) / math.sqrt(3.0))
             self.curve.add(
                 now_ns,
                 self.curve.end_j + 0.5 * (last[1] + power_w) * duration_s,
                 half_width_ns=half_ns,
                 quality=self._quality,
-                u_j=self._u_w(power_w - last[1]) * duration_s,
+                u_j=u_w * duration_s,
             )
         return True
+
+    def join(self, power_w: float) -> None:
+        """Go on from the end of the curve, where another source knew the energy last.
+
+        Args:
+            power_w: the power as it is read next; it may have been another before.
+        """
+        end_ns = self.curve.end_ns
+        if end_ns is not None and (self._last is None or self._last[0] != end_ns):
+            self._last, self._is_joint = (end_ns, power_w), True
 
     def _u_w(self, change_w: float) -> float:
         """Standard uncertainty of the mean power between two readings.

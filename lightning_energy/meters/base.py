@@ -87,6 +87,8 @@ class MeterInfo:
         update_period_s: time between two updates of its register or sensor in seconds, if known.
         calibration_u: relative standard uncertainty of its gain (k=1), e.g. ``0.05``.
         instant_power: true when :meth:`Meter.read_power_w` gives the power of the moment, not a mean of seconds.
+        power_lag_s: time by which a power may be told late, in seconds: the ends of integrated power are as uncertain.
+        scope_known: false while it cannot be told whether ``module`` or ``gpu`` is meant (see :meth:`Meter.revised`).
         coverage: share of time the sensor looks at (1 when continuous, 0.25 on A100/H100); ``None`` when unknown.
         note: anything a reader of the figure must know, in a sentence; empty when nothing.
     """
@@ -101,6 +103,8 @@ class MeterInfo:
     update_period_s: float | None = None
     calibration_u: float = 0.05
     instant_power: bool = False
+    power_lag_s: float = 0.0
+    scope_known: bool = True
     coverage: float | None = None
     note: str = ""
 
@@ -136,6 +140,13 @@ class Meter(ABC):
 
     def read_power_w(self) -> float | None:
         """Power in watts beside the register, or ``None``. Called rarely; may be slow."""
+        return None
+
+    def revised(self) -> MeterInfo | None:
+        """A new description, once, where reading has shown something that ``open`` could not know; else ``None``.
+
+        Called from the thread that reads, after every reading; must be cheap.
+        """
         return None
 
     def other_processes(self) -> list[int] | None:

@@ -52,8 +52,11 @@ class CalibratedMeter(Meter):
 
     def open(self) -> MeterInfo:
         """Open the meter."""
-        info = self.meter.open()
+        info = self._corrected(self.meter.open())
         self._raw_j = None
+        return info
+
+    def _corrected(self, info: MeterInfo) -> MeterInfo:
         note = f"calibrated: gain {self.gain:g}, offset {self.offset_w:g} W"
         return replace(
             info,
@@ -67,7 +70,7 @@ class CalibratedMeter(Meter):
         """Read the meter, corrected."""
         reading = self.meter.read()
         if reading.register_j is None:
-            return replace(reading, power_w=None if reading.power_w is None else self._power_w(reading.power_w))
+            return replace(reading, power_w=self._power_w(reading.power_w) if reading.power_w else reading.power_w)
         if reading.register_j != self._raw_j:  # the corrected register moves when the meter's does, and only then
             self._start_ns = reading.start_ns if self._raw_j is None else self._start_ns
             self._raw_j = reading.register_j
@@ -78,7 +81,12 @@ class CalibratedMeter(Meter):
     def read_power_w(self) -> float | None:
         """Read the power, corrected."""
         power_w = self.meter.read_power_w()
-        return None if power_w is None else self._power_w(power_w)
+        return self._power_w(power_w) if power_w else power_w  # 0 W is what a sensor shows that shows nothing
+
+    def revised(self) -> MeterInfo | None:
+        """Ask the meter, and correct its description."""
+        info = self.meter.revised()
+        return None if info is None else self._corrected(info)
 
     def other_processes(self) -> list[int] | None:
         """Ask the meter."""

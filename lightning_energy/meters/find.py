@@ -138,8 +138,10 @@ def _open_auto(found: OpenMeters, device: torch.device, *, allow_estimate: bool)
     for source in SOURCES:
         if source.accelerator not in {"", device.type}:
             continue
-        if not source.accelerator and any(info.scope == "module" for _, info in found.meters):
-            continue  # the module's counter has the node's CPUs in it
+        modules = [info for _, info in found.meters if info.scope == "module"]
+        if not source.accelerator and modules:  # the module's counter has the node's CPUs in it, or may have
+            found.absent += _left_out(source, device, modules)
+            continue
         _open_all(found, source, device)
     if found.meters:
         return
@@ -147,6 +149,19 @@ def _open_auto(found: OpenMeters, device: torch.device, *, allow_estimate: bool)
         raise MeterUnavailable("allow_estimate=False, and nothing can be measured here. " + " ".join(found.absent))
     for meter in FALLBACK.of(device):
         _open(found, meter)
+
+
+def _left_out(source: Source, device: torch.device, modules: Sequence[MeterInfo]) -> list[str]:
+    """Say that meters are left out beside a counter of which it is not known yet whether it covers their devices."""
+    unknown = [info.name for info in modules if not info.scope_known]
+    with suppress(MeterUnavailable):
+        if unknown and source.of(device):
+            text = (
+                f"It cannot be told yet whether the counter of {', '.join(unknown)} covers the CPU, too, so the meters "
+                f"of {source.name!r} are left out of this run; meters=['nvml', {source.name!r}] takes them in."
+            )
+            return [text]
+    return []
 
 
 def _open_all(found: OpenMeters, source: Source, device: torch.device) -> None:

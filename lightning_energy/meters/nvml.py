@@ -1,16 +1,15 @@
 """NVIDIA GPUs, through the driver's NVML library.
 
-Devices are found by UUID: NVML ignores ``CUDA_VISIBLE_DEVICES`` and numbers them in another order than CUDA.
 Nothing here touches CUDA before the Trainer did, and nothing touches NVML before a meter is opened.
 """
 
 from __future__ import annotations
 
+import math
 import os
-import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from lightning_energy.meters.base import (
     Meter,
@@ -22,77 +21,53 @@ from lightning_energy.meters.base import (
     Source,
     Survey,
 )
-from lightning_energy.meters.units import NS
+from lightning_energy.meters.nvml_agreement import Look
+from lightning_energy.meters.nvml_boards import (
+    driver_version,
+    handle_of,
+    list_gpus,
+    mig_instances,
+    uuid_of_torch_device,
+)
+from lightning_energy.meters.nvml_library import Answer, ask, library, why
+from lightning_energy.meters.nvml_models import coverage_of
+from lightning_energy.meters.nvml_sensors import Board
+from lightning_energy.meters.nvml_watch import Findings, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import torch
 
-    from lightning_energy.meters.base import Scope
+__all__ = ["NvmlMeter", "NvmlSource"]
 
-__all__ = ["Gpu", "NvmlMeter", "NvmlSource", "driver_version", "list_gpus", "resolve_visible", "uuid_of_torch_device"]
-
-MW = 1e-3  # NVML gives milliwatts and millijoules
-ABOVE_LIMIT = 1.15  # boards exceed their limit for moments: a real 3090 drew 463 W at a limit of 420 W
 CALIBRATION_U = 0.05  # 16 boards against external meters: rms 5.1 %, worst 12.7 % (arXiv 2312.02741, its data)
-# boards whose sensor looks at a share of the time only (same source)
-PART_TIME = (("A100", 0.25), ("H100", 0.25))
-MODULE_MATCH = 0.1  # largest share by which a module of the GPU alone draws more than the GPU
-SLOPE_S = 0.25  # time for which a counter is watched to see its slope
+POWER_LAG_S = 1.0  # the power of most boards is a mean over the last second, and nothing says how late it is
+PLAUSIBLE = 1.15  # factor on the power limit, above which the counter leapt
+UNLIKE = 3.0  # factor between two powers at one moment, beyond which the instantaneous one has to be confirmed
+UNLIKE_W = 20.0  # the same as a difference in watts
+WHOLE_BOARD = "an instance has no sensor, so this is the whole board, all its instances together"
+MODULE = "the counter covers the whole module: GPU, CPU and memory together"
+GPU_OF_MODULE = "the counter covers the GPU alone, not the CPU and the memory of its module"
+UNDECIDED = (
+    "it cannot be told yet whether the counter covers the whole module (GPU, CPU and memory) or the GPU alone; a CPU "
+    "meter beside it may count the CPU twice"
+)
+ODD = {
+    "counter": "its energy counter contradicts both of its power readings and is not used any more: power is read",
+    "instant": "its instantaneous power contradicts its other readings and is not used any more",
+    "average": "its average power contradicts its other readings and is not used any more",
+}
 
-# the newest names in use; other packages with the name pynvml lack some of them
-NEEDED = ("nvmlInitWithFlags", "nvmlDeviceGetFieldValues", "NVML_FI_DEV_POWER_INSTANT", "NVML_POWER_SCOPE_MODULE")
-
-_lock = threading.Lock()
-_initialised_by: int | None = None  # NVML is initialised once per process, and not inherited by a fork
-
-
-def _nvml() -> Any:
-    """The initialised ``pynvml``.
-
-    Raises:
-        MeterUnavailable: there is no NVML here; the text says what is missing.
-    """
-    global _initialised_by  # noqa: PLW0603 - a process has one NVML; a second init hangs on some drivers
-    try:
-        import pynvml  # noqa: PLC0415 - importing lightning_energy must not load it
-    except ImportError as error:
-        raise MeterUnavailable(f"GPU: pynvml cannot be imported ({error}): pip install nvidia-ml-py.") from error
-    if not all(hasattr(pynvml, name) for name in NEEDED):
-        raise MeterUnavailable(
-            "GPU: the module pynvml is not NVIDIA's, or too old: pip uninstall pynvml; pip install -U nvidia-ml-py."
-        )
-    with _lock:
-        if _initialised_by != os.getpid():
-            try:
-                pynvml.nvmlInit()
-            except pynvml.NVMLError as error:
-                raise MeterUnavailable(f"GPU: NVML cannot be used: {_why(pynvml, error)}.") from error
-            _initialised_by = os.getpid()
-    return pynvml
-
-
-def _why(nvml: Any, error: Any) -> str:
-    """Meaning of an NVML error, with a remedy where there is one."""
-    remedies = {
-        nvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no libnvidia-ml.so.1 here; install the NVIDIA driver, or start the "
-        "container with `docker run --gpus all`",
-        nvml.NVML_ERROR_DRIVER_NOT_LOADED: "the driver is not loaded; `nvidia-smi` must work first",
-        nvml.NVML_ERROR_NO_PERMISSION: "no permission; the device files /dev/nvidia* must be readable",
-        nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "driver and library have different versions; reboot or reload",
-        nvml.NVML_ERROR_GPU_IS_LOST: "the GPU fell off the bus or was reset",
-        nvml.NVML_ERROR_FUNCTION_NOT_FOUND: "the driver is too old for this function",
-    }
-    remedy = remedies.get(error.value)
-    return f"{error}" + (f" ({remedy})" if remedy else "")
+_covers_module: dict[str, bool] = {}  # by the board's UUID, once it is known: a second run need not wait for it
 
 
 class NvmlMeter(Meter):
     """Reads one NVIDIA board.
 
     Its source is the energy counter where the board has one (Volta and newer), else the power sensor. A MIG instance
-    has no sensor of its own: its whole board is read, and the scope says ``board``.
+    has no sensor of its own: its whole board is read, and the scope says ``board``. The board's readings are compared
+    with each other for some seconds after ``open``, and now and then later; one that the others contradict is not used.
 
     Args:
         uuid: ``GPU-…`` or ``MIG-…``, as ``nvidia-smi -L`` shows it.
@@ -109,49 +84,63 @@ class NvmlMeter(Meter):
         if not isinstance(uuid, str) or not uuid.startswith(("GPU-", "MIG-")):
             raise ValueError(f"uuid={uuid!r}: give a UUID as `nvidia-smi -L` shows it, GPU-… or MIG-…, not an index")
         self.uuid = uuid
-        self._nvml: Any = None
-        self._handle: Any = None
+        self._board: Board | None = None
         self._pid = 0
         self._has_counter = False
         self._has_instant = False
+        self._is_confirmed = True  # the instantaneous power, where it was odd when the board was opened
+        self._scope: int | None = None  # the part of a module whose power belongs to the counter
+        self._opened: MeterInfo | None = None
+        self._news: MeterInfo | None = None
+        self._watch: Watch | None = None
+
+    def __reduce__(self) -> tuple[type[NvmlMeter], tuple[str]]:
+        """Make copies and pickles closed meters of the same board: its handle is worth nothing elsewhere."""
+        return NvmlMeter, (self.uuid,)
 
     def twin(self) -> NvmlMeter:
         """A closed meter of the same board."""
         return NvmlMeter(self.uuid)
 
     def open(self) -> MeterInfo:
-        """Find the board and its sensors.
+        """Find the board and its sensors. A call that fails is made again; what cannot be read is said in the note.
 
         Raises:
             MeterUnavailable: no NVML, no such board, or a board that reports neither energy nor power.
         """
-        nvml = _nvml()
-        try:
-            handle = nvml.nvmlDeviceGetHandleByUUID(self.uuid)
-            if self.uuid.startswith("MIG-"):
-                handle = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)
-            board, name = nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle)
-        except nvml.NVMLError as error:
-            raise MeterUnavailable(f"GPU {self.uuid}: {_why(nvml, error)}.") from error
-        self._nvml, self._handle, self._pid = nvml, handle, os.getpid()
-        self._has_counter = _asked(nvml, nvml.nvmlDeviceGetTotalEnergyConsumption, handle) is not None
-        self._has_instant = self._field_w(nvml.NVML_FI_DEV_POWER_INSTANT) is not None
-        if not self._has_counter and self._power_w() is None:
-            self.close()
-            raise MeterUnavailable(f"GPU {name} ({board}): it reports neither energy nor power (Jetson, some vGPUs).")
-        scope, note = self._scope()
-        return MeterInfo(
-            device_id=board,
+        nvml = library()
+        handle = handle_of(nvml, self.uuid)
+        uuid = ask(nvml, nvml.nvmlDeviceGetUUID, handle.value) if handle.is_known else handle
+        if not handle.is_known or (not uuid.is_known and self.uuid.startswith("MIG-")):
+            raise MeterUnavailable(f"GPU {self.uuid}: {uuid.error}.")
+        board, device_id = Board(nvml, handle.value), uuid.value or self.uuid
+        name = board.ask(nvml.nvmlDeviceGetName).value or "NVIDIA GPU"
+        notes = self._find_sensors(board, f"GPU {name} ({device_id})")
+        limit_w = board.limit_w()
+        notes += _unknown("its power limit is", limit_w)
+        info = MeterInfo(
+            device_id=device_id,
             name=name,
             quality="measured" if self._has_counter else "integrated",
-            scope=scope,
-            per_node=scope == "module",
-            power_max_w=self._limit_w(),
+            scope="gpu",
+            power_max_w=limit_w.value,
             calibration_u=CALIBRATION_U,
             instant_power=self._has_instant,
-            coverage=next((share for model, share in PART_TIME if model in name), None),
-            note=note,
+            power_lag_s=POWER_LAG_S,
+            coverage=coverage_of(name),
         )
+        info = self._with_sharing(board, info, notes)
+        in_module = board.is_in_module()
+        notes += _unknown("whether it is part of a module is", in_module)
+        module = _covers_module.get(device_id) if in_module.value else False
+        seeks_scope = bool(in_module.value) and self._has_counter and module is None
+        self._scope = nvml.NVML_POWER_SCOPE_GPU if in_module.value else None
+        most_w = PLAUSIBLE * (info.power_max_w or math.inf)
+        findings = Findings(module=module if in_module.value else None)
+        self._watch = Watch(time.monotonic_ns(), self._has_counter, seeks_scope, most_w, findings)
+        self._board, self._pid, self._news = board, os.getpid(), None
+        self._opened = replace(info, note="; ".join(notes), scope_known=not seeks_scope)
+        return self._described(self._opened, findings)
 
     def read(self) -> Reading:
         """Read the counter, or the power where there is none.
@@ -159,204 +148,150 @@ class NvmlMeter(Meter):
         Raises:
             MeterLost: the board does not answer.
         """
-        nvml = self._open_nvml()
+        board = self._open_board()
         start_ns = time.monotonic_ns()
         try:
             if self._has_counter:
-                register_j = nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle) * MW
-                return Reading(start_ns, time.monotonic_ns(), register_j=register_j)
-            power_w = self._field_w(nvml.NVML_FI_DEV_POWER_INSTANT) if self._has_instant else None
-            if power_w is None:
-                power_w = nvml.nvmlDeviceGetPowerUsage(self._handle) * MW
-        except nvml.NVMLError as error:
-            raise MeterLost(f"GPU {self.uuid}: {_why(nvml, error)}") from error
-        return Reading(start_ns, time.monotonic_ns(), power_w=power_w)
+                register_j = board.counter_j()
+                reading = Reading(start_ns, time.monotonic_ns(), register_j=register_j)
+            else:
+                power = self._power(board)
+                reading = Reading(start_ns, time.monotonic_ns(), power_w=power.value)
+        except board.nvml.NVMLError as error:
+            raise MeterLost(f"GPU {self.uuid}: {why(board.nvml, error)}") from error
+        if not self._has_counter and not power.is_known:
+            raise MeterLost(f"GPU {self.uuid}: {power.error}")
+        if self._watch is not None:
+            self._compare(board, self._watch, reading)
+        return reading
 
     def read_power_w(self) -> float | None:
-        """The instantaneous power in watts where the driver reports it, else ``power.draw``; ``None`` if neither."""
-        self._open_nvml()
-        return self._power_w()
+        """The instantaneous power in watts where the driver reports it, else ``power.draw``; ``None`` if neither.
+
+        ``None`` as well while it is not known whether the counter covers more than the GPU, or whether the
+        instantaneous power can be trusted.
+        """
+        board, watch = self._open_board(), self._watch
+        if watch is not None and watch.seeks_scope and watch.findings.module is None:
+            return None
+        if self._has_counter and not self._is_confirmed:
+            return None
+        power_w: float | None = self._power(board).value
+        return power_w
+
+    def revised(self) -> MeterInfo | None:
+        """The new description, once, after a comparison of the readings has shown something."""
+        news, self._news = self._news, None
+        return news
 
     def close(self) -> None:
         """Forget the board. NVML stays initialised: a second initialisation is slow, and hangs on some drivers."""
-        self._handle = self._nvml = None
+        self._board = self._watch = None
 
     def other_processes(self) -> list[int] | None:
         """Other processes that compute on the board; ``None`` when they are unknown. Slow: not in a loop."""
-        nvml = self._open_nvml()
-        found = _asked(nvml, nvml.nvmlDeviceGetComputeRunningProcesses, self._handle)
-        return None if found is None else sorted({p.pid for p in found} - {os.getpid()})
+        found: list[int] | None = self._open_board().others().value
+        return found
 
-    def _open_nvml(self) -> Any:
-        if self._nvml is None:
+    def _open_board(self) -> Board:
+        if self._board is None:
             raise MeterError(f"GPU {self.uuid} was read before it was opened: call open() first")
         if os.getpid() != self._pid:
             raise MeterLost(f"GPU {self.uuid}: NVML does not survive a fork; open the meter in this process")
-        return self._nvml
+        return self._board
 
-    def _power_w(self) -> float | None:
-        power_w = self._field_w(self._nvml.NVML_FI_DEV_POWER_INSTANT) if self._has_instant else None
-        if power_w is not None:
-            return power_w
-        power_mw = _asked(self._nvml, self._nvml.nvmlDeviceGetPowerUsage, self._handle)
-        return None if power_mw is None else float(power_mw) * MW
+    def _find_sensors(self, board: Board, text: str) -> list[str]:
+        """Find out what the board reports, and return sentences about what it does not."""
+        counter, instant = board.ask(board.nvml.nvmlDeviceGetTotalEnergyConsumption), board.instant_w()
+        average = board.average_w()
+        self._has_counter, self._has_instant = counter.is_known, instant.is_known
+        if not (counter.is_known or instant.is_known or average.is_known):
+            if counter.is_lacking and average.is_lacking:
+                raise MeterUnavailable(f"{text}: it reports neither energy nor power (Jetson, some vGPUs).")
+            raise MeterUnavailable(
+                f"{text}: neither its energy ({counter.error}) nor its power ({average.error}) can be read."
+            )
+        self._is_confirmed = not _unlike(instant.value, average.value)
+        notes = _unknown("its instantaneous power is", instant)
+        if not counter.is_known:
+            problem = "it has no energy counter" if counter.is_lacking else "its energy counter cannot be read"
+            notes.append(f"{problem} ({counter.error}): its power is read and integrated")
+        return notes
 
-    def _field_w(self, field: int, scope: int | None = None) -> float | None:
-        """One power field in watts; ``None`` where it is not supported."""
-        nvml = self._nvml
-        question = [field if scope is None else (field, scope)]
-        values = _asked(nvml, nvml.nvmlDeviceGetFieldValues, self._handle, question)
-        if values is None or values[0].nvmlReturn != nvml.NVML_SUCCESS:
-            return None
-        return float(values[0].value.uiVal) * MW
-
-    def _limit_w(self) -> float | None:
-        limit_mw = _asked(self._nvml, self._nvml.nvmlDeviceGetEnforcedPowerLimit, self._handle)
-        if limit_mw is None:
-            return None
-        range_mw = _asked(self._nvml, self._nvml.nvmlDeviceGetPowerManagementLimitConstraints, self._handle)
-        # the limit may be raised while we look: a plausible power is one below the highest possible limit
-        return float(max(limit_mw, range_mw[1] if range_mw else 0)) * MW * ABOVE_LIMIT
-
-    def _scope(self) -> tuple[Scope, str]:
+    def _with_sharing(self, board: Board, info: MeterInfo, notes: list[str]) -> MeterInfo:
+        """Add the scope of a board that is shared, and notes about that."""
         if self.uuid.startswith("MIG-"):
-            return "board", "a MIG instance has no sensor: this is the whole board, all its instances together"
-        gpu_w = self._field_w(self._nvml.NVML_FI_DEV_POWER_INSTANT, self._nvml.NVML_POWER_SCOPE_GPU)
-        module_w = self._field_w(self._nvml.NVML_FI_DEV_POWER_INSTANT, self._nvml.NVML_POWER_SCOPE_MODULE)
-        if module_w is None or (gpu_w is not None and module_w <= gpu_w * (1 + MODULE_MATCH)):
-            return self._alone()
-        slope_w = self._slope_w()
-        # no documentation says whether the counter covers the module: its slope shows it
-        if slope_w is not None and (gpu_w is None or abs(slope_w - module_w) < abs(slope_w - gpu_w)):
-            return "module", "the counter covers the whole module: GPU, CPU and memory together"
-        return self._alone()
+            notes.append(WHOLE_BOARD)
+            return replace(info, scope="board")
+        split, others = mig_instances(board.nvml, board.handle), board.others()
+        notes += [*_unknown("its MIG instances are", split), *_unknown("other programs on it are", others)]
+        if split.value:
+            notes.append(f"split into {len(split.value)} MIG instance(s): {WHOLE_BOARD}")
+        if others.value:
+            notes.append(f"shared: {len(others.value)} other process(es) compute on this board")
+        return replace(info, scope="board") if split.value or others.value else info
 
-    def _alone(self) -> tuple[Scope, str]:
-        others = self.other_processes()
-        if others:
-            return "board", f"shared: {len(others)} other process(es) compute on this board"
-        return "gpu", ""
+    def _power(self, board: Board) -> Answer:
+        """The power by the sensor that can be trusted, in watts."""
+        if self._has_instant and self._is_confirmed:
+            instant = board.instant_w(self._scope, tries=1)
+            if instant.is_known or self._scope is not None:
+                return instant
+        return board.average_w(tries=1)
 
-    def _slope_w(self) -> float | None:
-        """Mean power in watts by the counter, over a quarter of a second; only asked of boards in a module."""
-        if not self._has_counter:
-            return None
-        try:
-            first = self.read()
-            time.sleep(SLOPE_S)
-            last = self.read()
-        except MeterLost:
-            return None
-        rise_j = (last.register_j or 0.0) - (first.register_j or 0.0)
-        return rise_j / ((last.start_ns - first.start_ns) * NS) if rise_j > 0 else None
+    def _compare(self, board: Board, watch: Watch, reading: Reading) -> None:
+        """Look at the board's powers beside its counter, where it is time, and heed what that shows."""
+        if reading.register_j is not None:
+            watch.count(reading.end_ns, reading.register_j)
+        if self._opened is None or not watch.is_due(reading.end_ns):
+            return
+        instant = board.instant_w(self._scope, tries=1) if self._has_instant else Answer()
+        average = board.average_w(tries=1) if self._scope is None else Answer()
+        module = board.module_w(tries=1) if watch.seeks_scope else Answer()
+        now_ns = time.monotonic_ns()
+        look = Look(now_ns, instant.value, average.value, module.value)
+        if not watch.look(look, now_ns - reading.end_ns):
+            return
+        found = watch.findings
+        if found.module is not None:
+            _covers_module[self._opened.device_id] = found.module
+            self._scope = board.nvml.NVML_POWER_SCOPE_MODULE if found.module else board.nvml.NVML_POWER_SCOPE_GPU
+        self._has_counter &= "counter" not in found.odd
+        self._has_instant &= "instant" not in found.odd
+        self._is_confirmed |= found.is_judged
+        self._news = self._described(self._opened, found)
 
-
-def _asked(nvml: Any, function: Any, *arguments: Any) -> Any:
-    """The answer, or ``None`` where the driver does not give one, or is too old for pynvml's newest version of it."""
-    try:
-        return function(*arguments)
-    except (nvml.NVMLError, getattr(nvml, "NVMLLibraryMismatchError", nvml.NVMLError)):
-        return None
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """A board of this machine.
-
-    Attributes:
-        uuid: its UUID; empty when the board does not answer (it keeps its place in NVML's order).
-        name: its model.
-        mig: UUIDs of its MIG instances.
-    """
-
-    uuid: str
-    name: str
-    mig: tuple[str, ...] = ()
-
-
-def list_gpus() -> list[Gpu]:
-    """The boards that NVML sees, whatever ``CUDA_VISIBLE_DEVICES`` says.
-
-    Raises:
-        MeterUnavailable: there is no NVML here.
-    """
-    nvml = _nvml()
-    return [_gpu(nvml, index) for index in range(_asked(nvml, nvml.nvmlDeviceGetCount) or 0)]
-
-
-def _gpu(nvml: Any, index: int) -> Gpu:
-    handle = _asked(nvml, nvml.nvmlDeviceGetHandleByIndex, index)
-    uuid = None if handle is None else _asked(nvml, nvml.nvmlDeviceGetUUID, handle)
-    if uuid is None:
-        return Gpu("", f"GPU {index}")
-    instances = range(_asked(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0)
-    mig = [_mig_uuid(nvml, handle, i) for i in instances]
-    name = _asked(nvml, nvml.nvmlDeviceGetName, handle) or "NVIDIA GPU"
-    return Gpu(uuid, name, tuple(u for u in mig if u))
-
-
-def _mig_uuid(nvml: Any, handle: Any, index: int) -> str | None:
-    instance = _asked(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, index)
-    return None if instance is None else _asked(nvml, nvml.nvmlDeviceGetUUID, instance)
-
-
-def driver_version() -> str:
-    """Version of the NVIDIA driver.
-
-    Raises:
-        MeterUnavailable: there is no NVML here.
-    """
-    nvml = _nvml()
-    return str(_asked(nvml, nvml.nvmlSystemGetDriverVersion) or "unknown")
-
-
-def uuid_of_torch_device(device: torch.device) -> str:
-    """UUID of a CUDA device as PyTorch numbers it.
-
-    Args:
-        device: a CUDA device; one without an index is the current one.
-
-    Raises:
-        MeterUnavailable: its board cannot be determined.
-    """
-    import torch  # noqa: PLC0415 - meters are read without torch, too
-
-    index = torch.cuda.current_device() if device.index is None else device.index
-    uuid = getattr(torch.cuda.get_device_properties(index), "uuid", None)
-    if uuid is None:
-        # an older torch does not give the UUID: CUDA's order is undone by hand
-        return resolve_visible(index, os.environ)
-    text = str(uuid)
-    return text if text.startswith(("GPU-", "MIG-")) else f"GPU-{text}"
-
-
-def resolve_visible(index: int, environment: Mapping[str, str]) -> str:
-    """UUID of the ``index``-th device that CUDA sees, by ``CUDA_VISIBLE_DEVICES``, without touching CUDA.
-
-    An entry is an index in NVML's order (CUDA's with ``CUDA_DEVICE_ORDER=PCI_BUS_ID``), or the beginning of a UUID of
-    a board or MIG instance.
-
-    Args:
-        index: CUDA's index.
-        environment: the environment that may hold ``CUDA_VISIBLE_DEVICES``.
-
-    Raises:
-        MeterUnavailable: there is no such device.
-    """
-    gpus = list_gpus()
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
-    entries = [str(i) for i in range(len(gpus))] if visible is None else [e.strip() for e in visible.split(",")]
-    entry = entries[index] if 0 <= index < len(entries) else ""
-    if entry.isdigit() and int(entry) < len(gpus) and gpus[int(entry)].uuid:
-        return gpus[int(entry)].uuid
-    known = [uuid for gpu in gpus for uuid in (gpu.uuid, *gpu.mig)]
-    matches = [uuid for uuid in known if entry and not entry.isdigit() and uuid.startswith(entry)]
-    if len(matches) != 1:
-        raise MeterUnavailable(
-            f"GPU: cuda:{index} with CUDA_VISIBLE_DEVICES={visible!r} is no board here; "
-            f"NVML shows {', '.join(known) or 'none'}."
+    def _described(self, opened: MeterInfo, found: Findings) -> MeterInfo:
+        """Describe the board as it is known by now."""
+        notes = [opened.note, *(ODD[name] for name in sorted(found.odd)), found.disagreement]
+        scope, is_known = opened.scope, opened.scope_known or found.module is not None
+        if not is_known or found.module:
+            notes.append(MODULE if found.module else UNDECIDED)
+            scope = "module" if scope == "gpu" or found.module else scope
+        elif found.module is False:
+            notes.append(GPU_OF_MODULE)
+        return replace(
+            opened,
+            quality="integrated" if "counter" in found.odd else opened.quality,
+            scope=scope,
+            per_node=scope == "module",
+            scope_known=is_known,
+            instant_power=opened.instant_power and "instant" not in found.odd,
+            note="; ".join(text for text in notes if text),
         )
-    return matches[0]
+
+
+def _unknown(what: str, answer: Answer) -> list[str]:
+    """Return a sentence where an answer is not known that should be."""
+    return [f"{what} not known ({answer.fault})"] if answer.fault else []
+
+
+def _unlike(instant_w: float | None, average_w: float | None) -> bool:
+    """Return true if two powers differ so much that one of them may be wrong, or the load has just changed."""
+    if instant_w is None or average_w is None:
+        return False
+    low_w, high_w = sorted((instant_w, average_w))
+    return high_w > UNLIKE * low_w and high_w - low_w > UNLIKE_W
 
 
 class NvmlSource(Source):
@@ -388,11 +323,5 @@ class NvmlSource(Source):
         ]
         if not gpus:
             absent.append(f"GPU: the NVIDIA driver {version} is here, but shows no board.")
-        notes = {
-            gpu.uuid: f"split into {len(gpu.mig)} MIG instance(s): an instance has no sensor, so a training on one is "
-            f"given the whole board's energy, all instances together"
-            for gpu in gpus
-            if gpu.mig
-        }
         meters = [NvmlMeter(gpu.uuid) for gpu in gpus if gpu.uuid]
-        return Survey(meters, absent, f"NVIDIA driver {version}", notes)
+        return Survey(meters, absent, f"NVIDIA driver {version}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
 from lightning_energy.meters.base import MeterError
-from lightning_energy.meters.nvml import driver_version
+from lightning_energy.meters.nvml_boards import driver_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -60,16 +60,32 @@ def test_measures_what_a_board_does(no_cpu, period_s):
 
 
 @pytest.mark.slow
-def test_a_counter_that_disagrees_with_its_power_sensor(no_cpu):
-    boards = gpus({"power": 100.0, "module_extra_w": 60.0, "counts_module": True})
-    boards[0].module_extra_w = 60.0
-    with SimulatedNvml(boards):
-        [board, _] = diagnose(4.0, sources=sources(no_cpu)).meters  # ten looks at the sensor on any machine
-    # the counter covers the module, and is recognised by its slope: the sensor of the GPU alone shows less
-    assert board.scope == "module"
-    (counter_w, sensor_w), *_ = re.findall(r"counter says (\d+) W and its power sensor (\d+) W", " ".join(board.notes))
+@pytest.mark.parametrize("seconds", [4.0, 7.0])  # the meter itself has found it out after five
+def test_a_counter_that_disagrees_with_its_power_sensor(no_cpu, seconds):
+    with SimulatedNvml(gpus({"power": 100.0, "counter_gain": 1.6})):
+        [board, _] = diagnose(seconds, sources=sources(no_cpu)).meters  # ten looks at the sensor on any machine
+    found = re.findall(r"counter says (\d+) W and its power sensor (\d+) W", " ".join(board.notes))
+    assert len(found) == 1
+    counter_w, sensor_w = found[0]
     assert float(counter_w) == pytest.approx(160.0, rel=0.05)
     assert float(sensor_w) == pytest.approx(100.0, rel=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("counts_module", "scope"), [(True, "module"), (False, "gpu")])
+def test_a_module_is_watched_until_it_shows_what_its_counter_covers(no_cpu, counts_module, scope):
+    with SimulatedNvml(gpus({"module_extra_w": 90.0, "counts_module": counts_module})):
+        [board, _] = diagnose(0.2, sources=sources(no_cpu)).meters
+    assert board.scope == scope
+    assert "cannot be told" not in " ".join(board.notes)
+
+
+@pytest.mark.slow
+def test_a_counter_that_moves_rarely(no_cpu):
+    with SimulatedNvml(gpus({"power": 200.0, "counter_period_s": 1.0})):
+        [board, _] = diagnose(1.5, sources=sources(no_cpu)).meters
+    assert board.power_w == pytest.approx(200.0, rel=0.02)
+    assert board.is_sensor
 
 
 @pytest.mark.slow

@@ -46,3 +46,11 @@ def test_bad_settings(settings):
         CalibratedMeter(ReplayMeter(100.0), **settings)
     with pytest.raises(TypeError, match="Meter"):
         CalibratedMeter("nvml")
+
+
+def test_a_power_of_zero_is_no_power_to_correct():
+    """A sensor that shows nothing must not become one that shows the offset."""
+    meter = CalibratedMeter(ReplayMeter(0.0, counter_period_s=None), offset_w=5.0)
+    meter.open()
+    assert meter.read().power_w == 0.0
+    assert meter.read_power_w() == 0.0

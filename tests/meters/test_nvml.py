@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import os
+import pickle
 import sys
 import types
 
@@ -11,7 +13,8 @@ import pynvml
 import pytest
 
 from lightning_energy.meters import MeterError, MeterLost, MeterUnavailable, NvmlMeter
-from lightning_energy.meters.nvml import driver_version, list_gpus, resolve_visible
+from lightning_energy.meters.nvml import NvmlSource
+from lightning_energy.meters.nvml_boards import driver_version, list_gpus, resolve_visible
 from tests.sim.clock import VirtualClock
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
@@ -141,19 +144,8 @@ def test_other_processes_are_noticed():
         assert (shared.other_processes(), own.other_processes()) == ([4711], [])
 
 
-@pytest.mark.parametrize(("counts_module", "scope"), [(True, "module"), (False, "gpu")])
-def test_what_a_counter_counts_is_told_by_its_slope(counts_module, scope):
-    gpu = SimulatedGpu(
-        300.0, uuid=A, counter_period_s=0.02, module_extra_w=200.0, counts_module=counts_module, limit_w=900.0
-    )
-    with SimulatedNvml([gpu]):
-        info = NvmlMeter(A).open()
-        assert info.scope == scope
-        assert info.per_node == counts_module
-
-
 def test_part_time_sensors_say_so():
-    with SimulatedNvml([SimulatedGpu(uuid=A, name="NVIDIA H100 PCIe"), SimulatedGpu(uuid=B)]):
+    with SimulatedNvml([SimulatedGpu(uuid=A, name="NVIDIA H100 PCIe"), SimulatedGpu(uuid=B, name="NVIDIA RTX A1000")]):
         assert NvmlMeter(A).open().coverage == 0.25
         assert NvmlMeter(B).open().coverage is None
 
@@ -201,6 +193,19 @@ def test_list_of_boards():
     with SimulatedNvml([SimulatedGpu(uuid=A), SimulatedGpu(uuid=B, mig=[MIG])]):
         assert [(g.uuid, g.mig) for g in list_gpus()] == [(A, ()), (B, (MIG,))]
         assert driver_version() == "570.00.sim"
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda meter: pickle.loads(pickle.dumps(meter))])
+def test_a_copy_of_an_open_meter_is_a_closed_one(copied):
+    """The handle of a board is worth nothing elsewhere, and a callback is copied and pickled in the middle of a run."""
+    with SimulatedNvml([SimulatedGpu(uuid=A)]):
+        meter = NvmlMeter(A)
+        meter.open()
+        twin = copied(meter)
+        with pytest.raises(MeterError, match="open"):
+            twin.read()
+        assert twin.open().device_id == A
+        assert meter.read().register_j > 0
 
 
 def test_nvml_is_initialised_once():
@@ -251,10 +256,39 @@ def test_an_old_pynvml_is_refused(monkeypatch, name):
             NvmlMeter(gpu.uuid).open()
 
 
+@pytest.mark.parametrize("told", [MIG, MIG[4:], A, A[4:]])
+def test_the_board_of_an_instance_is_found_whatever_torch_tells(monkeypatch, told):
+    """Some releases of torch report the instance's UUID, others the board's, both without a prefix."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: types.SimpleNamespace(uuid=told))
+    with SimulatedNvml([SimulatedGpu(uuid=B), SimulatedGpu(uuid=A, mig=["MIG-0", MIG])]):
+        [meter] = NvmlSource().of(torch.device("cuda", 0))
+        info = meter.open()
+    assert (info.device_id, info.scope) == (A, "board")
+    assert "this is the whole board, all its instances together" in info.note
+
+
+def test_an_instance_that_nvml_does_not_find_by_its_uuid():
+    with SimulatedNvml([SimulatedGpu(uuid=B), SimulatedGpu(uuid=A, mig=["MIG-0", MIG])]) as nvml:
+        nvml.faults["nvmlDeviceGetHandleByUUID"] = [pynvml.NVML_ERROR_NOT_FOUND]
+        assert NvmlMeter(MIG).open().device_id == A
+
+
+def test_a_board_without_nvml_is_told_by_nvml(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: types.SimpleNamespace(uuid=A[4:]))
+    with SimulatedNvml(init_error="missing"):
+        [meter] = NvmlSource().of(torch.device("cuda", 0))
+        with pytest.raises(MeterUnavailable, match="libnvidia-ml"):
+            meter.open()
+
+
 def test_torch_tells_the_uuid(monkeypatch):
     import torch
 
-    from lightning_energy.meters.nvml import uuid_of_torch_device
+    from lightning_energy.meters.nvml_boards import uuid_of_torch_device
 
     def properties(index):
         return types.SimpleNamespace(uuid=[A[4:], "GPU-" + B[4:], None][index])

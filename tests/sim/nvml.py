@@ -18,7 +18,8 @@ from typing import Any
 
 import pynvml
 
-from lightning_energy.meters import nvml as ours
+from lightning_energy.meters import nvml as meter
+from lightning_energy.meters import nvml_library as ours
 
 SUCCESS = pynvml.NVML_SUCCESS
 Power = float | Sequence[tuple[float, float]] | str
@@ -90,11 +91,16 @@ class SimulatedGpu:
         latency_s: float = 0.0,
         module_extra_w: float | None = None,
         counts_module: bool = False,
+        has_gpu_scope: bool = True,
+        counter_gain: float = 1.0,
     ) -> None:
         self.uuid, self.name, self.mig, self.pids = uuid, name, [*mig], [*pids]
         self.counter_period_s, self.phase_s, self.jitter_s = counter_period_s, phase_s, jitter_s
         self.has_instant, self.has_power, self.limit_w = has_instant, has_power, limit_w
         self.latency_s, self.module_extra_w, self.counts_module = latency_s, module_extra_w, counts_module
+        self.has_gpu_scope, self.counter_gain = has_gpu_scope, counter_gain
+        self.instant: Callable[[float], float] | None = None  # watts that the two power readings show instead, as a
+        self.average: Callable[[float], float] | None = None  # function of seconds
         if power == "driven":
             self.power: Script | Driven = Driven(idle_w)
         else:
@@ -149,7 +155,7 @@ class SimulatedGpu:
 
     def _counter_j(self, at_s: float) -> float:
         extra_w = (self.module_extra_w or 0.0) if self.counts_module else 0.0
-        return self.power.energy_j(at_s) + extra_w * at_s
+        return self.counter_gain * (self.power.energy_j(at_s) + extra_w * at_s)
 
     def _last_update_s(self, now_s: float) -> float:
         assert self.counter_period_s is not None
@@ -165,12 +171,16 @@ class SimulatedGpu:
         return self.phase_s + k * self.counter_period_s + late
 
     def power_mw(self) -> int:
+        if self.instant is not None:
+            return round(self.instant(self.now_s()) * 1e3)
         with self._lock:
             return round(self.power.power_w(self.now_s()) * 1e3)
 
     def average_mw(self) -> int:
         """Mean power over the last second, as ``power.draw`` is on most boards."""
         now_s = self.now_s()
+        if self.average is not None:
+            return round(self.average(now_s) * 1e3)
         with self._lock:
             return round((self.power.energy_j(now_s) - self.power.energy_j(now_s - 1.0)) * 1e3)
 
@@ -208,6 +218,8 @@ class SimulatedNvml:
         self.gpus = [*gpus]
         self.init_error = init_error
         self.calls: Counter[str] = Counter()
+        # by symbol, or "field <number> of scope <number>": the error of every call, or of the next ones
+        self.faults: dict[str, int | list[int]] = {}
         self.calls_by_thread: Counter[int] = Counter()  # by thread identifier
         now_ns = clock()
         for gpu in self.gpus:
@@ -234,6 +246,7 @@ class SimulatedNvml:
         pynvml.nvmlLib = library
         pynvml._nvmlGetFunctionPointer_cache.clear()
         ours._initialised_by = pid
+        meter._covers_module.clear()
 
     # ---- handles: 1 + index for boards; 1000 * (1 + index) + j for MIG instances
 
@@ -287,9 +300,15 @@ class SimulatedNvml:
         def call(*arguments: Any) -> int:
             self.calls[name] += 1
             self.calls_by_thread[threading.get_ident()] += 1
-            return function(*arguments)
+            return self._fault(name) or function(*arguments)
 
         return call
+
+    def _fault(self, name: str) -> int:
+        fault = self.faults.get(name, SUCCESS)
+        if isinstance(fault, list):
+            return fault.pop(0) if fault else SUCCESS
+        return fault
 
     def _board(self, handle: int) -> tuple[SimulatedGpu | None, int]:
         gpu = self._gpu(handle)
@@ -377,15 +396,18 @@ class SimulatedNvml:
             self._field(gpu, value)
         return SUCCESS
 
-    @staticmethod
-    def _field(gpu: SimulatedGpu, value: Any) -> None:
-        value.nvmlReturn = pynvml.NVML_ERROR_NOT_SUPPORTED
+    def _field(self, gpu: SimulatedGpu, value: Any) -> None:
         value.timestamp = time.time_ns() // 1000
-        if value.fieldId != pynvml.NVML_FI_DEV_POWER_INSTANT or not (gpu.has_power and gpu.has_instant):
+        name = f"field {value.fieldId} of scope {value.scopeId}"
+        self.calls[name] += 1
+        fault = self._fault(name)
+        value.nvmlReturn = fault or pynvml.NVML_ERROR_NOT_SUPPORTED
+        if fault or value.fieldId != pynvml.NVML_FI_DEV_POWER_INSTANT or not (gpu.has_power and gpu.has_instant):
             return
-        extra_w = {pynvml.NVML_POWER_SCOPE_GPU: 0.0, pynvml.NVML_POWER_SCOPE_MODULE: gpu.module_extra_w}.get(
-            value.scopeId
-        )
+        extra_w = {
+            pynvml.NVML_POWER_SCOPE_GPU: 0.0 if gpu.has_gpu_scope else None,
+            pynvml.NVML_POWER_SCOPE_MODULE: gpu.module_extra_w,
+        }.get(value.scopeId)
         if extra_w is not None:
             value.valueType, value.nvmlReturn = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT, SUCCESS
             value.value.uiVal = gpu.power_mw() + round(extra_w * 1e3)
