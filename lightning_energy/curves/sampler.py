@@ -106,7 +106,8 @@ class Sampler:
                 if (channel.curve.end_ns or 0) >= time_ns:
                     break
                 time.sleep(LAST_POLL_S)  # its register moves within milliseconds
-            channel.finish()
+            with self.lock:
+                channel.finish()
 
     def stop(self) -> bool:
         """End the thread. Idempotent; waits at most two seconds for a call that hangs.

@@ -235,11 +235,12 @@ class TrainerRun:
 
     def state(self) -> dict[str, Any]:
         """Energy of the run so far, for a checkpoint, which our defect must not prevent."""
-        books, session = self.books, self.books.session
+        books, session = self.books, self.books.of_report
         if session is None or not self.stages.is_training:
             return self._memory.state(NOTHING, books.ranks)
         try:
-            self.stages.maybe_begin_search(session)
+            if not session.ledger.is_interrupted:
+                self.stages.maybe_begin_search(session)
             live = books.live(session.totals())
         except Warning:
             raise
