@@ -17,6 +17,7 @@ from lightning_energy.ledger.trace import Trace
 from lightning_energy.ledger.troubles import Sharing, Troubles, clock_notes
 from lightning_energy.ledger.watch import Watch
 from lightning_energy.meters.base import BOARDS
+from lightning_energy.meters.patience import ask
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
+CLOSE_S = 2.0  # longest wait for meters that are closed
 LONGEST_WAIT_S = 0.5  # longest wait for knots that are still to come
 
 
@@ -231,20 +233,25 @@ class Session:
     def finish(self) -> None:
         """End the last account now, and wait shortly until its energy is known."""
         self.synchronize()
-        self.sharing = self._sharing.notes()
         self.mark(OUTSIDE)
         now_ns = time.monotonic_ns()
         periods_s = [c.period_s or UNKNOWN_PERIOD_S for c in self.channels]
         self._sampler.finish(now_ns, min(2.5 * max(periods_s, default=0.0) + 0.05, LONGEST_WAIT_S))
         self.ledger.settle(final=True)
         self.notes += clock_notes(self._device_clock)
+        self.sharing = self._sharing.notes()
 
     def close(self) -> None:
         """Stop the sampler and close the meters. Idempotent."""
-        if self.is_ours:
-            self._finalizer()
-        else:
-            self._finalizer.detach()
+        if self._finalizer.detach() is None or not self.is_ours:
+            return
+        self._sampler.stop()
+        try:
+            ask(self._meters.close, CLOSE_S)
+        except TimeoutError:  # the driver hangs: nothing is read from it any more
+            pass
+        except RuntimeError:  # no thread can be started
+            self._meters.close()
 
 
 def _stop(sampler: Sampler, meters: OpenMeters, pid: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -112,6 +113,9 @@ def _open(found: OpenMeters, meter: Meter) -> MeterInfo | None:
     except Exception as error:  # a driver's surprise must not end a training that could go on without it
         text = f"{type(meter).__name__}: {type(error).__name__}: {error}."
         raise MeterUnavailable(text) from error
+    if not isinstance(info, MeterInfo):
+        _close(meter)
+        raise MeterUnavailable(f"{type(meter).__name__}: its open() returned {reprlib.repr(info)}, not a MeterInfo.")
     if any(info.device_id == other.device_id for _, other in found.meters):
         _close(meter)  # one device read twice would be counted twice
         return None
