@@ -32,10 +32,8 @@ def believed(  # noqa: PLR0911 - each reason is told
     except (TypeError, ValueError, OverflowError):
         return None, f"its reading is from {reading.start_ns!r} to {reading.end_ns!r} ns. {ADVICE}"
     if not (start_ns <= end_ns <= after_ns and end_ns >= last_ns and before_ns - start_ns <= OLDEST_NS):
-        return (
-            None,
-            f"its reading has an impossible time: {_when(start_ns, end_ns, before_ns, after_ns, last_ns)}. {ADVICE}",
-        )
+        when = _when(start_ns, end_ns, before_ns, after_ns, last_ns)
+        return None, f"its reading has an impossible time: {when}. {ADVICE}"
     register_j, power_w = reading.register_j, reading.power_w
     if type(register_j) is float and power_w is None and type(reading.start_ns) is int and math.isfinite(register_j):
         return reading, ""  # the usual answer
