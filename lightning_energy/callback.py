@@ -227,7 +227,7 @@ class EnergyCallback(CallbackBase):
         run = self._run
         self._forget_run()
         if run is not None:
-            run.books.close()
+            run.close()
 
     def _leave(self) -> None:
         """Take no more marks: the session is over. The run stays to its end, and knows that a training is under way."""

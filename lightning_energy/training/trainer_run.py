@@ -24,6 +24,7 @@ from lightning_energy.training.score_metrics import ScoreMetrics
 from lightning_energy.training.stages import Stages, loaders_of
 from lightning_energy.training.step_log import StepLog
 from lightning_energy.training.validations import Validations
+from lightning_energy.training.waiting_monitors import WaitingMonitors, drop_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,7 @@ class TrainerRun:
         stages: the stage that is in force.
         metrics: the module's score Metrics.
         validations: accuracies and scores.
+        waiting: monitors that wait for a value.
         steps: logged steps.
         reporter: reports and the record.
         outputs: record, trace, dashboards, progress bar, terminal.
@@ -114,6 +116,7 @@ class TrainerRun:
             self.books, scorer, memory, warn, conversion, log_uncertainty=settings.log_uncertainty
         )
         self.validations.resume(memory)
+        self.waiting = WaitingMonitors()
         self.reporter = Reporter(
             self.books, self.stages, self.validations, memory=memory, outputs=self.outputs, conversion=conversion
         )
@@ -167,8 +170,13 @@ class TrainerRun:
 
     def end_validation(self, trainer: Trainer) -> None:
         """Score a late accuracy, keep the choice of the accuracy, and draw the point of the curve over energy."""
-        if self.books.session is None:
-            return
+        try:
+            if self.books.session is not None:
+                self._end_validation(trainer)
+        finally:  # also after a defect: monitors act next
+            self._look_at_monitors(trainer)
+
+    def _end_validation(self, trainer: Trainer) -> None:
         self.validations.end(trainer)
         now = self.validations.of_epoch(trainer.current_epoch)
         if self.stages.is_fit and now is not None and now.energy_kwh is not None and not trainer.sanity_checking:
@@ -176,9 +184,23 @@ class TrainerRun:
 
     def end_epoch(self, trainer: Trainer, module: LightningModule) -> None:
         """Log the epoch's training energy, and the total when no validation did; keep its row."""
-        session, books, epoch = self.books.session, self.books, trainer.current_epoch
-        if session is None:
-            return
+        try:
+            if self.books.session is not None:
+                self._end_epoch(self.books.session, trainer, module)
+        finally:  # same
+            for text in self._look_at_monitors(trainer):
+                self._warn(text, f"EnergyCallback: {text}")
+
+    def _look_at_monitors(self, trainer: Trainer) -> list[str]:
+        """Let monitors of our names wait where there is no value."""
+        if not self.stages.is_fit or trainer.sanity_checking:
+            return []
+        if self.books.session is None:
+            drop_values(trainer)
+        return self.waiting.look(trainer)
+
+    def _end_epoch(self, session: Session, trainer: Trainer, module: LightningModule) -> None:
+        books, epoch = self.books, trainer.current_epoch
         self.stages.end_epoch(session)
         self.steps.sum_up()
         read_metrics(trainer, books.ranks)
@@ -266,6 +288,11 @@ class TrainerRun:
                 f"({type(error).__name__}: {error}): energy spent after the checkpoint is not in the total",
             )
         self.validations.resume(self._memory)
+
+    def close(self) -> None:
+        """Close everything, for good."""
+        self.waiting.release()
+        self.books.close()
 
     def end(self, outcome: Outcome) -> Report | None:
         """Make the last report; ``None`` where there is none. All ranks take part, unless this one left them."""
