@@ -60,6 +60,7 @@ class Session:
         meters: open meters; closed by :meth:`close`.
         device_clock: of the accelerator that works behind the host; ``None`` without one.
         is_over: asked now and then in the background: true once the run has ended, perhaps without a word to us.
+        over: called in the background whenever that is true; must not wait.
         abandoned: called in the background once such a run was stopped and its meters were closed.
         trace: true to collect curves and steps for :meth:`take_trace`.
 
@@ -80,6 +81,7 @@ class Session:
         device_clock: DeviceClock | None = None,
         *,
         is_over: Callable[[], bool] = _never,
+        over: Callable[[], None] = _nothing,
         abandoned: Callable[[], None] = _nothing,
         trace: bool = False,
     ) -> None:
@@ -101,7 +103,7 @@ class Session:
         self._idle = IdleBaseline(self.channels, self.ledger.lock)
         self._has_waited = False
         enter = device_clock.enter_thread if device_clock is not None else None
-        watch = Watch(self.ledger, meters, is_over, abandoned)
+        watch = Watch(self.ledger, meters, is_over, abandoned, over)
         self._sampler = watch.sampler = Sampler(self.channels, watch, self.ledger.lock, enter)
         self._sampler.start()
         # a second net: when neither teardown nor on_exception is called, the thread must not outlive us

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.curves.energy import NOTHING
@@ -14,6 +13,7 @@ from lightning_energy.meters.find import check_meters, open_meters
 from lightning_energy.results.rows import EpochRow
 from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training import log_keys
+from lightning_energy.training.ending import Ending
 from lightning_energy.training.lightning_private import searches
 from lightning_energy.training.logged import log, read_metrics, to_loggers, total_values
 from lightning_energy.training.monitor_checks import advice_on_direction, advice_on_reference
@@ -55,7 +55,7 @@ class TrainerRun:
         steps: logged steps.
         reporter: reports and the record.
         outputs: record, trace, dashboards, progress bar, terminal.
-        is_over: says whether an exception has ended the run, perhaps without a word to us.
+        ending: knows whether an exception has ended the run, perhaps without a word to us.
 
     Args:
         trainer: the Trainer.
@@ -65,6 +65,7 @@ class TrainerRun:
         memory: the energy of the run over its sessions.
         warn: takes a topic's first warning.
         left: called when nobody takes marks any more.
+        end: a method of the callback that ends the run where Lightning does not call it any more.
 
     Raises:
         MeterUnavailable: a meter that was asked for cannot be read, or nothing can and an estimate is refused.
@@ -80,11 +81,12 @@ class TrainerRun:
         *,
         warn: Warn,
         left: Callable[[], None],
+        end: Callable[[], None],
     ) -> None:
         is_fit, ranks, conversion = stage == "fit", Ranks.of(trainer), settings.conversion
         self._memory, self._conversion, self._warn, self._left = memory, conversion, warn, left
         self._log_uncertainty = settings.log_uncertainty
-        self.is_over = _when_interrupted(trainer)
+        self.ending = Ending(trainer, end)
         self.outputs = Outputs.of(
             trainer,
             module,
@@ -106,7 +108,8 @@ class TrainerRun:
         session = Session(
             meters,
             clock,
-            is_over=self.is_over,
+            is_over=self.ending.is_over,
+            over=self.ending.look,
             abandoned=self.outputs.abandon,
             trace=self.outputs.is_traced,
         )
@@ -291,6 +294,7 @@ class TrainerRun:
 
     def close(self) -> None:
         """Close everything, for good."""
+        self.ending.close()
         self.waiting.release()
         self.books.close()
 
@@ -311,14 +315,3 @@ class TrainerRun:
 def is_fitting(trainer: Trainer) -> bool:
     """True while the Trainer is in a ``fit``."""
     return str(trainer.state.fn) in FITTING
-
-
-def _when_interrupted(trainer: Trainer) -> Callable[[], bool]:
-    """Make a function that is true once an exception has ended the run; it does not keep the Trainer alive."""
-    weak = weakref.ref(trainer)
-
-    def is_over() -> bool:
-        strong = weak()
-        return strong is None or strong.interrupted
-
-    return is_over

@@ -137,5 +137,5 @@ find(sys.argv[1], "lr_find", EnergyCallback(meters=meter(), record=sys.argv[1], 
     assert done.returncode == 1
     assert "a broken disk" in done.stderr
     assert done.stderr.count("Traceback") == 1
-    assert done.stdout.count("Energy: ") == 1
+    assert done.stdout.count("Energy until the run was interrupted") == 1
     assert read_record(tmp_path).outcome == "interrupted"
