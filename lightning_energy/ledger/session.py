@@ -191,6 +191,8 @@ class Session:
 
     def take_steps(self) -> Steps | None:
         """Training steps that became known since the last call."""
+        if self._sampler.failure is not None:  # nobody else takes the marks
+            self._sampler.check(time.monotonic_ns())
         return self.ledger.take_steps()
 
     def take_trace(self) -> tuple[Columns, Columns] | None:

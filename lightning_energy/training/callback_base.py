@@ -238,7 +238,7 @@ class CallbackBase(Callback):
     def _end_left_out(self) -> None:
         """End a run of a Trainer that an exception ended while this callback was not one of its own. In any thread."""
         run = self._run
-        if run is None or not run.ending.is_left_out:
+        if run is None or not run.books.is_ours or not run.ending.is_left_out:
             return
         with run.ending.lock:
             if self._run is not run:  # another thread has ended it

@@ -69,7 +69,7 @@ class RunMemory:
     is_begun: bool = False
     _accepts: bool = False
     _last: RunMemory | None = None
-    _has_ended: bool = False  # the session that was begun last
+    _has_ended: bool = field(default=False, compare=False)  # the session that was begun last
 
     def begin_anew(self, note: Note | None = None) -> None:
         """Forget earlier sessions, for the reason in ``note``."""
