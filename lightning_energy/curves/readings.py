@@ -1,4 +1,4 @@
-"""Which answers of a meter can be: one that cannot would be a wrong figure, or end the thread that reads all meters."""
+"""Answers of meters that can be: any other would be a wrong figure, or end the thread that reads all meters."""
 
 from __future__ import annotations
 

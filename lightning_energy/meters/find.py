@@ -6,7 +6,7 @@ import reprlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from lightning_energy.meters.base import Meter, MeterError, MeterInfo, MeterUnavailable, Source
 from lightning_energy.meters.estimate import EstimateSource
@@ -107,7 +107,7 @@ def open_meters(
 
 def _open(found: OpenMeters, meter: Meter) -> MeterInfo | None:
     try:
-        info = meter.open()
+        info: Any = meter.open()  # of a user's meter it may be anything
     except MeterError:
         raise
     except Exception as error:  # a driver's surprise must not end a training that could go on without it

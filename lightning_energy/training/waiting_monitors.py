@@ -37,7 +37,8 @@ class WaitingMonitors:
         monitors = [*monitors_of(trainer, *names), *plans_of(trainer, *names)]
         if not monitors:
             return []
-        values, absent = trainer.callback_metrics, {}
+        values = trainer.callback_metrics
+        absent: dict[str, list[str]] = {}
         for monitor in monitors:
             if monitor.monitor in values:
                 self._let_act(monitor)

@@ -321,6 +321,7 @@ def test_a_state_comes_back():
     again = RunMemory()
     again.load(spent.state(energy(None), Ranks()))
     assert again == spent
+    spent.begin_fit(from_start=False)
     running = spent.state(energy(0.25), Ranks(), started_unix_s=8.0)
     again.load(running)
     assert [(row.outcome, row.samples) for row in again.sessions] == [("interrupted", 10), ("checkpoint", None)]
