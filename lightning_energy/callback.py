@@ -162,8 +162,9 @@ class EnergyCallback(CallbackBase):
         stand_before_monitors(self, trainer)
         self._memory = trainer.strategy.broadcast(self._memory)  # after an exception ranks may know different things
         self._run = run = TrainerRun(
-            trainer, pl_module, stage, Settings.of(self), self._memory, warn=self._warn, left=self._leave
-        )
+            trainer, pl_module, stage, Settings.of(self), self._memory,
+            warn=self._warn, left=self._leave, end=self._end_left_out,
+        )  # fmt: skip
         run.begin(pl_module, self.idle_s)
         self._follow(run.stages.hooks)
 
@@ -181,7 +182,9 @@ class EnergyCallback(CallbackBase):
 
     def _end_in_the_middle(self) -> None:
         """End a run of another Trainer that goes on, as this callback can measure one at a time."""
-        if self._run is not None and self._run.books.is_ours and not self._run.is_over():
+        of_next = {name: self.__dict__[name] for name in OF_LIGHTNING & {*self.__dict__}}  # the new Trainer's
+        self._end_left_out()
+        if self._run is not None and self._run.books.is_ours and not self._run.ending.is_over():
             self._run.books.leave_ranks()
             self._warn(
                 "two",
@@ -189,9 +192,8 @@ class EnergyCallback(CallbackBase):
                 "interrupted, and what it spends from now on is not measured. Give each Trainer an EnergyCallback of "
                 "its own",
             )
-            of_next = {name: self.__dict__[name] for name in OF_LIGHTNING & {*self.__dict__}}  # the new Trainer's
             self._end("interrupted")
-            self.__dict__.update(of_next)
+        self.__dict__.update(of_next)
         self._drop()
 
     def _end(self, outcome: Outcome) -> None:
@@ -227,7 +229,7 @@ class EnergyCallback(CallbackBase):
         run = self._run
         self._forget_run()
         if run is not None:
-            run.books.close()
+            run.close()
 
     def _leave(self) -> None:
         """Take no more marks: the session is over. The run stays to its end, and knows that a training is under way."""

@@ -171,11 +171,11 @@ class EnergyMonitor:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop measuring, and make the report; after an exception without the other ranks, which may not come."""
-        session, self._session = self._session, None
-        loop = self._loop
+        session, loop = self._session, self._loop
         if session is None or loop is None:
             return
         if not session.is_ours:  # a forked child leaves the parent's monitor alone
+            self._session = None
             self._step.leave()
             return
         try:
@@ -191,7 +191,7 @@ class EnergyMonitor:
         except Exception as defect:  # noqa: BLE001 - our defect must not end the user's program
             self._warn(f"no report, as {type(defect).__name__}: {defect}; please report this as a bug")
         finally:
-            self._has_ended = True
+            self._has_ended, self._session = True, None
             session.close()
             self._step.leave()
 

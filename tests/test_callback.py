@@ -390,6 +390,26 @@ def test_after_a_defect_report_and_record_say_what_is_missing(tmp_path):
     assert record.outcome == "completed"
 
 
+def test_a_checkpoint_after_a_defect_has_what_was_known(tmp_path):
+    class Breaks(Callback):
+        def on_train_epoch_end(self, trainer, pl_module) -> None:
+            if trainer.current_epoch == 1:
+                energy._run.books.give_up("a hook", ValueError("ours"))
+
+    saved = []
+
+    class Saves(Callback):
+        def on_train_epoch_end(self, trainer, pl_module) -> None:
+            saved.append(energy.state_dict()["total"]["energy_j"])
+
+    energy = energy_callback()
+    trainer = make_trainer(tmp_path, callbacks=[Saves(), energy, Breaks()])
+    with pytest.warns(UserWarning, match="stops measuring after ValueError in a hook"):
+        trainer.fit(Classifier(), loader(), loader(8))
+    assert 0 < saved[0] < saved[1] <= saved[2]
+    assert saved[2] == energy.report.total.energy_j
+
+
 def test_ctrl_c_closes_the_books(tmp_path):
     class Interrupt(Callback):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from lightning_energy.curves.curve import Curve
 from lightning_energy.curves.edges import CounterEdges
 from lightning_energy.curves.poll_plan import SLOW_POLL_S, PollPlan
 from lightning_energy.curves.power import PowerIntegral
+from lightning_energy.curves.readings import believed, believed_w
 from lightning_energy.meters.base import MeterLost, Reading
 from lightning_energy.meters.units import NS
 
@@ -69,6 +71,7 @@ class Channel:
         self._edges = CounterEdges(info, self.curve, refine=refine)
         self._power = PowerIntegral(info, self.curve)
         self._has_register = True
+        self._last_ns = -sys.maxsize  # end of the last reading
         self._frozen_at_j: float | None = None
 
     @property
@@ -129,9 +132,11 @@ class Channel:
         ``lock`` is held while the curve changes, not while the meter is read: a slow call must not stop
         another thread that looks at the curve.
         """
-        revised = None
+        before_ns, refused, revised = self._clock(), "", None
         try:
-            reading, why = self.meter.read(), None
+            answer = self.meter.read()
+            reading, why = believed(answer, before_ns, self._clock(), self._last_ns)
+            refused = why
             revised = self.meter.revised()
         except MeterLost as error:
             reading, why = None, str(error)
@@ -141,7 +146,9 @@ class Channel:
         with lock:
             self.info = revised or self.info
             if reading is None:
-                self._lost(why or "")
+                self._lost(why)
+                if refused:  # also where other readings bridge it
+                    self._remember(refused, before_ns)
             else:
                 self._take(reading, power_w)
 
@@ -151,13 +158,13 @@ class Channel:
         if self._has_register and self._frozen_at_j is None:
             self._fill()
 
-    def stalled(self, now_ns: int) -> None:
-        """Book the time since the last knot as missing: the sampler hangs in this meter's call."""
+    def stalled(self, now_ns: int, why: str = "it does not answer") -> None:
+        """Book the time since the last knot as missing: the sampler hangs in this meter's call, or has ended."""
         self._edges.break_off(now_ns)
-        self._remember("it does not answer", now_ns)
+        self._remember(why, now_ns)
 
     def _take(self, reading: Reading, power_w: float | None) -> None:
-        self.reads += 1
+        self.reads, self._last_ns = self.reads + 1, reading.end_ns
         self.plan.polled(reading.start_ns, reading.end_ns, 1 if power_w is None else 2)
         if self._has_register and reading.register_j is None:
             self._edges.finish()  # from now on its power is read: no edge may come behind that
@@ -233,7 +240,7 @@ class Channel:
 
     def _power_beside(self) -> float | None:
         try:
-            return self.meter.read_power_w()
+            return believed_w(self.meter.read_power_w())
         except Exception:  # noqa: BLE001 - same as in poll; the register's fault was reported already
             return None
 

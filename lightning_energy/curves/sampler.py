@@ -23,6 +23,7 @@ HUNG_S = 2.0  # longest wait, at the end, for a call that hangs
 HUNG_BEATS = 10  # longest time without a poll of a sampler that does not hang, in multiples of ``HUNG_S``
 LAST_POLLS = 5  # most polls, at the end, of a register that moves at any poll
 LAST_POLL_S = 0.001  # time between two of these polls
+NO_THREAD = "raise the limit of threads and processes (ulimit -u, or that of the container or job)"
 LOOK_S = 0.002  # time between two looks at the ends of the curves
 
 
@@ -81,8 +82,13 @@ class Sampler:
         self._beat_ns = time.monotonic_ns()
         self._ended, self._alarm = False, threading.Lock()
         self._alarm.acquire()
-        self._thread = threading.Thread(target=self._run, name="lightning-energy-sampler", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="lightning-energy-sampler", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # a limit of the system's; the training goes on
+            self.failure = RuntimeError(f"no thread can be started ({error}): {NO_THREAD}")
+        else:
+            self._thread = thread
 
     def finish(self, time_ns: int, timeout_s: float) -> None:
         """Wait until the counters have moved after ``time_ns``, stop, and look at the other meters once more.
@@ -90,6 +96,7 @@ class Sampler:
         A thread that hangs in a call, or died, knows nothing of the end: the time after its last knots is missing.
         """
         if self._thread is None:
+            self.check(time_ns)
             return
         was_running = self.is_running
         with self.lock:
@@ -106,7 +113,8 @@ class Sampler:
                 if (channel.curve.end_ns or 0) >= time_ns:
                     break
                 time.sleep(LAST_POLL_S)  # its register moves within milliseconds
-            channel.finish()
+            with self.lock:
+                channel.finish()
 
     def stop(self) -> bool:
         """End the thread. Idempotent; waits at most two seconds for a call that hangs.
@@ -166,14 +174,16 @@ class Sampler:
     def check(self, now_ns: int) -> None:
         """Book the time of a hung or dead sampler as missing; called rarely, from the training thread."""
         silent = (now_ns - self._beat_ns) * NS > HUNG_BEATS * HUNG_S or not self.is_running
-        if self._thread is not None and silent:
+        is_dead = self._thread is None and self.failure is not None  # it never began
+        if is_dead or (self._thread is not None and silent):
             self._book_silence(now_ns, timeout_s=0.001)
 
     def _book_silence(self, now_ns: int, timeout_s: float) -> None:
         if self.lock.acquire(timeout=timeout_s):
+            why = "it does not answer" if self.failure is None else "it is not read"
             try:
                 for channel in self.channels:
-                    channel.stalled(now_ns)
+                    channel.stalled(now_ns, why)
                 self._settle()
             finally:
                 self.lock.release()

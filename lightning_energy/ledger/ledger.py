@@ -12,7 +12,7 @@ import time
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from lightning_energy.ledger.accounts import Accounts
+from lightning_energy.ledger.accounts import NO_ACCOUNT, Accounts
 from lightning_energy.ledger.book import Book, no_pause
 from lightning_energy.ledger.marks import AtMarks, Inbox
 from lightning_energy.ledger.marks_by_clock import MarksByClock
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.accounts import Kind
     from lightning_energy.ledger.book import Due, Pause
     from lightning_energy.ledger.device_clock import DeviceClock
+    from lightning_energy.ledger.spans import Span
     from lightning_energy.ledger.steps import Steps
+    from lightning_energy.ledger.sums import Sums
     from lightning_energy.ledger.trace import Columns, Trace
 
 __all__ = ["Ledger"]
@@ -97,6 +99,7 @@ class Ledger:
         self.inbox = Inbox([], clock, stamp) if self.books else Inbox.nowhere(clock)
         self._clock = clock
         self._turn = 0
+        self._last = Totals([NO_ACCOUNT], [], [], [])
 
     def mark(self, code: int) -> None:
         """Let joules belong to an account from now on (0: none). Takes no lock."""
@@ -144,21 +147,27 @@ class Ledger:
         """The contents of the accounts at ``now_ns``. Waits for nothing.
 
         Behind a curve's last knot its last power is assumed to go on, with the uncertainty of that; marks that the
-        device has not reached count as reached now.
+        device has not reached count as reached now. Where :attr:`is_interrupted`, the last contents that were whole.
         """
+        if self.is_interrupted:
+            return self._last
         with self.lock:
             now_ns = self._clock() if now_ns is None else now_ns
             self.marks.read(self.inbox)
             groups = self.accounts.arrays.group
             marks = self.marks.as_if_reached(now_ns)
             found = [book.totals(of_book, groups, now_ns) for book, of_book in zip(self.books, marks, strict=True)]
-            return Totals(
-                self.accounts.rows,
-                [sums for sums, _ in found],
-                [b.curve.info.calibration_u for b in self.books],
-                [b.curve.info.name for b in self.books],
-                [missing_ns for _, missing_ns in found],
-            )
+            self._last = totals = self._of_books(found)
+            return totals
+
+    @property
+    def is_interrupted(self) -> bool:
+        """True where this thread holds the lock already: in a signal handler, amidst work that is half done."""
+        try:
+            threading.Condition(self.lock).notify(0)
+        except RuntimeError:  # it does not hold it
+            return False
+        return True
 
     def latest_s(self) -> float:
         """The longest time in seconds after which a counter shows the energy of a moment, as far as it can be told."""
@@ -181,6 +190,18 @@ class Ledger:
             if self.trace is None:
                 return None
             return self.trace.take_curve(), self.trace.take_steps(self.accounts.rows)
+
+    def _of_books(self, found: Sequence[tuple[Sums, Sequence[Span]]]) -> Totals:
+        """Totals of the books' sums, which are given away, and of their missing time. The lock is held."""
+        for sums, _ in found:
+            sums.grow(len(self.accounts.rows))
+        return Totals(
+            self.accounts.rows,
+            [sums for sums, _ in found],
+            [b.curve.info.calibration_u for b in self.books],
+            [b.curve.info.name for b in self.books],
+            [missing_ns for _, missing_ns in found],
+        )
 
     def _due(self, until_ns: int | None, *, is_last: bool) -> list[tuple[Book, Due]]:
         """For each book the intervals to book; from now on no late mark moves into them."""

@@ -18,6 +18,7 @@ from lightning_energy.ledger.trace import Trace
 from lightning_energy.ledger.troubles import Sharing, Troubles, clock_notes
 from lightning_energy.ledger.watch import Watch
 from lightning_energy.meters.base import BOARDS
+from lightning_energy.meters.patience import ask
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
+CLOSE_S = 2.0  # longest wait for meters that are closed
 LONGEST_WAIT_S = 0.5  # longest wait for knots that are still to come
 LONGEST_DELAY_S = 0.5  # longest further wait for a counter that shows the end late
 
@@ -60,6 +62,7 @@ class Session:
         meters: open meters; closed by :meth:`close`.
         device_clock: of the accelerator that works behind the host; ``None`` without one.
         is_over: asked now and then in the background: true once the run has ended, perhaps without a word to us.
+        over: called in the background whenever that is true; must not wait.
         abandoned: called in the background once such a run was stopped and its meters were closed.
         trace: true to collect curves and steps for :meth:`take_trace`.
 
@@ -80,6 +83,7 @@ class Session:
         device_clock: DeviceClock | None = None,
         *,
         is_over: Callable[[], bool] = _never,
+        over: Callable[[], None] = _nothing,
         abandoned: Callable[[], None] = _nothing,
         trace: bool = False,
     ) -> None:
@@ -102,7 +106,7 @@ class Session:
         self._idle = IdleBaseline(self.channels, self.ledger.lock)
         self._has_waited = False
         enter = device_clock.enter_thread if device_clock is not None else None
-        watch = Watch(self.ledger, meters, is_over, abandoned)
+        watch = Watch(self.ledger, meters, is_over, abandoned, over)
         self._sampler = watch.sampler = Sampler(self.channels, watch, self.ledger.lock, enter)
         self._sampler.start()
         # a second net: when neither teardown nor on_exception is called, the thread must not outlive us
@@ -170,6 +174,8 @@ class Session:
         Waits at most once: a run that asks before the first updates of its sensors were seen (a first epoch of less
         than some 0.2 s) would have no figure at all.
         """
+        if self.ledger.is_interrupted:
+            return self.ledger.totals()
         now_ns = time.monotonic_ns()
         if not self._has_waited:
             self._has_waited = True
@@ -188,6 +194,8 @@ class Session:
 
     def take_steps(self) -> Steps | None:
         """Training steps that became known since the last call."""
+        if self._sampler.failure is not None:  # nobody else takes the marks
+            self._sampler.check(time.monotonic_ns())
         return self.ledger.take_steps()
 
     def take_trace(self) -> tuple[Columns, Columns] | None:
@@ -232,7 +240,6 @@ class Session:
     def finish(self) -> None:
         """End the last account now, and wait shortly until its energy is known."""
         self.synchronize()
-        self.sharing = self._sharing.notes()
         self.mark(OUTSIDE)
         now_ns = time.monotonic_ns()
         periods_s = [c.period_s or UNKNOWN_PERIOD_S for c in self.channels]
@@ -245,13 +252,19 @@ class Session:
         self._sampler.finish(now_ns + round(late_s / NS), wait_s + late_s)
         self.ledger.settle(final=True)
         self.notes += clock_notes(self._device_clock)
+        self.sharing = self._sharing.notes()
 
     def close(self) -> None:
         """Stop the sampler and close the meters. Idempotent."""
-        if self.is_ours:
-            self._finalizer()
-        else:
-            self._finalizer.detach()
+        if self._finalizer.detach() is None or not self.is_ours:
+            return
+        self._sampler.stop()
+        try:
+            ask(self._meters.close, CLOSE_S)
+        except TimeoutError:  # the driver hangs: nothing is read from it any more
+            pass
+        except RuntimeError:  # no thread can be started
+            self._meters.close()
 
 
 def _is_exact(channel: Channel) -> bool:

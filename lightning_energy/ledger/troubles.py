@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lightning_energy.meters.other_programs import OtherPrograms
+from lightning_energy.meters.patience import ask
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Sharing", "Troubles", "clock_notes"]
 
 OF_CPU = frozenset({"module", "package", "dram", "psys", "machine", "processes"})  # scopes of CPUs and their memory
+QUERY_S = 2.0  # longest wait for an answer about other programs
 MUCH = 0.1  # share of the CPU time: twice what a package's sensor may be off, so that its joules show it
 BUSY_WAITS = (
     ". Threads that wait for each other may take CPU time meanwhile, the more the busier the machine is: the "
@@ -78,11 +80,28 @@ class Sharing:
 
     def __init__(self, channels: Sequence[Channel]) -> None:
         self._channels = channels
-        self._others = OtherPrograms() if any(c.info.scope in OF_CPU for c in channels) else None
+        self._others: OtherPrograms | None = None
+        if any(c.info.scope in OF_CPU for c in channels):
+            with suppress(Exception):
+                self._others = ask(OtherPrograms, QUERY_S)
 
     def notes(self) -> list[str]:
-        """Notes for the end: boards that others came to use meanwhile, and CPUs that others used much."""
-        return [*self._on_boards(), *self._on_cpus()]
+        """Notes for the end: boards that others came to use meanwhile, and CPUs that others used much.
+
+        Drivers and systems may hang when they are asked for processes: then it is not known.
+        """
+        notes = []
+        for find, what in ((self._on_boards, "boards"), (self._on_cpus, "CPUs")):
+            try:
+                notes += ask(find, QUERY_S)
+            except TimeoutError:
+                notes.append(
+                    f"It is not known whether other programs used the {what}: the query for processes does not answer "
+                    f"within {QUERY_S:g} s"
+                )
+            except Exception as error:  # noqa: BLE001 - whatever it is, the books must be closed
+                notes.append(f"It is not known whether other programs used the {what}: {type(error).__name__}: {error}")
+        return notes
 
     def _on_boards(self) -> list[str]:
         notes = []

@@ -34,14 +34,20 @@ class Watch:
         meters: closed when the run was abandoned.
         is_over: true once the run has ended.
         abandoned: called after everything was stopped and closed.
+        over: called whenever the run is seen to be over: it may be ended at once.
     """
 
     def __init__(
-        self, ledger: Ledger, meters: OpenMeters, is_over: Callable[[], bool], abandoned: Callable[[], None]
+        self,
+        ledger: Ledger,
+        meters: OpenMeters,
+        is_over: Callable[[], bool],
+        abandoned: Callable[[], None],
+        over: Callable[[], None] = lambda: None,
     ) -> None:
         self.sampler: Sampler | None = None
         self._ledger, self._meters = ledger, meters
-        self._is_over, self._abandoned = is_over, abandoned
+        self._is_over, self._abandoned, self._over = is_over, abandoned, over
         self._over_since_s: float | None = None
 
     def __call__(self) -> None:
@@ -51,6 +57,7 @@ class Watch:
         if not self._is_over():
             self._over_since_s = None
             return
+        self._over()
         now_s = time.monotonic()
         if self._over_since_s is None:
             self._over_since_s = now_s

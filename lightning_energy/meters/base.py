@@ -7,6 +7,7 @@ thread, and closed. Vendor units end here: a :class:`Reading` holds joules and w
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -113,6 +114,10 @@ class MeterInfo:
             raise ValueError(f"quality={self.quality!r}: give one of {', '.join(get_args(Quality))}")
         if self.scope not in get_args(Scope):
             raise ValueError(f"scope={self.scope!r}: give one of {', '.join(get_args(Scope))}")
+        for name in ("update_period_s", "calibration_u", "coverage"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ValueError(f"{name}={value!r}: give a number from 0 on")
 
 
 class Meter(ABC):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from lightning_energy.meters.base import Meter, MeterError, MeterInfo, MeterUnavailable, Source
 from lightning_energy.meters.estimate import EstimateSource
@@ -106,12 +107,15 @@ def open_meters(
 
 def _open(found: OpenMeters, meter: Meter) -> MeterInfo | None:
     try:
-        info = meter.open()
+        info: Any = meter.open()  # of a user's meter it may be anything
     except MeterError:
         raise
     except Exception as error:  # a driver's surprise must not end a training that could go on without it
         text = f"{type(meter).__name__}: {type(error).__name__}: {error}."
         raise MeterUnavailable(text) from error
+    if not isinstance(info, MeterInfo):
+        _close(meter)
+        raise MeterUnavailable(f"{type(meter).__name__}: its open() returned {reprlib.repr(info)}, not a MeterInfo.")
     if any(info.device_id == other.device_id for _, other in found.meters):
         _close(meter)  # one device read twice would be counted twice
         return None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, SupportsIndex, Ty
 from lightning.pytorch import Callback
 
 from lightning_energy.meters.find import MeterName
+from lightning_energy.training.ending import LEFT_OUT
 from lightning_energy.training.error_guard import WarnOnce
 from lightning_energy.training.lightning_private import called_in
 from lightning_energy.training.run_memory import RunMemory
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import Trainer
 
+    from lightning_energy.results.figures import Outcome
     from lightning_energy.results.report import Report
     from lightning_energy.training.trainer_run import TrainerRun
 
@@ -211,6 +213,7 @@ class CallbackBase(Callback):
         Evaluations after a ``fit`` are in :attr:`evaluations`. Before a run has ended it is ``None``, with one warning
         that says where figures are: an error would end programs that ask whether there is a report.
         """
+        self._end_left_out()
         if self._last_report is None:
             self._warn(
                 "report",
@@ -231,6 +234,22 @@ class CallbackBase(Callback):
             self.evaluations.append(report)
         if is_fit or self._last_report is None or self._last_report.total is None:
             self._last_report = report
+
+    def _end_left_out(self) -> None:
+        """End a run of a Trainer that an exception ended while this callback was not one of its own. In any thread."""
+        run = self._run
+        if run is None or not run.books.is_ours or not run.ending.is_left_out:
+            return
+        with run.ending.lock:
+            if self._run is not run:  # another thread has ended it
+                return
+            run.books.leave_ranks()
+            self._end("interrupted")
+        self._warn("left out", LEFT_OUT)
+
+    def _end(self, outcome: Outcome) -> None:
+        """End the run."""
+        raise NotImplementedError
 
     def _enter_trainer(self, trainer: Trainer, *, is_fit: bool) -> bool:
         """Begin a run of this Trainer; false where another EnergyCallback measures it.

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "called_in",
-    "ends_without",
     "is_checkpoint",
     "is_finder",
     "is_logger",
@@ -89,11 +88,6 @@ def is_monitor(callback: Any) -> bool:
 def is_checkpoint(callback: Any) -> bool:
     """True for a callback that saves checkpoints by a monitored value, of either of Lightning's two packages."""
     return isinstance(callback, (ModelCheckpoint, *_twins("ModelCheckpoint")))
-
-
-def ends_without(callback: Any, key: str) -> bool:
-    """True for a callback that ends the run without ``key``: a checkpoint on it, or a strict early stopping."""
-    return is_monitor(callback) and getattr(callback, "monitor", None) == key and getattr(callback, "strict", True)
 
 
 def is_finder(callback: Any) -> bool:

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 
     from lightning_energy.scores.choice import ScoreRule
 
-__all__ = ["advice_on_absence", "advice_on_direction", "advice_on_reference", "forecast_kwh", "monitors_of"]
+__all__ = [
+    "advice_on_absence",
+    "advice_on_direction",
+    "advice_on_reference",
+    "forecast_kwh",
+    "monitors_of",
+    "name_of",
+    "plans_of",
+]
 
 FAR_BELOW = 100.0
 """Ratio of the reference to an energy that it penalizes by 0.4 %: ``log10(1 + 1 / 100)``."""
@@ -24,6 +32,17 @@ def monitors_of(trainer: Trainer, *keys: str) -> list[Any]:
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
     of_keys = (c for c in callbacks if is_monitor(c) and getattr(c, "monitor", None) in (keys or (log_keys.SCORE,)))
     return [c for c in of_keys if hasattr(c, "mode")]
+
+
+def plans_of(trainer: Trainer, *keys: str) -> list[Any]:
+    """The configurations of learning rate schedulers that follow one of these logged names."""
+    plans = getattr(trainer, "lr_scheduler_configs", ())
+    return [plan for plan in plans if plan.reduce_on_plateau and plan.monitor in keys]
+
+
+def name_of(monitor: Any) -> str:
+    """The name of a monitor's class; of a plan's, that of its scheduler."""
+    return type(getattr(monitor, "scheduler", monitor)).__name__
 
 
 def advice_on_direction(trainer: Trainer, rule: ScoreRule) -> str:
@@ -49,14 +68,14 @@ def advice_on_absence(trainer: Trainer, why: str) -> str:
         trainer: the Trainer.
         why: the reason why there is no score; empty where none was asked for.
     """
-    waiting = monitors_of(trainer)
+    waiting = [*monitors_of(trainer), *plans_of(trainer, log_keys.SCORE)]
     if not waiting:
         return ""
-    names = " and ".join(type(c).__name__ for c in waiting)
+    names = " and ".join(dict.fromkeys(map(name_of, waiting)))
     because = why or "score=None asks for none"
     return (
-        f"{names} can do nothing while there is no {log_keys.SCORE}, as {because}. With strict=False an EarlyStopping "
-        f"waits for one; else Lightning ends the run where the monitored value is absent"
+        f"{names} can do nothing while there is no {log_keys.SCORE}, as {because}. The training goes on, and they wait "
+        f"for one. For checkpoints in any case, add a ModelCheckpoint() without a monitor"
     )
 
 

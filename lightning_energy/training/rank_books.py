@@ -196,11 +196,11 @@ class RankBooks:
         known = Energy(None, 0.0, 0.0, silent_s, silent_s, "missing")
         with suppress(Exception):
             known = self.live(self.session.totals())
-        started_unix_s = self.session.started_unix_s
-        self._leave()
+        successor = Session(OpenMeters())
+        successor.started_unix_s = self.session.started_unix_s
+        self._successor = successor  # before it is needed: at any moment a signal handler may save a checkpoint
         self._given_up = known, time.monotonic_ns()
-        self._successor = successor = Session(OpenMeters())
-        successor.started_unix_s = started_unix_s
+        self._leave()
         if self.ranks.size > 1:
             self.session = successor
 

@@ -69,6 +69,7 @@ class RunMemory:
     is_begun: bool = False
     _accepts: bool = False
     _last: RunMemory | None = None
+    _has_ended: bool = field(default=False, compare=False)  # the session that was begun last
 
     def begin_anew(self, note: Note | None = None) -> None:
         """Forget earlier sessions, for the reason in ``note``."""
@@ -88,7 +89,7 @@ class RunMemory:
         Returns:
             True for a new run.
         """
-        self._last = None
+        self._last, self._has_ended = None, False
         is_new = self.borrowed or (from_start and self.is_begun)
         if is_new:
             last = None if self.borrowed else replace(self)
@@ -98,8 +99,12 @@ class RunMemory:
 
     def _become(self, other: RunMemory) -> None:
         """Take over the run of another memory; which states are taken does not change."""
-        for name in {f.name for f in fields(self)} - {"borrowed", "_accepts"}:
-            setattr(self, name, getattr(other, name))
+        names = {f.name for f in fields(self)} - {"borrowed", "_accepts"}
+        self._change(**{name: getattr(other, name) for name in names})
+
+    def _change(self, **values: Any) -> None:
+        """Change several attributes at once: a signal handler that saves a checkpoint sees all of them, or none."""
+        self.__dict__.update(values)
 
     def refuse(self) -> None:
         """Take no state until :meth:`decide` says so."""
@@ -134,7 +139,7 @@ class RunMemory:
 
     def remember(self, session: Energy, live: Energy) -> None:
         """Keep the result of a reduction of this session over ranks, and this rank's part of it."""
-        self.reduced, self.own_then = session, live
+        self._change(reduced=session, own_then=live)
 
     def session(self, live: Energy, ranks: Ranks) -> Energy:
         """This session's energy as far as this rank knows it without a collective.
@@ -158,10 +163,12 @@ class RunMemory:
         Args:
             live: energy of this session on this rank so far.
             ranks: the ranks.
-            started_unix_s: beginning of the session that runs, if one does.
+            started_unix_s: beginning of the session that runs, if one does. Once ended, it is one of those before.
         """
         so_far = self.session(live, ranks)
-        running = [] if started_unix_s is None else [SessionRow(started_unix_s, "checkpoint", so_far)]
+        running = []
+        if started_unix_s is not None and not self._has_ended:
+            running = [SessionRow(started_unix_s, "checkpoint", so_far)]
         return {
             "version": VERSION,
             "run_id": self.run_id,
@@ -200,13 +207,22 @@ class RunMemory:
             self._become(self._last)
         own = self.found
         kept_kwh = own.reference_kwh if run_id == self.run_id else None  # else it was another run's
-        self.axis = axis
-        self.found = FoundMetric(own.chosen or chosen, scales | own.scales, kept_kwh or reference_kwh)
+        found = FoundMetric(own.chosen or chosen, scales | own.scales, kept_kwh or reference_kwh)
         if run_id == self.run_id and (total.energy_j or 0.0) <= (self.before.energy_j or 0.0):
+            self._change(axis=axis, found=found)
             return
-        self.run_id, self.before, self.sessions, self.history, self.notes = run_id, total, sessions, history, notes
-        self.reduced = self.own_then = NOTHING
-        self.is_begun = True
+        self._change(
+            run_id=run_id,
+            before=total,
+            sessions=sessions,
+            history=history,
+            notes=notes,
+            reduced=NOTHING,
+            own_then=NOTHING,
+            axis=axis,
+            found=found,
+            is_begun=True,
+        )
 
     def take_in(self, record: Record) -> None:
         """Add the energy after the checkpoint, if the record that was left is of this run and knows more.
@@ -221,17 +237,17 @@ class RunMemory:
             return
         if total.energy_j is None or total.energy_j <= (self.before.energy_j or 0.0):
             return
-        self.before, self.sessions, self.history = total, [*record.sessions], [*record.epochs]
+        sessions = [*record.sessions]
         if record.metric is not None and record.metric.scale == "percent":
             self.found.scales.setdefault(record.metric.name, "percent")  # shown by a value after the checkpoint
         notes = [*self.notes, *(note for note in record.notes if note.is_of_earlier_sessions)]
-        has_ended = any(row.started_unix_s >= record.started_unix_s for row in self.sessions)
+        has_ended = any(row.started_unix_s >= record.started_unix_s for row in sessions)
         if not has_ended:  # it was killed before it could say how it ended
             row = SessionRow(record.started_unix_s, "interrupted", record.session, record.samples.n)
-            self.sessions.append(row)
+            sessions.append(row)
             text = "An earlier session was killed: its energy after its last record is not in the total"
             notes.append(Note("killed_session", text))
-        self.notes = [*dict.fromkeys(notes)]
+        self._change(before=total, sessions=sessions, history=[*record.epochs], notes=[*dict.fromkeys(notes)])
 
     def end_session(
         self,
@@ -253,13 +269,17 @@ class RunMemory:
             samples: samples that were trained on; ``None`` when not known.
             is_search: true where a search was all of it, and the training is yet to come.
         """
-        self.is_begun = self.is_begun or not is_search
         if ranks.left:
             session = self.session(session, ranks)
-        self.before = self.after(session)
-        self.sessions.append(SessionRow(started_unix_s, outcome, session, samples))
-        self.reduced = self.own_then = NOTHING
-        self._last = None
+        self._change(
+            before=self.after(session),
+            sessions=[*self.sessions, SessionRow(started_unix_s, outcome, session, samples)],
+            reduced=NOTHING,
+            own_then=NOTHING,
+            is_begun=self.is_begun or not is_search,
+            _last=None,
+            _has_ended=True,
+        )
 
 
 def _text_or_none(value: object) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.curves.energy import NOTHING
@@ -14,6 +13,7 @@ from lightning_energy.meters.find import check_meters, open_meters
 from lightning_energy.results.rows import EpochRow
 from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training import log_keys
+from lightning_energy.training.ending import Ending
 from lightning_energy.training.lightning_private import searches
 from lightning_energy.training.logged import log, read_metrics, to_loggers, total_values
 from lightning_energy.training.monitor_checks import advice_on_direction, advice_on_reference
@@ -24,6 +24,7 @@ from lightning_energy.training.score_metrics import ScoreMetrics
 from lightning_energy.training.stages import Stages, loaders_of
 from lightning_energy.training.step_log import StepLog
 from lightning_energy.training.validations import Validations
+from lightning_energy.training.waiting_monitors import WaitingMonitors, drop_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,10 +51,11 @@ class TrainerRun:
         stages: the stage that is in force.
         metrics: the module's score Metrics.
         validations: accuracies and scores.
+        waiting: monitors that wait for a value.
         steps: logged steps.
         reporter: reports and the record.
         outputs: record, trace, dashboards, progress bar, terminal.
-        is_over: says whether an exception has ended the run, perhaps without a word to us.
+        ending: knows whether an exception has ended the run, perhaps without a word to us.
 
     Args:
         trainer: the Trainer.
@@ -63,6 +65,7 @@ class TrainerRun:
         memory: the energy of the run over its sessions.
         warn: takes a topic's first warning.
         left: called when nobody takes marks any more.
+        end: a method of the callback that ends the run where Lightning does not call it any more.
 
     Raises:
         MeterUnavailable: a meter that was asked for cannot be read, or nothing can and an estimate is refused.
@@ -78,11 +81,12 @@ class TrainerRun:
         *,
         warn: Warn,
         left: Callable[[], None],
+        end: Callable[[], None],
     ) -> None:
         is_fit, ranks, conversion = stage == "fit", Ranks.of(trainer), settings.conversion
         self._memory, self._conversion, self._warn, self._left = memory, conversion, warn, left
         self._log_uncertainty = settings.log_uncertainty
-        self.is_over = _when_interrupted(trainer)
+        self.ending = Ending(trainer, end)
         self.outputs = Outputs.of(
             trainer,
             module,
@@ -104,7 +108,8 @@ class TrainerRun:
         session = Session(
             meters,
             clock,
-            is_over=self.is_over,
+            is_over=self.ending.is_over,
+            over=self.ending.look,
             abandoned=self.outputs.abandon,
             trace=self.outputs.is_traced,
         )
@@ -114,6 +119,7 @@ class TrainerRun:
             self.books, scorer, memory, warn, conversion, log_uncertainty=settings.log_uncertainty
         )
         self.validations.resume(memory)
+        self.waiting = WaitingMonitors()
         self.reporter = Reporter(
             self.books, self.stages, self.validations, memory=memory, outputs=self.outputs, conversion=conversion
         )
@@ -167,8 +173,13 @@ class TrainerRun:
 
     def end_validation(self, trainer: Trainer) -> None:
         """Score a late accuracy, keep the choice of the accuracy, and draw the point of the curve over energy."""
-        if self.books.session is None:
-            return
+        try:
+            if self.books.session is not None:
+                self._end_validation(trainer)
+        finally:  # also after a defect: monitors act next
+            self._look_at_monitors(trainer)
+
+    def _end_validation(self, trainer: Trainer) -> None:
         self.validations.end(trainer)
         now = self.validations.of_epoch(trainer.current_epoch)
         if self.stages.is_fit and now is not None and now.energy_kwh is not None and not trainer.sanity_checking:
@@ -176,9 +187,23 @@ class TrainerRun:
 
     def end_epoch(self, trainer: Trainer, module: LightningModule) -> None:
         """Log the epoch's training energy, and the total when no validation did; keep its row."""
-        session, books, epoch = self.books.session, self.books, trainer.current_epoch
-        if session is None:
-            return
+        try:
+            if self.books.session is not None:
+                self._end_epoch(self.books.session, trainer, module)
+        finally:  # same
+            for text in self._look_at_monitors(trainer):
+                self._warn(text, f"EnergyCallback: {text}")
+
+    def _look_at_monitors(self, trainer: Trainer) -> list[str]:
+        """Let monitors of our names wait where there is no value."""
+        if not self.stages.is_fit or trainer.sanity_checking:
+            return []
+        if self.books.session is None:
+            drop_values(trainer)
+        return self.waiting.look(trainer)
+
+    def _end_epoch(self, session: Session, trainer: Trainer, module: LightningModule) -> None:
+        books, epoch = self.books, trainer.current_epoch
         self.stages.end_epoch(session)
         self.steps.sum_up()
         read_metrics(trainer, books.ranks)
@@ -235,11 +260,12 @@ class TrainerRun:
 
     def state(self) -> dict[str, Any]:
         """Energy of the run so far, for a checkpoint, which our defect must not prevent."""
-        books, session = self.books, self.books.session
+        books, session = self.books, self.books.of_report
         if session is None or not self.stages.is_training:
             return self._memory.state(NOTHING, books.ranks)
         try:
-            self.stages.maybe_begin_search(session)
+            if not session.ledger.is_interrupted:
+                self.stages.maybe_begin_search(session)
             live = books.live(session.totals())
         except Warning:
             raise
@@ -266,6 +292,12 @@ class TrainerRun:
             )
         self.validations.resume(self._memory)
 
+    def close(self) -> None:
+        """Close everything, for good."""
+        self.ending.close()
+        self.waiting.release()
+        self.books.close()
+
     def end(self, outcome: Outcome) -> Report | None:
         """Make the last report; ``None`` where there is none. All ranks take part, unless this one left them."""
         session = self.books.of_report
@@ -283,14 +315,3 @@ class TrainerRun:
 def is_fitting(trainer: Trainer) -> bool:
     """True while the Trainer is in a ``fit``."""
     return str(trainer.state.fn) in FITTING
-
-
-def _when_interrupted(trainer: Trainer) -> Callable[[], bool]:
-    """Make a function that is true once an exception has ended the run; it does not keep the Trainer alive."""
-    weak = weakref.ref(trainer)
-
-    def is_over() -> bool:
-        strong = weak()
-        return strong is None or strong.interrupted
-
-    return is_over

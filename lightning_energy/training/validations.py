@@ -8,7 +8,7 @@ from lightning_energy.curves.energy import NOTHING
 from lightning_energy.results.notes import Note
 from lightning_energy.scores.scorer import AccuracyError
 from lightning_energy.training import log_keys
-from lightning_energy.training.lightning_private import ends_without, promises_fraction
+from lightning_energy.training.lightning_private import promises_fraction
 from lightning_energy.training.logged import log, log_late, read_metrics, total_values
 from lightning_energy.training.monitor_checks import advice_on_absence
 from lightning_energy.training.withdrawal import withdraw_scores
@@ -270,7 +270,7 @@ class Validations:
         return found[0] if found is not None else self.scorer.choice.name or self.scorer.chosen or "the metric"
 
     def _forget_old(self, trainer: Trainer) -> None:
-        """Remove an earlier validation's values where this one has none, unless their absence would end the run."""
+        """Remove an earlier validation's values where this one has none."""
         now = self._now
         accuracy = None if now is None else now.metric.accuracy
         absent = {
@@ -279,6 +279,5 @@ class Validations:
             log_keys.METRIC: now is None or accuracy is not None,
         }
         for key in (key for key, is_absent in absent.items() if is_absent):
-            if not any(ends_without(c, key) for c in trainer.callbacks):  # type: ignore[attr-defined]  # by a connector
-                trainer.callback_metrics.pop(key, None)
-                trainer.logged_metrics.pop(key, None)
+            trainer.callback_metrics.pop(key, None)
+            trainer.logged_metrics.pop(key, None)

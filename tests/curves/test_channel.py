@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -279,3 +280,23 @@ def test_each_kind_of_trouble_is_kept_with_its_first_time():
     for i in range(60):
         channel._remember("a" * (i + 1), clock.now_ns)
     assert len(channel.troubles) == 20
+
+
+@pytest.mark.parametrize("counter_period_s", [0.1, None])
+def test_a_meter_that_gives_the_impossible_is_out_until_it_recovers(counter_period_s):
+    clock = VirtualClock()
+    begin_ns = clock.now_ns
+
+    class Mad(ReplayMeter):
+        def read(self) -> Reading:
+            first = super().read()
+            is_mad = 4 * S < first.start_ns - begin_ns < 9 * S
+            return replace(first, end_ns=first.end_ns + 10**15, register_j=1e12) if is_mad else first
+
+    meter = Mad(100.0, counter_period_s=counter_period_s, clock=clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    drive(channel, clock, begin_ns + 15 * S)
+    energy = channel.curve.energy_between(begin_ns + 1 * S, begin_ns + 14 * S)
+    assert energy.missing_s == pytest.approx(5.0, abs=0.8)  # from the last knot to the first of the new segment
+    assert energy.energy_j == pytest.approx(100.0 * (13.0 - energy.missing_s), rel=0.02)
+    assert "s in the future" in channel.trouble

@@ -305,3 +305,22 @@ def test_a_late_mark_does_not_move_into_what_is_being_booked():
     found = overlapped(come_late)
     assert found.duration_s == pytest.approx(4.0)
     assert found.energy_j == pytest.approx(400.0)
+
+
+def test_amidst_work_under_the_lock_the_last_whole_totals_stand():
+    """As in a signal handler, which comes in the thread that holds the lock."""
+    ledger, at, grow, clock = constant()
+    at(0.0, (0, "train", "step"))
+    grow(1.0)
+    clock.now_ns += 5 * S
+    assert not ledger.is_interrupted
+    with ledger.lock:
+        assert ledger.is_interrupted
+        assert ledger.totals().energy().energy_j is None  # nothing was asked yet
+    ledger.settle()
+    with ledger.lock:
+        assert ledger.totals().energy().energy_j == pytest.approx(100.0)  # of the second that was booked
+    known = ledger.totals()
+    grow(2.0)
+    with ledger.lock:
+        assert ledger.totals() is known

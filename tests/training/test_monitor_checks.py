@@ -78,6 +78,6 @@ def test_a_monitor_that_takes_the_lowest_score_for_the_best_is_named():
 def test_a_monitor_of_a_score_that_there_is_not_is_told(why, because):
     assert advice_on_absence(trainer(EarlyStopping("val_loss")), why) == ""
     assert advice_on_absence(trainer(STOPPING), why) == (
-        f"EarlyStopping can do nothing while there is no energy/score, as {because}. With strict=False an "
-        f"EarlyStopping waits for one; else Lightning ends the run where the monitored value is absent"
+        f"EarlyStopping can do nothing while there is no energy/score, as {because}. The training goes on, and they "
+        f"wait for one. For checkpoints in any case, add a ModelCheckpoint() without a monitor"
     )

@@ -40,6 +40,7 @@ def loaded(state) -> RunMemory:
 @given(st.lists(energies(), max_size=3), st.none() | energies())
 def test_a_state_is_loaded_as_it_was_saved(sessions, live):
     memory = after_sessions(*sessions)
+    memory.begin_fit(from_start=False)
     memory.found.chosen, memory.axis = "val_acc", "kWh"
     state = memory.state(live or NOTHING, Ranks(), started_unix_s=STARTED_S if live else None)
     twin = loaded(json.loads(json.dumps(state)))  # plain types only
@@ -49,6 +50,14 @@ def test_a_state_is_loaded_as_it_was_saved(sessions, live):
     assert len(twin.sessions) == len(sessions) + (live is not None)
     again = twin.state(NOTHING, Ranks())
     assert json.loads(json.dumps(again)) == json.loads(json.dumps(state))
+
+
+def test_a_session_that_was_ended_is_in_a_state_once():
+    memory = RunMemory()
+    memory.begin_fit(from_start=True)
+    memory.end_session(joules(4.0), Ranks(), started_unix_s=STARTED_S, outcome="completed", samples=8)
+    state = memory.state(joules(4.0), Ranks(), started_unix_s=STARTED_S)  # its books are not closed yet
+    assert (state["total"]["energy_j"], len(state["sessions"])) == (4.0, 1)
 
 
 @given(energies(), energies())
@@ -312,6 +321,7 @@ def test_a_state_comes_back():
     again = RunMemory()
     again.load(spent.state(energy(None), Ranks()))
     assert again == spent
+    spent.begin_fit(from_start=False)
     running = spent.state(energy(0.25), Ranks(), started_unix_s=8.0)
     again.load(running)
     assert [(row.outcome, row.samples) for row in again.sessions] == [("interrupted", 10), ("checkpoint", None)]

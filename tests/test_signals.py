@@ -1,0 +1,168 @@
+"""A signal handler that saves a checkpoint, at every line of ours: it sees the last consistent total, counted once."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import lightning_energy
+from lightning_energy import EnergyMonitor, MeterInfo, ReplayMeter
+from tests.modules import Classifier, energy_callback, loader, make_trainer
+
+PACKAGE = str(Path(lightning_energy.__file__).parent)
+SPENT_J = 300.0  # within 0.1 s; from then on 1 W
+SCRIPT = [(0.2, 1.0), (0.1, SPENT_J / 0.1), (3600.0, 1.0)]
+INFO = MeterInfo("replay-0", "replayed device", "measured", "gpu", power_max_w=4000.0, update_period_s=0.001)
+HOOKS = (
+    "on_train_epoch_start",
+    "on_train_batch_end",
+    "on_validation_start",
+    "on_validation_epoch_end",
+    "on_validation_end",
+    "on_train_epoch_end",
+    "on_train_end",
+    "state_dict",
+    "teardown",
+    "on_exception",
+)
+
+
+class Interrupts:
+    """Calls a handler once at each line of the package that is reached in a function, as a signal might.
+
+    Args:
+        handler: given the line; false where it is too early to look.
+    """
+
+    def __init__(self, handler) -> None:
+        self._handler = handler
+        self.seen: set[tuple[str, int]] = set()
+
+    def _trace(self, frame, event, _arg):
+        code = frame.f_code
+        if not code.co_filename.startswith(PACKAGE):
+            return None
+        where = (code.co_filename, frame.f_lineno)
+        if (
+            event in {"line", "call"}
+            and where not in self.seen
+            and self._handler(f"{Path(code.co_filename).name}:{frame.f_lineno} {code.co_name}")
+        ):
+            self.seen.add(where)
+        return self._trace
+
+    def around(self, function):
+        def call(*args, **kwargs):
+            old = sys.gettrace()
+            sys.settrace(self._trace)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                sys.settrace(old)
+
+        return call
+
+
+class Long(Classifier):
+    """Its first step lasts until the energy is spent, and known."""
+
+    def __init__(self, energy, *, fails: bool = False) -> None:
+        super().__init__()
+        self.energy = energy
+        self.fails = fails
+        self.has_spent = False
+
+    def training_step(self, batch, batch_idx):
+        if not self.has_spent:
+            wait_until_spent(self.energy._run.books.session)
+            self.has_spent = True
+        if self.fails and self.trainer.current_epoch == 1:
+            raise OSError("a broken disk")
+        return super().training_step(batch, batch_idx)
+
+
+def spending():
+    return ReplayMeter(SCRIPT, counter_period_s=0, info=INFO)
+
+
+def wait_until_spent(session) -> None:
+    """Wait until the energy is spent and known, so that the power that is assumed to go on is the low one."""
+    curve = session.channels[0].curve
+    while curve.end_j < SPENT_J / 2 or (curve.last_power_w() or 2.0) > 1.5:
+        session._sampler.wait_until_known(time.monotonic_ns(), 60.0)
+
+
+def wrong(state) -> str:
+    """What is wrong in a state that a handler saw: it is of one session, in which the energy is spent by now."""
+    total_j, sessions_j = state["total"]["energy_j"], [row["energy_j"] for row in state["sessions"]]
+    if total_j is None or not 0.98 * SPENT_J < total_j < 1.1 * SPENT_J:
+        return f"total {total_j} J"
+    if len(sessions_j) != 1 or sessions_j[0] != pytest.approx(total_j):
+        return f"sessions {sessions_j} J"
+    return ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_handler_sees_each_joule_once(tmp_path, hook):
+    energy = energy_callback(meters=spending(), record=tmp_path / "energy.json")
+    module, problems = Long(energy, fails=hook == "on_exception"), {}
+    trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[energy], log_every_n_steps=1)
+
+    def handler(where) -> bool:
+        if not module.has_spent:
+            return False
+        problem = "an error"
+        try:
+            problem = wrong(energy.state_dict())
+        finally:
+            if problem:
+                problems[where] = problem
+        return True
+
+    interrupts = Interrupts(handler)
+    setattr(energy, hook, interrupts.around(getattr(energy, hook)))
+    if module.fails:
+        with pytest.raises(OSError, match="disk"):
+            trainer.fit(module, loader(8), loader(4))
+    else:
+        trainer.fit(module, loader(8), loader(4))
+    if hook == "state_dict":
+        trainer.save_checkpoint(tmp_path / "after.ckpt")
+    assert problems == {}
+    assert interrupts.seen
+    assert wrong(energy.state_dict()) == ""
+    assert energy.report.total.energy_j == energy.state_dict()["total"]["energy_j"]
+
+
+def test_a_handler_in_a_loop_of_ones_own(tmp_path):
+    monitor, problems = EnergyMonitor(meters=spending(), record=tmp_path / "energy.json"), {}
+    is_spent = False
+
+    def handler(where) -> bool:
+        if is_spent:
+            energy_j = (monitor.energy() if monitor._report is None else monitor.report.session).energy_j
+            if energy_j is None or not 0.98 * SPENT_J < energy_j < 1.1 * SPENT_J:
+                problems[where] = energy_j
+        return is_spent
+
+    def loop() -> None:
+        nonlocal is_spent
+        with monitor:
+            for epoch in range(2):
+                with monitor.stage("train", epoch):
+                    wait_until_spent(monitor._session)
+                    is_spent = True
+                    with monitor.step(samples=4):
+                        pass
+                monitor.log_metric("val_acc", 0.9)
+            monitor.energy(stage="train")
+
+    interrupts = Interrupts(handler)
+    interrupts.around(loop)()
+    assert problems == {}
+    assert interrupts.seen
+    assert monitor.report.session.energy_j == pytest.approx(SPENT_J, rel=0.1)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+from lightning_energy import ReplayMeter
+from lightning_energy.meters import MeterLost
+from tests.modules import POWER_W, Classifier, energy_callback, loader, make_trainer
+
+SCORE = "energy/score"
+
+
+class Dead(ReplayMeter):
+    """A meter that is lost as soon as it is open, and comes back when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(POWER_W, counter_period_s=0.0)
+        self.is_dead = True
+
+    def read(self):
+        if self.is_dead:
+            raise MeterLost("the board fell off the bus")
+        return super().read()
+
+
+class Planned(Classifier):
+    """Lowers its learning rate by a monitor."""
+
+    def configure_optimizers(self):
+        optimizer = super().configure_optimizers()
+        plan = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max")
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plan, "monitor": SCORE}}
+
+
+MONITORS = {
+    "a checkpoint": lambda path: ModelCheckpoint(path, "{epoch}", SCORE, mode="max"),
+    "each step's checkpoint": lambda path: ModelCheckpoint(path, "{step}", SCORE, mode="max", every_n_train_steps=1),
+    "the epoch's checkpoint": lambda path: ModelCheckpoint(path, "{epoch}", SCORE, save_on_train_epoch_end=True),
+    "an early stopping": lambda path: EarlyStopping(SCORE, mode="max", patience=0),
+    "the epoch's stopping": lambda path: EarlyStopping(SCORE, mode="max", check_on_train_epoch_end=True),
+    "a stopping by the total": lambda path: EarlyStopping("energy/total_wh", mode="min"),
+    "a checkpoint by the epoch's joules": lambda path: ModelCheckpoint(path, "{epoch}", "energy/train_j"),
+}
+
+
+def fitted(tmp_path, *callbacks, module=None, **kwargs):
+    """A training in which all of this stands before EnergyCallback, and what was told."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer = make_trainer(tmp_path, callbacks=[*callbacks], enable_checkpointing=True, max_epochs=3, **kwargs)
+        trainer.fit(module or Classifier(), loader(16), loader(8))
+    return trainer, [str(w.message) for w in caught if "can do nothing" in str(w.message)]
+
+
+@pytest.mark.parametrize("what", MONITORS)
+@pytest.mark.parametrize("every", [1.0, 0.5])
+def test_no_monitor_ends_a_training_whose_energy_is_unknown(tmp_path, what, every):
+    monitor = MONITORS[what](tmp_path)
+    before = {name: getattr(monitor, name, None) for name in ("monitor", "strict", "save_top_k", "mode")}
+    trainer, told = fitted(tmp_path, monitor, energy_callback(meters=Dead()), val_check_interval=every)
+    assert trainer.current_epoch == 3
+    assert [text for text in told if type(monitor).__name__ in text and monitor.monitor in text] == told[:1] != []
+    assert not [*tmp_path.glob("*.ckpt")]
+    assert {name: getattr(monitor, name, None) for name in before} == before
+
+
+def test_a_learning_rate_that_follows_the_score_waits_for_one(tmp_path):
+    module = Planned()
+    trainer, told = fitted(tmp_path, energy_callback(meters=Dead()), module=module, enable_model_summary=False)
+    assert trainer.current_epoch == 3
+    assert len(told) == 1
+    assert "ReduceLROnPlateau" in told[0]
+    assert trainer.lr_scheduler_configs[0].strict
+
+
+def test_once_there_is_a_score_monitors_act_by_it(tmp_path):
+    meter = Dead()
+
+    class Revive(Callback):
+        def on_train_epoch_start(self, trainer, pl_module) -> None:
+            meter.is_dead = trainer.current_epoch < 1
+
+        def on_train_batch_end(self, *args) -> None:
+            if not meter.is_dead:
+                books = energy._run.books.session
+                books._sampler.wait_until_known(books.ledger.books[0].curve.end_ns + 1, 60.0)
+
+    energy = energy_callback(meters=meter)
+    checkpoint, stopping = MONITORS["a checkpoint"](tmp_path), EarlyStopping(SCORE, mode="max", patience=9)
+    trainer, _ = fitted(tmp_path, checkpoint, stopping, energy, Revive())
+    assert trainer.current_epoch == 3
+    assert [row["score"] is None for row in energy.history] == [True, False, False]
+    assert checkpoint.best_model_score == stopping.best_score == max(row["score"] or 0.0 for row in energy.history)
+    assert checkpoint.save_top_k == 1
+    assert stopping.strict
+
+
+def test_a_name_that_is_none_of_ours_is_lightnings_business(tmp_path):
+    stopping = EarlyStopping("energy/scroe", mode="max")
+    trainer = make_trainer(tmp_path, callbacks=[stopping, energy_callback()])
+    with pytest.raises(RuntimeError, match="scroe"):
+        trainer.fit(Classifier(), loader(8), loader(8))
