@@ -119,21 +119,25 @@ class Booking(NamedTuple):
     Attributes:
         due: the knots and marks.
         held: those that are kept.
+        booked: number of the knot of ``due`` up to which intervals are booked then.
         sums: times of the accounts, and joules of intervals that are shared out by straight lines.
         split: the other intervals.
         sharing: how these are shared out.
         joined: how often blocks of the split were joined when powers were fitted.
         at_marks: the state of the curve at marks that were not told before.
+        told_j: energy that was told of the last mark, and how much more that is than the curve's own.
         missing_ns: stretches of missing time up to the end.
     """
 
     due: Due
     held: Held
+    booked: int
     sums: Sums
     split: Split
     sharing: Sharing
     joined: int
     at_marks: AtMarks
+    told_j: tuple[float, float]
     missing_ns: list[Span]
 
 
@@ -178,6 +182,7 @@ class Book:
         self._belief = Belief()
         self._joined = 0
         self._at_marks = AtMarks.none()  # of marks that were told and not taken
+        self._told_j = (0.0, 0.0)
 
     @property
     def untaken(self) -> int:
@@ -204,19 +209,9 @@ class Book:
             until_ns: the end of the time whose marks are all known; ``None``: all.
             is_all: true to book every interval now, and to take marks behind the last knot.
         """
-        begin = self.passed - marks.dropped
-        times, codes = marks.time_ns[begin:], marks.code[begin:]
-        knots = self._new_knots(times, until_ns)
-        if not is_all:
-            if not len(knots.time_ns):
-                return None
-            end = int(np.searchsorted(times, knots.time_ns[-1], side="right"))
-            times, codes = times[:end], codes[:end]
-        classes, position = self._classes.of(codes, self.held.end)
-        held = self.held.followed_by(knots, times, codes, classes, position)
-        if held.n == 0 and not is_all:
-            return None
-        return Due(held, self._classes.stage, self.passed + len(times), until_ns, is_all)
+        due = self._due(marks, until_ns, is_all=is_all)
+        has_news = len(due.held.knots.time_ns) > len(self.held.knots.time_ns) and due.held.n > 0
+        return due if is_all or has_news else None
 
     def late_s(self, due: Due) -> float:
         """Seconds until the counter has shown nearly all of the energy of a moment; 0 where that cannot be told.
@@ -248,7 +243,7 @@ class Book:
         if last > first:
             rows = slice(first, last)
             sums, split = sums.copy(), split.copy()
-            pieces = self._add_lines(sums, held, rows, lag_ns, groups, ~is_known)
+            pieces = self._add_lines(sums, held, rows, lag_ns, groups, by_line=~is_known)
             is_missing = (pieces.quality == MISSING) & (pieces.code != OUTSIDE)
             missing_ns = joined(missing_ns, pieces.cut_ns, is_missing) if is_missing.any() else missing_ns
             pause()
@@ -259,10 +254,10 @@ class Book:
         if held.n:
             until_ns = int(held.knots.time_ns[-1]) - (0 if due.is_last else max(lag_ns, 0))
             told = max(int(np.searchsorted(held.time_ns, until_ns, side="right")), told)
-        bounds_w = self.curve.power_bounds_w()
-        at_marks = energy_at_marks(held, slice(held.told, told), due.stage, sharing.booked, sharing.powers, bounds_w)
-        kept = _trimmed(held._replace(booked=max(last, first), told=told), lag_ns, sharing)
-        return Booking(due, kept, sums, split, sharing, joins, at_marks, missing_ns)
+        at_marks, told_j = self._told(due, slice(held.told, told), sharing)
+        booked = max(last, first)
+        kept = _trimmed(held._replace(booked=booked, told=told), lag_ns, sharing)
+        return Booking(due, kept, booked, sums, split, sharing, joins, at_marks, told_j, missing_ns)
 
     def commit(self, booking: Booking, accounts: int) -> None:
         """Book it. The lock is held.
@@ -279,7 +274,7 @@ class Book:
         self.sums.grow(accounts)
         self.sharing, self._joined = booking.sharing, booking.joined
         self.missing_ns, self.passed = booking.missing_ns, booking.due.passed
-        self._at_marks = self._at_marks.followed_by(booking.at_marks)
+        self._at_marks, self._told_j = self._at_marks.followed_by(booking.at_marks), booking.told_j
         if not len(knots.time_ns):
             return
         self.settled_ns = int(knots.time_ns[-1])
@@ -293,23 +288,35 @@ class Book:
             groups: for each account, the first one of its group.
             now_ns: the moment. Behind the last knot the power is assumed to go on.
         """
-        due = self.due(marks, now_ns, is_all=True)
+        due = self._due(marks, now_ns, is_all=True)
         booking = self.work_out(due, groups)
         held, sums, split, sharing = due.held, booking.sums.copy(), booking.split, booking.sharing
         sums.grow(len(groups))
         lag_ns = sharing.lag_ns
-        since_ns = int(held.knots.time_ns[due.last(lag_ns)]) - lag_ns if held.n else None
+        since_ns = int(held.knots.time_ns[booking.booked]) - lag_ns if held.n else None
         tail = Tail(self.curve, held, since_ns, now_ns)
         tail.add_time(sums)
         if sharing.powers is None:
             if split.n:  # too few to fit powers to: straight lines, for now
-                rows = slice(0, due.last(lag_ns))
-                self._add_lines(sums, held, rows, lag_ns, groups, held.is_known, with_time=False)
+                rows = slice(0, booking.booked)
+                self._add_lines(sums, held, rows, lag_ns, groups, by_line=held.is_known, with_time=False)
             tail.add_line(sums, groups)
         else:
             ahead = tail.ahead(len(due.stage))
             sums.fitted = Contents(split, sharing.powers, sharing.booked, sharing.known, ahead)
         return sums, tail.missing_ns(booking.missing_ns)
+
+    def _due(self, marks: Marks, until_ns: int | None, *, is_all: bool) -> Due:
+        """Knots and marks that are known, as :meth:`due`."""
+        begin = self.passed - marks.dropped
+        times, codes = marks.time_ns[begin:], marks.code[begin:]
+        knots = self._new_knots(times, until_ns)
+        if not is_all:
+            end = int(np.searchsorted(times, knots.time_ns[-1], side="right")) if len(knots.time_ns) else 0
+            times, codes = times[:end], codes[:end]
+        classes, position = self._classes.of(codes, self.held.end)
+        held = self.held.followed_by(knots, times, codes, classes, position)
+        return Due(held, self._classes.stage, self.passed + len(times), until_ns, is_all)
 
     def _new_knots(self, marks_ns: NDArray[np.int64], until_ns: int | None) -> Knots:
         """The knots that are not held yet, up to the last that may be booked."""
@@ -345,8 +352,8 @@ class Book:
         rows: slice,
         lag_ns: int,
         groups: NDArray[np.int64],
-        by_line: NDArray[np.bool_],
         *,
+        by_line: NDArray[np.bool_],
         with_time: bool = True,
     ) -> Pieces:
         """Add times, and the joules of some intervals by straight lines, to ``sums``."""
@@ -371,13 +378,26 @@ class Book:
     def _fitted(self, split: Split, sharing: Sharing, *, is_last: bool) -> tuple[Sharing, int]:
         """The sharing with powers that are fitted anew where enough has come since."""
         old = sharing.powers
-        if split.n < ENOUGH:
+        if not split.n or (split.n < ENOUGH and not sharing.is_final):
             return sharing._replace(powers=None), split.joined
         is_new = old is None or split.joined != self._joined or split.n >= FIT_AGAIN * old.n
         if not is_new and not (is_last and split.n > old.n):
             return sharing, split.joined
         powers = fit([block.normals for block in split.blocks], self.curve.power_bounds_w()[1])
         return sharing._replace(powers=powers), split.joined
+
+    def _told(self, due: Due, which: slice, sharing: Sharing) -> tuple[AtMarks, tuple[float, float]]:
+        """The state of the curve at marks, whose energy goes on from the last even if powers or delay changed."""
+        held, start, (told_j, more_j) = due.held, which.start, self._told_j
+        if which.stop <= start:
+            return AtMarks.none(), self._told_j
+        goes_on = start > 0 and bool(held.time_ns[start - 1] >= held.knots.time_ns[0] - sharing.lag_ns)
+        bounds_w, which = self.curve.power_bounds_w(), slice(start - goes_on, which.stop)
+        found = energy_at_marks(held, which, due.stage, sharing.booked, sharing.powers, bounds_w=bounds_w)
+        if goes_on:
+            more_j = told_j - float(found.energy_j[0])
+        energy_j = found.energy_j + more_j
+        return found._replace(energy_j=energy_j).part(slice(int(goes_on), None)), (float(energy_j[-1]), more_j)
 
     def _moves_at_any_poll(self) -> bool:
         info = self.curve.info
@@ -396,7 +416,7 @@ def _shifted(knots: Knots, rows: slice, lag_ns: int) -> Knots:
 
 
 def _trimmed(held: Held, lag_ns: int, sharing: Sharing) -> Held:
-    """What must be kept: all until the delay is known, then what is not booked or told, and a little before."""
+    """The part that is kept: all until the delay is known, then what is not booked or told, and a little before."""
     if not sharing.is_final or held.n == 0:
         return held
     first_ns = int(held.knots.time_ns[held.booked]) - HISTORY_NS

@@ -1,12 +1,12 @@
 """Joules of accounts from the intervals of one counter: a straight line's share, and what mean powers add to it.
 
-An interval i of length T_i and rise ΔE_i in which account a was in force for τ_ia, and class of work c for τ_ic seconds,
-gives the account
+An interval i of length T_i and rise ΔE_i in which account a was in force for τ_ia, and class of work c for τ_ic
+seconds, gives the account
 
     S_ia = τ_ia ΔE_i / T_i + Σ_c (τ_iac - τ_ia τ_ic / T_i) p_c
 
-which sums to ΔE_i over the accounts, whatever the powers p are. Over all intervals this is L_a + Σ_c D_ac p_c: L and D are
-kept, not the intervals, and powers that become known late correct what was booked early.
+which sums to ΔE_i over the accounts, whatever the powers p are. Over all intervals this is L_a + Σ_c D_ac p_c: L and
+D are kept, not the intervals, and powers that become known late correct what was booked early.
 """
 
 from __future__ import annotations
@@ -312,7 +312,8 @@ def _huber(
     p = np.where(np.isnan(p), rise_j.sum() / max(length_s[known].sum(), 1e-12), p)
     z = np.abs(rise_j - tau @ p) / np.sqrt(length_s)
     limit = OUTLIER * max(median(z[known]) / 0.6745, 1e-9)
-    return np.minimum(1.0, limit / np.maximum(z, 1e-12))
+    result: NDArray[np.float64] = np.minimum(1.0, limit / np.maximum(z, 1e-12))
+    return result
 
 
 def _wide(d: NDArray[np.float64], width: int) -> NDArray[np.float64]:
