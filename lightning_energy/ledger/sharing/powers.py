@@ -217,7 +217,7 @@ def fit(blocks: Sequence[Normals], cap_w: float = np.inf, *, wanders: Sequence[f
     n_blocks, width, mean_w = len(blocks), len(whole.b), whole.mean_w
     wander = 0.0
     powers = np.tile(power_w, (n_blocks, 1))
-    if n_blocks > 1 and len(wanders) > 1:
+    if n_blocks > 1 and len(wanders) > 1 and mean_w > 0:
         found = _Wandering(blocks, view, whole, half).best([w for w in wanders if w > 0])
         if found is not None:
             wander, powers_seen, cov_seen, scatter = found
