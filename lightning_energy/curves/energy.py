@@ -112,8 +112,8 @@ class Energy:
     def total(cls, parts: Iterable[Energy]) -> Energy:
         """Add the energies of *different devices* in the same time.
 
-        What is not known of how a run's steps lie between the updates of a sensor is nearly the same for all devices, as
-        they see the same steps: repeatability adds with a correlation of :data:`ALIKE`. The calibration term adds
+        What is not known of how a run's steps lie between the updates of a sensor is nearly the same for all devices,
+        as they see the same steps: repeatability adds with a correlation of :data:`ALIKE`. The calibration term adds
         linearly: sensors of one model err alike (five boards of one model: mean -3.4 %, spread 1.4 %).
         """
         return cls._sum([*parts], ALIKE)

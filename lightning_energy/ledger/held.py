@@ -1,4 +1,4 @@
-"""Knots and marks of one curve that are kept: those to book, those that told of the counter's delay, and a little before."""
+"""Knots and marks of one curve that are kept: to book, to tell the counter's delay from, and a little before these."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lightning_energy.curves.energy import MISSING, QUALITIES
 from lightning_energy.ledger.sharing.classes import Position
 from lightning_energy.ledger.sharing.split import Columns
 from lightning_energy.ledger.sharing.stretch import Stretch
-from lightning_energy.ledger.sharing.timeline import Timeline
-from lightning_energy.meters.units import NS
+from lightning_energy.ledger.sharing.timeline import Timeline, in_seconds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Held"]
 
+BLURRED = 0.5  # half brackets of both ends, as a share of an interval, from which on it tells nothing of powers
 OF_A_REGISTER = (QUALITIES.index("measured"), QUALITIES.index("estimated"))
 
 
@@ -34,7 +34,7 @@ class Held(NamedTuple):
         end: what is in force after the last mark.
         booked: number of the knot up to which intervals are booked.
         told: number of the marks here whose energy was told.
-        missing_s: seconds that are missing before the first knot.
+        missing_ns: nanoseconds that are missing before the first knot.
     """
 
     knots: Knots
@@ -45,7 +45,7 @@ class Held(NamedTuple):
     end: Position = Position()
     booked: int = 0
     told: int = 0
-    missing_s: float = 0.0
+    missing_ns: int = 0
 
     @classmethod
     def empty(cls) -> Held:
@@ -61,9 +61,9 @@ class Held(NamedTuple):
     @property
     def is_known(self) -> NDArray[np.bool_]:
         """True for intervals that are a difference of a register: only these tell of mean powers."""
-        return np.isin(self.knots.quality[1:], OF_A_REGISTER) & (
-            self.knots.variance_j2[1:] == self.knots.variance_j2[:-1]
-        )
+        is_exact = self.knots.variance_j2[1:] == self.knots.variance_j2[:-1]
+        result: NDArray[np.bool_] = np.isin(self.knots.quality[1:], OF_A_REGISTER) & is_exact
+        return result
 
     def followed_by(
         self,
@@ -84,10 +84,10 @@ class Held(NamedTuple):
         )
 
     def trimmed(self, keep: int, before_ns: int) -> Held:
-        """The same without its first ``keep`` knots, and without marks that were told and lie ``before_ns`` or earlier."""
+        """The same without its first ``keep`` knots, and without marks up to ``before_ns`` that were told."""
         drop = min(int(np.searchsorted(self.time_ns, before_ns, side="right")), self.told)
         knots = Knots(*(getattr(self.knots, f)[keep:] for f in Knots.__slots__))
-        missing_s = float(self.missing_at_knots_s[keep])
+        missing_ns = int(self.missing_at_knots_ns[keep])
         begin = self.begin
         if drop:
             begin = Position(int(self.code[drop - 1]), int(self.of_class[drop - 1]))
@@ -99,14 +99,14 @@ class Held(NamedTuple):
             begin=begin,
             booked=self.booked - keep,
             told=self.told - drop,
-            missing_s=missing_s,
+            missing_ns=missing_ns,
         )
 
     @property
-    def missing_at_knots_s(self) -> NDArray[np.float64]:
-        """Seconds that are missing up to each knot."""
+    def missing_at_knots_ns(self) -> NDArray[np.int64]:
+        """Nanoseconds that are missing up to each knot."""
         missing_ns = np.where(self.knots.quality[1:] == MISSING, np.diff(self.knots.time_ns), 0)
-        return self.missing_s + np.concatenate([[0], np.cumsum(missing_ns)]) * NS
+        return self.missing_ns + np.concatenate([[0], np.cumsum(missing_ns)])
 
     def code_before(self, time_ns: int) -> int:
         """The account in force up to a moment."""
@@ -121,16 +121,16 @@ class Held(NamedTuple):
         pairs = np.stack([np.concatenate([[before[0]], code]), np.concatenate([[before[1]], of_class])], axis=1)
         key = pairs[:, 0] * (int(pairs[:, 1].max()) + 1) + pairs[:, 1]
         _, rows, column = np.unique(key, return_index=True, return_inverse=True)
-        start_s = np.concatenate([[since_ns - origin_ns], self.time_ns[first:] - origin_ns]) * NS
+        start_s = in_seconds(np.concatenate([[since_ns], self.time_ns[first:]]) - origin_ns)
         return Timeline(start_s, column, len(rows)), Columns(pairs[rows, 0], pairs[rows, 1])
 
     def stretch(self, origin_ns: int, stage: NDArray[np.int64], since_ns: int) -> Stretch:
         """All intervals, with the classes in force since a moment well before."""
         timeline, columns = self.timeline(origin_ns, since_ns)
         return Stretch(
-            (self.knots.time_ns - origin_ns) * NS,
+            in_seconds(self.knots.time_ns - origin_ns),
             np.diff(self.knots.energy_j),
-            self.knots.half_width_ns * NS,
+            in_seconds(self.knots.half_width_ns),
             self.is_known,
             Timeline(timeline.start_s, columns.of_class[timeline.column], len(stage)),
             stage,

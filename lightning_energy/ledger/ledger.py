@@ -13,7 +13,8 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from lightning_energy.ledger.accounts import NO_ACCOUNT, Accounts
-from lightning_energy.ledger.book import Book, no_pause
+from lightning_energy.ledger.book import Book
+from lightning_energy.ledger.booking import no_pause, work_out
 from lightning_energy.ledger.marks import AtMarks, Inbox
 from lightning_energy.ledger.marks_by_clock import MarksByClock
 from lightning_energy.ledger.sharing.classes import Classes
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.curves.curve import Curve, Knots
     from lightning_energy.ledger.accounts import Kind
-    from lightning_energy.ledger.book import Due, Pause
+    from lightning_energy.ledger.booking import Due, Pause
     from lightning_energy.ledger.device_clock import DeviceClock
     from lightning_energy.ledger.spans import Span
     from lightning_energy.ledger.steps import Steps
@@ -99,7 +100,7 @@ class Ledger:
         self.inbox = Inbox([], clock, stamp) if self.books else Inbox.nowhere(clock)
         self._clock = clock
         self._turn = 0
-        self._last = Totals([NO_ACCOUNT], [], [], [])
+        self._last: Totals | list[Callable[[], tuple[Sums, list[Span]]]] = Totals([NO_ACCOUNT], [], [], [])
 
     def mark(self, code: int) -> None:
         """Let joules belong to an account from now on (0: none). Takes no lock."""
@@ -135,13 +136,15 @@ class Ledger:
             groups = self.accounts.arrays.group
             self._turn = turn = self._turn + 1
             due = self._due(until_ns, is_last=final)
-        bookings = [(book, book.work_out(intervals, groups, pause)) for book, intervals in due]
+        bookings = [(book, work_out(intervals, groups, pause)) for book, intervals in due]
         with self.lock:
             if turn != self._turn:  # another call began meanwhile, as this thread had been given up: it books
                 return
             for book, booking in bookings:
                 book.commit(booking, len(groups))
             self._complete()
+            if bookings:
+                self._last = [book.as_booked(groups) for book in self.books]
 
     def totals(self, now_ns: int | None = None) -> Totals:
         """The contents of the accounts at ``now_ns``. Waits for nothing.
@@ -150,7 +153,8 @@ class Ledger:
         device has not reached count as reached now. Where :attr:`is_interrupted`, the last contents that were whole.
         """
         if self.is_interrupted:
-            return self._last
+            last = self._last
+            return last if isinstance(last, Totals) else self._of_books([as_booked() for as_booked in last])
         with self.lock:
             now_ns = self._clock() if now_ns is None else now_ns
             self.marks.read(self.inbox)

@@ -42,10 +42,11 @@ def line_shares(
     n = len(pieces.used)
     power_w = np.where(by_line, np.diff(knots.energy_j) / (np.diff(knots.time_ns) * NS), 0.0)
     energy_j = np.bincount(pieces.account, pieces.duration_s * power_w[pieces.interval], n)
-    time_s = np.bincount(pieces.quality * n + pieces.account, pieces.duration_s, n * len(QUALITIES))
+    spent_s = pieces.duration_s * float(with_time)
+    time_s = np.bincount(pieces.quality * n + pieces.account, spent_s, n * len(QUALITIES))
     return Shares(
         pieces.used,
         energy_j.astype(np.float64, copy=False),
-        time_s.reshape(len(QUALITIES), n) * float(with_time),
+        time_s.astype(np.float64, copy=False).reshape(len(QUALITIES), n),
         uncertainty_of(knots, pieces, groups, bounds_w, by_line) if by_line.any() else Uncertainty.nothing(pieces.used),
     )

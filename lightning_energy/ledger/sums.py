@@ -68,7 +68,7 @@ class Sums:
     @classmethod
     def zeros(cls, n: int = 8) -> Sums:
         """Nothing booked yet."""
-        return cls(np.zeros(n), np.zeros((len(QUALITIES), n)), *(np.zeros(n) for _ in range(4)))
+        return cls(np.zeros(n), np.zeros((len(QUALITIES), n)), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n))
 
     def copy(self) -> Sums:
         """The same sums in arrays of their own."""

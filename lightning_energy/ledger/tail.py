@@ -16,7 +16,6 @@ from lightning_energy.meters.units import NS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lightning_energy.curves.curve import Curve
     from lightning_energy.ledger.held import Held
     from lightning_energy.ledger.spans import Span
     from lightning_energy.ledger.sums import Sums
@@ -30,13 +29,16 @@ class Tail:
     """The time behind the last interval that is booked: power is assumed to go on for a while, and the rest is missing.
 
     Args:
-        curve: the curve.
         held: knots and marks.
         since_ns: the beginning; ``None``: that of the first account.
         now_ns: the moment up to which power is assumed to go on.
+        power_w: mean power of the last interval; ``None`` when it is not known.
+        bounds_w: least and greatest power that the device may have.
     """
 
-    def __init__(self, curve: Curve, held: Held, since_ns: int | None, now_ns: int) -> None:
+    def __init__(
+        self, held: Held, since_ns: int | None, now_ns: int, power_w: float | None, bounds_w: tuple[float, float]
+    ) -> None:
         marks_ns = held.time_ns
         start_ns = since_ns if since_ns is not None else int(marks_ns[0]) if marks_ns.size else now_ns
         end_ns = max(now_ns, start_ns)
@@ -47,7 +49,7 @@ class Tail:
         self._class = np.concatenate([[held.begin.of_class], held.of_class])[place]
         self._cut_ns, self._piece_s = cut_ns, np.diff(cut_ns) * NS
         self._half_width_ns = int(held.knots.half_width_ns[-1]) if len(held.knots.half_width_ns) else 0
-        self._power_w, self._bounds_w = curve.last_power_w(), curve.power_bounds_w()
+        self._power_w, self._bounds_w = power_w, bounds_w
         is_silent = since_ns is None or self._power_w is None
         last_quality = int(held.knots.quality[-1]) if held.n else MISSING
         self._quality = np.where((cut_ns[:-1] < until_ns) & (not is_silent), last_quality, MISSING)

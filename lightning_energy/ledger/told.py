@@ -10,6 +10,7 @@ from lightning_energy.curves.curve import shape_bound_j
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.sharing.contents import ON_THE_BRIDGE
+from lightning_energy.ledger.sharing.timeline import in_seconds
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -28,13 +29,14 @@ def energy_at_marks(
     stage: NDArray[np.int64],
     found: Found,
     powers: Powers | None,
+    *,
     bounds_w: tuple[float, float],
 ) -> AtMarks:
     """The energy of a curve at marks, by fitted powers: a knot's energy, and the model from there on.
 
-    With the class seconds C(t) up to a moment, as the counter shows them C'(t), and the powers p, the model's rise is C p;
-    what the counter shows beyond it is spread evenly over each interval. Each mark has one energy, so that stretches
-    between marks add up.
+    With the class seconds C(t) up to a moment, as the counter shows them C'(t), and the powers p, the model's rise is
+    C p; what the counter shows beyond it is spread evenly over each interval. Each mark has one energy, so that
+    stretches between marks add up.
 
     Args:
         held: knots and marks.
@@ -54,13 +56,13 @@ def energy_at_marks(
     knot_ns, energy_j = shown_ns[first:], knots.energy_j[first:]
     half_ns, quality = knots.half_width_ns[first:], knots.quality[first:]
     k = k - first
-    length_s = np.diff(knot_ns) * NS
-    before_s = np.clip((marks_ns - knot_ns[k - 1]) * NS, 0.0, length_s[k - 1])
+    length_s = in_seconds(np.diff(knot_ns))
+    before_s = np.clip(in_seconds(marks_ns - knot_ns[k - 1]), 0.0, length_s[k - 1])
     theta = before_s / length_s[k - 1]
     mean_w = np.diff(energy_j) / length_s
     line_j = energy_j[k - 1] + mean_w[k - 1] * before_s
     edge_j2 = (mean_w[k - 1] * NS) ** 2 * (((1 - theta) * half_ns[k - 1]) ** 2 + (theta * half_ns[k]) ** 2) / 3
-    missing_s = np.interp(marks_ns - marks_ns[0], (shown_ns - marks_ns[0]), held.missing_at_knots_s)
+    missing_s = np.interp(marks_ns - marks_ns[0], shown_ns - marks_ns[0], held.missing_at_knots_ns) * NS
     if powers is None:
         bound_j = shape_bound_j(before_s, length_s[k - 1] - before_s, mean_w[k - 1], *bounds_w)
         variance_j2 = np.where(quality[k] == MISSING, 0.0, bound_j**2 / 3 + edge_j2)
@@ -71,14 +73,14 @@ def energy_at_marks(
     to_class[np.arange(timeline.width), columns.of_class] = 1.0
     wide = powers.wide(to_class.shape[1])
     p = wide.overall_w
-    at_s = (marks_ns - origin_ns) * NS
+    at_s, knot_s = in_seconds(marks_ns - origin_ns), in_seconds(knot_ns - origin_ns)
     plain, shown = timeline.smoothed().at, timeline.smoothed(kernel.ema_s).at
-    at_knots = shown((knot_ns - origin_ns) * NS) @ to_class
+    at_knots = shown(knot_s) @ to_class
     at_marks = plain(at_s) @ to_class
     beyond_j = energy_j - at_knots @ p
-    energy = at_marks @ p + np.interp(at_s + kernel.ema_s, (knot_ns - origin_ns) * NS, beyond_j)
+    energy = at_marks @ p + np.interp(at_s + kernel.ema_s, knot_s, beyond_j)
     is_line = ~held.is_known[first:][k - 1]
-    energy = np.where(is_line, line_j, energy)
+    energy = np.maximum.accumulate(np.where(is_line, line_j, energy))
     d = at_marks - at_knots[k - 1] - theta[:, None] * (at_knots[k] - at_knots[k - 1])
     width = len(p)
     covariance = wide.covariance_w2[-width:, -width:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from lightning_energy.ledger.book import no_pause
+from lightning_energy.ledger.booking import no_pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,8 @@ import pytest
 
 from lightning_energy.curves.curve import Curve
 from lightning_energy.ledger.accounts import Accounts
-from lightning_energy.ledger.book import CHUNK, MOST_HELD, Book
+from lightning_energy.ledger.book import Book
+from lightning_energy.ledger.booking import CHUNK, MOST_HELD, work_out
 from lightning_energy.ledger.marks import Marks
 from lightning_energy.ledger.sharing.classes import Classes
 from tests.ledger.plays import INFO, START, S
@@ -29,7 +30,7 @@ def book_of(curve: Curve, *args, **kwargs) -> Book:
 
 
 def settle(book: Book, marks: Marks, until_ns: int | None = None, *, is_all: bool = False) -> None:
-    book.commit(book.work_out(book.due(marks, until_ns, is_all=is_all), GROUPS), len(GROUPS))
+    book.commit(work_out(book.due(marks, until_ns, is_all=is_all), GROUPS), len(GROUPS))
 
 
 def test_whole_intervals_are_due_and_the_marks_up_to_their_end():
@@ -46,13 +47,13 @@ def test_booking_in_two_parts_is_booking_once():
     once, twice = book_of(curve_of(3)), book_of(curve_of(3))
     settle(once, marks, is_all=True)
     settle(twice, marks, START + S)
-    assert (twice.code, twice.passed, twice.untaken) == (1, 1, 1)
+    assert (twice.state.held.end.code, twice.state.passed, twice.untaken) == (1, 1, 1)
     settle(twice, marks, is_all=True)
     one, two = (book.totals(marks, GROUPS, START + 3 * S)[0] for book in (once, twice))
     assert two.energy_j == pytest.approx(one.energy_j)
     assert two.time_s == pytest.approx(one.time_s)
     for book in (once, twice):
-        assert (book.code, book.passed, book.settled_ns) == (1, 3, START + 3 * S)
+        assert (book.state.held.end.code, book.state.passed, book.settled_ns) == (1, 3, START + 3 * S)
     assert twice.take_passed(3).energy_j.tolist() == pytest.approx([50.0, 150.0, 250.0])
     assert twice.untaken == 0
     assert len(twice.curve) == 1  # what is booked is forgotten
@@ -71,7 +72,7 @@ def test_totals_book_nothing():
     sums, missing_ns = book.totals(marks, GROUPS, START + 3 * S)
     assert sums.energy_j[1] == pytest.approx(300.0)  # the last power goes on
     assert missing_ns == []
-    assert (book.settled_ns, book.passed, book.sums.energy_j.sum()) == (None, 0, 0.0)
+    assert (book.settled_ns, book.state.passed, book.state.sums.energy_j.sum()) == (None, 0, 0.0)
 
 
 def test_knots_are_traced_when_they_are_held_and_once():
@@ -95,7 +96,7 @@ def test_little_is_held_for_long(is_exact):
         marks.add([(START + k * S // 10 + S // 30, k % 2)])
         if k % 7 == 6:
             settle(book, marks, START + k * S // 10)
-            longest = max(longest, book.held.n)
+            longest = max(longest, book.state.held.n)
     assert book.sharing.is_final
     assert longest <= (CHUNK if is_exact else MOST_HELD) + 64
     assert len(curve) < 10

@@ -74,7 +74,7 @@ def test_a_tail_is_shared_by_its_marks_and_missing_after_a_while():
     curve.add(START, 0.0)
     curve.add(START + S, 100.0)
     now_ns = START + 11 * S
-    tail = Tail(curve, held_of(curve, 1, [(START + 2 * S, 2)]), START + S, now_ns)
+    tail = Tail(held_of(curve, 1, [(START + 2 * S, 2)]), START + S, now_ns, 100.0, curve.power_bounds_w())
     tail.add_time(sums)
     tail.add_line(sums, np.array([0, 1, 2]))
     known_s = LONGEST_TAIL_NS / S
@@ -91,15 +91,15 @@ def test_in_a_tail_classes_of_work_go_on_with_their_own_powers():
     curve = Curve(INFO)
     curve.add(START, 0.0)
     curve.add(START + S, 100.0)
-    tail = Tail(curve, held_of(curve, 1, [(START + 2 * S, 2)]), START + S, START + 3 * S)
+    tail = Tail(held_of(curve, 1, [(START + 2 * S, 2)]), START + S, START + 3 * S, 100.0, (50.0, 500.0))
     ahead = tail.ahead(4)
     assert ahead.code.tolist() == [1, 2]
     assert ahead.seconds_s.tolist() == [[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]
 
 
 def test_no_time_is_no_tail():
-    curve, sums = Curve(INFO), Sums.zeros(1)
-    tail = Tail(curve, Held.empty(), None, START)
+    sums = Sums.zeros(1)
+    tail = Tail(Held.empty(), None, START, None, (50.0, 500.0))
     tail.add_time(sums)
     tail.add_line(sums, np.array([0]))
     assert tail.missing_ns([(1, 2)]) == [(1, 2)]

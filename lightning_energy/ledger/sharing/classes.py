@@ -21,7 +21,7 @@ OPENING, STEP, GAP = range(3)
 
 
 class Position(NamedTuple):
-    """What is in force at a moment: the account, its class, and its phase."""
+    """State at a moment: the account, its class, and its phase."""
 
     code: int = OUTSIDE
     of_class: int = BEFORE

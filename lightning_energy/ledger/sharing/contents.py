@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["NOTHING_AHEAD", "Ahead", "Contents"]
 
 ON_THE_BRIDGE = 0.7
-"""Part of the residuals' variance that is power which wanders inside intervals; measured (1: too wide, 0.5: too narrow)."""
+"""Part of the residuals' variance that is power which wanders inside intervals; 1 was too wide, 0.5 too narrow."""
 
 RESOLVED = 0.95  # part of the prior's variance that the run must remove, or the split counts as not resolved
 KNOWN_EMA_S = 0.002  # uncertainty of the smoothing from which on nothing is known of what lies inside an interval
@@ -136,7 +136,7 @@ class Contents:
     def _kernel_slopes(
         self, n: int, beside_w: Sequence[NDArray[np.float64]]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Change of all accounts by a standard deviation along the kernel's axes, its covariance, and the step to go."""
+        """Change of all accounts by a deviation along the kernel's axes, its covariance, and the way to go."""
         split, ahead = self._split, self._ahead
         if not beside_w or not split.n:
             return np.zeros((2, n)), np.zeros((2, 2)), np.zeros(2)

@@ -1,7 +1,7 @@
 """The delay of a counter, and how it smooths, told from the run itself.
 
-At the right delay the classes of work explain the counter's rises best: wherever the load changes, an interval's rise says
-when. Delay and smoothing are found together, as their sum is known well and the two apart only slowly.
+At the right delay the classes of work explain the counter's rises best: wherever the load changes, an interval's rise
+says when. Delay and smoothing are found together, as their sum is known well and the two apart only slowly.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ ENOUGH_FOR_SMOOTHING = 24
 FAR_BETTER = 4.0  # log likelihood by which a part-time sensor must explain the rises better than one that sees all
 CORRELATED = 0.1  # correlation of neighbouring residuals from which on differences of neighbours are looked at
 ROBUST = 12.0  # squared residual, in median scales, from which on the loss is linear
+ENOUGH_S, ENOUGH_EACH_S = (
+    0.0015,
+    0.0045,
+)  # uncertainty of what shows, and of delay and smoothing each, that does no harm
 NEAR_S = 0.3  # seconds after a change of stage within which an interval tells of the delay
 
 
@@ -85,13 +89,14 @@ class Found(NamedTuple):
     def is_enough(self) -> bool:
         """True where knowing it better would not change figures."""
         axes = self.axes_s
-        return bool(np.abs(axes.sum(axis=0)).max() <= 0.0015 and np.sqrt((axes**2).sum(axis=0)).max() < 0.0045)
+        shows_s, each_s = np.abs(axes.sum(axis=0)).max(), np.sqrt((axes**2).sum(axis=0)).max()
+        return bool(shows_s <= ENOUGH_S and each_s < ENOUGH_EACH_S)
 
     @property
     def widening(self) -> float:
         """Factor on the variance by the delay where rising and falling changes disagree: the fit is in doubt."""
         beyond = max(self.split_s**2 - self.u_split_s**2, 0.0)
-        return 1.0 + beyond / 4 / max(self.covariance_s2[0, 0], 1e-9)
+        return float(1.0 + beyond / 4 / max(self.covariance_s2[0, 0], 1e-9))
 
 
 EXACT = Found(Kernel(), np.diag([0.001**2, 1e-10]))
@@ -133,7 +138,8 @@ class Belief:
         if smoothing:
             self._try_looks(stretch, pause)
         found = self.found()
-        return found._replace(**_directions(stretch, _profile(found.kernel, stretch, pause=pause)))
+        split_s, u_split_s = _directions(stretch, _profile(found.kernel, stretch, pause=pause))
+        return found._replace(split_s=split_s, u_split_s=u_split_s)
 
     def learn(self, stretch: Stretch) -> None:
         """Add more intervals."""
@@ -241,20 +247,19 @@ def _residuals(x: NDArray[np.float64], y: NDArray[np.float64], mean_w: float) ->
 
 
 def _correlation(residual: NDArray[np.float64]) -> float:
-    """How much of a residual goes on into the next interval (errors of the updates' times make it negative)."""
+    """Part of a residual that goes on into the next interval (errors of the updates' times make it negative)."""
     return float(np.clip((residual[1:] @ residual[:-1]) / max(float(residual @ residual), 1e-12), 0.0, 0.95))
 
 
-def _directions(stretch: Stretch, profile: _Profile) -> dict[str, float]:
+def _directions(stretch: Stretch, profile: _Profile) -> tuple[float, float]:
     """The delay told from changes to less power minus that told from changes to more, and its uncertainty.
 
     They differ where the power near a change is not its class's mean (a slow start of validation, say).
     """
-    nothing = {"split_s": 0.0, "u_split_s": 0.0}
     start_s, stage = stretch.classes.start_s, stretch.stage[stretch.classes.column]
     at = np.flatnonzero(np.diff(stage) != 0) + 1
     if len(at) < 2:  # noqa: PLR2004 - one of each direction
-        return nothing
+        return 0.0, 0.0
     rows, squares = profile.rows, profile.squares
     end_s, power_w = stretch.knot_s[1:][rows], (stretch.rise_j / stretch.length_s)[rows]
     k = np.searchsorted(start_s[at], end_s) - 1
@@ -269,10 +274,11 @@ def _directions(stretch: Stretch, profile: _Profile) -> dict[str, float]:
     for direction in (False, True):
         group = near & (rises[np.maximum(k, 0)] == direction)
         if group.sum() < 2:  # noqa: PLR2004 - one interval tells nothing
-            return nothing
+            return 0.0, 0.0
         sums = squares[:, group].sum(axis=1)
         weight = np.exp(-scale * (sums - sums.min()))
         weight /= weight.sum()
         mean_s = float(weight @ GRID_S)
         lags.append((mean_s, float(weight @ (GRID_S - mean_s) ** 2) + (GRID_S[1] - GRID_S[0]) ** 2 / 12))
-    return {"split_s": lags[0][0] - lags[1][0], "u_split_s": float(np.sqrt(lags[0][1] + lags[1][1]))}
+    (down_s, down_s2), (up_s, up_s2) = lags
+    return down_s - up_s, float(np.sqrt(down_s2 + up_s2))

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
 __all__ = ["PRIOR", "Normals", "Powers", "fit", "fit_beside", "median"]
 
@@ -93,7 +94,7 @@ class Normals:
             self.b = np.pad(self.b, (0, more))
         return self
 
-    def __iadd__(self, other: Normals) -> Normals:
+    def __iadd__(self, other: Normals) -> Self:
         width = max(len(self.b), len(other.b))
         self.grown(width)
         k = len(other.b)
@@ -151,7 +152,8 @@ class Powers(NamedTuple):
     @property
     def overall_w(self) -> NDArray[np.float64]:
         """The powers of the last block, with which the run goes on."""
-        return self.power_w[-1]
+        result: NDArray[np.float64] = self.power_w[-1]
+        return result
 
 
 class _View(NamedTuple):
@@ -169,8 +171,8 @@ class _View(NamedTuple):
         diagonal = np.diag(whole.a)
         seen = np.flatnonzero(diagonal > 1e-12 * diagonal.sum())
         a = whole.a[np.ix_(seen, seen)]
-        low = np.linalg.cholesky(a + 1e-9 * np.diag(np.diag(a)))
-        inverse = np.linalg.inv(low)
+        low = np.linalg.cholesky(a + 1e-9 * np.diag(np.diag(a))).astype(np.float64, copy=False)
+        inverse = np.linalg.inv(low).astype(np.float64, copy=False)
         share, q = np.linalg.eigh(inverse @ (a - whole.excess[np.ix_(seen, seen)]) @ inverse.T)
         return cls(seen, low, inverse, q, share, share >= RELIABLE)
 
@@ -210,12 +212,12 @@ def fit(blocks: Sequence[Normals], cap_w: float = np.inf, *, wanders: Sequence[f
     blocks = [block.grown(len(whole.b)) for block in blocks]
     view = _View.of(whole)
     none, half, full = (_constant(whole, view, corrected, cap_w) for corrected in (0.0, 0.5, 1.0))
-    power_w, covariance_w2, scatter, toward, pull = half
+    power_w, covariance_w2, scatter = half[:3]
     noise = full[0] - none[0]
     n_blocks, width, mean_w = len(blocks), len(whole.b), whole.mean_w
     wander = 0.0
     powers = np.tile(power_w, (n_blocks, 1))
-    if n_blocks > 1 and len(wanders) > 1:
+    if n_blocks > 1 and len(wanders) > 1 and mean_w > 0:
         found = _Wandering(blocks, view, whole, half).best([w for w in wanders if w > 0])
         if found is not None:
             wander, powers_seen, cov_seen, scatter = found

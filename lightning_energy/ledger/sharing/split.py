@@ -1,12 +1,12 @@
 """Joules of accounts from the intervals of one counter: a straight line's share, and what mean powers add to it.
 
-An interval i of length T_i and rise ΔE_i in which account a was in force for τ_ia, and class of work c for τ_ic seconds,
-gives the account
+An interval i of length T_i and rise ΔE_i in which account a was in force for τ_ia, and class of work c for τ_ic
+seconds, gives the account
 
     S_ia = τ_ia ΔE_i / T_i + Σ_c (τ_iac - τ_ia τ_ic / T_i) p_c
 
-which sums to ΔE_i over the accounts, whatever the powers p are. Over all intervals this is L_a + Σ_c D_ac p_c: L and D are
-kept, not the intervals, and powers that become known late correct what was booked early.
+which sums to ΔE_i over the accounts, whatever the powers p are. Over all intervals this is L_a + Σ_c D_ac p_c: L and
+D are kept, not the intervals, and powers that become known late correct what was booked early.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Split:
             timeline: account and class in force.
             rows: which of the intervals.
             power_w: the powers that are known so far, to tell outliers by; ``None`` without any.
-            for_now: true where no powers will be fitted to these intervals, and the neighbouring kernels share them alike.
+            for_now: true where no powers will be fitted to them, and the neighbouring kernels share them alike.
         """
         known = stretch.is_known[rows]
         if not known.any():
@@ -219,7 +219,7 @@ class Split:
         to_class: NDArray[np.float64],
         weight: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """What errors of the updates' times add to the normal equations: each moves time between two intervals."""
+        """The addition of errors of the updates' times to the normal equations: each moves time to a neighbour."""
         cumulative, at_s = timeline.smoothed(self.kernels[0].ema_s).at, knot_s - self.kernels[0].lag_s
         both = np.concatenate([[0], weight]) + np.concatenate([weight, [0]])
         there = cumulative(at_s)
@@ -310,7 +310,8 @@ def _huber(
     p = np.where(np.isnan(p), rise_j.sum() / max(length_s[known].sum(), 1e-12), p)
     z = np.abs(rise_j - tau @ p) / np.sqrt(length_s)
     limit = OUTLIER * max(median(z[known]) / 0.6745, 1e-9)
-    return np.minimum(1.0, limit / np.maximum(z, 1e-12))
+    result: NDArray[np.float64] = np.minimum(1.0, limit / np.maximum(z, 1e-12))
+    return result
 
 
 def _wide(d: NDArray[np.float64], width: int) -> NDArray[np.float64]:

@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.meters.units import NS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Smoothed", "Timeline", "recurrence"]
+__all__ = ["Smoothed", "Timeline", "in_seconds", "recurrence"]
 
-LONG_S = 10.0  # seconds for which the first column is supposed to have been in force before the first change
+
+def in_seconds(time_ns: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Differences of times in seconds, exact up to months."""
+    return time_ns.astype(np.float64) * NS
 
 
 class Timeline(NamedTuple):

@@ -1,0 +1,311 @@
+"""Booking of the intervals of one curve that became known: arithmetic that needs no lock and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lightning_energy.curves.curve import Knots
+from lightning_energy.curves.energy import MISSING
+from lightning_energy.ledger.accounts import OUTSIDE
+from lightning_energy.ledger.held import Held
+from lightning_energy.ledger.lines import line_shares
+from lightning_energy.ledger.marks import AtMarks
+from lightning_energy.ledger.pieces import Marked, Pieces
+from lightning_energy.ledger.sharing.contents import Contents
+from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, Belief
+from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
+from lightning_energy.ledger.sharing.powers import fit, fit_beside
+from lightning_energy.ledger.sharing.sharing import Sharing
+from lightning_energy.ledger.sharing.split import Split, kernels_of
+from lightning_energy.ledger.spans import joined
+from lightning_energy.ledger.sums import Sums
+from lightning_energy.ledger.tail import Tail
+from lightning_energy.ledger.told import energy_at_marks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lightning_energy.ledger.spans import Span
+
+__all__ = ["CHUNK", "MOST_HELD", "Booking", "Due", "Pause", "State", "contents", "no_pause", "way_to_share", "work_out"]
+
+Pause = Callable[[], None]
+
+MOST_HELD = 1024  # intervals that are held until the counter's delay is known, at most
+LOOKS_AT = (64, 256, MOST_HELD)  # numbers of intervals at which the delay is looked for
+CHUNK = 64  # intervals that are booked together
+HISTORY_NS = 3_000_000_000  # time before the intervals to book, whose marks are kept: counters are late, and remember
+FIT_AGAIN = 1.1  # factor by which the intervals grow until powers are fitted anew
+
+
+def no_pause() -> None:
+    """Go on at once."""
+
+
+class State(NamedTuple):
+    """All that is booked of a curve, and what is kept for later. Never changed, only replaced as a whole.
+
+    Attributes:
+        held: knots and marks that are kept.
+        sums: times of the accounts, and joules of intervals that are shared out by straight lines.
+        split: the other intervals.
+        sharing: how these are shared out.
+        joined: how often blocks of the split were joined when powers were fitted.
+        told_j: energy that was told of the last mark, and how much more that is than the curve's own.
+        missing_ns: stretches of missing time within accounts.
+        passed: how many marks of the run are in :attr:`held`, or were.
+    """
+
+    held: Held
+    sums: Sums
+    split: Split
+    sharing: Sharing
+    joined: int = 0
+    told_j: tuple[float, float] = (0.0, 0.0)
+    missing_ns: tuple[Span, ...] = ()
+    passed: int = 0
+
+    @classmethod
+    def empty(cls) -> State:
+        """Nothing booked yet."""
+        return cls(Held.empty(), Sums.zeros(), Split([AT_ONCE]), Sharing())
+
+
+class Due(NamedTuple):
+    """Knots and marks that are known.
+
+    Attributes:
+        state: what is booked.
+        held: all knots and marks that are kept, the new ones included.
+        passed: how many marks of the run are among them, or were.
+        stage: the stage of each class.
+        until_ns: the end of the time whose marks are all known; ``None``: all.
+        is_all: true to book every interval now.
+        is_exact: true where the curve's register shows the energy at once: its delay is not looked for.
+        bounds_w: least and greatest power that the device may have had.
+        power_w: mean power of the last interval; ``None`` when it is not known.
+    """
+
+    state: State
+    held: Held
+    passed: int
+    stage: NDArray[np.int64]
+    until_ns: int | None
+    is_all: bool
+    is_exact: bool
+    bounds_w: tuple[float, float]
+    power_w: float | None
+
+    @property
+    def for_now(self) -> bool:
+        """True where nothing is booked: the contents are asked for."""
+        return self.is_all and not self.is_last
+
+    @property
+    def is_last(self) -> bool:
+        """True where nothing comes any more."""
+        return self.is_all and self.until_ns is None
+
+    def last(self, lag_ns: int) -> int:
+        """The number of the last knot all of whose marks are known, with a counter that is late by ``lag_ns``."""
+        times_ns = self.held.knots.time_ns
+        if not times_ns.size or self.is_last:
+            return self.held.n
+        limit_ns = int(times_ns[-1]) if self.until_ns is None else self.until_ns
+        if not self.is_all:
+            limit_ns = min(limit_ns, int(times_ns[-1]))
+        return max(int(np.searchsorted(times_ns - lag_ns, limit_ns, side="right")) - 1, 0)
+
+
+class Booking(NamedTuple):
+    """The state after intervals were booked.
+
+    Attributes:
+        due: the knots and marks.
+        state: the state.
+        booked: number of the knot of ``due`` up to which intervals are booked then.
+        at_marks: the state of the curve at marks that were not told before.
+    """
+
+    due: Due
+    state: State
+    booked: int
+    at_marks: AtMarks
+
+
+def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Booking:
+    """Book the intervals that are due.
+
+    Args:
+        due: knots and marks.
+        groups: for each account, the first one of its group.
+        pause: called between parts of the work.
+    """
+    held, is_known = due.held, due.held.is_known
+    sharing, is_anew = way_to_share(due, is_known, pause)
+    if sharing.is_final and is_anew and is_known.sum() < ENOUGH:
+        is_known = np.zeros(held.n, dtype=bool)  # too few to fit anything: straight lines
+    lag_ns = sharing.lag_ns
+    first, last = 0 if is_anew else held.booked, due.last(lag_ns)
+    if not (is_anew or due.is_all or last - first >= CHUNK):
+        last = first
+    sums = Sums.zeros() if is_anew else due.state.sums
+    split = Split(_kernels(sharing)) if is_anew or not due.state.split.n else due.state.split
+    missing_ns = [] if is_anew else [*due.state.missing_ns]
+    if last > first:
+        rows = slice(first, last)
+        sums, split = sums.copy(), split.copy()
+        pieces = _add_lines(sums, due, rows, lag_ns, groups, by_line=~is_known)
+        is_missing = (pieces.quality == MISSING) & (pieces.code != OUTSIDE)
+        missing_ns = joined(missing_ns, pieces.cut_ns, is_missing) if is_missing.any() else missing_ns
+        pause()
+        _add_split(split, due, rows, is_known, sharing)
+        pause()
+    sharing, joins = _fitted(split, sharing, due)
+    told = held.told
+    if held.n:
+        until_ns = int(held.knots.time_ns[-1]) - (0 if due.is_last else max(lag_ns, 0))
+        told = max(int(np.searchsorted(held.time_ns, until_ns, side="right")), told)
+    at_marks, told_j = _told(due, slice(held.told, held.told if due.for_now else told), sharing)
+    booked = max(last, first)
+    kept = _trimmed(held._replace(booked=booked, told=told), lag_ns, sharing)
+    state = State(kept, sums, split, sharing, joins, told_j, tuple(missing_ns), due.passed)
+    return Booking(due, state, booked, at_marks)
+
+
+def contents(due: Due, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, list[Span]]:
+    """The contents of the accounts at a moment, and the missing time.
+
+    Args:
+        due: knots and marks, those behind the last knot included.
+        groups: for each account, the first one of its group.
+        now_ns: the moment. Behind the last knot the power is assumed to go on.
+    """
+    booking = work_out(due, groups)
+    held, state, sharing = due.held, booking.state, booking.state.sharing
+    sums = state.sums.copy()
+    sums.grow(len(groups))
+    lag_ns = sharing.lag_ns
+    since_ns = int(held.knots.time_ns[booking.booked]) - lag_ns if held.n else None
+    tail = Tail(held, since_ns, now_ns, due.power_w, due.bounds_w)
+    tail.add_time(sums)
+    if sharing.powers is None:
+        if state.split.n:  # too few to fit powers to: straight lines, for now
+            rows = slice(0, booking.booked)
+            _add_lines(sums, due, rows, lag_ns, groups, by_line=held.is_known, with_time=False)
+        tail.add_line(sums, groups)
+    else:
+        sums.fitted = Contents(state.split, sharing, sharing.powers, tail.ahead(len(due.stage)))
+    return sums, tail.missing_ns([*state.missing_ns])
+
+
+def way_to_share(due: Due, is_known: NDArray[np.bool_], pause: Pause = no_pause) -> tuple[Sharing, bool]:
+    """The way to share, and whether intervals that are held are to be booked anew by it."""
+    sharing, held, n = due.state.sharing, due.held, int(is_known.sum())
+    if sharing.is_final:
+        return sharing, False
+    is_full = held.n >= MOST_HELD
+    if due.is_exact:
+        return Sharing(EXACT, EXACT, looked=n, is_final=n >= CHUNK or is_full), sharing.booked is not EXACT
+    is_last = due.is_last and n >= ENOUGH and n > sharing.looked
+    if not (is_full or is_last or any(sharing.looked < number <= n for number in LOOKS_AT)):
+        return sharing, False
+    origin_ns = int(held.knots.time_ns[0])
+    belief, stretch = Belief(), held.stretch(origin_ns, due.stage, origin_ns - HISTORY_NS)
+    found = belief.find(stretch, sharing.belief, pause)
+    if found is None:
+        return sharing._replace(is_final=is_full), is_full
+    is_final = is_full or found.is_enough
+    return Sharing(found, found, looked=n, is_final=is_final, belief=None if is_final else belief), True
+
+
+def _add_lines(
+    sums: Sums,
+    due: Due,
+    rows: slice,
+    lag_ns: int,
+    groups: NDArray[np.int64],
+    *,
+    by_line: NDArray[np.bool_],
+    with_time: bool = True,
+) -> Pieces:
+    """Add times, and the joules of some intervals by straight lines, to ``sums``."""
+    held = due.held
+    knots = _shifted(held.knots, rows, lag_ns)
+    begin, end = (int(x) for x in np.searchsorted(held.time_ns, knots.time_ns[[0, -1]], side="right"))
+    marked = Marked(knots, held.time_ns[begin:end], held.code[begin:end])
+    pieces = Pieces.of(marked, held.code_before(int(knots.time_ns[0])))
+    sums.add(line_shares(knots, pieces, groups, due.bounds_w, by_line=by_line[rows], with_time=with_time), len(groups))
+    return pieces
+
+
+def _add_split(split: Split, due: Due, rows: slice, is_known: NDArray[np.bool_], sharing: Sharing) -> None:
+    """Add intervals whose joules are shared out by fitted powers to ``split``."""
+    held = due.held
+    origin_ns = int(held.knots.time_ns[rows.start])
+    since_ns = origin_ns - HISTORY_NS
+    stretch = held.stretch(origin_ns, due.stage, since_ns)._replace(is_known=is_known)
+    timeline, columns = held.timeline(origin_ns, since_ns)
+    powers = sharing.powers or due.state.sharing.powers
+    split.add(
+        stretch,
+        columns,
+        timeline,
+        rows,
+        None if powers is None else powers.overall_w,
+        for_now=due.for_now and powers is not None,
+    )
+
+
+def _fitted(split: Split, sharing: Sharing, due: Due) -> tuple[Sharing, int]:
+    """The sharing with powers that are fitted anew where enough has come since."""
+    old = sharing.powers
+    if not split.n or (split.n < ENOUGH and not sharing.is_final):
+        return sharing._replace(powers=None), split.joined
+    if old is not None and split.joined == due.state.joined:
+        is_grown = due.is_last and split.n > old.n
+        if not is_grown and (due.is_all or split.n < FIT_AGAIN * old.n):
+            return sharing, split.joined
+    powers = fit([block.normals for block in split.blocks], due.bounds_w[1])
+    beside_w = tuple(fit_beside(normals, powers) for normals in split.normals[1:])
+    return sharing._replace(powers=powers, beside_w=beside_w), split.joined
+
+
+def _told(due: Due, which: slice, sharing: Sharing) -> tuple[AtMarks, tuple[float, float]]:
+    """The state of the curve at marks, whose energy goes on from the last even if powers or delay changed."""
+    held, start, (told_j, more_j) = due.held, which.start, due.state.told_j
+    if which.stop <= start:
+        return AtMarks.none(), due.state.told_j
+    goes_on = start > 0 and bool(held.time_ns[start - 1] >= held.knots.time_ns[0] - sharing.lag_ns)
+    which = slice(start - goes_on, which.stop)
+    found = energy_at_marks(held, which, due.stage, sharing.booked, sharing.powers, bounds_w=due.bounds_w)
+    if goes_on:
+        more_j = told_j - float(found.energy_j[0])
+    energy_j = found.energy_j + more_j
+    return found._replace(energy_j=energy_j).part(slice(int(goes_on), None)), (float(energy_j[-1]), more_j)
+
+
+def _kernels(sharing: Sharing) -> list[Kernel]:
+    """The kernels to book by: that of a register which shows the energy at once has no neighbours."""
+    return [sharing.booked.kernel] if sharing.booked is EXACT else kernels_of(sharing.booked)
+
+
+def _shifted(knots: Knots, rows: slice, lag_ns: int) -> Knots:
+    """The knots of some intervals, at the moments whose energy they show."""
+    part = Knots(*(getattr(knots, f)[rows.start : rows.stop + 1] for f in Knots.__slots__))
+    return replace(part, time_ns=part.time_ns - lag_ns)
+
+
+def _trimmed(held: Held, lag_ns: int, sharing: Sharing) -> Held:
+    """The part that is kept: all until the delay is known, then what is not booked or told, and a little before."""
+    if not sharing.is_final or held.n == 0:
+        return held
+    first_ns = int(held.knots.time_ns[held.booked]) - HISTORY_NS
+    if held.told < len(held.time_ns):
+        first_ns = min(first_ns, int(held.time_ns[held.told]) - HISTORY_NS)
+    keep = max(min(int(np.searchsorted(held.knots.time_ns, first_ns)), held.booked) - 1, 0)
+    return held.trimmed(keep, int(held.knots.time_ns[keep]) - lag_ns - HISTORY_NS)
