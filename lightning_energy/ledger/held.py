@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Held"]
 
 BLURRED = 0.5  # half brackets of both ends, as a share of an interval, from which on it tells nothing of powers
+BLURRED = 0.5  # half brackets of both ends, as a share of an interval, from which on it tells nothing of powers
 OF_A_REGISTER = (QUALITIES.index("measured"), QUALITIES.index("estimated"))
 
 
@@ -61,8 +62,10 @@ class Held(NamedTuple):
     @property
     def is_known(self) -> NDArray[np.bool_]:
         """True for intervals that are a difference of a register: only these tell of mean powers."""
-        is_exact = self.knots.variance_j2[1:] == self.knots.variance_j2[:-1]
-        result: NDArray[np.bool_] = np.isin(self.knots.quality[1:], OF_A_REGISTER) & is_exact
+        knots = self.knots
+        is_exact = knots.variance_j2[1:] == knots.variance_j2[:-1]
+        is_sharp = knots.half_width_ns[1:] + knots.half_width_ns[:-1] < BLURRED * np.diff(knots.time_ns)
+        result: NDArray[np.bool_] = np.isin(knots.quality[1:], OF_A_REGISTER) & is_exact & is_sharp
         return result
 
     def followed_by(
