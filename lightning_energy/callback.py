@@ -248,12 +248,12 @@ class EnergyCallback(CallbackBase):
         """Decide whether the state that follows counts; a search in the middle of a run may end here."""
         run = self._run
         self._memory.decide(is_fit=is_fitting(trainer), is_training=run is not None and run.stages.is_training)
-        self._end_search()
+        self._restore(trainer, checkpoint.get("callbacks", {}).get(self.state_key))
 
     @never_fatal
-    def _end_search(self) -> None:
+    def _restore(self, trainer: Trainer, state: Any) -> None:
         if self._run is not None:
-            self._run.stages.end_search(self._run.books.session)
+            self._run.restore(trainer, state)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Set the energy of earlier sessions."""

@@ -38,6 +38,7 @@ __all__ = [
     "logged_place",
     "logger_step",
     "promises_fraction",
+    "saving_to",
     "searches",
     "shows_progress",
     "writes_hparams",
@@ -142,6 +143,19 @@ def called_in(function: str) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def saving_to() -> Any:
+    """The file that ``Trainer.save_checkpoint`` writes while the states of callbacks are asked for; ``None`` elsewhere.
+
+    Lightning tells it to no hook. Where Lightning renames it, a checkpoint does not know where its run's record lies.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - Python's documented name
+    while frame is not None:
+        if frame.f_code.co_name == "save_checkpoint" and frame.f_globals.get("__name__", "").startswith(PACKAGES):
+            return frame.f_locals.get("filepath")
+        frame = frame.f_back
+    return None
 
 
 def is_logger(logger: Any, name: str) -> bool:

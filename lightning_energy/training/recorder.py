@@ -50,9 +50,16 @@ class Recorder:
         path: the file; ``None`` writes nothing.
         what: a description of the training.
         rank: the rank that the figures are of; those of rank zero are the run's.
+
+    Attributes:
+        place: the file of the run's record, on all ranks.
+        path: the file of this rank's record.
+        rank: the rank.
+        what: the description.
     """
 
     def __init__(self, path: Path | None, what: Mapping[str, Any], rank: int = 0) -> None:
+        self.place = path
         self.path = path if path is None or rank == 0 else rank_file(path, rank)
         self.rank = rank
         self.what = {**what}

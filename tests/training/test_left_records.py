@@ -36,7 +36,7 @@ from tests.modules import Working, energy_callback, loader, make_trainer
 
 class Die(L.Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.current_epoch == 2 and batch_idx == 4:
+        if trainer.current_epoch == 2 and batch_idx == 2:
             if trainer.world_size > 1:
                 trainer.strategy.barrier()
             os.kill(os.getpid(), int(sys.argv[2]))
@@ -331,14 +331,16 @@ settings = {"strategy": "ddp", "devices": 2}
 trainer = make_trainer(out, logger=CSVLogger(out), callbacks=[energy], max_epochs=3, **settings)
 trainer.fit(Classifier(), loader(), loader(8), ckpt_path=checkpoint)
 report = energy.report
-row = {"total_j": report.total.energy_j, "session_j": report.session.energy_j, "before_j": energy._memory.run_id,
+row = {"total_j": report.total.energy_j, "session_j": report.session.energy_j, "run": energy._memory.run_id,
        "score": float(trainer.callback_metrics["energy/score"])}
 (out / f"rank{trainer.global_rank}.txt").write_text(json.dumps(row))
 """
 
 
 @pytest.mark.slow
-def test_all_ranks_go_on_from_the_same(checkpoint, tmp_path):
+def test_all_ranks_go_on_from_the_same(of_killed, checkpoint, tmp_path):
+    if read_record(of_killed / "lightning_logs/version_0").outcome == "running":
+        pytest.skip("the same as with SIGTERM")
     left = read_record(checkpoint.parents[1])
     script = tmp_path / "resume.py"
     script.write_text(DDP_RESUME)
