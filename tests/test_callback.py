@@ -522,25 +522,6 @@ def test_a_state_that_cannot_be_read_is_told_and_is_not_a_zero(tmp_path, state, 
     assert any("The energy of earlier sessions is not known" in note.text for note in energy.report.notes)
 
 
-def test_a_callback_in_two_trainers_at_once_says_which_run_ends(tmp_path):
-    energy = energy_callback(record=tmp_path / "first.json")
-
-    class Inside(Callback):
-        def on_train_epoch_start(self, trainer, pl_module):
-            if trainer.current_epoch == 1:
-                energy.record = tmp_path / "second.json"
-                make_trainer(tmp_path, max_epochs=1, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
-
-    trainer = make_trainer(tmp_path, callbacks=[Inside(), energy])
-    with pytest.warns(UserWarning, match="in two Trainers that run at the same time"):
-        trainer.fit(Classifier(), loader(), loader(8))
-    assert trainer.current_epoch == 3
-    first, second = (load_record(tmp_path / name) for name in ("first.json", "second.json"))
-    assert (first.outcome, len(first.epochs), second.outcome, len(second.epochs)) == ("interrupted", 1, "completed", 1)
-    assert first.total.energy_j > 0
-    assert energy.report.total == second.total
-
-
 def checkpointed(tmp_path, energy, **kwargs):
     """A fit of three epochs that leaves a checkpoint of the first."""
     saving = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
