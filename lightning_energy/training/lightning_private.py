@@ -38,7 +38,7 @@ __all__ = [
     "logged_place",
     "logger_step",
     "promises_fraction",
-    "saving_to",
+    "saving",
     "searches",
     "shows_progress",
     "writes_hparams",
@@ -145,17 +145,17 @@ def called_in(function: str) -> bool:
     return False
 
 
-def saving_to() -> Any:
-    """The file that ``Trainer.save_checkpoint`` writes while the states of callbacks are asked for; ``None`` elsewhere.
+def saving() -> tuple[Any, Any]:
+    """The Trainer whose ``save_checkpoint`` asks for the states of callbacks, and its file; else ``None`` and ``None``.
 
-    Lightning tells it to no hook. Where Lightning renames it, a checkpoint does not know where its run's record lies.
+    Lightning tells them to no hook. Where Lightning renames it, a checkpoint does not know where its run's record lies.
     """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - Python's documented name
     while frame is not None:
         if frame.f_code.co_name == "save_checkpoint" and frame.f_globals.get("__name__", "").startswith(PACKAGES):
-            return frame.f_locals.get("filepath")
+            return frame.f_locals.get("self"), frame.f_locals.get("filepath")
         frame = frame.f_back
-    return None
+    return None, None
 
 
 def is_logger(logger: Any, name: str) -> bool:

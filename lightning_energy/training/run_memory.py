@@ -15,7 +15,7 @@ from lightning_energy.results.rows import EpochRow, SessionRow
 from lightning_energy.results.upgrade import VERSION, VersionError, upgrade
 from lightning_energy.scores.metric import Scale
 from lightning_energy.training.left_records import contains, knows_more, relative_place
-from lightning_energy.training.lightning_private import saving_to
+from lightning_energy.training.lightning_private import saving
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -176,7 +176,7 @@ class RunMemory:
         """
         so_far = self.session(live, ranks)
         running = [] if started_unix_s is None else [SessionRow(started_unix_s, "checkpoint", so_far)]
-        place = relative_place(self.record, saving_to())
+        place = relative_place(self.record, saving()[1])
         return {
             "version": VERSION,
             "run_id": self.run_id,

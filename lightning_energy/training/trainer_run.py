@@ -53,6 +53,7 @@ class TrainerRun:
         steps: logged steps.
         reporter: reports and the record.
         outputs: record, trace, dashboards, progress bar, terminal.
+        trainer: a weak reference to the Trainer.
         is_over: says whether an exception has ended the run, perhaps without a word to us.
 
     Args:
@@ -82,7 +83,7 @@ class TrainerRun:
         is_fit, ranks, conversion = stage == "fit", Ranks.of(trainer), settings.conversion
         self._memory, self._conversion, self._warn, self._left = memory, conversion, warn, left
         self._log_uncertainty = settings.log_uncertainty
-        self.is_over = _when_interrupted(trainer)
+        self.trainer, self.is_over = weakref.ref(trainer), _when_interrupted(trainer)
         self.outputs = Outputs.of(
             trainer,
             module,

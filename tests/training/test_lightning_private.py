@@ -30,7 +30,7 @@ from lightning_energy.training.lightning_private import (
     logged_hyperparameters,
     logged_name,
     logger_step,
-    saving_to,
+    saving,
     writes_hparams,
 )
 from tests.modules import Classifier, MemoryLogger, loader, make_trainer
@@ -165,12 +165,12 @@ def test_two_functions_are_known_while_they_work():
     assert not _validate_callbacks_list()
 
 
-def test_the_file_that_a_checkpoint_is_saved_to_is_known_while_states_are_asked_for(tmp_path):
+def test_who_saves_a_checkpoint_and_where_is_known_while_states_are_asked_for(tmp_path):
     class Asks(L.Callback):
         seen = ()
 
         def state_dict(self) -> dict:
-            self.seen = (*self.seen, saving_to())
+            self.seen = (*self.seen, saving())
             return {}
 
     asks = Asks()
@@ -180,10 +180,10 @@ def test_the_file_that_a_checkpoint_is_saved_to_is_known_while_states_are_asked_
     asks.state_dict()
 
     def save_checkpoint(filepath):  # somebody else's
-        return saving_to()
+        return saving()
 
-    assert save_checkpoint("b.ckpt") is None
-    assert [str(file) for file in asks.seen] == [str(tmp_path / "a.ckpt"), "None"]
+    assert save_checkpoint("b.ckpt") == (None, None)
+    assert asks.seen == ((trainer, tmp_path / "a.ckpt"), (None, None))
 
 
 @pytest.mark.slow
