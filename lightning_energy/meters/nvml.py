@@ -115,6 +115,9 @@ class NvmlMeter(Meter):
         self._has_counter = False
         self._has_instant = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_nvml": None, "_handle": None}  # a copy is closed: it may go to another process
+
     def twin(self) -> NvmlMeter:
         """A closed meter of the same board."""
         return NvmlMeter(self.uuid)
