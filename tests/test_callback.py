@@ -609,6 +609,19 @@ def test_a_logger_that_refuses_is_told_once(tmp_path):
     assert memory.points("energy/step_j")
 
 
+def test_every_run_has_its_warnings(tmp_path):
+    """One callback in the fits of a search: what is wrong in the second one is not known from the first."""
+    energy = energy_callback(accuracy="nowhere")
+    for _ in range(2):
+        trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[energy])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            trainer.fit(Classifier(), loader(), loader(8))
+            trainer.fit_loop.max_epochs = 3  # the same run
+            trainer.fit(Classifier(), loader(), loader(8))
+        assert sum("accuracy='nowhere' was not logged" in str(w.message) for w in caught) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["new", "fitted"])
 def test_copies_and_pickles(tmp_path, when):

@@ -26,6 +26,7 @@ import lightning_energy
 from lightning_energy import EnergyCallback, energy_penalized_accuracy
 from lightning_energy.commands import main as cli
 from lightning_energy.meters import MeterInfo
+from lightning_energy.results import own_files, read
 from lightning_energy.results.brief import Place
 from lightning_energy.results.plain import plain
 from lightning_energy.results.read import RecordError, read_record
@@ -392,6 +393,27 @@ def test_a_record_of_something_else_is_not_taken_in(tmp_path, place):
     assert [row["epoch"] for row in energy.history] == [0, 1, 2, 3]
     assert [note.kind for note in energy.report.notes if note.lowers_total] == ["after_checkpoint"]
     assert place != "nonsense" or record.read_text() == "{"
+
+
+def test_a_record_that_was_left_is_read_once(tmp_path, monkeypatch):
+    fit(tmp_path, energy_callback(record=str(tmp_path)))
+    opened, at_setup = [], []
+    whole = read.text_of
+
+    def text_of(file, *rest):
+        opened.append(file.name)
+        return whole(file, *rest)
+
+    class After(L.Callback):
+        def setup(self, trainer, pl_module, stage) -> None:
+            at_setup.extend(opened)
+
+    monkeypatch.setattr(read, "text_of", text_of)
+    monkeypatch.setattr(own_files, "text_of", text_of)
+    energy = energy_callback(record=str(tmp_path))
+    with pytest.warns(UserWarning, match="the record of another run lay where"):
+        fit(tmp_path, energy, callbacks=[energy, After()])
+    assert at_setup == ["energy.json"]
 
 
 class FailsTwice(L.Callback):
