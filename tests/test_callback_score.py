@@ -86,7 +86,7 @@ def test_of_a_name_that_is_logged_twice_the_later_value_counts_in_every_epoch(tm
     expected = pytest.approx([0.76, 0.77, 0.78], abs=1e-6)
     assert [accuracy for _, accuracy, _ in spy.seen] == expected
     assert [row["metric"] for row in energy.history] == expected
-    last = {step: value for step, value in logger.points("energy/accuracy")}
+    last = dict(logger.points("energy/accuracy"))
     assert [*last.values()] == expected
     if sanity:  # found out before the first value was logged
         assert len(logger.points("energy/accuracy")) == 3

@@ -263,6 +263,7 @@ class CallbackBase(Callback):
         from_start = trainer.global_step == 0 and trainer.current_epoch == 0
         if is_fit and self._memory.begin_fit(from_start=from_start):
             self.evaluations.clear()
+            self._warn.begin_anew()
         return not self._is_aside
 
     def _stands_aside(self, trainer: Trainer) -> bool:

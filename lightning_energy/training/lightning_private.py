@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from types import FrameType
 
     from lightning.pytorch import Trainer
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "called_in",
     "ends_without",
+    "forget_logged",
     "is_checkpoint",
     "is_finder",
     "is_logger",
@@ -37,6 +39,7 @@ __all__ = [
     "logged_name",
     "logged_place",
     "logger_step",
+    "logs_twice",
     "promises_fraction",
     "saving",
     "searches",
@@ -68,6 +71,24 @@ def promises_fraction(trainer: Trainer, name: str) -> bool:
     names = {base, base.removesuffix("_epoch")}
     logged = (result.value for result in results.values() if not result.is_tensor and result.meta.name in names)
     return any(m.higher_is_better is True and (m.plot_lower_bound, m.plot_upper_bound) == (0.0, 1.0) for m in logged)
+
+
+def logs_twice(trainer: Trainer, name: str) -> bool:
+    """True if this validation logged a name in more than one hook: the later value replaces the earlier one.
+
+    Lightning has no public way from a logged name to the hooks that logged it.
+    """
+    results = getattr(trainer, "_results", None) or {}
+    base = name.partition("/dataloader_idx_")[0]
+    names = {base, base.removesuffix("_epoch")}
+    return len({result.meta.fx for result in results.values() if result.meta.name in names}) > 1
+
+
+def forget_logged(trainer: Trainer, names: Collection[str]) -> None:
+    """Let values that this validation logged be replaced: Lightning would bring them back whenever metrics are read."""
+    results = getattr(trainer, "_results", None) or {}
+    for key in [key for key, result in results.items() if result.meta.name in names]:
+        del results[key]
 
 
 def logged_place(trainer: Trainer) -> tuple[int, dict[str, float]]:

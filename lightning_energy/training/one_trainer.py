@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lightning_energy.curves.energy import NOTHING
 from lightning_energy.ledger.ranks import Ranks
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lightning.pytorch import Trainer
-
-    from lightning_energy.training.callback_base import CallbackBase
 
 __all__ = ["MIXED", "REFUSED", "Others", "is_at_work", "state_of_refused"]
 
@@ -36,10 +34,17 @@ def is_at_work(trainer: Trainer | None) -> bool:
     return trainer is not None and not trainer.state.stopped
 
 
+class _Hooked(Protocol):
+    """A callback, as far as its hooks need it."""
+
+    def refuse_state(self) -> None:
+        """Take no state from the checkpoint that is loaded."""
+
+
 class _OfFirst:
     """A hook as an attribute of an object that several Trainers have: it does nothing for those that are refused."""
 
-    def __init__(self, callback: CallbackBase, name: str, refused: weakref.WeakSet[Trainer]) -> None:
+    def __init__(self, callback: _Hooked, name: str, refused: weakref.WeakSet[Trainer]) -> None:
         self._callback, self._name, self._refused = callback, name, refused
 
     def __call__(self, trainer: Trainer, *args: Any, **kwargs: Any) -> Any:
@@ -64,24 +69,24 @@ class Others:
     def __contains__(self, trainer: object) -> bool:
         return trainer in self._refused
 
-    def refuse(self, callback: CallbackBase, trainer: Trainer) -> None:
+    def refuse(self, callback: _Hooked, trainer: Trainer) -> None:
         """Let the hooks of a callback do nothing for a Trainer."""
         self._refused.add(trainer)
         self._watch(callback)
 
-    def accept(self, callback: CallbackBase, trainer: Trainer) -> None:
+    def accept(self, callback: _Hooked, trainer: Trainer) -> None:
         """Let a Trainer, which may have been refused before, be measured."""
         self._refused.discard(trainer)
         self._watch(callback)
 
-    def _watch(self, callback: CallbackBase) -> None:
+    def _watch(self, callback: _Hooked) -> None:
         """Heed the Trainers that are refused, while one of them works: the hooks cost a little more then."""
         self.unwatch(callback)
         if any(map(is_at_work, [*self._refused])):
             for name in self._hooks:
                 callback.__dict__[name] = _OfFirst(callback, name, self._refused)
 
-    def unwatch(self, callback: CallbackBase) -> None:
+    def unwatch(self, callback: _Hooked) -> None:
         """Leave the hooks to the class again."""
         for name in self._hooks:
             if isinstance(callback.__dict__.get(name), _OfFirst):

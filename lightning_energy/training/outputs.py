@@ -20,9 +20,8 @@ from lightning_energy.training.recorder import (
     Recorder,
     batch_size_of,
     keep_other_run,
-    place_of_record,
+    look_at_place,
     what_is_trained,
-    what_was_left,
     where_to_record,
 )
 
@@ -102,15 +101,15 @@ class Outputs:
         """
         outputs = cls(warn)
         wanted = where_to_record(trainer, record)
-        path = place_of_record(trainer, wanted)
+        path, left = look_at_place(trainer, wanted)
         if path != wanted:
             warn(
                 "foreign",
                 f"EnergyCallback: {wanted} is no record of lightning-energy, and stays as it is: this run's record is "
                 f"{path}. Give another place: EnergyCallback(record=…)",
             )
-        outputs.left = what_was_left(trainer, path) if is_fit else None
-        outputs._recorder = recorder = Recorder(path, what_is_trained(trainer, module), ranks.rank)
+        outputs.left = left if is_fit else None
+        outputs._recorder = recorder = Recorder(path, what_is_trained(trainer, module), ranks.rank, left)
         outputs._prints = ranks.is_zero and (not is_quiet(trainer) if print_report is None else print_report)
         if not is_fit:
             return outputs
