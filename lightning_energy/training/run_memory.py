@@ -115,6 +115,10 @@ class RunMemory:
         for name in {f.name for f in fields(self)} - {"borrowed", "record", "_accepts"}:
             setattr(self, name, getattr(other, name))
 
+    def _change(self, **values: Any) -> None:
+        """Change several attributes at once: a signal handler that saves a checkpoint sees all of them, or none."""
+        self.__dict__.update(values)
+
     def refuse(self) -> None:
         """Take no state until :meth:`decide` says so."""
         self._accepts = False
@@ -244,14 +248,14 @@ class RunMemory:
                 self._add_notes([note])
             return
         started_unix_s = self.sessions[-1].started_unix_s if went_on else record.started_unix_s
-        self.before, self.sessions, self.history = record.total, [*record.sessions], [*record.epochs]
+        sessions, notes = [*record.sessions], [note for note in record.notes if note.is_of_earlier_sessions]
         if record.metric is not None and record.metric.scale == "percent":
             self.found.scales.setdefault(record.metric.name, "percent")  # shown by a value after the checkpoint
-        notes = [note for note in record.notes if note.is_of_earlier_sessions]
         if not record.has_ended:  # it was killed before it could say how it ended
             started_unix_s = max(started_unix_s, record.started_unix_s)
-            self.sessions.append(SessionRow(started_unix_s, "interrupted", record.session, record.samples.n))
+            sessions.append(SessionRow(started_unix_s, "interrupted", record.session, record.samples.n))
             notes.append(Note("killed_session", KILLED))
+        self._change(before=record.total, sessions=sessions, history=[*record.epochs])
         self._add_notes(notes)
 
     def _add_notes(self, notes: Iterable[Note]) -> None:

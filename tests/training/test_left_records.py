@@ -192,27 +192,29 @@ def change_place(checkpoint: Path, place) -> Path:
     return checkpoint
 
 
+LOSE = {
+    "alone": alone,
+    "foreign": foreign,
+    "damaged": damaged,
+    "broken off": broken_off,
+    "pipe": pipe,
+    "older": older,
+    "number": lambda c: change_place(c, 7),
+    "null byte": lambda c: change_place(c, "\0"),
+    "long": lambda c: change_place(c, "x" * 100_000),
+    "absolute": lambda c: change_place(c, str(c.parents[1] / "energy.json")),
+}
+
+
 @pytest.mark.slow
 @RESUMED
 @pytest.mark.parametrize(
-    "lose",
-    [
-        alone,
-        foreign,
-        damaged,
-        broken_off,
-        pipe,
-        older,
-        lambda c: change_place(c, 7),
-        lambda c: change_place(c, "\0"),
-        lambda c: change_place(c, "x" * 100_000),
-        lambda c: change_place(c, str(c.parents[1] / "energy.json")),  # not relative
-    ],
-    ids=["alone", "foreign", "damaged", "broken off", "pipe", "older", "number", "null byte", "long", "absolute"],
+    ("of_killed", "lose"),
+    [(signal.SIGKILL, alone), *((signal.SIGTERM, lose) for lose in LOSE.values())],
+    ids=["SIGKILL alone", *LOSE],
+    indirect=["of_killed"],
 )
 def test_where_it_cannot_be_found_the_total_is_a_lower_bound(of_killed, tmp_path, capsys, lose):
-    if read_record(of_killed / "lightning_logs/version_0").outcome == "running" and lose is not alone:
-        pytest.skip("the same as with SIGTERM")
     shutil.copytree(of_killed, tmp_path / "moved")
     checkpoint = lose(tmp_path / "moved/lightning_logs/version_0/checkpoints/epoch=0.ckpt")
     energy, run = resume(tmp_path / "new", checkpoint)
@@ -338,9 +340,8 @@ row = {"total_j": report.total.energy_j, "session_j": report.session.energy_j, "
 
 
 @pytest.mark.slow
-def test_all_ranks_go_on_from_the_same(of_killed, checkpoint, tmp_path):
-    if read_record(of_killed / "lightning_logs/version_0").outcome == "running":
-        pytest.skip("the same as with SIGTERM")
+@pytest.mark.parametrize("of_killed", [signal.SIGTERM], ids=["SIGTERM"], indirect=True)
+def test_all_ranks_go_on_from_the_same(checkpoint, tmp_path):
     left = read_record(checkpoint.parents[1])
     script = tmp_path / "resume.py"
     script.write_text(DDP_RESUME)
