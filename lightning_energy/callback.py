@@ -12,6 +12,8 @@ from lightning_energy.scores.formula import REFERENCE_KWH
 from lightning_energy.training.callback_base import OF_LIGHTNING, OTHER_NAMES, CallbackBase, meant_by, of_an_object
 from lightning_energy.training.callback_order import stand_before_monitors
 from lightning_energy.training.error_guard import never_fatal
+from lightning_energy.training.lightning_private import saving
+from lightning_energy.training.one_trainer import state_of_refused
 from lightning_energy.training.settings import Settings
 from lightning_energy.training.trainer_run import TrainerRun, is_fitting
 
@@ -153,7 +155,9 @@ class EnergyCallback(CallbackBase):
             MeterUnavailable: a meter that was asked for cannot be read, or none can and an estimate is refused.
             RuntimeError: the Trainer has two EnergyCallbacks of yours; one from an entry point stands aside.
         """
-        self._end_in_the_middle()
+        if self._refuses(trainer):
+            return
+        self._end_last()
         if not self._enter_trainer(trainer, is_fit=stage == "fit"):
             return
         if trainer.barebones:
@@ -180,18 +184,12 @@ class EnergyCallback(CallbackBase):
             self._run.books.leave_ranks()
         self._end("interrupted")
 
-    def _end_in_the_middle(self) -> None:
-        """End a run of another Trainer that goes on, as this callback can measure one at a time."""
+    def _end_last(self) -> None:
+        """End a run whose Trainer ended without a word to us."""
         of_next = {name: self.__dict__[name] for name in OF_LIGHTNING & {*self.__dict__}}  # the new Trainer's
         self._end_left_out()
         if self._run is not None and self._run.books.is_ours and not self._run.ending.is_over():
             self._run.books.leave_ranks()
-            self._warn(
-                "two",
-                "EnergyCallback is in two Trainers that run at the same time: the run of the first one ends here, as "
-                "interrupted, and what it spends from now on is not measured. Give each Trainer an EnergyCallback of "
-                "its own",
-            )
             self._end("interrupted")
         self.__dict__.update(of_next)
         self._drop()
@@ -203,6 +201,7 @@ class EnergyCallback(CallbackBase):
                 self._report(outcome)
         finally:
             self._drop()
+            self._others.unwatch(self)
             for name in OF_LIGHTNING:
                 self.__dict__.pop(name, None)
 
@@ -250,12 +249,12 @@ class EnergyCallback(CallbackBase):
         """Decide whether the state that follows counts; a search in the middle of a run may end here."""
         run = self._run
         self._memory.decide(is_fit=is_fitting(trainer), is_training=run is not None and run.stages.is_training)
-        self._end_search()
+        self._restore(trainer, checkpoint.get("callbacks", {}).get(self.state_key))
 
     @never_fatal
-    def _end_search(self) -> None:
+    def _restore(self, trainer: Trainer, state: Any) -> None:
         if self._run is not None:
-            self._run.stages.end_search(self._run.books.session)
+            self._run.restore(trainer, state)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Set the energy of earlier sessions."""
@@ -272,6 +271,8 @@ class EnergyCallback(CallbackBase):
         """Energy of the run so far, in plain types."""
         if self._is_aside:
             return {}
+        if saving()[0] in self._others:
+            return state_of_refused()
         return self._memory.state(NOTHING, Ranks()) if self._run is None else self._run.state()
 
     # ------------------------------------------------------------------------------------- batches

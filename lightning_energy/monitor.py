@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EnergyMonitor"]
 
+SETTINGS = ("meters", "idle_s", "allow_estimate", "print_report", "record", "_fabric", "_device")
 OTHER_NAMES = {
     "accelerator": ("device",),
     "devices": ("device",),
@@ -59,7 +61,7 @@ class EnergyMonitor:
 
     Every ``with`` statement is a run, with a record that ``lightning-energy report`` and ``compare`` take. The training
     is all of it but the stages ``test`` and ``predict``: its energy is ``report.total``. A comparison wants a metric as
-    well: see :meth:`log_metric`.
+    well: see :meth:`log_metric`. A copy, or what was pickled, has the settings and has spent nothing.
 
     Args:
         fabric: your ``lightning.fabric.Fabric``, for its device and ranks; ``None`` without Fabric.
@@ -117,15 +119,31 @@ class EnergyMonitor:
         self.allow_estimate = allow_estimate
         self.print_report = print_report
         self.record = record
-        self._report: Report | None = None
-        self._has_ended = False
         self._fabric = fabric
         self._device = None if device is None else _device(device)
+        self._begin_life()
+
+    def _begin_life(self) -> None:
+        self._report: Report | None = None
+        self._has_ended = False
         self._session: Session | None = None
         self._ranks = Ranks()
         self._steps = StepSums()
         self._step = _Step()
         self._loop: LoopRun | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The settings alone: a copy has no run, and has spent nothing."""
+        return {name: self.__dict__[name] for name in SETTINGS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin_life()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EnergyMonitor:
+        twin = copy.copy(self)
+        twin.meters = copy.deepcopy(self.meters, memo)
+        return twin  # of the same Fabric
 
     @property
     def report(self) -> Report | None:

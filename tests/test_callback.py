@@ -542,25 +542,6 @@ def test_a_state_that_cannot_be_read_is_told_and_is_not_a_zero(tmp_path, state, 
     assert any("The energy of earlier sessions is not known" in note.text for note in energy.report.notes)
 
 
-def test_a_callback_in_two_trainers_at_once_says_which_run_ends(tmp_path):
-    energy = energy_callback(record=tmp_path / "first.json")
-
-    class Inside(Callback):
-        def on_train_epoch_start(self, trainer, pl_module):
-            if trainer.current_epoch == 1:
-                energy.record = tmp_path / "second.json"
-                make_trainer(tmp_path, max_epochs=1, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
-
-    trainer = make_trainer(tmp_path, callbacks=[Inside(), energy])
-    with pytest.warns(UserWarning, match="in two Trainers that run at the same time"):
-        trainer.fit(Classifier(), loader(), loader(8))
-    assert trainer.current_epoch == 3
-    first, second = (load_record(tmp_path / name) for name in ("first.json", "second.json"))
-    assert (first.outcome, len(first.epochs), second.outcome, len(second.epochs)) == ("interrupted", 1, "completed", 1)
-    assert first.total.energy_j > 0
-    assert energy.report.total == second.total
-
-
 def checkpointed(tmp_path, energy, **kwargs):
     """A fit of three epochs that leaves a checkpoint of the first."""
     saving = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
@@ -646,6 +627,19 @@ def test_a_logger_that_refuses_is_told_once(tmp_path):
         trainer.fit(Quiet(), loader(), loader(8))
     assert sum("Refuses did not take energy/step_j, energy/power_w" in str(w.message) for w in caught) == 1
     assert memory.points("energy/step_j")
+
+
+def test_every_run_has_its_warnings(tmp_path):
+    """One callback in the fits of a search: what is wrong in the second one is not known from the first."""
+    energy = energy_callback(accuracy="nowhere")
+    for _ in range(2):
+        trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[energy])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            trainer.fit(Classifier(), loader(), loader(8))
+            trainer.fit_loop.max_epochs = 3  # the same run
+            trainer.fit(Classifier(), loader(), loader(8))
+        assert sum("accuracy='nowhere' was not logged" in str(w.message) for w in caught) == 1
 
 
 @pytest.mark.slow

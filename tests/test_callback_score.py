@@ -62,6 +62,36 @@ def test_monitors_see_the_score_of_this_validation(tmp_path, where, order, sched
     assert float(checkpoint.best_model_score) == pytest.approx(max(s for s, _, _ in spy.seen), rel=1e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("again", ["module", "callback"])
+@pytest.mark.parametrize("accuracy", [None, "val_acc"])
+@pytest.mark.parametrize("sanity", [0, 1])
+def test_of_a_name_that_is_logged_twice_the_later_value_counts_in_every_epoch(tmp_path, again, accuracy, sanity):
+    """In ``validation_step``, and again when the validation ends: what a monitor of that name would see."""
+
+    class Twice(Classifier):
+        def on_validation_epoch_end(self) -> None:
+            if again == "module":
+                self.log("val_acc", self.value() + 0.25)
+
+    class LogsAgain(Callback):
+        def on_validation_epoch_end(self, trainer, pl_module) -> None:
+            if again == "callback":
+                pl_module.log("val_acc", pl_module.value() + 0.25)
+
+    spy, logger = SpyStopping(check_on_train_epoch_end=False), MemoryLogger()
+    energy = energy_callback(accuracy=accuracy, reference_kwh=REFERENCE_KWH)
+    trainer = make_trainer(tmp_path, logger=logger, callbacks=[energy, LogsAgain(), spy], num_sanity_val_steps=sanity)
+    trainer.fit(Twice("step"), loader(), loader(8))
+    expected = pytest.approx([0.76, 0.77, 0.78], abs=1e-6)
+    assert [accuracy for _, accuracy, _ in spy.seen] == expected
+    assert [row["metric"] for row in energy.history] == expected
+    last = dict(logger.points("energy/accuracy"))
+    assert [*last.values()] == expected
+    if sanity:  # found out before the first value was logged
+        assert len(logger.points("energy/accuracy")) == 3
+
+
 @pytest.mark.parametrize("where", ["step", "epoch_end"])
 def test_default_early_stopping_and_checkpoint_act_on_it(tmp_path, where):
     class Falling(Classifier):

@@ -46,6 +46,7 @@ SOURCES: Mapping[Quality, str] = {
 LOST: Mapping[NoteKind, str] = {
     "killed_session": "part of a killed session",
     "unknown_before": "earlier sessions",
+    "after_checkpoint": "what was spent after the checkpoint that was resumed",
     "gave_up": "all that was spent after measuring stopped",
     "sensor": "a sensor that failed for a while",
 }

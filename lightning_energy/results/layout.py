@@ -131,7 +131,7 @@ def _facts_of_derived(derived: Derived, energy: Energy) -> list[tuple[str, str]]
 
 
 def _facts_of_scope(report: Figures) -> list[tuple[str, str]]:
-    ranks, session = report.ranks, report.session
+    session = report.session
     facts = [_covers(report)]
     if session.energy_j is not None and session.quality != "estimated":
         text = (
@@ -139,12 +139,15 @@ def _facts_of_scope(report: Figures) -> list[tuple[str, str]]:
             f"comparing runs on the same devices); k=1"
         )
         facts.append(("Uncertainty", text))
-    lost_s = report.energy.missing_s
-    added = ", added up over ranks" if ranks > 1 else ""
-    facts.append(
-        ("Missing", f"the energy of {duration(lost_s)}{added}; no figure includes it" if lost_s > 0 else "nothing")
-    )
+    facts.append(("Missing", _missing(report)))
     return facts
+
+
+def _missing(report: Figures) -> str:
+    lost_s, added = report.energy.missing_s, ", added up over ranks" if report.ranks > 1 else ""
+    known = f"the energy of {duration(lost_s)}{added}; no figure includes it" if lost_s > 0 else ""
+    more = "what the notes below say; the total is a lower bound" if any(n.lowers_total for n in report.notes) else ""
+    return "; and ".join(filter(None, (known, more))) or "nothing"
 
 
 def _covers(report: Figures) -> tuple[str, str]:

@@ -11,6 +11,7 @@ NoteKind = Literal[
     "incomplete",  # other ranks are not in the figures
     "killed_session",  # an earlier session left no last record
     "unknown_before",  # earlier sessions are not in the total
+    "after_checkpoint",  # what an earlier session spent after its checkpoint is not in the total
     "gave_up",  # a rank stopped measuring after a defect
     "sensor",  # a sensor could not be read for a while
     "absent_meter",  # a device could not be measured from the start
@@ -26,8 +27,8 @@ NoteKind = Literal[
 ]
 """The subject of a remark."""
 
-LOWERS_TOTAL = frozenset[NoteKind]({"incomplete", "killed_session", "unknown_before", "gave_up", "sensor"})
-OF_EARLIER_SESSIONS = frozenset[NoteKind]({"killed_session", "unknown_before"})
+OF_EARLIER_SESSIONS = frozenset[NoteKind]({"killed_session", "unknown_before", "after_checkpoint"})
+LOWERS_TOTAL = OF_EARLIER_SESSIONS | frozenset[NoteKind]({"incomplete", "gave_up", "sensor"})
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import re
 import time
 from itertools import count
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from lightning_energy.results.record import FORMAT
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["free_place", "is_record", "kept_place"]
+__all__ = ["free_place", "is_record", "kept_place", "kept_places"]
 
 
 def is_record(path: Path) -> bool:
@@ -48,3 +50,10 @@ def kept_place(path: Path, started_unix_s: float) -> Path:
     while place.exists() or place.is_symlink():
         place = path.with_name(f"{path.stem}.{begun}-{next(n)}{path.suffix}")
     return place
+
+
+def kept_places(path: Path) -> list[Path]:
+    """The records of earlier runs that were kept beside a record under the names of :func:`kept_place`."""
+    name = re.compile(rf"{re.escape(path.stem)}\.\d{{4}}-\d\d-\d\d_\d\d-\d\d-\d\d(-\d+)?{re.escape(path.suffix)}")
+    found = path.parent.glob(f"{glob.escape(path.stem)}.*{glob.escape(path.suffix)}")
+    return sorted(file for file in found if name.fullmatch(file.name))

@@ -138,6 +138,11 @@ class Record:
     units: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
 
     @property
+    def has_ended(self) -> bool:
+        """False where its session has no row: it still runs, or was killed before it could say how it ended."""
+        return any(row.started_unix_s >= self.started_unix_s for row in self.sessions)
+
+    @property
     def report(self) -> Report:
         """The report that it was made of."""
         score, metric = self.score, self.metric

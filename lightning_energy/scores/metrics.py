@@ -37,7 +37,10 @@ __all__ = ["EnergyPenalizedAccuracy", "EnergyScore", "SustainableAccuracy", "ene
 
 _UJ_PER_J = 1_000_000
 _UJ_PER_KWH = J_PER_KWH * _UJ_PER_J
-_MAX_UJ = torch.iinfo(torch.int64).max
+_UJ_PER_MJ = 10**12
+_MAX_J = 3.6e18  # of one energy
+_ROUNDING = 1e-12  # relative, of a product
+_MAX_MJ = 9 * 10**12  # of a rank: a million of them are below the largest int64
 _SYNC_SETTINGS = (
     "dist_sync_on_step",
     "process_group",
@@ -55,12 +58,15 @@ class _EnergySpent(Metric):
     """
 
     full_state_update = False
+    energy_mj: Tensor
     energy_uj: Tensor
     known: Tensor
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # whole microjoules: Trainer(precision="bf16-true") rounds floating states (3000 x 1 J became 256 J)
+        # whole numbers: Trainer(precision="bf16-true") rounds floating states (3000 x 1 J became 256 J); megajoules and
+        # the microjoules beyond them, as those of a few ranks alone may be more than an int64 holds
+        self.add_state("energy_mj", torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("energy_uj", torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
         # one rank without a figure makes the sum too small: the total is known only if every rank knows
         self.add_state("known", torch.tensor(0, dtype=torch.int64), dist_reduce_fx="min")
@@ -72,13 +78,23 @@ class _EnergySpent(Metric):
 
     def update(self, energy_uj: int, *, absolute: bool = False) -> None:
         """Add microjoules, or set them."""
+        mj, uj = divmod(energy_uj, _UJ_PER_MJ)
         # no in-place addition: after a reset under inference mode that would fail outside of it
-        self.energy_uj = torch.full_like(self.energy_uj, energy_uj) if absolute else self.energy_uj + energy_uj
-        self.known = torch.ones_like(self.known)
+        low = torch.full_like(self.energy_uj, uj) if absolute else self.energy_uj + uj
+        high = torch.full_like(self.energy_mj, mj) if absolute else self.energy_mj + mj
+        carry = low // _UJ_PER_MJ
+        self.energy_uj = low - carry * _UJ_PER_MJ
+        self.energy_mj = (high + carry).clamp(max=_MAX_MJ + 1)  # more stays too much
+        self.known = (self.energy_mj <= _MAX_MJ).to(self.known.dtype)
 
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Give the microjoules of all ranks, and whether they are known."""
-        return self.energy_uj, self.known
+    def compute(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Give the whole megajoules of all ranks, the microjoules beyond them, and whether they are known."""
+        return self.energy_mj, self.energy_uj, self.known
+
+    @property
+    def energy_j(self) -> float:
+        """Joules of this rank, or while it is synced of all."""
+        return (int(self.energy_mj) * _UJ_PER_MJ + int(self.energy_uj)) / _UJ_PER_J
 
 
 class EnergyScore(WrapperMetric):
@@ -128,7 +144,7 @@ class EnergyScore(WrapperMetric):
     @property
     def energy_j(self) -> float | None:
         """Energy of *this rank* since the last reset in joules, or ``None`` where it is unknown."""
-        return float(self._energy.energy_uj) / _UJ_PER_J if bool(self._energy.known) else None
+        return self._energy.energy_j if bool(self._energy.known) else None
 
     @property
     def energy_u_j(self) -> float | None:
@@ -140,40 +156,41 @@ class EnergyScore(WrapperMetric):
         """States of the accuracy and of the energy."""
         return {"accuracy": self.accuracy.metric_state, "energy": self._energy.metric_state}
 
-    def set_energy(self, energy_j: float, *, u_j: float | None = None) -> None:
+    def set_energy(self, energy_j: float | Tensor, *, u_j: float | Tensor | None = None) -> None:
         """Set the energy that this rank has spent so far, in place of anything given before.
 
         In a distributed run call it on every rank, with each rank's own joules (0 where another rank meters
         the device): they are summed.
 
         Args:
-            energy_j: energy in joules, 0 or more.
+            energy_j: energy in joules, 0 or more: a number, or a tensor of one.
             u_j: standard uncertainty of it in joules, kept as :attr:`energy_u_j`; ``None`` when unknown.
 
         Raises:
-            ValueError: the energy is negative, NaN, infinite or above 9.2e12 J.
-            TypeError: it is no number.
+            ValueError: one of them is negative, NaN, infinite or above 3.6e18 J.
+            TypeError: one is no number.
         """
-        self._energy.update(_microjoules("energy_j", energy_j, 1.0), absolute=True)
-        self._energy_u_j = u_j
+        energy_uj = _microjoules("energy_j", energy_j, 1.0)
+        self._energy_u_j = None if u_j is None else _amount("u_j", u_j, 1.0)
+        self._energy.update(energy_uj, absolute=True)
 
-    def update(self, *args: Any, energy_kwh: float | None = None, **kwargs: Any) -> None:
+    def update(self, *args: Any, energy_kwh: float | Tensor | None = None, **kwargs: Any) -> None:
         """Update the accuracy, and add energy.
 
         Args:
             args: arguments of the accuracy's ``update``.
-            energy_kwh: energy of this rank since the previous update in kWh, where it is given by hand;
-                ``None`` adds nothing.
+            energy_kwh: energy of this rank since the previous update in kWh, where it is given by hand: a number,
+                or a tensor of one, for which the host waits; ``None`` adds nothing.
             kwargs: arguments of the accuracy's ``update``.
 
         Raises:
-            ValueError: the energy is negative, NaN, infinite or above 2.5e6 kWh.
+            ValueError: the energy is negative, NaN, infinite or above 1e12 kWh.
             TypeError: it is no number.
         """
         self._add_energy(energy_kwh)
         self.accuracy.update(*args, **self.accuracy._filter_kwargs(**kwargs))  # noqa: SLF001 - their own way
 
-    def forward(self, *args: Any, energy_kwh: float | None = None, **kwargs: Any) -> Tensor:
+    def forward(self, *args: Any, energy_kwh: float | Tensor | None = None, **kwargs: Any) -> Tensor:
         """Update, and score the accuracy of this batch at the energy spent *so far* (see :meth:`update`).
 
         The accuracy of a batch has cost all the energy so far, not the batch's own share.
@@ -182,8 +199,8 @@ class EnergyScore(WrapperMetric):
         self._add_energy(energy_kwh)
         accuracy = self.accuracy(*args, **self.accuracy._filter_kwargs(**kwargs))  # noqa: SLF001 - same
         spent = self._energy
-        energy_uj, known = spent.compute() if self.dist_sync_on_step else (spent.energy_uj, spent.known)
-        score = self._score(self._scalar(accuracy), energy_uj, known)
+        energy = spent.compute() if self.dist_sync_on_step else (spent.energy_mj, spent.energy_uj, spent.known)
+        score = self._score(self._scalar(accuracy), *energy)
         self._forward_cache = score  # type: ignore[assignment]  # Lightning logs this with on_step=True
         return score
 
@@ -197,18 +214,18 @@ class EnergyScore(WrapperMetric):
             ValueError: the wrapped metric gives no fraction.
         """
         accuracy = self._scalar(self.accuracy.compute())
-        energy_uj, known = self._energy.compute()
+        energy = self._energy.compute()
         if accuracy < 0 or accuracy > 1 + accuracy_tolerance(accuracy):
             raise ValueError(
                 f"{type(self.accuracy).__name__} gave {accuracy.item()!r}, which is no fraction from 0 to 1:"
                 " wrap a metric of accuracy"
             )
-        if not known:
+        if not energy[-1]:
             self._warn(
-                "no energy was given (on at least one rank), so there is no score. Add an EnergyCallback to"
-                " the Trainer, or give energy_kwh to update(), or call set_energy()"
+                "no energy was given (on at least one rank), or more than 2.5e12 kWh, so there is no score. Add"
+                " an EnergyCallback to the Trainer, or give energy_kwh to update(), or call set_energy()"
             )
-        return self._score(accuracy, energy_uj, known)
+        return self._score(accuracy, *energy)
 
     def reset(self) -> None:
         """Forget accuracy and energy."""
@@ -275,16 +292,16 @@ class EnergyScore(WrapperMetric):
         own = {"energy_kwh": kwargs["energy_kwh"]} if "energy_kwh" in kwargs else {}
         return self.accuracy._filter_kwargs(**kwargs) | own  # noqa: SLF001 - their own way
 
-    def _add_energy(self, energy_kwh: float | None) -> None:
+    def _add_energy(self, energy_kwh: float | Tensor | None) -> None:
         if energy_kwh is not None:
             self._energy.update(_microjoules("energy_kwh", energy_kwh, J_PER_KWH))
             self._energy_u_j = None
 
-    def _score(self, accuracy: Tensor, energy_uj: Tensor, known: Tensor) -> Tensor:
+    def _score(self, accuracy: Tensor, energy_mj: Tensor, energy_uj: Tensor, known: Tensor) -> Tensor:
         work = working_dtype(accuracy.device)
-        # a sum of ranks past the largest int64 comes out negative: no score rather than a wrong one
-        valid = (known > 0) & (energy_uj >= 0) & (accuracy >= 0) & (accuracy <= 1 + accuracy_tolerance(accuracy))
-        score = kernel(self.formula, accuracy.to(work), energy_uj.clamp(min=0).to(work) / _UJ_PER_KWH)
+        valid = (known > 0) & (accuracy >= 0) & (accuracy <= 1 + accuracy_tolerance(accuracy))
+        energy_kwh = energy_mj.to(work) / (_UJ_PER_KWH / _UJ_PER_MJ) + energy_uj.to(work) / _UJ_PER_KWH
+        score = kernel(self.formula, accuracy.to(work), energy_kwh)
         return torch.where(valid, score, math.nan).to(torch.promote_types(accuracy.dtype, torch.float32))
 
     def _scalar(self, accuracy: Any) -> Tensor:
@@ -397,10 +414,11 @@ class SustainableAccuracy(EnergyScore):
                 fraction.
         """
         score = super().compute()
-        energy_uj, known = self._energy.compute()
-        if known and energy_uj <= _UJ_PER_KWH:
+        energy_mj, energy_uj, known = self._energy.compute()
+        spent_uj = int(energy_mj) * _UJ_PER_MJ + int(energy_uj)
+        if known and spent_uj <= _UJ_PER_KWH:
             text = (
-                f"{energy_uj.item() / _UJ_PER_KWH:.6g} kWh were spent, and this score is defined above 1 kWh"
+                f"{spent_uj / _UJ_PER_KWH:.6g} kWh were spent, and this score is defined above 1 kWh"
                 " only. EnergyPenalizedAccuracy is defined at any energy"
             )
             if self.on_invalid == "raise":
@@ -422,10 +440,28 @@ def energy_scores(module: Module) -> Iterator[EnergyScore]:
         yield from energy_scores(child)
 
 
-def _microjoules(name: str, energy: float, joules_per_unit: float) -> int:
-    if not is_number(energy):
-        raise TypeError(f"{name}={energy!r}: give a number; omit it where the energy is not known")
-    energy_uj = float(energy) * joules_per_unit * _UJ_PER_J
-    if not 0 <= energy_uj <= _MAX_UJ:
-        raise ValueError(f"{name}={energy!r}: give a finite energy, 0 or more and at most 9.2e12 J (2.5e6 kWh)")
-    return round(energy_uj)
+def _microjoules(name: str, energy: Any, joules_per_unit: float) -> int:
+    return round(_amount(name, energy, joules_per_unit) * _UJ_PER_J)
+
+
+def _amount(name: str, given: Any, joules_per_unit: float) -> float:
+    """Joules of one number, in whatever form: in double precision from here on."""
+    number = _number(given)
+    if number is None:
+        raise TypeError(f"{name}={given!r}: give a number, or a tensor of one; omit it where it is not known")
+    amount_j = number * joules_per_unit
+    if not 0 <= amount_j <= _MAX_J * (1 + _ROUNDING):
+        raise ValueError(f"{name}={given!r}: give a finite energy, 0 or more and at most 3.6e18 J (1e12 kWh)")
+    return amount_j
+
+
+def _number(given: Any) -> float | None:
+    """The number that is given, also as a tensor or array of one; ``None`` where it is none."""
+    if isinstance(given, Tensor) and (given.numel() != 1 or given.is_meta):
+        return None
+    is_held = isinstance(given, Tensor) or getattr(given, "size", None) == 1
+    value = given.item() if is_held else given  # a 16-bit float keeps its value, and carries no gradient
+    try:
+        return float(value) if is_number(value) else None
+    except OverflowError:  # of a whole number or a fraction
+        return math.inf

@@ -15,6 +15,7 @@ from lightning_energy.meters.find import MeterName
 from lightning_energy.training.ending import LEFT_OUT
 from lightning_energy.training.error_guard import WarnOnce
 from lightning_energy.training.lightning_private import called_in
+from lightning_energy.training.one_trainer import MIXED, REFUSED, Others, is_at_work
 from lightning_energy.training.run_memory import RunMemory
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ IDLE: dict[str, Any] = {
     "_begin_batch": _no_mark,
     "_end_batch": _no_end,
 }
-OWN = {"_memory", "_last_report", "evaluations", "_is_aside", *IDLE}  # of one object: a copy has its own
+OWN = {"_memory", "_last_report", "evaluations", "_is_aside", "_others", *IDLE}  # of one object: a copy has its own
 
 
 class _StateKey:
@@ -188,8 +189,8 @@ class CallbackBase(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone: a copy has no run, and has spent nothing."""
-        drop = {*OF_LIGHTNING, *OWN}
-        return {name: value for name, value in self.__dict__.items() if name not in drop and value is not _no_hook}
+        drop = {*OF_LIGHTNING, *OWN, *HOOKS}  # a hook in the object itself is one of ours, for a while
+        return {name: value for name, value in self.__dict__.items() if name not in drop}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -200,6 +201,7 @@ class CallbackBase(Callback):
         self._last_report = None
         self._memory = RunMemory()
         self._is_aside = False
+        self._others = Others(HOOKS)
         self._forget_run()
 
     def _forget_run(self) -> None:
@@ -251,6 +253,21 @@ class CallbackBase(Callback):
         """End the run."""
         raise NotImplementedError
 
+    def _refuses(self, trainer: Trainer) -> bool:
+        """Refuse a Trainer, aloud, while another one is measured: it is booked to that one."""
+        run = self._run
+        if run is None or run.trainer() in {None, trainer} or not run.books.is_ours or not is_at_work(run.trainer()):
+            self._others.accept(self, trainer)
+            return False
+        self._others.refuse(self, trainer)
+        self._warn("refused", REFUSED)
+        run.books.remark(MIXED)
+        return True
+
+    def refuse_state(self) -> None:
+        """Take no state from the checkpoint that is loaded: it is of a run that is not measured."""
+        self._memory.refuse()
+
     def _enter_trainer(self, trainer: Trainer, *, is_fit: bool) -> bool:
         """Begin a run of this Trainer; false where another EnergyCallback measures it.
 
@@ -265,6 +282,7 @@ class CallbackBase(Callback):
         from_start = trainer.global_step == 0 and trainer.current_epoch == 0
         if is_fit and self._memory.begin_fit(from_start=from_start):
             self.evaluations.clear()
+            self._warn.begin_anew()
         return not self._is_aside
 
     def _stands_aside(self, trainer: Trainer) -> bool:

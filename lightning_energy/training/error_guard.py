@@ -26,7 +26,7 @@ class Warn(Protocol):
 
 
 class WarnOnce:
-    """Warns of each topic once, on rank zero. A callback keeps it over all its runs.
+    """Warns of each topic once in a run, on rank zero.
 
     Example:
         >>> import warnings
@@ -41,6 +41,10 @@ class WarnOnce:
 
     def __init__(self) -> None:
         self._topics: set[str] = set()
+
+    def begin_anew(self) -> None:
+        """Begin another run, which has its own warnings."""
+        self._topics.clear()
 
     def __call__(self, topic: str, text: str) -> None:
         """Warn, unless this topic had its warning."""

@@ -19,12 +19,14 @@ from lightning.pytorch.callbacks import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from types import FrameType
 
     from lightning.pytorch import Trainer
 
 __all__ = [
     "called_in",
+    "forget_logged",
     "is_checkpoint",
     "is_finder",
     "is_logger",
@@ -36,7 +38,9 @@ __all__ = [
     "logged_name",
     "logged_place",
     "logger_step",
+    "logs_twice",
     "promises_fraction",
+    "saving",
     "searches",
     "shows_progress",
     "writes_hparams",
@@ -66,6 +70,24 @@ def promises_fraction(trainer: Trainer, name: str) -> bool:
     names = {base, base.removesuffix("_epoch")}
     logged = (result.value for result in results.values() if not result.is_tensor and result.meta.name in names)
     return any(m.higher_is_better is True and (m.plot_lower_bound, m.plot_upper_bound) == (0.0, 1.0) for m in logged)
+
+
+def logs_twice(trainer: Trainer, name: str) -> bool:
+    """True if this validation logged a name in more than one hook: the later value replaces the earlier one.
+
+    Lightning has no public way from a logged name to the hooks that logged it.
+    """
+    results = getattr(trainer, "_results", None) or {}
+    base = name.partition("/dataloader_idx_")[0]
+    names = {base, base.removesuffix("_epoch")}
+    return len({result.meta.fx for result in results.values() if result.meta.name in names}) > 1
+
+
+def forget_logged(trainer: Trainer, names: Collection[str]) -> None:
+    """Let values that this validation logged be replaced: Lightning would bring them back whenever metrics are read."""
+    results = getattr(trainer, "_results", None) or {}
+    for key in [key for key, result in results.items() if result.meta.name in names]:
+        del results[key]
 
 
 def logged_place(trainer: Trainer) -> tuple[int, dict[str, float]]:
@@ -136,6 +158,19 @@ def called_in(function: str) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def saving() -> tuple[Any, Any]:
+    """The Trainer whose ``save_checkpoint`` asks for the states of callbacks, and its file; else ``None`` and ``None``.
+
+    Lightning tells them to no hook. Where Lightning renames it, a checkpoint does not know where its run's record lies.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - Python's documented name
+    while frame is not None:
+        if frame.f_code.co_name == "save_checkpoint" and frame.f_globals.get("__name__", "").startswith(PACKAGES):
+            return frame.f_locals.get("self"), frame.f_locals.get("filepath")
+        frame = frame.f_back
+    return None, None
 
 
 def is_logger(logger: Any, name: str) -> bool:

@@ -6,22 +6,22 @@ A failure here gives one warning, and the training goes on.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_energy.results.brief import Place
 from lightning_energy.results.rendering import show
 from lightning_energy.results.trace_files import TraceFiles
 from lightning_energy.training import log_keys
 from lightning_energy.training.dashboards import Dashboards
+from lightning_energy.training.left_records import contains, records_from
 from lightning_energy.training.lightning_private import is_quiet
 from lightning_energy.training.progress import BarFigures
 from lightning_energy.training.recorder import (
     Recorder,
     batch_size_of,
     keep_other_run,
-    place_of_record,
+    look_at_place,
     what_is_trained,
-    what_was_left,
     where_to_record,
 )
 
@@ -55,15 +55,18 @@ class Outputs:
     Attributes:
         bar: the figures of the progress bar; ``None`` shows none.
         left: the record that an earlier session left where this one's will lie; ``None`` without one.
+        of_checkpoint: the records that lie where the checkpoint says that its run's record lies.
     """
 
     def __init__(self, warn: Callable[[str, str], None] = _nobody) -> None:
         self.bar: BarFigures | None = None
         self.left: Record | None = None
+        self.of_checkpoint: list[Record] = []
         self._warn = warn
         self._recorder: Recorder | None = None
         self._trace: TraceFiles | None = None
         self._is_traced = False
+        self._is_branch = False  # the record in our place is of another resumption of the same checkpoint
         self._dashboards = Dashboards()
         self._prints = False
 
@@ -98,15 +101,15 @@ class Outputs:
         """
         outputs = cls(warn)
         wanted = where_to_record(trainer, record)
-        path = place_of_record(trainer, wanted)
+        path, left = look_at_place(trainer, wanted)
         if path != wanted:
             warn(
                 "foreign",
                 f"EnergyCallback: {wanted} is no record of lightning-energy, and stays as it is: this run's record is "
                 f"{path}. Give another place: EnergyCallback(record=…)",
             )
-        outputs.left = what_was_left(trainer, path) if is_fit else None
-        outputs._recorder = recorder = Recorder(path, what_is_trained(trainer, module), ranks.rank)
+        outputs.left = left if is_fit else None
+        outputs._recorder = recorder = Recorder(path, what_is_trained(trainer, module), ranks.rank, left)
         outputs._prints = ranks.is_zero and (not is_quiet(trainer) if print_report is None else print_report)
         if not is_fit:
             return outputs
@@ -118,6 +121,29 @@ class Outputs:
             outputs._dashboards = Dashboards(trainer.loggers if dashboards else (), warn)
             outputs.bar = BarFigures() if progress_bar else None
         return outputs
+
+    @property
+    def place(self) -> Path | None:
+        """The file of the run's record, on all ranks that of rank zero; ``None`` without one."""
+        return None if self._recorder is None else self._recorder.place
+
+    def look_back(self, trainer: Trainer, state: Any) -> None:
+        """Find the record of the run that a checkpoint is of. All ranks take part, and get the same.
+
+        Args:
+            trainer: the Trainer, which loads it.
+            state: the callback's state in it; ``None`` where it has none.
+        """
+        place = state.get("record") if isinstance(state, dict) else None
+        if place is not None:
+            found = records_from(trainer.ckpt_path, place) if trainer.is_global_zero else []
+            self.of_checkpoint = trainer.strategy.broadcast(found)
+
+    def hand_over(self, memory: RunMemory) -> None:
+        """Give a run that goes on from a checkpoint the records that may know what was spent after it."""
+        left = [] if self.left is None else [self.left]
+        self._is_branch = any(r.run_id == memory.run_id and not contains(r, memory.sessions) for r in left)
+        memory.take_in([*left, *self.of_checkpoint])
 
     @property
     def is_traced(self) -> bool:
@@ -152,7 +178,7 @@ class Outputs:
     def _keep_other_run(self, recorder: Recorder, run_id: str) -> None:
         """Keep the record and the trace of another run that lie where those of this run will."""
         try:
-            place = keep_other_run(recorder.path, self.left, run_id)
+            place = keep_other_run(recorder.path, self.left, "" if self._is_branch else run_id)
             if place is None:
                 return
             if self._trace is not None:

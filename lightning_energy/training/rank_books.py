@@ -155,6 +155,11 @@ class RankBooks:
             return []
         return [Note("gave_up", f"Rank {self.ranks.rank} gave up measuring: its energy since then is missing")]
 
+    def remark(self, text: str) -> None:
+        """Let the reports of this session say a sentence."""
+        if self.session is not None and text not in self.session.notes:
+            self.session.notes.append(text)
+
     def take_steps(self) -> StepSums | None:
         """Training steps that became known since the last call; ``None`` when there are none."""
         return None if self.session is None else self.steps.take(self.session)

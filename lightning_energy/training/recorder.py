@@ -32,9 +32,8 @@ __all__ = [
     "Recorder",
     "batch_size_of",
     "keep_other_run",
-    "place_of_record",
+    "look_at_place",
     "what_is_trained",
-    "what_was_left",
     "where_to_record",
 ]
 
@@ -50,19 +49,30 @@ class Recorder:
         path: the file; ``None`` writes nothing.
         what: a description of the training.
         rank: the rank that the figures are of; those of rank zero are the run's.
+        old: the record that lies there, whose evaluations are kept if it is of the same run: the same Trainer may go
+            on training.
+
+    Attributes:
+        place: the file of the run's record, on all ranks.
+        path: the file of this rank's record.
+        rank: the rank.
+        what: the description.
     """
 
-    def __init__(self, path: Path | None, what: Mapping[str, Any], rank: int = 0) -> None:
+    def __init__(self, path: Path | None, what: Mapping[str, Any], rank: int = 0, old: Record | None = None) -> None:
+        self.place = path
         self.path = path if path is None or rank == 0 else rank_file(path, rank)
         self.rank = rank
         self.what = {**what}
         self._started_unix_s = time.time()
         self._where: Machine | None = None
-        self._evaluations: list[Evaluation] = []
-        self._evaluated = ""  # the run that they are of
+        self._evaluations: list[Evaluation] = [] if old is None else [*old.evaluations]
+        self._evaluated = "" if old is None else old.run_id  # the run that they are of
         self._written_s = time.monotonic()
         self._finalizer: weakref.finalize[..., Recorder] | None = None
-        self._read_old()
+        if self.path is not None:
+            with suppress(Exception):  # whatever lies there, the training goes on
+                remove_leftovers(self.path)
 
     @property
     def is_due(self) -> bool:
@@ -144,14 +154,6 @@ class Recorder:
             return
         self._write(replace(record, evaluations=[*self._evaluations], updated_unix_s=time.time()))
 
-    def _read_old(self) -> None:
-        """Keep the evaluations of an earlier record of the same run: the same Trainer may go on training."""
-        if self.path is not None:
-            with suppress(Exception):  # whatever lies there, the training goes on
-                remove_leftovers(self.path)
-                old = read_record(self.path)
-                self._evaluations, self._evaluated = [*old.evaluations], old.run_id
-
     def _write(self, record: Record) -> None:
         if self.path is None:
             return
@@ -213,27 +215,28 @@ def where_to_record(trainer: Trainer, record: bool | str | Path) -> Path | None:
     return Path(folder).absolute() / NAME if folder and "://" not in folder else None
 
 
-def place_of_record(trainer: Trainer, path: Path | None) -> Path | None:
-    """The place where nothing of others lies: ``path``, or another name beside it. All ranks take part.
+def look_at_place(trainer: Trainer, path: Path | None) -> tuple[Path | None, Record | None]:
+    """The place where nothing of others lies, and the record that an earlier session left there. All ranks take part.
 
-    A disk that cannot be looked at is told when the record is written.
+    Args:
+        trainer: the Trainer.
+        path: the place that is asked for. A disk that cannot be looked at is told when the record is written.
+
+    Returns:
+        ``path``, or another name beside it; and the record, ``None`` where there is none that can be read.
     """
-    place = path
+    place, record = path, None
     if path is not None and trainer.is_global_zero:
-        with suppress(OSError, ValueError):  # the latter of a null byte
-            place = free_place(path)
-    agreed: Path | None = trainer.strategy.broadcast(place)
-    return agreed
-
-
-def what_was_left(trainer: Trainer, path: Path | None) -> Record | None:
-    """The record that an earlier session left at this place, if one did. All ranks take part, and get the same."""
-    record = None
-    if path is not None and trainer.is_global_zero:
-        with suppress(Exception):  # an unreadable file is somebody else's; the training goes on
+        with suppress(Exception):  # whatever lies there, the training goes on
             record = load_record(path)
-    left: Record | None = trainer.strategy.broadcast(record)
-    return left
+        if record is None:
+            with suppress(OSError, ValueError):  # the latter of a null byte
+                place = free_place(path)
+        if place is not None and place != path:
+            with suppress(Exception):
+                record = load_record(place)
+    agreed: tuple[Path | None, Record | None] = trainer.strategy.broadcast((place, record))
+    return agreed
 
 
 def _folder(logger: Any) -> str | None:

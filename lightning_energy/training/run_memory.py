@@ -14,13 +14,25 @@ from lightning_energy.results.parse import energy_of, epochs_of, notes_of, sessi
 from lightning_energy.results.rows import EpochRow, SessionRow
 from lightning_energy.results.upgrade import VERSION, VersionError, upgrade
 from lightning_energy.scores.metric import Scale
+from lightning_energy.training.left_records import contains, knows_more, relative_place
+from lightning_energy.training.lightning_private import saving
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from lightning_energy.ledger.ranks import Ranks
     from lightning_energy.results.figures import Outcome
     from lightning_energy.results.record import Record
 
 __all__ = ["FoundMetric", "RunMemory"]
+
+KILLED = "An earlier session was killed: its energy after its last record or checkpoint is not in the total"
+AFTER_CHECKPOINT = (
+    "The total is a lower bound: the record of the session that wrote the checkpoint was not found, so that what that "
+    "session spent after the checkpoint is not in it. Keep checkpoints in the folder of their run, or give "
+    "EnergyCallback(record=…) the place of that record"
+)
 
 
 @dataclass
@@ -54,6 +66,7 @@ class RunMemory:
         axis: unit of the axis of the run's curves over energy; ``None`` before the first point.
         found: what was found of the metric.
         is_begun: true when more was done for this run than a search for a learning rate or a batch size.
+        record: the file of this run's record; ``None`` where it has none. Checkpoints know the way there.
     """
 
     run_id: str = field(default_factory=lambda: uuid4().hex)
@@ -67,6 +80,7 @@ class RunMemory:
     axis: str | None = None
     found: FoundMetric = field(default_factory=FoundMetric)
     is_begun: bool = False
+    record: Path | None = None
     _accepts: bool = False
     _last: RunMemory | None = None
     _has_ended: bool = field(default=False, compare=False)  # the session that was begun last
@@ -98,8 +112,8 @@ class RunMemory:
         return is_new
 
     def _become(self, other: RunMemory) -> None:
-        """Take over the run of another memory; which states are taken does not change."""
-        names = {f.name for f in fields(self)} - {"borrowed", "_accepts"}
+        """Take over the run of another memory; which states are taken, and where the record goes, does not change."""
+        names = {f.name for f in fields(self)} - {"borrowed", "record", "_accepts"}
         self._change(**{name: getattr(other, name) for name in names})
 
     def _change(self, **values: Any) -> None:
@@ -169,6 +183,7 @@ class RunMemory:
         running = []
         if started_unix_s is not None and not self._has_ended:
             running = [SessionRow(started_unix_s, "checkpoint", so_far)]
+        place = relative_place(self.record, saving()[1])
         return {
             "version": VERSION,
             "run_id": self.run_id,
@@ -180,6 +195,7 @@ class RunMemory:
             "axis": self.axis,
             "scales": {**self.found.scales},
             "reference_kwh": self.found.reference_kwh,
+            **({} if place is None else {"record": place}),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -224,30 +240,38 @@ class RunMemory:
             is_begun=True,
         )
 
-    def take_in(self, record: Record) -> None:
-        """Add the energy after the checkpoint, if the record that was left is of this run and knows more.
+    def take_in(self, records: Iterable[Record]) -> None:
+        """Add the energy after the checkpoint, from the record of this run that knows most.
 
         A checkpoint does not know the steps after it. They were spent all the same, whatever becomes of the weights.
+        Where no record knows them, a note says that the total is a lower bound.
 
         Args:
-            record: the record that lies where this session's will.
+            records: those that were found where the checkpoint says, and where this session's will lie.
         """
-        total = record.total
-        if record.run_id != self.run_id or total is None:
+        known = [r for r in records if r.run_id == self.run_id and contains(r, self.sessions)]
+        spent = self.before
+        record = max(known, key=lambda r: (r.total or NOTHING).duration_s, default=None)
+        went_on = bool(self.sessions) and self.sessions[-1].outcome == "checkpoint"
+        if record is None or record.total is None or not knows_more(record, spent.energy_j, spent.duration_s):
+            if went_on:
+                is_killed = record is not None and not record.has_ended
+                note = Note("killed_session", KILLED) if is_killed else Note("after_checkpoint", AFTER_CHECKPOINT)
+                self._add_notes([note])
             return
-        if total.energy_j is None or total.energy_j <= (self.before.energy_j or 0.0):
-            return
-        sessions = [*record.sessions]
+        started_unix_s = self.sessions[-1].started_unix_s if went_on else record.started_unix_s
+        sessions, notes = [*record.sessions], [note for note in record.notes if note.is_of_earlier_sessions]
         if record.metric is not None and record.metric.scale == "percent":
             self.found.scales.setdefault(record.metric.name, "percent")  # shown by a value after the checkpoint
-        notes = [*self.notes, *(note for note in record.notes if note.is_of_earlier_sessions)]
-        has_ended = any(row.started_unix_s >= record.started_unix_s for row in sessions)
-        if not has_ended:  # it was killed before it could say how it ended
-            row = SessionRow(record.started_unix_s, "interrupted", record.session, record.samples.n)
-            sessions.append(row)
-            text = "An earlier session was killed: its energy after its last record is not in the total"
-            notes.append(Note("killed_session", text))
-        self._change(before=total, sessions=sessions, history=[*record.epochs], notes=[*dict.fromkeys(notes)])
+        if not record.has_ended:  # it was killed before it could say how it ended
+            started_unix_s = max(started_unix_s, record.started_unix_s)
+            sessions.append(SessionRow(started_unix_s, "interrupted", record.session, record.samples.n))
+            notes.append(Note("killed_session", KILLED))
+        notes = [*dict.fromkeys((*self.notes, *notes))]
+        self._change(before=record.total, sessions=sessions, history=[*record.epochs], notes=notes)
+
+    def _add_notes(self, notes: Iterable[Note]) -> None:
+        self.notes = [*dict.fromkeys((*self.notes, *notes))]
 
     def end_session(
         self,

@@ -55,6 +55,7 @@ class TrainerRun:
         steps: logged steps.
         reporter: reports and the record.
         outputs: record, trace, dashboards, progress bar, terminal.
+        trainer: a weak reference to the Trainer.
         ending: knows whether an exception has ended the run, perhaps without a word to us.
 
     Args:
@@ -86,7 +87,7 @@ class TrainerRun:
         is_fit, ranks, conversion = stage == "fit", Ranks.of(trainer), settings.conversion
         self._memory, self._conversion, self._warn, self._left = memory, conversion, warn, left
         self._log_uncertainty = settings.log_uncertainty
-        self.ending = Ending(trainer, end)
+        self.trainer, self.ending = weakref.ref(trainer), Ending(trainer, end)
         self.outputs = Outputs.of(
             trainer,
             module,
@@ -99,6 +100,8 @@ class TrainerRun:
             progress_bar=settings.progress_bar,
             print_report=settings.print_report,
         )
+        if is_fit:
+            memory.record = self.outputs.place
         counts = Counts(settings.batch_size_fn, settings.per, loaders_of(trainer))
         scorer = Scorer(settings.choice, settings.score_rule, ours=log_keys.NAMES)
         self.stages = Stages(counts, stage, searches=searches(trainer, in_fit=is_fit))
@@ -274,6 +277,17 @@ class TrainerRun:
             live = books.live(EMPTY)
         return self._memory.state(live, books.ranks, started_unix_s=session.started_unix_s)
 
+    def restore(self, trainer: Trainer, state: Any) -> None:
+        """Prepare for a state from a checkpoint: a search may end here, and the run's record is looked for.
+
+        Args:
+            trainer: the Trainer.
+            state: the state; ``None`` where the checkpoint has none of ours.
+        """
+        self.stages.end_search(self.books.session)
+        if self.stages.is_fit and self._memory.accepts:
+            self.outputs.look_back(trainer, state)
+
     def load(self, state: dict[str, Any]) -> None:
         """Set the energy of earlier sessions, from a checkpoint and from a record that knows more.
 
@@ -282,8 +296,8 @@ class TrainerRun:
         """
         self._memory.load(state)
         try:
-            if self.outputs.left is not None:
-                self._memory.take_in(self.outputs.left)
+            if self.stages.is_fit:
+                self.outputs.hand_over(self._memory)
         except Exception as error:  # noqa: BLE001 - whatever lies there, the training goes on
             self._warn(
                 "left",

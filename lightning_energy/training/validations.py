@@ -8,7 +8,7 @@ from lightning_energy.curves.energy import NOTHING
 from lightning_energy.results.notes import Note
 from lightning_energy.scores.scorer import AccuracyError
 from lightning_energy.training import log_keys
-from lightning_energy.training.lightning_private import promises_fraction
+from lightning_energy.training.lightning_private import forget_logged, logs_twice, promises_fraction
 from lightning_energy.training.logged import log, log_late, read_metrics, total_values
 from lightning_energy.training.monitor_checks import advice_on_absence
 from lightning_energy.training.withdrawal import withdraw_scores
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Scored", "Validations"]
 
+PART = 0.01  # share of the time up to the first score that may be missing without a word
 NEVER = "no validation was run, and the score is of a metric that a validation logs"
 
 
@@ -83,6 +84,7 @@ class Validations:
         self._total = NOTHING  # logged with the last validation
         self._asked_ranks = False
         self._promise: bool | None = None
+        self._twice: bool | None = None  # the metric is logged again after end_epoch; None while that is not known
         self._is_of_run = scorer.rule.is_of_run  # the reference of the score, also once it is known
 
     @property
@@ -119,7 +121,8 @@ class Validations:
         books = self._books
         read_metrics(trainer, books.ranks)
         # while the choice is open, a metric that is logged after us may fit better: see end
-        found = self.scorer.find(trainer.callback_metrics) if self.scorer.is_settled else None
+        is_here = self.scorer.is_settled and not self._twice
+        found = self.scorer.find(trainer.callback_metrics) if is_here else None
         totals, (session, validation), value = books.reduce(
             lambda t: [books.of_fit(t), t.energy(stage="validate", epoch=epoch)], found and found[1]
         )
@@ -141,8 +144,10 @@ class Validations:
         if trainer.sanity_checking:
             self._check_sanity(trainer, found)
             return
-        if self._now is None:
+        if self._now is None or self._is_twice(trainer, self._name(found)):
             self._take_late(trainer, found)
+            if self._now is not None:
+                self._is_twice(trainer, self._name(found))
         waiting = advice_on_absence(trainer, self.no_score) if self._now is None or self._now.score is None else ""
         if waiting:
             self._warn("monitors", f"EnergyCallback: {waiting}")
@@ -168,12 +173,15 @@ class Validations:
         wrong = self.scorer.refusal(name, value)
         if wrong:
             raise AccuracyError(wrong)
+        self._is_twice(trainer, name)
         self._judge(trainer, name, value)
         self._keep()
 
     def _take_late(self, trainer: Trainer, found: tuple[str, float] | None) -> None:
         value = self._books.mean(found and found[1])
         if value is not None:
+            if self._now is not None:  # an earlier value of this validation
+                forget_logged(trainer, (log_keys.ACCURACY, log_keys.METRIC, log_keys.SCORE))
             log_late(trainer, self._take(trainer, found, value, self._total), self._warn)
             return
         lacking: list[int] = []
@@ -224,7 +232,10 @@ class Validations:
             # an evaluation alone is about no training
             self._have_none("the energy of the training is unknown", "no energy" if self._books.is_fit else "")
             return None
+        was_open = scorer.rule.is_of_run
         score = scorer.score(metric, total.energy_kwh)
+        if was_open and not scorer.rule.is_of_run and total.missing_s > PART * total.duration_s:
+            self._say_part(total)
         if scorer.rule.formula is None:  # the user's function may do other things on other ranks
             score = self._books.ranks.gather(score)[0]
         if score is None:
@@ -232,6 +243,15 @@ class Validations:
             return None
         self.no_score = ""
         return score
+
+    def _say_part(self, total: Energy) -> None:
+        text = (
+            f"reference_kwh='run' is {total.energy_kwh:.4g} kWh, the known part of the energy up to the first score: "
+            f"{total.missing_s:.4g} s of it are missing, so that all scores of this run are too low. Give a number of "
+            f"kWh"
+        )
+        self._memory.notes = [*self._memory.notes, Note("other", text)]
+        self._warn("reference_part", f"EnergyCallback: {text}")
 
     def _have_none(self, why: str, topic: str) -> None:
         """Keep the reason why this validation has no score; warn of it once, where it is a surprise."""
@@ -265,6 +285,12 @@ class Validations:
         if self._promise is None:
             self._promise = self._books.ranks.gather(promises_fraction(trainer, name))[0]
         return self._promise
+
+    def _is_twice(self, trainer: Trainer, name: str) -> bool:
+        """True where a rank logs the metric again after we look: the later value counts. All ranks take part once."""
+        if self._twice is None:
+            self._twice = any(self._books.ranks.gather(logs_twice(trainer, name)))
+        return self._twice
 
     def _name(self, found: tuple[str, float] | None) -> str:
         return found[0] if found is not None else self.scorer.choice.name or self.scorer.chosen or "the metric"

@@ -166,7 +166,7 @@ def test_missing_time_and_absent_ranks(tmp_path):
     assert run.source.slack_kwh == float("inf")
     assert any(caveat.startswith("Incomplete: 3 rank(s) left no record") for caveat in run.caveats)
     assert not any("unresolved" in caveat for caveat in run.caveats)
-    for kind in ("killed_session", "unknown_before"):
+    for kind in ("killed_session", "unknown_before", "after_checkpoint"):
         write_record(file, record(notes=[Note(kind, "Nobody knows by how much the total is too low")]))
         run = run_of(file, "x", "last")
         assert run.source.slack_kwh == float("inf")
@@ -177,7 +177,7 @@ def test_missing_time_and_absent_ranks(tmp_path):
 def test_notes_are_chosen_by_their_kind(tmp_path, kind):
     """Whatever their words: those that say that the total is too low, and that the sensor may be wrong."""
     run = read(tmp_path, notes=[Note(kind, "some words")])
-    matters = {"incomplete", "killed_session", "unknown_before", "gave_up", "sensor", "aliasing"}
+    matters = {"incomplete", "killed_session", "unknown_before", "after_checkpoint", "gave_up", "sensor", "aliasing"}
     assert run.caveats == (("some words",) if kind in matters else ())
 
 

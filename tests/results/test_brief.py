@@ -127,6 +127,7 @@ def test_missing_time_is_said_in_all_and_where_it_is():
     [
         ("killed_session", "part of a killed session"),
         ("unknown_before", "earlier sessions"),
+        ("after_checkpoint", "what was spent after the checkpoint that was resumed"),
         ("gave_up", "all that was spent after measuring stopped"),
         ("sensor", "a sensor that failed for a while"),
         ("incomplete", "other ranks"),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lightning_energy.results.own_files import free_place, is_record, kept_place
+from lightning_energy.results.own_files import free_place, is_record, kept_place, kept_places
 from lightning_energy.results.write import write_record
 from tests.records import record
 
@@ -41,4 +41,10 @@ def test_kept_records_have_names_of_their_own(tmp_path):
     assert first.name.startswith("energy.19")
     assert first.suffix == ".json"
     first.write_text("")
-    assert kept_place(file, 0.0) == first.with_name(f"{first.stem}-2.json")
+    second = kept_place(file, 0.0)
+    assert second == first.with_name(f"{first.stem}-2.json")
+    second.write_text("")
+    for other in ("energy.json", "energy.rank1.json", "energy.rankings.json", "energy.steps.json", "other.json"):
+        (tmp_path / other).write_text("")
+    assert kept_places(file) == sorted([first, second])
+    assert kept_places(tmp_path / "nowhere" / "energy.json") == []

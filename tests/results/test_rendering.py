@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelSummary, RichModelSummary
 from lightning_energy import EnergyCallback, EnergyMonitor
 from lightning_energy.curves.energy import Energy
 from lightning_energy.results.figures import Best, Device
+from lightning_energy.results.notes import Note
 from lightning_energy.results.readable import one_line
 from lightning_energy.results.rendering import encodable, print_report, show
 from tests.modules import Classifier, loader, make_trainer, meter
@@ -85,6 +86,10 @@ def test_details_of_a_run_without_a_score():
     assert text.count("No score: score=None switched it off") == 2
     clean = Energy(1.0, 0.1, 0.1, 1.0, 0.0, "measured", 1.0)
     assert "Missing: nothing" in report(session=clean, total=clean).details()
+    lower = report(session=clean, total=clean, notes=[Note("after_checkpoint", "The total is a lower bound")]).details()
+    assert "Missing: what the notes below say; the total is a lower bound" in lower
+    both = report(notes=[Note("after_checkpoint", "The total is a lower bound")]).details()
+    assert "Missing: the energy of 12.00 s; no figure includes it; and what the notes below say; the total is a" in both
 
 
 def test_details_of_one_ranks_devices_and_of_all():

@@ -112,12 +112,26 @@ def by_hand_sync(rank):
     return synced_j, score.energy_j, batch, synced_batch, float(score.compute())
 
 
+def beyond_int64(rank):
+    """Each rank's microjoules just fit into an int64; their sum, 2.76e19, wraps around to 9.2e18."""
+    score = EnergyPenalizedAccuracy(BinaryAccuracy())
+    score.update(*right(4, 5), energy_kwh=9.2e12 / KWH)
+    score.update(*right(4, 5), energy_kwh=[9.2e12, 1.0][rank] / KWH)
+    return float(score.compute())
+
+
 JOBS = {
+    "beyond int64": beyond_int64,
     "uneven": uneven,
     "unknown on one rank": partial(partly_known, other=None),
     "metered by another": partial(partly_known, other=0.0),
     "by hand": by_hand_sync,
 }
+
+
+def test_a_sum_of_ranks_beyond_int64_is_scored_rightly(on_ranks):
+    expected = energy_penalized_accuracy(0.8, (3 * 9.2e12 + 1) / KWH)
+    assert on_ranks("beyond int64") == pytest.approx([expected] * 2, rel=1e-6)
 
 
 def test_sync_unsync_and_steps(on_ranks):

@@ -67,6 +67,13 @@ def test_each_topic_is_warned_of_once():
     assert texts(warn, ("b", "again"), ("c", "new")) == ["new"]
 
 
+def test_with_a_new_run_all_is_said_again():
+    warn = WarnOnce()
+    assert texts(warn, ("a", "first")) == ["first"]
+    warn.begin_anew()
+    assert texts(warn, ("a", "again"), ("a", "once more")) == ["again"]
+
+
 def test_a_copy_knows_what_was_warned_of():
     warn = WarnOnce()
     assert texts(warn, ("a", "first")) == ["first"]

@@ -30,6 +30,7 @@ from lightning_energy.training.lightning_private import (
     logged_hyperparameters,
     logged_name,
     logger_step,
+    saving,
     writes_hparams,
 )
 from tests.modules import Classifier, MemoryLogger, loader, make_trainer
@@ -162,6 +163,27 @@ def test_two_functions_are_known_while_they_work():
         return called_in("_validate_callbacks_list")
 
     assert not _validate_callbacks_list()
+
+
+def test_who_saves_a_checkpoint_and_where_is_known_while_states_are_asked_for(tmp_path):
+    class Asks(L.Callback):
+        seen = ()
+
+        def state_dict(self) -> dict:
+            self.seen = (*self.seen, saving())
+            return {}
+
+    asks = Asks()
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[asks])
+    trainer.fit(Classifier(), loader(8), loader(8))
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    asks.state_dict()
+
+    def save_checkpoint(filepath):  # somebody else's
+        return saving()
+
+    assert save_checkpoint("b.ckpt") == (None, None)
+    assert asks.seen == ((trainer, tmp_path / "a.ckpt"), (None, None))
 
 
 @pytest.mark.slow

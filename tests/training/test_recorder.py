@@ -26,6 +26,7 @@ import lightning_energy
 from lightning_energy import EnergyCallback, energy_penalized_accuracy
 from lightning_energy.commands import main as cli
 from lightning_energy.meters import MeterInfo
+from lightning_energy.results import own_files, read
 from lightning_energy.results.brief import Place
 from lightning_energy.results.plain import plain
 from lightning_energy.results.read import RecordError, read_record
@@ -374,13 +375,11 @@ def test_a_resume_takes_in_what_was_spent_after_the_checkpoint(tmp_path, killed)
 
 
 @RESUMED
-@pytest.mark.parametrize("place", ["elsewhere", "of another run", "nonsense", "older"])
+@pytest.mark.parametrize("place", ["of another run", "nonsense", "older"])
 def test_a_record_of_something_else_is_not_taken_in(tmp_path, place):
     checkpoint, _ = crashed(tmp_path, logger=False)
     record = tmp_path / "energy.json"
-    if place == "elsewhere":
-        record = tmp_path / "elsewhere"
-    elif place == "of another run":
+    if place == "of another run":
         write_record(record, replace(read_record(record), run_id="another"))
     elif place == "nonsense":
         record.write_text("{")
@@ -392,7 +391,29 @@ def test_a_record_of_something_else_is_not_taken_in(tmp_path, place):
         energy, saved_j = resume(tmp_path, checkpoint, record)
     assert energy.report.total.energy_j == pytest.approx(saved_j + energy.report.session.energy_j, rel=1e-9)
     assert [row["epoch"] for row in energy.history] == [0, 1, 2, 3]
+    assert [note.kind for note in energy.report.notes if note.lowers_total] == ["after_checkpoint"]
     assert place != "nonsense" or record.read_text() == "{"
+
+
+def test_a_record_that_was_left_is_read_once(tmp_path, monkeypatch):
+    fit(tmp_path, energy_callback(record=str(tmp_path)))
+    opened, at_setup = [], []
+    whole = read.text_of
+
+    def text_of(file, *rest):
+        opened.append(file.name)
+        return whole(file, *rest)
+
+    class After(L.Callback):
+        def setup(self, trainer, pl_module, stage) -> None:
+            at_setup.extend(opened)
+
+    monkeypatch.setattr(read, "text_of", text_of)
+    monkeypatch.setattr(own_files, "text_of", text_of)
+    energy = energy_callback(record=str(tmp_path))
+    with pytest.warns(UserWarning, match="the record of another run lay where"):
+        fit(tmp_path, energy, callbacks=[energy, After()])
+    assert at_setup == ["energy.json"]
 
 
 class FailsTwice(L.Callback):

@@ -12,13 +12,13 @@ from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.results.notes import Note
 from lightning_energy.results.rows import EpochRow
 from lightning_energy.scores.metric import Metric
-from lightning_energy.training.run_memory import FoundMetric, RunMemory
+from lightning_energy.training.run_memory import KILLED, FoundMetric, RunMemory
 from tests.records import energy, record
 from tests.training.parts import energies, joules
 
 STARTED_S = 1000.0
 TWO = Ranks(2, 0)
-NOTE = Note("killed_session", "An earlier session was killed: its energy after its last record is not in the total")
+NOTE = Note("killed_session", KILLED)
 
 
 def after_sessions(*spent: Energy) -> RunMemory:
@@ -127,7 +127,7 @@ def test_a_reference_is_of_its_run_alone():
 def test_a_percentage_that_showed_after_the_checkpoint_is_known_from_the_record():
     memory = RunMemory()
     percent = Metric("val_acc", 14.0, scale="percent")
-    memory.take_in(record(run_id=memory.run_id, total=energy(10.0), metric=percent))
+    memory.take_in([record(run_id=memory.run_id, total=energy(10.0), metric=percent)])
     assert memory.found.scales == {"val_acc": "percent"}
 
 
@@ -331,7 +331,7 @@ def test_a_state_comes_back():
 def test_a_killed_session_is_noted_once_and_in_all_sessions_that_follow():
     spent = after_a_checkpoint()
     killed = record(2.0, run_id="a", outcome="running")
-    spent.take_in(killed)
+    spent.take_in([killed])
     assert spent.notes == [NOTE]
     assert [(row.outcome, row.samples) for row in spent.sessions] == [("interrupted", 1000)]
     resumed = RunMemory()
@@ -339,12 +339,12 @@ def test_a_killed_session_is_noted_once_and_in_all_sessions_that_follow():
     assert resumed.notes == [NOTE]
     other = replace(record(3.0, run_id="a", notes=[*spent.notes, Note("unresolved", "x")]), sessions=spent.sessions)
     for memory in (resumed, after_a_checkpoint()):
-        memory.take_in(other)
+        memory.take_in([other])
         assert memory.notes == [NOTE]
 
 
 @pytest.mark.parametrize("left", [{"run_id": "b"}, {"run_id": "a", "total": None}, {"run_id": "a", "kwh": 0.5}])
 def test_a_record_of_another_run_or_an_older_one_is_not_taken_in(left):
     spent = after_a_checkpoint()
-    spent.take_in(record(**({"kwh": 2.0} | left)))
+    spent.take_in([record(**({"kwh": 2.0} | left))])
     assert (spent.before, spent.sessions, spent.notes) == (energy(1.0), [], [])

@@ -73,6 +73,21 @@ def run():
         one.books.close()
 
 
+@pytest.mark.parametrize(("missing_s", "is_told"), [(0.0, False), (0.05, False), (5.0, True)])
+def test_a_reference_of_a_run_whose_first_energy_is_known_in_part_says_so(run, missing_s, is_told):
+    """The scale of all scores is too small then; to have none would end a run that monitors the score."""
+    before = joules(3.6e6, duration_s=100.0, missing_s=missing_s)
+    one = run(reference="run", memory=RunMemory(before=before))
+    for epoch in range(2):
+        assert one.validate(epoch, early={"val_acc": 0.75})[log_keys.SCORE] > 0
+    assert one.warn.topics.count("reference_part") == is_told
+    notes = [note.text for note in one.memory.notes]
+    assert len(notes) == is_told
+    if is_told:
+        assert notes[0].startswith("reference_kwh='run' is 1 kWh, the known part of the energy up to the first score:")
+        assert f"EnergyCallback: {notes[0]}" in [text for _, text in one.warn]
+
+
 def test_energy_and_score_are_logged_with_the_accuracy(run):
     one = run(conversion=Conversion.of(price=0.5))
     logged = one.validate(early={"val_acc": 0.75})
