@@ -98,9 +98,6 @@ class NvmlMeter(Meter):
         """Make copies and pickles closed meters of the same board: its handle is worth nothing elsewhere."""
         return NvmlMeter, (self.uuid,)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_nvml": None, "_handle": None}  # a copy is closed: it may go to another process
-
     def twin(self) -> NvmlMeter:
         """A closed meter of the same board."""
         return NvmlMeter(self.uuid)
