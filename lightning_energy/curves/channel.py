@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,9 @@ from lightning_energy.curves.curve import Curve
 from lightning_energy.curves.edges import CounterEdges
 from lightning_energy.curves.poll_plan import SLOW_POLL_S, PollPlan
 from lightning_energy.curves.power import PowerIntegral
+from lightning_energy.curves.refusal import refusal
 from lightning_energy.meters.base import MeterLost
+from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Channel:
         info: MeterInfo,
         *,
         refine: bool = True,
-        clock: Callable[[], int] = time.monotonic_ns,
+        clock: Callable[[], int] = monotonic_ns,
     ) -> None:
         self.meter = meter
         self.info = info
@@ -120,16 +121,19 @@ class Channel:
         ``lock`` is held while the curve changes, not while the meter is read: a slow call must not stop
         another thread that looks at the curve.
         """
+        begin_ns = self._clock()
         try:
-            reading, why = self.meter.read(), None
+            reading, why = self.meter.read(), ""
         except MeterLost as error:
             reading, why = None, str(error)
         except Exception as error:  # noqa: BLE001 - a meter's defect must not end the user's training
             reading, why = None, f"{type(error).__name__}: {error}"
-        power_w = self._power_beside() if reading and self._wants_power(reading) else None
+        if reading is not None:
+            why = refusal(reading, begin_ns, self._clock())
+        power_w = self._power_beside() if reading and not why and self._wants_power(reading) else None
         with lock:
-            if reading is None:
-                self._lost(why or "")
+            if reading is None or why:
+                self._lost(why)
             else:
                 self._take(reading, power_w)
 
@@ -137,10 +141,10 @@ class Channel:
         """Place the edges that wait: no more polls will come."""
         self._edges.finish()
 
-    def stalled(self, now_ns: int) -> None:
-        """Book the time since the last knot as missing: the sampler hangs in this meter's call."""
+    def stalled(self, now_ns: int, why: str = "it does not answer") -> None:
+        """Book the time since the last knot as missing: nobody polls this meter, or its read hangs."""
         self._edges.break_off(now_ns)
-        self._remember("it does not answer", now_ns)
+        self._remember(why, now_ns)
 
     def _take(self, reading: Reading, power_w: float | None) -> None:
         self.reads += 1

@@ -17,6 +17,7 @@ from lightning_energy.ledger.trace import Trace
 from lightning_energy.ledger.troubles import Sharing, Troubles, clock_notes
 from lightning_energy.ledger.watch import Watch
 from lightning_energy.meters.base import BOARDS
+from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Session:
         abandoned: Callable[[], None] = _nothing,
         trace: bool = False,
     ) -> None:
-        self.started_unix_s, self._started_ns = time.time(), time.monotonic_ns()
+        self.started_unix_s, self._started_ns = time.time(), monotonic_ns()
         self._pid = os.getpid()
         self._meters = meters
         self._device_clock = device_clock
@@ -108,7 +109,7 @@ class Session:
     @property
     def age_s(self) -> float:
         """Seconds since its beginning."""
-        return (time.monotonic_ns() - self._started_ns) * NS
+        return (monotonic_ns() - self._started_ns) * NS
 
     @property
     def infos(self) -> list[MeterInfo]:
@@ -167,7 +168,7 @@ class Session:
         Waits at most once: a run that asks before the first updates of its sensors were seen (a first epoch of less
         than some 0.2 s) would have no figure at all.
         """
-        now_ns = time.monotonic_ns()
+        now_ns = monotonic_ns()
         if not self._has_waited:
             self._has_waited = True
             if any(c.curve.last_power_w() is None for c in self.channels):
@@ -231,7 +232,7 @@ class Session:
         self.synchronize()
         self.sharing = self._sharing.notes()
         self.mark(OUTSIDE)
-        now_ns = time.monotonic_ns()
+        now_ns = monotonic_ns()
         periods_s = [c.period_s or UNKNOWN_PERIOD_S for c in self.channels]
         self._sampler.finish(now_ns, min(2.5 * max(periods_s, default=0.0) + 0.05, LONGEST_WAIT_S))
         self.ledger.settle(final=True)
@@ -248,4 +249,4 @@ class Session:
 def _stop(sampler: Sampler, meters: OpenMeters, pid: int) -> None:
     if os.getpid() == pid:  # a forked child has no thread, and may have inherited a lock that is held
         sampler.stop()
-        meters.close()
+        meters.close(but=sampler.disown())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from lightning_energy.meters.base import Meter, MeterError, MeterInfo, MeterLost, Reading, Source, Survey
+from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.process_tree import ProcessTree
 from lightning_energy.meters.units import NS
 
@@ -45,7 +45,7 @@ class CpuEstimateMeter(Meter):
         'estimated'
     """
 
-    def __init__(self, *, max_w: float | None = None, clock: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(self, *, max_w: float | None = None, clock: Callable[[], int] = monotonic_ns) -> None:
         if max_w is not None and not max_w > 0:
             raise ValueError(f"max_w={max_w!r}: give watts above 0 (the CPU's TDP), or None")
         self.max_w = max_w

@@ -39,10 +39,15 @@ class OpenMeters:
     meters: list[tuple[Meter, MeterInfo]] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
 
-    def close(self) -> None:
-        """Close all of them. One that fails in it must not end a training."""
+    def close(self, but: Sequence[Meter] = ()) -> None:
+        """Close all of them. One that fails in it must not end a training.
+
+        Args:
+            but: meters that are closed by others.
+        """
         for meter, _ in self.meters:
-            _close(meter)
+            if not any(meter is other for other in but):
+                _close(meter)
 
     def drop(self, keep: Sequence[bool]) -> None:
         """Close those for which ``keep`` is false."""

@@ -22,6 +22,7 @@ from lightning_energy.meters.base import (
     Source,
     Survey,
 )
+from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -160,17 +161,17 @@ class NvmlMeter(Meter):
             MeterLost: the board does not answer.
         """
         nvml = self._open_nvml()
-        start_ns = time.monotonic_ns()
+        start_ns = monotonic_ns()
         try:
             if self._has_counter:
                 register_j = nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle) * MW
-                return Reading(start_ns, time.monotonic_ns(), register_j=register_j)
+                return Reading(start_ns, monotonic_ns(), register_j=register_j)
             power_w = self._field_w(nvml.NVML_FI_DEV_POWER_INSTANT) if self._has_instant else None
             if power_w is None:
                 power_w = nvml.nvmlDeviceGetPowerUsage(self._handle) * MW
         except nvml.NVMLError as error:
             raise MeterLost(f"GPU {self.uuid}: {_why(nvml, error)}") from error
-        return Reading(start_ns, time.monotonic_ns(), power_w=power_w)
+        return Reading(start_ns, monotonic_ns(), power_w=power_w)
 
     def read_power_w(self) -> float | None:
         """The instantaneous power in watts where the driver reports it, else ``power.draw``; ``None`` if neither."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from lightning_energy.meters.base import (
     Source,
     Survey,
 )
+from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -113,12 +113,12 @@ class RaplMeter(Meter):
         """
         if self._file is None:
             raise MeterError(f"{self.zone} was read before it was opened: call open() first")
-        start_ns = time.monotonic_ns()
+        start_ns = monotonic_ns()
         try:
             raw_uj = self._register_uj()
         except (OSError, ValueError) as error:
             raise MeterLost(f"{self.zone / 'energy_uj'}: {error}") from error
-        end_ns = time.monotonic_ns()
+        end_ns = monotonic_ns()
         if self._may_have_wrapped_twice(end_ns):
             silent_s = (end_ns - self._last[1]) * NS if self._last else 0.0
             self._last = (raw_uj, end_ns)

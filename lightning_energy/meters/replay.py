@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 from lightning_energy.meters.base import Meter, MeterError, MeterInfo, Reading
+from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.units import NS
 
 __all__ = ["ReplayMeter"]
@@ -44,7 +44,7 @@ class ReplayMeter(Meter):
         counter_period_s: float | None = 0.1,
         device_id: str = "replay-0",
         info: MeterInfo | None = None,
-        clock: Clock = time.monotonic_ns,
+        clock: Clock = monotonic_ns,
     ) -> None:
         pieces = [(1.0, float(script))] if isinstance(script, (int, float)) else [*script]
         if not pieces or any(not d > 0 or not (p >= 0 and math.isfinite(p)) for d, p in pieces):

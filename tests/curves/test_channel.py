@@ -336,5 +336,5 @@ def test_readings_by_another_clock_are_refused_with_the_reason(period_s, clock_o
     drive(channel, clock, begin_ns + 10 * S)
     (trouble,) = (text for text, _ in channel.troubles.values())
     assert trouble.startswith("its reading is from another clock")
-    assert "lightning_energy.meters.now_ns()" in trouble
+    assert "lightning_energy.meters.monotonic_ns()" in trouble
     assert channel.curve.energy_between(begin_ns, begin_ns + 9 * S).missing_s == pytest.approx(9.0)
