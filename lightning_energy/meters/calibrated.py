@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import replace
+from typing import Any
 
 from lightning_energy.meters.base import Meter, MeterInfo, Reading
 from lightning_energy.meters.units import NS
@@ -49,6 +51,9 @@ class CalibratedMeter(Meter):
         self._start_ns = 0
         self._raw_j: float | None = None
         self._corrected_j = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "meter": copy(self.meter)}  # a copy is closed, and so is the meter in it
 
     def open(self) -> MeterInfo:
         """Open the meter."""

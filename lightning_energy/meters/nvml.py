@@ -36,7 +36,7 @@ __all__ = ["Gpu", "NvmlMeter", "NvmlSource", "driver_version", "list_gpus", "res
 
 MW = 1e-3  # NVML gives milliwatts and millijoules
 ABOVE_LIMIT = 1.15  # boards exceed their limit for moments: a real 3090 drew 463 W at a limit of 420 W
-CALIBRATION_U = 0.05  # 16 boards against external meters: rms 5.1 %, worst 12.7 % (arXiv 2312.02741, its data)
+CALIBRATION_U = 0.07  # see docs/where-the-joules-come-from.md, "The gain of a sensor"
 # boards whose sensor looks at a share of the time only (same source)
 PART_TIME = (("A100", 0.25), ("H100", 0.25))
 MODULE_MATCH = 0.1  # largest share by which a module of the GPU alone draws more than the GPU
@@ -115,6 +115,9 @@ class NvmlMeter(Meter):
         self._pid = 0
         self._has_counter = False
         self._has_instant = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_nvml": None, "_handle": None}  # a copy is closed: it may go to another process
 
     def twin(self) -> NvmlMeter:
         """A closed meter of the same board."""

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from typing import Any
 
 from lightning_energy.meters.base import Meter, MeterError, MeterInfo, Reading
 from lightning_energy.meters.clock import monotonic_ns
@@ -69,6 +70,9 @@ class ReplayMeter(Meter):
         )
         self._epoch_ns: int | None = None
         self.is_open = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "is_open": False}  # a copy is closed
 
     def open(self) -> MeterInfo:
         """Start the script at its first opening; later openings go on with it."""
