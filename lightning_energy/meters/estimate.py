@@ -8,6 +8,7 @@ import psutil
 
 from lightning_energy.meters.base import Meter, MeterError, MeterInfo, MeterLost, Reading, Source, Survey
 from lightning_energy.meters.clock import monotonic_ns
+from lightning_energy.meters.gains import ESTIMATE_U
 from lightning_energy.meters.process_tree import ProcessTree
 from lightning_energy.meters.units import NS
 
@@ -20,7 +21,6 @@ __all__ = ["CpuEstimateMeter", "EstimateSource"]
 
 WATTS_PER_THREAD = 4.0  # other tools' assumption for an unknown CPU, too; no better figure is public
 IDLE_SHARE = 0.1  # of the full power; other tools' assumption, too; shown beside the estimate, and not in it
-CALIBRATION_U = 0.5  # relative; figures from a TDP are wrong by tens of percent: 27-37 % on nodes in arXiv 2506.14551
 
 
 class CpuEstimateMeter(Meter):
@@ -75,7 +75,7 @@ class CpuEstimateMeter(Meter):
             scope="processes",
             power_max_w=max_w,
             update_period_s=0.001,  # reading it takes CPU time, so it moves at every look
-            calibration_u=CALIBRATION_U,
+            calibration_u=ESTIMATE_U,
             note=f"a model, no measurement: {self._thread_w:.3g} W per hardware thread ({origin}) times the CPU time "
             f"of the training's own processes; without memory, accelerators and the machine's idle power (some "
             f"{IDLE_SHARE * max_w:.2g} W, by the usual {100 * IDLE_SHARE:g} % of full power)",

@@ -23,6 +23,7 @@ from lightning_energy.meters.base import (
     Survey,
 )
 from lightning_energy.meters.clock import monotonic_ns
+from lightning_energy.meters.gains import NVIDIA_U
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ __all__ = ["Gpu", "NvmlMeter", "NvmlSource", "driver_version", "list_gpus", "res
 
 MW = 1e-3  # NVML gives milliwatts and millijoules
 ABOVE_LIMIT = 1.15  # boards exceed their limit for moments: a real 3090 drew 463 W at a limit of 420 W
-CALIBRATION_U = 0.07  # see docs/where-the-joules-come-from.md, "The gain of a sensor"
 # boards whose sensor looks at a share of the time only (same source)
 PART_TIME = (("A100", 0.25), ("H100", 0.25))
 MODULE_MATCH = 0.1  # largest share by which a module of the GPU alone draws more than the GPU
@@ -151,7 +151,7 @@ class NvmlMeter(Meter):
             scope=scope,
             per_node=scope == "module",
             power_max_w=self._limit_w(),
-            calibration_u=CALIBRATION_U,
+            calibration_u=NVIDIA_U,
             instant_power=self._has_instant,
             coverage=next((share for model, share in PART_TIME if model in name), None),
             note=note,

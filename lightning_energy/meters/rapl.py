@@ -28,6 +28,7 @@ from lightning_energy.meters.base import (
     Survey,
 )
 from lightning_energy.meters.clock import monotonic_ns
+from lightning_energy.meters.gains import DRAM_U, PACKAGE_U
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -52,9 +53,7 @@ PERMISSION = (
 RANGES_UJ = tuple((2**32 - 1) * (10**9 // 2**n) // 1000 for n in (16, 15, 14))
 MIRROR_LAG_S = 0.01  # longest time by which two views of one register differ, beyond the time between their reads
 PARTED_S = 1.5  # time for which dies that part are not read: longer than a register bridges, so that it is missing
-# relative standard uncertainties (k=1), inferred from measurements of Intel's processors: RAPL follows the voltage
-# regulator on packages, a model on DRAM (see docs/where-the-joules-come-from.md, "The gain of a sensor")
-CALIBRATION_U: dict[Scope, float] = {"package": 0.05, "dram": 0.15, "psys": 0.05}
+CALIBRATION_U: dict[Scope, float] = {"package": PACKAGE_U, "dram": DRAM_U, "psys": PACKAGE_U}
 
 
 class RaplMeter(Meter):
