@@ -18,7 +18,8 @@ class CalibratedMeter(Meter):
 
     Errors of a board's power sensor are a nearly constant gain and offset (R² 0.97 to 1.00, gains 0.87 to 1.06 in the
     data of arXiv 2312.02741; of the energy counter no such data was found). Found once with a wall meter or a power
-    analyser, they remove most of the absolute uncertainty. A comparison of runs on one board does not need them: there the gain cancels.
+    analyser, they remove most of the absolute uncertainty. A comparison of runs on one board does not need them: there
+    the gain cancels.
 
     Args:
         meter: the meter to correct; it is opened and closed with this one.

@@ -27,7 +27,7 @@ def test_the_table_of_what_is_read_has_the_gains_of_the_meters():
         ("`measured`", f"{percent(PACKAGE_U)}, DRAM {percent(DRAM_U)}"),
         ("`integrated`", percent(NVIDIA_U)),
         ("`estimated`", percent(ESTIMATE_U)),
-        ("`missing`", "–"),
+        ("`missing`", "\N{EN DASH}"),
     ]
 
 
