@@ -165,6 +165,6 @@ def test_rocm_is_known_before_nvml_is_asked(machine, monkeypatch):
     assert ids(found) == ["package-0", "dram-0", "package-1", "dram-1"]
     with pytest.raises(MeterUnavailable, match=r"meters='nvml'.*AMD GPU"):
         open_meters(["nvml"], device=CUDA)
+    monkeypatch.setattr(find, "SOURCES", (NvmlSource(),))
     with pytest.raises(MeterUnavailable, match=r"allow_estimate=False.*AMD GPU"):
-        monkeypatch.setattr(find, "SOURCES", (NvmlSource(),))
         open_meters(["auto"], device=CUDA, allow_estimate=False)
