@@ -58,6 +58,7 @@ class Sampler:
         self._pollers: list[Poller] = []  # the last one settles
         self._guard: threading.Thread | None = None
         self._is_over = threading.Event()
+        self._is_stopped = False
         self._moving = threading.RLock()  # held while channels move to another thread
 
     def _share_time(self) -> None:
@@ -88,6 +89,7 @@ class Sampler:
         if self.is_started or not self.channels:
             return
         self._is_over.clear()
+        self._is_stopped = False
         poller = Poller(self.channels, self.lock, self._book, self._enter)
         poller.start()
         self._pollers = [poller]
@@ -136,6 +138,7 @@ class Sampler:
         Returns:
             True when all have ended.
         """
+        self._is_stopped = True
         self.end()
         self._wake()
         guard = self._guard
@@ -165,7 +168,7 @@ class Sampler:
     @property
     def is_started(self) -> bool:
         """True from ``start`` to ``stop``."""
-        return bool(self._pollers) and not self._is_over.is_set()
+        return bool(self._pollers) and not self._is_stopped
 
     @property
     def is_in_thread(self) -> bool:
@@ -209,11 +212,11 @@ class Sampler:
             call = poller.call
             if poller.is_running:
                 silent_s = (now_ns - poller.beat_ns) * NS
-                if silent_s > SILENT_S or self._is_over.is_set():
+                if silent_s > SILENT_S or (self._is_stopped and call is None):
                     blind.update((c, f"it has not been polled for {silent_s:.0f} s") for c in poller.channels)
                 if call is not None and (now_ns - call[1]) * NS > longest_s:
                     blind[call[0]] = not_returned((now_ns - call[1]) * NS)
-            elif not self._is_over.is_set():
+            elif not self._is_stopped:
                 blind.update((c, "nobody polls it any more") for c in poller.channels)
         return blind
 
