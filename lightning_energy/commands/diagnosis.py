@@ -15,6 +15,7 @@ from lightning_energy._version import __version__
 from lightning_energy.curves.channel import CONTINUOUS_S, Channel
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.meters.base import MeterError, MeterUnavailable
+from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.find import FALLBACK, SOURCES
 from lightning_energy.meters.units import NS
 
@@ -208,8 +209,8 @@ def _check(channel: Channel, looks_w: list[float], note: str | None) -> Check:
 def _burst_period_s(meter: Meter) -> float | None:
     """Measure the time between two changes of a register that changes faster than a sampler should look."""
     changes, last = [], None
-    end_ns = time.monotonic_ns() + round(BURST_S / NS)
-    while time.monotonic_ns() < end_ns:
+    end_ns = monotonic_ns() + round(BURST_S / NS)
+    while monotonic_ns() < end_ns:
         try:
             reading = meter.read()
         except MeterError:

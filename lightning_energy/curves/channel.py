@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from lightning_energy.curves.poll_plan import SLOW_POLL_S, PollPlan
 from lightning_energy.curves.power import PowerIntegral
 from lightning_energy.curves.readings import believed, believed_w
 from lightning_energy.meters.base import MeterLost, Reading
+from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Channel:
         info: MeterInfo,
         *,
         refine: bool = True,
-        clock: Callable[[], int] = time.monotonic_ns,
+        clock: Callable[[], int] = monotonic_ns,
     ) -> None:
         self.meter = meter
         self.info = info
@@ -159,7 +159,7 @@ class Channel:
             self._fill()
 
     def stalled(self, now_ns: int, why: str = "it does not answer") -> None:
-        """Book the time since the last knot as missing: the sampler hangs in this meter's call, or has ended."""
+        """Book the time since the last knot as missing: nobody polls this meter, or its read hangs."""
         self._edges.break_off(now_ns)
         self._remember(why, now_ns)
 

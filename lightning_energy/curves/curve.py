@@ -218,7 +218,7 @@ class Curve:
         Time outside the knots, and inside missing intervals, is counted in ``missing_s``.
 
         Args:
-            start_ns: begin, ``time.monotonic_ns()``.
+            start_ns: begin, ``monotonic_ns()``.
             end_ns: end, not before ``start_ns``.
 
         Raises:

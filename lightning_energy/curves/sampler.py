@@ -1,43 +1,46 @@
-"""The one thread: it polls the meters when their registers are expected to move."""
+"""Polls the meters in the background: one thread for all of them, and one more for each whose read hangs."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lightning_energy.curves.poller import FULL_CHANNELS, Poller
+from lightning_energy.curves.readings import LONGEST_READ_S, not_returned
+from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from lightning_energy.curves.channel import Channel
+    from lightning_energy.curves.poller import Call
+    from lightning_energy.meters.base import Meter
 
 __all__ = ["Sampler"]
 
-FULL_CHANNELS = 4  # largest number of channels whose every edge is hunted
-TOGETHER_S = 0.0003  # time ahead within which other devices are polled along with the one that is due
-SETTLE_S = 0.5  # time between two bookings of the ledger
-FIRST_SETTLE_S = 0.1  # time until the first booking, as a run may be short
-HUNG_S = 2.0  # longest wait, at the end, for a call that hangs
-HUNG_BEATS = 10  # longest time without a poll of a sampler that does not hang, in multiples of ``HUNG_S``
+HUNG_S = 2.0  # longest wait, at the beginning and at the end, for a call that hangs
+SILENT_S = 20.0  # longest time without a poll of a sampler that does not hang
+GUARD_S = 0.4  # time after which the other meters no longer wait for a call: no power sensor misses a second by it
 LAST_POLLS = 5  # most polls, at the end, of a register that moves at any poll
 LAST_POLL_S = 0.001  # time between two of these polls
-NO_THREAD = "raise the limit of threads and processes (ulimit -u, or that of the container or job)"
 LOOK_S = 0.002  # time between two looks at the ends of the curves
 
 
 class Sampler:
-    """Polls channels from one daemon thread between ``start`` and ``stop``.
+    """Polls channels in the background between ``start`` and ``stop``.
+
+    One thread polls all of them. Where there are several, a second one sleeps, and looks now and then whether a read
+    hangs: then the other channels get a thread of their own, and the one that hangs keeps the thread that it holds.
 
     Args:
         channels: the channels to poll.
         settle: called about twice a second from the thread, or less often with many channels, after knots were added.
         lock: guards the curves and the ledger.
-        enter: called once in the thread, before anything else.
-
-    Attributes:
-        failure: the error that ended the thread, if one did.
+        enter: called once in each thread that settles, before anything else.
     """
 
     def __init__(
@@ -50,14 +53,13 @@ class Sampler:
         self.channels = [*channels]
         self._share_time()
         self.lock = lock or threading.RLock()
-        self.failure: BaseException | None = None
         self._settle = settle
         self._enter = enter
-        self._ended = False
-        self._alarm = threading.Lock()  # held while the thread is to go on; waking from an Event takes twice as long
-        self._thread: threading.Thread | None = None
-        self._beat_ns = 0
-        self._cpu_s = 0.0
+        self._pollers: list[Poller] = []  # the last one settles
+        self._guard: threading.Thread | None = None
+        self._is_over = threading.Event()
+        self._is_stopped = False
+        self._moving = threading.RLock()  # held while channels move to another thread
 
     def _share_time(self) -> None:
         """Let channels hunt every edge only while they are few, as they share one thread.
@@ -68,93 +70,116 @@ class Sampler:
         for channel in self.channels:
             channel.plan.hunts_always = crowd <= FULL_CHANNELS
 
+    def _book(self) -> None:
+        self._share_time()
+        self._settle()
+
     @property
     def cpu_s(self) -> float:
-        """CPU time that the thread took, in seconds, as of its last settling."""
-        return self._cpu_s
+        """CPU time that the threads took, in seconds, as of their last settling."""
+        return sum(poller.cpu_s for poller in self._pollers)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """The error that ended a thread; ``None`` while all are well."""
+        return next((p.failure for p in self._pollers if p.failure is not None), None)
 
     def start(self) -> None:
-        """Read every channel once in this thread, then go on in the background."""
-        if self._thread is not None or not self.channels:
+        """Begin, and wait until every channel was read once, or hangs."""
+        if self.is_started or not self.channels:
             return
-        for channel in self.channels:
-            channel.poll(self.lock)
-        self._beat_ns = time.monotonic_ns()
-        self._ended, self._alarm = False, threading.Lock()
-        self._alarm.acquire()
-        thread = threading.Thread(target=self._run, name="lightning-energy-sampler", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:  # a limit of the system's; the training goes on
-            self.failure = RuntimeError(f"no thread can be started ({error}): {NO_THREAD}")
-        else:
-            self._thread = thread
+        self._is_over.clear()
+        self._is_stopped = False
+        poller = Poller(self.channels, self.lock, self._book, self._enter)
+        poller.start()
+        self._pollers = [poller]
+        if len(self.channels) > 1:
+            guard = threading.Thread(target=self._look_for_hangs, name="lightning-energy-guard", daemon=True)
+            with suppress(RuntimeError):  # no more threads: the others would wait for a read that hangs
+                guard.start()
+                self._guard = guard
+        poller.has_begun.wait(HUNG_S)
 
     def finish(self, time_ns: int, timeout_s: float) -> None:
         """Wait until the counters have moved after ``time_ns``, stop, and look at the other meters once more.
 
         A thread that hangs in a call, or died, knows nothing of the end: the time after its last knots is missing.
         """
-        if self._thread is None:
-            self.check(time_ns)
+        if not self.is_started:
             return
-        was_running = self.is_running
         with self.lock:
             for channel in self.channels:
                 channel.plan.hurry()
         self._wake()
-        self.wait_until_known(time_ns, timeout_s, [c for c in self.channels if not c.is_continuous])
-        if not self.stop() or not was_running:
-            self._book_silence(time.monotonic_ns(), timeout_s=1.0)
-            return
+        counters = [c for c in self.channels if not c.is_continuous]
+        calls = self._calls()
+        while not self.wait_until_known(time_ns, timeout_s, counters) and self._free(calls):
+            calls = self._calls()
+        blind = self._blind(monotonic_ns(), longest_s=math.inf)
+        self.stop()
+        now_ns = monotonic_ns()
+        blind.update(self._blind(now_ns, longest_s=0.0))
+        self._book_silence(now_ns, blind, timeout_s=1.0)
         for channel in self.channels:
-            for _ in range(LAST_POLLS if channel.is_continuous else 0):
-                channel.poll(self.lock)
-                if (channel.curve.end_ns or 0) >= time_ns:
-                    break
-                time.sleep(LAST_POLL_S)  # its register moves within milliseconds
-            with self.lock:
-                channel.finish()
+            if channel not in blind:
+                self._poll_last(channel, time_ns)
+
+    def _poll_last(self, channel: Channel, time_ns: int) -> None:
+        for _ in range(LAST_POLLS if channel.is_continuous else 0):
+            channel.poll(self.lock)
+            if (channel.curve.end_ns or 0) >= time_ns:
+                break
+            time.sleep(LAST_POLL_S)  # its register moves within milliseconds
+        with self.lock:
+            channel.finish()
 
     def stop(self) -> bool:
-        """End the thread. Idempotent; waits at most two seconds for a call that hangs.
+        """End the threads. Idempotent; waits at most two seconds for calls that hang.
 
         Returns:
-            True when the thread has ended.
+            True when all have ended.
         """
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return True
+        self._is_stopped = True
         self.end()
         self._wake()
-        if thread is threading.current_thread():  # the garbage collector came by in the thread itself
+        guard = self._guard
+        if self.is_in_thread or guard is threading.current_thread():  # the garbage collector came by in the thread
             return True
-        if thread.is_alive():
-            thread.join(HUNG_S)
-        return not thread.is_alive()
+        deadline_ns = monotonic_ns() + round(HUNG_S / NS)
+        for poller in self._pollers:
+            poller.join(max((deadline_ns - monotonic_ns()) * NS, 0.0))
+        if guard is not None:
+            guard.join(HUNG_S)
+        return not self.is_running
 
     def end(self) -> None:
-        """Make no more polls; waits for nothing, so that the thread itself may call it."""
-        self._ended = True
+        """Make no more polls; waits for nothing, so that the threads themselves may call it."""
+        self._is_over.set()
+        for poller in self._pollers:
+            poller.end()
+
+    def disown(self) -> list[Meter]:
+        """The meters whose reads hang, after the end: each is closed by its thread when the read returns."""
+        return [meter for meter in (poller.disown() for poller in self._pollers) if meter is not None]
 
     def _wake(self) -> None:
-        """Let the thread look anew at its work."""
-        if self._alarm.locked():
-            self._alarm.release()
+        for poller in self._pollers:
+            poller.wake()
 
-    def _is_over(self) -> bool:
-        """Read the flag anew: another thread may have set it meanwhile, which a type checker does not expect."""
-        return self._ended
+    @property
+    def is_started(self) -> bool:
+        """True from ``start`` to ``stop``."""
+        return bool(self._pollers) and not self._is_stopped
 
     @property
     def is_in_thread(self) -> bool:
-        """True in the sampler's own thread."""
-        return threading.current_thread() is self._thread
+        """True in a thread of the sampler's own."""
+        return any(poller.is_current for poller in self._pollers)
 
     @property
     def is_running(self) -> bool:
-        """True while the thread lives (false in a forked child)."""
-        return self._thread is not None and self._thread.is_alive()
+        """True while a thread lives (false in a forked child)."""
+        return any(poller.is_running for poller in self._pollers)
 
     def wait_until_known(self, time_ns: int, timeout_s: float, channels: Sequence[Channel] | None = None) -> bool:
         """Block until the curves reach ``time_ns``, at most ``timeout_s``.
@@ -163,8 +188,8 @@ class Sampler:
             True when they reached it.
         """
         waiting = self.channels if channels is None else channels
-        deadline_ns = time.monotonic_ns() + round(timeout_s / NS)
-        while self.is_running and time.monotonic_ns() < deadline_ns:
+        deadline_ns = monotonic_ns() + round(timeout_s / NS)
+        while self.is_running and monotonic_ns() < deadline_ns:
             with self.lock:
                 if all((c.curve.end_ns or 0) >= time_ns for c in waiting):
                     return True
@@ -172,50 +197,63 @@ class Sampler:
         return False
 
     def check(self, now_ns: int) -> None:
-        """Book the time of a hung or dead sampler as missing; called rarely, from the training thread."""
-        silent = (now_ns - self._beat_ns) * NS > HUNG_BEATS * HUNG_S or not self.is_running
-        is_dead = self._thread is None and self.failure is not None  # it never began
-        if is_dead or (self._thread is not None and silent):
-            self._book_silence(now_ns, timeout_s=0.001)
+        """Book the time of hung or dead threads as missing; called rarely, from the training thread."""
+        if self.is_started:
+            self._book_silence(now_ns, self._blind(now_ns, longest_s=LONGEST_READ_S), timeout_s=0.001)
 
-    def _book_silence(self, now_ns: int, timeout_s: float) -> None:
-        if self.lock.acquire(timeout=timeout_s):
-            why = "it does not answer" if self.failure is None else "it is not read"
+    def _blind(self, now_ns: int, longest_s: float) -> dict[Channel, str]:
+        """The channels that nobody polls at ``now_ns``, each with the reason.
+
+        Args:
+            now_ns: now.
+            longest_s: duration up to which a call is not said to hang, in seconds.
+        """
+        blind: dict[Channel, str] = {}
+        for poller in [*self._pollers]:
+            call = poller.call
+            if poller.is_running:
+                silent_s = (now_ns - poller.beat_ns) * NS
+                if silent_s > SILENT_S or (self._is_stopped and call is None):
+                    blind.update((c, f"it has not been polled for {silent_s:.0f} s") for c in poller.channels)
+                if call is not None and (now_ns - call[1]) * NS > longest_s:
+                    blind[call[0]] = not_returned((now_ns - call[1]) * NS)
+            elif not self._is_stopped:
+                blind.update((c, "it is not read") for c in poller.channels)
+        return blind
+
+    def _book_silence(self, now_ns: int, blind: dict[Channel, str], timeout_s: float) -> None:
+        if blind and self.lock.acquire(timeout=timeout_s):
             try:
-                for channel in self.channels:
+                for channel, why in blind.items():
                     channel.stalled(now_ns, why)
                 self._settle()
             finally:
                 self.lock.release()
 
-    def _run(self) -> None:
-        try:
-            if self._enter is not None:
-                self._enter()
-            self._loop()
-        except BaseException as error:  # noqa: BLE001 - reported at the next epoch; the training goes on
-            self.failure = error
+    def _calls(self) -> list[tuple[Poller, Call]]:
+        """The calls that hold up other channels."""
+        calls = [(p, p.call) for p in self._pollers if len(p.channels) > 1]
+        return [(poller, call) for poller, call in calls if call is not None]
 
-    def _loop(self) -> None:
-        settle_ns, settle_s = time.monotonic_ns(), FIRST_SETTLE_S
-        plans = [c.plan for c in self.channels]
-        most_s = SETTLE_S * max(len(self.channels) / FULL_CHANNELS, 1.0)
-        while True:
-            wait_s = (min(p.due_ns + p.slack_ns for p in plans) - time.monotonic_ns()) * NS
-            is_woken = wait_s > TOGETHER_S and self._alarm.acquire(timeout=wait_s)
-            if self._is_over():
-                return
-            if is_woken:
-                continue
-            together_ns = time.monotonic_ns() + round(TOGETHER_S / NS)
-            due = [c for c in self.channels if c.plan.due_ns <= together_ns]
-            for channel in sorted(due, key=lambda c: c.plan.due_ns):
-                channel.poll(self.lock)
-                self._beat_ns = time.monotonic_ns()
-                if self._is_over():  # while this thread hung in the call
-                    return
-            if (self._beat_ns - settle_ns) * NS > settle_s:
-                settle_ns, settle_s = self._beat_ns, min(2.0 * settle_s, most_s)
-                self._share_time()
-                self._settle()
-                self._cpu_s = time.thread_time()
+    def _free(self, calls: Iterable[tuple[Poller, Call]]) -> bool:
+        """Give the channels that wait for these calls, if they are still under way, a thread of their own.
+
+        Returns:
+            True where some waited.
+        """
+        with self._moving:
+            if self._is_over.is_set():
+                return False
+            others = [channel for poller, call in calls for channel in poller.leave(call)]
+            if others:
+                poller = Poller(others, self.lock, self._book, self._enter)
+                self._pollers = [*self._pollers, poller]
+                poller.start()
+            return bool(others)
+
+    def _look_for_hangs(self) -> None:
+        """Look again and again whether a call is still under way that was under way at the last look."""
+        calls = self._calls()
+        while not self._is_over.wait(GUARD_S) and any(len(p.channels) > 1 for p in self._pollers):
+            self._free(calls)
+            calls = self._calls()

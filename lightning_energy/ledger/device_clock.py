@@ -8,12 +8,12 @@ at which the device was there. Nothing waits for the device.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.ledger.device_events import CudaEvents
+from lightning_energy.meters.clock import monotonic_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ class DeviceClock:
         ring: the number of marks that may be in flight.
     """
 
-    def __init__(self, events: Events, *, clock: Callable[[], int] = time.monotonic_ns, ring: int = RING) -> None:
+    def __init__(self, events: Events, *, clock: Callable[[], int] = monotonic_ns, ring: int = RING) -> None:
         self._events = events
         self._clock = clock
         self._free: deque[Any] = deque(events.make() for _ in range(ring))

@@ -8,7 +8,6 @@ force between them. Every account is a difference on a curve, so together they a
 from __future__ import annotations
 
 import threading
-import time
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from lightning_energy.ledger.marks_by_clock import MarksByClock
 from lightning_energy.ledger.sharing.classes import Classes
 from lightning_energy.ledger.steps import KnownSteps
 from lightning_energy.ledger.totals import Totals
+from lightning_energy.meters.clock import monotonic_ns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,7 +80,7 @@ class Ledger:
         curves: Sequence[Curve],
         *,
         lock: threading.RLock | None = None,
-        clock: Callable[[], int] = time.monotonic_ns,
+        clock: Callable[[], int] = monotonic_ns,
         device_clock: DeviceClock | None = None,
         on_device: Sequence[bool] = (),
         is_exact: Sequence[Callable[[], bool]] = (),

@@ -18,6 +18,7 @@ from lightning_energy.ledger.trace import Trace
 from lightning_energy.ledger.troubles import Sharing, Troubles, clock_notes
 from lightning_energy.ledger.watch import Watch
 from lightning_energy.meters.base import BOARDS
+from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.patience import ask
 from lightning_energy.meters.units import NS
 
@@ -87,7 +88,7 @@ class Session:
         abandoned: Callable[[], None] = _nothing,
         trace: bool = False,
     ) -> None:
-        self.started_unix_s, self._started_ns = time.time(), time.monotonic_ns()
+        self.started_unix_s, self._started_ns = time.time(), monotonic_ns()
         self._pid = os.getpid()
         self._meters = meters
         self._device_clock = device_clock
@@ -115,7 +116,7 @@ class Session:
     @property
     def age_s(self) -> float:
         """Seconds since its beginning."""
-        return (time.monotonic_ns() - self._started_ns) * NS
+        return (monotonic_ns() - self._started_ns) * NS
 
     @property
     def infos(self) -> list[MeterInfo]:
@@ -176,7 +177,7 @@ class Session:
         """
         if self.ledger.is_interrupted:
             return self.ledger.totals()
-        now_ns = time.monotonic_ns()
+        now_ns = monotonic_ns()
         if not self._has_waited:
             self._has_waited = True
             if any(c.curve.last_power_w() is None for c in self.channels):
@@ -195,7 +196,7 @@ class Session:
     def take_steps(self) -> Steps | None:
         """Training steps that became known since the last call."""
         if self._sampler.failure is not None:  # nobody else takes the marks
-            self._sampler.check(time.monotonic_ns())
+            self._sampler.check(monotonic_ns())
         return self.ledger.take_steps()
 
     def take_trace(self) -> tuple[Columns, Columns] | None:
@@ -241,7 +242,7 @@ class Session:
         """End the last account now, and wait shortly until its energy is known."""
         self.synchronize()
         self.mark(OUTSIDE)
-        now_ns = time.monotonic_ns()
+        now_ns = monotonic_ns()
         periods_s = [c.period_s or UNKNOWN_PERIOD_S for c in self.channels]
         wait_s = min(2.5 * max(periods_s, default=0.0) + 0.05, LONGEST_WAIT_S)
         counters = [c for c in self.channels if not c.is_continuous]
@@ -259,12 +260,13 @@ class Session:
         if self._finalizer.detach() is None or not self.is_ours:
             return
         self._sampler.stop()
+        close = partial(self._meters.close, but=self._sampler.disown())
         try:
-            ask(self._meters.close, CLOSE_S)
+            ask(close, CLOSE_S)
         except TimeoutError:  # the driver hangs: nothing is read from it any more
             pass
         except RuntimeError:  # no thread can be started
-            self._meters.close()
+            close()
 
 
 def _is_exact(channel: Channel) -> bool:
@@ -274,4 +276,4 @@ def _is_exact(channel: Channel) -> bool:
 def _stop(sampler: Sampler, meters: OpenMeters, pid: int) -> None:
     if os.getpid() == pid:  # a forked child has no thread, and may have inherited a lock that is held
         sampler.stop()
-        meters.close()
+        meters.close(but=sampler.disown())

@@ -34,7 +34,7 @@ class Trace:
 
     Args:
         device_ids: identities of the devices, one per curve.
-        started_ns: the moment that counts as second 0, ``time.monotonic_ns()``.
+        started_ns: the moment that counts as second 0, ``monotonic_ns()``.
     """
 
     def __init__(self, device_ids: Sequence[str], started_ns: int) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.other_programs import OtherPrograms
 from lightning_energy.meters.patience import ask
 from lightning_energy.meters.units import NS
@@ -64,7 +64,7 @@ class Troubles:
 
     @staticmethod
     def _of(channel: Channel, text: str, since_ns: int) -> str:
-        ago_s = (time.monotonic_ns() - since_ns) * NS
+        ago_s = (monotonic_ns() - since_ns) * NS
         return (
             f"{channel.info.name} ({channel.info.device_id}): {text}, first seen {ago_s:.1f} s ago. "
             f"Energy that it spends while it cannot be read is missing from all totals"

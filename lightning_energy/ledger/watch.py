@@ -63,7 +63,7 @@ class Watch:
             self._over_since_s = now_s
         elif now_s - self._over_since_s > ABANDONED_S and self.sampler is not None:
             self.sampler.end()
-            self._meters.close()
+            self._meters.close(but=self.sampler.disown())
             self._abandoned()
 
     def _let_others_run(self) -> None:

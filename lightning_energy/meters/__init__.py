@@ -2,6 +2,7 @@
 
 from lightning_energy.meters.base import Meter, MeterError, MeterInfo, MeterLost, MeterUnavailable, Reading
 from lightning_energy.meters.calibrated import CalibratedMeter
+from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.estimate import CpuEstimateMeter
 from lightning_energy.meters.find import OpenMeters, open_meters
 from lightning_energy.meters.nvml import NvmlMeter
@@ -21,5 +22,6 @@ __all__ = [
     "RaplMeter",
     "Reading",
     "ReplayMeter",
+    "monotonic_ns",
     "open_meters",
 ]

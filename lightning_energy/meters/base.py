@@ -2,7 +2,7 @@
 
 A meter reads one device. It says what it is (:class:`MeterInfo`), is opened, read many times from one
 thread, and closed. Vendor units end here: a :class:`Reading` holds joules and watts, and times of
-``time.monotonic_ns()``.
+:func:`~lightning_energy.meters.clock.monotonic_ns`. A reading by another clock is refused.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Reading:
     """An answer of a meter, and the two moments between which it was given.
 
     Attributes:
-        start_ns: ``time.monotonic_ns()`` just before the device was asked.
+        start_ns: ``lightning_energy.meters.monotonic_ns()`` just before the device was asked.
         end_ns: the same just after it answered.
         register_j: the cumulative energy register in joules, or ``None`` where there is none.
         power_w: the instantaneous power in watts, or ``None`` where it was not asked or not known.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import time
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from lightning_energy.meters.base import Meter, MeterError, MeterInfo, MeterLost, Reading, Source, Survey
-from lightning_energy.meters.process_tree import ProcessTree
+from lightning_energy.meters.clock import monotonic_ns
+from lightning_energy.meters.gains import ESTIMATE_U
+from lightning_energy.meters.process_tree import OwnProcess, ProcessTree
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -20,7 +23,6 @@ __all__ = ["CpuEstimateMeter", "EstimateSource"]
 
 WATTS_PER_THREAD = 4.0  # other tools' assumption for an unknown CPU, too; no better figure is public
 IDLE_SHARE = 0.1  # of the full power; other tools' assumption, too; shown beside the estimate, and not in it
-CALIBRATION_U = 0.5  # relative; figures from a TDP are wrong by tens of percent: 27-37 % on nodes in arXiv 2506.14551
 
 
 class CpuEstimateMeter(Meter):
@@ -45,12 +47,12 @@ class CpuEstimateMeter(Meter):
         'estimated'
     """
 
-    def __init__(self, *, max_w: float | None = None, clock: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(self, *, max_w: float | None = None, clock: Callable[[], int] = monotonic_ns) -> None:
         if max_w is not None and not max_w > 0:
             raise ValueError(f"max_w={max_w!r}: give watts above 0 (the CPU's TDP), or None")
         self.max_w = max_w
         self._clock = clock
-        self._tree: ProcessTree | None = None
+        self._tree: ProcessTree | OwnProcess | None = None
         self._threads = 1
         self._thread_w = 0.0
         self._start_s = 0.0  # CPU time
@@ -62,11 +64,19 @@ class CpuEstimateMeter(Meter):
 
     def open(self) -> MeterInfo:
         """Start the model."""
-        self._threads = psutil.cpu_count(logical=True) or 1
+        self._threads = _threads()
         max_w = self.max_w or WATTS_PER_THREAD * self._threads
         self._thread_w = max_w / self._threads
-        self._tree = ProcessTree()
-        self._start_s, self._cpu_s, self._last_ns = self._tree.cpu_s(), 0.0, self._clock()
+        limits = ""
+        try:
+            self._tree = ProcessTree()
+            self._start_s = self._tree.cpu_s()
+        except Exception as error:  # noqa: BLE001 - whatever the system does not tell, its own time a process knows
+            self._tree = OwnProcess()
+            self._start_s = self._tree.cpu_s()
+            problem = f"{type(error).__name__}: {error}"
+            limits = f"; processes cannot be listed here ({problem}): its children are counted when they have ended"
+        self._cpu_s, self._last_ns = 0.0, self._clock()
         origin = f"{max_w:g} W on {self._threads} threads, as given" if self.max_w else "an assumption"
         return MeterInfo(
             device_id="cpu-estimate",
@@ -75,10 +85,10 @@ class CpuEstimateMeter(Meter):
             scope="processes",
             power_max_w=max_w,
             update_period_s=0.001,  # reading it takes CPU time, so it moves at every look
-            calibration_u=CALIBRATION_U,
+            calibration_u=ESTIMATE_U,
             note=f"a model, no measurement: {self._thread_w:.3g} W per hardware thread ({origin}) times the CPU time "
             f"of the training's own processes; without memory, accelerators and the machine's idle power (some "
-            f"{IDLE_SHARE * max_w:.2g} W, by the usual {100 * IDLE_SHARE:g} % of full power)",
+            f"{IDLE_SHARE * max_w:.2g} W, by the usual {100 * IDLE_SHARE:g} % of full power){limits}",
         )
 
     def read(self) -> Reading:
@@ -100,6 +110,13 @@ class CpuEstimateMeter(Meter):
     def close(self) -> None:
         """Forget the processes."""
         self._tree = None
+
+
+def _threads() -> int:
+    """The number of hardware threads; 1 where nobody knows it."""
+    with suppress(Exception):  # whatever a system does not tell
+        return psutil.cpu_count(logical=True) or os.cpu_count() or 1
+    return os.cpu_count() or 1
 
 
 class EstimateSource(Source):

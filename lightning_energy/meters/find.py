@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from lightning_energy.meters.accelerators import unread
 from lightning_energy.meters.base import Meter, MeterError, MeterInfo, MeterUnavailable, Source
 from lightning_energy.meters.estimate import EstimateSource
 from lightning_energy.meters.nvml import NvmlSource
@@ -40,10 +41,15 @@ class OpenMeters:
     meters: list[tuple[Meter, MeterInfo]] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
 
-    def close(self) -> None:
-        """Close all of them. One that fails in it must not end a training."""
+    def close(self, but: Sequence[Meter] = ()) -> None:
+        """Close all of them. One that fails in it must not end a training.
+
+        Args:
+            but: meters that are closed by others.
+        """
         for meter, _ in self.meters:
-            _close(meter)
+            if not any(meter is other for other in but):
+                _close(meter)
 
     def drop(self, keep: Sequence[bool]) -> None:
         """Close those for which ``keep`` is false."""
@@ -130,6 +136,9 @@ def _close(meter: Meter) -> None:
 
 def _of_name(name: MeterName, device: torch.device) -> Sequence[Meter]:
     (source,) = (source for source in (*SOURCES, FALLBACK) if source.name == name)
+    not_read = unread(device, {source.accelerator}) if source.accelerator == device.type else ""
+    if not_read:
+        raise MeterUnavailable(f"meters={name!r}: {not_read}")
     try:
         return source.of(device)
     except MeterUnavailable as error:
@@ -137,10 +146,11 @@ def _of_name(name: MeterName, device: torch.device) -> Sequence[Meter]:
 
 
 def _open_auto(found: OpenMeters, device: torch.device, *, allow_estimate: bool) -> None:
-    if device.type not in {"cpu", *(source.accelerator for source in SOURCES)}:
-        found.absent.append(f"No meter knows devices of type {device.type!r} ({device}).")
+    not_read = unread(device, {source.accelerator for source in SOURCES})
+    if not_read:
+        found.absent.append(not_read)
     for source in SOURCES:
-        if source.accelerator not in {"", device.type}:
+        if source.accelerator and (not_read or source.accelerator != device.type):
             continue
         modules = [info for _, info in found.meters if info.scope == "module"]
         if not source.accelerator and modules:  # the module's counter has the node's CPUs in it, or may have

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,8 @@ from lightning_energy.meters.base import (
     Source,
     Survey,
 )
+from lightning_energy.meters.clock import monotonic_ns
+from lightning_energy.meters.gains import NVIDIA_U
 from lightning_energy.meters.nvml_agreement import Look
 from lightning_energy.meters.nvml_boards import (
     driver_version,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NvmlMeter", "NvmlSource"]
 
-CALIBRATION_U = 0.05  # 16 boards against external meters: rms 5.1 %, worst 12.7 % (arXiv 2312.02741, its data)
 POWER_LAG_S = 1.0  # the power of most boards is a mean over the last second, and nothing says how late it is
 PLAUSIBLE = 1.15  # factor on the power limit, above which the counter leapt
 UNLIKE = 3.0  # factor between two powers at one moment, beyond which the instantaneous one has to be confirmed
@@ -124,7 +124,7 @@ class NvmlMeter(Meter):
             quality="measured" if self._has_counter else "integrated",
             scope="gpu",
             power_max_w=limit_w.value,
-            calibration_u=CALIBRATION_U,
+            calibration_u=NVIDIA_U,
             instant_power=self._has_instant,
             power_lag_s=POWER_LAG_S,
             coverage=coverage_of(name),
@@ -137,7 +137,7 @@ class NvmlMeter(Meter):
         self._scope = nvml.NVML_POWER_SCOPE_GPU if in_module.value else None
         most_w = PLAUSIBLE * (info.power_max_w or math.inf)
         findings = Findings(module=module if in_module.value else None)
-        self._watch = Watch(time.monotonic_ns(), self._has_counter, seeks_scope, most_w, findings)
+        self._watch = Watch(monotonic_ns(), self._has_counter, seeks_scope, most_w, findings)
         self._board, self._pid, self._news = board, os.getpid(), None
         self._opened = replace(info, note="; ".join(notes), scope_known=not seeks_scope)
         return self._described(self._opened, findings)
@@ -149,14 +149,14 @@ class NvmlMeter(Meter):
             MeterLost: the board does not answer.
         """
         board = self._open_board()
-        start_ns = time.monotonic_ns()
+        start_ns = monotonic_ns()
         try:
             if self._has_counter:
                 register_j = board.counter_j()
-                reading = Reading(start_ns, time.monotonic_ns(), register_j=register_j)
+                reading = Reading(start_ns, monotonic_ns(), register_j=register_j)
             else:
                 power = self._power(board)
-                reading = Reading(start_ns, time.monotonic_ns(), power_w=power.value)
+                reading = Reading(start_ns, monotonic_ns(), power_w=power.value)
         except board.nvml.NVMLError as error:
             raise MeterLost(f"GPU {self.uuid}: {why(board.nvml, error)}") from error
         if not self._has_counter and not power.is_known:
@@ -248,7 +248,7 @@ class NvmlMeter(Meter):
         instant = board.instant_w(self._scope, tries=1) if self._has_instant else Answer()
         average = board.average_w(tries=1) if self._scope is None else Answer()
         module = board.module_w(tries=1) if watch.seeks_scope else Answer()
-        now_ns = time.monotonic_ns()
+        now_ns = monotonic_ns()
         look = Look(now_ns, instant.value, average.value, module.value)
         if not watch.look(look, now_ns - reading.end_ns):
             return

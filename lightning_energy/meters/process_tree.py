@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 
-__all__ = ["ProcessTree"]
+__all__ = ["RANK", "OwnProcess", "ProcessTree"]
 
 RANK = "LOCAL_RANK"  # set by Lightning's launchers and by torchrun in the environment of each rank
 LOOK_S = 1.0  # time between two looks for new processes
@@ -32,6 +32,18 @@ class _Member:
     rank: psutil.Process | None
     own_s: float = 0.0
     waited_s: float = 0.0
+
+
+class OwnProcess:
+    """Counts the CPU time of this process and of its children that ended and were waited for.
+
+    Every system tells them, where it may tell nothing of other processes.
+    """
+
+    def cpu_s(self) -> float:
+        """CPU time so far in seconds."""
+        times = os.times()
+        return time.process_time() + times.children_user + times.children_system
 
 
 class ProcessTree:
@@ -181,7 +193,7 @@ def _listed_children(pid: int, thread: int | str | None = None) -> str | None:
 
 def _own_s(process: psutil.Process) -> float:
     """CPU time of a process in seconds: from its clock, in nanoseconds and without a file, else from its statistics."""
-    with suppress(OSError, OverflowError):
+    with suppress(OSError, OverflowError, AttributeError):  # Windows has no such clock
         return time.clock_gettime((~process.pid << 3) | CPU_CLOCK)
     times = process.cpu_times()
     return float(times.user + times.system)

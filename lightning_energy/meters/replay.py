@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from typing import Any
 
 from lightning_energy.meters.base import Meter, MeterError, MeterInfo, Reading
+from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.units import NS
 
 __all__ = ["ReplayMeter"]
@@ -44,7 +45,7 @@ class ReplayMeter(Meter):
         counter_period_s: float | None = 0.1,
         device_id: str = "replay-0",
         info: MeterInfo | None = None,
-        clock: Clock = time.monotonic_ns,
+        clock: Clock = monotonic_ns,
     ) -> None:
         pieces = [(1.0, float(script))] if isinstance(script, (int, float)) else [*script]
         if not pieces or any(not d > 0 or not (p >= 0 and math.isfinite(p)) for d, p in pieces):
@@ -69,6 +70,9 @@ class ReplayMeter(Meter):
         )
         self._epoch_ns: int | None = None
         self.is_open = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "is_open": False}  # a copy is closed
 
     def open(self) -> MeterInfo:
         """Start the script at its first opening; later openings go on with it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from lightning_energy.curves.energy import NOTHING, Energy
 from lightning_energy.ledger.accounts import NO_ACCOUNT
 from lightning_energy.ledger.session import Session
 from lightning_energy.ledger.totals import Totals
+from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.find import OpenMeters
 from lightning_energy.meters.units import NS
 from lightning_energy.results.notes import Note
@@ -99,7 +99,7 @@ class RankBooks:
         if self._given_up is None:
             return totals.energy()
         known, since_ns = self._given_up
-        silent_s = (time.monotonic_ns() - since_ns) * NS
+        silent_s = (monotonic_ns() - since_ns) * NS
         return Energy.sequence([known, Energy(None, 0.0, 0.0, silent_s, silent_s, "missing")])
 
     def of_fit(self, totals: Totals) -> Energy:
@@ -204,7 +204,7 @@ class RankBooks:
         successor = Session(OpenMeters())
         successor.started_unix_s = self.session.started_unix_s
         self._successor = successor  # before it is needed: at any moment a signal handler may save a checkpoint
-        self._given_up = known, time.monotonic_ns()
+        self._given_up = known, monotonic_ns()
         self._leave()
         if self.ranks.size > 1:
             self.session = successor

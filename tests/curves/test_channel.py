@@ -299,4 +299,63 @@ def test_a_meter_that_gives_the_impossible_is_out_until_it_recovers(counter_peri
     energy = channel.curve.energy_between(begin_ns + 1 * S, begin_ns + 14 * S)
     assert energy.missing_s == pytest.approx(5.0, abs=0.8)  # from the last knot to the first of the new segment
     assert energy.energy_j == pytest.approx(100.0 * (13.0 - energy.missing_s), rel=0.02)
-    assert "s in the future" in channel.trouble
+    assert "its reading is from another clock (1e+06 s after the call)" in channel.trouble
+
+
+class Hangs(ReplayMeter):
+    """The next read takes ``hang_s`` more of the virtual clock; says the value that there was at its ``looks``."""
+
+    hang_s = 0.0
+    looks = "begin"
+
+    def read(self) -> Reading:
+        start_ns, hang_s, self.hang_s = self._clock(), self.hang_s, 0.0
+        first = super().read()
+        self._clock.now_ns += round(hang_s * S)
+        last = super().read()
+        seen = first if self.looks == "begin" else last
+        return Reading(start_ns, self._clock.now_ns, seen.register_j, seen.power_w)
+
+
+@pytest.mark.parametrize("period_s", [0.1, 0.0, None])
+@pytest.mark.parametrize("looks", ["begin", "end"])
+def test_a_read_that_returns_late_is_named_so_and_its_time_is_missing(period_s, looks):
+    clock = VirtualClock()
+    meter = Hangs(100.0, counter_period_s=period_s, clock=clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    begin_ns = clock.now_ns
+    drive(channel, clock, begin_ns + 10 * S)
+    meter.hang_s, meter.looks = 25.0, looks
+    drive(channel, clock, begin_ns + 60 * S)
+    assert channel.trouble == "its read has not returned for 25 s"
+    assert len(channel.troubles) == 1
+    total = channel.curve.energy_between(begin_ns + S, begin_ns + 59 * S)
+    assert total.missing_s == pytest.approx(25.0, abs=0.5)
+    assert total.energy_j == pytest.approx(100.0 * (58.0 - total.missing_s), rel=0.01)
+
+
+CLOCKS = {
+    "that of the calendar": lambda now_ns: 1_790_000_000 * S + now_ns,
+    "since some other moment": lambda now_ns: now_ns - 10**14,
+    "in seconds": lambda now_ns: now_ns // S,
+}
+
+
+@pytest.mark.parametrize("period_s", [0.1, None])
+@pytest.mark.parametrize("clock_of", CLOCKS.values(), ids=[*CLOCKS])
+def test_readings_by_another_clock_are_refused_with_the_reason(period_s, clock_of):
+    clock = VirtualClock()
+
+    class OfTheUser(ReplayMeter):
+        def read(self):
+            seen = super().read()
+            return Reading(clock_of(seen.start_ns), clock_of(seen.end_ns), seen.register_j, seen.power_w)
+
+    meter = OfTheUser(100.0, counter_period_s=period_s, clock=clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    begin_ns = clock.now_ns
+    drive(channel, clock, begin_ns + 10 * S)
+    (trouble,) = (text for text, _ in channel.troubles.values())
+    assert trouble.startswith("its reading is from another clock")
+    assert "lightning_energy.meters.monotonic_ns()" in trouble
+    assert channel.curve.energy_between(begin_ns, begin_ns + 9 * S).missing_s == pytest.approx(9.0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 
@@ -76,12 +77,13 @@ def test_finish_reaches_the_end_of_every_kind_of_meter():
 class Broken(Meter):
     """Raises what it is told to, or hangs until it is released."""
 
-    def __init__(self) -> None:
+    def __init__(self, device_id: str = "broken") -> None:
         self.error: Exception | None = None
         self.hang = threading.Event()
         self.hang.set()
-        self.good = ReplayMeter(100.0, counter_period_s=0.01)
+        self.good = ReplayMeter(100.0, counter_period_s=0.01, device_id=device_id)
         self.waits = threading.Event()
+        self.closed = threading.Event()
 
     def open(self) -> MeterInfo:
         return self.good.open()
@@ -89,13 +91,13 @@ class Broken(Meter):
     def read(self) -> Reading:
         if not self.hang.is_set():
             self.waits.set()
-            self.hang.wait(30)
+            self.hang.wait(120)
         if self.error:
             raise self.error
         return self.good.read()
 
     def close(self) -> None:
-        pass
+        self.closed.set()
 
 
 @pytest.mark.slow
@@ -129,10 +131,93 @@ def test_a_call_that_hangs_is_booked_as_missing_and_stop_returns(monkeypatch):
     sampler.check(now_ns)
     assert channel.trouble is None  # not yet
     sampler.check(now_ns + 20 * S)
-    assert "does not answer" in channel.trouble
+    assert HANGS.fullmatch(channel.trouble)
     assert channel.curve.energy_between(channel.curve.start_ns, now_ns + 20 * S).missing_s > 19
     assert not sampler.stop()
     meter.hang.set()
+
+
+HANGS = re.compile(r"its read has not returned for \d+ s")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hanging", [1, 2])
+@pytest.mark.parametrize("place", [0, 2])
+def test_sensors_that_hang_blind_none_but_themselves_and_are_named_rightly(hanging, place, monkeypatch):
+    """Wherever they stand among the others, and whichever hangs first."""
+    monkeypatch.setattr("lightning_energy.curves.sampler.LONGEST_READ_S", 1.0)
+    broken = [Broken(f"broken-{i}") for i in range(hanging)]
+    healthy = [ReplayMeter(100.0, counter_period_s=p, device_id=str(p)) for p in (0.02, 0.1)]
+    meters = [*healthy[:place], *broken, *healthy[place:]]
+    sampler = sampler_of(*meters)
+    of = dict(zip(meters, sampler.channels, strict=True))
+    before = threading.active_count()
+    sampler.start()
+    wait_for(lambda: all(len(c.curve) > 3 for c in sampler.channels))
+    for meter in broken:
+        meter.hang.clear()
+        assert meter.waits.wait(10)
+    hangs_ns = time.monotonic_ns()
+    wait_for(lambda: all((of[m].curve.end_ns or 0) > hangs_ns + 1.5 * S for m in healthy))
+    now_ns = time.monotonic_ns()
+    sampler.check(now_ns)
+    for meter in broken:
+        (trouble,) = (text for text, _ in of[meter].troubles.values())
+        assert HANGS.fullmatch(trouble)
+        assert of[meter].curve.end_ns == now_ns
+    assert [of[m].trouble for m in healthy] == [None, None]
+    for meter in healthy:
+        curve = of[meter].curve
+        assert curve.energy_between(curve.start_ns, hangs_ns + S).missing_s == 0.0
+    for meter in broken:
+        meter.hang.set()
+    wait_for(lambda: all(of[m].reads for m in broken))
+    sampler.stop()
+    assert sampler.failure is None
+    assert threading.active_count() == before
+
+
+@pytest.mark.slow
+def test_a_sensor_that_hangs_in_the_last_moment_takes_no_others_end(monkeypatch):
+    monkeypatch.setattr("lightning_energy.curves.sampler.HUNG_S", 0.05)
+    broken, healthy = Broken(), [ReplayMeter(100.0, counter_period_s=p, device_id=str(p)) for p in (0.02, None)]
+    sampler = sampler_of(broken, *healthy)
+    sampler.start()
+    wait_for(lambda: all(len(c.curve) > 3 for c in sampler.channels))
+    broken.hang.clear()
+    assert broken.waits.wait(10)
+    now_ns = time.monotonic_ns()
+    sampler.finish(now_ns, 0.3)
+    hung, *others = sampler.channels
+    assert HANGS.fullmatch(hung.trouble)
+    assert hung.curve.end_ns >= now_ns
+    assert [c.trouble for c in others] == [None, None]
+    assert all(c.curve.end_ns >= now_ns for c in others)
+    broken.hang.set()
+
+
+def test_a_first_read_that_hangs_keeps_nobody_waiting(monkeypatch):
+    monkeypatch.setattr("lightning_energy.curves.sampler.HUNG_S", 0.05)
+    broken, healthy = Broken(), ReplayMeter(100.0, counter_period_s=0.02)
+    sampler = sampler_of(broken, healthy)
+    broken.hang.clear()
+    sampler.start()
+    wait_for(lambda: len(sampler.channels[1].curve) > 3)
+    sampler.stop()
+    broken.hang.set()
+
+
+def test_a_meter_whose_read_hangs_is_closed_when_that_returns_and_the_others_at_once(monkeypatch):
+    monkeypatch.setattr("lightning_energy.curves.sampler.HUNG_S", 0.05)
+    broken, healthy = Broken(), ReplayMeter(100.0, counter_period_s=0.02)
+    session = Session(open_meters([healthy, broken], device=torch.device("cpu")))
+    broken.hang.clear()
+    assert broken.waits.wait(10)
+    session.close()
+    assert not healthy.is_open
+    assert not broken.closed.is_set()
+    broken.hang.set()
+    assert broken.closed.wait(10)
 
 
 def test_a_dead_thread_is_told_and_its_time_is_missing():
@@ -250,39 +335,3 @@ def test_registers_that_move_at_any_poll_are_no_part_of_the_crowd():
     sampler.start()
     wait_for(lambda: sampler.channels[0].plan.hunts_always)
     sampler.stop()
-
-
-def test_one_poll_waits_for_others():
-    """Channels that may be polled later are polled when one is that must not."""
-    polled = []
-
-    class Told(Channel):
-        def poll(self, lock) -> None:
-            polled.append((self, time.monotonic_ns()))
-            self.plan.due_ns = time.monotonic_ns() + 10 * S
-
-    def told(due_s: float, slack_s: float) -> Channel:
-        meter = ReplayMeter(100.0)
-        channel = Told(meter, meter.open())
-        channel.wanted = (due_s, slack_s)
-        return channel
-
-    patient, strict, later = told(0.05, 0.3), told(0.15, 0.0), told(3.0, 0.0)
-    sampler = Sampler([later, strict, patient], lambda: None)
-    sampler.start()
-    sampler.stop()
-    polled.clear()
-    start_ns = time.monotonic_ns()
-    for channel in sampler.channels:
-        due_s, slack_s = channel.wanted
-        channel.plan.due_ns, channel.plan.slack_ns = start_ns + round(due_s * S), round(slack_s * S)
-    thread = threading.Thread(target=sampler._loop)
-    sampler._ended, sampler._alarm = False, threading.Lock()
-    sampler._alarm.acquire()
-    thread.start()
-    wait_for(lambda: len(polled) == 2)
-    sampler.end()
-    sampler._alarm.release()
-    thread.join()
-    assert [c for c, _ in polled] == [patient, strict]
-    assert polled[0][1] >= start_ns + 0.15 * S - 1_000_000

@@ -129,3 +129,29 @@ def test_children_count():
 def test_bad_settings(max_w):
     with pytest.raises(ValueError, match="give watts above 0"):
         CpuEstimateMeter(max_w=max_w)
+
+
+FAULTS = [
+    psutil.NoSuchProcess(1),
+    psutil.AccessDenied(1),
+    FileNotFoundError(2, "No such file or directory", "/proc/stat"),
+    RuntimeError("line 'btime' not found in /proc/stat"),
+]
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=lambda e: type(e).__name__)
+def test_where_processes_cannot_be_listed_this_one_is_counted_and_the_note_says_so(process, monkeypatch, error):
+    def refuse(*args):
+        raise error
+
+    monkeypatch.setattr(psutil, "Process", refuse)
+    meter = CpuEstimateMeter(max_w=40.0, clock=lambda: process.now_ns)
+    note = meter.open().note
+    assert "processes cannot be listed here" in note
+    assert "its children are counted when they have ended" in note
+    process.pass_time(10.0, cpu_s=20.0)
+    assert meter.read().register_j == pytest.approx(200.0)
+    monkeypatch.setattr(os, "times", lambda: os.times_result((0.0, 0.0, 1.5, 0.5, 0.0)))
+    process.pass_time(10.0, cpu_s=0.0)
+    assert meter.read().register_j == pytest.approx(220.0)
+    meter.close()

@@ -130,3 +130,41 @@ def test_a_meter_that_fails_when_it_is_closed_ends_nothing_and_keeps_no_other_op
     found.drop([False, True])
     found.close()
     assert closed == [last]
+
+
+DEVICES = {  # torch's type: words on what is not measured, and what could read it
+    "mps": ("Apple", "zeus-apple-silicon"),
+    "xpu": ("Intel GPU", "hwmon"),
+    "hpu": ("Gaudi", "pyhlml"),
+    "xla": ("TPU", "no public way"),
+    "vulkan": ("'vulkan'", "meters="),
+}
+
+
+@pytest.mark.parametrize("kind", DEVICES)
+def test_an_accelerator_that_nobody_reads_has_a_line_on_what_is_missing_and_what_would_read_it(machine, kind):
+    found = open_meters(["auto"], device=torch.device(kind))
+    (line,) = found.absent
+    assert line.startswith("GPU:" if kind in {"mps", "xpu"} else "Accelerator:")
+    for words in (kind, "not measured", *DEVICES[kind]):
+        assert words in line
+    assert "\n" not in line
+    assert ids(found) == ["package-0", "dram-0", "package-1", "dram-1"]
+
+
+def test_rocm_is_known_before_nvml_is_asked(machine, monkeypatch):
+    def refuse():
+        pytest.fail("NVML was asked for an AMD board")
+
+    monkeypatch.setattr(torch.version, "hip", "6.4.43482", raising=False)
+    monkeypatch.setattr(nvml, "_nvml", refuse)
+    found = open_meters(["auto"], device=CUDA)
+    (line,) = found.absent
+    for words in ("ROCm 6.4", "AMD GPU", "not measured", "hwmon", "meters="):
+        assert words in line
+    assert ids(found) == ["package-0", "dram-0", "package-1", "dram-1"]
+    with pytest.raises(MeterUnavailable, match=r"meters='nvml'.*AMD GPU"):
+        open_meters(["nvml"], device=CUDA)
+    monkeypatch.setattr(find, "SOURCES", (NvmlSource(),))
+    with pytest.raises(MeterUnavailable, match=r"allow_estimate=False.*AMD GPU"):
+        open_meters(["auto"], device=CUDA, allow_estimate=False)

@@ -68,10 +68,72 @@ def test_a_kernel_that_does_not_answer(machine, monkeypatch):
     assert OtherPrograms().share() is None
 
 
+def run(script: str, **env: str) -> list[str]:
+    clean = {k: v for k, v in os.environ.items() if k not in {"LOCAL_RANK", *RANKS}}
+    done = subprocess.run([sys.executable, "-c", script], env=clean | env, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
 @pytest.mark.parametrize(("variable", "is_parent"), [("LOCAL_RANK", True), ("NOTHING", False)])
 def test_a_rank_that_was_launched_has_the_others_beside_it(variable, is_parent):
-    script = "from lightning_energy.meters.other_programs import _training; import os; print(_training(), os.getpid())"
-    env = {k: v for k, v in os.environ.items() if k != "LOCAL_RANK"} | {variable: "1"}
-    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
-    root, own = map(int, done.stdout.split())
+    script = (
+        "from lightning_energy.meters.other_programs import _training; import os;"
+        "print(*(p.pid for p in _training()), os.getpid())"
+    )
+    root, own = map(int, run(script, **{variable: "1"}))
     assert root == (os.getpid() if is_parent else own)
+
+
+RANKS = ["SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK"]
+SLEEP = "import sys; print('up', flush=True); sys.stdin.read()"
+LAUNCHER = """
+import json, os, subprocess, sys
+own = {**os.environ}
+def start(*command, **env):
+    return subprocess.Popen(command, env={**own, **env}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+"""
+RANK = (
+    "import os, sys; from lightning_energy.meters.other_programs import _training;"
+    "print(os.getpid(), *(p.pid for p in _training()), flush=True); sys.stdin.read()"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variable", RANKS)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_ranks_of_srun_and_mpi_are_the_training_and_what_else_their_parent_runs_is_not(variable, wrapped):
+    wrap = '"sh", "-c", \'"$0" "$@"; true\', ' if wrapped else ""
+    script = (
+        LAUNCHER
+        + f"""
+other = start(sys.executable, "-c", {SLEEP!r})
+second = start({wrap}sys.executable, "-c", {SLEEP!r}, {variable}="1")
+beside = start(sys.executable, "-c", {SLEEP!r}, {variable}="0")
+for process in (other, second, beside):
+    process.stdout.readline()
+rank = start({wrap}sys.executable, "-c", {RANK!r}, {variable}="0")
+print(second.pid, rank.stdout.readline())
+for process in (other, second, beside, rank):
+    process.communicate()
+"""
+    )
+    second, own, *training = map(int, run(script))
+    assert training == [own, second]
+
+
+@pytest.mark.slow
+def test_other_programs_of_the_same_batch_script_are_not_the_training():
+    """Slurm sets the rank for the script, and so for all that it starts."""
+    script = (
+        LAUNCHER
+        + f"""
+other = start(sys.executable, "-c", {SLEEP!r})
+other.stdout.readline()
+rank = start(sys.executable, "-c", {RANK!r})
+print(rank.stdout.readline())
+other.communicate()
+rank.communicate()
+"""
+    )
+    own, *training = map(int, run(script, SLURM_PROCID="0"))
+    assert training == [own]

@@ -1,0 +1,182 @@
+"""One thread that polls its share of the meters when their registers are expected to move."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeAlias
+
+from lightning_energy.meters.clock import monotonic_ns
+from lightning_energy.meters.units import NS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lightning_energy.curves.channel import Channel
+    from lightning_energy.meters.base import Meter
+
+__all__ = ["Poller"]
+
+TOGETHER_S = 0.0003  # time ahead within which other devices are polled along with the one that is due
+SETTLE_S = 0.5  # time between two bookings of the ledger
+FIRST_SETTLE_S = 0.1  # time until the first booking, as a run may be short
+NO_THREAD = "raise the limit of threads and processes (ulimit -u, or that of the container or job)"
+FULL_CHANNELS = 4  # number of channels up to which that time does not grow
+
+Call: TypeAlias = "tuple[Channel, int]"
+"""A poll under way: its channel, and when it began."""
+
+
+class Poller:
+    """Polls channels from one daemon thread until it is told to end.
+
+    A read that hangs holds up this thread only: :meth:`leave` takes the other channels away from it.
+
+    Args:
+        channels: the channels to poll.
+        lock: guards the curves and the ledger.
+        settle: called now and then, after knots were added.
+        enter: called once in the thread, before anything else.
+
+    Attributes:
+        channels: see there; the thread heeds a change at its next poll.
+        call: the poll under way; ``None`` between two.
+        beat_ns: time of the end of the last poll.
+        cpu_s: CPU time that the thread took, in seconds, as of its last settling.
+        failure: the error that ended the thread; ``None`` without one.
+        has_begun: set once every channel was polled, or the thread has ended.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        lock: threading.RLock,
+        settle: Callable[[], None],
+        enter: Callable[[], None] | None = None,
+    ) -> None:
+        self.channels = [*channels]
+        self.call: Call | None = None
+        self.beat_ns = monotonic_ns()
+        self.cpu_s = 0.0
+        self.failure: BaseException | None = None
+        self.has_begun = threading.Event()
+        self._lock, self._enter = lock, enter
+        self._settle: Callable[[], None] | None = settle
+        self._turn = threading.RLock()  # held while a call is begun, and while channels are taken away
+        self._ended = False
+        self._orphan: Meter | None = None  # to be closed by the thread, as nobody else may
+        self._alarm = threading.Lock()  # held while the thread is to go on; waking from an Event takes twice as long
+        self._alarm.acquire()
+        self._thread = threading.Thread(target=self._run, name="lightning-energy-sampler", daemon=True)
+
+    def start(self) -> None:
+        """Begin to poll. Where no thread can be started, :attr:`failure` says so."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # a limit of the system's; the training goes on
+            self.failure = RuntimeError(f"no thread can be started ({error}): {NO_THREAD}")
+            self.has_begun.set()
+
+    @property
+    def is_current(self) -> bool:
+        """True in this poller's own thread."""
+        return threading.current_thread() is self._thread
+
+    @property
+    def is_running(self) -> bool:
+        """True while the thread lives (false in a forked child)."""
+        return self._thread.is_alive()
+
+    def wake(self) -> None:
+        """Let the thread look anew at its work."""
+        if self._alarm.locked():
+            self._alarm.release()
+
+    def end(self) -> None:
+        """Make no more polls; waits for nothing, so that the thread itself may call it."""
+        self._ended = True
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread to end; true when it has."""
+        if self._thread.ident is not None:  # it was started
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def leave(self, call: Call) -> list[Channel]:
+        """Keep the channel of a call that is still under way, and give up the others and the settling.
+
+        Returns:
+            The others; none when the call has returned.
+        """
+        with self._turn:
+            if self.call is not call:
+                return []
+            others = [c for c in self.channels if c is not call[0]]
+            self.channels, self._settle = [call[0]], None
+            return others
+
+    def disown(self) -> Meter | None:
+        """Leave the meter whose read hangs to the thread, which closes it when the read returns.
+
+        Returns:
+            That meter; ``None`` when no read is under way.
+        """
+        with self._turn:
+            if self.call is None or self.is_current or not self.is_running:
+                return None
+            self._orphan = self.call[0].meter
+            return self._orphan
+
+    def _run(self) -> None:
+        try:
+            if self._enter is not None:
+                self._enter()
+            self._loop()
+        except BaseException as error:  # noqa: BLE001 - reported at the next epoch; the training goes on
+            self.failure = error
+        finally:
+            self.has_begun.set()
+            with self._turn:
+                self.call = None
+                orphan = self._orphan
+            if orphan is not None:
+                with suppress(Exception):  # nobody reads it any more
+                    orphan.close()
+
+    def _is_over(self) -> bool:
+        """Read the flag anew: another thread may have set it meanwhile, which a type checker does not expect."""
+        return self._ended
+
+    def _loop(self) -> None:
+        settle_ns, settle_s = monotonic_ns(), FIRST_SETTLE_S
+        while True:
+            plans = [c.plan for c in self.channels]
+            wait_s = (min(p.due_ns + p.slack_ns for p in plans) - monotonic_ns()) * NS
+            is_woken = wait_s > TOGETHER_S and self._alarm.acquire(timeout=wait_s)
+            if self._is_over():
+                return
+            if is_woken:
+                continue
+            together_ns = monotonic_ns() + round(TOGETHER_S / NS)
+            due = [c for c in self.channels if c.plan.due_ns <= together_ns]
+            for channel in sorted(due, key=lambda c: c.plan.due_ns):
+                self._poll(channel)
+                if self._is_over():  # while this thread hung in the call
+                    return
+            self.has_begun.set()
+            if self._settle is not None and (self.beat_ns - settle_ns) * NS > settle_s:
+                most_s = SETTLE_S * max(len(self.channels) / FULL_CHANNELS, 1.0)
+                settle_ns, settle_s = self.beat_ns, min(2.0 * settle_s, most_s)
+                self._settle()
+                self.cpu_s = time.thread_time()
+
+    def _poll(self, channel: Channel) -> None:
+        """Poll a channel, if it was not taken away meanwhile."""
+        with self._turn:
+            if channel not in self.channels:
+                return
+            self.call = (channel, monotonic_ns())
+        channel.poll(self._lock)
+        self.call = None
+        self.beat_ns = monotonic_ns()
