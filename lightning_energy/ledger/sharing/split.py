@@ -201,7 +201,7 @@ class Split:
         self.seconds_s[used] += spent.sum(axis=0)
         self._add_changes(stretch, classes[0], rise_j, length_s, known)
         self._add_pairs(used, spent, rise_j, length_s, half_s)
-        self._add_cuts(stretch, columns, timeline, knot_s)
+        self._add_cuts(stretch, columns, timeline, rows)
 
     def copy(self) -> Split:
         """The same in arrays of its own."""
@@ -221,7 +221,7 @@ class Split:
         to_class: NDArray[np.float64],
         weight: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """The addition of errors of the updates' times to the normal equations: each moves time between two intervals."""
+        """The share of errors of the updates' times in the normal equations: each moves time between intervals."""
         cumulative, at_s = timeline.smoothed(self.kernels[0].ema_s).at, knot_s - self.kernels[0].lag_s
         both = np.concatenate([[0], weight]) + np.concatenate([weight, [0]])
         there = cumulative(at_s)
@@ -277,10 +277,10 @@ class Split:
             own = float(edge[x].sum()) if x == y else 0.0
             self.pairs.add(int(used[x]), int(used[y]), np.array([bridge[x, y], between + own, 0.0]))
 
-    def _add_cuts(self, stretch: Stretch, columns: Columns, timeline: Timeline, knot_s: NDArray[np.float64]) -> None:
-        """Count the changes of stage between accounts."""
-        start_s, lag_s = timeline.start_s[1:], self.kernels[0].lag_s
-        inside = (start_s > knot_s[0] - lag_s) & (start_s <= knot_s[-1] - lag_s)
+    def _add_cuts(self, stretch: Stretch, columns: Columns, timeline: Timeline, rows: slice) -> None:
+        """Count the changes of stage between accounts, in known intervals."""
+        k = np.searchsorted(stretch.knot_s - self.kernels[0].lag_s, timeline.start_s[1:]) - 1
+        inside = (rows.start <= k) & (k < rows.stop) & stretch.is_known[np.clip(k, 0, len(stretch.is_known) - 1)]
         before, after = timeline.column[:-1][inside], timeline.column[1:][inside]
         stage = stretch.stage[columns.of_class]
         for x, y in zip(before[stage[before] != stage[after]], after[stage[before] != stage[after]], strict=True):
