@@ -221,7 +221,7 @@ class Split:
         to_class: NDArray[np.float64],
         weight: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """The share of errors of the updates' times in the normal equations: each moves time between intervals."""
+        """The addition of errors of the updates' times to the normal equations: each moves time to a neighbour."""
         cumulative, at_s = timeline.smoothed(self.kernels[0].ema_s).at, knot_s - self.kernels[0].lag_s
         both = np.concatenate([[0], weight]) + np.concatenate([weight, [0]])
         there = cumulative(at_s)
