@@ -199,7 +199,7 @@ class Split:
         self.seconds_s[used] += spent.sum(axis=0)
         self._add_changes(stretch, classes[0], rise_j, length_s, known)
         self._add_pairs(used, spent, rise_j, length_s, half_s)
-        self._add_cuts(stretch, columns, timeline, knot_s)
+        self._add_cuts(stretch, columns, timeline, rows)
 
     def copy(self) -> Split:
         """The same in arrays of its own."""
@@ -274,10 +274,10 @@ class Split:
         cuts_j2 = np.where(x == y, edge.sum(axis=1)[x], -edge[x, y])
         self.pairs.add(used[x], used[y], np.stack([bridge[x, y], cuts_j2, np.zeros(len(x))], axis=1))
 
-    def _add_cuts(self, stretch: Stretch, columns: Columns, timeline: Timeline, knot_s: NDArray[np.float64]) -> None:
-        """Count the changes of stage between accounts."""
-        start_s, lag_s = timeline.start_s[1:], self.kernels[0].lag_s
-        inside = (start_s > knot_s[0] - lag_s) & (start_s <= knot_s[-1] - lag_s)
+    def _add_cuts(self, stretch: Stretch, columns: Columns, timeline: Timeline, rows: slice) -> None:
+        """Count the changes of stage between accounts, in known intervals."""
+        k = np.searchsorted(stretch.knot_s - self.kernels[0].lag_s, timeline.start_s[1:]) - 1
+        inside = (rows.start <= k) & (k < rows.stop) & stretch.is_known[np.clip(k, 0, len(stretch.is_known) - 1)]
         before, after = timeline.column[:-1][inside], timeline.column[1:][inside]
         stage = stretch.stage[columns.of_class]
         changes = stage[before] != stage[after]
