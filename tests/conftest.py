@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 import pytest
 from hypothesis import settings
+
+from tests.warm import Warm
 
 # Before torch is loaded, and for the processes that tests start: small models gain nothing by threads, and threads that
 # wait for each other in a loop take the time of those that work, many times over on a busy machine.
@@ -13,6 +16,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("any machine", deadline=None)  # an example that took long was stopped by another program
 settings.load_profile("any machine")
+
+
+@pytest.fixture(scope="session")
+def warm():
+    """Runs scripts in processes of their own that have torch and Lightning already."""
+    with closing(Warm()) as forks:
+        yield forks
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
