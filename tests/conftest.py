@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.warm import Warm
+
+HERE = Path(__file__).parent
 
 # Before torch is loaded, and for the processes that tests start: small models gain nothing by threads, and threads that
 # wait for each other in a loop take the time of those that work, many times over on a busy machine.
@@ -15,9 +21,23 @@ settings.register_profile("any machine", deadline=None)  # an example that took 
 settings.load_profile("any machine")
 
 
+@pytest.fixture(scope="session")
+def warm():
+    """Runs scripts in processes of their own that have torch and Lightning already."""
+    with closing(Warm()) as forks:
+        yield forks
+
+
+# Where coverage looks at slow tests, too. Those elsewhere go millions of times through lines that the fast tests reach
+# as well, and coverage's tracer would take more time than they do.
+TRACED = {"commands", "meters", "results", "training", "test_monitor.py"}
+
+
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever needs a browser is slow."""
+    """Whatever needs a browser is slow; coverage looks away from the slow tests of some places."""
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("slow") and not TRACED & {*item.path.relative_to(HERE).parts}:
+            item.add_marker(pytest.mark.no_cover)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -66,14 +62,7 @@ def test_a_perfect_curve_errs_by_as_much_as_its_straight_lines_hide():
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_nothing_is_claimed():
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks/gpu.py")],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+def test_without_a_gpu_nothing_is_claimed(warm):
+    done = warm.run(ROOT / "benchmarks/gpu.py")
     assert done.returncode == 1
     assert done.stdout == "No CUDA device here: nothing was measured, nothing is claimed.\n"

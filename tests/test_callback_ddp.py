@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -15,6 +12,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lightning_energy import load_record
 from lightning_energy.results.read import read_record
 from lightning_energy.results.record import Samples
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.warm import Warm
 
 pytestmark = pytest.mark.slow
 
@@ -164,26 +166,20 @@ finally:
 '''
 
 
-def run(tmp_path: Path, mode: str) -> tuple[int, list[dict]]:
+def run(warm: Warm, tmp_path: Path, mode: str) -> list[dict]:
+    """Train in processes that ``torchrun`` might have started; what each rank left."""
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
-    root = Path(__file__).parent.parent
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
-    result = subprocess.run(
-        [sys.executable, str(script), str(tmp_path), mode],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    ranks = [json.loads(p.read_text()) for p in sorted(tmp_path.glob("result*.json"))]
-    # gloo's threads sometimes abort the process at exit, after all is done: 3 of 40 runs without any callback
-    aborted = "terminate called without an active exception" in result.stderr and len(ranks) >= 2
-    if mode != "dies" and not aborted:
-        assert result.returncode == 0, result.stdout + result.stderr
-    return result.returncode, ranks
+    all_done = warm.run_ranks(script, 3 if mode == "nodes" else 2, tmp_path, mode, cwd=tmp_path)
+    for done in all_done:
+        # gloo's threads sometimes abort the process at exit, after all is done: 3 of 40 runs without any callback
+        aborted = "terminate called without an active exception" in done.stderr
+        assert done.returncode == 0 or aborted, done.stdout + done.stderr
+    return results(tmp_path)
+
+
+def results(tmp_path: Path) -> list[dict]:
+    return [json.loads(p.read_text()) for p in sorted(tmp_path.glob("result*.json"))]
 
 
 def of_each(ranks: list[dict]) -> list[dict]:
@@ -193,8 +189,8 @@ def of_each(ranks: list[dict]) -> list[dict]:
 
 
 @pytest.mark.parametrize("mode", ["own", "shared"])
-def test_two_ranks_agree_and_count_each_device_once(tmp_path, mode):
-    _, (zero, one) = run(tmp_path, mode)
+def test_two_ranks_agree_and_count_each_device_once(tmp_path, warm, mode):
+    zero, one = run(warm, tmp_path, mode)
     for key in ("energy/score", "energy/total_wh", "energy/train_j", "energy/accuracy"):
         assert zero["metrics"][key] == one["metrics"][key], key
     assert zero["run_j"] == pytest.approx(one["run_j"], rel=1e-12)
@@ -240,8 +236,8 @@ def test_two_ranks_agree_and_count_each_device_once(tmp_path, mode):
         assert (list(own[0]), own[1]) == (["shared"], {})
 
 
-def test_three_ranks_on_two_nodes_read_a_device_once_on_each(tmp_path):
-    _, ranks = run(tmp_path, "nodes")
+def test_three_ranks_on_two_nodes_read_a_device_once_on_each(tmp_path, warm):
+    ranks = run(warm, tmp_path, "nodes")
     own = of_each(ranks)
     assert [[*devices] for devices in own] == [["shared"], [], ["shared"]]
     total_j = sum(j for devices in own for j in devices.values())
@@ -250,16 +246,16 @@ def test_three_ranks_on_two_nodes_read_a_device_once_on_each(tmp_path):
     assert {r["epochs"] for r in ranks} == {4}
 
 
-def test_a_progress_bar_before_us_reads_what_is_logged_on_rank_zero_only(tmp_path):
+def test_a_progress_bar_before_us_reads_what_is_logged_on_rank_zero_only(tmp_path, warm):
     """Lightning reduces what is logged when it is read first: our own reductions must not meet that one."""
-    _, (zero, one) = run(tmp_path, "bar")
+    zero, one = run(warm, tmp_path, "bar")
     assert zero["epochs"] == one["epochs"] == 4
     for key in ("train_loss", "energy/score", "energy/total_wh"):
         assert zero["metrics"][key] == one["metrics"][key], key
 
 
-def test_a_metric_of_rank_zero_alone_is_scored_on_all(tmp_path):
-    _, (zero, one) = run(tmp_path, "zero")
+def test_a_metric_of_rank_zero_alone_is_scored_on_all(tmp_path, warm):
+    zero, one = run(warm, tmp_path, "zero")
     assert zero["metrics"]["energy/accuracy"] == one["metrics"]["energy/accuracy"] == pytest.approx(0.7)
     assert zero["metrics"]["energy/score"] == one["metrics"]["energy/score"]
     assert "val_acc" not in one["metrics"]
@@ -267,9 +263,9 @@ def test_a_metric_of_rank_zero_alone_is_scored_on_all(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["logger", "defect"])
-def test_trouble_on_one_rank_leaves_no_other_waiting(tmp_path, mode):
+def test_trouble_on_one_rank_leaves_no_other_waiting(tmp_path, warm, mode):
     """A logger that raises, or a defect of ours, on one rank: the other's reductions find their partner."""
-    _, (zero, one) = run(tmp_path, mode)
+    zero, one = run(warm, tmp_path, mode)
     assert zero["epochs"] == one["epochs"] == 4
     assert zero["run_j"] == pytest.approx(one["run_j"], rel=1e-12)
     if mode == "defect":
@@ -279,10 +275,12 @@ def test_trouble_on_one_rank_leaves_no_other_waiting(tmp_path, mode):
         assert zero["metrics"]["energy/total_wh"] > 0
 
 
-def test_a_rank_that_dies_takes_no_collective_with_it(tmp_path):
-    code, ranks = run(tmp_path, "dies")
-    assert code != 0
-    assert any(r["outcome"] == "interrupted" and r["run_j"] > 0 for r in ranks)
+def test_a_rank_that_dies_takes_no_collective_with_it(tmp_path, warm):
+    """Rank zero starts the other one, as Lightning does where nobody else has, and is ended by it."""
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    assert warm.run(script, tmp_path, "dies", cwd=tmp_path).returncode != 0
+    assert any(r["outcome"] == "interrupted" and r["run_j"] > 0 for r in results(tmp_path))
     own = read_record(tmp_path / "energy.rank1.json")
     assert (own.rank, own.outcome, own.absent_ranks) == (1, "interrupted", 1)
     assert [d.device_id for d in own.devices] == ["device-1"]

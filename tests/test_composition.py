@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import gc
-import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import psutil
 import pytest
@@ -215,7 +211,7 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_notebook", "model_parallel"])
-def test_strategies_of_other_kinds(tmp_path, strategy):
+def test_strategies_of_other_kinds(tmp_path, warm, strategy):
     """The callback is pickled, or inherited; figures come back through ``callback_metrics`` and the record.
 
     In a process of its own: strategies leave a process group behind, and to fork a process that has used OpenMP's
@@ -223,11 +219,12 @@ def test_strategies_of_other_kinds(tmp_path, strategy):
     """
     script = tmp_path / "starts_itself.py"
     script.write_text(STARTS_ITSELF)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
     for attempt in "abc":  # gloo's threads sometimes abort a process at its end: see test_callback_ddp
         folder = tmp_path / attempt
-        command = [sys.executable, str(script), str(folder), strategy]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
+        if strategy == "model_parallel":
+            done, _ = warm.run_ranks(script, 2, folder, strategy)
+        else:
+            done = warm.run(script, folder, strategy)
         if "SIGABRT" not in done.stderr:
             break
     assert "came back" in done.stdout, done.stderr

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import runpy
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -44,17 +42,10 @@ def tags(folder: Path) -> set[str]:
     return {*events.Tags()["scalars"]}
 
 
-def test_quickstart(tmp_path):
+def test_quickstart(tmp_path, warm):
     """In an interpreter of its own."""
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / "quickstart.py"), "--max-epochs", "3", "--log-dir", "logs"],
-        cwd=tmp_path,
-        env={**os.environ, "COLUMNS": "120"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    arguments = ["--max-epochs", "3", "--log-dir", "logs"]
+    done = warm.run(EXAMPLES / "quickstart.py", *arguments, cwd=tmp_path, env={"COLUMNS": "120"})
     assert done.returncode == 0, done.stdout + done.stderr
     out = done.stdout
     assert "Energy: " in out

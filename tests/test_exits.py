@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -16,7 +13,9 @@ from lightning_energy.results.read import read_record
 from lightning_energy.training import recorder
 from tests.modules import Classifier, energy_callback, loader, make_trainer, meter
 
-ROOT = Path(__file__).parent.parent
+if TYPE_CHECKING:
+    from pathlib import Path
+
 HOOKS = [
     name
     for name, _ in inspect.getmembers(Callback, inspect.isfunction)
@@ -85,18 +84,6 @@ def test_an_error_in_a_hook_of_the_module(tmp_path, hook):
         check_nothing_is_left(replay, energy)
 
 
-def python(tmp_path, code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-        cwd=ROOT,
-        env={k: v for k, v in os.environ.items() if not k.startswith("COV")},
-    )
-
-
 LONG_EPOCH = """
 import os, signal, sys, time, warnings
 from types import SimpleNamespace
@@ -122,8 +109,8 @@ make_trainer(sys.argv[1], callbacks=callbacks, max_epochs=1).fit(Working(), load
 
 
 @pytest.mark.slow
-def test_killed_in_a_long_epoch_it_leaves_what_was_known_a_minute_ago(tmp_path):
-    done = python(tmp_path, LONG_EPOCH)
+def test_killed_in_a_long_epoch_it_leaves_what_was_known_a_minute_ago(tmp_path, warm):
+    done = warm.run(LONG_EPOCH, tmp_path)
     record = read_record(tmp_path)
     age_s = float(done.stdout) - record.updated_unix_s
     assert 0 <= age_s <= recorder.EVERY_S + 4  # it is written at a step that is logged: every other one
@@ -163,8 +150,8 @@ WAYS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-def test_a_process_that_ends_in_the_middle_of_a_fit(tmp_path, way):
-    done = python(tmp_path, AT_EXIT + WAYS[way])
+def test_a_process_that_ends_in_the_middle_of_a_fit(tmp_path, warm, way):
+    done = warm.run(AT_EXIT + WAYS[way], tmp_path)
     assert "last: " in done.stdout
     assert "Traceback" not in done.stderr
     assert "Fatal" not in done.stderr

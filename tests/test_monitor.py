@@ -4,12 +4,9 @@ import json
 import math
 import os
 import re
-import subprocess
-import sys
 import threading
 import time
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
@@ -131,22 +128,20 @@ main(fabric)
 
 
 @pytest.mark.parametrize("mode", ["well", "dies"])
-def test_two_ranks_with_fabric(tmp_path, mode):
+def test_two_ranks_with_fabric(tmp_path, warm, mode):
     script = tmp_path / "loop.py"
     script.write_text(RANKS)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(script), str(tmp_path), mode]
-    if mode == "dies":  # the other rank waits for this one's report until it is ended
-        first = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
+    if mode == "dies":  # the other rank waits for this one's report until it is ended, by Lightning that started it
+        first = warm.run(script, tmp_path, mode)
         assert first.returncode != 0
         total_j, run_j, *u_j, text, outcome = json.loads((tmp_path / "rank1.json").read_text())
         assert outcome == "interrupted"
         assert 0 < run_j < total_j  # this rank's part
         assert "Incomplete: these are the figures of rank 1 alone" in text
         return
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
-    # gloo's threads sometimes abort the process at exit, after all is done: see test_callback_ddp
-    assert done.returncode == 0 or "terminate called without an active exception" in done.stderr, done.stderr
+    for done in warm.run_ranks(script, 2, tmp_path, mode):
+        # gloo's threads sometimes abort the process at exit, after all is done: see test_callback_ddp
+        assert done.returncode == 0 or "terminate called without an active exception" in done.stderr, done.stderr
     record = load_record(tmp_path / "record0")
     assert not (tmp_path / "record1").exists()  # rank zero's has everything
     assert (record.ranks, record.samples.n, record.metric.value) == (2, 300 * 2 + 300 * 3, 0.5)

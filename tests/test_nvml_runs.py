@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import math
+import os
 import signal
 import statistics
-import subprocess
-import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -64,10 +63,21 @@ class TrueSteps(Callback):
 
 
 def fit(tmp_path, gpu, *others, epochs=10, **kwargs):
+    """A run, and its true energy: that between our neighbours in the list, and of what we measured before and after."""
     energy, begin, end = energy_callback(meters=NvmlMeter(UUID)), Begin(), End()
     trainer = make_trainer(tmp_path, max_epochs=epochs, callbacks=[end, energy, begin, *others], **kwargs)
+    start_ns = time.monotonic_ns()
     trainer.fit(OnGpu(gpu), loader(), loader(8))
-    return energy, gpu.true_energy_j(begin.ns, end.ns), (end.ns - begin.ns) * 1e-9
+    duration_s, inner_s = energy.report.session.duration_s, (end.ns - begin.ns) * 1e-9
+    assert inner_s <= duration_s <= (time.monotonic_ns() - start_ns) * 1e-9
+    return energy, gpu.true_energy_j(begin.ns, end.ns) + (duration_s - inner_s) * IDLE_W
+
+
+def check_true(run, true_j: float, idle_s: float = 0.0) -> None:
+    """The energy, and what is missing at some power, make the true one; so much of what is missing was idle."""
+    slack_j = 4 * run.u_j + 0.02 * true_j
+    most_j = idle_s * IDLE_W + (run.missing_s - idle_s) * BUSY_W
+    assert run.energy_j + run.missing_s * IDLE_W - slack_j <= true_j <= run.energy_j + most_j + slack_j
 
 
 @pytest.mark.slow
@@ -78,11 +88,11 @@ def test_total_is_the_true_integral(tmp_path, period_s, jitter_s):
     memory = MemoryLogger()
     with SimulatedNvml([gpu]) as nvml:
         steps = TrueSteps()
-        energy, true_j, _ = fit(tmp_path, gpu, steps, logger=memory, epochs=10 if period_s < 0.1 else 25)
+        energy, true_j = fit(tmp_path, gpu, steps, logger=memory, epochs=10 if period_s < 0.1 else 25)
         reads_per_s = nvml.calls["nvmlDeviceGetTotalEnergyConsumption"] / energy.report.session.duration_s
     run = energy.report.session
     assert run.energy_j == pytest.approx(true_j, rel=0.005)
-    assert abs(run.energy_j - true_j) <= 3 * run.u_j + 0.3  # 0.3 J: the marks are a moment from ours
+    assert abs(run.energy_j - true_j) <= 3 * run.u_j
     assert run.quality == "measured"
     assert run.missing_s == 0
     assert reads_per_s < 15 / period_s
@@ -101,7 +111,7 @@ def test_total_is_the_true_integral(tmp_path, period_s, jitter_s):
 def test_power_without_a_counter_is_integrated(tmp_path, jitter_s):
     gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=None, idle_w=IDLE_W)
     with SimulatedNvml([gpu]):
-        energy, true_j, _ = fit(tmp_path, gpu)
+        energy, true_j = fit(tmp_path, gpu)
     run = energy.report.session
     assert run.quality == "integrated"
     assert abs(run.energy_j - true_j) <= 4 * run.u_j
@@ -166,9 +176,8 @@ def test_a_bad_day_invents_no_joule(tmp_path, fault):
     bad = Fault(*FAULTS[fault](gpu))
     with SimulatedNvml([gpu]), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        energy, true_j, duration_s = fit(tmp_path, gpu, bad, epochs=10)
+        energy, true_j = fit(tmp_path, gpu, bad, epochs=10)
     run = energy.report.session
-    assert run.duration_s == pytest.approx(duration_s, abs=0.05)
     told = [str(w.message) for w in caught if "missing from all totals" in str(w.message)]
     # what is not missing is right: the true energy lies between all missing at idle and all missing at full power
     slack_j = 4 * run.u_j + 0.01 * true_j
@@ -203,25 +212,24 @@ def test_a_starved_sampler(tmp_path, counter_period_s):
     gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=counter_period_s, idle_w=IDLE_W)
     with SimulatedNvml([gpu]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        energy, true_j, duration_s = fit(tmp_path, gpu, Fault(starve(2.0), at=4))
+        energy, true_j = fit(tmp_path, gpu, Fault(starve(2.0), at=4))
     run = energy.report.session
-    assert run.duration_s == pytest.approx(duration_s, abs=0.05)
     if counter_period_s:  # the counter counted on
         assert run.missing_s == 0
-        assert abs(run.energy_j - true_j) <= 3 * run.u_j + 0.3  # 0.3 J: the marks are a moment from ours
+        assert abs(run.energy_j - true_j) <= 3 * run.u_j
         # no more than is not known at its two ends, each within an update: see shape_bound_j
         assert run.u_j <= 1.1 * math.sqrt(2 / 3) * counter_period_s * (BUSY_W - IDLE_W) / 4
     else:  # nobody looked at the power
-        assert run.missing_s == pytest.approx(2.0, abs=0.3)
-        assert abs(run.energy_j + run.missing_s * IDLE_W - true_j) <= 4 * run.u_j + 0.02 * true_j
+        assert run.missing_s >= 1.8
+        check_true(run, true_j, idle_s=1.8)
 
 
 STOPPED = """
-import json, sys, warnings
+import sys, warnings
 from pathlib import Path
 from lightning.pytorch.callbacks import Callback
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
-from tests.test_nvml_runs import IDLE_W, UUID, fit
+from tests.test_nvml_runs import IDLE_W, UUID, check_true, fit
 
 class Tell(Callback):
     def on_train_epoch_start(self, trainer, pl_module):
@@ -233,32 +241,35 @@ warnings.simplefilter("ignore")
 period_s = float(sys.argv[1]) or None
 gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=period_s, idle_w=IDLE_W)
 with SimulatedNvml([gpu]):
-    energy, true_j, duration_s = fit(Path(sys.argv[2]), gpu, Tell())
+    energy, true_j = fit(Path(sys.argv[2]), gpu, Tell())
 run = energy.report.session
-print(json.dumps([run.energy_j, run.u_j, run.missing_s, run.duration_s, true_j, duration_s]))
+if period_s:  # the counter counted on
+    assert run.missing_s == 0
+    assert abs(run.energy_j - true_j) <= 3 * run.u_j + 0.005 * true_j
+else:
+    assert run.missing_s >= 2.3
+    check_true(run, true_j, idle_s=2.3)
+print("as it should be")
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("period_s", [0.1, 0.0])
-def test_a_process_that_was_stopped(tmp_path, period_s):
-    command = [sys.executable, "-c", STOPPED, str(period_s), str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        while "stop me" not in child.stdout.readline():
-            assert child.poll() is None
+def test_a_process_that_was_stopped(tmp_path, warm, period_s):
+    (theirs, answer), (told, tell) = os.pipe(), os.pipe()
+    with tempfile.TemporaryFile("w+") as errors, os.fdopen(told) as out, os.fdopen(answer, "w") as go_on:
+        child = warm.start(STOPPED, period_s, tmp_path, stdin=theirs, stdout=tell, stderr=errors)
+        os.close(theirs)
+        os.close(tell)
+        assert "stop me" in out.readline()
         child.send_signal(signal.SIGSTOP)
         time.sleep(2.5)  # that is the bad day, not a way to wait for something
         child.send_signal(signal.SIGCONT)
-        out, _ = child.communicate("go on\n", timeout=280)
-    assert child.returncode == 0
-    energy_j, u_j, missing_s, duration_s, true_j, true_s = json.loads(out.splitlines()[-1])
-    assert duration_s == pytest.approx(true_s, abs=0.05)
-    if period_s:  # the counter counted on
-        assert missing_s == 0
-        assert abs(energy_j - true_j) <= 3 * u_j + 0.005 * true_j
-    else:
-        assert missing_s == pytest.approx(2.5, abs=0.4)
-        assert abs(energy_j + missing_s * IDLE_W - true_j) <= 4 * u_j + 0.02 * true_j
+        print("go on", file=go_on, flush=True)
+        lines = out.read().splitlines()
+        code = child.wait()
+        errors.seek(0)
+        assert (code, lines[-1:]) == (0, ["as it should be"]), errors.read()
 
 
 class Forked(Numbers):

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import gc
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -23,7 +21,7 @@ def test_a_session_that_nobody_closes_leaves_no_thread():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["pass", "raise SystemExit(0)", "import os; os.fork() or os._exit(0)"])
-def test_a_process_that_ends_without_closing_ends_quietly(how):
+def test_a_process_that_ends_without_closing_ends_quietly(warm, how):
     """Neither the thread nor the clean-up at exit gets in the way, in a forked child neither."""
     code = f"""
 import torch
@@ -32,5 +30,5 @@ from lightning_energy.ledger.session import Session
 session = Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu")))
 {how}
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=280)
+    done = warm.run(code)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import io
 import re
-import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -247,6 +245,7 @@ STRANGE = """
 import sys, warnings
 from tests.modules import *
 warnings.simplefilter("ignore")
+sys.stdout.reconfigure(encoding="ascii")
 def fit(**kwargs):
     energy = EnergyCallback(meters=meter(), print_report=True, carbon_intensity="FR")
     make_trainer(sys.argv[1], max_epochs=1, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
@@ -263,16 +262,8 @@ sys.stderr.write("all fitted")
 
 
 @pytest.mark.slow
-def test_printing_never_ends_a_training(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", STRANGE, str(tmp_path)],
-        cwd=Path(__file__).parents[2],
-        env={"PYTHONIOENCODING": "ascii", "PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
+def test_printing_never_ends_a_training(tmp_path, warm):
+    done = warm.run(STRANGE, tmp_path)
     assert done.stderr.endswith("all fitted"), done.stderr
     assert done.stdout.count(BEGINNING) == 1
     assert "Meter: +/- " in done.stdout

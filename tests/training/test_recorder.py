@@ -5,8 +5,6 @@ import math
 import os
 import platform
 import signal
-import subprocess
-import sys
 import threading
 import warnings
 from contextlib import nullcontext
@@ -303,17 +301,8 @@ print("after fit")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_process_leaves_its_last_epoch(tmp_path, number):
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path), str(int(number))],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-        cwd=Path(__file__).parents[2],
-        # coverage's own handler of SIGTERM would end the process before Lightning's does
-        env={k: v for k, v in os.environ.items() if not k.startswith("COV")},
-    )
+def test_a_killed_process_leaves_its_last_epoch(tmp_path, warm, number):
+    done = warm.run(KILLED, tmp_path, int(number))
     assert "after fit" not in done.stdout
     if number == signal.SIGTERM:
         assert "Received SIGTERM" in done.stderr  # Lightning's own handler is at work
