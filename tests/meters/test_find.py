@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 import torch
 
-from lightning_energy.meters import MeterUnavailable, ReplayMeter, find, nvml, open_meters
+from lightning_energy.meters import MeterUnavailable, ReplayMeter, find, nvml, nvml_boards, open_meters
 from lightning_energy.meters.find import FALLBACK, SOURCES, MeterName
 from lightning_energy.meters.nvml import NvmlSource
 from lightning_energy.meters.rapl import RaplSource
@@ -157,7 +157,8 @@ def test_rocm_is_known_before_nvml_is_asked(machine, monkeypatch):
         pytest.fail("NVML was asked for an AMD board")
 
     monkeypatch.setattr(torch.version, "hip", "6.4.43482", raising=False)
-    monkeypatch.setattr(nvml, "_nvml", refuse)
+    for module in (nvml, nvml_boards):
+        monkeypatch.setattr(module, "library", refuse)
     found = open_meters(["auto"], device=CUDA)
     (line,) = found.absent
     for words in ("ROCm 6.4", "AMD GPU", "not measured", "hwmon", "meters="):
