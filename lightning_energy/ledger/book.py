@@ -367,6 +367,8 @@ class Book:
         timeline, columns = held.timeline(origin_ns, since_ns)
         powers = sharing.powers or self.sharing.powers
         split.add(stretch, columns, timeline, rows, None if powers is None else powers.overall_w)
+        if split.blocks:
+            split.blocks[-1].end_ns = int(held.knots.time_ns[rows.stop])
 
     def _fitted(self, split: Split, sharing: Sharing, *, is_last: bool) -> tuple[Sharing, int]:
         """The sharing with powers that are fitted anew where enough has come since."""

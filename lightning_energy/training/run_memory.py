@@ -16,8 +16,10 @@ from lightning_energy.results.upgrade import VERSION, VersionError, upgrade
 from lightning_energy.scores.metric import Scale
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lightning_energy.ledger.ranks import Ranks
-    from lightning_energy.results.figures import Outcome
+    from lightning_energy.results.figures import Device, Outcome
     from lightning_energy.results.record import Record
 
 __all__ = ["FoundMetric", "RunMemory"]
@@ -152,16 +154,28 @@ class RunMemory:
         """The run's energy as far as this rank knows it without a collective: see :meth:`session`."""
         return self.after(self.session(live, ranks))
 
-    def state(self, live: Energy, ranks: Ranks, *, started_unix_s: float | None = None) -> dict[str, Any]:
+    def state(
+        self,
+        live: Energy,
+        ranks: Ranks,
+        *,
+        started_unix_s: float | None = None,
+        between: Energy | None = None,
+        devices: Sequence[Device] = (),
+    ) -> dict[str, Any]:
         """The state for a checkpoint.
 
         Args:
             live: energy of this session on this rank so far.
             ranks: the ranks.
             started_unix_s: beginning of the session that runs, if one does.
+            between: the part of ``live`` that is in no row of its epochs; ``None`` unknown.
+            devices: the devices of all ranks; empty where they are not known.
         """
         so_far = self.session(live, ranks)
-        running = [] if started_unix_s is None else [SessionRow(started_unix_s, "checkpoint", so_far)]
+        running = []
+        if started_unix_s is not None:
+            running = [SessionRow(started_unix_s, "checkpoint", so_far, between=between, devices=tuple(devices))]
         return {
             "version": VERSION,
             "run_id": self.run_id,
@@ -227,7 +241,10 @@ class RunMemory:
         notes = [*self.notes, *(note for note in record.notes if note.is_of_earlier_sessions)]
         has_ended = any(row.started_unix_s >= record.started_unix_s for row in self.sessions)
         if not has_ended:  # it was killed before it could say how it ended
-            row = SessionRow(record.started_unix_s, "interrupted", record.session, record.samples.n)
+            devices = record.devices if record.report.has_all_devices else ()
+            row = SessionRow(
+                record.started_unix_s, "interrupted", record.session, record.samples.n, devices=tuple(devices)
+            )
             self.sessions.append(row)
             text = "An earlier session was killed: its energy after its last record is not in the total"
             notes.append(Note("killed_session", text))
@@ -242,6 +259,8 @@ class RunMemory:
         outcome: Outcome,
         samples: int | None,
         is_search: bool = False,
+        between: Energy | None = None,
+        devices: Sequence[Device] = (),
     ) -> None:
         """Add a session to those before: its energy on all ranks, or as far as it is known after an exception.
 
@@ -252,12 +271,14 @@ class RunMemory:
             outcome: its end.
             samples: samples that were trained on; ``None`` when not known.
             is_search: true where a search was all of it, and the training is yet to come.
+            between: the part of its energy that is in no row of its epochs; ``None`` unknown.
+            devices: the devices of all ranks; empty where they are not known.
         """
         self.is_begun = self.is_begun or not is_search
         if ranks.left:
             session = self.session(session, ranks)
         self.before = self.after(session)
-        self.sessions.append(SessionRow(started_unix_s, outcome, session, samples))
+        self.sessions.append(SessionRow(started_unix_s, outcome, session, samples, between, tuple(devices)))
         self.reduced = self.own_then = NOTHING
         self._last = None
 

@@ -69,6 +69,21 @@ class Contents:
         self._slopes, self._spread, steps = self._kernel_slopes(n)
         self.energy_j: NDArray[np.float64] = energy_j + steps @ self._slopes
 
+    @property
+    def split(self) -> Split:
+        """The intervals so far."""
+        return self._split
+
+    @property
+    def powers(self) -> Powers:
+        """The fitted powers."""
+        return self._powers
+
+    @property
+    def booked(self) -> Found:
+        """The kernel of the split."""
+        return self._booked
+
     def of(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Joules of the wanted accounts, one by one."""
         n = min(len(wanted), len(self.energy_j))
