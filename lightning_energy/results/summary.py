@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StepSums", "devices_of", "summarize"]
 
+SHORT_S = 1.0  # seconds of a run in which a counter of 100 ms moves often enough to tell powers
+
 
 @dataclass
 class StepSums:
@@ -206,8 +208,8 @@ def _part(session: Session, totals: Totals, steps: StepSums, ranks: Ranks) -> _P
 
 
 def _falls_back(device: Device) -> bool:
-    """True for a counter whose joules are shared out by duration, as it moved too seldom."""
-    is_counter = device.energy.quality in {"measured", "estimated"}
+    """True for a counter whose joules are shared out by duration, as it moved too seldom for so long a run."""
+    is_counter = device.energy.quality in {"measured", "estimated"} and device.energy.duration_s > SHORT_S
     return is_counter and device.shared is not None and device.shared.method == "lines"
 
 
