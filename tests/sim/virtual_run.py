@@ -9,6 +9,7 @@ import numpy as np
 
 from lightning_energy.curves.curve import Curve
 from lightning_energy.ledger.ledger import Ledger
+from lightning_energy.ledger.trace import Trace
 from lightning_energy.meters import MeterInfo
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def play(
     settle_s: float = 0.5,
     info: MeterInfo | None = None,
     late_s: float = 0.6,
+    trace: bool = False,
 ) -> Result:
     """Book a training with a real ledger, as a session does, and compare with the truth.
 
@@ -175,13 +177,15 @@ def play(
         settle_s: seconds between two bookings.
         info: description of the boards.
         late_s: seconds for which the counters are watched after the end.
+        trace: true to collect curve and steps, for ``ledger.take_trace()``.
     """
     rng = np.random.default_rng(seed)
     pieces = training(rng, work)
     info = info or MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0, power_min_w=20.0)
     curves = [Curve(replace(info, device_id=f"d{k}")) for k in range(boards)]
     now = [START_NS]
-    ledger = Ledger(curves, clock=lambda: now[0])
+    tracer = Trace([curve.info.device_id for curve in curves], START_NS) if trace else None
+    ledger = Ledger(curves, clock=lambda: now[0], trace=tracer)
     own = [1.0] if boards == 1 else [1 + 0.1 * (rng.random() - 0.5) for _ in range(boards)]
     seen = [shown(rng, pieces._replace(power_w=pieces.power_w * g), sensor) for g in own]
     start_s = np.concatenate([[0.0], np.cumsum(pieces.duration_s)])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from lightning_energy.ledger.sharing.delay import Found
     from lightning_energy.ledger.sharing.sharing import Sharing
     from lightning_energy.ledger.sharing.split import Split
 
@@ -69,6 +70,21 @@ class Contents:
         np.add.at(energy_j, ahead.code, self._ahead.seconds_s @ self._powers.overall_w)
         self._slopes, self._spread, steps = self._kernel_slopes(n, sharing.beside_w)
         self.energy_j: NDArray[np.float64] = energy_j + steps @ self._slopes
+
+    @property
+    def split(self) -> Split:
+        """The intervals so far."""
+        return self._split
+
+    @property
+    def powers(self) -> Powers:
+        """The fitted powers."""
+        return self._powers
+
+    @property
+    def booked(self) -> Found:
+        """The kernel of the split."""
+        return self._booked
 
     def of(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Joules of the wanted accounts, one by one."""

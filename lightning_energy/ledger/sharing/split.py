@@ -75,9 +75,10 @@ class Pairs:
 
 
 class _Block:
-    """Normal equations of some intervals in a row, and what their powers add to the accounts."""
+    """Normal equations of some intervals in a row, and what their powers add to the accounts; up to ``end_ns``."""
 
     def __init__(self, width: int) -> None:
+        self.end_ns = 0
         self.normals = Normals(width)
         self.code = np.empty(0, dtype=np.int64)
         self.d = np.empty((0, width))
@@ -99,6 +100,7 @@ class _Block:
     def join(self, other: _Block) -> None:
         """Take over the block that follows."""
         self.normals += other.normals
+        self.end_ns = other.end_ns
         self.add(other.code, other.d)
 
 
