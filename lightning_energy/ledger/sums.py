@@ -125,6 +125,21 @@ class Sums:
             quality=QUALITIES[int(present.max())],
         )
 
+    def joules(self, n: int) -> NDArray[np.float64]:
+        """Joules of the first ``n`` accounts, one by one."""
+        result = np.zeros(n)
+        result[: len(self.energy_j)] = self.energy_j[:n]
+        if self.fitted is not None:
+            fitted_j = self.fitted.energy_j[:n]
+            result[: len(fitted_j)] += fitted_j
+        return result
+
+    def is_known(self, n: int) -> NDArray[np.bool_]:
+        """True for those of the first ``n`` accounts of which some joules are known."""
+        result = np.zeros(n, dtype=bool)
+        result[: self.time_s.shape[1]] = self.time_s[:MISSING, :n].sum(axis=0) > 0
+        return result
+
     def _u_j(self, wanted: NDArray[np.bool_], level: Level) -> float:
         n = len(wanted)
         if level == "total":

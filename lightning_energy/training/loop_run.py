@@ -181,7 +181,7 @@ class LoopRun:
         """
         totals, between = session.totals(), None
         if outcome != "running":
-            known = self._ends.now(self._epochs, totals, ranks, is_final=True, without=EVALUATIONS)
+            known = self._ends.final(self._epochs, totals, ranks, without=EVALUATIONS)
             self._epochs, between = known.rows, known.between
         is_training = bool(steps.n or not self._stages or self._stages - EVALUATIONS)
         problem = self._problem()

@@ -108,25 +108,28 @@ class Reporter:
         return self._complete(report, total if self._stages.is_fit and total != NOTHING else None)
 
     def know_rows_better(self, totals: Totals, *, is_final: bool = False) -> Energy | None:
-        """Give the rows of this session's epochs the energies that are known now. All ranks take part.
+        """Give the rows of this session's epochs the energies that are known now.
 
         Args:
             totals: the totals of this rank's accounts.
-            is_final: true at the end of the session.
+            is_final: true at the end of the session, where all ranks take part; else this rank must be the only one.
 
         Returns:
             The energy of this session that is in none of these rows; ``None`` where that is not known.
         """
         books, memory = self._books, self._memory
-        known = books.epochs.now(
-            memory.history,
-            totals,
-            books.ranks,
-            after=memory.after,
-            derive=None if self._conversion is None else self._conversion.row,
-            is_final=is_final,
-            is_known=not books.has_given_up,
-        )
+        derive = None if self._conversion is None else self._conversion.row
+        if is_final:
+            known = books.epochs.final(
+                memory.history,
+                totals,
+                books.ranks,
+                after=memory.after,
+                derive=derive,
+                is_known=not books.has_given_up,
+            )
+        else:
+            known = books.epochs.now(memory.history, totals, memory.after, derive)
         memory.history = known.rows
         return known.between
 

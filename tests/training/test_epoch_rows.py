@@ -51,7 +51,7 @@ def after(session: Energy) -> Energy:
 
 
 def test_rows_get_what_is_known_at_the_end():
-    known = ends().now(ROWS, totals(), Ranks(), after=after, is_final=True)
+    known = ends().final(ROWS, totals(), Ranks(), after=after)
     assert known.rows[0] == ROWS[0]
     first, second = known.rows[1:]
     assert (first.train_j, first.val_j, first.is_final) == (4.0, 8.0, True)
@@ -60,25 +60,25 @@ def test_rows_get_what_is_known_at_the_end():
     assert first.total_kwh * 3.6e6 == pytest.approx(1000 + 2 + 4 + 8)
     assert second.total_kwh * 3.6e6 == pytest.approx(1000 + 2 + 4 + 8 + 16 + 32)
     assert known.between.energy_j == 2 + 16 + 64 + 128
-    without = ends().now(ROWS, totals(), Ranks(), is_final=True, without=["test"])
+    without = ends().final(ROWS, totals(), Ranks(), without=["test"])
     assert without.between.energy_j == 2 + 16 + 64
 
 
 def test_derived_columns_follow_the_total():
     derive = {"cost": None}.fromkeys
-    known = ends().now(ROWS, totals(), Ranks(), after=after, derive=lambda kwh: {**derive(["cost"], kwh)})
+    known = ends().now(ROWS, totals(), after, lambda kwh: {**derive(["cost"], kwh)})
     assert known.rows[1].derived == {"cost": known.rows[1].total_kwh}
-    assert ends().now(ROWS, totals(), Ranks()).rows[1].derived == {}
+    assert ends().now(ROWS, totals()).rows[1].derived == {}
 
 
 def test_an_account_that_is_not_known_leaves_the_total_as_it_was_logged():
-    known = ends(None, None).now(ROWS, totals(), Ranks(), after=after, is_final=True)
+    known = ends(None, None).final(ROWS, totals(), Ranks(), after=after)
     assert [row.total_kwh for row in known.rows] == [None, None, None]
     assert known.rows[1].train_j == 4.0
 
 
 def test_ranks_add_up():
-    known = ends().now(ROWS, totals(), two_ranks(), after=after, is_final=True)
+    known = ends().final(ROWS, totals(), two_ranks(), after=after)
     assert (known.rows[1].train_j, known.rows[1].val_j) == (8.0, 16.0)
     assert known.rows[1].total_kwh * 3.6e6 == pytest.approx(1000 + 2 * 14)
     assert known.between.energy_j == 2 * (2 + 16 + 64 + 128)
@@ -87,7 +87,7 @@ def test_ranks_add_up():
 @pytest.mark.parametrize("case", ["alone after an exception", "a rank stopped measuring"])
 def test_where_ranks_cannot_say_rows_stay_as_they_were_logged(case):
     ranks = two_ranks().alone() if case == "alone after an exception" else two_ranks()
-    known = ends().now(ROWS, totals(), ranks, is_final=True, is_known=case != "a rank stopped measuring")
+    known = ends().final(ROWS, totals(), ranks, is_known=case != "a rank stopped measuring")
     assert known.rows == ROWS
     assert known.between is None
 
@@ -97,16 +97,20 @@ def test_an_epoch_with_several_rows_has_its_energy_in_the_last():
     rows = [EpochRow(epoch=0, session=0, train_j=x, logged_train_j=x, metric=x) for x in (1.0, 2.0)]
     of_loop.add(0, 0)
     of_loop.add(0, 1)
-    first, second = of_loop.now(rows, totals(), Ranks(), is_final=True).rows
+    first, second = of_loop.final(rows, totals(), Ranks()).rows
     assert (first.train_j, first.logged_train_j, first.metric) == (None, 1.0, 1.0)
     assert second.train_j == 4.0
     of_loop.clear()
-    assert of_loop.now(rows, totals(), Ranks(), is_final=True).rows == rows
+    assert of_loop.final(rows, totals(), Ranks()).rows == rows
 
 
-def test_a_checkpoint_of_a_long_run_looks_at_the_latest_rows_alone(monkeypatch):
-    monkeypatch.setattr(epoch_rows, "LATELY", 1)
-    known = ends().now(ROWS, totals(), Ranks())
-    assert [row.train_j for row in known.rows] == [1.0, 5.0, 32.0]
-    assert known.between is None
-    assert not known.rows[2].is_final
+@pytest.mark.parametrize("lately", [1, 2])
+def test_a_checkpoint_has_the_joules_of_all_rows_and_works_out_the_last_uncertainties(monkeypatch, lately):
+    monkeypatch.setattr(epoch_rows, "LATELY", lately)
+    known = ends().now(ROWS, totals(), after)
+    assert [row.train_j for row in known.rows] == [1.0, 4.0, 32.0]
+    assert known.rows[1].val_j == 8.0
+    assert [row.is_final for row in known.rows] == [True, False, False]
+    assert [row.train_u_j is None for row in known.rows] == [True, lately == 1, False]
+    assert known.between.energy_j == 2 + 16 + 64 + 128
+    assert known.rows[2].total_kwh * 3.6e6 == pytest.approx(1000 + 2 + 4 + 8 + 16 + 32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -111,7 +112,7 @@ class Contents:
         of_powers = float(d.ravel() @ self._powers.covariance_w2 @ d.ravel())
         of_kernel = float(slope @ self._spread @ slope) * self._known.widening
         inside = max(ON_THE_BRIDGE * scatter * bridge, 0.0)
-        misfit = self._beyond_scatter() * mean_s * (cuts / 2) ** 2
+        misfit = self._beyond_scatter * mean_s * (cuts / 2) ** 2
         guess = float((d.sum(axis=0) ** 2).sum()) * (PRIOR * self._powers.mean_w) ** 2
         is_inside = bridge > INSIDE * mean_s * (cuts + 2)
         is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or (is_inside and self._known.u_ema_s > KNOWN_EMA_S)
@@ -133,14 +134,26 @@ class Contents:
         """The block of powers of a block of intervals: later ones have those of the last."""
         return min(place, len(self._powers.power_w) - 1)
 
+    @cached_property
+    def _rows(self) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.float64]]:
+        """Accounts, blocks of powers, and D, of all blocks together."""
+        blocks, width = self._split.blocks, self._powers.power_w.shape[1]
+        if not blocks:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.intp), np.empty((0, width))
+        place = np.repeat([self._at(i) for i in range(len(blocks))], [len(block.code) for block in blocks])
+        rows = np.concatenate([_wide(block.d, width) for block in blocks])
+        return np.concatenate([block.code for block in blocks]), place, rows
+
     def _sensitivity_s(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Change of the joules of some accounts by the powers of each block: shape (blocks, classes)."""
         d = np.zeros_like(self._powers.power_w)
-        for place, block in enumerate(self._split.blocks):
-            d[self._at(place), : block.d.shape[1]] += block.d[wanted[block.code]].sum(axis=0)
+        code, place, rows = self._rows
+        mine = wanted[code]
+        np.add.at(d, place[mine], rows[mine])
         d[-1] += self._ahead.seconds_s[wanted[self._ahead.code]].sum(axis=0)
         return d
 
+    @cached_property
     def _beyond_scatter(self) -> float:
         """Scatter of the intervals in which the stage changes, beyond that of all."""
         changes, scatter = self._split.changes, self._powers.scatter
