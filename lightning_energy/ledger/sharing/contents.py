@@ -155,12 +155,14 @@ class Contents:
 
     @cached_property
     def _beyond_scatter(self) -> float:
-        """Scatter of the intervals in which the stage changes, beyond that of all."""
-        changes, scatter = self._split.changes, self._powers.scatter
+        """Scatter of the intervals in which the stage changes, beyond that of all about the same powers."""
+        changes, whole, scatter = self._split.changes, self._split.normals[0], self._powers.scatter
         if changes.n <= FEW_CHANGES:
             return 0.0
-        at_changes = changes.squares(np.average(self._powers.power_w, axis=0)) / changes.n
-        return max(at_changes / max(scatter, 1e-12) - 1 - 2 * math.sqrt(2 / changes.n), 0.0) * scatter
+        power_w = np.average(self._powers.power_w, axis=0)
+        of_all = max(whole.squares(power_w) / whole.n, scatter)  # more than the scatter where powers wander
+        at_changes = changes.squares(power_w) / changes.n
+        return max(at_changes / max(of_all, 1e-12) - 1 - 2 * math.sqrt(2 / changes.n), 0.0) * scatter
 
     def _kernel_slopes(
         self, n: int, beside_w: Sequence[NDArray[np.float64]]
