@@ -43,6 +43,7 @@ MOST_HELD = 1024  # intervals that are held until the counter's delay is known, 
 LOOKS_AT = (64, 256, MOST_HELD)  # numbers of intervals at which the delay is looked for
 CHUNK = 64  # intervals that are booked together
 HISTORY_NS = 3_000_000_000  # time before the intervals to book, whose marks are kept: counters are late, and remember
+PATIENCE_NS = 10_000_000_000  # longest time for which steps are not told, until the counter's delay is known
 FIT_AGAIN = 1.1  # factor by which the intervals grow until powers are fitted anew
 EXACT_S = 0.005  # longest period of a register that shows the energy at once
 
@@ -256,7 +257,7 @@ class Book:
             pause()
         sharing, joins = self._fitted(split, sharing, is_last=due.is_last)
         told = held.told
-        if held.n:
+        if held.n and _may_tell(held, sharing, is_known, is_last=due.is_last):
             until_ns = int(held.knots.time_ns[-1]) - (0 if due.is_last else max(lag_ns, 0))
             told = max(int(np.searchsorted(held.time_ns, until_ns, side="right")), told)
         bounds_w = self.curve.power_bounds_w()
@@ -387,6 +388,14 @@ class Book:
 def _kernels(sharing: Sharing) -> list[Kernel]:
     """The kernels to book by: that of a register which shows the energy at once has no neighbours."""
     return [sharing.booked.kernel] if sharing.booked is EXACT else kernels_of(sharing.booked)
+
+
+def _may_tell(held: Held, sharing: Sharing, is_known: NDArray[np.bool_], *, is_last: bool) -> bool:
+    """True unless the counter's delay will be known soon: single steps are told once, and late ones would be wrong."""
+    if sharing.looked or is_last or not is_known.any():
+        return True
+    needs_ns = LOOKS_AT[0] * float(np.diff(held.knots.time_ns)[is_known].mean())
+    return needs_ns > PATIENCE_NS or held.knots.time_ns[-1] - held.knots.time_ns[0] >= PATIENCE_NS
 
 
 def _shifted(knots: Knots, rows: slice, lag_ns: int) -> Knots:

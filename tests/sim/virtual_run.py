@@ -66,6 +66,7 @@ class Sensor:
         look: part of the period that it looks at.
         half_s: half of the bracket of each update's time.
         quantum_j: smallest step of the counter.
+        whole_w: each update adds a multiple of this power, times the period; 0: what it is.
         jitter_s: standard deviation of its updates about a regular grid.
     """
 
@@ -75,6 +76,7 @@ class Sensor:
     look: float = 1.0
     half_s: float = 0.0015
     quantum_j: float = 0.0
+    whole_w: float = 0.0
     jitter_s: float = 0.0
 
 
@@ -143,6 +145,9 @@ def shown(rng: np.random.Generator, pieces: Pieces, sensor: Sensor) -> tuple[NDA
         value_j = np.concatenate([[0.0], np.cumsum(seen / sensor.look)])
     if sensor.quantum_j:
         value_j = np.floor(value_j / sensor.quantum_j) * sensor.quantum_j
+    if sensor.whole_w:
+        unit_j = sensor.whole_w * sensor.update_s
+        value_j = np.concatenate([[0.0], np.cumsum(np.round(np.diff(value_j) / unit_j) * unit_j)])
     seen_s = update_s + sensor.half_s * rng.uniform(-1, 1, len(update_s))
     return seen_s, value_j
 
