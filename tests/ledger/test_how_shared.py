@@ -19,7 +19,7 @@ SENSORS = {
 
 def told(work: Work, sensor: Sensor, seed: int = 1):
     """The ledger's totals, the way to share, and the trace."""
-    ledger = play(seed, work, sensor, trace=True).ledger
+    ledger = play(seed, work, sensor).ledger
     totals = ledger.totals()
     curve, steps = (pd.DataFrame(table) for table in ledger.take_trace())
     return totals, how_shared(totals.fitted(0), ledger.classes.names, START_NS), curve, steps

@@ -118,7 +118,8 @@ class Contents:
         is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or (is_inside and self._known.u_ema_s > KNOWN_EMA_S)
         if is_open and guess > inside + edge + misfit:
             of_powers = max(of_powers, guess)
-        unseen_s = (1 - self._booked.kernel.look) * float(split.seconds_s[wanted[: len(split.seconds_s)]].sum())
+        seconds_s = float(split.seconds_s[wanted[: len(split.seconds_s)]].sum())
+        unseen_s = (1 - self._booked.kernel.look) * seconds_s
         ahead_s = float(self._ahead.seconds_s[wanted[self._ahead.code]].sum())
         return {
             "inside": inside,
@@ -127,6 +128,7 @@ class Contents:
             "edges": max(edge, 0.0),
             "misfit": misfit,
             "unseen": scatter * unseen_s,
+            "rounding": split.rounding_j2 * seconds_s / max(mean_s, 1e-12),
             "ahead": scatter * ahead_s,
         }
 
