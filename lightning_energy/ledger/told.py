@@ -94,9 +94,7 @@ def energy_at_marks(
     scatter = wide.scatter / kernel.shown_scatter(float(length_s.mean()))
     inside = scatter * (ON_THE_BRIDGE * before_s * (1 - theta) + SMOOTHED * kernel.ema_s)
     if kernel.look < 1:
-        inside += _unseen_j2(
-            kernel, timeline, (knot_ns - origin_ns) * NS, (to_class @ p).astype(np.float64), at_s, scatter
-        )
+        inside += _unseen_j2(kernel, timeline, knot_s, to_class @ p, at_s, scatter)
     slope_w = timeline.one @ to_class @ p
     place = np.clip(np.searchsorted(timeline.start_s, at_s, side="right") - 1, 0, len(slope_w) - 1)
     of_delay = ((slope_w[place] - mean_w[k - 1]) * found.u_lag_s) ** 2
@@ -113,7 +111,7 @@ def _unseen_j2(  # noqa: PLR0917 - arrays of one calculation
     at_s: NDArray[np.float64],
     scatter: float,
 ) -> NDArray[np.float64]:
-    """Variance at marks by what a part-time sensor does not see: half of that of the time from the last mark but one."""
+    """Variance at marks by what a part-time sensor misses: half of that of the time from the last mark but one."""
     seen_s, all_s = (Kernel(look=look).seconds(knot_s, timeline)[0] for look in (kernel.look, 1.0))
     length_s = np.diff(knot_s)
     missed_j2 = float(np.mean(((seen_s - all_s) @ power_w) ** 2))
