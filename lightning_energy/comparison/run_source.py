@@ -15,7 +15,10 @@ from lightning_energy.results.plain import printable
 from lightning_energy.scores.formula import EnergyPenalized, parse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lightning_energy.curves.energy import Energy
+    from lightning_energy.results.figures import Device
     from lightning_energy.results.record import Record
     from lightning_energy.scores.metric import Scale
 
@@ -28,7 +31,8 @@ class Source:
 
     Attributes:
         sensors: text that is equal for runs measured by the same sensors, as far as their records say; empty when
-            they do not (of several ranks that run, or were given up, only the sensors of the first are known).
+            they do not (of several ranks that run, or were given up, only the sensors of the first are known), and
+            where sessions of the run had different ones: their gains do not cancel.
         slack_kwh: energy that the run may have spent beyond its known energy: its missing time at its mean power;
             infinite when ranks are absent, or earlier sessions are not wholly known.
         run_id: equal in all records of one run; empty when unknown.
@@ -74,9 +78,15 @@ def _sensors(record: Record) -> str:
     """Equal text for equal sensors; the notes hold the constants of models and of calibrations."""
     if not record.devices or not record.report.has_all_devices:
         return ""
-    devices = sorted([d.device_id, d.scope, d.note, d.rank] for d in record.devices)
+    devices = _identities(record.devices)
+    if any(row.devices and _identities(row.devices) != devices for row in record.sessions):
+        return ""
     where = record.where
     return json.dumps([devices, [where.machine, where.cpu, where.cpu_threads, where.nvidia_driver]])
+
+
+def _identities(devices: Sequence[Device]) -> list[list[str | int]]:
+    return sorted([d.device_id, d.scope, d.note, d.rank] for d in devices)
 
 
 def _slack_kwh(record: Record, energy: Energy | None) -> float:

@@ -259,6 +259,8 @@ def _add_split(split: Split, due: Due, rows: slice, is_known: NDArray[np.bool_],
         None if powers is None else powers.overall_w,
         for_now=due.for_now and powers is not None,
     )
+    if split.blocks:
+        split.blocks[-1].end_ns = int(held.knots.time_ns[rows.stop])
 
 
 def _fitted(split: Split, sharing: Sharing, due: Due) -> tuple[Sharing, int]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import threading
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from lightning_energy.curves.energy import together_j
+from lightning_energy.ledger.uncertainty import SQRT3
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -17,11 +20,15 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.totals import Totals
     from lightning_energy.meters.base import MeterInfo
 
-__all__ = ["IdleBaseline", "Look", "idle_power_w"]
+__all__ = ["AboveIdle", "IdleBaseline", "IdlePower", "Look", "idle_power"]
 
 LOOKS = 10
 ENOUGH_LOOKS = 3
 STEADY = 0.1  # largest share by which an idle device's power strays
+DYNAMIC_U = 0.73 / SQRT3
+"""Relative standard uncertainty of energies above idle by sensors on a chip. Their mean error was up to 73 %, and no
+calibration took it away (Fahad et al., Energies 12:2204, 2019, two kernels on three CPUs, two GPUs and a Xeon Phi): a
+limit, with a rectangular distribution (GUM 4.3.7)."""
 
 
 class Look(NamedTuple):
@@ -43,11 +50,37 @@ class Look(NamedTuple):
         return cls(curve.end_ns or 0, curve.end_j, curve.last_power_w() is not None)
 
 
+class IdlePower(NamedTuple):
+    """The power of an idle device.
+
+    Attributes:
+        power_w: its mean in watts.
+        u_w: standard deviation of the power between two looks: an idle device may stray as far while the run goes on.
+    """
+
+    power_w: float
+    u_w: float
+
+
+class AboveIdle(NamedTuple):
+    """Energy above the idle power of all devices.
+
+    Attributes:
+        energy_j: joules.
+        u_j: standard uncertainty (k=1) in joules without what the sensors' gain and kind add: repeatability.
+        u_absolute_j: standard uncertainty (k=1) in joules with the gain, and with :data:`DYNAMIC_U`.
+    """
+
+    energy_j: float
+    u_j: float
+    u_absolute_j: float
+
+
 class IdleBaseline:
     """Idle powers of devices, and the energy above them.
 
     Attributes:
-        power_w: by identity of the device; ``None`` for one that was not idle, nothing before :meth:`watch`.
+        power: by identity of the device; ``None`` for one that was not idle, nothing before :meth:`watch`.
 
     Args:
         channels: the devices.
@@ -55,7 +88,7 @@ class IdleBaseline:
     """
 
     def __init__(self, channels: Sequence[Channel], lock: threading.RLock) -> None:
-        self.power_w: dict[str, float | None] = {}
+        self.power: dict[str, IdlePower | None] = {}
         self._channels = channels
         self._lock = lock
 
@@ -74,24 +107,36 @@ class IdleBaseline:
                     seen.append(Look.at(channel.curve))
         notes = []
         for seen, channel in zip(looks, self._channels, strict=True):
-            self.power_w[channel.info.device_id], problem = idle_power_w(channel.info, seen)
+            self.power[channel.info.device_id], problem = idle_power(channel.info, seen)
             if problem:
                 notes.append(f"No idle baseline for {channel.info.name}: {problem}")
         return notes
 
-    def above_j(self, totals: Totals) -> float | None:
-        """Joules above the idle power of all devices; ``None`` when it is not known of one."""
-        above_j = []
+    def above(self, totals: Totals) -> AboveIdle | None:
+        """Joules above the idle power of all devices; ``None`` when it is not known of one.
+
+        Repeatabilities of the devices add as elsewhere; those of idle powers, the gains and :data:`DYNAMIC_U` are
+        common to a device's whole time, and may be to all devices: linearly.
+        """
+        above_j, u_j, u_idle_j, u_gain_j = [], [], 0.0, 0.0
         for d, channel in enumerate(self._channels):
-            energy, idle_w = totals.energy(device=d), self.power_w.get(channel.info.device_id)
-            if idle_w is None or energy.energy_j is None:
+            energy, idle = totals.energy(device=d), self.power.get(channel.info.device_id)
+            if idle is None or energy.energy_j is None:
                 return None
-            above_j.append(energy.energy_j - idle_w * (energy.duration_s - energy.missing_s))
-        return sum(above_j) if above_j else None
+            known_s = energy.duration_s - energy.missing_s
+            above_j.append(energy.energy_j - idle.power_w * known_s)
+            u_j.append(energy.u_j)
+            u_idle_j += idle.u_w * known_s
+            gain_u = math.sqrt(max(energy.u_absolute_j**2 - energy.u_j**2, 0.0)) / (energy.energy_j or 1.0)
+            u_gain_j += math.hypot(gain_u, DYNAMIC_U) * abs(above_j[-1])
+        if not above_j:
+            return None
+        repeated_j = math.hypot(together_j(sum(u_j), sum(u**2 for u in u_j)), u_idle_j)
+        return AboveIdle(sum(above_j), repeated_j, math.hypot(repeated_j, u_gain_j))
 
 
-def idle_power_w(info: MeterInfo, looks: Sequence[Look]) -> tuple[float | None, str]:
-    """Mean power in watts between looks at a device, or ``None`` and the reason.
+def idle_power(info: MeterInfo, looks: Sequence[Look]) -> tuple[IdlePower | None, str]:
+    """Mean power between looks at a device, or ``None`` and the reason.
 
     Args:
         info: the device.
@@ -105,6 +150,7 @@ def idle_power_w(info: MeterInfo, looks: Sequence[Look]) -> tuple[float | None, 
         return None, "its power could not be seen often enough; watch for longer"
     powers_w = [energy_j / (time_ns * NS) for time_ns, energy_j in steps]
     mean_w = sum(e for _, e in steps) / (sum(t for t, _ in steps) * NS)
-    if statistics.pstdev(powers_w) > STEADY * max(mean_w, 1.0):
+    u_w = statistics.pstdev(powers_w)
+    if u_w > STEADY * max(mean_w, 1.0):
         return None, f"its power was not steady ({min(powers_w):.0f} to {max(powers_w):.0f} W): it was not idle"
-    return mean_w, ""
+    return IdlePower(mean_w, u_w), ""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.curves.energy import ALIKE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -119,10 +121,12 @@ class AtMarks(NamedTuple):
 
     @classmethod
     def together(cls, curves: Sequence[AtMarks]) -> AtMarks:
-        """The state of all curves together, at the same marks."""
+        """The state of all curves together, at the same marks; uncertainties add as those of energies do."""
         if len(curves) == 1:
             return curves[0]
-        return cls(*(np.sum(column, axis=0) for column in zip(*curves, strict=True)))
+        energy_j, missing_s, variance_j2 = (np.sum(column, axis=0) for column in zip(*curves, strict=True))
+        linear_j = np.sum([np.sqrt(c.variance_j2) for c in curves], axis=0)
+        return cls(energy_j, missing_s, (1 - ALIKE) * variance_j2 + ALIKE * linear_j**2)
 
     def followed_by(self, others: AtMarks) -> AtMarks:
         """The state at these marks, followed by that at others."""

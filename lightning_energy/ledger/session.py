@@ -12,6 +12,7 @@ from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.edges import UNKNOWN_PERIOD_S
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.ledger.accounts import OUTSIDE
+from lightning_energy.ledger.how_shared import HowShared, how_shared
 from lightning_energy.ledger.idle import IdleBaseline
 from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.ledger.trace import Trace
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.accounts import Kind
     from lightning_energy.ledger.device_clock import DeviceClock
+    from lightning_energy.ledger.idle import AboveIdle
     from lightning_energy.ledger.marks import Inbox
     from lightning_energy.ledger.steps import Steps
     from lightning_energy.ledger.totals import Totals
     from lightning_energy.ledger.trace import Columns
-    from lightning_energy.meters.base import MeterInfo
+    from lightning_energy.meters.base import MeterInfo, Quality
     from lightning_energy.meters.find import OpenMeters
 
 __all__ = ["Session"]
@@ -193,6 +195,19 @@ class Session:
             for start_ns, end_ns in spans
         ]
 
+    def how_shared(self, totals: Totals) -> list[HowShared]:
+        """The way in which the joules of each device in ``totals`` are shared out between two updates."""
+        with self.ledger.lock:
+            names = [*self.ledger.classes.names]
+        found = []
+        for d, channel in enumerate(self.channels):
+            contents = totals.fitted(d)
+            if contents is None:
+                found.append(HowShared("lines", _why_lines(channel, totals.energy(device=d).quality)))
+            else:
+                found.append(how_shared(contents, names, self._started_ns))
+        return found
+
     def take_steps(self) -> Steps | None:
         """Training steps that became known since the last call."""
         if self._sampler.failure is not None:  # nobody else takes the marks
@@ -220,7 +235,7 @@ class Session:
     @property
     def idle_w(self) -> dict[str, float | None]:
         """Idle power of each device, by its identity; empty without :meth:`watch_idle`."""
-        return self._idle.power_w
+        return {device: None if idle is None else idle.power_w for device, idle in self._idle.power.items()}
 
     def watch_idle(self, seconds: float) -> None:
         """Watch the power of each idle device, before any account is open. Waits that long.
@@ -229,9 +244,9 @@ class Session:
         """
         self.notes += self._idle.watch(seconds)
 
-    def above_idle_j(self, totals: Totals) -> float | None:
+    def above_idle(self, totals: Totals) -> AboveIdle | None:
         """Joules above the idle power of all devices; ``None`` when it is not known of one."""
-        return self._idle.above_j(totals)
+        return self._idle.above(totals)
 
     def synchronize(self) -> None:
         """Wait for the accelerator, so that a stage ends where its work ends. At changes of stage only."""
@@ -271,6 +286,13 @@ class Session:
 
 def _is_exact(channel: Channel) -> bool:
     return channel.is_exact
+
+
+def _why_lines(channel: Channel, quality: Quality) -> str:
+    """The reason why a device's joules are shared out by duration alone."""
+    if quality == "integrated" or channel.info.quality == "integrated":
+        return "it has no counter that could be used: its power was read and summed up"
+    return "its counter was seen to move too seldom for more"
 
 
 def _stop(sampler: Sampler, meters: OpenMeters, pid: int) -> None:

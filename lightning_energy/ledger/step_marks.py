@@ -121,10 +121,18 @@ class StepMarks:
         """The code of the time between steps. Changes together with :attr:`end`, by :meth:`enter` alone."""
         return self._gap_code
 
-    def enter(self, session: Session, epoch: int, stage: str) -> None:
-        """Let time belong to this stage of this epoch from now on."""
+    def enter(self, session: Session, epoch: int, stage: str, *, apart: bool = False) -> None:
+        """Let time belong to this stage of this epoch from now on.
+
+        Args:
+            session: takes the marks.
+            epoch: the epoch.
+            stage: the stage.
+            apart: true to open an account of its own for what lies between steps.
+        """
         self.account = (epoch, stage)
-        self._gap_code = session.code(epoch, stage, "gap")
+        gap_code = session.code(epoch, stage, "gap")
+        self._gap_code = session.apart(gap_code) if apart else gap_code
         self.begin = marker(session.inbox, session.code(epoch, stage, "step"))
         self.end = marker(session.inbox, self._gap_code)
         self.end()
@@ -164,9 +172,9 @@ class BatchMarks(StepMarks):
     def attend_at(self, batch_idx: float) -> None:
         self._plan[0] = batch_idx
 
-    def enter(self, session: Session, epoch: int, stage: str) -> None:
+    def enter(self, session: Session, epoch: int, stage: str, *, apart: bool = False) -> None:
         """Let time belong to this stage of this epoch from now on; the first batch is attended to."""
-        super().enter(session, epoch, stage)
+        super().enter(session, epoch, stage, apart=apart)
         self._plan[0] = 0
         self.end_batch = _batch_end(session.inbox, self.gap_code, self.counts.of(stage), self._plan)
 

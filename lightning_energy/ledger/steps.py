@@ -24,7 +24,8 @@ class Steps(NamedTuple):
     Attributes:
         energy_j: joules per step, shape (n,).
         duration_s: seconds per step, shape (n,).
-        u_j: standard uncertainty of the sum of ``energy_j`` in joules (its outer ends).
+        u_j: standard uncertainty of the sum of ``energy_j`` in joules, as far as it comes from where steps begin after
+            something else, and where they end before it.
     """
 
     energy_j: NDArray[np.float64]
@@ -73,7 +74,8 @@ class KnownSteps:
         self._open = (int(t[-1]), float(e[-1]), float(m[-1]), float(u2[-1])) if starts[-1] else None
         good = starts[:-1] & (np.diff(m) == 0) & (np.diff(t) > 0)  # without missing time
         if good.any():
-            u_j = float(np.sqrt(u2[:-1][good][0] + u2[1:][good][-1]))
+            before, after = np.concatenate([[False], good[:-1]]), np.concatenate([good[1:], [False]])
+            u_j = float(np.sqrt(u2[:-1][good & ~before].sum() + u2[1:][good & ~after].sum()))
             self._steps.append(Steps(np.diff(e)[good], np.diff(t)[good] * NS, u_j))
 
     def take(self) -> Steps | None:
@@ -81,9 +83,8 @@ class KnownSteps:
         taken, self._steps = self._steps, []
         if not taken:
             return None
-        u2 = [s.u_j**2 for s in taken]
         return Steps(
             np.concatenate([s.energy_j for s in taken]),
             np.concatenate([s.duration_s for s in taken]),
-            float(np.sqrt(max(u2))),  # neighbouring stretches share their ends: only the outer ones count
+            float(np.sqrt(sum(s.u_j**2 for s in taken))),
         )

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Level", "Shares", "Sums"]
 
-Level = Literal["account", "group", "total"]  # reach of a figure: the errors of accounts that share their ends cancel
+Level = Literal["account", "group", "until", "total"]
+"""Reach of a figure, as the errors of accounts that share their ends cancel; ``until``: all up to some moment."""
+
 ARRAYS = ("energy_j", "time_s", "u_account_j", "u2_account_j2", "u_group_j", "u2_group_j2")  # fields that are arrays
 
 
@@ -123,10 +125,28 @@ class Sums:
             quality=QUALITIES[int(present.max())],
         )
 
+    def joules(self, n: int) -> NDArray[np.float64]:
+        """Joules of the first ``n`` accounts, one by one."""
+        result = np.zeros(n)
+        result[: len(self.energy_j)] = self.energy_j[:n]
+        if self.fitted is not None:
+            fitted_j = self.fitted.energy_j[:n]
+            result[: len(fitted_j)] += fitted_j
+        return result
+
+    def is_known(self, n: int) -> NDArray[np.bool_]:
+        """True for those of the first ``n`` accounts of which some joules are known."""
+        result = np.zeros(n, dtype=bool)
+        result[: self.time_s.shape[1]] = self.time_s[:MISSING, :n].sum(axis=0) > 0
+        return result
+
     def _u_j(self, wanted: NDArray[np.bool_], level: Level) -> float:
         n = len(wanted)
         if level == "total":
             return math.hypot(self.u_total_j, math.sqrt(self.u2_total_j2))
+        if level == "until":  # its outer ends alone; groups before the last one share theirs
+            last = np.flatnonzero(wanted)[-1:]
+            return math.hypot(self.u_total_j + float(self.u_account_j[last].sum()), math.sqrt(self.u2_total_j2))
         linear_j, j2 = (
             (self.u_account_j, self.u2_account_j2) if level == "account" else (self.u_group_j, self.u2_group_j2)
         )

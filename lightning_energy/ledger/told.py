@@ -10,6 +10,7 @@ from lightning_energy.curves.curve import shape_bound_j
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.sharing.contents import ON_THE_BRIDGE
+from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.timeline import in_seconds
 from lightning_energy.meters.units import NS
 
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.held import Held
     from lightning_energy.ledger.sharing.delay import Found
     from lightning_energy.ledger.sharing.powers import Powers
+    from lightning_energy.ledger.sharing.timeline import Timeline
 
 __all__ = ["energy_at_marks"]
+
+SMOOTHED = 0.236
+"""Variance of white noise up to a moment, in time constants, that is told by an average over what came before, as late
+as that takes: e^-2 / 2 + 2/e - 1/2 - e^-2 / 2, and what has not come yet. Integrals of the squared weights."""
 
 
 def energy_at_marks(
@@ -85,10 +91,32 @@ def energy_at_marks(
     width = len(p)
     covariance = wide.covariance_w2[-width:, -width:]
     of_powers = np.einsum("ij,jk,ik->i", d, covariance, d)
-    inside = ON_THE_BRIDGE * wide.scatter * before_s * (1 - theta)
+    scatter = wide.scatter / kernel.shown_scatter(float(length_s.mean()))
+    inside = scatter * (ON_THE_BRIDGE * before_s * (1 - theta) + SMOOTHED * kernel.ema_s)
+    if kernel.look < 1:
+        inside += _unseen_j2(kernel, timeline, knot_s, to_class @ p, at_s, scatter)
     slope_w = timeline.one @ to_class @ p
     place = np.clip(np.searchsorted(timeline.start_s, at_s, side="right") - 1, 0, len(slope_w) - 1)
     of_delay = ((slope_w[place] - mean_w[k - 1]) * found.u_lag_s) ** 2
     variance_j2 = np.where(quality[k] == MISSING, 0.0, of_powers + inside + edge_j2 + of_delay)
     bound_j = shape_bound_j(before_s, length_s[k - 1] - before_s, mean_w[k - 1], *bounds_w)
     return AtMarks(energy, missing_s, np.where(is_line, bound_j**2 / 3 + edge_j2, variance_j2))
+
+
+def _unseen_j2(  # noqa: PLR0917 - arrays of one calculation
+    kernel: Kernel,
+    timeline: Timeline,
+    knot_s: NDArray[np.float64],
+    power_w: NDArray[np.float64],
+    at_s: NDArray[np.float64],
+    scatter: float,
+) -> NDArray[np.float64]:
+    """Variance at marks by what a part-time sensor misses: half of that of the time from the last mark but one."""
+    seen_s, all_s = (Kernel(look=look).seconds(knot_s, timeline)[0] for look in (kernel.look, 1.0))
+    length_s = np.diff(knot_s)
+    missed_j2 = float(np.mean(((seen_s - all_s) @ power_w) ** 2))
+    step_s = np.diff(at_s, n=1, prepend=at_s[:1])
+    step_s[1:] += step_s[:-1].copy()
+    per_s = missed_j2 / float(length_s.mean())
+    result: NDArray[np.float64] = (np.maximum(per_s * step_s, missed_j2) + scatter * (1 - kernel.look) * step_s) / 2
+    return result

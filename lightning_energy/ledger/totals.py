@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -10,13 +11,27 @@ from lightning_energy.curves.energy import Energy
 from lightning_energy.ledger.accounts import OUTSIDE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
+
+    from numpy.typing import NDArray
 
     from lightning_energy.ledger.accounts import Account, Kind
+    from lightning_energy.ledger.sharing.contents import Contents
     from lightning_energy.ledger.spans import Span
     from lightning_energy.ledger.sums import Level, Sums
 
-__all__ = ["Totals"]
+__all__ = ["OF_EPOCHS", "Totals"]
+
+OF_EPOCHS = ("train", "validate")  # the stages that an epoch consists of
+
+
+class _Columns(NamedTuple):
+    """The accounts as arrays."""
+
+    epoch: NDArray[np.int64]
+    stage: NDArray[np.int64]  # a number for each
+    is_step: NDArray[np.bool_]
+    is_inside: NDArray[np.bool_]
 
 
 class Totals:
@@ -60,15 +75,44 @@ class Totals:
             kind: only steps, or only gaps.
             device: only the device at this place of :attr:`names`.
         """
-        wanted = np.array(
-            [
-                code != OUTSIDE and stage in {None, a.stage} and epoch in {None, a.epoch} and kind in {None, a.kind}
-                for code, a in enumerate(self.accounts)
-            ]
-        )
-        level: Level = "account" if kind else "group" if stage or epoch is not None else "total"
-        devices = range(len(self._sums)) if device is None else [device]
-        return Energy.total(self._sums[d].energy(wanted, level, self._calibration_u[d]) for d in devices)
+        of, wanted = self._columns, self._columns.is_inside
+        if stage is not None:
+            wanted = wanted & self._is_of([stage])
+        if epoch is not None:
+            wanted = wanted & (of.epoch == epoch)
+        if kind is not None:
+            wanted = wanted & (of.is_step == (kind == "step"))
+        return self._of(wanted, "account" if kind else "group" if stage or epoch is not None else "total", device)
+
+    def until(self, code: int) -> Energy:
+        """Joules of all accounts that are older than one: of all the time before it, where none was entered again.
+
+        Args:
+            code: the account.
+        """
+        return self._of(self._columns.is_inside & (np.arange(len(self.accounts)) < code), "until")
+
+    def between(self, epochs: Collection[int], without: Collection[str] = ()) -> Energy:
+        """Joules of all that is neither training nor validation of some epochs.
+
+        Args:
+            epochs: these epochs.
+            without: stages that do not count, either.
+        """
+        of = self._columns
+        in_epochs = np.isin(of.epoch, np.array([*epochs], dtype=np.int64)) & self._is_of(OF_EPOCHS)
+        return self._of(of.is_inside & ~in_epochs & ~self._is_of(without), "group")
+
+    def joules_by_epoch(self, stage: str) -> dict[int, float]:
+        """Joules of a stage by epoch, over all devices, without their uncertainties; of epochs that have any."""
+        energy_j, is_known = self._joules
+        wanted = is_known & self._is_of([stage]) & (self._columns.epoch >= 0)
+        epochs, place = np.unique(self._columns.epoch[wanted], return_inverse=True)
+        return dict(zip(epochs.tolist(), np.bincount(place, energy_j[wanted], len(epochs)).tolist(), strict=True))
+
+    def fitted(self, device: int) -> Contents | None:
+        """The joules of a device that are shared out by fitted powers; ``None`` where straight lines share out all."""
+        return self._sums[device].fitted
 
     @property
     def stages(self) -> list[str]:
@@ -79,3 +123,36 @@ class Totals:
     def epochs(self) -> list[int]:
         """The epochs that have accounts, in order of appearance; without -1."""
         return [*dict.fromkeys(a.epoch for a in self.accounts[1:] if a.epoch >= 0)]
+
+    @cached_property
+    def _columns(self) -> _Columns:
+        number = {stage: i for i, stage in enumerate(self._all_stages)}
+        return _Columns(
+            np.array([a.epoch for a in self.accounts], dtype=np.int64),
+            np.array([number[a.stage] for a in self.accounts], dtype=np.int64),
+            np.array([a.kind == "step" for a in self.accounts], dtype=bool),
+            np.arange(len(self.accounts)) != OUTSIDE,
+        )
+
+    @cached_property
+    def _joules(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Joules of each account, and true where some are known."""
+        n = len(self.accounts)
+        energy_j, is_known = np.zeros(n), np.zeros(n, dtype=bool)
+        for sums in self._sums:
+            energy_j += sums.joules(n)
+            is_known |= sums.is_known(n)
+        return energy_j, is_known
+
+    @cached_property
+    def _all_stages(self) -> list[str]:
+        return [*dict.fromkeys(a.stage for a in self.accounts)]
+
+    def _is_of(self, stages: Collection[str]) -> NDArray[np.bool_]:
+        """True for the accounts of some stages. Lightning's are texts of a type that NumPy does not compare."""
+        wanted = [i for i, stage in enumerate(self._all_stages) if any(stage == s for s in stages)]
+        return np.isin(self._columns.stage, np.array(wanted, dtype=np.int64))
+
+    def _of(self, wanted: NDArray[np.bool_], level: Level, device: int | None = None) -> Energy:
+        devices = range(len(self._sums)) if device is None else [device]
+        return Energy.total(self._sums[d].energy(wanted, level, self._calibration_u[d]) for d in devices)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lightning_energy.results.notes import NoteKind
     from lightning_energy.scores.metric import Metric
 
-__all__ = ["IN_PYTHON", "Brief", "Place", "in_brief", "per_unit"]
+__all__ = ["IN_PYTHON", "Brief", "Place", "in_brief", "one_of", "per_unit"]
 
 MOST_LINES = 12
 MOST_NAMES = 4  # of devices in a line
@@ -131,14 +131,14 @@ def per_unit(report: Figures, stage: str) -> list[tuple[str, float]]:
     joules = {unit: report.unit_j(unit, stage) for unit in report.units.get(stage, {})}
     if stage == "train":
         joules.setdefault(SAMPLES, report.sample_j)
-    return [(_one_of(unit), per_unit_j) for unit, per_unit_j in joules.items() if per_unit_j is not None]
+    return [(one_of(unit), per_unit_j) for unit, per_unit_j in joules.items() if per_unit_j is not None]
 
 
-def _one_of(units: str) -> str:
-    """The singular of a unit's name, as far as its spelling tells.
+def one_of(units: str) -> str:
+    """Give the singular of a unit's name, as far as its spelling tells.
 
     Example:
-        >>> _one_of("tokens"), _one_of("glass"), _one_of("audio")
+        >>> one_of("tokens"), one_of("glass"), one_of("audio")
         ('token', 'glass', 'audio')
     """
     return units[:-1] if units.endswith("s") and not units.endswith("ss") else units

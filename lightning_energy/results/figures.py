@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_energy.results.per_sample import per_sample_j
 
@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
     from lightning_energy.curves.energy import Energy
     from lightning_energy.curves.resolution import Resolution
+    from lightning_energy.ledger.how_shared import HowShared
     from lightning_energy.meters.base import Scope
     from lightning_energy.results.carbon import Derived
     from lightning_energy.results.notes import Note
     from lightning_energy.scores.metric import Metric
 
-__all__ = ["Best", "Device", "Figures", "Missing", "Outcome"]
+__all__ = ["Best", "Device", "Figures", "Missing", "Outcome", "Spread"]
 
 Outcome = Literal["running", "completed", "interrupted", "checkpoint"]
 """The end of a run or a session: ``running`` has none yet; ``checkpoint`` is a session as its checkpoint knew it."""
@@ -39,6 +40,7 @@ class Device:
         period_s: time between two updates of its sensor in seconds, as measured; ``None`` unknown.
         note: a remark that a reader must know.
         rank: the rank that read it.
+        shared: the way in which its joules between two updates are shared out; ``None`` unknown.
     """
 
     name: str
@@ -48,6 +50,36 @@ class Device:
     period_s: float | None
     note: str = ""
     rank: int = 0
+    shared: HowShared | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same in plain types."""
+        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "shared"}
+        shared = {} if self.shared is None else {"shared": self.shared.to_plain()}
+        return {**row, "energy": self.energy.to_plain(), **shared}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The standard uncertainty (k=1) of a figure in joules.
+
+    Attributes:
+        u_j: without the gain of the sensors: repeatability, for comparing runs on the same devices.
+        u_absolute_j: with it.
+
+    Example:
+        >>> from lightning_energy import Energy
+        >>> Spread.per(Energy(50.0, 3.0, 5.0, 1.0, 0.0, "measured", 50.0), 100)
+        Spread(u_j=0.03, u_absolute_j=0.05)
+    """
+
+    u_j: float
+    u_absolute_j: float
+
+    @classmethod
+    def per(cls, energy: Energy, n: int) -> Spread:
+        """That of an energy divided by a number that is known."""
+        return cls(energy.u_j / n, energy.u_absolute_j / n)
 
 
 @dataclass(frozen=True)
@@ -101,18 +133,24 @@ class Figures:
             :func:`~lightning_energy.curves.resolution.resolution`.
         steps: training steps whose energy is known.
         step_j: their mean energy in joules, or ``None``.
+        step_u: its uncertainty.
         samples: samples trained on in this session, all ranks together; ``None`` when not all could be counted.
         sample_j: joules of training (stage ``train``) per sample of this session, or ``None``.
+        sample_u: its uncertainty.
         units: by stage (``train``, ``validate``, ``test``, ``predict``) the numbers of samples and of the user's own
             units in this session, all ranks together; ``None`` for one of which not all could be counted.
         gaps: energy of training between its steps (data loading, logging, checkpoints), part of stage ``train``.
+        between: energy of this session that is in no row of its epochs; ``None`` while it runs, and where unknown.
         missing: stretches of time in which the energy of one of these devices is not known.
         absent_ranks: number of other ranks whose energy since the last epoch is not known; 0 but after an exception.
         above_idle_j: joules of this session above the devices' idle power; ``None`` when that was not watched.
+        above_idle_u: its uncertainty; the absolute one with what sensors on a chip err above idle.
         metric: the last value of the metric of quality; ``None`` without one.
         metric_epoch: the epoch of ``metric``, counted from 0; ``None`` unknown.
         best: its best epoch; ``None`` without one.
         score: the score of ``metric``.
+        score_u: its standard uncertainty (k=1) by the energy alone, with the gain of the sensors; ``None`` without a
+            score, and for a function of the user's own.
         score_kwh: the energy that it was scored with: that of the training up to that validation.
         score_name: the formula.
         no_score: the reason why there is no score, with what to do; empty where there is one, or was none asked for.
@@ -130,17 +168,22 @@ class Figures:
     resolutions: Mapping[str, Resolution] = field(default_factory=dict)
     steps: int = 0
     step_j: float | None = None
+    step_u: Spread | None = None
     samples: int | None = None
     sample_j: float | None = None
+    sample_u: Spread | None = None
     units: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
     gaps: Energy | None = None
+    between: Energy | None = None
     missing: Sequence[Missing] = ()
     absent_ranks: int = 0
     above_idle_j: float | None = None
+    above_idle_u: Spread | None = None
     metric: Metric | None = None
     metric_epoch: int | None = None
     best: Best | None = None
     score: float | None = None
+    score_u: float | None = None
     score_kwh: float | None = None
     score_name: str = ""
     no_score: str = ""
@@ -174,6 +217,11 @@ class Figures:
             The joules; ``None`` where not all units could be counted, or some joules are missing.
         """
         return per_sample_j(self.stages.get(stage), self.units.get(stage, {}).get(unit))
+
+    def unit_u(self, unit: str = "samples", stage: str = "train") -> Spread | None:
+        """The uncertainty of :meth:`unit_j`; ``None`` where that is unknown."""
+        energy, n = self.stages.get(stage), self.units.get(stage, {}).get(unit)
+        return None if self.unit_j(unit, stage) is None or energy is None or not n else Spread.per(energy, n)
 
     @property
     def energy(self) -> Energy:

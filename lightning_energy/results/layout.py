@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lightning_energy.meters.units import J_PER_KWH
+from lightning_energy.meters.units import J_PER_KWH, SAMPLES
+from lightning_energy.results.brief import one_of
+from lightning_energy.results.layout_sharing import facts_of_sharing
 from lightning_energy.results.readable import duration, one_line, si
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from lightning_energy.curves.energy import Energy
     from lightning_energy.curves.resolution import Resolution
     from lightning_energy.results.carbon import Derived
-    from lightning_energy.results.figures import Figures
+    from lightning_energy.results.figures import Figures, Spread
 
 __all__ = ["HEADER", "Layout", "lay_out"]
 
@@ -47,7 +49,7 @@ def lay_out(report: Figures) -> Layout:
     facts = [*_facts_of_training(report), *_facts_of_quality(report)]
     if report.derived is not None:
         facts += _facts_of_derived(report.derived, report.energy)
-    facts += _facts_of_scope(report)
+    facts += [*_facts_of_scope(report), *facts_of_sharing(report)]
     notes = [*(f"{d.name}: {d.note}" for d in report.devices if d.note), *(note.text for note in report.notes)]
     return Layout(
         title=one_line(f"Energy by stage ({report.outcome})"),
@@ -73,21 +75,36 @@ def _facts_of_training(report: Figures) -> list[tuple[str, str]]:
         facts.append(("fit in all", f"{_kwh(report.total)}, validation and sanity check included"))
     if report.step_j is not None:
         steps = f"mean of {report.steps} steps, each from its start to the start of the next"
-        text = f"{si(report.step_j, 'J')} ({steps})"
+        text = f"{_with_u(report.step_j, report.step_u)} ({steps})"
         facts.append(("Per training step", text))
     if report.sample_j is not None:
-        text = f"{si(report.sample_j, 'J')} (mean of {report.samples}, gaps included)"
+        text = f"{_with_u(report.sample_j, report.sample_u)} (mean of {report.samples}, gaps included)"
         facts.append(("Per training sample", text))
+    facts += _facts_of_units(report)
     if report.gaps is not None and report.gaps.energy_j is not None:
-        text = f"{si(report.gaps.energy_j, 'J')} in {duration(report.gaps.duration_s)}"
+        text = f"{_joules(report.gaps)} in {duration(report.gaps.duration_s)}"
         facts.append(("Of train, between steps", text))
+    if report.between is not None and report.between.energy_j is not None:
+        text = f"{_joules(report.between)} of this session: what the rows of epochs do not have"
+        facts.append(("Outside of epochs", text))
     for stage in ("test", "predict"):
         if stage in report.stages:
             text = f"all until the end of the run; energy/{stage}_j ends where it is logged, after the last batch"
             facts.append((f"Of {stage}", text))
     if report.above_idle_j is not None:
-        text = f"{si(report.above_idle_j, 'J')} of this session (the total is what it cost)"
+        text = f"{_with_u(report.above_idle_j, report.above_idle_u)} of this session (the total is what it cost)"
         facts.append(("Above idle", text))
+    return facts
+
+
+def _facts_of_units(report: Figures) -> list[tuple[str, str]]:
+    """The energy of training per unit of the user's own."""
+    facts = []
+    for unit, n in report.units.get("train", {}).items():
+        unit_j = report.unit_j(unit) if unit != SAMPLES else None
+        if unit_j is not None:
+            text = f"{_with_u(unit_j, report.unit_u(unit))} (mean of {n} {unit}, gaps included)"
+            facts.append((f"Per training {one_of(unit)}", text))
     return facts
 
 
@@ -99,7 +116,8 @@ def _facts_of_quality(report: Figures) -> list[tuple[str, str]]:
             facts.append(("Metric", f"{name} = {value:.4f}"))
         else:
             at = "" if report.score_kwh is None else f" at {report.score_kwh:.4g} kWh"
-            facts.append(("Score", f"{report.score:.4f} = {report.score_name} of {name} = {value:.4f}{at}"))
+            u = "" if report.score_u is None else f" ± {report.score_u:.2g} by the energy alone"
+            facts.append(("Score", f"{report.score:.4f}{u} = {report.score_name} of {name} = {value:.4f}{at}"))
     if report.best is not None:
         best = report.best
         at = "" if best.total_kwh is None else f", at {best.total_kwh:.4g} kWh"
@@ -171,6 +189,14 @@ def _devices(what: tuple[str, str, str], periods_s: list[float | None]) -> str:
     period = f", updated every {' to '.join([*known_ms[:1], *known_ms[1:][-1:]])} ms" if known_ms else ""
     times = f"{len(periods_s)} x " if len(periods_s) > 1 else ""
     return f"{times}{name} ({scope}, {quality}{period})"
+
+
+def _joules(energy: Energy) -> str:
+    return f"{si(energy.energy_j or 0.0, 'J')} ± {si(energy.u_absolute_j, 'J', digits=2)}"
+
+
+def _with_u(joules: float, u: Spread | None) -> str:
+    return si(joules, "J") if u is None else f"{si(joules, 'J')} ± {si(u.u_absolute_j, 'J', digits=2)}"
 
 
 def _kwh(energy: Energy) -> str:

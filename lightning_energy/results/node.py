@@ -83,6 +83,12 @@ class Node:
             raise self.wrong("a text")
         return self.value
 
+    def truth(self) -> bool:
+        """True or false."""
+        if not isinstance(self.value, bool):
+            raise self.wrong("true or false")
+        return self.value
+
     def one_of(self, texts: tuple[T, ...]) -> T:
         """One of the texts that are known, from :func:`typing.get_args`."""
         if not isinstance(self.value, str) or self.value not in texts:

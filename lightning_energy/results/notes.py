@@ -17,6 +17,7 @@ NoteKind = Literal[
     "absent_meter",  # a device could not be measured from the start
     "aliasing",  # steps may beat against a sensor that looks at a part of the time
     "unresolved",  # steps are shorter than the time between two points of a curve
+    "by_time",  # energy between two updates of a counter is shared out by time alone
     "sharing",  # other programs used the devices
     "measuring",  # idle baselines and the device's clock
     "samples",  # samples could not be counted

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, get_args
 
 from lightning_energy.curves.energy import Energy
 from lightning_energy.curves.resolution import Resolution
+from lightning_energy.ledger.how_shared import ClassPower, HowShared, Method
 from lightning_energy.meters.base import Quality, Scope
 from lightning_energy.results.carbon import Derived
-from lightning_energy.results.figures import Device, Missing, Outcome
+from lightning_energy.results.figures import Device, Missing, Outcome, Spread
 from lightning_energy.results.machine import Machine
 from lightning_energy.results.node import Node
 from lightning_energy.results.notes import Note, NoteKind
@@ -45,8 +46,10 @@ def record_of(document: Node) -> Record:
         resolutions={s: item.one_of(get_args(Resolution)) for s, item in document["resolutions"].entries()},
         before=document["before"].maybe(energy_of),
         total=document["total"].maybe(energy_of),
-        steps=Steps(document["steps"]["n"].integer(), document["steps"]["mean_j"].maybe(Node.amount)),
-        samples=Samples(document["samples"]["n"].maybe(Node.integer), document["samples"]["mean_j"].maybe(Node.amount)),
+        steps=Steps(
+            document["steps"]["n"].integer(), document["steps"]["mean_j"].maybe(Node.amount), *_u(document["steps"])
+        ),
+        samples=_samples(document["samples"]),
         gaps=document["gaps"].maybe(energy_of),
         missing=[_missing(item) for item in document["missing"].items()],
         above_idle_j=document["above_idle_j"].maybe(Node.number),
@@ -59,6 +62,7 @@ def record_of(document: Node) -> Record:
         notes=notes_of(document["notes"]),
         no_score=document.get("no_score").maybe(Node.text) or "",
         units=_units(document.get("units")),
+        above_idle_u=document.get("above_idle_u").maybe(_spread),
     )
 
 
@@ -88,6 +92,8 @@ def sessions_of(rows: Node) -> list[SessionRow]:
             row["outcome"].one_of(get_args(Outcome)),
             energy_of(row),
             row["samples"].maybe(Node.integer),
+            row.get("between").maybe(energy_of),
+            tuple(_device(item) for item in (row.get("devices").maybe(Node.items) or ())),
         )
         for row in rows.items()
     ]
@@ -131,7 +137,46 @@ def _device(row: Node) -> Device:
         period_s=row["period_s"].maybe(Node.amount),
         note=row["note"].text(),
         rank=row["rank"].integer(),
+        shared=row.get("shared").maybe(_shared),
     )
+
+
+def _shared(row: Node) -> HowShared:
+    return HowShared(
+        method=row["method"].one_of(get_args(Method)),
+        why=row["why"].text(),
+        intervals=row["intervals"].integer(),
+        delay_s=row["delay_s"].maybe(Node.number),
+        delay_u_s=row["delay_u_s"].maybe(Node.amount),
+        smoothing_s=row["smoothing_s"].maybe(Node.amount),
+        smoothing_u_s=row["smoothing_u_s"].maybe(Node.amount),
+        look=row["look"].maybe(Node.amount),
+        scatter_j2_per_s=row["scatter_j2_per_s"].maybe(Node.amount),
+        classes=tuple(map(_class_power, row["classes"].items())),
+        ends_s=_numbers(row["ends_s"]),
+        powers_w=tuple(map(_numbers, row["powers_w"].items())),
+        covariance_w2=tuple(map(_numbers, row["covariance_w2"].items())),
+    )
+
+
+def _class_power(row: Node) -> ClassPower:
+    return ClassPower(row["stage"].text(), row["phase"].text(), row["power_w"].amount(), row["u_w"].amount())
+
+
+def _numbers(row: Node) -> tuple[float, ...]:
+    return tuple(item.number() for item in row.items())
+
+
+def _u(row: Node) -> tuple[float | None, float | None]:
+    return row.get("u_j").maybe(Node.amount), row.get("u_absolute_j").maybe(Node.amount)
+
+
+def _samples(row: Node) -> Samples:
+    return Samples(row["n"].maybe(Node.integer), row["mean_j"].maybe(Node.amount), *_u(row))
+
+
+def _spread(row: Node) -> Spread:
+    return Spread(row["u_j"].amount(), row["u_absolute_j"].amount())
 
 
 def _missing(row: Node) -> Missing:
@@ -157,6 +202,7 @@ def _score(row: Node) -> Score:
         value=row["value"].number(),
         formula=row["formula"].text(),
         energy_kwh=row["energy_kwh"].maybe(Node.amount),
+        u=row.get("u").maybe(Node.amount),
     )
 
 
@@ -193,7 +239,19 @@ def _epoch(row: Node) -> EpochRow:
         metric=row["metric"].maybe(Node.number),
         score=row["score"].maybe(Node.number),
         derived=derived,
+        score_u=row.get("score_u").maybe(Node.amount),
+        train_quality=row.get("train_quality").maybe(_quality),
+        val_quality=row.get("val_quality").maybe(_quality),
+        is_final=row.get("is_final").maybe(Node.truth) or False,
+        logged_train_j=row.get("logged_train_j").maybe(Node.amount),
+        logged_val_j=row.get("logged_val_j").maybe(Node.amount),
+        logged_total_kwh=row.get("logged_total_kwh").maybe(Node.amount),
     )
+
+
+def _quality(node: Node) -> Quality:
+    quality: Quality = node.one_of(get_args(Quality))
+    return quality
 
 
 def _evaluation(row: Node) -> Evaluation:

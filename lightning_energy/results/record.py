@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.results.best import best_of, epoch_of
+from lightning_energy.results.figures import Spread
 from lightning_energy.results.machine import Machine, describe_machine
 from lightning_energy.results.plain import plain
 from lightning_energy.results.report import Report
@@ -27,6 +28,7 @@ __all__ = ["FORMAT", "NAME", "Record", "Samples", "Score", "Steps", "make_record
 
 FORMAT = "lightning-energy-record"
 NAME = "energy.json"
+OPTIONAL = {"units", "above_idle_u"}  # fields that are not there where they are empty
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class Score:
         value: the score.
         formula: its formula with the constants.
         energy_kwh: the energy of the training up to the validation that was scored; ``None`` unknown.
+        u: its standard uncertainty by the energy alone; ``None`` unknown.
     """
 
     value: float
     formula: str
     energy_kwh: float | None
+    u: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,14 @@ class Steps:
     Attributes:
         n: their number.
         mean_j: their mean energy in joules, each from its start to the start of the next; ``None`` unknown.
+        u_j: standard uncertainty of ``mean_j`` without the gain of the sensors.
+        u_absolute_j: the same with it.
     """
 
     n: int
     mean_j: float | None
+    u_j: float | None = None
+    u_absolute_j: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,10 +72,14 @@ class Samples:
     Attributes:
         n: their number; ``None`` when not all could be counted.
         mean_j: joules of training per sample; ``None`` unknown.
+        u_j: standard uncertainty of ``mean_j`` without the gain of the sensors.
+        u_absolute_j: the same with it.
     """
 
     n: int | None
     mean_j: float | None
+    u_j: float | None = None
+    u_absolute_j: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +109,7 @@ class Record:
         gaps: energy of training between its steps.
         missing: stretches of time in which the energy of one of the devices is not known.
         above_idle_j: joules of this session above the devices' idle power; ``None`` when that was not watched.
+        above_idle_u: its uncertainty; ``None`` unknown.
         metric: the last value of the metric of quality.
         score: its score.
         no_score: the reason why there is none, with what to do; empty where there is one, or was none asked for.
@@ -136,6 +149,7 @@ class Record:
     notes: Sequence[Note] = field(default_factory=list)
     no_score: str = ""
     units: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
+    above_idle_u: Spread | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -157,17 +171,22 @@ class Record:
             resolutions=self.resolutions,
             steps=self.steps.n,
             step_j=self.steps.mean_j,
+            step_u=_spread(self.steps),
             samples=self.samples.n,
             sample_j=self.samples.mean_j,
+            sample_u=_spread(self.samples),
             units=self.units,
             gaps=self.gaps,
+            between=self._own.between if self._own is not None else None,
             missing=self.missing,
             absent_ranks=self.absent_ranks,
             above_idle_j=self.above_idle_j,
+            above_idle_u=self.above_idle_u,
             metric=metric,
             metric_epoch=epoch_of(self.epochs, metric),
             best=best_of(self.epochs, metric),
             score=None if score is None else score.value,
+            score_u=None if score is None else score.u,
             score_kwh=None if score is None else score.energy_kwh,
             score_name="" if score is None else score.formula,
             no_score=self.no_score,
@@ -175,9 +194,15 @@ class Record:
             notes=self.notes,
         )
 
+    @property
+    def _own(self) -> SessionRow | None:
+        """The row of the session that left this record, once it has ended."""
+        row = self.sessions[-1] if self.sessions and self.total is not None else None
+        return row if row is not None and row.energy == self.session else None
+
     def to_plain(self) -> dict[str, Any]:
         """The document in plain types, for JSON."""
-        known = (f.name for f in fields(self) if self.units or f.name != "units")
+        known = (f.name for f in fields(self) if getattr(self, f.name) or f.name not in OPTIONAL)
         return {"format": FORMAT, "version": VERSION} | {name: _plain(getattr(self, name)) for name in known}
 
 
@@ -224,13 +249,13 @@ def make_record(
         resolutions={**report.resolutions},
         before=before if before is not None and before.duration_s > 0 else None,
         total=report.total,
-        steps=Steps(report.steps, report.step_j),
-        samples=Samples(report.samples, report.sample_j),
+        steps=Steps(report.steps, report.step_j, *_both(report.step_u)),
+        samples=Samples(report.samples, report.sample_j, *_both(report.sample_u)),
         gaps=report.gaps,
         missing=[*report.missing],
         above_idle_j=report.above_idle_j,
         metric=report.metric,
-        score=None if report.score is None else Score(report.score, report.score_name, report.score_kwh),
+        score=None if report.score is None else _score(report),
         derived=report.derived,
         epochs=[*epochs],
         sessions=[*sessions],
@@ -238,7 +263,21 @@ def make_record(
         notes=[*report.notes],
         no_score=report.no_score,
         units={stage: {**row} for stage, row in report.units.items()},
+        above_idle_u=report.above_idle_u,
     )
+
+
+def _score(report: Report) -> Score:
+    return Score(report.score or 0.0, report.score_name, report.score_kwh, report.score_u)
+
+
+def _both(spread: Spread | None) -> tuple[float | None, float | None]:
+    return (None, None) if spread is None else (spread.u_j, spread.u_absolute_j)
+
+
+def _spread(figure: Steps | Samples) -> Spread | None:
+    known = figure.u_j is not None and figure.u_absolute_j is not None
+    return Spread(figure.u_j or 0.0, figure.u_absolute_j or 0.0) if known else None
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import Energy
+from lightning_energy.results.figures import Spread
 from lightning_energy.results.notes import Note
 from lightning_energy.results.own_files import is_record
 from lightning_energy.results.per_sample import per_sample_j
@@ -96,7 +97,8 @@ def merge_ranks(record: Record, others: Sequence[Record]) -> Record:
         derived=None if record.derived is None else record.derived.of(total or session),
         sessions=_sessions(record, session),
         above_idle_j=_above_idle_j(all_, absent),
-        samples=Samples(samples, per_sample_j(by_stage.get("train"), samples) if session.missing_s == 0 else None),
+        above_idle_u=_above_idle_u(all_, absent),
+        samples=_of_samples(by_stage.get("train"), samples, session),
         gaps=_sum(gaps) if gaps else None,
         missing=[m for r in all_ for m in r.missing],
         notes=_notes(record, others, absent),
@@ -140,6 +142,13 @@ def _units(record: Record, others: Sequence[Record], absent: int) -> dict[str, d
     return found
 
 
+def _of_samples(train: Energy | None, n: int | None, session: Energy) -> Samples:
+    mean_j = per_sample_j(train, n) if session.missing_s == 0 else None
+    if mean_j is None or train is None or not n:
+        return Samples(n, None)
+    return Samples(n, mean_j, train.u_j / n, train.u_absolute_j / n)
+
+
 def _number(record: Record, of_ranks: Sequence[int | None], absent: int) -> int | None:
     """The sum over ranks; ``None`` where ranks share their batches, as the record does not say which of them do."""
     shares = record.what.get("data_parallel_replicas", 1) != record.what.get("devices", 1)
@@ -152,6 +161,14 @@ def _above_idle_j(records: Sequence[Record], absent: int) -> float | None:
     return None if absent or len(known_j) < len(records) else sum(known_j)
 
 
+def _above_idle_u(records: Sequence[Record], absent: int) -> Spread | None:
+    """Linearly: idle powers are told alike on all ranks, and sensors err alike."""
+    known = [r.above_idle_u for r in records if r.above_idle_u is not None]
+    if absent or len(known) < len(records):
+        return None
+    return Spread(sum(u.u_j for u in known), sum(u.u_absolute_j for u in known))
+
+
 def _total(record: Record, session: Energy) -> Energy:
     return session if record.before is None else Energy.sequence([record.before, session])
 
@@ -160,7 +177,7 @@ def _sessions(record: Record, session: Energy) -> list[SessionRow]:
     """The sessions; this one has a row, of rank zero alone, only if it has ended."""
     rows = [*record.sessions]
     if rows and rows[-1].started_unix_s >= record.started_unix_s:
-        rows[-1] = replace(rows[-1], energy=session)
+        rows[-1] = replace(rows[-1], energy=session, between=None)
     return rows
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.meters.units import J_PER_KWH
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from lightning_energy.curves.energy import Energy
-    from lightning_energy.results.figures import Outcome
+    from lightning_energy.meters.base import Quality
+    from lightning_energy.results.figures import Device, Outcome
 
 __all__ = ["DERIVED_COLUMNS", "EPOCH_COLUMNS", "EpochRow", "Evaluation", "SessionRow"]
 
@@ -33,11 +34,19 @@ class EpochRow:
         val_u_j: repeatability of ``val_j``.
         val_s: seconds of validation.
         missing_s: seconds of both whose joules are not known.
-        total_kwh: energy of ``fit`` so far, all stages and sessions, in kWh.
+        total_kwh: energy of ``fit`` up to the end of the epoch, all stages and sessions, in kWh.
         total_u_kwh: absolute standard uncertainty of ``total_kwh``: with the gain of the sensors.
         metric: the metric of quality as it was logged, if the epoch was validated.
-        score: its score.
+        score: its score as it was logged.
         derived: CO2e and cost of ``total_kwh`` by the names of :data:`DERIVED_COLUMNS`, as far as they were asked for.
+        score_u: standard uncertainty of ``score`` by the energy alone, with the gain of the sensors.
+        train_quality: the worst quality among the joules of ``train_j``.
+        val_quality: the same for ``val_j``.
+        is_final: true once the energies above are those that were known at the end of the session. Until then they
+            suppose that the last power goes on, and may change.
+        logged_train_j: ``train_j`` as it was logged when the epoch ended.
+        logged_val_j: ``val_j`` as it was logged after the epoch's last validation.
+        logged_total_kwh: the total as it was logged last in the epoch.
     """
 
     session: int | None = None
@@ -54,6 +63,13 @@ class EpochRow:
     metric: float | None = None
     score: float | None = None
     derived: Mapping[str, float | None] = field(default_factory=dict)
+    score_u: float | None = None
+    train_quality: Quality | None = None
+    val_quality: Quality | None = None
+    is_final: bool = False
+    logged_train_j: float | None = None
+    logged_val_j: float | None = None
+    logged_total_kwh: float | None = None
 
     @classmethod
     def of(cls, epoch: int, train: Energy, validation: Energy, total: Energy, **others: Any) -> EpochRow:
@@ -66,18 +82,30 @@ class EpochRow:
             total: energy of the training up to its end.
             others: the other fields.
         """
-        return cls(
-            epoch=epoch,
+        return cls(epoch=epoch, **others).with_energies(train, validation, total)
+
+    def with_energies(self, train: Energy, validation: Energy, total: Energy | None = None) -> EpochRow:
+        """The same row with the energies as they are known later.
+
+        Args:
+            train: energy of training in the epoch.
+            validation: energy of validation in it.
+            total: energy of the training up to its end; ``None`` where that is known no better than before.
+        """
+        row = self
+        if total is not None:
+            row = replace(self, total_kwh=total.energy_kwh, total_u_kwh=total.u_absolute_j / J_PER_KWH)
+        return replace(
+            row,
             train_j=train.energy_j,
             train_u_j=train.u_j,
             train_s=train.duration_s,
+            train_quality=train.quality if train.duration_s > 0 else None,
             val_j=validation.energy_j,
             val_u_j=validation.u_j,
             val_s=validation.duration_s,
+            val_quality=validation.quality if validation.duration_s > 0 else None,
             missing_s=train.missing_s + validation.missing_s,
-            total_kwh=total.energy_kwh,
-            total_u_kwh=total.u_absolute_j / J_PER_KWH,
-            **others,
         )
 
     def to_plain(self) -> dict[str, Any]:
@@ -98,16 +126,26 @@ class SessionRow:
         outcome: its end.
         energy: its energy, all ranks together.
         samples: number of samples that were trained on; ``None`` when not known.
+        between: the part of ``energy`` that is in no row of its epochs: before the first, between two and after the
+            last, searches, sanity checks, an epoch that did not end; ``None`` where that is not known.
+        devices: the devices that were measured in it, by all ranks, with the way in which their joules are shared out;
+            empty when they are not known.
     """
 
     started_unix_s: float
     outcome: Outcome
     energy: Energy
     samples: int | None = None
+    between: Energy | None = None
+    devices: Sequence[Device] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """The same in plain types, the energy's fields beside the others."""
-        row = {"started_unix_s": self.started_unix_s, "outcome": self.outcome, "samples": self.samples}
+        row: dict[str, Any] = {"started_unix_s": self.started_unix_s, "outcome": self.outcome, "samples": self.samples}
+        if self.between is not None:
+            row["between"] = self.between.to_plain()
+        if self.devices:
+            row["devices"] = [device.to_plain() for device in self.devices]
         return {**row, **self.energy.to_plain()}
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.curves.resolution import aliasing_risk, resolution
-from lightning_energy.results.figures import Device, Missing
+from lightning_energy.results.figures import Device, Missing, Spread
 from lightning_energy.results.notes import Note
 from lightning_energy.results.per_sample import per_sample_j
 from lightning_energy.results.report import Report
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.totals import Totals
     from lightning_energy.results.figures import Outcome
 
-__all__ = ["StepSums", "summarize"]
+__all__ = ["StepSums", "devices_of", "summarize"]
+
+SHORT_S = 1.0  # seconds of a run in which a counter of 100 ms moves often enough to tell powers
 
 
 @dataclass
@@ -32,18 +35,20 @@ class StepSums:
         n: their number.
         energy_j: their joules.
         duration_s: their seconds, each from its start to the start of the next.
+        u2_j2: variance of ``energy_j`` in J² by the moments at which rows of steps begin and end.
     """
 
     n: int = 0
     energy_j: float = 0.0
     duration_s: float = 0.0
+    u2_j2: float = 0.0
 
     def take(self, session: Session) -> StepSums | None:
         """Add the steps that became known since the last call, and return them; ``None`` when none did."""
         steps = session.take_steps()
         if steps is None:
             return None
-        news = StepSums(len(steps.energy_j), float(steps.energy_j.sum()), float(steps.duration_s.sum()))
+        news = StepSums(len(steps.energy_j), float(steps.energy_j.sum()), float(steps.duration_s.sum()), steps.u_j**2)
         self.add(news)
         return news
 
@@ -52,6 +57,23 @@ class StepSums:
         self.n += others.n
         self.energy_j += others.energy_j
         self.duration_s += others.duration_s
+        self.u2_j2 += others.u2_j2
+
+    def u_of_mean(self, train: Energy) -> Spread | None:
+        """The uncertainty of the mean energy of a step; ``None`` without any.
+
+        Within an epoch the ends of neighbouring steps cancel. There remain the ends of each row of steps, and what is
+        not known of all training alike: the powers, the counter's delay, the gain.
+
+        Args:
+            train: energy of training, on the same devices.
+        """
+        if not self.n or not train.energy_j:
+            return None
+        share = self.energy_j / train.energy_j
+        gain_j = share * math.sqrt(max(train.u_absolute_j**2 - train.u_j**2, 0.0))
+        u_j = math.hypot(math.sqrt(self.u2_j2), share * train.u_j)
+        return Spread(u_j / self.n, math.hypot(u_j, gain_j) / self.n)
 
 
 def summarize(
@@ -96,6 +118,8 @@ def summarize(
     by_stage = {name: part for name, part in zip(names, sums, strict=True) if part.duration_s > 0}
     of_all = {s: row for s, row in counted.named([ranks.of_all(mean) for mean in means]).items() if s in by_stage}
     samples = of_all.get("train", {}).get("samples")
+    sample_j = per_sample_j(by_stage.get("train"), samples)
+    above = session.above_idle(totals) if session.idle_w and ranks.size == 1 else None
     return Report(
         outcome=outcome,
         stages=by_stage,
@@ -108,12 +132,15 @@ def summarize(
         steps=steps.n,
         step_j=steps.energy_j / steps.n if steps.n else None,
         samples=samples,
-        sample_j=per_sample_j(by_stage.get("train"), samples),
+        step_u=steps.u_of_mean(totals.energy(stage="train")),
+        sample_j=sample_j,
+        sample_u=Spread.per(by_stage["train"], samples) if sample_j is not None and samples else None,
         units={stage: row for stage, row in of_all.items() if any(n != 0 for n in row.values())},
         gaps=gaps if gaps.duration_s > 0 else None,
         missing=[m for p in parts for m in p.missing],
         absent_ranks=ranks.left,
-        above_idle_j=session.above_idle_j(totals) if session.idle_w and ranks.size == 1 else None,
+        above_idle_j=None if above is None else above.energy_j,
+        above_idle_u=None if above is None else Spread(above.u_j, above.u_absolute_j),
         notes=[*dict.fromkeys([*_notes_on_ranks(ranks), *(n for p in parts for n in p.notes)])],
     )
 
@@ -148,13 +175,26 @@ class _Part(NamedTuple):
     notes: list[Note]
 
 
-def _part(session: Session, totals: Totals, steps: StepSums, ranks: Ranks) -> _Part:
-    devices = [
+def devices_of(session: Session, totals: Totals, rank: int = 0) -> list[Device]:
+    """The devices of a rank, with their energies."""
+    shared = session.how_shared(totals)
+    return [
         Device(
-            c.info.name, c.info.device_id, c.info.scope, totals.energy(device=d), c.period_s, c.info.note, ranks.rank
+            name=c.info.name,
+            device_id=c.info.device_id,
+            scope=c.info.scope,
+            energy=totals.energy(device=d),
+            period_s=c.period_s,
+            note=c.info.note,
+            rank=rank,
+            shared=shared[d],
         )
         for d, c in enumerate(session.channels)
     ]
+
+
+def _part(session: Session, totals: Totals, steps: StepSums, ranks: Ranks) -> _Part:
+    devices = devices_of(session, totals, ranks.rank)
     missing = [Missing(*row, rank=ranks.rank) for row in session.missing(totals)]
     notes = [
         *(Note("absent_meter", text) for text in session.absent),
@@ -162,8 +202,21 @@ def _part(session: Session, totals: Totals, steps: StepSums, ranks: Ranks) -> _P
         *(Note("sharing", text) for text in session.sharing),
         *(Note("measuring", text) for text in session.notes),
         *_notes_on_steps(session, steps),
+        *(_note_on_lines(d) for d in devices if _falls_back(d)),
     ]
     return _Part(devices, missing, totals.stages, notes)
+
+
+def _falls_back(device: Device) -> bool:
+    """True for a counter whose joules are shared out by duration, as it moved too seldom for so long a run."""
+    is_counter = device.energy.quality in {"measured", "estimated"} and device.energy.duration_s > SHORT_S
+    return is_counter and device.shared is not None and device.shared.method == "lines"
+
+
+def _note_on_lines(device: Device) -> Note:
+    why = "" if device.shared is None else device.shared.why
+    text = f"{device.name}: {why}, so that energy between two updates is shared out by time alone; ± is wider for it"
+    return Note("by_time", text)
 
 
 def _resolutions(session: Session, totals: Totals) -> dict[str, Resolution]:

@@ -190,6 +190,31 @@ class Scorer:
             return None
         return score if math.isfinite(score) else None
 
+    def u_of_score(self, metric: Metric, energy_kwh: float | None, u_kwh: float) -> float | None:
+        """Standard uncertainty of a score by its energy alone, as the metric's own is not known.
+
+        Half of the difference between the scores at one standard uncertainty more and less; a function of the user's
+        own is not asked, as it may do other things than to score.
+
+        Args:
+            metric: the metric.
+            energy_kwh: the energy in kWh.
+            u_kwh: its standard uncertainty in kWh, with the gain of the sensors.
+
+        Returns:
+            The uncertainty; ``None`` where the score is the user's own, or not defined there.
+        """
+        formula, accuracy = self.rule.formula, metric.accuracy
+        if formula is None or accuracy is None or energy_kwh is None:
+            return None
+        low_kwh = max(energy_kwh - u_kwh, 0.0)
+        if not formula.is_defined(low_kwh):
+            low_kwh = energy_kwh
+        high, low = (formula(accuracy, kwh) for kwh in (low_kwh, energy_kwh + u_kwh))
+        width_kwh = energy_kwh + u_kwh - low_kwh
+        u = abs(high - low) * u_kwh / width_kwh if width_kwh > 0 else 0.0
+        return u if math.isfinite(u) else None
+
     def why_undefined(self, metric: Metric, energy_kwh: float) -> str:
         """The reason why the last :meth:`score` was ``None``, a sentence without a subject."""
         formula = self.rule.formula

@@ -25,6 +25,7 @@ from lightning_energy.results.rows import EpochRow, SessionRow
 from lightning_energy.results.summary import summarize
 from lightning_energy.scores.metric import Metric, Mode, Scale
 from lightning_energy.scores.metric_name import says_error
+from lightning_energy.training.epoch_rows import EpochEnds
 from lightning_energy.training.recorder import Recorder, keep_other_run
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class LoopRun:
         self._stages: set[str] = set()
         self._metric: Metric | None = None
         self._epochs: list[EpochRow] = []
+        self._ends = EpochEnds()
         what: dict[str, Any] = {"devices": ranks.size, "data_parallel_replicas": ranks.size}
         if fabric is not None:
             what["strategy"] = type(fabric.strategy).__name__
@@ -157,6 +159,7 @@ class LoopRun:
         """Keep the last value of the metric, with a row for the epoch, whose energies one rank alone cannot know."""
         if self._metric is not None and self._metric.name != metric.name:
             self._epochs.clear()  # values of one metric only
+            self._ends.clear()
         self._metric = metric
         row = EpochRow(session=0, epoch=epoch if epoch >= 0 else len(self._epochs), metric=metric.value)
         if ranks.size == 1:
@@ -166,11 +169,20 @@ class LoopRun:
             if epoch >= 0:
                 train, validation = (totals.energy(stage=s, epoch=epoch) for s in (TRAIN, VALIDATE))
                 row = EpochRow.of(epoch, train, validation, total, session=0, metric=metric.value)
+            row = replace(row, logged_train_j=row.train_j, logged_val_j=row.val_j, logged_total_kwh=row.total_kwh)
+        if epoch >= 0:
+            self._ends.add(epoch, len(self._epochs))
         self._epochs.append(row)
 
     def report(self, session: Session, steps: StepSums, ranks: Ranks, outcome: Outcome) -> Report:
-        """The report of the loop so far. All ranks take part, unless this one goes on alone."""
-        totals = session.totals()
+        """The report of the loop so far. All ranks take part, unless this one goes on alone.
+
+        With the last one the rows of epochs become final, but for their totals, which end where a metric was logged.
+        """
+        totals, between = session.totals(), None
+        if outcome != "running":
+            known = self._ends.final(self._epochs, totals, ranks, without=EVALUATIONS)
+            self._epochs, between = known.rows, known.between
         is_training = bool(steps.n or not self._stages or self._stages - EVALUATIONS)
         problem = self._problem()
         report = summarize(
@@ -188,6 +200,7 @@ class LoopRun:
             report,
             total=total if is_training else None,
             sessions=int(is_training),
+            between=between if is_training else None,
             metric=self._metric,
             metric_epoch=epoch_of(self._epochs, self._metric),
             best=best_of(self._epochs, self._metric),
@@ -208,7 +221,11 @@ class LoopRun:
         """Write the record. A disk that does not take it gives a warning."""
         rows = []
         if report.outcome != "running" and report.total is not None:
-            rows = [SessionRow(session.started_unix_s, report.outcome, report.total, report.samples)]
+            devices = report.devices if report.has_all_devices else ()
+            row = SessionRow(
+                session.started_unix_s, report.outcome, report.total, report.samples, report.between, tuple(devices)
+            )
+            rows = [row]
         try:
             self._recorder.write(report, run_id=self._run_id, epochs=self._epochs, sessions=rows)
         except Exception as error:  # noqa: BLE001 - whatever becomes of the record, there is a report

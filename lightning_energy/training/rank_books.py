@@ -15,6 +15,7 @@ from lightning_energy.meters.find import OpenMeters
 from lightning_energy.meters.units import NS
 from lightning_energy.results.notes import Note
 from lightning_energy.results.summary import StepSums
+from lightning_energy.training.epoch_rows import EpochEnds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ class RankBooks:
         session: the session that measures; ``None`` once the books are closed.
         ranks: the ranks that come to a reduction.
         steps: the training steps whose energy has become known.
+        epochs: the epochs of this session that have a row.
         is_fit: whether this is a ``fit``: the energies of other runs are not those of a training.
 
     Args:
@@ -76,6 +78,7 @@ class RankBooks:
         self.session: Session | None = session
         self.ranks = ranks
         self.steps = StepSums()
+        self.epochs = EpochEnds()
         self.is_fit = is_fit
         self._memory = memory
         self._warn = warn
@@ -93,6 +96,11 @@ class RankBooks:
     def of_report(self) -> Session | None:
         """The session that the last report is of: after a defect one that measures nothing; ``None`` when closed."""
         return self.session or self._successor
+
+    @property
+    def has_given_up(self) -> bool:
+        """True after a defect: what was spent since is not known."""
+        return self._given_up is not None
 
     def live(self, totals: Totals) -> Energy:
         """Energy of this rank in this session; since it gave up, that is not known."""

@@ -92,6 +92,7 @@ class Reporter:
             self.write_trace()
         if self._stages.is_fit:
             samples = None if self._books.ranks.left else report.samples
+            between = self.know_rows_better(totals, is_final=True)
             self._memory.end_session(
                 report.session,
                 self._books.ranks,
@@ -99,9 +100,38 @@ class Reporter:
                 outcome=outcome,
                 samples=samples,
                 is_search=outcome == "completed" and not self._stages.is_training,
+                between=between,
+                devices=report.devices if report.has_all_devices else (),
             )
+            report = replace(report, between=between)
         total = self._memory.before
         return self._complete(report, total if self._stages.is_fit and total != NOTHING else None)
+
+    def know_rows_better(self, totals: Totals, *, is_final: bool = False) -> Energy | None:
+        """Give the rows of this session's epochs the energies that are known now.
+
+        Args:
+            totals: the totals of this rank's accounts.
+            is_final: true at the end of the session, where all ranks take part; else this rank must be the only one.
+
+        Returns:
+            The energy of this session that is in none of these rows; ``None`` where that is not known.
+        """
+        books, memory = self._books, self._memory
+        derive = None if self._conversion is None else self._conversion.row
+        if is_final:
+            known = books.epochs.final(
+                memory.history,
+                totals,
+                books.ranks,
+                after=memory.after,
+                derive=derive,
+                is_known=not books.has_given_up,
+            )
+        else:
+            known = books.epochs.now(memory.history, totals, memory.after, derive)
+        memory.history = known.rows
+        return known.between
 
     def publish(self, report: Report) -> None:
         """Write a final report to the record, and show it."""
@@ -146,6 +176,7 @@ class Reporter:
             metric_epoch=epoch_of(self._memory.history, metric),
             best=best_of(self._memory.history, metric),
             score=score,
+            score_u=None if last is None else last.u,
             score_kwh=None if last is None else last.energy_kwh,
             score_name=self._validations.scorer.name,
             no_score=self._validations.no_score if self._stages.is_fit and score is None else "",

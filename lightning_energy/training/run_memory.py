@@ -18,11 +18,11 @@ from lightning_energy.training.left_records import contains, knows_more, relativ
 from lightning_energy.training.lightning_private import saving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from lightning_energy.ledger.ranks import Ranks
-    from lightning_energy.results.figures import Outcome
+    from lightning_energy.results.figures import Device, Outcome
     from lightning_energy.results.record import Record
 
 __all__ = ["FoundMetric", "RunMemory"]
@@ -171,18 +171,28 @@ class RunMemory:
         """The run's energy as far as this rank knows it without a collective: see :meth:`session`."""
         return self.after(self.session(live, ranks))
 
-    def state(self, live: Energy, ranks: Ranks, *, started_unix_s: float | None = None) -> dict[str, Any]:
+    def state(
+        self,
+        live: Energy,
+        ranks: Ranks,
+        *,
+        started_unix_s: float | None = None,
+        between: Energy | None = None,
+        devices: Sequence[Device] = (),
+    ) -> dict[str, Any]:
         """The state for a checkpoint.
 
         Args:
             live: energy of this session on this rank so far.
             ranks: the ranks.
             started_unix_s: beginning of the session that runs, if one does. Once ended, it is one of those before.
+            between: the part of ``live`` that is in no row of its epochs; ``None`` unknown.
+            devices: the devices of all ranks; empty where they are not known.
         """
         so_far = self.session(live, ranks)
         running = []
         if started_unix_s is not None and not self._has_ended:
-            running = [SessionRow(started_unix_s, "checkpoint", so_far)]
+            running = [SessionRow(started_unix_s, "checkpoint", so_far, between=between, devices=tuple(devices))]
         place = relative_place(self.record, saving()[1])
         return {
             "version": VERSION,
@@ -265,7 +275,9 @@ class RunMemory:
             self.found.scales.setdefault(record.metric.name, "percent")  # shown by a value after the checkpoint
         if not record.has_ended:  # it was killed before it could say how it ended
             started_unix_s = max(started_unix_s, record.started_unix_s)
-            sessions.append(SessionRow(started_unix_s, "interrupted", record.session, record.samples.n))
+            devices = tuple(record.devices if record.report.has_all_devices else ())
+            row = SessionRow(started_unix_s, "interrupted", record.session, record.samples.n, devices=devices)
+            sessions.append(row)
             notes.append(Note("killed_session", KILLED))
         notes = [*dict.fromkeys((*self.notes, *notes))]
         self._change(before=record.total, sessions=sessions, history=[*record.epochs], notes=notes)
@@ -282,6 +294,8 @@ class RunMemory:
         outcome: Outcome,
         samples: int | None,
         is_search: bool = False,
+        between: Energy | None = None,
+        devices: Sequence[Device] = (),
     ) -> None:
         """Add a session to those before: its energy on all ranks, or as far as it is known after an exception.
 
@@ -292,12 +306,15 @@ class RunMemory:
             outcome: its end.
             samples: samples that were trained on; ``None`` when not known.
             is_search: true where a search was all of it, and the training is yet to come.
+            between: the part of its energy that is in no row of its epochs; ``None`` unknown.
+            devices: the devices of all ranks; empty where they are not known.
         """
         if ranks.left:
             session = self.session(session, ranks)
+        row = SessionRow(started_unix_s, outcome, session, samples, between, tuple(devices))
         self._change(
             before=self.after(session),
-            sessions=[*self.sessions, SessionRow(started_unix_s, outcome, session, samples)],
+            sessions=[*self.sessions, row],
             reduced=NOTHING,
             own_then=NOTHING,
             is_begun=self.is_begun or not is_search,

@@ -115,9 +115,14 @@ class Stages:
         """The closures for the hooks of a batch."""
         return BatchHooks(self.marks.begin, self.marks.end_batch)
 
-    def end_epoch(self, session: Session) -> None:
-        """End the epoch's account, as its row ends: logging and checkpoints are between epochs."""
-        self.marks.enter(session, -1, "train")
+    def end_epoch(self, session: Session) -> int:
+        """End the epoch's accounts, as its row ends: logging and checkpoints are between epochs.
+
+        Returns:
+            The account that follows, opened for this: all older ones are of the time before.
+        """
+        self.marks.enter(session, -1, "train", apart=True)
+        return self.marks.gap_code
 
     def maybe_begin_search(self, session: Session) -> None:
         """Set time apart from now on: a checkpoint is written, perhaps as the beginning of a search within the run."""

@@ -12,6 +12,7 @@ from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters.find import check_meters, open_meters
 from lightning_energy.results.rows import EpochRow
+from lightning_energy.results.summary import devices_of
 from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training import log_keys
 from lightning_energy.training.ending import Ending
@@ -208,7 +209,7 @@ class TrainerRun:
 
     def _end_epoch(self, session: Session, trainer: Trainer, module: LightningModule) -> None:
         books, epoch = self.books, trainer.current_epoch
-        self.stages.end_epoch(session)
+        next_code = self.stages.end_epoch(session)
         self.steps.sum_up()
         read_metrics(trainer, books.ranks)
         totals, (train, so_far, validation), _ = books.reduce(
@@ -230,7 +231,8 @@ class TrainerRun:
             self._warn("reference", f"EnergyCallback: {advice}")
         if self.outputs.bar is not None:
             self.outputs.bar.show_energy(total)
-        scored = self.validations.of_epoch(epoch)
+        scored, logged = self.validations.of_epoch(epoch), self.validations.logged(epoch)
+        self.books.epochs.add(epoch, len(self._memory.history), next_code)
         self._memory.history.append(
             EpochRow.of(
                 epoch,
@@ -240,6 +242,10 @@ class TrainerRun:
                 session=len(self._memory.sessions),
                 metric=None if scored is None else scored.metric.value,
                 score=None if scored is None else scored.score,
+                score_u=None if scored is None else scored.u,
+                logged_train_j=train.energy_j,
+                logged_val_j=None if logged is None else logged.val_j,
+                logged_total_kwh=(total if logged is None else logged.total).energy_kwh,
                 derived=self._conversion.row(total.energy_kwh) if self._conversion else {},
             )
         )
@@ -267,16 +273,22 @@ class TrainerRun:
         books, session = self.books, self.books.of_report
         if session is None or not self.stages.is_training:
             return self._memory.state(NOTHING, books.ranks)
+        between, devices = None, []
         try:
             if not session.ledger.is_interrupted:
                 self.stages.maybe_begin_search(session)
-            live = books.live(session.totals())
+            totals = session.totals()
+            live = books.live(totals)
+            if books.ranks.size + books.ranks.left == 1:  # what other ranks spent is known at the end
+                between, devices = self.reporter.know_rows_better(totals), devices_of(session, totals)
         except Warning:
             raise
         except Exception as error:  # noqa: BLE001 - as in never_fatal
             books.give_up("a checkpoint", error)
-            live = books.live(EMPTY)
-        return self._memory.state(live, books.ranks, started_unix_s=session.started_unix_s)
+            live, between, devices = books.live(EMPTY), None, []
+        return self._memory.state(
+            live, books.ranks, started_unix_s=session.started_unix_s, between=between, devices=devices
+        )
 
     def restore(self, trainer: Trainer, state: Any) -> None:
         """Prepare for a state from a checkpoint: a search may end here, and the run's record is looked for.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.curves.energy import NOTHING
+from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.notes import Note
 from lightning_energy.scores.scorer import AccuracyError
 from lightning_energy.training import log_keys
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from lightning_energy.training.rank_books import RankBooks
     from lightning_energy.training.run_memory import RunMemory
 
-__all__ = ["Scored", "Validations"]
+__all__ = ["Logged", "Scored", "Validations"]
 
 PART = 0.01  # share of the time up to the first score that may be missing without a word
 NEVER = "no validation was run, and the score is of a metric that a validation logs"
@@ -37,11 +38,25 @@ class Scored(NamedTuple):
         metric: the metric.
         score: its score; ``None`` where there is none.
         energy_kwh: the energy that it is set against, in kWh; ``None`` unknown.
+        u: standard uncertainty of the score by that energy alone; ``None`` unknown.
     """
 
     metric: Metric
     score: float | None
     energy_kwh: float | None
+    u: float | None = None
+
+
+class Logged(NamedTuple):
+    """The energies that an epoch's last validation logged.
+
+    Attributes:
+        val_j: of validation in the epoch, in joules; ``None`` where none was logged.
+        total: of the training.
+    """
+
+    val_j: float | None
+    total: Energy
 
 
 class Validations:
@@ -82,6 +97,7 @@ class Validations:
         self._now: Scored | None = None  # of this validation
         self._epoch = -1  # of the last validation
         self._total = NOTHING  # logged with the last validation
+        self._val_j: float | None = None  # the same
         self._asked_ranks = False
         self._promise: bool | None = None
         self._twice: bool | None = None  # the metric is logged again after end_epoch; None while that is not known
@@ -128,6 +144,7 @@ class Validations:
         )
         self._total = total = books.total_of(session, totals)
         values = total_values(total, self._conversion, log_uncertainty=self._log_uncertainty)
+        self._val_j = validation.energy_j
         if validation.energy_j is not None:
             values[log_keys.VAL_J] = validation.energy_j
         if value is not None:
@@ -159,6 +176,10 @@ class Validations:
     def has_logged(self, epoch: int) -> bool:
         """True if a validation in this epoch logged the run's total."""
         return self._epoch == epoch
+
+    def logged(self, epoch: int) -> Logged | None:
+        """The energies that this epoch's last validation logged, if there was one."""
+        return Logged(self._val_j, self._total) if self._epoch == epoch else None
 
     def of_epoch(self, epoch: int) -> Scored | None:
         """The metric of this epoch's last validation, if it has one."""
@@ -208,7 +229,8 @@ class Validations:
             return {}
         metric = judged.metric
         score = self._score(metric, total)
-        self.last = self._now = Scored(metric, score, total.energy_kwh)
+        u = None if score is None else scorer.u_of_score(metric, total.energy_kwh, total.u_absolute_j / J_PER_KWH)
+        self.last = self._now = Scored(metric, score, total.energy_kwh, u)
         accuracy = metric.accuracy
         values = {log_keys.METRIC: value} if accuracy is None else {log_keys.ACCURACY: accuracy}
         return values if score is None else values | {log_keys.SCORE: score}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 import pytest
@@ -11,6 +12,7 @@ from lightning_energy.comparison.run import NothingFittedError, Run, run_of
 from lightning_energy.results.notes import Note, NoteKind
 from lightning_energy.results.read import RecordError
 from lightning_energy.results.record_ranks import rank_file
+from lightning_energy.results.rows import SessionRow
 from lightning_energy.results.write import write_record
 from tests.records import energy, put, record
 
@@ -189,6 +191,22 @@ def test_a_run_of_ranks_that_broke_off_is_put_together(tmp_path):
     assert run.hardware.startswith("2 x NVIDIA A100")
     with pytest.raises(RecordError, match="the record of rank 1 alone: give rank zero's record beside it"):
         run_of(rank_file(file, 1), "x", "last")
+
+
+def test_a_gain_cancels_only_where_all_sessions_had_the_same_sensors(tmp_path):
+    """A run that went on elsewhere has the gains of two sensors."""
+    own = record()
+    elsewhere = replace(own.devices[0], device_id="GPU-2")
+
+    def sensors(*of_sessions) -> str:
+        rows = [SessionRow(float(i), "completed", energy(1.0), devices=d) for i, d in enumerate(of_sessions)]
+        write_record(tmp_path / "energy.json", replace(own, sessions=rows))
+        return run_of(tmp_path, "a").source.sensors
+
+    same = sensors(own.devices)
+    assert same == sensors(own.devices, own.devices) != ""
+    assert same == sensors((), own.devices)  # as far as it says
+    assert sensors((elsewhere,), own.devices) == ""
 
 
 def test_sensors_are_the_same_only_as_far_as_records_tell(tmp_path):

@@ -171,7 +171,8 @@ def test_energy_per_sample_of_a_run(tmp_path):
     assert report.sample_j == pytest.approx(report.stages["train"].energy_j / 90)
     assert "Per training sample: " in report.details()
     record = read_record(tmp_path)
-    assert record.samples == Samples(90, report.sample_j)
+    u = report.stages["train"].u_j / 90, report.stages["train"].u_absolute_j / 90
+    assert record.samples == Samples(90, report.sample_j, *u)
     assert record.what["batch_size"] == 4
     assert record.sessions[0].samples == 90
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lightning_energy.ledger.idle import Look, idle_power_w
+from lightning_energy.ledger.idle import Look, idle_power
 from lightning_energy.meters import MeterInfo, NvmlMeter, ReplayMeter
 from tests.ledger.plays import INFO, S, session_of
 from tests.modules import Classifier, energy_callback, loader, make_trainer
@@ -41,7 +41,7 @@ def test_a_shared_device_has_no_baseline_and_is_noticed():
 
 def test_without_a_baseline_there_is_no_figure_above_idle():
     session = session_of(ReplayMeter(100.0))
-    assert session.above_idle_j(session.totals()) is None
+    assert session.above_idle(session.totals()) is None
     session.close()
 
 
@@ -55,13 +55,15 @@ def looks(*powers_w: float | None) -> list[Look]:
 
 
 def test_the_idle_power_is_the_mean_of_a_steady_one():
-    power_w, problem = idle_power_w(INFO, looks(58.0, 62.0, 60.0, 60.0))
-    assert (power_w, problem) == (pytest.approx(60.0), "")
+    idle, problem = idle_power(INFO, looks(58.0, 62.0, 60.0, 60.0))
+    assert problem == ""
+    assert idle.power_w == pytest.approx(60.0)
+    assert idle.u_w == pytest.approx(2**0.5)  # two of four looks are 2 W away
 
 
 def test_looks_between_which_the_curve_did_not_move_count_once():
     steady = [look for look in looks(60.0, 60.0, 60.0) for _ in range(3)]
-    assert idle_power_w(INFO, steady)[0] == pytest.approx(60.0)
+    assert idle_power(INFO, steady)[0].power_w == pytest.approx(60.0)
 
 
 @pytest.mark.parametrize(
@@ -73,11 +75,11 @@ def test_looks_between_which_the_curve_did_not_move_count_once():
     ],
 )
 def test_without_a_baseline_there_is_a_reason(seen, problem):
-    power_w, why = idle_power_w(INFO, seen)
-    assert power_w is None
+    idle, why = idle_power(INFO, seen)
+    assert idle is None
     assert re.search(problem, why)
 
 
 def test_a_board_that_others_use_has_no_baseline_however_steady():
     board = MeterInfo("d", "device", "measured", "board", power_max_w=500.0)
-    assert idle_power_w(board, looks(60.0, 60.0, 60.0)) == (None, "other programs use it")
+    assert idle_power(board, looks(60.0, 60.0, 60.0)) == (None, "other programs use it")

@@ -84,4 +84,4 @@ def test_an_open_step_is_not_known_and_one_with_missing_time_is_none():
     known.find(np.arange(4) * S, np.full(4, step), there, accounts.arrays)
     steps = known.take()
     assert steps.energy_j.tolist() == [100.0, 100.0]  # the first and the third; the fourth has not ended
-    assert steps.u_j == pytest.approx(np.sqrt(1.0 + 16.0))  # the outer ends
+    assert steps.u_j == pytest.approx(np.sqrt(1.0 + 4.0 + 9.0 + 16.0))  # the ends of both

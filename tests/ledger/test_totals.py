@@ -54,3 +54,24 @@ def test_devices_are_together_or_one():
 
 def test_without_devices_nothing_is_known():
     assert Totals([NO_ACCOUNT], [], [], []).energy().energy_j is None
+
+
+def test_all_up_to_an_account_and_all_that_is_in_no_epoch():
+    accounts = [*ACCOUNTS[:4], Account(-1, "train", "gap"), Account(1, "train", "step"), Account(-1, "test", "gap")]
+    of_device = sums(1.0)
+    of_device.grow(len(accounts))
+    of_device.energy_j[:7] = 2.0 ** np.arange(7)
+    totals = Totals(accounts, [of_device], [0.0], ["a"])
+    assert totals.until(4).energy_j == 2 + 4 + 8
+    assert totals.until(1).energy_j is None
+    assert totals.between([0]).energy_j == 2 + 16 + 32 + 64
+    assert totals.between([0, 1], without=["test"]).energy_j == 2 + 16
+    assert totals.between([]).energy_j == totals.energy().energy_j
+    whole = [totals.energy(stage=stage, epoch=epoch).energy_j for epoch, stage in ((0, "train"), (0, "validate"))]
+    assert sum(whole) + totals.between([0]).energy_j == totals.energy().energy_j
+
+
+def test_the_uncertainty_up_to_a_moment_is_that_of_its_outer_ends():
+    of_device = sums(1.0)
+    of_device.u_total_j, of_device.u_account_j[:] = 4.0, [0.0, 9.0, 9.0, 0.0, 9.0]
+    assert Totals(ACCOUNTS, [of_device], [0.0], ["a"]).until(4).u_j == 5.0  # 4 J and 3 J; single accounts do not count

@@ -59,11 +59,11 @@ def test_the_details_say_it_all():
     text = report().details()
     for line in (
         TITLE,
-        "train                         7.2 MJ     359.8 kJ      1.00 h   1.999 kW  measured, 12.00 s missing",
+        "train                         7.2 MJ     359.9 kJ      1.00 h   1.999 kW  measured, 12.00 s missing",
         "fit in all: 2 kWh ± 0.1 kWh, validation and sanity check included",
         "Per training step: 500 kJ (mean of 10 steps, each from its start to the start of the next)",
         "Per training sample: 72 kJ (mean of 100, gaps included)",
-        "Of train, between steps: 1.2 MJ in 1.00 h",
+        "Of train, between steps: 1.2 MJ ± 60 kJ in 1.00 h",
         "Score: 1.2500 = energy_penalized_accuracy(alpha=5) of val_acc = 0.9100",
         "Covers: NVIDIA H100 (gpu, measured, updated every 100 ms); AMD EPYC (package, measured, updated every 1 ms)",
         "Missing: the energy of 12.00 s; no figure includes it",
@@ -190,7 +190,7 @@ def test_no_width_loses_a_word(columns, monkeypatch):
     text = re.sub(r"\x1b\[[\d;]*m", "", terminal.getvalue())
     if columns >= 80:
         assert max(map(len, text.split("\n"))) <= columns
-        assert re.search("train +│ 7.2 MJ │ 359.8 kJ │ 1.00 h │ 1.999 kW │ measured", text)
+        assert re.search("train +│ 7.2 MJ │ 359.9 kJ │ 1.00 h │ 1.999 kW │ measured", text)
         assert re.search("  train +7.2 MJ +100 % +72 kJ/sample", text)
     labels = {"training", "step", "sample"}
     words = {word.strip(":") for word in report().details().split()} - labels

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import lightning_energy
+from lightning_energy.ledger.how_shared import ClassPower, HowShared
+from lightning_energy.results.figures import Device
 from lightning_energy.results.node import Node
 from lightning_energy.results.parse import epochs_of, sessions_of
 from lightning_energy.results.rows import DERIVED_COLUMNS, EPOCH_COLUMNS, EpochRow, SessionRow
@@ -12,28 +14,76 @@ from tests.records import energy
 SCHEMA = json.loads((Path(lightning_energy.__file__).parent / "results/record.schema.json").read_text())
 
 
+LATER = {
+    *("score_u", "train_quality", "val_quality", "is_final"),
+    *("logged_train_j", "logged_val_j", "logged_total_kwh"),
+}
+"""Columns that the first records of version 2 do not have."""
+
+
 def test_the_schema_has_the_columns_of_an_epoch():
     row = SCHEMA["properties"]["epochs"]["items"]
     assert tuple(row["properties"]) == (*EPOCH_COLUMNS, *DERIVED_COLUMNS)
-    assert tuple(row["required"]) == EPOCH_COLUMNS
+    assert tuple(row["required"]) == tuple(name for name in EPOCH_COLUMNS if name not in LATER)
 
 
 def test_the_schema_has_the_columns_of_a_session():
     row = SCHEMA["properties"]["sessions"]["items"]
     plain = SessionRow(0.0, "completed", energy(1.0)).to_plain()
-    assert {*row["properties"]} == {*row["required"]} == {*plain}
+    assert {*row["required"]} == {*plain}
+    device = Device("NVIDIA H100", "GPU-1", "gpu", energy(1.0), 0.1, shared=HowShared("lines", "a reason"))
+    full = SessionRow(0.0, "completed", energy(1.0), 3, energy(0.1), (device,)).to_plain()
+    assert {*row["properties"]} == {*full}
 
 
 def test_a_row_has_its_columns_and_what_was_asked_for():
     row = EpochRow(epoch=3, session=0, train_j=1.5)
     assert tuple(row.to_plain()) == EPOCH_COLUMNS
-    assert {k: v for k, v in row.to_plain().items() if v is not None} == {"session": 0, "epoch": 3, "train_j": 1.5}
+    known = {k: v for k, v in row.to_plain().items() if v is not None}
+    assert known == {"session": 0, "epoch": 3, "train_j": 1.5, "is_final": False}
     asked = EpochRow(epoch=0, derived={"co2eq_g": None})
     assert tuple(asked.to_plain()) == (*EPOCH_COLUMNS, "co2eq_g")
+
+
+def test_a_row_without_the_later_columns_can_be_read():
+    row = EpochRow(epoch=3, session=0, train_j=1.5).to_plain()
+    (read,) = epochs_of(Node([{name: value for name, value in row.items() if name not in LATER}]))
+    assert read == EpochRow(epoch=3, session=0, train_j=1.5)
+
+
+def test_a_row_takes_the_energies_that_are_known_later():
+    row = EpochRow.of(2, energy(0.5), energy(None, duration_s=0.0), energy(1.0), logged_train_j=1.7e6)
+    assert (row.train_j, row.train_quality, row.val_quality) == (1.8e6, "measured", None)
+    later = row.with_energies(energy(0.25), energy(0.125))
+    assert (later.train_j, later.val_j, later.val_quality) == (9e5, 4.5e5, "measured")
+    assert (later.total_kwh, later.logged_train_j) == (1.0, 1.7e6)
+    assert row.with_energies(energy(0.25), energy(0.125), energy(0.75)).total_kwh == 0.75
 
 
 def test_rows_come_back_from_plain_types():
     rows = [EpochRow(epoch=3, session=0, val_s=1.5, metric=0.5, derived={"cost": 0.25}), EpochRow(epoch=4)]
     assert epochs_of(Node(json.loads(json.dumps([row.to_plain() for row in rows])))) == rows
-    sessions = [SessionRow(1.5, "checkpoint", energy(1.0)), SessionRow(2.5, "completed", energy(None), 10)]
+    shared = HowShared(
+        method="fitted",
+        intervals=40,
+        delay_s=0.098,
+        delay_u_s=0.002,
+        smoothing_s=0.0,
+        smoothing_u_s=0.003,
+        look=1.0,
+        scatter_j2_per_s=2.5,
+        classes=(ClassPower("outside", "before", 60.0, 3.0), ClassPower("train", "step", 300.0, 2.0)),
+        ends_s=(3.5, 6.75),
+        powers_w=((60.0, 298.0), (60.0, 302.0)),
+        covariance_w2=((9.0, -0.5), (-0.5, 4.0)),
+    )
+    devices = (
+        Device("NVIDIA H100", "GPU-1", "gpu", energy(1.0), 0.1, shared=shared),
+        Device("CPU", "package-0", "package", energy(None), None, "a note", 1, HowShared("lines", "a reason")),
+    )
+    sessions = [
+        SessionRow(1.5, "checkpoint", energy(1.0)),
+        SessionRow(2.5, "completed", energy(None), 10),
+        SessionRow(3.5, "completed", energy(1.0), 10, energy(0.25), devices),
+    ]
     assert sessions_of(Node(json.loads(json.dumps([row.to_plain() for row in sessions])))) == sessions

@@ -63,11 +63,16 @@ def test_a_record_keeps_its_figures(file):
     assert {note["kind"] for note in new["notes"]} <= {"incomplete", "unresolved", "killed_session"}
     for row, before in zip(new["epochs"], old["epochs"], strict=True):
         assert row.pop("metric") == before.pop("accuracy")
-        assert row == before
+        assert {name: row[name] for name in before} == before
+        assert not any(value for name, value in row.items() if name not in before)  # unknown, not 0
     metric = old["accuracy"]
     assert new["metric"] == (None if metric is None else metric | {"mode": "max", "scale": "fraction"})
     same = new.keys() & old.keys() - {"version", "notes", "epochs", "sessions"}
     assert len(same) == len(old) - 6  # run and accuracy have new names
+    for key in ("steps", "samples"):
+        assert [new[key].pop(name) for name in ("u_j", "u_absolute_j")] == [None, None]
+    if new["score"] is not None:
+        assert new["score"].pop("u") is None
     assert {key: new[key] for key in same} == {key: old[key] for key in same}
     for row, before in zip(new["sessions"], old["sessions"], strict=True):
         assert row == {"samples": None} | before  # unknown, not 0

@@ -9,10 +9,13 @@ import numpy as np
 
 from lightning_energy.curves.curve import Curve
 from lightning_energy.ledger.ledger import Ledger
+from lightning_energy.ledger.trace import Trace
 from lightning_energy.meters import MeterInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from lightning_energy.ledger.marks import AtMarks
 
 START_NS = 10**15
 OUTSIDE = -1
@@ -64,6 +67,7 @@ class Sensor:
         look: part of the period that it looks at.
         half_s: half of the bracket of each update's time.
         quantum_j: smallest step of the counter.
+        whole_w: each update adds a multiple of this power, times the period; 0: what it is.
         jitter_s: standard deviation of its updates about a regular grid.
     """
 
@@ -73,6 +77,7 @@ class Sensor:
     look: float = 1.0
     half_s: float = 0.0015
     quantum_j: float = 0.0
+    whole_w: float = 0.0
     jitter_s: float = 0.0
 
 
@@ -141,18 +146,54 @@ def shown(rng: np.random.Generator, pieces: Pieces, sensor: Sensor) -> tuple[NDA
         value_j = np.concatenate([[0.0], np.cumsum(seen / sensor.look)])
     if sensor.quantum_j:
         value_j = np.floor(value_j / sensor.quantum_j) * sensor.quantum_j
+    if sensor.whole_w:
+        unit_j = sensor.whole_w * sensor.update_s
+        value_j = np.concatenate([[0.0], np.cumsum(np.round(np.diff(value_j) / unit_j) * unit_j)])
     seen_s = update_s + sensor.half_s * rng.uniform(-1, 1, len(update_s))
     return seen_s, value_j
 
 
+class Tap(Trace):
+    """A trace that also keeps the energies at marks, with their variances."""
+
+    def __init__(self, device_ids: list[str], started_ns: int) -> None:
+        super().__init__(device_ids, started_ns)
+        self.told: list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = []
+
+    def add_marks(self, time_ns: NDArray[np.int64], code: NDArray[np.int64], at_marks: AtMarks) -> None:
+        """Keep them."""
+        super().add_marks(time_ns, code, at_marks)
+        self.told.append((time_ns, at_marks.energy_j, at_marks.variance_j2))
+
+    @property
+    def marks(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """Times, energies and variances of all marks."""
+        time_ns, energy_j, variance_j2 = (np.concatenate(column) for column in zip(*self.told, strict=True))
+        return time_ns, energy_j, variance_j2
+
+
 class Result(NamedTuple):
-    """Figures of a run, and the truth: joules by kind of window, each with its uncertainty."""
+    """Figures of a run, and the truth.
+
+    Attributes:
+        kind: of window.
+        found_j: joules of each window.
+        u_j: its standard uncertainty.
+        true_j: the truth.
+        line_j: its joules by straight lines between updates.
+        ledger: the ledger, after the end.
+        rise_j: by board, the rise of the counter while it was watched.
+        booked_j: by board, what all accounts, and the time outside of them, hold of it.
+    """
 
     kind: list[str]
     found_j: NDArray[np.float64]
     u_j: NDArray[np.float64]
     true_j: NDArray[np.float64]
+    line_j: NDArray[np.float64]
     ledger: Ledger
+    rise_j: NDArray[np.float64]
+    booked_j: NDArray[np.float64]
 
 
 def play(
@@ -180,8 +221,8 @@ def play(
     pieces = training(rng, work)
     info = info or MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0, power_min_w=20.0)
     curves = [Curve(replace(info, device_id=f"d{k}")) for k in range(boards)]
-    now = [START_NS]
-    ledger = Ledger(curves, clock=lambda: now[0])
+    now, tap = [START_NS], Tap([curve.info.device_id for curve in curves], START_NS)
+    ledger = Ledger(curves, clock=lambda: now[0], trace=tap)
     own = [1.0] if boards == 1 else [1 + 0.1 * (rng.random() - 0.5) for _ in range(boards)]
     seen = [shown(rng, pieces._replace(power_w=pieces.power_w * g), sensor) for g in own]
     start_s = np.concatenate([[0.0], np.cumsum(pieces.duration_s)])
@@ -210,27 +251,67 @@ def play(
         else:
             ledger.settle()
     ledger.settle(final=True)
-    totals = ledger.totals(now[0])
-    joules = pieces.duration_s * pieces.power_w * sum(own)
-    rows: list[tuple[str, dict, object]] = [("run", {}, lambda a: True)]
+    known = [(t[(t >= 0) & (t <= watch_s)], x[(t >= 0) & (t <= watch_s)]) for t, x in seen]
+    lines_j = np.diff(np.sum([np.interp(start_s, t, x) for t, x in known], axis=0))
+    rise_j = np.array([x[-1] - x[0] for _, x in known])
+    return _compared(work, pieces, sum(own), lines_j, ledger, tap, now[0], rise_j)
+
+
+def _booked_j(ledger: Ledger, now_ns: int) -> NDArray[np.float64]:
+    """By board, the joules of all accounts and the time outside, but for what is behind the last update."""
+    booked_j = []
+    for sums in ledger.totals(now_ns)._sums:
+        fitted = sums.fitted
+        assert fitted is not None
+        ahead_j = float((fitted._ahead.seconds_s @ fitted._powers.overall_w).sum())
+        booked_j.append(float(sums.energy_j.sum()) + float(fitted.energy_j.sum()) - ahead_j)
+    return np.array(booked_j)
+
+
+def _compared(  # noqa: PLR0917 - the results of one run
+    work: Work,
+    pieces: Pieces,
+    gain: float,
+    lines_j: NDArray[np.float64],
+    ledger: Ledger,
+    tap: Tap,
+    now_ns: int,
+    rise_j: NDArray[np.float64],
+) -> Result:
+    """All windows of a run with their truth."""
+    totals = ledger.totals(now_ns)
+    joules = pieces.duration_s * pieces.power_w * gain
+    in_run = np.array([a is not None for a in pieces.account])
+    epoch = np.array([OUTSIDE if a is None else a[0] for a in pieces.account])
+    stage, kind = (np.array(["" if a is None else a[k] for a in pieces.account]) for k in (1, 2))
+    rows: list[tuple[str, dict, NDArray[np.bool_]]] = [("run", {}, in_run)]
     stages = ["train"] + ["validate"] * bool(work.validate_s)
     if work.validate_s:
-        rows += [("stage", {"stage": s}, lambda a, s=s: a[1] == s) for s in stages]
-    for epoch in range(work.epochs):
-        rows.append(("epoch", {"epoch": epoch}, lambda a, e=epoch: a[0] == e))
-        rows += [
-            ("epoch x stage", {"epoch": epoch, "stage": s}, lambda a, e=epoch, s=s: a[:2] == (e, s)) for s in stages
-        ]
+        rows += [("stage", {"stage": s}, stage == s) for s in stages]
+    for e in range(work.epochs):
+        rows.append(("epoch", {"epoch": e}, epoch == e))
+        if work.validate_s:
+            rows += [("epoch x stage", {"epoch": e, "stage": s}, (epoch == e) & (stage == s)) for s in stages]
     if work.gap:
-        rows += [
-            ("step/gap", {"kind": k, "stage": "train"}, lambda a, k=k: a[1:] == ("train", k)) for k in ("step", "gap")
-        ]
+        inner = stage == "train"
+        rows += [("step/gap", {"kind": k, "stage": "train"}, inner & (kind == k)) for k in ("step", "gap")]
     found = [totals.energy(**wanted) for _, wanted, _ in rows]
-    inside = [np.array([a is not None and bool(fits(a)) for a in pieces.account]) for _, _, fits in rows]
+    # a step runs from its start to the next mark that is no gap of its epoch
+    begins = np.flatnonzero((stage == "train") & (kind == "step"))
+    ends = begins + 1 + ((stage[begins + 1] == "train") & (kind[begins + 1] == "gap"))
+    if work.opening[0]:
+        ends = np.minimum(ends, begins + 2)
+    time_ns, energy_j, variance_j2 = tap.marks
+    start_ns = START_NS + np.round(np.concatenate([[0.0], np.cumsum(pieces.duration_s)]) * 1e9).astype(np.int64)
+    first, last = (np.searchsorted(time_ns, start_ns[x]) for x in (begins, ends))
+    before_j, line_before_j = (np.concatenate([[0.0], np.cumsum(x)]) for x in (joules, lines_j))
     return Result(
-        [kind for kind, _, _ in rows],
-        np.array([x.energy_j or 0.0 for x in found]),
-        np.array([x.u_j for x in found]),
-        np.array([joules[rows_in].sum() for rows_in in inside]),
+        [kind for kind, _, _ in rows] + ["single step"] * len(begins),
+        np.concatenate([[x.energy_j or 0.0 for x in found], energy_j[last] - energy_j[first]]),
+        np.concatenate([[x.u_j for x in found], np.sqrt(variance_j2[last] + variance_j2[first])]),
+        np.concatenate([[joules[x].sum() for *_, x in rows], before_j[ends] - before_j[begins]]),
+        np.concatenate([[lines_j[x].sum() for *_, x in rows], line_before_j[ends] - line_before_j[begins]]),
         ledger,
+        rise_j,
+        _booked_j(ledger, now_ns),
     )

@@ -91,8 +91,10 @@ def test_who_has_left_counts_on(session):
 def test_after_an_epoch_time_is_between_epochs(session):
     of_fit = stages()
     of_fit.enter(session, 0, "train")
-    of_fit.end_epoch(session)
-    assert of_fit.marks.gap_code == session.code(-1, "train", "gap")
+    code = of_fit.end_epoch(session)
+    assert of_fit.marks.gap_code == code > session.code(0, "train", "gap")
+    assert session.ledger.accounts.rows[code] == (-1, "train", "gap")
+    assert code != session.code(-1, "train", "gap")  # all older accounts are of the time before
     assert entered(session)[-1] == (-1, "train")
 
 

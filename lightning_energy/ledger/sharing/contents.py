@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from lightning_energy.ledger.sharing.delay import Found
     from lightning_energy.ledger.sharing.sharing import Sharing
     from lightning_energy.ledger.sharing.split import Split
 
@@ -70,6 +72,21 @@ class Contents:
         self._slopes, self._spread, steps = self._kernel_slopes(n, sharing.beside_w)
         self.energy_j: NDArray[np.float64] = energy_j + steps @ self._slopes
 
+    @property
+    def split(self) -> Split:
+        """The intervals so far."""
+        return self._split
+
+    @property
+    def powers(self) -> Powers:
+        """The fitted powers."""
+        return self._powers
+
+    @property
+    def booked(self) -> Found:
+        """The kernel of the split."""
+        return self._booked
+
     def of(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Joules of the wanted accounts, one by one."""
         n = min(len(wanted), len(self.energy_j))
@@ -95,13 +112,14 @@ class Contents:
         of_powers = float(d.ravel() @ self._powers.covariance_w2 @ d.ravel())
         of_kernel = float(slope @ self._spread @ slope) * self._known.widening
         inside = max(ON_THE_BRIDGE * scatter * bridge, 0.0)
-        misfit = self._beyond_scatter() * mean_s * (cuts / 2) ** 2
+        misfit = self._beyond_scatter * mean_s * (cuts / 2) ** 2
         guess = float((d.sum(axis=0) ** 2).sum()) * (PRIOR * self._powers.mean_w) ** 2
         is_inside = bridge > INSIDE * mean_s * (cuts + 2)
         is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or (is_inside and self._known.u_ema_s > KNOWN_EMA_S)
         if is_open and guess > inside + edge + misfit:
             of_powers = max(of_powers, guess)
-        unseen_s = (1 - self._booked.kernel.look) * float(split.seconds_s[wanted[: len(split.seconds_s)]].sum())
+        seconds_s = float(split.seconds_s[wanted[: len(split.seconds_s)]].sum())
+        unseen_s = (1 - self._booked.kernel.look) * seconds_s
         ahead_s = float(self._ahead.seconds_s[wanted[self._ahead.code]].sum())
         return {
             "inside": inside,
@@ -110,6 +128,7 @@ class Contents:
             "edges": max(edge, 0.0),
             "misfit": misfit,
             "unseen": scatter * unseen_s,
+            "rounding": split.rounding_j2 * seconds_s / max(mean_s, 1e-12),
             "ahead": scatter * ahead_s,
         }
 
@@ -117,21 +136,35 @@ class Contents:
         """The block of powers of a block of intervals: later ones have those of the last."""
         return min(place, len(self._powers.power_w) - 1)
 
+    @cached_property
+    def _rows(self) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.float64]]:
+        """Accounts, blocks of powers, and D, of all blocks together."""
+        blocks, width = self._split.blocks, self._powers.power_w.shape[1]
+        if not blocks:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.intp), np.empty((0, width))
+        place = np.repeat([self._at(i) for i in range(len(blocks))], [len(block.code) for block in blocks])
+        rows = np.concatenate([_wide(block.d, width) for block in blocks])
+        return np.concatenate([block.code for block in blocks]), place, rows
+
     def _sensitivity_s(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Change of the joules of some accounts by the powers of each block: shape (blocks, classes)."""
         d = np.zeros_like(self._powers.power_w)
-        for place, block in enumerate(self._split.blocks):
-            d[self._at(place), : block.d.shape[1]] += block.d[wanted[block.code]].sum(axis=0)
+        code, place, rows = self._rows
+        mine = wanted[code]
+        np.add.at(d, place[mine], rows[mine])
         d[-1] += self._ahead.seconds_s[wanted[self._ahead.code]].sum(axis=0)
         return d
 
+    @cached_property
     def _beyond_scatter(self) -> float:
-        """Scatter of the intervals in which the stage changes, beyond that of all."""
-        changes, scatter = self._split.changes, self._powers.scatter
+        """Scatter of the intervals in which the stage changes, beyond that of all about the same powers."""
+        changes, whole, scatter = self._split.changes, self._split.normals[0], self._powers.scatter
         if changes.n <= FEW_CHANGES:
             return 0.0
-        at_changes = changes.squares(np.average(self._powers.power_w, axis=0)) / changes.n
-        return max(at_changes / max(scatter, 1e-12) - 1 - 2 * math.sqrt(2 / changes.n), 0.0) * scatter
+        power_w = np.average(self._powers.power_w, axis=0)
+        of_all = max(whole.squares(power_w) / whole.n, scatter)  # more than the scatter where powers wander
+        at_changes = changes.squares(power_w) / changes.n
+        return max(at_changes / max(of_all, 1e-12) - 1 - 2 * math.sqrt(2 / changes.n), 0.0) * scatter
 
     def _kernel_slopes(
         self, n: int, beside_w: Sequence[NDArray[np.float64]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -54,6 +55,12 @@ class Kernel(NamedTuple):
             return (cumulative(seen_s) - cumulative(at_s[:, :-1])) / self.look
         result: NDArray[np.float64] = np.diff(cumulative(at_s), axis=1)
         return result
+
+    def shown_scatter(self, length_s: float) -> float:
+        """Part of the scatter of power that intervals of some length show: smoothing hides the rest."""
+        if not self.ema_s:
+            return 1.0
+        return 1 - self.ema_s / length_s * (1 - math.exp(-length_s / self.ema_s))
 
     @property
     def memory_s(self) -> float:

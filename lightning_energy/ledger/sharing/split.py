@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["Columns", "Pairs", "Split", "kernels_of"]
 
 MOST_BLOCKS = 32  # blocks of intervals with powers of their own; more are joined two by two
-BLOCK = 32  # intervals of a block, to begin with
+BLOCK = 8  # intervals of a block, to begin with
 GAUSS = ((-0.8611363, 0.1739274), (-0.3399810, 0.3260726), (0.3399810, 0.3260726), (0.8611363, 0.1739274))
 # nodes and weights of Gauss-Legendre quadrature over a bracket (Abramowitz and Stegun, table 25.4)
-INNER = 0.02  # share of an interval below which an account does not count as cut in it
+ROUNDING_MJ = 1e-3  # that of differences of floats
+SMALL = 1 / 16  # part of the mean rise: greater common divisors of rises are chance, not a sensor's unit
 OUTLIER = 4.0  # residual, in robust standard deviations, from which on an interval's weight falls (Huber)
 ROUNDING_S = 1e-12  # seconds that are a rounding error, at most
 
@@ -75,9 +76,10 @@ class Pairs:
 
 
 class _Block:
-    """Normal equations of some intervals in a row, and what their powers add to the accounts."""
+    """Normal equations of some intervals in a row, and what their powers add to the accounts; up to ``end_ns``."""
 
     def __init__(self, width: int) -> None:
+        self.end_ns = 0
         self.normals = Normals(width)
         self.code = np.empty(0, dtype=np.int64)
         self.d = np.empty((0, width))
@@ -99,6 +101,7 @@ class _Block:
     def join(self, other: _Block) -> None:
         """Take over the block that follows."""
         self.normals += other.normals
+        self.end_ns = other.end_ns
         self.add(other.code, other.d)
 
 
@@ -125,6 +128,7 @@ class Split:
         seconds_s: by account.
         n: number of intervals.
         joined: how often blocks were joined.
+        unit_mj: the greatest common divisor of all rises in millijoules.
     """
 
     def __init__(self, kernels: Sequence[Kernel]) -> None:
@@ -138,6 +142,7 @@ class Split:
         self.seconds_s = np.zeros(8)
         self.n = 0
         self.joined = 0
+        self.unit_mj = 0
         self._block = BLOCK
 
     def add(
@@ -188,6 +193,9 @@ class Split:
             self.line_j[slice(None) if for_now else j, used] += line_j
             both = (to_account.T * spent.sum(axis=0)) @ to_class
             d = both - (spent @ to_account / length_s[:, None]).T @ tau
+            if is_part:  # together the accounts are what the counter says, not what it should have seen
+                net_s, time_s = spent.sum(axis=0) @ to_class - tau.sum(axis=0), spent.sum(axis=0) @ to_account
+                d -= np.outer(time_s / max(time_s.sum(), 1e-12), net_s)
             if j == 0:
                 self._to_blocks(normals, used, d)
                 if for_now:
@@ -195,11 +203,20 @@ class Split:
             else:
                 self.d[j, used, :width] += d
         self.n += int(known.sum())
+        rise_mj = rise_j[known] * 1e3
+        is_whole = bool((np.abs(rise_mj - np.rint(rise_mj)) < ROUNDING_MJ).all())
+        self.unit_mj = int(np.gcd.reduce([self.unit_mj, *np.rint(rise_mj).astype(np.int64)])) if is_whole else 1
         spent = spents[0] @ to_account
         self.seconds_s[used] += spent.sum(axis=0)
         self._add_changes(stretch, classes[0], rise_j, length_s, known)
         self._add_pairs(used, spent, rise_j, length_s, half_s)
         self._add_cuts(stretch, columns, timeline, rows)
+
+    @property
+    def rounding_j2(self) -> float:
+        """Variance of an interval's rise by the unit in which the sensor counts: whole watts times the period, say."""
+        unit_j, whole = self.unit_mj * 1e-3, self.normals[0]
+        return unit_j**2 / 12 if unit_j < SMALL * whole.rise_j / max(whole.n, 1) else 0.0
 
     def copy(self) -> Split:
         """The same in arrays of its own."""
@@ -209,6 +226,7 @@ class Split:
         result.blocks = [block.copy() for block in self.blocks]
         result.changes, result.pairs = self.changes.copy(), copy(self.pairs)
         result.n, result.joined, result._block = self.n, self.joined, self._block
+        result.unit_mj = self.unit_mj
         return result
 
     def _excess(
@@ -220,13 +238,24 @@ class Split:
         weight: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """The addition of errors of the updates' times to the normal equations: each moves time to a neighbour."""
-        cumulative, at_s = timeline.smoothed(self.kernels[0].ema_s).at, knot_s - self.kernels[0].lag_s
-        both = np.concatenate([[0], weight]) + np.concatenate([weight, [0]])
-        there = cumulative(at_s)
+        kernel = self.kernels[0]
+        cumulative, at_s = timeline.smoothed(kernel.ema_s).at, knot_s - kernel.lag_s
         result = np.zeros((to_class.shape[1],) * 2)
+        if kernel.look < 1:  # what the sensor looks at moves with the update at its beginning
+            seen_s, half_s = at_s[:-1] + kernel.look * np.diff(at_s), half_s[:-1]
+            there = cumulative(seen_s) - cumulative(at_s[:-1])
+        else:
+            there = cumulative(at_s)
+            weight = np.concatenate([[0], weight]) + np.concatenate([weight, [0]])
         for shift, g in GAUSS:
-            moved = (cumulative(at_s + shift * half_s) - there) @ to_class
-            result += g * (moved.T @ (moved * both[:, None]))
+            moved_s = shift * half_s
+            here = cumulative(at_s[: len(half_s)] + moved_s)
+            if kernel.look < 1:
+                here = (cumulative(seen_s + moved_s) - here - there) / kernel.look
+            else:
+                here -= there
+            moved = here @ to_class
+            result += g * (moved.T @ (moved * weight[:, None]))
         return result
 
     def _to_blocks(self, normals: Normals, used: NDArray[np.int64], d: NDArray[np.float64]) -> None:
@@ -265,14 +294,13 @@ class Split:
     ) -> None:
         share = spent / length_s[:, None]
         bridge = np.diag(spent.sum(axis=0)) - spent.T @ share
-        inner = ((share > INNER) & (share < 1 - INNER)).astype(np.float64)
-        e2 = (rise_j / length_s) ** 2 * (half_s[1:] ** 2 + half_s[:-1] ** 2) / 6
-        edge = (share * e2[:, None]).T @ inner  # a cut costs e2 once per interval, shared out over the others
-        edge = edge + edge.T
-        np.fill_diagonal(edge, 0.0)
-        x, y = np.nonzero(np.abs(bridge) > ROUNDING_S)
-        cuts_j2 = np.where(x == y, edge.sum(axis=1)[x], -edge[x, y])
-        self.pairs.add(used[x], used[y], np.stack([bridge[x, y], cuts_j2, np.zeros(len(x))], axis=1))
+        # an update that is seen too late moves joules to the interval before, which shares them out differently
+        p2 = (rise_j / length_s) ** 2
+        e2 = (p2[1:] + p2[:-1]) / 2 * half_s[1:-1] ** 2 / 3
+        turn = np.diff(share, axis=0)
+        edge = turn.T @ (turn * e2[:, None])
+        x, y = np.nonzero((np.abs(bridge) > ROUNDING_S) | (np.abs(edge) > ROUNDING_S))
+        self.pairs.add(used[x], used[y], np.stack([bridge[x, y], edge[x, y], np.zeros(len(x))], axis=1))
 
     def _add_cuts(self, stretch: Stretch, columns: Columns, timeline: Timeline, rows: slice) -> None:
         """Count the changes of stage between accounts, in known intervals."""

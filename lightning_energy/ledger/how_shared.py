@@ -1,0 +1,125 @@
+"""The way in which a device's joules between two updates of its sensor were shared out, in plain types."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from lightning_energy.meters.units import NS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_energy.ledger.sharing.contents import Contents
+
+__all__ = ["ClassPower", "HowShared", "Method", "how_shared"]
+
+Method = Literal["fitted", "lines"]
+"""``fitted``: by mean powers of classes of work; ``lines``: by duration alone."""
+
+
+@dataclass(frozen=True)
+class ClassPower:
+    """The mean power of a class of work over a session.
+
+    Attributes:
+        stage: its stage; ``outside`` before the first and after the last.
+        phase: ``step``; ``opening``, the time of a stage before its first step; ``gap``, the time between steps; of
+            ``outside`` ``before`` and ``after``.
+        power_w: watts.
+        u_w: their standard uncertainty (k=1), without the gain of the sensor.
+    """
+
+    stage: str
+    phase: str
+    power_w: float
+    u_w: float
+
+
+@dataclass(frozen=True)
+class HowShared:
+    """The way in which a device's joules between two updates of its sensor were shared out.
+
+    An interval of T seconds and ΔE joules, in which account a was in force for τ_a seconds, of which τ_ac in class of
+    work c, gives it τ_a ΔE / T + Σ_c (τ_ac - τ_a τ_c / T) p_c with the powers p of its block: :attr:`powers_w`. The
+    times are those ``delay_s`` before the updates, smoothed as the sensor smooths.
+
+    Attributes:
+        method: ``fitted``, or ``lines``, where joules are shared by duration alone.
+        why: the reason for straight lines; empty where powers are fitted.
+        intervals: number of intervals between updates that powers are fitted to.
+        delay_s: seconds between an energy and the update that shows it; ``None`` with straight lines, as what follows.
+        delay_u_s: its standard uncertainty.
+        smoothing_s: time constant of the sensor's smoothing in seconds.
+        smoothing_u_s: its standard uncertainty.
+        look: part of each period that the sensor looks at.
+        scatter_j2_per_s: variance of an interval's joules about the fit, per second of it.
+        classes: the classes of work that the intervals show, each with its mean power over the session.
+        ends_s: ends of the blocks of intervals, in seconds since the session began: an interval is of the first block
+            that ends no earlier than it does.
+        powers_w: by block, the power of each class.
+        covariance_w2: covariance of the last block's powers in W², without the gain of the sensor.
+    """
+
+    method: Method
+    why: str = ""
+    intervals: int = 0
+    delay_s: float | None = None
+    delay_u_s: float | None = None
+    smoothing_s: float | None = None
+    smoothing_u_s: float | None = None
+    look: float | None = None
+    scatter_j2_per_s: float | None = None
+    classes: Sequence[ClassPower] = ()
+    ends_s: Sequence[float] = ()
+    powers_w: Sequence[Sequence[float]] = ()
+    covariance_w2: Sequence[Sequence[float]] = ()
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same in plain types."""
+        row = {f.name: getattr(self, f.name) for f in fields(self)}
+        return row | {
+            "classes": [asdict(c) for c in self.classes],
+            "ends_s": [*self.ends_s],
+            "powers_w": [[*powers] for powers in self.powers_w],
+            "covariance_w2": [[*covariances] for covariances in self.covariance_w2],
+        }
+
+
+def how_shared(contents: Contents, names: Sequence[tuple[str, str]], started_ns: int) -> HowShared:
+    """Tell how joules were shared out by fitted powers.
+
+    Args:
+        contents: the joules.
+        names: (stage, phase) of each class of work.
+        started_ns: beginning of the session on the monotonic clock.
+    """
+    split, powers, found = contents.split, contents.powers, contents.booked
+    n_blocks, width = powers.power_w.shape
+    of_block = [min(place, n_blocks - 1) for place in range(len(split.blocks))]
+    weight = np.bincount(of_block, [block.normals.n for block in split.blocks], n_blocks)
+    weight = weight / weight.sum()
+    seen = np.zeros(width, dtype=bool)
+    for block in split.blocks:
+        seen[np.flatnonzero(np.diag(block.normals.a) > 0)] = True
+    covariance = powers.covariance_w2.reshape(n_blocks, width, n_blocks, width)[:, seen][..., seen]
+    power_w = powers.power_w[:, seen]
+    mean_w = weight @ power_w
+    known = [name for name, is_seen in zip(names, seen, strict=False) if is_seen]
+    u_w = np.sqrt(np.maximum(np.einsum("a,acbc,b->c", weight, covariance, weight), 0.0))
+    return HowShared(
+        method="fitted",
+        intervals=split.n,
+        delay_s=float(found.kernel.lag_s),
+        delay_u_s=found.u_lag_s,
+        smoothing_s=float(found.kernel.ema_s),
+        smoothing_u_s=found.u_ema_s,
+        look=float(found.kernel.look),
+        scatter_j2_per_s=float(powers.scatter),
+        classes=tuple(ClassPower(*n, p, u) for n, p, u in zip(known, mean_w.tolist(), u_w.tolist(), strict=True)),
+        ends_s=tuple((block.end_ns - started_ns) * NS for block in split.blocks),
+        powers_w=tuple(tuple(power_w[at].tolist()) for at in of_block),
+        covariance_w2=tuple(map(tuple, covariance[-1, :, -1, :].tolist())),
+    )

@@ -1,0 +1,75 @@
+"""The way in which energy between two updates of a sensor is shared out, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lightning_energy.ledger.how_shared import ClassPower, HowShared
+    from lightning_energy.results.figures import Device, Figures
+
+__all__ = ["facts_of_sharing"]
+
+MOST_DEVICES = 4
+TOLD = 0.4  # largest relative uncertainty of a power that a run tells
+AT_ONCE_S = 0.001  # a delay of so much, and known as well, is none
+PHASES = {
+    "step": "steps",
+    "gap": "between steps",
+    "opening": "before its first step",
+    "before": "before the run",
+    "after": "after the run",
+}
+
+
+def facts_of_sharing(report: Figures) -> list[tuple[str, str]]:
+    """Lines of (label, text): for each device, how late its counter is, and the mean powers that were told.
+
+    Args:
+        report: the figures.
+    """
+    told = [device for device in report.devices if device.shared is not None]
+    facts = [(f"Between updates of {device.name}", _text(device)) for device in told[:MOST_DEVICES]]
+    left = len(told) - MOST_DEVICES
+    return [*facts, *([("Between updates", f"of {left} more devices: see the record")] if left > 0 else [])]
+
+
+def _text(device: Device) -> str:
+    shared = device.shared
+    if shared is None or shared.method == "lines":
+        why = "" if shared is None else shared.why
+        return f"energy is shared out by time alone: {why}"
+    texts = [*_kernel(shared), f"Mean powers, told by {shared.intervals} updates: {_powers(shared)}"]
+    return ". ".join(texts)
+
+
+def _kernel(shared: HowShared) -> list[str]:
+    """The delay and the smoothing of the counter, in sentences."""
+    delay_s, u_s = shared.delay_s or 0.0, shared.delay_u_s or 0.0
+    delay = f"{delay_s * 1e3:.0f} ± {_ms(u_s)} ms"
+    texts = [f"The counter shows energy {delay} late"]
+    if delay_s <= 2 * u_s:
+        is_short = abs(delay_s) <= AT_ONCE_S and u_s <= AT_ONCE_S
+        texts = ["The counter shows energy at once" if is_short else f"The counter is not seen to be late ({delay})"]
+    smoothing_s, smoothing_u_s = shared.smoothing_s or 0.0, shared.smoothing_u_s or 0.0
+    if smoothing_s > AT_ONCE_S or smoothing_u_s > AT_ONCE_S:
+        texts[0] += f", and smoothed over {smoothing_s * 1e3:.0f} ± {_ms(smoothing_u_s)} ms"
+    if shared.look is not None and shared.look < 1:
+        texts.append(f"It seems to look at {100 * shared.look:.0f} % of the time")
+    return texts
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.1f}" if seconds < 0.001 else f"{seconds * 1e3:.0f}"  # noqa: PLR2004 - a millisecond
+
+
+def _powers(shared: HowShared) -> str:
+    told = [f"{_name(c)} {c.power_w:.3g} ± {c.u_w:.2g} W" for c in shared.classes if c.u_w <= TOLD * c.power_w]
+    rest = [_name(c) for c in shared.classes if c.u_w > TOLD * c.power_w]
+    left = f"too rare or too short to tell: {', '.join(rest)}" if rest else ""
+    return "; ".join(filter(None, (", ".join(told), left)))
+
+
+def _name(row: ClassPower) -> str:
+    phase = PHASES.get(row.phase, row.phase)
+    return phase if row.stage == "outside" else f"{row.stage.replace('_', ' ')} ({phase})"

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from lightning_energy.ledger.how_shared import how_shared
+from tests.recomputed import accounts_of
+from tests.sim.virtual_run import START_NS, Sensor, Work, play
+
+SENSORS = {
+    "at once": Sensor(),
+    "100 ms late": Sensor(lag_s=0.1),
+    "smooths over 50 ms": Sensor(lag_s=0.02, ema_s=0.05),
+    "every 20 ms": Sensor(update_s=0.02, lag_s=0.015),
+}
+
+
+def told(work: Work, sensor: Sensor, seed: int = 1):
+    """The ledger's totals, the way to share, and the trace."""
+    ledger = play(seed, work, sensor).ledger
+    totals = ledger.totals()
+    curve, steps = (pd.DataFrame(table) for table in ledger.take_trace())
+    return totals, how_shared(totals.fitted(0), ledger.classes.names, START_NS), curve, steps
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SENSORS)
+def test_accounts_can_be_recomputed(name):
+    epochs = 60 if SENSORS[name].update_s > 0.05 else 15
+    totals, shared, curve, steps = told(Work(epochs=epochs, opening=(0.05, 60.0), drift=0.2), SENSORS[name])
+    assert len(shared.ends_s) > 1  # its powers wander from block to block
+    accounts = accounts_of(shared.to_plain(), curve, steps)
+    assert len(accounts) == 4 * epochs  # training and validation, steps and gaps
+    for (epoch, stage, kind), energy_j in accounts.items():
+        found = totals.energy(epoch=epoch, stage=stage, kind=kind)
+        assert energy_j == pytest.approx(found.energy_j, rel=1e-6, abs=1e-6)
+    assert math.fsum(accounts.values()) == pytest.approx(totals.energy().energy_j, rel=1e-9)
+
+
+def test_the_delay_and_the_powers_are_told_in_numbers():
+    _, shared, _, _ = told(Work(epochs=12), Sensor(lag_s=0.1))
+    assert (shared.method, shared.why, shared.look) == ("fitted", "", 1.0)
+    assert abs(shared.delay_s - 0.1) <= 3 * shared.delay_u_s < 0.03
+    by_class = {(row.stage, row.phase): row for row in shared.classes}
+    for of_class, true_w in ((("train", "step"), 300.0), (("validate", "step"), 120.0)):
+        assert abs(by_class[of_class].power_w - true_w) <= 3 * by_class[of_class].u_w + 0.02 * true_w
+    assert {*by_class} == {
+        *(("outside", "before"), ("outside", "after"), ("train", "step"), ("train", "gap"), ("validate", "step"))
+    }  # classes that did not occur are left out
+    assert len(shared.covariance_w2) == len(shared.powers_w[0]) == len(by_class)
+
+
+def test_plain_types_have_every_field():
+    _, shared, _, _ = told(Work(epochs=3), Sensor())
+    plain = shared.to_plain()
+    assert plain["classes"][0].keys() == {"stage", "phase", "power_w", "u_w"}
+    assert plain["ends_s"] == [*shared.ends_s]

@@ -1,0 +1,70 @@
+"""Accounts of a run recomputed from record and trace, as docs/what-a-run-leaves.md says, without the package."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def smoothed_s(start_s, column, width, ema_s, at_s):
+    """Seconds of each column up to moments, as a sensor shows them that smooths over ``ema_s``."""
+    one = np.eye(width)[column]
+    length_s = np.diff(start_s)
+    total_s = np.concatenate([np.zeros((1, width)), np.cumsum(one[:-1] * length_s[:, None], axis=0)])
+    k = np.clip(np.searchsorted(start_s, at_s, side="right") - 1, 0, None)
+    since_s = (at_s - start_s[k])[:, None]
+    found = total_s[k] + one[k] * since_s
+    if ema_s > 0:
+        states = [one[0]]
+        for before, seconds in zip(one[:-1], length_s, strict=True):
+            states.append(before + (states[-1] - before) * np.exp(-seconds / ema_s))
+        fade = np.exp(-since_s / ema_s)
+        found -= ema_s * (np.array(states)[k] * fade + one[k] * (1 - fade))
+    return found
+
+
+def accounts_of(shared, curve, steps):
+    """Joules by (epoch, stage, kind) of a device.
+
+    Args:
+        shared: ``shared`` of the device in the record.
+        curve: the rows of the device in ``energy.curve``.
+        steps: the rows of ``energy.steps``.
+    """
+    assert shared["method"] == "fitted"
+    assert shared["look"] == 1
+    classes = [(c["stage"], c["phase"]) for c in shared["classes"]]
+    starts, accounts, phases = [-1e3], [None], [("outside", "before")]
+    before, phase = None, "opening"
+    for row in steps.itertuples():
+        if row.kind == "step":
+            phase = "step"
+        elif before is None or before[:2] != (row.epoch, row.stage):
+            phase = "opening"
+        elif before[2] == "step":
+            phase = "gap"
+        before = (row.epoch, row.stage, row.kind)
+        starts.append(row.start_s)
+        accounts.append(before)
+        phases.append((row.stage, phase))
+    starts.append(steps.start_s.iloc[-1] + steps.duration_s.iloc[-1])
+    accounts.append(None)
+    phases.append(("outside", "after"))
+    columns = [*dict.fromkeys(zip(accounts, phases, strict=True))]
+    column = np.array([columns.index(pair) for pair in zip(accounts, phases, strict=True)])
+    end_s, rise_j = curve.time_s.to_numpy(), np.diff(curve.energy_j)
+    spent_s = np.diff(
+        smoothed_s(np.array(starts), column, len(columns), shared["smoothing_s"], end_s - shared["delay_s"]), axis=0
+    )
+    length_s = np.diff(end_s)
+    block = np.minimum(np.searchsorted(shared["ends_s"], end_s[1:] - 5e-10), len(shared["ends_s"]) - 1)
+    power_w = np.array(shared["powers_w"])[block]  # of each interval
+    of_column = np.array([classes.index(phase) if phase in classes else -1 for _, phase in columns])
+    assert (spent_s[:, of_column < 0] == 0).all()
+    own_w = np.where(of_column >= 0, power_w[:, np.maximum(of_column, 0)], 0.0)
+    model_j = (spent_s * own_w).sum(axis=1)
+    joules = spent_s / length_s[:, None] * (rise_j - model_j)[:, None] + spent_s * own_w
+    found: dict[tuple[int, str, str], float] = {}
+    for (account, _), energy_j in zip(columns, joules.sum(axis=0), strict=True):
+        if account is not None:
+            found[account] = found.get(account, 0.0) + float(energy_j)
+    return found
