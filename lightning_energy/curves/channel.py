@@ -126,11 +126,13 @@ class Channel:
             return max(period_s or 0.0, SLOW_POLL_S, floor_s)
         return None if period_s is None else max(period_s, floor_s)
 
-    def poll(self, lock: threading.RLock) -> None:
+    def poll(self, lock: threading.RLock, answered: Callable[[], None] | None = None) -> None:
         """Read the meter once, put the reading on the curve, plan the next poll.
 
-        ``lock`` is held while the curve changes, not while the meter is read: a slow call must not stop
-        another thread that looks at the curve.
+        Args:
+            lock: held while the curve changes, not while the meter is read: a slow call must not stop another thread
+                that looks at the curve.
+            answered: called once the meter has answered, or failed, before anybody waits for the lock.
         """
         before_ns, refused, revised = self._clock(), "", None
         try:
@@ -143,6 +145,8 @@ class Channel:
         except Exception as error:  # noqa: BLE001 - a meter's defect must not end the user's training
             reading, why = None, f"{type(error).__name__}: {error}"
         power_w = self._power_beside() if reading and self._wants_power(reading) else None
+        if answered is not None:
+            answered()
         with lock:
             self.info = revised or self.info
             if reading is None:

@@ -25,7 +25,7 @@ NO_THREAD = "raise the limit of threads and processes (ulimit -u, or that of the
 FULL_CHANNELS = 4  # number of channels up to which that time does not grow
 
 Call: TypeAlias = "tuple[Channel, int]"
-"""A poll under way: its channel, and when it began."""
+"""A call of a meter under way: its channel, and when it began."""
 
 
 class Poller:
@@ -41,8 +41,8 @@ class Poller:
 
     Attributes:
         channels: see there; the thread heeds a change at its next poll.
-        call: the poll under way; ``None`` between two.
-        beat_ns: time of the end of the last poll.
+        call: the call of a meter under way; ``None`` between two.
+        beat_ns: time of the end of the last one.
         cpu_s: CPU time that the thread took, in seconds, as of its last settling.
         failure: the error that ended the thread; ``None`` without one.
         has_begun: set once every channel was polled, or the thread has ended.
@@ -177,6 +177,9 @@ class Poller:
             if channel not in self.channels:
                 return
             self.call = (channel, monotonic_ns())
-        channel.poll(self._lock)
+        channel.poll(self._lock, self._answered)
+
+    def _answered(self) -> None:
+        """Note that a call has returned: what waits for our own lock does not hang in a meter."""
         self.call = None
         self.beat_ns = monotonic_ns()

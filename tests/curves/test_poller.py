@@ -5,7 +5,7 @@ import time
 
 from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.poller import Poller
-from lightning_energy.meters import ReplayMeter
+from lightning_energy.meters import Reading, ReplayMeter
 from tests.curves.test_sampler import Broken, wait_for
 
 S = 10**9
@@ -20,9 +20,10 @@ def test_one_poll_waits_for_others():
     polled = []
 
     class Told(Channel):
-        def poll(self, lock) -> None:
+        def poll(self, lock, answered=None) -> None:
             polled.append((self, time.monotonic_ns()))
             self.plan.due_ns = time.monotonic_ns() + 10 * S
+            answered()
 
     start_ns = time.monotonic_ns()
 
@@ -44,17 +45,24 @@ def test_one_poll_waits_for_others():
 
 
 def test_others_leave_a_call_that_hangs_and_none_that_has_returned():
-    broken, settled = Broken(), []
+    calls, settled = [], []
+
+    class Noting(Broken):
+        def read(self) -> Reading:
+            calls.append(poller.call)
+            return super().read()
+
+    broken = Noting()
     channels = [Channel(m, m.open()) for m in (broken, ReplayMeter(100.0, counter_period_s=0.01))]
     poller = poller_of(*channels, settle=lambda: settled.append(1))
     poller.start()
     assert poller.has_begun.wait(10)
-    wait_for(lambda: poller.call is not None)
-    old = poller.call
+    old = calls[-1]
     broken.hang.clear()
     assert broken.waits.wait(10)
     assert poller.call[0] is channels[0]
-    assert poller.leave((*old,)) == []  # of the same channel, perhaps, but another call
+    assert old[0] is channels[0]
+    assert poller.leave((*old,)) == []  # of the same channel, but another call
     assert poller.leave(poller.call) == [channels[1]]
     knots, bookings, reads = len(channels[1].curve), len(settled), channels[0].reads
     broken.hang.set()
@@ -63,6 +71,37 @@ def test_others_leave_a_call_that_hangs_and_none_that_has_returned():
     poller.wake()
     assert poller.join(10.0)
     assert (len(channels[1].curve), len(settled)) == (knots, bookings)
+
+
+def test_a_thread_that_waits_for_the_lock_hangs_in_no_call():
+    meter = ReplayMeter(100.0, counter_period_s=0.01)
+    channel = Channel(meter, meter.open())
+    poller = poller_of(channel)
+    poller.start()
+    assert poller.has_begun.wait(10)
+    with poller._lock:
+        reads, beats = channel.reads, {poller.beat_ns}
+        wait_for(lambda: beats.add(poller.beat_ns) or (len(beats) > 1 and poller.call is None))
+        assert channel.reads == reads  # its answer waits
+        assert poller.disown() is None
+    wait_for(lambda: channel.reads > reads)
+    poller.end()
+    poller.wake()
+    assert poller.join(10.0)
+
+
+def test_where_no_thread_can_be_started_nobody_waits(monkeypatch):
+    def refuse(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    poller = poller_of(Channel(ReplayMeter(1.0), ReplayMeter(1.0).open()))
+    poller.start()
+    assert str(poller.failure).startswith("no thread can be started (can't start new thread): raise the limit")
+    assert poller.has_begun.is_set()
+    assert poller.join(10.0)
+    assert not poller.is_running
+    assert poller.disown() is None
 
 
 def test_a_thread_that_cannot_enter_keeps_nobody_waiting():

@@ -24,7 +24,7 @@ def sampler_of(*meters, settle=lambda: None):
     return Sampler([Channel(m, m.open()) for m in meters], settle)
 
 
-def wait_for(condition, seconds: float = 10.0) -> None:
+def wait_for(condition, seconds: float = 60.0) -> None:
     """Until ``condition`` holds; fails after ``seconds``."""
     deadline = time.monotonic() + seconds
     event = threading.Event()
