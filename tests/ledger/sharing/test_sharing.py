@@ -195,7 +195,7 @@ def nvml_run(seed: int, clock: VirtualClock, gpu: SimulatedGpu, seconds: list[tu
 
 @pytest.mark.slow
 def test_stages_of_twenty_runs_on_a_simulated_board(monkeypatch):
-    """Twelve epochs with validations of 0.3 s anywhere between the updates of a counter of 100 ms."""
+    """Twelve epochs with validations of 0.3 s, at any place between updates of a counter that moves every 100 ms."""
     close = {"train": [], "validate": []}
     for seed in range(20):
         rng = np.random.default_rng(seed)
