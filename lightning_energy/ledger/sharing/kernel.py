@@ -51,7 +51,7 @@ class Kernel(NamedTuple):
         return result
 
     def shown_scatter(self, length_s: float) -> float:
-        """Part of the scatter of power from moment to moment that intervals of some length show: smoothing hides the rest."""
+        """Part of the scatter of power from moment to moment that intervals show: smoothing hides the rest."""
         if not self.ema_s:
             return 1.0
         return 1 - self.ema_s / length_s * (1 - math.exp(-length_s / self.ema_s))

@@ -34,6 +34,7 @@ MOST_BLOCKS = 32  # blocks of intervals with powers of their own; more are joine
 BLOCK = 8  # intervals of a block, to begin with
 GAUSS = ((-0.8611363, 0.1739274), (-0.3399810, 0.3260726), (0.3399810, 0.3260726), (0.8611363, 0.1739274))
 # nodes and weights of Gauss-Legendre quadrature over a bracket (Abramowitz and Stegun, table 25.4)
+NOTHING = 1e-12  # of what two accounts have in common that are no neighbours
 ROUNDING_MJ = 1e-3  # that of differences of floats
 SMALL = 1 / 16  # part of the mean rise: greater common divisors of rises are chance, not a sensor's unit
 OUTLIER = 4.0  # residual, in robust standard deviations, from which on an interval's weight falls (Huber)
@@ -294,12 +295,12 @@ class Split:
     ) -> None:
         share = spent / length_s[:, None]
         bridge = np.diag(spent.sum(axis=0)) - spent.T @ share
-        # an update that is seen too late moves joules from one interval to the next, and these share them out differently
+        # an update that is seen too late moves joules to the next interval, which shares them out differently
         p2 = (rise_j / length_s) ** 2
         e2 = (p2[1:] + p2[:-1]) / 2 * half_s[1:-1] ** 2 / 3
         turn = np.diff(share, axis=0)
         edge = turn.T @ (turn * e2[:, None])
-        for x, y in zip(*np.nonzero((np.abs(bridge) > 1e-12) | (np.abs(edge) > 1e-12)), strict=True):
+        for x, y in zip(*np.nonzero((np.abs(bridge) > NOTHING) | (np.abs(edge) > NOTHING)), strict=True):
             self.pairs.add(int(used[x]), int(used[y]), np.array([bridge[x, y], edge[x, y], 0.0]))
 
     def _add_cuts(self, stretch: Stretch, columns: Columns, timeline: Timeline, knot_s: NDArray[np.float64]) -> None:
