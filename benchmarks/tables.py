@@ -1,6 +1,6 @@
-"""Puts the figures of benchmarks/results into docs/what-it-costs.md; a test compares the two.
+"""Puts the figures of benchmarks/results into the pages of docs; a test compares the two.
 
-python benchmarks/tables.py        # after benchmarks/overhead.py, scale.py or jitter.py wrote new results
+python benchmarks/tables.py        # after benchmarks/overhead.py, scale.py, jitter.py or sharing.py wrote new results
 """
 
 from __future__ import annotations
@@ -8,9 +8,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/what-it-costs.md"
+JOULES = ROOT / "docs/where-the-joules-come-from.md"
 STEP = "10 ms"
 FIRST = "2 ms"  # the first training of a process: later ones start faster, as tools keep what they found
 COLUMNS = {  # key: (heading, digits)
@@ -112,12 +117,61 @@ def gpu_steps() -> str:
     return "\n".join([*lines, "", _of_gpu(found)])
 
 
+SHARED = {  # kind of window: heading
+    "run": "run",
+    "train": "training",
+    "validation": "validation",
+    "epoch x stage": "epoch and stage",
+    "single step": "single step",
+    "step/gap": "step, gap",
+}
+
+
+def sharing() -> str:
+    """Relative rms errors by straight lines and by fitted powers."""
+    found = results("sharing")
+    lines = [f"| update: case | {' | '.join(SHARED.values())} |", "| --- " * (len(SHARED) + 1) + "|"]
+    for row in found["rows"]:
+        rms = [[] if row[k] is None else [row[k]["line_rms"], row[k]["rms"]] for k in SHARED]
+        cells = [" → ".join(_percent(x) for x in pair) for pair in rms]
+        name = "**all**" if row["case"] == "all" else row["case"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"{found['date']}; {found['runs']} runs; base seeds {found['seeds']}; virtual time."])
+
+
+def _percent(x: float) -> str:
+    return f"{100 * x:.2f}" if x < 0.1 else f"{100 * x:.0f}"
+
+
+def sharing_sure() -> str:
+    """Coverage by kind of window, over all cases."""
+    row = results("sharing")["rows"][-1]
+    heads = ["kind of window", "runs", "windows", "within u", "within 2 u", "median u / median error"]
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    for kind, name in {"epoch": "epoch", **SHARED}.items():
+        x = row[kind]
+        cells = [str(x["runs"]), str(x["windows"]), f"{x['within_u']:.0%}", f"{x['within_2u']:.0%}"]
+        lines.append(f"| {name} | {' | '.join([*cells, format(x['u_over_error'], '.1f')])} |")
+    return "\n".join(lines)
+
+
+def sharing_short() -> str:
+    """The cases that fall short."""
+    names = {"epoch": "epoch", **SHARED}
+    lines = [
+        f"- {row['case']}: " + "; ".join(f"{names[kind]}: {', '.join(what)}" for kind, what in row["short"].items())
+        for row in results("sharing")["rows"]
+        if row["short"] and row["case"] != "all"
+    ]
+    return "\n".join(lines) or "Nowhere."
+
+
 def _of_gpu(found: dict) -> str:
     versions = f"torch {found['torch']}, lightning {found['lightning']}, zeus {found['zeus']}"
     return f"{found['date']}; {found['device']}, driver {found['doctor']['driver']}; {versions}."
 
 
-BLOCKS = {
+BLOCKS: dict[str, Callable[[], str]] = {
     "overhead": overhead,
     "not first": not_first,
     "targets": targets,
@@ -125,18 +179,25 @@ BLOCKS = {
     "gpu cost": gpu_cost,
     "gpu steps": gpu_steps,
 }
+OF_JOULES: dict[str, Callable[[], str]] = {
+    "sharing": sharing,
+    "sharing sure": sharing_sure,
+    "sharing short": sharing_short,
+}
+PAGES = {PAGE: BLOCKS, JOULES: OF_JOULES}
 
 
-def filled(page: str) -> str:
-    """The page with each block between its two comments replaced."""
-    for name, make in BLOCKS.items():
+def filled(page: str, path: Path = PAGE) -> str:
+    """The page at ``path`` with each block between its two comments replaced."""
+    for name, make in PAGES[path].items():
         pattern = re.compile(rf"(<!-- {name} -->\n)(?:(?!<!--).)*(<!-- end -->)", re.DOTALL)
         text = make()
         page, n = pattern.subn(lambda m, text=text: f"{m[1]}{text}\n{m[2]}", page)
         if n != 1:
-            raise ValueError(f"{PAGE.name} has {n} blocks {name!r}: there must be one")
+            raise ValueError(f"{path.name} has {n} blocks {name!r}: there must be one")
     return page
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text()))
+    for page in PAGES:
+        page.write_text(filled(page.read_text(), page))

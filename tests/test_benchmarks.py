@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import numpy as np
 import pytest
 import torch
 
+from benchmarks import sharing
 from benchmarks.gpu_counter import lateness, looks, worked_before
 from benchmarks.gpu_steps import limits
 from tests.test_docs import ROOT
@@ -66,3 +70,41 @@ def test_without_a_gpu_nothing_is_claimed(warm):
     done = warm.run(ROOT / "benchmarks/gpu.py")
     assert done.returncode == 1
     assert done.stdout == "No CUDA device here: nothing was measured, nothing is claimed.\n"
+
+
+@pytest.mark.slow
+def test_the_table_of_sharing_is_of_whole_runs(tmp_path, capsys, monkeypatch):
+    """Straight lines favour the weaker stage; what is fitted is nearer, and no joule is lost."""
+    monkeypatch.setattr(sys, "argv", ["sharing.py", "--quick", "--json", str(tmp_path / "sharing.json")])
+    sharing.main()
+    found = json.loads((tmp_path / "sharing.json").read_text())
+    assert found["runs"] == 2 * len(sharing.QUICK)
+    assert found["conserved"] < 1e-9
+    assert [row["case"] for row in found["rows"]] == [*sharing.QUICK, "all"]
+    validation = found["rows"][0]["validation"]
+    assert validation["line_bias"] > 0.03
+    assert validation["rms"] < 0.3 * validation["line_rms"]
+    assert capsys.readouterr().out.count("run 0.") == len(found["rows"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, []),
+        ({"within_u": 0.5}, ["50% within u"]),
+        ({"within_u": 0.92}, ["92% within u"]),
+        ({"within_2u": 0.9}, ["90% within 2 u"]),
+        ({"u_over_error": 3.4, "u_over_error_least": 3.1}, ["u 3.4 times the error"]),
+        ({"bias": -0.004}, ["bias -0.40%"]),
+        ({"median_u": 0.012}, ["not resolved: u 1.2%"]),
+    ],
+)
+def test_a_case_falls_short(changed, said):
+    good = {"windows": 600, "runs": 600, "within_u": 0.7, "within_2u": 0.96, "u_over_error": 2.0}
+    good |= {"u_over_error_least": 1.9, "bias": 0.001, "u_bias": 0.0002, "median_u": 0.004}
+    assert sharing.falls_short(good | changed, "train") == said
+
+
+def test_a_share_that_was_counted_is_known_within_an_interval():
+    """Of 8 of 10: Wilson's interval is 49 to 94 %."""
+    assert sharing.wilson(0.8, 10) == pytest.approx((0.490, 0.943), abs=0.001)

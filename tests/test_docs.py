@@ -134,10 +134,11 @@ def test_the_two_commands_use_the_constraints():
     assert all("-c constraints.txt" in c for c in commands)
 
 
-def test_the_costs_are_the_benchmarks():
+@pytest.mark.parametrize("path", tables.PAGES, ids=lambda path: path.stem)
+def test_the_figures_of_a_page_are_the_benchmarks(path):
     """After new results: python benchmarks/tables.py."""
-    page = tables.PAGE.read_text()
-    assert tables.filled(page) == page
+    page = path.read_text()
+    assert tables.filled(page, path) == page
 
 
 def test_the_report_is_the_quickstarts_as_it_is_worded_now():

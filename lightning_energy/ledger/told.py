@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["energy_at_marks"]
 
-SMOOTHED = 0.236
-"""Variance of white noise up to a moment, in time constants, that is told by an average over what came before, as late
-as that takes: e^-2 / 2 + 2/e - 1/2 - e^-2 / 2, and what has not come yet. Integrals of the squared weights."""
+SMOOTHED = 2 / math.e - 1 / 2
+"""Variance of the energy up to a mark, in time constants of a smoothing sensor and of the scatter of power, where it is
+read off one time constant later: the integral of the squared weights of what is counted too little, and too early."""
+
+LEAST = 0.1  # part of the scatter that is the power's, at least, and not that of the updates' times
 
 
 def energy_at_marks(
@@ -91,10 +94,10 @@ def energy_at_marks(
     width = len(p)
     covariance = wide.covariance_w2[-width:, -width:]
     of_powers = np.einsum("ij,jk,ik->i", d, covariance, d)
-    scatter = wide.scatter / kernel.shown_scatter(float(length_s.mean()))
-    inside = scatter * (ON_THE_BRIDGE * before_s * (1 - theta) + SMOOTHED * kernel.ema_s)
-    if kernel.look < 1:
-        inside += _unseen_j2(kernel, timeline, knot_s, to_class @ p, at_s, scatter)
+    inside = ON_THE_BRIDGE * wide.scatter * before_s * (1 - theta)
+    of_times_j2 = (mean_w * NS) ** 2 * (half_ns[1:] ** 2 + half_ns[:-1] ** 2) / 3
+    inside += _smoothed_j2(kernel, wide.scatter, length_s, of_times_j2)
+    inside += _unseen_j2(kernel, timeline, (knot_ns - origin_ns) * NS, at_s, power_w=to_class @ p, scatter=wide.scatter)
     slope_w = timeline.one @ to_class @ p
     place = np.clip(np.searchsorted(timeline.start_s, at_s, side="right") - 1, 0, len(slope_w) - 1)
     of_delay = ((slope_w[place] - mean_w[k - 1]) * found.u_lag_s) ** 2
@@ -103,20 +106,48 @@ def energy_at_marks(
     return AtMarks(energy, missing_s, np.where(is_line, bound_j**2 / 3 + edge_j2, variance_j2))
 
 
-def _unseen_j2(  # noqa: PLR0917 - arrays of one calculation
+def _smoothed_j2(
+    kernel: Kernel, scatter: float, length_s: NDArray[np.float64], of_times_j2: NDArray[np.float64]
+) -> float:
+    """Variance at any mark by what a smoothing sensor shows later, and earlier.
+
+    Args:
+        kernel: of the counter.
+        scatter: variance of an interval's rise about the fit, in J² per second.
+        length_s: of the intervals.
+        of_times_j2: the part of their variance that is of the updates' times.
+    """
+    if not kernel.ema_s:
+        return 0.0
+    of_power = max(scatter - float(np.mean(of_times_j2 / length_s)), LEAST * scatter)
+    return SMOOTHED * kernel.ema_s * of_power / kernel.shown_scatter(float(length_s.mean()))
+
+
+def _unseen_j2(
     kernel: Kernel,
     timeline: Timeline,
     knot_s: NDArray[np.float64],
-    power_w: NDArray[np.float64],
     at_s: NDArray[np.float64],
+    *,
+    power_w: NDArray[np.float64],
     scatter: float,
 ) -> NDArray[np.float64]:
-    """Variance at marks by what a part-time sensor misses: half of that of the time from the last mark but one."""
+    """Variance at marks by what a part-time sensor does not see: half of that of the time since the last mark but one.
+
+    Args:
+        kernel: of the counter.
+        timeline: the columns in force.
+        knot_s: times of the updates.
+        at_s: the marks.
+        power_w: of the columns.
+        scatter: variance of an interval's rise about the fit, in J² per second.
+    """
+    if kernel.look == 1:
+        return np.zeros(len(at_s))
     seen_s, all_s = (Kernel(look=look).seconds(knot_s, timeline)[0] for look in (kernel.look, 1.0))
-    length_s = np.diff(knot_s)
-    missed_j2 = float(np.mean(((seen_s - all_s) @ power_w) ** 2))
-    step_s = np.diff(at_s, n=1, prepend=at_s[:1])
+    mean_s, missed_j2 = float(np.diff(knot_s).mean()), float(np.mean(((seen_s - all_s) @ power_w) ** 2))
+    step_s = np.diff(at_s, prepend=at_s[:1])
     step_s[1:] += step_s[:-1].copy()
-    per_s = missed_j2 / float(length_s.mean())
-    result: NDArray[np.float64] = (np.maximum(per_s * step_s, missed_j2) + scatter * (1 - kernel.look) * step_s) / 2
+    of_a_part = np.minimum(step_s / mean_s, 1.0)  # of less than an interval, all or nothing was seen
+    result: NDArray[np.float64] = (missed_j2 / mean_s + scatter * (1 - kernel.look)) * step_s * of_a_part / 2
     return result

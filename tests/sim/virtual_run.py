@@ -254,7 +254,7 @@ def play(
     known = [(t[(t >= 0) & (t <= watch_s)], x[(t >= 0) & (t <= watch_s)]) for t, x in seen]
     lines_j = np.diff(np.sum([np.interp(start_s, t, x) for t, x in known], axis=0))
     rise_j = np.array([x[-1] - x[0] for _, x in known])
-    return _compared(work, pieces, sum(own), lines_j, ledger, tap, now[0], rise_j)
+    return _compared(work, pieces, ledger, tap, gain=sum(own), lines_j=lines_j, now_ns=now[0], rise_j=rise_j)
 
 
 def _booked_j(ledger: Ledger, now_ns: int) -> NDArray[np.float64]:
@@ -268,13 +268,14 @@ def _booked_j(ledger: Ledger, now_ns: int) -> NDArray[np.float64]:
     return np.array(booked_j)
 
 
-def _compared(  # noqa: PLR0917 - the results of one run
+def _compared(
     work: Work,
     pieces: Pieces,
-    gain: float,
-    lines_j: NDArray[np.float64],
     ledger: Ledger,
     tap: Tap,
+    *,
+    gain: float,
+    lines_j: NDArray[np.float64],
     now_ns: int,
     rise_j: NDArray[np.float64],
 ) -> Result:

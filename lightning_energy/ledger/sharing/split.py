@@ -294,7 +294,7 @@ class Split:
     ) -> None:
         share = spent / length_s[:, None]
         bridge = np.diag(spent.sum(axis=0)) - spent.T @ share
-        # an update that is seen too late moves joules to the interval before, which shares them out differently
+        # an update that is seen too late moves joules to the next interval, which shares them out differently
         p2 = (rise_j / length_s) ** 2
         e2 = (p2[1:] + p2[:-1]) / 2 * half_s[1:-1] ** 2 / 3
         turn = np.diff(share, axis=0)
