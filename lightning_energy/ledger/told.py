@@ -97,7 +97,7 @@ def energy_at_marks(
     inside = ON_THE_BRIDGE * wide.scatter * before_s * (1 - theta)
     of_times_j2 = (mean_w * NS) ** 2 * (half_ns[1:] ** 2 + half_ns[:-1] ** 2) / 3
     inside += _smoothed_j2(kernel, wide.scatter, length_s, of_times_j2)
-    inside += _unseen_j2(kernel, timeline, (knot_ns - origin_ns) * NS, at_s, power_w=to_class @ p, scatter=wide.scatter)
+    inside += _unseen_j2(kernel, timeline, knot_s, at_s, power_w=to_class @ p, scatter=wide.scatter)
     slope_w = timeline.one @ to_class @ p
     place = np.clip(np.searchsorted(timeline.start_s, at_s, side="right") - 1, 0, len(slope_w) - 1)
     of_delay = ((slope_w[place] - mean_w[k - 1]) * found.u_lag_s) ** 2

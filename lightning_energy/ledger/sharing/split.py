@@ -209,7 +209,13 @@ class Split:
         spent = spents[0] @ to_account
         self.seconds_s[used] += spent.sum(axis=0)
         self._add_changes(stretch, classes[0], rise_j, length_s, known)
-        self._add_pairs(used, spent, rise_j, length_s, half_s)
+        share, power_w = spent / length_s[:, None], rise_j / length_s
+        earlier = self._before(stretch, timeline, rows.start)
+        if earlier is not None:  # the update between the two is the first of these
+            share, power_w = np.concatenate([earlier[0] @ to_account, share]), np.concatenate([earlier[1], power_w])
+        else:
+            half_s = half_s[1:]
+        self._add_pairs(used, spent, length_s, share, power_w**2, half_s[:-1])
         self._add_cuts(stretch, columns, timeline, rows)
 
     @property
@@ -284,19 +290,29 @@ class Split:
             t = length_s[changed]
             self.changes += Normals.of(tau[changed], rise_j[changed], t, 1 / t)
 
-    def _add_pairs(
+    def _before(
+        self, stretch: Stretch, timeline: Timeline, first: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Shares of the columns in the interval before the first, and its power; ``None`` where it is not known."""
+        if first == 0 or not stretch.is_known[first - 1]:
+            return None
+        knot_s = stretch.knot_s[first - 1 : first + 1]
+        kernel = self.kernels[0] if self.kernels[0].look == 1 else Kernel(self.kernels[0].lag_s)
+        length_s = np.diff(knot_s)
+        return kernel.seconds(knot_s, timeline)[0] / length_s[:, None], stretch.rise_j[first - 1 : first] / length_s
+
+    def _add_pairs(  # noqa: PLR0917 - arrays of one calculation
         self,
         used: NDArray[np.int64],
         spent: NDArray[np.float64],
-        rise_j: NDArray[np.float64],
         length_s: NDArray[np.float64],
+        share: NDArray[np.float64],
+        power_w2: NDArray[np.float64],
         half_s: NDArray[np.float64],
     ) -> None:
-        share = spent / length_s[:, None]
-        bridge = np.diag(spent.sum(axis=0)) - spent.T @ share
+        bridge = np.diag(spent.sum(axis=0)) - spent.T @ (spent / length_s[:, None])
         # an update that is seen too late moves joules to the next interval, which shares them out differently
-        p2 = (rise_j / length_s) ** 2
-        e2 = (p2[1:] + p2[:-1]) / 2 * half_s[1:-1] ** 2 / 3
+        e2 = (power_w2[1:] + power_w2[:-1]) / 2 * half_s**2 / 3
         turn = np.diff(share, axis=0)
         edge = turn.T @ (turn * e2[:, None])
         x, y = np.nonzero((np.abs(bridge) > ROUNDING_S) | (np.abs(edge) > ROUNDING_S))
