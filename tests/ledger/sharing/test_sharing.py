@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -200,7 +199,7 @@ def test_stages_of_twenty_runs_on_a_simulated_board(monkeypatch):
     for seed in range(20):
         rng = np.random.default_rng(seed)
         clock = VirtualClock(10**15)
-        monkeypatch.setattr("lightning_energy.meters.nvml.time", SimpleNamespace(monotonic_ns=clock))
+        monkeypatch.setattr("lightning_energy.meters.nvml.monotonic_ns", clock)
         turns = [(float(rng.uniform(0.9, 1.1)), float(rng.uniform(0.28, 0.33))) for _ in range(12)]
         rows = [(1.3, 60.0, None)]
         for train_s, validate_s in turns:

@@ -58,13 +58,10 @@ def test_one_interval_by_hand():
     assert (split.n, split.changes.n, split.normals[0].mean_w) == (1, 1, pytest.approx(150.0))
 
 
-def test_a_bracket_counts_where_accounts_meet():
-    """Two intervals of 150 W, of which an account has 1/4 and 1: an update that is 2 ms late moves 3/4 of its joules.
-
-    Variance (3/4)^2 (150 W)^2 (2 ms)^2 / 3.
-    """
-    split = added(intervals([0, 1, 2], [150, 150], [-9, 0.75], [0, 1], half_s=0.002))
-    assert split.pairs.within(np.arange(8) == 1)[1] == pytest.approx(0.016875)
+def test_an_update_seen_late_moves_joules_to_where_they_are_shared_otherwise():
+    """150 W, a bracket of 2 ms: variance (150 W)^2 (2 ms)^2 / 3, of which the account has 1 before and 1/4 after."""
+    split = added(intervals([0, 1, 2], [150, 150], [-9, 1.25], [0, 1], half_s=0.002))
+    assert split.pairs.within(np.arange(8) == 0)[1] == pytest.approx(0.75**2 * 0.03)
     assert split.pairs.within(np.ones(8, dtype=bool))[1] == pytest.approx(0.0, abs=1e-12)
 
 
