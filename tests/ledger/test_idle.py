@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
 
-from lightning_energy.ledger.idle import Look, idle_power
+from lightning_energy.curves.energy import QUALITIES
+from lightning_energy.ledger.accounts import NO_ACCOUNT, Account
+from lightning_energy.ledger.idle import IdlePower, Look, idle_power
+from lightning_energy.ledger.sums import Sums
+from lightning_energy.ledger.totals import Totals
 from lightning_energy.meters import MeterInfo, NvmlMeter, ReplayMeter
 from tests.ledger.plays import INFO, S, session_of
 from tests.modules import Classifier, energy_callback, loader, make_trainer
@@ -43,6 +48,19 @@ def test_without_a_baseline_there_is_no_figure_above_idle():
     session = session_of(ReplayMeter(100.0))
     assert session.above_idle(session.totals()) is None
     session.close()
+
+
+def test_the_energy_above_idle_is_less_sure_than_the_total():
+    """1000 J in 10 s, 600 J of which an idle device takes: 30 J for the 3 W that it strays, 42 % of the rest."""
+    session = session_of(ReplayMeter(100.0, info=INFO))
+    session._idle.power = {INFO.device_id: IdlePower(60.0, 3.0)}
+    sums = Sums.zeros(2)
+    sums.energy_j[1], sums.time_s[QUALITIES.index("measured"), 1], sums.u2_total_j2 = 1000.0, 10.0, 1600.0
+    above = session.above_idle(Totals([NO_ACCOUNT, Account(0, "train", "step")], [sums], [0.05], ["a"]))
+    session.close()
+    assert above.energy_j == pytest.approx(400.0)
+    assert above.u_j == pytest.approx(math.hypot(40.0, 30.0))
+    assert above.u_absolute_j == pytest.approx(math.hypot(50.0, 0.05 * 400, 0.73 / 3**0.5 * 400))
 
 
 def looks(*powers_w: float | None) -> list[Look]:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import torch
 
+from lightning_energy.curves.energy import Energy
+from lightning_energy.ledger.how_shared import HowShared
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters import MeterInfo, ReplayMeter, open_meters
-from lightning_energy.results.summary import StepSums, summarize
+from lightning_energy.results.figures import Device
+from lightning_energy.results.summary import StepSums, _falls_back, _note_on_lines, summarize
 
 INFO = MeterInfo("d", "NVIDIA H100", "measured", "gpu", power_max_w=460.0, coverage=0.25, update_period_s=0.05)
 
@@ -98,3 +102,29 @@ def test_steps_are_summed():
     session.close()
     assert (news.n, sums.n) == (3, 3)
     assert sums.energy_j == pytest.approx(100.0 * sums.duration_s, rel=0.05)
+
+
+def test_the_mean_of_steps_has_an_uncertainty():
+    """Half of training is in steps: half of its 8 J are theirs, beside 3 J of their own ends."""
+    train = Energy(1000.0, 8.0, math.hypot(8.0, 50.0), 2.0, 0.0, "measured", 500.0)
+    u = StepSums(10, 500.0, 1.0, u2_j2=9.0).u_of_mean(train)
+    assert u.u_j == pytest.approx(5.0 / 10)
+    assert u.u_absolute_j == pytest.approx(math.hypot(5.0, 25.0) / 10)
+    assert StepSums().u_of_mean(train) is None
+    assert StepSums(1, 1.0, 1.0).u_of_mean(Energy.unknown(1.0)) is None
+
+
+@pytest.mark.parametrize(("seconds", "is_noted"), [(0.5, False), (2.0, True)])
+def test_a_counter_that_moves_too_seldom_is_noted(seconds, is_noted):
+    shared = HowShared("lines", "its counter was seen to move too seldom for more")
+    energy = Energy(100.0, 1.0, 5.0, seconds, 0.0, "measured", 50.0)
+    device = Device("NVIDIA H100", "GPU-1", "gpu", energy, 0.1, shared=shared)
+    assert _falls_back(device) is is_noted
+    assert not _falls_back(dataclasses.replace(device, shared=HowShared("fitted")))
+    integrated = dataclasses.replace(energy, quality="integrated")
+    assert not _falls_back(dataclasses.replace(device, energy=integrated))  # which has no counter
+    note = _note_on_lines(device)
+    assert note.kind == "by_time"
+    assert note.text.startswith(
+        "NVIDIA H100: its counter was seen to move too seldom for more, so that energy between "
+    )

@@ -200,3 +200,25 @@ def test_a_mean_in_bfloat16_is_no_sign_of_percent(value):
     judged = scorer.judge("val_acc", value)
     assert (judged.metric, judged.withdraws, scorer.scale) == (None, False, None)
     assert scorer.judge("val_acc", 0.5).metric == Metric("val_acc", 0.5)
+
+
+def test_a_score_is_as_uncertain_as_its_energy():
+    scorer = Scorer(rule=ScoreRule(EnergyPenalized()))
+    metric = Metric("val_acc", 1.0)
+    # 5 / 2 at 9 kWh and 5 / 3 at 99 kWh
+    assert scorer.u_of_score(metric, 54.0, 45.0) == pytest.approx((2.5 - 5 / 3) / 2)
+    assert scorer.u_of_score(metric, 9.0, 0.0) == 0.0
+    # from 0 kWh on it is one-sided: 5 and 5 / 2 over 9 kWh, for 4.5 kWh
+    assert scorer.u_of_score(metric, 0.0, 9.0) == pytest.approx(2.5)
+    assert scorer.u_of_score(metric, None, 1.0) is None
+
+
+def test_a_function_of_the_users_is_not_asked_for_the_uncertainty():
+    assert Scorer(rule=ScoreRule(fails)).u_of_score(Metric("val_acc", 0.9), 2.0, 0.1) is None
+
+
+def test_below_where_a_score_is_defined_its_uncertainty_is_of_the_other_side():
+    scorer = Scorer(choose_metric("val_acc"), choose_score("sustainable", 1.0))
+    metric, u_kwh = Metric("val_acc", 1.0), 0.5
+    difference = scorer.score(metric, 1.25) - scorer.score(metric, 1.75)
+    assert scorer.u_of_score(metric, 1.25, u_kwh) == pytest.approx(difference)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lightning_energy.ledger.how_shared import ClassPower, HowShared
+from lightning_energy.results.figures import Device
+from lightning_energy.results.layout_sharing import facts_of_sharing
+from tests.records import energy, record
+
+SHARED = HowShared(
+    method="fitted",
+    intervals=412,
+    delay_s=0.098,
+    delay_u_s=0.002,
+    smoothing_s=0.0,
+    smoothing_u_s=0.0004,
+    look=1.0,
+    classes=(
+        ClassPower("outside", "before", 60.0, 3.0),
+        ClassPower("train", "step", 300.0, 2.0),
+        ClassPower("train", "gap", 90.0, 70.0),
+        ClassPower("sanity_check", "opening", 65.0, 5.0),
+    ),
+)
+
+
+def text(shared: HowShared | None, n: int = 1) -> list[str]:
+    devices = [Device("NVIDIA H100", f"GPU-{i}", "gpu", energy(1.0), 0.1, shared=shared) for i in range(n)]
+    return [f"{label}: {words}" for label, words in facts_of_sharing(record(devices=devices).report)]
+
+
+def test_the_delay_and_the_powers_in_words():
+    (line,) = text(SHARED)
+    assert line == (
+        "Between updates of NVIDIA H100: The counter shows energy 98 ± 2 ms late. Mean powers, told by 412 updates: "
+        "before the run 60 ± 3 W, train (steps) 300 ± 2 W, sanity check (before its first step) 65 ± 5 W; "
+        "too rare or too short to tell: train (between steps)"
+    )
+
+
+def test_a_delay_that_is_not_seen_and_a_register_that_shows_energy_at_once():
+    assert "The counter is not seen to be late (3 ± 2 ms). Mean" in text(replace(SHARED, delay_s=0.003))[0]
+    assert "The counter shows energy at once. Mean" in text(replace(SHARED, delay_s=0.0, delay_u_s=0.001))[0]
+
+
+def test_smoothing_and_a_sensor_that_looks_at_a_part_of_the_time():
+    smooth = replace(SHARED, smoothing_s=0.02, smoothing_u_s=0.003, look=0.25)
+    assert "98 ± 2 ms late, and smoothed over 20 ± 3 ms. It seems to look at 25 % of the time. Mean" in text(smooth)[0]
+
+
+def test_what_is_shared_by_time_alone_says_why():
+    lines = HowShared("lines", "its counter was seen to move too seldom for more")
+    (line,) = text(lines)
+    assert line == (
+        "Between updates of NVIDIA H100: energy is shared out by time alone: its counter was seen to move too seldom "
+        "for more"
+    )
+    assert text(None) == []  # of an earlier release
+
+
+def test_many_devices_are_in_the_record():
+    assert [line.partition(":")[0] for line in text(SHARED, 8)][3:] == [
+        "Between updates of NVIDIA H100",
+        "Between updates",
+    ]
+    assert text(SHARED, 8)[-1] == "Between updates: of 4 more devices: see the record"
