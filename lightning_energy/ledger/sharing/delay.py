@@ -35,7 +35,9 @@ AROUND_S = 0.03  # width of the delays that are tried together with smoothing, a
 FAR_OFF = 20.0  # log likelihood by which delays that were not tried count as worse than the outermost that were
 ENOUGH = 8  # fewest intervals that tell anything
 ENOUGH_FOR_SMOOTHING = 24
-FAR_BETTER = 4.0  # log likelihood by which a part-time sensor must explain the rises better than one that sees all
+FAR_BETTER = 6.0
+"""Log likelihood by which a part-time sensor must explain the rises better: of 400 tried, one might by chance."""
+
 CORRELATED = 0.1  # correlation of neighbouring residuals from which on differences of neighbours are looked at
 ROBUST = 12.0  # squared residual, in median scales, from which on the loss is linear
 NEAR_S = 0.3  # seconds after a change of stage within which an interval tells of the delay
@@ -76,6 +78,8 @@ class Found(NamedTuple):
     @property
     def is_enough(self) -> bool:
         """True where knowing it better would not change figures."""
+        if self.kernel.look < 1:  # by chance one that sees all looks like that for a while, or like another part
+            return False
         axes = self.axes_s
         return bool(np.abs(axes.sum(axis=0)).max() <= 0.0015 and np.sqrt((axes**2).sum(axis=0)).max() < 0.0045)
 
