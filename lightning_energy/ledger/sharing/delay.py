@@ -39,7 +39,9 @@ LIKELY = 10.0  # log likelihood from the best within which a delay without smoot
 AT_A_TIME = 16  # delays that are tried together: each such piece of work holds up other threads for milliseconds
 ENOUGH = 8  # fewest intervals that tell anything
 ENOUGH_FOR_SMOOTHING = 24
-FAR_BETTER = 4.0  # log likelihood by which a part-time sensor must explain the rises better than one that sees all
+FAR_BETTER = 6.0
+"""Log likelihood by which a part-time sensor must explain the rises better: of 400 tried, one might by chance."""
+
 CORRELATED = 0.1  # correlation of neighbouring residuals from which on differences of neighbours are looked at
 ROBUST = 12.0  # squared residual, in median scales, from which on the loss is linear
 ENOUGH_S, ENOUGH_EACH_S = (
@@ -88,6 +90,8 @@ class Found(NamedTuple):
     @property
     def is_enough(self) -> bool:
         """True where knowing it better would not change figures."""
+        if self.kernel.look < 1:  # by chance one that sees all looks like that for a while, or like another part
+            return False
         axes = self.axes_s
         shows_s, each_s = np.abs(axes.sum(axis=0)).max(), np.sqrt((axes**2).sum(axis=0)).max()
         return bool(shows_s <= ENOUGH_S and each_s < ENOUGH_EACH_S)

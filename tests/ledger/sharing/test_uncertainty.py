@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lightning_energy.ledger.sharing.delay import EXACT
 from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.split import Columns, Split
 from lightning_energy.ledger.sharing.stretch import Stretch
@@ -94,3 +95,8 @@ def test_steps_are_told_by_the_counters_delay(lag_s):
     steps = np.flatnonzero(np.array(run.kind) == "single step")[len(run.kind) // 2 :]  # once the delay is known
     error = (run.found_j / run.true_j - 1)[steps]
     assert np.sqrt(np.mean(error**2)) < 0.08
+
+
+def test_that_a_sensor_looks_part_time_is_no_last_word_before_all_that_is_held_is_seen():
+    assert EXACT.is_enough
+    assert not EXACT._replace(kernel=Kernel(look=0.25)).is_enough
