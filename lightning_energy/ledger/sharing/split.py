@@ -171,11 +171,8 @@ class Split:
         knot_s, half_s = stretch.knot_s[rows.start : rows.stop + 1], stretch.half_s[rows.start : rows.stop + 1]
         rise_j, length_s = np.where(known, stretch.rise_j[rows], 0.0), np.diff(knot_s)
         width, n_codes = len(stretch.stage), int(columns.code.max()) + 1
-        to_class = np.zeros((len(columns.code), width))
-        to_class[np.arange(len(columns.code)), columns.of_class] = 1.0
         used, account = np.unique(columns.code, return_inverse=True)
-        to_account = np.zeros((len(columns.code), len(used)))
-        to_account[np.arange(len(columns.code)), account] = 1.0
+        to_class, to_account = _ones(columns.of_class, width), _ones(account, len(used))
         self._grow(n_codes, width)
         kernels = self.kernels[:1] if for_now else self.kernels
         taus = [k.seconds(knot_s, timeline)[0] * known[:, None] for k in kernels]
@@ -355,6 +352,12 @@ def _huber(
     z = np.abs(rise_j - tau @ p) / np.sqrt(length_s)
     limit = OUTLIER * max(median(z[known]) / 0.6745, 1e-9)
     result: NDArray[np.float64] = np.minimum(1.0, limit / np.maximum(z, 1e-12))
+    return result
+
+
+def _ones(column: NDArray[np.int64], width: int) -> NDArray[np.float64]:
+    result = np.zeros((len(column), width))
+    result[np.arange(len(column)), column] = 1.0
     return result
 
 
