@@ -64,7 +64,7 @@ def test_quickstart(tmp_path, warm):
 
 
 def test_early_stopping(tmp_path, run):
-    # so low a reference that the scores, and so the end, are those of the accuracies, whatever the energy on this machine
+    # so low a reference that accuracies alone decide the end, whatever this machine's energy is
     out = run("early_stopping.py", "--max-epochs", "9", "--reference-kwh", "1e-7")
     assert "<- the other run stopped here" in out
     stopped, of = (int(word) for word in out.split("Stopped after ")[1].split(" epochs")[0].split(" of "))
