@@ -105,17 +105,11 @@ def test_the_accuracy_table_is_the_benchmarks():
     assert accuracy_table() in page
 
 
-def test_the_coverage_is_the_benchmarks():
+def test_the_error_of_totals_is_the_benchmarks():
     result = json.loads((ROOT / "benchmarks/results/accuracy.json").read_text())
-    covered, cells = result["coverage"], result["steps"]
-    windows = sum(c["windows"] for c in covered)
-    within = sum(c["windows"] * c["within_2u"] for c in covered) / windows
-    ratio = max(c["median_u_over_median_error"] for c in covered)
+    cells = result["steps"]
     worst, limit = (max(abs(100 * c[k]) for c in cells) for k in ("total", "total limit"))
     page = " ".join((ROOT / "docs/where-the-joules-come-from.md").read_text().split())
-    assert f"Over {windows:,} windows" in page
-    assert f"within 2 u in {100 * within:.1f} % of all" in page
-    assert f"the median u is {ratio:.1f} times the median error" in page
     assert f"it was at most {worst:.2f} % off, and the limit itself is {limit:.2f} % off there" in page
 
 

@@ -199,7 +199,8 @@ def contents(due: Due, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, li
             _add_lines(sums, due, rows, lag_ns, groups, by_line=held.is_known, with_time=False)
         tail.add_line(sums, groups)
     else:
-        sums.fitted = Contents(state.split, sharing, sharing.powers, tail.ahead(len(due.stage)))
+        ahead = tail.ahead(len(due.stage), sharing.booked.kernel.ema_s)
+        sums.fitted = Contents(state.split, sharing, sharing.powers, ahead)
     return sums, tail.missing_ns([*state.missing_ns])
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LONGEST_TAIL_NS", "Tail"]
 
+LONGEST_MEMORY = 8  # time constants after which smoothing has forgotten
 LONGEST_TAIL_NS = 2_500_000_000  # longest wait that is no silence: the slowest sensors are read every two seconds
 
 
@@ -47,19 +48,31 @@ class Tail:
         place = np.searchsorted(marks_ns, cut_ns[:-1], side="right")
         self._code = np.concatenate([[held.begin.code], held.code])[place]
         self._class = np.concatenate([[held.begin.of_class], held.of_class])[place]
-        self._cut_ns, self._piece_s = cut_ns, np.diff(cut_ns) * NS
+        self._held, self._cut_ns, self._piece_s = held, cut_ns, np.diff(cut_ns) * NS
         self._half_width_ns = int(held.knots.half_width_ns[-1]) if len(held.knots.half_width_ns) else 0
         self._power_w, self._bounds_w = power_w, bounds_w
         is_silent = since_ns is None or self._power_w is None
         last_quality = int(held.knots.quality[-1]) if held.n else MISSING
         self._quality = np.where((cut_ns[:-1] < until_ns) & (not is_silent), last_quality, MISSING)
 
-    def ahead(self, width: int) -> Ahead:
-        """The seconds of classes in it, for powers to go on with."""
+    def ahead(self, width: int, ema_s: float = 0.0) -> Ahead:
+        """The seconds of classes in it, for powers to go on with.
+
+        Args:
+            width: the number of classes.
+            ema_s: time constant of the counter's smoothing: the last of what was before is still to be shown.
+        """
         known = self._quality != MISSING
-        used, account = np.unique(self._code[known], return_inverse=True)
+        code, of_class, piece_s = self._code[known], self._class[known], self._piece_s[known]
+        if ema_s and known.any():
+            at_ns = int(self._cut_ns[0])
+            timeline, columns = self._held.timeline(at_ns, at_ns - round(LONGEST_MEMORY * ema_s / NS))
+            behind_s = (timeline.smoothed().at(np.zeros(1)) - timeline.smoothed(ema_s).at(np.zeros(1)))[0]
+            code, of_class = np.concatenate([code, columns.code]), np.concatenate([of_class, columns.of_class])
+            piece_s = np.concatenate([piece_s, behind_s])
+        used, account = np.unique(code, return_inverse=True)
         seconds_s = np.zeros((len(used), width))
-        np.add.at(seconds_s, (account, self._class[known]), self._piece_s[known])
+        np.add.at(seconds_s, (account, of_class), piece_s)
         return Ahead(used, seconds_s)
 
     def add_time(self, sums: Sums) -> None:

@@ -15,6 +15,7 @@ from lightning_energy.ledger.sums import Sums
 from lightning_energy.ledger.tail import LONGEST_TAIL_NS, Tail
 from lightning_energy.meters import MeterInfo
 from tests.ledger.plays import INFO, START, Clock, S, constant
+from tests.ledger.test_held import held_of as knots_of
 
 
 def test_the_time_after_the_last_knot_is_supposed_to_go_on():
@@ -104,3 +105,11 @@ def test_no_time_is_no_tail():
     tail.add_line(sums, np.array([0]))
     assert tail.missing_ns([(1, 2)]) == [(1, 2)]
     assert sums.energy_j.sum() == sums.time_s.sum() == 0
+
+
+def test_a_smoothed_counter_has_yet_to_show_the_last_of_what_was():
+    held = knots_of("mmmm", [(1, 5, 2)])
+    tail = Tail(held, START + 4 * S, START + 4 * S + S // 2, 100.0, (0.0, 400.0))
+    assert tail.ahead(3).seconds_s == pytest.approx(np.array([[0.0, 0.0, 0.5]]))
+    smoothed = tail.ahead(3, 0.05)  # in force for many time constants: one of them is still to be shown
+    assert (smoothed.code.tolist(), smoothed.seconds_s.tolist()) == ([5], [[0.0, 0.0, pytest.approx(0.55)]])

@@ -39,15 +39,13 @@ LIKELY = 10.0  # log likelihood from the best within which a delay without smoot
 AT_A_TIME = 16  # delays that are tried together: each such piece of work holds up other threads for milliseconds
 ENOUGH = 8  # fewest intervals that tell anything
 ENOUGH_FOR_SMOOTHING = 24
+BLURRED = 3.0  # times the variance that brackets of the updates' times explain: less tells nothing of a sensor's looks
 FAR_BETTER = 6.0
 """Log likelihood by which a part-time sensor must explain the rises better: of 400 tried, one might by chance."""
 
 CORRELATED = 0.1  # correlation of neighbouring residuals from which on differences of neighbours are looked at
 ROBUST = 12.0  # squared residual, in median scales, from which on the loss is linear
-ENOUGH_S, ENOUGH_EACH_S = (
-    0.0015,
-    0.0045,
-)  # uncertainty of what shows, and of delay and smoothing each, that does no harm
+ENOUGH_S, ENOUGH_EACH_S = 0.0015, 0.0045  # uncertainty that does no harm: of their sum, and of delay and smoothing each
 NEAR_S = 0.3  # seconds after a change of stage within which an interval tells of the delay
 
 
@@ -156,10 +154,12 @@ class Belief:
         if self.table is None:
             return
         near = np.flatnonzero(np.abs(GRID_S - GRID_S[self.table.max(axis=0).argmax()]) <= 2 * AROUND_S)
+        whole, blur, n = self.table.max(), BLURRED * _of_brackets(stretch), int(stretch.is_known.sum())
         for look in LOOKS:
             row = np.full(len(GRID_S), -np.inf)
             row[near] = _profile(Kernel(look=look), stretch, GRID_S[near], pause).log_likelihood
-            if row.max() > self.table.max() + (FAR_BETTER if self._look == 1 else 0.0):
+            gain = _with_blur(row.max(), blur, n) - _with_blur(whole, blur, n)
+            if gain > FAR_BETTER and (self._look == 1 or row.max() > self.table.max()):
                 row[np.isneginf(row)] = row[near].min() - FAR_OFF
                 self._look, self._emas_s, self.table = look, EMA_S[:1], row[None]
 
@@ -240,6 +240,19 @@ def _profile(
     least_j2 = (LEAST_SCATTER * mean_w) ** 2 * length_s.sum()  # residuals below are rounding errors, which tell nothing
     log_likelihood = -0.5 * EVIDENCE * len(rows) * np.log(np.maximum(bounded.sum(axis=1) + least_j2, 1e-12))
     return _Profile(log_likelihood, squares, rows)
+
+
+def _of_brackets(stretch: Stretch) -> float:
+    """Sum of squared residuals that errors of the updates' times explain, in J² per second."""
+    rows, length_s = stretch.is_known, stretch.length_s
+    mean_w = stretch.rise_j[rows].sum() / length_s[rows].sum()
+    half2_s2 = stretch.half_s[1:] ** 2 + stretch.half_s[:-1] ** 2
+    return float(mean_w**2 * (half2_s2 / 3 / length_s)[rows].sum())
+
+
+def _with_blur(log_likelihood: float, squares: float, n: int) -> float:
+    """A log likelihood if residuals had some more squares."""
+    return float(-0.5 * EVIDENCE * n * np.log(np.exp(-2 * log_likelihood / EVIDENCE / n) + squares))
 
 
 def _residuals(x: NDArray[np.float64], y: NDArray[np.float64], mean_w: float) -> NDArray[np.float64]:
