@@ -256,7 +256,8 @@ class CallbackBase(Callback):
     def _refuses(self, trainer: Trainer) -> bool:
         """Refuse a Trainer, aloud, while another one is measured: it is booked to that one."""
         run = self._run
-        if run is None or run.trainer() in {None, trainer} or not run.books.is_ours or not is_at_work(run.trainer()):
+        first = None if run is None else run.ending.trainer
+        if run is None or first in {None, trainer} or not run.books.is_ours or not is_at_work(first):
             self._others.accept(self, trainer)
             return False
         self._others.refuse(self, trainer)

@@ -46,6 +46,11 @@ class Ending:
         self._thread: threading.Thread | None = None
         atexit.register(self._end_quietly)
 
+    @property
+    def trainer(self) -> Trainer | None:
+        """The Trainer, while it lives."""
+        return self._trainer()
+
     def is_over(self) -> bool:
         """True once an exception has ended the run, perhaps without a word to us."""
         trainer = self._trainer()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.curves.energy import NOTHING
@@ -57,7 +56,6 @@ class TrainerRun:
         steps: logged steps.
         reporter: reports and the record.
         outputs: record, trace, dashboards, progress bar, terminal.
-        trainer: a weak reference to the Trainer.
         ending: knows whether an exception has ended the run, perhaps without a word to us.
 
     Args:
@@ -89,7 +87,7 @@ class TrainerRun:
         is_fit, ranks, conversion = stage == "fit", Ranks.of(trainer), settings.conversion
         self._memory, self._conversion, self._warn, self._left = memory, conversion, warn, left
         self._log_uncertainty = settings.log_uncertainty
-        self.trainer, self.ending = weakref.ref(trainer), Ending(trainer, end)
+        self.ending = Ending(trainer, end)
         self.outputs = Outputs.of(
             trainer,
             module,

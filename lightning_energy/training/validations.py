@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.curves.energy import NOTHING
@@ -59,6 +60,19 @@ class Logged(NamedTuple):
     total: Energy
 
 
+@dataclass
+class _Asked:
+    """What the ranks were asked once.
+
+    Attributes:
+        for_lacking: true once they were asked which of them has no metric.
+        is_twice: true where the metric is logged again after we look; ``None`` before they were asked.
+    """
+
+    for_lacking: bool = False
+    is_twice: bool | None = None
+
+
 class Validations:
     """The validations of a run, one after the other.
 
@@ -98,9 +112,8 @@ class Validations:
         self._epoch = -1  # of the last validation
         self._total = NOTHING  # logged with the last validation
         self._val_j: float | None = None  # the same
-        self._asked_ranks = False
         self._promise: bool | None = None
-        self._twice: bool | None = None  # the metric is logged again after end_epoch; None while that is not known
+        self._asked = _Asked()
         self._is_of_run = scorer.rule.is_of_run  # the reference of the score, also once it is known
 
     @property
@@ -137,7 +150,7 @@ class Validations:
         books = self._books
         read_metrics(trainer, books.ranks)
         # while the choice is open, a metric that is logged after us may fit better: see end
-        is_here = self.scorer.is_settled and not self._twice
+        is_here = self.scorer.is_settled and not self._asked.is_twice
         found = self.scorer.find(trainer.callback_metrics) if is_here else None
         totals, (session, validation), value = books.reduce(
             lambda t: [books.of_fit(t), t.energy(stage="validate", epoch=epoch)], found and found[1]
@@ -206,8 +219,8 @@ class Validations:
             log_late(trainer, self._take(trainer, found, value, self._total), self._warn)
             return
         lacking: list[int] = []
-        if not self._asked_ranks:
-            self._asked_ranks = True  # on all ranks at once
+        if not self._asked.for_lacking:
+            self._asked.for_lacking = True  # on all ranks at once
             has = self._books.ranks.gather(found is not None)
             lacking = [rank for rank, has_it in enumerate(has) if not has_it] if any(has) else []
         self._have_none(self.scorer.advice(trainer.callback_metrics, lacking), "no accuracy")
@@ -310,9 +323,9 @@ class Validations:
 
     def _is_twice(self, trainer: Trainer, name: str) -> bool:
         """True where a rank logs the metric again after we look: the later value counts. All ranks take part once."""
-        if self._twice is None:
-            self._twice = any(self._books.ranks.gather(logs_twice(trainer, name)))
-        return self._twice
+        if self._asked.is_twice is None:
+            self._asked.is_twice = any(self._books.ranks.gather(logs_twice(trainer, name)))
+        return self._asked.is_twice
 
     def _name(self, found: tuple[str, float] | None) -> str:
         return found[0] if found is not None else self.scorer.choice.name or self.scorer.chosen or "the metric"

@@ -212,7 +212,7 @@ class Split:
             share, power_w = np.concatenate([earlier[0] @ to_account, share]), np.concatenate([earlier[1], power_w])
         else:
             half_s = half_s[1:]
-        both = np.concatenate([[True] * (earlier is not None), known])
+        both = np.concatenate([np.ones(int(earlier is not None), dtype=bool), known])
         sharp_s = np.where(both[1:] & both[:-1], half_s[:-1], 0.0)  # next to an unknown interval nothing is moved
         self._add_pairs(used, spent, length_s, share, power_w**2, sharp_s)
         self._add_cuts(stretch, columns, timeline, rows)
