@@ -204,7 +204,12 @@ def test_two_ranks_agree_and_count_each_device_once(tmp_path, warm, mode):
         == {"train": {"samples": 128, "numbers": 512}, "validate": {"samples": 64, "numbers": 256}}
     )
     record = load_record(tmp_path)
-    assert record.samples == Samples(128, record.stages["train"].energy_j / 128)
+    train = record.stages["train"]
+    assert record.samples == Samples(128, *(j / 128 for j in (train.energy_j, train.u_j, train.u_absolute_j)))
+    assert all(row.is_final for row in record.epochs)
+    rows_j = [row.train_j + row.val_j for row in record.epochs]
+    assert sum(rows_j) + record.sessions[0].between.energy_j == pytest.approx(record.total.energy_j, rel=1e-9)
+    assert record.sessions[0].devices == tuple(record.devices)
     assert [(d.device_id, d.rank) for d in record.devices] == [(d, n) for n, ds in enumerate(own) for d in ds]
     # at every epoch's end: a record, and so a checkpoint, knows all that all ranks had spent
     assert len(zero["at_epoch_ends"]) == 4
@@ -225,8 +230,8 @@ def test_two_ranks_agree_and_count_each_device_once(tmp_path, warm, mode):
     assert kwh > zero["metrics"]["energy/total_wh"] / 1000  # validation logs the total, the epoch's end shows some more
     assert one["bar"] == {}
     assert zero["run_j"] == pytest.approx(sum(j for devices in own for j in devices.values()), rel=1e-9)
-    # three an epoch, one for the sanity check, one at the end; none for a step
-    assert zero["reductions"] == one["reductions"] == 3 * 4 + 2
+    # three an epoch, one for the sanity check, two at the end; none for a step
+    assert zero["reductions"] == one["reductions"] == 3 * 4 + 3
     if mode == "own":
         assert [*own[0], *own[1]] == ["device-0", "device-1"]
         true_j = zero["true_j"] + one["true_j"]
