@@ -122,10 +122,9 @@ def test_power_without_a_counter_is_integrated(tmp_path, jitter_s):
 def test_a_counter_that_moves_rarely_is_used_together_with_the_power(tmp_path, period_s):
     gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=period_s, idle_w=IDLE_W)
     with SimulatedNvml([gpu]):
-        energy, true_j, duration_s = fit(tmp_path, gpu)
+        energy, true_j = fit(tmp_path, gpu)
     run = energy.report.session
     assert run.missing_s < 0.15
-    assert run.duration_s == pytest.approx(duration_s, abs=0.05)
     assert abs(run.energy_j - true_j) <= 3 * run.u_j + 0.15 * BUSY_W
 
 

@@ -13,9 +13,9 @@ from lightning_energy import EnergyMonitor, MeterInfo, ReplayMeter
 from tests.modules import Classifier, energy_callback, loader, make_trainer
 
 PACKAGE = str(Path(lightning_energy.__file__).parent)
-SPENT_J = 300.0  # within 0.1 s; from then on 1 W
+SPENT_J = 3000.0  # within 0.1 s; from then on 1 W, so that nothing else counts, however long the test takes
 SCRIPT = [(0.2, 1.0), (0.1, SPENT_J / 0.1), (3600.0, 1.0)]
-INFO = MeterInfo("replay-0", "replayed device", "measured", "gpu", power_max_w=4000.0, update_period_s=0.001)
+INFO = MeterInfo("replay-0", "replayed device", "measured", "gpu", power_max_w=40_000.0, update_period_s=0.001)
 HOOKS = (
     "on_train_epoch_start",
     "on_train_batch_end",
