@@ -101,12 +101,14 @@ class EpochEnds:
         result = [*rows]
         by_stage = [totals.joules_by_epoch(stage) for stage in OF_EPOCHS]
         of_run = after if after is not None else _nothing
-        for epoch, end in [*self._ends.items()][:-LATELY]:
+        # in a signal handler the last one may not have its row yet
+        ends = {epoch: end for epoch, end in self._ends.items() if end.row < len(result)}
+        for epoch, end in [*ends.items()][:-LATELY]:
             train_j, val_j = (joules.get(epoch) for joules in by_stage)
             result[end.row] = replace(result[end.row], train_j=train_j, val_j=val_j)
-        for epoch in [*self._ends][-LATELY:]:
+        for epoch in [*ends][-LATELY:]:
             self._set(result, epoch, self._energies(totals, epoch), of_run, derive)
-        return Known(result, totals.between(self._ends))
+        return Known(result, totals.between(ends))
 
     def final(
         self,

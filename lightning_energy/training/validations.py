@@ -62,7 +62,7 @@ class Logged(NamedTuple):
 
 @dataclass
 class _Asked:
-    """What the ranks were asked once.
+    """Answers of the ranks, which are asked once.
 
     Attributes:
         for_lacking: true once they were asked which of them has no metric.

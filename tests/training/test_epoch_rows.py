@@ -64,6 +64,12 @@ def test_rows_get_what_is_known_at_the_end():
     assert without.between.energy_j == 2 + 16 + 64
 
 
+def test_an_epoch_whose_row_is_not_there_yet_is_between_the_rows():
+    known = ends().now(ROWS[:2], totals(), after)
+    assert [row.train_j for row in known.rows] == [1.0, 4.0]
+    assert known.between.energy_j == 2 + 16 + 32 + 64 + 128
+
+
 def test_derived_columns_follow_the_total():
     derive = {"cost": None}.fromkeys
     known = ends().now(ROWS, totals(), after, lambda kwh: {**derive(["cost"], kwh)})
