@@ -59,12 +59,24 @@ def accounts_of(shared, curve, steps):
     block = np.minimum(np.searchsorted(shared["ends_s"], end_s[1:] - 5e-10), len(shared["ends_s"]) - 1)
     power_w = np.array(shared["powers_w"])[block]  # of each interval
     of_column = np.array([classes.index(phase) if phase in classes else -1 for _, phase in columns])
-    assert (spent_s[:, of_column < 0] == 0).all()
     own_w = np.where(of_column >= 0, power_w[:, np.maximum(of_column, 0)], 0.0)
     model_j = (spent_s * own_w).sum(axis=1)
     joules = spent_s / length_s[:, None] * (rise_j - model_j)[:, None] + spent_s * own_w
+    # an interval whose ends are hardly known is shared out by time alone
+    half_s = curve.half_width_s.to_numpy()
+    by_time = half_s[1:] + half_s[:-1] >= 0.5 * length_s
+    assert (spent_s[~by_time][:, of_column < 0] == 0).all()
+    plain_s = np.diff(smoothed_s(np.array(starts), column, len(columns), 0.0, end_s - shared["delay_s"]), axis=0)
+    joules[by_time] = (plain_s / length_s[:, None] * rise_j[:, None])[by_time]
+    # what the last update does not show yet goes on with the last powers
+    starts_s, last_s = np.array(starts), np.array([end_s[-1] - shared["delay_s"]])
+    shown_s = smoothed_s(starts_s, column, len(columns), shared["smoothing_s"], last_s)[0]
+    whole_s = smoothed_s(starts_s, column, len(columns), 0.0, np.maximum(last_s, starts_s[-1]))[0]
+    last_w = np.where(of_column >= 0, np.array(shared["powers_w"])[-1][np.maximum(of_column, 0)], 0.0)
+    is_shown = last_s[0] - starts_s[-1] > 8 * shared["smoothing_s"]  # time constants
+    ahead_j = 0.0 if is_shown else (whole_s - shown_s) * last_w
     found: dict[tuple[int, str, str], float] = {}
-    for (account, _), energy_j in zip(columns, joules.sum(axis=0), strict=True):
+    for (account, _), energy_j in zip(columns, joules.sum(axis=0) + ahead_j, strict=True):
         if account is not None:
             found[account] = found.get(account, 0.0) + float(energy_j)
     return found
