@@ -30,7 +30,9 @@ def accounts_of(shared, curve, steps):
         curve: the rows of the device in ``energy.curve``.
         steps: the rows of ``energy.steps``.
     """
-    assert shared["method"] == "fitted"
+    if shared["method"] == "lines":  # by time alone
+        lines = {"look": 1, "delay_s": 0.0, "smoothing_s": 0.0, "ends_s": [np.inf], "powers_w": [[0.0]]}
+        shared = {**shared, **lines, "classes": []}
     assert shared["look"] == 1
     classes = [(c["stage"], c["phase"]) for c in shared["classes"]]
     starts, accounts, phases = [-1e3], [None], [("outside", "before")]
@@ -64,7 +66,7 @@ def accounts_of(shared, curve, steps):
     joules = spent_s / length_s[:, None] * (rise_j - model_j)[:, None] + spent_s * own_w
     # an interval whose ends are hardly known is shared out by time alone
     half_s = curve.half_width_s.to_numpy()
-    by_time = half_s[1:] + half_s[:-1] >= 0.5 * length_s
+    by_time = (half_s[1:] + half_s[:-1] >= 0.5 * length_s) | (not classes)
     assert (spent_s[~by_time][:, of_column < 0] == 0).all()
     plain_s = np.diff(smoothed_s(np.array(starts), column, len(columns), 0.0, end_s - shared["delay_s"]), axis=0)
     joules[by_time] = (plain_s / length_s[:, None] * rise_j[:, None])[by_time]

@@ -57,14 +57,14 @@ def test_figures_of_the_report_can_be_recomputed(tmp_path, trace):
     assert not steps.energy_j.isna().any()
     accounts = accounts_of(shared_in(tmp_path), curve, steps)
     for stage, figure in energy.report.stages.items():
-        assert sum(j for (_, s, _), j in accounts.items() if s == stage) == pytest.approx(figure.energy_j, rel=1e-6)
+        assert sum(j for (_, s, _), j in accounts.items() if s == stage) == pytest.approx(figure.energy_j, rel=1e-4)
         rows = steps[steps.stage == stage]
         assert rows.duration_s.sum() == pytest.approx(figure.duration_s, abs=1e-6)
     for row in energy.history:
         of_epoch = steps[(steps.stage == "train") & (steps.epoch == row["epoch"])]
         assert (of_epoch.kind == "step").sum() == 8
         of_epoch_j = [accounts[row["epoch"], "train", kind] for kind in ("step", "gap")]
-        assert sum(of_epoch_j) == pytest.approx(row["train_j"], rel=1e-6)
+        assert sum(of_epoch_j) == pytest.approx(row["train_j"], rel=1e-4)
     assert steps.start_s.to_numpy()[1:] == pytest.approx((steps.start_s + steps.duration_s).to_numpy()[:-1], abs=2e-9)
     assert (np.diff(curve.time_s) > 0).all()
     assert curve.quality.isna().to_numpy().nonzero()[0].tolist() == [0]  # nothing ends at the first knot
@@ -127,7 +127,7 @@ def test_a_run_that_goes_on_adds_to_it_and_a_new_run_begins_anew(tmp_path):
     assert set(steps[(steps.session == 1) & (steps.kind == "step") & (steps.stage == "train")].epoch) == {2}
     second = read_record(tmp_path).session.energy_j
     tables_of_1 = (table[table.session == 1] for table in (curve, steps))
-    assert sum(accounts_of(shared_in(tmp_path), *tables_of_1).values()) == pytest.approx(second, rel=1e-6)
+    assert sum(accounts_of(shared_in(tmp_path), *tables_of_1).values()) == pytest.approx(second, rel=1e-4)
     with pytest.warns(UserWarning, match="the record of another run lay where that of this run will, and is now"):
         fit(tmp_path, max_epochs=1)
     assert {session for table in tables(tmp_path) for session in table.session} == {0}
