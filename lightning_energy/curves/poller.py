@@ -42,7 +42,7 @@ class Poller:
     Attributes:
         channels: see there; the thread heeds a change at its next poll.
         call: the call of a meter under way; ``None`` between two.
-        beat_ns: time of the end of the last one.
+        beat_ns: time of the last sign of life.
         cpu_s: CPU time that the thread took, in seconds, as of its last settling.
         failure: the error that ended the thread; ``None`` without one.
         has_begun: set once every channel was polled, or the thread has ended.
@@ -58,6 +58,7 @@ class Poller:
         self.channels = [*channels]
         self.call: Call | None = None
         self.beat_ns = monotonic_ns()
+        self._has_answer = False  # of a meter, which is to be put on its curve
         self.cpu_s = 0.0
         self.failure: BaseException | None = None
         self.has_begun = threading.Event()
@@ -87,6 +88,10 @@ class Poller:
     def is_running(self) -> bool:
         """True while the thread lives (false in a forked child)."""
         return self._thread.is_alive()
+
+    def silent_ns(self, now_ns: int) -> int:
+        """Time since the last sign of life; 0 while it waits for the lock with an answer to be put on a curve."""
+        return 0 if self._has_answer else now_ns - self.beat_ns
 
     def wake(self) -> None:
         """Let the thread look anew at its work."""
@@ -178,8 +183,9 @@ class Poller:
                 return
             self.call = (channel, monotonic_ns())
         channel.poll(self._lock, self._answered)
+        self._has_answer, self.beat_ns = False, monotonic_ns()
 
     def _answered(self) -> None:
         """Note that a call has returned: what waits for our own lock does not hang in a meter."""
+        self._has_answer, self.beat_ns = True, monotonic_ns()
         self.call = None
-        self.beat_ns = monotonic_ns()

@@ -212,7 +212,7 @@ class Sampler:
         for poller in [*self._pollers]:
             call = poller.call
             if poller.is_running:
-                silent_s = (now_ns - poller.beat_ns) * NS
+                silent_s = poller.silent_ns(now_ns) * NS
                 if silent_s > SILENT_S or (self._is_stopped and call is None):
                     blind.update((c, f"it has not been polled for {silent_s:.0f} s") for c in poller.channels)
                 if call is not None and (now_ns - call[1]) * NS > longest_s:
