@@ -98,17 +98,28 @@ class LateLogger(Callback):
 
 
 class Begin(Callback):
-    """Stands after EnergyCallback: its setup ends when measuring has begun."""
+    """Stands after EnergyCallback: measuring has begun before its setup, and has ended before its teardown."""
 
     def setup(self, trainer, pl_module, stage) -> None:
         self.ns = time.monotonic_ns()
 
+    def teardown(self, trainer, pl_module, stage) -> None:
+        self.latest_ns = time.monotonic_ns()
+
 
 class End(Callback):
-    """Stands before EnergyCallback: its teardown ends when the books are closed."""
+    """Stands before EnergyCallback: measuring begins after its setup, and ends after its teardown."""
+
+    def setup(self, trainer, pl_module, stage) -> None:
+        self.earliest_ns = time.monotonic_ns()
 
     def teardown(self, trainer, pl_module, stage) -> None:
         self.ns = time.monotonic_ns()
+
+
+def spent_j(device: Any, begin: Begin, end: End) -> tuple[float, float]:
+    """The least and the most that a device can have spent while it was measured, however busy the machine was."""
+    return device.true_energy_j(begin.ns, end.ns), device.true_energy_j(end.earliest_ns, begin.latest_ns)
 
 
 class MemoryLogger(Logger):
