@@ -6,10 +6,9 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -23,7 +22,9 @@ from lightning_energy.results.read import read_record
 from lightning_energy.results.write import write_record
 from tests.modules import Classifier, energy_callback, loader, make_trainer
 
-ROOT = Path(__file__).parents[2]
+if TYPE_CHECKING:
+    from tests.warm import Warm
+
 RESUMED = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 AFTER = "after_checkpoint"
 
@@ -52,32 +53,30 @@ trainer.fit(Working(), loader(), loader(8))
 """
 
 
-def killed(out: Path, number: signal.Signals = signal.SIGKILL, ranks: int = 1) -> Path:
+def killed(warm: Warm, out: Path, number: signal.Signals = signal.SIGKILL, ranks: int = 1) -> Path:
     """A process that was killed in its third epoch; its checkpoint of the first."""
     script = out / "train.py"
     script.write_text(KILLED)
-    # coverage's own handler of SIGTERM would end the process before Lightning's does
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
-    with subprocess.Popen(
-        [sys.executable, str(script), str(out), str(int(number)), str(ranks)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=out,
-        env={**clean, "PYTHONPATH": str(ROOT)},
-    ) as process:
-        said, _ = process.communicate(timeout=280)
+    done = warm.run_ranks(script, ranks, out, int(number), ranks, cwd=out)
     script.unlink()
     checkpoint = out / "lightning_logs/version_0/checkpoints/epoch=0.ckpt"
-    assert checkpoint.exists(), said
+    assert checkpoint.exists(), done
     return checkpoint
 
 
-@pytest.fixture(scope="module", params=[signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
-def of_killed(request, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("killed")
-    killed(folder, request.param)
-    return folder
+@pytest.fixture(scope="session")
+def all_killed() -> dict[signal.Signals, Path]:
+    """Filled as they are asked for: tests come in any order."""
+    return {}
+
+
+@pytest.fixture(params=[signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
+def of_killed(request, all_killed, warm, tmp_path_factory) -> Path:
+    if request.param not in all_killed:
+        folder = tmp_path_factory.mktemp("killed")
+        killed(warm, folder, request.param)
+        all_killed[request.param] = folder
+    return all_killed[request.param]
 
 
 @pytest.fixture
@@ -310,9 +309,9 @@ def test_the_place_is_relative_to_the_checkpoint(tmp_path):
 
 @pytest.mark.slow
 @RESUMED
-def test_of_several_ranks_all_records_are_taken_in(tmp_path):
+def test_of_several_ranks_all_records_are_taken_in(warm, tmp_path):
     """Both ranks are killed by SIGKILL; each left a record of its own."""
-    checkpoint = killed(tmp_path, signal.SIGKILL, ranks=2)
+    checkpoint = killed(warm, tmp_path, signal.SIGKILL, ranks=2)
     left = load_record(checkpoint.parents[1])
     energy, run = resume(tmp_path, checkpoint)
     assert run.name == "version_1"
@@ -341,20 +340,12 @@ row = {"total_j": report.total.energy_j, "session_j": report.session.energy_j, "
 
 @pytest.mark.slow
 @pytest.mark.parametrize("of_killed", [signal.SIGTERM], ids=["SIGTERM"], indirect=True)
-def test_all_ranks_go_on_from_the_same(checkpoint, tmp_path):
+def test_all_ranks_go_on_from_the_same(checkpoint, warm, tmp_path):
     left = read_record(checkpoint.parents[1])
     script = tmp_path / "resume.py"
     script.write_text(DDP_RESUME)
-    done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path), str(checkpoint)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    done = warm.run_ranks(script, 2, tmp_path, checkpoint, cwd=tmp_path)
     rows = [json.loads(file.read_text()) for file in sorted(tmp_path.glob("rank*.txt"))]
-    assert len(rows) == 2, done.stderr
+    assert len(rows) == 2, done
     assert rows[0] == rows[1]
     assert rows[0]["total_j"] == pytest.approx(left.total.energy_j + rows[0]["session_j"], rel=1e-9)
