@@ -244,7 +244,7 @@ def test_fsdp_on_a_cpu_is_refused_by_lightning_with_us_or_without(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:EnergyCallback. no energy/score")  # too short to know
-def test_a_hundred_fits_leave_nothing_behind(tmp_path):
+def test_many_fits_leave_nothing_behind(tmp_path):
     """No thread, no file descriptor and no memory that grows."""
     process = psutil.Process()
     info = MeterInfo("d", "device", "measured", "gpu", power_max_w=300.0, update_period_s=0.001)
@@ -258,11 +258,11 @@ def test_a_hundred_fits_leave_nothing_behind(tmp_path):
         one_fit()
     gc.collect()
     before = process.memory_info().rss, process.num_fds(), threading.active_count()
-    for _ in range(100):
+    for _ in range(40):
         one_fit()
     gc.collect()
     after = process.memory_info().rss, process.num_fds(), threading.active_count()
-    assert after[0] - before[0] < 2.5 * 2**20
+    assert after[0] - before[0] < 2**20
     assert after[1] <= before[1]
     assert after[2] <= before[2]
 

@@ -182,7 +182,7 @@ JSON = st.recursive(
 
 @pytest.mark.slow
 @given(st.sampled_from(sorted(FULL.to_plain())), JSON)
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_stands_in_a_field_is_read_or_refused_and_never_breaks(tmp_path, name, value):
     file = tmp_path / "energy.json"
     file.write_text(json.dumps(FULL.to_plain() | {name: value}))

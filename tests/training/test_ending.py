@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +13,6 @@ from lightning_energy.ledger import watch
 from lightning_energy.results.read import read_record
 from tests.modules import Classifier, Numbers, energy_callback, loader, make_trainer, meter
 
-ROOT = Path(__file__).parent.parent.parent
 QUIET = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore::FutureWarning")
 
 
@@ -116,7 +111,7 @@ def test_the_next_fit_begins_after_it(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_program_that_ends_by_it_has_its_report(tmp_path):
+def test_a_program_that_ends_by_it_has_its_report(warm, tmp_path):
     code = """
 import sys, warnings
 warnings.simplefilter("ignore")
@@ -125,15 +120,7 @@ from tests.modules import meter
 from tests.training.test_ending import find
 find(sys.argv[1], "lr_find", EnergyCallback(meters=meter(), record=sys.argv[1], print_report=True))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
+    done = warm.run(code, tmp_path)
     assert done.returncode == 1
     assert "a broken disk" in done.stderr
     assert done.stderr.count("Traceback") == 1
