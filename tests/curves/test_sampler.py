@@ -224,7 +224,7 @@ def test_the_last_polls_are_made_by_the_threads_of_which_one_may_hang(monkeypatc
     assert other.trouble is None
     assert min(broken.curve.end_ns, other.curve.end_ns) >= now_ns
     hangs.hang.set()
-    assert sampler.stop()
+    wait_for(sampler.stop)
 
 
 def test_a_first_read_that_hangs_keeps_nobody_waiting(monkeypatch):
