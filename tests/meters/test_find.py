@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import get_args
 
 import pytest
 import torch
 
-from lightning_energy.meters import MeterUnavailable, ReplayMeter, find, nvml, nvml_boards, open_meters
+from lightning_energy.meters import MeterUnavailable, NvmlMeter, ReplayMeter, find, nvml, nvml_boards, open_meters
 from lightning_energy.meters.find import FALLBACK, SOURCES, MeterName
 from lightning_energy.meters.nvml import NvmlSource
 from lightning_energy.meters.rapl import RaplSource
@@ -197,3 +198,36 @@ def test_rocm_is_known_before_nvml_is_asked(machine, monkeypatch):
     monkeypatch.setattr(find, "SOURCES", (NvmlSource(),))
     with pytest.raises(MeterUnavailable, match=r"allow_estimate=False.*AMD GPU"):
         open_meters(["auto"], device=CUDA, allow_estimate=False)
+
+
+def test_a_meter_whose_open_hangs_keeps_nobody_waiting_and_is_closed_in_the_end(monkeypatch):
+    class Hangs(ReplayMeter):
+        over, closed = threading.Event(), threading.Event()
+
+        def open(self):
+            self.over.wait(60)
+            return super().open()
+
+        def close(self):
+            super().close()
+            self.closed.set()
+
+    monkeypatch.setattr(find, "OPEN_S", 0.05)
+    hangs = Hangs(10.0)
+    with pytest.raises(MeterUnavailable, match=r"Hangs: its open\(\) does not return within 0.05 s"):
+        open_meters([hangs], device=CPU)
+    hangs.over.set()
+    assert hangs.closed.wait(60)
+    assert not hangs.is_open
+
+
+def test_where_no_thread_can_be_started_meters_are_opened_all_the_same(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert ids(open_meters([ReplayMeter(10.0)], device=CPU)) == ["replay-0"]
+    with SimulatedNvml([SimulatedGpu(uuid=UUID)]):
+        found = open_meters([NvmlMeter(UUID)], device=CPU)
+        assert "no thread can be started" in found.meters[0][1].note
+        found.close()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
 RANGE_UJ = 262_143_328_850
@@ -31,8 +30,8 @@ def let_move(monkeypatch: pytest.MonkeyPatch, power_w: float = 50.0, still: str 
 
     def pread(file: int, n: int, offset: int) -> bytes:
         raw = really(file, n, offset)
-        path = os.readlink(f"/proc/self/fd/{file}")
-        if not path.endswith("energy_uj") or (still and f"/{still}/" in path):
+        path = Path(f"/proc/self/fd/{file}").readlink()
+        if path.name != "energy_uj" or path.parent.name == still:
             return raw
         return b"%d" % (int(raw) + round((time.monotonic_ns() - start_ns) * power_w * 1e-3))
 
