@@ -25,7 +25,7 @@ __all__ = ["Sampler"]
 HUNG_S = 2.0  # longest wait, at the beginning and at the end, for a call that hangs
 SILENT_S = 20.0  # longest time without a poll of a sampler that does not hang
 GUARD_S = 0.4  # time after which the other meters no longer wait for a call: no power sensor misses a second by it
-LAST_POLLS = 5  # most polls, at the end, of a register that moves at any poll
+LAST_POLLS = 5  # most polls, at the end, of what moves at any poll
 LAST_POLL_S = 0.001  # time between two of these polls
 LOOK_S = 0.002  # time between two looks at the ends of the curves
 
@@ -116,25 +116,40 @@ class Sampler:
         while not self.wait_until_known(time_ns, timeout_s, counters) and self._free(calls):
             calls = self._calls()
         blind = self._blind(monotonic_ns(), longest_s=math.inf)
+        self._poll_last(time_ns)
         self.stop()
         now_ns = monotonic_ns()
         blind.update(self._blind(now_ns, longest_s=0.0))
         self._book_silence(now_ns, blind, timeout_s=1.0)
-        for channel in self.channels:
-            if channel not in blind:
-                self._poll_last(channel, time_ns)
-
-    def _poll_last(self, channel: Channel, time_ns: int) -> None:
-        for _ in range(LAST_POLLS if channel.is_continuous else 0):
-            channel.poll(self.lock)
-            if (channel.curve.end_ns or 0) >= time_ns:
-                break
-            time.sleep(LAST_POLL_S)  # its register moves within milliseconds
         with self.lock:
-            channel.finish()
+            for channel in self.channels:
+                if channel not in blind:
+                    channel.finish()
+
+    def _poll_last(self, time_ns: int) -> None:
+        """Let the threads poll what moves at any poll until it has reached ``time_ns``, a few times at most."""
+        tries = {c: 0 for c in self.channels if c.is_continuous}
+        deadline_ns = monotonic_ns() + round(HUNG_S / NS)
+        while self.is_running and (now_ns := monotonic_ns()) < deadline_ns:
+            hung = {call[0] for call in (p.call for p in self._pollers) if call and self._left_ns(call, now_ns) == 0}
+            with self.lock:
+                late = [c for c, n in tries.items() if n <= LAST_POLLS and (c.curve.end_ns or 0) < time_ns]
+                for channel in late:
+                    if channel.due_ns:  # it was polled since
+                        channel.plan.hurry()
+                        tries[channel] += 1
+            if hung.issuperset(late):
+                return
+            self._wake()
+            time.sleep(LAST_POLL_S)  # their registers move within milliseconds
+
+    @staticmethod
+    def _left_ns(call: Call | None, now_ns: int) -> int:
+        """The time for which a call that is under way is still waited for."""
+        return max(round(HUNG_S / NS) - (0 if call is None else now_ns - call[1]), 0)
 
     def stop(self) -> bool:
-        """End the threads. Idempotent; waits at most two seconds for calls that hang.
+        """End the threads. Idempotent; waits for calls until they have taken two seconds: then they hang.
 
         Returns:
             True when all have ended.
@@ -145,9 +160,10 @@ class Sampler:
         guard = self._guard
         if self.is_in_thread or guard is threading.current_thread():  # the garbage collector came by in the thread
             return True
-        deadline_ns = monotonic_ns() + round(HUNG_S / NS)
-        for poller in self._pollers:
-            poller.join(max((deadline_ns - monotonic_ns()) * NS, 0.0))
+        now_ns = monotonic_ns()
+        ends_ns = [now_ns + self._left_ns(poller.call, now_ns) for poller in self._pollers]
+        for poller, end_ns in zip(self._pollers, ends_ns, strict=True):
+            poller.join(max((end_ns - monotonic_ns()) * NS, 0.0))
         if guard is not None:
             guard.join(HUNG_S)
         return not self.is_running

@@ -56,12 +56,13 @@ class Book:
         self._classes = classes
         self._trace = trace
         self._is_exact = is_exact or self._moves_at_any_poll
-        self._at_marks = AtMarks.none()  # of marks that were told and not taken
+        self._at_marks = AtMarks.none()  # of marks that were told and are not forgotten
+        self._forgotten = 0  # how many marks of the run were told before them
 
     @property
-    def untaken(self) -> int:
-        """The number of marks whose energy was told and not taken yet."""
-        return len(self._at_marks.energy_j)
+    def told(self) -> int:
+        """The number of marks of the run whose energy was told."""
+        return self._forgotten + len(self._at_marks.energy_j)
 
     @property
     def sharing(self) -> Sharing:
@@ -74,10 +75,17 @@ class Book:
         times_ns = self.state.held.knots.time_ns
         return int(times_ns[-1]) if times_ns.size else None
 
-    def take_passed(self, n: int) -> AtMarks:
-        """The state of the curve at the first ``n`` marks that were told; drops them."""
-        taken, self._at_marks = self._at_marks.part(slice(n)), self._at_marks.part(slice(n, None))
-        return taken
+    def at_told(self, first: int, end: int) -> AtMarks:
+        """The state of the curve at marks that were told; forgets those before.
+
+        Args:
+            first: number of the first one in the run.
+            end: number behind the last one.
+        """
+        n = max(first - self._forgotten, 0)
+        # at once, here and below: a signal handler may raise between any two lines
+        self.__dict__.update(_at_marks=self._at_marks.part(slice(n, None)), _forgotten=self._forgotten + n)
+        return self._at_marks.part(slice(end - first))
 
     def due(self, marks: Marks, until_ns: int | None, *, is_all: bool = False) -> Due | None:
         """Knots and marks that became known, with those that are kept; ``None`` if there is no new knot.
@@ -117,8 +125,7 @@ class Book:
             sums = state.sums.copy()
             sums.grow(accounts)
             state = state._replace(sums=sums)
-        self.state = state
-        self._at_marks = self._at_marks.followed_by(booking.at_marks)
+        self.__dict__.update(state=state, _at_marks=self._at_marks.followed_by(booking.at_marks))
         if knots.time_ns.size:
             self.curve.forget_before(int(knots.time_ns[-1]))
 

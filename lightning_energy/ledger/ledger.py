@@ -100,6 +100,7 @@ class Ledger:
         self.inbox = Inbox([], clock, stamp) if self.books else Inbox.nowhere(clock)
         self._clock = clock
         self._turn = 0
+        self._completed = 0  # how many marks of the run every book has passed
         self._last: Totals | list[Callable[[], tuple[Sums, list[Span]]]] = Totals([NO_ACCOUNT], [], [], [])
 
     def mark(self, code: int) -> None:
@@ -221,17 +222,20 @@ class Ledger:
 
     def _complete(self) -> None:
         """Turn marks that every book has passed into steps, and forget them."""
+        first = self._completed
+        self.marks.drop_before(first)  # where a signal handler raised before they were forgotten
         marks = self.marks.slowest
-        n = min((b.untaken for b in self.books), default=len(marks.code))
-        if n == 0:
+        end = min((b.told for b in self.books), default=marks.dropped + len(marks.code))
+        if end <= first:
             return
         if self.books:
-            time_ns, code = marks.time_ns[:n], marks.code[:n]
-            at_marks = AtMarks.together([b.take_passed(n) for b in self.books])
+            time_ns, code = marks.time_ns[: end - first], marks.code[: end - first]
+            at_marks = AtMarks.together([b.at_told(first, end) for b in self.books])
             if self.trace is not None:
-                self.trace.add_marks(time_ns, code, at_marks)
-            self.steps.find(time_ns, code, at_marks, self.accounts.arrays)
-        self.marks.drop(n)
+                self.trace.add_marks(time_ns, code, at_marks, first=first)
+            self.steps.find(time_ns, code, at_marks, self.accounts.arrays, first=first)
+        self._completed = end
+        self.marks.drop_before(end)
 
 
 def _tap(trace: Trace | None, device: int) -> Callable[[Knots, int], None] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -79,16 +79,23 @@ class Marks:
             return
         news = np.array(rows, dtype=np.int64)
         times = np.concatenate([self.time_ns, np.maximum(news[:, 0], self.closed_ns)])
-        self.time_ns = np.maximum.accumulate(times)
-        self.code = np.concatenate([self.code, news[:, 1]])
+        # at once, here and below: a signal handler may raise between any two lines
+        self.__dict__.update(time_ns=np.maximum.accumulate(times), code=np.concatenate([self.code, news[:, 1]]))
+
+    def followed_by_rows(self, rows: Sequence[tuple[int, int]]) -> Marks:
+        """These marks, followed by those of (time, account) rows as :meth:`add` takes them."""
+        marks = replace(self)
+        marks.add(rows)
+        return marks
 
     def close(self, until_ns: int) -> None:
         """Let no mark move into the time before ``until_ns`` any more."""
         self.closed_ns = max(self.closed_ns, until_ns)
 
-    def drop(self, n: int) -> None:
-        """Forget the first ``n``."""
-        self.time_ns, self.code, self.dropped = self.time_ns[n:], self.code[n:], self.dropped + n
+    def drop_before(self, number: int) -> None:
+        """Forget the marks before the one of this number in the run."""
+        n = max(number - self.dropped, 0)
+        self.__dict__.update(time_ns=self.time_ns[n:], code=self.code[n:], dropped=self.dropped + n)
 
     def after(self, passed: int) -> Marks:
         """All but the first ``passed`` marks of the run."""

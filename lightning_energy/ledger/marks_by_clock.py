@@ -33,6 +33,7 @@ class MarksByClock:
         self.on_device = [*on_device]
         self.host, self.device = Marks(), Marks()
         self._waiting: deque[Mark] = deque()  # marks that the device has not reached
+        self._taken: tuple[Mark | None, int] = (None, 0)  # the first mark of the last reading, and their number
         self._clock = device_clock
         self._is_two = any(self.on_device)
 
@@ -59,21 +60,24 @@ class MarksByClock:
 
     def read(self, inbox: Inbox) -> None:
         """Take the marks that were left in the inbox."""
-        news = inbox.marks[:]
-        del inbox.marks[: len(news)]  # and not those that were left meanwhile
-        self.host.add([(time_ns, code) for time_ns, code, _ in news])
-        if not self._is_two:
-            return
-        self._waiting.extend(news)
-        reached = []
-        while self._waiting:
-            host_ns, code, token = self._waiting[0]
-            time_ns = self._clock.resolve(token) if self._clock and token else host_ns
-            if time_ns is None:
-                break
-            self._waiting.popleft()
-            reached.append((time_ns, code))
-        self.device.add(reached)
+        first, n = self._taken
+        left = inbox.marks[:]
+        news = left[n:] if left and left[0] is first else left  # else they were removed when they had been taken
+        host = self.host.followed_by_rows([(time_ns, code) for time_ns, code, _ in news])
+        device, waiting = self.device, self._waiting
+        if self._is_two:
+            waiting, reached = deque([*waiting, *news]), []
+            while waiting:
+                host_ns, code, token = waiting[0]
+                time_ns = self._clock.resolve(token) if self._clock and token else host_ns
+                if time_ns is None:
+                    break
+                waiting.popleft()
+                reached.append((time_ns, code))
+            device = device.followed_by_rows(reached)
+        taken = (left[0] if left else None, len(left))
+        self.__dict__.update(host=host, device=device, _waiting=waiting, _taken=taken)
+        del inbox.marks[: len(left)]  # and not those that were left meanwhile
 
     def as_if_reached(self, now_ns: int) -> list[Marks]:
         """The marks of each curve; those that the device has not reached count as reached now."""
@@ -82,8 +86,8 @@ class MarksByClock:
         device = self.device.followed_by(Marks.of([(now_ns, code) for _, code, _ in self._waiting]))
         return [device if on_device else self.host for on_device in self.on_device]
 
-    def drop(self, n: int) -> None:
-        """Forget the first ``n``, which every book has passed."""
-        self.host.drop(n)
+    def drop_before(self, number: int) -> None:
+        """Forget the marks before the one of this number in the run, which every book has passed."""
+        self.host.drop_before(number)
         if self._is_two:
-            self.device.drop(n)
+            self.device.drop_before(number)

@@ -40,6 +40,7 @@ class KnownSteps:
         self._steps: list[Steps] = []
         self._open: tuple[int, float, float, float] | None = None  # start of the step that has not ended yet
         self._previous_code = OUTSIDE
+        self._looked = 0  # how many marks of the run were looked through
 
     @property
     def n(self) -> int:
@@ -47,7 +48,13 @@ class KnownSteps:
         return sum(len(steps.energy_j) for steps in self._steps)
 
     def find(
-        self, time_ns: NDArray[np.int64], code: NDArray[np.int64], at_marks: AtMarks, accounts: AccountArrays
+        self,
+        time_ns: NDArray[np.int64],
+        code: NDArray[np.int64],
+        at_marks: AtMarks,
+        accounts: AccountArrays,
+        *,
+        first: int | None = None,
     ) -> None:
         """Find the steps that end at the next marks of the run.
 
@@ -58,25 +65,38 @@ class KnownSteps:
             code: their accounts.
             at_marks: the state of all curves together at them.
             accounts: the accounts.
+            first: number of the first of them in the run; those that were looked through are not again.
         """
+        if first is not None and first < self._looked:
+            return
+        found, opened = self._found(time_ns, code, at_marks, accounts)
+        steps, previous = [*self._steps, *found], int(code[-1])
+        looked = self._looked + len(code)
+        # at once: a signal handler may raise between any two lines
+        self.__dict__.update(_steps=steps, _open=opened, _previous_code=previous, _looked=looked)
+
+    def _found(
+        self, time_ns: NDArray[np.int64], code: NDArray[np.int64], at_marks: AtMarks, accounts: AccountArrays
+    ) -> tuple[list[Steps], tuple[int, float, float, float] | None]:
+        """The steps, and the start of the one that has not ended then."""
         before = np.concatenate([[self._previous_code], code[:-1]])
-        self._previous_code = int(code[-1])
         is_same = accounts.group[code] == accounts.group[before]
         rows = np.flatnonzero(~(accounts.is_gap[code] & is_same))
         if not rows.size:
-            return
+            return [], self._open
         t, (e, m, u2) = time_ns[rows], at_marks.part(rows)
         starts = accounts.is_step[code[rows]]
         if self._open is not None:
             t0, e0, m0, u0 = self._open
             t, starts = np.concatenate([[t0], t]), np.concatenate([[True], starts])
             e, m, u2 = (np.concatenate([[x0], x]) for x0, x in ((e0, e), (m0, m), (u0, u2)))
-        self._open = (int(t[-1]), float(e[-1]), float(m[-1]), float(u2[-1])) if starts[-1] else None
+        opened = (int(t[-1]), float(e[-1]), float(m[-1]), float(u2[-1])) if starts[-1] else None
         good = starts[:-1] & (np.diff(m) == 0) & (np.diff(t) > 0)  # without missing time
-        if good.any():
-            before, after = np.concatenate([[False], good[:-1]]), np.concatenate([good[1:], [False]])
-            u_j = float(np.sqrt(u2[:-1][good & ~before].sum() + u2[1:][good & ~after].sum()))
-            self._steps.append(Steps(np.diff(e)[good], np.diff(t)[good] * NS, u_j))
+        if not good.any():
+            return [], opened
+        before, after = np.concatenate([[False], good[:-1]]), np.concatenate([good[1:], [False]])
+        u_j = float(np.sqrt(u2[:-1][good & ~before].sum() + u2[1:][good & ~after].sum()))
+        return [Steps(np.diff(e)[good], np.diff(t)[good] * NS, u_j)], opened
 
     def take(self) -> Steps | None:
         """The steps since the last call; ``None`` when there are none."""

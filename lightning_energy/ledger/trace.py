@@ -42,21 +42,40 @@ class Trace:
         self._started_ns = started_ns
         self._knots: list[tuple[int, Knots, int]] = []  # device, knots, how many of them came before
         self._marks: list[NDArray[Any]] = []
+        self._until_ns: dict[int, int] = {}  # by device, the last knot that was collected
+        self._told = 0  # how many marks of the run were collected
         self._begun: set[int] = set()  # devices whose first knot was taken
         self.rows = 0
 
     def add_knots(self, device: int, knots: Knots, *, told: int) -> None:
         """Collect knots that were booked, the first ``told`` of which were collected before."""
-        self._knots.append((device, knots, told))
-        self.rows += len(knots.time_ns) - told
+        if device in self._until_ns:  # a signal handler may have raised before they counted as booked
+            told = max(told, int(np.searchsorted(knots.time_ns, self._until_ns[device], side="right")))
+        rows = len(knots.time_ns) - told
+        if rows > 0:
+            until_ns = {**self._until_ns, device: int(knots.time_ns[-1])}
+            self.__dict__.update(
+                _knots=[*self._knots, (device, knots, told)], rows=self.rows + rows, _until_ns=until_ns
+            )
 
-    def add_marks(self, time_ns: NDArray[np.int64], code: NDArray[np.int64], at_marks: AtMarks) -> None:
-        """Collect marks, with the state of all curves together at each. Arrays of shape (n,)."""
+    def add_marks(
+        self, time_ns: NDArray[np.int64], code: NDArray[np.int64], at_marks: AtMarks, *, first: int | None = None
+    ) -> None:
+        """Collect marks, with the state of all curves together at each. Arrays of shape (n,).
+
+        Args:
+            time_ns: their times.
+            code: their accounts.
+            at_marks: the state.
+            first: number of the first of them in the run; those that were collected are not again.
+        """
+        if first is not None and first < self._told:
+            return
         marks = np.empty(len(time_ns), dtype=MARK)
         for name, values in zip(MARK.names or (), (time_ns, code, *at_marks), strict=True):
             marks[name] = values
-        self._marks.append(marks)
-        self.rows += len(marks)
+        rows, told = self.rows + len(marks), self._told + len(marks)
+        self.__dict__.update(_marks=[*self._marks, marks], rows=rows, _told=told)
 
     def take_curve(self) -> Columns:
         """Knots since the last call: ``device_id``, ``time_s``, ``energy_j``, ``half_width_s``, ``quality``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from lightning_energy.meters.accelerators import unread
 from lightning_energy.meters.base import Meter, MeterError, MeterInfo, MeterUnavailable, Source
 from lightning_energy.meters.estimate import EstimateSource
 from lightning_energy.meters.nvml import NvmlSource
+from lightning_energy.meters.patience import NoAnswerError, NoThreadError, ask
 from lightning_energy.meters.rapl import RaplSource
 
 if TYPE_CHECKING:
@@ -27,6 +29,11 @@ SOURCES: tuple[Source, ...] = (NvmlSource(), RaplSource())
 
 FALLBACK: Source = EstimateSource()
 """Source of ``"auto"`` where nothing can be measured."""
+
+OPEN_S = 30.0  # longest wait for a meter that is opened: a driver that nobody uses may take seconds per board to start
+STILL_S = 0.5  # longest time for which a register that moves at any poll stands still
+LOOK_S = 0.002  # time between two looks at it
+ANY_POLL_S = 0.005  # longest period of such a register
 
 
 @dataclass
@@ -113,9 +120,12 @@ def open_meters(
 
 def _open(found: OpenMeters, meter: Meter) -> MeterInfo | None:
     try:
-        info: Any = meter.open()  # of a user's meter it may be anything
+        info: Any = _opened(meter)  # of a user's meter it may be anything
     except MeterError:
         raise
+    except NoAnswerError as error:
+        text = f"{type(meter).__name__}: its open() does not return within {OPEN_S:g} s (does the driver hang?)."
+        raise MeterUnavailable(text) from error
     except Exception as error:  # a driver's surprise must not end a training that could go on without it
         text = f"{type(meter).__name__}: {type(error).__name__}: {error}."
         raise MeterUnavailable(text) from error
@@ -127,6 +137,13 @@ def _open(found: OpenMeters, meter: Meter) -> MeterInfo | None:
         return None
     found.meters.append((meter, info))
     return info
+
+
+def _opened(meter: Meter) -> MeterInfo:
+    try:
+        return ask(meter.open, OPEN_S, late=lambda _: _close(meter))
+    except NoThreadError:
+        return meter.open()
 
 
 def _close(meter: Meter) -> None:
@@ -157,6 +174,8 @@ def _open_auto(found: OpenMeters, device: torch.device, *, allow_estimate: bool)
             found.absent += _left_out(source, device, modules)
             continue
         _open_all(found, source, device)
+        if not source.accelerator:
+            _leave_out_still(found, source)
     if found.meters:
         return
     if not allow_estimate:
@@ -190,3 +209,30 @@ def _open_all(found: OpenMeters, source: Source, device: torch.device) -> None:
             _open(found, meter)
         except MeterUnavailable as error:
             found.absent.append(source.explain(error))
+
+
+def _leave_out_still(found: OpenMeters, source: Source) -> None:
+    """Leave out registers that can be read and never move, though they should at any poll: they tell nothing."""
+    first: dict[Meter, float] = {}
+    for meter, info in found.meters:
+        if info.update_period_s is not None and info.update_period_s <= ANY_POLL_S:
+            _note_register(first, meter)
+    still, end_s = {*first}, time.monotonic() + STILL_S
+    while still and time.monotonic() < end_s:
+        time.sleep(LOOK_S)
+        now: dict[Meter, float] = {}
+        for meter in still:
+            _note_register(now, meter)
+        still = {meter for meter in still if now.get(meter) == first[meter]}
+    for meter, info in found.meters:
+        if meter in still:
+            text = f"{info.name} ({info.device_id}): its energy counter reads {first[meter]:g} J and does not move"
+            found.absent.append(source.explain(MeterUnavailable(text)))
+    found.drop([meter not in still for meter, _ in found.meters])
+
+
+def _note_register(registers: dict[Meter, float], meter: Meter) -> None:
+    with suppress(MeterError):  # it is told when it is read for good
+        register_j = meter.read().register_j
+        if register_j is not None:
+            registers[meter] = register_j

@@ -34,6 +34,7 @@ from lightning_energy.meters.nvml_library import Answer, ask, library, why
 from lightning_energy.meters.nvml_models import coverage_of
 from lightning_energy.meters.nvml_sensors import Board
 from lightning_energy.meters.nvml_watch import Findings, Watch
+from lightning_energy.meters.patience import NoThreadError, Question
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +48,8 @@ PLAUSIBLE = 1.15  # factor on the power limit, above which the counter leapt
 UNLIKE = 3.0  # factor between two powers at one moment, beyond which the instantaneous one has to be confirmed
 UNLIKE_W = 20.0  # the same as a difference in watts
 WHOLE_BOARD = "an instance has no sensor, so this is the whole board, all its instances together"
+QUERY_S = 0.1  # longest wait for the processes on a board; later the answer is heeded when it comes
+NO_ANSWER = Answer(error="the query for processes does not answer")
 MODULE = "the counter covers the whole module: GPU, CPU and memory together"
 GPU_OF_MODULE = "the counter covers the GPU alone, not the CPU and the memory of its module"
 UNDECIDED = (
@@ -93,6 +96,8 @@ class NvmlMeter(Meter):
         self._opened: MeterInfo | None = None
         self._news: MeterInfo | None = None
         self._watch: Watch | None = None
+        self._asked: Question[Answer] | None = None  # for other processes, until the answer is heeded
+        self._others = Answer()
 
     def __reduce__(self) -> tuple[type[NvmlMeter], tuple[str]]:
         """Make copies and pickles closed meters of the same board: its handle is worth nothing elsewhere."""
@@ -139,6 +144,7 @@ class NvmlMeter(Meter):
         findings = Findings(module=module if in_module.value else None)
         self._watch = Watch(monotonic_ns(), self._has_counter, seeks_scope, most_w, findings)
         self._board, self._pid, self._news = board, os.getpid(), None
+        self._others = Answer() if self.uuid.startswith("MIG-") else self._ask_for_others(board)
         self._opened = replace(info, note="; ".join(notes), scope_known=not seeks_scope)
         return self._described(self._opened, findings)
 
@@ -180,7 +186,11 @@ class NvmlMeter(Meter):
         return power_w
 
     def revised(self) -> MeterInfo | None:
-        """The new description, once, after a comparison of the readings has shown something."""
+        """The new description, once, after a comparison of the readings or a late answer has shown something."""
+        others = self._take_answer()
+        if others is not None and self._opened is not None and self._watch is not None:
+            self._others = others
+            self._news = self._described(self._opened, self._watch.findings)
         news, self._news = self._news, None
         return news
 
@@ -190,6 +200,8 @@ class NvmlMeter(Meter):
 
     def other_processes(self) -> list[int] | None:
         """Other processes that compute on the board; ``None`` when they are unknown. Slow: not in a loop."""
+        if self._asked is not None and not self._asked.wait(0.0):  # that one hangs: a second one would, too
+            return None
         found: list[int] | None = self._open_board().others().value
         return found
 
@@ -223,13 +235,31 @@ class NvmlMeter(Meter):
         if self.uuid.startswith("MIG-"):
             notes.append(WHOLE_BOARD)
             return replace(info, scope="board")
-        split, others = mig_instances(board.nvml, board.handle), board.others()
-        notes += [*_unknown("its MIG instances are", split), *_unknown("other programs on it are", others)]
+        split = mig_instances(board.nvml, board.handle)
+        notes += _unknown("its MIG instances are", split)
         if split.value:
             notes.append(f"split into {len(split.value)} MIG instance(s): {WHOLE_BOARD}")
-        if others.value:
-            notes.append(f"shared: {len(others.value)} other process(es) compute on this board")
-        return replace(info, scope="board") if split.value or others.value else info
+        return replace(info, scope="board") if split.value else info
+
+    def _ask_for_others(self, board: Board) -> Answer:
+        """Ask for other processes, which some drivers answer late or never, and wait for a moment."""
+        try:
+            self._asked = Question(board.others)
+        except NoThreadError as error:
+            return Answer(error=str(error))
+        self._asked.wait(QUERY_S)
+        return self._take_answer() or NO_ANSWER
+
+    def _take_answer(self) -> Answer | None:
+        """The answer to the question for other processes, once; ``None`` while there is none."""
+        asked = self._asked
+        if asked is None or not asked.wait(0.0):
+            return None
+        self._asked = None
+        try:
+            return asked.answer()
+        except Exception as error:  # noqa: BLE001 - a driver's surprise; the board is measured all the same
+            return Answer(error=f"{type(error).__name__}: {error}")
 
     def _power(self, board: Board) -> Answer:
         """The power by the sensor that can be trusted, in watts."""
@@ -263,8 +293,10 @@ class NvmlMeter(Meter):
 
     def _described(self, opened: MeterInfo, found: Findings) -> MeterInfo:
         """Describe the board as it is known by now."""
-        notes = [opened.note, *(ODD[name] for name in sorted(found.odd)), found.disagreement]
-        scope, is_known = opened.scope, opened.scope_known or found.module is not None
+        others = _shared_with(self._others)
+        notes = [opened.note, *others, *(ODD[name] for name in sorted(found.odd)), found.disagreement]
+        scope = "board" if self._others.value else opened.scope
+        is_known = opened.scope_known or found.module is not None
         if not is_known or found.module:
             notes.append(MODULE if found.module else UNDECIDED)
             scope = "module" if scope == "gpu" or found.module else scope
@@ -284,6 +316,13 @@ class NvmlMeter(Meter):
 def _unknown(what: str, answer: Answer) -> list[str]:
     """Return a sentence where an answer is not known that should be."""
     return [f"{what} not known ({answer.fault})"] if answer.fault else []
+
+
+def _shared_with(others: Answer) -> list[str]:
+    """Return a sentence about other processes on a board, where there are some, or nobody knows."""
+    if others.value:
+        return [f"shared: {len(others.value)} other process(es) compute on this board"]
+    return _unknown("other programs on it are", others)
 
 
 def _unlike(instant_w: float | None, average_w: float | None) -> bool:

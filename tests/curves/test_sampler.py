@@ -196,6 +196,37 @@ def test_a_sensor_that_hangs_in_the_last_moment_takes_no_others_end(monkeypatch)
     broken.hang.set()
 
 
+class Threaded(Broken):
+    """Knows who reads it, and moves at any read."""
+
+    def __init__(self, device_id: str) -> None:
+        super().__init__(device_id)
+        self.good = ReplayMeter(100.0, counter_period_s=0.0, device_id=device_id)
+        self.readers: set[threading.Thread] = set()
+
+    def read(self) -> Reading:
+        self.readers.add(threading.current_thread())
+        return super().read()
+
+
+def test_the_last_polls_are_made_by_the_threads_of_which_one_may_hang(monkeypatch):
+    monkeypatch.setattr("lightning_energy.curves.sampler.HUNG_S", 1.0)
+    hangs, healthy = Threaded("hangs"), Threaded("healthy")
+    sampler = sampler_of(hangs, healthy)
+    sampler.start()
+    wait_for(lambda: all(len(c.curve) > 1 for c in sampler.channels))
+    hangs.hang.clear()
+    now_ns = time.monotonic_ns()
+    sampler.finish(now_ns, 0.3)
+    broken, other = sampler.channels
+    assert threading.current_thread() not in hangs.readers | healthy.readers
+    assert HANGS.fullmatch(broken.trouble)
+    assert other.trouble is None
+    assert min(broken.curve.end_ns, other.curve.end_ns) >= now_ns
+    hangs.hang.set()
+    wait_for(sampler.stop)
+
+
 def test_a_first_read_that_hangs_keeps_nobody_waiting(monkeypatch):
     monkeypatch.setattr("lightning_energy.curves.sampler.HUNG_S", 0.05)
     broken, healthy = Broken(), ReplayMeter(100.0, counter_period_s=0.02)

@@ -47,15 +47,16 @@ def test_booking_in_two_parts_is_booking_once():
     once, twice = book_of(curve_of(3)), book_of(curve_of(3))
     settle(once, marks, is_all=True)
     settle(twice, marks, START + S)
-    assert (twice.state.held.end.code, twice.state.passed, twice.untaken) == (1, 1, 1)
+    assert (twice.state.held.end.code, twice.state.passed, twice.told) == (1, 1, 1)
     settle(twice, marks, is_all=True)
     one, two = (book.totals(marks, GROUPS, START + 3 * S)[0] for book in (once, twice))
     assert two.energy_j == pytest.approx(one.energy_j)
     assert two.time_s == pytest.approx(one.time_s)
     for book in (once, twice):
         assert (book.state.held.end.code, book.state.passed, book.settled_ns) == (1, 3, START + 3 * S)
-    assert twice.take_passed(3).energy_j.tolist() == pytest.approx([50.0, 150.0, 250.0])
-    assert twice.untaken == 0
+    assert twice.at_told(0, 3).energy_j.tolist() == pytest.approx([50.0, 150.0, 250.0])
+    assert twice.at_told(3, 3).energy_j.size == 0
+    assert twice.told == 3
     assert len(twice.curve) == 1  # what is booked is forgotten
 
 

@@ -23,7 +23,7 @@ def test_no_mark_moves_into_closed_time():
 
 def test_marks_are_counted_from_the_first_of_the_run():
     marks = Marks.of([(1, 1), (2, 2), (3, 3), (4, 4)])
-    marks.drop(2)
+    marks.drop_before(2)
     assert (marks.code.tolist(), marks.dropped) == ([3, 4], 2)
     later = marks.after(3)
     assert (later.code.tolist(), later.dropped) == ([4], 3)

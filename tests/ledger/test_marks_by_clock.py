@@ -117,7 +117,7 @@ def test_a_mark_is_known_by_the_hosts_clock_at_once_and_by_the_devices_when_it_w
     clock.now_ns += 50 * MS
     marks.read(inbox)
     assert marks.device.code.tolist() == [1, 2]
-    marks.drop(1)
+    marks.drop_before(1)
     assert (marks.host.code.tolist(), marks.device.code.tolist()) == ([2], [2])
     assert marks.host.dropped == marks.device.dropped == 1
 

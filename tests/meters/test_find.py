@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from typing import get_args
 
 import pytest
 import torch
 
-from lightning_energy.meters import MeterUnavailable, ReplayMeter, find, nvml, nvml_boards, open_meters
+from lightning_energy.meters import MeterUnavailable, NvmlMeter, ReplayMeter, find, nvml, nvml_boards, open_meters
 from lightning_energy.meters.find import FALLBACK, SOURCES, MeterName
 from lightning_energy.meters.nvml import NvmlSource
 from lightning_energy.meters.rapl import RaplSource
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
-from tests.sim.sysfs import Powercap
+from tests.sim.sysfs import Powercap, let_move
 
 UUID = "GPU-dddddddd-0000-0000-0000-000000000000"
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -22,9 +23,16 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 def machine(monkeypatch, tmp_path):
     """A machine with RAPL and, to torch, one GPU."""
     tree = Powercap(tmp_path / "powercap")
+    let_move(monkeypatch)
     monkeypatch.setattr(nvml, "uuid_of_torch_device", lambda device: UUID)
     monkeypatch.setattr(find, "SOURCES", (NvmlSource(), RaplSource(tree.root)))
     return tree
+
+
+@pytest.fixture
+def still(monkeypatch, tmp_path):
+    """A machine whose RAPL can be read and never moves, as in some virtual machines and containers."""
+    monkeypatch.setattr(find, "SOURCES", (NvmlSource(), RaplSource(Powercap(tmp_path / "powercap").root)))
 
 
 @pytest.fixture
@@ -65,6 +73,27 @@ def test_an_estimate_only_where_nothing_can_be_read(bare):
         assert ids(found) == ["cpu-estimate"]
         with pytest.raises(MeterUnavailable, match=r"allow_estimate=False.*libnvidia-ml.*powercap"):
             open_meters(["auto"], device=CUDA, allow_estimate=False)
+
+
+def test_registers_that_never_move_hand_over_to_the_estimate(still):
+    found = open_meters(["auto"], device=CPU)
+    assert [text.split(":")[0] for text in found.absent] == ["CPU"] * 4
+    for text, name in zip(found.absent, ["package-0", "dram-0", "package-1", "dram-1"], strict=True):
+        assert name in text
+        assert "1 J and does not move" in text
+    assert ids(found) == ["cpu-estimate"]
+    with pytest.raises(MeterUnavailable, match=r"allow_estimate=False.*does not move"):
+        open_meters(["auto"], device=CPU, allow_estimate=False)
+    named = open_meters(["rapl"], device=CPU)  # as it was asked for
+    assert ids(named) == ["package-0", "dram-0", "package-1", "dram-1"]
+
+
+def test_a_memory_that_never_moves_leaves_the_packages(still, monkeypatch):
+    let_move(monkeypatch, still="intel-rapl:0:1")
+    found = open_meters(["auto"], device=CPU)
+    assert len(found.absent) == 1
+    assert "dram-0" in found.absent[0]
+    assert ids(found) == ["package-0", "package-1", "dram-1"]
 
 
 def test_an_accelerator_that_nobody_can_read_is_said(machine):
@@ -169,3 +198,36 @@ def test_rocm_is_known_before_nvml_is_asked(machine, monkeypatch):
     monkeypatch.setattr(find, "SOURCES", (NvmlSource(),))
     with pytest.raises(MeterUnavailable, match=r"allow_estimate=False.*AMD GPU"):
         open_meters(["auto"], device=CUDA, allow_estimate=False)
+
+
+def test_a_meter_whose_open_hangs_keeps_nobody_waiting_and_is_closed_in_the_end(monkeypatch):
+    class Hangs(ReplayMeter):
+        over, closed = threading.Event(), threading.Event()
+
+        def open(self):
+            self.over.wait(60)
+            return super().open()
+
+        def close(self):
+            super().close()
+            self.closed.set()
+
+    monkeypatch.setattr(find, "OPEN_S", 0.05)
+    hangs = Hangs(10.0)
+    with pytest.raises(MeterUnavailable, match=r"Hangs: its open\(\) does not return within 0.05 s"):
+        open_meters([hangs], device=CPU)
+    hangs.over.set()
+    assert hangs.closed.wait(60)
+    assert not hangs.is_open
+
+
+def test_where_no_thread_can_be_started_meters_are_opened_all_the_same(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert ids(open_meters([ReplayMeter(10.0)], device=CPU)) == ["replay-0"]
+    with SimulatedNvml([SimulatedGpu(uuid=UUID)]):
+        found = open_meters([NvmlMeter(UUID)], device=CPU)
+        assert "no thread can be started" in found.meters[0][1].note
+        found.close()

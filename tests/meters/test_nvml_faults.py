@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import pynvml
 import pytest
+import torch
 
-from lightning_energy.meters import MeterUnavailable, NvmlMeter
+from lightning_energy.meters import MeterUnavailable, NvmlMeter, find, open_meters
 from lightning_energy.meters.nvml_boards import driver_version, list_gpus
+from tests.curves.test_sampler import wait_for
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
 A = "GPU-aaaaaaaa-0000-0000-0000-000000000000"
@@ -157,3 +161,45 @@ def test_boards_that_cannot_be_counted_are_not_none():
         nvml.faults["nvmlDeviceGetCount_v2"] = PERMISSION
         with pytest.raises(MeterUnavailable, match="/dev/nvidia. must be readable"):
             list_gpus()
+
+
+PROCESSES = "nvmlDeviceGetComputeRunningProcesses_v3"
+
+
+def test_a_query_for_processes_that_hangs_keeps_nobody_waiting_and_its_answer_comes_later(monkeypatch):
+    over = threading.Event()
+    with SimulatedNvml([SimulatedGpu(uuid=A, pids=[4711])]) as nvml:
+        nvml.hangs[PROCESSES] = over
+        meter = NvmlMeter(A)
+        info = meter.open()
+        assert (info.scope, info.quality) == ("gpu", "measured")
+        assert "other programs on it are not known (the query for processes does not answer)" in info.note
+        assert meter.read().register_j is not None
+        assert meter.revised() is None
+        assert meter.other_processes() is None  # one that hangs is enough
+        assert nvml.calls[PROCESSES] == 1
+        over.set()
+        asked = meter._asked
+        assert asked.wait(60)
+        meter.read()
+        news = meter.revised()
+        assert meter.revised() is None
+        assert news.scope == "board"
+        assert news.note == "shared: 1 other process(es) compute on this board"
+        assert meter.other_processes() == [4711]
+
+
+@pytest.mark.parametrize("call", sorted(COMMON - {f"field 186 of scope {i}" for i in (0, 1)}))
+def test_another_call_that_hangs_while_a_board_is_opened_keeps_no_training_waiting(call, monkeypatch):
+    monkeypatch.setattr(find, "OPEN_S", 0.05)
+    over = threading.Event()
+    with SimulatedNvml([SimulatedGpu(uuid=A)]) as nvml:
+        nvml.hangs[call] = over
+        meter = NvmlMeter(A)
+        try:
+            with pytest.raises(MeterUnavailable, match=r"NvmlMeter: its open\(\) does not return within 0\.05 s"):
+                open_meters([meter], device=torch.device("cpu"))
+        finally:
+            over.set()
+        wait_for(lambda: all(t.name != "lightning-energy-question" for t in threading.enumerate()))
+        assert meter._board is None  # closed when it was open at last

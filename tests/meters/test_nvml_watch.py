@@ -11,7 +11,7 @@ from lightning_energy.meters.nvml import NvmlSource
 from lightning_energy.meters.rapl import RaplSource
 from tests.sim.clock import VirtualClock, drive
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
-from tests.sim.sysfs import Powercap
+from tests.sim.sysfs import Powercap, let_move
 
 A = "GPU-aaaaaaaa-0000-0000-0000-000000000000"
 S = 10**9
@@ -194,6 +194,7 @@ def test_opening_waits_for_nothing(clock):
 def test_the_cpu_is_neither_doubled_nor_dropped_without_a_word(clock, counts_module, monkeypatch, tmp_path):
     monkeypatch.setattr(nvml, "uuid_of_torch_device", lambda device: A)
     monkeypatch.setattr(find, "SOURCES", (NvmlSource(), RaplSource(Powercap(tmp_path / "powercap").root)))
+    let_move(monkeypatch)
     cuda = torch.device("cuda", 0)
     with SimulatedNvml([module(counts_module)], clock=clock):
         first = open_meters(["auto"], device=cuda)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lightning_energy.meters import MeterError, MeterLost, MeterUnavailable, RaplMeter, find, open_meters
 from lightning_energy.meters.rapl import RaplSource, explain_rapl, find_rapl
 from tests.sim.clock import VirtualClock
-from tests.sim.sysfs import RANGE_UJ, ZONES, Powercap
+from tests.sim.sysfs import RANGE_UJ, ZONES, Powercap, let_move
 
 
 def names(meters):
@@ -217,6 +217,7 @@ def test_a_file_that_cannot_be_read_is_named_and_ends_no_more_than_its_part(tmp_
     for zone, name in (("intel-rapl:0", fatal), ("intel-rapl:1", harmless)):
         (tree.root / zone / name).unlink()
         (tree.root / zone / name).mkdir()
+    let_move(monkeypatch)
     monkeypatch.setattr(find, "SOURCES", (RaplSource(tree.root),))
     found = open_meters(["auto"], device=torch.device("cpu"))
     assert [info.device_id for _, info in found.meters] == ["package-1"]

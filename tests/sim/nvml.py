@@ -220,6 +220,7 @@ class SimulatedNvml:
         self.calls: Counter[str] = Counter()
         # by symbol, or "field <number> of scope <number>": the error of every call, or of the next ones
         self.faults: dict[str, int | list[int]] = {}
+        self.hangs: dict[str, threading.Event] = {}  # by symbol: its calls return once this is set
         self.calls_by_thread: Counter[int] = Counter()  # by thread identifier
         now_ns = clock()
         for gpu in self.gpus:
@@ -300,6 +301,8 @@ class SimulatedNvml:
         def call(*arguments: Any) -> int:
             self.calls[name] += 1
             self.calls_by_thread[threading.get_ident()] += 1
+            if name in self.hangs:
+                self.hangs[name].wait(60)
             return self._fault(name) or function(*arguments)
 
         return call

@@ -160,9 +160,11 @@ class Tap(Trace):
         super().__init__(device_ids, started_ns)
         self.told: list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = []
 
-    def add_marks(self, time_ns: NDArray[np.int64], code: NDArray[np.int64], at_marks: AtMarks) -> None:
+    def add_marks(
+        self, time_ns: NDArray[np.int64], code: NDArray[np.int64], at_marks: AtMarks, *, first: int | None = None
+    ) -> None:
         """Keep them."""
-        super().add_marks(time_ns, code, at_marks)
+        super().add_marks(time_ns, code, at_marks, first=first)
         self.told.append((time_ns, at_marks.energy_j, at_marks.variance_j2))
 
     @property
