@@ -148,7 +148,7 @@ def one_run(task: tuple[str, int, int]) -> Windows:
     kind, stages = np.array(run.kind, dtype="U16"), iter(("train", "validation"))
     for place in np.flatnonzero(kind == "stage"):
         kind[place] = next(stages)
-    known = [book.sharing.known for book in run.ledger.books]
+    known = [book.sharing.found for book in run.ledger.books]
     return Windows(
         name,
         kind,

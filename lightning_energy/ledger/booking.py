@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.accounts import OUTSIDE
 from lightning_energy.ledger.held import Held
@@ -29,6 +28,7 @@ from lightning_energy.ledger.told import energy_at_marks
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lightning_energy.curves.curve import Knots
     from lightning_energy.ledger.spans import Span
 
 __all__ = ["CHUNK", "MOST_HELD", "Booking", "Due", "Pause", "State", "contents", "no_pause", "way_to_share", "work_out"]
@@ -199,7 +199,7 @@ def contents(due: Due, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, li
             _add_lines(sums, due, rows, lag_ns, groups, by_line=held.is_known, with_time=False)
         tail.add_line(sums, groups)
     else:
-        ahead = tail.ahead(len(due.stage), sharing.booked.kernel.ema_s)
+        ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s)
         sums.fitted = Contents(state.split, sharing, sharing.powers, ahead)
     return sums, tail.missing_ns([*state.missing_ns])
 
@@ -211,7 +211,7 @@ def way_to_share(due: Due, is_known: NDArray[np.bool_], pause: Pause = no_pause)
         return sharing, False
     is_full = held.n >= MOST_HELD
     if due.is_exact:
-        return Sharing(EXACT, EXACT, looked=n, is_final=n >= CHUNK or is_full), sharing.booked is not EXACT
+        return Sharing(EXACT, looked=n, is_final=n >= CHUNK or is_full), sharing.found is not EXACT
     is_last = due.is_last and n >= ENOUGH and n > sharing.looked
     if not (is_full or is_last or any(sharing.looked < number <= n for number in LOOKS_AT)):
         return sharing, False
@@ -221,7 +221,7 @@ def way_to_share(due: Due, is_known: NDArray[np.bool_], pause: Pause = no_pause)
     if found is None:
         return sharing._replace(is_final=is_full), is_full
     is_final = is_full or found.is_enough
-    return Sharing(found, found, looked=n, is_final=is_final, belief=None if is_final else belief), True
+    return Sharing(found, looked=n, is_final=is_final, belief=None if is_final else belief), True
 
 
 def _add_lines(
@@ -285,7 +285,7 @@ def _told(due: Due, which: slice, sharing: Sharing) -> tuple[AtMarks, tuple[floa
         return AtMarks.none(), due.state.told_j
     goes_on = start > 0 and bool(held.time_ns[start - 1] >= held.knots.time_ns[0] - sharing.lag_ns)
     which = slice(start - goes_on, which.stop)
-    found = energy_at_marks(held, which, due.stage, sharing.booked, sharing.powers, bounds_w=due.bounds_w)
+    found = energy_at_marks(held, which, due.stage, sharing.found, sharing.powers, bounds_w=due.bounds_w)
     if goes_on:
         more_j = told_j - float(found.energy_j[0])
     energy_j = found.energy_j + more_j
@@ -294,12 +294,12 @@ def _told(due: Due, which: slice, sharing: Sharing) -> tuple[AtMarks, tuple[floa
 
 def _kernels(sharing: Sharing) -> list[Kernel]:
     """The kernels to book by: that of a register which shows the energy at once has no neighbours."""
-    return [sharing.booked.kernel] if sharing.booked is EXACT else kernels_of(sharing.booked)
+    return [sharing.found.kernel] if sharing.found is EXACT else kernels_of(sharing.found)
 
 
 def _shifted(knots: Knots, rows: slice, lag_ns: int) -> Knots:
     """The knots of some intervals, at the moments whose energy they show."""
-    part = Knots(*(getattr(knots, f)[rows.start : rows.stop + 1] for f in Knots.__slots__))
+    part = knots.part(slice(rows.start, rows.stop + 1))
     return replace(part, time_ns=part.time_ns - lag_ns)
 
 

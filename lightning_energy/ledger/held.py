@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Held"]
 
 BLURRED = 0.5  # half brackets of both ends, as a share of an interval, from which on it tells nothing of powers
-BLURRED = 0.5  # half brackets of both ends, as a share of an interval, from which on it tells nothing of powers
 OF_A_REGISTER = (QUALITIES.index("measured"), QUALITIES.index("estimated"))
 
 
@@ -77,9 +76,8 @@ class Held(NamedTuple):
         end: Position,
     ) -> Held:
         """The same with more knots and marks."""
-        columns = (np.concatenate([getattr(self.knots, f), getattr(knots, f)]) for f in Knots.__slots__)
         return self._replace(
-            knots=Knots(*columns),
+            knots=self.knots.followed_by(knots),
             time_ns=np.concatenate([self.time_ns, time_ns]),
             code=np.concatenate([self.code, code]),
             of_class=np.concatenate([self.of_class, of_class]),
@@ -89,13 +87,12 @@ class Held(NamedTuple):
     def trimmed(self, keep: int, before_ns: int) -> Held:
         """The same without its first ``keep`` knots, and without marks up to ``before_ns`` that were told."""
         drop = min(int(np.searchsorted(self.time_ns, before_ns, side="right")), self.told)
-        knots = Knots(*(getattr(self.knots, f)[keep:] for f in Knots.__slots__))
         missing_ns = int(self.missing_at_knots_ns[keep])
         begin = self.begin
         if drop:
             begin = Position(int(self.code[drop - 1]), int(self.of_class[drop - 1]))
         return self._replace(
-            knots=knots,
+            knots=self.knots.part(slice(keep, None)),
             time_ns=self.time_ns[drop:],
             code=self.code[drop:],
             of_class=self.of_class[drop:],

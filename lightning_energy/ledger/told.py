@@ -12,7 +12,7 @@ from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.sharing.contents import ON_THE_BRIDGE
 from lightning_energy.ledger.sharing.kernel import Kernel
-from lightning_energy.ledger.sharing.timeline import in_seconds
+from lightning_energy.ledger.sharing.timeline import in_seconds, ones
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ def energy_at_marks(
         return AtMarks(line_j, missing_s, variance_j2)
     origin_ns = int(knot_ns[0])
     timeline, columns = held.timeline(origin_ns, origin_ns - round((0.3 + kernel.memory_s) / NS))
-    to_class = np.zeros((timeline.width, max(len(stage), powers.power_w.shape[1])))
-    to_class[np.arange(timeline.width), columns.of_class] = 1.0
+    to_class = ones(columns.of_class, max(len(stage), powers.power_w.shape[1]))
     wide = powers.wide(to_class.shape[1])
     p = wide.overall_w
     at_s, knot_s = in_seconds(marks_ns - origin_ns), in_seconds(knot_ns - origin_ns)

@@ -263,7 +263,7 @@ def _booked_j(ledger: Ledger, now_ns: int) -> NDArray[np.float64]:
     for sums in ledger.totals(now_ns)._sums:
         fitted = sums.fitted
         assert fitted is not None
-        ahead_j = float((fitted._ahead.seconds_s @ fitted._powers.overall_w).sum())
+        ahead_j = float((fitted._ahead.seconds_s @ fitted.powers.overall_w).sum())
         booked_j.append(float(sums.energy_j.sum()) + float(fitted.energy_j.sum()) - ahead_j)
     return np.array(booked_j)
 

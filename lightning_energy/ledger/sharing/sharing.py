@@ -20,8 +20,7 @@ class Sharing(NamedTuple):
     """The way in which a device's joules are shared out.
 
     Attributes:
-        booked: the kernel of the split.
-        known: what is known of it now.
+        found: the kernel of the split, and what is not known of it.
         powers: fitted powers; ``None`` before they can be fitted: straight lines.
         beside_w: the powers by the neighbouring kernels.
         looked: number of intervals when the delay was looked for last.
@@ -29,8 +28,7 @@ class Sharing(NamedTuple):
         belief: the likelihood of delays that the last look found; ``None`` once it is not needed any more.
     """
 
-    booked: Found = UNKNOWN
-    known: Found = UNKNOWN
+    found: Found = UNKNOWN
     powers: Powers | None = None
     beside_w: tuple[NDArray[np.float64], ...] = ()
     looked: int = 0
@@ -40,10 +38,10 @@ class Sharing(NamedTuple):
     @property
     def late_s(self) -> float:
         """Seconds until the counter has shown nearly all of the energy of a moment."""
-        kernel = self.known.kernel
+        kernel = self.found.kernel
         return max(kernel.lag_s, 0.0) + 5 * kernel.ema_s
 
     @property
     def lag_ns(self) -> int:
         """The delay by which intervals are booked."""
-        return round(self.booked.kernel.lag_s / NS)
+        return round(self.found.kernel.lag_s / NS)
