@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -273,7 +274,7 @@ def _fitted(split: Split, sharing: Sharing, due: Due) -> tuple[Sharing, int]:
         is_grown = due.is_last and split.n > old.n
         if not is_grown and (due.is_all or split.n < FIT_AGAIN * old.n):
             return sharing, split.joined
-    powers = fit([block.normals for block in split.blocks], due.bounds_w[1])
+    powers = fit([block.normals for block in split.blocks], due.bounds_w[1], fourth=copy(split.fourth))
     beside_w = tuple(fit_beside(normals, powers) for normals in split.normals[1:])
     return sharing._replace(powers=powers, beside_w=beside_w), split.joined
 

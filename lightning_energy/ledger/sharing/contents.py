@@ -94,12 +94,14 @@ class Contents:
         scatter, whole = self.powers.scatter, split.normals[0]
         mean_s = whole.length_s / max(whole.n, 1)
         d, slope = self._sensitivity_s(wanted), self._slopes @ wanted
-        of_powers = float(d.ravel() @ self.powers.covariance_w2 @ d.ravel())
+        along = self.powers.covariance_w2 @ d.ravel()
+        of_powers_j2 = d.ravel() @ along
         of_kernel = float(slope @ self._spread @ slope) * self.found.widening
         inside = max(ON_THE_BRIDGE * scatter * bridge, 0.0)
         misfit = self._beyond_scatter * mean_s * (cuts / 2) ** 2
         guess = float((d.sum(axis=0) ** 2).sum()) * (PRIOR * self.powers.mean_w) ** 2
         is_inside = bridge > INSIDE * mean_s * (cuts + 2)
+        of_powers = float(self.powers.as_carried(of_powers_j2, along.reshape(d.shape).mean(axis=0), np.array(guess)))
         is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or (is_inside and self.found.u_ema_s > KNOWN_EMA_S)
         if is_open and guess > inside + edge + misfit:
             of_powers = max(of_powers, guess)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-__all__ = ["PRIOR", "Normals", "Powers", "fit", "fit_beside", "median", "wide"]
+__all__ = ["PRIOR", "Fourth", "Normals", "Powers", "fit", "fit_beside", "median", "wide"]
 
 PRIOR = 0.8
 """Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
@@ -122,6 +122,41 @@ class Normals:
         return self.rise_j / self.length_s if self.length_s else 0.0
 
 
+class Fourth:
+    """Fourth moments of the classes' seconds: how many intervals carry a figure. Arrays are replaced, never changed.
+
+    A figure that is linear in the fitted powers is a weighted sum of the intervals' rises. Where the weights of a few
+    are nearly all of it, their residuals tell nothing of how well it is known.
+
+    Attributes:
+        moments: of products of two classes, in the order of a lower triangle.
+    """
+
+    def __init__(self) -> None:
+        self.moments = np.zeros((0, 0))
+
+    def add(self, seconds: NDArray[np.float64], weight: NDArray[np.float64]) -> None:
+        """Add intervals: seconds of the classes in each, shape (n, classes), and their weights."""
+        i, j = np.tril_indices(seconds.shape[1])
+        products = seconds[:, i] * seconds[:, j] * weight[:, None]
+        more = products.shape[1] - len(self.moments)
+        self.moments = np.pad(self.moments, (0, more)) + products.T @ products
+
+    def carriers(self, along: NDArray[np.float64], a: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The effective number of intervals whose rises make a figure: all of them where they count alike (Kish).
+
+        Args:
+            along: change of the figure's weights by the seconds of each class, shape (..., classes).
+            a: seconds' W seconds of all intervals.
+        """
+        i, j = np.tril_indices(len(a))
+        k = along[..., : len(a)]
+        products = k[..., i] * k[..., j] * np.where(i == j, 1.0, 2.0)
+        second, fourth = ((k @ a) * k).sum(axis=-1), ((products @ self.moments) * products).sum(axis=-1)
+        result: NDArray[np.float64] = np.where(fourth > 0, second**2 / np.maximum(fourth, 1e-300), 0.0)
+        return result
+
+
 class Powers(NamedTuple):
     """Fitted powers of every block of intervals.
 
@@ -132,6 +167,8 @@ class Powers(NamedTuple):
         mean_w: mean power of the run.
         wander: standard deviation of a power's change from block to block, relative to ``mean_w``.
         n: the number of intervals that were fitted.
+        a: seconds' W seconds of all of them.
+        fourth: the fourth moments of all of them; ``None``: it is not asked how many tell of a figure.
     """
 
     power_w: NDArray[np.float64]
@@ -140,6 +177,27 @@ class Powers(NamedTuple):
     mean_w: float
     wander: float
     n: int
+    a: NDArray[np.float64] = np.zeros((0, 0))
+    fourth: Fourth | None = None
+
+    def as_carried(
+        self, variance_j2: NDArray[np.float64], along: NDArray[np.float64], prior_j2: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Variances of figures by the powers, wider where few intervals carry them: they cannot check each other.
+
+        With n intervals it is that of Student's distribution with as many degrees of freedom, and no more than before
+        anything was known.
+
+        Args:
+            variance_j2: by :attr:`covariance_w2`.
+            along: the covariance times the figures' change by the power of each class, shape (..., classes).
+            prior_j2: the variances by the prior.
+        """
+        if self.fourth is None:
+            return variance_j2
+        n = self.fourth.carriers(along, self.a)
+        wider = variance_j2 * n / np.maximum(n - 2, 1e-9)
+        return np.maximum(variance_j2, np.minimum(wider, prior_j2))
 
     def wide(self, width: int) -> Powers:
         """The same with room for more classes, of which nothing is known but the prior."""
@@ -196,7 +254,13 @@ class _View(NamedTuple):
         return result
 
 
-def fit(blocks: Sequence[Normals], cap_w: float = np.inf, *, wanders: Sequence[float] = WANDERS) -> Powers:
+def fit(
+    blocks: Sequence[Normals],
+    cap_w: float = np.inf,
+    *,
+    wanders: Sequence[float] = WANDERS,
+    fourth: Fourth | None = None,
+) -> Powers:
     """Fit mean powers to blocks of intervals, in the order of time.
 
     Ridge regression towards the run's mean power (standard deviation :data:`PRIOR` of it), within 0 and ``cap_w``. From
@@ -210,6 +274,7 @@ def fit(blocks: Sequence[Normals], cap_w: float = np.inf, *, wanders: Sequence[f
         blocks: their normal equations; at least one interval.
         cap_w: greatest power that is possible.
         wanders: the changes of power between blocks to choose from.
+        fourth: fourth moments of the intervals.
     """
     whole = Normals()
     for block in blocks:
@@ -235,7 +300,7 @@ def fit(blocks: Sequence[Normals], cap_w: float = np.inf, *, wanders: Sequence[f
         covariance = np.tile(constant.covariance_w2, (n_blocks, n_blocks))
     tiled = np.tile(constant.noise_w, n_blocks)
     covariance = covariance + np.outer(tiled, tiled) / 4
-    return Powers(powers, covariance, scatter, mean_w, wander, whole.n)
+    return Powers(powers, covariance, scatter, mean_w, wander, whole.n, whole.a, fourth)
 
 
 def fit_beside(normals: Normals, powers: Powers) -> NDArray[np.float64]:

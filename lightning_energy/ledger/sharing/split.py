@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lightning_energy.ledger.sharing.kernel import Kernel
-from lightning_energy.ledger.sharing.powers import Normals, median, wide
+from lightning_energy.ledger.sharing.powers import Fourth, Normals, median, wide
 from lightning_energy.ledger.sharing.timeline import ones
 
 if TYPE_CHECKING:
@@ -178,6 +178,7 @@ class Split:
         blocks: the same for the first kernel, by blocks of intervals.
         pairs: for pairs of accounts: seconds' covariance of Brownian bridges, of cuts, and the changes of stage.
         changes: the intervals in which the stage changes.
+        fourth: how many intervals carry what is known of any difference of powers.
         seconds_s: by account.
         n: number of intervals.
         joined: how often blocks were joined.
@@ -192,6 +193,7 @@ class Split:
         self.blocks: list[_Block] = []
         self.pairs = Pairs()
         self.changes = Normals()
+        self.fourth = Fourth()
         self.seconds_s = np.zeros(8)
         self.n = 0
         self.joined = 0
@@ -233,6 +235,8 @@ class Split:
             normals = part.normals(tau, weight, excess)
             line_j, d = self._shares(part, tau, spent_s)
             self.normals[j] += normals
+            if j == 0 and not for_now:
+                self.fourth.add(tau[part.known], weight[part.known])
             self.line_j[slice(None) if for_now else j, part.used] += line_j
             if j == 0:
                 self._to_blocks(normals, part.used, d)
@@ -258,7 +262,7 @@ class Split:
         result.line_j, result.d, result.seconds_s = self.line_j.copy(), self.d.copy(), self.seconds_s.copy()
         result.normals = [x.copy() for x in self.normals]
         result.blocks = [block.copy() for block in self.blocks]
-        result.changes, result.pairs = self.changes.copy(), copy(self.pairs)
+        result.changes, result.pairs, result.fourth = self.changes.copy(), copy(self.pairs), copy(self.fourth)
         result.n, result.joined, result._block = self.n, self.joined, self._block
         result.unit_mj = self.unit_mj
         return result
