@@ -153,7 +153,8 @@ class Book:
     def _as_due(self, held: Held, passed: int, until_ns: int | None, *, is_all: bool) -> Due:
         bounds_w, power_w = self.curve.power_bounds_w(), self.curve.last_power_w()
         is_exact = self._is_exact()
-        return Due(self.state, held, passed, self._classes.stage, until_ns, is_all, is_exact, bounds_w, power_w)
+        classes = self._classes
+        return Due(self.state, held, passed, classes, classes.stage, until_ns, is_all, is_exact, bounds_w, power_w)
 
     def _new_knots(self, marks_ns: NDArray[np.int64], until_ns: int | None) -> Knots:
         """The knots that are not held yet, up to the last that may be booked."""

@@ -18,6 +18,7 @@ from lightning_energy.ledger.pieces import Marked, Pieces
 from lightning_energy.ledger.sharing.contents import Contents
 from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, Belief
 from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
+from lightning_energy.ledger.sharing.kinds import find_rules
 from lightning_energy.ledger.sharing.powers import fit, fit_beside
 from lightning_energy.ledger.sharing.sharing import Sharing
 from lightning_energy.ledger.sharing.split import Split, kernels_of
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lightning_energy.curves.curve import Knots
+    from lightning_energy.ledger.sharing.classes import Classes
+    from lightning_energy.ledger.sharing.delay import Found
+    from lightning_energy.ledger.sharing.kinds import Rule
+    from lightning_energy.ledger.sharing.stretch import Stretch
     from lightning_energy.ledger.spans import Span
 
 __all__ = ["CHUNK", "MOST_HELD", "Booking", "Due", "Pause", "State", "contents", "no_pause", "way_to_share", "work_out"]
@@ -40,6 +45,7 @@ MOST_HELD = 1024  # intervals that are held until the counter's delay is known, 
 LOOKS_AT = (64, 256, MOST_HELD)  # numbers of intervals at which the delay is looked for
 CHUNK = 64  # intervals that are booked together
 HISTORY_NS = 3_000_000_000  # time before the intervals to book, whose marks are kept: counters are late, and remember
+MOST_FOR_KINDS = LOOKS_AT[1]  # intervals from which on kinds of steps that were not told by then are not waited for
 FIT_AGAIN = 1.1  # factor by which the intervals grow until powers are fitted anew
 
 
@@ -83,6 +89,7 @@ class Due(NamedTuple):
         state: what is booked.
         held: all knots and marks that are kept, the new ones included.
         passed: how many marks of the run are among them, or were.
+        classes: the table of classes.
         stage: the stage of each class.
         until_ns: the end of the time whose marks are all known; ``None``: all.
         is_all: true to book every interval now.
@@ -94,6 +101,7 @@ class Due(NamedTuple):
     state: State
     held: Held
     passed: int
+    classes: Classes
     stage: NDArray[np.int64]
     until_ns: int | None
     is_all: bool
@@ -146,8 +154,11 @@ def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Bo
         groups: for each account, the first one of its group.
         pause: called between parts of the work.
     """
-    held, is_known = due.held, due.held.is_known
+    is_known = due.held.is_known
     sharing, is_anew = way_to_share(due, is_known, pause)
+    if is_anew and sharing.rules != due.held.rules:
+        due = due._replace(held=due.held.told_apart(sharing.rules), stage=due.classes.stage)
+    held = due.held
     if sharing.is_final and is_anew and is_known.sum() < ENOUGH:
         is_known = np.zeros(held.n, dtype=bool)  # too few to fit anything: straight lines
     lag_ns = sharing.lag_ns
@@ -187,7 +198,8 @@ def contents(due: Due, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, li
         now_ns: the moment. Behind the last knot the power is assumed to go on.
     """
     booking = work_out(due, groups)
-    held, state, sharing = due.held, booking.state, booking.state.sharing
+    due, state, sharing = booking.due, booking.state, booking.state.sharing
+    held = due.held
     sums = state.sums.copy()
     sums.grow(len(groups))
     lag_ns = sharing.lag_ns
@@ -211,18 +223,34 @@ def way_to_share(due: Due, is_known: NDArray[np.bool_], pause: Pause = no_pause)
     if sharing.is_final:
         return sharing, False
     is_full = held.n >= MOST_HELD
-    if due.is_exact:
-        return Sharing(EXACT, looked=n, is_final=n >= CHUNK or is_full), sharing.found is not EXACT
     is_last = due.is_last and n >= ENOUGH and n > sharing.looked
     if not (is_full or is_last or any(sharing.looked < number <= n for number in LOOKS_AT)):
+        if due.is_exact:
+            return Sharing(EXACT, looked=sharing.looked, rules=sharing.rules), sharing.found is not EXACT
         return sharing, False
+    one_kind = held.told_apart(()) if held.rules else held
     origin_ns = int(held.knots.time_ns[0])
-    belief, stretch = Belief(), held.stretch(origin_ns, due.stage, origin_ns - HISTORY_NS)
-    found = belief.find(stretch, sharing.belief, pause)
+    stretch = one_kind.stretch(origin_ns, due.stage, origin_ns - HISTORY_NS)
+    belief = Belief()
+    found = EXACT if due.is_exact else belief.find(stretch, sharing.belief, pause)
     if found is None:
         return sharing._replace(is_final=is_full), is_full
-    is_final = is_full or found.is_enough
-    return Sharing(found, looked=n, is_final=is_final, belief=None if is_final else belief), True
+    rules, is_told = (sharing.rules, False) if due.for_now else _kinds_of_steps(due, one_kind, stretch, found, pause)
+    is_final = is_full or (found.is_enough and (is_told or n >= MOST_FOR_KINDS))
+    is_anew = not due.is_exact or sharing.found is not EXACT or rules != sharing.rules
+    return Sharing(found, None, (), n, is_final, rules, None if is_final or due.is_exact else belief), is_anew
+
+
+def _kinds_of_steps(
+    due: Due, held: Held, stretch: Stretch, found: Found, pause: Pause
+) -> tuple[tuple[Rule, ...], bool]:
+    """The way in which kinds of steps are told apart, and true where more intervals would tell no more."""
+    if stretch.is_known.sum() < LOOKS_AT[0]:
+        return (), False
+    more = len(stretch.classes.column) - len(held.number)  # the first column is that before the marks
+    number = np.concatenate([np.zeros(max(more, 0), dtype=np.int64), held.number[max(-more, 0) :]])
+    rules, is_told = find_rules(stretch, found.kernel, number, due.classes.steps, pause)
+    return tuple(rule._replace(classes=due.classes.kinds(rule.of_class, rule.n)) for rule in rules), is_told
 
 
 def _add_lines(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lightning_energy.ledger.sharing.kinds import Rule
     from lightning_energy.ledger.sharing.powers import Powers
 
 __all__ = ["Sharing"]
@@ -25,6 +26,7 @@ class Sharing(NamedTuple):
         beside_w: the powers by the neighbouring kernels.
         looked: number of intervals when the delay was looked for last.
         is_final: true when the kernel of the split does not change any more.
+        rules: the way in which kinds of steps are told apart.
         belief: the likelihood of delays that the last look found; ``None`` once it is not needed any more.
     """
 
@@ -33,6 +35,7 @@ class Sharing(NamedTuple):
     beside_w: tuple[NDArray[np.float64], ...] = ()
     looked: int = 0
     is_final: bool = False
+    rules: tuple[Rule, ...] = ()
     belief: Belief | None = None
 
     @property
