@@ -18,7 +18,7 @@ from lightning_energy.ledger.pieces import Marked, Pieces
 from lightning_energy.ledger.sharing.contents import Contents
 from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, Belief
 from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
-from lightning_energy.ledger.sharing.kinds import find_rules
+from lightning_energy.ledger.sharing.kinds import find_kinds
 from lightning_energy.ledger.sharing.powers import fit, fit_beside
 from lightning_energy.ledger.sharing.sharing import Sharing
 from lightning_energy.ledger.sharing.split import Split, kernels_of
@@ -28,12 +28,13 @@ from lightning_energy.ledger.tail import Tail
 from lightning_energy.ledger.told import energy_at_marks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from lightning_energy.curves.curve import Knots
     from lightning_energy.ledger.sharing.classes import Classes
-    from lightning_energy.ledger.sharing.delay import Found
-    from lightning_energy.ledger.sharing.kinds import Rule
+    from lightning_energy.ledger.sharing.kinds import Kinds
     from lightning_energy.ledger.sharing.stretch import Stretch
     from lightning_energy.ledger.spans import Span
 
@@ -42,10 +43,9 @@ __all__ = ["CHUNK", "MOST_HELD", "Booking", "Due", "Pause", "State", "contents",
 Pause = Callable[[], None]
 
 MOST_HELD = 1024  # intervals that are held until the counter's delay is known, at most
-LOOKS_AT = (64, 256, MOST_HELD)  # numbers of intervals at which the delay is looked for
+LOOKS_AT = (64, 128, 256, 512, MOST_HELD)  # numbers of intervals at which delay and kinds of steps are looked for
 CHUNK = 64  # intervals that are booked together
 HISTORY_NS = 3_000_000_000  # time before the intervals to book, whose marks are kept: counters are late, and remember
-MOST_FOR_KINDS = LOOKS_AT[1]  # intervals from which on kinds of steps that were not told by then are not waited for
 FIT_AGAIN = 1.1  # factor by which the intervals grow until powers are fitted anew
 
 
@@ -235,22 +235,27 @@ def way_to_share(due: Due, is_known: NDArray[np.bool_], pause: Pause = no_pause)
     found = EXACT if due.is_exact else belief.find(stretch, sharing.belief, pause)
     if found is None:
         return sharing._replace(is_final=is_full), is_full
-    rules, is_told = (sharing.rules, False) if due.for_now else _kinds_of_steps(due, one_kind, stretch, found, pause)
-    is_final = is_full or (found.is_enough and (is_told or n >= MOST_FOR_KINDS))
+    rules, is_told = sharing.rules, False
+    if not due.for_now and n >= LOOKS_AT[0]:
+        kinds = _kinds_of_steps(due, one_kind, stretch, (found.kernel, AT_ONCE), pause)
+        rules, is_told = kinds.rules, kinds.is_told
+    if rules and not due.is_exact:  # which a counter's delay is told from, too
+        known = one_kind.told_apart(rules).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
+        found = Belief().find(known, None, pause) or found
+    is_final = is_full or (found.is_enough and is_told)
     is_anew = not due.is_exact or sharing.found is not EXACT or rules != sharing.rules
     return Sharing(found, None, (), n, is_final, rules, None if is_final or due.is_exact else belief), is_anew
 
 
-def _kinds_of_steps(
-    due: Due, held: Held, stretch: Stretch, found: Found, pause: Pause
-) -> tuple[tuple[Rule, ...], bool]:
-    """The way in which kinds of steps are told apart, and true where more intervals would tell no more."""
-    if stretch.is_known.sum() < LOOKS_AT[0]:
-        return (), False
+def _kinds_of_steps(due: Due, held: Held, stretch: Stretch, kernels: Sequence[Kernel], pause: Pause) -> Kinds:
+    """The kinds of steps that explain the rises best, by one of some kernels."""
     more = len(stretch.classes.column) - len(held.number)  # the first column is that before the marks
     number = np.concatenate([np.zeros(max(more, 0), dtype=np.int64), held.number[max(-more, 0) :]])
-    rules, is_told = find_rules(stretch, found.kernel, number, due.classes.steps, pause)
-    return tuple(rule._replace(classes=due.classes.kinds(rule.of_class, rule.n)) for rule in rules), is_told
+    tried = [find_kinds(stretch, kernel, number, due.classes.steps, pause) for kernel in dict.fromkeys(kernels)]
+    best = max(tried, key=lambda kinds: kinds.log_evidence)
+    return best._replace(
+        rules=tuple(rule._replace(classes=due.classes.kinds(rule.of_class, rule.n)) for rule in best.rules)
+    )
 
 
 def _add_lines(

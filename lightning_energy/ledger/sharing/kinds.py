@@ -2,7 +2,8 @@
 
 Steps are told apart by what is known without looking at each: how long they last, where durations form clusters, or
 their number in the epoch modulo some period, as with gradient accumulation. A kind must explain the counter's rises
-better than one mean power does, by a marginal likelihood; else all steps of a stage stay one class.
+better than one mean power does, by a marginal likelihood; else all steps of a stage stay one class. Where durations
+form clusters and nothing tells whether powers differ, they are kinds, too, whose powers are uncertain.
 """
 
 from __future__ import annotations
@@ -22,17 +23,18 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.kernel import Kernel
     from lightning_energy.ledger.sharing.stretch import Stretch
 
-__all__ = ["MOST_KINDS", "Rule", "find_rules"]
+__all__ = ["MOST_KINDS", "Kinds", "Rule", "find_kinds"]
 
 MOST_KINDS = 4
 ALL_APART = range(2, MOST_KINDS + 1)  # periods whose steps may each be a kind of its own
 PERIODS = (*range(2, 9), 10, 16, 20, 32, 50)  # periods of which one step may be a kind, and the others another
 MOST_CELLS = 4_000_000  # marks times columns of one table: longer periods are not tried with more
-FEWEST_STEPS = 24
+FEWEST_STEPS = 16
 FEWEST_OF_KIND = 8
 SHARE = 0.02  # least part of the steps that a cluster of durations has
 APART = 5.0  # distance of clusters of durations, in standard deviations within them: halves of one have 2.7 to 3.5
 CONTRAST = 0.5  # standard deviation of a kind's power about that of the others, relative to the mean power
+LIKELY = 1.0  # log evidence that kinds by duration need not have: where nothing tells their powers, u says so
 FAR_BETTER = 6.0  # log evidence that kinds by number need: some 150 are tried
 TOLD = 0.06  # uncertainty of a difference, relative to the mean power, from which on there is no use in more intervals
 
@@ -72,6 +74,20 @@ class Rule(NamedTuple):
         return np.searchsorted(np.array(self.limits_s), known_s, side="right").astype(np.int64)
 
 
+class Kinds(NamedTuple):
+    """Kinds of steps that were found.
+
+    Attributes:
+        rules: a rule for each class of steps that has kinds.
+        is_told: true where more intervals would not help to tell.
+        log_evidence: how well they explain the rises.
+    """
+
+    rules: tuple[Rule, ...]
+    is_told: bool
+    log_evidence: float
+
+
 class _Tried(NamedTuple):
     """Kinds that were tried: the log evidence beyond one kind, less what they need."""
 
@@ -79,13 +95,13 @@ class _Tried(NamedTuple):
     rule: Rule
 
 
-def find_rules(
+def find_kinds(
     stretch: Stretch,
     kernel: Kernel,
     number: NDArray[np.int64],
     steps: Sequence[int],
     pause: Callable[[], None],
-) -> tuple[list[Rule], bool]:
+) -> Kinds:
     """Find the kinds of steps.
 
     Args:
@@ -94,22 +110,20 @@ def find_rules(
         number: of each mark of its classes, in its epoch.
         steps: the classes of steps.
         pause: called between parts of the work.
-
-    Returns:
-        A rule for each class of steps that has kinds, and true where more intervals would not help to tell.
     """
-    rules, is_told = [], True
-    trial = _Trial(stretch, kernel)
+    trial, rules, told = _Trial(stretch, kernel), [], []
+    evidence = trial.log_evidence
     for of_class in steps:
         mine = stretch.classes.column == of_class
         if mine.sum() < FEWEST_STEPS:
             continue
         tried = [*trial.by_duration(of_class, mine), *trial.by_number(of_class, mine, number, pause)]
-        best = max(tried, key=lambda x: x.gain, default=None)
-        if best is not None and best.gain > 0:
+        best = max(tried, key=lambda x: x.gain, default=_Tried(0.0, Rule(of_class)))
+        if best.gain > 0:
             rules.append(best.rule)
-        is_told = is_told and (trial.is_told or bool(rules))
-    return rules, is_told
+            evidence += best.gain
+        told.append(best.gain > 0 or trial.is_told)
+    return Kinds(tuple(rules), bool(told) and all(told), evidence)
 
 
 class _Trial:
@@ -130,6 +144,11 @@ class _Trial:
         self._rest = y - x @ np.linalg.solve(x.T @ x + self._ridge, x.T @ y + ridge)
         self.is_told = True
 
+    @property
+    def log_evidence(self) -> float:
+        """Log likelihood without kinds."""
+        return -0.5 * EVIDENCE * len(self._rest) * float(np.log(float(self._rest @ self._rest) + self._least_j2))
+
     def by_duration(self, of_class: int, mine: NDArray[np.bool_]) -> list[_Tried]:
         """Try clusters of durations."""
         duration_s = np.append(np.diff(self._stretch.classes.start_s), np.nan)
@@ -138,7 +157,7 @@ class _Trial:
             return []
         rule = Rule(of_class, limits_s=tuple(np.exp(limits).tolist()))
         kind = rule.of(np.zeros(len(mine), dtype=np.int64), duration_s)
-        return [_Tried(self._gain(self._columns(mine, kind, rule.n)[:, 1:]), rule)]
+        return [_Tried(self._gain(self._columns(mine, kind, rule.n)[:, 1:]) + LIKELY, rule)]
 
     def by_number(
         self, of_class: int, mine: NDArray[np.bool_], number: NDArray[np.int64], pause: Callable[[], None]
@@ -198,7 +217,7 @@ class _Trial:
 def _limits(values: NDArray[np.float64]) -> list[float]:
     """Limits between clusters, at most three of them: two means, and the parts again (Fisher, JASA 53:789, 1958)."""
     least = max(FEWEST_OF_KIND, round(SHARE * len(values)))
-    parts, limits = [np.sort(values)], []
+    parts, limits = [np.sort(values)], list[float]()
     while parts and len(limits) < MOST_KINDS - 1:
         part = parts.pop(0)
         n = np.arange(1, len(part))
