@@ -71,6 +71,11 @@ BUSY_6, BUSY_30 = replace(BASE, epochs=3, validate_s=0.0), replace(BASE, epochs=
 LONG = replace(BASE, train_s=30.0, validate_s=3.0)
 
 
+TWO_KINDS = ((1.3, 1.0), (0.5, 1.0))  # power and duration of steps in turns, relative to the usual
+LONG_AND_SHORT = ((1.2, 1.3), (0.6, 0.7))
+FOURTH = ((1.0, 1.0), (1.0, 1.0), (1.0, 1.0), (0.4, 1.2))
+
+
 def late(sensor: Sensor, lag_ms: float, ema_ms: float = 0.0) -> Sensor:
     return replace(sensor, lag_s=lag_ms * 1e-3, ema_s=ema_ms * 1e-3)
 
@@ -114,6 +119,18 @@ def cases() -> dict[str, Case]:
             "busy 6 s, 4 boards": Case(BUSY_6, sensor, 4),
             "busy 6 s, 8 boards": Case(BUSY_6, sensor, 8),
         }
+        for ms in (20, 50, 200):
+            turns = replace(BASE, train_s=5.0, step_s=ms * 1e-3)
+            rows |= {
+                f"{ms} ms steps, two kinds": Case(replace(turns, kinds=TWO_KINDS), sensor),
+                f"{ms} ms steps, long and short": Case(replace(turns, kinds=LONG_AND_SHORT), sensor),
+            }
+        rows |= {
+            "50 ms steps, every fourth another": Case(replace(BASE, train_s=5.0, step_s=0.05, kinds=FOURTH), sensor),
+            "50 ms steps, two kinds, locked": Case(
+                replace(BASE, train_s=5.0, step_s=0.05, kinds=TWO_KINDS, regular=True), sensor
+            ),
+        }
         result |= {f"{u_ms} ms: {name}": case for name, case in rows.items()}
     result["600 ms: 12 x (2 + 0.5 s)"] = Case(BASE, Sensor(update_s=0.6))
     return result
@@ -148,7 +165,7 @@ def one_run(task: tuple[str, int, int]) -> Windows:
     kind, stages = np.array(run.kind, dtype="U16"), iter(("train", "validation"))
     for place in np.flatnonzero(kind == "stage"):
         kind[place] = next(stages)
-    known = [book.sharing.known for book in run.ledger.books]
+    known = [book.sharing.found for book in run.ledger.books]
     return Windows(
         name,
         kind,

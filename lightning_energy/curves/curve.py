@@ -44,6 +44,14 @@ class Knots:
     quality: NDArray[np.int64]
     variance_j2: NDArray[np.float64]
 
+    def part(self, rows: slice) -> Knots:
+        """Some of these knots."""
+        return Knots(*(getattr(self, f)[rows] for f in self.__slots__))
+
+    def followed_by(self, others: Knots) -> Knots:
+        """These knots, followed by others that are later."""
+        return Knots(*(np.concatenate([getattr(self, f), getattr(others, f)]) for f in self.__slots__))
+
 
 def shape_bound_j(
     before_s: NDArray[np.float64],

@@ -56,7 +56,7 @@ class Accounts:
 
     def __init__(self, lock: threading.RLock) -> None:
         self.rows = [NO_ACCOUNT]
-        self._lock = lock
+        self.lock = lock
         self._codes: dict[tuple[int, str, str], int] = {}
         self._groups: list[int] = [OUTSIDE]
         self._group_of: dict[tuple[int, str], int] = {}  # a group is known by its first account
@@ -67,21 +67,21 @@ class Accounts:
         key = (epoch, stage, kind)
         code = self._codes.get(key)
         if code is None:
-            with self._lock:
+            with self.lock:
                 code = self._codes[key] = len(self.rows)
                 self._add(Account(*key), self._group_of.setdefault((epoch, stage), code))
         return code
 
     def apart(self, code: int) -> int:
         """Add an account beside ``code``, of the same epoch and stage, which :meth:`rename` may move later."""
-        with self._lock:
+        with self.lock:
             apart = len(self.rows)
             self._add(self.rows[code]._replace(kind="gap"), apart)
             return apart
 
     def rename(self, code: int, stage: str) -> None:
         """Move an account from :meth:`apart`, with all that was and will be booked to it, to another stage."""
-        with self._lock:
+        with self.lock:
             self.rows[code] = self.rows[code]._replace(stage=stage)
             self._arrays = None
 

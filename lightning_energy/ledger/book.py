@@ -119,7 +119,7 @@ class Book:
         knots, was = booking.due.held.knots, self.state.held.knots.time_ns
         if self._trace is not None:
             since = int(np.searchsorted(knots.time_ns, was[-1])) if was.size else 0
-            self._trace(Knots(*(getattr(knots, f)[since:] for f in Knots.__slots__)), min(was.size, 1))
+            self._trace(knots.part(slice(since, None)), min(was.size, 1))
         state = booking.state
         if len(state.sums.energy_j) < accounts:
             sums = state.sums.copy()
@@ -160,14 +160,15 @@ class Book:
     def _as_due(self, held: Held, passed: int, until_ns: int | None, *, is_all: bool) -> Due:
         bounds_w, power_w = self.curve.power_bounds_w(), self.curve.last_power_w()
         is_exact = self._is_exact()
-        return Due(self.state, held, passed, self._classes.stage, until_ns, is_all, is_exact, bounds_w, power_w)
+        classes = self._classes
+        return Due(self.state, held, passed, classes, classes.stage, until_ns, is_all, is_exact, bounds_w, power_w)
 
     def _new_knots(self, marks_ns: NDArray[np.int64], until_ns: int | None) -> Knots:
         """The knots that are not held yet, up to the last that may be booked."""
         knots, held_ns = self.curve.knots(), self.state.held.knots.time_ns
         first = int(np.searchsorted(knots.time_ns, held_ns[-1], side="right")) if held_ns.size else 0
         end = len(knots.time_ns) if until_ns is None else int(np.searchsorted(knots.time_ns, until_ns, side="right"))
-        news = Knots(*(getattr(knots, f)[first : max(first, end)] for f in Knots.__slots__))
+        news = knots.part(slice(first, max(first, end)))
         if not held_ns.size and news.time_ns.size and marks_ns.size and marks_ns[0] < news.time_ns[0]:
             return _missing_since(int(marks_ns[0]), news)
         return news

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.accounts import OUTSIDE
 from lightning_energy.ledger.held import Held
@@ -18,6 +18,7 @@ from lightning_energy.ledger.pieces import Marked, Pieces
 from lightning_energy.ledger.sharing.contents import Contents
 from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, Belief
 from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
+from lightning_energy.ledger.sharing.kinds import find_kinds
 from lightning_energy.ledger.sharing.powers import fit, fit_beside
 from lightning_energy.ledger.sharing.sharing import Sharing
 from lightning_energy.ledger.sharing.split import Split, kernels_of
@@ -27,8 +28,14 @@ from lightning_energy.ledger.tail import Tail
 from lightning_energy.ledger.told import energy_at_marks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from lightning_energy.curves.curve import Knots
+    from lightning_energy.ledger.sharing.classes import Classes
+    from lightning_energy.ledger.sharing.kinds import Kinds
+    from lightning_energy.ledger.sharing.stretch import Stretch
     from lightning_energy.ledger.spans import Span
 
 __all__ = ["CHUNK", "MOST_HELD", "Booking", "Due", "Pause", "State", "contents", "no_pause", "way_to_share", "work_out"]
@@ -36,7 +43,7 @@ __all__ = ["CHUNK", "MOST_HELD", "Booking", "Due", "Pause", "State", "contents",
 Pause = Callable[[], None]
 
 MOST_HELD = 1024  # intervals that are held until the counter's delay is known, at most
-LOOKS_AT = (64, 256, MOST_HELD)  # numbers of intervals at which the delay is looked for
+LOOKS_AT = (64, 128, 256, 512, MOST_HELD)  # numbers of intervals at which delay and kinds of steps are looked for
 CHUNK = 64  # intervals that are booked together
 HISTORY_NS = 3_000_000_000  # time before the intervals to book, whose marks are kept: counters are late, and remember
 FIT_AGAIN = 1.1  # factor by which the intervals grow until powers are fitted anew
@@ -82,6 +89,7 @@ class Due(NamedTuple):
         state: what is booked.
         held: all knots and marks that are kept, the new ones included.
         passed: how many marks of the run are among them, or were.
+        classes: the table of classes.
         stage: the stage of each class.
         until_ns: the end of the time whose marks are all known; ``None``: all.
         is_all: true to book every interval now.
@@ -93,6 +101,7 @@ class Due(NamedTuple):
     state: State
     held: Held
     passed: int
+    classes: Classes
     stage: NDArray[np.int64]
     until_ns: int | None
     is_all: bool
@@ -145,8 +154,11 @@ def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Bo
         groups: for each account, the first one of its group.
         pause: called between parts of the work.
     """
-    held, is_known = due.held, due.held.is_known
+    is_known = due.held.is_known
     sharing, is_anew = way_to_share(due, is_known, pause)
+    if is_anew and sharing.rules != due.held.rules:
+        due = due._replace(held=due.held.told_apart(sharing.rules), stage=due.classes.stage)
+    held = due.held
     if sharing.is_final and is_anew and is_known.sum() < ENOUGH:
         is_known = np.zeros(held.n, dtype=bool)  # too few to fit anything: straight lines
     lag_ns = sharing.lag_ns
@@ -186,7 +198,8 @@ def contents(due: Due, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, li
         now_ns: the moment. Behind the last knot the power is assumed to go on.
     """
     booking = work_out(due, groups)
-    held, state, sharing = due.held, booking.state, booking.state.sharing
+    due, state, sharing = booking.due, booking.state, booking.state.sharing
+    held = due.held
     sums = state.sums.copy()
     sums.grow(len(groups))
     lag_ns = sharing.lag_ns
@@ -199,7 +212,7 @@ def contents(due: Due, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, li
             _add_lines(sums, due, rows, lag_ns, groups, by_line=held.is_known, with_time=False)
         tail.add_line(sums, groups)
     else:
-        ahead = tail.ahead(len(due.stage), sharing.booked.kernel.ema_s)
+        ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s)
         sums.fitted = Contents(state.split, sharing, sharing.powers, ahead)
     return sums, tail.missing_ns([*state.missing_ns])
 
@@ -210,18 +223,39 @@ def way_to_share(due: Due, is_known: NDArray[np.bool_], pause: Pause = no_pause)
     if sharing.is_final:
         return sharing, False
     is_full = held.n >= MOST_HELD
-    if due.is_exact:
-        return Sharing(EXACT, EXACT, looked=n, is_final=n >= CHUNK or is_full), sharing.booked is not EXACT
     is_last = due.is_last and n >= ENOUGH and n > sharing.looked
     if not (is_full or is_last or any(sharing.looked < number <= n for number in LOOKS_AT)):
+        if due.is_exact:
+            return Sharing(EXACT, looked=sharing.looked, rules=sharing.rules), sharing.found is not EXACT
         return sharing, False
+    one_kind = held.told_apart(()) if held.rules else held
     origin_ns = int(held.knots.time_ns[0])
-    belief, stretch = Belief(), held.stretch(origin_ns, due.stage, origin_ns - HISTORY_NS)
-    found = belief.find(stretch, sharing.belief, pause)
+    stretch = one_kind.stretch(origin_ns, due.stage, origin_ns - HISTORY_NS)
+    belief = Belief()
+    found = EXACT if due.is_exact else belief.find(stretch, sharing.belief, pause)
     if found is None:
         return sharing._replace(is_final=is_full), is_full
-    is_final = is_full or found.is_enough
-    return Sharing(found, found, looked=n, is_final=is_final, belief=None if is_final else belief), True
+    rules, is_told = sharing.rules, False
+    if not due.for_now and n >= LOOKS_AT[0]:
+        kinds = _kinds_of_steps(due, one_kind, stretch, (found.kernel, AT_ONCE), pause)
+        rules, is_told = kinds.rules, kinds.is_told
+    if rules and not due.is_exact:  # which a counter's delay is told from, too
+        known = one_kind.told_apart(rules).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
+        found = Belief().find(known, None, pause) or found
+    is_final = is_full or (found.is_enough and is_told)
+    is_anew = not due.is_exact or sharing.found is not EXACT or rules != sharing.rules
+    return Sharing(found, None, (), n, is_final, rules, None if is_final or due.is_exact else belief), is_anew
+
+
+def _kinds_of_steps(due: Due, held: Held, stretch: Stretch, kernels: Sequence[Kernel], pause: Pause) -> Kinds:
+    """The kinds of steps that explain the rises best, by one of some kernels."""
+    more = len(stretch.classes.column) - len(held.number)  # the first column is that before the marks
+    number = np.concatenate([np.zeros(max(more, 0), dtype=np.int64), held.number[max(-more, 0) :]])
+    tried = [find_kinds(stretch, kernel, number, due.classes.steps, pause) for kernel in dict.fromkeys(kernels)]
+    best = max(tried, key=lambda kinds: kinds.log_evidence)
+    return best._replace(
+        rules=tuple(rule._replace(classes=due.classes.kinds(rule.of_class, rule.n)) for rule in best.rules)
+    )
 
 
 def _add_lines(
@@ -273,7 +307,7 @@ def _fitted(split: Split, sharing: Sharing, due: Due) -> tuple[Sharing, int]:
         is_grown = due.is_last and split.n > old.n
         if not is_grown and (due.is_all or split.n < FIT_AGAIN * old.n):
             return sharing, split.joined
-    powers = fit([block.normals for block in split.blocks], due.bounds_w[1])
+    powers = fit([block.normals for block in split.blocks], due.bounds_w[1], fourth=copy(split.fourth))
     beside_w = tuple(fit_beside(normals, powers) for normals in split.normals[1:])
     return sharing._replace(powers=powers, beside_w=beside_w), split.joined
 
@@ -285,7 +319,7 @@ def _told(due: Due, which: slice, sharing: Sharing) -> tuple[AtMarks, tuple[floa
         return AtMarks.none(), due.state.told_j
     goes_on = start > 0 and bool(held.time_ns[start - 1] >= held.knots.time_ns[0] - sharing.lag_ns)
     which = slice(start - goes_on, which.stop)
-    found = energy_at_marks(held, which, due.stage, sharing.booked, sharing.powers, bounds_w=due.bounds_w)
+    found = energy_at_marks(held, which, due.stage, sharing.found, sharing.powers, bounds_w=due.bounds_w)
     if goes_on:
         more_j = told_j - float(found.energy_j[0])
     energy_j = found.energy_j + more_j
@@ -294,12 +328,12 @@ def _told(due: Due, which: slice, sharing: Sharing) -> tuple[AtMarks, tuple[floa
 
 def _kernels(sharing: Sharing) -> list[Kernel]:
     """The kernels to book by: that of a register which shows the energy at once has no neighbours."""
-    return [sharing.booked.kernel] if sharing.booked is EXACT else kernels_of(sharing.booked)
+    return [sharing.found.kernel] if sharing.found is EXACT else kernels_of(sharing.found)
 
 
 def _shifted(knots: Knots, rows: slice, lag_ns: int) -> Knots:
     """The knots of some intervals, at the moments whose energy they show."""
-    part = Knots(*(getattr(knots, f)[rows.start : rows.stop + 1] for f in Knots.__slots__))
+    part = knots.part(slice(rows.start, rows.stop + 1))
     return replace(part, time_ns=part.time_ns - lag_ns)
 
 

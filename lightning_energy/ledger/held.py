@@ -12,14 +12,17 @@ from lightning_energy.ledger.sharing.classes import Position
 from lightning_energy.ledger.sharing.split import Columns
 from lightning_energy.ledger.sharing.stretch import Stretch
 from lightning_energy.ledger.sharing.timeline import Timeline, in_seconds
+from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lightning_energy.ledger.sharing.kinds import Rule
+
 __all__ = ["Held"]
 
 BLURRED = 0.5  # half brackets of both ends, as a share of an interval, from which on it tells nothing of powers
-BLURRED = 0.5  # half brackets of both ends, as a share of an interval, from which on it tells nothing of powers
+REMEMBERED = 32  # accounts whose number of marks is kept: those of an epoch, and some more
 OF_A_REGISTER = (QUALITIES.index("measured"), QUALITIES.index("estimated"))
 
 
@@ -31,28 +34,34 @@ class Held(NamedTuple):
         time_ns: times of the marks.
         code: the account that begins at each mark.
         of_class: its class.
+        number: how often its account began before, which of steps is their number in the epoch.
         begin: what is in force before the first mark.
         end: what is in force after the last mark.
         booked: number of the knot up to which intervals are booked.
         told: number of the marks here whose energy was told.
         missing_ns: nanoseconds that are missing before the first knot.
+        rules: the way in which kinds of steps are told apart.
+        begun: how often each of the accounts that were in force last began.
     """
 
     knots: Knots
     time_ns: NDArray[np.int64]
     code: NDArray[np.int64]
     of_class: NDArray[np.int64]
+    number: NDArray[np.int64]
     begin: Position = Position()
     end: Position = Position()
     booked: int = 0
     told: int = 0
     missing_ns: int = 0
+    rules: tuple[Rule, ...] = ()
+    begun: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def empty(cls) -> Held:
         """Nothing."""
         i, f = np.empty(0, dtype=np.int64), np.empty(0)
-        return cls(Knots(i, f, i, i, f), i, i, i)
+        return cls(Knots(i, f, i, i, f), i, i, i, i)
 
     @property
     def n(self) -> int:
@@ -77,28 +86,48 @@ class Held(NamedTuple):
         end: Position,
     ) -> Held:
         """The same with more knots and marks."""
-        columns = (np.concatenate([getattr(self.knots, f), getattr(knots, f)]) for f in Knots.__slots__)
-        return self._replace(
-            knots=Knots(*columns),
+        number, begun = _numbers(code, self.begun)
+        result = self._replace(
+            knots=self.knots.followed_by(knots),
             time_ns=np.concatenate([self.time_ns, time_ns]),
             code=np.concatenate([self.code, code]),
             of_class=np.concatenate([self.of_class, of_class]),
+            number=np.concatenate([self.number, number]),
             end=end,
+            begun=begun,
         )
+        return result.told_apart(self.rules, len(self.time_ns) - 1) if self.rules and len(code) else result
+
+    def told_apart(self, rules: tuple[Rule, ...], since: int = 0) -> Held:
+        """The same with kinds of steps told apart.
+
+        Args:
+            rules: the way to tell them.
+            since: the first mark that is looked at; the kinds of those before are as they were.
+        """
+        first = max(since, 0)
+        of_class = self.of_class.copy()
+        mine, duration_s = of_class[first:], np.append(np.diff(self.time_ns[first:]) * NS, np.nan)
+        for rule in self.rules:
+            mine[np.isin(mine, rule.classes)] = rule.of_class
+        for rule in rules:
+            at = mine == rule.of_class
+            mine[at] = np.array(rule.classes)[rule.of(self.number[first:][at], duration_s[at])]
+        return self._replace(of_class=of_class, rules=rules)
 
     def trimmed(self, keep: int, before_ns: int) -> Held:
         """The same without its first ``keep`` knots, and without marks up to ``before_ns`` that were told."""
         drop = min(int(np.searchsorted(self.time_ns, before_ns, side="right")), self.told)
-        knots = Knots(*(getattr(self.knots, f)[keep:] for f in Knots.__slots__))
         missing_ns = int(self.missing_at_knots_ns[keep])
         begin = self.begin
         if drop:
             begin = Position(int(self.code[drop - 1]), int(self.of_class[drop - 1]))
         return self._replace(
-            knots=knots,
+            knots=self.knots.part(slice(keep, None)),
             time_ns=self.time_ns[drop:],
             code=self.code[drop:],
             of_class=self.of_class[drop:],
+            number=self.number[drop:],
             begin=begin,
             booked=self.booked - keep,
             told=self.told - drop,
@@ -138,3 +167,16 @@ class Held(NamedTuple):
             Timeline(timeline.start_s, columns.of_class[timeline.column], len(stage)),
             stage,
         )
+
+
+def _numbers(
+    code: NDArray[np.int64], begun: tuple[tuple[int, int], ...]
+) -> tuple[NDArray[np.int64], tuple[tuple[int, int], ...]]:
+    """How often the account of each mark began before, and how often each began in all."""
+    number, counts = np.empty(len(code), dtype=np.int64), dict(begun)
+    for one in np.unique(code).tolist():
+        at = np.flatnonzero(code == one)
+        before = counts.pop(one, 0)
+        number[at] = before + np.arange(len(at))
+        counts[one] = before + len(at)
+    return number, tuple(counts.items())[-REMEMBERED:]

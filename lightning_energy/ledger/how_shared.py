@@ -96,7 +96,7 @@ def how_shared(contents: Contents, names: Sequence[tuple[str, str]], started_ns:
         names: (stage, phase) of each class of work.
         started_ns: beginning of the session on the monotonic clock.
     """
-    split, powers, found = contents.split, contents.powers, contents.booked
+    split, powers, found = contents.split, contents.powers, contents.found
     n_blocks, width = powers.power_w.shape
     of_block = [min(place, n_blocks - 1) for place in range(len(split.blocks))]
     weight = np.bincount(of_block, [block.normals.n for block in split.blocks], n_blocks)

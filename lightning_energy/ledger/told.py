@@ -12,7 +12,8 @@ from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.sharing.contents import ON_THE_BRIDGE
 from lightning_energy.ledger.sharing.kernel import Kernel
-from lightning_energy.ledger.sharing.timeline import in_seconds
+from lightning_energy.ledger.sharing.powers import PRIOR
+from lightning_energy.ledger.sharing.timeline import in_seconds, ones
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -78,8 +79,7 @@ def energy_at_marks(
         return AtMarks(line_j, missing_s, variance_j2)
     origin_ns = int(knot_ns[0])
     timeline, columns = held.timeline(origin_ns, origin_ns - round((0.3 + kernel.memory_s) / NS))
-    to_class = np.zeros((timeline.width, max(len(stage), powers.power_w.shape[1])))
-    to_class[np.arange(timeline.width), columns.of_class] = 1.0
+    to_class = ones(columns.of_class, max(len(stage), powers.power_w.shape[1]))
     wide = powers.wide(to_class.shape[1])
     p = wide.overall_w
     at_s, knot_s = in_seconds(marks_ns - origin_ns), in_seconds(knot_ns - origin_ns)
@@ -93,7 +93,8 @@ def energy_at_marks(
     d = at_marks - at_knots[k - 1] - theta[:, None] * (at_knots[k] - at_knots[k - 1])
     width = len(p)
     covariance = wide.covariance_w2[-width:, -width:]
-    of_powers = np.einsum("ij,jk,ik->i", d, covariance, d)
+    along = d @ covariance
+    of_powers = wide.as_carried((along * d).sum(axis=1), along, (d**2).sum(axis=1) * (PRIOR * wide.mean_w) ** 2)
     inside = ON_THE_BRIDGE * wide.scatter * before_s * (1 - theta)
     of_times_j2 = (mean_w * NS) ** 2 * (half_ns[1:] ** 2 + half_ns[:-1] ** 2) / 3
     inside += _smoothed_j2(kernel, wide.scatter, length_s, of_times_j2)

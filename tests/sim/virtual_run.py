@@ -37,6 +37,7 @@ class Work:
         drift: relative change of the step's power over the run.
         correlated: correlation of neighbouring steps' powers.
         scatter: relative standard deviation of a step's power.
+        kinds: power and duration of steps in turns, relative to those of others.
         regular: true for steps that all last the same.
         idle_s: seconds before and after.
     """
@@ -53,6 +54,7 @@ class Work:
     correlated: float = 0.0
     scatter: float = 0.05
     regular: bool = False
+    kinds: tuple[tuple[float, float], ...] = ((1.0, 1.0),)
     idle_s: tuple[float, float] = (1.5, 1.0)
 
 
@@ -97,10 +99,11 @@ def training(rng: np.random.Generator, work: Work) -> Pieces:
     for epoch in range(work.epochs):
         if work.opening[0]:
             rows.append((*work.opening, (epoch, "train", "gap")))
-        for _ in range(n):
+        for number in range(n):
+            of_kind_w, of_kind_s = work.kinds[number % len(work.kinds)]
             z = work.correlated * z + np.sqrt(1 - work.correlated**2) * rng.standard_normal()
-            d = work.step_s * (1.0 if work.regular else 1 + 0.03 * rng.standard_normal())
-            level = (0.5 if k < work.cold_steps else 1.0) * (1 + work.drift * (k / (n * work.epochs) - 0.5))
+            d = of_kind_s * work.step_s * (1.0 if work.regular else 1 + 0.03 * rng.standard_normal())
+            level = of_kind_w * (0.5 if k < work.cold_steps else 1.0) * (1 + work.drift * (k / (n * work.epochs) - 0.5))
             rows += [
                 ((1 - work.gap) * d, step_w * level * (1 + work.scatter * z), (epoch, "train", "step")),
                 (work.gap * d, gap_w, (epoch, "train", "gap")),
@@ -265,7 +268,7 @@ def _booked_j(ledger: Ledger, now_ns: int) -> NDArray[np.float64]:
     for sums in ledger.totals(now_ns)._sums:
         fitted = sums.fitted
         assert fitted is not None
-        ahead_j = float((fitted._ahead.seconds_s @ fitted._powers.overall_w).sum())
+        ahead_j = float((fitted._ahead.seconds_s @ fitted.powers.overall_w).sum())
         booked_j.append(float(sums.energy_j.sum()) + float(fitted.energy_j.sum()) - ahead_j)
     return np.array(booked_j)
 

@@ -49,6 +49,22 @@ class Classes:
         self._by_code = np.empty((len(PHASES), 0), dtype=np.int64)
 
     @property
+    def steps(self) -> list[int]:
+        """The classes of steps."""
+        return [of_class for (_, phase), of_class in self._of.items() if phase == STEP]
+
+    def kinds(self, of_class: int, n: int) -> tuple[int, ...]:
+        """The classes of the kinds of steps of a class, itself the first; takes the lock.
+
+        Args:
+            of_class: a class of steps.
+            n: the number of kinds.
+        """
+        with self._accounts.lock:
+            stage = self.names[of_class][0]
+            return (of_class, *(self._class(stage, len(PHASES) + kind) for kind in range(n - 1)))
+
+    @property
     def stage(self) -> NDArray[np.int64]:
         """The number of the stage of each class; before and after are stages of their own."""
         return np.array([0, 1, *(2 + self._stages[stage] for stage, _ in self.names[2:])], dtype=np.int64)
@@ -94,5 +110,6 @@ class Classes:
         if key not in self._of:
             self._stages.setdefault(stage, len(self._stages))
             self._of[key] = len(self.names)
-            self.names.append((stage, PHASES[phase]))
+            kind = phase - len(PHASES) + 2
+            self.names.append((stage, PHASES[phase] if phase < len(PHASES) else f"{PHASES[STEP]} {kind}"))
         return self._of[key]

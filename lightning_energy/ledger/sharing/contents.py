@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.sharing.powers import PRIOR, Powers
+from lightning_energy.ledger.sharing.powers import PRIOR, Powers, wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from lightning_energy.ledger.sharing.delay import Found
     from lightning_energy.ledger.sharing.sharing import Sharing
     from lightning_energy.ledger.sharing.split import Split
 
@@ -27,7 +26,6 @@ ON_THE_BRIDGE = 0.7
 RESOLVED = 0.95  # part of the prior's variance that the run must remove, or the split counts as not resolved
 KNOWN_EMA_S = 0.002  # uncertainty of the smoothing from which on nothing is known of what lies inside an interval
 INSIDE = 0.3  # of an interval, times the number of changes of stage: more is cut inside intervals than at their ends
-STEPS = 3.0  # standard deviations by which a later belief about the kernel moves figures, at most
 FEW_CHANGES = 4
 
 
@@ -50,42 +48,29 @@ class Contents:
     """The contents of the accounts of one device at one moment.
 
     Attributes:
+        split: of the intervals so far.
+        powers: the fitted powers.
+        found: the kernel of the split.
         energy_j: joules by account.
 
     Args:
-        split: of the intervals so far.
+        split: see there.
         sharing: the way to share.
-        powers: its powers.
+        powers: see there.
         ahead: the time behind the last update.
     """
 
     def __init__(self, split: Split, sharing: Sharing, powers: Powers, ahead: Ahead = NOTHING_AHEAD) -> None:
         n, width = max(split.line_j.shape[1], int(ahead.code.max(initial=-1)) + 1), split.d.shape[2]
         width = max(width, ahead.seconds_s.shape[1])
-        self._split, self._powers = split, powers.wide(width)
-        self._booked, self._known = sharing.booked, sharing.known
-        self._ahead = Ahead(ahead.code, _wide(ahead.seconds_s, width))
+        self.split, self.powers, self.found = split, powers.wide(width), sharing.found
+        self._ahead = Ahead(ahead.code, wide(ahead.seconds_s, width))
         energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
         for place, block in enumerate(split.blocks):
-            energy_j[block.code] += _wide(block.d, width) @ self._powers.power_w[self._at(place)]
-        np.add.at(energy_j, ahead.code, self._ahead.seconds_s @ self._powers.overall_w)
-        self._slopes, self._spread, steps = self._kernel_slopes(n, sharing.beside_w)
-        self.energy_j: NDArray[np.float64] = energy_j + steps @ self._slopes
-
-    @property
-    def split(self) -> Split:
-        """The intervals so far."""
-        return self._split
-
-    @property
-    def powers(self) -> Powers:
-        """The fitted powers."""
-        return self._powers
-
-    @property
-    def booked(self) -> Found:
-        """The kernel of the split."""
-        return self._booked
+            energy_j[block.code] += wide(block.d, width) @ self.powers.power_w[self._at(place)]
+        np.add.at(energy_j, ahead.code, self._ahead.seconds_s @ self.powers.overall_w)
+        self.energy_j: NDArray[np.float64] = energy_j
+        self._slopes, self._spread = self._kernel_slopes(n, sharing.beside_w)
 
     def of(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Joules of the wanted accounts, one by one."""
@@ -103,23 +88,25 @@ class Contents:
 
     def parts_j2(self, wanted: NDArray[np.bool_]) -> dict[str, float]:
         """The same by its causes."""
-        n, split = len(self.energy_j), self._split
+        n, split = len(self.energy_j), self.split
         wanted = np.pad(wanted, (0, max(n - len(wanted), 0)))[:n]
         bridge, edge, cuts = split.pairs.within(wanted).tolist()
-        scatter, whole = self._powers.scatter, split.normals[0]
+        scatter, whole = self.powers.scatter, split.normals[0]
         mean_s = whole.length_s / max(whole.n, 1)
         d, slope = self._sensitivity_s(wanted), self._slopes @ wanted
-        of_powers = float(d.ravel() @ self._powers.covariance_w2 @ d.ravel())
-        of_kernel = float(slope @ self._spread @ slope) * self._known.widening
+        along = self.powers.covariance_w2 @ d.ravel()
+        of_powers_j2 = d.ravel() @ along
+        of_kernel = float(slope @ self._spread @ slope) * self.found.widening
         inside = max(ON_THE_BRIDGE * scatter * bridge, 0.0)
         misfit = self._beyond_scatter * mean_s * (cuts / 2) ** 2
-        guess = float((d.sum(axis=0) ** 2).sum()) * (PRIOR * self._powers.mean_w) ** 2
+        guess = float((d.sum(axis=0) ** 2).sum()) * (PRIOR * self.powers.mean_w) ** 2
         is_inside = bridge > INSIDE * mean_s * (cuts + 2)
-        is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or (is_inside and self._known.u_ema_s > KNOWN_EMA_S)
+        of_powers = float(self.powers.as_carried(of_powers_j2, along.reshape(d.shape).mean(axis=0), np.array(guess)))
+        is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or (is_inside and self.found.u_ema_s > KNOWN_EMA_S)
         if is_open and guess > inside + edge + misfit:
             of_powers = max(of_powers, guess)
         seconds_s = float(split.seconds_s[wanted[: len(split.seconds_s)]].sum())
-        unseen_s = (1 - self._booked.kernel.look) * seconds_s
+        unseen_s = (1 - self.found.kernel.look) * seconds_s
         ahead_s = float(self._ahead.seconds_s[wanted[self._ahead.code]].sum())
         return {
             "inside": inside,
@@ -134,21 +121,21 @@ class Contents:
 
     def _at(self, place: int) -> int:
         """The block of powers of a block of intervals: later ones have those of the last."""
-        return min(place, len(self._powers.power_w) - 1)
+        return min(place, len(self.powers.power_w) - 1)
 
     @cached_property
     def _rows(self) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.float64]]:
         """Accounts, blocks of powers, and D, of all blocks together."""
-        blocks, width = self._split.blocks, self._powers.power_w.shape[1]
+        blocks, width = self.split.blocks, self.powers.power_w.shape[1]
         if not blocks:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.intp), np.empty((0, width))
         place = np.repeat([self._at(i) for i in range(len(blocks))], [len(block.code) for block in blocks])
-        rows = np.concatenate([_wide(block.d, width) for block in blocks])
+        rows = np.concatenate([wide(block.d, width) for block in blocks])
         return np.concatenate([block.code for block in blocks]), place, rows
 
     def _sensitivity_s(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Change of the joules of some accounts by the powers of each block: shape (blocks, classes)."""
-        d = np.zeros_like(self._powers.power_w)
+        d = np.zeros_like(self.powers.power_w)
         code, place, rows = self._rows
         mine = wanted[code]
         np.add.at(d, place[mine], rows[mine])
@@ -158,34 +145,28 @@ class Contents:
     @cached_property
     def _beyond_scatter(self) -> float:
         """Scatter of the intervals in which the stage changes, beyond that of all about the same powers."""
-        changes, whole, scatter = self._split.changes, self._split.normals[0], self._powers.scatter
+        changes, whole, scatter = self.split.changes, self.split.normals[0], self.powers.scatter
         if changes.n <= FEW_CHANGES:
             return 0.0
-        power_w = np.average(self._powers.power_w, axis=0)
+        power_w = np.average(self.powers.power_w, axis=0)
         of_all = max(whole.squares(power_w) / whole.n, scatter)  # more than the scatter where powers wander
         at_changes = changes.squares(power_w) / changes.n
         return max(at_changes / max(of_all, 1e-12) - 1 - 2 * math.sqrt(2 / changes.n), 0.0) * scatter
 
     def _kernel_slopes(
         self, n: int, beside_w: Sequence[NDArray[np.float64]]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Change of all accounts by a deviation along the kernel's axes, its covariance, and the way to go."""
-        split, ahead = self._split, self._ahead
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Change of all accounts by a deviation along the kernel's axes, and its covariance."""
+        split, ahead = self.split, self._ahead
         if not beside_w or not split.n:
-            return np.zeros((2, n)), np.zeros((2, 2)), np.zeros(2)
+            return np.zeros((2, n)), np.zeros((2, 2))
         moved = []
         for j, power_w in enumerate(beside_w, 1):
-            p = np.full(self._powers.power_w.shape[1], self._powers.mean_w)
+            p = np.full(self.powers.power_w.shape[1], self.powers.mean_w)
             p[: len(power_w)] = power_w
             s = np.pad(split.line_j[j] + split.d[j] @ p[: split.d.shape[2]], (0, n - split.line_j.shape[1]))
             np.add.at(s, ahead.code, ahead.seconds_s @ p)
             moved.append(s)
         slopes = np.array([(moved[1] - moved[0]) / 2, (moved[3] - moved[2]) / 2])
-        inverse = np.linalg.inv(self._booked.axes_s)
-        spread = inverse @ self._known.covariance_s2 @ inverse.T
-        away = np.array(self._known.kernel[:2]) - np.array(self._booked.kernel[:2])
-        return slopes, spread, np.clip(inverse @ away, -STEPS, STEPS)
-
-
-def _wide(d: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    return d if d.shape[1] == width else np.pad(d, ((0, 0), (0, width - d.shape[1])))
+        inverse = np.linalg.inv(self.found.axes_s)
+        return slopes, inverse @ self.found.covariance_s2 @ inverse.T

@@ -110,7 +110,7 @@ UNKNOWN = Found(Kernel(), np.diag([(2 * USUAL_S**2) / 2, 1e-10]))
 
 @dataclass
 class Belief:
-    """The likelihood of every delay and smoothing, which grows by more intervals.
+    """The likelihood of every delay and smoothing.
 
     Attributes:
         table: log likelihood, shape (smoothings, delays); ``None`` before the first intervals.
@@ -142,12 +142,6 @@ class Belief:
         found = self.found()
         split_s, u_split_s = _directions(stretch, _profile(found.kernel, stretch, pause=pause))
         return found._replace(split_s=split_s, u_split_s=u_split_s)
-
-    def learn(self, stretch: Stretch) -> None:
-        """Add more intervals."""
-        if self.table is None or self._emas_s is None or not stretch.is_known.any() or self._look < 1:
-            return
-        self.table = self.table + self._table(stretch, None, _go_on)
 
     def _try_looks(self, stretch: Stretch, pause: Callable[[], None]) -> None:
         """Try sensors that look at a part of the time only, whose delay is nearly that of one that sees all."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-__all__ = ["PRIOR", "Normals", "Powers", "fit", "fit_beside", "median"]
+__all__ = ["PRIOR", "Fourth", "Normals", "Powers", "fit", "fit_beside", "median", "wide"]
 
 PRIOR = 0.8
 """Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
@@ -28,6 +28,11 @@ EVIDENCE = 0.5  # weight of the likelihood, as residuals of neighbouring interva
 def median(values: NDArray[np.float64]) -> float:
     """The (upper) median. NumPy's own loads a package of masked arrays first, which takes a tenth of a second."""
     return float(np.partition(values, len(values) // 2)[len(values) // 2])
+
+
+def wide(rows: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Rows with room for more classes, of which they hold nothing."""
+    return rows if rows.shape[1] == width else np.pad(rows, ((0, 0), (0, width - rows.shape[1])))
 
 
 class Normals:
@@ -117,6 +122,41 @@ class Normals:
         return self.rise_j / self.length_s if self.length_s else 0.0
 
 
+class Fourth:
+    """Fourth moments of the classes' seconds: how many intervals carry a figure. Arrays are replaced, never changed.
+
+    A figure that is linear in the fitted powers is a weighted sum of the intervals' rises. Where the weights of a few
+    are nearly all of it, their residuals tell nothing of how well it is known.
+
+    Attributes:
+        moments: of products of two classes, in the order of a lower triangle.
+    """
+
+    def __init__(self) -> None:
+        self.moments = np.zeros((0, 0))
+
+    def add(self, seconds: NDArray[np.float64], weight: NDArray[np.float64]) -> None:
+        """Add intervals: seconds of the classes in each, shape (n, classes), and their weights."""
+        i, j = np.tril_indices(seconds.shape[1])
+        products = seconds[:, i] * seconds[:, j] * weight[:, None]
+        more = products.shape[1] - len(self.moments)
+        self.moments = np.pad(self.moments, (0, more)) + products.T @ products
+
+    def carriers(self, along: NDArray[np.float64], a: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The effective number of intervals whose rises make a figure: all of them where they count alike (Kish).
+
+        Args:
+            along: change of the figure's weights by the seconds of each class, shape (..., classes).
+            a: seconds' W seconds of all intervals.
+        """
+        i, j = np.tril_indices(len(a))
+        k = along[..., : len(a)]
+        products = k[..., i] * k[..., j] * np.where(i == j, 1.0, 2.0)
+        second, fourth = ((k @ a) * k).sum(axis=-1), ((products @ self.moments) * products).sum(axis=-1)
+        result: NDArray[np.float64] = np.where(fourth > 0, second**2 / np.maximum(fourth, 1e-300), 0.0)
+        return result
+
+
 class Powers(NamedTuple):
     """Fitted powers of every block of intervals.
 
@@ -127,6 +167,8 @@ class Powers(NamedTuple):
         mean_w: mean power of the run.
         wander: standard deviation of a power's change from block to block, relative to ``mean_w``.
         n: the number of intervals that were fitted.
+        a: seconds' W seconds of all of them.
+        fourth: the fourth moments of all of them; ``None``: it is not asked how many tell of a figure.
     """
 
     power_w: NDArray[np.float64]
@@ -135,6 +177,27 @@ class Powers(NamedTuple):
     mean_w: float
     wander: float
     n: int
+    a: NDArray[np.float64] = np.zeros((0, 0))
+    fourth: Fourth | None = None
+
+    def as_carried(
+        self, variance_j2: NDArray[np.float64], along: NDArray[np.float64], prior_j2: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Variances of figures by the powers, wider where few intervals carry them: they cannot check each other.
+
+        With n intervals it is that of Student's distribution with as many degrees of freedom, and no more than before
+        anything was known.
+
+        Args:
+            variance_j2: by :attr:`covariance_w2`.
+            along: the covariance times the figures' change by the power of each class, shape (..., classes).
+            prior_j2: the variances by the prior.
+        """
+        if self.fourth is None:
+            return variance_j2
+        n = self.fourth.carriers(along, self.a)
+        wider = variance_j2 * n / np.maximum(n - 2, 1e-9)
+        return np.maximum(variance_j2, np.minimum(wider, prior_j2))
 
     def wide(self, width: int) -> Powers:
         """The same with room for more classes, of which nothing is known but the prior."""
@@ -191,7 +254,13 @@ class _View(NamedTuple):
         return result
 
 
-def fit(blocks: Sequence[Normals], cap_w: float = np.inf, *, wanders: Sequence[float] = WANDERS) -> Powers:
+def fit(
+    blocks: Sequence[Normals],
+    cap_w: float = np.inf,
+    *,
+    wanders: Sequence[float] = WANDERS,
+    fourth: Fourth | None = None,
+) -> Powers:
     """Fit mean powers to blocks of intervals, in the order of time.
 
     Ridge regression towards the run's mean power (standard deviation :data:`PRIOR` of it), within 0 and ``cap_w``. From
@@ -205,20 +274,20 @@ def fit(blocks: Sequence[Normals], cap_w: float = np.inf, *, wanders: Sequence[f
         blocks: their normal equations; at least one interval.
         cap_w: greatest power that is possible.
         wanders: the changes of power between blocks to choose from.
+        fourth: fourth moments of the intervals.
     """
     whole = Normals()
     for block in blocks:
         whole += block
     blocks = [block.grown(len(whole.b)) for block in blocks]
     view = _View.of(whole)
-    none, half, full = (_constant(whole, view, corrected, cap_w) for corrected in (0.0, 0.5, 1.0))
-    power_w, covariance_w2, scatter = half[:3]
-    noise = full[0] - none[0]
+    constant = _Constant.of(whole, view, cap_w)
+    scatter = constant.scatter
     n_blocks, width, mean_w = len(blocks), len(whole.b), whole.mean_w
     wander = 0.0
-    powers = np.tile(power_w, (n_blocks, 1))
+    powers = np.tile(constant.power_w, (n_blocks, 1))
     if n_blocks > 1 and len(wanders) > 1 and mean_w > 0:
-        found = _Wandering(blocks, view, whole, half).best([w for w in wanders if w > 0])
+        found = _Wandering(blocks, view, whole, constant).best([w for w in wanders if w > 0])
         if found is not None:
             wander, powers_seen, cov_seen, scatter = found
             powers[:, view.seen] = np.clip(powers_seen, 0.0, cap_w)
@@ -228,10 +297,10 @@ def fit(blocks: Sequence[Normals], cap_w: float = np.inf, *, wanders: Sequence[f
             covariance[np.ix_(np.arange(n_blocks * width), at)] = 0.0
             covariance[np.ix_(at, at)] = cov_seen
     if not wander:
-        covariance = np.tile(covariance_w2, (n_blocks, n_blocks))
-    tiled = np.tile(noise, n_blocks)
+        covariance = np.tile(constant.covariance_w2, (n_blocks, n_blocks))
+    tiled = np.tile(constant.noise_w, n_blocks)
     covariance = covariance + np.outer(tiled, tiled) / 4
-    return Powers(powers, covariance, scatter, mean_w, wander, whole.n)
+    return Powers(powers, covariance, scatter, mean_w, wander, whole.n, whole.a, fourth)
 
 
 def fit_beside(normals: Normals, powers: Powers) -> NDArray[np.float64]:
@@ -252,32 +321,54 @@ def fit_beside(normals: Normals, powers: Powers) -> NDArray[np.float64]:
     return power_w
 
 
-_Constant = tuple["NDArray[np.float64]", "NDArray[np.float64]", float, "NDArray[np.float64]", "NDArray[np.float64]"]
+class _Constant(NamedTuple):
+    """Powers that are the same in all blocks.
 
+    Attributes:
+        power_w: the powers.
+        covariance_w2: their covariance.
+        scatter: variance of an interval's rise about them, in J² per second.
+        toward: where the prior pulls to, of the classes that are seen.
+        pull: how strongly it does beyond the prior, at limits.
+        noise_w: change of the powers if all of the updates' noise were taken out instead of none.
+    """
 
-def _constant(whole: Normals, view: _View, corrected: float, cap_w: float) -> _Constant:
-    """Powers that are the same in all blocks, their covariance, the scatter, and where the prior pulls to."""
-    width, mean_w, seen = len(whole.b), whole.mean_w, view.seen
-    spread = max(PRIOR * mean_w, 1e-6)
-    power_w, covariance = np.full(width, mean_w), np.eye(width) * spread**2
-    info, right = view.information(whole.a, corrected), view.right(whole.b)
-    scatter, pull, toward = max(1e-2 * mean_w**2, 1e-12), np.zeros(len(seen)), np.full(len(seen), mean_w)
-    least = max((LEAST_SCATTER * mean_w) ** 2 * whole.length_s / max(whole.n, 1), 1e-12)
-    for _ in range(ROUNDS):
+    power_w: NDArray[np.float64]
+    covariance_w2: NDArray[np.float64]
+    scatter: float
+    toward: NDArray[np.float64]
+    pull: NDArray[np.float64]
+    noise_w: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, whole: Normals, view: _View, cap_w: float) -> _Constant:
+        width, mean_w, seen = len(whole.b), whole.mean_w, view.seen
+        spread = max(PRIOR * mean_w, 1e-6)
+        power_w, covariance, noise_w = np.full(width, mean_w), np.eye(width) * spread**2, np.zeros(width)
+        info, right = view.information(whole.a, 0.5), view.right(whole.b)
+        scatter, pull, toward = max(1e-2 * mean_w**2, 1e-12), np.zeros(len(seen)), np.full(len(seen), mean_w)
+        least = max((LEAST_SCATTER * mean_w) ** 2 * whole.length_s / max(whole.n, 1), 1e-12)
+        for _ in range(ROUNDS):
+            ridge = scatter / spread**2 + pull
+            p = np.linalg.solve(info + np.diag(ridge), right + ridge * toward)
+            power_w[seen] = p
+            scatter = max(whole.squares(power_w) / max(whole.n - len(seen), 1), least)
+            out = (p < 0) | (p > cap_w)
+            if out.any():
+                pull = np.where(out, 1e3 * np.diag(whole.a)[seen], pull)
+                toward = np.where(out, np.clip(p, 0, cap_w), toward)
+        power_w[seen] = np.clip(power_w[seen], 0.0, cap_w)
         ridge = scatter / spread**2 + pull
-        p = np.linalg.solve(info + np.diag(ridge), right + ridge * toward)
-        power_w[seen] = p
-        scatter = max(whole.squares(power_w) / max(whole.n - len(seen), 1), least)
-        out = (p < 0) | (p > cap_w)
-        if out.any():
-            pull = np.where(out, 1e3 * np.diag(whole.a)[seen], pull)
-            toward = np.where(out, np.clip(p, 0, cap_w), toward)
-    power_w[seen] = np.clip(power_w[seen], 0.0, cap_w)
-    ridge = np.diag(np.full(len(seen), scatter / spread**2))
-    free = np.linalg.inv(info + ridge)
-    meat = view.information(whole.a, corrected, meat=True)
-    covariance[np.ix_(seen, seen)] = scatter * free @ (meat + ridge) @ free
-    return power_w, covariance, scatter, toward, pull
+        none, full = (
+            np.linalg.solve(view.information(whole.a, corrected) + np.diag(ridge), right + ridge * toward)
+            for corrected in (0.0, 1.0)
+        )
+        noise_w[seen] = np.clip(full, 0.0, cap_w) - np.clip(none, 0.0, cap_w)
+        prior = np.diag(np.full(len(seen), scatter / spread**2))
+        free = np.linalg.inv(info + prior)
+        meat = view.information(whole.a, 0.5, meat=True)
+        covariance[np.ix_(seen, seen)] = scatter * free @ (meat + prior) @ free
+        return cls(power_w, covariance, scatter, toward, pull, noise_w)
 
 
 class _Wandering:
@@ -285,16 +376,14 @@ class _Wandering:
 
     def __init__(self, blocks: Sequence[Normals], view: _View, whole: Normals, constant: _Constant) -> None:
         self._n, self._k = len(blocks), len(view.seen)
-        _, _, self._scatter, self._toward, self._pull = constant
+        self._scatter, self._toward, self._pull = constant.scatter, constant.toward, constant.pull
         self._mean_w, self._view, self._whole = whole.mean_w, view, whole
         self._spread = max(PRIOR * whole.mean_w, 1e-6)
         self._blocks = blocks
         self._info = [view.information(b.a, 0.5) for b in blocks]
         self._right = np.concatenate([view.right(b.b) for b in blocks])
         self._share = np.array([b.n for b in blocks]) / max(whole.n, 1)
-        rest = max(whole.n - self._k, 1)
         self._least = max((LEAST_SCATTER * whole.mean_w) ** 2 * whole.length_s / max(whole.n, 1), 1e-12)
-        self._rest = rest
 
     def best(self, wanders: Sequence[float]) -> tuple[float, NDArray[np.float64], NDArray[np.float64], float] | None:
         """The most likely of some changes per block, its powers, covariance and scatter; ``None``: none at all."""

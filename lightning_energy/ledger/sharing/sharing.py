@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lightning_energy.ledger.sharing.kinds import Rule
     from lightning_energy.ledger.sharing.powers import Powers
 
 __all__ = ["Sharing"]
@@ -20,30 +21,30 @@ class Sharing(NamedTuple):
     """The way in which a device's joules are shared out.
 
     Attributes:
-        booked: the kernel of the split.
-        known: what is known of it now.
+        found: the kernel of the split, and what is not known of it.
         powers: fitted powers; ``None`` before they can be fitted: straight lines.
         beside_w: the powers by the neighbouring kernels.
         looked: number of intervals when the delay was looked for last.
         is_final: true when the kernel of the split does not change any more.
+        rules: the way in which kinds of steps are told apart.
         belief: the likelihood of delays that the last look found; ``None`` once it is not needed any more.
     """
 
-    booked: Found = UNKNOWN
-    known: Found = UNKNOWN
+    found: Found = UNKNOWN
     powers: Powers | None = None
     beside_w: tuple[NDArray[np.float64], ...] = ()
     looked: int = 0
     is_final: bool = False
+    rules: tuple[Rule, ...] = ()
     belief: Belief | None = None
 
     @property
     def late_s(self) -> float:
         """Seconds until the counter has shown nearly all of the energy of a moment."""
-        kernel = self.known.kernel
+        kernel = self.found.kernel
         return max(kernel.lag_s, 0.0) + 5 * kernel.ema_s
 
     @property
     def lag_ns(self) -> int:
         """The delay by which intervals are booked."""
-        return round(self.booked.kernel.lag_s / NS)
+        return round(self.found.kernel.lag_s / NS)

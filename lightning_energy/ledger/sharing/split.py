@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lightning_energy.ledger.sharing.kernel import Kernel
-from lightning_energy.ledger.sharing.powers import Normals, median
+from lightning_energy.ledger.sharing.powers import Fourth, Normals, median, wide
+from lightning_energy.ledger.sharing.timeline import ones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +88,7 @@ class _Block:
     def add(self, code: NDArray[np.int64], d: NDArray[np.float64]) -> None:
         """Add rows for accounts."""
         width = max(d.shape[1], self.d.shape[1])
-        rows = np.concatenate([_wide(self.d, width), _wide(d, width)])
+        rows = np.concatenate([wide(self.d, width), wide(d, width)])
         self.code, place = np.unique(np.concatenate([self.code, code]), return_inverse=True)
         self.d = np.zeros((len(self.code), width))
         np.add.at(self.d, place, rows)
@@ -103,6 +104,58 @@ class _Block:
         self.normals += other.normals
         self.end_ns = other.end_ns
         self.add(other.code, other.d)
+
+
+class _Part(NamedTuple):
+    """Intervals to book: unknown ones rise by nothing.
+
+    Attributes:
+        knot_s: times of their updates, shape (n + 1,).
+        half_s: half of the bracket of each.
+        rise_j: joules of each interval, shape (n,).
+        length_s: seconds of each.
+        known: true for those that tell of powers.
+        used: the accounts of the columns, each once.
+        to_class: 1 where a column (row) is of a class.
+        to_account: 1 where a column (row) is of a used account.
+    """
+
+    knot_s: NDArray[np.float64]
+    half_s: NDArray[np.float64]
+    rise_j: NDArray[np.float64]
+    length_s: NDArray[np.float64]
+    known: NDArray[np.bool_]
+    used: NDArray[np.int64]
+    to_class: NDArray[np.float64]
+    to_account: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, stretch: Stretch, columns: Columns, rows: slice) -> _Part:
+        knots = slice(rows.start, rows.stop + 1)
+        knot_s, known = stretch.knot_s[knots], stretch.is_known[rows]
+        used, account = np.unique(columns.code, return_inverse=True)
+        return cls(
+            knot_s,
+            stretch.half_s[knots],
+            np.where(known, stretch.rise_j[rows], 0.0),
+            np.diff(knot_s),
+            known,
+            used,
+            ones(columns.of_class, len(stretch.stage)),
+            ones(account, len(used)),
+        )
+
+    def seconds(self, kernel: Kernel, timeline: Timeline) -> NDArray[np.float64]:
+        """Seconds of the columns in known intervals, as a kernel sees them."""
+        result: NDArray[np.float64] = kernel.seconds(self.knot_s, timeline)[0] * self.known[:, None]
+        return result
+
+    def normals(
+        self, tau: NDArray[np.float64], weight: NDArray[np.float64], excess: NDArray[np.float64] | None
+    ) -> Normals:
+        """Normal equations of the known intervals, from the seconds of the classes in all of them."""
+        known = self.known
+        return Normals.of(tau[known], self.rise_j[known], self.length_s[known], weight[known], excess)
 
 
 def kernels_of(found: Found) -> list[Kernel]:
@@ -125,6 +178,7 @@ class Split:
         blocks: the same for the first kernel, by blocks of intervals.
         pairs: for pairs of accounts: seconds' covariance of Brownian bridges, of cuts, and the changes of stage.
         changes: the intervals in which the stage changes.
+        fourth: how many intervals carry what is known of any difference of powers.
         seconds_s: by account.
         n: number of intervals.
         joined: how often blocks were joined.
@@ -139,6 +193,7 @@ class Split:
         self.blocks: list[_Block] = []
         self.pairs = Pairs()
         self.changes = Normals()
+        self.fourth = Fourth()
         self.seconds_s = np.zeros(8)
         self.n = 0
         self.joined = 0
@@ -165,56 +220,34 @@ class Split:
             power_w: the powers that are known so far, to tell outliers by; ``None`` without any.
             for_now: true where no powers will be fitted to them, and the neighbouring kernels share them alike.
         """
-        known = stretch.is_known[rows]
-        if not known.any():
+        part = _Part.of(stretch, columns, rows)
+        if not part.known.any():
             return
-        knot_s, half_s = stretch.knot_s[rows.start : rows.stop + 1], stretch.half_s[rows.start : rows.stop + 1]
-        rise_j, length_s = np.where(known, stretch.rise_j[rows], 0.0), np.diff(knot_s)
-        width, n_codes = len(stretch.stage), int(columns.code.max()) + 1
-        used, account = np.unique(columns.code, return_inverse=True)
-        to_class, to_account = _ones(columns.of_class, width), _ones(account, len(used))
-        self._grow(n_codes, width)
+        width = part.to_class.shape[1]
+        self._grow(int(columns.code.max()) + 1, width)
         kernels = self.kernels[:1] if for_now else self.kernels
-        taus = [k.seconds(knot_s, timeline)[0] * known[:, None] for k in kernels]
-        is_part = self.kernels[0].look < 1
-        spents = [Kernel(k.lag_s).seconds(knot_s, timeline)[0] * known[:, None] for k in kernels] if is_part else taus
-        classes = [tau @ to_class for tau in taus]
-        weight = np.where(known, 1 / length_s, 0.0)
-        weight = weight * _huber(classes[0], rise_j, length_s, known, power_w)
-        excess = None if for_now else self._excess(knot_s, half_s, timeline, to_class, weight)
-        per_s = (rise_j / length_s)[:, None]
-        for j, (tau, spent) in enumerate(zip(classes, spents, strict=True)):
-            normals = Normals.of(tau[known], rise_j[known], length_s[known], weight[known], excess)
+        seen = [part.seconds(kernel, timeline) for kernel in kernels]
+        spent = [part.seconds(Kernel(k.lag_s), timeline) for k in kernels] if self._is_part_time else seen
+        taus = [x @ part.to_class for x in seen]
+        weight = np.where(part.known, 1 / part.length_s, 0.0) * _huber(part, taus[0], power_w)
+        excess = None if for_now else self._excess(part, timeline, weight)
+        for j, (tau, spent_s) in enumerate(zip(taus, spent, strict=True)):
+            normals = part.normals(tau, weight, excess)
+            line_j, d = self._shares(part, tau, spent_s)
             self.normals[j] += normals
-            line_j = (spent * per_s).sum(axis=0) @ to_account
-            self.line_j[slice(None) if for_now else j, used] += line_j
-            both = (to_account.T * spent.sum(axis=0)) @ to_class
-            d = both - (spent @ to_account / length_s[:, None]).T @ tau
-            if is_part:  # together the accounts are what the counter says, not what it should have seen
-                net_s, time_s = spent.sum(axis=0) @ to_class - tau.sum(axis=0), spent.sum(axis=0) @ to_account
-                d -= np.outer(time_s / max(time_s.sum(), 1e-12), net_s)
+            if j == 0 and not for_now:
+                self.fourth.add(tau[part.known], weight[part.known])
+            self.line_j[slice(None) if for_now else j, part.used] += line_j
             if j == 0:
-                self._to_blocks(normals, used, d)
-                if for_now:
-                    self.d[1:, used, :width] += d
-            else:
-                self.d[j, used, :width] += d
-        self.n += int(known.sum())
-        rise_mj = rise_j[known] * 1e3
-        is_whole = bool((np.abs(rise_mj - np.rint(rise_mj)) < ROUNDING_MJ).all())
-        self.unit_mj = int(np.gcd.reduce([self.unit_mj, *np.rint(rise_mj).astype(np.int64)])) if is_whole else 1
-        spent = spents[0] @ to_account
-        self.seconds_s[used] += spent.sum(axis=0)
-        self._add_changes(stretch, classes[0], rise_j, length_s, known)
-        share, power_w = spent / length_s[:, None], rise_j / length_s
-        earlier = self._before(stretch, timeline, rows.start)
-        if earlier is not None:  # the update between the two is the first of these
-            share, power_w = np.concatenate([earlier[0] @ to_account, share]), np.concatenate([earlier[1], power_w])
-        else:
-            half_s = half_s[1:]
-        both = np.concatenate([np.ones(int(earlier is not None), dtype=bool), known])
-        sharp_s = np.where(both[1:] & both[:-1], half_s[:-1], 0.0)  # next to an unknown interval nothing is moved
-        self._add_pairs(used, spent, length_s, share, power_w**2, sharp_s)
+                self._to_blocks(normals, part.used, d)
+            if j or for_now:
+                self.d[slice(1, None) if for_now else j, part.used, :width] += d
+        self.n += int(part.known.sum())
+        self._add_unit(part.rise_j[part.known])
+        self._add_changes(part, taus[0], stretch.stage)
+        of_accounts_s = spent[0] @ part.to_account
+        self.seconds_s[part.used] += of_accounts_s.sum(axis=0)
+        self._add_pairs(part, of_accounts_s, self._before(stretch, timeline, rows.start))
         self._add_cuts(stretch, columns, timeline, rows)
 
     @property
@@ -229,22 +262,43 @@ class Split:
         result.line_j, result.d, result.seconds_s = self.line_j.copy(), self.d.copy(), self.seconds_s.copy()
         result.normals = [x.copy() for x in self.normals]
         result.blocks = [block.copy() for block in self.blocks]
-        result.changes, result.pairs = self.changes.copy(), copy(self.pairs)
+        result.changes, result.pairs, result.fourth = self.changes.copy(), copy(self.pairs), copy(self.fourth)
         result.n, result.joined, result._block = self.n, self.joined, self._block
         result.unit_mj = self.unit_mj
         return result
 
-    def _excess(
-        self,
-        knot_s: NDArray[np.float64],
-        half_s: NDArray[np.float64],
-        timeline: Timeline,
-        to_class: NDArray[np.float64],
-        weight: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+    @property
+    def _is_part_time(self) -> bool:
+        return self.kernels[0].look < 1
+
+    def _shares(
+        self, part: _Part, tau: NDArray[np.float64], spent_s: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """L and D of some intervals, by used account.
+
+        Args:
+            part: the intervals.
+            tau: seconds of the classes that their rises stand for, shape (n, classes).
+            spent_s: seconds of the columns in them, shape (n, columns).
+        """
+        in_all_s = spent_s.sum(axis=0)
+        line_j = (spent_s * (part.rise_j / part.length_s)[:, None]).sum(axis=0) @ part.to_account
+        own_s = (part.to_account.T * in_all_s) @ part.to_class
+        d = own_s - (spent_s @ part.to_account / part.length_s[:, None]).T @ tau
+        if self._is_part_time:  # together the accounts are what the counter says, not what it should have seen
+            net_s, time_s = in_all_s @ part.to_class - tau.sum(axis=0), in_all_s @ part.to_account
+            d -= np.outer(time_s / max(time_s.sum(), 1e-12), net_s)
+        return line_j, d
+
+    def _add_unit(self, rise_j: NDArray[np.float64]) -> None:
+        rise_mj = rise_j * 1e3
+        is_whole = bool((np.abs(rise_mj - np.rint(rise_mj)) < ROUNDING_MJ).all())
+        self.unit_mj = int(np.gcd.reduce([self.unit_mj, *np.rint(rise_mj).astype(np.int64)])) if is_whole else 1
+
+    def _excess(self, part: _Part, timeline: Timeline, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """The addition of errors of the updates' times to the normal equations: each moves time to a neighbour."""
-        kernel = self.kernels[0]
-        cumulative, at_s = timeline.smoothed(kernel.ema_s).at, knot_s - kernel.lag_s
+        kernel, half_s, to_class = self.kernels[0], part.half_s, part.to_class
+        cumulative, at_s = timeline.smoothed(kernel.ema_s).at, part.knot_s - kernel.lag_s
         result = np.zeros((to_class.shape[1],) * 2)
         if kernel.look < 1:  # what the sensor looks at moves with the update at its beginning
             seen_s, half_s = at_s[:-1] + kernel.look * np.diff(at_s), half_s[:-1]
@@ -274,20 +328,12 @@ class Split:
         block.normals += normals
         block.add(used, d)
 
-    def _add_changes(
-        self,
-        stretch: Stretch,
-        tau: NDArray[np.float64],
-        rise_j: NDArray[np.float64],
-        length_s: NDArray[np.float64],
-        known: NDArray[np.bool_],
-    ) -> None:
-        to_stage = np.zeros((len(stretch.stage), int(stretch.stage.max()) + 1))
-        to_stage[np.arange(len(stretch.stage)), stretch.stage] = 1.0
-        changed = known & ((tau @ to_stage).max(axis=1) < 0.999 * length_s)
+    def _add_changes(self, part: _Part, tau: NDArray[np.float64], stage: NDArray[np.int64]) -> None:
+        to_stage = ones(stage, int(stage.max()) + 1)
+        changed = part.known & ((tau @ to_stage).max(axis=1) < 0.999 * part.length_s)
         if changed.any():
-            t = length_s[changed]
-            self.changes += Normals.of(tau[changed], rise_j[changed], t, 1 / t)
+            t = part.length_s[changed]
+            self.changes += Normals.of(tau[changed], part.rise_j[changed], t, 1 / t)
 
     def _before(
         self, stretch: Stretch, timeline: Timeline, first: int
@@ -300,18 +346,28 @@ class Split:
         length_s = np.diff(knot_s)
         return kernel.seconds(knot_s, timeline)[0] / length_s[:, None], stretch.rise_j[first - 1 : first] / length_s
 
-    def _add_pairs(  # noqa: PLR0917 - arrays of one calculation
+    def _add_pairs(
         self,
-        used: NDArray[np.int64],
-        spent: NDArray[np.float64],
-        length_s: NDArray[np.float64],
-        share: NDArray[np.float64],
-        power_w2: NDArray[np.float64],
-        half_s: NDArray[np.float64],
+        part: _Part,
+        spent_s: NDArray[np.float64],
+        before: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
     ) -> None:
-        bridge = np.diag(spent.sum(axis=0)) - spent.T @ (spent / length_s[:, None])
+        """Add the bridges and cuts of intervals.
+
+        Args:
+            part: the intervals.
+            spent_s: seconds of the used accounts in them, shape (n, accounts).
+            before: shares of the columns in the interval before the first, and its power; ``None``: not known.
+        """
+        length_s, used = part.length_s, part.used
+        share, power_w, half_s, known = spent_s / length_s[:, None], part.rise_j / length_s, part.half_s[1:], part.known
+        if before is not None:  # the update between the two is the first of these
+            share, power_w = np.concatenate([before[0] @ part.to_account, share]), np.concatenate([before[1], power_w])
+            half_s, known = part.half_s, np.concatenate([[True], known])
+        sharp_s = np.where(known[1:] & known[:-1], half_s[:-1], 0.0)  # next to an unknown interval nothing is moved
+        bridge = np.diag(spent_s.sum(axis=0)) - spent_s.T @ (spent_s / length_s[:, None])
         # an update that is seen too late moves joules to the next interval, which shares them out differently
-        e2 = (power_w2[1:] + power_w2[:-1]) / 2 * half_s**2 / 3
+        e2 = (power_w[1:] ** 2 + power_w[:-1] ** 2) / 2 * sharp_s**2 / 3
         turn = np.diff(share, axis=0)
         edge = turn.T @ (turn * e2[:, None])
         x, y = np.nonzero((np.abs(bridge) > ROUNDING_S) | (np.abs(edge) > ROUNDING_S))
@@ -338,14 +394,9 @@ class Split:
             self.d = np.pad(self.d, ((0, 0), (0, more), (0, max(width - have_width, 0))))
 
 
-def _huber(
-    tau: NDArray[np.float64],
-    rise_j: NDArray[np.float64],
-    length_s: NDArray[np.float64],
-    known: NDArray[np.bool_],
-    power_w: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
+def _huber(part: _Part, tau: NDArray[np.float64], power_w: NDArray[np.float64] | None) -> NDArray[np.float64]:
     """Weights that let no single interval rule the fit (Huber, Ann. Math. Stat. 35:73, 1964)."""
+    rise_j, length_s, known = part.rise_j, part.length_s, part.known
     if power_w is None or known.sum() < 8:  # noqa: PLR2004 - too few for a scale
         return np.ones(len(rise_j))
     width = tau.shape[1]
@@ -355,13 +406,3 @@ def _huber(
     limit = OUTLIER * max(median(z[known]) / 0.6745, 1e-9)
     result: NDArray[np.float64] = np.minimum(1.0, limit / np.maximum(z, 1e-12))
     return result
-
-
-def _ones(column: NDArray[np.int64], width: int) -> NDArray[np.float64]:
-    result = np.zeros((len(column), width))
-    result[np.arange(len(column)), column] = 1.0
-    return result
-
-
-def _wide(d: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    return np.pad(d, ((0, 0), (0, width - d.shape[1])))

@@ -11,12 +11,19 @@ from lightning_energy.meters.units import NS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Smoothed", "Timeline", "in_seconds", "recurrence"]
+__all__ = ["Smoothed", "Timeline", "in_seconds", "ones", "recurrence"]
 
 
 def in_seconds(time_ns: NDArray[np.int64]) -> NDArray[np.float64]:
     """Differences of times in seconds, exact up to months."""
     return time_ns.astype(np.float64) * NS
+
+
+def ones(column: NDArray[np.int64], width: int) -> NDArray[np.float64]:
+    """1 in one column of each row, and 0 elsewhere: shape (n, width)."""
+    result = np.zeros((len(column), width))
+    result[np.arange(len(column)), column] = 1.0
+    return result
 
 
 class Timeline(NamedTuple):
@@ -35,9 +42,7 @@ class Timeline(NamedTuple):
     @property
     def one(self) -> NDArray[np.float64]:
         """1 where a column (last axis) is in force from a moment (first axis) on."""
-        result = np.zeros((len(self.column), self.width))
-        result[np.arange(len(self.column)), self.column] = 1.0
-        return result
+        return ones(self.column, self.width)
 
     def smoothed(self, ema_s: float = 0.0) -> Smoothed:
         """Seconds of the columns up to any moment, as a sensor shows them that smooths over ``ema_s``."""

@@ -22,7 +22,7 @@ def fitted(today: Day):
 def test_accounts_and_the_time_outside_are_the_rise(name):
     today = DAYS[name]().play()
     found = fitted(today)
-    ahead_j = float((found._ahead.seconds_s @ found._powers.overall_w).sum())
+    ahead_j = float((found._ahead.seconds_s @ found.powers.overall_w).sum())
     assert found.energy_j.sum() - ahead_j == pytest.approx(today.knots[-1][1], rel=1e-9)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_energy.ledger.sharing.powers import PRIOR, Normals, fit, median
+from lightning_energy.ledger.sharing.powers import PRIOR, Fourth, Normals, fit, median
 
 TRUE_W = np.array([300.0, 90.0, 120.0])
 
@@ -109,3 +109,14 @@ def test_errors_of_times_pull_powers_together_and_half_of_that_is_undone():
 def test_the_upper_median():
     assert median(np.array([4.0, 1.0, 3.0, 2.0])) == 3.0
     assert median(np.array([7.0])) == 7.0
+
+
+def test_a_figure_is_carried_by_the_intervals_that_tell_of_it():
+    """Fifty intervals hold two classes alike, of which the sum is known; two hold one more of each: the difference."""
+    seconds = np.array([[0.5, 0.5]] * 50 + [[0.6, 0.4], [0.4, 0.6]])
+    fourth = Fourth()
+    fourth.add(np.zeros((3, 1)), np.ones(3))  # classes may come later
+    fourth.add(seconds[:50], np.ones(50))
+    fourth.add(seconds[50:], np.ones(2))
+    found = fourth.carriers(np.array([[1.0, 1.0], [1.0, -1.0]]), seconds.T @ seconds)
+    assert found == pytest.approx([52.0, 2.0])

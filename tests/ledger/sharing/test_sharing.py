@@ -152,6 +152,17 @@ def test_stages_are_the_run(name):
     assert sum(stages) == pytest.approx(totals.energy().energy_j, rel=1e-9)
 
 
+@pytest.mark.parametrize("phase_s", [0.043, 0.059, 0.067, 0.075, 0.091])
+def test_a_difference_that_few_intervals_tell_counts_as_unknown(phase_s):
+    """Two loads always together: only the intervals at the run's ends hold them in another proportion."""
+    today = DAYS["always together"]()
+    today.phase_s, today.seed = phase_s, round((phase_s - 0.003) / 0.008)
+    today.play()
+    for stage in ("train", "validate"):
+        found = today.totals.energy(stage=stage)
+        assert abs(found.energy_j - today.true_j(stage)) <= 2 * found.u_j
+
+
 VISIBLE_J = {"too few intervals": 3.0, "always together": 200.0, "power only": 50.0, "goes on by power": 30.0}
 
 
