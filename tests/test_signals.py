@@ -240,10 +240,15 @@ def test_a_handler_that_raises_in_a_loop_of_ones_own_leaves_a_report(tmp_path):
     handler, _ = raising(40)
     interrupts = Interrupts(handler)
     monitor._conclude_, monitor._conclude = monitor._conclude, conclude
-    with pytest.raises(Stop), monitor, monitor.stage("train", 0):
-        for _ in range(3):
-            with monitor.step(samples=4):
-                time.sleep(0.01)
+
+    def loop() -> None:
+        with monitor, monitor.stage("train", 0):
+            for _ in range(3):
+                with monitor.step(samples=4):
+                    time.sleep(0.01)
+
+    with pytest.raises(Stop):
+        loop()
     session = monitor.report.session
     assert session.energy_j == pytest.approx(100.0 * session.duration_s, rel=0.05, abs=5 * session.u_j)
     assert monitor.report.outcome == "interrupted"

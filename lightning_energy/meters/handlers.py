@@ -14,7 +14,7 @@ __all__ = ["forgive", "raised_by_handler"]
 def raised_by_handler(error: BaseException) -> bool:
     """True for an exception that a signal handler raised in the middle of other work, which has no fault then.
 
-    Python calls a handler with the frame that it interrupts: in the traceback, it stands below that frame, which it holds.
+    Python calls a handler with the frame that it interrupts, below which it stands in the traceback.
 
     Example:
         >>> import signal

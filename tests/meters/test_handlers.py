@@ -28,7 +28,7 @@ def composed(number, frame):
 
 HANDLERS = {
     "function": plain,
-    "lambda": lambda number, frame: plain(number, frame),
+    "lambda": lambda number, frame: composed(number, frame) or 0,
     "method": Methods().handle,
     "object": Methods(),
     "partial": functools.partial(plain),
