@@ -141,6 +141,8 @@ class TrainerRun:
                 self._warn(topic, f"EnergyCallback: {text}")
         if idle_s:
             session.watch_idle(idle_s)
+        if self.stages.is_fit:
+            self.waiting.guard(module.trainer, self._warn)
         self.metrics.find(module)
         self.stages.begin(session)
 
