@@ -11,6 +11,7 @@ from lightning_energy.results.notes import Note
 from lightning_energy.scores.formula import REFERENCE_KWH
 from lightning_energy.training.callback_base import OF_LIGHTNING, OTHER_NAMES, CallbackBase, meant_by, of_an_object
 from lightning_energy.training.callback_order import stand_before_monitors
+from lightning_energy.training.ending import conclude
 from lightning_energy.training.error_guard import never_fatal
 from lightning_energy.training.lightning_private import saving
 from lightning_energy.training.one_trainer import state_of_refused
@@ -197,8 +198,7 @@ class EnergyCallback(CallbackBase):
     def _end(self, outcome: Outcome) -> None:
         try:
             if self._run is not None and self._run.books.is_ours:
-                self._finish(self._run)
-                self._report(outcome)
+                conclude(self._report, outcome, self._run.books.leave_ranks)
         finally:
             self._drop()
             self._others.unwatch(self)
@@ -212,10 +212,11 @@ class EnergyCallback(CallbackBase):
 
     @never_fatal
     def _report(self, outcome: Outcome) -> None:
-        report = None if self._run is None else self._run.end(outcome)
-        if self._run is not None and report is not None:
-            self._keep(report, is_fit=self._run.stages.is_fit)
-            self._run.reporter.publish(report)
+        if (run := self._run) is not None:
+            self._finish(run)
+            if (report := run.end(outcome)) is not None:
+                self._keep(report, is_fit=run.stages.is_fit)
+                run.reporter.publish(report)
 
     def _give_up(self, where: str, error: Exception) -> None:
         if self._run is not None:

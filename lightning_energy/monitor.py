@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,8 +16,10 @@ from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
 from lightning_energy.ledger.step_marks import NOWHERE, StepMarks
 from lightning_energy.meters.find import Meters, check_meters, open_meters
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.results.rendering import show
 from lightning_energy.results.summary import StepSums
+from lightning_energy.training.ending import conclude
 from lightning_energy.training.loop_run import LoopRun, metric_of
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from lightning_energy.curves.energy import Energy
+    from lightning_energy.results.figures import Outcome
     from lightning_energy.results.report import Report
     from lightning_energy.scores.metric import Mode, Scale
 
@@ -197,21 +201,31 @@ class EnergyMonitor:
             self._step.leave()
             return
         try:
-            ranks = self._ranks if error is None else self._ranks.alone()
-            session.finish()
-            for text in session.new_troubles():
-                self._warn(text)
-            self._steps.take(session)
-            self._report = loop.report(session, self._steps, ranks, "completed" if error is None else "interrupted")
-            loop.write(self._report, session)
-            if self.print_report and ranks.is_zero:
-                self._warn(show(self._report, loop.place))
-        except Exception as defect:  # noqa: BLE001 - our defect must not end the user's program
+            if error is not None:
+                self._leave_ranks()
+            do = partial(self._conclude, session, loop)
+            conclude(do, "completed" if error is None else "interrupted", self._leave_ranks)
+        except Exception as defect:  # our defect must not end the user's program
+            if raised_by_handler(defect):
+                raise
             self._warn(f"no report, as {type(defect).__name__}: {defect}; please report this as a bug")
         finally:
             self._has_ended, self._session = True, None
             session.close()
             self._step.leave()
+
+    def _leave_ranks(self) -> None:
+        self._ranks = self._ranks.alone()
+
+    def _conclude(self, session: Session, loop: LoopRun, outcome: Outcome) -> None:
+        session.finish()
+        for text in session.new_troubles():
+            self._warn(text)
+        self._steps.take(session)
+        self._report = loop.report(session, self._steps, self._ranks, outcome)
+        loop.write(self._report, session)
+        if self.print_report and self._ranks.is_zero:
+            self._warn(show(self._report, loop.place))
 
     @contextmanager
     def stage(self, name: str, epoch: int = -1) -> Iterator[None]:

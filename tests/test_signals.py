@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import lightning_energy
-from lightning_energy import EnergyMonitor, MeterInfo, ReplayMeter
-from tests.modules import Classifier, energy_callback, loader, make_trainer
+from lightning_energy import EnergyMonitor, MeterInfo, ReplayMeter, load_record
+from tests.modules import Classifier, Working, energy_callback, loader, make_trainer
 
 PACKAGE = str(Path(lightning_energy.__file__).parent)
 BOOKS = tuple(f"{PACKAGE}/{room}/" for room in ("ledger", "training"))
@@ -185,3 +185,84 @@ def test_a_handler_in_a_loop_of_ones_own(tmp_path, elsewhere):
     assert problems == {}
     assert interrupts.seen
     assert monitor.report.session.energy_j == pytest.approx(SPENT_J, rel=0.1)
+
+
+class Stop(Exception):  # noqa: N818 - what a user's handler raises
+    """The job's time is up."""
+
+
+def raising(number: int):
+    """A handler that raises at one of the lines that :class:`Interrupts` comes to, after all of them were looked at."""
+    lines: list[str] = []
+
+    def handler(where) -> bool:
+        lines.append(where)
+        if len(lines) - 1 == number:
+            raise Stop(where)
+        return True
+
+    return handler, lines
+
+
+PARTS = 5  # lines of each hook that are tried: the first, the last, and some between
+
+
+def interrupted_fit(tmp_path, hook, number):
+    meter = ReplayMeter(100.0, counter_period_s=0)
+    energy = energy_callback(meters=meter, record=tmp_path / f"{number}.json", score=None)
+    handler, lines = raising(number)
+    setattr(energy, hook, Interrupts(handler).around(getattr(energy, hook)))
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy], log_every_n_steps=1)
+    try:
+        trainer.fit(Working(), loader(8), loader(4))
+    except Stop as error:
+        return energy, lines, str(error)
+    return energy, lines, ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hook", ["on_validation_end", "on_train_epoch_end", "on_train_batch_end", "teardown"])
+def test_a_handler_that_raises_ends_the_training_and_what_it_spent_is_counted_once(tmp_path, hook):
+    _, lines, _ = interrupted_fit(tmp_path, hook, -1)
+    for number in sorted({round(part * (len(lines) - 1) / (PARTS - 1)) for part in range(PARTS)}):
+        energy, seen, where = interrupted_fit(tmp_path, hook, number)
+        if len(seen) <= number:  # another thread had done that work this time
+            continue
+        assert where, f"line {number} of {hook}: the exception did not come through"
+        report = energy.report
+        assert report is not None, where
+        session = report.session
+        assert session.energy_j == pytest.approx(100.0 * session.duration_s, rel=0.05, abs=5 * session.u_j), where
+        assert report.total == session, where
+        assert report.sessions == 1, where
+        state = energy.state_dict()
+        assert state["total"]["energy_j"] == session.energy_j, where
+        assert [row["energy_j"] for row in state["sessions"]] == [session.energy_j], where
+        record = load_record(tmp_path / f"{number}.json")
+        assert record.outcome in {"interrupted", "completed"}, where
+        assert record.session.energy_j == pytest.approx(session.energy_j), where
+
+
+def test_a_handler_that_raises_in_a_loop_of_ones_own_leaves_a_report(tmp_path):
+    monitor = EnergyMonitor(meters=ReplayMeter(100.0, counter_period_s=0), record=tmp_path / "energy.json")
+
+    def conclude(*arguments) -> None:
+        interrupts.around(monitor._conclude_)(*arguments)
+
+    handler, _ = raising(40)
+    interrupts = Interrupts(handler)
+    monitor._conclude_, monitor._conclude = monitor._conclude, conclude
+
+    def loop() -> None:
+        with monitor, monitor.stage("train", 0):
+            for _ in range(3):
+                with monitor.step(samples=4):
+                    time.sleep(0.01)
+
+    with pytest.raises(Stop):
+        loop()
+    session = monitor.report.session
+    assert session.energy_j == pytest.approx(100.0 * session.duration_s, rel=0.05, abs=5 * session.u_j)
+    assert monitor.report.outcome == "interrupted"
+    assert monitor.report.total == session
+    assert load_record(tmp_path / "energy.json").session.energy_j == pytest.approx(session.energy_j)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.ledger.batch_size import describe, first_size, look
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.units import SAMPLES
 
 if TYPE_CHECKING:
@@ -78,7 +79,9 @@ class SampleCount:
         try:
             n = first_size(batch) if 0 < batch_idx < self.seen[1] and type(batch) is self._kind else None
             self.seen[0] += self._look(batch, batch_idx) if n is None else n
-        except Exception as error:  # noqa: BLE001 - a batch that cannot be looked into
+        except Exception as error:  # a batch that cannot be looked into
+            if raised_by_handler(error):
+                raise
             self.problem = f"a batch (a {type(batch).__name__}) raised {_told(error)}. {ADVICE}"
 
     def _look(self, batch: Any, batch_idx: int) -> int:
@@ -135,7 +138,9 @@ class UnitCount:
                 )
             else:
                 self._n += n
-        except Exception as error:  # noqa: BLE001 - the user's function may raise anything; the training goes on
+        except Exception as error:  # the user's function may raise anything; the training goes on
+            if raised_by_handler(error):
+                raise
             self.problem = f"{self._name} raised {_told(error)}"
 
 

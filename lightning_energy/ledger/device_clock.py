@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy.ledger.device_events import CudaEvents
 from lightning_energy.meters.clock import monotonic_ns
+from lightning_energy.meters.handlers import raised_by_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +98,9 @@ class DeviceClock:
         event = self._free.popleft()
         try:
             recorded = self._events.record(event)
-        except Exception as error:  # noqa: BLE001 - the device's fault shows in the user's own next call
+        except Exception as error:  # the device's fault shows in the user's own next call
+            if raised_by_handler(error):
+                raise
             self.failure, recorded = error, False
         if not recorded:
             self._free.append(event)
@@ -121,7 +124,9 @@ class DeviceClock:
         if self.failure is None:
             try:
                 return self._resolve(token)
-            except Exception as error:  # noqa: BLE001 - after a device-side error every call on the device fails
+            except Exception as error:  # after a device-side error every call on the device fails
+                if raised_by_handler(error):
+                    raise
                 self.failure = error
         self.lost += 1
         return token.host_ns
@@ -185,7 +190,9 @@ class DeviceClock:
         if self.failure is None:
             try:
                 self._events.synchronize()
-            except Exception as error:  # noqa: BLE001 - the device's fault shows in the user's own next call
+            except Exception as error:  # the device's fault shows in the user's own next call
+                if raised_by_handler(error):
+                    raise
                 self.failure = error
 
 

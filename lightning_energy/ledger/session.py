@@ -267,7 +267,7 @@ class Session:
             late_s = min(self.ledger.latest_s(), LONGEST_DELAY_S)
         self._sampler.finish(now_ns + round(late_s / NS), wait_s + late_s)
         self.ledger.settle(final=True)
-        self.notes += clock_notes(self._device_clock)
+        self.notes = [*dict.fromkeys((*self.notes, *clock_notes(self._device_clock)))]
         self.sharing = self._sharing.notes()
 
     def close(self) -> None:

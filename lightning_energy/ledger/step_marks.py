@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_energy.ledger.accounts import OUTSIDE
+from lightning_energy.meters.handlers import raised_by_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +86,9 @@ def _batch_end(inbox: Inbox, code: int, counts: StageCounts | None, plan: list[f
                     count(batch, batch_idx)
             else:
                 count(batch, batch_idx)
-        except Exception:  # noqa: BLE001 - nested tensors have no shape; they fail in `count`, too, which notes it
+        except Exception as error:  # nested tensors have no shape; they fail in `count`, too, which notes it
+            if raised_by_handler(error):
+                raise
             count(batch, batch_idx)
         return batch_idx >= plan[0]
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lightning_energy.meters.clock import monotonic_ns
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.other_programs import OtherPrograms
 from lightning_energy.meters.patience import ask
 from lightning_energy.meters.units import NS
@@ -99,7 +100,9 @@ class Sharing:
                     f"It is not known whether other programs used the {what}: the query for processes does not answer "
                     f"within {QUERY_S:g} s"
                 )
-            except Exception as error:  # noqa: BLE001 - whatever it is, the books must be closed
+            except Exception as error:  # whatever it is, the books must be closed
+                if raised_by_handler(error):
+                    raise
                 notes.append(f"It is not known whether other programs used the {what}: {type(error).__name__}: {error}")
         return notes
 

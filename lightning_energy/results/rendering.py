@@ -7,6 +7,7 @@ import sys
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.results.brief import Brief, Place, in_brief
 from lightning_energy.results.layout import HEADER, Layout, lay_out
 
@@ -91,7 +92,9 @@ def show(report: Figures, place: Place = HERE) -> str:
     """
     try:
         print_report(report, place)
-    except Exception as error:  # noqa: BLE001 - a closed pipe or file, whatever stands in for stdout
+    except Exception as error:  # a closed pipe or file, whatever stands in for stdout
+        if raised_by_handler(error):
+            raise
         return f"the report cannot be printed ({type(error).__name__}: {error})"
     return ""
 

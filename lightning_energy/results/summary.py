@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.curves.resolution import aliasing_risk, resolution
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.results.figures import Device, Missing, Spread
 from lightning_energy.results.notes import Note
 from lightning_energy.results.per_sample import per_sample_j
@@ -104,7 +105,9 @@ def summarize(
     """
     try:
         mine = _part(session, totals, steps, ranks)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other ranks wait for this one
+    except Exception as error:  # whatever it is, the other ranks wait for this one
+        if raised_by_handler(error):
+            raise
         text = f"Rank {ranks.rank} could not list its devices: {type(error).__name__}: {error}"
         mine = _Part([], [], totals.stages, [Note("rank_details", text)])
     mine.notes.extend(notes)

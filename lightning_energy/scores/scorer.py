@@ -6,6 +6,7 @@ import difflib
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.scores.choice import MetricChoice, ScoreRule
 from lightning_energy.scores.metric import DOUBT, PERCENT, ROUNDING, Metric, Scale
 from lightning_energy.scores.metric_name import find_accuracy, is_loss_only, of_name
@@ -185,7 +186,9 @@ class Scorer:
             score = math.nan if result is None else float(result)  # it may return None where it is not defined
         except Warning:
             raise
-        except Exception as error:  # noqa: BLE001 - the user's function may raise anything; the training goes on
+        except Exception as error:  # the user's function may raise anything; the training goes on
+            if raised_by_handler(error):
+                raise
             self.reason = f" ({type(error).__name__}: {error})"
             return None
         return score if math.isfinite(score) else None

@@ -12,12 +12,16 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lightning_energy.meters.handlers import raised_by_handler
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lightning.pytorch import Trainer
 
-__all__ = ["LEFT_OUT", "Ending"]
+    from lightning_energy.results.figures import Outcome
+
+__all__ = ["LEFT_OUT", "Ending", "conclude"]
 
 LEFT_OUT = (
     "EnergyCallback: the training stopped in a search for a learning rate or a batch size, for which Lightning had "
@@ -81,3 +85,20 @@ class Ending:
         if end is not None:
             with suppress(Exception):  # a warning, where they are errors: there is nobody to take it
                 end()
+
+
+def conclude(do: Callable[[Outcome], None], outcome: Outcome, leave: Callable[[], None]) -> None:
+    """Conclude a run, also where a signal handler of the user's raises in the middle; then its exception goes on.
+
+    Args:
+        do: concludes it, given its outcome; what was done before must not count twice.
+        outcome: its outcome.
+        leave: leaves the other ranks, which may not come to what is done again.
+    """
+    try:
+        do(outcome)
+    except BaseException as error:
+        if not isinstance(error, Exception) or raised_by_handler(error):
+            leave()
+            do("interrupted")
+        raise

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from lightning.pytorch.utilities import rank_zero_warn
 
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.scores.scorer import AccuracyError
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ def never_fatal(hook: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S,
             return hook(self, *args, **kwargs)
         except (AccuracyError, Warning):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the training goes on
+        except Exception as error:
+            if raised_by_handler(error):  # of the user's own, who wants the training to end
+                raise
             self._give_up(hook.__name__, error)
             return None
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.training.lightning_private import logged_hyperparameters
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ class _Plain:
             return self._text(value)
         try:
             return self._nested(value, levels)
-        except Exception:  # noqa: BLE001 - whatever it is, it is the user's
+        except Exception as error:  # whatever it is, it is the user's
+            if raised_by_handler(error):
+                raise
             return type(value).__name__
 
     def _nested(self, value: Any, levels: int) -> Any:

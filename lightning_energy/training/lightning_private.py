@@ -32,6 +32,7 @@ __all__ = [
     "is_logger",
     "is_monitor",
     "is_of_lightning",
+    "is_of_lightning_alone",
     "is_quiet",
     "is_summary",
     "logged_hyperparameters",
@@ -126,6 +127,11 @@ def searches(trainer: Trainer, *, in_fit: bool) -> bool:
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
     kinds = (LearningRateFinder, *_twins("LearningRateFinder"))
     return any(is_finder(c) and (in_fit or not isinstance(c, kinds)) for c in callbacks)
+
+
+def is_of_lightning_alone(callback: Any) -> bool:
+    """True for a callback of one of Lightning's own classes, and not of a class that was derived from one."""
+    return type(callback).__module__.startswith(PACKAGES)
 
 
 def is_summary(callback: Any) -> bool:

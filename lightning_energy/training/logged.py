@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.units import J_PER_WH
 from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import is_of_lightning, logged_place, logger_step
@@ -79,7 +80,9 @@ def log(
             module.log(key, tensor, batch_size=1, sync_dist=ranks.size > 1, logger=to)
         except Warning:
             raise
-        except Exception as error:  # noqa: BLE001 - a module may override it; the other outputs go on
+        except Exception as error:  # a module may override it; the other outputs go on
+            if raised_by_handler(error):
+                raise
             refused[key] = value
             trainer.callback_metrics[key] = torch.tensor(value)
             text = f"{type(module).__name__}.log did not take {key} ({type(error).__name__}: {error})"
@@ -110,7 +113,9 @@ def _give(trainer: Trainer, row: Mapping[str, float], step: int, warn: Warn) -> 
     for logger in trainer.loggers:
         try:
             logger.log_metrics(metrics={**row}, step=step)
-        except Exception as error:  # noqa: BLE001 - a logger's fault must not end the training at our call
+        except Exception as error:  # a logger's fault must not end the training at our call
+            if raised_by_handler(error):
+                raise
             names = ", ".join(name for name in row if name != "epoch")
             text = f"{type(logger).__name__} did not take {names} ({type(error).__name__}: {error})"
             warn(f"logger {id(logger)}", f"EnergyCallback: {text}")

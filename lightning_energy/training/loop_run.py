@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from lightning_energy.curves.energy import Energy
 from lightning_energy.ledger.counts import MOST
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.units import J_PER_KWH, SAMPLES
 from lightning_energy.results.best import best_of, epoch_of
 from lightning_energy.results.brief import Place
@@ -213,7 +214,9 @@ class LoopRun:
         try:
             steps.take(session)
             self.write(self.report(session, steps, ranks.alone() if ranks.size > 1 else ranks, "running"), session)
-        except Exception as error:  # noqa: BLE001 - our defect must not end the loop
+        except Exception as error:  # our defect must not end the loop
+            if raised_by_handler(error):
+                raise
             self._recorder.path = None
             self._warn(f"no record, as {type(error).__name__}: {error}; please report this as a bug")
 
@@ -228,7 +231,9 @@ class LoopRun:
             rows = [row]
         try:
             self._recorder.write(report, run_id=self._run_id, epochs=self._epochs, sessions=rows)
-        except Exception as error:  # noqa: BLE001 - whatever becomes of the record, there is a report
+        except Exception as error:  # whatever becomes of the record, there is a report
+            if raised_by_handler(error):
+                raise
             if report.outcome != "running":  # there is none
                 self._recorder.path = None
             self._warn(

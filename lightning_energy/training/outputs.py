@@ -5,9 +5,9 @@ A failure here gives one warning, and the training goes on.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.meters.handlers import forgive, raised_by_handler
 from lightning_energy.results.brief import Place
 from lightning_energy.results.rendering import show
 from lightning_energy.results.trace_files import TraceFiles
@@ -172,7 +172,7 @@ class Outputs:
         if recorder.rank == 0:
             self._keep_other_run(recorder, run_id)
             recorder.forget_other_ranks()  # none of them writes before the end of an epoch, or of a minute
-        with suppress(Exception):  # whatever the user's loaders are
+        with forgive(Exception):  # whatever the user's loaders are
             recorder.what["batch_size"] = batch_size_of(trainer)
 
     def _keep_other_run(self, recorder: Recorder, run_id: str) -> None:
@@ -240,7 +240,9 @@ class Outputs:
                 )
             elif recorder.rank == 0:
                 recorder.add_evaluation(report)
-        except Exception as error:  # noqa: BLE001 - a full or read-only disk must not end the training
+        except Exception as error:  # a full or read-only disk must not end the training
+            if raised_by_handler(error):
+                raise
             self._warn(
                 "record",
                 f"EnergyCallback: the record cannot be written ({type(error).__name__}: {error}); the training goes "
@@ -266,7 +268,9 @@ class Outputs:
                 self._trace.remove()
             self._is_traced = True
             self._trace.write(number, *news)
-        except Exception as error:  # noqa: BLE001 - as for the record
+        except Exception as error:  # as for the record
+            if raised_by_handler(error):
+                raise
             self._trace = None
             self._warn(
                 "trace",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import NOTHING, Energy
@@ -12,6 +11,7 @@ from lightning_energy.ledger.session import Session
 from lightning_energy.ledger.totals import Totals
 from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.find import OpenMeters
+from lightning_energy.meters.handlers import forgive, raised_by_handler
 from lightning_energy.meters.units import NS
 from lightning_energy.results.notes import Note
 from lightning_energy.results.summary import StepSums
@@ -145,7 +145,7 @@ class RankBooks:
         except Warning:
             raise
         except Exception as error:
-            if self.ranks.size == 1:
+            if self.ranks.size == 1 or raised_by_handler(error):
                 raise
             self.give_up("a reduction", error)
             totals, mine = EMPTY, wanted(EMPTY)
@@ -207,7 +207,7 @@ class RankBooks:
             return
         silent_s = self.session.age_s
         known = Energy(None, 0.0, 0.0, silent_s, silent_s, "missing")
-        with suppress(Exception):
+        with forgive(Exception):
             known = self.live(self.session.totals())
         successor = Session(OpenMeters())
         successor.started_unix_s = self.session.started_unix_s

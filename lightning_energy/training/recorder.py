@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy.curves.energy import NOTHING, Energy
 from lightning_energy.ledger.ranks import replicas_of
+from lightning_energy.meters.handlers import forgive
 from lightning_energy.results.machine import Machine, describe_machine
 from lightning_energy.results.own_files import free_place, kept_place
 from lightning_energy.results.read import RecordError, read_record
@@ -71,7 +72,7 @@ class Recorder:
         self._written_s = time.monotonic()
         self._finalizer: weakref.finalize[..., Recorder] | None = None
         if self.path is not None:
-            with suppress(Exception):  # whatever lies there, the training goes on
+            with forgive(Exception):  # whatever lies there, the training goes on
                 remove_leftovers(self.path)
 
     @property
@@ -209,7 +210,7 @@ def where_to_record(trainer: Trainer, record: bool | str | Path) -> Path | None:
     if not record or not trainer.loggers or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
         return None
     folder = None
-    with suppress(Exception):  # a logger that does not know its folder is no reason not to train
+    with forgive(Exception):  # a logger that does not know its folder is no reason not to train
         folder = _folder(trainer.loggers[0])
     folder = trainer.strategy.broadcast(folder)
     return Path(folder).absolute() / NAME if folder and "://" not in folder else None
@@ -227,13 +228,13 @@ def look_at_place(trainer: Trainer, path: Path | None) -> tuple[Path | None, Rec
     """
     place, record = path, None
     if path is not None and trainer.is_global_zero:
-        with suppress(Exception):  # whatever lies there, the training goes on
+        with forgive(Exception):  # whatever lies there, the training goes on
             record = load_record(path)
         if record is None:
             with suppress(OSError, ValueError):  # the latter of a null byte
                 place = free_place(path)
         if place is not None and place != path:
-            with suppress(Exception):
+            with forgive(Exception):
                 record = load_record(place)
     agreed: tuple[Path | None, Record | None] = trainer.strategy.broadcast((place, record))
     return agreed
@@ -263,10 +264,10 @@ def what_is_trained(trainer: Trainer, module: LightningModule) -> dict[str, Any]
         "accumulate_grad_batches": trainer.accumulate_grad_batches,
         "hyperparameters": {},
     }
-    with suppress(Exception):  # parameters may not be there yet
+    with forgive(Exception):  # parameters may not be there yet
         what["parameters"] = sum(p.numel() for p in module.parameters())
         what["trainable_parameters"] = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    with suppress(Exception):  # whatever the user's hyperparameters are, the training goes on
+    with forgive(Exception):  # whatever the user's hyperparameters are, the training goes on
         what["hyperparameters"] = recorded_hyperparameters(trainer)
     return what
 

@@ -86,11 +86,13 @@ class Reporter:
             outcome: its end.
         """
         totals = session.totals()
+        if self._stages.is_fit and self._memory.has_ended:  # a signal handler raised after that: it counts once
+            outcome = self._memory.sessions[-1].outcome
         report = self._summary(session, totals, self._books.ranks, outcome)
-        self._before = self._memory.before
         if not self._keeps_old_record:
             self.write_trace()
-        if self._stages.is_fit:
+        if self._stages.is_fit and not self._memory.has_ended:
+            self._before = self._memory.before
             samples = None if self._books.ranks.left else report.samples
             between = self.know_rows_better(totals, is_final=True)
             self._memory.end_session(

@@ -143,6 +143,11 @@ class RunMemory:
         """True when the next state counts."""
         return self._accepts
 
+    @property
+    def has_ended(self) -> bool:
+        """True once the session that was begun last is one of those before."""
+        return self._has_ended
+
     def after(self, session: Energy) -> Energy:
         """The run's energy: earlier sessions, and this one."""
         return session if self.before == NOTHING else Energy.sequence([self.before, session])

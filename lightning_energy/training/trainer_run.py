@@ -10,6 +10,7 @@ from lightning_energy.ledger.device_clock import clock_of
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters.find import check_meters, open_meters
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.results.rows import EpochRow
 from lightning_energy.results.summary import devices_of
 from lightning_energy.scores.scorer import Scorer
@@ -140,6 +141,8 @@ class TrainerRun:
                 self._warn(topic, f"EnergyCallback: {text}")
         if idle_s:
             session.watch_idle(idle_s)
+        if self.stages.is_fit:
+            self.waiting.guard(module.trainer, self._warn)
         self.metrics.find(module)
         self.stages.begin(session)
 
@@ -281,7 +284,9 @@ class TrainerRun:
                 between, devices = self.reporter.know_rows_better(totals), devices_of(session, totals)
         except Warning:
             raise
-        except Exception as error:  # noqa: BLE001 - as in never_fatal
+        except Exception as error:  # as in never_fatal
+            if raised_by_handler(error):
+                raise
             books.give_up("a checkpoint", error)
             live, between, devices = books.live(EMPTY), None, []
         return self._memory.state(
@@ -309,7 +314,9 @@ class TrainerRun:
         try:
             if self.stages.is_fit:
                 self.outputs.hand_over(self._memory)
-        except Exception as error:  # noqa: BLE001 - whatever lies there, the training goes on
+        except Exception as error:  # whatever lies there, the training goes on
+            if raised_by_handler(error):
+                raise
             self._warn(
                 "left",
                 f"EnergyCallback: the earlier record in the place of this run's cannot be used "

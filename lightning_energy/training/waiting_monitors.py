@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from lightning.pytorch.callbacks import Callback
+
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.training import log_keys
+from lightning_energy.training.lightning_private import is_of_lightning_alone
 from lightning_energy.training.monitor_checks import monitors_of, name_of, plans_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lightning.pytorch import Trainer
+
+    from lightning_energy.training.error_guard import Warn
 
 __all__ = ["WaitingMonitors", "drop_values"]
 
 # the public attribute of a monitor by which it does without a value, and what it is then: a ModelCheckpoint that keeps
 # none does not look for one, an EarlyStopping and the plan of a learning rate pass over it
 WAYS: tuple[tuple[str, Any], ...] = (("save_top_k", 0), ("strict", False))
+
+
+# hooks in which a monitor of the user's own may look for a value
+HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_") and name.endswith(("_end", "_start")))
 
 
 class WaitingMonitors:
@@ -26,6 +40,27 @@ class WaitingMonitors:
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Any, str, Any]] = []  # monitor, attribute, what it was
+        self._guarded: list[tuple[Any, str, Any]] = []  # callback, hook, what its own attribute was; ``None``: none
+
+    def guard(self, trainer: Trainer, warn: Warn) -> None:
+        """Let no callback of the user's own that goes by one of our names end a training because it has no value.
+
+        Args:
+            trainer: the Trainer.
+            warn: takes a topic's first warning.
+        """
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+        told = monitors_of(trainer, *log_keys.NAMES)
+        for callback in callbacks:
+            names = [] if is_of_lightning_alone(callback) else _names_in(callback)
+            for hook in HOOKS if names else ():
+                own = vars(callback).get(hook)
+                if own is None and getattr(type(callback), hook, None) is getattr(Callback, hook):
+                    continue
+                tell = None if callback in told else warn
+                with suppress(AttributeError):  # it takes no attributes
+                    setattr(callback, hook, partial(_forgiving, getattr(callback, hook), trainer, names, tell))
+                    self._guarded.append((callback, hook, own))
 
     def look(self, trainer: Trainer) -> list[str]:
         """Let those wait whose value is not there, and those act again whose value is. All ranks take part.
@@ -57,6 +92,13 @@ class WaitingMonitors:
         while self._waiting:
             monitor, attribute, value = self._waiting.pop()
             setattr(monitor, attribute, value)
+        while self._guarded:
+            callback, hook, own = self._guarded.pop()
+            if own is None:
+                with suppress(AttributeError):  # somebody else has removed it
+                    delattr(callback, hook)
+            else:
+                setattr(callback, hook, own)
 
     def _let_wait(self, monitor: Any) -> None:
         if any(waiting is monitor for waiting, _, _ in self._waiting):
@@ -73,6 +115,36 @@ class WaitingMonitors:
                 self._waiting.remove(entry)
                 setattr(monitor, entry[1], entry[2])
                 return
+
+
+def _names_in(callback: Any) -> list[str]:
+    """Our names among the attributes of a callback."""
+    found = []
+    for value in getattr(callback, "__dict__", {}).values():
+        found += [v for v in (value if isinstance(value, (list, tuple)) else (value,)) if isinstance(v, str)]
+    return [name for name in log_keys.NAMES if name in found]
+
+
+def _forgiving(
+    hook: Callable[..., Any], trainer: Trainer, names: list[str], warn: Warn | None, *args: Any, **kwargs: Any
+) -> Any:
+    """Call a hook of the user's; what it raises while there is no value for it gives a warning."""
+    try:
+        return hook(*args, **kwargs)
+    except Warning:
+        raise
+    except Exception as error:
+        absent = [name for name in names if name not in trainer.callback_metrics]
+        if not absent or raised_by_handler(error):
+            raise
+        if warn is not None and not trainer.sanity_checking:
+            who, problem = type(getattr(hook, "__self__", hook)).__name__, f"{type(error).__name__}: {error}"
+            text = (
+                f"EnergyCallback: {who} can do nothing while there is no {' and no '.join(absent)}, as it is not "
+                f"known, not logged in this training or not there yet ({problem}). The training goes on"
+            )
+            warn(f"{who} {id(getattr(hook, '__self__', hook))}", text)
+        return None
 
 
 def drop_values(trainer: Trainer) -> None:

@@ -359,3 +359,36 @@ def test_readings_by_another_clock_are_refused_with_the_reason(period_s, clock_o
     assert trouble.startswith("its reading is from another clock")
     assert "lightning_energy.meters.monotonic_ns()" in trouble
     assert channel.curve.energy_between(begin_ns, begin_ns + 9 * S).missing_s == pytest.approx(9.0)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+@pytest.mark.parametrize("call", ["read", "read_power_w", "revised"])
+def test_what_a_meter_raises_ends_no_thread(call, error):
+    class Ends(ReplayMeter):
+        def fails(self):
+            raise error
+
+    clock = VirtualClock()
+    meter = Ends(100.0, counter_period_s=0.5, clock=clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    drive(channel, clock, clock.now_ns + 2 * S)
+    setattr(meter, call, meter.fails)
+    drive(channel, clock, clock.now_ns + S)
+    assert (channel.trouble is None) == (call == "read_power_w")
+    delattr(meter, call)
+    knots = len(channel.curve)
+    drive(channel, clock, clock.now_ns + 3 * S)
+    assert len(channel.curve) > knots
+
+
+@pytest.mark.parametrize("odd", ["x", 5, {"a": 1}, object()])
+def test_a_new_description_that_is_none_is_not_taken(odd):
+    clock = VirtualClock()
+    meter = ReplayMeter(100.0, counter_period_s=0.1, clock=clock)
+    meter.revised = lambda: odd
+    channel = Channel(meter, meter.open(), clock=clock)
+    info = channel.info
+    drive(channel, clock, clock.now_ns + S)
+    assert channel.info is info
+    assert "its revised() returned" in channel.trouble
+    assert len(channel.curve) > 3

@@ -16,7 +16,21 @@ from tests.modules import Classifier, energy_callback, loader, make_trainer
 SECRETS = [
     *("api_key", "apikey", "API-KEY", "password", "db_passwd", "secret", "client_secret", "auth_token", "token"),
     *("hf_token", "access_key", "aws_access_key_id", "private_key", "credentials", "wandb_api_key", "pwd"),
+    *("apiKey", "accessToken", "clientSecret", "privateKey", "dbPassword", "HF_TOKEN", "wandbKey", "auth_header"),
 ]
+IN_VALUES = {
+    "postgres://user:hunter2@host/db": "postgres://…@host/db",
+    "https://tok@github.com/a/b.git": "https://…@github.com/a/b.git",
+    "see https://h/x?api_key=abc&y=1": "see https://h/x?api_key=…&y=1",
+    "Server=x;Password=abc;Port=1": "Server=x;Password=…;Port=1",
+    "Bearer abc.def": "Bearer …",
+    "hf_abcdefghijklmnopqrstuvwxyz": "hf_…",
+    "use sk-abcdefghijklmnop1234 here": "use sk-… here",
+    "ghp_abcdefghijklmnopqrstuvwxyz0123456789": "ghp_…",
+    "AKIAIOSFODNN7EXAMPLE": "AKIA…",
+    f"data:{Path.home()}/x,{Path.home()}": "data:~/x,~",
+}
+HARMLESS = ["s3://bucket/data", "user@host.org", "max_tokens=5", "sk-learn", "https://a.b/c?x=1@2", "hf_model", "a:b@c"]
 
 
 class Odd:
@@ -37,6 +51,25 @@ def test_names_that_smell_of_secrets_are_left_out_and_said(name):
 )
 def test_names_that_only_look_like_it_stay(name):
     assert without_secrets({name: 3}) == {name: 3}
+
+
+@pytest.mark.parametrize("text", IN_VALUES)
+def test_secrets_in_values_are_hidden(text):
+    assert without_secrets({"url": text, "deep": [{"x": (text,)}]}) == {
+        "url": IN_VALUES[text],
+        "deep": [{"x": [IN_VALUES[text]]}],
+    }
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_values_that_only_look_like_secrets_stay(text):
+    assert without_secrets({"x": text}) == {"x": text}
+
+
+def test_a_mapping_that_holds_itself_ends_somewhere():
+    circle = {"a": 1}
+    circle["self"] = circle
+    assert without_secrets(circle)["self"]["self"]["a"] == 1
 
 
 def test_values_are_plain_and_bounded():

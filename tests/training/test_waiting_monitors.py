@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint
 
 from lightning_energy import ReplayMeter
 from lightning_energy.meters import MeterLost
@@ -46,6 +46,54 @@ MONITORS = {
 }
 
 
+class OwnCheckpoint(Checkpoint):
+    """Saves by a value that it takes for granted."""
+
+    def __init__(self, path) -> None:
+        self.path, self.monitor, self.best, self.seen = path, SCORE, None, 0
+
+    def on_validation_end(self, trainer, pl_module) -> None:
+        self.seen += 1
+        score = trainer.callback_metrics[self.monitor]
+        if self.best is None or score > self.best:
+            self.best = score
+            trainer.save_checkpoint(self.path / "own.ckpt")
+
+
+class OwnStopping(Callback):
+    """Another's monitor of a name of ours, in whatever attribute and hook; the value may be ``None`` to it."""
+
+    def __init__(self, hook, name="key") -> None:
+        setattr(self, name, SCORE)
+        setattr(self, hook, self.act)
+
+    def act(self, trainer, *_) -> None:
+        if trainer.callback_metrics.get(SCORE) > 2.0:
+            trainer.should_stop = True
+
+
+class NoTopK(ModelCheckpoint):
+    """A subclass that hides the attribute by which Lightning's does without a value."""
+
+    @property
+    def save_top_k(self) -> int:
+        return 1
+
+    @save_top_k.setter
+    def save_top_k(self, value) -> None:
+        pass
+
+
+OWN = {
+    "a checkpoint of one's own": OwnCheckpoint,
+    "a ModelCheckpoint that keeps its k": lambda path: NoTopK(path, "{epoch}", SCORE, mode="max"),
+    "another callback after a validation": lambda _: OwnStopping("on_validation_end"),
+    "after an epoch": lambda _: OwnStopping("on_train_epoch_end", "monitor"),
+    "after a batch": lambda _: OwnStopping("on_train_batch_end", "metric_name"),
+    "in a validation epoch's end": lambda _: OwnStopping("on_validation_epoch_end"),
+}
+
+
 def fitted(tmp_path, *callbacks, module=None, **kwargs):
     """A training in which all of this stands before EnergyCallback, and what was told."""
     with warnings.catch_warnings(record=True) as caught:
@@ -65,6 +113,30 @@ def test_no_monitor_ends_a_training_whose_energy_is_unknown(tmp_path, what, ever
     assert [text for text in told if type(monitor).__name__ in text and monitor.monitor in text] == told[:1] != []
     assert not [*tmp_path.glob("*.ckpt")]
     assert {name: getattr(monitor, name, None) for name in before} == before
+
+
+@pytest.mark.parametrize("what", OWN)
+def test_no_monitor_of_ones_own_ends_a_training_whose_energy_is_unknown(tmp_path, what):
+    monitor = OWN[what](tmp_path)
+    before = {**vars(monitor)}
+    trainer, told = fitted(tmp_path, monitor, energy_callback(meters=Dead()))
+    assert trainer.current_epoch == 3
+    assert len([text for text in told if type(monitor).__name__ in text and SCORE in text]) == 1
+    assert {name: value for name, value in vars(monitor).items() if name.startswith("on_")} == {
+        name: value for name, value in before.items() if name.startswith("on_")
+    }
+
+
+def test_a_checkpoint_of_ones_own_acts_once_there_is_a_score_and_its_own_faults_end_the_training(tmp_path):
+    own = OwnCheckpoint(tmp_path)
+    _, told = fitted(tmp_path, own, energy_callback())
+    assert told == []
+    assert own.seen == 4  # the sanity check's, too
+    assert own.best is not None
+    assert (tmp_path / "own.ckpt").exists()
+    faulty = OwnCheckpoint(tmp_path / "there is no such \0 folder")
+    with pytest.raises(ValueError, match="null byte"):
+        fitted(tmp_path, faulty, energy_callback())
 
 
 def test_a_learning_rate_that_follows_the_score_waits_for_one(tmp_path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.training import log_keys
 from lightning_energy.training.dashboards.axis import axis_units
 from lightning_energy.training.dashboards.mlflow import MlflowDashboard
@@ -147,7 +148,9 @@ class Dashboards:
         for logger, dashboard in [*self._all]:
             try:
                 act(dashboard)
-            except Exception as error:  # noqa: BLE001 - a logger's fault must not end the training at our call
+            except Exception as error:  # a logger's fault must not end the training at our call
+                if raised_by_handler(error):
+                    raise
                 self._all.remove((logger, dashboard))  # a server that is down would be waited for each time
                 text = f"{type(logger).__name__} did not take {what} ({type(error).__name__}: {error})"
                 if self._warn is not None:
