@@ -127,6 +127,8 @@ class Due(NamedTuple):
         limit_ns = int(times_ns[-1]) if self.until_ns is None else self.until_ns
         if not self.is_all:
             limit_ns = min(limit_ns, int(times_ns[-1]))
+            open_ns = self.held.open_ns if self.held.n - self.held.booked < MOST_HELD else None
+            limit_ns = limit_ns if open_ns is None else min(limit_ns, open_ns)
         return max(int(np.searchsorted(times_ns - lag_ns, limit_ns, side="right")) - 1, 0)
 
 
