@@ -179,7 +179,7 @@ class Held(NamedTuple):
 def _numbers(
     code: NDArray[np.int64], begun: tuple[tuple[int, int], ...]
 ) -> tuple[NDArray[np.int64], tuple[tuple[int, int], ...]]:
-    """How often the account of each mark began before, and how often each began in all."""
+    """Count how often the account of each mark began before, and how often each began in all."""
     number, counts = np.empty(len(code), dtype=np.int64), dict(begun)
     for one in np.unique(code).tolist():
         at = np.flatnonzero(code == one)
