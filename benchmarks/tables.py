@@ -143,6 +143,20 @@ def _percent(x: float) -> str:
     return f"{100 * x:.2f}" if x < 0.1 else f"{100 * x:.0f}"
 
 
+def sharing_kinds() -> str:
+    """Errors of single steps of kinds in turns."""
+    found = results("sharing_kinds")
+    heads = ["update: case", "single step", "within u", "within 2 u", "median u / median error", "training"]
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    for row in found["rows"]:
+        x, train = row["single step"], row["train"]
+        rms = [" → ".join(_percent(y) for y in (z["line_rms"], z["rms"])) for z in (x, train)]
+        sure = [f"{x['within_u']:.0%}", f"{x['within_2u']:.0%}", format(x["u_over_error"], ".1f")]
+        name = "**all**" if row["case"] == "all" else row["case"]
+        lines.append(f"| {name} | {' | '.join([rms[0], *sure, rms[1]])} |")
+    return "\n".join([*lines, "", f"{found['date']}; {found['runs']} runs; base seeds {found['seeds']}; virtual time."])
+
+
 def sharing_sure() -> str:
     """Coverage by kind of window, over all cases."""
     row = results("sharing")["rows"][-1]
@@ -181,6 +195,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 OF_JOULES: dict[str, Callable[[], str]] = {
     "sharing": sharing,
+    "sharing kinds": sharing_kinds,
     "sharing sure": sharing_sure,
     "sharing short": sharing_short,
 }

@@ -22,6 +22,16 @@ def smoothed_s(start_s, column, width, ema_s, at_s):
     return found
 
 
+def phase_of(step_kinds, row, number):
+    """The phase of a step: its kind, where its stage has kinds."""
+    for of_stage in step_kinds:
+        if of_stage["stage"] == row.stage:
+            kind = np.searchsorted(of_stage["limits_s"], row.duration_s, side="right")
+            kind = of_stage["kinds"][number % of_stage["every"]] if of_stage["every"] else int(kind)
+            return f"step {kind + 1}" if kind else "step"
+    return "step"
+
+
 def accounts_of(shared, curve, steps):
     """Joules by (epoch, stage, kind) of a device.
 
@@ -36,10 +46,12 @@ def accounts_of(shared, curve, steps):
     assert shared["look"] == 1
     classes = [(c["stage"], c["phase"]) for c in shared["classes"]]
     starts, accounts, phases = [-1e3], [None], [("outside", "before")]
-    before, phase = None, "opening"
+    before, phase, counts = None, "opening", {}
     for row in steps.itertuples():
         if row.kind == "step":
-            phase = "step"
+            number = counts.get((row.epoch, row.stage), 0)
+            counts[row.epoch, row.stage] = number + 1
+            phase = phase_of(shared.get("step_kinds", []), row, number)
         elif before is None or before[:2] != (row.epoch, row.stage):
             phase = "opening"
         elif before[2] == "step":

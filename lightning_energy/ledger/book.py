@@ -107,7 +107,7 @@ class Book:
 
         Needs no lock, and changes nothing.
         """
-        return way_to_share(due._replace(is_all=True, until_ns=None), due.held.is_known)[0].late_s
+        return way_to_share(due._replace(is_all=True, until_ns=None), due.held.is_known, with_kinds=False)[0].late_s
 
     def commit(self, booking: Booking, accounts: int) -> None:
         """Book it. The lock is held.

@@ -127,6 +127,8 @@ class Due(NamedTuple):
         limit_ns = int(times_ns[-1]) if self.until_ns is None else self.until_ns
         if not self.is_all:
             limit_ns = min(limit_ns, int(times_ns[-1]))
+            open_ns = self.held.open_ns if self.held.n - self.held.booked < MOST_HELD else None
+            limit_ns = limit_ns if open_ns is None else min(limit_ns, open_ns)
         return max(int(np.searchsorted(times_ns - lag_ns, limit_ns, side="right")) - 1, 0)
 
 
@@ -217,8 +219,17 @@ def contents(due: Due, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, li
     return sums, tail.missing_ns([*state.missing_ns])
 
 
-def way_to_share(due: Due, is_known: NDArray[np.bool_], pause: Pause = no_pause) -> tuple[Sharing, bool]:
-    """The way to share, and whether intervals that are held are to be booked anew by it."""
+def way_to_share(
+    due: Due, is_known: NDArray[np.bool_], pause: Pause = no_pause, *, with_kinds: bool = True
+) -> tuple[Sharing, bool]:
+    """The way to share, and whether intervals that are held are to be booked anew by it.
+
+    Args:
+        due: knots and marks.
+        is_known: true for intervals that tell of powers.
+        pause: called between parts of the work.
+        with_kinds: false where it does not matter whether steps are of kinds.
+    """
     sharing, held, n = due.state.sharing, due.held, int(is_known.sum())
     if sharing.is_final:
         return sharing, False
@@ -236,7 +247,7 @@ def way_to_share(due: Due, is_known: NDArray[np.bool_], pause: Pause = no_pause)
     if found is None:
         return sharing._replace(is_final=is_full), is_full
     rules, is_told = sharing.rules, False
-    if not due.for_now and n >= LOOKS_AT[0]:
+    if with_kinds and not due.for_now and n >= LOOKS_AT[0]:
         kinds = _kinds_of_steps(due, one_kind, stretch, (found.kernel, AT_ONCE), pause)
         rules, is_told = kinds.rules, kinds.is_told
     if rules and not due.is_exact:  # which a counter's delay is told from, too

@@ -135,6 +135,13 @@ class Held(NamedTuple):
         )
 
     @property
+    def open_ns(self) -> int | None:
+        """The beginning of the last step, if its kind is told by its duration, which is not known yet."""
+        if not any(not rule.every and self.of_class[-1] in rule.classes for rule in self.rules if len(self.of_class)):
+            return None
+        return int(self.time_ns[-1])
+
+    @property
     def missing_at_knots_ns(self) -> NDArray[np.int64]:
         """Nanoseconds that are missing up to each knot."""
         missing_ns = np.where(self.knots.quality[1:] == MISSING, np.diff(self.knots.time_ns), 0)
@@ -172,7 +179,7 @@ class Held(NamedTuple):
 def _numbers(
     code: NDArray[np.int64], begun: tuple[tuple[int, int], ...]
 ) -> tuple[NDArray[np.int64], tuple[tuple[int, int], ...]]:
-    """How often the account of each mark began before, and how often each began in all."""
+    """Count how often the account of each mark began before, and how often each began in all."""
     number, counts = np.empty(len(code), dtype=np.int64), dict(begun)
     for one in np.unique(code).tolist():
         at = np.flatnonzero(code == one)

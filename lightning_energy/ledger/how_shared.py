@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.sharing.contents import Contents
 
-__all__ = ["ClassPower", "HowShared", "Method", "how_shared"]
+__all__ = ["ClassPower", "HowShared", "Method", "StepKinds", "how_shared"]
 
 Method = Literal["fitted", "lines"]
 """``fitted``: by mean powers of classes of work; ``lines``: by duration alone."""
@@ -26,8 +26,8 @@ class ClassPower:
 
     Attributes:
         stage: its stage; ``outside`` before the first and after the last.
-        phase: ``step``; ``opening``, the time of a stage before its first step; ``gap``, the time between steps; of
-            ``outside`` ``before`` and ``after``.
+        phase: ``step``, and where steps are of kinds also ``step 2`` and so on; ``opening``, the time of a stage
+            before its first step; ``gap``, the time between steps; of ``outside`` ``before`` and ``after``.
         power_w: watts.
         u_w: their standard uncertainty (k=1), without the gain of the sensor.
     """
@@ -36,6 +36,23 @@ class ClassPower:
     phase: str
     power_w: float
     u_w: float
+
+
+@dataclass(frozen=True)
+class StepKinds:
+    """The way in which steps of a stage are told apart: each kind is a class of work, ``step``, ``step 2`` and so on.
+
+    Attributes:
+        stage: the stage.
+        every: period of the steps' numbers in their epoch; 0 where their duration tells.
+        kinds: the kind, from 0 on, of each number modulo ``every``.
+        limits_s: durations from which on a step is of the next kind.
+    """
+
+    stage: str
+    every: int = 0
+    kinds: Sequence[int] = ()
+    limits_s: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,7 @@ class HowShared:
             that ends no earlier than it does.
         powers_w: by block, the power of each class.
         covariance_w2: covariance of the last block's powers in W², without the gain of the sensor.
+        step_kinds: stages whose steps are of kinds with powers of their own.
     """
 
     method: Method
@@ -76,6 +94,7 @@ class HowShared:
     ends_s: Sequence[float] = ()
     powers_w: Sequence[Sequence[float]] = ()
     covariance_w2: Sequence[Sequence[float]] = ()
+    step_kinds: Sequence[StepKinds] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """The same in plain types."""
@@ -85,6 +104,7 @@ class HowShared:
             "ends_s": [*self.ends_s],
             "powers_w": [[*powers] for powers in self.powers_w],
             "covariance_w2": [[*covariances] for covariances in self.covariance_w2],
+            "step_kinds": [{**asdict(k), "kinds": [*k.kinds], "limits_s": [*k.limits_s]} for k in self.step_kinds],
         }
 
 
@@ -122,4 +142,5 @@ def how_shared(contents: Contents, names: Sequence[tuple[str, str]], started_ns:
         ends_s=tuple((block.end_ns - started_ns) * NS for block in split.blocks),
         powers_w=tuple(tuple(power_w[at].tolist()) for at in of_block),
         covariance_w2=tuple(map(tuple, covariance[-1, :, -1, :].tolist())),
+        step_kinds=tuple(StepKinds(names[r.of_class][0], r.every, r.kinds, r.limits_s) for r in contents.rules),
     )

@@ -71,5 +71,6 @@ def _powers(shared: HowShared) -> str:
 
 
 def _name(row: ClassPower) -> str:
-    phase = PHASES.get(row.phase, row.phase)
+    of_steps, _, kind = row.phase.partition(" ")
+    phase = f"{PHASES[of_steps]} of kind {kind}" if kind else PHASES.get(row.phase, row.phase)
     return phase if row.stage == "outside" else f"{row.stage.replace('_', ' ')} ({phase})"

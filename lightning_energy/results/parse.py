@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from lightning_energy.curves.energy import Energy
 from lightning_energy.curves.resolution import Resolution
-from lightning_energy.ledger.how_shared import ClassPower, HowShared, Method
+from lightning_energy.ledger.how_shared import ClassPower, HowShared, Method, StepKinds
 from lightning_energy.meters.base import Quality, Scope
 from lightning_energy.results.carbon import Derived
 from lightning_energy.results.figures import Device, Missing, Outcome, Spread
@@ -156,11 +156,17 @@ def _shared(row: Node) -> HowShared:
         ends_s=_numbers(row["ends_s"]),
         powers_w=tuple(map(_numbers, row["powers_w"].items())),
         covariance_w2=tuple(map(_numbers, row["covariance_w2"].items())),
+        step_kinds=row.get("step_kinds").maybe(lambda kinds: tuple(map(_step_kinds, kinds.items()))) or (),
     )
 
 
 def _class_power(row: Node) -> ClassPower:
     return ClassPower(row["stage"].text(), row["phase"].text(), row["power_w"].amount(), row["u_w"].amount())
+
+
+def _step_kinds(row: Node) -> StepKinds:
+    kinds = tuple(kind.integer() for kind in row["kinds"].items())
+    return StepKinds(row["stage"].text(), row["every"].integer(), kinds, _numbers(row["limits_s"]))
 
 
 def _numbers(row: Node) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ import pytest
 from lightning_energy.curves.curve import Curve
 from lightning_energy.ledger.held import Held
 from lightning_energy.ledger.sharing.classes import Position
+from lightning_energy.ledger.sharing.kinds import Rule
 from tests.ledger.plays import INFO, START, S
 
 
@@ -76,3 +77,27 @@ def test_a_stretch_has_the_classes_in_force():
     assert stretch.length_s.tolist() == [1.0, 1.0]
     assert stretch.is_known.tolist() == [True, False]
     assert (stretch.classes.start_s.tolist(), stretch.classes.column.tolist()) == ([-1.0, 1.0], [0, 2])
+
+
+IN_TURNS, BY_DURATION = Rule(2, every=2, kinds=(0, 1), classes=(2, 8)), Rule(2, limits_s=(1.5,), classes=(2, 8))
+
+
+def test_kinds_of_steps_are_told_by_their_number_in_their_account():
+    """Steps of two epochs (codes 5 and 6) with gaps (7): numbers begin anew, in one booking or in many."""
+    marks = [(k, code, 2 if code < 7 else 3) for k, code in enumerate([5, 7, 5, 7, 5, 6, 7, 6])]
+    at_once = held_of("mmmmmmmmm", marks).told_apart((IN_TURNS,))
+    assert at_once.of_class.tolist() == [2, 3, 8, 3, 2, 2, 3, 8]
+    held = held_of("mmmmmmmmm", marks[:3]).told_apart((IN_TURNS,))
+    for k, code, of_class in marks[3:]:
+        news = (np.array([x]) for x in (START + k * S, code, of_class))
+        held = held.followed_by(held.knots.part(slice(0)), *news, Position(code, of_class))
+    assert held.of_class.tolist() == at_once.of_class.tolist()
+    assert held.told_apart(()).of_class.tolist() == [row[2] for row in marks]
+
+
+def test_the_kind_of_a_step_by_its_duration_is_known_when_it_ends():
+    held = held_of("mmmm", [(0, 5, 2)]).told_apart((BY_DURATION,))
+    assert (held.of_class.tolist(), held.open_ns) == ([2], START)
+    news = (np.array([x]) for x in (START + 2 * S, 7, 3))
+    held = held.followed_by(held.knots.part(slice(0)), *news, Position(7, 3))
+    assert (held.of_class.tolist(), held.open_ns) == ([8, 3], None)

@@ -14,6 +14,12 @@ SENSORS = {
     "100 ms late": Sensor(lag_s=0.1),
     "smooths over 50 ms": Sensor(lag_s=0.02, ema_s=0.05),
     "every 20 ms": Sensor(update_s=0.02, lag_s=0.015),
+    "steps in turns": Sensor(update_s=0.02),
+    "long and short steps": Sensor(update_s=0.02),
+}
+KINDS = {
+    "steps in turns": {"step_s": 0.05, "kinds": ((1.3, 1.0), (0.5, 1.0))},
+    "long and short steps": {"step_s": 0.05, "kinds": ((1.2, 1.3), (0.6, 0.7))},
 }
 
 
@@ -29,7 +35,9 @@ def told(work: Work, sensor: Sensor, seed: int = 1):
 @pytest.mark.parametrize("name", SENSORS)
 def test_accounts_can_be_recomputed(name):
     epochs = 60 if SENSORS[name].update_s > 0.05 else 15
-    totals, shared, curve, steps = told(Work(epochs=epochs, opening=(0.05, 60.0), drift=0.2), SENSORS[name])
+    work = Work(epochs=epochs, opening=(0.05, 60.0), drift=0.2, **KINDS.get(name, {}))
+    totals, shared, curve, steps = told(work, SENSORS[name])
+    assert len(shared.step_kinds) == int(name in KINDS)
     assert len(shared.ends_s) > 1  # its powers wander from block to block
     accounts = accounts_of(shared.to_plain(), curve, steps)
     assert len(accounts) == 4 * epochs  # training and validation, steps and gaps

@@ -51,6 +51,7 @@ class Contents:
         split: of the intervals so far.
         powers: the fitted powers.
         found: the kernel of the split.
+        rules: the way in which kinds of steps are told apart.
         energy_j: joules by account.
 
     Args:
@@ -64,6 +65,7 @@ class Contents:
         n, width = max(split.line_j.shape[1], int(ahead.code.max(initial=-1)) + 1), split.d.shape[2]
         width = max(width, ahead.seconds_s.shape[1])
         self.split, self.powers, self.found = split, powers.wide(width), sharing.found
+        self.rules = sharing.rules
         self._ahead = Ahead(ahead.code, wide(ahead.seconds_s, width))
         energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
         for place, block in enumerate(split.blocks):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.sharing.stretch import Stretch
 
-__all__ = ["EXACT", "Belief", "Found"]
+__all__ = ["EXACT", "Belief", "Found", "log_prior"]
 
 GRID_S = np.arange(-0.02, 0.252, 0.002)
 """Delays that are tried. Counters of 15 ms to 200 ms are known; a poll's bracket may err by a little the other way."""
@@ -33,6 +33,7 @@ LOOKS = (0.1, 0.25, 0.5)
 """Parts of the period that a part-time sensor may look at (0.25: A100, H100)."""
 
 USUAL_S = 0.03  # scale of the prior for delays: short ones are more usual
+EARLY_S = 0.005  # scale of the prior for counters that show energy before it is spent: only brackets err that way
 AROUND_S = 0.03  # width of the delays that are tried together with smoothing, about the best without
 FAR_OFF = 20.0  # log likelihood from the best beyond which a delay is not tried again with more intervals
 LIKELY = 10.0  # log likelihood from the best within which a delay without smoothing leads to one with smoothing
@@ -47,6 +48,12 @@ CORRELATED = 0.1  # correlation of neighbouring residuals from which on differen
 ROBUST = 12.0  # squared residual, in median scales, from which on the loss is linear
 ENOUGH_S, ENOUGH_EACH_S = 0.0015, 0.0045  # uncertainty that does no harm: of their sum, and of delay and smoothing each
 NEAR_S = 0.3  # seconds after a change of stage within which an interval tells of the delay
+
+
+def log_prior(lag_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log of the prior density of delays, but for a constant: short ones are more usual, negative ones errors."""
+    result: NDArray[np.float64] = np.where(lag_s < 0, lag_s / EARLY_S, -lag_s / USUAL_S)
+    return result
 
 
 def _go_on() -> None:
@@ -186,7 +193,7 @@ class Belief:
             return UNKNOWN
         emas = self._emas_s
         width = np.gradient(emas) if len(emas) > 1 else np.ones(1)
-        belief = np.log(width / width.sum() + (emas == 0))[:, None] - np.abs(GRID_S) / USUAL_S
+        belief = np.log(width / width.sum() + (emas == 0))[:, None] + log_prior(GRID_S)
         w = np.exp(self.table + belief - (self.table + belief).max())
         w /= w.sum()
         lag_s, ema_s = float(w.sum(axis=0) @ GRID_S), float(w.sum(axis=1) @ emas)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.ledger.sharing.delay import log_prior
 from lightning_energy.ledger.sharing.powers import EVIDENCE, LEAST_SCATTER, PRIOR
 from lightning_energy.ledger.sharing.timeline import Timeline
 
@@ -28,7 +29,7 @@ __all__ = ["MOST_KINDS", "Kinds", "Rule", "find_kinds"]
 MOST_KINDS = 4
 ALL_APART = range(2, MOST_KINDS + 1)  # periods whose steps may each be a kind of its own
 PERIODS = (*range(2, 9), 10, 16, 20, 32, 50)  # periods of which one step may be a kind, and the others another
-MOST_CELLS = 4_000_000  # marks times columns of one table: longer periods are not tried with more
+MOST_CELLS = 500_000  # marks times columns of one table, milliseconds of work: longer periods are not tried with more
 FEWEST_STEPS = 16
 FEWEST_OF_KIND = 8
 SHARE = 0.02  # least part of the steps that a cluster of durations has
@@ -112,7 +113,7 @@ def find_kinds(
         pause: called between parts of the work.
     """
     trial, rules, told = _Trial(stretch, kernel), [], []
-    evidence = trial.log_evidence
+    evidence = trial.log_evidence + float(log_prior(np.array(kernel.lag_s)))
     for of_class in steps:
         mine = stretch.classes.column == of_class
         if mine.sum() < FEWEST_STEPS:
@@ -121,7 +122,7 @@ def find_kinds(
         best = max(tried, key=lambda x: x.gain, default=_Tried(0.0, Rule(of_class)))
         if best.gain > 0:
             rules.append(best.rule)
-            evidence += best.gain
+            evidence += best.gain + (FAR_BETTER if best.rule.every else -LIKELY)
         told.append(best.gain > 0 or trial.is_told)
     return Kinds(tuple(rules), bool(told) and all(told), evidence)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -32,7 +33,11 @@ def median(values: NDArray[np.float64]) -> float:
 
 def wide(rows: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     """Rows with room for more classes, of which they hold nothing."""
-    return rows if rows.shape[1] == width else np.pad(rows, ((0, 0), (0, width - rows.shape[1])))
+    if rows.shape[1] == width:
+        return rows
+    result = np.zeros((rows.shape[0], width))
+    result[:, : rows.shape[1]] = rows
+    return result
 
 
 class Normals:
@@ -83,7 +88,9 @@ class Normals:
 
     def copy(self) -> Normals:
         """The same, which may change by itself."""
-        return Normals() + self
+        result = copy(self)
+        result.a, result.excess, result.b = self.a.copy(), self.excess.copy(), self.b.copy()
+        return result
 
     def __add__(self, other: Normals) -> Normals:
         result = Normals(max(len(self.b), len(other.b)))
@@ -95,8 +102,10 @@ class Normals:
         """The same with room for more classes."""
         more = width - len(self.b)
         if more > 0:
-            self.a, self.excess = (np.pad(x, (0, more)) for x in (self.a, self.excess))
-            self.b = np.pad(self.b, (0, more))
+            have = len(self.b)
+            a, excess, b = np.zeros((width, width)), np.zeros((width, width)), np.zeros(width)
+            a[:have, :have], excess[:have, :have], b[:have] = self.a, self.excess, self.b
+            self.a, self.excess, self.b = a, excess, b
         return self
 
     def __iadd__(self, other: Normals) -> Self:
