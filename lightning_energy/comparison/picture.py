@@ -27,7 +27,7 @@ DOTS_PER_INCH = 150
 # name, colour (of the palette of Okabe and Ito, legible for the colour-blind), shape and filling of each kind
 KINDS = [
     ("on the Pareto front", "#0072B2", "o", "#0072B2"),
-    ("behind it, but not for sure", "#E69F00", "s", "white"),
+    ("behind it, by the meter", "#E69F00", "s", "white"),
     ("dominated", "#D55E00", "X", "#D55E00"),
 ]
 ESTIMATED = ("energy estimated, not measured", "D")  # name in the legend, and shape for every kind
