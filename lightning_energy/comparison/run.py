@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.run_source import Source, hardware_of, source_of
@@ -15,6 +16,7 @@ from lightning_energy.results.read import RecordError
 from lightning_energy.results.readable import duration
 from lightning_energy.results.record_ranks import load_record
 from lightning_energy.scores.metric import PERCENT, ROUNDING, Metric
+from lightning_energy.scores.metric_name import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,10 +69,16 @@ class Run:
         sam: :func:`~lightning_energy.sustainable_accuracy`; ``None`` at 1 kWh or less, where it is not defined.
         score: :func:`~lightning_energy.energy_penalized_accuracy`, with the same constants for all runs; accuracies
             alone have it and ``sam``.
-        on_front: true when no other run is at least as good for less energy, or better for as much.
-        dominated_by: names of runs on the front that are at least as good, and cheaper for sure: by more than the
-            uncertainty (see :func:`~lightning_energy.comparison.pareto.dominations`).
-        perhaps_dominated_by: names of runs on the front that are at least as good, and cheaper, but not for sure.
+        group: name of the group of runs of one configuration that it is in.
+        seed: its seed.
+        metric_n: number of samples that its metric is of.
+        kind: equal for runs that may be set against each other: of one coverage, quality and metric, on the same
+            sensors.
+        on_front: true when no other run of its kind is at least as good for less energy, or better for as much.
+        dominated_by: names of the groups by which its group is dominated: see
+            :mod:`~lightning_energy.comparison.verdicts`.
+        perhaps_dominated_by: names of runs on the front that are at least as good, and cheaper, by the meter: what a
+            repeat would show is not known.
         caveats: sentences that a reader of its figures must know.
         hardware: the machine that it ran on.
         covers: the parts of the machine that its joules cover.
@@ -99,6 +107,10 @@ class Run:
     per_kwh: float | None = None
     sam: float | None = None
     score: float | None = None
+    group: str | None = None
+    seed: int | None = None
+    metric_n: int | None = None
+    kind: int | None = None
     on_front: bool = False
     dominated_by: tuple[str, ...] = ()
     perhaps_dominated_by: tuple[str, ...] = ()
@@ -111,6 +123,17 @@ class Run:
     def is_comparable(self) -> bool:
         """True when both its metric and its energy are known."""
         return self.metric is not None and self.energy_kwh is not None
+
+    @cached_property
+    def metric_kind(self) -> tuple[str, Mode, bool]:
+        """Equal for runs whose metrics are one: its canonical name, its better direction, and whether it is raw."""
+        name = self.metric_name or ""
+        return canonical(name) or name, self.mode, self.scale == "raw"
+
+    @cached_property
+    def likeness(self) -> tuple[object, ...]:
+        """Equal for runs whose energies and metrics may be set against each other, if its sensors are known."""
+        return self.covers, self.quality, self.metric_kind, self.source.sensors
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types, without the ``source``."""
@@ -157,6 +180,7 @@ def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | Non
         lacks = ("the energy of its training is not known: its report says what is missing", *wrong)
     module = record.what.get("module")
     known = energy is not None and energy_j is not None
+    source = source_of(record, energy, lacks)
     return Run(
         name=name,
         path=path,
@@ -179,7 +203,9 @@ def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | Non
         caveats=(*lacks, *_caveats(record, energy)),
         hardware=hardware_of(record),
         covers=" + ".join(sorted({d.scope for d in record.devices})) or "unknown parts",
-        source=source_of(record, energy, lacks),
+        seed=source.seed,
+        metric_n=source.metric_n,
+        source=source,
     )
 
 
