@@ -26,7 +26,7 @@ def test_a_course_has_the_epochs_that_were_validated_in_the_unit_of_comparisons(
         EpochRow(epoch=1, total_kwh=2.0),
         EpochRow(epoch=2, metric=90.0),
     ]
-    assert course_of(rows, 0.01) == (Validation(1.0, 0.7, 0.1), Validation(None, 0.9, None))
+    assert course_of(rows, "percent") == (Validation(1.0, 0.7, 0.1), Validation(None, 0.9, None))
 
 
 def test_best_values_rise_and_stay():

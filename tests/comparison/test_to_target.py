@@ -12,30 +12,30 @@ DARK = [Validation(1.0, 0.70, 0.05), Validation(None, 0.75, None), Validation(No
 
 
 def reached(*energies: float) -> list[ToTarget]:
-    return [ToTarget(0.9, True, kwh, 0.01, 0.0) for kwh in energies]
+    return [ToTarget(0.9, kwh, 0.01, 0.0) for kwh in energies]
 
 
 def failed(*energies: float) -> list[ToTarget]:
-    return [ToTarget(0.9, False, None, None, kwh) for kwh in energies]
+    return [ToTarget(0.9, None, None, kwh, is_reached=False) for kwh in energies]
 
 
 @pytest.mark.parametrize(
     ("course", "target", "mode", "expected"),
     [
-        (COURSE, 0.7, "max", (True, 1.0, 0.05, 0.0)),  # by the first validation: it was passed somewhere before
-        (COURSE, 0.8, "max", (True, 2.0, 0.06, 1.0)),  # nothing between 1 and 2 kWh is interpolated
-        (COURSE, 0.9, "max", (False, None, None, 3.0)),  # more than 3 kWh
-        (COURSE, 0.85 * (1 + 9e-7), "max", (True, 2.0, 0.06, 1.0)),  # the rounding of single precision
-        (COURSE, 0.86, "max", (False, None, None, 3.0)),
-        (COURSE, 0.75, "min", (True, 1.0, 0.05, 0.0)),
-        (COURSE, 0.6, "min", (False, None, None, 3.0)),
-        (DARK, 0.8, "max", (True, None, None, 1.0)),  # at an energy that is not known, but above 1
-        (DARK, 0.9, "max", (False, None, None, 1.0)),
-        ([Validation(None, 0.5)], 0.9, "max", (False, None, None, None)),
+        (COURSE, 0.7, "max", (1.0, 0.05, 0.0, True)),  # by the first validation: it was passed somewhere before
+        (COURSE, 0.8, "max", (2.0, 0.06, 1.0, True)),  # nothing between 1 and 2 kWh is interpolated
+        (COURSE, 0.9, "max", (None, None, 3.0, False)),  # more than 3 kWh
+        (COURSE, 0.85 * (1 + 9e-7), "max", (2.0, 0.06, 1.0, True)),  # the rounding of single precision
+        (COURSE, 0.86, "max", (None, None, 3.0, False)),
+        (COURSE, 0.75, "min", (1.0, 0.05, 0.0, True)),
+        (COURSE, 0.6, "min", (None, None, 3.0, False)),
+        (DARK, 0.8, "max", (None, None, 1.0, True)),  # at an energy that is not known, but above 1
+        (DARK, 0.9, "max", (None, None, 1.0, False)),
+        ([Validation(None, 0.5)], 0.9, "max", (None, None, None, False)),
     ],
 )
 def test_the_energy_is_that_of_the_epoch_and_its_bound_that_of_the_one_before(course, target, mode, expected):
-    assert to_target(course, target, mode) == ToTarget(target, *expected)
+    assert to_target(course, target, mode) == ToTarget(target, *expected[:3], is_reached=expected[3])
 
 
 def test_without_validations_nobody_knows():
@@ -74,7 +74,7 @@ def test_the_mean_of_runs_that_all_reached_it_is_the_mean():
 
 
 def test_runs_that_do_not_tell_are_counted_apart():
-    at_an_unknown_energy = ToTarget(0.9, True, None, None, 1.0)
+    at_an_unknown_energy = ToTarget(0.9, None, None, 1.0)
     found = of_runs([None, at_an_unknown_energy, *reached(2.0)])
     assert (found.n, found.n_reached, found.unknown, found.mean_kwh) == (1, 1, 2, 2.0)
 
@@ -87,4 +87,4 @@ def test_a_budget_is_a_finite_energy(budget_kwh):
 
 def test_two_targets_are_not_mixed():
     with pytest.raises(ValueError, match=r"different targets \(0\.8, 0\.9\)"):
-        of_runs([*reached(1.0), ToTarget(0.8, True, 1.0, 0.0, 0.0)])
+        of_runs([*reached(1.0), ToTarget(0.8, 1.0, 0.0, 0.0)])
