@@ -145,12 +145,14 @@ def of_runs(
     """
     if budget_kwh is not None and not (budget_kwh > 0 and math.isfinite(budget_kwh)):
         raise ValueError(f"budget_kwh={budget_kwh!r}: give a finite number above 0")
-    targets = {result.target for result in results if result is not None} or ({target} - {None})
+    told = [result for result in results if result is not None]
+    targets = {result.target for result in told}
+    if not told and target is not None:
+        targets = {target}
     if len(targets) > 1:
         raise ValueError(f"the results are of different targets ({', '.join(f'{t:g}' for t in sorted(targets))})")
     if not results or not targets:
         return None
-    told = [result for result in results if result is not None]
     reached = sorted(kwh for kwh in (r.kwh for r in told) if kwh is not None)
     failed = [over for over in (r.over_kwh for r in told if not r.is_reached) if over is not None]
     n, n_reached = len(reached) + len(failed), len(reached)

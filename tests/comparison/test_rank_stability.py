@@ -58,7 +58,7 @@ def test_a_formula_without_a_reference_has_no_range_of_it():
 
 
 def test_beta_changes_no_order():
-    found = [stability([MIDDLE, CHEAP, DEAR], EnergyPenalized(beta=beta)) for beta in (0.1, 5.0, 50.0)]
+    found = [stability([MIDDLE, CHEAP, DEAR], EnergyPenalized(beta=beta)).to_plain() for beta in (0.1, 5.0, 50.0)]
     assert found[0] == found[1] == found[2]
 
 
