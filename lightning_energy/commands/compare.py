@@ -50,10 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scale", choices=get_args(Scale), help="read all values with it, where records have a wrong one"
     )
     parser.add_argument(
-        "--reach",
+        "--target",
         type=_finite,
         metavar="VALUE",
-        help="show the energy up to the first epoch with this value of the metric or a better one (accuracies: 0.9)",
+        action="append",
+        default=[],
+        help="show the energy up to the first epoch with this value of the metric or a better one (accuracies: 0.9); "
+        "may be given several times",
     )
     parser.add_argument(
         "--reference-kwh",
@@ -76,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         epoch=arguments.epoch,
         metric=arguments.metric,
         scale=arguments.scale,
-        reach=arguments.reach,
+        target=arguments.target,
         reference_kwh=arguments.reference_kwh,
     )
     print_out(FORMATS[arguments.format](comparison))

@@ -135,9 +135,8 @@ COLUMNS = (
     ),
     Column("u_kwh", in_text=TextCell("± (k=1)", "{:.2g}".format, left_out=5)),
     Column(
-        "reach_kwh",
-        in_text=TextCell(lambda subject: f"kWh {subject.reach_heading}", "{:.4g}".format, is_rare=True),
-        on_page=PageCell(lambda subject: f"energy {subject.reach_heading}", cells.reach),
+        "target_kwh",
+        on_page=PageCell(lambda subject: f"energy {subject.target_heading}", cells.target),
     ),
     Column("per_kwh", largest_first=True),
     Column(

@@ -143,7 +143,7 @@ def _warnings(heading: str, sentences: Sequence[str]) -> str:
 
 def _formula(formula: Mapping[str, Any] | None, subject: Subject) -> str:
     """The score and SAM, with the meaning of their letters and the constants; or the reason why there is none."""
-    notes = "".join(f'<p class="note">{escaped(s)}</p>' for s in (subject.reach_words, subject.no_score) if s)
+    notes = "".join(f'<p class="note">{escaped(s)}</p>' for s in (subject.target_words, subject.no_score) if s)
     if formula is None:
         return notes
     known = str(formula.get("name", ""))

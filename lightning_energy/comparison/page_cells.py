@@ -27,9 +27,9 @@ __all__ = [
     "metric",
     "name",
     "plain",
-    "reach",
     "run",
     "sample",
+    "target",
 ]
 
 UNKNOWN = "&ndash;"
@@ -60,7 +60,7 @@ class Rows:
     @cached_property
     def reached(self) -> Figures:
         """The energies up to a value, in the unit of the energies."""
-        return self.energies._replace(values=[row.get("reach_kwh") for row in self._rows])
+        return self.energies._replace(values=[row.get("target_kwh") for row in self._rows])
 
     @cached_property
     def samples(self) -> Figures:
@@ -138,10 +138,14 @@ def energy(row: Row, rows: Rows) -> str:
     return UNKNOWN if energy_kwh is None else rows.energies.show(energy_kwh, row.get("u_kwh"))
 
 
-def reach(row: Row, rows: Rows) -> str:
-    """The energy up to the value that was asked for."""
-    reach_kwh = row.get("reach_kwh")
-    return UNKNOWN if reach_kwh is None else rows.reached.show(reach_kwh)
+def target(row: Row, rows: Rows) -> str:
+    """The energy up to the first target, or the energy that did not reach it."""
+    first = next(iter(row.get("targets") or ()), None)
+    if first is None or (first["is_reached"] and first["kwh"] is None) or first["over_kwh"] is None:
+        return UNKNOWN
+    if first["is_reached"]:
+        return rows.reached.show(first["kwh"], first["u_kwh"])
+    return f"&gt;&nbsp;{rows.reached.show(first['over_kwh'])}"
 
 
 def sample(row: Row, rows: Rows) -> str:

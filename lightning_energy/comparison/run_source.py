@@ -17,6 +17,7 @@ from lightning_energy.scores.formula import EnergyPenalized, parse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lightning_energy.comparison.course import Validation
     from lightning_energy.curves.energy import Energy
     from lightning_energy.results.figures import Device
     from lightning_energy.results.record import Record
@@ -39,6 +40,7 @@ class Source:
         reference_kwh: the reference of the score it was trained with; ``None`` for another score, or none.
         lacks: the reasons why it cannot be compared, in sentences; empty if it can.
         scale: the scale of its metric as its record has it; ``None`` without a metric.
+        course: the validations at the ends of its epochs, in the unit of the comparison.
     """
 
     sensors: str = ""
@@ -47,6 +49,7 @@ class Source:
     reference_kwh: float | None = None
     lacks: tuple[str, ...] = ()
     scale: Scale | None = None
+    course: tuple[Validation, ...] = ()
 
 
 def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> Source:

@@ -63,10 +63,14 @@ def run(name, metric, energy_kwh, **more):
     }
 
 
+def reached(kwh, over_kwh=0.0):
+    return {"target": 35.0, "kwh": kwh, "u_kwh": None, "over_kwh": over_kwh, "is_reached": kwh is not None}
+
+
 def comparison(runs, **more):
     return {
         "formula": {"name": "energy_penalized_accuracy", "alpha": 5.0, "beta": 5.0, "reference_kwh": 1.0},
-        "metric": {"name": "accuracy", "mode": "max", "scale": "fraction", "epoch": "last", "reach": None},
+        "metric": {"name": "accuracy", "mode": "max", "scale": "fraction", "epoch": "last", "targets": []},
         "runs": runs,
         "front": [r["name"] for r in runs if r["on_front"]],
         "iso_scores": [{"score": 2.0, "points": [[e, (0.4 * (1 + math.log10(1 + e))) ** 0.2] for e in (0.2, 1, 4, 9)]}],
@@ -96,7 +100,7 @@ HOSTILE = comparison(
         for i, n in enumerate(NAMES)
     ],
     formula={"name": EVIL, "alpha": 5.0, "beta": 5.0, "reference_kwh": 1.0},
-    metric={"name": "".join(NAMES), "mode": "min", "scale": "raw", "epoch": "best", "reach": 2.0},
+    metric={"name": "".join(NAMES), "mode": "min", "scale": "raw", "epoch": "best", "targets": [2.0]},
     caveats=NAMES,
     problems=NAMES,
 )
@@ -105,13 +109,13 @@ PERPLEXITIES = comparison(
     [
         run(n, m, e, metric_name="val_ppl", mode="min", scale="raw", **more)
         for n, m, e, more in [
-            ("small", 40.0, 1.0, {"on_front": True}),
-            ("large", 20.0, 4.0, {"on_front": True, "reach_kwh": 2.5}),
-            ("waste", 30.0, 9.0, {"dominated_by": ["large"], "reach_kwh": 8.0}),
+            ("small", 40.0, 1.0, {"on_front": True, "targets": [reached(None, 1.0)]}),
+            ("large", 20.0, 4.0, {"on_front": True, "targets": [reached(2.5)]}),
+            ("waste", 30.0, 9.0, {"dominated_by": ["large"], "targets": [reached(8.0)]}),
         ]
     ],
     formula=None,
-    metric={"name": "val_ppl", "mode": "min", "scale": "raw", "epoch": "last", "reach": 35.0},
+    metric={"name": "val_ppl", "mode": "min", "scale": "raw", "epoch": "last", "targets": [35.0]},
     iso_scores=[],
 )
 
@@ -309,8 +313,12 @@ def test_a_page_of_a_metric_without_a_score():
     assert "SAM" not in text
     assert not {"SAM", "score", "accuracy"} & {*figures(page)}
     assert [figures(page, i)["val_ppl"] for i in range(3)] == ["40.00", "20.00", "30.00"]
-    assert [figures(page, i)["energy to reach 35"] for i in range(3)] == ["&ndash;", "2.500 kWh", "8.000 kWh"]
-    assert "Energy to reach 35: that of the training up to" in text
+    assert [figures(page, i)["energy to reach 35"] for i in range(3)] == [
+        "&gt;&nbsp;1.000 kWh",
+        "2.500 kWh",
+        "8.000 kWh",
+    ]
+    assert "Energy to reach val_ppl 35: that of the training up to" in text
 
 
 @pytest.mark.parametrize("name", ["energy_penalized_accuracy", "log_penalized_accuracy", "my own"])
