@@ -781,3 +781,105 @@ def test_without_javascript_the_table_is_there(browser):
         assert not browser.all("#chart")[0].is_displayed()
     finally:
         browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+# ---- many runs: settings as columns, a filter, courses
+
+
+def swept(n, **more):
+    """Runs that differ in two settings."""
+    return comparison(
+        [
+            run(
+                f"run-{i:03}",
+                0.5 + 0.4 * ((i * 37) % n) / n,
+                1.0 + i,
+                on_front=i % 10 == 0,
+                quality="estimated" if i % 2 else "measured",
+                settings={"lr": 10.0 ** -(i % 3), "model": ["mlp", "cnn"][i % 2], "batch_size": 32},
+            )
+            for i in range(n)
+        ],
+        **more,
+    )
+
+
+def test_settings_that_differ_are_columns():
+    page = render_page(swept(4))
+    assert [figures(page, i)["lr"] for i in range(4)] == ["1", "0.1", "0.01", "1"]
+    assert [figures(page, i)["model"] for i in range(4)] == ["mlp", "cnn", "mlp", "cnn"]
+    assert "batch_size" not in figures(page)
+    evil = comparison([run(n, 0.9, 1.0, settings={EVIL: n}) for n in NAMES])
+    assert render_page(evil).count("<script") == render_page(FEW).count("<script")
+
+
+def test_every_target_is_a_column():
+    results = [{"target": t, "kwh": None, "u_kwh": None, "over_kwh": 1.0, "is_reached": False} for t in (0.8, 0.9)]
+    metric = {"name": "accuracy", "mode": "max", "scale": "fraction", "epoch": "last", "targets": [0.8, 0.9]}
+    page = render_page(comparison([run("a", 0.7, 1.0, targets=results)], metric=metric))
+    assert figures(page)["energy to reach 0.8"] == figures(page)["energy to reach 0.9"] == "&gt;&nbsp;1.000 kWh"
+
+
+def test_stability_is_told():
+    page = render_page(comparison([run("a", 0.7, 1.0)], stability={"sentences": ["Two winners over <alpha>."]}))
+    assert "Two winners over &lt;alpha&gt;." in page
+
+
+def typed(browser, css, text):
+    field = browser.all(css)[0]
+    field.clear()
+    field.send_keys(text)
+
+
+def test_a_filter_and_the_front_alone(browser):
+    browser.show(swept(300))
+    shown = "return [...document.querySelectorAll('tbody')].filter((b) => !b.hidden).length"
+    assert browser.run(shown) == len(browser.all(".point")) == 300
+    typed(browser, "#filter", "CNN 0.01")
+    assert browser.run(shown) == len(browser.all(".point")) == 50
+    assert browser.all("#shown")[0].text == "50 of 300 shown"
+    typed(browser, "#filter", "nothing of this name")
+    assert browser.run(shown) == len(browser.all(".point")) == 0
+    typed(browser, "#filter", "run-")
+    browser.all("#front-only")[0].click()
+    assert browser.run(shown) == len(browser.all(".point")) == 30
+    browser.head("energy").find_element("tag name", "button").click()
+    assert browser.run(shown) == 30
+
+
+@pytest.mark.parametrize("plain", [FEW, HOSTILE, swept(12)], ids=["few", "hostile", "swept"])
+def test_energy_is_visible_on_a_phone_without_scrolling(browser, plain):
+    browser.show(plain, width=360, height=700)
+    right, edge = browser.run("""
+      const column = [...document.querySelectorAll('thead th')].findIndex((h) => h.textContent.trim() === 'energy');
+      const cells = [...document.querySelectorAll('tbody tr.figures')].map((row) => row.cells[column]);
+      return [Math.max(...cells.map((c) => c.getBoundingClientRect().right)),
+              document.querySelector('.box').getBoundingClientRect().right];
+    """)
+    assert right <= edge + 0.5
+    marks = browser.run(
+        "return [...document.querySelectorAll('tr.figures')].filter((r) => "
+        "getComputedStyle(r.cells[0].querySelector('.wrap'), '::after').content.includes('front')).length"
+    )
+    assert marks == sum(r["on_front"] for r in plain["runs"])
+
+
+@pytest.mark.parametrize("qualities", [("estimated", "estimated"), ("measured", "estimated")])
+def test_estimated_and_not_on_the_front_have_different_signs(browser, qualities):
+    browser.show(comparison([run(str(i), 0.9 - 0.1 * i, 1.0 + i, on_front=not i, quality=q) for i, q in enumerate(qualities)]))
+    other, estimated = (browser.run("return document.querySelector(arguments[0]).innerHTML", f"#legend-{of} svg")
+                        for of in ("other", "diamond"))  # fmt: skip
+    assert "half" in estimated
+    assert "half" not in other
+
+
+def test_courses_are_drawn_when_asked(browser):
+    plain = swept(3, courses={"run-000": [[0.2, 0.3], [0.9, 0.5]], "run-001": [[0.5, 0.6]]})
+    browser.show(plain)
+    assert browser.all(".course") == []
+    browser.all("#courses")[0].click()
+    assert len(browser.all(".course")) == 2
+    typed(browser, "#filter", "run-001")
+    assert len(browser.all(".course")) == 1
+    browser.show(swept(3))
+    assert not browser.all("#courses")[0].is_displayed()

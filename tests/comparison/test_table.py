@@ -131,7 +131,7 @@ def test_energy_to_reach_a_value_stands_in_the_table(perplexities):
     assert found == {"small": "> 1 > 1 > 1", "large": "15 20 (> 15) > 20"}
     assert "Energy to reach val_ppl 30 or 10 or 5: that of the training up to the end of the first epoch" in table
     assert "No run reached val_ppl 5." in table
-    assert "| large | 15 | 20 (> 15) | > 20 |" in markdown(comparison)
+    assert "| large | 15 | 20 (&gt; 15) | &gt; 20 |" in markdown(comparison)
     assert "30=15.0; 10=20.0; 5=>20.0" in as_csv(comparison)
 
 
