@@ -134,10 +134,7 @@ COLUMNS = (
         on_page=PageCell("energy", cells.energy, is_rare=False),
     ),
     Column("u_kwh", in_text=TextCell("± (k=1)", "{:.2g}".format, left_out=5)),
-    Column(
-        "target_kwh",
-        on_page=PageCell(lambda subject: f"energy {subject.target_heading}", cells.target),
-    ),
+    Column("target_kwh"),
     Column("per_kwh", largest_first=True),
     Column(
         "sample_j",

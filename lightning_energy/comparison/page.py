@@ -74,7 +74,7 @@ def render_page(comparison: Mapping[str, Any], *, title: str | None = None) -> s
         box="box long" if len(runs) > LONG else "box",
         head=head(runs, subject),
         bodies=bodies(runs, subject),
-        formula=_formula(comparison["formula"], subject),
+        formula=_formula(comparison["formula"], subject) + _stability(comparison.get("stability")),
         data=_island(comparison, runs, subject),
     )
 
@@ -110,7 +110,9 @@ def _island(comparison: Mapping[str, Any], runs: Sequence[dict[str, Any]], subje
         for line in comparison.get("iso_scores", ())
     ]
     metric = {"heading": clean(subject.heading), "mode": subject.mode, "is_raw": subject.scale == "raw"}
+    courses = comparison.get("courses") or {}
     plain = {"unit": unit, "per_kwh": per_kwh, "metric": metric, "runs": points, "iso_scores": lines}
+    plain["courses"] = [courses.get(str(run.get("name")), []) for run in runs]
     text = json.dumps(plain, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -139,6 +141,14 @@ def _warnings(heading: str, sentences: Sequence[str]) -> str:
     shown, rest = "".join(items[:WARNINGS]), items[WARNINGS:]
     more = f"<details><summary>{len(rest):,} more</summary><ul>{''.join(rest)}</ul></details>" if rest else ""
     return f'<section class="warn"><h2>{heading}</h2><ul>{shown}</ul>{more}</section>'
+
+
+def _stability(found: Mapping[str, Any] | None) -> str:
+    """The winners over the constants of the score, in sentences."""
+    if not found:
+        return ""
+    items = "".join(f"<li>{escaped(sentence)}</li>" for sentence in found["sentences"])
+    return f'<h2>Does the order by score hold?</h2><ul class="note">{items}</ul>'
 
 
 def _formula(formula: Mapping[str, Any] | None, subject: Subject) -> str:

@@ -55,11 +55,6 @@ class Subject:
         return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-(LONGEST // 2 - 1) :]}"
 
     @property
-    def target_heading(self) -> str:
-        """The first value to reach, in words."""
-        return f"to reach {self.targets[0]:g}" if self.targets else "to reach it"
-
-    @property
     def target_words(self) -> str:
         """The meaning of the energies up to the targets, a sentence; empty where there is no target."""
         if not self.targets or not self.name:
