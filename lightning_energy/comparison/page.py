@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
 from lightning_energy.comparison.page_cells import clean, escaped, name
-from lightning_energy.comparison.page_table import bodies, head
+from lightning_energy.comparison.page_table import bodies, group_table, head
 from lightning_energy.comparison.prefixes import WH_PER_KWH, energy_unit
 from lightning_energy.comparison.subject import Subject, better
 from lightning_energy.results.readable import si
@@ -72,6 +72,7 @@ def render_page(comparison: Mapping[str, Any], *, title: str | None = None) -> s
         facts=_facts(subject, runs),
         warnings=_warnings("Read with care", caveats) + _warnings("Problems", problems),
         box="box long" if len(runs) > LONG else "box",
+        groups=group_table(comparison.get("configurations") or (), comparison.get("progress"), runs, subject),
         head=head(runs, subject),
         bodies=bodies(runs, subject),
         formula=_formula(comparison["formula"], subject) + _stability(comparison.get("stability")),
@@ -113,8 +114,23 @@ def _island(comparison: Mapping[str, Any], runs: Sequence[dict[str, Any]], subje
     courses = comparison.get("courses") or {}
     plain = {"unit": unit, "per_kwh": per_kwh, "metric": metric, "runs": points, "iso_scores": lines}
     plain["courses"] = [courses.get(str(run.get("name")), []) for run in runs]
+    groups = comparison.get("configurations") or []
+    plain["groups"] = [_point(group) for group in groups] if any(group["n"] > 1 for group in groups) else []
     text = json.dumps(plain, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _point(group: Mapping[str, Any]) -> dict[str, Any]:
+    energy, metric = group["energy_kwh"], group["metric"]
+    return {
+        "name": clean(group["name"]),
+        "n": group["n"],
+        "energy_kwh": _finite(energy["mean"]),
+        "sd_kwh": energy["sd"] or 0.0,
+        "metric": _finite(metric["mean"]),
+        "sd": metric["sd"] or 0.0,
+        "on_front": group["on_front"],
+    }
 
 
 def _facts(subject: Subject, runs: Sequence[Mapping[str, Any]]) -> str:

@@ -34,6 +34,7 @@ __all__ = [
     "setting",
     "target",
     "target_of",
+    "target_words",
 ]
 
 UNKNOWN = "&ndash;"
@@ -166,6 +167,16 @@ def target_of(row: Row, value: float) -> Mapping[str, Any] | None:
     """The energy of a run to reach one of its targets; ``None`` where nobody knows."""
     found: Mapping[str, Any] | None = next((r for r in row.get("targets", ()) if r["target"] == value), None)
     return found
+
+
+def target_words(found: Mapping[str, Any], rows: Rows) -> str:
+    """The energy by which half of several runs had reached a target, with the number of those that did."""
+    if not found["n"]:
+        return UNKNOWN
+    reached = f"({found['n_reached']} of {found['n']})"
+    if found["median_kwh"] is None:
+        return f"&ge;&nbsp;{rows.energies.show(found['over_kwh'] or 0.0)} {reached}"
+    return f"{rows.energies.show(found['median_kwh'])} {reached}"
 
 
 def setting(of: str) -> Callable[[Row, Rows], str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.page_cells import Row
     from lightning_energy.comparison.subject import Subject
 
-__all__ = ["bodies", "head"]
+__all__ = ["bodies", "group_table", "head"]
 
 SHOWN_ELSEWHERE = {"module", "parameters", "trainable_parameters"}  # settings that have a column already
 MOST_SETTINGS = 12
@@ -118,3 +118,42 @@ def _body(run: Row, rows: Rows, columns: Sequence[tuple[Column, PageCell]]) -> s
     notes = f'<tr class="notes"><td colspan="{len(columns)}"><ul>{caveats}</ul></td></tr>' if caveats else ""
     mark = f' data-front="{cells.front_sign(run)} front"' if run["on_front"] else ""
     return f'<tbody><tr class="figures"{mark}>{"".join(written)}</tr>{notes}</tbody>'
+
+
+def group_table(groups: Sequence[Row], progress: Row | None, runs: Sequence[Row], subject: Subject) -> str:
+    """Write the section of the configurations; nothing where each was trained once.
+
+    Args:
+        groups: the ``configurations`` of ``Comparison.to_plain()``.
+        progress: its ``progress``.
+        runs: its ``runs``.
+        subject: the metric that is compared.
+    """
+    if not any(group["n"] > 1 for group in groups):
+        return ""
+    rows = Rows(runs, subject)
+    of_targets = {of["name"]: of["targets"] for of in (progress or {}).get("configurations", ())}
+    heads = ["configuration", "n", subject.heading, "energy", *(f"energy to reach {t:g}" for t in subject.targets)]
+    heads.append("probability of the front")
+    head_ = "".join(f'<th scope="col"{" class=n" if k else ""}>{name(text)}</th>' for k, text in enumerate(heads))
+    body = []
+    for group in groups:
+        metric, energy, p = group["metric"], group["energy_kwh"], group["front_probability"]
+        spread = "" if metric["sd"] is None else f" ± {metric['sd']:.2g}"
+        reached = [cells.target_words(found, rows) for found in of_targets.get(group["name"], ())]
+        figures = [
+            str(group["n"]),
+            f"{subject.show(metric['mean'])}{spread}",
+            rows.energies.show(energy["mean"], energy["sd"]),
+            *(reached or [UNKNOWN for _ in subject.targets]),
+            UNKNOWN if p is None else f"{p:.2f}",
+        ]
+        written = "".join(f'<td class="n">{figure}</td>' for figure in figures)
+        body.append(f'<tr><th scope="row"><div class="wrap">{name(group["name"])}</div></th>{written}</tr>')
+    return (
+        '<section><h2 id="of-groups">Configurations</h2><p class="hint">Mean ± one standard deviation over n runs; the '
+        "energy by which half of them had reached a target, with the number of those that did; and the probability "
+        "that the mean is on the front of all means, by the scatter of the runs: none is given below three runs.</p>"
+        f'<div class="box" role="region" aria-labelledby="of-groups" tabindex="0"><table><thead><tr>{head_}</tr>'
+        f"</thead><tbody>{''.join(body)}</tbody></table></div></section>"
+    )

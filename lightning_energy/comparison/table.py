@@ -8,6 +8,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.columns import FIELDS, IN_TEXT, heading_of
+from lightning_energy.comparison.configurations import has_repeats
 from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.results.plain import cell as in_csv
 from lightning_energy.results.readable import si
@@ -93,10 +94,12 @@ def _of_targets(comparison: Judgement, names: dict[str, str]) -> list[list[str]]
     """The rows of the energies to reach targets, with their heading."""
     subject = comparison.subject
     head = ["run", *(f"kWh to {value:g}" for value in subject.targets)]
-    return [
-        head,
-        *([names[run.name], *target_cells([run], subject.targets)] for run in comparison.runs if run.is_comparable),
-    ]
+    groups = comparison.configurations
+    if has_repeats(groups):
+        head[0] = "configuration"
+        return [head, *([group.name, *target_cells(group.runs, subject.targets)] for group in groups)]
+    runs = [run for run in comparison.runs if run.is_comparable]
+    return [head, *([names[run.name], *target_cells([run], subject.targets)] for run in runs)]
 
 
 def _plain_target(result: ToTarget) -> str:
@@ -174,6 +177,10 @@ def _sentences(comparison: Judgement) -> list[str]:
     """Explain the signs, and list the caveats: of the whole, then of runs, those with the same one together."""
     sentences = [*_of_signs(comparison.runs), *_of_figures(comparison.runs, comparison.subject)]
     sentences += _of_units(comparison.runs)
+    if comparison.subject.targets and (progress := comparison.progress()):
+        sentences.append(progress.sentence())
+    if found := comparison.stability():
+        sentences += found.sentences()
     sentences += [f"Caveat: {caveat}" for caveat in comparison.caveats]
     grouped: dict[str, list[str]] = {}
     for run in comparison.runs:
