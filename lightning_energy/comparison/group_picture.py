@@ -58,11 +58,21 @@ def draw_groups(ax: Any, groups: Sequence[Group]) -> None:
             capsize=2.5,
             zorder=4,
         )
+    _step(ax, [group for group, on in zip(groups, front, strict=True) if on])
     for label, colour, fill in (("on the front of the means", FRONT, FRONT), ("behind it", BEHIND, "white")):
         ax.plot([], [], "o", color=colour, markerfacecolor=fill, markersize=6, label=label)
     if any(estimated):
         ax.plot([], [], "D", color=GREY, fillstyle="left", markersize=6, label="energy estimated, not measured")
     _label(ax, groups, front)
+
+
+def _step(ax: Any, front: Sequence[Group]) -> None:
+    """Draw the front of the means: the best of some seeds is no model's."""
+    points = sorted((g.energy.mean, g.metric.mean) for g in front if g.energy is not None and g.metric is not None)
+    if points:
+        energies, values = zip(*points, strict=True)
+        x, y = [*energies, ax.get_xlim()[1]], [*values, values[-1]]
+        ax.plot(x, y, drawstyle="steps-post", color=FRONT, linewidth=1.6, alpha=0.75, zorder=2)
 
 
 def _label(ax: Any, groups: Sequence[Group], front: Sequence[bool]) -> None:

@@ -112,7 +112,7 @@ def plot_ranks(comparison: Judgement, axes: Any = None) -> Any:
         need_matplotlib()
         import matplotlib.pyplot as plt  # noqa: PLC0415 - an extra
 
-        _, axes = plt.subplots(1, 2, figsize=(10.0, 4.6), layout="constrained", sharey=True)
+        _, axes = plt.subplots(1, 2, figsize=(10.0, 4.9), layout="constrained", sharey=True)
     candidates, formula = comparison.candidates, comparison.formula
     if formula is None or len(candidates) < 2:  # noqa: PLR2004 - one has no rank
         text = "fewer than two runs have a score"
@@ -148,7 +148,7 @@ def draw_courses(comparison: Judgement, file: Path) -> None:
 
 def draw_ranks(comparison: Judgement, file: Path) -> None:
     """Write the picture of the ranks to a file; see :func:`~lightning_energy.comparison.picture.draw`."""
-    written(file, lambda figure: plot_ranks(comparison, figure.subplots(1, 2, sharey=True)), (10.0, 4.6))
+    written(file, lambda figure: plot_ranks(comparison, figure.subplots(1, 2, sharey=True)), (10.0, 4.9))
 
 
 def _ranks(ax: Any, candidates: Sequence[Candidate], formula: Formula, constant: str, places: Sequence[float]) -> None:

@@ -109,15 +109,15 @@ def _setting_key(name_: str, *, is_number: bool) -> Callable[[Row], float | str 
 
 def _body(run: Row, rows: Rows, columns: Sequence[tuple[Column, PageCell]]) -> str:
     written = []
+    mark = f' data-front="{cells.front_sign(run)} front"' if run["on_front"] else ""  # for narrow screens
     for i, (column, cell) in enumerate(columns):
         key = column.key(run)
-        tag, attributes = ("td", f'class="{cell.style}"') if i else ("th", 'scope="row"')
+        tag, attributes = ("td", f'class="{cell.style}"') if i else ("th", f'scope="row"{mark}')
         data = "" if key is None or key == "" else f' data-key="{escaped(key)}"'
         written.append(f"<{tag} {attributes}{data}>{cell.show(run, rows)}</{tag}>")
     caveats = "".join(f'<li class="caveat">{escaped(caveat)}</li>' for caveat in run.get("caveats", ()))
     notes = f'<tr class="notes"><td colspan="{len(columns)}"><ul>{caveats}</ul></td></tr>' if caveats else ""
-    mark = f' data-front="{cells.front_sign(run)} front"' if run["on_front"] else ""
-    return f'<tbody><tr class="figures"{mark}>{"".join(written)}</tr>{notes}</tbody>'
+    return f'<tbody><tr class="figures">{"".join(written)}</tr>{notes}</tbody>'
 
 
 def group_table(groups: Sequence[Row], progress: Row | None, runs: Sequence[Row], subject: Subject) -> str:

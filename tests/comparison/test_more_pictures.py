@@ -110,18 +110,17 @@ def test_names_are_shown_as_they_are(tmp_path):
 @pytest.mark.slow
 def test_a_thousand_runs_are_compared_in_seconds(tmp_path):
     """All that a comparison has to say, of 1,000 records with 10 epochs each; of the processor, whatever else runs."""
-    for i in range(1000):
-        kwh = 1.0 + i % 97
-        put(
-            tmp_path / f"c{i // 5}" / f"seed_{i % 5}",
-            kwh,
-            0.5 + (i * 37 % 400) / 1000,
-            run_id=str(i),
-            epochs=tuple(0.5 + e / 100 for e in range(10)),
-            epochs_kwh=tuple(kwh * (e + 1) / 10 for e in range(10)),
-        )
+    epochs = {"epochs": tuple(0.5 + e / 100 for e in range(10)), "epochs_kwh": tuple(e + 0.25 for e in range(10))}
+    one = put(tmp_path / "one", 10.125, 0.123, what={"hyperparameters": {"model": 77, "seed": 88}}, **epochs)
+    written = one.read_text()
+    for i in range(1, 1000):
+        folder = tmp_path / f"run{i}"
+        folder.mkdir()
+        changed = written.replace("0.123", f"{0.5 + (i * 37 % 400) / 1000}").replace("77", f"{i // 5}")
+        (folder / one.name).write_text(changed.replace("88", f"{i % 5}"))
     before = time.process_time()
     comparison = compare(tmp_path, target=(0.52, 0.7))
     text(comparison)
     comparison.to_html()
+    assert len(comparison.runs) == 1000
     assert time.process_time() - before < 10.0

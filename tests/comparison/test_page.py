@@ -860,7 +860,7 @@ def test_energy_is_visible_on_a_phone_without_scrolling(browser, plain):
     assert right <= edge + 0.5
     marks = browser.run(
         "return [...document.querySelectorAll('tr.figures')].filter((r) => "
-        "getComputedStyle(r.cells[0].querySelector('.wrap'), '::after').content !== 'none').length"
+        "r.cells[0].dataset.front && getComputedStyle(r.cells[0], '::after').content !== 'none').length"
     )
     assert marks == sum(r["on_front"] for r in plain["runs"])
 
@@ -886,3 +886,45 @@ def test_courses_are_drawn_when_asked(browser):
     assert len(browser.all(".course")) == 1
     browser.show(swept(3))
     assert not browser.all("#courses")[0].is_displayed()
+
+
+def repeats(**more):
+    runs = [
+        run(f"{name}-{i}", accuracy + 0.01 * i, kwh + 0.1 * i, on_front=i == 2)
+        for name, accuracy, kwh in (("small", 0.8, 1.0), ("large", 0.9, 5.0))
+        for i in range(3)
+    ]
+    groups = [
+        {
+            "name": name,
+            "n": n,
+            "metric": {"mean": accuracy, "sd": 0.01, "low": None, "high": None},
+            "energy_kwh": {"mean": kwh, "sd": 0.1, "low": None, "high": None},
+            "on_front": True,
+            "front_probability": p,
+        }
+        for name, n, accuracy, kwh, p in (("small", 3, 0.81, 1.1, 0.98), (EVIL, 2, 0.91, 5.1, None))
+    ]
+    return comparison(runs, configurations=groups, **more)
+
+
+def test_configurations_have_a_table_with_their_scatter():
+    page = render_page(repeats(progress=None))
+    table = page.split('id="of-groups"')[1].split("</table>")[0]
+    rows = [re.sub("<[^>]+>", "|", row).split("|") for row in table.split("<tr>")[2:]]
+    assert [[text for text in row if text.strip()] for row in rows] == [
+        ["small", "3", "0.8100 ± 0.01", "1.10 ± 0.10 kWh", "0.98"],
+        ["&lt;script&gt;alert(1)&lt;/script&gt;", "2", "0.9100 ± 0.01", "5.10 ± 0.10 kWh", "&ndash;"],
+    ]
+    assert "of-groups" not in render_page(FEW)
+
+
+def test_configurations_are_drawn_with_bars_in_both_directions(browser):
+    browser.show(repeats())
+    assert len(browser.all(".group")) == 2
+    sizes = browser.run(
+        "return [...document.querySelectorAll('.group .bar')].map((n) => [n.getBBox().width, n.getBBox().height])"
+    )
+    assert all(width > 3 and height > 3 for width, height in sizes)
+    assert [n.text for n in browser.all(".label")] == ["small (n = 3)", f"{EVIL[:28]} (n = 2)"]
+    assert browser.run("const d = document.documentElement; return d.scrollWidth <= d.clientWidth")
