@@ -81,7 +81,8 @@ PAGES = {
         ("PARALLEL COORDINATES VIEW", "run/batch_size", "run/module", "run/precision"),
     ),
 }
-COMPARED = {"compare.png": None, "compare-page.png": 1240}  # drawn by matplotlib; a page of this width
+COMPARED = {"compare.png": None, "courses.png": None, "ranks.png": None, "compare-page.png": 1240}  # a page: its width
+TARGETS = (0.9, 0.95)
 SCALE = 1.25  # of the comparison page
 
 
@@ -188,12 +189,16 @@ def compare(models: Path, scratch: Path) -> None:
 
     from lightning_energy.commands.main import main as command
 
-    picture, page = scratch / "compare.png", scratch / "compare.html"
+    drawn = {"picture": "compare.png", "courses": "courses.png", "ranks": "ranks.png", "html": "compare.html"}
+    files = [text for option, name in drawn.items() for text in (f"--{option}", str(scratch / name))]
+    targets = [text for value in TARGETS for text in ("--target", str(value))]
     with contextlib.redirect_stdout(io.StringIO()):
-        if command(["compare", str(models), "--picture", str(picture), "--html", str(page)]):
+        if command(["compare", str(models), *targets, *files]):
             raise SystemExit("the runs cannot be compared")
-    with Image.open(picture) as drawn:
-        keep("compare.png", drawn.convert("RGB"), caveats(models))
+    for name in COMPARED:
+        if (scratch / name).exists():
+            with Image.open(scratch / name) as picture:
+                keep(name, picture.convert("RGB"), caveats(models))
 
 
 def caveats(models: Path) -> dict[str, list[str]]:

@@ -48,6 +48,7 @@ def record(
     epochs: tuple[float | None, ...] = (),
     epochs_kwh: tuple[float | None, ...] = (),
     where: dict[str, Any] | None = None,
+    what: dict[str, Any] | None = None,
     run_id: str = "",
     rank: int = 0,
     spent: dict[str, Any] | None = None,
@@ -75,7 +76,7 @@ def record(
         started_unix_s=0.0,
         run_id=run_id,
         rank=rank,
-        what={"module": "my.models.Net", "parameters": 1234},
+        what={"module": "my.models.Net", "parameters": 1234, **(what or {})},
         where=replace(WHERE, **(where or {})),
         epochs=rows,
     )

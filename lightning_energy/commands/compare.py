@@ -15,6 +15,7 @@ from lightning_energy.commands.exits import Exit
 from lightning_energy.comparison.columns import SORTABLE, column_of
 from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.group_table import groups_csv, latex
+from lightning_energy.comparison.more_pictures import draw_courses, draw_ranks
 from lightning_energy.comparison.picture import SUFFIXES, draw
 from lightning_energy.comparison.subject import Choice
 from lightning_energy.comparison.table import as_csv, markdown, text
@@ -52,10 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scale", choices=get_args(Scale), help="read all values with it, where records have a wrong one"
     )
     parser.add_argument(
-        "--reach",
+        "--target",
         type=_finite,
         metavar="VALUE",
-        help="show the energy up to the first epoch with this value of the metric or a better one (accuracies: 0.9)",
+        action="append",
+        default=[],
+        help="show the energy up to the first epoch with this value of the metric or a better one (accuracies: 0.9); "
+        "may be given several times",
     )
     parser.add_argument(
         "--reference-kwh",
@@ -85,6 +89,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=[*FORMATS], default="text", help="layout of the table (default: text)")
     parser.add_argument("--picture", type=_picture, metavar="FILE", help="draw a .png or .svg (needs matplotlib)")
+    parser.add_argument(
+        "--courses", type=_picture, metavar="FILE", help="draw the best value so far against the energy (.png, .svg)"
+    )
+    parser.add_argument(
+        "--ranks", type=_picture, metavar="FILE", help="draw the order over the score's constants (.png, .svg)"
+    )
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the table and the picture")
 
 
@@ -97,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
         epoch=arguments.epoch,
         metric=arguments.metric,
         scale=arguments.scale,
-        reach=arguments.reach,
+        target=arguments.target,
         reference_kwh=arguments.reference_kwh,
         by=_by(arguments.group_by),
         level=arguments.level,
@@ -105,7 +115,12 @@ def run(arguments: argparse.Namespace) -> int:
     )
     print_out(FORMATS[arguments.format](comparison))
     problems = [*comparison.problems]
-    for file, write in ((arguments.picture, draw), (arguments.html, _write_page)):
+    for file, write in (
+        (arguments.picture, draw),
+        (arguments.courses, draw_courses),
+        (arguments.ranks, draw_ranks),
+        (arguments.html, _write_page),
+    ):
         if file is not None and comparison.runs:
             problems += _written(comparison, file, write)
     for problem in problems:

@@ -134,11 +134,7 @@ COLUMNS = (
         on_page=PageCell("energy", cells.energy, is_rare=False),
     ),
     Column("u_kwh", in_text=TextCell("± (k=1)", "{:.2g}".format, left_out=5)),
-    Column(
-        "reach_kwh",
-        in_text=TextCell(lambda subject: f"kWh {subject.reach_heading}", "{:.4g}".format, is_rare=True),
-        on_page=PageCell(lambda subject: f"energy {subject.reach_heading}", cells.reach),
-    ),
+    Column("target_kwh"),
     Column("per_kwh", largest_first=True),
     Column(
         "sample_j",

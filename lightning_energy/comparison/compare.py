@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -23,7 +24,7 @@ from lightning_energy.scores.formula import ALPHA, BETA, REFERENCE_KWH, EnergyPe
 from lightning_energy.scores.metric import PERCENT, Scale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from lightning_energy.comparison.groups import By
     from lightning_energy.comparison.subject import Subject
@@ -41,7 +42,7 @@ def compare(
     epoch: Choice = "last",
     metric: str | None = None,
     scale: Scale | None = None,
-    reach: float | None = None,
+    target: float | Iterable[float] = (),
     alpha: float = ALPHA,
     beta: float = BETA,
     reference_kwh: float | None = None,
@@ -67,7 +68,7 @@ def compare(
 
     Accuracies (fractions or percentages of which more is better) have a score. It is computed from accuracy and energy,
     and slightly lower than the last one that was logged: it includes the energy spent after the last validation. Other
-    metrics have none; ``reach`` tells what a value of any metric cost.
+    metrics have none; ``target`` tells what a value of any metric cost.
 
     ``problems`` names every file that cannot be compared; the others are compared all the same.
 
@@ -82,8 +83,9 @@ def compare(
         metric: the logged name of the metric to compare; by default that of most runs.
         scale: the scale in which the metrics of all these runs were logged, ``"fraction"``, ``"percent"`` or ``"raw"``,
             where their records have a wrong one. The records stay as they are.
-        reach: a value of the metric, for accuracies a fraction: ``reach_kwh`` of each run is the energy of its training
-            up to the end of the first epoch that was as good.
+        target: a value of the metric, for accuracies a fraction, or several: ``targets`` of each run has the energy of
+            its training up to the end of the first epoch that was as good, see
+            :class:`~lightning_energy.comparison.to_target.ToTarget`.
         alpha: exponent of the accuracy in both scores, above 0.
         beta: scale of both scores, above 0.
         reference_kwh: energy in kWh at which the penalty of the score begins to bite, one for all runs. By default the
@@ -112,12 +114,11 @@ def compare(
     for argument, value, known in (("epoch", epoch, get_args(Choice)), ("scale", scale, (None, *get_args(Scale)))):
         if value not in known:
             raise ValueError(f"{argument}={value!r}: give one of {', '.join(filter(None, known))}")
-    if reach is not None and not (is_number(reach) and math.isfinite(reach)):
-        raise ValueError(f"reach={reach!r}: give a finite number, a value of the metric")
+    targets = _targets(target)
     formula = EnergyPenalized(alpha, beta, REFERENCE_KWH if reference_kwh is None else reference_kwh)
     column = column_of(sort)
-    runs, problems, without_fit = _read(given, epoch, scale, reach)
-    subject, fit, rest, of_others = of_one_metric(runs, metric, epoch, reach)
+    runs, problems, without_fit = _read(given, epoch, scale, targets)
+    subject, fit, rest, of_others = of_one_metric(runs, metric, epoch, targets)
     caveats = [*without_fit, *_of_scale(fit, scale)]
     if subject.is_accuracy and reference_kwh is None:
         formula, of_references = _with_their_reference(formula, fit)
@@ -140,15 +141,24 @@ def compare(
     )
 
 
+def _targets(target: float | Iterable[float]) -> tuple[float, ...]:
+    """The targets, each once, in the order in which they were given."""
+    targets = (*target,) if isinstance(target, Iterable) else (target,)
+    for value in targets:
+        if not (is_number(value) and math.isfinite(value)):
+            raise ValueError(f"target={value!r}: give a finite number, a value of the metric")
+    return (*dict.fromkeys(float(value) for value in targets),)
+
+
 def _read(
-    given: Sequence[str | Path], epoch: Choice, scale: Scale | None, reach: float | None
+    given: Sequence[str | Path], epoch: Choice, scale: Scale | None, targets: Sequence[float]
 ) -> tuple[list[Run], list[str], list[str]]:
     """The runs, the problems, and a caveat where records of no training were left out beside runs."""
     files, problems = find_records(given)
     runs, without_fit = [], []
     for file, name in zip(files, short_names(files), strict=True):
         try:
-            run = run_of(file, name, epoch, scale=scale, reach=reach)
+            run = run_of(file, name, epoch, scale=scale, targets=targets)
         except NothingFittedError as error:
             without_fit.append(str(error))
         except RecordError as error:
@@ -173,10 +183,12 @@ def _of_scale(runs: Sequence[Run], scale: Scale | None) -> list[str]:
 
 
 def _out_of_reach(subject: Subject) -> list[str]:
-    if subject.reach is None or not subject.is_accuracy or 0 <= subject.reach <= 1:
-        return []
-    remedy = f"give {subject.reach / PERCENT:g} for {subject.reach:g} %" if 1 < subject.reach <= PERCENT else "give one"
-    return [f"reach={subject.reach:g} is no fraction in [0, 1], as {subject.name} is shown: {remedy}"]
+    return [
+        f"target={value:g} is no fraction in [0, 1], as {subject.name} is shown: "
+        + (f"give {value / PERCENT:g} for {value:g} %" if 1 < value <= PERCENT else "give one")
+        for value in subject.targets
+        if subject.is_accuracy and not 0 <= value <= 1
+    ]
 
 
 def _with_their_reference(formula: EnergyPenalized, runs: Sequence[Run]) -> tuple[EnergyPenalized, list[str]]:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.comparison.configurations import plain_configurations
+from lightning_energy.comparison.course import best_so_far
 from lightning_energy.comparison.pareto import iso_scores
+from lightning_energy.comparison.progress import Progress, progress_of
+from lightning_energy.comparison.rank_stability import Candidate, Stability, stability
 from lightning_energy.comparison.verdicts import LEVEL
+from lightning_energy.results.plain import plain
 
 if TYPE_CHECKING:
     from lightning_energy.comparison.groups import Group
@@ -59,17 +64,47 @@ class Judgement:
         runs = self.drawable
         return iso_scores(runs, self.formula) if runs and self.formula is not None else []
 
+    @property
+    def configurations(self) -> list[Group]:
+        """The groups whose mean energy and metric are known; a single run is a group of one."""
+        return [group for group in self.groups if group.energy is not None and group.metric is not None]
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """The configurations that have a score, by their mean accuracy and energy."""
+        if self.formula is None:
+            return []
+        means = [(group.name, group.metric, group.energy) for group in self.configurations]
+        known = [
+            Candidate(name, metric.mean, kwh.mean)
+            for name, metric, kwh in means
+            if metric is not None and kwh is not None
+        ]
+        return [candidate for candidate in known if self.formula.is_defined(candidate.energy_kwh)]
+
+    def stability(self) -> Stability | None:
+        """The order of the configurations over ranges of the score's constants; ``None`` with fewer than two."""
+        return None if self.formula is None else stability(self.candidates, self.formula)
+
+    def progress(self, *, budget_kwh: float | None = None, floor: float | None = None) -> Progress | None:
+        """The courses of the trainings; see :func:`~lightning_energy.comparison.progress.progress_of`."""
+        return progress_of(self.configurations, self.subject, budget_kwh=budget_kwh, floor=floor)
+
     def to_plain(self) -> dict[str, Any]:
         """All of it in JSON's types; ``None`` is unknown."""
         return {
             "formula": None if self.formula is None else self.formula.to_plain(),
             "metric": self.subject.to_plain(),
-            "runs": [run.to_plain() for run in self.runs],
+            "runs": [{**run.to_plain(), "settings": plain({**run.source.settings})} for run in self.runs],
             "groups": [group.to_plain() for group in self.groups],
             "verdicts": [verdict.to_plain() for verdict in self.verdicts],
             "level": self.level,
             "front": [run.name for run in self.front],
             "iso_scores": [{"score": s, "points": [[*p] for p in points]} for s, points in self.iso_scores()],
+            "configurations": plain_configurations(self.configurations),
+            "courses": {r.name: [[*s] for s in best_so_far(r.source.course, r.mode)] for r in self.drawable},
+            "progress": None if (progress := self.progress()) is None else progress.to_plain(),
+            "stability": None if (found := self.stability()) is None else found.to_plain(),
             "caveats": [*self.caveats],
             "problems": [*self.problems],
         }

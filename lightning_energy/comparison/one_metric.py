@@ -46,7 +46,7 @@ class _Kind(NamedTuple):
         return self.mode == "max" and not self.is_raw
 
 
-def of_one_metric(runs: Sequence[Run], metric: str | None, epoch: Choice, reach: float | None) -> Chosen:
+def of_one_metric(runs: Sequence[Run], metric: str | None, epoch: Choice, targets: Sequence[float] = ()) -> Chosen:
     """Choose the metric that most runs have, or the one that is asked for, and set the other runs aside.
 
     Two metrics are the same when their names mean the same (``val_acc``, ``valid/accuracy``), their better directions
@@ -57,7 +57,7 @@ def of_one_metric(runs: Sequence[Run], metric: str | None, epoch: Choice, reach:
         runs: all runs, also those without a metric or energy.
         metric: the logged name of the metric to compare; ``None`` to take that of most runs.
         epoch: the value that was taken of each run.
-        reach: the value to reach.
+        targets: the values to reach.
     """
     having = [run for run in runs if run.metric is not None]
     counted = [run for run in having if run.is_comparable] or having
@@ -69,7 +69,7 @@ def of_one_metric(runs: Sequence[Run], metric: str | None, epoch: Choice, reach:
     counts = Counter(asked)
     chosen = min(counts, key=lambda kind: (-counts[kind], not kind.is_accuracy, kind))
     fit = [run for run in having if _kind(run) == chosen]
-    subject = Subject(_name(chosen, fit), chosen.mode, "raw" if chosen.is_raw else "fraction", epoch, reach)
+    subject = Subject(_name(chosen, fit), chosen.mode, "raw" if chosen.is_raw else "fraction", epoch, targets)
     others, problems = [run for run in runs if run.metric is None], []
     others += [run for run in fit if not run.is_comparable]
     for run in having:
@@ -103,7 +103,7 @@ def _name(kind: _Kind, runs: Sequence[Run]) -> str:
 def _without_metric(run: Run, reason: str) -> Run:
     """A run whose value stands beside no value of another metric."""
     caveats = (*run.caveats, reason) if reason else run.caveats
-    return replace(run, metric=None, reach_kwh=None, caveats=caveats)
+    return replace(run, metric=None, target_kwh=None, targets=(), caveats=caveats)
 
 
 def _reason(run: Run, chosen: _Kind, subject: Subject, *, is_asked: bool) -> str:

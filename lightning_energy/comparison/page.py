@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
 from lightning_energy.comparison.page_cells import clean, escaped, name
-from lightning_energy.comparison.page_table import bodies, head
+from lightning_energy.comparison.page_table import bodies, group_table, head
 from lightning_energy.comparison.prefixes import WH_PER_KWH, energy_unit
 from lightning_energy.comparison.subject import Subject, better
 from lightning_energy.results.readable import si
@@ -72,9 +72,10 @@ def render_page(comparison: Mapping[str, Any], *, title: str | None = None) -> s
         facts=_facts(subject, runs),
         warnings=_warnings("Read with care", caveats) + _warnings("Problems", problems),
         box="box long" if len(runs) > LONG else "box",
+        groups=group_table(comparison.get("configurations") or (), comparison.get("progress"), runs, subject),
         head=head(runs, subject),
         bodies=bodies(runs, subject),
-        formula=_formula(comparison["formula"], subject),
+        formula=_formula(comparison["formula"], subject) + _stability(comparison.get("stability")),
         data=_island(comparison, runs, subject),
     )
 
@@ -110,9 +111,26 @@ def _island(comparison: Mapping[str, Any], runs: Sequence[dict[str, Any]], subje
         for line in comparison.get("iso_scores", ())
     ]
     metric = {"heading": clean(subject.heading), "mode": subject.mode, "is_raw": subject.scale == "raw"}
+    courses = comparison.get("courses") or {}
     plain = {"unit": unit, "per_kwh": per_kwh, "metric": metric, "runs": points, "iso_scores": lines}
+    plain["courses"] = [courses.get(str(run.get("name")), []) for run in runs]
+    groups = comparison.get("configurations") or []
+    plain["groups"] = [_point(group) for group in groups] if any(group["n"] > 1 for group in groups) else []
     text = json.dumps(plain, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _point(group: Mapping[str, Any]) -> dict[str, Any]:
+    energy, metric = group["energy_kwh"], group["metric"]
+    return {
+        "name": clean(group["name"]),
+        "n": group["n"],
+        "energy_kwh": _finite(energy["mean"]),
+        "sd_kwh": energy["sd"] or 0.0,
+        "metric": _finite(metric["mean"]),
+        "sd": metric["sd"] or 0.0,
+        "on_front": group["on_front"],
+    }
 
 
 def _facts(subject: Subject, runs: Sequence[Mapping[str, Any]]) -> str:
@@ -141,9 +159,17 @@ def _warnings(heading: str, sentences: Sequence[str]) -> str:
     return f'<section class="warn"><h2>{heading}</h2><ul>{shown}</ul>{more}</section>'
 
 
+def _stability(found: Mapping[str, Any] | None) -> str:
+    """The winners over the constants of the score, in sentences."""
+    if not found:
+        return ""
+    items = "".join(f"<li>{escaped(sentence)}</li>" for sentence in found["sentences"])
+    return f'<h2>Does the order by score hold?</h2><ul class="note">{items}</ul>'
+
+
 def _formula(formula: Mapping[str, Any] | None, subject: Subject) -> str:
     """The score and SAM, with the meaning of their letters and the constants; or the reason why there is none."""
-    notes = "".join(f'<p class="note">{escaped(s)}</p>' for s in (subject.reach_words, subject.no_score) if s)
+    notes = "".join(f'<p class="note">{escaped(s)}</p>' for s in (subject.target_words, subject.no_score) if s)
     if formula is None:
         return notes
     known = str(formula.get("name", ""))

@@ -23,13 +23,18 @@ __all__ = [
     "energy",
     "escaped",
     "front",
+    "front_sign",
+    "is_number",
     "is_placed",
     "metric",
     "name",
     "plain",
-    "reach",
     "run",
     "sample",
+    "setting",
+    "target",
+    "target_of",
+    "target_words",
 ]
 
 UNKNOWN = "&ndash;"
@@ -60,7 +65,9 @@ class Rows:
     @cached_property
     def reached(self) -> Figures:
         """The energies up to a value, in the unit of the energies."""
-        return self.energies._replace(values=[row.get("reach_kwh") for row in self._rows])
+        return self.energies._replace(
+            values=[result.get("kwh") for row in self._rows for result in row.get("targets", ())]
+        )
 
     @cached_property
     def samples(self) -> Figures:
@@ -113,8 +120,12 @@ def run(row: Row, _: Rows) -> str:
 
 def front(row: Row, _: Rows) -> str:
     """The run's place on the front, with the sign that the chart has for it."""
-    sign = "◆" if row.get("quality") == "estimated" else "●"
-    return f"<b>{sign} front</b>" if row["on_front"] else UNKNOWN
+    return f"<b>{front_sign(row)} front</b>" if row["on_front"] else UNKNOWN
+
+
+def front_sign(row: Row) -> str:
+    """The sign of a run on the front, as the chart has it."""
+    return "◆" if row.get("quality") == "estimated" else "●"
 
 
 def is_placed(row: Row) -> bool:
@@ -138,10 +149,51 @@ def energy(row: Row, rows: Rows) -> str:
     return UNKNOWN if energy_kwh is None else rows.energies.show(energy_kwh, row.get("u_kwh"))
 
 
-def reach(row: Row, rows: Rows) -> str:
-    """The energy up to the value that was asked for."""
-    reach_kwh = row.get("reach_kwh")
-    return UNKNOWN if reach_kwh is None else rows.reached.show(reach_kwh)
+def target(value: float) -> Callable[[Row, Rows], str]:
+    """Make the cell of the energy up to a target, or of the energy that did not reach it."""
+
+    def shown(row: Row, rows: Rows) -> str:
+        found = target_of(row, value)
+        if found is None or (found["is_reached"] and found["kwh"] is None) or found["over_kwh"] is None:
+            return UNKNOWN
+        if found["is_reached"]:
+            return rows.reached.show(found["kwh"], found["u_kwh"])
+        return f"&gt;&nbsp;{rows.reached.show(found['over_kwh'])}"
+
+    return shown
+
+
+def target_of(row: Row, value: float) -> Mapping[str, Any] | None:
+    """The energy of a run to reach one of its targets; ``None`` where nobody knows."""
+    found: Mapping[str, Any] | None = next((r for r in row.get("targets", ()) if r["target"] == value), None)
+    return found
+
+
+def target_words(found: Mapping[str, Any], rows: Rows) -> str:
+    """The energy by which half of several runs had reached a target, with the number of those that did."""
+    if not found["n"]:
+        return UNKNOWN
+    reached = f"({found['n_reached']} of {found['n']})"
+    if found["median_kwh"] is None:
+        return f"&ge;&nbsp;{rows.energies.show(found['over_kwh'] or 0.0)} {reached}"
+    return f"{rows.energies.show(found['median_kwh'])} {reached}"
+
+
+def setting(of: str) -> Callable[[Row, Rows], str]:
+    """Make the cell of a setting."""
+
+    def shown(row: Row, _: Rows) -> str:
+        value = (row.get("settings") or {}).get(of)
+        if value is None:
+            return UNKNOWN
+        return f"{value:.6g}" if is_number(value) else _wrapped(escaped(value))
+
+    return shown
+
+
+def is_number(value: object) -> bool:
+    """True for a number that is none of the two truth values."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def sample(row: Row, rows: Rows) -> str:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightning_energy.comparison.columns import ON_PAGE, heading_of
+from lightning_energy.comparison import page_cells as cells
+from lightning_energy.comparison.columns import ON_PAGE, Column, PageCell, heading_of
 from lightning_energy.comparison.page_cells import UNKNOWN, Rows, escaped, name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from lightning_energy.comparison.columns import Column, PageCell
     from lightning_energy.comparison.page_cells import Row
     from lightning_energy.comparison.subject import Subject
 
-__all__ = ["bodies", "head"]
+__all__ = ["bodies", "group_table", "head"]
+
+SHOWN_ELSEWHERE = {"module", "parameters", "trainable_parameters"}  # settings that have a column already
+MOST_SETTINGS = 12
 
 
 def head(runs: Sequence[Row], subject: Subject) -> str:
@@ -24,13 +27,13 @@ def head(runs: Sequence[Row], subject: Subject) -> str:
         runs: the ``runs`` of ``Comparison.to_plain()``.
         subject: the metric that is compared.
     """
-    cells = []
+    written = []
     for column, cell in _columns(runs, Rows(runs, subject)):
         kind = "text" if cell.style == "text" else "number"
         first = "descending" if column.begins_with_largest(subject.mode) else "ascending"
-        css = ' class="n"' if cell.style == "n" else ""
-        cells.append(f'<th scope="col" data-kind="{kind}" data-first="{first}"{css}>{_heading(cell, subject)}</th>')
-    return "".join(cells)
+        css = "" if cell.style == "text" else f' class="{cell.style}"'
+        written.append(f'<th scope="col" data-kind="{kind}" data-first="{first}"{css}>{_heading(cell, subject)}</th>')
+    return "".join(written)
 
 
 def bodies(runs: Sequence[Row], subject: Subject) -> str:
@@ -52,20 +55,105 @@ def _heading(cell: PageCell, subject: Subject) -> str:
 
 
 def _columns(runs: Sequence[Row], rows: Rows) -> list[tuple[Column, PageCell]]:
+    columns = []
+    for column, cell in ON_PAGE:
+        columns.append((column, cell))
+        if column.name == "energy_kwh":
+            columns += [*_of_targets(rows.subject), *_of_settings(runs)]
     return [
         (column, cell)
-        for column, cell in ON_PAGE
-        if not cell.is_rare or any(cell.show(run, rows) != UNKNOWN for run in runs)
+        for column, cell in columns
+        if not cell.is_rare or any(cell.show(r, rows) != UNKNOWN for r in runs)
     ]
 
 
+def _of_targets(subject: Subject) -> list[tuple[Column, PageCell]]:
+    """A column for each target; those who did not reach it are sorted among the others by what they spent."""
+
+    def key(value: float) -> Callable[[Row], float | None]:
+        def of(row: Row) -> float | None:
+            found = cells.target_of(row, value)
+            return None if found is None else found["kwh"]
+
+        return of
+
+    made = [
+        (value, PageCell(f"energy to reach {value:g}", cells.target(value), key(value))) for value in subject.targets
+    ]
+    return [(Column(f"target {value:g}", on_page=cell), cell) for value, cell in made]
+
+
+def _of_settings(runs: Sequence[Row]) -> list[tuple[Column, PageCell]]:
+    """A column for each setting that is not the same in all runs."""
+    all_settings = [run.get("settings") or {} for run in runs]
+    names = dict.fromkeys(name for settings in all_settings for name in settings if name not in SHOWN_ELSEWHERE)
+    values = {name: [settings.get(name) for settings in all_settings] for name in names}
+    differing = [name for name, of in values.items() if len({str(value) for value in of}) > 1][:MOST_SETTINGS]
+    columns = []
+    for name_ in differing:
+        is_number = all(value is None or cells.is_number(value) for value in values[name_])
+        cell = PageCell(
+            name_, cells.setting(name_), _setting_key(name_, is_number=is_number), "n" if is_number else "text"
+        )
+        columns.append((Column(f"setting {name_}", on_page=cell), cell))
+    return columns
+
+
+def _setting_key(name_: str, *, is_number: bool) -> Callable[[Row], float | str | None]:
+    def key(row: Row) -> float | str | None:
+        value = (row.get("settings") or {}).get(name_)
+        return value if value is None or is_number else cells.clean(value)
+
+    return key
+
+
 def _body(run: Row, rows: Rows, columns: Sequence[tuple[Column, PageCell]]) -> str:
-    cells = []
+    written = []
+    mark = f' data-front="{cells.front_sign(run)} front"' if run["on_front"] else ""  # for narrow screens
     for i, (column, cell) in enumerate(columns):
         key = column.key(run)
-        tag, attributes = ("td", f'class="{cell.style}"') if i else ("th", 'scope="row"')
+        tag, attributes = ("td", f'class="{cell.style}"') if i else ("th", f'scope="row"{mark}')
         data = "" if key is None or key == "" else f' data-key="{escaped(key)}"'
-        cells.append(f"<{tag} {attributes}{data}>{cell.show(run, rows)}</{tag}>")
+        written.append(f"<{tag} {attributes}{data}>{cell.show(run, rows)}</{tag}>")
     caveats = "".join(f'<li class="caveat">{escaped(caveat)}</li>' for caveat in run.get("caveats", ()))
     notes = f'<tr class="notes"><td colspan="{len(columns)}"><ul>{caveats}</ul></td></tr>' if caveats else ""
-    return f'<tbody><tr class="figures">{"".join(cells)}</tr>{notes}</tbody>'
+    return f'<tbody><tr class="figures">{"".join(written)}</tr>{notes}</tbody>'
+
+
+def group_table(groups: Sequence[Row], progress: Row | None, runs: Sequence[Row], subject: Subject) -> str:
+    """Write the section of the configurations; nothing where each was trained once.
+
+    Args:
+        groups: the ``configurations`` of ``Comparison.to_plain()``.
+        progress: its ``progress``.
+        runs: its ``runs``.
+        subject: the metric that is compared.
+    """
+    if not any(group["n"] > 1 for group in groups):
+        return ""
+    rows = Rows(runs, subject)
+    of_targets = {of["name"]: of["targets"] for of in (progress or {}).get("configurations", ())}
+    heads = ["configuration", "n", subject.heading, "energy", *(f"energy to reach {t:g}" for t in subject.targets)]
+    heads.append("probability of the front")
+    head_ = "".join(f'<th scope="col"{" class=n" if k else ""}>{name(text)}</th>' for k, text in enumerate(heads))
+    body = []
+    for group in groups:
+        metric, energy, p = group["metric"], group["energy_kwh"], group["front_probability"]
+        spread = "" if metric["sd"] is None else f" ± {metric['sd']:.2g}"
+        reached = [cells.target_words(found, rows) for found in of_targets.get(group["name"], ())]
+        figures = [
+            str(group["n"]),
+            f"{subject.show(metric['mean'])}{spread}",
+            rows.energies.show(energy["mean"], energy["sd"]),
+            *(reached or [UNKNOWN for _ in subject.targets]),
+            UNKNOWN if p is None else f"{p:.2f}",
+        ]
+        written = "".join(f'<td class="n">{figure}</td>' for figure in figures)
+        body.append(f'<tr><th scope="row"><div class="wrap">{name(group["name"])}</div></th>{written}</tr>')
+    return (
+        '<section><h2 id="of-groups">Configurations</h2><p class="hint">Mean ± one standard deviation over n runs; the '
+        "energy by which half of them had reached a target, with the number of those that did; and the probability "
+        "that the mean is on the front of all means, by the scatter of the runs: none is given below three runs.</p>"
+        f'<div class="box" role="region" aria-labelledby="of-groups" tabindex="0"><table><thead><tr>{head_}</tr>'
+        f"</thead><tbody>{''.join(body)}</tbody></table></div></section>"
+    )

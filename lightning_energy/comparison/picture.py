@@ -6,20 +6,22 @@ import textwrap
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.comparison.configurations import has_repeats
+from lightning_energy.comparison.group_picture import draw_groups, sentence
 from lightning_energy.comparison.pareto import goodness, window
 from lightning_energy.comparison.prefixes import energy_unit
 from lightning_energy.comparison.subject import better
 from lightning_energy.results.readable import si
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from lightning_energy.comparison.judgement import Judgement
     from lightning_energy.comparison.run import Run
     from lightning_energy.comparison.subject import Subject
 
-__all__ = ["SUFFIXES", "draw", "plot"]
+__all__ = ["SUFFIXES", "UNITS", "draw", "need_matplotlib", "plot", "written"]
 
 SUFFIXES = (".png", ".svg")
 INCHES = (8.0, 5.4)
@@ -58,7 +60,7 @@ CAVEAT_CHARACTERS = 120
 def plot(comparison: Judgement, ax: Any = None) -> Any:
     """Draw a comparison; see :meth:`~lightning_energy.comparison.comparison.Comparison.plot`."""
     if ax is None:
-        _need_matplotlib()
+        need_matplotlib()
         import matplotlib.pyplot as plt  # noqa: PLC0415 - an extra
 
         _, ax = plt.subplots(figsize=INCHES, layout="constrained")
@@ -70,6 +72,13 @@ def plot(comparison: Judgement, ax: Any = None) -> Any:
     if runs:
         _axes(ax, runs, unit, per_kwh)
         scores = _iso_lines(ax, comparison)
+        groups = [g for g in comparison.configurations if g.energy is not None and g.energy.mean > 0]
+        if has_repeats(groups):
+            ax.set_xlabel(f"energy of the training in {UNITS[unit]} (logarithmic)")
+            draw_groups(ax, groups)
+            ax.legend(loc="best", fontsize="small", framealpha=0.9)
+            _caveats(ax, [sentence(groups), *comparison.caveats])
+            return ax.figure, ax
         _front_line(ax, [run for run in comparison.front if run in runs])
         _points(ax, runs)
         handles, names = ax.get_legend_handles_labels()
@@ -78,7 +87,7 @@ def plot(comparison: Judgement, ax: Any = None) -> Any:
     else:
         text = f"no run with {comparison.subject.heading} and energy"
         ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", color=GREY, parse_math=False)
-    _caveats(ax, comparison)
+    _caveats(ax, comparison.caveats)
     return ax.figure, ax
 
 
@@ -94,14 +103,25 @@ def draw(comparison: Judgement, file: Path) -> None:
         ValueError: another suffix.
         OSError: it cannot be written.
     """
+    written(file, lambda figure: plot(comparison, figure.add_subplot()))
+
+
+def written(file: Path, fill: Callable[[Any], object], inches: tuple[float, float] = INCHES) -> None:
+    """Write a figure to a file, without a window or a display; errors are those of :func:`draw`.
+
+    Args:
+        file: a ``.png`` or ``.svg``; folders are made.
+        fill: draws on the figure.
+        inches: its width and height.
+    """
     if file.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{file} is neither a .png nor a .svg: give a name that ends so")
-    _need_matplotlib()
+    need_matplotlib()
     import matplotlib as mpl  # noqa: PLC0415 - an extra
     from matplotlib.figure import Figure  # noqa: PLC0415 - pyplot would look for a display
 
-    figure = Figure(figsize=INCHES, layout="constrained")
-    plot(comparison, figure.add_subplot())
+    figure = Figure(figsize=inches, layout="constrained")
+    fill(figure)
     file.parent.mkdir(parents=True, exist_ok=True)
     # the same comparison gives the same file: no date in it, no random names, and text that is text
     metadata = {"Date": None} if file.suffix.lower() == ".svg" else {}
@@ -109,7 +129,8 @@ def draw(comparison: Judgement, file: Path) -> None:
         figure.savefig(file, dpi=DOTS_PER_INCH, metadata=metadata)
 
 
-def _need_matplotlib() -> None:
+def need_matplotlib() -> None:
+    """Raise, with the remedy, unless matplotlib is installed."""
     try:
         import matplotlib  # noqa: F401, ICN001, PLC0415 - an extra
     except ModuleNotFoundError as error:
@@ -200,7 +221,8 @@ def _points(ax: Any, runs: Sequence[Run]) -> None:
     size = 5 if crowded else 7
     if any(run.quality == "estimated" for run in runs):
         name, shape = ESTIMATED
-        ax.plot([], [], shape, color=GREY, markerfacecolor="white", markersize=size - 1, label=name)
+        # half filled: it is the shape that says so, not the filling
+        ax.plot([], [], shape, color=GREY, fillstyle="left", markersize=size - 1, label=name)
     left = ax.get_xlim()[0]
     for kind, (name, color, marker, face) in reversed([*enumerate(KINDS)]):
         alike = [run for run in runs if _kind(run) == kind]
@@ -280,9 +302,8 @@ def _taken(ax: Any, runs: Sequence[Run]) -> list[Any]:
     return boxes
 
 
-def _caveats(ax: Any, comparison: Judgement) -> None:
+def _caveats(ax: Any, caveats: Sequence[str]) -> None:
     """Write the caveats beneath: unlike runs are never shown without a word."""
-    caveats = comparison.caveats
     shown = [*caveats[:CAVEATS], *([f"… and {len(caveats) - CAVEATS} more caveats"] if len(caveats) > CAVEATS else [])]
     lines = [line for caveat in shown for line in textwrap.wrap(caveat, CAVEAT_CHARACTERS, subsequent_indent="  ")]
     if lines:

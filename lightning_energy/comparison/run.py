@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.comparison.course import course_of
 from lightning_energy.comparison.run_source import Source, hardware_of, source_of
+from lightning_energy.comparison.to_target import ToTarget, to_target
 from lightning_energy.meters.units import J_PER_KWH
-from lightning_energy.results.best import kwh_to_reach
 from lightning_energy.results.node import DamagedError
 from lightning_energy.results.plain import printable
 from lightning_energy.results.read import RecordError
@@ -19,7 +20,7 @@ from lightning_energy.scores.metric import PERCENT, ROUNDING, Metric
 from lightning_energy.scores.metric_name import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from lightning_energy.comparison.subject import Choice
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NothingFittedError", "Run", "run_of"]
 
-IN_SINGLE = 1e-6  # relative rounding of a metric that was computed in single precision: its 0.9 is 0.89999998
 SILENT_S = 600.0  # a run that goes on writes its record every minute, or at the end of a longer epoch
 
 
@@ -63,8 +63,10 @@ class Run:
         power_w: mean power in watts.
         sample_j: energy of the stage ``train`` per training sample in joules.
         unit_j: joules of the stage ``train`` for each of the user's own units, by its name; ``None`` unknown.
-        reach_kwh: energy of the training in kWh up to the end of the first epoch whose metric was as good as the value
-            that was asked for; ``None`` where none was, or where that energy is not known.
+        target_kwh: energy of the training in kWh up to the end of the first epoch whose metric was as good as the first
+            target; ``None`` where none was, or where that energy is not known.
+        targets: the same for each target, with its uncertainty, and for those that were never reached with the energy
+            that it takes more than; empty where there is no target, or no epoch in its record.
         per_kwh: metric per kWh where more is better, and it is not negative.
         sam: :func:`~lightning_energy.sustainable_accuracy`; ``None`` at 1 kWh or less, where it is not defined.
         score: :func:`~lightning_energy.energy_penalized_accuracy`, with the same constants for all runs; accuracies
@@ -103,7 +105,8 @@ class Run:
     power_w: float | None = None
     sample_j: float | None = None
     unit_j: Mapping[str, float | None] = field(default_factory=dict)
-    reach_kwh: float | None = None
+    target_kwh: float | None = None
+    targets: tuple[ToTarget, ...] = ()
     per_kwh: float | None = None
     sam: float | None = None
     score: float | None = None
@@ -137,11 +140,12 @@ class Run:
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types, without the ``source``."""
-        return {key: [*v] if isinstance(v, tuple) else v for key, v in asdict(self).items() if key != "source"}
+        plain = asdict(replace(self, source=Source()))  # the course of a long run takes a while to copy
+        return {key: [*v] if isinstance(v, tuple) else v for key, v in plain.items() if key != "source"}
 
 
 def run_of(
-    file: Path, name: str, epoch: Choice = "last", *, scale: Scale | None = None, reach: float | None = None
+    file: Path, name: str, epoch: Choice = "last", *, scale: Scale | None = None, targets: Sequence[float] = ()
 ) -> Run:
     """Read the figures of a run from its record.
 
@@ -150,7 +154,7 @@ def run_of(
         name: the name of the run.
         epoch: the choice among its values of the metric.
         scale: the scale of these values; ``None``: the one that the record says.
-        reach: the value up to which the energy is asked for, a fraction where the values are fractions or percentages.
+        targets: the values up to which the energy is asked for, fractions where the metric is one or a percentage.
 
     Raises:
         NothingFittedError: it is of validations, tests or predictions alone.
@@ -167,7 +171,9 @@ def run_of(
         run = _run(record, printable(file), name, epoch, scale)
     except DamagedError as error:
         raise RecordError(f"{file} is damaged ({error}): use another copy, or train again") from error
-    return run if reach is None or run.metric is None else replace(run, reach_kwh=_reach_kwh(record, run, reach))
+    found = [] if run.metric is None else [to_target(run.source.course, value, run.mode) for value in targets]
+    reached = tuple(result for result in found if result is not None)
+    return replace(run, target_kwh=reached[0].kwh if reached else None, targets=reached)
 
 
 def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | None) -> Run:
@@ -181,6 +187,7 @@ def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | Non
     module = record.what.get("module")
     known = energy is not None and energy_j is not None
     source = source_of(record, energy, lacks)
+    read_as = scale or ("fraction" if metric is None else metric.scale)
     return Run(
         name=name,
         path=path,
@@ -190,7 +197,7 @@ def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | Non
         metric=value,
         metric_name=None if metric is None else printable(metric.name),
         mode="max" if metric is None else metric.mode,
-        scale=scale or ("fraction" if metric is None else metric.scale),
+        scale=read_as,
         energy_kwh=None if energy_j is None else energy_j / J_PER_KWH,
         u_kwh=energy.u_absolute_j / J_PER_KWH if energy is not None and known else None,
         u_repeat_kwh=energy.u_j / J_PER_KWH if energy is not None and known else None,
@@ -205,7 +212,7 @@ def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | Non
         covers=" + ".join(sorted({d.scope for d in record.devices})) or "unknown parts",
         seed=source.seed,
         metric_n=source.metric_n,
-        source=source,
+        source=replace(source, course=course_of(record.epochs, read_as)),
     )
 
 
@@ -238,12 +245,6 @@ def _out_of_range(metric: Metric) -> str:
 def _shown(value: float, scale: Scale) -> float:
     """A logged value in the unit of comparisons."""
     return value / PERCENT if scale == "percent" else value
-
-
-def _reach_kwh(record: Record, run: Run, value: float) -> float | None:
-    rows = [row if row.metric is None else replace(row, metric=_shown(row.metric, run.scale)) for row in record.epochs]
-    slack = IN_SINGLE * abs(value)
-    return kwh_to_reach(rows, value - slack if run.mode == "max" else value + slack, run.mode)
 
 
 def _caveats(record: Record, energy: Energy | None) -> list[str]:

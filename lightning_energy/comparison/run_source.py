@@ -19,6 +19,7 @@ from lightning_energy.scores.formula import EnergyPenalized, parse
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lightning_energy.comparison.course import Validation
     from lightning_energy.curves.energy import Energy
     from lightning_energy.results.figures import Device
     from lightning_energy.results.record import Record
@@ -64,6 +65,7 @@ class Source:
         has_hyperparameters: hyperparameters are among them.
         seed: its seed; ``None`` unknown.
         metric_n: number of samples that the metric is of; ``None`` unknown.
+        course: the validations at the ends of its epochs, in the unit of the comparison.
     """
 
     sensors: str = ""
@@ -76,6 +78,7 @@ class Source:
     has_hyperparameters: bool = False
     seed: int | None = None
     metric_n: int | None = None
+    course: tuple[Validation, ...] = ()
 
 
 def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> Source:

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lightning_energy.scores.metric import Mode
 
 __all__ = ["Choice", "Subject", "better", "number"]
@@ -27,7 +29,7 @@ class Subject:
         mode: its better direction.
         scale: its unit in the comparison: ``fraction`` (percentages, too, are shown as fractions) or ``raw``.
         epoch: the value that is taken of each run: its ``last``, or that of its ``best`` epoch.
-        reach: the value to which the energy is asked for, in that unit; ``None`` where none is.
+        targets: the values to which the energy is asked for, in that unit.
 
     Example:
         >>> subject = Subject("val_ppl", "min", "raw")
@@ -39,7 +41,7 @@ class Subject:
     mode: Mode = "max"
     scale: Literal["fraction", "raw"] = "fraction"
     epoch: Choice = "last"
-    reach: float | None = None
+    targets: Sequence[float] = ()
 
     @property
     def is_accuracy(self) -> bool:
@@ -53,18 +55,15 @@ class Subject:
         return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-(LONGEST // 2 - 1) :]}"
 
     @property
-    def reach_heading(self) -> str:
-        """The value to reach, in words."""
-        return "to reach it" if self.reach is None else f"to reach {self.reach:g}"
-
-    @property
-    def reach_words(self) -> str:
-        """The meaning of the energies up to that value, a sentence; empty where no value is asked for."""
-        if self.reach is None or not self.name:
+    def target_words(self) -> str:
+        """The meaning of the energies up to the targets, a sentence; empty where there is no target."""
+        if not self.targets or not self.name:
             return ""
+        values = " or ".join(f"{value:g}" for value in self.targets)
         return (
-            f"Energy {self.reach_heading}: that of the training up to the end of the first epoch with {self.heading} "
-            f"{self.reach:g} or better; a dash: the record has no such epoch, or not its energy."
+            f"Energy to reach {self.heading} {values}: that of the training up to the end of the first epoch that was "
+            f"as good or better. Nothing is interpolated: it was passed somewhere after the validation before. "
+            f">: never reached; it takes more than that. A dash: not known."
         )
 
     @property
@@ -98,7 +97,7 @@ class Subject:
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types."""
-        return asdict(self)
+        return {**asdict(self), "targets": [*self.targets]}
 
 
 def better(mode: Mode) -> str:

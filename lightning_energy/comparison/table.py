@@ -9,7 +9,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.columns import FIELDS, IN_TEXT, heading_of
+from lightning_energy.comparison.configurations import has_repeats
 from lightning_energy.comparison.group_table import group_rows, group_sentences
+from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.results.plain import cell as in_csv
 from lightning_energy.results.readable import si
 from lightning_energy.results.rendering import in_markdown
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.judgement import Judgement
     from lightning_energy.comparison.run import Run
     from lightning_energy.comparison.subject import Subject
+    from lightning_energy.comparison.to_target import ToTarget
 
     Columns = Sequence[tuple[Column, TextCell]]
 
@@ -55,7 +58,9 @@ def text(comparison: Judgement, width: int = WIDTH) -> str:
     above = (
         [*_aligned(groups), *(w for s in group_sentences(comparison) for w in _wrapped(s, width)), ""] if groups else []
     )
-    return "\n".join([*above, *_wrapped(_heading(comparison), width), *_aligned(rows), *_notes(comparison, width)])
+    towards = _aligned(_of_targets(comparison, names)) if subject.target_words else []
+    lines = [*_wrapped(_heading(comparison), width), *_aligned(rows), *towards, *_notes(comparison, width)]
+    return "\n".join([*above, *lines])
 
 
 def markdown(comparison: Judgement) -> str:
@@ -67,6 +72,10 @@ def markdown(comparison: Judgement) -> str:
     head, *rows = _rows(columns, runs, {r.name: r.name for r in runs}, comparison.subject)
     lines = [f"| {' | '.join(map(in_markdown, row))} |" for row in (head, *rows)]
     lines.insert(1, "| --- |" + " ---: |" * len(columns) + " --- |")
+    if comparison.subject.target_words:
+        towards = _of_targets(comparison, {r.name: r.name for r in runs})
+        lines += ["", *(f"| {' | '.join(map(in_markdown, row))} |" for row in towards)]
+        lines.insert(-len(towards) + 1, "| --- |" + " ---: |" * (len(towards[0]) - 1))
     notes = [f"- {in_markdown(note)}" for note in _sentences(comparison)]
     return "\n".join([*_of_groups(comparison), in_markdown(_heading(comparison)), "", *lines, "", *notes])
 
@@ -90,9 +99,28 @@ def as_csv(comparison: Judgement) -> str:
     writer.writeheader()
     for run in comparison.runs:
         row = run.to_plain()
+        row["targets"] = [_plain_target(result) for result in run.targets]
         row["unit_j"] = [f"{unit}={'' if joules is None else joules}" for unit, joules in run.unit_j.items()]
         writer.writerow({k: in_csv("; ".join(v) if isinstance(v, list) else v) for k, v in row.items()})
     return out.getvalue().rstrip("\n")
+
+
+def _of_targets(comparison: Judgement, names: dict[str, str]) -> list[list[str]]:
+    """The rows of the energies to reach targets, with their heading."""
+    subject = comparison.subject
+    head = ["run", *(f"kWh to {value:g}" for value in subject.targets)]
+    groups = comparison.configurations
+    if has_repeats(groups):
+        head[0] = "configuration"
+        return [head, *([group.name, *target_cells(group.runs, subject.targets)] for group in groups)]
+    runs = [run for run in comparison.runs if run.is_comparable]
+    return [head, *([names[run.name], *target_cells([run], subject.targets)] for run in runs)]
+
+
+def _plain_target(result: ToTarget) -> str:
+    if not result.is_reached and result.over_kwh is not None:
+        return f"{result.target:g}=>{result.over_kwh}"
+    return f"{result.target:g}={'' if result.kwh is None else result.kwh}"
 
 
 def _heading(comparison: Judgement) -> str:
@@ -172,6 +200,10 @@ def _sentences(comparison: Judgement) -> list[str]:
     """Explain the signs, and list the caveats: of the whole, then of runs, those with the same one together."""
     sentences = [*_of_signs(comparison.runs), *_of_figures(comparison.runs, comparison.subject)]
     sentences += _of_units(comparison.runs)
+    if comparison.subject.targets and (progress := comparison.progress()):
+        sentences.append(progress.sentence())
+    if found := comparison.stability():
+        sentences += found.sentences()
     sentences += [f"Caveat: {caveat}" for caveat in comparison.caveats]
     grouped: dict[str, list[str]] = {}
     for run in comparison.runs:
@@ -202,16 +234,26 @@ def _of_signs(runs: Sequence[Run]) -> list[str]:
 
 
 def _of_figures(runs: Sequence[Run], subject: Subject) -> list[str]:
-    sentences = [sentence for sentence in (_of_reach(runs, subject), subject.no_score) if sentence]
+    sentences = [
+        sentence for sentence in (subject.target_words, *_unreached(runs, subject), subject.no_score) if sentence
+    ]
     if subject.is_accuracy and all(r.sam is None for r in runs):
         sentences.append("SAM (sustainable_accuracy) is defined above 1 kWh only: no run has one.")
     return sentences
 
 
-def _of_reach(runs: Sequence[Run], subject: Subject) -> str:
-    if subject.reach_words and all(run.reach_kwh is None for run in runs):
-        return f"No record has an epoch with {subject.heading} {subject.reach:g} or better, and its energy."
-    return subject.reach_words
+def _unreached(runs: Sequence[Run], subject: Subject) -> list[str]:
+    """Name the targets that no run reached, and count the runs that do not tell."""
+    told = [run for run in runs if run.targets]
+    sentences = [
+        f"No run reached {subject.heading} {value:g}."
+        for value in subject.targets
+        if told and not any(r.is_reached for run in told for r in run.targets if r.target == value)
+    ]
+    silent = sum(run.is_comparable and not run.targets for run in runs)
+    if silent and subject.targets:
+        sentences.append(f"{silent} of {len(runs)} records have no epoch with a value: they tell nothing of targets.")
+    return sentences
 
 
 def _wrapped(sentence: str, width: int) -> list[str]:

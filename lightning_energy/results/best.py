@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lightning_energy.results.rows import EpochRow
-    from lightning_energy.scores.metric import Metric, Mode
+    from lightning_energy.scores.metric import Metric
 
-__all__ = ["best_of", "epoch_of", "kwh_to_reach"]
+__all__ = ["best_of", "epoch_of"]
 
 
 def best_of(epochs: Sequence[EpochRow], metric: Metric | None) -> Best | None:
@@ -69,26 +69,3 @@ def epoch_of(epochs: Sequence[EpochRow], metric: Metric | None) -> int | None:
     """
     last = next((row for row in reversed(epochs) if row.metric is not None), None)
     return last.epoch if metric is not None and last is not None and last.metric == metric.value else None
-
-
-def kwh_to_reach(epochs: Sequence[EpochRow], value: float, mode: Mode = "max") -> float | None:
-    """The energy of a training up to the end of the first epoch whose metric is as good as a value, in kWh.
-
-    Args:
-        epochs: the rows of the epochs, in the order of time.
-        value: the value to reach, in the unit in which the metric was logged.
-        mode: the better direction.
-
-    Returns:
-        The energy; ``None`` where no epoch was as good, or where its energy is not known.
-
-    Example:
-        >>> from lightning_energy.results.rows import EpochRow
-        >>> rows = [EpochRow(epoch=e, metric=m, total_kwh=k) for e, (m, k) in enumerate([(0.7, 0.1), (0.9, 0.2)])]
-        >>> kwh_to_reach(rows, 0.8), kwh_to_reach(rows, 0.95)
-        (0.2, None)
-    """
-    for row in epochs:
-        if row.metric is not None and (row.metric >= value if mode == "max" else row.metric <= value):
-            return row.total_kwh
-    return None

@@ -72,11 +72,11 @@ def test_metrics_scales_and_a_value_to_reach(folder, capsys):
     out, err = capsys.readouterr()
     assert json.loads(out)["front"] == ["small", "large"]
     assert err.count("(on the command line: --metric val_ppl)") == 2
-    arguments = ["compare", str(folder), "--format", "json", "--metric", "val_ppl", "--reach", "25"]
+    arguments = ["compare", str(folder), "--format", "json", "--metric", "val_ppl", "--target", "25"]
     assert cli.main(arguments) == 0
     plain = json.loads(capsys.readouterr().out)
     assert plain["front"] == ["gpt/a", "gpt/b"]
-    assert {run["name"]: run["reach_kwh"] for run in plain["runs"] if run["metric"]} == {"gpt/a": None, "gpt/b": 1.5}
+    assert {run["name"]: run["target_kwh"] for run in plain["runs"] if run["metric"]} == {"gpt/a": None, "gpt/b": 1.5}
     assert cli.main(["compare", str(folder), "--format", "json", "--scale", "percent"]) == 2
     plain = json.loads(capsys.readouterr().out)
     assert next(run["metric"] for run in plain["runs"] if run["name"] == "large") == 0.0095
@@ -100,8 +100,8 @@ def test_formats(folder, capsys):
         (["x", "--sort", "colour"], "'colour': give one of name, module"),
         (["x", "--reference-kwh", "0"], "'0': give a number above 0"),
         (["x", "--reference-kwh", "much"], "'much': give a number above 0"),
-        (["x", "--reach", "much"], "'much': give a number"),
-        (["x", "--reach", "inf"], "'inf': give a number"),
+        (["x", "--target", "much"], "'much': give a number"),
+        (["x", "--target", "inf"], "'inf': give a number"),
         (["x", "--scale", "%"], "invalid choice"),
         (["x", "--picture", "a.gif"], "'a.gif': give a file that ends in .png or .svg"),
         (["x", "--format", "xml"], "invalid choice"),

@@ -46,9 +46,7 @@ def test_the_tables_have_these_columns(tmp_path):
     comparison = compare(tmp_path)
     subject = comparison.subject
     (heading,) = [line for line in markdown(comparison).splitlines() if line.startswith("| run")]
-    assert heading.split(" | ")[1:-1] == [
-        heading_of(cell, subject) for column, cell in IN_TEXT if column.name != "reach_kwh"
-    ]
+    assert heading.split(" | ")[1:-1] == [heading_of(cell, subject) for column, cell in IN_TEXT]
     assert next(csv.reader(io.StringIO(as_csv(comparison)))) == FIELDS
     page = (
         head([run.to_plain() for run in comparison.runs], subject).replace('<bdi dir="auto">', "").replace("</bdi>", "")
@@ -56,5 +54,5 @@ def test_the_tables_have_these_columns(tmp_path):
     assert re.findall(r'data-first="(\w+)".*?>(.*?)</th>', page) == [
         ("descending" if column.begins_with_largest("max") else "ascending", heading_of(cell, subject))
         for column, cell in ON_PAGE
-        if column.name != "reach_kwh"
+        if column.name != "target_kwh"
     ]

@@ -138,8 +138,8 @@ def test_best_epochs(tmp_path):
         ({"sort": "colour"}, ValueError, "sort='colour': give one of name, module"),
         ({"epoch": "mean"}, ValueError, "epoch='mean': give one of last, best"),
         ({"scale": "%"}, ValueError, "scale='%': give one of fraction, percent, raw"),
-        ({"reach": float("nan")}, ValueError, "reach=nan: give a finite number, a value of the metric"),
-        ({"reach": "0.9"}, ValueError, "reach='0.9': give a finite number"),
+        ({"target": float("nan")}, ValueError, "target=nan: give a finite number, a value of the metric"),
+        ({"target": "0.9"}, ValueError, "target='0': give a finite number"),
         ({"reference_kwh": 0}, ValueError, "reference_kwh=0: give a finite number above 0"),
         ({"alpha": "5"}, TypeError, "alpha='5': give a number above 0"),
         ({"paths": []}, ValueError, "there is no path"),
@@ -174,7 +174,7 @@ def test_of_a_perplexity_less_is_better(perplexities):
     assert comparison.formula is None
     assert comparison.problems == comparison.caveats == []
     plain = comparison.to_plain()
-    assert plain["metric"] == {"name": "val_ppl", "mode": "min", "scale": "raw", "epoch": "last", "reach": None}
+    assert plain["metric"] == {"name": "val_ppl", "mode": "min", "scale": "raw", "epoch": "last", "targets": []}
     assert (plain["formula"], plain["iso_scores"]) == (None, [])
 
 
@@ -184,16 +184,25 @@ def test_the_best_epoch_of_a_perplexity(perplexities):
 
 
 def test_energy_to_reach_a_value(perplexities):
-    comparison = compare(perplexities, reach=30, sort="reach")
-    assert [(run.name, run.reach_kwh) for run in comparison.runs] == [("large", 10.0), ("waste", 20.0), ("small", None)]
-    assert comparison.subject.reach == 30
+    comparison = compare(perplexities, target=(30, 5), sort="target")
+    assert [(run.name, run.target_kwh) for run in comparison.runs] == [
+        ("large", 10.0),
+        ("waste", 20.0),
+        ("small", None),
+    ]
+    assert comparison.subject.targets == (30.0, 5.0)
+    large = comparison.runs[0].targets
+    assert [(result.is_reached, result.kwh, result.over_kwh) for result in large] == [
+        (True, 10.0, 5.0),
+        (False, None, 20.0),
+    ]
 
 
 def test_a_percentage_to_reach_is_told_from_a_fraction(folder):
-    assert compare(folder, reach=90).problems == [
-        "reach=90 is no fraction in [0, 1], as accuracy is shown: give 0.9 for 90 %"
+    assert compare(folder, target=90).problems == [
+        "target=90 is no fraction in [0, 1], as accuracy is shown: give 0.9 for 90 %"
     ]
-    assert compare(folder, reach=0.9).problems == []
+    assert compare(folder, target=0.9).problems == []
 
 
 def test_quality_per_kwh(tmp_path):
@@ -333,7 +342,7 @@ def test_plain_types(folder):
     assert plain["front"] == ["small", "large"]
     promised = {
         "name", "path", "module", "parameters", "outcome", "metric", "metric_name", "mode", "scale", "energy_kwh",
-        "u_kwh", "quality", "duration_s", "power_w", "sample_j", "reach_kwh", "per_kwh", "sam", "score", "on_front",
+        "u_kwh", "quality", "duration_s", "power_w", "sample_j", "target_kwh", "per_kwh", "sam", "score", "on_front",
         "dominated_by", "caveats", "hardware", "covers",
     }  # fmt: skip
     assert all(promised <= {*row} for row in plain["runs"])
@@ -389,9 +398,9 @@ def test_runs_that_were_trained(tmp_path):
     assert runs["one"].source.sensors == runs["two"].source.sensors != ""
     assert comparison.problems == []
     first = load_record(tmp_path / "two").epochs[0]
-    reached = by_name(compare(tmp_path, reach=first.metric))["two"]
-    assert reached.reach_kwh == first.total_kwh
-    assert 0 < reached.reach_kwh < reached.energy_kwh
+    reached = by_name(compare(tmp_path, target=first.metric))["two"]
+    assert reached.target_kwh == first.total_kwh
+    assert 0 < reached.target_kwh < reached.energy_kwh
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ def loss(name: str, **other) -> Run:
 
 
 def chosen(*runs: Run, metric: str | None = None):
-    return of_one_metric(runs, metric, "last", None)
+    return of_one_metric(runs, metric, "last")
 
 
 def names(runs: list[Run]) -> str:
@@ -37,8 +37,8 @@ def test_the_metric_of_most_runs_is_compared_and_others_have_a_reason():
 
 
 def test_a_value_of_another_metric_stands_nowhere():
-    _, _, (other, dark), _ = chosen(run("a"), run("b"), loss("c", reach_kwh=0.5), loss("d", energy_kwh=None))
-    assert (other.metric, other.reach_kwh, other.metric_name, other.mode) == (None, None, "val_loss", "min")
+    _, _, (other, dark), _ = chosen(run("a"), run("b"), loss("c", target_kwh=0.5), loss("d", energy_kwh=None))
+    assert (other.metric, other.target_kwh, other.metric_name, other.mode) == (None, None, "val_loss", "min")
     assert dark.metric is None
     assert not other.is_comparable
 

@@ -63,10 +63,14 @@ def run(name, metric, energy_kwh, **more):
     }
 
 
+def reached(kwh, over_kwh=0.0):
+    return {"target": 35.0, "kwh": kwh, "u_kwh": None, "over_kwh": over_kwh, "is_reached": kwh is not None}
+
+
 def comparison(runs, **more):
     return {
         "formula": {"name": "energy_penalized_accuracy", "alpha": 5.0, "beta": 5.0, "reference_kwh": 1.0},
-        "metric": {"name": "accuracy", "mode": "max", "scale": "fraction", "epoch": "last", "reach": None},
+        "metric": {"name": "accuracy", "mode": "max", "scale": "fraction", "epoch": "last", "targets": []},
         "runs": runs,
         "front": [r["name"] for r in runs if r["on_front"]],
         "iso_scores": [{"score": 2.0, "points": [[e, (0.4 * (1 + math.log10(1 + e))) ** 0.2] for e in (0.2, 1, 4, 9)]}],
@@ -96,7 +100,7 @@ HOSTILE = comparison(
         for i, n in enumerate(NAMES)
     ],
     formula={"name": EVIL, "alpha": 5.0, "beta": 5.0, "reference_kwh": 1.0},
-    metric={"name": "".join(NAMES), "mode": "min", "scale": "raw", "epoch": "best", "reach": 2.0},
+    metric={"name": "".join(NAMES), "mode": "min", "scale": "raw", "epoch": "best", "targets": [2.0]},
     caveats=NAMES,
     problems=NAMES,
 )
@@ -105,13 +109,13 @@ PERPLEXITIES = comparison(
     [
         run(n, m, e, metric_name="val_ppl", mode="min", scale="raw", **more)
         for n, m, e, more in [
-            ("small", 40.0, 1.0, {"on_front": True}),
-            ("large", 20.0, 4.0, {"on_front": True, "reach_kwh": 2.5}),
-            ("waste", 30.0, 9.0, {"dominated_by": ["large"], "reach_kwh": 8.0}),
+            ("small", 40.0, 1.0, {"on_front": True, "targets": [reached(None, 1.0)]}),
+            ("large", 20.0, 4.0, {"on_front": True, "targets": [reached(2.5)]}),
+            ("waste", 30.0, 9.0, {"dominated_by": ["large"], "targets": [reached(8.0)]}),
         ]
     ],
     formula=None,
-    metric={"name": "val_ppl", "mode": "min", "scale": "raw", "epoch": "last", "reach": 35.0},
+    metric={"name": "val_ppl", "mode": "min", "scale": "raw", "epoch": "last", "targets": [35.0]},
     iso_scores=[],
 )
 
@@ -309,8 +313,12 @@ def test_a_page_of_a_metric_without_a_score():
     assert "SAM" not in text
     assert not {"SAM", "score", "accuracy"} & {*figures(page)}
     assert [figures(page, i)["val_ppl"] for i in range(3)] == ["40.00", "20.00", "30.00"]
-    assert [figures(page, i)["energy to reach 35"] for i in range(3)] == ["&ndash;", "2.500 kWh", "8.000 kWh"]
-    assert "Energy to reach 35: that of the training up to" in text
+    assert [figures(page, i)["energy to reach 35"] for i in range(3)] == [
+        "&gt;&nbsp;1.000 kWh",
+        "2.500 kWh",
+        "8.000 kWh",
+    ]
+    assert "Energy to reach val_ppl 35: that of the training up to" in text
 
 
 @pytest.mark.parametrize("name", ["energy_penalized_accuracy", "log_penalized_accuracy", "my own"])
@@ -577,6 +585,7 @@ def test_points_are_walked_by_keyboard(browser):
 
     browser.show(FEW)
     assert len(browser.all(".point[tabindex='0']")) == 1  # one stop for the whole chart
+    browser.run("document.getElementById('front-only').focus()")  # it comes before the chart
     browser.press(Keys.TAB)
     walked = [browser.tip().splitlines()[0]]
     for _ in range(6):
@@ -642,11 +651,11 @@ def test_on_a_phone_the_names_stay_and_a_hint_says_that_the_table_scrolls(browse
     browser.show(FEW, width=360, height=700)
     assert browser.all("#scrolls")[0].is_displayed()
     assert browser.all(".frame.more")
-    before = browser.run(left, "tbody th"), browser.run(left, "thead th"), browser.run(left, "tbody td")
+    before = browser.run(left, "tbody th"), browser.run(left, "thead th"), browser.run(left, "tbody td:not(.is-front)")
     browser.run("const box = document.querySelector('.box'); box.scrollLeft = box.scrollWidth")
     browser.until("return !document.querySelector('.frame.more')")  # nothing is left to the right
     assert (browser.run(left, "tbody th"), browser.run(left, "thead th")) == before[:2]
-    assert browser.run(left, "tbody td") < before[2] - 100
+    assert browser.run(left, "tbody td:not(.is-front)") < before[2] - 100
     browser.show(comparison([run("a", 0.9, 1.0)]), width=1600)
     assert not browser.all("#scrolls")[0].is_displayed()
     assert not browser.all(".frame.more")
@@ -773,3 +782,149 @@ def test_without_javascript_the_table_is_there(browser):
         assert not browser.all("#chart")[0].is_displayed()
     finally:
         browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+# ---- many runs: settings as columns, a filter, courses
+
+
+def swept(n, **more):
+    """Runs that differ in two settings."""
+    return comparison(
+        [
+            run(
+                f"run-{i:03}",
+                0.5 + 0.4 * ((i * 37) % n) / n,
+                1.0 + i,
+                on_front=i % 10 == 0,
+                quality="estimated" if i % 2 else "measured",
+                settings={"lr": 10.0 ** -(i % 3), "model": ["mlp", "cnn"][i % 2], "batch_size": 32},
+            )
+            for i in range(n)
+        ],
+        **more,
+    )
+
+
+def test_settings_that_differ_are_columns():
+    page = render_page(swept(4))
+    assert [figures(page, i)["lr"] for i in range(4)] == ["1", "0.1", "0.01", "1"]
+    assert [figures(page, i)["model"] for i in range(4)] == ["mlp", "cnn", "mlp", "cnn"]
+    assert "batch_size" not in figures(page)
+    evil = comparison([run(n, 0.9, 1.0, settings={EVIL: n}) for n in NAMES])
+    assert render_page(evil).count("<script") == render_page(FEW).count("<script")
+
+
+def test_every_target_is_a_column():
+    results = [{"target": t, "kwh": None, "u_kwh": None, "over_kwh": 1.0, "is_reached": False} for t in (0.8, 0.9)]
+    metric = {"name": "accuracy", "mode": "max", "scale": "fraction", "epoch": "last", "targets": [0.8, 0.9]}
+    page = render_page(comparison([run("a", 0.7, 1.0, targets=results)], metric=metric))
+    assert figures(page)["energy to reach 0.8"] == figures(page)["energy to reach 0.9"] == "&gt;&nbsp;1.000 kWh"
+
+
+def test_stability_is_told():
+    page = render_page(comparison([run("a", 0.7, 1.0)], stability={"sentences": ["Two winners over <alpha>."]}))
+    assert "Two winners over &lt;alpha&gt;." in page
+
+
+def typed(browser, css, text):
+    field = browser.all(css)[0]
+    field.clear()
+    field.send_keys(text)
+
+
+def test_a_filter_and_the_front_alone(browser):
+    browser.show(swept(300))
+    shown = "return [...document.querySelectorAll('tbody')].filter((b) => !b.hidden).length"
+    assert browser.run(shown) == len(browser.all(".point")) == 300
+    typed(browser, "#filter", "CNN 0.01")
+    assert browser.run(shown) == len(browser.all(".point")) == 50
+    assert browser.all("#shown")[0].text == "50 of 300 shown"
+    typed(browser, "#filter", "nothing of this name")
+    assert browser.run(shown) == len(browser.all(".point")) == 0
+    typed(browser, "#filter", "run-")
+    browser.all("#front-only")[0].click()
+    assert browser.run(shown) == len(browser.all(".point")) == 30
+    browser.head("energy").find_element("tag name", "button").click()
+    assert browser.run(shown) == 30
+
+
+@pytest.mark.parametrize("plain", [FEW, HOSTILE, swept(12)], ids=["few", "hostile", "swept"])
+def test_energy_is_visible_on_a_phone_without_scrolling(browser, plain):
+    browser.show(plain, width=360, height=700)
+    right, edge = browser.run("""
+      const column = [...document.querySelectorAll('thead th')].findIndex((h) => h.textContent.trim() === 'energy');
+      const cells = [...document.querySelectorAll('tbody tr.figures')].map((row) => row.cells[column]);
+      return [Math.max(...cells.map((c) => c.getBoundingClientRect().right)),
+              document.querySelector('.box').getBoundingClientRect().right];
+    """)
+    assert right <= edge + 0.5
+    marks = browser.run(
+        "return [...document.querySelectorAll('tr.figures')].filter((r) => "
+        "r.cells[0].dataset.front && getComputedStyle(r.cells[0], '::after').content !== 'none').length"
+    )
+    assert marks == sum(r["on_front"] for r in plain["runs"])
+
+
+@pytest.mark.parametrize("qualities", [("estimated", "estimated"), ("measured", "estimated")])
+def test_estimated_and_not_on_the_front_have_different_signs(browser, qualities):
+    browser.show(
+        comparison([run(str(i), 0.9 - 0.1 * i, 1.0 + i, on_front=not i, quality=q) for i, q in enumerate(qualities)])
+    )
+    other, estimated = (browser.run("return document.querySelector(arguments[0]).innerHTML", f"#legend-{of} svg")
+                        for of in ("other", "diamond"))  # fmt: skip
+    assert "half" in estimated
+    assert "half" not in other
+
+
+def test_courses_are_drawn_when_asked(browser):
+    plain = swept(3, courses={"run-000": [[0.2, 0.3], [0.9, 0.5]], "run-001": [[0.5, 0.6]]})
+    browser.show(plain)
+    assert browser.all(".course") == []
+    browser.all("#courses")[0].click()
+    assert len(browser.all(".course")) == 2
+    typed(browser, "#filter", "run-001")
+    assert len(browser.all(".course")) == 1
+    browser.show(swept(3))
+    assert not browser.all("#courses")[0].is_displayed()
+
+
+def repeats(**more):
+    runs = [
+        run(f"{name}-{i}", accuracy + 0.01 * i, kwh + 0.1 * i, on_front=i == 2)
+        for name, accuracy, kwh in (("small", 0.8, 1.0), ("large", 0.9, 5.0))
+        for i in range(3)
+    ]
+    groups = [
+        {
+            "name": name,
+            "n": n,
+            "metric": {"mean": accuracy, "sd": 0.01, "low": None, "high": None},
+            "energy_kwh": {"mean": kwh, "sd": 0.1, "low": None, "high": None},
+            "on_front": True,
+            "front_probability": p,
+        }
+        for name, n, accuracy, kwh, p in (("small", 3, 0.81, 1.1, 0.98), (EVIL, 2, 0.91, 5.1, None))
+    ]
+    return comparison(runs, configurations=groups, **more)
+
+
+def test_configurations_have_a_table_with_their_scatter():
+    page = render_page(repeats(progress=None))
+    table = page.split('id="of-groups"')[1].split("</table>")[0]
+    rows = [re.sub("<[^>]+>", "|", row).split("|") for row in table.split("<tr>")[2:]]
+    assert [[text for text in row if text.strip()] for row in rows] == [
+        ["small", "3", "0.8100 ± 0.01", "1.10 ± 0.10 kWh", "0.98"],
+        ["&lt;script&gt;alert(1)&lt;/script&gt;", "2", "0.9100 ± 0.01", "5.10 ± 0.10 kWh", "&ndash;"],
+    ]
+    assert "of-groups" not in render_page(FEW)
+
+
+def test_configurations_are_drawn_with_bars_in_both_directions(browser):
+    browser.show(repeats())
+    assert len(browser.all(".group")) == 2
+    sizes = browser.run(
+        "return [...document.querySelectorAll('.group .bar')].map((n) => [n.getBBox().width, n.getBBox().height])"
+    )
+    assert all(width > 3 and height > 3 for width, height in sizes)
+    assert [n.text for n in browser.all(".label")] == ["small (n = 3)", f"{EVIL[:28]} (n = 2)"]
+    assert browser.run("const d = document.documentElement; return d.scrollWidth <= d.clientWidth")

@@ -126,7 +126,7 @@ def test_a_scale_that_is_given_corrects_the_record(tmp_path, value, recorded, gi
 
 
 @pytest.mark.parametrize(
-    ("settings", "reach", "expected"),
+    ("settings", "target", "expected"),
     [
         ({"epochs": (0.5, 0.91, 0.95)}, 0.9, 0.2),
         ({"epochs": (0.5, 0.91, 0.95)}, 0.96, None),
@@ -141,9 +141,9 @@ def test_a_scale_that_is_given_corrects_the_record(tmp_path, value, recorded, gi
         ({"epochs": (0.95,), "epochs_kwh": (None,)}, 0.9, None),
     ],
 )
-def test_energy_to_reach_a_value(tmp_path, settings, reach, expected):
+def test_energy_to_reach_a_value(tmp_path, settings, target, expected):
     settings = {"epochs_kwh": (0.1, 0.2, 0.3), "accuracy": 0.95} | settings
-    assert run_of(put(tmp_path, 0.4, **settings), "x", reach=reach).reach_kwh == expected
+    assert run_of(put(tmp_path, 0.4, **settings), "x", targets=[target]).target_kwh == expected
 
 
 def test_runs_that_did_not_end(tmp_path, monkeypatch):

@@ -97,7 +97,16 @@ def test_sam_stands_in_the_table_only_where_a_run_has_one(tmp_path):
 @pytest.fixture
 def perplexities(tmp_path):
     put(tmp_path / "small", 1.0, 41.5, name="val_ppl", mode="min", scale="raw", epochs=(41.5,), epochs_kwh=(1.0,))
-    put(tmp_path / "large", 20.0, 9.25, name="val_ppl", mode="min", scale="raw", epochs=(9.25,), epochs_kwh=(20.0,))
+    put(
+        tmp_path / "large",
+        20.0,
+        9.25,
+        name="val_ppl",
+        mode="min",
+        scale="raw",
+        epochs=(25.0, 9.25),
+        epochs_kwh=(15.0, 20.0),
+    )
     return tmp_path
 
 
@@ -113,14 +122,17 @@ def test_the_table_of_a_metric_without_a_score(perplexities):
 
 
 def test_energy_to_reach_a_value_stands_in_the_table(perplexities):
-    table = text(compare(perplexities, reach=10), 130)
-    assert "kWh to reach 10" in table.splitlines()[1]
-    assert row(table, "large").split()[4] == "20"
-    assert row(table, "small").split()[4] == "–"  # noqa: RUF001
-    assert "Energy to reach 10: that of the training up to the end of the first epoch with val_ppl 10" in table
-    none = text(compare(perplexities, reach=5))
-    assert "No record has an epoch with val_ppl 5 or better, and its energy." in none
-    assert "to reach" not in none.splitlines()[1]
+    comparison = compare(perplexities, target=(30, 10, 5))
+    table = text(comparison, 130)
+    lines = table.splitlines()
+    begin = next(i for i, line in enumerate(lines) if "kWh to 30" in line)
+    assert lines[begin].split() == ["run", "kWh", "to", "30", "kWh", "to", "10", "kWh", "to", "5"]
+    found = {line.split()[0]: " ".join(line.split()[1:]) for line in lines[begin + 2 : begin + 4]}
+    assert found == {"small": "> 1 > 1 > 1", "large": "15 20 (> 15) > 20"}
+    assert "Energy to reach val_ppl 30 or 10 or 5: that of the training up to the end of the first epoch" in table
+    assert "No run reached val_ppl 5." in table
+    assert "| large | 15 | 20 (&gt; 15) | &gt; 20 |" in markdown(comparison)
+    assert "30=15.0; 10=20.0; 5=>20.0" in as_csv(comparison)
 
 
 def test_the_same_caveat_of_many_is_one_sentence(tmp_path):

@@ -192,11 +192,11 @@ def comparing() -> str:
     compare(Path("runs"), sort="energy", reverse=True)
     compare(["runs/a", Path("runs/b/energy.json")], epoch="best", alpha=4.0, beta=1.0, reference_kwh=0.01)
     compare(str(n) for n in range(3))
-    compare("runs", metric="val_ppl", scale="raw", reach=20)
+    compare("runs", metric="val_ppl", scale="raw", target=(20, 25))
     for run in comparison.front:
         name: str = run.name
         energy_kwh: float | None = run.energy_kwh
-        print(name, energy_kwh, run.metric, run.reach_kwh, run.on_front)
+        print(name, energy_kwh, run.metric, run.target_kwh, run.targets, run.on_front)
     problems: list[str] = comparison.problems
     caveats: list[str] = comparison.caveats
     print(problems, caveats)

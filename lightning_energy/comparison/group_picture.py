@@ -1,0 +1,103 @@
+"""The points of configurations that were trained several times: bars in both directions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lightning_energy.comparison.configurations import on_front_of_means
+from lightning_energy.comparison.front_probability import FEWEST, front_probabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_energy.comparison.groups import Group, Mean
+
+__all__ = ["draw_groups", "sentence"]
+
+FRONT, BEHIND, GREY = "#0072B2", "#D55E00", "#6E6E6E"
+LABEL_POINTS = 8.0
+MOST_LABELS = 40
+
+
+def sentence(groups: Sequence[Group]) -> str:
+    """The meaning of the bars and of the probability, for the foot of a picture."""
+    text = "Bars: ± one standard deviation over the n runs of a configuration; a single run has that of its meters."
+    few = sum(group.n < FEWEST for group in groups)
+    text += " p: probability that its mean is on the front of all means, by the scatter of its runs"
+    return f"{text} (none for {few} with fewer than {FEWEST} runs)." if few else f"{text}."
+
+
+def draw_groups(ax: Any, groups: Sequence[Group]) -> None:
+    """Draw a point per configuration at its means, with its runs as faint dots.
+
+    Args:
+        ax: the axis; its energies are in kWh.
+        groups: configurations with known means, energies above 0.
+    """
+    left = ax.get_xlim()[0]
+    front = on_front_of_means(groups)
+    estimated = [any(run.quality == "estimated" for run in group.runs) for group in groups]
+    for k, (group, on) in enumerate(zip(groups, front, strict=True)):
+        if group.energy is None or group.metric is None:
+            continue
+        colour = FRONT if on else BEHIND
+        if group.n > 1:
+            ax.plot(*_runs(group), ".", color=colour, alpha=0.35, markersize=4, zorder=2)
+        x, y = group.energy, group.metric
+        u = _half(x) if group.n > 1 else (group.runs[0].u_kwh or 0.0)
+        ax.errorbar(
+            [x.mean],
+            [y.mean],
+            xerr=[[min(u, max(x.mean - left, 0.0))], [u]],
+            yerr=[[_half(y)], [_half(y)]],
+            fmt="D" if estimated[k] else "o",
+            color=colour,
+            markerfacecolor=colour if on else "white",
+            markersize=6,
+            elinewidth=1.1,
+            capsize=2.5,
+            zorder=4,
+        )
+    _step(ax, [group for group, on in zip(groups, front, strict=True) if on])
+    for label, colour, fill in (("on the front of the means", FRONT, FRONT), ("behind it", BEHIND, "white")):
+        ax.plot([], [], "o", color=colour, markerfacecolor=fill, markersize=6, label=label)
+    if any(estimated):
+        ax.plot([], [], "D", color=GREY, fillstyle="left", markersize=6, label="energy estimated, not measured")
+    _label(ax, groups, front)
+
+
+def _step(ax: Any, front: Sequence[Group]) -> None:
+    """Draw the front of the means: the best of some seeds is no model's."""
+    points = sorted((g.energy.mean, g.metric.mean) for g in front if g.energy is not None and g.metric is not None)
+    if points:
+        energies, values = zip(*points, strict=True)
+        x, y = [*energies, ax.get_xlim()[1]], [*values, values[-1]]
+        ax.plot(x, y, drawstyle="steps-post", color=FRONT, linewidth=1.6, alpha=0.75, zorder=2)
+
+
+def _label(ax: Any, groups: Sequence[Group], front: Sequence[bool]) -> None:
+    probabilities = front_probabilities(groups)
+    ranked = sorted(zip(groups, front, probabilities, strict=True), key=lambda of: not of[1])
+    for group, on, p in ranked[:MOST_LABELS]:
+        if group.energy is None or group.metric is None:
+            continue
+        chance = "" if p is None else f", p = {p:.2f}"
+        ax.annotate(
+            f"{group.name[:28]} (n = {group.n}{chance})",
+            (group.energy.mean, group.metric.mean),
+            (6, 5 if group.mode == "max" else -5),
+            textcoords="offset points",
+            va="bottom" if group.mode == "max" else "top",
+            fontsize=LABEL_POINTS,
+            color="black" if on else "#3A3A3A",
+            parse_math=False,
+            zorder=5,
+        )
+
+
+def _runs(group: Group) -> tuple[list[float], list[float]]:
+    return [run.energy_kwh or 0.0 for run in group.runs], [run.metric or 0.0 for run in group.runs]
+
+
+def _half(mean: Mean) -> float:
+    return mean.sd or 0.0

@@ -1,0 +1,148 @@
+"""The trainings' way to their metric: courses of configurations, areas under them, and energies to reach targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lightning_energy.comparison.course import (
+    Band,
+    area,
+    band,
+    best_so_far,
+    common_budget_kwh,
+    hypervolume,
+    worst_value,
+)
+from lightning_energy.comparison.target_table import result_of
+from lightning_energy.comparison.to_target import OfRuns, of_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_energy.comparison.groups import Group
+    from lightning_energy.comparison.subject import Subject
+
+__all__ = ["OfConfiguration", "Progress", "progress_of"]
+
+
+@dataclass(frozen=True)
+class OfConfiguration:
+    """The progress of one configuration.
+
+    Attributes:
+        name: its name.
+        n: the number of its runs.
+        band: the best value so far of its runs; ``None`` where the epochs of one do not tell it.
+        area: mean of the areas between the runs' best values so far and the floor up to the common budget, in kWh times
+            the metric's unit; ``None`` where the epochs of a run do not tell it.
+        mean_best: the same as the mean of the best value at hand while the budget is spent.
+        targets: the energies to reach each target.
+    """
+
+    name: str
+    n: int
+    band: Band | None
+    area: float | None
+    mean_best: float | None
+    targets: tuple[OfRuns, ...]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The progress of all configurations, with one reference point.
+
+    Attributes:
+        subject: the metric.
+        budget_kwh: the common budget in kWh, and the energy of the reference point.
+        floor: the value that counts as nothing, and the metric of the reference point.
+        hypervolume: the area that all validations together dominate, in kWh times the metric's unit.
+        configurations: the configurations.
+    """
+
+    subject: Subject
+    budget_kwh: float
+    floor: float
+    hypervolume: float
+    configurations: tuple[OfConfiguration, ...]
+
+    def sentence(self) -> str:
+        """The hypervolume with its reference point, in words."""
+        heading = self.subject.heading
+        value = self.subject.show(self.mean_best(self.hypervolume))
+        return (
+            f"Hypervolume of all validations: {self.hypervolume:.4g} kWh times {heading} (reference point: "
+            f"{self.budget_kwh:.4g} kWh and {heading} {self.floor:g}); that is {value} at hand on average while that "
+            f"energy is spent."
+        )
+
+    def mean_best(self, size: float) -> float:
+        """The mean of the best value at hand that belongs to an area."""
+        return self.floor + (1 if self.subject.mode == "max" else -1) * size / self.budget_kwh
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same in JSON's types, without the bands."""
+        return {
+            "budget_kwh": self.budget_kwh,
+            "floor": self.floor,
+            "hypervolume": self.hypervolume,
+            "configurations": [
+                {
+                    "name": of.name,
+                    "n": of.n,
+                    "area": of.area,
+                    "mean_best": of.mean_best,
+                    "targets": [found.to_plain() for found in of.targets],
+                }
+                for of in self.configurations
+            ],
+        }
+
+
+def progress_of(
+    groups: Sequence[Group], subject: Subject, *, budget_kwh: float | None = None, floor: float | None = None
+) -> Progress | None:
+    """Sum up the courses of a comparison's trainings.
+
+    Args:
+        groups: the configurations.
+        subject: the metric.
+        budget_kwh: the common budget, above 0; by default the energy of the longest course.
+        floor: the value that counts as nothing; by default 0 for accuracies, else the worst that any run had.
+
+    Returns:
+        The progress; ``None`` where no record has an epoch with a value and its energy.
+
+    Raises:
+        ValueError: the budget is not above 0.
+    """
+    courses = [run.source.course for group in groups for run in group.runs]
+    if budget_kwh is None:
+        budget_kwh = common_budget_kwh(courses)
+    if floor is None:
+        floor = 0.0 if subject.is_accuracy else worst_value(courses, subject.mode)
+    if not budget_kwh or floor is None:
+        return None
+    points = [step for course in courses for step in best_so_far(course, subject.mode)]
+    size = hypervolume(points, budget_kwh, floor, subject.mode)
+    empty = Progress(subject, budget_kwh, floor, size, ())
+    return Progress(subject, budget_kwh, floor, size, tuple(_of(group, empty) for group in groups))
+
+
+def _of(group: Group, whole: Progress) -> OfConfiguration:
+    mode = whole.subject.mode
+    courses = [run.source.course for run in group.runs]
+    found = band(courses, mode)
+    size = None if found is None else sum(area(c, whole.budget_kwh, whole.floor, mode) for c in courses) / len(courses)
+    results = (
+        of_runs([result_of(run, target) for run in group.runs], target=target, budget_kwh=whole.budget_kwh)
+        for target in whole.subject.targets
+    )
+    return OfConfiguration(
+        group.name,
+        group.n,
+        found,
+        size,
+        None if size is None else whole.mean_best(size),
+        tuple(of for of in results if of is not None),
+    )

@@ -1,0 +1,83 @@
+"""Cells of the energies to reach targets, in text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightning_energy.comparison.to_target import of_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lightning_energy.comparison.run import Run
+    from lightning_energy.comparison.to_target import OfRuns, ToTarget
+
+__all__ = ["of_group", "of_run", "result_of", "target_cells"]
+
+UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
+
+
+def target_cells(runs: Sequence[Run], targets: Sequence[float]) -> list[str]:
+    """Write the energy in kWh to reach each target: of one run, or of several runs of one configuration.
+
+    Args:
+        runs: the runs.
+        targets: the values of the metric.
+    """
+    cells = []
+    for target in targets:
+        results = [result_of(run, target) for run in runs]
+        if len(runs) == 1:
+            cells.append(of_run(results[0], _kwh))
+        else:
+            cells.append(of_group(of_runs(results, target=target), _kwh))
+    return cells
+
+
+def result_of(run: Run, target: float) -> ToTarget | None:
+    """The energy of a run to reach one of its targets; ``None`` where its record does not tell."""
+    return next((result for result in run.targets if result.target == target), None)
+
+
+def of_run(result: ToTarget | None, show: Callable[[float, float | None], str]) -> str:
+    """Write the energy of one run.
+
+    Args:
+        result: what is known of it.
+        show: writes an energy in kWh with its uncertainty.
+
+    Example:
+        >>> from lightning_energy.comparison.to_target import ToTarget
+        >>> of_run(ToTarget(0.9, 0.31, None, 0.28), lambda kwh, u: f"{kwh:g}")
+        '0.31 (> 0.28)'
+    """
+    if result is None or result.over_kwh is None or (result.is_reached and result.kwh is None):
+        return UNKNOWN
+    if result.kwh is None:
+        return f"> {show(result.over_kwh, None)}"
+    before = f" (> {show(result.over_kwh, None)})" if result.over_kwh else ""
+    return f"{show(result.kwh, result.u_kwh)}{before}"
+
+
+def of_group(found: OfRuns | None, show: Callable[[float, float | None], str]) -> str:
+    """Write the median energy of several runs, with the number of those that reached it.
+
+    Args:
+        found: what is known of them.
+        show: writes an energy in kWh with its uncertainty.
+
+    Example:
+        >>> from lightning_energy.comparison.to_target import OfRuns
+        >>> of_group(OfRuns(0.9, 5, 2, over_kwh=0.4), lambda kwh, u: f"{kwh:g}")
+        '≥ 0.4 (2 of 5)'
+    """
+    if found is None or not found.n:
+        return UNKNOWN
+    reached = f"({found.n_reached} of {found.n})"
+    if found.median_kwh is None:
+        return f"≥ {show(found.over_kwh or 0.0, None)} {reached}"
+    return f"{show(found.median_kwh, None)} {reached}"
+
+
+def _kwh(value: float, u: float | None) -> str:
+    return f"{value:.4g} ± {u:.2g}" if u else f"{value:.4g}"

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lightning_energy.comparison.configurations import on_front_of_means, plain_configurations
+from lightning_energy.comparison.front_probability import front_probabilities
+from lightning_energy.comparison.groups import group_runs
+from lightning_energy.comparison.run import Run
+
+
+def runs(name, points, **more):
+    return [
+        Run(f"{name}/seed_{i}", f"/r/{name}/{i}/energy.json", metric=m, energy_kwh=e, **more)
+        for i, (m, e) in enumerate(points)
+    ]
+
+
+def groups(*of_each):
+    return group_runs([run for of_one in of_each for run in of_one], named)
+
+
+def by_name(*of_each):
+    found = groups(*of_each)
+    return dict(zip([group.name for group in found], front_probabilities(found), strict=True))
+
+
+def named(run):
+    return run.name.partition("/")[0]
+
+
+FAR = [runs("cheap", [(0.80, 1.0), (0.81, 1.1), (0.79, 0.9)]), runs("dear", [(0.90, 9.0), (0.91, 9.1), (0.89, 8.9)])]
+WASTE = runs("waste", [(0.60, 20.0), (0.61, 20.1), (0.59, 19.9)])
+
+
+def test_who_is_far_ahead_is_on_it_and_who_is_far_behind_is_not():
+    """With three runs the tails are those of two degrees of freedom: far is some thirty standard errors."""
+    found = by_name(*FAR, WASTE)
+    assert found["cheap"] > 0.99
+    assert found["dear"] > 0.99
+    assert found["waste"] < 0.01
+    assert by_name(*FAR, WASTE) == found  # the same again
+
+
+def test_two_alike_at_one_energy_share_it():
+    """Equal energy without scatter, equal means: each is ahead in half of the draws; both by t with 4 degrees."""
+    a = runs("a", [(0.80 + d, 1.0) for d in (-0.02, -0.01, 0.0, 0.01, 0.02)])
+    b = runs("b", [(0.80 + d, 1.0) for d in (-0.02, -0.01, 0.0, 0.01, 0.02)])
+    assert front_probabilities(groups(a, b)) == [pytest.approx(0.5, abs=0.03)] * 2
+
+
+def test_less_is_better_the_other_way_round():
+    good = runs("good", [(20.0, 1.0), (20.1, 1.1), (19.9, 0.9)], mode="min", scale="raw")
+    bad = runs("bad", [(40.0, 9.0), (40.1, 9.1), (39.9, 8.9)], mode="min", scale="raw")
+    assert [round(p) for p in front_probabilities(groups(good, bad))] == [1, 0]
+    assert on_front_of_means(groups(good, bad)) == [True, False]
+
+
+def test_below_three_runs_there_is_none():
+    two = runs("two", [(0.9, 1.0), (0.9, 1.1)])
+    found = by_name(FAR[0], FAR[1], two)
+    assert found["two"] is None
+    assert found["cheap"] is not None
+    assert front_probabilities(groups(FAR[0], two)) == [None, None]  # one alone has no others to be behind
+
+
+def test_the_share_is_right_where_it_can_be_computed():
+    """One is better by one standard error of the difference of two means of 40 runs: P(t > -1) with some 39 degrees of
+    freedom each, nearly normal: 0.84 for the better, 0.16 for the worse, at the same energy."""
+    rng = np.random.default_rng(3)
+    z = rng.standard_normal(40)
+    z = (z - z.mean()) / z.std(ddof=1)
+    shift = np.sqrt(2 / 40)
+    a = runs("a", [(10 + x, 1.0) for x in z], scale="raw")
+    b = runs("b", [(10 + x + shift, 1.0) for x in z], scale="raw")
+    found = by_name(a, b)
+    assert found["b"] == pytest.approx(0.84, abs=0.025)
+    assert found["a"] == pytest.approx(0.16, abs=0.025)
+
+
+def test_in_plain_types():
+    plain = plain_configurations(group_runs(FAR[0][:1]))
+    assert plain == [
+        {
+            "name": "cheap/seed_0",
+            "n": 1,
+            "runs": ["cheap/seed_0"],
+            "metric": {"mean": 0.8, "sd": None, "low": None, "high": None},
+            "energy_kwh": {"mean": 1.0, "sd": None, "low": None, "high": None},
+            "on_front": True,
+            "front_probability": None,
+            "quality": "measured",
+        }
+    ]

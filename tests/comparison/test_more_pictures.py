@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from lightning_energy import compare
+from lightning_energy.comparison.group_picture import sentence
+from lightning_energy.comparison.more_pictures import draw_courses, draw_ranks, plot_courses, plot_ranks
+from lightning_energy.comparison.table import as_csv, text
+from tests.records import put
+
+
+@pytest.fixture(autouse=True)
+def _no_window(monkeypatch):
+    import matplotlib.pyplot as plt
+
+    monkeypatch.setattr(plt, "show", lambda *a, **k: pytest.fail("a window"))
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+
+
+def repeated(folder, seeds=3):
+    """Two configurations with some seeds each: of ``large`` the first seed never reaches 0.9."""
+    for name, kwh, accuracy in (("small", 1.0, 0.8), ("large", 4.0, 0.92)):
+        for seed in range(seeds):
+            last = accuracy - 0.03 * (seed == 0)
+            put(
+                folder / name / f"seed_{seed}",
+                kwh * (1 + 0.01 * seed),
+                last,
+                run_id=f"{name}{seed}",
+                epochs=(accuracy - 0.3, last),
+                epochs_kwh=(kwh / 2, kwh * (1 + 0.01 * seed)),
+                what={"hyperparameters": {"model": name, "seed": seed}},
+            )
+    return folder
+
+
+def texts(figure):
+    from matplotlib.text import Text
+
+    return [t.get_text() for t in figure.findobj(Text) if t.get_text()]
+
+
+def test_configurations_have_bars_in_both_directions_and_a_probability(tmp_path):
+    comparison = compare(repeated(tmp_path))
+    figure, ax = comparison.plot()
+    shown = texts(figure)
+    assert any(t.startswith("small (n = 3, p = ") for t in shown)
+    assert any(t.startswith("large (n = 3, p = ") for t in shown)
+    bars = [c for c in ax.containers if c.has_xerr and c.has_yerr]
+    assert len(bars) == 2
+    assert any("none for" in t for t in texts(compare(repeated(tmp_path / "two", 2)).plot()[0])) is True
+    assert "single run" in sentence(comparison.configurations)
+
+
+def test_runs_that_do_not_reach_a_target_count_in_the_table(tmp_path):
+    comparison = compare(repeated(tmp_path), target=(0.7, 0.9))
+    lines = [" ".join(line.split()) for line in text(comparison).splitlines()]
+    assert "configuration kWh to 0.7 kWh to 0.9" in lines
+    assert "small 1.01 (3 of 3) ≥ 1.01 (0 of 3)" in lines
+    assert "large 4.04 (3 of 3) 4.08 (2 of 3)" in lines
+    assert "0.9=>1.0" in as_csv(comparison)
+    whole = comparison.progress()
+    assert (whole.budget_kwh, whole.floor) == (pytest.approx(4.08), 0.0)
+    # small: 0.5 from 0.5 to 1 kWh, then 0.77 or 0.8
+    small = 0.5 * 0.5 * 3 + 0.77 * 3.08 + 0.8 * 3.07 + 0.8 * 3.06 + 0.5 * (0.01 + 0.02)
+    found = {of.name: of for of in whole.configurations}
+    assert found["small"].area == pytest.approx(small / 3)
+    assert found["small"].mean_best == pytest.approx(small / 3 / 4.08)
+    assert found["large"].targets[1].n_reached == 2
+    assert "Hypervolume of all validations: " in text(comparison)
+
+
+def test_courses_and_ranks_are_drawn(tmp_path):
+    comparison = compare(repeated(tmp_path), target=0.9)
+    figure, ax = plot_courses(comparison)
+    assert any(t.startswith("large (n = 3): 0.") for t in texts(figure))
+    assert "0.9" in texts(figure)
+    assert len(ax.collections) == 2  # a band each
+    figure, _ = plot_ranks(comparison)
+    assert {"  small", "  large"} <= {*texts(figure)}
+    for draw, name in ((draw_courses, "courses.png"), (draw_ranks, "ranks.svg")):
+        draw(comparison, tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 5000
+
+
+def test_without_epochs_or_a_score_the_pictures_say_so(tmp_path):
+    put(tmp_path / "a", 1.0, 30.0, name="val_ppl", mode="min", scale="raw")
+    put(tmp_path / "b", 2.0, 20.0, name="val_ppl", mode="min", scale="raw")
+    comparison = compare(tmp_path, target=25)
+    assert "no record has epochs with val_ppl and energy" in texts(plot_courses(comparison)[0])
+    assert "fewer than two runs have a score" in texts(plot_ranks(comparison)[0])
+    assert "2 of 2 records have no epoch with a value: they tell nothing of targets." in text(comparison)
+    assert comparison.progress() is comparison.stability() is None
+
+
+def test_names_are_shown_as_they_are(tmp_path):
+    for name, kwh in (("$x", 1.0), ("_y", 2.0)):
+        put(tmp_path / name, kwh, 0.8 + kwh / 100, epochs=(0.8,), epochs_kwh=(kwh,))
+    comparison = compare(tmp_path)
+    assert "  $x" in texts(plot_ranks(comparison)[0])
+    draw_courses(comparison, tmp_path / "c.png")
+
+
+@pytest.mark.slow
+def test_a_thousand_runs_are_compared_in_seconds(tmp_path):
+    """All that a comparison has to say, of 1,000 records with 10 epochs each; of the processor, whatever else runs."""
+    epochs = {"epochs": tuple(0.5 + e / 100 for e in range(10)), "epochs_kwh": tuple(e + 0.25 for e in range(10))}
+    one = put(tmp_path / "one", 10.125, 0.123, what={"hyperparameters": {"model": 77, "seed": 88}}, **epochs)
+    written = one.read_text()
+    for i in range(1, 1000):
+        folder = tmp_path / f"run{i}"
+        folder.mkdir()
+        changed = written.replace("0.123", f"{0.5 + (i * 37 % 400) / 1000}").replace("77", f"{i // 5}")
+        (folder / one.name).write_text(changed.replace("88", f"{i % 5}"))
+    before = time.process_time()
+    comparison = compare(tmp_path, target=(0.52, 0.7))
+    text(comparison)
+    comparison.to_html()
+    assert len(comparison.runs) == 1000
+    assert time.process_time() - before < 10.0
