@@ -1,0 +1,124 @@
+"""The report of a study: its comparison, what failed, what was spent apart, and the checklist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_energy.comparison.compare import compare
+from lightning_energy.study.checklist import Item, checklist
+from lightning_energy.study.gather import Gathered, Spent, Use, gather
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lightning_energy.comparison.comparison import Comparison
+
+__all__ = ["StudyReport", "report"]
+
+SIGNS = {"known": "x", "partly": "~", "unknown": "?"}
+PICTURE, PAGE = "comparison.svg", "comparison.html"
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """The report of a study; ``str()`` of it is a text.
+
+    Attributes:
+        comparison: the runs that are done, side by side; ``None`` without one.
+        failed: sentences on runs that failed, were cut off, or were not begun.
+        spent: energies by use: ``runs``, ``warm-ups``, ``failed``, ``cut off``, ``tuning``.
+        checklist: the points that reviewers ask for.
+        problems: sentences on what could not be read.
+    """
+
+    comparison: Comparison | None
+    failed: tuple[str, ...]
+    spent: dict[Use, Spent]
+    checklist: tuple[Item, ...]
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        table = "No run is done." if self.comparison is None else str(self.comparison)
+        return "\n".join([table, "", *self.below()])
+
+    def below(self, *, markdown: bool = False) -> list[str]:
+        """The lines that stand below the table: what failed, what was spent apart, and the checklist.
+
+        Args:
+            markdown: whether they are Markdown.
+        """
+        head, point = ("### ", "- ") if markdown else ("", "  ")
+        lines = []
+        if self.failed:
+            lines += [f"{head}Not in the comparison", *(f"{point}{line}" for line in self.failed), ""]
+        lines += [f"{head}Energy", *(f"{point}{line}" for line in _energies(self.spent)), ""]
+        lines += [f"{head}Checklist (x known, ~ partly, ? unknown)"]
+        lines += [f"{point}[{SIGNS[i.answer]}] {i.name}: {i.text}" for i in self.checklist]
+        return lines
+
+
+def report(
+    paths: str | Path | Iterable[str | Path], *, tuning: str | Path | Iterable[str | Path] = (), **settings: Any
+) -> StudyReport:
+    """Report a study, several parts of one, a sweep, or any folder of records.
+
+    Args:
+        paths: folders of studies, or records, folders that hold some, or patterns.
+        tuning: records of a search: their energy stands apart. Records in a folder ``tuning`` below that of a run are
+            so in any case.
+        settings: arguments of :func:`~lightning_energy.compare`, such as ``metric`` and ``epoch``.
+
+    Raises:
+        StudyError: a manifest is damaged, or parts do not fit together.
+    """
+    found = gather(_several(paths), _several(tuning))
+    comparison = compare([*found.files], **settings) if found.files else None
+    problems = [*found.problems, *(comparison.problems if comparison is not None else ())]
+    return StudyReport(
+        comparison=comparison,
+        failed=tuple(_not_compared(found)),
+        spent=found.spent,
+        checklist=tuple(checklist(found)),
+        problems=tuple(dict.fromkeys(problems)),
+    )
+
+
+def _several(paths: str | Path | Iterable[str | Path]) -> list[str | Path]:
+    return [paths] if isinstance(paths, (str, Path)) else [*paths]
+
+
+def _not_compared(found: Gathered) -> list[str]:
+    words = {"failed": "failed", "broken": "cut off", "running": "still runs, or was cut off"}
+    lines = [
+        f"{a.config}, seed {a.seed}{' (warm-up)' if a.kind == 'warm-up' else ''}: {words[a.state]}"
+        f"{f': {a.why}' if a.why else ''}"
+        for _, a in found.attempts
+    ]
+    if found.not_begun:
+        n = len(found.not_begun)
+        lines.append(f"{n} run(s) of the plan are not done yet: `lightning-energy study run` goes on with them")
+    return lines
+
+
+def _energies(spent: dict[Use, Spent]) -> list[str]:
+    words: dict[Use, str] = {
+        "runs": "runs that are done",
+        "warm-ups": "warm-ups, which are discarded",
+        "failed": "runs that failed",
+        "cut off": "runs that were cut off",
+        "tuning": "search for hyperparameters",
+    }
+    lines = []
+    for use, text in words.items():
+        row = spent.get(use)
+        if row is None:
+            if use == "tuning":
+                lines.append(f"{text}: no record of one is known here")
+            continue
+        about = "about " if row.is_estimated else ""
+        more = f", and {row.unknown} of unknown energy" if row.unknown else ""
+        more += f"; {row.missing_s:.3g} s are missing" if row.missing_s else ""
+        lines.append(f"{text}: {row.n - row.unknown} with {about}{row.energy_kwh:.4g} kWh{more}")
+    return lines
