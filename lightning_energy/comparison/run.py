@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.run_source import Source, hardware_of, source_of
@@ -15,6 +16,7 @@ from lightning_energy.results.read import RecordError
 from lightning_energy.results.readable import duration
 from lightning_energy.results.record_ranks import load_record
 from lightning_energy.scores.metric import PERCENT, ROUNDING, Metric
+from lightning_energy.scores.metric_name import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,6 +113,17 @@ class Run:
     def is_comparable(self) -> bool:
         """True when both its metric and its energy are known."""
         return self.metric is not None and self.energy_kwh is not None
+
+    @cached_property
+    def metric_kind(self) -> tuple[str, Mode, bool]:
+        """Equal for runs whose metrics are one: its canonical name, its better direction, and whether it is raw."""
+        name = self.metric_name or ""
+        return canonical(name) or name, self.mode, self.scale == "raw"
+
+    @cached_property
+    def likeness(self) -> tuple[object, ...]:
+        """Equal for runs whose energies and metrics may be set against each other, if its sensors are known."""
+        return self.covers, self.quality, self.metric_kind, self.source.sensors
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types, without the ``source``."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from lightning_energy.meters.base import BOARDS
 from lightning_energy.meters.units import J_PER_KWH
@@ -15,14 +17,30 @@ from lightning_energy.results.plain import printable
 from lightning_energy.scores.formula import EnergyPenalized, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from lightning_energy.curves.energy import Energy
     from lightning_energy.results.figures import Device
     from lightning_energy.results.record import Record
     from lightning_energy.scores.metric import Scale
 
-__all__ = ["Source", "hardware_of", "source_of"]
+__all__ = ["Source", "hardware_of", "settings_of", "source_of"]
+
+SEED = re.compile(r"(^|[/_.-])(seed|random_state)$", re.IGNORECASE)
+SETTINGS = (
+    "module",
+    "parameters",
+    "trainable_parameters",
+    "precision",
+    "batch_size",
+    "accumulate_grad_batches",
+    "strategy",
+    "accelerator",
+    "devices",
+    "nodes",
+    "data_parallel_replicas",
+)
+"""What a record says of a training beside its hyperparameters, and is the same in all repeats of it."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +57,11 @@ class Source:
         reference_kwh: the reference of the score it was trained with; ``None`` for another score, or none.
         lacks: the reasons why it cannot be compared, in sentences; empty if it can.
         scale: the scale of its metric as its record has it; ``None`` without a metric.
+        settings: the settings that it was trained with: its module, precision, batch size and so on, and its
+            hyperparameters, nested names joined by a slash; without the seed.
+        has_hyperparameters: hyperparameters are among them.
+        seed: its seed; ``None`` unknown.
+        metric_n: number of samples that the metric is of; ``None`` unknown.
     """
 
     sensors: str = ""
@@ -47,6 +70,10 @@ class Source:
     reference_kwh: float | None = None
     lacks: tuple[str, ...] = ()
     scale: Scale | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    has_hyperparameters: bool = False
+    seed: int | None = None
+    metric_n: int | None = None
 
 
 def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> Source:
@@ -58,7 +85,55 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
         lacks: the reasons why the run cannot be compared.
     """
     scale = None if record.metric is None else record.metric.scale
-    return Source(_sensors(record), _slack_kwh(record, energy), record.run_id, _reference_kwh(record), lacks, scale)
+    settings, seed = settings_of(record.what)
+    return Source(
+        _sensors(record),
+        _slack_kwh(record, energy),
+        record.run_id,
+        _reference_kwh(record),
+        lacks,
+        scale,
+        settings,
+        bool(record.what.get("hyperparameters")),
+        seed,
+        _whole(record.what.get("n_val")),
+    )
+
+
+def settings_of(what: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
+    """The settings of a training without its seed, and the seed.
+
+    Args:
+        what: the description of the training in a record.
+
+    Returns:
+        The settings by name, those of nested mappings with the names joined by a slash; and the seed, ``None`` where
+        there is none, or several that differ.
+
+    Example:
+        >>> settings_of({"module": "Net", "hyperparameters": {"lr": 0.1, "seed": 3}})
+        ({'module': 'Net', 'lr': 0.1}, 3)
+    """
+    own = what.get("hyperparameters")
+    flat = {name: what[name] for name in SETTINGS if name in what}
+    flat |= dict(_flat(own if isinstance(own, Mapping) else {}))
+    seeds = {_whole(value) for name, value in flat.items() if SEED.search(name)} - {None}
+    settings = {printable(name): value for name, value in flat.items() if not SEED.search(name)}
+    seed = _whole(what.get("seed"))
+    return settings, seeds.pop() if seed is None and len(seeds) == 1 else seed
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        name = f"{before}{key}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}/")
+        else:
+            yield name, value
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def hardware_of(record: Record) -> str:

@@ -1,0 +1,213 @@
+"""Runs of one configuration, trained several times: a group with its mean and its spread."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lightning_energy.comparison.run_files import short_names
+from lightning_energy.comparison.student import quantile
+from lightning_energy.results.record import NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from lightning_energy.comparison.run import Run
+    from lightning_energy.scores.metric import Mode
+
+__all__ = ["By", "Group", "Mean", "group_runs", "mean_of"]
+
+By: TypeAlias = "str | Sequence[str] | Mapping[str, str] | Callable[[Run], str] | None"
+"""A way to group runs: see :func:`group_runs`."""
+
+CONFIDENCE = 0.95
+NAMED = 4  # settings in a name
+_OF_A_REPEAT = re.compile(r"[\W_]*((seed|rep|repeat|run|version|s|v)[\W_]*)?\d*$", re.IGNORECASE)  # "cnn/seed_1"
+FOLDER = "folder"
+ALONE = "none"
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of a figure over the runs of a group.
+
+    Attributes:
+        n: number of runs.
+        mean: their arithmetic mean.
+        sd: their standard deviation (with n - 1); ``None`` for one run.
+        low: lower end of the 95 % interval of the mean; ``None`` for one run.
+        high: its upper end.
+    """
+
+    n: int
+    mean: float
+    sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one configuration.
+
+    Attributes:
+        name: its name.
+        runs: its runs that ended and have the metric and an energy, each run once.
+        left_out: its other runs, each with the reason: they are shown, and in no mean.
+        energy: the energies of their trainings in kWh; ``None`` without a run.
+        metric: their metrics; ``None`` without a run.
+        seeds: the seed of each of ``runs``; ``None`` where it is unknown.
+        settings: the settings in which it differs from other groups.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    left_out: tuple[tuple[Run, str], ...] = ()
+    energy: Mean | None = None
+    metric: Mean | None = None
+    seeds: tuple[int | None, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """Number of its runs that are in its means."""
+        return len(self.runs)
+
+    @property
+    def mode(self) -> Mode:
+        """The better direction of its metric."""
+        return self.runs[0].mode if self.runs else "max"
+
+
+def group_runs(runs: Sequence[Run], by: By = None) -> list[Group]:
+    """Find the runs of one configuration.
+
+    Args:
+        runs: runs of one metric, and runs that cannot be compared.
+        by: the way to find them:
+
+            - ``None``: runs whose records say the same of the training, the seed excepted. A record without
+              hyperparameters and without a seed says too little: its run is a group of its own.
+            - ``"folder"``: runs whose folders lie in one folder (``cnn/version_0`` and ``cnn/version_1``).
+            - ``"none"``: every run is a group of its own.
+            - a sequence of names of settings (``["model", "lr"]``): runs in which these are equal.
+            - a mapping of names of runs to names of groups; a run that it does not name is a group of its own.
+            - a function of a run that returns the name of its group.
+
+    Returns:
+        The groups by mean energy, those without an energy last.
+    """
+    found: dict[Any, list[Run]] = {}
+    for run in runs:
+        found.setdefault(_key(run, by), []).append(run)
+    members = [*found.values()]
+    differing = _differing([of_one[0].source.settings for of_one in members])
+    settings = [{k: of_one[0].source.settings.get(k) for k in differing} for of_one in members]
+    names = _names([*found], members, settings)
+    groups = [_group(*parts) for parts in zip(names, members, settings, strict=True)]
+    return sorted(groups, key=lambda g: (g.energy is None, 0.0 if g.energy is None else g.energy.mean, g.name))
+
+
+def mean_of(values: Iterable[float], confidence: float = CONFIDENCE) -> Mean | None:
+    """The mean of values with its interval by Student's t; ``None`` of none.
+
+    Args:
+        values: the values.
+        confidence: probability of the interval.
+
+    Example:
+        >>> mean_of([1.0, 2.0, 3.0]).sd
+        1.0
+    """
+    values = [*values]
+    n = len(values)
+    if not n:
+        return None
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Mean(1, mean)
+    sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
+    half = quantile((1 + confidence) / 2, n - 1) * sd / math.sqrt(n)
+    return Mean(n, mean, sd, mean - half, mean + half)
+
+
+def _key(run: Run, by: By) -> Any:
+    """The group of a run: text where that names it."""
+    source, alone = run.source, ("alone", run.name)
+    if by is None:
+        known = source.seed is not None or source.has_hyperparameters
+        return ("settings", _text(source.settings)) if known else alone
+    if by == ALONE:
+        return alone
+    if by == FOLDER:
+        file = Path(run.path)
+        return ("folder", file.parent.parent if file.name == NAME else file.parent)
+    if isinstance(by, str):
+        by = (by,)
+    if isinstance(by, Mapping):
+        return by.get(run.name, alone)
+    if callable(by):
+        return str(by(run))
+    return ("settings", _text({name: source.settings.get(name) for name in by}))
+
+
+def _text(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True, default=str)
+
+
+def _names(keys: Sequence[Any], members: Sequence[Sequence[Run]], settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A name for each group, each once: that which was given, what the names of its runs share, or its settings."""
+    if keys and all(not isinstance(key, str) and key[0] == "folder" for key in keys):
+        return short_names([key[1] / NAME for key in keys])
+    names = [
+        key if isinstance(key, str) else _shared([run.name for run in runs]) or _of_settings(own) or runs[0].name
+        for key, runs, own in zip(keys, members, settings, strict=True)
+    ]
+    twice = Counter(names)
+    names = [n if twice[n] == 1 else _of_settings(own) or n for n, own in zip(names, settings, strict=True)]
+    twice = Counter(names)
+    return [n if twice[n] == 1 else f"{n} ({i + 1})" for i, n in enumerate(names)]
+
+
+def _shared(names: Sequence[str]) -> str:
+    """The beginning that names share, without a word for the repeats."""
+    if len(names) == 1:
+        return names[0]
+    alike = takewhile(lambda letters: len({*letters}) == 1, zip(*names, strict=False))
+    return _OF_A_REPEAT.sub("", "".join(letters[0] for letters in alike))
+
+
+def _of_settings(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.rpartition('/')[2]}={value}" for name, value in [*settings.items()][:NAMED])
+
+
+def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = dict.fromkeys(name for s in settings for name in s)
+    return [name for name in names if len({json.dumps(s.get(name), default=str) for s in settings}) > 1]
+
+
+def _group(name: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Group:
+    kept = [run for run in runs if run.is_comparable and run.outcome == "completed"]
+    left_out = tuple((run, _reason(run)) for run in runs if run not in kept)
+    return Group(
+        name,
+        tuple(kept),
+        left_out,
+        mean_of(run.energy_kwh for run in kept if run.energy_kwh is not None),
+        mean_of(run.metric for run in kept if run.metric is not None),
+        tuple(run.source.seed for run in kept),
+        settings,
+    )
+
+
+def _reason(run: Run) -> str:
+    if run.outcome != "completed":
+        return f"it is {run.outcome}" if run.outcome == "running" else f"it was {run.outcome}"
+    return "its metric is not known" if run.metric is None else "its energy is not known"

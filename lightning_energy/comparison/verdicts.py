@@ -1,0 +1,400 @@
+"""Verdicts between groups of repeated trainings, at a stated level for all of them together.
+
+For two groups A and B there are two questions: which one spends less energy, and which one has the better metric. Each
+is a null hypothesis of no difference between two means:
+
+- *energy*: the mean logarithms of the energies are equal, as spreads and differences of energies are shares of them;
+- *metric*: the mean metrics are equal; or, with a margin that was stated beforehand, one is worse than the other by the
+  margin or more (a test of non-inferiority).
+
+**Dominated** means: not worse in one, and better in the other. A test that finds no difference of the metrics does not
+show that there is none, so that it is no ground for "not worse". Both must therefore be shown: A is dominated by B if B
+is cheaper *and* better (with a margin: cheaper and not worse by it). The null hypothesis is that at least one of both
+is not so; it is rejected where each of both tests rejects, which keeps the level of one test (intersection-union test:
+Berger 1982, *Technometrics* 24, 295-300). The p-values of all tests of all pairs are corrected together (Holm 1979,
+*Scandinavian Journal of Statistics* 6, 65-70): whatever the dependence between the tests, the probability that even one
+hypothesis is rejected that is true is at most the level. Each rejection is read with its direction (Shaffer 1980,
+*Annals of Statistics* 8, 1342-1347).
+
+A test is Student's, paired by the seed where seeds are shared: paired runs had the same data order and, in a study in
+randomized blocks, the same time of day. Without shared seeds it is Welch's (1947, *Biometrika* 34, 28-35), whose level
+does not depend on equal spreads. The uncertainty of the meters that does not average out over repeats is added to the
+error of the difference of energies.
+
+The level holds for what repeats scatter by: other seeds on this machine, with these data. How the samples of a
+validation set were drawn is not in it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Literal
+
+from lightning_energy.comparison.student import FEWEST, MOST_DF, repeats_needed, tail
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_energy.comparison.groups import Group
+    from lightning_energy.comparison.run import Run
+
+__all__ = ["FEWEST", "LEVEL", "Difference", "Kind", "Verdict", "judge", "unlike"]
+
+LEVEL = 0.05
+Kind = Literal["dominated", "trade-off", "cheaper", "better", "undecided", "by the meter", "incomparable"]
+"""The verdict on two groups.
+
+``dominated``: the winner is cheaper and better. ``trade-off``: one is cheaper, the other better. ``cheaper`` and
+``better``: that one of the two is shown, and the other is not. ``undecided``: neither is. ``by the meter``: a group has
+fewer than three runs, so that figures can be set side by side and nothing follows. ``incomparable``: unlike things.
+"""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference between two groups, ``other`` minus ``one``.
+
+    Attributes:
+        value: the difference of the means; of energies that of their logarithms.
+        error: its standard error.
+        df: degrees of freedom.
+        p: p-value of the better direction, two-sided, before any correction.
+        sd: standard deviation of a run, of pairs that of their differences.
+        constant: standard uncertainty of ``value`` that no number of runs makes smaller.
+        holm: the same as ``p``, corrected for all tests that were made.
+        sign: -1 or 1 where the direction is decided, else 0.
+    """
+
+    value: float
+    error: float
+    df: float
+    p: float
+    sd: float
+    constant: float = 0.0
+    holm: float = 1.0
+    sign: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict on two groups.
+
+    Attributes:
+        one: name of the first group: of a verdict that is decided the one that wins it (cheaper, or else better).
+        other: name of the second group.
+        kind: the verdict.
+        reasons: the reasons why they are not comparable, or why nothing can be decided, in sentences.
+        energy: difference of the logarithms of their energies; ``None`` where none was tested.
+        metric: difference of their metrics, better is more; ``None`` where none was tested.
+        pairs: number of seeds that they were paired by; 0: they are not paired.
+        level: the level of a single test, one-sided, if it were the first of Holm's.
+    """
+
+    one: str
+    other: str
+    kind: Kind
+    reasons: tuple[str, ...] = ()
+    energy: Difference | None = None
+    metric: Difference | None = None
+    pairs: int = 0
+    level: float = LEVEL / 2
+
+    @property
+    def repeats(self) -> int | None:
+        """Runs that each of both takes to decide what is open, if the differences and spreads are those that were seen.
+
+        With that many a difference shows with the probability 0.8. ``None``: nothing is open, no number is enough, or
+        the spread is not known.
+        """
+        if self.energy is None or self.metric is None or self.kind in {"dominated", "trade-off"}:
+            return None
+        needed = [
+            repeats_needed(d.value, d.sd, self.level, paired=self.pairs > 0, constant=d.constant) if d.error else None
+            for d in (self.energy, self.metric)
+            if not d.sign
+        ]
+        known = [n for n in needed if n is not None]
+        return max(known) if known and len(known) == len(needed) else None
+
+
+def judge(groups: Sequence[Group], *, level: float = LEVEL, margin: float = 0.0) -> list[Verdict]:
+    """Judge every pair of groups.
+
+    Args:
+        groups: groups of one metric.
+        level: the probability that at least one of all decisions is false, at most.
+        margin: the loss of the metric that counts as none, in its unit; to be stated before the runs are seen.
+
+    Returns:
+        A verdict for each pair of groups that have a run.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level={level!r}: give a probability between 0 and 1, such as 0.05")
+    if not 0 <= margin < math.inf:
+        raise ValueError(f"margin={margin!r}: give a loss of the metric that counts as none, at least 0")
+    facts = [_Facts.of(group) for group in groups if group.runs]
+    drafts = [_draft(one, other, margin) for one, other in combinations(facts, 2)]
+    _correct([test for draft in drafts for test in draft.tests])
+    tests = sum(len(draft.tests) for draft in drafts)
+    return [draft.verdict(level, tests) for draft in drafts]
+
+
+def unlike(one: Run, other: Run) -> tuple[str, ...]:
+    """Say why the energies or metrics of two runs must not be set against each other; empty if they may be.
+
+    Args:
+        one: a run.
+        other: another run.
+    """
+    if one.likeness == other.likeness and one.source.sensors:
+        return ()
+    reasons = []
+    if one.covers != other.covers:
+        reasons.append(f"their joules cover different parts ({one.covers}; {other.covers})")
+    if one.quality != other.quality:
+        reasons.append(f"their energies are of different quality ({one.quality}; {other.quality})")
+    if one.metric_kind != other.metric_kind:
+        reasons.append(f"their metrics are different ones ({one.metric_name}; {other.metric_name})")
+    if not one.source.sensors or not other.source.sensors:
+        reasons.append("the sensors of one are not known, or changed between its sessions")
+    elif one.source.sensors != other.source.sensors:
+        reasons.append("they were measured by different sensors, whose gains differ")
+    return tuple(reasons)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """Everything of a group that tests are made of.
+
+    Attributes:
+        group: the group.
+        log_kwh: the logarithm of each run's energy.
+        log_most: the same with the energy that it may have spent in missing time.
+        good: the metric of each run, of which more is better.
+        seeds: index of each seed; empty where they are not all known, or not all different.
+        u: relative standard uncertainty of an energy that does not average out over its repeats.
+        grid: step between two values of the metric; 0 unknown.
+        own: reasons why its runs do not belong together.
+    """
+
+    group: Group
+    log_kwh: list[float]
+    log_most: list[float]
+    good: list[float]
+    seeds: dict[int, int]
+    u: float
+    grid: float
+    own: tuple[str, ...]
+
+    @classmethod
+    def of(cls, group: Group) -> _Facts:
+        runs = group.runs
+        energies = [run.energy_kwh or 0.0 for run in runs]
+        known = all(e > 0 for e in energies)
+        seeds = {seed: i for i, seed in enumerate(group.seeds) if seed is not None}
+        own = [] if known else ["an energy of 0 kWh is no share of anything"]
+        mixed = next((reasons for run in runs[1:] if (reasons := unlike(runs[0], run))), ())
+        own += [f"of the runs of {group.name}, {reason}" for reason in mixed]
+        sign = 1.0 if group.mode == "max" else -1.0
+        return cls(
+            group,
+            [math.log(e) for e in energies] if known else [],
+            [math.log(e + run.source.slack_kwh) for e, run in zip(energies, runs, strict=True)] if known else [],
+            [sign * (run.metric or 0.0) for run in runs],
+            seeds if len(seeds) == len(runs) else {},
+            max((_relative_u(run) for run in runs), default=0.0) if known else 0.0,
+            max((1 / run.source.metric_n if run.source.metric_n else 0.0 for run in runs), default=0.0),
+            tuple(own),
+        )
+
+
+def _relative_u(run: Run) -> float:
+    """Between runs on the same sensors a gain cancels; the error of a model does not, as it depends on the work."""
+    u_kwh = run.u_kwh if run.quality == "estimated" else run.u_repeat_kwh
+    return (u_kwh or 0.0) / (run.energy_kwh or math.inf)
+
+
+@dataclass
+class _Test:
+    """A test: one hypothesis of the family."""
+
+    value: float
+    error: float
+    df: float
+    p: float
+    sd: float
+    constant: float = 0.0
+    holm: float = 1.0
+
+    def difference(self, level: float) -> Difference:
+        sign = (1 if self.value > 0 else -1) if self.holm <= level else 0
+        return Difference(self.value, self.error, self.df, self.p, self.sd, self.constant, self.holm, sign)
+
+
+@dataclass
+class _Draft:
+    """A verdict before the correction for the number of tests."""
+
+    one: _Facts
+    other: _Facts
+    kind: Kind = "undecided"
+    reasons: tuple[str, ...] = ()
+    pairs: int = 0
+    energy: _Test | None = None
+    metric: _Test | None = None
+    not_worse: tuple[_Test, ...] = ()
+
+    @property
+    def tests(self) -> list[_Test]:
+        return [test for test in (self.energy, *(self.not_worse or (self.metric,))) if test is not None]
+
+    def verdict(self, level: float, tests: int) -> Verdict:
+        if self.energy is None or self.metric is None:
+            names = [f.group.name for f in sorted((self.one, self.other), key=_mean_kwh)]
+            return Verdict(names[0], names[1], self.kind, self.reasons)
+        if self.not_worse:  # nested in "not worse": counted with it
+            self.metric.holm = max(min(t.holm for t in self.not_worse), min(1.0, tests * self.metric.p))
+        energy, metric = self.energy.difference(level), self.metric.difference(level)
+        cheaper = energy.sign  # 1: the first spends less
+        better = -metric.sign  # 1: the first is better
+        not_worse = [test.holm <= level for test in self.not_worse] or [better == 1, better == -1]
+        if cheaper and not_worse[0 if cheaper > 0 else 1]:
+            kind: Kind = "dominated"
+        elif cheaper and better:
+            kind = "trade-off"
+        else:
+            kind = "cheaper" if cheaper else "better" if better else "undecided"
+        first = cheaper or better or (1 if energy.value >= 0 else -1)
+        verdict = Verdict(
+            self.one.group.name,
+            self.other.group.name,
+            kind,
+            self.reasons,
+            energy,
+            metric,
+            self.pairs,
+            level / 2 / tests,
+        )
+        return verdict if first > 0 else _turned(verdict)
+
+
+def _turned(verdict: Verdict) -> Verdict:
+    def opposite(difference: Difference | None) -> Difference | None:
+        return None if difference is None else replace(difference, value=-difference.value, sign=-difference.sign)
+
+    return replace(
+        verdict,
+        one=verdict.other,
+        other=verdict.one,
+        energy=opposite(verdict.energy),
+        metric=opposite(verdict.metric),
+    )
+
+
+def _mean_kwh(facts: _Facts) -> float:
+    return facts.group.energy.mean if facts.group.energy is not None else math.inf
+
+
+def _draft(one: _Facts, other: _Facts, margin: float) -> _Draft:
+    draft = _Draft(one, other)
+    shared = {run.source.run_id for run in one.group.runs} & {run.source.run_id for run in other.group.runs} - {""}
+    reasons = (*unlike(one.group.runs[0], other.group.runs[0]), *one.own, *other.own)
+    reasons += ("they have a run in common",) if shared else ()
+    if reasons:
+        draft.kind, draft.reasons = "incomparable", reasons
+        return draft
+    few = [f"{f.group.name} has {f.group.n} of {FEWEST} repeats" for f in (one, other) if f.group.n < FEWEST]
+    if few:
+        draft.kind, draft.reasons = "by the meter", tuple(few)
+        return draft
+    pairs = _pairs(one, other)
+    draft.pairs = len(pairs)
+    draft.energy = _energy_test(one, other, pairs)
+    grid = math.hypot(*(f.grid / math.sqrt(12 * f.group.n) for f in (one, other)))
+    draft.metric = _test(one.good, other.good, pairs, least=grid)
+    if margin:
+        draft.not_worse = tuple(_not_worse(draft.metric, sign, margin) for sign in (-1, 1))
+    if not draft.metric.error or not draft.energy.error:
+        draft.reasons = ("all repeats gave the same figure, which shows no spread: were they trained anew?",)
+    return draft
+
+
+def _pairs(one: _Facts, other: _Facts) -> list[tuple[int, int]]:
+    """The runs with one seed, where these are three or more and at least half of the smaller group."""
+    pairs = [(i, other.seeds[seed]) for seed, i in one.seeds.items() if seed in other.seeds]
+    return pairs if len(pairs) >= max(FEWEST, min(one.group.n, other.group.n) / 2) else []
+
+
+def _energy_test(one: _Facts, other: _Facts, pairs: Sequence[tuple[int, int]]) -> _Test:
+    constant = math.hypot(one.u, other.u)
+    test = _test(one.log_kwh, other.log_kwh, pairs, constant)
+    if one.log_most == one.log_kwh and other.log_most == other.log_kwh:
+        return test
+    # the cheaper one may have spent more in missing time
+    least = one.log_most, other.log_kwh
+    if test.value < 0:
+        least = one.log_kwh, other.log_most
+    if math.isinf(max(map(max, least))):
+        return replace(test, p=1.0)
+    worst = _test(*least, pairs, constant)
+    return replace(test, p=worst.p if worst.value * test.value > 0 else 1.0)
+
+
+def _test(
+    one: Sequence[float],
+    other: Sequence[float],
+    pairs: Sequence[tuple[int, int]],
+    constant: float = 0.0,
+    least: float = 0.0,
+) -> _Test:
+    """Test that two means are equal.
+
+    Args:
+        one: values of the first group.
+        other: those of the second.
+        pairs: indices of values that belong together; none: Welch's test.
+        constant: standard uncertainty of the difference that does not average out.
+        least: the least standard error there can be: that of rounding.
+    """
+    if pairs:
+        n = len(pairs)
+        value, variance = _moments([other[j] - one[i] for i, j in pairs])
+        square, df, sd = variance / n, n - 1.0, math.sqrt(variance)
+    else:
+        (a, va), (b, vb) = _moments(one), _moments(other)
+        value, sa, sb = b - a, va / len(one), vb / len(other)
+        square, sd = sa + sb, math.sqrt((va + vb) / 2)
+        low = sa**2 / (len(one) - 1) + sb**2 / (len(other) - 1)
+        df = square**2 / low if low else math.inf
+    square = max(square, least**2)
+    error = math.sqrt(square + constant**2)
+    if not error:
+        return _Test(value, 0.0, df, 1.0, sd)
+    if constant:  # Welch and Satterthwaite's degrees of freedom, with infinitely many of the constant part
+        df = MOST_DF if not square else df * ((square + constant**2) / square) ** 2
+    return _Test(value, error, df, min(1.0, 2 * tail(abs(value) / error, df)), sd, constant)
+
+
+def _not_worse(test: _Test, sign: int, margin: float) -> _Test:
+    """Test that the first group (sign -1) or the second (sign 1) is not worse by the margin or more.
+
+    Its p-value is doubled, like that of a test with two sides.
+    """
+    p = min(1.0, 2 * tail((sign * test.value + margin) / test.error, test.df)) if test.error else 1.0
+    return replace(test, p=p)
+
+
+def _moments(values: Sequence[float]) -> tuple[float, float]:
+    """The mean, and the variance with n - 1."""
+    mean = math.fsum(values) / len(values)
+    return mean, math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
+
+
+def _correct(tests: Sequence[_Test]) -> None:
+    """Give all tests their p-values by Holm's correction."""
+    largest = 0.0
+    for k, test in enumerate(sorted(tests, key=lambda t: t.p)):
+        largest = max(largest, min(1.0, (len(tests) - k) * test.p))
+        test.holm = largest
