@@ -95,8 +95,8 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
         scale,
         settings,
         bool(record.what.get("hyperparameters")),
-        seed,
-        _whole(record.what.get("n_val")),
+        record.seed if seed is None else seed,
+        record.n_val,
     )
 
 

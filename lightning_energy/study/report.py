@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.compare import compare
+from lightning_energy.comparison.groups import group_runs
+from lightning_energy.comparison.picture import SUFFIXES, draw
+from lightning_energy.comparison.table import as_csv, markdown
+from lightning_energy.comparison.verdicts import judge
+from lightning_energy.results.write import write_whole
 from lightning_energy.study.checklist import Item, checklist
 from lightning_energy.study.gather import Gathered, Spent, Use, gather
 
@@ -14,11 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lightning_energy.comparison.comparison import Comparison
+    from lightning_energy.comparison.groups import By, Group
+    from lightning_energy.comparison.verdicts import Verdict
 
 __all__ = ["StudyReport", "report"]
 
 SIGNS = {"known": "x", "partly": "~", "unknown": "?"}
-PICTURE, PAGE = "comparison.svg", "comparison.html"
+NAME = "comparison"  # of the files that are written
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,8 @@ class StudyReport:
 
     Attributes:
         comparison: the runs that are done, side by side; ``None`` without one.
+        groups: the runs of each configuration.
+        verdicts: a verdict for each pair of configurations.
         failed: sentences on runs that failed, were cut off, or were not begun.
         spent: energies by use: ``runs``, ``warm-ups``, ``failed``, ``cut off``, ``tuning``.
         checklist: the points that reviewers ask for.
@@ -34,6 +44,8 @@ class StudyReport:
     """
 
     comparison: Comparison | None
+    groups: tuple[Group, ...]
+    verdicts: tuple[Verdict, ...]
     failed: tuple[str, ...]
     spent: dict[Use, Spent]
     checklist: tuple[Item, ...]
@@ -58,6 +70,51 @@ class StudyReport:
         lines += [f"{point}[{SIGNS[i.answer]}] {i.name}: {i.text}" for i in self.checklist]
         return lines
 
+    def write(self, folder: str | Path) -> tuple[list[Path], list[str]]:
+        """Write all of it into a folder: the report as text, Markdown and JSON; the comparison as CSV, page, pictures.
+
+        Args:
+            folder: the folder; files of these names there are replaced.
+
+        Returns:
+            The files, and a sentence for each that could not be written.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        folder = Path(folder)
+        table = "No run is done." if self.comparison is None else markdown(self.comparison)
+        texts = {
+            "report.txt": str(self),
+            "report.md": "\n".join([table, "", *self.below(markdown=True)]),
+            "report.json": json.dumps(self.to_plain(), indent=1, allow_nan=False),
+        }
+        if self.comparison is not None:
+            texts |= {f"{NAME}.csv": as_csv(self.comparison), f"{NAME}.html": self.comparison.to_html()}
+        for name, text in texts.items():
+            write_whole(folder / name, text.rstrip("\n") + "\n")
+        files, problems = [folder / name for name in texts], []
+        for suffix in SUFFIXES:
+            file = folder / f"{NAME}{suffix}"
+            if self.comparison is None:
+                break
+            try:
+                draw(self.comparison, file)
+                files.append(file)
+            except ModuleNotFoundError as error:
+                problems.append(f"{file} is not written: {error}")
+        return files, problems
+
+    def to_plain(self) -> dict[str, Any]:
+        """The report in JSON's types."""
+        return {
+            "comparison": None if self.comparison is None else self.comparison.to_plain(),
+            "failed": [*self.failed],
+            "spent": {use: asdict(spent) for use, spent in self.spent.items()},
+            "checklist": [asdict(item) for item in self.checklist],
+            "problems": [*self.problems],
+        }
+
 
 def report(
     paths: str | Path | Iterable[str | Path], *, tuning: str | Path | Iterable[str | Path] = (), **settings: Any
@@ -75,14 +132,25 @@ def report(
     """
     found = gather(_several(paths), _several(tuning))
     comparison = compare([*found.files], **settings) if found.files else None
+    groups = tuple(group_runs(comparison.runs, _by(found))) if comparison is not None else ()
     problems = [*found.problems, *(comparison.problems if comparison is not None else ())]
     return StudyReport(
         comparison=comparison,
+        groups=groups,
+        verdicts=tuple(judge(groups)),
         failed=tuple(_not_compared(found)),
         spent=found.spent,
         checklist=tuple(checklist(found)),
         problems=tuple(dict.fromkeys(problems)),
     )
+
+
+def _by(found: Gathered) -> By:
+    """Group runs by the configurations of the manifests; where there is none, by what their records say."""
+    configs = {str(file): config for file, config in found.files.items()}
+    if not any(configs.values()):
+        return None
+    return lambda run: configs.get(run.path) or run.name
 
 
 def _several(paths: str | Path | Iterable[str | Path]) -> list[str | Path]:
