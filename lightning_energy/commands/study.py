@@ -27,8 +27,8 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command, and add its arguments."""
     parser.description = (
-        "Train many configurations with many seeds so that they can be compared, and report them. Exit code 1: some runs failed; 2: an "
-        "argument, a folder or a manifest is wrong."
+        "Train many configurations with many seeds so that they can be compared, and report them. Exit code 1: some "
+        "runs failed; 2: an argument, a folder or a manifest is wrong."
     )
     commands = parser.add_subparsers(dest="what", required=True, metavar="run | report")
     _add_run(commands.add_parser("run", help="train every configuration with every seed"))

@@ -26,7 +26,7 @@ __all__ = ["Answer", "Item", "checklist"]
 
 Answer: TypeAlias = Literal["known", "partly", "unknown"]
 
-NAMED = 4  # different values in a sentence
+NAMED = 5  # different values in a sentence
 CALIBRATED = "calibrated: "
 NOT_COVERED = "losses of power supplies, fans, disks, network, cooling: the gap to the plug of the node"
 CPU = {"package", "psys", "module", "machine", "processes"}
@@ -158,7 +158,9 @@ def _order(found: Gathered) -> Item:
 def _seeds(found: Gathered) -> Item:
     seeds = [r.seed for r in found.records]
     known = [s for s in seeds if s is not None]
-    text = f"{len({*known})} different seeds in {len(known)} of {len(seeds)} runs" if known else "not in the records"
+    different = sorted({*known})
+    listed = ", ".join([*map(str, different[:NAMED]), *(["…"] if len(different) > NAMED else [])])
+    text = f"{listed} in {len(known)} of {len(seeds)} runs" if known else "not in the records"
     return Item("seeds", _all_of(len(known), len(seeds)), text)
 
 
@@ -199,13 +201,11 @@ def _derived(records: Sequence[Record]) -> Item:
 
 
 def _not_covered(records: Sequence[Record]) -> Item:
-    scopes = [{d.scope for d in r.devices} for r in records]
-    parts = [
-        name
-        for name, covering in (("the CPU", CPU), ("memory", DRAM))
-        if any(not {*covering} & {*of_run} for of_run in scopes)
-    ]
-    lacking = f"{' and '.join(parts)} (of {'all' if all(scopes) else 'some'} runs or some); " if parts else ""
+    scopes: list[set[str]] = [{d.scope for d in r.devices} for r in records]
+    lacking = ""
+    for name, covering in (("the CPU", CPU), ("memory", DRAM)):
+        n = sum(not covering & of_run for of_run in scopes)
+        lacking += f"{name}{'' if n == len(scopes) else f' of {n} runs'}; " if n else ""
     return Item("not covered", "unknown", f"{lacking}{NOT_COVERED}")
 
 

@@ -63,14 +63,14 @@ def test_a_report_has_what_is_compared_what_failed_and_what_was_spent_apart(tmp_
         "runs": (5, pytest.approx(7.04)), "failed": (1, pytest.approx(2.02)), "tuning": (1, 0.5)
     }  # fmt: skip
     answers = {item.name: (item.answer, item.text) for item in found.checklist}
-    assert answers["seeds"] == ("known", "3 different seeds in 5 of 5 runs")
+    assert answers["seeds"] == ("known", "0, 1, 2 in 5 of 5 runs")
     assert answers["order of the runs"] == ("known", "randomized blocks, seed 0")
     assert answers["validation and test samples"] == ("unknown", "not in the records")
     assert answers["idle power"][0] == "unknown"
     assert answers["meters and calibration"] == (
         "partly", "NVIDIA A100; standard uncertainty of the gain: 5 %; no meter was calibrated against another"
     )  # fmt: skip
-    assert answers["not covered"][1].startswith("the CPU and memory ")
+    assert answers["not covered"][1].startswith("the CPU; memory; losses of power supplies")
     assert cli.main(["study", "report", str(tmp_path), "--out", str(tmp_path / "report")]) == 0
     out = capsys.readouterr().out
     assert "wide, seed 2: failed: ValueError: x" in out
