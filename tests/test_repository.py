@@ -134,7 +134,7 @@ def test_the_paper_is_cited_as_it_was_published_and_by_its_preprint():
     citing = [f for f in files if "2310.06522" in f.read_text(encoding="utf-8")]
     assert {f.name for f in citing} >= {"README.md", "CITATION.cff", "functional.py", "how-to-run-a-study.md"}
     for file in citing:
-        text = " ".join(file.read_text(encoding="utf-8").split()).replace("–", "-").replace('" f"', "")
+        text = " ".join(file.read_text(encoding="utf-8").split()).replace("\N{EN DASH}", "-").replace('" f"', "")
         assert "ECCV 2024 Workshops" in text, file
         assert "Springer" in text, file
         assert re.search(r'388-405|start: "388" end: "405"', text), file
