@@ -81,7 +81,7 @@ PAGES = {
         ("PARALLEL COORDINATES VIEW", "run/batch_size", "run/module", "run/precision"),
     ),
 }
-COMPARED = {"compare.png": None, "compare-page.png": 1240}  # drawn by matplotlib; a page of this width
+COMPARED = {"compare.png": None, "compare-page.png": 1240, "paper-study.png": None}  # a page of this width, or none
 SCALE = 1.25  # of the comparison page
 
 
@@ -98,6 +98,7 @@ def main() -> None:
         train(runs)  # before any browser: what processes of this one spend may be in an estimate
         README.write_text(with_report(README.read_text()))
         compare(runs / "models", Path(scratch))
+        paper(runs / "paper", Path(scratch))
         with browser(Path(scratch)) as chrome:
             page = (Path(scratch) / "compare.html").as_uri()
             save("compare-page.png", whole_page(chrome, page, COMPARED["compare-page.png"]), caveats(runs / "models"))
@@ -117,6 +118,8 @@ def train(runs: Path) -> None:
             raise SystemExit(f"this is not what was printed:\n{report()}")
     if not (runs / "widths").exists():
         python(Path(__file__), "--train-widths", folder=runs / "widths")
+    if not (runs / "paper").exists():
+        python(EXAMPLES / "paper_study.py", "--out", ".", folder=runs / "paper")
     if not (runs / "models").exists():
         python(EXAMPLES / "compare_models.py", folder=runs / "models")
 
@@ -194,6 +197,18 @@ def compare(models: Path, scratch: Path) -> None:
             raise SystemExit("the runs cannot be compared")
     with Image.open(picture) as drawn:
         keep("compare.png", drawn.convert("RGB"), caveats(models))
+
+
+def paper(folder: Path, scratch: Path) -> None:
+    """The picture of the study of digits, and the caveats of its report."""
+    from PIL import Image
+
+    from lightning_energy import study
+
+    found = study.report(folder / "digits")
+    found.write(scratch / "paper")
+    with Image.open(scratch / "paper" / "comparison.png") as drawn:
+        keep("paper-study.png", drawn.convert("RGB"), {"caveats": [*found.comparison.caveats]})
 
 
 def caveats(models: Path) -> dict[str, list[str]]:

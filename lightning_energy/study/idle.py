@@ -7,9 +7,16 @@ import subprocess
 import sys
 import threading
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from lightning_energy.meters.find import SOURCES, open_meters
 from lightning_energy.study.manifest import Idle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_energy.meters.base import Meter
+    from lightning_energy.meters.find import MeterName
 
 __all__ = ["main", "measure_idle"]
 
@@ -33,8 +40,13 @@ def measure_idle(seconds: float = IDLE_S) -> list[Idle]:
         return []
 
 
-def main(seconds: float) -> list[Idle]:
-    """Watch the devices that a training here would be measured on: the first GPU where there is one, and the node."""
+def main(seconds: float, meters: Sequence[MeterName | Meter] = ("auto",)) -> list[Idle]:
+    """Watch the devices that a training here would be measured on: the first GPU where there is one, and the node.
+
+    Args:
+        seconds: the time to watch them.
+        meters: the meters, as for :class:`~lightning_energy.EnergyCallback`.
+    """
     import torch  # noqa: PLC0415 - here, the watching process
 
     from lightning_energy.ledger.session import Session  # noqa: PLC0415 - loads torch
@@ -42,7 +54,7 @@ def main(seconds: float) -> list[Idle]:
 
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     torch.zeros(1, device=device)
-    session = Session(open_meters(["auto"], device=device))
+    session = Session(open_meters(meters, device=device))
     try:
         session.mark(session.code(-1, "train", "gap"))
         threading.Event().wait(seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +18,6 @@ from lightning_energy.study import Manifest, StudyError, report
 from lightning_energy.study.manifest import Attempt, Idle, read_manifest
 from lightning_energy.study.plan import in_order
 from tests.records import energy, put, record
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CONFIGS = {"small": {"width": 8}, "wide": {"width": 64}}
 SEEDS = [0, 1, 2]
@@ -184,3 +181,13 @@ def test_configurations_that_cannot_be_read(tmp_path, capsys, text, problem, suf
     (line,) = capsys.readouterr().err.splitlines()
     assert re.match("lightning-energy study run: ", line)
     assert problem in line
+
+
+def test_records_of_before_are_reported(capsys):
+    """Of version 1, which knows neither seeds nor numbers of samples."""
+    v1 = Path(__file__).parents[1] / "data" / "v1"
+    found = report(v1)
+    answers = {item.name: item.answer for item in found.checklist}
+    assert (answers["seeds"], answers["validation and test samples"]) == ("unknown", "unknown")
+    assert {group.n for group in found.groups} <= {0, 1, 2, 3}
+    assert "Checklist" in str(found)
