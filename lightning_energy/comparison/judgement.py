@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.pareto import iso_scores
+from lightning_energy.comparison.verdicts import LEVEL
 
 if TYPE_CHECKING:
+    from lightning_energy.comparison.groups import Group
     from lightning_energy.comparison.run import Run
     from lightning_energy.comparison.subject import Subject
+    from lightning_energy.comparison.verdicts import Verdict
     from lightning_energy.scores.formula import Formula
 
 __all__ = ["Judgement"]
@@ -26,6 +29,9 @@ class Judgement:
         subject: the metric that is compared, with its direction, its unit, and the epoch it is taken of.
         formula: the formula of the score, with its constants; ``None`` where the metric is no accuracy.
         sort: the column that the runs are sorted by.
+        groups: the same runs in groups of one configuration, by mean energy.
+        verdicts: a verdict for each pair of groups with three repeats or more.
+        level: the probability that at least one of all decisions in ``verdicts`` is false, at most.
     """
 
     runs: list[Run]
@@ -34,6 +40,9 @@ class Judgement:
     subject: Subject
     formula: Formula | None
     sort: str = "energy_kwh"
+    groups: list[Group] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    level: float = LEVEL
 
     @property
     def front(self) -> list[Run]:
@@ -56,6 +65,9 @@ class Judgement:
             "formula": None if self.formula is None else self.formula.to_plain(),
             "metric": self.subject.to_plain(),
             "runs": [run.to_plain() for run in self.runs],
+            "groups": [group.to_plain() for group in self.groups],
+            "verdicts": [verdict.to_plain() for verdict in self.verdicts],
+            "level": self.level,
             "front": [run.name for run in self.front],
             "iso_scores": [{"score": s, "points": [[*p] for p in points]} for s, points in self.iso_scores()],
             "caveats": [*self.caveats],

@@ -34,6 +34,8 @@ SETTINGS = (
     "precision",
     "batch_size",
     "accumulate_grad_batches",
+    "max_epochs",
+    "max_steps",
     "strategy",
     "accelerator",
     "devices",
@@ -95,7 +97,7 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
         scale,
         settings,
         bool(record.what.get("hyperparameters")),
-        record.seed if seed is None else seed,
+        seed if record.seed is None else record.seed,
         record.n_val,
     )
 
@@ -119,8 +121,7 @@ def settings_of(what: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
     flat |= dict(_flat(own if isinstance(own, Mapping) else {}))
     seeds = {_whole(value) for name, value in flat.items() if SEED.search(name)} - {None}
     settings = {printable(name): value for name, value in flat.items() if not SEED.search(name)}
-    seed = _whole(what.get("seed"))
-    return settings, seeds.pop() if seed is None and len(seeds) == 1 else seed
+    return settings, seeds.pop() if len(seeds) == 1 else None
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

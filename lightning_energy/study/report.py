@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.compare import compare
-from lightning_energy.comparison.groups import group_runs
+from lightning_energy.comparison.group_table import groups_csv
 from lightning_energy.comparison.picture import SUFFIXES, draw
 from lightning_energy.comparison.table import as_csv, markdown
-from lightning_energy.comparison.verdicts import judge
 from lightning_energy.results.write import write_whole
 from lightning_energy.study.checklist import Item, checklist
 from lightning_energy.study.gather import Gathered, Spent, Use, gather
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lightning_energy.comparison.comparison import Comparison
-    from lightning_energy.comparison.groups import By, Group
-    from lightning_energy.comparison.verdicts import Verdict
+    from lightning_energy.comparison.groups import By
 
 __all__ = ["StudyReport", "report"]
 
@@ -35,8 +33,6 @@ class StudyReport:
 
     Attributes:
         comparison: the runs that are done, side by side; ``None`` without one.
-        groups: the runs of each configuration.
-        verdicts: a verdict for each pair of configurations.
         failed: sentences on runs that failed, were cut off, or were not begun.
         spent: energies by use: ``runs``, ``warm-ups``, ``failed``, ``cut off``, ``tuning``.
         checklist: the points that reviewers ask for.
@@ -44,8 +40,6 @@ class StudyReport:
     """
 
     comparison: Comparison | None
-    groups: tuple[Group, ...]
-    verdicts: tuple[Verdict, ...]
     failed: tuple[str, ...]
     spent: dict[Use, Spent]
     checklist: tuple[Item, ...]
@@ -71,7 +65,9 @@ class StudyReport:
         return lines
 
     def write(self, folder: str | Path) -> tuple[list[Path], list[str]]:
-        """Write all of it into a folder: the report as text, Markdown and JSON; the comparison as CSV, page, pictures.
+        """Write all of it into a folder: the report as text, Markdown and JSON, and the comparison.
+
+        That is a CSV of the groups and one of the runs, a table in LaTeX, a page and pictures.
 
         Args:
             folder: the folder; files of these names there are replaced.
@@ -90,7 +86,12 @@ class StudyReport:
             "report.json": json.dumps(self.to_plain(), indent=1, allow_nan=False),
         }
         if self.comparison is not None:
-            texts |= {f"{NAME}.csv": as_csv(self.comparison), f"{NAME}.html": self.comparison.to_html()}
+            texts |= {
+                f"{NAME}.csv": groups_csv(self.comparison),
+                f"{NAME}.tex": self.comparison.to_latex(),
+                f"{NAME}.html": self.comparison.to_html(),
+                "runs.csv": as_csv(self.comparison),
+            }
         for name, text in texts.items():
             write_whole(folder / name, text.rstrip("\n") + "\n")
         files, problems = [folder / name for name in texts], []
@@ -125,19 +126,17 @@ def report(
         paths: folders of studies, or records, folders that hold some, or patterns.
         tuning: records of a search: their energy stands apart. Records in a folder ``tuning`` below that of a run are
             so in any case.
-        settings: arguments of :func:`~lightning_energy.compare`, such as ``metric`` and ``epoch``.
+        settings: arguments of :func:`~lightning_energy.compare`, such as ``metric``, ``epoch`` and ``margin``. The runs
+            of each configuration of a manifest are a group, unless ``by`` says otherwise.
 
     Raises:
         StudyError: a manifest is damaged, or parts do not fit together.
     """
     found = gather(_several(paths), _several(tuning))
-    comparison = compare([*found.files], **settings) if found.files else None
-    groups = tuple(group_runs(comparison.runs, _by(found))) if comparison is not None else ()
+    comparison = compare([*found.files], **{"by": _by(found), **settings}) if found.files else None
     problems = [*found.problems, *(comparison.problems if comparison is not None else ())]
     return StudyReport(
         comparison=comparison,
-        groups=groups,
-        verdicts=tuple(judge(groups)),
         failed=tuple(_not_compared(found)),
         spent=found.spent,
         checklist=tuple(checklist(found)),

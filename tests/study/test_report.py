@@ -72,15 +72,21 @@ def test_a_report_has_what_is_compared_what_failed_and_what_was_spent_apart(tmp_
     out = capsys.readouterr().out
     assert "wide, seed 2: failed: ValueError: x" in out
     assert "[?] not covered" in out
-    assert {"report.txt", "report.md", "report.json", "comparison.csv", "comparison.html", "comparison.png"} <= {
-        p.name for p in (tmp_path / "report").iterdir()
-    }
+    assert {
+        "report.txt",
+        "report.md",
+        "report.json",
+        "comparison.csv",
+        "comparison.tex",
+        "comparison.html",
+        "comparison.png",
+    } <= {p.name for p in (tmp_path / "report").iterdir()}
     assert json.loads((tmp_path / "report/report.json").read_text())["spent"]["tuning"]["n"] == 1
 
 
 def test_runs_of_a_configuration_are_a_group_whatever_their_records_say(tmp_path):
     made(tmp_path)
-    groups = {group.name: group.n for group in report(tmp_path).groups}
+    groups = {group.name: group.n for group in report(tmp_path).comparison.groups}
     assert groups == {"small": 3, "wide": 2}
 
 
@@ -189,5 +195,5 @@ def test_records_of_before_are_reported(capsys):
     found = report(v1)
     answers = {item.name: item.answer for item in found.checklist}
     assert (answers["seeds"], answers["validation and test samples"]) == ("unknown", "unknown")
-    assert {group.n for group in found.groups} <= {0, 1, 2, 3}
+    assert {group.n for group in found.comparison.groups} <= {0, 1, 2, 3}
     assert "Checklist" in str(found)
