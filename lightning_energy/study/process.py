@@ -67,6 +67,9 @@ def run_in_process(folder: Path, train: str, config: Mapping[str, Any], seed: in
         except BaseException:
             _end(process)
             raise
+        finally:
+            with suppress(OSError):  # whatever it started and left would take part in the next run
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -80,7 +83,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             continue
     with suppress(OSError):
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
     process.wait()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["StudyReport", "report"]
 
 SIGNS = {"known": "x", "partly": "~", "unknown": "?"}
+WIDTH = 120
 NAME = "comparison"  # of the files that are written
 
 
@@ -62,7 +64,7 @@ class StudyReport:
         lines += [f"{head}Energy", *(f"{point}{line}" for line in _energies(self.spent)), ""]
         lines += [f"{head}Checklist (x known, ~ partly, ? unknown)"]
         lines += [f"{point}[{SIGNS[i.answer]}] {i.name}: {i.text}" for i in self.checklist]
-        return lines
+        return lines if markdown else [part for line in lines for part in _wrapped(line)]
 
     def write(self, folder: str | Path) -> tuple[list[Path], list[str]]:
         """Write all of it into a folder: the report as text, Markdown and JSON, and the comparison.
@@ -152,6 +154,10 @@ def _by(found: Gathered) -> By:
     return lambda run: configs.get(run.path) or run.name
 
 
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(line, WIDTH, subsequent_indent="    ", break_on_hyphens=False) or [line]
+
+
 def _several(paths: str | Path | Iterable[str | Path]) -> list[str | Path]:
     return [paths] if isinstance(paths, (str, Path)) else [*paths]
 
@@ -174,7 +180,7 @@ def _energies(spent: dict[Use, Spent]) -> list[str]:
         "runs": "runs that are done",
         "warm-ups": "warm-ups, which are discarded",
         "failed": "runs that failed",
-        "cut off": "runs that were cut off",
+        "cut off": "runs that were cut off, or still run",
         "tuning": "search for hyperparameters",
     }
     lines = []

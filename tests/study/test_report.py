@@ -17,6 +17,7 @@ from lightning_energy.results.write import write_record
 from lightning_energy.study import Manifest, StudyError, report
 from lightning_energy.study.manifest import Attempt, Idle, read_manifest
 from lightning_energy.study.plan import in_order
+from tests.commands.calls import HEAVY, call
 from tests.records import energy, put, record
 
 CONFIGS = {"small": {"width": 8}, "wide": {"width": 64}}
@@ -197,3 +198,10 @@ def test_records_of_before_are_reported(capsys):
     assert (answers["seeds"], answers["validation and test samples"]) == ("unknown", "unknown")
     assert {group.n for group in found.comparison.groups} <= {0, 1, 2, 3}
     assert "Checklist" in str(found)
+
+
+def test_the_command_loads_no_torch(tmp_path):
+    made(tmp_path)
+    done = call("study", "report", tmp_path)
+    assert (done.code, done.loaded & HEAVY) == (0, set())
+    assert max(map(len, done.out.splitlines())) <= 121
