@@ -21,9 +21,23 @@ ROOT = Path(__file__).parents[2]
 QUIET = {"idle_s": 0, "tell": lambda line: None}
 
 
+TORCH = """
+import os
+
+def manual_seed(seed):
+    os.environ["TORCH_SEED"] = str(seed)
+"""
+
+
 @pytest.fixture(autouse=True)
-def path(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+def path(monkeypatch, tmp_path_factory):
+    """Where processes find the tests, and a torch that takes seeds and no seconds to load: nothing is trained."""
+    light = tmp_path_factory.mktemp("light")
+    (light / "torch.py").write_text(TORCH)
+    monkeypatch.setenv("PYTHONPATH", f"{light}{os.pathsep}{ROOT}")
+    monkeypatch.setattr(sys, "path", [str(light), *sys.path])
+    yield
+    assert str(light) not in str(getattr(sys.modules.get("torch"), "__file__", ""))
 
 
 @pytest.mark.slow

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 from pathlib import Path
 
 from tests.records import put
 
-KWH = {"small": 1.0, "wide": 2.0}
-
 
 def train(config: dict, seed: int, folder: Path) -> None:
     """Leaves a record as a training of ``config["kwh"]`` would, or does what ``config["does"]`` says."""
+    assert os.environ["PL_GLOBAL_SEED"] == os.environ["TORCH_SEED"] == str(seed)
+    assert random.random() == random.Random(seed).random()
     does = config.get("does", "")
     if does == "raises":
         raise ValueError("no such\nmodel")
