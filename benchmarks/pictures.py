@@ -89,7 +89,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, help="folder of the trainings (default: one that is removed at the end)")
     parser.add_argument("--report", action="store_true", help="only put the report into README.md")
+    parser.add_argument("--paper", type=Path, help="only draw the study that examples/paper_study.py left there")
     args = parser.parse_args()
+    if args.paper is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            paper(args.paper, Path(scratch))
+        return
     if args.report:
         README.write_text(with_report(README.read_text()))
         return

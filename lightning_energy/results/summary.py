@@ -114,13 +114,16 @@ def summarize(
     parts = [mine] if stages is not None else ranks.gather(mine)
     names = [*dict.fromkeys(n for p in parts for n in p.stages)] if stages is None else [*stages]
     counted = _Units(units or {}, names)
+    # at an epoch's end ranks exchange no more than they must
+    in_passes = [(passes or {}).get(stage) for stage in PASSES] if stages is None or ranks.size == 1 else []
     (session_energy, gaps, *sums), means = ranks.sum_all(
         [energy or totals.energy(), totals.energy(stage="train", kind="gap"), *(totals.energy(stage=s) for s in names)],
-        [*counted.numbers, *((passes or {}).get(stage) for stage in PASSES)],
+        [*counted.numbers, *in_passes],
     )
     by_stage = {name: part for name, part in zip(names, sums, strict=True) if part.duration_s > 0}
-    *numbers, n_val, n_test = (ranks.of_all(mean) for mean in means)
-    of_all = {s: row for s, row in counted.named(numbers).items() if s in by_stage}
+    numbers = [ranks.of_all(mean) for mean in means]
+    n_val, n_test = numbers[len(counted.numbers) :] or (None, None)
+    of_all = {s: row for s, row in counted.named(numbers[: len(counted.numbers)]).items() if s in by_stage}
     samples = of_all.get("train", {}).get("samples")
     sample_j = per_sample_j(by_stage.get("train"), samples)
     above = session.above_idle(totals) if session.idle_w and ranks.size == 1 else None
