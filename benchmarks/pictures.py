@@ -81,7 +81,13 @@ PAGES = {
         ("PARALLEL COORDINATES VIEW", "run/batch_size", "run/module", "run/precision"),
     ),
 }
-COMPARED = {"compare.png": None, "courses.png": None, "ranks.png": None, "compare-page.png": 1240}  # a page: its width
+COMPARED = {  # a page of this width, or none
+    "compare.png": None,
+    "courses.png": None,
+    "ranks.png": None,
+    "compare-page.png": 1240,
+    "paper-study.png": None,
+}
 TARGETS = (0.9, 0.95)
 SCALE = 1.25  # of the comparison page
 
@@ -90,7 +96,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, help="folder of the trainings (default: one that is removed at the end)")
     parser.add_argument("--report", action="store_true", help="only put the report into README.md")
+    parser.add_argument("--paper", type=Path, help="only draw the study that examples/paper_study.py left there")
     args = parser.parse_args()
+    if args.paper is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            paper(args.paper, Path(scratch))
+        return
     if args.report:
         README.write_text(with_report(README.read_text()))
         return
@@ -99,6 +110,7 @@ def main() -> None:
         train(runs)  # before any browser: what processes of this one spend may be in an estimate
         README.write_text(with_report(README.read_text()))
         compare(runs / "models", Path(scratch))
+        paper(runs / "paper", Path(scratch))
         with browser(Path(scratch)) as chrome:
             page = (Path(scratch) / "compare.html").as_uri()
             save("compare-page.png", whole_page(chrome, page, COMPARED["compare-page.png"]), caveats(runs / "models"))
@@ -118,6 +130,8 @@ def train(runs: Path) -> None:
             raise SystemExit(f"this is not what was printed:\n{report()}")
     if not (runs / "widths").exists():
         python(Path(__file__), "--train-widths", folder=runs / "widths")
+    if not (runs / "paper").exists():
+        python(EXAMPLES / "paper_study.py", "--out", ".", folder=runs / "paper")
     if not (runs / "models").exists():
         python(EXAMPLES / "compare_models.py", folder=runs / "models")
 
@@ -199,6 +213,18 @@ def compare(models: Path, scratch: Path) -> None:
         if (scratch / name).exists():
             with Image.open(scratch / name) as picture:
                 keep(name, picture.convert("RGB"), caveats(models))
+
+
+def paper(folder: Path, scratch: Path) -> None:
+    """The picture of the study of digits, and the caveats of its report."""
+    from PIL import Image
+
+    from lightning_energy import study
+
+    found = study.report(folder / "digits")
+    found.write(scratch / "paper")
+    with Image.open(scratch / "paper" / "comparison.png") as drawn:
+        keep("paper-study.png", drawn.convert("RGB"), {"caveats": [*found.comparison.caveats]})
 
 
 def caveats(models: Path) -> dict[str, list[str]]:

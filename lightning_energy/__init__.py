@@ -66,9 +66,13 @@ _HOMES = {
 }
 """The module of each public name."""
 
+_MODULES = ("functional", "meters", "study")
+
 
 def __getattr__(name: str) -> Any:
     """Import a public name on its first use (PEP 562)."""
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -410,7 +410,7 @@ class EnergyCallback(CallbackBase):
         """Enter a test."""
         self._enter(-1, "test")
         if self._run is not None:
-            self._run.metrics.feed()
+            self._run.begin_test()
 
     @never_fatal
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

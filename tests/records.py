@@ -52,6 +52,7 @@ def record(
     run_id: str = "",
     rank: int = 0,
     spent: dict[str, Any] | None = None,
+    seed: int | None = None,
     **report: Any,
 ) -> Record:
     total = energy(kwh, **(spent or {}))
@@ -79,6 +80,7 @@ def record(
         what={"module": "my.models.Net", "parameters": 1234, **(what or {})},
         where=replace(WHERE, **(where or {})),
         epochs=rows,
+        seed=seed,
     )
 
 

@@ -204,6 +204,7 @@ def test_two_ranks_agree_and_count_each_device_once(tmp_path, warm, mode):
         == {"train": {"samples": 128, "numbers": 512}, "validate": {"samples": 64, "numbers": 256}}
     )
     record = load_record(tmp_path)
+    assert record.n_val == 16  # of both ranks, in each of four validations
     train = record.stages["train"]
     assert record.samples == Samples(128, *(j / 128 for j in (train.energy_j, train.u_j, train.u_absolute_j)))
     assert all(row.is_final for row in record.epochs)

@@ -105,3 +105,14 @@ def test_compare_models(tmp_path, run):
     assert len({r.parameters for r in comparison.runs}) == len({r.module for r in comparison.runs}) + 2
     assert all(r.is_comparable and r.sample_j for r in comparison.runs)
     assert comparison.front
+
+
+def test_paper_study(tmp_path, run):
+    run("paper_study.py", "--quick")
+    out = run("paper_study.py", "--quick", "--report")
+    folder = tmp_path / "runs/paper_study/digits"
+    records = {name: load_record(folder / f"runs/{name}/seed-0/run") for name in ("logistic", "mlp-small")}
+    assert {(r.seed, r.n_val, r.n_test) for r in records.values()} == {(0, 359, 359)}
+    assert "randomized blocks, seed 0" in out
+    assert "validation: 359; test: 359" in out
+    assert {"report.txt", "comparison.html", "comparison.png"} <= {p.name for p in (folder / "report").iterdir()}

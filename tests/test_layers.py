@@ -1,6 +1,7 @@
 """The picture of imports: rooms stand on rooms, and arrows point down.
 
     callback   monitor   commands           whoever uses the package comes in here
+    study                                   many trainings, one after the other, and their report
     training | comparison                   never meet
     results                                 one run: report, record, formats
     ledger                                  joules to accounts
@@ -28,6 +29,7 @@ import lightning_energy
 PACKAGE = Path(lightning_energy.__file__).parent
 ROOMS = [
     {"callback", "monitor", "commands", "functional"},
+    {"study"},
     {"training", "comparison"},
     {"results"},
     {"ledger"},

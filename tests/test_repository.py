@@ -125,3 +125,16 @@ def test_the_source_archive_holds_all_that_is_tracked():
     assert [name for name in included if not (ROOT / name).exists()] == []
     by_itself = {"README.md", "LICENSE", "pyproject.toml", ".gitignore"}  # hatchling adds them
     assert {path.partition("/")[0] for path in tracked()} - by_itself == included
+
+
+def test_the_paper_is_cited_as_it_was_published_and_by_its_preprint():
+    """Wherever one of both stands, in pages, docstrings and texts for users, the other one does too."""
+    files = [ROOT / "README.md", ROOT / "CITATION.cff", *(ROOT / "docs").glob("*.md")]
+    files += [ROOT / name for name in tracked() if name.startswith("lightning_energy/") and name.endswith(".py")]
+    citing = [f for f in files if "2310.06522" in f.read_text(encoding="utf-8")]
+    assert {f.name for f in citing} >= {"README.md", "CITATION.cff", "functional.py", "how-to-run-a-study.md"}
+    for file in citing:
+        text = " ".join(file.read_text(encoding="utf-8").split()).replace("\N{EN DASH}", "-").replace('" f"', "")
+        assert "ECCV 2024 Workshops" in text, file
+        assert "Springer" in text, file
+        assert re.search(r'388-405|start: "388" end: "405"', text), file

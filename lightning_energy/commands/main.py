@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "doctor": "list the meters of this machine, and how to make more of them readable",
     "report": "print the report of a run again",
+    "study": "train many configurations with many seeds, and report them",
     "compare": "list runs side by side: accuracy against energy, and which are dominated",
     "gate": "say whether new runs cost more energy than before, for continuous integration",
 }

@@ -183,6 +183,7 @@ def _formula(formula: Mapping[str, Any] | None, subject: Subject) -> str:
         f'{notes}{written}<p class="formula">SAM = {Sustainable().markup}</p>'
         f'<p class="note">with {", ".join(constants) or "constants that are not known"}; <i>a</i> is the accuracy as a '
         f"fraction and <i>E</i> the energy of the training in kWh. The score is <code>{escaped(known)}</code>: it "
-        f"compares only under the same formula and constants. SAM (<code>sustainable_accuracy</code>, "
-        f"arXiv 2310.06522) is defined above 1 kWh only, and rankings by it depend on the unit of energy.</p>"
+        f"compares only under the same formula and constants. SAM (<code>sustainable_accuracy</code>; ECCV 2024 "
+        f"Workshops, part XXII, pp. 388-405, Springer 2025; arXiv 2310.06522) is defined above 1 kWh only, and "
+        f"rankings by it depend on the unit of energy.</p>"
     )

@@ -91,7 +91,6 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
     """
     scale = None if record.metric is None else record.metric.scale
     settings, seed = settings_of(record.what)
-    own_seed = getattr(record, "seed", None)
     return Source(
         _sensors(record),
         _slack_kwh(record, energy),
@@ -101,8 +100,8 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
         scale,
         settings,
         bool(record.what.get("hyperparameters")),
-        seed if own_seed is None else own_seed,
-        getattr(record, "n_val", None),
+        seed if record.seed is None else record.seed,
+        record.n_val,
     )
 
 

@@ -183,6 +183,9 @@ class Counts:
         per: the user's own units: a name, and a function from a batch to their number in it.
         loaders: gives the DataLoaders of a stage, by its name; ``None`` where they are not known.
 
+    Attributes:
+        passes: by stage the number of samples in the last pass through its loader that ended; ``None`` when not known.
+
     Example:
         >>> counts = Counts(per={"tokens": lambda batch: batch.numel()})
         >>> import torch
@@ -201,6 +204,8 @@ class Counts:
         self._per = {**per} if per else {}
         self._loaders = loaders
         self._stages: dict[str, StageCounts] = {}
+        self._before: dict[str, int | None] = {}  # by stage the number before the pass that has begun
+        self.passes: dict[str, int | None] = {}
         self.of("train")  # there on every rank, so that all know the names of the units
 
     def of(self, stage: str) -> StageCounts | None:
@@ -216,6 +221,25 @@ class Counts:
             own = {name: UnitCount(fn, f"per[{name!r}]") for name, fn in self._per.items()}
             self._stages[stage] = StageCounts({SAMPLES: samples, **own})
         return self._stages[stage]
+
+    def begin_pass(self, stage: str) -> None:
+        """Begin a pass through the loader of a stage."""
+        self._before[stage] = self._samples(stage)
+
+    def end_pass(self, stage: str, *, is_one: bool = True) -> None:
+        """End it: the samples since it began are those of a pass.
+
+        Args:
+            stage: the stage.
+            is_one: false where it went through several loaders, so that no number is that of the metric.
+        """
+        before, n = self._before.pop(stage, None), self._samples(stage)
+        known = is_one and before is not None and n is not None and n > before
+        self.passes[stage] = n - before if known and n is not None and before is not None else None
+
+    def _samples(self, stage: str) -> int | None:
+        counts = self.of(stage)
+        return None if counts is None else counts.units[SAMPLES].n
 
     @property
     def units(self) -> dict[str, dict[str, int | None]]:

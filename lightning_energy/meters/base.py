@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BOARDS",
+    "Condition",
     "Meter",
     "MeterError",
     "MeterInfo",
@@ -73,6 +74,25 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """The settings and the temperature of a board when it was first read; ``None`` is unknown.
+
+    Attributes:
+        power_limit_w: the power limit that was in force, in watts.
+        temperature_c: the temperature of the chip in degrees Celsius.
+        sm_clock_mhz: the clock of the processors in MHz, at that moment.
+        sm_clock_max_mhz: the highest clock that they can have.
+        memory_clock_mhz: the clock of the memory in MHz, at that moment.
+    """
+
+    power_limit_w: float | None = None
+    temperature_c: float | None = None
+    sm_clock_mhz: float | None = None
+    sm_clock_max_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MeterInfo:
     """A meter's description of itself and its device.
 
@@ -92,6 +112,7 @@ class MeterInfo:
         scope_known: false while it cannot be told whether ``module`` or ``gpu`` is meant (see :meth:`Meter.revised`).
         coverage: share of time the sensor looks at (1 when continuous, 0.25 on A100/H100); ``None`` when unknown.
         note: anything a reader of the figure must know, in a sentence; empty when nothing.
+        condition: settings and temperature of the device at the beginning; ``None`` unknown.
     """
 
     device_id: str
@@ -108,6 +129,7 @@ class MeterInfo:
     scope_known: bool = True
     coverage: float | None = None
     note: str = ""
+    condition: Condition | None = None
 
     def __post_init__(self) -> None:
         if self.quality not in get_args(Quality):

@@ -98,6 +98,7 @@ class NvmlMeter(Meter):
         self._watch: Watch | None = None
         self._asked: Question[Answer] | None = None  # for other processes, until the answer is heeded
         self._others = Answer()
+        self._is_looked_at = False  # its settings and temperature, with the first reading
 
     def __reduce__(self) -> tuple[type[NvmlMeter], tuple[str]]:
         """Make copies and pickles closed meters of the same board: its handle is worth nothing elsewhere."""
@@ -143,7 +144,7 @@ class NvmlMeter(Meter):
         most_w = PLAUSIBLE * (info.power_max_w or math.inf)
         findings = Findings(module=module if in_module.value else None)
         self._watch = Watch(monotonic_ns(), self._has_counter, seeks_scope, most_w, findings)
-        self._board, self._pid, self._news = board, os.getpid(), None
+        self._board, self._pid, self._news, self._is_looked_at = board, os.getpid(), None, False
         self._others = Answer() if self.uuid.startswith("MIG-") else self._ask_for_others(board)
         self._opened = replace(info, note="; ".join(notes), scope_known=not seeks_scope)
         return self._described(self._opened, findings)
@@ -169,6 +170,8 @@ class NvmlMeter(Meter):
             raise MeterLost(f"GPU {self.uuid}: {power.error}")
         if self._watch is not None:
             self._compare(board, self._watch, reading)
+        if not self._is_looked_at:
+            self._look_at(board)
         return reading
 
     def read_power_w(self) -> float | None:
@@ -268,6 +271,14 @@ class NvmlMeter(Meter):
             if instant.is_known or self._scope is not None:
                 return instant
         return board.average_w(tries=1)
+
+    def _look_at(self, board: Board) -> None:
+        """Find the settings and the temperature of the board, once, in the thread that reads."""
+        self._is_looked_at = True
+        condition = board.condition()
+        if condition is not None and self._opened is not None and self._watch is not None:
+            self._opened = replace(self._opened, condition=condition)
+            self._news = self._described(self._opened, self._watch.findings)
 
     def _compare(self, board: Board, watch: Watch, reading: Reading) -> None:
         """Look at the board's powers beside its counter, where it is time, and heed what that shows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.meters.base import Condition
 from lightning_energy.meters.nvml_library import MW, TRIES, Answer, ask
 
 if TYPE_CHECKING:
@@ -87,6 +88,23 @@ class Board:
             return module
         gpu_w = max((a.value for a in (before, after) if a.is_known), default=0.0)  # the load may change meanwhile
         return Answer(bool(module.value > gpu_w * (1 + MODULE_MATCH)))
+
+    def condition(self) -> Condition | None:
+        """The board's settings and temperature now; ``None`` when it says nothing of them.
+
+        Each call is made once, and one that fails costs its own field.
+        """
+        nvml = self.nvml
+        asked = (
+            self.ask(nvml.nvmlDeviceGetEnforcedPowerLimit, tries=1),
+            self.ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU, tries=1),
+            self.ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM, tries=1),
+            self.ask(nvml.nvmlDeviceGetMaxClockInfo, nvml.NVML_CLOCK_SM, tries=1),
+            self.ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_MEM, tries=1),
+        )
+        limit_mw, *others = (float(a.value) if a.is_known else None for a in asked)
+        found = Condition(None if limit_mw is None else limit_mw * MW, *others)
+        return None if found == Condition() else found
 
     def _field(self, handle: Any, field: int, scope: int | None) -> int:
         (value,) = self.nvml.nvmlDeviceGetFieldValues(handle, [field if scope is None else (field, scope)])

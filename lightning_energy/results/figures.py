@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_energy.results.per_sample import per_sample_j
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lightning_energy.curves.energy import Energy
     from lightning_energy.curves.resolution import Resolution
     from lightning_energy.ledger.how_shared import HowShared
-    from lightning_energy.meters.base import Scope
+    from lightning_energy.meters.base import Condition, Scope
     from lightning_energy.results.carbon import Derived
     from lightning_energy.results.notes import Note
     from lightning_energy.scores.metric import Metric
@@ -41,6 +41,7 @@ class Device:
         note: a remark that a reader must know.
         rank: the rank that read it.
         shared: the way in which its joules between two updates are shared out; ``None`` unknown.
+        condition: its settings and temperature when it was first read; ``None`` unknown.
     """
 
     name: str
@@ -51,12 +52,14 @@ class Device:
     note: str = ""
     rank: int = 0
     shared: HowShared | None = None
+    condition: Condition | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """The same in plain types."""
-        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "shared"}
+        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"shared", "condition"}}
         shared = {} if self.shared is None else {"shared": self.shared.to_plain()}
-        return {**row, "energy": self.energy.to_plain(), **shared}
+        condition = {} if self.condition is None else {"condition": asdict(self.condition)}
+        return {**row, "energy": self.energy.to_plain(), **shared, **condition}
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,9 @@ class Figures:
         sample_u: its uncertainty.
         units: by stage (``train``, ``validate``, ``test``, ``predict``) the numbers of samples and of the user's own
             units in this session, all ranks together; ``None`` for one of which not all could be counted.
+        n_val: number of samples in the last validation that ended, all ranks together; ``None`` where that is not
+            known, and of several loaders.
+        n_test: the same of the test.
         gaps: energy of training between its steps (data loading, logging, checkpoints), part of stage ``train``.
         between: energy of this session that is in no row of its epochs; ``None`` while it runs, and where unknown.
         missing: stretches of time in which the energy of one of these devices is not known.
@@ -173,6 +179,8 @@ class Figures:
     sample_j: float | None = None
     sample_u: Spread | None = None
     units: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
+    n_val: int | None = None
+    n_test: int | None = None
     gaps: Energy | None = None
     between: Energy | None = None
     missing: Sequence[Missing] = ()

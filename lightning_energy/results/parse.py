@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 from lightning_energy.curves.energy import Energy
 from lightning_energy.curves.resolution import Resolution
 from lightning_energy.ledger.how_shared import ClassPower, HowShared, Method, StepKinds
-from lightning_energy.meters.base import Quality, Scope
+from lightning_energy.meters.base import Condition, Quality, Scope
 from lightning_energy.results.carbon import Derived
 from lightning_energy.results.figures import Device, Missing, Outcome, Spread
 from lightning_energy.results.machine import Machine
@@ -63,6 +63,9 @@ def record_of(document: Node) -> Record:
         no_score=document.get("no_score").maybe(Node.text) or "",
         units=_units(document.get("units")),
         above_idle_u=document.get("above_idle_u").maybe(_spread),
+        seed=document.get("seed").maybe(Node.integer),
+        n_val=document.get("n_val").maybe(Node.integer),
+        n_test=document.get("n_test").maybe(Node.integer),
     )
 
 
@@ -138,6 +141,17 @@ def _device(row: Node) -> Device:
         note=row["note"].text(),
         rank=row["rank"].integer(),
         shared=row.get("shared").maybe(_shared),
+        condition=row.get("condition").maybe(_condition),
+    )
+
+
+def _condition(row: Node) -> Condition:
+    return Condition(
+        power_limit_w=row.get("power_limit_w").maybe(Node.amount),
+        temperature_c=row.get("temperature_c").maybe(Node.number),
+        sm_clock_mhz=row.get("sm_clock_mhz").maybe(Node.amount),
+        sm_clock_max_mhz=row.get("sm_clock_max_mhz").maybe(Node.amount),
+        memory_clock_mhz=row.get("memory_clock_mhz").maybe(Node.amount),
     )
 
 

@@ -28,7 +28,7 @@ __all__ = ["FORMAT", "NAME", "Record", "Samples", "Score", "Steps", "make_record
 
 FORMAT = "lightning-energy-record"
 NAME = "energy.json"
-OPTIONAL = {"units", "above_idle_u"}  # fields that are not there where they are empty
+OPTIONAL = {"units", "above_idle_u", "seed", "n_val", "n_test"}  # fields that are not there where they are empty
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,10 @@ class Record:
         missing: stretches of time in which the energy of one of the devices is not known.
         above_idle_j: joules of this session above the devices' idle power; ``None`` when that was not watched.
         above_idle_u: its uncertainty; ``None`` unknown.
+        seed: the seed of the run: of its hyperparameters, or that of Lightning's ``seed_everything``; ``None`` unknown.
+        n_val: number of samples in a validation, all ranks together: in the last one that ended. ``None`` unknown, and
+            of several loaders.
+        n_test: the same of a test.
         metric: the last value of the metric of quality.
         score: its score.
         no_score: the reason why there is none, with what to do; empty where there is one, or was none asked for.
@@ -150,6 +154,9 @@ class Record:
     no_score: str = ""
     units: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
     above_idle_u: Spread | None = None
+    seed: int | None = None
+    n_val: int | None = None
+    n_test: int | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -176,6 +183,8 @@ class Record:
             sample_j=self.samples.mean_j,
             sample_u=_spread(self.samples),
             units=self.units,
+            n_val=self.n_val,
+            n_test=self.n_test,
             gaps=self.gaps,
             between=self._own.between if self._own is not None else None,
             missing=self.missing,
@@ -202,7 +211,8 @@ class Record:
 
     def to_plain(self) -> dict[str, Any]:
         """The document in plain types, for JSON."""
-        known = (f.name for f in fields(self) if getattr(self, f.name) or f.name not in OPTIONAL)
+        empty = [f.name for f in fields(self) if f.name in OPTIONAL and getattr(self, f.name) in (None, {})]
+        known = (f.name for f in fields(self) if f.name not in empty)
         return {"format": FORMAT, "version": VERSION} | {name: _plain(getattr(self, name)) for name in known}
 
 
@@ -218,6 +228,7 @@ def make_record(
     epochs: Sequence[EpochRow] = (),
     sessions: Sequence[SessionRow] = (),
     evaluations: Sequence[Evaluation] = (),
+    seed: int | None = None,
 ) -> Record:
     """The record of a report, written now.
 
@@ -232,6 +243,7 @@ def make_record(
         epochs: a row per epoch.
         sessions: a row per earlier session of the run, and one of this session when it has ended.
         evaluations: a row per validation, test or prediction outside of ``fit``.
+        seed: the seed of the run; ``None`` unknown.
     """
     return Record(
         run_id=run_id,
@@ -264,6 +276,9 @@ def make_record(
         no_score=report.no_score,
         units={stage: {**row} for stage, row in report.units.items()},
         above_idle_u=report.above_idle_u,
+        seed=seed,
+        n_val=report.n_val,
+        n_test=report.n_test,
     )
 
 

@@ -103,6 +103,8 @@ def merge_ranks(record: Record, others: Sequence[Record]) -> Record:
         missing=[m for r in all_ for m in r.missing],
         notes=_notes(record, others, absent),
         units=_units(record, others, absent),
+        n_val=_number(record, [r.n_val for r in all_], absent),
+        n_test=_number(record, [r.n_test for r in all_], absent),
     )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StepSums", "devices_of", "summarize"]
 
+PASSES = ("validate", "test")  # stages of which a report says the samples of a pass
 SHORT_S = 1.0  # seconds of a run in which a counter of 100 ms moves often enough to tell powers
 
 
@@ -87,6 +88,7 @@ def summarize(
     stages: Sequence[str] | None = None,
     energy: Energy | None = None,
     units: Mapping[str, Mapping[str, int | None]] | None = None,
+    passes: Mapping[str, int | None] | None = None,
     notes: Sequence[Note] = (),
 ) -> Report:
     """The report of a session, all ranks together. All ranks take part, unless this one had to go on alone.
@@ -101,6 +103,7 @@ def summarize(
         energy: energy of this session on this rank, if ``totals`` do not hold all of it.
         units: by stage the number of samples, and of the user's own units, of this rank; ``None`` where not all were
             counted. A stage that is not there had none. There is one at least, with the same units on all ranks.
+        passes: by stage the number of samples in the last pass that ended, of this rank.
         notes: further remarks on this rank.
     """
     try:
@@ -114,12 +117,16 @@ def summarize(
     parts = [mine] if stages is not None else ranks.gather(mine)
     names = [*dict.fromkeys(n for p in parts for n in p.stages)] if stages is None else [*stages]
     counted = _Units(units or {}, names)
+    # at an epoch's end ranks exchange no more than they must
+    in_passes = [(passes or {}).get(stage) for stage in PASSES] if stages is None or ranks.size == 1 else []
     (session_energy, gaps, *sums), means = ranks.sum_all(
         [energy or totals.energy(), totals.energy(stage="train", kind="gap"), *(totals.energy(stage=s) for s in names)],
-        counted.numbers,
+        [*counted.numbers, *in_passes],
     )
     by_stage = {name: part for name, part in zip(names, sums, strict=True) if part.duration_s > 0}
-    of_all = {s: row for s, row in counted.named([ranks.of_all(mean) for mean in means]).items() if s in by_stage}
+    numbers = [ranks.of_all(mean) for mean in means]
+    n_val, n_test = numbers[len(counted.numbers) :] or (None, None)
+    of_all = {s: row for s, row in counted.named(numbers[: len(counted.numbers)]).items() if s in by_stage}
     samples = of_all.get("train", {}).get("samples")
     sample_j = per_sample_j(by_stage.get("train"), samples)
     above = session.above_idle(totals) if session.idle_w and ranks.size == 1 else None
@@ -139,6 +146,8 @@ def summarize(
         sample_j=sample_j,
         sample_u=Spread.per(by_stage["train"], samples) if sample_j is not None and samples else None,
         units={stage: row for stage, row in of_all.items() if any(n != 0 for n in row.values())},
+        n_val=n_val,
+        n_test=n_test,
         gaps=gaps if gaps.duration_s > 0 else None,
         missing=[m for p in parts for m in p.missing],
         absent_ranks=ranks.left,
@@ -191,6 +200,7 @@ def devices_of(session: Session, totals: Totals, rank: int = 0) -> list[Device]:
             note=c.info.note,
             rank=rank,
             shared=shared[d],
+            condition=c.info.condition,
         )
         for d, c in enumerate(session.channels)
     ]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.results.record import Record
 
-__all__ = ["remove_leftovers", "write_record"]
+__all__ = ["remove_leftovers", "write_record", "write_whole"]
 
 LEFT_OVER_S = 3600.0  # age of an unfinished file whose writer is surely dead, on whatever machine it ran
 
@@ -24,12 +24,20 @@ LEFT_OVER_S = 3600.0  # age of an unfinished file whose writer is surely dead, o
 def write_record(path: Path, record: Record) -> None:
     """Write a record so that a reader finds at any moment the old one or the new one, whole.
 
+    Raises:
+        OSError: it cannot be written; the old one stays.
+    """
+    write_whole(path, json.dumps(record.to_plain(), indent=1, allow_nan=False) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text so that a reader finds at any moment the old file or the new one, whole.
+
     A new file has the mode that the user's umask gives it, and one that takes another's place has its mode.
 
     Raises:
         OSError: it cannot be written; the old one stays.
     """
-    text = json.dumps(record.to_plain(), indent=1, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{token_hex(4)}")
     # exclusively: whatever somebody else has planted there is not followed

@@ -55,9 +55,10 @@ def sustainable_accuracy(
     accuracy*; its rankings depend on the unit of energy. It is therefore a report on runs well above 1 kWh
     and nothing to monitor while training: use :func:`energy_penalized_accuracy` for that.
 
-    Source: Gowda et al., "Watt For What", arXiv 2310.06522 (called GQI in version 1 and SAM in version 2;
-    energy is that of CPU, GPU and RAM together). The form is confirmed by two independent texts; the
-    constants ``alpha = beta = 5`` only indirectly. No claim is made to reproduce the tables of the paper.
+    Source: Gowda et al., "Watt For What", ECCV 2024 Workshops, part XXII, pp. 388-405, Springer 2025; arXiv 2310.06522
+    (called GQI in version 1 and SAM in version 2; energy is that of CPU, GPU and RAM together). The form is confirmed
+    by two independent texts; the constants ``alpha = beta = 5`` only indirectly. No claim is made to reproduce the
+    tables of the paper.
 
     Args:
         accuracy: a fraction in [0, 1]; a number or a tensor of any floating dtype.

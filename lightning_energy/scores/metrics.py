@@ -362,6 +362,8 @@ class EnergyPenalizedAccuracy(EnergyScore):
 class SustainableAccuracy(EnergyScore):
     """The score of "Watt For What", for the end of runs well above 1 kWh.
 
+    Source: ECCV 2024 Workshops, part XXII, pp. 388-405, Springer 2025; arXiv 2310.06522.
+
     ``beta * accuracy**alpha / log10(energy_kwh)``, see
     :func:`~lightning_energy.functional.sustainable_accuracy`, and :class:`EnergyScore` for the source of the
     energy. ``higher_is_better`` is true above 1 kWh only, where alone it is defined. Do not monitor it

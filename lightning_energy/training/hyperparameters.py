@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,15 +11,20 @@ from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.training.lightning_private import logged_hyperparameters
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lightning.pytorch import Trainer
 
-__all__ = ["recorded_hyperparameters", "without_secrets"]
+__all__ = ["SEEDS", "recorded_hyperparameters", "recorded_seed", "without_secrets"]
 
 SECRET = re.compile(
     r"secret|passw|passphrase|credential|private_?key|(api|access|auth|license|account)_?(key|token)(_id)?\b|"
     r"(^|_)(token|auth|pwd|apikey|cookie|bearer)$",
     re.IGNORECASE,
 )
+SEEDS = ("seed", "random_seed", "random_state", "global_seed")
+"""Hyperparameters that name the seed of a run."""
+
 LONGEST_TEXT = 200
 MOST_VALUES = 500  # of all levels together
 DEEPEST = 6
@@ -30,6 +36,24 @@ def recorded_hyperparameters(trainer: Trainer) -> dict[str, Any]:
     """The hyperparameters that Lightning gives its loggers too: none with ``save_hyperparameters(logger=False)``."""
     values = logged_hyperparameters(trainer)
     return {} if values is None else without_secrets(values)
+
+
+def recorded_seed(hyperparameters: Mapping[str, Any]) -> int | None:
+    """The seed of a run: that of its hyperparameters, or of Lightning's ``seed_everything``; ``None`` unknown.
+
+    Args:
+        hyperparameters: those of the run, in plain types.
+
+    Example:
+        >>> recorded_seed({"seed": 3, "lr": 0.1})
+        3
+    """
+    for name in SEEDS:
+        value = hyperparameters.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    text = os.environ.get("PL_GLOBAL_SEED", "")
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def without_secrets(values: Any) -> dict[str, Any]:

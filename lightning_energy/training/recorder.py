@@ -20,7 +20,7 @@ from lightning_energy.results.record import NAME, Record, make_record
 from lightning_energy.results.record_ranks import load_record, rank_file, rank_files
 from lightning_energy.results.rows import EpochRow, Evaluation, SessionRow
 from lightning_energy.results.write import remove_leftovers, write_record
-from lightning_energy.training.hyperparameters import recorded_hyperparameters
+from lightning_energy.training.hyperparameters import recorded_hyperparameters, recorded_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,6 +65,7 @@ class Recorder:
         self.path = path if path is None or rank == 0 else rank_file(path, rank)
         self.rank = rank
         self.what = {**what}
+        self._seed = recorded_seed(what.get("hyperparameters", {}))
         self._started_unix_s = time.time()
         self._where: Machine | None = None
         self._evaluations: list[Evaluation] = [] if old is None else [*old.evaluations]
@@ -112,6 +113,7 @@ class Recorder:
             epochs=epochs,
             sessions=sessions,
             evaluations=self._evaluations,
+            seed=self._seed,
         )
         self._write(record)
 
@@ -153,6 +155,7 @@ class Recorder:
         except RecordError:
             self.write(report)
             return
+        record = record if report.n_test is None else replace(record, n_test=report.n_test)
         self._write(replace(record, evaluations=[*self._evaluations], updated_unix_s=time.time()))
 
     def _write(self, record: Record) -> None:

@@ -163,6 +163,7 @@ class Reporter:
             stages=stages,
             energy=self._books.live(totals),
             units=self._stages.counts.units,
+            passes=self._stages.counts.passes,
             notes=self._books.notes,
         )
 

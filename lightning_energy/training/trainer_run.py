@@ -163,11 +163,13 @@ class TrainerRun:
         if self.books.session is None:
             return
         self.validations.begin(trainer)
+        self.stages.counts.begin_pass("validate")
         self.metrics.find(module)
         self.metrics.feed()
 
     def end_validation_epoch(self, trainer: Trainer, module: LightningModule) -> None:
         """Log the validation's energy, and the score if the accuracy is here already."""
+        self.stages.counts.end_pass("validate", is_one=len(trainer.num_val_batches) == 1)
         if self.books.session is not None:
             self.validations.end_epoch(trainer, module, self.stages.epoch(trainer.current_epoch))
 
@@ -252,8 +254,14 @@ class TrainerRun:
         )
         self.reporter.so_far(totals, books.ranks)
 
+    def begin_test(self) -> None:
+        """Begin a pass of its samples, and feed the module's score Metrics."""
+        self.stages.counts.begin_pass("test")
+        self.metrics.feed()
+
     def end_test(self, trainer: Trainer, module: LightningModule) -> None:
         """Log the energy of a test."""
+        self.stages.counts.end_pass("test", is_one=len(trainer.num_test_batches) == 1)
         if self.books.session is None:
             return
         read_metrics(trainer, self.books.ranks)

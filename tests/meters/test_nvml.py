@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 import types
+from dataclasses import asdict
 
 import pynvml
 import pytest
@@ -300,3 +301,42 @@ def test_torch_tells_the_uuid(monkeypatch):
         assert uuid_of_torch_device(torch.device("cuda", 0)) == A
         assert uuid_of_torch_device(torch.device("cuda")) == B
         assert uuid_of_torch_device(torch.device("cuda", 2)) == MIG
+
+
+CONDITION = {"power_limit_w": 400.0, "temperature_c": 50.0, "sm_clock_mhz": 345.0, "memory_clock_mhz": 2619.0}
+CONDITION["sm_clock_max_mhz"] = 1980.0
+ASKED = {
+    "power_limit_w": "nvmlDeviceGetEnforcedPowerLimit",
+    "temperature_c": "nvmlDeviceGetTemperature",
+    "sm_clock_max_mhz": "nvmlDeviceGetMaxClockInfo",
+}
+
+
+@pytest.mark.parametrize("lacking", [None, *ASKED])
+@pytest.mark.parametrize("code", [pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_UNKNOWN])
+def test_the_condition_of_a_board_is_read_once_with_its_first_reading(lacking, code):
+    """A call that fails costs its own field."""
+    with SimulatedNvml([SimulatedGpu(uuid=A)]) as nvml:
+        meter = NvmlMeter(A)
+        assert meter.open().condition is None
+        if lacking:
+            nvml.faults[ASKED[lacking]] = code
+        meter.read()
+        found = meter.revised()
+        assert asdict(found.condition) == CONDITION | ({lacking: None} if lacking else {})
+        calls = nvml.calls["nvmlDeviceGetTemperature"]
+        meter.read()
+        assert nvml.calls["nvmlDeviceGetTemperature"] == calls
+        meter.close()
+
+
+def test_a_board_that_says_nothing_of_its_condition_has_none():
+    names = ["nvmlDeviceGetClockInfo", "nvmlDeviceGetMaxClockInfo", "nvmlDeviceGetTemperature"]
+    with SimulatedNvml([SimulatedGpu(uuid=A)], missing=names) as nvml:
+        meter = NvmlMeter(A)
+        meter.open()
+        nvml.faults["nvmlDeviceGetEnforcedPowerLimit"] = pynvml.NVML_ERROR_NOT_SUPPORTED
+        meter.read()
+        news = meter.revised()
+        assert news is None or news.condition is None
+        meter.close()

@@ -26,6 +26,9 @@ FULL = replace(
     record(epochs=(0.5, None), samples=None, notes=[Note("measuring", "x")]),
     sessions=[SessionRow(1.0, "completed", energy(1.0), 10)],
     gaps=energy(0.5),
+    seed=3,
+    n_val=540,
+    n_test=360,
 )
 
 
@@ -54,7 +57,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return document
 
 
-ADDED: dict[str, Any] = {"no_score": ""}
+ADDED: dict[str, Any] = {"no_score": "", "seed": None, "n_val": None, "n_test": None}
 """Fields that the first records of version 2 do not have, and their values then."""
 
 
@@ -86,6 +89,9 @@ ADDED: dict[str, Any] = {"no_score": ""}
         ("what.module", 3, "what.module=3 is not a text"),
         ("ranks", 0, "ranks=0 is not a whole number from 1 on"),
         ("run_id", None, "run_id=None is not a text"),
+        ("n_val", 1.5, "n_val=1.5 is not a whole number from 0 on"),
+        ("seed", "x", "seed='x' is not a whole number from 0 on"),
+        ("devices.0.condition", {"sm_clock_mhz": -1}, "devices[0].condition.sm_clock_mhz=-1 is not a finite number"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_value(tmp_path, path, value, text):

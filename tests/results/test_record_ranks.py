@@ -43,7 +43,9 @@ def left_by(rank: int, outcome: str = "interrupted", samples: int | None = 10) -
     session.finish()
     ranks = Ranks(N_RANKS, rank).alone()
     units = {"train": {"samples": samples, "tokens": 7}, **({} if rank else {"validate": {"samples": 4, "tokens": 5}})}
-    report = summarize(session, session.totals(), StepSums(), ranks, outcome=outcome, units=units)
+    report = summarize(
+        session, session.totals(), StepSums(), ranks, outcome=outcome, units=units, passes={"validate": 4}
+    )
     session.close()
     row = SessionRow(0.0, outcome, report.session)
     return make_record(replace(report, total=report.session), started_unix_s=0.0, run_id="a", rank=rank, sessions=[row])
@@ -69,6 +71,7 @@ def test_what_three_ranks_left_is_the_run(tmp_path):
     assert run.samples.n == 30
     assert run.samples.mean_j == pytest.approx(run.stages["train"].energy_j / 30)
     assert run.units == {"train": {"samples": 30, "tokens": 21}, "validate": {"samples": 4, "tokens": 5}}
+    assert (run.n_val, run.n_test) == (12, None)
     assert [(d.device_id, d.rank) for d in run.devices] == [("gpu-0", 0), ("gpu-1", 1), ("gpu-2", 2)]
     text = run.report.details()
     assert "Put together from the records of ranks 0, 1, 2" in text
@@ -99,6 +102,7 @@ def test_a_rank_that_left_nothing_is_missing(tmp_path, capsys):
     assert (run.ranks, run.absent_ranks) == (2, 1)
     assert run.session.missing_s == pytest.approx(zero.session.duration_s)
     assert run.samples == Samples(None, None)
+    assert run.n_val is None
     assert run.units["train"] == {"samples": None, "tokens": None}
     assert main(["report", str(tmp_path)]) == 0
     assert ", 1 other rank; more was spent than the figures say" in capsys.readouterr().out

@@ -106,6 +106,7 @@ class SimulatedGpu:
         else:
             pieces = [(1.0, power)] if isinstance(power, (int, float)) else power
             self.power = Script(pieces)  # type: ignore[arg-type]
+        self.temperature_c = 50
         self.error = SUCCESS  # result of every call to this board
         self.counter_error = SUCCESS  # result of the counter's call
         self.frozen_at_s: float | None = None
@@ -276,11 +277,13 @@ class SimulatedNvml:
             "nvmlDeviceGetEnforcedPowerLimit": (self._limit, (p, p)),
             "nvmlDeviceGetPowerManagementLimitConstraints": (self._limits, (p, p, p)),
             "nvmlDeviceGetComputeRunningProcesses_v3": (self._processes, (p, p, p)),
+            "nvmlDeviceGetTemperature": (self._temperature, (p, u, p)),
+            "nvmlDeviceGetClockInfo": (self._clock_mhz, (p, u, p)),
+            "nvmlDeviceGetMaxClockInfo": (lambda _, __, at: self._fact(at, 1980), (p, u, p)),
             # only other tools ask for these
             "nvmlDeviceGetGraphicsRunningProcesses_v3": (lambda _, count, __: self._fact(count, 0), (p, p, p)),
             "nvmlDeviceGetArchitecture": (lambda _, at: self._fact(at, pynvml.NVML_DEVICE_ARCH_AMPERE), (p, p)),
             "nvmlDeviceGetComputeMode": (lambda _, at: self._fact(at, 0), (p, p)),
-            "nvmlDeviceGetTemperature": (lambda _, __, at: self._fact(at, 50), (p, u, p)),
             "nvmlDeviceGetUtilizationRates": (lambda _, at: self._fact(at, 90, 40), (p, p)),
             "nvmlDeviceGetMemoryInfo": (self._memory, (p, p)),
             "nvmlDeviceGetC2cModeInfoV": (lambda *_: pynvml.NVML_ERROR_NOT_SUPPORTED, (p, p)),
@@ -426,6 +429,18 @@ class SimulatedNvml:
         if gpu is not None and not error:
             _put(c.c_uint, low, round(gpu.limit_w * 250))
             _put(c.c_uint, high, round(gpu.limit_w * 1e3))
+        return error
+
+    def _temperature(self, handle: int, _sensor: int, at: int) -> int:
+        gpu, error = self._board(handle)
+        if gpu is not None and not error:
+            _put(c.c_uint, at, gpu.temperature_c)
+        return error
+
+    def _clock_mhz(self, handle: int, kind: int, at: int) -> int:
+        gpu, error = self._board(handle)
+        if gpu is not None and not error:
+            _put(c.c_uint, at, {pynvml.NVML_CLOCK_SM: 345, pynvml.NVML_CLOCK_MEM: 2619}[kind])
         return error
 
     @staticmethod

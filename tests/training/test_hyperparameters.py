@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 
 from lightning_energy import load_record
-from lightning_energy.training.hyperparameters import LEFT_OUT, without_secrets
+from lightning_energy.training.hyperparameters import LEFT_OUT, recorded_seed, without_secrets
 from tests.modules import Classifier, energy_callback, loader, make_trainer
 
 SECRETS = [
@@ -123,3 +123,23 @@ def test_the_record_honours_the_modules_wish(tmp_path, logger):
     trainer.fit(Mine(), loader(), loader(8))
     expected = {"width": 3, "api_key": LEFT_OUT} if logger else {}
     assert load_record(trainer.log_dir).what["hyperparameters"] == expected
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "environment", "seed"),
+    [
+        ({"seed": 3}, "7", 3),
+        ({"random_seed": 4, "lr": 0.1}, None, 4),
+        ({"lr": 0.1}, "7", 7),
+        ({"seed": None}, "7", 7),
+        ({"seed": True}, None, None),
+        ({"seed": "3"}, "seven", None),
+        ({"seed": -1}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_the_seed_is_that_of_the_hyperparameters_or_lightnings_own(monkeypatch, hyperparameters, environment, seed):
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("PL_GLOBAL_SEED", environment)
+    assert recorded_seed(hyperparameters) == seed

@@ -1,0 +1,334 @@
+"""Many trainings, one after the other, each in a process of its own, so that they can be compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from lightning_energy.results.readable import duration
+from lightning_energy.study.boards import wait_until_ready
+from lightning_energy.study.idle import IDLE_S, measure_idle
+from lightning_energy.study.manifest import MANIFEST, NAMES, Attempt, Manifest, StudyError, read_manifest
+from lightning_energy.study.plan import Order, in_order, part_of
+from lightning_energy.study.process import judge, run_in_process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from lightning_energy.study.boards import Ready
+    from lightning_energy.study.manifest import Kind, State
+
+__all__ = ["run"]
+
+LOCK = ".lock"
+NEW = "give a new folder"
+
+
+def run(
+    configs: Mapping[str, Mapping[str, Any]],
+    *,
+    train: str | Callable[[dict[str, Any], int, Path], Any],
+    out: str | Path,
+    seeds: int | Sequence[int] = 5,
+    order: Order = "randomized blocks",
+    order_seed: int = 0,
+    cooldown_s: float | None = None,
+    warmup: int = 1,
+    idle_s: float = IDLE_S,
+    part: str = "",
+    retry_failed: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> Manifest:
+    """Train every configuration with every seed, each run in a process of its own, and keep all records in one folder.
+
+    A study that was ended in the middle goes on where it was: runs that are done stay, and one that was cut off is
+    repeated. A run that failed stays failed, and the others go on. More seeds may be given later.
+
+    Args:
+        configs: the configurations, by name, each of values that JSON has.
+        train: the function that trains, called with the configuration, the seed and a folder of its own: its Trainer
+            needs an :class:`~lightning_energy.EnergyCallback` and a logger in that folder. A function of a module, or
+            its place as ``FILE.py:NAME`` or ``module:NAME``. Python, NumPy and torch are seeded before it is called.
+        out: the folder of the study: a new or empty one, or that of the same study.
+        seeds: the seeds, or their number.
+        order: ``"randomized blocks"``, ``"random"`` or ``"as given"``; see
+            :data:`~lightning_energy.study.plan.Order`.
+        order_seed: the seed of the random order.
+        cooldown_s: the longest wait before a run, in seconds, until the boards are cool and idle, at most 3 °C warmer
+            than at their coolest beginning; 120 by default. Where no temperature can be read, the wait itself, by
+            default none.
+        warmup: number of runs at the beginning of each call that are discarded.
+        idle_s: seconds to watch the idle devices before the first run, with a CUDA context where there is CUDA.
+        part: the part of the configurations for this machine, such as ``"1/4"``, each with a folder of its own.
+        retry_failed: repeat runs that failed, too.
+        tell: takes a line for each run; by default it goes to stderr.
+
+    Returns:
+        The manifest with all that was done; it lies in the folder as ``study.json``.
+
+    Raises:
+        StudyError: an argument is wrong, the folder holds other things or is damaged, another runner works in it, or
+            the warm-up failed.
+    """
+    configs = _checked(configs, part)
+    wanted = Manifest(
+        train=_reference(train),
+        configs=configs,
+        seeds=_seeds(seeds),
+        order=order,
+        order_seed=order_seed,
+        plan=(),
+        warmup=warmup,
+        cooldown_s=cooldown_s,
+        part=part,
+        created_unix_s=time.time(),
+    )
+    _check(wanted, idle_s)
+    folder = Path(out).absolute()
+    with _alone(folder) as lock, _ended_by_sigterm():
+        study = _Study(folder, wanted, lock, tell or _to_stderr)
+        study.repair()
+        return study.go_on(idle_s, retry_failed=retry_failed)
+
+
+class _Study:
+    """A study in its folder, of which no other process is at work."""
+
+    def __init__(self, folder: Path, wanted: Manifest, lock: int, tell: Callable[[str], None]) -> None:
+        self.folder, self._lock, self._tell = folder, lock, tell
+        if (folder / MANIFEST).exists():
+            self.manifest = _going_on(folder, read_manifest(folder), wanted)
+        else:
+            plan = tuple(in_order([*wanted.configs], wanted.seeds, wanted.order, wanted.order_seed))
+            self.manifest = replace(wanted, plan=plan)
+        self.manifest.write(folder)
+
+    def repair(self) -> None:
+        """Judge runs that a runner left in the middle: their process may have come to its end without it."""
+        for attempt in self.manifest.attempts:
+            if attempt.state == "running":
+                record, why = judge(self.folder / attempt.folder, None)
+                self._note(replace(attempt, state="broken" if why else "done", why=why), record)
+
+    def go_on(self, idle_s: float, *, retry_failed: bool) -> Manifest:
+        """Make the runs that are not done."""
+        again = {"broken", None, *(["failed"] if retry_failed else [])}
+        left = [run for run in self.manifest.plan if self.manifest.state_of(*run) in again]
+        if left and idle_s and not self.manifest.idle:
+            self.manifest = replace(self.manifest, idle=tuple(measure_idle(idle_s)))
+            self.manifest.write(self.folder)
+        for n in range(self.manifest.warmup if left else 0):
+            if self._attempt("warm-up", *left[0], f"[warm-up {n + 1}/{self.manifest.warmup}]") != "done":
+                why = self.manifest.attempts[-1].why
+                raise StudyError(f"the warm-up of {left[0][0]} failed, and nothing else was begun: {why}")
+        for n, (config, seed) in enumerate(left, 1 + len(self.manifest.plan) - len(left)):
+            self._attempt("run", config, seed, f"[{n}/{len(self.manifest.plan)}]")
+        return self.manifest
+
+    def _attempt(self, kind: Kind, config: str, seed: int, number: str) -> State:
+        ready = wait_until_ready(_coolest(self.manifest), self.manifest.cooldown_s)
+        attempt = self._begun(kind, config, seed, ready)
+        folder, values = self.folder / attempt.folder, self.manifest.configs[config]
+        try:
+            code = run_in_process(folder, self.manifest.train, values, seed, [self._lock])
+        except BaseException:
+            record, _ = judge(folder, None)
+            ended = replace(attempt, state="broken", why="it was interrupted", ended_unix_s=time.time())
+            self._note(ended, record)
+            raise
+        record, why = judge(folder, code)
+        state: State = "failed" if why else "done"
+        self._note(replace(attempt, state=state, why=why, ended_unix_s=time.time()), record)
+        took = duration(time.time() - attempt.started_unix_s)
+        self._tell(f"{number} {config}, seed {seed}: {state} in {took}{f': {why}' if why else ''}")
+        return state
+
+    def _begun(self, kind: Kind, config: str, seed: int, ready: Ready) -> Attempt:
+        """Begin an attempt in a folder that nobody has used."""
+        top = "warm-up" if kind == "warm-up" else "runs"
+        n, name = 1, f"{top}/{config}/seed-{seed}"
+        while (self.folder / name).exists() or (self.folder / name).is_symlink():
+            n += 1
+            name = f"{top}/{config}/seed-{seed}.attempt-{n}"
+        (self.folder / name).mkdir(parents=True)
+        attempt = Attempt(
+            kind, config, seed, name, "running", time.time(),
+            waited_s=ready.waited_s, was_ready=ready.is_ready, temperatures_c=ready.temperatures_c,
+        )  # fmt: skip
+        self._note(attempt, None)
+        return attempt
+
+    def _note(self, attempt: Attempt, record: Path | None) -> None:
+        name = "" if record is None else record.relative_to(self.folder).as_posix()
+        self.manifest = self.manifest.with_attempt(replace(attempt, record=name))
+        self.manifest.write(self.folder)
+
+
+def _coolest(manifest: Manifest) -> dict[str, float]:
+    coolest: dict[str, float] = {}
+    for attempt in manifest.attempts:
+        for uuid, temperature_c in attempt.temperatures_c.items():
+            coolest[uuid] = min(temperature_c, coolest.get(uuid, temperature_c))
+    return coolest
+
+
+def _going_on(folder: Path, old: Manifest, wanted: Manifest) -> Manifest:
+    """The manifest of a study that goes on, with further seeds if some were given.
+
+    Raises:
+        StudyError: it is another study.
+    """
+    same = ("configs", "order", "order_seed", "part")
+    unlike = [name for name in same if getattr(old, name) != getattr(wanted, name)]
+    lost = [*{*old.seeds} - {*wanted.seeds}]
+    if unlike or lost:
+        what = ", ".join([*unlike, *(["seeds"] if lost else [])])
+        raise StudyError(f"{folder} holds a study with other {what}: give the same, or {NEW}")
+    new = [seed for seed in wanted.seeds if seed not in old.seeds]
+    plan = (*old.plan, *in_order([*old.configs], new, old.order, old.order_seed))
+    return replace(
+        old, train=wanted.train, seeds=[*old.seeds, *new], plan=plan, warmup=wanted.warmup, cooldown_s=wanted.cooldown_s
+    )
+
+
+def _checked(configs: Mapping[str, Mapping[str, Any]], part: str) -> dict[str, dict[str, Any]]:
+    """The configurations of this part, as JSON gives them back."""
+    if not hasattr(configs, "items") or not configs:
+        raise StudyError("configs: give configurations by name, such as {'small': {'width': 8}}")
+    for name, config in configs.items():
+        if not isinstance(name, str) or not NAMES.fullmatch(name):
+            raise StudyError(
+                f"configs: {name!r} cannot be the name of a folder: begin with a letter or digit, and give letters, "
+                f"digits, and . + = @ , - _"
+            )
+        if not hasattr(config, "items") or any(not isinstance(key, str) for key in config):
+            raise StudyError(f"configs[{name!r}]={config!r}: give a mapping from names to values")
+    try:
+        mine = part_of([*configs], part)
+    except ValueError as error:
+        raise StudyError(str(error)) from error
+    if not mine:
+        raise StudyError(f"part={part!r}: there are only {len(configs)} configurations: give fewer parts")
+    try:
+        plain: dict[str, dict[str, Any]] = json.loads(json.dumps({n: {**configs[n]} for n in mine}, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StudyError(f"configs: {error}: give finite numbers, texts, lists and mappings of these") from error
+    return plain
+
+
+def _seeds(seeds: Any) -> list[int]:
+    each = range(seeds) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
+    is_list = hasattr(each, "__iter__") and not isinstance(each, str)
+    found = [*each] if is_list else []
+    is_whole = all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 2**32 for s in found)
+    if not found or not is_whole or len({*found}) < len(found):
+        raise StudyError(f"seeds={seeds!r}: give their number, or different whole numbers from 0 on")
+    return found
+
+
+def _check(wanted: Manifest, idle_s: float) -> None:
+    if wanted.order not in get_args(Order):
+        raise StudyError(f"order={wanted.order!r}: give one of {', '.join(map(repr, get_args(Order)))}")
+    for name, value in (("order_seed", wanted.order_seed), ("warmup", wanted.warmup)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise StudyError(f"{name}={value!r}: give a whole number from 0 on")
+    for name, seconds in (("cooldown_s", wanted.cooldown_s or 0.0), ("idle_s", idle_s)):
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < 1e6:  # noqa: PLR2004 - eleven days
+            raise StudyError(f"{name}={seconds!r}: give seconds from 0 on")
+
+
+def _reference(train: str | Callable[..., Any]) -> str:
+    """The place of a function, by which another process finds it.
+
+    Raises:
+        StudyError: it has none.
+    """
+    if isinstance(train, str):
+        place, _, name = train.rpartition(":")
+        if not place or not name:
+            raise StudyError(f"train={train!r}: give FILE.py:NAME or module:NAME")
+        if place.endswith(".py"):
+            if not Path(place).is_file():
+                raise StudyError(f"train={train!r}: {place} does not exist: give FILE.py:NAME")
+            return f"{Path(place).absolute()}:{name}"
+        return train
+    name, module = getattr(train, "__qualname__", ""), sys.modules.get(getattr(train, "__module__", "") or "")
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not name or found is not train or module is None:
+        raise StudyError(
+            f"train={train!r}: another process cannot find it: give a function that a file defines at its top level "
+            f"(no lambda, no function within another, no method of an object), and its arguments in configs"
+        )
+    if module.__name__ != "__main__":
+        return f"{module.__name__}:{name}"
+    file = getattr(module, "__file__", None)
+    if file is None:
+        raise StudyError("train: a function of a notebook has no file: put it into one, and give 'FILE.py:train'")
+    return f"{Path(file).absolute()}:{name}"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[int]:
+    """Hold the lock of a study's folder. A training keeps it, too: one that its runner left is waited for by nobody.
+
+    Raises:
+        StudyError: it cannot be had, or the folder holds other things.
+    """
+    import fcntl  # noqa: PLC0415 - not on all systems
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / MANIFEST).exists() and {p.name for p in folder.iterdir()} - {LOCK}:
+            raise StudyError(f"{folder} holds other things, and no {MANIFEST}: {NEW}")
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise StudyError(f"{folder} cannot be used: {error.strerror or error}: {NEW}") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+            raise StudyError(
+                f"another runner, or a training that it left, works in {folder} (process {holder or 'unknown'}): wait "
+                f"for its end, or {NEW}"
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the training that runs, too: as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def leave(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _to_stderr(line: str) -> None:
+    with suppress(OSError, AttributeError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()

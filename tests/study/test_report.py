@@ -1,0 +1,207 @@
+"""Reports of studies whose manifests and records are made by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from lightning_energy.commands import main as cli
+from lightning_energy.meters.base import Condition
+from lightning_energy.results.figures import Device
+from lightning_energy.results.record import NAME
+from lightning_energy.results.write import write_record
+from lightning_energy.study import Manifest, StudyError, report
+from lightning_energy.study.manifest import Attempt, Idle, read_manifest
+from lightning_energy.study.plan import in_order
+from tests.commands.calls import HEAVY, call
+from tests.records import energy, put, record
+
+CONFIGS = {"small": {"width": 8}, "wide": {"width": 64}}
+SEEDS = [0, 1, 2]
+
+
+def made(folder: Path, configs=CONFIGS, failed=("wide", 2), **changes) -> Manifest:
+    """A study in which one run failed and left half of its record."""
+    plan = tuple(in_order([*configs], SEEDS, "randomized blocks", 0))
+    manifest = Manifest("train.py:train", configs, SEEDS, "randomized blocks", 0, plan, 1, None, "", 1e9)
+    for n, (config, seed) in enumerate(plan):
+        name = f"runs/{config}/seed-{seed}"
+        is_failed = (config, seed) == failed
+        kwh, accuracy = {"small": (1.0, 0.8), "wide": (2.0, 0.9)}.get(config, (3.0, 0.85))
+        put(folder / name, kwh + seed / 100, accuracy + seed / 1000, run_id=f"{n}", seed=seed)
+        manifest = manifest.with_attempt(
+            Attempt(
+                "run",
+                config,
+                seed,
+                name,
+                "failed" if is_failed else "done",
+                1e9 + n,
+                1e9 + n + 1,
+                why="ValueError: x" if is_failed else "",
+                record=f"{name}/{NAME}",
+            )
+        )
+    manifest = replace(manifest, **changes)
+    manifest.write(folder)
+    return manifest
+
+
+def test_a_report_has_what_is_compared_what_failed_and_what_was_spent_apart(tmp_path, capsys):
+    made(tmp_path)
+    put(tmp_path / "runs/small/seed-0/tuning/trial", 0.5)
+    found = report(tmp_path)
+    assert [run.energy_kwh for run in found.comparison.runs] == [1.0, 1.01, 1.02, 2.0, 2.01]
+    assert found.failed == ("wide, seed 2: failed: ValueError: x",)
+    assert {use: (s.n, s.energy_kwh) for use, s in found.spent.items()} == {
+        "runs": (5, pytest.approx(7.04)), "failed": (1, pytest.approx(2.02)), "tuning": (1, 0.5)
+    }  # fmt: skip
+    answers = {item.name: (item.answer, item.text) for item in found.checklist}
+    assert answers["seeds"] == ("known", "0, 1, 2 in 5 of 5 runs")
+    assert answers["order of the runs"] == ("known", "randomized blocks, seed 0")
+    assert answers["validation and test samples"] == ("unknown", "not in the records")
+    assert answers["idle power"][0] == "unknown"
+    assert answers["meters and calibration"] == (
+        "partly", "NVIDIA A100; standard uncertainty of the gain: 5 %; no meter was calibrated against another"
+    )  # fmt: skip
+    assert answers["not covered"][1].startswith("the CPU; memory; losses of power supplies")
+    assert cli.main(["study", "report", str(tmp_path), "--out", str(tmp_path / "report")]) == 0
+    out = capsys.readouterr().out
+    assert "wide, seed 2: failed: ValueError: x" in out
+    assert "[?] not covered" in out
+    assert {
+        "report.txt",
+        "report.md",
+        "report.json",
+        "comparison.csv",
+        "comparison.tex",
+        "comparison.html",
+        "comparison.png",
+    } <= {p.name for p in (tmp_path / "report").iterdir()}
+    assert json.loads((tmp_path / "report/report.json").read_text())["spent"]["tuning"]["n"] == 1
+
+
+def test_runs_of_a_configuration_are_a_group_whatever_their_records_say(tmp_path):
+    made(tmp_path)
+    groups = {group.name: group.n for group in report(tmp_path).comparison.groups}
+    assert groups == {"small": 3, "wide": 2}
+
+
+def test_parts_of_several_machines_are_one_report(tmp_path):
+    made(tmp_path / "1", {"small": CONFIGS["small"]}, part="1/2")
+    made(tmp_path / "2", {"wide": CONFIGS["wide"]}, part="2/2")
+    found = report(tmp_path)
+    assert len(found.comparison.runs) == 5
+    assert next(i for i in found.checklist if i.name == "order of the runs").answer == "partly"
+    made(tmp_path / "3")
+    with pytest.raises(StudyError, match="both have the configuration 'small': report them apart"):
+        report([tmp_path / "1", tmp_path / "3"])
+
+
+def test_a_sweep_and_a_hand_made_folder_are_reported_the_same_way(tmp_path, capsys):
+    for name in ("a", "b"):
+        put(tmp_path / "mine" / name, 1.0, run_id=name)
+    put(tmp_path / "sweep" / "trial_0", 0.25)
+    found = report(tmp_path / "mine", tuning=tmp_path / "sweep")
+    assert (found.spent["runs"].n, found.spent["tuning"].energy_kwh) == (2, 0.25)
+    answers = {item.name: item.answer for item in found.checklist}
+    assert (answers["order of the runs"], answers["seeds"], answers["versions"]) == ("unknown",) * 3
+    assert cli.main(["study", "report", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere does not exist" in capsys.readouterr().err
+
+
+def test_what_is_known_of_the_boards_is_told(tmp_path):
+    condition = Condition(350.0, 41.0, 345.0, 1980.0, 2619.0)
+    for seed in SEEDS:
+        device = Device("NVIDIA H100", "GPU-1", "gpu", energy(1.0), 0.1, "calibrated: gain 1.04, offset 0 W")
+        made_ = record(1.0, seed=seed, run_id=str(seed), devices=[replace(device, condition=condition)], n_val=540)
+        write_record(tmp_path / str(seed) / NAME, made_)
+    answers = {item.name: item for item in report(tmp_path).checklist}
+    assert answers["power limit and clocks"].text == "limit 350 W; highest clock 1980 MHz"
+    assert answers["temperature at the start"].text == "41 to 41 °C on the boards"
+    assert answers["meters and calibration"].answer == "known"
+    assert answers["validation and test samples"].text == "validation: 540; test: unknown, or there was none"
+
+
+WRONG = {
+    "not JSON": (lambda d: None, "cannot be read as the manifest of a study"),
+    "another format": (lambda d: d | {"format": "x"}, "damaged (format='x' is not one of lightning-energy-study)"),
+    "a later version": (lambda d: d | {"manifest_version": 2}, "manifest_version=2 is not 1"),
+    "a seed": (lambda d: d | {"seeds": ["one"]}, "seeds[0]='one' is not a whole number from 0 on"),
+    "another seed": (lambda d: d | {"seeds": [0, 1]}, "is not one of the seeds"),
+    "a plan": (lambda d: d | {"plan": [["small"]]}, "plan[0]=['small'] is not a configuration and a seed"),
+    "a configuration": (lambda d: d | {"configs": {"../x": {}}}, "a name of configs='../x' is not one that a folder"),
+    "a state": (lambda d: d | {"attempts": [d["attempts"][0] | {"state": "good"}]}, "attempts[0].state='good' is not"),
+    "a place": (
+        lambda d: d | {"attempts": [d["attempts"][0] | {"folder": "../../etc"}]},
+        "attempts[0].folder='../../etc' is not a path within the folder of the study",
+    ),
+    "a list": (lambda d: [d], "the document=[{"),
+    "nothing": (lambda d: {}, "format is not there"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("command", ["report", "run"])
+def test_a_manifest_that_was_edited_gives_a_line_and_exit_code_2(tmp_path, capsys, name, command):
+    made(tmp_path / "s")
+    file = tmp_path / "s" / "study.json"
+    change, problem = WRONG[name]
+    edited = change(json.loads(file.read_text()))
+    file.write_text("{" if edited is None else json.dumps(edited))
+    before = file.read_text()
+    (tmp_path / "configs.json").write_text(json.dumps(CONFIGS))
+    more = ["tests.study.trainings:train", "--configs", str(tmp_path / "configs.json"), "--out", str(tmp_path / "s")]
+    assert cli.main(["study", command, *(more if command == "run" else [str(tmp_path / "s")])]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"lightning-energy study {command}: {file} ")
+    assert problem in line
+    assert file.read_text() == before
+
+
+def test_a_manifest_comes_back_as_it_was_written(tmp_path):
+    manifest = made(tmp_path, idle=(Idle("GPU-1", "NVIDIA H100", 71.5, 10.0),), cooldown_s=30.0)
+    assert asdict(read_manifest(tmp_path)) == asdict(manifest)
+    assert "NVIDIA H100 71.5 W" in next(i.text for i in report(tmp_path).checklist if i.name == "idle power")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[1, 2]", "holds no configurations: give a mapping"),
+        ("{", "cannot be read as configurations: "),
+        (None, "No such file"),
+        ('{"a b": {}}', "'a b' cannot be the name of a folder"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+def test_configurations_that_cannot_be_read(tmp_path, capsys, text, problem, suffix):
+    file = tmp_path / f"configs.{suffix}"
+    if text is not None:
+        file.write_text(text)
+    arguments = ["tests.study.trainings:train", "--configs", str(file), "--out", str(tmp_path / "s")]
+    assert cli.main(["study", "run", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match("lightning-energy study run: ", line)
+    assert problem in line
+
+
+def test_records_of_before_are_reported(capsys):
+    """Of version 1, which knows neither seeds nor numbers of samples."""
+    v1 = Path(__file__).parents[1] / "data" / "v1"
+    found = report(v1)
+    answers = {item.name: item.answer for item in found.checklist}
+    assert (answers["seeds"], answers["validation and test samples"]) == ("unknown", "unknown")
+    assert {group.n for group in found.comparison.groups} <= {0, 1, 2, 3}
+    assert "Checklist" in str(found)
+
+
+def test_the_command_loads_no_torch(tmp_path):
+    made(tmp_path)
+    done = call("study", "report", tmp_path)
+    assert (done.code, done.loaded & HEAVY) == (0, set())
+    assert max(map(len, done.out.splitlines())) <= 121

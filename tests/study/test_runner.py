@@ -1,0 +1,196 @@
+"""Studies in real processes, whose functions leave records without training."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from lightning_energy.study import StudyError, report, run
+from lightning_energy.study.manifest import read_manifest
+from tests.study import trainings
+
+ROOT = Path(__file__).parents[2]
+QUIET = {"idle_s": 0, "tell": lambda line: None}
+
+
+TORCH = """
+import os
+
+def manual_seed(seed):
+    os.environ["TORCH_SEED"] = str(seed)
+"""
+
+
+@pytest.fixture(autouse=True)
+def path(monkeypatch, tmp_path_factory):
+    """Where processes find the tests, and a torch that takes seeds and no seconds to load: nothing is trained."""
+    light = tmp_path_factory.mktemp("light")
+    (light / "torch.py").write_text(TORCH)
+    monkeypatch.setenv("PYTHONPATH", f"{light}{os.pathsep}{ROOT}")
+    monkeypatch.setattr(sys, "path", [str(light), *sys.path])
+    yield
+    assert str(light) not in str(getattr(sys.modules.get("torch"), "__file__", ""))
+
+
+@pytest.mark.slow
+def test_runs_are_interleaved_kept_and_not_made_again(tmp_path):
+    configs = {"small": {"kwh": 1.0}, "wide": {"kwh": 2.0, "does": "searches"}}
+    lines = []
+    done = run(configs, train=trainings.train, seeds=1, out=tmp_path / "s", idle_s=0, tell=lines.append)
+    assert [a.kind for a in done.attempts] == ["warm-up", "run", "run"]
+    done = run(configs, train=trainings.train, seeds=[0, 7], out=tmp_path / "s", warmup=0, idle_s=0, tell=lines.append)
+    manifest = read_manifest(tmp_path / "s")
+    assert manifest == done
+    assert [a.kind for a in manifest.attempts] == ["warm-up", *["run"] * 4]
+    assert {a.state for a in manifest.attempts} == {"done"}
+    assert [(a.config, a.seed) for a in manifest.attempts[1:]] == [*manifest.plan]
+    assert [seed for _, seed in manifest.plan] == [0, 0, 7, 7]
+    assert lines[-1].startswith("[4/4] ")
+    job = json.loads((tmp_path / "s" / manifest.attempts[1].folder / "job.json").read_text())
+    assert job["train"] == "tests.study.trainings:train"
+    again = run(configs, train=trainings.train, seeds=[0, 7], out=tmp_path / "s", warmup=0, **QUIET)
+    assert again == manifest
+    with pytest.raises(StudyError, match="holds a study with other configs, seeds: give the same, or give a new"):
+        run({"small": {}}, train=trainings.train, seeds=1, out=tmp_path / "s", **QUIET)
+    found = report(tmp_path / "s")
+    assert {use: (spent.n, round(spent.energy_kwh, 3)) for use, spent in found.spent.items()} == {
+        "runs": (4, 6.014), "warm-ups": (1, 1.0), "tuning": (2, 0.5)
+    }  # fmt: skip
+    assert len(found.comparison.runs) == 4
+    assert found.problems == found.failed == ()
+
+
+BAD = {
+    "raises": "ValueError: no such model: see ",
+    "exits": "it called sys.exit(3): see ",
+    "leaves nothing": "it left no record: its Trainer needs an EnergyCallback and a logger",
+    "is killed": "signal 9 ended it: see ",
+    "trains twice": "it left 2 records of trainings, and a run has one",
+}
+
+
+@pytest.mark.slow
+def test_what_fails_is_told_and_the_others_go_on(tmp_path):
+    configs = {name.replace(" ", "-"): {"does": name} for name in BAD} | {"fine": {}}
+    lines = []
+    study = run(configs, train=trainings.train, seeds=1, out=tmp_path, warmup=0, idle_s=0, tell=lines.append)
+    found = {a.config: a for a in study.attempts}
+    assert found["fine"].state == "done"
+    for name, why in BAD.items():
+        attempt = found[name.replace(" ", "-")]
+        assert attempt.state == "failed"
+        assert attempt.why.startswith(why)
+        assert attempt.why.isprintable()
+    assert "no such" in (tmp_path / found["raises"].folder / "output.txt").read_text()
+    assert len(run(configs, train=trainings.train, seeds=1, out=tmp_path, warmup=0, **QUIET).attempts) == 6
+    with pytest.raises(StudyError, match="the warm-up of raises failed, and nothing else was begun: ValueError"):
+        run({"raises": {"does": "raises"}}, train=trainings.train, out=tmp_path / "new", **QUIET)
+
+
+RUNNER = """
+import json, sys
+from lightning_energy.study import run
+run(json.loads(sys.argv[2]), train="tests.study.trainings:train", seeds=1, out=sys.argv[1], warmup=0, idle_s=0)
+"""
+
+
+def started(folder: Path, configs: dict) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", RUNNER, str(folder), json.dumps(configs)], stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+def wait_for(file: Path) -> None:
+    until_s = time.monotonic() + 200
+    while not file.exists():
+        assert time.monotonic() < until_s
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=lambda s: s.name)
+def test_a_study_that_was_ended_in_the_middle_goes_on(tmp_path, end):
+    folder, mark = tmp_path / "s", tmp_path / "mark"
+    configs = {"a": {}, "b": {"does": "hangs once", "mark": str(mark)}}
+    runner = started(folder, configs)
+    wait_for(mark)
+    ask = {"seeds": 1, "out": folder, "warmup": 0, **QUIET, "train": trainings.train}
+    with pytest.raises(StudyError, match=rf"another runner, or a training .* \(process {runner.pid}\): wait"):
+        run(configs, **ask)
+    (child,) = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text().split()
+    runner.send_signal(end)
+    runner.communicate(timeout=200)
+    assert runner.returncode != 0
+    if end == signal.SIGKILL:  # the training does not know yet that nobody waits for it
+        with pytest.raises(StudyError, match="another runner, or a training that it left, works in"):
+            run(configs, **ask)
+        os.kill(int(child), signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            while "Z" not in Path(f"/proc/{child}/stat").read_text().split(")")[1][:3]:
+                time.sleep(0.01)
+    states = {a.config: a.state for a in read_manifest(folder).attempts}
+    assert states["b"] == ("running" if end == signal.SIGKILL else "broken")
+    study = run(configs, **ask)
+    assert [study.state_of(c, 0) for c in "ab"] == ["done", "done"]
+    assert sorted(a.state for a in study.attempts) == ["broken", "done", "done"]
+    assert [a.folder for a in study.attempts if a.config == "b"] == ["runs/b/seed-0", "runs/b/seed-0.attempt-2"]
+    found = report(folder)
+    assert found.spent["cut off"].n == 1
+    assert found.spent["cut off"].energy_kwh == 1.0
+    assert found.spent["runs"].energy_kwh == 2.0
+
+
+def inner(config, seed, folder):
+    """Cannot be found by another process under this name, as its name in the module is another."""
+
+
+inner.__qualname__ = "test_it.<locals>.inner"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"configs": {}}, "configs: give configurations by name"),
+        ({"configs": {"a/b": {}}}, "configs: 'a/b' cannot be the name of a folder"),
+        ({"configs": {"..": {}}}, "configs: '..' cannot be"),
+        ({"configs": {"a": 3}}, "configs['a']=3: give a mapping"),
+        ({"configs": {"a": {"f": len}}}, "configs: Object of type builtin_function_or_method is not JSON"),
+        ({"configs": {"a": {"lr": float("nan")}}}, "give finite numbers"),
+        ({"train": lambda config, seed, folder: None}, "another process cannot find it: give a function that a file"),
+        ({"train": inner}, "another process cannot find it"),
+        ({"train": "nowhere.py:train"}, "nowhere.py does not exist"),
+        ({"train": "train"}, "give FILE.py:NAME or module:NAME"),
+        ({"seeds": 0}, "seeds=0: give their number"),
+        ({"seeds": [1, 1]}, "seeds=[1, 1]: give"),
+        ({"seeds": True}, "seeds=True: give"),
+        ({"order": "fast"}, "order='fast': give one of 'randomized blocks'"),
+        ({"cooldown_s": -1}, "cooldown_s=-1: give seconds from 0 on"),
+        ({"warmup": 1.5}, "warmup=1.5: give a whole number"),
+        ({"part": "3/2"}, "part='3/2': give the number of this machine"),
+        ({"part": "2/2"}, "part='2/2': there are only 1 configurations"),
+    ],
+)
+def test_wrong_arguments_are_named_before_anything_is_run(tmp_path, arguments, problem):
+    settings = {"configs": {"a": {}}, "train": trainings.train, "seeds": 1} | arguments
+    with pytest.raises(StudyError) as error:
+        run(settings.pop("configs"), out=tmp_path / "s", **settings, **QUIET)
+    assert problem in str(error.value)
+    assert str(error.value).isprintable()
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_folder_with_other_things_is_not_touched(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(StudyError, match="holds other things, and no study.json: give a new folder"):
+        run({"a": {}}, train=trainings.train, out=tmp_path, **QUIET)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+    with pytest.raises(StudyError, match="cannot be used: .*: give a new folder"):
+        run({"a": {}}, train=trainings.train, out=tmp_path / "thesis.txt", **QUIET)
