@@ -68,8 +68,8 @@ BOARD = Check("NVIDIA Test", "GPU-1", "measured", "gpu", 62.0, 0.1, 0.001, 0.000
             "The counter shows energy 38 ± 4 ms late (matrix products on cuda:0: 301 W, without: 61.8 W)",
         ),
         (
-            Lateness(0.003, 0.002, None, None, 0.5, 62, 301, "it"),
-            "The counter is not seen to be late (3 ± 2 ms). It seems to look at 50 % of the time (it: 301 W, without: 62 W)",
+            Lateness(0.003, 0.002, None, None, None, 61.8, 301.3, "3 busy threads"),
+            "The counter is not seen to be late (3 ± 2 ms) (3 busy threads: 301 W, without: 61.8 W)",
         ),
         (
             Lateness(load="3 busy threads", why="the load made no clear difference: 60 W with it, 60 W without"),
