@@ -37,6 +37,7 @@ Pause = Callable[[], None]
 
 MOST_HELD = 1024  # intervals that are held until the counter's delay is known, at most
 LOOKS_AT = (64, 256, MOST_HELD)  # numbers of intervals at which the delay is looked for
+SURE = 256  # fewest intervals that decide on it: a single change of load looks smoothed by chance
 CHUNK = 64  # intervals that are booked together
 HISTORY_NS = 3_000_000_000  # time before the intervals to book, whose marks are kept: counters are late, and remember
 FIT_AGAIN = 1.1  # factor by which the intervals grow until powers are fitted anew
@@ -220,7 +221,7 @@ def way_to_share(due: Due, is_known: NDArray[np.bool_], pause: Pause = no_pause)
     found = belief.find(stretch, sharing.belief, pause)
     if found is None:
         return sharing._replace(is_final=is_full), is_full
-    is_final = is_full or found.is_enough
+    is_final = is_full or (found.is_enough and n >= SURE)
     return Sharing(found, found, looked=n, is_final=is_final, belief=None if is_final else belief), True
 
 
