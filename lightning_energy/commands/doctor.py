@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from lightning_energy.commands.console import number, print_out
+from lightning_energy.commands.console import complain, number, print_out
 from lightning_energy.commands.diagnosis import SECONDS, diagnose
 from lightning_energy.commands.exits import Exit
 from lightning_energy.commands.load import load_for
@@ -63,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the diagnosis, and return the exit code."""
+    if arguments.load:
+        complain("doctor", "idle devices are put under load, one after the other for twelve seconds; Ctrl-C ends it")
     diagnosis = diagnose(arguments.seconds, load_for=load_for if arguments.load else None)
     text = json.dumps(diagnosis.to_plain(), indent=2, allow_nan=False) if arguments.json else as_text(diagnosis)
     print_out(text)

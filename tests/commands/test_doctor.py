@@ -96,7 +96,9 @@ def test_the_command_with_a_load_where_none_can_be_made(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "diagnose", partial(doctor.diagnose, sources=hidden))
     with SimulatedNvml([SimulatedGpu(uuid="GPU-dddddddd", power=250.0, counter_period_s=0.02, pids=[4711])]):
         assert cli.main(["doctor", "--seconds", "0.6", "--load", "--json"]) == 0
-    late = json.loads(capsys.readouterr().out)["meters"][0]["lateness"]
+    out, err = capsys.readouterr()
+    assert "Ctrl-C ends it" in err
+    late = json.loads(out)["meters"][0]["lateness"]
     assert late["why"] == "1 other process(es) compute on it, so no load was added"
     assert (late["delay_s"], late["load"]) == (None, "")
 
