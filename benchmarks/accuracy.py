@@ -1,7 +1,9 @@
 """Errors of the energies of steps and of runs, and coverage of their stated uncertainties.
 
-    python benchmarks/accuracy.py                    # prints the tables
+    python benchmarks/accuracy.py                    # prints the tables; some twenty minutes
     python benchmarks/accuracy.py --json FILE        # and writes them, with seeds and machine
+    python benchmarks/accuracy.py --parts schedules --json FILE  # one part only; the others stay in FILE as they are
+    python benchmarks/accuracy.py --parts schedules --only "8 boards" --runs 1
 
 Run from the repository's root, with the test extra installed. A simulated GPU stands beneath the real pynvml; a
 real loop drives its power, and the real sampler thread watches it. Truth is the simulator's own integral.
@@ -17,7 +19,13 @@ of each): relative RMS error of
   power x t   one look at the instantaneous power per step, times its duration
 The last four see the very same run. Its total is compared as well, and so is that of the limit: a run that
 begins and ends inside an update interval with a change of load has an error there that no reading can remove.
-Table 2, coverage: share of windows whose error is within 2 u.
+Table 2, coverage: share of random windows whose error is within 2 u.
+
+Table 3, schedules: trainings of epochs and validations, late counters, slow calls and several boards, as in
+benchmarks/sharing.py, whose windows and columns these are; errors by straight lines > by fitted powers. What that
+benchmark supposes is done here, in virtual time: the package's channels poll boards through the real pynvml by the
+plan of one thread, calls take their time (0.05 ms, or 3.4 ms as on a board in a virtual machine), and the points of
+the curve stand where that thread saw the counter move. The last third of the runs has other powers.
 """
 
 from __future__ import annotations
@@ -25,11 +33,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import platform
 import random
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import pairwise
 from pathlib import Path
@@ -39,6 +50,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks import sharing
+from benchmarks.sharing import BASE, BUSY_6, BUSY_30, COARSE, FINE, LONG, Case, late
 from lightning_energy import __version__
 from lightning_energy.curves.channel import Channel
 from lightning_energy.ledger.session import Session
@@ -46,6 +59,7 @@ from lightning_energy.meters import MeterInfo, NvmlMeter, ReplayMeter
 from lightning_energy.meters.find import OpenMeters
 from tests.sim.clock import VirtualClock, drive
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+from tests.sim.watched import FAST_CALL_S, by_channels
 
 UUID = "GPU-bbbbbbbb-0000-0000-0000-000000000001"
 S = 10**9
@@ -208,14 +222,73 @@ def summary(rows: list[dict]) -> dict:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of each run")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+SLOW_CALL_S = 0.0034  # an H200 in a virtual machine
 
+
+def schedules() -> dict[str, tuple[Case, float]]:
+    """Cases, each with the duration of a call in seconds; 12 x (2 + 0.5 s) unless the name says otherwise."""
+    result: dict[str, tuple[Case, float]] = {}
+    for u_ms, sensor in ((100, COARSE), (20, FINE)):
+        fast = {
+            "12 x (2 + 0.5 s)": Case(BASE, sensor),
+            "50 epochs": Case(replace(BASE, epochs=50), sensor),
+            "5 x (30 + 3 s)": Case(replace(LONG, epochs=5), sensor),
+            "20 x (30 + 3 s)": Case(replace(LONG, epochs=20), sensor),
+            "validations of 80 ms": Case(replace(BASE, validate_s=0.08), sensor),
+            "3 epochs": Case(replace(BASE, epochs=3), sensor),
+            "busy 6 s between idle": Case(BUSY_6, sensor),
+            "busy 30 s between idle": Case(BUSY_30, sensor),
+            "50 ms steps": Case(replace(BASE, step_s=0.05), sensor),
+            "200 ms steps": Case(replace(BASE, step_s=0.2), sensor),
+            "updates up to 2 ms late": Case(BASE, replace(sensor, jitter_s=0.002)),
+        }
+        fast |= {f"{ms} ms late": Case(BASE, late(sensor, ms)) for ms in (10, 25, 50, 200)}
+        fast |= {f"busy 6 s, {ms} ms late": Case(BUSY_6, late(sensor, ms)) for ms in (25, 200)}
+        fast |= {f"{n} boards": Case(BASE, sensor, n) for n in (4, 8)}
+        fast |= {f"busy 6 s, {n} boards": Case(BUSY_6, sensor, n) for n in (4, 8)}
+        slow = {
+            "slow calls": Case(BASE, sensor),
+            "slow calls, validations of 80 ms": Case(replace(BASE, validate_s=0.08), sensor),
+            "slow calls, busy 6 s": Case(BUSY_6, sensor),
+            "slow calls, 200 ms steps": Case(replace(BASE, step_s=0.2), sensor),
+            "slow calls, 50 epochs, 25 ms late": Case(replace(BASE, epochs=50), late(sensor, 25)),
+            "slow calls, 200 ms late": Case(BASE, late(sensor, 200)),
+            "slow calls, 4 boards": Case(BASE, sensor, 4),
+            "slow calls, 8 boards": Case(BASE, sensor, 8),
+            "slow calls, busy 6 s, 8 boards": Case(BUSY_6, sensor, 8),
+        }
+        for call_s, rows in ((FAST_CALL_S, fast), (SLOW_CALL_S, slow)):
+            result |= {f"{u_ms} ms: {name}": (case, call_s) for name, case in rows.items()}
+    return result
+
+
+def one_schedule(task: tuple[str, int, int]) -> sharing.Windows:
+    """One run of a case: its name, the base seed, and the number of the run."""
+    case, call_s = schedules()[task[0]]
+    return sharing.windows_of(task[0], sharing.played(case, task, by_channels(call_s)))
+
+
+def schedules_of(args: argparse.Namespace) -> dict:
+    """Play all runs of all cases, and print and return their table."""
+    names = [n for n in schedules() if not args.only or any(text in n for text in args.only)]
+    tasks = [(name, seed, number) for name in names for seed in args.seeds for number in range(args.runs)]
+    print(
+        "\nSchedules: relative errors in %: straight line > fit (rms), bias, within u / 2 u, median u / median error\n"
+    )
+    if args.processes > 1:
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
+        with ProcessPoolExecutor(args.processes) as pool:
+            done = sharing.collected(pool.map(one_schedule, tasks, chunksize=1), len(args.seeds) * args.runs)
+    else:
+        done = sharing.collected(map(one_schedule, tasks), len(args.seeds) * args.runs)
+    rows = sharing.table(done)
+    print(sharing.shown(rows[-1]))
+    found = {"date": _today(), "seeds": args.seeds, "runs": len(done), "slow_call_s": SLOW_CALL_S, "rows": rows}
+    return sharing.rounded(found)
+
+
+def steps_of(args: argparse.Namespace) -> list[dict]:
+    """Errors per step beside a real loop, printed and returned."""
     print("Relative RMS error per step, in percent\n")
     print(
         f"{'U':>7} {'step':>7} {'seed':>4} "
@@ -236,8 +309,12 @@ def main() -> None:
                     f"{row['reads_per_s']:>8.0f}",
                     flush=True,
                 )
+    return cells
 
-    print("\nCoverage of the stated uncertainty\n")
+
+def coverage_of(args: argparse.Namespace) -> list[dict]:
+    """Coverage of random windows, printed and returned."""
+    print("\nCoverage of the stated uncertainty by random windows\n")
     covered = []
     for seed in args.seeds:
         rows = coverage(seed)
@@ -254,18 +331,42 @@ def main() -> None:
             f"all, seed {row['seed']}: {row['windows']} windows, within 2u {100 * row['within_2u']:.1f} %, "
             f"median u / median |error| {row['median_u_over_median_error']:.2f}"
         )
-    if args.json:
-        result = {
+    return covered
+
+
+def _today() -> str:
+    return datetime.now(timezone.utc).date().isoformat()
+
+
+PARTS = {"steps": steps_of, "coverage": coverage_of, "schedules": schedules_of}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each run of the steps")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--runs", type=int, default=3, help="of each schedule and seed")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="TEXT", help="schedules with one of these in their name"
+    )
+    parser.add_argument("--processes", type=int, default=1, help="that play schedules")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    result = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
+    found = {part: PARTS[part](args) for part in args.parts}
+    if "steps" in found:
+        result |= {
             "what": "benchmarks/accuracy.py",
-            "date": datetime.now(timezone.utc).date().isoformat(),
+            "date": _today(),
             "lightning_energy": __version__,
             "python": platform.python_version(),
             "machine": f"{platform.machine()}, {torch.get_num_threads()} thread(s) of torch; simulated NVML, no GPU",
             "seconds": args.seconds,
-            "steps": cells,
-            "coverage": covered,
         }
-        args.json.write_text(json.dumps(result, indent=1) + "\n")
+    if args.json:
+        args.json.write_text(json.dumps(result | found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

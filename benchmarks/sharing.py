@@ -45,7 +45,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from lightning_energy import __version__
-from tests.sim.virtual_run import Sensor, Work, play
+from tests.sim.virtual_run import Result, Sensor, Watch, Work, at_brackets, play
 
 KINDS = ("run", "train", "validation", "epoch", "epoch x stage", "step/gap", "single step")
 MANY = ("epoch", "epoch x stage", "single step")  # kinds of which a run has many
@@ -156,12 +156,21 @@ class Windows(NamedTuple):
 
 def one_run(task: tuple[str, int, int]) -> Windows:
     """One run of a case: its name, the base seed, and the number of the run."""
+    return windows_of(task[0], played(cases()[task[0]], task))
+
+
+def played(case: Case, task: tuple[str, int, int], watch: Watch = at_brackets) -> Result:
+    """Play a run of a case; ``watch``: how the updates of its counters are seen."""
     name, base_seed, number = task
-    work, sensor, boards = cases()[name]
+    work, sensor, boards = case
     if base_seed == SEEDS[-1]:
         work = replace(work, watts=(*OTHER_W[:4], max(work.watts[4], OTHER_W[4])))
     seed = zlib.crc32(f"{name} {base_seed} {number}".encode())  # each run has a training of its own
-    run = play(seed, work, sensor, boards=boards, settle_s=1.0)
+    return play(seed, work, sensor, boards=boards, settle_s=1.0, watch=watch)
+
+
+def windows_of(name: str, run: Result) -> Windows:
+    """The windows of a run."""
     kind, stages = np.array(run.kind, dtype="U16"), iter(("train", "validation"))
     for place in np.flatnonzero(kind == "stage"):
         kind[place] = next(stages)
@@ -284,9 +293,9 @@ def main() -> None:
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
         with ProcessPoolExecutor(args.processes) as pool:
             found = pool.map(one_run, tasks, chunksize=1)
-            done = _collected(found, len(seeds) * runs)
+            done = collected(found, len(seeds) * runs)
     else:
-        done = _collected(map(one_run, tasks), len(seeds) * runs)
+        done = collected(map(one_run, tasks), len(seeds) * runs)
     rows = table(done)
     print(shown(rows[-1]))
     worst = max(run.conserved for run in done)
@@ -303,10 +312,10 @@ def main() -> None:
             "conserved": worst,
             "rows": rows,
         }
-        args.json.write_text(json.dumps(_rounded(result), indent=1) + "\n")
+        args.json.write_text(json.dumps(rounded(result), indent=1) + "\n")
 
 
-def _collected(found: object, per_case: int) -> list[Windows]:
+def collected(found: object, per_case: int) -> list[Windows]:
     """All runs; each case is printed when it is complete."""
     done: list[Windows] = []
     for run in found:
@@ -316,12 +325,12 @@ def _collected(found: object, per_case: int) -> list[Windows]:
     return done
 
 
-def _rounded(x: object) -> object:
+def rounded(x: object) -> object:
     """Floats with four significant digits: the rest is noise of the seeds."""
     if isinstance(x, dict):
-        return {k: _rounded(v) for k, v in x.items()}
+        return {k: rounded(v) for k, v in x.items()}
     if isinstance(x, list):
-        return [_rounded(v) for v in x]
+        return [rounded(v) for v in x]
     return float(f"{x:.4g}") if isinstance(x, float) else x
 
 

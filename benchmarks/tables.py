@@ -1,6 +1,6 @@
 """Puts the figures of benchmarks/results into the pages of docs; a test compares the two.
 
-python benchmarks/tables.py        # after benchmarks/overhead.py, scale.py, jitter.py or sharing.py wrote new results
+python benchmarks/tables.py        # after benchmarks/accuracy.py, overhead.py, scale.py, jitter.py or sharing.py
 """
 
 from __future__ import annotations
@@ -127,15 +127,21 @@ SHARED = {  # kind of window: heading
 }
 
 
-def sharing() -> str:
+def played(name: str) -> dict:
+    """The cases that are played in virtual time."""
+    found = results(name)
+    return found["schedules"] if name == "accuracy" else found
+
+
+def rms(name: str) -> str:
     """Relative rms errors by straight lines and by fitted powers."""
-    found = results("sharing")
+    found = played(name)
     lines = [f"| update: case | {' | '.join(SHARED.values())} |", "| --- " * (len(SHARED) + 1) + "|"]
     for row in found["rows"]:
-        rms = [[] if row[k] is None else [row[k]["line_rms"], row[k]["rms"]] for k in SHARED]
-        cells = [" → ".join(_percent(x) for x in pair) for pair in rms]
-        name = "**all**" if row["case"] == "all" else row["case"]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        pairs = [[] if row[k] is None else [row[k]["line_rms"], row[k]["rms"]] for k in SHARED]
+        cells = [" → ".join(_percent(x) for x in pair) for pair in pairs]
+        case = "**all**" if row["case"] == "all" else row["case"]
+        lines.append(f"| {case} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", f"{found['date']}; {found['runs']} runs; base seeds {found['seeds']}; virtual time."])
 
 
@@ -150,31 +156,31 @@ def sharing_kinds() -> str:
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for row in found["rows"]:
         x, train = row["single step"], row["train"]
-        rms = [" → ".join(_percent(y) for y in (z["line_rms"], z["rms"])) for z in (x, train)]
-        sure = [f"{x['within_u']:.0%}", f"{x['within_2u']:.0%}", format(x["u_over_error"], ".1f")]
+        errors = [" → ".join(_percent(y) for y in (z["line_rms"], z["rms"])) for z in (x, train)]
+        covered = [f"{x['within_u']:.0%}", f"{x['within_2u']:.0%}", format(x["u_over_error"], ".1f")]
         name = "**all**" if row["case"] == "all" else row["case"]
-        lines.append(f"| {name} | {' | '.join([rms[0], *sure, rms[1]])} |")
+        lines.append(f"| {name} | {' | '.join([errors[0], *covered, errors[1]])} |")
     return "\n".join([*lines, "", f"{found['date']}; {found['runs']} runs; base seeds {found['seeds']}; virtual time."])
 
 
-def sharing_sure() -> str:
+def sure(name: str) -> str:
     """Coverage by kind of window, over all cases."""
-    row = results("sharing")["rows"][-1]
+    row = played(name)["rows"][-1]
     heads = ["kind of window", "runs", "windows", "within u", "within 2 u", "median u / median error"]
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
-    for kind, name in {"epoch": "epoch", **SHARED}.items():
+    for kind, heading in {"epoch": "epoch", **SHARED}.items():
         x = row[kind]
         cells = [str(x["runs"]), str(x["windows"]), f"{x['within_u']:.0%}", f"{x['within_2u']:.0%}"]
-        lines.append(f"| {name} | {' | '.join([*cells, format(x['u_over_error'], '.1f')])} |")
+        lines.append(f"| {heading} | {' | '.join([*cells, format(x['u_over_error'], '.1f')])} |")
     return "\n".join(lines)
 
 
-def sharing_short() -> str:
+def short(name: str) -> str:
     """The cases that fall short."""
     names = {"epoch": "epoch", **SHARED}
     lines = [
         f"- {row['case']}: " + "; ".join(f"{names[kind]}: {', '.join(what)}" for kind, what in row["short"].items())
-        for row in results("sharing")["rows"]
+        for row in played(name)["rows"]
         if row["short"] and row["case"] != "all"
     ]
     return "\n".join(lines) or "Nowhere."
@@ -194,10 +200,13 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "gpu steps": gpu_steps,
 }
 OF_JOULES: dict[str, Callable[[], str]] = {
-    "sharing": sharing,
+    "sharing": lambda: rms("sharing"),
     "sharing kinds": sharing_kinds,
-    "sharing sure": sharing_sure,
-    "sharing short": sharing_short,
+    "sharing sure": lambda: sure("sharing"),
+    "sharing short": lambda: short("sharing"),
+    "polled": lambda: rms("accuracy"),
+    "polled sure": lambda: sure("accuracy"),
+    "polled short": lambda: short("accuracy"),
 }
 PAGES = {PAGE: BLOCKS, JOULES: OF_JOULES}
 

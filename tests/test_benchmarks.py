@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import sharing
+from benchmarks import accuracy, sharing
 from benchmarks.gpu_counter import lateness, looks, worked_before
 from benchmarks.gpu_steps import limits
 from tests.test_docs import ROOT
@@ -85,6 +85,26 @@ def test_the_table_of_sharing_is_of_whole_runs(tmp_path, capsys, monkeypatch):
     assert validation["line_bias"] > 0.03
     assert validation["rms"] < 0.3 * validation["line_rms"]
     assert capsys.readouterr().out.count("run 0.") == len(found["rows"])
+
+
+@pytest.mark.slow
+def test_schedules_go_through_real_channels_and_leave_other_results_alone(tmp_path, monkeypatch):
+    """Slow calls see fewer updates, so straight lines are worse with them; what is fitted is near the truth."""
+    path = tmp_path / "accuracy.json"
+    path.write_text(json.dumps({"steps": ["as they were"]}))
+    only = ["20 ms: validations of 80 ms", "20 ms: slow calls, validations of 80 ms", "100 ms: busy 6 s, 8 boards"]
+    arguments = ["--parts", "schedules", "--runs", "1", "--seeds", "1", "--only", *only, "--json", str(path)]
+    monkeypatch.setattr(sys, "argv", ["accuracy.py", *arguments])
+    accuracy.main()
+    found = json.loads(path.read_text())
+    assert found["steps"] == ["as they were"]
+    rows = {row["case"]: row for row in found["schedules"]["rows"]}
+    assert {*rows} == {*only, "all"}
+    fast, slow = (rows[name]["validation"] for name in only[:2])
+    assert slow["line_rms"] > 3 * fast["line_rms"]
+    for x in (fast, slow):
+        assert x["rms"] < 0.3 * x["line_rms"]
+    assert rows[only[2]]["run"]["rms"] < 0.001
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,20 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
+from lightning_energy.commands.lateness import find_lateness
 from lightning_energy.curves.channel import CONTINUOUS_S, Channel
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.meters.base import MeterError, MeterUnavailable
 from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.find import FALLBACK, SOURCES
+from lightning_energy.meters.other_programs import OtherPrograms
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from lightning_energy.commands.lateness import Lateness
+    from lightning_energy.commands.load import Load
     from lightning_energy.meters.base import Meter, MeterInfo, Quality, Scope, Source
 
 __all__ = ["Check", "Diagnosis", "diagnose"]
@@ -52,6 +56,7 @@ class Check:
         calibration_u: relative standard uncertainty (k=1) of its gain.
         coverage: share of time the sensor looks at; ``None`` unknown.
         notes: warnings for a reader of its figures.
+        lateness: how late its counter shows energy, where that was looked for.
     """
 
     name: str
@@ -65,6 +70,7 @@ class Check:
     calibration_u: float
     coverage: float | None
     notes: tuple[str, ...] = ()
+    lateness: Lateness | None = None
 
     @property
     def is_sensor(self) -> bool:
@@ -104,12 +110,19 @@ class Diagnosis:
         return {**asdict(self), "is_measured": self.is_measured}
 
 
-def diagnose(seconds: float = SECONDS, *, sources: Sequence[Source] = (*SOURCES, FALLBACK)) -> Diagnosis:
+def diagnose(
+    seconds: float = SECONDS,
+    *,
+    sources: Sequence[Source] = (*SOURCES, FALLBACK),
+    load_for: Callable[[MeterInfo], Load] | None = None,
+) -> Diagnosis:
     """Open every meter of this machine, watch them together for a moment, and return the findings.
 
     Args:
         seconds: time to watch them, in seconds.
         sources: the vendors to look for.
+        load_for: makes a load of a meter's device, by which the delay of its counter is found; ``None``: no load is
+            made, and no delay is looked for.
 
     Example:
         >>> diagnose(0.2).meters[-1].quality
@@ -125,8 +138,12 @@ def diagnose(seconds: float = SECONDS, *, sources: Sequence[Source] = (*SOURCES,
                 opened.append((meter, meter.open()))
             except MeterUnavailable as error:
                 absent.append(str(error))
+        others = None if load_for is None else OtherPrograms()
         channels, looks = _watch(opened, seconds)
         checks = [_check(c, look, notes.get(c.info.device_id)) for c, look in zip(channels, looks, strict=True)]
+        if others is not None and load_for is not None:
+            late = find_lateness([(c.meter, c.info) for c in channels], load_for, others.share())
+            checks = [replace(check, lateness=late.get(check.device_id)) for check in checks]
     finally:
         for meter, _ in opened:
             meter.close()

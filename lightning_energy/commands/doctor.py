@@ -6,18 +6,25 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from lightning_energy.commands.console import number, print_out
+from lightning_energy.commands.console import complain, number, print_out
 from lightning_energy.commands.diagnosis import SECONDS, diagnose
 from lightning_energy.commands.exits import Exit
+from lightning_energy.commands.load import load_for
+from lightning_energy.results.layout_sharing import delay_in_words
 
 if TYPE_CHECKING:
     from lightning_energy.commands.diagnosis import Check, Diagnosis
+    from lightning_energy.commands.lateness import Lateness
     from lightning_energy.meters.base import Quality, Scope
 
 __all__ = ["add_arguments", "as_text", "run"]
 
 LONGEST_S = 600.0
 
+LATER = (
+    "How late the counters show energy was not looked for: a training finds it out by itself, and "
+    "`lightning-energy doctor --load` by twelve seconds of load."
+)
 WORDS_OF_QUALITY: dict[Quality, str] = {
     "measured": "a hardware energy counter",
     "integrated": "a hardware power sensor, integrated",
@@ -46,11 +53,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=_seconds, default=SECONDS, help=f"seconds to watch the meters (default: {SECONDS:g})"
     )
+    parser.add_argument(
+        "--load",
+        action="store_true",
+        help="also find how late the counters are: keep an idle GPU of each model, and the CPUs, busy for some four of "
+        "twelve seconds each; devices that others use are left alone, and no setting is touched",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the diagnosis, and return the exit code."""
-    diagnosis = diagnose(arguments.seconds)
+    if arguments.load:
+        complain("doctor", "idle devices are put under load, one after the other for twelve seconds; Ctrl-C ends it")
+    diagnosis = diagnose(arguments.seconds, load_for=load_for if arguments.load else None)
     text = json.dumps(diagnosis.to_plain(), indent=2, allow_nan=False) if arguments.json else as_text(diagnosis)
     print_out(text)
     return Exit.FINE if diagnosis.is_measured else Exit.WORSE
@@ -66,6 +81,8 @@ def as_text(diagnosis: Diagnosis) -> str:
         lines += ["", *_lines(meter)]
     if diagnosis.absent:
         lines += ["", "Cannot be read:", *(f"  - {text}" for text in diagnosis.absent)]
+    if any(meter.quality == "measured" and meter.lateness is None for meter in diagnosis.meters):
+        lines += ["", LATER]
     return "\n".join([*lines, "", _verdict(diagnosis)])
 
 
@@ -88,6 +105,7 @@ def _lines(meter: Check) -> list[str]:
         ("covers", f"{meter.scope}: {WORDS_OF_SCOPE[meter.scope]}"),
         ("power now", "not seen" if meter.power_w is None else f"{meter.power_w:.4g} W"),
         ("updated", _updates(meter)),
+        ("delay", _delay(meter.lateness)),
         ("one read", "" if meter.latency_s is None else f"{meter.latency_s * 1e3:.3g} ms"),
         ("gain", f"{100 * meter.calibration_u:g} % standard uncertainty (k=1)"),
         *(("note", note) for note in meter.notes),
@@ -100,6 +118,17 @@ def _updates(meter: Check) -> str:
         return ""
     stray = f", 80 % of them within {meter.residual_s * 1e3:.2g} ms of it" if meter.residual_s is not None else ""
     return f"every {meter.period_s * 1e3:.3g} ms{stray}"
+
+
+def _delay(late: Lateness | None) -> str:
+    if late is None:
+        return ""
+    if late.delay_s is None:
+        return f"cannot be told: {late.why}" if late.load else f"not looked for: {late.why}"
+    words = delay_in_words(
+        late.delay_s, late.delay_u_s or 0.0, late.smoothing_s or 0.0, late.smoothing_u_s or 0.0, late.look
+    )
+    return f"{'. '.join(words)} ({late.load}: {late.work_w:.3g} W, without: {late.rest_w:.3g} W)"
 
 
 def _seconds(text: str) -> float:

@@ -44,6 +44,7 @@ Pause = Callable[[], None]
 
 MOST_HELD = 1024  # intervals that are held until the counter's delay is known, at most
 LOOKS_AT = (64, 128, 256, 512, MOST_HELD)  # numbers of intervals at which delay and kinds of steps are looked for
+SURE = 256  # fewest intervals that decide on it: a single change of load looks smoothed by chance
 CHUNK = 64  # intervals that are booked together
 HISTORY_NS = 3_000_000_000  # time before the intervals to book, whose marks are kept: counters are late, and remember
 FIT_AGAIN = 1.1  # factor by which the intervals grow until powers are fitted anew
@@ -253,7 +254,7 @@ def way_to_share(
     if rules and not due.is_exact:  # which a counter's delay is told from, too
         known = one_kind.told_apart(rules).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
         found = Belief().find(known, None, pause) or found
-    is_final = is_full or (found.is_enough and is_told)
+    is_final = is_full or (found.is_enough and is_told and n >= SURE)
     is_anew = not due.is_exact or sharing.found is not EXACT or rules != sharing.rules
     return Sharing(found, None, (), n, is_final, rules, None if is_final or due.is_exact else belief), is_anew
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.how_shared import ClassPower, HowShared
     from lightning_energy.results.figures import Device, Figures
 
-__all__ = ["facts_of_sharing"]
+__all__ = ["delay_in_words", "facts_of_sharing"]
 
 MOST_DEVICES = 4
 TOLD = 0.4  # largest relative uncertainty of a power that a run tells
@@ -39,23 +39,42 @@ def _text(device: Device) -> str:
     if shared is None or shared.method == "lines":
         why = "" if shared is None else shared.why
         return f"energy is shared out by time alone: {why}"
-    texts = [*_kernel(shared), f"Mean powers, told by {shared.intervals} updates: {_powers(shared)}"]
+    delay = delay_in_words(
+        shared.delay_s or 0.0,
+        shared.delay_u_s or 0.0,
+        shared.smoothing_s or 0.0,
+        shared.smoothing_u_s or 0.0,
+        shared.look,
+    )
+    texts = [*delay, f"Mean powers, told by {shared.intervals} updates: {_powers(shared)}"]
     return ". ".join(texts)
 
 
-def _kernel(shared: HowShared) -> list[str]:
-    """The delay and the smoothing of the counter, in sentences."""
-    delay_s, u_s = shared.delay_s or 0.0, shared.delay_u_s or 0.0
+def delay_in_words(
+    delay_s: float, u_s: float, smoothing_s: float = 0.0, smoothing_u_s: float = 0.0, look: float | None = None
+) -> list[str]:
+    """The delay and the smoothing of a counter, in sentences without a full stop.
+
+    Args:
+        delay_s: seconds between an energy and the update that shows it.
+        u_s: their standard uncertainty.
+        smoothing_s: time constant of its smoothing.
+        smoothing_u_s: its standard uncertainty.
+        look: part of each period that the sensor looks at; ``None`` unknown.
+
+    Example:
+        >>> delay_in_words(0.038, 0.004)
+        ['The counter shows energy 38 ± 4 ms late']
+    """
     delay = f"{delay_s * 1e3:.0f} ± {_ms(u_s)} ms"
     texts = [f"The counter shows energy {delay} late"]
     if delay_s <= 2 * u_s:
         is_short = abs(delay_s) <= AT_ONCE_S and u_s <= AT_ONCE_S
         texts = ["The counter shows energy at once" if is_short else f"The counter is not seen to be late ({delay})"]
-    smoothing_s, smoothing_u_s = shared.smoothing_s or 0.0, shared.smoothing_u_s or 0.0
     if smoothing_s > AT_ONCE_S or smoothing_u_s > AT_ONCE_S:
         texts[0] += f", and smoothed over {smoothing_s * 1e3:.0f} ± {_ms(smoothing_u_s)} ms"
-    if shared.look is not None and shared.look < 1:
-        texts.append(f"It seems to look at {100 * shared.look:.0f} % of the time")
+    if look is not None and look < 1:
+        texts.append(f"It seems to look at {100 * look:.0f} % of the time")
     return texts
 
 

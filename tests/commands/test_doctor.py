@@ -5,10 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from lightning_energy.commands import doctor
 from lightning_energy.commands import main as cli
+from lightning_energy.commands.diagnosis import Check, Diagnosis
+from lightning_energy.commands.doctor import as_text
+from lightning_energy.commands.lateness import Lateness
+from lightning_energy.meters.estimate import EstimateSource
+from lightning_energy.meters.nvml import NvmlSource
+from lightning_energy.meters.rapl import RaplSource
 from tests.commands.calls import HEAVY, call
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
@@ -38,7 +47,7 @@ def test_the_command_where_nothing_can_be_measured():
         "from lightning_energy.meters.nvml import NvmlSource\n"
         "from lightning_energy.meters.rapl import RaplSource\n"
         "hidden = (NvmlSource(), RaplSource('/nonexistent'), EstimateSource())\n"
-        "d.diagnose = lambda s: real(s, sources=hidden)\n"
+        "d.diagnose = lambda s, **more: real(s, sources=hidden, **more)\n"
         "with SimulatedNvml([], init_error='missing'):\n"
         "    sys.exit(c.main(['doctor', '--seconds', '0.1']))\n"
     )
@@ -46,6 +55,52 @@ def test_the_command_where_nothing_can_be_measured():
     assert done.returncode == 1, done.stderr
     assert "Cannot be read:" in done.stdout
     assert done.stderr == ""
+
+
+BOARD = Check("NVIDIA Test", "GPU-1", "measured", "gpu", 62.0, 0.1, 0.001, 0.0001, 0.07, None)
+
+
+@pytest.mark.parametrize(
+    ("late", "line"),
+    [
+        (
+            Lateness(0.0381, 0.004, 0.0, 0.0, 1.0, 61.8, 301.3, "matrix products on cuda:0"),
+            "The counter shows energy 38 ± 4 ms late (matrix products on cuda:0: 301 W, without: 61.8 W)",
+        ),
+        (
+            Lateness(0.003, 0.002, None, None, None, 61.8, 301.3, "3 busy threads"),
+            "The counter is not seen to be late (3 ± 2 ms) (3 busy threads: 301 W, without: 61.8 W)",
+        ),
+        (
+            Lateness(load="3 busy threads", why="the load made no clear difference: 60 W with it, 60 W without"),
+            "cannot be told: the load made no clear difference: 60 W with it, 60 W without",
+        ),
+        (Lateness(why="this PyTorch sees no CUDA device"), "not looked for: this PyTorch sees no CUDA device"),
+    ],
+)
+def test_the_line_on_the_delay(late, line):
+    text = as_text(Diagnosis([replace(BOARD, lateness=late)]))
+    assert f"  delay     {line}" in text.splitlines()
+    assert "  updated   every 100 ms" in text
+    assert "--load" not in text
+
+
+def test_without_a_load_the_doctor_says_what_would_tell_the_delay():
+    assert "`lightning-energy doctor --load`" in as_text(Diagnosis([BOARD]))
+    assert "--load" not in as_text(Diagnosis([replace(BOARD, quality="estimated")]))
+
+
+@pytest.mark.slow
+def test_the_command_with_a_load_where_none_can_be_made(capsys, monkeypatch):
+    hidden = (NvmlSource(), RaplSource("/nonexistent"), EstimateSource())
+    monkeypatch.setattr(doctor, "diagnose", partial(doctor.diagnose, sources=hidden))
+    with SimulatedNvml([SimulatedGpu(uuid="GPU-dddddddd", power=250.0, counter_period_s=0.02, pids=[4711])]):
+        assert cli.main(["doctor", "--seconds", "0.6", "--load", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "Ctrl-C ends it" in err
+    late = json.loads(out)["meters"][0]["lateness"]
+    assert late["why"] == "1 other process(es) compute on it, so no load was added"
+    assert (late["delay_s"], late["load"]) == (None, "")
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon", "601"])

@@ -54,7 +54,7 @@ def test_wrong_commands(capsys, arguments):
 
 
 def test_ctrl_c(monkeypatch):
-    def interrupt(_):
+    def interrupt(_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(doctor, "diagnose", interrupt)

@@ -71,6 +71,7 @@ class SimulatedGpu:
         power: watts, pieces that repeat, or ``"driven"`` (set by :meth:`set_power`, beginning at ``idle_w``).
         counter_period_s: time between two updates of the energy counter; ``None`` for a board without one.
         jitter_s: updates come up to so much later than the period says.
+        lag_s: an update shows the energy of so long ago.
     """
 
     def __init__(
@@ -93,12 +94,13 @@ class SimulatedGpu:
         counts_module: bool = False,
         has_gpu_scope: bool = True,
         counter_gain: float = 1.0,
+        lag_s: float = 0.0,
     ) -> None:
         self.uuid, self.name, self.mig, self.pids = uuid, name, [*mig], [*pids]
         self.counter_period_s, self.phase_s, self.jitter_s = counter_period_s, phase_s, jitter_s
         self.has_instant, self.has_power, self.limit_w = has_instant, has_power, limit_w
         self.latency_s, self.module_extra_w, self.counts_module = latency_s, module_extra_w, counts_module
-        self.has_gpu_scope, self.counter_gain = has_gpu_scope, counter_gain
+        self.has_gpu_scope, self.counter_gain, self.lag_s = has_gpu_scope, counter_gain, lag_s
         self.instant: Callable[[float], float] | None = None  # watts that the two power readings show instead, as a
         self.average: Callable[[float], float] | None = None  # function of seconds
         if power == "driven":
@@ -152,7 +154,8 @@ class SimulatedGpu:
             return 0
         now_s = self.now_s() if self.frozen_at_s is None else self.frozen_at_s
         with self._lock:
-            return max(0, round((self._counter_j(self._last_update_s(now_s)) + self.offset_j) * 1e3))
+            at_s = max(self._last_update_s(now_s) - self.lag_s, 0.0)
+            return max(0, round((self._counter_j(at_s) + self.offset_j) * 1e3))
 
     def _counter_j(self, at_s: float) -> float:
         extra_w = (self.module_extra_w or 0.0) if self.counts_module else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -122,6 +123,14 @@ def training(rng: np.random.Generator, work: Work) -> Pieces:
     return Pieces(np.array(durations), np.array(powers), [*accounts])
 
 
+class Seen(NamedTuple):
+    """The updates of a counter as they were seen: seconds, joules, and halves of the brackets of their times."""
+
+    time_s: NDArray[np.float64]
+    energy_j: NDArray[np.float64]
+    half_s: NDArray[np.float64]
+
+
 def shown(rng: np.random.Generator, pieces: Pieces, sensor: Sensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The updates of a counter as polls find them: seconds and joules, from before the run to well after it."""
     d, p = pieces.duration_s, pieces.power_w
@@ -154,6 +163,20 @@ def shown(rng: np.random.Generator, pieces: Pieces, sensor: Sensor) -> tuple[NDA
         value_j = np.concatenate([[0.0], np.cumsum(np.round(np.diff(value_j) / unit_j) * unit_j)])
     seen_s = update_s + sensor.half_s * rng.uniform(-1, 1, len(update_s))
     return seen_s, value_j
+
+
+def at_brackets(rng: np.random.Generator, boards: Sequence[Pieces], sensor: Sensor, watch_s: float) -> list[Seen]:
+    """Each update of each board's counter, while it is watched, anywhere in the bracket of two polls."""
+    found = []
+    for pieces in boards:
+        time_s, energy_j = shown(rng, pieces, sensor)
+        kept = (time_s >= 0) & (time_s <= watch_s)
+        found.append(Seen(time_s[kept], energy_j[kept], np.full(kept.sum(), sensor.half_s)))
+    return found
+
+
+Watch = Callable[[np.random.Generator, Sequence[Pieces], Sensor, float], list[Seen]]
+"""A way to watch the counters of boards from 0 s to some moment."""
 
 
 class Tap(Trace):
@@ -210,6 +233,7 @@ def play(
     settle_s: float = 0.5,
     info: MeterInfo | None = None,
     late_s: float = 0.6,
+    watch: Watch = at_brackets,
 ) -> Result:
     """Book a training with a real ledger, as a session does, and compare with the truth.
 
@@ -221,6 +245,7 @@ def play(
         settle_s: seconds between two bookings.
         info: description of the boards.
         late_s: seconds for which the counters are watched after the end.
+        watch: how their updates are seen, from 0 s to the given moment.
     """
     rng = np.random.default_rng(seed)
     pieces = training(rng, work)
@@ -229,7 +254,6 @@ def play(
     now, tap = [START_NS], Tap([curve.info.device_id for curve in curves], START_NS)
     ledger = Ledger(curves, clock=lambda: now[0], trace=tap)
     own = [1.0] if boards == 1 else [1 + 0.1 * (rng.random() - 0.5) for _ in range(boards)]
-    seen = [shown(rng, pieces._replace(power_w=pieces.power_w * g), sensor) for g in own]
     start_s = np.concatenate([[0.0], np.cumsum(pieces.duration_s)])
     events: list[tuple[float, int, object]] = []
     last: object = None
@@ -239,26 +263,23 @@ def play(
             last = account
     end_s = start_s[-2]
     watch_s = end_s + max(late_s, 2.5 * sensor.update_s)
-    for device, (times_s, values_j) in enumerate(seen):
-        first_j = None
-        for t, value_j in zip(times_s, values_j, strict=True):
-            if 0.0 <= t <= watch_s:
-                first_j = value_j if first_j is None else first_j
-                events.append((t, 1, (device, value_j - first_j)))
+    seen = watch(rng, [pieces._replace(power_w=pieces.power_w * g) for g in own], sensor, watch_s)
+    for device, of_board in enumerate(seen):
+        for t, value_j, half_s in zip(*of_board, strict=True):
+            events.append((t, 1, (device, value_j - of_board.energy_j[0], half_s)))
     events += [(x, 2, None) for x in np.arange(settle_s, watch_s, settle_s)]
     for t, what, value in sorted(events, key=lambda x: (x[0], x[1])):
         now[0] = START_NS + round(t * 1e9)
         if what == 0:
             ledger.mark(ledger.code(*value) if value else 0)
         elif what == 1:
-            device, energy_j = value
-            curves[device].add(now[0], energy_j, half_width_ns=round(sensor.half_s * 1e9))
+            device, energy_j, half_s = value
+            curves[device].add(now[0], energy_j, half_width_ns=round(half_s * 1e9))
         else:
             ledger.settle()
     ledger.settle(final=True)
-    known = [(t[(t >= 0) & (t <= watch_s)], x[(t >= 0) & (t <= watch_s)]) for t, x in seen]
-    lines_j = np.diff(np.sum([np.interp(start_s, t, x) for t, x in known], axis=0))
-    rise_j = np.array([x[-1] - x[0] for _, x in known])
+    lines_j = np.diff(np.sum([np.interp(start_s, s.time_s, s.energy_j) for s in seen], axis=0))
+    rise_j = np.array([s.energy_j[-1] - s.energy_j[0] for s in seen])
     return _compared(work, pieces, ledger, tap, gain=sum(own), lines_j=lines_j, now_ns=now[0], rise_j=rise_j)
 
 

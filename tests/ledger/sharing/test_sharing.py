@@ -205,16 +205,19 @@ def nvml_run(seed: int, clock: VirtualClock, gpu: SimulatedGpu, seconds: list[tu
 
 @pytest.mark.slow
 def test_stages_of_twenty_runs_on_a_simulated_board(monkeypatch):
-    """Twelve epochs with validations of 0.3 s, at any place between updates of a counter that moves every 100 ms."""
+    """Twelve epochs with validations of 0.3 s, at any place between updates of a counter that moves every 100 ms.
+
+    The rows of all epochs and what lies between them are the run.
+    """
     close = {"train": [], "validate": []}
     for seed in range(20):
         rng = np.random.default_rng(seed)
         clock = VirtualClock(10**15)
         monkeypatch.setattr("lightning_energy.meters.nvml.monotonic_ns", clock)
         turns = [(float(rng.uniform(0.9, 1.1)), float(rng.uniform(0.28, 0.33))) for _ in range(12)]
-        rows = [(1.3, 60.0, None)]
-        for train_s, validate_s in turns:
-            rows += [(train_s, 300.0, TRAIN), (validate_s, 120.0, VALIDATE)]
+        rows = [(1.3, 60.0, None), (0.1, 90.0, (0, "sanity_check", "step"))]
+        for epoch, (train_s, validate_s) in enumerate(turns):
+            rows += [(train_s, 300.0, (epoch, "train", "step")), (validate_s, 120.0, (epoch, "validate", "step"))]
         rows.append((1.0, 60.0, None))
         gpu = SimulatedGpu(
             [(10.0, 60.0), *[(s, w) for s, w, _ in rows], (99.0, 60.0)], phase_s=float(rng.uniform(0, 0.1))
@@ -226,7 +229,9 @@ def test_stages_of_twenty_runs_on_a_simulated_board(monkeypatch):
         for stage, watts, of_turn in (("train", 300.0, 0), ("validate", 120.0, 1)):
             true_j = watts * sum(turn[of_turn] for turn in turns)
             close[stage].append(abs(found[stage].energy_j - true_j) / found[stage].u_j)
-        assert sum(x.energy_j for x in found.values()) == pytest.approx(totals.energy().energy_j, rel=1e-9)
+        of_epochs = [totals.energy(stage=stage, epoch=epoch) for stage in close for epoch in range(12)]
+        together_j = sum(x.energy_j for x in [*of_epochs, totals.between(range(12))])
+        assert together_j == pytest.approx(totals.energy().energy_j, rel=1e-9)
     within_2u = np.sum((np.array(close["train"]) <= 2) & (np.array(close["validate"]) <= 2))
     assert within_2u >= 18
     assert max(*close["train"], *close["validate"]) <= 3
