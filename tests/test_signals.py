@@ -211,7 +211,7 @@ def interrupted_fit(tmp_path, hook, number):
     meter = ReplayMeter(100.0, counter_period_s=0)
     energy = energy_callback(meters=meter, record=tmp_path / f"{number}.json", score=None)
     handler, lines = raising(number)
-    setattr(energy, hook, Interrupts(handler).around(getattr(energy, hook)))
+    setattr(energy, hook, Interrupts(handler, set()).around(getattr(energy, hook)))
     trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy], log_every_n_steps=1)
     try:
         trainer.fit(Working(), loader(8), loader(4))
@@ -250,7 +250,7 @@ def test_a_handler_that_raises_in_a_loop_of_ones_own_leaves_a_report(tmp_path):
         interrupts.around(monitor._conclude_)(*arguments)
 
     handler, _ = raising(40)
-    interrupts = Interrupts(handler)
+    interrupts = Interrupts(handler, set())
     monitor._conclude_, monitor._conclude = monitor._conclude, conclude
 
     def loop() -> None:

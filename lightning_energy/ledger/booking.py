@@ -254,7 +254,7 @@ def way_to_share(
     if rules and not due.is_exact:  # which a counter's delay is told from, too
         known = one_kind.told_apart(rules).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
         found = Belief().find(known, None, pause) or found
-    is_final = is_full or (found.is_enough and is_told and n >= SURE)
+    is_final = is_full or (found.is_enough and is_told and (due.is_exact or n >= SURE))
     is_anew = not due.is_exact or sharing.found is not EXACT or rules != sharing.rules
     return Sharing(found, None, (), n, is_final, rules, None if is_final or due.is_exact else belief), is_anew
 

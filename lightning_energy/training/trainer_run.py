@@ -11,7 +11,6 @@ from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters.find import check_meters, open_meters
 from lightning_energy.meters.handlers import raised_by_handler
-from lightning_energy.results.rows import EpochRow
 from lightning_energy.results.summary import devices_of
 from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training import log_keys
@@ -234,24 +233,9 @@ class TrainerRun:
             self._warn("reference", f"EnergyCallback: {advice}")
         if self.outputs.bar is not None:
             self.outputs.bar.show_energy(total)
-        scored, logged = self.validations.of_epoch(epoch), self.validations.logged(epoch)
         self.books.epochs.add(epoch, len(self._memory.history), next_code)
-        self._memory.history.append(
-            EpochRow.of(
-                epoch,
-                train,
-                validation,
-                total,
-                session=len(self._memory.sessions),
-                metric=None if scored is None else scored.metric.value,
-                score=None if scored is None else scored.score,
-                score_u=None if scored is None else scored.u,
-                logged_train_j=train.energy_j,
-                logged_val_j=None if logged is None else logged.val_j,
-                logged_total_kwh=(total if logged is None else logged.total).energy_kwh,
-                derived=self._conversion.row(total.energy_kwh) if self._conversion else {},
-            )
-        )
+        session_n = len(self._memory.sessions)
+        self._memory.history.append(self.validations.row(epoch, train, validation, total, session=session_n))
         self.reporter.so_far(totals, books.ranks)
 
     def begin_test(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lightning_energy.curves.energy import NOTHING
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.notes import Note
+from lightning_energy.results.rows import EpochRow
 from lightning_energy.scores.scorer import AccuracyError
 from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import forget_logged, logs_twice, promises_fraction
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from lightning_energy.training.rank_books import RankBooks
     from lightning_energy.training.run_memory import RunMemory
 
-__all__ = ["Logged", "Scored", "Validations"]
+__all__ = ["Scored", "Validations"]
 
 PART = 0.01  # share of the time up to the first score that may be missing without a word
 NEVER = "no validation was run, and the score is of a metric that a validation logs"
@@ -46,18 +47,6 @@ class Scored(NamedTuple):
     score: float | None
     energy_kwh: float | None
     u: float | None = None
-
-
-class Logged(NamedTuple):
-    """The energies that an epoch's last validation logged.
-
-    Attributes:
-        val_j: of validation in the epoch, in joules; ``None`` where none was logged.
-        total: of the training.
-    """
-
-    val_j: float | None
-    total: Energy
 
 
 @dataclass
@@ -190,9 +179,32 @@ class Validations:
         """True if a validation in this epoch logged the run's total."""
         return self._epoch == epoch
 
-    def logged(self, epoch: int) -> Logged | None:
-        """The energies that this epoch's last validation logged, if there was one."""
-        return Logged(self._val_j, self._total) if self._epoch == epoch else None
+    def row(self, epoch: int, train: Energy, validation: Energy, total: Energy, *, session: int) -> EpochRow:
+        """The row of an epoch: its energies as they are known and as they were logged, and its last validation's score.
+
+        Args:
+            epoch: the epoch.
+            train: energy of training in it.
+            validation: energy of validation in it.
+            total: energy of the training up to its end.
+            session: number of the session.
+        """
+        is_here = self._epoch == epoch
+        scored = self.of_epoch(epoch)
+        return EpochRow.of(
+            epoch,
+            train,
+            validation,
+            total,
+            session=session,
+            metric=None if scored is None else scored.metric.value,
+            score=None if scored is None else scored.score,
+            score_u=None if scored is None else scored.u,
+            logged_train_j=train.energy_j,
+            logged_val_j=self._val_j if is_here else None,
+            logged_total_kwh=(self._total if is_here else total).energy_kwh,
+            derived=self._conversion.row(total.energy_kwh) if self._conversion else {},
+        )
 
     def of_epoch(self, epoch: int) -> Scored | None:
         """The metric of this epoch's last validation, if it has one."""
