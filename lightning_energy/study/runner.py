@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from lightning_energy.results.readable import duration
+from lightning_energy.study import child
 from lightning_energy.study.boards import wait_until_ready
 from lightning_energy.study.idle import IDLE_S, measure_idle
 from lightning_energy.study.manifest import MANIFEST, NAMES, Attempt, Manifest, StudyError, read_manifest
@@ -78,6 +79,10 @@ def run(
         StudyError: an argument is wrong, the folder holds other things or is damaged, another runner works in it, or
             the warm-up failed.
     """
+    if getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", "") == child.__name__:
+        raise StudyError(
+            "study.run() was called while a run loaded its file: put the call below `if __name__ == '__main__':`"
+        )
     configs = _checked(configs, part)
     wanted = Manifest(
         train=_reference(train),

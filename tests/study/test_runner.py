@@ -95,6 +95,15 @@ def test_what_fails_is_told_and_the_others_go_on(tmp_path):
         run({"raises": {"does": "raises"}}, train=trainings.train, out=tmp_path / "new", **QUIET)
 
 
+@pytest.mark.slow
+def test_a_file_without_a_guard_is_told_so(tmp_path):
+    file = tmp_path / "train.py"
+    call = 'from lightning_energy import study\nstudy.run({"a": {}}, train=__file__ + ":train", out="elsewhere")\n'
+    file.write_text(f"def train(config, seed, folder):\n    pass\n\n{call}")
+    (attempt,) = run({"a": {}}, train=f"{file}:train", seeds=1, out=tmp_path / "s", warmup=0, **QUIET).attempts
+    assert attempt.why.startswith("StudyError: study.run() was called while a run loaded its file: put the call below")
+
+
 RUNNER = """
 import json, sys
 from lightning_energy.study import run
