@@ -83,9 +83,8 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, max_
         energy, metric = side.energy, side.metric
         if energy is not None and metric is not None:
             around = "" if metric.sd is None else f" ± {subject.show(metric.sd)}"
-            lines.append(
-                f"| {side.name} | {side.n} | {plus_minus(energy.mean, energy.sd)} | {subject.show(metric.mean)}{around} |"
-            )
+            shown = f"{plus_minus(energy.mean, energy.sd)} | {subject.show(metric.mean)}{around}"
+            lines.append(f"| {side.name} | {side.n} | {shown} |")
     lines.append("")
     if answer.increase is not None:
         bounds = ""

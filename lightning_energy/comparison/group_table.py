@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.prefixes import energy_unit, plus_minus
@@ -12,7 +13,7 @@ from lightning_energy.comparison.student import FEWEST
 from lightning_energy.results.plain import cell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from lightning_energy.comparison.groups import Group, Mean
     from lightning_energy.comparison.judgement import Judgement
@@ -71,11 +72,11 @@ def group_sentences(comparison: Judgement) -> list[str]:
             f"Decided by {tests} tests; the probability that even one decision is wrong is at most "
             f"{100 * comparison.level:g} % (Holm's correction)."
         )
-    decided = [v for v in verdicts if v.kind in {"dominated", "trade-off", "cheaper", "better"}]
-    found += _some([_decision(v, comparison.subject) for v in decided])
-    found += _some([_open(v) for v in verdicts if v.kind == "undecided"])
+    for kind in ("dominated", "trade-off", "cheaper", "better"):
+        found += _some(_decision(v, comparison.subject) for v in verdicts if v.kind == kind)
+    found += _some(_open(v) for v in verdicts if v.kind == "undecided")
     found += _some(
-        [f"{v.one} and {v.other} are incomparable: {'; '.join(v.reasons)}." for v in _incomparable(verdicts)]
+        f"{v.one} and {v.other} are incomparable: {'; '.join(v.reasons)}." for v in verdicts if v.kind == "incomparable"
     )
     few = [g.name for g in comparison.groups if 0 < g.n < FEWEST]
     if few:
@@ -220,13 +221,11 @@ def _open(verdict: Verdict) -> str:
     return f"{text}: with this spread, differences as large as these take some {verdict.repeats} runs of each."
 
 
-def _incomparable(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    return [verdict for verdict in verdicts if verdict.kind == "incomparable"]
-
-
-def _some(sentences: Sequence[str]) -> list[str]:
-    more = len(sentences) - MOST_SENTENCES
-    return [*sentences[:MOST_SENTENCES], *([f"… and {more} more such: see --format json."] if more > 0 else [])]
+def _some(sentences: Iterable[str]) -> list[str]:
+    """The first sentences of a kind; the others are not even written, as there may be thousands."""
+    first = [*islice(sentences, MOST_SENTENCES + 1)]
+    more = ["… and more such: --format json has all."] if len(first) > MOST_SENTENCES else []
+    return [*first[:MOST_SENTENCES], *more]
 
 
 def _of_seeds(groups: Sequence[Group]) -> list[str]:

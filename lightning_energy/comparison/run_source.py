@@ -42,7 +42,7 @@ SETTINGS = (
     "nodes",
     "data_parallel_replicas",
 )
-"""What a record says of a training beside its hyperparameters, and is the same in all repeats of it."""
+"""Settings that a record has beside the hyperparameters, and that are the same in all repeats of a training."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ def folder(tmp_path):
     """Four runs before, as many now, and some that cost a tenth more."""
     for name, kwh in (("base", 1.0), ("same", 1.0), ("dear", 1.1)):
         for i, off in enumerate((-0.004, 0.0, 0.002, 0.003)):
-            put(tmp_path / name / str(i), kwh * (1 + off * (1 + i / 9)), 0.9 + off)
+            put(tmp_path / name / str(i), kwh * (1 + off * (1 + i / 9)), 0.9 - off)
     put(tmp_path / "other" / "0", 1.0, 0.9, device="GPU-2")
     return tmp_path
 
@@ -28,7 +28,7 @@ def test_exit_codes_and_summary(folder, capsys, new, code, heading):
     out, err = capsys.readouterr()
     assert err == ""
     assert out.startswith(f"### Energy gate: {heading}\n")
-    assert "| base | 4 | 1.0002 ± " in out
+    assert "| base | 4 | 1.0006 ± 0.0035 |" in out
     assert "allowed: +3.00 %." in out
 
 

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import CSVLogger
 import lightning_energy
 from lightning_energy import Comparison, compare, energy_penalized_accuracy, load_record, sustainable_accuracy
 from lightning_energy.comparison.columns import SORTABLE
+from lightning_energy.results.record import NAME
 from tests.modules import Classifier, energy_callback, loader, make_trainer
 from tests.records import put, record
 
@@ -396,10 +397,17 @@ def test_runs_that_were_trained(tmp_path):
 @pytest.mark.slow
 def test_a_thousand_runs(tmp_path):
     for i in range(1000):
-        put(tmp_path / f"run{i:04d}" / "version_0", 0.1 + (i * 7919 % 1000) / 10, 0.5 + (i * 104_729 % 997) / 2000)
+        made = record(0.1 + (i * 7919 % 1000) / 10, 0.5 + (i * 104_729 % 997) / 2000)
+        folder = tmp_path / f"run{i:04d}" / "version_0"
+        folder.mkdir(parents=True)
+        (folder / NAME).write_text(json.dumps(made.to_plain()))  # not one by one onto the disk, as runs are
     start_s = time.process_time()
     comparison = compare(tmp_path)
     text, plain = str(comparison), comparison.to_plain()
+    grouped = compare(tmp_path, by=lambda run: run.name[:-1])
+    assert len(grouped.groups) == 100
+    assert len(grouped.verdicts) == 99 * 50
+    assert "dominated by" in str(grouped)
     assert time.process_time() - start_s < 10
     assert len(plain["runs"]) == 1000
     assert text.count("* on it") == len(comparison.front)

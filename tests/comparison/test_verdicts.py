@@ -55,6 +55,18 @@ def test_a_dearer_and_better_one_is_dominated_at_the_level_at_most():
     assert wrong <= most_by_chance(300)
 
 
+def test_a_loss_as_large_as_the_margin_is_taken_for_none_at_the_level_at_most():
+    """Truly cheaper, and worse by just the margin that was stated."""
+    rng = np.random.default_rng(11)
+    wrong = 0
+    for _ in range(300):
+        cheap = repeats("cheap", np.exp(rng.normal(0, 0.01, 5)), rng.normal(0.897, 0.003, 5))
+        better = repeats("better", np.exp(rng.normal(math.log(1.1), 0.01, 5)), rng.normal(0.900, 0.003, 5))
+        (verdict,) = judge([cheap, better], level=LEVEL, margin=0.003)
+        wrong += verdict.kind == "dominated"
+    assert wrong <= most_by_chance(300)
+
+
 @pytest.mark.parametrize("paired", [True, False])
 def test_five_repeats_decide_between_five_percent_and_a_point(paired):
     rng = np.random.default_rng(5)
