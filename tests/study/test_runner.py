@@ -34,6 +34,7 @@ def path(monkeypatch, tmp_path_factory):
     """Where processes find the tests, and a torch that takes seeds and no seconds to load: nothing is trained."""
     light = tmp_path_factory.mktemp("light")
     (light / "torch.py").write_text(TORCH)
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
     monkeypatch.setenv("PYTHONPATH", f"{light}{os.pathsep}{ROOT}")
     monkeypatch.setattr(sys, "path", [str(light), *sys.path])
     yield
