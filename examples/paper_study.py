@@ -199,6 +199,9 @@ def main() -> None:
     for name, models in STUDIES.items():
         if args.quick and name != "digits":
             continue
+        if args.report and not (args.out / name / "study.json").exists():
+            print(f"{args.out / name} holds no study yet")
+            continue
         if args.report:
             found = study.report(args.out / name)
             files, problems = found.write(args.out / name / "report")

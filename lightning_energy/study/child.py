@@ -1,4 +1,4 @@
-"""One run of a study in a process of its own: ``python -m lightning_energy.study.child FOLDER``."""
+"""One run of a study in a process of its own: ``python -m lightning_energy.study run FOLDER``."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from lightning_energy.results.write import write_whole
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["JOB", "RESULT", "function_of", "main"]
+__all__ = ["JOB", "MODULE", "RESULT", "function_of", "main"]
 
+MODULE = "lightning_energy.study"  # that python -m runs
 JOB, RESULT = "job.json", "result.json"
 LONGEST = 300
 
@@ -87,7 +88,3 @@ def _sow(seed: int) -> None:
     torch.manual_seed(seed)
     os.environ["PL_GLOBAL_SEED"] = str(seed)
     os.environ["PL_SEED_WORKERS"] = "1"
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))

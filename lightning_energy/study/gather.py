@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from lightning_energy.comparison.run_files import find_records
 from lightning_energy.results.read import RecordError
 from lightning_energy.results.record_ranks import load_record
-from lightning_energy.study.manifest import MANIFEST, Attempt, Manifest, StudyError, read_manifest
+from lightning_energy.study.manifest import MANIFEST, Attempt, Manifest, StudyError, is_manifest, read_manifest
 from lightning_energy.study.process import TUNING, records_of
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ def gather(paths: Iterable[str | Path], tuning: Iterable[str | Path] = ()) -> Ga
 
 
 def _studies(path: Path) -> list[Path]:
-    return sorted(file.parent for file in path.rglob(MANIFEST)) if path.is_dir() else []
+    """The folders of studies: the one that is given, and those below; another program's file of that name is none."""
+    found = sorted(path.rglob(MANIFEST)) if path.is_dir() else []
+    return [file.parent for file in found if file.parent == path or is_manifest(file)]
 
 
 def _add_study(found: Gathered, folder: Path) -> None:

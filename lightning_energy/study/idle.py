@@ -6,10 +6,10 @@ import json
 import subprocess
 import sys
 import threading
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from lightning_energy.meters.find import SOURCES, open_meters
+from lightning_energy.study.child import MODULE
 from lightning_energy.study.manifest import Idle
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def measure_idle(seconds: float = IDLE_S) -> list[Idle]:
     """
     if not seconds or not any(source.survey().meters for source in SOURCES):
         return []
-    command = [sys.executable, "-m", "lightning_energy.study.idle", str(seconds)]
+    command = [sys.executable, "-m", MODULE, "idle", str(seconds)]
     try:
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + STARTS_S)  # noqa: S603 - our own
         return [Idle(**row) for row in json.loads(done.stdout.splitlines()[-1])]
@@ -67,7 +67,3 @@ def main(seconds: float, meters: Sequence[MeterName | Meter] = ("auto",)) -> lis
         for d in devices
         if d.energy.quality != "estimated"
     ]
-
-
-if __name__ == "__main__":
-    print(json.dumps([asdict(row) for row in main(float(sys.argv[1]))]))  # noqa: T201 - the answer

@@ -18,7 +18,18 @@ from lightning_energy.study.plan import Order
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["MANIFEST", "NAMES", "Attempt", "Idle", "Kind", "Manifest", "State", "StudyError", "read_manifest"]
+__all__ = [
+    "MANIFEST",
+    "NAMES",
+    "Attempt",
+    "Idle",
+    "Kind",
+    "Manifest",
+    "State",
+    "StudyError",
+    "is_manifest",
+    "read_manifest",
+]
 
 FORMAT, VERSION = "lightning-energy-study", 1
 MANIFEST = "study.json"
@@ -139,6 +150,15 @@ class Manifest:
         """
         document = {"format": FORMAT, "manifest_version": VERSION, **asdict(self)}
         write_whole(folder / MANIFEST, json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def is_manifest(file: Path) -> bool:
+    """Return true for a manifest of ours, also a damaged one: all but a document that says otherwise."""
+    try:
+        document = json.loads(text_of(file))
+    except (RecordError, OSError, ValueError, RecursionError):
+        return True
+    return isinstance(document, dict) and document.get("format") == FORMAT
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -14,7 +14,7 @@ from lightning_energy.results.own_files import kept_places
 from lightning_energy.results.read import RecordError, read_record
 from lightning_energy.results.record import NAME
 from lightning_energy.results.write import write_whole
-from lightning_energy.study.child import JOB, RESULT
+from lightning_energy.study.child import JOB, MODULE, RESULT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ def run_in_process(folder: Path, train: str, config: Mapping[str, Any], seed: in
     path = [p or os.getcwd() for p in sys.path]  # noqa: PTH109 - a text
     job = {"train": train, "config": {**config}, "seed": seed, "path": path}
     write_whole(folder / JOB, json.dumps(job, indent=1))
-    command = [sys.executable, "-m", "lightning_energy.study.child", str(folder)]
+    command = [sys.executable, "-m", MODULE, "run", str(folder)]
     with (folder / OUTPUT).open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own
             command,

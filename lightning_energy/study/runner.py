@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from lightning_energy.results.readable import duration
 from lightning_energy.study.boards import wait_until_ready
+from lightning_energy.study.child import MODULE
 from lightning_energy.study.idle import IDLE_S, measure_idle
 from lightning_energy.study.manifest import MANIFEST, NAMES, Attempt, Manifest, StudyError, read_manifest
 from lightning_energy.study.plan import Order, in_order, part_of
@@ -78,6 +79,10 @@ def run(
         StudyError: an argument is wrong, the folder holds other things or is damaged, another runner works in it, or
             the warm-up failed.
     """
+    if getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", "") == f"{MODULE}.__main__":
+        raise StudyError(
+            "study.run() was called while a run loaded its file: put the call below `if __name__ == '__main__':`"
+        )
     configs = _checked(configs, part)
     wanted = Manifest(
         train=_reference(train),

@@ -106,6 +106,7 @@ def test_a_sweep_and_a_hand_made_folder_are_reported_the_same_way(tmp_path, caps
     for name in ("a", "b"):
         put(tmp_path / "mine" / name, 1.0, run_id=name)
     put(tmp_path / "sweep" / "trial_0", 0.25)
+    (tmp_path / "mine" / "a" / "study.json").write_text('{"by": "another program"}')
     found = report(tmp_path / "mine", tuning=tmp_path / "sweep")
     assert (found.spent["runs"].n, found.spent["tuning"].energy_kwh) == (2, 0.25)
     answers = {item.name: item.answer for item in found.checklist}

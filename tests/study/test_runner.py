@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from lightning_energy.study import StudyError, report, run
-from lightning_energy.study.manifest import read_manifest
+from lightning_energy.study.manifest import Attempt, Manifest, read_manifest
+from tests.records import put
 from tests.study import trainings
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +35,7 @@ def path(monkeypatch, tmp_path_factory):
     """Where processes find the tests, and a torch that takes seeds and no seconds to load: nothing is trained."""
     light = tmp_path_factory.mktemp("light")
     (light / "torch.py").write_text(TORCH)
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
     monkeypatch.setenv("PYTHONPATH", f"{light}{os.pathsep}{ROOT}")
     monkeypatch.setattr(sys, "path", [str(light), *sys.path])
     yield
@@ -93,6 +95,42 @@ def test_what_fails_is_told_and_the_others_go_on(tmp_path):
     assert len(run(configs, train=trainings.train, seeds=1, out=tmp_path, warmup=0, **QUIET).attempts) == 6
     with pytest.raises(StudyError, match="the warm-up of raises failed, and nothing else was begun: ValueError"):
         run({"raises": {"does": "raises"}}, train=trainings.train, out=tmp_path / "new", **QUIET)
+
+
+@pytest.mark.slow
+def test_a_run_that_failed_is_repeated_on_request_and_stays_in_the_report(tmp_path):
+    configs = {"a": {"does": "fails once", "mark": str(tmp_path / "mark")}}
+    ask = {"train": trainings.train, "seeds": 1, "out": tmp_path / "s", "warmup": 0, **QUIET}
+    assert run(configs, **ask).state_of("a", 0) == "failed"
+    assert run(configs, **ask).state_of("a", 0) == "failed"
+    study = run(configs, **ask, retry_failed=True)
+    assert [a.state for a in study.attempts] == ["failed", "done"]
+    found = report(tmp_path / "s")
+    assert found.failed[0].startswith("a, seed 0: failed: RuntimeError: out of memory: see ")
+    assert (found.spent["failed"].n, found.spent["failed"].unknown, found.spent["runs"].n) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(("result", "state"), [({"code": 0, "why": ""}, "done"), ({"code": 1, "why": "x"}, "broken")])
+def test_a_training_that_came_to_its_end_without_its_runner_counts(tmp_path, result, state):
+    put(tmp_path / "runs/a/seed-0", 1.0, seed=0)
+    (tmp_path / "runs/a/seed-0/result.json").write_text(json.dumps(result))
+    left = Attempt("run", "a", 0, "runs/a/seed-0", "running", 1e9)
+    plan = [("a", 0)]
+    manifest = Manifest("x.py:train", {"a": {}}, [0], "randomized blocks", 0, plan, 0, None, "", 1e9, attempts=[left])
+    manifest.write(tmp_path)
+    wrong = "nowhere:train"  # is not called where the run is done, and fails where it is repeated
+    study = run({"a": {}}, train=wrong, seeds=1, out=tmp_path, warmup=0, **QUIET)
+    assert study.attempts[0].state == state
+    assert len(study.attempts) == (1 if state == "done" else 2)
+
+
+@pytest.mark.slow
+def test_a_file_without_a_guard_is_told_so(tmp_path):
+    file = tmp_path / "train.py"
+    call = 'from lightning_energy import study\nstudy.run({"a": {}}, train=__file__ + ":train", out="elsewhere")\n'
+    file.write_text(f"def train(config, seed, folder):\n    pass\n\n{call}")
+    (attempt,) = run({"a": {}}, train=f"{file}:train", seeds=1, out=tmp_path / "s", warmup=0, **QUIET).attempts
+    assert attempt.why.startswith("StudyError: study.run() was called while a run loaded its file: put the call below")
 
 
 RUNNER = """

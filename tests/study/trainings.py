@@ -18,6 +18,9 @@ def train(config: dict, seed: int, folder: Path) -> None:
     does = config.get("does", "")
     if does == "raises":
         raise ValueError("no such\nmodel")
+    if does == "fails once" and not Path(config["mark"]).exists():
+        Path(config["mark"]).write_text("failed")
+        raise RuntimeError("out of memory")
     if does == "exits":
         sys.exit(3)
     if does == "leaves nothing":

@@ -31,6 +31,7 @@ from lightning_energy import (
     energy_penalized_accuracy,
     functional,
     load_record,
+    study,
     sustainable_accuracy,
 )
 from lightning_energy.meters import CalibratedMeter, CpuEstimateMeter, NvmlMeter, RaplMeter
@@ -266,3 +267,15 @@ def meters_of_all_kinds() -> None:
     reading = Reading(0, 10, power_w=100.0)
     register_j: float | None = reading.register_j
     print(register_j)
+
+
+def studies(folder: Path) -> None:
+    def train(config: dict[str, Any], seed: int, own: Path) -> None:
+        print(config, seed, own)
+
+    manifest = study.run({"a": {"lr": 0.1}}, train=train, out=folder, seeds=[1, 2], order="random", cooldown_s=5)
+    states: list[str | None] = [manifest.state_of(*planned) for planned in manifest.plan]
+    found: study.StudyReport = study.report([folder], tuning="sweep", epoch="best")
+    files, problems = found.write(folder / "report")
+    energy_kwh: float = found.spent["runs"].energy_kwh
+    print(states, files, problems, energy_kwh, [(item.name, item.answer) for item in found.checklist])
