@@ -23,6 +23,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 import lightning_energy
 from lightning_energy import EnergyCallback, energy_penalized_accuracy
 from lightning_energy.commands import main as cli
+from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.meters import MeterInfo
 from lightning_energy.results import own_files, read
 from lightning_energy.results.brief import Place
@@ -32,6 +33,7 @@ from lightning_energy.results.rendering import as_text
 from lightning_energy.results.upgrade import VERSION
 from lightning_energy.results.write import write_record
 from lightning_energy.training import recorder
+from lightning_energy.training.loop_run import LoopRun
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer, meter
 
 if TYPE_CHECKING:
@@ -270,6 +272,25 @@ def test_a_relative_place_is_that_of_the_start(tmp_path, monkeypatch):
     make_trainer(tmp_path, max_epochs=2, callbacks=[energy]).fit(Moves(), loader(64), loader(8))
     assert read_record(tmp_path / "out").outcome == "completed"
     assert not [*(tmp_path / "elsewhere").iterdir()]
+
+
+def test_a_working_folder_that_is_gone_ends_no_training(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    energy = energy_callback(record="energy.json", score=None)
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy])
+    with pytest.warns(UserWarning, match="the record cannot be written"):
+        trainer.fit(Classifier(), loader(8), loader(8))
+    assert energy.report.outcome == "completed"
+
+
+def test_a_place_that_ends_with_a_slash_is_a_folder(tmp_path):
+    for place in (f"{tmp_path}/runs/", f"{tmp_path}/runs.json/"):
+        expected = Path(place) / "energy.json"
+        assert recorder.where_to_record(make_trainer(tmp_path), place) == expected
+        assert LoopRun(place, Ranks(), None, print).path == expected
 
 
 def test_a_name_that_is_too_long_is_told_as_well(tmp_path):
