@@ -115,6 +115,15 @@ def test_no_record_where_there_is_no_place_for_it(tmp_path, settings):
     assert not list(tmp_path.rglob("energy.json"))
 
 
+@pytest.mark.parametrize("folder", ["s3://bucket/runs", "gs://bucket/runs", "file:///runs"])
+def test_a_remote_folder_of_a_logger_is_no_folder_here(tmp_path, monkeypatch, folder):
+    class Remote(MemoryLogger):
+        save_dir = folder
+
+    monkeypatch.chdir(tmp_path)
+    assert recorder.where_to_record(make_trainer(tmp_path, logger=Remote()), True) is None
+
+
 def test_not_wanted_or_elsewhere(tmp_path):
     fit(tmp_path / "a", energy_callback(record=False))
     assert not list(tmp_path.rglob("energy.json"))
@@ -124,7 +133,7 @@ def test_not_wanted_or_elsewhere(tmp_path):
     valid(read_record(tmp_path / "d"))
 
 
-@pytest.mark.parametrize("record", [None, 3, ""])
+@pytest.mark.parametrize("record", [None, 3, "", "s3://bucket/runs"])
 def test_a_wrong_place_is_told_at_construction(record):
     with pytest.raises(TypeError, match="path of a file or folder"):
         energy_callback(record=record)
