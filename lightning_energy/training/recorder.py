@@ -245,6 +245,8 @@ def _folder(logger: Any) -> str | None:
         return str(folder)
     if not logger.save_dir:
         return None
+    if "://" in str(logger.save_dir):
+        return str(logger.save_dir)
     version = logger.version
     return str(Path(logger.save_dir, str(logger.name), version if isinstance(version, str) else f"version_{version}"))
 

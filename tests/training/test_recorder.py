@@ -121,7 +121,7 @@ def test_a_remote_folder_of_a_logger_is_no_folder_here(tmp_path, monkeypatch, fo
         save_dir = folder
 
     monkeypatch.chdir(tmp_path)
-    assert recorder.where_to_record(make_trainer(tmp_path, logger=Remote()), True) is None
+    assert recorder.where_to_record(make_trainer(tmp_path, logger=Remote()), record=True) is None
 
 
 def test_not_wanted_or_elsewhere(tmp_path):
