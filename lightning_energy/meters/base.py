@@ -119,12 +119,15 @@ class MeterInfo:
         for name, known in (("quality", QUALITIES), ("scope", get_args(Scope))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r}: give one of {', '.join(known)}")
-        for name in ("power_min_w", "update_period_s", "calibration_u", "power_lag_s", "coverage"):
+        for name in ("update_period_s", "calibration_u", "power_lag_s", "coverage"):
             value = getattr(self, name)
             is_unknown = value is None and name in {"update_period_s", "coverage"}
             if not is_unknown and not (_is_number(value) and 0 <= value < math.inf):
                 raise ValueError(f"{name}={value!r}: give a number from 0 on")
-        if self.power_max_w is not None and not (_is_number(self.power_max_w) and self.power_max_w > 0):
+        # limits that are not finite bound nothing
+        if not _is_number(self.power_min_w):
+            raise ValueError(f"power_min_w={self.power_min_w!r}: give a number")
+        if self.power_max_w is not None and (not _is_number(self.power_max_w) or self.power_max_w <= 0):
             raise ValueError(f"power_max_w={self.power_max_w!r}: give a number above 0, or None")
 
 
