@@ -11,7 +11,7 @@ from lightning_energy.curves.curve import Curve
 from lightning_energy.curves.edges import CounterEdges
 from lightning_energy.curves.poll_plan import SLOW_POLL_S, PollPlan
 from lightning_energy.curves.power import PowerIntegral
-from lightning_energy.curves.readings import believed, believed_w
+from lightning_energy.curves.readings import believed, believed_info, believed_w
 from lightning_energy.meters.base import MeterLost, Reading
 from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.units import NS
@@ -139,10 +139,11 @@ class Channel:
             answer = self.meter.read()
             reading, why = believed(answer, before_ns, self._clock(), self._last_ns)
             refused = why
-            revised = self.meter.revised()
+            revised, odd = believed_info(self.meter.revised())
+            refused = refused or odd
         except MeterLost as error:
             reading, why = None, str(error)
-        except Exception as error:  # noqa: BLE001 - a meter's defect must not end the user's training
+        except BaseException as error:  # noqa: BLE001 - a meter's defect must not end the thread that reads the others
             reading, why = None, f"{type(error).__name__}: {error}"
         power_w = self._power_beside() if reading and self._wants_power(reading) else None
         if answered is not None:
@@ -151,10 +152,10 @@ class Channel:
             self.info = revised or self.info
             if reading is None:
                 self._lost(why)
-                if refused:  # also where other readings bridge it
-                    self._remember(refused, before_ns)
             else:
                 self._take(reading, power_w)
+            if refused:  # also where other readings bridge it
+                self._remember(refused, before_ns)
 
     def finish(self) -> None:
         """Place the edges that wait, and fill the time behind the last with the power: no more polls will come."""
@@ -245,7 +246,7 @@ class Channel:
     def _power_beside(self) -> float | None:
         try:
             return believed_w(self.meter.read_power_w())
-        except Exception:  # noqa: BLE001 - same as in poll; the register's fault was reported already
+        except BaseException:  # noqa: BLE001 - same as in poll; the register's fault was reported already
             return None
 
     def _is_overdue(self, reading: Reading) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import reprlib
 
-from lightning_energy.meters.base import Reading
+from lightning_energy.meters.base import MeterInfo, Reading
 from lightning_energy.meters.units import NS
 
-__all__ = ["LONGEST_READ_S", "believed", "believed_w", "not_returned"]
+__all__ = ["LONGEST_READ_S", "believed", "believed_info", "believed_w", "not_returned"]
 
 LONGEST_READ_S = 2.0
 """Longest duration of a read whose answer is used, in seconds: what took longer is said to hang."""
@@ -70,6 +70,13 @@ def believed_w(power_w: object) -> float | None:
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return None
     return number if number is not None and 0 <= number < math.inf else None
+
+
+def believed_info(info: object) -> tuple[MeterInfo | None, str]:
+    """A meter's new description, or ``None``; and what is wrong with one that is none."""
+    if info is None or isinstance(info, MeterInfo):
+        return info, ""
+    return None, f"its revised() returned {reprlib.repr(info)}, not a MeterInfo or None"
 
 
 def _when(start_ns: int, end_ns: int, before_ns: int, after_ns: int, last_ns: int) -> str:

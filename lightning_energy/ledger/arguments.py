@@ -49,10 +49,10 @@ def check_record(record: Any) -> None:
     """Check whether and where a record is kept.
 
     Raises:
-        TypeError: neither a switch nor a path.
+        TypeError: neither a switch nor a path of this machine.
     """
-    if not isinstance(record, (bool, str, Path)) or record == "":
-        raise TypeError(f"record={record!r}: give True, False, or the path of a file or folder")
+    if not isinstance(record, (bool, str, Path)) or record == "" or (isinstance(record, str) and "://" in record):
+        raise TypeError(f"record={record!r}: give True, False, or the path of a file or folder on this machine")
 
 
 def named_arguments(

@@ -40,6 +40,9 @@ Scope = Literal["gpu", "board", "module", "package", "dram", "psys", "machine", 
 """Coverage of a figure. ``board`` is a GPU board of which the training uses a part (MIG, MPS, shared), ``processes``
 the processes of one rank on the CPU, so that each rank reads its own; all others cover a device, whoever uses it."""
 
+QUALITIES: Final[tuple[Quality, ...]] = ("measured", "integrated", "estimated")
+"""The qualities that a meter may have."""
+
 BOARDS: Final[frozenset[Scope]] = frozenset({"gpu", "board", "module"})
 """The scopes of accelerator boards."""
 
@@ -132,14 +135,26 @@ class MeterInfo:
     condition: Condition | None = None
 
     def __post_init__(self) -> None:
-        if self.quality not in get_args(Quality):
-            raise ValueError(f"quality={self.quality!r}: give one of {', '.join(get_args(Quality))}")
-        if self.scope not in get_args(Scope):
-            raise ValueError(f"scope={self.scope!r}: give one of {', '.join(get_args(Scope))}")
-        for name in ("update_period_s", "calibration_u", "coverage"):
+        for name in ("device_id", "name", "note"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name}={getattr(self, name)!r}: give a text")  # noqa: TRY004 - one error for all
+        for name, known in (("quality", QUALITIES), ("scope", get_args(Scope))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r}: give one of {', '.join(known)}")
+        for name in ("update_period_s", "calibration_u", "power_lag_s", "coverage"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
+            is_unknown = value is None and name in {"update_period_s", "coverage"}
+            if not is_unknown and not (_is_number(value) and 0 <= value < math.inf):
                 raise ValueError(f"{name}={value!r}: give a number from 0 on")
+        # limits that are not finite bound nothing
+        if not _is_number(self.power_min_w):
+            raise ValueError(f"power_min_w={self.power_min_w!r}: give a number")
+        if self.power_max_w is not None and (not _is_number(self.power_max_w) or self.power_max_w <= 0):
+            raise ValueError(f"power_max_w={self.power_max_w!r}: give a number above 0, or None")
+
+
+def _is_number(value: object) -> bool:
+    return hasattr(value, "__float__") and not isinstance(value, str)
 
 
 class Meter(ABC):

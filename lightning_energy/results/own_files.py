@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 import re
 import time
+from contextlib import suppress
 from itertools import count
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from lightning_energy.results.read import RecordError, text_of
-from lightning_energy.results.record import FORMAT
+from lightning_energy.results.record import FORMAT, NAME
 
-if TYPE_CHECKING:
-    from pathlib import Path
+__all__ = ["chosen_place", "free_place", "is_record", "kept_place", "kept_places"]
 
-__all__ = ["free_place", "is_record", "kept_place", "kept_places"]
+
+def chosen_place(record: str | Path) -> Path:
+    """The file of a record where the user wants it: a file, or a folder. A later ``chdir`` does not move it.
+
+    Example:
+        >>> chosen_place("/runs/a/").as_posix(), chosen_place("/runs/a.json").as_posix()
+        ('/runs/a/energy.json', '/runs/a.json')
+    """
+    path = Path(record)
+    with suppress(OSError):  # a working directory that was removed: nothing can be written there, which is told
+        path = path.absolute()
+    is_folder = path.suffix != ".json" or str(record).endswith(("/", os.sep))
+    return path / NAME if is_folder else path
 
 
 def is_record(path: Path) -> bool:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from lightning_energy.results.plain import cell
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -150,7 +152,7 @@ def _append_csv(path: Path, columns: Columns) -> None:
 def _texts(name: str, values: Iterable[Any]) -> Iterable[Any]:
     if name.endswith("_s"):
         return (f"{v:.{NANOSECONDS}f}" for v in values)
-    return ("" if isinstance(v, float) and math.isnan(v) else v for v in values)
+    return ("" if isinstance(v, float) and math.isnan(v) else cell(v) for v in values)
 
 
 def _append_parquet(path: Path, columns: Columns) -> None:

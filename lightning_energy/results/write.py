@@ -11,6 +11,8 @@ from contextlib import suppress
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
+from lightning_energy.results.record import FORMAT
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["remove_leftovers", "write_record", "write_whole"]
 
+BEGINNING = json.dumps({"format": FORMAT}, indent=1)[:-2]  # of every record of ours
 LEFT_OVER_S = 3600.0  # age of an unfinished file whose writer is surely dead, on whatever machine it ran
 
 
@@ -59,5 +62,15 @@ def remove_leftovers(path: Path) -> None:
     name = re.compile(rf"\.{re.escape(path.name)}\.([0-9a-f]{{8}}|\d+)")
     with suppress(OSError):
         for file in path.parent.iterdir():
-            if name.fullmatch(file.name) and time.time() - file.lstat().st_mtime > LEFT_OVER_S:
+            if name.fullmatch(file.name) and _is_left(file.lstat()) and _is_begun(file):
                 file.unlink()
+
+
+def _is_left(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > LEFT_OVER_S
+
+
+def _is_begun(file: Path) -> bool:
+    """Return true for a file that begins as a record of ours, however little of it was written."""
+    with file.open("rb") as opened:
+        return BEGINNING.encode().startswith(opened.read(len(BEGINNING)))

@@ -18,14 +18,30 @@ if TYPE_CHECKING:
 __all__ = ["SEEDS", "recorded_hyperparameters", "recorded_seed", "without_secrets"]
 
 SECRET = re.compile(
-    r"secret|passw|passphrase|credential|private_?key|(api|access|auth|license|account)_?(key|token)(_id)?\b|"
-    r"(^|_)(token|auth|pwd|apikey|cookie|bearer)$",
+    r"secret|passw|passphrase|credential|private_?key|(api|access|auth|license|account|wandb)_?(key|token)(_id)?\b|"
+    r"(^|_)(token|auth|auth_header|authorization|pwd|apikey|cookie|bearer)$",
     re.IGNORECASE,
 )
 SEEDS = ("seed", "random_seed", "random_state", "global_seed")
 """Hyperparameters that name the seed of a run."""
 
+CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+SEPARATOR = re.compile(r"[-. ]")
+HIDDEN = "…"
+# in a text: what stands before a secret that is hidden, and the secret
+IN_TEXT = (
+    re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s?#]*(?=@)", re.IGNORECASE),
+    re.compile(
+        r"(\b(?:\w*(?:password|passwd|secret|api_?-?key|access_?-?key|private_?-?key)|pwd|token|(?:auth|access)_?-?token)=)"
+        r"[^&;,\s]+",
+        re.IGNORECASE,
+    ),
+    re.compile(r"(\b(?:bearer|basic)\s)\s*[\w.~+/=-]{6,}", re.IGNORECASE),
+    re.compile(r"\b(sk-|hf_|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|AKIA|ASIA)[\w-]{14,}"),
+    re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*", re.DOTALL),
+)
 LONGEST_TEXT = 200
+LONGEST_LOOK = 10_000  # letters of a text that are looked at
 MOST_VALUES = 500  # of all levels together
 DEEPEST = 6
 LARGEST_BITS = 256  # of a whole number
@@ -60,7 +76,7 @@ def without_secrets(values: Any) -> dict[str, Any]:
     """Hyperparameters in plain types: numbers, texts, and lists and mappings of these.
 
     Whatever else there is becomes the name of its class; long texts are cut, the home folder becomes ``~``, and a value
-    whose name says that it is secret is left out, which stands in its place.
+    whose name says that it is secret is left out, which stands in its place; so is a part of a text that looks like it.
 
     Example:
         >>> without_secrets({"lr": 0.1, "api_key": "abc", "loss": max, "path": "x" * 300})["api_key"]
@@ -84,7 +100,7 @@ class _Plain:
                 break
             self._left -= 1
             name = self._text(key) if isinstance(key, (str, int, float)) else type(key).__name__
-            plain[name] = LEFT_OUT if SECRET.search(re.sub(r"[-. ]", "_", name)) else self._value(value, levels - 1)
+            plain[name] = LEFT_OUT if _is_secret(name) else self._value(value, levels - 1)
         return plain
 
     def _value(self, value: Any, levels: int) -> Any:
@@ -115,10 +131,16 @@ class _Plain:
         return self._value(value, levels - 1)
 
     def _text(self, value: Any) -> str:
-        text = str(value)
-        if self._home and text.startswith(self._home):
-            text = f"~{text[len(self._home) :]}"
+        text = str(value)[:LONGEST_LOOK]
+        for secret in IN_TEXT:
+            text = secret.sub(rf"\1{HIDDEN}", text)
+        if self._home:
+            text = re.sub(rf"{re.escape(self._home)}(?![\w.-])", "~", text)
         return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
+
+
+def _is_secret(name: str) -> bool:
+    return bool(SECRET.search(SEPARATOR.sub("_", CAMEL.sub("_", name))))
 
 
 def _home() -> str:

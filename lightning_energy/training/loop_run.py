@@ -19,7 +19,7 @@ from lightning_energy.meters.units import J_PER_KWH, SAMPLES
 from lightning_energy.results.best import best_of, epoch_of
 from lightning_energy.results.brief import Place
 from lightning_energy.results.notes import Note
-from lightning_energy.results.own_files import free_place
+from lightning_energy.results.own_files import chosen_place, free_place
 from lightning_energy.results.read import read_record
 from lightning_energy.results.record import NAME
 from lightning_energy.results.rows import EpochRow, SessionRow
@@ -261,9 +261,5 @@ def _place(record: bool | str | Path, run_id: str) -> Path | None:
     if isinstance(record, bool):
         if not record:
             return None
-        path = Path(FOLDER, f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{run_id[:SHORT_ID]}", NAME)
-    else:
-        path = Path(record)
-    with suppress(OSError):  # a working directory that was removed: nothing can be written there, which is told
-        path = path.absolute()  # a later chdir does not move it
-    return path if path.suffix == ".json" else path / NAME
+        record = Path(FOLDER, f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{run_id[:SHORT_ID]}", NAME)
+    return chosen_place(record)

@@ -14,7 +14,7 @@ from lightning_energy.curves.energy import NOTHING, Energy
 from lightning_energy.ledger.ranks import replicas_of
 from lightning_energy.meters.handlers import forgive
 from lightning_energy.results.machine import Machine, describe_machine
-from lightning_energy.results.own_files import free_place, kept_place
+from lightning_energy.results.own_files import chosen_place, free_place, kept_place
 from lightning_energy.results.read import RecordError, read_record
 from lightning_energy.results.record import NAME, Record, make_record
 from lightning_energy.results.record_ranks import load_record, rank_file, rank_files
@@ -208,8 +208,7 @@ def where_to_record(trainer: Trainer, record: bool | str | Path) -> Path | None:
     else in ``save_dir/name/version``. No record without a logger, in a ``fast_dev_run``, or in a remote folder.
     """
     if isinstance(record, (str, Path)):
-        path = Path(record).absolute()  # a later chdir does not move it
-        return path if path.suffix == ".json" else path / NAME
+        return chosen_place(record)
     if not record or not trainer.loggers or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
         return None
     folder = None
@@ -249,6 +248,8 @@ def _folder(logger: Any) -> str | None:
         return str(folder)
     if not logger.save_dir:
         return None
+    if "://" in str(logger.save_dir):
+        return str(logger.save_dir)
     version = logger.version
     return str(Path(logger.save_dir, str(logger.name), version if isinstance(version, str) else f"version_{version}"))
 

@@ -373,7 +373,7 @@ def test_what_a_meter_raises_ends_no_thread(call, error):
     channel = Channel(meter, meter.open(), clock=clock)
     drive(channel, clock, clock.now_ns + 2 * S)
     setattr(meter, call, meter.fails)
-    drive(channel, clock, clock.now_ns + S)
+    drive(channel, clock, clock.now_ns + 5 * S)
     assert (channel.trouble is None) == (call == "read_power_w")
     delattr(meter, call)
     knots = len(channel.curve)

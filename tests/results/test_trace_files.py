@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 import resource
 import signal
@@ -15,6 +17,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from lightning_energy import EnergyCallback, MeterLost, ReplayMeter
 from lightning_energy.curves.energy import NOTHING
+from lightning_energy.results.plain import cell
 from lightning_energy.results.read import read_record
 from lightning_energy.results.rows import SessionRow
 from lightning_energy.results.trace_files import TraceFiles
@@ -243,3 +246,15 @@ def test_without_pyarrow_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(ModuleNotFoundError, match="pip install 'lightning-energy\\[parquet\\]'"):
         EnergyCallback(trace="parquet")
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-cmd", "@SUM(1)", "a\x1b[2J", "a\u202eb", "a\nb"])
+def test_a_device_whose_name_a_spreadsheet_would_run_is_escaped(tmp_path, name):
+    """As in every other table: a meter of the user's may give any name."""
+    curve = {"device_id": np.array([name]), "time_s": np.array([-0.5])}
+    TraceFiles(tmp_path / "energy.json", "csv").write(0, curve, {"epoch": np.empty(0, dtype=np.int64)})
+    with gzip.open(tmp_path / "energy.curve.csv.gz", "rt", encoding="utf-8", newline="") as file:
+        _, (_, device_id, time_s) = csv.reader(file)
+    assert device_id == cell(name)
+    assert device_id != name
+    assert float(time_s) == -0.5

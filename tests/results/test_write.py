@@ -56,6 +56,26 @@ def test_files_that_a_killed_process_left_are_removed(tmp_path):
     assert {*tmp_path.iterdir()} == {*others}
 
 
+BEGUN = '{\n "format": "lightning-energy-record",\n "version": 2,'
+
+
+@pytest.mark.parametrize(
+    ("content", "is_ours"),
+    [("", True), ('{\n "for', True), (BEGUN, True), ("my notes", False), ("{}", False), ('{\n "format": "x"', False)],
+)
+def test_an_old_file_of_that_name_is_removed_only_where_its_content_is_ours(tmp_path, content, is_ours):
+    write_record(tmp_path / "energy.json", record())
+    assert (tmp_path / "energy.json").read_text().startswith(BEGUN)
+    file, linked = tmp_path / ".energy.json.0123abcd", tmp_path / ".energy.json.4567"
+    file.write_text(content)
+    linked.symlink_to(file)
+    for path in (file, linked):
+        os.utime(path, (1.0, 1.0), follow_symlinks=False)
+    remove_leftovers(tmp_path / "energy.json")
+    assert file.exists() is not is_ours
+    assert linked.is_symlink()
+
+
 def test_nothing_is_left_where_a_record_cannot_be_written(tmp_path):
     (tmp_path / "energy.json").mkdir()
     with pytest.raises(OSError, match="energy.json"):

@@ -23,6 +23,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 import lightning_energy
 from lightning_energy import EnergyCallback, energy_penalized_accuracy
 from lightning_energy.commands import main as cli
+from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.meters import MeterInfo
 from lightning_energy.results import own_files, read
 from lightning_energy.results.brief import Place
@@ -32,6 +33,7 @@ from lightning_energy.results.rendering import as_text
 from lightning_energy.results.upgrade import VERSION
 from lightning_energy.results.write import write_record
 from lightning_energy.training import recorder
+from lightning_energy.training.loop_run import LoopRun
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer, meter
 
 if TYPE_CHECKING:
@@ -113,6 +115,15 @@ def test_no_record_where_there_is_no_place_for_it(tmp_path, settings):
     assert not list(tmp_path.rglob("energy.json"))
 
 
+@pytest.mark.parametrize("folder", ["s3://bucket/runs", "gs://bucket/runs", "file:///runs"])
+def test_a_remote_folder_of_a_logger_is_no_folder_here(tmp_path, monkeypatch, folder):
+    class Remote(MemoryLogger):
+        save_dir = folder
+
+    monkeypatch.chdir(tmp_path)
+    assert recorder.where_to_record(make_trainer(tmp_path, logger=Remote()), record=True) is None
+
+
 def test_not_wanted_or_elsewhere(tmp_path):
     fit(tmp_path / "a", energy_callback(record=False))
     assert not list(tmp_path.rglob("energy.json"))
@@ -122,7 +133,7 @@ def test_not_wanted_or_elsewhere(tmp_path):
     valid(read_record(tmp_path / "d"))
 
 
-@pytest.mark.parametrize("record", [None, 3, ""])
+@pytest.mark.parametrize("record", [None, 3, "", "s3://bucket/runs"])
 def test_a_wrong_place_is_told_at_construction(record):
     with pytest.raises(TypeError, match="path of a file or folder"):
         energy_callback(record=record)
@@ -270,6 +281,25 @@ def test_a_relative_place_is_that_of_the_start(tmp_path, monkeypatch):
     make_trainer(tmp_path, max_epochs=2, callbacks=[energy]).fit(Moves(), loader(64), loader(8))
     assert read_record(tmp_path / "out").outcome == "completed"
     assert not [*(tmp_path / "elsewhere").iterdir()]
+
+
+def test_a_working_folder_that_is_gone_ends_no_training(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    energy = energy_callback(record="energy.json", score=None)
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy])
+    with pytest.warns(UserWarning, match="the record cannot be written"):
+        trainer.fit(Classifier(), loader(8), loader(8))
+    assert energy.report.outcome == "completed"
+
+
+def test_a_place_that_ends_with_a_slash_is_a_folder(tmp_path):
+    for place in (f"{tmp_path}/runs/", f"{tmp_path}/runs.json/"):
+        expected = Path(place) / "energy.json"
+        assert recorder.where_to_record(make_trainer(tmp_path), place) == expected
+        assert LoopRun(place, Ranks(), None, print).path == expected
 
 
 def test_a_name_that_is_too_long_is_told_as_well(tmp_path):
