@@ -38,6 +38,13 @@ def test_the_delay_and_the_powers_in_words():
     )
 
 
+def test_kinds_of_steps_have_a_power_each():
+    kinds = (ClassPower("train", "step", 300.0, 2.0), ClassPower("train", "step 2", 120.0, 3.0))
+    assert text(replace(SHARED, classes=kinds))[0].endswith(
+        "train (steps) 300 ± 2 W, train (steps of kind 2) 120 ± 3 W"
+    )
+
+
 def test_a_delay_that_is_not_seen_and_a_register_that_shows_energy_at_once():
     assert "The counter is not seen to be late (3 ± 2 ms). Mean" in text(replace(SHARED, delay_s=0.003))[0]
     assert "The counter shows energy at once. Mean" in text(replace(SHARED, delay_s=0.0, delay_u_s=0.001))[0]

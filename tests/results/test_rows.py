@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import lightning_energy
-from lightning_energy.ledger.how_shared import ClassPower, HowShared
+from lightning_energy.ledger.how_shared import ClassPower, HowShared, StepKinds
 from lightning_energy.results.figures import Device
 from lightning_energy.results.node import Node
 from lightning_energy.results.parse import epochs_of, sessions_of
@@ -76,6 +76,7 @@ def test_rows_come_back_from_plain_types():
         ends_s=(3.5, 6.75),
         powers_w=((60.0, 298.0), (60.0, 302.0)),
         covariance_w2=((9.0, -0.5), (-0.5, 4.0)),
+        step_kinds=(StepKinds("train", 2, (0, 1)), StepKinds("validate", limits_s=(0.05,))),
     )
     devices = (
         Device("NVIDIA H100", "GPU-1", "gpu", energy(1.0), 0.1, shared=shared),

@@ -160,7 +160,7 @@ class Fourth:
         """
         i, j = np.tril_indices(len(a))
         k = along[..., : len(a)]
-        products = k[..., i] * k[..., j] * np.where(i == j, 1.0, 2.0)
+        products = (k[..., i] * k[..., j] * np.where(i == j, 1.0, 2.0))[..., : len(self.moments)]
         second, fourth = ((k @ a) * k).sum(axis=-1), ((products @ self.moments) * products).sum(axis=-1)
         result: NDArray[np.float64] = np.where(fourth > 0, second**2 / np.maximum(fourth, 1e-300), 0.0)
         return result
@@ -202,7 +202,7 @@ class Powers(NamedTuple):
             along: the covariance times the figures' change by the power of each class, shape (..., classes).
             prior_j2: the variances by the prior.
         """
-        if self.fourth is None:
+        if self.fourth is None or not self.fourth.moments.size:  # what is booked for a moment only is not in them
             return variance_j2
         n = self.fourth.carriers(along, self.a)
         wider = variance_j2 * n / np.maximum(n - 2, 1e-9)

@@ -120,3 +120,11 @@ def test_a_figure_is_carried_by_the_intervals_that_tell_of_it():
     fourth.add(seconds[50:], np.ones(2))
     found = fourth.carriers(np.array([[1.0, 1.0], [1.0, -1.0]]), seconds.T @ seconds)
     assert found == pytest.approx([52.0, 2.0])
+    wider = np.pad(seconds.T @ seconds, (0, 1))  # a class that only intervals show which are booked for a moment
+    assert fourth.carriers(np.array([[1.0, -1.0, 5.0]]), wider) == pytest.approx([2.0])
+
+
+def test_intervals_that_are_booked_for_a_moment_widen_nothing():
+    powers = fit([normals(np.eye(2), np.array([300.0, 100.0]))], fourth=Fourth())
+    variance_j2 = np.array([4.0])
+    assert powers.as_carried(variance_j2, np.ones((1, 2)), np.array([9.0])) is variance_j2
