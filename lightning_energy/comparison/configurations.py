@@ -16,13 +16,29 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.groups import Mean
     from lightning_energy.comparison.run import Run
 
-__all__ = ["configurations_of", "has_repeats", "on_front_of_means", "plain_configurations"]
+__all__ = [
+    "all_runs",
+    "configurations_of",
+    "has_repeats",
+    "on_front_of_means",
+    "plain_configurations",
+    "with_means",
+]
 
 
 def configurations_of(runs: Sequence[Run]) -> list[Group]:
-    """The configurations whose mean energy and metric are known, by rising energy."""
-    groups = group_runs([run for run in runs if run.is_comparable])
+    """The configurations of the runs whose metric and energy are known, by rising mean energy."""
+    return group_runs([run for run in runs if run.is_comparable])
+
+
+def with_means(groups: Sequence[Group]) -> list[Group]:
+    """The configurations of which a run ended, so that they have means."""
     return [group for group in groups if group.energy is not None and group.metric is not None]
+
+
+def all_runs(group: Group) -> list[Run]:
+    """All runs of a configuration: those that were interrupted are in no mean, but spent their energy."""
+    return [*group.runs, *(run for run, _ in group.left_out)]
 
 
 def has_repeats(groups: Sequence[Group]) -> bool:
@@ -39,12 +55,14 @@ def on_front_of_means(groups: Sequence[Group]) -> list[bool]:
 
 
 def plain_configurations(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """The configurations in JSON's types, with the probability that each is on the front."""
+    """The configurations that have means in JSON's types, with the probability that each is on the front."""
+    groups = with_means(groups)
     return [
         {
             "name": group.name,
             "n": group.n,
             "runs": [run.name for run in group.runs],
+            "left_out": [{"name": run.name, "reason": reason} for run, reason in group.left_out],
             "metric": _plain(group.metric),
             "energy_kwh": _plain(group.energy),
             "on_front": on,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.comparison import page_cells as cells
 from lightning_energy.comparison.columns import ON_PAGE, Column, PageCell, heading_of
+from lightning_energy.comparison.front_probability import probability_words
 from lightning_energy.comparison.page_cells import UNKNOWN, Rows, escaped, name
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def group_table(groups: Sequence[Row], progress: Row | None, runs: Sequence[Row]
         return ""
     rows = Rows(runs, subject)
     of_targets = {of["name"]: of["targets"] for of in (progress or {}).get("configurations", ())}
-    heads = ["configuration", "n", subject.heading, "energy", *(f"energy to reach {t:g}" for t in subject.targets)]
+    heads = ["configuration", subject.heading, "energy", *(f"energy to reach {t:g}" for t in subject.targets)]
     heads.append("probability of the front")
     head_ = "".join(f'<th scope="col"{" class=n" if k else ""}>{name(text)}</th>' for k, text in enumerate(heads))
     body = []
@@ -142,14 +143,15 @@ def group_table(groups: Sequence[Row], progress: Row | None, runs: Sequence[Row]
         spread = "" if metric["sd"] is None else f" ± {metric['sd']:.2g}"
         reached = [cells.target_words(found, rows) for found in of_targets.get(group["name"], ())]
         figures = [
-            str(group["n"]),
             f"{subject.show(metric['mean'])}{spread}",
             rows.energies.show(energy["mean"], energy["sd"]),
             *(reached or [UNKNOWN for _ in subject.targets]),
-            UNKNOWN if p is None else f"{p:.2f}",
+            UNKNOWN if p is None else escaped(probability_words(p).removeprefix("= ")),
         ]
         written = "".join(f'<td class="n">{figure}</td>' for figure in figures)
-        body.append(f'<tr><th scope="row"><div class="wrap">{name(group["name"])}</div></th>{written}</tr>')
+        body.append(
+            f'<tr><th scope="row"><div class="wrap">{name(group["name"])}<small>n = {group["n"]}</small></div></th>{written}</tr>'
+        )
     return (
         '<section><h2 id="of-groups">Configurations</h2><p class="hint">Mean ± one standard deviation over n runs; the '
         "energy by which half of them had reached a target, with the number of those that did; and the probability "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.comparison.configurations import all_runs
 from lightning_energy.comparison.course import (
     Band,
     area,
@@ -116,7 +117,7 @@ def progress_of(
     Raises:
         ValueError: the budget is not above 0.
     """
-    courses = [run.source.course for group in groups for run in group.runs]
+    courses = [run.source.course for group in groups for run in all_runs(group)]
     if budget_kwh is None:
         budget_kwh = common_budget_kwh(courses)
     if floor is None:
@@ -135,7 +136,7 @@ def _of(group: Group, whole: Progress) -> OfConfiguration:
     found = band(courses, mode)
     size = None if found is None else sum(area(c, whole.budget_kwh, whole.floor, mode) for c in courses) / len(courses)
     results = (
-        of_runs([result_of(run, target) for run in group.runs], target=target, budget_kwh=whole.budget_kwh)
+        of_runs([result_of(run, target) for run in all_runs(group)], target=target, budget_kwh=whole.budget_kwh)
         for target in whole.subject.targets
     )
     return OfConfiguration(

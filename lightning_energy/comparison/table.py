@@ -8,7 +8,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.columns import FIELDS, IN_TEXT, heading_of
-from lightning_energy.comparison.configurations import has_repeats
+from lightning_energy.comparison.configurations import all_runs, has_repeats
 from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.results.plain import cell as in_csv
 from lightning_energy.results.readable import si
@@ -97,7 +97,7 @@ def _of_targets(comparison: Judgement, names: dict[str, str]) -> list[list[str]]
     groups = comparison.configurations
     if has_repeats(groups):
         head[0] = "configuration"
-        return [head, *([group.name, *target_cells(group.runs, subject.targets)] for group in groups)]
+        return [head, *([group.name, *target_cells(all_runs(group), subject.targets)] for group in groups)]
     runs = [run for run in comparison.runs if run.is_comparable]
     return [head, *([names[run.name], *target_cells([run], subject.targets)] for run in runs)]
 

@@ -85,6 +85,7 @@ def test_in_plain_types():
             "name": "cheap/seed_0",
             "n": 1,
             "runs": ["cheap/seed_0"],
+            "left_out": [],
             "metric": {"mean": 0.8, "sd": None, "low": None, "high": None},
             "energy_kwh": {"mean": 1.0, "sd": None, "low": None, "high": None},
             "on_front": True,
