@@ -149,9 +149,8 @@ def group_table(groups: Sequence[Row], progress: Row | None, runs: Sequence[Row]
             UNKNOWN if p is None else escaped(probability_words(p).removeprefix("= ")),
         ]
         written = "".join(f'<td class="n">{figure}</td>' for figure in figures)
-        body.append(
-            f'<tr><th scope="row"><div class="wrap">{name(group["name"])}<small>n = {group["n"]}</small></div></th>{written}</tr>'
-        )
+        label = f"{name(group['name'])}<small>n = {group['n']}</small>"
+        body.append(f'<tr><th scope="row"><div class="wrap">{label}</div></th>{written}</tr>')
     return (
         '<section><h2 id="of-groups">Configurations</h2><p class="hint">Mean ± one standard deviation over n runs; the '
         "energy by which half of them had reached a target, with the number of those that did; and the probability "
