@@ -14,10 +14,12 @@ from lightning_energy.commands.console import complain, number, positive, print_
 from lightning_energy.commands.exits import Exit
 from lightning_energy.comparison.columns import SORTABLE, column_of
 from lightning_energy.comparison.compare import compare
+from lightning_energy.comparison.group_table import groups_csv, latex
 from lightning_energy.comparison.more_pictures import draw_courses, draw_ranks
 from lightning_energy.comparison.picture import SUFFIXES, draw
 from lightning_energy.comparison.subject import Choice
 from lightning_energy.comparison.table import as_csv, markdown, text
+from lightning_energy.comparison.verdicts import LEVEL
 from lightning_energy.scores.formula import REFERENCE_KWH
 from lightning_energy.scores.metric import Scale
 
@@ -66,6 +68,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="energy at which the penalty of the score begins to bite (default: the runs' own if they agree, else "
         f"{REFERENCE_KWH:g})",
     )
+    parser.add_argument(
+        "--group-by",
+        metavar="WAY",
+        help="find the runs of one configuration by their 'folder', by names of settings (lr,model), or not ('none'); "
+        "default: all settings in their records, the seed excepted",
+    )
+    parser.add_argument(
+        "--level",
+        type=_probability,
+        default=LEVEL,
+        help=f"probability that one of all verdicts between groups is wrong, at most (default: {LEVEL:g})",
+    )
+    parser.add_argument(
+        "--margin",
+        type=positive,
+        default=0.0,
+        metavar="LOSS",
+        help="the loss of the metric that counts as none, stated before you see the runs (default: 0)",
+    )
     parser.add_argument("--format", choices=[*FORMATS], default="text", help="layout of the table (default: text)")
     parser.add_argument("--picture", type=_picture, metavar="FILE", help="draw a .png or .svg (needs matplotlib)")
     parser.add_argument(
@@ -88,6 +109,9 @@ def run(arguments: argparse.Namespace) -> int:
         scale=arguments.scale,
         target=arguments.target,
         reference_kwh=arguments.reference_kwh,
+        by=_by(arguments.group_by),
+        level=arguments.level,
+        margin=arguments.margin,
     )
     print_out(FORMATS[arguments.format](comparison))
     problems = [*comparison.problems]
@@ -116,8 +140,21 @@ FORMATS: dict[str, Callable[[Comparison], str]] = {
     "text": _text,
     "json": _json,
     "csv": as_csv,
+    "groups-csv": groups_csv,
+    "latex": latex,
     "markdown": markdown,
 }
+
+
+def _by(given: str | None) -> str | list[str] | None:
+    return given if given in {None, "folder", "none"} else [name.strip() for name in given.split(",")]
+
+
+def _probability(text_: str) -> float:
+    value = number(text_)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text_!r}: give a probability between 0 and 1")
+    return value
 
 
 def _column(text_: str) -> str:

@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": "list the meters of this machine, and how to make more of them readable",
     "report": "print the report of a run again",
     "compare": "list runs side by side: accuracy against energy, and which are dominated",
+    "gate": "say whether new runs cost more energy than before, for continuous integration",
 }
 """All commands, and a line of help for each."""
 

@@ -8,16 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-import numpy as np
-
+from lightning_energy.comparison.binomial import in_samples
 from lightning_energy.comparison.columns import Column, column_of
 from lightning_energy.comparison.comparison import Comparison
+from lightning_energy.comparison.judged_groups import judged_groups
 from lightning_energy.comparison.one_metric import of_one_metric
-from lightning_energy.comparison.pareto import dominations, goodness, on_front
+from lightning_energy.comparison.pareto import dominations, fronts, kinds
 from lightning_energy.comparison.run import NothingFittedError, Run, run_of
 from lightning_energy.comparison.run_files import find_records, short_names
 from lightning_energy.comparison.subject import Choice
 from lightning_energy.comparison.unlike import reference_of_their_size, with_caveats
+from lightning_energy.comparison.verdicts import LEVEL
 from lightning_energy.results.read import RecordError
 from lightning_energy.scores.formula import ALPHA, BETA, REFERENCE_KWH, EnergyPenalized, Sustainable, is_number
 from lightning_energy.scores.metric import PERCENT, Scale
@@ -25,6 +26,7 @@ from lightning_energy.scores.metric import PERCENT, Scale
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lightning_energy.comparison.groups import By
     from lightning_energy.comparison.subject import Subject
 
 __all__ = ["compare"]
@@ -44,13 +46,20 @@ def compare(
     alpha: float = ALPHA,
     beta: float = BETA,
     reference_kwh: float | None = None,
+    by: By = None,
+    level: float = LEVEL,
+    margin: float = 0.0,
 ) -> Comparison:
     """List runs side by side, from their records.
 
     A run's energy is that of its training over all its sessions, its validations included; its metric is the last
-    value that was logged. A run is *dominated* when another one is at least as good for less energy, and *for sure*
-    only when its energy is not estimated and the energies differ by more than twice the standard uncertainty of their
-    difference: see :func:`~lightning_energy.comparison.pareto.dominations`.
+    value that was logged.
+
+    Runs of one configuration with several seeds are a group. A group is *dominated* by another one when both have three
+    runs or more, and it is shown that the other one is cheaper and better: the probability that even one decision is
+    wrong is at most ``level``, see :mod:`~lightning_energy.comparison.verdicts`. Of single runs nothing is decided: one
+    may be behind another *by the meter*. Unlike runs (of other coverage, quality or sensors) are never ranked against
+    each other.
 
     One comparison is of one metric, in its own direction: more is better, or less is, as the records say. Of runs with
     different metrics those with the most frequent one are compared, of equally frequent ones the accuracies; the others
@@ -81,6 +90,11 @@ def compare(
         beta: scale of both scores, above 0.
         reference_kwh: energy in kWh at which the penalty of the score begins to bite, one for all runs. By default the
             one that the runs were trained with where they agree, else 1 kWh, with a caveat.
+        by: the way to find the runs of one configuration: see :func:`~lightning_energy.comparison.groups.group_runs`.
+            By default runs whose records say the same of the training, the seed excepted.
+        level: the probability that at least one decision between groups is wrong, at most.
+        margin: the loss of the metric that counts as none, in the unit in which it is shown; state it before you see
+            the runs. A group that is cheaper and not worse by the margin then dominates, too.
 
     Returns:
         The comparison. With nothing to compare it is empty, and its ``problems`` say why.
@@ -111,6 +125,7 @@ def compare(
         caveats += of_references
     fit, unlike = with_caveats(fit, formula.reference_kwh if subject.is_accuracy else None)
     fit = _judge([_scored(run, formula if subject.is_accuracy else None) for run in fit])
+    fit, rest, groups, verdicts = judged_groups(fit, rest, by, level, margin)
     if any(run.energy_kwh == 0 for run in fit):
         caveats.append("A run of 0 kWh has no place on a logarithmic axis: the picture leaves it out.")
     return Comparison(
@@ -120,6 +135,9 @@ def compare(
         subject,
         formula if subject.is_accuracy else None,
         column.name,
+        groups,
+        verdicts,
+        level,
     )
 
 
@@ -202,16 +220,25 @@ def _scored(run: Run, formula: EnergyPenalized | None) -> Run:
 
 
 def _judge(runs: list[Run]) -> list[Run]:
-    """Say of each run whether it is on the front, and which others dominate it."""
-    front = on_front(goodness(runs), np.array([r.energy_kwh for r in runs]))
+    """Say of each run whether it is on the front of its kind, and which others are ahead of it by the meter."""
     judged = []
-    for run, is_on_front, (sure, perhaps) in zip(runs, front, dominations(runs), strict=True):
-        by = [tuple(runs[j].name for j in indices) for indices in (sure, perhaps)]
+    for run, is_on_front, kind, (beyond, within) in zip(
+        runs, fronts(runs).tolist(), kinds(runs).tolist(), dominations(runs), strict=True
+    ):
+        ahead = sorted([*beyond, *within], key=lambda j: (runs[j].energy_kwh, j))
         caveats = run.caveats
-        if perhaps and not sure and run.quality != "estimated":  # of estimates, the caveats of the whole say it
-            caveats = (*caveats, f"behind {', '.join(by[1])} by less than the uncertainty of their energies (k=2)")
+        if within and not beyond and run.quality != "estimated":  # of estimates, the caveats of the whole say it
+            names = ", ".join(runs[j].name for j in within)
+            caveats = (*caveats, f"behind {names} by less than the uncertainty of their energies (k=2)")
+        samples = in_samples(run, runs[ahead[0]]) if ahead else None
         judged.append(
-            replace(run, on_front=bool(is_on_front), dominated_by=by[0], perhaps_dominated_by=by[1], caveats=caveats)
+            replace(
+                run,
+                kind=kind,
+                on_front=is_on_front,
+                perhaps_dominated_by=tuple(runs[j].name for j in ahead),
+                caveats=(*caveats, samples) if samples else caveats,
+            )
         )
     return judged
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning_energy.comparison.columns import FIELDS
+from lightning_energy.comparison.group_table import latex
 from lightning_energy.comparison.judgement import Judgement
 from lightning_energy.comparison.page import render_page
 from lightning_energy.comparison.picture import plot
@@ -26,6 +27,9 @@ class Comparison(Judgement):
         formula: the formula of the score, with its constants; ``str()`` of it names them. ``None`` where the metric
             is no accuracy.
         sort: the column that the runs are sorted by.
+        groups: the same runs in groups of one configuration, by mean energy.
+        verdicts: a verdict for each pair of groups with three repeats or more.
+        level: the probability that at least one of all decisions in ``verdicts`` is false, at most.
     """
 
     def to_pandas(self) -> Any:
@@ -64,6 +68,10 @@ class Comparison(Judgement):
             The document, to be written as UTF-8.
         """
         return render_page(self.to_plain(), title=title)
+
+    def to_latex(self) -> str:
+        r"""A table of the groups for a paper: it needs ``\usepackage{booktabs}``."""
+        return latex(self)
 
     def __str__(self) -> str:
         return "\n".join([text(self), *(f"Not compared: {problem}" for problem in self.problems)])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.comparison.configurations import on_front_of_means
-from lightning_energy.comparison.front_probability import FEWEST, front_probabilities, probability_words
+from lightning_energy.comparison.configurations import kinds_of, on_front_of_means, probabilities_of
+from lightning_energy.comparison.front_probability import FEWEST, probability_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,9 @@ def draw_groups(ax: Any, groups: Sequence[Group], left_out: Sequence[Run] = ()) 
             capsize=2.5,
             zorder=4,
         )
-    _step(ax, [group for group, on in zip(groups, front, strict=True) if on])
+    kinds = kinds_of(groups)
+    for kind in dict.fromkeys(kinds):  # each has a front of its own
+        _step(ax, [group for group, on, of in zip(groups, front, kinds, strict=True) if on and of == kind])
     for label, colour, fill in (("on the front of the means", FRONT, FRONT), ("behind it", BEHIND, "white")):
         ax.plot([], [], "o", color=colour, markerfacecolor=fill, markersize=6, label=label)
     if left_out:
@@ -81,7 +83,7 @@ def _step(ax: Any, front: Sequence[Group]) -> None:
 
 
 def _label(ax: Any, groups: Sequence[Group], front: Sequence[bool]) -> None:
-    probabilities = front_probabilities(groups)
+    probabilities = probabilities_of(groups)
     ranked = sorted(zip(groups, front, probabilities, strict=True), key=lambda of: not of[1])
     for group, on, p in ranked[:MOST_LABELS]:
         if group.energy is None or group.metric is None:

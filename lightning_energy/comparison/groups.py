@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -74,6 +74,19 @@ class Group:
     metric: Mean | None = None
     seeds: tuple[int | None, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same in JSON's types, with names of runs."""
+        return {
+            "name": self.name,
+            "n": self.n,
+            "runs": [run.name for run in self.runs],
+            "left_out": [{"run": run.name, "reason": reason} for run, reason in self.left_out],
+            "energy_kwh": None if self.energy is None else asdict(self.energy),
+            "metric": None if self.metric is None else asdict(self.metric),
+            "seeds": [*self.seeds],
+            "settings": {**self.settings},
+        }
 
     @property
     def n(self) -> int:
@@ -194,17 +207,29 @@ def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _group(name: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Group:
-    kept = [run for run in runs if run.is_comparable and run.outcome == "completed"]
-    left_out = tuple((run, _reason(run)) for run in runs if run not in kept)
+    kept, left_out = _once([run for run in runs if run.is_comparable and run.outcome == "completed"])
+    left_out += [(run, _reason(run)) for run in runs if not run.is_comparable or run.outcome != "completed"]
     return Group(
         name,
         tuple(kept),
-        left_out,
+        tuple(left_out),
         mean_of(run.energy_kwh for run in kept if run.energy_kwh is not None),
         mean_of(run.metric for run in kept if run.metric is not None),
         tuple(run.source.seed for run in kept),
         settings,
     )
+
+
+def _once(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, str]]]:
+    """Keep one record of each run: of a run that was resumed or copied, the one with the most energy."""
+    kept: dict[str, Run] = {}
+    left_out = []
+    for run in sorted(runs, key=lambda run: -(run.energy_kwh or 0.0)):
+        same = kept.setdefault(run.source.run_id or f"unknown {run.name}", run)
+        if same is not run:
+            left_out.append((run, f"it is the same run as {same.name}, resumed or copied"))
+    names = {run.name for run in kept.values()}
+    return [run for run in runs if run.name in names], left_out
 
 
 def _reason(run: Run) -> str:

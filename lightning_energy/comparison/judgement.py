@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.comparison.configurations import configurations_of, plain_configurations
+from lightning_energy.comparison.configurations import configurations_of, of_main_kind, plain_groups, with_means
 from lightning_energy.comparison.course import best_so_far
 from lightning_energy.comparison.pareto import iso_scores
 from lightning_energy.comparison.progress import Progress, progress_of
 from lightning_energy.comparison.rank_stability import Candidate, Stability, stability
+from lightning_energy.comparison.verdicts import LEVEL
 from lightning_energy.results.plain import plain
 
 if TYPE_CHECKING:
     from lightning_energy.comparison.groups import Group
     from lightning_energy.comparison.run import Run
     from lightning_energy.comparison.subject import Subject
+    from lightning_energy.comparison.verdicts import Verdict
     from lightning_energy.scores.formula import Formula
 
 __all__ = ["Judgement"]
@@ -33,6 +35,9 @@ class Judgement:
         subject: the metric that is compared, with its direction, its unit, and the epoch it is taken of.
         formula: the formula of the score, with its constants; ``None`` where the metric is no accuracy.
         sort: the column that the runs are sorted by.
+        groups: the same runs in groups of one configuration, by mean energy.
+        verdicts: a verdict for each pair of groups with three repeats or more.
+        level: the probability that at least one of all decisions in ``verdicts`` is false, at most.
     """
 
     runs: list[Run]
@@ -41,6 +46,9 @@ class Judgement:
     subject: Subject
     formula: Formula | None
     sort: str = "energy_kwh"
+    groups: list[Group] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    level: float = LEVEL
 
     @property
     def front(self) -> list[Run]:
@@ -60,14 +68,14 @@ class Judgement:
     @cached_property
     def configurations(self) -> list[Group]:
         """The groups of runs of one configuration, with their means; a single run is a group of one."""
-        return configurations_of(self.runs)
+        return self.groups or configurations_of(self.runs)
 
     @property
     def candidates(self) -> list[Candidate]:
-        """The configurations that have a score, by their mean accuracy and energy."""
+        """The groups of the most frequent kind that have a score, by their mean accuracy and energy."""
         if self.formula is None:
             return []
-        means = [(group.name, group.metric, group.energy) for group in self.configurations]
+        means = [(group.name, group.metric, group.energy) for group in of_main_kind(with_means(self.configurations))]
         known = [
             Candidate(name, metric.mean, kwh.mean)
             for name, metric, kwh in means
@@ -89,9 +97,11 @@ class Judgement:
             "formula": None if self.formula is None else self.formula.to_plain(),
             "metric": self.subject.to_plain(),
             "runs": [{**run.to_plain(), "settings": plain({**run.source.settings})} for run in self.runs],
+            "groups": plain_groups(self.configurations),
+            "verdicts": [verdict.to_plain() for verdict in self.verdicts],
+            "level": self.level,
             "front": [run.name for run in self.front],
             "iso_scores": [{"score": s, "points": [[*p] for p in points]} for s, points in self.iso_scores()],
-            "configurations": plain_configurations(self.configurations),
             "courses": {r.name: [[*s] for s in best_so_far(r.source.course, r.mode)] for r in self.drawable},
             "progress": None if (progress := self.progress()) is None else progress.to_plain(),
             "stability": None if (found := self.stability()) is None else found.to_plain(),

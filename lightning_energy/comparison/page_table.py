@@ -122,10 +122,10 @@ def _body(run: Row, rows: Rows, columns: Sequence[tuple[Column, PageCell]]) -> s
 
 
 def group_table(groups: Sequence[Row], progress: Row | None, runs: Sequence[Row], subject: Subject) -> str:
-    """Write the section of the configurations; nothing where each was trained once.
+    """Write the section of the groups; nothing where each configuration was trained once.
 
     Args:
-        groups: the ``configurations`` of ``Comparison.to_plain()``.
+        groups: the ``groups`` of ``Comparison.to_plain()`` that have means.
         progress: its ``progress``.
         runs: its ``runs``.
         subject: the metric that is compared.
@@ -134,7 +134,7 @@ def group_table(groups: Sequence[Row], progress: Row | None, runs: Sequence[Row]
         return ""
     rows = Rows(runs, subject)
     of_targets = {of["name"]: of["targets"] for of in (progress or {}).get("configurations", ())}
-    heads = ["configuration", subject.heading, "energy", *(f"energy to reach {t:g}" for t in subject.targets)]
+    heads = ["group", subject.heading, "energy", *(f"energy to reach {t:g}" for t in subject.targets)]
     heads.append("probability of the front")
     head_ = "".join(f'<th scope="col"{" class=n" if k else ""}>{name(text)}</th>' for k, text in enumerate(heads))
     body = []
@@ -152,8 +152,8 @@ def group_table(groups: Sequence[Row], progress: Row | None, runs: Sequence[Row]
         label = f"{name(group['name'])}<small>n = {group['n']}</small>"
         body.append(f'<tr><th scope="row"><div class="wrap">{label}</div></th>{written}</tr>')
     return (
-        '<section><h2 id="of-groups">Configurations</h2><p class="hint">Mean ± one standard deviation over n runs; the '
-        "energy by which half of them had reached a target, with the number of those that did; and the probability "
+        '<section><h2 id="of-groups">Groups of repeats</h2><p class="hint">Mean ± one standard deviation over n runs; '
+        "the energy by which half of them had reached a target, with the number of those that did; and the probability "
         "that the mean is on the front of all means, by the scatter of the runs: none is given below three runs.</p>"
         f'<div class="box" role="region" aria-labelledby="of-groups" tabindex="0"><table><thead><tr>{head_}</tr>'
         f"</thead><tbody>{''.join(body)}</tbody></table></div></section>"

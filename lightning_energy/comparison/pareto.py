@@ -1,8 +1,9 @@
-"""Quality against energy: which runs are on the front, which are dominated for sure, and where scores are equal."""
+"""Quality against energy: which runs are on the front, which are behind it, and where scores are equal."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.run import Run
     from lightning_energy.scores.formula import Formula
 
-__all__ = ["COVERAGE_FACTOR", "dominations", "goodness", "iso_scores", "on_front", "window"]
+__all__ = ["COVERAGE_FACTOR", "dominations", "fronts", "goodness", "iso_scores", "kinds", "on_front", "window"]
 
 COVERAGE_FACTOR = 2.0  # k=2: 1 in 20 differences by mere chance is larger (GUM, JCGM 100:2008, 6.3.3)
 ISO_LINES = 5
@@ -55,20 +56,41 @@ def on_front(good: NDArray[np.float64], energy_kwh: NDArray[np.float64]) -> NDAr
     return front
 
 
-def dominations(runs: Sequence[Run]) -> list[tuple[list[int], list[int]]]:
-    r"""Find the runs by which each run is dominated, for sure and perhaps.
+def kinds(runs: Sequence[Run]) -> NDArray[np.int64]:
+    """Number runs so that equal numbers are runs that may be set against each other.
 
-    Run j dominates run i *for sure* when its metric is at least as good and
+    These have one coverage, quality of measurement, metric, and the same sensors; a run whose sensors are not known, or
+    changed between its sessions, is a kind of its own. The kind of most runs is 1.
+    """
+    keys = [run.likeness if run.source.sensors else (i,) for i, run in enumerate(runs)]
+    ranks = {key: rank for rank, (key, _) in enumerate(Counter(keys).most_common(), 1)}
+    return np.array([ranks[key] for key in keys], dtype=np.int64)
+
+
+def fronts(runs: Sequence[Run]) -> NDArray[np.bool_]:
+    """Find the runs on the Pareto front of their kind: unlike runs are not ranked against each other."""
+    good, energy, of_kind = goodness(runs), _energies(runs), kinds(runs)
+    front = np.zeros(len(runs), dtype=np.bool_)
+    for kind in np.unique(of_kind):
+        alike = of_kind == kind
+        front[alike] = on_front(good[alike], energy[alike])
+    return front
+
+
+def dominations(runs: Sequence[Run]) -> list[tuple[list[int], list[int]]]:
+    r"""Find the runs behind which each run is by the meter: by more than the meter's uncertainty, and by less.
+
+    A run says nothing of how its repeats scatter: see :mod:`~lightning_energy.comparison.verdicts` for what does. Run j
+    is ahead of run i of its kind *beyond the uncertainty of the meter* when its metric is at least as good and
 
     .. math:: E_i - E_j > 2 \sqrt{u_i^2 + u_j^2} + s_j
 
-    with their standard uncertainties u and the energy s that j may have spent in missing time. Between runs on the
-    same sensors u is the repeatability, as the gain is common to both and cancels; between others it is the absolute
-    uncertainty. *Perhaps*: it is at least as good and not more expensive by the figures, but by less than that, or
-    i's energy is estimated: a model knows the CPU time of the run's processes, but neither the power of the CPU
-    meanwhile (its clock rate, vector units, memory) nor whether a thread worked or waited busily, which depends on what
-    else runs; such errors differ from run to run, and no uncertainty bounds them. The metrics are taken as they are:
-    a record does not know how they scatter from seed to seed.
+    with their standard uncertainties u and the energy s that j may have spent in missing time. As both were measured by
+    the same sensors, u is the repeatability: the gain is common to both and cancels. *Within it*: it is at least as
+    good and not more expensive by the figures, but by less than that, or i's energy is estimated: a model knows the CPU
+    time of the run's processes, but neither the power of the CPU meanwhile (its clock rate, vector units, memory) nor
+    whether a thread worked or waited busily, which depends on what else runs. The metrics are taken as they are: a
+    record does not know how they scatter from seed to seed.
 
     Records with one ``run_id`` are one run, resumed or copied: none of them dominates another.
 
@@ -76,22 +98,22 @@ def dominations(runs: Sequence[Run]) -> list[tuple[list[int], list[int]]]:
         runs: n runs of one metric, whose metric and energy are known.
 
     Returns:
-        For each run the indices of those that dominate it for sure, and of those that perhaps do, in the order of
-        their energy. Both name runs on the front only, as these are worth changing to. Where none of these dominates
-        (for sure: its energy is known less well; perhaps: it is the same run) but another run does, they name that run.
+        For each run the indices of those that are ahead of it beyond the uncertainty, and of those within it, in the
+        order of their energy. Both name runs on the front only, as these are worth changing to. Where none of these is
+        ahead (beyond it: its energy is known less well; within it: it is the same run) but another run is, they name
+        that run.
     """
     good, energy = goodness(runs), _energies(runs)
     u_repeat = np.array([r.u_repeat_kwh or 0.0 for r in runs])
-    u_absolute = np.array([r.u_kwh or 0.0 for r in runs])
     slack = np.array([r.source.slack_kwh for r in runs])
-    sensors = np.array([r.source.sensors or f"unknown {i}" for i, r in enumerate(runs)], dtype=object)
+    of_kind = kinds(runs)
     ids = np.array([r.source.run_id or f"unknown {i}" for i, r in enumerate(runs)], dtype=object)
-    front, order = on_front(good, energy), np.argsort(energy, kind="stable")
+    front, order = fronts(runs), np.argsort(energy, kind="stable")
     results: list[tuple[list[int], list[int]]] = []
     for i in range(len(runs)):
-        u = np.where(sensors == sensors[i], np.hypot(u_repeat, u_repeat[i]), np.hypot(u_absolute, u_absolute[i]))
+        u = np.hypot(u_repeat, u_repeat[i])
         better = (good >= good[i]) & (energy <= energy[i]) & ((good > good[i]) | (energy < energy[i]))
-        better &= ids != ids[i]
+        better &= (ids != ids[i]) & (of_kind == of_kind[i])
         sure = better & (energy[i] - energy > COVERAGE_FACTOR * u + slack) & (runs[i].quality != "estimated")
         perhaps = (better & front if (better & front).any() else better) & ~sure
         named = sure & front if (sure & front).any() else sure

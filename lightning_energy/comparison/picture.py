@@ -29,7 +29,7 @@ DOTS_PER_INCH = 150
 # name, colour (of the palette of Okabe and Ito, legible for the colour-blind), shape and filling of each kind
 KINDS = [
     ("on the Pareto front", "#0072B2", "o", "#0072B2"),
-    ("behind it, but not for sure", "#E69F00", "s", "white"),
+    ("behind it, by the meter", "#E69F00", "s", "white"),
     ("dominated", "#D55E00", "X", "#D55E00"),
 ]
 ESTIMATED = ("energy estimated, not measured", "D")  # name in the legend, and shape for every kind
@@ -200,11 +200,15 @@ def _iso_lines(ax: Any, comparison: Judgement) -> list[Any]:
 
 
 def _front_line(ax: Any, front: Sequence[Run]) -> None:
-    """Draw the best value that was reached for at most an energy: a step to a better one at each run of the front."""
+    """Draw the best value that was reached for at most an energy: a step to a better one at each run of the front.
+
+    Each kind of runs has a front of its own.
+    """
     right = ax.get_xlim()[1]
-    energies = [*(run.energy_kwh for run in front), right]
-    values = [*(run.metric for run in front), front[-1].metric] if front else []
-    if front:
+    for kind in dict.fromkeys(run.kind for run in front):
+        alike = [run for run in front if run.kind == kind]
+        energies = [*(run.energy_kwh for run in alike), right]
+        values = [*(run.metric for run in alike), alike[-1].metric]
         ax.plot(energies, values, drawstyle="steps-post", color=KINDS[0][1], linewidth=1.6, alpha=0.75, zorder=2)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.comparison.configurations import all_runs
+from lightning_energy.comparison.configurations import all_runs, of_main_kind
 from lightning_energy.comparison.course import (
     Band,
     area,
@@ -57,7 +57,8 @@ class Progress:
         subject: the metric.
         budget_kwh: the common budget in kWh, and the energy of the reference point.
         floor: the value that counts as nothing, and the metric of the reference point.
-        hypervolume: the area that all validations together dominate, in kWh times the metric's unit.
+        hypervolume: the area that all validations together dominate, in kWh times the metric's unit; of groups that
+            may not be set against each other, those of the most frequent kind.
         configurations: the configurations.
     """
 
@@ -124,7 +125,8 @@ def progress_of(
         floor = 0.0 if subject.is_accuracy else worst_value(courses, subject.mode)
     if not budget_kwh or floor is None:
         return None
-    points = [step for course in courses for step in best_so_far(course, subject.mode)]
+    alike = of_main_kind(groups)
+    points = [step for g in alike for run in all_runs(g) for step in best_so_far(run.source.course, subject.mode)]
     size = hypervolume(points, budget_kwh, floor, subject.mode)
     empty = Progress(subject, budget_kwh, floor, size, ())
     return Progress(subject, budget_kwh, floor, size, tuple(_of(group, empty) for group in groups))

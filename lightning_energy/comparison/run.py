@@ -71,10 +71,16 @@ class Run:
         sam: :func:`~lightning_energy.sustainable_accuracy`; ``None`` at 1 kWh or less, where it is not defined.
         score: :func:`~lightning_energy.energy_penalized_accuracy`, with the same constants for all runs; accuracies
             alone have it and ``sam``.
-        on_front: true when no other run is at least as good for less energy, or better for as much.
-        dominated_by: names of runs on the front that are at least as good, and cheaper for sure: by more than the
-            uncertainty (see :func:`~lightning_energy.comparison.pareto.dominations`).
-        perhaps_dominated_by: names of runs on the front that are at least as good, and cheaper, but not for sure.
+        group: name of the group of runs of one configuration that it is in.
+        seed: its seed.
+        metric_n: number of samples that its metric is of.
+        kind: equal for runs that may be set against each other: of one coverage, quality and metric, on the same
+            sensors.
+        on_front: true when no other run of its kind is at least as good for less energy, or better for as much.
+        dominated_by: names of the groups by which its group is dominated: see
+            :mod:`~lightning_energy.comparison.verdicts`.
+        perhaps_dominated_by: names of runs on the front that are at least as good, and cheaper, by the meter: what a
+            repeat would show is not known.
         caveats: sentences that a reader of its figures must know.
         hardware: the machine that it ran on.
         covers: the parts of the machine that its joules cover.
@@ -104,6 +110,10 @@ class Run:
     per_kwh: float | None = None
     sam: float | None = None
     score: float | None = None
+    group: str | None = None
+    seed: int | None = None
+    metric_n: int | None = None
+    kind: int | None = None
     on_front: bool = False
     dominated_by: tuple[str, ...] = ()
     perhaps_dominated_by: tuple[str, ...] = ()
@@ -177,6 +187,7 @@ def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | Non
     module = record.what.get("module")
     known = energy is not None and energy_j is not None
     read_as = scale or ("fraction" if metric is None else metric.scale)
+    source = replace(source_of(record, energy, lacks), course=course_of(record.epochs, read_as))
     return Run(
         name=name,
         path=path,
@@ -199,7 +210,9 @@ def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | Non
         caveats=(*lacks, *_caveats(record, energy)),
         hardware=hardware_of(record),
         covers=" + ".join(sorted({d.scope for d in record.devices})) or "unknown parts",
-        source=replace(source_of(record, energy, lacks), course=course_of(record.epochs, read_as)),
+        seed=source.seed,
+        metric_n=source.metric_n,
+        source=source,
     )
 
 

@@ -98,8 +98,10 @@ def short_names(files: Sequence[Path]) -> list[str]:
     if len(files) == 1:
         names = ["/".join(parts[0][-2:] if _A_NUMBER.match(parts[0][-1]) else parts[0][-1:])]
     else:
-        rests = [p[_n_shared(parts) :] for p in parts]
-        rests = [r[: len(r) - _n_shared([r[::-1] for r in rests])] for r in rests]
+        n_first = _n_shared(parts)
+        rests = [p[n_first:] for p in parts]
+        n_last = _n_shared([r[::-1] for r in rests])
+        rests = [r[: len(r) - n_last] for r in rests]
         names = _columns(rests) if len({*map(len, rests)}) == 1 else ["/".join(r) for r in rests]
     names = [printable(name) for name in names]
     twice = Counter(names)

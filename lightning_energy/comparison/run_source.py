@@ -35,13 +35,15 @@ SETTINGS = (
     "precision",
     "batch_size",
     "accumulate_grad_batches",
+    "max_epochs",
+    "max_steps",
     "strategy",
     "accelerator",
     "devices",
     "nodes",
     "data_parallel_replicas",
 )
-"""What a record says of a training beside its hyperparameters, and is the same in all repeats of it."""
+"""Settings that a record has beside the hyperparameters, and that are the same in all repeats of a training."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
     """
     scale = None if record.metric is None else record.metric.scale
     settings, seed = settings_of(record.what)
+    own_seed = getattr(record, "seed", None)
     return Source(
         _sensors(record),
         _slack_kwh(record, energy),
@@ -98,8 +101,8 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
         scale,
         settings,
         bool(record.what.get("hyperparameters")),
-        seed,
-        _whole(record.what.get("n_val")),
+        seed if own_seed is None else own_seed,
+        getattr(record, "n_val", None),
     )
 
 
@@ -122,8 +125,7 @@ def settings_of(what: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
     flat |= dict(_flat(own if isinstance(own, Mapping) else {}))
     seeds = {_whole(value) for name, value in flat.items() if SEED.search(name)} - {None}
     settings = {printable(name): value for name, value in flat.items() if not SEED.search(name)}
-    seed = _whole(what.get("seed"))
-    return settings, seeds.pop() if seed is None and len(seeds) == 1 else seed
+    return settings, seeds.pop() if len(seeds) == 1 else None
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import textwrap
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.columns import FIELDS, IN_TEXT, heading_of
 from lightning_energy.comparison.configurations import all_runs, has_repeats
+from lightning_energy.comparison.group_table import group_rows, group_sentences
 from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.results.plain import cell as in_csv
 from lightning_energy.results.readable import si
@@ -53,7 +55,11 @@ def text(comparison: Judgement, width: int = WIDTH) -> str:
         names = _shortened([r.name for r in runs], SHORTEST_NAME)
         rows = _rows(columns, runs, names, subject)
     towards = _aligned(_of_targets(comparison, names)) if subject.target_words else []
-    lines = [*_wrapped(_heading(comparison), width), *_aligned(rows), *towards, *_notes(comparison, width)]
+    groups = group_rows(comparison)
+    above = (
+        [*_aligned(groups), *(w for s in group_sentences(comparison) for w in _wrapped(s, width)), ""] if groups else []
+    )
+    lines = [*above, *_wrapped(_heading(comparison), width), *_aligned(rows), *towards, *_notes(comparison, width)]
     return "\n".join(lines)
 
 
@@ -71,7 +77,16 @@ def markdown(comparison: Judgement) -> str:
         lines += ["", *(f"| {' | '.join(map(in_markdown, row))} |" for row in towards)]
         lines.insert(-len(towards) + 1, "| --- |" + " ---: |" * (len(towards[0]) - 1))
     notes = [f"- {in_markdown(note)}" for note in _sentences(comparison)]
-    return "\n".join([in_markdown(_heading(comparison)), "", *lines, "", *notes])
+    return "\n".join([*_of_groups(comparison), in_markdown(_heading(comparison)), "", *lines, "", *notes])
+
+
+def _of_groups(comparison: Judgement) -> list[str]:
+    rows = group_rows(comparison)
+    if not rows:
+        return []
+    lines = [f"| {' | '.join(map(in_markdown, row))} |" for row in rows]
+    lines.insert(1, "| --- |" + " ---: |" * (len(rows[0]) - 2) + " --- |")
+    return [*lines, "", *(f"- {in_markdown(sentence)}" for sentence in group_sentences(comparison)), ""]
 
 
 def as_csv(comparison: Judgement) -> str:
@@ -96,7 +111,7 @@ def _of_targets(comparison: Judgement, names: dict[str, str]) -> list[list[str]]
     head = ["run", *(f"kWh to {value:g}" for value in subject.targets)]
     groups = comparison.configurations
     if has_repeats(groups):
-        head[0] = "configuration"
+        head[0] = "group"
         return [head, *([group.name, *target_cells(all_runs(group), subject.targets)] for group in groups)]
     runs = [run for run in comparison.runs if run.is_comparable]
     return [head, *([names[run.name], *target_cells([run], subject.targets)] for run in runs)]
@@ -127,8 +142,14 @@ def _columns(runs: Sequence[Run]) -> Columns:
 
 
 def _rows(columns: Columns, runs: Sequence[Run], names: dict[str, str], subject: Subject) -> list[list[str]]:
+    of_kinds = Counter(r.kind for r in runs if r.kind is not None)
+    once = {kind for kind, n in of_kinds.items() if n == 1}
+    alone = {r.name for r in runs if len(of_kinds) > 1 and r.kind in once}
     head = ["run", *(heading_of(cell, subject) for _, cell in columns), "Pareto front"]
-    rows = ([names[r.name], *(_shown(r, *column, subject) for column in columns), _front(r, names)] for r in runs)
+    rows = (
+        [names[r.name], *(_shown(r, *column, subject) for column in columns), _front(r, names, alone=r.name in alone)]
+        for r in runs
+    )
     return [head, *rows]
 
 
@@ -137,13 +158,15 @@ def _shown(run: Run, column: Column, cell: TextCell, subject: Subject) -> str:
     return UNKNOWN if value is None else (cell.show or subject.show)(value)
 
 
-def _front(run: Run, names: dict[str, str]) -> str:
-    if run.on_front:
+def _front(run: Run, names: dict[str, str], *, alone: bool = False) -> str:
+    if alone:
+        return "≠ alone"
+    if run.on_front and not run.dominated_by:
         return "* on it"
     sign, by = ("<", run.dominated_by) if run.dominated_by else ("~", run.perhaps_dominated_by)
     if not by:
         return UNKNOWN
-    return f"{sign} {names[by[0]]}" + (f" +{len(by) - 1}" if len(by) > 1 else "")
+    return f"{sign} {names.get(by[0], by[0])}" + (f" +{len(by) - 1}" if len(by) > 1 else "")
 
 
 def _width(rows: Sequence[Sequence[str]]) -> int:
@@ -198,11 +221,15 @@ def _of_signs(runs: Sequence[Run]) -> list[str]:
     if any(r.on_front for r in runs):
         sentences.append("* on the Pareto front: no other run is as good for less energy.")
     if any(r.dominated_by for r in runs):
-        sentences.append("< dominated by that run (+n: and by n more): at least as good, and cheaper for sure (k=2).")
+        sentences.append("< its group is dominated by that one (+n: and by n more), which is cheaper and better.")
     if any(r.perhaps_dominated_by and not r.dominated_by for r in runs):
         sentences.append(
-            "~ behind that run, but not for sure: they differ by less than their uncertainty (k=2), or by estimates."
+            "~ behind that run (+n: and n more), which is at least as good and cheaper by the meter. A single run does "
+            "not show how a repeat would come out: train each with three seeds or more."
         )
+    of_kinds = Counter(r.kind for r in runs if r.kind is not None)
+    if len(of_kinds) > 1 and 1 in of_kinds.values():
+        sentences.append("≠ no other run is like it: it is ranked against none.")
     return sentences
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["reference_of_their_size", "with_caveats"]
 
 OF_ESTIMATES = (
-    "An estimate knows the CPU time of a run, not how much power the CPU drew meanwhile, so no estimated run is "
-    "dominated for sure."
+    "An estimate knows the CPU time of a run, not how much power the CPU drew meanwhile: a difference of estimates is "
+    "decided only where it is far larger than that may be wrong."
 )
 READ_ALIKE = "If all were percentages, give scale='percent' (on the command line: --scale percent)."
 _UNITS = {"fraction": "fraction", "percent": "percentage", "raw": "raw value"}
@@ -48,12 +48,12 @@ def with_caveats(runs: Sequence[Run], reference_kwh: float | None) -> tuple[list
         (
             [run.covers for run in runs],
             "its joules cover {}",
-            "The energies do not cover the same parts ({}): a run that covers more counts more.",
+            "The energies do not cover the same parts ({}), so that these runs are not ranked against each other.",
         ),
         (
             ["estimated by a model" if run.quality == "estimated" else "measured" for run in runs],
             "its energy is {}",
-            "Some energies are measured and some are not ({}): an estimate may be wrong by half. " + OF_ESTIMATES,
+            "Some energies are measured and some are not ({}), so that these are not ranked against each other.",
         ),
         (
             [run.hardware for run in runs],
@@ -107,7 +107,7 @@ def _of_all(runs: Sequence[Run], reference_kwh: float | None) -> list[str]:
     if len({run.hardware for run in runs}) == 1 and (len(sensors) > 1 or "" in sensors) and len(runs) > 1:
         caveats.append(
             "The runs were not all measured by the same sensors, as far as their records say: the gains differ, so "
-            "energies are compared by their absolute uncertainty."
+            "that runs on different ones are not ranked against each other."
         )
     if runs and reference_kwh and max(run.energy_kwh or 0.0 for run in runs) < reference_kwh / FAR_BELOW:
         caveats.append(

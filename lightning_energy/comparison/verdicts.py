@@ -28,9 +28,9 @@ validation set were drawn is not in it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_energy.comparison.student import FEWEST, MOST_DF, repeats_needed, tail
 
@@ -40,9 +40,23 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.groups import Group
     from lightning_energy.comparison.run import Run
 
-__all__ = ["FEWEST", "LEVEL", "Difference", "Kind", "Verdict", "judge", "unlike"]
+__all__ = [
+    "FEWEST",
+    "LEVEL",
+    "Difference",
+    "Facts",
+    "Kind",
+    "Test",
+    "Verdict",
+    "energy_differences",
+    "judge",
+    "metric_difference",
+    "pairs_of",
+    "unlike",
+]
 
 LEVEL = 0.05
+ROUNDING = 1e-12  # relative, of differences of numbers
 Kind = Literal["dominated", "trade-off", "cheaper", "better", "undecided", "by the meter", "incomparable"]
 """The verdict on two groups.
 
@@ -101,6 +115,19 @@ class Verdict:
     pairs: int = 0
     level: float = LEVEL / 2
 
+    def to_plain(self) -> dict[str, Any]:
+        """The same in JSON's types."""
+        return {
+            "one": self.one,
+            "other": self.other,
+            "kind": self.kind,
+            "reasons": [*self.reasons],
+            "log_energy": None if self.energy is None else asdict(self.energy),
+            "metric": None if self.metric is None else asdict(self.metric),
+            "pairs": self.pairs,
+            "repeats": self.repeats,
+        }
+
     @property
     def repeats(self) -> int | None:
         """Runs that each of both takes to decide what is open, if the differences and spreads are those that were seen.
@@ -134,7 +161,7 @@ def judge(groups: Sequence[Group], *, level: float = LEVEL, margin: float = 0.0)
         raise ValueError(f"level={level!r}: give a probability between 0 and 1, such as 0.05")
     if not 0 <= margin < math.inf:
         raise ValueError(f"margin={margin!r}: give a loss of the metric that counts as none, at least 0")
-    facts = [_Facts.of(group) for group in groups if group.runs]
+    facts = [Facts.of(group) for group in groups if group.runs]
     drafts = [_draft(one, other, margin) for one, other in combinations(facts, 2)]
     _correct([test for draft in drafts for test in draft.tests])
     tests = sum(len(draft.tests) for draft in drafts)
@@ -165,7 +192,7 @@ def unlike(one: Run, other: Run) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class _Facts:
+class Facts:
     """Everything of a group that tests are made of.
 
     Attributes:
@@ -189,7 +216,8 @@ class _Facts:
     own: tuple[str, ...]
 
     @classmethod
-    def of(cls, group: Group) -> _Facts:
+    def of(cls, group: Group) -> Facts:
+        """Gather them."""
         runs = group.runs
         energies = [run.energy_kwh or 0.0 for run in runs]
         known = all(e > 0 for e in energies)
@@ -217,7 +245,7 @@ def _relative_u(run: Run) -> float:
 
 
 @dataclass
-class _Test:
+class Test:
     """A test: one hypothesis of the family."""
 
     value: float
@@ -229,6 +257,7 @@ class _Test:
     holm: float = 1.0
 
     def difference(self, level: float) -> Difference:
+        """The same as a figure, decided at a level."""
         sign = (1 if self.value > 0 else -1) if self.holm <= level else 0
         return Difference(self.value, self.error, self.df, self.p, self.sd, self.constant, self.holm, sign)
 
@@ -237,17 +266,17 @@ class _Test:
 class _Draft:
     """A verdict before the correction for the number of tests."""
 
-    one: _Facts
-    other: _Facts
+    one: Facts
+    other: Facts
     kind: Kind = "undecided"
     reasons: tuple[str, ...] = ()
     pairs: int = 0
-    energy: _Test | None = None
-    metric: _Test | None = None
-    not_worse: tuple[_Test, ...] = ()
+    energy: Test | None = None
+    metric: Test | None = None
+    not_worse: tuple[Test, ...] = ()
 
     @property
-    def tests(self) -> list[_Test]:
+    def tests(self) -> list[Test]:
         return [test for test in (self.energy, *(self.not_worse or (self.metric,))) if test is not None]
 
     def verdict(self, level: float, tests: int) -> Verdict:
@@ -293,11 +322,11 @@ def _turned(verdict: Verdict) -> Verdict:
     )
 
 
-def _mean_kwh(facts: _Facts) -> float:
+def _mean_kwh(facts: Facts) -> float:
     return facts.group.energy.mean if facts.group.energy is not None else math.inf
 
 
-def _draft(one: _Facts, other: _Facts, margin: float) -> _Draft:
+def _draft(one: Facts, other: Facts, margin: float) -> _Draft:
     draft = _Draft(one, other)
     shared = {run.source.run_id for run in one.group.runs} & {run.source.run_id for run in other.group.runs} - {""}
     reasons = (*unlike(one.group.runs[0], other.group.runs[0]), *one.own, *other.own)
@@ -309,11 +338,10 @@ def _draft(one: _Facts, other: _Facts, margin: float) -> _Draft:
     if few:
         draft.kind, draft.reasons = "by the meter", tuple(few)
         return draft
-    pairs = _pairs(one, other)
+    pairs = pairs_of(one, other)
     draft.pairs = len(pairs)
     draft.energy = _energy_test(one, other, pairs)
-    grid = math.hypot(*(f.grid / math.sqrt(12 * f.group.n) for f in (one, other)))
-    draft.metric = _test(one.good, other.good, pairs, least=grid)
+    draft.metric = metric_difference(one, other, pairs)
     if margin:
         draft.not_worse = tuple(_not_worse(draft.metric, sign, margin) for sign in (-1, 1))
     if not draft.metric.error or not draft.energy.error:
@@ -321,24 +349,52 @@ def _draft(one: _Facts, other: _Facts, margin: float) -> _Draft:
     return draft
 
 
-def _pairs(one: _Facts, other: _Facts) -> list[tuple[int, int]]:
+def pairs_of(one: Facts, other: Facts) -> list[tuple[int, int]]:
     """The runs with one seed, where these are three or more and at least half of the smaller group."""
     pairs = [(i, other.seeds[seed]) for seed, i in one.seeds.items() if seed in other.seeds]
     return pairs if len(pairs) >= max(FEWEST, min(one.group.n, other.group.n) / 2) else []
 
 
-def _energy_test(one: _Facts, other: _Facts, pairs: Sequence[tuple[int, int]]) -> _Test:
+def metric_difference(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> Test:
+    """The difference of two groups' metrics, better is more: no surer than the step between two values allows.
+
+    Args:
+        one: the first group.
+        other: the second.
+        pairs: indices of runs that belong together.
+    """
+    grid = math.hypot(*(f.grid / math.sqrt(12 * f.group.n) for f in (one, other)))
+    return _test(one.good, other.good, pairs, least=grid)
+
+
+def energy_differences(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> tuple[Test, Test, Test]:
+    """The difference of the logarithms of two groups' energies: as known, and the least and most that it may be.
+
+    A run may have spent more than is known in time whose energy is missing.
+
+    Args:
+        one: the first group.
+        other: the second.
+        pairs: indices of runs that belong together.
+    """
     constant = math.hypot(one.u, other.u)
     test = _test(one.log_kwh, other.log_kwh, pairs, constant)
     if one.log_most == one.log_kwh and other.log_most == other.log_kwh:
+        return test, test, test
+    nothing = replace(test, value=-math.inf, p=1.0)
+    least = nothing if math.inf in one.log_most else _test(one.log_most, other.log_kwh, pairs, constant)
+    most = replace(test, value=math.inf, p=1.0)
+    if math.inf not in other.log_most:
+        most = _test(one.log_kwh, other.log_most, pairs, constant)
+    return test, least, most
+
+
+def _energy_test(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> Test:
+    """The test of the energies: the cheaper group may have spent more in missing time."""
+    test, least, most = energy_differences(one, other, pairs)
+    if test is least:
         return test
-    # the cheaper one may have spent more in missing time
-    least = one.log_most, other.log_kwh
-    if test.value < 0:
-        least = one.log_kwh, other.log_most
-    if math.isinf(max(map(max, least))):
-        return replace(test, p=1.0)
-    worst = _test(*least, pairs, constant)
+    worst = least if test.value > 0 else most
     return replace(test, p=worst.p if worst.value * test.value > 0 else 1.0)
 
 
@@ -348,7 +404,7 @@ def _test(
     pairs: Sequence[tuple[int, int]],
     constant: float = 0.0,
     least: float = 0.0,
-) -> _Test:
+) -> Test:
     """Test that two means are equal.
 
     Args:
@@ -367,17 +423,17 @@ def _test(
         value, sa, sb = b - a, va / len(one), vb / len(other)
         square, sd = sa + sb, math.sqrt((va + vb) / 2)
         low = sa**2 / (len(one) - 1) + sb**2 / (len(other) - 1)
-        df = square**2 / low if low else math.inf
+        df = square**2 / low if low else float(min(len(one), len(other)) - 1)
     square = max(square, least**2)
     error = math.sqrt(square + constant**2)
-    if not error:
-        return _Test(value, 0.0, df, 1.0, sd)
+    if error <= ROUNDING * max(map(abs, (*one, *other))):  # differences that are equal to the last digit
+        return Test(value, 0.0, df, 1.0, sd)
     if constant:  # Welch and Satterthwaite's degrees of freedom, with infinitely many of the constant part
-        df = MOST_DF if not square else df * ((square + constant**2) / square) ** 2
-    return _Test(value, error, df, min(1.0, 2 * tail(abs(value) / error, df)), sd, constant)
+        df = float(MOST_DF) if not square else min(df * ((square + constant**2) / square) ** 2, float(MOST_DF))
+    return Test(value, error, df, min(1.0, 2 * tail(abs(value) / error, df)), sd, constant)
 
 
-def _not_worse(test: _Test, sign: int, margin: float) -> _Test:
+def _not_worse(test: Test, sign: int, margin: float) -> Test:
     """Test that the first group (sign -1) or the second (sign 1) is not worse by the margin or more.
 
     Its p-value is doubled, like that of a test with two sides.
@@ -392,7 +448,7 @@ def _moments(values: Sequence[float]) -> tuple[float, float]:
     return mean, math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
 
 
-def _correct(tests: Sequence[_Test]) -> None:
+def _correct(tests: Sequence[Test]) -> None:
     """Give all tests their p-values by Holm's correction."""
     largest = 0.0
     for k, test in enumerate(sorted(tests, key=lambda t: t.p)):

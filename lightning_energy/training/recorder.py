@@ -261,6 +261,8 @@ def what_is_trained(trainer: Trainer, module: LightningModule) -> dict[str, Any]
         "data_parallel_replicas": replicas_of(trainer.strategy) or trainer.world_size,
         "batch_size": None,
         "accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "max_epochs": trainer.max_epochs,
+        "max_steps": trainer.max_steps,
         "hyperparameters": {},
     }
     with suppress(Exception):  # parameters may not be there yet

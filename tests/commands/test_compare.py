@@ -33,7 +33,7 @@ def test_a_table(folder, capsys):
     assert err == ""
     assert names(out) == ["small", "large", "waste"]
     assert max(map(len, out.splitlines())) <= 100
-    assert "< large" in out
+    assert "~ large" in out
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def test_configurations_have_bars_in_both_directions_and_a_probability(tmp_path)
 def test_runs_that_do_not_reach_a_target_count_in_the_table(tmp_path):
     comparison = compare(repeated(tmp_path), target=(0.7, 0.9))
     lines = [" ".join(line.split()) for line in text(comparison).splitlines()]
-    assert "configuration kWh to 0.7 kWh to 0.9" in lines
+    assert "group kWh to 0.7 kWh to 0.9" in lines
     assert "small 1.01 (3 of 3) ≥ 1.01 (0 of 3)" in lines
     assert "large 4.04 (3 of 3) 4.08 (2 of 3)" in lines
     assert "0.9=>1.0" in as_csv(comparison)
@@ -91,7 +91,7 @@ def test_a_run_that_was_interrupted_is_seen_and_counts_as_one_that_did_not_reach
     comparison = compare(tmp_path, target=0.7)
     assert "small 1.01 (3 of 4)" in [" ".join(line.split()) for line in text(comparison).splitlines()]
     assert "run that did not end, in no mean" in texts(comparison.plot()[0])
-    plain = {group["name"]: group for group in comparison.to_plain()["configurations"]}
+    plain = {group["name"]: group for group in comparison.to_plain()["groups"]}
     assert (plain["small"]["n"], plain["small"]["left_out"][0]["reason"]) == (3, "it was interrupted")
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_energy import energy_penalized_accuracy
-from lightning_energy.comparison.pareto import dominations, goodness, iso_scores, on_front, window
+from lightning_energy.comparison.pareto import dominations, fronts, goodness, iso_scores, kinds, on_front, window
 from lightning_energy.comparison.run import Run
 from lightning_energy.comparison.run_source import Source
 from lightning_energy.scores.formula import EnergyPenalized
@@ -56,13 +56,29 @@ some = st.lists(runs, min_size=1, max_size=12)
 
 
 def dominates(a: Run, b: Run) -> bool:
-    """By the figures, written down once more as the definition says it."""
+    """By the figures of like runs, written down once more as the definition says it."""
+    if not a.source.sensors or (a.source.sensors, a.quality) != (b.source.sensors, b.quality):
+        return False
     no_worse = a.metric >= b.metric and a.energy_kwh <= b.energy_kwh
     return no_worse and (a.metric > b.metric or a.energy_kwh < b.energy_kwh)
 
 
 def front_of(runs: list[Run]) -> list[bool]:
-    return on_front(goodness(runs), np.array([r.energy_kwh for r in runs])).tolist()
+    return fronts(runs).tolist()
+
+
+def test_each_kind_has_a_front_of_its_own():
+    """A GPU alone spends less than the GPU with its CPU, an estimate less than a meter: that is no merit."""
+    whole, part = (replace(run(0.9, kwh), covers=covers) for kwh, covers in ((3.0, "cpu + gpu"), (1.0, "gpu")))
+    dear, estimate, top5 = replace(whole, energy_kwh=4.0), run(0.95, 0.5, quality="estimated"), run(0.99, 0.1)
+    top5 = replace(top5, metric_name="val_top5")
+    assert front_of([whole, part, dear, estimate, top5]) == [True, True, False, True, True]
+    assert dominations([whole, part, dear, estimate, top5])[2] == ([0], [])
+    assert kinds([whole, part, dear, estimate, top5]).tolist() == [1, 2, 1, 3, 4]
+    unknown = run(0.9, 1.0, sensors="")
+    assert kinds([unknown, unknown]).tolist() == [1, 2]
+    points = np.array([0.9, 0.9, 0.8]), np.array([1.0, 1.0, 0.5])
+    assert on_front(*points).tolist() == [True, True, True]  # equals are on it together
 
 
 @settings(deadline=None)
@@ -137,9 +153,9 @@ def test_on_the_same_sensors_the_gain_cancels():
     cheap, dear = run(0.9, 1.0), run(0.9, 1.1)
     assert dominations([cheap, dear])[1] == ([0], [])
     elsewhere = run(0.9, 1.1, sensors="b")
-    assert dominations([cheap, elsewhere])[1] == ([], [0])
+    assert dominations([cheap, elsewhere])[1] == ([], [])  # not ranked: the gains differ
     unknown = run(0.9, 1.0, sensors=""), run(0.9, 1.1, sensors="")
-    assert dominations(unknown)[1] == ([], [0])
+    assert dominations(unknown)[1] == ([], [])
 
 
 def test_the_limit_is_twice_the_uncertainty_of_the_difference():
@@ -159,16 +175,16 @@ def test_a_run_with_missing_time_may_have_spent_more():
 def test_a_run_whose_energy_is_estimated_is_never_dominated_for_sure():
     estimated = run(0.9, 1.0, quality="estimated"), run(0.8, 99.0, quality="estimated")
     assert dominations(estimated)[1] == ([], [0])
-    assert dominations([run(0.9, 1.0), estimated[1]])[1] == ([], [0])
-    # that of the better run may be wrong, too, but its uncertainty is in the difference
-    assert dominations([estimated[0], run(0.8, 99.0)])[1] == ([0], [])
+    # and never ranked against one that is measured
+    assert dominations([run(0.9, 1.0), estimated[1]])[1] == ([], [])
+    assert dominations([estimated[0], run(0.8, 99.0)])[1] == ([], [])
 
 
 def test_records_of_one_run_are_not_ranked_against_each_other():
     begun, resumed, other = run(0.9, 1.0, run_id="a"), run(0.8, 5.0, run_id="a"), run(0.7, 9.0, run_id="b")
     assert dominations([begun, resumed]) == [([], []), ([], [])]
     assert dominations([begun, resumed, other])[2] == ([0], [])
-    between = run(0.9, 3.0, gain=0.5, sensors="b")  # behind the first, which is not for it to be told of by the second
+    between = run(0.9, 3.0, u=0.5)  # behind the first, which is not for it to be told of by the second
     assert dominations([begun, resumed, between])[1] == ([], [2])
     unknown = run(0.9, 1.0), run(0.8, 5.0)
     assert dominations(unknown)[1] == ([0], [])
@@ -187,7 +203,7 @@ def test_who_is_told_is_never_the_same_run(runs, data):
 
 
 def test_a_surer_run_behind_the_front_is_named_where_the_front_is_not_sure():
-    vague, sure, dear = run(0.9, 1.0, sensors="", gain=0.5), run(0.9, 1.1, u=0.001), run(0.9, 1.5, u=0.001)
+    vague, sure, dear = run(0.9, 1.0, u=0.5), run(0.9, 1.1, u=0.001), run(0.9, 1.5, u=0.001)
     assert dominations([vague, sure, dear])[2] == ([1], [0])
 
 

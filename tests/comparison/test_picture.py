@@ -52,8 +52,7 @@ def test_what_is_in_the_picture(comparison):
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
     assert legend == [
         "on the Pareto front",
-        "behind it, but not for sure",
-        "dominated",
+        "behind it, by the meter",
         "equal score",
     ]
     assert {f"{score:g}" for score, _ in comparison.iso_scores()} <= {*texts(ax)}
@@ -250,7 +249,7 @@ def test_the_picture_in_the_docs_has_the_size_and_colours_of_ours(comparison, tm
     ours = mpl.image.imread(tmp_path / "ours.png")
     shown = mpl.image.imread(Path(__file__).parents[2] / "docs/images/compare.png")
     assert shown.shape == ours.shape
-    for name, edge, _, _ in KINDS:
+    for name, edge, _, _ in KINDS[:2]:  # repeats alone are dominated
         assert has_colour(ours, edge), name
     assert has_colour(shown, KINDS[0][1])  # every comparison has a front
     assert not has_colour(shown, "#123456")

@@ -31,10 +31,10 @@ def row(table: str, name: str) -> str:
 def test_front_and_dominations_can_be_read(comparison):
     table = text(comparison)
     assert row(table, "large").endswith("* on it")
-    assert row(table, "waste").endswith("< small +2")
+    assert row(table, "waste").endswith("~ small +2")
     assert row(table, "close").endswith("~ large")
     assert row(table, "unscored").endswith("–")  # noqa: RUF001
-    for sign in "*<~":
+    for sign in "*~":
         assert any(line.startswith(f"{sign} ") for line in table.splitlines())
     assert "score: energy_penalized_accuracy(alpha=5, beta=5, reference_kwh=1)" in table
     assert "Caveat of unscored: it has no metric" in table
@@ -147,7 +147,7 @@ def test_csv_has_every_figure_unrounded(comparison):
     assert len(rows) == 6
     for run in comparison.runs:
         assert rows[run.name]["energy_kwh"] == repr(run.energy_kwh)
-    assert rows["waste"]["dominated_by"] == "small; medium; large"
+    assert rows["waste"]["perhaps_dominated_by"] == "small; medium; large"
     assert rows["unscored"]["metric"] == ""
     assert rows["large"]["on_front"] == "True"
 

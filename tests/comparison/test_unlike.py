@@ -40,7 +40,11 @@ def test_like_runs_have_no_caveat():
             "(fraction: 2; percentage: 1), as far as records know: 0.6 may be a fraction or 0.6 %. If all were perc",
         ),
         ({"covers": "gpu + package"}, "its joules cover gpu + package (most others: gpu)", "do not cover the same"),
-        ({"quality": "estimated"}, "its energy is estimated by a model (most others: measured)", "an estimate"),
+        (
+            {"quality": "estimated"},
+            "its energy is estimated by a model (most others: measured)",
+            "not ranked against each other",
+        ),
         (
             {"hardware": "H100"},
             "it ran on H100 (most others: A100)",

@@ -193,6 +193,11 @@ def comparing() -> str:
     compare(["runs/a", Path("runs/b/energy.json")], epoch="best", alpha=4.0, beta=1.0, reference_kwh=0.01)
     compare(str(n) for n in range(3))
     compare("runs", metric="val_ppl", scale="raw", target=(20, 25))
+    compare("runs", by=["model", "lr"], level=0.01, margin=0.005)
+    compare("runs", by=lambda run: run.name.partition("/")[0])
+    rows: list[str] = [f"{group.name}: {group.n}" for group in comparison.groups]
+    rows += [f"{verdict.one} and {verdict.other}: {verdict.kind}" for verdict in comparison.verdicts]
+    rows.append(comparison.to_latex())
     for run in comparison.front:
         name: str = run.name
         energy_kwh: float | None = run.energy_kwh

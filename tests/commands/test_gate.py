@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from lightning_energy.commands import main as cli
+from tests.records import put
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four runs before, as many now, and some that cost a tenth more."""
+    for name, kwh in (("base", 1.0), ("same", 1.0), ("dear", 1.1)):
+        for i, off in enumerate((-0.004, 0.0, 0.002, 0.003)):
+            put(tmp_path / name / str(i), kwh * (1 + off * (1 + i / 9)), 0.9 - off)
+    put(tmp_path / "other" / "0", 1.0, 0.9, device="GPU-2")
+    return tmp_path
+
+
+def gate(folder, new, *more):
+    return cli.main(["gate", "--base", str(folder / "base"), "--new", str(folder / new), "--max-increase", "3%", *more])
+
+
+@pytest.mark.parametrize(
+    ("new", "code", "heading"), [("same", 0, "passed"), ("dear", 1, "failed"), ("same/1", 3, "cannot tell")]
+)
+def test_exit_codes_and_summary(folder, capsys, new, code, heading):
+    assert gate(folder, new) == code
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith(f"### Energy gate: {heading}\n")
+    assert "| base | 4 | 1.0006 ± 0.0035 |" in out
+    assert "allowed: +3.00 %." in out
+
+
+def test_wrong_input(folder, capsys):
+    assert gate(folder, "nothing") == gate(folder, "other") == 2
+    err = capsys.readouterr().err
+    assert "nothing does not exist" in err
+    assert "measured by different sensors" in err
+    with pytest.raises(SystemExit) as ended:
+        gate(folder, "same", "--max-increase", "many")
+    assert ended.value.code == 2
+
+
+def test_what_crashed_is_shown(folder, capsys):
+    put(folder / "same" / "crashed", 0.1, 0.2, outcome="interrupted")
+    assert gate(folder, "same") == 0
+    assert "- crashed of new is not counted: it was interrupted." in capsys.readouterr().out

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lightning_energy.comparison.binomial import in_samples
+from lightning_energy.comparison.run import Run
+
+
+def test_a_difference_is_told_in_samples():
+    """486 and 489 of 540: the root of 486 * 0.1 + 489 * 0.0944 is 9.7."""
+    worse, better = (Run(name, "", metric=k / 540, metric_n=540) for name, k in (("worse", 486), ("better", 489)))
+    assert in_samples(worse, better) == (
+        "better is better by 3 samples of 540; the choice of the samples alone makes a difference of ±9.7 (binomial, "
+        "one standard deviation)"
+    )
+    assert in_samples(worse, replace(better, metric_n=None)) is None
+    assert in_samples(worse, replace(better, metric_n=541)) is None
+    assert in_samples(replace(worse, mode="min"), replace(better, mode="min")) is None

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from lightning_energy.comparison.gate import GateError, gate
+from lightning_energy.comparison.groups import Group
+from tests.comparison.groups import repeats
+
+NOISE = (1.00, 1.01, 0.99, 1.005, 0.995)
+ACCURACIES = (0.900, 0.903, 0.897, 0.901, 0.899)
+
+
+def side(name, kwh=1.0, accuracy=0.0, scatter=1.0, **more):
+    energies = [kwh * (1 + scatter * (e - 1)) for e in NOISE]
+    more = {"seeds": [None] * 5} | more
+    return repeats(name, energies, [a + accuracy for a in ACCURACIES], **more)
+
+
+@pytest.mark.parametrize(
+    ("new", "outcome"),
+    [
+        (side("new"), "fine"),
+        (side("new", 0.8), "fine"),
+        (side("new", 1.10), "worse"),
+        (side("new", 1.03), "cannot tell"),
+        (side("new", 1.0, scatter=9), "cannot tell"),
+        (side("new", 0.8, -0.05), "worse"),
+        (side("new", slack_kwh=math.inf), "cannot tell"),
+    ],
+)
+def test_outcomes(new, outcome):
+    assert gate(side("base"), new, 0.03).outcome == outcome
+
+
+def test_figures():
+    """Equal runs: the error is the root of 2/5 of 0.79 %, t of 8 degrees of freedom 2.306: ±1.15 %."""
+    answer = gate(side("base"), side("new"), 0.03)
+    assert answer.increase == pytest.approx(0, abs=1e-12)
+    assert (answer.low, answer.high) == pytest.approx((-0.0115, 0.0116), abs=1e-4)
+    assert answer.reason == "the energy rose by no more than 3 %: by 1.2 % at most"
+    wide = gate(side("base", scatter=3), side("new", scatter=3), 0.03)
+    # (t of 2.5 % + t of 20 %)^2 * 2 * (2.37 % / 2.96 %)^2 = 10.1, and some for t
+    assert wide.reason == "at least 12 runs per side are needed to see 3 % with this spread"
+
+
+def test_a_loss_that_is_allowed_takes_proof():
+    assert gate(side("base"), side("new", 0.9), 0.03, max_loss=0.01).outcome == "fine"
+    assert gate(side("base"), side("new", 0.9), 0.03, max_loss=0.001).outcome == "cannot tell"
+    assert gate(side("base"), side("new", 0.9, -0.005), 0.03, max_loss=0.02).outcome == "fine"
+
+
+def test_pairs_are_narrower():
+    blocks = {"scatter": 9, "seeds": [0, 1, 2, 3, 4]}
+    answer = gate(side("base", **blocks), side("new", **blocks, u=0.001), 0.03)
+    assert (answer.outcome, answer.pairs) == ("fine", 5)
+
+
+def test_wrong_answers_are_rare():
+    rng = np.random.default_rng(0)
+    fine = worse = 0
+    for _ in range(400):
+        base = repeats("base", np.exp(rng.normal(0, 0.01, 5)), rng.normal(0.9, 0.003, 5), seeds=[None] * 5)
+        new = repeats("new", np.exp(rng.normal(math.log(1.03), 0.01, 5)), rng.normal(0.9, 0.003, 5), seeds=[None] * 5)
+        outcome = gate(base, new, 0.03).outcome  # exactly at the limit: neither is right
+        fine, worse = fine + (outcome == "fine"), worse + (outcome == "worse")
+    assert fine <= 0.025 * 400 + 3 * math.sqrt(0.025 * 400)
+    assert worse <= 0.05 * 400 + 3 * math.sqrt(0.05 * 400)
+
+
+def test_few_runs_cannot_tell():
+    answer = gate(repeats("base", [1.0], [0.9]), repeats("new", [2.0], [0.9]), 0.03)
+    assert (answer.outcome, answer.increase, answer.low) == ("cannot tell", pytest.approx(1.0), None)
+    assert answer.reason == "1 and 1 runs do not show how repeats scatter: give at least 3 per side"
+    copies = gate(repeats("base", [1.0] * 3, [0.9] * 3), repeats("new", [1.0] * 3, [0.9] * 3), 0.03)
+    assert copies.outcome == "cannot tell"
+
+
+def test_unlike_sides_are_refused():
+    with pytest.raises(GateError, match="cannot be set against each other: their joules cover different parts"):
+        gate(side("base"), side("new", covers="cpu"), 0.03)
+    with pytest.raises(GateError, match="new has no run that ended"):
+        gate(side("base"), Group("new", ()), 0.03)

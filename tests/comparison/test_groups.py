@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lightning_energy import compare
+from lightning_energy.comparison.groups import group_runs, mean_of
+from lightning_energy.comparison.run import Run
+from lightning_energy.comparison.run_source import Source, settings_of
+from lightning_energy.results.record import NAME
+from lightning_energy.results.write import write_record
+from tests.records import record
+
+
+def train(folder, kwh, accuracy, *, run_id="", **hyperparameters):
+    """A record with hyperparameters, without a training."""
+    what = {"module": "Net", "parameters": 9, "hyperparameters": hyperparameters}
+    outcome = hyperparameters.pop("outcome", "completed")
+    made = record(kwh, accuracy, run_id=run_id, outcome=outcome)
+    write_record(folder / NAME, replace(made, what=what))
+
+
+def run(name, *, seed=None, kwh=1.0, metric=0.9, outcome="completed", run_id="", path="", **settings):
+    source = Source("a", run_id=run_id, settings=settings, has_hyperparameters=bool(settings), seed=seed)
+    return Run(name, path, metric=metric, energy_kwh=kwh, outcome=outcome, source=source)
+
+
+def members(groups):
+    return {group.name: [run.name for run in group.runs] for group in groups}
+
+
+def test_a_mean_has_the_interval_of_students_t():
+    """The sd of 1, 2, 3 is 1; t of 2 degrees of freedom is 4.303, over the root of 3: 2.484."""
+    mean = mean_of([1.0, 2.0, 3.0])
+    assert (mean.n, mean.mean, mean.sd) == (3, 2.0, 1.0)
+    assert (mean.low, mean.high) == pytest.approx((2 - 2.484, 2 + 2.484), abs=1e-3)
+    assert (mean_of([5.0]).sd, mean_of([5.0]).low, mean_of([])) == (None, None, None)
+
+
+def test_runs_that_differ_in_the_seed_alone_are_a_group():
+    runs = [
+        run(f"{model}/version_{seed}", seed=seed, model=model, lr=0.1) for model in ("cnn", "mlp") for seed in (1, 2)
+    ]
+    groups = group_runs(runs)
+    assert members(groups) == {"cnn": ["cnn/version_1", "cnn/version_2"], "mlp": ["mlp/version_1", "mlp/version_2"]}
+    assert [group.seeds for group in groups] == [(1, 2), (1, 2)]
+    assert groups[0].settings == {"model": "cnn"}
+    assert settings_of({"module": "N", "hyperparameters": {"a": {"seed": 3, "b": 1}}}) == ({"module": "N", "a/b": 1}, 3)
+
+
+def test_names_tell_the_settings_where_the_runs_share_no_name():
+    runs = [run(f"{i}", seed=i, model="mlp" if i % 2 else "cnn", lr=0.1) for i in range(4)]
+    assert members(group_runs(runs)) == {"model=cnn": ["0", "2"], "model=mlp": ["1", "3"]}
+
+
+def test_records_that_say_too_little_are_not_put_together():
+    assert members(group_runs([run("a"), run("b")])) == {"a": ["a"], "b": ["b"]}
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("none", {"a": ["a"], "b": ["b"], "c": ["c"]}),
+        ("folder", {"x": ["a", "b"], "y": ["c"]}),
+        (["lr"], {"a": ["a"], "lr=2": ["b", "c"]}),
+        ({"a": "one", "c": "one"}, {"one": ["a", "c"], "b": ["b"]}),
+        (lambda run: "all", {"all": ["a", "b", "c"]}),
+    ],
+)
+def test_groups_can_be_named(by, expected):
+    places = {"a": "/r/x/1", "b": "/r/x/2", "c": "/r/y/1"}
+    runs = [run(n, path=f"{p}/{NAME}", lr=1 if n == "a" else 2, seed=i) for i, (n, p) in enumerate(places.items())]
+    assert members(group_runs(runs, by)) == expected
+
+
+def test_what_did_not_end_is_shown_and_in_no_mean():
+    runs = [
+        run("a", seed=1, run_id="r", kwh=2.0, lr=1),
+        run("begun", seed=1, run_id="r", kwh=1.0, lr=1),
+        run("crashed", seed=2, outcome="interrupted", kwh=0.1, lr=1),
+        run("going", seed=3, outcome="running", lr=1),
+        run("blind", seed=4, metric=None, lr=1),
+    ]
+    (group,) = group_runs(runs)
+    assert [r.name for r in group.runs] == ["a"]
+    assert group.energy.mean == 2.0
+    assert {r.name: reason for r, reason in group.left_out} == {
+        "begun": "it is the same run as a, resumed or copied",
+        "crashed": "it was interrupted",
+        "going": "it is running",
+        "blind": "its metric is not known",
+    }
+
+
+def test_compare_finds_groups_and_judges_them(tmp_path):
+    """The small one spends 1 kWh for 0.95, the large 2 kWh for 0.90, each with a spread of 1 %."""
+    for seed in range(4):
+        off = (-0.01, 0.01, -0.005, 0.005)[seed]
+        train(tmp_path / f"small_{seed}", 1 + off, 0.95 + off / 5, width=8, seed=seed)
+        train(tmp_path / f"large_{seed}", 2 + off * 3, 0.90 - off / 4, width=99, seed=seed)
+    train(tmp_path / "large_9", 0.2, 0.3, width=99, seed=9, outcome="interrupted")
+    comparison = compare(tmp_path)
+    small, large = comparison.groups
+    assert (small.name, small.n, large.name, large.n) == ("small", 4, "large", 4)
+    (verdict,) = comparison.verdicts
+    assert (verdict.one, verdict.other, verdict.kind, verdict.pairs) == ("small", "large", "dominated", 4)
+    runs = {run.name: run for run in comparison.runs}
+    assert (runs["large_1"].dominated_by, runs["large_1"].group) == (("small",), "large")
+    assert runs["small_1"].dominated_by == ()
+    table = str(comparison)
+    assert "small dominates large: 50 % cheaper and better by 0.0500 (paired by 4 seeds)." in table
+    assert "large_9 is in no mean of large: it was interrupted." in table
+    assert comparison.to_plain()["groups"][0]["energy_kwh"]["n"] == 4
+    alone = compare(tmp_path, by="none")
+    assert alone.verdicts == []
+    assert all(run.dominated_by == () for run in alone.runs)
+    margin = compare(tmp_path, margin=0.1).verdicts[0]
+    assert margin.kind == "dominated"
+
+
+def test_one_thing_repeated_twice_is_decided_in_no_way(tmp_path):
+    for seed in range(2):
+        train(tmp_path / f"a_{seed}", 1 + seed / 100, 0.9, width=1, seed=seed)
+        train(tmp_path / f"b_{seed}", 3 + seed / 100, 0.5, width=2, seed=seed)
+    comparison = compare(tmp_path)
+    assert comparison.verdicts == []
+    assert "Nothing is decided about groups of fewer than 3 runs: a, b." in str(comparison)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from lightning_energy.comparison.student import quantile, repeats_needed, tail
+
+# upper quantiles as tables of the t distribution print them (Abramowitz and Stegun, table 26.10)
+PRINTED = [
+    (0.975, 1, 12.706),
+    (0.975, 2, 4.303),
+    (0.975, 4, 2.776),
+    (0.95, 5, 2.015),
+    (0.995, 8, 3.355),
+    (0.9995, 10, 4.587),
+    (0.975, 30, 2.042),
+    (0.975, 120, 1.980),
+]
+
+
+@pytest.mark.parametrize(("p", "df", "printed"), PRINTED)
+def test_quantiles_are_those_of_printed_tables(p, df, printed):
+    assert quantile(p, df) == pytest.approx(printed, abs=6e-4)
+    assert quantile(1 - p, df) == -quantile(p, df)
+    assert tail(quantile(p, df), df) == pytest.approx(1 - p, rel=1e-8)
+
+
+def test_it_agrees_with_scipy():
+    stats = pytest.importorskip("scipy.stats")
+    for df in (1, 2, 3, 4, 7, 30, 101, 1000):
+        for t in (-40.0, -1.0, 0.0, 0.3, 2.5, 9.0):
+            assert tail(t, df) == pytest.approx(stats.t.sf(t, df), rel=1e-9, abs=1e-14)
+
+
+def test_degrees_of_freedom_are_rounded_down_and_bounded():
+    assert tail(2.0, 4.9) == tail(2.0, 4)
+    assert tail(2.0, 0.3) == tail(2.0, 1)
+    assert tail(2.0, 1e9) == tail(2.0, 1000) > 0.0227501  # no less than that of the normal distribution
+    assert (tail(math.inf, 3), tail(-math.inf, 3)) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize(("difference", "n"), [(0.03, 4), (0.01, 17)])
+def test_the_repeats_that_it_takes_see_a_difference_four_times_in_five(difference, n, paired):
+    needed = repeats_needed(difference, 0.01, 0.025, paired=paired)
+    assert needed == (n if not paired else {4: 4, 17: 10}[n])
+    rng = np.random.default_rng(0)
+    if paired:
+        drawn = rng.normal(difference, 0.01, (4000, needed))
+        t = drawn.mean(1) / (drawn.std(1, ddof=1) / math.sqrt(needed))
+        seen = (t > quantile(0.975, needed - 1)).mean()
+    else:
+        one, other = rng.normal(0, 0.01, (4000, needed)), rng.normal(difference, 0.01, (4000, needed))
+        error = np.sqrt((one.var(1, ddof=1) + other.var(1, ddof=1)) / needed)
+        seen = ((other.mean(1) - one.mean(1)) / error > quantile(0.975, 2 * (needed - 1))).mean()
+    assert seen > 0.78
+
+
+def test_some_differences_no_number_of_repeats_shows():
+    assert repeats_needed(0.0, 0.01, 0.025) is None
+    assert repeats_needed(1e-5, 0.01, 0.025) is None
+    assert repeats_needed(0.01, 0.001, 0.025, constant=0.01) is None  # the meters differ by as much
+    assert repeats_needed(0.05, 0.0, 0.025) == 3

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from lightning_energy.comparison.verdicts import judge
+from tests.comparison.groups import repeats
+
+DECIDED = {"dominated", "trade-off", "cheaper", "better"}
+LEVEL = 0.05
+
+
+def most_by_chance(n: int) -> float:
+    """Errors in n trials at the level that are no sign of more: three standard deviations above their mean."""
+    return LEVEL * n + 3 * math.sqrt(LEVEL * (1 - LEVEL) * n)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_identical_configurations_are_told_apart_at_the_level_at_most(paired):
+    """The family is all decisions about three configurations: three pairs, energy and metric of each."""
+    rng = np.random.default_rng(17)
+    errors, trials = 0, 0
+    for n in (2, 3, 5, 10):
+        for spread in (0.002, 0.01, 0.03):
+            for _ in range(40):
+                seeds = None if paired else [None] * n
+                groups = [
+                    repeats(
+                        str(g),
+                        np.exp(rng.normal(0, spread, n)),
+                        np.round(rng.normal(0.9, 0.003, n) * 540) / 540,  # as counted on 540 samples
+                        seeds=seeds,
+                        metric_n=540,
+                    )
+                    for g in range(3)
+                ]
+                kinds = {verdict.kind for verdict in judge(groups, level=LEVEL)}
+                assert n > 2 or kinds == {"by the meter"}
+                errors += bool(kinds & DECIDED)
+                trials += n > 2
+    assert errors <= most_by_chance(trials)
+
+
+def test_a_dearer_and_better_one_is_dominated_at_the_level_at_most():
+    """Truly 0.3 points better and 5 % dearer, with a spread of 1 % and 0.3 points: a trade-off."""
+    rng = np.random.default_rng(3)
+    wrong = 0
+    for _ in range(300):
+        cheap = repeats("cheap", np.exp(rng.normal(0, 0.01, 5)), rng.normal(0.900, 0.003, 5))
+        better = repeats("better", np.exp(rng.normal(math.log(1.05), 0.01, 5)), rng.normal(0.903, 0.003, 5))
+        (verdict,) = judge([cheap, better], level=LEVEL)
+        wrong += verdict.kind == "dominated"
+    assert wrong <= most_by_chance(300)
+
+
+def test_a_loss_as_large_as_the_margin_is_taken_for_none_at_the_level_at_most():
+    """Truly cheaper, and worse by just the margin that was stated."""
+    rng = np.random.default_rng(11)
+    wrong = 0
+    for _ in range(300):
+        cheap = repeats("cheap", np.exp(rng.normal(0, 0.01, 5)), rng.normal(0.897, 0.003, 5))
+        better = repeats("better", np.exp(rng.normal(math.log(1.1), 0.01, 5)), rng.normal(0.900, 0.003, 5))
+        (verdict,) = judge([cheap, better], level=LEVEL, margin=0.003)
+        wrong += verdict.kind == "dominated"
+    assert wrong <= most_by_chance(300)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_five_repeats_decide_between_five_percent_and_a_point(paired):
+    rng = np.random.default_rng(5)
+    seeds = None if paired else [None] * 5
+    decided = 0
+    for _ in range(300):
+        one = repeats("one", np.exp(rng.normal(0, 0.01, 5)), rng.normal(0.90, 0.003, 5), seeds=seeds)
+        other = repeats("other", np.exp(rng.normal(math.log(1.05), 0.01, 5)), rng.normal(0.89, 0.003, 5), seeds=seeds)
+        (verdict,) = judge([one, other], level=LEVEL)
+        decided += (verdict.kind, verdict.one) == ("dominated", "one")
+    assert decided >= 0.9 * 300
+
+
+ACCURACIES = (0.900, 0.903, 0.897, 0.901, 0.899)
+NOISE = (1.00, 1.01, 0.99, 1.005, 0.995)
+
+
+def group(name, kwh=1.0, accuracy=0.0, **more):
+    """Five repeats, whose seeds are not known unless given."""
+    return repeats(name, [kwh * e for e in NOISE], [a + accuracy for a in ACCURACIES], **({"seeds": [None] * 5} | more))
+
+
+@pytest.mark.parametrize(
+    ("kwh", "accuracy", "kind"),
+    [
+        (1.5, -0.05, "dominated"),
+        (1.5, 0.05, "trade-off"),
+        (1.5, 0.0, "cheaper"),
+        (1.0, -0.05, "better"),
+        (1.0, 0.0, "undecided"),
+    ],
+)
+def test_kinds_of_verdicts(kwh, accuracy, kind):
+    (verdict,) = judge([group("a"), group("b", kwh, accuracy)])
+    assert (verdict.kind, verdict.one) == (kind, "a")
+    (turned,) = judge([group("b", kwh, accuracy), group("a")])
+    assert turned.kind == kind
+    assert kind == "undecided" or turned.one == "a"
+
+
+def test_of_a_loss_less_is_better():
+    (verdict,) = judge([group("a", mode="min"), group("b", 1.5, 0.05, mode="min")])
+    assert (verdict.kind, verdict.one) == ("dominated", "a")
+
+
+def test_a_margin_that_was_stated_takes_proof_too():
+    same = group("a"), group("b", 1.5)
+    assert judge(same)[0].kind == "cheaper"
+    assert judge(same, margin=0.01)[0].kind == "dominated"
+    assert judge(same, margin=0.0001)[0].kind == "cheaper"  # the spread leaves more than this open
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"covers": "cpu + gpu"}, "their joules cover different parts (gpu; cpu + gpu)"),
+        ({"quality": "estimated"}, "their energies are of different quality (measured; estimated)"),
+        ({"metric_name": "val_top5_acc"}, "their metrics are different ones (val_acc; val_top5_acc)"),
+        ({"sensors": "b"}, "they were measured by different sensors, whose gains differ"),
+        ({"sensors": ""}, "the sensors of one are not known, or changed between its sessions"),
+    ],
+)
+def test_unlike_things_are_incomparable(other, reason):
+    (verdict,) = judge([group("a"), group("b", 9.0, -0.5, **other)])
+    assert (verdict.kind, verdict.energy) == ("incomparable", None)
+    assert reason in verdict.reasons
+
+
+def test_the_meters_uncertainty_does_not_average_out():
+    kinds = [judge([group("a", u=u), group("b", 1.05, -0.05, u=u)])[0].kind for u in (0.0, 0.05)]
+    assert kinds == ["dominated", "better"]
+    estimated = group("a", quality="estimated"), group("b", 1.5, -0.05, quality="estimated")
+    assert judge(estimated)[0].kind == "better"  # an estimate may be wrong by half
+    far = group("a", quality="estimated"), group("b", 90.0, -0.05, quality="estimated")
+    assert judge(far)[0].kind == "dominated"
+
+
+def test_missing_time_may_have_cost_more():
+    for slack, kind in ((0.1, "dominated"), (0.6, "better"), (math.inf, "better")):
+        (verdict,) = judge([group("a", slack_kwh=slack), group("b", 1.5, -0.05)])
+        assert verdict.kind == kind
+    assert judge([group("a"), group("b", 1.5, -0.05, slack_kwh=9.0)])[0].kind == "dominated"
+
+
+def test_pairs_are_formed_where_enough_seeds_are_shared():
+    def pairs(*seeds):
+        return judge([group("a", seeds=range(5)), group("b", 1.5, seeds=seeds)])[0].pairs
+
+    assert pairs(0, 1, 2, 3, 4) == pairs(4, 3, 2, 1, 0) == 5
+    assert pairs(0, 1, 2, 8, 9) == 3
+    assert pairs(0, 1, 7, 8, 9) == pairs(5, 6, 7, 8, 9) == pairs(0, 0, 1, 2, 3) == pairs(0, 1, 2, 3, None) == 0
+
+
+def test_pairs_take_out_what_seeds_share():
+    """Energies that scatter by 20 % from block to block, and by 1 % within one."""
+    blocks = [1.0, 1.2, 0.8, 1.1, 0.9]
+    one = repeats("one", [b * e for b, e in zip(blocks, NOISE, strict=True)], ACCURACIES)
+    other = repeats("other", [b * 1.05 for b in blocks], [a - 0.02 for a in ACCURACIES[::-1]])
+    assert judge([one, other])[0].kind == "dominated"
+    apart = repeats("other", [b * 1.05 for b in blocks], [a - 0.02 for a in ACCURACIES], seeds=[None] * 5)
+    assert judge([one, apart])[0].kind == "better"
+
+
+def test_copies_decide_nothing():
+    shifted = judge([group("a", seeds=range(5)), group("b", 1.5, -0.05, seeds=range(5))])[0]
+    assert shifted.kind == "undecided"  # pairs that differ alike to the last digit
+    one, other = repeats("one", [1.0] * 3, [0.9] * 3), repeats("other", [2.0] * 3, [0.8] * 3)
+    (verdict,) = judge([one, other])
+    assert verdict.kind == "undecided"
+    assert verdict.reasons == ("all repeats gave the same figure, which shows no spread: were they trained anew?",)
+    assert verdict.repeats is None
+
+
+def test_the_correction_is_holms():
+    """Of three groups three pairs with two tests each: the least p-value counts six times."""
+    groups = [group("a"), group("b", 1.011), group("c", 1.5)]
+    tests = sorted((d for v in judge(groups) for d in (v.energy, v.metric)), key=lambda d: d.p)
+    assert tests[0].holm == pytest.approx(6 * tests[0].p)
+    assert [t.holm for t in tests] == sorted(t.holm for t in tests)
+
+
+def test_the_repeats_that_it_takes_are_said():
+    (verdict,) = judge([group("a"), group("b", 1.5, -0.002)])
+    assert verdict.kind == "cheaper"
+    # the metrics differ by 0.002 with an sd of 0.00224: (z of 1.25 % + z of 20 %)^2 * 2 * 1.25 = 23.7, and some for t
+    assert 24 <= verdict.repeats <= 28
+
+
+@pytest.mark.parametrize("arguments", [{"level": 0.0}, {"level": 1.0}, {"margin": -1.0}, {"margin": math.nan}])
+def test_arguments_out_of_range(arguments):
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))}="):
+        judge([], **arguments)
