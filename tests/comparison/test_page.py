@@ -909,7 +909,10 @@ def repeats(**more):
 
 
 def test_configurations_have_a_table_with_their_scatter():
-    verdicts = [{"one": "small", "other": EVIL, "kind": "dominated"}, {"one": EVIL, "other": "small", "kind": "cheaper"}]
+    verdicts = [
+        {"one": "small", "other": EVIL, "kind": "dominated"},
+        {"one": EVIL, "other": "small", "kind": "cheaper"},
+    ]
     page = render_page(repeats(progress=None, verdicts=verdicts))
     table = page.split('id="of-groups"')[1].split("</table>")[0]
     rows = [re.sub("<[^>]+>", "|", row).split("|") for row in table.split("<tr>")[2:]]
