@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lightning_energy.comparison.front_probability import front_probabilities
+from lightning_energy.comparison.groups import Group, group_runs
 from lightning_energy.comparison.pareto import on_front
+from lightning_energy.results.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lightning_energy.comparison.groups import Group, Mean
+    from lightning_energy.comparison.run import Run
 
-__all__ = ["has_repeats", "on_front_of_means", "plain_configurations"]
+__all__ = [
+    "all_runs",
+    "configurations_of",
+    "has_repeats",
+    "kinds_of",
+    "of_main_kind",
+    "on_front_of_means",
+    "plain_groups",
+    "probabilities_of",
+    "with_means",
+]
+
+
+def configurations_of(runs: Sequence[Run]) -> list[Group]:
+    """The configurations of the runs whose metric and energy are known, by rising mean energy."""
+    return group_runs([run for run in runs if run.is_comparable])
+
+
+def with_means(groups: Sequence[Group]) -> list[Group]:
+    """The configurations of which a run ended, so that they have means."""
+    return [group for group in groups if group.energy is not None and group.metric is not None]
+
+
+def all_runs(group: Group) -> list[Run]:
+    """All runs of a configuration: those that were interrupted are in no mean, but spent their energy."""
+    return [*group.runs, *(run for run, _ in group.left_out)]
 
 
 def has_repeats(groups: Sequence[Group]) -> bool:
@@ -22,30 +50,46 @@ def has_repeats(groups: Sequence[Group]) -> bool:
     return any(group.n > 1 for group in groups)
 
 
+def kinds_of(groups: Sequence[Group]) -> list[int]:
+    """Number groups so that equal numbers may be set against each other; one of unlike runs is a kind of its own."""
+    found = [{run.kind for run in group.runs} for group in groups]
+    return [kinds.pop() or 0 if len(kinds) == 1 else -1 - i for i, kinds in enumerate(found)]
+
+
+def of_main_kind(groups: Sequence[Group]) -> list[Group]:
+    """The groups of the kind that most of them have: unlike things are not ranked against each other."""
+    kinds = kinds_of(groups)
+    main = Counter(kinds).most_common(1)
+    return [group for group, kind in zip(groups, kinds, strict=True) if kind == main[0][0]]
+
+
 def on_front_of_means(groups: Sequence[Group]) -> list[bool]:
-    """Tell for each configuration if its means are on the Pareto front of all means."""
+    """Tell for each group if its means are on the Pareto front of all means of its kind."""
     means = [(group.metric, group.energy, group.mode) for group in groups]
-    good = [(1 if mode == "max" else -1) * metric.mean for metric, _, mode in means if metric is not None]
-    energy = [kwh.mean for _, kwh, _ in means if kwh is not None]
-    return [bool(on) for on in on_front(np.array(good), np.array(energy))]
+    good = np.array([(1 if mode == "max" else -1) * metric.mean for metric, _, mode in means if metric is not None])
+    energy = np.array([kwh.mean for _, kwh, _ in means if kwh is not None])
+    of_kind, found = np.array(kinds_of(groups)), np.zeros(len(groups), dtype=np.bool_)
+    for kind in np.unique(of_kind):
+        alike = of_kind == kind
+        found[alike] = on_front(good[alike], energy[alike])
+    return [bool(on) for on in found]
 
 
-def plain_configurations(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """The configurations in JSON's types, with the probability that each is on the front."""
-    return [
-        {
-            "name": group.name,
-            "n": group.n,
-            "runs": [run.name for run in group.runs],
-            "metric": _plain(group.metric),
-            "energy_kwh": _plain(group.energy),
-            "on_front": on,
-            "front_probability": p,
-            "quality": "estimated" if any(run.quality == "estimated" for run in group.runs) else "measured",
-        }
-        for group, on, p in zip(groups, on_front_of_means(groups), front_probabilities(groups), strict=True)
-    ]
+def probabilities_of(groups: Sequence[Group]) -> list[float | None]:
+    """The probability of each group that its means are on the front of its kind."""
+    kinds = kinds_of(groups)
+    found: list[float | None] = [None] * len(groups)
+    for kind in dict.fromkeys(kinds):
+        places = [i for i, other in enumerate(kinds) if other == kind]
+        for i, p in zip(places, front_probabilities([groups[i] for i in places]), strict=True):
+            found[i] = p
+    return found
 
 
-def _plain(mean: Mean | None) -> dict[str, Any] | None:
-    return None if mean is None else {"mean": mean.mean, "sd": mean.sd, "low": mean.low, "high": mean.high}
+def plain_groups(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """The groups in JSON's types, with the probability that each is on the front."""
+    known = with_means(groups)
+    places = zip(known, kinds_of(known), on_front_of_means(known), probabilities_of(known), strict=True)
+    more = {group.name: {"kind": kind, "on_front": on, "front_probability": p} for group, kind, on, p in places}
+    unknown = {"kind": None, "on_front": False, "front_probability": None}
+    return [plain(group.to_plain()) | more.get(group.name, unknown) for group in groups]

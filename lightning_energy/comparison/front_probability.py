@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.comparison.groups import Group
 
-__all__ = ["DRAWS", "FEWEST", "front_probabilities"]
+__all__ = ["DRAWS", "FEWEST", "front_probabilities", "probability_words"]
 
 DRAWS = 4000  # the share of them is right to 0.016 at most (k=2)
 FEWEST = 3
@@ -54,6 +54,16 @@ def front_probabilities(groups: Sequence[Group]) -> list[float | None]:
     for i, share in zip(chosen, shares / DRAWS, strict=True):
         found[i] = float(share)
     return found
+
+
+def probability_words(p: float) -> str:
+    """Write a probability, none as certain.
+
+    Example:
+        >>> probability_words(0.9999), probability_words(0.5), probability_words(0.0)
+        ('> 0.99', '= 0.50', '< 0.01')
+    """
+    return "> 0.99" if p > 0.99 else "< 0.01" if p < 0.01 else f"= {p:.2f}"  # noqa: PLR2004 - as in the words
 
 
 def _means(group: Group, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.comparison.configurations import on_front_of_means
-from lightning_energy.comparison.front_probability import FEWEST, front_probabilities
+from lightning_energy.comparison.configurations import kinds_of, on_front_of_means, probabilities_of
+from lightning_energy.comparison.front_probability import FEWEST, probability_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lightning_energy.comparison.groups import Group, Mean
+    from lightning_energy.comparison.run import Run
 
 __all__ = ["draw_groups", "sentence"]
 
@@ -27,12 +28,13 @@ def sentence(groups: Sequence[Group]) -> str:
     return f"{text} (none for {few} with fewer than {FEWEST} runs)." if few else f"{text}."
 
 
-def draw_groups(ax: Any, groups: Sequence[Group]) -> None:
+def draw_groups(ax: Any, groups: Sequence[Group], left_out: Sequence[Run] = ()) -> None:
     """Draw a point per configuration at its means, with its runs as faint dots.
 
     Args:
         ax: the axis; its energies are in kWh.
         groups: configurations with known means, energies above 0.
+        left_out: runs that are in no mean.
     """
     left = ax.get_xlim()[0]
     front = on_front_of_means(groups)
@@ -58,9 +60,14 @@ def draw_groups(ax: Any, groups: Sequence[Group]) -> None:
             capsize=2.5,
             zorder=4,
         )
-    _step(ax, [group for group, on in zip(groups, front, strict=True) if on])
+    kinds = kinds_of(groups)
+    for kind in dict.fromkeys(kinds):  # each has a front of its own
+        _step(ax, [group for group, on, of in zip(groups, front, kinds, strict=True) if on and of == kind])
     for label, colour, fill in (("on the front of the means", FRONT, FRONT), ("behind it", BEHIND, "white")):
         ax.plot([], [], "o", color=colour, markerfacecolor=fill, markersize=6, label=label)
+    if left_out:
+        points = [run.energy_kwh for run in left_out], [run.metric for run in left_out]
+        ax.plot(*points, "x", color=GREY, markersize=5, label="run that did not end, in no mean", zorder=2)
     if any(estimated):
         ax.plot([], [], "D", color=GREY, fillstyle="left", markersize=6, label="energy estimated, not measured")
     _label(ax, groups, front)
@@ -76,12 +83,12 @@ def _step(ax: Any, front: Sequence[Group]) -> None:
 
 
 def _label(ax: Any, groups: Sequence[Group], front: Sequence[bool]) -> None:
-    probabilities = front_probabilities(groups)
+    probabilities = probabilities_of(groups)
     ranked = sorted(zip(groups, front, probabilities, strict=True), key=lambda of: not of[1])
     for group, on, p in ranked[:MOST_LABELS]:
         if group.energy is None or group.metric is None:
             continue
-        chance = "" if p is None else f", p = {p:.2f}"
+        chance = "" if p is None else f", p {probability_words(p)}"
         ax.annotate(
             f"{group.name[:28]} (n = {group.n}{chance})",
             (group.energy.mean, group.metric.mean),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.comparison.configurations import plain_configurations
+from lightning_energy.comparison.configurations import configurations_of, of_main_kind, plain_groups, with_means
 from lightning_energy.comparison.course import best_so_far
 from lightning_energy.comparison.pareto import iso_scores
 from lightning_energy.comparison.progress import Progress, progress_of
@@ -64,17 +65,17 @@ class Judgement:
         runs = self.drawable
         return iso_scores(runs, self.formula) if runs and self.formula is not None else []
 
-    @property
+    @cached_property
     def configurations(self) -> list[Group]:
-        """The groups whose mean energy and metric are known; a single run is a group of one."""
-        return [group for group in self.groups if group.energy is not None and group.metric is not None]
+        """The groups of runs of one configuration, with their means; a single run is a group of one."""
+        return self.groups or configurations_of(self.runs)
 
     @property
     def candidates(self) -> list[Candidate]:
-        """The configurations that have a score, by their mean accuracy and energy."""
+        """The groups of the most frequent kind that have a score, by their mean accuracy and energy."""
         if self.formula is None:
             return []
-        means = [(group.name, group.metric, group.energy) for group in self.configurations]
+        means = [(group.name, group.metric, group.energy) for group in of_main_kind(with_means(self.configurations))]
         known = [
             Candidate(name, metric.mean, kwh.mean)
             for name, metric, kwh in means
@@ -96,12 +97,11 @@ class Judgement:
             "formula": None if self.formula is None else self.formula.to_plain(),
             "metric": self.subject.to_plain(),
             "runs": [{**run.to_plain(), "settings": plain({**run.source.settings})} for run in self.runs],
-            "groups": [group.to_plain() for group in self.groups],
+            "groups": plain_groups(self.configurations),
             "verdicts": [verdict.to_plain() for verdict in self.verdicts],
             "level": self.level,
             "front": [run.name for run in self.front],
             "iso_scores": [{"score": s, "points": [[*p] for p in points]} for s, points in self.iso_scores()],
-            "configurations": plain_configurations(self.configurations),
             "courses": {r.name: [[*s] for s in best_so_far(r.source.course, r.mode)] for r in self.drawable},
             "progress": None if (progress := self.progress()) is None else progress.to_plain(),
             "stability": None if (found := self.stability()) is None else found.to_plain(),

@@ -9,7 +9,7 @@ import numpy as np
 
 from lightning_energy.comparison.picture import UNITS, need_matplotlib, written
 from lightning_energy.comparison.prefixes import energy_unit
-from lightning_energy.comparison.rank_stability import ALPHAS, REFERENCES_KWH, ranks_at
+from lightning_energy.comparison.rank_stability import ALPHAS, ranks_at, references_of
 from lightning_energy.comparison.subject import better
 from lightning_energy.results.readable import si
 
@@ -119,18 +119,18 @@ def plot_ranks(comparison: Judgement, axes: Any = None) -> Any:
         for ax in axes:
             ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", color=GREY)
         return axes[0].figure, axes
-    constants = formula.constants
     _ranks(axes[0], candidates, formula, "alpha", np.linspace(*ALPHAS, PLACES).tolist())
     axes[0].set(xlabel="alpha, the exponent of the accuracy", ylabel="rank by score")
-    if "reference_kwh" in constants:
-        places = np.geomspace(*REFERENCES_KWH, PLACES).tolist()
+    references = references_of(formula)
+    if references is not None:
+        places = np.geomspace(*references, PLACES).tolist()
         axes[1].set_xscale("log")
         _ranks(axes[1], candidates, formula, "reference_kwh", places)
         axes[1].set(xlabel="reference in kWh (logarithmic)")
     axes[0].invert_yaxis()
     axes[0].yaxis.get_major_locator().set_params(integer=True)
     # names at the right, at the rank that is reached there
-    ends = ranks_at(candidates, _with(formula, "reference_kwh", REFERENCES_KWH[1]))
+    ends = ranks_at(candidates, formula if references is None else _with(formula, "reference_kwh", references[1]))
     for i, (candidate, rank) in enumerate(zip(candidates, ends, strict=True)):
         if rank <= IN_LEGEND:
             axes[1].annotate(

@@ -72,7 +72,7 @@ def render_page(comparison: Mapping[str, Any], *, title: str | None = None) -> s
         facts=_facts(subject, runs),
         warnings=_warnings("Read with care", caveats) + _warnings("Problems", problems),
         box="box long" if len(runs) > LONG else "box",
-        groups=group_table(comparison.get("configurations") or (), comparison.get("progress"), runs, subject),
+        groups=group_table(comparison, _with_means(comparison), runs, subject),
         head=head(runs, subject),
         bodies=bodies(runs, subject),
         formula=_formula(comparison["formula"], subject) + _stability(comparison.get("stability")),
@@ -101,7 +101,7 @@ def _island(comparison: Mapping[str, Any], runs: Sequence[dict[str, Any]], subje
     unit, per_kwh = energy_unit([run.get("energy_kwh") for run in runs])
     points = [
         {
-            **{key: run.get(key) for key in ("energy_kwh", "u_kwh", "metric", "on_front")},
+            **{key: run.get(key) for key in ("energy_kwh", "u_kwh", "metric", "on_front", "kind")},
             **{key: clean(run.get(key) or "") for key in ("name", "quality", "hardware", "covers")},
         }
         for run in runs
@@ -114,10 +114,14 @@ def _island(comparison: Mapping[str, Any], runs: Sequence[dict[str, Any]], subje
     courses = comparison.get("courses") or {}
     plain = {"unit": unit, "per_kwh": per_kwh, "metric": metric, "runs": points, "iso_scores": lines}
     plain["courses"] = [courses.get(str(run.get("name")), []) for run in runs]
-    groups = comparison.get("configurations") or []
+    groups = _with_means(comparison)
     plain["groups"] = [_point(group) for group in groups] if any(group["n"] > 1 for group in groups) else []
     text = json.dumps(plain, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _with_means(comparison: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [group for group in comparison.get("groups") or () if group["energy_kwh"] and group["metric"]]
 
 
 def _point(group: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,6 +134,7 @@ def _point(group: Mapping[str, Any]) -> dict[str, Any]:
         "metric": _finite(metric["mean"]),
         "sd": metric["sd"] or 0.0,
         "on_front": group["on_front"],
+        "kind": group.get("kind"),
     }
 
 

@@ -209,7 +209,7 @@ def dominators(row: Row, _: Rows) -> str:
     if not names:
         return UNKNOWN
     more = f" and&nbsp;{len(names) - DOMINATORS:,}&nbsp;more" if len(names) > DOMINATORS else ""
-    return _wrapped(("" if sure else "perhaps ") + ", ".join(map(name, names[:DOMINATORS])) + more)
+    return _wrapped(("" if sure else "by the meter: ") + ", ".join(map(name, names[:DOMINATORS])) + more)
 
 
 def caveats(row: Row, _: Rows) -> str:

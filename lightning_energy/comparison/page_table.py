@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison import page_cells as cells
 from lightning_energy.comparison.columns import ON_PAGE, Column, PageCell, heading_of
+from lightning_energy.comparison.front_probability import probability_words
 from lightning_energy.comparison.page_cells import UNKNOWN, Rows, escaped, name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from lightning_energy.comparison.page_cells import Row
     from lightning_energy.comparison.subject import Subject
@@ -120,21 +121,22 @@ def _body(run: Row, rows: Rows, columns: Sequence[tuple[Column, PageCell]]) -> s
     return f'<tbody><tr class="figures">{"".join(written)}</tr>{notes}</tbody>'
 
 
-def group_table(groups: Sequence[Row], progress: Row | None, runs: Sequence[Row], subject: Subject) -> str:
-    """Write the section of the configurations; nothing where each was trained once.
+def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequence[Row], subject: Subject) -> str:
+    """Write the section of the groups; nothing where each configuration was trained once.
 
     Args:
-        groups: the ``configurations`` of ``Comparison.to_plain()``.
-        progress: its ``progress``.
+        comparison: ``Comparison.to_plain()``.
+        groups: those of its ``groups`` that have means.
         runs: its ``runs``.
         subject: the metric that is compared.
     """
     if not any(group["n"] > 1 for group in groups):
         return ""
     rows = Rows(runs, subject)
-    of_targets = {of["name"]: of["targets"] for of in (progress or {}).get("configurations", ())}
-    heads = ["configuration", "n", subject.heading, "energy", *(f"energy to reach {t:g}" for t in subject.targets)]
-    heads.append("probability of the front")
+    of_targets = {of["name"]: of["targets"] for of in (comparison.get("progress") or {}).get("configurations", ())}
+    heads = ["group", subject.heading, "energy", *(f"energy to reach {t:g}" for t in subject.targets)]
+    heads += ["probability of the front", "dominated by"]
+    lost = [(v["other"], v["one"]) for v in comparison.get("verdicts", ()) if v["kind"] == "dominated"]
     head_ = "".join(f'<th scope="col"{" class=n" if k else ""}>{name(text)}</th>' for k, text in enumerate(heads))
     body = []
     for group in groups:
@@ -142,17 +144,18 @@ def group_table(groups: Sequence[Row], progress: Row | None, runs: Sequence[Row]
         spread = "" if metric["sd"] is None else f" ± {metric['sd']:.2g}"
         reached = [cells.target_words(found, rows) for found in of_targets.get(group["name"], ())]
         figures = [
-            str(group["n"]),
             f"{subject.show(metric['mean'])}{spread}",
             rows.energies.show(energy["mean"], energy["sd"]),
             *(reached or [UNKNOWN for _ in subject.targets]),
-            UNKNOWN if p is None else f"{p:.2f}",
+            UNKNOWN if p is None else escaped(probability_words(p).removeprefix("= ")),
+            ", ".join(name(winner) for loser, winner in lost if loser == group["name"]) or UNKNOWN,
         ]
         written = "".join(f'<td class="n">{figure}</td>' for figure in figures)
-        body.append(f'<tr><th scope="row"><div class="wrap">{name(group["name"])}</div></th>{written}</tr>')
+        label = f"{name(group['name'])}<small>n = {group['n']}</small>"
+        body.append(f'<tr><th scope="row"><div class="wrap">{label}</div></th>{written}</tr>')
     return (
-        '<section><h2 id="of-groups">Configurations</h2><p class="hint">Mean ± one standard deviation over n runs; the '
-        "energy by which half of them had reached a target, with the number of those that did; and the probability "
+        '<section><h2 id="of-groups">Groups of repeats</h2><p class="hint">Mean ± one standard deviation over n runs; '
+        "the energy by which half of them had reached a target, with the number of those that did; and the probability "
         "that the mean is on the front of all means, by the scatter of the runs: none is given below three runs.</p>"
         f'<div class="box" role="region" aria-labelledby="of-groups" tabindex="0"><table><thead><tr>{head_}</tr>'
         f"</thead><tbody>{''.join(body)}</tbody></table></div></section>"

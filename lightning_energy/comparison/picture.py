@@ -6,7 +6,7 @@ import textwrap
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.comparison.configurations import has_repeats
+from lightning_energy.comparison.configurations import has_repeats, with_means
 from lightning_energy.comparison.group_picture import draw_groups, sentence
 from lightning_energy.comparison.pareto import goodness, window
 from lightning_energy.comparison.prefixes import energy_unit
@@ -72,10 +72,10 @@ def plot(comparison: Judgement, ax: Any = None) -> Any:
     if runs:
         _axes(ax, runs, unit, per_kwh)
         scores = _iso_lines(ax, comparison)
-        groups = [g for g in comparison.configurations if g.energy is not None and g.energy.mean > 0]
+        groups = [g for g in with_means(comparison.configurations) if g.energy is not None and g.energy.mean > 0]
         if has_repeats(groups):
             ax.set_xlabel(f"energy of the training in {UNITS[unit]} (logarithmic)")
-            draw_groups(ax, groups)
+            draw_groups(ax, groups, [run for g in comparison.configurations for run, _ in g.left_out if run in runs])
             ax.legend(loc="best", fontsize="small", framealpha=0.9)
             _caveats(ax, [sentence(groups), *comparison.caveats])
             return ax.figure, ax

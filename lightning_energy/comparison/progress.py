@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.comparison.configurations import all_runs, of_main_kind
 from lightning_energy.comparison.course import (
     Band,
     area,
@@ -56,7 +57,8 @@ class Progress:
         subject: the metric.
         budget_kwh: the common budget in kWh, and the energy of the reference point.
         floor: the value that counts as nothing, and the metric of the reference point.
-        hypervolume: the area that all validations together dominate, in kWh times the metric's unit.
+        hypervolume: the area that all validations together dominate, in kWh times the metric's unit; of groups that
+            may not be set against each other, those of the most frequent kind.
         configurations: the configurations.
     """
 
@@ -116,14 +118,15 @@ def progress_of(
     Raises:
         ValueError: the budget is not above 0.
     """
-    courses = [run.source.course for group in groups for run in group.runs]
+    courses = [run.source.course for group in groups for run in all_runs(group)]
     if budget_kwh is None:
         budget_kwh = common_budget_kwh(courses)
     if floor is None:
         floor = 0.0 if subject.is_accuracy else worst_value(courses, subject.mode)
     if not budget_kwh or floor is None:
         return None
-    points = [step for course in courses for step in best_so_far(course, subject.mode)]
+    alike = of_main_kind(groups)
+    points = [step for g in alike for run in all_runs(g) for step in best_so_far(run.source.course, subject.mode)]
     size = hypervolume(points, budget_kwh, floor, subject.mode)
     empty = Progress(subject, budget_kwh, floor, size, ())
     return Progress(subject, budget_kwh, floor, size, tuple(_of(group, empty) for group in groups))
@@ -135,7 +138,7 @@ def _of(group: Group, whole: Progress) -> OfConfiguration:
     found = band(courses, mode)
     size = None if found is None else sum(area(c, whole.budget_kwh, whole.floor, mode) for c in courses) / len(courses)
     results = (
-        of_runs([result_of(run, target) for run in group.runs], target=target, budget_kwh=whole.budget_kwh)
+        of_runs([result_of(run, target) for run in all_runs(group)], target=target, budget_kwh=whole.budget_kwh)
         for target in whole.subject.targets
     )
     return OfConfiguration(

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from lightning_energy.scores.formula import Formula
 
-__all__ = ["ALPHAS", "REFERENCES_KWH", "Candidate", "Stability", "Winner", "ranks_at", "stability"]
+__all__ = ["ALPHAS", "FACTOR", "Candidate", "Stability", "Winner", "ranks_at", "references_of", "stability"]
 
 ALPHAS = (1.0, 20.0)
 """Range of the accuracy's exponent that is looked at."""
-REFERENCES_KWH = (1e-3, 1e3)
-"""Range of the reference that is looked at, in kWh."""
+FACTOR = 1000.0
+"""Ratio of the largest and of the smallest reference that are looked at to the score's own."""
 GRID = 400  # places at which winners over the reference are looked for; between two, one change is found
 HALVINGS = 50
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -111,7 +111,7 @@ def stability(
     formula: Formula,
     *,
     alphas: tuple[float, float] = ALPHAS,
-    references_kwh: tuple[float, float] = REFERENCES_KWH,
+    references_kwh: tuple[float, float] | None = None,
 ) -> Stability | None:
     r"""Find the winners by score over ranges of its constants.
 
@@ -125,7 +125,8 @@ def stability(
         candidates: runs or configurations with known accuracy and energy; those whose energy has no score are left out.
         formula: the score.
         alphas: the range of the exponent, both above 0.
-        references_kwh: the range of the reference in kWh, both above 0.
+        references_kwh: the range of the reference in kWh, both above 0; by default from a thousandth of the score's own
+            to a thousand times that.
 
     Returns:
         The winners; ``None`` with fewer than two candidates.
@@ -145,10 +146,16 @@ def stability(
     return Stability(
         formula,
         [Winner(names[i], low, high) for i, low, high in _envelope(slopes, offsets, *alphas)],
-        _over_reference(known, formula, references_kwh) if "reference_kwh" in formula.constants else [],
+        _over_reference(known, formula, references_kwh or references_of(formula)),
         len(known) * (len(known) - 1) // 2,
         _changes(ahead_at_first, ahead_at_last),
     )
+
+
+def references_of(formula: Formula) -> tuple[float, float] | None:
+    """The range of the reference that is looked at, in kWh; ``None`` where the score has none."""
+    own = formula.constants.get("reference_kwh")
+    return None if own is None else (own / FACTOR, own * FACTOR)
 
 
 def ranks_at(candidates: Sequence[Candidate], formula: Formula) -> NDArray[np.int64]:
@@ -193,9 +200,11 @@ def _envelope(
 
 
 def _over_reference(
-    candidates: Sequence[Candidate], formula: Formula, references_kwh: tuple[float, float]
+    candidates: Sequence[Candidate], formula: Formula, references_kwh: tuple[float, float] | None
 ) -> list[Winner]:
     constants = formula.constants
+    if references_kwh is None or "reference_kwh" not in constants:
+        return []
 
     def winner(logarithm: float) -> int:
         slopes, offsets = _lines(candidates, type(formula)(**constants | {"reference_kwh": math.exp(logarithm)}))

@@ -186,8 +186,8 @@ def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | Non
         lacks = ("the energy of its training is not known: its report says what is missing", *wrong)
     module = record.what.get("module")
     known = energy is not None and energy_j is not None
-    source = source_of(record, energy, lacks)
     read_as = scale or ("fraction" if metric is None else metric.scale)
+    source = replace(source_of(record, energy, lacks), course=course_of(record.epochs, read_as))
     return Run(
         name=name,
         path=path,
@@ -212,7 +212,7 @@ def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | Non
         covers=" + ".join(sorted({d.scope for d in record.devices})) or "unknown parts",
         seed=source.seed,
         metric_n=source.metric_n,
-        source=replace(source, course=course_of(record.epochs, read_as)),
+        source=source,
     )
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.columns import FIELDS, IN_TEXT, heading_of
-from lightning_energy.comparison.configurations import has_repeats
+from lightning_energy.comparison.configurations import all_runs, has_repeats
 from lightning_energy.comparison.group_table import group_rows, group_sentences
 from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.results.plain import cell as in_csv
@@ -54,13 +54,13 @@ def text(comparison: Judgement, width: int = WIDTH) -> str:
     if _width(rows) > width:
         names = _shortened([r.name for r in runs], SHORTEST_NAME)
         rows = _rows(columns, runs, names, subject)
+    towards = _aligned(_of_targets(comparison, names)) if subject.target_words else []
     groups = group_rows(comparison)
     above = (
         [*_aligned(groups), *(w for s in group_sentences(comparison) for w in _wrapped(s, width)), ""] if groups else []
     )
-    towards = _aligned(_of_targets(comparison, names)) if subject.target_words else []
-    lines = [*_wrapped(_heading(comparison), width), *_aligned(rows), *towards, *_notes(comparison, width)]
-    return "\n".join([*above, *lines])
+    lines = [*above, *_wrapped(_heading(comparison), width), *_aligned(rows), *towards, *_notes(comparison, width)]
+    return "\n".join(lines)
 
 
 def markdown(comparison: Judgement) -> str:
@@ -111,8 +111,8 @@ def _of_targets(comparison: Judgement, names: dict[str, str]) -> list[list[str]]
     head = ["run", *(f"kWh to {value:g}" for value in subject.targets)]
     groups = comparison.configurations
     if has_repeats(groups):
-        head[0] = "configuration"
-        return [head, *([group.name, *target_cells(group.runs, subject.targets)] for group in groups)]
+        head[0] = "group"
+        return [head, *([group.name, *target_cells(all_runs(group), subject.targets)] for group in groups)]
     runs = [run for run in comparison.runs if run.is_comparable]
     return [head, *([names[run.name], *target_cells([run], subject.targets)] for run in runs)]
 

@@ -441,5 +441,5 @@ def test_the_page_shows_what_the_table_does(folder):
     for run in comparison.runs:
         assert f'<bdi dir="auto">{run.name}</bdi>' in page
         assert f"{run.score:.3f}" in page
-    assert 'perhaps <bdi dir="auto">large</bdi>' in page
+    assert 'by the meter: <bdi dir="auto">large</bdi>' in page
     assert "behind large by less than the uncertainty of their energies" in page

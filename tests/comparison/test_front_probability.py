@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from lightning_energy.comparison.configurations import on_front_of_means, plain_configurations
+from lightning_energy.comparison.configurations import (
+    configurations_of,
+    of_main_kind,
+    on_front_of_means,
+    plain_groups,
+    probabilities_of,
+)
 from lightning_energy.comparison.front_probability import front_probabilities
 from lightning_energy.comparison.groups import group_runs
 from lightning_energy.comparison.run import Run
@@ -78,17 +86,19 @@ def test_the_share_is_right_where_it_can_be_computed():
     assert found["a"] == pytest.approx(0.16, abs=0.025)
 
 
-def test_in_plain_types():
-    plain = plain_configurations(group_runs(FAR[0][:1]))
-    assert plain == [
-        {
-            "name": "cheap/seed_0",
-            "n": 1,
-            "runs": ["cheap/seed_0"],
-            "metric": {"mean": 0.8, "sd": None, "low": None, "high": None},
-            "energy_kwh": {"mean": 1.0, "sd": None, "low": None, "high": None},
-            "on_front": True,
-            "front_probability": None,
-            "quality": "measured",
-        }
-    ]
+def test_in_plain_types_with_the_others():
+    (plain,) = plain_groups(configurations_of(FAR[0][:1]))
+    assert (plain["name"], plain["n"], plain["on_front"], plain["front_probability"]) == ("cheap/seed_0", 1, True, None)
+    assert plain["energy_kwh"]["mean"] == 1.0
+
+
+def test_unlike_things_have_fronts_of_their_own():
+    """A measured and an estimated group: the estimate spent less and is better, which says nothing."""
+    measured = [replace(run, kind=1) for run in FAR[0]]
+    estimated = [replace(run, kind=2) for run in runs("guess", [(0.95, 0.1), (0.96, 0.11), (0.94, 0.09)])]
+    mixed = [replace(run, kind=1 + i % 2) for i, run in enumerate(WASTE)]
+    found = groups(measured, estimated, mixed)
+    assert on_front_of_means(found) == [True, True, True]
+    assert probabilities_of(found) == [None, None, None]
+    dear = [replace(run, kind=1) for run in FAR[1]]
+    assert of_main_kind(groups(measured, dear, estimated))[0].name == "cheap"

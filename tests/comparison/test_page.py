@@ -274,7 +274,7 @@ def test_dominated_perhaps_and_by_many():
     runs = [run("a", 0.9, 1.0, dominated_by=many), run("b", 0.9, 1.0, perhaps_dominated_by=["a"])]
     page = render_page(comparison(runs))
     assert figures(page, 0)["dominated by"] == "run 0, run 1, run 2 and&nbsp;1,197&nbsp;more"
-    assert figures(page, 1)["dominated by"] == "perhaps a"
+    assert figures(page, 1)["dominated by"] == "by the meter: a"
 
 
 def test_a_column_that_is_empty_for_all_is_left_out():
@@ -905,16 +905,20 @@ def repeats(**more):
         }
         for name, n, accuracy, kwh, p in (("small", 3, 0.81, 1.1, 0.98), (EVIL, 2, 0.91, 5.1, None))
     ]
-    return comparison(runs, configurations=groups, **more)
+    return comparison(runs, groups=groups, **more)
 
 
 def test_configurations_have_a_table_with_their_scatter():
-    page = render_page(repeats(progress=None))
+    verdicts = [
+        {"one": "small", "other": EVIL, "kind": "dominated"},
+        {"one": EVIL, "other": "small", "kind": "cheaper"},
+    ]
+    page = render_page(repeats(progress=None, verdicts=verdicts))
     table = page.split('id="of-groups"')[1].split("</table>")[0]
     rows = [re.sub("<[^>]+>", "|", row).split("|") for row in table.split("<tr>")[2:]]
     assert [[text for text in row if text.strip()] for row in rows] == [
-        ["small", "3", "0.8100 ± 0.01", "1.10 ± 0.10 kWh", "0.98"],
-        ["&lt;script&gt;alert(1)&lt;/script&gt;", "2", "0.9100 ± 0.01", "5.10 ± 0.10 kWh", "&ndash;"],
+        ["small", "n = 3", "0.8100 ± 0.01", "1.10 ± 0.10 kWh", "0.98", "&ndash;"],
+        ["&lt;script&gt;alert(1)&lt;/script&gt;", "n = 2", "0.9100 ± 0.01", "5.10 ± 0.10 kWh", "&ndash;", "small"],
     ]
     assert "of-groups" not in render_page(FEW)
 
