@@ -37,7 +37,7 @@ Pause = Callable[[], None]
 
 MOST_HELD = 1024  # intervals that are held until the counter's delay is known, at most
 LOOKS_AT = (64, 256, MOST_HELD)  # numbers of intervals at which the delay is looked for
-SURE = 256  # fewest intervals that decide on it: a single change of load looks smoothed by chance
+SURE = 256  # fewest intervals that decide on it, or exclude any: a single change of load looks smoothed by chance
 CHUNK = 64  # intervals that are booked together
 HISTORY_NS = 3_000_000_000  # time before the intervals to book, whose marks are kept: counters are late, and remember
 FIT_AGAIN = 1.1  # factor by which the intervals grow until powers are fitted anew
@@ -218,7 +218,7 @@ def way_to_share(due: Due, is_known: NDArray[np.bool_], pause: Pause = no_pause)
         return sharing, False
     origin_ns = int(held.knots.time_ns[0])
     belief, stretch = Belief(), held.stretch(origin_ns, due.stage, origin_ns - HISTORY_NS)
-    found = belief.find(stretch, sharing.belief, pause)
+    found = belief.find(stretch, sharing.belief if sharing.looked >= SURE else None, pause)
     if found is None:
         return sharing._replace(is_final=is_full), is_full
     is_final = is_full or (found.is_enough and n >= SURE)
