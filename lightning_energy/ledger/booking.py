@@ -44,7 +44,7 @@ Pause = Callable[[], None]
 
 MOST_HELD = 1024  # intervals that are held until the counter's delay is known, at most
 LOOKS_AT = (64, 128, 256, 512, MOST_HELD)  # numbers of intervals at which delay and kinds of steps are looked for
-SURE = 256  # fewest intervals that decide on it: a single change of load looks smoothed by chance
+SURE = 256  # fewest intervals that decide on it, or exclude any: a single change of load looks smoothed by chance
 CHUNK = 64  # intervals that are booked together
 HISTORY_NS = 3_000_000_000  # time before the intervals to book, whose marks are kept: counters are late, and remember
 FIT_AGAIN = 1.1  # factor by which the intervals grow until powers are fitted anew
@@ -244,7 +244,8 @@ def way_to_share(
     origin_ns = int(held.knots.time_ns[0])
     stretch = one_kind.stretch(origin_ns, due.stage, origin_ns - HISTORY_NS)
     belief = Belief()
-    found = EXACT if due.is_exact else belief.find(stretch, sharing.belief, pause)
+    earlier = sharing.belief if sharing.looked >= SURE else None
+    found = EXACT if due.is_exact else belief.find(stretch, earlier, pause)
     if found is None:
         return sharing._replace(is_final=is_full), is_full
     rules, is_told = sharing.rules, False
