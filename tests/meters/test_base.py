@@ -19,8 +19,9 @@ def test_a_description_with_impossible_numbers_is_refused(name, value):
 
 ODD = {
     **dict.fromkeys(("device_id", "name", "note", "quality", "scope"), (None, 5)),
-    "power_max_w": (math.nan, 0.0, -5.0, "much"),
-    **dict.fromkeys(("power_min_w", "power_lag_s", "calibration_u"), (math.nan, math.inf, -1.0, "much")),
+    "power_max_w": (0.0, -5.0, "much"),
+    "power_min_w": (None, "much"),
+    **dict.fromkeys(("power_lag_s", "calibration_u"), (math.nan, math.inf, -1.0, "much")),
     **{name: ("much", [1]) for name in ("update_period_s", "coverage")},
 }
 
