@@ -176,6 +176,7 @@ def test_a_query_for_processes_that_hangs_keeps_nobody_waiting_and_its_answer_co
         assert (info.scope, info.quality) == ("gpu", "measured")
         assert "other programs on it are not known (the query for processes does not answer)" in info.note
         assert meter.read().register_j is not None
+        assert meter.revised().scope == "gpu"  # with the board's condition, and nothing of the query
         assert meter.revised() is None
         assert meter.other_processes() is None  # one that hangs is enough
         assert nvml.calls[PROCESSES] == 1
