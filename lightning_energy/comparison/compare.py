@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +127,7 @@ def compare(
     fit, unlike = with_caveats(fit, formula.reference_kwh if subject.is_accuracy else None)
     fit = _judge([_scored(run, formula if subject.is_accuracy else None) for run in fit])
     fit, rest, groups, verdicts = judged_groups(fit, rest, by, level, margin)
+    fit = _with_samples(fit)
     if any(run.energy_kwh == 0 for run in fit):
         caveats.append("A run of 0 kWh has no place on a logarithmic axis: the picture leaves it out.")
     return Comparison(
@@ -230,17 +232,29 @@ def _judge(runs: list[Run]) -> list[Run]:
         if within and not beyond and run.quality != "estimated":  # of estimates, the caveats of the whole say it
             names = ", ".join(runs[j].name for j in within)
             caveats = (*caveats, f"behind {names} by less than the uncertainty of their energies (k=2)")
-        samples = in_samples(run, runs[ahead[0]]) if ahead else None
         judged.append(
             replace(
                 run,
                 kind=kind,
                 on_front=is_on_front,
                 perhaps_dominated_by=tuple(runs[j].name for j in ahead),
-                caveats=(*caveats, samples) if samples else caveats,
+                caveats=caveats,
             )
         )
     return judged
+
+
+def _with_samples(runs: Sequence[Run]) -> list[Run]:
+    """Say of single runs by how many samples the one ahead is better; repeats show their scatter themselves."""
+    of_name = {run.name: run for run in runs}
+    n = Counter(run.group for run in runs)
+    found = []
+    for run in runs:
+        ahead = of_name[run.perhaps_dominated_by[0]] if run.perhaps_dominated_by else None
+        single = ahead is not None and n[run.group] == n[ahead.group] == 1
+        samples = in_samples(run, ahead) if single and ahead is not None else None
+        found.append(replace(run, caveats=(*run.caveats, samples)) if samples else run)
+    return found
 
 
 def _too_few(runs: Sequence[Run]) -> list[str]:

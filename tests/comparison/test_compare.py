@@ -443,3 +443,15 @@ def test_the_page_shows_what_the_table_does(folder):
         assert f"{run.score:.3f}" in page
     assert 'by the meter: <bdi dir="auto">large</bdi>' in page
     assert "behind large by less than the uncertainty of their energies" in page
+
+
+def test_single_runs_are_told_apart_in_samples_and_repeats_are_not(tmp_path):
+    put(tmp_path / "a", 1.0, 0.90, n_val=540)
+    put(tmp_path / "b", 2.0, 0.85, n_val=540)
+    for seed in (1, 2):
+        put(tmp_path / f"c{seed}", 3.0, 0.80, n_val=540, seed=seed, what={"hyperparameters": {"lr": 0.1}})
+    comparison = compare(tmp_path)
+    assert [group.n for group in comparison.groups] == [1, 1, 2]
+    told = {run.name: [c for c in run.caveats if "samples of 540" in c] for run in comparison.runs}
+    assert [caveat.partition(";")[0] for caveat in told["b"]] == ["a is better by 27 samples of 540"]
+    assert told["a"] == told["c1"] == told["c2"] == []
