@@ -170,7 +170,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in MODELS:
         train(name, args.log_dir, args.max_epochs)
-    print("\nA difference is sure only where compare shows `<`; between estimates none is.")
+    print("\nSingle runs show what the meter says; what holds for a model takes three seeds or more: paper_study.py.")
     print(f"Compare them:  lightning-energy compare {args.log_dir} --picture compare.png --html compare.html")
 
 
