@@ -171,6 +171,29 @@ def test_a_manifest_comes_back_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("qualities", "unknown", "known"),
+    [
+        (("measured", "integrated"), "the energies include what the devices take when idle", "the energies include it"),
+        (("estimated",), "the energies are estimates without idle power", "the energies are estimates without it"),
+        (
+            ("measured", "estimated"),
+            "the measured energies include what the devices take when idle, estimated ones do not",
+            "the measured energies include it, estimated ones do not",
+        ),
+    ],
+)
+def test_whether_energies_include_idle_power_hangs_on_their_quality(tmp_path, qualities, unknown, known):
+    spent = [energy(1.0, quality=quality) for quality in qualities]
+    devices = [Device(f"d{i}", f"{i}", "gpu", e, 0.1) for i, e in enumerate(spent)]
+    made(tmp_path / "study", idle=(Idle("GPU-1", "NVIDIA H100", 71.5, 10.0),))
+    for run in (tmp_path / "study" / "runs").rglob(NAME):
+        write_record(run, record(1.0, devices=devices))
+    put(tmp_path / "own", 1.0, devices=devices)
+    texts = [next(i.text for i in report(tmp_path / f).checklist if i.name == "idle power") for f in ("own", "study")]
+    assert texts == [f"not measured; {unknown}", f"NVIDIA H100 71.5 W in 10 s; {known}"]
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("[1, 2]", "holds no configurations: give a mapping"),
