@@ -5,6 +5,7 @@ import math
 import pytest
 
 from lightning_energy.comparison.course import Validation
+from lightning_energy.comparison.target_table import of_group
 from lightning_energy.comparison.to_target import OfRuns, ToTarget, of_runs, to_target
 
 COURSE = [Validation(1.0, 0.70, 0.05), Validation(2.0, 0.85, 0.06), Validation(3.0, 0.80, 0.07)]
@@ -67,6 +68,11 @@ def test_without_half_of_them_there_is_no_median_but_a_bound():
     none = of_runs(failed(0.5, 0.1, 0.6))
     assert (none.median_kwh, none.over_kwh, none.low_kwh, none.per_success_kwh) == (None, 0.5, None, None)
     assert none.mean_kwh == none.budget_kwh == 0.6
+
+
+def test_a_bound_of_nothing_is_a_dash():
+    assert of_group(of_runs([*reached(0.2), *failed(0.5, 0.0)]), lambda kwh, _: f"{kwh:g}") == "\N{EN DASH} (1 of 3)"
+    assert of_group(of_runs([*reached(0.2), *failed(0.5, 0.1)]), lambda kwh, _: f"{kwh:g}") == "≥ 0.1 (1 of 3)"
 
 
 def test_where_none_reached_it_below_the_budget_the_mean_has_no_standard_error():
