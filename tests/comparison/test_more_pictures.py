@@ -73,8 +73,8 @@ def test_estimates_have_no_probability_and_the_picture_says_why(tmp_path):
     comparison = compare(tmp_path)
     shown = texts(comparison.plot()[0])
     assert "small (n = 3)" in shown
-    assert any("estimates" in t and "not in the scatter of repeats" in " ".join(t.split()) for t in shown)
-    assert "p:" not in sentence(comparison.configurations)
+    assert "Estimates have no p, as their error is not in the scatter of repeats." in " ".join(" ".join(shown).split())
+    assert "posterior" not in sentence(comparison.configurations)
     assert [group["front_probability"] for group in comparison.to_plain()["groups"]] == [None, None]
 
 
