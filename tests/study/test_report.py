@@ -177,8 +177,8 @@ def test_a_manifest_comes_back_as_it_was_written(tmp_path):
         (("estimated",), "the energies are estimates without idle power", "the energies are estimates without it"),
         (
             ("measured", "estimated"),
-            "the measured energies include what the devices take when idle, estimated ones do not",
-            "the measured energies include it, estimated ones do not",
+            "the measured energies include what the devices take when idle, the estimated ones do not",
+            "the measured energies include it, the estimated ones do not",
         ),
     ],
 )
@@ -190,7 +190,7 @@ def test_whether_energies_include_idle_power_hangs_on_their_quality(tmp_path, qu
         write_record(run, record(1.0, devices=devices))
     put(tmp_path / "own", 1.0, devices=devices)
     texts = [next(i.text for i in report(tmp_path / f).checklist if i.name == "idle power") for f in ("own", "study")]
-    assert texts == [f"not measured; {unknown}", f"NVIDIA H100 71.5 W in 10 s; {known}"]
+    assert texts == [f"not measured; {unknown}", f"NVIDIA H100 71.5 W in 10.00 s; {known}"]
 
 
 @pytest.mark.parametrize(
