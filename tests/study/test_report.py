@@ -170,6 +170,27 @@ def test_a_manifest_comes_back_as_it_was_written(tmp_path):
     assert "NVIDIA H100 71.5 W" in next(i.text for i in report(tmp_path).checklist if i.name == "idle power")
 
 
+def test_a_run_in_two_records_of_a_hand_made_folder_is_spent_once(tmp_path):
+    """What a crash had left of a run that went on, a copy of its end, and of a search one trial twice."""
+    put(tmp_path / "cut", 1.0, outcome="interrupted", run_id="one", spent={"missing_s": 60.0})
+    put(tmp_path / "end", 2.5, run_id="one", spent={"missing_s": 90.0})
+    put(tmp_path / "copy" / "end", 2.5, run_id="one", spent={"missing_s": 90.0})
+    put(tmp_path / "other", 4.0, run_id="two")
+    put(tmp_path / "unnamed", 8.0)
+    for name in ("a", "b"):
+        put(tmp_path / "tuning" / name, 16.0, run_id="trial")
+    found = report(tmp_path)
+    assert len(found.comparison.runs) == 5
+    assert {use: (s.n, s.energy_kwh, s.missing_s) for use, s in found.spent.items()} == {
+        "tuning": (1, 16.0, 0.0),
+        "runs": (3, 14.5, 90.0),
+    }
+    assert next(i.text for i in found.checklist if i.name == "seeds") == "not in the records"
+    assert "of 3 h" in next(i.text for i in found.checklist if i.name == "time without a measurement")
+    twice = report([tmp_path / "end", tmp_path / "copy"], tuning=[tmp_path / "tuning"])
+    assert {use: s.energy_kwh for use, s in twice.spent.items()} == {"tuning": 16.0, "runs": 2.5}
+
+
 @pytest.mark.parametrize(
     ("qualities", "unknown", "known"),
     [
