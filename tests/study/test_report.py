@@ -186,9 +186,10 @@ def test_a_run_in_two_records_of_a_hand_made_folder_is_spent_once(tmp_path):
         "runs": (3, 14.5, 90.0),
     }
     assert next(i.text for i in found.checklist if i.name == "seeds") == "not in the records"
-    assert "of 3 h" in next(i.text for i in found.checklist if i.name == "time without a measurement")
-    twice = report([tmp_path / "end", tmp_path / "copy"], tuning=[tmp_path / "tuning"])
-    assert {use: s.energy_kwh for use, s in twice.spent.items()} == {"tuning": 16.0, "runs": 2.5}
+    assert "of 3.00 h" in next(i.text for i in found.checklist if i.name == "time without a measurement")
+    given = [tmp_path / name for name in ("end", "copy", "unnamed", "unnamed")]
+    twice = report(given, tuning=[tmp_path / "tuning"])
+    assert {use: s.energy_kwh for use, s in twice.spent.items()} == {"tuning": 16.0, "runs": 10.5}
 
 
 @pytest.mark.parametrize(
