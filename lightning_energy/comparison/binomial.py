@@ -38,7 +38,8 @@ def in_samples(run: Run, other: Run) -> str | None:
         return None
     more = round((other.metric - run.metric) * n)
     chance = n * math.hypot(standard_error(run.metric, n), standard_error(other.metric, n))
+    difference = f"better by {more} sample{'s' * (more != 1)} of {n}" if more else f"as good on {n} samples"
     return (
-        f"{other.name} is better by {more} sample{'s' * (more != 1)} of {n}; the choice of the samples alone makes a "
-        f"difference of ±{chance:.2g} (binomial, one standard deviation)"
+        f"{other.name} is {difference}; if both erred independently, the choice of the samples would make "
+        f"±{chance:.2g} (binomial, one standard deviation); on the same samples it is usually less"
     )

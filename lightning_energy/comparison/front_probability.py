@@ -1,4 +1,4 @@
-"""The probability that a configuration is on the Pareto front, from the scatter of its repeats."""
+"""The posterior probability that a configuration is on the Pareto front, by the scatter of its repeats alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.comparison.groups import Group
 
-__all__ = ["DRAWS", "FEWEST", "front_probabilities", "probability_words"]
+__all__ = ["DRAWS", "FEWEST", "front_probabilities", "is_estimated", "probability_words"]
 
 DRAWS = 4000  # the share of them is right to 0.016 at most (k=2)
 FEWEST = 3
@@ -23,21 +23,23 @@ SEED = 20231025
 
 
 def front_probabilities(groups: Sequence[Group]) -> list[float | None]:
-    """Estimate, for each configuration, the probability that its mean is on the front of all means.
+    """Find, for each configuration, the posterior probability that its mean is on the front of those with three runs.
 
     The means are drawn 4000 times around those that were seen: metric and energy together, with their covariance over
     the runs of the configuration divided by their number, from Student's t distribution with one degree of freedom
-    fewer than runs. Draws of different configurations are independent: seeds that they share, which make differences
-    surer than that, are not used, and neither is the gain of a sensor, which all share. The same groups give the same
-    figures.
+    fewer than runs: the posterior under a flat prior, and no test. Draws of different configurations are independent:
+    seeds that they share, which make differences surer than that, are not used. Neither is the uncertainty of meters.
+    Estimates are left out: what they err by half does not show in the scatter. The same groups give the same figures.
 
     Args:
-        groups: configurations with known means; those with fewer than three runs are left out of the draws.
+        groups: configurations with known means; those with fewer than three runs, or with an estimated energy, are left
+            out of the draws.
 
     Returns:
-        For each the probability; ``None`` with fewer than three runs, or where no other has as many.
+        For each the probability; ``None`` with fewer than three runs, with an estimated energy, or where it is the only
+        one that is left.
     """
-    chosen = [i for i, group in enumerate(groups) if group.n >= FEWEST]
+    chosen = [i for i, group in enumerate(groups) if group.n >= FEWEST and not is_estimated(group)]
     found: list[float | None] = [None] * len(groups)
     if len(chosen) < 2:  # noqa: PLR2004 - one is alone on its front
         return found
@@ -54,6 +56,11 @@ def front_probabilities(groups: Sequence[Group]) -> list[float | None]:
     for i, share in zip(chosen, shares / DRAWS, strict=True):
         found[i] = float(share)
     return found
+
+
+def is_estimated(group: Group) -> bool:
+    """True when the energy of a run of the configuration is a model's."""
+    return any(run.quality == "estimated" for run in group.runs)
 
 
 def probability_words(p: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.configurations import kinds_of, on_front_of_means, probabilities_of
-from lightning_energy.comparison.front_probability import FEWEST, probability_words
+from lightning_energy.comparison.front_probability import FEWEST, is_estimated, probability_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +23,17 @@ MOST_LABELS = 40
 def sentence(groups: Sequence[Group]) -> str:
     """The meaning of the bars and of the probability, for the foot of a picture."""
     text = "Bars: ± one standard deviation over the n runs of a configuration; a single run has that of its meters."
-    few = sum(group.n < FEWEST for group in groups)
-    text += " p: probability that its mean is on the front of all means, by the scatter of its runs"
-    return f"{text} (none for {few} with fewer than {FEWEST} runs)." if few else f"{text}."
+    measured = [group for group in groups if not is_estimated(group)]
+    few = sum(group.n < FEWEST for group in measured)
+    if measured:
+        text += (
+            " p: posterior probability (flat prior), by the scatter of repeats alone, that its mean is on the front of"
+        )
+        text += " the configurations with three runs or more; no test; without the uncertainty of meters"
+        text += f" (none for {few} with fewer than {FEWEST} runs)." if few else "."
+    if len(measured) < len(groups):
+        text += " Estimates have no p, as their error is not in the scatter of repeats."
+    return text
 
 
 def draw_groups(ax: Any, groups: Sequence[Group], left_out: Sequence[Run] = ()) -> None:
@@ -38,7 +46,7 @@ def draw_groups(ax: Any, groups: Sequence[Group], left_out: Sequence[Run] = ()) 
     """
     left = ax.get_xlim()[0]
     front = on_front_of_means(groups)
-    estimated = [any(run.quality == "estimated" for run in group.runs) for group in groups]
+    estimated = [is_estimated(group) for group in groups]
     for k, (group, on) in enumerate(zip(groups, front, strict=True)):
         if group.energy is None or group.metric is None:
             continue
@@ -67,7 +75,7 @@ def draw_groups(ax: Any, groups: Sequence[Group], left_out: Sequence[Run] = ()) 
         ax.plot([], [], "o", color=colour, markerfacecolor=fill, markersize=6, label=label)
     if left_out:
         points = [run.energy_kwh for run in left_out], [run.metric for run in left_out]
-        ax.plot(*points, "x", color=GREY, markersize=5, label="run that did not end, in no mean", zorder=2)
+        ax.plot(*points, "x", color=GREY, markersize=5, label="run that did not end, or a copy: in no mean", zorder=2)
     if any(estimated):
         ax.plot([], [], "D", color=GREY, fillstyle="left", markersize=6, label="energy estimated, not measured")
     _label(ax, groups, front)

@@ -175,7 +175,7 @@ def target_words(found: Mapping[str, Any], rows: Rows) -> str:
         return UNKNOWN
     reached = f"({found['n_reached']} of {found['n']})"
     if found["median_kwh"] is None:
-        return f"&ge;&nbsp;{rows.energies.show(found['over_kwh'] or 0.0)} {reached}"
+        return f"{f'&ge;&nbsp;{rows.energies.show(over)}' if (over := found['over_kwh']) else UNKNOWN} {reached}"
     return f"{rows.energies.show(found['median_kwh'])} {reached}"
 
 

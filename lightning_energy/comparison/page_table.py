@@ -135,7 +135,7 @@ def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequ
     rows = Rows(runs, subject)
     of_targets = {of["name"]: of["targets"] for of in (comparison.get("progress") or {}).get("configurations", ())}
     heads = ["group", subject.heading, "energy", *(f"energy to reach {t:g}" for t in subject.targets)]
-    heads += ["probability of the front", "dominated by"]
+    heads += ["posterior probability of the front", "dominated by"]
     lost = [(v["other"], v["one"]) for v in comparison.get("verdicts", ()) if v["kind"] == "dominated"]
     head_ = "".join(f'<th scope="col"{" class=n" if k else ""}>{name(text)}</th>' for k, text in enumerate(heads))
     body = []
@@ -155,8 +155,10 @@ def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequ
         body.append(f'<tr><th scope="row"><div class="wrap">{label}</div></th>{written}</tr>')
     return (
         '<section><h2 id="of-groups">Groups of repeats</h2><p class="hint">Mean ± one standard deviation over n runs; '
-        "the energy by which half of them had reached a target, with the number of those that did; and the probability "
-        "that the mean is on the front of all means, by the scatter of the runs: none is given below three runs.</p>"
+        "the energy by which half of them had reached a target, with the number of those that did (runs that ended "
+        "without it count as never reaching it); and the posterior probability (flat prior), by the scatter of repeats "
+        "alone, that the mean is on the front of the configurations with three runs or more: no test, without the "
+        "uncertainty of meters, and not given for estimates, whose error is not in the scatter.</p>"
         f'<div class="box" role="region" aria-labelledby="of-groups" tabindex="0"><table><thead><tr>{head_}</tr>'
         f"</thead><tbody>{''.join(body)}</tbody></table></div></section>"
     )

@@ -74,8 +74,8 @@ class Progress:
         value = self.subject.show(self.mean_best(self.hypervolume))
         return (
             f"Hypervolume of all validations: {self.hypervolume:.4g} kWh times {heading} (reference point: "
-            f"{self.budget_kwh:.4g} kWh and {heading} {self.floor:g}); that is {value} at hand on average while that "
-            f"energy is spent."
+            f"{self.budget_kwh:.4g} kWh and {heading} {self.floor:g}); the best of all runs at each energy "
+            f"averages {value} up to it."
         )
 
     def mean_best(self, size: float) -> float:

@@ -93,6 +93,7 @@ class Stability:
                 f"{_winners(self.over_reference)} over references of {low:g} to {high:g} kWh (alpha "
                 f"{self.formula.alpha:g}): {_listed(self.over_reference, ' kWh')}."
             )
+        words.append("Winners and places are by the means that were seen; their scatter is not in it.")
         return [*words, "Beta multiplies every score alike: it changes no order."]
 
     def to_plain(self) -> dict[str, Any]:
@@ -118,8 +119,8 @@ def stability(
     The logarithm of a score, ``alpha ln a - ln penalty(E)`` and a constant, is a straight line over alpha: winners
     over alpha are the upper envelope of these lines, which is exact. Over the reference they are looked for on a
     logarithmic grid of 400 places, and each change is then narrowed down by halving: of two changes between the same
-    places none is seen. For very large and very small references all penalties have the ratio 1, and accuracy
-    alone decides.
+    places none is seen. For very large and very small references the ratios of all penalties tend to 1, and
+    accuracy alone decides in the end.
 
     Args:
         candidates: runs or configurations with known accuracy and energy; those whose energy has no score are left out.

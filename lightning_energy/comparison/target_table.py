@@ -75,7 +75,7 @@ def of_group(found: OfRuns | None, show: Callable[[float, float | None], str]) -
         return UNKNOWN
     reached = f"({found.n_reached} of {found.n})"
     if found.median_kwh is None:
-        return f"≥ {show(found.over_kwh or 0.0, None)} {reached}"
+        return f"{f'≥ {show(found.over_kwh, None)}' if found.over_kwh else UNKNOWN} {reached}"
     return f"{show(found.median_kwh, None)} {reached}"
 
 

@@ -54,16 +54,20 @@ class OfRuns:
         n_reached: the number of these that reached it.
         unknown: the number of runs that do not tell: without epochs, or whose energy is not known. They are in no
             figure here.
-        median_kwh: the energy by which half of the ``n`` runs had reached it; ``None`` where fewer did.
-        over_kwh: where there is no median: the energy up to which more than half are known not to have reached it.
+        median_kwh: the energy by which half of the ``n`` runs had reached it, counting runs that ended without it as
+            never reaching it; ``None`` where fewer did.
+        over_kwh: where there is no median: the energy up to which, by their validations, more than half had not
+            reached it.
         low_kwh: the smallest energy at which a run reached it; ``None`` where none did.
         high_kwh: the largest; ``None`` where one of the runs never did, so that there is no upper bound.
         mean_kwh: the restricted mean: of the energies, each counted up to ``budget_kwh`` at most, and that of a run
-            that never reached it as the whole budget.
-        u_mean_kwh: its standard error by the scatter from run to run; ``None`` for one run.
+            that never reached it as the whole budget: too large where a run was cut off that would have reached it.
+        u_mean_kwh: its standard error by the scatter from run to run; ``None`` for one run, and where none reached it
+            within the budget: then all count as the budget, and how they scatter is not known.
         budget_kwh: the energy up to which ``mean_kwh`` is taken; ``None`` where no run tells.
-        per_success_kwh: the energy of all runs, each until it reached the target or ended, for each that reached it:
-            the price of one success, if a run that fails is tried again. ``None`` where none did.
+        per_success_kwh: the energy of all runs, each until it reached the target or, if it failed, until its last
+            validation, for each that reached it: the price of one success, if a run that fails is tried again. What a
+            failure spent after its last validation is not in it. ``None`` where none did.
     """
 
     target: float
@@ -119,11 +123,12 @@ def to_target(course: Sequence[Validation], target: float, mode: Mode = "max") -
 def of_runs(
     results: Sequence[ToTarget | None], *, target: float | None = None, budget_kwh: float | None = None
 ) -> OfRuns | None:
-    """Sum up several runs of one configuration. A run that never reached the target is censored, not dropped.
+    """Sum up several runs of one configuration. A run that ended without the target counts, as one that never does.
 
-    Its energy is not known, only that it is more than it spent. No figure here supposes how it would have gone on: for
-    the median it counts as one that has not reached the target, for the restricted mean (Royston and Parmar 2013) as
-    the whole budget. What failures cost is ``per_success_kwh`` (the expected running time of Auger and Hansen 2005).
+    Its energy is not known, only that it is more than it spent. It is taken never to reach the target: for the median
+    it is one that has not, for the restricted mean (Royston and Parmar 2013) it is the whole budget. For runs that
+    were cut off, and might have reached it, this makes both too large. What failures cost is ``per_success_kwh`` (the
+    expected running time of Auger and Hansen 2005).
 
     Args:
         results: what :func:`to_target` found for each run, of one target; ``None`` for a run that does not tell.
@@ -153,6 +158,7 @@ def of_runs(
         raise ValueError(f"the results are of different targets ({', '.join(f'{t:g}' for t in sorted(targets))})")
     if not results or not targets:
         return None
+    bounds = [r.over_kwh or 0.0 for r in told if r.kwh is not None]
     reached = sorted(kwh for kwh in (r.kwh for r in told) if kwh is not None)
     failed = [over for over in (r.over_kwh for r in told if not r.is_reached) if over is not None]
     n, n_reached = len(reached) + len(failed), len(reached)
@@ -166,11 +172,11 @@ def of_runs(
     return OfRuns(
         **of_all,
         median_kwh=reached[half - 1] if n_reached >= half else None,
-        over_kwh=None if n_reached >= half else spent[half - 1],
+        over_kwh=None if n_reached >= half else sorted([*bounds, *failed])[half - 1],
         low_kwh=min(reached, default=None),
         high_kwh=None if failed else max(reached),
         mean_kwh=statistics.fmean(counted),
-        u_mean_kwh=statistics.stdev(counted) / math.sqrt(n) if n > 1 else None,
+        u_mean_kwh=statistics.stdev(counted) / math.sqrt(n) if n > 1 and reached and reached[0] <= budget_kwh else None,
         budget_kwh=budget_kwh,
         per_success_kwh=sum(spent) / n_reached if reached else None,
     )

@@ -112,9 +112,22 @@ def _gain(device: Device) -> float | None:
 def _idle(found: Gathered) -> Item:
     rows = [row for _, manifest in found.studies for row in manifest.idle if row.power_w is not None]
     if not rows:
-        return Item("idle power", "unknown", "not measured; energies include what the devices take when idle")
+        included = _idle_included(found.records, "what the devices take when idle", "idle power")
+        return Item("idle power", "unknown", f"not measured{included}")
     listed = ", ".join(f"{printable(row.name)} {row.power_w:.3g} W in {duration(row.seconds)}" for row in rows[:NAMED])
-    return Item("idle power", "known", f"{listed}; the energies include it")
+    return Item("idle power", "known", f"{listed}{_idle_included(found.records, 'it', 'it')}")
+
+
+def _idle_included(records: Iterable[Record], included: str, lacking: str) -> str:
+    """Say by the quality of energies if idle power is in them; nothing where no energy is known."""
+    qualities = {d.energy.quality for d in _devices(records) if d.energy.energy_j is not None}
+    if not qualities:
+        return ""
+    if qualities == {"estimated"}:
+        return f"; the energies are estimates without {lacking}"
+    if "estimated" in qualities:
+        return f"; the measured energies include {included}, the estimated ones do not"
+    return f"; the energies include {included}"
 
 
 def _boards(records: Iterable[Record]) -> list[Device]:

@@ -58,7 +58,7 @@ class Gathered:
     Attributes:
         studies: the manifests, with their folders.
         files: the records of runs, with the name of their configuration; ``None`` where no manifest tells it.
-        records: the records of these runs.
+        records: the records of these runs; where no manifest tells them, of each run the one with the most energy.
         attempts: the runs that were begun and are not done, with their study's folder.
         not_begun: runs of the plans that were not begun, or are to be repeated.
         spent: energies by use.
@@ -91,15 +91,18 @@ def gather(paths: Iterable[str | Path], tuning: Iterable[str | Path] = ()) -> Ga
     found = Gathered()
     apart, problems = find_records(tuning) if tuning else ([], [])
     found.problems += problems
-    for file in apart:
-        found.add("tuning", _read(file, found))
+    loose: dict[Use, list[Record]] = {"tuning": [r for file in apart for r in _read(file, found)], "runs": []}
     taken = {file.resolve() for file in apart}
     for given in paths:
         folders = _studies(Path(given))
         for folder in folders:
             _add_study(found, folder)
         if not folders or any(f != Path(given) for f in folders):
-            _add_records(found, given, [f.resolve() for f in folders], taken)
+            _add_records(found, given, [f.resolve() for f in folders], taken, loose)
+    for use, records in loose.items():
+        for record in _once(records):
+            found.add(use, [record])
+            found.records += [record] * (use == "runs")
     return found
 
 
@@ -153,23 +156,43 @@ def _fits(found: Gathered, folder: Path, manifest: Manifest) -> None:
             )
 
 
-def _add_records(found: Gathered, given: str | Path, studies: Sequence[Path], taken: set[Path]) -> None:
-    """Add records that no manifest knows: of a hand-made folder, or of a sweep."""
+def _add_records(
+    found: Gathered,
+    given: str | Path,
+    studies: Sequence[Path],
+    taken: set[Path],
+    loose: dict[Use, list[Record]],
+) -> None:
+    """Find records that no manifest knows: of a hand-made folder, or of a sweep."""
     files, problems = find_records([given])
     found.problems += problems
     for file in files:
         own = file.resolve()
         if own in taken or any(study in own.parents for study in studies):
             continue
+        taken.add(own)
         if TUNING in file.parts[len(Path(given).parts) : -1]:
-            found.add("tuning", _read(file, found))
+            loose["tuning"] += _read(file, found)
             continue
         records = _read(file, found)
         if not records or records[0].total is None:
             continue
         found.files[file] = None
-        found.records += records
-        found.add("runs", records)
+        loose["runs"] += records
+
+
+def _once(records: Iterable[Record]) -> list[Record]:
+    """Keep one record of each run: of a run that was copied or went on later, the one with the most energy."""
+    kept: dict[str, Record] = {}
+    for i, record in enumerate(records):
+        key = record.run_id or f"unknown {i}"
+        kept[key] = max(kept.get(key, record), record, key=_energy_kwh)
+    return [*kept.values()]
+
+
+def _energy_kwh(record: Record) -> float:
+    energy = record.total or record.session
+    return -1.0 if energy.energy_kwh is None else energy.energy_kwh
 
 
 def _read(file: Path, found: Gathered) -> list[Record]:

@@ -7,11 +7,15 @@ from lightning_energy.comparison.run import Run
 
 
 def test_a_difference_is_told_in_samples():
-    """486 and 489 of 540: the root of 486 * 0.1 + 489 * 0.0944 is 9.7."""
+    """486 and 489 of 540: the root of 486 * 0.1 + 489 * 0.0944 is 9.7; of 486 and 486 that of 97.2, 9.9."""
     worse, better = (Run(name, "", metric=k / 540, metric_n=540) for name, k in (("worse", 486), ("better", 489)))
     assert in_samples(worse, better) == (
-        "better is better by 3 samples of 540; the choice of the samples alone makes a difference of ±9.7 (binomial, "
-        "one standard deviation)"
+        "better is better by 3 samples of 540; if both erred independently, the choice of the samples would make ±9.7 "
+        "(binomial, one standard deviation); on the same samples it is usually less"
+    )
+    assert in_samples(worse, replace(worse, name="equal")) == (
+        "equal is as good on 540 samples; if both erred independently, the choice of the samples would make ±9.9 "
+        "(binomial, one standard deviation); on the same samples it is usually less"
     )
     assert in_samples(worse, replace(better, metric_n=None)) is None
     assert in_samples(worse, replace(better, metric_n=541)) is None

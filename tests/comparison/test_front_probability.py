@@ -72,6 +72,14 @@ def test_below_three_runs_there_is_none():
     assert front_probabilities(groups(FAR[0], two)) == [None, None]  # one alone has no others to be behind
 
 
+def test_estimates_have_none():
+    """One estimate of three is enough: its error, of half, is in no scatter."""
+    guess = [replace(run, quality="estimated") for run in WASTE[:1]] + WASTE[1:]
+    found = by_name(*FAR, guess)
+    assert found["waste"] is None
+    assert found["cheap"] > 0.99
+
+
 def test_the_share_is_right_where_it_can_be_computed():
     """One is better by one standard error of the difference of two means of 40 runs: P(t > -1) with some 39 degrees of
     freedom each, nearly normal: 0.84 for the better, 0.16 for the worse, at the same energy."""

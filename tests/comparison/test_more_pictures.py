@@ -56,6 +56,26 @@ def test_configurations_have_bars_in_both_directions_and_a_probability(tmp_path)
     assert len(bars) == 2
     assert any("none for" in t for t in texts(compare(repeated(tmp_path / "two", 2)).plot()[0])) is True
     assert "single run" in sentence(comparison.configurations)
+    assert "(flat prior), by the scatter of repeats alone" in sentence(comparison.configurations)
+
+
+def test_estimates_have_no_probability_and_the_picture_says_why(tmp_path):
+    for name, kwh in (("small", 1.0), ("large", 4.0)):
+        for seed in range(3):
+            put(
+                tmp_path / name / f"seed_{seed}",
+                kwh + seed / 100,
+                0.8 + kwh / 100,
+                run_id=f"{name}{seed}",
+                spent={"quality": "estimated"},
+                what={"hyperparameters": {"model": name, "seed": seed}},
+            )
+    comparison = compare(tmp_path)
+    shown = texts(comparison.plot()[0])
+    assert "small (n = 3)" in shown
+    assert "Estimates have no p, as their error is not in the scatter of repeats." in " ".join(" ".join(shown).split())
+    assert "posterior" not in sentence(comparison.configurations)
+    assert [group["front_probability"] for group in comparison.to_plain()["groups"]] == [None, None]
 
 
 def test_runs_that_do_not_reach_a_target_count_in_the_table(tmp_path):
@@ -74,6 +94,30 @@ def test_runs_that_do_not_reach_a_target_count_in_the_table(tmp_path):
     assert found["small"].mean_best == pytest.approx(small / 3 / 4.08)
     assert found["large"].targets[1].n_reached == 2
     assert "Hypervolume of all validations: " in text(comparison)
+    assert "the best of all runs at each energy averages " in whole.sentence()
+
+
+def test_a_run_in_two_records_counts_once_in_targets(tmp_path):
+    """A copy of one that reached 0.9, and what a crash had left of the one that did not, which then went on."""
+    repeated(tmp_path)
+    again = {"hyperparameters": {"model": "large", "seed": 2}}
+    put(tmp_path / "large" / "copy", 4.08, 0.92, run_id="large2", epochs=(0.62, 0.92), epochs_kwh=(2, 4.08), what=again)
+    again = {"hyperparameters": {"model": "large", "seed": 0}}
+    put(
+        tmp_path / "large" / "cut",
+        2.0,
+        0.62,
+        outcome="interrupted",
+        run_id="large0",
+        epochs=(0.62,),
+        epochs_kwh=(2.0,),
+        what=again,
+    )
+    comparison = compare(tmp_path, target=(0.7, 0.9))
+    lines = [" ".join(line.split()) for line in text(comparison).splitlines()]
+    assert "large 4.04 (3 of 3) 4.08 (2 of 3)" in lines
+    found = {of.name: of.targets[1] for of in comparison.progress().configurations}
+    assert (found["large"].n, found["large"].n_reached, found["large"].unknown) == (3, 2, 0)
 
 
 def test_a_run_that_was_interrupted_is_seen_and_counts_as_one_that_did_not_reach_it(tmp_path):
@@ -90,7 +134,7 @@ def test_a_run_that_was_interrupted_is_seen_and_counts_as_one_that_did_not_reach
     )
     comparison = compare(tmp_path, target=0.7)
     assert "small 1.01 (3 of 4)" in [" ".join(line.split()) for line in text(comparison).splitlines()]
-    assert "run that did not end, in no mean" in texts(comparison.plot()[0])
+    assert "run that did not end, or a copy: in no mean" in texts(comparison.plot()[0])
     plain = {group["name"]: group for group in comparison.to_plain()["groups"]}
     assert (plain["small"]["n"], plain["small"]["left_out"][0]["reason"]) == (3, "it was interrupted")
 

@@ -5,14 +5,15 @@ import math
 import pytest
 
 from lightning_energy.comparison.course import Validation
+from lightning_energy.comparison.target_table import of_group
 from lightning_energy.comparison.to_target import OfRuns, ToTarget, of_runs, to_target
 
 COURSE = [Validation(1.0, 0.70, 0.05), Validation(2.0, 0.85, 0.06), Validation(3.0, 0.80, 0.07)]
 DARK = [Validation(1.0, 0.70, 0.05), Validation(None, 0.75, None), Validation(None, 0.85, None)]
 
 
-def reached(*energies: float) -> list[ToTarget]:
-    return [ToTarget(0.9, kwh, 0.01, 0.0) for kwh in energies]
+def reached(*energies: float, over_kwh: float = 0.0) -> list[ToTarget]:
+    return [ToTarget(0.9, kwh, 0.01, over_kwh) for kwh in energies]
 
 
 def failed(*energies: float) -> list[ToTarget]:
@@ -59,11 +60,26 @@ def test_runs_that_never_reach_it_count():
 
 
 def test_without_half_of_them_there_is_no_median_but_a_bound():
-    found = of_runs([*reached(0.2), *failed(0.5, 0.1)])
-    assert (found.median_kwh, found.over_kwh) == (None, 0.2)  # that of 0.1 kWh may have passed it at 0.15
+    """That of 0.3 kWh had not reached it at its validation at 0.2 kWh, and may have at any energy after it."""
+    found = of_runs([*reached(0.3, over_kwh=0.2), *failed(0.5, 0.1)])
+    assert (found.median_kwh, found.over_kwh) == (None, 0.2)
+    assert of_runs([*reached(0.2), *failed(0.5, 0.1)]).over_kwh == 0.1
+    assert of_runs([*reached(0.2), *failed(0.5, 0.5, 0.4)]).over_kwh == 0.4
     none = of_runs(failed(0.5, 0.1, 0.6))
     assert (none.median_kwh, none.over_kwh, none.low_kwh, none.per_success_kwh) == (None, 0.5, None, None)
     assert none.mean_kwh == none.budget_kwh == 0.6
+
+
+def test_a_bound_of_nothing_is_a_dash():
+    assert of_group(of_runs([*reached(0.2), *failed(0.5, 0.0)]), lambda kwh, _: f"{kwh:g}") == "\N{EN DASH} (1 of 3)"
+    assert of_group(of_runs([*reached(0.2), *failed(0.5, 0.1)]), lambda kwh, _: f"{kwh:g}") == "≥ 0.1 (1 of 3)"
+
+
+def test_where_none_reached_it_below_the_budget_the_mean_has_no_standard_error():
+    """All are counted as the budget: that they do not scatter says nothing."""
+    assert of_runs(failed(0.5, 0.1, 0.6)).u_mean_kwh is None
+    assert of_runs([*reached(2.0), *failed(0.5)], budget_kwh=1.0).u_mean_kwh is None
+    assert of_runs([*reached(0.5), *failed(0.5)], budget_kwh=1.0).u_mean_kwh == pytest.approx(0.25)
 
 
 def test_the_mean_of_runs_that_all_reached_it_is_the_mean():

@@ -170,6 +170,51 @@ def test_a_manifest_comes_back_as_it_was_written(tmp_path):
     assert "NVIDIA H100 71.5 W" in next(i.text for i in report(tmp_path).checklist if i.name == "idle power")
 
 
+def test_a_run_in_two_records_of_a_hand_made_folder_is_spent_once(tmp_path):
+    """What a crash had left of a run that went on, a copy of its end, and of a search one trial twice."""
+    put(tmp_path / "cut", 1.0, outcome="interrupted", run_id="one", spent={"missing_s": 60.0})
+    put(tmp_path / "end", 2.5, run_id="one", spent={"missing_s": 90.0})
+    put(tmp_path / "copy" / "end", 2.5, run_id="one", spent={"missing_s": 90.0})
+    put(tmp_path / "other", 4.0, run_id="two")
+    put(tmp_path / "unnamed", 8.0)
+    for name in ("a", "b"):
+        put(tmp_path / "tuning" / name, 16.0, run_id="trial")
+    found = report(tmp_path)
+    assert len(found.comparison.runs) == 5
+    assert {use: (s.n, s.energy_kwh, s.missing_s) for use, s in found.spent.items()} == {
+        "tuning": (1, 16.0, 0.0),
+        "runs": (3, 14.5, 90.0),
+    }
+    assert next(i.text for i in found.checklist if i.name == "seeds") == "not in the records"
+    assert "of 3.00 h" in next(i.text for i in found.checklist if i.name == "time without a measurement")
+    given = [tmp_path / name for name in ("end", "copy", "unnamed", "unnamed")]
+    twice = report(given, tuning=[tmp_path / "tuning"])
+    assert {use: s.energy_kwh for use, s in twice.spent.items()} == {"tuning": 16.0, "runs": 10.5}
+
+
+@pytest.mark.parametrize(
+    ("qualities", "unknown", "known"),
+    [
+        (("measured", "integrated"), "the energies include what the devices take when idle", "the energies include it"),
+        (("estimated",), "the energies are estimates without idle power", "the energies are estimates without it"),
+        (
+            ("measured", "estimated"),
+            "the measured energies include what the devices take when idle, the estimated ones do not",
+            "the measured energies include it, the estimated ones do not",
+        ),
+    ],
+)
+def test_whether_energies_include_idle_power_hangs_on_their_quality(tmp_path, qualities, unknown, known):
+    spent = [energy(1.0, quality=quality) for quality in qualities]
+    devices = [Device(f"d{i}", f"{i}", "gpu", e, 0.1) for i, e in enumerate(spent)]
+    made(tmp_path / "study", idle=(Idle("GPU-1", "NVIDIA H100", 71.5, 10.0),))
+    for run in (tmp_path / "study" / "runs").rglob(NAME):
+        write_record(run, record(1.0, devices=devices))
+    put(tmp_path / "own", 1.0, devices=devices)
+    texts = [next(i.text for i in report(tmp_path / f).checklist if i.name == "idle power") for f in ("own", "study")]
+    assert texts == [f"not measured; {unknown}", f"NVIDIA H100 71.5 W in 10.00 s; {known}"]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
