@@ -133,11 +133,20 @@ def played(name: str) -> dict:
     return found["schedules"] if name == "accuracy" else found
 
 
+OF_KINDS = ("two kinds", "long and short", "every fourth")  # in the name of a case whose steps are of kinds
+
+
+def is_of_kinds(row: dict) -> bool:
+    return any(text in row["case"] for text in OF_KINDS)
+
+
 def rms(name: str) -> str:
     """Relative rms errors by straight lines and by fitted powers."""
     found = played(name)
     lines = [f"| update: case | {' | '.join(SHARED.values())} |", "| --- " * (len(SHARED) + 1) + "|"]
     for row in found["rows"]:
+        if is_of_kinds(row):
+            continue
         pairs = [[] if row[k] is None else [row[k]["line_rms"], row[k]["rms"]] for k in SHARED]
         cells = [" → ".join(_percent(x) for x in pair) for pair in pairs]
         case = "**all**" if row["case"] == "all" else row["case"]
@@ -151,16 +160,17 @@ def _percent(x: float) -> str:
 
 def sharing_kinds() -> str:
     """Errors of single steps of kinds in turns."""
-    found = results("sharing_kinds")
+    found = results("sharing")
     heads = ["update: case", "single step", "within u", "within 2 u", "median u / median error", "training"]
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
-    for row in found["rows"]:
+    rows = [row for row in found["rows"] if is_of_kinds(row)]
+    for row in rows:
         x, train = row["single step"], row["train"]
         errors = [" → ".join(_percent(y) for y in (z["line_rms"], z["rms"])) for z in (x, train)]
         covered = [f"{x['within_u']:.0%}", f"{x['within_2u']:.0%}", format(x["u_over_error"], ".1f")]
-        name = "**all**" if row["case"] == "all" else row["case"]
-        lines.append(f"| {name} | {' | '.join([errors[0], *covered, errors[1]])} |")
-    return "\n".join([*lines, "", f"{found['date']}; {found['runs']} runs; base seeds {found['seeds']}; virtual time."])
+        lines.append(f"| {row['case']} | {' | '.join([errors[0], *covered, errors[1]])} |")
+    runs = sum(row["train"]["runs"] for row in rows)
+    return "\n".join([*lines, "", f"{found['date']}; {runs} runs; base seeds {found['seeds']}; virtual time."])
 
 
 def sure(name: str) -> str:

@@ -686,7 +686,7 @@ def test_dropped_and_added_again(tmp_path):
         trainer.fit(Working(), loader(), loader(8))
     assert energy.report.sessions == 2
     assert [row["epoch"] for row in energy.history] == [0, 1, 2, 6, 7, 8]
-    assert energy.report.total.energy_j > 1.5 * energy.report.session.energy_j
+    assert energy.report.total.energy_j > energy.report.session.energy_j
 
 
 def test_copies_in_the_middle_of_a_fit_take_no_thread_along(tmp_path):

@@ -216,8 +216,8 @@ def test_a_starved_sampler(tmp_path, counter_period_s):
     if counter_period_s:  # the counter counted on
         assert run.missing_s == 0
         assert abs(run.energy_j - true_j) <= 3 * run.u_j
-        # no more than is not known at its two ends, each within an update: see shape_bound_j
-        assert run.u_j <= 1.1 * math.sqrt(2 / 3) * counter_period_s * (BUSY_W - IDLE_W) / 4
+        # what is not known at its two ends, each within an update (see shape_bound_j), and by polls that were late
+        assert run.u_j <= 1.3 * math.sqrt(2 / 3) * counter_period_s * (BUSY_W - IDLE_W) / 4
     else:  # nobody looked at the power
         assert run.missing_s >= 1.8
         check_true(run, true_j, idle_s=1.8)
