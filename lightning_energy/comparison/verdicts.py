@@ -13,16 +13,19 @@ is cheaper *and* better (with a margin: cheaper and not worse by it). The null h
 is not so; it is rejected where each of both tests rejects, which keeps the level of one test (intersection-union test:
 Berger 1982, *Technometrics* 24, 295-300). The p-values of all tests of all pairs are corrected together (Holm 1979,
 *Scandinavian Journal of Statistics* 6, 65-70): whatever the dependence between the tests, the probability that even one
-hypothesis is rejected that is true is at most the level. Each rejection is read with its direction (Shaffer 1980,
-*Annals of Statistics* 8, 1342-1347).
+hypothesis is rejected that is true is at most the level. A difference is read with its direction, so that each side is
+a hypothesis of its own in this correction: four for two groups, and six with a margin.
 
 A test is Student's, paired by the seed where seeds are shared: paired runs had the same data order and, in a study in
 randomized blocks, the same time of day. Without shared seeds it is Welch's (1947, *Biometrika* 34, 28-35), whose level
-does not depend on equal spreads. The uncertainty of the meters that does not average out over repeats is added to the
-error of the difference of energies.
+depends little on unequal spreads where groups are of equal size. Between groups of unequal size it depends on them, in
+the far tail by more than ten times: their degrees of freedom are those of the smaller group alone (Hsu 1938,
+*Statistical Research Memoirs* 2, 1-24), with which no spread exceeds the level. The uncertainty of the meters that does
+not average out over repeats is added to the error of the difference of energies.
 
-The level holds for what repeats scatter by: other seeds on this machine, with these data. How the samples of a
-validation set were drawn is not in it.
+The level holds if repeats are independent and scatter roughly normally; with three runs, or where some collapse, it may
+be several times that. Their number must be fixed before they are seen. It is of what repeats scatter by: other seeds on
+this machine, with these data. How the samples of a validation set were drawn is not in it.
 """
 
 from __future__ import annotations
@@ -57,6 +60,13 @@ __all__ = [
 
 LEVEL = 0.05
 ROUNDING = 1e-12  # relative, of differences of numbers
+Obstacle = Literal["", "missing", "constant", "spread", "no spread"]
+"""The reason why no number of repeats decides a question; empty where some number does, or it is decided.
+
+``missing``: energy of some runs is missing, and could turn the direction. ``constant``: the uncertainty of the meters
+or estimates does not average out. ``spread``: with this spread it would take more than 10,000 runs. ``no spread``: all
+repeats gave the same figure.
+"""
 Kind = Literal["dominated", "trade-off", "cheaper", "better", "undecided", "by the meter", "incomparable"]
 """The verdict on two groups.
 
@@ -74,11 +84,16 @@ class Difference:
         value: the difference of the means; of energies that of their logarithms.
         error: its standard error.
         df: degrees of freedom.
-        p: p-value of the better direction, two-sided, before any correction.
+        p: p-value, two-sided, before any correction.
         sd: standard deviation of a run, of pairs that of their differences.
         constant: standard uncertainty of ``value`` that no number of runs makes smaller.
         holm: the same as ``p``, corrected for all tests that were made.
         sign: -1 or 1 where the direction is decided, else 0.
+        worst: the value that ``p`` is of: of energies with all that the cheaper group may have spent in missing time, 0
+            where that could turn the direction.
+        repeats: runs of each that would probably (0.8) decide it, if the difference and the spread are those that were
+            seen, and all are trained anew; ``None``: it is decided, or no number does.
+        obstacle: the reason why no number does.
     """
 
     value: float
@@ -89,6 +104,9 @@ class Difference:
     constant: float = 0.0
     holm: float = 1.0
     sign: int = 0
+    worst: float = 0.0
+    repeats: int | None = None
+    obstacle: Obstacle = ""
 
 
 @dataclass(frozen=True)
@@ -103,7 +121,7 @@ class Verdict:
         energy: difference of the logarithms of their energies; ``None`` where none was tested.
         metric: difference of their metrics, better is more; ``None`` where none was tested.
         pairs: number of seeds that they were paired by; 0: they are not paired.
-        level: the level of a single test, one-sided, if it were the first of Holm's.
+        tests: number of its one-sided tests, which were corrected for with those of all other pairs.
     """
 
     one: str
@@ -113,7 +131,7 @@ class Verdict:
     energy: Difference | None = None
     metric: Difference | None = None
     pairs: int = 0
-    level: float = LEVEL / 2
+    tests: int = 0
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types."""
@@ -130,18 +148,10 @@ class Verdict:
 
     @property
     def repeats(self) -> int | None:
-        """Runs that each of both takes to decide what is open, if the differences and spreads are those that were seen.
-
-        With that many a difference shows with the probability 0.8. ``None``: nothing is open, no number is enough, or
-        the spread is not known.
-        """
+        """Runs of each that would probably (0.8) decide all that is open; ``None``: nothing is, or no number does."""
         if self.energy is None or self.metric is None or self.kind in {"dominated", "trade-off"}:
             return None
-        needed = [
-            repeats_needed(d.value, d.sd, self.level, paired=self.pairs > 0, constant=d.constant) if d.error else None
-            for d in (self.energy, self.metric)
-            if not d.sign
-        ]
+        needed = [d.repeats for d in (self.energy, self.metric) if not d.sign]
         known = [n for n in needed if n is not None]
         return max(known) if known and len(known) == len(needed) else None
 
@@ -163,8 +173,7 @@ def judge(groups: Sequence[Group], *, level: float = LEVEL, margin: float = 0.0)
         raise ValueError(f"margin={margin!r}: give a loss of the metric that counts as none, at least 0")
     facts = [Facts.of(group) for group in groups if group.runs]
     drafts = [_draft(one, other, margin) for one, other in combinations(facts, 2)]
-    _correct([test for draft in drafts for test in draft.tests])
-    tests = sum(len(draft.tests) for draft in drafts)
+    tests = _correct([test for draft in drafts for test in draft.tests])
     return [draft.verdict(level, tests) for draft in drafts]
 
 
@@ -246,7 +255,7 @@ def _relative_u(run: Run) -> float:
 
 @dataclass
 class Test:
-    """A test: one hypothesis of the family."""
+    """A test of the family: of a difference in both directions, or of one direction alone with ``p`` doubled."""
 
     value: float
     error: float
@@ -255,11 +264,50 @@ class Test:
     sd: float
     constant: float = 0.0
     holm: float = 1.0
+    sides: int = 2
+    worst: Test | None = None
 
-    def difference(self, level: float) -> Difference:
-        """The same as a figure, decided at a level."""
+    def difference(self, level: float, tests: int, *, paired: bool) -> Difference:
+        """The same as a figure, decided at a level.
+
+        Args:
+            level: the level of all tests together.
+            tests: number of one-sided tests in the family.
+            paired: whether runs are paired.
+        """
         sign = (1 if self.value > 0 else -1) if self.holm <= level else 0
-        return Difference(self.value, self.error, self.df, self.p, self.sd, self.constant, self.holm, sign)
+        worst = self.worst or self
+        turned = worst is not self and worst.value * self.value <= 0
+        repeats, obstacle = (None, "") if sign else worst.repeats(level / tests, paired=paired)
+        if turned and not sign:
+            repeats, obstacle = None, "missing"
+        return Difference(
+            self.value,
+            self.error,
+            self.df,
+            self.p,
+            self.sd,
+            self.constant,
+            self.holm,
+            sign,
+            0.0 if turned else worst.value,
+            repeats,
+            obstacle,
+        )
+
+    def repeats(self, level: float, *, paired: bool) -> tuple[int | None, Obstacle]:
+        """Runs of each that would probably show the difference, or the reason why no number does.
+
+        Args:
+            level: the level of this test, one-sided.
+            paired: whether runs are paired.
+        """
+        if not self.error:
+            return None, "no spread"
+        needed = repeats_needed(self.value, self.sd, level, paired=paired, constant=self.constant)
+        if needed is not None:
+            return needed, ""
+        return None, "constant" if self.constant else "spread"
 
 
 @dataclass
@@ -277,15 +325,15 @@ class _Draft:
 
     @property
     def tests(self) -> list[Test]:
-        return [test for test in (self.energy, *(self.not_worse or (self.metric,))) if test is not None]
+        return [test for test in (self.energy, *self.not_worse, self.metric) if test is not None]
 
     def verdict(self, level: float, tests: int) -> Verdict:
         if self.energy is None or self.metric is None:
             names = [f.group.name for f in sorted((self.one, self.other), key=_mean_kwh)]
             return Verdict(names[0], names[1], self.kind, self.reasons)
-        if self.not_worse:  # nested in "not worse": counted with it
-            self.metric.holm = max(min(t.holm for t in self.not_worse), min(1.0, tests * self.metric.p))
-        energy, metric = self.energy.difference(level), self.metric.difference(level)
+        paired = self.pairs > 0
+        energy = self.energy.difference(level, tests, paired=paired)
+        metric = self.metric.difference(level, tests, paired=paired)
         cheaper = energy.sign  # 1: the first spends less
         better = -metric.sign  # 1: the first is better
         not_worse = [test.holm <= level for test in self.not_worse] or [better == 1, better == -1]
@@ -304,14 +352,16 @@ class _Draft:
             energy,
             metric,
             self.pairs,
-            level / 2 / tests,
+            sum(test.sides for test in self.tests),
         )
         return verdict if first > 0 else _turned(verdict)
 
 
 def _turned(verdict: Verdict) -> Verdict:
     def opposite(difference: Difference | None) -> Difference | None:
-        return None if difference is None else replace(difference, value=-difference.value, sign=-difference.sign)
+        if difference is None:
+            return None
+        return replace(difference, value=-difference.value, sign=-difference.sign, worst=0.0 - difference.worst)
 
     return replace(
         verdict,
@@ -395,7 +445,7 @@ def _energy_test(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> 
     if test is least:
         return test
     worst = least if test.value > 0 else most
-    return replace(test, p=worst.p if worst.value * test.value > 0 else 1.0)
+    return replace(test, p=worst.p if worst.value * test.value > 0 else 1.0, worst=worst)
 
 
 def _test(
@@ -410,7 +460,8 @@ def _test(
     Args:
         one: values of the first group.
         other: those of the second.
-        pairs: indices of values that belong together; none: Welch's test.
+        pairs: indices of values that belong together; none: Welch's test, with Hsu's degrees of freedom where sizes
+            differ.
         constant: standard uncertainty of the difference that does not average out.
         least: the least standard error there can be: that of rounding.
     """
@@ -423,7 +474,7 @@ def _test(
         value, sa, sb = b - a, va / len(one), vb / len(other)
         square, sd = sa + sb, math.sqrt((va + vb) / 2)
         low = sa**2 / (len(one) - 1) + sb**2 / (len(other) - 1)
-        df = square**2 / low if low else float(min(len(one), len(other)) - 1)
+        df = square**2 / low if low and len(one) == len(other) else float(min(len(one), len(other)) - 1)
     square = max(square, least**2)
     error = math.sqrt(square + constant**2)
     if error <= ROUNDING * max(map(abs, (*one, *other))):  # differences that are equal to the last digit
@@ -439,7 +490,7 @@ def _not_worse(test: Test, sign: int, margin: float) -> Test:
     Its p-value is doubled, like that of a test with two sides.
     """
     p = min(1.0, 2 * tail((sign * test.value + margin) / test.error, test.df)) if test.error else 1.0
-    return replace(test, p=p)
+    return replace(test, p=p, sides=1)
 
 
 def _moments(values: Sequence[float]) -> tuple[float, float]:
@@ -448,9 +499,10 @@ def _moments(values: Sequence[float]) -> tuple[float, float]:
     return mean, math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
 
 
-def _correct(tests: Sequence[Test]) -> None:
-    """Give all tests their p-values by Holm's correction."""
-    largest = 0.0
+def _correct(tests: Sequence[Test]) -> int:
+    """Give all tests their p-values by Holm's correction over the hypotheses of one side; return how many these are."""
+    hypotheses, largest = sum(test.sides for test in tests), 0.0
     for k, test in enumerate(sorted(tests, key=lambda t: t.p)):
-        largest = max(largest, min(1.0, (len(tests) - k) * test.p))
+        largest = max(largest, min(1.0, (hypotheses - k) * test.p / 2))
         test.holm = largest
+    return hypotheses
