@@ -138,6 +138,7 @@ def compare(
         groups,
         verdicts,
         level,
+        margin,
     )
 
 

@@ -49,7 +49,7 @@ def test_figures():
 
 
 def test_the_repeats_are_those_for_the_increase_that_was_seen():
-    """1 % below the limit of 3 %: 0.98 % with an sd of 0.79 %, (z of 2.5 % + z of 20 %)^2 * 2 * 0.65 = 10.2, for t 12."""
+    """1 % below the limit: 0.98 % with an sd of 0.79 %, (z of 2.5 % + z of 20 %)^2 * 2 * 0.65 = 10.2, for t 12."""
     answer = gate(side("base"), side("new", 1.02), 0.03)
     assert (answer.outcome, answer.repeats) == ("cannot tell", 12)
     assert answer.reason == (
