@@ -84,9 +84,12 @@ def test_a_loss_that_is_allowed_takes_proof():
 
 
 def test_pairs_are_narrower():
-    blocks = {"scatter": 9, "seeds": [0, 1, 2, 3, 4]}
-    answer = gate(side("base", **blocks), side("new", **blocks, u=0.001), 0.03)
+    base = side("base", scatter=9, seeds=[0, 1, 2, 3, 4])
+    energies = [run.energy_kwh * e for run, e in zip(base.runs, (1.001, 0.999, 1.0, 1.0005, 0.9995), strict=True)]
+    answer = gate(base, repeats("new", energies, ACCURACIES, u=0.001), 0.03)
     assert (answer.outcome, answer.pairs) == ("fine", 5)
+    copies = gate(base, side("new", scatter=9, seeds=[0, 1, 2, 3, 4], u=0.001), 0.03)
+    assert copies.reason == "all repeats cost the same to the last digit: were they trained anew?"
 
 
 def test_wrong_answers_are_rare():

@@ -174,8 +174,10 @@ def test_pairs_take_out_what_seeds_share():
 def test_copies_decide_nothing():
     shifted = judge([group("a", seeds=range(5)), group("b", 1.5, -0.05, seeds=range(5))])[0]
     assert shifted.kind == "undecided"  # pairs that differ alike to the last digit
-    one, other = repeats("one", [1.0] * 3, [0.9] * 3), repeats("other", [2.0] * 3, [0.8] * 3)
-    (verdict,) = judge([one, other])
+    for u in (0.0, 0.001):  # the meters' uncertainty is none of repeats
+        one, other = repeats("one", [1.0] * 3, [0.9] * 3, u=u), repeats("other", [2.0] * 3, [0.8] * 3, u=u)
+        (verdict,) = judge([one, other])
+        assert verdict.energy.obstacle == "no spread"
     assert (verdict.kind, verdict.metric.obstacle) == ("undecided", "no spread")
     assert verdict.reasons == ("all repeats gave the same figure, which shows no spread: were they trained anew?",)
     assert verdict.repeats is None
