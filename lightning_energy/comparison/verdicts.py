@@ -476,11 +476,11 @@ def _test(
         low = sa**2 / (len(one) - 1) + sb**2 / (len(other) - 1)
         df = square**2 / low if low and len(one) == len(other) else float(min(len(one), len(other)) - 1)
     square = max(square, least**2)
-    error = math.sqrt(square + constant**2)
-    if error <= ROUNDING * max(map(abs, (*one, *other))):  # differences that are equal to the last digit
+    if math.sqrt(square) <= ROUNDING * max(map(abs, (*one, *other))):  # they are equal to the last digit
         return Test(value, 0.0, df, 1.0, sd)
+    error = math.sqrt(square + constant**2)
     if constant:  # Welch and Satterthwaite's degrees of freedom, with infinitely many of the constant part
-        df = float(MOST_DF) if not square else min(df * ((square + constant**2) / square) ** 2, float(MOST_DF))
+        df = min(df * ((square + constant**2) / square) ** 2, float(MOST_DF))
     return Test(value, error, df, min(1.0, 2 * tail(abs(value) / error, df)), sd, constant)
 
 
