@@ -120,6 +120,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
     outcome, reason = bounds.answer(repeats)
     if not middle.error:
         outcome, reason = "cannot tell", "all repeats cost the same to the last digit: were they trained anew?"
+    is_open = outcome == "cannot tell" and high > max_increase and not lost
     return Gate(
         outcome,
         reason,
@@ -130,7 +131,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         metric.value - half if metric.error else None,
         metric.value + half if metric.error else None,
         len(pairs),
-        repeats if outcome == "cannot tell" else None,
+        repeats if is_open else None,
     )
 
 

@@ -70,9 +70,10 @@ repeats gave the same figure.
 Kind = Literal["dominated", "trade-off", "cheaper", "better", "undecided", "by the meter", "incomparable"]
 """The verdict on two groups.
 
-``dominated``: the winner is cheaper and better. ``trade-off``: one is cheaper, the other better. ``cheaper`` and
-``better``: that one of the two is shown, and the other is not. ``undecided``: neither is. ``by the meter``: a group has
-fewer than three runs, so that figures can be set side by side and nothing follows. ``incomparable``: unlike things.
+``dominated``: the winner is cheaper and better, or with a margin worse by less than that. ``trade-off``: one is cheaper,
+the other better. ``cheaper`` and ``better``: that one of the two is shown, and the other is not. ``undecided``: neither
+is. ``by the meter``: a group has fewer than three runs, so that figures can be set side by side and nothing follows.
+``incomparable``: unlike things.
 """
 
 
@@ -161,7 +162,8 @@ def judge(groups: Sequence[Group], *, level: float = LEVEL, margin: float = 0.0)
 
     Args:
         groups: groups of one metric.
-        level: the probability that at least one of all decisions is false, at most.
+        level: the probability that at least one of all decisions is false, at most, if repeats are independent and
+            scatter roughly normally, and their number was fixed beforehand.
         margin: the loss of the metric that counts as none, in its unit; to be stated before the runs are seen.
 
     Returns:
