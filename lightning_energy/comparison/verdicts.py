@@ -70,7 +70,7 @@ repeats gave the same figure.
 Kind = Literal["dominated", "trade-off", "cheaper", "better", "undecided", "by the meter", "incomparable"]
 """The verdict on two groups.
 
-``dominated``: the winner is cheaper and better, or with a margin worse by less than that. ``trade-off``: one is cheaper,
+``dominated``: the winner is cheaper and better, or with a margin worse by less. ``trade-off``: one is cheaper,
 the other better. ``cheaper`` and ``better``: that one of the two is shown, and the other is not. ``undecided``: neither
 is. ``by the meter``: a group has fewer than three runs, so that figures can be set side by side and nothing follows.
 ``incomparable``: unlike things.
