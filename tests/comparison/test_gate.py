@@ -64,6 +64,9 @@ def test_the_repeats_are_those_for_the_increase_that_was_seen():
         None,
         "energy of some runs is missing, and repeats do not replace it: the increase may be from +2 % to +4 %",
     )
+    unknown = gate(side("base", slack_kwh=math.inf), side("new", 1.05), 0.03)
+    assert (unknown.outcome, unknown.repeats) == ("cannot tell", None)
+    assert unknown.reason == "a run may have spent more than is known, as energy of it is missing"
 
 
 def test_a_metric_without_any_spread_shows_nothing():

@@ -241,6 +241,8 @@ def test_repeats_do_not_replace_missing_energy():
         (verdict,) = judge([group("a", slack_kwh=slack), group("b", 1.03, -0.05)])
         assert (verdict.energy.sign, verdict.energy.repeats, verdict.energy.obstacle) == (0, None, "missing")
         assert verdict.energy.worst == 0.0
+    (alike,) = judge([group("a", slack_kwh=math.inf), group("b", slack_kwh=math.inf)])
+    assert (alike.energy.value, alike.energy.worst, alike.energy.obstacle) == (0, 0.0, "missing")
     (verdict,) = judge([group("a", slack_kwh=0.02), group("b", 1.03, -0.05)])
     assert verdict.energy.worst == pytest.approx(math.log(1.03 / 1.02), abs=1e-4)
     # 0.98 % with an sd of 0.79 %: (z of 1.25 % + z of 20 %)^2 * 2 * 0.65 = 12.3, and some for t
