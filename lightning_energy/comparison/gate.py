@@ -171,15 +171,15 @@ class _Bounds(NamedTuple):
 
     def _open(self, limit: str, repeats: int | None) -> str:
         """Say what it takes to answer, and for which true increase that holds."""
-        if math.isinf(self.high):
+        if math.isinf(self.high) or self.low <= -1:
             return "a run may have spent more than is known, as energy of it is missing"
         if self.between is not None:
-            least, most = (f"{100 * share:+.2g} %" for share in self.between)
+            least, most = (f"{100 * share:+.3g} %" for share in self.between)
             return (
                 f"energy of some runs is missing, and repeats do not replace it: the increase may be from {least} to "
                 f"{most}"
             )
-        seen = f"{100 * self.seen:+.2g} %"
+        seen = f"{100 * self.seen:+.3g} %"
         if repeats is None:
             return f"the increase is {seen}: no number of runs up to 10,000 shows on which side of {limit} it is"
         if abs(self.seen) <= NEAR_0 * self.max_increase:

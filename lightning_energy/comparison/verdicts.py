@@ -279,7 +279,7 @@ class Test:
         """
         sign = (1 if self.value > 0 else -1) if self.holm <= level else 0
         worst = self.worst or self
-        turned = worst is not self and worst.value * self.value <= 0
+        turned = worst is not self and not worst.value * self.value > 0  # also where it is 0 times infinity
         repeats, obstacle = (None, "") if sign else worst.repeats(level / tests, paired=paired)
         if turned and not sign:
             repeats, obstacle = None, "missing"
