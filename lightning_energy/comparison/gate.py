@@ -69,7 +69,8 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
 
     Each bound is the end of a two-sided 95 % interval, by Student's t on the logarithms of energies, so that "fine" is
     wrong for at most one in 40 changes that are too dear, and "worse" for at most one in 20 that are not (one in 40 by
-    the energy, as many by the metric).
+    the energy, as many by the metric), if runs are independent, scatter roughly normally, and their number was fixed
+    before they were seen.
 
     Args:
         base: the runs before.

@@ -84,7 +84,7 @@ def group_sentences(comparison: Judgement) -> list[str]:
             "normally (with three runs, or where some collapse, it may be several times that)."
         )
     if comparison.margin:
-        found.append(f"Dominating is {dominates_words(comparison.margin)}.")
+        found.append(f"A group dominates that is {dominates_words(comparison.margin)}.")
     for kind in ("dominated", "trade-off", "cheaper", "better"):
         found += _some(_decision(v, comparison) for v in verdicts if v.kind == kind)
     found += _some(_open(v, comparison) for v in verdicts if v.kind == "undecided")
@@ -145,12 +145,8 @@ def latex(comparison: Judgement) -> str:
         f"{' or '.join(covers)}. <: shown to be dominated by that row, which is {dominates_words(comparison.margin)}; "
         f"all such decisions together at the level {comparison.level:g} (Holm), if repeats are independent and scatter "
         f"roughly normally."
-        + (
-            f" {left_out} records of runs that did not end, lack a figure or are copies are left out"
-            if left_out
-            else ""
-        )
-        + (f": {OFTEN_FAILS}." if lost else "." if left_out else "")
+        + (f" Left out: {left_out} that did not end, lack a figure, or are copies" if left_out else "")
+        + (f"; {OFTEN_FAILS}." if lost else "." if left_out else "")
     )
     head = [
         "configuration",
@@ -339,7 +335,8 @@ def _cause(difference: Difference, question: str, verdict: Verdict, comparison: 
         both = (run for g in comparison.groups if g.name in {verdict.one, verdict.other} for run in g.runs)
         what = "estimates" if any(run.quality == "estimated" for run in both) else "meters"
         return f"which is {question} no number of repeats shows: the uncertainty of the {what} does not average out"
-    return f"which is {question} no number of repeats up to 10,000 shows with this spread"
+    spread = "" if difference.constant else " with this spread"
+    return f"which is {question} no number of repeats up to 10,000 shows{spread}"
 
 
 def _some(sentences: Iterable[str]) -> list[str]:

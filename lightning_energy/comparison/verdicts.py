@@ -86,15 +86,15 @@ class Difference:
         error: its standard error.
         df: degrees of freedom.
         p: p-value, two-sided, before any correction.
-        sd: standard deviation of a run, of pairs that of their differences.
+        sd: standard deviation of a run, of pairs that of their differences, as for ``worst``.
         constant: standard uncertainty of ``value`` that no number of runs makes smaller.
         holm: the same as ``p``, corrected for all tests that were made.
         sign: -1 or 1 where the direction is decided, else 0.
         worst: the value that ``p`` is of: of energies with all that the cheaper group may have spent in missing time, 0
             where that could turn the direction.
-        repeats: runs of each that would probably (0.8) decide it, if the difference and the spread are those that were
-            seen, and all are trained anew; ``None``: it is decided, or no number does.
-        obstacle: the reason why no number does.
+        missing: energy is missing that could turn the direction.
+        level: the level of its test, one-sided, if it were the first of Holm's.
+        paired: runs are paired.
     """
 
     value: float
@@ -106,8 +106,35 @@ class Difference:
     holm: float = 1.0
     sign: int = 0
     worst: float = 0.0
-    repeats: int | None = None
-    obstacle: Obstacle = ""
+    missing: bool = False
+    level: float = LEVEL / 2
+    paired: bool = False
+
+    @property
+    def repeats(self) -> int | None:
+        """Runs of each that would probably (0.8) decide it, all trained anew; ``None``: it is, or no number does.
+
+        It is for the difference and the spread that were seen.
+        """
+        if self.sign or self.missing or not self.error:
+            return None
+        return repeats_needed(self.worst, self.sd, self.level, paired=self.paired, constant=self.constant)
+
+    @property
+    def obstacle(self) -> Obstacle:
+        """The reason why no number of repeats decides it."""
+        if self.sign or self.repeats is not None:
+            return ""
+        if self.missing:
+            return "missing"
+        if not self.error:
+            return "no spread"
+        without_spread = repeats_needed(self.worst, 0.0, self.level, constant=self.constant)
+        return "constant" if self.constant and without_spread is None else "spread"
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same in JSON's types."""
+        return {**asdict(self), "repeats": self.repeats, "obstacle": self.obstacle}
 
 
 @dataclass(frozen=True)
@@ -141,9 +168,10 @@ class Verdict:
             "other": self.other,
             "kind": self.kind,
             "reasons": [*self.reasons],
-            "log_energy": None if self.energy is None else asdict(self.energy),
-            "metric": None if self.metric is None else asdict(self.metric),
+            "log_energy": None if self.energy is None else self.energy.to_plain(),
+            "metric": None if self.metric is None else self.metric.to_plain(),
             "pairs": self.pairs,
+            "tests": self.tests,
             "repeats": self.repeats,
         }
 
@@ -279,37 +307,21 @@ class Test:
         """
         sign = (1 if self.value > 0 else -1) if self.holm <= level else 0
         worst = self.worst or self
-        turned = worst is not self and not worst.value * self.value > 0  # also where it is 0 times infinity
-        repeats, obstacle = (None, "") if sign else worst.repeats(level / tests, paired=paired)
-        if turned and not sign:
-            repeats, obstacle = None, "missing"
+        missing = worst is not self and not worst.value * self.value > 0  # also where it is 0 times infinity
         return Difference(
             self.value,
             self.error,
             self.df,
             self.p,
-            self.sd,
+            worst.sd,
             self.constant,
             self.holm,
             sign,
-            0.0 if turned else worst.value,
-            repeats,
-            obstacle,
+            0.0 if missing else worst.value,
+            missing,
+            level / tests,
+            paired,
         )
-
-    def repeats(self, level: float, *, paired: bool) -> tuple[int | None, Obstacle]:
-        """Runs of each that would probably show the difference, or the reason why no number does.
-
-        Args:
-            level: the level of this test, one-sided.
-            paired: whether runs are paired.
-        """
-        if not self.error:
-            return None, "no spread"
-        needed = repeats_needed(self.value, self.sd, level, paired=paired, constant=self.constant)
-        if needed is not None:
-            return needed, ""
-        return None, "constant" if self.constant else "spread"
 
 
 @dataclass

@@ -233,6 +233,9 @@ def test_each_open_question_says_what_keeps_it_open():
     assert verdict.repeats is None
     (verdict,) = judge([group("a"), group("b", 1.000001, -0.05)])
     assert (verdict.kind, verdict.energy.repeats, verdict.energy.obstacle) == ("better", None, "spread")
+    assert verdict.to_plain()["log_energy"]["obstacle"] == "spread"
+    (verdict,) = judge([group("a", u=1e-6), group("b", 1.00002, -0.05, u=1e-6)])
+    assert verdict.energy.obstacle == "spread"  # the meters alone would leave it to be seen
 
 
 def test_repeats_do_not_replace_missing_energy():
