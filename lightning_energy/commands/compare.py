@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from lightning_energy.commands.console import complain, number, positive, print_out
+from lightning_energy.commands.console import complain, finite, positive, print_out, probability
 from lightning_energy.commands.exits import Exit
 from lightning_energy.comparison.columns import SORTABLE, column_of
 from lightning_energy.comparison.compare import compare
@@ -54,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--target",
-        type=_finite,
+        type=finite,
         metavar="VALUE",
         action="append",
         default=[],
@@ -76,9 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--level",
-        type=_probability,
+        type=probability,
         default=LEVEL,
-        help=f"probability that one of all verdicts between groups is wrong, at most (default: {LEVEL:g})",
+        help="probability that one of all verdicts between groups is wrong, at most, if repeats are independent and "
+        f"scatter roughly normally, and their number was fixed beforehand (default: {LEVEL:g})",
     )
     parser.add_argument(
         "--margin",
@@ -150,25 +150,11 @@ def _by(given: str | None) -> str | list[str] | None:
     return given if given in {None, "folder", "none"} else [name.strip() for name in given.split(",")]
 
 
-def _probability(text_: str) -> float:
-    value = number(text_)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text_!r}: give a probability between 0 and 1")
-    return value
-
-
 def _column(text_: str) -> str:
     try:
         return column_of(text_).name
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text_!r}: give one of {', '.join(SORTABLE)}") from None
-
-
-def _finite(text_: str) -> float:
-    value = number(text_)
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text_!r}: give a number")
-    return value
 
 
 def _picture(text_: str) -> Path:

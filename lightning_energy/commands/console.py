@@ -10,7 +10,7 @@ import sys
 from lightning_energy.commands.exits import CannotPrintError
 from lightning_energy.results.rendering import encodable
 
-__all__ = ["complain", "number", "positive", "print_out", "stop_printing"]
+__all__ = ["complain", "finite", "number", "positive", "print_out", "probability", "stop_printing"]
 
 
 def number(text: str) -> float:
@@ -26,6 +26,22 @@ def positive(text: str) -> float:
     value = number(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r}: give a number above 0")
+    return value
+
+
+def probability(text: str) -> float:
+    """Read an argument that is a number between 0 and 1, both excluded."""
+    value = number(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a probability between 0 and 1")
+    return value
+
+
+def finite(text: str) -> float:
+    """Read an argument that is a finite number."""
+    value = number(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number")
     return value
 
 

@@ -9,6 +9,7 @@ from lightning_energy.commands.console import complain, number, positive, print_
 from lightning_energy.commands.exits import Exit
 from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.gate import GateError, gate
+from lightning_energy.comparison.group_table import paired_words
 from lightning_energy.comparison.groups import Group, group_runs
 from lightning_energy.comparison.prefixes import plus_minus
 from lightning_energy.comparison.subject import Choice
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "run"]
 
+BEFOREHAND = (
+    "The 95 % hold if the number of runs was fixed beforehand: train that many anew on both sides, and judge these "
+    "alone. Runs that are added after a look make wrong answers more frequent."
+)
 EXITS = {"fine": Exit.FINE, "worse": Exit.WORSE, "cannot tell": Exit.CANNOT_TELL}
 
 
@@ -28,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command, and add its arguments."""
     parser.description = (
         "Say whether new runs of a training cost more energy than those before, and print a summary in Markdown. Exit "
-        "code 0: the upper 95 % bound of the increase is within the limit; 1: the lower bound is above it, or the "
-        "metric is significantly worse; 3: cannot tell; 2: wrong input."
+        "code 0: the upper end of the 95 % interval of the increase is within the limit; 1: its lower end is above it, "
+        "or the metric is significantly worse; 3: cannot tell; 2: wrong input."
     )
     parser.add_argument("--base", nargs="+", required=True, metavar="RUN", help="records or folders of the runs before")
     parser.add_argument("--new", nargs="+", required=True, metavar="RUN", help="those of the runs now")
@@ -98,7 +103,9 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, max_
             f"{answer.gain_high:+.4g}."
         )
     if answer.pairs:
-        lines.append(f"- Paired by {answer.pairs} seeds.")
+        lines.append(f"- {paired_words(answer.pairs, base.n, new.n).capitalize()}.")
+    if answer.repeats is not None:
+        lines.append(f"- {BEFOREHAND}")
     lines += [
         f"- {in_markdown(run.name)} of {side.name} is not counted: {in_markdown(reason)}."
         for side in (base, new)

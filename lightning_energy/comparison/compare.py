@@ -93,9 +93,10 @@ def compare(
             one that the runs were trained with where they agree, else 1 kWh, with a caveat.
         by: the way to find the runs of one configuration: see :func:`~lightning_energy.comparison.groups.group_runs`.
             By default runs whose records say the same of the training, the seed excepted.
-        level: the probability that at least one decision between groups is wrong, at most.
+        level: the probability that at least one decision between groups is wrong, at most, if repeats are independent
+            and scatter roughly normally, and their number was fixed before they were seen.
         margin: the loss of the metric that counts as none, in the unit in which it is shown; state it before you see
-            the runs. A group that is cheaper and not worse by the margin then dominates, too.
+            the runs. A group that is cheaper, and better or shown to be worse by less than the margin, then dominates.
 
     Returns:
         The comparison. With nothing to compare it is empty, and its ``problems`` say why.
@@ -140,6 +141,7 @@ def compare(
         groups,
         verdicts,
         level,
+        margin,
     )
 
 

@@ -7,14 +7,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lightning_energy.comparison.student import FEWEST, quantile, repeats_needed
-from lightning_energy.comparison.verdicts import Facts, energy_differences, metric_difference, pairs_of, unlike
+from lightning_energy.comparison.verdicts import (
+    ROUNDING,
+    Facts,
+    energy_differences,
+    metric_difference,
+    pairs_of,
+    unlike,
+)
 
 if TYPE_CHECKING:
     from lightning_energy.comparison.groups import Group
+    from lightning_energy.comparison.verdicts import Test
 
 __all__ = ["Gate", "GateError", "gate"]
 
 LEVEL = 0.05
+NEAR_0 = 0.1  # of the limit: an increase that is told as none
 
 Outcome = Literal["fine", "worse", "cannot tell"]
 
@@ -28,17 +37,19 @@ class Gate:
     """The answer of a gate.
 
     Attributes:
-        outcome: ``fine``: the upper bound of the increase is within the limit, and the metric not shown to be worse.
-            ``worse``: the lower bound is above the limit, or the metric is shown to be worse. Else ``cannot tell``.
+        outcome: ``fine``: the upper end of the 95 % interval of the increase is within the limit, and the metric not
+            shown to be worse. ``worse``: its lower end is above the limit, or the metric is shown to be worse. Else
+            ``cannot tell``.
         reason: the reason, a sentence.
         increase: the increase of the energy, of the typical (geometric mean) run, as a share; ``None`` unknown.
-        low: lower end of its 95 % interval; ``None`` unknown.
-        high: upper end of it.
+        low: lower end of its 95 % interval; ``None`` unknown, also where repeats show no spread.
+        high: upper end of it; ``None`` likewise.
         gain: the new metric minus the one before, in the better direction; ``None`` unknown.
-        gain_low: lower end of its 95 % interval.
-        gain_high: upper end of it.
+        gain_low: lower end of its 95 % interval; ``None`` unknown, also where repeats show no spread.
+        gain_high: upper end of it; ``None`` likewise.
         pairs: number of seeds that the runs were paired by; 0: they are not.
-        repeats: runs on each side that it takes to see a change as large as the limit, with this spread.
+        repeats: runs on each side, all trained anew, that would show with the probability 0.8 on which side of the
+            limit the increase is, if it is the one that was seen, with this spread; ``None``: no number is known.
     """
 
     outcome: Outcome
@@ -58,7 +69,8 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
 
     Each bound is the end of a two-sided 95 % interval, by Student's t on the logarithms of energies, so that "fine" is
     wrong for at most one in 40 changes that are too dear, and "worse" for at most one in 20 that are not (one in 40 by
-    the energy, as many by the metric).
+    the energy, as many by the metric), if runs are independent, scatter roughly normally, and their number was fixed
+    before they were seen.
 
     Args:
         base: the runs before.
@@ -89,32 +101,46 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
     high = _share(most.value + _half(most.error, most.df))
     metric = metric_difference(one, other, pairs)
     half = _half(metric.error, metric.df)
-    repeats = repeats_needed(
-        math.log1p(max_increase), middle.sd, LEVEL / 2, paired=bool(pairs), constant=middle.constant
-    )
+    gap = _gap(middle, least, most, math.log1p(max_increase))
+    repeats = None
+    if gap and middle.error:
+        repeats = repeats_needed(gap, middle.sd, LEVEL / 2, paired=bool(pairs), constant=middle.constant)
     loss = max_loss or 0.0
+    rounding = ROUNDING * max(map(abs, (*one.good, *other.good)))
+    lost = -metric.value if not metric.error and metric.value < -loss - rounding else 0.0
     bounds = _Bounds(
         low,
         high,
+        _share(middle.value),
+        (_share(least.value), _share(most.value)) if gap is None else None,
         max_increase,
         is_worse=metric.error > 0 and metric.value + half < -loss,
         is_kept=max_loss is None or (metric.error > 0 and metric.value - half >= -loss),
+        lost=lost,
     )
     outcome, reason = bounds.answer(repeats)
     if not middle.error:
         outcome, reason = "cannot tell", "all repeats cost the same to the last digit: were they trained anew?"
+    is_open = outcome == "cannot tell" and high > max_increase and not lost
     return Gate(
         outcome,
         reason,
         _share(middle.value),
-        low,
-        high,
+        low if middle.error else None,
+        high if middle.error else None,
         metric.value,
-        metric.value - half,
-        metric.value + half,
+        metric.value - half if metric.error else None,
+        metric.value + half if metric.error else None,
         len(pairs),
-        repeats,
+        repeats if is_open else None,
     )
+
+
+def _gap(middle: Test, least: Test, most: Test, limit: float) -> float | None:
+    """The way from the increase to the limit, the shortest that missing energy allows; ``None``: it may be none."""
+    if least.value < limit < most.value:
+        return None
+    return limit - (most.value if middle.value < limit else least.value)
 
 
 class _Bounds(NamedTuple):
@@ -122,9 +148,12 @@ class _Bounds(NamedTuple):
 
     low: float
     high: float
+    seen: float
+    between: tuple[float, float] | None
     max_increase: float
     is_worse: bool
     is_kept: bool
+    lost: float
 
     def answer(self, repeats: int | None) -> tuple[Outcome, str]:
         limit = f"{100 * self.max_increase:g} %"
@@ -132,14 +161,35 @@ class _Bounds(NamedTuple):
             return "worse", f"the energy rose by more than {limit}: by {100 * self.low:.2g} % at least"
         if self.is_worse:
             return "worse", "the metric is significantly worse"
+        if self.lost:
+            how = f"worse by {self.lost:.4g} in all repeats, without any spread"
+            return "cannot tell", f"the metric is {how}: were they trained anew?"
         if self.high <= self.max_increase and self.is_kept:
             return "fine", f"the energy rose by no more than {limit}: by {100 * self.high:.2g} % at most"
         if self.high <= self.max_increase:
             return "cannot tell", "the energy is within the limit, but the metric may have lost more than is allowed"
-        if math.isinf(self.high):
-            return "cannot tell", "a run may have spent more than is known, as energy of it is missing"
-        needed = "no number of runs is enough" if repeats is None else f"at least {repeats} runs per side are needed"
-        return "cannot tell", f"{needed} to see {limit} with this spread"
+        return "cannot tell", self._open(limit, repeats)
+
+    def _open(self, limit: str, repeats: int | None) -> str:
+        """Say what it takes to answer, and for which true increase that holds."""
+        if math.isinf(self.high) or self.low <= -1:
+            return "a run may have spent more than is known, as energy of it is missing"
+        if self.between is not None:
+            least, most = (f"{100 * share:+.3g} %" for share in self.between)
+            return (
+                f"energy of some runs is missing, and repeats do not replace it: the increase may be from {least} to "
+                f"{most}"
+            )
+        seen = f"{100 * self.seen:+.3g} %"
+        if repeats is None:
+            return f"the increase is {seen}: no number of runs up to 10,000 shows on which side of {limit} it is"
+        if abs(self.seen) <= NEAR_0 * self.max_increase:
+            needed = f"at least {repeats} runs per side are needed to see {limit} with this spread"
+            return f"{needed}, if the true increase is about 0"
+        return (
+            f"if the increase is the {seen} that was seen, some {repeats} runs per side would show on which side of "
+            f"{limit} it is (with probability 0.8)"
+        )
 
 
 def _half(error: float, df: float) -> float:

@@ -17,13 +17,21 @@ if TYPE_CHECKING:
 
     from lightning_energy.comparison.groups import Group, Mean
     from lightning_energy.comparison.judgement import Judgement
+    from lightning_energy.comparison.run import Run
     from lightning_energy.comparison.subject import Subject
-    from lightning_energy.comparison.verdicts import Verdict
+    from lightning_energy.comparison.verdicts import Difference, Verdict
 
-__all__ = ["group_rows", "group_sentences", "groups_csv", "latex"]
+__all__ = ["dominates_words", "group_rows", "group_sentences", "groups_csv", "latex", "paired_words"]
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 MOST_SENTENCES = 12  # of one kind
+A_COPY = "it is the same run as "  # begins the reason why a record is left out that is no failure
+BEFOREHAND = (
+    "A number of runs is for a new study of that many. The level holds if the number of seeds was fixed beforehand: "
+    "who looks, adds seeds and looks again divides it (--level 0.025 at each of two looks)."
+)
+OF_MODELS = "energies are a model's, with an uncertainty that is not known"
+OFTEN_FAILS = "a configuration that often fails looks better than it is"
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -60,21 +68,27 @@ def group_rows(comparison: Judgement) -> list[list[str]]:
 def group_sentences(comparison: Judgement) -> list[str]:
     """The decisions, with what they stand on, and what is left out, in sentences."""
     verdicts = comparison.verdicts
-    tests = sum(2 for verdict in verdicts if verdict.energy is not None)
+    tests = sum(verdict.tests for verdict in verdicts)
+    without = "".join(f"; {words}" for words in _not_in_intervals(comparison.groups))
     found = [
         (
-            "Intervals are of the means, each by Student's t. Spreads and decisions are those of repeats on this "
-            "machine and data. A group has one configuration as far as records say: name groups with --group-by."
+            "Intervals are of the means, each by itself and by Student's t, of the scatter from run to run "
+            f"alone{without}. Spreads and decisions are those of repeats on this machine and data. A group has one "
+            "configuration as far as records say: name groups with --group-by."
         )
     ]
     if tests:
         found.append(
-            f"Decided by {tests} tests; the probability that even one decision is wrong is at most "
-            f"{100 * comparison.level:g} % (Holm's correction)."
+            f"Decided by {tests} one-sided tests; the probability that even one decision is wrong is at most "
+            f"{100 * comparison.level:g} % (Holm's correction), if repeats are independent and scatter roughly "
+            "normally (with three runs, or where some collapse, it may be several times that)."
         )
+    if comparison.margin:
+        found.append(f"A group dominates that is {dominates_words(comparison.margin)}.")
     for kind in ("dominated", "trade-off", "cheaper", "better"):
-        found += _some(_decision(v, comparison.subject) for v in verdicts if v.kind == kind)
-    found += _some(_open(v) for v in verdicts if v.kind == "undecided")
+        found += _some(_decision(v, comparison) for v in verdicts if v.kind == kind)
+    found += _some(_open(v, comparison) for v in verdicts if v.kind == "undecided")
+    found += [BEFOREHAND] * any(_has_number(verdict) for verdict in verdicts)
     found += _some(
         f"{v.one} and {v.other} are incomparable: {'; '.join(v.reasons)}." for v in verdicts if v.kind == "incomparable"
     )
@@ -85,7 +99,8 @@ def group_sentences(comparison: Judgement) -> list[str]:
         )
         found.append(f"Nothing is decided about groups of fewer than {FEWEST} runs: {listed}.")
     out = [f"{run.name} is in no mean of {g.name}: {reason}." for g in comparison.groups for run, reason in g.left_out]
-    return [*found, *_some(out), *_of_seeds(comparison.groups)]
+    failed = ["Runs that are in no mean count for nothing: " + OFTEN_FAILS + "."] * (_lost(comparison.groups) > 0)
+    return [*found, *_some(out), *failed, *_of_seeds(comparison.groups)]
 
 
 def groups_csv(comparison: Judgement) -> str:
@@ -121,13 +136,17 @@ def latex(comparison: Judgement) -> str:
     ]
     qualities = sorted({run.quality for g in groups for run in g.runs})
     covers = sorted({run.covers for g in groups for run in g.runs})
-    left_out = sum(len(g.left_out) for g in comparison.groups)
+    left_out, lost = sum(len(g.left_out) for g in comparison.groups), _lost(comparison.groups)
+    without = "".join(f"; {words}" for words in _not_in_intervals(groups))
     caption = (
         f"{subject.heading} ({'last value' if subject.epoch == 'last' else 'best epoch'}) and energy of the training: "
-        f"mean ± standard deviation over n runs, and the 95 % interval of the mean by Student's t. Energies are "
-        f"{' or '.join(qualities)} and cover {' or '.join(covers)}. <: shown to be dominated by that row, which is "
-        f"cheaper and better; all such decisions together at the level {comparison.level:g} (Holm)."
-        + (f" {left_out} runs that did not end or lack a figure are left out." if left_out else "")
+        f"mean ± standard deviation over n runs, and the 95 % interval of the mean, each by itself by Student's t. The "
+        f"intervals are of the scatter from run to run alone{without}. Energies are {' or '.join(qualities)} and cover "
+        f"{' or '.join(covers)}. <: shown to be dominated by that row, which is {dominates_words(comparison.margin)}; "
+        f"all such decisions together at the level {comparison.level:g} (Holm), if repeats are independent and scatter "
+        f"roughly normally."
+        + (f" Left out: {left_out} that did not end, lack a figure, or are copies" if left_out else "")
+        + (f"; {OFTEN_FAILS}." if lost else "." if left_out else "")
     )
     head = [
         "configuration",
@@ -190,35 +209,134 @@ def _share(verdict: Verdict) -> str:
     return "" if verdict.energy is None else f"{100 * (1 - math.exp(-abs(verdict.energy.value))):.2g} %"
 
 
+def dominates_words(margin: float) -> str:
+    """Say what a group is that dominates another one.
+
+    Args:
+        margin: the loss of the metric that counts as none.
+
+    Example:
+        >>> dominates_words(0.0)
+        'cheaper and better'
+    """
+    if not margin:
+        return "cheaper and better"
+    return f"cheaper, and better or shown to be worse by less than {margin:g}, a margin that was given"
+
+
+def paired_words(pairs: int, one: int, other: int) -> str:
+    """Say how runs are paired.
+
+    Args:
+        pairs: number of seeds that they are paired by.
+        one: number of runs of the first group.
+        other: that of the second.
+
+    Example:
+        >>> paired_words(5, 5, 5), paired_words(3, 5, 5)
+        ('paired by 5 seeds', 'paired by the seeds of 3 of 5 runs')
+    """
+    if not pairs:
+        return "not paired"
+    if pairs == one == other:
+        return f"paired by {pairs} seeds"
+    return f"paired by the seeds of {pairs} of {one}{f' and {other}' if other != one else ''} runs"
+
+
+def _not_in_intervals(groups: Sequence[Group]) -> list[str]:
+    """Say which uncertainties of energies the intervals do not have."""
+    runs = [run for group in groups for run in group.runs]
+    measured, estimated = ([r for r in runs if (r.quality == "estimated") == flag] for flag in (False, True))
+    words = []
+    if measured:
+        gain = max(map(_gain_of_meters, measured))
+        words.append(f"the gain of the meters{f' ({100 * gain:.2g} %, k=1)' if gain else ''} is not in them")
+    if estimated:
+        u = max((r.u_kwh or 0.0) / (r.energy_kwh or math.inf) for r in estimated)
+        words.append(f"energies are a model's, with a standard uncertainty of {100 * u:.2g} %" if u else OF_MODELS)
+    return words
+
+
+def _gain_of_meters(run: Run) -> float:
+    """The relative standard uncertainty of a run that its repeats share; 0: unknown."""
+    if run.u_kwh is None or not run.energy_kwh:
+        return 0.0
+    return math.sqrt(max(run.u_kwh**2 - (run.u_repeat_kwh or 0.0) ** 2, 0.0)) / run.energy_kwh
+
+
+def _lost(groups: Sequence[Group]) -> int:
+    """Number of runs that are left out, copies not counted."""
+    return sum(not reason.startswith(A_COPY) for group in groups for _, reason in group.left_out)
+
+
 def _gain(verdict: Verdict, subject: Subject) -> str:
     return "" if verdict.metric is None else subject.show(abs(verdict.metric.value))
 
 
-def _decision(verdict: Verdict, subject: Subject) -> str:
-    one, other = verdict.one, verdict.other
-    paired = f"paired by {verdict.pairs} seeds" if verdict.pairs else "not paired"
-    metric = verdict.metric
+def _kept(verdict: Verdict, comparison: Judgement) -> str:
+    """The metric of a group that dominates: with a margin it may be worse."""
+    sign = 0 if verdict.metric is None else verdict.metric.sign
+    if sign < 0:
+        return f"better by {_gain(verdict, comparison.subject)}"
+    if sign > 0:
+        gain = _gain(verdict, comparison.subject)
+        return f"worse by {gain}, shown to be less than the margin of {comparison.margin:g}"
+    return f"shown not to be worse by the margin of {comparison.margin:g}"
+
+
+def _paired(verdict: Verdict, comparison: Judgement) -> str:
+    n = {group.name: group.n for group in comparison.groups}
+    return paired_words(verdict.pairs, n.get(verdict.one, verdict.pairs), n.get(verdict.other, verdict.pairs))
+
+
+def _decision(verdict: Verdict, comparison: Judgement) -> str:
+    one, other, subject = verdict.one, verdict.other, comparison.subject
+    paired = _paired(verdict, comparison)
     if verdict.kind == "dominated":
-        better = metric is not None and metric.sign
-        gain = f"better by {_gain(verdict, subject)}" if better else "not worse by the margin"
-        return f"{one} dominates {other}: {_share(verdict)} cheaper and {gain} ({paired})."
+        return f"{one} dominates {other}: {_share(verdict)} cheaper and {_kept(verdict, comparison)} ({paired})."
     if verdict.kind == "trade-off":
         return f"{one} is {_share(verdict)} cheaper, {other} better by {_gain(verdict, subject)} ({paired})."
-    more = f"; some {verdict.repeats} runs of each would show it" if verdict.repeats else ""
+    more = f"which is {{}} is not decided ({paired}): {_takes(verdict, comparison)}."
     if verdict.kind == "cheaper":
-        return f"{one} is {_share(verdict)} cheaper than {other}; which is better is not decided{more} ({paired})."
-    return (
-        f"{one} is better than {other} by {_gain(verdict, subject)}; which is cheaper is not decided{more} ({paired})."
-    )
+        return f"{one} is {_share(verdict)} cheaper than {other}; {more.format('better')}"
+    return f"{one} is better than {other} by {_gain(verdict, subject)}; {more.format('cheaper')}"
 
 
-def _open(verdict: Verdict) -> str:
+def _open(verdict: Verdict, comparison: Judgement) -> str:
     text = f"{verdict.one} and {verdict.other} are not told apart"
     if verdict.reasons:
         return f"{text}: {'; '.join(verdict.reasons)}."
-    if verdict.repeats is None:
-        return f"{text}, and with this spread no number of repeats up to 10,000 would."
-    return f"{text}: with this spread, differences as large as these take some {verdict.repeats} runs of each."
+    return f"{text}: {_takes(verdict, comparison)}."
+
+
+def _has_number(verdict: Verdict) -> bool:
+    open_ = verdict.kind in {"cheaper", "better", "undecided"} and not verdict.reasons
+    return open_ and any(d is not None and d.repeats is not None for d in (verdict.energy, verdict.metric))
+
+
+def _takes(verdict: Verdict, comparison: Judgement) -> str:
+    """The runs that each open question takes, or what keeps it open; questions that a number decides come first."""
+    open_ = [
+        (d, w) for d, w in ((verdict.energy, "cheaper"), (verdict.metric, "better")) if d is not None and not d.sign
+    ]
+    words = ("runs of each would probably (0.8) show which is", "which is")
+    needed = [(d.repeats, w) for d, w in open_ if d.repeats]
+    numbers = [f"some {n} {words[min(i, 1)]} {w}" for i, (n, w) in enumerate(needed)]
+    causes = [_cause(d, w, verdict, comparison) for d, w in open_ if not d.repeats]
+    return "; ".join([*([", and ".join(numbers)] if numbers else []), *causes])
+
+
+def _cause(difference: Difference, question: str, verdict: Verdict, comparison: Judgement) -> str:
+    if difference.obstacle == "missing":
+        return "energy of some runs is missing, and repeats do not replace it"
+    if difference.obstacle == "no spread":
+        return f"which is {question} no repeats show that all gave the same figure: were they trained anew?"
+    if difference.obstacle == "constant":
+        both = (run for g in comparison.groups if g.name in {verdict.one, verdict.other} for run in g.runs)
+        what = "estimates" if any(run.quality == "estimated" for run in both) else "meters"
+        return f"which is {question} no number of repeats shows: the uncertainty of the {what} does not average out"
+    spread = "" if difference.constant else " with this spread"
+    return f"which is {question} no number of repeats up to 10,000 shows{spread}"
 
 
 def _some(sentences: Iterable[str]) -> list[str]:

@@ -28,6 +28,7 @@ By: TypeAlias = "str | Sequence[str] | Mapping[str, str] | Callable[[Run], str] 
 """A way to group runs: see :func:`group_runs`."""
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-12  # relative, of a standard deviation that is none
 NAMED = 4  # settings in a name
 _OF_A_REPEAT = re.compile(r"[\W_]*((seed|rep|repeat|run|version|s|v)[\W_]*)?\d*$", re.IGNORECASE)  # "cnn/seed_1"
 FOLDER = "folder"
@@ -42,8 +43,8 @@ class Mean:
         n: number of runs.
         mean: their arithmetic mean.
         sd: their standard deviation (with n - 1); ``None`` for one run.
-        low: lower end of the 95 % interval of the mean; ``None`` for one run.
-        high: its upper end.
+        low: lower end of the 95 % interval of the mean; ``None`` for one run, or where repeats have no spread.
+        high: its upper end; ``None`` likewise.
     """
 
     n: int
@@ -147,6 +148,8 @@ def mean_of(values: Iterable[float], confidence: float = CONFIDENCE) -> Mean | N
     if n == 1:
         return Mean(1, mean)
     sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
+    if sd <= ROUNDING * abs(mean):
+        return Mean(n, mean, sd)
     half = quantile((1 + confidence) / 2, n - 1) * sd / math.sqrt(n)
     return Mean(n, mean, sd, mean - half, mean + half)
 

@@ -38,6 +38,7 @@ class Judgement:
         groups: the same runs in groups of one configuration, by mean energy.
         verdicts: a verdict for each pair of groups with three repeats or more.
         level: the probability that at least one of all decisions in ``verdicts`` is false, at most.
+        margin: the loss of the metric that counts as none in ``verdicts``, in the unit in which it is shown.
     """
 
     runs: list[Run]
@@ -49,6 +50,7 @@ class Judgement:
     groups: list[Group] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     level: float = LEVEL
+    margin: float = 0.0
 
     @property
     def front(self) -> list[Run]:
@@ -100,6 +102,7 @@ class Judgement:
             "groups": plain_groups(self.configurations),
             "verdicts": [verdict.to_plain() for verdict in self.verdicts],
             "level": self.level,
+            "margin": self.margin,
             "front": [run.name for run in self.front],
             "iso_scores": [{"score": s, "points": [[*p] for p in points]} for s, points in self.iso_scores()],
             "courses": {r.name: [[*s] for s in best_so_far(r.source.course, r.mode)] for r in self.drawable},

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.columns import FIELDS, IN_TEXT, heading_of
 from lightning_energy.comparison.configurations import all_runs, has_repeats
-from lightning_energy.comparison.group_table import group_rows, group_sentences
+from lightning_energy.comparison.group_table import dominates_words, group_rows, group_sentences
 from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.results.plain import cell as in_csv
 from lightning_energy.results.readable import si
@@ -198,7 +198,7 @@ def _of_units(runs: Sequence[Run]) -> list[str]:
 
 def _sentences(comparison: Judgement) -> list[str]:
     """Explain the signs, and list the caveats: of the whole, then of runs, those with the same one together."""
-    sentences = [*_of_signs(comparison.runs), *_of_figures(comparison.runs, comparison.subject)]
+    sentences = [*_of_signs(comparison.runs, comparison.margin), *_of_figures(comparison.runs, comparison.subject)]
     sentences += _of_units(comparison.runs)
     if comparison.subject.targets and (progress := comparison.progress()):
         sentences.append(progress.sentence())
@@ -216,12 +216,13 @@ def _sentences(comparison: Judgement) -> list[str]:
     return sentences
 
 
-def _of_signs(runs: Sequence[Run]) -> list[str]:
+def _of_signs(runs: Sequence[Run], margin: float) -> list[str]:
     sentences = []
     if any(r.on_front for r in runs):
         sentences.append("* on the Pareto front: no other run is as good for less energy.")
     if any(r.dominated_by for r in runs):
-        sentences.append("< its group is dominated by that one (+n: and by n more), which is cheaper and better.")
+        words = dominates_words(margin)
+        sentences.append(f"< its group is dominated by that one (+n: and by n more), which is {words}.")
     if any(r.perhaps_dominated_by and not r.dominated_by for r in runs):
         sentences.append(
             "~ behind that run (+n: and n more), which is at least as good and cheaper by the meter. A single run does "

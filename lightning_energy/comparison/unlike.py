@@ -101,7 +101,7 @@ def _of_all(runs: Sequence[Run], reference_kwh: float | None) -> list[str]:
     if runs and all(run.quality == "estimated" for run in runs):
         caveats.append(
             "All energies are estimated by a model, none is measured: between runs on one machine their order is as "
-            "good as the model, and their size may be wrong by half. " + OF_ESTIMATES
+            "good as the model, and their size may be wrong by half or more. " + OF_ESTIMATES
         )
     sensors = {run.source.sensors for run in runs}
     if len({run.hardware for run in runs}) == 1 and (len(sensors) > 1 or "" in sensors) and len(runs) > 1:

@@ -13,16 +13,19 @@ is cheaper *and* better (with a margin: cheaper and not worse by it). The null h
 is not so; it is rejected where each of both tests rejects, which keeps the level of one test (intersection-union test:
 Berger 1982, *Technometrics* 24, 295-300). The p-values of all tests of all pairs are corrected together (Holm 1979,
 *Scandinavian Journal of Statistics* 6, 65-70): whatever the dependence between the tests, the probability that even one
-hypothesis is rejected that is true is at most the level. Each rejection is read with its direction (Shaffer 1980,
-*Annals of Statistics* 8, 1342-1347).
+hypothesis is rejected that is true is at most the level. A difference is read with its direction, so that each side is
+a hypothesis of its own in this correction: four for two groups, and six with a margin.
 
 A test is Student's, paired by the seed where seeds are shared: paired runs had the same data order and, in a study in
 randomized blocks, the same time of day. Without shared seeds it is Welch's (1947, *Biometrika* 34, 28-35), whose level
-does not depend on equal spreads. The uncertainty of the meters that does not average out over repeats is added to the
-error of the difference of energies.
+depends little on unequal spreads where groups are of equal size. Between groups of unequal size it depends on them, in
+the far tail by more than ten times: their degrees of freedom are those of the smaller group alone (Hsu 1938,
+*Statistical Research Memoirs* 2, 1-24), with which no spread exceeds the level. The uncertainty of the meters that does
+not average out over repeats is added to the error of the difference of energies.
 
-The level holds for what repeats scatter by: other seeds on this machine, with these data. How the samples of a
-validation set were drawn is not in it.
+The level holds if repeats are independent and scatter roughly normally; with three runs, or where some collapse, it may
+be several times that. Their number must be fixed before they are seen. It is of what repeats scatter by: other seeds on
+this machine, with these data. How the samples of a validation set were drawn is not in it.
 """
 
 from __future__ import annotations
@@ -57,12 +60,20 @@ __all__ = [
 
 LEVEL = 0.05
 ROUNDING = 1e-12  # relative, of differences of numbers
+Obstacle = Literal["", "missing", "constant", "spread", "no spread"]
+"""The reason why no number of repeats decides a question; empty where some number does, or it is decided.
+
+``missing``: energy of some runs is missing, and could turn the direction. ``constant``: the uncertainty of the meters
+or estimates does not average out. ``spread``: with this spread it would take more than 10,000 runs. ``no spread``: all
+repeats gave the same figure.
+"""
 Kind = Literal["dominated", "trade-off", "cheaper", "better", "undecided", "by the meter", "incomparable"]
 """The verdict on two groups.
 
-``dominated``: the winner is cheaper and better. ``trade-off``: one is cheaper, the other better. ``cheaper`` and
-``better``: that one of the two is shown, and the other is not. ``undecided``: neither is. ``by the meter``: a group has
-fewer than three runs, so that figures can be set side by side and nothing follows. ``incomparable``: unlike things.
+``dominated``: the winner is cheaper and better, or with a margin worse by less. ``trade-off``: one is cheaper,
+the other better. ``cheaper`` and ``better``: that one of the two is shown, and the other is not. ``undecided``: neither
+is. ``by the meter``: a group has fewer than three runs, so that figures can be set side by side and nothing follows.
+``incomparable``: unlike things.
 """
 
 
@@ -74,11 +85,16 @@ class Difference:
         value: the difference of the means; of energies that of their logarithms.
         error: its standard error.
         df: degrees of freedom.
-        p: p-value of the better direction, two-sided, before any correction.
-        sd: standard deviation of a run, of pairs that of their differences.
+        p: p-value, two-sided, before any correction.
+        sd: standard deviation of a run, of pairs that of their differences, as for ``worst``.
         constant: standard uncertainty of ``value`` that no number of runs makes smaller.
         holm: the same as ``p``, corrected for all tests that were made.
         sign: -1 or 1 where the direction is decided, else 0.
+        worst: the value that ``p`` is of: of energies with all that the cheaper group may have spent in missing time, 0
+            where that could turn the direction.
+        missing: energy is missing that could turn the direction.
+        level: the level of its test, one-sided, if it were the first of Holm's.
+        paired: runs are paired.
     """
 
     value: float
@@ -89,6 +105,36 @@ class Difference:
     constant: float = 0.0
     holm: float = 1.0
     sign: int = 0
+    worst: float = 0.0
+    missing: bool = False
+    level: float = LEVEL / 2
+    paired: bool = False
+
+    @property
+    def repeats(self) -> int | None:
+        """Runs of each that would probably (0.8) decide it, all trained anew; ``None``: it is, or no number does.
+
+        It is for the difference and the spread that were seen.
+        """
+        if self.sign or self.missing or not self.error:
+            return None
+        return repeats_needed(self.worst, self.sd, self.level, paired=self.paired, constant=self.constant)
+
+    @property
+    def obstacle(self) -> Obstacle:
+        """The reason why no number of repeats decides it."""
+        if self.sign or self.repeats is not None:
+            return ""
+        if self.missing:
+            return "missing"
+        if not self.error:
+            return "no spread"
+        without_spread = repeats_needed(self.worst, 0.0, self.level, constant=self.constant)
+        return "constant" if self.constant and without_spread is None else "spread"
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same in JSON's types."""
+        return {**asdict(self), "repeats": self.repeats, "obstacle": self.obstacle}
 
 
 @dataclass(frozen=True)
@@ -103,7 +149,7 @@ class Verdict:
         energy: difference of the logarithms of their energies; ``None`` where none was tested.
         metric: difference of their metrics, better is more; ``None`` where none was tested.
         pairs: number of seeds that they were paired by; 0: they are not paired.
-        level: the level of a single test, one-sided, if it were the first of Holm's.
+        tests: number of its one-sided tests, which were corrected for with those of all other pairs.
     """
 
     one: str
@@ -113,7 +159,7 @@ class Verdict:
     energy: Difference | None = None
     metric: Difference | None = None
     pairs: int = 0
-    level: float = LEVEL / 2
+    tests: int = 0
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types."""
@@ -122,26 +168,19 @@ class Verdict:
             "other": self.other,
             "kind": self.kind,
             "reasons": [*self.reasons],
-            "log_energy": None if self.energy is None else asdict(self.energy),
-            "metric": None if self.metric is None else asdict(self.metric),
+            "log_energy": None if self.energy is None else self.energy.to_plain(),
+            "metric": None if self.metric is None else self.metric.to_plain(),
             "pairs": self.pairs,
+            "tests": self.tests,
             "repeats": self.repeats,
         }
 
     @property
     def repeats(self) -> int | None:
-        """Runs that each of both takes to decide what is open, if the differences and spreads are those that were seen.
-
-        With that many a difference shows with the probability 0.8. ``None``: nothing is open, no number is enough, or
-        the spread is not known.
-        """
+        """Runs of each that would probably (0.8) decide all that is open; ``None``: nothing is, or no number does."""
         if self.energy is None or self.metric is None or self.kind in {"dominated", "trade-off"}:
             return None
-        needed = [
-            repeats_needed(d.value, d.sd, self.level, paired=self.pairs > 0, constant=d.constant) if d.error else None
-            for d in (self.energy, self.metric)
-            if not d.sign
-        ]
+        needed = [d.repeats for d in (self.energy, self.metric) if not d.sign]
         known = [n for n in needed if n is not None]
         return max(known) if known and len(known) == len(needed) else None
 
@@ -151,7 +190,8 @@ def judge(groups: Sequence[Group], *, level: float = LEVEL, margin: float = 0.0)
 
     Args:
         groups: groups of one metric.
-        level: the probability that at least one of all decisions is false, at most.
+        level: the probability that at least one of all decisions is false, at most, if repeats are independent and
+            scatter roughly normally, and their number was fixed beforehand.
         margin: the loss of the metric that counts as none, in its unit; to be stated before the runs are seen.
 
     Returns:
@@ -163,8 +203,7 @@ def judge(groups: Sequence[Group], *, level: float = LEVEL, margin: float = 0.0)
         raise ValueError(f"margin={margin!r}: give a loss of the metric that counts as none, at least 0")
     facts = [Facts.of(group) for group in groups if group.runs]
     drafts = [_draft(one, other, margin) for one, other in combinations(facts, 2)]
-    _correct([test for draft in drafts for test in draft.tests])
-    tests = sum(len(draft.tests) for draft in drafts)
+    tests = _correct([test for draft in drafts for test in draft.tests])
     return [draft.verdict(level, tests) for draft in drafts]
 
 
@@ -246,7 +285,7 @@ def _relative_u(run: Run) -> float:
 
 @dataclass
 class Test:
-    """A test: one hypothesis of the family."""
+    """A test of the family: of a difference in both directions, or of one direction alone with ``p`` doubled."""
 
     value: float
     error: float
@@ -255,11 +294,34 @@ class Test:
     sd: float
     constant: float = 0.0
     holm: float = 1.0
+    sides: int = 2
+    worst: Test | None = None
 
-    def difference(self, level: float) -> Difference:
-        """The same as a figure, decided at a level."""
+    def difference(self, level: float, tests: int, *, paired: bool) -> Difference:
+        """The same as a figure, decided at a level.
+
+        Args:
+            level: the level of all tests together.
+            tests: number of one-sided tests in the family.
+            paired: whether runs are paired.
+        """
         sign = (1 if self.value > 0 else -1) if self.holm <= level else 0
-        return Difference(self.value, self.error, self.df, self.p, self.sd, self.constant, self.holm, sign)
+        worst = self.worst or self
+        missing = worst is not self and not worst.value * self.value > 0  # also where it is 0 times infinity
+        return Difference(
+            self.value,
+            self.error,
+            self.df,
+            self.p,
+            worst.sd,
+            self.constant,
+            self.holm,
+            sign,
+            0.0 if missing else worst.value,
+            missing,
+            level / tests,
+            paired,
+        )
 
 
 @dataclass
@@ -277,15 +339,15 @@ class _Draft:
 
     @property
     def tests(self) -> list[Test]:
-        return [test for test in (self.energy, *(self.not_worse or (self.metric,))) if test is not None]
+        return [test for test in (self.energy, *self.not_worse, self.metric) if test is not None]
 
     def verdict(self, level: float, tests: int) -> Verdict:
         if self.energy is None or self.metric is None:
             names = [f.group.name for f in sorted((self.one, self.other), key=_mean_kwh)]
             return Verdict(names[0], names[1], self.kind, self.reasons)
-        if self.not_worse:  # nested in "not worse": counted with it
-            self.metric.holm = max(min(t.holm for t in self.not_worse), min(1.0, tests * self.metric.p))
-        energy, metric = self.energy.difference(level), self.metric.difference(level)
+        paired = self.pairs > 0
+        energy = self.energy.difference(level, tests, paired=paired)
+        metric = self.metric.difference(level, tests, paired=paired)
         cheaper = energy.sign  # 1: the first spends less
         better = -metric.sign  # 1: the first is better
         not_worse = [test.holm <= level for test in self.not_worse] or [better == 1, better == -1]
@@ -304,14 +366,16 @@ class _Draft:
             energy,
             metric,
             self.pairs,
-            level / 2 / tests,
+            sum(test.sides for test in self.tests),
         )
         return verdict if first > 0 else _turned(verdict)
 
 
 def _turned(verdict: Verdict) -> Verdict:
     def opposite(difference: Difference | None) -> Difference | None:
-        return None if difference is None else replace(difference, value=-difference.value, sign=-difference.sign)
+        if difference is None:
+            return None
+        return replace(difference, value=-difference.value, sign=-difference.sign, worst=0.0 - difference.worst)
 
     return replace(
         verdict,
@@ -395,7 +459,7 @@ def _energy_test(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> 
     if test is least:
         return test
     worst = least if test.value > 0 else most
-    return replace(test, p=worst.p if worst.value * test.value > 0 else 1.0)
+    return replace(test, p=worst.p if worst.value * test.value > 0 else 1.0, worst=worst)
 
 
 def _test(
@@ -410,7 +474,8 @@ def _test(
     Args:
         one: values of the first group.
         other: those of the second.
-        pairs: indices of values that belong together; none: Welch's test.
+        pairs: indices of values that belong together; none: Welch's test, with Hsu's degrees of freedom where sizes
+            differ.
         constant: standard uncertainty of the difference that does not average out.
         least: the least standard error there can be: that of rounding.
     """
@@ -423,13 +488,13 @@ def _test(
         value, sa, sb = b - a, va / len(one), vb / len(other)
         square, sd = sa + sb, math.sqrt((va + vb) / 2)
         low = sa**2 / (len(one) - 1) + sb**2 / (len(other) - 1)
-        df = square**2 / low if low else float(min(len(one), len(other)) - 1)
+        df = square**2 / low if low and len(one) == len(other) else float(min(len(one), len(other)) - 1)
     square = max(square, least**2)
-    error = math.sqrt(square + constant**2)
-    if error <= ROUNDING * max(map(abs, (*one, *other))):  # differences that are equal to the last digit
+    if math.sqrt(square) <= ROUNDING * max(map(abs, (*one, *other))):  # they are equal to the last digit
         return Test(value, 0.0, df, 1.0, sd)
+    error = math.sqrt(square + constant**2)
     if constant:  # Welch and Satterthwaite's degrees of freedom, with infinitely many of the constant part
-        df = float(MOST_DF) if not square else min(df * ((square + constant**2) / square) ** 2, float(MOST_DF))
+        df = min(df * ((square + constant**2) / square) ** 2, float(MOST_DF))
     return Test(value, error, df, min(1.0, 2 * tail(abs(value) / error, df)), sd, constant)
 
 
@@ -439,7 +504,7 @@ def _not_worse(test: Test, sign: int, margin: float) -> Test:
     Its p-value is doubled, like that of a test with two sides.
     """
     p = min(1.0, 2 * tail((sign * test.value + margin) / test.error, test.df)) if test.error else 1.0
-    return replace(test, p=p)
+    return replace(test, p=p, sides=1)
 
 
 def _moments(values: Sequence[float]) -> tuple[float, float]:
@@ -448,9 +513,10 @@ def _moments(values: Sequence[float]) -> tuple[float, float]:
     return mean, math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
 
 
-def _correct(tests: Sequence[Test]) -> None:
-    """Give all tests their p-values by Holm's correction."""
-    largest = 0.0
+def _correct(tests: Sequence[Test]) -> int:
+    """Give all tests their p-values by Holm's correction over the hypotheses of one side; return how many these are."""
+    hypotheses, largest = sum(test.sides for test in tests), 0.0
     for k, test in enumerate(sorted(tests, key=lambda t: t.p)):
-        largest = max(largest, min(1.0, (len(tests) - k) * test.p))
+        largest = max(largest, min(1.0, (hypotheses - k) * test.p / 2))
         test.holm = largest
+    return hypotheses

@@ -46,3 +46,20 @@ def test_what_crashed_is_shown(folder, capsys):
     put(folder / "same" / "crashed", 0.1, 0.2, outcome="interrupted")
     assert gate(folder, "same") == 0
     assert "- crashed of new is not counted: it was interrupted." in capsys.readouterr().out
+
+
+def test_a_number_of_runs_is_for_new_ones(folder, capsys):
+    for i, off in enumerate((-0.004, 0.0, 0.002, 0.003)):
+        put(folder / "near" / str(i), 1.026 * (1 + off), 0.9 - off)
+    assert gate(folder, "near") == 3
+    out = capsys.readouterr().out
+    assert "% that was seen, some " in out
+    assert "train that many anew on both sides, and judge these alone" in out
+
+
+def test_it_says_which_runs_are_pairs(tmp_path, capsys):
+    for name, seeds in (("base", (0, 1, 2, 3)), ("same", (3, 2, 1, 7))):
+        for i, seed in enumerate(seeds):
+            put(tmp_path / name / str(i), 1.0 + i * i / 1000, 0.9 - i / 1000, seed=seed)
+    gate(tmp_path, "same")
+    assert "- Paired by the seeds of 3 of 4 runs." in capsys.readouterr().out

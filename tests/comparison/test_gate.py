@@ -43,7 +43,41 @@ def test_figures():
     assert answer.reason == "the energy rose by no more than 3 %: by 1.2 % at most"
     wide = gate(side("base", scatter=3), side("new", scatter=3), 0.03)
     # (t of 2.5 % + t of 20 %)^2 * 2 * (2.37 % / 2.96 %)^2 = 10.1, and some for t
-    assert wide.reason == "at least 12 runs per side are needed to see 3 % with this spread"
+    assert wide.reason == (
+        "at least 12 runs per side are needed to see 3 % with this spread, if the true increase is about 0"
+    )
+
+
+def test_the_repeats_are_those_for_the_increase_that_was_seen():
+    """1 % below the limit: 0.98 % with an sd of 0.79 %, (z of 2.5 % + z of 20 %)^2 * 2 * 0.65 = 10.2, for t 12."""
+    answer = gate(side("base"), side("new", 1.02), 0.03)
+    assert (answer.outcome, answer.repeats) == ("cannot tell", 12)
+    assert answer.reason == (
+        "if the increase is the +2 % that was seen, some 12 runs per side would show on which side of 3 % it is (with "
+        "probability 0.8)"
+    )
+    assert gate(side("base"), side("new", 1.03), 0.03).reason == (
+        "the increase is +3 %: no number of runs up to 10,000 shows on which side of 3 % it is"
+    )
+    missing = gate(side("base"), side("new", 1.02, slack_kwh=0.02), 0.03)
+    assert (missing.repeats, missing.reason) == (
+        None,
+        "energy of some runs is missing, and repeats do not replace it: the increase may be from +2 % to +4 %",
+    )
+    unknown = gate(side("base", slack_kwh=math.inf), side("new", 1.05), 0.03)
+    assert (unknown.outcome, unknown.repeats) == ("cannot tell", None)
+    assert unknown.reason == "a run may have spent more than is known, as energy of it is missing"
+
+
+def test_a_metric_without_any_spread_shows_nothing():
+    """A model that collapsed has one and the same accuracy in all repeats."""
+    base = repeats("base", NOISE, [0.9] * 5, seeds=[None] * 5)
+    fell = gate(base, repeats("new", NOISE, [0.5] * 5, seeds=[None] * 5), 0.03)
+    assert (fell.outcome, fell.gain, fell.gain_low, fell.gain_high) == ("cannot tell", pytest.approx(-0.4), None, None)
+    assert fell.reason == "the metric is worse by 0.4 in all repeats, without any spread: were they trained anew?"
+    assert gate(base, repeats("new", NOISE, [0.9] * 5, seeds=[None] * 5), 0.03).outcome == "fine"
+    assert gate(base, repeats("new", NOISE, [0.88] * 5, seeds=[None] * 5), 0.03, max_loss=0.03).outcome == "cannot tell"
+    assert gate(base, repeats("new", [2 * e for e in NOISE], [0.5] * 5, seeds=[None] * 5), 0.03).outcome == "worse"
 
 
 def test_a_loss_that_is_allowed_takes_proof():
@@ -53,9 +87,12 @@ def test_a_loss_that_is_allowed_takes_proof():
 
 
 def test_pairs_are_narrower():
-    blocks = {"scatter": 9, "seeds": [0, 1, 2, 3, 4]}
-    answer = gate(side("base", **blocks), side("new", **blocks, u=0.001), 0.03)
+    base = side("base", scatter=9, seeds=[0, 1, 2, 3, 4])
+    energies = [run.energy_kwh * e for run, e in zip(base.runs, (1.001, 0.999, 1.0, 1.0005, 0.9995), strict=True)]
+    answer = gate(base, repeats("new", energies, ACCURACIES, u=0.001), 0.03)
     assert (answer.outcome, answer.pairs) == ("fine", 5)
+    copies = gate(base, side("new", scatter=9, seeds=[0, 1, 2, 3, 4], u=0.001), 0.03)
+    assert copies.reason == "all repeats cost the same to the last digit: were they trained anew?"
 
 
 def test_wrong_answers_are_rare():
@@ -75,7 +112,7 @@ def test_few_runs_cannot_tell():
     assert (answer.outcome, answer.increase, answer.low) == ("cannot tell", pytest.approx(1.0), None)
     assert answer.reason == "1 and 1 runs do not show how repeats scatter: give at least 3 per side"
     copies = gate(repeats("base", [1.0] * 3, [0.9] * 3), repeats("new", [1.0] * 3, [0.9] * 3), 0.03)
-    assert copies.outcome == "cannot tell"
+    assert (copies.outcome, copies.low, copies.high, copies.repeats) == ("cannot tell", None, None, None)
 
 
 def test_unlike_sides_are_refused():

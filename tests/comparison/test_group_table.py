@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -13,9 +14,10 @@ from lightning_energy.comparison.verdicts import judge
 from tests.comparison.groups import repeats
 
 
-def of(*groups):
-    runs = [run for group in groups for run in group.runs]
-    return Comparison(runs, [], [], Subject("accuracy"), None, groups=[*groups], verdicts=judge(groups))
+def of(*groups, margin=0.0):
+    runs = [replace(run, dominated_by=("a",)) if group.name == "b" else run for group in groups for run in group.runs]
+    verdicts = judge(groups, margin=margin)
+    return Comparison(runs, [], [], Subject("accuracy"), None, groups=[*groups], verdicts=verdicts, margin=margin)
 
 
 @pytest.fixture
@@ -46,7 +48,10 @@ def test_what_is_open_says_how_many_repeats_it_takes():
     a = repeats("a", [1.0, 1.1, 0.9], [0.90, 0.91, 0.89], seeds=[1, 2, 3])
     b = repeats("b", [1.05, 0.95, 1.2], [0.90, 0.88, 0.93], seeds=[4, 5, 6])
     sentences = group_sentences(of(a, b))
-    assert any("a and b are not told apart: with this spread" in s and "runs of each." in s for s in sentences)
+    (open_,) = [s for s in sentences if s.startswith("a and b are not told apart: some ")]
+    assert "runs of each would probably (0.8) show which is cheaper, and some" in open_
+    assert open_.endswith("which is better.")
+    assert any("was fixed beforehand" in s for s in sentences)
     assert any("do not all have the same seeds" in s for s in sentences)
     (unknown,) = [
         s for s in group_sentences(of(repeats("a", [1, 2, 3], [0.1, 0.2, 0.3], seeds=[None] * 3))) if "seeds" in s
@@ -54,6 +59,70 @@ def test_what_is_open_says_how_many_repeats_it_takes():
     assert unknown.startswith("Some seeds are not known")
     apart = group_sentences(of(a, repeats("b", [9, 9.1, 9.2], [0.1, 0.2, 0.3], sensors="b")))
     assert "a and b are incomparable: they were measured by different sensors, whose gains differ." in apart
+
+
+NOISE = (1.00, 1.01, 0.99, 1.005, 0.995)
+ACCURACIES = (0.900, 0.903, 0.897, 0.901, 0.899)
+
+
+def five(name, kwh=1.0, accuracy=0.0, **more):
+    return repeats(name, [kwh * e for e in NOISE], [a + accuracy for a in ACCURACIES], seeds=[None] * 5, **more)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "gain"),
+    [
+        (0.006, "worse by 0.0060, shown to be less than the margin of 0.02"),
+        (-0.006, "better by 0.0060"),
+        (0.0, "shown not to be worse by the margin of 0.02"),
+    ],
+)
+def test_what_a_margin_takes_for_no_loss_is_told_as_the_loss_it_is(accuracy, gain):
+    found = of(five("a"), five("b", 1.5, accuracy), margin=0.02)
+    (decision,) = [s for s in group_sentences(found) if s.startswith("a dominates b: 33 % cheaper and ")]
+    assert decision == f"a dominates b: 33 % cheaper and {gain} (not paired)."
+    words = "cheaper, and better or shown to be worse by less than 0.02, a margin that was given"
+    for shown in (text(found, 999), markdown(found), latex(found), found.to_html()):
+        assert words in shown
+    plain = of(five("a"), five("b", 1.5, -0.05))
+    assert all("a margin that was given" not in shown for shown in (text(plain), latex(plain), plain.to_html()))
+    assert found.to_plain()["margin"] == 0.02
+
+
+def test_each_open_question_has_its_own_number_or_cause():
+    def decided(*groups):
+        return next(s for s in group_sentences(of(*groups)) if s.startswith(("a and b are", "a is ", "b is ")))
+
+    estimated = decided(five("a", quality="estimated"), five("b", 1.2, -0.002, quality="estimated"))
+    assert estimated == (
+        "a and b are not told apart: some 26 runs of each would probably (0.8) show which is better; which is cheaper "
+        "no number of repeats shows: the uncertainty of the estimates does not average out."
+    )
+    missing = decided(five("a", slack_kwh=0.04), five("b", 1.03, -0.05))
+    assert "energy of some runs is missing, and repeats do not replace it" in missing
+    assert "which is cheaper no number of repeats up to 10,000 shows with this spread" in decided(
+        five("a"), five("b", 1.000001, -0.05)
+    )
+    partly = (five("a"), five("b", 1.5, -0.05))
+    partly = [
+        repeats(n, [r.energy_kwh for r in g.runs], [r.metric for r in g.runs], seeds=seeds)
+        for n, g, seeds in zip("ab", partly, ((0, 1, 2, 3, 4), (2, 1, 0, 8, 9)), strict=True)
+    ]
+    assert any("(paired by the seeds of 3 of 5 runs)" in s for s in group_sentences(of(*partly)))
+
+
+def test_tables_say_what_is_not_in_their_intervals():
+    a, b = five("a"), five("b", 1.5, -0.05)
+    for shown in (" ".join(text(of(a, b)).split()), latex(of(a, b)).replace("\\", "")):
+        assert "the gain of the meters (50 %, k=1) is not in them" in shown
+    modelled = of(five("a", quality="estimated"), five("b", 1.5, quality="estimated"))
+    for shown in (" ".join(text(modelled).split()), latex(modelled).replace("\\", "")):
+        assert "energies are a model's, with a standard uncertainty of 50 %" in shown
+    failed = replace(b, left_out=((a.runs[0], "it was interrupted"), (a.runs[1], "it is the same run as b/1, copied")))
+    for shown in (" ".join(text(of(a, failed)).split()), latex(of(a, failed))):
+        assert "a configuration that often fails looks better than it is" in shown
+    copied = replace(b, left_out=((a.runs[1], "it is the same run as b/1, resumed or copied"),))
+    assert "often fails" not in latex(of(a, copied)) + text(of(a, copied))
 
 
 def test_latex_is_a_table_of_booktabs(comparison):

@@ -36,6 +36,8 @@ def test_a_mean_has_the_interval_of_students_t():
     assert (mean.n, mean.mean, mean.sd) == (3, 2.0, 1.0)
     assert (mean.low, mean.high) == pytest.approx((2 - 2.484, 2 + 2.484), abs=1e-3)
     assert (mean_of([5.0]).sd, mean_of([5.0]).low, mean_of([])) == (None, None, None)
+    same = mean_of([0.95] * 3)
+    assert (same.mean, same.low, same.high) == (pytest.approx(0.95), None, None)  # no spread, and so no interval
 
 
 def test_runs_that_differ_in_the_seed_alone_are_a_group():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from lightning_energy.comparison.student import quantile
 from lightning_energy.comparison.verdicts import judge
 from tests.comparison.groups import repeats
 
@@ -139,7 +140,7 @@ def test_the_meters_uncertainty_does_not_average_out():
     kinds = [judge([group("a", u=u), group("b", 1.05, -0.05, u=u)])[0].kind for u in (0.0, 0.05)]
     assert kinds == ["dominated", "better"]
     estimated = group("a", quality="estimated"), group("b", 1.5, -0.05, quality="estimated")
-    assert judge(estimated)[0].kind == "better"  # an estimate may be wrong by half
+    assert judge(estimated)[0].kind == "better"  # an estimate may be wrong by half or more
     far = group("a", quality="estimated"), group("b", 90.0, -0.05, quality="estimated")
     assert judge(far)[0].kind == "dominated"
 
@@ -173,26 +174,83 @@ def test_pairs_take_out_what_seeds_share():
 def test_copies_decide_nothing():
     shifted = judge([group("a", seeds=range(5)), group("b", 1.5, -0.05, seeds=range(5))])[0]
     assert shifted.kind == "undecided"  # pairs that differ alike to the last digit
-    one, other = repeats("one", [1.0] * 3, [0.9] * 3), repeats("other", [2.0] * 3, [0.8] * 3)
-    (verdict,) = judge([one, other])
-    assert verdict.kind == "undecided"
+    for u in (0.0, 0.001):  # the meters' uncertainty is none of repeats
+        one, other = repeats("one", [1.0] * 3, [0.9] * 3, u=u), repeats("other", [2.0] * 3, [0.8] * 3, u=u)
+        (verdict,) = judge([one, other])
+        assert verdict.energy.obstacle == "no spread"
+    assert (verdict.kind, verdict.metric.obstacle) == ("undecided", "no spread")
     assert verdict.reasons == ("all repeats gave the same figure, which shows no spread: were they trained anew?",)
     assert verdict.repeats is None
 
 
+@pytest.mark.parametrize("sd_of_three", [0.1, 1.0, 10.0])
+def test_groups_of_unequal_size_keep_the_level_far_out(sd_of_three):
+    """Three runs beside thirty have two degrees of freedom, whatever Welch's approximation makes of their spreads."""
+    three = repeats("three", [1.0, 1.01, 1.02], [0.9, 0.91, 0.92], seeds=[None] * 3)
+    thirty = repeats("thirty", [1 + i / 100 for i in range(30)], [0.9 + i / 999 for i in range(30)], seeds=[None] * 30)
+    (verdict,) = judge([three, thirty])
+    assert (verdict.energy.df, verdict.metric.df) == (2, 2)
+    rng, level, n = np.random.default_rng(0), 0.05 / 56, 100_000
+    few, many = rng.normal(0, sd_of_three, (n, 3)), rng.normal(0, 1, (n, 30))
+    error = np.sqrt(few.var(1, ddof=1) / 3 + many.var(1, ddof=1) / 30)
+    wrong = (np.abs(few.mean(1) - many.mean(1)) > quantile(1 - level / 2, 2) * error).mean()
+    assert wrong <= level + 3 * math.sqrt(level / n)
+
+
 def test_the_correction_is_holms():
-    """Of three groups three pairs with two tests each: the least p-value counts six times."""
+    """Of three groups three pairs with two tests of two sides each: the least p-value of a side counts twelve times."""
     groups = [group("a"), group("b", 1.011), group("c", 1.5)]
-    tests = sorted((d for v in judge(groups) for d in (v.energy, v.metric)), key=lambda d: d.p)
-    assert tests[0].holm == pytest.approx(6 * tests[0].p)
+    verdicts = judge(groups)
+    assert sum(verdict.tests for verdict in verdicts) == 12
+    tests = sorted((d for v in verdicts for d in (v.energy, v.metric)), key=lambda d: d.p)
+    assert tests[0].holm == pytest.approx(12 * tests[0].p / 2)
+    assert tests[1].holm == pytest.approx(max(tests[0].holm, 11 * tests[1].p / 2))
     assert [t.holm for t in tests] == sorted(t.holm for t in tests)
+
+
+def test_with_a_margin_the_test_of_the_metric_is_of_the_family():
+    """Two sides of the energy, two of the metric, and one that each is not worse: of six, both latter are far out."""
+    (verdict,) = judge([group("a"), group("b", 1.004, 0.0015)], margin=0.1)
+    assert verdict.tests == 6
+    first, second = sorted((verdict.energy, verdict.metric), key=lambda d: d.p)
+    assert first.holm == pytest.approx(4 * first.p / 2)
+    assert second.holm == pytest.approx(3 * second.p / 2)
 
 
 def test_the_repeats_that_it_takes_are_said():
     (verdict,) = judge([group("a"), group("b", 1.5, -0.002)])
-    assert verdict.kind == "cheaper"
+    assert (verdict.kind, verdict.energy.repeats, verdict.energy.obstacle) == ("cheaper", None, "")
     # the metrics differ by 0.002 with an sd of 0.00224: (z of 1.25 % + z of 20 %)^2 * 2 * 1.25 = 23.7, and some for t
-    assert 24 <= verdict.repeats <= 28
+    assert 24 <= verdict.metric.repeats <= 28
+    assert verdict.repeats == verdict.metric.repeats
+
+
+def test_each_open_question_says_what_keeps_it_open():
+    """Estimates 20 % apart, with half of each unsure; a metric that more runs would tell."""
+    (verdict,) = judge([group("a", quality="estimated"), group("b", 1.2, -0.002, quality="estimated")])
+    assert (verdict.energy.repeats, verdict.energy.obstacle) == (None, "constant")
+    assert 24 <= verdict.metric.repeats <= 28
+    assert verdict.repeats is None
+    (verdict,) = judge([group("a"), group("b", 1.000001, -0.05)])
+    assert (verdict.kind, verdict.energy.repeats, verdict.energy.obstacle) == ("better", None, "spread")
+    assert verdict.to_plain()["log_energy"]["obstacle"] == "spread"
+    (verdict,) = judge([group("a", u=1e-6), group("b", 1.00002, -0.05, u=1e-6)])
+    assert verdict.energy.obstacle == "spread"  # the meters alone would leave it to be seen
+
+
+def test_repeats_do_not_replace_missing_energy():
+    """a may have spent all of the 3 % that it seems to be cheaper, or 2 of them, or more than is known."""
+    for slack in (0.04, math.inf):
+        (verdict,) = judge([group("a", slack_kwh=slack), group("b", 1.03, -0.05)])
+        assert (verdict.energy.sign, verdict.energy.repeats, verdict.energy.obstacle) == (0, None, "missing")
+        assert verdict.energy.worst == 0.0
+    (alike,) = judge([group("a", slack_kwh=math.inf), group("b", slack_kwh=math.inf)])
+    assert (alike.energy.value, alike.energy.worst, alike.energy.obstacle) == (0, 0.0, "missing")
+    (verdict,) = judge([group("a", slack_kwh=0.02), group("b", 1.03, -0.05)])
+    assert verdict.energy.worst == pytest.approx(math.log(1.03 / 1.02), abs=1e-4)
+    # 0.98 % with an sd of 0.79 %: (z of 1.25 % + z of 20 %)^2 * 2 * 0.65 = 12.3, and some for t
+    assert 13 <= verdict.energy.repeats <= 16
+    assert judge([group("b", 1.03, -0.05), group("a", slack_kwh=0.02)])[0].energy == verdict.energy
 
 
 @pytest.mark.parametrize("arguments", [{"level": 0.0}, {"level": 1.0}, {"margin": -1.0}, {"margin": math.nan}])

@@ -91,6 +91,20 @@ def test_runs_of_a_configuration_are_a_group_whatever_their_records_say(tmp_path
     assert groups == {"small": 3, "wide": 2}
 
 
+def test_a_report_takes_the_margin_the_level_and_targets(tmp_path, capsys):
+    made(tmp_path, failed=None)
+    options = ("--margin", "0.05", "--level", "0.1", "--target", "0.85", "--target", "0.95")
+    assert cli.main(["study", "report", str(tmp_path), *options]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "worse by less than 0.05, a margin that was given" in out
+    assert "even one decision is wrong is at most 10 %" in out
+    assert "kWh to 0.85" in out
+    assert "kWh to 0.95" in out
+    for wrong in (("--level", "1"), ("--margin", "0"), ("--target", "inf")):
+        with pytest.raises(SystemExit):
+            cli.main(["study", "report", str(tmp_path), *wrong])
+
+
 def test_parts_of_several_machines_are_one_report(tmp_path):
     made(tmp_path / "1", {"small": CONFIGS["small"]}, part="1/2")
     made(tmp_path / "2", {"wide": CONFIGS["wide"]}, part="2/2")
