@@ -80,7 +80,7 @@ def test_against_the_truth_of_a_simulated_board():
     assert told.missing_s == 0
     least_j, most_j = gpu.true_energy_j(*inner_ns) - 3 * told.u_j, gpu.true_energy_j(*outer_ns) + 3 * told.u_j
     assert least_j <= told.energy_j <= most_j
-    assert told.u_j < 0.02 * told.energy_j
+    assert told.u_j < 0.05 * told.energy_j
 
 
 def test_with_fabric():
