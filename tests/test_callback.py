@@ -404,8 +404,9 @@ def test_a_checkpoint_after_a_defect_has_what_was_known(tmp_path):
     energy = energy_callback()
     trainer = make_trainer(tmp_path, callbacks=[Saves(), energy, Breaks()])
     with pytest.warns(UserWarning, match="stops measuring after ValueError in a hook"):
-        trainer.fit(Classifier(), loader(), loader(8))
-    assert 0 < saved[0] < saved[1] <= saved[2]
+        trainer.fit(Working(), loader(), loader(8))
+    assert 0 < saved[0] < min(saved[1:])
+    assert saved[1] == pytest.approx(saved[2], rel=0.5)  # the end was supposed, and then known
     assert saved[2] == energy.report.total.energy_j
 
 
