@@ -51,7 +51,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import sharing
-from benchmarks.sharing import BASE, BUSY_6, BUSY_30, COARSE, FINE, LONG, Case, late
+from benchmarks.sharing import BASE, BUSY_6, COARSE, FINE, Case, late
 from lightning_energy import __version__
 from lightning_energy.curves.channel import Channel
 from lightning_energy.ledger.session import Session
@@ -223,29 +223,31 @@ def summary(rows: list[dict]) -> dict:
 
 
 SLOW_CALL_S = 0.0034  # an H200 in a virtual machine
+ALSO_POLLED = (  # cases of benchmarks/sharing.py
+    "12 x (2 + 0.5 s)",
+    "50 epochs",
+    "5 x (30 + 3 s)",
+    "20 x (30 + 3 s)",
+    "validations of 80 ms",
+    "3 epochs",
+    "busy 6 s between idle",
+    "busy 30 s between idle",
+    "50 ms steps",
+    "200 ms steps",
+    *(f"{ms} ms late" for ms in (10, 25, 50, 200)),
+    *(f"busy 6 s, {ms} ms late" for ms in (25, 200)),
+    *(f"{n} boards" for n in (4, 8)),
+    *(f"busy 6 s, {n} boards" for n in (4, 8)),
+)
 
 
 def schedules() -> dict[str, tuple[Case, float]]:
     """Cases, each with the duration of a call in seconds; 12 x (2 + 0.5 s) unless the name says otherwise."""
     result: dict[str, tuple[Case, float]] = {}
+    of_sharing = sharing.cases()
     for u_ms, sensor in ((100, COARSE), (20, FINE)):
-        fast = {
-            "12 x (2 + 0.5 s)": Case(BASE, sensor),
-            "50 epochs": Case(replace(BASE, epochs=50), sensor),
-            "5 x (30 + 3 s)": Case(replace(LONG, epochs=5), sensor),
-            "20 x (30 + 3 s)": Case(replace(LONG, epochs=20), sensor),
-            "validations of 80 ms": Case(replace(BASE, validate_s=0.08), sensor),
-            "3 epochs": Case(replace(BASE, epochs=3), sensor),
-            "busy 6 s between idle": Case(BUSY_6, sensor),
-            "busy 30 s between idle": Case(BUSY_30, sensor),
-            "50 ms steps": Case(replace(BASE, step_s=0.05), sensor),
-            "200 ms steps": Case(replace(BASE, step_s=0.2), sensor),
-            "updates up to 2 ms late": Case(BASE, replace(sensor, jitter_s=0.002)),
-        }
-        fast |= {f"{ms} ms late": Case(BASE, late(sensor, ms)) for ms in (10, 25, 50, 200)}
-        fast |= {f"busy 6 s, {ms} ms late": Case(BUSY_6, late(sensor, ms)) for ms in (25, 200)}
-        fast |= {f"{n} boards": Case(BASE, sensor, n) for n in (4, 8)}
-        fast |= {f"busy 6 s, {n} boards": Case(BUSY_6, sensor, n) for n in (4, 8)}
+        fast = {name: of_sharing[f"{u_ms} ms: {name}"] for name in ALSO_POLLED}
+        fast["updates up to 2 ms late"] = Case(BASE, replace(sensor, jitter_s=0.002))
         slow = {
             "slow calls": Case(BASE, sensor),
             "slow calls, validations of 80 ms": Case(replace(BASE, validate_s=0.08), sensor),
