@@ -7,20 +7,18 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from lightning_energy.commands.console import complain, finite, positive, print_out, probability
+from lightning_energy.commands.console import complain, positive, print_out
 from lightning_energy.commands.exits import Exit
+from lightning_energy.commands.judging import add_metric, add_scale, add_targets, add_verdicts
 from lightning_energy.comparison.columns import SORTABLE, column_of
 from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.group_table import groups_csv, latex
 from lightning_energy.comparison.more_pictures import draw_courses, draw_ranks
 from lightning_energy.comparison.picture import SUFFIXES, draw
-from lightning_energy.comparison.subject import Choice
 from lightning_energy.comparison.table import as_csv, markdown, text
-from lightning_energy.comparison.verdicts import LEVEL
 from lightning_energy.scores.formula import REFERENCE_KWH
-from lightning_energy.scores.metric import Scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,22 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sort", metavar="COLUMN", default="energy_kwh", type=_column, help=f"one of: {', '.join(SORTABLE)}"
     )
     parser.add_argument("--reverse", action="store_true", help="sort the other way round")
-    parser.add_argument("--metric", metavar="NAME", help="the logged name of the metric (default: that of most runs)")
-    parser.add_argument(
-        "--epoch", choices=get_args(Choice), default="last", help="the last value of the metric (default), or the best"
-    )
-    parser.add_argument(
-        "--scale", choices=get_args(Scale), help="read all values with it, where records have a wrong one"
-    )
-    parser.add_argument(
-        "--target",
-        type=finite,
-        metavar="VALUE",
-        action="append",
-        default=[],
-        help="show the energy up to the first epoch with this value of the metric or a better one (accuracies: 0.9); "
-        "may be given several times",
-    )
+    add_metric(parser)
+    add_scale(parser)
+    add_targets(parser)
     parser.add_argument(
         "--reference-kwh",
         type=positive,
@@ -73,20 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="find the runs of one configuration by their 'folder', by names of settings (lr,model), or not ('none'); "
         "default: all settings in their records, the seed excepted",
     )
-    parser.add_argument(
-        "--level",
-        type=probability,
-        default=LEVEL,
-        help="probability that one of all verdicts between groups is wrong, at most, if repeats are independent and "
-        f"scatter roughly normally, and their number was fixed beforehand (default: {LEVEL:g})",
-    )
-    parser.add_argument(
-        "--margin",
-        type=positive,
-        default=0.0,
-        metavar="LOSS",
-        help="the loss of the metric that counts as none, stated before you see the runs (default: 0)",
-    )
+    add_verdicts(parser)
     parser.add_argument("--format", choices=[*FORMATS], default="text", help="layout of the table (default: text)")
     parser.add_argument("--picture", type=_picture, metavar="FILE", help="draw a .png or .svg (needs matplotlib)")
     parser.add_argument(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from lightning_energy.commands.console import complain, number, positive, print_out
 from lightning_energy.commands.exits import Exit
+from lightning_energy.commands.judging import add_metric, add_scale
 from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.gate import GateError, gate
 from lightning_energy.comparison.group_table import paired_words
 from lightning_energy.comparison.groups import Group, group_runs
 from lightning_energy.comparison.prefixes import plus_minus
-from lightning_energy.comparison.subject import Choice
 from lightning_energy.results.rendering import in_markdown
-from lightning_energy.scores.metric import PERCENT, Scale
+from lightning_energy.scores.metric import PERCENT
 
 if TYPE_CHECKING:
     from lightning_energy.comparison.comparison import Comparison
@@ -47,13 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LOSS",
         help="the loss of the metric that is allowed, such as 0.005; code 0 then takes proof that it lost no more",
     )
-    parser.add_argument("--metric", metavar="NAME", help="the logged name of the metric (default: that of most runs)")
-    parser.add_argument(
-        "--epoch", choices=get_args(Choice), default="last", help="the last value of the metric, or the best"
-    )
-    parser.add_argument(
-        "--scale", choices=get_args(Scale), help="read all values with it, where records have a wrong one"
-    )
+    add_metric(parser)
+    add_scale(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

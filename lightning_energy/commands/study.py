@@ -7,10 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from lightning_energy.commands.console import complain, finite, number, positive, print_out, probability
+from lightning_energy.commands.console import complain, number, print_out
 from lightning_energy.commands.exits import Exit
-from lightning_energy.comparison.subject import Choice
-from lightning_energy.comparison.verdicts import LEVEL
+from lightning_energy.commands.judging import add_metric, add_targets, add_verdicts
 from lightning_energy.study.idle import IDLE_S
 from lightning_energy.study.manifest import StudyError
 from lightning_energy.study.plan import Order
@@ -65,30 +64,9 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("studies", nargs="+", metavar="DIR", help="the folder of a study, or any with records")
     parser.add_argument("--tuning", nargs="+", default=[], metavar="RUN", help="records of a search, reported apart")
-    parser.add_argument("--metric", metavar="NAME", help="the logged name of the metric (default: that of most runs)")
-    parser.add_argument("--epoch", choices=get_args(Choice), default="last", help="the metric's last or best value")
-    parser.add_argument(
-        "--margin",
-        type=positive,
-        default=0.0,
-        metavar="LOSS",
-        help="the loss of the metric that counts as none, stated before you see the runs (default: 0)",
-    )
-    parser.add_argument(
-        "--level",
-        type=probability,
-        default=LEVEL,
-        help="probability that one of all verdicts is wrong, at most, if repeats are independent and scatter roughly "
-        f"normally, and the number of seeds was fixed beforehand (default: {LEVEL:g})",
-    )
-    parser.add_argument(
-        "--target",
-        type=finite,
-        metavar="VALUE",
-        action="append",
-        default=[],
-        help="show the energy to reach this value of the metric; may be given several times",
-    )
+    add_metric(parser)
+    add_verdicts(parser)
+    add_targets(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="write table, picture, page and LaTeX into this folder")
 
 

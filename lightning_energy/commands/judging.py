@@ -1,0 +1,61 @@
+"""Options that several commands have: the metric of the runs, and how they are judged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+from lightning_energy.commands.console import finite, positive, probability
+from lightning_energy.comparison.subject import Choice
+from lightning_energy.comparison.verdicts import LEVEL
+from lightning_energy.scores.metric import Scale
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_metric", "add_scale", "add_targets", "add_verdicts"]
+
+
+def add_metric(parser: argparse.ArgumentParser) -> None:
+    """Add ``--metric`` and ``--epoch``."""
+    parser.add_argument("--metric", metavar="NAME", help="the logged name of the metric (default: that of most runs)")
+    parser.add_argument(
+        "--epoch", choices=get_args(Choice), default="last", help="the last value of the metric (default), or the best"
+    )
+
+
+def add_scale(parser: argparse.ArgumentParser) -> None:
+    """Add ``--scale``."""
+    parser.add_argument(
+        "--scale", choices=get_args(Scale), help="read all values with it, where records have a wrong one"
+    )
+
+
+def add_targets(parser: argparse.ArgumentParser) -> None:
+    """Add ``--target``."""
+    parser.add_argument(
+        "--target",
+        type=finite,
+        metavar="VALUE",
+        action="append",
+        default=[],
+        help="show the energy up to the first epoch with this value of the metric or a better one (accuracies: 0.9); "
+        "may be given several times",
+    )
+
+
+def add_verdicts(parser: argparse.ArgumentParser) -> None:
+    """Add ``--level`` and ``--margin``."""
+    parser.add_argument(
+        "--level",
+        type=probability,
+        default=LEVEL,
+        help="probability that one of all verdicts between groups is wrong, at most, if repeats are independent and "
+        f"scatter roughly normally, and their number was fixed beforehand (default: {LEVEL:g})",
+    )
+    parser.add_argument(
+        "--margin",
+        type=positive,
+        default=0.0,
+        metavar="LOSS",
+        help="the loss of the metric that counts as none, stated before you see the runs (default: 0)",
+    )
