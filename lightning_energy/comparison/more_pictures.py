@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lightning_energy.comparison.picture import UNITS, need_matplotlib, written
+from lightning_energy.comparison.picture import INCHES, UNITS, new_axes, written
 from lightning_energy.comparison.prefixes import energy_unit
 from lightning_energy.comparison.rank_stability import ALPHAS, ranks_at, references_of
 from lightning_energy.comparison.subject import better
@@ -45,11 +45,7 @@ def plot_courses(comparison: Judgement, ax: Any = None) -> Any:
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
     """
-    if ax is None:
-        need_matplotlib()
-        import matplotlib.pyplot as plt  # noqa: PLC0415 - an extra
-
-        _, ax = plt.subplots(figsize=(8.0, 5.4), layout="constrained")
+    ax = new_axes(1, INCHES) if ax is None else ax
     subject, progress = comparison.subject, comparison.progress()
     drawn = [of for of in progress.configurations if of.band is not None] if progress else []
     unit, per_kwh = energy_unit([of.band.kwh[-1] for of in drawn if of.band is not None])
@@ -108,11 +104,7 @@ def plot_ranks(comparison: Judgement, axes: Any = None) -> Any:
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
     """
-    if axes is None:
-        need_matplotlib()
-        import matplotlib.pyplot as plt  # noqa: PLC0415 - an extra
-
-        _, axes = plt.subplots(1, 2, figsize=(10.0, 4.9), layout="constrained", sharey=True)
+    axes = new_axes(2, (10.0, 4.9)) if axes is None else axes
     candidates, formula = comparison.candidates, comparison.formula
     if formula is None or len(candidates) < 2:  # noqa: PLR2004 - one has no rank
         text = "fewer than two runs have a score"

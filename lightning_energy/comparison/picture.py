@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.run import Run
     from lightning_energy.comparison.subject import Subject
 
-__all__ = ["SUFFIXES", "UNITS", "draw", "need_matplotlib", "plot", "written"]
+__all__ = ["INCHES", "SUFFIXES", "UNITS", "draw", "need_matplotlib", "new_axes", "plot", "written"]
 
 SUFFIXES = (".png", ".svg")
 INCHES = (8.0, 5.4)
@@ -59,11 +59,7 @@ CAVEAT_CHARACTERS = 120
 
 def plot(comparison: Judgement, ax: Any = None) -> Any:
     """Draw a comparison; see :meth:`~lightning_energy.comparison.comparison.Comparison.plot`."""
-    if ax is None:
-        need_matplotlib()
-        import matplotlib.pyplot as plt  # noqa: PLC0415 - an extra
-
-        _, ax = plt.subplots(figsize=INCHES, layout="constrained")
+    ax = new_axes(1, INCHES) if ax is None else ax
     runs = comparison.drawable
     unit, per_kwh = energy_unit([run.energy_kwh for run in runs])
     ax.set(xlabel=f"energy of the training in {UNITS[unit]} (logarithmic; bars: ±1 absolute standard uncertainty)")
@@ -89,6 +85,22 @@ def plot(comparison: Judgement, ax: Any = None) -> Any:
         ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", color=GREY, parse_math=False)
     _caveats(ax, comparison.caveats)
     return ax.figure, ax
+
+
+def new_axes(n: int, inches: tuple[float, float]) -> Any:
+    """The axis of a new figure, or several beside each other that share their vertical scale.
+
+    Args:
+        n: their number.
+        inches: width and height of the figure.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    need_matplotlib()
+    import matplotlib.pyplot as plt  # noqa: PLC0415 - an extra
+
+    return plt.subplots(1, n, figsize=inches, layout="constrained", sharey=True)[1]
 
 
 def draw(comparison: Judgement, file: Path) -> None:
