@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.run import Run
 
 __all__ = [
-    "all_runs",
     "configurations_of",
     "has_repeats",
     "kinds_of",
@@ -38,19 +37,6 @@ def configurations_of(runs: Sequence[Run]) -> list[Group]:
 def with_means(groups: Sequence[Group]) -> list[Group]:
     """The configurations of which a run ended, so that they have means."""
     return [group for group in groups if group.energy is not None and group.metric is not None]
-
-
-def all_runs(group: Group) -> list[Run]:
-    """All runs of a configuration, each once: those that were interrupted are in no mean, but spent their energy.
-
-    Of a run with several records, as it was copied or went on later, it is the record with the most energy.
-    """
-    records = [*group.runs, *(run for run, _ in group.left_out)]
-    most: dict[str, Run] = {}
-    for run in records:
-        key = _identity(run)
-        most[key] = max(most.get(key, run), run, key=lambda r: -1.0 if r.energy_kwh is None else r.energy_kwh)
-    return [run for run in records if most[_identity(run)] is run]
 
 
 def has_repeats(groups: Sequence[Group]) -> bool:
@@ -92,10 +78,6 @@ def probabilities_of(groups: Sequence[Group]) -> list[float | None]:
         for i, p in zip(places, front_probabilities([groups[i] for i in places]), strict=True):
             found[i] = p
     return found
-
-
-def _identity(run: Run) -> str:
-    return run.source.run_id or f"unknown {run.name}"
 
 
 def plain_groups(groups: Sequence[Group]) -> list[dict[str, Any]]:

@@ -25,7 +25,6 @@ __all__ = ["dominates_words", "group_rows", "group_sentences", "groups_csv", "la
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 MOST_SENTENCES = 12  # of one kind
-A_COPY = "it is the same run as "  # begins the reason why a record is left out that is no failure
 BEFOREHAND = (
     "A number of runs is for a new study of that many. The level holds if the number of seeds was fixed beforehand: "
     "who looks, adds seeds and looks again divides it (--level 0.025 at each of two looks)."
@@ -99,7 +98,8 @@ def group_sentences(comparison: Judgement) -> list[str]:
         )
         found.append(f"Nothing is decided about groups of fewer than {FEWEST} runs: {listed}.")
     out = [f"{run.name} is in no mean of {g.name}: {reason}." for g in comparison.groups for run, reason in g.left_out]
-    failed = ["Runs that are in no mean count for nothing: " + OFTEN_FAILS + "."] * (_lost(comparison.groups) > 0)
+    lost = any(g.lost for g in comparison.groups)
+    failed = [f"Runs that are in no mean count for nothing: {OFTEN_FAILS}."] * lost
     return [*found, *_some(out), *failed, *_of_seeds(comparison.groups)]
 
 
@@ -136,7 +136,7 @@ def latex(comparison: Judgement) -> str:
     ]
     qualities = sorted({run.quality for g in groups for run in g.runs})
     covers = sorted({run.covers for g in groups for run in g.runs})
-    left_out, lost = sum(len(g.left_out) for g in comparison.groups), _lost(comparison.groups)
+    left_out, lost = sum(len(g.left_out) for g in comparison.groups), sum(g.lost for g in comparison.groups)
     without = "".join(f"; {words}" for words in _not_in_intervals(groups))
     caption = (
         f"{subject.heading} ({'last value' if subject.epoch == 'last' else 'best epoch'}) and energy of the training: "
@@ -262,11 +262,6 @@ def _gain_of_meters(run: Run) -> float:
     if run.u_kwh is None or not run.energy_kwh:
         return 0.0
     return math.sqrt(max(run.u_kwh**2 - (run.u_repeat_kwh or 0.0) ** 2, 0.0)) / run.energy_kwh
-
-
-def _lost(groups: Sequence[Group]) -> int:
-    """Number of runs that are left out, copies not counted."""
-    return sum(not reason.startswith(A_COPY) for group in groups for _, reason in group.left_out)
 
 
 def _gain(verdict: Verdict, subject: Subject) -> str:

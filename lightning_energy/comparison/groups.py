@@ -12,6 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from lightning_energy.comparison.once import standing_for
 from lightning_energy.comparison.run_files import short_names
 from lightning_energy.comparison.student import quantile
 from lightning_energy.results.record import NAME
@@ -93,6 +94,18 @@ class Group:
     def n(self) -> int:
         """Number of its runs that are in its means."""
         return len(self.runs)
+
+    @property
+    def all_runs(self) -> list[Run]:
+        """Its runs, each once: those that were interrupted are in no mean, but spent their energy."""
+        records = [*self.runs, *(run for run, _ in self.left_out)]
+        of_each = zip(records, standing_for(records, _run_id, _energy_kwh), strict=True)
+        return [run for run, same in of_each if same is run]
+
+    @property
+    def lost(self) -> int:
+        """Number of its runs that are left out, copies not counted."""
+        return sum(bool(_reason(run)) for run, _ in self.left_out)
 
     @property
     def mode(self) -> Mode:
@@ -210,8 +223,8 @@ def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _group(name: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Group:
-    kept, left_out = _once([run for run in runs if run.is_comparable and run.outcome == "completed"])
-    left_out += [(run, _reason(run)) for run in runs if not run.is_comparable or run.outcome != "completed"]
+    kept, left_out = _once([run for run in runs if not _reason(run)])
+    left_out += [(run, reason) for run in runs if (reason := _reason(run))]
     return Group(
         name,
         tuple(kept),
@@ -225,17 +238,24 @@ def _group(name: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Group
 
 def _once(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, str]]]:
     """Keep one record of each run: of a run that was resumed or copied, the one with the most energy."""
-    kept: dict[str, Run] = {}
-    left_out = []
-    for run in sorted(runs, key=lambda run: -(run.energy_kwh or 0.0)):
-        same = kept.setdefault(run.source.run_id or f"unknown {run.name}", run)
-        if same is not run:
-            left_out.append((run, f"it is the same run as {same.name}, resumed or copied"))
-    names = {run.name for run in kept.values()}
-    return [run for run in runs if run.name in names], left_out
+    of_each = [*zip(runs, standing_for(runs, _run_id, _energy_kwh), strict=True)]
+    copies = sorted((pair for pair in of_each if pair[0] is not pair[1]), key=lambda pair: -(pair[0].energy_kwh or 0.0))
+    left_out = [(run, f"it is the same run as {same.name}, resumed or copied") for run, same in copies]
+    return [run for run, same in of_each if same is run], left_out
+
+
+def _run_id(run: Run) -> str:
+    return run.source.run_id
+
+
+def _energy_kwh(run: Run) -> float | None:
+    return run.energy_kwh
 
 
 def _reason(run: Run) -> str:
+    """The reason why a run by itself is in no mean; empty where it is."""
     if run.outcome != "completed":
         return f"it is {run.outcome}" if run.outcome == "running" else f"it was {run.outcome}"
+    if run.is_comparable:
+        return ""
     return "its metric is not known" if run.metric is None else "its energy is not known"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.comparison.configurations import all_runs, of_main_kind
+from lightning_energy.comparison.configurations import of_main_kind
 from lightning_energy.comparison.course import (
     Band,
     area,
@@ -118,7 +118,7 @@ def progress_of(
     Raises:
         ValueError: the budget is not above 0.
     """
-    courses = [run.source.course for group in groups for run in all_runs(group)]
+    courses = [run.source.course for group in groups for run in group.all_runs]
     if budget_kwh is None:
         budget_kwh = common_budget_kwh(courses)
     if floor is None:
@@ -126,7 +126,7 @@ def progress_of(
     if not budget_kwh or floor is None:
         return None
     alike = of_main_kind(groups)
-    points = [step for g in alike for run in all_runs(g) for step in best_so_far(run.source.course, subject.mode)]
+    points = [step for g in alike for run in g.all_runs for step in best_so_far(run.source.course, subject.mode)]
     size = hypervolume(points, budget_kwh, floor, subject.mode)
     empty = Progress(subject, budget_kwh, floor, size, ())
     return Progress(subject, budget_kwh, floor, size, tuple(_of(group, empty) for group in groups))
@@ -138,7 +138,7 @@ def _of(group: Group, whole: Progress) -> OfConfiguration:
     found = band(courses, mode)
     size = None if found is None else sum(area(c, whole.budget_kwh, whole.floor, mode) for c in courses) / len(courses)
     results = (
-        of_runs([result_of(run, target) for run in all_runs(group)], target=target, budget_kwh=whole.budget_kwh)
+        of_runs([result_of(run, target) for run in group.all_runs], target=target, budget_kwh=whole.budget_kwh)
         for target in whole.subject.targets
     )
     return OfConfiguration(

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.columns import FIELDS, IN_TEXT, heading_of
-from lightning_energy.comparison.configurations import all_runs, has_repeats
+from lightning_energy.comparison.configurations import has_repeats
 from lightning_energy.comparison.group_table import dominates_words, group_rows, group_sentences
 from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.results.plain import cell as in_csv
@@ -112,7 +112,7 @@ def _of_targets(comparison: Judgement, names: dict[str, str]) -> list[list[str]]
     groups = comparison.configurations
     if has_repeats(groups):
         head[0] = "group"
-        return [head, *([group.name, *target_cells(all_runs(group), subject.targets)] for group in groups)]
+        return [head, *([group.name, *target_cells(group.all_runs, subject.targets)] for group in groups)]
     runs = [run for run in comparison.runs if run.is_comparable]
     return [head, *([names[run.name], *target_cells([run], subject.targets)] for run in runs)]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from lightning_energy.comparison.once import standing_for
 from lightning_energy.comparison.run_files import find_records
 from lightning_energy.results.read import RecordError
 from lightning_energy.results.record_ranks import load_record
@@ -183,16 +184,8 @@ def _add_records(
 
 def _once(records: Iterable[Record]) -> list[Record]:
     """Keep one record of each run: of a run that was copied or went on later, the one with the most energy."""
-    kept: dict[str, Record] = {}
-    for i, record in enumerate(records):
-        key = record.run_id or f"unknown {i}"
-        kept[key] = max(kept.get(key, record), record, key=_energy_kwh)
-    return [*kept.values()]
-
-
-def _energy_kwh(record: Record) -> float:
-    energy = record.total or record.session
-    return -1.0 if energy.energy_kwh is None else energy.energy_kwh
+    kept = standing_for([*records], lambda r: r.run_id, lambda r: (r.total or r.session).energy_kwh)
+    return [*{id(record): record for record in kept}.values()]
 
 
 def _read(file: Path, found: Gathered) -> list[Record]:
