@@ -63,3 +63,10 @@ def test_it_says_which_runs_are_pairs(tmp_path, capsys):
             put(tmp_path / name / str(i), 1.0 + i * i / 1000, 0.9 - i / 1000, seed=seed)
     gate(tmp_path, "same")
     assert "- Paired by the seeds of 3 of 4 runs." in capsys.readouterr().out
+
+
+def test_a_record_on_both_sides_is_refused(folder, capsys, monkeypatch):
+    """Records that know no id of their run, in a base that holds the new runs as well, given in another way."""
+    monkeypatch.chdir(folder / "base")
+    assert cli.main(["gate", "--base", str(folder / "base"), "--new", "0", "--max-increase", "3%"]) == 2
+    assert "they have a run in common: give the records of each side alone" in capsys.readouterr().err

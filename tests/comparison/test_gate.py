@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,7 +63,8 @@ def test_the_repeats_are_those_for_the_increase_that_was_seen():
     missing = gate(side("base"), side("new", 1.02, slack_kwh=0.02), 0.03)
     assert (missing.repeats, missing.reason) == (
         None,
-        "energy of some runs is missing, and repeats do not replace it: the increase may be from +2 % to +4 %",
+        "energy of some runs is missing, and repeats do not replace it: at the runs' mean power, the increase may be "
+        "from +2 % to +4 %",
     )
     unknown = gate(side("base", slack_kwh=math.inf), side("new", 1.05), 0.03)
     assert (unknown.outcome, unknown.repeats) == ("cannot tell", None)
@@ -80,6 +82,57 @@ def test_a_metric_without_any_spread_shows_nothing():
     assert gate(base, repeats("new", [2 * e for e in NOISE], [0.5] * 5, seeds=[None] * 5), 0.03).outcome == "worse"
 
 
+@pytest.mark.parametrize("n", [None, 540])
+def test_runs_with_one_seed_show_nothing_of_the_metric(n):
+    """A gate with a fixed seed: one sample of 540 less in each repeat is no loss that is shown, nor are 20 points."""
+    base = repeats("base", NOISE, [486 / 540] * 5, seeds=[42] * 5, metric_n=n)
+    for lost in (1 / 540, 0.2):
+        answer = gate(base, repeats("new", NOISE, [486 / 540 - lost] * 5, seeds=[42] * 5, metric_n=n), 0.03)
+        assert (answer.outcome, answer.gain_low) == ("cannot tell", None)
+        assert answer.reason == (
+            f"the metric is worse by {lost:.4g}, but base and new have one seed in several runs: these show how the "
+            "machine scatters, not what another seed brings"
+        )
+    assert gate(base, repeats("new", NOISE, [486 / 540] * 5, seeds=[42] * 5, metric_n=n), 0.03).outcome == "fine"
+    collapsed = gate(repeats("base", NOISE[:3], [0.9] * 3, metric_n=n), repeats("new", NOISE[2:], [0.5] * 3,
+                     seeds=(7, 8, 9), metric_n=n), 0.5)  # fmt: skip
+    assert (collapsed.outcome, collapsed.reason) == (
+        "cannot tell", "the metric is worse by 0.4 in all repeats, without any spread: were they trained anew?",
+    )  # fmt: skip
+
+
+def test_a_loss_that_rose_by_a_third_is_seen():
+    """The number of samples makes no steps between losses."""
+    mse, more = (0.00100, 0.00101, 0.00099, 0.001005, 0.000995), {"metric_name": "val_mse", "mode": "min"}
+    sides = [repeats(name, NOISE, [k * m for m in mse], metric_n=540, scale="raw", seeds=[None] * 5, **more)
+             for name, k in (("base", 1.0), ("new", 1.3))]  # fmt: skip
+    answer = gate(*sides, 0.03)
+    assert (answer.outcome, answer.reason) == ("worse", "the metric is significantly worse")
+
+
+def test_a_run_on_both_sides_is_refused():
+    """With the new runs in the base as well, a rise of 8 % is half of that."""
+
+    def with_ids(group, ids):
+        runs = (replace(r, source=replace(r.source, run_id=i)) for r, i in zip(group.runs, ids, strict=True))
+        return replace(group, runs=tuple(runs))
+
+    base, new = with_ids(side("base"), "abcde"), with_ids(side("new", 1.08), "fghij")
+    assert gate(base, new, 0.03).outcome == "worse"
+    with pytest.raises(GateError, match="they have a run in common: give the records of each side alone"):
+        gate(base, with_ids(side("new", 1.08), "fghia"), 0.03)
+
+
+def test_what_does_not_average_out_is_the_cause():
+    answer = gate(side("base", quality="estimated"), side("new", 1.5, quality="estimated"), 0.03)
+    assert answer.reason == (
+        "the increase is +50 %: no number of runs up to 10,000 shows on which side of 3 % it is, as the uncertainty of "
+        "the estimates does not average out"
+    )
+    measured = gate(side("base", u=0.05), side("new", 1.05, u=0.05), 0.03)
+    assert measured.reason.endswith("as the uncertainty of the meters does not average out")
+
+
 def test_a_loss_that_is_allowed_takes_proof():
     assert gate(side("base"), side("new", 0.9), 0.03, max_loss=0.01).outcome == "fine"
     assert gate(side("base"), side("new", 0.9), 0.03, max_loss=0.001).outcome == "cannot tell"
@@ -92,7 +145,7 @@ def test_pairs_are_narrower():
     answer = gate(base, repeats("new", energies, ACCURACIES, u=0.001), 0.03)
     assert (answer.outcome, answer.pairs) == ("fine", 5)
     copies = gate(base, side("new", scatter=9, seeds=[0, 1, 2, 3, 4], u=0.001), 0.03)
-    assert copies.reason == "all repeats cost the same to the last digit: were they trained anew?"
+    assert copies.reason == "all pairs cost the same to the last digit: were they trained anew?"
 
 
 def test_wrong_answers_are_rare():

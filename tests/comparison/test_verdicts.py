@@ -253,6 +253,70 @@ def test_repeats_do_not_replace_missing_energy():
     assert judge([group("b", 1.03, -0.05), group("a", slack_kwh=0.02)])[0].energy == verdict.energy
 
 
+MSE = (0.00100, 0.00101, 0.00099, 0.001005, 0.000995)
+
+
+def test_a_loss_has_no_step_between_two_values():
+    """Losses a hundred times smaller than 1/540, 30 % apart with a spread of 0.8 %: whatever they are a mean of."""
+    loss = {"metric_name": "val_mse", "mode": "min", "scale": "raw", "seeds": [None] * 5}
+    for n in (None, 540):
+        one = repeats("a", NOISE, MSE, metric_n=n, **loss)
+        (verdict,) = judge([one, repeats("b", [1.3 * e for e in NOISE], [1.3 * m for m in MSE], metric_n=n, **loss)])
+        assert (verdict.kind, verdict.one) == ("dominated", "a")
+        assert verdict.metric.error == pytest.approx(5.8e-6, rel=0.01)  # the root of 1e-5^2 * 0.625 * (1 + 1.69) / 5
+
+
+def test_the_number_of_repeats_knows_the_step_between_two_values():
+    """Counts on 10 samples, of one run in five another one: sd 0.045, but a step of 0.1 is an error of 0.029 each."""
+    counts = [0.9, 0.9, 0.9, 0.9, 0.9]
+    one = repeats("a", NOISE, counts, metric_n=10, seeds=range(5))
+    other = repeats("b", NOISE, [0.9, 0.9, 0.9, 0.9, 0.8], metric_n=10, seeds=range(5, 10))
+    (verdict,) = judge([one, other])
+    assert verdict.metric.sd == pytest.approx(math.sqrt(0.002 / 2))
+    fine = repeats("b", NOISE, [0.9, 0.9, 0.9, 0.9, 0.8999999999], metric_n=10, seeds=range(5, 10))
+    (verdict,) = judge([one, fine])
+    assert verdict.metric.sd == pytest.approx(0.1 / math.sqrt(12))  # the root of two steps' variances, halved
+    assert verdict.metric.error == pytest.approx(0.1 / math.sqrt(12) * math.sqrt(2 / 5))
+
+
+@pytest.mark.parametrize("n", [None, 540])
+def test_without_two_values_the_step_between_them_is_no_spread(n):
+    """One training, five times, or one that always comes out alike: nothing shows what another seed would bring."""
+    one = repeats("a", NOISE, [486 / 540] * 5, metric_n=n)
+    other = repeats("b", NOISE[::-1], [485 / 540] * 5, metric_n=n, seeds=range(9, 14))
+    (verdict,) = judge([one, other])
+    assert (verdict.metric.sign, verdict.metric.error, verdict.metric.obstacle) == (0, 0.0, "no spread")
+
+
+def test_runs_with_one_seed_decide_nothing_about_the_metric():
+    """They scatter by the machine alone, 0.03 points where seeds make 0.3; the energies are repeats all the same."""
+    scatter = (0.0003, -0.0003, 0.0, 0.0001, -0.0001)
+    one = repeats("a", NOISE, [0.9 + d for d in scatter], metric_n=10_000, seeds=[42] * 5)
+    other = repeats("b", [1.5 * e for e in NOISE], [0.89 + d for d in scatter], seeds=range(5))
+    for groups in ((one, other), (other, one)):
+        (verdict,) = judge(groups)
+        assert (verdict.kind, verdict.one, verdict.metric.obstacle) == ("cheaper", "a", "one seed")
+        assert (verdict.metric.sign, verdict.repeats) == (0, None)
+    assert judge([one, other], margin=0.5)[0].kind == "cheaper"
+    rng = np.random.default_rng(4)
+    for n in (540, 10_000):
+        decided = 0
+        for _ in range(60):
+            same = [
+                repeats(name, np.exp(rng.normal(0, 0.01, 5)), [round(rng.normal(0.9, 0.003) * n) / n] * 5,
+                        seeds=[42] * 5, metric_n=n)
+                for name in "ab"
+            ]  # fmt: skip
+            decided += judge(same)[0].kind in DECIDED
+        assert decided <= most_by_chance(60)
+
+
+def test_pairs_that_all_differ_alike_are_told_from_copies():
+    one = repeats("a", NOISE, (0.90, 0.91, 0.92, 0.90, 0.91))
+    (verdict,) = judge([one, repeats("b", [1.5 * e for e in NOISE[::-1]], (0.89, 0.90, 0.91, 0.89, 0.90))])
+    assert (verdict.kind, verdict.metric.obstacle) == ("cheaper", "same pairs")
+
+
 @pytest.mark.parametrize("arguments", [{"level": 0.0}, {"level": 1.0}, {"margin": -1.0}, {"margin": math.nan}])
 def test_arguments_out_of_range(arguments):
     with pytest.raises(ValueError, match=f"{next(iter(arguments))}="):
