@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_energy.commands.console import complain, number, positive, print_out
 from lightning_energy.commands.exits import Exit
 from lightning_energy.commands.judging import add_metric, add_scale
 from lightning_energy.comparison.compare import compare
-from lightning_energy.comparison.gate import GateError, gate
+from lightning_energy.comparison.gate import IN_COMMON, GateError, gate
 from lightning_energy.comparison.group_table import paired_words
 from lightning_energy.comparison.groups import Group, group_runs
 from lightning_energy.comparison.prefixes import plus_minus
@@ -60,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         complain("gate", problem)
     base, new = (_group(name, side) for name, side in sides.items())
     try:
+        if {*_files(base)} & {*_files(new)}:
+            raise GateError(IN_COMMON)
         answer = gate(base, new, arguments.max_increase, arguments.max_loss)
     except GateError as error:
         complain("gate", error)
@@ -74,10 +77,16 @@ def _group(name: str, comparison: Comparison) -> Group:
     return groups[0] if groups else Group(name, ())
 
 
+def _files(group: Group) -> list[Path]:
+    """The records of a side, in whatever way they were given."""
+    return [Path(run.path).resolve() for run in group.runs]
+
+
 def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, max_increase: float) -> str:
     subject = comparison.subject
     signs = {"fine": "passed", "worse": "failed", "cannot tell": "cannot tell"}
-    lines = [f"### Energy gate: {signs[answer.outcome]}", "", f"{answer.reason[0].upper()}{answer.reason[1:]}.", ""]
+    reason = f"{answer.reason[0].upper()}{answer.reason[1:]}" + "." * (not answer.reason.endswith("?"))
+    lines = [f"### Energy gate: {signs[answer.outcome]}", "", reason, ""]
     lines += ["| | runs | kWh | " + in_markdown(subject.heading) + " |", "| --- | ---: | ---: | ---: |"]
     for side in (base, new):
         energy, metric = side.energy, side.metric
@@ -97,6 +106,8 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, max_
             f"- {in_markdown(subject.heading)}: {answer.gain:+.4g}{better}, 95 % interval {answer.gain_low:+.4g} to "
             f"{answer.gain_high:+.4g}."
         )
+    elif answer.gain is not None:
+        lines.append(f"- {in_markdown(subject.heading)}: {answer.gain:+.4g}, without an interval.")
     if answer.pairs:
         lines.append(f"- {paired_words(answer.pairs, base.n, new.n).capitalize()}.")
     if answer.repeats is not None:

@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
+
+from lightning_energy.scores.metric_name import canonical
 
 if TYPE_CHECKING:
     from lightning_energy.comparison.run import Run
 
-__all__ = ["in_samples", "standard_error"]
+__all__ = ["counts_samples", "in_samples", "standard_error"]
+
+_COUNTED = re.compile(r"accuracy( top \d+)?")
+_OF_A_LOADER = re.compile(r"/dataloader_idx_\d+$")
+IN_SINGLE = 1e-6  # relative rounding of a metric that was computed in single precision
+NEAR_WHOLE = 0.01  # of a sample
+
+
+def counts_samples(run: Run) -> bool:
+    """True when the metric of a run is the share of its samples that it was right about, as far as one can see.
+
+    It is then named as an accuracy in validation, of all dataloaders and over all classes together, and is a whole
+    number of samples: F1, areas under curves, and averages over classes or over batches of unequal size are not.
+
+    Args:
+        run: a run; ``metric_n`` is the number of samples of its validation.
+    """
+    name, n = run.metric_name or "", run.metric_n
+    if not n or run.metric is None or run.scale == "raw" or run.mode != "max":
+        return False
+    if _OF_A_LOADER.search(name) or not _COUNTED.fullmatch(canonical(name)):
+        return False
+    right = run.metric * n
+    return abs(right - round(right)) <= NEAR_WHOLE + IN_SINGLE * right
 
 
 def standard_error(accuracy: float, n: int) -> float:
@@ -32,7 +58,7 @@ def in_samples(run: Run, other: Run) -> str | None:
         other: a run of the same metric that is at least as good.
     """
     n = run.metric_n
-    if not n or n != other.metric_n or run.scale == "raw" or run.mode != "max":
+    if not n or n != other.metric_n or not (counts_samples(run) and counts_samples(other)):
         return None
     if run.metric is None or other.metric is None:
         return None

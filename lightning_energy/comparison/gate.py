@@ -12,6 +12,7 @@ from lightning_energy.comparison.verdicts import (
     Facts,
     energy_differences,
     metric_difference,
+    one_seed_words,
     pairs_of,
     unlike,
 )
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.groups import Group
     from lightning_energy.comparison.verdicts import Test
 
-__all__ = ["Gate", "GateError", "gate"]
+__all__ = ["IN_COMMON", "Gate", "GateError", "gate"]
 
+IN_COMMON = "they have a run in common: give the records of each side alone"
 LEVEL = 0.05
 NEAR_0 = 0.1  # of the limit: an increase that is told as none
 
@@ -80,7 +82,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
             that the metric lost no more; by default it only takes that no loss is shown.
 
     Raises:
-        GateError: a side has no run, or the sides are unlike.
+        GateError: a side has no run, the sides are unlike, or have a run in common.
     """
     for side in (base, new):
         if not side.runs:
@@ -89,6 +91,8 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
     reasons = (*unlike(base.runs[0], new.runs[0]), *one.own, *other.own)
     if reasons:
         raise GateError(f"the runs cannot be set against each other: {'; '.join(reasons)}")
+    if one.records & other.records:
+        raise GateError(IN_COMMON)
     if min(base.n, new.n) < FEWEST:
         return Gate(
             "cannot tell",
@@ -116,11 +120,13 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         max_increase,
         is_worse=metric.error > 0 and metric.value + half < -loss,
         is_kept=max_loss is None or (metric.error > 0 and metric.value - half >= -loss),
-        lost=lost,
+        lost=f"worse by {lost:.4g}{_but(metric, base, new)}" if lost else "",
+        constant=("estimates" if base.runs[0].quality == "estimated" else "meters") if middle.constant else "",
     )
     outcome, reason = bounds.answer(repeats)
     if not middle.error:
-        outcome, reason = "cannot tell", "all repeats cost the same to the last digit: were they trained anew?"
+        what = "pairs" if middle.flaw == "same pairs" else "repeats"
+        outcome, reason = "cannot tell", f"all {what} cost the same to the last digit: were they trained anew?"
     is_open = outcome == "cannot tell" and high > max_increase and not lost
     return Gate(
         outcome,
@@ -134,6 +140,14 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         len(pairs),
         repeats if is_open else None,
     )
+
+
+def _but(metric: Test, base: Group, new: Group) -> str:
+    """The reason why a loss of the metric shows nothing."""
+    if metric.flaw == "one seed":
+        return f", but {one_seed_words(base, new)}"
+    where = "pairs, all alike" if metric.flaw == "same pairs" else "repeats, without any spread"
+    return f" in all {where}: were they trained anew?"
 
 
 def _gap(middle: Test, least: Test, most: Test, limit: float) -> float | None:
@@ -153,7 +167,8 @@ class _Bounds(NamedTuple):
     max_increase: float
     is_worse: bool
     is_kept: bool
-    lost: float
+    lost: str
+    constant: str
 
     def answer(self, repeats: int | None) -> tuple[Outcome, str]:
         limit = f"{100 * self.max_increase:g} %"
@@ -162,8 +177,7 @@ class _Bounds(NamedTuple):
         if self.is_worse:
             return "worse", "the metric is significantly worse"
         if self.lost:
-            how = f"worse by {self.lost:.4g} in all repeats, without any spread"
-            return "cannot tell", f"the metric is {how}: were they trained anew?"
+            return "cannot tell", f"the metric is {self.lost}"
         if self.high <= self.max_increase and self.is_kept:
             return "fine", f"the energy rose by no more than {limit}: by {100 * self.high:.2g} % at most"
         if self.high <= self.max_increase:
@@ -177,12 +191,14 @@ class _Bounds(NamedTuple):
         if self.between is not None:
             least, most = (f"{100 * share:+.3g} %" for share in self.between)
             return (
-                f"energy of some runs is missing, and repeats do not replace it: the increase may be from {least} to "
-                f"{most}"
+                f"energy of some runs is missing, and repeats do not replace it: at the runs' mean power, the increase "
+                f"may be from {least} to {most}"
             )
         seen = f"{100 * self.seen:+.3g} %"
         if repeats is None:
-            return f"the increase is {seen}: no number of runs up to 10,000 shows on which side of {limit} it is"
+            shows = f"no number of runs up to 10,000 shows on which side of {limit} it is"
+            cause = f", as the uncertainty of the {self.constant} does not average out" if self.constant else ""
+            return f"the increase is {seen}: {shows}{cause}"
         if abs(self.seen) <= NEAR_0 * self.max_increase:
             needed = f"at least {repeats} runs per side are needed to see {limit} with this spread"
             return f"{needed}, if the true increase is about 0"

@@ -108,6 +108,12 @@ class Group:
         return sum(bool(_reason(run)) for run, _ in self.left_out)
 
     @property
+    def repeats_a_seed(self) -> bool:
+        """True when two of its runs are known to have one seed: they show how the machine scatters, not the seeds."""
+        known = [seed for seed in self.seeds if seed is not None]
+        return len({*known}) < len(known)
+
+    @property
     def mode(self) -> Mode:
         """The better direction of its metric."""
         return self.runs[0].mode if self.runs else "max"

@@ -23,6 +23,10 @@ the far tail by more than ten times: their degrees of freedom are those of the s
 *Statistical Research Memoirs* 2, 1-24), with which no spread exceeds the level. The uncertainty of the meters that does
 not average out over repeats is added to the error of the difference of energies.
 
+Accuracies are counts of samples: no mean of them is surer than the step from one count to the next. Where no repeat of
+either group differs, that step is no spread, and nothing is decided. Nothing is decided about the metric of a group,
+either, in which one seed is known to come twice: such runs show how the machine scatters, not what another seed brings.
+
 The level holds if repeats are independent and scatter roughly normally; with three runs, or where some collapse, it may
 be several times that. Their number must be fixed before they are seen. It is of what repeats scatter by: other seeds on
 this machine, with these data. How the samples of a validation set were drawn is not in it.
@@ -35,6 +39,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
+from lightning_energy.comparison.binomial import counts_samples
 from lightning_energy.comparison.student import FEWEST, MOST_DF, repeats_needed, tail
 
 if TYPE_CHECKING:
@@ -54,19 +59,26 @@ __all__ = [
     "energy_differences",
     "judge",
     "metric_difference",
+    "one_seed_words",
     "pairs_of",
     "unlike",
 ]
 
 LEVEL = 0.05
 ROUNDING = 1e-12  # relative, of differences of numbers
-Obstacle = Literal["", "missing", "constant", "spread", "no spread"]
+Flaw = Literal["", "no spread", "same pairs", "one seed"]
+Obstacle = Literal["", "missing", "constant", "spread", "no spread", "same pairs", "one seed"]
 """The reason why no number of repeats decides a question; empty where some number does, or it is decided.
 
 ``missing``: energy of some runs is missing, and could turn the direction. ``constant``: the uncertainty of the meters
 or estimates does not average out. ``spread``: with this spread it would take more than 10,000 runs. ``no spread``: all
-repeats gave the same figure.
+repeats gave the same figure. ``same pairs``: all pairs differ by the same figure. ``one seed``: a group has one seed in
+several runs, so that these do not show what another seed brings to the metric.
 """
+SHOWS_NOTHING = {
+    "no spread": "all repeats gave the same figure, which shows no spread: were they trained anew?",
+    "same pairs": "all pairs differ by the same figure, which shows no spread",
+}
 Kind = Literal["dominated", "trade-off", "cheaper", "better", "undecided", "by the meter", "incomparable"]
 """The verdict on two groups.
 
@@ -86,15 +98,17 @@ class Difference:
         error: its standard error.
         df: degrees of freedom.
         p: p-value, two-sided, before any correction.
-        sd: standard deviation of a run, of pairs that of their differences, as for ``worst``.
+        sd: standard deviation of a run, of pairs that of their differences, as for ``worst``; no smaller than the step
+            between two counts of samples allows.
         constant: standard uncertainty of ``value`` that no number of runs makes smaller.
         holm: the same as ``p``, corrected for all tests that were made.
         sign: -1 or 1 where the direction is decided, else 0.
-        worst: the value that ``p`` is of: of energies with all that the cheaper group may have spent in missing time, 0
-            where that could turn the direction.
+        worst: the value that ``p`` is of: of energies with what the cheaper group spent in missing time if it did so at
+            its mean power, 0 where that turns the direction.
         missing: energy is missing that could turn the direction.
         level: the level of its test, one-sided, if it were the first of Holm's.
         paired: runs are paired.
+        flaw: the reason why its repeats show nothing; empty where they do.
     """
 
     value: float
@@ -109,6 +123,7 @@ class Difference:
     missing: bool = False
     level: float = LEVEL / 2
     paired: bool = False
+    flaw: Flaw = ""
 
     @property
     def repeats(self) -> int | None:
@@ -116,7 +131,7 @@ class Difference:
 
         It is for the difference and the spread that were seen.
         """
-        if self.sign or self.missing or not self.error:
+        if self.sign or self.missing or self.flaw:
             return None
         return repeats_needed(self.worst, self.sd, self.level, paired=self.paired, constant=self.constant)
 
@@ -127,8 +142,8 @@ class Difference:
             return ""
         if self.missing:
             return "missing"
-        if not self.error:
-            return "no spread"
+        if self.flaw:
+            return self.flaw
         without_spread = repeats_needed(self.worst, 0.0, self.level, constant=self.constant)
         return "constant" if self.constant and without_spread is None else "spread"
 
@@ -177,7 +192,11 @@ class Verdict:
 
     @property
     def repeats(self) -> int | None:
-        """Runs of each that would probably (0.8) decide all that is open; ``None``: nothing is, or no number does."""
+        """Runs of each that would probably decide what is open; ``None``: nothing is, or no number decides all of it.
+
+        The probability is 0.8 for each of both questions by itself, for both together some 0.64, if differences and
+        spreads are those that were seen.
+        """
         if self.energy is None or self.metric is None or self.kind in {"dominated", "trade-off"}:
             return None
         needed = [d.repeats for d in (self.energy, self.metric) if not d.sign]
@@ -241,8 +260,9 @@ class Facts:
         good: the metric of each run, of which more is better.
         seeds: index of each seed; empty where they are not all known, or not all different.
         u: relative standard uncertainty of an energy that does not average out over its repeats.
-        grid: step between two values of the metric; 0 unknown.
+        grid: step between two values of a metric that counts samples; 0 for others.
         own: reasons why its runs do not belong together.
+        records: files of its runs, and their ids as far as they are known.
     """
 
     group: Group
@@ -253,6 +273,7 @@ class Facts:
     u: float
     grid: float
     own: tuple[str, ...]
+    records: frozenset[str]
 
     @classmethod
     def of(cls, group: Group) -> Facts:
@@ -272,8 +293,9 @@ class Facts:
             [sign * (run.metric or 0.0) for run in runs],
             seeds if len(seeds) == len(runs) else {},
             max((_relative_u(run) for run in runs), default=0.0) if known else 0.0,
-            max((1 / run.source.metric_n if run.source.metric_n else 0.0 for run in runs), default=0.0),
+            max((1 / run.metric_n for run in runs if run.metric_n and counts_samples(run)), default=0.0),
             tuple(own),
+            frozenset({text for run in runs for text in (run.path, run.source.run_id)} - {""}),
         )
 
 
@@ -296,6 +318,7 @@ class Test:
     holm: float = 1.0
     sides: int = 2
     worst: Test | None = None
+    flaw: Flaw = ""
 
     def difference(self, level: float, tests: int, *, paired: bool) -> Difference:
         """The same as a figure, decided at a level.
@@ -321,6 +344,7 @@ class Test:
             missing,
             level / tests,
             paired,
+            self.flaw,
         )
 
 
@@ -392,9 +416,8 @@ def _mean_kwh(facts: Facts) -> float:
 
 def _draft(one: Facts, other: Facts, margin: float) -> _Draft:
     draft = _Draft(one, other)
-    shared = {run.source.run_id for run in one.group.runs} & {run.source.run_id for run in other.group.runs} - {""}
     reasons = (*unlike(one.group.runs[0], other.group.runs[0]), *one.own, *other.own)
-    reasons += ("they have a run in common",) if shared else ()
+    reasons += ("they have a run in common",) if one.records & other.records else ()
     if reasons:
         draft.kind, draft.reasons = "incomparable", reasons
         return draft
@@ -408,9 +431,19 @@ def _draft(one: Facts, other: Facts, margin: float) -> _Draft:
     draft.metric = metric_difference(one, other, pairs)
     if margin:
         draft.not_worse = tuple(_not_worse(draft.metric, sign, margin) for sign in (-1, 1))
-    if not draft.metric.error or not draft.energy.error:
-        draft.reasons = ("all repeats gave the same figure, which shows no spread: were they trained anew?",)
+    flaws = dict.fromkeys(test.flaw for test in (draft.energy, draft.metric) if test.flaw)
+    draft.reasons = tuple(
+        one_seed_words(one.group, other.group) if f == "one seed" else SHOWS_NOTHING[f] for f in flaws
+    )
     return draft
+
+
+def one_seed_words(*groups: Group) -> str:
+    """Say why nothing is decided about the metric of groups that have one seed in several runs; empty of none."""
+    names = [group.name for group in groups if group.repeats_a_seed]
+    has = f"{' and '.join(names)} {'have' if len(names) > 1 else 'has'}"
+    scatter = "these show how the machine scatters, not what another seed brings"
+    return f"{has} one seed in several runs: {scatter}" if names else ""
 
 
 def pairs_of(one: Facts, other: Facts) -> list[tuple[int, int]]:
@@ -420,21 +453,24 @@ def pairs_of(one: Facts, other: Facts) -> list[tuple[int, int]]:
 
 
 def metric_difference(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> Test:
-    """The difference of two groups' metrics, better is more: no surer than the step between two values allows.
+    """The difference of two groups' metrics, better is more: no surer than the step between two counts allows.
 
     Args:
         one: the first group.
         other: the second.
         pairs: indices of runs that belong together.
     """
-    grid = math.hypot(*(f.grid / math.sqrt(12 * f.group.n) for f in (one, other)))
-    return _test(one.good, other.good, pairs, least=grid)
+    differ = len({*one.good}) > 1 or len({*other.good}) > 1
+    test = _test(one.good, other.good, pairs, steps=(one.grid, other.grid) if differ else (0.0, 0.0))
+    if one.group.repeats_a_seed or other.group.repeats_a_seed:
+        return replace(test, error=0.0, p=1.0, flaw="one seed")
+    return test
 
 
 def energy_differences(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> tuple[Test, Test, Test]:
-    """The difference of the logarithms of two groups' energies: as known, and the least and most that it may be.
+    """The difference of the logarithms of two groups' energies: as known, and the least and most with missing energy.
 
-    A run may have spent more than is known in time whose energy is missing.
+    A run spent more than is known in time whose energy is missing: as much as at its mean power, which is an assumption.
 
     Args:
         one: the first group.
@@ -467,7 +503,7 @@ def _test(
     other: Sequence[float],
     pairs: Sequence[tuple[int, int]],
     constant: float = 0.0,
-    least: float = 0.0,
+    steps: tuple[float, float] = (0.0, 0.0),
 ) -> Test:
     """Test that two means are equal.
 
@@ -477,21 +513,24 @@ def _test(
         pairs: indices of values that belong together; none: Welch's test, with Hsu's degrees of freedom where sizes
             differ.
         constant: standard uncertainty of the difference that does not average out.
-        least: the least standard error there can be: that of rounding.
+        steps: steps between two values of each group, by whose rounding no variance is smaller than their square / 12.
     """
+    ra, rb = (step**2 / 12 for step in steps)
     if pairs:
         n = len(pairs)
         value, variance = _moments([other[j] - one[i] for i, j in pairs])
+        variance = max(variance, ra + rb)
         square, df, sd = variance / n, n - 1.0, math.sqrt(variance)
     else:
         (a, va), (b, vb) = _moments(one), _moments(other)
         value, sa, sb = b - a, va / len(one), vb / len(other)
-        square, sd = sa + sb, math.sqrt((va + vb) / 2)
+        square, sd = max(sa + sb, ra / len(one) + rb / len(other)), math.sqrt(max(va + vb, ra + rb) / 2)
         low = sa**2 / (len(one) - 1) + sb**2 / (len(other) - 1)
-        df = square**2 / low if low and len(one) == len(other) else float(min(len(one), len(other)) - 1)
-    square = max(square, least**2)
+        df = (sa + sb) ** 2 / low if low and len(one) == len(other) else float(min(len(one), len(other)) - 1)
     if math.sqrt(square) <= ROUNDING * max(map(abs, (*one, *other))):  # they are equal to the last digit
-        return Test(value, 0.0, df, 1.0, sd)
+        spread = max(max(values) - min(values) for values in (one, other))
+        flaw: Flaw = "same pairs" if pairs and spread > ROUNDING * max(map(abs, (*one, *other))) else "no spread"
+        return Test(value, 0.0, df, 1.0, sd, flaw=flaw)
     error = math.sqrt(square + constant**2)
     if constant:  # Welch and Satterthwaite's degrees of freedom, with infinitely many of the constant part
         df = min(df * ((square + constant**2) / square) ** 2, float(MOST_DF))
