@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from dataclasses import replace
 
 import pytest
@@ -51,7 +52,11 @@ def test_what_is_open_says_how_many_repeats_it_takes():
     (open_,) = [s for s in sentences if s.startswith("a and b are not told apart: some ")]
     assert "runs of each would probably (0.8) show which is cheaper, and some" in open_
     assert open_.endswith("which is better.")
-    assert any("was fixed beforehand" in s for s in sentences)
+    (number,) = [s for s in sentences if s.startswith("A number of runs is for a new study of that many, ")]
+    assert number.startswith(
+        "A number of runs is for a new study of that many, and for the difference and the spread that were seen: if "
+        "the true difference is smaller, or none, it will not be shown. The probability is that of each question by itself."
+    )
     assert any("do not all have the same seeds" in s for s in sentences)
     (unknown,) = [
         s for s in group_sentences(of(repeats("a", [1, 2, 3], [0.1, 0.2, 0.3], seeds=[None] * 3))) if "seeds" in s
@@ -100,8 +105,8 @@ def test_each_open_question_has_its_own_number_or_cause():
     )
     missing = decided(five("a", slack_kwh=0.04), five("b", 1.03, -0.05))
     assert "energy of some runs is missing, and repeats do not replace it" in missing
-    assert "which is cheaper no number of repeats up to 10,000 shows with this spread" in decided(
-        five("a"), five("b", 1.000001, -0.05)
+    assert "which is cheaper no number of repeats up to 10,000 shows with a difference and a spread of this size" in (
+        decided(five("a"), five("b", 1.000001, -0.05))
     )
     partly = (five("a"), five("b", 1.5, -0.05))
     partly = [
@@ -109,6 +114,60 @@ def test_each_open_question_has_its_own_number_or_cause():
         for n, g, seeds in zip("ab", partly, ((0, 1, 2, 3, 4), (2, 1, 0, 8, 9)), strict=True)
     ]
     assert any("(paired by the seeds of 3 of 5 runs)" in s for s in group_sentences(of(*partly)))
+
+
+def test_what_has_no_spread_is_told_for_what_it_is():
+    """Accuracies that rise by 0.01, in pairs that all differ by 0.01; copies; and one seed five times."""
+    rising = (0.90, 0.91, 0.92, 0.93, 0.94)
+    pairs = repeats("a", NOISE, rising), repeats("b", [1.5 * e for e in NOISE[::-1]], [a - 0.01 for a in rising])
+    assert (
+        "a is 33 % cheaper than b; which is better is not decided (paired by 5 seeds): all pairs differ by the same "
+        "figure, which shows no spread."
+    ) in group_sentences(of(*pairs))
+    copies = repeats("a", NOISE, [0.9] * 5), repeats("b", [1.5 * e for e in NOISE[::-1]], [0.8] * 5)
+    assert (
+        "a is 33 % cheaper than b; which is better is not decided (paired by 5 seeds): all repeats gave the same "
+        "figure, which shows no spread: were they trained anew?"
+    ) in group_sentences(of(*copies))
+    both = group_sentences(of(repeats("a", [1.0] * 3, [0.9] * 3), repeats("b", [2.0] * 3, [0.8] * 3)))
+    assert (
+        "a and b are not told apart: all repeats gave the same figure, which shows no spread: were they trained anew?"
+    ) in both
+    seeded = [repeats(n, [k * e for e in NOISE], ACCURACIES, seeds=[42] * 5) for n, k in (("a", 1.0), ("b", 1.004))]
+    sentences = group_sentences(of(*seeded))
+    (open_,) = [s for s in sentences if s.startswith("a and b are not told apart: some ")]
+    assert open_.endswith(
+        "show which is cheaper; which is better is not decided: a and b have one seed in several runs: these show how "
+        "the machine scatters, not what another seed brings."
+    )
+    assert sentences[-1] == (
+        "Some groups have one seed twice, so that they are not paired, and nothing is decided about their metric, "
+        "whose spread is the machine's alone: use another seed for each repeat."
+    )
+
+
+def test_a_saving_with_missing_energy_is_told_as_the_test_has_it():
+    """Of a 20 % at the mean power are missing: 1.0 to 1.2 kWh beside 1.5."""
+    found = of(five("a", slack_kwh=0.2), five("b", 1.5, -0.05))
+    saving = "a dominates b: 20 % cheaper (33 % by what is known, without missing energy) and better by 0.0500"
+    assert any(s.startswith(saving) for s in group_sentences(found))
+    words = (
+        "energy of 5 of 10 runs is missing (up to 20 % of theirs, if it was spent at their mean power) and not in them"
+    )
+    for shown in (" ".join(text(found).split()), markdown(found).replace("\\", ""), latex(found).replace("\\", "")):
+        assert words in shown
+    unknown = of(five("a", slack_kwh=math.inf), five("b", 1.5, -0.05))
+    assert "energy of 5 of 10 runs is missing (an unknown amount) and not in them" in " ".join(text(unknown).split())
+
+
+def test_the_level_is_told_with_its_conditions(comparison):
+    """Also where all is decided, so that no number of runs is told; and in the caption."""
+    conditions = (
+        "if repeats are independent, scatter roughly normally (with three runs, or where some collapse, it may be "
+        "several times that), and their number was fixed beforehand"
+    )
+    for shown in (" ".join(text(comparison).split()), markdown(comparison), latex(comparison)):
+        assert conditions in shown.replace("\\", "")
 
 
 def test_tables_say_what_is_not_in_their_intervals():
