@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.prefixes import energy_unit, plus_minus
 from lightning_energy.comparison.student import FEWEST
+from lightning_energy.comparison.verdicts import SHOWS_NOTHING, one_seed_words
 from lightning_energy.results.plain import cell
 
 if TYPE_CHECKING:
@@ -25,12 +26,22 @@ __all__ = ["dominates_words", "group_rows", "group_sentences", "groups_csv", "la
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 MOST_SENTENCES = 12  # of one kind
+CONDITIONS = (
+    "if repeats are independent, scatter roughly normally (with three runs, or where some collapse, it may be several "
+    "times that), and their number was fixed beforehand"
+)
 BEFOREHAND = (
-    "A number of runs is for a new study of that many. The level holds if the number of seeds was fixed beforehand: "
-    "who looks, adds seeds and looks again divides it (--level 0.025 at each of two looks)."
+    "A number of runs is for a new study of that many, and for the difference and the spread that were seen: if the "
+    "true difference is smaller, or none, it will not be shown. The probability is that of each question by itself. Who "
+    "looks, adds seeds and looks again divides the level (--level 0.025 at each of two looks)."
 )
 OF_MODELS = "energies are a model's, with an uncertainty that is not known"
 OFTEN_FAILS = "a configuration that often fails looks better than it is"
+ONE_SEED = (
+    "Some groups have one seed twice, so that they are not paired, and nothing is decided about their metric, whose "
+    "spread is the machine's alone: use another seed for each repeat."
+)
+NOT_DECIDED = "which is {} is not decided: "
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -79,8 +90,7 @@ def group_sentences(comparison: Judgement) -> list[str]:
     if tests:
         found.append(
             f"Decided by {tests} one-sided tests; the probability that even one decision is wrong is at most "
-            f"{100 * comparison.level:g} % (Holm's correction), if repeats are independent and scatter roughly "
-            "normally (with three runs, or where some collapse, it may be several times that)."
+            f"{100 * comparison.level:g} % (Holm's correction), {CONDITIONS}."
         )
     if comparison.margin:
         found.append(f"A group dominates that is {dominates_words(comparison.margin)}.")
@@ -143,8 +153,7 @@ def latex(comparison: Judgement) -> str:
         f"mean ± standard deviation over n runs, and the 95 % interval of the mean, each by itself by Student's t. The "
         f"intervals are of the scatter from run to run alone{without}. Energies are {' or '.join(qualities)} and cover "
         f"{' or '.join(covers)}. <: shown to be dominated by that row, which is {dominates_words(comparison.margin)}; "
-        f"all such decisions together at the level {comparison.level:g} (Holm), if repeats are independent and scatter "
-        f"roughly normally."
+        f"all such decisions together at the level {comparison.level:g} (Holm), {CONDITIONS}."
         + (f" Left out: {left_out} that did not end, lack a figure, or are copies" if left_out else "")
         + (f"; {OFTEN_FAILS}." if lost else "." if left_out else "")
     )
@@ -204,9 +213,15 @@ def _dominated(group: Group, verdicts: Sequence[Verdict]) -> str:
     return f"< {by[0]}" + (f" +{len(by) - 1}" if len(by) > 1 else "") if by else UNKNOWN
 
 
-def _share(verdict: Verdict) -> str:
-    """The energy that the first group saves, as a share of the other's."""
-    return "" if verdict.energy is None else f"{100 * (1 - math.exp(-abs(verdict.energy.value))):.2g} %"
+def _cheaper(verdict: Verdict) -> str:
+    """Say which share of the other's energy the first group saves: where energy is missing, what the test is of."""
+    energy = verdict.energy
+    if energy is None:
+        return ""
+    known, tested = (f"{100 * (1 - math.exp(-abs(value))):.2g} %" for value in (energy.value, energy.worst))
+    return f"{tested} cheaper" + (
+        f" ({known} by what is known, without missing energy)" if energy.worst != energy.value else ""
+    )
 
 
 def dominates_words(margin: float) -> str:
@@ -254,6 +269,12 @@ def _not_in_intervals(groups: Sequence[Group]) -> list[str]:
     if estimated:
         u = max((r.u_kwh or 0.0) / (r.energy_kwh or math.inf) for r in estimated)
         words.append(f"energies are a model's, with a standard uncertainty of {100 * u:.2g} %" if u else OF_MODELS)
+    missing = [r.source.slack_kwh / (r.energy_kwh or math.inf) for r in runs if r.source.slack_kwh]
+    if missing:
+        most = max(missing)
+        how_much = f"up to {100 * most:.2g} % of theirs, if it was spent at their mean power"
+        how_much = how_much if math.isfinite(most) else "an unknown amount"
+        words.append(f"energy of {len(missing)} of {len(runs)} runs is missing ({how_much}) and not in them")
     return words
 
 
@@ -288,24 +309,29 @@ def _decision(verdict: Verdict, comparison: Judgement) -> str:
     one, other, subject = verdict.one, verdict.other, comparison.subject
     paired = _paired(verdict, comparison)
     if verdict.kind == "dominated":
-        return f"{one} dominates {other}: {_share(verdict)} cheaper and {_kept(verdict, comparison)} ({paired})."
+        return f"{one} dominates {other}: {_cheaper(verdict)} and {_kept(verdict, comparison)} ({paired})."
     if verdict.kind == "trade-off":
-        return f"{one} is {_share(verdict)} cheaper, {other} better by {_gain(verdict, subject)} ({paired})."
-    more = f"which is {{}} is not decided ({paired}): {_takes(verdict, comparison)}."
+        return f"{one} is {_cheaper(verdict)}, {other} better by {_gain(verdict, subject)} ({paired})."
+    more = _sentence(f"which is {{}} is not decided ({paired}): {_takes(verdict, comparison)}")
     if verdict.kind == "cheaper":
-        return f"{one} is {_share(verdict)} cheaper than {other}; {more.format('better')}"
+        return f"{one} is {_cheaper(verdict)} than {other}; {more.format('better')}"
     return f"{one} is better than {other} by {_gain(verdict, subject)}; {more.format('cheaper')}"
 
 
 def _open(verdict: Verdict, comparison: Judgement) -> str:
     text = f"{verdict.one} and {verdict.other} are not told apart"
-    if verdict.reasons:
-        return f"{text}: {'; '.join(verdict.reasons)}."
-    return f"{text}: {_takes(verdict, comparison)}."
+    flaws = {d.flaw for d in (verdict.energy, verdict.metric) if d is not None}
+    if len(flaws) == 1 and verdict.reasons:  # one reason for both
+        return _sentence(f"{text}: {'; '.join(verdict.reasons)}")
+    return _sentence(f"{text}: {_takes(verdict, comparison)}")
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith("?") else f"{text}."
 
 
 def _has_number(verdict: Verdict) -> bool:
-    open_ = verdict.kind in {"cheaper", "better", "undecided"} and not verdict.reasons
+    open_ = verdict.kind in {"cheaper", "better", "undecided"}
     return open_ and any(d is not None and d.repeats is not None for d in (verdict.energy, verdict.metric))
 
 
@@ -318,20 +344,23 @@ def _takes(verdict: Verdict, comparison: Judgement) -> str:
     needed = [(d.repeats, w) for d, w in open_ if d.repeats]
     numbers = [f"some {n} {words[min(i, 1)]} {w}" for i, (n, w) in enumerate(needed)]
     causes = [_cause(d, w, verdict, comparison) for d, w in open_ if not d.repeats]
+    if len(open_) == 1:  # the question was just told
+        causes = [cause.removeprefix(NOT_DECIDED.format(open_[0][1])) for cause in causes]
     return "; ".join([*([", and ".join(numbers)] if numbers else []), *causes])
 
 
 def _cause(difference: Difference, question: str, verdict: Verdict, comparison: Judgement) -> str:
+    both = [g for g in comparison.groups if g.name in {verdict.one, verdict.other}]
     if difference.obstacle == "missing":
         return "energy of some runs is missing, and repeats do not replace it"
-    if difference.obstacle == "no spread":
-        return f"which is {question} no repeats show that all gave the same figure: were they trained anew?"
+    if difference.flaw:
+        words = one_seed_words(*both) if difference.flaw == "one seed" else SHOWS_NOTHING[difference.flaw]
+        return f"{NOT_DECIDED.format(question)}{words}"
     if difference.obstacle == "constant":
-        both = (run for g in comparison.groups if g.name in {verdict.one, verdict.other} for run in g.runs)
-        what = "estimates" if any(run.quality == "estimated" for run in both) else "meters"
+        what = "estimates" if any(run.quality == "estimated" for g in both for run in g.runs) else "meters"
         return f"which is {question} no number of repeats shows: the uncertainty of the {what} does not average out"
-    spread = "" if difference.constant else " with this spread"
-    return f"which is {question} no number of repeats up to 10,000 shows{spread}"
+    size = "a difference" if difference.constant else "a difference and a spread"
+    return f"which is {question} no number of repeats up to 10,000 shows with {size} of this size"
 
 
 def _some(sentences: Iterable[str]) -> list[str]:
@@ -347,8 +376,8 @@ def _of_seeds(groups: Sequence[Group]) -> list[str]:
         return [
             "Some seeds are not known, so that groups with such runs are not paired: give the seed as a hyperparameter."
         ]
-    if any(len({*g.seeds}) < g.n for g in repeated):
-        return ["Some groups have one seed twice, so that they are not paired: use another seed for each repeat."]
+    if any(g.repeats_a_seed for g in repeated):
+        return [ONE_SEED]
     if len({frozenset(g.seeds) for g in repeated}) > 1:
         return [
             "The groups do not all have the same seeds: pairs are formed where at least three, and half, are shared."

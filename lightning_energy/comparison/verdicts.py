@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FEWEST",
     "LEVEL",
+    "SHOWS_NOTHING",
     "Difference",
     "Facts",
     "Kind",
@@ -470,7 +471,7 @@ def metric_difference(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]
 def energy_differences(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> tuple[Test, Test, Test]:
     """The difference of the logarithms of two groups' energies: as known, and the least and most with missing energy.
 
-    A run spent more than is known in time whose energy is missing: as much as at its mean power, which is an assumption.
+    A run spent more than is known in time whose energy is missing: as at its mean power, which is an assumption.
 
     Args:
         one: the first group.
