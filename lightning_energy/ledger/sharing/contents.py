@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.sharing import Sharing
     from lightning_energy.ledger.sharing.split import Split
 
-__all__ = ["NOTHING_AHEAD", "Ahead", "Contents"]
+__all__ = ["NOTHING_AHEAD", "Ahead", "Contents", "load_scatter"]
 
 ON_THE_BRIDGE = 0.7
 """Part of the residuals' variance that is power which wanders inside intervals; 1 was too wide, 0.5 too narrow."""
@@ -27,6 +27,22 @@ RESOLVED = 0.95  # part of the prior's variance that the run must remove, or the
 KNOWN_EMA_S = 0.002  # uncertainty of the smoothing from which on nothing is known of what lies inside an interval
 INSIDE = 0.3  # of an interval, times the number of changes of stage: more is cut inside intervals than at their ends
 FEW_CHANGES = 4
+LEAST = 0.1  # part of the scatter that is the power's, at least, and not that of the updates' times
+PARTLY = 0.5
+"""Part of the variance by powers and delays that is the same for all devices: they do the same steps, but their counters
+move at other moments."""
+ALIKE = {"inside": 1.0, "powers": PARTLY, "delay": PARTLY, "misfit": 1.0, "unseen": 1.0, "ahead": 1.0}
+"""Part of the variance by each cause that is the same for all devices; the times of updates, and rounding, are not."""
+
+
+def load_scatter(scatter: float, of_times: float) -> float:
+    """Scatter of the load, in J² per second: residuals scatter by errors of the updates' times, too.
+
+    Args:
+        scatter: that of the residuals.
+        of_times: the part that these errors explain.
+    """
+    return max(scatter - of_times, LEAST * scatter)
 
 
 class Ahead(NamedTuple):
@@ -88,6 +104,10 @@ class Contents:
         """
         return sum(self.parts_j2(wanted).values())
 
+    def alike_j2(self, wanted: NDArray[np.bool_]) -> float:
+        """The part of this variance that is the same for all devices."""
+        return sum(ALIKE.get(cause, 0.0) * j2 for cause, j2 in self.parts_j2(wanted).items())
+
     def parts_j2(self, wanted: NDArray[np.bool_]) -> dict[str, float]:
         """The same by its causes."""
         n, split = len(self.energy_j), self.split
@@ -99,7 +119,8 @@ class Contents:
         along = self.powers.covariance_w2 @ d.ravel()
         of_powers_j2 = d.ravel() @ along
         of_kernel = float(slope @ self._spread @ slope) * self.found.widening
-        inside = max(ON_THE_BRIDGE * scatter * bridge, 0.0)
+        of_load = load_scatter(scatter, split.of_times_j2 / max(split.n, 1))
+        inside = max(ON_THE_BRIDGE * of_load * bridge, 0.0)
         misfit = self._beyond_scatter * mean_s * (cuts / 2) ** 2
         guess = float((d.sum(axis=0) ** 2).sum()) * (PRIOR * self.powers.mean_w) ** 2
         is_inside = bridge > INSIDE * mean_s * (cuts + 2)

@@ -145,6 +145,12 @@ class _Part(NamedTuple):
             ones(account, len(used)),
         )
 
+    @property
+    def of_times_j2(self) -> float:
+        """Variance of the rises by errors of the updates' times, per second of each; the sum over intervals."""
+        half2_s2 = self.half_s[1:] ** 2 + self.half_s[:-1] ** 2
+        return float(((self.rise_j / self.length_s) ** 2 * half2_s2 / 3 / self.length_s).sum())
+
     def seconds(self, kernel: Kernel, timeline: Timeline) -> NDArray[np.float64]:
         """Seconds of the columns in known intervals, as a kernel sees them."""
         result: NDArray[np.float64] = kernel.seconds(self.knot_s, timeline)[0] * self.known[:, None]
@@ -182,6 +188,7 @@ class Split:
         seconds_s: by account.
         n: number of intervals.
         joined: how often blocks were joined.
+        of_times_j2: variance of the rises by errors of the updates' times, per second of each; summed over intervals.
         unit_mj: the greatest common divisor of all rises in millijoules.
     """
 
@@ -197,6 +204,7 @@ class Split:
         self.seconds_s = np.zeros(8)
         self.n = 0
         self.joined = 0
+        self.of_times_j2 = 0.0
         self.unit_mj = 0
         self._block = BLOCK
 
@@ -243,6 +251,7 @@ class Split:
             if j or for_now:
                 self.d[slice(1, None) if for_now else j, part.used, :width] += d
         self.n += int(part.known.sum())
+        self.of_times_j2 += part.of_times_j2
         self._add_unit(part.rise_j[part.known])
         self._add_changes(part, taus[0], stretch.stage)
         of_accounts_s = spent[0] @ part.to_account
@@ -264,7 +273,7 @@ class Split:
         result.blocks = [block.copy() for block in self.blocks]
         result.changes, result.pairs, result.fourth = self.changes.copy(), copy(self.pairs), copy(self.fourth)
         result.n, result.joined, result._block = self.n, self.joined, self._block
-        result.unit_mj = self.unit_mj
+        result.unit_mj, result.of_times_j2 = self.unit_mj, self.of_times_j2
         return result
 
     @property
