@@ -29,9 +29,9 @@ INSIDE = 0.3  # of an interval, times the number of changes of stage: more is cu
 FEW_CHANGES = 4
 LEAST = 0.1  # part of the scatter that is the power's, at least, and not that of the updates' times
 PARTLY = 0.5
-"""Part of the variance by powers and delays that is the same for all devices: they do the same steps, but their counters
-move at other moments."""
-ALIKE = {"inside": 1.0, "powers": PARTLY, "delay": PARTLY, "misfit": 1.0, "unseen": 1.0, "ahead": 1.0}
+"""Part of the variance by powers and delays that is the same for all devices: they do the same steps, but each has a
+counter that moves at other moments."""
+ALIKE = {"inside": 1.0, "powers": PARTLY, "delay": PARTLY, "misfit": 1.0, "unseen": 1.0, "ahead": 1.0, "limits": 1.0}
 """Part of the variance by each cause that is the same for all devices; the times of updates, and rounding, are not."""
 
 
@@ -69,6 +69,7 @@ class Contents:
         found: the kernel of the split.
         rules: the way in which kinds of steps are told apart.
         energy_j: joules by account.
+        moved_j: the part of them that powers would have given to neighbours, beyond what these can have spent.
 
     Args:
         split: see there.
@@ -86,6 +87,9 @@ class Contents:
         energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
         for place, block in enumerate(split.blocks):
             energy_j[block.code] += wide(block.d, width) @ self.powers.power_w[self._at(place)]
+        moved_j = split.limits.moves_j(energy_j, np.pad(split.line_j[0], (0, n))[:n], split.pairs)
+        self.moved_j = np.zeros(n) if moved_j is None else moved_j
+        energy_j += self.moved_j
         np.add.at(energy_j, ahead.code, self._ahead.seconds_s @ self.powers.overall_w)
         self.energy_j: NDArray[np.float64] = energy_j
         self._slopes, self._spread = self._kernel_slopes(n, sharing.beside_w)
@@ -140,6 +144,7 @@ class Contents:
             "unseen": scatter * unseen_s,
             "rounding": split.rounding_j2 * seconds_s / max(mean_s, 1e-12),
             "ahead": scatter * ahead_s,
+            "limits": float(self.moved_j[wanted].sum()) ** 2,
         }
 
     def _at(self, place: int) -> int:
