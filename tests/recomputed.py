@@ -93,4 +93,6 @@ def accounts_of(shared, curve, steps):
     for (account, _), energy_j in zip(columns, joules.sum(axis=0) + ahead_j, strict=True):
         if account is not None:
             found[account] = found.get(account, 0.0) + float(energy_j)
+    for row in shared.get("moved", []):
+        found[row["epoch"], row["stage"], row["kind"]] += row["energy_j"]
     return found

@@ -178,7 +178,7 @@ def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Bo
         is_missing = (pieces.quality == MISSING) & (pieces.code != OUTSIDE)
         missing_ns = joined(missing_ns, pieces.cut_ns, is_missing) if is_missing.any() else missing_ns
         pause()
-        _add_split(split, due, rows, is_known, sharing)
+        _add_split(split, due, rows, is_known, sharing, groups=groups)
         pause()
     sharing, joins = _fitted(split, sharing, due)
     told = held.told
@@ -291,7 +291,15 @@ def _add_lines(
     return pieces
 
 
-def _add_split(split: Split, due: Due, rows: slice, is_known: NDArray[np.bool_], sharing: Sharing) -> None:
+def _add_split(
+    split: Split,
+    due: Due,
+    rows: slice,
+    is_known: NDArray[np.bool_],
+    sharing: Sharing,
+    *,
+    groups: NDArray[np.int64],
+) -> None:
     """Add intervals whose joules are shared out by fitted powers to ``split``."""
     held = due.held
     origin_ns = int(held.knots.time_ns[rows.start])
@@ -306,6 +314,7 @@ def _add_split(split: Split, due: Due, rows: slice, is_known: NDArray[np.bool_],
         rows,
         None if powers is None else powers.overall_w,
         for_now=due.for_now and powers is not None,
+        groups=groups,
     )
     if split.blocks:
         split.blocks[-1].end_ns = int(held.knots.time_ns[rows.stop])

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from lightning_energy.ledger.accounts import OUTSIDE
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lightning_energy.ledger.accounts import Account
     from lightning_energy.ledger.sharing.contents import Contents
 
-__all__ = ["ClassPower", "HowShared", "Method", "StepKinds", "how_shared"]
+__all__ = ["ClassPower", "HowShared", "Method", "Moved", "StepKinds", "how_shared"]
 
 Method = Literal["fitted", "lines"]
 """``fitted``: by mean powers of classes of work; ``lines``: by duration alone."""
@@ -56,12 +58,30 @@ class StepKinds:
 
 
 @dataclass(frozen=True)
+class Moved:
+    """Joules that a part of a run has beyond its share by powers, as that share was one that no load could have.
+
+    Attributes:
+        epoch: its epoch; -1 outside epochs.
+        stage: its stage.
+        kind: ``step`` or ``gap``.
+        energy_j: the joules; those that neighbours got are negative here.
+    """
+
+    epoch: int
+    stage: str
+    kind: str
+    energy_j: float
+
+
+@dataclass(frozen=True)
 class HowShared:
     """The way in which a device's joules between two updates of its sensor were shared out.
 
     An interval of T seconds and ΔE joules, in which account a was in force for τ_a seconds, of which τ_ac in class of
     work c, gives it τ_a ΔE / T + Σ_c (τ_ac - τ_a τ_c / T) p_c with the powers p of its block: :attr:`powers_w`. The
-    times are those ``delay_s`` before the updates, smoothed as the sensor smooths.
+    times are those ``delay_s`` before the updates, smoothed as the sensor smooths. Where that is less than nothing, or
+    more than the intervals hold, joules moved between neighbours: :attr:`moved`.
 
     Attributes:
         method: ``fitted``, or ``lines``, where joules are shared by duration alone.
@@ -79,6 +99,7 @@ class HowShared:
         powers_w: by block, the power of each class.
         covariance_w2: covariance of the last block's powers in W², without the gain of the sensor.
         step_kinds: stages whose steps are of kinds with powers of their own.
+        moved: parts of the run whose share was limited to what is possible, and their neighbours.
     """
 
     method: Method
@@ -95,6 +116,7 @@ class HowShared:
     powers_w: Sequence[Sequence[float]] = ()
     covariance_w2: Sequence[Sequence[float]] = ()
     step_kinds: Sequence[StepKinds] = ()
+    moved: Sequence[Moved] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """The same in plain types."""
@@ -105,16 +127,20 @@ class HowShared:
             "powers_w": [[*powers] for powers in self.powers_w],
             "covariance_w2": [[*covariances] for covariances in self.covariance_w2],
             "step_kinds": [{**asdict(k), "kinds": [*k.kinds], "limits_s": [*k.limits_s]} for k in self.step_kinds],
+            "moved": [asdict(m) for m in self.moved],
         }
 
 
-def how_shared(contents: Contents, names: Sequence[tuple[str, str]], started_ns: int) -> HowShared:
+def how_shared(
+    contents: Contents, names: Sequence[tuple[str, str]], started_ns: int, accounts: Sequence[Account] = ()
+) -> HowShared:
     """Tell how joules were shared out by fitted powers.
 
     Args:
         contents: the joules.
         names: (stage, phase) of each class of work.
         started_ns: beginning of the session on the monotonic clock.
+        accounts: the accounts in the order of their codes.
     """
     split, powers, found = contents.split, contents.powers, contents.found
     n_blocks, width = powers.power_w.shape
@@ -143,4 +169,9 @@ def how_shared(contents: Contents, names: Sequence[tuple[str, str]], started_ns:
         powers_w=tuple(tuple(power_w[at].tolist()) for at in of_block),
         covariance_w2=tuple(map(tuple, covariance[-1, :, -1, :].tolist())),
         step_kinds=tuple(StepKinds(names[r.of_class][0], r.every, r.kinds, r.limits_s) for r in contents.rules),
+        moved=tuple(
+            Moved(accounts[code].epoch, accounts[code].stage, accounts[code].kind, float(contents.moved_j[code]))
+            for code in np.flatnonzero(contents.moved_j[: len(accounts)]).tolist()
+            if code != OUTSIDE
+        ),
     )

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.curves.energy import ALIKE
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -115,25 +113,27 @@ class AtMarks(NamedTuple):
         energy_j: its energy.
         missing_s: the seconds that were missing by then.
         variance_j2: variance of the energy.
+        alike_j2: the part of it by errors that are the same for all devices, as they do the same steps.
     """
 
     energy_j: NDArray[np.float64]
     missing_s: NDArray[np.float64]
     variance_j2: NDArray[np.float64]
+    alike_j2: NDArray[np.float64]
 
     @classmethod
     def none(cls) -> AtMarks:
         """The state at no marks."""
-        return cls(np.empty(0), np.empty(0), np.empty(0))
+        return cls(np.empty(0), np.empty(0), np.empty(0), np.empty(0))
 
     @classmethod
     def together(cls, curves: Sequence[AtMarks]) -> AtMarks:
-        """The state of all curves together, at the same marks; uncertainties add as those of energies do."""
+        """The state of all curves together, at the same marks: what is alike adds linearly, the rest in quadrature."""
         if len(curves) == 1:
             return curves[0]
-        energy_j, missing_s, variance_j2 = (np.sum(column, axis=0) for column in zip(*curves, strict=True))
-        linear_j = np.sum([np.sqrt(c.variance_j2) for c in curves], axis=0)
-        return cls(energy_j, missing_s, (1 - ALIKE) * variance_j2 + ALIKE * linear_j**2)
+        energy_j, missing_s, variance_j2, alike_j2 = (np.sum(column, axis=0) for column in zip(*curves, strict=True))
+        linear_j2 = np.sum([np.sqrt(c.alike_j2) for c in curves], axis=0) ** 2
+        return cls(energy_j, missing_s, variance_j2 - alike_j2 + linear_j2, linear_j2)
 
     def followed_by(self, others: AtMarks) -> AtMarks:
         """The state at these marks, followed by that at others."""
@@ -141,8 +141,9 @@ class AtMarks(NamedTuple):
             np.concatenate([self.energy_j, others.energy_j]),
             np.concatenate([self.missing_s, others.missing_s]),
             np.concatenate([self.variance_j2, others.variance_j2]),
+            np.concatenate([self.alike_j2, others.alike_j2]),
         )
 
     def part(self, rows: slice | NDArray[np.intp]) -> AtMarks:
         """The state at some of these marks."""
-        return AtMarks(self.energy_j[rows], self.missing_s[rows], self.variance_j2[rows])
+        return AtMarks(*(column[rows] for column in self))

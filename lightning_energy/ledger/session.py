@@ -205,7 +205,7 @@ class Session:
             if contents is None:
                 found.append(HowShared("lines", _why_lines(channel, totals.energy(device=d).quality)))
             else:
-                found.append(how_shared(contents, names, self._started_ns))
+                found.append(how_shared(contents, names, self._started_ns, totals.accounts))
         return found
 
     def take_steps(self) -> Steps | None:

@@ -84,7 +84,7 @@ class KnownSteps:
         rows = np.flatnonzero(~(accounts.is_gap[code] & is_same))
         if not rows.size:
             return [], self._open
-        t, (e, m, u2) = time_ns[rows], at_marks.part(rows)
+        t, (e, m, u2, _) = time_ns[rows], at_marks.part(rows)
         starts = accounts.is_step[code[rows]]
         if self._open is not None:
             t0, e0, m0, u0 = self._open

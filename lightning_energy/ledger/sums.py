@@ -125,6 +125,18 @@ class Sums:
             quality=QUALITIES[int(present.max())],
         )
 
+    def alike_j2(self, wanted: NDArray[np.bool_], level: Level) -> float:
+        """The part of the variance of the wanted accounts that is the same for all devices, in J².
+
+        Straight lines err alike: devices change their load at the same moments.
+
+        Args:
+            wanted: a mask of shape (accounts,).
+            level: as for :meth:`energy`.
+        """
+        fitted = self.fitted
+        return self._linear_j(wanted, level) ** 2 + (0.0 if fitted is None else fitted.alike_j2(wanted))
+
     def joules(self, n: int) -> NDArray[np.float64]:
         """Joules of the first ``n`` accounts, one by one."""
         result = np.zeros(n)
@@ -141,16 +153,21 @@ class Sums:
         return result
 
     def _u_j(self, wanted: NDArray[np.bool_], level: Level) -> float:
-        n = len(wanted)
+        if level in {"total", "until"}:
+            j2 = self.u2_total_j2
+        else:
+            of_level = self.u2_account_j2 if level == "account" else self.u2_group_j2
+            j2 = float(of_level[: len(wanted)][wanted].sum())
+        return math.hypot(self._linear_j(wanted, level), math.sqrt(j2))
+
+    def _linear_j(self, wanted: NDArray[np.bool_], level: Level) -> float:
+        """The part of the uncertainty by straight lines that adds up linearly."""
         if level == "total":
-            return math.hypot(self.u_total_j, math.sqrt(self.u2_total_j2))
+            return self.u_total_j
         if level == "until":  # its outer ends alone; groups before the last one share theirs
-            last = np.flatnonzero(wanted)[-1:]
-            return math.hypot(self.u_total_j + float(self.u_account_j[last].sum()), math.sqrt(self.u2_total_j2))
-        linear_j, j2 = (
-            (self.u_account_j, self.u2_account_j2) if level == "account" else (self.u_group_j, self.u2_group_j2)
-        )
-        return math.hypot(float(linear_j[:n][wanted].sum()), math.sqrt(j2[:n][wanted].sum()))
+            return self.u_total_j + float(self.u_account_j[np.flatnonzero(wanted)[-1:]].sum())
+        of_level = self.u_account_j if level == "account" else self.u_group_j
+        return float(of_level[: len(wanted)][wanted].sum())
 
 
 def _grown(array: NDArray[np.float64], n: int) -> NDArray[np.float64]:

@@ -10,9 +10,10 @@ import numpy as np
 from lightning_energy.curves.curve import shape_bound_j
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.marks import AtMarks
-from lightning_energy.ledger.sharing.contents import ON_THE_BRIDGE
+from lightning_energy.ledger.sharing.contents import PARTLY, load_scatter
 from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.powers import PRIOR
+from lightning_energy.ledger.sharing.split import REMEMBERS, SURE
 from lightning_energy.ledger.sharing.timeline import in_seconds, ones
 from lightning_energy.meters.units import NS
 
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["energy_at_marks"]
 
+INSIDE = 0.9
+"""Part of the load's scatter that is power which wanders inside intervals, for steps: each is a whole."""
+
 SMOOTHED = 2 / math.e - 1 / 2
 """Variance of the energy up to a mark, in time constants of a smoothing sensor and of the scatter of power, where it is
 read off one time constant later: the integral of the squared weights of what is counted too little, and too early."""
-
-LEAST = 0.1  # part of the scatter that is the power's, at least, and not that of the updates' times
 
 
 def energy_at_marks(
@@ -73,11 +75,11 @@ def energy_at_marks(
     line_j = energy_j[k - 1] + mean_w[k - 1] * before_s
     edge_j2 = (mean_w[k - 1] * NS) ** 2 * (((1 - theta) * half_ns[k - 1]) ** 2 + (theta * half_ns[k]) ** 2) / 3
     missing_s = np.interp(marks_ns - marks_ns[0], shown_ns - marks_ns[0], held.missing_at_knots_ns) * NS
+    bound_j2 = shape_bound_j(before_s, length_s[k - 1] - before_s, mean_w[k - 1], *bounds_w) ** 2
+    known = quality[k] != MISSING
     if powers is None:
-        bound_j = shape_bound_j(before_s, length_s[k - 1] - before_s, mean_w[k - 1], *bounds_w)
-        variance_j2 = np.where(quality[k] == MISSING, 0.0, bound_j**2 / 3 + edge_j2)
-        return AtMarks(line_j, missing_s, variance_j2)
-    origin_ns = int(knot_ns[0])
+        return AtMarks(line_j, missing_s, known * (bound_j2 / 3 + edge_j2), known * bound_j2 / 3)
+    origin_ns, slack_s = int(knot_ns[0]), in_seconds(half_ns[k - 1] + half_ns[k]) + 2 * _blur_s(found)
     timeline, columns = held.timeline(origin_ns, origin_ns - round((0.3 + kernel.memory_s) / NS))
     to_class = ones(columns.of_class, max(len(stage), powers.power_w.shape[1]))
     wide = powers.wide(to_class.shape[1])
@@ -89,39 +91,30 @@ def energy_at_marks(
     beyond_j = energy_j - at_knots @ p
     energy = at_marks @ p + np.interp(at_s + kernel.ema_s, knot_s, beyond_j)
     is_line = ~held.is_known[first:][k - 1]
+    if kernel.look == 1:  # energy never falls: between two updates it is between theirs
+        energy = np.clip(energy, energy_j[k - 1] - mean_w.max() * slack_s, energy_j[k] + mean_w.max() * slack_s)
     energy = np.maximum.accumulate(np.where(is_line, line_j, energy))
     d = at_marks - at_knots[k - 1] - theta[:, None] * (at_knots[k] - at_knots[k - 1])
     width = len(p)
     covariance = wide.covariance_w2[-width:, -width:]
     along = d @ covariance
     of_powers = wide.as_carried((along * d).sum(axis=1), along, (d**2).sum(axis=1) * (PRIOR * wide.mean_w) ** 2)
-    inside = ON_THE_BRIDGE * wide.scatter * before_s * (1 - theta)
     of_times_j2 = (mean_w * NS) ** 2 * (half_ns[1:] ** 2 + half_ns[:-1] ** 2) / 3
-    inside += _smoothed_j2(kernel, wide.scatter, length_s, of_times_j2)
+    of_load = load_scatter(wide.scatter, float(np.mean(of_times_j2 / length_s)))
+    inside = INSIDE * of_load * before_s * (1 - theta)
+    inside += SMOOTHED * kernel.ema_s * of_load / kernel.shown_scatter(float(length_s.mean()))
     inside += _unseen_j2(kernel, timeline, knot_s, at_s, power_w=to_class @ p, scatter=wide.scatter)
     slope_w = timeline.one @ to_class @ p
     place = np.clip(np.searchsorted(timeline.start_s, at_s, side="right") - 1, 0, len(slope_w) - 1)
     of_delay = ((slope_w[place] - mean_w[k - 1]) * found.u_lag_s) ** 2
-    variance_j2 = np.where(quality[k] == MISSING, 0.0, of_powers + inside + edge_j2 + of_delay)
-    bound_j = shape_bound_j(before_s, length_s[k - 1] - before_s, mean_w[k - 1], *bounds_w)
-    return AtMarks(energy, missing_s, np.where(is_line, bound_j**2 / 3 + edge_j2, variance_j2))
+    alike_j2 = np.where(is_line, bound_j2 / 3, inside + PARTLY * (of_powers + of_delay))
+    variance_j2 = np.where(is_line, bound_j2 / 3, inside + of_powers + of_delay) + edge_j2
+    return AtMarks(energy, missing_s, known * variance_j2, known * alike_j2)
 
 
-def _smoothed_j2(
-    kernel: Kernel, scatter: float, length_s: NDArray[np.float64], of_times_j2: NDArray[np.float64]
-) -> float:
-    """Variance at any mark by what a smoothing sensor shows later, and earlier.
-
-    Args:
-        kernel: of the counter.
-        scatter: variance of an interval's rise about the fit, in J² per second.
-        length_s: of the intervals.
-        of_times_j2: the part of their variance that is of the updates' times.
-    """
-    if not kernel.ema_s:
-        return 0.0
-    of_power = max(scatter - float(np.mean(of_times_j2 / length_s)), LEAST * scatter)
-    return SMOOTHED * kernel.ema_s * of_power / kernel.shown_scatter(float(length_s.mean()))
+def _blur_s(found: Found) -> float:
+    """Seconds from an update within which the moment lies whose energy it shows, as the kernel has it."""
+    return SURE * (found.u_lag_s + found.u_ema_s) + REMEMBERS * found.kernel.ema_s
 
 
 def _unseen_j2(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -155,4 +157,24 @@ class Totals:
 
     def _of(self, wanted: NDArray[np.bool_], level: Level, device: int | None = None) -> Energy:
         devices = range(len(self._sums)) if device is None else [device]
-        return Energy.total(self._sums[d].energy(wanted, level, self._calibration_u[d]) for d in devices)
+        parts = [self._sums[d].energy(wanted, level, self._calibration_u[d]) for d in devices]
+        known = [
+            (part.u_j, self._sums[d].alike_j2(wanted, level))
+            for d, part in zip(devices, parts, strict=True)
+            if part.energy_j is not None
+        ]
+        total = Energy.total(parts)
+        if len(known) < 2:  # noqa: PLR2004 - nothing to add
+            return total
+        u_j, gain2_j2 = _together_j(known), max(total.u_absolute_j**2 - total.u_j**2, 0.0)
+        return replace(total, u_j=u_j, u_absolute_j=math.hypot(u_j, math.sqrt(gain2_j2)))
+
+
+def _together_j(devices: Sequence[tuple[float, float]]) -> float:
+    """Standard uncertainty of a sum over devices: what is alike adds linearly, the rest in quadrature.
+
+    Args:
+        devices: of each its standard uncertainty, and the part of its square that is alike.
+    """
+    alike_j = sum(math.sqrt(alike_j2) for _, alike_j2 in devices)
+    return math.sqrt(alike_j**2 + sum(max(u_j**2 - alike_j2, 0.0) for u_j, alike_j2 in devices))

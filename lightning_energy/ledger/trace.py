@@ -72,7 +72,7 @@ class Trace:
         if first is not None and first < self._told:
             return
         marks = np.empty(len(time_ns), dtype=MARK)
-        for name, values in zip(MARK.names or (), (time_ns, code, *at_marks), strict=True):
+        for name, values in zip(MARK.names or (), (time_ns, code, *at_marks[:3]), strict=True):
             marks[name] = values
         rows, told = self.rows + len(marks), self._told + len(marks)
         self.__dict__.update(_marks=[*self._marks, marks], rows=rows, _told=told)

@@ -47,6 +47,9 @@ def _text(device: Device) -> str:
         shared.look,
     )
     texts = [*delay, f"Mean powers, told by {shared.intervals} updates: {_powers(shared)}"]
+    if shared.moved:
+        most_j = max(abs(row.energy_j) for row in shared.moved)
+        texts.append(f"By powers alone, parts of the run had less than nothing or too much: up to {most_j:.2g} J moved")
     return ". ".join(texts)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from lightning_energy.curves.energy import Energy
 from lightning_energy.curves.resolution import Resolution
-from lightning_energy.ledger.how_shared import ClassPower, HowShared, Method, StepKinds
+from lightning_energy.ledger.how_shared import ClassPower, HowShared, Method, Moved, StepKinds
 from lightning_energy.meters.base import Condition, Quality, Scope
 from lightning_energy.results.carbon import Derived
 from lightning_energy.results.figures import Device, Missing, Outcome, Spread
@@ -171,11 +171,16 @@ def _shared(row: Node) -> HowShared:
         powers_w=tuple(map(_numbers, row["powers_w"].items())),
         covariance_w2=tuple(map(_numbers, row["covariance_w2"].items())),
         step_kinds=row.get("step_kinds").maybe(lambda kinds: tuple(map(_step_kinds, kinds.items()))) or (),
+        moved=row.get("moved").maybe(lambda rows: tuple(map(_moved, rows.items()))) or (),
     )
 
 
 def _class_power(row: Node) -> ClassPower:
     return ClassPower(row["stage"].text(), row["phase"].text(), row["power_w"].amount(), row["u_w"].amount())
+
+
+def _moved(row: Node) -> Moved:
+    return Moved(row["epoch"].integer(), row["stage"].text(), row["kind"].text(), row["energy_j"].number())
 
 
 def _step_kinds(row: Node) -> StepKinds:

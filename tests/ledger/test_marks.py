@@ -40,8 +40,10 @@ def test_an_inbox_for_nobody_keeps_nothing():
 
 
 def test_the_states_of_curves_at_marks_are_summed():
-    one = AtMarks(np.array([1.0, 2.0]), np.array([0.0, 0.5]), np.array([4.0, 4.0]))
-    assert [c.tolist() for c in AtMarks.together([one, one])] == [[2.0, 4.0], [0.0, 1.0], [12.0, 12.0]]
+    """What is alike adds linearly, the rest in quadrature: (1 + 1) J and 3 + 3 J²; (2 + 2) J."""
+    one = AtMarks(np.array([1.0, 2.0]), np.array([0.0, 0.5]), np.array([4.0, 4.0]), np.array([1.0, 4.0]))
+    both = AtMarks.together([one, one])
+    assert [c.tolist() for c in both] == [[2.0, 4.0], [0.0, 1.0], [10.0, 16.0], [4.0, 16.0]]
     assert AtMarks.together([one]) is one
     longer = AtMarks.none().followed_by(one).followed_by(one.part(slice(1)))
-    assert [c.tolist() for c in longer] == [[1.0, 2.0, 1.0], [0.0, 0.5, 0.0], [4.0, 4.0, 4.0]]
+    assert [c.tolist() for c in longer] == [[1.0, 2.0, 1.0], [0.0, 0.5, 0.0], [4.0, 4.0, 4.0], [1.0, 4.0, 1.0]]

@@ -62,7 +62,7 @@ def test_steps_are_the_same_however_many_marks_come_at_once(at_once):
     step, gap, end = (accounts.code(0, *key) for key in (("train", "step"), ("train", "gap"), ("validate", "gap")))
     code = np.array([step, gap, step, gap, step, gap, end])
     time_ns = np.arange(7) * S
-    there = AtMarks(np.arange(7) * 100.0, np.zeros(7), np.arange(7) / 4)
+    there = AtMarks(np.arange(7) * 100.0, np.zeros(7), np.arange(7) / 4, np.zeros(7))
     known = KnownSteps()
     for first in range(0, 7, at_once):
         rows = slice(first, first + at_once)
@@ -80,7 +80,7 @@ def test_an_open_step_is_not_known_and_one_with_missing_time_is_none():
     step = accounts.code(0, "train", "step")
     known = KnownSteps()
     missing_s = np.array([0.0, 0.0, 0.5, 0.5])
-    there = AtMarks(np.arange(4) * 100.0, missing_s, np.array([1.0, 4.0, 9.0, 16.0]))
+    there = AtMarks(np.arange(4) * 100.0, missing_s, np.array([1.0, 4.0, 9.0, 16.0]), np.zeros(4))
     known.find(np.arange(4) * S, np.full(4, step), there, accounts.arrays)
     steps = known.take()
     assert steps.energy_j.tolist() == [100.0, 100.0]  # the first and the third; the fourth has not ended

@@ -52,6 +52,16 @@ def test_devices_are_together_or_one():
     assert totals.energy().duration_s == 4.0
 
 
+def test_errors_that_devices_share_add_up_linearly():
+    """Of each device 4 J by lines, which err alike, and 3 J by the times of its own counter's updates."""
+    devices = [sums(1.0), sums(10.0)]
+    for of_device in devices:
+        of_device.u_total_j = 4.0
+    together = Totals(ACCOUNTS, devices, [0.0, 0.1], ["a", "b"]).energy()
+    assert together.u_j == pytest.approx((8**2 + 3**2 + 3**2) ** 0.5)
+    assert together.u_absolute_j == pytest.approx((8**2 + 3**2 + 3**2 + 30**2) ** 0.5)
+
+
 def test_without_devices_nothing_is_known():
     assert Totals([NO_ACCOUNT], [], [], []).energy().energy_j is None
 

@@ -32,7 +32,10 @@ def test_stretches_between_marks_go_on_over_calls():
     trace = Trace(["a"], START)
     code = np.array([1, 2, 0, 1])
     there = AtMarks(
-        np.array([0.0, 100.0, 150.0, 150.0]), np.array([0.0, 0.0, 1.0, 1.0]), np.array([1.0, 3.0, 3.0, 1.0])
+        np.array([0.0, 100.0, 150.0, 150.0]),
+        np.array([0.0, 0.0, 1.0, 1.0]),
+        np.array([1.0, 3.0, 3.0, 1.0]),
+        np.zeros(4),
     )
     time_ns = START + np.arange(4) * S
     trace.add_marks(time_ns[:2], code[:2], there.part(slice(2)))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lightning_energy.ledger.how_shared import ClassPower, HowShared
+from lightning_energy.ledger.how_shared import ClassPower, HowShared, Moved
 from lightning_energy.results.figures import Device
 from lightning_energy.results.layout_sharing import facts_of_sharing
 from tests.records import energy, record
@@ -35,6 +35,13 @@ def test_the_delay_and_the_powers_in_words():
         "Between updates of NVIDIA H100: The counter shows energy 98 ± 2 ms late. Mean powers, told by 412 updates: "
         "before the run 60 ± 3 W, train (steps) 300 ± 2 W, sanity check (before its first step) 65 ± 5 W; "
         "too rare or too short to tell: train (between steps)"
+    )
+
+
+def test_parts_that_had_less_than_nothing_by_powers_alone():
+    moved = (Moved(3, "validate", "step", 1.53), Moved(3, "train", "step", -1.53))
+    assert text(replace(SHARED, moved=moved))[0].endswith(
+        ". By powers alone, parts of the run had less than nothing or too much: up to 1.5 J moved"
     )
 
 

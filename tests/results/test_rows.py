@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import lightning_energy
-from lightning_energy.ledger.how_shared import ClassPower, HowShared, StepKinds
+from lightning_energy.ledger.how_shared import ClassPower, HowShared, Moved, StepKinds
 from lightning_energy.results.figures import Device
 from lightning_energy.results.node import Node
 from lightning_energy.results.parse import epochs_of, sessions_of
@@ -77,6 +77,7 @@ def test_rows_come_back_from_plain_types():
         powers_w=((60.0, 298.0), (60.0, 302.0)),
         covariance_w2=((9.0, -0.5), (-0.5, 4.0)),
         step_kinds=(StepKinds("train", 2, (0, 1)), StepKinds("validate", limits_s=(0.05,))),
+        moved=(Moved(3, "validate", "step", 1.5), Moved(3, "train", "step", -1.5)),
     )
     devices = (
         Device("NVIDIA H100", "GPU-1", "gpu", energy(1.0), 0.1, shared=shared),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.sharing import Sharing
     from lightning_energy.ledger.sharing.split import Split
 
-__all__ = ["NOTHING_AHEAD", "Ahead", "Contents"]
+__all__ = ["NOTHING_AHEAD", "Ahead", "Contents", "load_scatter"]
 
 ON_THE_BRIDGE = 0.7
 """Part of the residuals' variance that is power which wanders inside intervals; 1 was too wide, 0.5 too narrow."""
@@ -27,6 +27,22 @@ RESOLVED = 0.95  # part of the prior's variance that the run must remove, or the
 KNOWN_EMA_S = 0.002  # uncertainty of the smoothing from which on nothing is known of what lies inside an interval
 INSIDE = 0.3  # of an interval, times the number of changes of stage: more is cut inside intervals than at their ends
 FEW_CHANGES = 4
+LEAST = 0.1  # part of the scatter that is the power's, at least, and not that of the updates' times
+PARTLY = 0.5
+"""Part of the variance by powers and delays that is the same for all devices: they do the same steps, but each has a
+counter that moves at other moments."""
+ALIKE = {"inside": 1.0, "powers": PARTLY, "delay": PARTLY, "misfit": 1.0, "unseen": 1.0, "ahead": 1.0, "limits": 1.0}
+"""Part of the variance by each cause that is the same for all devices; the times of updates, and rounding, are not."""
+
+
+def load_scatter(scatter: float, of_times: float) -> float:
+    """Scatter of the load, in J² per second: residuals scatter by errors of the updates' times, too.
+
+    Args:
+        scatter: that of the residuals.
+        of_times: the part that these errors explain.
+    """
+    return max(scatter - of_times, LEAST * scatter)
 
 
 class Ahead(NamedTuple):
@@ -53,6 +69,7 @@ class Contents:
         found: the kernel of the split.
         rules: the way in which kinds of steps are told apart.
         energy_j: joules by account.
+        moved_j: the part of them that powers would have given to neighbours, beyond what these can have spent.
 
     Args:
         split: see there.
@@ -70,6 +87,9 @@ class Contents:
         energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
         for place, block in enumerate(split.blocks):
             energy_j[block.code] += wide(block.d, width) @ self.powers.power_w[self._at(place)]
+        moved_j = split.limits.moves_j(energy_j, np.pad(split.line_j[0], (0, n))[:n], split.pairs)
+        self.moved_j = np.zeros(n) if moved_j is None else moved_j
+        energy_j += self.moved_j
         np.add.at(energy_j, ahead.code, self._ahead.seconds_s @ self.powers.overall_w)
         self.energy_j: NDArray[np.float64] = energy_j
         self._slopes, self._spread = self._kernel_slopes(n, sharing.beside_w)
@@ -88,6 +108,10 @@ class Contents:
         """
         return sum(self.parts_j2(wanted).values())
 
+    def alike_j2(self, wanted: NDArray[np.bool_]) -> float:
+        """The part of this variance that is the same for all devices."""
+        return sum(ALIKE.get(cause, 0.0) * j2 for cause, j2 in self.parts_j2(wanted).items())
+
     def parts_j2(self, wanted: NDArray[np.bool_]) -> dict[str, float]:
         """The same by its causes."""
         n, split = len(self.energy_j), self.split
@@ -99,7 +123,8 @@ class Contents:
         along = self.powers.covariance_w2 @ d.ravel()
         of_powers_j2 = d.ravel() @ along
         of_kernel = float(slope @ self._spread @ slope) * self.found.widening
-        inside = max(ON_THE_BRIDGE * scatter * bridge, 0.0)
+        of_load = load_scatter(scatter, split.of_times_j2 / max(split.n, 1))
+        inside = max(ON_THE_BRIDGE * of_load * bridge, 0.0)
         misfit = self._beyond_scatter * mean_s * (cuts / 2) ** 2
         guess = float((d.sum(axis=0) ** 2).sum()) * (PRIOR * self.powers.mean_w) ** 2
         is_inside = bridge > INSIDE * mean_s * (cuts + 2)
@@ -119,6 +144,7 @@ class Contents:
             "unseen": scatter * unseen_s,
             "rounding": split.rounding_j2 * seconds_s / max(mean_s, 1e-12),
             "ahead": scatter * ahead_s,
+            "limits": float(self.moved_j[wanted].sum()) ** 2,
         }
 
     def _at(self, place: int) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lightning_energy.ledger.sharing.kernel import Kernel
+from lightning_energy.ledger.sharing.limits import Limits
 from lightning_energy.ledger.sharing.powers import Fourth, Normals, median, wide
 from lightning_energy.ledger.sharing.timeline import ones
 
@@ -38,6 +39,10 @@ GAUSS = ((-0.8611363, 0.1739274), (-0.3399810, 0.3260726), (0.3399810, 0.3260726
 ROUNDING_MJ = 1e-3  # that of differences of floats
 SMALL = 1 / 16  # part of the mean rise: greater common divisors of rises are chance, not a sensor's unit
 OUTLIER = 4.0  # residual, in robust standard deviations, from which on an interval's weight falls (Huber)
+SURE = 2.0  # standard deviations of delay and smoothing within which the energy at an update is taken to be
+SHARP_S = 0.001  # least of these deviations
+REMEMBERS = 4.0  # time constants after which a smoothing sensor has shown nearly all
+NO_LIMIT_J = 1e15
 ROUNDING_S = 1e-12  # seconds that are a rounding error, at most
 
 
@@ -145,6 +150,12 @@ class _Part(NamedTuple):
             ones(account, len(used)),
         )
 
+    @property
+    def of_times_j2(self) -> float:
+        """Variance of the rises by errors of the updates' times, per second of each; the sum over intervals."""
+        half2_s2 = self.half_s[1:] ** 2 + self.half_s[:-1] ** 2
+        return float(((self.rise_j / self.length_s) ** 2 * half2_s2 / 3 / self.length_s).sum())
+
     def seconds(self, kernel: Kernel, timeline: Timeline) -> NDArray[np.float64]:
         """Seconds of the columns in known intervals, as a kernel sees them."""
         result: NDArray[np.float64] = kernel.seconds(self.knot_s, timeline)[0] * self.known[:, None]
@@ -179,9 +190,11 @@ class Split:
         pairs: for pairs of accounts: seconds' covariance of Brownian bridges, of cuts, and the changes of stage.
         changes: the intervals in which the stage changes.
         fourth: how many intervals carry what is known of any difference of powers.
+        limits: the least and the most that accounts can have spent.
         seconds_s: by account.
         n: number of intervals.
         joined: how often blocks were joined.
+        of_times_j2: variance of the rises by errors of the updates' times, per second of each; summed over intervals.
         unit_mj: the greatest common divisor of all rises in millijoules.
     """
 
@@ -194,9 +207,11 @@ class Split:
         self.pairs = Pairs()
         self.changes = Normals()
         self.fourth = Fourth()
+        self.limits = Limits()
         self.seconds_s = np.zeros(8)
         self.n = 0
         self.joined = 0
+        self.of_times_j2 = 0.0
         self.unit_mj = 0
         self._block = BLOCK
 
@@ -209,6 +224,7 @@ class Split:
         power_w: NDArray[np.float64] | None,
         *,
         for_now: bool = False,
+        groups: NDArray[np.int64] | None = None,
     ) -> None:
         """Book intervals.
 
@@ -219,6 +235,7 @@ class Split:
             rows: which of the intervals.
             power_w: the powers that are known so far, to tell outliers by; ``None`` without any.
             for_now: true where no powers will be fitted to them, and the neighbouring kernels share them alike.
+            groups: for each account, the first one of its group; ``None``: each is a group of its own.
         """
         part = _Part.of(stretch, columns, rows)
         if not part.known.any():
@@ -243,10 +260,12 @@ class Split:
             if j or for_now:
                 self.d[slice(1, None) if for_now else j, part.used, :width] += d
         self.n += int(part.known.sum())
+        self.of_times_j2 += part.of_times_j2
         self._add_unit(part.rise_j[part.known])
         self._add_changes(part, taus[0], stretch.stage)
         of_accounts_s = spent[0] @ part.to_account
         self.seconds_s[part.used] += of_accounts_s.sum(axis=0)
+        self.limits.add(part.used, of_accounts_s, part.rise_j, self._slack_j(part), groups)
         self._add_pairs(part, of_accounts_s, self._before(stretch, timeline, rows.start))
         self._add_cuts(stretch, columns, timeline, rows)
 
@@ -263,13 +282,23 @@ class Split:
         result.normals = [x.copy() for x in self.normals]
         result.blocks = [block.copy() for block in self.blocks]
         result.changes, result.pairs, result.fourth = self.changes.copy(), copy(self.pairs), copy(self.fourth)
+        result.limits = self.limits.copy()
         result.n, result.joined, result._block = self.n, self.joined, self._block
-        result.unit_mj = self.unit_mj
+        result.unit_mj, result.of_times_j2 = self.unit_mj, self.of_times_j2
         return result
 
     @property
     def _is_part_time(self) -> bool:
         return self.kernels[0].look < 1
+
+    def _slack_j(self, part: _Part) -> NDArray[np.float64]:
+        """Joules by which the energy at both ends of each interval may be another than its updates show, together."""
+        if self._is_part_time:  # it shows nothing of what it does not see
+            return np.full(len(part.rise_j), NO_LIMIT_J)
+        centre, most_w = self.kernels[0], float((part.rise_j / part.length_s).max())
+        strays = [abs(k.lag_s - centre.lag_s) + abs(k.ema_s - centre.ema_s) for k in self.kernels]
+        blur_s = SURE * max(SHARP_S, *strays) + REMEMBERS * centre.ema_s
+        return most_w * (part.half_s[1:] + part.half_s[:-1] + 2 * blur_s)
 
     def _shares(
         self, part: _Part, tau: NDArray[np.float64], spent_s: NDArray[np.float64]

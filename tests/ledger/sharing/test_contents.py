@@ -38,7 +38,7 @@ def test_the_variance_is_that_of_its_causes():
     found = fitted(day())
     wanted = np.arange(len(found.energy_j)) == 1
     parts = found.parts_j2(wanted)
-    assert set(parts) == {"inside", "powers", "delay", "edges", "misfit", "unseen", "ahead", "rounding"}
+    assert set(parts) == {"inside", "powers", "delay", "edges", "misfit", "unseen", "ahead", "rounding", "limits"}
     assert all(part >= 0 for part in parts.values())
     assert found.variance_j2(wanted) == pytest.approx(sum(parts.values()))
 

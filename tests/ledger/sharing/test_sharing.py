@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.curve import Curve, shape_bound_j
+from lightning_energy.ledger.how_shared import how_shared
 from lightning_energy.ledger.ledger import Ledger
+from lightning_energy.ledger.trace import Trace
 from lightning_energy.meters import NvmlMeter
 from tests.ledger.plays import INFO, START, S
+from tests.recomputed import accounts_of
 from tests.sim.clock import VirtualClock, drive
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
@@ -40,7 +44,7 @@ class Day:
         e = np.concatenate([[0.0], np.cumsum(np.multiply(seconds, watts))])
         end_s = t[-1] - self.pieces[-1][0] / 2
         rng, now, self.curve = np.random.default_rng(self.seed), [START], Curve(INFO)
-        self.ledger = ledger = Ledger([self.curve], clock=lambda: now[0])
+        self.ledger = ledger = Ledger([self.curve], clock=lambda: now[0], trace=Trace(["d"], START))
         events = [(x, 0, account) for x, account in zip(t, accounts, strict=False)]
         update_s = np.arange(self.phase_s, end_s, self.period_s)
         events += [(x + self.half_s * rng.uniform(-1, 1), 1, x) for x in update_s]
@@ -63,14 +67,16 @@ class Day:
         now[0] = START + round(end_s * S)
         ledger.settle(final=True)
         self.totals = ledger.totals(now[0])
+        fitted = self.totals.fitted(0)
+        self.told = fitted and how_shared(fitted, ledger.classes.names, START, self.totals.accounts)
         self.t, self.watts, self.accounts = t, np.array(watts), accounts
         return self
 
-    def share_s(self, stage: str | None) -> np.ndarray:
-        """Seconds of a stage in each interval."""
+    def share_s(self, stage: str | None, epoch: int | None = None, late_s: float = 0.0) -> np.ndarray:
+        """Seconds of a stage, and an epoch, in each interval."""
         ends_s, inside = (
-            np.array([k[0] for k in self.knots]),
-            [a is not None and stage in {None, a[1]} for a in self.accounts],
+            np.array([k[0] - late_s for k in self.knots]),
+            [a is not None and stage in {None, a[1]} and epoch in {None, a[0]} for a in self.accounts],
         )
         upto = np.interp(ends_s, self.t, np.concatenate([[0.0], np.cumsum(np.diff(self.t) * inside)]))
         return np.diff(upto)
@@ -100,6 +106,15 @@ def turns(n: int, train=(0.73, 300.0), validate=(0.31, 120.0), drift: float = 0.
     return [IDLE, *(piece for pair in both for piece in pair), IDLE]
 
 
+def waits(n: int, waiting: set[int]) -> list:
+    """Epochs with short validations, some of which do nothing but wait."""
+    rows = [IDLE]
+    for epoch in range(n):
+        train_w, validate_w = (20.0, 20.0) if epoch in waiting else (300.0, 120.0)
+        rows += [(0.73, train_w, (epoch, "train", "step")), (0.05, validate_w, (epoch, "validate", "step"))]
+    return [*rows, IDLE]
+
+
 def dies(from_s: float):
     return lambda x: "missing" if x > from_s else "measured"
 
@@ -126,6 +141,7 @@ DAYS = {
     "first value leaps": lambda: Day(turns(12), more_j=lambda x: 400.0 if x > 0.1 else 0.0),
     "foreign load": lambda: Day([*turns(6)[:-1], (3.0, 480.0, TRAIN), *turns(6)[1:]]),
     "late": lambda: Day(turns(12), late_s=0.2),
+    "waits": lambda: Day(waits(14, {6, 7}), phase_s=0.06),
 }
 
 
@@ -143,6 +159,41 @@ def test_no_figure_is_worse_than_a_straight_line_may_be(name):
         assert error_j <= today.bound_j(stage), (stage, found.energy_j, true_j)
         assert error_j <= 3 * found.u_j + 1e-6, (stage, found.energy_j, true_j, found.u_j)
         assert found.energy_j >= 0
+
+
+@pytest.mark.parametrize("name", DAYS)
+def test_no_figure_is_one_that_no_load_could_have(name):
+    """Each epoch and stage has what its own intervals hold, and of shared ones something between nothing and all."""
+    today = day(name)
+    x, e, missing = (np.array(column) for column in zip(*today.knots, strict=True))
+    rise_j = np.where(missing[1:], 0.0, np.diff(e))
+    for epoch, stage in {a[:2] for a in today.accounts if a}:
+        share_s, length_s = today.share_s(stage, epoch, today.late_s), np.diff(x)
+        whole, cut = share_s > (1 - 1e-9) * length_s, share_s > 1e-9
+        slack_j = 500.0 * (2 * today.half_s + 0.03) * (cut & ~whole).sum() + 1e-6
+        found_j = today.totals.energy(epoch=epoch, stage=stage).energy_j
+        assert rise_j[whole].sum() - slack_j <= found_j <= rise_j[cut].sum() + slack_j
+        assert found_j >= 0
+
+
+def test_a_share_of_less_than_nothing_is_limited_and_that_is_told():
+    """In two of 14 epochs a board that always draws 300 W in training waits at 20 W, in short validations as well."""
+    today = day("waits")
+    moved = today.told.moved
+    assert {row.epoch for row in moved} <= {5, 6, 7, 8}
+    assert sum(row.energy_j > 1.0 for row in moved) >= 2
+    for epoch in (6, 7):
+        found = today.totals.energy(epoch=epoch, stage="validate")
+        assert 0 <= found.energy_j < 2.5
+        assert abs(found.energy_j - 1.0) <= found.u_j
+    sums = today.totals._sums[0]
+    ahead_j = float((sums.fitted._ahead.seconds_s @ sums.fitted.powers.overall_w).sum())
+    of_rise_j = sums.energy_j.sum() + sums.fitted.energy_j.sum() - ahead_j
+    assert of_rise_j == pytest.approx(today.knots[-1][1] - today.knots[0][1], rel=1e-9)
+    curve, steps = (pd.DataFrame(table) for table in today.ledger.take_trace())
+    for (epoch, stage, kind), energy_j in accounts_of(today.told.to_plain(), curve, steps).items():
+        found_j = today.totals.energy(epoch=epoch, stage=stage, kind=kind).energy_j
+        assert energy_j == pytest.approx(found_j, rel=1e-6, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", DAYS)

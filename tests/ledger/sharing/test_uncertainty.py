@@ -10,6 +10,7 @@ from lightning_energy.ledger.sharing.stretch import Stretch
 from lightning_energy.ledger.sharing.timeline import Timeline
 from lightning_energy.ledger.told import SMOOTHED
 from tests.sim.virtual_run import Sensor, Work, play
+from tests.sim.watched import by_channels
 
 STAGES = np.array([0, 1, 2, 3])
 
@@ -95,6 +96,16 @@ def test_steps_are_told_by_the_counters_delay(lag_s):
     steps = np.flatnonzero(np.array(run.kind) == "single step")[len(run.kind) // 2 :]  # once the delay is known
     error = (run.found_j / run.true_j - 1)[steps]
     assert np.sqrt(np.mean(error**2)) < 0.08
+
+
+@pytest.mark.slow
+def test_single_steps_of_boards_that_do_the_same_steps():
+    """What a step draws more than others it draws on all boards; each counter's updates have times of their own."""
+    run = play(5, Work(epochs=8, watts=(60.0, 390.0, 150.0, 230.0, 60.0)), Sensor(), boards=4, watch=by_channels())
+    steps = np.flatnonzero(np.array(run.kind) == "single step")[200:]  # once the delay is known
+    share = np.abs(run.found_j - run.true_j)[steps] / run.u_j[steps]
+    assert 0.55 <= np.mean(share <= 1) <= 0.88
+    assert np.mean(share <= 2) >= 0.93
 
 
 def test_that_a_sensor_looks_part_time_is_no_last_word_before_all_that_is_held_is_seen():
