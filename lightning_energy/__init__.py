@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from lightning_energy.results.report import Report
     from lightning_energy.scores.functional import energy_penalized_accuracy, sustainable_accuracy
     from lightning_energy.scores.metrics import EnergyPenalizedAccuracy, EnergyScore, SustainableAccuracy
+    from lightning_energy.training.efficiency_stopping import EnergyEfficiencyStopping
 
 __all__ = [
     "Comparison",
     "Energy",
     "EnergyCallback",
+    "EnergyEfficiencyStopping",
     "EnergyMonitor",
     "EnergyPenalizedAccuracy",
     "EnergyScore",
@@ -48,6 +50,7 @@ _HOMES = {
     "Comparison": "comparison.comparison",
     "Energy": "curves.energy",
     "EnergyCallback": "callback",
+    "EnergyEfficiencyStopping": "training.efficiency_stopping",
     "EnergyMonitor": "monitor",
     "EnergyPenalizedAccuracy": "scores.metrics",
     "EnergyScore": "scores.metrics",

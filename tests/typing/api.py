@@ -15,6 +15,7 @@ from lightning_energy import (
     Comparison,
     Energy,
     EnergyCallback,
+    EnergyEfficiencyStopping,
     EnergyMonitor,
     EnergyPenalizedAccuracy,
     EnergyScore,
@@ -74,6 +75,14 @@ def the_callback() -> None:
     report: Report | None = plain.report
     if report is not None:
         figures_of(report)
+
+
+def stopping() -> str:
+    stops = EnergyEfficiencyStopping(max_kwh_per_point=0.05, point=0.01, patience=5)
+    Trainer(callbacks=[EnergyCallback(accuracy="val_acc"), stops])
+    price: float | None = stops.kwh_per_point
+    epoch: int | None = stops.stopped_epoch
+    return f"{price} {epoch} {stops.reason}"
 
 
 def figures_of(report: Report) -> str:
