@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import pickle
+import time
 
 import pytest
 
-from lightning_energy import EnergyEfficiencyStopping
+from lightning_energy import EnergyCallback, EnergyEfficiencyStopping
 from lightning_energy.scores.metric import Metric
 from lightning_energy.scores.stopping import Reached
 from lightning_energy.training import log_keys
@@ -22,7 +23,17 @@ LIMIT_KWH = 1e-5
 CHEAP, DEAR = 0.1, 1e-6
 
 
-class Rising(Classifier):
+class Known(Classifier):
+    """Waits before each validation until the energy is known, as it is in a training whose epochs take a while."""
+
+    def on_validation_start(self) -> None:
+        super().on_validation_start()
+        runs = [c._run for c in self.trainer.callbacks if isinstance(c, EnergyCallback)]
+        if runs and runs[0].books.session is not None:
+            runs[0].books.session._sampler.wait_until_known(time.monotonic_ns(), 60)
+
+
+class Rising(Known):
     """Its value rises in each validation as it is told."""
 
     def __init__(self, *rises: float, start: float = 0.1, sign: float = 1.0) -> None:
