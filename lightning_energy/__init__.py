@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lightning_energy.callback import EnergyCallback
     from lightning_energy.comparison.compare import compare
     from lightning_energy.comparison.comparison import Comparison
+    from lightning_energy.comparison.whatif import WhatIf, whatif
     from lightning_energy.curves.energy import Energy
     from lightning_energy.meters import Meter, MeterInfo, MeterLost, MeterUnavailable, Reading, ReplayMeter
     from lightning_energy.monitor import EnergyMonitor
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from lightning_energy.results.report import Report
     from lightning_energy.scores.functional import energy_penalized_accuracy, sustainable_accuracy
     from lightning_energy.scores.metrics import EnergyPenalizedAccuracy, EnergyScore, SustainableAccuracy
+    from lightning_energy.training.efficiency_stopping import EnergyEfficiencyStopping
 
 __all__ = [
     "Comparison",
     "Energy",
     "EnergyCallback",
+    "EnergyEfficiencyStopping",
     "EnergyMonitor",
     "EnergyPenalizedAccuracy",
     "EnergyScore",
@@ -37,17 +40,20 @@ __all__ = [
     "ReplayMeter",
     "Report",
     "SustainableAccuracy",
+    "WhatIf",
     "__version__",
     "compare",
     "energy_penalized_accuracy",
     "load_record",
     "sustainable_accuracy",
+    "whatif",
 ]
 
 _HOMES = {
     "Comparison": "comparison.comparison",
     "Energy": "curves.energy",
     "EnergyCallback": "callback",
+    "EnergyEfficiencyStopping": "training.efficiency_stopping",
     "EnergyMonitor": "monitor",
     "EnergyPenalizedAccuracy": "scores.metrics",
     "EnergyScore": "scores.metrics",
@@ -59,10 +65,12 @@ _HOMES = {
     "ReplayMeter": "meters",
     "Report": "results.report",
     "SustainableAccuracy": "scores.metrics",
+    "WhatIf": "comparison.whatif",
     "compare": "comparison.compare",
     "energy_penalized_accuracy": "scores.functional",
     "load_record": "results.record_ranks",
     "sustainable_accuracy": "scores.functional",
+    "whatif": "comparison.whatif",
 }
 """The module of each public name."""
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "report": "print the report of a run again",
     "study": "train many configurations with many seeds, and report them",
     "compare": "list runs side by side: accuracy against energy, and which are dominated",
+    "whatif": "replay rules that would have stopped finished runs: quality kept, energy saved",
     "gate": "say whether new runs cost more energy than before, for continuous integration",
 }
 """All commands, and a line of help for each."""

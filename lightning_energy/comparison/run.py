@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lightning_energy.results.record import Record
     from lightning_energy.scores.metric import Mode, Scale
 
-__all__ = ["NothingFittedError", "Run", "run_of"]
+__all__ = ["NothingFittedError", "Run", "run_of", "run_of_record"]
 
 SILENT_S = 600.0  # a run that goes on writes its record every minute, or at the end of a longer epoch
 
@@ -160,7 +160,28 @@ def run_of(
         NothingFittedError: it is of validations, tests or predictions alone.
         RecordError: it is no record that can be read, or that of a rank other than zero.
     """
-    record = load_record(file)
+    return run_of_record(load_record(file), file, name, epoch, scale=scale, targets=targets)
+
+
+def run_of_record(
+    record: Record,
+    file: Path,
+    name: str,
+    epoch: Choice = "last",
+    *,
+    scale: Scale | None = None,
+    targets: Sequence[float] = (),
+) -> Run:
+    """The figures of a run from its record that was read already: see :func:`run_of`.
+
+    Args:
+        record: the record.
+        file: its file.
+        name: the name of the run.
+        epoch: the choice among its values of the metric.
+        scale: the scale of these values; ``None``: the one that the record says.
+        targets: the values up to which the energy is asked for.
+    """
     if record.rank:
         raise RecordError(f"{file} is the record of rank {record.rank} alone: give rank zero's record beside it")
     if record.total is None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.results.figures import Outcome
     from lightning_energy.results.report import Report
+    from lightning_energy.training.scored import Scored
     from lightning_energy.training.trainer_run import TrainerRun
 
 __all__ = ["OF_LIGHTNING", "OTHER_NAMES", "CallbackBase", "meant_by", "of_an_object"]
@@ -229,6 +230,11 @@ class CallbackBase(Callback):
     def history(self) -> list[dict[str, Any]]:
         """One row per training epoch, as logged: its energies, the total, the metric and the score."""
         return [row.to_plain() for row in self._memory.history]
+
+    @property
+    def last_validation(self) -> Scored | None:
+        """The metric of the validation that has just ended, with the energy until then; ``None`` where it has none."""
+        return None if self._run is None else self._run.validations.now
 
     def _keep(self, report: Report, *, is_fit: bool) -> None:
         """Keep the report of a run that has ended."""

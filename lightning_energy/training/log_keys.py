@@ -15,6 +15,7 @@ __all__ = [
     "METRIC",
     "MISSING_S",
     "NAMES",
+    "POINT_WH",
     "POWER_W",
     "PREDICT_J",
     "SCORE",
@@ -41,6 +42,7 @@ COST = "energy/cost"
 ACCURACY = "energy/accuracy"
 METRIC = "energy/metric"
 SCORE = "energy/score"
+POINT_WH = "energy/point_wh"
 
 
 class LogKey(NamedTuple):
@@ -82,6 +84,12 @@ ALL: tuple[LogKey, ...] = (
     LogKey(ACCURACY, "1", _VAL, "the accuracy, as a fraction"),
     LogKey(METRIC, "its own", _VAL, "the metric of quality, where it is no accuracy (a loss, a perplexity, …)"),
     LogKey(SCORE, "1", _VAL, "the energy-penalized accuracy, or the score of your own function"),
+    LogKey(
+        POINT_WH,
+        "Wh",
+        f"{_VAL}, if `accuracy` or `metric` is given",
+        "energy that a further point (0.01) cost over the last three validations, by the best value so far",
+    ),
 )
 
 NAMES = frozenset(key.name for key in ALL)

@@ -14,6 +14,7 @@ from lightning_energy.results.parse import energy_of, epochs_of, notes_of, sessi
 from lightning_energy.results.rows import EpochRow, SessionRow
 from lightning_energy.results.upgrade import VERSION, VersionError, upgrade
 from lightning_energy.scores.metric import Scale
+from lightning_energy.scores.stopping import Reached
 from lightning_energy.training.left_records import contains, knows_more, relative_place
 from lightning_energy.training.lightning_private import saving
 
@@ -43,11 +44,13 @@ class FoundMetric:
         chosen: the metric that was found to be the accuracy; ``None`` while none was.
         scales: by the name of a metric its scale, as soon as its values tell.
         reference_kwh: the reference of the score where it is the run's own; ``None`` elsewhere, and while unknown.
+        reached: the best values so far at the last validations, as they were logged, with the energies until then.
     """
 
     chosen: str | None = None
     scales: dict[str, Scale] = field(default_factory=dict)
     reference_kwh: float | None = None
+    reached: list[Reached] = field(default_factory=list)
 
 
 @dataclass
@@ -210,6 +213,7 @@ class RunMemory:
             "axis": self.axis,
             "scales": {**self.found.scales},
             "reference_kwh": self.found.reference_kwh,
+            **({"reached": [[*row] for row in self.found.reached]} if self.found.reached else {}),
             **({} if place is None else {"record": place}),
         }
 
@@ -230,6 +234,7 @@ class RunMemory:
             chosen, axis = _text_or_none(state.get("accuracy")), _text_or_none(state.get("axis"))
             scales = known.get("scales").maybe(_scales_of) or {}
             reference_kwh = known.get("reference_kwh").maybe(Node.amount)
+            reached = known.get("reached").maybe(_reached_of) or []
         except VersionError as error:
             raise ValueError(f"the checkpoint's energy {error}: upgrade lightning-energy") from error
         except DamagedError as error:
@@ -237,8 +242,13 @@ class RunMemory:
         if self._last is not None and run_id == self._last.run_id:
             self._become(self._last)
         own = self.found
-        kept_kwh = own.reference_kwh if run_id == self.run_id else None  # else it was another run's
-        found = FoundMetric(own.chosen or chosen, scales | own.scales, kept_kwh or reference_kwh)
+        kept = own if run_id == self.run_id else FoundMetric()  # else it was another run's
+        found = FoundMetric(
+            own.chosen or chosen,
+            scales | own.scales,
+            kept.reference_kwh or reference_kwh,
+            kept.reached or reached,
+        )
         if run_id == self.run_id and (total.energy_j or 0.0) <= (self.before.energy_j or 0.0):
             self._change(axis=axis, found=found)
             return
@@ -334,6 +344,13 @@ def _text_or_none(value: object) -> str | None:
 
 def _scales_of(node: Node) -> dict[str, Scale]:
     return {name: scale.one_of(get_args(Scale)) for name, scale in node.entries()}
+
+
+def _reached_of(node: Node) -> list[Reached]:
+    rows = [[*row.items()] for row in node.items()]
+    if any(len(row) != len(Reached._fields) for row in rows):
+        raise node.wrong("rows of value, kWh and seconds")
+    return [Reached(best.number(), kwh.maybe(Node.amount), missing.amount()) for best, kwh, missing in rows]
 
 
 def _since(then: Energy, now: Energy, others: int) -> Energy:

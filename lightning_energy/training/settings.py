@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.ledger.arguments import check_idle, check_record, check_switches
 from lightning_energy.meters.find import check_meters
 from lightning_energy.meters.units import SAMPLES
 from lightning_energy.results.carbon import Conversion
-from lightning_energy.results.read import RecordError
-from lightning_energy.results.record_ranks import load_record
+from lightning_energy.results.reference import reference_of
 from lightning_energy.results.trace_files import check_trace
-from lightning_energy.scores.choice import OF_THE_RUN, choose_metric, choose_score
+from lightning_energy.scores.choice import choose_metric, choose_score
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from lightning_energy.meters.find import Meters
     from lightning_energy.results.trace_files import TraceFormat
@@ -82,7 +81,7 @@ class Settings:
     @cached_property
     def reference(self) -> float | str:
         """The reference of the score as it is asked for, but of the path of a record the energy of its training."""
-        reference: float | str = _reference(self.reference_kwh)
+        reference: float | str = reference_of(self.reference_kwh)
         return reference
 
     def __post_init__(self) -> None:
@@ -124,22 +123,3 @@ def _check_units(per: Any) -> None:
             )
         if not callable(fn):
             raise TypeError(f"per[{name!r}]={fn!r}: give a function from a batch to the number of {name} in it")
-
-
-def _reference(given: Any) -> Any:
-    """The reference of the score: a number or ``"run"`` as it is; of the path of a record, the energy of its training.
-
-    Raises:
-        ValueError: the record cannot be read, or its energy is not known.
-    """
-    if not isinstance(given, (str, Path)) or given == OF_THE_RUN:
-        return given
-    try:
-        total = load_record(given).total
-    except RecordError as error:
-        raise ValueError(
-            f"reference_kwh={str(given)!r}: {error}. Give a number of kWh, 'run', or the record of a finished run"
-        ) from error
-    if total is None or not total.energy_kwh:
-        raise ValueError(f"reference_kwh={str(given)!r}: the energy of that run is not known. Give a number of kWh")
-    return total.energy_kwh

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import NOTHING
 from lightning_energy.meters.units import J_PER_KWH
@@ -14,6 +14,8 @@ from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import forget_logged, logs_twice, promises_fraction
 from lightning_energy.training.logged import log, log_late, read_metrics, total_values
 from lightning_energy.training.monitor_checks import advice_on_absence
+from lightning_energy.training.price_of_a_point import point_wh, with_validation
+from lightning_energy.training.scored import Scored
 from lightning_energy.training.withdrawal import withdraw_scores
 
 if TYPE_CHECKING:
@@ -27,26 +29,11 @@ if TYPE_CHECKING:
     from lightning_energy.training.rank_books import RankBooks
     from lightning_energy.training.run_memory import RunMemory
 
-__all__ = ["Scored", "Validations"]
+__all__ = ["Validations"]
 
 PART = 0.01  # share of the time up to the first score that may be missing without a word
+OF_A_METRIC = (log_keys.ACCURACY, log_keys.METRIC, log_keys.SCORE, log_keys.POINT_WH)
 NEVER = "no validation was run, and the score is of a metric that a validation logs"
-
-
-class Scored(NamedTuple):
-    """The metric of a validation, and its score.
-
-    Attributes:
-        metric: the metric.
-        score: its score; ``None`` where there is none.
-        energy_kwh: the energy that it is set against, in kWh; ``None`` unknown.
-        u: standard uncertainty of the score by that energy alone; ``None`` unknown.
-    """
-
-    metric: Metric
-    score: float | None
-    energy_kwh: float | None
-    u: float | None = None
 
 
 @dataclass
@@ -116,6 +103,11 @@ class Validations:
             *([log_keys.SCORE] if scorer.may_be_scored else []),
         )
 
+    @property
+    def now(self) -> Scored | None:
+        """The metric of the validation that has just ended; ``None`` where it has none."""
+        return self._now
+
     def resume(self, memory: RunMemory) -> None:
         """Go on with what an earlier session found of the metric."""
         scorer, found = self.scorer, memory.found
@@ -171,6 +163,8 @@ class Validations:
         if waiting:
             self._warn("monitors", f"EnergyCallback: {waiting}")
         self._forget_old(trainer)
+        if self._books.is_fit and self._now is not None:
+            self._memory.found.reached = with_validation(self._memory.found.reached, self._now)
         self._keep()
         self.scorer.forget()
         self._epoch = trainer.current_epoch
@@ -227,7 +221,7 @@ class Validations:
         value = self._books.mean(found and found[1])
         if value is not None:
             if self._now is not None:  # an earlier value of this validation
-                forget_logged(trainer, (log_keys.ACCURACY, log_keys.METRIC, log_keys.SCORE))
+                forget_logged(trainer, OF_A_METRIC)
             log_late(trainer, self._take(trainer, found, value, self._total), self._warn)
             return
         lacking: list[int] = []
@@ -255,10 +249,10 @@ class Validations:
         metric = judged.metric
         score = self._score(metric, total)
         u = None if score is None else scorer.u_of_score(metric, total.energy_kwh, total.u_absolute_j / J_PER_KWH)
-        self.last = self._now = Scored(metric, score, total.energy_kwh, u)
+        self.last = self._now = now = Scored(metric, score, total.energy_kwh, u, total.missing_s)
         accuracy = metric.accuracy
         values = {log_keys.METRIC: value} if accuracy is None else {log_keys.ACCURACY: accuracy}
-        return values if score is None else values | {log_keys.SCORE: score}
+        return values | ({} if score is None else {log_keys.SCORE: score}) | self._price(now)
 
     def _judge(self, trainer: Trainer, name: str, value: float) -> Judged:
         """Judge a value, which may show that those before it, in earlier sessions too, were no fractions."""
@@ -282,7 +276,7 @@ class Validations:
         was_open = scorer.rule.is_of_run
         score = scorer.score(metric, total.energy_kwh)
         if was_open and not scorer.rule.is_of_run and total.missing_s > PART * total.duration_s:
-            self._say_part(total)
+            self._remark("reference_part", _of_a_part(total))
         if scorer.rule.formula is None:  # the user's function may do other things on other ranks
             score = self._books.ranks.gather(score)[0]
         if score is None:
@@ -291,14 +285,15 @@ class Validations:
         self.no_score = ""
         return score
 
-    def _say_part(self, total: Energy) -> None:
-        text = (
-            f"reference_kwh='run' is {total.energy_kwh:.4g} kWh, the known part of the energy up to the first score: "
-            f"{total.missing_s:.4g} s of it are missing, so that all scores of this run are too low. Give a number of "
-            f"kWh"
-        )
-        self._memory.notes = [*self._memory.notes, Note("other", text)]
-        self._warn("reference_part", f"EnergyCallback: {text}")
+    def _remark(self, topic: str, note: Note) -> None:
+        self._memory.notes = [*self._memory.notes, note]
+        self._warn(topic, f"EnergyCallback: {note.text}")
+
+    def _price(self, now: Scored) -> dict[str, float]:
+        """The price of a further point of a metric that the user named; none while it is not known."""
+        is_asked = self.scorer.choice.name is not None and self._books.is_fit
+        wh = point_wh(self._memory.found.reached, now) if is_asked else None
+        return {} if wh is None else {log_keys.POINT_WH: wh}
 
     def _have_none(self, why: str, topic: str) -> None:
         """Keep the reason why this validation has no score; warn of it once, where it is a surprise."""
@@ -316,8 +311,7 @@ class Validations:
             f"withdrawn (points that are drawn already stay).{left} Say it from the beginning with scale='percent', or "
             f"with scale='fraction' if this value is the wrong one"
         )
-        self._memory.notes = [*self._memory.notes, Note("withdrawn", text)]
-        self._warn("withdrawn", f"EnergyCallback: {text}")
+        self._remark("withdrawn", Note("withdrawn", text))
 
     def _keep(self) -> None:
         """Keep for later sessions what was found of the metric."""
@@ -350,7 +344,17 @@ class Validations:
             log_keys.SCORE: now is None or now.score is None,
             log_keys.ACCURACY: accuracy is None,
             log_keys.METRIC: now is None or accuracy is not None,
+            log_keys.POINT_WH: now is None or not self._price(now),
         }
         for key in (key for key, is_absent in absent.items() if is_absent):
             trainer.callback_metrics.pop(key, None)
             trainer.logged_metrics.pop(key, None)
+
+
+def _of_a_part(total: Energy) -> Note:
+    """A remark on a reference that is the known part of an energy."""
+    return Note(
+        "other",
+        f"reference_kwh='run' is {total.energy_kwh:.4g} kWh, the known part of the energy up to the first score: "
+        f"{total.missing_s:.4g} s of it are missing, so that all scores of this run are too low. Give a number of kWh",
+    )

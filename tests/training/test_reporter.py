@@ -11,7 +11,7 @@ from lightning_energy.results.record import NAME
 from lightning_energy.results.record_ranks import rank_file
 from lightning_energy.scores.metric import Metric
 from lightning_energy.training.run_memory import RunMemory
-from lightning_energy.training.validations import Scored
+from lightning_energy.training.scored import Scored
 from tests.training.parts import Parts, joules, replay, spend, two_ranks
 
 

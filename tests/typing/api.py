@@ -15,6 +15,7 @@ from lightning_energy import (
     Comparison,
     Energy,
     EnergyCallback,
+    EnergyEfficiencyStopping,
     EnergyMonitor,
     EnergyPenalizedAccuracy,
     EnergyScore,
@@ -26,6 +27,7 @@ from lightning_energy import (
     ReplayMeter,
     Report,
     SustainableAccuracy,
+    WhatIf,
     __version__,
     compare,
     energy_penalized_accuracy,
@@ -33,6 +35,7 @@ from lightning_energy import (
     load_record,
     study,
     sustainable_accuracy,
+    whatif,
 )
 from lightning_energy.meters import CalibratedMeter, CpuEstimateMeter, NvmlMeter, RaplMeter
 from lightning_energy.scores.formula import EnergyPenalized
@@ -74,6 +77,14 @@ def the_callback() -> None:
     report: Report | None = plain.report
     if report is not None:
         figures_of(report)
+
+
+def stopping() -> str:
+    stops = EnergyEfficiencyStopping(max_kwh_per_point=0.05, point=0.01, patience=5)
+    Trainer(callbacks=[EnergyCallback(accuracy="val_acc"), stops])
+    price: float | None = stops.kwh_per_point
+    epoch: int | None = stops.stopped_epoch
+    return f"{price} {epoch} {stops.reason}"
 
 
 def figures_of(report: Report) -> str:
@@ -213,6 +224,25 @@ def comparing() -> str:
     figure.savefig("compare.png")
     Path("compare.html").write_text(comparison.to_html(title="Mine"), encoding="utf-8")
     return f"{comparison} {plain} {frame}"
+
+
+def replaying() -> str:
+    found: WhatIf = whatif("runs")
+    whatif(["runs/a", Path("runs/b")], rules=("metric", "budget"), metric="val_acc", scale="percent", patience=3)
+    whatif("runs", rules="best score", alpha=(1, 5, 20.0), beta=5, reference_kwh=["runs/a", 0.01], score="penalized")
+    whatif("runs", patience=range(1, 6), min_delta=0.001, max_kwh_per_point=[0.01, 0.1], point=0.01, window=5)
+    whatif("runs", budget_kwh=0.5, score="sustainable")
+    lines: list[str] = [f"{r.run} {r.rule}: {r.sentence()}" for r in found.replays if r.stops]
+    for of in found.runs:
+        kept: list[float | None] = [r.kept for r in of.replays]
+        share: float | None = None if of.last_point is None else of.last_point.share
+        print(of.name, kept, share, of.caveats)
+    figure, ax = found.plot()
+    found.plot(ax=ax)
+    figure.savefig("whatif.png")
+    print(found.problems, found.cannot, found.limits, [of.saved for of in found.of_rules])
+    plain: dict[str, Any] = found.to_plain()
+    return f"{found} {lines} {plain}"
 
 
 # ------------------------------------------------------------------------------------------------ meters

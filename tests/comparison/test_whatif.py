@@ -1,0 +1,303 @@
+"""Replays of records: real ones of real Trainers, and some that were made to be hard."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from lightning.pytorch.callbacks import EarlyStopping
+
+from lightning_energy import EnergyEfficiencyStopping, load_record, whatif
+from lightning_energy.comparison.what_if_table import as_csv, markdown
+from lightning_energy.results.record import NAME
+from lightning_energy.results.write import write_record
+from tests.comparison.replays import KWH, VALUES, course
+from tests.modules import energy_callback, loader, make_trainer
+from tests.records import put
+from tests.training.test_efficiency_stopping import Known
+
+DATA = Path(__file__).parents[1] / "data/v1"
+
+
+class Curve(Known):
+    """Learns quickly, then hardly, with some noise."""
+
+    VALUES = (0.5, 0.6, 0.7, 0.75, 0.74, 0.76, 0.75, 0.755, 0.758, 0.765, 0.76, 0.75)
+
+    def value(self) -> float:
+        return self.VALUES[min(self.validations, len(self.VALUES)) - 1]
+
+
+@pytest.mark.filterwarnings("ignore:EnergyCallback. this training will spend")
+@pytest.mark.parametrize("monitor", ["val_acc", "energy/score"])
+def test_a_replay_stops_where_the_real_stopping_does(tmp_path, monitor):
+    """Played on the record of a training without it, then trained with it."""
+
+    def train(name, *callbacks):
+        energy = energy_callback(accuracy="val_acc", record=str(tmp_path / name))
+        trainer = make_trainer(tmp_path, max_epochs=12, callbacks=[energy, *callbacks])
+        trainer.fit(Curve(), loader(8), loader(8))
+        return trainer
+
+    train("whole")
+    # where the energy is far below the reference, the score goes by the accuracy alone, on any machine
+    kind = "metric" if monitor == "val_acc" else "score"
+    found = whatif(tmp_path / "whole", rules=kind, patience=(1, 2, 3)).replays
+    assert [(r.stops, r.epoch) for r in found] == [(True, 4), (True, 7), (True, 8)]
+    trainer = train("stopped", EarlyStopping(monitor, mode="max", patience=2))
+    assert trainer.current_epoch - 1 == found[1].epoch
+
+
+def test_it_stops_where_the_efficiency_stopping_did(tmp_path):
+    """One training, judged at each validation and again from its record: at the energies as they were logged."""
+    stopping = EnergyEfficiencyStopping(max_kwh_per_point=1e9, patience=2)
+    energy = energy_callback(accuracy="val_acc", record=str(tmp_path))
+    trainer = make_trainer(tmp_path, max_epochs=12, callbacks=[stopping, energy])
+    trainer.fit(Curve(), loader(8), loader(8))
+    (found,) = whatif(tmp_path, rules="efficiency", max_kwh_per_point=1e9, window=2).replays
+    assert (stopping.stopped_epoch, found.epoch, found.stops) == (7, 7, False)  # it ended there
+
+
+def test_every_rule_on_a_record(tmp_path):
+    course(tmp_path / "a", reference_kwh=2.0)
+    found = whatif(
+        tmp_path, patience=2, alpha=(1, 20), reference_kwh=(2.0, 50), max_kwh_per_point=0.6, window=2, point=0.03125,
+        budget_kwh=5,
+    )  # fmt: skip
+    assert {r.rule: (r.epoch, r.points) for r in found.replays if r.stops} == {
+        "EarlyStopping(metric, patience=2)": (5, -1.0),
+        "EarlyStopping(score(alpha=1), patience=2)": (4, -1.0),
+        "EarlyStopping(score(alpha=1, reference_kwh=50), patience=2)": (5, -1.0),
+        "EarlyStopping(score(alpha=20), patience=2)": (5, -1.0),
+        "EarlyStopping(score(alpha=20, reference_kwh=50), patience=2)": (5, -1.0),
+        "best score(alpha=1)": (2, -3.0),
+        "best score(alpha=1, reference_kwh=50)": (3, -1.0),
+        "best score(alpha=20)": (6, 0.0),
+        "best score(alpha=20, reference_kwh=50)": (6, 0.0),
+        "a point for more than 600 Wh": (4, -1.0),
+        "budget of 5 kWh": (3, -3.0),
+    }
+    by_alpha = {r.settings["alpha"]: r.epoch for r in found.replays if r.kind == "best score"}
+    assert by_alpha == {1.0: 3, 20.0: 6}
+    (played,) = found.runs
+    assert (played.last_point.kwh, played.last_point.share) == (6.0, 0.375)
+    assert played.prices_kwh(0.03125, 2)[2:4] == [3 / 16, 6 / 10]
+
+
+def test_defaults_are_of_the_runs_own(tmp_path):
+    course(tmp_path / "a")
+    found = whatif(tmp_path, point=0.03125)
+    budgets = [r.settings["budget_kwh"] for r in found.replays if r.kind == "budget"]
+    limits = [r.settings["max_kwh_per_point"] for r in found.replays if r.kind == "efficiency"]
+    assert (budgets, limits) == ([4.0, 8.0, 12.0], [15 / 19, 10 * (15 / 19)])
+    assert {r.rule for r in found.replays if r.kind == "best score"} == {"best score"}
+    assert found.runs[0].caveats == ()
+
+
+def test_other_metrics_are_played_in_their_own_direction(tmp_path):
+    course(tmp_path / "acc")
+    course(tmp_path / "ppl", [-v for v in VALUES], name="val_ppl", mode="min", scale="raw")
+    course(tmp_path / "pct", [100 * v for v in VALUES], scale="percent")
+    found = whatif(tmp_path, rules=("metric", "score"), patience=2, point=0.03125)
+    assert {(r.run, r.points) for r in found.replays if r.kind == "metric"} == {
+        (n, -1.0) for n in ("acc", "ppl", "pct")
+    }
+    assert {r.run for r in found.replays if r.kind == "score"} == {"acc", "pct"}
+    ppl = next(of for of in found.runs if of.name == "ppl")
+    assert ppl.caveats == ("no rules on a score: val_ppl is no accuracy, and scores are made of these",)
+    found = whatif(tmp_path, metric="valid/accuracy")
+    assert [of.name for of in found.runs] == ["acc", "pct"]
+    (problem,) = found.cannot
+    assert problem == (
+        f"{tmp_path}/ppl/{NAME} cannot be replayed: its metric is val_ppl, not valid/accuracy: leave the metric out to "
+        f"replay each run on its own"
+    )
+
+
+def test_a_score_of_the_users_own_is_played_as_it_was_logged(tmp_path):
+    record = load_record(course(tmp_path))
+    scores = [3.0, 2.0, 1.0, *[4.0] * 5]
+    rows = [replace(row, score=score) for row, score in zip(record.epochs, scores, strict=True)]
+    write_record(tmp_path / NAME, replace(record, epochs=rows, score=replace(record.score, formula="mine")))
+    found = whatif(tmp_path, rules=("score", "best score"), patience=2)
+    assert [(r.rule, r.epoch) for r in found.replays] == [("EarlyStopping(mine, patience=2)", 2), ("best mine", 3)]
+    (found,) = whatif(tmp_path, rules="best score", alpha=5.0).replays
+    assert found.rule == "best score"
+    (found,) = whatif(tmp_path, rules="best score", score="sustainable").replays
+    assert found.rule == "best score"
+
+
+def test_the_published_score_takes_the_first_epoch_past_its_pole(tmp_path):
+    course(tmp_path / "past", (0.5, 0.6, 0.7, 0.8), (0.4, 0.8, 1.01, 4.0))
+    course(tmp_path / "below", (0.5, 0.6, 0.7, 0.8), (0.1, 0.2, 0.3, 0.4))
+    found = whatif(tmp_path, rules="best score", score="sustainable")
+    assert [(r.run, r.epoch, r.kept) for r in found.replays] == [("past", 2, 0.7)]
+    below = next(of for of in found.runs if of.name == "below")
+    assert below.caveats == ("no rules on a score: sustainable_accuracy is defined above 1 kWh only",)
+
+
+def test_a_reference_is_also_a_finished_run(tmp_path):
+    file = put(tmp_path / "small", 2.0)
+    course(tmp_path / "a")
+    (found,) = whatif(tmp_path / "a", rules="best score", reference_kwh=file).replays
+    assert found.settings["reference_kwh"] == 2.0
+    with pytest.raises(ValueError, match="nowhere does not exist.*Give a number of kWh"):
+        whatif(tmp_path / "a", reference_kwh="nowhere")
+
+
+def test_records_that_tell_too_little(tmp_path):
+    course(tmp_path / "good")
+    put(tmp_path / "no-epochs", 1.0, 0.9)
+    put(tmp_path / "no-metric", 1.0, None)
+    put(tmp_path / "no-energy", None, 0.9, epochs=(0.9,))
+    put(tmp_path / "no-energies", 1.0, 0.9, epochs=(0.8, 0.9))
+    put(tmp_path / "wrong-scale", 1.0, 91.0, epochs=(91.0,), epochs_kwh=(1.0,))
+    put(tmp_path / "evaluation", 1.0, 0.9, total=None)
+    (tmp_path / "truncated").mkdir()
+    (tmp_path / "truncated" / NAME).write_text((tmp_path / "good" / NAME).read_text()[:-500])
+    found = whatif([tmp_path, tmp_path / "nowhere"])
+    assert [of.name for of in found.runs] == ["good"]
+    assert [p.partition(":")[0].removeprefix(f"{tmp_path}/").partition("/")[0] for p in found.problems] == [
+        "nowhere does not exist", "truncated"
+    ]  # fmt: skip
+    told = {text.removeprefix(f"{tmp_path}/").partition("/")[0]: text for text in found.cannot}
+    assert {name: words in told[name] for name, words in {
+        "no-epochs": "its record has no epoch with a value of the metric",
+        "no-metric": "it has no metric: log an accuracy in validation",
+        "no-energy": "the energy of its training is not known",
+        "no-energies": "its record does not know the energy up to any of its epochs",
+        "wrong-scale": "read it with scale='percent'",
+        "evaluation": "nothing was fitted",
+    }.items()} == dict.fromkeys(told, True)  # fmt: skip
+    assert len(whatif(tmp_path / "wrong-scale", scale="percent").runs) == 1
+
+
+@pytest.mark.parametrize("name", ["fit", "resumed", "killed", "ranks", "derived", "running"])
+def test_records_of_older_versions(name):
+    found = whatif(DATA / name)
+    assert found.problems == []
+    assert len(found.runs) + len(found.cannot) == 1
+    for replay in found.replays:
+        assert replay.saved is None or 0 <= replay.saved <= 1
+    assert json.loads(json.dumps(found.to_plain(), allow_nan=False))["problems"] == []
+
+
+def test_one_validation_and_energies_that_fall(tmp_path):
+    course(tmp_path / "one", (0.5,), (1.0,))
+    course(tmp_path / "falls", (0.5, 0.6, 0.6), (3.0, 2.0, 1.0))  # of a damaged record: nothing is sure
+    found = whatif(tmp_path)
+    assert not any(r.stops for r in found.replays if r.run == "one" and r.kind != "budget")
+    assert str(found)
+    json.dumps(found.to_plain(), allow_nan=False)
+
+
+def test_caveats(tmp_path):
+    record = load_record(course(tmp_path, spent={"quality": "estimated"}))
+    rows = [replace(row, session=int(row.epoch > 3), total_kwh=None if row.epoch == 1 else row.total_kwh)
+            for row in record.epochs][:-1]  # fmt: skip
+    write_record(tmp_path / NAME, replace(record, epochs=rows, outcome="interrupted"))
+    (of,) = whatif(tmp_path).runs
+    assert of.caveats == (
+        "it was interrupted: these are its figures up to then",
+        "its energies are estimated by a model, not measured: shares of them are shares of what it counts",
+        "2 kWh, 14 % more, were spent after its last epoch and are in none of these figures",
+        "it was resumed: a stopping goes on from the state in its checkpoint, the replay counts all validations",
+        "the energy up to 1 of 7 validations is not known: rules by energy pass over them",
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "match"),
+    [
+        ({"patience": 0}, ValueError, "patience=0: give a whole number"),
+        ({"patience": -1}, ValueError, "patience=-1: give a whole number"),
+        ({"patience": 1.5}, TypeError, "patience=1.5: give a whole number"),
+        ({"window": 0}, ValueError, "window=0: give a whole number"),
+        ({"min_delta": -0.1}, ValueError, "min_delta=-0.1: give a finite number from 0 on"),
+        ({"min_delta": math.nan}, ValueError, "min_delta=nan: give a finite number from 0 on"),
+        ({"min_delta": "0"}, TypeError, "min_delta='0': give a number"),
+        ({"point": 0}, ValueError, "point=0: give a finite number above 0"),
+        ({"budget_kwh": 0.0}, ValueError, "budget_kwh=0.0: give a finite number above 0"),
+        ({"budget_kwh": [1.0, -1.0]}, ValueError, "budget_kwh=-1.0: give a finite number above 0"),
+        ({"budget_kwh": math.nan}, ValueError, "budget_kwh=nan: give a finite number above 0"),
+        ({"max_kwh_per_point": math.inf}, ValueError, "max_kwh_per_point=inf: give a finite number above 0"),
+        ({"alpha": 0}, ValueError, "alpha=0: give a finite number above 0"),
+        ({"beta": -5}, ValueError, "beta=-5: give a finite number above 0"),
+        ({"reference_kwh": -1}, ValueError, "reference_kwh=-1: give a finite number above 0"),
+        ({"score": "sam"}, ValueError, "score='sam': give one of 'penalized', 'sustainable', or omit it"),
+        ({"score": "sustainable", "reference_kwh": 2.0}, ValueError, "belongs to score='penalized'"),
+        ({"rules": "luck"}, ValueError, "rules: 'luck' is none: give 'metric'"),
+        ({"scale": "%"}, ValueError, "scale='%': give one of fraction"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments(tmp_path, wrong, error, match):
+    course(tmp_path)
+    with pytest.raises(error, match=match):
+        whatif(tmp_path, **wrong)
+
+
+def test_no_path_and_no_run():
+    with pytest.raises(ValueError, match="there is no path"):
+        whatif([])
+    with pytest.raises(TypeError, match="3 is no path"):
+        whatif([3])
+    found = whatif("nowhere")
+    assert (found.runs, found.limits, found.of_rules) == ([], (), [])
+    assert str(found).startswith("There is no run to replay.\nNot replayed: nowhere does not exist")
+
+
+def test_many_runs_are_summed_up(tmp_path):
+    for i in range(300):
+        course(tmp_path / f"run-{i:03}", VALUES[: 8 - i % 2], KWH[: 8 - i % 2])
+    found = whatif(tmp_path, point=0.03125, patience=1, rules=("metric", "budget"), budget_kwh=5.0)
+    early, budget = found.of_rules
+    assert (early.n, early.n_stops, early.points, early.worst_points) == (300, 300, -1.0, -1.0)
+    assert early.saved_kwh == 150 * 6.0 + 150 * 4.0
+    assert early.saved == (150 * 6.0 + 150 * 4.0) / (150 * 16.0 + 150 * 14.0)
+    assert (budget.points, budget.n_stops) == (-3.0, 300)
+    text = str(found)
+    assert len(text.splitlines()) < 20
+    assert "300 runs are too many for a table each: see --format csv" in text
+    rows = [*csv.DictReader(io.StringIO(as_csv(found)))]
+    assert len(rows) == 600
+    assert rows[1]["budget_kwh"] == "5.0"
+
+
+def test_texts(tmp_path):
+    course(tmp_path / "=a|b")
+    found = whatif(tmp_path, point=0.03125, patience=2)
+    text = str(found)
+    assert max(map(len, text.splitlines())) <= 120
+    assert "EarlyStopping(metric, patience=2)     epoch 5" in text
+    assert (
+        "Its last point: 0.8125 was reached in epoch 3, 0.8438 in epoch 6; what lies between took 6 kWh, 38 %" in text
+    )
+    assert "if a checkpoint of that epoch was written" in text
+    assert "A learning rate schedule that depends on the length of the training" in text
+    assert markdown(found) == found._repr_markdown_()
+    assert "| EarlyStopping(metric, patience=2) | epoch 5 | 0.8125 |" in markdown(found)
+    (row, *_) = csv.DictReader(io.StringIO(as_csv(found)))
+    assert (row["run"], row["patience"], row["alpha"], row["epoch"]) == ("'=a|b", "2", "", "5")
+    assert (float(row["points"]), float(row["saved"])) == (-1.0, 0.25)
+
+
+def test_a_picture(tmp_path):
+    pytest.importorskip("matplotlib").use("Agg")
+    import matplotlib.pyplot as plt
+
+    for name in ("a", "b"):
+        course(tmp_path / name)
+    figure, ax = whatif(tmp_path / "a", point=0.03125, patience=2).plot()
+    assert ax.get_xlabel() == "energy saved in % of the whole training"
+    lines = {tuple(line.get_xdata()): [*line.get_ydata()] for line in ax.lines}
+    grey = next(ys for xs, ys in lines.items() if len(xs) == 8)
+    assert grey == [-19.0, -11.0, -3.0, -1.0, -1.0, -1.0, 0.0, 0.0]
+    assert figure.axes == [ax]
+    _, ax = whatif("nowhere").plot()
+    assert [t.get_text() for t in ax.texts] == ["no run with a metric and energies"]
+    plt.close("all")
