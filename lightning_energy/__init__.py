@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from lightning_energy.results.report import Report
     from lightning_energy.scores.functional import energy_penalized_accuracy, sustainable_accuracy
     from lightning_energy.scores.metrics import EnergyPenalizedAccuracy, EnergyScore, SustainableAccuracy
+    from lightning_energy.training.energy_budget import EnergyBudget
 
 __all__ = [
     "Comparison",
     "Energy",
+    "EnergyBudget",
     "EnergyCallback",
     "EnergyMonitor",
     "EnergyPenalizedAccuracy",
@@ -47,6 +49,7 @@ __all__ = [
 _HOMES = {
     "Comparison": "comparison.comparison",
     "Energy": "curves.energy",
+    "EnergyBudget": "training.energy_budget",
     "EnergyCallback": "callback",
     "EnergyMonitor": "monitor",
     "EnergyPenalizedAccuracy": "scores.metrics",
