@@ -19,7 +19,7 @@ __all__ = ["Agreed", "BudgetWatch"]
 
 
 class Agreed(NamedTuple):
-    """What all ranks know together after a look, the same on each of them.
+    """The knowledge of all ranks together after a look, the same on each of them.
 
     Attributes:
         spent_j: joules of the run, earlier sessions included.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["CHECKPOINT", "EnergyBudget", "OnExceed"]
 
 OnExceed = Literal["stop", "warn"]
-"""What happens when the budget is spent."""
+"""The consequences of a budget that is spent."""
 
 CHECKPOINT = "energy-budget.ckpt"
 """The file that a stop within a reserve leaves beside the checkpoints of the first ModelCheckpoint."""
@@ -120,7 +120,7 @@ class EnergyBudget(Callback):
 
     @property
     def spent_kwh(self) -> float:
-        """What the run has spent so far, in kWh, as far as this rank knows: a lower bound where energy is missing."""
+        """Energy of the run so far in kWh, as far as this rank knows: a lower bound where some is missing."""
         return self._spent_j() / J_PER_KWH
 
     def __getstate__(self) -> dict[str, Any]:
@@ -182,7 +182,7 @@ class EnergyBudget(Callback):
         return ""
 
     def _source(self, trainer: Trainer) -> tuple[SpentJoules | None, float]:
-        """What this rank has spent in this session, and joules of earlier sessions that the EnergyCallback knows."""
+        """This rank's joules in this session, and joules of earlier sessions that the EnergyCallback knows."""
         if self._session is not None:
             return SpentJoules(self._session), 0.0
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
@@ -277,7 +277,7 @@ class EnergyBudget(Callback):
         return self._before_j if self._watch is None else max(self._before_j, self._watch.spent_j())
 
     def state_dict(self) -> dict[str, Any]:
-        """What the run has spent so far, in joules."""
+        """The energy that the run has spent so far, in joules."""
         return {"version": 1, "run_id": self._run_id, "spent_j": self._spent_j()}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ __all__ = ["Spending", "SpentJoules", "open_session"]
 
 
 class Spending(NamedTuple):
-    """What is known of a rank's energy at one moment.
+    """The energy of a rank at one moment.
 
     Attributes:
         spent_j: joules in this session; a lower bound where ``unknown`` is not 0.
@@ -35,7 +35,7 @@ class Spending(NamedTuple):
 
 
 class SpentJoules:
-    """What this rank has spent in a session, at any moment.
+    """The joules that a rank has spent in a session, at any moment.
 
     Behind the last update of a counter its last power is supposed to go on.
 
@@ -48,8 +48,9 @@ class SpentJoules:
         >>> from lightning_energy.meters import ReplayMeter, open_meters
         >>> session = Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu")))
         >>> session.mark(session.code(-1, "train", "gap"))
-        >>> SpentJoules(session).now().power_w
-        100.0
+        >>> joules = SpentJoules(session)
+        >>> joules.now().unknown, joules.devices, joules.dead
+        (0, 1, [])
         >>> session.close()
     """
 
@@ -63,7 +64,7 @@ class SpentJoules:
         self._last = Spending(before_j, 0.0, 0)
 
     def now(self) -> Spending:
-        """What is known now."""
+        """The energy up to now."""
         if self._has_ended():
             self._last = Spending(self._last.spent_j, 0.0, max(1, len(self._channels)))
         else:
