@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from lightning_energy.results.report import Report
     from lightning_energy.scores.functional import energy_penalized_accuracy, sustainable_accuracy
     from lightning_energy.scores.metrics import EnergyPenalizedAccuracy, EnergyScore, SustainableAccuracy
+    from lightning_energy.training.energy_budget import EnergyBudget
     from lightning_energy.training.efficiency_stopping import EnergyEfficiencyStopping
 
 __all__ = [
     "Comparison",
     "Energy",
+    "EnergyBudget",
     "EnergyCallback",
     "EnergyEfficiencyStopping",
     "EnergyMonitor",
@@ -52,6 +54,7 @@ __all__ = [
 _HOMES = {
     "Comparison": "comparison.comparison",
     "Energy": "curves.energy",
+    "EnergyBudget": "training.energy_budget",
     "EnergyCallback": "callback",
     "EnergyEfficiencyStopping": "training.efficiency_stopping",
     "EnergyMonitor": "monitor",

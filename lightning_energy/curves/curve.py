@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,21 @@ if TYPE_CHECKING:
 
     from lightning_energy.meters.base import MeterInfo, Quality
 
-__all__ = ["Curve", "Knots", "shape_bound_j"]
+__all__ = ["Curve", "Knots", "LastKnown", "shape_bound_j"]
+
+
+class LastKnown(NamedTuple):
+    """The end of a curve.
+
+    Attributes:
+        time_ns: the time of the last knot.
+        energy_j: the energy there in joules.
+        power_w: mean power of the interval that ends there in watts; ``None`` where it is missing, or the first.
+    """
+
+    time_ns: int
+    energy_j: float
+    power_w: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +100,7 @@ class Curve:
 
     Attributes:
         power: the range of power that was seen of the device.
+        last: its end; ``None`` before the first knot. Any thread may read it, with no lock.
 
     Example:
         >>> from lightning_energy.meters import ReplayMeter
@@ -104,7 +119,7 @@ class Curve:
         self._half_width_ns: list[int] = []
         self._quality: list[int] = []
         self._variance_j2: list[float] = []
-        self._last_power_w: float | None = None  # outlives the knots, which are forgotten once they are booked
+        self.last: LastKnown | None = None  # outlives the knots, which are forgotten once they are booked
 
     def __len__(self) -> int:
         return len(self._time_ns)
@@ -126,7 +141,7 @@ class Curve:
 
     def last_power_w(self) -> float | None:
         """Mean power of the last interval in watts; ``None`` when there is no interval or it is missing."""
-        return self._last_power_w
+        return None if self.last is None else self.last.power_w
 
     def add(
         self,
@@ -156,11 +171,12 @@ class Curve:
                 f"knot ({time_ns} ns, {energy_j} J) lies before the last ({self.end_ns} ns, {self.end_j} J): "
                 f"time must rise and energy must not fall; book a reset as a missing interval"
             )
-        self._last_power_w = None
+        power_w = None
         if self._time_ns and quality != "missing":
             length_ns = time_ns - self._time_ns[-1]
-            self._last_power_w = power_w = (energy_j - self._energy_j[-1]) / (length_ns * NS)
+            power_w = (energy_j - self._energy_j[-1]) / (length_ns * NS)
             self.power.add(power_w, length_ns, half_width_ns + self._half_width_ns[-1])
+        self.last = LastKnown(time_ns, energy_j, power_w)
         self._time_ns.append(time_ns)
         self._energy_j.append(energy_j)
         self._half_width_ns.append(half_width_ns)

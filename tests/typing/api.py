@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from lightning_energy import (
     Comparison,
     Energy,
+    EnergyBudget,
     EnergyCallback,
     EnergyEfficiencyStopping,
     EnergyMonitor,
@@ -52,6 +53,9 @@ version: str = __version__
 def the_callback() -> None:
     plain = EnergyCallback()
     meters: list[Meter] = [ReplayMeter(100.0), CpuEstimateMeter(max_w=65.0)]
+    budget = EnergyBudget(max_kwh=1.5, reserve_kwh=0.1)
+    spent: tuple[float, bool] = budget.spent_kwh, budget.is_exceeded
+    print(spent, EnergyBudget(max_j=3.6e6, on_exceed="warn"))
     EnergyCallback(meters="nvml")
     EnergyCallback(meters=NvmlMeter("GPU-eeeeeeee-0000-0000-0000-000000000000"))
     EnergyCallback(meters=["nvml", "rapl", ReplayMeter(100.0)])

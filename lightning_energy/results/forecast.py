@@ -1,0 +1,349 @@
+r"""The energy and time that a training will have taken at its end, with an interval: plain arithmetic.
+
+What is to come is batches, validations and the time between epochs. Of each the mean so far is taken, of batches a
+straight line over the progress of the run whose slope is believed to be small until data show it: a Gaussian prior of
+:data:`DRIFT` for the change over a whole run. The interval is of two standard deviations of what is to come, so that it
+closes as the run goes on; ``benchmarks/forecast.py`` counts how often it holds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from lightning_energy.meters.units import J_PER_KWH, J_PER_WH
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_energy.results.carbon import Conversion
+
+__all__ = ["DRIFT", "Forecast", "Interval", "Left", "Seen", "Stretch", "forecast", "validations_within"]
+
+DRIFT = 0.12
+"""Relative change of a batch's energy or time over a whole run that is no surprise (one standard deviation)."""
+
+COVERAGE_K = 2.0  # standard deviations to each side
+LEAST_NOISE = 0.02  # relative scatter of stretches that is believed before many were seen
+BELIEF = 4.0  # the number of stretches that this belief counts for
+BEND = 0.45  # the part of the drift by which the slope to come may differ from the slope so far
+MOST_ALIKE = 0.9  # correlation of neighbouring stretches
+LEVEL_U = 0.01  # relative uncertainty of the level that no number of stretches takes away
+MEAN_U = 0.05  # relative uncertainty of the mean of few validations, or times between epochs
+VALIDATION_SHARE, VALIDATION_U = 0.5, 0.3  # of a training batch's energy, where no validation was seen yet
+MOST_STRETCHES = 64
+WARM_UP = 0.1  # the part of the first epoch that is not taken for what is to come
+
+
+class Stretch(NamedTuple):
+    """Some batches, a validation, or the time between two epochs.
+
+    Attributes:
+        batches: the number of training batches in it; 0 in others.
+        energy_j: its joules.
+        seconds: its duration.
+    """
+
+    batches: int
+    energy_j: float
+    seconds: float
+
+    def __add__(self, other: tuple[float, ...]) -> Stretch:  # type: ignore[override]
+        """Both together."""
+        return Stretch(*(a + b for a, b in zip(self, other, strict=True)))  # type: ignore[arg-type]
+
+
+@dataclass
+class Seen:
+    """The stretches of a run that were seen so far.
+
+    Attributes:
+        batches: stretches of training behind the warm-up, in the order of time.
+        validations: whole validations.
+        between: the times between epochs.
+        warm_up: the first stretches, which are known to be slow.
+    """
+
+    batches: list[Stretch] = field(default_factory=list)
+    validations: list[Stretch] = field(default_factory=list)
+    between: list[Stretch] = field(default_factory=list)
+    warm_up: Stretch = field(default_factory=lambda: Stretch(0, 0.0, 0.0))
+
+    def add_batches(self, stretch: Stretch, per_epoch: float = math.inf) -> None:
+        """Add a stretch of training.
+
+        Args:
+            stretch: the stretch.
+            per_epoch: the number of batches in an epoch; infinite where it is not known.
+        """
+        if not self.batches and self.warm_up.batches < (WARM_UP * per_epoch if per_epoch < math.inf else 1):
+            self.warm_up += stretch
+            return
+        self.batches.append(stretch)
+        if len(self.batches) > MOST_STRETCHES:
+            pairs = [*zip(self.batches[::2], self.batches[1::2], strict=False)]
+            self.batches = [a + b for a, b in pairs] + self.batches[2 * len(pairs) :]
+
+
+class Left(NamedTuple):
+    """The part of a run that is to come.
+
+    Attributes:
+        done: batches so far, all sessions together.
+        batches: training batches; ``None`` where there is no end but that of time.
+        validations: their number.
+        epochs: the times between epochs.
+        validation_batches: batches of a validation.
+        seconds: seconds until the run's time limit; ``None`` without one.
+        per_epoch: batches of an epoch; infinite where it is not known.
+        limit: the argument of the Trainer that ends the run, such as ``max_epochs=20``.
+    """
+
+    done: int
+    batches: int | None
+    validations: int = 0
+    epochs: int = 0
+    validation_batches: int = 0
+    seconds: float | None = None
+    per_epoch: float = math.inf
+    limit: str = ""
+
+
+class Interval(NamedTuple):
+    """An expected value with the bounds between which the truth lies in some 95 % of runs.
+
+    Attributes:
+        value: the expected value.
+        low: the lower bound.
+        high: the upper bound.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def scaled(self, factor: float) -> Interval:
+        """The same in another unit."""
+        return Interval(*(factor * x for x in self))
+
+    @property
+    def width(self) -> float:
+        """The distance of the bounds, relative to the value."""
+        return (self.high - self.low) / self.value if self.value else math.inf
+
+    def __contains__(self, truth: object) -> bool:
+        """True where the truth lies between the bounds."""
+        return isinstance(truth, (int, float)) and self.low <= truth <= self.high
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A run at its end, as far as it can be told.
+
+    Attributes:
+        energy_j: joules of the whole run, from its beginning to its end.
+        left_s: seconds from now to its end.
+        spent_j: joules so far.
+        is_at_most: true where a callback may stop the run earlier: the value is that of the whole run, and the lower
+            bounds are those of an end at once.
+        limit: the argument of the Trainer that ends the run.
+        left: the part that is to come.
+    """
+
+    energy_j: Interval
+    left_s: Interval
+    spent_j: float
+    is_at_most: bool
+    limit: str
+    left: Left
+
+    @property
+    def energy_kwh(self) -> Interval:
+        """The energy in kWh."""
+        return self.energy_j.scaled(1 / J_PER_KWH)
+
+    def derived(self, conversion: Conversion | None) -> dict[str, Interval]:
+        """CO2e in grams and cost of the whole run, ``co2eq_g`` and ``cost``, as far as they are asked for."""
+        rows = [] if conversion is None else [conversion.row(kwh) for kwh in self.energy_kwh]
+        values = {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
+        return {
+            name: Interval(*(v for v in three if v is not None))
+            for name, three in values.items()
+            if all(v is not None for v in three)
+        }
+
+    def epoch_at(self, energy_j: float) -> int | None:
+        """The epoch, counted from 0, in which the run will have spent so many joules; ``None`` where it will not."""
+        to_come_j = self.energy_j.value - self.spent_j
+        if self.energy_j.value < energy_j or not self.left.batches or self.left.per_epoch == math.inf:
+            return None
+        part = max(energy_j - self.spent_j, 0.0) / to_come_j if to_come_j > 0 else 0.0
+        return int((self.left.done + part * self.left.batches) / self.left.per_epoch)
+
+    def text(self, conversion: Conversion | None = None) -> str:
+        """A sentence: energy, time, CO2e and cost to the end."""
+        energy = self.energy_j.scaled(1 / (J_PER_KWH if self.energy_j.value >= J_PER_KWH else J_PER_WH))
+        parts = [_bounds(energy, "kWh" if self.energy_j.value >= J_PER_KWH else "Wh", at_most=self.is_at_most)]
+        parts += [
+            _bounds(value, {"co2eq_g": "g CO2e", "cost": "of cost"}[name], at_most=self.is_at_most)
+            for name, value in self.derived(conversion).items()
+        ]
+        time = f"{'at most ' if self.is_at_most else ''}{_duration(self.left_s.value)} more"
+        why = ", less if a callback stops it early" if self.is_at_most else ""
+        return f"{', '.join(parts)} by {self.limit}, {time}{why}"
+
+
+def _bounds(value: Interval, unit: str, *, at_most: bool) -> str:
+    if at_most:
+        return f"at most {value.high:.3g} {unit}"
+    return f"about {value.value:.3g} {unit} ({value.low:.3g} to {value.high:.3g})"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def validations_within(
+    first: int, last: int, per_epoch: float, *, every_batches: float, every_epochs: int | None
+) -> int:
+    """The number of validations after batches ``first + 1`` to ``last`` of a run.
+
+    Args:
+        first: batches so far.
+        last: batches at the end.
+        per_epoch: batches of an epoch.
+        every_batches: batches between two validations; infinite for the end of an epoch.
+        every_epochs: epochs between two that are validated; ``None`` counts batches across epochs.
+
+    Example:
+        >>> validations_within(0, 100, 10, every_batches=10, every_epochs=1)  # ten epochs
+        10
+        >>> validations_within(0, 100, 10, every_batches=5, every_epochs=3)  # twice in epochs 2, 5 and 8
+        6
+        >>> validations_within(0, 100, 10, every_batches=25, every_epochs=None)
+        4
+    """
+    if every_epochs is None:
+        return int(last // every_batches - first // every_batches) if every_batches < math.inf else 0
+    if per_epoch == math.inf:
+        return 0
+    every = min(every_batches, per_epoch)
+
+    def until(batch: int) -> int:
+        epoch, rest = divmod(batch, int(per_epoch))
+        whole = (epoch // every_epochs) * int(per_epoch // every)
+        return whole + (int(rest // every) if (epoch + 1) % every_epochs == 0 else 0)
+
+    return until(last) - until(first)
+
+
+def forecast(seen: Seen, left: Left, spent_j: float, *, is_at_most: bool = False) -> Forecast | None:
+    """The run at its end; ``None`` where it cannot be told: no end is known, or no batch was seen.
+
+    Args:
+        seen: the stretches so far.
+        left: the part that is to come.
+        spent_j: joules so far, all sessions together.
+        is_at_most: whether a callback may stop the run earlier.
+
+    Example:
+        >>> seen = Seen()
+        >>> for _ in range(11):
+        ...     seen.add_batches(Stretch(10, 500.0, 2.0), per_epoch=100)
+        >>> found = forecast(seen, Left(done=110, batches=890, limit="max_epochs=10"), spent_j=5500.0)
+        >>> found.energy_j.value, found.left_s.value
+        (50000.0, 178.0)
+    """
+    stretches = seen.batches or ([seen.warm_up] if seen.warm_up.batches else [])
+    if not stretches or (left.batches is None and left.seconds is None):
+        return None
+    batches = left.batches
+    if batches is None:  # enough for any time
+        batches, left = 10**9, left._replace(validations=0)
+    found = [_to_come(seen, stretches, left, batches, of) for of in (1, 2)]
+    (energy_j, u_j), (seconds, u_s) = found
+    if left.seconds is not None and seconds > left.seconds:  # its time limit ends it: of the energy a part
+        part = max(left.seconds, 0.0) / seconds
+        energy_j, u_j, seconds, u_s = (
+            part * energy_j,
+            part * math.hypot(u_j, 0.5 * energy_j * u_s / seconds),
+            left.seconds,
+            0.0,
+        )
+    low_j = 0.0 if is_at_most else max(energy_j - COVERAGE_K * u_j, 0.0)
+    low_s = 0.0 if is_at_most else max(seconds - COVERAGE_K * u_s, 0.0)
+    return Forecast(
+        Interval(spent_j + energy_j, spent_j + low_j, spent_j + energy_j + COVERAGE_K * u_j),
+        Interval(seconds, low_s, seconds + COVERAGE_K * u_s),
+        spent_j,
+        is_at_most,
+        left.limit,
+        left,
+    )
+
+
+def _to_come(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int, of: int) -> tuple[float, float]:
+    """What is to come of one quantity, energy or time, with its standard uncertainty."""
+    per_batch, u_batch = _line(stretches, left.done, left.done + batches, of)
+    value, variance = batches * per_batch, (batches * u_batch) ** 2
+    if seen.validations:
+        mean, u = _mean([v[of] for v in seen.validations])
+    else:
+        mean, u = (left.validation_batches * per_batch * share for share in (VALIDATION_SHARE, VALIDATION_U))
+    value, variance = value + left.validations * mean, variance + (left.validations * u) ** 2
+    if seen.between:
+        mean, u = _mean([v[of] for v in seen.between])
+        value, variance = value + left.epochs * mean, variance + (left.epochs * u) ** 2
+    return value, math.sqrt(variance)
+
+
+def _mean(values: Sequence[float]) -> tuple[float, float]:
+    """The mean of the later half of some values, and its standard uncertainty."""
+    later = values[len(values) // 2 :]
+    mean = sum(later) / len(later)
+    scatter2 = sum((v - mean) ** 2 for v in later)
+    u2 = (scatter2 + BELIEF * (MEAN_U * mean) ** 2) / (len(later) + BELIEF) / len(later) + (LEVEL_U * mean) ** 2
+    return mean, math.sqrt(u2)
+
+
+def _line(stretches: Sequence[Stretch], done: int, last: int, of: int) -> tuple[float, float]:
+    """The mean of a quantity per batch over the batches to come, and its standard uncertainty.
+
+    A straight line by least squares, with a Gaussian prior of its slope; see the module.
+    """
+    n = sum(s.batches for s in stretches)
+    level = sum(s[of] for s in stretches) / n
+    if level <= 0:
+        return 0.0, 0.0
+    middle, x, w, y = done - n, [], [], []
+    for s in stretches:
+        x.append((middle + s.batches / 2) / last)  # progress of the run
+        w.append(s.batches * len(stretches) / n)
+        y.append(s[of] / s.batches / level - 1)
+        middle += s.batches
+    mean_x = sum(a * b for a, b in zip(w, x, strict=True)) / len(x)
+    sxx = sum(a * (b - mean_x) ** 2 for a, b in zip(w, x, strict=True))
+    sxy = sum(a * (b - mean_x) * c for a, b, c in zip(w, x, y, strict=True))
+    slope, noise2, rest = 0.0, LEAST_NOISE**2, y
+    for _ in range(3):  # noise and slope by turns
+        slope = sxy / (sxx + noise2 / DRIFT**2)
+        rest = [c - slope * (b - mean_x) for b, c in zip(x, y, strict=True)]
+        scatter = sum(a * r * r for a, r in zip(w, rest, strict=True)) + BELIEF * LEAST_NOISE**2
+        noise2 = _alike(rest) * scatter / (len(x) + BELIEF)
+    ahead = (done / last + 1) / 2 - mean_x
+    slope_u2 = 1 / (sxx / noise2 + 1 / DRIFT**2) + (BEND * DRIFT) ** 2
+    return level * max(1 + slope * ahead, 0.0), level * math.sqrt(noise2 / len(x) + ahead**2 * slope_u2 + LEVEL_U**2)
+
+
+def _alike(rest: Sequence[float]) -> float:
+    """The factor by which neighbours that are alike make the variance of a mean larger."""
+    squares = sum(r * r for r in rest)
+    if squares <= 0:
+        return 1.0
+    rho = min(max(sum(a * b for a, b in pairwise(rest)) / squares, 0.0), MOST_ALIKE)
+    return (1 + rho) / (1 - rho)

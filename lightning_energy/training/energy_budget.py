@@ -1,0 +1,325 @@
+"""EnergyBudget: stops a training that has spent its energy, as ``max_time`` stops one that has spent its time."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+from uuid import uuid4
+
+from lightning.pytorch import Callback
+from lightning.pytorch.utilities import rank_zero_info
+
+from lightning_energy.ledger.arguments import named_arguments
+from lightning_energy.ledger.ranks import Ranks
+from lightning_energy.meters.base import MeterUnavailable
+from lightning_energy.meters.units import J_PER_KWH
+from lightning_energy.scores.budget_rule import Budget
+from lightning_energy.training.budget_watch import BudgetWatch
+from lightning_energy.training.callback_base import CallbackBase
+from lightning_energy.training.error_guard import WarnOnce, never_fatal
+from lightning_energy.training.lightning_private import is_checkpoint
+from lightning_energy.training.spent_joules import SpentJoules, open_session
+from lightning_energy.training.trainer_run import is_fitting
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+    from lightning_energy.ledger.session import Session
+    from lightning_energy.meters.find import Meters
+    from lightning_energy.training.rank_books import RankBooks
+
+__all__ = ["CHECKPOINT", "EnergyBudget", "OnExceed"]
+
+OnExceed = Literal["stop", "warn"]
+"""The consequences of a budget that is spent."""
+
+CHECKPOINT = "energy-budget.ckpt"
+"""The file that a stop within a reserve leaves beside the checkpoints of the first ModelCheckpoint."""
+
+OF_A_RUN: dict[str, Any] = {"_watch": None, "_session": None, "_is_over": False, "_before_j": 0.0, "_last": ("", 0.0)}
+
+
+OTHER_NAMES = {"budget": ("max_kwh",), "kwh": ("max_kwh",), "joules": ("max_j",), "reserve": ("reserve_kwh",)}
+"""The names that others may expect for the arguments."""
+
+
+class EnergyBudget(Callback):
+    """Stop a training gracefully when it has spent its budget of energy.
+
+    As ``max_time`` does, it asks the Trainer to stop: all ranks stop after the same step, and validation, checkpoints
+    and loggers finish. One rank looks after every step, and after every validation; several look together about every
+    two seconds, at the step at which the budget is expected to be reached, and after every validation. No sensor is
+    read for it: behind the last update of a counter its last power is supposed to go on. So the budget is exceeded by
+    one step at most, and with several ranks by what they spend between two looks. What comes after the last step, such
+    as the validation that the stop causes, is within the budget only where ``reserve_kwh`` covers it.
+
+    With an :class:`~lightning_energy.EnergyCallback` in the Trainer, before or behind it in the list, the budget is
+    about the energy that that one measures: the total of ``fit``, earlier sessions included. Without one it measures by
+    itself, from ``setup`` on, what ``EnergyCallback(meters="auto")`` would measure. What was spent is in checkpoints,
+    and a training that is resumed goes on with it, with any limit; where both remember earlier sessions, the greater
+    energy counts.
+
+    Lightning's ``min_epochs`` and ``min_steps`` win over the budget; a warning says so when the training begins. A
+    device whose energy gets lost on the way leaves a warning, and what is counted is a lower bound from then on.
+
+    Args:
+        max_kwh: the budget in kWh.
+        max_j: the budget in joules; give one of the two.
+        on_exceed: ``"stop"``, or ``"warn"`` for a warning alone.
+        reserve_kwh: the part of the budget, in kWh, that is kept for the end: training stops when the rest is spent. A
+            stop with a reserve leaves a checkpoint, ``energy-budget.ckpt``, in the folder of the first
+            ``ModelCheckpoint``, after the last validation.
+
+    Attributes:
+        is_exceeded: true once the last ``fit`` had spent the budget, without its reserve.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: both limits, or neither, or an impossible value.
+
+    Example:
+        >>> from lightning_energy import EnergyBudget
+        >>> budget = EnergyBudget(max_kwh=1.5, reserve_kwh=0.1)
+    """
+
+    _meters: Meters = "auto"  # without an EnergyCallback
+
+    @named_arguments("EnergyBudget", lambda _: "max_kwh", OTHER_NAMES)
+    def __init__(
+        self,
+        *,
+        max_kwh: float | None = None,
+        max_j: float | None = None,
+        on_exceed: OnExceed = "stop",
+        reserve_kwh: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self._budget = Budget.of(max_kwh, max_j, reserve_kwh)
+        if on_exceed not in get_args(OnExceed):
+            raise ValueError(f"on_exceed={on_exceed!r}: give 'stop' or 'warn'")
+        self.on_exceed = on_exceed
+        self._warn = WarnOnce()
+        self._run_id = uuid4().hex
+        self._watch: BudgetWatch | None
+        self._session: Session | None
+        self._is_over: bool
+        self._before_j: float
+        self._last: tuple[str, float]
+        self.__dict__.update(OF_A_RUN)
+
+    @property
+    def state_key(self) -> str:
+        """The key of its state in checkpoints: a Trainer may have one that warns and one that stops."""
+        return self._generate_state_key(on_exceed=self.on_exceed)
+
+    @property
+    def is_exceeded(self) -> bool:
+        """True once the last ``fit`` had spent the budget, without its reserve."""
+        return bool(self._is_over)
+
+    @property
+    def spent_kwh(self) -> float:
+        """Energy of the run so far in kWh, as far as this rank knows: a lower bound where some is missing."""
+        return self._spent_j() / J_PER_KWH
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The settings alone: a copy has spent nothing."""
+        return {**self.__dict__, **OF_A_RUN, "_run_id": uuid4().hex}
+
+    # ------------------------------------------------------------------------------------- begin and end
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Measure from now on, where no EnergyCallback does.
+
+        Raises:
+            MeterUnavailable: nothing can be measured.
+        """
+        if stage != "fit":
+            return
+        self._close()
+        if trainer.global_step == 0 and trainer.current_epoch == 0:  # a run of its own, unless a checkpoint is loaded
+            self._last = (self._run_id, self._before_j)
+            self._run_id, self._before_j = uuid4().hex, 0.0
+            self._warn.begin_anew()
+        if trainer.barebones or not any(isinstance(c, CallbackBase) for c in trainer.callbacks):  # type: ignore[attr-defined]
+            self._session = open_session(Ranks.of(trainer), self._meters)
+            announcement = self._session.announcement()
+            if announcement:
+                self._warn("announcement", f"EnergyBudget: {announcement}")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to watch; end at once where earlier sessions have spent the budget.
+
+        Raises:
+            MeterUnavailable: the energy of a device is not known, so that no budget can be kept.
+        """
+        self._is_over = False
+        problem = self._begin(trainer)
+        if problem:
+            raise MeterUnavailable(f"EnergyBudget: {problem}")
+
+    @never_fatal
+    def _begin(self, trainer: Trainer) -> str:
+        ranks = Ranks.of(trainer)
+        joules, before_j = self._source(trainer)
+        problem = _problem_of(ranks, joules)
+        if problem or joules is None:
+            return problem
+        self._before_j = before_j = trainer.strategy.broadcast(max(self._before_j, before_j))
+        self._watch = BudgetWatch(self._budget, ranks, joules.now, before_j)
+        self._watch.look()
+        loop = trainer.fit_loop
+        least_of = {"min_epochs": loop.min_epochs, "min_steps": loop.min_steps}
+        least = [f"{name}={value}" for name, value in least_of.items() if value]
+        if least and self.on_exceed == "stop":
+            self._warn("least", f"EnergyBudget: {' and '.join(least)} of the Trainer win over {self._words}")
+        if self._budget.is_reached(before_j):
+            self._is_over = True
+            end = "the training ends at once" if self.on_exceed == "stop" else "the training goes on"
+            self._warn("over", f"EnergyBudget: {self._figures()} by earlier sessions: {end}. {RAISE}")
+            trainer.should_stop = trainer.should_stop or self.on_exceed == "stop"
+        return ""
+
+    def _source(self, trainer: Trainer) -> tuple[SpentJoules | None, float]:
+        """This rank's joules in this session, and joules of earlier sessions that the EnergyCallback knows."""
+        if self._session is not None:
+            return SpentJoules(self._session), 0.0
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
+            run = callback._run if isinstance(callback, CallbackBase) else None  # noqa: SLF001 - one of ours
+            if run is not None and run.ending.trainer is trainer and run.books.session is not None:
+                before_j = callback._memory.before.energy_j or 0.0  # noqa: SLF001 - same
+                return SpentJoules(run.books.session, partial(_is_closed, run.books, run.books.session)), before_j
+        return None, 0.0
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep what was spent; leave a checkpoint where the budget ended the training, and has a reserve for it."""
+        self._before_j = self._spent_j()
+        if not (self._is_over and self.on_exceed == "stop" and self._budget.reserve_j):
+            return
+        folder = next((c.dirpath for c in trainer.callbacks if is_checkpoint(c) and c.dirpath), None)  # type: ignore[attr-defined]
+        if folder is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # same
+            trainer.save_checkpoint(Path(folder) / CHECKPOINT)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Stop measuring."""
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Stop measuring."""
+        self._close()
+
+    @never_fatal
+    def _close(self) -> None:
+        self._before_j = self._spent_j()
+        session, self._session, self._watch = self._session, None, None
+        if session is not None:
+            session.close()
+
+    def _give_up(self, where: str, error: Exception) -> None:
+        self._warn(
+            "defect",
+            f"EnergyBudget watches no more after {type(error).__name__} in {where}: {error}. The training goes "
+            f"on without a budget; please report this as a bug of lightning-energy",
+        )
+        self._watch = None
+
+    # ------------------------------------------------------------------------------------- during the training
+
+    @never_fatal
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop after this step if the budget is spent."""
+        if self._watch is not None and self._watch.after_step():
+            self._act(trainer)
+
+    @never_fatal
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop after this validation if the budget is spent."""
+        if self._watch is not None and not trainer.sanity_checking:
+            self._watch.look()
+            self._act(trainer)
+
+    def _act(self, trainer: Trainer) -> None:
+        watch = self._watch
+        if watch is None:
+            return
+        if watch.agreed.unknown:
+            self._warn(
+                "missing",
+                f"EnergyBudget: the energy of {watch.agreed.unknown} device(s) is missing since about step "
+                f"{trainer.global_step}: what counts against {self._words} is a lower bound. See the notes of "
+                f"EnergyCallback's report for the cause",
+            )
+        if self._is_over or not watch.is_reached:
+            return
+        self._is_over = True
+        if self.on_exceed == "warn":
+            self._warn("over", f"EnergyBudget: {self._figures()} at step {trainer.global_step}; the training goes on")
+        else:
+            trainer.should_stop = True
+            rank_zero_info(f"EnergyBudget: {self._figures()} at step {trainer.global_step}: the training stops")
+
+    @property
+    def _words(self) -> str:
+        reserve_j = self._budget.reserve_j
+        reserve = f" with a reserve of {reserve_j / J_PER_KWH:.4g} kWh" if reserve_j else ""
+        return f"the budget of {self._budget.limit_j / J_PER_KWH:.4g} kWh{reserve}"
+
+    def _figures(self) -> str:
+        spent_j = 0.0 if self._watch is None else self._watch.agreed.spent_j
+        return f"{spent_j / J_PER_KWH:.4g} kWh of {self._words} were spent"
+
+    # ------------------------------------------------------------------------------------- checkpoints
+
+    def _spent_j(self) -> float:
+        return self._before_j if self._watch is None else max(self._before_j, self._watch.spent_j())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The energy that the run has spent so far, in joules."""
+        return {"version": 1, "run_id": self._run_id, "spent_j": self._spent_j()}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Go on with what earlier sessions have spent, under whatever limit they did it.
+
+        A checkpoint of the run that this process has gone on with knows less than we do: what was spent stays spent.
+        """
+        if self._watch is not None or not is_fitting(trainer):  # a search, or a test with the weights of a training
+            return
+        states = [s for key, s in checkpoint.get("callbacks", {}).items() if key.startswith(type(self).__qualname__)]
+        for state in states:
+            spent_j, run_id = float(state["spent_j"]), state["run_id"]
+            if run_id == self._last[0]:
+                spent_j = max(spent_j, self._last[1])
+            self._before_j, self._run_id = max(self._before_j, spent_j), run_id
+
+
+def _is_closed(books: RankBooks, session: Session) -> bool:
+    return books.session is not session
+
+
+RAISE = "Give a greater max_kwh to go on"
+
+
+def _problem_of(ranks: Ranks, joules: SpentJoules | None) -> str:
+    """The reason why no budget can be kept; empty where there is none. All ranks take part."""
+    mine = (0, 0, []) if joules is None else (joules.devices, joules.boards, joules.dead)
+    everyone = ranks.gather(mine)
+    if not sum(devices for devices, _, _ in everyone):
+        return (
+            "nothing is measured, so that no budget can be kept. Give the Trainer an EnergyCallback of its own, with "
+            "meters=… that can be read here; see `lightning-energy doctor`"
+        )
+    dead = [name for _, _, names in everyone for name in names]
+    if dead:
+        return (
+            f"the energy of {', '.join(dead)} is missing, so that no budget can be kept. See `lightning-energy "
+            f"doctor`, or leave it out by EnergyCallback(meters=…)"
+        )
+    if ranks.device.type != "cpu" and not any(boards for _, boards, _ in everyone):
+        return (
+            f"the accelerator ({ranks.device.type}) is not measured, so that no budget can be kept. See "
+            f"`lightning-energy doctor`, or give a Meter of it: EnergyCallback(meters=…)"
+        )
+    return ""

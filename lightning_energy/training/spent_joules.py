@@ -1,0 +1,116 @@
+"""The joules that a rank has spent, from the last known values of its curves: reads no sensor, takes no lock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from lightning_energy.ledger.session import Session
+from lightning_energy.meters.base import BOARDS
+from lightning_energy.meters.clock import monotonic_ns
+from lightning_energy.meters.find import check_meters, open_meters
+from lightning_energy.meters.units import NS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning_energy.curves.channel import Channel
+    from lightning_energy.ledger.ranks import Ranks
+    from lightning_energy.meters.find import Meters
+
+__all__ = ["Spending", "SpentJoules", "open_session"]
+
+
+class Spending(NamedTuple):
+    """The energy of a rank at one moment.
+
+    Attributes:
+        spent_j: joules in this session; a lower bound where ``unknown`` is not 0.
+        power_w: the last known power of all its devices, which is supposed to go on.
+        unknown: the number of devices whose energy is missing now.
+    """
+
+    spent_j: float
+    power_w: float
+    unknown: int
+
+
+class SpentJoules:
+    """The joules that a rank has spent in a session, at any moment.
+
+    Behind the last update of a counter its last power is supposed to go on.
+
+    Args:
+        session: the session that measures.
+        has_ended: asked for a session that measures no more, after a defect.
+
+    Example:
+        >>> import torch
+        >>> from lightning_energy.meters import ReplayMeter, open_meters
+        >>> session = Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu")))
+        >>> session.mark(session.code(-1, "train", "gap"))
+        >>> joules = SpentJoules(session)
+        >>> joules.now().unknown, joules.devices, joules.dead
+        (0, 1, [])
+        >>> session.close()
+    """
+
+    def __init__(self, session: Session, has_ended: Callable[[], bool] = lambda: False) -> None:
+        self._channels: list[Channel] = session.channels
+        self._has_ended = has_ended
+        session.totals()  # waits once, until the first updates are seen
+        now_ns = monotonic_ns()
+        before_j = session.ledger.totals(now_ns).energy().energy_j or 0.0
+        self._curves_begin_j = self._of_curves(now_ns).spent_j - before_j
+        self._last = Spending(before_j, 0.0, 0)
+
+    def now(self) -> Spending:
+        """The energy up to now."""
+        if self._has_ended():
+            self._last = Spending(self._last.spent_j, 0.0, max(1, len(self._channels)))
+        else:
+            spent_j, power_w, unknown = self._of_curves(monotonic_ns())
+            self._last = Spending(spent_j - self._curves_begin_j, power_w, unknown)
+        return self._last
+
+    @property
+    def devices(self) -> int:
+        """The number of devices that this rank measures."""
+        return len(self._channels)
+
+    @property
+    def boards(self) -> int:
+        """The number of accelerators among them."""
+        return sum(channel.info.scope in BOARDS for channel in self._channels)
+
+    @property
+    def dead(self) -> list[str]:
+        """The devices of which nothing is known, and why. One whose counter has but not moved yet is none of them."""
+        return [f"{c.info.name} ({c.trouble})" for c in self._channels if c.curve.last_power_w() is None and c.trouble]
+
+    def _of_curves(self, now_ns: int) -> Spending:
+        spent_j, power_w, unknown = 0.0, 0.0, 0
+        for channel in self._channels:
+            last = channel.curve.last
+            if last is None or last.power_w is None:
+                unknown += 1
+            if last is not None:
+                device_w = last.power_w or 0.0
+                spent_j += last.energy_j + device_w * max(now_ns - last.time_ns, 0) * NS
+                power_w += device_w
+        return Spending(spent_j, power_w, unknown)
+
+
+def open_session(ranks: Ranks, meters: Meters = "auto") -> Session:
+    """Measure from now on, without an EnergyCallback. All ranks take part.
+
+    Args:
+        ranks: the ranks.
+        meters: the meters.
+
+    Raises:
+        MeterUnavailable: nothing can be read.
+    """
+    wanted = check_meters(meters)
+    session = Session(ranks.claim(lambda: open_meters(wanted, device=ranks.device)))
+    session.mark(session.code(-1, "train", "gap"))
+    return session

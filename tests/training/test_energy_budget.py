@@ -1,0 +1,222 @@
+"""EnergyBudget in real Trainers, with simulated devices of known energy."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from lightning_energy import EnergyBudget, MeterLost, MeterUnavailable, ReplayMeter
+from tests.modules import Begin, Classifier, End, MemoryLogger, Working, energy_callback, loader, make_trainer, meter
+
+W = 200.0
+
+
+class Steps(Callback):
+    """The times just before the budget looks, until it stops the training, and the validations that came."""
+
+    def __init__(self) -> None:
+        self.looks_ns: list[int] = []
+        self.validated_at: list[int] = []
+
+    def on_train_start(self, trainer, pl_module) -> None:
+        self.looks_ns.append(time.monotonic_ns())
+        self.before_j = next(c for c in trainer.callbacks if isinstance(c, EnergyBudget))._before_j
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self.looks_ns.append(time.monotonic_ns())
+
+    def on_validation_end(self, trainer, pl_module) -> None:
+        if not trainer.sanity_checking:
+            if not trainer.should_stop:
+                self.looks_ns.append(time.monotonic_ns())
+            self.validated_at.append(trainer.global_step)
+
+
+def train(tmp_path: Any, budget: EnergyBudget, *, others: Any = None, before: bool = True, **kwargs: Any) -> Any:
+    """Train with a device of 200 W; gives the trainer, the steps, and the meter with its bracket of beginnings."""
+    device, begin, end, steps = meter(script=W), Begin(), End(), Steps()
+    energy = energy_callback(meters=device, score=None, record=False)
+    mine = [budget, end, energy, begin] if before else [end, energy, begin, budget]
+    ckpt_path = kwargs.pop("ckpt_path", None)
+    module = kwargs.pop("module", None) or Working()
+    trainer = make_trainer(tmp_path, callbacks=[steps, *mine, *(others or [])], **({"max_epochs": 400} | kwargs))
+    trainer.fit(module, loader(32), loader(8), ckpt_path=ckpt_path)
+    return trainer, steps, device, begin, end, energy
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_it_stops_at_the_step_that_reaches_it(tmp_path, before):
+    logger, budget = MemoryLogger(), EnergyBudget(max_j=200.0)
+    trainer, steps, device, begin, end, energy = train(tmp_path, budget, before=before, logger=logger)
+    assert budget.is_exceeded
+    assert trainer.current_epoch < 399
+    last_but_one_ns, last_ns = steps.looks_ns[-2:]
+    assert device.true_energy_j(begin.ns, last_but_one_ns) < 200.0 * 1.01  # it had not been reached there
+    assert device.true_energy_j(end.earliest_ns, last_ns) > 200.0 * 0.99
+    assert steps.validated_at[-1] == trainer.global_step  # as with max_time
+    assert trainer.state.finished
+    assert energy.report.outcome == "completed"
+    assert logger.points("energy/total_wh")[-1][1] * 3600 >= 200.0 * 0.99
+    assert 200.0 <= 3.6e6 * budget.spent_kwh <= energy.report.total.energy_j * 1.01
+
+
+def test_a_warning_alone(tmp_path):
+    budget = EnergyBudget(max_j=4.0, on_exceed="warn")
+    with pytest.warns(match=r"EnergyBudget: .* kWh of the budget of 1.111e-06 kWh were spent at step \d+; .* goes on"):
+        trainer, *_ = train(tmp_path, budget, max_epochs=2)
+    assert (trainer.global_step, budget.is_exceeded) == (16, True)
+
+
+def test_a_budget_that_lasts_changes_nothing(tmp_path):
+    budget = EnergyBudget(max_kwh=1.0)
+    trainer, steps, *_ = train(tmp_path, budget, max_epochs=2)
+    assert (trainer.global_step, steps.validated_at, budget.is_exceeded) == (16, [8, 16], False)
+
+
+def test_what_lightning_requires_wins(tmp_path):
+    with pytest.warns(match="EnergyBudget: min_epochs=2 of the Trainer win over the budget of"):
+        trainer, *_ = train(tmp_path, EnergyBudget(max_j=4.0), min_epochs=2)
+    assert trainer.current_epoch == 2
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_a_reserve_leaves_a_validated_checkpoint_within_the_budget(tmp_path):
+    """A kilojoule is far more than a validation of two batches takes."""
+    checkpoints = ModelCheckpoint(dirpath=tmp_path / "ckpt", every_n_epochs=300)
+    budget = EnergyBudget(max_j=1030.0, reserve_kwh=1000.0 / 3.6e6)
+    trainer, steps, *_, energy = train(tmp_path, budget, others=[checkpoints], enable_checkpointing=True)
+    stop = trainer.global_step
+    assert budget.is_exceeded
+    assert steps.validated_at[-1] == stop
+    assert 30.0 * 0.99 < energy.report.total.energy_j < 1030.0
+    left = torch.load(tmp_path / "ckpt/energy-budget.ckpt", weights_only=True)
+    assert left["global_step"] == stop
+    assert 30.0 * 0.99 < left["callbacks"][budget.state_key]["spent_j"] < 1030.0
+    # it goes on from there, with a greater budget
+    more = EnergyBudget(max_j=3.6e6 * budget.spent_kwh + 40.0)
+    trainer, steps, *_ = train(tmp_path, more, ckpt_path=tmp_path / "ckpt/energy-budget.ckpt")
+    assert trainer.global_step > stop
+    assert more.is_exceeded
+
+
+def with_own_meter(**kwargs: Any) -> EnergyBudget:
+    """A budget that measures by itself, with a simulated device in the place of this machine's."""
+    budget = EnergyBudget(**kwargs)
+    budget._meters = meter(script=W)
+    return budget
+
+
+@pytest.mark.parametrize("first_measures", [True, False])
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_a_resumed_run_goes_on_with_what_was_spent(tmp_path, first_measures):
+    """By itself in the first session, and with an EnergyCallback in the second; and the other way round."""
+    callback = energy_callback(score=None, record=False)
+    first, again = with_own_meter(max_j=50.0), with_own_meter(max_j=50.0)
+    trainer = make_trainer(tmp_path, max_epochs=400, callbacks=[first] if first_measures else [callback, first])
+    trainer.fit(Working(), loader(32), loader(8))
+    assert first.is_exceeded
+    trainer.save_checkpoint(tmp_path / "it.ckpt")
+    steps, measuring = Steps(), [callback] if first_measures else []
+    trainer = make_trainer(tmp_path, max_epochs=400, callbacks=[again, *measuring, steps])
+    with pytest.warns(match=r"EnergyBudget: .* kWh of the budget of 1.389e-05 kWh were spent by earlier sessions: the"):
+        trainer.fit(Working(), loader(32), loader(8), ckpt_path=tmp_path / "it.ckpt")
+    assert (len(steps.looks_ns), trainer.state.finished, again.is_exceeded) == (1, True, True)
+    assert again.spent_kwh >= first.spent_kwh
+
+
+def test_a_further_fit_is_a_run_of_its_own_and_a_test_changes_nothing(tmp_path):
+    budget = with_own_meter(max_j=1e6)
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[budget])
+    trainer.fit(Working(), loader(8), loader(4))
+    spent_kwh = budget.spent_kwh
+    assert spent_kwh > 0
+    trainer.save_checkpoint(tmp_path / "it.ckpt")
+    trainer.test(Working(), loader(8), ckpt_path=tmp_path / "it.ckpt", verbose=False)
+    assert budget.spent_kwh == spent_kwh
+    trainer.fit_loop.max_epochs = 2
+    trainer.fit(Working(), loader(8), loader(4))
+    assert budget.spent_kwh > spent_kwh
+    # a checkpoint of a run that went on in this process knows less: what was spent stays spent
+    spent_kwh = budget.spent_kwh
+    trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[budget])
+    trainer.fit(Working(), loader(8), loader(4), ckpt_path=tmp_path / "it.ckpt")
+    assert budget.spent_kwh > spent_kwh
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[budget, steps := Steps()])
+    trainer.fit(Working(), loader(4), loader(4))
+    assert steps.before_j == 0.0
+
+
+def test_two_budgets_one_that_warns_and_one_that_stops(tmp_path):
+    soft, hard = EnergyBudget(max_j=10.0, on_exceed="warn"), EnergyBudget(max_j=60.0)
+    with pytest.warns(match="were spent at step"):
+        trainer, *_ = train(tmp_path, hard, others=[soft])
+    assert (soft.is_exceeded, hard.is_exceeded) == (True, True)
+    assert trainer.current_epoch < 399
+
+
+def test_a_copy_has_the_settings_and_has_spent_nothing(tmp_path):
+    budget = with_own_meter(max_j=5.0)
+    make_trainer(tmp_path, max_epochs=2, callbacks=[budget]).fit(Working(), loader(32), loader(4))
+    twin = copy.deepcopy(budget)
+    assert (twin.spent_kwh, twin.is_exceeded, twin._budget) == (0.0, False, budget._budget)
+
+
+class Dead(ReplayMeter):
+    """A device that cannot be read, at once or after some reads."""
+
+    def __init__(self, reads: float) -> None:
+        super().__init__(W, counter_period_s=0.0)
+        self.reads = reads
+
+    def read(self) -> Any:
+        self.reads -= 1
+        if self.reads < 0:
+            raise MeterLost("the driver is gone")
+        return super().read()
+
+
+def test_energy_that_is_missing_at_the_start_is_an_error(tmp_path):
+    energy = energy_callback(meters=Dead(reads=0), score=None, record=False)
+    trainer = make_trainer(tmp_path, callbacks=[energy, EnergyBudget(max_kwh=1.0)])
+    with pytest.warns(match="the driver is gone"), pytest.raises(MeterUnavailable, match="replayed device .the driver"):
+        trainer.fit(Working(), loader(8), loader(4))
+    assert trainer.global_step == 0
+
+
+def test_energy_that_gets_lost_leaves_a_lower_bound(tmp_path):
+    energy = energy_callback(meters=Dead(reads=40), score=None, record=False)
+    budget = EnergyBudget(max_kwh=1.0)
+    with pytest.warns() as caught:
+        make_trainer(tmp_path, max_epochs=10, callbacks=[energy, budget]).fit(Working(), loader(32), loader(4))
+    assert any("EnergyBudget: the energy of 1 device(s) is missing since about step" in str(w.message) for w in caught)
+    assert 3.6e6 * budget.spent_kwh == pytest.approx(energy.report.total.energy_j, rel=0.2)
+
+
+def test_without_a_device_there_is_no_budget(tmp_path):
+    """The callback is at work in another Trainer, say: it measures that one."""
+    energy, budget = energy_callback(score=None, record=False), EnergyBudget(max_kwh=1.0)
+    inner = make_trainer(tmp_path, callbacks=[energy, budget])
+
+    class Trains(Callback):
+        def on_train_start(self, trainer, pl_module) -> None:
+            inner.fit(Classifier(), loader(8), loader(4))
+
+    with pytest.warns(match="EnergyCallback is at work"), pytest.raises(MeterUnavailable, match="nothing is measured"):
+        make_trainer(tmp_path, callbacks=[energy, Trains()]).fit(Classifier(), loader(8), loader(4))
+
+
+def test_wrong_arguments_are_told_the_right_ones():
+    for call, says in [
+        (lambda: EnergyBudget(1.5), "max_kwh"),
+        (lambda: EnergyBudget(budget=1.5), "max_kwh"),
+        (lambda: EnergyBudget(max_kwh=1.0, on_exceed="abort"), "give 'stop' or 'warn'"),
+        (lambda: EnergyBudget(max_kwh=math.nan), "max_kwh=nan"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=says):
+            call()
