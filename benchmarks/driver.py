@@ -1,7 +1,4 @@
-"""The simulated NVML with its counters in C, for measurements of CPU time and of the interpreter's lock.
-
-The rest of the driver stays Python; the sampler calls it at one edge in eight, for the power of a moment.
-"""
+"""The simulated NVML with its sensors in C, for measurements of CPU time and of the interpreter's lock."""
 
 from __future__ import annotations
 
@@ -16,30 +13,41 @@ from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CompiledNvml"]
+__all__ = ["NAME", "CompiledNvml"]
 
 SOURCE = Path(__file__).with_name("driver.c")
 NAME = "nvmlDeviceGetTotalEnergyConsumption"
+COMPILED = (NAME, "nvmlDeviceGetPowerUsage", "nvmlDeviceGetFieldValues")
 BOARD_W = 300.0  # as in the C source
+CALLS = 65536  # same
 
 
 class CompiledNvml(SimulatedNvml):
-    """As :class:`~tests.sim.nvml.SimulatedNvml`, with counters by ``driver.c``. Needs a C compiler named ``cc``.
+    """As :class:`~tests.sim.nvml.SimulatedNvml`, with sensors by ``driver.c``. Needs a C compiler named ``cc``.
 
     Args:
         n: number of boards, at most ten.
         uuid: of the first; the others differ in the last digit.
+        period_s: time between two updates of their counters.
     """
 
-    def __init__(self, n: int, uuid: str) -> None:
+    def __init__(self, n: int, uuid: str, period_s: float = 0.1) -> None:
         gpus = [SimulatedGpu(BOARD_W, uuid=f"{uuid[:-1]}{i}") for i in range(n)]
         super().__init__(gpus)
+        ctypes.c_double.in_dll(self.compiled, "period_s").value = period_s
 
     def _symbols(self, missing: Sequence[str]) -> Any:
         library = super()._symbols(missing)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "driver.so")
             subprocess.run(["cc", "-O2", "-shared", "-fPIC", str(SOURCE), "-o", str(path), "-lm"], check=True)
-            self._compiled = ctypes.CDLL(str(path))  # stays mapped when the file is gone
-        setattr(library, NAME, getattr(self._compiled, NAME))
+            self.compiled = ctypes.CDLL(str(path))  # stays mapped when the file is gone
+        for name in COMPILED:
+            setattr(library, name, getattr(self.compiled, name))
         return library
+
+    def calls_ns(self) -> list[int]:
+        """When the compiled functions were called, the last 65536 times at most."""
+        n = ctypes.c_int64.in_dll(self.compiled, "calls").value
+        ring = (ctypes.c_int64 * CALLS).in_dll(self.compiled, "called_ns")
+        return [ring[k % CALLS] for k in range(max(n - CALLS, 0), n)]

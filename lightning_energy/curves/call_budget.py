@@ -1,81 +1,149 @@
-"""The time that calls of a meter may take: a small share of all time, saved up and spent closely where it counts."""
+"""The time that calls of meters may take: a small share of all time, saved up and spent closely where it counts.
+
+All times are whole nanoseconds: this is gone through at every poll.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+import weakref
 from collections import deque
+from typing import TYPE_CHECKING
 
-from lightning_energy.meters.units import NS
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-__all__ = ["CallBudget"]
+__all__ = ["PROCESS", "CallBudget", "TimeShares"]
 
-FINE_POLL_S = 0.001  # least distance of planned polls
-SLOW_CALL = 20.0  # mean distance of polls, in durations of a call
-CLOSE_CALL_S = 0.03  # limit of calls that may be made closely, in a search and near an edge, while time is saved
-SAVED_S = 0.3  # most time that can be saved up, and the time saved at the beginning
-DEBT_S = 0.02  # most time that has to be saved up again, however much was spent
-LATENCIES = 64  # calls that the median latency looks back on
-FIRST_CALLS = 5  # fewest calls with a median: the first call may well take longer
+FINE_POLL_NS = 1_000_000  # least distance of planned polls
+SLOW_CALL = 20  # mean distance of polls, in durations of a call
+EARLY_SLOW_CALL = 38  # the same at first, which makes up for the time that is there already
+EARLY_NS = 5_000_000_000  # time after which both together took as much as the others do
+CLOSE_CALL_NS = 30_000_000  # limit of calls that may be made closely, in a search and near an edge, with time saved
+SAVED_NS = 300_000_000  # most time that can be saved up
+FIRST_NS = 120_000_000  # time that is there at the beginning, as if it were saved up already
+DEBT_NS = 10_000_000  # most time that has to be saved up again, however long a single call took
+DEBT_CALLS = 8  # the same in usual calls, if that is more
+LATENCIES = 64  # calls that the median duration looks back on
+FIRST_CALLS = 5  # fewest calls with a median; of fewer it is the least, as the first may well take longer
+MEDIAN_EVERY = 8  # calls between two looks at the median
+LEAST_CALL_NS = 10_000  # duration by which the fastest calls count where time is shared out
+CHANGE = 0.25  # relative change of a duration from which on time is shared out anew
 
 
 class CallBudget:
     """Durations of a meter's calls, and the time that may be spent in further ones.
 
     Attributes:
-        latency_s: durations of the last calls in seconds.
-        call_s: their median in seconds; 0 until there were enough calls.
-        floor_s: least distance of polls on average, in seconds: slow calls are made more rarely.
-        close_s: least distance of polls for a while, in a search or near an edge, in seconds.
+        latency_ns: durations of the last calls.
+        call_ns: their median, as of one of the last calls; 0 after the first one, which says nothing of the others.
+        floor_ns: least distance of polls on average: slow calls are made more rarely.
+        close_ns: least distance of polls for a while, in a search or near an edge.
         is_free: nothing has to be saved up for any more.
     """
 
     def __init__(self) -> None:
-        self.latency_s: deque[float] = deque(maxlen=LATENCIES)
-        self.call_s = 0.0
-        self.floor_s = self.close_s = FINE_POLL_S
+        self.latency_ns: deque[int] = deque(maxlen=LATENCIES)
+        self.call_ns = 0
+        self.floor_ns = self.close_ns = FINE_POLL_NS
         self.is_free = False
-        self._sorted_s: list[float] = []  # the same durations in order, as sorting at every poll would take long
-        self._saved_s = SAVED_S
-        self._called_ns = 0  # when the last call ended
+        self._calls = 0
+        self._saved_ns = 0
+        self._early_ns = self._called_ns = 0  # when the early time ends, and when the last call ended
+        self._share = 1.0  # of the time that all may take
+        self._slow = EARLY_SLOW_CALL  # time in which one nanosecond of calls is saved up
+        self._shares: TimeShares | None = None
 
-    def spend(self, start_ns: int, end_ns: int, calls: int = 1) -> None:
-        """Note a call, or several in a row of which one was timed.
+    def spend(self, start_ns: int, end_ns: int, cost_ns: int | None = None) -> None:
+        """Note a call.
 
         Args:
-            start_ns: when the timed call began.
+            start_ns: when it began.
             end_ns: when it ended.
-            calls: how many calls there were, each taking as long.
+            cost_ns: the time to be saved up again, where other calls were made beside it.
         """
-        latency_s, ordered_s = (end_ns - start_ns) * NS, self._sorted_s
-        if len(self.latency_s) == LATENCIES:
-            del ordered_s[bisect_left(ordered_s, self.latency_s[0])]
-        self.latency_s.append(latency_s)
-        insort(ordered_s, latency_s)
-        if len(ordered_s) >= FIRST_CALLS and ordered_s[len(ordered_s) // 2] != self.call_s:
-            self._set_median(ordered_s[len(ordered_s) // 2])
-        self._saved_s = max(self.saved_s(start_ns) - calls * latency_s, -DEBT_S)
+        took_ns = end_ns - start_ns
+        if not self._calls:
+            self._early_ns, self._called_ns = start_ns + EARLY_NS, start_ns
+            self._saved_ns = round(FIRST_NS * self._share)
+        saved_ns = self.saved_ns(start_ns)
+        if self._early_ns and start_ns > self._early_ns:
+            self._early_ns = 0
+            self.take_part(self._shares, self._share)
+        self._calls += 1
+        self.latency_ns.append(took_ns)
+        if self._calls <= FIRST_CALLS or not self._calls % MEDIAN_EVERY:
+            self._set_median()
+        debt_ns = max(DEBT_NS, DEBT_CALLS * self.call_ns)
+        self._saved_ns = max(saved_ns - (took_ns if cost_ns is None else cost_ns), -debt_ns)
         self._called_ns = end_ns
 
-    def _set_median(self, call_s: float) -> None:
-        self.call_s = call_s
-        self.floor_s = max(FINE_POLL_S, SLOW_CALL * call_s)
-        self.close_s = max(FINE_POLL_S, call_s) if call_s < CLOSE_CALL_S else self.floor_s
+    def _set_median(self) -> None:
+        ordered = sorted(self.latency_ns)
+        n = len(ordered)
+        call_ns = 0 if n == 1 else ordered[0] if n < FIRST_CALLS else ordered[n // 2]
+        is_other = abs(call_ns - self.call_ns) > CHANGE * self.call_ns
+        self.call_ns = call_ns
+        self._set_distances()
+        if is_other and self._shares is not None:
+            self._shares.share_out()
 
-    def saved_s(self, time_ns: int) -> float:
-        """Seconds in calls that will have been saved up by a moment, without calls until then."""
+    def _set_distances(self) -> None:
+        self.floor_ns = max(FINE_POLL_NS, self._slow * self.call_ns)
+        is_fast = self.call_ns < CLOSE_CALL_NS
+        self.close_ns = max(FINE_POLL_NS, self.call_ns) if is_fast else self.floor_ns
+
+    def take_part(self, shares: TimeShares | None, share: float = 1.0) -> None:
+        """Keep to a share of the time that calls may take in all; ``None``: the time is not shared any more."""
+        self._shares = shares
+        self._share = share
+        self._slow = round((EARLY_SLOW_CALL if self._early_ns or not self._calls else SLOW_CALL) / share)
+        self._set_distances()
+
+    def saved_ns(self, time_ns: int) -> int:
+        """Time in calls that will have been saved up by a moment, without calls until then."""
         if self.is_free:
-            return SAVED_S
-        return min(self._saved_s + (time_ns - self._called_ns) * NS / SLOW_CALL, SAVED_S)
+            return SAVED_NS
+        return min(self._saved_ns + (time_ns - self._called_ns) // self._slow, round(SAVED_NS * self._share))
 
-    def saved_after_s(self, wait_s: float) -> float:
-        """Seconds in calls that will have been saved up so long after the last call."""
-        return self.saved_s(self._called_ns + round(wait_s / NS))
+    def time_to_save_ns(self, short_ns: int) -> int:
+        """Time in which so much time in calls is saved up; negative for what is left over."""
+        return short_ns * self._slow
 
-    @staticmethod
-    def time_to_save_s(short_s: float) -> float:
-        """Time in which so many seconds in calls are saved up; negative for what is left over."""
-        return short_s * SLOW_CALL
+    def fine_ns(self, time_ns: int) -> int:
+        """Least distance of polls from a moment on: the close one while time is saved for it."""
+        return self.close_ns if self.saved_ns(time_ns) > 0 else self.floor_ns
 
-    def fine_s(self, time_ns: int) -> float:
-        """Least distance of polls from a moment on, in seconds: the close one while time is saved for it."""
-        return self.close_s if self.saved_s(time_ns) > 0.0 else self.floor_s
+
+class TimeShares:
+    """The budgets among which the time of one process for calls is shared out.
+
+    Each gets as much as lets it be polled as often as the others.
+    """
+
+    def __init__(self) -> None:
+        self._budgets: weakref.WeakSet[CallBudget] = weakref.WeakSet()
+
+    def join(self, budgets: Iterable[CallBudget]) -> None:
+        """Let more budgets take part."""
+        self._budgets.update(budgets)
+        self.share_out()
+
+    def leave(self, budgets: Iterable[CallBudget]) -> None:
+        """Let budgets have all of the time again: they have stopped."""
+        for budget in budgets:
+            self._budgets.discard(budget)
+            budget.take_part(None)
+        self.share_out()
+
+    def share_out(self) -> None:
+        """Give each its share anew."""
+        budgets = [*self._budgets]
+        known = [b.call_ns for b in budgets if b.call_ns]
+        supposed_ns = max(known, default=LEAST_CALL_NS)  # of one that was not called yet
+        weights = [max(b.call_ns or supposed_ns, LEAST_CALL_NS) for b in budgets]
+        for budget, weight in zip(budgets, weights, strict=True):
+            budget.take_part(self, weight / sum(weights))
+
+
+PROCESS = TimeShares()
+"""The budgets of the meters that this process polls now."""

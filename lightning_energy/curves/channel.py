@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.curves.curve import Curve
 from lightning_energy.curves.edges import CounterEdges
-from lightning_energy.curves.poll_plan import SLOW_POLL_S, PollPlan
+from lightning_energy.curves.poll_plan import SLOW_POLL_NS, PollPlan
 from lightning_energy.curves.power import PowerIntegral
-from lightning_energy.curves.readings import believed, believed_info, believed_w
+from lightning_energy.curves.readings import LONGEST_READ_S, believed, believed_info, believed_w
 from lightning_energy.meters.base import MeterLost, Reading
 from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     import threading
-    from collections import deque
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from lightning_energy.meters.base import Meter, MeterInfo
 
@@ -32,9 +31,12 @@ MOST_TROUBLES = 20  # kinds; more say nothing new
 A_NUMBER = re.compile(r"\d+(\.\d+)?")
 FROZEN_PERIODS = 5  # periods for which a frozen register has stood still, at least
 FROZEN_S = 0.5  # seconds for which a frozen register has stood still, at least
+LATE_S = 0.25  # seconds, and periods, for which a register has stood still that is late
+LATE_PERIODS = 2.0
 SLOWEST_S = 5.0  # the same for a register whose period is not known
 SLOW_S = 0.5  # period of a register beside which the power is read
 BESIDE_S = 0.09  # least time between two such readings
+LONGEST_READ_NS = round(LONGEST_READ_S / NS)
 
 
 class Channel:
@@ -73,6 +75,7 @@ class Channel:
         self._has_register = True
         self._last_ns = -sys.maxsize  # end of the last reading
         self._frozen_at_j: float | None = None
+        self._quiet_until_ns = 0  # until then, a poll that sees nothing new needs no more than a new plan
 
     @property
     def trouble(self) -> str | None:
@@ -85,9 +88,9 @@ class Channel:
         return self.plan.due_ns
 
     @property
-    def latency_s(self) -> deque[float]:
+    def latency_s(self) -> Sequence[float]:
         """Durations of the last calls in seconds."""
-        return self.plan.calls.latency_s
+        return [took_ns * NS for took_ns in self.plan.calls.latency_ns]
 
     @property
     def period_s(self) -> float | None:
@@ -121,9 +124,9 @@ class Channel:
         The register's period, if each of its updates gives a knot; a register that moves more often is read as rarely
         as a power sensor is.
         """
-        period_s, floor_s = self.period_s, self.plan.calls.floor_s
+        period_s, floor_s = self.period_s, self.plan.calls.floor_ns * NS
         if self.is_continuous:
-            return max(period_s or 0.0, SLOW_POLL_S, floor_s)
+            return max(period_s or 0.0, SLOW_POLL_NS * NS, floor_s)
         return None if period_s is None else max(period_s, floor_s)
 
     def poll(self, lock: threading.RLock, answered: Callable[[], None] | None = None) -> None:
@@ -135,6 +138,8 @@ class Channel:
             answered: called once the meter has answered, or failed, before anybody waits for the lock.
         """
         before_ns, refused, revised = self._clock(), "", None
+        if before_ns < self._quiet_until_ns and self._has_stood(before_ns):
+            return
         try:
             answer = self.meter.read()
             reading, why = believed(answer, before_ns, self._clock(), self._last_ns)
@@ -146,6 +151,7 @@ class Channel:
         except BaseException as error:  # noqa: BLE001 - a meter's defect must not end the thread that reads the others
             reading, why = None, f"{type(error).__name__}: {error}"
         power_w = self._power_beside() if reading and self._wants_power(reading) else None
+        cost_ns = self._clock() - before_ns
         if answered is not None:
             answered()
         with lock:
@@ -153,9 +159,31 @@ class Channel:
             if reading is None:
                 self._lost(why)
             else:
-                self._take(reading, power_w)
+                self._take(reading, power_w, cost_ns)
             if refused:  # also where other readings bridge it
                 self._remember(refused, before_ns)
+
+    def _has_stood(self, before_ns: int) -> bool:
+        """Make the poll that most polls are: of a register that has not moved, where nothing else is due.
+
+        It takes no lock, as nothing of the curve changes.
+
+        Returns:
+            False where the poll has to go on with a reading.
+        """
+        try:
+            if not self.meter.is_unchanged():
+                return False
+        except BaseException:  # noqa: BLE001 - same as in poll; the reading says what is wrong
+            return False
+        after_ns = self._clock()
+        if after_ns - before_ns > LONGEST_READ_NS:
+            return False
+        self.reads, self._last_ns = self.reads + 1, after_ns
+        self._edges.stood(before_ns, after_ns)
+        self.plan.polled(before_ns, after_ns)
+        self.plan.wait_on(after_ns)
+        return True
 
     def finish(self) -> None:
         """Place the edges that wait, and fill the time behind the last with the power: no more polls will come."""
@@ -165,12 +193,13 @@ class Channel:
 
     def stalled(self, now_ns: int, why: str = "it does not answer") -> None:
         """Book the time since the last knot as missing: nobody polls this meter, or its read hangs."""
+        self._quiet_until_ns = 0
         self._edges.break_off(now_ns)
         self._remember(why, now_ns)
 
-    def _take(self, reading: Reading, power_w: float | None) -> None:
+    def _take(self, reading: Reading, power_w: float | None, cost_ns: int) -> None:
         self.reads, self._last_ns = self.reads + 1, reading.end_ns
-        self.plan.polled(reading.start_ns, reading.end_ns, 1 if power_w is None else 2)
+        self.plan.polled(reading.start_ns, reading.end_ns, cost_ns)
         if self._has_register and reading.register_j is None:
             self._edges.finish()  # from now on its power is read: no edge may come behind that
         self._has_register = reading.register_j is not None
@@ -182,7 +211,16 @@ class Channel:
         outlook = None if self.is_continuous else self._edges
         self.plan.go_on(reading.end_ns, outlook, moved=moved, looks=self.curve.power.looks)
         if self._reads_beside(reading.end_ns):
-            self.plan.come_by(reading.end_ns + round(max(SLOW_POLL_S, 2.0 * self.plan.calls.floor_s) / NS))
+            self.plan.come_by(reading.end_ns + max(SLOW_POLL_NS, 2 * self.plan.calls.floor_ns))
+        self._quiet_until_ns = 0 if outlook is None or self.plan.looks else self._until_more_ns(reading.end_ns)
+
+    def _until_more_ns(self, now_ns: int) -> int:
+        """Time until which a poll that sees nothing new says no more: then the power is read as well, or it is late."""
+        if not self._edges.is_waiting:
+            return 0
+        stands_ns = now_ns - self._edges.still_ns(now_ns)
+        beside_ns = self._edges.beside.last_ns + round(BESIDE_S / NS)
+        return min(max(stands_ns + self._late_ns(), beside_ns), stands_ns + self._overdue_ns())
 
     def _feed_power(self, reading: Reading) -> tuple[bool, str]:
         return self._power.feed(reading), self._power.note
@@ -224,10 +262,12 @@ class Channel:
         """Return true while the power is read as well: the register moves rarely, or is late, or not known yet."""
         if not self._has_register or self.is_continuous:
             return False
+        return self._edges.still_ns(now_ns) >= self._late_ns()
+
+    def _late_ns(self) -> int:
+        """Time for which the register has stood still when its power is read as well."""
         period_s = self.period_s
-        if period_s is None or period_s >= SLOW_S:
-            return True
-        return self._edges.still_ns(now_ns) * NS > max(0.5 * FROZEN_S, 2.0 * period_s)
+        return 0 if period_s is None or period_s >= SLOW_S else round(max(LATE_S, LATE_PERIODS * period_s) / NS)
 
     def _wants_power(self, reading: Reading) -> bool:
         """Return true when the power is asked for, too: a register stands still for too long, or a look is planned."""
@@ -250,15 +290,18 @@ class Channel:
             return None
 
     def _is_overdue(self, reading: Reading) -> bool:
-        still_s = self._edges.still_ns(reading.end_ns) * NS
+        return self._edges.still_ns(reading.end_ns) > self._overdue_ns()
+
+    def _overdue_ns(self) -> int:
+        """Time for which a register that does not move any more has stood still."""
         period_s = self.period_s
-        return still_s > (SLOWEST_S if period_s is None else max(FROZEN_S, FROZEN_PERIODS * period_s))
+        return round((SLOWEST_S if period_s is None else max(FROZEN_S, FROZEN_PERIODS * period_s)) / NS)
 
     def _lost(self, why: str) -> None:
         now_ns = self._clock()
         if (self._edges if self._has_register else self._power).silent(now_ns):
             self._remember(why, now_ns)
-        self._frozen_at_j = None
+        self._frozen_at_j, self._quiet_until_ns = None, 0
         self.plan.retry(now_ns)
 
     def _remember(self, trouble: str, now_ns: int) -> None:

@@ -149,20 +149,31 @@ class CounterEdges:
         if segment is None:
             self._segment = Segment(reading)
             return False
-        last, segment.last = segment.last, reading
-        fault = self._fault(segment, last, reading, was_silent=was_silent)
+        fault = self._fault(segment, reading, was_silent=was_silent)
         if fault:
             return self._break(reading, fault)
-        if register_j == last.register_j:
-            self._stood = True
+        if register_j == segment.register_j:
+            self.stood(reading.start_ns, reading.end_ns)
             return False
-        self._moved(segment, segment.edge(last, reading, register_j))
+        self._moved(segment, segment.edge(reading, register_j))
         return True
 
-    def _fault(self, segment: Segment, last: Reading, reading: Reading, *, was_silent: bool) -> str:
+    @property
+    def is_waiting(self) -> bool:
+        """True while a poll that sees nothing new says no more than that."""
+        return self._segment is not None and not self._was_silent
+
+    def stood(self, start_ns: int, end_ns: int) -> None:
+        """Take a poll, from its begin to its end, that saw what the one before it saw."""
+        segment = self._segment
+        if segment is not None:
+            segment.stood(start_ns, end_ns)
+            self._stood = True
+
+    def _fault(self, segment: Segment, reading: Reading, *, was_silent: bool) -> str:
         """The reason why a reading does not go on from the last one; empty when it does."""
         register_j = reading.register_j or 0.0
-        if was_silent and reading.start_ns - last.end_ns > BRIDGE_NS:
+        if was_silent and reading.start_ns - segment.last_end_ns > BRIDGE_NS:
             return "it did not answer"
         if register_j < segment.register_j:
             self._fallen = Fallen(segment.register_j, register_j, reading.end_ns)
@@ -186,7 +197,7 @@ class CounterEdges:
             True when time is missing.
         """
         self._was_silent = True
-        if self._segment is not None and now_ns - self._segment.last.end_ns <= BRIDGE_NS:
+        if self._segment is not None and now_ns - self._segment.last_end_ns <= BRIDGE_NS:
             return False
         self.break_off(now_ns)
         return True

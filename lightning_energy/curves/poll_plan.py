@@ -1,8 +1,10 @@
-"""The plan of a meter's polls: state and arithmetic only, with no meter, no clock and no thread."""
+"""The plan of a meter's polls: state and arithmetic only, with no meter, no clock and no thread.
+
+Its times are whole nanoseconds: this is gone through at every poll.
+"""
 
 from __future__ import annotations
 
-import math
 import random
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,19 +14,24 @@ from lightning_energy.meters.units import NS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Outlook", "PollPlan"]
+__all__ = ["SLOW_POLL_NS", "Outlook", "PollPlan"]
 
-SLOW_POLL_S = 0.1  # time between polls of power sensors and of registers that move at any poll: ten knots a second
-SEARCH_POLL_S = 0.002  # time between polls while the period is not known
+SLOW_POLL_NS = 100_000_000
+"""Time between polls of power sensors and of registers that move at any poll: ten knots a second."""
+
+SEARCH_POLL_NS = 2_000_000  # time between polls while the period is not known
+SEARCH_POLLS = 8  # polls of a register, in a search, while it stands still: more are not made where calls are slow
 HUNT_EVERY = 16  # edges of which one is watched closely, where not every one is
 LOOKS_AT_FIRST = 100  # number of looks at the power of a new load before they become rare
 LOOK_EVERY = 8  # edges of which one has a look at the power before it, once looks are rare
 SLACK = 0.3  # share of a period for which a poll may wait for others, if it only sees that an edge came
 LATEST_LEAD = 0.15  # largest share of a period by which a poll comes before an edge
-MUCH_TOO_LATE = 0.5  # share of a period after which an overdue edge is watched ever more slowly
+MUCH_TOO_LATE = 2  # periods in which an overdue edge is half a period late: from then on it is watched ever more slowly
+SLOWER = 10  # part of the lateness by which the polls of such an edge are further apart
 SINGLE_POLLS = 8  # most single polls in a row: then updates are left out until there is time to watch one closely
 LATE_POLLS = 16  # polls over which the lateness is averaged
-RETRY_S = (0.05, 0.25)  # first and last time between tries to reach a lost device
+RETRY_NS = (50_000_000, 250_000_000)  # first and last time between tries to reach a lost device
+FAST_CALL_NS = 500_000  # calls up to which a search need not be thrifty
 JITTER = 0.25  # largest share of a wait by which it is made longer or shorter
 
 
@@ -63,6 +70,7 @@ class PollPlan:
         hunts_always: every edge is hunted, not one in so many.
         calls: the time that calls may take.
         is_before_edge: the next poll should come before the register moves.
+        looks: the next poll should look at the power.
     """
 
     def __init__(self, *, can_look: bool = False) -> None:
@@ -70,43 +78,44 @@ class PollPlan:
         self.slack_ns = 0
         self.hunts_always = True
         self.calls = CallBudget()
-        self.is_before_edge = False
+        self.is_before_edge = self.looks = False
         self._can_look = can_look
-        self._look = False  # at the power, at the next poll
         self._moves = 0
+        self._next_ns = self._period_ns = self._lead_ns = 0  # of the edge that is expected; 0 while it is not known
         self._hunt_ns = 0  # the edge that is hunted; 0 when none is
+        self._moved_ns = self._stood_ns = 0  # in a search: the last move, or the first poll, and the longest standstill
         self._single_polls = 0  # in a row: moves seen by one poll each, which says little of when they were
-        self._late_s = 0.0  # mean lateness of the polls, as the thread was busy or had to wait for its turn
-        self._retry_s = RETRY_S[0]
+        self._late_ns = 0  # mean lateness of the polls, as the thread was busy or had to wait for its turn
+        self._retry_ns = RETRY_NS[0]
         self._random: Callable[[], float] = random.Random(0).random  # noqa: S311 - against phase locking, not secrecy
 
     def take_look(self) -> bool:
         """Return true, once, if the poll that is made now should look at the power."""
-        look, self._look = self._look, False
+        look, self.looks = self.looks, False
         return look
 
     def hurry(self) -> None:
         """Poll at once, watch the next edges closely and save no time any more: the end is near."""
         self.calls.is_free, self.due_ns, self.slack_ns = True, 0, 0
 
-    def polled(self, start_ns: int, end_ns: int, calls: int = 1) -> None:
+    def polled(self, start_ns: int, end_ns: int, cost_ns: int | None = None) -> None:
         """Note a poll that was answered.
 
         Args:
             start_ns: when its call began.
             end_ns: when it ended.
-            calls: 2 when the power was asked for as well, which takes as long.
+            cost_ns: time that all calls of the poll took, where the power was asked for as well.
         """
         if self.due_ns and not self.slack_ns:
-            self._late_s += (max((start_ns - self.due_ns) * NS, 0.0) - self._late_s) / LATE_POLLS
-        self.calls.spend(start_ns, end_ns, calls)
-        self._retry_s = RETRY_S[0]
+            self._late_ns += (max(start_ns - self.due_ns, 0) - self._late_ns) // LATE_POLLS
+        self.calls.spend(start_ns, end_ns, cost_ns)
+        self._retry_ns = RETRY_NS[0]
 
     def retry(self, now_ns: int) -> None:
         """Plan the next poll of a device that did not answer at ``now_ns``: at once, then slower."""
         self.slack_ns, self.is_before_edge, self._hunt_ns = 0, False, 0
-        self.due_ns = now_ns + round(self._retry_s / NS)
-        self._retry_s = min(2 * self._retry_s, RETRY_S[1])
+        self.due_ns = now_ns + self._retry_ns
+        self._retry_ns = min(2 * self._retry_ns, RETRY_NS[1])
 
     def come_by(self, time_ns: int) -> None:
         """Poll by a moment at the latest, whenever the register may move."""
@@ -125,76 +134,97 @@ class PollPlan:
         if moved and now_ns >= self._hunt_ns:
             self._hunt_ns = 0
         self.slack_ns, self.is_before_edge = 0, False
-        jitter = 1.0 + JITTER * (2.0 * self._random() - 1.0)
         if outlook is None:
-            wait_s = max(SLOW_POLL_S, self.calls.floor_s) * jitter
-        else:
-            wait_s = self._wait_s(now_ns, outlook, jitter, moved=moved, looks=looks)
-        self.due_ns = now_ns + round(wait_s / NS)
-
-    def _wait_s(self, now_ns: int, outlook: Outlook, jitter: float, *, moved: bool, looks: int) -> float:
-        """Seconds until the next poll: just before the next expected edge, then finely until it comes."""
-        calls, period_s, next_ns = self.calls, outlook.period_s, outlook.next_edge_ns
-        fine_s = calls.fine_s(now_ns)
-        if period_s is None or next_ns is None:
-            return max(SEARCH_POLL_S, fine_s) * jitter
-        # its answer is to come before the edge, and the poll may be late
-        lead_s = min(max(outlook.spread_s, fine_s) + calls.call_s + self._late_s, LATEST_LEAD * period_s)
-        ahead_s = (next_ns - now_ns) * NS - lead_s
-        if ahead_s > calls.close_s:
+            self.due_ns = now_ns + self._jittered(max(SLOW_POLL_NS, self.calls.floor_ns))
+            return
+        self._aim(now_ns, outlook)
+        if not self._next_ns and (moved or not self._moved_ns):
+            self._moved_ns = now_ns
+        ahead_ns = self._ahead_ns(now_ns)
+        if self._next_ns and ahead_ns > self.calls.close_ns and not self._hunt_ns:
             self.is_before_edge = True
-            if self._hunt_ns:
-                return ahead_s
-            return self._wait_before_s(outlook, next_ns, ahead_s, lead_s, period_s, moved=moved, looks=looks)
-        overdue_s = max(-ahead_s - MUCH_TOO_LATE * period_s, 0.0)
-        return min(fine_s + 0.1 * overdue_s, max(period_s, calls.floor_s)) * jitter
+            self.due_ns = now_ns + self._wait_before_ns(outlook, ahead_ns, moved=moved, looks=looks)
+        else:
+            self.wait_on(now_ns)
 
-    def _wait_before_s(
-        self,
-        outlook: Outlook,
-        next_ns: int,
-        ahead_s: float,
-        lead_s: float,
-        period_s: float,
-        *,
-        moved: bool,
-        looks: int,
-    ) -> float:
-        """Seconds until the first poll near the edge expected at ``next_ns``, or the only one that sees it."""
-        calls, call_s = self.calls, self.calls.call_s
+    def wait_on(self, now_ns: int) -> None:
+        """Plan the next poll after one that saw nothing new: the same edge is waited for."""
+        is_free = self.calls.is_free
+        ahead_ns = self._ahead_ns(now_ns)
+        self.is_before_edge, self.slack_ns = False, 0
+        if not self._next_ns:
+            due_ns = now_ns + self._jittered(self._search_ns(now_ns))
+        elif ahead_ns > self.calls.close_ns:
+            self.is_before_edge, due_ns = True, now_ns + ahead_ns
+        else:
+            wait_ns = self.calls.fine_ns(now_ns)
+            overdue_ns = -ahead_ns - self._period_ns // MUCH_TOO_LATE
+            if overdue_ns > 0:
+                wait_ns += overdue_ns // SLOWER
+            due_ns = now_ns + self._jittered(min(wait_ns, max(self._period_ns, self.calls.floor_ns)))
+        self.due_ns = due_ns if is_free is self.calls.is_free else 0  # another thread may have told to hurry
+
+    def _search_ns(self, now_ns: int) -> int:
+        """Time until the next poll of a register whose period is not known."""
+        self._stood_ns = max(self._stood_ns, now_ns - self._moved_ns)
+        fine_ns = self.calls.fine_ns(now_ns)
+        slowly_ns = self._stood_ns // SEARCH_POLLS if self.calls.call_ns > FAST_CALL_NS else 0
+        return max(SEARCH_POLL_NS, fine_ns, min(slowly_ns, self.calls.floor_ns))
+
+    def _jittered(self, wait_ns: int) -> int:
+        return int(wait_ns * (1.0 - JITTER + 2.0 * JITTER * self._random()))
+
+    def _ahead_ns(self, now_ns: int) -> int:
+        """Time until the first poll that waits for the edge."""
+        return self._next_ns - self._lead_ns - now_ns
+
+    def _aim(self, now_ns: int, outlook: Outlook) -> None:
+        """Note when the register moves next, and how much sooner the first poll should come."""
+        period_s, next_ns = outlook.period_s, outlook.next_edge_ns
+        if period_s is None or next_ns is None:
+            self._next_ns = self._period_ns = self._lead_ns = 0
+            return
+        self._next_ns, self._period_ns = next_ns, round(period_s / NS)
+        # its answer is to come before the edge, and the poll may be late
+        lead_ns = max(round(outlook.spread_s / NS), self.calls.fine_ns(now_ns)) + self.calls.call_ns + self._late_ns
+        self._lead_ns = min(lead_ns, int(LATEST_LEAD * self._period_ns))
+
+    def _wait_before_ns(self, outlook: Outlook, ahead_ns: int, *, moved: bool, looks: int) -> int:
+        """Time until the first poll near the next edge, or the only one that sees it."""
+        calls, call_ns = self.calls, self.calls.call_ns
         self._moves += moved
-        hunted = 2.0 + 2.0 * lead_s / (calls.close_s + call_s)  # calls around the edge, which may come sooner or later
-        spare_s = calls.saved_s(next_ns) - hunted * call_s
-        self._look = moved and self._wants_look(looks) and spare_s >= 2.0 * call_s
-        if self._look:  # at a random moment: the load may be locked to the register's period
-            return self._random() * ahead_s
-        if not calls.is_free and outlook.is_sure and self._is_spared(spare_s):
-            return self._wait_past_s(ahead_s, lead_s, period_s)
-        skipped_s = _whole_periods_s(calls.time_to_save_s(-spare_s), period_s)
-        self._single_polls, self._hunt_ns = 0, next_ns + round(skipped_s / NS)
-        if skipped_s:  # this poll sees the moves that were left out, so it comes sooner before the edge
-            return ahead_s + skipped_s - call_s - lead_s
-        return ahead_s
+        # calls around the edge, which may come sooner or later
+        hunt_ns = 2 * call_ns + 2 * self._lead_ns * call_ns // (calls.close_ns + call_ns)
+        spare_ns = calls.saved_ns(self._next_ns) - hunt_ns
+        self.looks = moved and self._wants_look(looks) and spare_ns >= 2 * call_ns
+        if self.looks:  # at a random moment: the load may be locked to the register's period
+            return int(self._random() * ahead_ns)
+        if not calls.is_free and outlook.is_sure and self._is_spared(spare_ns):
+            return self._wait_past_ns(ahead_ns)
+        skipped_ns = self._whole_periods_ns(calls.time_to_save_ns(-spare_ns))
+        self._single_polls, self._hunt_ns = 0, self._next_ns + skipped_ns
+        if skipped_ns:  # this poll sees the moves that were left out, so it comes sooner before the edge
+            return ahead_ns + skipped_ns - call_ns - self._lead_ns
+        return ahead_ns
 
     def _wants_look(self, looks: int) -> bool:
         every = LOOK_EVERY if self.hunts_always else HUNT_EVERY
         return self._can_look and (looks < LOOKS_AT_FIRST or self._moves % every == 0)
 
-    def _is_spared(self, spare_s: float) -> bool:
+    def _is_spared(self, spare_ns: int) -> bool:
         """Return true if the next edge is not hunted: its turn has not come, or time is short."""
         is_of_many = not self.hunts_always and self._moves % HUNT_EVERY != 0
-        return is_of_many or (spare_s < 0.0 and self._single_polls < SINGLE_POLLS)
+        return is_of_many or (spare_ns < 0 and self._single_polls < SINGLE_POLLS)
 
-    def _wait_past_s(self, ahead_s: float, lead_s: float, period_s: float) -> float:
-        """Seconds until a single poll that sees that the register moved; the line says when it did."""
+    def _wait_past_ns(self, ahead_ns: int) -> int:
+        """Time until a single poll that sees that the register moved; the line says when it did."""
         self.is_before_edge = False
         self._single_polls += 1
-        self.slack_ns = round(SLACK * period_s / NS)
-        wait_s = ahead_s + 2.0 * lead_s
-        short_s = self.calls.call_s - self.calls.saved_after_s(wait_s)
-        return wait_s + _whole_periods_s(self.calls.time_to_save_s(short_s), period_s)
+        self.slack_ns = round(SLACK * self._period_ns)
+        past_ns = self._next_ns + self._lead_ns
+        short_ns = self.calls.call_ns - self.calls.saved_ns(past_ns)
+        return ahead_ns + 2 * self._lead_ns + self._whole_periods_ns(self.calls.time_to_save_ns(short_ns))
 
-
-def _whole_periods_s(time_s: float, period_s: float) -> float:
-    """The least number of whole periods that take so long, in seconds; 0 for less than no time."""
-    return max(math.ceil(time_s / period_s), 0) * period_s
+    def _whole_periods_ns(self, time_ns: int) -> int:
+        """The least number of whole periods that take so long; 0 for less than no time."""
+        return max(-(-time_ns // self._period_ns), 0) * self._period_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Poller"]
 
-TOGETHER_S = 0.0003  # time ahead within which other devices are polled along with the one that is due
-SETTLE_S = 0.5  # time between two bookings of the ledger
-FIRST_SETTLE_S = 0.1  # time until the first booking, as a run may be short
+TOGETHER_NS = 300_000  # time ahead within which other devices are polled along with the one that is due
+SETTLE_NS = 500_000_000  # time between two bookings of the ledger
+FIRST_SETTLE_NS = 100_000_000  # time until the first booking, as a run may be short
 NO_THREAD = "raise the limit of threads and processes (ulimit -u, or that of the container or job)"
 FULL_CHANNELS = 4  # number of channels up to which that time does not grow
 
@@ -41,7 +42,6 @@ class Poller:
 
     Attributes:
         channels: see there; the thread heeds a change at its next poll.
-        call: the call of a meter under way; ``None`` between two.
         beat_ns: time of the last sign of life.
         cpu_s: CPU time that the thread took, in seconds, as of its last settling.
         failure: the error that ended the thread; ``None`` without one.
@@ -56,7 +56,8 @@ class Poller:
         enter: Callable[[], None] | None = None,
     ) -> None:
         self.channels = [*channels]
-        self.call: Call | None = None
+        self._calling: Channel | None = None  # the one whose meter is asked
+        self._called_ns = 0  # when that began
         self.beat_ns = monotonic_ns()
         self._has_answer = False  # of a meter, which is to be put on its curve
         self.cpu_s = 0.0
@@ -78,6 +79,12 @@ class Poller:
         except RuntimeError as error:  # a limit of the system's; the training goes on
             self.failure = RuntimeError(f"no thread can be started ({error}): {NO_THREAD}")
             self.has_begun.set()
+
+    @property
+    def call(self) -> Call | None:
+        """The call of a meter under way; ``None`` between two."""
+        channel = self._calling
+        return None if channel is None else (channel, self._called_ns)
 
     @property
     def is_current(self) -> bool:
@@ -115,7 +122,7 @@ class Poller:
             The others; none when the call has returned.
         """
         with self._turn:
-            if self.call is not call:
+            if self.call != call:
                 return []
             others = [c for c in self.channels if c is not call[0]]
             self.channels, self._settle = [call[0]], None
@@ -128,9 +135,10 @@ class Poller:
             That meter; ``None`` when no read is under way.
         """
         with self._turn:
-            if self.call is None or self.is_current or not self.is_running:
+            channel = self._calling
+            if channel is None or self.is_current or not self.is_running:
                 return None
-            self._orphan = self.call[0].meter
+            self._orphan = channel.meter
             return self._orphan
 
     def _run(self) -> None:
@@ -143,7 +151,7 @@ class Poller:
         finally:
             self.has_begun.set()
             with self._turn:
-                self.call = None
+                self._calling = None
                 orphan = self._orphan
             if orphan is not None:
                 with suppress(Exception):  # nobody reads it any more
@@ -154,38 +162,58 @@ class Poller:
         return self._ended
 
     def _loop(self) -> None:
-        settle_ns, settle_s = monotonic_ns(), FIRST_SETTLE_S
+        now_ns = settle_ns = monotonic_ns()
+        settle_after_ns = FIRST_SETTLE_NS
         while True:
-            plans = [c.plan for c in self.channels]
-            wait_s = (min(p.due_ns + p.slack_ns for p in plans) - monotonic_ns()) * NS
-            is_woken = wait_s > TOGETHER_S and self._alarm.acquire(timeout=wait_s)
+            wait_ns = self._latest_ns() - now_ns
+            is_woken = wait_ns > TOGETHER_NS and self._alarm.acquire(timeout=wait_ns * NS)
             if self._is_over():
                 return
+            now_ns = monotonic_ns()
             if is_woken:
                 continue
-            together_ns = monotonic_ns() + round(TOGETHER_S / NS)
-            due = [c for c in self.channels if c.plan.due_ns <= together_ns]
-            for channel in sorted(due, key=lambda c: c.plan.due_ns):
-                self._poll(channel)
+            together_ns = now_ns + TOGETHER_NS
+            while (channel := self._due_by(together_ns)) is not None:
+                now_ns = self._poll(channel, now_ns)
                 if self._is_over():  # while this thread hung in the call
                     return
-            self.has_begun.set()
-            if self._settle is not None and (self.beat_ns - settle_ns) * NS > settle_s:
-                most_s = SETTLE_S * max(len(self.channels) / FULL_CHANNELS, 1.0)
-                settle_ns, settle_s = self.beat_ns, min(2.0 * settle_s, most_s)
+            if not self.has_begun.is_set():
+                self.has_begun.set()
+            if now_ns - settle_ns > settle_after_ns and self._settle is not None:
+                most_ns = max(SETTLE_NS * len(self.channels) // FULL_CHANNELS, SETTLE_NS)
+                settle_ns, settle_after_ns = now_ns, min(2 * settle_after_ns, most_ns)
                 self._settle()
                 self.cpu_s = time.thread_time()
+                now_ns = monotonic_ns()
 
-    def _poll(self, channel: Channel) -> None:
-        """Poll a channel, if it was not taken away meanwhile."""
+    def _latest_ns(self) -> int:
+        """The moment by which one of the channels has to be polled."""
+        latest_ns = sys.maxsize
+        for channel in self.channels:
+            plan = channel.plan
+            latest_ns = min(latest_ns, plan.due_ns + plan.slack_ns)
+        return latest_ns
+
+    def _due_by(self, time_ns: int) -> Channel | None:
+        """The channel that has waited for its poll the longest; ``None`` if none wants one by a moment."""
+        first = None
+        for channel in self.channels:
+            due_ns = channel.plan.due_ns
+            if due_ns <= time_ns:
+                first, time_ns = channel, due_ns
+        return first
+
+    def _poll(self, channel: Channel, now_ns: int) -> int:
+        """Poll a channel, if it was not taken away meanwhile; the moment after that."""
         with self._turn:
             if channel not in self.channels:
-                return
-            self.call = (channel, monotonic_ns())
+                return now_ns
+            self._called_ns, self._calling = now_ns, channel
         channel.poll(self._lock, self._answered)
-        self._has_answer, self.beat_ns = False, monotonic_ns()
+        self._has_answer, self._calling, self.beat_ns = False, None, monotonic_ns()
+        return self.beat_ns
 
     def _answered(self) -> None:
         """Note that a call has returned: what waits for our own lock does not hang in a meter."""
         self._has_answer, self.beat_ns = True, monotonic_ns()
-        self.call = None
+        self._calling = None

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lightning_energy.curves.call_budget import PROCESS
 from lightning_energy.curves.poller import FULL_CHANNELS, Poller
 from lightning_energy.curves.readings import LONGEST_READ_S, not_returned
 from lightning_energy.meters.clock import monotonic_ns
@@ -90,6 +91,7 @@ class Sampler:
             return
         self._is_over.clear()
         self._is_stopped = False
+        PROCESS.join(c.plan.calls for c in self.channels)
         poller = Poller(self.channels, self.lock, self._book, self._enter)
         poller.start()
         self._pollers = [poller]
@@ -173,6 +175,7 @@ class Sampler:
         self._is_over.set()
         for poller in self._pollers:
             poller.end()
+        PROCESS.leave(c.plan.calls for c in self.channels)
 
     def disown(self) -> list[Meter]:
         """The meters whose reads hang, after the end: each is closed by its thread when the read returns."""

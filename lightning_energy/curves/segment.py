@@ -90,7 +90,8 @@ class Segment:
         first: the first reading.
 
     Attributes:
-        last: the previous poll.
+        last_ns: when the previous poll began.
+        last_end_ns: when it ended.
         first_ns: when the first poll began.
         register_j: value at the last edge, or at the first poll.
         edge_ns: time of the last edge, as known best; ``None`` before the first.
@@ -103,7 +104,7 @@ class Segment:
     """
 
     def __init__(self, first: Reading) -> None:
-        self.last = first
+        self.last_ns, self.last_end_ns = first.start_ns, first.end_ns
         self.first_ns = self.old_seen_ns = first.start_ns
         self.register_j = self.placed_j = first.register_j or 0.0
         self.edge_ns: int | None = None
@@ -113,13 +114,17 @@ class Segment:
         self.placed_ns: int | None = None
         self._new_seen_ns = first.end_ns  # when the poll ended that first saw the present value
 
-    def edge(self, last: Reading, reading: Reading, register_j: float) -> Edge:
-        """Note that ``reading`` saw a new value, which ``last`` did not see yet."""
-        edge = Edge(
-            register_j, last.start_ns, last.end_ns, reading.start_ns, reading.end_ns, last.start_ns - self._new_seen_ns
-        )
-        self._new_seen_ns, self.old_seen_ns = reading.end_ns, last.start_ns
-        self.register_j, self.call_ns = register_j, reading.end_ns - reading.start_ns
+    def stood(self, start_ns: int, end_ns: int) -> None:
+        """Note a poll, from its begin to its end, that still saw the value of the one before."""
+        self.last_ns, self.last_end_ns = start_ns, end_ns
+
+    def edge(self, reading: Reading, register_j: float) -> Edge:
+        """Note that ``reading`` saw a new value, which the poll before it did not see yet."""
+        start_ns, end_ns, last_ns = reading.start_ns, reading.end_ns, self.last_ns
+        edge = Edge(register_j, last_ns, self.last_end_ns, start_ns, end_ns, last_ns - self._new_seen_ns)
+        self._new_seen_ns, self.old_seen_ns = end_ns, last_ns
+        self.register_j, self.call_ns = register_j, end_ns - start_ns
+        self.last_ns, self.last_end_ns = start_ns, end_ns
         return edge
 
     def date(self, time_ns: int, half_ns: int) -> None:

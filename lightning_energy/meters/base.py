@@ -180,6 +180,14 @@ class Meter(ABC):
             MeterLost: the device does not answer (any more).
         """
 
+    def is_unchanged(self) -> bool:
+        """Read the energy register, and return true if it shows what :meth:`read` has shown last, and nothing is new.
+
+        Else, the next ``read`` may give what was read now. A meter that is polled often may override this: most polls
+        see nothing new, and need no :class:`Reading`.
+        """
+        return False
+
     def read_power_w(self) -> float | None:
         """Power in watts beside the register, or ``None``. Called rarely; may be slow."""
         return None

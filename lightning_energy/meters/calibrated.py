@@ -84,6 +84,10 @@ class CalibratedMeter(Meter):
             self._corrected_j = self.gain * reading.register_j + offset_j
         return replace(reading, register_j=self._corrected_j)
 
+    def is_unchanged(self) -> bool:
+        """Ask the meter: the corrected register moves when the meter's does."""
+        return self.meter.is_unchanged()
+
     def read_power_w(self) -> float | None:
         """Read the power, corrected."""
         power_w = self.meter.read_power_w()

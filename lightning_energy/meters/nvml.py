@@ -99,6 +99,9 @@ class NvmlMeter(Meter):
         self._asked: Question[Answer] | None = None  # for other processes, until the answer is heeded
         self._others = Answer()
         self._is_looked_at = False  # its settings and temperature, with the first reading
+        self._shown_mj: int | None = None  # by the counter, when it was read last
+        self._due_ns = 0  # from when on more is to be read than the counter
+        self._kept: tuple[int, int, int] | None = None  # a reading that is_unchanged left: begin, end, NVML's result
 
     def __reduce__(self) -> tuple[type[NvmlMeter], tuple[str]]:
         """Make copies and pickles closed meters of the same board: its handle is worth nothing elsewhere."""
@@ -145,6 +148,7 @@ class NvmlMeter(Meter):
         findings = Findings(module=module if in_module.value else None)
         self._watch = Watch(monotonic_ns(), self._has_counter, seeks_scope, most_w, findings)
         self._board, self._pid, self._news, self._is_looked_at = board, os.getpid(), None, False
+        self._shown_mj, self._kept, self._due_ns = None, None, 0
         self._others = Answer() if self.uuid.startswith("MIG-") else self._ask_for_others(board)
         self._opened = replace(info, note="; ".join(notes), scope_known=not seeks_scope)
         return self._described(self._opened, findings)
@@ -156,22 +160,49 @@ class NvmlMeter(Meter):
             MeterLost: the board does not answer.
         """
         board = self._open_board()
-        start_ns = monotonic_ns()
-        try:
-            if self._has_counter:
-                register_j = board.counter_j()
-                reading = Reading(start_ns, monotonic_ns(), register_j=register_j)
-            else:
-                power = self._power(board)
-                reading = Reading(start_ns, monotonic_ns(), power_w=power.value)
-        except board.nvml.NVMLError as error:
-            raise MeterLost(f"GPU {self.uuid}: {why(board.nvml, error)}") from error
-        if not self._has_counter and not power.is_known:
-            raise MeterLost(f"GPU {self.uuid}: {power.error}")
+        reading = self._counted(board) if self._has_counter else self._powered(board)
         if self._watch is not None:
             self._compare(board, self._watch, reading)
+            self._due_ns = self._watch.due_ns
         if not self._is_looked_at:
             self._look_at(board)
+        return reading
+
+    def is_unchanged(self) -> bool:
+        """Read the counter, and return true if it has not moved, and the board needs no other look now."""
+        if not self._has_counter:
+            return False
+        counter = self._open_board().counter
+        start_ns = monotonic_ns()
+        result = counter.read()
+        end_ns = monotonic_ns()
+        if not result and counter.millijoules == self._shown_mj and end_ns < self._due_ns:
+            return True
+        self._kept = start_ns, end_ns, result
+        return False
+
+    def _counted(self, board: Board) -> Reading:
+        """A reading of the counter: the one that :meth:`is_unchanged` left, or a new one."""
+        kept, self._kept = self._kept, None
+        if kept is None:
+            start_ns = monotonic_ns()
+            result = board.counter.read()
+            kept = start_ns, monotonic_ns(), result
+        start_ns, end_ns, result = kept
+        try:
+            register_j = board.counter.joules(result)
+        except board.nvml.NVMLError as error:
+            raise MeterLost(f"GPU {self.uuid}: {why(board.nvml, error)}") from error
+        self._shown_mj = board.counter.millijoules
+        return Reading(start_ns, end_ns, register_j=register_j)
+
+    def _powered(self, board: Board) -> Reading:
+        """A reading of the power."""
+        start_ns = monotonic_ns()
+        power = self._power(board)
+        reading = Reading(start_ns, monotonic_ns(), power_w=power.value)
+        if not power.is_known:
+            raise MeterLost(f"GPU {self.uuid}: {power.error}")
         return reading
 
     def read_power_w(self) -> float | None:
@@ -284,7 +315,7 @@ class NvmlMeter(Meter):
         """Look at the board's powers beside its counter, where it is time, and heed what that shows."""
         if reading.register_j is not None:
             watch.count(reading.end_ns, reading.register_j)
-        if self._opened is None or not watch.is_due(reading.end_ns):
+        if self._opened is None or reading.end_ns < watch.due_ns:
             return
         instant = board.instant_w(self._scope, tries=1) if self._has_instant else Answer()
         average = board.average_w(tries=1) if self._scope is None else Answer()

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.meters.base import Condition
+from lightning_energy.meters.nvml_counter import Counter
 from lightning_energy.meters.nvml_library import MW, TRIES, Answer, ask
 
 if TYPE_CHECKING:
@@ -28,22 +29,16 @@ class Board:
     Attributes:
         nvml: the same.
         handle: the same.
+        counter: its energy counter, where it has one.
     """
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self.nvml, self.handle = nvml, handle
+        self.counter = Counter(nvml, handle)
 
     def ask(self, function: Callable[..., Any], *arguments: Any, tries: int = TRIES) -> Answer:
         """Ask one of NVML's functions about the board."""
         return ask(self.nvml, function, self.handle, *arguments, tries=tries)
-
-    def counter_j(self) -> float:
-        """The energy counter in joules.
-
-        Raises:
-            pynvml.NVMLError: there is none, or it cannot be read now.
-        """
-        return float(self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle)) * MW
 
     def average_w(self, *, tries: int = TRIES) -> Answer:
         """``power.draw`` in watts: on most boards the mean over the last second."""

@@ -92,9 +92,10 @@ class Watch:
                 self._moves = []
         self._register_j, self._counted_ns = register_j, time_ns
 
-    def is_due(self, now_ns: int) -> bool:
-        """Return true if the board should be looked at now."""
-        return now_ns >= self._due_ns
+    @property
+    def due_ns(self) -> int:
+        """Time from which on the board should be looked at again."""
+        return self._due_ns
 
     def look(self, look: Look, took_ns: int) -> bool:
         """Take a look.

@@ -7,65 +7,94 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_energy.curves.call_budget import CallBudget
+from lightning_energy.curves.call_budget import CallBudget, TimeShares
 
 S = 10**9
 BEGIN_NS = 10**15
+MS = 10**6
 
 
-def spent(*calls_s: float, pause_s: float = 1.0) -> tuple[CallBudget, int]:
-    budget, now_ns = CallBudget(), BEGIN_NS
-    for call_s in calls_s:
-        end_ns = now_ns + round(call_s * S)
-        budget.spend(now_ns, end_ns)
-        now_ns = end_ns + round(pause_s * S)
-    return budget, now_ns - round(pause_s * S)
+def spent(*calls_ms: float, pause_ms: int = 1000, budget: CallBudget | None = None) -> tuple[CallBudget, int]:
+    """A budget after some calls with pauses between them, and when the last one ended."""
+    budget, end_ns = budget or CallBudget(), BEGIN_NS - pause_ms * MS
+    for call_ms in calls_ms:
+        start_ns = end_ns + pause_ms * MS
+        end_ns = start_ns + round(call_ms * MS)
+        budget.spend(start_ns, end_ns)
+    return budget, end_ns
 
 
 @given(st.integers(0, 150), st.integers(0, 10**6))
 def test_the_median_is_that_of_the_last_calls(n, seed):
     rng = random.Random(seed)
-    budget, _ = spent(*(rng.choice([0.001, 0.002, rng.random()]) for _ in range(n)))
-    assert len(budget.latency_s) == min(n, 64)
-    assert budget.call_s == (statistics.median_high(budget.latency_s) if n >= 5 else 0.0)
+    calls_ms = [rng.choice([1.0, 2.0, 1000.0 * rng.random()]) for _ in range(n)]
+    budget, _ = spent(*calls_ms)
+    assert len(budget.latency_ns) == min(n, 64)
+    seen = n if n <= 5 else max(n // 8 * 8, 5)  # then it looks at every eighth
+    looked = [round(x * MS) for x in calls_ms[max(seen - 64, 0) : seen]]
+    assert budget.call_ns == (0 if n < 2 else min(looked) if n < 5 else statistics.median_high(looked))
 
 
-def test_the_first_calls_say_nothing_of_the_others():
-    budget, _ = spent(0.3, 0.3, 0.3, 0.3)
-    assert (budget.call_s, budget.floor_s, budget.close_s) == (0.0, 0.001, 0.001)
+def test_the_first_call_says_nothing_of_the_others():
+    budget, _ = spent(300.0)
+    assert (budget.call_ns, budget.floor_ns, budget.close_ns) == (0, MS, MS)
+    budget, _ = spent(300.0, 0.02, 0.03)
+    assert budget.call_ns == 20_000
 
 
-@pytest.mark.parametrize(
-    ("call_s", "floor_s", "close_s"), [(0.00002, 0.001, 0.001), (0.0034, 0.068, 0.0034), (0.05, 1.0, 1.0)]
-)
-def test_slow_calls_are_far_apart_on_average_and_for_a_while_close(call_s, floor_s, close_s):
-    budget, _ = spent(*[call_s] * 5)
-    assert (budget.floor_s, budget.close_s) == (pytest.approx(floor_s), pytest.approx(close_s))
+@pytest.mark.parametrize(("call_ms", "floor_ms", "close_ms"), [(0.02, 1, 1), (3.4, 68, 3.4), (50, 1000, 1000)])
+def test_slow_calls_are_far_apart_on_average_and_for_a_while_close(call_ms, floor_ms, close_ms):
+    budget, _ = spent(*[call_ms] * 7)  # the last begins after more than five seconds
+    assert (budget.floor_ns, budget.close_ns) == (floor_ms * MS, close_ms * MS)
 
 
-def test_time_is_saved_up_and_spent():
-    budget, now_ns = spent(0.1, pause_s=0.0)
-    assert budget.saved_s(now_ns) == pytest.approx(0.2)
-    assert budget.saved_s(now_ns + S) == pytest.approx(0.25)
-    assert budget.saved_after_s(1.0) == pytest.approx(0.25)
-    assert budget.saved_s(now_ns + 60 * S) == 0.3  # and no more
-    assert budget.time_to_save_s(0.05) == pytest.approx(1.0)
+def test_time_is_saved_up_and_spent_and_less_at_first():
+    budget, now_ns = spent(20, pause_ms=0)
+    assert budget.saved_ns(now_ns) == 100 * MS
+    assert budget.saved_ns(now_ns + 3800 * MS) == 200 * MS
+    budget, now_ns = spent(20, 20, pause_ms=6000)
+    assert budget.saved_ns(now_ns) == pytest.approx((100 + 6000 / 38 - 20) * MS, abs=MS)
+    assert budget.saved_ns(now_ns + S) - budget.saved_ns(now_ns) == 50 * MS
+    assert budget.saved_ns(now_ns + 60 * S) == 300 * MS  # and no more
+    assert budget.time_to_save_ns(50 * MS) == S
 
 
-def test_a_call_with_a_look_costs_two():
+def test_a_call_with_others_costs_all_of_them():
     budget = CallBudget()
-    budget.spend(BEGIN_NS, BEGIN_NS + S // 20, calls=2)
-    assert budget.saved_s(BEGIN_NS + S // 20) == pytest.approx(0.2)
+    budget.spend(BEGIN_NS, BEGIN_NS + 20 * MS, 50 * MS)
+    assert budget.saved_ns(BEGIN_NS + 20 * MS) == 70 * MS
 
 
 def test_debts_are_forgiven_but_for_a_part():
-    budget, now_ns = spent(*[1.0] * 5, pause_s=0.0)
-    assert budget.saved_s(now_ns) == pytest.approx(-0.02)
+    budget, now_ns = spent(1, 1, 1000, pause_ms=0)
+    assert budget.saved_ns(now_ns) == -10 * MS
+    budget, now_ns = spent(*[30] * 6, 1000, pause_ms=0)
+    assert budget.saved_ns(now_ns) == -240 * MS
 
 
 def test_polls_are_close_only_while_time_is_saved():
-    budget, now_ns = spent(*[0.01] * 40, pause_s=0.0)
-    assert budget.fine_s(now_ns) == budget.floor_s == pytest.approx(0.2)
-    assert budget.fine_s(now_ns + S) == budget.close_s == pytest.approx(0.01)
+    budget, now_ns = spent(*[10] * 40, pause_ms=0)
+    assert budget.fine_ns(now_ns) == budget.floor_ns == 380 * MS
+    assert budget.fine_ns(now_ns + 5 * S) == budget.close_ns == 10 * MS
     budget.is_free = True
-    assert budget.fine_s(now_ns) == budget.close_s
+    assert budget.fine_ns(now_ns) == budget.close_ns
+
+
+def test_the_time_of_a_process_is_shared_so_that_all_are_polled_equally_often():
+    slow, quick, shares = CallBudget(), CallBudget(), TimeShares()
+    shares.join([slow, quick])
+    spent(*[3.0] * 8, budget=slow)
+    spent(*[1.0] * 8, budget=quick)
+    assert slow.floor_ns == pytest.approx(20 * 4 * MS, rel=0.02)
+    assert quick.floor_ns == pytest.approx(slow.floor_ns, rel=0.02)
+    shares.leave([slow])
+    assert quick.floor_ns == 20 * MS
+
+
+def test_many_that_begin_together_have_no_more_time_at_first_than_one():
+    budgets, shares = [CallBudget() for _ in range(8)], TimeShares()
+    shares.join(budgets)
+    for budget in budgets:
+        budget.spend(BEGIN_NS, BEGIN_NS)
+    assert sum(b.saved_ns(BEGIN_NS) for b in budgets) == 120 * MS
+    assert sum(b.saved_ns(BEGIN_NS + 4 * S) for b in budgets) <= (120 + 4000 / 38) * MS

@@ -53,7 +53,7 @@ def polls(plan: PollPlan, register: Register, seconds: float, *, call_s=5e-5, la
         now_ns = start_ns + round(call_s * S)
         moved = register.updates(start_ns) > register.updates(register.now_ns)
         register.now_ns = start_ns
-        plan.polled(start_ns, now_ns, 2 if looked else 1)
+        plan.polled(start_ns, now_ns, (2 if looked else 1) * round(call_s * S))
         plan.go_on(now_ns, register, moved=moved, looks=looks + sum(p.looked for p in done))
         done.append(Poll(start_ns, now_ns, moved, looked, slack_ns))
     return done

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.energy import MISSING
-from lightning_energy.curves.poller import FULL_CHANNELS, TOGETHER_S
+from lightning_energy.curves.poller import FULL_CHANNELS, TOGETHER_NS
 from lightning_energy.meters import NvmlMeter
 from lightning_energy.meters.units import NS
 from tests.sim.clock import VirtualClock
@@ -67,7 +67,7 @@ def drive_all(channels: Sequence[Channel], clock: VirtualClock, until_ns: int, r
         if wake_ns > until_ns:
             break
         clock.now_ns = wake_ns
-        together_ns = wake_ns + round(TOGETHER_S / NS)
+        together_ns = wake_ns + TOGETHER_NS
         due = [c for c in channels if c.plan.due_ns <= together_ns]
         for channel in sorted(due, key=lambda c: c.plan.due_ns):
             channel.poll(lock)

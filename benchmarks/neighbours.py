@@ -1,0 +1,388 @@
+"""Cost of a poll and of a booking to the step that they fall into, over the steps beside it.
+
+    python benchmarks/neighbours.py                    # prints, within two minutes
+    python benchmarks/neighbours.py --json FILE        # and writes
+    python benchmarks/neighbours.py --quick            # a first look
+
+Run from the repository's root, with the test extra installed and a C compiler at hand. One process runs steps of about
+3 ms of Python, which a GPU would wait for, and marks them as EnergyCallback does. Meanwhile a sensor is read in the
+background, in turns by
+  sampler     the sampler, over the real pynvml and a simulated NVML that is compiled (benchmarks/driver.c)
+  nobody      no one: the same arithmetic on moments drawn at random, which shows the noise
+  pynvml      a bare thread that wakes up as often as the sampler polls, and calls one function through pynvml
+  ctypes      the same by ctypes, with the symbol bound and its buffer made before
+  process     a bare process of its own that does the same, and leaves what it reads in shared memory
+A step in which a call was made, or a booking, is compared with the nearest step beside it in which nothing was.
+That comparison needs no other run, so that a machine's moods are in both. Intervals of 95 % are from resampled pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import platform
+import random
+import struct
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from multiprocessing import resource_tracker
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import numpy as np
+import pynvml
+
+from benchmarks.driver import NAME, CompiledNvml
+from lightning_energy import __version__
+from lightning_energy.curves.channel import Channel
+from lightning_energy.ledger.session import Session
+from lightning_energy.ledger.watch import Watch
+from lightning_energy.meters import NvmlMeter
+from lightning_energy.meters.find import OpenMeters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+UUID = "GPU-bbbbbbbb-0000-0000-0000-000000000000"
+STEP_S = 0.003
+OBJECTS = 2**18  # that a step goes through in part: 8 MiB, more than a core's own caches hold
+BESIDE = 4  # steps on either side among which untouched ones are looked for
+RESAMPLED = 2000
+SHORT = 0.05  # quantile of the durations up to which a step is looked at for what happened in it
+POLLS_PER_S = 30.0  # of the bare ones; set to the sampler's own once it was measured
+MOST_CALLS = 2**14
+SAMPLERS = {"100 ms": (1, 0.1), "20 ms": (1, 0.02), "8 boards, 100 ms": (8, 0.1), "8 boards, 20 ms": (8, 0.02)}
+
+
+class Steps:
+    """A fixed amount of Python per step, which touches much memory; a hook's marks around it."""
+
+    def __init__(self) -> None:
+        self.data = [i * 1.5 for i in range(OBJECTS)]
+        self.order = [random.Random(0).randrange(OBJECTS) for _ in range(OBJECTS)]
+        self.n, self.at, self.total = 4096, 0, 0.0
+        best_s = min(self._timed() for _ in range(50))
+        self.n = min(round(self.n * STEP_S / best_s), OBJECTS)
+
+    def _timed(self) -> float:
+        begin_s = time.perf_counter()
+        self.work()
+        return time.perf_counter() - begin_s
+
+    def work(self) -> None:
+        if self.at + self.n > OBJECTS:
+            self.at = 0
+        data, total = self.data, 0.0
+        for i in self.order[self.at : self.at + self.n]:
+            total += data[i]
+        self.at, self.total = self.at + self.n, self.total + total
+
+    def run(self, seconds: float, mark: Callable[[], None] = lambda: None) -> NDArray[np.int64]:
+        """Run steps for a time; begin and end of each."""
+        rows, end_ns = [], time.monotonic_ns() + round(seconds * 1e9)
+        while (begin_ns := time.monotonic_ns()) < end_ns:
+            mark()
+            self.work()
+            rows.append((begin_ns, time.monotonic_ns()))
+        return np.array(rows, dtype=np.int64)
+
+
+def holding(steps: NDArray[np.int64], moments_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """The steps in which at least one of these moments lies, in the part that every step has.
+
+    A step that takes longer for a reason of its own holds more moments: only those in its first part count, as long as
+    nearly the shortest of all steps.
+    """
+    most_ns = np.quantile(steps[:, 1] - steps[:, 0], SHORT)
+    found = np.searchsorted(steps[:, 0], moments_ns, side="right") - 1
+    found = found[(found >= 0) & (moments_ns <= steps[np.maximum(found, 0), 0] + most_ns)]
+    held = np.zeros(len(steps), dtype=np.bool_)
+    held[found] = True
+    return held
+
+
+def excesses_us(steps: NDArray[np.int64], held: NDArray[np.bool_], touched: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Duration of each step that is held beyond that of the nearest untouched step, before or after it in turns."""
+    us = (steps[:, 1] - steps[:, 0]) * 1e-3
+    found, is_before = [], True
+    for i in np.flatnonzero(held):
+        beside = range(i - 1, max(i - 1 - BESIDE, -1), -1) if is_before else range(i + 1, min(i + 1 + BESIDE, len(us)))
+        pair = next((us[i] - us[j] for j in beside if not touched[j]), None)
+        if pair is not None:
+            found.append(pair)
+            is_before = not is_before
+    return np.array(found)
+
+
+def summary(excess_us: NDArray[np.float64], touched_per_s: float) -> dict[str, float | list[float] | int]:
+    """Median and 99th percentile per touched step, and the sum of all excesses in percent of the time."""
+    if not len(excess_us):
+        return {"steps": 0}
+    rng = np.random.default_rng(0)
+    again = rng.choice(excess_us, size=(RESAMPLED, len(excess_us)))
+    to_percent = touched_per_s * 1e-4
+    interval = np.quantile(again.mean(axis=1), [0.025, 0.975]) * to_percent
+    return {
+        "steps": len(excess_us),
+        "median_us": float(np.median(excess_us)),
+        "median_us_95": np.quantile(np.median(again, axis=1), [0.025, 0.975]).tolist(),
+        "p99_us": float(np.quantile(excess_us, 0.99)),
+        "percent": float(excess_us.mean() * to_percent),
+        "percent_95": interval.tolist(),
+    }
+
+
+def compared(steps: NDArray[np.int64], **moments: NDArray[np.int64]) -> dict[str, dict]:
+    """The cost of each kind of event; a step that holds several counts to the last of these."""
+    seconds, held = (steps[-1, 1] - steps[0, 0]) * 1e-9, {k: holding(steps, m) for k, m in moments.items()}
+    touched, kinds = np.logical_or.reduce([*held.values()]), [*held]
+    found = {}
+    for i, kind in enumerate(kinds):
+        later = np.logical_or.reduce([np.zeros(len(steps), dtype=np.bool_), *(held[k] for k in kinds[i + 1 :])])
+        own = held[kind] & ~later
+        found[kind] = summary(excesses_us(steps, own, touched), own.sum() / seconds)
+    if len(kinds) > 1:
+        found["together"] = summary(excesses_us(steps, touched, touched), touched.sum() / seconds)
+    return found
+
+
+def cpu_s(thread: threading.Thread) -> float:
+    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+
+
+class Bookings:
+    """When the ledger was booked, and the CPU time of it."""
+
+    def __init__(self) -> None:
+        self.moments_ns: list[int] = []
+        self.cpu_s = 0.0
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        book = Watch.__call__
+
+        def timed(watch: Watch) -> None:
+            begin_ns, begin_s = time.monotonic_ns(), time.thread_time()
+            book(watch)
+            self.cpu_s += time.thread_time() - begin_s
+            # one that pauses touches every step of its time
+            self.moments_ns += range(begin_ns, time.monotonic_ns() + 1_000_000, 1_000_000)
+
+        with patch.object(Watch, "__call__", timed):
+            yield
+
+
+def sampler(steps: Steps, boards: int, period_s: float, warm_s: float, seconds: float) -> dict:
+    """The sampler of a session, as EnergyCallback has it, once the period is known."""
+    booked = Bookings()
+    with CompiledNvml(boards, UUID, period_s) as nvml, booked.watched():
+        meters = [NvmlMeter(gpu.uuid) for gpu in nvml.gpus]
+        before = {*threading.enumerate()}
+        session = Session(OpenMeters([(meter, meter.open()) for meter in meters]))
+        threads = [t for t in threading.enumerate() if t not in before]
+        step, gap = session.code(0, "train", "step"), session.code(0, "train", "gap")
+
+        def mark() -> None:
+            session.mark(gap)
+            session.mark(step)
+
+        steps.run(warm_s, mark)
+        begin_s, booked_s, polls = sum(map(cpu_s, threads)), booked.cpu_s, len(nvml.calls_ns())
+        found = steps.run(seconds, mark)
+        taken_s, booked_s, polls = (
+            sum(map(cpu_s, threads)) - begin_s,
+            booked.cpu_s - booked_s,
+            len(nvml.calls_ns()) - polls,
+        )
+        calls_ns = np.array(nvml.calls_ns())
+        session.close()
+    return {
+        "calls_per_s": polls / seconds,
+        "cpu_ms_per_s": 1e3 * taken_s / seconds,
+        "cpu_of_bookings_ms_per_s": 1e3 * booked_s / seconds,
+        "cpu_per_call_us": 1e6 * (taken_s - booked_s) / polls,
+        **compared(found, poll=calls_ns, booking=np.array(booked.moments_ns)),
+    }
+
+
+def bare(read: Callable[[], object], polls_per_s: float, is_over: Callable[[], bool]) -> None:
+    """Read again and again, at distances that differ by half."""
+    rng = random.Random(0)
+    while not is_over():
+        time.sleep((0.75 + 0.5 * rng.random()) / polls_per_s)
+        read()
+
+
+def by_pynvml(handle: object) -> Callable[[], object]:
+    return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+
+
+def by_ctypes(handle: object) -> Callable[[], object]:
+    value, function = ctypes.c_ulonglong(), getattr(pynvml.nvmlLib, NAME)
+    at = ctypes.byref(value)
+
+    def read() -> int:
+        if function(handle, at):
+            raise RuntimeError
+        return value.value
+
+    return read
+
+
+def thread(steps: Steps, reader: Callable[[object], Callable[[], object]], polls_per_s: float, seconds: float) -> dict:
+    with CompiledNvml(1, UUID) as nvml:
+        over = threading.Event()
+        read = reader(ctypes.c_void_p(1))
+        worker = threading.Thread(target=bare, args=(read, polls_per_s, over.is_set), daemon=True)
+        worker.start()
+        steps.run(0.5)
+        begin_s, polls = cpu_s(worker), len(nvml.calls_ns())
+        found = steps.run(seconds)
+        taken_s, polls = cpu_s(worker) - begin_s, len(nvml.calls_ns()) - polls
+        over.set()
+        worker.join()
+        moments_ns = np.array(nvml.calls_ns())
+    return {
+        "calls_per_s": polls / seconds,
+        "cpu_per_call_us": 1e6 * taken_s / polls,
+        **compared(found, poll=moments_ns),
+    }
+
+
+def elsewhere(name: str, polls_per_s: float) -> None:
+    """The helper: reads, and leaves the time and the value in shared memory, until its parent closes the pipe."""
+    memory = SharedMemory(name)
+    resource_tracker.unregister(memory._name, "shared_memory")  # which would remove what the parent owns
+    with CompiledNvml(1, UUID):
+        read, over, n = by_ctypes(ctypes.c_void_p(1)), threading.Event(), 0
+        threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+
+        def poll() -> None:
+            nonlocal n
+            value = read()
+            struct.pack_into("=qq", memory.buf, 8 + 16 * (n % MOST_CALLS), time.monotonic_ns(), value)
+            n += 1
+            struct.pack_into("=q", memory.buf, 0, n)
+
+        print("ready", flush=True)
+        begin_s = time.thread_time()
+        bare(poll, polls_per_s, over.is_set)
+        print(1e6 * (time.thread_time() - begin_s) / max(n, 1), flush=True)
+    memory.close()
+
+
+def process(steps: Steps, polls_per_s: float, seconds: float) -> dict:
+    memory = SharedMemory(create=True, size=8 + 16 * MOST_CALLS)
+    try:
+        command = [sys.executable, __file__, "--elsewhere", memory.name, str(polls_per_s)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as helper:
+            if helper.stdout.readline() != "ready\n":
+                raise RuntimeError("the helper process did not start")
+            steps.run(0.5)
+            found = steps.run(seconds)
+            helper.stdin.close()
+            cpu_us = float(helper.stdout.readline())
+        (n,) = struct.unpack_from("=q", memory.buf, 0)
+        moments_ns = np.array([struct.unpack_from("=q", memory.buf, 8 + 16 * i)[0] for i in range(min(n, MOST_CALLS))])
+    finally:
+        memory.close()
+        memory.unlink()
+    return {"calls_per_s": polls_per_s, "cpu_per_call_us": cpu_us, **compared(found, poll=moments_ns)}
+
+
+def nobody(steps: Steps, polls_per_s: float, seconds: float) -> dict:
+    found, rng = steps.run(seconds), np.random.default_rng(0)
+    moments_ns = rng.integers(found[0, 0], found[-1, 1], round(polls_per_s * seconds))
+    return compared(found, poll=np.sort(moments_ns))
+
+
+def warm_us(polls: int = 4000) -> dict[str, float]:
+    """CPU time of a poll of ours, one right after the other, by whether the register has moved."""
+    with CompiledNvml(1, UUID, 0.02):
+        meter, lock = NvmlMeter(UUID), threading.RLock()
+        channel = Channel(meter, meter.open())
+        taken_s: dict[bool, list[float]] = {False: [], True: []}
+        for _ in range(polls):
+            knots, begin_s = len(channel.curve), time.thread_time()
+            channel.poll(lock)
+            taken_s[len(channel.curve) > knots].append(time.thread_time() - begin_s)
+            if len(channel.curve) > 100:
+                channel.curve.forget_before(channel.curve.end_ns)
+    return {"stood_us": 1e6 * float(np.median(taken_s[False])), "moved_us": 1e6 * float(np.median(taken_s[True]))}
+
+
+def line(name: str, row: dict) -> str:
+    cells = [f"{name:<26}"]
+    for kind in ("poll", "booking", "together"):
+        x = row.get(kind)
+        if x and x["steps"]:
+            cells.append(
+                f"{kind} +{x['median_us']:.0f} µs (p99 {x['p99_us']:.0f}), "
+                f"{x['percent']:.3f} % ({x['percent_95'][0]:.3f}..{x['percent_95'][1]:.3f}, {x['steps']} steps)"
+            )
+    if "cpu_per_call_us" in row:
+        cells.append(f"{row['cpu_per_call_us']:.0f} µs CPU per call, {row['calls_per_s']:.0f}/s")
+    if "cpu_ms_per_s" in row:
+        cells.append(f"{row['cpu_ms_per_s']:.1f} ms/s, {row['cpu_of_bookings_ms_per_s']:.1f} of it bookings")
+    return "   ".join(cells)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", nargs="*", default=[], help="names of the cases to run")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--elsewhere", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.elsewhere:
+        elsewhere(args.elsewhere[0], float(args.elsewhere[1]))
+        return
+    warm_s, seconds = (2.0, 3.0) if args.quick else (9.0, 9.0)
+    steps, rows, polls_per_s = Steps(), {}, POLLS_PER_S
+    cases: dict[str, Callable[[], dict]] = {
+        f"sampler, {name}": lambda case=case: sampler(steps, *case, warm_s, seconds) for name, case in SAMPLERS.items()
+    }
+    cases |= {
+        "nobody": lambda: nobody(steps, polls_per_s, seconds),
+        "bare thread, pynvml": lambda: thread(steps, by_pynvml, polls_per_s, seconds),
+        "bare thread, ctypes": lambda: thread(steps, by_ctypes, polls_per_s, seconds),
+        "bare process": lambda: process(steps, polls_per_s, seconds),
+    }
+    for name, case in cases.items():
+        if args.only and name not in args.only:
+            continue
+        rows[name] = case()
+        if name == "sampler, 100 ms":
+            polls_per_s = rows[name]["calls_per_s"]
+        print(line(name, rows[name]), flush=True)
+    warm = warm_us()
+    print(f"CPU per poll, warm: {warm['stood_us']:.0f} µs where the register stood, {warm['moved_us']:.0f} where not")
+    if args.json:
+        found = {
+            "what": "benchmarks/neighbours.py",
+            "date": datetime.now(timezone.utc).date().isoformat(),
+            "lightning_energy": __version__,
+            "python": platform.python_version(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores; simulated NVML with compiled sensors, no GPU",
+            "load": os.getloadavg()[0],
+            "seconds": seconds,
+            "rows": rows,
+            "warm": warm,
+        }
+        args.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
