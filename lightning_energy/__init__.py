@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from lightning_energy.results.report import Report
     from lightning_energy.scores.functional import energy_penalized_accuracy, sustainable_accuracy
     from lightning_energy.scores.metrics import EnergyPenalizedAccuracy, EnergyScore, SustainableAccuracy
-    from lightning_energy.training.energy_budget import EnergyBudget
     from lightning_energy.training.efficiency_stopping import EnergyEfficiencyStopping
+    from lightning_energy.training.energy_budget import EnergyBudget
 
 __all__ = [
     "Comparison",
