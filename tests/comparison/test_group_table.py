@@ -55,7 +55,8 @@ def test_what_is_open_says_how_many_repeats_it_takes():
     (number,) = [s for s in sentences if s.startswith("A number of runs is for a new study of that many, ")]
     assert number.startswith(
         "A number of runs is for a new study of that many, and for the difference and the spread that were seen: if "
-        "the true difference is smaller, or none, it will not be shown. The probability is that of each question by itself."
+        "the true difference is smaller, or none, it will not be shown. The probability is that of each question by "
+        "itself."
     )
     assert any("do not all have the same seeds" in s for s in sentences)
     (unknown,) = [
