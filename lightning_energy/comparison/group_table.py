@@ -32,8 +32,8 @@ CONDITIONS = (
 )
 BEFOREHAND = (
     "A number of runs is for a new study of that many, and for the difference and the spread that were seen: if the "
-    "true difference is smaller, or none, it will not be shown. The probability is that of each question by itself. Who "
-    "looks, adds seeds and looks again divides the level (--level 0.025 at each of two looks)."
+    "true difference is smaller, or none, it will not be shown. The probability is that of each question by itself. "
+    "Who looks, adds seeds and looks again divides the level (--level 0.025 at each of two looks)."
 )
 OF_MODELS = "energies are a model's, with an uncertainty that is not known"
 OFTEN_FAILS = "a configuration that often fails looks better than it is"

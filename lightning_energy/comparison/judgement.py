@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.comparison.configurations import configurations_of, of_main_kind, plain_groups, with_means
+from lightning_energy.comparison.configurations import (
+    configurations_of,
+    of_main_kind,
+    of_other_kinds,
+    plain_groups,
+    with_means,
+)
 from lightning_energy.comparison.course import best_so_far
 from lightning_energy.comparison.pareto import iso_scores
 from lightning_energy.comparison.progress import Progress, progress_of
@@ -87,7 +93,8 @@ class Judgement:
 
     def stability(self) -> Stability | None:
         """The order of the configurations over ranges of the score's constants; ``None`` with fewer than two."""
-        return None if self.formula is None else stability(self.candidates, self.formula)
+        found = None if self.formula is None else stability(self.candidates, self.formula)
+        return None if found is None else replace(found, left_out=of_other_kinds(with_means(self.configurations)))
 
     def progress(self, *, budget_kwh: float | None = None, floor: float | None = None) -> Progress | None:
         """The courses of the trainings; see :func:`~lightning_energy.comparison.progress.progress_of`."""
