@@ -17,6 +17,7 @@ from lightning_energy.comparison.one_metric import of_one_metric
 from lightning_energy.comparison.pareto import dominations, fronts, kinds
 from lightning_energy.comparison.run import NothingFittedError, Run, run_of
 from lightning_energy.comparison.run_files import find_records, short_names
+from lightning_energy.comparison.study_folders import without_discarded
 from lightning_energy.comparison.subject import Choice
 from lightning_energy.comparison.unlike import reference_of_their_size, with_caveats
 from lightning_energy.comparison.verdicts import LEVEL
@@ -157,8 +158,9 @@ def _targets(target: float | Iterable[float]) -> tuple[float, ...]:
 def _read(
     given: Sequence[str | Path], epoch: Choice, scale: Scale | None, targets: Sequence[float]
 ) -> tuple[list[Run], list[str], list[str]]:
-    """The runs, the problems, and a caveat where records of no training were left out beside runs."""
+    """The runs, the problems, and caveats where records of no training, or of no repeat, were left out beside runs."""
     files, problems = find_records(given)
+    files, apart = without_discarded(files, given)
     runs, without_fit = [], []
     for file, name in zip(files, short_names(files), strict=True):
         try:
@@ -173,6 +175,7 @@ def _read(
     n = len(without_fit)
     if n > 1:
         without_fit = [f"{n} records of validations, tests or predictions alone are left out: nothing was fitted"]
+    without_fit = [*apart, *without_fit]
     return (runs, problems, without_fit) if runs else (runs, [*problems, *without_fit], [])
 
 
