@@ -45,6 +45,7 @@ class Judgement:
         verdicts: a verdict for each pair of groups with three repeats or more.
         level: the probability that at least one of all decisions in ``verdicts`` is false, at most.
         margin: the loss of the metric that counts as none in ``verdicts``, in the unit in which it is shown.
+        baseline: the group that all others are compared with in ``verdicts``; ``None``: all with all.
     """
 
     runs: list[Run]
@@ -57,6 +58,7 @@ class Judgement:
     verdicts: list[Verdict] = field(default_factory=list)
     level: float = LEVEL
     margin: float = 0.0
+    baseline: str | None = None
 
     @property
     def front(self) -> list[Run]:
@@ -110,6 +112,7 @@ class Judgement:
             "verdicts": [verdict.to_plain() for verdict in self.verdicts],
             "level": self.level,
             "margin": self.margin,
+            "baseline": self.baseline,
             "front": [run.name for run in self.front],
             "iso_scores": [{"score": s, "points": [[*p] for p in points]} for s, points in self.iso_scores()],
             "courses": {r.name: [[*s] for s in best_so_far(r.source.course, r.mode)] for r in self.drawable},
