@@ -84,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         by=_by(arguments.group_by),
         level=arguments.level,
         margin=arguments.margin,
+        baseline=arguments.baseline,
     )
     print_out(FORMATS[arguments.format](comparison))
     problems = [*comparison.problems]

@@ -14,6 +14,8 @@ from lightning_energy.comparison.gate import IN_COMMON, GateError, gate
 from lightning_energy.comparison.group_table import paired_words
 from lightning_energy.comparison.groups import Group, group_runs
 from lightning_energy.comparison.prefixes import plus_minus
+from lightning_energy.comparison.run_files import find_records
+from lightning_energy.comparison.study_folders import without_discarded
 from lightning_energy.results.rendering import in_markdown
 from lightning_energy.scores.metric import PERCENT
 
@@ -68,6 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
         complain("gate", error)
         return Exit.WRONG_INPUT
     print_out(_summary(answer, base, new, sides["base"], arguments.max_increase))
+    apart = (_left_out(given) for given in (arguments.base, arguments.new))
+    for sentence in dict.fromkeys(sentence for of_side in apart for sentence in of_side):
+        print_out(f"- {in_markdown(sentence[0].upper() + sentence[1:])}.")
     return Exit.WRONG_INPUT if problems else EXITS[answer.outcome]
 
 
@@ -75,6 +80,11 @@ def _group(name: str, comparison: Comparison) -> Group:
     names = {run.name: name for run in comparison.runs}
     groups = group_runs(comparison.runs, names)
     return groups[0] if groups else Group(name, ())
+
+
+def _left_out(given: list[str]) -> list[str]:
+    """Say which records of studies are left out, as they are no repeats."""
+    return without_discarded(find_records(given)[0], given)[1]
 
 
 def _files(group: Group) -> list[Path]:

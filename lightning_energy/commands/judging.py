@@ -44,7 +44,7 @@ def add_targets(parser: argparse.ArgumentParser) -> None:
 
 
 def add_verdicts(parser: argparse.ArgumentParser) -> None:
-    """Add ``--level`` and ``--margin``."""
+    """Add ``--level``, ``--margin`` and ``--baseline``."""
     parser.add_argument(
         "--level",
         type=probability,
@@ -58,4 +58,10 @@ def add_verdicts(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         metavar="LOSS",
         help="the loss of the metric that counts as none, stated before you see the runs (default: 0)",
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help="compare every group with this one alone, chosen before you see the runs: fewer tests take fewer repeats "
+        "(default: all with all)",
     )

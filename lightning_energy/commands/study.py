@@ -106,6 +106,7 @@ def _report(arguments: argparse.Namespace) -> int:
         metric=arguments.metric,
         epoch=arguments.epoch,
         margin=arguments.margin,
+        baseline=arguments.baseline,
         level=arguments.level,
         target=arguments.target,
     )

@@ -17,6 +17,7 @@ from lightning_energy.comparison.one_metric import of_one_metric
 from lightning_energy.comparison.pareto import dominations, fronts, kinds
 from lightning_energy.comparison.run import NothingFittedError, Run, run_of
 from lightning_energy.comparison.run_files import find_records, short_names
+from lightning_energy.comparison.study_folders import without_discarded
 from lightning_energy.comparison.subject import Choice
 from lightning_energy.comparison.unlike import reference_of_their_size, with_caveats
 from lightning_energy.comparison.verdicts import LEVEL
@@ -27,7 +28,7 @@ from lightning_energy.scores.metric import PERCENT, Scale
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lightning_energy.comparison.groups import By
+    from lightning_energy.comparison.groups import By, Group
     from lightning_energy.comparison.subject import Subject
 
 __all__ = ["compare"]
@@ -50,6 +51,7 @@ def compare(
     by: By = None,
     level: float = LEVEL,
     margin: float = 0.0,
+    baseline: str | None = None,
 ) -> Comparison:
     """List runs side by side, from their records.
 
@@ -97,6 +99,9 @@ def compare(
             and scatter roughly normally, and their number was fixed before they were seen.
         margin: the loss of the metric that counts as none, in the unit in which it is shown; state it before you see
             the runs. A group that is cheaper, and better or shown to be worse by less than the margin, then dominates.
+        baseline: the name of a group that all others are compared with, and with nothing else; choose it before you see
+            the runs. The level is then that of these pairs alone, which takes fewer repeats. By default all are
+            compared with all.
 
     Returns:
         The comparison. With nothing to compare it is empty, and its ``problems`` say why.
@@ -127,13 +132,13 @@ def compare(
         caveats += of_references
     fit, unlike = with_caveats(fit, formula.reference_kwh if subject.is_accuracy else None)
     fit = _judge([_scored(run, formula if subject.is_accuracy else None) for run in fit])
-    fit, rest, groups, verdicts = judged_groups(fit, rest, by, level, margin)
+    fit, rest, groups, verdicts = judged_groups(fit, rest, by, level, margin, baseline=baseline)
     fit = _with_samples(fit)
     if any(run.energy_kwh == 0 for run in fit):
         caveats.append("A run of 0 kWh has no place on a logarithmic axis: the picture leaves it out.")
     return Comparison(
         _sorted([*fit, *rest], column, reverse=column.begins_with_largest(subject.mode) != reverse),
-        [*problems, *of_others, *_too_few(fit), *_out_of_reach(subject)],
+        [*problems, *of_others, *_too_few(fit), *_out_of_reach(subject), *_no_baseline(groups, baseline)],
         [*unlike, *caveats],
         subject,
         formula if subject.is_accuracy else None,
@@ -142,6 +147,7 @@ def compare(
         verdicts,
         level,
         margin,
+        baseline,
     )
 
 
@@ -157,8 +163,9 @@ def _targets(target: float | Iterable[float]) -> tuple[float, ...]:
 def _read(
     given: Sequence[str | Path], epoch: Choice, scale: Scale | None, targets: Sequence[float]
 ) -> tuple[list[Run], list[str], list[str]]:
-    """The runs, the problems, and a caveat where records of no training were left out beside runs."""
+    """The runs, the problems, and caveats where records of no training, or of no repeat, were left out beside runs."""
     files, problems = find_records(given)
+    files, apart = without_discarded(files, given)
     runs, without_fit = [], []
     for file, name in zip(files, short_names(files), strict=True):
         try:
@@ -173,6 +180,7 @@ def _read(
     n = len(without_fit)
     if n > 1:
         without_fit = [f"{n} records of validations, tests or predictions alone are left out: nothing was fitted"]
+    without_fit = [*apart, *without_fit]
     return (runs, problems, without_fit) if runs else (runs, [*problems, *without_fit], [])
 
 
@@ -193,6 +201,15 @@ def _out_of_reach(subject: Subject) -> list[str]:
         for value in subject.targets
         if subject.is_accuracy and not 0 <= value <= 1
     ]
+
+
+def _no_baseline(groups: Sequence[Group], baseline: str | None) -> list[str]:
+    """Say that there is no such group, so that nothing is decided."""
+    names = [group.name for group in groups if group.n]
+    if baseline is None or baseline in names:
+        return []
+    known = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return [f"baseline={baseline!r} is no group with a run, so that nothing is decided: give one of {known}"]
 
 
 def _with_their_reference(formula: EnergyPenalized, runs: Sequence[Run]) -> tuple[EnergyPenalized, list[str]]:

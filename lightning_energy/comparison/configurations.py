@@ -22,6 +22,7 @@ __all__ = [
     "has_repeats",
     "kinds_of",
     "of_main_kind",
+    "of_other_kinds",
     "on_front_of_means",
     "plain_groups",
     "probabilities_of",
@@ -55,6 +56,11 @@ def of_main_kind(groups: Sequence[Group]) -> list[Group]:
     kinds = kinds_of(groups)
     main = Counter(kinds).most_common(1)
     return [group for group, kind in zip(groups, kinds, strict=True) if kind == main[0][0]]
+
+
+def of_other_kinds(groups: Sequence[Group]) -> int:
+    """The number of groups that are not of the kind that most of them have."""
+    return len(groups) - len(of_main_kind(groups))
 
 
 def on_front_of_means(groups: Sequence[Group]) -> list[bool]:

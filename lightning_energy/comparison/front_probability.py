@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.comparison.groups import Group
 
-__all__ = ["DRAWS", "FEWEST", "front_probabilities", "is_estimated", "probability_words"]
+__all__ = ["DRAWS", "FEWEST", "front_probabilities", "is_estimated", "probability_words", "shows_scatter"]
 
 DRAWS = 4000  # the share of them is right to 0.016 at most (k=2)
 FEWEST = 3
@@ -29,17 +29,17 @@ def front_probabilities(groups: Sequence[Group]) -> list[float | None]:
     the runs of the configuration divided by their number, from Student's t distribution with one degree of freedom
     fewer than runs: the posterior under a flat prior, and no test. Draws of different configurations are independent:
     seeds that they share, which make differences surer than that, are not used. Neither is the uncertainty of meters.
-    Estimates are left out: what they err by half does not show in the scatter. The same groups give the same figures.
+    What their scatter does not show is left out: estimates, which err by half, missing energy, a figure without any
+    spread, and the metric of runs with one seed. The same groups give the same figures.
 
     Args:
-        groups: configurations with known means; those with fewer than three runs, or with an estimated energy, are left
-            out of the draws.
+        groups: configurations with known means; those that do not show their scatter are left out of the draws.
 
     Returns:
-        For each the probability; ``None`` with fewer than three runs, with an estimated energy, or where it is the only
-        one that is left.
+        For each the probability; ``None`` with fewer than three runs, with an estimated or missing energy, where energy
+        or metric have no spread or a seed comes twice, or where it is the only one that is left.
     """
-    chosen = [i for i, group in enumerate(groups) if group.n >= FEWEST and not is_estimated(group)]
+    chosen = [i for i, group in enumerate(groups) if shows_scatter(group)]
     found: list[float | None] = [None] * len(groups)
     if len(chosen) < 2:  # noqa: PLR2004 - one is alone on its front
         return found
@@ -56,6 +56,15 @@ def front_probabilities(groups: Sequence[Group]) -> list[float | None]:
     for i, share in zip(chosen, shares / DRAWS, strict=True):
         found[i] = float(share)
     return found
+
+
+def shows_scatter(group: Group) -> bool:
+    """True when all that its means may err by, but the gain of the meters, shows in the scatter of its runs."""
+    if group.n < FEWEST or group.repeats_a_seed or is_estimated(group):
+        return False
+    if any(run.source.slack_kwh for run in group.runs):
+        return False
+    return all(mean is not None and mean.low is not None for mean in (group.energy, group.metric))
 
 
 def is_estimated(group: Group) -> bool:

@@ -17,6 +17,7 @@ __all__ = ["draw_groups", "sentence"]
 
 FRONT, BEHIND, GREY = "#0072B2", "#D55E00", "#6E6E6E"
 LABEL_POINTS = 8.0
+WITHOUT_P = f"fewer than {FEWEST} runs, no spread, one seed in several runs, missing energy, or alone of its kind"
 MOST_LABELS = 40
 
 
@@ -24,13 +25,13 @@ def sentence(groups: Sequence[Group]) -> str:
     """The meaning of the bars and of the probability, for the foot of a picture."""
     text = "Bars: ± one standard deviation over the n runs of a configuration; a single run has that of its meters."
     measured = [group for group in groups if not is_estimated(group)]
-    few = sum(group.n < FEWEST for group in measured)
+    without = sum(p is None for p in probabilities_of(measured))
     if measured:
         text += (
             " p: posterior probability (flat prior), by the scatter of repeats alone, that its mean is on the front of"
         )
-        text += " the configurations with three runs or more; no test; without the uncertainty of meters"
-        text += f" (none for {few} with fewer than {FEWEST} runs)." if few else "."
+        text += " the configurations like it that have one; no test; without the uncertainty of meters"
+        text += f" (none for {without}: {WITHOUT_P})." if without else "."
     if len(measured) < len(groups):
         text += " Estimates have no p, as their error is not in the scatter of repeats."
     return text

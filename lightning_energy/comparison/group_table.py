@@ -28,12 +28,12 @@ UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 MOST_SENTENCES = 12  # of one kind
 CONDITIONS = (
     "if repeats are independent, scatter roughly normally (with three runs, or where some collapse, it may be several "
-    "times that), and their number was fixed beforehand"
+    "times that), and {} fixed beforehand"
 )
 BEFOREHAND = (
     "A number of runs is for a new study of that many, and for the difference and the spread that were seen: if the "
-    "true difference is smaller, or none, it will not be shown. The probability is that of each question by itself. Who "
-    "looks, adds seeds and looks again divides the level (--level 0.025 at each of two looks)."
+    "true difference is smaller, or none, it will not be shown. The probability is that of each question by itself. "
+    "Who looks, adds seeds and looks again divides the level (--level 0.025 at each of two looks)."
 )
 OF_MODELS = "energies are a model's, with an uncertainty that is not known"
 OFTEN_FAILS = "a configuration that often fails looks better than it is"
@@ -64,7 +64,7 @@ def group_rows(comparison: Judgement) -> list[list[str]]:
     head = ["group", "n", f"{subject.heading} ± sd", "95 % interval", f"{unit} ± sd", "95 % interval ", "dominated by"]
     rows = [
         [
-            group.name,
+            _named(group, comparison),
             str(group.n) + (f" (+{len(group.left_out)} left out)" if group.left_out else ""),
             *_metric(group.metric, subject),
             *_energy(group.energy, per_kwh),
@@ -89,8 +89,8 @@ def group_sentences(comparison: Judgement) -> list[str]:
     ]
     if tests:
         found.append(
-            f"Decided by {tests} one-sided tests; the probability that even one decision is wrong is at most "
-            f"{100 * comparison.level:g} % (Holm's correction), {CONDITIONS}."
+            f"Decided by {tests} one-sided tests{_against(comparison)}; the probability that even one decision is "
+            f"wrong is at most {100 * comparison.level:g} % (Holm's correction), {_conditions(comparison)}."
         )
     if comparison.margin:
         found.append(f"A group dominates that is {dominates_words(comparison.margin)}.")
@@ -107,10 +107,25 @@ def group_sentences(comparison: Judgement) -> list[str]:
             f" and {len(few) - MOST_SENTENCES} more" * (len(few) > MOST_SENTENCES)
         )
         found.append(f"Nothing is decided about groups of fewer than {FEWEST} runs: {listed}.")
+    if comparison.baseline in few:
+        found.append("The baseline is one of these, so that nothing is decided at all.")
     out = [f"{run.name} is in no mean of {g.name}: {reason}." for g in comparison.groups for run, reason in g.left_out]
     lost = any(g.lost for g in comparison.groups)
     failed = [f"Runs that are in no mean count for nothing: {OFTEN_FAILS}."] * lost
     return [*found, *_some(out), *failed, *_of_seeds(comparison.groups)]
+
+
+def _conditions(comparison: Judgement) -> str:
+    named = comparison.baseline is not None
+    return CONDITIONS.format("their number and the baseline were" if named else "their number was")
+
+
+def _against(comparison: Judgement) -> str:
+    return "" if comparison.baseline is None else f", of each group against {comparison.baseline} alone"
+
+
+def _named(group: Group, comparison: Judgement) -> str:
+    return f"{group.name} (baseline)" if group.name == comparison.baseline else group.name
 
 
 def groups_csv(comparison: Judgement) -> str:
@@ -135,7 +150,7 @@ def latex(comparison: Judgement) -> str:
     lines = [
         " & ".join(
             [
-                _tex(g.name),
+                _tex(_named(g, comparison)),
                 str(g.n),
                 *map(_tex, (*_metric(g.metric, subject), *_energy(g.energy, per_kwh))),
                 _tex(_dominated(g, comparison.verdicts)),
@@ -153,7 +168,8 @@ def latex(comparison: Judgement) -> str:
         f"mean ± standard deviation over n runs, and the 95 % interval of the mean, each by itself by Student's t. The "
         f"intervals are of the scatter from run to run alone{without}. Energies are {' or '.join(qualities)} and cover "
         f"{' or '.join(covers)}. <: shown to be dominated by that row, which is {dominates_words(comparison.margin)}; "
-        f"all such decisions together at the level {comparison.level:g} (Holm), {CONDITIONS}."
+        f"all such decisions together{_against(comparison)} at the level {comparison.level:g} (Holm), "
+        f"{_conditions(comparison)}."
         + (f" Left out: {left_out} that did not end, lack a figure, or are copies" if left_out else "")
         + (f"; {OFTEN_FAILS}." if lost else "." if left_out else "")
     )

@@ -20,7 +20,7 @@ __all__ = ["judged_groups"]
 
 
 def judged_groups(
-    fit: Sequence[Run], rest: Sequence[Run], by: By, level: float, margin: float
+    fit: Sequence[Run], rest: Sequence[Run], by: By, level: float, margin: float, *, baseline: str | None = None
 ) -> tuple[list[Run], list[Run], list[Group], list[Verdict]]:
     """Find the groups, judge those that were repeated often enough, and tell each run.
 
@@ -30,12 +30,14 @@ def judged_groups(
         by: the way to find the groups.
         level: the probability that at least one of all decisions is false, at most.
         margin: the loss of the metric that counts as none.
+        baseline: the group that all others are compared with; ``None``: all with all.
 
     Returns:
         Both lists of runs, with their groups and what dominates these; the groups; and the verdicts.
     """
     groups = group_runs([*fit, *rest], by)
-    verdicts = judge([group for group in groups if group.n >= FEWEST], level=level, margin=margin)
+    often = [group for group in groups if group.n >= FEWEST]
+    verdicts = judge(often, level=level, margin=margin, baseline=baseline)
     lost: dict[str, list[str]] = {}
     for verdict in verdicts:
         if verdict.kind == "dominated":

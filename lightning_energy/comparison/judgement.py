@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.comparison.configurations import configurations_of, of_main_kind, plain_groups, with_means
+from lightning_energy.comparison.configurations import (
+    configurations_of,
+    of_main_kind,
+    of_other_kinds,
+    plain_groups,
+    with_means,
+)
 from lightning_energy.comparison.course import best_so_far
 from lightning_energy.comparison.pareto import iso_scores
 from lightning_energy.comparison.progress import Progress, progress_of
@@ -39,6 +45,7 @@ class Judgement:
         verdicts: a verdict for each pair of groups with three repeats or more.
         level: the probability that at least one of all decisions in ``verdicts`` is false, at most.
         margin: the loss of the metric that counts as none in ``verdicts``, in the unit in which it is shown.
+        baseline: the group that all others are compared with in ``verdicts``; ``None``: all with all.
     """
 
     runs: list[Run]
@@ -51,6 +58,7 @@ class Judgement:
     verdicts: list[Verdict] = field(default_factory=list)
     level: float = LEVEL
     margin: float = 0.0
+    baseline: str | None = None
 
     @property
     def front(self) -> list[Run]:
@@ -87,7 +95,8 @@ class Judgement:
 
     def stability(self) -> Stability | None:
         """The order of the configurations over ranges of the score's constants; ``None`` with fewer than two."""
-        return None if self.formula is None else stability(self.candidates, self.formula)
+        found = None if self.formula is None else stability(self.candidates, self.formula)
+        return None if found is None else replace(found, left_out=of_other_kinds(with_means(self.configurations)))
 
     def progress(self, *, budget_kwh: float | None = None, floor: float | None = None) -> Progress | None:
         """The courses of the trainings; see :func:`~lightning_energy.comparison.progress.progress_of`."""
@@ -103,6 +112,7 @@ class Judgement:
             "verdicts": [verdict.to_plain() for verdict in self.verdicts],
             "level": self.level,
             "margin": self.margin,
+            "baseline": self.baseline,
             "front": [run.name for run in self.front],
             "iso_scores": [{"score": s, "points": [[*p] for p in points]} for s, points in self.iso_scores()],
             "courses": {r.name: [[*s] for s in best_so_far(r.source.course, r.mode)] for r in self.drawable},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightning_energy.comparison.configurations import of_other_kinds, with_means
 from lightning_energy.comparison.picture import INCHES, UNITS, new_axes, written
 from lightning_energy.comparison.prefixes import energy_unit
 from lightning_energy.comparison.rank_stability import ALPHAS, ranks_at, references_of
@@ -82,10 +83,12 @@ def plot_courses(comparison: Judgement, ax: Any = None) -> Any:
     more = f" (and {len(drawn) - IN_LEGEND} more)" if len(drawn) > IN_LEGEND else ""
     legend = ax.legend(fontsize="small", title=f"mean up to {si(end * per_kwh, unit)}{more}", loc="best")
     _plain_text(legend)
+    unlike = progress.left_out > 0
     bands = "; bands: from the worst to the best run" if any(of.n > 1 for of in drawn) else ""
     estimated = any(run.quality == "estimated" for run in comparison.drawable)
+    words = f"{'; energies estimated' if estimated else ''}{'; unlike energies: not to be compared' * unlike}"
     ax.set_title(
-        f"a step at each validation, nothing interpolated{bands}{'; energies estimated' if estimated else ''}",
+        f"a step at each validation, nothing interpolated{bands}{words}",
         loc="left", fontsize="small",
     )  # fmt: skip
     return ax.figure, ax
@@ -129,7 +132,9 @@ def plot_ranks(comparison: Judgement, axes: Any = None) -> Any:
                 f"  {candidate.name[:28]}", (1, rank), xycoords=("axes fraction", "data"), va="center",
                 fontsize=LABEL_POINTS, color=COLOURS[i % len(COLOURS)], annotation_clip=False, parse_math=False,
             )  # fmt: skip
-    axes[0].set_title("dashed: the score's own constants; beta changes no order", loc="left", fontsize="small")
+    others = of_other_kinds(with_means(comparison.configurations))
+    more = f"; {others} of another kind left out" if others else ""
+    axes[0].set_title(f"dashed: the score's own constants; beta changes no order{more}", loc="left", fontsize="small")
     return axes[0].figure, axes
 
 

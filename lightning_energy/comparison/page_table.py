@@ -151,14 +151,19 @@ def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequ
             ", ".join(name(winner) for loser, winner in lost if loser == group["name"]) or UNKNOWN,
         ]
         written = "".join(f'<td class="n">{figure}</td>' for figure in figures)
-        label = f"{name(group['name'])}<small>n = {group['n']}</small>"
+        role = ", baseline" if group["name"] == comparison.get("baseline") else ""
+        label = f"{name(group['name'])}<small>n = {group['n']}{role}</small>"
         body.append(f'<tr><th scope="row"><div class="wrap">{label}</div></th>{written}</tr>')
+    baseline = comparison.get("baseline")
+    alone = "" if baseline is None else f" Dominated by: each group was compared with {name(baseline)} alone."
     return (
         '<section><h2 id="of-groups">Groups of repeats</h2><p class="hint">Mean ± one standard deviation over n runs; '
         "the energy by which half of them had reached a target, with the number of those that did (runs that ended "
         "without it count as never reaching it); and the posterior probability (flat prior), by the scatter of repeats "
-        "alone, that the mean is on the front of the configurations with three runs or more: no test, without the "
-        "uncertainty of meters, and not given for estimates, whose error is not in the scatter.</p>"
+        "alone, that the mean is on the front of the configurations like it that have one: no test, without the "
+        "uncertainty of meters, and not given for estimates, whose error is not in the scatter, for fewer than three "
+        "runs, where energy is missing, nothing scatters or a seed comes twice, or for one alone of its kind."
+        f"{alone}</p>"
         f'<div class="box" role="region" aria-labelledby="of-groups" tabindex="0"><table><thead><tr>{head_}</tr>'
         f"</thead><tbody>{''.join(body)}</tbody></table></div></section>"
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.comparison.configurations import of_main_kind
+from lightning_energy.comparison.configurations import of_main_kind, of_other_kinds, with_means
 from lightning_energy.comparison.course import (
     Band,
     area,
@@ -55,10 +55,12 @@ class Progress:
 
     Attributes:
         subject: the metric.
-        budget_kwh: the common budget in kWh, and the energy of the reference point.
-        floor: the value that counts as nothing, and the metric of the reference point.
+        budget_kwh: the common budget in kWh, up to which areas and restricted means are taken.
+        floor: the value that counts as nothing.
         hypervolume: the area that all validations together dominate, in kWh times the metric's unit; of groups that
             may not be set against each other, those of the most frequent kind.
+        reference: energy in kWh and metric of its reference point: ``budget_kwh`` and ``floor``, of the same groups.
+        left_out: number of configurations of other kinds, which are not in it.
         configurations: the configurations.
     """
 
@@ -66,21 +68,29 @@ class Progress:
     budget_kwh: float
     floor: float
     hypervolume: float
+    reference: tuple[float, float]
+    left_out: int
     configurations: tuple[OfConfiguration, ...]
 
     def sentence(self) -> str:
         """The hypervolume with its reference point, in words."""
-        heading = self.subject.heading
-        value = self.subject.show(self.mean_best(self.hypervolume))
+        heading, (kwh, floor) = self.subject.heading, self.reference
+        value = self.subject.show(self._mean(self.hypervolume, kwh, floor))
+        of, runs = "all validations", "all"
+        if self.left_out:
+            kinds = "1 of another kind is" if self.left_out == 1 else f"{self.left_out} of other kinds are"
+            of, runs = f"the configurations that may be set against each other ({kinds} left out)", "their"
         return (
-            f"Hypervolume of all validations: {self.hypervolume:.4g} kWh times {heading} (reference point: "
-            f"{self.budget_kwh:.4g} kWh and {heading} {self.floor:g}); the best of all runs at each energy "
-            f"averages {value} up to it."
+            f"Hypervolume of {of}: {self.hypervolume:.4g} kWh times {heading} (reference point: {kwh:.4g} "
+            f"kWh and {heading} {floor:g}); the best of {runs} runs at each energy averages {value} up to it."
         )
 
     def mean_best(self, size: float) -> float:
-        """The mean of the best value at hand that belongs to an area."""
-        return self.floor + (1 if self.subject.mode == "max" else -1) * size / self.budget_kwh
+        """The mean of the best value at hand that belongs to an area up to the common budget."""
+        return self._mean(size, self.budget_kwh, self.floor)
+
+    def _mean(self, size: float, kwh: float, floor: float) -> float:
+        return floor + (1 if self.subject.mode == "max" else -1) * size / kwh
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types, without the bands."""
@@ -88,6 +98,8 @@ class Progress:
             "budget_kwh": self.budget_kwh,
             "floor": self.floor,
             "hypervolume": self.hypervolume,
+            "hypervolume_reference": [*self.reference],
+            "left_out_of_hypervolume": self.left_out,
             "configurations": [
                 {
                     "name": of.name,
@@ -118,18 +130,26 @@ def progress_of(
     Raises:
         ValueError: the budget is not above 0.
     """
+    alike = of_main_kind(groups)
+    whole, reference = (_reference(of, subject, budget_kwh, floor) for of in (groups, alike))
+    if whole is None:
+        return None
+    points = [step for g in alike for run in g.all_runs for step in best_so_far(run.source.course, subject.mode)]
+    size = 0.0 if reference is None else hypervolume(points, *reference, subject.mode)
+    empty = Progress(subject, *whole, size, reference or whole, of_other_kinds(with_means(groups)), ())
+    return replace(empty, configurations=tuple(_of(group, empty) for group in groups))
+
+
+def _reference(
+    groups: Sequence[Group], subject: Subject, budget_kwh: float | None, floor: float | None
+) -> tuple[float, float] | None:
+    """The energy and the metric of the reference point of some configurations; ``None`` where none is known."""
     courses = [run.source.course for group in groups for run in group.all_runs]
     if budget_kwh is None:
         budget_kwh = common_budget_kwh(courses)
     if floor is None:
         floor = 0.0 if subject.is_accuracy else worst_value(courses, subject.mode)
-    if not budget_kwh or floor is None:
-        return None
-    alike = of_main_kind(groups)
-    points = [step for g in alike for run in g.all_runs for step in best_so_far(run.source.course, subject.mode)]
-    size = hypervolume(points, budget_kwh, floor, subject.mode)
-    empty = Progress(subject, budget_kwh, floor, size, ())
-    return Progress(subject, budget_kwh, floor, size, tuple(_of(group, empty) for group in groups))
+    return (budget_kwh, floor) if budget_kwh and floor is not None else None
 
 
 def _of(group: Group, whole: Progress) -> OfConfiguration:

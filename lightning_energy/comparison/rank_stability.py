@@ -68,6 +68,7 @@ class Stability:
         over_reference: the winners by rising reference in kWh; empty where the score has none.
         pairs: the number of pairs of candidates.
         pairs_that_change: the number of these of which each is ahead somewhere in the range of alpha.
+        left_out: the number of configurations of other kinds, which may not be set against these.
     """
 
     formula: Formula
@@ -75,6 +76,7 @@ class Stability:
     over_reference: list[Winner]
     pairs: int
     pairs_that_change: int
+    left_out: int = 0
 
     def sentences(self) -> list[str]:
         """The same in words."""
@@ -93,7 +95,13 @@ class Stability:
                 f"{_winners(self.over_reference)} over references of {low:g} to {high:g} kWh (alpha "
                 f"{self.formula.alpha:g}): {_listed(self.over_reference, ' kWh')}."
             )
-        words.append("Winners and places are by the means that were seen; their scatter is not in it.")
+        words.append(
+            "Winners and places are by the figures that were seen (means of repeats); their scatter is not in it."
+        )
+        if self.left_out:
+            are = "1 configuration of another kind is"
+            are = are if self.left_out == 1 else f"{self.left_out} configurations of other kinds are"
+            words.append(f"{are} left out, as unlike things are not ranked against each other.")
         return [*words, "Beta multiplies every score alike: it changes no order."]
 
     def to_plain(self) -> dict[str, Any]:
@@ -103,6 +111,7 @@ class Stability:
             "over_reference": [winner._asdict() for winner in self.over_reference],
             "pairs": self.pairs,
             "pairs_that_change": self.pairs_that_change,
+            "left_out": self.left_out,
             "sentences": self.sentences(),
         }
 

@@ -34,6 +34,7 @@ NARROWEST = 80
 LONGEST_NAME = 32
 SHORTEST_NAME = 16
 NAMES_OF_A_CAVEAT = 5
+BEHIND = "those that are ahead of it are so by less than the uncertainty of their energies (k=2)"
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 
 
@@ -208,8 +209,9 @@ def _sentences(comparison: Judgement) -> list[str]:
     grouped: dict[str, list[str]] = {}
     for run in comparison.runs:
         for caveat in run.caveats:
-            if not caveat.startswith("behind "):  # the table says so
-                grouped.setdefault(caveat, []).append(run.name)
+            if caveat.startswith("behind ") and run.dominated_by:  # repeats have shown more
+                continue
+            grouped.setdefault(BEHIND if caveat.startswith("behind ") else caveat, []).append(run.name)
     for caveat, names in grouped.items():
         more = f" and {len(names) - NAMES_OF_A_CAVEAT} more" if len(names) > NAMES_OF_A_CAVEAT else ""
         sentences.append(f"Caveat of {', '.join(names[:NAMES_OF_A_CAVEAT])}{more}: {caveat}")
@@ -219,7 +221,9 @@ def _sentences(comparison: Judgement) -> list[str]:
 def _of_signs(runs: Sequence[Run], margin: float) -> list[str]:
     sentences = []
     if any(r.on_front for r in runs):
-        sentences.append("* on the Pareto front: no other run is as good for less energy.")
+        sentences.append(
+            "* on the Pareto front: no other run like it is as good for less energy, or better for as much."
+        )
     if any(r.dominated_by for r in runs):
         words = dominates_words(margin)
         sentences.append(f"< its group is dominated by that one (+n: and by n more), which is {words}.")

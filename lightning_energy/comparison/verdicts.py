@@ -16,6 +16,9 @@ Berger 1982, *Technometrics* 24, 295-300). The p-values of all tests of all pair
 hypothesis is rejected that is true is at most the level. A difference is read with its direction, so that each side is
 a hypothesis of its own in this correction: four for two groups, and six with a margin.
 
+Where every group is compared with one alone, a baseline that was chosen beforehand, the pairs with it are all there
+are, and the correction is for their tests: for eight groups those of seven pairs, not of 28.
+
 A test is Student's, paired by the seed where seeds are shared: paired runs had the same data order and, in a study in
 randomized blocks, the same time of day. Without shared seeds it is Welch's (1947, *Biometrika* 34, 28-35), whose level
 depends little on unequal spreads where groups are of equal size. Between groups of unequal size it depends on them, in
@@ -205,14 +208,18 @@ class Verdict:
         return max(known) if known and len(known) == len(needed) else None
 
 
-def judge(groups: Sequence[Group], *, level: float = LEVEL, margin: float = 0.0) -> list[Verdict]:
-    """Judge every pair of groups.
+def judge(
+    groups: Sequence[Group], *, level: float = LEVEL, margin: float = 0.0, baseline: str | None = None
+) -> list[Verdict]:
+    """Judge every pair of groups, or every group against one.
 
     Args:
         groups: groups of one metric.
         level: the probability that at least one of all decisions is false, at most, if repeats are independent and
             scatter roughly normally, and their number was fixed beforehand.
         margin: the loss of the metric that counts as none, in its unit; to be stated before the runs are seen.
+        baseline: the name of a group; only pairs with it are judged then, so that there are fewer tests to correct for.
+            To be chosen before the runs are seen, too.
 
     Returns:
         A verdict for each pair of groups that have a run.
@@ -222,7 +229,8 @@ def judge(groups: Sequence[Group], *, level: float = LEVEL, margin: float = 0.0)
     if not 0 <= margin < math.inf:
         raise ValueError(f"margin={margin!r}: give a loss of the metric that counts as none, at least 0")
     facts = [Facts.of(group) for group in groups if group.runs]
-    drafts = [_draft(one, other, margin) for one, other in combinations(facts, 2)]
+    pairs = [pair for pair in combinations(facts, 2) if baseline is None or baseline in {f.group.name for f in pair}]
+    drafts = [_draft(one, other, margin) for one, other in pairs]
     tests = _correct([test for draft in drafts for test in draft.tests])
     return [draft.verdict(level, tests) for draft in drafts]
 

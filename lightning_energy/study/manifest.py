@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from lightning_energy._version import __version__
+from lightning_energy.comparison.study_folders import FORMAT, MANIFEST
 from lightning_energy.results.node import DamagedError, Node
 from lightning_energy.results.plain import printable
 from lightning_energy.results.read import RecordError, text_of
@@ -31,8 +32,7 @@ __all__ = [
     "read_manifest",
 ]
 
-FORMAT, VERSION = "lightning-energy-study", 1
-MANIFEST = "study.json"
+VERSION = 1
 NAMES = re.compile(r"\w[\w.+=@,-]{0,99}")
 """Names of configurations: they are those of folders."""
 

@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.comparison.study_folders import TUNING
 from lightning_energy.results.own_files import kept_places
 from lightning_energy.results.read import RecordError, read_record
 from lightning_energy.results.record import NAME
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["OUTPUT", "TUNING", "judge", "records_of", "run_in_process"]
 
 OUTPUT = "output.txt"
-TUNING = "tuning"
-"""Folder within a run's: trainings whose records lie there, such as trials, are no runs, and their energy is apart."""
-
 GRACE_S = 30.0  # time that a training has to end after Ctrl-C
 TAIL_S = 10.0
 RECORD = "its Trainer needs an EnergyCallback and a logger in the folder that the function is given"

@@ -15,10 +15,10 @@ from lightning_energy.comparison.verdicts import judge
 from tests.comparison.groups import repeats
 
 
-def of(*groups, margin=0.0):
+def of(*groups, margin=0.0, baseline=None):
     runs = [replace(run, dominated_by=("a",)) if group.name == "b" else run for group in groups for run in group.runs]
-    verdicts = judge(groups, margin=margin)
-    return Comparison(runs, [], [], Subject("accuracy"), None, groups=[*groups], verdicts=verdicts, margin=margin)
+    more = {"verdicts": judge(groups, margin=margin, baseline=baseline), "margin": margin, "baseline": baseline}
+    return Comparison(runs, [], [], Subject("accuracy"), None, groups=[*groups], **more)
 
 
 @pytest.fixture
@@ -55,7 +55,8 @@ def test_what_is_open_says_how_many_repeats_it_takes():
     (number,) = [s for s in sentences if s.startswith("A number of runs is for a new study of that many, ")]
     assert number.startswith(
         "A number of runs is for a new study of that many, and for the difference and the spread that were seen: if "
-        "the true difference is smaller, or none, it will not be shown. The probability is that of each question by itself."
+        "the true difference is smaller, or none, it will not be shown. The probability is that of each question by "
+        "itself."
     )
     assert any("do not all have the same seeds" in s for s in sentences)
     (unknown,) = [
@@ -168,6 +169,21 @@ def test_the_level_is_told_with_its_conditions(comparison):
     )
     for shown in (" ".join(text(comparison).split()), markdown(comparison), latex(comparison)):
         assert conditions in shown.replace("\\", "")
+
+
+def test_a_baseline_is_named_with_what_was_compared():
+    found = of(five("a"), five("b", 1.5, -0.05), five("c", 2.0, -0.06), baseline="a")
+    for shown in (" ".join(text(found).split()), markdown(found), latex(found), found.to_html()):
+        assert "baseline" in shown
+        assert "against a alone" in shown or 'compared with <bdi dir="auto">a</bdi> alone' in shown
+    assert any(
+        s.startswith("Decided by 8 one-sided tests, of each group against a alone;") for s in group_sentences(found)
+    )
+    assert "their number and the baseline were fixed beforehand" in " ".join(text(found).split())
+    assert not any("b and c" in s or "b dominates c" in s for s in group_sentences(found))
+    assert found.to_plain()["baseline"] == "a"
+    few = of(repeats("a", [1, 1.1], [0.9, 0.8]), five("b", 1.5, -0.05), five("c", 2.0, -0.06), baseline="a")
+    assert "The baseline is one of these, so that nothing is decided at all." in group_sentences(few)
 
 
 def test_tables_say_what_is_not_in_their_intervals():

@@ -119,6 +119,14 @@ def test_compare_finds_groups_and_judges_them(tmp_path):
     assert all(run.dominated_by == () for run in alone.runs)
     margin = compare(tmp_path, margin=0.1).verdicts[0]
     assert margin.kind == "dominated"
+    name = comparison.groups[0].name
+    assert len(compare(tmp_path, baseline=name).verdicts) == 1
+    unknown = compare(tmp_path, baseline="nothing")
+    assert unknown.verdicts == []
+    known = ", ".join(group.name for group in comparison.groups)
+    assert unknown.problems == [
+        f"baseline='nothing' is no group with a run, so that nothing is decided: give one of {known}"
+    ]
 
 
 def test_one_thing_repeated_twice_is_decided_in_no_way(tmp_path):

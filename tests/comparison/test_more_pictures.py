@@ -54,7 +54,9 @@ def test_configurations_have_bars_in_both_directions_and_a_probability(tmp_path)
     assert any(t.startswith("large (n = 3, p ") for t in shown)
     bars = [c for c in ax.containers if c.has_xerr and c.has_yerr]
     assert len(bars) == 2
-    assert any("none for" in t for t in texts(compare(repeated(tmp_path / "two", 2)).plot()[0])) is True
+    two = " ".join(" ".join(texts(compare(repeated(tmp_path / "two", 2)).plot()[0])).split())
+    assert "(none for 2: fewer than 3 runs, no spread, one seed in several runs, missing energy, or alone of its" in two
+    assert "is on the front of the configurations like it that have one" in sentence(comparison.configurations)
     assert "single run" in sentence(comparison.configurations)
     assert "(flat prior), by the scatter of repeats alone" in sentence(comparison.configurations)
 
@@ -95,6 +97,36 @@ def test_runs_that_do_not_reach_a_target_count_in_the_table(tmp_path):
     assert found["large"].targets[1].n_reached == 2
     assert "Hypervolume of all validations: " in text(comparison)
     assert "the best of all runs at each energy averages " in whole.sentence()
+
+
+def test_unlike_configurations_are_left_out_and_counted(tmp_path):
+    """Two GPUs and one with its memory, whose 8 kWh and whose worst loss are no reference of the others."""
+    names = ({"gpu1": 1.0, "gpu2": 2.0, "both": 8.0}, {"gpu1": 0.9, "gpu2": 0.95, "both": 0.99})
+    scopes = {"both": ("gpu", "dram")}
+    for kind, metric in (("acc", {}), ("loss", {"name": "val_loss", "mode": "min", "scale": "raw"})):
+        for name, kwh in names[0].items():
+            last = names[1][name] if kind == "acc" else 2 - names[1][name]
+            put(tmp_path / kind / name, kwh, last, epochs=(last,), epochs_kwh=(kwh / 2,),
+                scopes=scopes.get(name, ("gpu",)), **metric)  # fmt: skip
+    comparison = compare(tmp_path / "acc", target=0.9)
+    whole = comparison.progress()
+    # 0.9 from 0.5 to 1 kWh, the energy of the longest course
+    assert (whole.hypervolume, whole.reference, whole.left_out) == (pytest.approx(0.45), (1.0, 0.0), 1)
+    assert whole.budget_kwh == 4.0
+    assert whole.sentence() == (
+        "Hypervolume of the configurations that may be set against each other (1 of another kind is left out): 0.45 "
+        "kWh times accuracy (reference point: 1 kWh and accuracy 0); the best of their runs at each energy averages "
+        "0.4500 up to it."
+    )
+    words = "1 configuration of another kind is left out, as unlike things are not ranked against each other."
+    assert words in comparison.stability().sentences()
+    assert any("unlike energies: not to be compared" in t for t in texts(plot_courses(comparison)[0]))
+    assert any("1 of another kind left out" in t for t in texts(plot_ranks(comparison)[0]))
+    of_loss = compare(tmp_path / "loss").progress()
+    assert of_loss.reference == (1.0, pytest.approx(1.1))
+    plain = compare([tmp_path / "acc" / "gpu1", tmp_path / "acc" / "gpu2"])
+    assert plain.progress().left_out == plain.stability().left_out == 0
+    assert "left out" not in plain.progress().sentence()
 
 
 def test_a_run_in_two_records_counts_once_in_targets(tmp_path):

@@ -33,6 +33,10 @@ def test_front_and_dominations_can_be_read(comparison):
     assert row(table, "large").endswith("* on it")
     assert row(table, "waste").endswith("~ small +2")
     assert row(table, "close").endswith("~ large")
+    assert "no other run like it is as good for less energy, or better for as much." in table
+    near = "those that are ahead of it are so by less than the uncertainty of their energies (k=2)"
+    for shown in (" ".join(table.split()), markdown(comparison)):
+        assert f"Caveat of close: {near}" in shown  # 20.01 and 20 kWh, of which each may be wrong by 0.1 %
     assert row(table, "unscored").endswith("–")  # noqa: RUF001
     for sign in "*~":
         assert any(line.startswith(f"{sign} ") for line in table.splitlines())

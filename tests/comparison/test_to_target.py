@@ -79,6 +79,7 @@ def test_where_none_reached_it_below_the_budget_the_mean_has_no_standard_error()
     """All are counted as the budget: that they do not scatter says nothing."""
     assert of_runs(failed(0.5, 0.1, 0.6)).u_mean_kwh is None
     assert of_runs([*reached(2.0), *failed(0.5)], budget_kwh=1.0).u_mean_kwh is None
+    assert of_runs([*reached(1.2), *failed(1.0, 1.1)]).u_mean_kwh is None  # at the longest course, the budget
     assert of_runs([*reached(0.5), *failed(0.5)], budget_kwh=1.0).u_mean_kwh == pytest.approx(0.25)
 
 

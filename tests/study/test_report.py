@@ -93,10 +93,11 @@ def test_runs_of_a_configuration_are_a_group_whatever_their_records_say(tmp_path
 
 def test_a_report_takes_the_margin_the_level_and_targets(tmp_path, capsys):
     made(tmp_path, failed=None)
-    options = ("--margin", "0.05", "--level", "0.1", "--target", "0.85", "--target", "0.95")
+    options = ("--margin", "0.05", "--level", "0.1", "--target", "0.85", "--target", "0.95", "--baseline", "small")
     assert cli.main(["study", "report", str(tmp_path), *options]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "worse by less than 0.05, a margin that was given" in out
+    assert "against small alone" in " ".join(out.split())
     assert "even one decision is wrong is at most 10 %" in out
     assert "kWh to 0.85" in out
     assert "kWh to 0.95" in out
