@@ -5,27 +5,27 @@
     python benchmarks/accuracy.py --parts schedules --json FILE  # one part only; the others stay in FILE as they are
     python benchmarks/accuracy.py --parts schedules --only "8 boards" --runs 1
 
-Run from the repository's root, with the test extra installed. A simulated GPU stands beneath the real pynvml; a
-real loop drives its power, and the real sampler thread watches it. Truth is the simulator's own integral.
+Run from the repository's root, with the test extra installed. All of it is in virtual time: the package's channels
+poll simulated boards through the real pynvml by the plan of one thread, and the real ledger shares out what they find.
+Truth is the boards' own integral.
 
 Table 1, per step (start to next start; power scatters by 5 % from step to step, the board idles for the last tenth
 of each): relative RMS error of
-  limit       straight lines between the counter's values at its true update times: nothing can be better than this
-  ours        EnergyCallback's sampler and ledger at their defaults
-  no refine   the same without fitted update times
+  limit       straight lines between the counter's values at its true update times: no line can be better than this
+  ours        this package: fitted powers between the updates that its channel found
+  lines       straight lines between these updates
   edges 10 ms knots where the counter was seen to move by a poll every 10 ms
   all polls   straight lines between all values of that poll
   counter     the counter read at the beginning and end of the step
   power x t   one look at the instantaneous power per step, times its duration
-The last four see the very same run. Its total is compared as well, and so is that of the limit: a run that
-begins and ends inside an update interval with a change of load has an error there that no reading can remove.
+All see the very same run. Its total is compared as well, and so is that of the limit: a run that begins and ends inside
+an update interval with a change of load has an error there that no line can remove.
 Table 2, coverage: share of random windows whose error is within 2 u.
 
 Table 3, schedules: trainings of epochs and validations, late counters, slow calls and several boards, as in
 benchmarks/sharing.py, whose windows and columns these are; errors by straight lines > by fitted powers. What that
-benchmark supposes is done here, in virtual time: the package's channels poll boards through the real pynvml by the
-plan of one thread, calls take their time (0.05 ms, or 3.4 ms as on a board in a virtual machine), and the points of
-the curve stand where that thread saw the counter move. The last third of the runs has other powers.
+benchmark supposes is done here: calls take their time (0.05 ms, or 3.4 ms as on a board in a virtual machine), and the
+points of the curve stand where the polling thread saw the counter move. The last third of the runs has other powers.
 """
 
 from __future__ import annotations
@@ -37,16 +37,13 @@ import os
 import platform
 import random
 import sys
-import threading
-import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
-from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -54,128 +51,83 @@ from benchmarks import sharing
 from benchmarks.sharing import BASE, BUSY_6, COARSE, FINE, Case, late
 from lightning_energy import __version__
 from lightning_energy.curves.channel import Channel
-from lightning_energy.ledger.session import Session
-from lightning_energy.meters import MeterInfo, NvmlMeter, ReplayMeter
-from lightning_energy.meters.find import OpenMeters
+from lightning_energy.meters import MeterInfo, ReplayMeter
 from tests.sim.clock import VirtualClock, drive
-from tests.sim.nvml import SimulatedGpu, SimulatedNvml
-from tests.sim.watched import FAST_CALL_S, by_channels
+from tests.sim.virtual_run import Sensor, Work, play, training
+from tests.sim.watched import AGE_S, FAST_CALL_S, LATE_S, by_channels
 
-UUID = "GPU-bbbbbbbb-0000-0000-0000-000000000001"
+if TYPE_CHECKING:
+    from tests.sim.nvml import SimulatedGpu
+
 S = 10**9
 PERIODS_S = (0.1, 0.02)
 STEPS_S = (0.002, 0.01, 0.05, 0.2)
-BUSY_W, IDLE_W = 300.0, 80.0
-METHODS = ("limit", "ours", "no refine", "edges 10 ms", "all polls", "counter", "power x t")
-
-
-class Polls(threading.Thread):
-    """A poll of the counter every 10 ms, as many tools do it."""
-
-    def __init__(self, gpu: SimulatedGpu) -> None:
-        super().__init__(daemon=True)
-        self.gpu, self.rows, self.done = gpu, [], threading.Event()
-
-    def run(self) -> None:
-        """Poll until ``done`` is set."""
-        while not self.done.wait(0.01):
-            before_ns = time.monotonic_ns()
-            value_j = self.gpu.counter_mj() * 1e-3
-            self.rows.append(((before_ns + time.monotonic_ns()) // 2, value_j))
-
-
 DETUNE = 1.0137  # factor on a step's duration, so that it does not divide the counter's period
+BUSY_W, IDLE_W = 300.0, 80.0
+POLL_S = 0.01  # of many tools
+METHODS = ("limit", "ours", "lines", "edges 10 ms", "all polls", "counter", "power x t")
 
 
-def loop(gpu: SimulatedGpu, sessions: list[Session], step_s: float, seconds: float, rng: random.Random) -> dict:
-    """Train: busy for nine tenths of a step, idle for one."""
-    codes = [(s.code(0, "train", "step"), s.code(0, "train", "gap")) for s in sessions]
-    x = torch.randn(64, 64)
-    step_s *= DETUNE
-    starts, counters, powers = [], [], []
-    end_ns = time.monotonic_ns() + round(seconds * S)
-    next_ns = time.monotonic_ns()
-    while next_ns < end_ns:
-        start_ns = time.monotonic_ns()
-        gpu.set_power(BUSY_W * (1 + 0.05 * rng.gauss(0, 1)))
-        for session, (step, _) in zip(sessions, codes, strict=True):
-            session.mark(step)
-        starts.append(start_ns)
-        counters.append(gpu.counter_mj() * 1e-3)
-        while time.monotonic_ns() < start_ns + 0.9 * step_s * S:
-            x @ x
-        powers.append(gpu.power_mw() * 1e-3)
-        gpu.set_power(IDLE_W)
-        for session, (_, gap) in zip(sessions, codes, strict=True):
-            session.mark(gap)
-        next_ns = start_ns + round(step_s * S)
-        while time.monotonic_ns() < next_ns:
-            x @ x
-    for session in sessions:
-        session.mark(0)
-    return {"starts": starts, "counters": counters, "powers": powers, "end": time.monotonic_ns()}
+def updates(gpu: SimulatedGpu, start_s: float, end_s: float) -> np.ndarray:
+    """True times of the counter's updates, in seconds since the board was found."""
+    first = int((start_s - gpu.phase_s) // gpu.counter_period_s) - 1
+    last = int((end_s - gpu.phase_s) // gpu.counter_period_s) + 2
+    return np.array([gpu._update_s(k) for k in range(first, last)])
 
 
-def updates(gpu: SimulatedGpu, start_ns: int, end_ns: int) -> np.ndarray:
-    """True times of the counter's updates."""
-    first = int(((start_ns - gpu.start_ns) * 1e-9 - gpu.phase_s) // gpu.counter_period_s) - 1
-    last = int(((end_ns - gpu.start_ns) * 1e-9 - gpu.phase_s) // gpu.counter_period_s) + 2
-    return np.array([gpu.start_ns + gpu._update_s(k) * 1e9 for k in range(first, last)]).astype(np.int64)
+def counter_j(gpu: SimulatedGpu, at_s: np.ndarray) -> np.ndarray:
+    """What the counter shows at moments."""
+    values = []
+    for moment_s in at_s.tolist():
+        gpu.clock = lambda moment_s=moment_s: gpu.start_ns + round(moment_s * S)
+        values.append(gpu.counter_mj() * 1e-3)
+    return np.array(values)
 
 
 def one_cell(period_s: float, step_s: float, seconds: float, seed: int) -> dict:
-    gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=period_s, jitter_s=0.02 * period_s, idle_w=IDLE_W)
-    rng = random.Random(seed)
-    with SimulatedNvml([gpu]) as nvml:
-        meters = []
-        for _ in range(2):
-            meter = NvmlMeter(UUID)
-            meters.append(OpenMeters([(meter, meter.open())]))
-        ours, rough = Session(meters[0]), Session(meters[1])
-        for channel in rough.channels:
-            channel._edges._refine = False
-        polls = Polls(gpu)
-        polls.start()
-        time.sleep(1.2)  # the sampler learns the period beside the sanity check
-        calls = nvml.calls["nvmlDeviceGetTotalEnergyConsumption"]
-        run = loop(gpu, [ours, rough], step_s, seconds, rng)
-        calls = nvml.calls["nvmlDeviceGetTotalEnergyConsumption"] - calls
-        polls.done.set()
-        energies = {}
-        for name, session in (("ours", ours), ("no refine", rough)):
-            session.finish()
-            energies[name] = session.take_steps().energy_j
-        total = ours.totals().energy()
-        ours.close()
-        rough.close()
-        starts = np.array([*run["starts"], run["end"]], dtype=np.int64)
-        truth = np.array([gpu.true_energy_j(a, b) for a, b in pairwise(starts.tolist())])
-        knots = updates(gpu, int(starts[0]), int(starts[-1]))
-        at_knots = np.array([gpu.true_energy_j(gpu.start_ns, int(t)) for t in knots])
-    energies["limit"] = np.diff(np.interp(starts, knots, at_knots))
-    times, values = (np.array(column) for column in zip(*polls.rows, strict=True))
-    moved = np.flatnonzero(np.diff(values) > 0)
-    edges_ns, edges_j = (times[moved] + times[moved + 1]) // 2, values[moved + 1]
-    energies["edges 10 ms"] = np.diff(np.interp(starts, edges_ns, edges_j))
-    energies["all polls"] = np.diff(np.interp(starts, times, values))
-    counters = np.array(run["counters"])
-    energies["counter"] = np.append(np.diff(counters), np.nan)
-    energies["power x t"] = np.array(run["powers"]) * np.diff(starts) * 1e-9
-    inner = slice(round(0.5 / step_s), -max(2, round(0.5 / step_s)))  # away from the ends, unseen by the others
-    row = {
-        "period_s": period_s,
-        "step_s": step_s,
-        "seed": seed,
-        "steps": len(truth),
-        "reads_per_s": calls / 2 / seconds,
+    """Errors of single steps by several methods, of the very same run."""
+    work = Work(
+        epochs=1,
+        train_s=seconds,
+        validate_s=0.0,
+        step_s=step_s * DETUNE,
+        watts=(IDLE_W, BUSY_W, IDLE_W, IDLE_W, IDLE_W),
+        regular=True,
+    )
+    boards: list[SimulatedGpu] = []
+    sensor = Sensor(update_s=period_s, jitter_s=0.02 * period_s)
+    run = play(seed, work, sensor, settle_s=1.0, watch=by_channels(boards=boards))
+    (gpu,) = boards
+    pieces = training(np.random.default_rng(seed), work)  # the same again
+    edge_s = AGE_S + np.concatenate([[0.0], np.cumsum(pieces.duration_s)])
+    is_step = np.array([account is not None and account[2] == "step" for account in pieces.account])
+    start_s = np.append(edge_s[:-1][is_step], edge_s[-2])
+    steps, whole = (np.array(run.kind) == kind for kind in ("single step", "run"))
+    truth_j = run.true_j[steps]
+    update_s = updates(gpu, start_s[0], start_s[-1])
+    pauses = round((seconds + 2) / POLL_S)
+    poll_s = start_s[0] - 1 + np.cumsum(POLL_S + np.random.default_rng(seed).uniform(0, LATE_S, pauses))
+    polled_j = counter_j(gpu, poll_s)
+    moved = np.flatnonzero(np.diff(polled_j) > 0)
+    at_edges_s = (poll_s[moved] + poll_s[moved + 1]) / 2
+    energies = {
+        "limit": np.diff(np.interp(start_s, update_s, [gpu.power.energy_j(t) for t in update_s])),
+        "ours": run.found_j[steps],
+        "lines": run.line_j[steps],
+        "edges 10 ms": np.diff(np.interp(start_s, at_edges_s, polled_j[moved + 1])),
+        "all polls": np.diff(np.interp(start_s, poll_s, polled_j)),
+        "counter": np.diff(counter_j(gpu, start_s)),
+        "power x t": pieces.power_w[is_step] * np.diff(start_s),
     }
+    inner = slice(round(0.5 / step_s), -max(2, round(0.5 / step_s)))  # away from the ends, unseen by the others
+    row = {"period_s": period_s, "step_s": step_s, "seed": seed, "steps": len(truth_j)}
     for name in METHODS:
-        error = (energies[name] - truth)[inner]
-        row[name] = float(np.sqrt(np.nanmean(error**2)) / truth[inner].mean())
+        error_j = (energies[name] - truth_j)[inner]
+        row[name] = float(np.sqrt(np.mean(error_j**2)) / truth_j[inner].mean())
     row["ours / limit"] = row["ours"] / row["limit"]
-    row["total"] = total.energy_j / truth.sum() - 1
-    row["total limit"] = energies["limit"].sum() / truth.sum() - 1
-    row["total_u"] = total.u_j / truth.sum()
+    row["total"] = float(run.found_j[whole][0] / run.true_j[whole][0] - 1)
+    row["total limit"] = float(energies["limit"].sum() / truth_j.sum() - 1)
+    row["total_u"] = float(run.u_j[whole][0] / run.true_j[whole][0])
     return row
 
 
@@ -290,25 +242,24 @@ def schedules_of(args: argparse.Namespace) -> dict:
 
 
 def steps_of(args: argparse.Namespace) -> list[dict]:
-    """Errors per step beside a real loop, printed and returned."""
+    """Errors per step, printed and returned."""
     print("Relative RMS error per step, in percent\n")
     print(
         f"{'U':>7} {'step':>7} {'seed':>4} "
         + " ".join(f"{m:>11}" for m in METHODS)
-        + f" {'ours/limit':>10} {'total':>8} {'limit':>8} {'u':>7} {'reads/s':>8}"
+        + f" {'ours/limit':>10} {'total':>8} {'limit':>8} {'u':>7}"
     )
     cells = []
     for period_s in PERIODS_S:
         for step_s in STEPS_S:
             for seed in args.seeds:
-                row = one_cell(period_s, step_s, args.seconds, seed)
+                row = sharing.rounded(one_cell(period_s, step_s, args.seconds, seed))
                 cells.append(row)
                 methods = " ".join(f"{100 * row[m]:>11.2f}" for m in METHODS)
                 print(
                     f"{period_s * 1e3:>4.0f} ms {step_s * 1e3:>4.0f} ms {seed:>4} {methods} "
                     f"{row['ours / limit']:>10.2f} {100 * row['total']:>7.3f}% {100 * row['total limit']:>7.3f}% "
-                    f"{100 * row['total_u']:>6.3f}% "
-                    f"{row['reads_per_s']:>8.0f}",
+                    f"{100 * row['total_u']:>6.3f}%",
                     flush=True,
                 )
     return cells
@@ -355,7 +306,6 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="that play schedules")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(1)
     result = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     found = {part: PARTS[part](args) for part in args.parts}
     if "steps" in found:
@@ -364,7 +314,7 @@ def main() -> None:
             "date": _today(),
             "lightning_energy": __version__,
             "python": platform.python_version(),
-            "machine": f"{platform.machine()}, {torch.get_num_threads()} thread(s) of torch; simulated NVML, no GPU",
+            "machine": f"{platform.machine()}; virtual time, simulated NVML, no GPU",
             "seconds": args.seconds,
         }
     if args.json:

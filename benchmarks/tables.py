@@ -117,6 +117,32 @@ def gpu_steps() -> str:
     return "\n".join([*lines, "", _of_gpu(found)])
 
 
+METHODS = {  # key of the benchmark's steps: heading
+    "limit": "limit",
+    "ours": "ours",
+    "lines": "straight lines",
+    "edges 10 ms": "edges, poll every 10 ms",
+    "all polls": "all polls interpolated",
+    "counter": "counter differenced",
+    "power x t": "power by time",
+}
+
+
+def steps() -> str:
+    """Relative rms errors of single steps, means over seeds."""
+    found = results("accuracy")
+    lines = [f"| update | step | {' | '.join(METHODS.values())} | ours / limit |", "| --- " * (len(METHODS) + 3) + "|"]
+    for key in dict.fromkeys((c["period_s"], c["step_s"]) for c in found["steps"]):
+        same = [c for c in found["steps"] if (c["period_s"], c["step_s"]) == key]
+        mean = {m: sum(c[m] for c in same) / len(same) for m in METHODS}
+        values = " | ".join(f"{100 * mean[m]:.3g}" for m in METHODS)
+        lines.append(f"| {1e3 * key[0]:g} ms | {1e3 * key[1]:g} ms | {values} | {mean['ours'] / mean['limit']:.2f} |")
+    worst, limit = (max(abs(100 * c[k]) for c in found["steps"]) for k in ("total", "total limit"))
+    seeds = f"{found['date']}; means of {len({c['seed'] for c in found['steps']})} seeds; virtual time."
+    totals = f"The totals of these runs were at most {worst:.2f} % off, those of the limit {limit:.2f} %."
+    return "\n".join([*lines, "", f"{seeds} {totals}"])
+
+
 SHARED = {  # kind of window: heading
     "run": "run",
     "train": "training",
@@ -210,6 +236,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "gpu steps": gpu_steps,
 }
 OF_JOULES: dict[str, Callable[[], str]] = {
+    "steps": steps,
     "sharing": lambda: rms("sharing"),
     "sharing kinds": sharing_kinds,
     "sharing sure": lambda: sure("sharing"),

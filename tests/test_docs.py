@@ -77,40 +77,20 @@ def test_every_test_that_a_page_names_exists(page):
             assert test in functions_of(file), f"{file} has no {test}"
 
 
-def accuracy_table() -> str:
-    """The table of docs/where-the-joules-come-from.md, from the committed benchmark."""
+def test_the_errors_of_single_steps_in_the_readme_are_the_benchmarks():
     cells = json.loads((ROOT / "benchmarks/results/accuracy.json").read_text())["steps"]
-    methods = {
-        "limit": "limit",
-        "ours": "ours",
-        "edges 10 ms": "edges, poll every 10 ms",
-        "all polls": "all polls interpolated",
-        "counter": "counter differenced",
-        "power x t": "power by time",
+    mean = {
+        (period_s, method): sum(c[method] for c in cells if (c["period_s"], c["step_s"]) == (period_s, 0.05)) / 3
+        for period_s in (0.1, 0.02)
+        for method in ("ours", "lines", "counter")
     }
-    lines = [
-        f"| update | step | {' | '.join(methods.values())} | ours / limit |",
-        "| --- " * (len(methods) + 3) + "|",
-    ]
-    for key in dict.fromkeys((c["period_s"], c["step_s"]) for c in cells):
-        same = [c for c in cells if (c["period_s"], c["step_s"]) == key]
-        mean = {m: sum(c[m] for c in same) / len(same) for m in methods}
-        values = " | ".join(f"{100 * mean[m]:.3g}" for m in methods)
-        lines.append(f"| {1e3 * key[0]:g} ms | {1e3 * key[1]:g} ms | {values} | {mean['ours'] / mean['limit']:.2f} |")
-    return "\n".join(lines)
-
-
-def test_the_accuracy_table_is_the_benchmarks():
-    page = (ROOT / "docs/where-the-joules-come-from.md").read_text()
-    assert accuracy_table() in page
-
-
-def test_the_error_of_totals_is_the_benchmarks():
-    result = json.loads((ROOT / "benchmarks/results/accuracy.json").read_text())
-    cells = result["steps"]
-    worst, limit = (max(abs(100 * c[k]) for c in cells) for k in ("total", "total limit"))
-    page = " ".join((ROOT / "docs/where-the-joules-come-from.md").read_text().split())
-    assert f"it was at most {worst:.2f} % off, and the limit itself is {limit:.2f} % off there" in page
+    fine, coarse = (f"{100 * mean[period_s, 'ours']:.1f} %" for period_s in (0.02, 0.1))
+    line, at_ends, at_ends_fine = mean[0.02, "lines"], mean[0.1, "counter"], mean[0.02, "counter"]
+    assert (
+        f"50 ms steps over a simulated 20 ms counter are {fine} off (straight lines: {100 * line:.1f} %), over a "
+        f"100 ms counter {coarse}, where reading the counter at the step's ends is {100 * at_ends_fine:.0f} and "
+        f"{100 * at_ends:.0f} % off"
+    ) in " ".join(README.split())
 
 
 def test_what_many_ranks_cost_is_the_benchmarks():

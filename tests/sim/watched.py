@@ -88,16 +88,20 @@ def board(pieces: Pieces, sensor: Sensor, rng: np.random.Generator, number: int 
     )
 
 
-def by_channels(call_s: float = FAST_CALL_S):
+def by_channels(call_s: float = FAST_CALL_S, boards: list[SimulatedGpu] | None = None):
     """A way to watch boards, for :func:`~tests.sim.virtual_run.play`: real channels, real meters, one thread's plan.
 
     Args:
         call_s: mean duration of a call.
+        boards: takes the boards, for those who look at them, too.
     """
+    kept = boards
 
     def watch(rng: np.random.Generator, boards: Sequence[Pieces], sensor: Sensor, watch_s: float) -> list[Seen]:
         clock = VirtualClock(START_NS)
         gpus = [board(pieces, sensor, rng, number) for number, pieces in enumerate(boards)]
+        if kept is not None:
+            kept.extend(gpus)
         end_s = float(boards[0].duration_s[:-1].sum())
         wakes = random.Random(int(rng.integers(10**6)))
         with (

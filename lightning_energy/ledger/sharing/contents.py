@@ -87,7 +87,7 @@ class Contents:
         energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
         for place, block in enumerate(split.blocks):
             energy_j[block.code] += wide(block.d, width) @ self.powers.power_w[self._at(place)]
-        moved_j = split.limits.moves_j(energy_j, np.pad(split.line_j[0], (0, n))[:n], split.pairs)
+        moved_j = split.limits.moves_j(energy_j, np.pad(split.line_j[0], (0, n))[:n], split.pairs.neighbours)
         self.moved_j = np.zeros(n) if moved_j is None else moved_j
         energy_j += self.moved_j
         np.add.at(energy_j, ahead.code, self._ahead.seconds_s @ self.powers.overall_w)

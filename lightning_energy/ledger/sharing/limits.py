@@ -17,8 +17,6 @@ from lightning_energy.ledger.sharing.timeline import ones
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lightning_energy.ledger.sharing.split import Pairs
-
 __all__ = ["Limits"]
 
 ROUNDS = 30  # of moving joules between neighbours; what is left over then is shared out by straight lines
@@ -76,9 +74,12 @@ class Limits:
         self.low_j, self.high_j = low_j, high_j
 
     def moves_j(
-        self, energy_j: NDArray[np.float64], line_j: NDArray[np.float64], pairs: Pairs
+        self,
+        energy_j: NDArray[np.float64],
+        line_j: NDArray[np.float64],
+        neighbours: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]],
     ) -> NDArray[np.float64] | None:
-        """What accounts have to get so that none is beyond its limits; ``None``: nothing.
+        """Find the joules that accounts have to get so that none is beyond its limits; ``None``: nothing.
 
         Joules move between accounts that share intervals, in proportion to how much they share, so that their sum
         stays. What that does not mend within some rounds goes the straight line's way, which is within all limits.
@@ -86,14 +87,13 @@ class Limits:
         Args:
             energy_j: joules of the accounts.
             line_j: the same by straight lines.
-            pairs: the accounts that share intervals.
+            neighbours: pairs of accounts that share intervals, and how much they share.
         """
         n = min(self.low_j.shape[1], len(energy_j))
         found_j = energy_j[:n].copy()
         if not n or not any(np.abs(self._beyond_j(found_j, level)).max() > LEAST_J for level in (0, 1)):
             return None
-        other = pairs.first != pairs.second
-        first, second, weight = pairs.first[other], pairs.second[other], np.maximum(-pairs.values[other, 0], 0.0)
+        first, second, weight = neighbours
         for _ in range(ROUNDS):
             for level in (1, 0):
                 self._move(found_j, level, first, second, weight)
@@ -106,7 +106,7 @@ class Limits:
         return result
 
     def _beyond_j(self, energy_j: NDArray[np.float64], level: int) -> NDArray[np.float64]:
-        """What is missing to the next limit, of accounts or groups."""
+        """Joules that are missing to the next limit, of accounts or groups."""
         n = len(energy_j)
         sums_j = self._by_group(energy_j) if level else energy_j
         result: NDArray[np.float64] = (

@@ -75,6 +75,12 @@ class Pairs:
         np.add.at(sums, place, np.concatenate([self.values, values]))
         self.first, self.second, self.values = key >> 32, key & 0xFFFFFFFF, sums
 
+    @property
+    def neighbours(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Pairs of two accounts that share intervals, and how much they share, in seconds."""
+        other = self.first != self.second
+        return self.first[other], self.second[other], np.maximum(-self.values[other, 0], 0.0)
+
     def within(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """The quadratic form for a set of accounts: shape (3,)."""
         result: NDArray[np.float64] = self.values[wanted[self.first] & wanted[self.second]].sum(axis=0)
