@@ -242,7 +242,9 @@ def validations_within(
     return until(last) - until(first)
 
 
-def forecast(seen: Seen, left: Left, spent_j: float, *, is_at_most: bool = False) -> Forecast | None:
+def forecast(
+    seen: Seen, left: Left, spent_j: float, *, is_at_most: bool = False, scale: float = 1.0
+) -> Forecast | None:
     """The run at its end; ``None`` where it cannot be told: no end is known, or no batch was seen.
 
     Args:
@@ -250,6 +252,7 @@ def forecast(seen: Seen, left: Left, spent_j: float, *, is_at_most: bool = False
         left: the part that is to come.
         spent_j: joules so far, all sessions together.
         is_at_most: whether a callback may stop the run earlier.
+        scale: joules of all ranks together for each that was seen.
 
     Example:
         >>> seen = Seen()
@@ -267,6 +270,7 @@ def forecast(seen: Seen, left: Left, spent_j: float, *, is_at_most: bool = False
         batches, left = 10**9, left._replace(validations=0)
     found = [_to_come(seen, stretches, left, batches, of) for of in (1, 2)]
     (energy_j, u_j), (seconds, u_s) = found
+    energy_j, u_j = scale * energy_j, scale * u_j
     if left.seconds is not None and seconds > left.seconds:  # its time limit ends it: of the energy a part
         part = max(left.seconds, 0.0) / seconds
         energy_j, u_j, seconds, u_s = (

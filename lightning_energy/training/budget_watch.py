@@ -82,6 +82,11 @@ class BudgetWatch:
         """True where the ranks had spent the budget at the last look."""
         return self.budget.is_reached(self.agreed.spent_j)
 
+    @property
+    def scale(self) -> float:
+        """Joules of all ranks in this session for each of this one, at the last look."""
+        return (self.agreed.spent_j - self._before_j) / self._mine.spent_j if self._mine.spent_j > 0 else 1.0
+
     def after_step(self) -> bool:
         """Count a training step; true where the ranks looked."""
         self._steps += 1

@@ -18,6 +18,7 @@ from lightning_energy.scores.budget_rule import Budget
 from lightning_energy.training.budget_watch import BudgetWatch
 from lightning_energy.training.callback_base import CallbackBase
 from lightning_energy.training.error_guard import WarnOnce, never_fatal
+from lightning_energy.training.forecaster import Forecaster
 from lightning_energy.training.lightning_private import is_checkpoint
 from lightning_energy.training.spent_joules import SpentJoules, open_session
 from lightning_energy.training.trainer_run import is_fitting
@@ -37,7 +38,14 @@ OnExceed = Literal["stop", "warn"]
 CHECKPOINT = "energy-budget.ckpt"
 """The file that a stop within a reserve leaves beside the checkpoints of the first ModelCheckpoint."""
 
-OF_A_RUN: dict[str, Any] = {"_watch": None, "_session": None, "_is_over": False, "_before_j": 0.0, "_last": ("", 0.0)}
+OF_A_RUN: dict[str, Any] = {
+    "_watch": None,
+    "_forecaster": None,
+    "_session": None,
+    "_is_over": False,
+    "_before_j": 0.0,
+    "_last": ("", 0.0),
+}
 
 
 OTHER_NAMES = {"budget": ("max_kwh",), "kwh": ("max_kwh",), "joules": ("max_j",), "reserve": ("reserve_kwh",)}
@@ -60,8 +68,10 @@ class EnergyBudget(Callback):
     and a training that is resumed goes on with it, with any limit; where both remember earlier sessions, the greater
     energy counts.
 
-    Lightning's ``min_epochs`` and ``min_steps`` win over the budget; a warning says so when the training begins. A
-    device whose energy gets lost on the way leaves a warning, and what is counted is a lower bound from then on.
+    After the first epoch of a session a warning says in which epoch the budget will be spent, if the forecast is that
+    it will not last. Lightning's ``min_epochs`` and ``min_steps`` win over the budget; a warning says so when the
+    training begins. A device whose energy gets lost on the way leaves a warning, and what is counted is a lower bound
+    from then on.
 
     Args:
         max_kwh: the budget in kWh.
@@ -102,6 +112,7 @@ class EnergyBudget(Callback):
         self._warn = WarnOnce()
         self._run_id = uuid4().hex
         self._watch: BudgetWatch | None
+        self._forecaster: Forecaster | None
         self._session: Session | None
         self._is_over: bool
         self._before_j: float
@@ -169,6 +180,8 @@ class EnergyBudget(Callback):
         self._before_j = before_j = trainer.strategy.broadcast(max(self._before_j, before_j))
         self._watch = BudgetWatch(self._budget, ranks, joules.now, before_j)
         self._watch.look()
+        self._forecaster = Forecaster(joules.now)
+        self._forecaster.begin(trainer)
         loop = trainer.fit_loop
         least_of = {"min_epochs": loop.min_epochs, "min_steps": loop.min_steps}
         least = [f"{name}={value}" for name, value in least_of.items() if value]
@@ -184,12 +197,13 @@ class EnergyBudget(Callback):
     def _source(self, trainer: Trainer) -> tuple[SpentJoules | None, float]:
         """This rank's joules in this session, and joules of earlier sessions that the EnergyCallback knows."""
         if self._session is not None:
-            return SpentJoules(self._session), 0.0
+            return SpentJoules.of_totals(self._session), 0.0
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
             run = callback._run if isinstance(callback, CallbackBase) else None  # noqa: SLF001 - one of ours
             if run is not None and run.ending.trainer is trainer and run.books.session is not None:
                 before_j = callback._memory.before.energy_j or 0.0  # noqa: SLF001 - same
-                return SpentJoules(run.books.session, partial(_is_closed, run.books, run.books.session)), before_j
+                is_closed = partial(_is_closed, run.books, run.books.session)
+                return SpentJoules.of_totals(run.books.session, is_closed), before_j
         return None, 0.0
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -212,7 +226,7 @@ class EnergyBudget(Callback):
     @never_fatal
     def _close(self) -> None:
         self._before_j = self._spent_j()
-        session, self._session, self._watch = self._session, None, None
+        session, self._session, self._watch, self._forecaster = self._session, None, None, None
         if session is not None:
             session.close()
 
@@ -222,9 +236,40 @@ class EnergyBudget(Callback):
             f"EnergyBudget watches no more after {type(error).__name__} in {where}: {error}. The training goes "
             f"on without a budget; please report this as a bug of lightning-energy",
         )
-        self._watch = None
+        self._watch = self._forecaster = None
 
     # ------------------------------------------------------------------------------------- during the training
+
+    @never_fatal
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Warn, after the first epoch of this session, of a budget that will not last."""
+        watch, forecaster = self._watch, self._forecaster
+        if watch is None or forecaster is None:
+            return
+        forecaster.begin_epoch(trainer)
+        found = forecaster.forecast(trainer, watch.spent_j(), scale=watch.scale, begins=True)
+        epoch = None if found is None else found.epoch_at(self._budget.stop_j)
+        if found is None or epoch is None or not forecaster.has_epoch or self._is_over:
+            return
+        value, low, high = found.energy_kwh
+        bounds = f" ({low:.3g} to {high:.3g})" if not found.is_at_most else ""
+        self._warn(
+            "forecast",
+            f"EnergyBudget: {self._words} will not last: {value:.3g} kWh{bounds} are forecast by {found.limit}, and it "
+            f"will be spent in about epoch {epoch}, counted from 0",
+        )
+
+    @never_fatal
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End an epoch of the forecast."""
+        if self._forecaster is not None:
+            self._forecaster.end_epoch(trainer)
+
+    @never_fatal
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a validation of the forecast."""
+        if self._forecaster is not None and not trainer.sanity_checking:
+            self._forecaster.begin_validation(trainer)
 
     @never_fatal
     def on_train_batch_end(
@@ -233,6 +278,8 @@ class EnergyBudget(Callback):
         """Stop after this step if the budget is spent."""
         if self._watch is not None and self._watch.after_step():
             self._act(trainer)
+            if self._forecaster is not None:
+                self._forecaster.after_batches(trainer)
 
     @never_fatal
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -240,6 +287,8 @@ class EnergyBudget(Callback):
         if self._watch is not None and not trainer.sanity_checking:
             self._watch.look()
             self._act(trainer)
+            if self._forecaster is not None:
+                self._forecaster.end_validation(trainer)
 
     def _act(self, trainer: Trainer) -> None:
         watch = self._watch

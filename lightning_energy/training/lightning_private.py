@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import (
     LearningRateFinder,
     ModelCheckpoint,
     ModelSummary,
+    Timer,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "called_in",
     "forget_logged",
     "is_checkpoint",
+    "is_early_stopping",
     "is_finder",
     "is_logger",
     "is_monitor",
@@ -35,6 +37,7 @@ __all__ = [
     "is_of_lightning_alone",
     "is_quiet",
     "is_summary",
+    "is_timer",
     "logged_hyperparameters",
     "logged_name",
     "logged_place",
@@ -106,6 +109,16 @@ def logged_place(trainer: Trainer) -> tuple[int, dict[str, float]]:
 def is_monitor(callback: Any) -> bool:
     """True for a callback that stops or saves by a monitored value, of either of Lightning's two packages."""
     return isinstance(callback, (EarlyStopping, Checkpoint, *_twins("EarlyStopping", "Checkpoint")))
+
+
+def is_early_stopping(callback: Any) -> bool:
+    """True for an EarlyStopping of either of Lightning's two packages."""
+    return isinstance(callback, (EarlyStopping, *_twins("EarlyStopping")))
+
+
+def is_timer(callback: Any) -> bool:
+    """True for a Timer, which ``max_time`` makes, of either of Lightning's two packages."""
+    return isinstance(callback, (Timer, *_twins("Timer")))
 
 
 def is_checkpoint(callback: Any) -> bool:

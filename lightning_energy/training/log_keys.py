@@ -12,6 +12,12 @@ __all__ = [
     "ALL",
     "CO2EQ_G",
     "COST",
+    "FORECAST_CO2EQ_G",
+    "FORECAST_COST",
+    "FORECAST_HIGH_WH",
+    "FORECAST_LEFT_S",
+    "FORECAST_LOW_WH",
+    "FORECAST_WH",
     "METRIC",
     "MISSING_S",
     "NAMES",
@@ -39,6 +45,12 @@ TOTAL_U_WH = "energy/total_u_wh"
 MISSING_S = "energy/missing_s"
 CO2EQ_G = "energy/co2eq_g"
 COST = "energy/cost"
+FORECAST_WH = "energy/forecast_wh"
+FORECAST_LOW_WH = "energy/forecast_low_wh"
+FORECAST_HIGH_WH = "energy/forecast_high_wh"
+FORECAST_LEFT_S = "energy/forecast_left_s"
+FORECAST_CO2EQ_G = "energy/forecast_co2eq_g"
+FORECAST_COST = "energy/forecast_cost"
 ACCURACY = "energy/accuracy"
 METRIC = "energy/metric"
 SCORE = "energy/score"
@@ -64,6 +76,7 @@ class LogKey(NamedTuple):
 _STEP = "every `log_every_n_steps`, where a sensor has moved since the last point"
 _VAL = "after each validation"
 _EPOCH = "after each training epoch"
+_FORECAST = f"{_EPOCH} but the last, and with steps in the first"
 
 ALL: tuple[LogKey, ...] = (
     LogKey(POWER_W, "W", _STEP, "mean power over the steps that became known since the last point; not of an estimate"),
@@ -81,6 +94,12 @@ ALL: tuple[LogKey, ...] = (
     ),
     LogKey(CO2EQ_G, "g", "with the total, if `carbon_intensity` is given", "derived: CO2e of the total"),
     LogKey(COST, "as `price`", "with the total, if `price` is given", "derived: cost of the total"),
+    LogKey(FORECAST_WH, "Wh", _FORECAST, "expected total at the end of the run"),
+    LogKey(FORECAST_LOW_WH, "Wh", _FORECAST, "lower bound of it; the total so far where a callback may stop early"),
+    LogKey(FORECAST_HIGH_WH, "Wh", _FORECAST, "upper bound of it"),
+    LogKey(FORECAST_LEFT_S, "s", _FORECAST, "expected time to the end of the run"),
+    LogKey(FORECAST_CO2EQ_G, "g", "with the forecast, if `carbon_intensity` is given", "derived: CO2e of the forecast"),
+    LogKey(FORECAST_COST, "as `price`", "with the forecast, if `price` is given", "derived: cost of the forecast"),
     LogKey(ACCURACY, "1", _VAL, "the accuracy, as a fraction"),
     LogKey(METRIC, "its own", _VAL, "the metric of quality, where it is no accuracy (a loss, a perplexity, …)"),
     LogKey(SCORE, "1", _VAL, "the energy-penalized accuracy, or the score of your own function"),

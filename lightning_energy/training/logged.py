@@ -101,12 +101,18 @@ def log_late(trainer: Trainer, values: Mapping[str, float], warn: Warn) -> None:
         _give(trainer, {**values, **columns}, step, warn)
 
 
-def to_loggers(trainer: Trainer, values: Mapping[str, float], warn: Warn) -> None:
+def to_loggers(trainer: Trainer, values: Mapping[str, float], warn: Warn, *, is_epoch_end: bool = False) -> None:
     """Give values to the loggers alone, with the epoch and the step of Lightning's own rows.
 
     A logger's fault gives one warning and never ends the training.
+
+    Args:
+        trainer: the Trainer.
+        values: the values by their names.
+        warn: takes a topic's first warning.
+        is_epoch_end: whether an epoch of training ends: Lightning's step is one ahead then.
     """
-    _give(trainer, {**values, "epoch": trainer.current_epoch}, logger_step(trainer), warn)
+    _give(trainer, {**values, "epoch": trainer.current_epoch}, logger_step(trainer) - is_epoch_end, warn)
 
 
 def _give(trainer: Trainer, row: Mapping[str, float], step: int, warn: Warn) -> None:

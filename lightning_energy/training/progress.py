@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
     from lightning_energy.curves.energy import Energy
+    from lightning_energy.results.forecast import Forecast
 
-__all__ = ["ENERGY", "POWER", "BarFigures"]
+__all__ = ["ENERGY", "FORECAST", "POWER", "BarFigures"]
 
-POWER, ENERGY = "power", "energy"
+POWER, ENERGY, FORECAST = "power", "energy", "forecast"
 EVERY_S = 1.0  # between two sums of the energy so far, each of which takes up to a millisecond
 
 
@@ -57,3 +58,9 @@ class BarFigures:
             self._shown.pop(ENERGY, None)
         else:
             self._shown[ENERGY] = f"{total.energy_kwh:.4g} kWh"
+
+    def show_forecast(self, forecast: Forecast) -> None:
+        """Show the energy at the end of the run: its bounds, or the upper one where a callback may stop it early."""
+        if self._shown is not None:
+            low, high = forecast.energy_kwh.low, forecast.energy_kwh.high
+            self._shown[FORECAST] = f"<{high:.3g} kWh" if forecast.is_at_most else f"{low:.3g}-{high:.3g} kWh"

@@ -9,6 +9,7 @@ from lightning_energy.curves.energy import NOTHING
 from lightning_energy.results.best import best_of, epoch_of
 from lightning_energy.results.notes import Note
 from lightning_energy.results.summary import summarize
+from lightning_energy.training.forecasts import Forecasts
 from lightning_energy.training.stages import OF_A_FIT
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ __all__ = ["Reporter"]
 
 class Reporter:
     """Makes the reports of a run and hands them to its outputs.
+
+    Attributes:
+        forecasts: the forecasts of its end.
 
     Args:
         books: this rank's books.
@@ -59,6 +63,7 @@ class Reporter:
         self._outputs = outputs
         self._conversion = conversion
         self._before = NOTHING
+        self.forecasts = Forecasts(books, outputs, conversion)
 
     def so_far(self, totals: Totals, ranks: Ranks) -> None:
         """Bring the record up to date: a run that is killed leaves one that is no older. Each rank keeps its own.
@@ -89,6 +94,8 @@ class Reporter:
         if self._stages.is_fit and self._memory.has_ended:  # a signal handler raised after that: it counts once
             outcome = self._memory.sessions[-1].outcome
         report = self._summary(session, totals, self._books.ranks, outcome)
+        if outcome == "interrupted":
+            report = replace(report, notes=[*report.notes, *self.forecasts.notes])
         if not self._keeps_old_record:
             self.write_trace()
         if self._stages.is_fit and not self._memory.has_ended:

@@ -48,7 +48,7 @@ class SpentJoules:
         >>> from lightning_energy.meters import ReplayMeter, open_meters
         >>> session = Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu")))
         >>> session.mark(session.code(-1, "train", "gap"))
-        >>> joules = SpentJoules(session)
+        >>> joules = SpentJoules.of_totals(session)
         >>> joules.now().unknown, joules.devices, joules.dead
         (0, 1, [])
         >>> session.close()
@@ -57,11 +57,19 @@ class SpentJoules:
     def __init__(self, session: Session, has_ended: Callable[[], bool] = lambda: False) -> None:
         self._channels: list[Channel] = session.channels
         self._has_ended = has_ended
-        session.totals()  # waits once, until the first updates are seen
+        self._curves_begin_j = 0.0
+        self._last = Spending(0.0, 0.0, 0)
+
+    @classmethod
+    def of_totals(cls, session: Session, has_ended: Callable[[], bool] = lambda: False) -> SpentJoules:
+        """Count what the accounts of the session hold, not what its curves do. Waits once for the first updates."""
+        joules = cls(session, has_ended)
+        session.totals()
         now_ns = monotonic_ns()
         before_j = session.ledger.totals(now_ns).energy().energy_j or 0.0
-        self._curves_begin_j = self._of_curves(now_ns).spent_j - before_j
-        self._last = Spending(before_j, 0.0, 0)
+        joules._curves_begin_j = joules._of_curves(now_ns).spent_j - before_j
+        joules._last = Spending(before_j, 0.0, 0)
+        return joules
 
     def now(self) -> Spending:
         """The energy up to now."""
@@ -91,7 +99,7 @@ class SpentJoules:
         spent_j, power_w, unknown = 0.0, 0.0, 0
         for channel in self._channels:
             last = channel.curve.last
-            if last is None or last.power_w is None:
+            if channel.trouble and (last is None or last.power_w is None):  # else the first update is yet to come
                 unknown += 1
             if last is not None:
                 device_w = last.power_w or 0.0

@@ -101,6 +101,7 @@ class StepLog:
                 values[log_keys.POWER_W] = power_w
             to_loggers(trainer, values, self._warn)
             self._show(power_w)
+        self._reporter.forecasts.after_step(trainer, self._warn)
         self._write_if_due()
 
     def _show(self, power_w: float | None) -> None:

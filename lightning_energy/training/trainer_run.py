@@ -156,12 +156,14 @@ class TrainerRun:
         if advice:
             self._warn("direction", f"EnergyCallback: {advice}")
         self.outputs.begin(trainer, self._memory.run_id)
+        self.reporter.forecasts.begin(trainer)
 
     def begin_validation(self, trainer: Trainer, module: LightningModule) -> None:
         """Remember the metrics that are logged already, and feed the module's score Metrics."""
         if self.books.session is None:
             return
         self.validations.begin(trainer)
+        self.reporter.forecasts.begin_validation(trainer)
         self.stages.counts.begin_pass("validate")
         self.metrics.find(module)
         self.metrics.feed()
@@ -177,6 +179,8 @@ class TrainerRun:
         if self.books.session is not None:
             name, figures = self.validations.scorer.name, self.validations.figures
             self.outputs.announce(trainer, self.books.session, name, early=early, figures=figures)
+            if not early:
+                self.reporter.forecasts.begin_epoch(trainer)
 
     def end_validation(self, trainer: Trainer) -> None:
         """Score a late accuracy, keep the choice of the accuracy, and draw the point of the curve over energy."""
@@ -188,6 +192,7 @@ class TrainerRun:
 
     def _end_validation(self, trainer: Trainer) -> None:
         self.validations.end(trainer)
+        self.reporter.forecasts.end_validation(trainer)
         now = self.validations.of_epoch(trainer.current_epoch)
         if self.stages.is_fit and now is not None and now.energy_kwh is not None and not trainer.sanity_checking:
             self._memory.axis = self.outputs.point(trainer, self._memory.axis, now.energy_kwh, now.metric, now.score)
@@ -237,6 +242,7 @@ class TrainerRun:
         session_n = len(self._memory.sessions)
         self._memory.history.append(self.validations.row(epoch, train, validation, total, session=session_n))
         self.reporter.so_far(totals, books.ranks)
+        self.reporter.forecasts.end_epoch(trainer, total, so_far, books.of_fit(totals), self._warn)
 
     def begin_test(self) -> None:
         """Begin a pass of its samples, and feed the module's score Metrics."""

@@ -30,6 +30,7 @@ warnings.filterwarnings("ignore", message=".*DistributedSampler.*")
 warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")
 warnings.filterwarnings("ignore", message="EnergyCallback: .* it has not been polled")  # a first import takes seconds
 warnings.filterwarnings("ignore", message="EnergyBudget: the energy of . device.s. is missing")
+warnings.filterwarnings("ignore", message="EnergyBudget: the budget of .* will not last")
 warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
 
 import torch.distributed as dist

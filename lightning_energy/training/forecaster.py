@@ -1,0 +1,169 @@
+"""From the hooks of a Trainer to a forecast: the stretches of a run as they end, and the part that is to come."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from lightning_energy.meters.clock import monotonic_ns
+from lightning_energy.meters.units import NS
+from lightning_energy.results.forecast import Forecast, Left, Seen, Stretch, forecast, validations_within
+from lightning_energy.training.lightning_private import is_early_stopping, is_timer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning.pytorch import Trainer
+
+    from lightning_energy.training.spent_joules import Spending
+
+__all__ = ["Forecaster", "may_stop_early"]
+
+STRETCHES_PER_EPOCH = 16  # at most
+
+
+class Forecaster:
+    """The stretches of a ``fit`` on one rank, and a forecast of its end.
+
+    Attributes:
+        seen: the stretches so far.
+
+    Args:
+        now: gives what this rank has spent.
+        clock: the monotonic clock in nanoseconds.
+    """
+
+    def __init__(self, now: Callable[[], Spending], clock: Callable[[], int] = monotonic_ns) -> None:
+        self.seen = Seen()
+        self._now = now
+        self._clock = clock
+        self._last = (0, 0.0, 0)  # batches, joules and time at the end of the last stretch
+        self._first_step = self._batches = 0
+        self._per_epoch = math.inf
+        self._is_known = True  # no energy is missing in the stretch
+
+    def begin(self, trainer: Trainer) -> None:
+        """Begin: the training starts, or goes on."""
+        self._batches, self._first_step = _batches(trainer), trainer.global_step
+        self._end_stretch(trainer)
+
+    def after_batches(self, trainer: Trainer) -> None:
+        """End a stretch of batches, if it is long enough. Called now and then."""
+        per_epoch = self._of_epoch(trainer)
+        least = max(1, per_epoch // STRETCHES_PER_EPOCH) if per_epoch < math.inf else 1
+        if _batches(trainer) - self._last[0] >= least:
+            self._end_batches(trainer)
+
+    def begin_validation(self, trainer: Trainer) -> None:
+        """End a stretch of batches: a validation begins."""
+        self._end_batches(trainer)
+
+    def end_validation(self, trainer: Trainer) -> None:
+        """End a validation."""
+        stretch = self._end_stretch(trainer)
+        if stretch is not None:
+            self.seen.validations.append(stretch)
+
+    def end_epoch(self, trainer: Trainer) -> None:
+        """End an epoch: its length is known."""
+        self._per_epoch = float(trainer.fit_loop.epoch_loop.batch_progress.current.ready)
+        self._end_batches(trainer)
+
+    def begin_epoch(self, trainer: Trainer) -> None:
+        """End the time between two epochs, which is none before the first one."""
+        stretch = self._end_stretch(trainer)
+        if stretch is not None and self._per_epoch < math.inf:
+            self.seen.between.append(stretch)
+
+    def forecast(
+        self, trainer: Trainer, spent_j: float, *, scale: float = 1.0, begins: bool = False
+    ) -> Forecast | None:
+        """The run at its end; ``None`` where it cannot be told.
+
+        Args:
+            trainer: the Trainer.
+            spent_j: joules of all ranks so far, all sessions together.
+            scale: joules of all ranks for each of this one.
+            begins: whether an epoch begins, so that Lightning's count of batches in it is still that of the last one.
+        """
+        left = self._left(trainer, begins=begins)
+        return forecast(self.seen, left, spent_j, is_at_most=may_stop_early(trainer), scale=scale)
+
+    @property
+    def has_epoch(self) -> bool:
+        """True once an epoch of this session has ended."""
+        return self._per_epoch < math.inf
+
+    def _of_epoch(self, trainer: Trainer) -> float:
+        known = float(trainer.num_training_batches)
+        return known if known < math.inf else self._per_epoch
+
+    def _end_batches(self, trainer: Trainer) -> None:
+        stretch = self._end_stretch(trainer)
+        if stretch is not None and stretch.batches:
+            self.seen.add_batches(stretch, self._of_epoch(trainer))
+
+    def _end_stretch(self, trainer: Trainer) -> Stretch | None:
+        """The stretch since the last call; ``None`` where a part of its energy is missing."""
+        spending = self._now()
+        before, now = self._last, (_batches(trainer), spending.spent_j, self._clock())
+        was_known, self._is_known, self._last = self._is_known, not spending.unknown, now
+        if not (was_known and self._is_known):
+            return None
+        return Stretch(now[0] - before[0], max(now[1] - before[1], 0.0), (now[2] - before[2]) * NS)
+
+    def _left(self, trainer: Trainer, *, begins: bool) -> Left:
+        loop, per_epoch = trainer.fit_loop, self._of_epoch(trainer)
+        in_epoch = 0 if begins else loop.epoch_loop.batch_progress.current.ready
+        done = _batches(trainer) if per_epoch == math.inf else trainer.current_epoch * int(per_epoch) + in_epoch
+        ends: list[tuple[int, str]] = []
+        if (trainer.max_epochs or -1) > 0 and per_epoch < math.inf:
+            ends.append((int(trainer.max_epochs or 0) * int(per_epoch) - done, f"max_epochs={trainer.max_epochs}"))
+        if trainer.max_steps > 0:
+            steps = trainer.global_step - self._first_step
+            each = (_batches(trainer) - self._batches) / steps if steps > 0 else trainer.accumulate_grad_batches
+            ends.append((math.ceil((trainer.max_steps - trainer.global_step) * each), f"max_steps={trainer.max_steps}"))
+        batches, limit = min(ends, default=(None, ""))
+        seconds = _time_left(trainer)
+        return Left(
+            done,
+            None if batches is None else max(batches, 0),
+            validations=0 if batches is None else _validations(trainer, done, done + max(batches, 0), per_epoch),
+            epochs=0 if batches is None or per_epoch == math.inf else math.ceil(max(batches, 0) / per_epoch),
+            validation_batches=_validation_batches(trainer),
+            seconds=seconds,
+            per_epoch=per_epoch,
+            limit=" or ".join(text for text in (limit, "max_time" if seconds is not None else "") if text),
+        )
+
+
+def may_stop_early(trainer: Trainer) -> bool:
+    """True where a callback may stop the run before its last epoch: an EarlyStopping, or one that says so of itself."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+    return any(is_early_stopping(c) or getattr(c, "may_stop_early", False) for c in callbacks)
+
+
+def _batches(trainer: Trainer) -> int:
+    return int(trainer.fit_loop.epoch_loop.batch_progress.total.ready)
+
+
+def _validation_batches(trainer: Trainer) -> int:
+    if not trainer.enable_validation:
+        return 0
+    return sum(int(n) for n in trainer.num_val_batches if n < math.inf)
+
+
+def _time_left(trainer: Trainer) -> float | None:
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # same
+    left = [c.time_remaining() for c in callbacks if is_timer(c)]
+    return min((seconds for seconds in left if seconds is not None), default=None)
+
+
+def _validations(trainer: Trainer, done: int, last: int, per_epoch: float) -> int:
+    if not trainer.enable_validation:
+        return 0
+    every = getattr(trainer, "val_check_batch", None)
+    every_batches = math.inf if every is None else float(every)
+    return validations_within(
+        done, last, per_epoch, every_batches=every_batches, every_epochs=trainer.check_val_every_n_epoch
+    )

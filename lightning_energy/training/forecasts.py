@@ -1,0 +1,121 @@
+"""The forecasts of a run's end: made, logged, shown in the bar, and kept for a report of a run that is interrupted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightning_energy.meters.units import J_PER_WH
+from lightning_energy.results.notes import Note
+from lightning_energy.training import log_keys
+from lightning_energy.training.forecaster import Forecaster
+from lightning_energy.training.logged import to_loggers
+from lightning_energy.training.spent_joules import SpentJoules
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+    from lightning_energy.curves.energy import Energy
+    from lightning_energy.results.carbon import Conversion
+    from lightning_energy.results.forecast import Forecast
+    from lightning_energy.training.error_guard import Warn
+    from lightning_energy.training.outputs import Outputs
+    from lightning_energy.training.rank_books import RankBooks
+
+__all__ = ["Forecasts"]
+
+DERIVED = {"co2eq_g": log_keys.FORECAST_CO2EQ_G, "cost": log_keys.FORECAST_COST}
+
+
+class Forecasts:
+    """Forecasts of a ``fit`` on one rank, after every epoch, and at logging steps of the session's first one.
+
+    Attributes:
+        last: the last one; ``None`` before the first.
+
+    Args:
+        books: this rank's books.
+        outputs: has the progress bar.
+        conversion: the inputs of CO2e and cost.
+    """
+
+    def __init__(self, books: RankBooks, outputs: Outputs, conversion: Conversion | None) -> None:
+        self.last: Forecast | None = None
+        self._books = books
+        self._outputs = outputs
+        self._conversion = conversion
+        self._forecaster: Forecaster | None = None
+        self._epochs = 0
+
+    def begin(self, trainer: Trainer) -> None:
+        """Begin the training."""
+        if self._books.session is not None and self._books.is_fit:
+            self._forecaster = Forecaster(SpentJoules(self._books.session).now)
+            self._forecaster.begin(trainer)
+
+    def begin_epoch(self, trainer: Trainer) -> None:
+        """Begin an epoch."""
+        if self._forecaster is not None:
+            self._forecaster.begin_epoch(trainer)
+
+    def begin_validation(self, trainer: Trainer) -> None:
+        """Begin a validation."""
+        if self._forecaster is not None and not trainer.sanity_checking:
+            self._forecaster.begin_validation(trainer)
+
+    def end_validation(self, trainer: Trainer) -> None:
+        """End a validation."""
+        if self._forecaster is not None and not trainer.sanity_checking:
+            self._forecaster.end_validation(trainer)
+
+    def after_step(self, trainer: Trainer, warn: Warn) -> None:
+        """Take in the batches up to a logging step; in the first epoch, forecast."""
+        if self._forecaster is None:
+            return
+        self._forecaster.after_batches(trainer)
+        books = self._books
+        if not self._epochs and books.ranks.size == 1 and books.session is not None and self._forecaster.seen.batches:
+            self._forecast(trainer, books.own(books.session.totals()), 1.0, warn, is_epoch_end=False)
+
+    def end_epoch(self, trainer: Trainer, total: Energy, session: Energy, own: Energy, warn: Warn) -> None:
+        """End an epoch, and forecast.
+
+        Args:
+            trainer: the Trainer.
+            total: energy of the run, all ranks and sessions.
+            session: energy of this session, all ranks.
+            own: energy of this session on this rank.
+            warn: takes a topic's first warning.
+        """
+        if self._forecaster is None:
+            return
+        self._epochs += 1
+        self._forecaster.end_epoch(trainer)
+        if self._books.ranks.is_zero:
+            scale = (session.energy_j or 0.0) / own.energy_j if own.energy_j else 1.0
+            self._forecast(trainer, total, scale, warn, is_epoch_end=True)
+
+    @property
+    def notes(self) -> list[Note]:
+        """The last forecast, for the report of a run that was interrupted."""
+        if self.last is None:
+            return []
+        return [Note("forecast", f"Forecast before the interruption: {self.last.text(self._conversion)}")]
+
+    def _forecast(self, trainer: Trainer, total: Energy, scale: float, warn: Warn, *, is_epoch_end: bool) -> None:
+        if self._forecaster is None or total.energy_j is None:
+            return
+        found = self._forecaster.forecast(trainer, total.energy_j, scale=scale)
+        if found is None or not found.left_s.value:
+            return
+        self.last = found
+        energy_wh = found.energy_j.scaled(1 / J_PER_WH)
+        values = {
+            log_keys.FORECAST_WH: energy_wh.value,
+            log_keys.FORECAST_LOW_WH: energy_wh.low,
+            log_keys.FORECAST_HIGH_WH: energy_wh.high,
+            log_keys.FORECAST_LEFT_S: found.left_s.value,
+            **{DERIVED[name]: value.value for name, value in found.derived(self._conversion).items()},
+        }
+        to_loggers(trainer, values, warn, is_epoch_end=is_epoch_end)
+        if self._outputs.bar is not None:
+            self._outputs.bar.show_forecast(found)
