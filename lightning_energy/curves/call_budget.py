@@ -50,6 +50,7 @@ class CallBudget:
         self._saved_ns = 0
         self._early_ns = self._called_ns = 0  # when the early time ends, and when the last call ended
         self._share = 1.0  # of the time that all may take
+        self._most_ns = SAVED_NS
         self._slow = EARLY_SLOW_CALL  # time in which one nanosecond of calls is saved up
         self._shares: TimeShares | None = None
 
@@ -95,7 +96,7 @@ class CallBudget:
     def take_part(self, shares: TimeShares | None, share: float = 1.0) -> None:
         """Keep to a share of the time that calls may take in all; ``None``: the time is not shared any more."""
         self._shares = shares
-        self._share = share
+        self._share, self._most_ns = share, round(SAVED_NS * share)
         self._slow = round((EARLY_SLOW_CALL if self._early_ns or not self._calls else SLOW_CALL) / share)
         self._set_distances()
 
@@ -103,7 +104,8 @@ class CallBudget:
         """Time in calls that will have been saved up by a moment, without calls until then."""
         if self.is_free:
             return SAVED_NS
-        return min(self._saved_ns + (time_ns - self._called_ns) // self._slow, round(SAVED_NS * self._share))
+        saved_ns = self._saved_ns + (time_ns - self._called_ns) // self._slow
+        return min(saved_ns, self._most_ns)
 
     def time_to_save_ns(self, short_ns: int) -> int:
         """Time in which so much time in calls is saved up; negative for what is left over."""

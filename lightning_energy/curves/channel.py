@@ -35,7 +35,7 @@ LATE_S = 0.25  # seconds, and periods, for which a register has stood still that
 LATE_PERIODS = 2.0
 SLOWEST_S = 5.0  # the same for a register whose period is not known
 SLOW_S = 0.5  # period of a register beside which the power is read
-BESIDE_S = 0.09  # least time between two such readings
+BESIDE_NS = 90_000_000  # least time between two such readings
 LONGEST_READ_NS = round(LONGEST_READ_S / NS)
 
 
@@ -210,17 +210,19 @@ class Channel:
             self._remember(note, reading.end_ns)
         outlook = None if self.is_continuous else self._edges
         self.plan.go_on(reading.end_ns, outlook, moved=moved, looks=self.curve.power.looks)
-        if self._reads_beside(reading.end_ns):
-            self.plan.come_by(reading.end_ns + max(SLOW_POLL_NS, 2 * self.plan.calls.floor_ns))
-        self._quiet_until_ns = 0 if outlook is None or self.plan.looks else self._until_more_ns(reading.end_ns)
+        self._quiet_until_ns = 0
+        if outlook is not None:
+            self._expect_more(reading.end_ns)
 
-    def _until_more_ns(self, now_ns: int) -> int:
-        """Time until which a poll that sees nothing new says no more: then the power is read as well, or it is late."""
-        if not self._edges.is_waiting:
-            return 0
-        stands_ns = now_ns - self._edges.still_ns(now_ns)
-        beside_ns = self._edges.beside.last_ns + round(BESIDE_S / NS)
-        return min(max(stands_ns + self._late_ns(), beside_ns), stands_ns + self._overdue_ns())
+    def _expect_more(self, now_ns: int) -> None:
+        """Note until when a poll that sees nothing new says no more: then the power is read as well, or it is late."""
+        still_ns, late_ns = self._edges.still_ns(now_ns), self._late_ns()
+        if still_ns >= late_ns:
+            self.plan.come_by(now_ns + max(SLOW_POLL_NS, 2 * self.plan.calls.floor_ns))
+        if self._edges.is_waiting and not self.plan.looks:
+            beside_ns = self._edges.beside.last_ns + BESIDE_NS
+            since_ns = now_ns - still_ns
+            self._quiet_until_ns = min(max(since_ns + late_ns, beside_ns), since_ns + self._overdue_ns())
 
     def _feed_power(self, reading: Reading) -> tuple[bool, str]:
         return self._power.feed(reading), self._power.note
@@ -278,7 +280,7 @@ class Channel:
     def _wants_beside(self, reading: Reading) -> bool:
         """Return true where a reading of the power beside the register is due; it counts even if it fails."""
         beside, now_ns = self._edges.beside, reading.end_ns
-        if reading.register_j is None or not self._reads_beside(now_ns) or (now_ns - beside.last_ns) * NS < BESIDE_S:
+        if reading.register_j is None or not self._reads_beside(now_ns) or now_ns - beside.last_ns < BESIDE_NS:
             return False
         beside.last_ns = now_ns
         return True

@@ -270,19 +270,9 @@ class CounterEdges:
         time_ns = max(time_ns, (curve.end_ns or time_ns - 1) + 1)
         end_j = curve.end_j + rise_j
         if quality != "missing":
-            self._share_out(time_ns, rise_j)
+            _share_out(curve, self.beside, self._info, time_ns, rise_j)
         curve.add(time_ns, max(end_j, curve.end_j), half_width_ns=half_ns, quality=quality)
         segment.place(time_ns, edge.register_j)
-
-    def _share_out(self, end_ns: int, rise_j: float) -> None:
-        """Put knots where the power was read since the last one: the interval's joules lie as the powers say."""
-        start_ns, start_j = self.curve.end_ns or end_ns, self.curve.end_j
-        if (end_ns - start_ns) * NS < SHORTEST_S:
-            return
-        late_s = LATE_POWER_S if self._info.instant_power else max(self._info.power_lag_s, LATE_POWER_S)
-        half_ns = round(min(late_s / NS, LATE_SHARE * (end_ns - start_ns)))
-        for time_ns, energy_j in self.beside.between(start_ns, end_ns, rise_j):
-            self.curve.add(time_ns, start_j + energy_j, half_width_ns=half_ns, quality=self._info.quality)
 
     def _begin(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> float:
         """Put the knot of the update before a segment's first edge.
@@ -351,3 +341,14 @@ class CounterEdges:
         if low_ns > high_ns:  # the period is less well known than it seems
             low_ns, high_ns = first_ns - period_ns, first_ns
         return round((low_ns + high_ns) / 2), math.ceil((high_ns - low_ns) / 2)
+
+
+def _share_out(curve: Curve, beside: PowerBeside, info: MeterInfo, end_ns: int, rise_j: float) -> None:
+    """Put knots where the power was read since the last one: the interval's joules lie as the powers say."""
+    start_ns, start_j = curve.end_ns or end_ns, curve.end_j
+    if (end_ns - start_ns) * NS < SHORTEST_S:
+        return
+    late_s = LATE_POWER_S if info.instant_power else max(info.power_lag_s, LATE_POWER_S)
+    half_ns = round(min(late_s / NS, LATE_SHARE * (end_ns - start_ns)))
+    for time_ns, energy_j in beside.between(start_ns, end_ns, rise_j):
+        curve.add(time_ns, start_j + energy_j, half_width_ns=half_ns, quality=info.quality)

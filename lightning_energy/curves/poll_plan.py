@@ -6,7 +6,7 @@ Its times are whole nanoseconds: this is gone through at every poll.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from lightning_energy.curves.call_budget import CallBudget
 from lightning_energy.meters.units import NS
@@ -55,6 +55,38 @@ class Outlook(Protocol):
         """True while the time of an update is known even if it is not watched closely."""
 
 
+class Edge(NamedTuple):
+    """The update that is expected next.
+
+    Attributes:
+        next_ns: its time; 0 while that is not known.
+        period_ns: time between two updates.
+        lead_ns: time by which the first poll that waits for it comes sooner.
+    """
+
+    next_ns: int = 0
+    period_ns: int = 0
+    lead_ns: int = 0
+
+
+class Search:
+    """Polls of a register whose period is not known."""
+
+    def __init__(self) -> None:
+        self._moved_ns = self._stood_ns = 0  # the last move, or the first poll, and the longest standstill
+
+    def moved(self, now_ns: int) -> None:
+        """Note a move."""
+        self._moved_ns = now_ns
+
+    def wait_ns(self, now_ns: int, calls: CallBudget) -> int:
+        """Time until the next poll: where calls are slow, the longer, the longer the register stood still."""
+        self._moved_ns = self._moved_ns or now_ns
+        self._stood_ns = max(self._stood_ns, now_ns - self._moved_ns)
+        slowly_ns = self._stood_ns // SEARCH_POLLS if calls.call_ns > FAST_CALL_NS else 0
+        return max(SEARCH_POLL_NS, calls.fine_ns(now_ns), min(slowly_ns, calls.floor_ns))
+
+
 class PollPlan:
     """Decides when the next poll is due.
 
@@ -81,9 +113,9 @@ class PollPlan:
         self.is_before_edge = self.looks = False
         self._can_look = can_look
         self._moves = 0
-        self._next_ns = self._period_ns = self._lead_ns = 0  # of the edge that is expected; 0 while it is not known
+        self._edge = Edge()  # that is waited for
+        self._search = Search()
         self._hunt_ns = 0  # the edge that is hunted; 0 when none is
-        self._moved_ns = self._stood_ns = 0  # in a search: the last move, or the first poll, and the longest standstill
         self._single_polls = 0  # in a row: moves seen by one poll each, which says little of when they were
         self._late_ns = 0  # mean lateness of the polls, as the thread was busy or had to wait for its turn
         self._retry_ns = RETRY_NS[0]
@@ -138,10 +170,10 @@ class PollPlan:
             self.due_ns = now_ns + self._jittered(max(SLOW_POLL_NS, self.calls.floor_ns))
             return
         self._aim(now_ns, outlook)
-        if not self._next_ns and (moved or not self._moved_ns):
-            self._moved_ns = now_ns
+        if moved:
+            self._search.moved(now_ns)
         ahead_ns = self._ahead_ns(now_ns)
-        if self._next_ns and ahead_ns > self.calls.close_ns and not self._hunt_ns:
+        if self._edge.next_ns and ahead_ns > self.calls.close_ns and not self._hunt_ns:
             self.is_before_edge = True
             self.due_ns = now_ns + self._wait_before_ns(outlook, ahead_ns, moved=moved, looks=looks)
         else:
@@ -152,59 +184,54 @@ class PollPlan:
         is_free = self.calls.is_free
         ahead_ns = self._ahead_ns(now_ns)
         self.is_before_edge, self.slack_ns = False, 0
-        if not self._next_ns:
-            due_ns = now_ns + self._jittered(self._search_ns(now_ns))
+        period_ns = self._edge.period_ns
+        if not period_ns:
+            due_ns = now_ns + self._jittered(self._search.wait_ns(now_ns, self.calls))
         elif ahead_ns > self.calls.close_ns:
             self.is_before_edge, due_ns = True, now_ns + ahead_ns
         else:
             wait_ns = self.calls.fine_ns(now_ns)
-            overdue_ns = -ahead_ns - self._period_ns // MUCH_TOO_LATE
+            overdue_ns = -ahead_ns - period_ns // MUCH_TOO_LATE
             if overdue_ns > 0:
                 wait_ns += overdue_ns // SLOWER
-            due_ns = now_ns + self._jittered(min(wait_ns, max(self._period_ns, self.calls.floor_ns)))
+            due_ns = now_ns + self._jittered(min(wait_ns, max(period_ns, self.calls.floor_ns)))
         self.due_ns = due_ns if is_free is self.calls.is_free else 0  # another thread may have told to hurry
-
-    def _search_ns(self, now_ns: int) -> int:
-        """Time until the next poll of a register whose period is not known."""
-        self._stood_ns = max(self._stood_ns, now_ns - self._moved_ns)
-        fine_ns = self.calls.fine_ns(now_ns)
-        slowly_ns = self._stood_ns // SEARCH_POLLS if self.calls.call_ns > FAST_CALL_NS else 0
-        return max(SEARCH_POLL_NS, fine_ns, min(slowly_ns, self.calls.floor_ns))
 
     def _jittered(self, wait_ns: int) -> int:
         return int(wait_ns * (1.0 - JITTER + 2.0 * JITTER * self._random()))
 
     def _ahead_ns(self, now_ns: int) -> int:
         """Time until the first poll that waits for the edge."""
-        return self._next_ns - self._lead_ns - now_ns
+        return self._edge.next_ns - self._edge.lead_ns - now_ns
 
     def _aim(self, now_ns: int, outlook: Outlook) -> None:
         """Note when the register moves next, and how much sooner the first poll should come."""
         period_s, next_ns = outlook.period_s, outlook.next_edge_ns
         if period_s is None or next_ns is None:
-            self._next_ns = self._period_ns = self._lead_ns = 0
+            self._edge = Edge()
             return
-        self._next_ns, self._period_ns = next_ns, round(period_s / NS)
+        period_ns = round(period_s / NS)
         # its answer is to come before the edge, and the poll may be late
         lead_ns = max(round(outlook.spread_s / NS), self.calls.fine_ns(now_ns)) + self.calls.call_ns + self._late_ns
-        self._lead_ns = min(lead_ns, int(LATEST_LEAD * self._period_ns))
+        self._edge = Edge(next_ns, period_ns, min(lead_ns, int(LATEST_LEAD * period_ns)))
 
     def _wait_before_ns(self, outlook: Outlook, ahead_ns: int, *, moved: bool, looks: int) -> int:
         """Time until the first poll near the next edge, or the only one that sees it."""
         calls, call_ns = self.calls, self.calls.call_ns
+        next_ns, _, lead_ns = self._edge
         self._moves += moved
         # calls around the edge, which may come sooner or later
-        hunt_ns = 2 * call_ns + 2 * self._lead_ns * call_ns // (calls.close_ns + call_ns)
-        spare_ns = calls.saved_ns(self._next_ns) - hunt_ns
+        hunt_ns = 2 * call_ns + 2 * lead_ns * call_ns // (calls.close_ns + call_ns)
+        spare_ns = calls.saved_ns(next_ns) - hunt_ns
         self.looks = moved and self._wants_look(looks) and spare_ns >= 2 * call_ns
         if self.looks:  # at a random moment: the load may be locked to the register's period
             return int(self._random() * ahead_ns)
         if not calls.is_free and outlook.is_sure and self._is_spared(spare_ns):
             return self._wait_past_ns(ahead_ns)
         skipped_ns = self._whole_periods_ns(calls.time_to_save_ns(-spare_ns))
-        self._single_polls, self._hunt_ns = 0, self._next_ns + skipped_ns
+        self._single_polls, self._hunt_ns = 0, next_ns + skipped_ns
         if skipped_ns:  # this poll sees the moves that were left out, so it comes sooner before the edge
-            return ahead_ns + skipped_ns - call_ns - self._lead_ns
+            return ahead_ns + skipped_ns - call_ns - lead_ns
         return ahead_ns
 
     def _wants_look(self, looks: int) -> bool:
@@ -220,11 +247,13 @@ class PollPlan:
         """Time until a single poll that sees that the register moved; the line says when it did."""
         self.is_before_edge = False
         self._single_polls += 1
-        self.slack_ns = round(SLACK * self._period_ns)
-        past_ns = self._next_ns + self._lead_ns
+        next_ns, period_ns, lead_ns = self._edge
+        self.slack_ns = round(SLACK * period_ns)
+        past_ns = next_ns + lead_ns
         short_ns = self.calls.call_ns - self.calls.saved_ns(past_ns)
-        return ahead_ns + 2 * self._lead_ns + self._whole_periods_ns(self.calls.time_to_save_ns(short_ns))
+        return ahead_ns + 2 * lead_ns + self._whole_periods_ns(self.calls.time_to_save_ns(short_ns))
 
     def _whole_periods_ns(self, time_ns: int) -> int:
         """The least number of whole periods that take so long; 0 for less than no time."""
-        return max(-(-time_ns // self._period_ns), 0) * self._period_ns
+        period_ns = self._edge.period_ns
+        return max(-(-time_ns // period_ns), 0) * period_ns

@@ -42,6 +42,7 @@ class Poller:
 
     Attributes:
         channels: see there; the thread heeds a change at its next poll.
+        call: the call of a meter under way; ``None`` between two.
         beat_ns: time of the last sign of life.
         cpu_s: CPU time that the thread took, in seconds, as of its last settling.
         failure: the error that ended the thread; ``None`` without one.
@@ -56,8 +57,7 @@ class Poller:
         enter: Callable[[], None] | None = None,
     ) -> None:
         self.channels = [*channels]
-        self._calling: Channel | None = None  # the one whose meter is asked
-        self._called_ns = 0  # when that began
+        self.call: Call | None = None
         self.beat_ns = monotonic_ns()
         self._has_answer = False  # of a meter, which is to be put on its curve
         self.cpu_s = 0.0
@@ -79,12 +79,6 @@ class Poller:
         except RuntimeError as error:  # a limit of the system's; the training goes on
             self.failure = RuntimeError(f"no thread can be started ({error}): {NO_THREAD}")
             self.has_begun.set()
-
-    @property
-    def call(self) -> Call | None:
-        """The call of a meter under way; ``None`` between two."""
-        channel = self._calling
-        return None if channel is None else (channel, self._called_ns)
 
     @property
     def is_current(self) -> bool:
@@ -122,7 +116,7 @@ class Poller:
             The others; none when the call has returned.
         """
         with self._turn:
-            if self.call != call:
+            if self.call is not call:
                 return []
             others = [c for c in self.channels if c is not call[0]]
             self.channels, self._settle = [call[0]], None
@@ -135,10 +129,9 @@ class Poller:
             That meter; ``None`` when no read is under way.
         """
         with self._turn:
-            channel = self._calling
-            if channel is None or self.is_current or not self.is_running:
+            if self.call is None or self.is_current or not self.is_running:
                 return None
-            self._orphan = channel.meter
+            self._orphan = self.call[0].meter
             return self._orphan
 
     def _run(self) -> None:
@@ -151,7 +144,7 @@ class Poller:
         finally:
             self.has_begun.set()
             with self._turn:
-                self._calling = None
+                self.call = None
                 orphan = self._orphan
             if orphan is not None:
                 with suppress(Exception):  # nobody reads it any more
@@ -208,12 +201,12 @@ class Poller:
         with self._turn:
             if channel not in self.channels:
                 return now_ns
-            self._called_ns, self._calling = now_ns, channel
+            self.call = (channel, now_ns)
         channel.poll(self._lock, self._answered)
-        self._has_answer, self._calling, self.beat_ns = False, None, monotonic_ns()
+        self._has_answer, self.call, self.beat_ns = False, None, monotonic_ns()
         return self.beat_ns
 
     def _answered(self) -> None:
         """Note that a call has returned: what waits for our own lock does not hang in a meter."""
         self._has_answer, self.beat_ns = True, monotonic_ns()
-        self._calling = None
+        self.call = None

@@ -99,9 +99,7 @@ class NvmlMeter(Meter):
         self._asked: Question[Answer] | None = None  # for other processes, until the answer is heeded
         self._others = Answer()
         self._is_looked_at = False  # its settings and temperature, with the first reading
-        self._shown_mj: int | None = None  # by the counter, when it was read last
         self._due_ns = 0  # from when on more is to be read than the counter
-        self._kept: tuple[int, int, int] | None = None  # a reading that is_unchanged left: begin, end, NVML's result
 
     def __reduce__(self) -> tuple[type[NvmlMeter], tuple[str]]:
         """Make copies and pickles closed meters of the same board: its handle is worth nothing elsewhere."""
@@ -148,7 +146,7 @@ class NvmlMeter(Meter):
         findings = Findings(module=module if in_module.value else None)
         self._watch = Watch(monotonic_ns(), self._has_counter, seeks_scope, most_w, findings)
         self._board, self._pid, self._news, self._is_looked_at = board, os.getpid(), None, False
-        self._shown_mj, self._kept, self._due_ns = None, None, 0
+        self._due_ns = 0
         self._others = Answer() if self.uuid.startswith("MIG-") else self._ask_for_others(board)
         self._opened = replace(info, note="; ".join(notes), scope_known=not seeks_scope)
         return self._described(self._opened, findings)
@@ -170,31 +168,14 @@ class NvmlMeter(Meter):
 
     def is_unchanged(self) -> bool:
         """Read the counter, and return true if it has not moved, and the board needs no other look now."""
-        if not self._has_counter:
-            return False
-        counter = self._open_board().counter
-        start_ns = monotonic_ns()
-        result = counter.read()
-        end_ns = monotonic_ns()
-        if not result and counter.millijoules == self._shown_mj and end_ns < self._due_ns:
-            return True
-        self._kept = start_ns, end_ns, result
-        return False
+        return self._has_counter and self._open_board().counter.has_stood(monotonic_ns, self._due_ns)
 
     def _counted(self, board: Board) -> Reading:
-        """A reading of the counter: the one that :meth:`is_unchanged` left, or a new one."""
-        kept, self._kept = self._kept, None
-        if kept is None:
-            start_ns = monotonic_ns()
-            result = board.counter.read()
-            kept = start_ns, monotonic_ns(), result
-        start_ns, end_ns, result = kept
+        """A reading of the counter."""
         try:
-            register_j = board.counter.joules(result)
+            return board.counter.take(monotonic_ns)
         except board.nvml.NVMLError as error:
             raise MeterLost(f"GPU {self.uuid}: {why(board.nvml, error)}") from error
-        self._shown_mj = board.counter.millijoules
-        return Reading(start_ns, end_ns, register_j=register_j)
 
     def _powered(self, board: Board) -> Reading:
         """A reading of the power."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.meters.base import Reading
 from lightning_energy.meters.nvml_library import MW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Clock = Callable[[], int]
 
 __all__ = ["Counter"]
 
@@ -18,7 +21,7 @@ NAME = "nvmlDeviceGetTotalEnergyConsumption"
 class Counter:
     """Reads a counter into one buffer.
 
-    pynvml's wrapper makes a new number and looks its symbol up at each call, which takes longer than a fast driver does.
+    pynvml's wrapper makes a new number and looks its symbol up at each call, which takes longer than a fast driver.
     So the symbol is taken, once, from the library that pynvml has loaded. Where that is not to be had (another version
     of pynvml may keep it elsewhere, or an old driver lacks the symbol), the wrapper is called, whose errors are known.
 
@@ -38,32 +41,44 @@ class Counter:
         symbol: Callable[[Any, Any], int] | None = getattr(getattr(nvml, "nvmlLib", None), NAME, None)
         self.is_bound = symbol is not None
         self._read = symbol or self._by_wrapper
+        self._taken_mj: int | None = None
+        self._kept: tuple[int, int, int] | None = None  # a reading that is to be taken: begin, end, NVML's result
 
-    def read(self) -> int:
-        """Read the counter.
+    def has_stood(self, clock: Clock, until_ns: int) -> bool:
+        """Read the counter, and return true if it shows what was taken last.
 
-        Returns:
-            NVML's result: 0 when :attr:`millijoules` is new.
-        """
-        return self._read(self._handle, self._at)
-
-    @property
-    def millijoules(self) -> int:
-        """The counter, as it was read last."""
-        return self._value.value
-
-    def joules(self, result: int) -> float:
-        """The same in joules.
+        Else, or if it is too late, what was read is kept for :meth:`take`.
 
         Args:
-            result: the result of :meth:`read`.
+            clock: the monotonic clock in nanoseconds.
+            until_ns: time from which on a reading is to be taken in any case.
+        """
+        seen = _, end_ns, result = self._look(clock)
+        if not result and self._value.value == self._taken_mj and end_ns < until_ns:
+            return True
+        self._kept = seen
+        return False
+
+    def take(self, clock: Clock) -> Reading:
+        """The reading that was kept, or a new one.
+
+        Args:
+            clock: the monotonic clock in nanoseconds.
 
         Raises:
-            pynvml.NVMLError: it was an error.
+            pynvml.NVMLError: the counter cannot be read.
         """
+        start_ns, end_ns, result = self._kept or self._look(clock)
+        self._kept = None
         if result:
             raise self._nvml.NVMLError(result)
-        return float(self._value.value) * MW
+        self._taken_mj = self._value.value
+        return Reading(start_ns, end_ns, register_j=float(self._taken_mj) * MW)
+
+    def _look(self, clock: Clock) -> tuple[int, int, int]:
+        start_ns = clock()
+        result = self._read(self._handle, self._at)
+        return start_ns, clock(), result
 
     def _by_wrapper(self, handle: Any, _at: Any) -> int:
         try:
