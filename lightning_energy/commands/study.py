@@ -55,6 +55,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--part", default="", metavar="I/N", help="this machine's part of the configurations")
     parser.add_argument("--retry-failed", action="store_true", help="repeat runs that failed, too")
+    parser.add_argument(
+        "--preload",
+        type=_names,
+        default=[],
+        metavar="MODULES",
+        help="load these once, and let each run be a fork of that process (for short runs; such as lightning,torch)",
+    )
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +99,7 @@ def _run(arguments: argparse.Namespace) -> int:
         idle_s=arguments.idle_s,
         part=arguments.part,
         retry_failed=arguments.retry_failed,
+        preload=arguments.preload,
     )
     failed = [pair for pair in manifest.plan if manifest.state_of(*pair) != "done"]
     n = len(manifest.plan)
@@ -162,6 +170,10 @@ def _seeds(text: str) -> int | list[int]:
     if not all(part.strip().isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r}: give their number, or whole numbers such as 3,5,8")
     return int(text) if len(parts) == 1 else [*map(int, parts)]
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 def _seconds(text: str) -> float:

@@ -14,17 +14,17 @@ from lightning_energy.results.own_files import kept_places
 from lightning_energy.results.read import RecordError, read_record
 from lightning_energy.results.record import NAME
 from lightning_energy.results.write import write_whole
-from lightning_energy.study.child import JOB, MODULE, RESULT
+from lightning_energy.study.child import JOB, MODULE, OUTPUT, RESULT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from lightning_energy.results.record import Record
+    from lightning_energy.study.template import Fork, Template
 
 __all__ = ["OUTPUT", "TUNING", "judge", "records_of", "run_in_process"]
 
-OUTPUT = "output.txt"
 TUNING = "tuning"
 """Folder within a run's: trainings whose records lie there, such as trials, are no runs, and their energy is apart."""
 
@@ -33,7 +33,15 @@ TAIL_S = 10.0
 RECORD = "its Trainer needs an EnergyCallback and a logger in the folder that the function is given"
 
 
-def run_in_process(folder: Path, train: str, config: Mapping[str, Any], seed: int, keep: Sequence[int]) -> int:
+def run_in_process(
+    folder: Path,
+    train: str,
+    config: Mapping[str, Any],
+    seed: int,
+    *,
+    keep: Sequence[int],
+    template: Template | None = None,
+) -> int:
     """Run one training in a process of its own, and wait for it. What it prints goes to ``output.txt``.
 
     Args:
@@ -42,6 +50,7 @@ def run_in_process(folder: Path, train: str, config: Mapping[str, Any], seed: in
         config: its configuration.
         seed: its seed.
         keep: open files that the process keeps open while it lives.
+        template: the process that it is a fork of; without one it is a new one.
 
     Returns:
         The exit code; negative for a signal.
@@ -51,10 +60,24 @@ def run_in_process(folder: Path, train: str, config: Mapping[str, Any], seed: in
     """
     path = [p or os.getcwd() for p in sys.path]  # noqa: PTH109 - a text
     job = {"train": train, "config": {**config}, "seed": seed, "path": path}
+    job["preload"] = [] if template is None else [*template.modules]
     write_whole(folder / JOB, json.dumps(job, indent=1))
+    process = _new(folder, keep) if template is None else template.fork(folder)
+    try:
+        return process.wait()
+    except BaseException:
+        _end(process)
+        raise
+    finally:
+        with suppress(OSError):  # whatever it started and left would take part in the next run
+            if process.pid > 0:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _new(folder: Path, keep: Sequence[int]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", MODULE, "run", str(folder)]
     with (folder / OUTPUT).open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own
+        return subprocess.Popen(  # noqa: S603 - our own
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -62,17 +85,9 @@ def run_in_process(folder: Path, train: str, config: Mapping[str, Any], seed: in
             pass_fds=[*keep],
             start_new_session=True,  # Ctrl-C comes to it once, from here
         )
-        try:
-            return process.wait()
-        except BaseException:
-            _end(process)
-            raise
-        finally:
-            with suppress(OSError):  # whatever it started and left would take part in the next run
-                os.killpg(process.pid, signal.SIGKILL)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes] | Fork) -> None:
     """End a training with its own children: as Ctrl-C does, and where that does not help for good."""
     for number, seconds in ((signal.SIGINT, GRACE_S), (signal.SIGTERM, TAIL_S)):
         with suppress(OSError):

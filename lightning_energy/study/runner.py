@@ -20,6 +20,7 @@ from lightning_energy.study.idle import IDLE_S, measure_idle
 from lightning_energy.study.manifest import MANIFEST, NAMES, Attempt, Manifest, StudyError, read_manifest
 from lightning_energy.study.plan import Order, in_order, part_of
 from lightning_energy.study.process import judge, run_in_process
+from lightning_energy.study.template import Template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,6 +47,7 @@ def run(
     idle_s: float = IDLE_S,
     part: str = "",
     retry_failed: bool = False,
+    preload: Sequence[str] = (),
     tell: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Train every configuration with every seed, each run in a process of its own, and keep all records in one folder.
@@ -70,6 +72,10 @@ def run(
         idle_s: seconds to watch the idle devices before the first run, with a CUDA context where there is CUDA.
         part: the part of the configurations for this machine, such as ``"1/4"``, each with a folder of its own.
         retry_failed: repeat runs that failed, too.
+        preload: modules that are loaded once, such as ``["lightning", "sklearn.datasets"]``, in a process of which each
+            run is a fork: for short runs, which else take longer to load them than to train. What your file sets
+            before it imports them then comes too late. Without them, where the system is not Linux, and where one of
+            them began a thread or opened a GPU, each run is a new process.
         tell: takes a line for each run; by default it goes to stderr.
 
     Returns:
@@ -77,7 +83,7 @@ def run(
 
     Raises:
         StudyError: an argument is wrong, the folder holds other things or is damaged, another runner works in it, or
-            the warm-up failed.
+            the warm-up failed, or a module cannot be loaded.
     """
     if getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", "") == f"{MODULE}.__main__":
         raise StudyError(
@@ -97,11 +103,13 @@ def run(
         created_unix_s=time.time(),
     )
     _check(wanted, idle_s)
+    _check_modules(preload)
     folder = Path(out).absolute()
     with _alone(folder) as lock, _ended_by_sigterm():
         study = _Study(folder, wanted, lock, tell or _to_stderr)
         study.repair()
-        return study.go_on(idle_s, retry_failed=retry_failed)
+        with study.loaded(preload):
+            return study.go_on(idle_s, retry_failed=retry_failed)
 
 
 class _Study:
@@ -109,6 +117,7 @@ class _Study:
 
     def __init__(self, folder: Path, wanted: Manifest, lock: int, tell: Callable[[str], None]) -> None:
         self.folder, self._lock, self._tell = folder, lock, tell
+        self._template: Template | None = None
         if (folder / MANIFEST).exists():
             self.manifest = _going_on(folder, read_manifest(folder), wanted)
         else:
@@ -122,6 +131,20 @@ class _Study:
             if attempt.state == "running":
                 record, why = judge(self.folder / attempt.folder, None)
                 self._note(replace(attempt, state="broken" if why else "done", why=why), record)
+
+    @contextmanager
+    def loaded(self, modules: Sequence[str]) -> Iterator[None]:
+        """Keep modules loaded for the runs that are begun meanwhile."""
+        template = Template(modules, [self._lock])
+        try:
+            if modules and (unfit := template.begin()):
+                self._tell(f"preload={[*modules]!r}: {unfit}: every run is a new process")
+            elif modules:
+                self._template = template
+            yield
+        finally:
+            self._template = None
+            template.end()
 
     def go_on(self, idle_s: float, *, retry_failed: bool) -> Manifest:
         """Make the runs that are not done."""
@@ -143,7 +166,7 @@ class _Study:
         attempt = self._begun(kind, config, seed, ready)
         folder, values = self.folder / attempt.folder, self.manifest.configs[config]
         try:
-            code = run_in_process(folder, self.manifest.train, values, seed, [self._lock])
+            code = run_in_process(folder, self.manifest.train, values, seed, keep=[self._lock], template=self._template)
         except BaseException:
             record, _ = judge(folder, None)
             ended = replace(attempt, state="broken", why="it was interrupted", ended_unix_s=time.time())
@@ -248,6 +271,12 @@ def _check(wanted: Manifest, idle_s: float) -> None:
     for name, seconds in (("cooldown_s", wanted.cooldown_s or 0.0), ("idle_s", idle_s)):
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < 1e6:  # noqa: PLR2004 - eleven days
             raise StudyError(f"{name}={seconds!r}: give seconds from 0 on")
+
+
+def _check_modules(names: Any) -> None:
+    is_list = hasattr(names, "__iter__") and not isinstance(names, str)
+    if not is_list or any(not isinstance(n, str) or not all(map(str.isidentifier, n.split("."))) for n in names):
+        raise StudyError(f"preload={names!r}: give names of modules, such as ['lightning', 'sklearn.datasets']")
 
 
 def _reference(train: str | Callable[..., Any]) -> str:
