@@ -69,15 +69,42 @@ def test_the_repeats_are_those_for_the_increase_that_was_seen():
     assert unknown.reason == "a run may have spent more than is known, as energy of it is missing"
 
 
-def test_a_metric_without_any_spread_shows_nothing():
+@pytest.mark.parametrize("metric_n", [None, 540])
+def test_a_metric_without_any_spread_shows_nothing(metric_n):
     """A model that collapsed has one and the same accuracy in all repeats."""
-    base = repeats("base", NOISE, [0.9] * 5, seeds=[None] * 5)
-    fell = gate(base, repeats("new", NOISE, [0.5] * 5, seeds=[None] * 5), 0.03)
+    base = repeats("base", NOISE, [0.9] * 5, seeds=[None] * 5, metric_n=metric_n)
+    fell = gate(base, repeats("new", NOISE, [0.5] * 5, seeds=[None] * 5, metric_n=metric_n), 0.03)
     assert (fell.outcome, fell.gain, fell.gain_low, fell.gain_high) == ("cannot tell", pytest.approx(-0.4), None, None)
     assert fell.reason == "the metric is worse by 0.4 in all repeats, without any spread: were they trained anew?"
     assert gate(base, repeats("new", NOISE, [0.9] * 5, seeds=[None] * 5), 0.03).outcome == "fine"
     assert gate(base, repeats("new", NOISE, [0.88] * 5, seeds=[None] * 5), 0.03, max_loss=0.03).outcome == "cannot tell"
     assert gate(base, repeats("new", [2 * e for e in NOISE], [0.5] * 5, seeds=[None] * 5), 0.03).outcome == "worse"
+
+
+def test_a_loss_that_rose_fails_whatever_the_number_of_samples():
+    raw = {"metric_name": "val_mse", "mode": "min", "scale": "raw", "seeds": [None] * 5, "metric_n": 540}
+    base, new = (repeats(n, NOISE, [v * e for e in NOISE], **raw) for n, v in (("base", 0.001), ("new", 0.0013)))
+    assert gate(base, new, 0.03).reason == "the metric is significantly worse"
+
+
+def test_runs_of_one_seed_show_no_loss():
+    """The metric of one seed is worse by what this seed makes of a change; the energy is the machine's."""
+    base, new = (side(n, accuracy=a, seeds=[42] * 5, metric_n=540) for n, a in (("base", 0.0), ("new", -0.02)))
+    answer = gate(base, new, 0.03)
+    assert (answer.outcome, answer.gain_low) == ("cannot tell", None)
+    assert answer.reason == (
+        "the metric is worse by 0.02, and runs of one side have a seed in common: they do not show what other seeds "
+        "bring, so give each run of a side a seed of its own"
+    )
+    assert gate(new, base, 0.03).outcome == "fine"
+    assert gate(base, side("new", 1.1, -0.02, seeds=[42] * 5), 0.03).outcome == "worse"  # by its energy
+    assert gate(new, base, 0.03, max_loss=0.01).outcome == "cannot tell"  # no proof
+
+
+def test_a_run_of_both_sides_is_refused():
+    base = side("base")
+    with pytest.raises(GateError, match="both sides have a run in common .* give the records of each side alone"):
+        gate(base, Group("new", (*side("new").runs, base.runs[0])), 0.03)
 
 
 def test_a_loss_that_is_allowed_takes_proof():

@@ -179,8 +179,57 @@ def test_copies_decide_nothing():
         (verdict,) = judge([one, other])
         assert verdict.energy.obstacle == "no spread"
     assert (verdict.kind, verdict.metric.obstacle) == ("undecided", "no spread")
-    assert verdict.reasons == ("all repeats gave the same figure, which shows no spread: were they trained anew?",)
+    assert verdict.reasons == ("all pairs differ by the same figure, which shows no spread: were they trained anew?",)
+    copies = [repeats(name, [1.0] * 3, [0.9] * 3, seeds=[None] * 3) for name in ("one", "other")]
+    assert judge(copies)[0].reasons[0].startswith("all repeats gave the same figure, which shows no spread")
     assert verdict.repeats is None
+
+
+def test_only_a_share_of_samples_has_steps():
+    """A loss of 0.00100 against 0.00130, of which 540 samples say nothing: the spread of 1 % is all there is."""
+
+    def loss(name, value, **more):
+        more = {"metric_name": "val_mse", "mode": "min", "scale": "raw"} | more
+        return repeats(name, NOISE, [value * e for e in NOISE[::-1]], seeds=[None] * 5, metric_n=540, **more)
+
+    (verdict,) = judge([loss("a", 0.0010), loss("b", 0.0013)])
+    assert (verdict.kind, verdict.metric.sign) == ("better", -1)
+    for name in ("val_f1", "val_macro_acc", "val_auroc", "val_acc/dataloader_idx_0"):
+        (verdict,) = judge([loss(n, v, metric_name=name, mode="max", scale="fraction") for n, v in (("a", 2e-3), ("b", 1e-3))])
+        assert verdict.metric.sign == -1
+    accuracy = {"metric_name": "val_acc", "mode": "max", "scale": "fraction"}
+    (verdict,) = judge([loss("a", 0.0013, **accuracy), loss("b", 0.0010, **accuracy)])
+    assert (verdict.metric.sign, verdict.metric.sd) == (0, pytest.approx(1 / 540 / math.sqrt(12)))
+    # 0.0003 with an sd of 0.00053: (z of 1.25 % + z of 20 %)^2 * 2 * 3.18 = 60.4, and some for t
+    assert 60 <= verdict.metric.repeats <= 64
+
+
+@pytest.mark.parametrize("metric_n", [None, 540, 10_000])
+@pytest.mark.parametrize("sd", [0.0, 0.0003])
+def test_runs_of_one_seed_decide_nothing_about_the_metric(metric_n, sd):
+    """Two alike, each with one seed five times: what a metric differs by is the seed's and the machine's."""
+    rng = np.random.default_rng(1)
+
+    def one_seed(name, seeds):
+        accuracies = rng.normal(0.9, 0.003) + rng.normal(0, sd, 5)
+        return repeats(name, NOISE, accuracies, seeds=seeds, metric_n=metric_n)
+
+    for _ in range(20):
+        groups = [one_seed("a", [42] * 5), one_seed("b", [42] * 5)]
+        for margin in (0.0, 0.001):
+            (verdict,) = judge(groups, margin=margin)
+            assert (verdict.kind, verdict.metric.sign, verdict.metric.obstacle) == ("undecided", 0, "one seed")
+    assert "the runs of a, and of b, have a seed in common" in verdict.reasons[0]
+    (verdict,) = judge([one_seed("a", [0, 1, 2, 3, 4]), one_seed("b", [7, 7, 8, 9, None])])
+    assert verdict.metric.obstacle == "one seed"
+    (verdict,) = judge([one_seed("a", [0, 1, 2, 3, 4]), one_seed("b", [5, 6, 7, 8, None])])
+    assert verdict.metric.obstacle != "one seed"
+
+
+@pytest.mark.parametrize("metric_n", [None, 540])
+def test_a_metric_without_any_spread_decides_nothing_however_fine_its_steps(metric_n):
+    one, other = (repeats(n, NOISE, [a] * 5, seeds=[None] * 5, metric_n=metric_n) for n, a in (("a", 0.9), ("b", 0.5)))
+    assert judge([one, other])[0].metric.obstacle == "no spread"
 
 
 @pytest.mark.parametrize("sd_of_three", [0.1, 1.0, 10.0])
