@@ -10,7 +10,7 @@ from lightning_energy.commands.exits import Exit
 from lightning_energy.commands.judging import add_metric, add_scale
 from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.gate import GateError, gate
-from lightning_energy.comparison.group_table import paired_words
+from lightning_energy.comparison.group_table import ended, paired_words
 from lightning_energy.comparison.groups import Group, group_runs
 from lightning_energy.comparison.prefixes import plus_minus
 from lightning_energy.results.rendering import in_markdown
@@ -56,8 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     options = {"metric": arguments.metric, "epoch": arguments.epoch, "scale": arguments.scale, "by": "none"}
     sides = {name: compare(getattr(arguments, name), **options) for name in ("base", "new")}
     problems = [p for side in sides.values() for p in side.problems if "is the only run that can be compared" not in p]
-    for problem in problems:
-        complain("gate", problem)
+    discarded = [c for side in sides.values() for c in side.caveats if "study report" in c]
+    for sentence in [*problems, *dict.fromkeys(discarded)]:
+        complain("gate", sentence)
     base, new = (_group(name, side) for name, side in sides.items())
     try:
         answer = gate(base, new, arguments.max_increase, arguments.max_loss)
@@ -77,7 +78,12 @@ def _group(name: str, comparison: Comparison) -> Group:
 def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, max_increase: float) -> str:
     subject = comparison.subject
     signs = {"fine": "passed", "worse": "failed", "cannot tell": "cannot tell"}
-    lines = [f"### Energy gate: {signs[answer.outcome]}", "", f"{answer.reason[0].upper()}{answer.reason[1:]}.", ""]
+    lines = [
+        f"### Energy gate: {signs[answer.outcome]}",
+        "",
+        f"{ended(answer.reason[0].upper() + answer.reason[1:])}",
+        "",
+    ]
     lines += ["| | runs | kWh | " + in_markdown(subject.heading) + " |", "| --- | ---: | ---: | ---: |"]
     for side in (base, new):
         energy, metric = side.energy, side.metric

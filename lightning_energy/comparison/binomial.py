@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
+
+from lightning_energy.scores.metric_name import canonical
 
 if TYPE_CHECKING:
     from lightning_energy.comparison.run import Run
 
-__all__ = ["in_samples", "standard_error"]
+__all__ = ["in_samples", "samples_of", "standard_error"]
+
+_SHARE_OF_SAMPLES = re.compile(r"accuracy( top \d+)?")
+_OF_A_LOADER = re.compile(r"/dataloader_idx_\d+$")
+
+
+def samples_of(run: Run) -> int | None:
+    """The number of samples of which the metric of a run counts a share; ``None`` where it is no such share.
+
+    An accuracy is one, also a top-k; a loss, an F1 score or an average over classes is none. Of one dataloader of
+    several the number is not known.
+
+    Example:
+        >>> from lightning_energy.comparison.run import Run
+        >>> [samples_of(Run("a", "", metric_name=name, metric_n=540)) for name in ("val_acc", "val_f1", "val_macro_acc")]
+        [540, None, None]
+    """
+    name = run.metric_name or ""
+    is_share = run.scale != "raw" and _SHARE_OF_SAMPLES.fullmatch(canonical(name)) and not _OF_A_LOADER.search(name)
+    return run.metric_n if is_share else None
 
 
 def standard_error(accuracy: float, n: int) -> float:
@@ -31,8 +53,8 @@ def in_samples(run: Run, other: Run) -> str | None:
         run: a run.
         other: a run of the same metric that is at least as good.
     """
-    n = run.metric_n
-    if not n or n != other.metric_n or run.scale == "raw" or run.mode != "max":
+    n = samples_of(run)
+    if not n or n != samples_of(other) or run.mode != "max":
         return None
     if run.metric is None or other.metric is None:
         return None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, get_args
 from lightning_energy.comparison.binomial import in_samples
 from lightning_energy.comparison.columns import Column, column_of
 from lightning_energy.comparison.comparison import Comparison
+from lightning_energy.comparison.discarded import without_discarded
 from lightning_energy.comparison.judged_groups import judged_groups
 from lightning_energy.comparison.one_metric import of_one_metric
 from lightning_energy.comparison.pareto import dominations, fronts, kinds
@@ -157,8 +158,9 @@ def _targets(target: float | Iterable[float]) -> tuple[float, ...]:
 def _read(
     given: Sequence[str | Path], epoch: Choice, scale: Scale | None, targets: Sequence[float]
 ) -> tuple[list[Run], list[str], list[str]]:
-    """The runs, the problems, and a caveat where records of no training were left out beside runs."""
+    """The runs, the problems, and caveats where records of no training, or of no run, were left out beside runs."""
     files, problems = find_records(given)
+    files, discarded = without_discarded(files, given)
     runs, without_fit = [], []
     for file, name in zip(files, short_names(files), strict=True):
         try:
@@ -173,7 +175,8 @@ def _read(
     n = len(without_fit)
     if n > 1:
         without_fit = [f"{n} records of validations, tests or predictions alone are left out: nothing was fitted"]
-    return (runs, problems, without_fit) if runs else (runs, [*problems, *without_fit], [])
+    left_out = [*without_fit, *discarded]
+    return (runs, problems, left_out) if runs else (runs, [*problems, *left_out], [])
 
 
 def _of_scale(runs: Sequence[Run], scale: Scale | None) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lightning_energy.comparison.student import FEWEST, quantile, repeats_needed
@@ -86,6 +87,8 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         if not side.runs:
             raise GateError(f"{side.name} has no run that ended with a metric and an energy: give records of such runs")
     one, other = Facts.of(base), Facts.of(new)
+    if _have_a_run_in_common(base, new):
+        raise GateError("both sides have a run in common: give the records of each side alone")
     reasons = (*unlike(base.runs[0], new.runs[0]), *one.own, *other.own)
     if reasons:
         raise GateError(f"the runs cannot be set against each other: {'; '.join(reasons)}")
@@ -117,10 +120,14 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         is_worse=metric.error > 0 and metric.value + half < -loss,
         is_kept=max_loss is None or (metric.error > 0 and metric.value - half >= -loss),
         lost=lost,
+        one_seed=metric.one_seed,
     )
     outcome, reason = bounds.answer(repeats)
     if not middle.error:
-        outcome, reason = "cannot tell", "all repeats cost the same to the last digit: were they trained anew?"
+        how = (
+            "all pairs differ by the same to the last digit" if pairs else "all repeats cost the same to the last digit"
+        )
+        outcome, reason = "cannot tell", f"{how}: were they trained anew?"
     is_open = outcome == "cannot tell" and high > max_increase and not lost
     return Gate(
         outcome,
@@ -134,6 +141,14 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         len(pairs),
         repeats if is_open else None,
     )
+
+
+def _have_a_run_in_common(base: Group, new: Group) -> bool:
+    ids, files = (
+        [{key(run) for run in side.runs} for side in (base, new)]
+        for key in (lambda run: run.source.run_id, lambda run: Path(run.path).resolve())
+    )
+    return bool(ids[0] & ids[1] - {""} or files[0] & files[1])
 
 
 def _gap(middle: Test, least: Test, most: Test, limit: float) -> float | None:
@@ -154,6 +169,7 @@ class _Bounds(NamedTuple):
     is_worse: bool
     is_kept: bool
     lost: float
+    one_seed: bool
 
     def answer(self, repeats: int | None) -> tuple[Outcome, str]:
         limit = f"{100 * self.max_increase:g} %"
@@ -161,6 +177,11 @@ class _Bounds(NamedTuple):
             return "worse", f"the energy rose by more than {limit}: by {100 * self.low:.2g} % at least"
         if self.is_worse:
             return "worse", "the metric is significantly worse"
+        if self.lost and self.one_seed:
+            return "cannot tell", (
+                f"the metric is worse by {self.lost:.4g}, and runs of one side have a seed in common: they do not show "
+                f"what other seeds bring, so give each run of a side a seed of its own"
+            )
         if self.lost:
             how = f"worse by {self.lost:.4g} in all repeats, without any spread"
             return "cannot tell", f"the metric is {how}: were they trained anew?"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.prefixes import energy_unit, plus_minus
 from lightning_energy.comparison.student import FEWEST
+from lightning_energy.comparison.verdicts import no_spread_words, one_seed_words
 from lightning_energy.results.plain import cell
 
 if TYPE_CHECKING:
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.subject import Subject
     from lightning_energy.comparison.verdicts import Difference, Verdict
 
-__all__ = ["dominates_words", "group_rows", "group_sentences", "groups_csv", "latex", "paired_words"]
+__all__ = ["dominates_words", "ended", "group_rows", "group_sentences", "groups_csv", "latex", "paired_words"]
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 MOST_SENTENCES = 12  # of one kind
 BEFOREHAND = (
-    "A number of runs is for a new study of that many. The level holds if the number of seeds was fixed beforehand: "
+    "A number of runs is for a new study of that many, and for the difference and the spread that were seen: if the true "
+    "difference is smaller, or none, it will not be shown. The level holds if the number of seeds was fixed beforehand: "
     "who looks, adds seeds and looks again divides it (--level 0.025 at each of two looks)."
 )
 OF_MODELS = "energies are a model's, with an uncertainty that is not known"
@@ -209,6 +211,16 @@ def _share(verdict: Verdict) -> str:
     return "" if verdict.energy is None else f"{100 * (1 - math.exp(-abs(verdict.energy.value))):.2g} %"
 
 
+def ended(sentence: str) -> str:
+    """End a sentence with a full stop, unless it is a question.
+
+    Example:
+        >>> ended("a is cheaper"), ended("were they trained anew?")
+        ('a is cheaper.', 'were they trained anew?')
+    """
+    return sentence if sentence.endswith("?") else f"{sentence}."
+
+
 def dominates_words(margin: float) -> str:
     """Say what a group is that dominates another one.
 
@@ -291,17 +303,19 @@ def _decision(verdict: Verdict, comparison: Judgement) -> str:
         return f"{one} dominates {other}: {_share(verdict)} cheaper and {_kept(verdict, comparison)} ({paired})."
     if verdict.kind == "trade-off":
         return f"{one} is {_share(verdict)} cheaper, {other} better by {_gain(verdict, subject)} ({paired})."
-    more = f"which is {{}} is not decided ({paired}): {_takes(verdict, comparison)}."
-    if verdict.kind == "cheaper":
-        return f"{one} is {_share(verdict)} cheaper than {other}; {more.format('better')}"
-    return f"{one} is better than {other} by {_gain(verdict, subject)}; {more.format('cheaper')}"
+    is_cheaper = verdict.kind == "cheaper"
+    shown = (
+        f"{_share(verdict)} cheaper than {other}" if is_cheaper else f"better than {other} by {_gain(verdict, subject)}"
+    )
+    open_ = f"which is {'better' if is_cheaper else 'cheaper'} is not decided ({paired}): {_takes(verdict, comparison)}"
+    return f"{one} is {shown}; {ended(open_)}"
 
 
 def _open(verdict: Verdict, comparison: Judgement) -> str:
     text = f"{verdict.one} and {verdict.other} are not told apart"
     if verdict.reasons:
-        return f"{text}: {'; '.join(verdict.reasons)}."
-    return f"{text}: {_takes(verdict, comparison)}."
+        return ended(f"{text}: {'; '.join(verdict.reasons)}")
+    return ended(f"{text}: {_takes(verdict, comparison)}")
 
 
 def _has_number(verdict: Verdict) -> bool:
@@ -325,13 +339,17 @@ def _cause(difference: Difference, question: str, verdict: Verdict, comparison: 
     if difference.obstacle == "missing":
         return "energy of some runs is missing, and repeats do not replace it"
     if difference.obstacle == "no spread":
-        return f"which is {question} no repeats show that all gave the same figure: were they trained anew?"
+        return f"{no_spread_words(verdict.pairs)}, which does not show which is {question}: were they trained anew?"
+    if difference.obstacle == "one seed":
+        alike = [g.name for g in comparison.groups if g.name in {verdict.one, verdict.other} and g.has_one_seed_twice]
+        return f"{one_seed_words(alike)}, so that which is {question} is not shown"
     if difference.obstacle == "constant":
         both = (run for g in comparison.groups if g.name in {verdict.one, verdict.other} for run in g.runs)
         what = "estimates" if any(run.quality == "estimated" for run in both) else "meters"
-        return f"which is {question} no number of repeats shows: the uncertainty of the {what} does not average out"
+        shows = f"which is {question} no number of repeats shows for a difference of this size"
+        return f"{shows}: the uncertainty of the {what} does not average out"
     spread = "" if difference.constant else " with this spread"
-    return f"which is {question} no number of repeats up to 10,000 shows{spread}"
+    return f"which is {question} no number of repeats up to 10,000 shows for a difference of this size{spread}"
 
 
 def _some(sentences: Iterable[str]) -> list[str]:
@@ -347,8 +365,11 @@ def _of_seeds(groups: Sequence[Group]) -> list[str]:
         return [
             "Some seeds are not known, so that groups with such runs are not paired: give the seed as a hyperparameter."
         ]
-    if any(len({*g.seeds}) < g.n for g in repeated):
-        return ["Some groups have one seed twice, so that they are not paired: use another seed for each repeat."]
+    if any(g.has_one_seed_twice for g in repeated):
+        return [
+            "Some groups have one seed twice: nothing is decided about their metric, and they are not paired; what is "
+            "decided about their energy is of these seeds. Use another seed for each repeat."
+        ]
     if len({frozenset(g.seeds) for g in repeated}) > 1:
         return [
             "The groups do not all have the same seeds: pairs are formed where at least three, and half, are shared."

@@ -108,6 +108,12 @@ class Group:
         return sum(bool(_reason(run)) for run, _ in self.left_out)
 
     @property
+    def has_one_seed_twice(self) -> bool:
+        """True where two of its runs have the same seed, which is known."""
+        known = [seed for seed in self.seeds if seed is not None]
+        return len({*known}) < len(known)
+
+    @property
     def mode(self) -> Mode:
         """The better direction of its metric."""
         return self.runs[0].mode if self.runs else "max"

@@ -35,6 +35,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
+from lightning_energy.comparison.binomial import samples_of
 from lightning_energy.comparison.student import FEWEST, MOST_DF, repeats_needed, tail
 
 if TYPE_CHECKING:
@@ -54,18 +55,21 @@ __all__ = [
     "energy_differences",
     "judge",
     "metric_difference",
+    "no_spread_words",
+    "one_seed_words",
     "pairs_of",
     "unlike",
 ]
 
 LEVEL = 0.05
 ROUNDING = 1e-12  # relative, of differences of numbers
-Obstacle = Literal["", "missing", "constant", "spread", "no spread"]
+Obstacle = Literal["", "missing", "constant", "spread", "no spread", "one seed"]
 """The reason why no number of repeats decides a question; empty where some number does, or it is decided.
 
 ``missing``: energy of some runs is missing, and could turn the direction. ``constant``: the uncertainty of the meters
 or estimates does not average out. ``spread``: with this spread it would take more than 10,000 runs. ``no spread``: all
-repeats gave the same figure.
+repeats gave the same figure, or all pairs differ by the same. ``one seed``: runs of a group have a seed in common: they
+scatter as the machine does, and not as other seeds do.
 """
 Kind = Literal["dominated", "trade-off", "cheaper", "better", "undecided", "by the meter", "incomparable"]
 """The verdict on two groups.
@@ -86,7 +90,7 @@ class Difference:
         error: its standard error.
         df: degrees of freedom.
         p: p-value, two-sided, before any correction.
-        sd: standard deviation of a run, of pairs that of their differences, as for ``worst``.
+        sd: standard deviation of a run, of pairs that of their differences, as for ``worst``; no less than rounding's.
         constant: standard uncertainty of ``value`` that no number of runs makes smaller.
         holm: the same as ``p``, corrected for all tests that were made.
         sign: -1 or 1 where the direction is decided, else 0.
@@ -95,6 +99,7 @@ class Difference:
         missing: energy is missing that could turn the direction.
         level: the level of its test, one-sided, if it were the first of Holm's.
         paired: runs are paired.
+        one_seed: runs of a group have a seed in common, so that nothing was tested.
     """
 
     value: float
@@ -109,6 +114,7 @@ class Difference:
     missing: bool = False
     level: float = LEVEL / 2
     paired: bool = False
+    one_seed: bool = False
 
     @property
     def repeats(self) -> int | None:
@@ -127,6 +133,8 @@ class Difference:
             return ""
         if self.missing:
             return "missing"
+        if self.one_seed:
+            return "one seed"
         if not self.error:
             return "no spread"
         without_spread = repeats_needed(self.worst, 0.0, self.level, constant=self.constant)
@@ -177,7 +185,10 @@ class Verdict:
 
     @property
     def repeats(self) -> int | None:
-        """Runs of each that would probably (0.8) decide all that is open; ``None``: nothing is, or no number does."""
+        """Runs of each that would probably (0.8) decide each of what is open; ``None``: nothing is, or no number does.
+
+        Of two questions both are decided with a probability of some 0.64. It is for the differences that were seen.
+        """
         if self.energy is None or self.metric is None or self.kind in {"dominated", "trade-off"}:
             return None
         needed = [d.repeats for d in (self.energy, self.metric) if not d.sign]
@@ -240,8 +251,9 @@ class Facts:
         log_most: the same with the energy that it may have spent in missing time.
         good: the metric of each run, of which more is better.
         seeds: index of each seed; empty where they are not all known, or not all different.
+        one_seed: two of its runs have one seed.
         u: relative standard uncertainty of an energy that does not average out over its repeats.
-        grid: step between two values of the metric; 0 unknown.
+        grid: step between two values of a metric that is a share of samples; 0 for others, and unknown.
         own: reasons why its runs do not belong together.
     """
 
@@ -250,6 +262,7 @@ class Facts:
     log_most: list[float]
     good: list[float]
     seeds: dict[int, int]
+    one_seed: bool
     u: float
     grid: float
     own: tuple[str, ...]
@@ -271,8 +284,9 @@ class Facts:
             [math.log(e + run.source.slack_kwh) for e, run in zip(energies, runs, strict=True)] if known else [],
             [sign * (run.metric or 0.0) for run in runs],
             seeds if len(seeds) == len(runs) else {},
+            group.has_one_seed_twice,
             max((_relative_u(run) for run in runs), default=0.0) if known else 0.0,
-            max((1 / run.source.metric_n if run.source.metric_n else 0.0 for run in runs), default=0.0),
+            max((1 / n if (n := samples_of(run)) else 0.0 for run in runs), default=0.0),
             tuple(own),
         )
 
@@ -296,6 +310,7 @@ class Test:
     holm: float = 1.0
     sides: int = 2
     worst: Test | None = None
+    one_seed: bool = False
 
     def difference(self, level: float, tests: int, *, paired: bool) -> Difference:
         """The same as a figure, decided at a level.
@@ -321,6 +336,7 @@ class Test:
             missing,
             level / tests,
             paired,
+            self.one_seed,
         )
 
 
@@ -408,9 +424,28 @@ def _draft(one: Facts, other: Facts, margin: float) -> _Draft:
     draft.metric = metric_difference(one, other, pairs)
     if margin:
         draft.not_worse = tuple(_not_worse(draft.metric, sign, margin) for sign in (-1, 1))
-    if not draft.metric.error or not draft.energy.error:
-        draft.reasons = ("all repeats gave the same figure, which shows no spread: were they trained anew?",)
+    alike = [f.group.name for f in (one, other) if f.one_seed]
+    if alike:
+        draft.reasons = (f"{one_seed_words(alike)}: nothing is decided about their metric",)
+    if not draft.energy.error or not (draft.metric.error or alike):
+        draft.reasons += (f"{no_spread_words(draft.pairs)}, which shows no spread: were they trained anew?",)
     return draft
+
+
+def one_seed_words(names: Sequence[str]) -> str:
+    """Say that runs of groups have a seed in common, and what follows.
+
+    Example:
+        >>> one_seed_words(["a", "b"])
+        'the runs of a, and of b, have a seed in common: they scatter as the machine does, and not as other seeds do'
+    """
+    of = ", and of ".join(names) + ("," if len(names) > 1 else "")
+    return f"the runs of {of} have a seed in common: they scatter as the machine does, and not as other seeds do"
+
+
+def no_spread_words(pairs: int) -> str:
+    """Say that there is no spread, of so many pairs or of single runs."""
+    return "all pairs differ by the same figure" if pairs else "all repeats gave the same figure"
 
 
 def pairs_of(one: Facts, other: Facts) -> list[tuple[int, int]]:
@@ -422,13 +457,18 @@ def pairs_of(one: Facts, other: Facts) -> list[tuple[int, int]]:
 def metric_difference(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> Test:
     """The difference of two groups' metrics, better is more: no surer than the step between two values allows.
 
+    Where all runs of each group have the same value, or runs of one have a seed in common, it is not tested: neither
+    shows how a metric scatters from seed to seed.
+
     Args:
         one: the first group.
         other: the second.
         pairs: indices of runs that belong together.
     """
     grid = math.hypot(*(f.grid / math.sqrt(12 * f.group.n) for f in (one, other)))
-    return _test(one.good, other.good, pairs, least=grid)
+    scatters = any(len({*f.good}) > 1 for f in (one, other))
+    test = _test(one.good, other.good, pairs, least=grid if scatters else 0.0)
+    return replace(test, error=0.0, p=1.0, one_seed=True) if one.one_seed or other.one_seed else test
 
 
 def energy_differences(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> tuple[Test, Test, Test]:
@@ -482,11 +522,11 @@ def _test(
     if pairs:
         n = len(pairs)
         value, variance = _moments([other[j] - one[i] for i, j in pairs])
-        square, df, sd = variance / n, n - 1.0, math.sqrt(variance)
+        square, df, sd = variance / n, n - 1.0, math.sqrt(max(variance, least**2 * n))
     else:
         (a, va), (b, vb) = _moments(one), _moments(other)
         value, sa, sb = b - a, va / len(one), vb / len(other)
-        square, sd = sa + sb, math.sqrt((va + vb) / 2)
+        square, sd = sa + sb, math.sqrt(max((va + vb) / 2, least**2 / (1 / len(one) + 1 / len(other))))
         low = sa**2 / (len(one) - 1) + sb**2 / (len(other) - 1)
         df = square**2 / low if low and len(one) == len(other) else float(min(len(one), len(other)) - 1)
     square = max(square, least**2)

@@ -96,11 +96,12 @@ def test_each_open_question_has_its_own_number_or_cause():
     estimated = decided(five("a", quality="estimated"), five("b", 1.2, -0.002, quality="estimated"))
     assert estimated == (
         "a and b are not told apart: some 26 runs of each would probably (0.8) show which is better; which is cheaper "
-        "no number of repeats shows: the uncertainty of the estimates does not average out."
+        "no number of repeats shows for a difference of this size: the uncertainty of the estimates does not average "
+        "out."
     )
     missing = decided(five("a", slack_kwh=0.04), five("b", 1.03, -0.05))
     assert "energy of some runs is missing, and repeats do not replace it" in missing
-    assert "which is cheaper no number of repeats up to 10,000 shows with this spread" in decided(
+    assert "which is cheaper no number of repeats up to 10,000 shows for a difference of this size" in decided(
         five("a"), five("b", 1.000001, -0.05)
     )
     partly = (five("a"), five("b", 1.5, -0.05))

@@ -195,7 +195,9 @@ def test_only_a_share_of_samples_has_steps():
     (verdict,) = judge([loss("a", 0.0010), loss("b", 0.0013)])
     assert (verdict.kind, verdict.metric.sign) == ("better", -1)
     for name in ("val_f1", "val_macro_acc", "val_auroc", "val_acc/dataloader_idx_0"):
-        (verdict,) = judge([loss(n, v, metric_name=name, mode="max", scale="fraction") for n, v in (("a", 2e-3), ("b", 1e-3))])
+        (verdict,) = judge(
+            [loss(n, v, metric_name=name, mode="max", scale="fraction") for n, v in (("a", 2e-3), ("b", 1e-3))]
+        )
         assert verdict.metric.sign == -1
     accuracy = {"metric_name": "val_acc", "mode": "max", "scale": "fraction"}
     (verdict,) = judge([loss("a", 0.0013, **accuracy), loss("b", 0.0010, **accuracy)])
