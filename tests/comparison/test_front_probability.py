@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from lightning_energy.comparison.configurations import (
 from lightning_energy.comparison.front_probability import front_probabilities
 from lightning_energy.comparison.groups import group_runs
 from lightning_energy.comparison.run import Run
+from lightning_energy.comparison.run_source import Source
 
 
 def runs(name, points, **more):
@@ -51,10 +53,16 @@ def test_who_is_far_ahead_is_on_it_and_who_is_far_behind_is_not():
 
 
 def test_two_alike_at_one_energy_share_it():
-    """Equal energy without scatter, equal means: each is ahead in half of the draws; both by t with 4 degrees."""
-    a = runs("a", [(0.80 + d, 1.0) for d in (-0.02, -0.01, 0.0, 0.01, 0.02)])
-    b = runs("b", [(0.80 + d, 1.0) for d in (-0.02, -0.01, 0.0, 0.01, 0.02)])
-    assert front_probabilities(groups(a, b)) == [pytest.approx(0.5, abs=0.03)] * 2
+    """The better ones are as much cheaper: whoever is ahead is so in both, each in half of the draws."""
+    points = [(0.80 + d, 1.0 - d) for d in (-0.02, -0.01, 0.0, 0.01, 0.02)]
+    assert front_probabilities(groups(runs("a", points), runs("b", points))) == [pytest.approx(0.5, abs=0.03)] * 2
+
+
+def test_without_a_spread_or_with_missing_energy_there_is_no_probability():
+    copies = [runs("copies", [(0.9, 1.0)] * 3), runs("still", [(0.9, e) for e in (1.0, 1.1, 1.2)])]
+    lost = runs("lost", [(0.9, 1.0), (0.91, 1.1), (0.92, 0.9)], source=Source(slack_kwh=math.inf))
+    found = by_name(*FAR, *copies, lost)
+    assert [found[name] is None for name in ("cheap", "dear", "copies", "still", "lost")] == [False, False, *[True] * 3]
 
 
 def test_less_is_better_the_other_way_round():

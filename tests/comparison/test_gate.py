@@ -59,10 +59,16 @@ def test_the_repeats_are_those_for_the_increase_that_was_seen():
     assert gate(side("base"), side("new", 1.03), 0.03).reason == (
         "the increase is +3 %: no number of runs up to 10,000 shows on which side of 3 % it is"
     )
+    estimated = gate(side("base", quality="estimated"), side("new", 1.5, quality="estimated"), 0.03)
+    assert estimated.reason == (
+        "the increase is +50 %: no number of runs up to 10,000 shows on which side of 3 % it is: the uncertainty of "
+        "the estimates does not average out"
+    )
     missing = gate(side("base"), side("new", 1.02, slack_kwh=0.02), 0.03)
     assert (missing.repeats, missing.reason) == (
         None,
-        "energy of some runs is missing, and repeats do not replace it: the increase may be from +2 % to +4 %",
+        "energy of some runs is missing, and repeats do not replace it: the increase may be from +2 % to +4 %, if it "
+        "went on at the mean power",
     )
     unknown = gate(side("base", slack_kwh=math.inf), side("new", 1.05), 0.03)
     assert (unknown.outcome, unknown.repeats) == ("cannot tell", None)

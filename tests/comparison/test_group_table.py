@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from dataclasses import replace
 
 import pytest
@@ -125,6 +126,32 @@ def test_tables_say_what_is_not_in_their_intervals():
         assert "a configuration that often fails looks better than it is" in shown
     copied = replace(b, left_out=((a.runs[1], "it is the same run as b/1, resumed or copied"),))
     assert "often fails" not in latex(of(a, copied)) + text(of(a, copied))
+
+
+def test_missing_energy_is_told_where_the_figures_stand():
+    """A third cheaper by what is known, a fifth if the missing energy was spent: (1.5 - 1.2) / 1.5."""
+    a, b = five("a", slack_kwh=0.2), five("b", 1.5, -0.05)
+    (decision,) = [s for s in group_sentences(of(a, b)) if s.startswith("a dominates b: ")]
+    assert decision.startswith("a dominates b: at least 20 % cheaper (33 % by what is known) and better by 0.0500")
+    words = "energy of 5 of 10 runs is missing (of a run up to 20 % of what is known, at its mean power), and not in them"
+    for shown in (" ".join(text(of(a, b)).split()), markdown(of(a, b)), latex(of(a, b)).replace("\\", "")):
+        assert words in shown
+    unknown = of(five("a", slack_kwh=math.inf), b)
+    assert "energy of 5 of 10 runs is missing (of a run an unknown amount), and not in them" in latex(unknown)
+    assert "is missing" not in latex(of(five("a"), b))
+
+
+def test_the_level_has_its_conditions_wherever_it_stands(comparison):
+    three = "with three runs, or where some collapse, it may be several times that"
+    for shown in (" ".join(text(comparison).split()), markdown(comparison), latex(comparison)):
+        assert "are independent, scatter roughly normally, and their number was fixed beforehand" in shown
+        assert three in shown
+    assert three not in latex(of(five("a"), five("b", 1.5, -0.05)))
+
+
+def test_a_number_of_runs_is_for_the_difference_that_was_seen():
+    shown = " ".join(text(of(five("a"), five("b", 1.003, 0.001))).split())
+    assert "for the difference and the spread that were seen: if the true difference is smaller, or none, it" in shown
 
 
 def test_latex_is_a_table_of_booktabs(comparison):

@@ -97,6 +97,35 @@ def test_runs_that_do_not_reach_a_target_count_in_the_table(tmp_path):
     assert "the best of all runs at each energy averages " in whole.sentence()
 
 
+def test_unlike_configurations_are_in_no_common_area_and_the_words_say_so(tmp_path):
+    """A third one, of GPU and memory: its 40 kWh are neither in the hypervolume nor in its reference point."""
+    plain = compare(repeated(tmp_path)).progress()
+    for seed in range(3):
+        put(
+            tmp_path / "other" / f"seed_{seed}",
+            40.0 + seed,
+            0.99,
+            run_id=f"o{seed}",
+            scopes=("gpu", "memory"),
+            epochs=(0.5, 0.99),
+            epochs_kwh=(20.0, 40.0 + seed),
+            what={"hyperparameters": {"model": "other", "seed": seed}},
+        )
+    comparison = compare(tmp_path)
+    found = comparison.progress()
+    assert found.hypervolume == pytest.approx(plain.hypervolume)
+    assert found.sentence() == plain.sentence().replace(
+        "Hypervolume of all validations", "Hypervolume of the validations of the 2 configurations that may be set against "
+        "each other (1 of another kind is left out)",
+    )  # fmt: skip
+    assert "the 2 configurations that may be set against each other (1 of another kind is" in " ".join(
+        comparison.stability().sentences()
+    )
+    assert any("unlike energies: not to be compared" in t for t in texts(plot_courses(comparison)[0]))
+    shown = " ".join(text(comparison).split())
+    assert "* on the Pareto front: no other run like it is as good for less energy, or better for as much." in shown
+
+
 def test_a_run_in_two_records_counts_once_in_targets(tmp_path):
     """A copy of one that reached 0.9, and what a crash had left of the one that did not, which then went on."""
     repeated(tmp_path)

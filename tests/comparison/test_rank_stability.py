@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,9 +34,14 @@ def test_the_sentence():
         "3.44; 3 of 3 pairs change places."
     )
     assert found.sentences()[-2:] == [
-        "Winners and places are by the means that were seen; their scatter is not in it.",
+        "Winners and places are by the figures that were seen, of repeats their means; their scatter is not in it.",
         "Beta multiplies every score alike: it changes no order.",
     ]
+    (apart,) = [s for s in replace(found, left_out=2).sentences() if s.startswith("Winners and places")]
+    assert apart == (
+        "Winners and places are of the 3 configurations that may be set against each other (2 of another kind are left "
+        "out), by the figures that were seen, of repeats their means; their scatter is not in it."
+    )
     alone = stability([DEAR, Candidate("worse", 0.8, 100.0)], EnergyPenalized())
     assert alone.sentences()[:2] == [
         "One winner over alpha 1 to 20 (reference 1 kWh): dear; none of 1 pair changes places.",

@@ -87,6 +87,8 @@ def test_the_mean_of_runs_that_all_reached_it_is_the_mean():
     assert (found.mean_kwh, found.u_mean_kwh, found.high_kwh) == (2.0, 1.0, 3.0)
     assert of_runs(reached(1.0, 3.0), budget_kwh=2.0).mean_kwh == 1.5
     assert of_runs(reached(1.0)).u_mean_kwh is None
+    last = of_runs([*failed(1.0, 1.1), *reached(1.2)])  # at the budget: all count as the whole of it
+    assert (last.mean_kwh, last.budget_kwh, last.u_mean_kwh) == (pytest.approx(1.2), 1.2, None)
 
 
 def test_runs_that_do_not_tell_are_counted_apart():
