@@ -25,7 +25,7 @@ def samples_of(run: Run) -> int | None:
 
     Example:
         >>> from lightning_energy.comparison.run import Run
-        >>> [samples_of(Run("a", "", metric_name=name, metric_n=540)) for name in ("val_acc", "val_f1", "val_macro_acc")]
+        >>> [samples_of(Run("a", "", metric_name=name, metric_n=540)) for name in ("val_acc", "val_f1", "macro_acc")]
         [540, None, None]
     """
     name = run.metric_name or ""

@@ -29,17 +29,17 @@ def front_probabilities(groups: Sequence[Group]) -> list[float | None]:
     the runs of the configuration divided by their number, from Student's t distribution with one degree of freedom
     fewer than runs: the posterior under a flat prior, and no test. Draws of different configurations are independent:
     seeds that they share, which make differences surer than that, are not used. Neither is the uncertainty of meters.
-    Estimates are left out: what they err by half does not show in the scatter. The same groups give the same figures.
+    Estimates are left out: what they err by half does not show in the scatter. So are configurations with missing
+    energy, and those whose energy or metric shows no spread. The same groups give the same figures.
 
     Args:
-        groups: configurations with known means; those with fewer than three runs, or with an estimated energy, are left
-            out of the draws.
+        groups: configurations with known means.
 
     Returns:
-        For each the probability; ``None`` with fewer than three runs, with an estimated energy, or where it is the only
-        one that is left.
+        For each the probability; ``None`` for those that are left out, with fewer than three runs, or where it is the
+        only one that is left.
     """
-    chosen = [i for i, group in enumerate(groups) if group.n >= FEWEST and not is_estimated(group)]
+    chosen = [i for i, group in enumerate(groups) if _has_draws(group)]
     found: list[float | None] = [None] * len(groups)
     if len(chosen) < 2:  # noqa: PLR2004 - one is alone on its front
         return found
@@ -61,6 +61,13 @@ def front_probabilities(groups: Sequence[Group]) -> list[float | None]:
 def is_estimated(group: Group) -> bool:
     """True when the energy of a run of the configuration is a model's."""
     return any(run.quality == "estimated" for run in group.runs)
+
+
+def _has_draws(group: Group) -> bool:
+    """True where the scatter of the repeats says where the means may be."""
+    has_spread = all(mean is not None and mean.low is not None for mean in (group.energy, group.metric))
+    is_whole = not any(run.source.slack_kwh for run in group.runs)
+    return group.n >= FEWEST and has_spread and is_whole and not is_estimated(group)
 
 
 def probability_words(p: float) -> str:

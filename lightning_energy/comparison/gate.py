@@ -121,6 +121,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         is_kept=max_loss is None or (metric.error > 0 and metric.value - half >= -loss),
         lost=lost,
         one_seed=metric.one_seed,
+        unsure="" if not middle.constant else "estimates" if base.runs[0].quality == "estimated" else "meters",
     )
     outcome, reason = bounds.answer(repeats)
     if not middle.error:
@@ -170,26 +171,33 @@ class _Bounds(NamedTuple):
     is_kept: bool
     lost: float
     one_seed: bool
+    unsure: str
 
     def answer(self, repeats: int | None) -> tuple[Outcome, str]:
         limit = f"{100 * self.max_increase:g} %"
-        if self.low > self.max_increase:
-            return "worse", f"the energy rose by more than {limit}: by {100 * self.low:.2g} % at least"
-        if self.is_worse:
-            return "worse", "the metric is significantly worse"
-        if self.lost and self.one_seed:
-            return "cannot tell", (
-                f"the metric is worse by {self.lost:.4g}, and runs of one side have a seed in common: they do not show "
-                f"what other seeds bring, so give each run of a side a seed of its own"
-            )
+        if worse := self._worse(limit):
+            return "worse", worse
         if self.lost:
-            how = f"worse by {self.lost:.4g} in all repeats, without any spread"
-            return "cannot tell", f"the metric is {how}: were they trained anew?"
+            return "cannot tell", self._lost()
         if self.high <= self.max_increase and self.is_kept:
             return "fine", f"the energy rose by no more than {limit}: by {100 * self.high:.2g} % at most"
         if self.high <= self.max_increase:
             return "cannot tell", "the energy is within the limit, but the metric may have lost more than is allowed"
         return "cannot tell", self._open(limit, repeats)
+
+    def _worse(self, limit: str) -> str:
+        if self.low > self.max_increase:
+            return f"the energy rose by more than {limit}: by {100 * self.low:.2g} % at least"
+        return "the metric is significantly worse" if self.is_worse else ""
+
+    def _lost(self) -> str:
+        """Say that the metric is worse, by repeats that do not show how it scatters."""
+        if self.one_seed:
+            return (
+                f"the metric is worse by {self.lost:.4g}, and runs of one side have a seed in common: they do not show "
+                f"what other seeds bring, so give each run of a side a seed of its own"
+            )
+        return f"the metric is worse by {self.lost:.4g} in all repeats, without any spread: were they trained anew?"
 
     def _open(self, limit: str, repeats: int | None) -> str:
         """Say what it takes to answer, and for which true increase that holds."""
@@ -199,11 +207,12 @@ class _Bounds(NamedTuple):
             least, most = (f"{100 * share:+.3g} %" for share in self.between)
             return (
                 f"energy of some runs is missing, and repeats do not replace it: the increase may be from {least} to "
-                f"{most}"
+                f"{most}, if it went on at the mean power"
             )
         seen = f"{100 * self.seen:+.3g} %"
         if repeats is None:
-            return f"the increase is {seen}: no number of runs up to 10,000 shows on which side of {limit} it is"
+            shows = f"the increase is {seen}: no number of runs up to 10,000 shows on which side of {limit} it is"
+            return shows + (f": the uncertainty of the {self.unsure} does not average out" if self.unsure else "")
         if abs(self.seen) <= NEAR_0 * self.max_increase:
             needed = f"at least {repeats} runs per side are needed to see {limit} with this spread"
             return f"{needed}, if the true increase is about 0"

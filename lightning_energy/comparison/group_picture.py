@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.configurations import kinds_of, on_front_of_means, probabilities_of
-from lightning_energy.comparison.front_probability import FEWEST, is_estimated, probability_words
+from lightning_energy.comparison.front_probability import is_estimated, probability_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,10 @@ __all__ = ["draw_groups", "sentence"]
 
 FRONT, BEHIND, GREY = "#0072B2", "#D55E00", "#6E6E6E"
 LABEL_POINTS = 8.0
+WITHOUT_P = (
+    " (none for those with fewer than three runs, with missing energy, or without a spread, and for one that is alone "
+    "of its kind)."
+)
 MOST_LABELS = 40
 
 
@@ -24,13 +28,12 @@ def sentence(groups: Sequence[Group]) -> str:
     """The meaning of the bars and of the probability, for the foot of a picture."""
     text = "Bars: ± one standard deviation over the n runs of a configuration; a single run has that of its meters."
     measured = [group for group in groups if not is_estimated(group)]
-    few = sum(group.n < FEWEST for group in measured)
     if measured:
         text += (
             " p: posterior probability (flat prior), by the scatter of repeats alone, that its mean is on the front of"
         )
-        text += " the configurations with three runs or more; no test; without the uncertainty of meters"
-        text += f" (none for {few} with fewer than {FEWEST} runs)." if few else "."
+        text += " the configurations like it with three runs or more; no test; without the uncertainty of meters"
+        text += WITHOUT_P if None in probabilities_of(measured) else "."
     if len(measured) < len(groups):
         text += " Estimates have no p, as their error is not in the scatter of repeats."
     return text

@@ -31,6 +31,12 @@ BEFOREHAND = (
     "difference is smaller, or none, it will not be shown. The level holds if the number of seeds was fixed beforehand: "
     "who looks, adds seeds and looks again divides it (--level 0.025 at each of two looks)."
 )
+IF = "if repeats are independent, scatter roughly normally, and their number was fixed beforehand"
+OF_THREE = "with three runs, or where some collapse, it may be several times that"
+ONE_SEED = (
+    "Some groups have one seed twice: nothing is decided about their metric, and they are not paired; what is decided "
+    "about their energy is of these seeds. Use another seed for each repeat."
+)
 OF_MODELS = "energies are a model's, with an uncertainty that is not known"
 OFTEN_FAILS = "a configuration that often fails looks better than it is"
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
@@ -81,8 +87,7 @@ def group_sentences(comparison: Judgement) -> list[str]:
     if tests:
         found.append(
             f"Decided by {tests} one-sided tests; the probability that even one decision is wrong is at most "
-            f"{100 * comparison.level:g} % (Holm's correction), if repeats are independent and scatter roughly "
-            "normally (with three runs, or where some collapse, it may be several times that)."
+            f"{100 * comparison.level:g} % (Holm's correction), {IF} ({OF_THREE})."
         )
     if comparison.margin:
         found.append(f"A group dominates that is {dominates_words(comparison.margin)}.")
@@ -145,8 +150,8 @@ def latex(comparison: Judgement) -> str:
         f"mean ± standard deviation over n runs, and the 95 % interval of the mean, each by itself by Student's t. The "
         f"intervals are of the scatter from run to run alone{without}. Energies are {' or '.join(qualities)} and cover "
         f"{' or '.join(covers)}. <: shown to be dominated by that row, which is {dominates_words(comparison.margin)}; "
-        f"all such decisions together at the level {comparison.level:g} (Holm), if repeats are independent and scatter "
-        f"roughly normally."
+        f"all such decisions together at the level {comparison.level:g} (Holm), {IF}"
+        + (f" ({OF_THREE})." if any(g.n == FEWEST for g in groups) else ".")
         + (f" Left out: {left_out} that did not end, lack a figure, or are copies" if left_out else "")
         + (f"; {OFTEN_FAILS}." if lost else "." if left_out else "")
     )
@@ -207,8 +212,14 @@ def _dominated(group: Group, verdicts: Sequence[Verdict]) -> str:
 
 
 def _share(verdict: Verdict) -> str:
-    """The energy that the first group saves, as a share of the other's."""
-    return "" if verdict.energy is None else f"{100 * (1 - math.exp(-abs(verdict.energy.value))):.2g} %"
+    """The energy that the first group saves, as a share of the other's: with missing energy the least that it saves."""
+    energy = verdict.energy
+    if energy is None:
+        return "cheaper"
+    known, least = (f"{100 * (1 - math.exp(-abs(value))):.2g} % cheaper" for value in (energy.value, energy.worst))
+    if not energy.sign or energy.worst == energy.value:
+        return known
+    return f"at least {least} ({known.removesuffix(' cheaper')} by what is known)"
 
 
 def ended(sentence: str) -> str:
@@ -266,6 +277,11 @@ def _not_in_intervals(groups: Sequence[Group]) -> list[str]:
     if estimated:
         u = max((r.u_kwh or 0.0) / (r.energy_kwh or math.inf) for r in estimated)
         words.append(f"energies are a model's, with a standard uncertainty of {100 * u:.2g} %" if u else OF_MODELS)
+    shares = [run.source.slack_kwh / (run.energy_kwh or math.inf) for run in runs if run.source.slack_kwh]
+    if shares:
+        most = f"up to {100 * max(shares):.2g} % of what is known, at its mean power"
+        how = most if math.isfinite(max(shares)) else "an unknown amount"
+        words.append(f"energy of {len(shares)} of {len(runs)} runs is missing (of a run {how}), and not in them")
     return words
 
 
@@ -300,13 +316,11 @@ def _decision(verdict: Verdict, comparison: Judgement) -> str:
     one, other, subject = verdict.one, verdict.other, comparison.subject
     paired = _paired(verdict, comparison)
     if verdict.kind == "dominated":
-        return f"{one} dominates {other}: {_share(verdict)} cheaper and {_kept(verdict, comparison)} ({paired})."
+        return f"{one} dominates {other}: {_share(verdict)} and {_kept(verdict, comparison)} ({paired})."
     if verdict.kind == "trade-off":
-        return f"{one} is {_share(verdict)} cheaper, {other} better by {_gain(verdict, subject)} ({paired})."
+        return f"{one} is {_share(verdict)}, {other} better by {_gain(verdict, subject)} ({paired})."
     is_cheaper = verdict.kind == "cheaper"
-    shown = (
-        f"{_share(verdict)} cheaper than {other}" if is_cheaper else f"better than {other} by {_gain(verdict, subject)}"
-    )
+    shown = f"{_share(verdict)} than {other}" if is_cheaper else f"better than {other} by {_gain(verdict, subject)}"
     open_ = f"which is {'better' if is_cheaper else 'cheaper'} is not decided ({paired}): {_takes(verdict, comparison)}"
     return f"{one} is {shown}; {ended(open_)}"
 
@@ -366,10 +380,7 @@ def _of_seeds(groups: Sequence[Group]) -> list[str]:
             "Some seeds are not known, so that groups with such runs are not paired: give the seed as a hyperparameter."
         ]
     if any(g.has_one_seed_twice for g in repeated):
-        return [
-            "Some groups have one seed twice: nothing is decided about their metric, and they are not paired; what is "
-            "decided about their energy is of these seeds. Use another seed for each repeat."
-        ]
+        return [ONE_SEED]
     if len({frozenset(g.seeds) for g in repeated}) > 1:
         return [
             "The groups do not all have the same seeds: pairs are formed where at least three, and half, are shared."

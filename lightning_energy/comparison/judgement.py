@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,11 @@ class Judgement:
 
     def stability(self) -> Stability | None:
         """The order of the configurations over ranges of the score's constants; ``None`` with fewer than two."""
-        return None if self.formula is None else stability(self.candidates, self.formula)
+        found = None if self.formula is None else stability(self.candidates, self.formula)
+        if found is None:
+            return None
+        known = with_means(self.configurations)
+        return replace(found, left_out=len(known) - len(of_main_kind(known)))
 
     def progress(self, *, budget_kwh: float | None = None, floor: float | None = None) -> Progress | None:
         """The courses of the trainings; see :func:`~lightning_energy.comparison.progress.progress_of`."""

@@ -84,8 +84,9 @@ def plot_courses(comparison: Judgement, ax: Any = None) -> Any:
     _plain_text(legend)
     bands = "; bands: from the worst to the best run" if any(of.n > 1 for of in drawn) else ""
     estimated = any(run.quality == "estimated" for run in comparison.drawable)
+    unlike = "; unlike energies: not to be compared" if progress.left_out else ""
     ax.set_title(
-        f"a step at each validation, nothing interpolated{bands}{'; energies estimated' if estimated else ''}",
+        f"a step at each validation, nothing interpolated{bands}{'; energies estimated' if estimated else ''}{unlike}",
         loc="left", fontsize="small",
     )  # fmt: skip
     return ax.figure, ax

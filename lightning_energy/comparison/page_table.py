@@ -157,8 +157,9 @@ def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequ
         '<section><h2 id="of-groups">Groups of repeats</h2><p class="hint">Mean ± one standard deviation over n runs; '
         "the energy by which half of them had reached a target, with the number of those that did (runs that ended "
         "without it count as never reaching it); and the posterior probability (flat prior), by the scatter of repeats "
-        "alone, that the mean is on the front of the configurations with three runs or more: no test, without the "
-        "uncertainty of meters, and not given for estimates, whose error is not in the scatter.</p>"
+        "alone, that the mean is on the front of the configurations like it with three runs or more: no test, without "
+        "the uncertainty of meters, and not given for estimates, whose error is not in the scatter, with missing "
+        "energy, or without a spread.</p>"
         f'<div class="box" role="region" aria-labelledby="of-groups" tabindex="0"><table><thead><tr>{head_}</tr>'
         f"</thead><tbody>{''.join(body)}</tbody></table></div></section>"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.configurations import of_main_kind
@@ -15,6 +15,7 @@ from lightning_energy.comparison.course import (
     hypervolume,
     worst_value,
 )
+from lightning_energy.comparison.rank_stability import alike_words
 from lightning_energy.comparison.target_table import result_of
 from lightning_energy.comparison.to_target import OfRuns, of_runs
 
@@ -55,11 +56,14 @@ class Progress:
 
     Attributes:
         subject: the metric.
-        budget_kwh: the common budget in kWh, and the energy of the reference point.
-        floor: the value that counts as nothing, and the metric of the reference point.
+        budget_kwh: the common budget in kWh.
+        floor: the value that counts as nothing.
         hypervolume: the area that all validations together dominate, in kWh times the metric's unit; of groups that
             may not be set against each other, those of the most frequent kind.
         configurations: the configurations.
+        point: reference point of the hypervolume: the energy in kWh and the metric. They are the budget and the floor,
+            of these groups alone.
+        left_out: number of groups that are not in the hypervolume.
     """
 
     subject: Subject
@@ -67,20 +71,25 @@ class Progress:
     floor: float
     hypervolume: float
     configurations: tuple[OfConfiguration, ...]
+    point: tuple[float, float]
+    left_out: int = 0
 
     def sentence(self) -> str:
         """The hypervolume with its reference point, in words."""
         heading = self.subject.heading
-        value = self.subject.show(self.mean_best(self.hypervolume))
+        budget_kwh, floor = self.point
+        value = self.subject.show(_mean_best(self.hypervolume, budget_kwh, floor, self.subject))
+        n = len(self.configurations) - self.left_out
+        whose = f"the validations of {alike_words(n, self.left_out)}" if self.left_out else "all validations"
         return (
-            f"Hypervolume of all validations: {self.hypervolume:.4g} kWh times {heading} (reference point: "
-            f"{self.budget_kwh:.4g} kWh and {heading} {self.floor:g}); the best of all runs at each energy "
+            f"Hypervolume of {whose}: {self.hypervolume:.4g} kWh times {heading} (reference point: "
+            f"{budget_kwh:.4g} kWh and {heading} {floor:g}); the best of all runs at each energy "
             f"averages {value} up to it."
         )
 
     def mean_best(self, size: float) -> float:
         """The mean of the best value at hand that belongs to an area."""
-        return self.floor + (1 if self.subject.mode == "max" else -1) * size / self.budget_kwh
+        return _mean_best(size, self.budget_kwh, self.floor, self.subject)
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types, without the bands."""
@@ -88,6 +97,7 @@ class Progress:
             "budget_kwh": self.budget_kwh,
             "floor": self.floor,
             "hypervolume": self.hypervolume,
+            "hypervolume_point": [*self.point],
             "configurations": [
                 {
                     "name": of.name,
@@ -118,18 +128,31 @@ def progress_of(
     Raises:
         ValueError: the budget is not above 0.
     """
+    alike = of_main_kind(groups)
+    whole, point = (_reference(of, subject, budget_kwh, floor) for of in (groups, alike))
+    if whole is None:
+        return None
+    point = point or whole
+    points = [step for g in alike for run in g.all_runs for step in best_so_far(run.source.course, subject.mode)]
+    size = hypervolume(points, *point, subject.mode)
+    empty = Progress(subject, *whole, size, (), point, len(groups) - len(alike))
+    return replace(empty, configurations=tuple(_of(group, empty) for group in groups))
+
+
+def _reference(
+    groups: Sequence[Group], subject: Subject, budget_kwh: float | None, floor: float | None
+) -> tuple[float, float] | None:
+    """The budget and the floor, where they are not given those of the groups' courses; ``None`` without a course."""
     courses = [run.source.course for group in groups for run in group.all_runs]
     if budget_kwh is None:
         budget_kwh = common_budget_kwh(courses)
     if floor is None:
         floor = 0.0 if subject.is_accuracy else worst_value(courses, subject.mode)
-    if not budget_kwh or floor is None:
-        return None
-    alike = of_main_kind(groups)
-    points = [step for g in alike for run in g.all_runs for step in best_so_far(run.source.course, subject.mode)]
-    size = hypervolume(points, budget_kwh, floor, subject.mode)
-    empty = Progress(subject, budget_kwh, floor, size, ())
-    return Progress(subject, budget_kwh, floor, size, tuple(_of(group, empty) for group in groups))
+    return (budget_kwh, floor) if budget_kwh and floor is not None else None
+
+
+def _mean_best(size: float, budget_kwh: float, floor: float, subject: Subject) -> float:
+    return floor + (1 if subject.mode == "max" else -1) * size / budget_kwh
 
 
 def _of(group: Group, whole: Progress) -> OfConfiguration:

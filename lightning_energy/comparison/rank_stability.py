@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
     from lightning_energy.scores.formula import Formula
 
-__all__ = ["ALPHAS", "FACTOR", "Candidate", "Stability", "Winner", "ranks_at", "references_of", "stability"]
+__all__ = [
+    "ALPHAS",
+    "FACTOR",
+    "Candidate",
+    "Stability",
+    "Winner",
+    "alike_words",
+    "ranks_at",
+    "references_of",
+    "stability",
+]
 
 ALPHAS = (1.0, 20.0)
 """Range of the accuracy's exponent that is looked at."""
@@ -68,6 +78,7 @@ class Stability:
         over_reference: the winners by rising reference in kWh; empty where the score has none.
         pairs: the number of pairs of candidates.
         pairs_that_change: the number of these of which each is ahead somewhere in the range of alpha.
+        left_out: the number of candidates of other kinds, which may not be set against these.
     """
 
     formula: Formula
@@ -75,6 +86,7 @@ class Stability:
     over_reference: list[Winner]
     pairs: int
     pairs_that_change: int
+    left_out: int = 0
 
     def sentences(self) -> list[str]:
         """The same in words."""
@@ -93,7 +105,12 @@ class Stability:
                 f"{_winners(self.over_reference)} over references of {low:g} to {high:g} kWh (alpha "
                 f"{self.formula.alpha:g}): {_listed(self.over_reference, ' kWh')}."
             )
-        words.append("Winners and places are by the means that were seen; their scatter is not in it.")
+        n = round((1 + math.sqrt(1 + 8 * self.pairs)) / 2)
+        among = f" of {alike_words(n, self.left_out)}," if self.left_out else ""
+        words.append(
+            f"Winners and places are{among} by the figures that were seen, of repeats their means; their scatter is "
+            "not in it."
+        )
         return [*words, "Beta multiplies every score alike: it changes no order."]
 
     def to_plain(self) -> dict[str, Any]:
@@ -157,6 +174,21 @@ def references_of(formula: Formula) -> tuple[float, float] | None:
     """The range of the reference that is looked at, in kWh; ``None`` where the score has none."""
     own = formula.constants.get("reference_kwh")
     return None if own is None else (own / FACTOR, own * FACTOR)
+
+
+def alike_words(n: int, left_out: int) -> str:
+    """Name the configurations that may be set against each other.
+
+    Args:
+        n: their number.
+        left_out: number of the others.
+
+    Example:
+        >>> alike_words(2, 1)
+        'the 2 configurations that may be set against each other (1 of another kind is left out)'
+    """
+    verb = "is" if left_out == 1 else "are"
+    return f"the {n} configurations that may be set against each other ({left_out} of another kind {verb} left out)"
 
 
 def ranks_at(candidates: Sequence[Candidate], formula: Formula) -> NDArray[np.int64]:

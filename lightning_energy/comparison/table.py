@@ -208,8 +208,11 @@ def _sentences(comparison: Judgement) -> list[str]:
     grouped: dict[str, list[str]] = {}
     for run in comparison.runs:
         for caveat in run.caveats:
-            if not caveat.startswith("behind "):  # the table says so
-                grouped.setdefault(caveat, []).append(run.name)
+            is_behind = caveat.startswith("behind ")
+            if not (is_behind and run.dominated_by):  # the table says by whom, and so of groups
+                grouped.setdefault(
+                    f"behind that run by{caveat.partition(' by')[2]}" if is_behind else caveat, []
+                ).append(run.name)
     for caveat, names in grouped.items():
         more = f" and {len(names) - NAMES_OF_A_CAVEAT} more" if len(names) > NAMES_OF_A_CAVEAT else ""
         sentences.append(f"Caveat of {', '.join(names[:NAMES_OF_A_CAVEAT])}{more}: {caveat}")
@@ -219,7 +222,9 @@ def _sentences(comparison: Judgement) -> list[str]:
 def _of_signs(runs: Sequence[Run], margin: float) -> list[str]:
     sentences = []
     if any(r.on_front for r in runs):
-        sentences.append("* on the Pareto front: no other run is as good for less energy.")
+        sentences.append(
+            "* on the Pareto front: no other run like it is as good for less energy, or better for as much."
+        )
     if any(r.dominated_by for r in runs):
         words = dominates_words(margin)
         sentences.append(f"< its group is dominated by that one (+n: and by n more), which is {words}.")

@@ -63,7 +63,7 @@ class OfRuns:
         mean_kwh: the restricted mean: of the energies, each counted up to ``budget_kwh`` at most, and that of a run
             that never reached it as the whole budget: too large where a run was cut off that would have reached it.
         u_mean_kwh: its standard error by the scatter from run to run; ``None`` for one run, and where none reached it
-            within the budget: then all count as the budget, and how they scatter is not known.
+            below the budget: then all count as the budget, and how they scatter is not known.
         budget_kwh: the energy up to which ``mean_kwh`` is taken; ``None`` where no run tells.
         per_success_kwh: the energy of all runs, each until it reached the target or, if it failed, until its last
             validation, for each that reached it: the price of one success, if a run that fails is tried again. What a
@@ -176,7 +176,7 @@ def of_runs(
         low_kwh=min(reached, default=None),
         high_kwh=None if failed else max(reached),
         mean_kwh=statistics.fmean(counted),
-        u_mean_kwh=statistics.stdev(counted) / math.sqrt(n) if n > 1 and reached and reached[0] <= budget_kwh else None,
+        u_mean_kwh=statistics.stdev(counted) / math.sqrt(n) if n > 1 and reached and reached[0] < budget_kwh else None,
         budget_kwh=budget_kwh,
         per_success_kwh=sum(spent) / n_reached if reached else None,
     )

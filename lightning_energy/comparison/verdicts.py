@@ -474,7 +474,8 @@ def metric_difference(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]
 def energy_differences(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> tuple[Test, Test, Test]:
     """The difference of the logarithms of two groups' energies: as known, and the least and most that it may be.
 
-    A run may have spent more than is known in time whose energy is missing.
+    A run may have spent more than is known in time whose energy is missing: as much as at its mean power, which is an
+    assumption and no bound.
 
     Args:
         one: the first group.

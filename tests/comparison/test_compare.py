@@ -42,7 +42,7 @@ def test_front_and_dominations(folder):
     assert runs["waste"].dominated_by == runs["close"].dominated_by == ()  # single runs decide nothing
     assert runs["waste"].perhaps_dominated_by == ("large",)
     assert runs["close"].perhaps_dominated_by == ("large",)
-    assert "by less than the uncertainty of their energies (k=2)" in " ".join(text(comparison).split())
+    assert "by less than the uncertainty of their energies (k=2)" in " ".join(str(comparison).split())
     assert runs["close"].caveats == ("behind large by less than the uncertainty of their energies (k=2)",)
     assert not runs["close"].on_front
     assert comparison.problems == comparison.caveats == []

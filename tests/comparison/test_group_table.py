@@ -133,7 +133,9 @@ def test_missing_energy_is_told_where_the_figures_stand():
     a, b = five("a", slack_kwh=0.2), five("b", 1.5, -0.05)
     (decision,) = [s for s in group_sentences(of(a, b)) if s.startswith("a dominates b: ")]
     assert decision.startswith("a dominates b: at least 20 % cheaper (33 % by what is known) and better by 0.0500")
-    words = "energy of 5 of 10 runs is missing (of a run up to 20 % of what is known, at its mean power), and not in them"
+    words = (
+        "energy of 5 of 10 runs is missing (of a run up to 20 % of what is known, at its mean power), and not in them"
+    )
     for shown in (" ".join(text(of(a, b)).split()), markdown(of(a, b)), latex(of(a, b)).replace("\\", "")):
         assert words in shown
     unknown = of(five("a", slack_kwh=math.inf), b)

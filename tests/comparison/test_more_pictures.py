@@ -106,7 +106,7 @@ def test_unlike_configurations_are_in_no_common_area_and_the_words_say_so(tmp_pa
             40.0 + seed,
             0.99,
             run_id=f"o{seed}",
-            scopes=("gpu", "memory"),
+            scopes=("gpu", "dram"),
             epochs=(0.5, 0.99),
             epochs_kwh=(20.0, 40.0 + seed),
             what={"hyperparameters": {"model": "other", "seed": seed}},
@@ -115,9 +115,9 @@ def test_unlike_configurations_are_in_no_common_area_and_the_words_say_so(tmp_pa
     found = comparison.progress()
     assert found.hypervolume == pytest.approx(plain.hypervolume)
     assert found.sentence() == plain.sentence().replace(
-        "Hypervolume of all validations", "Hypervolume of the validations of the 2 configurations that may be set against "
-        "each other (1 of another kind is left out)",
-    )  # fmt: skip
+        "all validations",
+        "the validations of the 2 configurations that may be set against each other (1 of another kind is left out)",
+    )
     assert "the 2 configurations that may be set against each other (1 of another kind is" in " ".join(
         comparison.stability().sentences()
     )
