@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -122,7 +123,7 @@ def test_a_training_that_came_to_its_end_without_its_runner_counts(tmp_path, res
     (tmp_path / "runs/a/seed-0/result.json").write_text(json.dumps(result))
     left = Attempt("run", "a", 0, "runs/a/seed-0", "running", 1e9)
     plan = [("a", 0)]
-    manifest = Manifest("x.py:train", {"a": {}}, [0], "randomized blocks", 0, plan, 0, None, "", 1e9, attempts=[left])
+    manifest = Manifest("nowhere:train", {"a": {}}, [0], "randomized blocks", 0, plan, 0, None, "", 1e9, attempts=[left])
     manifest.write(tmp_path)
     wrong = "nowhere:train"  # is not called where the run is done, and fails where it is repeated
     study = run({"a": {}}, train=wrong, seeds=1, out=tmp_path, warmup=0, **QUIET)
@@ -167,8 +168,8 @@ def wait_for(file: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "preload"),
-    [(signal.SIGKILL, ()), (signal.SIGTERM, ()), (signal.SIGKILL, PRELOAD), (signal.SIGINT, PRELOAD)],
-    ids=["SIGKILL", "SIGTERM", "SIGKILL-fork", "SIGINT-fork"],
+    [(signal.SIGKILL, ()), (signal.SIGHUP, ()), (signal.SIGKILL, PRELOAD), (signal.SIGINT, PRELOAD)],
+    ids=["SIGKILL", "SIGHUP", "SIGKILL-fork", "SIGINT-fork"],
 )
 def test_a_study_that_was_ended_in_the_middle_goes_on(tmp_path, end, preload):
     folder, mark = tmp_path / "s", tmp_path / "mark"
@@ -176,15 +177,16 @@ def test_a_study_that_was_ended_in_the_middle_goes_on(tmp_path, end, preload):
     runner = started(folder, configs, preload)
     wait_for(mark)
     ask = {"seeds": 1, "out": folder, "warmup": 0, **QUIET, "train": trainings.train}
-    with pytest.raises(StudyError, match=rf"another runner, or a training .* \(process {runner.pid}\): wait"):
+    with pytest.raises(StudyError, match=rf"another runner works in .* \(process {runner.pid}\): wait"):
         run(configs, **ask)
     first = child_of(runner.pid)
     child = child_of(first) if preload else first
     runner.send_signal(end)
-    runner.communicate(timeout=200)
+    _, said = runner.communicate(timeout=200)
     assert runner.returncode != 0
+    assert (b"ending the training that runs" in said) is (end != signal.SIGKILL)
     if end == signal.SIGKILL:  # the training does not know yet that nobody waits for it
-        with pytest.raises(StudyError, match="another runner, or a training that it left, works in"):
+        with pytest.raises(StudyError, match=rf"a training that a runner left works in .* \(process {child}\)"):
             run(configs, **ask)
         os.kill(child, signal.SIGKILL)
         for process in {child, first}:
@@ -279,6 +281,12 @@ inner.__qualname__ = "test_it.<locals>.inner"
         ({"seeds": 0}, "seeds=0: give their number"),
         ({"seeds": [1, 1]}, "seeds=[1, 1]: give"),
         ({"seeds": True}, "seeds=True: give"),
+        ({"seeds": 4294967296}, "seeds=4294967296: give at most 10000"),
+        ({"part": None}, "part=None: give"),
+        ({"part": (1, 2)}, "part=(1, 2): give"),
+        ({"cooldown_s": False}, "cooldown_s=False: give seconds"),
+        ({"configs": {"漢" * 100: {}}}, "cannot be the name of a folder: it has 300 bytes, and may have 200"),
+        ({"configs": {"x" * 300: {}}}, "it has 300 bytes, and may have 200"),
         ({"order": "fast"}, "order='fast': give one of 'randomized blocks'"),
         ({"cooldown_s": -1}, "cooldown_s=-1: give seconds from 0 on"),
         ({"warmup": 1.5}, "warmup=1.5: give a whole number"),
@@ -295,6 +303,52 @@ def test_wrong_arguments_are_named_before_anything_is_run(tmp_path, arguments, p
     assert problem in str(error.value)
     assert str(error.value).isprintable()
     assert not (tmp_path / "s").exists()
+
+
+FOREIGN = {
+    "another program's manifest": ({"study.json": '{"study": "optuna"}', ".lock": "a lock of theirs"}, "another program"),
+    "no JSON": ({"study.json": "theirs", ".lock": "a lock of theirs"}, "cannot be read"),
+    "a lock alone": ({".lock": "a lock of theirs"}, "holds other things"),
+    "a manifest without a lock": ({"study.json": '{"study": "optuna"}'}, "another program"),
+    "a link": ({".lock": None}, "holds other things"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_lock_and_a_manifest_of_others_are_not_touched(tmp_path, name):
+    files, problem = FOREIGN[name]
+    folder, precious = tmp_path / "s", tmp_path / "precious"
+    folder.mkdir()
+    precious.write_text("123456")
+    for file, content in files.items():
+        if content is None:
+            (folder / file).symlink_to(precious)
+        else:
+            (folder / file).write_text(content)
+    with pytest.raises(StudyError, match=problem):
+        run({"a": {}}, train=trainings.train, out=folder, **QUIET)
+    assert precious.read_text() == "123456"
+    assert {p.name for p in folder.iterdir()} == {*files}
+    assert all(content is None or (folder / file).read_text() == content for file, content in files.items())
+
+
+def test_another_function_does_not_go_on_with_a_study(tmp_path):
+    plan = [("a", 0)]
+    manifest = Manifest("/x/y.py:train", {"a": {}}, [0], "randomized blocks", 0, plan, 0, None, "", 1e9)
+    for other in ("tests.study.trainings:train", f"{ROOT}/tests/study/trainings.py:train"):
+        manifest.write(tmp_path)
+        with pytest.raises(StudyError, match="holds a study with other train: give the same, or give a new folder"):
+            run({"a": {}}, train=other, seeds=1, out=tmp_path, warmup=0, **QUIET)
+        assert read_manifest(tmp_path).train == "/x/y.py:train"
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_a_line(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Manifest, "write", full)
+    with pytest.raises(StudyError, match=r"/s cannot be written: No space left on device: "):
+        run({"a": {}}, train=trainings.train, out=tmp_path / "s", **QUIET)
 
 
 def test_a_folder_with_other_things_is_not_touched(tmp_path):
