@@ -27,9 +27,9 @@ __all__ = ["dominates_words", "ended", "group_rows", "group_sentences", "groups_
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 MOST_SENTENCES = 12  # of one kind
 BEFOREHAND = (
-    "A number of runs is for a new study of that many, and for the difference and the spread that were seen: if the true "
-    "difference is smaller, or none, it will not be shown. The level holds if the number of seeds was fixed beforehand: "
-    "who looks, adds seeds and looks again divides it (--level 0.025 at each of two looks)."
+    "A number of runs is for a new study of that many, and for the difference and the spread that were seen: if the "
+    "true difference is smaller, or none, it will not be shown. The level holds if the number of seeds was fixed "
+    "beforehand: who looks, adds seeds and looks again divides it (--level 0.025 at each of two looks)."
 )
 IF = "if repeats are independent, scatter roughly normally, and their number was fixed beforehand"
 OF_THREE = "with three runs, or where some collapse, it may be several times that"

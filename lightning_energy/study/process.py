@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lightning_energy.results.own_files import kept_places
 from lightning_energy.results.read import RecordError, read_record
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lightning_energy.results.record import Record
     from lightning_energy.study.template import Fork, Template
 
-__all__ = ["OUTPUT", "TUNING", "judge", "records_of", "run_in_process"]
+__all__ = ["OUTPUT", "TUNING", "Watch", "judge", "records_of", "run_in_process"]
 
 TUNING = "tuning"
 """Folder within a run's: trainings whose records lie there, such as trials, are no runs, and their energy is apart."""
@@ -31,6 +31,13 @@ TUNING = "tuning"
 GRACE_S = 30.0  # time that a training has to end after Ctrl-C
 TAIL_S = 10.0
 RECORD = "its Trainer needs an EnergyCallback and a logger in the folder that the function is given"
+
+
+class Watch(Protocol):
+    """Whoever wants to know of a training's process."""
+
+    def __call__(self, pid: int, *, is_ending: bool) -> None:
+        """Take its number when it has begun, and when it is asked to end."""
 
 
 def run_in_process(
@@ -41,6 +48,7 @@ def run_in_process(
     *,
     keep: Sequence[int],
     template: Template | None = None,
+    watch: Watch | None = None,
 ) -> int:
     """Run one training in a process of its own, and wait for it. What it prints goes to ``output.txt``.
 
@@ -51,6 +59,7 @@ def run_in_process(
         seed: its seed.
         keep: open files that the process keeps open while it lives.
         template: the process that it is a fork of; without one it is a new one.
+        watch: is told the number of the process when it has begun, and when it is asked to end.
 
     Returns:
         The exit code; negative for a signal.
@@ -64,8 +73,12 @@ def run_in_process(
     write_whole(folder / JOB, json.dumps(job, indent=1))
     process = _new(folder, keep) if template is None else template.fork(folder)
     try:
+        if watch is not None:
+            watch(process.pid, is_ending=False)
         return process.wait()
     except BaseException:
+        if watch is not None:
+            watch(process.pid, is_ending=True)
         _end(process)
         raise
     finally:
@@ -119,7 +132,7 @@ def judge(folder: Path, code: int | None) -> tuple[Path | None, str]:
     if code is None and result is None:
         return record, "it was ended from outside, as by a kill or a shutdown"
     why = str((result or {}).get("why", ""))
-    code = code if code is not None else (result or {}).get("code", 0)
+    code = code or (result or {}).get("code", 0)
     if code:
         ended = f"signal {-code} ended it" if code < 0 else f"it ended with exit code {code}"
         return record, f"{why or ended}: see {folder / OUTPUT}"

@@ -183,18 +183,19 @@ WRONG = {
     ),
     "the same attempt twice": (lambda d: d | {"attempts": d["attempts"][:1] * 2}, "attempts[1].folder="),
     "two runs of one seed": (
-        lambda d: d | {"attempts": [d["attempts"][0], d["attempts"][0] | {"folder": "other", "record": "other/energy.json"}]},
-        "attempts[1]=('small', 0) is not done once",
+        lambda d: d | {"attempts": [d["attempts"][0], d["attempts"][0] | {"folder": "x", "record": "x/energy.json"}]},
+        "is not the only attempt of its run that is done",
     ),
     "a record elsewhere": (
-        lambda d: d | {"attempts": [d["attempts"][0] | {"record": "runs/wide/seed-0/energy.json"}]},
-        "attempts[0].record='runs/wide/seed-0/energy.json' is not below the folder of its run",
+        lambda d: d | {"attempts": [d["attempts"][0] | {"record": "elsewhere/energy.json"}]},
+        "attempts[0].record='elsewhere/energy.json' is not below the folder of its run",
     ),
-    "a plan with a run twice": (lambda d: d | {"plan": d["plan"] * 2}, "plan=[['small', 0]"),
+    "a plan with a run twice": (lambda d: d | {"plan": d["plan"] * 2}, "is not each configuration with each seed"),
     "no plan": (lambda d: d | {"plan": []}, "plan=[] is not each configuration with each seed"),
     "a seed twice": (lambda d: d | {"seeds": [0, 1, 2, 2]}, "seeds=[0, 1, 2, 2] is not a list of different seeds"),
     "done without a record": (
-        lambda d: d | {"attempts": [d["attempts"][0] | {"record": ""}]}, "attempts[0].record='' is not there, and its run"
+        lambda d: d | {"attempts": [d["attempts"][0] | {"record": ""}]},
+        "attempts[0].record='' is not there, and its run",
     ),
     "a list": (lambda d: [d], "is another program's"),
     "nothing": (lambda d: {}, "is another program's"),
@@ -227,8 +228,8 @@ def test_a_function_that_seeds_by_itself_is_told(tmp_path):
     (item,) = (i for i in report(tmp_path).checklist if i.name == "seeds")
     assert item.answer == "unknown"
     assert item.text == (
-        "42 in 6 of 6 runs; the plan says 0, 1, 2: 6 runs have another seed than it, as the function seeds by itself, so "
-        "that repeats may be one training copied"
+        "42 in 6 of 6 runs; the plan says 0, 1, 2: 6 runs have another seed than it, as the function seeds by itself, "
+        "so that repeats may be one training copied"
     )
 
 
@@ -251,10 +252,14 @@ def test_the_report_has_the_options_that_it_advises(tmp_path, capsys):
 def test_a_name_that_a_file_has_twice_is_refused(tmp_path, capsys):
     for name, text in (("c.json", '{"a": {"w": 1}, "a": {"w": 2}}'), ("c.yaml", "a: {w: 1}\na: {w: 2}\n")):
         (tmp_path / name).write_text(text)
-        assert cli.main(["study", "run", "x.py:f", "--configs", str(tmp_path / name), "--out", str(tmp_path / "s")]) == 2
+        assert (
+            cli.main(["study", "run", "x.py:f", "--configs", str(tmp_path / name), "--out", str(tmp_path / "s")]) == 2
+        )
         assert "'a' stands there twice" in capsys.readouterr().err
     (tmp_path / "c.json").write_bytes(b"\xef\xbb\xbf{}")  # as editors of Windows begin a file
-    assert cli.main(["study", "run", "x.py:f", "--configs", str(tmp_path / "c.json"), "--out", str(tmp_path / "s")]) == 2
+    assert (
+        cli.main(["study", "run", "x.py:f", "--configs", str(tmp_path / "c.json"), "--out", str(tmp_path / "s")]) == 2
+    )
     assert "give configurations by name" in capsys.readouterr().err
 
 

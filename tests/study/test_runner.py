@@ -37,11 +37,23 @@ def manual_seed(seed):
 """
 
 
+# modules that do something when they are loaded, which is not to happen here
+LOADED = {
+    "threaded": "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n",
+    "on_a_board": (
+        "import os\nfrom lightning_energy.study import template\ntemplate.DEVICES = ('/dev/zero',)\n"
+        "os.open('/dev/zero', os.O_RDONLY)\n"
+    ),
+    "ends": "import os\nos._exit(7)\n",
+}
+
+
 @pytest.fixture(autouse=True)
 def path(monkeypatch, tmp_path_factory):
     """Where processes find the tests, and a torch that takes seeds and no seconds to load: nothing is trained."""
     light = tmp_path_factory.mktemp("light")
-    (light / "torch.py").write_text(TORCH)
+    for name, content in {"torch": TORCH, **LOADED}.items():
+        (light / f"{name}.py").write_text(content)
     monkeypatch.setenv("PYTHONWARNINGS", "error")
     monkeypatch.setenv("PYTHONPATH", f"{light}{os.pathsep}{ROOT}")
     monkeypatch.setattr(sys, "path", [str(light), *sys.path])
@@ -123,7 +135,9 @@ def test_a_training_that_came_to_its_end_without_its_runner_counts(tmp_path, res
     (tmp_path / "runs/a/seed-0/result.json").write_text(json.dumps(result))
     left = Attempt("run", "a", 0, "runs/a/seed-0", "running", 1e9)
     plan = [("a", 0)]
-    manifest = Manifest("nowhere:train", {"a": {}}, [0], "randomized blocks", 0, plan, 0, None, "", 1e9, attempts=[left])
+    manifest = Manifest(
+        "nowhere:train", {"a": {}}, [0], "randomized blocks", 0, plan, 0, None, "", 1e9, attempts=[left]
+    )
     manifest.write(tmp_path)
     wrong = "nowhere:train"  # is not called where the run is done, and fails where it is repeated
     study = run({"a": {}}, train=wrong, seeds=1, out=tmp_path, warmup=0, **QUIET)
@@ -235,8 +249,8 @@ def test_forks_have_what_was_loaded_and_nothing_of_each_other(tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("preload", "told"),
     [
-        ("tests.study.threaded", "a thread of its own runs: every run is a new process"),
-        ("tests.study.on_a_board", "a GPU was opened: every run is a new process"),
+        ("threaded", "a thread of its own runs: every run is a new process"),
+        ("on_a_board", "a GPU was opened: every run is a new process"),
     ],
 )
 def test_what_cannot_be_forked_is_told_and_runs_are_new_processes(tmp_path, preload, told):
@@ -251,7 +265,7 @@ def test_what_cannot_be_forked_is_told_and_runs_are_new_processes(tmp_path, prel
 
 
 def test_what_cannot_be_loaded_is_told_before_anything_is_run(tmp_path):
-    for preload, why in (("nowhere.at_all", "No module named 'nowhere'"), ("tests.study.ends", "exit code 7")):
+    for preload, why in (("nowhere.at_all", "No module named 'nowhere'"), ("ends", "exit code 7")):
         with pytest.raises(StudyError) as error:
             run({"a": {}}, train=trainings.train, seeds=1, out=tmp_path, warmup=0, preload=[preload], **QUIET)
         assert why in str(error.value)
@@ -306,7 +320,10 @@ def test_wrong_arguments_are_named_before_anything_is_run(tmp_path, arguments, p
 
 
 FOREIGN = {
-    "another program's manifest": ({"study.json": '{"study": "optuna"}', ".lock": "a lock of theirs"}, "another program"),
+    "another program's manifest": (
+        {"study.json": '{"study": "optuna"}', ".lock": "a lock of theirs"},
+        "another program",
+    ),
     "no JSON": ({"study.json": "theirs", ".lock": "a lock of theirs"}, "cannot be read"),
     "a lock alone": ({".lock": "a lock of theirs"}, "holds other things"),
     "a manifest without a lock": ({"study.json": '{"study": "optuna"}'}, "another program"),
