@@ -42,6 +42,52 @@ def test_wrong_input(folder, capsys):
     assert ended.value.code == 2
 
 
+def test_small_energies_have_figures(tmp_path, capsys):
+    for name, kwh in (("base", 1e-6), ("new", 1.2e-6)):
+        for i in range(3):
+            put(tmp_path / name / str(i), kwh * (1 + i / 1000), 0.9 + i / 1000)
+    assert gate(tmp_path, "new") == 1
+    out = capsys.readouterr().out
+    assert "| | runs | J | " in out
+    assert "| base | 3 | 3.6036 ± 0.0036 |" in out
+
+
+def test_what_is_wrong_with_one_side_is_told_once_and_of_that_side(folder, capsys):
+    put(folder / "same" / "loss", 1.0, 0.3, name="val_loss", mode="min", scale="raw")
+    assert gate(folder, "same") == 2
+    out = capsys.readouterr().out
+    assert "- loss of new is not counted: its metric is val_loss (less is better), the others' is accuracy" in out
+    assert gate(folder, "dear", "--metric", "nope") == 2
+    err = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[2][:34] for line in err] == [
+        "base: metric='nope' is the metric ", "new: metric='nope' is the metric o"
+    ]  # fmt: skip
+
+
+def test_several_configurations_on_a_side_are_told(tmp_path, capsys):
+    for side in ("base", "new"):
+        for model in ("small", "wide"):
+            for seed in range(3):
+                what = {"hyperparameters": {"model": model, "seed": seed}}
+                put(tmp_path / side / model / str(seed), 1.0 + seed / 100, 0.9 + seed / 100, what=what)
+    gate(tmp_path, "new")
+    out = capsys.readouterr().out
+    words = "has runs of 2 configurations, by their settings, of which this is one mean: give those of one"
+    assert f"- base {words}." in out
+    assert f"- new {words}." in out
+
+
+def test_what_nobody_foresaw_is_no_answer(folder, capsys, monkeypatch):
+    """An exit code of 1 says that the energy rose."""
+
+    def fails(*_):
+        raise OverflowError("too large")
+
+    monkeypatch.setattr("lightning_energy.commands.gate.gate", fails)
+    assert gate(folder, "same") == 2
+    assert "OverflowError: too large" in capsys.readouterr().err
+
+
 def test_what_crashed_is_shown(folder, capsys):
     put(folder / "same" / "crashed", 0.1, 0.2, outcome="interrupted")
     assert gate(folder, "same") == 0

@@ -34,6 +34,20 @@ def by_name(comparison: Comparison) -> dict:
     return {run.name: run for run in comparison.runs}
 
 
+def test_a_setting_that_no_run_has_groups_nothing(tmp_path):
+    for model in ("small", "wide"):
+        for seed in range(2):
+            what = {"hyperparameters": {"model": model, "seed": seed}}
+            put(tmp_path / model / str(seed), 1.0 + seed / 100, 0.9, what=what)
+    for by in ("mdoel", ["mdoel"], "mdoel, lr"):
+        found = compare(tmp_path, by=by)
+        assert [group.n for group in found.groups] == [2, 2]  # by all that they have
+        assert found.problems[0].startswith("by='mdoel': no run has this setting: give one of ")
+        assert "model" in found.problems[0]
+    assert [group.n for group in compare(tmp_path, by="model,module").groups] == [2, 2]
+    assert compare(tmp_path, by="model").problems == []
+
+
 def test_front_and_dominations(folder):
     comparison = compare(folder)
     assert names(comparison) == ["small", "large", "close", "waste"]

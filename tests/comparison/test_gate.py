@@ -113,6 +113,15 @@ def test_a_run_of_both_sides_is_refused():
         gate(base, Group("new", (*side("new").runs, base.runs[0])), 0.03)
 
 
+def test_an_energy_beyond_all_measure_is_not_missing():
+    huge = repeats("new", [1.0, 1.0, 1e90], [0.9, 0.91, 0.92], seeds=[None] * 3)
+    answer = gate(side("base"), huge, 0.03)
+    assert answer.outcome == "cannot tell"
+    assert "missing" not in answer.reason
+    below = gate(side("base"), side("new", 0.8), 0.03)
+    assert below.reason == "the energy rose by no more than 3 %: it fell by 19 % at least"
+
+
 def test_a_loss_that_is_allowed_takes_proof():
     assert gate(side("base"), side("new", 0.9), 0.03, max_loss=0.01).outcome == "fine"
     assert gate(side("base"), side("new", 0.9), 0.03, max_loss=0.001).outcome == "cannot tell"

@@ -24,6 +24,24 @@ def read(tmp_path: Path, *args, choice="last", **kwargs) -> Run:
     return run_of(put(tmp_path, *args, **kwargs), "name", choice)
 
 
+@pytest.mark.parametrize("epoch", ["last", "best"])
+def test_a_run_whose_last_validation_gave_no_number_is_not_compared_by_an_earlier_one(tmp_path, epoch):
+    """What diverged: the loss that it had before is not its last one."""
+    rows = [EpochRow(epoch=i, train_j=1.0, val_j=1.0, metric=m) for i, m in enumerate((0.9, 0.5, None))]
+    one = replace(record(1.0, 0.5, name="val_loss", mode="min", scale="raw"), epochs=rows)
+    write_record(tmp_path / NAME, one)
+    run = run_of(tmp_path / NAME, "a", epoch)
+    if epoch == "last":
+        assert run.metric is None
+        assert "its last validation (epoch 2) gave no finite val_loss" in run.source.lacks[0]
+    else:
+        assert run.metric == 0.5
+        assert any("its last validation (epoch 2) gave no finite val_loss" in c for c in run.caveats)
+    fine = replace(one, epochs=[*rows[:2], EpochRow(epoch=2, train_j=1.0)])  # not validated
+    write_record(tmp_path / NAME, fine)
+    assert run_of(tmp_path / NAME, "a", epoch).metric == 0.5
+
+
 def test_the_figures_of_a_record(tmp_path):
     run = read(tmp_path, 2.0, 0.9, scopes=("gpu", "package"), run_id="abc", reference_kwh=0.25)
     assert (run.metric, run.metric_name, run.mode, run.scale) == (0.9, "val_acc", "max", "fraction")
