@@ -12,13 +12,16 @@ from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.gate import GateError, gate
 from lightning_energy.comparison.group_table import ended, paired_words
 from lightning_energy.comparison.groups import Group, group_runs
-from lightning_energy.comparison.prefixes import plus_minus
+from lightning_energy.comparison.prefixes import energy_unit, plus_minus
 from lightning_energy.results.rendering import in_markdown
 from lightning_energy.scores.metric import PERCENT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lightning_energy.comparison.comparison import Comparison
     from lightning_energy.comparison.gate import Gate
+    from lightning_energy.comparison.run import Run
 
 __all__ = ["add_arguments", "run"]
 
@@ -53,19 +56,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the summary, and return the exit code."""
-    options = {"metric": arguments.metric, "epoch": arguments.epoch, "scale": arguments.scale, "by": "none"}
+    options = {"metric": arguments.metric, "epoch": arguments.epoch, "scale": arguments.scale}
     sides = {name: compare(getattr(arguments, name), **options) for name in ("base", "new")}
-    problems = [p for side in sides.values() for p in side.problems if "is the only run that can be compared" not in p]
-    discarded = [c for side in sides.values() for c in side.caveats if "study report" in c]
-    for sentence in [*problems, *dict.fromkeys(discarded)]:
-        complain("gate", sentence)
+    problems = []
+    for name, side in sides.items():
+        own = [problem for problem in side.problems if "is the only run that can be compared" not in problem]
+        problems += own
+        for sentence in [*own, *(caveat for caveat in side.caveats if "study report" in caveat)]:
+            complain("gate", f"{name}: {sentence}")
+    if all(not side.subject.name and side.runs for side in sides.values()) and problems:
+        return Exit.WRONG_INPUT  # no run has the metric: it was said
     base, new = (_group(name, side) for name, side in sides.items())
     try:
         answer = gate(base, new, arguments.max_increase, arguments.max_loss)
     except GateError as error:
         complain("gate", error)
         return Exit.WRONG_INPUT
-    print_out(_summary(answer, base, new, sides["base"], arguments.max_increase))
+    print_out(_summary(answer, base, new, sides, arguments.max_increase))
     return Exit.WRONG_INPUT if problems else EXITS[answer.outcome]
 
 
@@ -75,8 +82,9 @@ def _group(name: str, comparison: Comparison) -> Group:
     return groups[0] if groups else Group(name, ())
 
 
-def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, max_increase: float) -> str:
-    subject = comparison.subject
+def _summary(answer: Gate, base: Group, new: Group, sides: Mapping[str, Comparison], max_increase: float) -> str:
+    subject = sides["base"].subject
+    unit, per_kwh = energy_unit([None if side.energy is None else side.energy.mean for side in (base, new)])
     signs = {"fine": "passed", "worse": "failed", "cannot tell": "cannot tell"}
     lines = [
         f"### Energy gate: {signs[answer.outcome]}",
@@ -84,12 +92,13 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, max_
         f"{ended(answer.reason[0].upper() + answer.reason[1:])}",
         "",
     ]
-    lines += ["| | runs | kWh | " + in_markdown(subject.heading) + " |", "| --- | ---: | ---: | ---: |"]
+    lines += [f"| | runs | {unit} | " + in_markdown(subject.heading) + " |", "| --- | ---: | ---: | ---: |"]
     for side in (base, new):
         energy, metric = side.energy, side.metric
         if energy is not None and metric is not None:
             around = "" if metric.sd is None else f" ± {subject.show(metric.sd)}"
-            shown = f"{plus_minus(energy.mean, energy.sd)} | {subject.show(metric.mean)}{around}"
+            sd = None if energy.sd is None else energy.sd * per_kwh
+            shown = f"{plus_minus(energy.mean * per_kwh, sd)} | {subject.show(metric.mean)}{around}"
             lines.append(f"| {side.name} | {side.n} | {shown} |")
     lines.append("")
     if answer.increase is not None:
@@ -108,13 +117,23 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, max_
     if answer.repeats is not None:
         lines.append(f"- {BEFOREHAND}")
     lines += [
-        f"- {in_markdown(run.name)} of {side.name} is not counted: {in_markdown(reason)}."
+        f"- {in_markdown(run.name)} of {side.name} is not counted: {in_markdown(_why(run, reason))}."
         for side in (base, new)
         for run, reason in side.left_out
     ]
+    for name, comparison in sides.items():
+        if (n := sum(group.n > 0 for group in comparison.groups if group.n > 1)) > 1:
+            words = f"has runs of {n} configurations, by their settings, of which this is one mean: give those of one"
+            lines.append(f"- {name} {words}.")
     qualities = {run.quality for side in (base, new) for run in side.runs}
     lines.append(f"- Energies are {', '.join(sorted(qualities))}.")
     return "\n".join(lines)
+
+
+def _why(run: Run, reason: str) -> str:
+    """The reason why a run is not counted: its own where it has one, such as another metric."""
+    own = [caveat for caveat in run.caveats if caveat.startswith(("its metric is ", "its last validation "))]
+    return own[0] if own and "not known" in reason else reason
 
 
 def _percent(share: float) -> str:

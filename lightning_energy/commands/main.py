@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -53,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Exit.WRONG_INPUT
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+    except Exception:  # noqa: BLE001 - Python would end with 1, which is an answer of some commands
+        traceback.print_exc()
+        return Exit.WRONG_INPUT
 
 
 def _parser(called: str | None) -> argparse.ArgumentParser:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -13,6 +13,7 @@ from lightning_energy.comparison.binomial import in_samples
 from lightning_energy.comparison.columns import Column, column_of
 from lightning_energy.comparison.comparison import Comparison
 from lightning_energy.comparison.discarded import without_discarded
+from lightning_energy.comparison.groups import ALONE, FOLDER
 from lightning_energy.comparison.judged_groups import judged_groups
 from lightning_energy.comparison.one_metric import of_one_metric
 from lightning_energy.comparison.pareto import dominations, fronts, kinds
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 NAMED = 5  # runs in a sentence
+MOST_NAMED = 20  # settings in one
 
 
 def compare(
@@ -121,6 +123,8 @@ def compare(
     formula = EnergyPenalized(alpha, beta, REFERENCE_KWH if reference_kwh is None else reference_kwh)
     column = column_of(sort)
     runs, problems, without_fit = _read(given, epoch, scale, targets)
+    by, of_settings = _known_settings(by, runs)
+    problems += of_settings
     subject, fit, rest, of_others = of_one_metric(runs, metric, epoch, targets)
     caveats = [*without_fit, *_of_scale(fit, scale)]
     if subject.is_accuracy and reference_kwh is None:
@@ -144,6 +148,18 @@ def compare(
         level,
         margin,
     )
+
+
+def _known_settings(by: By, runs: Sequence[Run]) -> tuple[By, list[str]]:
+    """Leave out names of settings that no run has: they would put all runs into one group."""
+    if isinstance(by, str) and by not in {FOLDER, ALONE}:
+        by = [name.strip() for name in by.split(",")]
+    if by is None or isinstance(by, (str, Mapping)) or callable(by) or not runs:
+        return by, []
+    known = {name for run in runs for name in run.source.settings}
+    listed = ", ".join([*sorted(known)[:MOST_NAMED], *(["…"] if len(known) > MOST_NAMED else [])]) or "none has any"
+    problems = [f"by={name!r}: no run has this setting: give one of {listed}" for name in by if name not in known]
+    return [name for name in by if name in known] or None, problems
 
 
 def _targets(target: float | Iterable[float]) -> tuple[float, ...]:

@@ -121,6 +121,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         is_kept=max_loss is None or (metric.error > 0 and metric.value - half >= -loss),
         lost=lost,
         one_seed=metric.one_seed,
+        is_unbounded=math.isinf(least.value) or math.isinf(most.value),
         unsure="" if not middle.constant else "estimates" if base.runs[0].quality == "estimated" else "meters",
     )
     outcome, reason = bounds.answer(repeats)
@@ -172,6 +173,7 @@ class _Bounds(NamedTuple):
     lost: float
     one_seed: bool
     unsure: str
+    is_unbounded: bool
 
     def answer(self, repeats: int | None) -> tuple[Outcome, str]:
         limit = f"{100 * self.max_increase:g} %"
@@ -180,7 +182,12 @@ class _Bounds(NamedTuple):
         if self.lost:
             return "cannot tell", self._lost()
         if self.high <= self.max_increase and self.is_kept:
-            return "fine", f"the energy rose by no more than {limit}: by {100 * self.high:.2g} % at most"
+            how = (
+                f"by {100 * self.high:.2g} % at most"
+                if self.high > 0
+                else f"it fell by {-100 * self.high:.2g} % at least"
+            )
+            return "fine", f"the energy rose by no more than {limit}: {how}"
         if self.high <= self.max_increase:
             return "cannot tell", "the energy is within the limit, but the metric may have lost more than is allowed"
         return "cannot tell", self._open(limit, repeats)
@@ -201,7 +208,7 @@ class _Bounds(NamedTuple):
 
     def _open(self, limit: str, repeats: int | None) -> str:
         """Say what it takes to answer, and for which true increase that holds."""
-        if math.isinf(self.high) or self.low <= -1:
+        if self.is_unbounded:
             return "a run may have spent more than is known, as energy of it is missing"
         if self.between is not None:
             least, most = (f"{100 * share:+.3g} %" for share in self.between)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.run import Run
     from lightning_energy.scores.metric import Mode
 
-__all__ = ["By", "Group", "Mean", "group_runs", "mean_of"]
+__all__ = ["ALONE", "FOLDER", "By", "Group", "Mean", "group_runs", "mean_of"]
 
 By: TypeAlias = "str | Sequence[str] | Mapping[str, str] | Callable[[Run], str] | None"
 """A way to group runs: see :func:`group_runs`."""

@@ -207,7 +207,7 @@ def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | Non
         power_w=None if energy is None else energy.power_w,
         sample_j=record.samples.mean_j,
         unit_j={printable(u): record.report.unit_j(u) for u in record.units.get("train", {}) if u != "samples"},
-        caveats=(*lacks, *_caveats(record, energy)),
+        caveats=(*lacks, *_without(record, epoch), *_caveats(record, energy)),
         hardware=hardware_of(record),
         covers=" + ".join(sorted({d.scope for d in record.devices})) or "unknown parts",
         seed=source.seed,
@@ -224,6 +224,8 @@ def _value(record: Record, epoch: Choice, scale: Scale | None) -> tuple[float | 
             return None, ("its record does not name its metric, as its last session validated nothing: validate once",)
         return None, ("it has no metric: log an accuracy in validation, or name one with EnergyCallback(metric=…)",)
     values = [*(row.metric for row in record.epochs if row.metric is not None), metric.value]
+    if epoch == "last" and (without := _without_number(record)):
+        return None, (without,)
     metric = replace(metric, scale=scale or metric.scale)
     best = max(values) if metric.mode == "max" else min(values)
     metric = replace(metric, value=best if epoch == "best" else values[-1])
@@ -232,6 +234,23 @@ def _value(record: Record, epoch: Choice, scale: Scale | None) -> tuple[float | 
     # one value above 1 shows that none of the run is a fraction
     wrong = next((v for v in (max(values), metric.value) if replace(metric, value=v).accuracy is None), None)
     return (metric.accuracy, ()) if wrong is None else (None, (_out_of_range(replace(metric, value=wrong)),))
+
+
+def _without(record: Record, epoch: Choice) -> list[str]:
+    without = _without_number(record).partition(",")[0] if epoch == "best" else ""
+    return [without] if without else []
+
+
+def _without_number(record: Record) -> str:
+    """Say that the last validation of a run that ended gave no number; empty where it did, or nobody knows."""
+    validated = [row for row in record.epochs if row.metric is not None or row.val_j is not None]
+    if record.metric is None or record.outcome != "completed" or not validated or validated[-1].metric is not None:
+        return ""
+    name = printable(record.metric.name)
+    return (
+        f"its last validation (epoch {validated[-1].epoch}) gave no finite {name}, so that its last value is not known "
+        f"(with epoch='best', --epoch best, it is compared by the best before)"
+    )
 
 
 def _out_of_range(metric: Metric) -> str:

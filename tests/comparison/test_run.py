@@ -11,8 +11,9 @@ from lightning_energy.comparison import run as runs_module
 from lightning_energy.comparison.run import NothingFittedError, Run, run_of
 from lightning_energy.results.notes import Note, NoteKind
 from lightning_energy.results.read import RecordError
+from lightning_energy.results.record import NAME
 from lightning_energy.results.record_ranks import rank_file
-from lightning_energy.results.rows import SessionRow
+from lightning_energy.results.rows import EpochRow, SessionRow
 from lightning_energy.results.write import write_record
 from tests.records import energy, put, record
 
