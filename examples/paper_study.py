@@ -211,7 +211,9 @@ def main() -> None:
         epochs = 1 if args.quick else args.max_epochs
         configs = {model: {**models[model], "data": name, "max_epochs": epochs} for model in chosen}
         seeds, warmup = (1, 0) if args.quick else (args.seeds, 1)
-        study.run(configs, train=train, seeds=seeds, warmup=warmup, out=args.out / name)
+        # runs of seconds: what takes longer to load than to train is loaded once
+        preload = ["lightning_energy.callback", "sklearn.datasets", "torchmetrics.classification"]
+        study.run(configs, train=train, seeds=seeds, warmup=warmup, preload=preload, out=args.out / name)
     if not args.report:
         print(f"Report it:  python {Path(__file__).name} --report --out {args.out}")
 

@@ -9,16 +9,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_energy.commands.console import complain, positive, print_out
+from lightning_energy.commands.console import complain, print_out
 from lightning_energy.commands.exits import Exit
-from lightning_energy.commands.judging import add_metric, add_scale, add_targets, add_verdicts
+from lightning_energy.commands.judging import (
+    add_grouping,
+    add_metric,
+    add_reference,
+    add_scale,
+    add_targets,
+    add_verdicts,
+    by_of,
+)
 from lightning_energy.comparison.columns import SORTABLE, column_of
 from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.group_table import groups_csv, latex
 from lightning_energy.comparison.more_pictures import draw_courses, draw_ranks
 from lightning_energy.comparison.picture import SUFFIXES, draw
 from lightning_energy.comparison.table import as_csv, markdown, text
-from lightning_energy.scores.formula import REFERENCE_KWH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,19 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_metric(parser)
     add_scale(parser)
     add_targets(parser)
-    parser.add_argument(
-        "--reference-kwh",
-        type=positive,
-        metavar="KWH",
-        help="energy at which the penalty of the score begins to bite (default: the runs' own if they agree, else "
-        f"{REFERENCE_KWH:g})",
-    )
-    parser.add_argument(
-        "--group-by",
-        metavar="WAY",
-        help="find the runs of one configuration by their 'folder', by names of settings (lr,model), or not ('none'); "
-        "default: all settings in their records, the seed excepted",
-    )
+    add_reference(parser)
+    add_grouping(parser, "all settings in their records, the seed excepted")
     add_verdicts(parser)
     parser.add_argument("--format", choices=[*FORMATS], default="text", help="layout of the table (default: text)")
     parser.add_argument("--picture", type=_picture, metavar="FILE", help="draw a .png or .svg (needs matplotlib)")
@@ -81,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         scale=arguments.scale,
         target=arguments.target,
         reference_kwh=arguments.reference_kwh,
-        by=_by(arguments.group_by),
+        by=by_of(arguments.group_by),
         level=arguments.level,
         margin=arguments.margin,
         baseline=arguments.baseline,
@@ -117,10 +113,6 @@ FORMATS: dict[str, Callable[[Comparison], str]] = {
     "latex": latex,
     "markdown": markdown,
 }
-
-
-def _by(given: str | None) -> str | list[str] | None:
-    return given if given in {None, "folder", "none"} else [name.strip() for name in given.split(",")]
 
 
 def _column(text_: str) -> str:

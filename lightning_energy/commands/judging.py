@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, get_args
 from lightning_energy.commands.console import finite, positive, probability
 from lightning_energy.comparison.subject import Choice
 from lightning_energy.comparison.verdicts import LEVEL
+from lightning_energy.scores.formula import REFERENCE_KWH
 from lightning_energy.scores.metric import Scale
 
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["add_metric", "add_scale", "add_targets", "add_verdicts"]
+__all__ = ["add_grouping", "add_metric", "add_reference", "add_scale", "add_targets", "add_verdicts", "by_of"]
 
 
 def add_metric(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +42,32 @@ def add_targets(parser: argparse.ArgumentParser) -> None:
         help="show the energy up to the first epoch with this value of the metric or a better one (accuracies: 0.9); "
         "may be given several times",
     )
+
+
+def add_reference(parser: argparse.ArgumentParser) -> None:
+    """Add ``--reference-kwh``."""
+    parser.add_argument(
+        "--reference-kwh",
+        type=positive,
+        metavar="KWH",
+        help="energy at which the penalty of the score begins to bite (default: the runs' own if they agree, else "
+        f"{REFERENCE_KWH:g})",
+    )
+
+
+def add_grouping(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add ``--group-by``, whose value :func:`by_of` reads."""
+    parser.add_argument(
+        "--group-by",
+        metavar="WAY",
+        help="find the runs of one configuration by their 'folder', by names of settings (lr,model), or not ('none'); "
+        f"default: {default}",
+    )
+
+
+def by_of(given: str | None) -> str | list[str] | None:
+    """The value of ``--group-by`` as :func:`~lightning_energy.compare` takes it."""
+    return given if given in {None, "folder", "none"} else [name.strip() for name in (given or "").split(",")]
 
 
 def add_verdicts(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from lightning_energy.commands.console import complain, number, print_out
 from lightning_energy.commands.exits import Exit
-from lightning_energy.commands.judging import add_metric, add_targets, add_verdicts
+from lightning_energy.commands.judging import add_grouping, add_metric, add_reference, add_targets, add_verdicts, by_of
 from lightning_energy.study.idle import IDLE_S
 from lightning_energy.study.manifest import StudyError
 from lightning_energy.study.plan import Order
@@ -55,6 +55,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--part", default="", metavar="I/N", help="this machine's part of the configurations")
     parser.add_argument("--retry-failed", action="store_true", help="repeat runs that failed, too")
+    parser.add_argument(
+        "--preload",
+        type=_names,
+        default=[],
+        metavar="MODULES",
+        help="load these once, and let each run be a fork of that process (for short runs; such as lightning,torch)",
+    )
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +74,14 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     add_metric(parser)
     add_verdicts(parser)
     add_targets(parser)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write table, picture, page and LaTeX into this folder")
+    add_reference(parser)
+    add_grouping(parser, "the configurations of the study, or all settings in the records, the seed excepted")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write table, picture, page and LaTeX into this folder; files of these names there are replaced",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -92,6 +106,7 @@ def _run(arguments: argparse.Namespace) -> int:
         idle_s=arguments.idle_s,
         part=arguments.part,
         retry_failed=arguments.retry_failed,
+        preload=arguments.preload,
     )
     failed = [pair for pair in manifest.plan if manifest.state_of(*pair) != "done"]
     n = len(manifest.plan)
@@ -109,6 +124,8 @@ def _report(arguments: argparse.Namespace) -> int:
         baseline=arguments.baseline,
         level=arguments.level,
         target=arguments.target,
+        reference_kwh=arguments.reference_kwh,
+        **({} if arguments.group_by is None else {"by": by_of(arguments.group_by)}),
     )
     print_out(str(found))
     problems = [*found.problems, *(_written(found, arguments.out) if arguments.out is not None else [])]
@@ -135,7 +152,7 @@ def _configs(file: Path) -> dict[str, Any]:
         StudyError: they cannot be read.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
         found = _parse(file)(text)
     except (OSError, ValueError, RecursionError) as error:
         raise StudyError(f"{file} cannot be read as configurations: {' '.join(str(error).split())}") from error
@@ -146,16 +163,34 @@ def _configs(file: Path) -> dict[str, Any]:
 
 def _parse(file: Path) -> Callable[[str], Any]:
     if file.suffix.lower() not in {".yaml", ".yml"}:
-        return json.loads
+        return lambda text: json.loads(text, object_pairs_hook=_once)
     import yaml  # noqa: PLC0415 - here, where it is needed
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # without type stubs
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+            _once([(self.construct_object(key, deep=True), None) for key in own])
+            return super().construct_mapping(node, deep)
 
     def parse(text: str) -> Any:
         try:
-            return yaml.safe_load(text)
+            return yaml.load(text, Loader)  # noqa: S506 - a safe one
         except yaml.YAMLError as error:
             raise ValueError(str(error)) from error
 
     return parse
+
+
+def _once(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A mapping in which no name stands twice, also as a number and a text.
+
+    Raises:
+        ValueError: one does.
+    """
+    names = [str(name) for name, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"{twice!r} stands there twice")
+    return dict(pairs)
 
 
 def _seeds(text: str) -> int | list[int]:
@@ -163,6 +198,10 @@ def _seeds(text: str) -> int | list[int]:
     if not all(part.strip().isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r}: give their number, or whole numbers such as 3,5,8")
     return int(text) if len(parts) == 1 else [*map(int, parts)]
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 def _seconds(text: str) -> float:

@@ -174,6 +174,12 @@ def _seeds(found: Gathered) -> Item:
     different = sorted({*known})
     listed = ", ".join([*map(str, different[:NAMED]), *(["…"] if len(different) > NAMED else [])])
     text = f"{listed} in {len(known)} of {len(seeds)} runs" if known else "not in the records"
+    if found.reseeded:
+        plan = sorted({seed for _, manifest in found.studies for seed in manifest.seeds})
+        planned = ", ".join([*map(str, plan[:NAMED]), *(["…"] if len(plan) > NAMED else [])])
+        who = f"{found.reseeded} run{'s have' if found.reseeded > 1 else ' has'} another seed than it"
+        why = "as the function seeds by itself, so that repeats may be one training copied"
+        return Item("seeds", "unknown", f"{text}; the plan says {planned}: {who}, {why}")
     return Item("seeds", _all_of(len(known), len(seeds)), text)
 
 

@@ -1,4 +1,4 @@
-"""One run of a study in a process of its own: ``python -m lightning_energy.study run FOLDER``."""
+"""One run of a study in a process of its own: ``python -m lightning_energy.study run FOLDER``, or a fork."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from lightning_energy.results.write import write_whole
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["JOB", "MODULE", "RESULT", "function_of", "main"]
+__all__ = ["JOB", "MODULE", "OUTPUT", "RESULT", "function_of", "main"]
 
 MODULE = "lightning_energy.study"  # that python -m runs
-JOB, RESULT = "job.json", "result.json"
+JOB, OUTPUT, RESULT = "job.json", "output.txt", "result.json"
 LONGEST = 300
 
 

@@ -64,6 +64,7 @@ class Gathered:
         not_begun: runs of the plans that were not begun, or are to be repeated.
         spent: energies by use.
         problems: sentences on what could not be read.
+        reseeded: number of runs whose records have another seed than the plan.
     """
 
     studies: list[tuple[Path, Manifest]] = field(default_factory=list)
@@ -73,6 +74,7 @@ class Gathered:
     not_begun: list[tuple[str, int]] = field(default_factory=list)
     spent: dict[Use, Spent] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    reseeded: int = 0
 
     def add(self, use: Use, records: Sequence[Record]) -> None:
         """Add the energy of a training."""
@@ -94,12 +96,14 @@ def gather(paths: Iterable[str | Path], tuning: Iterable[str | Path] = ()) -> Ga
     found.problems += problems
     loose: dict[Use, list[Record]] = {"tuning": [r for file in apart for r in _read(file, found)], "runs": []}
     taken = {file.resolve() for file in apart}
-    for given in paths:
-        folders = _studies(Path(given))
-        for folder in folders:
-            _add_study(found, folder)
+    paths = [*paths]
+    of_each = [_studies(Path(given)) for given in paths]
+    studies = {folder.resolve(): folder for folders in of_each for folder in folders}
+    for folder in studies.values():
+        _add_study(found, folder)
+    for given, folders in zip(paths, of_each, strict=True):
         if not folders or any(f != Path(given) for f in folders):
-            _add_records(found, given, [f.resolve() for f in folders], taken, loose)
+            _add_records(found, given, [*studies], taken, loose)
     for use, records in loose.items():
         for record in _once(records):
             found.add(use, [record])
@@ -127,6 +131,7 @@ def _add_study(found: Gathered, folder: Path) -> None:
         is_run = attempt.kind == "run" and attempt.state == "done"
         if is_run:
             _add_run(found, folder / attempt.record, attempt.config)
+            found.reseeded += any(r.seed not in {None, attempt.seed} for r in records)
         else:
             use: Use = "warm-ups" if attempt.kind == "warm-up" else "failed" if attempt.state == "failed" else "cut off"
             found.add(use, records)

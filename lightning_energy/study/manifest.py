@@ -175,6 +175,11 @@ def read_manifest(folder: Path) -> Manifest:
         document = json.loads(text_of(file))
     except (RecordError, OSError, ValueError, RecursionError) as error:
         raise StudyError(f"{file} cannot be read as the manifest of a study: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise StudyError(f"{file} is another program's: give the folder of a study, or a new one")
+    version = document.get("manifest_version")
+    if isinstance(version, int) and version > VERSION:
+        raise StudyError(f"{file} is of a newer version ({version}): upgrade lightning-energy")
     try:
         return _manifest(Node(document))
     except DamagedError as error:
@@ -194,6 +199,40 @@ def _manifest(row: Node) -> Manifest:
             raise Node(name, "a name of configs").wrong("one that a folder can have")
     seeds = [seed.integer() for seed in row["seeds"].items()]
     known = (tuple(configs), seeds)
+    if len({*seeds}) < len(seeds):
+        raise row["seeds"].wrong("a list of different seeds")
+    found = _read(row, configs, seeds, known)
+    if sorted(found.plan) != sorted((config, seed) for config in configs for seed in seeds):
+        raise row["plan"].wrong("each configuration with each seed, once")
+    _check_attempts(row["attempts"], found.attempts)
+    return found
+
+
+def _check_attempts(rows: Node, attempts: Sequence[Attempt]) -> None:
+    """Check that attempts do not contradict each other.
+
+    Raises:
+        DamagedError: one does.
+    """
+    folders, done = set(), set()
+    for row, attempt in zip(rows.items(), attempts, strict=True):
+        if attempt.folder in folders:
+            raise row["folder"].wrong("the folder of one attempt")
+        folders.add(attempt.folder)
+        if attempt.record and PurePosixPath(attempt.folder) not in PurePosixPath(attempt.record).parents:
+            raise row["record"].wrong("below the folder of its run")
+        if attempt.state != "done" or attempt.kind != "run":
+            continue
+        if not attempt.record:
+            raise row["record"].wrong("there, and its run is done")
+        if (attempt.config, attempt.seed) in done:
+            raise row["folder"].wrong("the only attempt of its run that is done")
+        done.add((attempt.config, attempt.seed))
+
+
+def _read(
+    row: Node, configs: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], known: tuple[tuple[str, ...], list[int]]
+) -> Manifest:
     return Manifest(
         train=row["train"].text(),
         configs=configs,

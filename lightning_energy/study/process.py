@@ -8,30 +8,46 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lightning_energy.comparison.study_folders import TUNING
 from lightning_energy.results.own_files import kept_places
 from lightning_energy.results.read import RecordError, read_record
 from lightning_energy.results.record import NAME
 from lightning_energy.results.write import write_whole
-from lightning_energy.study.child import JOB, MODULE, RESULT
+from lightning_energy.study.child import JOB, MODULE, OUTPUT, RESULT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from lightning_energy.results.record import Record
+    from lightning_energy.study.template import Fork, Template
 
-__all__ = ["OUTPUT", "TUNING", "judge", "records_of", "run_in_process"]
+__all__ = ["OUTPUT", "TUNING", "Watch", "judge", "records_of", "run_in_process"]
 
-OUTPUT = "output.txt"
 GRACE_S = 30.0  # time that a training has to end after Ctrl-C
 TAIL_S = 10.0
 RECORD = "its Trainer needs an EnergyCallback and a logger in the folder that the function is given"
 
 
-def run_in_process(folder: Path, train: str, config: Mapping[str, Any], seed: int, keep: Sequence[int]) -> int:
+class Watch(Protocol):
+    """Whoever wants to know of a training's process."""
+
+    def __call__(self, pid: int, *, is_ending: bool) -> None:
+        """Take its number when it has begun, and when it is asked to end."""
+
+
+def run_in_process(
+    folder: Path,
+    train: str,
+    config: Mapping[str, Any],
+    seed: int,
+    *,
+    keep: Sequence[int],
+    template: Template | None = None,
+    watch: Watch | None = None,
+) -> int:
     """Run one training in a process of its own, and wait for it. What it prints goes to ``output.txt``.
 
     Args:
@@ -40,6 +56,8 @@ def run_in_process(folder: Path, train: str, config: Mapping[str, Any], seed: in
         config: its configuration.
         seed: its seed.
         keep: open files that the process keeps open while it lives.
+        template: the process that it is a fork of; without one it is a new one.
+        watch: is told the number of the process when it has begun, and when it is asked to end.
 
     Returns:
         The exit code; negative for a signal.
@@ -49,10 +67,28 @@ def run_in_process(folder: Path, train: str, config: Mapping[str, Any], seed: in
     """
     path = [p or os.getcwd() for p in sys.path]  # noqa: PTH109 - a text
     job = {"train": train, "config": {**config}, "seed": seed, "path": path}
+    job["preload"] = [] if template is None else [*template.modules]
     write_whole(folder / JOB, json.dumps(job, indent=1))
+    process = _new(folder, keep) if template is None else template.fork(folder)
+    try:
+        if watch is not None:
+            watch(process.pid, is_ending=False)
+        return process.wait()
+    except BaseException:
+        if watch is not None:
+            watch(process.pid, is_ending=True)
+        _end(process)
+        raise
+    finally:
+        with suppress(OSError):  # whatever it started and left would take part in the next run
+            if process.pid > 0:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _new(folder: Path, keep: Sequence[int]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", MODULE, "run", str(folder)]
     with (folder / OUTPUT).open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own
+        return subprocess.Popen(  # noqa: S603 - our own
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -60,17 +96,9 @@ def run_in_process(folder: Path, train: str, config: Mapping[str, Any], seed: in
             pass_fds=[*keep],
             start_new_session=True,  # Ctrl-C comes to it once, from here
         )
-        try:
-            return process.wait()
-        except BaseException:
-            _end(process)
-            raise
-        finally:
-            with suppress(OSError):  # whatever it started and left would take part in the next run
-                os.killpg(process.pid, signal.SIGKILL)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes] | Fork) -> None:
     """End a training with its own children: as Ctrl-C does, and where that does not help for good."""
     for number, seconds in ((signal.SIGINT, GRACE_S), (signal.SIGTERM, TAIL_S)):
         with suppress(OSError):
@@ -102,7 +130,7 @@ def judge(folder: Path, code: int | None) -> tuple[Path | None, str]:
     if code is None and result is None:
         return record, "it was ended from outside, as by a kill or a shutdown"
     why = str((result or {}).get("why", ""))
-    code = code if code is not None else (result or {}).get("code", 0)
+    code = code or (result or {}).get("code", 0)
     if code:
         ended = f"signal {-code} ended it" if code < 0 else f"it ended with exit code {code}"
         return record, f"{why or ended}: see {folder / OUTPUT}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import stat
 import sys
 import threading
 import time
@@ -20,6 +22,7 @@ from lightning_energy.study.idle import IDLE_S, measure_idle
 from lightning_energy.study.manifest import MANIFEST, NAMES, Attempt, Manifest, StudyError, read_manifest
 from lightning_energy.study.plan import Order, in_order, part_of
 from lightning_energy.study.process import judge, run_in_process
+from lightning_energy.study.template import Template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 LOCK = ".lock"
+OURS = re.compile(r"[\d ]{0,40}")  # what is written into it
+LONGEST_NAME = 200  # bytes: file systems take 255, of which an attempt needs some
+NAMED = 20
+MOST_SEEDS = 10_000
 NEW = "give a new folder"
 
 
@@ -46,6 +53,7 @@ def run(
     idle_s: float = IDLE_S,
     part: str = "",
     retry_failed: bool = False,
+    preload: Sequence[str] = (),
     tell: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Train every configuration with every seed, each run in a process of its own, and keep all records in one folder.
@@ -70,6 +78,10 @@ def run(
         idle_s: seconds to watch the idle devices before the first run, with a CUDA context where there is CUDA.
         part: the part of the configurations for this machine, such as ``"1/4"``, each with a folder of its own.
         retry_failed: repeat runs that failed, too.
+        preload: modules that are loaded once, such as ``["lightning", "sklearn.datasets"]``, in a process of which each
+            run is a fork: for short runs, which else take longer to load them than to train. What your file sets
+            before it imports them then comes too late. Without them, where the system is not Linux, and where one of
+            them began a thread or opened a GPU, each run is a new process.
         tell: takes a line for each run; by default it goes to stderr.
 
     Returns:
@@ -77,7 +89,7 @@ def run(
 
     Raises:
         StudyError: an argument is wrong, the folder holds other things or is damaged, another runner works in it, or
-            the warm-up failed.
+            the warm-up failed, or a module cannot be loaded.
     """
     if getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", "") == f"{MODULE}.__main__":
         raise StudyError(
@@ -97,11 +109,17 @@ def run(
         created_unix_s=time.time(),
     )
     _check(wanted, idle_s)
+    _check_modules(preload)
     folder = Path(out).absolute()
-    with _alone(folder) as lock, _ended_by_sigterm():
-        study = _Study(folder, wanted, lock, tell or _to_stderr)
-        study.repair()
-        return study.go_on(idle_s, retry_failed=retry_failed)
+    try:
+        with _alone(folder) as lock, _ended_by_signals():
+            study = _Study(folder, wanted, lock, tell or _to_stderr)
+            study.repair()
+            with study.loaded(preload):
+                return study.go_on(idle_s, retry_failed=retry_failed)
+    except OSError as error:
+        what = error.strerror or error
+        raise StudyError(f"{folder} cannot be written: {what}: mend that, and the same command goes on") from error
 
 
 class _Study:
@@ -109,6 +127,7 @@ class _Study:
 
     def __init__(self, folder: Path, wanted: Manifest, lock: int, tell: Callable[[str], None]) -> None:
         self.folder, self._lock, self._tell = folder, lock, tell
+        self._template: Template | None = None
         if (folder / MANIFEST).exists():
             self.manifest = _going_on(folder, read_manifest(folder), wanted)
         else:
@@ -122,6 +141,20 @@ class _Study:
             if attempt.state == "running":
                 record, why = judge(self.folder / attempt.folder, None)
                 self._note(replace(attempt, state="broken" if why else "done", why=why), record)
+
+    @contextmanager
+    def loaded(self, modules: Sequence[str]) -> Iterator[None]:
+        """Keep modules loaded for the runs that are begun meanwhile."""
+        template = Template(modules, [self._lock])
+        try:
+            if modules and (unfit := template.begin()):
+                self._tell(f"preload={[*modules]!r}: {unfit}: every run is a new process")
+            elif modules:
+                self._template = template
+            yield
+        finally:
+            self._template = None
+            template.end()
 
     def go_on(self, idle_s: float, *, retry_failed: bool) -> Manifest:
         """Make the runs that are not done."""
@@ -143,7 +176,9 @@ class _Study:
         attempt = self._begun(kind, config, seed, ready)
         folder, values = self.folder / attempt.folder, self.manifest.configs[config]
         try:
-            code = run_in_process(folder, self.manifest.train, values, seed, [self._lock])
+            code = run_in_process(
+                folder, self.manifest.train, values, seed, keep=[self._lock], template=self._template, watch=self._watch
+            )
         except BaseException:
             record, _ = judge(folder, None)
             ended = replace(attempt, state="broken", why="it was interrupted", ended_unix_s=time.time())
@@ -155,6 +190,13 @@ class _Study:
         took = duration(time.time() - attempt.started_unix_s)
         self._tell(f"{number} {config}, seed {seed}: {state} in {took}{f': {why}' if why else ''}")
         return state
+
+    def _watch(self, pid: int, *, is_ending: bool) -> None:
+        """Note the process that trains, or say that it is to end."""
+        if is_ending:
+            self._tell("ending the training that runs, which may take a while; the same command goes on later")
+        else:
+            _write_lock(self._lock, f"{os.getpid()} {pid}")
 
     def _begun(self, kind: Kind, config: str, seed: int, ready: Ready) -> Attempt:
         """Begin an attempt in a folder that nobody has used."""
@@ -193,6 +235,7 @@ def _going_on(folder: Path, old: Manifest, wanted: Manifest) -> Manifest:
     """
     same = ("configs", "order", "order_seed", "part")
     unlike = [name for name in same if getattr(old, name) != getattr(wanted, name)]
+    unlike += ["train"] * (_name_of(old.train) != _name_of(wanted.train))
     lost = [*{*old.seeds} - {*wanted.seeds}]
     if unlike or lost:
         what = ", ".join([*unlike, *(["seeds"] if lost else [])])
@@ -204,11 +247,22 @@ def _going_on(folder: Path, old: Manifest, wanted: Manifest) -> Manifest:
     )
 
 
+def _name_of(train: str) -> str:
+    """The function and its file without the folder, which may have been moved."""
+    place, _, name = train.rpartition(":")
+    return f"{Path(place).name if place.endswith('.py') else place}:{name}"
+
+
 def _checked(configs: Mapping[str, Mapping[str, Any]], part: str) -> dict[str, dict[str, Any]]:
     """The configurations of this part, as JSON gives them back."""
     if not hasattr(configs, "items") or not configs:
         raise StudyError("configs: give configurations by name, such as {'small': {'width': 8}}")
     for name, config in configs.items():
+        if isinstance(name, str) and (n := len(name.encode("utf-8", "replace"))) > LONGEST_NAME:
+            short = f"{name[:NAMED]}…"
+            raise StudyError(
+                f"configs: {short!r} cannot be the name of a folder: it has {n} bytes, and may have {LONGEST_NAME}"
+            )
         if not isinstance(name, str) or not NAMES.fullmatch(name):
             raise StudyError(
                 f"configs: {name!r} cannot be the name of a folder: begin with a letter or digit, and give letters, "
@@ -217,6 +271,8 @@ def _checked(configs: Mapping[str, Mapping[str, Any]], part: str) -> dict[str, d
         if not hasattr(config, "items") or any(not isinstance(key, str) for key in config):
             raise StudyError(f"configs[{name!r}]={config!r}: give a mapping from names to values")
     try:
+        if not isinstance(part, str):
+            raise ValueError(f"part={part!r}: give a text such as '1/4', or ''")  # noqa: TRY004 - as its values
         mine = part_of([*configs], part)
     except ValueError as error:
         raise StudyError(str(error)) from error
@@ -230,6 +286,8 @@ def _checked(configs: Mapping[str, Mapping[str, Any]], part: str) -> dict[str, d
 
 
 def _seeds(seeds: Any) -> list[int]:
+    if isinstance(seeds, int) and seeds > MOST_SEEDS:
+        raise StudyError(f"seeds={seeds!r}: give at most {MOST_SEEDS}; a single seed is given as [{seeds!r}]")
     each = range(seeds) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
     is_list = hasattr(each, "__iter__") and not isinstance(each, str)
     found = [*each] if is_list else []
@@ -245,9 +303,15 @@ def _check(wanted: Manifest, idle_s: float) -> None:
     for name, value in (("order_seed", wanted.order_seed), ("warmup", wanted.warmup)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise StudyError(f"{name}={value!r}: give a whole number from 0 on")
-    for name, seconds in (("cooldown_s", wanted.cooldown_s or 0.0), ("idle_s", idle_s)):
+    for name, seconds in (("cooldown_s", 0.0 if wanted.cooldown_s is None else wanted.cooldown_s), ("idle_s", idle_s)):
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < 1e6:  # noqa: PLR2004 - eleven days
             raise StudyError(f"{name}={seconds!r}: give seconds from 0 on")
+
+
+def _check_modules(names: Any) -> None:
+    is_list = hasattr(names, "__iter__") and not isinstance(names, str)
+    if not is_list or any(not isinstance(n, str) or not all(map(str.isidentifier, n.split("."))) for n in names):
+        raise StudyError(f"preload={names!r}: give names of modules, such as ['lightning', 'sklearn.datasets']")
 
 
 def _reference(train: str | Callable[..., Any]) -> str:
@@ -293,44 +357,74 @@ def _alone(folder: Path) -> Iterator[int]:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / MANIFEST).exists() and {p.name for p in folder.iterdir()} - {LOCK}:
+        if (folder / MANIFEST).exists():
+            read_manifest(folder)
+        elif {p.name for p in folder.iterdir()} - {LOCK}:
             raise StudyError(f"{folder} holds other things, and no {MANIFEST}: {NEW}")
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if not _is_our_lock(folder / LOCK):
+            raise StudyError(f"{folder} holds other things, among them a {LOCK} of another program: {NEW}")
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise StudyError(f"{folder} cannot be used: {error.strerror or error}: {NEW}") from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
-            raise StudyError(
-                f"another runner, or a training that it left, works in {folder} (process {holder or 'unknown'}): wait "
-                f"for its end, or {NEW}"
-            ) from error
+            runner, _, training = os.pread(lock, 40, 0).decode("ascii", "replace").strip().partition(" ")
+            who = f"another runner works in {folder} (process {runner or 'unknown'}): wait for its end"
+            if training and not _lives(int(runner)):
+                who = f"a training that a runner left works in {folder} (process {training}): wait for its end, end it"
+            raise StudyError(f"{who}, or {NEW}") from error
         except OSError:
             pass  # a file system without locks
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        _write_lock(lock, str(os.getpid()))
         yield lock
     finally:
         os.close(lock)
 
 
+def _is_our_lock(file: Path) -> bool:
+    """True for a lock that a runner wrote, and where there is none."""
+    try:
+        status = file.lstat()
+    except FileNotFoundError:
+        return True
+    return stat.S_ISREG(status.st_mode) and status.st_size <= 40 and bool(OURS.fullmatch(file.read_text("latin-1")))  # noqa: PLR2004 - see OURS
+
+
+def _write_lock(lock: int, text: str) -> None:
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, text.encode(), 0)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the training that runs, too: as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM, and the SIGHUP of a terminal that is closed, end the training that runs, too: as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def leave(*_: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, leave)
+    ours = [s for s in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _to_stderr(line: str) -> None:

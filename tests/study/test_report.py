@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning_energy import compare
 from lightning_energy.commands import main as cli
 from lightning_energy.meters.base import Condition
 from lightning_energy.results.figures import Device
@@ -49,6 +50,31 @@ def made(folder: Path, configs=CONFIGS, failed=("wide", 2), **changes) -> Manife
     manifest = replace(manifest, **changes)
     manifest.write(folder)
     return manifest
+
+
+def test_runs_that_a_study_discarded_are_no_repeats_elsewhere(tmp_path, capsys):
+    """Where its folder is compared or given to a gate: the warm-up, a failed run whose fit ended, and a trial."""
+    manifest = made(tmp_path / "s")
+    put(tmp_path / "s/warm-up/small/seed-0", 9.0, 0.1, run_id="w", seed=0)
+    warm_up = Attempt("warm-up", "small", 0, "warm-up/small/seed-0", "done", 1e9, record=f"warm-up/small/seed-0/{NAME}")
+    manifest.with_attempt(warm_up).write(tmp_path / "s")
+    put(tmp_path / "s/runs/small/seed-0/tuning/trial", 0.5, run_id="t")
+    expected = [1.0, 1.01, 1.02, 2.0, 2.01]
+    said = "1 failed run, 1 trial and 1 warm-up of "
+    for given in (tmp_path / "s", tmp_path, f"{tmp_path}/s/*", f"{tmp_path}/**/{NAME}"):
+        found = compare(given)
+        assert [run.energy_kwh for run in found.runs] == expected
+        (sentence,) = (s for s in found.caveats if s.startswith(said))
+        assert sentence.endswith("s are left out: lightning-energy study report shows them.")
+    assert [run.energy_kwh for run in compare(tmp_path / f"s/warm-up/small/seed-0/{NAME}").runs] == [9.0]  # by name
+    sides = ["--base", f"{tmp_path}/s/runs/small", "--new", f"{tmp_path}/s/runs/wide"]
+    assert cli.main(["gate", *sides, "--max-increase", "3%"]) == 3
+    out, err = capsys.readouterr()
+    assert "| base | 3 |" in out
+    assert "| new | 2 |" in out
+    assert "1 failed run of " in err
+    (tmp_path / "s/study.json").write_text('{"format": "lightning-energy-study", "attempts": 3}')
+    assert len(compare(tmp_path / "s").runs) == 8  # damaged: it says nothing
 
 
 def test_a_report_has_what_is_compared_what_failed_and_what_was_spent_apart(tmp_path, capsys):
@@ -145,8 +171,8 @@ def test_what_is_known_of_the_boards_is_told(tmp_path):
 
 WRONG = {
     "not JSON": (lambda d: None, "cannot be read as the manifest of a study"),
-    "another format": (lambda d: d | {"format": "x"}, "damaged (format='x' is not one of lightning-energy-study)"),
-    "a later version": (lambda d: d | {"manifest_version": 2}, "manifest_version=2 is not 1"),
+    "another format": (lambda d: d | {"format": "x"}, "is another program's: give the folder of a study"),
+    "a later version": (lambda d: d | {"manifest_version": 2}, "is of a newer version (2): upgrade lightning-energy"),
     "a seed": (lambda d: d | {"seeds": ["one"]}, "seeds[0]='one' is not a whole number from 0 on"),
     "another seed": (lambda d: d | {"seeds": [0, 1]}, "is not one of the seeds"),
     "a plan": (lambda d: d | {"plan": [["small"]]}, "plan[0]=['small'] is not a configuration and a seed"),
@@ -156,8 +182,24 @@ WRONG = {
         lambda d: d | {"attempts": [d["attempts"][0] | {"folder": "../../etc"}]},
         "attempts[0].folder='../../etc' is not a path within the folder of the study",
     ),
-    "a list": (lambda d: [d], "the document=[{"),
-    "nothing": (lambda d: {}, "format is not there"),
+    "the same attempt twice": (lambda d: d | {"attempts": d["attempts"][:1] * 2}, "attempts[1].folder="),
+    "two runs of one seed": (
+        lambda d: d | {"attempts": [d["attempts"][0], d["attempts"][0] | {"folder": "x", "record": "x/energy.json"}]},
+        "is not the only attempt of its run that is done",
+    ),
+    "a record elsewhere": (
+        lambda d: d | {"attempts": [d["attempts"][0] | {"record": "elsewhere/energy.json"}]},
+        "attempts[0].record='elsewhere/energy.json' is not below the folder of its run",
+    ),
+    "a plan with a run twice": (lambda d: d | {"plan": d["plan"] * 2}, "is not each configuration with each seed"),
+    "no plan": (lambda d: d | {"plan": []}, "plan=[] is not each configuration with each seed"),
+    "a seed twice": (lambda d: d | {"seeds": [0, 1, 2, 2]}, "seeds=[0, 1, 2, 2] is not a list of different seeds"),
+    "done without a record": (
+        lambda d: d | {"attempts": [d["attempts"][0] | {"record": ""}]},
+        "attempts[0].record='' is not there, and its run",
+    ),
+    "a list": (lambda d: [d], "is another program's"),
+    "nothing": (lambda d: {}, "is another program's"),
 }
 
 
@@ -177,6 +219,49 @@ def test_a_manifest_that_was_edited_gives_a_line_and_exit_code_2(tmp_path, capsy
     assert line.startswith(f"lightning-energy study {command}: {file} ")
     assert problem in line
     assert file.read_text() == before
+
+
+def test_a_function_that_seeds_by_itself_is_told(tmp_path):
+    """The plan says 0, 1 and 2; the function calls seed_everything(42)."""
+    manifest = made(tmp_path, failed=None)
+    for attempt in manifest.attempts:
+        put(tmp_path / attempt.folder, 1.0, run_id=attempt.folder, seed=42)
+    (item,) = (i for i in report(tmp_path).checklist if i.name == "seeds")
+    assert item.answer == "unknown"
+    assert item.text == (
+        "42 in 6 of 6 runs; the plan says 0, 1, 2: 6 runs have another seed than it, as the function seeds by itself, "
+        "so that repeats may be one training copied"
+    )
+
+
+def test_what_is_given_twice_is_spent_once(tmp_path):
+    made(tmp_path / "s", failed=None)
+    for paths in ([tmp_path / "s", tmp_path / "s/runs"], [tmp_path / "s/runs", tmp_path / "s"], [tmp_path / "s"] * 2):
+        found = report(paths)
+        assert found.spent["runs"].n == len(found.comparison.runs) == 6
+
+
+def test_the_report_has_the_options_that_it_advises(tmp_path, capsys):
+    made(tmp_path)
+    options = ["--reference-kwh", "2", "--group-by", "none"]
+    assert cli.main(["study", "report", str(tmp_path), *options]) == 0
+    out = capsys.readouterr().out
+    assert "reference_kwh=2" in out
+    assert "95 % interval" not in out  # no groups
+
+
+def test_a_name_that_a_file_has_twice_is_refused(tmp_path, capsys):
+    for name, text in (("c.json", '{"a": {"w": 1}, "a": {"w": 2}}'), ("c.yaml", "a: {w: 1}\na: {w: 2}\n")):
+        (tmp_path / name).write_text(text)
+        assert (
+            cli.main(["study", "run", "x.py:f", "--configs", str(tmp_path / name), "--out", str(tmp_path / "s")]) == 2
+        )
+        assert "'a' stands there twice" in capsys.readouterr().err
+    (tmp_path / "c.json").write_bytes(b"\xef\xbb\xbf{}")  # as editors of Windows begin a file
+    assert (
+        cli.main(["study", "run", "x.py:f", "--configs", str(tmp_path / "c.json"), "--out", str(tmp_path / "s")]) == 2
+    )
+    assert "give configurations by name" in capsys.readouterr().err
 
 
 def test_a_manifest_comes_back_as_it_was_written(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,9 +20,14 @@ from lightning_energy.study.manifest import Attempt, Manifest, read_manifest
 from tests.records import put
 from tests.study import trainings
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 ROOT = Path(__file__).parents[2]
 QUIET = {"idle_s": 0, "tell": lambda line: None}
 
+
+PRELOAD = ("tests.study.heavy",)
 
 TORCH = """
 import os
@@ -30,11 +37,23 @@ def manual_seed(seed):
 """
 
 
+# modules that do something when they are loaded, which is not to happen here
+LOADED = {
+    "threaded": "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n",
+    "on_a_board": (
+        "import os\nfrom lightning_energy.study import template\ntemplate.DEVICES = ('/dev/zero',)\n"
+        "os.open('/dev/zero', os.O_RDONLY)\n"
+    ),
+    "ends": "import os\nos._exit(7)\n",
+}
+
+
 @pytest.fixture(autouse=True)
 def path(monkeypatch, tmp_path_factory):
     """Where processes find the tests, and a torch that takes seeds and no seconds to load: nothing is trained."""
     light = tmp_path_factory.mktemp("light")
-    (light / "torch.py").write_text(TORCH)
+    for name, content in {"torch": TORCH, **LOADED}.items():
+        (light / f"{name}.py").write_text(content)
     monkeypatch.setenv("PYTHONWARNINGS", "error")
     monkeypatch.setenv("PYTHONPATH", f"{light}{os.pathsep}{ROOT}")
     monkeypatch.setattr(sys, "path", [str(light), *sys.path])
@@ -80,10 +99,10 @@ BAD = {
 
 
 @pytest.mark.slow
-def test_what_fails_is_told_and_the_others_go_on(tmp_path):
+@pytest.mark.parametrize("preload", [(), PRELOAD], ids=["new", "fork"])
+def test_what_fails_is_told_and_the_others_go_on(tmp_path, preload):
     configs = {name.replace(" ", "-"): {"does": name} for name in BAD} | {"fine": {}}
-    lines = []
-    study = run(configs, train=trainings.train, seeds=1, out=tmp_path, warmup=0, idle_s=0, tell=lines.append)
+    study = run(configs, train=trainings.train, seeds=1, out=tmp_path, warmup=0, preload=preload, **QUIET)
     found = {a.config: a for a in study.attempts}
     assert found["fine"].state == "done"
     for name, why in BAD.items():
@@ -116,7 +135,9 @@ def test_a_training_that_came_to_its_end_without_its_runner_counts(tmp_path, res
     (tmp_path / "runs/a/seed-0/result.json").write_text(json.dumps(result))
     left = Attempt("run", "a", 0, "runs/a/seed-0", "running", 1e9)
     plan = [("a", 0)]
-    manifest = Manifest("x.py:train", {"a": {}}, [0], "randomized blocks", 0, plan, 0, None, "", 1e9, attempts=[left])
+    manifest = Manifest(
+        "nowhere:train", {"a": {}}, [0], "randomized blocks", 0, plan, 0, None, "", 1e9, attempts=[left]
+    )
     manifest.write(tmp_path)
     wrong = "nowhere:train"  # is not called where the run is done, and fails where it is repeated
     study = run({"a": {}}, train=wrong, seeds=1, out=tmp_path, warmup=0, **QUIET)
@@ -136,14 +157,19 @@ def test_a_file_without_a_guard_is_told_so(tmp_path):
 RUNNER = """
 import json, sys
 from lightning_energy.study import run
-run(json.loads(sys.argv[2]), train="tests.study.trainings:train", seeds=1, out=sys.argv[1], warmup=0, idle_s=0)
+configs, preload = map(json.loads, sys.argv[2:])
+run(configs, train="tests.study.trainings:train", seeds=1, out=sys.argv[1], warmup=0, idle_s=0, preload=preload)
 """
 
 
-def started(folder: Path, configs: dict) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", RUNNER, str(folder), json.dumps(configs)], stderr=subprocess.PIPE, start_new_session=True
-    )
+def started(folder: Path, configs: dict, preload: Sequence[str]) -> subprocess.Popen:
+    arguments = [str(folder), json.dumps(configs), json.dumps(preload)]
+    return subprocess.Popen([sys.executable, "-c", RUNNER, *arguments], stderr=subprocess.PIPE, start_new_session=True)
+
+
+def child_of(pid: int) -> int:
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
 
 
 def wait_for(file: Path) -> None:
@@ -154,26 +180,33 @@ def wait_for(file: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=lambda s: s.name)
-def test_a_study_that_was_ended_in_the_middle_goes_on(tmp_path, end):
+@pytest.mark.parametrize(
+    ("end", "preload"),
+    [(signal.SIGKILL, ()), (signal.SIGHUP, ()), (signal.SIGKILL, PRELOAD), (signal.SIGINT, PRELOAD)],
+    ids=["SIGKILL", "SIGHUP", "SIGKILL-fork", "SIGINT-fork"],
+)
+def test_a_study_that_was_ended_in_the_middle_goes_on(tmp_path, end, preload):
     folder, mark = tmp_path / "s", tmp_path / "mark"
     configs = {"a": {}, "b": {"does": "hangs once", "mark": str(mark)}}
-    runner = started(folder, configs)
+    runner = started(folder, configs, preload)
     wait_for(mark)
     ask = {"seeds": 1, "out": folder, "warmup": 0, **QUIET, "train": trainings.train}
-    with pytest.raises(StudyError, match=rf"another runner, or a training .* \(process {runner.pid}\): wait"):
+    with pytest.raises(StudyError, match=rf"another runner works in .* \(process {runner.pid}\): wait"):
         run(configs, **ask)
-    (child,) = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text().split()
+    first = child_of(runner.pid)
+    child = child_of(first) if preload else first
     runner.send_signal(end)
-    runner.communicate(timeout=200)
+    _, said = runner.communicate(timeout=200)
     assert runner.returncode != 0
+    assert (b"ending the training that runs" in said) is (end != signal.SIGKILL)
     if end == signal.SIGKILL:  # the training does not know yet that nobody waits for it
-        with pytest.raises(StudyError, match="another runner, or a training that it left, works in"):
+        with pytest.raises(StudyError, match=rf"a training that a runner left works in .* \(process {child}\)"):
             run(configs, **ask)
-        os.kill(int(child), signal.SIGKILL)
-        with suppress(ProcessLookupError):
-            while "Z" not in Path(f"/proc/{child}/stat").read_text().split(")")[1][:3]:
-                time.sleep(0.01)
+        os.kill(child, signal.SIGKILL)
+        for process in {child, first}:
+            with suppress(ProcessLookupError, FileNotFoundError):
+                while "Z" not in Path(f"/proc/{process}/stat").read_text().split(")")[1][:3]:
+                    time.sleep(0.01)
     states = {a.config: a.state for a in read_manifest(folder).attempts}
     assert states["b"] == ("running" if end == signal.SIGKILL else "broken")
     study = run(configs, **ask)
@@ -184,6 +217,59 @@ def test_a_study_that_was_ended_in_the_middle_goes_on(tmp_path, end):
     assert found.spent["cut off"].n == 1
     assert found.spent["cut off"].energy_kwh == 1.0
     assert found.spent["runs"].energy_kwh == 2.0
+
+
+@pytest.mark.slow
+def test_forks_have_what_was_loaded_and_nothing_of_each_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOADS", str(tmp_path / "loads"))
+    configs = {name: {"does": "tells"} for name in ("a", "b", "c")}
+    ask = {"train": trainings.train, "out": tmp_path / "s", **QUIET, "preload": PRELOAD}
+    study = run(configs, seeds=1, warmup=1, **ask)
+    assert [a.state for a in study.attempts] == ["done"] * 4
+    told = [json.loads((tmp_path / "s" / a.folder / "told.json").read_text()) for a in study.attempts]
+    assert (tmp_path / "loads").read_text() == "loaded\n"  # once, before any
+    for one, attempt in zip(told, study.attempts, strict=True):
+        assert one["loaded"] is True
+        assert one["left by others"] == 0  # whatever a run left in a module
+        assert one["leads its session"] is True
+        assert one["arguments"] == ["run", str(tmp_path / "s" / attempt.folder)]  # further ranks begin with them
+        assert one["folder"] == str(Path.cwd())
+        assert one["threads"] == 1
+        assert json.loads((tmp_path / "s" / attempt.folder / "job.json").read_text())["preload"] == [*PRELOAD]
+        assert one["cpu_s"] < 5.0  # its own, and not that of what was loaded
+        output = (tmp_path / "s" / attempt.folder / "output.txt").read_text().splitlines()
+        assert output == [f"print of {attempt.config}", f"write of {attempt.config}", f"end of {attempt.config}"]
+    assert len({one["pid"] for one in told}) == 4
+    assert {one["parent"] for one in told} != {os.getpid()}
+    with pytest.raises(ProcessLookupError):
+        os.kill(told[0]["parent"], 0)  # it ends with the study
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("preload", "told"),
+    [
+        ("threaded", "a thread of its own runs: every run is a new process"),
+        ("on_a_board", "a GPU was opened: every run is a new process"),
+    ],
+)
+def test_what_cannot_be_forked_is_told_and_runs_are_new_processes(tmp_path, preload, told):
+    lines = []
+    configs = {"a": {"does": "tells"}}
+    ask = {"seeds": 1, "out": tmp_path, "warmup": 0, "idle_s": 0}
+    study = run(configs, train=trainings.train, tell=lines.append, preload=[preload], **ask)
+    assert told in lines[0]
+    assert study.state_of("a", 0) == "done"
+    one = json.loads((tmp_path / study.attempts[0].folder / "told.json").read_text())
+    assert one["parent"] == os.getpid()
+
+
+def test_what_cannot_be_loaded_is_told_before_anything_is_run(tmp_path):
+    for preload, why in (("nowhere.at_all", "No module named 'nowhere'"), ("ends", "exit code 7")):
+        with pytest.raises(StudyError) as error:
+            run({"a": {}}, train=trainings.train, seeds=1, out=tmp_path, warmup=0, preload=[preload], **QUIET)
+        assert why in str(error.value)
+        assert read_manifest(tmp_path).attempts == ()
 
 
 def inner(config, seed, folder):
@@ -209,9 +295,17 @@ inner.__qualname__ = "test_it.<locals>.inner"
         ({"seeds": 0}, "seeds=0: give their number"),
         ({"seeds": [1, 1]}, "seeds=[1, 1]: give"),
         ({"seeds": True}, "seeds=True: give"),
+        ({"seeds": 4294967296}, "seeds=4294967296: give at most 10000"),
+        ({"part": None}, "part=None: give"),
+        ({"part": (1, 2)}, "part=(1, 2): give"),
+        ({"cooldown_s": False}, "cooldown_s=False: give seconds"),
+        ({"configs": {"漢" * 100: {}}}, "cannot be the name of a folder: it has 300 bytes, and may have 200"),
+        ({"configs": {"x" * 300: {}}}, "it has 300 bytes, and may have 200"),
         ({"order": "fast"}, "order='fast': give one of 'randomized blocks'"),
         ({"cooldown_s": -1}, "cooldown_s=-1: give seconds from 0 on"),
         ({"warmup": 1.5}, "warmup=1.5: give a whole number"),
+        ({"preload": "torch"}, "preload='torch': give names of modules"),
+        ({"preload": ["a b"]}, "preload=['a b']: give names of modules"),
         ({"part": "3/2"}, "part='3/2': give the number of this machine"),
         ({"part": "2/2"}, "part='2/2': there are only 1 configurations"),
     ],
@@ -223,6 +317,55 @@ def test_wrong_arguments_are_named_before_anything_is_run(tmp_path, arguments, p
     assert problem in str(error.value)
     assert str(error.value).isprintable()
     assert not (tmp_path / "s").exists()
+
+
+FOREIGN = {
+    "another program's manifest": (
+        {"study.json": '{"study": "optuna"}', ".lock": "a lock of theirs"},
+        "another program",
+    ),
+    "no JSON": ({"study.json": "theirs", ".lock": "a lock of theirs"}, "cannot be read"),
+    "a lock alone": ({".lock": "a lock of theirs"}, "holds other things"),
+    "a manifest without a lock": ({"study.json": '{"study": "optuna"}'}, "another program"),
+    "a link": ({".lock": None}, "holds other things"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_lock_and_a_manifest_of_others_are_not_touched(tmp_path, name):
+    files, problem = FOREIGN[name]
+    folder, precious = tmp_path / "s", tmp_path / "precious"
+    folder.mkdir()
+    precious.write_text("123456")
+    for file, content in files.items():
+        if content is None:
+            (folder / file).symlink_to(precious)
+        else:
+            (folder / file).write_text(content)
+    with pytest.raises(StudyError, match=problem):
+        run({"a": {}}, train=trainings.train, out=folder, **QUIET)
+    assert precious.read_text() == "123456"
+    assert {p.name for p in folder.iterdir()} == {*files}
+    assert all(content is None or (folder / file).read_text() == content for file, content in files.items())
+
+
+def test_another_function_does_not_go_on_with_a_study(tmp_path):
+    plan = [("a", 0)]
+    manifest = Manifest("/x/y.py:train", {"a": {}}, [0], "randomized blocks", 0, plan, 0, None, "", 1e9)
+    for other in ("tests.study.trainings:train", f"{ROOT}/tests/study/trainings.py:train"):
+        manifest.write(tmp_path)
+        with pytest.raises(StudyError, match="holds a study with other train: give the same, or give a new folder"):
+            run({"a": {}}, train=other, seeds=1, out=tmp_path, warmup=0, **QUIET)
+        assert read_manifest(tmp_path).train == "/x/y.py:train"
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_a_line(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Manifest, "write", full)
+    with pytest.raises(StudyError, match=r"/s cannot be written: No space left on device: "):
+        run({"a": {}}, train=trainings.train, out=tmp_path / "s", **QUIET)
 
 
 def test_a_folder_with_other_things_is_not_touched(tmp_path):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
 import random
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 from tests.records import put
@@ -27,6 +31,8 @@ def train(config: dict, seed: int, folder: Path) -> None:
         return
     if does == "is killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if does == "tells":
+        tell(folder)
     if does == "searches":
         put(folder / "tuning" / "trial", 0.25, 0.5, seed=seed)
     put(folder / "version_0", config.get("kwh", 1.0) + 0.001 * seed, 0.9, run_id=f"{config}-{seed}", seed=seed)
@@ -35,3 +41,27 @@ def train(config: dict, seed: int, folder: Path) -> None:
     if does == "hangs once" and not Path(config["mark"]).exists():
         Path(config["mark"]).write_text("begun")
         signal.pause()
+
+
+def tell(folder: Path) -> None:
+    """Says what a process is and has, and leaves something in it."""
+    heavy = sys.modules.get("tests.study.heavy")
+    told = {
+        "pid": os.getpid(),
+        "parent": os.getppid(),
+        "loaded": heavy is not None,
+        "left by others": len(getattr(heavy, "left", ())),
+        "leads its session": os.getsid(0) == os.getpid() == os.getpgrp(),
+        "arguments": sys.argv[1:],
+        "folder": str(Path.cwd()),
+        "threads": threading.active_count(),
+        "cpu_s": time.process_time(),
+    }
+    (folder / "told.json").write_text(json.dumps(told))
+    if heavy is not None:
+        heavy.left.append(folder)
+    name = folder.parent.name
+    sys.stdout.write(f"print of {name}\n")
+    sys.stdout.flush()
+    os.write(1, f"write of {name}\n".encode())
+    atexit.register(sys.stdout.write, f"end of {name}\n")
