@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from lightning_energy import compare
 from lightning_energy.commands import main as cli
 from lightning_energy.meters.base import Condition
 from lightning_energy.results.figures import Device
@@ -50,31 +49,6 @@ def made(folder: Path, configs=CONFIGS, failed=("wide", 2), **changes) -> Manife
     manifest = replace(manifest, **changes)
     manifest.write(folder)
     return manifest
-
-
-def test_runs_that_a_study_discarded_are_no_repeats_elsewhere(tmp_path, capsys):
-    """Where its folder is compared or given to a gate: the warm-up, a failed run whose fit ended, and a trial."""
-    manifest = made(tmp_path / "s")
-    put(tmp_path / "s/warm-up/small/seed-0", 9.0, 0.1, run_id="w", seed=0)
-    warm_up = Attempt("warm-up", "small", 0, "warm-up/small/seed-0", "done", 1e9, record=f"warm-up/small/seed-0/{NAME}")
-    manifest.with_attempt(warm_up).write(tmp_path / "s")
-    put(tmp_path / "s/runs/small/seed-0/tuning/trial", 0.5, run_id="t")
-    expected = [1.0, 1.01, 1.02, 2.0, 2.01]
-    said = "1 failed run, 1 trial and 1 warm-up of "
-    for given in (tmp_path / "s", tmp_path, f"{tmp_path}/s/*", f"{tmp_path}/**/{NAME}"):
-        found = compare(given)
-        assert [run.energy_kwh for run in found.runs] == expected
-        (sentence,) = (s for s in found.caveats if s.startswith(said))
-        assert sentence.endswith("s are left out: lightning-energy study report shows them.")
-    assert [run.energy_kwh for run in compare(tmp_path / f"s/warm-up/small/seed-0/{NAME}").runs] == [9.0]  # by name
-    sides = ["--base", f"{tmp_path}/s/runs/small", "--new", f"{tmp_path}/s/runs/wide"]
-    assert cli.main(["gate", *sides, "--max-increase", "3%"]) == 3
-    out, err = capsys.readouterr()
-    assert "| base | 3 |" in out
-    assert "| new | 2 |" in out
-    assert "1 failed run of " in err
-    (tmp_path / "s/study.json").write_text('{"format": "lightning-energy-study", "attempts": 3}')
-    assert len(compare(tmp_path / "s").runs) == 8  # damaged: it says nothing
 
 
 def test_a_report_has_what_is_compared_what_failed_and_what_was_spent_apart(tmp_path, capsys):
