@@ -8,6 +8,7 @@ import math
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.prefixes import energy_unit, plus_minus
 from lightning_energy.comparison.student import FEWEST
 from lightning_energy.comparison.verdicts import SHOWS_NOTHING, one_seed_words
@@ -103,10 +104,7 @@ def group_sentences(comparison: Judgement) -> list[str]:
     )
     few = [g.name for g in comparison.groups if 0 < g.n < FEWEST]
     if few:
-        listed = ", ".join(few[:MOST_SENTENCES]) + (
-            f" and {len(few) - MOST_SENTENCES} more" * (len(few) > MOST_SENTENCES)
-        )
-        found.append(f"Nothing is decided about groups of fewer than {FEWEST} runs: {listed}.")
+        found.append(f"Nothing is decided about groups of fewer than {FEWEST} runs: {some_of(few, MOST_SENTENCES)}.")
     if comparison.baseline in few:
         found.append("The baseline is one of these, so that nothing is decided at all.")
     out = [f"{run.name} is in no mean of {g.name}: {reason}." for g in comparison.groups for run, reason in g.left_out]
