@@ -13,6 +13,7 @@ from lightning_energy.comparison.binomial import in_samples
 from lightning_energy.comparison.columns import Column, column_of
 from lightning_energy.comparison.comparison import Comparison
 from lightning_energy.comparison.judged_groups import judged_groups
+from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.one_metric import of_one_metric
 from lightning_energy.comparison.pareto import dominations, fronts, kinds
 from lightning_energy.comparison.run import NothingFittedError, Run, run_of
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.subject import Subject
 
 __all__ = ["compare"]
-
-NAMED = 5  # runs in a sentence
 
 
 def compare(
@@ -189,9 +188,8 @@ def _of_scale(runs: Sequence[Run], scale: Scale | None) -> list[str]:
     corrected = [run for run in runs if scale is not None and run.source.scale != scale]
     if not corrected:
         return []
-    names = ", ".join(run.name for run in corrected[:NAMED])
-    more = f" and {len(corrected) - NAMED} more" if len(corrected) > NAMED else ""
-    return [f"All values are read with scale={scale!r}, as was asked for; the records of {names}{more} say otherwise."]
+    names = some_of([run.name for run in corrected])
+    return [f"All values are read with scale={scale!r}, as was asked for; the records of {names} say otherwise."]
 
 
 def _out_of_reach(subject: Subject) -> list[str]:
@@ -208,7 +206,7 @@ def _no_baseline(groups: Sequence[Group], baseline: str | None) -> list[str]:
     names = [group.name for group in groups if group.n]
     if baseline is None or baseline in names:
         return []
-    known = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    known = some_of(names) or "those that have one"
     return [f"baseline={baseline!r} is no group with a run, so that nothing is decided: give one of {known}"]
 
 
@@ -219,7 +217,7 @@ def _with_their_reference(formula: EnergyPenalized, runs: Sequence[Run]) -> tupl
         return replace(formula, reference_kwh=found[0]), []
     if not found:
         return formula, []
-    listed = ", ".join(f"{kwh:g}" for kwh in found)
+    listed = some_of([f"{kwh:g}" for kwh in found])
     caveat = (
         f"The runs were trained with scores of different references ({listed} kWh): here all are scored with "
         f"{formula.reference_kwh:g} kWh. Choose another with {reference_of_their_size(runs)}."
@@ -249,7 +247,7 @@ def _judge(runs: list[Run]) -> list[Run]:
         ahead = sorted([*beyond, *within], key=lambda j: (runs[j].energy_kwh, j))
         caveats = run.caveats
         if within and not beyond and run.quality != "estimated":  # of estimates, the caveats of the whole say it
-            names = ", ".join(runs[j].name for j in within)
+            names = some_of([runs[j].name for j in within])
             caveats = (*caveats, f"behind {names} by less than the uncertainty of their energies (k=2)")
         judged.append(
             replace(

@@ -125,8 +125,8 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
     )
     outcome, reason = bounds.answer(repeats)
     if not middle.error:
-        what = "pairs" if middle.flaw == "same pairs" else "repeats"
-        outcome, reason = "cannot tell", f"all {what} cost the same to the last digit: were they trained anew?"
+        what = "pairs differ by" if middle.flaw == "same pairs" else "repeats cost"
+        outcome, reason = "cannot tell", f"all {what} the same to the last digit: were they trained anew?"
     is_open = outcome == "cannot tell" and high > max_increase and not lost
     return Gate(
         outcome,
@@ -146,7 +146,7 @@ def _but(metric: Test, base: Group, new: Group) -> str:
     """The reason why a loss of the metric shows nothing."""
     if metric.flaw == "one seed":
         return f", but {one_seed_words(base, new)}"
-    where = "pairs, all alike" if metric.flaw == "same pairs" else "repeats, without any spread"
+    where = "pairs alike" if metric.flaw == "same pairs" else "repeats, without any spread"
     return f" in all {where}: were they trained anew?"
 
 

@@ -8,6 +8,7 @@ import math
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.prefixes import energy_unit, plus_minus
 from lightning_energy.comparison.student import FEWEST
 from lightning_energy.comparison.verdicts import SHOWS_NOTHING, one_seed_words
@@ -103,10 +104,7 @@ def group_sentences(comparison: Judgement) -> list[str]:
     )
     few = [g.name for g in comparison.groups if 0 < g.n < FEWEST]
     if few:
-        listed = ", ".join(few[:MOST_SENTENCES]) + (
-            f" and {len(few) - MOST_SENTENCES} more" * (len(few) > MOST_SENTENCES)
-        )
-        found.append(f"Nothing is decided about groups of fewer than {FEWEST} runs: {listed}.")
+        found.append(f"Nothing is decided about groups of fewer than {FEWEST} runs: {some_of(few, MOST_SENTENCES)}.")
     if comparison.baseline in few:
         found.append("The baseline is one of these, so that nothing is decided at all.")
     out = [f"{run.name} is in no mean of {g.name}: {reason}." for g in comparison.groups for run, reason in g.left_out]
@@ -361,22 +359,23 @@ def _takes(verdict: Verdict, comparison: Judgement) -> str:
     numbers = [f"some {n} {words[min(i, 1)]} {w}" for i, (n, w) in enumerate(needed)]
     causes = [_cause(d, w, verdict, comparison) for d, w in open_ if not d.repeats]
     if len(open_) == 1:  # the question was just told
-        causes = [cause.removeprefix(NOT_DECIDED.format(open_[0][1])) for cause in causes]
+        word = open_[0][1]
+        causes = [cause.removeprefix(NOT_DECIDED.format(word)) for cause in causes]
     return "; ".join([*([", and ".join(numbers)] if numbers else []), *causes])
 
 
 def _cause(difference: Difference, question: str, verdict: Verdict, comparison: Judgement) -> str:
-    both = [g for g in comparison.groups if g.name in {verdict.one, verdict.other}]
+    both, asked = [g for g in comparison.groups if g.name in {verdict.one, verdict.other}], NOT_DECIDED.format(question)
     if difference.obstacle == "missing":
         return "energy of some runs is missing, and repeats do not replace it"
     if difference.flaw:
         words = one_seed_words(*both) if difference.flaw == "one seed" else SHOWS_NOTHING[difference.flaw]
-        return f"{NOT_DECIDED.format(question)}{words}"
+        return f"{asked}{words}"
     if difference.obstacle == "constant":
         what = "estimates" if any(run.quality == "estimated" for g in both for run in g.runs) else "meters"
-        return f"which is {question} no number of repeats shows: the uncertainty of the {what} does not average out"
+        return f"{asked}no number of repeats shows it: the uncertainty of the {what} does not average out"
     size = "a difference" if difference.constant else "a difference and a spread"
-    return f"which is {question} no number of repeats up to 10,000 shows with {size} of this size"
+    return f"{asked}no number of repeats up to 10,000 shows it, with {size} of this size"
 
 
 def _some(sentences: Iterable[str]) -> list[str]:
@@ -394,6 +393,8 @@ def _of_seeds(groups: Sequence[Group]) -> list[str]:
         ]
     if any(g.repeats_a_seed for g in repeated):
         return [ONE_SEED]
+    if any(len({*g.seeds}) < g.n for g in repeated):
+        return ["Some groups have one seed twice, so that they are not paired: use another seed for each repeat."]
     if len({frozenset(g.seeds) for g in repeated}) > 1:
         return [
             "The groups do not all have the same seeds: pairs are formed where at least three, and half, are shared."

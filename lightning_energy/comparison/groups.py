@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -107,10 +108,11 @@ class Group:
         """Number of its runs that are left out, copies not counted."""
         return sum(bool(_reason(run)) for run, _ in self.left_out)
 
-    @property
+    @cached_property
     def repeats_a_seed(self) -> bool:
-        """True when two of its runs are known to have one seed: they show how the machine scatters, not the seeds."""
-        known = [seed for seed in self.seeds if seed is not None]
+        """True when two of its runs have one seed and the same settings: they show how the machine scatters alone."""
+        pairs = zip(self.seeds, self.runs, strict=True)
+        known = [(seed, _text(run.source.settings)) for seed, run in pairs if seed is not None]
         return len({*known}) < len(known)
 
     @property

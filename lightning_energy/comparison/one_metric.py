@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.subject import Choice, Subject, better
 from lightning_energy.scores.metric_name import canonical
 
@@ -83,7 +84,7 @@ def of_one_metric(runs: Sequence[Run], metric: str | None, epoch: Choice, target
 
 def _unknown(metric: str, runs: Sequence[Run]) -> str:
     counts = Counter(run.metric_name for run in runs)
-    listed = "; ".join(f"{name}: {n}" for name, n in sorted(counts.items(), key=str))
+    listed = some_of([f"{name}: {n}" for name, n in sorted(counts.items(), key=str)], between="; ")
     return f"metric={metric!r} is the metric of no run ({listed or 'none has one'}): give the name of one of theirs"
 
 

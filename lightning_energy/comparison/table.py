@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lightning_energy.comparison.columns import FIELDS, IN_TEXT, heading_of
 from lightning_energy.comparison.configurations import has_repeats
 from lightning_energy.comparison.group_table import dominates_words, group_rows, group_sentences
+from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.results.plain import cell as in_csv
 from lightning_energy.results.readable import si
@@ -33,7 +34,7 @@ WIDTH = 120
 NARROWEST = 80
 LONGEST_NAME = 32
 SHORTEST_NAME = 16
-NAMES_OF_A_CAVEAT = 5
+MOST_OF_A_UNIT = 20  # runs; CSV and JSON have all
 BEHIND = "those that are ahead of it are so by less than the uncertainty of their energies (k=2)"
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 
@@ -192,8 +193,8 @@ def _of_units(runs: Sequence[Run]) -> list[str]:
     sentences = []
     for unit in dict.fromkeys(unit for run in runs for unit in run.unit_j):
         known = ((run.name, run.unit_j.get(unit)) for run in runs)
-        each = ", ".join(f"{name} {UNKNOWN if joules is None else si(joules, 'J')}" for name, joules in known)
-        sentences.append(f"Energy of training per 1 of {unit}: {each}.")
+        each = [f"{name} {UNKNOWN if joules is None else si(joules, 'J')}" for name, joules in known]
+        sentences.append(f"Energy of training per 1 of {unit}: {some_of(each, MOST_OF_A_UNIT)}.")
     return sentences
 
 
@@ -213,8 +214,7 @@ def _sentences(comparison: Judgement) -> list[str]:
                 continue
             grouped.setdefault(BEHIND if caveat.startswith("behind ") else caveat, []).append(run.name)
     for caveat, names in grouped.items():
-        more = f" and {len(names) - NAMES_OF_A_CAVEAT} more" if len(names) > NAMES_OF_A_CAVEAT else ""
-        sentences.append(f"Caveat of {', '.join(names[:NAMES_OF_A_CAVEAT])}{more}: {caveat}")
+        sentences.append(f"Caveat of {some_of(names)}: {caveat}")
     return sentences
 
 

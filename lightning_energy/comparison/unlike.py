@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lightning_energy.comparison.listing import some_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -67,7 +69,7 @@ def with_caveats(runs: Sequence[Run], reference_kwh: float | None) -> tuple[list
         counts = Counter(values)
         if len(counts) < 2:  # noqa: PLR2004 - all are alike
             continue
-        whole.append(of_all.format("; ".join(f"{v}: {n}" for v, n in sorted(counts.items()))))
+        whole.append(of_all.format(_listed(counts)))
         usual = next((v for v, n in counts.items() if n > len(runs) / 2), None)
         for caveats, value in zip(own, values, strict=True):
             if value != usual:
@@ -75,7 +77,7 @@ def with_caveats(runs: Sequence[Run], reference_kwh: float | None) -> tuple[list
     for caveats, others in zip(own, _of_the_same_run(runs), strict=True):
         if others:
             caveats.append(
-                f"it is the same run as {', '.join(others)}, resumed or copied: one's energy includes the other's"
+                f"it is the same run as {some_of(others)}, resumed or copied: one's energy includes the other's"
             )
     whole += _of_all(runs, reference_kwh)
     return [replace(r, caveats=(*r.caveats, *c)) for r, c in zip(runs, own, strict=True)], whole
@@ -86,6 +88,12 @@ def reference_of_their_size(runs: Sequence[Run]) -> str:
     energies = [run.energy_kwh for run in runs if run.energy_kwh]
     kwh = f"{statistics.median(energies) if energies else 1:.1g}"
     return f"reference_kwh={kwh} (on the command line: --reference-kwh {kwh})"
+
+
+def _listed(counts: Counter[str]) -> str:
+    """Values with their numbers, the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return some_of([f"{value}: {n}" for value, n in ordered], between="; ")
 
 
 def _of_the_same_run(runs: Sequence[Run]) -> list[list[str]]:

@@ -28,7 +28,8 @@ not average out over repeats is added to the error of the difference of energies
 
 Accuracies are counts of samples: no mean of them is surer than the step from one count to the next. Where no repeat of
 either group differs, that step is no spread, and nothing is decided. Nothing is decided about the metric of a group,
-either, in which one seed is known to come twice: such runs show how the machine scatters, not what another seed brings.
+either, in which one seed is known to come twice with the same settings: such runs show how the machine scatters, not
+what another seed brings.
 
 The level holds if repeats are independent and scatter roughly normally; with three runs, or where some collapse, it may
 be several times that. Their number must be fixed before they are seen. It is of what repeats scatter by: other seeds on

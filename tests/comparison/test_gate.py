@@ -145,7 +145,7 @@ def test_pairs_are_narrower():
     answer = gate(base, repeats("new", energies, ACCURACIES, u=0.001), 0.03)
     assert (answer.outcome, answer.pairs) == ("fine", 5)
     copies = gate(base, side("new", scatter=9, seeds=[0, 1, 2, 3, 4], u=0.001), 0.03)
-    assert copies.reason == "all pairs cost the same to the last digit: were they trained anew?"
+    assert copies.reason == "all pairs differ by the same to the last digit: were they trained anew?"
 
 
 def test_wrong_answers_are_rare():

@@ -102,12 +102,17 @@ def test_each_open_question_has_its_own_number_or_cause():
     estimated = decided(five("a", quality="estimated"), five("b", 1.2, -0.002, quality="estimated"))
     assert estimated == (
         "a and b are not told apart: some 26 runs of each would probably (0.8) show which is better; which is cheaper "
-        "no number of repeats shows: the uncertainty of the estimates does not average out."
+        "is not decided: no number of repeats shows it: the uncertainty of the estimates does not average out."
     )
     missing = decided(five("a", slack_kwh=0.04), five("b", 1.03, -0.05))
     assert "energy of some runs is missing, and repeats do not replace it" in missing
-    assert "which is cheaper no number of repeats up to 10,000 shows with a difference and a spread of this size" in (
-        decided(five("a"), five("b", 1.000001, -0.05))
+    assert decided(five("a"), five("b", 1.000001, -0.05)).endswith(
+        "which is cheaper is not decided (not paired): no number of repeats up to 10,000 shows it, with a difference "
+        "and a spread of this size."
+    )
+    assert decided(five("a", quality="estimated"), five("b", 1.2, -0.05, quality="estimated")).endswith(
+        "which is cheaper is not decided (not paired): no number of repeats shows it: the uncertainty of the estimates "
+        "does not average out."
     )
     partly = (five("a"), five("b", 1.5, -0.05))
     partly = [
@@ -144,6 +149,13 @@ def test_what_has_no_spread_is_told_for_what_it_is():
     assert sentences[-1] == (
         "Some groups have one seed twice, so that they are not paired, and nothing is decided about their metric, "
         "whose spread is the machine's alone: use another seed for each repeat."
+    )
+    folds = [
+        replace(g, runs=tuple(replace(r, source=replace(r.source, settings={"fold": i})) for i, r in enumerate(g.runs)))
+        for g in seeded
+    ]
+    assert group_sentences(of(*folds))[-1] == (
+        "Some groups have one seed twice, so that they are not paired: use another seed for each repeat."
     )
 
 

@@ -63,3 +63,34 @@ def test_some_differences_no_number_of_repeats_shows():
     assert repeats_needed(1e-5, 0.01, 0.025) is None
     assert repeats_needed(0.01, 0.001, 0.025, constant=0.01) is None  # the meters differ by as much
     assert repeats_needed(0.05, 0.0, 0.025) == 3
+
+
+def test_intervals_by_resampling_are_no_better_for_a_handful():
+    """How often intervals of 95 % hold the mean: Student's, of percentiles, and by a resampled t."""
+
+    def holds(draw, true, n, trials=600, resampled=399):
+        rng = np.random.default_rng(2)
+        runs = draw(rng, (trials, n))
+        mean, error = runs.mean(1), runs.std(1, ddof=1) / math.sqrt(n)
+        again = np.take_along_axis(runs[:, None, :], rng.integers(0, n, (trials, resampled, n)), axis=2)
+        means, errors = again.mean(2), again.std(2, ddof=1) / math.sqrt(n)
+        with np.errstate(all="ignore"):
+            t = np.quantile(np.nan_to_num((means - mean[:, None]) / errors), (0.025, 0.975), axis=1)
+        ends = np.quantile(means, (0.025, 0.975), axis=1)
+        return (
+            (np.abs(mean - true) <= quantile(0.975, n - 1) * error).mean(),
+            ((ends[0] <= true) & (true <= ends[1])).mean(),
+            ((mean - t[1] * error <= true) & (true <= mean - t[0] * error)).mean(),
+        )
+
+    def collapsing(rng, shape):
+        return np.where(rng.random(shape) < 0.05, 0.1, rng.normal(0.9, 0.003, shape))
+
+    lognormal = (lambda rng, shape: np.exp(rng.normal(0, 0.1, shape)), math.exp(0.005))
+    student, percentiles, _ = holds(*lognormal, 5)
+    assert (student, percentiles) == (pytest.approx(0.95, abs=0.03), pytest.approx(0.83, abs=0.05))
+    student, _, by_t = holds(*lognormal, 20)
+    assert (student, by_t) == (pytest.approx(0.95, abs=0.03), pytest.approx(0.95, abs=0.03))
+    student, _, by_t = holds(lambda rng, shape: rng.exponential(1, shape), 1.0, 20)
+    assert (student, by_t) == (pytest.approx(0.92, abs=0.03), pytest.approx(0.94, abs=0.03))
+    assert max(holds(collapsing, 0.86, 20)) < 0.85

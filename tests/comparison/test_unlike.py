@@ -25,8 +25,8 @@ def test_lists_are_bounded():
     runs = [run(f"r{i}", hardware=f"machine {i // 2:02}", metric_name=f"val_acc_{i:02}", run_id="1") for i in range(80)]
     runs += [run(f"s{i}", hardware="usual") for i in range(3)]
     told, (names, machines) = with_caveats(runs, 1.0)
-    assert "(usual: 3; machine 00: 2; machine 01: 2; machine 02: 2; machine 03: 2; and 36 more)" in machines
-    assert "(val_acc: 3; val_acc_00: 1; val_acc_01: 1; val_acc_02: 1; val_acc_03: 1; and 76 more)" in names
+    assert "(usual: 3; machine 00: 2; machine 01: 2; machine 02: 2; machine 03: 2 and 36 more)" in machines
+    assert "(val_acc: 3; val_acc_00: 1; val_acc_01: 1; val_acc_02: 1; val_acc_03: 1 and 76 more)" in names
     assert told[0].caveats[-1].startswith("it is the same run as r1, r2, r3, r4, r5 and 74 more, resumed or copied")
 
 
