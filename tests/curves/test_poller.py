@@ -160,7 +160,7 @@ class Quick(SimulatedGpu):
         return int((self.now_s() - self.phase_s) / self.counter_period_s) * round(3e5 * self.counter_period_s)
 
 
-# boards, their counters' period: polls, wake-ups, locks of the curves and the bytes that polls need, per second and board
+# boards, their counters' period: polls, wake-ups, locks of the curves, bytes that polls need; per second and board
 COUNTS = {
     (1, 0.1): (32, 32, 14, 40_000),
     (1, 0.02): (165, 165, 66, 200_000),
