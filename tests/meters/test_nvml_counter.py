@@ -21,36 +21,33 @@ def test_pynvml_keeps_the_library_that_it_loads_where_the_counter_looks_for_it(m
     assert Counter(pynvml, 1).is_bound
 
 
-@pytest.mark.parametrize("is_bound", [True, False])
-def test_the_counter_and_its_errors_are_those_of_pynvml(monkeypatch, is_bound):
-    clock, gpu = VirtualClock(), SimulatedGpu(100.0, uuid=A)
-    with SimulatedNvml([gpu], clock=clock):
+@pytest.fixture(params=["by the symbol", "by the wrapper"])
+def counter(request, monkeypatch):
+    """A board, and its counter as it is read usually, and where pynvml keeps its library elsewhere."""
+    gpu = SimulatedGpu(100.0, uuid=A)
+    with SimulatedNvml([gpu], clock=VirtualClock(tick_ns=0)):
         handle = pynvml.nvmlDeviceGetHandleByUUID(A)
-        if not is_bound:
-            monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", lambda _: 1_500)
-            library = pynvml.nvmlLib
-            monkeypatch.setattr(pynvml, "nvmlLib", None)
-        counter = Counter(pynvml, handle)
-        assert counter.is_bound == is_bound
-        if is_bound:
-            assert counter.take(clock).register_j == pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) * 1e-3
-            gpu_errors = lambda code: setattr(gpu, "error", code)  # noqa: E731 - two ways to let a call fail
-        else:
-            assert counter.take(clock).register_j == 1.5
-            pynvml.nvmlLib = library
+        with monkeypatch.context() as patch:
+            if request.param == "by the wrapper":
+                patch.setattr(pynvml, "nvmlLib", None)
+            counter = Counter(pynvml, handle)
+        assert counter.is_bound == (request.param == "by the symbol")
+        yield gpu, counter, pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
 
-            def gpu_errors(code):
-                def fails(_):
-                    raise pynvml.NVMLError(code)
 
-                monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", fails)
+def test_the_counter_is_that_of_pynvml(counter):
+    _, ours, mj = counter
+    assert ours.take(VirtualClock()).register_j == mj * 1e-3
 
-        for code in CODES:
-            gpu_errors(code)
-            with pytest.raises(pynvml.NVMLError) as error:
-                counter.take(clock)
-            assert type(error.value) is type(pynvml.NVMLError(code))
-            assert error.value.value == code
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_errors_are_those_of_pynvml(counter, code):
+    gpu, ours, _ = counter
+    gpu.error = code
+    with pytest.raises(pynvml.NVMLError) as error:
+        ours.take(VirtualClock())
+    assert type(error.value) is type(pynvml.NVMLError(code))
+    assert error.value.value == code
 
 
 def test_an_old_driver_without_the_symbol_fails_as_pynvml_says():
