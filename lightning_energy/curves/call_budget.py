@@ -74,7 +74,7 @@ class CallBudget:
         self.latency_ns.append(took_ns)
         if self._calls <= FIRST_CALLS or not self._calls % MEDIAN_EVERY:
             self._set_median()
-        debt_ns = max(DEBT_NS, DEBT_CALLS * self.call_ns)
+        debt_ns = max(DEBT_NS, DEBT_CALLS * self.call_ns) if self.call_ns else 0
         self._saved_ns = max(saved_ns - (took_ns if cost_ns is None else cost_ns), -debt_ns)
         self._called_ns = end_ns
 
@@ -113,7 +113,8 @@ class CallBudget:
 
     def fine_ns(self, time_ns: int) -> int:
         """Least distance of polls from a moment on: the close one while time is saved for it."""
-        return self.close_ns if self.saved_ns(time_ns) > 0 else self.floor_ns
+        saved_ns = self.saved_ns(time_ns)
+        return self.close_ns if saved_ns > 0 else max(self.floor_ns, self.time_to_save_ns(-saved_ns))
 
 
 class TimeShares:

@@ -218,7 +218,8 @@ class Channel:
         """Note until when a poll that sees nothing new says no more: then the power is read as well, or it is late."""
         still_ns, late_ns = self._edges.still_ns(now_ns), self._late_ns()
         if still_ns >= late_ns:
-            self.plan.come_by(now_ns + max(SLOW_POLL_NS, 2 * self.plan.calls.floor_ns))
+            calls = self.plan.calls
+            self.plan.come_by(now_ns + max(SLOW_POLL_NS, 2 * calls.floor_ns, 2 * calls.fine_ns(now_ns)))
         if self._edges.is_waiting and not self.plan.looks:
             beside_ns = self._edges.beside.last_ns + BESIDE_NS
             since_ns = now_ns - still_ns
@@ -273,8 +274,10 @@ class Channel:
 
     def _wants_power(self, reading: Reading) -> bool:
         """Return true when the power is asked for, too: a register stands still for too long, or a look is planned."""
-        look = self.plan.take_look()
-        overdue = reading.register_j is not None and (self._frozen_at_j is not None or self._is_overdue(reading))
+        look, register_j = self.plan.take_look(), reading.register_j
+        if register_j is None or (self._late_ns() and self._frozen_at_j is None and self._edges.is_move(register_j)):
+            return look  # a register that moves stood still only because it was polled rarely
+        overdue = self._frozen_at_j is not None or self._is_overdue(reading)
         return look or overdue or self._wants_beside(reading)
 
     def _wants_beside(self, reading: Reading) -> bool:

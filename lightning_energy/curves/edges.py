@@ -163,6 +163,10 @@ class CounterEdges:
         """True while a poll that sees nothing new says no more than that."""
         return self._segment is not None and not self._was_silent
 
+    def is_move(self, register_j: float) -> bool:
+        """Return true if a value is another than the one that was seen last."""
+        return self._segment is not None and register_j != self._segment.register_j
+
     def stood(self, start_ns: int, end_ns: int) -> None:
         """Take a poll, from its begin to its end, that saw what the one before it saw."""
         segment = self._segment

@@ -193,8 +193,8 @@ class PollPlan:
             wait_ns = self.calls.fine_ns(now_ns)
             overdue_ns = -ahead_ns - period_ns // MUCH_TOO_LATE
             if overdue_ns > 0:
-                wait_ns += overdue_ns // SLOWER
-            due_ns = now_ns + self._jittered(min(wait_ns, max(period_ns, self.calls.floor_ns)))
+                wait_ns = max(wait_ns, min(wait_ns + overdue_ns // SLOWER, period_ns))
+            due_ns = now_ns + self._jittered(wait_ns)
         self.due_ns = due_ns if is_free is self.calls.is_free else 0  # another thread may have told to hurry
 
     def _jittered(self, wait_ns: int) -> int:

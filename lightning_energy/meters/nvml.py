@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,7 @@ ODD = {
     "average": "its average power contradicts its other readings and is not used any more",
 }
 
+_read: weakref.WeakSet[NvmlMeter] = weakref.WeakSet()  # the open ones, which share the time for looks
 _covers_module: dict[str, bool] = {}  # by the board's UUID, once it is known: a second run need not wait for it
 
 
@@ -147,6 +149,7 @@ class NvmlMeter(Meter):
         self._watch = Watch(monotonic_ns(), self._has_counter, seeks_scope, most_w, findings)
         self._board, self._pid, self._news, self._is_looked_at = board, os.getpid(), None, False
         self._due_ns = 0
+        _read.add(self)
         self._others = Answer() if self.uuid.startswith("MIG-") else self._ask_for_others(board)
         self._opened = replace(info, note="; ".join(notes), scope_known=not seeks_scope)
         return self._described(self._opened, findings)
@@ -212,6 +215,7 @@ class NvmlMeter(Meter):
     def close(self) -> None:
         """Forget the board. NVML stays initialised: a second initialisation is slow, and hangs on some drivers."""
         self._board = self._watch = None
+        _read.discard(self)
 
     def other_processes(self) -> list[int] | None:
         """Other processes that compute on the board; ``None`` when they are unknown. Slow: not in a loop."""
@@ -303,7 +307,7 @@ class NvmlMeter(Meter):
         module = board.module_w(tries=1) if watch.seeks_scope else Answer()
         now_ns = monotonic_ns()
         look = Look(now_ns, instant.value, average.value, module.value)
-        if not watch.look(look, now_ns - reading.end_ns):
+        if not watch.look(look, (now_ns - reading.end_ns) * max(len(_read), 1)):
             return
         found = watch.findings
         if found.module is not None:

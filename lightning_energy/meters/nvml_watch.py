@@ -18,6 +18,7 @@ __all__ = ["Findings", "Watch"]
 LOOK_S = 0.1  # mean time between two looks while it is watched
 SLOW_LOOK = 40.0  # the same in durations of a look, where calls are slow
 WATCH_S = 5.0  # length of a watch
+LEAST_LOOKS = 12  # looks in one: where they are rare, it lasts longer
 PAUSE_S = 60.0  # time between two
 LONGEST_S = 60.0  # longest first watch of a counter whose scope cannot be told yet
 UPDATE_S = 1.0  # longest time between two updates of a counter for which a rise is no leap
@@ -102,7 +103,7 @@ class Watch:
 
         Args:
             look: the powers that it showed.
-            took_ns: how long it took: slow ones are made rarely.
+            took_ns: how long it took, all boards together: slow ones are made rarely.
 
         Returns:
             True when the findings have changed.
@@ -115,7 +116,8 @@ class Watch:
             self._judge_ns = now_ns + round(JUDGE_S / NS)
             self._judge()
         watched_s = (now_ns - self._since_ns) * NS
-        if watched_s >= (LONGEST_S if self.seeks_scope and self.findings.module is None else WATCH_S):
+        is_open = self.seeks_scope and self.findings.module is None
+        if watched_s >= (LONGEST_S if is_open else min(max(WATCH_S, LEAST_LOOKS * wait_s), LONGEST_S)):
             self._end()
             self._begin(now_ns + round(PAUSE_S / NS))
         return self.findings != before

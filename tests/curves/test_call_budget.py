@@ -3,11 +3,18 @@ from __future__ import annotations
 import random
 import statistics
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_energy.curves.call_budget import CallBudget, TimeShares
+from lightning_energy.curves.channel import Channel
+from lightning_energy.curves.sampler import Sampler
+from lightning_energy.meters import NvmlMeter
+from tests.sim.clock import VirtualClock
+from tests.sim.nvml import SimulatedGpu
+from tests.sim.watched import Slow, drive_all
 
 S = 10**9
 BEGIN_NS = 10**15
@@ -74,7 +81,9 @@ def test_debts_are_forgiven_but_for_a_part():
 
 def test_polls_are_close_only_while_time_is_saved():
     budget, now_ns = spent(*[10] * 40, pause_ms=0)
-    assert budget.fine_ns(now_ns) == budget.floor_ns == 380 * MS
+    assert budget.floor_ns == 380 * MS
+    assert budget.fine_ns(now_ns) == 38 * 80 * MS  # until the debt is paid
+    assert budget.fine_ns(now_ns + 3 * S) == budget.floor_ns
     assert budget.fine_ns(now_ns + 5 * S) == budget.close_ns == 10 * MS
     budget.is_free = True
     assert budget.fine_ns(now_ns) == budget.close_ns
@@ -98,3 +107,58 @@ def test_many_that_begin_together_have_no_more_time_at_first_than_one():
         budget.spend(BEGIN_NS, BEGIN_NS)
     assert sum(b.saved_ns(BEGIN_NS) for b in budgets) == 120 * MS
     assert sum(b.saved_ns(BEGIN_NS + 4 * S) for b in budgets) <= (120 + 4000 / 38) * MS
+
+
+class Timed(Slow):
+    """Notes when its slow calls were made, and how long each took, in seconds since ``begun_ns``."""
+
+    def __init__(self, *args) -> None:
+        self.begun_ns, self.spent = 0, []
+        super().__init__(*args)
+
+    def _counted(self, name, function):
+        call = super()._counted(name, function)
+
+        def timed(*arguments) -> int:
+            start_ns = self._now.now_ns
+            result = call(*arguments)
+            self.spent.append(((start_ns - self.begun_ns) / S, (self._now.now_ns - start_ns) / S))
+            return result
+
+        return timed
+
+
+@pytest.mark.parametrize(
+    ("boards", "call_s", "most"),
+    [(1, 0.001, (0.053, 0.052)), (1, 0.0034, (0.053, 0.052)), (8, 0.001, (0.06, 0.055)), (8, 0.0034, (0.08, 0.058))],
+)
+@pytest.mark.parametrize("period_s", [0.1, 0.02])
+def test_calls_take_a_twentieth_of_the_time_of_a_process_from_the_first_seconds_on(
+    boards, call_s, most, period_s, monkeypatch
+):
+    """At first, and after ten seconds; all boards together, with everything that is read beside their counters."""
+    clock = VirtualClock(BEGIN_NS)
+    monkeypatch.setattr("lightning_energy.meters.nvml.monotonic_ns", clock)
+    load = [(1.0, 300.0), (0.7, 100.0)]
+    gpus = [
+        SimulatedGpu(load, uuid=f"GPU-{i:08}-0000-0000-0000-000000000000", counter_period_s=period_s, phase_s=0.013 * i)
+        for i in range(boards)
+    ]
+    with Timed(gpus, clock, call_s, 1) as library:
+        meters = [NvmlMeter(gpu.uuid) for gpu in gpus]
+        channels = [Channel(meter, meter.open(), clock=clock) for meter in meters]
+        Sampler(channels, lambda: None)  # tells them how many they are
+        shares = TimeShares()
+        shares.join(channel.plan.calls for channel in channels)
+        library.begun_ns = clock.now_ns
+        library.spent.clear()
+        drive_all(channels, clock, clock.now_ns + 40 * S, random.Random(0))
+    at_s, took_s = np.array(library.spent).T
+    assert took_s[at_s < 5.0].sum() / 5.0 <= most[0]
+    assert took_s[at_s >= 10.0].sum() / 30.0 <= most[1]
+    assert all(channel.trouble is None for channel in channels)
+    for channel, gpu in zip(channels, gpus, strict=True):
+        start_ns, end_ns = library.begun_ns + 5 * S, channel.curve.end_ns
+        total = channel.curve.energy_between(start_ns, end_ns)
+        assert total.missing_s == 0.0
+        assert total.energy_j == pytest.approx(gpu.true_energy_j(start_ns, end_ns), abs=3 * total.u_j)

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import random
 import threading
 import time
+import tracemalloc
+
+import pytest
 
 from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.poller import Poller
-from lightning_energy.meters import Reading, ReplayMeter
+from lightning_energy.curves.sampler import Sampler
+from lightning_energy.meters import NvmlMeter, Reading, ReplayMeter
 from tests.curves.test_sampler import Broken, wait_for
+from tests.sim.clock import VirtualClock
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
 S = 10**9
 
@@ -129,3 +136,88 @@ def test_a_meter_is_disowned_only_while_its_read_hangs():
     assert broken.closed.wait(10)
     assert poller.join(10.0)
     assert poller.disown() is None
+
+
+class Alarm:
+    """Stands for the lock that the thread sleeps on: a sleep moves the clock, by a little more than was asked for."""
+
+    def __init__(self, clock: VirtualClock, until_ns: int) -> None:
+        self.clock, self.until_ns, self.sleeps, self.rng = clock, until_ns, 0, random.Random(0)
+        self.over = lambda: None
+
+    def acquire(self, timeout: float) -> bool:
+        self.sleeps += 1
+        self.clock.now_ns += round((timeout + self.rng.random() * 1e-4) * S)
+        if self.clock.now_ns > self.until_ns:
+            self.over()
+        return False
+
+
+class Quick(SimulatedGpu):
+    """A board whose counter needs few bytes to be told."""
+
+    def counter_mj(self) -> int:
+        return int((self.now_s() - self.phase_s) / self.counter_period_s) * round(3e5 * self.counter_period_s)
+
+
+# boards, their counters' period: polls, wake-ups, locks of the curves, bytes that polls need; per second and board
+COUNTS = {
+    (1, 0.1): (32, 32, 14, 40_000),
+    (1, 0.02): (165, 165, 66, 200_000),
+    (8, 0.1): (15, 13, 13, 15_000),
+}
+
+
+@pytest.mark.parametrize(("boards", "period_s"), COUNTS)
+def test_polls_wake_ups_and_bytes_are_few(boards, period_s, monkeypatch):
+    """Counted on a virtual clock, not timed: what makes a poll dear again shows here, on any machine."""
+    clock, seconds = VirtualClock(), 4
+    for module in ("meters.nvml", "curves.poller"):
+        monkeypatch.setattr(f"lightning_energy.{module}.monotonic_ns", clock)
+    gpus = [
+        Quick(300.0, uuid=f"GPU-{i:08}-0000-0000-0000-000000000000", counter_period_s=period_s, phase_s=0.013 * i)
+        for i in range(boards)
+    ]
+    locks, taken = [], []
+
+    class Counted:
+        """A lock that is never held by others, and counts."""
+
+        def __enter__(self) -> None:
+            locks.append(clock.now_ns)
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    class Weighed(Channel):
+        """Knows how many bytes each of its polls needs at once."""
+
+        def poll(self, lock, answered=None) -> None:
+            before = tracemalloc.get_traced_memory()[0]
+            tracemalloc.reset_peak()
+            super().poll(lock, answered)
+            taken.append(tracemalloc.get_traced_memory()[1] - before)
+
+    with SimulatedNvml(gpus, clock=clock):
+        meters = [NvmlMeter(gpu.uuid) for gpu in gpus]
+        channels = [Weighed(meter, meter.open(), clock=clock) for meter in meters]
+        Sampler(channels, lambda: None)  # shares their time
+        poller = Poller(channels, Counted(), lambda: [c.curve.forget_before(clock.now_ns) for c in channels])
+
+        def run(until_ns: int) -> Alarm:
+            poller._ended, poller._alarm = False, Alarm(clock, until_ns)
+            poller._alarm.over = poller.end
+            poller._loop()
+            return poller._alarm
+
+        run(clock.now_ns + 12 * S)  # the first looks at the power are over
+        locks.clear()
+        reads = sum(c.reads for c in channels)
+        tracemalloc.start()
+        try:
+            alarm = run(clock.now_ns + seconds * S)
+        finally:
+            tracemalloc.stop()
+    found = (sum(c.reads for c in channels) - reads, alarm.sleeps, len(locks), sum(taken))
+    per_board = [n / seconds / boards for n in found]
+    assert all(n <= most for n, most in zip(per_board, COUNTS[boards, period_s], strict=True)), per_board
