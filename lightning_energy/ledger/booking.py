@@ -238,7 +238,8 @@ def way_to_share(
     is_last = due.is_last and n >= ENOUGH and n > sharing.looked
     if not (is_full or is_last or any(sharing.looked < number <= n for number in LOOKS_AT)):
         if due.is_exact:
-            return Sharing(EXACT, looked=sharing.looked, rules=sharing.rules), sharing.found is not EXACT
+            exact = Sharing(EXACT, looked=sharing.looked, rules=sharing.rules, untold=sharing.untold)
+            return exact, sharing.found is not EXACT
         return sharing, False
     one_kind = held.told_apart(()) if held.rules else held
     origin_ns = int(held.knots.time_ns[0])
@@ -248,16 +249,16 @@ def way_to_share(
     found = EXACT if due.is_exact else belief.find(stretch, earlier, pause)
     if found is None:
         return sharing._replace(is_final=is_full), is_full
-    rules, is_told = sharing.rules, False
+    rules, is_told, untold = sharing.rules, False, sharing.untold
     if with_kinds and not due.for_now and n >= LOOKS_AT[0]:
         kinds = _kinds_of_steps(due, one_kind, stretch, (found.kernel, AT_ONCE), pause)
-        rules, is_told = kinds.rules, kinds.is_told
+        rules, is_told, untold = kinds.rules, kinds.is_told, kinds.untold
     if rules and not due.is_exact:  # which a counter's delay is told from, too
         known = one_kind.told_apart(rules).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
         found = Belief().find(known, None, pause) or found
     is_final = is_full or (found.is_enough and is_told and (due.is_exact or n >= SURE))
     is_anew = not due.is_exact or sharing.found is not EXACT or rules != sharing.rules
-    return Sharing(found, None, (), n, is_final, rules, None if is_final or due.is_exact else belief), is_anew
+    return Sharing(found, None, (), n, is_final, rules, None if is_final or due.is_exact else belief, untold), is_anew
 
 
 def _kinds_of_steps(due: Due, held: Held, stretch: Stretch, kernels: Sequence[Kernel], pause: Pause) -> Kinds:
@@ -341,7 +342,7 @@ def _told(due: Due, which: slice, sharing: Sharing) -> tuple[AtMarks, tuple[floa
         return AtMarks.none(), due.state.told_j
     goes_on = start > 0 and bool(held.time_ns[start - 1] >= held.knots.time_ns[0] - sharing.lag_ns)
     which = slice(start - goes_on, which.stop)
-    found = energy_at_marks(held, which, due.stage, sharing.found, sharing.powers, bounds_w=due.bounds_w)
+    found = energy_at_marks(held, which, due.stage, sharing, bounds_w=due.bounds_w)
     if goes_on:
         more_j = told_j - float(found.energy_j[0])
     energy_j = found.energy_j + more_j

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.held import Held
     from lightning_energy.ledger.sharing.delay import Found
     from lightning_energy.ledger.sharing.powers import Powers
+    from lightning_energy.ledger.sharing.sharing import Sharing
     from lightning_energy.ledger.sharing.timeline import Timeline
 
 __all__ = ["energy_at_marks"]
@@ -39,8 +40,7 @@ def energy_at_marks(
     held: Held,
     which: slice,
     stage: NDArray[np.int64],
-    found: Found,
-    powers: Powers | None,
+    sharing: Sharing,
     *,
     bounds_w: tuple[float, float],
 ) -> AtMarks:
@@ -54,13 +54,13 @@ def energy_at_marks(
         held: knots and marks.
         which: the marks.
         stage: the stage of each class.
-        found: the kernel of the counter.
-        powers: the powers; ``None``: straight lines.
+        sharing: the way to share; without powers: straight lines.
         bounds_w: least and greatest power that the device may have had.
     """
     if which.stop <= which.start:
         return AtMarks.none()
-    marks_ns, knots, kernel = held.time_ns[which], held.knots, found.kernel
+    marks_ns, knots, found, powers = held.time_ns[which], held.knots, sharing.found, sharing.powers
+    kernel = found.kernel
     lag_ns = round(kernel.lag_s / NS)
     shown_ns = knots.time_ns - lag_ns
     k = np.clip(np.searchsorted(shown_ns, marks_ns, side="right"), 1, len(shown_ns) - 1)
@@ -95,10 +95,7 @@ def energy_at_marks(
         energy = np.clip(energy, energy_j[k - 1] - mean_w.max() * slack_s, energy_j[k] + mean_w.max() * slack_s)
     energy = np.maximum.accumulate(np.where(is_line, line_j, energy))
     d = at_marks - at_knots[k - 1] - theta[:, None] * (at_knots[k] - at_knots[k - 1])
-    width = len(p)
-    covariance = wide.covariance_w2[-width:, -width:]
-    along = d @ covariance
-    of_powers = wide.as_carried((along * d).sum(axis=1), along, (d**2).sum(axis=1) * (PRIOR * wide.mean_w) ** 2)
+    of_powers = _of_powers_j2(wide, d)
     of_times_j2 = (mean_w * NS) ** 2 * (half_ns[1:] ** 2 + half_ns[:-1] ** 2) / 3
     of_load = load_scatter(wide.scatter, float(np.mean(of_times_j2 / length_s)))
     inside = INSIDE * of_load * before_s * (1 - theta)
@@ -107,9 +104,27 @@ def energy_at_marks(
     slope_w = timeline.one @ to_class @ p
     place = np.clip(np.searchsorted(timeline.start_s, at_s, side="right") - 1, 0, len(slope_w) - 1)
     of_delay = ((slope_w[place] - mean_w[k - 1]) * found.u_lag_s) ** 2
+    step_s = np.minimum(_longest_s(held, which), np.minimum(before_s, length_s[k - 1] - before_s))
+    inside += (sharing.untold * wide.mean_w * step_s) ** 2
     alike_j2 = np.where(is_line, bound_j2 / 3, inside + PARTLY * (of_powers + of_delay))
     variance_j2 = np.where(is_line, bound_j2 / 3, inside + of_powers + of_delay) + edge_j2
     return AtMarks(energy, missing_s, known * variance_j2, known * alike_j2)
+
+
+def _of_powers_j2(powers: Powers, d: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Variance by the powers of figures that change by ``d`` with those of each class, shape (n, classes)."""
+    width = d.shape[1]
+    along = d @ powers.covariance_w2[-width:, -width:]
+    prior_j2 = (d**2).sum(axis=1) * (PRIOR * powers.mean_w) ** 2
+    return powers.as_carried((along * d).sum(axis=1), along, prior_j2)
+
+
+def _longest_s(held: Held, which: slice) -> NDArray[np.float64]:
+    """Seconds of the longer of the two stretches that end and begin at each mark, of those that are known."""
+    time_ns = held.time_ns
+    seconds = np.concatenate([[0.0], in_seconds(np.diff(time_ns)), [0.0]])
+    result: NDArray[np.float64] = np.maximum(seconds[:-1], seconds[1:])[which]
+    return result
 
 
 def _blur_s(found: Found) -> float:

@@ -8,6 +8,7 @@ from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.ledger.sharing.delay import EXACT, Found
 from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.powers import Powers
+from lightning_energy.ledger.sharing.sharing import Sharing
 from lightning_energy.ledger.told import energy_at_marks
 from tests.ledger.plays import INFO, START, S
 from tests.ledger.test_held import held_of
@@ -23,7 +24,8 @@ def half_past(held):
 
 def told(held, powers=None, found=EXACT, **kwargs):
     which = slice(0, len(held.time_ns))
-    return energy_at_marks(held, which, STAGE, found, powers, bounds_w=kwargs.get("bounds_w", (0.0, 400.0)))
+    sharing = Sharing(found, powers, untold=kwargs.get("untold", 0.0))
+    return energy_at_marks(held, which, STAGE, sharing, bounds_w=kwargs.get("bounds_w", (0.0, 400.0)))
 
 
 def test_no_marks():
@@ -50,6 +52,13 @@ def test_by_a_late_counter():
     held = held_of("mmm", [(1, 5, 2)])
     assert told(half_past(held), None, late).energy_j == pytest.approx([200.0])  # the knot at 2 s shows it
     assert told(half_past(held), POWERS, late).energy_j == pytest.approx([200.0])
+
+
+def test_kinds_that_nothing_tells_are_in_the_uncertainty_of_steps():
+    """Of 100 W a fifth, for the half second to the next update, which ends what is not known."""
+    held = half_past(held_of("mmm", [(0, 5, 2), (1, 6, 3), (2, 5, 2)]))
+    more_j2 = told(held, POWERS, untold=0.2).variance_j2 - told(held, POWERS).variance_j2
+    assert more_j2 == pytest.approx([100.0] * 3)
 
 
 def test_energy_never_falls():

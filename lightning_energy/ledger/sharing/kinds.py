@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.kernel import Kernel
     from lightning_energy.ledger.sharing.stretch import Stretch
 
-__all__ = ["MOST_KINDS", "Kinds", "Rule", "find_kinds"]
+__all__ = ["MOST_KINDS", "UNTOLD", "Kinds", "Rule", "find_kinds"]
 
 MOST_KINDS = 4
 ALL_APART = range(2, MOST_KINDS + 1)  # periods whose steps may each be a kind of its own
@@ -37,6 +37,8 @@ APART = 5.0  # distance of clusters of durations, in standard deviations within 
 CONTRAST = 0.5  # standard deviation of a kind's power about that of the others, relative to the mean power
 LIKELY = 1.0  # log evidence that kinds by duration need not have: where nothing tells their powers, u says so
 FAR_BETTER = 6.0  # log evidence that kinds by number need: some 150 are tried
+UNTOLD = 0.4
+"""Standard deviation of a step's power, relative to the mean power, that kinds may make before a run was looked at."""
 TOLD = 0.06  # uncertainty of a difference, relative to the mean power, from which on there is no use in more intervals
 
 
@@ -82,11 +84,13 @@ class Kinds(NamedTuple):
         rules: a rule for each class of steps that has kinds.
         is_told: true where more intervals would not help to tell.
         log_evidence: how well they explain the rises.
+        untold: standard deviation of a step's power that kinds may make which nothing tells, of the mean power.
     """
 
     rules: tuple[Rule, ...]
     is_told: bool
     log_evidence: float
+    untold: float = UNTOLD
 
 
 class _Tried(NamedTuple):
@@ -112,7 +116,7 @@ def find_kinds(
         steps: the classes of steps.
         pause: called between parts of the work.
     """
-    trial, rules, told = _Trial(stretch, kernel), [], []
+    trial, rules, told, untold = _Trial(stretch, kernel), [], [], []
     evidence = trial.log_evidence + float(log_prior(np.array(kernel.lag_s)))
     for of_class in steps:
         mine = stretch.classes.column == of_class
@@ -123,8 +127,9 @@ def find_kinds(
         if best.gain > 0:
             rules.append(best.rule)
             evidence += best.gain + (FAR_BETTER if best.rule.every else -LIKELY)
-        told.append(best.gain > 0 or trial.is_told)
-    return Kinds(tuple(rules), bool(told) and all(told), evidence)
+        told.append(best.gain > 0 or trial.u_w < TOLD * trial.mean_w)
+        untold.append(0.0 if best.gain > 0 else min(trial.apart_w / 2 / trial.mean_w, UNTOLD))
+    return Kinds(tuple(rules), bool(told) and all(told), evidence, max(untold, default=UNTOLD))
 
 
 class _Trial:
@@ -135,15 +140,15 @@ class _Trial:
         self._rows = np.flatnonzero(stretch.is_known)
         length_s, rise_j = stretch.length_s[self._rows], stretch.rise_j[self._rows]
         self._root = 1 / np.sqrt(length_s)
-        self._mean_w = float(rise_j.sum() / length_s.sum())
-        self._least_j2 = (LEAST_SCATTER * self._mean_w) ** 2 * float(length_s.sum())
+        self.mean_w = float(rise_j.sum() / length_s.sum())
+        self._least_j2 = (LEAST_SCATTER * self.mean_w) ** 2 * float(length_s.sum())
         x = self._seconds(stretch.classes)
         x = x[:, np.abs(x).max(axis=0) > 0]
         self._x, self._ridge = x, np.eye(x.shape[1]) * 1e-2 / PRIOR**2
-        ridge = np.diag(self._ridge) * self._mean_w
+        ridge = np.diag(self._ridge) * self.mean_w
         y = rise_j * self._root
         self._rest = y - x @ np.linalg.solve(x.T @ x + self._ridge, x.T @ y + ridge)
-        self.is_told = True
+        self.u_w = self.apart_w = np.inf  # of the difference between steps in turns, and how large it may well be
 
     @property
     def log_evidence(self) -> float:
@@ -178,7 +183,8 @@ class _Trial:
                 rule = Rule(of_class, every, tuple(int(k == at) for k in range(every)))
                 tried.append(_Tried(gains[at] - FAR_BETTER, rule))
             if every == 2:  # noqa: PLR2004 - the most usual
-                self.is_told = self.is_told and self._u_w(z[:, 1:]) < TOLD * self._mean_w
+                self.u_w = self._u_w(z[:, 1:])
+                self.apart_w = float(np.hypot(self.u_w, self._difference_w(z[:, 1])))
             pause()
         return tried
 
@@ -199,15 +205,19 @@ class _Trial:
         """Log evidence of powers that differ by kind beyond that of one power."""
         n, before_j2 = len(self._rest), float(self._rest @ self._rest) + self._least_j2
         a, b = z.T @ z, z.T @ self._rest
-        ridge = np.eye(len(b)) * before_j2 / n / (CONTRAST * self._mean_w) ** 2
+        ridge = np.eye(len(b)) * before_j2 / n / (CONTRAST * self.mean_w) ** 2
         for _ in range(2):  # the ridge depends on the scatter, which the kinds make less
             more_w = np.linalg.solve(a + ridge, b)
             left = self._rest - z @ more_w
             after_j2 = float(left @ left) + self._least_j2
-            ridge = np.eye(len(b)) * after_j2 / n / (CONTRAST * self._mean_w) ** 2
+            ridge = np.eye(len(b)) * after_j2 / n / (CONTRAST * self.mean_w) ** 2
         penalty = float(np.linalg.slogdet(a + ridge)[1] - np.linalg.slogdet(ridge)[1])
-        away = float(more_w @ more_w) / (CONTRAST * self._mean_w) ** 2
+        away = float(more_w @ more_w) / (CONTRAST * self.mean_w) ** 2
         return 0.5 * (EVIDENCE * n * float(np.log(before_j2 / after_j2)) - penalty - away)
+
+    def _difference_w(self, z: NDArray[np.float64]) -> float:
+        """The difference between two kinds that fits best."""
+        return float(z @ self._rest) / max(float(z @ z), 1e-12)
 
     def _u_w(self, z: NDArray[np.float64]) -> float:
         """Uncertainty of the difference between two kinds."""

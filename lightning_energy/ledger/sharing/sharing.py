@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.ledger.sharing.delay import UNKNOWN, Belief, Found
+from lightning_energy.ledger.sharing.kinds import UNTOLD
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Sharing(NamedTuple):
         is_final: true when the kernel of the split does not change any more.
         rules: the way in which kinds of steps are told apart.
         belief: the likelihood of delays that the last look found; ``None`` once it is not needed any more.
+        untold: standard deviation of a step's power that kinds may make which nothing tells, of the mean power.
     """
 
     found: Found = UNKNOWN
@@ -37,6 +39,7 @@ class Sharing(NamedTuple):
     is_final: bool = False
     rules: tuple[Rule, ...] = ()
     belief: Belief | None = None
+    untold: float = UNTOLD
 
     @property
     def late_s(self) -> float:

@@ -43,8 +43,10 @@ def found(watts, seconds, **wanted):
     ],
 )
 def test_steps_in_turns_are_told_by_their_number(watts, seconds, every, kinds):
-    (rule,) = found(watts, seconds).rules
+    kinds_found = found(watts, seconds)
+    (rule,) = kinds_found.rules
     assert (rule.every, rule.kinds, rule.limits_s) == (every, kinds, ())
+    assert kinds_found.untold == 0.0
 
 
 def test_long_and_short_steps_are_told_by_their_duration_in_any_order():
@@ -56,7 +58,9 @@ def test_long_and_short_steps_are_told_by_their_duration_in_any_order():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_steps_of_one_kind_stay_one(seed):
-    assert found([300.0], [0.037], seed=seed, spread=0.1).rules == ()
+    one = found([300.0], [0.037], seed=seed, spread=0.1)
+    assert one.rules == ()
+    assert 0 < one.untold < 0.15
     assert found([300.0, 300.0], [0.05, 0.03], seed=seed).rules == ()  # they last longer, and draw as much
 
 
@@ -75,6 +79,7 @@ def test_what_data_cannot_tell():
     kinds = find_kinds(stretch, AT_ONCE, np.arange(240), [STEP], lambda: None)
     assert kinds.rules == ()
     assert not kinds.is_told
+    assert kinds.untold > 0.05  # though the rises do not scatter at all
     assert find_kinds(stretch, AT_ONCE, np.arange(240), [], lambda: None).rules == ()
 
 
