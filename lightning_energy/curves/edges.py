@@ -79,9 +79,8 @@ class CounterEdges:
 
     def still_ns(self, now_ns: int) -> int:
         """Time since the register last moved, or was first read; 0 while no segment has begun."""
-        if self._segment is None:
-            return 0
-        return now_ns - (self._segment.first_ns if self._segment.edge_ns is None else self._segment.edge_ns)
+        segment = self._segment
+        return 0 if segment is None else now_ns - (segment.first_ns if segment.edge_ns is None else segment.edge_ns)
 
     def age_ns(self, now_ns: int) -> int:
         """Time since the register was first read; 0 while no segment has begun."""
@@ -125,9 +124,8 @@ class CounterEdges:
         return (0 if self._segment is None else self._segment.half_ns) * NS + 0.1 * (self.period_s or 0.0)
 
     def _is_small(self, time_ns: float, period_s: float) -> bool:
-        call_ns = 0 if self._segment is None else self._segment.call_ns
-        small_s = SMALL * period_s
-        return time_ns * NS < small_s + min(call_ns * NS, small_s)
+        call_s, small_s = 0.0 if self._segment is None else self._segment.call_ns * NS, SMALL * period_s
+        return time_ns * NS < small_s + min(call_s, small_s)
 
     def came_too_soon(self) -> None:
         """Note that the last edge was seen by a poll that should have come before it."""
@@ -169,9 +167,8 @@ class CounterEdges:
 
     def stood(self, start_ns: int, end_ns: int) -> None:
         """Take a poll, from its begin to its end, that saw what the one before it saw."""
-        segment = self._segment
-        if segment is not None:
-            segment.stood(start_ns, end_ns)
+        if self._segment is not None:
+            self._segment.stood(start_ns, end_ns)
             self._stood = True
 
     def _fault(self, segment: Segment, reading: Reading, *, was_silent: bool) -> str:
