@@ -89,7 +89,9 @@ class Search:
         self._moved_ns = self._moved_ns or now_ns
         self._stood_ns = max(self._stood_ns, now_ns - self._moved_ns)
         slowly_ns = self._stood_ns // SEARCH_POLLS if calls.call_ns > FAST_CALL_NS else 0
-        return max(SEARCH_POLL_NS, calls.fine_ns(now_ns), min(slowly_ns, calls.floor_ns))
+        is_close = calls.close_ns < calls.floor_ns and calls.saved_ns(now_ns) > 0
+        fine_ns = 0 if is_close else calls.fine_ns(now_ns)
+        return max(SEARCH_POLL_NS, fine_ns, min(slowly_ns, calls.floor_ns))
 
 
 class PollPlan:
