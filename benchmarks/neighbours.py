@@ -163,11 +163,21 @@ def cpu_s(thread: threading.Thread) -> float:
 
 
 class Bookings:
-    """When the ledger was booked, and the CPU time of it."""
+    """When the ledger was booked, and the CPU time of each booking."""
 
     def __init__(self) -> None:
         self.moments_ns: list[int] = []
-        self.cpu_s = 0.0
+        self.cpu_s: list[float] = []
+        self._begun_s: float | None = None
+
+    def so_far_s(self, thread_s: float) -> float:
+        """The CPU time of all bookings until now, one that is under way included.
+
+        Args:
+            thread_s: the CPU time of the thread that books.
+        """
+        begun_s = self._begun_s
+        return sum(self.cpu_s) + (0.0 if begun_s is None else thread_s - begun_s)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -175,8 +185,10 @@ class Bookings:
 
         def timed(watch: Watch) -> None:
             begin_ns, begin_s = time.monotonic_ns(), time.thread_time()
+            self._begun_s = begin_s
             book(watch)
-            self.cpu_s += time.thread_time() - begin_s
+            self.cpu_s.append(time.thread_time() - begin_s)
+            self._begun_s = None
             # one that pauses touches every step of its time
             self.moments_ns += range(begin_ns, time.monotonic_ns() + 1_000_000, 1_000_000)
 
@@ -199,19 +211,18 @@ def sampler(steps: Steps, boards: int, period_s: float, warm_s: float, seconds: 
             session.mark(step)
 
         steps.run(warm_s, mark)
-        begin_s, booked_s, polls = sum(map(cpu_s, threads)), booked.cpu_s, len(nvml.calls_ns())
+        worker = next(t for t in threads if "sampler" in t.name)
+        begin_s, polls, booked_s = sum(map(cpu_s, threads)), len(nvml.calls_ns()), booked.so_far_s(cpu_s(worker))
         found = steps.run(seconds, mark)
-        taken_s, booked_s, polls = (
-            sum(map(cpu_s, threads)) - begin_s,
-            booked.cpu_s - booked_s,
-            len(nvml.calls_ns()) - polls,
-        )
+        taken_s, polls = sum(map(cpu_s, threads)) - begin_s, len(nvml.calls_ns()) - polls
+        booked_s = booked.so_far_s(cpu_s(worker)) - booked_s
         calls_ns = np.array(nvml.calls_ns())
         session.close()
     return {
         "calls_per_s": polls / seconds,
         "cpu_ms_per_s": 1e3 * taken_s / seconds,
         "cpu_of_bookings_ms_per_s": 1e3 * booked_s / seconds,
+        "longest_booking_ms": 1e3 * max(booked.cpu_s, default=0.0),
         "cpu_per_call_us": 1e6 * (taken_s - booked_s) / polls,
         **compared(found, poll=calls_ns, booking=np.array(booked.moments_ns)),
     }
@@ -308,13 +319,14 @@ def nobody(steps: Steps, polls_per_s: float, seconds: float) -> dict:
     return compared(found, poll=np.sort(moments_ns))
 
 
-def warm_us(polls: int = 4000) -> dict[str, float]:
+def warm_us(seconds: float = 2.0) -> dict[str, float]:
     """CPU time of a poll of ours, one right after the other, by whether the register has moved."""
     with CompiledNvml(1, UUID, 0.02):
         meter, lock = NvmlMeter(UUID), threading.RLock()
         channel = Channel(meter, meter.open())
         taken_s: dict[bool, list[float]] = {False: [], True: []}
-        for _ in range(polls):
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
             knots, begin_s = len(channel.curve), time.thread_time()
             channel.poll(lock)
             taken_s[len(channel.curve) > knots].append(time.thread_time() - begin_s)
@@ -376,7 +388,7 @@ def main() -> None:
             "lightning_energy": __version__,
             "python": platform.python_version(),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores; simulated NVML with compiled sensors, no GPU",
-            "load": os.getloadavg()[0],
+            "load": round(os.getloadavg()[0], 1),
             "seconds": seconds,
             "rows": rows,
             "warm": warm,

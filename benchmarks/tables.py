@@ -1,6 +1,6 @@
 """Puts the figures of benchmarks/results into the pages of docs; a test compares the two.
 
-python benchmarks/tables.py        # after benchmarks/accuracy.py, overhead.py, scale.py, jitter.py or sharing.py
+python benchmarks/tables.py        # after benchmarks/accuracy.py, overhead.py, scale.py, neighbours.py or sharing.py
 """
 
 from __future__ import annotations
@@ -73,20 +73,32 @@ def targets() -> str:
     return "\n".join([*lines, "", f"{found['date']}; Python {found['python']}; {found['machine']}."])
 
 
-def jitter() -> str:
-    found = results("jitter")
-    names = {
-        "items_per_s": "pure-Python pipeline, items/s",
-        "step_median_us": "2 ms step, median µs",
-        "step_p99_us": "2 ms step, p99 µs",
-        "late_percent": "steps over 1.5 medians, %",
-    }
-    lines = ["| | nobody | thread | helper process | better beyond noise |", "| --- | --- | --- | --- | --- |"]
-    for key, name in names.items():
-        row = found[key]
-        cells = " | ".join(f"{row[a]['median']:.3g}" for a in ("nobody", "thread", "process"))
-        lines.append(f"| {name} | {cells} | {'yes' if row['beyond_noise'] else 'no'} |")
-    return "\n".join([*lines, "", f"{found['date']}; {found['repeats']} repetitions; {found['machine']}."])
+BUSY = 1.5  # load from which on others had a share in the figures
+
+
+def neighbours() -> str:
+    """What a step takes longer that a read of the counter, or a booking, falls into."""
+    found = results("neighbours")
+    heads = [
+        "",
+        "a read: median µs",
+        "p99 µs",
+        "a booking: median µs",
+        "both, % of the time",
+        "CPU µs per read",
+        "CPU ms/s",
+    ]
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    for name, row in found["rows"].items():
+        poll, booking, both = row["poll"], row.get("booking", {}), row.get("together", row["poll"])
+        cells = [f"{poll[k]:.0f}" if poll["steps"] else "" for k in ("median_us", "p99_us")]
+        cells.append(f"{booking['median_us']:.0f}" if booking.get("steps") else "")
+        cells.append("{:.2f} ({:.2f} to {:.2f})".format(both["percent"], *both["percent_95"]) if both["steps"] else "")
+        cells += [f"{row[k]:.{n}f}" if k in row else "" for k, n in (("cpu_per_call_us", 0), ("cpu_ms_per_s", 1))]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    load = found["load"]
+    shared = f" **Others kept the machine busy (load {load:.0f}): to be measured again.**" if load > BUSY else ""
+    return "\n".join([*lines, "", f"{found['date']}; Python {found['python']}; {found['machine']}.{shared}"])
 
 
 def gpu_cost() -> str:
@@ -231,7 +243,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "overhead": overhead,
     "not first": not_first,
     "targets": targets,
-    "jitter": jitter,
+    "neighbours": neighbours,
     "gpu cost": gpu_cost,
     "gpu steps": gpu_steps,
 }

@@ -37,6 +37,8 @@ STRAYS = 3.0  # distance from the line, in residuals, beyond which an edge is no
 # Upper limit, as a share of the period, of a half bracket that improves a good line, and of the residual of a line that
 # predicts better than the last edge does. The duration of a call adds up to as much again, as no poll can be sharper.
 SMALL = 0.05
+SHARP_NS = 700_000  # upper limit of the residual of a line that says as much as polls a millisecond apart
+SHARP_EDGES = 16  # fewest edges of such a line
 SHORTEST_S = 0.4  # shortest interval whose joules are shared out by the power: it has some readings in it
 LATE_POWER_S = 0.2  # lateness of an instantaneous power, at most: boards take up to 0.29 s to show a step
 LATE_SHARE = 0.25  # the same at most as a share of the interval whose joules it shares out
@@ -54,13 +56,14 @@ class CounterEdges:
         line: the straight line through the register's updates.
         beside: powers that were read meanwhile, which tell how the joules of an interval lie in time.
         note: the reason why the last poll broke off the segment; empty when it did not.
+        period_s: time between two updates of the register in seconds, as known or measured; ``None`` unknown.
     """
 
     def __init__(self, info: MeterInfo, curve: Curve, *, refine: bool = True) -> None:
         self.curve = curve
         self.line = UpdateLine()
         self.beside = PowerBeside()
-        self.note = ""
+        self.note, self.period_s = "", info.update_period_s
         self._info = info
         self._refine = refine
         self._max_w = plausible_w(info)
@@ -70,18 +73,10 @@ class CounterEdges:
         self._was_silent = False  # the device did not answer since the last poll
         self._stood = False  # two polls saw the same value: the period is not just that of the polls
 
-    @property
-    def period_s(self) -> float | None:
-        """Time between two updates of the register in seconds, as known or measured."""
-        if self._info.update_period_s is not None:
-            return self._info.update_period_s
-        return None if self.line.period_ns is None else self.line.period_ns * NS
-
     def still_ns(self, now_ns: int) -> int:
         """Time since the register last moved, or was first read; 0 while no segment has begun."""
-        if self._segment is None:
-            return 0
-        return now_ns - (self._segment.first_ns if self._segment.edge_ns is None else self._segment.edge_ns)
+        segment = self._segment
+        return 0 if segment is None else now_ns - (segment.first_ns if segment.edge_ns is None else segment.edge_ns)
 
     def age_ns(self, now_ns: int) -> int:
         """Time since the register was first read; 0 while no segment has begun."""
@@ -113,6 +108,11 @@ class CounterEdges:
         return self.is_regular and not self._doubts.strayed
 
     @property
+    def is_sharp(self) -> bool:
+        """True while the line says when an edge comes as sharply as a close watch of it."""
+        return self.line.edges >= SHARP_EDGES and self.line.residual_ns < SHARP_NS
+
+    @property
     def is_doubted(self) -> bool:
         """True while an edge gave reason to think that the line does not hold any more."""
         return self._doubts.is_raised
@@ -125,9 +125,8 @@ class CounterEdges:
         return (0 if self._segment is None else self._segment.half_ns) * NS + 0.1 * (self.period_s or 0.0)
 
     def _is_small(self, time_ns: float, period_s: float) -> bool:
-        call_ns = 0 if self._segment is None else self._segment.call_ns
-        small_s = SMALL * period_s
-        return time_ns * NS < small_s + min(call_ns * NS, small_s)
+        call_s, small_s = 0.0 if self._segment is None else self._segment.call_ns * NS, SMALL * period_s
+        return time_ns * NS < small_s + min(call_s, small_s)
 
     def came_too_soon(self) -> None:
         """Note that the last edge was seen by a poll that should have come before it."""
@@ -169,9 +168,8 @@ class CounterEdges:
 
     def stood(self, start_ns: int, end_ns: int) -> None:
         """Take a poll, from its begin to its end, that saw what the one before it saw."""
-        segment = self._segment
-        if segment is not None:
-            segment.stood(start_ns, end_ns)
+        if self._segment is not None:
+            self._segment.stood(start_ns, end_ns)
             self._stood = True
 
     def _fault(self, segment: Segment, reading: Reading, *, was_silent: bool) -> str:
@@ -247,9 +245,15 @@ class CounterEdges:
         time_ns, half_ns = self._bracket(edge)
         segment.date(time_ns, half_ns)
         segment.early.append(edge)
-        self.line.add(time_ns, half_ns, edge.still_ns)
+        self._learn(time_ns, half_ns, edge)
         if self._info.update_period_s is not None or is_settled(segment.early):
             self.finish()
+
+    def _learn(self, time_ns: int, half_ns: int, edge: Edge) -> None:
+        """Let the line go through an edge as well."""
+        self.line.add(time_ns, half_ns, edge.still_ns)
+        if self._info.update_period_s is None and self.line.period_ns is not None:
+            self.period_s = self.line.period_ns * NS
 
     def _bracket(self, edge: Edge) -> tuple[int, int]:
         """Middle of the two moments between which the register took this value, and half their distance."""
@@ -285,7 +289,11 @@ class CounterEdges:
             The share of the rise between the two that is not booked yet: less than 1 where the last knot lies between.
         """
         curve = self.curve
-        before_ns, before_half_ns = self._previous_update(segment, time_ns, half_ns, edge.last_ns)
+        period_ns = (self.period_s or UNKNOWN_PERIOD_S) / NS
+        spread_ns = self.line.period_half_ns if self._stood else period_ns  # it may well move more often
+        before_ns, before_half_ns = _previous_update(
+            segment, time_ns, half_ns, edge.last_ns, period_ns=period_ns, spread_ns=spread_ns
+        )
         if curve.end_ns is None:
             curve.add(before_ns, 0.0, half_width_ns=before_half_ns)
         elif before_ns > curve.end_ns:
@@ -308,7 +316,7 @@ class CounterEdges:
             self.line.restart()
         is_rough = not self.is_regular and half_ns * NS < 0.5 * (self.period_s or math.inf)
         if is_narrow or is_rough or self.line.is_longer(edge.still_ns):
-            self.line.add(time_ns, half_ns, edge.still_ns)
+            self._learn(time_ns, half_ns, edge)
         return nearest if verdict == "good" else None
 
     def _nearest_on_line(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> tuple[int, int] | None:
@@ -330,22 +338,6 @@ class CounterEdges:
         # the register may be read at any moment of a call, and always at the same
         return round(updates_ns[-1]), max(line.half_ns(updates_ns[-1]), (edge.high_ns - edge.start_ns) // 2)
 
-    def _previous_update(self, segment: Segment, time_ns: int, half_ns: int, last_ns: int) -> tuple[int, int]:
-        """Time at which the register took the value that the poll at ``last_ns`` still saw, and half its bracket.
-
-        A whole number of periods before the first edge; and no later than the first poll of the segment, which saw
-        that value already, but no more than a period earlier.
-        """
-        first_ns, period_ns = segment.first_ns, (self.period_s or UNKNOWN_PERIOD_S) / NS
-        spread_ns = self.line.period_half_ns if self._stood else period_ns  # it may well move more often
-        updates = max(1, math.ceil((time_ns - last_ns) / period_ns))
-        low_ns = time_ns - half_ns - updates * (period_ns + spread_ns)
-        high_ns = time_ns + half_ns - updates * (period_ns - spread_ns)
-        low_ns, high_ns = max(low_ns, first_ns - period_ns - spread_ns), min(high_ns, first_ns)
-        if low_ns > high_ns:  # the period is less well known than it seems
-            low_ns, high_ns = first_ns - period_ns, first_ns
-        return round((low_ns + high_ns) / 2), math.ceil((high_ns - low_ns) / 2)
-
 
 def _share_out(curve: Curve, beside: PowerBeside, info: MeterInfo, end_ns: int, rise_j: float) -> None:
     """Put knots where the power was read since the last one: the interval's joules lie as the powers say."""
@@ -356,3 +348,28 @@ def _share_out(curve: Curve, beside: PowerBeside, info: MeterInfo, end_ns: int, 
     half_ns = round(min(late_s / NS, LATE_SHARE * (end_ns - start_ns)))
     for time_ns, energy_j in beside.between(start_ns, end_ns, rise_j):
         curve.add(time_ns, start_j + energy_j, half_width_ns=half_ns, quality=info.quality)
+
+
+def _previous_update(
+    segment: Segment, time_ns: int, half_ns: int, last_ns: int, *, period_ns: float, spread_ns: float
+) -> tuple[int, int]:
+    """Time at which a register took the value that the poll at ``last_ns`` still saw, and half its bracket.
+
+    A whole number of periods before the first edge; and no later than the first poll of the segment, which saw that
+    value already, but no more than a period earlier.
+
+    Args:
+        segment: the register's.
+        time_ns: time of the first edge.
+        half_ns: half its bracket.
+        last_ns: end of the last poll of the value before.
+        period_ns: time between two updates.
+        spread_ns: largest error of that.
+    """
+    first_ns, updates = segment.first_ns, max(1, math.ceil((time_ns - last_ns) / period_ns))
+    low_ns = time_ns - half_ns - updates * (period_ns + spread_ns)
+    high_ns = time_ns + half_ns - updates * (period_ns - spread_ns)
+    low_ns, high_ns = max(low_ns, first_ns - period_ns - spread_ns), min(high_ns, first_ns)
+    if low_ns > high_ns:  # the period is less well known than it seems
+        low_ns, high_ns = first_ns - period_ns, first_ns
+    return round((low_ns + high_ns) / 2), math.ceil((high_ns - low_ns) / 2)

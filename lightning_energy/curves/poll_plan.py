@@ -22,6 +22,7 @@ SLOW_POLL_NS = 100_000_000
 SEARCH_POLL_NS = 2_000_000  # time between polls while the period is not known
 SEARCH_POLLS = 8  # polls of a register, in a search, while it stands still: more are not made where calls are slow
 HUNT_EVERY = 16  # edges of which one is watched closely, where not every one is
+HUNT_SHARP_EVERY = 8  # the same of edges that a line tells as sharply as a hunt
 LOOKS_AT_FIRST = 100  # number of looks at the power of a new load before they become rare
 LOOK_EVERY = 8  # edges of which one has a look at the power before it, once looks are rare
 SLACK = 0.3  # share of a period for which a poll may wait for others, if it only sees that an edge came
@@ -54,6 +55,10 @@ class Outlook(Protocol):
     def is_sure(self) -> bool:
         """True while the time of an update is known even if it is not watched closely."""
 
+    @property
+    def is_sharp(self) -> bool:
+        """True while it is known as sharply as if it were."""
+
 
 class Edge(NamedTuple):
     """The update that is expected next.
@@ -84,7 +89,9 @@ class Search:
         self._moved_ns = self._moved_ns or now_ns
         self._stood_ns = max(self._stood_ns, now_ns - self._moved_ns)
         slowly_ns = self._stood_ns // SEARCH_POLLS if calls.call_ns > FAST_CALL_NS else 0
-        return max(SEARCH_POLL_NS, calls.fine_ns(now_ns), min(slowly_ns, calls.floor_ns))
+        is_close = calls.close_ns < calls.floor_ns and calls.saved_ns(now_ns) > 0
+        fine_ns = 0 if is_close else calls.fine_ns(now_ns)
+        return max(SEARCH_POLL_NS, fine_ns, min(slowly_ns, calls.floor_ns))
 
 
 class PollPlan:
@@ -226,8 +233,12 @@ class PollPlan:
         self.looks = moved and self._wants_look(looks) and spare_ns >= 2 * call_ns
         if self.looks:  # at a random moment: the load may be locked to the register's period
             return int(self._random() * ahead_ns)
-        if not calls.is_free and outlook.is_sure and self._is_spared(spare_ns):
-            return self._wait_past_ns(ahead_ns)
+        if not calls.is_free and outlook.is_sure:
+            if outlook.is_sharp and self._moves % HUNT_SHARP_EVERY:
+                return self._wait_past_ns(ahead_ns)
+            if self._is_spared(spare_ns):
+                self.slack_ns = round(SLACK * self._edge.period_ns)
+                return self._wait_past_ns(ahead_ns)
         skipped_ns = self._whole_periods_ns(calls.time_to_save_ns(-spare_ns))
         self._single_polls, self._hunt_ns = 0, next_ns + skipped_ns
         if skipped_ns:  # this poll sees the moves that were left out, so it comes sooner before the edge
@@ -247,8 +258,7 @@ class PollPlan:
         """Time until a single poll that sees that the register moved; the line says when it did."""
         self.is_before_edge = False
         self._single_polls += 1
-        next_ns, period_ns, lead_ns = self._edge
-        self.slack_ns = round(SLACK * period_ns)
+        next_ns, _, lead_ns = self._edge
         past_ns = next_ns + lead_ns
         short_ns = self.calls.call_ns - self.calls.saved_ns(past_ns)
         return ahead_ns + 2 * lead_ns + self._whole_periods_ns(self.calls.time_to_save_ns(short_ns))

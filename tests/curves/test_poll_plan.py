@@ -20,6 +20,7 @@ class Register:
     period_s: float | None = 0.1
     spread_s: float = 0.0005
     is_sure: bool = True
+    is_sharp: bool = False
     now_ns: int = BEGIN_NS
 
     @property
@@ -98,6 +99,16 @@ def test_of_many_devices_one_edge_in_sixteen_is_hunted_where_the_line_is_sure(is
     patient = [p for p in moves if p.slack_ns]
     assert len(patient) == (pytest.approx(300, abs=3) if is_sure else 0)
     assert all(p.slack_ns == 0.3 * register.period_ns for p in patient)
+
+
+@pytest.mark.parametrize(("is_sure", "most"), [(True, 1.4), (False, 4.0)])
+def test_of_edges_that_a_line_tells_as_sharply_one_in_eight_is_hunted(is_sure, most):
+    plan, register = PollPlan(), Register(is_sure=is_sure, is_sharp=True)
+    found = polls(plan, register, 32.0)
+    moves = [p for p in found if p.moved]
+    assert len(moves) == pytest.approx(320, abs=2)
+    assert 1.1 < len(found) / len(moves) < most
+    assert all(p.slack_ns == 0 for p in found)  # nobody waits for others
 
 
 def test_where_any_poll_gives_a_knot_ten_are_made_in_a_second_and_slow_ones_rarely():
