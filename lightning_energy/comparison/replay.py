@@ -31,12 +31,19 @@ class Seen(NamedTuple):
         value: the metric; percentages as fractions.
         kwh: energy of the training up to the end of the epoch in kWh; ``None`` unknown.
         u_kwh: absolute standard uncertainty of ``kwh``; ``None`` unknown.
+        logged_kwh: the energy that was known when the validation ended, by which callbacks decide; ``None`` unknown.
     """
 
     epoch: int
     value: float
     kwh: float | None
     u_kwh: float | None = None
+    logged_kwh: float | None = None
+
+    @property
+    def then_kwh(self) -> float | None:
+        """The energy by which a callback decided then."""
+        return self.kwh if self.logged_kwh is None else self.logged_kwh
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class Played:
         u_kwh: absolute standard uncertainty of it; ``None`` unknown.
         gain_u: relative standard uncertainty of the gain of its sensors, which all of its energies share; ``None``
             where they do not share it.
+        is_estimated: its energies are those of a model: nobody knows how sure a difference or a share of them is.
     """
 
     mode: Mode
@@ -57,6 +65,7 @@ class Played:
     kwh: float | None
     u_kwh: float | None = None
     gain_u: float | None = None
+    is_estimated: bool = False
 
     @property
     def sign(self) -> int:
@@ -268,7 +277,7 @@ def _stop(played: Played, rule: Rule, point: float) -> tuple[int | None, float |
         known = [(score, -i) for i, score in enumerate(rule.scores) if score is not None]
         place = -max(known)[1] if known else None  # the first of equals
     elif rule.kind == "efficiency":
-        so_far = reached((s.value for s in course), energies, played.mode)
+        so_far = reached((s.value for s in course), (s.then_kwh for s in course), played.mode)
         limit, window = settings["max_kwh_per_point"], int(settings["patience"])
         place = ends_by_price(so_far, max_kwh_per_point=limit, patience=window, point=point)
     else:
@@ -287,13 +296,13 @@ def _saved(
     """The energy that a stop saves, and its share, each with its uncertainty.
 
     The gain of the sensors scales both energies alike: of their difference it leaves its own share, of their ratio
-    nothing. The rest (the moments that no update tells) is taken as independent.
+    nothing. The rest (the moments that no update tells) is taken as independent. Of estimates it is not known.
     """
     whole_kwh, u_whole_kwh = played.kwh, played.u_kwh
     if kwh is None or not whole_kwh:
         return None, None, None, None
     saved_kwh = whole_kwh - kwh
-    if u_kwh is None or u_whole_kwh is None:
+    if u_kwh is None or u_whole_kwh is None or (played.is_estimated and saved_kwh):
         return saved_kwh, None, saved_kwh / whole_kwh, None
     gain = played.gain_u or 0.0
     own, own_whole = (math.sqrt(max(u * u - (gain * e) ** 2, 0.0)) for u, e in ((u_kwh, kwh), (u_whole_kwh, whole_kwh)))

@@ -31,6 +31,7 @@ __all__ = ["WhatIf", "whatif"]
 
 T = TypeVar("T")
 PATIENCES = (3, 5, 10)
+RULES: tuple[RuleKind, ...] = get_args(RuleKind)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class WhatIf(Replays):
 def whatif(
     paths: str | Path | Iterable[str | Path],
     *,
-    rules: Iterable[RuleKind] = get_args(RuleKind),
+    rules: RuleKind | Iterable[RuleKind] = RULES,
     metric: str | None = None,
     scale: Scale | None = None,
     patience: int | Iterable[int] = PATIENCES,

@@ -93,6 +93,12 @@ def test_uncertainties():
     assert alone.u_saved == pytest.approx(math.hypot(stop, 0.5 * whole) / 16, rel=1e-12)
 
 
+def test_of_estimates_no_uncertainty_is_known():
+    of = Played("max", [Seen(0, 0.5, 8.0, 0.5), Seen(1, 0.5, 16.0, 0.5)], 16.0, 0.5, 0.01, is_estimated=True)
+    found = replay("run", of, Rule("r", "budget", {"budget_kwh": 12.0}), POINT)
+    assert (found.saved, found.u_saved, found.saved_kwh, found.u_saved_kwh) == (0.25, None, 4.0, None)
+
+
 def test_energies_that_are_not_known():
     kwh = [1.0, None, 4.0, None, 8.0, 9.0, 10.0, 16.0]
     found = play(Rule("r", "metric", {"patience": 1, "min_delta": 0.125}), played(kwh=kwh, u=None))

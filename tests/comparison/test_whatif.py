@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, LambdaCallback
 
 from lightning_energy import EnergyEfficiencyStopping, load_record, whatif
 from lightning_energy.comparison.what_if_table import as_csv, markdown
@@ -56,11 +56,17 @@ def test_a_replay_stops_where_the_real_stopping_does(tmp_path, monitor):
 def test_it_stops_where_the_efficiency_stopping_did(tmp_path):
     """One training, judged at each validation and again from its record: at the energies as they were logged."""
     stopping = EnergyEfficiencyStopping(max_kwh_per_point=1e9, patience=2)
-    energy = energy_callback(accuracy="val_acc", record=str(tmp_path))
-    trainer = make_trainer(tmp_path, max_epochs=12, callbacks=[stopping, energy])
+    trainer = make_trainer(tmp_path, max_epochs=12, min_epochs=12, callbacks=[
+        stopping, energy_callback(accuracy="val_acc", record=str(tmp_path))
+    ])  # fmt: skip
+    first = []
+    trainer.callbacks.append(LambdaCallback(on_validation_end=lambda *_: first.append(stopping.kwh_per_point)))
     trainer.fit(Curve(), loader(8), loader(8))
-    (found,) = whatif(tmp_path, rules="efficiency", max_kwh_per_point=1e9, window=2).replays
-    assert (stopping.stopped_epoch, found.epoch, found.stops) == (7, 7, False)  # it ended there
+    prices = [price for price in first[-12:] if price is not None]
+    for limit in (*prices[:3], 1e9):
+        (found,) = whatif(tmp_path, rules="efficiency", max_kwh_per_point=limit, window=2).replays
+        too_dear = next(i for i, price in enumerate(first[-12:]) if price is not None and price > limit)
+        assert (found.stops, found.epoch) == (True, too_dear)
 
 
 def test_every_rule_on_a_record(tmp_path):
@@ -204,7 +210,7 @@ def test_caveats(tmp_path):
     (of,) = whatif(tmp_path).runs
     assert of.caveats == (
         "it was interrupted: these are its figures up to then",
-        "its energies are estimated by a model, not measured: shares of them are shares of what it counts",
+        "its energies are estimated by a model, not measured: how sure these savings are is not known",
         "2 kWh, 14 % more, were spent after its last epoch and are in none of these figures",
         "it was resumed: a stopping goes on from the state in its checkpoint, the replay counts all validations",
         "the energy up to 1 of 7 validations is not known: rules by energy pass over them",

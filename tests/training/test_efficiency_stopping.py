@@ -123,6 +123,16 @@ def test_another_run_begins_anew(tmp_path):
     assert stopping._reached == [Reached(0.5, 1.0)]
 
 
+def test_an_energy_that_stays_unknown_is_told_once():
+    stopping = EnergyEfficiencyStopping(max_kwh_per_point=1.0, patience=1)
+    stopping._reached = [Reached(0.5, None)] * 2
+    with pytest.warns(UserWarning, match="stops nothing while the energy of the training is not known"):
+        stopping._say_unknown()
+    stopping._say_unknown()  # warnings are errors here
+    stopping._take(Scored(Metric("val_acc", 0.5), None, None))
+    assert stopping.kwh_per_point is None
+
+
 def test_min_epochs_win(tmp_path):
     stopping = EnergyEfficiencyStopping(max_kwh_per_point=1e-12, patience=1)
     trainer = fit(tmp_path, Rising(), energy_callback(), stopping, min_epochs=4)
