@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LastPoint", "Played", "Replay", "Rule", "RuleKind", "Seen", "last_point", "replay"]
 
-RuleKind = Literal["metric", "score", "best score", "efficiency", "budget"]
+RuleKind = Literal["metric", "score", "best", "efficiency", "budget"]
 """The kinds of rules: EarlyStopping on the metric or on the score, a stop in the epoch of the best score,
 EnergyEfficiencyStopping, EnergyBudget."""
 
@@ -273,7 +273,7 @@ def _stop(played: Played, rule: Rule, point: float) -> tuple[int | None, float |
         relative = None if not at.kwh or at.u_kwh is None else at.u_kwh / at.kwh
         budget_kwh = settings["budget_kwh"]
         return n, budget_kwh, None if relative is None else relative * budget_kwh
-    if rule.kind == "best score":
+    if rule.kind == "best":
         known = [(score, -i) for i, score in enumerate(rule.scores) if score is not None]
         place = -max(known)[1] if known else None  # the first of equals
     elif rule.kind == "efficiency":

@@ -88,7 +88,7 @@ class Wanted:
         played = Played(run.mode, course, last.total_kwh, last.total_u_kwh, _gain(run), is_estimated)
         wanted = [*self._of_metric(), *self._of_budget(played), *self._of_price(played)]
         caveats = [*run.caveats, *_caveats(record, run, played)]
-        if {"score", "best score"} & {*self.kinds}:
+        if {"score", "best"} & {*self.kinds}:
             of_score, why = self._of_score(record, run, own, course)
             wanted += of_score
             caveats += [why] if why else []
@@ -172,8 +172,8 @@ class Wanted:
             Rule(f"EarlyStopping({name}, patience={n})", "score", {"patience": n, **constants}, scores)
             for n in self.patiences
         ]
-        best = Rule(f"best {name}", "best score", constants, scores)
-        return [*(stops if "score" in self.kinds else []), *([best] if "best score" in self.kinds else [])]
+        best = Rule(f"best {name}", "best", constants, scores)
+        return [*(stops if "score" in self.kinds else []), *([best] if "best" in self.kinds else [])]
 
 
 def _short(formula: Formula, own: Formula) -> str:

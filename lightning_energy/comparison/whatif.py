@@ -85,14 +85,14 @@ def whatif(
     Each run is played by itself, on its own metric, in its own direction: for each rule the epoch in which it would
     have stopped, the best value until then, and the energy that the rest took. The rules are those of the callbacks:
     Lightning's ``EarlyStopping`` on the metric, and on ``energy/score`` with any constants;
-    :class:`~lightning_energy.EnergyEfficiencyStopping`; a budget in kWh. "Best score" stops in the epoch with the best
+    :class:`~lightning_energy.EnergyEfficiencyStopping`; a budget in kWh. "best" stops in the epoch with the best
     score, which only a replay can know: it shows how that epoch moves with the constants of the score.
 
     A replay does not know everything; ``limits`` of the result says what.
 
     Args:
         paths: records, folders that hold records at any depth, or glob patterns; one or several.
-        rules: the kinds of rules: ``"metric"``, ``"score"``, ``"best score"``, ``"efficiency"``, ``"budget"``; by
+        rules: the kinds of rules: ``"metric"``, ``"score"``, ``"best"``, ``"efficiency"``, ``"budget"``; by
             default all of them.
         metric: the logged name of a metric: runs of another one are left out. By default each run's own.
         scale: the scale in which the metrics were logged, where the records have a wrong one.
