@@ -181,7 +181,7 @@ RANKS = """
 import sys, warnings
 warnings.simplefilter("ignore")
 from lightning_energy import EnergyEfficiencyStopping
-from tests.modules import energy_callback, loader, make_trainer
+from tests.modules import MemoryLogger, energy_callback, loader, make_trainer
 from tests.training.test_efficiency_stopping import Rising
 
 class OfRank(Rising):
@@ -189,17 +189,20 @@ class OfRank(Rising):
         return super().value() + 0.01 * self.global_rank
 
 stopping = EnergyEfficiencyStopping(max_kwh_per_point=1e-5, patience=1)
-callbacks = [stopping, energy_callback()]
-trainer = make_trainer(sys.argv[1], max_epochs=9, callbacks=callbacks, strategy="ddp", devices=2)
-trainer.fit(OfRank(0.1, 1e-8), loader(8), loader(8))
-print("stopped", trainer.global_rank, stopping.stopped_epoch, trainer.current_epoch, flush=True)
+energy, logger = energy_callback(accuracy="val_acc"), MemoryLogger()
+callbacks = [stopping, energy]
+trainer = make_trainer(sys.argv[1], max_epochs=9, callbacks=callbacks, strategy="ddp", devices=2, logger=logger)
+trainer.fit(OfRank(0.1, 0.1, 0.1, 1e-6), loader(8), loader(8))
+priced = len(logger.points("energy/point_wh"))
+print("stopped", trainer.global_rank, stopping.stopped_epoch, trainer.current_epoch, priced, flush=True)
 """
 
 
 @pytest.mark.slow
 def test_all_ranks_stop_together(tmp_path, warm):
+    """The price is logged on both."""
     said = []
     for done in warm.run_ranks(RANKS, 2, tmp_path, cwd=tmp_path):
         assert "stopped" in done.stdout, done.stderr
         said += [line for line in done.stdout.splitlines() if line.startswith("stopped")]
-    assert sorted(said) == ["stopped 0 2 3", "stopped 1 2 3"]
+    assert sorted(said) == ["stopped 0 4 5 2", "stopped 1 4 5 2"]
