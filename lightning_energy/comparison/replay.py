@@ -174,7 +174,7 @@ class LastPoint:
     """The last point of a training, and its energy.
 
     Attributes:
-        before: the value that was reached first, a point or less below the best one.
+        before: the first value within a point of the best one; that of the validation before it where there is none.
         before_epoch: its epoch, counted from 0.
         best: the best value.
         best_epoch: its epoch.
@@ -209,6 +209,8 @@ def signed(value: float, digits: int = 1) -> str:
 def last_point(played: Played, point: float) -> LastPoint | None:
     """The energy that the last point took: from the first value within a point of the best one up to the best one.
 
+    Where the best value came at once, from further below, it is that since the validation before: no other has looked.
+
     Args:
         played: the training.
         point: the size of a point in the metric's unit.
@@ -226,8 +228,11 @@ def last_point(played: Played, point: float) -> LastPoint | None:
     if best is None or not played.kwh or best.kwh is None:
         return None
     slack = IN_SINGLE * max(abs(best.value), point)
-    near = next(s for s in played.course if played.sign * (best.value - s.value) <= point + slack)
-    if near is played.course[0] or near.kwh is None:
+    at = next(i for i, s in enumerate(played.course) if played.sign * (best.value - s.value) <= point + slack)
+    if at == 0:
+        return None
+    near = played.course[at - 1] if played.course[at] is best else played.course[at]
+    if near.kwh is None:
         return None
     spent_kwh = best.kwh - near.kwh
     shares = spent_kwh / played.kwh, (played.kwh - best.kwh) / played.kwh

@@ -126,6 +126,8 @@ def test_sentences():
 def test_the_last_point():
     """Within a point of the best one (0.84375) from epoch 3 on: 6 of 16 kWh up to epoch 6, and 2 after it."""
     assert last_point(played(), POINT) == LastPoint(0.8125, 3, 0.84375, 6, 6.0, 0.375, 0.125)
+    jump = played([0.25, 0.5, 0.25, 0.75], [1.0, 2.0, 5.0, 8.0])
+    assert last_point(jump, POINT) == LastPoint(0.25, 2, 0.75, 3, 3.0, 0.375, 0.0)
     assert last_point(played(), 1.0) is None  # the first validation is within it
     assert last_point(played(kwh=[None] * 8), POINT) is None
     assert last_point(played(kwh=[1, 2, 4, None, 10, 12, 14, 16]), POINT) is None
