@@ -3,9 +3,12 @@
 python benchmarks/pictures.py              # some minutes; needs chromium and chromium-driver
 python benchmarks/pictures.py --runs RUNS  # keeps the trainings there; what an earlier call left is not repeated
 python benchmarks/pictures.py --report     # the report alone, as the package now words it, of the committed record
+python benchmarks/pictures.py --wisely     # what docs/spending-wisely.md shows alone, of the committed records
 
-The record of the report is benchmarks/results/quickstart.json. Each picture knows what it shows: its PNG has the
-logged names, or the caveats of the comparison, as text. A test compares both with the package as it is.
+The record of the report is benchmarks/results/quickstart.json. Those of docs/spending-wisely.md lie beside it:
+models.json, and whatif-whole.json and whatif-stopped.json, which examples/efficiency_stop.py left. Each picture knows
+what it shows: its PNG has the logged names, or the caveats of the comparison, as text. A test compares both with the
+package as it is.
 """
 
 from __future__ import annotations
@@ -29,12 +32,18 @@ if TYPE_CHECKING:
 
     from selenium.webdriver import Chrome
 
+    from lightning_energy import WhatIf
+    from lightning_energy.comparison.rank_stability import Candidate
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # the package of this clone, whatever is installed
 EXAMPLES = ROOT / "examples"
 IMAGES = ROOT / "docs/images"
 README = ROOT / "README.md"
 RECORD = ROOT / "benchmarks/results/quickstart.json"
+WISELY = ROOT / "docs/spending-wisely.md"
+RESULTS = ROOT / "benchmarks/results"
+WINDOW = 5  # of the example
 PRINTED = Path("runs/quickstart/version_0/energy.json")  # its place in the folder of the training
 WIDTHS = (4, 8, 16, 32, 64)  # of the network, for the pictures with several runs
 EPOCHS = 10
@@ -88,6 +97,7 @@ COMPARED = {  # a page of this width, or none
     "compare-page.png": 1240,
     "paper-study.png": None,
 }
+REPLAYED = ("whatif.png", "traps.png")  # of docs/spending-wisely.md
 TARGETS = (0.9, 0.95)
 SCALE = 1.25  # of the comparison page
 
@@ -96,6 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, help="folder of the trainings (default: one that is removed at the end)")
     parser.add_argument("--report", action="store_true", help="only put the report into README.md")
+    parser.add_argument("--wisely", action="store_true", help="only make the page and the pictures of spending wisely")
     parser.add_argument("--paper", type=Path, help="only draw the study that examples/paper_study.py left there")
     args = parser.parse_args()
     if args.paper is not None:
@@ -105,12 +116,18 @@ def main() -> None:
     if args.report:
         README.write_text(with_report(README.read_text()))
         return
+    if args.wisely:
+        with tempfile.TemporaryDirectory() as scratch:
+            wisely(Path(scratch))
+        return
     with tempfile.TemporaryDirectory() as scratch:
         runs = (args.runs or Path(scratch)).resolve()
         train(runs)  # before any browser: what processes of this one spend may be in an estimate
         README.write_text(with_report(README.read_text()))
         compare(runs / "models", Path(scratch))
         paper(runs / "paper", Path(scratch))
+        keep_models(runs / "models")
+        wisely(Path(scratch))
         with browser(Path(scratch)) as chrome:
             page = (Path(scratch) / "compare.html").as_uri()
             save("compare-page.png", whole_page(chrome, page, COMPARED["compare-page.png"]), caveats(runs / "models"))
@@ -132,6 +149,11 @@ def train(runs: Path) -> None:
         python(Path(__file__), "--train-widths", folder=runs / "widths")
     if not (runs / "paper").exists():
         python(EXAMPLES / "paper_study.py", "--out", ".", folder=runs / "paper")
+    if not (runs / "stop").exists():
+        python(EXAMPLES / "efficiency_stop.py", folder=runs / "stop")
+        for name in ("whole", "stopped"):
+            record = runs / "stop/runs/efficiency_stop" / name / "energy.json"
+            shutil.copyfile(record, RESULTS / f"whatif-{name}.json")
     if not (runs / "models").exists():
         python(EXAMPLES / "compare_models.py", folder=runs / "models")
 
@@ -225,6 +247,104 @@ def paper(folder: Path, scratch: Path) -> None:
     found.write(scratch / "paper")
     with Image.open(scratch / "paper" / "comparison.png") as drawn:
         keep("paper-study.png", drawn.convert("RGB"), {"caveats": [*found.comparison.caveats]})
+
+
+def wisely(scratch: Path) -> None:
+    """The pictures of docs/spending-wisely.md, and the table in it, of the committed records."""
+    from PIL import Image
+
+    from lightning_energy.comparison.picture import written
+    from lightning_energy.comparison.what_if_picture import draw_whatif
+
+    WISELY.write_text(with_replay(WISELY.read_text()))
+    found = replayed()
+    draw_whatif(found, scratch / "whatif.png")
+    written(scratch / "traps.png", lambda figure: traps(figure.subplots(1, 2)), (11.0, 5.0))
+    for name in REPLAYED:
+        with Image.open(scratch / name) as drawn:
+            keep(name, drawn.convert("RGB"), {"caveats": [*found.runs[0].caveats]})
+
+
+def replayed() -> WhatIf:
+    """The replay of the whole training that examples/efficiency_stop.py left."""
+    from lightning_energy import whatif
+
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / "whole").mkdir()
+        shutil.copyfile(RESULTS / "whatif-whole.json", Path(scratch) / "whole/energy.json")
+        return whatif(Path(scratch) / "whole", window=WINDOW)
+
+
+def with_replay(page: str) -> str:
+    """The page with the table of the replay in place of the one it has."""
+    from lightning_energy.comparison.what_if_table import text
+
+    block = "```text\nwhole: "
+    if page.count(block) != 1:
+        raise ValueError(f"{WISELY.name} has {page.count(block)} replays")
+    before, after = page.split(block)
+    table = text(replayed(), LINE).split("\n\n", maxsplit=1)[0]
+    return "\n".join([f"{before}```text", table, "```"]) + after.split("```", 1)[1]
+
+
+def keep_models(models: Path) -> None:
+    """Keep the accuracies and energies of the seven models, of which the traps are drawn."""
+    from lightning_energy import compare as compare_runs
+
+    rows = [[c.name, c.accuracy, c.energy_kwh] for c in compare_runs(models).candidates]
+    (RESULTS / "models.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def models() -> list[Candidate]:
+    """The seven models."""
+    from lightning_energy.comparison.rank_stability import Candidate
+
+    return [Candidate(*row) for row in json.loads((RESULTS / "models.json").read_text())]
+
+
+def traps(axes: object) -> None:
+    """The pole of the published score, and an order that depends on its constants."""
+    import numpy as np
+
+    from lightning_energy.comparison.more_pictures import COLOURS
+    from lightning_energy.comparison.rank_stability import ranks_at
+    from lightning_energy.scores.formula import EnergyPenalized, Sustainable
+
+    pole, order = axes
+    for i, accuracy in enumerate((0.7, 0.8, 0.9)):
+        for kwh in (np.geomspace(0.05, 0.985, 200), np.geomspace(1.015, 20, 200)):
+            published = Sustainable().beta * accuracy ** Sustainable().alpha / np.log10(kwh)
+            label = f"accuracy {accuracy:g}" if kwh[0] > 1 else None
+            pole.plot(kwh, published, color=COLOURS[i], linewidth=1.8, label=label)
+        kwh = np.geomspace(0.05, 20, 200)
+        score = [EnergyPenalized()(accuracy, e) for e in kwh]
+        pole.plot(kwh, score, color=COLOURS[i], linewidth=1.2, linestyle=(0, (4, 3)))
+    pole.axvline(1.0, color="#6E6E6E", linewidth=0.8)
+    pole.axhline(0.0, color="#6E6E6E", linewidth=0.8)
+    pole.set(xscale="log", ylim=(-25, 25), xlabel="energy in kWh (logarithmic)", ylabel="score")
+    pole.set_title("published score (full) and default (dashed): the pole at 1 kWh", loc="left", fontsize="small")
+    pole.annotate("below 1 kWh the published score\nprefers the lower accuracy", (0.06, -22), fontsize=8)
+    pole.legend(fontsize="small", loc="upper left")
+    alphas, references, runs = np.linspace(1, 20, 240), np.geomspace(1e-7, 1e-2, 240), models()
+    winner = np.array([
+        [int(np.argmin(ranks_at(runs, EnergyPenalized(alpha=a, reference_kwh=r)))) for a in alphas] for r in references
+    ])  # fmt: skip
+    for i in np.unique(winner):
+        order.contourf(alphas, references, winner == i, levels=(0.5, 1.5), colors=[COLOURS[i]], alpha=0.2)
+        rows, columns = np.nonzero(winner == i)
+        place = int(np.argsort(rows * 1e3 + columns)[len(rows) // 2])
+        row = rows[place]
+        of_row = columns[rows == row]
+        order.annotate(runs[i].name, (alphas[of_row[0]] + 0.15, references[row]), fontsize=10)
+    order.plot(5, 1e-5, "o", color="black", markersize=5)
+    order.annotate("  as they were trained", (5, 1e-5), fontsize=8, va="center")
+    order.set(
+        yscale="log",
+        xticks=(1, 5, 10, 15, 20),
+        xlabel="alpha, the exponent of the accuracy",
+        ylabel="reference in kWh (logarithmic)",
+    )
+    order.set_title("winner among seven models, by the constants of the default score", loc="left", fontsize="small")
 
 
 def caveats(models: Path) -> dict[str, list[str]]:

@@ -564,3 +564,13 @@ def test_order_of_other_callbacks_stays(tmp_path):
     trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[other, stopping, energy])
     trainer.fit(Classifier(), loader(), loader(8))
     assert trainer.callbacks == [other, energy, stopping]
+
+
+def test_the_published_score_is_logged_above_1_kwh_only_and_that_is_said_once(tmp_path):
+    energy = energy_callback(score="sustainable")
+    trainer = make_trainer(tmp_path, callbacks=[energy])
+    with pytest.warns(UserWarning, match="sustainable_accuracy is defined above 1 kWh only") as caught:
+        trainer.fit(Classifier(), loader(), loader(8))
+    assert len([w for w in caught if "above 1 kWh" in str(w.message)]) == 1
+    assert log_keys.SCORE not in trainer.callback_metrics
+    assert [row["score"] for row in energy.history] == [None] * 3

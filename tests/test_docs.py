@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 
 from benchmarks import pictures, tables
-from lightning_energy import EnergyCallback, compare, energy_penalized_accuracy
+from lightning_energy import EnergyCallback, compare, energy_penalized_accuracy, load_record
+from lightning_energy.comparison.rank_stability import stability
 from lightning_energy.meters import CalibratedMeter
+from lightning_energy.scores.formula import EnergyPenalized
 from lightning_energy.training import log_keys
 from lightning_energy.training.dashboards.names import AXIS_ACCURACY, AXIS_SCORE
 from tests.records import put
@@ -120,19 +122,59 @@ def test_the_report_is_the_quickstarts_as_it_is_worded_now():
     assert pictures.with_report(README) == README
 
 
+def test_the_replay_is_of_the_committed_record_as_it_is_worded_now():
+    """After a change of whatif: python benchmarks/pictures.py --wisely."""
+    page = pictures.WISELY.read_text()
+    assert pictures.with_replay(page) == page
+    found = pictures.replayed()
+    for name in pictures.REPLAYED:
+        assert picture(name)[1]["caveats"] == [*found.runs[0].caveats]
+
+
+def test_the_efficiency_stop_is_that_of_the_committed_records():
+    """After new ones: the sentence of docs/spending-wisely.md by hand."""
+    (whole,) = pictures.replayed().runs
+    replay = next(r for r in whole.replays if r.rule == "a point for more than its mean")
+    rows = load_record(pictures.RESULTS / "whatif-stopped.json").epochs
+    best, of_whole = max(row.metric for row in rows), whole.played.best_of(30).value
+    page = " ".join(pictures.WISELY.read_text().split())
+    assert rows[-1].epoch == replay.epoch
+    assert f"the mean price is {replay.settings['max_kwh_per_point']:.3g} kWh" in page
+    assert f"it stopped in epoch {replay.epoch}, as the replay had said: {best:.4f} instead of {of_whole:.4f}" in page
+    saved = 100 * (1 - rows[-1].total_kwh / whole.played.kwh)
+    assert f"**{100 * (of_whole - best):.1f} points given up, {saved:.0f} % of the energy saved**" in page
+    assert f"({1e3 * rows[-1].total_kwh:.3g} instead of {1e3 * whole.played.kwh:.3g} Wh, estimated)" in page
+    assert f"At epoch {replay.epoch} it would have given up {-replay.points:.1f} points and saved" in page
+    assert f"saved {100 * replay.saved:.0f} % of the energy. Most of the rest was spent after the best value" in page
+
+
+def test_the_winners_among_the_seven_models():
+    page = " ".join(pictures.WISELY.read_text().split())
+    found = [stability(pictures.models(), EnergyPenalized(reference_kwh=kwh)) for kwh in (1e-5, 1e-4)]
+    (logistic, small), (small_again, wide) = (of.over_alpha for of in found)
+    assert (logistic.name, small.name, small_again.name, wide.name) == (
+        "logistic",
+        "cnn-small",
+        "cnn-small",
+        "cnn-wide",
+    )
+    assert f"the logistic regression wins up to an alpha of {logistic.high:.3g}" in page
+    assert f"at 1e-04 kWh the small one wins up to {small_again.high:.3g}" in page
+
+
 def picture(name: str) -> tuple[Image.Image, dict[str, list[str]]]:
     with Image.open(pictures.IMAGES / name) as image:
         return image.convert("RGB"), json.loads(image.text["about"])
 
 
 def test_every_picture_is_made_by_the_script_and_shown():
-    names = {*pictures.PAGES, *pictures.COMPARED}
+    names = {*pictures.PAGES, *pictures.COMPARED, *pictures.REPLAYED}
     assert {path.name for path in pictures.IMAGES.iterdir()} == names
     pages = "".join(page.read_text() for page in [ROOT / "README.md", *PAGES])
     assert all(f"images/{name})" in pages for name in names)
 
 
-@pytest.mark.parametrize("name", [*pictures.PAGES, *pictures.COMPARED])
+@pytest.mark.parametrize("name", [*pictures.PAGES, *pictures.COMPARED, *pictures.REPLAYED])
 def test_a_picture_is_light_sharp_and_not_empty(name):
     image, _ = picture(name)
     assert image.width >= 1200

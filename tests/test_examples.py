@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 import warnings
@@ -74,6 +75,16 @@ def test_early_stopping(tmp_path, run):
         assert "No saving is sure: the energies are estimated by a model, not measured." in out
         assert "That saved" not in out
     assert {"energy/score"} <= tags(tmp_path / "runs/early_stopping/stopped")
+
+
+def test_efficiency_stop(tmp_path, run):
+    # so dear a point that patience alone decides the end, whatever this machine's energy is
+    out = run("efficiency_stop.py", "--max-epochs", "12", "--times", "1e9", "--patience", "2")
+    assert "What a replay cannot know:" in out
+    stopped = load_record(tmp_path / "runs/efficiency_stop/stopped").epochs
+    replay = re.search(r"The replay: (?:stopping at epoch (\d+)|it goes to the end)", out)
+    assert len(stopped) - 1 == int(replay[1] or 11)
+    assert "Trained again it gave up" in out
 
 
 def test_cli(tmp_path, run):

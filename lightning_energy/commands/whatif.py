@@ -14,10 +14,9 @@ from lightning_energy.commands.console import complain, number, positive, print_
 from lightning_energy.commands.exits import Exit
 from lightning_energy.commands.judging import add_scale
 from lightning_energy.comparison.picture import SUFFIXES
-from lightning_energy.comparison.replay import RuleKind
 from lightning_energy.comparison.what_if_picture import draw_whatif
 from lightning_energy.comparison.what_if_table import as_csv, markdown, text
-from lightning_energy.comparison.whatif import PATIENCES, whatif
+from lightning_energy.comparison.whatif import PATIENCES, RULES, whatif
 from lightning_energy.scores.choice import ScoreName
 from lightning_energy.scores.stopping import POINT, WINDOW
 
@@ -40,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a record, a folder that holds some, or a pattern")
     parser.add_argument(
-        "--rules", type=_kinds, default=get_args(RuleKind), metavar="KINDS",
-        help=f"kinds of rules, joined by commas (default: {','.join(get_args(RuleKind))})",
+        "--rules", type=_kinds, default=RULES, metavar="KINDS",
+        help=f"kinds of rules, joined by commas (default: {','.join(RULES)})",
     )  # fmt: skip
     parser.add_argument("--metric", metavar="NAME", help="replay runs of this metric alone (default: each on its own)")
     add_scale(parser)
@@ -131,8 +130,8 @@ FORMATS: dict[str, Callable[[WhatIf], str]] = {"text": _text, "json": _json, "cs
 
 def _kinds(text_: str) -> list[str]:
     kinds = [kind.strip() for kind in text_.split(",")]
-    if not {*kinds} <= {*get_args(RuleKind)}:
-        raise argparse.ArgumentTypeError(f"{text_!r}: give some of {','.join(get_args(RuleKind))}")
+    if not {*kinds} <= {*RULES}:
+        raise argparse.ArgumentTypeError(f"{text_!r}: give some of {','.join(RULES)}")
     return kinds
 
 

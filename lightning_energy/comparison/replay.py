@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LastPoint", "Played", "Replay", "Rule", "RuleKind", "Seen", "last_point", "replay"]
 
-RuleKind = Literal["metric", "score", "best score", "efficiency", "budget"]
+RuleKind = Literal["metric", "score", "best", "efficiency", "budget"]
 """The kinds of rules: EarlyStopping on the metric or on the score, a stop in the epoch of the best score,
 EnergyEfficiencyStopping, EnergyBudget."""
 
@@ -31,12 +31,19 @@ class Seen(NamedTuple):
         value: the metric; percentages as fractions.
         kwh: energy of the training up to the end of the epoch in kWh; ``None`` unknown.
         u_kwh: absolute standard uncertainty of ``kwh``; ``None`` unknown.
+        logged_kwh: the energy that was known when the validation ended, by which callbacks decide; ``None`` unknown.
     """
 
     epoch: int
     value: float
     kwh: float | None
     u_kwh: float | None = None
+    logged_kwh: float | None = None
+
+    @property
+    def then_kwh(self) -> float | None:
+        """The energy by which a callback decided then."""
+        return self.kwh if self.logged_kwh is None else self.logged_kwh
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class Played:
         u_kwh: absolute standard uncertainty of it; ``None`` unknown.
         gain_u: relative standard uncertainty of the gain of its sensors, which all of its energies share; ``None``
             where they do not share it.
+        is_estimated: its energies are those of a model: nobody knows how sure a difference or a share of them is.
     """
 
     mode: Mode
@@ -57,6 +65,7 @@ class Played:
     kwh: float | None
     u_kwh: float | None = None
     gain_u: float | None = None
+    is_estimated: bool = False
 
     @property
     def sign(self) -> int:
@@ -165,7 +174,7 @@ class LastPoint:
     """The last point of a training, and its energy.
 
     Attributes:
-        before: the value that was reached first, a point or less below the best one.
+        before: the first value within a point of the best one; that of the validation before it where there is none.
         before_epoch: its epoch, counted from 0.
         best: the best value.
         best_epoch: its epoch.
@@ -200,6 +209,8 @@ def signed(value: float, digits: int = 1) -> str:
 def last_point(played: Played, point: float) -> LastPoint | None:
     """The energy that the last point took: from the first value within a point of the best one up to the best one.
 
+    Where the best value came at once, from further below, it is that since the validation before: no other has looked.
+
     Args:
         played: the training.
         point: the size of a point in the metric's unit.
@@ -217,8 +228,11 @@ def last_point(played: Played, point: float) -> LastPoint | None:
     if best is None or not played.kwh or best.kwh is None:
         return None
     slack = IN_SINGLE * max(abs(best.value), point)
-    near = next(s for s in played.course if played.sign * (best.value - s.value) <= point + slack)
-    if near is played.course[0] or near.kwh is None:
+    at = next(i for i, s in enumerate(played.course) if played.sign * (best.value - s.value) <= point + slack)
+    if at == 0:
+        return None
+    near = played.course[at - 1] if played.course[at] is best else played.course[at]
+    if near.kwh is None:
         return None
     spent_kwh = best.kwh - near.kwh
     shares = spent_kwh / played.kwh, (played.kwh - best.kwh) / played.kwh
@@ -264,11 +278,11 @@ def _stop(played: Played, rule: Rule, point: float) -> tuple[int | None, float |
         relative = None if not at.kwh or at.u_kwh is None else at.u_kwh / at.kwh
         budget_kwh = settings["budget_kwh"]
         return n, budget_kwh, None if relative is None else relative * budget_kwh
-    if rule.kind == "best score":
+    if rule.kind == "best":
         known = [(score, -i) for i, score in enumerate(rule.scores) if score is not None]
         place = -max(known)[1] if known else None  # the first of equals
     elif rule.kind == "efficiency":
-        so_far = reached((s.value for s in course), energies, played.mode)
+        so_far = reached((s.value for s in course), (s.then_kwh for s in course), played.mode)
         limit, window = settings["max_kwh_per_point"], int(settings["patience"])
         place = ends_by_price(so_far, max_kwh_per_point=limit, patience=window, point=point)
     else:
@@ -287,13 +301,13 @@ def _saved(
     """The energy that a stop saves, and its share, each with its uncertainty.
 
     The gain of the sensors scales both energies alike: of their difference it leaves its own share, of their ratio
-    nothing. The rest (the moments that no update tells) is taken as independent.
+    nothing. The rest (the moments that no update tells) is taken as independent. Of estimates it is not known.
     """
     whole_kwh, u_whole_kwh = played.kwh, played.u_kwh
     if kwh is None or not whole_kwh:
         return None, None, None, None
     saved_kwh = whole_kwh - kwh
-    if u_kwh is None or u_whole_kwh is None:
+    if u_kwh is None or u_whole_kwh is None or (played.is_estimated and saved_kwh):
         return saved_kwh, None, saved_kwh / whole_kwh, None
     gain = played.gain_u or 0.0
     own, own_whole = (math.sqrt(max(u * u - (gain * e) ** 2, 0.0)) for u, e in ((u_kwh, kwh), (u_whole_kwh, whole_kwh)))

@@ -52,7 +52,7 @@ def plot(found: Replays, ax: Any = None) -> Any:
         if alike:
             ax.errorbar(
                 [100 * (r.saved or 0.0) for r in alike], [r.points for r in alike],
-                xerr=[100 * (r.u_saved or 0.0) for r in alike],
+                xerr=[100 * (r.u_saved or 0.0) for r in alike] if any(r.u_saved for r in alike) else None,
                 fmt=shape, color=colour, markerfacecolor="none", markersize=size if len(runs) <= FEW else size / 2,
                 markeredgewidth=1.6, elinewidth=1.0, capsize=2.5, label=name, zorder=3,
             )  # fmt: skip

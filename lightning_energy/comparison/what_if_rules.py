@@ -80,12 +80,15 @@ class Wanted:
         """Play all rules on a run."""
         divisor = PERCENT if run.scale == "percent" else 1.0
         rows = [row for row in record.epochs if row.metric is not None]
-        course = [Seen(r.epoch, (r.metric or 0.0) / divisor, r.total_kwh, r.total_u_kwh) for r in rows]
+        course = [
+            Seen(r.epoch, (r.metric or 0.0) / divisor, r.total_kwh, r.total_u_kwh, r.logged_total_kwh) for r in rows
+        ]
         last = next(row for row in reversed(record.epochs) if row.total_kwh is not None)
-        played = Played(run.mode, course, last.total_kwh, last.total_u_kwh, _gain(run))
+        is_estimated = run.quality == "estimated"
+        played = Played(run.mode, course, last.total_kwh, last.total_u_kwh, _gain(run), is_estimated)
         wanted = [*self._of_metric(), *self._of_budget(played), *self._of_price(played)]
         caveats = [*run.caveats, *_caveats(record, run, played)]
-        if {"score", "best score"} & {*self.kinds}:
+        if {"score", "best"} & {*self.kinds}:
             of_score, why = self._of_score(record, run, own, course)
             wanted += of_score
             caveats += [why] if why else []
@@ -156,7 +159,7 @@ class Wanted:
                 if reference_kwh is not None:
                     constants["reference_kwh"] = float(reference_kwh)
                 changed = replace(formula, **constants)
-                scores = [_score(changed, seen, row.logged_total_kwh) for seen, row in zip(course, rows, strict=True)]
+                scores = [_score(changed, seen) for seen in course]
                 if any(score is not None for score in scores):
                     name = "score" if changed == own else _short(changed, own or formula)
                     rules += self._rules(name, changed.constants, scores)
@@ -169,8 +172,8 @@ class Wanted:
             Rule(f"EarlyStopping({name}, patience={n})", "score", {"patience": n, **constants}, scores)
             for n in self.patiences
         ]
-        best = Rule(f"best {name}", "best score", constants, scores)
-        return [*(stops if "score" in self.kinds else []), *([best] if "best score" in self.kinds else [])]
+        best = Rule(f"best {name}", "best", constants, scores)
+        return [*(stops if "score" in self.kinds else []), *([best] if "best" in self.kinds else [])]
 
 
 def _short(formula: Formula, own: Formula) -> str:
@@ -181,12 +184,11 @@ def _short(formula: Formula, own: Formula) -> str:
     return f"score({', '.join(changed)})" if changed else "score"
 
 
-def _score(formula: Formula, seen: Seen, logged_kwh: float | None) -> float | None:
-    """The score of a validation, at the energy that was logged with it if that is known."""
-    kwh = seen.kwh if logged_kwh is None else logged_kwh
-    if kwh is None:
+def _score(formula: Formula, seen: Seen) -> float | None:
+    """The score of a validation; ``None`` where it is not defined."""
+    if seen.then_kwh is None:
         return None
-    score = formula(seen.value, kwh)
+    score = formula(seen.value, seen.then_kwh)
     return score if math.isfinite(score) else None
 
 
@@ -201,7 +203,7 @@ def _gain(run: Run) -> float | None:
 def _caveats(record: Record, run: Run, played: Played) -> list[str]:
     found = []
     if run.quality == "estimated":
-        found.append("its energies are estimated by a model, not measured: shares of them are shares of what it counts")
+        found.append("its energies are estimated by a model, not measured: how sure these savings are is not known")
     behind_kwh = (run.energy_kwh or 0.0) - (played.kwh or 0.0)
     if played.kwh and behind_kwh > BEHIND * played.kwh:
         found.append(

@@ -74,10 +74,11 @@ class PlayedRun:
 
 @dataclass(frozen=True)
 class OfRule:
-    """A rule over all runs.
+    """A rule over all runs of a metric.
 
     Attributes:
         rule: the rule in words.
+        metric: the metric of the runs: points of different ones are not put together.
         n: the number of runs that it was played on.
         n_stops: the number of those that it would have stopped.
         points: the median over the runs of the points that are kept or given up; ``None`` unknown.
@@ -87,6 +88,7 @@ class OfRule:
     """
 
     rule: str
+    metric: str
     n: int
     n_stops: int
     points: float | None
@@ -125,12 +127,16 @@ class Replays:
 
     @cached_property
     def of_rules(self) -> list[OfRule]:
-        """Each rule over all runs."""
+        """Each rule over all runs of a metric."""
         whole = {played.name: played.played.kwh or 0.0 for played in self.runs}
-        rules: dict[str, list[Replay]] = {}
-        for found in self.replays:
-            rules.setdefault(found.rule, []).append(found)
-        return [_of_rule(rule, found, whole) for rule, found in rules.items()]
+        rules: dict[tuple[str, object], list[Replay]] = {}
+        names: dict[object, str] = {}
+        for played in self.runs:
+            kind = played.run.metric_kind
+            names.setdefault(kind, played.subject.heading)
+            for found in played.replays:
+                rules.setdefault((found.rule, kind), []).append(found)
+        return [_of_rule(rule, names[kind], found, whole) for (rule, kind), found in rules.items()]
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types."""
@@ -172,13 +178,14 @@ class Replays:
         }
 
 
-def _of_rule(rule: str, found: Sequence[Replay], whole_kwh: dict[str, float]) -> OfRule:
+def _of_rule(rule: str, metric: str, found: Sequence[Replay], whole_kwh: dict[str, float]) -> OfRule:
     points = [replay.points for replay in found if replay.points is not None]
     known = [(replay.saved_kwh, whole_kwh[replay.run]) for replay in found if replay.saved_kwh is not None]
     saved_kwh = sum(saved for saved, _ in known) if known else None
     of_kwh = sum(kwh for _, kwh in known)
     return OfRule(
         rule,
+        metric,
         len(found),
         sum(replay.stops for replay in found),
         statistics.median(points) if points else None,

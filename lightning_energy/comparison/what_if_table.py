@@ -134,10 +134,12 @@ def _over_all(found: Replays) -> str:
 
 def _rows_of_rules(found: Replays) -> list[list[str]]:
     rows = [["rule", "runs", "stopped", "median points", "worst", "saved"]]
+    has_several = len({of.metric for of in found.of_rules}) > 1
     for of in found.of_rules:
         points, worst = (UNKNOWN if p is None else signed(p) for p in (of.points, of.worst_points))
         saved = UNKNOWN if of.saved is None else f"{100 * of.saved:.1f} %"
-        rows.append([of.rule, f"{of.n}", f"{of.n_stops}", points, worst, saved])
+        rule = f"{of.rule} ({of.metric})" if has_several else of.rule
+        rows.append([rule, f"{of.n}", f"{of.n_stops}", points, worst, saved])
     return rows
 
 

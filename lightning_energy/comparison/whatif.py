@@ -31,6 +31,7 @@ __all__ = ["WhatIf", "whatif"]
 
 T = TypeVar("T")
 PATIENCES = (3, 5, 10)
+RULES: tuple[RuleKind, ...] = get_args(RuleKind)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class WhatIf(Replays):
 def whatif(
     paths: str | Path | Iterable[str | Path],
     *,
-    rules: Iterable[RuleKind] = get_args(RuleKind),
+    rules: RuleKind | Iterable[RuleKind] = RULES,
     metric: str | None = None,
     scale: Scale | None = None,
     patience: int | Iterable[int] = PATIENCES,
@@ -84,14 +85,14 @@ def whatif(
     Each run is played by itself, on its own metric, in its own direction: for each rule the epoch in which it would
     have stopped, the best value until then, and the energy that the rest took. The rules are those of the callbacks:
     Lightning's ``EarlyStopping`` on the metric, and on ``energy/score`` with any constants;
-    :class:`~lightning_energy.EnergyEfficiencyStopping`; a budget in kWh. "Best score" stops in the epoch with the best
+    :class:`~lightning_energy.EnergyEfficiencyStopping`; a budget in kWh. "best" stops in the epoch with the best
     score, which only a replay can know: it shows how that epoch moves with the constants of the score.
 
     A replay does not know everything; ``limits`` of the result says what.
 
     Args:
         paths: records, folders that hold records at any depth, or glob patterns; one or several.
-        rules: the kinds of rules: ``"metric"``, ``"score"``, ``"best score"``, ``"efficiency"``, ``"budget"``; by
+        rules: the kinds of rules: ``"metric"``, ``"score"``, ``"best"``, ``"efficiency"``, ``"budget"``; by
             default all of them.
         metric: the logged name of a metric: runs of another one are left out. By default each run's own.
         scale: the scale in which the metrics were logged, where the records have a wrong one.

@@ -111,6 +111,7 @@ class EnergyEfficiencyStopping(Callback):
         now = next((found for found in (c.last_validation for c in energies) if found is not None), None)
         if now is not None:
             self._take(now)
+            self._say_unknown()
         elif energies:
             self._warn(
                 "metric",
@@ -133,6 +134,15 @@ class EnergyEfficiencyStopping(Callback):
         so_far = [] if kwh is not None and known and kwh < known[-1] else self._reached
         self._reached = with_validation(so_far, now, self.patience)
         self.kwh_per_point = point_kwh(self._reached, window=self.patience, point=point_of(now, self.point))
+
+    def _say_unknown(self) -> None:
+        """Warn where no energy is known: a first validation may come before a sensor has moved, a second does not."""
+        if [r.kwh for r in self._reached[-2:]] == [None, None]:
+            self._warn(
+                "unknown",
+                "EnergyEfficiencyStopping stops nothing while the energy of the training is not known: see the trouble "
+                "of the sensors, or stop by the metric alone with EarlyStopping",
+            )
 
     def _words(self) -> str:
         """The reason why it stops."""

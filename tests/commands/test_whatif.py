@@ -40,14 +40,14 @@ def test_formats(run, capsys):
 def test_options(run, tmp_path, capsys):
     small = put(tmp_path / "small", 2.0)
     arguments = [
-        "--rules", "metric,best score,efficiency,budget", "--patience", "1", "--patience", "2", "--min-delta", "0.125",
+        "--rules", "metric,best,efficiency,budget", "--patience", "1", "--patience", "2", "--min-delta", "0.125",
         "--alpha", "1", "--alpha", "20", "--beta", "2", "--reference-kwh", str(small), "--reference-kwh", "50",
         "--max-kwh-per-point", "0.6", "--window", "2", "--point", "0.03125", "--budget-kwh", "5", "--metric", "val_acc",
         "--scale", "fraction", "--score", "penalized",
     ]  # fmt: skip
     assert cli.main(["whatif", str(run), *arguments, "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == whatif(
-        run, rules=("metric", "best score", "efficiency", "budget"), patience=(1, 2), min_delta=0.125, alpha=(1, 20),
+        run, rules=("metric", "best", "efficiency", "budget"), patience=(1, 2), min_delta=0.125, alpha=(1, 20),
         beta=2, reference_kwh=(small, 50), max_kwh_per_point=0.6, window=2, point=0.03125, budget_kwh=5,
         metric="val_acc", scale="fraction", score="penalized",
     ).to_plain()  # fmt: skip

@@ -35,9 +35,9 @@ def play(rule: Rule, of: Played | None = None):
         (Rule("r", "budget", {"budget_kwh": 4.0}), (3, 0.75, 2, 0.75, -3.0, 4.0, 0.75)),
         (Rule("r", "budget", {"budget_kwh": 0.5}), (0, None, None, None, None, 0.5, 0.96875)),
         (Rule("r", "score", {"patience": 2}, [None, 3, 2, 1, 4, 4, 4, 4]), (3, 0.8125, 3, 0.8125, -1.0, 8.0, 0.5)),
-        (Rule("r", "best score", {}, [None, 3, 2, 4, 4, 0, -1, None]), (3, 0.8125, 3, 0.8125, -1.0, 8.0, 0.5)),
-        (Rule("r", "best score", {}, [-1, -2, -3, 0, -4, -5, -5, -5]), (3, 0.8125, 3, 0.8125, -1.0, 8.0, 0.5)),
-        (Rule("r", "best score", {}, [None, -3, -2, -4, -4, -5, -5, -5]), (2, 0.75, 2, 0.75, -3.0, 4.0, 0.75)),
+        (Rule("r", "best", {}, [None, 3, 2, 4, 4, 0, -1, None]), (3, 0.8125, 3, 0.8125, -1.0, 8.0, 0.5)),
+        (Rule("r", "best", {}, [-1, -2, -3, 0, -4, -5, -5, -5]), (3, 0.8125, 3, 0.8125, -1.0, 8.0, 0.5)),
+        (Rule("r", "best", {}, [None, -3, -2, -4, -4, -5, -5, -5]), (2, 0.75, 2, 0.75, -3.0, 4.0, 0.75)),
     ],
 )
 def test_a_stop(rule, expected):
@@ -53,7 +53,7 @@ def test_a_stop(rule, expected):
     [
         Rule("r", "metric", {"patience": 3}),
         Rule("r", "score", {"patience": 8}, VALUES),
-        Rule("r", "best score", {}, KWH),  # the last epoch
+        Rule("r", "best", {}, KWH),  # the last epoch
         Rule("r", "efficiency", {"patience": 7, "max_kwh_per_point": 100.0}),
         Rule("r", "budget", {"budget_kwh": 16.0}),
     ],
@@ -84,13 +84,19 @@ def test_uncertainties():
     found = play(Rule("r", "budget", {"budget_kwh": 8.0}), of)
     assert found.stops
     found = replay("run", Played("max", [*course, Seen(2, 0.5, 16.0, whole)], 16.0, whole, 0.05),
-                   Rule("r", "best score", {}, [1.0, 0.0, 0.0]), POINT)  # fmt: skip
+                   Rule("r", "best", {}, [1.0, 0.0, 0.0]), POINT)  # fmt: skip
     assert (found.kwh, found.u_kwh, found.saved) == (8.0, stop, 0.5)
     assert found.u_saved_kwh == pytest.approx(math.hypot(0.05 * 8, 0.4, 0.3), rel=1e-12)
     assert found.u_saved == pytest.approx(math.hypot(0.4, 0.5 * 0.3) / 16, rel=1e-12)
     alone = replay("run", Played("max", [*course, Seen(2, 0.5, 16.0, whole)], 16.0, whole, None),
-                   Rule("r", "best score", {}, [1.0, 0.0, 0.0]), POINT)  # fmt: skip
+                   Rule("r", "best", {}, [1.0, 0.0, 0.0]), POINT)  # fmt: skip
     assert alone.u_saved == pytest.approx(math.hypot(stop, 0.5 * whole) / 16, rel=1e-12)
+
+
+def test_of_estimates_no_uncertainty_is_known():
+    of = Played("max", [Seen(0, 0.5, 8.0, 0.5), Seen(1, 0.5, 16.0, 0.5)], 16.0, 0.5, 0.01, is_estimated=True)
+    found = replay("run", of, Rule("r", "budget", {"budget_kwh": 12.0}), POINT)
+    assert (found.saved, found.u_saved, found.saved_kwh, found.u_saved_kwh) == (0.25, None, 4.0, None)
 
 
 def test_energies_that_are_not_known():
@@ -120,6 +126,8 @@ def test_sentences():
 def test_the_last_point():
     """Within a point of the best one (0.84375) from epoch 3 on: 6 of 16 kWh up to epoch 6, and 2 after it."""
     assert last_point(played(), POINT) == LastPoint(0.8125, 3, 0.84375, 6, 6.0, 0.375, 0.125)
+    jump = played([0.25, 0.5, 0.25, 0.75], [1.0, 2.0, 5.0, 8.0])
+    assert last_point(jump, POINT) == LastPoint(0.25, 2, 0.75, 3, 3.0, 0.375, 0.0)
     assert last_point(played(), 1.0) is None  # the first validation is within it
     assert last_point(played(kwh=[None] * 8), POINT) is None
     assert last_point(played(kwh=[1, 2, 4, None, 10, 12, 14, 16]), POINT) is None

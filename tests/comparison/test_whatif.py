@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, LambdaCallback
 
 from lightning_energy import EnergyEfficiencyStopping, load_record, whatif
 from lightning_energy.comparison.what_if_table import as_csv, markdown
@@ -56,11 +56,17 @@ def test_a_replay_stops_where_the_real_stopping_does(tmp_path, monitor):
 def test_it_stops_where_the_efficiency_stopping_did(tmp_path):
     """One training, judged at each validation and again from its record: at the energies as they were logged."""
     stopping = EnergyEfficiencyStopping(max_kwh_per_point=1e9, patience=2)
-    energy = energy_callback(accuracy="val_acc", record=str(tmp_path))
-    trainer = make_trainer(tmp_path, max_epochs=12, callbacks=[stopping, energy])
+    trainer = make_trainer(tmp_path, max_epochs=12, min_epochs=12, callbacks=[
+        stopping, energy_callback(accuracy="val_acc", record=str(tmp_path))
+    ])  # fmt: skip
+    first = []
+    trainer.callbacks.append(LambdaCallback(on_validation_end=lambda *_: first.append(stopping.kwh_per_point)))
     trainer.fit(Curve(), loader(8), loader(8))
-    (found,) = whatif(tmp_path, rules="efficiency", max_kwh_per_point=1e9, window=2).replays
-    assert (stopping.stopped_epoch, found.epoch, found.stops) == (7, 7, False)  # it ended there
+    prices = [price for price in first[-12:] if price is not None]
+    for limit in (*prices[:3], 1e9):
+        (found,) = whatif(tmp_path, rules="efficiency", max_kwh_per_point=limit, window=2).replays
+        too_dear = next(i for i, price in enumerate(first[-12:]) if price is not None and price > limit)
+        assert (found.stops, found.epoch) == (True, too_dear)
 
 
 def test_every_rule_on_a_record(tmp_path):
@@ -82,7 +88,7 @@ def test_every_rule_on_a_record(tmp_path):
         "a point for more than 600 Wh": (4, -1.0),
         "budget of 5 kWh": (3, -3.0),
     }
-    by_alpha = {r.settings["alpha"]: r.epoch for r in found.replays if r.kind == "best score"}
+    by_alpha = {r.settings["alpha"]: r.epoch for r in found.replays if r.kind == "best"}
     assert by_alpha == {1.0: 3, 20.0: 6}
     (played,) = found.runs
     assert (played.last_point.kwh, played.last_point.share) == (6.0, 0.375)
@@ -95,7 +101,7 @@ def test_defaults_are_of_the_runs_own(tmp_path):
     budgets = [r.settings["budget_kwh"] for r in found.replays if r.kind == "budget"]
     limits = [r.settings["max_kwh_per_point"] for r in found.replays if r.kind == "efficiency"]
     assert (budgets, limits) == ([4.0, 8.0, 12.0], [15 / 19, 10 * (15 / 19)])
-    assert {r.rule for r in found.replays if r.kind == "best score"} == {"best score"}
+    assert {r.rule for r in found.replays if r.kind == "best"} == {"best score"}
     assert found.runs[0].caveats == ()
 
 
@@ -110,6 +116,10 @@ def test_other_metrics_are_played_in_their_own_direction(tmp_path):
     assert {r.run for r in found.replays if r.kind == "score"} == {"acc", "pct"}
     ppl = next(of for of in found.runs if of.name == "ppl")
     assert ppl.caveats == ("no rules on a score: val_ppl is no accuracy, and scores are made of these",)
+    assert {(of.metric, of.n) for of in found.of_rules if of.rule.startswith("EarlyStopping(m")} == {
+        ("val_acc", 2), ("val_ppl", 1)
+    }  # fmt: skip
+    assert "EarlyStopping(metric, patience=2) (val_ppl)" in str(found)
     found = whatif(tmp_path, metric="valid/accuracy")
     assert [of.name for of in found.runs] == ["acc", "pct"]
     (problem,) = found.cannot
@@ -124,18 +134,18 @@ def test_a_score_of_the_users_own_is_played_as_it_was_logged(tmp_path):
     scores = [3.0, 2.0, 1.0, *[4.0] * 5]
     rows = [replace(row, score=score) for row, score in zip(record.epochs, scores, strict=True)]
     write_record(tmp_path / NAME, replace(record, epochs=rows, score=replace(record.score, formula="mine")))
-    found = whatif(tmp_path, rules=("score", "best score"), patience=2)
+    found = whatif(tmp_path, rules=("score", "best"), patience=2)
     assert [(r.rule, r.epoch) for r in found.replays] == [("EarlyStopping(mine, patience=2)", 2), ("best mine", 3)]
-    (found,) = whatif(tmp_path, rules="best score", alpha=5.0).replays
+    (found,) = whatif(tmp_path, rules="best", alpha=5.0).replays
     assert found.rule == "best score"
-    (found,) = whatif(tmp_path, rules="best score", score="sustainable").replays
+    (found,) = whatif(tmp_path, rules="best", score="sustainable").replays
     assert found.rule == "best score"
 
 
 def test_the_published_score_takes_the_first_epoch_past_its_pole(tmp_path):
     course(tmp_path / "past", (0.5, 0.6, 0.7, 0.8), (0.4, 0.8, 1.01, 4.0))
     course(tmp_path / "below", (0.5, 0.6, 0.7, 0.8), (0.1, 0.2, 0.3, 0.4))
-    found = whatif(tmp_path, rules="best score", score="sustainable")
+    found = whatif(tmp_path, rules="best", score="sustainable")
     assert [(r.run, r.epoch, r.kept) for r in found.replays] == [("past", 2, 0.7)]
     below = next(of for of in found.runs if of.name == "below")
     assert below.caveats == ("no rules on a score: sustainable_accuracy is defined above 1 kWh only",)
@@ -144,7 +154,7 @@ def test_the_published_score_takes_the_first_epoch_past_its_pole(tmp_path):
 def test_a_reference_is_also_a_finished_run(tmp_path):
     file = put(tmp_path / "small", 2.0)
     course(tmp_path / "a")
-    (found,) = whatif(tmp_path / "a", rules="best score", reference_kwh=file).replays
+    (found,) = whatif(tmp_path / "a", rules="best", reference_kwh=file).replays
     assert found.settings["reference_kwh"] == 2.0
     with pytest.raises(ValueError, match="nowhere does not exist.*Give a number of kWh"):
         whatif(tmp_path / "a", reference_kwh="nowhere")
@@ -204,7 +214,7 @@ def test_caveats(tmp_path):
     (of,) = whatif(tmp_path).runs
     assert of.caveats == (
         "it was interrupted: these are its figures up to then",
-        "its energies are estimated by a model, not measured: shares of them are shares of what it counts",
+        "its energies are estimated by a model, not measured: how sure these savings are is not known",
         "2 kWh, 14 % more, were spent after its last epoch and are in none of these figures",
         "it was resumed: a stopping goes on from the state in its checkpoint, the replay counts all validations",
         "the energy up to 1 of 7 validations is not known: rules by energy pass over them",

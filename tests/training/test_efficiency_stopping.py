@@ -123,6 +123,16 @@ def test_another_run_begins_anew(tmp_path):
     assert stopping._reached == [Reached(0.5, 1.0)]
 
 
+def test_an_energy_that_stays_unknown_is_told_once():
+    stopping = EnergyEfficiencyStopping(max_kwh_per_point=1.0, patience=1)
+    stopping._reached = [Reached(0.5, None)] * 2
+    with pytest.warns(UserWarning, match="stops nothing while the energy of the training is not known"):
+        stopping._say_unknown()
+    stopping._say_unknown()  # warnings are errors here
+    stopping._take(Scored(Metric("val_acc", 0.5), None, None))
+    assert stopping.kwh_per_point is None
+
+
 def test_min_epochs_win(tmp_path):
     stopping = EnergyEfficiencyStopping(max_kwh_per_point=1e-12, patience=1)
     trainer = fit(tmp_path, Rising(), energy_callback(), stopping, min_epochs=4)
@@ -171,7 +181,7 @@ RANKS = """
 import sys, warnings
 warnings.simplefilter("ignore")
 from lightning_energy import EnergyEfficiencyStopping
-from tests.modules import energy_callback, loader, make_trainer
+from tests.modules import MemoryLogger, energy_callback, loader, make_trainer
 from tests.training.test_efficiency_stopping import Rising
 
 class OfRank(Rising):
@@ -179,17 +189,20 @@ class OfRank(Rising):
         return super().value() + 0.01 * self.global_rank
 
 stopping = EnergyEfficiencyStopping(max_kwh_per_point=1e-5, patience=1)
-callbacks = [stopping, energy_callback()]
-trainer = make_trainer(sys.argv[1], max_epochs=9, callbacks=callbacks, strategy="ddp", devices=2)
-trainer.fit(OfRank(0.1, 1e-8), loader(8), loader(8))
-print("stopped", trainer.global_rank, stopping.stopped_epoch, trainer.current_epoch, flush=True)
+energy, logger = energy_callback(accuracy="val_acc"), MemoryLogger()
+callbacks = [stopping, energy]
+trainer = make_trainer(sys.argv[1], max_epochs=9, callbacks=callbacks, strategy="ddp", devices=2, logger=logger)
+trainer.fit(OfRank(0.1, 0.1, 0.1, 1e-6), loader(8), loader(8))
+priced = len(logger.points("energy/point_wh"))
+print("stopped", trainer.global_rank, stopping.stopped_epoch, trainer.current_epoch, priced, flush=True)
 """
 
 
 @pytest.mark.slow
 def test_all_ranks_stop_together(tmp_path, warm):
+    """The price is logged on both."""
     said = []
     for done in warm.run_ranks(RANKS, 2, tmp_path, cwd=tmp_path):
         assert "stopped" in done.stdout, done.stderr
         said += [line for line in done.stdout.splitlines() if line.startswith("stopped")]
-    assert sorted(said) == ["stopped 0 2 3", "stopped 1 2 3"]
+    assert sorted(said) == ["stopped 0 4 5 2", "stopped 1 4 5 2"]

@@ -233,7 +233,7 @@ def comparing() -> str:
 def replaying() -> str:
     found: WhatIf = whatif("runs")
     whatif(["runs/a", Path("runs/b")], rules=("metric", "budget"), metric="val_acc", scale="percent", patience=3)
-    whatif("runs", rules="best score", alpha=(1, 5, 20.0), beta=5, reference_kwh=["runs/a", 0.01], score="penalized")
+    whatif("runs", rules="best", alpha=(1, 5, 20.0), beta=5, reference_kwh=["runs/a", 0.01], score="penalized")
     whatif("runs", patience=range(1, 6), min_delta=0.001, max_kwh_per_point=[0.01, 0.1], point=0.01, window=5)
     whatif("runs", budget_kwh=0.5, score="sustainable")
     lines: list[str] = [f"{r.run} {r.rule}: {r.sentence()}" for r in found.replays if r.stops]
