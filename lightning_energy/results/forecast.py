@@ -304,7 +304,7 @@ def _steady(stretches: Sequence[Stretch]) -> Sequence[Stretch]:
 
 
 def _to_come(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int, of: int) -> tuple[float, float]:
-    """What is to come of one quantity, energy or time, with its standard uncertainty."""
+    """One quantity of all that is to come, energy or time, with its standard uncertainty."""
     per_batch, u_batch = _line(stretches, left.done, left.done + batches, of)
     value, variance = batches * per_batch, (batches * u_batch) ** 2
     if seen.validations:

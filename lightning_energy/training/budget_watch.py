@@ -128,7 +128,7 @@ class BudgetWatch:
         return self._before_j + mine.spent_j + others_j
 
     def _of_this_rank(self) -> Spending:
-        """What this rank has spent; whatever fails here, it takes part in the reduction that follows."""
+        """This rank's joules; whatever fails here, it takes part in the reduction that follows."""
         try:
             return self._now()
         except Exception as error:
