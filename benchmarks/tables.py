@@ -1,6 +1,6 @@
 """Puts the figures of benchmarks/results into the pages of docs; a test compares the two.
 
-python benchmarks/tables.py        # after benchmarks/accuracy.py, overhead.py, scale.py, neighbours.py or sharing.py
+python benchmarks/tables.py    # after benchmarks/accuracy.py, overhead.py, scale.py, neighbours.py, sharing.py, forecast.py
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/what-it-costs.md"
 JOULES = ROOT / "docs/where-the-joules-come-from.md"
+SPENDING = ROOT / "docs/spending-wisely.md"
 STEP = "10 ms"
 FIRST = "2 ms"  # the first training of a process: later ones start faster, as tools keep what they found
 COLUMNS = {  # key: (heading, digits)
@@ -239,6 +240,22 @@ def _of_gpu(found: dict) -> str:
     return f"{found['date']}; {found['device']}, driver {found['doctor']['driver']}; {versions}."
 
 
+def forecast() -> str:
+    """How often forecasts hold, and how wide they are."""
+    lines = [
+        "| forecast | runs | energy within, % | time within, % | median width, % | off by, median, % |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for moment, kinds in results("forecast")["moments"].items():
+        for name, row in kinds.items():
+            off = f"{100 * row['median_error']:.2g}" if name == "without early stopping" else ""
+            shares = (
+                f"{100 * row['covers_energy']:.0f} | {100 * row['covers_time']:.0f} | {100 * row['median_width']:.0f}"
+            )
+            lines.append(f"| {moment}, {name} | {row['runs']} | {shares} | {off} |")
+    return "\n".join(lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "overhead": overhead,
     "not first": not_first,
@@ -257,7 +274,8 @@ OF_JOULES: dict[str, Callable[[], str]] = {
     "polled sure": lambda: sure("accuracy"),
     "polled short": lambda: short("accuracy"),
 }
-PAGES = {PAGE: BLOCKS, JOULES: OF_JOULES}
+OF_SPENDING: dict[str, Callable[[], str]] = {"forecast": forecast}
+PAGES = {PAGE: BLOCKS, JOULES: OF_JOULES, SPENDING: OF_SPENDING}
 
 
 def filled(page: str, path: Path = PAGE) -> str:

@@ -84,7 +84,7 @@ class EnergyCallback(CallbackBase):
         price: price of a kWh in your currency, for a derived cost.
         dashboards: whether TensorBoard, Weights & Biases and MLflow also get curves over energy, the run's
             configuration and outcome, and the report. The logged names go to every logger in any case.
-        progress_bar: whether to show watts and kWh so far in Lightning's progress bar: as of the last logging step,
+        progress_bar: whether Lightning's progress bar shows watts, kWh and the forecast: as of the last logging step,
             or of the last epoch if there are several ranks.
         log_uncertainty: whether to log the total's absolute uncertainty, too, as ``energy/total_u_wh``.
 

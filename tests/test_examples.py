@@ -87,6 +87,14 @@ def test_efficiency_stop(tmp_path, run):
     assert "Trained again it gave up" in out
 
 
+def test_energy_budget(tmp_path, run):
+    out = run("energy_budget.py", "--max-j", "4")
+    first, second = (float(line.split(" spent ")[1].split(" J")[0]) for line in out.splitlines() if " J of " in line)
+    assert first > 0.9 * 4 * 0.9  # all but the reserve
+    assert second > max(first, 2 * 4 * 0.9)
+    assert (tmp_path / "runs/energy_budget/first/energy-budget.ckpt").exists()
+
+
 def test_cli(tmp_path, run):
     out = run("cli.py", "fit", "--config", str(EXAMPLES / "cli.yaml"), "--trainer.max_epochs", "1")
     assert "Energy: " in out

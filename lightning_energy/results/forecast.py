@@ -34,6 +34,7 @@ LEVEL_U = 0.01  # relative uncertainty of the level that no number of stretches 
 MEAN_U = 0.05  # relative uncertainty of the mean of few validations, or times between epochs
 VALIDATION_SHARE, VALIDATION_U = 0.5, 0.3  # of a training batch's energy, where no validation was seen yet
 MOST_STRETCHES = 64
+FAR_OFF = 0.25  # relative distance from the median of a stretch that is still of the warm-up
 WARM_UP = 0.1  # the part of the first epoch that is not taken for what is to come
 
 
@@ -262,7 +263,7 @@ def forecast(
         >>> found.energy_j.value, found.left_s.value
         (50000.0, 178.0)
     """
-    stretches = seen.batches or ([seen.warm_up] if seen.warm_up.batches else [])
+    stretches = _steady(seen.batches) or ([seen.warm_up] if seen.warm_up.batches else [])
     if not stretches or (left.batches is None and left.seconds is None):
         return None
     batches = left.batches
@@ -291,8 +292,19 @@ def forecast(
     )
 
 
+def _steady(stretches: Sequence[Stretch]) -> Sequence[Stretch]:
+    """The stretches behind a warm-up that lasted longer than expected: those at the beginning that are far off."""
+    first, most = 0, len(stretches) // 4
+    for of in (1, 2):
+        rates = [s[of] / s.batches for s in stretches]
+        middle = sorted(rates)[len(rates) // 2] if rates else 0.0
+        while first < most and abs(rates[first] - middle) > FAR_OFF * middle:
+            first += 1
+    return stretches[first:]
+
+
 def _to_come(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int, of: int) -> tuple[float, float]:
-    """What is to come of one quantity, energy or time, with its standard uncertainty."""
+    """One quantity of all that is to come, energy or time, with its standard uncertainty."""
     per_batch, u_batch = _line(stretches, left.done, left.done + batches, of)
     value, variance = batches * per_batch, (batches * u_batch) ** 2
     if seen.validations:

@@ -12,10 +12,14 @@ from lightning_energy.meters.units import J_PER_KWH
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["EVERY_S", "Budget"]
+__all__ = ["EVERY_S", "MARGIN", "Budget"]
 
 EVERY_S = 2.0
 """Seconds between two looks at what all ranks together have spent, about."""
+
+
+MARGIN = 4.0
+"""Growth of a step's energy within seconds by which one rank would look too late."""
 
 
 @dataclass(frozen=True)
@@ -84,17 +88,19 @@ class Budget:
         """
         return next((i for i, total_j in enumerate(spent_j) if total_j is not None and self.is_reached(total_j)), None)
 
-    def steps_to_look(self, spent_j: float, power_w: float, step_s: float, last: int) -> int:
-        """The number of steps after which several ranks look again at what they have spent together.
+    def steps_to_look(self, spent_j: float, power_w: float, step_s: float, last: int, *, is_alone: bool = False) -> int:
+        """The number of steps after which ranks look again at what they have spent together.
 
         About :data:`EVERY_S` seconds of steps, growing to no more than twice the last number, as first steps are slow;
-        and no later than the step at which the budget will be reached if power and pace go on.
+        and no later than the step at which the budget will be reached if power and pace go on. A rank that is alone
+        looks so soon that no step overshoots unless steps take :data:`MARGIN` times the energy meanwhile.
 
         Args:
             spent_j: joules of all ranks so far.
             power_w: their power together in watts.
             step_s: duration of a step in seconds.
             last: the last such number.
+            is_alone: true for one rank, whose looks cost little.
 
         Returns:
             The number, from 1 on; the same on all ranks where the arguments are.
@@ -107,6 +113,8 @@ class Budget:
         """
         most = max(1, min(2 * last, round(EVERY_S / step_s) if step_s > 0 else 1))
         left_j, step_j = self.stop_j - spent_j, power_w * step_s
+        if is_alone and left_j > 0:
+            return max(1, min(most, int(left_j / (MARGIN * step_j)) if step_j > 0 else most))
         if left_j <= 0 or left_j > most * step_j:
             return most
         return max(1, math.ceil(left_j / step_j))

@@ -33,7 +33,7 @@ class Agreed(NamedTuple):
 
 
 class BudgetWatch:
-    """Looks at what all ranks have spent: one rank after every step, several at step numbers that they agree on.
+    """Looks at what all ranks have spent, at step numbers that they agree on: the more often the less is left.
 
     A look of several ranks is one reduction of a few numbers. The number of steps to the next one follows from the
     reduced numbers alone, so that all ranks come to it, whatever their clocks say.
@@ -74,7 +74,7 @@ class BudgetWatch:
         self._steps = self._looked_at = 0
         self._looked_ns = clock()
         self._due = self._every = 1
-        self._step_s = 0.0
+        self._step_s = self._most_w = 0.0
         self._mine = Spending(0.0, 0.0, 0)
 
     @property
@@ -104,16 +104,20 @@ class BudgetWatch:
         seconds = (now_ns - self._looked_ns) * NS
         self._looked_at, self._looked_ns = self._steps, now_ns
         self._mine = mine = self._of_this_rank()
-        if ranks.size == 1:
-            self._due = self._steps + 1
+        step_s, alone = seconds / max(steps, 1), ranks.size == 1
+        if alone:
             self.agreed = Agreed(self._before_j + mine.spent_j, mine.power_w, mine.unknown)
-            return
-        _, means = ranks.sum_all([], [mine.spent_j, mine.power_w, float(mine.unknown), seconds / max(steps, 1)])
-        spent_j, power_w, unknown, step_s = (mean or 0.0 for mean in means)
-        self.agreed = Agreed(self._before_j + ranks.size * spent_j, ranks.size * power_w, round(ranks.size * unknown))
+        else:
+            _, means = ranks.sum_all([], [mine.spent_j, mine.power_w, float(mine.unknown), step_s])
+            spent_j, power_w, unknown, step_s = (mean or 0.0 for mean in means)
+            n = ranks.size
+            self.agreed = Agreed(self._before_j + n * spent_j, n * power_w, round(n * unknown))
         if counts_time:
             self._step_s = step_s
-        self._every = self.budget.steps_to_look(self.agreed.spent_j, self.agreed.power_w, self._step_s, self._every)
+        spent_j, power_w, _ = self.agreed
+        if alone:  # a validation, or waiting for data, takes less than the steps that follow
+            power_w = self._most_w = max(self._most_w, power_w)
+        self._every = self.budget.steps_to_look(spent_j, power_w, self._step_s, self._every, is_alone=alone)
         self._due = self._steps + self._every
 
     def spent_j(self) -> float:
@@ -128,7 +132,7 @@ class BudgetWatch:
         return self._before_j + mine.spent_j + others_j
 
     def _of_this_rank(self) -> Spending:
-        """What this rank has spent; whatever fails here, it takes part in the reduction that follows."""
+        """This rank's joules; whatever fails here, it takes part in the reduction that follows."""
         try:
             return self._now()
         except Exception as error:

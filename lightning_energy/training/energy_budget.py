@@ -56,10 +56,11 @@ class EnergyBudget(Callback):
     """Stop a training gracefully when it has spent its budget of energy.
 
     As ``max_time`` does, it asks the Trainer to stop: all ranks stop after the same step, and validation, checkpoints
-    and loggers finish. One rank looks after every step, and after every validation; several look together about every
-    two seconds, at the step at which the budget is expected to be reached, and after every validation. No sensor is
-    read for it: behind the last update of a counter its last power is supposed to go on. So the budget is exceeded by
-    one step at most, and with several ranks by what they spend between two looks. What comes after the last step, such
+    and loggers finish. It looks at what was spent about every two seconds, after every validation, and the more often
+    the less is left: one rank in the end after every step, several at the step at which the budget is expected to be
+    reached. No sensor is read for it: behind the last update of a counter its last power is supposed to go on. So the
+    budget is exceeded by one step at most, unless steps come to take four times the energy within two seconds; with
+    several ranks by what they spend between two looks at most. What comes after the last step, such
     as the validation that the stop causes, is within the budget only where ``reserve_kwh`` covers it.
 
     With an :class:`~lightning_energy.EnergyCallback` in the Trainer, before or behind it in the list, the budget is

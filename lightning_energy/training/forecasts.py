@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING
 
 from lightning_energy.meters.units import J_PER_WH
@@ -23,11 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Forecasts"]
 
+EVERY_S = 1.0  # between two forecasts within an epoch, for each of which all accounts are summed up
 DERIVED = {"co2eq_g": log_keys.FORECAST_CO2EQ_G, "cost": log_keys.FORECAST_COST}
 
 
 class Forecasts:
-    """Forecasts of a ``fit`` on one rank, after every epoch, and at logging steps of the session's first one.
+    """Forecasts of a ``fit`` on one rank: after every epoch, and about every second within the session's first.
 
     Attributes:
         last: the last one; ``None`` before the first.
@@ -45,6 +48,7 @@ class Forecasts:
         self._conversion = conversion
         self._forecaster: Forecaster | None = None
         self._epochs = 0
+        self._made_s = -math.inf
 
     def begin(self, trainer: Trainer) -> None:
         """Begin the training."""
@@ -73,7 +77,11 @@ class Forecasts:
             return
         self._forecaster.after_batches(trainer)
         books = self._books
-        if not self._epochs and books.ranks.size == 1 and books.session is not None and self._forecaster.seen.batches:
+        if self._epochs or books.ranks.size > 1 or books.session is None or not self._forecaster.seen.batches:
+            return
+        now_s = time.monotonic()
+        if now_s - self._made_s >= EVERY_S:
+            self._made_s = now_s
             self._forecast(trainer, books.own(books.session.totals()), 1.0, warn, is_epoch_end=False)
 
     def end_epoch(self, trainer: Trainer, total: Energy, session: Energy, own: Energy, warn: Warn) -> None:
@@ -102,7 +110,7 @@ class Forecasts:
         return [Note("forecast", f"Forecast before the interruption: {self.last.text(self._conversion)}")]
 
     def _forecast(self, trainer: Trainer, total: Energy, scale: float, warn: Warn, *, is_epoch_end: bool) -> None:
-        if self._forecaster is None or total.energy_j is None:
+        if self._forecaster is None or total.energy_j is None or self._books.has_given_up:
             return
         found = self._forecaster.forecast(trainer, total.energy_j, scale=scale)
         if found is None or not found.left_s.value:

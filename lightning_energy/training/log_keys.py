@@ -76,7 +76,7 @@ class LogKey(NamedTuple):
 _STEP = "every `log_every_n_steps`, where a sensor has moved since the last point"
 _VAL = "after each validation"
 _EPOCH = "after each training epoch"
-_FORECAST = f"{_EPOCH} but the last, and with steps in the first"
+_FORECAST = f"{_EPOCH} but the last, and within the first"
 
 ALL: tuple[LogKey, ...] = (
     LogKey(POWER_W, "W", _STEP, "mean power over the steps that became known since the last point; not of an estimate"),

@@ -46,5 +46,8 @@ def test_looks_are_seconds_apart_and_at_the_expected_end():
     assert budget.steps_to_look(0.0, 100.0, 10.0, last=64) == 1  # a step takes longer
     assert budget.steps_to_look(0.0, 100.0, 0.0, last=64) == 1
     assert budget.steps_to_look(955.0, 100.0, 0.1, last=64) == 5  # 45 J at 10 J a step
+    assert budget.steps_to_look(910.0, 100.0, 0.1, last=64, is_alone=True) == 2  # 90 J: four times 10 J twice
+    assert budget.steps_to_look(990.0, 100.0, 0.1, last=64, is_alone=True) == 1
+    assert budget.steps_to_look(0.0, 100.0, 0.1, last=64, is_alone=True) == 20
     assert budget.steps_to_look(999.9, 100.0, 0.1, last=64) == 1
     assert budget.steps_to_look(1000.0, 100.0, 0.1, last=64) == 20  # it is over, and the training goes on

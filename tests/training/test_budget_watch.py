@@ -34,17 +34,32 @@ def watch_of(device: Device, budget: Budget, ranks: Ranks, before_j: float = 0.0
 
 def train(watch: BudgetWatch, device: Device, step_s: float) -> int:
     """Step until the budget is reached; the number of steps."""
-    for step in range(1, 10_000):
+    for step in range(1, 20_000):
         device.step(step_s)
         if watch.after_step() and watch.is_reached:
             return step
     raise AssertionError
 
 
-def test_one_rank_looks_after_every_step():
+def test_one_rank_stops_at_the_step():
     device = Device(200.0)
     assert train(watch_of(device, Budget(1000.0), Ranks()), device, step_s=0.03) == 167  # 6 J each
-    assert device.asked == 167
+    assert device.asked < 40
+    device = Device(200.0)
+    assert train(watch_of(device, Budget(100_000.0), Ranks()), device, step_s=0.03) == 16_667
+    assert device.asked < 16_667 / 60 + 40  # every 2 s, 67 steps, and closer at the end
+
+
+def test_one_rank_stops_at_the_step_though_the_power_rises():
+    """By a hundredth a step: after each it is less than four times what it was at the last look."""
+    device = Device(50.0)
+    watch = watch_of(device, Budget(3000.0), Ranks())
+    while not watch.is_reached:
+        before_j = device.spent_j
+        device.power_w *= 1.01
+        device.step(0.05)
+        watch.after_step()
+    assert before_j < 3000.0 <= device.spent_j
 
 
 def test_earlier_sessions_count():

@@ -1,0 +1,191 @@
+"""Forecasts of real Trainers, with a simulated device of constant power and steps of known work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
+
+from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer, meter
+
+W = 200.0
+
+
+class Device:
+    """A clock and an energy that only work moves: no machine is busy here."""
+
+    def __init__(self) -> None:
+        self.ns, self.spent_j = 0, 0.0
+
+    def work(self, seconds: float, power_w: float = W) -> None:
+        self.ns += round(seconds * 1e9)
+        self.spent_j += seconds * power_w
+
+    def now(self) -> Any:
+        from lightning_energy.training.spent_joules import Spending
+
+        return Spending(self.spent_j, W, 0)
+
+
+class Plays(Classifier):
+    """Works for 1 s a batch (the first three: 4 s), and 0.3 s a validation batch, in virtual time."""
+
+    def __init__(self, device: Device) -> None:
+        super().__init__()
+        self.played, self.steps = device, 0
+
+    def training_step(self, batch, batch_idx):
+        self.steps += 1
+        self.played.work(4.0 if self.steps <= 3 else 1.0)
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch, batch_idx, dataloader_idx=0):
+        super().validation_step(batch, batch_idx, dataloader_idx)
+        if not self.trainer.sanity_checking:
+            self.played.work(0.3, 100.0)
+
+
+class Watches(Callback):
+    """Forecasts as EnergyCallback does, in virtual time; keeps the forecasts at the ends of epochs."""
+
+    def __init__(self, device: Device) -> None:
+        from lightning_energy.training.forecaster import Forecaster
+
+        self.device = device
+        self.forecaster = Forecaster(device.now, clock=lambda: device.ns)
+        self.found: list[Any] = []
+
+    def on_train_start(self, trainer, pl_module) -> None:
+        self.forecaster.begin(trainer)
+
+    def on_train_epoch_start(self, trainer, pl_module) -> None:
+        self.device.work(0.5, 60.0)  # between two epochs
+        self.forecaster.begin_epoch(trainer)
+
+    def on_train_batch_end(self, trainer, *args) -> None:
+        self.forecaster.after_batches(trainer)
+
+    def on_validation_start(self, trainer, pl_module) -> None:
+        if not trainer.sanity_checking:
+            self.forecaster.begin_validation(trainer)
+
+    def on_validation_end(self, trainer, pl_module) -> None:
+        if not trainer.sanity_checking:
+            self.forecaster.end_validation(trainer)
+
+    def on_train_epoch_end(self, trainer, pl_module) -> None:
+        self.forecaster.end_epoch(trainer)
+        self.found.append((self.device.ns, self.forecaster.forecast(trainer, self.device.spent_j)))
+
+
+def play(tmp_path: Any, *others: Any, **kwargs: Any) -> tuple[list[Any], Device, Any]:
+    device = Device()
+    watches = Watches(device)
+    trainer = make_trainer(tmp_path, callbacks=[watches, *others], **({"max_epochs": 8} | kwargs))
+    trainer.fit(Plays(device), loader(80), loader(16))  # 20 batches, and 4 of validation
+    return watches.found, device, trainer
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {},
+        {"check_val_every_n_epoch": 3},
+        {"val_check_interval": 0.25},
+        {"val_check_interval": 30, "check_val_every_n_epoch": None},
+        {"accumulate_grad_batches": 4, "max_steps": 28, "max_epochs": -1},
+        {"limit_val_batches": 0},
+        {"max_steps": 130, "max_epochs": 20},
+    ],
+    ids=str,
+)
+def test_after_one_epoch_it_is_within_a_tenth(tmp_path, schedule):
+    """The truth of steady work behind a slow start: its validations, and the limit of the run, are accounted for."""
+    found, device, _ = play(tmp_path, **schedule)
+    first_ns, first = found[0]
+    assert first.energy_j.value == pytest.approx(device.spent_j, rel=0.04)
+    assert device.spent_j in first.energy_j
+    assert first.left_s.value == pytest.approx((device.ns - first_ns) * 1e-9, rel=0.06)
+    assert first.energy_j.width < 0.3
+    for ns, later in found[1:-1]:
+        assert later.energy_j.value == pytest.approx(device.spent_j, rel=0.03)
+        assert later.left_s.value == pytest.approx((device.ns - ns) * 1e-9, rel=0.1)
+    assert found[-1][1].left_s.value == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_run_that_goes_on_from_a_checkpoint(tmp_path):
+    *_, trainer = play(tmp_path, max_epochs=2)
+    trainer.save_checkpoint(tmp_path / "it.ckpt")
+    again = Device()
+    watches = Watches(again)
+    trainer = make_trainer(tmp_path, callbacks=[watches], max_epochs=8)
+    module = Plays(again)
+    trainer.fit(module, loader(80), loader(16), ckpt_path=tmp_path / "it.ckpt")
+    assert len(watches.found) == 6
+    assert watches.found[0][1].energy_j.value == pytest.approx(again.spent_j, rel=0.04)
+
+
+def test_early_stopping_makes_it_at_most(tmp_path):
+    found, device, _ = play(tmp_path, EarlyStopping("val_acc", mode="min", patience=2), max_epochs=50)
+    assert len(found) == 3
+    _, first = found[0]
+    assert first.is_at_most
+    assert first.energy_j.low <= device.spent_j <= first.energy_j.high
+    assert first.limit == "max_epochs=50"
+
+
+def test_without_an_end_there_is_no_forecast(tmp_path):
+    found, *_ = play(tmp_path, EarlyStopping("val_acc", mode="min", patience=1), max_epochs=-1)
+    assert [forecast for _, forecast in found] == [None, None]
+
+
+def test_what_is_logged_and_shown(tmp_path):
+    """Real time: the names, and the figures of an interrupted run."""
+    logger, texts = MemoryLogger(), []
+
+    class Stops(Callback):
+        def on_train_epoch_end(self, trainer, pl_module) -> None:
+            texts.append(trainer.progress_bar_metrics.get("forecast"))
+            if trainer.current_epoch == 2:
+                raise RuntimeError("enough")
+
+    energy = energy_callback(
+        meters=meter(counter_period_s=0.0),
+        score=None,
+        record=tmp_path,
+        progress_bar=True,
+        carbon_intensity=400.0,
+        price=0.3,
+    )
+    trainer = make_trainer(
+        tmp_path,
+        max_epochs=9,
+        logger=logger,
+        callbacks=[energy, Stops(), TQDMProgressBar()],
+        enable_progress_bar=True,
+        log_every_n_steps=1,
+    )
+    with pytest.raises(RuntimeError, match="enough"):
+        trainer.fit(Classifier(), loader(64), loader(8))
+    names = [
+        "forecast_wh",
+        "forecast_low_wh",
+        "forecast_high_wh",
+        "forecast_left_s",
+        "forecast_co2eq_g",
+        "forecast_cost",
+    ]
+    of_ends = [row for _, row in logger.rows if "energy/forecast_wh" in row]
+    assert len(of_ends) >= 3
+    for row in of_ends:
+        values = [row[f"energy/{name}"] for name in names]
+        assert values[1] <= values[0] <= values[2]
+        assert values[4] == pytest.approx(values[0] / 1000 * 400.0)
+        assert values[5] == pytest.approx(values[0] / 1000 * 0.3)
+    steps = [step for step, row in logger.rows if "energy/forecast_wh" in row]
+    assert steps[-1] == 47  # of the epoch's last step, as Lightning's own
+    assert texts[-1].endswith(" kWh")
+    (note,) = (note for note in energy.report.notes if note.kind == "forecast")
+    assert note.text.startswith("Forecast before the interruption: about ")
+    assert "by max_epochs=9" in note.text
