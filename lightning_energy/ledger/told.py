@@ -12,11 +12,13 @@ from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.sharing.contents import ON_THE_BRIDGE
 from lightning_energy.ledger.sharing.kernel import Kernel
-from lightning_energy.ledger.sharing.powers import PRIOR
+from lightning_energy.ledger.sharing.powers import PRIOR, go_on
 from lightning_energy.ledger.sharing.timeline import in_seconds, ones
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from lightning_energy.ledger.held import Held
@@ -35,12 +37,13 @@ LEAST = 0.1  # part of the scatter that is the power's, at least, and not that o
 
 def energy_at_marks(
     held: Held,
-    which: slice,
+    which: slice | NDArray[np.intp],
     stage: NDArray[np.int64],
     found: Found,
     powers: Powers | None,
     *,
     bounds_w: tuple[float, float],
+    pause: Callable[[], None] = go_on,
 ) -> AtMarks:
     """The energy of a curve at marks, by fitted powers: a knot's energy, and the model from there on.
 
@@ -55,10 +58,11 @@ def energy_at_marks(
         found: the kernel of the counter.
         powers: the powers; ``None``: straight lines.
         bounds_w: least and greatest power that the device may have had.
+        pause: called between parts of the work.
     """
-    if which.stop <= which.start:
-        return AtMarks.none()
     marks_ns, knots, kernel = held.time_ns[which], held.knots, found.kernel
+    if not marks_ns.size:
+        return AtMarks.none()
     lag_ns = round(kernel.lag_s / NS)
     shown_ns = knots.time_ns - lag_ns
     k = np.clip(np.searchsorted(shown_ns, marks_ns, side="right"), 1, len(shown_ns) - 1)
@@ -83,14 +87,17 @@ def energy_at_marks(
     wide = powers.wide(to_class.shape[1])
     p = wide.overall_w
     at_s, knot_s = in_seconds(marks_ns - origin_ns), in_seconds(knot_ns - origin_ns)
-    plain, shown = timeline.smoothed().at, timeline.smoothed(kernel.ema_s).at
-    at_knots = shown(knot_s) @ to_class
-    at_marks = plain(at_s) @ to_class
+    pause()
+    plain = timeline.smoothed()
+    at_knots = plain.behind(kernel.ema_s).at(knot_s) @ to_class
+    pause()
+    at_marks = plain.at(at_s) @ to_class
     beyond_j = energy_j - at_knots @ p
     energy = at_marks @ p + np.interp(at_s + kernel.ema_s, knot_s, beyond_j)
     is_line = ~held.is_known[first:][k - 1]
     energy = np.maximum.accumulate(np.where(is_line, line_j, energy))
     d = at_marks - at_knots[k - 1] - theta[:, None] * (at_knots[k] - at_knots[k - 1])
+    pause()
     width = len(p)
     covariance = wide.covariance_w2[-width:, -width:]
     along = d @ covariance
