@@ -1,6 +1,6 @@
 """Puts the figures of benchmarks/results into the pages of docs; a test compares the two.
 
-python benchmarks/tables.py    # after benchmarks/accuracy.py, overhead.py, scale.py, neighbours.py, sharing.py, forecast.py
+python benchmarks/tables.py  # after accuracy.py, overhead.py, scale.py, neighbours.py, sharing.py or forecast.py
 """
 
 from __future__ import annotations

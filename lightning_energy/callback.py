@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from lightning_energy.results.trace_files import TraceFormat
     from lightning_energy.scores.choice import ScoreSetting
     from lightning_energy.scores.metric import Mode, Scale
-    from lightning_energy.training.stages import BatchHooks
 
 __all__ = ["EnergyCallback"]
 
@@ -235,9 +234,6 @@ class EnergyCallback(CallbackBase):
         """Take no more marks: the session is over. The run stays to its end, and knows that a training is under way."""
         if self._run is not None:
             self._follow(self._run.stages.hooks)
-
-    def _follow(self, hooks: BatchHooks) -> None:
-        self._begin_batch, self._end_batch = hooks
 
     def _enter(self, epoch: int, stage: str) -> None:
         """Let time belong to this stage of this epoch from now on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 import sys
 import threading
@@ -13,9 +14,14 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from lightning_energy.curves.curve import Curve
+from lightning_energy.ledger.counts import Counts
 from lightning_energy.ledger.device_clock import DeviceClock
 from lightning_energy.ledger.ledger import Ledger
-from lightning_energy.meters import NvmlMeter
+from lightning_energy.ledger.session import Session
+from lightning_energy.ledger.step_marks import BatchMarks
+from lightning_energy.meters import NvmlMeter, ReplayMeter, open_meters
+from tests.ledger.plays import INFO, START, Clock, S
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
 from tests.sim.device import SimulatedEvents
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
@@ -215,6 +221,95 @@ def test_no_synchronization_within_an_epoch(tmp_path, monkeypatch):
     assert syncs.within == [0, 0, 0]
     assert 0 < syncs.across[0] <= 3 * 4 + 6  # begin and end of both stages of each epoch, and around the training
     assert waited == []
+
+
+def calls_of(function) -> int:
+    """The calls of Python and C functions in one function, itself included."""
+    n = 0
+
+    def count(_frame, event, _argument) -> None:
+        nonlocal n
+        n += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return n - 1  # that ends the count
+
+
+BATCHES = {
+    "list": [torch.zeros(4, 2), torch.zeros(4)],
+    "tuple": (torch.zeros(4, 2), torch.zeros(4)),
+    "dict": {"x": torch.zeros(4, 2), "y": torch.zeros(4)},
+}
+CALLS_PER_STEP = 2 * 3  # the hook, the clock and the append at both ends
+
+
+@pytest.mark.parametrize("batch", BATCHES.values(), ids=[*BATCHES])
+def test_the_hooks_of_a_step_make_few_calls(batch):
+    """Lightning calls the closures themselves; a batch is counted without a call."""
+    session, counts = Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu"))), Counts()
+    marks, attended = BatchMarks(counts), []
+    marks.enter(session, 0, "train")
+    start, end = marks.hooks_of(lambda _trainer, batch_idx: attended.append(batch_idx))
+    marks.attend_at = 8
+    for batch_idx in range(8):
+        start(None, None, batch, batch_idx)
+        end(None, None, None, batch, batch_idx)
+    marks.attend_at = math.inf
+
+    def step() -> None:
+        start(None, None, batch, 8)
+        end(None, None, None, batch, 8)
+
+    assert calls_of(step) - 1 <= CALLS_PER_STEP
+    assert counts.units == {"train": {"samples": 36}}
+    assert attended == []
+    session.close()
+
+
+MOST_CALLS_PER_STEP = 2.0  # of a booking
+MOST_CALLS_OF_TOTALS = 2500  # a search makes 60,000
+MOST_CALLS = {"usual": 350, "search": 900}  # between two moments at which other threads may go on
+
+
+def test_a_booking_makes_few_calls_and_gives_up_the_interpreter_between_them():
+    """3 ms steps in virtual time under a counter of 100 ms, booked every 2 s: of 64 updates on its delay is sought."""
+    clock, curve = Clock(), Curve(INFO)
+    ledger = Ledger([curve], clock=clock)
+    step, gap = ledger.code(0, "train", "step"), ledger.code(0, "train", "gap")
+    found: list[list[int]] = []
+
+    def count(_frame, event, _argument) -> None:
+        found[-1][-1] += event in {"call", "c_call"}
+
+    for n in range(3300):
+        clock.now_ns = START + n * 3_000_000
+        ledger.mark(step)
+        clock.now_ns += 2_700_000
+        ledger.mark(gap)
+        if n % 33 == 0:
+            curve.add(clock.now_ns, 0.2 * n)
+        if n % 660 == 659:
+            found.append([0])
+            sys.setprofile(count)
+            try:
+                ledger.settle(pause=lambda: found[-1].append(0))
+            finally:
+                sys.setprofile(None)
+    searches = [pieces for pieces in found if len(pieces) > 100]
+    assert len(searches) == 1
+    usual = [pieces for pieces in found if pieces not in searches]
+    assert max(max(pieces) for pieces in searches) <= MOST_CALLS["search"]
+    assert max(max(pieces) for pieces in usual) <= MOST_CALLS["usual"]
+    assert max(sum(pieces) for pieces in usual) <= 660 * MOST_CALLS_PER_STEP
+    # whoever asks for the contents waits for no search, also where one is due
+    for n in range(99, 199):
+        curve.add(START + n * 100_000_000, 6.7 * n)
+    clock.now_ns = START + 20 * S
+    assert calls_of(ledger.totals) <= MOST_CALLS_OF_TOTALS
 
 
 def test_a_step_keeps_a_bounded_number_of_objects():

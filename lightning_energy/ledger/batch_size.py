@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["describe", "first_size", "look", "size_of"]
+__all__ = ["describe", "first_size", "look", "place_of_size", "size_of"]
 
 CHANNELS = {1, 3, 4}  # of images, where they stand first
 MOST_PARTS = 10_000  # of a batch that are looked at
@@ -78,6 +78,23 @@ def first_size(batch: Any) -> int | None:
         n = first_size(part)
         if n is not None:
             return n
+    return None
+
+
+def place_of_size(batch: Any) -> Any:
+    """The key of the first tensor with dimensions, where it stands right in a list, a tuple or a dict; else ``None``.
+
+    Example:
+        >>> place_of_size({"id": "a", "image": torch.zeros(2, 3)}), place_of_size([[torch.zeros(2)]])
+        ('image', None)
+    """
+    if isinstance(batch, PackedSequence) or not isinstance(batch, (list, tuple, Mapping)):
+        return None
+    for key, part in batch.items() if isinstance(batch, Mapping) else enumerate(batch):
+        if type(part) is torch.Tensor and part.ndim:
+            return key
+        if first_size(part) is not None:
+            return None
     return None
 
 

@@ -161,7 +161,19 @@ class Book:
         bounds_w, power_w = self.curve.power_bounds_w(), self.curve.last_power_w()
         is_exact = self._is_exact()
         classes = self._classes
-        return Due(self.state, held, passed, classes, classes.stage, until_ns, is_all, is_exact, bounds_w, power_w)
+        return Due(
+            self.state,
+            held,
+            passed,
+            classes,
+            classes.stage,
+            until_ns,
+            is_all,
+            is_exact,
+            bounds_w,
+            power_w,
+            tells_all=self._trace is not None,
+        )
 
     def _new_knots(self, marks_ns: NDArray[np.int64], until_ns: int | None) -> Knots:
         """The knots that are not held yet, up to the last that may be booked."""

@@ -26,6 +26,7 @@ from lightning_energy.ledger.spans import joined
 from lightning_energy.ledger.sums import Sums
 from lightning_energy.ledger.tail import Tail
 from lightning_energy.ledger.told import energy_at_marks
+from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +48,7 @@ LOOKS_AT = (64, 128, 256, 512, MOST_HELD)  # numbers of intervals at which delay
 SURE = 256  # fewest intervals that decide on it, or exclude any: a single change of load looks smoothed by chance
 CHUNK = 64  # intervals that are booked together
 HISTORY_NS = 3_000_000_000  # time before the intervals to book, whose marks are kept: counters are late, and remember
+MEMORY_S, FADED = 0.3, 25.0  # time that is looked at before intervals, beside the delay and so many times the smoothing
 FIT_AGAIN = 1.1  # factor by which the intervals grow until powers are fitted anew
 
 
@@ -97,6 +99,7 @@ class Due(NamedTuple):
         is_exact: true where the curve's register shows the energy at once: its delay is not looked for.
         bounds_w: least and greatest power that the device may have had.
         power_w: mean power of the last interval; ``None`` when it is not known.
+        tells_all: true where the energy of every mark is asked for, ends of steps included.
     """
 
     state: State
@@ -109,6 +112,7 @@ class Due(NamedTuple):
     is_exact: bool
     bounds_w: tuple[float, float]
     power_w: float | None
+    tells_all: bool = True
 
     @property
     def for_now(self) -> bool:
@@ -178,14 +182,16 @@ def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Bo
         is_missing = (pieces.quality == MISSING) & (pieces.code != OUTSIDE)
         missing_ns = joined(missing_ns, pieces.cut_ns, is_missing) if is_missing.any() else missing_ns
         pause()
-        _add_split(split, due, rows, is_known, sharing, groups=groups)
+        _add_split(split, due, rows, is_known, sharing, groups=groups, pause=pause)
         pause()
-    sharing, joins = _fitted(split, sharing, due)
+    sharing, joins = _fitted(split, sharing, due, pause)
+    pause()
     told = held.told
     if held.n:
         until_ns = int(held.knots.time_ns[-1]) - (0 if due.is_last else max(lag_ns, 0))
         told = max(int(np.searchsorted(held.time_ns, until_ns, side="right")), told)
-    at_marks, told_j = _told(due, slice(held.told, held.told if due.for_now else told), sharing)
+    at_marks, told_j = _told(due, slice(held.told, held.told if due.for_now else told), sharing, groups, pause)
+    pause()
     booked = max(last, first)
     kept = _trimmed(held._replace(booked=booked, told=told), lag_ns, sharing)
     state = State(kept, sums, split, sharing, joins, told_j, tuple(missing_ns), due.passed)
@@ -232,7 +238,7 @@ def way_to_share(
         with_kinds: false where it does not matter whether steps are of kinds.
     """
     sharing, held, n = due.state.sharing, due.held, int(is_known.sum())
-    if sharing.is_final:
+    if sharing.is_final or (due.for_now and not due.is_exact):  # whoever asks for the contents waits for no search
         return sharing, False
     is_full = held.n >= MOST_HELD
     is_last = due.is_last and n >= ENOUGH and n > sharing.looked
@@ -300,13 +306,16 @@ def _add_split(
     sharing: Sharing,
     *,
     groups: NDArray[np.int64],
+    pause: Pause,
 ) -> None:
     """Add intervals whose joules are shared out by fitted powers to ``split``."""
     held = due.held
     origin_ns = int(held.knots.time_ns[rows.start])
-    since_ns = origin_ns - HISTORY_NS
-    stretch = held.stretch(origin_ns, due.stage, since_ns)._replace(is_known=is_known)
-    timeline, columns = held.timeline(origin_ns, since_ns)
+    before_ns = int(held.knots.time_ns[max(rows.start - 1, 0)])  # the interval before is looked at, too
+    memory_s = MEMORY_S + max(max(k.lag_s, 0.0) + FADED * k.ema_s for k in split.kernels)
+    since_ns = before_ns - min(round(memory_s / NS), HISTORY_NS)
+    timeline, columns = of = held.timeline(origin_ns, since_ns)
+    stretch = held.stretch(origin_ns, due.stage, since_ns, is_known=is_known, of=of)
     powers = sharing.powers or due.state.sharing.powers
     split.add(
         stretch,
@@ -316,12 +325,13 @@ def _add_split(
         None if powers is None else powers.overall_w,
         for_now=due.for_now and powers is not None,
         groups=groups,
+        pause=pause,
     )
     if split.blocks:
         split.blocks[-1].end_ns = int(held.knots.time_ns[rows.stop])
 
 
-def _fitted(split: Split, sharing: Sharing, due: Due) -> tuple[Sharing, int]:
+def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sharing, int]:
     """The sharing with powers that are fitted anew where enough has come since."""
     old = sharing.powers
     if not split.n or (split.n < ENOUGH and not sharing.is_final):
@@ -330,23 +340,45 @@ def _fitted(split: Split, sharing: Sharing, due: Due) -> tuple[Sharing, int]:
         is_grown = due.is_last and split.n > old.n
         if not is_grown and (due.is_all or split.n < FIT_AGAIN * old.n):
             return sharing, split.joined
-    powers = fit([block.normals for block in split.blocks], due.bounds_w[1], fourth=copy(split.fourth))
-    beside_w = tuple(fit_beside(normals, powers) for normals in split.normals[1:])
-    return sharing._replace(powers=powers, beside_w=beside_w), split.joined
+    powers = fit([block.normals for block in split.blocks], due.bounds_w[1], fourth=copy(split.fourth), pause=pause)
+    pause()
+    beside_w = []
+    for normals in split.normals[1:]:
+        beside_w.append(fit_beside(normals, powers))
+        pause()
+    return sharing._replace(powers=powers, beside_w=tuple(beside_w)), split.joined
 
 
-def _told(due: Due, which: slice, sharing: Sharing) -> tuple[AtMarks, tuple[float, float]]:
-    """The state of the curve at marks, whose energy goes on from the last even if powers or delay changed."""
+def _told(
+    due: Due, which: slice, sharing: Sharing, groups: NDArray[np.int64], pause: Pause
+) -> tuple[AtMarks, tuple[float, float]]:
+    """The state of the curve at marks, whose energy goes on from the last even if powers or delay changed.
+
+    An end of a step of which nobody asks where it lies is told as the mark behind it: steps run from start to start.
+    """
     held, start, (told_j, more_j) = due.held, which.start, due.state.told_j
     if which.stop <= start:
         return AtMarks.none(), due.state.told_j
     goes_on = start > 0 and bool(held.time_ns[start - 1] >= held.knots.time_ns[0] - sharing.lag_ns)
     which = slice(start - goes_on, which.stop)
-    found = energy_at_marks(held, which, due.stage, sharing, bounds_w=due.bounds_w)
+    asked = which.start + np.arange(which.stop - which.start)
+    if not due.tells_all and sharing.found.kernel.look == 1:
+        asked = asked[_is_asked(due, which, groups)]
+    found = energy_at_marks(held, asked, due.stage, sharing, bounds_w=due.bounds_w, pause=pause).part(
+        np.searchsorted(asked, np.arange(which.start, which.stop))
+    )
     if goes_on:
         more_j = told_j - float(found.energy_j[0])
     energy_j = found.energy_j + more_j
     return found._replace(energy_j=energy_j).part(slice(int(goes_on), None)), (float(energy_j[-1]), more_j)
+
+
+def _is_asked(due: Due, which: slice, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """True for marks that are no mere end of a step, and for the first and the last."""
+    code, is_step = due.held.code[which], due.classes.is_step
+    ends = is_step[code[:-1]] & ~is_step[code[1:]] & (groups[code[:-1]] == groups[code[1:]])
+    ends[-1:] = False
+    return np.concatenate([[True], ~ends])
 
 
 def _kernels(sharing: Sharing) -> list[Kernel]:

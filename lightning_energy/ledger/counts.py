@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.ledger.batch_size import describe, first_size, look
+from lightning_energy.ledger.batch_size import describe, first_size, look, place_of_size
 from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.units import SAMPLES
 
@@ -42,9 +42,9 @@ class SampleCount:
 
     Attributes:
         problem: the reason why samples could not be counted; empty when they could.
-        seen: the samples so far, and the number of the batch that is looked at next, in one list: a hook that sees a
-            usual batch adds to it without a call, also when the number is not known any more (then :attr:`n` is
-            ``None``).
+        seen: the samples so far, the number of the batch that is looked at next, the type of the last one that was, and
+            the place of its first tensor (``None``: not right in it), in one list: a hook that sees a usual batch adds
+            to it without a call, also when the number is not known any more (then :attr:`n` is ``None``).
 
     Args:
         loaders: gives the DataLoaders of the batches; ``None`` where they are not known.
@@ -60,24 +60,24 @@ class SampleCount:
 
     def __init__(self, loaders: Callable[[], Any] = _no_loaders, *, together: bool = False) -> None:
         self.problem = ""
-        self.seen = [0, 0]
+        self.seen: list[Any] = [0, 0, None, None]
         self._loaders = loaders
         self._together = together
         self._looks = 0
         self._is_sure = False
-        self._kind: type | None = None
 
     @property
     def n(self) -> int | None:
         """The number of samples; ``None`` when it is not known."""
-        return None if self.problem else self.seen[0]
+        n: int = self.seen[0]
+        return None if self.problem else n
 
     def add(self, batch: Any, batch_idx: int) -> None:
         """Count one batch. Never raises."""
         if self.problem:
             return
         try:
-            n = first_size(batch) if 0 < batch_idx < self.seen[1] and type(batch) is self._kind else None
+            n = first_size(batch) if 0 < batch_idx < self.seen[1] and type(batch) is self.seen[2] else None
             self.seen[0] += self._look(batch, batch_idx) if n is None else n
         except Exception as error:  # a batch that cannot be looked into
             if raised_by_handler(error):
@@ -85,7 +85,7 @@ class SampleCount:
             self.problem = f"a batch (a {type(batch).__name__}) raised {_told(error)}. {ADVICE}"
 
     def _look(self, batch: Any, batch_idx: int) -> int:
-        self._kind = type(batch)
+        self.seen[2:] = None, None
         self._looks += 1
         self.seen[1] = batch_idx + (1 if self._looks < FIRST_LOOKS else LOOK_EVERY)
         n, is_full = look(batch, self._loaders(), together=self._together, is_sure=self._is_sure)
@@ -93,6 +93,7 @@ class SampleCount:
         if isinstance(n, str):
             self.problem = f"{n}. {ADVICE}"
             return 0
+        self.seen[2:] = type(batch), place_of_size(batch)
         return n
 
 

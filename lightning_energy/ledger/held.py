@@ -8,6 +8,7 @@ import numpy as np
 
 from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING, QUALITIES
+from lightning_energy.ledger.distinct import distinct
 from lightning_energy.ledger.sharing.classes import Position
 from lightning_energy.ledger.sharing.split import Columns
 from lightning_energy.ledger.sharing.stretch import Stretch
@@ -163,14 +164,30 @@ class Held(NamedTuple):
         start_s = in_seconds(np.concatenate([[since_ns], self.time_ns[first:]]) - origin_ns)
         return Timeline(start_s, column, len(rows)), Columns(pairs[rows, 0], pairs[rows, 1])
 
-    def stretch(self, origin_ns: int, stage: NDArray[np.int64], since_ns: int) -> Stretch:
-        """All intervals, with the classes in force since a moment well before."""
-        timeline, columns = self.timeline(origin_ns, since_ns)
+    def stretch(
+        self,
+        origin_ns: int,
+        stage: NDArray[np.int64],
+        since_ns: int,
+        *,
+        is_known: NDArray[np.bool_] | None = None,
+        of: tuple[Timeline, Columns] | None = None,
+    ) -> Stretch:
+        """All intervals, with the classes in force since a moment well before.
+
+        Args:
+            origin_ns: the moment that counts as second 0.
+            stage: the stage of each class.
+            since_ns: that moment before.
+            is_known: true for intervals that tell of powers; by default :attr:`is_known`.
+            of: :meth:`timeline` of these moments, where it was made already.
+        """
+        timeline, columns = self.timeline(origin_ns, since_ns) if of is None else of
         return Stretch(
             in_seconds(self.knots.time_ns - origin_ns),
             np.diff(self.knots.energy_j),
             in_seconds(self.knots.half_width_ns),
-            self.is_known,
+            self.is_known if is_known is None else is_known,
             Timeline(timeline.start_s, columns.of_class[timeline.column], len(stage)),
             stage,
         )
@@ -181,7 +198,7 @@ def _numbers(
 ) -> tuple[NDArray[np.int64], tuple[tuple[int, int], ...]]:
     """Count how often the account of each mark began before, and how often each began in all."""
     number, counts = np.empty(len(code), dtype=np.int64), dict(begun)
-    for one in np.unique(code).tolist():
+    for one in distinct(code).tolist():
         at = np.flatnonzero(code == one)
         before = counts.pop(one, 0)
         number[at] = before + np.arange(len(at))

@@ -121,6 +121,21 @@ class Ledger:
         """Move an account from :meth:`apart`, with all that was and will be booked to it, to another stage."""
         self.accounts.rename(code, stage)
 
+    @property
+    def has_device_clock(self) -> bool:
+        """True where marks count when a device reached them."""
+        return self.inbox.stamp is not None
+
+    @property
+    def waiting(self) -> int:
+        """The number of marks that were left and not read."""
+        return len(self.inbox.marks)
+
+    def read_marks(self) -> None:
+        """Take the marks that were left; they are booked later."""
+        with self.lock:
+            self.marks.read(self.inbox)
+
     def settle(self, *, final: bool = False, pause: Pause = no_pause) -> None:
         """Book the intervals that became known since the last call; holds the lock at its beginning and end only.
 
@@ -134,10 +149,14 @@ class Ledger:
             # the time before the inbox is read: later marks are later than this
             until_ns = None if final else self._clock() - LATE_NS
             self.marks.read(self.inbox)
+        pause()
+        with self.lock:
             groups = self.accounts.arrays.group
             self._turn = turn = self._turn + 1
             due = self._due(until_ns, is_last=final)
+        pause()
         bookings = [(book, work_out(intervals, groups, pause)) for book, intervals in due]
+        pause()
         with self.lock:
             if turn != self._turn:  # another call began meanwhile, as this thread had been given up: it books
                 return

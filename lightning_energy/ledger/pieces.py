@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.ledger.distinct import distinct
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Pieces(NamedTuple):
             code: the account that is in force at the first knot.
         """
         knots, marks_ns, marks_code = due
-        cut_ns = np.unique(np.concatenate([knots.time_ns, marks_ns]))
+        cut_ns = distinct(np.concatenate([knots.time_ns, marks_ns]))
         interval = np.searchsorted(knots.time_ns, cut_ns[:-1], side="right") - 1
         codes = np.concatenate([[code], marks_code])
         codes_of_pieces = codes[np.searchsorted(marks_ns, cut_ns[:-1], side="right")]

@@ -12,6 +12,7 @@ from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.edges import UNKNOWN_PERIOD_S
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.ledger.accounts import OUTSIDE
+from lightning_energy.ledger.booker import Booker
 from lightning_energy.ledger.how_shared import HowShared, how_shared
 from lightning_energy.ledger.idle import IdleBaseline
 from lightning_energy.ledger.ledger import Ledger
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lightning_energy.ledger.accounts import Kind
+    from lightning_energy.ledger.booking import Pause
     from lightning_energy.ledger.device_clock import DeviceClock
     from lightning_energy.ledger.idle import AboveIdle
     from lightning_energy.ledger.marks import Inbox
@@ -109,11 +111,14 @@ class Session:
         self._idle = IdleBaseline(self.channels, self.ledger.lock)
         self._has_waited = False
         enter = device_clock.enter_thread if device_clock is not None else None
-        watch = Watch(self.ledger, meters, is_over, abandoned, over)
+        self._booker = booker = Booker(partial(_settle, self.ledger), enter)
+        watch = Watch(self.ledger, meters, is_over, abandoned, over, booker=booker)
         self._sampler = watch.sampler = Sampler(self.channels, watch, self.ledger.lock, enter)
+        if self.channels:
+            booker.start()
         self._sampler.start()
         # a second net: when neither teardown nor on_exception is called, the thread must not outlive us
-        self._finalizer = weakref.finalize(self, _stop, self._sampler, meters, self._pid)
+        self._finalizer = weakref.finalize(self, _stop, self._sampler, booker, meters, self._pid)
 
     @property
     def age_s(self) -> float:
@@ -219,6 +224,11 @@ class Session:
         return self.ledger.take_trace()
 
     @property
+    def is_traced(self) -> bool:
+        """True where curves and steps are collected for :meth:`take_trace`."""
+        return self.ledger.trace is not None
+
+    @property
     def traced_rows(self) -> int:
         """The number of rows that wait to be taken by :meth:`take_trace`."""
         return 0 if self.ledger.trace is None else self.ledger.trace.rows
@@ -266,6 +276,7 @@ class Session:
             self._sampler.wait_until_known(now_ns, wait_s, counters)
             late_s = min(self.ledger.latest_s(), LONGEST_DELAY_S)
         self._sampler.finish(now_ns + round(late_s / NS), wait_s + late_s)
+        self._booker.stop(CLOSE_S)
         self.ledger.settle(final=True)
         self.notes = [*dict.fromkeys((*self.notes, *clock_notes(self._device_clock)))]
         self.sharing = self._sharing.notes()
@@ -274,7 +285,9 @@ class Session:
         """Stop the sampler and close the meters. Idempotent."""
         if self._finalizer.detach() is None or not self.is_ours:
             return
+        self._booker.end()
         self._sampler.stop()
+        self._booker.stop(CLOSE_S)
         close = partial(self._meters.close, but=self._sampler.disown())
         try:
             ask(close, CLOSE_S)
@@ -295,7 +308,13 @@ def _why_lines(channel: Channel, quality: Quality) -> str:
     return "its counter was seen to move too seldom for more"
 
 
-def _stop(sampler: Sampler, meters: OpenMeters, pid: int) -> None:
+def _settle(ledger: Ledger, pause: Pause) -> None:
+    ledger.settle(pause=pause)
+
+
+def _stop(sampler: Sampler, booker: Booker, meters: OpenMeters, pid: int) -> None:
     if os.getpid() == pid:  # a forked child has no thread, and may have inherited a lock that is held
+        booker.end()
         sampler.stop()
+        booker.stop(CLOSE_S)
         meters.close(but=sampler.disown())

@@ -9,6 +9,7 @@ therefore stands in the cells of one function, which does all of it.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,9 +20,13 @@ from lightning_energy.meters.handlers import raised_by_handler
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lightning_energy.ledger.counts import Counts, StageCounts
+    from lightning_energy.ledger.counts import Counts, SampleCount, StageCounts
     from lightning_energy.ledger.marks import Inbox
     from lightning_energy.ledger.session import Session
+
+    StartHook = Callable[[Any, Any, Any, int], None]
+    EndHook = Callable[[Any, Any, Any, Any, int], None]
+    HooksOf = Callable[[Callable[[Any, int], None]], tuple[StartHook, EndHook]]
 
 __all__ = ["NOWHERE", "BatchMarks", "StepMarks", "marker"]
 
@@ -52,7 +57,6 @@ def marker(inbox: Inbox, code: int) -> Callable[[], None]:
 
 def _batch_end(inbox: Inbox, code: int, counts: StageCounts | None, plan: list[float]) -> Callable[[Any, int], bool]:
     """A function that ends a step: leaves a mark, counts the batch, returns true when it is time to attend."""
-    marks, clock, stamp = inbox
     mark = marker(inbox, code)
     if counts is None:
 
@@ -69,30 +73,76 @@ def _batch_end(inbox: Inbox, code: int, counts: StageCounts | None, plan: list[f
         count(batch, batch_idx)
         return batch_idx >= plan[0]
 
-    if stamp or counts.samples is None:
-        return end
-    n = counts.samples.seen
-    of_lists, of_tensors = list, torch.Tensor
+    return end
 
-    def end_at_once(batch: Any, batch_idx: int) -> bool:
-        """The same for the most usual batch, a list of tensors, without a call."""
-        marks.append((clock(), code, None))
-        try:
-            if 0 < batch_idx < n[1] and type(batch) is of_lists and batch and type(batch[0]) is of_tensors:
-                shape = batch[0].shape
-                if shape:
-                    n[0] += shape[0]
-                else:
-                    count(batch, batch_idx)
+
+def _hooks(
+    inbox: Inbox,
+    codes: tuple[int, int],
+    counts: StageCounts | None,
+    plan: list[float],
+    attend: Callable[[Any, int], None],
+) -> tuple[StartHook, EndHook]:
+    """The hooks of a training step themselves, so that there is no call between Lightning and the marks.
+
+    Args:
+        inbox: of the ledger.
+        codes: of the account of steps, and of that of the gaps between them.
+        counts: counts the batches; ``None``: they are not counted.
+        plan: the next batch that is attended to.
+        attend: called with the Trainer and the number of such a batch.
+    """
+    if counts is None or counts.samples is None:
+        return _start_hook(inbox, codes[0]), _plain_end_hook(_batch_end(inbox, codes[1], counts, plan), attend)
+    return _start_hook(inbox, codes[0]), _end_hook(inbox, codes[1], counts.samples, plan, attend)
+
+
+def _start_hook(inbox: Inbox, code: int) -> StartHook:
+    marks, clock, stamp = inbox
+
+    def on_start(trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG001 - Lightning's names
+        """Mark the beginning of a step."""
+        now_ns = clock()
+        marks.append((now_ns, code, stamp(now_ns) if stamp else None))
+
+    return on_start
+
+
+def _plain_end_hook(end: Callable[[Any, int], bool], attend: Callable[[Any, int], None]) -> EndHook:
+    def on_end(trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG001 - same
+        """Mark the end of a step; at logging steps, log those that became known."""
+        if end(batch, batch_idx):
+            attend(trainer, batch_idx)
+
+    return on_end
+
+
+def _end_hook(
+    inbox: Inbox, code: int, samples: SampleCount, plan: list[float], attend: Callable[[Any, int], None]
+) -> EndHook:
+    marks, clock, stamp = inbox
+    samples.seen[1] = 0  # the next batch is looked at
+    count, seen, of_tensors = samples.add, samples.seen, torch.Tensor
+
+    def on_end(trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG001 - same
+        """Mark the end of a step; at logging steps, log those that became known."""
+        now_ns = clock()
+        marks.append((now_ns, code, stamp(now_ns) if stamp else None))
+        try:  # a usual batch is counted without a call
+            n, until, kind, place = seen
+            part = batch[place] if place is not None and 0 < batch_idx < until and type(batch) is kind else None
+            if type(part) is of_tensors:
+                seen[0] = n + part.shape[0]
             else:
                 count(batch, batch_idx)
         except Exception as error:  # nested tensors have no shape; they fail in `count`, too, which notes it
             if raised_by_handler(error):
                 raise
             count(batch, batch_idx)
-        return batch_idx >= plan[0]
+        if batch_idx >= plan[0]:
+            attend(trainer, batch_idx)
 
-    return end_at_once
+    return on_end
 
 
 def _no_mark() -> None:
@@ -153,13 +203,16 @@ class BatchMarks(StepMarks):
         counts: counts them, by stage.
         end_batch: called with a batch and its number in the epoch instead of :attr:`end`: marks the end, counts the
             batch, and returns true when there is more to do after a batch of the training.
+        hooks_of: makes the hooks of a training step themselves, given a function that attends to a batch; ``None``
+            while nobody takes marks.
 
     Args:
         counts: see there.
     """
 
-    __slots__ = ("_plan", "counts", "end_batch")
+    __slots__ = ("_plan", "counts", "end_batch", "hooks_of")
     end_batch: Callable[[Any, int], bool]
+    hooks_of: HooksOf | None
 
     def __init__(self, counts: Counts) -> None:
         self.counts = counts
@@ -179,7 +232,10 @@ class BatchMarks(StepMarks):
         """Let time belong to this stage of this epoch from now on; the first batch is attended to."""
         super().enter(session, epoch, stage, apart=apart)
         self._plan[0] = 0
-        self.end_batch = _batch_end(session.inbox, self.gap_code, self.counts.of(stage), self._plan)
+        counts = self.counts.of(stage)
+        self.end_batch = _batch_end(session.inbox, self.gap_code, counts, self._plan)
+        codes = session.code(epoch, stage, "step"), self.gap_code
+        self.hooks_of = partial(_hooks, session.inbox, codes, counts, self._plan)
 
     def leave(self, stage: str = NOWHERE[1]) -> None:
         """Forget a session that is over. Batches are still counted: a number that stops midway would be wrong.
@@ -188,6 +244,7 @@ class BatchMarks(StepMarks):
             stage: the stage of the batches that come.
         """
         super().leave()
+        self.hooks_of = None
         self._plan[0] = math.inf
         counts = self.counts.of(stage)
         count = _no_count if counts is None else counts.add

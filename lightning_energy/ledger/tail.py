@@ -8,6 +8,7 @@ import numpy as np
 
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.accounts import OUTSIDE
+from lightning_energy.ledger.distinct import distinct
 from lightning_energy.ledger.sharing.contents import Ahead
 from lightning_energy.ledger.spans import joined
 from lightning_energy.ledger.uncertainty import SQRT3
@@ -44,7 +45,7 @@ class Tail:
         start_ns = since_ns if since_ns is not None else int(marks_ns[0]) if marks_ns.size else now_ns
         end_ns = max(now_ns, start_ns)
         until_ns = (start_ns if since_ns is None else since_ns) + LONGEST_TAIL_NS
-        cut_ns = np.unique(np.clip(np.concatenate([[start_ns, end_ns, until_ns], marks_ns]), start_ns, end_ns))
+        cut_ns = distinct(np.clip(np.concatenate([[start_ns, end_ns, until_ns], marks_ns]), start_ns, end_ns))
         place = np.searchsorted(marks_ns, cut_ns[:-1], side="right")
         self._code = np.concatenate([[held.begin.code], held.code])[place]
         self._class = np.concatenate([[held.begin.of_class], held.of_class])[place]

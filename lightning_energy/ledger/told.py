@@ -12,12 +12,14 @@ from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.sharing.contents import PARTLY, load_scatter
 from lightning_energy.ledger.sharing.kernel import Kernel
-from lightning_energy.ledger.sharing.powers import PRIOR
+from lightning_energy.ledger.sharing.powers import PRIOR, go_on
 from lightning_energy.ledger.sharing.split import REMEMBERS, SURE
 from lightning_energy.ledger.sharing.timeline import in_seconds, ones
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from lightning_energy.ledger.held import Held
@@ -38,11 +40,12 @@ read off one time constant later: the integral of the squared weights of what is
 
 def energy_at_marks(
     held: Held,
-    which: slice,
+    which: slice | NDArray[np.intp],
     stage: NDArray[np.int64],
     sharing: Sharing,
     *,
     bounds_w: tuple[float, float],
+    pause: Callable[[], None] = go_on,
 ) -> AtMarks:
     """The energy of a curve at marks, by fitted powers: a knot's energy, and the model from there on.
 
@@ -56,10 +59,11 @@ def energy_at_marks(
         stage: the stage of each class.
         sharing: the way to share; without powers: straight lines.
         bounds_w: least and greatest power that the device may have had.
+        pause: called between parts of the work.
     """
-    if which.stop <= which.start:
-        return AtMarks.none()
     marks_ns, knots, found, powers = held.time_ns[which], held.knots, sharing.found, sharing.powers
+    if not marks_ns.size:
+        return AtMarks.none()
     kernel = found.kernel
     lag_ns = round(kernel.lag_s / NS)
     shown_ns = knots.time_ns - lag_ns
@@ -85,9 +89,11 @@ def energy_at_marks(
     wide = powers.wide(to_class.shape[1])
     p = wide.overall_w
     at_s, knot_s = in_seconds(marks_ns - origin_ns), in_seconds(knot_ns - origin_ns)
-    plain, shown = timeline.smoothed().at, timeline.smoothed(kernel.ema_s).at
-    at_knots = shown(knot_s) @ to_class
-    at_marks = plain(at_s) @ to_class
+    pause()
+    plain = timeline.smoothed()
+    at_knots = plain.behind(kernel.ema_s).at(knot_s) @ to_class
+    pause()
+    at_marks = plain.at(at_s) @ to_class
     beyond_j = energy_j - at_knots @ p
     energy = at_marks @ p + np.interp(at_s + kernel.ema_s, knot_s, beyond_j)
     is_line = ~held.is_known[first:][k - 1]
@@ -95,11 +101,10 @@ def energy_at_marks(
         energy = np.clip(energy, energy_j[k - 1] - mean_w.max() * slack_s, energy_j[k] + mean_w.max() * slack_s)
     energy = np.maximum.accumulate(np.where(is_line, line_j, energy))
     d = at_marks - at_knots[k - 1] - theta[:, None] * (at_knots[k] - at_knots[k - 1])
+    pause()
     of_powers = _of_powers_j2(wide, d)
     of_times_j2 = (mean_w * NS) ** 2 * (half_ns[1:] ** 2 + half_ns[:-1] ** 2) / 3
-    of_load = load_scatter(wide.scatter, float(np.mean(of_times_j2 / length_s)))
-    inside = INSIDE * of_load * before_s * (1 - theta)
-    inside += SMOOTHED * kernel.ema_s * of_load / kernel.shown_scatter(float(length_s.mean()))
+    inside = _wandering_j2(kernel, wide.scatter, length_s, of_times_j2, before_s * (1 - theta))
     inside += _unseen_j2(kernel, timeline, knot_s, at_s, power_w=to_class @ p, scatter=wide.scatter)
     slope_w = timeline.one @ to_class @ p
     place = np.clip(np.searchsorted(timeline.start_s, at_s, side="right") - 1, 0, len(slope_w) - 1)
@@ -119,7 +124,20 @@ def _of_powers_j2(powers: Powers, d: NDArray[np.float64]) -> NDArray[np.float64]
     return powers.as_carried((along * d).sum(axis=1), along, prior_j2)
 
 
-def _longest_s(held: Held, which: slice) -> NDArray[np.float64]:
+def _wandering_j2(
+    kernel: Kernel,
+    scatter: float,
+    length_s: NDArray[np.float64],
+    of_times_j2: NDArray[np.float64],
+    bridge_s: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Variance by power that wanders inside intervals, and by a sensor's smoothing of it."""
+    of_load = load_scatter(scatter, float(np.mean(of_times_j2 / length_s)))
+    smoothed_j2 = SMOOTHED * kernel.ema_s * of_load / kernel.shown_scatter(float(length_s.mean()))
+    return INSIDE * of_load * bridge_s + smoothed_j2
+
+
+def _longest_s(held: Held, which: slice | NDArray[np.intp]) -> NDArray[np.float64]:
     """Seconds of the longer of the two stretches that end and begin at each mark, of those that are known."""
     time_ns = held.time_ns
     seconds = np.concatenate([[0.0], in_seconds(np.diff(time_ns)), [0.0]])

@@ -60,6 +60,7 @@ class Totals:
         self.missing_ns = [*missing_ns]
         self._sums = [*sums]
         self._calibration_u = [*calibration_u]
+        self._known: dict[tuple[object, ...], Energy] = {}  # figures that were asked for
 
     def energy(
         self,
@@ -77,6 +78,12 @@ class Totals:
             kind: only steps, or only gaps.
             device: only the device at this place of :attr:`names`.
         """
+        asked = (stage, epoch, kind, device)
+        if asked not in self._known:
+            self._known[asked] = self._energy(*asked)
+        return self._known[asked]
+
+    def _energy(self, stage: str | None, epoch: int | None, kind: Kind | None, device: int | None) -> Energy:
         of, wanted = self._columns, self._columns.is_inside
         if stage is not None:
             wanted = wanted & self._is_of([stage])

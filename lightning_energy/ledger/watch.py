@@ -1,27 +1,28 @@
-"""Background work of a session: settle the ledger, and end a run that was abandoned."""
+"""Background work of a session: have the ledger settled, and end a run that was abandoned."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from lightning_energy.ledger.booking import no_pause
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lightning_energy.curves.sampler import Sampler
+    from lightning_energy.ledger.booker import Booker
     from lightning_energy.ledger.ledger import Ledger
     from lightning_energy.meters.find import OpenMeters
 
 __all__ = ["Watch"]
 
-PAUSE_S = 0.002  # pause between the parts of one booking, which then delay different steps, each by little
+EVERY_S = 2.0  # time between two bookings: each has a price, whatever the number of marks
+SHARE = 0.4  # of the time since the beginning, where that is less: a run may be short
+MANY = 4096  # marks that wait, from which on they are booked at once
 ABANDONED_S = 10.0  # time for others to clean up before it is our turn
 
 
 class Watch:
-    """Settles the ledger in the sampler's thread, and ends that thread when nobody else will.
+    """Has the ledger settled while the sampler's thread goes on, and ends that thread when nobody else will.
 
     When another callback's clean-up fails, Lightning calls neither our ``on_exception`` nor ``teardown``, and its
     signal handlers keep the Trainer alive. Does not know the session, which may be collected meanwhile.
@@ -35,6 +36,7 @@ class Watch:
         is_over: true once the run has ended.
         abandoned: called after everything was stopped and closed.
         over: called whenever the run is seen to be over: it may be ended at once.
+        booker: settles the ledger; ``None``: whoever calls does.
     """
 
     def __init__(
@@ -44,16 +46,19 @@ class Watch:
         is_over: Callable[[], bool],
         abandoned: Callable[[], None],
         over: Callable[[], None] = lambda: None,
+        *,
+        booker: Booker | None = None,
     ) -> None:
         self.sampler: Sampler | None = None
         self._ledger, self._meters = ledger, meters
         self._is_over, self._abandoned, self._over = is_over, abandoned, over
+        self._booker = booker
+        self._begun_s = self._settled_s = time.monotonic()
         self._over_since_s: float | None = None
 
     def __call__(self) -> None:
-        """Settle, and look whether the run was abandoned."""
-        in_thread = self.sampler is not None and self.sampler.is_in_thread
-        self._ledger.settle(pause=self._let_others_run if in_thread else no_pause)
+        """Have it settled, and look whether the run was abandoned."""
+        self._settle()
         if not self._is_over():
             self._over_since_s = None
             return
@@ -63,12 +68,21 @@ class Watch:
             self._over_since_s = now_s
         elif now_s - self._over_since_s > ABANDONED_S and self.sampler is not None:
             self.sampler.end()
+            if self._booker is not None:
+                self._booker.end()
             self._meters.close(but=self.sampler.disown())
             self._abandoned()
 
-    def _let_others_run(self) -> None:
-        """Give up the interpreter's lock: a training thread that wants it would else wait for all of the booking.
-
-        Once per device, and no counter is read meanwhile: together no longer than for one.
-        """
-        time.sleep(PAUSE_S / max(len(self._meters.meters), 1))
+    def _settle(self) -> None:
+        """Settle: in the sampler's thread, let the booker do it when it is time."""
+        if self._booker is None or self.sampler is None or not self.sampler.is_in_thread:
+            self._ledger.settle()
+            return
+        if self._ledger.has_device_clock:  # its events are few: marks give them back when they are read
+            self._ledger.read_marks()
+        now_s = time.monotonic()
+        since_s, age_s = now_s - self._settled_s, now_s - self._begun_s
+        if since_s >= min(SHARE * age_s, EVERY_S) or self._ledger.waiting >= MANY:
+            self._settled_s = now_s
+            if not self._booker.wake():
+                self._ledger.settle()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from inspect import isfunction
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, SupportsIndex, TypeVar, get_args
+from weakref import WeakMethod
 
 from lightning.pytorch import Callback
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lightning_energy.results.figures import Outcome
     from lightning_energy.results.report import Report
     from lightning_energy.training.scored import Scored
+    from lightning_energy.training.stages import BatchHooks
     from lightning_energy.training.trainer_run import TrainerRun
 
 __all__ = ["OF_LIGHTNING", "OTHER_NAMES", "CallbackBase", "meant_by", "of_an_object"]
@@ -35,6 +37,8 @@ S = TypeVar("S", bound="CallbackBase")
 
 OF_LIGHTNING = {"log", "log_dict"}  # methods of the module that a Trainer sets on its callbacks: they keep both alive
 CARRY_FUNCTIONS = ("copy", "cloudpickle", "dill")  # modules that copy any function, by a part of their names
+OWNER, DIRECT = "lightning_energy.callback", "lightning_energy.ledger.step_marks"  # modules whose hooks are our own
+OF_STEPS = ("on_train_batch_start", "on_train_batch_end")
 HOOKS = [*(name for name in dir(Callback) if name.startswith("on_")), "teardown"]
 
 OTHER_NAMES = {
@@ -83,6 +87,22 @@ IDLE: dict[str, Any] = {
     "_end_batch": _no_end,
 }
 OWN = {"_memory", "_last_report", "evaluations", "_is_aside", "_others", *IDLE}  # of one object: a copy has its own
+
+
+def _is_direct(hook: Any) -> bool:
+    return getattr(hook, "__module__", None) == DIRECT
+
+
+def _weakly(attend: Callable[[Any, int], None]) -> Callable[[Any, int], None]:
+    """The same method, which does not keep its object alive: the object keeps the hook that calls it."""
+    weak = WeakMethod(attend)
+
+    def attend_weakly(trainer: Any, batch_idx: int) -> None:
+        method = weak()
+        if method is not None:
+            method(trainer, batch_idx)
+
+    return attend_weakly
 
 
 class _StateKey:
@@ -206,6 +226,7 @@ class CallbackBase(Callback):
         self._forget_run()
 
     def _forget_run(self) -> None:
+        self._forget_direct_hooks()
         for name, value in IDLE.items():
             setattr(self, name, value)
 
@@ -258,6 +279,26 @@ class CallbackBase(Callback):
     def _end(self, outcome: Outcome) -> None:
         """End the run."""
         raise NotImplementedError
+
+    def _attend(self, trainer: Trainer, batch_idx: int) -> None:
+        """Do what there is to do after a batch besides its mark."""
+        raise NotImplementedError
+
+    def _follow(self, hooks: BatchHooks) -> None:
+        """Let the hooks of batches do this from now on; those of training steps themselves, where nobody has others."""
+        self._begin_batch, self._end_batch = hooks.begin, hooks.end
+        if hooks.direct_of is None:
+            self._forget_direct_hooks()
+            return
+        for name, hook in zip(OF_STEPS, hooks.direct_of(_weakly(self._attend)), strict=True):
+            there = self.__dict__.get(name)
+            if getattr(type(self), name).__module__ == OWNER and (there is None or _is_direct(there)):
+                self.__dict__[name] = hook
+
+    def _forget_direct_hooks(self) -> None:
+        for name in OF_STEPS:
+            if _is_direct(self.__dict__.get(name)):
+                del self.__dict__[name]
 
     def _refuses(self, trainer: Trainer) -> bool:
         """Refuse a Trainer, aloud, while another one is measured: it is booked to that one."""

@@ -5,6 +5,7 @@ A failure here gives one warning, and the training goes on.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.meters.handlers import forgive, raised_by_handler
@@ -13,6 +14,7 @@ from lightning_energy.results.rendering import show
 from lightning_energy.results.trace_files import TraceFiles
 from lightning_energy.training import log_keys
 from lightning_energy.training.dashboards import Dashboards
+from lightning_energy.training.later import Later
 from lightning_energy.training.left_records import contains, records_from
 from lightning_energy.training.lightning_private import is_quiet
 from lightning_energy.training.progress import BarFigures
@@ -26,7 +28,7 @@ from lightning_energy.training.recorder import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from lightning.pytorch import LightningModule, Trainer
@@ -69,6 +71,8 @@ class Outputs:
         self._is_branch = False  # the record in our place is of another resumption of the same checkpoint
         self._dashboards = Dashboards()
         self._prints = False
+        self._later = Later()
+        self._untold: list[tuple[str, str]] = []  # warnings of the thread that writes, which nobody would see there
 
     @classmethod
     def of(
@@ -153,16 +157,21 @@ class Outputs:
     @property
     def is_due(self) -> bool:
         """True when the record is a minute old."""
-        return self._recorder is not None and self._recorder.is_due
+        return self._recorder is not None and self._recorder.is_due and not self._later.is_busy
 
     def abandon(self) -> None:
         """Close the record of a run that nobody will end. From any thread."""
+        self._later.close()
         if self._recorder is not None:
             self._recorder.abandon()
 
     def close(self) -> None:
         """Let the loggers and the bar go. The record may still be written."""
         self._dashboards, self.bar = Dashboards(), None
+
+    def end_writing(self) -> None:
+        """Write nothing any more."""
+        self._later.close()
 
     def begin(self, trainer: Trainer, run_id: str) -> None:
         """Begin the training: its DataLoader is there, and an earlier session's record has been taken in."""
@@ -219,8 +228,28 @@ class Outputs:
         """Add a point to the curves over energy; returns the unit of their axis, to be kept with the run."""
         return self._dashboards.point(trainer, axis, total_kwh=total_kwh, metric=metric, score=score)
 
+    def write_so_far(self, report: Callable[[], Report], spent: RunMemory, before: Energy) -> None:
+        """Bring the record of a ``fit`` up to date soon, in a thread of its own.
+
+        Args:
+            report: makes the figures of this session so far, in that thread.
+            spent: the run's history and sessions, as they are now.
+            before: energy of earlier sessions, all ranks together.
+        """
+        if self._recorder is None:
+            return
+        run_id, history, sessions, note = spent.run_id, [*spent.history], [*spent.sessions], self._note
+
+        def write(recorder: Recorder = self._recorder) -> None:
+            figures = report()
+            with self._told_of_records(note):
+                recorder.write(figures, run_id=run_id, before=before, epochs=history, sessions=sessions)
+
+        self._tell()
+        self._later.do("record", write)
+
     def write_record(self, report: Report, spent: RunMemory, before: Energy, *, is_fit: bool) -> None:
-        """Bring the record up to date.
+        """Bring the record up to date at the end of a run, after all that was written so far.
 
         Args:
             report: the figures of this session.
@@ -232,34 +261,71 @@ class Outputs:
         if recorder is None:
             return
         try:
-            if is_fit and report.outcome == "completed" and recorder.rank:
-                recorder.discard()
-            elif is_fit:
-                recorder.write(
-                    report, run_id=spent.run_id, before=before, epochs=spent.history, sessions=spent.sessions
-                )
-            elif recorder.rank == 0:
-                recorder.add_evaluation(report)
-        except Exception as error:  # a full or read-only disk must not end the training
+            self.flush()
+        finally:
+            with self._told_of_records(self._warn):
+                if is_fit and report.outcome == "completed" and recorder.rank:
+                    recorder.discard()
+                elif is_fit:
+                    recorder.write(
+                        report, run_id=spent.run_id, before=before, epochs=spent.history, sessions=spent.sessions
+                    )
+                elif recorder.rank == 0:
+                    recorder.add_evaluation(report)
+
+    def flush(self) -> None:
+        """Wait until all is written so far."""
+        self._later.flush()
+        self._tell()
+
+    def _note(self, topic: str, text: str) -> None:
+        """Keep a warning until the training's own thread comes by."""
+        self._untold.append((topic, text))
+
+    def _tell(self) -> None:
+        while self._untold:
+            self._warn(*self._untold.pop(0))
+
+    @staticmethod
+    @contextmanager
+    def _told_of_records(warn: Callable[[str, str], None]) -> Iterator[None]:
+        """Turn the fault of a full or read-only disk, which must not end the training, into a warning."""
+        try:
+            yield
+        except Exception as error:
             if raised_by_handler(error):
                 raise
-            self._warn(
+            warn(
                 "record",
                 f"EnergyCallback: the record cannot be written ({type(error).__name__}: {error}); the training goes "
                 f"on, and the next write tries again. Give another place: EnergyCallback(record=…)",
             )
 
-    def write_trace(self, session: Session, spent: RunMemory, *, if_many: bool = False) -> None:
-        """Write the news of curves and steps since the last time.
+    def write_trace_later(self, session: Session, spent: RunMemory, *, if_many: bool = False) -> None:
+        """Write the news of curves and steps soon, in a thread of its own.
 
         Args:
             session: the session.
             spent: knows the number of the session.
             if_many: write only if they take much memory by now.
         """
-        if if_many and session.traced_rows <= TRACED_ROWS:
+        if not session.is_traced or (if_many and session.traced_rows <= TRACED_ROWS):
             return
         number = len(spent.sessions)
+        self._tell()
+        self._later.do("trace", lambda: self._write_trace(session, number, self._note))
+
+    def write_trace(self, session: Session, spent: RunMemory) -> None:
+        """Write the last news of curves and steps.
+
+        Args:
+            session: the session.
+            spent: knows the number of the session.
+        """
+        self.flush()
+        self._write_trace(session, len(spent.sessions), self._warn)
+
+    def _write_trace(self, session: Session, number: int, warn: Callable[[str, str], None]) -> None:
         try:
             news = session.take_trace()  # also where no file takes it any more: it must not pile up
             if self._trace is None or news is None:
@@ -272,7 +338,7 @@ class Outputs:
             if raised_by_handler(error):
                 raise
             self._trace = None
-            self._warn(
+            warn(
                 "trace",
                 f"EnergyCallback: the trace cannot be written ({type(error).__name__}: {error}); the training goes on "
                 f"without more of it. Give another place: EnergyCallback(record=…)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import weakref
 from contextlib import suppress
@@ -72,6 +73,7 @@ class Recorder:
         self._evaluated = "" if old is None else old.run_id  # the run that they are of
         self._written_s = time.monotonic()
         self._finalizer: weakref.finalize[..., Recorder] | None = None
+        self._turn = _Turn()
         if self.path is not None:
             with forgive(Exception):  # whatever lies there, the training goes on
                 remove_leftovers(self.path)
@@ -161,14 +163,17 @@ class Recorder:
     def _write(self, record: Record) -> None:
         if self.path is None:
             return
-        self._written_s = time.monotonic()
-        if record.outcome == "running" and self._finalizer is None:
-            # a second net: when neither teardown nor on_exception is called, it must not say "running" for ever
-            self._finalizer = weakref.finalize(self, _abandon, self.path, os.getpid())
-        elif record.outcome != "running" and self._finalizer is not None:
-            self._finalizer.detach()
-            self._finalizer = None
-        write_record(self.path, record)
+        with self._turn.lock:
+            if record.outcome == "running" and self._turn.is_over:
+                return
+            self._written_s = time.monotonic()
+            if record.outcome == "running" and self._finalizer is None:
+                # a second net: when neither teardown nor on_exception is called, it must not say "running" for ever
+                self._finalizer = weakref.finalize(self, _abandon, self.path, self._turn)
+            elif record.outcome != "running" and self._finalizer is not None:
+                self._finalizer.detach()
+                self._finalizer = None
+            write_record(self.path, record)
 
 
 def keep_other_run(path: Path | None, old: Record | None, run_id: str) -> Path | None:
@@ -192,10 +197,20 @@ def keep_other_run(path: Path | None, old: Record | None, run_id: str) -> Path |
     return place
 
 
-def _abandon(path: Path | None, pid: int) -> None:
-    if path is None or os.getpid() != pid:
+class _Turn:
+    """The turn to write a record, which the thread that writes and the end of the process may ask for together."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.is_over = False  # from then on nothing says that the run goes on
+        self.pid = os.getpid()
+
+
+def _abandon(path: Path | None, turn: _Turn) -> None:
+    if path is None or os.getpid() != turn.pid:
         return
-    with suppress(RecordError, OSError):
+    with turn.lock, suppress(RecordError, OSError):
+        turn.is_over = True
         record = read_record(path)
         if record.outcome == "running":
             write_record(path, replace(record, outcome="interrupted"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import NOTHING
@@ -13,7 +14,7 @@ from lightning_energy.training.forecasts import Forecasts
 from lightning_energy.training.stages import OF_A_FIT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lightning_energy.curves.energy import Energy
     from lightning_energy.ledger.ranks import Ranks
@@ -75,12 +76,15 @@ class Reporter:
         session = self._books.session
         if session is None:
             return
-        report = self._summary(session, totals, ranks, "running", OF_A_FIT)
-        if not self._books.ranks.is_zero and ranks.size > 1:
-            report = self._summary(session, totals, ranks.alone(), "running", OF_A_FIT)
         total = self._memory.total(self._books.live(totals), self._books.ranks)
-        report = self._complete(report, total)
-        self._outputs.write_record(report, self._memory, self._memory.before, is_fit=True)
+        summary, complete = self._summary(session, totals, ranks, "running", OF_A_FIT), self._complete(total)
+        if ranks.size > 1:  # all of them sum up together, here and now
+            of_all = summary()
+            alone = self._summary(session, totals, ranks.alone(), "running", OF_A_FIT)
+            report = complete(of_all if self._books.ranks.is_zero else alone())
+            self._outputs.write_so_far(lambda: report, self._memory, self._memory.before)
+        else:
+            self._outputs.write_so_far(lambda: complete(summary()), self._memory, self._memory.before)
         self.write_trace()
 
     def final(self, session: Session, outcome: Outcome) -> Report:
@@ -93,11 +97,11 @@ class Reporter:
         totals = session.totals()
         if self._stages.is_fit and self._memory.has_ended:  # a signal handler raised after that: it counts once
             outcome = self._memory.sessions[-1].outcome
-        report = self._summary(session, totals, self._books.ranks, outcome)
+        report = self._summary(session, totals, self._books.ranks, outcome)()
         if outcome == "interrupted":
             report = replace(report, notes=[*report.notes, *self.forecasts.notes])
-        if not self._keeps_old_record:
-            self.write_trace()
+        if not self._keeps_old_record and self._books.session is not None:
+            self._outputs.write_trace(self._books.session, self._memory)
         if self._stages.is_fit and not self._memory.has_ended:
             self._before = self._memory.before
             samples = None if self._books.ranks.left else report.samples
@@ -114,7 +118,7 @@ class Reporter:
             )
             report = replace(report, between=between)
         total = self._memory.before
-        return self._complete(report, total if self._stages.is_fit and total != NOTHING else None)
+        return self._complete(total if self._stages.is_fit and total != NOTHING else None)(report)
 
     def know_rows_better(self, totals: Totals, *, is_final: bool = False) -> Energy | None:
         """Give the rows of this session's epochs the energies that are known now.
@@ -149,9 +153,9 @@ class Reporter:
         self._outputs.end(report)
 
     def write_trace(self, *, if_many: bool = False) -> None:
-        """Write the news of curves and steps; with ``if_many`` only if they take much memory by now."""
+        """Write the news of curves and steps soon; with ``if_many`` only if they take much memory by now."""
         if self._books.session is not None:
-            self._outputs.write_trace(self._books.session, self._memory, if_many=if_many)
+            self._outputs.write_trace_later(self._books.session, self._memory, if_many=if_many)
 
     @property
     def _keeps_old_record(self) -> bool:
@@ -160,36 +164,45 @@ class Reporter:
 
     def _summary(
         self, session: Session, totals: Totals, ranks: Ranks, outcome: Outcome, stages: Sequence[str] | None = None
-    ) -> Report:
-        return summarize(
+    ) -> Callable[[], Report]:
+        """A function that sums a session up as it is now, in whatever thread."""
+        return partial(
+            summarize,
             session,
             totals,
-            self._books.steps,
+            replace(self._books.steps),
             ranks,
             outcome=outcome,
             stages=stages,
             energy=self._books.live(totals),
             units=self._stages.counts.units,
-            passes=self._stages.counts.passes,
+            passes={**self._stages.counts.passes},
             notes=self._books.notes,
         )
 
-    def _complete(self, report: Report, total: Energy | None) -> Report:
-        """A session's report with the figures of the run."""
-        last = self._validations.last
+    def _complete(self, total: Energy | None) -> Callable[[Report], Report]:
+        """A function that adds the figures of the run, as they are now, to a session's report, in whatever thread."""
+        last, history, sessions = self._validations.last, [*self._memory.history], len(self._memory.sessions)
         metric, score = (None, None) if last is None else (last.metric, last.score)
-        return replace(
-            report,
-            total=total,
-            sessions=0 if total is None else len(self._memory.sessions),
-            metric=metric,
-            metric_epoch=epoch_of(self._memory.history, metric),
-            best=best_of(self._memory.history, metric),
-            score=score,
-            score_u=None if last is None else last.u,
-            score_kwh=None if last is None else last.energy_kwh,
-            score_name=self._validations.scorer.name,
-            no_score=self._validations.no_score if self._stages.is_fit and score is None else "",
-            derived=self._conversion.derive(total or report.session) if self._conversion else None,
-            notes=[*self._memory.notes, *(Note("samples", p) for p in self._stages.counts.problems), *report.notes],
-        )
+        name, conversion = self._validations.scorer.name, self._conversion
+        no_score = self._validations.no_score if self._stages.is_fit and score is None else ""
+        notes = [*self._memory.notes, *(Note("samples", p) for p in self._stages.counts.problems)]
+
+        def complete(report: Report) -> Report:
+            return replace(
+                report,
+                total=total,
+                sessions=0 if total is None else sessions,
+                metric=metric,
+                metric_epoch=epoch_of(history, metric),
+                best=best_of(history, metric),
+                score=score,
+                score_u=None if last is None else last.u,
+                score_kwh=None if last is None else last.energy_kwh,
+                score_name=name,
+                no_score=no_score,
+                derived=conversion.derive(total or report.session) if conversion else None,
+                notes=[*notes, *report.notes],
+            )
+
+        return complete

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.counts import Counts
     from lightning_energy.ledger.session import Session
+    from lightning_energy.ledger.step_marks import HooksOf
 
 __all__ = ["OF_A_FIT", "TUNE", "BatchHooks", "Stages", "loaders_of"]
 
@@ -45,10 +46,13 @@ class BatchHooks(NamedTuple):
     Attributes:
         begin: a step begins.
         end: a step ends, with its batch and the batch's number; true where there is more to do after a training step.
+        direct_of: makes the hooks of a training step themselves, given a function that attends to a batch, so that
+            there is no call between; ``None`` while nobody takes marks.
     """
 
     begin: Callable[[], None]
     end: Callable[[Any, int], bool]
+    direct_of: HooksOf | None
 
 
 class Stages:
@@ -113,7 +117,7 @@ class Stages:
     @property
     def hooks(self) -> BatchHooks:
         """The closures for the hooks of a batch."""
-        return BatchHooks(self.marks.begin, self.marks.end_batch)
+        return BatchHooks(self.marks.begin, self.marks.end_batch, self.marks.hooks_of)
 
     def end_epoch(self, session: Session) -> int:
         """End the epoch's accounts, as its row ends: logging and checkpoints are between epochs.

@@ -326,6 +326,7 @@ class TrainerRun:
         """Close everything, for good."""
         self.ending.close()
         self.waiting.release()
+        self.outputs.end_writing()
         self.books.close()
 
     def end(self, outcome: Outcome) -> Report | None:

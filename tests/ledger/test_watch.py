@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from lightning_energy.curves.curve import Curve
@@ -56,3 +58,39 @@ def test_a_run_that_has_just_ended_is_left_to_others(meters):
     for _ in range(3):
         watch()
     assert calls == []
+
+
+class Woken:
+    """Stands in for the thread that books."""
+
+    def __init__(self, *, has_thread: bool = True) -> None:
+        self.times, self.has_thread = 0, has_thread
+
+    def wake(self) -> bool:
+        self.times += 1
+        return self.has_thread
+
+    def end(self) -> None:
+        """End nothing."""
+
+
+@pytest.mark.parametrize("has_thread", [True, False])
+def test_bookings_become_rare_and_many_marks_are_booked_at_once(meters, monkeypatch, has_thread):
+    """Called every half second for 20 s: at 0.4 of the time so far, and from 5 s on every 2 s."""
+    now_s, woken = [100.0], Woken(has_thread=has_thread)
+    monkeypatch.setattr(watch_module, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    ledger = Ledger([Curve(INFO)])
+    watch = Watch(ledger, meters, lambda: False, lambda: None, booker=woken)
+    watch.sampler = SimpleNamespace(is_in_thread=True)
+    times = []
+    for half in range(1, 41):
+        now_s[0] = 100.0 + half / 2
+        watch()
+        if len(times) < woken.times:
+            times.append(half / 2)
+    assert times == [0.5, 1.0, 2.0, 3.5, 5.5, 7.5, 9.5, 11.5, 13.5, 15.5, 17.5, 19.5]
+    for _ in range(watch_module.MANY):
+        ledger.mark(0)
+    watch()
+    assert woken.times == len(times) + 1
+    assert ledger.waiting == (watch_module.MANY if has_thread else 0)  # nobody else takes them

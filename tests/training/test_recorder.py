@@ -154,6 +154,7 @@ def test_it_is_there_after_every_epoch_and_every_minute(tmp_path, monkeypatch):
 
     class Look(L.Callback):
         def on_train_epoch_end(self, trainer, pl_module) -> None:
+            energy._run.outputs.flush()
             seen.append(valid(read_record(trainer.log_dir)))
 
     energy = energy_callback()
@@ -233,6 +234,7 @@ def test_a_disk_that_fails_once_is_tried_again(tmp_path):
 
     class Once(Slow):
         def on_train_epoch_start(self) -> None:
+            energy._run.outputs.flush()
             if self.trainer.current_epoch == 1:
                 (tmp_path / "out").rename(tmp_path / "gone")
                 (tmp_path / "out").write_text("in the way")
@@ -320,11 +322,13 @@ from tests.training.test_recorder import Slow
 class Die(L.Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if trainer.current_epoch == 3:
+            energy._run.outputs.flush()
             os.kill(os.getpid(), int(sys.argv[2]))
 
 warnings.simplefilter("ignore")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts the tests in the background has it ignored
-trainer = make_trainer(sys.argv[1], logger=CSVLogger(sys.argv[1]), callbacks=[energy_callback(), Die()], max_epochs=9)
+energy = energy_callback()
+trainer = make_trainer(sys.argv[1], logger=CSVLogger(sys.argv[1]), callbacks=[energy, Die()], max_epochs=9)
 trainer.fit(Slow(), loader(), loader(8))
 print("after fit")
 """

@@ -30,6 +30,7 @@ def parts(tmp_path):
 
     yield make
     for one in made:
+        one.outputs.end_writing()
         one.books.close()
 
 
@@ -43,6 +44,7 @@ def end(one, outcome="completed"):
 def test_the_record_is_there_while_the_run_goes_on(parts, tmp_path):
     one = parts()
     one.reporter.so_far(one.session.totals(), one.books.ranks)
+    one.outputs.flush()
     record = read_record(tmp_path)
     assert record.outcome == "running"
     assert record.total.energy_j > 0
@@ -121,6 +123,7 @@ def test_each_rank_keeps_its_own_record(parts, tmp_path):
     one = parts(ranks=two_ranks(1))
     totals = one.session.totals()
     one.reporter.so_far(totals, one.books.ranks)
+    one.outputs.flush()
     record = read_record(rank_file(tmp_path / NAME, 1))
     own_j = one.books.live(totals).energy_j
     assert record.session.energy_j == pytest.approx(own_j)  # not of both, as rank zero's has it
@@ -131,8 +134,10 @@ def test_rank_zeros_record_is_that_of_all(parts, tmp_path):
     one = parts(ranks=two_ranks(0))
     totals = one.session.totals()
     one.reporter.so_far(totals, one.books.ranks)
+    one.outputs.flush()
     assert read_record(tmp_path).session.energy_j == pytest.approx(2 * one.books.live(totals).energy_j)
     one.reporter.so_far(totals, one.books.ranks.alone())  # between reductions
+    one.outputs.flush()
     assert read_record(tmp_path).session.energy_j == pytest.approx(one.books.live(totals).energy_j)
 
 

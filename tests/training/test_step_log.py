@@ -88,6 +88,7 @@ def parts():
 
     yield make
     for one in made:
+        one.outputs.end_writing()
         one.books.close()
 
 
@@ -164,6 +165,7 @@ def test_the_record_is_brought_up_to_date_when_it_is_due(parts, tmp_path, monkey
     assert not (tmp_path / NAME).exists()
     monkeypatch.setattr(recorder, "EVERY_S", -1.0)
     one.steps.keep_up()
+    one.outputs.flush()
     record = read_record(tmp_path)
     assert record.outcome == "running"
     # the other rank does not come to a reduction now

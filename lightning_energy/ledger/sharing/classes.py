@@ -65,6 +65,12 @@ class Classes:
             return (of_class, *(self._class(stage, len(PHASES) + kind) for kind in range(n - 1)))
 
     @property
+    def is_step(self) -> NDArray[np.bool_]:
+        """True for the accounts of steps, by code."""
+        self._extend()
+        return self._is_step
+
+    @property
     def stage(self) -> NDArray[np.int64]:
         """The number of the stage of each class; before and after are stages of their own."""
         return np.array([0, 1, *(2 + self._stages[stage] for stage, _ in self.names[2:])], dtype=np.int64)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.ledger.distinct import distinct
 from lightning_energy.ledger.sharing.kernel import Kernel
-from lightning_energy.ledger.sharing.powers import EVIDENCE, LEAST_SCATTER, PRIOR, median
+from lightning_energy.ledger.sharing.powers import EVIDENCE, LEAST_SCATTER, PRIOR, go_on, median
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,8 @@ EARLY_S = 0.005  # scale of the prior for counters that show energy before it is
 AROUND_S = 0.03  # width of the delays that are tried together with smoothing, about the best without
 FAR_OFF = 20.0  # log likelihood from the best beyond which a delay is not tried again with more intervals
 LIKELY = 10.0  # log likelihood from the best within which a delay without smoothing leads to one with smoothing
-AT_A_TIME = 16  # delays that are tried together: each such piece of work holds up other threads for milliseconds
+AT_A_TIME = 16  # delays that are tried together, at most
+CELLS = 16_384  # delays times intervals times classes of one piece of work, for which other threads wait
 ENOUGH = 8  # fewest intervals that tell anything
 ENOUGH_FOR_SMOOTHING = 24
 BLURRED = 3.0  # times the variance that brackets of the updates' times explain: less tells nothing of a sensor's looks
@@ -54,10 +56,6 @@ def log_prior(lag_s: NDArray[np.float64]) -> NDArray[np.float64]:
     """Log of the prior density of delays, but for a constant: short ones are more usual, negative ones errors."""
     result: NDArray[np.float64] = np.where(lag_s < 0, lag_s / EARLY_S, -lag_s / USUAL_S)
     return result
-
-
-def _go_on() -> None:
-    """Go on at once."""
 
 
 class Found(NamedTuple):
@@ -128,7 +126,7 @@ class Belief:
     _emas_s: NDArray[np.float64] | None = None
     _half_s: float = 0.0
 
-    def find(self, stretch: Stretch, before: Belief | None = None, pause: Callable[[], None] = _go_on) -> Found | None:
+    def find(self, stretch: Stretch, before: Belief | None = None, pause: Callable[[], None] = go_on) -> Found | None:
         """Find the kernel; ``None`` with too few intervals.
 
         Args:
@@ -214,25 +212,27 @@ def _profile(
     kernel: Kernel,
     stretch: Stretch,
     lags_s: NDArray[np.float64] = GRID_S,
-    pause: Callable[[], None] = _go_on,
+    pause: Callable[[], None] = go_on,
 ) -> _Profile:
     """Log likelihood of every delay with the powers that fit best, and the squared residuals."""
     rows = np.flatnonzero(stretch.is_known)
     smoothed, parts = stretch.classes.smoothed(kernel.ema_s), []
-    for first in range(0, len(lags_s), AT_A_TIME):
-        parts.append(kernel.seconds_of(smoothed, stretch.knot_s, lags_s[first : first + AT_A_TIME])[:, rows])
+    pause()
+    for part in _parts(len(lags_s), len(stretch.knot_s) * stretch.classes.width):
+        parts.append(kernel.seconds_of(smoothed, stretch.knot_s, lags_s[part])[:, rows])
         pause()
     seconds = np.concatenate(parts)
     seconds = seconds[:, :, np.abs(seconds).max(axis=(0, 1)) > 0]
     rise_j, length_s = stretch.rise_j[rows], stretch.length_s[rows]
     mean_w = rise_j.sum() / length_s.sum()
+    pause()
     x, y = seconds / np.sqrt(length_s)[:, None], rise_j / np.sqrt(length_s)
-    residual = _residuals(x, y, mean_w)
+    residual = _residuals(x, y, mean_w, pause)
     best = residual[(residual**2).sum(axis=1).argmin()]
     goes_on = _correlation(best)
     squares = residual**2
     if goes_on > CORRELATED:  # power that wanders (warm-up, drift): what changes from one interval to the next
-        residual = _residuals(x[:, 1:] - goes_on * x[:, :-1], y[1:] - goes_on * y[:-1], mean_w)
+        residual = _residuals(x[:, 1:] - goes_on * x[:, :-1], y[1:] - goes_on * y[:-1], mean_w, pause)
         squares = np.pad(residual**2, ((0, 0), (1, 0)))
     best = squares[squares.sum(axis=1).argmin()]
     limit = ROBUST * max(median(best) / 0.455, 1e-12)
@@ -256,12 +256,24 @@ def _with_blur(log_likelihood: float, squares: float, n: int) -> float:
     return float(-0.5 * EVIDENCE * n * np.log(np.exp(-2 * log_likelihood / EVIDENCE / n) + squares))
 
 
-def _residuals(x: NDArray[np.float64], y: NDArray[np.float64], mean_w: float) -> NDArray[np.float64]:
+def _parts(delays: int, cells: int) -> list[slice]:
+    """The delays in parts that are tried together, with so many cells each."""
+    n = min(max(CELLS // max(cells, 1), 1), AT_A_TIME)
+    return [slice(first, first + n) for first in range(0, delays, n)]
+
+
+def _residuals(
+    x: NDArray[np.float64], y: NDArray[np.float64], mean_w: float, pause: Callable[[], None]
+) -> NDArray[np.float64]:
     """Residuals of the powers that fit best, for each delay; a little ridge keeps unseen classes at the mean power."""
     ridge = np.eye(x.shape[2]) * 1e-2 / PRIOR**2
-    turned = np.swapaxes(x, 1, 2)
-    power_w = np.linalg.solve(turned @ x + ridge, (turned @ y + np.diag(ridge) * mean_w)[..., None])
-    return y - (x @ power_w)[..., 0]
+    result = np.empty(x.shape[:2])
+    for part in _parts(len(x), x.shape[1] * x.shape[2]):
+        turned = np.swapaxes(x[part], 1, 2)
+        power_w = np.linalg.solve(turned @ x[part] + ridge, (turned @ y + np.diag(ridge) * mean_w)[..., None])
+        result[part] = y - (x[part] @ power_w)[..., 0]
+        pause()
+    return result
 
 
 def _correlation(residual: NDArray[np.float64]) -> float:
@@ -282,7 +294,7 @@ def _directions(stretch: Stretch, profile: _Profile) -> tuple[float, float]:
     end_s, power_w = stretch.knot_s[1:][rows], (stretch.rise_j / stretch.length_s)[rows]
     k = np.searchsorted(start_s[at], end_s) - 1
     of = stage[at][np.maximum(k, 0)]
-    median_w = {s: median(power_w[(of == s) & (k >= 0)]) for s in np.unique(of[k >= 0])}
+    median_w = {s: median(power_w[(of == s) & (k >= 0)]) for s in distinct(of[k >= 0])}
     w = np.array([median_w.get(s, np.nan) for s in range(int(stage.max()) + 1)])
     rises = w[stage[at]] > w[stage[at - 1]]
     near = (k >= 0) & (end_s - start_s[at][np.maximum(k, 0)] < NEAR_S + 2 * median(stretch.length_s))

@@ -29,7 +29,8 @@ __all__ = ["MOST_KINDS", "UNTOLD", "Kinds", "Rule", "find_kinds"]
 MOST_KINDS = 4
 ALL_APART = range(2, MOST_KINDS + 1)  # periods whose steps may each be a kind of its own
 PERIODS = (*range(2, 9), 10, 16, 20, 32, 50)  # periods of which one step may be a kind, and the others another
-MOST_CELLS = 500_000  # marks times columns of one table, milliseconds of work: longer periods are not tried with more
+MOST_CELLS = 500_000  # marks times columns of one table: longer periods are not tried with more
+CELLS = 50_000  # the same of one piece of the work, which may hold up other threads
 FEWEST_STEPS = 16
 FEWEST_OF_KIND = 8
 SHARE = 0.02  # least part of the steps that a cluster of durations has
@@ -122,7 +123,7 @@ def find_kinds(
         mine = stretch.classes.column == of_class
         if mine.sum() < FEWEST_STEPS:
             continue
-        tried = [*trial.by_duration(of_class, mine), *trial.by_number(of_class, mine, number, pause)]
+        tried = [*trial.by_duration(of_class, mine, pause), *trial.by_number(of_class, mine, number, pause)]
         best = max(tried, key=lambda x: x.gain, default=_Tried(0.0, Rule(of_class)))
         if best.gain > 0:
             rules.append(best.rule)
@@ -155,7 +156,7 @@ class _Trial:
         """Log likelihood without kinds."""
         return -0.5 * EVIDENCE * len(self._rest) * float(np.log(float(self._rest @ self._rest) + self._least_j2))
 
-    def by_duration(self, of_class: int, mine: NDArray[np.bool_]) -> list[_Tried]:
+    def by_duration(self, of_class: int, mine: NDArray[np.bool_], pause: Callable[[], None]) -> list[_Tried]:
         """Try clusters of durations."""
         duration_s = np.append(np.diff(self._stretch.classes.start_s), np.nan)
         limits = _limits(np.log(np.maximum(duration_s[mine & ~np.isnan(duration_s)], 1e-9)))
@@ -163,7 +164,7 @@ class _Trial:
             return []
         rule = Rule(of_class, limits_s=tuple(np.exp(limits).tolist()))
         kind = rule.of(np.zeros(len(mine), dtype=np.int64), duration_s)
-        return [_Tried(self._gain(self._columns(mine, kind, rule.n)[:, 1:]) + LIKELY, rule)]
+        return [_Tried(self._gain(self._columns(mine, kind, rule.n, pause)[:, 1:]) + LIKELY, rule)]
 
     def by_number(
         self, of_class: int, mine: NDArray[np.bool_], number: NDArray[np.int64], pause: Callable[[], None]
@@ -173,12 +174,15 @@ class _Trial:
         for every in PERIODS:
             if mine.sum() < FEWEST_OF_KIND * every or len(mine) * every > MOST_CELLS:
                 break
-            z = self._columns(mine, number % every, every)
+            z = self._columns(mine, number % every, every, pause)
             if every in ALL_APART:
                 rule = Rule(of_class, every, tuple(range(every)))
                 tried.append(_Tried(self._gain(z[:, 1:]) - FAR_BETTER, rule))
             else:
-                gains = [self._gain(z[:, at : at + 1]) for at in range(every)]
+                gains = []
+                for at in range(every):
+                    gains.append(self._gain(z[:, at : at + 1]))
+                    pause()
                 at = int(np.argmax(gains))
                 rule = Rule(of_class, every, tuple(int(k == at) for k in range(every)))
                 tried.append(_Tried(gains[at] - FAR_BETTER, rule))
@@ -188,11 +192,18 @@ class _Trial:
             pause()
         return tried
 
-    def _columns(self, mine: NDArray[np.bool_], kind: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    def _columns(
+        self, mine: NDArray[np.bool_], kind: NDArray[np.int64], n: int, pause: Callable[[], None]
+    ) -> NDArray[np.float64]:
         """Seconds of some kinds, without what the classes explain of them."""
-        classes = self._stretch.classes
-        z = self._seconds(Timeline(classes.start_s, np.where(mine, kind, n), n + 1))[:, :n]
-        x = self._x
+        start_s, x, parts = self._stretch.classes.start_s, self._x, []
+        together = min(max(CELLS // len(mine), 1), n)
+        for first in range(0, n, together):
+            m = min(together, n - first)
+            column = np.where(mine & (first <= kind) & (kind < first + m), kind - first, m)
+            parts.append(self._seconds(Timeline(start_s, column, m + 1))[:, :m])
+            pause()
+        z = np.concatenate(parts, axis=1)
         result: NDArray[np.float64] = z - x @ np.linalg.solve(x.T @ x + self._ridge, x.T @ z)
         return result
 

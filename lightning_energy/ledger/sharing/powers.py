@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from copy import copy
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-__all__ = ["PRIOR", "Fourth", "Normals", "Powers", "fit", "fit_beside", "median", "wide"]
+__all__ = ["PRIOR", "Fourth", "Normals", "Powers", "fit", "fit_beside", "go_on", "median", "wide"]
 
 PRIOR = 0.8
 """Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
@@ -131,6 +132,17 @@ class Normals:
         return self.rise_j / self.length_s if self.length_s else 0.0
 
 
+def go_on() -> None:
+    """Go on at once."""
+
+
+@cache
+def _triangle(width: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """Rows and columns of a lower triangle; 2 beside the diagonal, as a symmetric form has each product twice."""
+    i, j = np.tril_indices(width)
+    return i, j, np.where(i == j, 1.0, 2.0)
+
+
 class Fourth:
     """Fourth moments of the classes' seconds: how many intervals carry a figure. Arrays are replaced, never changed.
 
@@ -146,7 +158,7 @@ class Fourth:
 
     def add(self, seconds: NDArray[np.float64], weight: NDArray[np.float64]) -> None:
         """Add intervals: seconds of the classes in each, shape (n, classes), and their weights."""
-        i, j = np.tril_indices(seconds.shape[1])
+        i, j, _ = _triangle(seconds.shape[1])
         products = seconds[:, i] * seconds[:, j] * weight[:, None]
         more = products.shape[1] - len(self.moments)
         self.moments = np.pad(self.moments, (0, more)) + products.T @ products
@@ -158,10 +170,14 @@ class Fourth:
             along: change of the figure's weights by the seconds of each class, shape (..., classes).
             a: seconds' W seconds of all intervals.
         """
-        i, j = np.tril_indices(len(a))
-        k = along[..., : len(a)]
-        products = (k[..., i] * k[..., j] * np.where(i == j, 1.0, 2.0))[..., : len(self.moments)]
-        second, fourth = ((k @ a) * k).sum(axis=-1), ((products @ self.moments) * products).sum(axis=-1)
+        seen = np.flatnonzero(np.diag(a) > 0)  # there is nothing of the others
+        i, j, twice = _triangle(len(seen))
+        place = seen[i] * (seen[i] + 1) // 2 + seen[j]
+        known = place < len(self.moments)
+        i, j, place, twice = i[known], j[known], place[known], twice[known]
+        k, a, moments = along[..., seen], a[np.ix_(seen, seen)], self.moments[np.ix_(place, place)]
+        products = k[..., i] * k[..., j] * twice
+        second, fourth = ((k @ a) * k).sum(axis=-1), ((products @ moments) * products).sum(axis=-1)
         result: NDArray[np.float64] = np.where(fourth > 0, second**2 / np.maximum(fourth, 1e-300), 0.0)
         return result
 
@@ -269,6 +285,7 @@ def fit(
     *,
     wanders: Sequence[float] = WANDERS,
     fourth: Fourth | None = None,
+    pause: Callable[[], None] = go_on,
 ) -> Powers:
     """Fit mean powers to blocks of intervals, in the order of time.
 
@@ -284,19 +301,24 @@ def fit(
         cap_w: greatest power that is possible.
         wanders: the changes of power between blocks to choose from.
         fourth: fourth moments of the intervals.
+        pause: called between parts of the work.
     """
     whole = Normals()
     for block in blocks:
         whole += block
     blocks = [block.grown(len(whole.b)) for block in blocks]
     view = _View.of(whole)
+    pause()
     constant = _Constant.of(whole, view, cap_w)
+    pause()
     scatter = constant.scatter
     n_blocks, width, mean_w = len(blocks), len(whole.b), whole.mean_w
     wander = 0.0
     powers = np.tile(constant.power_w, (n_blocks, 1))
     if n_blocks > 1 and len(wanders) > 1 and mean_w > 0:
-        found = _Wandering(blocks, view, whole, constant).best([w for w in wanders if w > 0])
+        wandering = _Wandering(blocks, view, whole, constant)
+        pause()
+        found = wandering.best([w for w in wanders if w > 0], pause)
         if found is not None:
             wander, powers_seen, cov_seen, scatter = found
             powers[:, view.seen] = np.clip(powers_seen, 0.0, cap_w)
@@ -394,16 +416,20 @@ class _Wandering:
         self._share = np.array([b.n for b in blocks]) / max(whole.n, 1)
         self._least = max((LEAST_SCATTER * whole.mean_w) ** 2 * whole.length_s / max(whole.n, 1), 1e-12)
 
-    def best(self, wanders: Sequence[float]) -> tuple[float, NDArray[np.float64], NDArray[np.float64], float] | None:
+    def best(
+        self, wanders: Sequence[float], pause: Callable[[], None]
+    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64], float] | None:
         """The most likely of some changes per block, its powers, covariance and scatter; ``None``: none at all."""
-        zero = self._solve(1e-4)
-        found = [(w, self._solve(w)) for w in wanders]
+        zero = self._solve(1e-4, pause)
+        found = [(w, self._solve(w, pause)) for w in wanders]
         wander, best = max(found, key=lambda x: x[1][0])
         if best[0] < zero[0] + 1.0:
             return None
         return (wander, *best[1:])
 
-    def _solve(self, wander: float) -> tuple[float, NDArray[np.float64], NDArray[np.float64], float]:
+    def _solve(
+        self, wander: float, pause: Callable[[], None]
+    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64], float]:
         """Log evidence, powers, covariance and scatter of a random walk of ``wander`` per block."""
         n, k = self._n, self._k
         steps = np.diff(np.eye(n), axis=0) / (wander * self._mean_w)
@@ -417,15 +443,19 @@ class _Wandering:
         pulled = self._right + np.concatenate([self._pull * s * self._toward for s in self._share])
         scatter = self._scatter
         for _ in range(3):
+            pause()
             posterior = prior + data / scatter
             low = np.linalg.cholesky(posterior)
             inverse = np.linalg.inv(low)
+            pause()
             inverse = inverse.T @ inverse
             p = inverse @ (pulled / scatter + prior @ toward)
             powers = p.reshape(n, k)
             full = np.zeros((n, len(self._whole.b)))
             full[:, self._view.seen] = powers
+            pause()
             rss = sum(b.squares(row) for b, row in zip(self._blocks, full, strict=True))
+            pause()
             taken = float(np.trace(inverse @ data)) / scatter  # effective number of parameters
             scatter = max(rss / max(self._whole.n - taken, 1), self._least)
         away = p - toward

@@ -18,17 +18,17 @@ import numpy as np
 
 from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.limits import Limits
-from lightning_energy.ledger.sharing.powers import Fourth, Normals, median, wide
+from lightning_energy.ledger.sharing.powers import Fourth, Normals, go_on, median, wide
 from lightning_energy.ledger.sharing.timeline import ones
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from lightning_energy.ledger.sharing.delay import Found
     from lightning_energy.ledger.sharing.stretch import Stretch
-    from lightning_energy.ledger.sharing.timeline import Timeline
+    from lightning_energy.ledger.sharing.timeline import Smoothed, Timeline
 
 __all__ = ["Columns", "Pairs", "Split", "kernels_of"]
 
@@ -162,9 +162,9 @@ class _Part(NamedTuple):
         half2_s2 = self.half_s[1:] ** 2 + self.half_s[:-1] ** 2
         return float(((self.rise_j / self.length_s) ** 2 * half2_s2 / 3 / self.length_s).sum())
 
-    def seconds(self, kernel: Kernel, timeline: Timeline) -> NDArray[np.float64]:
+    def seconds(self, kernel: Kernel, smoothed: Smoothed) -> NDArray[np.float64]:
         """Seconds of the columns in known intervals, as a kernel sees them."""
-        result: NDArray[np.float64] = kernel.seconds(self.knot_s, timeline)[0] * self.known[:, None]
+        result: NDArray[np.float64] = kernel.seconds_of(smoothed, self.knot_s)[0] * self.known[:, None]
         return result
 
     def normals(
@@ -231,6 +231,7 @@ class Split:
         *,
         for_now: bool = False,
         groups: NDArray[np.int64] | None = None,
+        pause: Callable[[], None] = go_on,
     ) -> None:
         """Book intervals.
 
@@ -242,6 +243,7 @@ class Split:
             power_w: the powers that are known so far, to tell outliers by; ``None`` without any.
             for_now: true where no powers will be fitted to them, and the neighbouring kernels share them alike.
             groups: for each account, the first one of its group; ``None``: each is a group of its own.
+            pause: called between parts of the work.
         """
         part = _Part.of(stretch, columns, rows)
         if not part.known.any():
@@ -249,11 +251,17 @@ class Split:
         width = part.to_class.shape[1]
         self._grow(int(columns.code.max()) + 1, width)
         kernels = self.kernels[:1] if for_now else self.kernels
-        seen = [part.seconds(kernel, timeline) for kernel in kernels]
-        spent = [part.seconds(Kernel(k.lag_s), timeline) for k in kernels] if self._is_part_time else seen
+        plain = timeline.smoothed()
+        first, seen, spent = plain.behind(kernels[0].ema_s), [], []
+        for kernel in kernels:
+            pause()
+            seen.append(part.seconds(kernel, first if kernel is kernels[0] else plain.behind(kernel.ema_s)))
+            spent.append(part.seconds(Kernel(kernel.lag_s), plain) if self._is_part_time else seen[-1])
+        pause()
         taus = [x @ part.to_class for x in seen]
         weight = np.where(part.known, 1 / part.length_s, 0.0) * _huber(part, taus[0], power_w)
-        excess = None if for_now else self._excess(part, timeline, weight)
+        excess = None if for_now else self._excess(part, first, weight)
+        pause()
         for j, (tau, spent_s) in enumerate(zip(taus, spent, strict=True)):
             normals = part.normals(tau, weight, excess)
             line_j, d = self._shares(part, tau, spent_s)
@@ -265,6 +273,7 @@ class Split:
                 self._to_blocks(normals, part.used, d)
             if j or for_now:
                 self.d[slice(1, None) if for_now else j, part.used, :width] += d
+            pause()
         self.n += int(part.known.sum())
         self.of_times_j2 += part.of_times_j2
         self._add_unit(part.rise_j[part.known])
@@ -272,7 +281,10 @@ class Split:
         of_accounts_s = spent[0] @ part.to_account
         self.seconds_s[part.used] += of_accounts_s.sum(axis=0)
         self.limits.add(part.used, of_accounts_s, part.rise_j, self._slack_j(part), groups)
-        self._add_pairs(part, of_accounts_s, self._before(stretch, timeline, rows.start))
+        self._add_pairs(
+            part, of_accounts_s, self._before(stretch, first if self.kernels[0].look == 1 else plain, rows.start)
+        )
+        pause()
         self._add_cuts(stretch, columns, timeline, rows)
 
     @property
@@ -286,7 +298,7 @@ class Split:
         result = Split(self.kernels)
         result.line_j, result.d, result.seconds_s = self.line_j.copy(), self.d.copy(), self.seconds_s.copy()
         result.normals = [x.copy() for x in self.normals]
-        result.blocks = [block.copy() for block in self.blocks]
+        result.blocks = [*self.blocks[:-1], *(block.copy() for block in self.blocks[-1:])]  # only the last one changes
         result.changes, result.pairs, result.fourth = self.changes.copy(), copy(self.pairs), copy(self.fourth)
         result.limits = self.limits.copy()
         result.n, result.joined, result._block = self.n, self.joined, self._block
@@ -330,10 +342,10 @@ class Split:
         is_whole = bool((np.abs(rise_mj - np.rint(rise_mj)) < ROUNDING_MJ).all())
         self.unit_mj = int(np.gcd.reduce([self.unit_mj, *np.rint(rise_mj).astype(np.int64)])) if is_whole else 1
 
-    def _excess(self, part: _Part, timeline: Timeline, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _excess(self, part: _Part, smoothed: Smoothed, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """The addition of errors of the updates' times to the normal equations: each moves time to a neighbour."""
         kernel, half_s, to_class = self.kernels[0], part.half_s, part.to_class
-        cumulative, at_s = timeline.smoothed(kernel.ema_s).at, part.knot_s - kernel.lag_s
+        cumulative, at_s = smoothed.at, part.knot_s - kernel.lag_s
         result = np.zeros((to_class.shape[1],) * 2)
         if kernel.look < 1:  # what the sensor looks at moves with the update at its beginning
             seen_s, half_s = at_s[:-1] + kernel.look * np.diff(at_s), half_s[:-1]
@@ -355,9 +367,10 @@ class Split:
     def _to_blocks(self, normals: Normals, used: NDArray[np.int64], d: NDArray[np.float64]) -> None:
         if not self.blocks or self.blocks[-1].normals.n >= self._block:
             if len(self.blocks) >= MOST_BLOCKS:
-                for first, second in zip(self.blocks[::2], self.blocks[1::2], strict=True):
+                joined = [block.copy() for block in self.blocks[::2]]
+                for first, second in zip(joined, self.blocks[1::2], strict=True):
                     first.join(second)
-                self.blocks, self._block, self.joined = self.blocks[::2], 2 * self._block, self.joined + 1
+                self.blocks, self._block, self.joined = joined, 2 * self._block, self.joined + 1
             self.blocks.append(_Block(d.shape[1]))
         block = self.blocks[-1]
         block.normals += normals
@@ -371,15 +384,15 @@ class Split:
             self.changes += Normals.of(tau[changed], part.rise_j[changed], t, 1 / t)
 
     def _before(
-        self, stretch: Stretch, timeline: Timeline, first: int
+        self, stretch: Stretch, smoothed: Smoothed, first: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Shares of the columns in the interval before the first, and its power; ``None`` where it is not known."""
         if first == 0 or not stretch.is_known[first - 1]:
             return None
         knot_s = stretch.knot_s[first - 1 : first + 1]
-        kernel = self.kernels[0] if self.kernels[0].look == 1 else Kernel(self.kernels[0].lag_s)
         length_s = np.diff(knot_s)
-        return kernel.seconds(knot_s, timeline)[0] / length_s[:, None], stretch.rise_j[first - 1 : first] / length_s
+        seconds_s = Kernel(self.kernels[0].lag_s).seconds_of(smoothed, knot_s)[0]
+        return seconds_s / length_s[:, None], stretch.rise_j[first - 1 : first] / length_s
 
     def _add_pairs(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Smoothed", "Timeline", "in_seconds", "ones", "recurrence"]
+
+LARGEST_POWER = 300.0  # of e: far from overflow
+PIECE = 128  # fewest rows, on average, of a piece of a recurrence that is worth its own sum
 
 
 def in_seconds(time_ns: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -49,11 +53,7 @@ class Timeline(NamedTuple):
         one, length_s = self.one, np.diff(self.start_s)
         total_s = np.zeros_like(one)
         np.cumsum(one[:-1] * length_s[:, None], axis=0, out=total_s[1:])
-        if not ema_s:
-            return Smoothed(self, one, total_s, 0.0, None)
-        fade = np.concatenate([[0.0], np.exp(-length_s / ema_s)])
-        fresh = one[:-1] * (1 - fade[1:, None])
-        return Smoothed(self, one, total_s, ema_s, recurrence(fade, np.concatenate([one[:1], fresh])))
+        return Smoothed(self, one, total_s, 0.0, None).behind(ema_s)
 
 
 class Smoothed(NamedTuple):
@@ -64,6 +64,14 @@ class Smoothed(NamedTuple):
     total_s: NDArray[np.float64]
     ema_s: float
     state: NDArray[np.float64] | None
+
+    def behind(self, ema_s: float) -> Smoothed:
+        """The same behind another lag."""
+        if not ema_s:
+            return self._replace(ema_s=0.0, state=None)
+        fade = np.concatenate([[0.0], np.exp(-np.diff(self.timeline.start_s) / ema_s)])
+        fresh = self.one[:-1] * (1 - fade[1:, None])
+        return self._replace(ema_s=ema_s, state=recurrence(fade, np.concatenate([self.one[:1], fresh])))
 
     def at(self, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Seconds up to moments of any shape: shape (..., columns)."""
@@ -78,12 +86,38 @@ class Smoothed(NamedTuple):
 
 
 def recurrence(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """All ``s[k] = a[k] * s[k - 1] + b[k]`` at once, by doubling (Hillis and Steele, CACM 29:1170, 1986).
+    """All ``s[k] = a[k] * s[k - 1] + b[k]`` at once.
 
     Args:
-        a: shape (n,).
+        a: shape (n,), at most 1.
         b: shape (n, m).
     """
+    if len(a) >= PIECE and a.min() >= 0:
+        with np.errstate(divide="ignore"):
+            power = np.cumsum(np.minimum(-np.log(a), 2 * LARGEST_POWER))
+        ends = np.flatnonzero(np.diff(power // LARGEST_POWER)) + 1
+        if len(ends) * PIECE < len(a):
+            return _by_powers(a, b, power, [0, *ends.tolist(), len(a)])
+    return _by_doubling(a, b)
+
+
+def _by_powers(
+    a: NDArray[np.float64], b: NDArray[np.float64], power: NDArray[np.float64], ends: list[int]
+) -> NDArray[np.float64]:
+    """The recurrence as a sum, by the products of ``a`` as powers of e; each piece ends before these overflow."""
+    result, before = np.empty_like(b), np.zeros(b.shape[1])
+    for first, end in pairwise(ends):
+        grown = np.exp(power[first:end] - power[first])[:, None]
+        part = grown * b[first:end]
+        part[0] += a[first] * before
+        np.cumsum(part, axis=0, out=result[first:end])
+        result[first:end] /= grown
+        before = result[end - 1]
+    return result
+
+
+def _by_doubling(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The recurrence by doubling (Hillis and Steele, CACM 29:1170, 1986)."""
     a, b, step = a.copy()[:, None], b.copy(), 1
     while step < len(a):
         b[step:] = b[step:] + a[step:] * b[:-step]
