@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import NOTHING
-from lightning_energy.results.best import best_of, epoch_of
+from lightning_energy.results.best import best_of, epoch_of, why_no_metric
 from lightning_energy.results.notes import Note
 from lightning_energy.results.summary import summarize
 from lightning_energy.training.stages import OF_A_FIT
@@ -183,6 +183,7 @@ class Reporter:
             score_kwh=None if last is None else last.energy_kwh,
             score_name=self._validations.scorer.name,
             no_score=self._validations.no_score if self._stages.is_fit and score is None else "",
+            no_metric=why_no_metric(self._memory.history),
             derived=self._conversion.derive(total or report.session) if self._conversion else None,
             notes=[*self._memory.notes, *(Note("samples", p) for p in self._stages.counts.problems), *report.notes],
         )

@@ -85,6 +85,7 @@ class Validations:
         self._conversion = conversion
         self._log_uncertainty = log_uncertainty
         self._now: Scored | None = None  # of this validation
+        self._problem = ""  # of the value that this validation logged
         self._epoch = -1  # of the last validation
         self._total = NOTHING  # logged with the last validation
         self._val_j: float | None = None  # the same
@@ -118,7 +119,7 @@ class Validations:
     def begin(self, trainer: Trainer) -> None:
         """Remember the metrics that are logged already, to know fresh values from old ones."""
         self.scorer.begin(trainer.callback_metrics)
-        self._now = None
+        self._now, self._problem = None, ""
 
     def end_epoch(self, trainer: Trainer, module: LightningModule, epoch: int) -> None:
         """Log the validation's energy, and the metric with its score if it is here already.
@@ -198,6 +199,7 @@ class Validations:
             logged_val_j=self._val_j if is_here else None,
             logged_total_kwh=(self._total if is_here else total).energy_kwh,
             derived=self._conversion.row(total.energy_kwh) if self._conversion else {},
+            no_metric=(self._problem or None) if is_here and scored is None else None,
         )
 
     def of_epoch(self, epoch: int) -> Scored | None:
@@ -242,6 +244,7 @@ class Validations:
         """
         scorer, name = self.scorer, self._name(found)
         judged = self._judge(trainer, name, value)
+        self._problem = judged.problem
         if judged.metric is None:
             waits = scorer.choice.name is None and -1.0 <= value < 0.0  # a balanced accuracy below chance
             self._have_none(judged.problem, "" if waits else "accuracy")
