@@ -243,8 +243,8 @@ def _value(record: Record, epoch: Choice, scale: Scale | None) -> tuple[float | 
     """Find the value in the unit of comparisons, and the reason why it cannot be compared."""
     metric, why = record.metric, _why_no_metric(record)
     if why and (metric is None or epoch == "last"):
-        best = "" if metric is None else ": its best epoch has one, epoch='best' (on the command line: --epoch best)"
-        return None, (f"its last validation has no metric, as {why}{best}",)
+        cure = "" if metric is None else ": its best epoch has one, epoch='best' (on the command line: --epoch best)"
+        return None, (f"its last validation has no metric, as {why}{cure}",)
     if metric is None:
         if any(row.metric is not None for row in record.epochs):
             return None, ("its record does not name its metric, as its last session validated nothing: validate once",)
