@@ -270,7 +270,7 @@ class EnergyMonitor:
         Args:
             name: its name, equal in the runs that are to be compared.
             value: its value, a number or a tensor of one. One that is not finite or not of its scale is left out,
-                with a warning.
+                with a warning, and the record says so: the value before it is not the last one.
             mode: its better direction, ``"max"`` (the default) or ``"min"``. A name that says an error, such as
                 ``val_loss``, is one of which less is better, with a warning until you say so.
             scale: its unit: ``"fraction"`` (the default where more is better), ``"percent"``, or ``"raw"`` (the default
@@ -284,8 +284,7 @@ class EnergyMonitor:
         session, loop = self._running()
         metric, problem = metric_of(name, value, mode, scale)
         self._warn(problem)
-        if metric is not None:
-            loop.log_metric(metric, self._step.account[0], session, self._ranks)
+        loop.log_metric(name, metric, self._step.account[0], session, self._ranks, why_not=problem)
 
     def energy(self, *, stage: str | None = None, epoch: int | None = None) -> Energy:
         """Return the energy so far, all ranks together. With several ranks all of them must call this. Nothing stops.

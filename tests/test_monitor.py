@@ -16,6 +16,7 @@ from lightning_energy import EnergyMonitor, MeterUnavailable, ReplayMeter, compa
 from lightning_energy.commands import main as cli
 from lightning_energy.meters import NvmlMeter
 from lightning_energy.meters.rapl import RaplSource
+from lightning_energy.results.brief import in_brief
 from lightning_energy.scores.metric import Metric
 from lightning_energy.training import recorder
 from tests.modules import Classifier, loader
@@ -376,8 +377,8 @@ def test_samples_are_known_if_every_step_says_its_own(tmp_path):
     assert not [note for note in m.report.notes if note.kind == "samples"]
 
 
-def test_what_is_no_value_of_a_metric():
-    with monitor() as m:
+def test_what_is_no_value_of_a_metric(tmp_path):
+    with monitor(record=tmp_path) as m:
         m.log_metric("val_acc", 0.7)
         for value, text in ((93.1, "no fraction in"), (float("nan"), "not finite")):
             with pytest.warns(UserWarning, match=f"val_acc = .* is left out, as it is {text}"):
@@ -390,7 +391,13 @@ def test_what_is_no_value_of_a_metric():
             m.log_metric("val_acc", 0.9, mode="up")
         with pytest.raises(ValueError, match="scale='points': give 'fraction'"):
             m.log_metric("val_acc", 0.9, scale="points")
+        with pytest.warns(UserWarning, match="is left out"):
+            m.log_metric("another", math.inf)
     assert m.report.metric == Metric("val_acc", 0.7)
+    why = "in epoch 2 val_acc = nan is left out, as it is not finite"
+    assert m.report.no_metric == why
+    assert ("No metric", why) in in_brief(m.report).lines
+    assert [row.metric for row in load_record(m.record_path).epochs] == [0.7, None, None]
 
 
 @pytest.mark.parametrize("said", [{}, {"mode": "min"}])

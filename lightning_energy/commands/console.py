@@ -10,7 +10,7 @@ import sys
 from lightning_energy.commands.exits import CannotPrintError
 from lightning_energy.results.rendering import encodable
 
-__all__ = ["complain", "finite", "number", "positive", "print_out", "probability", "stop_printing"]
+__all__ = ["complain", "finite", "not_negative", "number", "positive", "print_out", "probability", "stop_printing"]
 
 
 def number(text: str) -> float:
@@ -26,6 +26,14 @@ def positive(text: str) -> float:
     value = number(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r}: give a number above 0")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """Read an argument that is a number from 0 on."""
+    value = number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number from 0 on")
     return value
 
 

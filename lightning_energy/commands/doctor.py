@@ -25,6 +25,7 @@ LATER = (
     "How late the counters show energy was not looked for: a training finds it out by itself, and "
     "`lightning-energy doctor --load` by twelve seconds of load."
 )
+NOTHING_LOADED = "nothing was put under load: no idle device here has a counter whose delay it would show"
 WORDS_OF_QUALITY: dict[Quality, str] = {
     "measured": "a hardware energy counter",
     "integrated": "a hardware power sensor, integrated",
@@ -66,6 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.load:
         complain("doctor", "idle devices are put under load, one after the other for twelve seconds; Ctrl-C ends it")
     diagnosis = diagnose(arguments.seconds, load_for=load_for if arguments.load else None)
+    if arguments.load and not any(meter.lateness is not None and meter.lateness.load for meter in diagnosis.meters):
+        complain("doctor", NOTHING_LOADED)
     text = json.dumps(diagnosis.to_plain(), indent=2, allow_nan=False) if arguments.json else as_text(diagnosis)
     print_out(text)
     return Exit.FINE if diagnosis.is_measured else Exit.WORSE

@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_energy.commands.console import complain, number, positive, print_out
+from lightning_energy.commands.console import complain, not_negative, number, print_out
 from lightning_energy.commands.exits import Exit
 from lightning_energy.commands.judging import add_metric, add_scale
 from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.gate import IN_COMMON, GateError, gate
 from lightning_energy.comparison.group_table import paired_words
-from lightning_energy.comparison.groups import Group, group_runs
-from lightning_energy.comparison.prefixes import plus_minus
+from lightning_energy.comparison.groups import Group, differing_settings, group_runs
+from lightning_energy.comparison.prefixes import Figures, energy_unit
 from lightning_energy.comparison.run_files import find_records
 from lightning_energy.comparison.study_folders import without_discarded
 from lightning_energy.results.rendering import in_markdown
@@ -29,6 +29,7 @@ BEFOREHAND = (
     "The 95 % hold if the number of runs was fixed beforehand: train that many anew on both sides, and judge these "
     "alone. Runs that are added after a look make wrong answers more frequent."
 )
+NAMED = 5  # settings in a sentence
 EXITS = {"fine": Exit.FINE, "worse": Exit.WORSE, "cannot tell": Exit.CANNOT_TELL}
 
 
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-loss",
-        type=positive,
+        type=not_negative,
         metavar="LOSS",
         help="the loss of the metric that is allowed, such as 0.005; code 0 then takes proof that it lost no more",
     )
@@ -58,10 +59,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the summary, and return the exit code."""
     options = {"metric": arguments.metric, "epoch": arguments.epoch, "scale": arguments.scale, "by": "none"}
     sides = {name: compare(getattr(arguments, name), **options) for name in ("base", "new")}
-    problems = [p for side in sides.values() for p in side.problems if "is the only run that can be compared" not in p]
+    problems = [
+        f"{name}: {problem}"
+        for name, side in sides.items()
+        for problem in side.problems
+        if "is the only run that can be compared" not in problem
+    ]
     for problem in problems:
         complain("gate", problem)
     base, new = (_group(name, side) for name, side in sides.items())
+    if problems and not (base.runs and new.runs):
+        return Exit.WRONG_INPUT
     try:
         if {*_files(base)} & {*_files(new)}:
             raise GateError(IN_COMMON)
@@ -97,12 +105,14 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, max_
     signs = {"fine": "passed", "worse": "failed", "cannot tell": "cannot tell"}
     reason = f"{answer.reason[0].upper()}{answer.reason[1:]}" + "." * (not answer.reason.endswith("?"))
     lines = [f"### Energy gate: {signs[answer.outcome]}", "", reason, ""]
-    lines += ["| | runs | kWh | " + in_markdown(subject.heading) + " |", "| --- | ---: | ---: | ---: |"]
+    means = [side.energy.mean for side in (base, new) if side.energy is not None]
+    energies = Figures(*energy_unit(means), means)
+    lines += ["| | runs | energy | " + in_markdown(subject.heading) + " |", "| --- | ---: | ---: | ---: |"]
     for side in (base, new):
         energy, metric = side.energy, side.metric
         if energy is not None and metric is not None:
             around = "" if metric.sd is None else f" ± {subject.show(metric.sd)}"
-            shown = f"{plus_minus(energy.mean, energy.sd)} | {subject.show(metric.mean)}{around}"
+            shown = f"{energies.show(energy.mean, energy.sd)} | {subject.show(metric.mean)}{around}"
             lines.append(f"| {side.name} | {side.n} | {shown} |")
     lines.append("")
     if answer.increase is not None:
@@ -127,9 +137,17 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, max_
         for side in (base, new)
         for run, reason in side.left_out
     ]
+    lines += [words for side in (base, new) if (words := _of_several(side))]
     qualities = {run.quality for side in (base, new) for run in side.runs}
     lines.append(f"- Energies are {', '.join(sorted(qualities))}.")
     return "\n".join(lines)
+
+
+def _of_several(side: Group) -> str:
+    """Say that a side has runs of several configurations; nothing where it has not."""
+    differing = differing_settings(side.runs)
+    names = ", ".join(map(in_markdown, differing[:NAMED])) + ", …" * (len(differing) > NAMED)
+    return f"- The runs of {side.name} are of several configurations ({names}): give those of one." if differing else ""
 
 
 def _percent(share: float) -> str:
@@ -140,5 +158,5 @@ def _share(text: str) -> float:
     """Read a share: ``3%``, ``3 %`` or ``0.03``."""
     value = number(text.removesuffix("%").strip()) / (PERCENT if text.endswith("%") else 1)
     if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a share such as 3% or 0.03")
+        raise argparse.ArgumentTypeError(f"{text!r}: give a share from 0 on and below 100 %, such as 3% or 0.03")
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from lightning_energy.commands.console import finite, positive, probability
+from lightning_energy.commands.console import finite, not_negative, positive, probability
 from lightning_energy.comparison.subject import Choice
 from lightning_energy.comparison.verdicts import LEVEL
 from lightning_energy.scores.formula import REFERENCE_KWH
@@ -81,7 +81,7 @@ def add_verdicts(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--margin",
-        type=positive,
+        type=not_negative,
         default=0.0,
         metavar="LOSS",
         help="the loss of the metric that counts as none, stated before you see the runs (default: 0)",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -54,6 +55,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Exit.WRONG_INPUT
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+    except OSError as error:
+        return _unforeseen(arguments, f"{error}: mend that, and call it again")
+    except Exception as error:  # noqa: BLE001 - a code that means something else must not come of it
+        words = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+        again = f"`lightning-energy --debug {arguments.command} …`"
+        return _unforeseen(arguments, f"{words}: an error of lightning-energy; report it with what {again} adds")
+
+
+def _unforeseen(arguments: argparse.Namespace, problem: str) -> int:
+    if arguments.debug and sys.stderr is not None:
+        traceback.print_exc()
+    _module("console").complain(arguments.command, problem)
+    return Exit.WRONG_INPUT
 
 
 def _parser(called: str | None) -> argparse.ArgumentParser:
@@ -62,6 +76,7 @@ def _parser(called: str | None) -> argparse.ArgumentParser:
         prog="lightning-energy", description="The energy of trainings: measured, reported, compared."
     )
     parser.add_argument("--version", action="version", version=f"lightning-energy {__version__}")
+    parser.add_argument("--debug", action="store_true", help="print the traceback of an error that is a bug of ours")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, help_ in COMMANDS.items():
         command = commands.add_parser(name, help=help_)
@@ -72,3 +87,7 @@ def _parser(called: str | None) -> argparse.ArgumentParser:
 
 def _module(command: str) -> Any:
     return import_module(f"{__package__}.{command}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

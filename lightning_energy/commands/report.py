@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "run"]
 
+STUDY = "study.json"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command, and add its arguments."""
@@ -59,6 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
             return Exit.FINE
     except ValueError as error:  # a record, a format or an input that is wrong
         complain("report", error)
+        if Path(arguments.run, STUDY).is_file():
+            complain(
+                "report", f"it is the folder of a study: `lightning-energy study report {arguments.run}` reports it"
+            )
         return Exit.WRONG_INPUT
     return _show(record.report, arguments.run, details=arguments.details)
 

@@ -120,6 +120,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         max_increase,
         is_worse=metric.error > 0 and metric.value + half < -loss,
         is_kept=max_loss is None or (metric.error > 0 and metric.value - half >= -loss),
+        is_unbounded=math.isinf(least.value) or math.isinf(most.value),
         lost=f"worse by {lost:.4g}{_but(metric, base, new)}" if lost else "",
         constant=("estimates" if base.runs[0].quality == "estimated" else "meters") if middle.constant else "",
     )
@@ -127,7 +128,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
     if not middle.error:
         what = "pairs differ by" if middle.flaw == "same pairs" else "repeats cost"
         outcome, reason = "cannot tell", f"all {what} the same to the last digit: were they trained anew?"
-    is_open = outcome == "cannot tell" and high > max_increase and not lost
+    is_open = outcome == "cannot tell" and max_increase < high < math.inf and low > -1 and not lost
     return Gate(
         outcome,
         reason,
@@ -167,6 +168,7 @@ class _Bounds(NamedTuple):
     max_increase: float
     is_worse: bool
     is_kept: bool
+    is_unbounded: bool
     lost: str
     constant: str
 
@@ -179,15 +181,22 @@ class _Bounds(NamedTuple):
         if self.lost:
             return "cannot tell", f"the metric is {self.lost}"
         if self.high <= self.max_increase and self.is_kept:
-            return "fine", f"the energy rose by no more than {limit}: by {100 * self.high:.2g} % at most"
+            fell = f"the energy fell, by {-100 * self.high:.2g} % at least; allowed was a rise of {limit}"
+            rose = f"the energy rose by no more than {limit}: by {100 * self.high:.2g} % at most"
+            return "fine", fell if self.high < 0 else rose
         if self.high <= self.max_increase:
             return "cannot tell", "the energy is within the limit, but the metric may have lost more than is allowed"
         return "cannot tell", self._open(limit, repeats)
 
     def _open(self, limit: str, repeats: int | None) -> str:
         """Say what it takes to answer, and for which true increase that holds."""
-        if math.isinf(self.high) or self.low <= -1:
+        if self.is_unbounded:
             return "a run may have spent more than is known, as energy of it is missing"
+        if math.isinf(self.high) or self.low <= -1:
+            return (
+                "the runs differ so much that the energy may have changed by any factor: look for one among them "
+                "that is no repeat of the others"
+            )
         if self.between is not None:
             least, most = (f"{100 * share:+.3g} %" for share in self.between)
             return (

@@ -7,9 +7,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.run import Run
     from lightning_energy.scores.metric import Mode
 
-__all__ = ["By", "Group", "Mean", "group_runs", "mean_of"]
+__all__ = ["By", "Group", "Mean", "checked_by", "differing_settings", "group_runs", "mean_of"]
 
 By: TypeAlias = "str | Sequence[str] | Mapping[str, str] | Callable[[Run], str] | None"
 """A way to group runs: see :func:`group_runs`."""
@@ -32,6 +32,7 @@ By: TypeAlias = "str | Sequence[str] | Mapping[str, str] | Callable[[Run], str] 
 CONFIDENCE = 0.95
 ROUNDING = 1e-12  # relative, of a standard deviation that is none
 NAMED = 4  # settings in a name
+MOST_NAMES = 20  # of settings in a sentence
 _OF_A_REPEAT = re.compile(r"[\W_]*((seed|rep|repeat|run|version|s|v)[\W_]*)?\d*$", re.IGNORECASE)  # "cnn/seed_1"
 FOLDER = "folder"
 ALONE = "none"
@@ -45,7 +46,8 @@ class Mean:
         n: number of runs.
         mean: their arithmetic mean.
         sd: their standard deviation (with n - 1); ``None`` for one run.
-        low: lower end of the 95 % interval of the mean; ``None`` for one run, or where repeats have no spread.
+        low: lower end of the 95 % interval of the mean, no lower than the figure can be; ``None`` for one run, or where
+            repeats have no spread.
         high: its upper end; ``None`` likewise.
     """
 
@@ -132,7 +134,8 @@ def group_runs(runs: Sequence[Run], by: By = None) -> list[Group]:
               hyperparameters and without a seed says too little: its run is a group of its own.
             - ``"folder"``: runs whose folders lie in one folder (``cnn/version_0`` and ``cnn/version_1``).
             - ``"none"``: every run is a group of its own.
-            - a sequence of names of settings (``["model", "lr"]``): runs in which these are equal.
+            - a sequence of names of settings (``["model", "lr"]``), or a text (``"model,lr"``): runs in which these
+              are equal.
             - a mapping of names of runs to names of groups; a run that it does not name is a group of its own.
             - a function of a run that returns the name of its group.
 
@@ -148,6 +151,36 @@ def group_runs(runs: Sequence[Run], by: By = None) -> list[Group]:
     names = _names([*found], members, settings)
     groups = [_group(*parts) for parts in zip(names, members, settings, strict=True)]
     return sorted(groups, key=lambda g: (g.energy is None, 0.0 if g.energy is None else g.energy.mean, g.name))
+
+
+def checked_by(runs: Sequence[Run], by: By) -> tuple[By, str]:
+    """A way to group runs whose names of settings are known.
+
+    Args:
+        runs: all runs.
+        by: the way: see :func:`group_runs`. A text with commas has several names.
+
+    Returns:
+        The way, and a problem. Where no run has one of the names, every run is a group of its own: grouped by a name
+        that is misspelt, runs of different configurations would have one mean.
+    """
+    if by is None or callable(by) or isinstance(by, Mapping) or by in (ALONE, FOLDER):
+        return by, ""
+    known = dict.fromkeys(name for run in runs for name in run.source.settings)
+    names = [*by] if not isinstance(by, str) else [by] if by in known else [name.strip() for name in by.split(",")]
+    unknown = [name for name in names if name not in known]
+    if not unknown or not runs:
+        return names, ""
+    some = f"{', '.join(islice(known, MOST_NAMES))}{', …' * (len(known) > MOST_NAMES)}" if known else "none"
+    return ALONE, (
+        f"no run has a setting {' or '.join(map(repr, unknown))}, so that no runs are put together: give names of "
+        f"their settings ({some})"
+    )
+
+
+def differing_settings(runs: Sequence[Run]) -> list[str]:
+    """Names of the settings in which runs differ, the seed excepted."""
+    return _differing([run.source.settings for run in runs])
 
 
 def mean_of(values: Iterable[float], confidence: float = CONFIDENCE) -> Mean | None:
@@ -204,13 +237,18 @@ def _names(keys: Sequence[Any], members: Sequence[Sequence[Run]], settings: Sequ
     if keys and all(not isinstance(key, str) and key[0] == "folder" for key in keys):
         return short_names([key[1] / NAME for key in keys])
     names = [
-        key if isinstance(key, str) else _shared([run.name for run in runs]) or _of_settings(own) or runs[0].name
+        key if isinstance(key, str) else _shared([run.name for run in runs]) or _of_settings(own) or _one_of_them(runs)
         for key, runs, own in zip(keys, members, settings, strict=True)
     ]
     twice = Counter(names)
     names = [n if twice[n] == 1 else _of_settings(own) or n for n, own in zip(names, settings, strict=True)]
     twice = Counter(names)
     return [n if twice[n] == 1 else f"{n} ({i + 1})" for i, n in enumerate(names)]
+
+
+def _one_of_them(runs: Sequence[Run]) -> str:
+    """A name for runs that share nothing to be named by."""
+    return runs[0].name if len(runs) == 1 else f"{runs[0].name} and {len(runs) - 1} more"
 
 
 def _shared(names: Sequence[str]) -> str:
@@ -233,15 +271,23 @@ def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 def _group(name: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Group:
     kept, left_out = _once([run for run in runs if not _reason(run)])
     left_out += [(run, reason) for run in runs if (reason := _reason(run))]
+    metric = mean_of(run.metric for run in kept if run.metric is not None)
     return Group(
         name,
         tuple(kept),
         tuple(left_out),
-        mean_of(run.energy_kwh for run in kept if run.energy_kwh is not None),
-        mean_of(run.metric for run in kept if run.metric is not None),
+        _cut(mean_of(run.energy_kwh for run in kept if run.energy_kwh is not None), math.inf),
+        _cut(metric, 1.0) if all(run.mode == "max" and run.scale != "raw" for run in kept) else metric,
         tuple(run.source.seed for run in kept),
         settings,
     )
+
+
+def _cut(mean: Mean | None, most: float) -> Mean | None:
+    """A mean whose interval has no values that the figure cannot have: below 0, or above the most."""
+    if mean is None or mean.low is None or mean.high is None:
+        return mean
+    return replace(mean, low=max(mean.low, 0.0), high=min(mean.high, most))
 
 
 def _once(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, str]]]:
@@ -266,4 +312,6 @@ def _reason(run: Run) -> str:
         return f"it is {run.outcome}" if run.outcome == "running" else f"it was {run.outcome}"
     if run.is_comparable:
         return ""
+    if run.source.lacks:
+        return "; ".join(run.source.lacks)
     return "its metric is not known" if run.metric is None else "its energy is not known"

@@ -103,8 +103,9 @@ def _name(kind: _Kind, runs: Sequence[Run]) -> str:
 
 def _without_metric(run: Run, reason: str) -> Run:
     """A run whose value stands beside no value of another metric."""
-    caveats = (*run.caveats, reason) if reason else run.caveats
-    return replace(run, metric=None, target_kwh=None, targets=(), caveats=caveats)
+    added = (reason,) if reason else ()
+    source = replace(run.source, lacks=(*run.source.lacks, *added))
+    return replace(run, metric=None, target_kwh=None, targets=(), caveats=(*run.caveats, *added), source=source)
 
 
 def _reason(run: Run, chosen: _Kind, subject: Subject, *, is_asked: bool) -> str:

@@ -11,6 +11,7 @@ from lightning_energy.comparison.course import course_of
 from lightning_energy.comparison.run_source import Source, hardware_of, source_of
 from lightning_energy.comparison.to_target import ToTarget, to_target
 from lightning_energy.meters.units import J_PER_KWH
+from lightning_energy.results.best import why_no_metric
 from lightning_energy.results.node import DamagedError
 from lightning_energy.results.plain import printable
 from lightning_energy.results.read import RecordError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NothingFittedError", "Run", "run_of", "run_of_record"]
 
+NOT_FINITE = "is not finite"
 SILENT_S = 600.0  # a run that goes on writes its record every minute, or at the end of a longer epoch
 
 
@@ -228,7 +230,7 @@ def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | Non
         power_w=None if energy is None else energy.power_w,
         sample_j=record.samples.mean_j,
         unit_j={printable(u): record.report.unit_j(u) for u in record.units.get("train", {}) if u != "samples"},
-        caveats=(*lacks, *_caveats(record, energy)),
+        caveats=(*lacks, *_caveats(record, energy, is_best=value is not None)),
         hardware=hardware_of(record),
         covers=" + ".join(sorted({d.scope for d in record.devices})) or "unknown parts",
         seed=source.seed,
@@ -239,7 +241,10 @@ def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | Non
 
 def _value(record: Record, epoch: Choice, scale: Scale | None) -> tuple[float | None, tuple[str, ...]]:
     """Find the value in the unit of comparisons, and the reason why it cannot be compared."""
-    metric = record.metric
+    metric, why = record.metric, _why_no_metric(record)
+    if why and (metric is None or epoch == "last"):
+        cure = "" if metric is None else ": its best epoch has one, epoch='best' (on the command line: --epoch best)"
+        return None, (f"its last validation has no metric, as {why}{cure}",)
     if metric is None:
         if any(row.metric is not None for row in record.epochs):
             return None, ("its record does not name its metric, as its last session validated nothing: validate once",)
@@ -255,6 +260,13 @@ def _value(record: Record, epoch: Choice, scale: Scale | None) -> tuple[float | 
     return (metric.accuracy, ()) if wrong is None else (None, (_out_of_range(replace(metric, value=wrong)),))
 
 
+def _why_no_metric(record: Record) -> str:
+    """The reason why the last validation has no metric although one was logged; empty where it has one."""
+    of_rows = why_no_metric(record.epochs)
+    before = NOT_FINITE in record.no_score and all(row.no_metric is None for row in record.epochs)  # of older records
+    return printable(of_rows or (record.no_score if before else ""))
+
+
 def _out_of_range(metric: Metric) -> str:
     top, what = (PERCENT, "percentage") if metric.scale == "percent" else (1.0, "fraction")
     text = f"its {printable(metric.name)}={metric.value:g} is no {what} in [0, {top:g}]"
@@ -268,8 +280,9 @@ def _shown(value: float, scale: Scale) -> float:
     return value / PERCENT if scale == "percent" else value
 
 
-def _caveats(record: Record, energy: Energy | None) -> list[str]:
-    caveats = []
+def _caveats(record: Record, energy: Energy | None, *, is_best: bool) -> list[str]:
+    why = _why_no_metric(record) if is_best else ""
+    caveats = [f"its last validation has no metric, as {why}: this is the best before it"] if why else []
     if record.outcome == "running":
         silent_s = time.time() - record.updated_unix_s
         killed = f"; nothing was written for {silent_s / 60:.0f} min, so it was killed, or its epochs are long"

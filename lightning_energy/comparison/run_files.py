@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightning_energy.results.own_files import is_record
 from lightning_energy.results.plain import printable
 from lightning_energy.results.record import NAME
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find_records", "short_names"]
 
+OF_A_STUDY = {"study.json", "job.json", "result.json"}  # files of ours that are no records
 _A_NUMBER = re.compile(r"(version_?)?\d+$")  # a mere version, which separates runs, but says nothing about them
 
 _OF_A_RANK = re.compile(r"\.rank\d+\.json$")  # the record of another rank, which is read with rank zero's
@@ -66,7 +68,8 @@ def _find(given: str, problems: list[str]) -> list[Path]:
         return []
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 - absolute ones, too
     found = [file for match in matches if match.is_dir() for file in _in_folder(match, problems)]
-    found += [m for m in matches if m.is_file() and m.suffix == ".json" and not _OF_A_RANK.search(m.name)]
+    files = [m for m in matches if m.is_file() and m.suffix == ".json" and not _OF_A_RANK.search(m.name)]
+    found += [file for file in files if file.name not in OF_A_STUDY or is_record(file)]
     if not found:
         problems.append(f"{printable(given)} matches no record and no folder with one: check the pattern")
     return found

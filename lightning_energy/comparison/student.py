@@ -114,7 +114,7 @@ def repeats_needed(
     """
     sides = 1 if paired else 2
     z = NormalDist().inv_cdf(1 - level) + NormalDist().inv_cdf(POWER)
-    room = (difference / z) ** 2 - constant**2
+    room = (difference / z) ** 2 - constant * constant
     if room <= 0 or sides * sd**2 / room >= MOST_REPEATS:
         return None
     for n in range(max(FEWEST, int(sides * sd**2 / room)), MOST_REPEATS):

@@ -541,9 +541,9 @@ def _test(
         spread = max(max(values) - min(values) for values in (one, other))
         flaw: Flaw = "same pairs" if pairs and spread > ROUNDING * max(map(abs, (*one, *other))) else "no spread"
         return Test(value, 0.0, df, 1.0, sd, flaw=flaw)
-    error = math.sqrt(square + constant**2)
+    error = math.sqrt(square + constant * constant)
     if constant:  # Welch and Satterthwaite's degrees of freedom, with infinitely many of the constant part
-        df = min(df * ((square + constant**2) / square) ** 2, float(MOST_DF))
+        df = min(df * ((square + constant * constant) / square) ** 2, float(MOST_DF))
     return Test(value, error, df, min(1.0, 2 * tail(abs(value) / error, df)), sd, constant)
 
 

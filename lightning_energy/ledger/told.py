@@ -104,11 +104,12 @@ def energy_at_marks(
     pause()
     of_powers = _of_powers_j2(wide, d)
     of_times_j2 = (mean_w * NS) ** 2 * (half_ns[1:] ** 2 + half_ns[:-1] ** 2) / 3
-    inside = _wandering_j2(kernel, wide.scatter, length_s, of_times_j2, before_s * (1 - theta))
-    inside += _unseen_j2(kernel, timeline, knot_s, at_s, power_w=to_class @ p, scatter=wide.scatter)
-    slope_w = timeline.one @ to_class @ p
-    place = np.clip(np.searchsorted(timeline.start_s, at_s, side="right") - 1, 0, len(slope_w) - 1)
-    of_delay = ((slope_w[place] - mean_w[k - 1]) * found.u_lag_s) ** 2
+    inside = _wandering_j2(kernel, wide.scatter, length_s, of_times_j2, before_s * (1 - theta)) + _unseen_j2(
+        kernel, timeline, knot_s, at_s, power_w=to_class @ p, scatter=wide.scatter
+    )
+    place = np.searchsorted(timeline.start_s, at_s, side="right") - 1
+    slope_w = (timeline.one @ to_class @ p)[np.clip(place, 0, len(timeline.one) - 1)]
+    of_delay = ((slope_w - mean_w[k - 1]) * found.u_lag_s) ** 2
     step_s = np.minimum(_longest_s(held, which), np.minimum(before_s, length_s[k - 1] - before_s))
     inside += (sharing.untold * wide.mean_w * step_s) ** 2
     alike_j2 = np.where(is_line, bound_j2 / 3, inside + PARTLY * (of_powers + of_delay))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lightning_energy.results.rows import EpochRow
     from lightning_energy.scores.metric import Metric
 
-__all__ = ["best_of", "epoch_of"]
+__all__ = ["best_of", "epoch_of", "why_no_metric"]
 
 
 def best_of(epochs: Sequence[EpochRow], metric: Metric | None) -> Best | None:
@@ -69,3 +69,24 @@ def epoch_of(epochs: Sequence[EpochRow], metric: Metric | None) -> int | None:
     """
     last = next((row for row in reversed(epochs) if row.metric is not None), None)
     return last.epoch if metric is not None and last is not None and last.metric == metric.value else None
+
+
+def why_no_metric(epochs: Sequence[EpochRow]) -> str:
+    """The reason why a training's last validation has no metric although one was logged, with its epoch.
+
+    Args:
+        epochs: the rows of the epochs, in the order of time.
+
+    Returns:
+        The reason, a sentence without a subject; empty where the last value that was logged is a metric.
+
+    Example:
+        >>> from lightning_energy.results.rows import EpochRow
+        >>> lost = EpochRow(epoch=1, no_metric="val_loss=nan is not finite")
+        >>> why_no_metric([EpochRow(epoch=0, metric=0.7), lost, EpochRow(epoch=2)])
+        'in epoch 1 val_loss=nan is not finite'
+        >>> why_no_metric([lost, EpochRow(epoch=2, metric=0.6)])
+        ''
+    """
+    last = next((row for row in reversed(epochs) if row.metric is not None or row.no_metric), None)
+    return f"in epoch {last.epoch} {last.no_metric}" if last is not None and last.no_metric else ""

@@ -266,7 +266,9 @@ def _lines_on_metric(report: Figures) -> list[tuple[str, str]]:
             about.append(_best_metric(report, metric, best))
         score = "" if report.score is None else f"; score {report.score:.4g}{_best_score(report)}"
         lines.append((label, f"{_value(metric, metric.value)} ({', '.join(about)}){score}"))
-    if report.score is None and report.no_score:
+    if report.no_metric:
+        lines.append(("No metric", report.no_metric))
+    if report.score is None and report.no_score and not report.no_metric.endswith(report.no_score):
         lines.append(("No score", report.no_score))
     return lines
 

@@ -160,6 +160,8 @@ class Figures:
         score_kwh: the energy that it was scored with: that of the training up to that validation.
         score_name: the formula.
         no_score: the reason why there is no score, with what to do; empty where there is one, or was none asked for.
+        no_metric: the reason why the last validation has no metric although one was logged, with its epoch: ``metric``
+            is of an earlier one then; empty where it has one.
         derived: CO2e and cost of ``total``, or of ``session`` when nothing was fitted; ``None`` unless asked for.
         notes: remarks about what is missing or doubtful.
     """
@@ -195,6 +197,7 @@ class Figures:
     score_kwh: float | None = None
     score_name: str = ""
     no_score: str = ""
+    no_metric: str = ""
     derived: Derived | None = None
     notes: Sequence[Note] = ()
 

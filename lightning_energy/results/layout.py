@@ -123,7 +123,9 @@ def _facts_of_quality(report: Figures) -> list[tuple[str, str]]:
         at = "" if best.total_kwh is None else f", at {best.total_kwh:.4g} kWh"
         score = "" if best.score is None else f", score {best.score:.4f}"
         facts.append(("Best epoch", f"{best.epoch}, counted from 0: {best.value:.4f}{score}{at}"))
-    if report.no_score:
+    if report.no_metric:
+        facts.append(("No metric", report.no_metric))
+    if report.no_score and not report.no_metric.endswith(report.no_score):
         facts.append(("No score", report.no_score))
     return facts
 

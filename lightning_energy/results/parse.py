@@ -271,6 +271,7 @@ def _epoch(row: Node) -> EpochRow:
         logged_train_j=row.get("logged_train_j").maybe(Node.amount),
         logged_val_j=row.get("logged_val_j").maybe(Node.amount),
         logged_total_kwh=row.get("logged_total_kwh").maybe(Node.amount),
+        no_metric=row.get("no_metric").maybe(Node.text),
     )
 
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.results.best import best_of, epoch_of
+from lightning_energy.results.best import best_of, epoch_of, why_no_metric
 from lightning_energy.results.figures import Spread
 from lightning_energy.results.machine import Machine, describe_machine
 from lightning_energy.results.plain import plain
@@ -199,6 +199,7 @@ class Record:
             score_kwh=None if score is None else score.energy_kwh,
             score_name="" if score is None else score.formula,
             no_score=self.no_score,
+            no_metric=why_no_metric(self.epochs),
             derived=self.derived,
             notes=self.notes,
         )

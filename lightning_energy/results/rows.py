@@ -47,6 +47,8 @@ class EpochRow:
         logged_train_j: ``train_j`` as it was logged when the epoch ended.
         logged_val_j: ``val_j`` as it was logged after the epoch's last validation.
         logged_total_kwh: the total as it was logged last in the epoch.
+        no_metric: the reason why the value that the epoch's last validation logged is not in ``metric``, such as
+            ``val_loss=nan is not finite``; ``None`` where there is no such value.
     """
 
     session: int | None = None
@@ -70,6 +72,7 @@ class EpochRow:
     logged_train_j: float | None = None
     logged_val_j: float | None = None
     logged_total_kwh: float | None = None
+    no_metric: str | None = None
 
     @classmethod
     def of(cls, epoch: int, train: Energy, validation: Energy, total: Energy, **others: Any) -> EpochRow:

@@ -16,7 +16,7 @@ from lightning_energy.curves.energy import Energy
 from lightning_energy.ledger.counts import MOST
 from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.units import J_PER_KWH, SAMPLES
-from lightning_energy.results.best import best_of, epoch_of
+from lightning_energy.results.best import best_of, epoch_of, why_no_metric
 from lightning_energy.results.brief import Place
 from lightning_energy.results.notes import Note
 from lightning_energy.results.own_files import chosen_place, free_place
@@ -156,20 +156,35 @@ class LoopRun:
         self._samples += n
         self._counted += 1
 
-    def log_metric(self, metric: Metric, epoch: int, session: Session, ranks: Ranks) -> None:
-        """Keep the last value of the metric, with a row for the epoch, whose energies one rank alone cannot know."""
-        if self._metric is not None and self._metric.name != metric.name:
+    def log_metric(
+        self, name: str, metric: Metric | None, epoch: int, session: Session, ranks: Ranks, *, why_not: str = ""
+    ) -> None:
+        """Keep the last value of the metric, with a row for the epoch, whose energies one rank alone cannot know.
+
+        Args:
+            name: its name.
+            metric: the metric; ``None`` where the value is none of it.
+            epoch: the epoch; -1 where that is not known.
+            session: the session.
+            ranks: the ranks.
+            why_not: the reason why the value is none.
+        """
+        if self._metric is not None and self._metric.name != name:
+            if metric is None:
+                return
             self._epochs.clear()  # values of one metric only
             self._ends.clear()
-        self._metric = metric
-        row = EpochRow(session=0, epoch=epoch if epoch >= 0 else len(self._epochs), metric=metric.value)
+        self._metric = metric or self._metric
+        value, no_metric = (None, why_not) if metric is None else (metric.value, None)
+        row = EpochRow(session=0, epoch=epoch if epoch >= 0 else len(self._epochs), metric=value, no_metric=no_metric)
         if ranks.size == 1:
             totals = session.totals()
             total = self._total(totals)
             row = replace(row, total_kwh=total.energy_kwh, total_u_kwh=total.u_absolute_j / J_PER_KWH)
             if epoch >= 0:
                 train, validation = (totals.energy(stage=s, epoch=epoch) for s in (TRAIN, VALIDATE))
-                row = EpochRow.of(epoch, train, validation, total, session=0, metric=metric.value)
+                others = {"session": 0, "metric": value, "no_metric": no_metric}
+                row = EpochRow.of(epoch, train, validation, total, **others)
             row = replace(row, logged_train_j=row.train_j, logged_val_j=row.val_j, logged_total_kwh=row.total_kwh)
         if epoch >= 0:
             self._ends.add(epoch, len(self._epochs))
@@ -205,6 +220,7 @@ class LoopRun:
             metric=self._metric,
             metric_epoch=epoch_of(self._epochs, self._metric),
             best=best_of(self._epochs, self._metric),
+            no_metric=why_no_metric(self._epochs),
         )
 
     def write_if_due(self, session: Session, steps: StepSums, ranks: Ranks) -> None:

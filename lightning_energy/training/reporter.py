@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import NOTHING
-from lightning_energy.results.best import best_of, epoch_of
+from lightning_energy.results.best import best_of, epoch_of, why_no_metric
 from lightning_energy.results.notes import Note
 from lightning_energy.results.summary import summarize
 from lightning_energy.training.forecasts import Forecasts
@@ -201,6 +201,7 @@ class Reporter:
                 score_kwh=None if last is None else last.energy_kwh,
                 score_name=name,
                 no_score=no_score,
+                no_metric=why_no_metric(history),
                 derived=conversion.derive(total or report.session) if conversion else None,
                 notes=[*notes, *report.notes],
             )

@@ -49,6 +49,21 @@ class _Asked:
     is_twice: bool | None = None
 
 
+@dataclass
+class _Logged:
+    """Logged values of the last validation.
+
+    Attributes:
+        total: the energy of the training, logged with it.
+        val_j: its own energy in joules; ``None`` unknown.
+        problem: the reason why the value that it logged is no metric; empty without one.
+    """
+
+    total: Energy = NOTHING
+    val_j: float | None = None
+    problem: str = ""
+
+
 class Validations:
     """The validations of a run, one after the other.
 
@@ -86,8 +101,7 @@ class Validations:
         self._log_uncertainty = log_uncertainty
         self._now: Scored | None = None  # of this validation
         self._epoch = -1  # of the last validation
-        self._total = NOTHING  # logged with the last validation
-        self._val_j: float | None = None  # the same
+        self._logged = _Logged()
         self._promise: bool | None = None
         self._asked = _Asked()
         self._is_of_run = scorer.rule.is_of_run  # the reference of the score, also once it is known
@@ -118,7 +132,7 @@ class Validations:
     def begin(self, trainer: Trainer) -> None:
         """Remember the metrics that are logged already, to know fresh values from old ones."""
         self.scorer.begin(trainer.callback_metrics)
-        self._now = None
+        self._now, self._logged.problem = None, ""
 
     def end_epoch(self, trainer: Trainer, module: LightningModule, epoch: int) -> None:
         """Log the validation's energy, and the metric with its score if it is here already.
@@ -136,9 +150,9 @@ class Validations:
         totals, (session, validation), value = books.reduce(
             lambda t: [books.of_fit(t), t.energy(stage="validate", epoch=epoch)], found and found[1]
         )
-        self._total = total = books.total_of(session, totals)
+        self._logged.total = total = books.total_of(session, totals)
         values = total_values(total, self._conversion, log_uncertainty=self._log_uncertainty)
-        self._val_j = validation.energy_j
+        self._logged.val_j = validation.energy_j
         if validation.energy_j is not None:
             values[log_keys.VAL_J] = validation.energy_j
         if value is not None:
@@ -195,9 +209,10 @@ class Validations:
             score=None if scored is None else scored.score,
             score_u=None if scored is None else scored.u,
             logged_train_j=train.energy_j,
-            logged_val_j=self._val_j if is_here else None,
-            logged_total_kwh=(self._total if is_here else total).energy_kwh,
+            logged_val_j=self._logged.val_j if is_here else None,
+            logged_total_kwh=(self._logged.total if is_here else total).energy_kwh,
             derived=self._conversion.row(total.energy_kwh) if self._conversion else {},
+            no_metric=(self._logged.problem or None) if is_here and scored is None else None,
         )
 
     def of_epoch(self, epoch: int) -> Scored | None:
@@ -222,7 +237,7 @@ class Validations:
         if value is not None:
             if self._now is not None:  # an earlier value of this validation
                 forget_logged(trainer, OF_A_METRIC)
-            log_late(trainer, self._take(trainer, found, value, self._total), self._warn)
+            log_late(trainer, self._take(trainer, found, value, self._logged.total), self._warn)
             return
         lacking: list[int] = []
         if not self._asked.for_lacking:
@@ -242,6 +257,7 @@ class Validations:
         """
         scorer, name = self.scorer, self._name(found)
         judged = self._judge(trainer, name, value)
+        self._logged.problem = judged.problem
         if judged.metric is None:
             waits = scorer.choice.name is None and -1.0 <= value < 0.0  # a balanced accuracy below chance
             self._have_none(judged.problem, "" if waits else "accuracy")
@@ -300,7 +316,7 @@ class Validations:
         if self.scorer.rule.function is None:
             return
         self.no_score = why
-        if topic and (topic != "no accuracy" or self._total.energy_j is not None):
+        if topic and (topic != "no accuracy" or self._logged.total.energy_j is not None):
             self._warn(topic, f"EnergyCallback: no {log_keys.SCORE}, as {why}")
 
     def _withdraw(self, trainer: Trainer, name: str, value: float) -> None:

@@ -98,6 +98,7 @@ def test_the_command_with_a_load_where_none_can_be_made(capsys, monkeypatch):
         assert cli.main(["doctor", "--seconds", "0.6", "--load", "--json"]) == 0
     out, err = capsys.readouterr()
     assert "Ctrl-C ends it" in err
+    assert err.endswith("nothing was put under load: no idle device here has a counter whose delay it would show\n")
     late = json.loads(out)["meters"][0]["lateness"]
     assert late["why"] == "1 other process(es) compute on it, so no load was added"
     assert (late["delay_s"], late["load"]) == (None, "")

@@ -28,7 +28,7 @@ def test_exit_codes_and_summary(folder, capsys, new, code, heading):
     out, err = capsys.readouterr()
     assert err == ""
     assert out.startswith(f"### Energy gate: {heading}\n")
-    assert "| base | 4 | 1.0006 ± 0.0035 |" in out
+    assert "| base | 4 | 1.0006 ± 0.0035 kWh |" in out
     assert "allowed: +3.00 %." in out
 
 
@@ -70,3 +70,39 @@ def test_a_record_on_both_sides_is_refused(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder / "base")
     assert cli.main(["gate", "--base", str(folder / "base"), "--new", "0", "--max-increase", "3%"]) == 2
     assert "they have a run in common: give the records of each side alone" in capsys.readouterr().err
+
+
+def test_small_energies_have_digits(tmp_path, capsys):
+    """Trainings in continuous integration take joules: 1e-6 kWh are 3.6 J."""
+    for name, kwh in (("base", 1e-6), ("dear", 1.2e-6)):
+        for i, off in enumerate((-0.004, 0.0, 0.002, 0.003)):
+            put(tmp_path / name / str(i), kwh * (1 + off), 0.9 - off)
+    assert gate(tmp_path, "dear") == 1
+    out = capsys.readouterr().out
+    assert "| | runs | energy | accuracy |" in out
+    assert "| base | 4 | 3.601 ± 0.011 J |" in out
+    assert "| new | 4 | 4.321 ± 0.013 J |" in out
+
+
+def test_no_loss_at_all_may_be_asked_for(folder, capsys):
+    assert gate(folder, "same", "--max-loss", "0") == 3
+    with pytest.raises(SystemExit):
+        gate(folder, "same", "--max-increase", "150%")
+    assert "give a share from 0 on and below 100 %, such as 3% or 0.03" in capsys.readouterr().err
+
+
+def test_what_is_wrong_says_of_which_side_and_of_which_run(folder, capsys):
+    put(folder / "same" / "loss", 1.0, 0.5, name="val_loss", mode="min", scale="raw")
+    for name in ("base", "same"):
+        put(folder / name / "wide", 1.0, 0.9, what={"parameters": 10**12})
+    assert gate(folder, "same") == 2
+    out, err = capsys.readouterr()
+    assert "- loss of new is not counted: its metric is val_loss (less is better), the others' is accuracy" in (
+        out.replace("\\_", "_")
+    )
+    assert "- The runs of base are of several configurations (parameters): give those of one." in out
+    assert err.count("lightning-energy gate: new: ") == err.count("lightning-energy gate: ") == 1
+    assert gate(folder, "same", "--metric", "nope") == 2
+    err = capsys.readouterr().err
+    assert "gate: base: metric='nope' is the metric of no run (val_acc: 5): give the name of one of theirs" in err
+    assert "has no run that ended" not in err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -59,6 +61,35 @@ def test_ctrl_c(monkeypatch):
 
     monkeypatch.setattr(doctor, "diagnose", interrupt)
     assert main.main(["doctor"]) == 130
+
+
+def test_an_unforeseen_error_never_looks_like_an_answer(monkeypatch, capsys):
+    """1 says that energy rose, or that only an estimate is possible."""
+
+    def fail(*_, **__):
+        raise OverflowError("too large")
+
+    monkeypatch.setattr(doctor, "diagnose", fail)
+    assert main.main(["doctor"]) == 2
+    assert capsys.readouterr().err == (
+        "lightning-energy doctor: OverflowError: too large: an error of lightning-energy; report it with what "
+        "`lightning-energy --debug doctor …` adds\n"
+    )
+    assert main.main(["--debug", "doctor"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "energy.json")
+
+    monkeypatch.setattr(doctor, "diagnose", full)
+    assert main.main(["doctor"]) == 2
+    assert "[Errno 28] No space left on device: 'energy.json': mend that, and call it again" in capsys.readouterr().err
+
+
+def test_it_is_a_module_as_well():
+    module = "lightning_energy.commands.main"
+    done = subprocess.run([sys.executable, "-m", module, "--version"], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"lightning-energy {__version__}\n")
 
 
 def test_exit_codes_are_numbers_for_shells():

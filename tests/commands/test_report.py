@@ -108,3 +108,9 @@ def test_a_stdout_that_takes_nothing_brings_no_traceback(tmp_path, command, targ
         assert done.returncode == 2
         assert done.stderr.startswith(f"lightning-energy {command[0]}: ")
         assert "Traceback" not in done.stderr
+
+
+def test_the_folder_of_a_study_has_a_report_of_its_own(tmp_path, capsys):
+    (tmp_path / "study.json").write_text("{}")
+    assert cli.main(["report", str(tmp_path)]) == 2
+    assert f"it is the folder of a study: `lightning-energy study report {tmp_path}`" in capsys.readouterr().err

@@ -173,3 +173,26 @@ def test_unlike_sides_are_refused():
         gate(side("base"), side("new", covers="cpu"), 0.03)
     with pytest.raises(GateError, match="new has no run that ended"):
         gate(side("base"), Group("new", ()), 0.03)
+
+
+def test_a_run_unlike_all_others_is_not_told_as_missing_energy():
+    huge = side("new")
+    huge = replace(huge, runs=(replace(huge.runs[0], energy_kwh=1e84), *huge.runs[1:]))
+    answer = gate(side("base"), huge, 0.03)
+    assert (answer.outcome, answer.repeats) == ("cannot tell", None)
+    assert answer.reason == (
+        "the runs differ so much that the energy may have changed by any factor: look for one among them that is no "
+        "repeat of the others"
+    )
+
+
+def test_energies_that_no_training_has_are_no_reason_to_fail():
+    tiny = side("new")
+    runs = tuple(replace(run, energy_kwh=1e-307, u_repeat_kwh=1e-100) for run in tiny.runs)
+    assert gate(side("base"), replace(tiny, runs=runs), 0.03).outcome == "cannot tell"
+
+
+def test_a_fall_is_told_as_one():
+    """20 % less, with ±1.15 %: 0.8 * 1.0116 = 0.809."""
+    reason = gate(side("base"), side("new", 0.8), 0.03).reason
+    assert reason == "the energy fell, by 19 % at least; allowed was a rise of 3 %"

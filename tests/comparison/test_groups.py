@@ -136,3 +136,29 @@ def test_one_thing_repeated_twice_is_decided_in_no_way(tmp_path):
     comparison = compare(tmp_path)
     assert comparison.verdicts == []
     assert "Nothing is decided about groups of fewer than 3 runs: a, b." in str(comparison)
+
+
+def test_a_setting_that_no_run_has_puts_no_runs_together(tmp_path):
+    """A misspelt name is the same in all: two configurations would have one mean, named after one run."""
+    for i, (width, seed) in enumerate([(4, 0), (4, 1), (8, 0), (8, 1)]):
+        train(tmp_path / str(i), 1.0 + i, 0.9, width=width, lr=0.1, seed=seed)
+    wrong = compare(tmp_path, by="widht")
+    assert [group.n for group in wrong.groups] == [1, 1, 1, 1]
+    (problem,) = wrong.problems
+    assert problem.startswith("no run has a setting 'widht', so that no runs are put together: give names of their")
+    assert "width, lr)" in problem
+    for by in ("width,lr", ["width", "lr"], "width"):
+        found = compare(tmp_path, by=by)
+        assert ([group.n for group in found.groups], found.problems) == ([2, 2], [])
+    assert compare(tmp_path, by="lr").groups[0].name == "0 and 3 more"  # they share no name
+    assert compare(tmp_path, by=["width", "depth"]).problems[0].startswith("no run has a setting 'depth'")
+
+
+def test_an_interval_has_no_values_that_the_figure_cannot_have():
+    """Of 0.2 and 0.9, and of 1 and 3 kWh: t of one degree of freedom, 12.7, times half of their distance."""
+    runs = [run("a/0", seed=0, kwh=1.0, metric=0.2, lr=1), run("a/1", seed=1, kwh=3.0, metric=0.9, lr=1)]
+    (group,) = group_runs(runs)
+    assert (group.metric.low, group.metric.high) == (0.0, 1.0)
+    assert (group.energy.low, group.energy.high) == (0.0, pytest.approx(2 + 12.706, abs=1e-3))
+    (raw,) = group_runs([replace(one, mode="min", scale="raw") for one in runs])
+    assert (raw.metric.low, raw.metric.high) == pytest.approx((0.55 - 4.447, 0.55 + 4.447), abs=1e-3)

@@ -80,6 +80,31 @@ def test_what_it_lacks_is_told_and_nothing_is_invented(tmp_path, settings, reaso
     assert run.score is None
 
 
+NAN = "val_acc=nan is not finite"
+
+
+@pytest.mark.parametrize("is_older", [False, True])
+def test_a_run_that_diverged_is_not_compared_by_the_last_value_before(tmp_path, is_older):
+    made = record(1.0, 0.5, epochs=(0.5, None), no_score=NAN if is_older else "")
+    rows = [made.epochs[0], replace(made.epochs[1], no_metric=None if is_older else NAN)]
+    write_record(tmp_path / "energy.json", replace(made, epochs=rows))
+    why = NAN if is_older else f"in epoch 1 {NAN}"
+    last = run_of(tmp_path / "energy.json", "x")
+    assert (last.metric, last.source.lacks) == (None, last.caveats)
+    best = "its best epoch has one, epoch='best' (on the command line: --epoch best)"
+    assert last.caveats == (f"its last validation has no metric, as {why}: {best}",)
+    best = run_of(tmp_path / "energy.json", "x", "best")
+    assert best.metric == 0.5
+    assert best.caveats == (f"its last validation has no metric, as {why}: this is the best before it",)
+
+
+def test_a_run_that_never_had_a_finite_metric_is_not_told_to_log_one(tmp_path):
+    made = record(1.0, None, epochs=(None,))
+    write_record(tmp_path / "energy.json", replace(made, epochs=[replace(made.epochs[0], no_metric=NAN)]))
+    run = run_of(tmp_path / "energy.json", "x")
+    assert run.caveats == (f"its last validation has no metric, as in epoch 0 {NAN}",)
+
+
 def test_an_evaluation_is_no_run(tmp_path):
     with pytest.raises(NothingFittedError, match="of validations, tests or predictions alone: nothing was fitted"):
         read(tmp_path, total=None)

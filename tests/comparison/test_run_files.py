@@ -128,3 +128,13 @@ def test_names_that_only_unprintable_characters_tell_apart_stay_unique():
 
 def test_nothing_moves_a_cursor_or_breaks_an_encoding():
     assert printable("<b>é\x1b[2J\n\udcff") == "<b>é\N{REPLACEMENT CHARACTER}[2J" + 2 * "\N{REPLACEMENT CHARACTER}"
+
+
+def test_a_pattern_passes_over_the_other_files_of_a_study(tmp_path):
+    put(tmp_path / "runs" / "a", 1.0, 0.9)
+    for name in ("study.json", "runs/job.json", "runs/result.json", "runs/notes.json"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "runs" / "a" / "energy.json").rename(tmp_path / "runs" / "a" / "result.json")  # a record, so called
+    found, problems = find_records([str(tmp_path / "**")])
+    assert [file.relative_to(tmp_path).as_posix() for file in found] == ["runs/a/result.json", "runs/notes.json"]
+    assert problems == []

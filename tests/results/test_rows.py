@@ -17,6 +17,7 @@ SCHEMA = json.loads((Path(lightning_energy.__file__).parent / "results/record.sc
 LATER = {
     *("score_u", "train_quality", "val_quality", "is_final"),
     *("logged_train_j", "logged_val_j", "logged_total_kwh"),
+    "no_metric",
 }
 """Columns that the first records of version 2 do not have."""
 
@@ -61,7 +62,10 @@ def test_a_row_takes_the_energies_that_are_known_later():
 
 
 def test_rows_come_back_from_plain_types():
-    rows = [EpochRow(epoch=3, session=0, val_s=1.5, metric=0.5, derived={"cost": 0.25}), EpochRow(epoch=4)]
+    rows = [
+        EpochRow(epoch=3, session=0, val_s=1.5, metric=0.5, derived={"cost": 0.25}),
+        EpochRow(epoch=4, no_metric="val_acc=nan is not finite"),
+    ]
     assert epochs_of(Node(json.loads(json.dumps([row.to_plain() for row in rows])))) == rows
     shared = HowShared(
         method="fitted",

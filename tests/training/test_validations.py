@@ -6,6 +6,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
+from lightning_energy.curves.energy import NOTHING
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.results.carbon import Conversion
 from lightning_energy.results.rows import EpochRow
@@ -212,6 +213,17 @@ def test_a_value_that_is_neither_fraction_nor_percentage_is_a_warning(run):
         "val_acc=912 is no fraction in [0, 1]. If it is no accuracy, say so: EnergyCallback(metric='val_acc', "
         "scale='raw')"
     )
+
+
+def test_the_row_of_an_epoch_says_why_a_value_that_was_logged_is_no_metric(run):
+    """Without it, the last finite value of a run that diverged would be taken for its last."""
+    one = run()
+    found = {}
+    for epoch, metrics in enumerate(({"val_acc": 0.5}, {"val_acc": math.nan}, {}, {"val_acc": 0.25})):
+        one.validate(epoch, early=metrics if epoch == 1 else None, late=None if epoch == 1 else metrics)
+        row = one.validations.row(epoch, NOTHING, NOTHING, NOTHING, session=0)
+        found[epoch] = (row.metric, row.no_metric)
+    assert found == {0: (0.5, None), 1: (None, "val_acc=nan is not finite"), 2: (None, None), 3: (0.25, None)}
 
 
 def test_a_balanced_accuracy_below_chance_waits_for_the_next_validation(run):
