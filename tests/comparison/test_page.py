@@ -954,8 +954,8 @@ def test_filter_and_front_only_act_on_groups_too(browser):
     assert groups() == ["small"]
     typed(browser, "#filter", "large")
     assert groups() == []
-    browser.all("#front-only")[0].click()
     typed(browser, "#filter", "")
+    browser.all("#front-only")[0].click()
     assert groups() == ["small", EVIL]
     assert browser.all("#shown")[0].text == ""
 

@@ -29,6 +29,7 @@ from lightning_energy.results import own_files, read
 from lightning_energy.results.brief import Place
 from lightning_energy.results.plain import plain
 from lightning_energy.results.read import RecordError, read_record
+from lightning_energy.results.record import NAME
 from lightning_energy.results.rendering import as_text
 from lightning_energy.results.upgrade import VERSION
 from lightning_energy.results.write import write_record
