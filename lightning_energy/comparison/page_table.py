@@ -160,6 +160,6 @@ def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequ
         "alone, that the mean is on the front of the configurations like it with three runs or more: no test, without "
         "the uncertainty of meters, and not given for estimates, whose error is not in the scatter, with missing "
         "energy, or without a spread.</p>"
-        f'<div class="box" role="region" aria-labelledby="of-groups" tabindex="0"><table id="groups"><thead><tr>{head_}</tr>'
-        f"</thead><tbody>{''.join(body)}</tbody></table></div></section>"
+        f'<div class="box" role="region" aria-labelledby="of-groups" tabindex="0"><table id="groups"><thead>'
+        f"<tr>{head_}</tr></thead><tbody>{''.join(body)}</tbody></table></div></section>"
     )
