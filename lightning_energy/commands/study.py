@@ -165,7 +165,7 @@ def _parse(file: Path) -> Callable[[str], Any]:
         return lambda text: json.loads(text, object_pairs_hook=_once)
     import yaml  # noqa: PLC0415 - here, where it is needed
 
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # without type stubs
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
             _once([(self.construct_object(key, deep=True), None) for key in own])
