@@ -49,8 +49,8 @@ OF_TARGET = {
     "per_success_kwh": "per_success_kwh",
 }
 OF_HALF = (
-    "the energy of the training by which half of the runs had reached it at a validation, with the number of those that "
-    "did; runs that ended without it count as never reaching it (≥: more than half had not by then)"
+    "the energy of the training by which half of the runs had reached it at a validation, with the number of those "
+    "that did; runs that ended without it count as never reaching it (≥: more than half had not by then)"
 )
 OF_MODELS = "energies are a model's, with an uncertainty that is not known"
 OFTEN_FAILS = "a configuration that often fails looks better than it is"

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from lightning_energy.study import StudyError, report, run
-from lightning_energy.study.process import judge
 from lightning_energy.study.manifest import Attempt, Manifest, read_manifest
+from lightning_energy.study.process import judge
 from tests.records import put
 from tests.study import trainings
 
@@ -148,7 +148,6 @@ def test_a_training_that_came_to_its_end_without_its_runner_counts(tmp_path, res
     assert len(study.attempts) == (1 if state == "done" else 2)
 
 
-@pytest.mark.slow
 def test_an_exit_code_that_the_system_cuts_off_counts_in_either_way(tmp_path):
     """Of sys.exit(256) the process's own code is 0."""
     put(tmp_path, 1.0, seed=0)
