@@ -43,7 +43,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("train", metavar="FILE.py:NAME", help="the function that trains: NAME(config, seed, folder)")
     parser.add_argument("--configs", type=Path, required=True, metavar="FILE", help="JSON or YAML: name to values")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of the study")
-    parser.add_argument("--seeds", type=_seeds, default=5, metavar="N", help="number of seeds (default: 5), or 3,5,8")
+    parser.add_argument(
+        "--seeds", type=_seeds, default=5, metavar="N", help="number of seeds (default: 5), or 3,5,8; one seed: 7,"
+    )
     parser.add_argument("--order", choices=get_args(Order), default="randomized blocks")
     parser.add_argument("--order-seed", type=int, default=0, metavar="N", help="seed of the random order (default: 0)")
     parser.add_argument(
@@ -194,10 +196,10 @@ def _once(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
 
 
 def _seeds(text: str) -> int | list[int]:
-    parts = text.split(",")
+    parts = text.removesuffix(",").split(",")
     if not all(part.strip().isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r}: give their number, or whole numbers such as 3,5,8")
-    return int(text) if len(parts) == 1 else [*map(int, parts)]
+    return [*map(int, parts)] if "," in text else int(text)
 
 
 def _names(text: str) -> list[str]:

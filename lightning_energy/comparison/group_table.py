@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.prefixes import energy_unit, plus_minus
 from lightning_energy.comparison.student import FEWEST
+from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.comparison.verdicts import SHOWS_NOTHING, one_seed_words
 from lightning_energy.results.plain import cell
 
@@ -36,6 +37,20 @@ BEFOREHAND = (
     "true difference is smaller, or none, it will not be shown. The probability is that of each question by itself. "
     "Who looks, adds seeds and looks again divides the level (--level 0.025 at each of two looks)."
 )
+OF_TARGET = {
+    "median_kwh": "median_kwh",
+    "over_kwh": "over_kwh",
+    "reached": "n_reached",
+    "of": "n",
+    "mean_kwh": "mean_kwh",
+    "u_mean_kwh": "u_mean_kwh",
+    "budget_kwh": "budget_kwh",
+    "per_success_kwh": "per_success_kwh",
+}
+OF_HALF = (
+    "the energy of the training by which half of the runs had reached it at a validation, with the number of those "
+    "that did; runs that ended without it count as never reaching it (≥: more than half had not by then)"
+)
 OF_MODELS = "energies are a model's, with an uncertainty that is not known"
 OFTEN_FAILS = "a configuration that often fails looks better than it is"
 ONE_SEED = (
@@ -51,6 +66,7 @@ LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     ">": r"\textgreater{}",
     "±": r"$\pm$",
     "≠": r"$\neq$",
+    "≥": r"$\geq$",
     "–": "--",  # noqa: RUF001 - a dash
 }
 
@@ -127,17 +143,25 @@ def _named(group: Group, comparison: Judgement) -> str:
 
 
 def groups_csv(comparison: Judgement) -> str:
-    """A row of unrounded figures per group. An empty cell is unknown."""
+    """A row of unrounded figures per group, and of each target the energies that it took. An empty cell is unknown."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     figures = ("mean", "sd", "low", "high")
     names = [f"{what}_{figure}" for what in ("metric", "energy_kwh") for figure in figures]
-    writer.writerow(["group", "n", "left_out", *names, "dominated_by", "seeds"])
+    targets = comparison.subject.targets
+    of_targets = [f"to_{target:g}_{name}" for target in targets for name in OF_TARGET]
+    writer.writerow(["group", "n", "left_out", *names, "dominated_by", "seeds", *of_targets])
+    progress = comparison.progress() if targets else None
+    found = {} if progress is None else {of.name: {t.target: t for t in of.targets} for of in progress.configurations}
     for group in comparison.groups:
+        reached = [found.get(group.name, {}).get(target) for target in targets]
+        values_of_targets = [None if t is None else getattr(t, field) for t in reached for field in OF_TARGET.values()]
         values = [getattr(mean, f) if mean else None for mean in (group.metric, group.energy) for f in figures]
         lost = "; ".join(v.one for v in comparison.verdicts if v.kind == "dominated" and v.other == group.name)
         seeds = "; ".join("" if seed is None else str(seed) for seed in group.seeds)
-        writer.writerow([*map(cell, [group.name, group.n, len(group.left_out), *values, lost, seeds])])
+        writer.writerow(
+            [*map(cell, [group.name, group.n, len(group.left_out), *values, lost, seeds, *values_of_targets])]
+        )
     return out.getvalue().rstrip("\n")
 
 
@@ -151,6 +175,7 @@ def latex(comparison: Judgement) -> str:
                 _tex(_named(g, comparison)),
                 str(g.n),
                 *map(_tex, (*_metric(g.metric, subject), *_energy(g.energy, per_kwh))),
+                *map(_tex, target_cells(g.all_runs, subject.targets, per_kwh)),
                 _tex(_dominated(g, comparison.verdicts)),
             ]
         )
@@ -168,6 +193,7 @@ def latex(comparison: Judgement) -> str:
         f"{' or '.join(covers)}. <: shown to be dominated by that row, which is {dominates_words(comparison.margin)}; "
         f"all such decisions together{_against(comparison)} at the level {comparison.level:g} (Holm), "
         f"{_conditions(comparison)}."
+        + (f" {unit} to a value: {OF_HALF}." if subject.targets else "")
         + (f" Left out: {left_out} that did not end, lack a figure, or are copies" if left_out else "")
         + (f"; {OFTEN_FAILS}." if lost else "." if left_out else "")
     )
@@ -178,6 +204,7 @@ def latex(comparison: Judgement) -> str:
         "95 % interval",
         f"energy in {unit}",
         "95 % interval",
+        *(f"{unit} to {target:g}" for target in subject.targets),
         "dominated by",
     ]
     return "\n".join(
@@ -185,7 +212,7 @@ def latex(comparison: Judgement) -> str:
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{_tex(caption)}}}",
-            r"\begin{tabular}{lrrrrrl}",
+            rf"\begin{{tabular}}{{lrrrrr{'r' * len(subject.targets)}l}}",
             r"\toprule",
             " & ".join(map(_tex, head)) + r" \\",
             r"\midrule",

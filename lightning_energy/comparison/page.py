@@ -117,7 +117,12 @@ def _island(comparison: Mapping[str, Any], runs: Sequence[dict[str, Any]], subje
     plain = {"unit": unit, "per_kwh": per_kwh, "metric": metric, "runs": points, "iso_scores": lines}
     plain["courses"] = [courses.get(str(run.get("name")), []) for run in runs]
     groups = _with_means(comparison)
-    plain["groups"] = [_point(group) for group in groups] if any(group["n"] > 1 for group in groups) else []
+    if not any(group["n"] > 1 for group in groups):
+        groups = []
+    plain["groups"] = [_point(group) for group in groups]
+    places = {group["name"]: i for i, group in enumerate(groups)}
+    for point, run in zip(points, runs, strict=True):
+        point["group"] = places.get(run.get("group"))
     text = json.dumps(plain, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 

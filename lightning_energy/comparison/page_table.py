@@ -164,6 +164,6 @@ def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequ
         "uncertainty of meters, and not given for estimates, whose error is not in the scatter, for fewer than three "
         "runs, where energy is missing, nothing scatters or a seed comes twice, or for one alone of its kind."
         f"{alone}</p>"
-        f'<div class="box" role="region" aria-labelledby="of-groups" tabindex="0"><table><thead><tr>{head_}</tr>'
-        f"</thead><tbody>{''.join(body)}</tbody></table></div></section>"
+        f'<div class="box" role="region" aria-labelledby="of-groups" tabindex="0"><table id="groups"><thead>'
+        f"<tr>{head_}</tr></thead><tbody>{''.join(body)}</tbody></table></div></section>"
     )

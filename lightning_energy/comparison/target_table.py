@@ -17,20 +17,25 @@ __all__ = ["of_group", "of_run", "result_of", "target_cells"]
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 
 
-def target_cells(runs: Sequence[Run], targets: Sequence[float]) -> list[str]:
-    """Write the energy in kWh to reach each target: of one run, or of several runs of one configuration.
+def target_cells(runs: Sequence[Run], targets: Sequence[float], per_kwh: float = 1.0) -> list[str]:
+    """Write the energy to reach each target: of one run, or of several runs of one configuration.
 
     Args:
         runs: the runs.
         targets: the values of the metric.
+        per_kwh: number of the unit, which is not written, in a kWh.
     """
+
+    def show(kwh: float, u_kwh: float | None) -> str:
+        return _plain(kwh * per_kwh, None if u_kwh is None else u_kwh * per_kwh)
+
     cells = []
     for target in targets:
         results = [result_of(run, target) for run in runs]
         if len(runs) == 1:
-            cells.append(of_run(results[0], _kwh))
+            cells.append(of_run(results[0], show))
         else:
-            cells.append(of_group(of_runs(results, target=target), _kwh))
+            cells.append(of_group(of_runs(results, target=target), show))
     return cells
 
 
@@ -79,5 +84,5 @@ def of_group(found: OfRuns | None, show: Callable[[float, float | None], str]) -
     return f"{show(found.median_kwh, None)} {reached}"
 
 
-def _kwh(value: float, u: float | None) -> str:
+def _plain(value: float, u: float | None) -> str:
     return f"{value:.4g} ± {u:.2g}" if u else f"{value:.4g}"

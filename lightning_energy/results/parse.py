@@ -268,9 +268,9 @@ def _epoch(row: Node) -> EpochRow:
         train_quality=row.get("train_quality").maybe(_quality),
         val_quality=row.get("val_quality").maybe(_quality),
         is_final=row.get("is_final").maybe(Node.truth) or False,
-        logged_train_j=row.get("logged_train_j").maybe(Node.amount),
-        logged_val_j=row.get("logged_val_j").maybe(Node.amount),
-        logged_total_kwh=row.get("logged_total_kwh").maybe(Node.amount),
+        logged_train_j=row.get("logged_train_j").maybe(Node.number),
+        logged_val_j=row.get("logged_val_j").maybe(Node.number),
+        logged_total_kwh=row.get("logged_total_kwh").maybe(Node.number),
         no_metric=row.get("no_metric").maybe(Node.text),
     )
 

@@ -85,6 +85,7 @@ class EpochRow:
             total: energy of the training up to its end.
             others: the other fields.
         """
+        others |= {name: _known(joules) for name, joules in others.items() if name.startswith("logged_")}
         return cls(epoch=epoch, **others).with_energies(train, validation, total)
 
     def with_energies(self, train: Energy, validation: Energy, total: Energy | None = None) -> EpochRow:
@@ -100,11 +101,11 @@ class EpochRow:
             row = replace(self, total_kwh=total.energy_kwh, total_u_kwh=total.u_absolute_j / J_PER_KWH)
         return replace(
             row,
-            train_j=train.energy_j,
+            train_j=_known(train.energy_j),
             train_u_j=train.u_j,
             train_s=train.duration_s,
             train_quality=train.quality if train.duration_s > 0 else None,
-            val_j=validation.energy_j,
+            val_j=_known(validation.energy_j),
             val_u_j=validation.u_j,
             val_s=validation.duration_s,
             val_quality=validation.quality if validation.duration_s > 0 else None,
@@ -114,6 +115,11 @@ class EpochRow:
     def to_plain(self) -> dict[str, Any]:
         """The same in plain types: a column each, those of ``derived`` behind the others."""
         return {**{name: getattr(self, name) for name in EPOCH_COLUMNS}, **self.derived}
+
+
+def _known(joules: float | None) -> float | None:
+    """Joules that there can be: what is supposed until the next reading may be less than what was supposed before."""
+    return joules if joules is not None and joules >= 0 else None
 
 
 EPOCH_COLUMNS = tuple(f.name for f in fields(EpochRow) if f.name != "derived")

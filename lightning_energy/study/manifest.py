@@ -14,7 +14,7 @@ from lightning_energy.results.node import DamagedError, Node
 from lightning_energy.results.plain import printable
 from lightning_energy.results.read import RecordError, text_of
 from lightning_energy.results.write import write_whole
-from lightning_energy.study.plan import Order
+from lightning_energy.study.plan import Order, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -242,12 +242,20 @@ def _read(
         plan=tuple(_planned(item, *known) for item in row["plan"].items()),
         warmup=row["warmup"].integer(),
         cooldown_s=row["cooldown_s"].maybe(Node.amount),
-        part=row["part"].text(),
+        part=_part(row["part"]),
         created_unix_s=row["created_unix_s"].number(),
         version=row["version"].text(),
         attempts=tuple(_attempt(item, *known) for item in row["attempts"].items()),
         idle=tuple(_idle(item) for item in row["idle"].items()),
     )
+
+
+def _part(node: Node) -> str:
+    try:
+        part_of([], node.text())
+    except ValueError as error:
+        raise node.wrong("a part such as 1/4") from error
+    return node.text()
 
 
 def _planned(item: Node, configs: tuple[str, ...], seeds: Sequence[int]) -> tuple[str, int]:

@@ -10,10 +10,12 @@ import stat
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
+from unicodedata import normalize
 
 from lightning_energy.results.readable import duration
 from lightning_energy.study.boards import wait_until_ready
@@ -25,7 +27,7 @@ from lightning_energy.study.process import judge, run_in_process
 from lightning_energy.study.template import Template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from lightning_energy.study.boards import Ready
     from lightning_energy.study.manifest import Kind, State
@@ -36,6 +38,7 @@ LOCK = ".lock"
 OURS = re.compile(r"[\d ]{0,40}")  # what is written into it
 LONGEST_NAME = 200  # bytes: file systems take 255, of which an attempt needs some
 NAMED = 20
+DEEPEST = 100  # levels of configurations
 MOST_SEEDS = 10_000
 NEW = "give a new folder"
 
@@ -110,7 +113,7 @@ def run(
     )
     _check(wanted, idle_s)
     _check_modules(preload)
-    folder = Path(out).absolute()
+    folder = _folder(out)
     try:
         with _alone(folder) as lock, _ended_by_signals():
             study = _Study(folder, wanted, lock, tell or _to_stderr)
@@ -253,22 +256,37 @@ def _name_of(train: str) -> str:
     return f"{Path(place).name if place.endswith('.py') else place}:{name}"
 
 
+def _folder(out: Any) -> Path:
+    problem = StudyError(f"out={out!r}: give the path of a folder")
+    if not isinstance(out, (str, Path)) or "\0" in str(out):
+        raise problem
+    try:
+        return Path(out).expanduser().absolute()
+    except RuntimeError as error:  # a home that is not known
+        raise problem from error
+
+
+def _check_name(name: Any) -> None:
+    if isinstance(name, str) and (n := len(name.encode("utf-8", "replace"))) > LONGEST_NAME:
+        short = f"{name[:NAMED]}…"
+        raise StudyError(
+            f"configs: {short!r} cannot be the name of a folder: it has {n} bytes, and may have {LONGEST_NAME}"
+        )
+    if not isinstance(name, str) or not NAMES.fullmatch(name):
+        raise StudyError(
+            f"configs: {name!r} cannot be the name of a folder: begin with a letter or digit, and give letters, "
+            f"digits, and . + = @ , - _"
+        )
+
+
 def _checked(configs: Mapping[str, Mapping[str, Any]], part: str) -> dict[str, dict[str, Any]]:
     """The configurations of this part, as JSON gives them back."""
     if not hasattr(configs, "items") or not configs:
         raise StudyError("configs: give configurations by name, such as {'small': {'width': 8}}")
+    configs = {normalize("NFC", name) if isinstance(name, str) else name: config for name, config in configs.items()}
     for name, config in configs.items():
-        if isinstance(name, str) and (n := len(name.encode("utf-8", "replace"))) > LONGEST_NAME:
-            short = f"{name[:NAMED]}…"
-            raise StudyError(
-                f"configs: {short!r} cannot be the name of a folder: it has {n} bytes, and may have {LONGEST_NAME}"
-            )
-        if not isinstance(name, str) or not NAMES.fullmatch(name):
-            raise StudyError(
-                f"configs: {name!r} cannot be the name of a folder: begin with a letter or digit, and give letters, "
-                f"digits, and . + = @ , - _"
-            )
-        if not hasattr(config, "items") or any(not isinstance(key, str) for key in config):
+        _check_name(name)
+        if not isinstance(config, Mapping) or any(not isinstance(key, str) for key in config):
             raise StudyError(f"configs[{name!r}]={config!r}: give a mapping from names to values")
     try:
         if not isinstance(part, str):
@@ -281,7 +299,14 @@ def _checked(configs: Mapping[str, Mapping[str, Any]], part: str) -> dict[str, d
     try:
         plain: dict[str, dict[str, Any]] = json.loads(json.dumps({n: {**configs[n]} for n in mine}, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
-        raise StudyError(f"configs: {error}: give finite numbers, texts, lists and mappings of these") from error
+        what = "it nests too deeply" if isinstance(error, RecursionError) else error
+        raise StudyError(f"configs: {what}: give finite numbers, texts, lists and mappings of these") from error
+    level: list[Any] = [plain]
+    for _ in range(DEEPEST):
+        level = [v for part in level for v in (part.values() if isinstance(part, dict) else part)]
+        level = [v for v in level if isinstance(v, (dict, list))]
+    if level:
+        raise StudyError("configs: it nests too deeply: give finite numbers, texts, lists and mappings of these")
     return plain
 
 
@@ -290,7 +315,7 @@ def _seeds(seeds: Any) -> list[int]:
         raise StudyError(f"seeds={seeds!r}: give at most {MOST_SEEDS}; a single seed is given as [{seeds!r}]")
     each = range(seeds) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
     is_list = hasattr(each, "__iter__") and not isinstance(each, str)
-    found = [*each] if is_list else []
+    found = [s.item() if hasattr(s, "item") else s for s in each] if is_list else []  # NumPy's are as good
     is_whole = all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 2**32 for s in found)
     if not found or not is_whole or len({*found}) < len(found):
         raise StudyError(f"seeds={seeds!r}: give their number, or different whole numbers from 0 on")

@@ -15,7 +15,7 @@ from lightning_energy.curves.energy import NOTHING, Energy
 from lightning_energy.ledger.ranks import replicas_of
 from lightning_energy.meters.handlers import forgive
 from lightning_energy.results.machine import Machine, describe_machine
-from lightning_energy.results.own_files import chosen_place, free_place, kept_place
+from lightning_energy.results.own_files import chosen_place, free_place, is_record, kept_place
 from lightning_energy.results.read import RecordError, read_record
 from lightning_energy.results.record import NAME, Record, make_record
 from lightning_energy.results.record_ranks import load_record, rank_file, rank_files
@@ -155,6 +155,9 @@ class Recorder:
         try:
             record = read_record(self.path)
         except RecordError:
+            with suppress(OSError):  # a training's figures may be in what cannot be read
+                if is_record(self.path):
+                    self.path.rename(kept_place(self.path, self.path.stat().st_mtime))
             self.write(report)
             return
         record = record if report.n_test is None else replace(record, n_test=report.n_test)

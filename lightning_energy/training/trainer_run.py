@@ -227,7 +227,7 @@ class TrainerRun:
             ]
         )
         total = books.total_of(so_far, totals)
-        values = {} if train.energy_j is None else {log_keys.TRAIN_J: train.energy_j}
+        values = {} if train.energy_j is None or train.energy_j < 0 else {log_keys.TRAIN_J: train.energy_j}
         if not self.validations.has_logged(epoch):
             values |= total_values(total, self._conversion, log_uncertainty=self._log_uncertainty)
         log(module, values, books.ranks, self._warn, is_fit=True, is_training=True)

@@ -153,7 +153,7 @@ class Validations:
         self._logged.total = total = books.total_of(session, totals)
         values = total_values(total, self._conversion, log_uncertainty=self._log_uncertainty)
         self._logged.val_j = validation.energy_j
-        if validation.energy_j is not None:
+        if validation.energy_j is not None and validation.energy_j >= 0:  # less than none is supposed until a reading
             values[log_keys.VAL_J] = validation.energy_j
         if value is not None:
             values |= self._take(trainer, found, value, total)

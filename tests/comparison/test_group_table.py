@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from lightning_energy import compare
 from lightning_energy.comparison.comparison import Comparison
 from lightning_energy.comparison.group_table import group_rows, group_sentences, groups_csv, latex
 from lightning_energy.comparison.subject import Subject
 from lightning_energy.comparison.table import markdown, text
 from lightning_energy.comparison.verdicts import judge
 from tests.comparison.groups import repeats
+from tests.records import put
 
 
 def of(*groups, margin=0.0, baseline=None):
@@ -222,6 +224,31 @@ def test_latex_is_a_table_of_booktabs(comparison):
     assert r"95 \% interval" in table
     assert table.count("{") == table.count("}")
     assert table == comparison.to_latex()
+
+
+def test_energies_to_targets_are_in_csv_and_latex(tmp_path):
+    """Of three runs two reach 0.8, after 1 and after 2 kWh; of the others none."""
+    for name, ends in (("one", ((0.8, 1.0), (0.8, 2.0), (0.7, 3.0))), ("other", ((0.5, 4.0), (0.5, 5.0), (0.5, 6.0)))):
+        for seed, (accuracy, kwh) in enumerate(ends):
+            what = {"hyperparameters": {"model": name, "seed": seed}}
+            more = {"epochs": (accuracy,), "epochs_kwh": (kwh,), "run_id": f"{name}{seed}"}
+            put(tmp_path / name / str(seed), kwh, accuracy, what=what, **more)
+    found = compare(tmp_path, target=(0.8, 0.6))
+    rows = {row["group"]: row for row in csv.DictReader(io.StringIO(groups_csv(found)))}
+    one, other = rows["one"], rows["other"]
+    assert [one[f"to_0.8_{name}"] for name in ("median_kwh", "reached", "of")] == ["2.0", "2", "3"]
+    assert float(one["to_0.8_per_success_kwh"]) == 3.0
+    assert [other[f"to_0.8_{name}"] for name in ("median_kwh", "over_kwh", "reached")] == ["", "5.0", "0"]
+    assert one["to_0.6_median_kwh"] == "2.0"
+    table = latex(found)
+    assert "Wh to 0.8" in table
+    assert "Wh to 0.6" in table
+    (row,) = [line for line in table.splitlines() if line.startswith("one &")]
+    assert row.endswith(r"& 2000 (2 of 3) & 2000 (3 of 3) & -- \\")
+    (row,) = [line for line in table.splitlines() if line.startswith("other &")]
+    assert r"& $\geq$ 5000 (0 of 3) &" in row
+    assert "by which half of the runs had reached it" in table
+    assert "lrrrrrrrl" in table
 
 
 def test_csv_has_unrounded_figures(comparison):

@@ -838,7 +838,7 @@ def test_a_filter_and_the_front_alone(browser):
     assert browser.run(shown) == len(browser.all(".point")) == 300
     typed(browser, "#filter", "CNN 0.01")
     assert browser.run(shown) == len(browser.all(".point")) == 50
-    assert browser.all("#shown")[0].text == "50 of 300 shown"
+    assert browser.all("#shown")[0].text == "50 of 300 runs shown"
     typed(browser, "#filter", "nothing of this name")
     assert browser.run(shown) == len(browser.all(".point")) == 0
     typed(browser, "#filter", "run-")
@@ -921,6 +921,43 @@ def test_configurations_have_a_table_with_their_scatter():
         ["&lt;script&gt;alert(1)&lt;/script&gt;", "n = 2", "0.9100 ± 0.01", "5.10 ± 0.10 kWh", "&ndash;", "small"],
     ]
     assert "of-groups" not in render_page(FEW)
+
+
+def test_filter_and_front_only_act_on_groups_too(browser):
+    """A group is shown where its own row has the words, or one of its runs; of the front where its means are."""
+    plain = repeats()
+    for one in plain["runs"]:
+        one["group"] = {"small": "small", "large": EVIL}[one["name"].partition("-")[0]]
+    plain["groups"][1]["on_front"] = False
+    browser.show(plain)
+
+    def groups():
+        rows = browser.run(
+            "return [...document.querySelectorAll('#groups tbody tr')].filter((r) => r.getClientRects().length).length"
+        )
+        assert rows == len(browser.all(".group")) == len(browser.all(".label"))
+        return [n.text for n in browser.all("#groups tbody th bdi") if n.text]
+
+    def runs():
+        return [n.text for n in browser.all("#runs tbody th bdi") if n.text]
+
+    assert groups() == ["small", EVIL]
+    typed(browser, "#filter", "large-1")
+    assert groups() == [EVIL]
+    assert runs() == ["large-1"]
+    assert browser.all("#shown")[0].text == "1 of 6 runs, 1 of 2 groups shown"
+    typed(browser, "#filter", "script")  # in the name of the group alone
+    assert groups() == [EVIL]
+    assert runs() == []
+    typed(browser, "#filter", "")
+    browser.all("#front-only")[0].click()
+    assert groups() == ["small"]
+    typed(browser, "#filter", "large")
+    assert groups() == []
+    typed(browser, "#filter", "")
+    browser.all("#front-only")[0].click()
+    assert groups() == ["small", EVIL]
+    assert browser.all("#shown")[0].text == ""
 
 
 def test_configurations_are_drawn_with_bars_in_both_directions(browser):

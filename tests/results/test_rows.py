@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import lightning_energy
@@ -59,6 +60,13 @@ def test_a_row_takes_the_energies_that_are_known_later():
     assert (later.train_j, later.val_j, later.val_quality) == (9e5, 4.5e5, "measured")
     assert (later.total_kwh, later.logged_train_j) == (1.0, 1.7e6)
     assert row.with_energies(energy(0.25), energy(0.125), energy(0.75)).total_kwh == 0.75
+
+
+def test_joules_that_are_less_than_none_for_now_are_unknown_for_now():
+    """What is supposed until the next reading may be less than what was supposed before."""
+    less = replace(energy(1.0), energy_j=-0.006)
+    row = EpochRow.of(0, less, less, energy(1.0), logged_train_j=less.energy_j, logged_val_j=less.energy_j)
+    assert (row.train_j, row.val_j, row.logged_train_j, row.logged_val_j) == (None,) * 4
 
 
 def test_rows_come_back_from_plain_types():

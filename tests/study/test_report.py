@@ -166,6 +166,7 @@ WRONG = {
         "attempts[0].record='elsewhere/energy.json' is not below the folder of its run",
     ),
     "a plan with a run twice": (lambda d: d | {"plan": d["plan"] * 2}, "is not each configuration with each seed"),
+    "a part": (lambda d: d | {"part": "7/2"}, "part='7/2' is not a part such as 1/4"),
     "no plan": (lambda d: d | {"plan": []}, "plan=[] is not each configuration with each seed"),
     "a seed twice": (lambda d: d | {"seeds": [0, 1, 2, 2]}, "seeds=[0, 1, 2, 2] is not a list of different seeds"),
     "done without a record": (
@@ -222,6 +223,13 @@ def test_the_report_has_the_options_that_it_advises(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "reference_kwh=2" in out
     assert "95 % interval" not in out  # no groups
+
+
+def test_a_single_seed_can_be_given(tmp_path, capsys):
+    (tmp_path / "c.json").write_text('{"a": {}}')
+    more = ["--configs", str(tmp_path / "c.json"), "--out", str(tmp_path / "s"), "--warmup", "0", "--idle-s", "0"]
+    assert cli.main(["study", "run", "nowhere:f", "--seeds", "7,", *more]) == 1
+    assert read_manifest(tmp_path / "s").seeds == [7]
 
 
 def test_a_name_that_a_file_has_twice_is_refused(tmp_path, capsys):

@@ -10,13 +10,16 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from lightning_energy.study import StudyError, report, run
 from lightning_energy.study.manifest import Attempt, Manifest, read_manifest
+from lightning_energy.study.process import judge
 from tests.records import put
 from tests.study import trainings
 
@@ -143,6 +146,14 @@ def test_a_training_that_came_to_its_end_without_its_runner_counts(tmp_path, res
     study = run({"a": {}}, train=wrong, seeds=1, out=tmp_path, warmup=0, **QUIET)
     assert study.attempts[0].state == state
     assert len(study.attempts) == (1 if state == "done" else 2)
+
+
+def test_an_exit_code_that_the_system_cuts_off_counts_in_either_way(tmp_path):
+    """Of sys.exit(256) the process's own code is 0."""
+    put(tmp_path, 1.0, seed=0)
+    (tmp_path / "result.json").write_text(json.dumps({"code": 256, "why": "it called sys.exit(256)"}))
+    for code in (0, None):
+        assert judge(tmp_path, code)[1].startswith("it called sys.exit(256): see ")
 
 
 @pytest.mark.slow
@@ -279,6 +290,13 @@ def inner(config, seed, folder):
 inner.__qualname__ = "test_it.<locals>.inner"
 
 
+def nested(levels):
+    found: dict = {}
+    for _ in range(levels):
+        found = {"a": found}
+    return found
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -297,6 +315,10 @@ inner.__qualname__ = "test_it.<locals>.inner"
         ({"seeds": True}, "seeds=True: give"),
         ({"seeds": 4294967296}, "seeds=4294967296: give at most 10000"),
         ({"part": None}, "part=None: give"),
+        ({"out": None}, "out=None: give the path of a folder"),
+        ({"out": "a\0b"}, "out='a\\x00b': give the path of a folder"),
+        ({"configs": {"a": dict}}, "configs['a']=<class 'dict'>: give a mapping"),
+        ({"configs": {"a": nested(900)}}, "configs: it nests too deeply: give finite numbers"),
         ({"part": (1, 2)}, "part=(1, 2): give"),
         ({"cooldown_s": False}, "cooldown_s=False: give seconds"),
         ({"configs": {"漢" * 100: {}}}, "cannot be the name of a folder: it has 300 bytes, and may have 200"),
@@ -311,9 +333,9 @@ inner.__qualname__ = "test_it.<locals>.inner"
     ],
 )
 def test_wrong_arguments_are_named_before_anything_is_run(tmp_path, arguments, problem):
-    settings = {"configs": {"a": {}}, "train": trainings.train, "seeds": 1} | arguments
+    settings = {"configs": {"a": {}}, "train": trainings.train, "seeds": 1, "out": tmp_path / "s"} | arguments
     with pytest.raises(StudyError) as error:
-        run(settings.pop("configs"), out=tmp_path / "s", **settings, **QUIET)
+        run(settings.pop("configs"), **settings, **QUIET)
     assert problem in str(error.value)
     assert str(error.value).isprintable()
     assert not (tmp_path / "s").exists()
@@ -357,6 +379,17 @@ def test_another_function_does_not_go_on_with_a_study(tmp_path):
         with pytest.raises(StudyError, match="holds a study with other train: give the same, or give a new folder"):
             run({"a": {}}, train=other, seeds=1, out=tmp_path, warmup=0, **QUIET)
         assert read_manifest(tmp_path).train == "/x/y.py:train"
+
+
+def test_whatever_people_write_for_the_same_means_the_same(tmp_path, monkeypatch):
+    """A home folder, seeds of NumPy, and an accent as its own letter, as macOS writes names."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    wanted = Manifest("x:y", {"é": {}}, [0, 1], "randomized blocks", 0, [("é", 0), ("é", 1)], 0, None, "", 1e9)
+    wanted = replace(wanted, train="nowhere:train")
+    wanted.write(tmp_path)
+    study = run({"e\u0301": {}}, train="nowhere:train", seeds=np.arange(2), out="~", warmup=0, **QUIET)
+    assert {a.state for a in study.attempts} == {"failed"}
+    assert [*study.configs] == ["é"]
 
 
 def test_a_folder_that_cannot_be_written_is_told_in_a_line(tmp_path, monkeypatch):

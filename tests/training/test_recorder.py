@@ -29,6 +29,7 @@ from lightning_energy.results import own_files, read
 from lightning_energy.results.brief import Place
 from lightning_energy.results.plain import plain
 from lightning_energy.results.read import RecordError, read_record
+from lightning_energy.results.record import NAME
 from lightning_energy.results.rendering import as_text
 from lightning_energy.results.upgrade import VERSION
 from lightning_energy.results.write import write_record
@@ -207,6 +208,19 @@ def test_tests_are_added_and_a_second_fit_goes_on(tmp_path):
     assert len(again.sessions) == 2
     assert len(again.evaluations) == 2
     assert again.total.energy_j > record.total.energy_j
+
+
+def test_a_record_that_cannot_be_read_is_not_replaced_by_that_of_a_test(tmp_path):
+    """Of a newer version, or damaged: the training's figures are in it."""
+    _, trainer = fit(tmp_path)
+    file = Path(trainer.log_dir, NAME)
+    for version in (99, 98):
+        text = json.dumps(json.loads(file.read_text()) | {"version": version})
+        file.write_text(text)
+        trainer.test(Slow(), loader(64), verbose=False)
+        assert any(kept.read_text() == text for kept in file.parent.glob("energy.*.json"))
+        assert read_record(file).total is None
+    assert len([*file.parent.glob("energy.*.json")]) == 2
 
 
 @pytest.mark.filterwarnings("ignore:EnergyCallback. no energy/score")
