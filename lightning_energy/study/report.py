@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,9 @@ from lightning_energy.comparison.table import as_csv, markdown
 from lightning_energy.results.write import write_whole
 from lightning_energy.study.checklist import Item, checklist
 from lightning_energy.study.gather import Gathered, Spent, Use, gather
+from lightning_energy.study.manifest import StudyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from lightning_energy.comparison.comparison import Comparison
     from lightning_energy.comparison.groups import By
 
@@ -159,7 +159,10 @@ def _wrapped(line: str) -> list[str]:
 
 
 def _several(paths: str | Path | Iterable[str | Path]) -> list[str | Path]:
-    return [paths] if isinstance(paths, (str, Path)) else [*paths]
+    several = [paths] if isinstance(paths, (str, Path)) else [*paths] if isinstance(paths, Iterable) else [paths]
+    if wrong := [path for path in several if not isinstance(path, (str, Path))]:
+        raise StudyError(f"{wrong[0]!r} is no path: give folders of studies, or records")
+    return several
 
 
 def _not_compared(found: Gathered) -> list[str]:

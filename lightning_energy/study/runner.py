@@ -118,8 +118,9 @@ def run(
         with _alone(folder) as lock, _ended_by_signals():
             study = _Study(folder, wanted, lock, tell or _to_stderr)
             study.repair()
-            with study.loaded(preload):
-                return study.go_on(idle_s, retry_failed=retry_failed)
+            left = study.left(retry_failed=retry_failed)
+            with study.loaded(preload if left else ()):
+                return study.go_on(left, idle_s)
     except OSError as error:
         what = error.strerror or error
         raise StudyError(f"{folder} cannot be written: {what}: mend that, and the same command goes on") from error
@@ -159,10 +160,13 @@ class _Study:
             self._template = None
             template.end()
 
-    def go_on(self, idle_s: float, *, retry_failed: bool) -> Manifest:
-        """Make the runs that are not done."""
+    def left(self, *, retry_failed: bool) -> list[tuple[str, int]]:
+        """The runs that are to be made."""
         again = {"broken", None, *(["failed"] if retry_failed else [])}
-        left = [run for run in self.manifest.plan if self.manifest.state_of(*run) in again]
+        return [run for run in self.manifest.plan if self.manifest.state_of(*run) in again]
+
+    def go_on(self, left: Sequence[tuple[str, int]], idle_s: float) -> Manifest:
+        """Make the runs that are left."""
         if left and idle_s and not self.manifest.idle:
             self.manifest = replace(self.manifest, idle=tuple(measure_idle(idle_s)))
             self.manifest.write(self.folder)

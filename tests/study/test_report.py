@@ -209,6 +209,12 @@ def test_a_function_that_seeds_by_itself_is_told(tmp_path):
     )
 
 
+@pytest.mark.parametrize("paths", [None, [None], 5, [3.5]])
+def test_what_is_no_path_is_told(paths):
+    with pytest.raises(StudyError, match="give folders of studies, or records"):
+        report(paths)
+
+
 def test_what_is_given_twice_is_spent_once(tmp_path):
     made(tmp_path / "s", failed=None)
     for paths in ([tmp_path / "s", tmp_path / "s/runs"], [tmp_path / "s/runs", tmp_path / "s"], [tmp_path / "s"] * 2):

@@ -275,6 +275,15 @@ def test_what_cannot_be_forked_is_told_and_runs_are_new_processes(tmp_path, prel
     assert one["parent"] == os.getpid()
 
 
+def test_where_nothing_is_left_nothing_is_loaded(tmp_path):
+    put(tmp_path / "runs/a/seed-0", 1.0, seed=0)
+    done = Attempt("run", "a", 0, "runs/a/seed-0", "done", 1e9, record="runs/a/seed-0/energy.json")
+    manifest = Manifest("nowhere:train", {"a": {}}, [0], "random", 0, [("a", 0)], 0, None, "", 1e9, attempts=[done])
+    manifest.write(tmp_path)
+    ask = {"seeds": 1, "order": "random", "out": tmp_path, "warmup": 0, **QUIET}
+    assert run({"a": {}}, train="nowhere:train", preload=["ends"], **ask).state_of("a", 0) == "done"
+
+
 def test_what_cannot_be_loaded_is_told_before_anything_is_run(tmp_path):
     for preload, why in (("nowhere.at_all", "No module named 'nowhere'"), ("ends", "exit code 7")):
         with pytest.raises(StudyError) as error:
