@@ -5,6 +5,8 @@ All times are whole nanoseconds: this is gone through at every poll.
 
 from __future__ import annotations
 
+import os
+import threading
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING
@@ -120,27 +122,43 @@ class CallBudget:
 class TimeShares:
     """The budgets among which the time of one process for calls is shared out.
 
-    Each gets as much as lets it be polled as often as the others.
+    Each gets as much as lets it be polled as often as the others. Any thread may come by, and the garbage collector
+    within one: whatever is gone through is a copy.
     """
 
     def __init__(self) -> None:
-        self._budgets: weakref.WeakSet[CallBudget] = weakref.WeakSet()
+        self._pid = os.getpid()
+        self._turn = threading.RLock()  # held while one joins or leaves
+        self._budgets: tuple[weakref.ref[CallBudget], ...] = ()
+
+    def _present(self) -> list[CallBudget]:
+        """The budgets that take part; none of those that a fork has copied."""
+        if os.getpid() != self._pid:
+            self._pid, self._budgets = os.getpid(), ()
+        return [budget for ref in self._budgets if (budget := ref()) is not None]
+
+    def has(self, budget: CallBudget) -> bool:
+        """Return true if a budget takes part."""
+        return budget in self._present()
 
     def join(self, budgets: Iterable[CallBudget]) -> None:
         """Let more budgets take part."""
-        self._budgets.update(budgets)
+        with self._turn:
+            self._budgets = tuple(weakref.ref(budget) for budget in {*self._present(), *budgets})
         self.share_out()
 
     def leave(self, budgets: Iterable[CallBudget]) -> None:
         """Let budgets have all of the time again: they have stopped."""
-        for budget in budgets:
-            self._budgets.discard(budget)
+        gone = {*budgets}
+        with self._turn:
+            self._budgets = tuple(weakref.ref(budget) for budget in {*self._present()} - gone)
+        for budget in gone:
             budget.take_part(None)
         self.share_out()
 
     def share_out(self) -> None:
         """Give each its share anew."""
-        budgets = [*self._budgets]
+        budgets = self._present()
         known = [b.call_ns for b in budgets if b.call_ns]
         supposed_ns = max(known, default=LEAST_CALL_NS)  # of one that was not called yet
         weights = [max(b.call_ns or supposed_ns, LEAST_CALL_NS) for b in budgets]

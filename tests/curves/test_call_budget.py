@@ -109,6 +109,15 @@ def test_many_that_begin_together_have_no_more_time_at_first_than_one():
     assert sum(b.saved_ns(BEGIN_NS + 4 * S) for b in budgets) <= (120 + 4000 / 38) * MS
 
 
+def test_what_a_fork_has_copied_takes_no_share_of_the_child(monkeypatch):
+    parents, child, shares = CallBudget(), CallBudget(), TimeShares()
+    shares.join([parents])
+    monkeypatch.setattr("lightning_energy.curves.call_budget.os.getpid", lambda: -1)
+    shares.join([child])
+    spent(*[1.0] * 8, budget=child)
+    assert child.floor_ns == 20 * MS
+
+
 class Timed(Slow):
     """Notes when its slow calls were made, and how long each took, in seconds since ``begun_ns``."""
 
