@@ -25,6 +25,9 @@ SAVED_NS = 300_000_000  # most time that can be saved up
 FIRST_NS = 120_000_000  # time that is there at the beginning, as if it were saved up already
 DEBT_NS = 10_000_000  # most time that has to be saved up again, however long a single call took
 DEBT_CALLS = 8  # the same in usual calls, if that is more
+COST_CALLS = (
+    8  # most usual calls that a poll counts as: what takes longer waits for the interpreter, not for the driver
+)
 LATENCIES = 64  # calls that the median duration looks back on
 FIRST_CALLS = 5  # fewest calls with a median; of fewer it is the least, as the first may well take longer
 MEDIAN_EVERY = 8  # calls between two looks at the median
@@ -76,8 +79,11 @@ class CallBudget:
         self.latency_ns.append(took_ns)
         if self._calls <= FIRST_CALLS or not self._calls % MEDIAN_EVERY:
             self._set_median()
-        debt_ns = max(DEBT_NS, DEBT_CALLS * self.call_ns) if self.call_ns else 0
-        self._saved_ns = max(saved_ns - (took_ns if cost_ns is None else cost_ns), -debt_ns)
+        cost_ns, debt_ns = took_ns if cost_ns is None else cost_ns, 0
+        if self.call_ns:
+            cost_ns = min(cost_ns, COST_CALLS * self.call_ns)
+            debt_ns = max(DEBT_NS, DEBT_CALLS * self.call_ns)
+        self._saved_ns = max(saved_ns - cost_ns, -debt_ns)
         self._called_ns = end_ns
 
     def _set_median(self) -> None:
