@@ -5,6 +5,8 @@ All times are whole nanoseconds: this is gone through at every poll.
 
 from __future__ import annotations
 
+import os
+import threading
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING
@@ -23,6 +25,9 @@ SAVED_NS = 300_000_000  # most time that can be saved up
 FIRST_NS = 120_000_000  # time that is there at the beginning, as if it were saved up already
 DEBT_NS = 10_000_000  # most time that has to be saved up again, however long a single call took
 DEBT_CALLS = 8  # the same in usual calls, if that is more
+COST_CALLS = (
+    8  # most usual calls that a poll counts as: what takes longer waits for the interpreter, not for the driver
+)
 LATENCIES = 64  # calls that the median duration looks back on
 FIRST_CALLS = 5  # fewest calls with a median; of fewer it is the least, as the first may well take longer
 MEDIAN_EVERY = 8  # calls between two looks at the median
@@ -74,8 +79,11 @@ class CallBudget:
         self.latency_ns.append(took_ns)
         if self._calls <= FIRST_CALLS or not self._calls % MEDIAN_EVERY:
             self._set_median()
-        debt_ns = max(DEBT_NS, DEBT_CALLS * self.call_ns) if self.call_ns else 0
-        self._saved_ns = max(saved_ns - (took_ns if cost_ns is None else cost_ns), -debt_ns)
+        cost_ns, debt_ns = took_ns if cost_ns is None else cost_ns, 0
+        if self.call_ns:
+            cost_ns = min(cost_ns, COST_CALLS * self.call_ns)
+            debt_ns = max(DEBT_NS, DEBT_CALLS * self.call_ns)
+        self._saved_ns = max(saved_ns - cost_ns, -debt_ns)
         self._called_ns = end_ns
 
     def _set_median(self) -> None:
@@ -120,27 +128,43 @@ class CallBudget:
 class TimeShares:
     """The budgets among which the time of one process for calls is shared out.
 
-    Each gets as much as lets it be polled as often as the others.
+    Each gets as much as lets it be polled as often as the others. Any thread may come by, and the garbage collector
+    within one: whatever is gone through is a copy.
     """
 
     def __init__(self) -> None:
-        self._budgets: weakref.WeakSet[CallBudget] = weakref.WeakSet()
+        self._pid = os.getpid()
+        self._turn = threading.RLock()  # held while one joins or leaves
+        self._budgets: tuple[weakref.ref[CallBudget], ...] = ()
+
+    def _present(self) -> list[CallBudget]:
+        """The budgets that take part; none of those that a fork has copied."""
+        if os.getpid() != self._pid:
+            self._pid, self._budgets = os.getpid(), ()
+        return [budget for ref in self._budgets if (budget := ref()) is not None]
+
+    def has(self, budget: CallBudget) -> bool:
+        """Return true if a budget takes part."""
+        return budget in self._present()
 
     def join(self, budgets: Iterable[CallBudget]) -> None:
         """Let more budgets take part."""
-        self._budgets.update(budgets)
+        with self._turn:
+            self._budgets = tuple(weakref.ref(budget) for budget in {*self._present(), *budgets})
         self.share_out()
 
     def leave(self, budgets: Iterable[CallBudget]) -> None:
         """Let budgets have all of the time again: they have stopped."""
-        for budget in budgets:
-            self._budgets.discard(budget)
+        gone = {*budgets}
+        with self._turn:
+            self._budgets = tuple(weakref.ref(budget) for budget in {*self._present()} - gone)
+        for budget in gone:
             budget.take_part(None)
         self.share_out()
 
     def share_out(self) -> None:
         """Give each its share anew."""
-        budgets = [*self._budgets]
+        budgets = self._present()
         known = [b.call_ns for b in budgets if b.call_ns]
         supposed_ns = max(known, default=LEAST_CALL_NS)  # of one that was not called yet
         weights = [max(b.call_ns or supposed_ns, LEAST_CALL_NS) for b in budgets]

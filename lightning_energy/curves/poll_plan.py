@@ -33,6 +33,7 @@ SINGLE_POLLS = 8  # most single polls in a row: then updates are left out until 
 LATE_POLLS = 16  # polls over which the lateness is averaged
 RETRY_NS = (50_000_000, 250_000_000)  # first and last time between tries to reach a lost device
 FAST_CALL_NS = 500_000  # calls up to which a search need not be thrifty
+SLOW_CALL_NS = 10_000_000  # calls up to which they follow each other closely in a search
 JITTER = 0.25  # largest share of a wait by which it is made longer or shorter
 
 
@@ -89,7 +90,7 @@ class Search:
         self._moved_ns = self._moved_ns or now_ns
         self._stood_ns = max(self._stood_ns, now_ns - self._moved_ns)
         slowly_ns = self._stood_ns // SEARCH_POLLS if calls.call_ns > FAST_CALL_NS else 0
-        is_close = calls.close_ns < calls.floor_ns and calls.saved_ns(now_ns) > 0
+        is_close = FAST_CALL_NS < calls.call_ns < SLOW_CALL_NS and calls.saved_ns(now_ns) > 0
         fine_ns = 0 if is_close else calls.fine_ns(now_ns)
         return max(SEARCH_POLL_NS, fine_ns, min(slowly_ns, calls.floor_ns))
 

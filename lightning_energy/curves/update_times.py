@@ -17,7 +17,6 @@ __all__ = ["UpdateLine"]
 FIT_EDGES = 64  # number of last edges that the line goes through
 FIT_MINIMUM = 8  # fewest edges of a line
 FIT_EVERY = 4  # edges between two fits, once there are many
-FIT_RARELY = 8  # the same once the line goes through as many as it may
 MOST = 0.8  # share of the edges that stray from the line by less than the residual
 KNOWN = 0.1  # upper limit, as a share of the period, of the residual of a line that knows the period
 LONGER = 1.1  # longest standstill of a register, in periods: a longer one shows a longer period
@@ -84,8 +83,7 @@ class UpdateLine:
 
     def _fit(self) -> None:
         n = len(self._time_ns)
-        every = FIT_RARELY if n == FIT_EDGES else FIT_EVERY if n > 2 * FIT_MINIMUM else 1
-        if n < POINTS_OF_A_LINE or self._added % every:
+        if n < POINTS_OF_A_LINE or (n > 2 * FIT_MINIMUM and self._added % FIT_EVERY):
             return  # the line barely moves with one more point of many
         origin_ns = self._time_ns[0]
         t = np.array([x - origin_ns for x in self._time_ns], dtype=np.float64)

@@ -392,3 +392,23 @@ def test_a_new_description_that_is_none_is_not_taken(odd):
     assert channel.info is info
     assert "its revised() returned" in channel.trouble
     assert len(channel.curve) > 3
+
+
+def test_a_training_that_keeps_the_interpreter_to_itself_costs_no_updates():
+    """Polls begin up to 5 ms late, and some answers wait as long for the interpreter's lock: no driver is slow."""
+    clock, rng = VirtualClock(), random.Random(0)
+
+    class Waits(ReplayMeter):
+        def read(self) -> Reading:
+            first = super().read()
+            clock.now_ns += 5_000_000 * (rng.random() < 0.4)
+            return replace(first, end_ns=clock())
+
+    meter = Waits(100.0, counter_period_s=0.02, clock=clock)
+    channel, lock = Channel(meter, meter.open(), clock=clock), threading.RLock()
+    begin_ns = clock.now_ns
+    while clock.now_ns < begin_ns + 8 * S:
+        clock.now_ns = max(channel.due_ns, clock.now_ns) + round(rng.uniform(0.002, 0.0055) * S)
+        channel.poll(lock)
+    times_ns = channel.curve.knots().time_ns
+    assert np.sum(times_ns > begin_ns + 2 * S) == pytest.approx(300, abs=6)

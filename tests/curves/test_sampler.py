@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from lightning_energy.curves.call_budget import PROCESS
 from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.ledger.session import Session
@@ -366,3 +367,15 @@ def test_registers_that_move_at_any_poll_are_no_part_of_the_crowd():
     sampler.start()
     wait_for(lambda: sampler.channels[0].plan.hunts_always)
     sampler.stop()
+
+
+def test_two_samplers_of_one_process_share_its_time_while_both_run():
+    first, second = (sampler_of(ReplayMeter(100.0, counter_period_s=0.01, device_id=d)) for d in "ab")
+    calls = [sampler.channels[0].plan.calls for sampler in (first, second)]
+    first.start()
+    second.start()
+    assert [*map(PROCESS.has, calls)] == [True, True]
+    first.stop()
+    assert [*map(PROCESS.has, calls)] == [False, True]
+    second.stop()
+    assert not any(map(PROCESS.has, calls))

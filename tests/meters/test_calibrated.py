@@ -54,3 +54,17 @@ def test_a_power_of_zero_is_no_power_to_correct():
     meter.open()
     assert meter.read().power_w == 0.0
     assert meter.read_power_w() == 0.0
+
+
+def test_nothing_new_is_nothing_new_corrected():
+    class Says(ReplayMeter):
+        says = True
+
+        def is_unchanged(self) -> bool:
+            return self.says
+
+    inner = Says(100.0)
+    meter = CalibratedMeter(inner, gain=2.0)
+    assert meter.is_unchanged()
+    inner.says = False
+    assert not meter.is_unchanged()

@@ -116,7 +116,7 @@ def test_comparing_is_cheap(clock):
     *_, calls = watched(clock, SimulatedGpu(300.0, uuid=A), 150.0)
     # two calls per look, ten looks a second, five seconds of every 65: three watches
     assert calls["nvmlDeviceGetPowerUsage"] < 200
-    assert calls["nvmlDeviceGetTotalEnergyConsumption"] > 4_000
+    assert calls["nvmlDeviceGetTotalEnergyConsumption"] > 1_500  # every update was seen
 
 
 def test_a_sensor_that_is_late_is_as_uncertain(clock):
