@@ -16,7 +16,7 @@ from lightning_energy.meters.base import MeterUnavailable
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.scores.budget_rule import Budget
 from lightning_energy.training.budget_watch import BudgetWatch
-from lightning_energy.training.callback_base import CallbackBase
+from lightning_energy.training.callback_base import OF_LIGHTNING, CallbackBase
 from lightning_energy.training.error_guard import WarnOnce, never_fatal
 from lightning_energy.training.forecaster import Forecaster
 from lightning_energy.training.lightning_private import is_checkpoint
@@ -137,7 +137,8 @@ class EnergyBudget(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone: a copy has spent nothing."""
-        return {**self.__dict__, **OF_A_RUN, "_run_id": uuid4().hex}
+        settings = {name: value for name, value in self.__dict__.items() if name not in OF_LIGHTNING}
+        return {**settings, **OF_A_RUN, "_run_id": uuid4().hex}
 
     # ------------------------------------------------------------------------------------- begin and end
 
