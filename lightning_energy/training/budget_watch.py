@@ -83,6 +83,11 @@ class BudgetWatch:
         return self.budget.is_reached(self.agreed.spent_j)
 
     @property
+    def is_alone(self) -> bool:
+        """True for one rank, for which no other waits."""
+        return self._ranks.size == 1
+
+    @property
     def scale(self) -> float:
         """Joules of all ranks in this session for each of this one, at the last look."""
         return (self.agreed.spent_j - self._before_j) / self._mine.spent_j if self._mine.spent_j > 0 else 1.0
@@ -104,7 +109,7 @@ class BudgetWatch:
         seconds = (now_ns - self._looked_ns) * NS
         self._looked_at, self._looked_ns = self._steps, now_ns
         self._mine = mine = self._of_this_rank()
-        step_s, alone = seconds / max(steps, 1), ranks.size == 1
+        step_s, alone = seconds / max(steps, 1), self.is_alone
         if alone:
             self.agreed = Agreed(self._before_j + mine.spent_j, mine.power_w, mine.unknown)
         else:

@@ -13,10 +13,11 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning_energy.ledger.arguments import named_arguments
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.meters.base import MeterUnavailable
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.scores.budget_rule import Budget
 from lightning_energy.training.budget_watch import BudgetWatch
-from lightning_energy.training.callback_base import CallbackBase
+from lightning_energy.training.callback_base import OF_LIGHTNING, CallbackBase
 from lightning_energy.training.error_guard import WarnOnce, never_fatal
 from lightning_energy.training.forecaster import Forecaster
 from lightning_energy.training.lightning_private import is_checkpoint
@@ -137,7 +138,8 @@ class EnergyBudget(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone: a copy has spent nothing."""
-        return {**self.__dict__, **OF_A_RUN, "_run_id": uuid4().hex}
+        settings = {name: value for name, value in self.__dict__.items() if name not in OF_LIGHTNING}
+        return {**settings, **OF_A_RUN, "_run_id": uuid4().hex}
 
     # ------------------------------------------------------------------------------------- begin and end
 
@@ -174,8 +176,14 @@ class EnergyBudget(Callback):
     @never_fatal
     def _begin(self, trainer: Trainer) -> str:
         ranks = Ranks.of(trainer)
-        joules, before_j = self._source(trainer)
-        problem = _problem_of(ranks, joules)
+        joules, before_j, problem = None, 0.0, ""
+        try:
+            joules, before_j = self._source(trainer)
+        except Exception as error:  # whatever it is, the other ranks wait for this one
+            if raised_by_handler(error):
+                raise
+            problem = f"a device ({type(error).__name__}: {error})"
+        problem = _problem_of(ranks, joules, problem)
         if problem or joules is None:
             return problem
         self._before_j = before_j = trainer.strategy.broadcast(max(self._before_j, before_j))
@@ -234,10 +242,12 @@ class EnergyBudget(Callback):
     def _give_up(self, where: str, error: Exception) -> None:
         self._warn(
             "defect",
-            f"EnergyBudget watches no more after {type(error).__name__} in {where}: {error}. The training goes "
-            f"on without a budget; please report this as a bug of lightning-energy",
+            f"EnergyBudget: {type(error).__name__} in {where}: {error}. The training goes on, perhaps without a "
+            f"budget; please report this as a bug of lightning-energy",
         )
-        self._watch = self._forecaster = None
+        self._forecaster = None
+        if self._watch is not None and self._watch.is_alone:  # other ranks wait for this one's looks
+            self._watch = None
 
     # ------------------------------------------------------------------------------------- during the training
 
@@ -352,22 +362,23 @@ def _is_closed(books: RankBooks, session: Session) -> bool:
 RAISE = "Give a greater max_kwh to go on"
 
 
-def _problem_of(ranks: Ranks, joules: SpentJoules | None) -> str:
+def _problem_of(ranks: Ranks, joules: SpentJoules | None, failure: str = "") -> str:
     """The reason why no budget can be kept; empty where there is none. All ranks take part."""
-    mine = (0, 0, []) if joules is None else (joules.devices, joules.boards, joules.dead)
-    everyone = ranks.gather(mine)
-    if not sum(devices for devices, _, _ in everyone):
+    here = joules is not None
+    dead = [failure] if failure else [] if joules is None else joules.dead
+    everyone = ranks.gather((here, joules.devices if joules else 0, joules.boards if joules else 0, dead))
+    dead = [name for *_, names in everyone for name in names]
+    if not dead and not (all(row[0] for row in everyone) and any(row[1] for row in everyone)):
         return (
             "nothing is measured, so that no budget can be kept. Give the Trainer an EnergyCallback of its own, with "
             "meters=… that can be read here; see `lightning-energy doctor`"
         )
-    dead = [name for _, _, names in everyone for name in names]
     if dead:
         return (
             f"the energy of {', '.join(dead)} is missing, so that no budget can be kept. See `lightning-energy "
             f"doctor`, or leave it out by EnergyCallback(meters=…)"
         )
-    if ranks.device.type != "cpu" and not any(boards for _, boards, _ in everyone):
+    if ranks.device.type != "cpu" and not any(row[2] for row in everyone):
         return (
             f"the accelerator ({ranks.device.type}) is not measured, so that no budget can be kept. See "
             f"`lightning-energy doctor`, or give a Meter of it: EnergyCallback(meters=…)"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lightning_energy.meters.units import J_PER_WH
 from lightning_energy.results.notes import Note
 from lightning_energy.training import log_keys
+from lightning_energy.training.error_guard import never_fatal
 from lightning_energy.training.forecaster import Forecaster
 from lightning_energy.training.logged import to_loggers
 from lightning_energy.training.spent_joules import SpentJoules
@@ -50,27 +51,32 @@ class Forecasts:
         self._epochs = 0
         self._made_s = -math.inf
 
+    @never_fatal
     def begin(self, trainer: Trainer) -> None:
         """Begin the training."""
         if self._books.session is not None and self._books.is_fit:
             self._forecaster = Forecaster(SpentJoules(self._books.session).now)
             self._forecaster.begin(trainer)
 
+    @never_fatal
     def begin_epoch(self, trainer: Trainer) -> None:
         """Begin an epoch."""
         if self._forecaster is not None:
             self._forecaster.begin_epoch(trainer)
 
+    @never_fatal
     def begin_validation(self, trainer: Trainer) -> None:
         """Begin a validation."""
         if self._forecaster is not None and not trainer.sanity_checking:
             self._forecaster.begin_validation(trainer)
 
+    @never_fatal
     def end_validation(self, trainer: Trainer) -> None:
         """End a validation."""
         if self._forecaster is not None and not trainer.sanity_checking:
             self._forecaster.end_validation(trainer)
 
+    @never_fatal
     def after_step(self, trainer: Trainer, warn: Warn) -> None:
         """Take in the batches up to a logging step; in the first epoch, forecast."""
         if self._forecaster is None:
@@ -84,6 +90,7 @@ class Forecasts:
             self._made_s = now_s
             self._forecast(trainer, books.own(books.session.totals()), 1.0, warn, is_epoch_end=False)
 
+    @never_fatal
     def end_epoch(self, trainer: Trainer, total: Energy, session: Energy, own: Energy, warn: Warn) -> None:
         """End an epoch, and forecast.
 
@@ -101,6 +108,11 @@ class Forecasts:
         if self._books.ranks.is_zero:
             scale = (session.energy_j or 0.0) / own.energy_j if own.energy_j else 1.0
             self._forecast(trainer, total, scale, warn, is_epoch_end=True)
+
+    def _give_up(self, where: str, error: Exception) -> None:
+        """Forecast no more after a defect; the energy is measured all the same."""
+        self._forecaster = self.last = None
+        self._books.remark(f"No forecast after {type(error).__name__} in {where}: {error}. Please report this as a bug")
 
     @property
     def notes(self) -> list[Note]:

@@ -8,6 +8,7 @@ import time
 import warnings
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -175,6 +176,21 @@ def test_a_further_fit_is_a_run_of_its_own_and_a_test_changes_nothing(tmp_path):
     assert steps.before_j == 0.0
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_in_a_barebones_trainer_it_measures_by_itself(tmp_path):
+    """Where EnergyCallback is off."""
+    budget = with_own_meter(max_j=20.0)
+    trainer = L.Trainer(
+        max_epochs=4000,
+        barebones=True,
+        accelerator="cpu",
+        callbacks=[budget, energy_callback(score=None, record=False)],
+    )
+    trainer.fit(Working("nowhere"), loader(32))
+    assert budget.is_exceeded
+    assert trainer.current_epoch < 3999
+
+
 def test_two_budgets_one_that_warns_and_one_that_stops(tmp_path):
     soft, hard = EnergyBudget(max_j=10.0, on_exceed="warn"), EnergyBudget(max_j=60.0)
     with pytest.warns(match="were spent at step"):
@@ -185,8 +201,11 @@ def test_two_budgets_one_that_warns_and_one_that_stops(tmp_path):
 
 def test_a_copy_has_the_settings_and_has_spent_nothing(tmp_path):
     budget = with_own_meter(max_j=5.0)
-    make_trainer(tmp_path, max_epochs=2, callbacks=[budget]).fit(Working(), loader(32), loader(4))
+    trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[budget])
+    trainer.fit(Working(), loader(32), loader(4))
+    budget.log = trainer.lightning_module.log  # as Lightning sets it, and with it the whole Trainer
     twin = copy.deepcopy(budget)
+    assert "log" not in twin.__dict__
     assert (twin.spent_kwh, twin.is_exceeded, twin._budget) == (0.0, False, budget._budget)
 
 

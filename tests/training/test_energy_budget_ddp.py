@@ -122,7 +122,6 @@ def test_two_ranks_stop_after_the_same_step(tmp_path: Path, warm: Warm, mode: st
         assert last_but_one_j < limit_j <= last_j  # over by no more than what lies between two looks
         assert stopped_at == of_zero["step"]
         assert (of_zero["exceeded"], of_one["exceeded"]) == (True, True)
-        assert len(agreed[0]) < 0.5 * (stopped_at - agreed[0][0][0])
     true_j = zero[0]["true_j"] + one[0]["true_j"]
     assert 0.3 * true_j < zero[0]["looks"][-1][1] < 1.02 * true_j  # less where a busy machine was not read for seconds
     state = torch.load(tmp_path / "ckpt/energy-budget.ckpt", weights_only=True)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 
+from lightning_energy import EnergyBudget
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer, meter
 
 W = 200.0
@@ -189,3 +190,17 @@ def test_what_is_logged_and_shown(tmp_path):
     (note,) = (note for note in energy.report.notes if note.kind == "forecast")
     assert note.text.startswith("Forecast before the interruption: about ")
     assert "by max_epochs=9" in note.text
+
+
+def test_a_defect_of_a_forecast_leaves_the_figures_and_the_budget(tmp_path):
+    class Odd(Callback):
+        @property
+        def may_stop_early(self):
+            return 1 / 0
+
+    energy, budget = energy_callback(score=None, record=False), EnergyBudget(max_kwh=1.0)
+    trainer = make_trainer(tmp_path, callbacks=[energy, budget, Odd()], max_epochs=2)
+    with pytest.warns(match="EnergyBudget: ZeroDivisionError in on_train_epoch_start"):
+        trainer.fit(Classifier(), loader(8), loader(4))
+    assert energy.report.total.energy_j > 0
+    assert [note.text for note in energy.report.notes if "No forecast after ZeroDivisionError" in note.text]
