@@ -1,6 +1,6 @@
 """Errors of the energies of steps and of runs, and coverage of their stated uncertainties.
 
-    python benchmarks/accuracy.py                    # prints the tables; some twenty minutes
+    python benchmarks/accuracy.py --processes 2      # prints the tables; some twenty minutes
     python benchmarks/accuracy.py --json FILE        # and writes them, with seeds and machine
     python benchmarks/accuracy.py --parts schedules --json FILE  # one part only; the others stay in FILE as they are
     python benchmarks/accuracy.py --parts schedules --only "8 boards" --runs 1
@@ -299,7 +299,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each run of the steps")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--runs", type=int, default=3, help="of each schedule and seed")
+    parser.add_argument("--runs", type=int, default=4, help="of each schedule and seed: 500 of each kind of window")
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="TEXT", help="schedules with one of these in their name"
     )

@@ -8,7 +8,6 @@ import threading
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from lightning_energy.curves.energy import together_j
 from lightning_energy.ledger.uncertainty import SQRT3
 from lightning_energy.meters.units import NS
 
@@ -118,20 +117,19 @@ class IdleBaseline:
         Repeatabilities of the devices add as elsewhere; those of idle powers, the gains and :data:`DYNAMIC_U` are
         common to a device's whole time, and may be to all devices: linearly.
         """
-        above_j, u_j, u_idle_j, u_gain_j = [], [], 0.0, 0.0
+        above_j, u_idle_j, u_gain_j = [], 0.0, 0.0
         for d, channel in enumerate(self._channels):
             energy, idle = totals.energy(device=d), self.power.get(channel.info.device_id)
             if idle is None or energy.energy_j is None:
                 return None
             known_s = energy.duration_s - energy.missing_s
             above_j.append(energy.energy_j - idle.power_w * known_s)
-            u_j.append(energy.u_j)
             u_idle_j += idle.u_w * known_s
             gain_u = math.sqrt(max(energy.u_absolute_j**2 - energy.u_j**2, 0.0)) / (energy.energy_j or 1.0)
             u_gain_j += math.hypot(gain_u, DYNAMIC_U) * abs(above_j[-1])
         if not above_j:
             return None
-        repeated_j = math.hypot(together_j(sum(u_j), sum(u**2 for u in u_j)), u_idle_j)
+        repeated_j = math.hypot(totals.energy().u_j, u_idle_j)
         return AboveIdle(sum(above_j), repeated_j, math.hypot(repeated_j, u_gain_j))
 
 

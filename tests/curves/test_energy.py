@@ -14,7 +14,7 @@ def test_sums_over_devices_and_over_time():
     none = Energy(None, 0.0, 0.0, 10.0, 10.0, "missing")
     total = Energy.total([one, two, none])
     assert (total.energy_j, total.duration_s, total.missing_s, total.quality) == (150.0, 10.0, 10.0, "integrated")
-    assert total.u_j == pytest.approx(math.sqrt(0.5 * 25 + 0.5 * 49))  # they see the same steps: correlated by a half
+    assert total.u_j == pytest.approx(math.sqrt(0.25 * 25 + 0.75 * 49))  # they do the same steps: correlated by 0.75
     assert total.u_absolute_j == pytest.approx(math.hypot(total.u_j, 7.5))  # gains err alike
     row = Energy.sequence([one, two])
     assert (row.energy_j, row.duration_s, row.missing_s) == (150.0, 20.0, 3.0)
