@@ -101,10 +101,14 @@ def spending():
 
 
 def wait_until_spent(session) -> None:
-    """Wait until the energy is spent and known, so that the power that is assumed to go on is the low one."""
+    """Wait until the energy is spent, known and booked, so that the power that is assumed to go on is the low one.
+
+    Amidst our own work, a handler sees what was booked last: seconds ago, where nobody asked since.
+    """
     curve = session.channels[0].curve
     while curve.end_j < SPENT_J / 2 or (curve.last_power_w() or 2.0) > 1.5:
         session._sampler.wait_until_known(time.monotonic_ns(), 60.0)
+    session.ledger.settle()
 
 
 def is_spent_once(energy_j, u_j) -> bool:

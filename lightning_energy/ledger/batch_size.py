@@ -8,16 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils.data import DataLoader
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    DistributedSampler,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    default_collate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["describe", "first_size", "look", "place_of_size", "size_of"]
+__all__ = ["describe", "first_size", "look", "place_of_size", "regular", "size_of"]
 
 CHANNELS = {1, 3, 4}  # of images, where they stand first
 MOST_PARTS = 10_000  # of a batch that are looked at
 NAMED_PARTS = 3
+SAMPLERS = (SequentialSampler, RandomSampler, DistributedSampler)  # that give as many samples as they say
 
 
 def size_of(batch: Any, batch_size: int | None = None) -> int | None:
@@ -79,6 +88,29 @@ def first_size(batch: Any) -> int | None:
         if n is not None:
             return n
     return None
+
+
+def regular(loaders: Any) -> tuple[int, int] | None:
+    """The size of all batches but the last, and their number, where both are sure before a batch is seen.
+
+    A DataLoader as PyTorch makes it for a dataset of known length: with its own samplers and its own way to collate.
+
+    Example:
+        >>> from torch.utils.data import TensorDataset
+        >>> regular(DataLoader(TensorDataset(torch.zeros(10, 1)), batch_size=4))
+        (4, 3)
+        >>> regular(DataLoader(TensorDataset(torch.zeros(10, 1)), batch_size=4, collate_fn=list)) is None
+        True
+    """
+    if type(loaders) is not DataLoader or loaders.batch_size is None or loaders.collate_fn is not default_collate:
+        return None
+    sampler, dataset = loaders.batch_sampler, loaders.dataset
+    while type(dataset) is Subset:
+        dataset = dataset.dataset
+    # one that fetches a batch at once may leave some of it out
+    if type(sampler) is not BatchSampler or type(sampler.sampler) not in SAMPLERS or hasattr(dataset, "__getitems__"):
+        return None
+    return loaders.batch_size, len(loaders)
 
 
 def place_of_size(batch: Any) -> Any:

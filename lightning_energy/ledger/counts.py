@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.ledger.batch_size import describe, first_size, look, place_of_size
+from lightning_energy.ledger.batch_size import describe, first_size, look, place_of_size, regular
 from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.units import SAMPLES
 
@@ -42,9 +42,10 @@ class SampleCount:
 
     Attributes:
         problem: the reason why samples could not be counted; empty when they could.
-        seen: the samples so far, the number of the batch that is looked at next, the type of the last one that was, and
-            the place of its first tensor (``None``: not right in it), in one list: a hook that sees a usual batch adds
-            to it without a call, also when the number is not known any more (then :attr:`n` is ``None``).
+        seen: in one list, so that a hook adds a usual batch to it without a call: the samples so far, the number of the
+            batch that is looked at next, the type of the last one that was, the place of its first tensor (``None``:
+            elsewhere), and the size of all until the next look where that is sure (else 0). Also when the number is
+            not known any more: then :attr:`n` is ``None``.
 
     Args:
         loaders: gives the DataLoaders of the batches; ``None`` where they are not known.
@@ -60,7 +61,7 @@ class SampleCount:
 
     def __init__(self, loaders: Callable[[], Any] = _no_loaders, *, together: bool = False) -> None:
         self.problem = ""
-        self.seen: list[Any] = [0, 0, None, None]
+        self.seen: list[Any] = [0, 0, None, None, 0]
         self._loaders = loaders
         self._together = together
         self._looks = 0
@@ -77,7 +78,9 @@ class SampleCount:
         if self.problem:
             return
         try:
-            n = first_size(batch) if 0 < batch_idx < self.seen[1] and type(batch) is self.seen[2] else None
+            n = None
+            if 0 < batch_idx < self.seen[1]:
+                n = self.seen[4] or (first_size(batch) if type(batch) is self.seen[2] else None)
             self.seen[0] += self._look(batch, batch_idx) if n is None else n
         except Exception as error:  # a batch that cannot be looked into
             if raised_by_handler(error):
@@ -85,15 +88,20 @@ class SampleCount:
             self.problem = f"a batch (a {type(batch).__name__}) raised {_told(error)}. {ADVICE}"
 
     def _look(self, batch: Any, batch_idx: int) -> int:
-        self.seen[2:] = None, None
+        self.seen[2:] = None, None, 0
         self._looks += 1
         self.seen[1] = batch_idx + (1 if self._looks < FIRST_LOOKS else LOOK_EVERY)
-        n, is_full = look(batch, self._loaders(), together=self._together, is_sure=self._is_sure)
+        loaders = self._loaders()
+        n, is_full = look(batch, loaders, together=self._together, is_sure=self._is_sure)
         self._is_sure |= is_full
         if isinstance(n, str):
             self.problem = f"{n}. {ADVICE}"
             return 0
-        self.seen[2:] = type(batch), place_of_size(batch)
+        self.seen[2:] = type(batch), place_of_size(batch), 0
+        size, batches = (regular(loaders) if is_full else None) or (0, 0)
+        if n == size and batch_idx < batches - 1:
+            self.seen[1] = min(self.seen[1], batches - 1)  # the last one may be smaller
+            self.seen[4] = size
         return n
 
 

@@ -111,14 +111,19 @@ class Session:
         self._idle = IdleBaseline(self.channels, self.ledger.lock)
         self._has_waited = False
         enter = device_clock.enter_thread if device_clock is not None else None
-        self._booker = booker = Booker(partial(_settle, self.ledger), enter)
+        booker = Booker(partial(_settle, self.ledger), enter)
         watch = Watch(self.ledger, meters, is_over, abandoned, over, booker=booker)
-        self._sampler = watch.sampler = Sampler(self.channels, watch, self.ledger.lock, enter)
+        sampler = watch.sampler = Sampler(self.channels, watch, self.ledger.lock, enter)
+        self._threads = sampler, booker
         if self.channels:
             booker.start()
-        self._sampler.start()
+        sampler.start()
         # a second net: when neither teardown nor on_exception is called, the thread must not outlive us
-        self._finalizer = weakref.finalize(self, _stop, self._sampler, booker, meters, self._pid)
+        self._finalizer = weakref.finalize(self, _stop, sampler, booker, meters, self._pid)
+
+    @property
+    def _sampler(self) -> Sampler:
+        return self._threads[0]
 
     @property
     def age_s(self) -> float:
@@ -276,7 +281,7 @@ class Session:
             self._sampler.wait_until_known(now_ns, wait_s, counters)
             late_s = min(self.ledger.latest_s(), LONGEST_DELAY_S)
         self._sampler.finish(now_ns + round(late_s / NS), wait_s + late_s)
-        self._booker.stop(CLOSE_S)
+        self._threads[1].stop(CLOSE_S)  # it gives up what is under way
         self.ledger.settle(final=True)
         self.notes = [*dict.fromkeys((*self.notes, *clock_notes(self._device_clock)))]
         self.sharing = self._sharing.notes()
@@ -285,10 +290,11 @@ class Session:
         """Stop the sampler and close the meters. Idempotent."""
         if self._finalizer.detach() is None or not self.is_ours:
             return
-        self._booker.end()
-        self._sampler.stop()
-        self._booker.stop(CLOSE_S)
-        close = partial(self._meters.close, but=self._sampler.disown())
+        sampler, booker = self._threads
+        booker.end()
+        sampler.stop()
+        booker.stop(CLOSE_S)
+        close = partial(self._meters.close, but=sampler.disown())
         try:
             ask(close, CLOSE_S)
         except TimeoutError:  # the driver hangs: nothing is read from it any more

@@ -129,9 +129,12 @@ def _end_hook(
         now_ns = clock()
         marks.append((now_ns, code, stamp(now_ns) if stamp else None))
         try:  # a usual batch is counted without a call
-            n, until, kind, place = seen
-            part = batch[place] if place is not None and 0 < batch_idx < until and type(batch) is kind else None
-            if type(part) is of_tensors:
+            n, until, kind, place, size = seen
+            if not 0 < batch_idx < until:
+                count(batch, batch_idx)
+            elif size:  # sure, without a look
+                seen[0] = n + size
+            elif place is not None and type(batch) is kind and type(part := batch[place]) is of_tensors:
                 seen[0] = n + part.shape[0]
             else:
                 count(batch, batch_idx)

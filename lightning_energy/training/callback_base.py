@@ -205,7 +205,7 @@ class CallbackBase(Callback):
         for name, value in vars(self).items():
             if isinstance(value, Mapping):
                 yield from ((f"{name}[{key!r}]", fn) for key, fn in value.items() if isfunction(fn))
-            elif isfunction(value) and not name.startswith("_"):
+            elif isfunction(value) and not name.startswith("_") and name not in HOOKS:
                 yield name, value
 
     def __getstate__(self) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class EnergyEfficiencyStopping(Callback):
         self.kwh_per_point: float | None = None
         self.stopped_epoch: int | None = None
         self.reason = ""
+        self.may_stop_early = True  # a forecast that sees it in the Trainer is one of the most that may be spent
         self._reached: list[Reached] = []
         self._warn = WarnOnce()
 

@@ -242,7 +242,7 @@ class Outputs:
 
         def write(recorder: Recorder = self._recorder) -> None:
             figures = report()
-            with self._told_of_records(note):
+            with _told_of_records(note):
                 recorder.write(figures, run_id=run_id, before=before, epochs=history, sessions=sessions)
 
         self._tell()
@@ -263,7 +263,7 @@ class Outputs:
         try:
             self.flush()
         finally:
-            with self._told_of_records(self._warn):
+            with _told_of_records(self._warn):
                 if is_fit and report.outcome == "completed" and recorder.rank:
                     recorder.discard()
                 elif is_fit:
@@ -285,21 +285,6 @@ class Outputs:
     def _tell(self) -> None:
         while self._untold:
             self._warn(*self._untold.pop(0))
-
-    @staticmethod
-    @contextmanager
-    def _told_of_records(warn: Callable[[str, str], None]) -> Iterator[None]:
-        """Turn the fault of a full or read-only disk, which must not end the training, into a warning."""
-        try:
-            yield
-        except Exception as error:
-            if raised_by_handler(error):
-                raise
-            warn(
-                "record",
-                f"EnergyCallback: the record cannot be written ({type(error).__name__}: {error}); the training goes "
-                f"on, and the next write tries again. Give another place: EnergyCallback(record=…)",
-            )
 
     def write_trace_later(self, session: Session, spent: RunMemory, *, if_many: bool = False) -> None:
         """Write the news of curves and steps soon, in a thread of its own.
@@ -357,3 +342,18 @@ class Outputs:
         if path is not None and report.is_of_fit:
             return Place.of_record(path)
         return Place(path, "callback.report.details()" if report.is_of_fit else "callback.evaluations[-1].details()")
+
+
+@contextmanager
+def _told_of_records(warn: Callable[[str, str], None]) -> Iterator[None]:
+    """Turn the fault of a full or read-only disk, which must not end the training, into a warning."""
+    try:
+        yield
+    except Exception as error:
+        if raised_by_handler(error):
+            raise
+        warn(
+            "record",
+            f"EnergyCallback: the record cannot be written ({type(error).__name__}: {error}); the training goes "
+            f"on, and the next write tries again. Give another place: EnergyCallback(record=…)",
+        )

@@ -5,7 +5,7 @@ from collections import OrderedDict
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset, TensorDataset, default_collate
 
 from lightning_energy.ledger.counts import Counts, SampleCount, StageCounts, UnitCount
 from lightning_energy.ledger.session import Session
@@ -192,3 +192,41 @@ def test_loaders_are_asked_for_by_stage():
     counts = Counts(loaders=asked.append)
     counts.of("test").add(PAIR, 0)
     assert asked == ["test"]
+
+
+class Fetches(TensorDataset):
+    """Fetches a batch at once, and may leave some of it out."""
+
+    def __getitems__(self, places):
+        return [self[place] for place in places]
+
+
+DATA = TensorDataset(torch.zeros(22, 3))
+
+
+@pytest.mark.parametrize(
+    ("loader", "is_sure"),
+    [
+        (DataLoader(DATA, batch_size=4), True),
+        (DataLoader(Subset(DATA, range(22)), batch_size=4, shuffle=True), True),
+        (DataLoader(DATA, batch_size=4, collate_fn=default_collate, sampler=range(22)), False),
+        (DataLoader(DATA, batch_size=4, collate_fn=lambda rows: default_collate(rows[:])), False),
+        (DataLoader(Fetches(torch.zeros(22, 3)), batch_size=4), False),
+        (DataLoader(Subset(Fetches(torch.zeros(22, 3)), range(22)), batch_size=4), False),
+        ({"a": DataLoader(DATA, batch_size=4)}, False),
+    ],
+)
+def test_batches_of_a_regular_loader_are_counted_without_a_look_but_for_the_last(loader, is_sure):
+    """22 samples in batches of four: for the fifth of six, the hook is shown what cannot be counted."""
+    counts = Counts(loaders=lambda _stage: loader)
+    session = Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu")))
+    marks = BatchMarks(counts)
+    marks.enter(session, 0, "train")
+    _, on_end = marks.hooks_of(lambda *_: None)
+    full = {"a": [torch.zeros(4, 3)]} if isinstance(loader, dict) else [torch.zeros(4, 3)]
+    for batch_idx in range(4):
+        on_end(None, None, None, full, batch_idx)
+    on_end(None, None, None, object(), 4)
+    on_end(None, None, None, [torch.zeros(2, 3)], 5)
+    assert counts.units == {"train": {"samples": 22 if is_sure else None}}
+    session.close()
