@@ -54,8 +54,8 @@ def test_parts_that_had_less_than_nothing_by_powers_alone():
         (
             StepKinds("train", 2, (0, 1), (), (240, 239), (0.25, 0.031), (0.238, 0.0301), (0.003, 0.0009)),
             (
-                "by their number in the epoch, from 0 on, modulo 2: kind 1 is 0, 240 steps of 238 ± 3 mJ each; kind 2 is "
-                "1, 239 steps of 30.1 ± 0.9 mJ each"
+                "by their number in the epoch, from 0 on, modulo 2: kind 1 is 0, 240 steps of 238 ± 3 mJ each; kind 2 "
+                "is 1, 239 steps of 30.1 ± 0.9 mJ each"
             ),
         ),
         (
@@ -65,8 +65,8 @@ def test_parts_that_had_less_than_nothing_by_powers_alone():
         (
             StepKinds("train", limits_s=(0.25,), n=(5, 6), step_s=(0.1, 0.4), step_j=(1.5, 20), step_u_j=(0.25, 1)),
             (
-                "by duration: kind 1 is below 250 ms, 5 steps of 1.5 ± 0.25 J each; kind 2 is from 250 ms on, 6 steps of "
-                "20 ± 1 J each"
+                "by duration: kind 1 is below 250 ms, 5 steps of 1.5 ± 0.25 J each; kind 2 is from 250 ms on, 6 steps "
+                "of 20 ± 1 J each"
             ),
         ),
     ],
