@@ -267,6 +267,17 @@ def _why_no_metric(record: Record) -> str:
     return printable(of_rows or (record.no_score if before else ""))
 
 
+def _older_metric(record: Record) -> list[str]:
+    """Say that later validations logged no value, as of a metric that is not logged every time; or a NaN of old."""
+    last = next((row for row in reversed(record.epochs) if row.metric is not None), None)
+    later = [row for row in record.epochs if last is not None and row.epoch > last.epoch and row.val_s]
+    if last is None or not later or any(row.no_metric for row in later):
+        return []
+    return [
+        f"its metric is of epoch {last.epoch}: its validations since then, up to epoch {later[-1].epoch}, have none"
+    ]
+
+
 def _out_of_range(metric: Metric) -> str:
     top, what = (PERCENT, "percentage") if metric.scale == "percent" else (1.0, "fraction")
     text = f"its {printable(metric.name)}={metric.value:g} is no {what} in [0, {top:g}]"
@@ -283,6 +294,7 @@ def _shown(value: float, scale: Scale) -> float:
 def _caveats(record: Record, energy: Energy | None, *, is_best: bool) -> list[str]:
     why = _why_no_metric(record) if is_best else ""
     caveats = [f"its last validation has no metric, as {why}: this is the best before it"] if why else []
+    caveats += _older_metric(record)
     if record.outcome == "running":
         silent_s = time.time() - record.updated_unix_s
         killed = f"; nothing was written for {silent_s / 60:.0f} min, so it was killed, or its epochs are long"

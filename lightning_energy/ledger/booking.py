@@ -222,7 +222,7 @@ def contents(due: Due, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, li
         tail.add_line(sums, groups)
     else:
         ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s)
-        sums.fitted = Contents(state.split, sharing, sharing.powers, ahead)
+        sums.fitted = Contents(state.split, sharing, sharing.powers, ahead, held.stretches)
     return sums, tail.missing_ns([*state.missing_ns])
 
 

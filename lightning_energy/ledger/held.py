@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.sharing.kinds import Rule
 
-__all__ = ["Held"]
+__all__ = ["Held", "numbers"]
 
 BLURRED = 0.5  # half brackets of both ends, as a share of an interval, from which on it tells nothing of powers
 REMEMBERED = 32  # accounts whose number of marks is kept: those of an epoch, and some more
@@ -43,6 +43,7 @@ class Held(NamedTuple):
         missing_ns: nanoseconds that are missing before the first knot.
         rules: the way in which kinds of steps are told apart.
         begun: how often each of the accounts that were in force last began.
+        gone: number and seconds of the stretches of each class whose marks are kept no more, shape (2, classes).
     """
 
     knots: Knots
@@ -57,6 +58,7 @@ class Held(NamedTuple):
     missing_ns: int = 0
     rules: tuple[Rule, ...] = ()
     begun: tuple[tuple[int, int], ...] = ()
+    gone: NDArray[np.float64] = np.zeros((2, 0))
 
     @classmethod
     def empty(cls) -> Held:
@@ -87,7 +89,7 @@ class Held(NamedTuple):
         end: Position,
     ) -> Held:
         """The same with more knots and marks."""
-        number, begun = _numbers(code, self.begun)
+        number, begun = numbers(code, self.begun)
         result = self._replace(
             knots=self.knots.followed_by(knots),
             time_ns=np.concatenate([self.time_ns, time_ns]),
@@ -117,8 +119,12 @@ class Held(NamedTuple):
         return self._replace(of_class=of_class, rules=rules)
 
     def trimmed(self, keep: int, before_ns: int) -> Held:
-        """The same without its first ``keep`` knots, and without marks up to ``before_ns`` that were told."""
-        drop = min(int(np.searchsorted(self.time_ns, before_ns, side="right")), self.told)
+        """The same without its first ``keep`` knots, and without marks up to ``before_ns`` that were told.
+
+        The last mark stays: nobody knows yet how long what it began goes on.
+        """
+        drop = min(int(np.searchsorted(self.time_ns, before_ns, side="right")), self.told, len(self.time_ns) - 1)
+        drop = max(drop, 0)
         missing_ns = int(self.missing_at_knots_ns[keep])
         begin = self.begin
         if drop:
@@ -133,7 +139,23 @@ class Held(NamedTuple):
             booked=self.booked - keep,
             told=self.told - drop,
             missing_ns=missing_ns,
+            gone=self._stretches(drop),
         )
+
+    @property
+    def stretches(self) -> NDArray[np.float64]:
+        """Number and seconds of all stretches of each class that are over, shape (2, classes)."""
+        return self._stretches(max(len(self.time_ns) - 1, 0))
+
+    def _stretches(self, n: int) -> NDArray[np.float64]:
+        """Those that are gone with the first ``n`` that are kept."""
+        of_class, width = self.of_class[:n], self.gone.shape[1]
+        width = max(width, int(of_class.max(initial=-1)) + 1)
+        seconds_s = np.diff(self.time_ns[: n + 1]) * NS
+        both = [np.bincount(of_class, weights, width) for weights in (np.ones(n), seconds_s[:n])]
+        result: NDArray[np.float64] = np.array(both, dtype=np.float64)
+        result[:, : self.gone.shape[1]] += self.gone
+        return result
 
     @property
     def open_ns(self) -> int | None:
@@ -193,10 +215,15 @@ class Held(NamedTuple):
         )
 
 
-def _numbers(
+def numbers(
     code: NDArray[np.int64], begun: tuple[tuple[int, int], ...]
 ) -> tuple[NDArray[np.int64], tuple[tuple[int, int], ...]]:
-    """Count how often the account of each mark began before, and how often each began in all."""
+    """Count how often the account of each mark began before, and how often each began in all.
+
+    Args:
+        code: the accounts of the marks.
+        begun: how often accounts began before these marks.
+    """
     number, counts = np.empty(len(code), dtype=np.int64), dict(begun)
     for one in distinct(code).tolist():
         at = np.flatnonzero(code == one)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,8 +13,11 @@ from lightning_energy.meters.units import NS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from lightning_energy.ledger.accounts import Account
     from lightning_energy.ledger.sharing.contents import Contents
+    from lightning_energy.ledger.sharing.kinds import Rule
 
 __all__ = ["ClassPower", "HowShared", "Method", "Moved", "StepKinds", "how_shared"]
 
@@ -49,12 +52,37 @@ class StepKinds:
         every: period of the steps' numbers in their epoch; 0 where their duration tells.
         kinds: the kind, from 0 on, of each number modulo ``every``.
         limits_s: durations from which on a step is of the next kind.
+        n: the number of steps of each kind in the session; empty where it is not known, as in what follows.
+        step_s: their mean duration in seconds.
+        step_j: their mean energy in joules: the mean power of the kind for that time.
+        step_u_j: its standard uncertainty (k=1), without the gain of the sensor.
     """
 
     stage: str
     every: int = 0
     kinds: Sequence[int] = ()
     limits_s: Sequence[float] = ()
+    n: Sequence[int] = ()
+    step_s: Sequence[float] = ()
+    step_j: Sequence[float] = ()
+    step_u_j: Sequence[float] = ()
+
+    def of(self, number: Any, duration_s: Any) -> NDArray[np.int64]:
+        """The kinds of steps, from 1 on: those of a trace.
+
+        Args:
+            number: number of each step in its epoch, from 0 on.
+            duration_s: duration of each in seconds.
+
+        Example:
+            >>> StepKinds("train", 2, (0, 1)).of([0, 1, 2], [0.1, 0.1, 0.1]).tolist()
+            [1, 2, 1]
+            >>> StepKinds("train", limits_s=(0.25,)).of([0, 1], [0.1, 0.4]).tolist()
+            [1, 2]
+        """
+        if self.every:
+            return 1 + np.array(self.kinds, dtype=np.int64)[np.asarray(number, dtype=np.int64) % self.every]
+        return 1 + np.searchsorted(np.array(self.limits_s), np.asarray(duration_s), side="right").astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -126,7 +154,10 @@ class HowShared:
             "ends_s": [*self.ends_s],
             "powers_w": [[*powers] for powers in self.powers_w],
             "covariance_w2": [[*covariances] for covariances in self.covariance_w2],
-            "step_kinds": [{**asdict(k), "kinds": [*k.kinds], "limits_s": [*k.limits_s]} for k in self.step_kinds],
+            "step_kinds": [
+                {key: value if isinstance(value, (str, int)) else [*value] for key, value in asdict(kinds).items()}
+                for kinds in self.step_kinds
+            ],
             "moved": [asdict(m) for m in self.moved],
         }
 
@@ -168,10 +199,47 @@ def how_shared(
         ends_s=tuple((block.end_ns - started_ns) * NS for block in split.blocks),
         powers_w=tuple(tuple(power_w[at].tolist()) for at in of_block),
         covariance_w2=tuple(map(tuple, covariance[-1, :, -1, :].tolist())),
-        step_kinds=tuple(StepKinds(names[r.of_class][0], r.every, r.kinds, r.limits_s) for r in contents.rules),
+        step_kinds=tuple(
+            _kinds_of(
+                rule, names[rule.of_class][0], contents.stretches, mean_w=_wide(mean_w, seen), u_w=_wide(u_w, seen)
+            )
+            for rule in contents.rules
+        ),
         moved=tuple(
             Moved(accounts[code].epoch, accounts[code].stage, accounts[code].kind, float(contents.moved_j[code]))
             for code in np.flatnonzero(contents.moved_j[: len(accounts)]).tolist()
             if code != OUTSIDE
         ),
+    )
+
+
+def _wide(values: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Values of the classes that were seen, in the places of all; NaN for the others."""
+    result = np.full(len(seen), np.nan)
+    result[seen] = values
+    return result
+
+
+def _kinds_of(
+    rule: Rule,
+    stage: str,
+    stretches: NDArray[np.float64],
+    *,
+    mean_w: NDArray[np.float64],
+    u_w: NDArray[np.float64],
+) -> StepKinds:
+    """A rule with what is known of each kind's steps, if something is known of all."""
+    kinds, classes = StepKinds(stage, rule.every, rule.kinds, rule.limits_s), [*rule.classes]
+    if not classes or max(classes) >= min(stretches.shape[1], len(mean_w)):
+        return kinds
+    n, seconds_s = stretches[:, classes]
+    if not n.all() or not np.isfinite(mean_w[classes]).all():
+        return kinds
+    step_s = seconds_s / n
+    return replace(
+        kinds,
+        n=tuple(n.astype(int).tolist()),
+        step_s=tuple(step_s.tolist()),
+        step_j=tuple((step_s * mean_w[classes]).tolist()),
+        step_u_j=tuple((step_s * u_w[classes]).tolist()),
     )

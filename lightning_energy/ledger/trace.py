@@ -8,6 +8,7 @@ import numpy as np
 
 from lightning_energy.curves.energy import QUALITIES
 from lightning_energy.ledger.accounts import OUTSIDE
+from lightning_energy.ledger.held import numbers
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Trace:
         self._until_ns: dict[int, int] = {}  # by device, the last knot that was collected
         self._told = 0  # how many marks of the run were collected
         self._begun: set[int] = set()  # devices whose first knot was taken
+        self._begun_codes: tuple[tuple[int, int], ...] = ()
         self.rows = 0
 
     def add_knots(self, device: int, knots: Knots, *, told: int) -> None:
@@ -106,14 +108,16 @@ class Trace:
 
         Returns:
             ``epoch``, ``stage``, ``kind``, ``start_s``, ``duration_s``, ``energy_j`` (NaN where all of it is missing),
-            ``u_j``, ``missing_s`` (the devices' together).
+            ``u_j``, ``missing_s`` (the devices' together), ``number``: how often its account began before, which of a
+            step is its number in the epoch, from 0 on.
         """
         marks = np.concatenate([*self._marks, np.empty(0, dtype=MARK)])
         self._marks = [marks[-1:]] if len(marks) else []
         self.rows = 0
         start, end = marks[:-1], marks[1:]
         inside = (start["code"] != OUTSIDE) & (end["time_ns"] > start["time_ns"])
-        start, end = start[inside], end[inside]
+        number, self._begun_codes = numbers(start["code"], self._begun_codes)
+        start, end, number = start[inside], end[inside], number[inside]
         duration_s = (end["time_ns"] - start["time_ns"]) * NS
         missing_s = end["missing_s"] - start["missing_s"]
         is_missing = missing_s >= len(self._device_ids) * duration_s * (1 - WHOLE)
@@ -127,6 +131,7 @@ class Trace:
             "energy_j": np.where(is_missing, np.nan, end["energy_j"] - start["energy_j"]),
             "u_j": np.sqrt(start["variance_j2"] + end["variance_j2"]),
             "missing_s": missing_s,
+            "number": number,
         }
 
     def _seconds(self, time_ns: NDArray[Any]) -> NDArray[np.float64]:

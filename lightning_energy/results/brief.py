@@ -241,13 +241,19 @@ def _remarks(report: Figures, stage: str) -> list[str]:
     energy = report.stages[stage]
     if stage == "train":
         if report.step_j is not None:
-            texts.append(f"{si(report.step_j, 'J', digits=3)}/step{' of rank 0' if report.ranks > 1 else ''}")
+            kinds = ", the mean of kinds" if _has_kinds(report, stage) else ""
+            texts.append(f"{si(report.step_j, 'J', digits=3)}/step{' of rank 0' if report.ranks > 1 else ''}{kinds}")
         gaps_j = report.gaps.energy_j if report.gaps is not None else None
         if report.steps and gaps_j and energy.energy_j and gaps_j >= GAPS * energy.energy_j:
             texts.append(f"{percent(gaps_j / energy.energy_j)} of training between steps")
     if report.resolutions.get(stage) == "unresolved":
         texts.append("shorter than the meter can tell apart")
     return texts
+
+
+def _has_kinds(report: Figures, stage: str) -> bool:
+    """True where steps of the stage are of kinds, each with a power of its own."""
+    return any(k.stage == stage for d in report.devices if d.shared is not None for k in d.shared.step_kinds)
 
 
 # ------------------------------------------------------------------------------------------------ the last lines

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lightning_energy.results.readable import scale, si
+
 if TYPE_CHECKING:
-    from lightning_energy.ledger.how_shared import ClassPower, HowShared
+    from lightning_energy.ledger.how_shared import ClassPower, HowShared, StepKinds
     from lightning_energy.results.figures import Device, Figures
 
 __all__ = ["delay_in_words", "facts_of_sharing"]
@@ -47,6 +49,7 @@ def _text(device: Device) -> str:
         shared.look,
     )
     texts = [*delay, f"Mean powers, told by {shared.intervals} updates: {_powers(shared)}"]
+    texts += [_kinds(kinds) for kinds in shared.step_kinds]
     if shared.moved:
         most_j = max(abs(row.energy_j) for row in shared.moved)
         texts.append(f"By powers alone, parts of the run had less than nothing or too much: up to {most_j:.2g} J moved")
@@ -86,13 +89,47 @@ def _ms(seconds: float) -> str:
 
 
 def _powers(shared: HowShared) -> str:
-    told = [f"{_name(c)} {c.power_w:.3g} ± {c.u_w:.2g} W" for c in shared.classes if c.u_w <= TOLD * c.power_w]
-    rest = [_name(c) for c in shared.classes if c.u_w > TOLD * c.power_w]
+    of_kinds = {kinds.stage for kinds in shared.step_kinds}
+    names = [_name(c, has_kinds=c.stage in of_kinds) for c in shared.classes]
+    powers = [*zip(names, shared.classes, strict=True)]
+    told = [f"{name} {c.power_w:.3g} ± {c.u_w:.2g} W" for name, c in powers if c.u_w <= TOLD * c.power_w]
+    rest = [name for name, c in powers if c.u_w > TOLD * c.power_w]
     left = f"too rare or too short to tell: {', '.join(rest)}" if rest else ""
     return "; ".join(filter(None, (", ".join(told), left)))
 
 
-def _name(row: ClassPower) -> str:
+def _name(row: ClassPower, *, has_kinds: bool) -> str:
     of_steps, _, kind = row.phase.partition(" ")
+    kind = kind or ("1" if has_kinds and row.phase == "step" else "")
     phase = f"{PHASES[of_steps]} of kind {kind}" if kind else PHASES.get(row.phase, row.phase)
-    return phase if row.stage == "outside" else f"{row.stage.replace('_', ' ')} ({phase})"
+    return phase if row.stage == "outside" else f"{_words(row.stage)} ({phase})"
+
+
+def _words(stage: str) -> str:
+    return stage.replace("_", " ")
+
+
+def _kinds(rule: StepKinds) -> str:
+    """The steps of each kind: which they are, how many, and what each takes."""
+    if rule.every:
+        how = f"by their number in the epoch, from 0 on, modulo {rule.every}"
+        numbers = [
+            [k for k, kind in enumerate(rule.kinds) if kind == of] for of in range(max(rule.kinds, default=0) + 1)
+        ]
+        most = max(map(len, numbers))
+        which = ["the others" if len(those) == most > 1 else " or ".join(map(str, those)) for those in numbers]
+    else:
+        limits = [si(limit_s, "s", digits=3) for limit_s in rule.limits_s]
+        how = "by duration"
+        which = [f"below {limits[0]}", *(f"from {limit} on" for limit in limits)] if limits else []
+    of_each = [
+        f", {n} steps of {_with_u(step_j, u_j)} each"
+        for n, step_j, u_j in zip(rule.n, rule.step_j, rule.step_u_j, strict=True)
+    ]
+    words = [f"kind {i + 1} is {text}{of_each[i] if of_each else ''}" for i, text in enumerate(which)]
+    return f"Steps of {_words(rule.stage)} are of kinds {how}: {'; '.join(words)}"
+
+
+def _with_u(joules: float, u_j: float) -> str:
+    factor, prefix = scale(joules)
+    return f"{joules / factor:.3g} ± {u_j / factor:.2g} {prefix}J"

@@ -185,7 +185,9 @@ def _moved(row: Node) -> Moved:
 
 def _step_kinds(row: Node) -> StepKinds:
     kinds = tuple(kind.integer() for kind in row["kinds"].items())
-    return StepKinds(row["stage"].text(), row["every"].integer(), kinds, _numbers(row["limits_s"]))
+    n = tuple(item.integer() for item in row.get("n").maybe(Node.items) or ())
+    of_steps = (tuple(i.amount() for i in row.get(k).maybe(Node.items) or ()) for k in ("step_s", "step_j", "step_u_j"))
+    return StepKinds(row["stage"].text(), row["every"].integer(), kinds, _numbers(row["limits_s"]), n, *of_steps)
 
 
 def _numbers(row: Node) -> tuple[float, ...]:

@@ -257,12 +257,11 @@ class Validations:
         """
         scorer, name = self.scorer, self._name(found)
         judged = self._judge(trainer, name, value)
-        self._logged.problem = judged.problem
-        if judged.metric is None:
+        metric, self._logged.problem = judged.metric, judged.problem
+        if metric is None:
             waits = scorer.choice.name is None and -1.0 <= value < 0.0  # a balanced accuracy below chance
             self._have_none(judged.problem, "" if waits else "accuracy")
             return {}
-        metric = judged.metric
         score = self._score(metric, total)
         u = None if score is None else scorer.u_of_score(metric, total.energy_kwh, total.u_absolute_j / J_PER_KWH)
         self.last = self._now = now = Scored(metric, score, total.energy_kwh, u, total.missing_s)

@@ -98,6 +98,15 @@ def test_a_run_that_diverged_is_not_compared_by_the_last_value_before(tmp_path, 
     assert best.caveats == (f"its last validation has no metric, as {why}: this is the best before it",)
 
 
+def test_later_validations_without_the_metric_are_told(tmp_path):
+    made = record(1.0, 0.5, epochs=(0.5, None, None))
+    rows = [replace(row, val_s=2.0 if row.epoch < 2 else 0.0) for row in made.epochs]
+    write_record(tmp_path / "energy.json", replace(made, epochs=rows))
+    run = run_of(tmp_path / "energy.json", "x")
+    assert run.metric == 0.5
+    assert run.caveats == ("its metric is of epoch 0: its validations since then, up to epoch 1, have none",)
+
+
 def test_a_run_that_never_had_a_finite_metric_is_not_told_to_log_one(tmp_path):
     made = record(1.0, None, epochs=(None,))
     write_record(tmp_path / "energy.json", replace(made, epochs=[replace(made.epochs[0], no_metric=NAN)]))

@@ -65,3 +65,18 @@ def test_plain_types_have_every_field():
     plain = shared.to_plain()
     assert plain["classes"][0].keys() == {"stage", "phase", "power_w", "u_w"}
     assert plain["ends_s"] == [*shared.ends_s]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_kinds_are_told_with_the_number_of_their_steps_and_the_joules_of_each(name):
+    """A tenth of each 50 ms is a gap: 390 and 150 W for 45 ms; or 180 W for 0.7 and 360 W for 1.3 of it."""
+    _, shared, _, steps = told(Work(epochs=15, **KINDS[name]), Sensor(update_s=0.02))
+    (kinds,) = shared.step_kinds
+    train = steps[(steps.stage == "train") & (steps.kind == "step")]
+    of_each = train.groupby(kinds.of(train.number, train.duration_s))
+    assert (kinds.stage, kinds.n) == ("train", tuple(of_each.size().tolist()))
+    assert kinds.step_s == pytest.approx(of_each.duration_s.mean().tolist(), rel=1e-6)
+    true_j = (17.55, 6.75) if kinds.every else (5.67, 21.06)
+    assert kinds.step_j == pytest.approx(true_j, rel=0.05)
+    assert kinds.step_j == pytest.approx(of_each.energy_j.mean().tolist(), rel=0.05)
+    assert all(0 < u_j < 0.05 * j for j, u_j in zip(kinds.step_j, kinds.step_u_j, strict=True))

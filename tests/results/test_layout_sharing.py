@@ -2,7 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lightning_energy.ledger.how_shared import ClassPower, HowShared, Moved
+import pytest
+
+from lightning_energy.ledger.how_shared import ClassPower, HowShared, Moved, StepKinds
+from lightning_energy.results.brief import in_brief
 from lightning_energy.results.figures import Device
 from lightning_energy.results.layout_sharing import facts_of_sharing
 from tests.records import energy, record
@@ -45,11 +48,38 @@ def test_parts_that_had_less_than_nothing_by_powers_alone():
     )
 
 
-def test_kinds_of_steps_have_a_power_each():
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (
+            StepKinds("train", 2, (0, 1), (), (240, 239), (0.25, 0.031), (0.238, 0.0301), (0.003, 0.0009)),
+            (
+                "by their number in the epoch, from 0 on, modulo 2: kind 1 is 0, 240 steps of 238 ± 3 mJ each; kind 2 "
+                "is 1, 239 steps of 30.1 ± 0.9 mJ each"
+            ),
+        ),
+        (
+            StepKinds("train", 8, (0, 0, 0, 1, 0, 0, 0, 0)),
+            "by their number in the epoch, from 0 on, modulo 8: kind 1 is the others; kind 2 is 3",
+        ),
+        (
+            StepKinds("train", limits_s=(0.25,), n=(5, 6), step_s=(0.1, 0.4), step_j=(1.5, 20), step_u_j=(0.25, 1)),
+            (
+                "by duration: kind 1 is below 250 ms, 5 steps of 1.5 ± 0.25 J each; kind 2 is from 250 ms on, 6 steps "
+                "of 20 ± 1 J each"
+            ),
+        ),
+    ],
+)
+def test_kinds_of_steps_have_a_power_each_and_say_which_they_are(rule, words):
     kinds = (ClassPower("train", "step", 300.0, 2.0), ClassPower("train", "step 2", 120.0, 3.0))
-    assert text(replace(SHARED, classes=kinds))[0].endswith(
-        "train (steps) 300 ± 2 W, train (steps of kind 2) 120 ± 3 W"
+    shared = replace(SHARED, classes=kinds, step_kinds=(rule,))
+    assert text(shared)[0].endswith(
+        "train (steps of kind 1) 300 ± 2 W, train (steps of kind 2) 120 ± 3 W. Steps of train are of kinds " + words
     )
+    devices = [Device("NVIDIA H100", "GPU-1", "gpu", energy(1.0), 0.1, shared=shared)]
+    (row,) = in_brief(replace(record(devices=devices).report, steps=10, step_j=0.134)).rows
+    assert "134 mJ/step, the mean of kinds" in row[-1]
 
 
 def test_a_delay_that_is_not_seen_and_a_register_that_shows_energy_at_once():

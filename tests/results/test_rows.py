@@ -88,7 +88,12 @@ def test_rows_come_back_from_plain_types():
         ends_s=(3.5, 6.75),
         powers_w=((60.0, 298.0), (60.0, 302.0)),
         covariance_w2=((9.0, -0.5), (-0.5, 4.0)),
-        step_kinds=(StepKinds("train", 2, (0, 1)), StepKinds("validate", limits_s=(0.05,))),
+        step_kinds=(
+            StepKinds("train", 2, (0, 1)),
+            StepKinds(
+                "validate", limits_s=(0.05,), n=(3, 4), step_s=(0.1, 0.2), step_j=(1.0, 2.0), step_u_j=(0.1, 0.2)
+            ),
+        ),
         moved=(Moved(3, "validate", "step", 1.5), Moved(3, "train", "step", -1.5)),
     )
     devices = (

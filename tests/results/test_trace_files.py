@@ -110,9 +110,9 @@ def test_the_mean_energy_per_step_can_be_recomputed(tmp_path, within, is_whole):
     trainer.fit(module, loader(), loader(8))
     page = (ROOT / "docs/what-a-run-leaves.md").read_text()
     blocks = (block.split("```")[0] for block in page.split("```python\n")[1:])
-    read, recipe = (block for block in blocks if "steps" in block)
+    read, of_kinds, recipe = (block for block in blocks if "steps" in block)
     names = {}
-    exec(read.replace("runs/version_0", str(tmp_path)) + recipe, names)
+    exec((read + of_kinds).replace("runs/version_0", str(tmp_path)) + recipe, names)
     assert len(names["per_step_j"]) == energy.report.steps
     assert (energy.report.steps == 16) == is_whole
     assert names["per_step_j"].mean() == pytest.approx(energy.report.step_j, rel=1e-6)

@@ -69,6 +69,7 @@ class Contents:
         found: the kernel of the split.
         rules: the way in which kinds of steps are told apart.
         energy_j: joules by account.
+        stretches: number and seconds of the stretches of each class that are over, shape (2, classes).
         moved_j: the part of them that powers would have given to neighbours, beyond what these can have spent.
 
     Args:
@@ -76,13 +77,22 @@ class Contents:
         sharing: the way to share.
         powers: see there.
         ahead: the time behind the last update.
+        stretches: see there.
     """
 
-    def __init__(self, split: Split, sharing: Sharing, powers: Powers, ahead: Ahead = NOTHING_AHEAD) -> None:
+    def __init__(
+        self,
+        split: Split,
+        sharing: Sharing,
+        powers: Powers,
+        ahead: Ahead = NOTHING_AHEAD,
+        stretches: NDArray[np.float64] | None = None,
+    ) -> None:
         n, width = max(split.line_j.shape[1], int(ahead.code.max(initial=-1)) + 1), split.d.shape[2]
         width = max(width, ahead.seconds_s.shape[1])
         self.split, self.powers, self.found = split, powers.wide(width), sharing.found
         self.rules = sharing.rules
+        self.stretches = np.zeros((2, 0)) if stretches is None else stretches
         self._ahead = Ahead(ahead.code, wide(ahead.seconds_s, width))
         energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
         for place, block in enumerate(split.blocks):
