@@ -89,6 +89,7 @@ class Look(Callback):
 
     def on_train_epoch_end(self, trainer, pl_module):
         if trainer.is_global_zero:
+            energy._run.outputs.flush()
             record = json.loads((out / "energy.json").read_text())
             total, run = record["total"], record["session"]
             missing_s, total_kwh = (total["missing_s"], run["missing_s"]), record["epochs"][-1]["total_kwh"]

@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from lightning_energy import EnergyCallback, MeterLost, ReplayMeter
 from lightning_energy.curves.energy import NOTHING
+from lightning_energy.ledger import watch
 from lightning_energy.results.plain import cell
 from lightning_energy.results.read import read_record
 from lightning_energy.results.rows import SessionRow
@@ -158,6 +159,7 @@ def test_what_is_no_trace_of_ours_stays(tmp_path, trace):
 @pytest.mark.slow
 def test_memory_is_bounded_within_an_epoch(tmp_path, monkeypatch):
     monkeypatch.setattr(outputs, "TRACED_ROWS", 3)
+    monkeypatch.setattr(watch, "SHARE", 0.0)  # booked as often as the sampler asks for it
     waiting = []
 
     class Look(Classifier):

@@ -369,6 +369,7 @@ def crashed(tmp_path, logger):
     class Fails(Slow):
         def on_train_batch_start(self, batch, batch_idx) -> None:
             if self.trainer.current_epoch == 3 and batch_idx == 4:
+                energy._run.outputs.flush()
                 seen.append(read_record(tmp_path))
                 raise ValueError("mine")
 
