@@ -37,7 +37,7 @@ STRAYS = 3.0  # distance from the line, in residuals, beyond which an edge is no
 # Upper limit, as a share of the period, of a half bracket that improves a good line, and of the residual of a line that
 # predicts better than the last edge does. The duration of a call adds up to as much again, as no poll can be sharper.
 SMALL = 0.05
-SHARP_NS = 700_000  # upper limit of the residual of a line that says as much as polls a millisecond apart
+SHARP_NS = 250_000  # upper limit of the residual of a line that says more than polls a millisecond apart
 SHARP_EDGES = 16  # fewest edges of such a line
 SHORTEST_S = 0.4  # shortest interval whose joules are shared out by the power: it has some readings in it
 LATE_POWER_S = 0.2  # lateness of an instantaneous power, at most: boards take up to 0.29 s to show a step

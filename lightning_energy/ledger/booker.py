@@ -7,6 +7,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lightning_energy.meters.clock import monotonic_ns
+from lightning_energy.meters.units import NS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -104,7 +107,7 @@ class Booker:
                 self._alarm.acquire()
                 if self._is_over():
                     return
-                self._begun_s = time.perf_counter()
+                self._begun_s = monotonic_ns() * NS
                 self._settle(self._pause)
         except _EndedError:
             pass
@@ -121,8 +124,8 @@ class Booker:
 
     def _pause(self) -> None:
         """Give up the interpreter's lock for longer than it was held: others would else wait for all of the work."""
-        took_s = time.perf_counter() - self._begun_s
+        took_s = monotonic_ns() * NS - self._begun_s
         time.sleep(min(max(REST * took_s, LEAST_REST_S), MOST_REST_S))
         if self._is_over():
             raise _EndedError
-        self._begun_s = time.perf_counter()
+        self._begun_s = monotonic_ns() * NS

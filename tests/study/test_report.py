@@ -101,7 +101,7 @@ def test_a_report_takes_the_margin_the_level_and_targets(tmp_path, capsys):
     assert "even one decision is wrong is at most 10 %" in out
     assert "kWh to 0.85" in out
     assert "kWh to 0.95" in out
-    for wrong in (("--level", "1"), ("--margin", "0"), ("--target", "inf")):
+    for wrong in (("--level", "1"), ("--margin", "-1"), ("--target", "inf")):
         with pytest.raises(SystemExit):
             cli.main(["study", "report", str(tmp_path), *wrong])
 

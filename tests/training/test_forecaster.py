@@ -152,7 +152,7 @@ def test_what_is_logged_and_shown(tmp_path):
                 raise RuntimeError("enough")
 
     energy = energy_callback(
-        meters=meter(counter_period_s=0.0),
+        meters=meter(),
         score=None,
         record=tmp_path,
         progress_bar=True,
