@@ -12,7 +12,7 @@ background, in turns by
   pynvml      a bare thread that wakes up as often as the sampler polls, and calls one function through pynvml
   ctypes      the same by ctypes, with the symbol bound and its buffer made before
   process     a bare process of its own that does the same, and leaves what it reads in shared memory
-A step in which a call was made, or a booking, is compared with the nearest step beside it in which nothing was.
+A step in which a call was made, or a piece of a booking, is compared with the nearest step beside it in which nothing was.
 That comparison needs no other run, so that a machine's moods are in both. Intervals of 95 % are from resampled pairs.
 """
 
@@ -45,8 +45,8 @@ import pynvml
 from benchmarks.driver import NAME, CompiledNvml
 from lightning_energy import __version__
 from lightning_energy.curves.channel import Channel
+from lightning_energy.ledger.booker import Booker
 from lightning_energy.ledger.session import Session
-from lightning_energy.ledger.watch import Watch
 from lightning_energy.meters import NvmlMeter
 from lightning_energy.meters.find import OpenMeters
 
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+
+    from lightning_energy.ledger.booking import Pause
 
 UUID = "GPU-bbbbbbbb-0000-0000-0000-000000000000"
 STEP_S = 0.003
@@ -163,37 +165,37 @@ def cpu_s(thread: threading.Thread) -> float:
 
 
 class Bookings:
-    """When the ledger was booked, and the CPU time of each booking."""
+    """When a piece of a booking was under way, and the CPU time of each."""
 
     def __init__(self) -> None:
         self.moments_ns: list[int] = []
         self.cpu_s: list[float] = []
-        self._begun_s: float | None = None
-
-    def so_far_s(self, thread_s: float) -> float:
-        """The CPU time of all bookings until now, one that is under way included.
-
-        Args:
-            thread_s: the CPU time of the thread that books.
-        """
-        begun_s = self._begun_s
-        return sum(self.cpu_s) + (0.0 if begun_s is None else thread_s - begun_s)
+        self._begun: tuple[int, float] = (0, 0.0)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        book = Watch.__call__
+        begin = Booker.__init__
 
-        def timed(watch: Watch) -> None:
-            begin_ns, begin_s = time.monotonic_ns(), time.thread_time()
-            self._begun_s = begin_s
-            book(watch)
-            self.cpu_s.append(time.thread_time() - begin_s)
-            self._begun_s = None
-            # one that pauses touches every step of its time
-            self.moments_ns += range(begin_ns, time.monotonic_ns() + 1_000_000, 1_000_000)
+        def watched(booker: Booker, settle: Callable[[Pause], None], *args: object) -> None:
+            begin(booker, lambda pause: self._settle(settle, pause), *args)
 
-        with patch.object(Watch, "__call__", timed):
+        with patch.object(Booker, "__init__", watched):
             yield
+
+    def _settle(self, settle: Callable[[Pause], None], pause: Pause) -> None:
+        def between() -> None:
+            self._end()
+            pause()
+            self._begun = time.monotonic_ns(), time.thread_time()
+
+        self._begun = time.monotonic_ns(), time.thread_time()
+        settle(between)
+        self._end()
+
+    def _end(self) -> None:
+        begin_ns, begin_s = self._begun
+        self.cpu_s.append(time.thread_time() - begin_s)
+        self.moments_ns += range(begin_ns, time.monotonic_ns() + 1_000_000, 1_000_000)  # every step of its time
 
 
 def sampler(steps: Steps, boards: int, period_s: float, warm_s: float, seconds: float) -> dict:
@@ -211,18 +213,18 @@ def sampler(steps: Steps, boards: int, period_s: float, warm_s: float, seconds: 
             session.mark(step)
 
         steps.run(warm_s, mark)
-        worker = next(t for t in threads if "sampler" in t.name)
-        begin_s, polls, booked_s = sum(map(cpu_s, threads)), len(nvml.calls_ns()), booked.so_far_s(cpu_s(worker))
+        booker = next(t for t in threads if "booker" in t.name)
+        begin_s, polls, booked_s = sum(map(cpu_s, threads)), len(nvml.calls_ns()), cpu_s(booker)
         found = steps.run(seconds, mark)
         taken_s, polls = sum(map(cpu_s, threads)) - begin_s, len(nvml.calls_ns()) - polls
-        booked_s = booked.so_far_s(cpu_s(worker)) - booked_s
+        booked_s = cpu_s(booker) - booked_s
         calls_ns = np.array(nvml.calls_ns())
         session.close()
     return {
         "calls_per_s": polls / seconds,
         "cpu_ms_per_s": 1e3 * taken_s / seconds,
         "cpu_of_bookings_ms_per_s": 1e3 * booked_s / seconds,
-        "longest_booking_ms": 1e3 * max(booked.cpu_s, default=0.0),
+        "longest_piece_ms": 1e3 * max(booked.cpu_s, default=0.0),
         "cpu_per_call_us": 1e6 * (taken_s - booked_s) / polls,
         **compared(found, poll=calls_ns, booking=np.array(booked.moments_ns)),
     }
