@@ -18,11 +18,8 @@ __all__ = ["PROCESS", "CallBudget", "TimeShares"]
 
 FINE_POLL_NS = 1_000_000  # least distance of planned polls
 SLOW_CALL = 20  # mean distance of polls, in durations of a call
-EARLY_SLOW_CALL = 38  # the same at first, which makes up for the time that is there already
-EARLY_NS = 5_000_000_000  # time after which both together took as much as the others do
 CLOSE_CALL_NS = 30_000_000  # limit of calls that may be made closely, in a search and near an edge, with time saved
-SAVED_NS = 300_000_000  # most time that can be saved up
-FIRST_NS = 120_000_000  # time that is there at the beginning, as if it were saved up already
+SAVED_NS = 300_000_000  # most time that can be saved up; there at the beginning, as the period is searched for then
 DEBT_NS = 10_000_000  # most time that has to be saved up again, however long a single call took
 DEBT_CALLS = 8  # the same in usual calls, if that is more
 COST_CALLS = (
@@ -53,10 +50,10 @@ class CallBudget:
         self.is_free = False
         self._calls = 0
         self._saved_ns = 0
-        self._early_ns = self._called_ns = 0  # when the early time ends, and when the last call ended
+        self._called_ns = 0  # when the last call ended
         self._share = 1.0  # of the time that all may take
         self._most_ns = SAVED_NS
-        self._slow = EARLY_SLOW_CALL  # time in which one nanosecond of calls is saved up
+        self._slow = SLOW_CALL  # time in which one nanosecond of calls is saved up
         self._shares: TimeShares | None = None
 
     def spend(self, start_ns: int, end_ns: int, cost_ns: int | None = None) -> None:
@@ -69,12 +66,8 @@ class CallBudget:
         """
         took_ns = end_ns - start_ns
         if not self._calls:
-            self._early_ns, self._called_ns = start_ns + EARLY_NS, start_ns
-            self._saved_ns = round(FIRST_NS * self._share)
+            self._called_ns, self._saved_ns = start_ns, self._most_ns
         saved_ns = self.saved_ns(start_ns)
-        if self._early_ns and start_ns > self._early_ns:
-            self._early_ns = 0
-            self.take_part(self._shares, self._share)
         self._calls += 1
         self.latency_ns.append(took_ns)
         if self._calls <= FIRST_CALLS or not self._calls % MEDIAN_EVERY:
@@ -105,7 +98,7 @@ class CallBudget:
         """Keep to a share of the time that calls may take in all; ``None``: the time is not shared any more."""
         self._shares = shares
         self._share, self._most_ns = share, round(SAVED_NS * share)
-        self._slow = round((EARLY_SLOW_CALL if self._early_ns or not self._calls else SLOW_CALL) / share)
+        self._slow = round(SLOW_CALL / share)
         self._set_distances()
 
     def saved_ns(self, time_ns: int) -> int:

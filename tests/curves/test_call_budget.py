@@ -51,16 +51,13 @@ def test_the_first_call_says_nothing_of_the_others():
 
 @pytest.mark.parametrize(("call_ms", "floor_ms", "close_ms"), [(0.02, 1, 1), (3.4, 68, 3.4), (50, 1000, 1000)])
 def test_slow_calls_are_far_apart_on_average_and_for_a_while_close(call_ms, floor_ms, close_ms):
-    budget, _ = spent(*[call_ms] * 7)  # the last begins after more than five seconds
+    budget, _ = spent(*[call_ms] * 7)
     assert (budget.floor_ns, budget.close_ns) == (floor_ms * MS, close_ms * MS)
 
 
-def test_time_is_saved_up_and_spent_and_less_at_first():
-    budget, now_ns = spent(20, pause_ms=0)
-    assert budget.saved_ns(now_ns) == 100 * MS
-    assert budget.saved_ns(now_ns + 3800 * MS) == 200 * MS
-    budget, now_ns = spent(20, 20, pause_ms=6000)
-    assert budget.saved_ns(now_ns) == pytest.approx((100 + 6000 / 38 - 20) * MS, abs=MS)
+def test_time_is_saved_up_and_spent():
+    budget, now_ns = spent(120, pause_ms=0)
+    assert budget.saved_ns(now_ns) == 180 * MS
     assert budget.saved_ns(now_ns + S) - budget.saved_ns(now_ns) == 50 * MS
     assert budget.saved_ns(now_ns + 60 * S) == 300 * MS  # and no more
     assert budget.time_to_save_ns(50 * MS) == S
@@ -69,25 +66,25 @@ def test_time_is_saved_up_and_spent_and_less_at_first():
 def test_a_call_with_others_costs_all_of_them():
     budget = CallBudget()
     budget.spend(BEGIN_NS, BEGIN_NS + 20 * MS, 50 * MS)
-    assert budget.saved_ns(BEGIN_NS + 20 * MS) == 70 * MS
+    assert budget.saved_ns(BEGIN_NS + 20 * MS) == 250 * MS
 
 
 def test_debts_are_forgiven_but_for_a_part():
-    budget, now_ns = spent(*[30] * 6, 1000, pause_ms=0)
+    budget, now_ns = spent(*[30] * 12, 1000, pause_ms=0)
     assert budget.saved_ns(now_ns) == -240 * MS
 
 
 def test_a_call_that_waits_for_the_interpreter_costs_no_more_than_eight():
     """A training in pure Python gives its lock up every five milliseconds: that is none of the driver's time."""
     budget, now_ns = spent(1, 1, 1000, pause_ms=0)
-    assert budget.saved_ns(now_ns) == (120 - 1 - 1 - 8) * MS
+    assert budget.saved_ns(now_ns) == (300 - 1 - 1 - 8) * MS
 
 
 def test_polls_are_close_only_while_time_is_saved():
     budget, now_ns = spent(*[10] * 40, pause_ms=0)
-    assert budget.floor_ns == 380 * MS
-    assert budget.fine_ns(now_ns) == 38 * 80 * MS  # until the debt is paid
-    assert budget.fine_ns(now_ns + 3 * S) == budget.floor_ns
+    assert budget.floor_ns == 200 * MS
+    assert budget.fine_ns(now_ns) == 20 * 80 * MS  # until the debt is paid
+    assert budget.fine_ns(now_ns + S) > budget.floor_ns
     assert budget.fine_ns(now_ns + 5 * S) == budget.close_ns == 10 * MS
     budget.is_free = True
     assert budget.fine_ns(now_ns) == budget.close_ns
@@ -109,8 +106,8 @@ def test_many_that_begin_together_have_no_more_time_at_first_than_one():
     shares.join(budgets)
     for budget in budgets:
         budget.spend(BEGIN_NS, BEGIN_NS)
-    assert sum(b.saved_ns(BEGIN_NS) for b in budgets) == 120 * MS
-    assert sum(b.saved_ns(BEGIN_NS + 4 * S) for b in budgets) <= (120 + 4000 / 38) * MS
+    assert sum(b.saved_ns(BEGIN_NS) for b in budgets) == pytest.approx(300 * MS, abs=8)
+    assert sum(b.saved_ns(BEGIN_NS + 4 * S) for b in budgets) <= 300 * MS
 
 
 def test_what_a_fork_has_copied_takes_no_share_of_the_child(monkeypatch):
@@ -143,13 +140,11 @@ class Timed(Slow):
 
 @pytest.mark.parametrize(
     ("boards", "call_s", "most"),
-    [(1, 0.001, (0.053, 0.052)), (1, 0.0034, (0.053, 0.052)), (8, 0.001, (0.06, 0.055)), (8, 0.0034, (0.08, 0.058))],
+    [(1, 0.001, (0.11, 0.055)), (1, 0.0034, (0.11, 0.055)), (8, 0.001, (0.12, 0.06)), (8, 0.0034, (0.13, 0.06))],
 )
 @pytest.mark.parametrize("period_s", [0.1, 0.02])
-def test_calls_take_a_twentieth_of_the_time_of_a_process_from_the_first_seconds_on(
-    boards, call_s, most, period_s, monkeypatch
-):
-    """At first, and after ten seconds; all boards together, with everything that is read beside their counters."""
+def test_calls_take_a_twentieth_of_the_time_of_a_process(boards, call_s, most, period_s, monkeypatch):
+    """At first, with 0.3 s more for the search of the period, and after ten seconds; all boards together, with everything that is read beside their counters."""
     clock = VirtualClock(BEGIN_NS)
     monkeypatch.setattr("lightning_energy.meters.nvml.monotonic_ns", clock)
     load = [(1.0, 300.0), (0.7, 100.0)]
