@@ -12,8 +12,9 @@ background, in turns by
   pynvml      a bare thread that wakes up as often as the sampler polls, and calls one function through pynvml
   ctypes      the same by ctypes, with the symbol bound and its buffer made before
   process     a bare process of its own that does the same, and leaves what it reads in shared memory
-A step in which a call was made, or a piece of a booking, is compared with the nearest step beside it in which nothing was.
-That comparison needs no other run, so that a machine's moods are in both. Intervals of 95 % are from resampled pairs.
+A step in which a call was made, or a piece of a booking, is compared with the nearest step beside it in which nothing
+was. That comparison needs no other run, so that a machine's moods are in both. Intervals of 95 % are from resampled
+pairs.
 """
 
 from __future__ import annotations

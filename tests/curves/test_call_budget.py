@@ -144,7 +144,7 @@ class Timed(Slow):
 )
 @pytest.mark.parametrize("period_s", [0.1, 0.02])
 def test_calls_take_a_twentieth_of_the_time_of_a_process(boards, call_s, most, period_s, monkeypatch):
-    """At first, with 0.3 s more for the search of the period, and after ten seconds; all boards together, with everything that is read beside their counters."""
+    """At first, with 0.3 s more for the search of the period, and after ten seconds: all boards, all that is read."""
     clock = VirtualClock(BEGIN_NS)
     monkeypatch.setattr("lightning_energy.meters.nvml.monotonic_ns", clock)
     load = [(1.0, 300.0), (0.7, 100.0)]
