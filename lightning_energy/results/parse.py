@@ -180,7 +180,7 @@ def _class_power(row: Node) -> ClassPower:
 
 
 def _moved(row: Node) -> Moved:
-    return Moved(row["epoch"].integer(), row["stage"].text(), row["kind"].text(), row["energy_j"].number())
+    return Moved(row["epoch"].integer(-1), row["stage"].text(), row["kind"].text(), row["energy_j"].number())
 
 
 def _step_kinds(row: Node) -> StepKinds:
