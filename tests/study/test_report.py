@@ -127,7 +127,7 @@ def test_a_sweep_and_a_hand_made_folder_are_reported_the_same_way(tmp_path, caps
     assert (found.spent["runs"].n, found.spent["tuning"].energy_kwh) == (2, 0.75)
     assert (found.spent["runs"].interrupted, found.spent["tuning"].interrupted) == (0, 1)
     assert "search for hyperparameters: 2 with 0.75 kWh; 1 of them interrupted" in str(found)
-    assert "all together: 4 with 2.75 kWh, of which the search is 27.3 %" in str(found)
+    assert "all together: 4 with 2.75 kWh, of which the search is 27 %" in str(found)
     answers = {item.name: item.answer for item in found.checklist}
     assert (answers["order of the runs"], answers["seeds"], answers["versions"]) == ("unknown",) * 3
     assert cli.main(["study", "report", str(tmp_path / "nowhere")]) == 2
