@@ -137,6 +137,9 @@ def test_optuna_sweep(tmp_path, run):
     pruned = [trial for trial in trials if trial.outcome == "interrupted"]
     assert pruned
     assert all(trial.total.energy_j > 0 for trial in pruned)
+    ends = [note.text for trial in pruned for note in trial.notes if note.kind == "ended"]
+    assert len(ends) == len(pruned)
+    assert all(end.startswith("Ended by TrialPruned: in epoch ") for end in ends)
     assert f"4 trials: {4 - len(pruned)} complete, {len(pruned)} pruned" in out
     found = study.report(folder)
     tuning = found.spent["tuning"]
