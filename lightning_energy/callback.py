@@ -11,6 +11,7 @@ from lightning_energy.results.notes import Note
 from lightning_energy.scores.formula import REFERENCE_KWH
 from lightning_energy.training.callback_base import OF_LIGHTNING, OTHER_NAMES, CallbackBase, meant_by, of_an_object
 from lightning_energy.training.callback_order import stand_before_monitors
+from lightning_energy.training.ended import by_exception
 from lightning_energy.training.ending import conclude
 from lightning_energy.training.error_guard import never_fatal
 from lightning_energy.training.lightning_private import saving
@@ -182,6 +183,7 @@ class EnergyCallback(CallbackBase):
         """Report an interrupted run, without collectives: other ranks may not come."""
         if self._run is not None:
             self._run.books.leave_ranks()
+            self._run.reporter.ended = [by_exception(exception)]
         self._end("interrupted")
 
     def _end_last(self) -> None:

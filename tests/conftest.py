@@ -32,7 +32,7 @@ def warm():
 
 # Where coverage looks at slow tests, too. Those elsewhere go millions of times through lines that the fast tests reach
 # as well, and coverage's tracer would take more time than they do.
-TRACED = {"commands", "meters", "results", "training", "test_monitor.py"}
+TRACED = {"training", "test_monitor.py"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects

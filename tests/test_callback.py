@@ -422,6 +422,7 @@ def test_ctrl_c_closes_the_books(tmp_path):
     with pytest.raises(SystemExit):
         trainer.fit(Classifier(), loader(), loader(8))
     assert energy.report.outcome == "interrupted"
+    assert "Ended by KeyboardInterrupt" in [note.text for note in energy.report.notes if note.kind == "ended"]
     assert energy.report.session.energy_j > 0
 
 

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from benchmarks import pictures, tables
-from lightning_energy import EnergyCallback, compare, energy_penalized_accuracy, load_record
+from lightning_energy import EnergyCallback, compare, energy_penalized_accuracy, load_record, study
 from lightning_energy.comparison.rank_stability import stability
 from lightning_energy.meters import CalibratedMeter
 from lightning_energy.scores.formula import EnergyPenalized
+from lightning_energy.study.gather import Spent
 from lightning_energy.training import log_keys
 from lightning_energy.training.dashboards.names import AXIS_ACCURACY, AXIS_SCORE
 from tests.records import put
@@ -146,6 +147,21 @@ def test_the_efficiency_stop_is_that_of_the_committed_records():
     assert f"({1e3 * rows[-1].total_kwh:.3g} instead of {1e3 * whole.played.kwh:.3g} Wh, estimated)" in page
     assert f"At epoch {replay.epoch} it would have given up {-replay.points:.1f} points and saved" in page
     assert f"saved {100 * replay.saved:.0f} % of the energy. Most of the rest was spent after the best value" in page
+
+
+def test_the_sweep_is_the_committed_one():
+    """After a new one: docs/spending-wisely.md by hand."""
+    document = json.loads((pictures.RESULTS / "sweep.json").read_text())
+    spent = {use: Spent(**row) for use, row in document["spent"].items()}
+    energy, _, _ = "\n".join(study.StudyReport(None, (), spent, (), ()).below()).partition("\n\n")
+    page = pictures.WISELY.read_text()
+    assert energy in page
+    page, trials = " ".join(page.split()), document["trials"]
+    pruned = [trial for trial in trials if trial["state"] == "PRUNED"]
+    assert f"Of {len(trials)} trials {len(pruned)} were pruned." in page
+    for number in (0, 3):
+        accuracy, kwh = trials[number]["values"]
+        assert f"{accuracy:.4f} for {1e3 * kwh:.3g} Wh" in page
 
 
 def test_the_winners_among_the_seven_models():

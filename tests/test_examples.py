@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_energy import compare, load_record
+from lightning_energy import compare, load_record, study
 
 pytestmark = pytest.mark.slow
 
@@ -124,6 +124,39 @@ def test_compare_models(tmp_path, run):
     assert len({r.parameters for r in comparison.runs}) == len({r.module for r in comparison.runs}) + 2
     assert all(r.is_comparable and r.sample_j for r in comparison.runs)
     assert comparison.front
+
+
+def test_optuna_sweep(tmp_path, run):
+    # a worse trial ends at once, whatever this machine's energy is; the first one is that of quickstart.py
+    quick = ["--trials", "4", "--max-epochs", "3", "--final-epochs", "1", "--seeds", "1", "--times", "0"]
+    out = run("optuna_sweep.py", *quick)
+    folder = tmp_path / "runs/optuna_sweep"
+    trials = [load_record(folder / f"tuning/trial-{n:03}") for n in range(4)]
+    outcomes = [trial.outcome for trial in trials]
+    assert outcomes[0] == "completed"
+    pruned = [trial for trial in trials if trial.outcome == "interrupted"]
+    assert pruned
+    assert all(trial.total.energy_j > 0 for trial in pruned)
+    ends = [note.text for trial in pruned for note in trial.notes if note.kind == "ended"]
+    assert len(ends) == len(pruned)
+    assert all(end.startswith("Ended by TrialPruned: in epoch ") for end in ends)
+    assert f"4 trials: {4 - len(pruned)} complete, {len(pruned)} pruned" in out
+    found = study.report(folder)
+    tuning = found.spent["tuning"]
+    assert tuning.energy_kwh == pytest.approx(sum(trial.total.energy_kwh for trial in trials), rel=1e-12)
+    assert (tuning.n, tuning.interrupted, found.spent["runs"].n) == (4, len(pruned), 1)
+    assert f"; {len(pruned)} of them interrupted" in out
+    assert "all together: 5 with " in out
+
+    again = run("optuna_sweep.py", *quick[2:], "--trials", "1")  # it goes on
+    assert "5 trials: " in again
+    assert study.report(folder).spent["tuning"].n == 5
+
+
+def test_optuna_sweep_with_one_objective(tmp_path, run):
+    out = run("optuna_sweep.py", "--score", "--trials", "2", "--max-epochs", "2", "--final-epochs", "1", "--seeds", "1")
+    assert "2 trials: 2 complete" in out  # Optuna's pruner lets some trials finish first
+    assert "best: trial " in out
 
 
 def test_paper_study(tmp_path, run):

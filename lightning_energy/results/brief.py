@@ -110,6 +110,7 @@ def in_brief(report: Figures, place: Place | None = None) -> Brief:
             f"This session alone: {_joules(report.session)} in {duration(report.session.duration_s)}, by stage:"
         )
     lines = [
+        *_lines_on_end(report),
         *_lines_on_metric(report),
         *_lines_on_derived(report.derived),
         *_lines_on_idle(report),
@@ -323,6 +324,11 @@ def _lines_on_idle(report: Figures) -> list[tuple[str, str]]:
     return [
         ("Above idle", f"{si(report.above_idle_j, 'J', digits=3)} of this session; the rest flows without work, too")
     ]
+
+
+def _lines_on_end(report: Figures) -> list[tuple[str, str]]:
+    """The causes that ended it before its limit."""
+    return [("Ended by", note.text.removeprefix("Ended by ")) for note in report.notes if note.kind == "ended"]
 
 
 def _lines_on_missing(report: Figures, whole: Energy) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ NoteKind = Literal[
     "withdrawn",  # scores that took a percentage for a fraction
     "merged_ranks",  # the records of several ranks were put together
     "forecast",  # the end of a run that was interrupted, as it was expected
+    "ended",  # a callback of this package, or an exception, ended the run
     "rank_details",  # the devices of a rank could not be listed
     "other",
 ]

@@ -34,6 +34,7 @@ class Spent:
         unknown: number of those of which no energy is known.
         missing_s: seconds whose energy is not known.
         is_estimated: whether any of it is.
+        interrupted: number of those that have a record and did not end by themselves, such as pruned trials.
     """
 
     n: int = 0
@@ -41,6 +42,7 @@ class Spent:
     unknown: int = 0
     missing_s: float = 0.0
     is_estimated: bool = False
+    interrupted: int = 0
 
     def add(self, records: Sequence[Record]) -> None:
         """Add a training with its records; with none its energy is unknown."""
@@ -50,6 +52,17 @@ class Spent:
         self.energy_kwh = math.fsum([self.energy_kwh, *(e.energy_kwh or 0.0 for e in known)])
         self.missing_s += sum(e.missing_s for e in known)
         self.is_estimated |= any(e.quality == "estimated" for e in known)
+        self.interrupted += any(r.outcome != "completed" for r in records)
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
+            self.n + other.n,
+            self.energy_kwh + other.energy_kwh,
+            self.unknown + other.unknown,
+            self.missing_s + other.missing_s,
+            self.is_estimated or other.is_estimated,
+            self.interrupted + other.interrupted,
+        )
 
 
 @dataclass

@@ -13,6 +13,7 @@ from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.group_table import groups_csv
 from lightning_energy.comparison.picture import SUFFIXES, draw
 from lightning_energy.comparison.table import as_csv, markdown
+from lightning_energy.results.readable import percent
 from lightning_energy.results.write import write_whole
 from lightning_energy.study.checklist import Item, checklist
 from lightning_energy.study.gather import Gathered, Spent, Use, gather
@@ -193,8 +194,18 @@ def _energies(spent: dict[Use, Spent]) -> list[str]:
             if use == "tuning":
                 lines.append(f"{text}: no record of one is known here")
             continue
-        about = "about " if row.is_estimated else ""
-        more = f", and {row.unknown} of unknown energy" if row.unknown else ""
-        more += f"; {row.missing_s:.3g} s are missing" if row.missing_s else ""
-        lines.append(f"{text}: {row.n - row.unknown} with {about}{row.energy_kwh:.4g} kWh{more}")
+        cut = f"; {row.interrupted} of them interrupted" if row.interrupted and use in {"runs", "tuning"} else ""
+        lines.append(f"{text}: {_in_words(row)}{cut}")
+    if len(spent) > 1:
+        together = sum(spent.values(), Spent())
+        search = spent["tuning"].energy_kwh if "tuning" in spent else 0.0
+        share = f", of which the search is {percent(search / together.energy_kwh)}" if search else ""
+        lines.append(f"all together: {_in_words(together)}{share}")
     return lines
+
+
+def _in_words(row: Spent) -> str:
+    about = "about " if row.is_estimated else ""
+    more = f", and {row.unknown} of unknown energy" if row.unknown else ""
+    more += f"; {row.missing_s:.3g} s are missing" if row.missing_s else ""
+    return f"{row.n - row.unknown} with {about}{row.energy_kwh:.4g} kWh{more}"

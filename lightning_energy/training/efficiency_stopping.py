@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch import Callback
 from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_energy.ledger.arguments import named_arguments
 from lightning_energy.scores.formula import check_positive
 from lightning_energy.scores.stopping import POINT, WINDOW, Reached, check_window, point_kwh
 from lightning_energy.training.callback_base import CallbackBase
+from lightning_energy.training.ended import EndsTraining
 from lightning_energy.training.error_guard import WarnOnce
 from lightning_energy.training.price_of_a_point import point_of, with_validation
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch import Callback, LightningModule, Trainer
 
     from lightning_energy.training.scored import Scored
 
@@ -28,7 +28,7 @@ OTHER_NAMES = {"monitor": OF_ENERGY, "metric": OF_ENERGY, "accuracy": OF_ENERGY,
                "threshold": ("max_kwh_per_point",), "window": ("patience",)}  # fmt: skip
 
 
-class EnergyEfficiencyStopping(Callback):
+class EnergyEfficiencyStopping(EndsTraining):
     """Stop a training when the next point of quality costs more than a stated number of kWh.
 
     The price of the next point is that of the last ones: after each validation, the energy that the last ``patience``
@@ -72,7 +72,6 @@ class EnergyEfficiencyStopping(Callback):
         self.patience = patience
         self.kwh_per_point: float | None = None
         self.stopped_epoch: int | None = None
-        self.reason = ""
         self.may_stop_early = True  # a forecast that sees it in the Trainer is one of the most that may be spent
         self._reached: list[Reached] = []
         self._warn = WarnOnce()
@@ -88,8 +87,9 @@ class EnergyEfficiencyStopping(Callback):
         """Stand behind the EnergyCallback, which must have seen a validation first; say so where there is none."""
         if stage != "fit":
             return
+        self.reason = ""
         if trainer.global_step == 0 and trainer.current_epoch == 0:  # a new training; a checkpoint is loaded later
-            self._reached, self.kwh_per_point, self.stopped_epoch, self.reason = [], None, None, ""
+            self._reached, self.kwh_per_point, self.stopped_epoch = [], None, None
             self._warn.begin_anew()
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
         last = max((i for i, c in enumerate(callbacks) if isinstance(c, CallbackBase)), default=None)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from uuid import uuid4
 
-from lightning.pytorch import Callback
 from lightning.pytorch.utilities import rank_zero_info
 
 from lightning_energy.ledger.arguments import named_arguments
@@ -18,6 +17,7 @@ from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.scores.budget_rule import Budget
 from lightning_energy.training.budget_watch import BudgetWatch
 from lightning_energy.training.callback_base import OF_LIGHTNING, CallbackBase
+from lightning_energy.training.ended import EndsTraining
 from lightning_energy.training.error_guard import WarnOnce, never_fatal
 from lightning_energy.training.forecaster import Forecaster
 from lightning_energy.training.lightning_private import is_checkpoint
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.session import Session
     from lightning_energy.meters.find import Meters
+    from lightning_energy.results.forecast import Forecast
     from lightning_energy.training.rank_books import RankBooks
 
 __all__ = ["CHECKPOINT", "EnergyBudget", "OnExceed"]
@@ -44,6 +45,7 @@ OF_A_RUN: dict[str, Any] = {
     "_forecaster": None,
     "_session": None,
     "_is_over": False,
+    "reason": "",
     "_before_j": 0.0,
     "_last": ("", 0.0),
 }
@@ -53,7 +55,7 @@ OTHER_NAMES = {"budget": ("max_kwh",), "kwh": ("max_kwh",), "joules": ("max_j",)
 """The names that others may expect for the arguments."""
 
 
-class EnergyBudget(Callback):
+class EnergyBudget(EndsTraining):
     """Stop a training gracefully when it has spent its budget of energy.
 
     As ``max_time`` does, it asks the Trainer to stop: all ranks stop after the same step, and validation, checkpoints
@@ -85,6 +87,7 @@ class EnergyBudget(Callback):
 
     Attributes:
         is_exceeded: true once the last ``fit`` had spent the budget, without its reserve.
+        reason: the reason why it ended the last ``fit``, with its figures; empty while it did not.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -152,6 +155,7 @@ class EnergyBudget(Callback):
         if stage != "fit":
             return
         self._close()
+        self.reason = ""
         if trainer.global_step == 0 and trainer.current_epoch == 0:  # a run of its own, unless a checkpoint is loaded
             self._last = (self._run_id, self._before_j)
             self._run_id, self._before_j = uuid4().hex, 0.0
@@ -191,16 +195,15 @@ class EnergyBudget(Callback):
         self._watch.look()
         self._forecaster = Forecaster(joules.now)
         self._forecaster.begin(trainer)
-        loop = trainer.fit_loop
-        least_of = {"min_epochs": loop.min_epochs, "min_steps": loop.min_steps}
-        least = [f"{name}={value}" for name, value in least_of.items() if value]
-        if least and self.on_exceed == "stop":
-            self._warn("least", f"EnergyBudget: {' and '.join(least)} of the Trainer win over {self._words}")
+        least, stops = _least_of(trainer), self.on_exceed == "stop"
+        if least and stops:
+            self._warn("least", f"EnergyBudget: {least} of the Trainer win over {self._words}")
         if self._budget.is_reached(before_j):
             self._is_over = True
-            end = "the training ends at once" if self.on_exceed == "stop" else "the training goes on"
-            self._warn("over", f"EnergyBudget: {self._figures()} by earlier sessions: {end}. {RAISE}")
-            trainer.should_stop = trainer.should_stop or self.on_exceed == "stop"
+            over, end = f"{self._figures()} by earlier sessions", "ends at once" if stops else "goes on"
+            self._warn("over", f"EnergyBudget: {over}: the training {end}. {RAISE}")
+            self.reason = over if stops else ""
+            trainer.should_stop = trainer.should_stop or stops
         return ""
 
     def _source(self, trainer: Trainer) -> tuple[SpentJoules | None, float]:
@@ -262,12 +265,10 @@ class EnergyBudget(Callback):
         epoch = None if found is None else found.epoch_at(self._budget.stop_j)
         if found is None or epoch is None or not forecaster.has_epoch or self._is_over:
             return
-        value, low, high = found.energy_kwh
-        bounds = f" ({low:.3g} to {high:.3g})" if not found.is_at_most else ""
         self._warn(
             "forecast",
-            f"EnergyBudget: {self._words} will not last: {value:.3g} kWh{bounds} are forecast by {found.limit}, and it "
-            f"will be spent in about epoch {epoch}, counted from 0",
+            f"EnergyBudget: {self._words} will not last: {_expected(found)}, and it will be spent in about epoch "
+            f"{epoch}, counted from 0",
         )
 
     @never_fatal
@@ -319,7 +320,8 @@ class EnergyBudget(Callback):
             self._warn("over", f"EnergyBudget: {self._figures()} at step {trainer.global_step}; the training goes on")
         else:
             trainer.should_stop = True
-            rank_zero_info(f"EnergyBudget: {self._figures()} at step {trainer.global_step}: the training stops")
+            self.reason = f"{self._figures()} at step {trainer.global_step}"
+            rank_zero_info(f"EnergyBudget: {self.reason}: the training stops")
 
     @property
     def _words(self) -> str:
@@ -357,6 +359,20 @@ class EnergyBudget(Callback):
 
 def _is_closed(books: RankBooks, session: Session) -> bool:
     return books.session is not session
+
+
+def _least_of(trainer: Trainer) -> str:
+    """Lightning's own lower limits of a training, in words; empty without one."""
+    loop = trainer.fit_loop
+    least_of = {"min_epochs": loop.min_epochs, "min_steps": loop.min_steps}
+    return " and ".join(f"{name}={value}" for name, value in least_of.items() if value)
+
+
+def _expected(found: Forecast) -> str:
+    """A forecast in words."""
+    value, low, high = found.energy_kwh
+    bounds = f" ({low:.3g} to {high:.3g})" if not found.is_at_most else ""
+    return f"{value:.3g} kWh{bounds} are forecast by {found.limit}"
 
 
 RAISE = "Give a greater max_kwh to go on"

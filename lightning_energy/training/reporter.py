@@ -37,6 +37,7 @@ class Reporter:
 
     Attributes:
         forecasts: the forecasts of its end.
+        ended: the causes that ended it before its limit.
 
     Args:
         books: this rank's books.
@@ -64,6 +65,7 @@ class Reporter:
         self._outputs = outputs
         self._conversion = conversion
         self._before = NOTHING
+        self.ended: list[Note] = []
         self.forecasts = Forecasts(books, outputs, conversion)
 
     def so_far(self, totals: Totals, ranks: Ranks) -> None:
@@ -98,8 +100,8 @@ class Reporter:
         if self._stages.is_fit and self._memory.has_ended:  # a signal handler raised after that: it counts once
             outcome = self._memory.sessions[-1].outcome
         report = self._summary(session, totals, self._books.ranks, outcome)()
-        if outcome == "interrupted":
-            report = replace(report, notes=[*report.notes, *self.forecasts.notes])
+        forecasts = self.forecasts.notes if outcome == "interrupted" else []
+        report = replace(report, notes=[*report.notes, *self.ended, *forecasts])
         if not self._keeps_old_record and self._books.session is not None:
             self._outputs.write_trace(self._books.session, self._memory)
         if self._stages.is_fit and not self._memory.has_ended:

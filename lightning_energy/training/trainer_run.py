@@ -14,6 +14,7 @@ from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.results.summary import devices_of
 from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training import log_keys
+from lightning_energy.training.ended import by_callbacks
 from lightning_energy.training.ending import Ending
 from lightning_energy.training.lightning_private import searches
 from lightning_energy.training.logged import log, read_metrics, to_loggers, total_values
@@ -331,7 +332,9 @@ class TrainerRun:
 
     def end(self, outcome: Outcome) -> Report | None:
         """Make the last report; ``None`` where there is none. All ranks take part, unless this one left them."""
-        session = self.books.of_report
+        session, trainer = self.books.of_report, self.ending.trainer
+        if self.stages.is_fit and trainer is not None and not self.reporter.ended:
+            self.reporter.ended = by_callbacks(trainer.callbacks)  # type: ignore[attr-defined]  # set by a connector
         return None if session is None else self.reporter.final(session, outcome)
 
     def _leave(self) -> None:

@@ -94,7 +94,7 @@ def test_rows_come_back_from_plain_types():
                 "validate", limits_s=(0.05,), n=(3, 4), step_s=(0.1, 0.2), step_j=(1.0, 2.0), step_u_j=(0.1, 0.2)
             ),
         ),
-        moved=(Moved(-1, "validate", "step", 1.5), Moved(3, "train", "step", -1.5)),  # -1: before the first epoch
+        moved=(Moved(3, "validate", "step", 1.5), Moved(-1, "sanity_check", "gap", -1.5)),  # -1: outside epochs
     )
     devices = (
         Device("NVIDIA H100", "GPU-1", "gpu", energy(1.0), 0.1, shared=shared),

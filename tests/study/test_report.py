@@ -120,10 +120,14 @@ def test_parts_of_several_machines_are_one_report(tmp_path):
 def test_a_sweep_and_a_hand_made_folder_are_reported_the_same_way(tmp_path, capsys):
     for name in ("a", "b"):
         put(tmp_path / "mine" / name, 1.0, run_id=name)
-    put(tmp_path / "sweep" / "trial_0", 0.25)
+    put(tmp_path / "sweep" / "trial_0", 0.25, run_id="trial 0")
+    write_record(tmp_path / "sweep" / "trial_1" / NAME, replace(record(0.5), run_id="trial 1", outcome="interrupted"))
     (tmp_path / "mine" / "a" / "study.json").write_text('{"by": "another program"}')
     found = report(tmp_path / "mine", tuning=tmp_path / "sweep")
-    assert (found.spent["runs"].n, found.spent["tuning"].energy_kwh) == (2, 0.25)
+    assert (found.spent["runs"].n, found.spent["tuning"].energy_kwh) == (2, 0.75)
+    assert (found.spent["runs"].interrupted, found.spent["tuning"].interrupted) == (0, 1)
+    assert "search for hyperparameters: 2 with 0.75 kWh; 1 of them interrupted" in str(found)
+    assert "all together: 4 with 2.75 kWh, of which the search is 27 %" in str(found)
     answers = {item.name: item.answer for item in found.checklist}
     assert (answers["order of the runs"], answers["seeds"], answers["versions"]) == ("unknown",) * 3
     assert cli.main(["study", "report", str(tmp_path / "nowhere")]) == 2

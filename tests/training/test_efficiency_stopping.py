@@ -13,6 +13,7 @@ import time
 import pytest
 
 from lightning_energy import EnergyCallback, EnergyEfficiencyStopping
+from lightning_energy.results.notes import Note
 from lightning_energy.scores.metric import Metric
 from lightning_energy.scores.stopping import Reached
 from lightning_energy.training import log_keys
@@ -62,6 +63,7 @@ def test_it_stops_when_the_next_point_is_too_dear(tmp_path, order):
     assert stopping.kwh_per_point == pytest.approx(spent_kwh / (rows[5]["metric"] - rows[3]["metric"]) * 0.01, rel=1e-9)
     assert f"the last 2 validations took {spent_kwh:.3g} kWh" in stopping.reason
     assert "max_kwh_per_point=1e-05" in stopping.reason
+    assert Note("ended", f"Ended by EnergyEfficiencyStopping: {stopping.reason}") in energy.report.notes
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from lightning_energy import EnergyBudget, MeterLost, MeterUnavailable, ReplayMeter
+from lightning_energy.results.notes import Note
 from tests.modules import Begin, Classifier, End, MemoryLogger, Working, energy_callback, loader, make_trainer, meter
 
 W = 200.0
@@ -66,6 +67,9 @@ def test_it_stops_at_the_step_that_reaches_it(tmp_path, before):
     assert steps.validated_at[-1] == trainer.global_step  # as with max_time
     assert trainer.state.finished
     assert energy.report.outcome == "completed"
+    assert budget.reason.endswith(f" kWh of the budget of 5.556e-05 kWh were spent at step {trainer.global_step}")
+    assert Note("ended", f"Ended by EnergyBudget: {budget.reason}") in energy.report.notes
+    assert f"Ended by: EnergyBudget: {budget.reason}" in str(energy.report)
     assert logger.points("energy/total_wh")[-1][1] * 3600 >= 200.0 * 0.9
     assert 3.6e6 * budget.spent_kwh >= 200.0
     assert 3.6e6 * budget.spent_kwh == pytest.approx(
@@ -76,8 +80,9 @@ def test_it_stops_at_the_step_that_reaches_it(tmp_path, before):
 def test_a_warning_alone(tmp_path):
     budget = EnergyBudget(max_j=4.0, on_exceed="warn")
     with pytest.warns(match=r"EnergyBudget: .* kWh of the budget of 1.111e-06 kWh were spent at step \d+; .* goes on"):
-        trainer, *_ = train(tmp_path, budget, max_epochs=2)
-    assert (trainer.global_step, budget.is_exceeded) == (16, True)
+        trainer, *_, energy = train(tmp_path, budget, max_epochs=2)
+    assert (trainer.global_step, budget.is_exceeded, budget.reason) == (16, True, "")
+    assert "ended" not in {note.kind for note in energy.report.notes}
 
 
 def test_a_budget_that_lasts_changes_nothing(tmp_path):
