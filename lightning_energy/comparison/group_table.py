@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.subject import Subject
     from lightning_energy.comparison.verdicts import Difference, Verdict
 
-__all__ = ["dominates_words", "group_rows", "group_sentences", "groups_csv", "latex", "paired_words"]
+__all__ = ["OF_HALF", "dominates_words", "group_rows", "group_sentences", "groups_csv", "latex", "paired_words"]
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 MOST_SENTENCES = 12  # of one kind
@@ -42,6 +42,7 @@ OF_TARGET = {
     "over_kwh": "over_kwh",
     "reached": "n_reached",
     "of": "n",
+    "unknown": "unknown",
     "mean_kwh": "mean_kwh",
     "u_mean_kwh": "u_mean_kwh",
     "budget_kwh": "budget_kwh",
@@ -49,7 +50,8 @@ OF_TARGET = {
 }
 OF_HALF = (
     "the energy of the training by which half of the runs had reached it at a validation, with the number of those "
-    "that did; runs that ended without it count as never reaching it (≥: more than half had not by then)"
+    "that did; runs that ended or diverged without it count as never reaching it (≥: more than half had not by then), "
+    "runs that do not tell, or go on without it, for nothing (unknown)"
 )
 OF_MODELS = "energies are a model's, with an uncertainty that is not known"
 OFTEN_FAILS = "a configuration that often fails looks better than it is"
