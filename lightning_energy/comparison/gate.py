@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lightning_energy.comparison.student import FEWEST, quantile, repeats_needed
 from lightning_energy.comparison.verdicts import (
+    FOR_THAT_SEED,
     ROUNDING,
     Facts,
     energy_differences,
@@ -18,7 +19,10 @@ from lightning_energy.comparison.verdicts import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lightning_energy.comparison.groups import Group
+    from lightning_energy.comparison.run import Run
     from lightning_energy.comparison.verdicts import Test
 
 __all__ = ["IN_COMMON", "Gate", "GateError", "gate"]
@@ -129,6 +133,8 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         what = "pairs differ by" if middle.flaw == "same pairs" else "repeats cost"
         outcome, reason = "cannot tell", f"all {what} the same to the last digit: were they trained anew?"
     is_open = outcome == "cannot tell" and max_increase < high < math.inf and low > -1 and not lost
+    if outcome != "cannot tell" and (seeds := one_seed_words(base, new)):
+        outcome, reason = _for_that_seed(outcome, reason, seeds, [*base.runs, *new.runs])
     return Gate(
         outcome,
         reason,
@@ -149,6 +155,14 @@ def _but(metric: Test, base: Group, new: Group) -> str:
         return f", but {one_seed_words(base, new)}"
     where = "pairs alike" if metric.flaw == "same pairs" else "repeats, without any spread"
     return f" in all {where}: were they trained anew?"
+
+
+def _for_that_seed(outcome: Outcome, reason: str, seeds: str, runs: Sequence[Run]) -> tuple[Outcome, str]:
+    """Say that an answer is for one seed, or take it back where trainings were of different lengths."""
+    if len({len(run.source.course) for run in runs}) == 1:
+        return outcome, f"{reason} ({FOR_THAT_SEED})"
+    why = "not all were validated for as many epochs, and where that hangs on the seed, so does the energy"
+    return "cannot tell", f"{seeds}; {why}: train each with a seed of its own"
 
 
 def _gap(middle: Test, least: Test, most: Test, limit: float) -> float | None:

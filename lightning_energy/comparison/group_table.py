@@ -12,7 +12,7 @@ from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.prefixes import energy_unit, plus_minus
 from lightning_energy.comparison.student import FEWEST
 from lightning_energy.comparison.target_table import target_cells
-from lightning_energy.comparison.verdicts import SHOWS_NOTHING, one_seed_words
+from lightning_energy.comparison.verdicts import FOR_THAT_SEED, SHOWS_NOTHING, one_seed_words
 from lightning_energy.results.plain import cell
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ OF_MODELS = "energies are a model's, with an uncertainty that is not known"
 OFTEN_FAILS = "a configuration that often fails looks better than it is"
 ONE_SEED = (
     "Some groups have one seed twice, so that they are not paired, and nothing is decided about their metric, whose "
-    "spread is the machine's alone: use another seed for each repeat."
+    "spread is, at least in part, the machine's: use another seed for each repeat."
 )
 NOT_DECIDED = "which is {} is not decided: "
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
@@ -109,7 +109,8 @@ def group_sentences(comparison: Judgement) -> list[str]:
     if tests:
         found.append(
             f"Decided by {tests} one-sided tests{_against(comparison)}; the probability that even one decision is "
-            f"wrong is at most {100 * comparison.level:g} % (Holm's correction), {_conditions(comparison)}."
+            f"wrong is at most {100 * comparison.level:g} % (Holm's correction), {_conditions(comparison)}"
+            + ("; the energies of groups with one seed: for that seed." if _one_seed(verdicts, comparison) else ".")
         )
     if comparison.margin:
         found.append(f"A group dominates that is {dominates_words(comparison.margin)}.")
@@ -256,15 +257,20 @@ def _dominated(group: Group, verdicts: Sequence[Verdict]) -> str:
     return f"< {by[0]}" + (f" +{len(by) - 1}" if len(by) > 1 else "") if by else UNKNOWN
 
 
+def _one_seed(verdicts: Sequence[Verdict], comparison: Judgement) -> bool:
+    """True where an energy is decided of a group that has one seed in several runs."""
+    names = {group.name for group in comparison.groups if group.repeats_a_seed}
+    return any({v.one, v.other} & names and v.energy is not None and v.energy.sign for v in verdicts)
+
+
 def _cheaper(verdict: Verdict) -> str:
     """Say which share of the other's energy the first group saves: where energy is missing, what the test is of."""
     energy = verdict.energy
     if energy is None:
         return ""
     known, tested = (f"{100 * (1 - math.exp(-abs(value))):.2g} %" for value in (energy.value, energy.worst))
-    return f"{tested} cheaper" + (
-        f" ({known} by what is known, without missing energy)" if energy.worst != energy.value else ""
-    )
+    missing = f" ({known} by what is known, without missing energy)" if energy.worst != energy.value else ""
+    return f"{tested} cheaper{missing}"
 
 
 def dominates_words(margin: float) -> str:
@@ -357,7 +363,8 @@ def _decision(verdict: Verdict, comparison: Judgement) -> str:
         return f"{one} is {_cheaper(verdict)}, {other} better by {_gain(verdict, subject)} ({paired})."
     more = _sentence(f"which is {{}} is not decided ({paired}): {_takes(verdict, comparison)}")
     if verdict.kind == "cheaper":
-        return f"{one} is {_cheaper(verdict)} than {other}; {more.format('better')}"
+        seed = f" ({FOR_THAT_SEED})" if _one_seed([verdict], comparison) else ""
+        return f"{one} is {_cheaper(verdict)} than {other}{seed}; {more.format('better')}"
     return f"{one} is better than {other} by {_gain(verdict, subject)}; {more.format('cheaper')}"
 
 

@@ -29,7 +29,8 @@ not average out over repeats is added to the error of the difference of energies
 Accuracies are counts of samples: no mean of them is surer than the step from one count to the next. Where no repeat of
 either group differs, that step is no spread, and nothing is decided. Nothing is decided about the metric of a group,
 either, in which one seed is known to come twice with the same settings: such runs show how the machine scatters, not
-what another seed brings.
+what another seed brings. What is decided about its energy is for that seed: where the length of a training hangs on the
+seed, as with early stopping, another one may show another.
 
 The level holds if repeats are independent and scatter roughly normally; with three runs, or where some collapse, it may
 be several times that. Their number must be fixed before they are seen. It is of what repeats scatter by: other seeds on
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEWEST",
+    "FOR_THAT_SEED",
     "LEVEL",
     "SHOWS_NOTHING",
     "Difference",
@@ -80,6 +82,7 @@ or estimates does not average out. ``spread``: with this spread it would take mo
 repeats gave the same figure. ``same pairs``: all pairs differ by the same figure. ``one seed``: a group has one seed in
 several runs, so that these do not show what another seed brings to the metric.
 """
+FOR_THAT_SEED = "for that seed: where the length of a training hangs on it, as with early stopping, another may differ"
 SHOWS_NOTHING = {
     "no spread": "all repeats gave the same figure, which shows no spread: were they trained anew?",
     "same pairs": "all pairs differ by the same figure, which shows no spread",

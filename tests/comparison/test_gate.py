@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lightning_energy.comparison.course import Validation
 from lightning_energy.comparison.gate import GateError, gate
 from lightning_energy.comparison.groups import Group
 from tests.comparison.groups import repeats
@@ -99,6 +100,31 @@ def test_runs_with_one_seed_show_nothing_of_the_metric(n):
     assert (collapsed.outcome, collapsed.reason) == (
         "cannot tell", "the metric is worse by 0.4 in all repeats, without any spread: were they trained anew?",
     )  # fmt: skip
+
+
+def test_with_one_seed_and_early_stopping_the_energy_is_that_of_the_seed():
+    """One seed stops after 20 epochs and the other after 22: a tenth more energy, by chance."""
+
+    def of_length(name, kwh, epochs):
+        group = repeats(name, [kwh * e for e in NOISE], [0.9] * 5, seeds=[42] * 5)
+        course = tuple(Validation(kwh * (i + 1) / epochs, 0.9) for i in range(epochs))
+        runs = tuple(replace(run, source=replace(run.source, course=course)) for run in group.runs)
+        return replace(group, runs=runs)
+
+    for kwh in (1.1, 0.9):
+        answer = gate(of_length("base", 1.0, 20), of_length("new", kwh, round(20 * kwh)), 0.03)
+        assert (answer.outcome, answer.repeats) == ("cannot tell", None)
+        assert answer.reason == (
+            "base and new have one seed in several runs: these show how the machine scatters, not what another seed "
+            "brings; not all were validated for as many epochs, and where that hangs on the seed, so does the energy: "
+            "train each with a seed of its own"
+        )
+    same = gate(of_length("base", 1.0, 20), of_length("new", 1.1, 20), 0.03)
+    assert same.outcome == "worse"
+    assert same.reason == (
+        "the energy rose by more than 3 %: by 8.7 % at least (for that seed: where the length of a training hangs on "
+        "it, as with early stopping, another may differ)"
+    )
 
 
 def test_a_loss_that_rose_by_a_third_is_seen():
