@@ -48,7 +48,8 @@ class Gate:
             ``cannot tell``.
         reason: the reason, a sentence.
         increase: the increase of the energy, of the typical (geometric mean) run, as a share; ``None`` unknown.
-        low: lower end of its 95 % interval; ``None`` unknown, also where repeats show no spread.
+        low: lower end of its 95 % interval, which reaches to what missing time cost at the runs' mean power, an
+            assumption; ``None`` unknown, also where repeats show no spread.
         high: upper end of it; ``None`` likewise.
         gain: the new metric minus the one before, in the better direction; ``None`` unknown.
         gain_low: lower end of its 95 % interval; ``None`` unknown, also where repeats show no spread.
@@ -124,6 +125,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         max_increase,
         is_worse=metric.error > 0 and metric.value + half < -loss,
         is_kept=max_loss is None or (metric.error > 0 and metric.value - half >= -loss),
+        is_assumed=least is not most,
         is_unbounded=math.isinf(least.value) or math.isinf(most.value),
         lost=f"worse by {lost:.4g}{_but(metric, base, new)}" if lost else "",
         constant=("estimates" if base.runs[0].quality == "estimated" else "meters") if middle.constant else "",
@@ -183,20 +185,22 @@ class _Bounds(NamedTuple):
     is_worse: bool
     is_kept: bool
     is_unbounded: bool
+    is_assumed: bool
     lost: str
     constant: str
 
     def answer(self, repeats: int | None) -> tuple[Outcome, str]:
         limit = f"{100 * self.max_increase:g} %"
+        if_so = ", if missing time was spent at mean power" if self.is_assumed else ""
         if self.low > self.max_increase:
-            return "worse", f"the energy rose by more than {limit}: by {100 * self.low:.2g} % at least"
+            return "worse", f"the energy rose by more than {limit}: by {100 * self.low:.2g} % at least{if_so}"
         if self.is_worse:
             return "worse", "the metric is significantly worse"
         if self.lost:
             return "cannot tell", f"the metric is {self.lost}"
         if self.high <= self.max_increase and self.is_kept:
-            fell = f"the energy fell, by {-100 * self.high:.2g} % at least; allowed was a rise of {limit}"
-            rose = f"the energy rose by no more than {limit}: by {100 * self.high:.2g} % at most"
+            fell = f"the energy fell, by {-100 * self.high:.2g} % at least{if_so}; allowed was a rise of {limit}"
+            rose = f"the energy rose by no more than {limit}: by {100 * self.high:.2g} % at most{if_so}"
             return "fine", fell if self.high < 0 else rose
         if self.high <= self.max_increase:
             return "cannot tell", "the energy is within the limit, but the metric may have lost more than is allowed"

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.subject import Subject
     from lightning_energy.comparison.verdicts import Difference, Verdict
 
-__all__ = ["OF_HALF", "dominates_words", "group_rows", "group_sentences", "groups_csv", "latex", "paired_words"]
+__all__ = [
+    "OF_HALF",
+    "dominates_words",
+    "group_rows",
+    "group_sentences",
+    "groups_csv",
+    "latex",
+    "missing_words",
+    "paired_words",
+]
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 MOST_SENTENCES = 12  # of one kind
@@ -318,13 +327,23 @@ def _not_in_intervals(groups: Sequence[Group]) -> list[str]:
     if estimated:
         u = max((r.u_kwh or 0.0) / (r.energy_kwh or math.inf) for r in estimated)
         words.append(f"energies are a model's, with a standard uncertainty of {100 * u:.2g} %" if u else OF_MODELS)
+    missing = missing_words(runs)
+    return [*words, f"{missing} and not in them"] if missing else words
+
+
+def missing_words(runs: Sequence[Run]) -> str:
+    """Say of how many runs energy is missing, and how much it may be; empty of none.
+
+    Args:
+        runs: the runs.
+    """
     missing = [r.source.slack_kwh / (r.energy_kwh or math.inf) for r in runs if r.source.slack_kwh]
-    if missing:
-        most = max(missing)
-        how_much = f"up to {100 * most:.2g} % of theirs, if it was spent at their mean power"
-        how_much = how_much if math.isfinite(most) else "an unknown amount"
-        words.append(f"energy of {len(missing)} of {len(runs)} runs is missing ({how_much}) and not in them")
-    return words
+    if not missing:
+        return ""
+    most = max(missing)
+    how_much = f"up to {100 * most:.2g} % of theirs, if it was spent at their mean power"
+    how_much = how_much if math.isfinite(most) else "an unknown amount"
+    return f"energy of {len(missing)} of {len(runs)} runs is missing ({how_much})"
 
 
 def _gain_of_meters(run: Run) -> float:
