@@ -10,6 +10,7 @@ from lightning_energy.comparison.student import FEWEST, quantile, repeats_needed
 from lightning_energy.comparison.verdicts import (
     FOR_THAT_SEED,
     ROUNDING,
+    SHOWS_NOTHING,
     Facts,
     energy_differences,
     metric_difference,
@@ -132,7 +133,9 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
     )
     outcome, reason = bounds.answer(repeats)
     if not middle.error:
-        what = "pairs differ by" if middle.flaw == "same pairs" else "repeats cost"
+        what = {"same pairs": "pairs differ by", "one alike": "repeats of one side cost"}.get(
+            middle.flaw, "repeats cost"
+        )
         outcome, reason = "cannot tell", f"all {what} the same to the last digit: were they trained anew?"
     is_open = outcome == "cannot tell" and max_increase < high < math.inf and low > -1 and not lost
     if outcome != "cannot tell" and (seeds := one_seed_words(base, new)):
@@ -155,6 +158,8 @@ def _but(metric: Test, base: Group, new: Group) -> str:
     """The reason why a loss of the metric shows nothing."""
     if metric.flaw == "one seed":
         return f", but {one_seed_words(base, new)}"
+    if metric.flaw == "one alike":
+        return f", but {SHOWS_NOTHING['one alike']}"
     where = "pairs alike" if metric.flaw == "same pairs" else "repeats, without any spread"
     return f" in all {where}: were they trained anew?"
 

@@ -83,6 +83,20 @@ def test_a_metric_without_any_spread_shows_nothing():
     assert gate(base, repeats("new", [2 * e for e in NOISE], [0.5] * 5, seeds=[None] * 5), 0.03).outcome == "worse"
 
 
+def test_one_side_without_any_spread_shows_nothing_unless_its_seeds_differ():
+    base = side("base", seeds=range(5))
+    fell = gate(base, repeats("new", NOISE, [0.1] * 5, seeds=[None] * 5), 0.03)
+    assert fell.outcome == "cannot tell"
+    assert fell.reason == (
+        "the metric is worse by 0.8, but all repeats of one group gave the same figure, which shows no spread: were "
+        "they trained anew, with seeds that differ and are known?"
+    )
+    assert gate(base, repeats("new", NOISE, [0.1] * 5, seeds=range(5, 10)), 0.03).outcome == "worse"
+    copies = gate(base, repeats("new", [2.0] * 5, ACCURACIES, seeds=range(5, 10)), 0.03)
+    assert copies.outcome == "cannot tell"
+    assert copies.reason == "all repeats of one side cost the same to the last digit: were they trained anew?"
+
+
 @pytest.mark.parametrize("n", [None, 540])
 def test_runs_with_one_seed_show_nothing_of_the_metric(n):
     """A gate with a fixed seed: one sample of 540 less in each repeat is no loss that is shown, nor are 20 points."""
