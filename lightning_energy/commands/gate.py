@@ -11,7 +11,7 @@ from lightning_energy.commands.exits import Exit
 from lightning_energy.commands.judging import add_metric, add_scale
 from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.gate import IN_COMMON, GateError, gate
-from lightning_energy.comparison.group_table import paired_words
+from lightning_energy.comparison.group_table import missing_words, paired_words
 from lightning_energy.comparison.groups import Group, differing_settings, group_runs
 from lightning_energy.comparison.prefixes import Figures, energy_unit
 from lightning_energy.comparison.run_files import find_records
@@ -120,6 +120,9 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, max_
         if answer.low is not None and answer.high is not None:
             bounds = f", 95 % interval {_percent(answer.low)} to {_percent(answer.high)}"
         lines.append(f"- Energy: {_percent(answer.increase)}{bounds}; allowed: {_percent(max_increase)}.")
+    if missing := missing_words([*base.runs, *new.runs]):
+        reaches = ": the interval reaches to what it may have cost" if answer.low is not None else ""
+        lines.append(f"- {missing.capitalize()}{reaches}.")
     if answer.gain is not None and answer.gain_low is not None and answer.gain_high is not None:
         better = "" if subject.mode == "max" else " (more is better: its sign is turned)"
         lines.append(

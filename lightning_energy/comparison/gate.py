@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lightning_energy.comparison.student import FEWEST, quantile, repeats_needed
 from lightning_energy.comparison.verdicts import (
+    FOR_THAT_SEED,
     ROUNDING,
+    SHOWS_NOTHING,
     Facts,
     energy_differences,
     metric_difference,
@@ -18,7 +20,10 @@ from lightning_energy.comparison.verdicts import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lightning_energy.comparison.groups import Group
+    from lightning_energy.comparison.run import Run
     from lightning_energy.comparison.verdicts import Test
 
 __all__ = ["IN_COMMON", "Gate", "GateError", "gate"]
@@ -44,7 +49,8 @@ class Gate:
             ``cannot tell``.
         reason: the reason, a sentence.
         increase: the increase of the energy, of the typical (geometric mean) run, as a share; ``None`` unknown.
-        low: lower end of its 95 % interval; ``None`` unknown, also where repeats show no spread.
+        low: lower end of its 95 % interval, which reaches to what missing time cost at the runs' mean power, an
+            assumption; ``None`` unknown, also where repeats show no spread.
         high: upper end of it; ``None`` likewise.
         gain: the new metric minus the one before, in the better direction; ``None`` unknown.
         gain_low: lower end of its 95 % interval; ``None`` unknown, also where repeats show no spread.
@@ -120,15 +126,20 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         max_increase,
         is_worse=metric.error > 0 and metric.value + half < -loss,
         is_kept=max_loss is None or (metric.error > 0 and metric.value - half >= -loss),
+        is_assumed=least is not most,
         is_unbounded=math.isinf(least.value) or math.isinf(most.value),
         lost=f"worse by {lost:.4g}{_but(metric, base, new)}" if lost else "",
         constant=("estimates" if base.runs[0].quality == "estimated" else "meters") if middle.constant else "",
     )
     outcome, reason = bounds.answer(repeats)
     if not middle.error:
-        what = "pairs differ by" if middle.flaw == "same pairs" else "repeats cost"
+        what = {"same pairs": "pairs differ by", "one alike": "repeats of one side cost"}.get(
+            middle.flaw, "repeats cost"
+        )
         outcome, reason = "cannot tell", f"all {what} the same to the last digit: were they trained anew?"
     is_open = outcome == "cannot tell" and max_increase < high < math.inf and low > -1 and not lost
+    if outcome != "cannot tell" and (seeds := one_seed_words(base, new)):
+        outcome, reason = _for_that_seed(outcome, reason, seeds, [*base.runs, *new.runs])
     return Gate(
         outcome,
         reason,
@@ -147,8 +158,18 @@ def _but(metric: Test, base: Group, new: Group) -> str:
     """The reason why a loss of the metric shows nothing."""
     if metric.flaw == "one seed":
         return f", but {one_seed_words(base, new)}"
+    if metric.flaw == "one alike":
+        return f", but {SHOWS_NOTHING['one alike']}"
     where = "pairs alike" if metric.flaw == "same pairs" else "repeats, without any spread"
     return f" in all {where}: were they trained anew?"
+
+
+def _for_that_seed(outcome: Outcome, reason: str, seeds: str, runs: Sequence[Run]) -> tuple[Outcome, str]:
+    """Say that an answer is for one seed, or take it back where trainings were of different lengths."""
+    if len({len(run.source.course) for run in runs}) == 1:
+        return outcome, f"{reason} ({FOR_THAT_SEED})"
+    why = "not all were validated for as many epochs, and where that hangs on the seed, so does the energy"
+    return "cannot tell", f"{seeds}; {why}: train each with a seed of its own"
 
 
 def _gap(middle: Test, least: Test, most: Test, limit: float) -> float | None:
@@ -169,20 +190,22 @@ class _Bounds(NamedTuple):
     is_worse: bool
     is_kept: bool
     is_unbounded: bool
+    is_assumed: bool
     lost: str
     constant: str
 
     def answer(self, repeats: int | None) -> tuple[Outcome, str]:
         limit = f"{100 * self.max_increase:g} %"
+        if_so = ", if missing time was spent at mean power" if self.is_assumed else ""
         if self.low > self.max_increase:
-            return "worse", f"the energy rose by more than {limit}: by {100 * self.low:.2g} % at least"
+            return "worse", f"the energy rose by more than {limit}: by {100 * self.low:.2g} % at least{if_so}"
         if self.is_worse:
             return "worse", "the metric is significantly worse"
         if self.lost:
             return "cannot tell", f"the metric is {self.lost}"
         if self.high <= self.max_increase and self.is_kept:
-            fell = f"the energy fell, by {-100 * self.high:.2g} % at least; allowed was a rise of {limit}"
-            rose = f"the energy rose by no more than {limit}: by {100 * self.high:.2g} % at most"
+            fell = f"the energy fell, by {-100 * self.high:.2g} % at least{if_so}; allowed was a rise of {limit}"
+            rose = f"the energy rose by no more than {limit}: by {100 * self.high:.2g} % at most{if_so}"
             return "fine", fell if self.high < 0 else rose
         if self.high <= self.max_increase:
             return "cannot tell", "the energy is within the limit, but the metric may have lost more than is allowed"

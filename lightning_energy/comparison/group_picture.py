@@ -17,7 +17,9 @@ __all__ = ["draw_groups", "sentence"]
 
 FRONT, BEHIND, GREY = "#0072B2", "#D55E00", "#6E6E6E"
 LABEL_POINTS = 8.0
-WITHOUT_P = f"fewer than {FEWEST} runs, no spread, one seed in several runs, missing energy, or alone of its kind"
+WITHOUT_P = (
+    f"fewer than {FEWEST} runs, no spread, one seed in several runs, missing energy, or no other like it that has one"
+)
 MOST_LABELS = 40
 
 

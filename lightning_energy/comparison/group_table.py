@@ -12,7 +12,7 @@ from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.prefixes import energy_unit, plus_minus
 from lightning_energy.comparison.student import FEWEST
 from lightning_energy.comparison.target_table import target_cells
-from lightning_energy.comparison.verdicts import SHOWS_NOTHING, one_seed_words
+from lightning_energy.comparison.verdicts import FOR_THAT_SEED, SHOWS_NOTHING, one_seed_words
 from lightning_energy.results.plain import cell
 
 if TYPE_CHECKING:
@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.subject import Subject
     from lightning_energy.comparison.verdicts import Difference, Verdict
 
-__all__ = ["dominates_words", "group_rows", "group_sentences", "groups_csv", "latex", "paired_words"]
+__all__ = [
+    "OF_HALF",
+    "dominates_words",
+    "group_rows",
+    "group_sentences",
+    "groups_csv",
+    "latex",
+    "missing_words",
+    "paired_words",
+]
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 MOST_SENTENCES = 12  # of one kind
@@ -42,6 +51,7 @@ OF_TARGET = {
     "over_kwh": "over_kwh",
     "reached": "n_reached",
     "of": "n",
+    "unknown": "unknown",
     "mean_kwh": "mean_kwh",
     "u_mean_kwh": "u_mean_kwh",
     "budget_kwh": "budget_kwh",
@@ -49,13 +59,14 @@ OF_TARGET = {
 }
 OF_HALF = (
     "the energy of the training by which half of the runs had reached it at a validation, with the number of those "
-    "that did; runs that ended without it count as never reaching it (≥: more than half had not by then)"
+    "that did; runs that ended or diverged without it count as never reaching it (≥: more than half had not by then), "
+    "runs that do not tell, or go on without it, for nothing (unknown)"
 )
 OF_MODELS = "energies are a model's, with an uncertainty that is not known"
 OFTEN_FAILS = "a configuration that often fails looks better than it is"
 ONE_SEED = (
     "Some groups have one seed twice, so that they are not paired, and nothing is decided about their metric, whose "
-    "spread is the machine's alone: use another seed for each repeat."
+    "spread is, at least in part, the machine's: use another seed for each repeat."
 )
 NOT_DECIDED = "which is {} is not decided: "
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
@@ -107,7 +118,8 @@ def group_sentences(comparison: Judgement) -> list[str]:
     if tests:
         found.append(
             f"Decided by {tests} one-sided tests{_against(comparison)}; the probability that even one decision is "
-            f"wrong is at most {100 * comparison.level:g} % (Holm's correction), {_conditions(comparison)}."
+            f"wrong is at most {100 * comparison.level:g} % (Holm's correction), {_conditions(comparison)}"
+            + ("; the energies of groups with one seed: for that seed." if _one_seed(verdicts, comparison) else ".")
         )
     if comparison.margin:
         found.append(f"A group dominates that is {dominates_words(comparison.margin)}.")
@@ -254,15 +266,20 @@ def _dominated(group: Group, verdicts: Sequence[Verdict]) -> str:
     return f"< {by[0]}" + (f" +{len(by) - 1}" if len(by) > 1 else "") if by else UNKNOWN
 
 
+def _one_seed(verdicts: Sequence[Verdict], comparison: Judgement) -> bool:
+    """True where an energy is decided of a group that has one seed in several runs."""
+    names = {group.name for group in comparison.groups if group.repeats_a_seed}
+    return any({v.one, v.other} & names and v.energy is not None and v.energy.sign for v in verdicts)
+
+
 def _cheaper(verdict: Verdict) -> str:
     """Say which share of the other's energy the first group saves: where energy is missing, what the test is of."""
     energy = verdict.energy
     if energy is None:
         return ""
     known, tested = (f"{100 * (1 - math.exp(-abs(value))):.2g} %" for value in (energy.value, energy.worst))
-    return f"{tested} cheaper" + (
-        f" ({known} by what is known, without missing energy)" if energy.worst != energy.value else ""
-    )
+    missing = f" ({known} by what is known, without missing energy)" if energy.worst != energy.value else ""
+    return f"{tested} cheaper{missing}"
 
 
 def dominates_words(margin: float) -> str:
@@ -310,13 +327,23 @@ def _not_in_intervals(groups: Sequence[Group]) -> list[str]:
     if estimated:
         u = max((r.u_kwh or 0.0) / (r.energy_kwh or math.inf) for r in estimated)
         words.append(f"energies are a model's, with a standard uncertainty of {100 * u:.2g} %" if u else OF_MODELS)
+    missing = missing_words(runs)
+    return [*words, f"{missing} and not in them"] if missing else words
+
+
+def missing_words(runs: Sequence[Run]) -> str:
+    """Say of how many runs energy is missing, and how much it may be; empty of none.
+
+    Args:
+        runs: the runs.
+    """
     missing = [r.source.slack_kwh / (r.energy_kwh or math.inf) for r in runs if r.source.slack_kwh]
-    if missing:
-        most = max(missing)
-        how_much = f"up to {100 * most:.2g} % of theirs, if it was spent at their mean power"
-        how_much = how_much if math.isfinite(most) else "an unknown amount"
-        words.append(f"energy of {len(missing)} of {len(runs)} runs is missing ({how_much}) and not in them")
-    return words
+    if not missing:
+        return ""
+    most = max(missing)
+    how_much = f"up to {100 * most:.2g} % of theirs, if it was spent at their mean power"
+    how_much = how_much if math.isfinite(most) else "an unknown amount"
+    return f"energy of {len(missing)} of {len(runs)} runs is missing ({how_much})"
 
 
 def _gain_of_meters(run: Run) -> float:
@@ -355,7 +382,8 @@ def _decision(verdict: Verdict, comparison: Judgement) -> str:
         return f"{one} is {_cheaper(verdict)}, {other} better by {_gain(verdict, subject)} ({paired})."
     more = _sentence(f"which is {{}} is not decided ({paired}): {_takes(verdict, comparison)}")
     if verdict.kind == "cheaper":
-        return f"{one} is {_cheaper(verdict)} than {other}; {more.format('better')}"
+        seed = f" ({FOR_THAT_SEED})" if _one_seed([verdict], comparison) else ""
+        return f"{one} is {_cheaper(verdict)} than {other}{seed}; {more.format('better')}"
     return f"{one} is better than {other} by {_gain(verdict, subject)}; {more.format('cheaper')}"
 
 

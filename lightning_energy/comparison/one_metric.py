@@ -72,6 +72,7 @@ def of_one_metric(runs: Sequence[Run], metric: str | None, epoch: Choice, target
     fit = [run for run in having if _kind(run) == chosen]
     subject = Subject(_name(chosen, fit), chosen.mode, "raw" if chosen.is_raw else "fraction", epoch, targets)
     others, problems = [run for run in runs if run.metric is None], []
+    others = [_without_metric(run, "") if run.metric_name and _kind(run) != chosen else run for run in others]
     others += [run for run in fit if not run.is_comparable]
     for run in having:
         if _kind(run) != chosen:

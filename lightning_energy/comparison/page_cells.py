@@ -158,7 +158,7 @@ def target(value: float) -> Callable[[Row, Rows], str]:
             return UNKNOWN
         if found["is_reached"]:
             return rows.reached.show(found["kwh"], found["u_kwh"])
-        return f"&gt;&nbsp;{rows.reached.show(found['over_kwh'])}"
+        return f"&gt;&nbsp;{rows.reached.show(found['over_kwh'])}" if found["over_kwh"] else UNKNOWN
 
     return shown
 
@@ -173,7 +173,7 @@ def target_words(found: Mapping[str, Any], rows: Rows) -> str:
     """The energy by which half of several runs had reached a target, with the number of those that did."""
     if not found["n"]:
         return UNKNOWN
-    reached = f"({found['n_reached']} of {found['n']})"
+    reached = f"({found['n_reached']} of {found['n']}{f', {n} unknown' if (n := found.get('unknown')) else ''})"
     if found["median_kwh"] is None:
         return f"{f'&ge;&nbsp;{rows.energies.show(over)}' if (over := found['over_kwh']) else UNKNOWN} {reached}"
     return f"{rows.energies.show(found['median_kwh'])} {reached}"

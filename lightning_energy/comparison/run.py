@@ -194,9 +194,17 @@ def run_of_record(
         run = _run(record, printable(file), name, epoch, scale)
     except DamagedError as error:
         raise RecordError(f"{file} is damaged ({error}): use another copy, or train again") from error
-    found = [] if run.metric is None else [to_target(run.source.course, value, run.mode) for value in targets]
-    reached = tuple(result for result in found if result is not None)
+    reached = tuple(result for value in targets if (result := _to_target(record, run, value, scale)) is not None)
     return replace(run, target_kwh=reached[0].kwh if reached else None, targets=reached)
+
+
+def _to_target(record: Record, run: Run, target: float, scale: Scale | None) -> ToTarget | None:
+    """The energy to a target, also of a run that diverged: a validation without a finite value did not reach it."""
+    if _value(record, "best", scale)[0] is not None:
+        return to_target(run.source.course, target, run.mode)
+    is_silent = record.metric is None and all(row.metric is None for row in record.epochs)
+    failed = record.outcome == "interrupted" or any(row.no_metric for row in record.epochs)
+    return ToTarget(target, None, None, 0.0, is_reached=False) if is_silent and failed else None
 
 
 def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | None) -> Run:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.columns import FIELDS, IN_TEXT, heading_of
 from lightning_energy.comparison.configurations import has_repeats
-from lightning_energy.comparison.group_table import dominates_words, group_rows, group_sentences
+from lightning_energy.comparison.group_table import OF_HALF, dominates_words, group_rows, group_sentences
 from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.results.plain import cell as in_csv
@@ -201,6 +201,8 @@ def _of_units(runs: Sequence[Run]) -> list[str]:
 def _sentences(comparison: Judgement) -> list[str]:
     """Explain the signs, and list the caveats: of the whole, then of runs, those with the same one together."""
     sentences = [*_of_signs(comparison.runs, comparison.margin), *_of_figures(comparison.runs, comparison.subject)]
+    if comparison.subject.target_words and has_repeats(comparison.configurations):
+        sentences.append(f"Energy of a group to reach a value: {OF_HALF}.")
     sentences += _of_units(comparison.runs)
     if comparison.subject.targets and (progress := comparison.progress()):
         sentences.append(progress.sentence())
@@ -255,7 +257,7 @@ def _unreached(runs: Sequence[Run], subject: Subject) -> list[str]:
         for value in subject.targets
         if told and not any(r.is_reached for run in told for r in run.targets if r.target == value)
     ]
-    silent = sum(run.is_comparable and not run.targets for run in runs)
+    silent = sum(not run.targets for run in runs)
     if silent and subject.targets:
         sentences.append(f"{silent} of {len(runs)} records have no epoch with a value: they tell nothing of targets.")
     return sentences

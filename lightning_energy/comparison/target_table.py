@@ -31,16 +31,23 @@ def target_cells(runs: Sequence[Run], targets: Sequence[float], per_kwh: float =
 
     cells = []
     for target in targets:
-        results = [result_of(run, target) for run in runs]
         if len(runs) == 1:
-            cells.append(of_run(results[0], show))
+            cells.append(of_run(_found(runs[0], target), show))
         else:
-            cells.append(of_group(of_runs(results, target=target), show))
+            cells.append(of_group(of_runs([result_of(run, target) for run in runs], target=target), show))
     return cells
 
 
 def result_of(run: Run, target: float) -> ToTarget | None:
-    """The energy of a run to reach one of its targets; ``None`` where its record does not tell."""
+    """The energy of a run to reach one of its targets, among others of its configuration.
+
+    ``None`` where its record does not tell, or not yet: it is running, and has not reached it.
+    """
+    found = _found(run, target)
+    return None if found is None or (run.outcome == "running" and not found.is_reached) else found
+
+
+def _found(run: Run, target: float) -> ToTarget | None:
     return next((result for result in run.targets if result.target == target), None)
 
 
@@ -59,7 +66,7 @@ def of_run(result: ToTarget | None, show: Callable[[float, float | None], str]) 
     if result is None or result.over_kwh is None or (result.is_reached and result.kwh is None):
         return UNKNOWN
     if result.kwh is None:
-        return f"> {show(result.over_kwh, None)}"
+        return f"> {show(result.over_kwh, None)}" if result.over_kwh else UNKNOWN
     before = f" (> {show(result.over_kwh, None)})" if result.over_kwh else ""
     return f"{show(result.kwh, result.u_kwh)}{before}"
 
@@ -78,7 +85,7 @@ def of_group(found: OfRuns | None, show: Callable[[float, float | None], str]) -
     """
     if found is None or not found.n:
         return UNKNOWN
-    reached = f"({found.n_reached} of {found.n})"
+    reached = f"({found.n_reached} of {found.n}{f', {found.unknown} unknown' if found.unknown else ''})"
     if found.median_kwh is None:
         return f"{f'≥ {show(found.over_kwh, None)}' if found.over_kwh else UNKNOWN} {reached}"
     return f"{show(found.median_kwh, None)} {reached}"

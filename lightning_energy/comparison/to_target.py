@@ -52,8 +52,8 @@ class OfRuns:
         target: the value of the metric.
         n: the number of runs whose epochs tell.
         n_reached: the number of these that reached it.
-        unknown: the number of runs that do not tell: without epochs, or whose energy is not known. They are in no
-            figure here.
+        unknown: the number of runs that do not tell: without epochs, whose energy is not known, or that are running and
+            have not reached it. They are in no figure here.
         median_kwh: the energy by which half of the ``n`` runs had reached it, counting runs that ended without it as
             never reaching it; ``None`` where fewer did.
         over_kwh: where there is no median: the energy up to which, by their validations, more than half had not
@@ -66,8 +66,8 @@ class OfRuns:
             below the budget: then all count as the budget, and how they scatter is not known.
         budget_kwh: the energy up to which ``mean_kwh`` is taken; ``None`` where no run tells.
         per_success_kwh: the energy of all runs, each until it reached the target or, if it failed, until its last
-            validation, for each that reached it: the price of one success, if a run that fails is tried again. What a
-            failure spent after its last validation is not in it. ``None`` where none did.
+            validation with a finite value, for each that reached it: the price of one success, if a run that fails is
+            tried again. What a failure spent after that is not in it. ``None`` where none did.
     """
 
     target: float

@@ -27,9 +27,12 @@ the far tail by more than ten times: their degrees of freedom are those of the s
 not average out over repeats is added to the error of the difference of energies.
 
 Accuracies are counts of samples: no mean of them is surer than the step from one count to the next. Where no repeat of
-either group differs, that step is no spread, and nothing is decided. Nothing is decided about the metric of a group,
-either, in which one seed is known to come twice with the same settings: such runs show how the machine scatters, not
-what another seed brings.
+either group differs, that step is no spread, and nothing is decided; likewise where those of one group do not, and
+their seeds are not known to be different, and where it is their energies. With different seeds they are taken to
+scatter as the other group does. Nothing is decided about the metric of a group, either, in which one seed is known to
+come twice with the same settings: such runs show how the machine scatters, not what another seed brings. What is
+decided about its energy is for that seed: where the length of a training hangs on the seed, as with early stopping,
+another one may show another.
 
 The level holds if repeats are independent and scatter roughly normally; with three runs, or where some collapse, it may
 be several times that. Their number must be fixed before they are seen. It is of what repeats scatter by: other seeds on
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEWEST",
+    "FOR_THAT_SEED",
     "LEVEL",
     "SHOWS_NOTHING",
     "Difference",
@@ -71,17 +75,21 @@ __all__ = [
 
 LEVEL = 0.05
 ROUNDING = 1e-12  # relative, of differences of numbers
-Flaw = Literal["", "no spread", "same pairs", "one seed"]
-Obstacle = Literal["", "missing", "constant", "spread", "no spread", "same pairs", "one seed"]
+Flaw = Literal["", "no spread", "one alike", "same pairs", "one seed"]
+Obstacle = Literal["", "missing", "constant", "spread", "no spread", "one alike", "same pairs", "one seed"]
 """The reason why no number of repeats decides a question; empty where some number does, or it is decided.
 
 ``missing``: energy of some runs is missing, and could turn the direction. ``constant``: the uncertainty of the meters
 or estimates does not average out. ``spread``: with this spread it would take more than 10,000 runs. ``no spread``: all
-repeats gave the same figure. ``same pairs``: all pairs differ by the same figure. ``one seed``: a group has one seed in
+repeats gave the same figure. ``one alike``: those of one group did, and nothing shows that they were trained anew with
+different seeds. ``same pairs``: all pairs differ by the same figure. ``one seed``: a group has one seed in
 several runs, so that these do not show what another seed brings to the metric.
 """
+FOR_THAT_SEED = "for that seed: where the length of a training hangs on it, as with early stopping, another may differ"
 SHOWS_NOTHING = {
     "no spread": "all repeats gave the same figure, which shows no spread: were they trained anew?",
+    "one alike": "all repeats of one group gave the same figure, which shows no spread: were they trained anew, with "
+    "seeds that differ and are known?",
     "same pairs": "all pairs differ by the same figure, which shows no spread",
 }
 Kind = Literal["dominated", "trade-off", "cheaper", "better", "undecided", "by the meter", "incomparable"]
@@ -470,10 +478,15 @@ def metric_difference(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]
         other: the second.
         pairs: indices of runs that belong together.
     """
-    differ = len({*one.good}) > 1 or len({*other.good}) > 1
-    test = _test(one.good, other.good, pairs, steps=(one.grid, other.grid) if differ else (0.0, 0.0))
+    alike = [facts for facts in (one, other) if len({*facts.good}) == 1]
+    steps = (one.grid, other.grid) if len(alike) < 2 else (0.0, 0.0)  # noqa: PLR2004 - both
+    if len(alike) == 1 and not alike[0].grid:
+        steps = (math.sqrt(12 * max(_moments(one.good)[1], _moments(other.good)[1])),) * 2
+    test = _test(one.good, other.good, pairs, steps=steps)
     if one.group.repeats_a_seed or other.group.repeats_a_seed:
         return replace(test, error=0.0, p=1.0, flaw="one seed")
+    if len(alike) == 1 and not alike[0].seeds:
+        return replace(test, error=0.0, p=1.0, flaw="one alike")
     return test
 
 
@@ -489,6 +502,9 @@ def energy_differences(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]
     """
     constant = math.hypot(one.u, other.u)
     test = _test(one.log_kwh, other.log_kwh, pairs, constant)
+    if test.error and any(max(facts.log_kwh) - min(facts.log_kwh) <= ROUNDING for facts in (one, other)):
+        test = replace(test, error=0.0, p=1.0, flaw="one alike")
+        return test, test, test
     if one.log_most == one.log_kwh and other.log_most == other.log_kwh:
         return test, test, test
     nothing = replace(test, value=-math.inf, p=1.0)

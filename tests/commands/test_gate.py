@@ -57,6 +57,22 @@ def test_a_number_of_runs_is_for_new_ones(folder, capsys):
     assert "train that many anew on both sides, and judge these alone" in out
 
 
+def test_missing_energy_is_told_with_every_answer(folder, capsys):
+    """Of an hour 3 minutes are missing, a twentieth at the mean power that the record has."""
+    for name, kwh, code in (("less", 0.9, 0), ("more", 1.1, 1)):
+        for i, off in enumerate((-0.004, 0.0, 0.002, 0.003)):
+            put(folder / name / str(i), kwh * (1 + off * (1 + i / 9)), 0.9 - off, spent={"missing_s": 180.0})
+        assert gate(folder, name) == code
+        out = capsys.readouterr().out
+        assert "% at least, if missing time was spent at mean power" in out
+        assert (
+            "- Energy of 4 of 8 runs is missing (up to 5 % of theirs, if it was spent at their mean power): the "
+            "interval reaches to what it may have cost."
+        ) in out
+    gate(folder, "same")
+    assert "missing" not in capsys.readouterr().out
+
+
 def test_it_says_which_runs_are_pairs(tmp_path, capsys):
     for name, seeds in (("base", (0, 1, 2, 3)), ("same", (3, 2, 1, 7))):
         for i, seed in enumerate(seeds):

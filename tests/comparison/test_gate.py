@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lightning_energy.comparison.course import Validation
 from lightning_energy.comparison.gate import GateError, gate
 from lightning_energy.comparison.groups import Group
 from tests.comparison.groups import repeats
@@ -82,6 +83,20 @@ def test_a_metric_without_any_spread_shows_nothing():
     assert gate(base, repeats("new", [2 * e for e in NOISE], [0.5] * 5, seeds=[None] * 5), 0.03).outcome == "worse"
 
 
+def test_one_side_without_any_spread_shows_nothing_unless_its_seeds_differ():
+    base = side("base", seeds=range(5))
+    fell = gate(base, repeats("new", NOISE, [0.1] * 5, seeds=[None] * 5), 0.03)
+    assert fell.outcome == "cannot tell"
+    assert fell.reason == (
+        "the metric is worse by 0.8, but all repeats of one group gave the same figure, which shows no spread: were "
+        "they trained anew, with seeds that differ and are known?"
+    )
+    assert gate(base, repeats("new", NOISE, [0.1] * 5, seeds=range(5, 10)), 0.03).outcome == "worse"
+    copies = gate(base, repeats("new", [2.0] * 5, ACCURACIES, seeds=range(5, 10)), 0.03)
+    assert copies.outcome == "cannot tell"
+    assert copies.reason == "all repeats of one side cost the same to the last digit: were they trained anew?"
+
+
 @pytest.mark.parametrize("n", [None, 540])
 def test_runs_with_one_seed_show_nothing_of_the_metric(n):
     """A gate with a fixed seed: one sample of 540 less in each repeat is no loss that is shown, nor are 20 points."""
@@ -99,6 +114,31 @@ def test_runs_with_one_seed_show_nothing_of_the_metric(n):
     assert (collapsed.outcome, collapsed.reason) == (
         "cannot tell", "the metric is worse by 0.4 in all repeats, without any spread: were they trained anew?",
     )  # fmt: skip
+
+
+def test_with_one_seed_and_early_stopping_the_energy_is_that_of_the_seed():
+    """One seed stops after 20 epochs and the other after 22: a tenth more energy, by chance."""
+
+    def of_length(name, kwh, epochs):
+        group = repeats(name, [kwh * e for e in NOISE], [0.9] * 5, seeds=[42] * 5)
+        course = tuple(Validation(kwh * (i + 1) / epochs, 0.9) for i in range(epochs))
+        runs = tuple(replace(run, source=replace(run.source, course=course)) for run in group.runs)
+        return replace(group, runs=runs)
+
+    for kwh in (1.1, 0.9):
+        answer = gate(of_length("base", 1.0, 20), of_length("new", kwh, round(20 * kwh)), 0.03)
+        assert (answer.outcome, answer.repeats) == ("cannot tell", None)
+        assert answer.reason == (
+            "base and new have one seed in several runs: these show how the machine scatters, not what another seed "
+            "brings; not all were validated for as many epochs, and where that hangs on the seed, so does the energy: "
+            "train each with a seed of its own"
+        )
+    same = gate(of_length("base", 1.0, 20), of_length("new", 1.1, 20), 0.03)
+    assert same.outcome == "worse"
+    assert same.reason == (
+        "the energy rose by more than 3 %: by 8.7 % at least (for that seed: where the length of a training hangs on "
+        "it, as with early stopping, another may differ)"
+    )
 
 
 def test_a_loss_that_rose_by_a_third_is_seen():

@@ -13,8 +13,11 @@ from lightning_energy.comparison.group_table import group_rows, group_sentences,
 from lightning_energy.comparison.subject import Subject
 from lightning_energy.comparison.table import markdown, text
 from lightning_energy.comparison.verdicts import judge
+from lightning_energy.results.record import NAME
+from lightning_energy.results.rows import EpochRow
+from lightning_energy.results.write import write_record
 from tests.comparison.groups import repeats
-from tests.records import put
+from tests.records import put, record
 
 
 def of(*groups, margin=0.0, baseline=None):
@@ -150,8 +153,15 @@ def test_what_has_no_spread_is_told_for_what_it_is():
     )
     assert sentences[-1] == (
         "Some groups have one seed twice, so that they are not paired, and nothing is decided about their metric, "
-        "whose spread is the machine's alone: use another seed for each repeat."
+        "whose spread is, at least in part, the machine's: use another seed for each repeat."
     )
+    dear = [repeats(n, [k * e for e in NOISE], ACCURACIES, seeds=[42] * 5) for n, k in (("a", 1.0), ("b", 1.5))]
+    text_ = " ".join(group_sentences(of(*dear)))
+    assert (
+        "a is 33 % cheaper than b (for that seed: where the length of a training hangs on it, as with early stopping, "
+        "another may differ); which is better is not decided"
+    ) in text_
+    assert "fixed beforehand; the energies of groups with one seed: for that seed." in text_
     folds = [
         replace(g, runs=tuple(replace(r, source=replace(r.source, settings={"fold": i})) for i, r in enumerate(g.runs)))
         for g in seeded
@@ -249,6 +259,38 @@ def test_energies_to_targets_are_in_csv_and_latex(tmp_path):
     assert r"& $\geq$ 5000 (0 of 3) &" in row
     assert "by which half of the runs had reached it" in table
     assert "lrrrrrrrl" in table
+
+
+@pytest.fixture
+def failing(tmp_path):
+    """Of eight runs three reach 0.9, two diverge, one crashes before a validation, one runs, and one has no epochs."""
+    rows = [EpochRow(epoch=0, metric=0.5, total_kwh=0.5, val_s=1.0), EpochRow(epoch=1, val_s=1.0, no_metric="is nan")]
+    ends = [record(kwh, 0.91, epochs=(0.5, 0.91), epochs_kwh=(0.5, kwh), **of_failing(i)) for i, kwh in
+            enumerate((1.00, 1.01, 1.02))]  # fmt: skip
+    ends += [replace(record(1.03, 0.5, **of_failing(i)), epochs=rows) for i in (3, 4)]
+    ends.append(record(0.2, None, outcome="interrupted", **of_failing(5)))
+    ends.append(record(0.6, 0.6, epochs=(0.6,), epochs_kwh=(0.4,), outcome="running", **of_failing(6)))
+    ends.append(record(1.0, 0.9, **of_failing(7)))
+    for i, end in enumerate(ends):
+        (tmp_path / str(i)).mkdir()
+        write_record(tmp_path / str(i) / NAME, end)
+    return compare(tmp_path, target=0.9)
+
+
+def of_failing(seed):
+    return {"what": {"hyperparameters": {"model": "a"}}, "seed": seed, "run_id": f"run{seed}"}
+
+
+def test_runs_that_diverged_or_crashed_did_not_reach_the_target(failing):
+    """Three successes took 3.03 kWh, and two failures 0.5 each until their last validation: 1.3433 each."""
+    (row,) = csv.DictReader(io.StringIO(groups_csv(failing)))
+    assert [row[f"to_0.9_{name}"] for name in ("reached", "of", "unknown", "median_kwh")] == ["3", "6", "2", "1.02"]
+    assert float(row["to_0.9_per_success_kwh"]) == pytest.approx(4.03 / 3)
+    shown = " ".join(str(failing).split())
+    assert "1.02 (3 of 6, 2 unknown)" in shown
+    assert "1 of 8 records have no epoch with a value" in shown
+    assert "by which half of the runs had reached it" in shown
+    assert "(3 of 6, 2 unknown)" in failing.to_html()
 
 
 def test_csv_has_unrounded_figures(comparison):

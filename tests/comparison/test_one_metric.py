@@ -37,7 +37,11 @@ def test_the_metric_of_most_runs_is_compared_and_others_have_a_reason():
 
 
 def test_a_value_of_another_metric_stands_nowhere():
-    _, _, (other, dark), _ = chosen(run("a"), run("b"), loss("c", target_kwh=0.5), loss("d", energy_kwh=None))
+    diverged = loss("e", metric=None, target_kwh=0.5)
+    _, _, (lost, other, dark), _ = chosen(
+        run("a"), run("b"), loss("c", target_kwh=0.5), loss("d", energy_kwh=None), diverged
+    )
+    assert lost.target_kwh is None
     assert (other.metric, other.target_kwh, other.metric_name, other.mode) == (None, None, "val_loss", "min")
     assert dark.metric is None
     assert not other.is_comparable

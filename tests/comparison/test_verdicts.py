@@ -315,6 +315,27 @@ def test_without_two_values_the_step_between_them_is_no_spread(n):
     assert (verdict.metric.sign, verdict.metric.error, verdict.metric.obstacle) == (0, 0.0, "no spread")
 
 
+def test_one_group_without_two_values_shows_no_spread_either():
+    """Five times one training beside five of another seed each; five collapsed ones with seeds of their own."""
+    rising = (0.920, 0.921, 0.922, 0.923, 0.924)
+    for n, seeds in ((None, [None] * 5), (540, [None] * 5)):
+        alike = repeats("a", NOISE, [486 / 540] * 5, metric_n=n, seeds=seeds)
+        for groups in ((alike, repeats("b", NOISE[::-1], rising)), (repeats("b", NOISE[::-1], rising), alike)):
+            (verdict,) = judge(groups)
+            assert (verdict.metric.sign, verdict.metric.error, verdict.metric.obstacle) == (0, 0.0, "one alike")
+    collapsed = repeats("a", NOISE, [0.1] * 5)
+    for seeds in (range(5), range(5, 10)):  # with the spread of the other for both: sd 0.00158, of pairs 0.00224
+        (verdict,) = judge([collapsed, repeats("b", NOISE[::-1], rising, seeds=seeds)])
+        assert verdict.metric.error == pytest.approx(0.0015811 * math.sqrt(2 / 5), rel=1e-4)
+        assert verdict.kind == "better"
+
+
+def test_one_group_of_copies_decides_nothing_about_energy():
+    for seeds in (range(5), range(5, 10)):
+        (verdict,) = judge([group("a", seeds=seeds), repeats("b", [1.5] * 5, ACCURACIES)])
+        assert (verdict.energy.sign, verdict.energy.obstacle) == (0, "one alike")
+
+
 def test_runs_with_one_seed_decide_nothing_about_the_metric():
     """They scatter by the machine alone, 0.03 points where seeds make 0.3; the energies are repeats all the same."""
     scatter = (0.0003, -0.0003, 0.0, 0.0001, -0.0001)
