@@ -13,6 +13,7 @@ from lightning_energy.comparison.verdicts import (
     SHOWS_NOTHING,
     Facts,
     energy_differences,
+    example,
     metric_difference,
     one_seed_words,
     pairs_of,
@@ -94,7 +95,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         if not side.runs:
             raise GateError(f"{side.name} has no run that ended with a metric and an energy: give records of such runs")
     one, other = Facts.of(base), Facts.of(new)
-    reasons = (*unlike(base.runs[0], new.runs[0]), *one.own, *other.own)
+    reasons = (*unlike(example(base), example(new)), *one.own, *other.own)
     if reasons:
         raise GateError(f"the runs cannot be set against each other: {'; '.join(reasons)}")
     if one.records & other.records:

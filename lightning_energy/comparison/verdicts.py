@@ -66,6 +66,7 @@ __all__ = [
     "Test",
     "Verdict",
     "energy_differences",
+    "example",
     "judge",
     "metric_difference",
     "one_seed_words",
@@ -251,7 +252,8 @@ def unlike(one: Run, other: Run) -> tuple[str, ...]:
         one: a run.
         other: another run.
     """
-    if one.likeness == other.likeness and one.source.sensors:
+    of_samples = bool(one.metric_n and other.metric_n and one.metric_n != other.metric_n)
+    if one.likeness == other.likeness and one.source.sensors and not of_samples:
         return ()
     reasons = []
     if one.covers != other.covers:
@@ -260,11 +262,24 @@ def unlike(one: Run, other: Run) -> tuple[str, ...]:
         reasons.append(f"their energies are of different quality ({one.quality}; {other.quality})")
     if one.metric_kind != other.metric_kind:
         reasons.append(f"their metrics are different ones ({one.metric_name}; {other.metric_name})")
+    if of_samples:
+        reasons.append(
+            f"their metrics are of different numbers of validation samples ({one.metric_n}; {other.metric_n})"
+        )
     if not one.source.sensors or not other.source.sensors:
         reasons.append("the sensors of one are not known, or changed between its sessions")
     elif one.source.sensors != other.source.sensors:
         reasons.append("they were measured by different sensors, whose gains differ")
     return tuple(reasons)
+
+
+def example(group: Group) -> Run:
+    """A run of a group that others are compared with: the first whose number of samples is known, if there is one.
+
+    Args:
+        group: a group with a run.
+    """
+    return next((run for run in group.runs if run.metric_n), group.runs[0])
 
 
 @dataclass(frozen=True)
@@ -301,7 +316,8 @@ class Facts:
         known = all(e > 0 for e in energies)
         seeds = {seed: i for i, seed in enumerate(group.seeds) if seed is not None}
         own = [] if known else ["an energy of 0 kWh is no share of anything"]
-        mixed = next((reasons for run in runs[1:] if (reasons := unlike(runs[0], run))), ())
+        first = example(group)
+        mixed = next((reasons for run in runs if (reasons := unlike(first, run)) and run is not first), ())
         own += [f"of the runs of {group.name}, {reason}" for reason in mixed]
         sign = 1.0 if group.mode == "max" else -1.0
         return cls(
@@ -434,7 +450,7 @@ def _mean_kwh(facts: Facts) -> float:
 
 def _draft(one: Facts, other: Facts, margin: float) -> _Draft:
     draft = _Draft(one, other)
-    reasons = (*unlike(one.group.runs[0], other.group.runs[0]), *one.own, *other.own)
+    reasons = (*unlike(example(one.group), example(other.group)), *one.own, *other.own)
     reasons += ("they have a run in common",) if one.records & other.records else ()
     if reasons:
         draft.kind, draft.reasons = "incomparable", reasons

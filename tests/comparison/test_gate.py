@@ -211,6 +211,8 @@ def test_few_runs_cannot_tell():
 def test_unlike_sides_are_refused():
     with pytest.raises(GateError, match="cannot be set against each other: their joules cover different parts"):
         gate(side("base"), side("new", covers="cpu"), 0.03)
+    with pytest.raises(GateError, match=r"of different numbers of validation samples \(540; 360\)"):
+        gate(side("base", metric_n=540), side("new", metric_n=360), 0.03)
     with pytest.raises(GateError, match="new has no run that ended"):
         gate(side("base"), Group("new", ()), 0.03)
 
