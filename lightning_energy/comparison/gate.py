@@ -12,6 +12,7 @@ from lightning_energy.comparison.verdicts import (
     ROUNDING,
     SHOWS_NOTHING,
     Facts,
+    constant_words,
     energy_differences,
     example,
     metric_difference,
@@ -130,7 +131,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         is_assumed=least is not most,
         is_unbounded=math.isinf(least.value) or math.isinf(most.value),
         lost=f"worse by {lost:.4g}{_but(metric, base, new)}" if lost else "",
-        constant=("estimates" if base.runs[0].quality == "estimated" else "meters") if middle.constant else "",
+        constant=constant_words(estimates=base.runs[0].quality == "estimated") if middle.constant else "",
     )
     outcome, reason = bounds.answer(repeats)
     if not middle.error:
@@ -230,7 +231,7 @@ class _Bounds(NamedTuple):
         seen = f"{100 * self.seen:+.3g} %"
         if repeats is None:
             shows = f"no number of runs up to 10,000 shows on which side of {limit} it is"
-            cause = f", as the uncertainty of the {self.constant} does not average out" if self.constant else ""
+            cause = f", as {self.constant}" if self.constant else ""
             return f"the increase is {seen}: {shows}{cause}"
         if abs(self.seen) <= NEAR_0 * self.max_increase:
             needed = f"at least {repeats} runs per side are needed to see {limit} with this spread"

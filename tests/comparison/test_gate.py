@@ -170,7 +170,7 @@ def test_what_does_not_average_out_is_the_cause():
         "the estimates does not average out"
     )
     measured = gate(side("base", u=0.05), side("new", 1.05, u=0.05), 0.03)
-    assert measured.reason.endswith("as the uncertainty of the meters does not average out")
+    assert measured.reason.endswith("as the uncertainty of the meters is taken not to average out")
 
 
 def test_a_loss_that_is_allowed_takes_proof():
