@@ -12,7 +12,9 @@ from lightning_energy.comparison.verdicts import (
     ROUNDING,
     SHOWS_NOTHING,
     Facts,
+    constant_words,
     energy_differences,
+    example,
     metric_difference,
     one_seed_words,
     pairs_of,
@@ -94,7 +96,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         if not side.runs:
             raise GateError(f"{side.name} has no run that ended with a metric and an energy: give records of such runs")
     one, other = Facts.of(base), Facts.of(new)
-    reasons = (*unlike(base.runs[0], new.runs[0]), *one.own, *other.own)
+    reasons = (*unlike(example(base), example(new)), *one.own, *other.own)
     if reasons:
         raise GateError(f"the runs cannot be set against each other: {'; '.join(reasons)}")
     if one.records & other.records:
@@ -129,7 +131,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         is_assumed=least is not most,
         is_unbounded=math.isinf(least.value) or math.isinf(most.value),
         lost=f"worse by {lost:.4g}{_but(metric, base, new)}" if lost else "",
-        constant=("estimates" if base.runs[0].quality == "estimated" else "meters") if middle.constant else "",
+        constant=constant_words(estimates=base.runs[0].quality == "estimated") if middle.constant else "",
     )
     outcome, reason = bounds.answer(repeats)
     if not middle.error:
@@ -229,7 +231,7 @@ class _Bounds(NamedTuple):
         seen = f"{100 * self.seen:+.3g} %"
         if repeats is None:
             shows = f"no number of runs up to 10,000 shows on which side of {limit} it is"
-            cause = f", as the uncertainty of the {self.constant} does not average out" if self.constant else ""
+            cause = f", as {self.constant}" if self.constant else ""
             return f"the increase is {seen}: {shows}{cause}"
         if abs(self.seen) <= NEAR_0 * self.max_increase:
             needed = f"at least {repeats} runs per side are needed to see {limit} with this spread"

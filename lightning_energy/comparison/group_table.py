@@ -12,7 +12,7 @@ from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.prefixes import energy_unit, plus_minus
 from lightning_energy.comparison.student import FEWEST
 from lightning_energy.comparison.target_table import target_cells
-from lightning_energy.comparison.verdicts import FOR_THAT_SEED, SHOWS_NOTHING, one_seed_words
+from lightning_energy.comparison.verdicts import FOR_THAT_SEED, SHOWS_NOTHING, constant_words, one_seed_words
 from lightning_energy.results.plain import cell
 
 if TYPE_CHECKING:
@@ -118,7 +118,8 @@ def group_sentences(comparison: Judgement) -> list[str]:
     if tests:
         found.append(
             f"Decided by {tests} one-sided tests{_against(comparison)}; the probability that even one decision is "
-            f"wrong is at most {100 * comparison.level:g} % (Holm's correction), {_conditions(comparison)}"
+            f"wrong is at most {100 * comparison.level:g} % (Holm's correction), "
+            + conditions_words(comparison.baseline)
             + ("; the energies of groups with one seed: for that seed." if _one_seed(verdicts, comparison) else ".")
         )
     if comparison.margin:
@@ -141,8 +142,13 @@ def group_sentences(comparison: Judgement) -> list[str]:
     return [*found, *_some(out), *failed, *_of_seeds(comparison.groups)]
 
 
-def _conditions(comparison: Judgement) -> str:
-    named = comparison.baseline is not None
+def conditions_words(baseline: str | None) -> str:
+    """Say under which conditions the level of decisions holds.
+
+    Args:
+        baseline: the group that all others are compared with; ``None``: all with all.
+    """
+    named = baseline is not None
     return CONDITIONS.format("their number and the baseline were" if named else "their number was")
 
 
@@ -204,7 +210,7 @@ def latex(comparison: Judgement) -> str:
         f"intervals are of the scatter from run to run alone{without}. Energies are {' or '.join(qualities)} and cover "
         f"{' or '.join(covers)}. <: shown to be dominated by that row, which is {dominates_words(comparison.margin)}; "
         f"all such decisions together{_against(comparison)} at the level {comparison.level:g} (Holm), "
-        f"{_conditions(comparison)}."
+        f"{conditions_words(comparison.baseline)}."
         + (f" {unit} to a value: {OF_HALF}." if subject.targets else "")
         + (f" Left out: {left_out} that did not end, lack a figure, or are copies" if left_out else "")
         + (f"; {OFTEN_FAILS}." if lost else "." if left_out else "")
@@ -427,8 +433,8 @@ def _cause(difference: Difference, question: str, verdict: Verdict, comparison: 
         words = one_seed_words(*both) if difference.flaw == "one seed" else SHOWS_NOTHING[difference.flaw]
         return f"{asked}{words}"
     if difference.obstacle == "constant":
-        what = "estimates" if any(run.quality == "estimated" for g in both for run in g.runs) else "meters"
-        return f"{asked}no number of repeats shows it: the uncertainty of the {what} does not average out"
+        estimates = any(run.quality == "estimated" for g in both for run in g.runs)
+        return f"{asked}no number of repeats shows it: {constant_words(estimates=estimates)}"
     size = "a difference" if difference.constant else "a difference and a spread"
     return f"{asked}no number of repeats up to 10,000 shows it, with {size} of this size"
 

@@ -16,11 +16,12 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
-from lightning_energy.comparison.group_table import dominates_words
+from lightning_energy.comparison.group_table import conditions_words, dominates_words
 from lightning_energy.comparison.page_cells import clean, escaped, name
 from lightning_energy.comparison.page_table import bodies, group_table, head
 from lightning_energy.comparison.prefixes import WH_PER_KWH, energy_unit
 from lightning_energy.comparison.subject import Subject, better
+from lightning_energy.comparison.verdicts import LEVEL
 from lightning_energy.results.readable import si
 from lightning_energy.scores.formula import FORMULAS, SIGNS, Sustainable
 
@@ -71,6 +72,8 @@ def render_page(comparison: Mapping[str, Any], *, title: str | None = None) -> s
         title=escaped(subject.title if title is None else title),
         metric=name(subject.heading) + (f" ({better(subject.mode)})" if subject.mode == "min" else ""),
         dominates=escaped(dominates_words(comparison.get("margin") or 0.0)),
+        level=f"{comparison.get('level', LEVEL):g}",
+        conditions=escaped(conditions_words(comparison.get("baseline"))),
         facts=_facts(subject, runs),
         warnings=_warnings("Read with care", caveats) + _warnings("Problems", problems),
         box="box long" if len(runs) > LONG else "box",

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from lightning_energy.comparison import page_cells as cells
 from lightning_energy.comparison.columns import ON_PAGE, Column, PageCell, heading_of
 from lightning_energy.comparison.front_probability import probability_words
+from lightning_energy.comparison.group_table import conditions_words
 from lightning_energy.comparison.page_cells import UNKNOWN, Rows, escaped, name
+from lightning_energy.comparison.verdicts import LEVEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -155,7 +157,11 @@ def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequ
         label = f"{name(group['name'])}<small>n = {group['n']}{role}</small>"
         body.append(f'<tr><th scope="row"><div class="wrap">{label}</div></th>{written}</tr>')
     baseline = comparison.get("baseline")
-    alone = "" if baseline is None else f" Dominated by: each group was compared with {name(baseline)} alone."
+    alone = "" if baseline is None else f", of each group compared with {name(baseline)} alone,"
+    shown = (
+        f" Dominated by: shown by repeats, all such decisions together{alone} at the level "
+        f"{comparison.get('level', LEVEL):g} (Holm), {escaped(conditions_words(baseline))}."
+    )
     return (
         '<section><h2 id="of-groups">Groups of repeats</h2><p class="hint">Mean ± one standard deviation over n runs; '
         "the energy by which half of them had reached a target, with the number of those that did (runs that ended "
@@ -164,7 +170,7 @@ def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequ
         "without the uncertainty of meters, and not given for estimates, whose error is not in the scatter, for fewer "
         "than three runs, where energy is missing, nothing scatters or a seed comes twice, or where no other one like "
         "it has one."
-        f"{alone}</p>"
+        f"{shown}</p>"
         f'<div class="box" role="region" aria-labelledby="of-groups" tabindex="0"><table id="groups"><thead>'
         f"<tr>{head_}</tr></thead><tbody>{''.join(body)}</tbody></table></div></section>"
     )

@@ -59,10 +59,16 @@ def on_front(good: NDArray[np.float64], energy_kwh: NDArray[np.float64]) -> NDAr
 def kinds(runs: Sequence[Run]) -> NDArray[np.int64]:
     """Number runs so that equal numbers are runs that may be set against each other.
 
-    These have one coverage, quality of measurement, metric, and the same sensors; a run whose sensors are not known, or
-    changed between its sessions, is a kind of its own. The kind of most runs is 1.
+    These have one coverage, quality of measurement, metric and number of validation samples, and the same sensors; a
+    run whose sensors are not known, or changed between its sessions, is a kind of its own. One whose number of samples
+    is not known is taken for one of most others. The kind of most runs is 1.
     """
-    keys = [run.likeness if run.source.sensors else (i,) for i, run in enumerate(runs)]
+    of_samples = Counter((run.likeness, run.metric_n) for run in runs if run.metric_n)
+    usual = {likeness: n for (likeness, n), _ in reversed(of_samples.most_common())}
+    keys = [
+        (*run.likeness, run.metric_n or usual.get(run.likeness)) if run.source.sensors else (i,)
+        for i, run in enumerate(runs)
+    ]
     ranks = {key: rank for rank, (key, _) in enumerate(Counter(keys).most_common(), 1)}
     return np.array([ranks[key] for key in keys], dtype=np.int64)
 

@@ -35,6 +35,7 @@ def with_caveats(runs: Sequence[Run], reference_kwh: float | None) -> tuple[list
     Returns:
         The runs with their caveats, and the caveats of the whole, in sentences.
     """
+    usual_n = next(iter(Counter(run.metric_n for run in runs if run.metric_n).most_common(1)), (None,))[0]
     aspects = [
         (
             [run.metric_name or "a metric without a name" for run in runs],
@@ -56,6 +57,11 @@ def with_caveats(runs: Sequence[Run], reference_kwh: float | None) -> tuple[list
             ["estimated by a model" if run.quality == "estimated" else "measured" for run in runs],
             "its energy is {}",
             "Some energies are measured and some are not ({}), so that these are not ranked against each other.",
+        ),
+        (
+            [str(run.metric_n or usual_n) for run in runs],
+            "its metric is of {} validation samples",
+            "The metrics are not of as many validation samples ({}), so that these are not ranked against each other.",
         ),
         (
             [run.hardware for run in runs],

@@ -23,8 +23,9 @@ A test is Student's, paired by the seed where seeds are shared: paired runs had 
 randomized blocks, the same time of day. Without shared seeds it is Welch's (1947, *Biometrika* 34, 28-35), whose level
 depends little on unequal spreads where groups are of equal size. Between groups of unequal size it depends on them, in
 the far tail by more than ten times: their degrees of freedom are those of the smaller group alone (Hsu 1938,
-*Statistical Research Memoirs* 2, 1-24), with which no spread exceeds the level. The uncertainty of the meters that does
-not average out over repeats is added to the error of the difference of energies.
+*Statistical Research Memoirs* 2, 1-24), with which no spread exceeds the level. The repeatability of the meters is
+added to the error of the difference of energies as if it did not average out over repeats: part of it does, and is in
+their scatter, too, so that this is cautious.
 
 Accuracies are counts of samples: no mean of them is surer than the step from one count to the next. Where no repeat of
 either group differs, that step is no spread, and nothing is decided; likewise where those of one group do not, and
@@ -65,7 +66,9 @@ __all__ = [
     "Kind",
     "Test",
     "Verdict",
+    "constant_words",
     "energy_differences",
+    "example",
     "judge",
     "metric_difference",
     "one_seed_words",
@@ -80,10 +83,10 @@ Obstacle = Literal["", "missing", "constant", "spread", "no spread", "one alike"
 """The reason why no number of repeats decides a question; empty where some number does, or it is decided.
 
 ``missing``: energy of some runs is missing, and could turn the direction. ``constant``: the uncertainty of the meters
-or estimates does not average out. ``spread``: with this spread it would take more than 10,000 runs. ``no spread``: all
-repeats gave the same figure. ``one alike``: those of one group did, and nothing shows that they were trained anew with
-different seeds. ``same pairs``: all pairs differ by the same figure. ``one seed``: a group has one seed in
-several runs, so that these do not show what another seed brings to the metric.
+or estimates does not average out, or is taken not to. ``spread``: with this spread it would take more than 10,000 runs.
+``no spread``: all repeats gave the same figure. ``one alike``: those of one group did, and nothing shows that they were
+trained anew with different seeds. ``same pairs``: all pairs differ by the same figure. ``one seed``: a group has one
+seed in several runs, so that these do not show what another seed brings to the metric.
 """
 FOR_THAT_SEED = "for that seed: where the length of a training hangs on it, as with early stopping, another may differ"
 SHOWS_NOTHING = {
@@ -251,7 +254,8 @@ def unlike(one: Run, other: Run) -> tuple[str, ...]:
         one: a run.
         other: another run.
     """
-    if one.likeness == other.likeness and one.source.sensors:
+    of_samples = bool(one.metric_n and other.metric_n and one.metric_n != other.metric_n)
+    if one.likeness == other.likeness and one.source.sensors and not of_samples:
         return ()
     reasons = []
     if one.covers != other.covers:
@@ -260,11 +264,24 @@ def unlike(one: Run, other: Run) -> tuple[str, ...]:
         reasons.append(f"their energies are of different quality ({one.quality}; {other.quality})")
     if one.metric_kind != other.metric_kind:
         reasons.append(f"their metrics are different ones ({one.metric_name}; {other.metric_name})")
+    if of_samples:
+        reasons.append(
+            f"their metrics are of different numbers of validation samples ({one.metric_n}; {other.metric_n})"
+        )
     if not one.source.sensors or not other.source.sensors:
         reasons.append("the sensors of one are not known, or changed between its sessions")
     elif one.source.sensors != other.source.sensors:
         reasons.append("they were measured by different sensors, whose gains differ")
     return tuple(reasons)
+
+
+def example(group: Group) -> Run:
+    """A run of a group that others are compared with: the first whose number of samples is known, if there is one.
+
+    Args:
+        group: a group with a run.
+    """
+    return next((run for run in group.runs if run.metric_n), group.runs[0])
 
 
 @dataclass(frozen=True)
@@ -277,7 +294,7 @@ class Facts:
         log_most: the same with the energy that it may have spent in missing time.
         good: the metric of each run, of which more is better.
         seeds: index of each seed; empty where they are not all known, or not all different.
-        u: relative standard uncertainty of an energy that does not average out over its repeats.
+        u: relative standard uncertainty of an energy that is taken not to average out over its repeats.
         grid: step between two values of a metric that counts samples; 0 for others.
         own: reasons why its runs do not belong together.
         records: files of its runs, and their ids as far as they are known.
@@ -301,7 +318,8 @@ class Facts:
         known = all(e > 0 for e in energies)
         seeds = {seed: i for i, seed in enumerate(group.seeds) if seed is not None}
         own = [] if known else ["an energy of 0 kWh is no share of anything"]
-        mixed = next((reasons for run in runs[1:] if (reasons := unlike(runs[0], run))), ())
+        first = example(group)
+        mixed = next((reasons for run in runs if (reasons := unlike(first, run)) and run is not first), ())
         own += [f"of the runs of {group.name}, {reason}" for reason in mixed]
         sign = 1.0 if group.mode == "max" else -1.0
         return cls(
@@ -311,7 +329,7 @@ class Facts:
             [sign * (run.metric or 0.0) for run in runs],
             seeds if len(seeds) == len(runs) else {},
             max((_relative_u(run) for run in runs), default=0.0) if known else 0.0,
-            max((1 / run.metric_n for run in runs if run.metric_n and counts_samples(run)), default=0.0),
+            max(1 / (run.metric_n or 1) for run in runs) if runs and all(map(counts_samples, runs)) else 0.0,
             tuple(own),
             frozenset({text for run in runs for text in (run.path, run.source.run_id)} - {""}),
         )
@@ -434,7 +452,7 @@ def _mean_kwh(facts: Facts) -> float:
 
 def _draft(one: Facts, other: Facts, margin: float) -> _Draft:
     draft = _Draft(one, other)
-    reasons = (*unlike(one.group.runs[0], other.group.runs[0]), *one.own, *other.own)
+    reasons = (*unlike(example(one.group), example(other.group)), *one.own, *other.own)
     reasons += ("they have a run in common",) if one.records & other.records else ()
     if reasons:
         draft.kind, draft.reasons = "incomparable", reasons
@@ -454,6 +472,17 @@ def _draft(one: Facts, other: Facts, margin: float) -> _Draft:
         one_seed_words(one.group, other.group) if f == "one seed" else SHOWS_NOTHING[f] for f in flaws
     )
     return draft
+
+
+def constant_words(*, estimates: bool) -> str:
+    """Say which uncertainty does not average out, or is taken not to.
+
+    Args:
+        estimates: it is that of a model, else that of meters.
+    """
+    if estimates:
+        return "the uncertainty of the estimates does not average out"
+    return "the uncertainty of the meters is taken not to average out"
 
 
 def one_seed_words(*groups: Group) -> str:

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from lightning_energy.comparison.listing import some_of
 from lightning_energy.meters.base import BOARDS
 from lightning_energy.results.plain import printable
 from lightning_energy.results.readable import duration, percent
@@ -27,6 +28,7 @@ __all__ = ["Answer", "Item", "checklist"]
 Answer: TypeAlias = Literal["known", "partly", "unknown"]
 
 NAMED = 5  # different values in a sentence
+FEWEST = 3  # runs that would hardly have one metric by chance
 CALIBRATED = "calibrated: "
 NOT_COVERED = "losses of power supplies, fans, disks, network, cooling: the gap to the plug of the node"
 CPU = {"package", "psys", "module", "machine", "processes"}
@@ -180,7 +182,15 @@ def _seeds(found: Gathered) -> Item:
         who = f"{found.reseeded} run{'s have' if found.reseeded > 1 else ' has'} another seed than it"
         why = "as the function seeds by itself, so that repeats may be one training copied"
         return Item("seeds", "unknown", f"{text}; the plan says {planned}: {who}, {why}")
-    return Item("seeds", _all_of(len(known), len(seeds)), text)
+    answer = _all_of(len(known), len(seeds))
+    if found.studies and known:
+        text += ", set before the function was called; what it sets itself, other than by Lightning, no record has"
+    alike = [config for config, values in found.values.items() if len(values) >= FEWEST and len({*values}) == 1]
+    if alike and known:
+        answer = "partly"
+        names = some_of([*map(printable, alike)])
+        text += f"; all runs of {names} have one metric: were they trained anew with these seeds?"
+    return Item("seeds", answer, text)
 
 
 def _samples(records: Sequence[Record]) -> Item:

@@ -78,6 +78,7 @@ class Gathered:
         spent: energies by use.
         problems: sentences on what could not be read.
         reseeded: number of runs whose records have another seed than the plan.
+        values: the metrics of the runs of each configuration of a study.
     """
 
     studies: list[tuple[Path, Manifest]] = field(default_factory=list)
@@ -88,6 +89,7 @@ class Gathered:
     spent: dict[Use, Spent] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     reseeded: int = 0
+    values: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, use: Use, records: Sequence[Record]) -> None:
         """Add the energy of a training."""
@@ -158,6 +160,8 @@ def _add_run(found: Gathered, file: Path, config: str | None) -> None:
     found.add("runs", records)
     found.files[file] = config
     found.records += records
+    if config is not None:
+        found.values.setdefault(config, []).extend(r.metric.value for r in records if r.metric is not None)
 
 
 def _fits(found: Gathered, folder: Path, manifest: Manifest) -> None:

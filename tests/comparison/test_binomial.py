@@ -47,6 +47,7 @@ def test_what_counts_no_samples_is_not_told_in_samples(other):
     run = Run("a", "", metric=486 / 540, metric_name="val_acc", metric_n=540)
     assert counts_samples(run)
     assert counts_samples(replace(run, metric_name="val/top5_acc", metric=0.9 + 3e-8))  # in single precision
+    assert not counts_samples(replace(run, metric=450_002.4 / 500_000, metric_n=500_000))  # too many pass by chance
     changed = replace(run, **other)
     assert not counts_samples(changed)
     assert in_samples(changed, replace(changed, name="b")) is None

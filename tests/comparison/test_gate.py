@@ -170,7 +170,7 @@ def test_what_does_not_average_out_is_the_cause():
         "the estimates does not average out"
     )
     measured = gate(side("base", u=0.05), side("new", 1.05, u=0.05), 0.03)
-    assert measured.reason.endswith("as the uncertainty of the meters does not average out")
+    assert measured.reason.endswith("as the uncertainty of the meters is taken not to average out")
 
 
 def test_a_loss_that_is_allowed_takes_proof():
@@ -211,6 +211,8 @@ def test_few_runs_cannot_tell():
 def test_unlike_sides_are_refused():
     with pytest.raises(GateError, match="cannot be set against each other: their joules cover different parts"):
         gate(side("base"), side("new", covers="cpu"), 0.03)
+    with pytest.raises(GateError, match=r"of different numbers of validation samples \(540; 360\)"):
+        gate(side("base", metric_n=540), side("new", metric_n=360), 0.03)
     with pytest.raises(GateError, match="new has no run that ended"):
         gate(side("base"), Group("new", ()), 0.03)
 

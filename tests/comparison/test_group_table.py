@@ -281,6 +281,14 @@ def of_failing(seed):
     return {"what": {"hyperparameters": {"model": "a"}}, "seed": seed, "run_id": f"run{seed}"}
 
 
+def test_the_page_has_the_level_of_its_decisions_and_their_conditions():
+    judged = replace(of(five("a"), five("b", 1.5, -0.05)), level=0.3)
+    shown = " ".join(judged.to_html().split())
+    assert "all such decisions together at the level 0.3 (Holm), if repeats are independent" in shown
+    assert "by the repeats of both, at the level 0.3 for all decisions together, if repeats are independent" in shown
+    assert "and their number was fixed beforehand." in shown
+
+
 def test_runs_that_diverged_or_crashed_did_not_reach_the_target(failing):
     """Three successes took 3.03 kWh, and two failures 0.5 each until their last validation: 1.3433 each."""
     (row,) = csv.DictReader(io.StringIO(groups_csv(failing)))

@@ -75,6 +75,8 @@ def test_each_kind_has_a_front_of_its_own():
     assert front_of([whole, part, dear, estimate, top5]) == [True, True, False, True, True]
     assert dominations([whole, part, dear, estimate, top5])[2] == ([0], [])
     assert kinds([whole, part, dear, estimate, top5]).tolist() == [1, 2, 1, 3, 4]
+    parts = [replace(run(0.9, 1.0), metric_n=n) for n in (540, 360, None, 360)]
+    assert kinds(parts).tolist() == [2, 1, 1, 1]
     unknown = run(0.9, 1.0, sensors="")
     assert kinds([unknown, unknown]).tolist() == [1, 2]
     points = np.array([0.9, 0.9, 0.8]), np.array([1.0, 1.0, 0.5])

@@ -56,6 +56,11 @@ def test_like_runs_have_no_caveat():
             "not ranked against each other",
         ),
         (
+            {"metric_n": 360},
+            "its metric is of 360 validation samples (most others: 540)",
+            "not of as many validation samples (540: 2; 360: 1), so that these are",
+        ),
+        (
             {"hardware": "H100"},
             "it ran on H100 (most others: A100)",
             "hardware or drivers (A100: 2; H100: 1)",
@@ -63,7 +68,7 @@ def test_like_runs_have_no_caveat():
     ],
 )
 def test_unlike_things_have_one_each_and_one_of_all(other, of_run, of_all):
-    (a, b, c), (whole,) = with_caveats([run("a"), run("b"), run("c", **other)], 1.0)
+    (a, b, c), (whole,) = with_caveats([run("a", metric_n=540), run("b"), run("c", **other)], 1.0)
     assert a.caveats == b.caveats == ()
     assert c.caveats == (of_run,)
     assert of_all in whole

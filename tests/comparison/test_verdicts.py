@@ -150,6 +150,7 @@ def test_a_margin_that_was_stated_takes_proof_too():
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
+        ({"metric_n": 360}, "their metrics are of different numbers of validation samples (540; 360)"),
         ({"covers": "cpu + gpu"}, "their joules cover different parts (gpu; cpu + gpu)"),
         ({"quality": "estimated"}, "their energies are of different quality (measured; estimated)"),
         ({"metric_name": "val_top5_acc"}, "their metrics are different ones (val_acc; val_top5_acc)"),
@@ -158,7 +159,7 @@ def test_a_margin_that_was_stated_takes_proof_too():
     ],
 )
 def test_unlike_things_are_incomparable(other, reason):
-    (verdict,) = judge([group("a"), group("b", 9.0, -0.5, **other)])
+    (verdict,) = judge([group("a", metric_n=540), group("b", 9.0, -0.5, **other)])
     assert (verdict.kind, verdict.energy) == ("incomparable", None)
     assert reason in verdict.reasons
 

@@ -61,7 +61,8 @@ def test_a_report_has_what_is_compared_what_failed_and_what_was_spent_apart(tmp_
         "runs": (5, pytest.approx(7.04)), "failed": (1, pytest.approx(2.02)), "tuning": (1, 0.5)
     }  # fmt: skip
     answers = {item.name: (item.answer, item.text) for item in found.checklist}
-    assert answers["seeds"] == ("known", "0, 1, 2 in 5 of 5 runs")
+    before = "set before the function was called; what it sets itself, other than by Lightning, no record has"
+    assert answers["seeds"] == ("known", f"0, 1, 2 in 5 of 5 runs, {before}")
     assert answers["order of the runs"] == ("known", "randomized blocks, seed 0")
     assert answers["validation and test samples"] == ("unknown", "not in the records")
     assert answers["idle power"][0] == "unknown"
@@ -211,6 +212,17 @@ def test_a_function_that_seeds_by_itself_is_told(tmp_path):
         "42 in 6 of 6 runs; the plan says 0, 1, 2: 6 runs have another seed than it, as the function seeds by itself, "
         "so that repeats may be one training copied"
     )
+
+
+def test_repeats_with_one_metric_may_be_one_training(tmp_path):
+    """A function that calls torch.manual_seed(0): the records have the seeds of the plan all the same."""
+    manifest = made(tmp_path, failed=None)
+    for attempt in manifest.attempts:
+        if attempt.config == "small":
+            put(tmp_path / attempt.folder, 1.0 + attempt.seed / 100, 0.8, run_id=attempt.folder, seed=attempt.seed)
+    (item,) = (i for i in report(tmp_path).checklist if i.name == "seeds")
+    assert item.answer == "partly"
+    assert item.text.endswith("; all runs of small have one metric: were they trained anew with these seeds?")
 
 
 @pytest.mark.parametrize("paths", [None, [None], 5, [3.5]])
