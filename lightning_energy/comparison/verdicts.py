@@ -91,8 +91,8 @@ seed in several runs, so that these do not show what another seed brings to the 
 FOR_THAT_SEED = "for that seed: where the length of a training hangs on it, as with early stopping, another may differ"
 SHOWS_NOTHING = {
     "no spread": "all repeats gave the same figure, which shows no spread: were they trained anew?",
-    "one alike": "all repeats of one group gave the same figure, which shows no spread: were they trained anew, with "
-    "seeds that differ and are known?",
+    "one alike": "all repeats of one group gave the same figure, which shows no spread: were they trained anew, each "
+    "with a seed of its own?",
     "same pairs": "all pairs differ by the same figure, which shows no spread",
 }
 Kind = Literal["dominated", "trade-off", "cheaper", "better", "undecided", "by the meter", "incomparable"]

@@ -89,7 +89,7 @@ def test_one_side_without_any_spread_shows_nothing_unless_its_seeds_differ():
     assert fell.outcome == "cannot tell"
     assert fell.reason == (
         "the metric is worse by 0.8, but all repeats of one group gave the same figure, which shows no spread: were "
-        "they trained anew, with seeds that differ and are known?"
+        "they trained anew, each with a seed of its own?"
     )
     assert gate(base, repeats("new", NOISE, [0.1] * 5, seeds=range(5, 10)), 0.03).outcome == "worse"
     copies = gate(base, repeats("new", [2.0] * 5, ACCURACIES, seeds=range(5, 10)), 0.03)

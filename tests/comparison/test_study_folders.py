@@ -50,7 +50,7 @@ def test_a_comparison_has_the_repeats_alone(study, capsys):
     assert (group.n, [*group.seeds], group.repeats_a_seed) == (3, [0, 1, 2], False)
     assert any(WORDS in caveat for caveat in comparison.caveats)
     for i in range(3):
-        put(study.parent / "new" / str(i), 1 + i / 100, 0.9, run_id=f"new{i}")
+        put(study.parent / "new" / str(i), 1 + i / 100, 0.901 + i / 1000, run_id=f"new{i}")
     assert cli.main(["gate", "--base", str(study), "--new", str(study.parent / "new"), "--max-increase", "50%"]) == 0
     out = capsys.readouterr().out
     assert "| base | 3 |" in out
