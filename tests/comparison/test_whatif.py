@@ -63,7 +63,7 @@ def test_it_stops_where_the_efficiency_stopping_did(tmp_path):
     trainer.callbacks.append(LambdaCallback(on_validation_end=lambda *_: first.append(stopping.kwh_per_point)))
     trainer.fit(Curve(), loader(8), loader(8))
     prices = [price for price in first[-12:] if price is not None]
-    for limit in (*prices[:3], 1e9):
+    for limit in (*(1.000001 * price for price in prices[:3]), 1e9):  # a record rounds
         (found,) = whatif(tmp_path, rules="efficiency", max_kwh_per_point=limit, window=2).replays
         too_dear = next(i for i, price in enumerate(first[-12:]) if price is not None and price > limit)
         assert (found.stops, found.epoch) == (True, too_dear)
