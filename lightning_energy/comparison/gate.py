@@ -168,9 +168,11 @@ def _but(metric: Test, base: Group, new: Group) -> str:
 
 def _for_that_seed(outcome: Outcome, reason: str, seeds: str, runs: Sequence[Run]) -> tuple[Outcome, str]:
     """Say that an answer is for one seed, or take it back where trainings were of different lengths."""
-    if len({len(run.source.course) for run in runs}) == 1:
+    lengths = {len(run.source.course) for run in runs}
+    if len(lengths) == 1 and 0 not in lengths:
         return outcome, f"{reason} ({FOR_THAT_SEED})"
-    why = "not all were validated for as many epochs, and where that hangs on the seed, so does the energy"
+    unknown = ", or that is not known" if 0 in lengths else ""
+    why = f"not all were validated for as many epochs{unknown}, and where that hangs on the seed, so does the energy"
     return "cannot tell", f"{seeds}; {why}: train each with a seed of its own"
 
 

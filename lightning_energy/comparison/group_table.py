@@ -120,7 +120,11 @@ def group_sentences(comparison: Judgement) -> list[str]:
             f"Decided by {tests} one-sided tests{_against(comparison)}; the probability that even one decision is "
             f"wrong is at most {100 * comparison.level:g} % (Holm's correction), "
             + conditions_words(comparison.baseline)
-            + ("; the energies of groups with one seed: for that seed." if _one_seed(verdicts, comparison) else ".")
+            + (
+                "; the energies of groups that repeat a seed: for these seeds."
+                if _one_seed(verdicts, comparison)
+                else "."
+            )
         )
     if comparison.margin:
         found.append(f"A group dominates that is {dominates_words(comparison.margin)}.")

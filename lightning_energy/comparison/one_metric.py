@@ -105,7 +105,7 @@ def _name(kind: _Kind, runs: Sequence[Run]) -> str:
 def _without_metric(run: Run, reason: str) -> Run:
     """A run whose value stands beside no value of another metric."""
     added = (reason,) if reason else ()
-    source = replace(run.source, lacks=(*run.source.lacks, *added))
+    source = replace(run.source, lacks=(*run.source.lacks, *added), course=())
     return replace(run, metric=None, target_kwh=None, targets=(), caveats=(*run.caveats, *added), source=source)
 
 

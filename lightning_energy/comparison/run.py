@@ -218,7 +218,8 @@ def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | Non
     module = record.what.get("module")
     known = energy is not None and energy_j is not None
     read_as = scale or ("fraction" if metric is None else metric.scale)
-    source = replace(source_of(record, energy, lacks), course=course_of(record.epochs, read_as))
+    has_values = _value(record, "best", scale)[0] is not None
+    source = replace(source_of(record, energy, lacks), course=course_of(record.epochs, read_as) if has_values else ())
     return Run(
         name=name,
         path=path,

@@ -115,7 +115,7 @@ def _of_targets(comparison: Judgement, names: dict[str, str]) -> list[list[str]]
     if has_repeats(groups):
         head[0] = "group"
         return [head, *([group.name, *target_cells(group.all_runs, subject.targets)] for group in groups)]
-    runs = [run for run in comparison.runs if run.is_comparable]
+    runs = [run for run in comparison.runs if run.is_comparable or run.targets]
     return [head, *([names[run.name], *target_cells([run], subject.targets)] for run in runs)]
 
 
@@ -259,7 +259,10 @@ def _unreached(runs: Sequence[Run], subject: Subject) -> list[str]:
     ]
     silent = sum(not run.targets for run in runs)
     if silent and subject.targets:
-        sentences.append(f"{silent} of {len(runs)} records have no epoch with a value: they tell nothing of targets.")
+        sentences.append(
+            f"{silent} of {len(runs)} records have no epoch with a value of {subject.heading} that can be read: they "
+            "tell nothing of targets."
+        )
     return sentences
 
 

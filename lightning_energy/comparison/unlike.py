@@ -24,6 +24,11 @@ READ_ALIKE = "If all were percentages, give scale='percent' (on the command line
 _UNITS = {"fraction": "fraction", "percent": "percentage", "raw": "raw value"}
 FAR_BELOW = 100.0  # ratio of the reference to an energy that it penalizes by 0.4 %
 
+OF_SAMPLES = (
+    "The metrics are not of as many validation samples ({}; a number that is not known is taken for the most frequent "
+    "one), so that these are not ranked against each other."
+)
+
 
 def with_caveats(runs: Sequence[Run], reference_kwh: float | None) -> tuple[list[Run], list[str]]:
     """Find the differences: of each run from most others, and of the whole.
@@ -61,7 +66,7 @@ def with_caveats(runs: Sequence[Run], reference_kwh: float | None) -> tuple[list
         (
             [str(run.metric_n or usual_n) for run in runs],
             "its metric is of {} validation samples",
-            "The metrics are not of as many validation samples ({}), so that these are not ranked against each other.",
+            OF_SAMPLES,
         ),
         (
             [run.hardware for run in runs],

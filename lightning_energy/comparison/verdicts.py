@@ -29,11 +29,11 @@ their scatter, too, so that this is cautious.
 
 Accuracies are counts of samples: no mean of them is surer than the step from one count to the next. Where no repeat of
 either group differs, that step is no spread, and nothing is decided; likewise where those of one group do not, and
-their seeds are not known to be different, and where it is their energies. With different seeds they are taken to
-scatter as the other group does. Nothing is decided about the metric of a group, either, in which one seed is known to
-come twice with the same settings: such runs show how the machine scatters, not what another seed brings. What is
-decided about its energy is for that seed: where the length of a training hangs on the seed, as with early stopping,
-another one may show another.
+their seeds are not known to be different, and where it is their energies. With different seeds, values that count no
+samples are taken to scatter as the other group's do. Nothing is decided about the metric of a group, either, in which
+one seed is known to come twice with the same settings: such runs show how the machine scatters, not what another seed
+brings. What is decided about its energy is for these seeds: where the length of a training hangs on them, as with early
+stopping, others may show another.
 
 The level holds if repeats are independent and scatter roughly normally; with three runs, or where some collapse, it may
 be several times that. Their number must be fixed before they are seen. It is of what repeats scatter by: other seeds on
@@ -88,7 +88,13 @@ or estimates does not average out, or is taken not to. ``spread``: with this spr
 trained anew with different seeds. ``same pairs``: all pairs differ by the same figure. ``one seed``: a group has one
 seed in several runs, so that these do not show what another seed brings to the metric.
 """
-FOR_THAT_SEED = "for that seed: where the length of a training hangs on it, as with early stopping, another may differ"
+FOR_THAT_SEED = (
+    "for these seeds: where the length of a training hangs on them, as with early stopping, others may differ"
+)
+UNKNOWN_N = (
+    "the number of validation samples of some runs is not known, and taken for that of most, which the others do not "
+    "have"
+)
 SHOWS_NOTHING = {
     "no spread": "all repeats gave the same figure, which shows no spread: were they trained anew?",
     "one alike": "all repeats of one group gave the same figure, which shows no spread: were they trained anew, each "
@@ -454,6 +460,9 @@ def _draft(one: Facts, other: Facts, margin: float) -> _Draft:
     draft = _Draft(one, other)
     reasons = (*unlike(example(one.group), example(other.group)), *one.own, *other.own)
     reasons += ("they have a run in common",) if one.records & other.records else ()
+    kinds = {run.kind for facts in (one, other) for run in facts.group.runs}
+    if not reasons and len(kinds) > 1 and None not in kinds:
+        reasons = (UNKNOWN_N,)
     if reasons:
         draft.kind, draft.reasons = "incomparable", reasons
         return draft

@@ -217,8 +217,12 @@ def _missing(records: Sequence[Record]) -> Item:
     missing_s, all_s = sum(e.missing_s for e in energies), sum(e.duration_s for e in energies)
     if not all_s:
         return Item("time without a measurement", "unknown", "no run is done")
+    estimated = sum(e.quality == "estimated" for e in energies)
+    if estimated == len(energies):
+        return Item("time without a measurement", "unknown", "all of it: the energies are a model's")
     text = f"{duration(missing_s)} of {duration(all_s)}, {percent(missing_s / all_s)}" if missing_s else "none"
-    return Item("time without a measurement", "partly" if missing_s else "known", text)
+    text += f"; of {estimated} of {len(energies)} runs the energies are a model's" if estimated else ""
+    return Item("time without a measurement", "partly" if missing_s or estimated else "known", text)
 
 
 def _derived(records: Sequence[Record]) -> Item:

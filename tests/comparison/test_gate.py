@@ -97,6 +97,12 @@ def test_one_side_without_any_spread_shows_nothing_unless_its_seeds_differ():
     assert copies.reason == "all repeats of one side cost the same to the last digit: were they trained anew?"
 
 
+def validated(group, epochs):
+    """The group with so many validations of each run."""
+    course = tuple(Validation((i + 1) / epochs, 0.9) for i in range(epochs))
+    return replace(group, runs=tuple(replace(r, source=replace(r.source, course=course)) for r in group.runs))
+
+
 @pytest.mark.parametrize("n", [None, 540])
 def test_runs_with_one_seed_show_nothing_of_the_metric(n):
     """A gate with a fixed seed: one sample of 540 less in each repeat is no loss that is shown, nor are 20 points."""
@@ -108,7 +114,11 @@ def test_runs_with_one_seed_show_nothing_of_the_metric(n):
             f"the metric is worse by {lost:.4g}, but base and new have one seed in several runs: these show how the "
             "machine scatters, not what another seed brings"
         )
-    assert gate(base, repeats("new", NOISE, [486 / 540] * 5, seeds=[42] * 5, metric_n=n), 0.03).outcome == "fine"
+    same = repeats("new", NOISE, [486 / 540] * 5, seeds=[42] * 5, metric_n=n)
+    assert gate(validated(base, 20), validated(same, 20), 0.03).outcome == "fine"
+    answer = gate(base, same, 0.03)  # which may have been of different lengths
+    assert answer.outcome == "cannot tell"
+    assert "not all were validated for as many epochs, or that is not known" in answer.reason
     collapsed = gate(repeats("base", NOISE[:3], [0.9] * 3, metric_n=n), repeats("new", NOISE[2:], [0.5] * 3,
                      seeds=(7, 8, 9), metric_n=n), 0.5)  # fmt: skip
     assert (collapsed.outcome, collapsed.reason) == (
@@ -120,10 +130,7 @@ def test_with_one_seed_and_early_stopping_the_energy_is_that_of_the_seed():
     """One seed stops after 20 epochs and the other after 22: a tenth more energy, by chance."""
 
     def of_length(name, kwh, epochs):
-        group = repeats(name, [kwh * e for e in NOISE], [0.9] * 5, seeds=[42] * 5)
-        course = tuple(Validation(kwh * (i + 1) / epochs, 0.9) for i in range(epochs))
-        runs = tuple(replace(run, source=replace(run.source, course=course)) for run in group.runs)
-        return replace(group, runs=runs)
+        return validated(repeats(name, [kwh * e for e in NOISE], [0.9] * 5, seeds=[42] * 5), epochs)
 
     for kwh in (1.1, 0.9):
         answer = gate(of_length("base", 1.0, 20), of_length("new", kwh, round(20 * kwh)), 0.03)
@@ -136,8 +143,8 @@ def test_with_one_seed_and_early_stopping_the_energy_is_that_of_the_seed():
     same = gate(of_length("base", 1.0, 20), of_length("new", 1.1, 20), 0.03)
     assert same.outcome == "worse"
     assert same.reason == (
-        "the energy rose by more than 3 %: by 8.7 % at least (for that seed: where the length of a training hangs on "
-        "it, as with early stopping, another may differ)"
+        "the energy rose by more than 3 %: by 8.7 % at least (for these seeds: where the length of a training hangs on "
+        "them, as with early stopping, others may differ)"
     )
 
 

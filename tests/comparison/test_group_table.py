@@ -158,10 +158,10 @@ def test_what_has_no_spread_is_told_for_what_it_is():
     dear = [repeats(n, [k * e for e in NOISE], ACCURACIES, seeds=[42] * 5) for n, k in (("a", 1.0), ("b", 1.5))]
     text_ = " ".join(group_sentences(of(*dear)))
     assert (
-        "a is 33 % cheaper than b (for that seed: where the length of a training hangs on it, as with early stopping, "
-        "another may differ); which is better is not decided"
+        "a is 33 % cheaper than b (for these seeds: where the length of a training hangs on them, as with early "
+        "stopping, others may differ); which is better is not decided"
     ) in text_
-    assert "fixed beforehand; the energies of groups with one seed: for that seed." in text_
+    assert "fixed beforehand; the energies of groups that repeat a seed: for these seeds." in text_
     folds = [
         replace(g, runs=tuple(replace(r, source=replace(r.source, settings={"fold": i})) for i, r in enumerate(g.runs)))
         for g in seeded

@@ -190,7 +190,7 @@ def test_without_epochs_or_a_score_the_pictures_say_so(tmp_path):
     comparison = compare(tmp_path, target=25)
     assert "no record has epochs with val_ppl and energy" in texts(plot_courses(comparison)[0])
     assert "fewer than two runs have a score" in texts(plot_ranks(comparison)[0])
-    assert "2 of 2 records have no epoch with a value: they tell nothing of targets." in text(comparison)
+    assert "2 of 2 records have no epoch with a value of val_ppl that can be read: they" in text(comparison)
     assert comparison.progress() is comparison.stability() is None
 
 

@@ -58,7 +58,7 @@ def test_like_runs_have_no_caveat():
         (
             {"metric_n": 360},
             "its metric is of 360 validation samples (most others: 540)",
-            "not of as many validation samples (540: 2; 360: 1), so that these are",
+            "not of as many validation samples (540: 2; 360: 1; a number that is not known",
         ),
         (
             {"hardware": "H100"},
