@@ -133,7 +133,8 @@ class EpochEnds:
             is_known: false where this rank stopped measuring, so that it cannot say.
             without: stages that are no part of the run.
         """
-        has_code = {epoch: end.code is not None for epoch, end in self._ends.items()}
+        ends = {e: end for e, end in self._ends.items() if end.row < len(rows)}  # a handler may raise before the row is
+        has_code = {epoch: end.code is not None for epoch, end in ends.items()}
         everyone = ranks.gather(has_code if is_known and not ranks.left else None)
         known = [epochs for epochs in everyone if epochs is not None]
         if len(known) < len(everyone):
@@ -146,7 +147,7 @@ class EpochEnds:
             self._set(result, epoch, (sums[3 * i], sums[3 * i + 1], sums[3 * i + 2]), after or _nothing, derive)
         for at in self._earlier:
             result[at] = result[at].with_energies(NOTHING, NOTHING)
-        for at in [*self._earlier, *(end.row for end in self._ends.values())]:
+        for at in [*self._earlier, *(end.row for end in ends.values())]:
             result[at] = replace(result[at], is_final=True)
         return Known(result, between)
 

@@ -239,9 +239,9 @@ class TrainerRun:
             self._warn("reference", f"EnergyCallback: {advice}")
         if self.outputs.bar is not None:
             self.outputs.bar.show_energy(total)
+        row = self.validations.row(epoch, train, validation, total, session=len(self._memory.sessions))
         self.books.epochs.add(epoch, len(self._memory.history), next_code)
-        session_n = len(self._memory.sessions)
-        self._memory.history.append(self.validations.row(epoch, train, validation, total, session=session_n))
+        self._memory.history.append(row)
         self.reporter.so_far(totals, books.ranks)
         self.reporter.forecasts.end_epoch(trainer, total, so_far, books.of_fit(totals), self._warn)
 

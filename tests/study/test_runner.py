@@ -166,8 +166,10 @@ def test_a_file_without_a_guard_is_told_so(tmp_path):
 
 
 RUNNER = """
-import json, sys
+import json, signal, sys
 from lightning_energy.study import run
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore them, and children inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 configs, preload = map(json.loads, sys.argv[2:])
 run(configs, train="tests.study.trainings:train", seeds=1, out=sys.argv[1], warmup=0, idle_s=0, preload=preload)
 """
