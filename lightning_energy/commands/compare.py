@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_energy.commands.console import complain, print_out
+from lightning_energy.commands.console import columns, complain, print_out
 from lightning_energy.commands.exits import Exit
+from lightning_energy.commands.files import picture, written
 from lightning_energy.commands.judging import (
     add_grouping,
     add_metric,
@@ -24,7 +23,7 @@ from lightning_energy.comparison.columns import SORTABLE, column_of
 from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.group_table import groups_csv, latex
 from lightning_energy.comparison.more_pictures import draw_courses, draw_ranks
-from lightning_energy.comparison.picture import SUFFIXES, draw
+from lightning_energy.comparison.picture import draw
 from lightning_energy.comparison.table import as_csv, markdown, text
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.comparison import Comparison
 
 __all__ = ["add_arguments", "run"]
-
-WITHOUT_TERMINAL = (120, 24)  # columns and lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,12 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_grouping(parser, "all settings in their records, the seed excepted")
     add_verdicts(parser)
     parser.add_argument("--format", choices=[*FORMATS], default="text", help="layout of the table (default: text)")
-    parser.add_argument("--picture", type=_picture, metavar="FILE", help="draw a .png or .svg (needs matplotlib)")
+    parser.add_argument("--picture", type=picture, metavar="FILE", help="draw a .png or .svg (needs matplotlib)")
     parser.add_argument(
-        "--courses", type=_picture, metavar="FILE", help="draw the best value so far against the energy (.png, .svg)"
+        "--courses", type=picture, metavar="FILE", help="draw the best value so far against the energy (.png, .svg)"
     )
     parser.add_argument(
-        "--ranks", type=_picture, metavar="FILE", help="draw the order over the score's constants (.png, .svg)"
+        "--ranks", type=picture, metavar="FILE", help="draw the order over the score's constants (.png, .svg)"
     )
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the table and the picture")
 
@@ -91,14 +88,14 @@ def run(arguments: argparse.Namespace) -> int:
         (arguments.html, _write_page),
     ):
         if file is not None and comparison.runs:
-            problems += _written(comparison, file, write)
+            problems += written(comparison, file, write)
     for problem in problems:
         complain("compare", problem)
     return Exit.WRONG_INPUT if problems else Exit.FINE
 
 
 def _text(comparison: Comparison) -> str:
-    return text(comparison, shutil.get_terminal_size(WITHOUT_TERMINAL).columns)
+    return text(comparison, columns())
 
 
 def _json(comparison: Comparison) -> str:
@@ -120,25 +117,6 @@ def _column(text_: str) -> str:
         return column_of(text_).name
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text_!r}: give one of {', '.join(SORTABLE)}") from None
-
-
-def _picture(text_: str) -> Path:
-    path = Path(text_)
-    if path.suffix.lower() not in SUFFIXES:
-        raise argparse.ArgumentTypeError(f"{text_!r}: give a file that ends in {' or '.join(SUFFIXES)}")
-    return path
-
-
-def _written(comparison: Comparison, file: Path, write: Callable[[Comparison, Path], None]) -> list[str]:
-    """Write a file, and say so; return the problem if there was one."""
-    try:
-        write(comparison, file)
-    except ModuleNotFoundError as error:
-        return [f"{file} is not written: {error}"]
-    except OSError as error:
-        return [f"{file} cannot be written: {error.strerror}: give another place"]
-    sys.stderr.write(f"wrote {file}\n")
-    return []
 
 
 def _write_page(comparison: Comparison, file: Path) -> None:

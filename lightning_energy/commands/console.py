@@ -5,12 +5,30 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shutil
 import sys
 
 from lightning_energy.commands.exits import CannotPrintError
 from lightning_energy.results.rendering import encodable
 
-__all__ = ["complain", "finite", "not_negative", "number", "positive", "print_out", "probability", "stop_printing"]
+__all__ = [
+    "columns",
+    "complain",
+    "finite",
+    "not_negative",
+    "number",
+    "positive",
+    "print_out",
+    "probability",
+    "stop_printing",
+]
+
+WITHOUT_TERMINAL = (120, 24)  # columns and lines
+
+
+def columns() -> int:
+    """The width of the terminal, in letters."""
+    return shutil.get_terminal_size(WITHOUT_TERMINAL).columns
 
 
 def number(text: str) -> float:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import shutil
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from lightning_energy.commands.console import complain, number, positive, print_out
+from lightning_energy.commands.console import columns, complain, not_negative, positive, print_out
 from lightning_energy.commands.exits import Exit
+from lightning_energy.commands.files import picture, written
 from lightning_energy.commands.judging import add_scale
-from lightning_energy.comparison.picture import SUFFIXES
 from lightning_energy.comparison.what_if_picture import draw_whatif
 from lightning_energy.comparison.what_if_table import as_csv, markdown, text
 from lightning_energy.comparison.whatif import PATIENCES, RULES, whatif
@@ -26,8 +22,6 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.whatif import WhatIf
 
 __all__ = ["add_arguments", "run"]
-
-WITHOUT_TERMINAL = (120, 24)  # columns and lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--min-delta",
-        type=_not_negative,
+        type=not_negative,
         default=0.0,
         metavar="GAIN",
         help="gain of the metric that counts as none there",
@@ -81,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stop at this energy; several times: each (default: a quarter, half, three quarters of a run's own)",
     )  # fmt: skip
     parser.add_argument("--format", choices=[*FORMATS], default="text", help="layout of the figures (default: text)")
-    parser.add_argument("--picture", type=_picture, metavar="FILE", help="draw a .png or .svg (needs matplotlib)")
+    parser.add_argument("--picture", type=picture, metavar="FILE", help="draw a .png or .svg (needs matplotlib)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -109,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     print_out(FORMATS[arguments.format](found))
     problems = [*found.problems]
     if arguments.picture is not None and found.runs:
-        problems += _drawn(found, arguments.picture)
+        problems += written(found, arguments.picture, draw_whatif)
     for problem in (*problems, *found.cannot):
         complain("whatif", problem)
     if problems or (found.cannot and found.runs):
@@ -118,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _text(found: WhatIf) -> str:
-    return text(found, shutil.get_terminal_size(WITHOUT_TERMINAL).columns)
+    return text(found, columns())
 
 
 def _json(found: WhatIf) -> str:
@@ -141,13 +135,6 @@ def _whole(text_: str) -> int:
     return int(text_)
 
 
-def _not_negative(text_: str) -> float:
-    value = number(text_)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text_!r}: give a number from 0 on")
-    return value
-
-
 def _reference(text_: str) -> float | str:
     """A number of kWh, or else the path of a run."""
     try:
@@ -155,22 +142,3 @@ def _reference(text_: str) -> float | str:
     except ValueError:
         return text_
     return positive(text_)
-
-
-def _picture(text_: str) -> Path:
-    path = Path(text_)
-    if path.suffix.lower() not in SUFFIXES:
-        raise argparse.ArgumentTypeError(f"{text_!r}: give a file that ends in {' or '.join(SUFFIXES)}")
-    return path
-
-
-def _drawn(found: WhatIf, file: Path) -> list[str]:
-    """Draw the picture, and say so; return the problem if there was one."""
-    try:
-        draw_whatif(found, file)
-    except ModuleNotFoundError as error:
-        return [f"{file} is not written: {error}"]
-    except OSError as error:
-        return [f"{file} cannot be written: {error.strerror}: give another place"]
-    sys.stderr.write(f"wrote {file}\n")
-    return []
