@@ -22,9 +22,7 @@ CLOSE_CALL_NS = 30_000_000  # limit of calls that may be made closely, in a sear
 SAVED_NS = 300_000_000  # most time that can be saved up; there at the beginning, as the period is searched for then
 DEBT_NS = 10_000_000  # most time that has to be saved up again, however long a single call took
 DEBT_CALLS = 8  # the same in usual calls, if that is more
-COST_CALLS = (
-    8  # most usual calls that a poll counts as: what takes longer waits for the interpreter, not for the driver
-)
+COST_CALLS = 8  # most usual calls that a poll counts as: what takes longer waits for the interpreter's lock
 LATENCIES = 64  # calls that the median duration looks back on
 FIRST_CALLS = 5  # fewest calls with a median; of fewer it is the least, as the first may well take longer
 MEDIAN_EVERY = 8  # calls between two looks at the median

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lightning_energy.meters.base import Quality
     from lightning_energy.results.figures import Device, Outcome
 
-__all__ = ["DERIVED_COLUMNS", "EPOCH_COLUMNS", "EpochRow", "Evaluation", "SessionRow"]
+__all__ = ["DERIVED_COLUMNS", "EPOCH_COLUMNS", "EpochRow", "Evaluation", "SessionRow", "known_j"]
 
 DERIVED_COLUMNS = ("co2eq_g", "cost")
 """Further columns of an epoch's row, each of which is there only if it was asked for."""
@@ -85,7 +85,7 @@ class EpochRow:
             total: energy of the training up to its end.
             others: the other fields.
         """
-        others |= {name: _known(joules) for name, joules in others.items() if name.startswith("logged_")}
+        others |= {name: known_j(joules) for name, joules in others.items() if name.startswith("logged_")}
         return cls(epoch=epoch, **others).with_energies(train, validation, total)
 
     def with_energies(self, train: Energy, validation: Energy, total: Energy | None = None) -> EpochRow:
@@ -101,11 +101,11 @@ class EpochRow:
             row = replace(self, total_kwh=total.energy_kwh, total_u_kwh=total.u_absolute_j / J_PER_KWH)
         return replace(
             row,
-            train_j=_known(train.energy_j),
+            train_j=known_j(train.energy_j),
             train_u_j=train.u_j,
             train_s=train.duration_s,
             train_quality=train.quality if train.duration_s > 0 else None,
-            val_j=_known(validation.energy_j),
+            val_j=known_j(validation.energy_j),
             val_u_j=validation.u_j,
             val_s=validation.duration_s,
             val_quality=validation.quality if validation.duration_s > 0 else None,
@@ -117,8 +117,13 @@ class EpochRow:
         return {**{name: getattr(self, name) for name in EPOCH_COLUMNS}, **self.derived}
 
 
-def _known(joules: float | None) -> float | None:
-    """Joules that there can be: what is supposed until the next reading may be less than what was supposed before."""
+def known_j(joules: float | None) -> float | None:
+    """Joules that there can be: what is supposed until the next reading may be less than what was supposed before.
+
+    Example:
+        >>> known_j(1.5), known_j(-0.006), known_j(None)
+        (1.5, None, None)
+    """
     return joules if joules is not None and joules >= 0 else None
 
 

@@ -127,14 +127,12 @@ class BudgetWatch:
 
     def spent_j(self) -> float:
         """Joules of the run up to now, as far as this rank knows without the others: their power is taken to go on."""
-        mine = self._of_this_rank()
+        mine_j = self._before_j + self._of_this_rank().spent_j
+        if self.is_alone:
+            return mine_j
         others_j = self.agreed.spent_j - self._before_j - self._mine.spent_j
         others_w = max(self.agreed.power_w - self._mine.power_w, 0.0)
-        if self._ranks.size > 1:
-            others_j += others_w * (self._clock() - self._looked_ns) * NS
-        else:
-            others_j = 0.0
-        return self._before_j + mine.spent_j + others_j
+        return mine_j + others_j + others_w * (self._clock() - self._looked_ns) * NS
 
     def _of_this_rank(self) -> Spending:
         """This rank's joules; whatever fails here, it takes part in the reduction that follows."""

@@ -62,6 +62,9 @@ class EnergyEfficiencyStopping(EndsTraining):
         >>> stopping = EnergyEfficiencyStopping(max_kwh_per_point=0.05, patience=5)
     """
 
+    may_stop_early = True
+    """A forecast that sees it in the Trainer is one of the most that may be spent."""
+
     @named_arguments("EnergyEfficiencyStopping", lambda _value: "max_kwh_per_point", OTHER_NAMES)
     def __init__(self, *, max_kwh_per_point: float, point: float = POINT, patience: int = WINDOW) -> None:
         super().__init__()
@@ -72,7 +75,6 @@ class EnergyEfficiencyStopping(EndsTraining):
         self.patience = patience
         self.kwh_per_point: float | None = None
         self.stopped_epoch: int | None = None
-        self.may_stop_early = True  # a forecast that sees it in the Trainer is one of the most that may be spent
         self._reached: list[Reached] = []
         self._warn = WarnOnce()
 

@@ -63,8 +63,8 @@ class EnergyBudget(EndsTraining):
     the less is left: one rank in the end after every step, several at the step at which the budget is expected to be
     reached. No sensor is read for it: behind the last update of a counter its last power is supposed to go on. So the
     budget is exceeded by one step at most, unless steps come to take four times the energy within two seconds; with
-    several ranks by what they spend between two looks at most. What comes after the last step, such
-    as the validation that the stop causes, is within the budget only where ``reserve_kwh`` covers it.
+    several ranks by what they spend between two looks at most. What comes after the last step, such as the validation
+    that the stop causes, is within the budget only where ``reserve_kwh`` covers it.
 
     With an :class:`~lightning_energy.EnergyCallback` in the Trainer, before or behind it in the list, the budget is
     about the energy that that one measures: the total of ``fit``, earlier sessions included. Without one it measures by
@@ -257,19 +257,18 @@ class EnergyBudget(EndsTraining):
     @never_fatal
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warn, after the first epoch of this session, of a budget that will not last."""
-        watch, forecaster = self._watch, self._forecaster
+        watch, forecaster, found = self._watch, self._forecaster, None
         if watch is None or forecaster is None:
             return
         forecaster.begin_epoch(trainer)
-        found = forecaster.forecast(trainer, watch.spent_j(), scale=watch.scale, begins=True)
-        epoch = None if found is None else found.epoch_at(self._budget.stop_j)
-        if found is None or epoch is None or not forecaster.has_epoch or self._is_over:
-            return
-        self._warn(
-            "forecast",
-            f"EnergyBudget: {self._words} will not last: {_expected(found)}, and it will be spent in about epoch "
-            f"{epoch}, counted from 0",
-        )
+        if forecaster.has_epoch and not self._is_over:
+            found = forecaster.forecast(trainer, watch.spent_j(), scale=watch.scale, begins=True)
+        if found is not None and (epoch := found.epoch_at(self._budget.stop_j)) is not None:
+            self._warn(
+                "forecast",
+                f"EnergyBudget: {self._words} will not last: {_expected(found)}, and it will be spent in about epoch "
+                f"{epoch}, counted from 0",
+            )
 
     @never_fatal
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -11,6 +11,7 @@ from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters.find import check_meters, open_meters
 from lightning_energy.meters.handlers import raised_by_handler
+from lightning_energy.results.rows import known_j
 from lightning_energy.results.summary import devices_of
 from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training import log_keys
@@ -228,7 +229,8 @@ class TrainerRun:
             ]
         )
         total = books.total_of(so_far, totals)
-        values = {} if train.energy_j is None or train.energy_j < 0 else {log_keys.TRAIN_J: train.energy_j}
+        train_j = known_j(train.energy_j)
+        values = {} if train_j is None else {log_keys.TRAIN_J: train_j}
         if not self.validations.has_logged(epoch):
             values |= total_values(total, self._conversion, log_uncertainty=self._log_uncertainty)
         log(module, values, books.ranks, self._warn, is_fit=True, is_training=True)

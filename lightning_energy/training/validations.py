@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lightning_energy.curves.energy import NOTHING
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.notes import Note
-from lightning_energy.results.rows import EpochRow
+from lightning_energy.results.rows import EpochRow, known_j
 from lightning_energy.scores.scorer import AccuracyError
 from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import forget_logged, logs_twice, promises_fraction
@@ -152,9 +152,9 @@ class Validations:
         )
         self._logged.total = total = books.total_of(session, totals)
         values = total_values(total, self._conversion, log_uncertainty=self._log_uncertainty)
-        self._logged.val_j = validation.energy_j
-        if validation.energy_j is not None and validation.energy_j >= 0:  # less than none is supposed until a reading
-            values[log_keys.VAL_J] = validation.energy_j
+        self._logged.val_j = val_j = known_j(validation.energy_j)
+        if val_j is not None:
+            values[log_keys.VAL_J] = val_j
         if value is not None:
             values |= self._take(trainer, found, value, total)
         log(module, values, books.ranks, self._warn, is_fit=books.is_fit)
