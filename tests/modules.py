@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
 import torch
+import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from torch.utils.data import DataLoader, Dataset
 
-from lightning_energy import EnergyCallback, ReplayMeter
+from lightning_energy import EnergyCallback, MeterInfo, ReplayMeter
 
 POWER_W = 200.0
 
@@ -149,6 +151,20 @@ class MemoryLogger(Logger):
 
 def meter(**kwargs: Any) -> ReplayMeter:
     return ReplayMeter(kwargs.pop("script", POWER_W), counter_period_s=kwargs.pop("counter_period_s", 0.02), **kwargs)
+
+
+class OfThisRank(ReplayMeter):
+    """A device for each rank, of 100 W, 200 W, …; or one for all of them, of that name."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(100.0, counter_period_s=0.01)
+        self._name = name
+
+    def open(self) -> MeterInfo:
+        rank = dist.get_rank()
+        self._powers = [100.0 * (1 + rank)]
+        self._energies_j = [self._powers[0]]
+        return replace(super().open(), device_id=self._name or f"device-{rank}", power_max_w=1000.0)
 
 
 def energy_callback(**kwargs: Any) -> EnergyCallback:

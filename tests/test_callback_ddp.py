@@ -21,45 +21,25 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 SCRIPT = '''
-import json, sys, warnings
+import json, sys
 from pathlib import Path
 
-warnings.simplefilter("error")
-# what Lightning and torch say about each other and about this machine is not what is tested
-warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-warnings.filterwarnings("ignore", message=".*sync_dist=True.*val_acc.*")
-warnings.filterwarnings("ignore", message=".*val_acc.*sync_dist=True.*")
-warnings.filterwarnings("ignore", message=".*DistributedSampler.*")
-warnings.filterwarnings("ignore", message="EnergyCallback")
+from tests.of_others import errors_but
+
+errors_but("EnergyCallback")
 
 import torch
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from lightning_energy import EnergyPenalizedAccuracy, ReplayMeter
+from lightning_energy import EnergyPenalizedAccuracy
 from lightning_energy.ledger.ranks import Ranks
-from tests.modules import Begin, Classifier, End, MemoryLogger, energy_callback, loader, make_trainer, spent_j
+from tests.modules import (
+    Begin, Classifier, End, MemoryLogger, OfThisRank, energy_callback, loader, make_trainer, spent_j
+)
 
 out, mode = Path(sys.argv[1]), sys.argv[2]
-
-
-class OfThisRank(ReplayMeter):
-    """A device of its own for each rank, or the one device of the node."""
-
-    def __init__(self):
-        super().__init__(100.0, counter_period_s=0.01)
-
-    def open(self):
-        from dataclasses import replace
-
-        rank = dist.get_rank()
-        self._powers = [100.0 * (1 + rank)]
-        self._energies_j = [self._powers[0]]
-        name = "shared" if mode in ("shared", "nodes") else f"device-{rank}"
-        info = super().open()
-        return replace(info, device_id=name, power_max_w=1000.0)
 
 
 class Module(Classifier):
@@ -74,7 +54,7 @@ def make_energy():
     return energy_callback(meters=device, record=str(out), progress_bar=True, per={"numbers": lambda b: b[0].numel()})
 
 
-device, begin, end = OfThisRank(), Begin(), End()
+device, begin, end = OfThisRank("shared" if mode in ("shared", "nodes") else ""), Begin(), End()
 energy, logger = make_energy(), MemoryLogger()
 board = TensorBoardLogger(out, name="", version="board")
 reductions = []  # ours: Lightning's own are of single values

@@ -16,44 +16,26 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 SCRIPT = '''
-import json, sys, time, warnings
-from dataclasses import replace
+import json, sys, time
 from pathlib import Path
 
-warnings.simplefilter("error")
-# what Lightning and torch say about each other and about this machine is not what is tested
-warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-warnings.filterwarnings("ignore", message=".*sync_dist=True.*val_acc.*")
-warnings.filterwarnings("ignore", message=".*val_acc.*sync_dist=True.*")
-warnings.filterwarnings("ignore", message=".*DistributedSampler.*")
-warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")
-warnings.filterwarnings("ignore", message="EnergyCallback: .* it has not been polled")  # a first import takes seconds
-warnings.filterwarnings("ignore", message="EnergyBudget: the energy of . device.s. is missing")
-warnings.filterwarnings("ignore", message="EnergyBudget: the budget of .* will not last")
-warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+from tests.of_others import errors_but
+
+errors_but(
+    "Be aware that when using `ckpt_path`",
+    "EnergyCallback: .* it has not been polled",  # a first import takes seconds
+    "EnergyBudget: the energy of . device.s. is missing",
+    "EnergyBudget: the budget of .* will not last",
+    "Checkpoint directory .* exists and is not empty",
+)
 
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from lightning_energy import EnergyBudget, ReplayMeter
-from lightning_energy.ledger.ranks import Ranks
-from tests.modules import Begin, End, MemoryLogger, Working, energy_callback, loader, make_trainer
+from lightning_energy import EnergyBudget
+from tests.modules import End, OfThisRank, Working, energy_callback, loader, make_trainer
 
 out, mode = Path(sys.argv[1]), sys.argv[2]
-
-
-class OfThisRank(ReplayMeter):
-    """A device of its own for each rank: of 100 W, and of 200 W."""
-
-    def __init__(self):
-        super().__init__(100.0, counter_period_s=0.01)
-
-    def open(self):
-        rank = dist.get_rank()
-        self._powers = [100.0 * (1 + rank)]
-        self._energies_j = [self._powers[0]]
-        return replace(super().open(), device_id=f"device-{rank}", power_max_w=1000.0)
 
 
 class Looks(Callback):
