@@ -13,7 +13,7 @@ from lightning_energy.results.read import RecordError, text_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["FORMAT", "MANIFEST", "TUNING", "document_of", "without_discarded"]
+__all__ = ["FORMAT", "MANIFEST", "TUNING", "document_of", "is_of_study", "without_discarded"]
 
 FORMAT = "lightning-energy-study"
 MANIFEST = "study.json"
@@ -31,6 +31,11 @@ def document_of(file: Path) -> Any:
         return json.loads(text_of(file))
     except (RecordError, OSError, RecursionError) as error:
         raise ValueError(str(error)) from error
+
+
+def is_of_study(document: Any) -> bool:
+    """True for the manifest of a study; another program's file may have that name, too."""
+    return isinstance(document, dict) and document.get("format") == FORMAT
 
 
 def without_discarded(files: Sequence[Path], given: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
@@ -83,7 +88,7 @@ class _Study:
             document = document_of(file)
         except ValueError:
             return cls(file.parent, None)
-        if not isinstance(document, dict) or document.get("format") != FORMAT:
+        if not is_of_study(document):
             return None
         return cls(file.parent, dict(_attempts(file.parent, document.get("attempts"))))
 

@@ -174,14 +174,12 @@ def _seeds(found: Gathered) -> Item:
     seeds = [r.seed for r in found.records]
     known = [s for s in seeds if s is not None]
     different = sorted({*known})
-    listed = ", ".join([*map(str, different[:NAMED]), *(["…"] if len(different) > NAMED else [])])
-    text = f"{listed} in {len(known)} of {len(seeds)} runs" if known else "not in the records"
+    text = f"{_first(different)} in {len(known)} of {len(seeds)} runs" if known else "not in the records"
     if found.reseeded:
         plan = sorted({seed for _, manifest in found.studies for seed in manifest.seeds})
-        planned = ", ".join([*map(str, plan[:NAMED]), *(["…"] if len(plan) > NAMED else [])])
         who = f"{found.reseeded} run{'s have' if found.reseeded > 1 else ' has'} another seed than it"
         why = "as the function seeds by itself, so that repeats may be one training copied"
-        return Item("seeds", "unknown", f"{text}; the plan says {planned}: {who}, {why}")
+        return Item("seeds", "unknown", f"{text}; the plan says {_first(plan)}: {who}, {why}")
     answer = _all_of(len(known), len(seeds))
     if found.studies and known:
         text += ", set before the function was called; what it sets itself, other than by Lightning, no record has"
@@ -191,6 +189,11 @@ def _seeds(found: Gathered) -> Item:
         names = some_of([*map(printable, alike)])
         text += f"; all runs of {names} have one metric: were they trained anew with these seeds?"
     return Item("seeds", answer, text)
+
+
+def _first(numbers: Sequence[int]) -> str:
+    more = ["…"] if len(numbers) > NAMED else []
+    return ", ".join([*map(str, numbers[:NAMED]), *more])
 
 
 def _samples(records: Sequence[Record]) -> Item:

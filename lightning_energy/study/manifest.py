@@ -9,10 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from lightning_energy._version import __version__
-from lightning_energy.comparison.study_folders import FORMAT, MANIFEST
+from lightning_energy.comparison.study_folders import FORMAT, MANIFEST, document_of, is_of_study
 from lightning_energy.results.node import DamagedError, Node
 from lightning_energy.results.plain import printable
-from lightning_energy.results.read import RecordError, text_of
 from lightning_energy.results.write import write_whole
 from lightning_energy.study.plan import Order, part_of
 
@@ -155,10 +154,9 @@ class Manifest:
 def is_manifest(file: Path) -> bool:
     """Return true for a manifest of ours, also a damaged one: all but a document that says otherwise."""
     try:
-        document = json.loads(text_of(file))
-    except (RecordError, OSError, ValueError, RecursionError):
+        return is_of_study(document_of(file))
+    except ValueError:
         return True
-    return isinstance(document, dict) and document.get("format") == FORMAT
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -172,10 +170,10 @@ def read_manifest(folder: Path) -> Manifest:
     """
     file = folder / MANIFEST
     try:
-        document = json.loads(text_of(file))
-    except (RecordError, OSError, ValueError, RecursionError) as error:
+        document = document_of(file)
+    except ValueError as error:
         raise StudyError(f"{file} cannot be read as the manifest of a study: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    if not is_of_study(document):
         raise StudyError(f"{file} is another program's: give the folder of a study, or a new one")
     version = document.get("manifest_version")
     if isinstance(version, int) and version > VERSION:
