@@ -212,7 +212,7 @@ def contents(due: Due, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, li
     sums = state.sums.copy()
     sums.grow(len(groups))
     lag_ns = sharing.lag_ns
-    since_ns = int(held.knots.time_ns[booking.booked]) - lag_ns if held.n else None
+    since_ns = int(_shifted(held, slice(booking.booked, booking.booked), lag_ns).time_ns[0]) if held.n else None
     tail = Tail(held, since_ns, now_ns, due.power_w, due.bounds_w)
     tail.add_time(sums)
     if sharing.powers is None:
@@ -290,7 +290,7 @@ def _add_lines(
 ) -> Pieces:
     """Add times, and the joules of some intervals by straight lines, to ``sums``."""
     held = due.held
-    knots = _shifted(held.knots, rows, lag_ns)
+    knots = _shifted(held, rows, lag_ns)
     begin, end = (int(x) for x in np.searchsorted(held.time_ns, knots.time_ns[[0, -1]], side="right"))
     marked = Marked(knots, held.time_ns[begin:end], held.code[begin:end])
     pieces = Pieces.of(marked, held.code_before(int(knots.time_ns[0])))
@@ -386,10 +386,17 @@ def _kernels(sharing: Sharing) -> list[Kernel]:
     return [sharing.found.kernel] if sharing.found is EXACT else kernels_of(sharing.found)
 
 
-def _shifted(knots: Knots, rows: slice, lag_ns: int) -> Knots:
-    """The knots of some intervals, at the moments whose energy they show."""
-    part = knots.part(slice(rows.start, rows.stop + 1))
-    return replace(part, time_ns=part.time_ns - lag_ns)
+def _shifted(held: Held, rows: slice, lag_ns: int) -> Knots:
+    """The knots of some intervals, at the moments whose energy they show.
+
+    Those of a counter that seems to be early are later than its updates: the very first is not after the first mark,
+    as the time between belongs to an account.
+    """
+    part = held.knots.part(slice(rows.start, rows.stop + 1))
+    time_ns = part.time_ns - lag_ns
+    if rows.start == 0 and held.time_ns.size:
+        time_ns[0] = min(time_ns[0], max(held.time_ns[0], held.knots.time_ns[0]))
+    return replace(part, time_ns=time_ns)
 
 
 def _trimmed(held: Held, lag_ns: int, sharing: Sharing) -> Held:

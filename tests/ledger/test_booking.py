@@ -7,7 +7,10 @@ import zlib
 import numpy as np
 import pytest
 
+from lightning_energy.curves.curve import Curve
 from lightning_energy.ledger.how_shared import how_shared
+from lightning_energy.ledger.ledger import Ledger
+from lightning_energy.meters import ReplayMeter
 from tests.sim.virtual_run import Sensor, Work, play
 from tests.sim.watched import by_channels
 
@@ -28,3 +31,23 @@ def test_the_first_change_of_load_does_not_decide_how_a_counter_smooths(run, wor
     assert (shared.delay_s, shared.smoothing_s) == pytest.approx((lag_s, 0.0), abs=0.002)
     split = np.array(found.kind) == "step/gap"
     assert (np.abs(found.found_j - found.true_j) <= 3 * found.u_j)[split].all()
+
+
+@pytest.mark.parametrize("begun_s", [-0.001, 0.001])
+def test_a_counter_that_seems_early_takes_no_time_from_the_beginning(begun_s):
+    """Its updates show what is spent 4 ms later; its curve begins about when the run does."""
+    curve = Curve(ReplayMeter(100.0, counter_period_s=0.02).open())
+    marks_s = np.arange(0.0, 20.001, 0.25)  # 100 W and 300 W in turns
+    now = iter(np.round(1e9 * (1 + marks_s)).astype(np.int64).tolist())
+    ledger = Ledger([curve], clock=lambda: next(now))
+    for i in range(80):
+        ledger.mark(ledger.code(0, "train", "step" if i % 2 == 0 else "gap"))
+    ledger.mark(0)
+    spent_j = np.concatenate([[0.0], np.cumsum(np.tile([25.0, 75.0], 40))])
+    for update_s in np.arange(begun_s, 20.5, 0.02):
+        curve.add(round(1e9 * (1 + update_s)), float(np.interp(update_s + 0.004, marks_s, spent_j)))
+    ledger.settle(final=True)
+    assert ledger.books[0].sharing.lag_ns < 0
+    total = ledger.totals(21_000_000_000).energy()
+    assert total.duration_s == pytest.approx(20.0, abs=1e-9)
+    assert total.missing_s == pytest.approx(max(begun_s, 0.0), abs=0.0041)

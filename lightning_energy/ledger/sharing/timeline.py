@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Smoothed", "Timeline", "in_seconds", "ones", "recurrence"]
 
 LARGEST_POWER = 300.0  # of e: far from overflow
+SHORTEST_S = 1e-9  # a shorter lag changes nothing, and would overflow
 PIECE = 128  # fewest rows, on average, of a piece of a recurrence that is worth its own sum
 
 
@@ -67,7 +68,7 @@ class Smoothed(NamedTuple):
 
     def behind(self, ema_s: float) -> Smoothed:
         """The same behind another lag."""
-        if not ema_s:
+        if ema_s < SHORTEST_S:
             return self._replace(ema_s=0.0, state=None)
         fade = np.concatenate([[0.0], np.exp(-np.diff(self.timeline.start_s) / ema_s)])
         fresh = self.one[:-1] * (1 - fade[1:, None])

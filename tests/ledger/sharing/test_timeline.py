@@ -22,6 +22,13 @@ def test_a_first_order_lag_shows_a_change_late():
     assert change.smoothed(0.1).at(np.array([0.1]))[0, 1] == pytest.approx(0.0367879441)
 
 
+@pytest.mark.parametrize("ema_s", [5e-324, 1e-310, 1e-12])
+def test_a_lag_of_next_to_nothing_is_none(ema_s):
+    """The mean of what is believed of a counter's smoothing is that small where all but none is ruled out."""
+    moments_s = np.array([0.5, 2.0, 5.0])
+    assert TURNS.smoothed(ema_s).at(moments_s).tolist() == TURNS.smoothed().at(moments_s).tolist()
+
+
 def test_a_lag_forgets_where_a_run_began():
     late = TURNS.smoothed(0.01).at(np.array([1.0, 3.0, 9.0]))
     assert np.diff(late, axis=0) == pytest.approx(np.array([[0.01, 1.99], [5.99, 0.01]]))  # 10 ms are seen later
