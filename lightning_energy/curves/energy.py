@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
     from lightning_energy.meters.base import Quality
 
-__all__ = ["MISSING", "NOTHING", "QUALITIES", "Energy", "together_j"]
+__all__ = ["MISSING", "NOTHING", "OF_A_REGISTER", "QUALITIES", "Energy", "together_j"]
 
 QUALITIES: tuple[Quality, ...] = ("measured", "integrated", "estimated", "missing")
 """Qualities from best to worst; a knot stores the index."""
 
 MISSING = QUALITIES.index("missing")
+OF_A_REGISTER = (QUALITIES.index("measured"), QUALITIES.index("estimated"))  # differences of what a register shows
 ROUNDING = 1e-9  # relative difference between sums of times that are equal, at most
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lightning_energy.curves.curve import Knots
-from lightning_energy.curves.energy import MISSING, QUALITIES
+from lightning_energy.curves.energy import MISSING, OF_A_REGISTER
 from lightning_energy.ledger.distinct import distinct
 from lightning_energy.ledger.sharing.classes import Position
 from lightning_energy.ledger.sharing.split import Columns
@@ -24,7 +24,6 @@ __all__ = ["Held", "numbers"]
 
 BLURRED = 0.5  # half brackets of both ends, as a share of an interval, from which on it tells nothing of powers
 REMEMBERED = 32  # accounts whose number of marks is kept: those of an epoch, and some more
-OF_A_REGISTER = (QUALITIES.index("measured"), QUALITIES.index("estimated"))
 
 
 class Held(NamedTuple):

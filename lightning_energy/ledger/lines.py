@@ -28,6 +28,7 @@ def line_shares(
     *,
     by_line: NDArray[np.bool_],
     with_time: bool = True,
+    u_delay_s: float = 0.0,
 ) -> Shares:
     """The shares of the accounts in some intervals.
 
@@ -38,6 +39,7 @@ def line_shares(
         bounds_w: least and greatest power that the device may have had.
         by_line: the intervals whose joules are shared out here.
         with_time: false where the times were added before.
+        u_delay_s: standard uncertainty of the delay with which the knots show an energy.
     """
     n = len(pieces.used)
     power_w = np.where(by_line, np.diff(knots.energy_j) / (np.diff(knots.time_ns) * NS), 0.0)
@@ -48,5 +50,7 @@ def line_shares(
         pieces.used,
         energy_j.astype(np.float64, copy=False),
         time_s.astype(np.float64, copy=False).reshape(len(QUALITIES), n),
-        uncertainty_of(knots, pieces, groups, bounds_w, by_line) if by_line.any() else Uncertainty.nothing(pieces.used),
+        uncertainty_of(knots, pieces, groups, bounds_w, by_line, u_delay_s=u_delay_s)
+        if by_line.any()
+        else Uncertainty.nothing(pieces.used),
     )

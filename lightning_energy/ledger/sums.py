@@ -22,7 +22,16 @@ __all__ = ["Level", "Shares", "Sums"]
 Level = Literal["account", "group", "until", "total"]
 """Reach of a figure, as the errors of accounts that share their ends cancel; ``until``: all up to some moment."""
 
-ARRAYS = ("energy_j", "time_s", "u_account_j", "u2_account_j2", "u_group_j", "u2_group_j2")  # fields that are arrays
+ARRAYS = (  # fields that are arrays
+    "energy_j",
+    "time_s",
+    "u_account_j",
+    "u2_account_j2",
+    "u_group_j",
+    "u2_group_j2",
+    "alike_account_j2",
+    "alike_group_j2",
+)
 
 
 class Shares(NamedTuple):
@@ -54,6 +63,9 @@ class Sums:
         u2_group_j2: the independent part of it.
         u_total_j: uncertainty of everything together, linear: only the outer ends of the run add to it.
         u2_total_j2: the independent part of it, and the variance that integrated knots carry themselves.
+        alike_account_j2: the part of :attr:`u2_account_j2` that is the same for all devices.
+        alike_group_j2: the part of :attr:`u2_group_j2`.
+        alike_total_j2: the part of :attr:`u2_total_j2`.
         fitted: the joules that are shared out by fitted powers, beside those above; ``None`` without any.
     """
 
@@ -63,14 +75,17 @@ class Sums:
     u2_account_j2: NDArray[np.float64]
     u_group_j: NDArray[np.float64]
     u2_group_j2: NDArray[np.float64]
+    alike_account_j2: NDArray[np.float64]
+    alike_group_j2: NDArray[np.float64]
     u_total_j: float = 0.0
     u2_total_j2: float = 0.0
+    alike_total_j2: float = 0.0
     fitted: Contents | None = None
 
     @classmethod
     def zeros(cls, n: int = 8) -> Sums:
         """Nothing booked yet."""
-        return cls(np.zeros(n), np.zeros((len(QUALITIES), n)), np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n))
+        return cls(np.zeros(n), np.zeros((len(QUALITIES), n)), *np.zeros((6, n)))
 
     def copy(self) -> Sums:
         """The same sums in arrays of their own."""
@@ -99,8 +114,11 @@ class Sums:
         self.u2_account_j2[used] += u.account_j2
         self.u_group_j[u.groups] += u.group_j
         self.u2_group_j2[u.groups] += u.group_j2
+        self.alike_account_j2[used] += u.account_alike_j2
+        self.alike_group_j2[u.groups] += u.group_alike_j2
         self.u_total_j += u.total_j
         self.u2_total_j2 += u.total_j2
+        self.alike_total_j2 += u.total_alike_j2
 
     def energy(self, wanted: NDArray[np.bool_], level: Level, calibration_u: float) -> Energy:
         """Joules of the wanted accounts.
@@ -128,14 +146,20 @@ class Sums:
     def alike_j2(self, wanted: NDArray[np.bool_], level: Level) -> float:
         """The part of the variance of the wanted accounts that is the same for all devices, in J².
 
-        Straight lines err alike: devices change their load at the same moments.
+        Straight lines err alike, as devices change their load at the same moments, and so do counters whose delay is
+        not known.
 
         Args:
             wanted: a mask of shape (accounts,).
             level: as for :meth:`energy`.
         """
-        fitted = self.fitted
-        return self._linear_j(wanted, level) ** 2 + (0.0 if fitted is None else fitted.alike_j2(wanted))
+        of_lines_j2 = self._linear_j(wanted, level) ** 2
+        if level in {"total", "until"}:
+            of_lines_j2 += self.alike_total_j2
+        else:
+            of_level = self.alike_account_j2 if level == "account" else self.alike_group_j2
+            of_lines_j2 += float(of_level[: len(wanted)][wanted].sum())
+        return of_lines_j2 + (0.0 if self.fitted is None else self.fitted.alike_j2(wanted))
 
     def joules(self, n: int) -> NDArray[np.float64]:
         """Joules of the first ``n`` accounts, one by one."""

@@ -36,10 +36,18 @@ class Tail:
         now_ns: the moment up to which power is assumed to go on.
         power_w: mean power of the last interval; ``None`` when it is not known.
         bounds_w: least and greatest power that the device may have.
+        half_width_ns: half the bracket of the beginning.
     """
 
     def __init__(
-        self, held: Held, since_ns: int | None, now_ns: int, power_w: float | None, bounds_w: tuple[float, float]
+        self,
+        held: Held,
+        since_ns: int | None,
+        now_ns: int,
+        power_w: float | None,
+        bounds_w: tuple[float, float],
+        *,
+        half_width_ns: int = 0,
     ) -> None:
         marks_ns = held.time_ns
         start_ns = since_ns if since_ns is not None else int(marks_ns[0]) if marks_ns.size else now_ns
@@ -50,7 +58,7 @@ class Tail:
         self._code = np.concatenate([[held.begin.code], held.code])[place]
         self._class = np.concatenate([[held.begin.of_class], held.of_class])[place]
         self._held, self._cut_ns, self._piece_s = held, cut_ns, np.diff(cut_ns) * NS
-        self._half_width_ns = int(held.knots.half_width_ns[-1]) if len(held.knots.half_width_ns) else 0
+        self._half_width_ns = half_width_ns
         self._power_w, self._bounds_w = power_w, bounds_w
         is_silent = since_ns is None or self._power_w is None
         last_quality = int(held.knots.quality[-1]) if held.n else MISSING

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lightning_energy.curves.curve import shape_bound_j
-from lightning_energy.curves.energy import MISSING
+from lightning_energy.curves.energy import MISSING, OF_A_REGISTER
 from lightning_energy.ledger.accounts import OUTSIDE
 from lightning_energy.meters.units import NS
 
@@ -36,6 +36,9 @@ class Uncertainty(NamedTuple):
         group_j2: independent part of each of these groups.
         total_j: bounds of all that is within accounts.
         total_j2: independent part of that.
+        account_alike_j2: the part of ``account_j2`` that is the same for all devices: by the delay of their counters.
+        group_alike_j2: the part of ``group_j2``.
+        total_alike_j2: the part of ``total_j2``.
     """
 
     account_j: NDArray[np.float64]
@@ -45,6 +48,9 @@ class Uncertainty(NamedTuple):
     group_j2: NDArray[np.float64]
     total_j: float
     total_j2: float
+    account_alike_j2: NDArray[np.float64] | float = 0.0
+    group_alike_j2: NDArray[np.float64] | float = 0.0
+    total_alike_j2: float = 0.0
 
     @classmethod
     def nothing(cls, used: NDArray[np.int64]) -> Uncertainty:
@@ -79,6 +85,7 @@ class _Intervals(NamedTuple):
         mean_w: mean power of each.
         own_j2: variance of each that its knots carry themselves.
         edge_j2: variance of a cut in each, as its knots lie somewhere within brackets.
+        delay_j2: variance of a cut in each, as it is not known how late a register shows an energy.
         is_known: false for missing ones, and for those that are not asked for.
     """
 
@@ -86,15 +93,18 @@ class _Intervals(NamedTuple):
     mean_w: NDArray[np.float64]
     own_j2: NDArray[np.float64]
     edge_j2: NDArray[np.float64]
+    delay_j2: NDArray[np.float64]
     is_known: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, knots: Knots, wanted: NDArray[np.bool_]) -> _Intervals:
+    def of(cls, knots: Knots, wanted: NDArray[np.bool_], u_delay_s: float) -> _Intervals:
         length_s, is_known = np.diff(knots.time_ns) * NS, (knots.quality[1:] != MISSING) & wanted
         mean_w = np.diff(knots.energy_j) / length_s
         half2_ns2 = np.maximum(knots.half_width_ns[1:], knots.half_width_ns[:-1]) ** 2.0
         edge_j2 = np.where(is_known, (mean_w * NS) ** 2 * half2_ns2 / 3, 0.0)
-        return cls(length_s, mean_w, np.diff(knots.variance_j2) * wanted, edge_j2, is_known)
+        is_late = is_known & np.isin(knots.quality[1:], OF_A_REGISTER)
+        delay_j2 = np.where(is_late, (mean_w * u_delay_s) ** 2, 0.0)
+        return cls(length_s, mean_w, np.diff(knots.variance_j2) * wanted, edge_j2, delay_j2, is_known)
 
 
 def uncertainty_of(
@@ -103,6 +113,8 @@ def uncertainty_of(
     groups: NDArray[np.int64],
     bounds_w: tuple[float, float],
     wanted: NDArray[np.bool_] | None = None,
+    *,
+    u_delay_s: float = 0.0,
 ) -> Uncertainty:
     """The uncertainty of straight lines: only an interval that several accounts share adds to it.
 
@@ -112,12 +124,13 @@ def uncertainty_of(
         groups: for each account, the first one of its group.
         bounds_w: least and greatest power that the device may have had.
         wanted: the intervals that count; by default all.
+        u_delay_s: standard uncertainty of the delay with which a register shows an energy.
     """
     n = len(pieces.used)
     wanted = np.ones(len(knots.time_ns) - 1, dtype=bool) if wanted is None else wanted
     used_groups, belongs = _Columns.of(pieces.used, groups)
-    length_s, mean_w, own_j2, edge_j2, is_known = _Intervals.of(knots, wanted)
-    bound_j, u2_j2 = np.zeros(belongs.shape[1]), np.zeros(belongs.shape[1])
+    length_s, mean_w, own_j2, edge_j2, delay_j2, is_known = _Intervals.of(knots, wanted, u_delay_s)
+    bound_j, u2_j2, alike_j2 = np.zeros((3, belongs.shape[1]))
     at_once = max(AT_ONCE // belongs.shape[1], 1)
     for first in range(0, len(length_s), at_once):
         k = slice(first, first + at_once)
@@ -131,6 +144,17 @@ def uncertainty_of(
         quad_j2 = is_shared * edge_j2[k, None] + own_j2[k, None] * (share_s / whole_s) ** 2
         bound_j += bounds_j.sum(axis=0)
         u2_j2 += quad_j2.sum(axis=0)
+        alike_j2 += (is_shared * delay_j2[k, None]).sum(axis=0)
+    u2_j2 += alike_j2
     return Uncertainty(
-        bound_j[:n], u2_j2[:n], used_groups, bound_j[n:-1], u2_j2[n:-1], float(bound_j[-1]), float(u2_j2[-1])
+        bound_j[:n],
+        u2_j2[:n],
+        used_groups,
+        bound_j[n:-1],
+        u2_j2[n:-1],
+        float(bound_j[-1]),
+        float(u2_j2[-1]),
+        alike_j2[:n],
+        alike_j2[n:-1],
+        float(alike_j2[-1]),
     )

@@ -16,7 +16,8 @@ def shares(used, energy_j, *, missing_s=0.0):
     time_s[QUALITIES.index("measured")] = 1.0
     time_s[QUALITIES.index("missing")] = missing_s
     first = np.array([used[0]])
-    u = Uncertainty(np.full(n, 3.0), np.full(n, 16.0), first, np.array([1.0]), np.array([4.0]), 2.0, 9.0)
+    alike = np.full(n, 5.0), np.array([1.0]), 2.0
+    u = Uncertainty(np.full(n, 3.0), np.full(n, 16.0), first, np.array([1.0]), np.array([4.0]), 2.0, 9.0, *alike)
     return Shares(np.array(used), np.array(energy_j), time_s, u)
 
 
@@ -35,6 +36,15 @@ def test_shares_are_added_to_the_accounts_that_they_touch():
     total_j = math.hypot(4.0, math.sqrt(18.0))  # what errs the same way linearly, the rest in quadrature
     assert sums.energy(wanted, "total", 0.0).u_j == pytest.approx(total_j)
     assert sums.energy(wanted, "total", 0.1).u_absolute_j == pytest.approx(math.hypot(total_j, 1.3))
+
+
+def test_what_errs_alike_on_all_devices_is_the_linear_part_and_that_by_delays():
+    sums = Sums.zeros(2)
+    sums.add(shares([1, 2], [10.0, 20.0]), 3)
+    wanted = np.array([False, True, True])
+    assert sums.alike_j2(wanted, "account") == pytest.approx((3.0 + 3.0) ** 2 + 5.0 + 5.0)
+    assert sums.alike_j2(wanted, "group") == pytest.approx(1.0**2 + 1.0)
+    assert sums.alike_j2(wanted, "total") == pytest.approx(2.0**2 + 2.0)
 
 
 def test_accounts_without_known_time_have_no_joules():

@@ -46,6 +46,7 @@ def test_behind_the_last_knot_its_bracket_counts_and_accounts_of_an_epoch_err_to
     totals = ledger.totals()
     # GUM 4.3.7: the second before the first mark, the second behind the last knot, and twice that knot's bracket
     start_u2, tail_u2, edge_u2 = ((x / math.sqrt(3)) ** 2 for x in (30.0 * 1.0, 30.0 * 1.0, 100.0 * 0.01))
+    edge_u2 += (100.0 * 0.03) ** 2  # and a delay of the counter of which nothing is known: 30 ms
     for figure in (totals.energy(), totals.energy(stage="train", epoch=0)):
         assert figure.energy_j == pytest.approx(200.0)
         assert figure.u_j == pytest.approx(math.sqrt(start_u2 + tail_u2 + 2 * edge_u2), rel=1e-6)

@@ -15,12 +15,14 @@ GROUPS = np.array([0, 1, 1, 3])  # outside, two accounts of one epoch, one of an
 BOUNDS_W = (50.0, 500.0)
 
 
-def found(rows, marks, code=1):
+def found(rows, marks, code=1, u_delay_s=0.0):
     """The uncertainty of one-second intervals.
 
     Args:
         rows: mean power and quality of each interval.
         marks: times in seconds, and accounts.
+        code: the account before them.
+        u_delay_s: uncertainty of the register's delay.
     """
     curve, energy_j = Curve(INFO), 0.0
     curve.add(0, 0.0, half_width_ns=10**6)
@@ -30,7 +32,7 @@ def found(rows, marks, code=1):
     times = np.array([round(s * S) for s, _ in marks], dtype=np.int64)
     codes = np.array([c for _, c in marks], dtype=np.int64)
     pieces = Pieces.of(Marked(curve.knots(), times, codes), code)
-    return pieces.used, uncertainty_of(curve.knots(), pieces, GROUPS, BOUNDS_W)
+    return pieces.used, uncertainty_of(curve.knots(), pieces, GROUPS, BOUNDS_W, u_delay_s=u_delay_s)
 
 
 def test_an_interval_of_one_account_is_certain():
@@ -51,6 +53,21 @@ def test_two_accounts_that_share_an_interval_err_by_the_same():
     assert u.group_j.tolist() == pytest.approx([bound_j] * 2)
     assert u.group_j2.tolist() == pytest.approx([edge_j2] * 2)
     assert u.total_j2 == 0.0  # together they are the interval
+
+
+@pytest.mark.parametrize(("quality", "is_late"), [("measured", True), ("integrated", False)])
+def test_a_cut_is_as_uncertain_as_the_delay_of_a_register_on_all_devices_alike(quality, is_late):
+    rows, marks = [(100.0, quality), (300.0, quality)], [(0.25, 3), (1.5, 0)]
+    (used, plain), (_, late) = (found(rows, marks, u_delay_s=u_s) for u_s in (0.0, 0.02))
+    assert used.tolist() == [0, 1, 3]
+    more_j2 = np.array([(300.0 * 0.02) ** 2, (100.0 * 0.02) ** 2, (100.0 * 0.02) ** 2 + (300.0 * 0.02) ** 2])
+    more_j2 *= is_late
+    assert (late.account_j2 - plain.account_j2).tolist() == pytest.approx(more_j2.tolist())
+    assert late.account_alike_j2.tolist() == pytest.approx(more_j2.tolist())
+    assert late.group_alike_j2.tolist() == pytest.approx(more_j2.tolist())
+    assert late.total_alike_j2 == pytest.approx(late.total_j2 - plain.total_j2)
+    assert late.total_alike_j2 == pytest.approx(more_j2[0])  # that of its end
+    assert np.array_equal(late.account_j, plain.account_j)
 
 
 def test_an_interval_within_a_group_adds_to_its_accounts_alone():
