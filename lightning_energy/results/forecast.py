@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.results.carbon import Conversion
 
-__all__ = ["DRIFT", "Forecast", "Interval", "Left", "Seen", "Stretch", "forecast", "validations_within"]
+__all__ = ["DRIFT", "Forecast", "Interval", "Left", "Seen", "Stretch", "forecast", "validations_between"]
 
 DRIFT = 0.12
 """Relative change of a batch's energy or time over a whole run that is no surprise (one standard deviation)."""
@@ -209,7 +209,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def validations_within(
+def validations_between(
     first: int, last: int, per_epoch: float, *, every_batches: float, every_epochs: int | None
 ) -> int:
     """The number of validations after batches ``first + 1`` to ``last`` of a run.
@@ -222,11 +222,11 @@ def validations_within(
         every_epochs: epochs between two that are validated; ``None`` counts batches across epochs.
 
     Example:
-        >>> validations_within(0, 100, 10, every_batches=10, every_epochs=1)  # ten epochs
+        >>> validations_between(0, 100, 10, every_batches=10, every_epochs=1)  # ten epochs
         10
-        >>> validations_within(0, 100, 10, every_batches=5, every_epochs=3)  # twice in epochs 2, 5 and 8
+        >>> validations_between(0, 100, 10, every_batches=5, every_epochs=3)  # twice in epochs 2, 5 and 8
         6
-        >>> validations_within(0, 100, 10, every_batches=25, every_epochs=None)
+        >>> validations_between(0, 100, 10, every_batches=25, every_epochs=None)
         4
     """
     if every_epochs is None:

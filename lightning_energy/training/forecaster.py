@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.units import NS
-from lightning_energy.results.forecast import Forecast, Left, Seen, Stretch, forecast, validations_within
+from lightning_energy.results.forecast import Forecast, Left, Seen, Stretch, forecast, validations_between
 from lightning_energy.training.lightning_private import is_early_stopping, is_timer
 
 if TYPE_CHECKING:
@@ -164,6 +164,6 @@ def _validations(trainer: Trainer, done: int, last: int, per_epoch: float) -> in
         return 0
     every = getattr(trainer, "val_check_batch", None)
     every_batches = math.inf if every is None else float(every)
-    return validations_within(
+    return validations_between(
         done, last, per_epoch, every_batches=every_batches, every_epochs=trainer.check_val_every_n_epoch
     )

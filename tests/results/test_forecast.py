@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import forecast as benchmark
 from lightning_energy.results.carbon import Conversion
-from lightning_energy.results.forecast import Left, Seen, Stretch, forecast, validations_within
+from lightning_energy.results.forecast import Left, Seen, Stretch, forecast, validations_between
 from tests.test_docs import ROOT
 
 
@@ -104,7 +104,7 @@ def test_validations_not_seen_yet_are_half_of_as_many_batches():
     ],
 )
 def test_validations_to_come(first, last, every_batches, every_epochs, expected):
-    found = validations_within(first, last, 10, every_batches=every_batches, every_epochs=every_epochs)
+    found = validations_between(first, last, 10, every_batches=every_batches, every_epochs=every_epochs)
     assert found == expected
 
 
