@@ -108,6 +108,27 @@ def test_validations_to_come(first, last, every_batches, every_epochs, expected)
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("every_batches", "every_epochs", "expected"), [(30, None, 3), (30, 1, 3), (30, 2, None), (math.inf, 1, None)]
+)
+def test_validations_to_come_in_an_epoch_whose_end_is_not_known(every_batches, every_epochs, expected):
+    found = validations_between(0, 100, math.inf, every_batches=every_batches, every_epochs=every_epochs)
+    assert found == expected
+
+
+def test_a_budget_within_a_run_that_time_ends():
+    """50 J per 0.2 s, 60 s are left, which are 300 batches and 15 kJ: 5 kJ of them after a third."""
+    left = Left(100, 10_000, seconds=60.0, per_epoch=100, limit="max_time")
+    assert forecast(steady(), left, spent_j=6500.0).epoch_at(11_500.0) == 2
+
+
+def test_without_any_energy_seen_nothing_is_told():
+    seen = Seen()
+    for _ in range(3):
+        seen.add_batches(Stretch(10, 0.0, 2.0), 100)
+    assert forecast(seen, Left(30, 970, limit="max_epochs=10"), spent_j=0.0) is None
+
+
 def test_memory_is_bounded_and_nothing_is_lost():
     seen = Seen()
     for _ in range(1000):
