@@ -261,8 +261,8 @@ class EnergyBudget(EndsTraining):
         if watch is None or forecaster is None:
             return
         forecaster.begin_epoch(trainer)
-        if forecaster.has_epoch and not self._is_over:
-            found = forecaster.forecast(trainer, watch.spent_j(), scale=watch.scale, begins=True)
+        if forecaster.has_epoch and not self._is_over and (scale := watch.scale) is not None:
+            found = forecaster.forecast(trainer, watch.spent_j(), scale=scale, begins=True)
         if found is not None and (epoch := found.epoch_at(self._budget.stop_j)) is not None:
             self._warn(
                 "forecast",

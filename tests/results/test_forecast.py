@@ -52,10 +52,11 @@ def test_a_drift_that_is_seen_is_carried_on():
 
 def test_the_end_may_be_one_of_time():
     """50 J per 0.2 s: 250 W; 60 s are left, whatever the number of epochs."""
-    for batches in (None, 10_000):
-        found = forecast(steady(), Left(100, batches, seconds=60.0, limit="max_time"), spent_j=6500.0)
-        assert found.left_s.value == 60.0
-        assert found.energy_j.value == pytest.approx(6500.0 + 250.0 * 60.0, rel=1e-6)
+    found = forecast(steady(), Left(100, 10_000, seconds=60.0, limit="max_time"), spent_j=6500.0)
+    assert found.left_s.value == 60.0
+    assert found.energy_j.value == pytest.approx(6500.0 + 250.0 * 60.0, rel=1e-6)
+    over = forecast(steady(), Left(100, 0, seconds=-1.0, limit="max_time"), spent_j=6500.0)
+    assert (over.left_s.value, over.energy_j.value) == (0.0, 6500.0)
 
 
 def test_a_run_that_may_stop_early_is_at_most():

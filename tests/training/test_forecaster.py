@@ -176,10 +176,10 @@ def forecasts_of(*meters: Any, **kwargs: Any) -> tuple[Any, Any, Parts]:
 def test_several_ranks_have_none_before_the_first_epochs_end_nor_for_a_rank_of_no_energy():
     found, trainer, parts = forecasts_of(replay(), ranks=two_ranks())
     assert found.last is None
-    found.end_epoch(trainer, joules(200.0), joules(200.0), joules(None), parts.warn)
-    assert found.last is None
     found.end_epoch(trainer, joules(200.0), joules(200.0), joules(100.0), parts.warn)
     assert found.last.spent_j == 200.0
+    found.end_epoch(trainer, joules(200.0), joules(200.0), joules(None), parts.warn)
+    assert (found.last, found.notes) == (None, [])  # an older one would be wrong by now
     parts.books.close()
     assert parts.warn == []
 
