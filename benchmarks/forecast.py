@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 
 from lightning_energy import __version__
-from lightning_energy.results.forecast import Left, Seen, Stretch, forecast, validations_within
+from lightning_energy.results.forecast import Left, Seen, Stretch, forecast, validations_between
 
 RUNS = 300
 CHUNKS = 8  # stretches that are seen of an epoch
@@ -112,7 +112,7 @@ def play(seed: int) -> dict:
             amount = of_batches[:, epoch, chunk] * size * unit
             spent += amount
             seen.add_batches(Stretch(round(size * (chunk + 1)) - round(size * chunk), *amount), work.batches)
-        n = validations_within(
+        n = validations_between(
             epoch * work.batches,
             (epoch + 1) * work.batches,
             work.batches,
@@ -131,7 +131,7 @@ def play(seed: int) -> dict:
             left = Left(
                 done,
                 (work.epochs - epoch - 1) * work.batches,
-                validations_within(
+                validations_between(
                     done,
                     work.epochs * work.batches,
                     work.batches,

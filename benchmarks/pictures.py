@@ -6,9 +6,9 @@ python benchmarks/pictures.py --report     # the report alone, as the package no
 python benchmarks/pictures.py --wisely     # what docs/spending-wisely.md shows alone, of the committed records
 
 The record of the report is benchmarks/results/quickstart.json. Those of docs/spending-wisely.md lie beside it:
-models.json, and whatif-whole.json and whatif-stopped.json, which examples/efficiency_stop.py left. Each picture knows
-what it shows: its PNG has the logged names, or the caveats of the comparison, as text. A test compares both with the
-package as it is.
+models.json, and whatif-whole.json, whatif-budget.json and whatif-stopped.json, which examples/spend_wisely.py left,
+with what it printed, spend-wisely.txt. Each picture knows what it shows: its PNG has the logged names, or the caveats
+of the comparison, as text. A test compares both with the package as it is.
 """
 
 from __future__ import annotations
@@ -150,9 +150,10 @@ def train(runs: Path) -> None:
     if not (runs / "paper").exists():
         python(EXAMPLES / "paper_study.py", "--out", ".", folder=runs / "paper")
     if not (runs / "stop").exists():
-        python(EXAMPLES / "efficiency_stop.py", folder=runs / "stop")
-        for name in ("whole", "stopped"):
-            record = runs / "stop/runs/efficiency_stop" / name / "energy.json"
+        out = python(EXAMPLES / "spend_wisely.py", folder=runs / "stop")
+        (RESULTS / "spend-wisely.txt").write_text(out[out.rindex("\nForecast after") :].strip() + "\n")
+        for name in ("whole", "budget", "stopped"):
+            record = runs / "stop/runs/spend_wisely" / name / "energy.json"
             shutil.copyfile(record, RESULTS / f"whatif-{name}.json")
     if not (runs / "models").exists():
         python(EXAMPLES / "compare_models.py", folder=runs / "models")
@@ -266,7 +267,7 @@ def wisely(scratch: Path) -> None:
 
 
 def replayed() -> WhatIf:
-    """The replay of the whole training that examples/efficiency_stop.py left."""
+    """The replay of the whole training that examples/spend_wisely.py left."""
     from lightning_energy import whatif
 
     with tempfile.TemporaryDirectory() as scratch:

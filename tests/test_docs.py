@@ -132,19 +132,33 @@ def test_the_replay_is_of_the_committed_record_as_it_is_worded_now():
         assert picture(name)[1]["caveats"] == [*found.runs[0].caveats]
 
 
-def test_the_efficiency_stop_is_that_of_the_committed_records():
-    """After new ones: the sentence of docs/spending-wisely.md by hand."""
-    (whole,) = pictures.replayed().runs
-    replay = next(r for r in whole.replays if r.rule == "a point for more than its mean")
-    rows = load_record(pictures.RESULTS / "whatif-stopped.json").epochs
-    best, of_whole = max(row.metric for row in rows), whole.played.best_of(30).value
-    page = " ".join(pictures.WISELY.read_text().split())
-    assert rows[-1].epoch == replay.epoch
+def test_the_training_is_the_committed_one():
+    """After a new one: docs/spending-wisely.md by hand."""
+    printed = (pictures.RESULTS / "spend-wisely.txt").read_text()
+    assert f"```text\n{printed}```" in pictures.WISELY.read_text()
+    page, printed = (" ".join(text.split()) for text in (pictures.WISELY.read_text(), printed))
+    whole, budget, stopped = (
+        load_record(pictures.RESULTS / f"whatif-{name}.json") for name in ("whole", "budget", "stopped")
+    )
+    of_whole, kwh = max(row.metric for row in whole.epochs), whole.total.energy_kwh
+    assert f"It took {1e3 * kwh:.3g} Wh" in printed
+    of_budget, of_price = printed.split("EnergyBudget: ")[1].split("A point may cost ")
+    for record, text in ((budget, of_budget), (stopped, of_price)):
+        best, saved = max(row.metric for row in record.epochs), 100 * (1 - record.total.energy_kwh / kwh)
+        assert f"{abs(best - of_whole) * 100:.1f} points ({best:.4f} instead of {of_whole:.4f})" in text
+        assert f"Saved: {saved:.0f} % of the energy ({1e3 * record.total.energy_kwh:.3g} instead of" in text
+        assert f"stopped in epoch {record.epochs[-1].epoch}" in text
+        (ended,) = (note.text for note in record.notes if note.kind == "ended")
+        assert text is of_budget or ended.removeprefix("Ended by EnergyEfficiencyStopping: ") in text
+    assert f"the budget of {kwh / 2:.4g} kWh" in of_budget
+    assert ended.startswith("Ended by EnergyEfficiencyStopping")
+
+    (replayed,) = pictures.replayed().runs
+    replay = next(r for r in replayed.replays if r.rule == "a point for more than its mean")
+    assert f"The replay: {replay.sentence()}." in of_price
+    assert stopped.epochs[-1].epoch == replay.epoch
     assert f"the mean price is {replay.settings['max_kwh_per_point']:.3g} kWh" in page
-    assert f"it stopped in epoch {replay.epoch}, as the replay had said: {best:.4f} instead of {of_whole:.4f}" in page
-    saved = 100 * (1 - rows[-1].total_kwh / whole.played.kwh)
-    assert f"**{100 * (of_whole - best):.1f} points given up, {saved:.0f} % of the energy saved**" in page
-    assert f"({1e3 * rows[-1].total_kwh:.3g} instead of {1e3 * whole.played.kwh:.3g} Wh, estimated)" in page
+    assert f"it stopped in epoch {replay.epoch}, as the replay had said: **0.2 points given up, {saved:.0f} %" in page
     assert f"At epoch {replay.epoch} it would have given up {-replay.points:.1f} points and saved" in page
     assert f"saved {100 * replay.saved:.0f} % of the energy. Most of the rest was spent after the best value" in page
 

@@ -77,14 +77,21 @@ def test_early_stopping(tmp_path, run):
     assert {"energy/score"} <= tags(tmp_path / "runs/early_stopping/stopped")
 
 
-def test_efficiency_stop(tmp_path, run):
+def test_spend_wisely(tmp_path, run):
     # so dear a point that patience alone decides the end, whatever this machine's energy is
-    out = run("efficiency_stop.py", "--max-epochs", "12", "--times", "1e9", "--patience", "2")
+    out = run("spend_wisely.py", "--max-epochs", "4", "--times", "1e9", "--patience", "1")
     assert "What a replay cannot know:" in out
-    stopped = load_record(tmp_path / "runs/efficiency_stop/stopped").epochs
-    replay = re.search(r"The replay: (?:stopping at epoch (\d+)|it goes to the end)", out)
-    assert len(stopped) - 1 == int(replay[1] or 11)
-    assert "Trained again it gave up" in out
+    folder = tmp_path / "runs/spend_wisely"
+    whole, budget, stopped = (load_record(folder / name) for name in ("whole", "budget", "stopped"))
+    said = " ".join(out[out.rindex("\nForecast after the first epoch: ") :].split())
+    assert f"for 4 epochs. It took {1e3 * whole.total.energy_kwh:.3g} Wh: the forecast was " in said
+    assert ("EnergyBudget: the budget of " in said) is (len(budget.epochs) > 1)  # less where a first one took it all
+    (ended,) = (note.text for note in budget.notes if note.kind == "ended")
+    step = re.search(r"at step (\d+), \S+ J over its \S+ J; a step takes \S+ J\.", said)[1]
+    assert ended.endswith(f" were spent at step {step}")
+    replays = re.findall(r"The replay: (?:stopping at epoch (\d+)|it goes to the end)", said)
+    assert len(stopped.epochs) - 1 == int(replays[1] or 3)
+    assert said.count(" points (") == said.count("Saved: ") == 2
 
 
 def test_energy_budget(tmp_path, run):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.results.carbon import Conversion
 
-__all__ = ["DRIFT", "Forecast", "Interval", "Left", "Seen", "Stretch", "forecast", "validations_within"]
+__all__ = ["DRIFT", "Forecast", "Interval", "Left", "Seen", "Stretch", "forecast", "validations_between"]
 
 DRIFT = 0.12
 """Relative change of a batch's energy or time over a whole run that is no surprise (one standard deviation)."""
@@ -93,23 +93,28 @@ class Left(NamedTuple):
 
     Attributes:
         done: batches so far, all sessions together.
-        batches: training batches; ``None`` where there is no end but that of time.
-        validations: their number.
+        batches: training batches, more than enough where time ends the run; ``None`` where no end is known.
+        validations: their number; ``None`` where that is not known.
         epochs: the times between epochs.
         validation_batches: batches of a validation.
         seconds: seconds until the run's time limit; ``None`` without one.
         per_epoch: batches of an epoch; infinite where it is not known.
         limit: the argument of the Trainer that ends the run, such as ``max_epochs=20``.
+        validation_every_s: seconds of training between two validations where time decides; ``validations`` is then not
+            looked at. ``None`` where their schedule is one of batches.
+        validated_s: seconds since the last of these.
     """
 
     done: int
     batches: int | None
-    validations: int = 0
+    validations: int | None = 0
     epochs: int = 0
     validation_batches: int = 0
     seconds: float | None = None
     per_epoch: float = math.inf
     limit: str = ""
+    validation_every_s: float | None = None
+    validated_s: float = 0.0
 
 
 class Interval(NamedTuple):
@@ -209,30 +214,34 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def validations_within(
+def validations_between(
     first: int, last: int, per_epoch: float, *, every_batches: float, every_epochs: int | None
-) -> int:
+) -> int | None:
     """The number of validations after batches ``first + 1`` to ``last`` of a run.
 
     Args:
         first: batches so far.
         last: batches at the end.
-        per_epoch: batches of an epoch.
+        per_epoch: batches of an epoch; infinite where that is not known.
         every_batches: batches between two validations; infinite for the end of an epoch.
         every_epochs: epochs between two that are validated; ``None`` counts batches across epochs.
 
+    Returns:
+        Their number; ``None`` where it depends on the end of an epoch that is not known.
+
     Example:
-        >>> validations_within(0, 100, 10, every_batches=10, every_epochs=1)  # ten epochs
+        >>> validations_between(0, 100, 10, every_batches=10, every_epochs=1)  # ten epochs
         10
-        >>> validations_within(0, 100, 10, every_batches=5, every_epochs=3)  # twice in epochs 2, 5 and 8
+        >>> validations_between(0, 100, 10, every_batches=5, every_epochs=3)  # twice in epochs 2, 5 and 8
         6
-        >>> validations_within(0, 100, 10, every_batches=25, every_epochs=None)
+        >>> validations_between(0, 100, 10, every_batches=25, every_epochs=None)
         4
     """
-    if every_epochs is None:
+    is_endless = per_epoch == math.inf and every_epochs == 1 and every_batches < math.inf
+    if every_epochs is None or is_endless:
         return int(last // every_batches - first // every_batches) if every_batches < math.inf else 0
     if per_epoch == math.inf:
-        return 0
+        return None
     every = min(every_batches, per_epoch)
 
     def until(batch: int) -> int:
@@ -246,7 +255,9 @@ def validations_within(
 def forecast(
     seen: Seen, left: Left, spent_j: float, *, is_at_most: bool = False, scale: float = 1.0
 ) -> Forecast | None:
-    """The run at its end; ``None`` where it cannot be told: no end is known, or no batch was seen.
+    """The run at its end; ``None`` where it cannot be told.
+
+    That is so without a known end or number of validations, and before a batch or any energy was seen.
 
     Args:
         seen: the stretches so far.
@@ -264,22 +275,25 @@ def forecast(
         (50000.0, 178.0)
     """
     stretches = _steady(seen.batches) or ([seen.warm_up] if seen.warm_up.batches else [])
-    if not stretches or (left.batches is None and left.seconds is None):
-        return None
     batches = left.batches
-    if batches is None:  # enough for any time
-        batches, left = 10**9, left._replace(validations=0)
-    found = [_to_come(seen, stretches, left, batches, of) for of in (1, 2)]
+    if batches is None or not any(s.energy_j > 0 for s in stretches):
+        return None
+    validations = _by_time(seen, stretches, left, batches) if left.validation_every_s else left.validations
+    if validations is None:
+        return None
+    found = [_to_come(seen, stretches, left._replace(validations=validations), batches, of) for of in (1, 2)]
     (energy_j, u_j), (seconds, u_s) = found
     energy_j, u_j = scale * energy_j, scale * u_j
-    if left.seconds is not None and seconds > left.seconds:  # its time limit ends it: of the energy a part
-        part = max(left.seconds, 0.0) / seconds
+    limit_s = math.inf if left.seconds is None else max(left.seconds, 0.0)
+    if seconds > limit_s:  # its time limit ends it: of the energy a part
+        part = limit_s / seconds
         energy_j, u_j, seconds, u_s = (
             part * energy_j,
             part * math.hypot(u_j, 0.5 * energy_j * u_s / seconds),
-            left.seconds,
+            limit_s,
             0.0,
         )
+        left = left._replace(batches=round(part * batches))
     low_j = 0.0 if is_at_most else max(energy_j - COVERAGE_K * u_j, 0.0)
     low_s = 0.0 if is_at_most else max(seconds - COVERAGE_K * u_s, 0.0)
     return Forecast(
@@ -303,15 +317,26 @@ def _steady(stretches: Sequence[Stretch]) -> Sequence[Stretch]:
     return stretches[first:]
 
 
+def _by_time(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int) -> int:
+    """The number of validations where time decides: each comes after the batch within which its time is up."""
+    batch_s, _ = _line(stretches, left.done, left.done + batches, 2)
+    between_s = _mean([v.seconds for v in seen.between])[0] if seen.between else 0.0
+    if batch_s <= 0:
+        return 0
+    every_s = math.ceil((left.validation_every_s or 0.0) / batch_s) * batch_s
+    return int((left.validated_s + batches * batch_s + left.epochs * between_s) / every_s)
+
+
 def _to_come(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int, of: int) -> tuple[float, float]:
     """One quantity of all that is to come, energy or time, with its standard uncertainty."""
+    validations = left.validations or 0
     per_batch, u_batch = _line(stretches, left.done, left.done + batches, of)
     value, variance = batches * per_batch, (batches * u_batch) ** 2
     if seen.validations:
         mean, u = _mean([v[of] for v in seen.validations])
     else:
         mean, u = (left.validation_batches * per_batch * share for share in (VALIDATION_SHARE, VALIDATION_U))
-    value, variance = value + left.validations * mean, variance + (left.validations * u) ** 2
+    value, variance = value + validations * mean, variance + (validations * u) ** 2
     if seen.between:
         mean, u = _mean([v[of] for v in seen.between])
         value, variance = value + left.epochs * mean, variance + (left.epochs * u) ** 2

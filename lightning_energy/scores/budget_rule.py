@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightning_energy.meters.units import J_PER_KWH
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["EVERY_S", "MARGIN", "Budget"]
 
@@ -74,19 +71,8 @@ class Budget:
         return self.limit_j - self.reserve_j
 
     def is_reached(self, spent_j: float) -> bool:
-        """True where a training that has spent so many joules is to stop."""
+        """True where a training that has spent so many joules is to stop: all of it, or more."""
         return spent_j >= self.stop_j
-
-    def first_reached(self, spent_j: Iterable[float | None]) -> int | None:
-        """The place of the first total that reaches it, such as the epoch after which a run would have stopped.
-
-        Args:
-            spent_j: totals in joules, in the order of time; ``None`` where one is not known.
-
-        Returns:
-            The place, from 0 on; ``None`` where none reaches it.
-        """
-        return next((i for i, total_j in enumerate(spent_j) if total_j is not None and self.is_reached(total_j)), None)
 
     def steps_to_look(self, spent_j: float, power_w: float, step_s: float, last: int, *, is_alone: bool = False) -> int:
         """The number of steps after which ranks look again at what they have spent together.

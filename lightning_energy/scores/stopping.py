@@ -188,6 +188,9 @@ def ends_by_patience(
 def validations_within(energies_kwh: Sequence[float | None], budget_kwh: float) -> int | None:
     """The number of validations that a budget of energy has room for.
 
+    A budget is spent once all of it is (:meth:`~lightning_energy.scores.budget_rule.Budget.is_reached`): a training
+    stops then, and has the validation that ended with it.
+
     Args:
         energies_kwh: the energy of the training up to each in kWh, in the order of time; ``None`` unknown.
         budget_kwh: the budget in kWh.

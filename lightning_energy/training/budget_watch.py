@@ -88,9 +88,9 @@ class BudgetWatch:
         return self._ranks.size == 1
 
     @property
-    def scale(self) -> float:
-        """Joules of all ranks in this session for each of this one, at the last look."""
-        return (self.agreed.spent_j - self._before_j) / self._mine.spent_j if self._mine.spent_j > 0 else 1.0
+    def scale(self) -> float | None:
+        """Joules of all ranks in this session for each of this one, at the last look; ``None`` where it has none."""
+        return (self.agreed.spent_j - self._before_j) / self._mine.spent_j if self._mine.spent_j > 0 else None
 
     def after_step(self) -> bool:
         """Count a training step; true where the ranks looked."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from uuid import uuid4
@@ -15,13 +14,15 @@ from lightning_energy.meters.base import MeterUnavailable
 from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.scores.budget_rule import Budget
+from lightning_energy.training.budget_source import problem_of, source_of
+from lightning_energy.training.budget_state import BudgetState, states_in
 from lightning_energy.training.budget_watch import BudgetWatch
 from lightning_energy.training.callback_base import OF_LIGHTNING, CallbackBase
 from lightning_energy.training.ended import EndsTraining
 from lightning_energy.training.error_guard import WarnOnce, never_fatal
 from lightning_energy.training.forecaster import Forecaster
 from lightning_energy.training.lightning_private import is_checkpoint
-from lightning_energy.training.spent_joules import SpentJoules, open_session
+from lightning_energy.training.spent_joules import open_session
 from lightning_energy.training.trainer_run import is_fitting
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.session import Session
     from lightning_energy.meters.find import Meters
     from lightning_energy.results.forecast import Forecast
-    from lightning_energy.training.rank_books import RankBooks
 
 __all__ = ["CHECKPOINT", "EnergyBudget", "OnExceed"]
 
@@ -50,6 +50,7 @@ OF_A_RUN: dict[str, Any] = {
     "_last": ("", 0.0),
 }
 
+RAISE = "Give a greater max_kwh to go on"
 
 OTHER_NAMES = {"budget": ("max_kwh",), "kwh": ("max_kwh",), "joules": ("max_j",), "reserve": ("reserve_kwh",)}
 """The names that others may expect for the arguments."""
@@ -182,12 +183,12 @@ class EnergyBudget(EndsTraining):
         ranks = Ranks.of(trainer)
         joules, before_j, problem = None, 0.0, ""
         try:
-            joules, before_j = self._source(trainer)
+            joules, before_j = source_of(trainer, self._session)
         except Exception as error:  # whatever it is, the other ranks wait for this one
             if raised_by_handler(error):
                 raise
             problem = f"a device ({type(error).__name__}: {error})"
-        problem = _problem_of(ranks, joules, problem)
+        problem = problem_of(ranks, joules, problem)
         if problem or joules is None:
             return problem
         self._before_j = before_j = trainer.strategy.broadcast(max(self._before_j, before_j))
@@ -205,18 +206,6 @@ class EnergyBudget(EndsTraining):
             self.reason = over if stops else ""
             trainer.should_stop = trainer.should_stop or stops
         return ""
-
-    def _source(self, trainer: Trainer) -> tuple[SpentJoules | None, float]:
-        """This rank's joules in this session, and joules of earlier sessions that the EnergyCallback knows."""
-        if self._session is not None:
-            return SpentJoules.of_totals(self._session), 0.0
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
-            run = callback._run if isinstance(callback, CallbackBase) else None  # noqa: SLF001 - one of ours
-            if run is not None and run.ending.trainer is trainer and run.books.session is not None:
-                before_j = callback._memory.before.energy_j or 0.0  # noqa: SLF001 - same
-                is_closed = partial(_is_closed, run.books, run.books.session)
-                return SpentJoules.of_totals(run.books.session, is_closed), before_j
-        return None, 0.0
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep what was spent; leave a checkpoint where the budget ended the training, and has a reserve for it."""
@@ -261,8 +250,8 @@ class EnergyBudget(EndsTraining):
         if watch is None or forecaster is None:
             return
         forecaster.begin_epoch(trainer)
-        if forecaster.has_epoch and not self._is_over:
-            found = forecaster.forecast(trainer, watch.spent_j(), scale=watch.scale, begins=True)
+        if forecaster.has_epoch and not self._is_over and (scale := watch.scale) is not None:
+            found = forecaster.forecast(trainer, watch.spent_j(), scale=scale, begins=True)
         if found is not None and (epoch := found.epoch_at(self._budget.stop_j)) is not None:
             self._warn(
                 "forecast",
@@ -339,7 +328,7 @@ class EnergyBudget(EndsTraining):
 
     def state_dict(self) -> dict[str, Any]:
         """The energy that the run has spent so far, in joules."""
-        return {"version": 1, "run_id": self._run_id, "spent_j": self._spent_j()}
+        return BudgetState(self._spent_j(), self._run_id).to_plain()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Go on with what earlier sessions have spent, under whatever limit they did it.
@@ -348,16 +337,19 @@ class EnergyBudget(EndsTraining):
         """
         if self._watch is not None or not is_fitting(trainer):  # a search, or a test with the weights of a training
             return
-        states = [s for key, s in checkpoint.get("callbacks", {}).items() if key.startswith(type(self).__qualname__)]
-        for state in states:
-            spent_j, run_id = float(state["spent_j"]), state["run_id"]
+        for state in states_in(checkpoint, type(self).__qualname__):
+            try:
+                spent_j, run_id = BudgetState.of(state)
+            except (KeyError, TypeError, ValueError) as error:
+                self._warn(
+                    "state",
+                    f"EnergyBudget: its state in the checkpoint is damaged ({type(error).__name__}: {error}): what "
+                    f"earlier sessions spent counts only where an EnergyCallback remembers it",
+                )
+                continue
             if run_id == self._last[0]:
                 spent_j = max(spent_j, self._last[1])
             self._before_j, self._run_id = max(self._before_j, spent_j), run_id
-
-
-def _is_closed(books: RankBooks, session: Session) -> bool:
-    return books.session is not session
 
 
 def _least_of(trainer: Trainer) -> str:
@@ -372,30 +364,3 @@ def _expected(found: Forecast) -> str:
     value, low, high = found.energy_kwh
     bounds = f" ({low:.3g} to {high:.3g})" if not found.is_at_most else ""
     return f"{value:.3g} kWh{bounds} are forecast by {found.limit}"
-
-
-RAISE = "Give a greater max_kwh to go on"
-
-
-def _problem_of(ranks: Ranks, joules: SpentJoules | None, failure: str = "") -> str:
-    """The reason why no budget can be kept; empty where there is none. All ranks take part."""
-    here = joules is not None
-    dead = [failure] if failure else [] if joules is None else joules.dead
-    everyone = ranks.gather((here, joules.devices if joules else 0, joules.boards if joules else 0, dead))
-    dead = [name for *_, names in everyone for name in names]
-    if not dead and not (all(row[0] for row in everyone) and any(row[1] for row in everyone)):
-        return (
-            "nothing is measured, so that no budget can be kept. Give the Trainer an EnergyCallback of its own, with "
-            "meters=… that can be read here; see `lightning-energy doctor`"
-        )
-    if dead:
-        return (
-            f"the energy of {', '.join(dead)} is missing, so that no budget can be kept. See `lightning-energy "
-            f"doctor`, or leave it out by EnergyCallback(meters=…)"
-        )
-    if ranks.device.type != "cpu" and not any(row[2] for row in everyone):
-        return (
-            f"the accelerator ({ranks.device.type}) is not measured, so that no budget can be kept. See "
-            f"`lightning-energy doctor`, or give a Meter of it: EnergyCallback(meters=…)"
-        )
-    return ""

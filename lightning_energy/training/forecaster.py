@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.units import NS
-from lightning_energy.results.forecast import Forecast, Left, Seen, Stretch, forecast, validations_within
-from lightning_energy.training.lightning_private import is_early_stopping, is_timer
+from lightning_energy.results.forecast import Forecast, Left, Seen, Stretch, forecast, validations_between
+from lightning_energy.training.lightning_private import (
+    is_early_stopping,
+    is_timer,
+    last_validation_s,
+    validation_every_s,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +83,7 @@ class Forecaster:
     def forecast(
         self, trainer: Trainer, spent_j: float, *, scale: float = 1.0, begins: bool = False
     ) -> Forecast | None:
-        """The run at its end; ``None`` where it cannot be told.
+        """The run at its end; ``None`` where it cannot be told, and while energy is missing.
 
         Args:
             trainer: the Trainer.
@@ -86,6 +91,8 @@ class Forecaster:
             scale: joules of all ranks for each of this one.
             begins: whether an epoch begins, so that Lightning's count of batches in it is still that of the last one.
         """
+        if not self._is_known:
+            return None
         left = self._left(trainer, begins=begins)
         return forecast(self.seen, left, spent_j, is_at_most=may_stop_early(trainer), scale=scale)
 
@@ -123,18 +130,30 @@ class Forecaster:
             steps = trainer.global_step - self._first_step
             each = (_batches(trainer) - self._batches) / steps if steps > 0 else trainer.accumulate_grad_batches
             ends.append((math.ceil((trainer.max_steps - trainer.global_step) * each), f"max_steps={trainer.max_steps}"))
-        batches, limit = min(ends, default=(None, ""))
         seconds = _time_left(trainer)
+        batches, limit = min(ends, default=(None if seconds is None else self._batches_in(seconds), ""))
+        if batches is None:
+            return Left(done, None)
+        batches = max(batches, 0)
+        every_s = validation_every_s(trainer) if trainer.check_val_every_n_epoch in {None, 1} else None
         return Left(
             done,
-            None if batches is None else max(batches, 0),
-            validations=0 if batches is None else _validations(trainer, done, done + max(batches, 0), per_epoch),
-            epochs=0 if batches is None or per_epoch == math.inf else math.ceil(max(batches, 0) / per_epoch),
+            batches,
+            validations=_validations(trainer, done, done + batches, per_epoch),
+            epochs=0 if per_epoch == math.inf else math.ceil(batches / per_epoch),
             validation_batches=_validation_batches(trainer),
             seconds=seconds,
             per_epoch=per_epoch,
             limit=" or ".join(text for text in (limit, "max_time" if seconds is not None else "") if text),
+            validation_every_s=every_s,
+            validated_s=0.0 if every_s is None else max(self._clock() * NS - last_validation_s(trainer), 0.0),
         )
+
+    def _batches_in(self, seconds: float) -> int | None:
+        """Twice the batches that so much time has room for: more than enough, whatever pace they come to."""
+        seen = self.seen.batches or [self.seen.warm_up]
+        batches, took_s = sum(s.batches for s in seen), sum(s.seconds for s in seen)
+        return math.ceil(2 * max(seconds, 0.0) * batches / took_s) if took_s > 0 else None
 
 
 def may_stop_early(trainer: Trainer) -> bool:
@@ -159,11 +178,14 @@ def _time_left(trainer: Trainer) -> float | None:
     return min((seconds for seconds in left if seconds is not None), default=None)
 
 
-def _validations(trainer: Trainer, done: int, last: int, per_epoch: float) -> int:
+def _validations(trainer: Trainer, done: int, last: int, per_epoch: float) -> int | None:
+    """Validations to come; ``None`` where their schedule is not one of batches, or not known."""
     if not trainer.enable_validation:
         return 0
+    if validation_every_s(trainer) is not None:
+        return None
     every = getattr(trainer, "val_check_batch", None)
     every_batches = math.inf if every is None else float(every)
-    return validations_within(
+    return validations_between(
         done, last, per_epoch, every_batches=every_batches, every_epochs=trainer.check_val_every_n_epoch
     )

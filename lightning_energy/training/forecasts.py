@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from lightning_energy.training.error_guard import Warn
     from lightning_energy.training.outputs import Outputs
     from lightning_energy.training.rank_books import RankBooks
+    from lightning_energy.training.run_memory import RunMemory
 
 __all__ = ["Forecasts"]
 
-EVERY_S = 1.0  # between two forecasts within an epoch, for each of which all accounts are summed up
+EVERY_S = 1.0  # between two forecasts within an epoch
 DERIVED = {"co2eq_g": log_keys.FORECAST_CO2EQ_G, "cost": log_keys.FORECAST_COST}
 
 
@@ -40,11 +41,14 @@ class Forecasts:
         books: this rank's books.
         outputs: has the progress bar.
         conversion: the inputs of CO2e and cost.
+        memory: the energy of earlier sessions.
     """
 
-    def __init__(self, books: RankBooks, outputs: Outputs, conversion: Conversion | None) -> None:
+    def __init__(self, books: RankBooks, outputs: Outputs, conversion: Conversion | None, memory: RunMemory) -> None:
         self.last: Forecast | None = None
         self._books = books
+        self._memory = memory
+        self._spent: SpentJoules | None = None
         self._outputs = outputs
         self._conversion = conversion
         self._forecaster: Forecaster | None = None
@@ -88,7 +92,10 @@ class Forecasts:
         now_s = time.monotonic()
         if now_s - self._made_s >= EVERY_S:
             self._made_s = now_s
-            self._forecast(trainer, books.own(books.session.totals()), 1.0, warn, is_epoch_end=False)
+            if self._spent is None:  # the accounts are summed up this once
+                self._spent = SpentJoules.of_totals(books.session)
+            spent_j = (self._memory.before.energy_j or 0.0) + self._spent.now().spent_j
+            self._forecast(trainer, spent_j, 1.0, warn, is_epoch_end=False)
 
     @never_fatal
     def end_epoch(self, trainer: Trainer, total: Energy, session: Energy, own: Energy, warn: Warn) -> None:
@@ -106,8 +113,9 @@ class Forecasts:
         self._epochs += 1
         self._forecaster.end_epoch(trainer)
         if self._books.ranks.is_zero:
-            scale = (session.energy_j or 0.0) / own.energy_j if own.energy_j else 1.0
-            self._forecast(trainer, total, scale, warn, is_epoch_end=True)
+            spent_j = total.energy_j if own.energy_j else None  # without energy it knows nothing of the others' pace
+            scale = (session.energy_j or 0.0) / (own.energy_j or 1.0)
+            self._forecast(trainer, spent_j, scale, warn, is_epoch_end=True)
 
     def _give_up(self, where: str, error: Exception) -> None:
         """Forecast no more after a defect; the energy is measured all the same."""
@@ -121,13 +129,19 @@ class Forecasts:
             return []
         return [Note("forecast", f"Forecast before the interruption: {self.last.text(self._conversion)}")]
 
-    def _forecast(self, trainer: Trainer, total: Energy, scale: float, warn: Warn, *, is_epoch_end: bool) -> None:
-        if self._forecaster is None or total.energy_j is None or self._books.has_given_up:
+    def _forecast(
+        self, trainer: Trainer, spent_j: float | None, scale: float, warn: Warn, *, is_epoch_end: bool
+    ) -> None:
+        if self._forecaster is None or self._books.has_given_up:
             return
-        found = self._forecaster.forecast(trainer, total.energy_j, scale=scale)
-        if found is None or not found.left_s.value:
+        found = None if spent_j is None else self._forecaster.forecast(trainer, spent_j, scale=scale)
+        if found is not None and not found.left_s.value:  # the end
             return
         self.last = found
+        if self._outputs.bar is not None:
+            self._outputs.bar.show_forecast(found)
+        if found is None:
+            return
         energy_wh = found.energy_j.scaled(1 / J_PER_WH)
         values = {
             log_keys.FORECAST_WH: energy_wh.value,
@@ -137,5 +151,3 @@ class Forecasts:
             **{DERIVED[name]: value.value for name, value in found.derived(self._conversion).items()},
         }
         to_loggers(trainer, values, warn, is_epoch_end=is_epoch_end)
-        if self._outputs.bar is not None:
-            self._outputs.bar.show_forecast(found)

@@ -38,6 +38,7 @@ __all__ = [
     "is_quiet",
     "is_summary",
     "is_timer",
+    "last_validation_s",
     "logged_hyperparameters",
     "logged_name",
     "logged_place",
@@ -47,6 +48,7 @@ __all__ = [
     "saving",
     "searches",
     "shows_progress",
+    "validation_every_s",
     "writes_hparams",
 ]
 
@@ -61,6 +63,20 @@ def logger_step(trainer: Trainer) -> int:
     (LearningRateMonitor, DeviceStatsMonitor) read this name, too.
     """
     return trainer.fit_loop.epoch_loop._batches_that_stepped  # noqa: SLF001 - the reason stands above
+
+
+def validation_every_s(trainer: Trainer) -> float | None:
+    """Seconds between two validations, with a ``val_check_interval`` of time; ``None`` with one of batches.
+
+    Lightning keeps it under no public name; before 2.6 there is none.
+    """
+    every_s: float | None = getattr(trainer, "_val_check_time_interval", None)
+    return every_s if trainer.enable_validation else None
+
+
+def last_validation_s(trainer: Trainer) -> float:
+    """The moment of ``time.monotonic()`` from which such a ``val_check_interval`` counts."""
+    return float(trainer._last_val_time)  # type: ignore[attr-defined]  # noqa: SLF001 - same
 
 
 def promises_fraction(trainer: Trainer, name: str) -> bool:

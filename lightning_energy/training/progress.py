@@ -59,8 +59,15 @@ class BarFigures:
         else:
             self._shown[ENERGY] = f"{total.energy_kwh:.4g} kWh"
 
-    def show_forecast(self, forecast: Forecast) -> None:
-        """Show the energy at the end of the run: its bounds, or the upper one where a callback may stop it early."""
-        if self._shown is not None:
+    def show_forecast(self, forecast: Forecast | None) -> None:
+        """Show the energy at the end of the run: its bounds, or the upper one where a callback may stop it early.
+
+        Without a forecast the last one goes.
+        """
+        if self._shown is None:
+            return
+        if forecast is None:
+            self._shown.pop(FORECAST, None)
+        else:
             low, high = forecast.energy_kwh.low, forecast.energy_kwh.high
             self._shown[FORECAST] = f"<{high:.3g} kWh" if forecast.is_at_most else f"{low:.3g}-{high:.3g} kWh"

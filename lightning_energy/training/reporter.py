@@ -66,7 +66,7 @@ class Reporter:
         self._conversion = conversion
         self._before = NOTHING
         self.ended: list[Note] = []
-        self.forecasts = Forecasts(books, outputs, conversion)
+        self.forecasts = Forecasts(books, outputs, conversion, memory)
 
     def so_far(self, totals: Totals, ranks: Ranks) -> None:
         """Bring the record up to date: a run that is killed leaves one that is no older. Each rank keeps its own.

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import forecast as benchmark
 from lightning_energy.results.carbon import Conversion
-from lightning_energy.results.forecast import Left, Seen, Stretch, forecast, validations_within
+from lightning_energy.results.forecast import Left, Seen, Stretch, forecast, validations_between
 from tests.test_docs import ROOT
 
 
@@ -52,10 +52,11 @@ def test_a_drift_that_is_seen_is_carried_on():
 
 def test_the_end_may_be_one_of_time():
     """50 J per 0.2 s: 250 W; 60 s are left, whatever the number of epochs."""
-    for batches in (None, 10_000):
-        found = forecast(steady(), Left(100, batches, seconds=60.0, limit="max_time"), spent_j=6500.0)
-        assert found.left_s.value == 60.0
-        assert found.energy_j.value == pytest.approx(6500.0 + 250.0 * 60.0, rel=1e-6)
+    found = forecast(steady(), Left(100, 10_000, seconds=60.0, limit="max_time"), spent_j=6500.0)
+    assert found.left_s.value == 60.0
+    assert found.energy_j.value == pytest.approx(6500.0 + 250.0 * 60.0, rel=1e-6)
+    over = forecast(steady(), Left(100, 0, seconds=-1.0, limit="max_time"), spent_j=6500.0)
+    assert (over.left_s.value, over.energy_j.value) == (0.0, 6500.0)
 
 
 def test_a_run_that_may_stop_early_is_at_most():
@@ -104,8 +105,29 @@ def test_validations_not_seen_yet_are_half_of_as_many_batches():
     ],
 )
 def test_validations_to_come(first, last, every_batches, every_epochs, expected):
-    found = validations_within(first, last, 10, every_batches=every_batches, every_epochs=every_epochs)
+    found = validations_between(first, last, 10, every_batches=every_batches, every_epochs=every_epochs)
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("every_batches", "every_epochs", "expected"), [(30, None, 3), (30, 1, 3), (30, 2, None), (math.inf, 1, None)]
+)
+def test_validations_to_come_in_an_epoch_whose_end_is_not_known(every_batches, every_epochs, expected):
+    found = validations_between(0, 100, math.inf, every_batches=every_batches, every_epochs=every_epochs)
+    assert found == expected
+
+
+def test_a_budget_within_a_run_that_time_ends():
+    """50 J per 0.2 s, 60 s are left, which are 300 batches and 15 kJ: 5 kJ of them after a third."""
+    left = Left(100, 10_000, seconds=60.0, per_epoch=100, limit="max_time")
+    assert forecast(steady(), left, spent_j=6500.0).epoch_at(11_500.0) == 2
+
+
+def test_without_any_energy_seen_nothing_is_told():
+    seen = Seen()
+    for _ in range(3):
+        seen.add_batches(Stretch(10, 0.0, 2.0), 100)
+    assert forecast(seen, Left(30, 970, limit="max_epochs=10"), spent_j=0.0) is None
 
 
 def test_memory_is_bounded_and_nothing_is_lost():

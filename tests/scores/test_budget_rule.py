@@ -35,8 +35,6 @@ def test_it_is_reached_where_all_but_the_reserve_is_spent():
     assert (budget.limit_j, budget.reserve_j, budget.stop_j) == (7.2e6, 1.8e6, 5.4e6)
     assert not budget.is_reached(5.4e6 - 1)
     assert budget.is_reached(5.4e6)
-    assert budget.first_reached([1e6, None, 5.3e6, 5.5e6, 7e6]) == 3
-    assert budget.first_reached([None, 5e6]) is None
 
 
 def test_looks_are_seconds_apart_and_at_the_expected_end():

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch.callbacks import EarlyStopping
 
+from lightning_energy.scores.budget_rule import Budget
 from lightning_energy.scores.stopping import (
     Reached,
     check_window,
@@ -60,6 +61,14 @@ def test_budgets():
     assert [validations_within(KWH, budget) for budget in (0.5, 1.0, 5.0, 11.9, 12.0, 99.0)] == [0, 1, 3, 6, None, None]
     assert validations_within([None, 2.0, None, 4.0], 3.0) == 3
     assert validations_within([None], 1.0) is None
+
+
+@pytest.mark.parametrize("limit_j", range(1, 13))
+def test_a_budget_is_spent_in_a_replay_where_it_is_in_a_training(limit_j):
+    """Steps of 1 J, and validations at the joules of ``KWH``: also where one ends with exactly the budget."""
+    spent_j = next(j for j in range(13) if Budget(limit_j).is_reached(j))
+    validations = sum(spent_j >= j for j in KWH)
+    assert (validations_within(KWH, limit_j) or len(KWH) * (limit_j == 12)) == validations
 
 
 @pytest.mark.parametrize(("wrong", "error"), [(0, ValueError), (-1, ValueError), (2.0, TypeError), (True, TypeError)])

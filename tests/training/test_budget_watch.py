@@ -112,6 +112,16 @@ def test_between_looks_the_power_of_others_goes_on():
     assert watch.spent_j() == pytest.approx(50.0 + 150.0 + 150.0)
 
 
+def test_a_rank_without_joules_knows_no_scale():
+    device = Device(100.0)
+    watch = watch_of(device, Budget(1e6), two_ranks(), before_j=50.0)
+    watch.look()
+    assert watch.scale is None
+    device.step(1.0)
+    watch.look()
+    assert watch.scale == 2.0
+
+
 def test_a_defect_on_a_rank_leaves_no_other_waiting():
     """What it had spent until then counts."""
     device = Device(100.0)

@@ -18,7 +18,9 @@ from lightning_energy.scores.metric import Metric
 from lightning_energy.scores.stopping import Reached
 from lightning_energy.training import log_keys
 from lightning_energy.training.scored import Scored
-from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
+from tests import modules
+from tests.modules import Classifier, MemoryLogger, loader, make_trainer
+from tests.training.parts import replay
 
 LIMIT_KWH = 1e-5
 CHEAP, DEAR = 0.1, 1e-6
@@ -43,6 +45,11 @@ class Rising(Known):
 
     def value(self) -> float:
         return self.start + self.sign * sum(self.rises[: self.validations - 1]) if self.validations else self.start
+
+
+def energy_callback(**kwargs):
+    """With a register that always moves: a validation waits for no update of it."""
+    return modules.energy_callback(meters=replay(), **kwargs)
 
 
 def fit(folder, module, *callbacks, **kwargs):
@@ -91,7 +98,7 @@ def test_the_price_is_logged_where_a_metric_is_named(tmp_path):
     rises = [30, 20, 10]  # points from the first to the fourth validation, and so on; none in the last four
     assert points == pytest.approx([1e3 * (kwh[i + 3] - kwh[i]) / rises[i] for i in range(3)], rel=1e-5)
     assert log_keys.POINT_WH not in trainer.callback_metrics  # infinite at the end
-    fit(tmp_path, Rising(0.1, 0.1, 0.1, 0.1), energy_callback(), max_epochs=5, logger=found)
+    fit(tmp_path, Rising(0.1, 0.1, 0.1, 0.1), energy_callback(), max_epochs=4, logger=found)
     assert found.points(log_keys.POINT_WH) == []
 
 
@@ -143,13 +150,13 @@ def test_min_epochs_win(tmp_path):
 
 def test_without_an_energy_callback_or_a_metric_it_says_so_once(tmp_path):
     with pytest.warns(UserWarning, match="stops nothing, as the Trainer has no EnergyCallback") as caught:
-        trainer = fit(tmp_path, Rising(), EnergyEfficiencyStopping(max_kwh_per_point=1e-12), max_epochs=5)
-    assert trainer.current_epoch == 5
+        trainer = fit(tmp_path, Rising(), EnergyEfficiencyStopping(max_kwh_per_point=1e-12), max_epochs=3)
+    assert trainer.current_epoch == 3
     assert len([w for w in caught if "EnergyEfficiency" in str(w.message)]) == 1
     callbacks = [energy_callback(score=None), EnergyEfficiencyStopping(max_kwh_per_point=1e-12)]
     with pytest.warns(UserWarning, match="EnergyCallback found no metric in this validation: name one") as caught:
-        trainer = fit(tmp_path, Classifier("nowhere"), *callbacks, max_epochs=5)
-    assert trainer.current_epoch == 5
+        trainer = fit(tmp_path, Classifier("nowhere"), *callbacks, max_epochs=3)
+    assert trainer.current_epoch == 3
     assert len([w for w in caught if "EnergyEfficiency" in str(w.message)]) == 1
 
 

@@ -6,6 +6,7 @@ import copy
 import math
 import time
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -266,6 +267,26 @@ def test_without_a_device_there_is_no_budget(tmp_path):
 
     with pytest.warns(match="EnergyCallback is at work"), pytest.raises(MeterUnavailable, match="nothing is measured"):
         make_trainer(tmp_path, callbacks=[energy, Trains()]).fit(Classifier(), loader(8), loader(4))
+
+
+FITS = SimpleNamespace(state=SimpleNamespace(fn="fit"))
+
+
+@pytest.mark.parametrize(
+    "state", [{}, {"spent_j": 1.0}, {"spent_j": math.nan, "run_id": "a"}, {"spent_j": -1.0, "run_id": "a"}, None]
+)
+def test_a_damaged_state_is_told_and_ends_nothing(state):
+    budget = EnergyBudget(max_kwh=1.0)
+    with pytest.warns(match="EnergyBudget: its state in the checkpoint is damaged .* counts only where an EnergyCall"):
+        budget.on_load_checkpoint(FITS, None, {"callbacks": {budget.state_key: state}})
+    assert budget.spent_kwh == 0.0
+
+
+def test_the_state_of_a_callback_with_a_similar_name_is_left_alone():
+    budget = EnergyBudget(max_kwh=1.0)
+    states = {"EnergyBudgetLogger": {"rows": 3}, budget.state_key: {"spent_j": 3.6e6, "run_id": "a"}}
+    budget.on_load_checkpoint(FITS, None, {"callbacks": states})
+    assert budget.spent_kwh == 1.0
 
 
 def test_wrong_arguments_are_told_the_right_ones():

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
+from lightning.pytorch.trainer import setup
 
 from lightning_energy import EnergyBudget
+from lightning_energy.ledger.session import Session
+from lightning_energy.training.forecaster import Forecaster
+from lightning_energy.training.spent_joules import Spending
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer, meter
+from tests.training.parts import Parts, joules, replay, spend, two_ranks
 
 W = 200.0
 
@@ -17,16 +25,14 @@ class Device:
     """A clock and an energy that only work moves: no machine is busy here."""
 
     def __init__(self) -> None:
-        self.ns, self.spent_j = 0, 0.0
+        self.ns, self.spent_j, self.unknown = 0, 0.0, 0
 
     def work(self, seconds: float, power_w: float = W) -> None:
         self.ns += round(seconds * 1e9)
         self.spent_j += seconds * power_w
 
-    def now(self) -> Any:
-        from lightning_energy.training.spent_joules import Spending
-
-        return Spending(self.spent_j, W, 0)
+    def now(self) -> Spending:
+        return Spending(self.spent_j, W, self.unknown)
 
 
 class Plays(Classifier):
@@ -51,8 +57,6 @@ class Watches(Callback):
     """Forecasts as EnergyCallback does, in virtual time; keeps the forecasts at the ends of epochs."""
 
     def __init__(self, device: Device) -> None:
-        from lightning_energy.training.forecaster import Forecaster
-
         self.device = device
         self.forecaster = Forecaster(device.now, clock=lambda: device.ns)
         self.found: list[Any] = []
@@ -80,12 +84,23 @@ class Watches(Callback):
         self.found.append((self.device.ns, self.forecaster.forecast(trainer, self.device.spent_j)))
 
 
+LOOKS_AT_TIME = ("callbacks.timer", "loops.fit_loop", "loops.training_epoch_loop", "loops.evaluation_loop")
+
+
 def play(tmp_path: Any, *others: Any, **kwargs: Any) -> tuple[list[Any], Device, Any]:
+    """Train with the device's clock for Lightning, too."""
     device = Device()
     watches = Watches(device)
-    trainer = make_trainer(tmp_path, callbacks=[watches, *others], **({"max_epochs": 8} | kwargs))
-    trainer.fit(Plays(device), loader(80), loader(16))  # 20 batches, and 4 of validation
+    with pytest.MonkeyPatch.context() as patch:
+        for name in LOOKS_AT_TIME:
+            module = importlib.import_module(f"lightning.pytorch.{name}")
+            patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: device.ns * 1e-9), raising=False)
+        trainer = make_trainer(tmp_path, callbacks=[watches, *others], **({"max_epochs": 8} | kwargs))
+        trainer.fit(Plays(device), loader(80), loader(16))  # 20 batches, and 4 of validation
     return watches.found, device, trainer
+
+
+TIMED = pytest.mark.skipif(not hasattr(setup, "_parse_time_interval_seconds"), reason="not in this Lightning")
 
 
 @pytest.mark.parametrize(
@@ -98,6 +113,9 @@ def play(tmp_path: Any, *others: Any, **kwargs: Any) -> tuple[list[Any], Device,
         {"accumulate_grad_batches": 4, "max_steps": 28, "max_epochs": -1},
         {"limit_val_batches": 0},
         {"max_steps": 130, "max_epochs": 20},
+        {"max_time": {"seconds": 200}, "max_epochs": -1, "val_check_interval": 0.25},
+        pytest.param({"val_check_interval": "00:00:00:05"}, marks=TIMED),
+        pytest.param({"val_check_interval": {"seconds": 7}, "check_val_every_n_epoch": None}, marks=TIMED),
     ],
     ids=str,
 )
@@ -113,6 +131,93 @@ def test_after_one_epoch_it_is_within_a_tenth(tmp_path, schedule):
         assert later.energy_j.value == pytest.approx(device.spent_j, rel=0.03)
         assert later.left_s.value == pytest.approx((device.ns - ns) * 1e-9, rel=0.1)
     assert found[-1][1].left_s.value == pytest.approx(0.0, abs=1e-9)
+
+
+@TIMED
+def test_validations_by_time_in_some_epochs_only_are_not_foretold(tmp_path):
+    every_third = {"val_check_interval": timedelta(seconds=7), "check_val_every_n_epoch": 3}
+    found, *_ = play(tmp_path, max_epochs=3, **every_third)
+    assert [forecast for _, forecast in found] == [None, None, None]
+
+
+def lightning_like(**kwargs: Any) -> Any:
+    """What a forecast reads of a Trainer of 4 epochs with 10 batches, 10 of which are done."""
+    progress = SimpleNamespace(total=SimpleNamespace(ready=10), current=SimpleNamespace(ready=10))
+    settings = {
+        "accumulate_grad_batches": 1,
+        "callbacks": [],
+        "check_val_every_n_epoch": 1,
+        "current_epoch": 0,
+        "enable_validation": True,
+        "fit_loop": SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress, _batches_that_stepped=10)),
+        "global_step": 10,
+        "loggers": [],
+        "max_epochs": 4,
+        "max_steps": -1,
+        "num_training_batches": 10,
+        "num_val_batches": [5],
+        "val_check_batch": 10,
+    }
+    return SimpleNamespace(**(settings | kwargs))
+
+
+def forecasts_of(*meters: Any, **kwargs: Any) -> tuple[Any, Any, Parts]:
+    """The forecasts of a training whose first epoch was worked through, and its Trainer."""
+    parts, trainer = Parts(*meters, **kwargs), lightning_like()
+    found, total = parts.reporter.forecasts, trainer.fit_loop.epoch_loop.batch_progress.total
+    total.ready = 0
+    found.begin(trainer)
+    for total.ready in (5, 10):
+        spend(parts.session)
+        found.after_step(trainer, parts.warn)
+    return found, trainer, parts
+
+
+def test_several_ranks_have_none_before_the_first_epochs_end_nor_for_a_rank_of_no_energy():
+    found, trainer, parts = forecasts_of(replay(), ranks=two_ranks())
+    assert found.last is None
+    found.end_epoch(trainer, joules(200.0), joules(200.0), joules(100.0), parts.warn)
+    assert found.last.spent_j == 200.0
+    found.end_epoch(trainer, joules(200.0), joules(200.0), joules(None), parts.warn)
+    assert (found.last, found.notes) == (None, [])  # an older one would be wrong by now
+    parts.books.close()
+    assert parts.warn == []
+
+
+def test_energy_that_is_missing_now_is_not_foretold():
+    device, trainer = Device(), lightning_like()
+    forecaster, total = (
+        Forecaster(device.now, clock=lambda: device.ns),
+        trainer.fit_loop.epoch_loop.batch_progress.total,
+    )
+    total.ready = 0
+    forecaster.begin(trainer)
+    for total.ready in (2, 4, 6):
+        device.work(2.0)
+        forecaster.after_batches(trainer)
+    assert forecaster.forecast(trainer, 1200.0) is not None
+    device.unknown = 1
+    total.ready = 8
+    forecaster.after_batches(trainer)
+    assert forecaster.forecast(trainer, 1200.0) is None
+
+
+def test_within_the_first_epoch_the_accounts_are_summed_up_no_more_often_for_more_steps(tmp_path, monkeypatch):
+    counts, logger = [], MemoryLogger()
+    totals = Session.totals
+    monkeypatch.setattr(Session, "totals", lambda session: (counts.append(1), totals(session))[1])
+    monkeypatch.setattr("lightning_energy.training.forecasts.EVERY_S", 0.0)
+    found = []
+    for batches in (8, 32):
+        counts.clear()
+        energy = energy_callback(score=None, record=False)
+        trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy], logger=logger, log_every_n_steps=1)
+        trainer.fit(Classifier(), loader(4 * batches), loader(4))
+        found.append(len(counts))
+    assert found[0] == found[1]
+    of_batches = [row["energy/forecast_wh"] for _, row in logger.rows if "energy/forecast_wh" in row]
+    assert len(of_batches) > 20
+    assert of_batches[-2] == pytest.approx(1e3 * energy.report.total.energy_kwh, rel=0.5)
 
 
 def test_a_run_that_goes_on_from_a_checkpoint(tmp_path):
