@@ -319,6 +319,19 @@ def test_whether_energies_include_idle_power_hangs_on_their_quality(tmp_path, qu
     assert texts == [f"not measured; {unknown}", f"NVIDIA H100 71.5 W in 10.00 s; {known}"]
 
 
+def test_estimated_time_is_time_without_a_measurement(tmp_path):
+    answers = []
+    for name, qualities in (("both", ("measured", "estimated")), ("none", ("estimated", "estimated"))):
+        for i, quality in enumerate(qualities):
+            put(tmp_path / name / f"{i}", 1.0, run_id=f"{name}{i}", spent={"quality": quality})
+        item = next(i for i in report(tmp_path / name).checklist if i.name == "time without a measurement")
+        answers.append((item.answer, item.text))
+    assert answers == [
+        ("partly", "none; of 1 of 2 runs the energies are a model's"),
+        ("unknown", "all of it: the energies are a model's"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
