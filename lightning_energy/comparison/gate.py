@@ -116,7 +116,9 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
     gap = _gap(middle, least, most, math.log1p(max_increase))
     repeats = None
     if gap and middle.error:
-        repeats = repeats_needed(gap, middle.sd, LEVEL / 2, paired=bool(pairs), constant=middle.constant)
+        repeats = repeats_needed(
+            gap, middle.sd, LEVEL / 2, paired=bool(pairs), constant=middle.constant, spreads=middle.spreads
+        )
     loss = max_loss or 0.0
     rounding = ROUNDING * max(map(abs, (*one.good, *other.good)))
     lost = -metric.value if not metric.error and metric.value < -loss - rounding else 0.0
