@@ -3,15 +3,18 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from dataclasses import replace
 
 import pytest
 
 from lightning_energy import compare
 from lightning_energy.comparison.comparison import Comparison
+from lightning_energy.comparison.gate import gate
 from lightning_energy.comparison.group_table import group_rows, group_sentences, groups_csv, latex
 from lightning_energy.comparison.subject import Subject
 from lightning_energy.comparison.table import markdown, text
+from lightning_energy.comparison.to_target import ToTarget
 from lightning_energy.comparison.verdicts import judge
 from lightning_energy.results.record import NAME
 from lightning_energy.results.rows import EpochRow
@@ -98,6 +101,24 @@ def test_what_a_margin_takes_for_no_loss_is_told_as_the_loss_it_is(accuracy, gai
     plain = of(five("a"), five("b", 1.5, -0.05))
     assert all("a margin that was given" not in shown for shown in (text(plain), latex(plain), plain.to_html()))
     assert found.to_plain()["margin"] == 0.02
+
+
+def test_figures_have_no_exponent_and_none_rounds_to_nothing():
+    """A model of 300 times the energy, 15 kWh; accuracies that differ by 4 of 100,000 and scatter by less; a target."""
+    reached = (ToTarget(0.9, 12.34567, None, 0.0),)
+    close = [0.99992 + k * 1e-6 for k in (0, 1, -1, 2, -2)]
+    tiny = repeats("a", [0.05 * e for e in NOISE], close)
+    large = repeats("b", [15 * e for e in NOISE[::-1]], [c - 4e-5 + 1e-7 * i for i, c in enumerate(close)])
+    large = replace(large, runs=tuple(replace(r, targets=reached) for r in large.runs))
+    found = replace(of(tiny, large), subject=Subject("accuracy", targets=(0.9,)))
+    assert "a dominates b: 99.67 % cheaper and better by 0.000040 (paired by 5 seeds)." in group_sentences(found)
+    assert group_rows(found)[1][2:4] == ["0.9999200 ± 0.0000016", "0.9999180 to 0.9999220"]
+    written = latex(found)
+    assert "12346 (5 of 5)" in written
+    for shown in (written, text(found), markdown(found), found.to_html()):
+        assert not re.search(r"\de[+-]?\d\d", shown.partition("<script")[0])
+    ten_times = repeats("new", [11.3 * e for e in NOISE], ACCURACIES)
+    assert gate(five("base"), ten_times, 0.03).reason == "the energy rose by more than 3 %: by 1017 % at least"
 
 
 def test_each_open_question_has_its_own_number_or_cause():
