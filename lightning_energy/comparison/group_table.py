@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.listing import some_of
-from lightning_energy.comparison.prefixes import energy_unit, plus_minus
+from lightning_energy.comparison.prefixes import energy_unit, per_cent, plus_minus, saved
 from lightning_energy.comparison.student import FEWEST
 from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.comparison.verdicts import FOR_THAT_SEED, SHOWS_NOTHING, constant_words, one_seed_words
@@ -256,8 +256,8 @@ def _metric(mean: Mean | None, subject: Subject) -> tuple[str, str]:
     if mean.sd is None or mean.low is None or mean.high is None:
         return subject.show(mean.mean), UNKNOWN
     return (
-        f"{subject.show(mean.mean)} ± {subject.show(mean.sd)}",
-        f"{subject.show(mean.low)} to {subject.show(mean.high)}",
+        f"{subject.show(mean.mean, mean.sd)} ± {subject.show(mean.sd, mean.sd)}",
+        f"{subject.show(mean.low, mean.sd)} to {subject.show(mean.high, mean.sd)}",
     )
 
 
@@ -287,7 +287,7 @@ def _cheaper(verdict: Verdict) -> str:
     energy = verdict.energy
     if energy is None:
         return ""
-    known, tested = (f"{100 * (1 - math.exp(-abs(value))):.2g} %" for value in (energy.value, energy.worst))
+    known, tested = (saved(value) for value in (energy.value, energy.worst))
     missing = f" ({known} by what is known, without missing energy)" if energy.worst != energy.value else ""
     return f"{tested} cheaper{missing}"
 
@@ -333,10 +333,10 @@ def _not_in_intervals(groups: Sequence[Group]) -> list[str]:
     words = []
     if measured:
         gain = max(map(_gain_of_meters, measured))
-        words.append(f"the gain of the meters{f' ({100 * gain:.2g} %, k=1)' if gain else ''} is not in them")
+        words.append(f"the gain of the meters{f' ({per_cent(gain)}, k=1)' if gain else ''} is not in them")
     if estimated:
         u = max((r.u_kwh or 0.0) / (r.energy_kwh or math.inf) for r in estimated)
-        words.append(f"energies are a model's, with a standard uncertainty of {100 * u:.2g} %" if u else OF_MODELS)
+        words.append(f"energies are a model's, with a standard uncertainty of {per_cent(u)}" if u else OF_MODELS)
     missing = missing_words(runs)
     return [*words, f"{missing} and not in them"] if missing else words
 
@@ -351,7 +351,7 @@ def missing_words(runs: Sequence[Run]) -> str:
     if not missing:
         return ""
     most = max(missing)
-    how_much = f"up to {100 * most:.2g} % of theirs, if it was spent at their mean power"
+    how_much = f"up to {per_cent(most)} of theirs, if it was spent at their mean power"
     how_much = how_much if math.isfinite(most) else "an unknown amount"
     return f"energy of {len(missing)} of {len(runs)} runs is missing ({how_much})"
 
@@ -364,7 +364,10 @@ def _gain_of_meters(run: Run) -> float:
 
 
 def _gain(verdict: Verdict, subject: Subject) -> str:
-    return "" if verdict.metric is None else subject.show(abs(verdict.metric.value))
+    if verdict.metric is None:
+        return ""
+    gain = abs(verdict.metric.value)
+    return subject.show(gain, gain)
 
 
 def _kept(verdict: Verdict, comparison: Judgement) -> str:

@@ -143,10 +143,10 @@ def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequ
     body = []
     for group in groups:
         metric, energy, p = group["metric"], group["energy_kwh"], group["front_probability"]
-        spread = "" if metric["sd"] is None else f" ± {metric['sd']:.2g}"
+        spread = f" ± {subject.show(metric['sd'], metric['sd'])}" if metric["sd"] else ""
         reached = [cells.target_words(found, rows) for found in of_targets.get(group["name"], ())]
         figures = [
-            f"{subject.show(metric['mean'])}{spread}",
+            f"{subject.show(metric['mean'], metric['sd'])}{spread}",
             rows.energies.show(energy["mean"], energy["sd"]),
             *(reached or [UNKNOWN for _ in subject.targets]),
             UNKNOWN if p is None else escaped(probability_words(p).removeprefix("= ")),

@@ -15,6 +15,7 @@ from lightning_energy.comparison.course import (
     hypervolume,
     worst_value,
 )
+from lightning_energy.comparison.prefixes import significant
 from lightning_energy.comparison.target_table import result_of
 from lightning_energy.comparison.to_target import OfRuns, of_runs
 
@@ -81,8 +82,9 @@ class Progress:
             kinds = "1 of another kind is" if self.left_out == 1 else f"{self.left_out} of other kinds are"
             of, runs = f"the configurations that may be set against each other ({kinds} left out)", "their"
         return (
-            f"Hypervolume of {of}: {self.hypervolume:.4g} kWh times {heading} (reference point: {kwh:.4g} "
-            f"kWh and {heading} {floor:g}); the best of {runs} runs at each energy averages {value} up to it."
+            f"Hypervolume of {of}: {significant(self.hypervolume, 4)} kWh times {heading} (reference point: "
+            f"{significant(kwh, 4)} kWh and {heading} {floor:g}); the best of {runs} runs at each energy averages "
+            f"{value} up to it."
         )
 
     def mean_best(self, size: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lightning_energy.comparison.prefixes import significant
 from lightning_energy.comparison.to_target import of_runs
 
 if TYPE_CHECKING:
@@ -92,4 +93,5 @@ def of_group(found: OfRuns | None, show: Callable[[float, float | None], str]) -
 
 
 def _plain(value: float, u: float | None) -> str:
-    return f"{value:.4g} ± {u:.2g}" if u else f"{value:.4g}"
+    shown = significant(value, 4)
+    return f"{shown} ± {significant(u, 2)}" if u else shown

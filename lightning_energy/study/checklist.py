@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from lightning_energy.comparison.listing import some_of
+from lightning_energy.comparison.prefixes import significant
 from lightning_energy.meters.base import BOARDS
 from lightning_energy.results.plain import printable
 from lightning_energy.results.readable import duration, percent
@@ -116,7 +117,9 @@ def _idle(found: Gathered) -> Item:
     if not rows:
         included = _idle_included(found.records, "what the devices take when idle", "idle power")
         return Item("idle power", "unknown", f"not measured{included}")
-    listed = ", ".join(f"{printable(row.name)} {row.power_w:.3g} W in {duration(row.seconds)}" for row in rows[:NAMED])
+    listed = ", ".join(
+        f"{printable(row.name)} {significant(row.power_w, 3)} W in {duration(row.seconds)}" for row in rows[:NAMED]
+    )
     return Item("idle power", "known", f"{listed}{_idle_included(found.records, 'it', 'it')}")
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.group_table import groups_csv
 from lightning_energy.comparison.picture import SUFFIXES, draw
+from lightning_energy.comparison.prefixes import significant
 from lightning_energy.comparison.table import as_csv, markdown
-from lightning_energy.results.readable import percent
+from lightning_energy.results.readable import duration, percent
 from lightning_energy.results.write import write_whole
 from lightning_energy.study.checklist import Item, checklist
 from lightning_energy.study.gather import Gathered, Spent, Use, gather
@@ -207,5 +208,5 @@ def _energies(spent: dict[Use, Spent]) -> list[str]:
 def _in_words(row: Spent) -> str:
     about = "about " if row.is_estimated else ""
     more = f", and {row.unknown} of unknown energy" if row.unknown else ""
-    more += f"; {row.missing_s:.3g} s are missing" if row.missing_s else ""
-    return f"{row.n - row.unknown} with {about}{row.energy_kwh:.4g} kWh{more}"
+    more += f"; {duration(row.missing_s)} are missing" if row.missing_s else ""
+    return f"{row.n - row.unknown} with {about}{significant(row.energy_kwh, 4)} kWh{more}"
