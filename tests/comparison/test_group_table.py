@@ -242,6 +242,9 @@ def test_tables_say_what_is_not_in_their_intervals():
     failed = replace(b, left_out=((cut, "it was interrupted"), (a.runs[1], "it is the same run as b/1, copied")))
     for shown in (" ".join(text(of(a, failed)).split()), latex(of(a, failed))):
         assert "a configuration that often fails looks better than it is" in shown
+    lost = replace(failed, name="lost", runs=(), energy=None, metric=None)
+    assert "No run of lost is in the table." in latex(of(a, failed, lost))
+    assert "No run of" not in latex(of(a, failed))
     copied = replace(b, left_out=((a.runs[1], "it is the same run as b/1, resumed or copied"),))
     assert "often fails" not in latex(of(a, copied)) + text(of(a, copied))
 

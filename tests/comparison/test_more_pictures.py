@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,8 @@ from lightning_energy import compare
 from lightning_energy.comparison.group_picture import sentence
 from lightning_energy.comparison.more_pictures import draw_courses, draw_ranks, plot_courses, plot_ranks
 from lightning_energy.comparison.table import as_csv, text
-from tests.records import put
+from lightning_energy.results.write import write_record
+from tests.records import put, record
 
 
 @pytest.fixture(autouse=True)
@@ -127,6 +129,29 @@ def test_unlike_configurations_are_left_out_and_counted(tmp_path):
     plain = compare([tmp_path / "acc" / "gpu1", tmp_path / "acc" / "gpu2"])
     assert plain.progress().left_out == plain.stability().left_out == 0
     assert "left out" not in plain.progress().sentence()
+
+
+def test_the_hypervolume_has_failures_of_its_kind_and_no_others(tmp_path):
+    """A configuration whose runs were all cut off, one run that diverged, and one that was cut off on other sensors."""
+
+    def of(model, seed, **more):
+        return {"what": {"hyperparameters": {"model": model}}, "seed": seed, **more}
+
+    put(tmp_path / "a", 1.0, 0.8, epochs=(0.8,), epochs_kwh=(1.0,), **of("a", 1))
+    put(tmp_path / "b", 2.0, 0.9, epochs=(0.9,), epochs_kwh=(2.0,), **of("b", 1))
+    put(tmp_path / "c", 0.5, 0.85, epochs=(0.85,), epochs_kwh=(0.5,), **of("c", 1, outcome="interrupted"))
+    plain = compare(tmp_path).progress()
+    # 0.85 from 0.5 to 2 kWh
+    assert (plain.hypervolume, plain.reference, plain.left_out) == (pytest.approx(1.275), (2.0, 0.0), 0)
+    assert plain.sentence().startswith("Hypervolume of all validations: 1.275 kWh")
+    diverged = record(3.0, 0.95, epochs=(0.95, None), epochs_kwh=(0.25, 3.0), **of("b", 2))
+    rows = [diverged.epochs[0], replace(diverged.epochs[1], no_metric="val_acc=nan is not finite")]
+    (tmp_path / "d").mkdir()
+    write_record(tmp_path / "d" / "energy.json", replace(diverged, epochs=rows))
+    other = {"device": "GPU-2", "outcome": "interrupted"}
+    put(tmp_path / "e", 0.1, 0.99, epochs=(0.99,), epochs_kwh=(0.01,), **of("c", 2, **other))
+    whole = compare(tmp_path).progress()
+    assert (whole.hypervolume, whole.left_out) == (pytest.approx(0.95 * 1.75), 1)
 
 
 def test_a_run_in_two_records_counts_once_in_targets(tmp_path):

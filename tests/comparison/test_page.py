@@ -923,6 +923,18 @@ def test_configurations_have_a_table_with_their_scatter():
     assert "of-groups" not in render_page(FEW)
 
 
+def test_runs_that_failed_are_told_at_their_group():
+    plain = repeats(progress=None)
+    failed = [{"run": "x", "reason": "it was interrupted"}] * 2
+    plain["groups"][0]["left_out"] = failed
+    nothing = {"name": "lost", "n": 0, "left_out": failed, "metric": None, "energy_kwh": None, "on_front": False}
+    plain["groups"].append(nothing | {"front_probability": None})
+    section = render_page(plain).split('id="of-groups"')[1].split("</table>")[0]
+    assert "<small>n = 3 (+2 left out)</small>" in section
+    assert '<bdi dir="auto">lost</bdi> has no run that ended with' in section
+    assert "a configuration that often fails looks better than it is" in section
+
+
 def test_filter_and_front_only_act_on_groups_too(browser):
     """A group is shown where its own row has the words, or one of its runs; of the front where its means are."""
     plain = repeats()
