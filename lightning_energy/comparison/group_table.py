@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.verdicts import Difference, Verdict
 
 __all__ = [
+    "OFTEN_FAILS",
     "OF_HALF",
     "dominates_words",
     "group_rows",
@@ -207,6 +208,7 @@ def latex(comparison: Judgement) -> str:
     qualities = sorted({run.quality for g in groups for run in g.runs})
     covers = sorted({run.covers for g in groups for run in g.runs})
     left_out, lost = sum(len(g.left_out) for g in comparison.groups), sum(g.lost for g in comparison.groups)
+    empty = [g.name for g in comparison.groups if not g.n]
     without = "".join(f"; {words}" for words in _not_in_intervals(groups))
     caption = (
         f"{subject.heading} ({'last value' if subject.epoch == 'last' else 'best epoch'}) and energy of the training: "
@@ -218,6 +220,7 @@ def latex(comparison: Judgement) -> str:
         + (f" {unit} to a value: {OF_HALF}." if subject.targets else "")
         + (f" Left out: {left_out} that did not end, lack a figure, or are copies" if left_out else "")
         + (f"; {OFTEN_FAILS}." if lost else "." if left_out else "")
+        + (f" No run of {some_of(empty)} is in the table." if empty else "")
     )
     head = [
         "configuration",

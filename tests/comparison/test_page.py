@@ -931,7 +931,7 @@ def test_runs_that_failed_are_told_at_their_group():
     plain["groups"].append(nothing | {"front_probability": None})
     section = render_page(plain).split('id="of-groups"')[1].split("</table>")[0]
     assert "<small>n = 3 (+2 left out)</small>" in section
-    assert '<bdi dir="auto">lost</bdi> has no run that ended with' in section
+    assert 'No run of <bdi dir="auto">lost</bdi> is in the table.' in section
     assert "a configuration that often fails looks better than it is" in section
 
 
