@@ -219,6 +219,18 @@ def test_without_epochs_or_a_score_the_pictures_say_so(tmp_path):
     assert comparison.progress() is comparison.stability() is None
 
 
+def test_courses_say_how_many_configurations_they_lack(tmp_path):
+    """One of which a run has no epochs, and one of which no run ended."""
+    repeated(tmp_path)
+    put(tmp_path / "small" / "x", 1.0, 0.8, run_id="x", what={"hyperparameters": {"model": "small", "seed": 9}})
+    one = " ".join(texts(plot_courses(compare(tmp_path))[0]))
+    assert "1 configuration is not drawn, as a run of it has no course, or none ended" in one
+    put(tmp_path / "cut", 1.0, 0.8, epochs=(0.8,), epochs_kwh=(1.0,), outcome="interrupted",
+        what={"hyperparameters": {"model": "cut", "seed": 9}})  # fmt: skip
+    two = " ".join(texts(plot_courses(compare(tmp_path))[0]))
+    assert "2 configurations are not drawn, as a run of each has no course, or none ended" in two
+
+
 def test_names_are_shown_as_they_are(tmp_path):
     for name, kwh in (("$x", 1.0), ("_y", 2.0)):
         put(tmp_path / name, kwh, 0.8 + kwh / 100, epochs=(0.8,), epochs_kwh=(kwh,))
