@@ -84,14 +84,23 @@ def plot_courses(comparison: Judgement, ax: Any = None) -> Any:
     legend = ax.legend(fontsize="small", title=f"mean up to {si(end * per_kwh, unit)}{more}", loc="best")
     _plain_text(legend)
     unlike = progress.left_out > 0
+    lacking = len(progress.configurations) - len(drawn)
     bands = "; bands: from the worst to the best run" if any(of.n > 1 for of in drawn) else ""
     estimated = any(run.quality == "estimated" for run in comparison.drawable)
     words = f"{'; energies estimated' if estimated else ''}{'; unlike energies: not to be compared' * unlike}"
     ax.set_title(
-        f"a step at each validation, nothing interpolated{bands}{words}",
+        f"a step at each validation, nothing interpolated{bands}{words}{_lacking(lacking)}",
         loc="left", fontsize="small",
     )  # fmt: skip
     return ax.figure, ax
+
+
+def _lacking(n: int) -> str:
+    """Say how many configurations have no course."""
+    if not n:
+        return ""
+    are, each = ("1 configuration is", "it") if n == 1 else (f"{n} configurations are", "each")
+    return f"\n{are} not drawn, as a run of {each} has no course, or none ended"
 
 
 def plot_ranks(comparison: Judgement, axes: Any = None) -> Any:

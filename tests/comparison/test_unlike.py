@@ -59,7 +59,7 @@ def test_like_runs_have_no_caveat():
         (
             {"metric_n": 360},
             "its metric is of 360 validation samples (most others: 540)",
-            "not of as many validation samples (540: 1; 360: 1; unknown, and taken for that of most runs like it: 1), so",
+            "not of as many validation samples (360: 1; 540: 1; unknown, and taken for that of most runs like it: 1)",
         ),
         (
             {"hardware": "H100"},
