@@ -118,7 +118,8 @@ def _idle(found: Gathered) -> Item:
         included = _idle_included(found.records, "what the devices take when idle", "idle power")
         return Item("idle power", "unknown", f"not measured{included}")
     listed = ", ".join(
-        f"{printable(row.name)} {significant(row.power_w, 3)} W in {duration(row.seconds)}" for row in rows[:NAMED]
+        f"{printable(row.name)} {significant(row.power_w or 0.0, 3)} W in {duration(row.seconds)}"
+        for row in rows[:NAMED]
     )
     return Item("idle power", "known", f"{listed}{_idle_included(found.records, 'it', 'it')}")
 
