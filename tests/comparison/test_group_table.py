@@ -115,6 +115,11 @@ def test_figures_have_no_exponent_and_none_rounds_to_nothing():
     assert group_rows(found)[1][2:4] == ["0.9999200 ± 0.0000016", "0.9999180 to 0.9999220"]
     written = latex(found)
     assert "12346 (5 of 5)" in written
+    assert "of a single run" not in written
+    single = replace(found, groups=[tiny, replace(large, runs=large.runs[:1])])
+    assert "of a single run that at which it was first seen to be reached (>: it takes more than that)" in (
+        latex(single).replace(r"\textgreater{}", ">")
+    )
     for shown in (written, text(found), markdown(found), found.to_html()):
         assert not re.search(r"\de[+-]?\d\d", shown.partition("<script")[0].rpartition("</style>")[2])
     ten_times = repeats("new", [11.3 * e for e in NOISE], ACCURACIES)
@@ -238,6 +243,8 @@ def test_tables_say_what_is_not_in_their_intervals():
     modelled = of(five("a", quality="estimated"), five("b", 1.5, quality="estimated"))
     for shown in (" ".join(text(modelled).split()), latex(modelled).replace("\\", "")):
         assert "energies are a model's, with a standard uncertainty of 50 %" in shown
+    one_of_five = replace(a, runs=(*a.runs[:4], replace(a.runs[4], quality="estimated")))
+    assert "energies of 1 of 10 runs are a model's, with a" in latex(of(one_of_five, b))
     cut = replace(a.runs[0], outcome="interrupted")
     failed = replace(b, left_out=((cut, "it was interrupted"), (a.runs[1], "it is the same run as b/1, copied")))
     for shown in (" ".join(text(of(a, failed)).split()), latex(of(a, failed))):
