@@ -63,7 +63,7 @@ OF_HALF = (
     "that did; runs that ended or diverged without it count as never reaching it (≥: more than half had not by then), "
     "runs that do not tell, or go on without it, for nothing (unknown)"
 )
-OF_MODELS = "energies are a model's, with an uncertainty that is not known"
+OF_SINGLE = "of a single run that at which it was first seen to be reached (>: it takes more than that)"
 OFTEN_FAILS = "a configuration that often fails looks better than it is"
 ONE_SEED = (
     "Some groups have one seed twice, so that they are not paired, and nothing is decided about their metric, whose "
@@ -209,6 +209,7 @@ def latex(comparison: Judgement) -> str:
     covers = sorted({run.covers for g in groups for run in g.runs})
     left_out, lost = sum(len(g.left_out) for g in comparison.groups), sum(g.lost for g in comparison.groups)
     empty = [g.name for g in comparison.groups if not g.n]
+    single = f"; {OF_SINGLE}" if any(len(g.all_runs) == 1 for g in groups) else ""
     without = "".join(f"; {words}" for words in _not_in_intervals(groups))
     caption = (
         f"{subject.heading} ({'last value' if subject.epoch == 'last' else 'best epoch'}) and energy of the training: "
@@ -217,7 +218,7 @@ def latex(comparison: Judgement) -> str:
         f"{' or '.join(covers)}. <: shown to be dominated by that row, which is {dominates_words(comparison.margin)}; "
         f"all such decisions together{_against(comparison)} at the level {comparison.level:g} (Holm), "
         f"{conditions_words(comparison.baseline)}."
-        + (f" {unit} to a value: {OF_HALF}." if subject.targets else "")
+        + (f" {unit} to a value: {OF_HALF}{single}." if subject.targets else "")
         + (f" Left out: {left_out} that did not end, lack a figure, or are copies" if left_out else "")
         + (f"; {OFTEN_FAILS}." if lost else "." if left_out else "")
         + (f" No run of {some_of(empty)} is in the table." if empty else "")
@@ -339,7 +340,9 @@ def _not_in_intervals(groups: Sequence[Group]) -> list[str]:
         words.append(f"the gain of the meters{f' ({per_cent(gain)}, k=1)' if gain else ''} is not in them")
     if estimated:
         u = max((r.u_kwh or 0.0) / (r.energy_kwh or math.inf) for r in estimated)
-        words.append(f"energies are a model's, with a standard uncertainty of {per_cent(u)}" if u else OF_MODELS)
+        energies = f"energies of {len(estimated)} of {len(runs)} runs" if measured else "energies"
+        error = f"a standard uncertainty of {per_cent(u)}" if u else "an uncertainty that is not known"
+        words.append(f"{energies} are a model's, with {error}")
     missing = missing_words(runs)
     return [*words, f"{missing} and not in them"] if missing else words
 
