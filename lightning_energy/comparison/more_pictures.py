@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightning_energy.comparison.configurations import of_other_kinds, with_means
+from lightning_energy.comparison.labels import LABEL_POINTS
 from lightning_energy.comparison.picture import INCHES, UNITS, new_axes, written
 from lightning_energy.comparison.prefixes import energy_unit
 from lightning_energy.comparison.rank_stability import ALPHAS, ranks_at, references_of
@@ -30,7 +31,6 @@ DASHES = ("-", "--", "-.", ":")
 IN_LEGEND = 16
 GREY = "#6E6E6E"
 PLACES = 120
-LABEL_POINTS = 8.0
 
 
 def plot_courses(comparison: Judgement, ax: Any = None) -> Any:
