@@ -200,6 +200,7 @@ def test_courses_and_ranks_are_drawn(tmp_path):
     comparison = compare(repeated(tmp_path), target=0.9)
     figure, ax = plot_courses(comparison)
     assert any(t.startswith("large (n = 3): 0.") for t in texts(figure))
+    assert "mean up to 4.08 kWh (until the first validation: 0)" in texts(figure)
     assert "0.9" in texts(figure)
     assert len(ax.collections) == 2  # a band each
     figure, _ = plot_ranks(comparison)
