@@ -81,7 +81,8 @@ def plot_courses(comparison: Judgement, ax: Any = None) -> Any:
     ax.grid(visible=True, color="#EDEDED", linewidth=0.6)
     ax.set_axisbelow(True)
     more = f" (and {len(drawn) - IN_LEGEND} more)" if len(drawn) > IN_LEGEND else ""
-    legend = ax.legend(fontsize="small", title=f"mean up to {si(end * per_kwh, unit)}{more}", loc="best")
+    until = f" (until the first validation: {progress.floor:g}){more}"
+    legend = ax.legend(fontsize="small", title=f"mean up to {si(end * per_kwh, unit)}{until}", loc="best")
     _plain_text(legend)
     unlike = progress.left_out > 0
     lacking = len(progress.configurations) - len(drawn)
