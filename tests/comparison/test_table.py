@@ -153,6 +153,29 @@ def test_a_single_run_that_diverged_stays_among_the_targets(tmp_path):
     assert sorted(lines[begin + 2 : begin + 5]) == ["good 1 (> 0.5)", "late 0.6", "never > 0.6"]
 
 
+def test_repeats_are_advised_where_there_are_none_yet(tmp_path):
+    """Two configurations of three seeds each, whose runs stand behind each other one by one; and a single run."""
+    for name, kwh in (("a", 1.0), ("b", 1.5)):
+        for seed in range(3):
+            what = {"hyperparameters": {"model": name}}
+            put(
+                tmp_path / name / f"{seed}",
+                kwh + seed / 100,
+                0.8 + seed / 1000,
+                seed=seed,
+                run_id=f"{name}{seed}",
+                what=what,
+            )
+    shown = " ".join(text(compare(tmp_path)).split())
+    assert "~ behind that run (+n: and n more), which is at least as good and cheaper by the meter." in shown
+    assert "What repeats show is told of the groups, above." in shown
+    assert "train each with three seeds or more" not in shown
+    put(tmp_path / "c", 9.0, 0.1, what={"hyperparameters": {"model": "c"}})
+    assert "how a repeat would come out: train each with three seeds or more." in " ".join(
+        text(compare(tmp_path)).split()
+    )
+
+
 def test_the_same_caveat_of_many_is_one_sentence(tmp_path):
     for i in range(9):
         put(tmp_path / f"run{i}", 1.0 + i, 0.8, outcome="interrupted")
