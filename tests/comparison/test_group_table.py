@@ -277,7 +277,13 @@ def test_energies_to_targets_are_in_csv_and_latex(tmp_path):
     found = compare(tmp_path, target=(0.8, 0.6))
     rows = {row["group"]: row for row in csv.DictReader(io.StringIO(groups_csv(found)))}
     one, other = rows["one"], rows["other"]
-    assert [one[f"to_0.8_{name}"] for name in ("median_kwh", "reached", "of")] == ["2.0", "2", "3"]
+    assert [one[f"to_0.8_{name}"] for name in ("median_kwh", "low_kwh", "high_kwh", "reached", "of")] == [
+        "2.0",
+        "1.0",
+        "",
+        "2",
+        "3",
+    ]
     assert float(one["to_0.8_per_success_kwh"]) == 3.0
     assert [other[f"to_0.8_{name}"] for name in ("median_kwh", "over_kwh", "reached")] == ["", "5.0", "0"]
     assert one["to_0.6_median_kwh"] == "2.0"
@@ -285,7 +291,7 @@ def test_energies_to_targets_are_in_csv_and_latex(tmp_path):
     assert "Wh to 0.8" in table
     assert "Wh to 0.6" in table
     (row,) = [line for line in table.splitlines() if line.startswith("one &")]
-    assert row.endswith(r"& 2000 (2 of 3) & 2000 (3 of 3) & -- \\")
+    assert row.endswith(r"& 2000 (1000 or more, 2 of 3) & 2000 (1000 to 3000, 3 of 3) & -- \\")
     (row,) = [line for line in table.splitlines() if line.startswith("other &")]
     assert r"& $\geq$ 5000 (0 of 3) &" in row
     assert "by which half of the runs had reached it" in table
@@ -326,10 +332,10 @@ def test_runs_that_diverged_or_crashed_did_not_reach_the_target(failing):
     assert [row[f"to_0.9_{name}"] for name in ("reached", "of", "unknown", "median_kwh")] == ["3", "6", "2", "1.02"]
     assert float(row["to_0.9_per_success_kwh"]) == pytest.approx(4.03 / 3)
     shown = " ".join(str(failing).split())
-    assert "1.02 (3 of 6, 2 unknown)" in shown
+    assert "1.02 (1 or more, 3 of 6, 2 unknown)" in shown
     assert "1 of 8 records have no epoch with a value" in shown
     assert "by which half of the runs had reached it" in shown
-    assert "(3 of 6, 2 unknown)" in failing.to_html()
+    assert "1.02 kWh (1.00 kWh or more, 3 of 6, 2 unknown)" in failing.to_html()
 
 
 def test_csv_has_unrounded_figures(comparison):

@@ -86,8 +86,8 @@ def test_runs_that_do_not_reach_a_target_count_in_the_table(tmp_path):
     comparison = compare(repeated(tmp_path), target=(0.7, 0.9))
     lines = [" ".join(line.split()) for line in text(comparison).splitlines()]
     assert "group kWh to 0.7 kWh to 0.9" in lines
-    assert "small 1.01 (3 of 3) ≥ 1.01 (0 of 3)" in lines
-    assert "large 4.04 (3 of 3) 4.08 (2 of 3)" in lines
+    assert "small 1.01 (1 to 1.02, 3 of 3) ≥ 1.01 (0 of 3)" in lines
+    assert "large 4.04 (4 to 4.08, 3 of 3) 4.08 (4.04 or more, 2 of 3)" in lines
     assert "0.9=>1.0" in as_csv(comparison)
     whole = comparison.progress()
     assert (whole.budget_kwh, whole.floor) == (pytest.approx(4.08), 0.0)
@@ -172,7 +172,7 @@ def test_a_run_in_two_records_counts_once_in_targets(tmp_path):
     )
     comparison = compare(tmp_path, target=(0.7, 0.9))
     lines = [" ".join(line.split()) for line in text(comparison).splitlines()]
-    assert "large 4.04 (3 of 3) 4.08 (2 of 3)" in lines
+    assert "large 4.04 (4 to 4.08, 3 of 3) 4.08 (4.04 or more, 2 of 3)" in lines
     found = {of.name: of.targets[1] for of in comparison.progress().configurations}
     assert (found["large"].n, found["large"].n_reached, found["large"].unknown) == (3, 2, 0)
 
@@ -190,7 +190,7 @@ def test_a_run_that_was_interrupted_is_seen_and_counts_as_one_that_did_not_reach
         what={"hyperparameters": {"model": "small", "seed": 9}},
     )
     comparison = compare(tmp_path, target=0.7)
-    assert "small 1.01 (3 of 4)" in [" ".join(line.split()) for line in text(comparison).splitlines()]
+    assert "small 1.01 (1 or more, 3 of 4)" in [" ".join(line.split()) for line in text(comparison).splitlines()]
     assert "run that did not end, or a copy: in no mean" in texts(comparison.plot()[0])
     plain = {group["name"]: group for group in comparison.to_plain()["groups"]}
     assert (plain["small"]["n"], plain["small"]["left_out"][0]["reason"]) == (3, "it was interrupted")
