@@ -49,6 +49,8 @@ BEFOREHAND = (
 )
 OF_TARGET = {
     "median_kwh": "median_kwh",
+    "low_kwh": "low_kwh",
+    "high_kwh": "high_kwh",
     "over_kwh": "over_kwh",
     "reached": "n_reached",
     "of": "n",
@@ -59,9 +61,9 @@ OF_TARGET = {
     "per_success_kwh": "per_success_kwh",
 }
 OF_HALF = (
-    "the energy of the training by which half of the runs had reached it at a validation, with the number of those "
-    "that did; runs that ended or diverged without it count as never reaching it (≥: more than half had not by then), "
-    "runs that do not tell, or go on without it, for nothing (unknown)"
+    "the energy of the training by which half of the runs had reached it at a validation, with the least and the most "
+    "that one took and the number of those that did; runs that ended or diverged without it count as never reaching it "
+    "(≥: more than half had not by then), runs that do not tell, or go on without it, for nothing (unknown)"
 )
 OF_SINGLE = "of a single run that at which it was first seen to be reached (>: it takes more than that)"
 OFTEN_FAILS = "a configuration that often fails looks better than it is"

@@ -277,13 +277,8 @@ def test_energies_to_targets_are_in_csv_and_latex(tmp_path):
     found = compare(tmp_path, target=(0.8, 0.6))
     rows = {row["group"]: row for row in csv.DictReader(io.StringIO(groups_csv(found)))}
     one, other = rows["one"], rows["other"]
-    assert [one[f"to_0.8_{name}"] for name in ("median_kwh", "low_kwh", "high_kwh", "reached", "of")] == [
-        "2.0",
-        "1.0",
-        "",
-        "2",
-        "3",
-    ]
+    names = ("median_kwh", "low_kwh", "high_kwh", "reached", "of")
+    assert [one[f"to_0.8_{name}"] for name in names] == ["2.0", "1.0", "", "2", "3"]
     assert float(one["to_0.8_per_success_kwh"]) == 3.0
     assert [other[f"to_0.8_{name}"] for name in ("median_kwh", "over_kwh", "reached")] == ["", "5.0", "0"]
     assert one["to_0.6_median_kwh"] == "2.0"
@@ -335,7 +330,7 @@ def test_runs_that_diverged_or_crashed_did_not_reach_the_target(failing):
     assert "1.02 (1 or more, 3 of 6, 2 unknown)" in shown
     assert "1 of 8 records have no epoch with a value" in shown
     assert "by which half of the runs had reached it" in shown
-    assert "1.02 kWh (1.00 kWh or more, 3 of 6, 2 unknown)" in failing.to_html()
+    assert "1020 Wh (1000 Wh or more, 3 of 6, 2 unknown)" in failing.to_html()
 
 
 def test_csv_has_unrounded_figures(comparison):
