@@ -84,6 +84,10 @@ def test_a_report_has_what_is_compared_what_failed_and_what_was_spent_apart(tmp_
         "comparison.png",
     } <= {p.name for p in (tmp_path / "report").iterdir()}
     assert json.loads((tmp_path / "report/report.json").read_text())["spent"]["tuning"]["n"] == 1
+    lost = "Runs of the study that failed, were cut off or still run, and are in no figure here: wide 1."
+    for name in ("report.txt", "report.md", "comparison.tex", "comparison.html"):
+        assert lost in " ".join((tmp_path / "report" / name).read_text().split())
+    assert answers["versions"] == ("unknown", "driver 550.54")
 
 
 def test_runs_of_a_configuration_are_a_group_whatever_their_records_say(tmp_path):
