@@ -224,6 +224,7 @@ def latex(comparison: Judgement) -> str:
         + (f" Left out: {left_out} that did not end, lack a figure, or are copies" if left_out else "")
         + (f"; {OFTEN_FAILS}." if lost else "." if left_out else "")
         + (f" No run of {some_of(empty)} is in the table." if empty else "")
+        + "".join(f" {sentence[0].upper()}{sentence[1:].rstrip('.')}." for sentence in comparison.apart)
     )
     head = [
         "configuration",

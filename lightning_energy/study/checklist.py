@@ -253,5 +253,6 @@ def _versions(records: Sequence[Record]) -> Item:
     names = ("lightning-energy", "torch", "lightning", "python")
     rows = [", ".join(f"{n} {r.where.versions[n]}" for n in names if n in r.where.versions) for r in records]
     drivers = [r.where.nvidia_driver for r in records if r.where.nvidia_driver]
-    text = f"{_listed(row for row in rows if row)}{f'; driver {_listed(drivers)}' if drivers else ''}"
+    parts = [_listed(row for row in rows if row), f"driver {_listed(drivers)}" if drivers else ""]
+    text = "; ".join(filter(None, parts))
     return Item("versions", _all_of(sum(map(bool, rows)), len(records)), text or "not in the records")
