@@ -405,8 +405,18 @@ def _decision(verdict: Verdict, comparison: Judgement) -> str:
     more = _sentence(f"which is {{}} is not decided ({paired}): {_takes(verdict, comparison)}")
     if verdict.kind == "cheaper":
         seed = f" ({FOR_THAT_SEED})" if _one_seed([verdict], comparison) else ""
-        return f"{one} is {_cheaper(verdict)} than {other}{seed}; {more.format('better')}"
+        open_ = _with_margin(more.format("better"), verdict, comparison)
+        return f"{one} is {_cheaper(verdict)} than {other}{seed}; {open_}"
     return f"{one} is better than {other} by {_gain(verdict, subject)}; {more.format('cheaper')}"
+
+
+def _with_margin(text: str, verdict: Verdict, comparison: Judgement) -> str:
+    """Add to an open question about the metric how many runs would show that there is no loss."""
+    if verdict.repeats_for_margin is None:
+        return text
+    loss = f"{verdict.one} is not worse by the margin of {comparison.margin:g}"
+    n = verdict.repeats_for_margin
+    return f"{text.removesuffix('.')}; some {n} runs of each would probably (0.8) show that {loss}."
 
 
 def _open(verdict: Verdict, comparison: Judgement) -> str:
@@ -423,7 +433,8 @@ def _sentence(text: str) -> str:
 
 def _has_number(verdict: Verdict) -> bool:
     open_ = verdict.kind in {"cheaper", "better", "undecided"}
-    return open_ and any(d is not None and d.repeats is not None for d in (verdict.energy, verdict.metric))
+    numbers = [d.repeats for d in (verdict.energy, verdict.metric) if d is not None]
+    return open_ and any(n is not None for n in (*numbers, verdict.repeats_for_margin))
 
 
 def _takes(verdict: Verdict, comparison: Judgement) -> str:

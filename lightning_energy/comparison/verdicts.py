@@ -191,6 +191,8 @@ class Verdict:
         metric: difference of their metrics, better is more; ``None`` where none was tested.
         pairs: number of seeds that they were paired by; 0: they are not paired.
         tests: number of its one-sided tests, which were corrected for with those of all other pairs.
+        repeats_for_margin: with a margin, and where one is shown to be cheaper alone: runs of each that would probably
+            (0.8) show that it is not worse by the margin; ``None``: it seems to be, or no number is known.
     """
 
     one: str
@@ -201,6 +203,7 @@ class Verdict:
     metric: Difference | None = None
     pairs: int = 0
     tests: int = 0
+    repeats_for_margin: int | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types."""
@@ -214,6 +217,7 @@ class Verdict:
             "pairs": self.pairs,
             "tests": self.tests,
             "repeats": self.repeats,
+            "repeats_for_margin": self.repeats_for_margin,
         }
 
     @property
@@ -408,6 +412,7 @@ class _Draft:
     energy: Test | None = None
     metric: Test | None = None
     not_worse: tuple[Test, ...] = ()
+    margin: float = 0.0
 
     @property
     def tests(self) -> list[Test]:
@@ -439,8 +444,17 @@ class _Draft:
             metric,
             self.pairs,
             sum(test.sides for test in self.tests),
+            _repeats_for_margin(metric, cheaper, self.margin) if kind == "cheaper" else None,
         )
         return verdict if first > 0 else _turned(verdict)
+
+
+def _repeats_for_margin(metric: Difference, cheaper: int, margin: float) -> int | None:
+    """Runs of each that would probably show that the cheaper group is not worse by a margin."""
+    room = margin - cheaper * metric.value
+    if not margin or room <= 0 or metric.flaw:
+        return None
+    return repeats_needed(room, metric.sd, metric.level, paired=metric.paired, spreads=metric.spreads)
 
 
 def _turned(verdict: Verdict) -> Verdict:
@@ -463,7 +477,7 @@ def _mean_kwh(facts: Facts) -> float:
 
 
 def _draft(one: Facts, other: Facts, margin: float) -> _Draft:
-    draft = _Draft(one, other)
+    draft = _Draft(one, other, margin=margin)
     reasons = (*unlike(example(one.group), example(other.group)), *one.own, *other.own)
     reasons += ("they have a run in common",) if one.records & other.records else ()
     kinds = {run.kind for facts in (one, other) for run in facts.group.runs}

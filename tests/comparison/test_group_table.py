@@ -104,15 +104,15 @@ def test_what_a_margin_takes_for_no_loss_is_told_as_the_loss_it_is(accuracy, gai
 
 
 def test_with_a_margin_the_runs_are_said_that_would_show_no_loss():
-    """Equal means with an sd of 0.00224, and a margin of 0.002: (z of 0.83 % + z of 20 %)^2 * 2 * 1.25 = 26, t 29."""
+    """Equal means with an sd of 0.00224, and a margin of 0.002: (z of 0.83 % + z of 20 %)^2 * 2 * 1.25 = 26, t 28."""
     for groups in ((five("a"), five("b", 1.5)), (five("b", 1.5), five("a"))):
         found = of(*groups, margin=0.002)
         (open_,) = [s for s in group_sentences(found) if s.startswith("a is 33 % cheaper than b; ")]
         assert open_.endswith(
-            "; some 29 runs of each would probably (0.8) show that a is not worse by the margin of 0.002."
+            "; some 28 runs of each would probably (0.8) show that a is not worse by the margin of 0.002."
         )
         assert any(s.startswith("A number of runs is for a new study") for s in group_sentences(found))
-        assert found.to_plain()["verdicts"][0]["repeats_for_margin"] == 29
+        assert found.to_plain()["verdicts"][0]["repeats_for_margin"] == 28
     lost = of(five("a"), five("b", 1.5, 0.0025), margin=0.002)  # seems to be worse by more
     assert "by the margin of" not in " ".join(s for s in group_sentences(lost) if s.startswith("a is 33 %"))
 
