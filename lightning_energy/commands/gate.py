@@ -111,8 +111,8 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, max_
     for side in (base, new):
         energy, metric = side.energy, side.metric
         if energy is not None and metric is not None:
-            around = "" if metric.sd is None else f" ± {subject.show(metric.sd)}"
-            shown = f"{energies.show(energy.mean, energy.sd)} | {subject.show(metric.mean)}{around}"
+            around = "" if metric.sd is None else f" ± {subject.show(metric.sd, metric.sd)}"
+            shown = f"{energies.show(energy.mean, energy.sd)} | {subject.show(metric.mean, metric.sd)}{around}"
             lines.append(f"| {side.name} | {side.n} | {shown} |")
     lines.append("")
     if answer.increase is not None:

@@ -6,6 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from lightning_energy.comparison.prefixes import significant
 from lightning_energy.scores.metric_name import canonical
 
 if TYPE_CHECKING:
@@ -69,5 +70,5 @@ def in_samples(run: Run, other: Run) -> str | None:
     difference = f"better by {more} sample{'s' * (more != 1)} of {n}" if more else f"as good on {n} samples"
     return (
         f"{other.name} is {difference}; if both erred independently, the choice of the samples would make "
-        f"±{chance:.2g} (binomial, one standard deviation); on the same samples it is usually less"
+        f"±{significant(chance, 2)} (binomial, one standard deviation); on the same samples it is usually less"
     )

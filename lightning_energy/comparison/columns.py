@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lightning_energy.comparison import page_cells as cells
 from lightning_energy.comparison.page_cells import plain
-from lightning_energy.comparison.prefixes import count
+from lightning_energy.comparison.prefixes import count, significant
 from lightning_energy.comparison.run import Run
 from lightning_energy.results.readable import duration, si
 
@@ -130,10 +130,10 @@ COLUMNS = (
     ),
     Column(
         "energy_kwh",
-        in_text=TextCell("kWh", "{:.4g}".format),
+        in_text=TextCell("kWh", lambda kwh: significant(kwh, 4)),
         on_page=PageCell("energy", cells.energy, is_rare=False),
     ),
-    Column("u_kwh", in_text=TextCell("± (k=1)", "{:.2g}".format, left_out=5)),
+    Column("u_kwh", in_text=TextCell("± (k=1)", lambda kwh: significant(kwh, 2), left_out=5)),
     Column("target_kwh"),
     Column("per_kwh", largest_first=True),
     Column(

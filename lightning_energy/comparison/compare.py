@@ -124,9 +124,9 @@ def compare(
     targets = _targets(target)
     formula = EnergyPenalized(alpha, beta, REFERENCE_KWH if reference_kwh is None else reference_kwh)
     column = column_of(sort)
-    runs, problems, without_fit = _read(given, epoch, scale, targets)
+    runs, problems, without_fit, apart = _read(given, epoch, scale, targets)
     subject, fit, rest, of_others = of_one_metric(runs, metric, epoch, targets)
-    caveats = [*without_fit, *_of_scale(fit, scale)]
+    caveats = [*apart, *without_fit, *_of_scale(fit, scale)]
     if subject.is_accuracy and reference_kwh is None:
         formula, of_references = _with_their_reference(formula, fit)
         caveats += of_references
@@ -156,6 +156,7 @@ def compare(
         level,
         margin,
         baseline,
+        tuple(apart),
     )
 
 
@@ -170,8 +171,8 @@ def _targets(target: float | Iterable[float]) -> tuple[float, ...]:
 
 def _read(
     given: Sequence[str | Path], epoch: Choice, scale: Scale | None, targets: Sequence[float]
-) -> tuple[list[Run], list[str], list[str]]:
-    """The runs, the problems, and caveats where records of no training, or of no repeat, were left out beside runs."""
+) -> tuple[list[Run], list[str], list[str], list[str]]:
+    """The runs, the problems, and caveats where records of no training, and of no repeat, were left out beside runs."""
     files, problems = find_records(given)
     files, apart = without_discarded(files, given)
     runs, without_fit = [], []
@@ -188,8 +189,7 @@ def _read(
     n = len(without_fit)
     if n > 1:
         without_fit = [f"{n} records of validations, tests or predictions alone are left out: nothing was fitted"]
-    without_fit = [*apart, *without_fit]
-    return (runs, problems, without_fit) if runs else (runs, [*problems, *without_fit], [])
+    return (runs, problems, without_fit, apart) if runs else (runs, [*problems, *apart, *without_fit], [], [])
 
 
 def _of_scale(runs: Sequence[Run], scale: Scale | None) -> list[str]:

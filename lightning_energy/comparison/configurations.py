@@ -55,7 +55,7 @@ def of_main_kind(groups: Sequence[Group]) -> list[Group]:
     """The groups of the kind that most of them have: unlike things are not ranked against each other."""
     kinds = kinds_of(groups)
     main = Counter(kinds).most_common(1)
-    return [group for group, kind in zip(groups, kinds, strict=True) if kind == main[0][0]]
+    return [group for group, kind in zip(groups, kinds, strict=True) if main and kind == main[0][0]]
 
 
 def of_other_kinds(groups: Sequence[Group]) -> int:

@@ -20,6 +20,7 @@ DRAWS = 4000  # the share of them is right to 0.016 at most (k=2)
 FEWEST = 3
 """Number of runs below which a configuration has no probability: two tell next to nothing of their scatter."""
 SEED = 20231025
+UNLIKELY = 0.01
 
 
 def front_probabilities(groups: Sequence[Group]) -> list[float | None]:
@@ -37,7 +38,8 @@ def front_probabilities(groups: Sequence[Group]) -> list[float | None]:
 
     Returns:
         For each the probability; ``None`` with fewer than three runs, with an estimated or missing energy, where energy
-        or metric have no spread or a seed comes twice, or where it is the only one that is left.
+        or metric have no spread or a seed comes twice, where it is the only one that is left, or where the means of one
+        that has none are ahead of its own, unless it is below 0.01 all the same.
     """
     chosen = [i for i, group in enumerate(groups) if shows_scatter(group)]
     found: list[float | None] = [None] * len(groups)
@@ -53,9 +55,20 @@ def front_probabilities(groups: Sequence[Group]) -> list[float | None]:
     is_on[:, 1:] = ordered[:, 1:] > before[:, :-1]
     shares = np.zeros(len(chosen))
     np.add.at(shares, order.ravel(), is_on.ravel())
+    others = [group for i, group in enumerate(groups) if i not in chosen]
     for i, share in zip(chosen, shares / DRAWS, strict=True):
-        found[i] = float(share)
+        is_bound = share < UNLIKELY  # one more ahead only makes it smaller
+        found[i] = float(share) if is_bound or not any(_is_ahead(other, groups[i]) for other in others) else None
     return found
+
+
+def _is_ahead(one: Group, other: Group) -> bool:
+    """True when the mean of the first group is at least as good and as cheap, and better in one."""
+    if one.energy is None or one.metric is None or other.energy is None or other.metric is None:
+        return False
+    gain = (one.metric.mean - other.metric.mean) * (1 if other.mode == "max" else -1)
+    saved = other.energy.mean - one.energy.mean
+    return min(gain, saved) >= 0 and max(gain, saved) > 0
 
 
 def shows_scatter(group: Group) -> bool:
@@ -79,7 +92,7 @@ def probability_words(p: float) -> str:
         >>> probability_words(0.9999), probability_words(0.5), probability_words(0.0)
         ('> 0.99', '= 0.50', '< 0.01')
     """
-    return "> 0.99" if p > 0.99 else "< 0.01" if p < 0.01 else f"= {p:.2f}"  # noqa: PLR2004 - as in the words
+    return "> 0.99" if p > 1 - UNLIKELY else "< 0.01" if p < UNLIKELY else f"= {p:.2f}"
 
 
 def _means(group: Group, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

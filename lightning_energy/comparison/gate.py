@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from lightning_energy.comparison.prefixes import per_cent
 from lightning_energy.comparison.student import FEWEST, quantile, repeats_needed
 from lightning_energy.comparison.verdicts import (
     FOR_THAT_SEED,
@@ -116,7 +117,9 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
     gap = _gap(middle, least, most, math.log1p(max_increase))
     repeats = None
     if gap and middle.error:
-        repeats = repeats_needed(gap, middle.sd, LEVEL / 2, paired=bool(pairs), constant=middle.constant)
+        repeats = repeats_needed(
+            gap, middle.sd, LEVEL / 2, paired=bool(pairs), constant=middle.constant, spreads=middle.spreads
+        )
     loss = max_loss or 0.0
     rounding = ROUNDING * max(map(abs, (*one.good, *other.good)))
     lost = -metric.value if not metric.error and metric.value < -loss - rounding else 0.0
@@ -202,14 +205,17 @@ class _Bounds(NamedTuple):
         limit = f"{100 * self.max_increase:g} %"
         if_so = ", if missing time was spent at mean power" if self.is_assumed else ""
         if self.low > self.max_increase:
-            return "worse", f"the energy rose by more than {limit}: by {100 * self.low:.2g} % at least{if_so}"
+            return (
+                "worse",
+                f"the energy rose by more than {limit}: by {per_cent(self.low)} at least{if_so}",
+            )
         if self.is_worse:
             return "worse", "the metric is significantly worse"
         if self.lost:
             return "cannot tell", f"the metric is {self.lost}"
         if self.high <= self.max_increase and self.is_kept:
-            fell = f"the energy fell, by {-100 * self.high:.2g} % at least{if_so}; allowed was a rise of {limit}"
-            rose = f"the energy rose by no more than {limit}: by {100 * self.high:.2g} % at most{if_so}"
+            fell = f"the energy fell, by {per_cent(-self.high)} at least{if_so}; allowed was a rise of {limit}"
+            rose = f"the energy rose by no more than {limit}: by {per_cent(self.high)} at most{if_so}"
             return "fine", fell if self.high < 0 else rose
         if self.high <= self.max_increase:
             return "cannot tell", "the energy is within the limit, but the metric may have lost more than is allowed"
@@ -225,12 +231,12 @@ class _Bounds(NamedTuple):
                 "that is no repeat of the others"
             )
         if self.between is not None:
-            least, most = (f"{100 * share:+.3g} %" for share in self.between)
+            least, most = (per_cent(share, 3, "+") for share in self.between)
             return (
                 f"energy of some runs is missing, and repeats do not replace it: at the runs' mean power, the increase "
                 f"may be from {least} to {most}"
             )
-        seen = f"{100 * self.seen:+.3g} %"
+        seen = per_cent(self.seen, 3, "+")
         if repeats is None:
             shows = f"no number of runs up to 10,000 shows on which side of {limit} it is"
             cause = f", as {self.constant}" if self.constant else ""

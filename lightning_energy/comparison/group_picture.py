@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.configurations import kinds_of, on_front_of_means, probabilities_of
 from lightning_energy.comparison.front_probability import FEWEST, is_estimated, probability_words
+from lightning_energy.comparison.labels import Label, place, shortened, taken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,14 +14,13 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.groups import Group, Mean
     from lightning_energy.comparison.run import Run
 
-__all__ = ["draw_groups", "sentence"]
+__all__ = ["draw_groups", "label_groups", "sentence"]
 
 FRONT, BEHIND, GREY = "#0072B2", "#D55E00", "#6E6E6E"
-LABEL_POINTS = 8.0
 WITHOUT_P = (
-    f"fewer than {FEWEST} runs, no spread, one seed in several runs, missing energy, or no other like it that has one"
+    f"fewer than {FEWEST} runs, no spread, one seed in several runs, missing energy, no other like it that has one, or "
+    "behind one that has none"
 )
-MOST_LABELS = 40
 
 
 def sentence(groups: Sequence[Group]) -> str:
@@ -81,7 +81,6 @@ def draw_groups(ax: Any, groups: Sequence[Group], left_out: Sequence[Run] = ()) 
         ax.plot(*points, "x", color=GREY, markersize=5, label="run that did not end, or a copy: in no mean", zorder=2)
     if any(estimated):
         ax.plot([], [], "D", color=GREY, fillstyle="left", markersize=6, label="energy estimated, not measured")
-    _label(ax, groups, front)
 
 
 def _step(ax: Any, front: Sequence[Group]) -> None:
@@ -93,24 +92,28 @@ def _step(ax: Any, front: Sequence[Group]) -> None:
         ax.plot(x, y, drawstyle="steps-post", color=FRONT, linewidth=1.6, alpha=0.75, zorder=2)
 
 
-def _label(ax: Any, groups: Sequence[Group], front: Sequence[bool]) -> None:
-    probabilities = probabilities_of(groups)
-    ranked = sorted(zip(groups, front, probabilities, strict=True), key=lambda of: not of[1])
-    for group, on, p in ranked[:MOST_LABELS]:
-        if group.energy is None or group.metric is None:
+def label_groups(ax: Any, groups: Sequence[Group], others: Sequence[Any]) -> int:
+    """Name the points where there is room: those of the front first, then by metric.
+
+    Args:
+        ax: the axis that they were drawn on, with all that hangs on its layout.
+        groups: configurations with known means, energies above 0.
+        others: other things on it that no name may cover.
+
+    Returns:
+        The number of configurations without a name.
+    """
+    ax.figure.draw_without_rendering()  # the layout is settled: only now are positions in pixels known
+    points, bars = [], []
+    for group, on, p in zip(groups, on_front_of_means(groups), probabilities_of(groups), strict=True):
+        x, y, name = group.energy, group.metric, shortened(group.name)
+        if x is None or y is None:
             continue
         chance = "" if p is None else f", p {probability_words(p)}"
-        ax.annotate(
-            f"{group.name[:28]} (n = {group.n}{chance})",
-            (group.energy.mean, group.metric.mean),
-            (6, 5 if group.mode == "max" else -5),
-            textcoords="offset points",
-            va="bottom" if group.mode == "max" else "top",
-            fontsize=LABEL_POINTS,
-            color="black" if on else "#3A3A3A",
-            parse_math=False,
-            zorder=5,
-        )
+        points.append(Label((f"{name} (n = {group.n}{chance})", name), x.mean, y.mean, on, group.mode))
+        bars.append((_half(x), _half(y)))
+    boxes = [*taken(ax, points, bars), *(other.get_window_extent() for other in others)]
+    return place(ax, sorted(points, key=lambda q: (not q.on_front, -q.y if q.mode == "max" else q.y)), boxes)
 
 
 def _runs(group: Group) -> tuple[list[float], list[float]]:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.listing import some_of
-from lightning_energy.comparison.prefixes import energy_unit, plus_minus
+from lightning_energy.comparison.prefixes import energy_unit, per_cent, plus_minus, saved
 from lightning_energy.comparison.student import FEWEST
 from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.comparison.verdicts import FOR_THAT_SEED, SHOWS_NOTHING, constant_words, one_seed_words
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.verdicts import Difference, Verdict
 
 __all__ = [
+    "OFTEN_FAILS",
     "OF_HALF",
     "dominates_words",
     "group_rows",
@@ -48,6 +49,8 @@ BEFOREHAND = (
 )
 OF_TARGET = {
     "median_kwh": "median_kwh",
+    "low_kwh": "low_kwh",
+    "high_kwh": "high_kwh",
     "over_kwh": "over_kwh",
     "reached": "n_reached",
     "of": "n",
@@ -58,11 +61,11 @@ OF_TARGET = {
     "per_success_kwh": "per_success_kwh",
 }
 OF_HALF = (
-    "the energy of the training by which half of the runs had reached it at a validation, with the number of those "
-    "that did; runs that ended or diverged without it count as never reaching it (≥: more than half had not by then), "
-    "runs that do not tell, or go on without it, for nothing (unknown)"
+    "the energy of the training by which half of the runs had reached it at a validation, with the least and the most "
+    "that one took and the number of those that did; runs that ended or diverged without it count as never reaching it "
+    "(≥: more than half had not by then), runs that do not tell, or go on without it, for nothing (unknown)"
 )
-OF_MODELS = "energies are a model's, with an uncertainty that is not known"
+OF_SINGLE = "of a single run that at which it was first seen to be reached (>: it takes more than that)"
 OFTEN_FAILS = "a configuration that often fails looks better than it is"
 ONE_SEED = (
     "Some groups have one seed twice, so that they are not paired, and nothing is decided about their metric, whose "
@@ -207,6 +210,8 @@ def latex(comparison: Judgement) -> str:
     qualities = sorted({run.quality for g in groups for run in g.runs})
     covers = sorted({run.covers for g in groups for run in g.runs})
     left_out, lost = sum(len(g.left_out) for g in comparison.groups), sum(g.lost for g in comparison.groups)
+    empty = [g.name for g in comparison.groups if not g.n]
+    single = f"; {OF_SINGLE}" if any(len(g.all_runs) == 1 for g in groups) else ""
     without = "".join(f"; {words}" for words in _not_in_intervals(groups))
     caption = (
         f"{subject.heading} ({'last value' if subject.epoch == 'last' else 'best epoch'}) and energy of the training: "
@@ -215,9 +220,11 @@ def latex(comparison: Judgement) -> str:
         f"{' or '.join(covers)}. <: shown to be dominated by that row, which is {dominates_words(comparison.margin)}; "
         f"all such decisions together{_against(comparison)} at the level {comparison.level:g} (Holm), "
         f"{conditions_words(comparison.baseline)}."
-        + (f" {unit} to a value: {OF_HALF}." if subject.targets else "")
+        + (f" {unit} to a value: {OF_HALF}{single}." if subject.targets else "")
         + (f" Left out: {left_out} that did not end, lack a figure, or are copies" if left_out else "")
         + (f"; {OFTEN_FAILS}." if lost else "." if left_out else "")
+        + (f" No run of {some_of(empty)} is in the table." if empty else "")
+        + "".join(f" {sentence[0].upper()}{sentence[1:].rstrip('.')}." for sentence in comparison.apart)
     )
     head = [
         "configuration",
@@ -256,8 +263,8 @@ def _metric(mean: Mean | None, subject: Subject) -> tuple[str, str]:
     if mean.sd is None or mean.low is None or mean.high is None:
         return subject.show(mean.mean), UNKNOWN
     return (
-        f"{subject.show(mean.mean)} ± {subject.show(mean.sd)}",
-        f"{subject.show(mean.low)} to {subject.show(mean.high)}",
+        f"{subject.show(mean.mean, mean.sd)} ± {subject.show(mean.sd, mean.sd)}",
+        f"{subject.show(mean.low, mean.sd)} to {subject.show(mean.high, mean.sd)}",
     )
 
 
@@ -287,7 +294,7 @@ def _cheaper(verdict: Verdict) -> str:
     energy = verdict.energy
     if energy is None:
         return ""
-    known, tested = (f"{100 * (1 - math.exp(-abs(value))):.2g} %" for value in (energy.value, energy.worst))
+    known, tested = (saved(value) for value in (energy.value, energy.worst))
     missing = f" ({known} by what is known, without missing energy)" if energy.worst != energy.value else ""
     return f"{tested} cheaper{missing}"
 
@@ -333,10 +340,12 @@ def _not_in_intervals(groups: Sequence[Group]) -> list[str]:
     words = []
     if measured:
         gain = max(map(_gain_of_meters, measured))
-        words.append(f"the gain of the meters{f' ({100 * gain:.2g} %, k=1)' if gain else ''} is not in them")
+        words.append(f"the gain of the meters{f' ({per_cent(gain)}, k=1)' if gain else ''} is not in them")
     if estimated:
         u = max((r.u_kwh or 0.0) / (r.energy_kwh or math.inf) for r in estimated)
-        words.append(f"energies are a model's, with a standard uncertainty of {100 * u:.2g} %" if u else OF_MODELS)
+        energies = f"energies of {len(estimated)} of {len(runs)} runs" if measured else "energies"
+        error = f"a standard uncertainty of {per_cent(u)}" if u else "an uncertainty that is not known"
+        words.append(f"{energies} are a model's, with {error}")
     missing = missing_words(runs)
     return [*words, f"{missing} and not in them"] if missing else words
 
@@ -351,7 +360,7 @@ def missing_words(runs: Sequence[Run]) -> str:
     if not missing:
         return ""
     most = max(missing)
-    how_much = f"up to {100 * most:.2g} % of theirs, if it was spent at their mean power"
+    how_much = f"up to {per_cent(most)} of theirs, if it was spent at their mean power"
     how_much = how_much if math.isfinite(most) else "an unknown amount"
     return f"energy of {len(missing)} of {len(runs)} runs is missing ({how_much})"
 
@@ -364,7 +373,10 @@ def _gain_of_meters(run: Run) -> float:
 
 
 def _gain(verdict: Verdict, subject: Subject) -> str:
-    return "" if verdict.metric is None else subject.show(abs(verdict.metric.value))
+    if verdict.metric is None:
+        return ""
+    gain = abs(verdict.metric.value)
+    return subject.show(gain, gain)
 
 
 def _kept(verdict: Verdict, comparison: Judgement) -> str:
@@ -393,8 +405,18 @@ def _decision(verdict: Verdict, comparison: Judgement) -> str:
     more = _sentence(f"which is {{}} is not decided ({paired}): {_takes(verdict, comparison)}")
     if verdict.kind == "cheaper":
         seed = f" ({FOR_THAT_SEED})" if _one_seed([verdict], comparison) else ""
-        return f"{one} is {_cheaper(verdict)} than {other}{seed}; {more.format('better')}"
+        open_ = _with_margin(more.format("better"), verdict, comparison)
+        return f"{one} is {_cheaper(verdict)} than {other}{seed}; {open_}"
     return f"{one} is better than {other} by {_gain(verdict, subject)}; {more.format('cheaper')}"
+
+
+def _with_margin(text: str, verdict: Verdict, comparison: Judgement) -> str:
+    """Add to an open question about the metric how many runs would show that there is no loss."""
+    if verdict.repeats_for_margin is None:
+        return text
+    loss = f"{verdict.one} is not worse by the margin of {comparison.margin:g}"
+    n = verdict.repeats_for_margin
+    return f"{text.removesuffix('.')}; some {n} runs of each would probably (0.8) show that {loss}."
 
 
 def _open(verdict: Verdict, comparison: Judgement) -> str:
@@ -411,7 +433,8 @@ def _sentence(text: str) -> str:
 
 def _has_number(verdict: Verdict) -> bool:
     open_ = verdict.kind in {"cheaper", "better", "undecided"}
-    return open_ and any(d is not None and d.repeats is not None for d in (verdict.energy, verdict.metric))
+    numbers = [d.repeats for d in (verdict.energy, verdict.metric) if d is not None]
+    return open_ and any(n is not None for n in (*numbers, verdict.repeats_for_margin))
 
 
 def _takes(verdict: Verdict, comparison: Judgement) -> str:

@@ -272,12 +272,13 @@ def _group(name: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Group
     kept, left_out = _once([run for run in runs if not _reason(run)])
     left_out += [(run, reason) for run in runs if (reason := _reason(run))]
     metric = mean_of(run.metric for run in kept if run.metric is not None)
+    most = 1.0 if all(run.mode == "max" for run in kept) else math.inf
     return Group(
         name,
         tuple(kept),
         tuple(left_out),
         _cut(mean_of(run.energy_kwh for run in kept if run.energy_kwh is not None), math.inf),
-        _cut(metric, 1.0) if all(run.mode == "max" and run.scale != "raw" for run in kept) else metric,
+        _cut(metric, most) if all(run.scale != "raw" for run in kept) else metric,
         tuple(run.source.seed for run in kept),
         settings,
     )

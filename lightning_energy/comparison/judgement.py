@@ -46,6 +46,7 @@ class Judgement:
         level: the probability that at least one of all decisions in ``verdicts`` is false, at most.
         margin: the loss of the metric that counts as none in ``verdicts``, in the unit in which it is shown.
         baseline: the group that all others are compared with in ``verdicts``; ``None``: all with all.
+        apart: sentences on runs of a study that failed or are no repeats, and are in no figure; among ``caveats``, too.
     """
 
     runs: list[Run]
@@ -59,6 +60,7 @@ class Judgement:
     level: float = LEVEL
     margin: float = 0.0
     baseline: str | None = None
+    apart: tuple[str, ...] = ()
 
     @property
     def front(self) -> list[Run]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightning_energy.comparison.configurations import of_other_kinds, with_means
+from lightning_energy.comparison.labels import LABEL_POINTS
 from lightning_energy.comparison.picture import INCHES, UNITS, new_axes, written
 from lightning_energy.comparison.prefixes import energy_unit
 from lightning_energy.comparison.rank_stability import ALPHAS, ranks_at, references_of
@@ -30,7 +31,6 @@ DASHES = ("-", "--", "-.", ":")
 IN_LEGEND = 16
 GREY = "#6E6E6E"
 PLACES = 120
-LABEL_POINTS = 8.0
 
 
 def plot_courses(comparison: Judgement, ax: Any = None) -> Any:
@@ -81,17 +81,27 @@ def plot_courses(comparison: Judgement, ax: Any = None) -> Any:
     ax.grid(visible=True, color="#EDEDED", linewidth=0.6)
     ax.set_axisbelow(True)
     more = f" (and {len(drawn) - IN_LEGEND} more)" if len(drawn) > IN_LEGEND else ""
-    legend = ax.legend(fontsize="small", title=f"mean up to {si(end * per_kwh, unit)}{more}", loc="best")
+    until = f" (until the first validation: {progress.floor:g}){more}"
+    legend = ax.legend(fontsize="small", title=f"mean up to {si(end * per_kwh, unit)}{until}", loc="best")
     _plain_text(legend)
     unlike = progress.left_out > 0
+    lacking = len(progress.configurations) - len(drawn)
     bands = "; bands: from the worst to the best run" if any(of.n > 1 for of in drawn) else ""
     estimated = any(run.quality == "estimated" for run in comparison.drawable)
     words = f"{'; energies estimated' if estimated else ''}{'; unlike energies: not to be compared' * unlike}"
     ax.set_title(
-        f"a step at each validation, nothing interpolated{bands}{words}",
+        f"a step at each validation, nothing interpolated{bands}{words}{_lacking(lacking)}",
         loc="left", fontsize="small",
     )  # fmt: skip
     return ax.figure, ax
+
+
+def _lacking(n: int) -> str:
+    """Say how many configurations have no course."""
+    if not n:
+        return ""
+    are, each = ("1 configuration is", "it") if n == 1 else (f"{n} configurations are", "each")
+    return f"\n{are} not drawn, as a run of {each} has no course, or none ended"
 
 
 def plot_ranks(comparison: Judgement, axes: Any = None) -> Any:

@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.prefixes import Figures, energy_unit
+from lightning_energy.comparison.target_table import range_of
+from lightning_energy.comparison.to_target import OfRuns
 
 if TYPE_CHECKING:
     from lightning_energy.comparison.subject import Subject
@@ -170,13 +172,14 @@ def target_of(row: Row, value: float) -> Mapping[str, Any] | None:
 
 
 def target_words(found: Mapping[str, Any], rows: Rows) -> str:
-    """The energy by which half of several runs had reached a target, with the number of those that did."""
+    """The energy by which half of several runs had reached a target, with their range and the number that did."""
     if not found["n"]:
         return UNKNOWN
     reached = f"({found['n_reached']} of {found['n']}{f', {n} unknown' if (n := found.get('unknown')) else ''})"
     if found["median_kwh"] is None:
         return f"{f'&ge;&nbsp;{rows.energies.show(over)}' if (over := found['over_kwh']) else UNKNOWN} {reached}"
-    return f"{rows.energies.show(found['median_kwh'])} {reached}"
+    range_ = range_of(OfRuns(**found), rows.energies.show)
+    return f"{rows.energies.show(found['median_kwh'])} ({range_}{reached.removeprefix('(')}"
 
 
 def setting(of: str) -> Callable[[Row, Rows], str]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from lightning_energy.comparison import page_cells as cells
 from lightning_energy.comparison.columns import ON_PAGE, Column, PageCell, heading_of
 from lightning_energy.comparison.front_probability import probability_words
-from lightning_energy.comparison.group_table import conditions_words
+from lightning_energy.comparison.group_table import OFTEN_FAILS, conditions_words
+from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.page_cells import UNKNOWN, Rows, escaped, name
 from lightning_energy.comparison.verdicts import LEVEL
 
@@ -123,6 +124,14 @@ def _body(run: Row, rows: Rows, columns: Sequence[tuple[Column, PageCell]]) -> s
     return f'<tbody><tr class="figures">{"".join(written)}</tr>{notes}</tbody>'
 
 
+def _left_out(comparison: Mapping[str, Any]) -> str:
+    """Name the groups of which no run ended, and say what follows from runs that are in no mean."""
+    groups = [group for group in comparison.get("groups") or () if group.get("left_out")]
+    lost = [name(group["name"]) for group in groups if not group["n"]]
+    words = f" No run of {some_of(lost)} is in the table." if lost else ""
+    return f"{words} Runs that are left out are in no mean: {OFTEN_FAILS}." if groups else ""
+
+
 def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequence[Row], subject: Subject) -> str:
     """Write the section of the groups; nothing where each configuration was trained once.
 
@@ -143,10 +152,10 @@ def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequ
     body = []
     for group in groups:
         metric, energy, p = group["metric"], group["energy_kwh"], group["front_probability"]
-        spread = "" if metric["sd"] is None else f" ± {metric['sd']:.2g}"
+        spread = f" ± {subject.show(metric['sd'], metric['sd'])}" if metric["sd"] else ""
         reached = [cells.target_words(found, rows) for found in of_targets.get(group["name"], ())]
         figures = [
-            f"{subject.show(metric['mean'])}{spread}",
+            f"{subject.show(metric['mean'], metric['sd'])}{spread}",
             rows.energies.show(energy["mean"], energy["sd"]),
             *(reached or [UNKNOWN for _ in subject.targets]),
             UNKNOWN if p is None else escaped(probability_words(p).removeprefix("= ")),
@@ -154,7 +163,8 @@ def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequ
         ]
         written = "".join(f'<td class="n">{figure}</td>' for figure in figures)
         role = ", baseline" if group["name"] == comparison.get("baseline") else ""
-        label = f"{name(group['name'])}<small>n = {group['n']}{role}</small>"
+        failed = f" (+{n} left out)" if (n := len(group.get("left_out", ()))) else ""
+        label = f"{name(group['name'])}<small>n = {group['n']}{failed}{role}</small>"
         body.append(f'<tr><th scope="row"><div class="wrap">{label}</div></th>{written}</tr>')
     baseline = comparison.get("baseline")
     alone = "" if baseline is None else f", of each group compared with {name(baseline)} alone,"
@@ -164,13 +174,14 @@ def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequ
     )
     return (
         '<section><h2 id="of-groups">Groups of repeats</h2><p class="hint">Mean ± one standard deviation over n runs; '
-        "the energy by which half of them had reached a target, with the number of those that did (runs that ended "
+        "the energy by which half of them had reached a target, with the least and the most that one took and the "
+        "number of those that did (runs that ended "
         "or diverged without it count as never reaching it); and the posterior probability (flat prior), by the "
         "scatter of repeats alone, that the mean is on the front of the configurations like it that have one: no test, "
         "without the uncertainty of meters, and not given for estimates, whose error is not in the scatter, for fewer "
-        "than three runs, where energy is missing, nothing scatters or a seed comes twice, or where no other one like "
-        "it has one."
-        f"{shown}</p>"
+        "than three runs, where energy is missing, nothing scatters or a seed comes twice, where no other one like "
+        "it has one, or where it is behind one that has none."
+        f"{shown}{_left_out(comparison)}</p>"
         f'<div class="box" role="region" aria-labelledby="of-groups" tabindex="0"><table id="groups"><thead>'
         f"<tr>{head_}</tr></thead><tbody>{''.join(body)}</tbody></table></div></section>"
     )

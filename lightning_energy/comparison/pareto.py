@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.run import Run
     from lightning_energy.scores.formula import Formula
 
-__all__ = ["COVERAGE_FACTOR", "dominations", "fronts", "goodness", "iso_scores", "kinds", "on_front", "window"]
+__all__ = [
+    "COVERAGE_FACTOR",
+    "dominations",
+    "fronts",
+    "goodness",
+    "iso_scores",
+    "kinds",
+    "numbers_of_samples",
+    "on_front",
+    "window",
+]
 
 COVERAGE_FACTOR = 2.0  # k=2: 1 in 20 differences by mere chance is larger (GUM, JCGM 100:2008, 6.3.3)
 ISO_LINES = 5
@@ -63,14 +73,19 @@ def kinds(runs: Sequence[Run]) -> NDArray[np.int64]:
     run whose sensors are not known, or changed between its sessions, is a kind of its own. One whose number of samples
     is not known is taken for one of most others. The kind of most runs is 1.
     """
-    of_samples = Counter((run.likeness, run.metric_n) for run in runs if run.metric_n)
-    usual = {likeness: n for (likeness, n), _ in reversed(of_samples.most_common())}
     keys = [
-        (*run.likeness, run.metric_n or usual.get(run.likeness)) if run.source.sensors else (i,)
-        for i, run in enumerate(runs)
+        (*run.likeness, n) if run.source.sensors else (i,)
+        for i, (run, n) in enumerate(zip(runs, numbers_of_samples(runs), strict=True))
     ]
     ranks = {key: rank for rank, (key, _) in enumerate(Counter(keys).most_common(), 1)}
     return np.array([ranks[key] for key in keys], dtype=np.int64)
+
+
+def numbers_of_samples(runs: Sequence[Run]) -> list[int | None]:
+    """The number of validation samples that each run's metric is taken to be of: its own, or that of most like it."""
+    known = Counter((run.likeness, run.metric_n) for run in runs if run.metric_n)
+    usual = {likeness: n for (likeness, n), _ in reversed(known.most_common())}
+    return [run.metric_n or usual.get(run.likeness) for run in runs]
 
 
 def fronts(runs: Sequence[Run]) -> NDArray[np.bool_]:

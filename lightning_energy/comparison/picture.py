@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.configurations import has_repeats, with_means
-from lightning_energy.comparison.group_picture import draw_groups, sentence
+from lightning_energy.comparison.group_picture import draw_groups, label_groups, sentence
+from lightning_energy.comparison.labels import LABEL_POINTS, PAPER, Label, place, shortened, taken
 from lightning_energy.comparison.pareto import goodness, window
 from lightning_energy.comparison.prefixes import energy_unit
 from lightning_energy.comparison.subject import better
@@ -37,22 +37,8 @@ ESTIMATED = ("energy estimated, not measured", "D")  # name in the legend, and s
 ROUND_DIGITS = ((1, (1.0, 2.0, 3.0, 4.0, 5.0, 7.0)), (3, (1.0, 2.0, 5.0)))
 UNITS = {"J": "joules", "Wh": "watt hours"}
 GREY = "#6E6E6E"
-PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}  # under letters: lines stay behind
 CROWD = 25  # more runs are drawn smaller and fainter
-LABEL_POINTS = 8.0
-LONGEST_LABEL = 28
 MOST_LABELS = 40
-# places of a label beside its point: offset in points, and the label's corner that is there; a front leaves its upper
-# left free, or its lower left where less is better
-PLACES = [
-    (-6, 5, "right", "bottom"),
-    (6, 5, "left", "bottom"),
-    (6, -5, "left", "top"),
-    (-6, -5, "right", "top"),
-    (0, 8, "center", "bottom"),
-    (0, -8, "center", "top"),
-]
-OTHER_SIDE = {"top": "bottom", "bottom": "top"}
 CAVEATS = 3
 CAVEAT_CHARACTERS = 120
 
@@ -72,8 +58,11 @@ def plot(comparison: Judgement, ax: Any = None) -> Any:
         if has_repeats(groups):
             ax.set_xlabel(f"energy of the training in {UNITS[unit]} (logarithmic)")
             draw_groups(ax, groups, [run for g in comparison.configurations for run, _ in g.left_out if run in runs])
-            ax.legend(loc="best", fontsize="small", framealpha=0.9)
+            legend = ax.legend(loc="best", fontsize="small", framealpha=0.9)
             _caveats(ax, [sentence(groups), *comparison.caveats])
+            if hidden := label_groups(ax, groups, [*scores, legend]):
+                left = f"; {hidden} configuration{'s' * (hidden != 1)} without room for a name"
+                ax.set_title(f"{_title(comparison)}{left}", loc="left", fontsize="medium", parse_math=False)
             return ax.figure, ax
         _front_line(ax, [run for run in comparison.front if run in runs])
         _points(ax, runs)
@@ -264,54 +253,13 @@ def _points(ax: Any, runs: Sequence[Run]) -> None:
 def _labels(ax: Any, runs: Sequence[Run], others: Sequence[Any]) -> None:
     """Name the points where there is room: those of the front first, then by score, or by the metric without one."""
     ax.figure.draw_without_rendering()  # the layout is settled: only now are positions in pixels known
-    frame = ax.get_window_extent()
-    taken = _taken(ax, runs)
-    taken += [other.get_window_extent() for other in others]
     good = {
         run.name: value if run.score is None else run.score for run, value in zip(runs, goodness(runs), strict=True)
     }
-    for run in sorted(runs, key=lambda r: (_kind(r), -good[r.name], r.name))[:MOST_LABELS]:
-        name = run.name if len(run.name) <= LONGEST_LABEL else f"{run.name[:13]}…{run.name[-13:]}"
-        for dx, up, ha, side in PLACES if run.on_front else (PLACES[1], PLACES[0], *PLACES[2:]):
-            dy, va = (up, side) if run.mode == "max" else (-up, OTHER_SIDE[side])
-            label = ax.annotate(
-                name,
-                (run.energy_kwh, run.metric),
-                (dx, dy),
-                textcoords="offset points",
-                ha=ha,
-                va=va,
-                fontsize=LABEL_POINTS,
-                color="black" if run.on_front else "#3A3A3A",
-                parse_math=False,  # a run may be called "$x"
-                bbox=PAPER,
-                zorder=5,
-            )
-            box = label.get_window_extent()
-            if frame.contains(*box.min) and frame.contains(*box.max) and not box.count_overlaps(taken):
-                taken.append(box)
-                break
-            label.remove()
-
-
-def _taken(ax: Any, runs: Sequence[Run]) -> list[Any]:
-    """List the boxes that labels must not cover, in pixels: points, steps of the front, and bars while they are few."""
-    from matplotlib.transforms import Bbox  # noqa: PLC0415 - an extra
-
-    def box(x: float, y: float, to_x: float, to_y: float, wide: float) -> Bbox:
-        return Bbox.from_extents(min(x, to_x) - wide, min(y, to_y) - wide, max(x, to_x) + wide, max(y, to_y) + wide)
-
-    pixels = [tuple(ax.transData.transform((run.energy_kwh, run.metric))) for run in runs]
-    boxes = [box(x, y, x, y, 3.5 * ax.figure.dpi / 72) for x, y in pixels]
-    front = sorted(pixel for pixel, run in zip(pixels, runs, strict=True) if run.on_front)
-    for (x, y), (to_x, to_y) in pairwise(front):
-        boxes += [box(x, y, to_x, y, 1.0), box(to_x, y, to_x, to_y, 1.0)]
-    if len(runs) <= CROWD:
-        for run, (x, y) in zip(runs, pixels, strict=True):
-            end = (run.energy_kwh or 0.0) + (run.u_kwh or 0.0)
-            to_x, _ = ax.transData.transform((end, run.metric))
-            boxes.append(box(2 * x - to_x, y, to_x, y, 1.0))
-    return boxes
+    ranked = sorted(runs, key=lambda r: (_kind(r), -good[r.name], r.name))
+    points = [Label((shortened(r.name),), r.energy_kwh or 0.0, r.metric or 0.0, r.on_front, r.mode) for r in ranked]
+    bars = [(run.u_kwh or 0.0, 0.0) for run in ranked] if len(runs) <= CROWD else []
+    place(ax, points[:MOST_LABELS], [*taken(ax, points, bars), *(other.get_window_extent() for other in others)])
 
 
 def _caveats(ax: Any, caveats: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from lightning_energy.results.readable import scale
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["WH_PER_KWH", "Figures", "count", "energy_unit", "plus_minus"]
+__all__ = ["WH_PER_KWH", "Figures", "count", "energy_unit", "per_cent", "plus_minus", "saved", "significant"]
 
 LARGE = 1e4  # first number that takes more than a glance to read
 NEAR = 1e3  # largest ratio of figures under one prefix
@@ -45,6 +45,47 @@ def count(number: int) -> str:
     """
     size = min((len(str(number)) - 1) // 3, 4)
     return f"{number / 1000**size:.4g} {' KMBT'[size]}".strip()
+
+
+def significant(value: float, digits: int, sign: str = "") -> str:
+    """Write a number with so many significant digits, and with all before the point where these are more.
+
+    Args:
+        value: a number.
+        digits: the number of significant digits.
+        sign: ``+`` to write that of a number above 0, too.
+
+    Example:
+        >>> significant(136.9, 2), significant(0.01369, 2), significant(12345.6, 4), significant(1.5, 3, "+")
+        ('137', '0.014', '12346', '+1.5')
+    """
+    return f"{value:{sign}.{max(digits, len(f'{abs(value):.0f}'))}g}"
+
+
+def per_cent(share: float, digits: int = 2, sign: str = "") -> str:
+    """Write a share in percent with so many significant digits; see :func:`significant`.
+
+    Example:
+        >>> per_cent(0.1234), per_cent(11.03), per_cent(0.02, 3, "+")
+        ('12 %', '1103 %', '+2 %')
+    """
+    return f"{significant(100 * share, digits, sign)} %"
+
+
+def saved(logarithm: float) -> str:
+    """Write the share that is saved in percent: two digits of it or, beyond 99 %, of what is left.
+
+    Args:
+        logarithm: the logarithm of the larger energy over the smaller one.
+
+    Example:
+        >>> saved(math.log(1.5)), saved(math.log(300)), saved(math.log(5000))
+        ('33 %', '99.67 %', '99.980 %')
+    """
+    left = 100 * math.exp(-abs(logarithm))
+    if left >= 1 or not left:
+        return per_cent(1 - left / 100)
+    return f"{100 - left:.{_decimals(left, 2)}f} %"
 
 
 class Figures(NamedTuple):

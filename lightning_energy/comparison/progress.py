@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.comparison.configurations import of_main_kind, of_other_kinds, with_means
+from lightning_energy.comparison.configurations import of_main_kind, with_means
 from lightning_energy.comparison.course import (
     Band,
     area,
@@ -15,6 +16,7 @@ from lightning_energy.comparison.course import (
     hypervolume,
     worst_value,
 )
+from lightning_energy.comparison.prefixes import significant
 from lightning_energy.comparison.target_table import result_of
 from lightning_energy.comparison.to_target import OfRuns, of_runs
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lightning_energy.comparison.groups import Group
+    from lightning_energy.comparison.run import Run
     from lightning_energy.comparison.subject import Subject
 
 __all__ = ["OfConfiguration", "Progress", "progress_of"]
@@ -57,10 +60,11 @@ class Progress:
         subject: the metric.
         budget_kwh: the common budget in kWh, up to which areas and restricted means are taken.
         floor: the value that counts as nothing.
-        hypervolume: the area that all validations together dominate, in kWh times the metric's unit; of groups that
-            may not be set against each other, those of the most frequent kind.
+        hypervolume: the area that all validations together dominate, also those of runs that were cut off or diverged,
+            in kWh times the metric's unit; of runs that may not be set against each other, those of the most frequent
+            kind.
         reference: energy in kWh and metric of its reference point: ``budget_kwh`` and ``floor``, of the same groups.
-        left_out: number of configurations of other kinds, which are not in it.
+        left_out: number of configurations of which a run of another kind is not in it.
         configurations: the configurations.
     """
 
@@ -81,8 +85,9 @@ class Progress:
             kinds = "1 of another kind is" if self.left_out == 1 else f"{self.left_out} of other kinds are"
             of, runs = f"the configurations that may be set against each other ({kinds} left out)", "their"
         return (
-            f"Hypervolume of {of}: {self.hypervolume:.4g} kWh times {heading} (reference point: {kwh:.4g} "
-            f"kWh and {heading} {floor:g}); the best of {runs} runs at each energy averages {value} up to it."
+            f"Hypervolume of {of}: {significant(self.hypervolume, 4)} kWh times {heading} (reference point: "
+            f"{significant(kwh, 4)} kWh and {heading} {floor:g}); the best of {runs} runs at each energy averages "
+            f"{value} up to it."
         )
 
     def mean_best(self, size: float) -> float:
@@ -130,21 +135,39 @@ def progress_of(
     Raises:
         ValueError: the budget is not above 0.
     """
-    alike = of_main_kind(groups)
-    whole, reference = (_reference(of, subject, budget_kwh, floor) for of in (groups, alike))
+    every = [run for group in groups for run in group.all_runs if run.source.course]
+    alike = _alike(every, groups)
+    whole, reference = (_reference(of, subject, budget_kwh, floor) for of in (every, alike))
     if whole is None:
         return None
-    points = [step for g in alike for run in g.all_runs for step in best_so_far(run.source.course, subject.mode)]
+    points = [step for run in alike for step in best_so_far(run.source.course, subject.mode)]
     size = 0.0 if reference is None else hypervolume(points, *reference, subject.mode)
-    empty = Progress(subject, *whole, size, reference or whole, of_other_kinds(with_means(groups)), ())
+    chosen = {run.name for run in alike}
+    left_out = sum(any(r.source.course and r.name not in chosen for r in group.all_runs) for group in groups)
+    empty = Progress(subject, *whole, size, reference or whole, left_out, ())
     return replace(empty, configurations=tuple(_of(group, empty) for group in groups))
 
 
+def _alike(runs: Sequence[Run], groups: Sequence[Group]) -> list[Run]:
+    """The runs of the most frequent kind of configurations, also those that were cut off or diverged."""
+    ended = [run for group in of_main_kind(with_means(groups)) for run in group.runs]
+    if not ended:
+        kinds = Counter(run.kind for run in runs if run.kind is not None).most_common(1)
+        ended = [run for run in runs if kinds and run.kind == kinds[0][0]]
+    kinds_, likenesses = {run.kind for run in ended}, {run.likeness for run in ended if run.source.sensors}
+    numbers = {run.metric_n for run in ended} | {None}
+    return [
+        run
+        for run in runs
+        if (run.kind in kinds_ if run.is_comparable else run.likeness in likenesses and run.metric_n in numbers)
+    ]
+
+
 def _reference(
-    groups: Sequence[Group], subject: Subject, budget_kwh: float | None, floor: float | None
+    runs: Sequence[Run], subject: Subject, budget_kwh: float | None, floor: float | None
 ) -> tuple[float, float] | None:
-    """The energy and the metric of the reference point of some configurations; ``None`` where none is known."""
-    courses = [run.source.course for group in groups for run in group.all_runs]
+    """The energy and the metric of the reference point of some runs; ``None`` where none is known."""
+    courses = [run.source.course for run in runs]
     if budget_kwh is None:
         budget_kwh = common_budget_kwh(courses)
     if floor is None:

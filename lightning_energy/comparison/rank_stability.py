@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from lightning_energy.comparison.prefixes import significant
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -260,7 +262,8 @@ def _listed(winners: Sequence[Winner], unit: str = "") -> str:
     if len(winners) == 1:
         return winners[0].name
     first, last = winners[0], winners[-1]
-    middle = [f"{w.name} from {w.low:.3g} to {w.high:.3g}{unit}" for w in winners[1:-1]]
+    middle = [f"{w.name} from {significant(w.low, 3)} to {significant(w.high, 3)}{unit}" for w in winners[1:-1]]
     if len(middle) > NAMED - 2:
         middle = [*middle[: NAMED - 2], f"and {len(middle) - NAMED + 2} more"]
-    return ", ".join([f"{first.name} up to {first.high:.3g}{unit}", *middle, f"{last.name} from {last.low:.3g}{unit}"])
+    begin = f"{first.name} up to {significant(first.high, 3)}{unit}"
+    return ", ".join([begin, *middle, f"{last.name} from {significant(last.low, 3)}{unit}"])

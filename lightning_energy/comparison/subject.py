@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +19,8 @@ Choice = Literal["last", "best"]
 LARGEST_PLAIN = 1e7  # numbers from here on are written with an exponent
 DIGITS = 4
 LONGEST = 28  # characters of a heading
+SMALL = 1e-3  # smaller fractions are written with significant digits
+MOST_DECIMALS = 15
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,25 @@ class Subject:
             f"it is one, give scale='fraction' or scale='percent' (on the command line: --scale fraction)."
         )
 
-    def show(self, value: float) -> str:
-        """Write a value of it."""
-        return f"{value:.4f}" if self.scale == "fraction" else number(value)
+    def show(self, value: float, error: float | None = None) -> str:
+        """Write a value of it.
+
+        Args:
+            value: the value.
+            error: what it is sure to, or a difference that it shows: where that would be rounded away, two digits of it
+                are shown.
+
+        Example:
+            >>> Subject("accuracy").show(0.91234), Subject("accuracy").show(0.912345, 0.00006)
+            ('0.9123', '0.912345')
+        """
+        if self.scale == "fraction":
+            shown = f"{value:.{DIGITS}f}" if error or not 0 < abs(value) < SMALL else f"{value:.3g}"
+        else:
+            shown = number(value)
+        if not error or "e" in shown or abs(error) >= 2 * 10.0 ** -len(shown.partition(".")[2]):
+            return shown
+        return f"{value:.{min(1 - math.floor(math.log10(abs(error))), MOST_DECIMALS)}f}"
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types."""

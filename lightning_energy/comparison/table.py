@@ -12,6 +12,7 @@ from lightning_energy.comparison.columns import FIELDS, IN_TEXT, heading_of
 from lightning_energy.comparison.configurations import has_repeats
 from lightning_energy.comparison.group_table import OF_HALF, dominates_words, group_rows, group_sentences
 from lightning_energy.comparison.listing import some_of
+from lightning_energy.comparison.student import FEWEST
 from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.results.plain import cell as in_csv
 from lightning_energy.results.readable import si
@@ -34,6 +35,7 @@ WIDTH = 120
 NARROWEST = 80
 LONGEST_NAME = 32
 SHORTEST_NAME = 16
+SINGLE = "A single run does not show how a repeat would come out: train each with three seeds or more."
 MOST_OF_A_UNIT = 20  # runs; CSV and JSON have all
 BEHIND = "those that are ahead of it are so by less than the uncertainty of their energies (k=2)"
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
@@ -229,10 +231,12 @@ def _of_signs(runs: Sequence[Run], margin: float) -> list[str]:
     if any(r.dominated_by for r in runs):
         words = dominates_words(margin)
         sentences.append(f"< its group is dominated by that one (+n: and by n more), which is {words}.")
-    if any(r.perhaps_dominated_by and not r.dominated_by for r in runs):
+    if behind := [r for r in runs if r.perhaps_dominated_by and not r.dominated_by]:
+        often = {name for name, n in Counter(r.group for r in runs if r.outcome == "completed").items() if n >= FEWEST}
+        shown = {r.group for r in behind} <= often
         sentences.append(
-            "~ behind that run (+n: and n more), which is at least as good and cheaper by the meter. A single run does "
-            "not show how a repeat would come out: train each with three seeds or more."
+            "~ behind that run (+n: and n more), which is at least as good and cheaper by the meter. "
+            + ("What repeats show is told of the groups, above." if shown else SINGLE)
         )
     of_kinds = Counter(r.kind for r in runs if r.kind is not None)
     if len(of_kinds) > 1 and 1 in of_kinds.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lightning_energy.comparison.prefixes import significant
 from lightning_energy.comparison.to_target import of_runs
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.run import Run
     from lightning_energy.comparison.to_target import OfRuns, ToTarget
 
-__all__ = ["of_group", "of_run", "result_of", "target_cells"]
+__all__ = ["of_group", "of_run", "range_of", "result_of", "target_cells"]
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 
@@ -72,7 +73,7 @@ def of_run(result: ToTarget | None, show: Callable[[float, float | None], str]) 
 
 
 def of_group(found: OfRuns | None, show: Callable[[float, float | None], str]) -> str:
-    """Write the median energy of several runs, with the number of those that reached it.
+    """Write the median energy of several runs, with the range of them and the number of those that reached it.
 
     Args:
         found: what is known of them.
@@ -82,14 +83,30 @@ def of_group(found: OfRuns | None, show: Callable[[float, float | None], str]) -
         >>> from lightning_energy.comparison.to_target import OfRuns
         >>> of_group(OfRuns(0.9, 5, 2, over_kwh=0.4), lambda kwh, u: f"{kwh:g}")
         '≥ 0.4 (2 of 5)'
+        >>> of_group(OfRuns(0.9, 5, 5, 0, 0.4, None, 0.3, 0.6), lambda kwh, u: f"{kwh:g}")
+        '0.4 (0.3 to 0.6, 5 of 5)'
     """
     if found is None or not found.n:
         return UNKNOWN
-    reached = f"({found.n_reached} of {found.n}{f', {found.unknown} unknown' if found.unknown else ''})"
+    reached = f"{found.n_reached} of {found.n}{f', {found.unknown} unknown' if found.unknown else ''})"
     if found.median_kwh is None:
-        return f"{f'≥ {show(found.over_kwh, None)}' if found.over_kwh else UNKNOWN} {reached}"
-    return f"{show(found.median_kwh, None)} {reached}"
+        return f"{f'≥ {show(found.over_kwh, None)}' if found.over_kwh else UNKNOWN} ({reached}"
+    return f"{show(found.median_kwh, None)} ({range_of(found, lambda kwh: show(kwh, None))}{reached}"
+
+
+def range_of(found: OfRuns, show: Callable[[float], str]) -> str:
+    """Write the range of the energies of several runs, with a comma behind it; empty where all took the same.
+
+    Args:
+        found: what is known of them.
+        show: writes an energy in kWh.
+    """
+    if found.low_kwh is None or found.low_kwh == found.high_kwh:
+        return ""
+    more = "or more" if found.high_kwh is None else f"to {show(found.high_kwh)}"
+    return f"{show(found.low_kwh)} {more}, "
 
 
 def _plain(value: float, u: float | None) -> str:
-    return f"{value:.4g} ± {u:.2g}" if u else f"{value:.4g}"
+    shown = significant(value, 4)
+    return f"{shown} ± {significant(u, 2)}" if u else shown

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.listing import some_of
+from lightning_energy.comparison.pareto import numbers_of_samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +25,8 @@ READ_ALIKE = "If all were percentages, give scale='percent' (on the command line
 _UNITS = {"fraction": "fraction", "percent": "percentage", "raw": "raw value"}
 FAR_BELOW = 100.0  # ratio of the reference to an energy that it penalizes by 0.4 %
 
-OF_SAMPLES = (
-    "The metrics are not of as many validation samples ({}; a number that is not known is taken for the most frequent "
-    "one), so that these are not ranked against each other."
-)
+OF_SAMPLES = "The metrics are not of as many validation samples ({}), so that these are not ranked against each other."
+NOT_KNOWN = "unknown, and taken for that of most runs like it"
 
 
 def with_caveats(runs: Sequence[Run], reference_kwh: float | None) -> tuple[list[Run], list[str]]:
@@ -64,9 +63,9 @@ def with_caveats(runs: Sequence[Run], reference_kwh: float | None) -> tuple[list
             "Some energies are measured and some are not ({}), so that these are not ranked against each other.",
         ),
         (
-            [str(run.metric_n or usual_n) for run in runs],
+            [str(n or usual_n) for n in numbers_of_samples(runs)],
             "its metric is of {} validation samples",
-            OF_SAMPLES,
+            OF_SAMPLES.format(_listed(Counter(str(run.metric_n or NOT_KNOWN) for run in runs))),
         ),
         (
             [run.hardware for run in runs],

@@ -131,6 +131,7 @@ class Difference:
         level: the level of its test, one-sided, if it were the first of Holm's.
         paired: runs are paired.
         flaw: the reason why its repeats show nothing; empty where they do.
+        spreads: number of groups whose spreads make up ``sd``: 2 where both scatter alike, 1 where one alone does.
     """
 
     value: float
@@ -146,6 +147,7 @@ class Difference:
     level: float = LEVEL / 2
     paired: bool = False
     flaw: Flaw = ""
+    spreads: float = 2.0
 
     @property
     def repeats(self) -> int | None:
@@ -155,7 +157,9 @@ class Difference:
         """
         if self.sign or self.missing or self.flaw:
             return None
-        return repeats_needed(self.worst, self.sd, self.level, paired=self.paired, constant=self.constant)
+        return repeats_needed(
+            self.worst, self.sd, self.level, paired=self.paired, constant=self.constant, spreads=self.spreads
+        )
 
     @property
     def obstacle(self) -> Obstacle:
@@ -187,6 +191,8 @@ class Verdict:
         metric: difference of their metrics, better is more; ``None`` where none was tested.
         pairs: number of seeds that they were paired by; 0: they are not paired.
         tests: number of its one-sided tests, which were corrected for with those of all other pairs.
+        repeats_for_margin: with a margin, and where one is shown to be cheaper alone: runs of each that would probably
+            (0.8) show that it is not worse by the margin; ``None``: it seems to be, or no number is known.
     """
 
     one: str
@@ -197,6 +203,7 @@ class Verdict:
     metric: Difference | None = None
     pairs: int = 0
     tests: int = 0
+    repeats_for_margin: int | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types."""
@@ -210,6 +217,7 @@ class Verdict:
             "pairs": self.pairs,
             "tests": self.tests,
             "repeats": self.repeats,
+            "repeats_for_margin": self.repeats_for_margin,
         }
 
     @property
@@ -361,6 +369,7 @@ class Test:
     sides: int = 2
     worst: Test | None = None
     flaw: Flaw = ""
+    spreads: float = 2.0
 
     def difference(self, level: float, tests: int, *, paired: bool) -> Difference:
         """The same as a figure, decided at a level.
@@ -387,6 +396,7 @@ class Test:
             level / tests,
             paired,
             self.flaw,
+            worst.spreads,
         )
 
 
@@ -402,6 +412,7 @@ class _Draft:
     energy: Test | None = None
     metric: Test | None = None
     not_worse: tuple[Test, ...] = ()
+    margin: float = 0.0
 
     @property
     def tests(self) -> list[Test]:
@@ -433,8 +444,17 @@ class _Draft:
             metric,
             self.pairs,
             sum(test.sides for test in self.tests),
+            _repeats_for_margin(metric, cheaper, self.margin) if kind == "cheaper" else None,
         )
         return verdict if first > 0 else _turned(verdict)
+
+
+def _repeats_for_margin(metric: Difference, cheaper: int, margin: float) -> int | None:
+    """Runs of each that would probably show that the cheaper group is not worse by a margin."""
+    room = margin - cheaper * metric.value
+    if not margin or room <= 0 or metric.flaw:
+        return None
+    return repeats_needed(room, metric.sd, metric.level, paired=metric.paired, spreads=metric.spreads)
 
 
 def _turned(verdict: Verdict) -> Verdict:
@@ -457,7 +477,7 @@ def _mean_kwh(facts: Facts) -> float:
 
 
 def _draft(one: Facts, other: Facts, margin: float) -> _Draft:
-    draft = _Draft(one, other)
+    draft = _Draft(one, other, margin=margin)
     reasons = (*unlike(example(one.group), example(other.group)), *one.own, *other.own)
     reasons += ("they have a run in common",) if one.records & other.records else ()
     kinds = {run.kind for facts in (one, other) for run in facts.group.runs}
@@ -581,7 +601,7 @@ def _test(
     """
     ra, rb = (step**2 / 12 for step in steps)
     if pairs:
-        n = len(pairs)
+        n, spreads = len(pairs), 1.0
         value, variance = _moments([other[j] - one[i] for i, j in pairs])
         variance = max(variance, ra + rb)
         square, df, sd = variance / n, n - 1.0, math.sqrt(variance)
@@ -591,6 +611,8 @@ def _test(
         square, sd = max(sa + sb, ra / len(one) + rb / len(other)), math.sqrt(max(va + vb, ra + rb) / 2)
         low = sa**2 / (len(one) - 1) + sb**2 / (len(other) - 1)
         df = (sa + sb) ** 2 / low if low and len(one) == len(other) else float(min(len(one), len(other)) - 1)
+        ratio = min(va, vb) / max(va, vb) if max(va, vb) else 1.0
+        spreads = (1 + ratio) ** 2 / (1 + ratio**2)
     if math.sqrt(square) <= ROUNDING * max(map(abs, (*one, *other))):  # they are equal to the last digit
         spread = max(max(values) - min(values) for values in (one, other))
         flaw: Flaw = "same pairs" if pairs and spread > ROUNDING * max(map(abs, (*one, *other))) else "no spread"
@@ -598,7 +620,8 @@ def _test(
     error = math.sqrt(square + constant * constant)
     if constant:  # Welch and Satterthwaite's degrees of freedom, with infinitely many of the constant part
         df = min(df * ((square + constant * constant) / square) ** 2, float(MOST_DF))
-    return Test(value, error, df, min(1.0, 2 * tail(abs(value) / error, df)), sd, constant)
+    p = min(1.0, 2 * tail(abs(value) / error, df))
+    return Test(value, error, df, p, sd, constant, spreads=spreads)
 
 
 def _not_worse(test: Test, sign: int, margin: float) -> Test:

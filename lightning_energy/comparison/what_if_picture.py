@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, get_args
 
-from lightning_energy.comparison.picture import INCHES, LABEL_POINTS, new_axes, written
+from lightning_energy.comparison.labels import LABEL_POINTS
+from lightning_energy.comparison.picture import INCHES, new_axes, written
 from lightning_energy.comparison.replay import RuleKind
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from lightning_energy.comparison.listing import some_of
+from lightning_energy.comparison.prefixes import significant
 from lightning_energy.meters.base import BOARDS
 from lightning_energy.results.plain import printable
 from lightning_energy.results.readable import duration, percent
@@ -116,7 +117,10 @@ def _idle(found: Gathered) -> Item:
     if not rows:
         included = _idle_included(found.records, "what the devices take when idle", "idle power")
         return Item("idle power", "unknown", f"not measured{included}")
-    listed = ", ".join(f"{printable(row.name)} {row.power_w:.3g} W in {duration(row.seconds)}" for row in rows[:NAMED])
+    listed = ", ".join(
+        f"{printable(row.name)} {significant(row.power_w or 0.0, 3)} W in {duration(row.seconds)}"
+        for row in rows[:NAMED]
+    )
     return Item("idle power", "known", f"{listed}{_idle_included(found.records, 'it', 'it')}")
 
 
@@ -249,5 +253,6 @@ def _versions(records: Sequence[Record]) -> Item:
     names = ("lightning-energy", "torch", "lightning", "python")
     rows = [", ".join(f"{n} {r.where.versions[n]}" for n in names if n in r.where.versions) for r in records]
     drivers = [r.where.nvidia_driver for r in records if r.where.nvidia_driver]
-    text = f"{_listed(row for row in rows if row)}{f'; driver {_listed(drivers)}' if drivers else ''}"
+    parts = [_listed(row for row in rows if row), f"driver {_listed(drivers)}" if drivers else ""]
+    text = "; ".join(filter(None, parts))
     return Item("versions", _all_of(sum(map(bool, rows)), len(records)), text or "not in the records")

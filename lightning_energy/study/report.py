@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.group_table import groups_csv
+from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.picture import SUFFIXES, draw
+from lightning_energy.comparison.prefixes import significant
 from lightning_energy.comparison.table import as_csv, markdown
-from lightning_energy.results.readable import percent
+from lightning_energy.results.plain import printable
+from lightning_energy.results.readable import duration, percent
 from lightning_energy.results.write import write_whole
 from lightning_energy.study.checklist import Item, checklist
 from lightning_energy.study.gather import Gathered, Spent, Use, gather
@@ -28,6 +32,7 @@ __all__ = ["StudyReport", "report"]
 SIGNS = {"known": "x", "partly": "~", "unknown": "?"}
 WIDTH = 120
 NAME = "comparison"  # of the files that are written
+LISTED = 20  # configurations in a sentence
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,8 @@ def report(
     """
     found = gather(_several(paths), _several(tuning))
     comparison = compare([*found.files], **{"by": _by(found), **settings}) if found.files else None
+    if comparison is not None and (apart := _apart(found)):
+        comparison = replace(comparison, apart=(apart,), caveats=[apart, *comparison.caveats])
     problems = [*found.problems, *(comparison.problems if comparison is not None else ())]
     return StudyReport(
         comparison=comparison,
@@ -179,6 +186,15 @@ def _not_compared(found: Gathered) -> list[str]:
     return lines
 
 
+def _apart(found: Gathered) -> str:
+    """Say, for tables and pages that stand alone, how many runs of each configuration are in no figure; or nothing."""
+    counted = Counter(attempt.config for _, attempt in found.attempts if attempt.kind == "run")
+    if not counted:
+        return ""
+    listed = some_of([f"{printable(config)} {n}" for config, n in counted.items()], LISTED)
+    return f"Runs of the study that failed, were cut off or still run, and are in no figure here: {listed}."
+
+
 def _energies(spent: dict[Use, Spent]) -> list[str]:
     words: dict[Use, str] = {
         "runs": "runs that are done",
@@ -207,5 +223,5 @@ def _energies(spent: dict[Use, Spent]) -> list[str]:
 def _in_words(row: Spent) -> str:
     about = "about " if row.is_estimated else ""
     more = f", and {row.unknown} of unknown energy" if row.unknown else ""
-    more += f"; {row.missing_s:.3g} s are missing" if row.missing_s else ""
-    return f"{row.n - row.unknown} with {about}{row.energy_kwh:.4g} kWh{more}"
+    more += f"; {duration(row.missing_s)} are missing" if row.missing_s else ""
+    return f"{row.n - row.unknown} with {about}{significant(row.energy_kwh, 4)} kWh{more}"

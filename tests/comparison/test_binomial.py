@@ -22,6 +22,10 @@ def test_a_difference_is_told_in_samples():
         "equal is as good on 540 samples; if both erred independently, the choice of the samples would make ±9.9 "
         "(binomial, one standard deviation); on the same samples it is usually less"
     )
+    large = replace(worse, metric=0.75, metric_n=50_000), replace(better, metric=0.752, metric_n=50_000)
+    assert "by 100 samples of 50000; if both erred independently, the choice of the samples would make ±137 " in (
+        in_samples(*large)
+    )
     assert in_samples(worse, replace(better, metric_n=None)) is None
     assert in_samples(worse, replace(better, metric_n=541)) is None
     assert in_samples(replace(worse, mode="min"), replace(better, mode="min")) is None

@@ -51,6 +51,14 @@ def test_who_is_far_ahead_is_on_it_and_who_is_far_behind_is_not():
     assert by_name(*FAR, WASTE) == found  # the same again
 
 
+def test_behind_one_that_has_none_there_is_none_but_that_it_is_hardly_on_it():
+    """A single run is ahead of ``cheap``, which is behind the front that is drawn: no 0.99 beside it."""
+    found = by_name(*FAR, WASTE, runs("single", [(0.85, 0.5)]))
+    assert (found["single"], found["cheap"]) == (None, None)
+    assert found["dear"] > 0.99
+    assert found["waste"] < 0.01
+
+
 def test_two_alike_at_one_energy_share_it():
     """Energy and metric without correlation, equal means: a is behind where b is cheaper and better, in a quarter."""
     points = [(0.80 + d, 1.0 + e) for d, e in ((-0.01, -0.01), (-0.01, 0.01), (0.01, -0.01), (0.01, 0.01))]

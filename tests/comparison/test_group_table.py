@@ -3,15 +3,18 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from dataclasses import replace
 
 import pytest
 
 from lightning_energy import compare
 from lightning_energy.comparison.comparison import Comparison
+from lightning_energy.comparison.gate import gate
 from lightning_energy.comparison.group_table import group_rows, group_sentences, groups_csv, latex
 from lightning_energy.comparison.subject import Subject
 from lightning_energy.comparison.table import markdown, text
+from lightning_energy.comparison.to_target import ToTarget
 from lightning_energy.comparison.verdicts import judge
 from lightning_energy.results.record import NAME
 from lightning_energy.results.rows import EpochRow
@@ -98,6 +101,43 @@ def test_what_a_margin_takes_for_no_loss_is_told_as_the_loss_it_is(accuracy, gai
     plain = of(five("a"), five("b", 1.5, -0.05))
     assert all("a margin that was given" not in shown for shown in (text(plain), latex(plain), plain.to_html()))
     assert found.to_plain()["margin"] == 0.02
+
+
+def test_with_a_margin_the_runs_are_said_that_would_show_no_loss():
+    """Equal means with an sd of 0.00224, and a margin of 0.002: (z of 0.83 % + z of 20 %)^2 * 2 * 1.25 = 26, t 28."""
+    for groups in ((five("a"), five("b", 1.5)), (five("b", 1.5), five("a"))):
+        found = of(*groups, margin=0.002)
+        (open_,) = [s for s in group_sentences(found) if s.startswith("a is 33 % cheaper than b; ")]
+        assert open_.endswith(
+            "; some 28 runs of each would probably (0.8) show that a is not worse by the margin of 0.002."
+        )
+        assert any(s.startswith("A number of runs is for a new study") for s in group_sentences(found))
+        assert found.to_plain()["verdicts"][0]["repeats_for_margin"] == 28
+    lost = of(five("a"), five("b", 1.5, 0.0025), margin=0.002)  # seems to be worse by more
+    assert "by the margin of" not in " ".join(s for s in group_sentences(lost) if s.startswith("a is 33 %"))
+
+
+def test_figures_have_no_exponent_and_none_rounds_to_nothing():
+    """A model of 300 times the energy, 15 kWh; accuracies that differ by 4 of 100,000 and scatter by less; a target."""
+    reached = (ToTarget(0.9, 12.34567, None, 0.0),)
+    close = [0.99992 + k * 1e-6 for k in (0, 1, -1, 2, -2)]
+    tiny = repeats("a", [0.05 * e for e in NOISE], close)
+    large = repeats("b", [15 * e for e in NOISE[::-1]], [c - 4e-5 + 1e-7 * i for i, c in enumerate(close)])
+    large = replace(large, runs=tuple(replace(r, targets=reached) for r in large.runs))
+    found = replace(of(tiny, large), subject=Subject("accuracy", targets=(0.9,)))
+    assert "a dominates b: 99.67 % cheaper and better by 0.000040 (paired by 5 seeds)." in group_sentences(found)
+    assert group_rows(found)[1][2:4] == ["0.9999200 ± 0.0000016", "0.9999180 to 0.9999220"]
+    written = latex(found)
+    assert "12346 (5 of 5)" in written
+    assert "of a single run" not in written
+    single = replace(found, groups=[tiny, replace(large, runs=large.runs[:1])])
+    assert "of a single run that at which it was first seen to be reached (>: it takes more than that)" in (
+        latex(single).replace(r"\textgreater{}", ">")
+    )
+    for shown in (written, text(found), markdown(found), found.to_html()):
+        assert not re.search(r"\de[+-]?\d\d", shown.partition("<script")[0].rpartition("</style>")[2])
+    ten_times = repeats("new", [11.3 * e for e in NOISE], ACCURACIES)
+    assert gate(five("base"), ten_times, 0.03).reason == "the energy rose by more than 3 %: by 1017 % at least"
 
 
 def test_each_open_question_has_its_own_number_or_cause():
@@ -217,10 +257,15 @@ def test_tables_say_what_is_not_in_their_intervals():
     modelled = of(five("a", quality="estimated"), five("b", 1.5, quality="estimated"))
     for shown in (" ".join(text(modelled).split()), latex(modelled).replace("\\", "")):
         assert "energies are a model's, with a standard uncertainty of 50 %" in shown
+    one_of_five = replace(a, runs=(*a.runs[:4], replace(a.runs[4], quality="estimated")))
+    assert "energies of 1 of 10 runs are a model's, with a" in latex(of(one_of_five, b))
     cut = replace(a.runs[0], outcome="interrupted")
     failed = replace(b, left_out=((cut, "it was interrupted"), (a.runs[1], "it is the same run as b/1, copied")))
     for shown in (" ".join(text(of(a, failed)).split()), latex(of(a, failed))):
         assert "a configuration that often fails looks better than it is" in shown
+    lost = replace(failed, name="lost", runs=(), energy=None, metric=None)
+    assert "No run of lost is in the table." in latex(of(a, failed, lost))
+    assert "No run of" not in latex(of(a, failed))
     copied = replace(b, left_out=((a.runs[1], "it is the same run as b/1, resumed or copied"),))
     assert "often fails" not in latex(of(a, copied)) + text(of(a, copied))
 
@@ -246,7 +291,8 @@ def test_energies_to_targets_are_in_csv_and_latex(tmp_path):
     found = compare(tmp_path, target=(0.8, 0.6))
     rows = {row["group"]: row for row in csv.DictReader(io.StringIO(groups_csv(found)))}
     one, other = rows["one"], rows["other"]
-    assert [one[f"to_0.8_{name}"] for name in ("median_kwh", "reached", "of")] == ["2.0", "2", "3"]
+    names = ("median_kwh", "low_kwh", "high_kwh", "reached", "of")
+    assert [one[f"to_0.8_{name}"] for name in names] == ["2.0", "1.0", "", "2", "3"]
     assert float(one["to_0.8_per_success_kwh"]) == 3.0
     assert [other[f"to_0.8_{name}"] for name in ("median_kwh", "over_kwh", "reached")] == ["", "5.0", "0"]
     assert one["to_0.6_median_kwh"] == "2.0"
@@ -254,7 +300,7 @@ def test_energies_to_targets_are_in_csv_and_latex(tmp_path):
     assert "Wh to 0.8" in table
     assert "Wh to 0.6" in table
     (row,) = [line for line in table.splitlines() if line.startswith("one &")]
-    assert row.endswith(r"& 2000 (2 of 3) & 2000 (3 of 3) & -- \\")
+    assert row.endswith(r"& 2000 (1000 or more, 2 of 3) & 2000 (1000 to 3000, 3 of 3) & -- \\")
     (row,) = [line for line in table.splitlines() if line.startswith("other &")]
     assert r"& $\geq$ 5000 (0 of 3) &" in row
     assert "by which half of the runs had reached it" in table
@@ -295,10 +341,10 @@ def test_runs_that_diverged_or_crashed_did_not_reach_the_target(failing):
     assert [row[f"to_0.9_{name}"] for name in ("reached", "of", "unknown", "median_kwh")] == ["3", "6", "2", "1.02"]
     assert float(row["to_0.9_per_success_kwh"]) == pytest.approx(4.03 / 3)
     shown = " ".join(str(failing).split())
-    assert "1.02 (3 of 6, 2 unknown)" in shown
+    assert "1.02 (1 or more, 3 of 6, 2 unknown)" in shown
     assert "1 of 8 records have no epoch with a value" in shown
     assert "by which half of the runs had reached it" in shown
-    assert "(3 of 6, 2 unknown)" in failing.to_html()
+    assert "1020 Wh (1000 Wh or more, 3 of 6, 2 unknown)" in failing.to_html()
 
 
 def test_csv_has_unrounded_figures(comparison):

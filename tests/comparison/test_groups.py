@@ -162,3 +162,5 @@ def test_an_interval_has_no_values_that_the_figure_cannot_have():
     assert (group.energy.low, group.energy.high) == (0.0, pytest.approx(2 + 12.706, abs=1e-3))
     (raw,) = group_runs([replace(one, mode="min", scale="raw") for one in runs])
     assert (raw.metric.low, raw.metric.high) == pytest.approx((0.55 - 4.447, 0.55 + 4.447), abs=1e-3)
+    (rate,) = group_runs([replace(one, mode="min") for one in runs])  # an error rate: of words it may be above 1
+    assert (rate.metric.low, rate.metric.high) == (0.0, pytest.approx(0.55 + 4.447, abs=1e-3))

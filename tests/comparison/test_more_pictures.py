@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,8 @@ from lightning_energy import compare
 from lightning_energy.comparison.group_picture import sentence
 from lightning_energy.comparison.more_pictures import draw_courses, draw_ranks, plot_courses, plot_ranks
 from lightning_energy.comparison.table import as_csv, text
-from tests.records import put
+from lightning_energy.results.write import write_record
+from tests.records import put, record
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +57,7 @@ def test_configurations_have_bars_in_both_directions_and_a_probability(tmp_path)
     bars = [c for c in ax.containers if c.has_xerr and c.has_yerr]
     assert len(bars) == 2
     two = " ".join(" ".join(texts(compare(repeated(tmp_path / "two", 2)).plot()[0])).split())
-    assert "(none for 2: fewer than 3 runs, no spread, one seed in several runs, missing energy, or no other" in two
+    assert "(none for 2: fewer than 3 runs, no spread, one seed in several runs, missing energy, no other like" in two
     assert "is on the front of the configurations like it that have one" in sentence(comparison.configurations)
     assert "single run" in sentence(comparison.configurations)
     assert "(flat prior), by the scatter of repeats alone" in sentence(comparison.configurations)
@@ -84,8 +86,8 @@ def test_runs_that_do_not_reach_a_target_count_in_the_table(tmp_path):
     comparison = compare(repeated(tmp_path), target=(0.7, 0.9))
     lines = [" ".join(line.split()) for line in text(comparison).splitlines()]
     assert "group kWh to 0.7 kWh to 0.9" in lines
-    assert "small 1.01 (3 of 3) ≥ 1.01 (0 of 3)" in lines
-    assert "large 4.04 (3 of 3) 4.08 (2 of 3)" in lines
+    assert "small 1.01 (1 to 1.02, 3 of 3) ≥ 1.01 (0 of 3)" in lines
+    assert "large 4.04 (4 to 4.08, 3 of 3) 4.08 (4.04 or more, 2 of 3)" in lines
     assert "0.9=>1.0" in as_csv(comparison)
     whole = comparison.progress()
     assert (whole.budget_kwh, whole.floor) == (pytest.approx(4.08), 0.0)
@@ -129,6 +131,29 @@ def test_unlike_configurations_are_left_out_and_counted(tmp_path):
     assert "left out" not in plain.progress().sentence()
 
 
+def test_the_hypervolume_has_failures_of_its_kind_and_no_others(tmp_path):
+    """A configuration whose runs were all cut off, one run that diverged, and one that was cut off on other sensors."""
+
+    def of(model, seed, **more):
+        return {"what": {"hyperparameters": {"model": model}}, "seed": seed, **more}
+
+    put(tmp_path / "a", 1.0, 0.8, epochs=(0.8,), epochs_kwh=(1.0,), **of("a", 1))
+    put(tmp_path / "b", 2.0, 0.9, epochs=(0.9,), epochs_kwh=(2.0,), **of("b", 1))
+    put(tmp_path / "c", 0.5, 0.85, epochs=(0.85,), epochs_kwh=(0.5,), **of("c", 1, outcome="interrupted"))
+    plain = compare(tmp_path).progress()
+    # 0.85 from 0.5 to 2 kWh
+    assert (plain.hypervolume, plain.reference, plain.left_out) == (pytest.approx(1.275), (2.0, 0.0), 0)
+    assert plain.sentence().startswith("Hypervolume of all validations: 1.275 kWh")
+    diverged = record(3.0, 0.95, epochs=(0.95, None), epochs_kwh=(0.25, 3.0), **of("b", 2))
+    rows = [diverged.epochs[0], replace(diverged.epochs[1], no_metric="val_acc=nan is not finite")]
+    (tmp_path / "d").mkdir()
+    write_record(tmp_path / "d" / "energy.json", replace(diverged, epochs=rows))
+    other = {"device": "GPU-2", "outcome": "interrupted"}
+    put(tmp_path / "e", 0.1, 0.99, epochs=(0.99,), epochs_kwh=(0.01,), **of("c", 2, **other))
+    whole = compare(tmp_path).progress()
+    assert (whole.hypervolume, whole.left_out) == (pytest.approx(0.95 * 1.75), 1)
+
+
 def test_a_run_in_two_records_counts_once_in_targets(tmp_path):
     """A copy of one that reached 0.9, and what a crash had left of the one that did not, which then went on."""
     repeated(tmp_path)
@@ -147,7 +172,7 @@ def test_a_run_in_two_records_counts_once_in_targets(tmp_path):
     )
     comparison = compare(tmp_path, target=(0.7, 0.9))
     lines = [" ".join(line.split()) for line in text(comparison).splitlines()]
-    assert "large 4.04 (3 of 3) 4.08 (2 of 3)" in lines
+    assert "large 4.04 (4 to 4.08, 3 of 3) 4.08 (4.04 or more, 2 of 3)" in lines
     found = {of.name: of.targets[1] for of in comparison.progress().configurations}
     assert (found["large"].n, found["large"].n_reached, found["large"].unknown) == (3, 2, 0)
 
@@ -165,7 +190,7 @@ def test_a_run_that_was_interrupted_is_seen_and_counts_as_one_that_did_not_reach
         what={"hyperparameters": {"model": "small", "seed": 9}},
     )
     comparison = compare(tmp_path, target=0.7)
-    assert "small 1.01 (3 of 4)" in [" ".join(line.split()) for line in text(comparison).splitlines()]
+    assert "small 1.01 (1 or more, 3 of 4)" in [" ".join(line.split()) for line in text(comparison).splitlines()]
     assert "run that did not end, or a copy: in no mean" in texts(comparison.plot()[0])
     plain = {group["name"]: group for group in comparison.to_plain()["groups"]}
     assert (plain["small"]["n"], plain["small"]["left_out"][0]["reason"]) == (3, "it was interrupted")
@@ -175,6 +200,7 @@ def test_courses_and_ranks_are_drawn(tmp_path):
     comparison = compare(repeated(tmp_path), target=0.9)
     figure, ax = plot_courses(comparison)
     assert any(t.startswith("large (n = 3): 0.") for t in texts(figure))
+    assert "mean up to 4.08 kWh (until the first validation: 0)" in texts(figure)
     assert "0.9" in texts(figure)
     assert len(ax.collections) == 2  # a band each
     figure, _ = plot_ranks(comparison)
@@ -192,6 +218,18 @@ def test_without_epochs_or_a_score_the_pictures_say_so(tmp_path):
     assert "fewer than two runs have a score" in texts(plot_ranks(comparison)[0])
     assert "2 of 2 records have no epoch with a value of val_ppl that can be read: they" in text(comparison)
     assert comparison.progress() is comparison.stability() is None
+
+
+def test_courses_say_how_many_configurations_they_lack(tmp_path):
+    """One of which a run has no epochs, and one of which no run ended."""
+    repeated(tmp_path)
+    put(tmp_path / "small" / "x", 1.0, 0.8, run_id="x", what={"hyperparameters": {"model": "small", "seed": 9}})
+    one = " ".join(texts(plot_courses(compare(tmp_path))[0]))
+    assert "1 configuration is not drawn, as a run of it has no course, or none ended" in one
+    put(tmp_path / "cut", 1.0, 0.8, epochs=(0.8,), epochs_kwh=(1.0,), outcome="interrupted",
+        what={"hyperparameters": {"model": "cut", "seed": 9}})  # fmt: skip
+    two = " ".join(texts(plot_courses(compare(tmp_path))[0]))
+    assert "2 configurations are not drawn, as a run of each has no course, or none ended" in two
 
 
 def test_names_are_shown_as_they_are(tmp_path):

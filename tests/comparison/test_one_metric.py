@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from lightning_energy.comparison.course import Validation
 from lightning_energy.comparison.one_metric import of_one_metric
 from lightning_energy.comparison.run import Run
+from lightning_energy.comparison.run_source import Source
 from lightning_energy.comparison.subject import Subject
 
 
@@ -37,11 +39,12 @@ def test_the_metric_of_most_runs_is_compared_and_others_have_a_reason():
 
 
 def test_a_value_of_another_metric_stands_nowhere():
-    diverged = loss("e", metric=None, target_kwh=0.5)
-    _, _, (lost, other, dark), _ = chosen(
-        run("a"), run("b"), loss("c", target_kwh=0.5), loss("d", energy_kwh=None), diverged
-    )
+    source = Source(course=(Validation(0.5, 3.0),))
+    diverged = loss("e", metric=None, target_kwh=0.5, source=source)
+    others = (loss("c", target_kwh=0.5, source=source), loss("d", energy_kwh=None), diverged)
+    _, (kept, _), (lost, other, dark), _ = chosen(run("a", source=source), run("b"), *others)
     assert lost.target_kwh is None
+    assert (kept.source.course, lost.source.course, other.source.course) == (source.course, (), ())
     assert (other.metric, other.target_kwh, other.metric_name, other.mode) == (None, None, "val_loss", "min")
     assert dark.metric is None
     assert not other.is_comparable

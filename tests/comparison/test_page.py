@@ -917,10 +917,22 @@ def test_configurations_have_a_table_with_their_scatter():
     table = page.split('id="of-groups"')[1].split("</table>")[0]
     rows = [re.sub("<[^>]+>", "|", row).split("|") for row in table.split("<tr>")[2:]]
     assert [[text for text in row if text.strip()] for row in rows] == [
-        ["small", "n = 3", "0.8100 ± 0.01", "1.10 ± 0.10 kWh", "0.98", "&ndash;"],
-        ["&lt;script&gt;alert(1)&lt;/script&gt;", "n = 2", "0.9100 ± 0.01", "5.10 ± 0.10 kWh", "&ndash;", "small"],
+        ["small", "n = 3", "0.8100 ± 0.0100", "1.10 ± 0.10 kWh", "0.98", "&ndash;"],
+        ["&lt;script&gt;alert(1)&lt;/script&gt;", "n = 2", "0.9100 ± 0.0100", "5.10 ± 0.10 kWh", "&ndash;", "small"],
     ]
     assert "of-groups" not in render_page(FEW)
+
+
+def test_runs_that_failed_are_told_at_their_group():
+    plain = repeats(progress=None)
+    failed = [{"run": "x", "reason": "it was interrupted"}] * 2
+    plain["groups"][0]["left_out"] = failed
+    nothing = {"name": "lost", "n": 0, "left_out": failed, "metric": None, "energy_kwh": None, "on_front": False}
+    plain["groups"].append(nothing | {"front_probability": None})
+    section = render_page(plain).split('id="of-groups"')[1].split("</table>")[0]
+    assert "<small>n = 3 (+2 left out)</small>" in section
+    assert 'No run of <bdi dir="auto">lost</bdi> is in the table.' in section
+    assert "a configuration that often fails looks better than it is" in section
 
 
 def test_filter_and_front_only_act_on_groups_too(browser):

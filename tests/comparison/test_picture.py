@@ -165,12 +165,17 @@ def test_it_is_drawn_on_an_axis_that_is_given(comparison):
     assert not axes[0].lines
 
 
-def test_labels_do_not_lie_on_each_other(tmp_path):
-    for i in range(100):
-        put(tmp_path / f"model-{i:03d}", 10 ** (i % 17 / 5), 0.5 + (i * 37 % 100) / 250)
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_labels_do_not_lie_on_each_other(tmp_path, repeats):
+    """A hundred runs, or as many points of two runs each."""
+    for i in range(100 * repeats):
+        what = {"hyperparameters": {"model": f"model-{i % 100:03d}"}}
+        accuracy = 0.5 + (i % 100 * 37 % 100) / 250
+        put(tmp_path / f"model-{i % 100:03d}" / f"{i}", 10 ** (i % 100 % 17 / 5), accuracy, what=what, seed=i)
     figure, ax = compare(tmp_path).plot()
+    assert ("without room for a name" in ax.get_title(loc="left")) == (repeats == 2)
     figure.canvas.draw()
-    boxes = [text.get_window_extent() for text in ax.texts if text.get_text().startswith("model-")]
+    boxes = [text.get_window_extent() for text in ax.texts if text.get_text().startswith("model")]
     assert len(boxes) > 10
     for i, box in enumerate(boxes):
         assert not box.count_overlaps(boxes[i + 1 :])

@@ -80,6 +80,13 @@ def test_what_it_lacks_is_told_and_nothing_is_invented(tmp_path, settings, reaso
     assert run.score is None
 
 
+def test_values_that_are_refused_are_in_no_course(tmp_path):
+    """One that logged percentages as fractions would be 50 times the best of all others in areas and hypervolume."""
+    of_percentages = {"epochs": (50.0, 91.2), "epochs_kwh": (0.5, 1.0), "accuracy": 91.2}
+    assert read(tmp_path, **of_percentages).source.course == ()
+    assert [v.value for v in read(tmp_path, scale="percent", **of_percentages).source.course] == [0.5, 0.912]
+
+
 NAN = "val_acc=nan is not finite"
 
 

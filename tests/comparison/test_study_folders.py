@@ -49,6 +49,7 @@ def test_a_comparison_has_the_repeats_alone(study, capsys):
     (group,) = comparison.groups
     assert (group.n, [*group.seeds], group.repeats_a_seed) == (3, [0, 1, 2], False)
     assert any(WORDS in caveat for caveat in comparison.caveats)
+    assert "are left out (1 of a search, 1 of runs that failed or did not end, 1 of warm-ups)" in comparison.to_latex()
     for i in range(3):
         put(study.parent / "new" / str(i), 1 + i / 100, 0.901 + i / 1000, run_id=f"new{i}")
     assert cli.main(["gate", "--base", str(study), "--new", str(study.parent / "new"), "--max-increase", "50%"]) == 0

@@ -27,6 +27,20 @@ def test_numbers_of_any_size_are_short(value, text):
 def test_fractions_have_four_decimals():
     assert Subject("accuracy").show(0.91234) == "0.9123"
     assert Subject("val_wer", "min").show(1.3) == "1.3000"
+    assert Subject("val_wer", "min").show(0.000321) == "0.000321"  # a percentage point is a hundred times that
+    assert Subject("accuracy").show(0.0) == "0.0000"
+
+
+def test_an_error_is_never_shown_as_none():
+    """A spread of 0.00006 is no 0.0001, and of 0.0000062 no 0.0000."""
+    accuracy, loss = Subject("accuracy"), Subject("val_loss", "min", "raw")
+    assert [accuracy.show(0.91234, sd) for sd in (0.0012, 0.00031, 0.00006, 0.0)] == [
+        "0.9123",
+        "0.9123",
+        "0.912340",
+        "0.9123",
+    ]
+    assert [loss.show(23.4567, sd) for sd in (0.12, 0.0062, 0.0)] == ["23.46", "23.4567", "23.46"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 from lightning_energy import Comparison, compare
 from lightning_energy.comparison.run import Run
 from lightning_energy.comparison.table import as_csv, markdown, text
-from tests.records import put
+from lightning_energy.results.write import write_record
+from tests.records import put, record
 
 
 @pytest.fixture
@@ -137,6 +138,42 @@ def test_energy_to_reach_a_value_stands_in_the_table(perplexities):
     assert "No run reached val_ppl 5." in table
     assert "| large | 15 | 20 (&gt; 15) | &gt; 20 |" in markdown(comparison)
     assert "30=15.0; 10=20.0; 5=>20.0" in as_csv(comparison)
+
+
+def test_a_single_run_that_diverged_stays_among_the_targets(tmp_path):
+    """Of two that ended in NaN one had reached 0.9 at 0.6 kWh, and the other takes more than that."""
+    put(tmp_path / "good", 1.0, 0.92, epochs=(0.5, 0.92), epochs_kwh=(0.5, 1.0))
+    for name, seen in (("late", 0.91), ("never", 0.5)):
+        made = record(1.2, seen, epochs=(seen, None), epochs_kwh=(0.6, 1.2))
+        rows = [made.epochs[0], replace(made.epochs[1], no_metric="val_acc=nan is not finite")]
+        (tmp_path / name).mkdir()
+        write_record(tmp_path / name / "energy.json", replace(made, epochs=rows))
+    lines = [" ".join(line.split()) for line in text(compare(tmp_path, target=0.9)).splitlines()]
+    begin = lines.index("run kWh to 0.9")
+    assert sorted(lines[begin + 2 : begin + 5]) == ["good 1 (> 0.5)", "late 0.6", "never > 0.6"]
+
+
+def test_repeats_are_advised_where_there_are_none_yet(tmp_path):
+    """Two configurations of three seeds each, whose runs stand behind each other one by one; and a single run."""
+    for name, kwh in (("a", 1.0), ("b", 1.5)):
+        for seed in range(3):
+            what = {"hyperparameters": {"model": name}}
+            put(
+                tmp_path / name / f"{seed}",
+                kwh + seed / 100,
+                0.8 + seed / 1000,
+                seed=seed,
+                run_id=f"{name}{seed}",
+                what=what,
+            )
+    shown = " ".join(text(compare(tmp_path)).split())
+    assert "~ behind that run (+n: and n more), which is at least as good and cheaper by the meter." in shown
+    assert "What repeats show is told of the groups, above." in shown
+    assert "train each with three seeds or more" not in shown
+    put(tmp_path / "c", 9.0, 0.1, what={"hyperparameters": {"model": "c"}})
+    assert "how a repeat would come out: train each with three seeds or more." in " ".join(
+        text(compare(tmp_path)).split()
+    )
 
 
 def test_the_same_caveat_of_many_is_one_sentence(tmp_path):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from lightning_energy.comparison.pareto import kinds
 from lightning_energy.comparison.run import Run
 from lightning_energy.comparison.run_source import Source
 from lightning_energy.comparison.unlike import with_caveats
@@ -58,7 +59,7 @@ def test_like_runs_have_no_caveat():
         (
             {"metric_n": 360},
             "its metric is of 360 validation samples (most others: 540)",
-            "not of as many validation samples (540: 2; 360: 1; a number that is not known",
+            "not of as many validation samples (360: 1; 540: 1; unknown, and taken for that of most runs like it: 1)",
         ),
         (
             {"hardware": "H100"},
@@ -72,6 +73,18 @@ def test_unlike_things_have_one_each_and_one_of_all(other, of_run, of_all):
     assert a.caveats == b.caveats == ()
     assert c.caveats == (of_run,)
     assert of_all in whole
+
+
+def test_a_number_of_samples_that_is_not_known_is_that_of_most_runs_like_it():
+    """Of the same coverage, as their fronts have it: 360 on the CPU, where most of all have 540."""
+    of_gpu = [run(f"g{i}", metric_n=540) for i in range(3)]
+    of_cpu = [run(f"c{i}", metric_n=n, covers="package") for i, n in enumerate((360, 360, None))]
+    runs, whole = with_caveats([*of_gpu, *of_cpu], 1.0)
+    (told,) = [caveat for caveat in whole if "validation samples" in caveat]
+    assert "(540: 3; 360: 2; unknown, and taken for that of most runs like it: 1)" in told
+    assert "its metric is of 360 validation samples" in runs[-1].caveats
+    assert kinds([*of_gpu, *of_cpu]).tolist() == [1, 1, 1, 2, 2, 2]
+    assert "unknown" not in " ".join(with_caveats([*of_gpu, *of_cpu[:2]], 1.0)[1])
 
 
 def test_without_a_majority_each_is_told():

@@ -164,6 +164,18 @@ def test_unlike_things_are_incomparable(other, reason):
     assert reason in verdict.reasons
 
 
+def test_an_unknown_number_of_samples_is_one_number_everywhere():
+    """Ranked with the 540 that most have, and not beside 360 as if it were that, too; without others it may be any."""
+    known, unknown, few = (
+        group(name, kwh, accuracy, metric_n=n, kind=kind)
+        for name, kwh, accuracy, n, kind in (("a", 1.0, 0, 540, 0), ("b", 1.5, -0.05, None, 0), ("c", 2, -0.1, 360, 1))
+    )
+    kinds = {(v.one, v.other): (v.kind, v.reasons) for v in judge([known, unknown, few])}
+    assert kinds["a", "b"] == ("dominated", ())
+    kind, (reason,) = kinds["b", "c"]
+    assert (kind, reason[:58]) == ("incomparable", "the number of validation samples of some runs is not known")
+
+
 def test_the_meters_uncertainty_does_not_average_out():
     kinds = [judge([group("a", u=u), group("b", 1.05, -0.05, u=u)])[0].kind for u in (0.0, 0.05)]
     assert kinds == ["dominated", "better"]

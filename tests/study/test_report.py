@@ -84,6 +84,10 @@ def test_a_report_has_what_is_compared_what_failed_and_what_was_spent_apart(tmp_
         "comparison.png",
     } <= {p.name for p in (tmp_path / "report").iterdir()}
     assert json.loads((tmp_path / "report/report.json").read_text())["spent"]["tuning"]["n"] == 1
+    lost = "Runs of the study that failed, were cut off or still run, and are in no figure here: wide 1."
+    for name in ("report.txt", "report.md", "comparison.tex", "comparison.html"):
+        assert lost in " ".join((tmp_path / "report" / name).read_text().split())
+    assert answers["versions"] == ("unknown", "driver 550.54")
 
 
 def test_runs_of_a_configuration_are_a_group_whatever_their_records_say(tmp_path):
@@ -317,6 +321,19 @@ def test_whether_energies_include_idle_power_hangs_on_their_quality(tmp_path, qu
     put(tmp_path / "own", 1.0, devices=devices)
     texts = [next(i.text for i in report(tmp_path / f).checklist if i.name == "idle power") for f in ("own", "study")]
     assert texts == [f"not measured; {unknown}", f"NVIDIA H100 71.5 W in 10.00 s; {known}"]
+
+
+def test_estimated_time_is_time_without_a_measurement(tmp_path):
+    answers = []
+    for name, qualities in (("both", ("measured", "estimated")), ("none", ("estimated", "estimated"))):
+        for i, quality in enumerate(qualities):
+            put(tmp_path / name / f"{i}", 1.0, run_id=f"{name}{i}", spent={"quality": quality})
+        item = next(i for i in report(tmp_path / name).checklist if i.name == "time without a measurement")
+        answers.append((item.answer, item.text))
+    assert answers == [
+        ("partly", "none; of 1 of 2 runs the energies are a model's"),
+        ("unknown", "all of it: the energies are a model's"),
+    ]
 
 
 @pytest.mark.parametrize(
