@@ -232,7 +232,7 @@ def test_a_value_that_is_not_finite_ends_early_stopping_on_the_metric(tmp_path):
 
 
 def test_epochs_that_were_trained_again_count_once_for_a_stopping(tmp_path):
-    """A crash in epoch 4, resumed from the checkpoint of epoch 1: its stopping knows nothing of the first epochs 2, 3."""
+    """A crash in epoch 4, resumed from the checkpoint of epoch 1: its stopping forgot the first epochs 2, 3."""
     values = (0.5, 0.6, 0.65, 0.7, 0.65, 0.7, 0.75, 0.75, 0.75)
     record = load_record(course(tmp_path, values, tuple(float(n) for n in range(1, 10))))
     places = ((0, 0), (0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (1, 4), (1, 5), (1, 6))
@@ -332,8 +332,10 @@ def test_a_run_without_a_price_of_a_point_says_so(tmp_path):
     assert (of.replays, of.caveats) == (
         (),
         (
-            "no rules on the price of a point: its best value did not rise after the first validation, or the energy "
-            "of the first or last one is not known: give max_kwh_per_point",
+            (
+                "no rules on the price of a point: its best value did not rise after the first validation, or the "
+                "energy of the first or last one is not known: give max_kwh_per_point"
+            ),
         ),
     )
 
