@@ -56,9 +56,9 @@ class Wanted:
     budgets: Sequence[float] | None
 
     def __post_init__(self) -> None:
-        for kind in self.kinds:
+        for kind in self.kinds or (None,):
             if kind not in get_args(RuleKind):
-                raise ValueError(f"rules: {kind!r} is none: give {', '.join(map(repr, get_args(RuleKind)))}")
+                raise ValueError(f"rules: {kind!r} is no rule: give {', '.join(map(repr, get_args(RuleKind)))}")
         for patience in self.patiences:
             check_window(patience=patience)
         check_window(window=self.window)
@@ -66,7 +66,7 @@ class Wanted:
             raise TypeError(f"min_delta={self.min_delta!r}: give a number from 0 on")
         if not 0 <= self.min_delta < math.inf:
             raise ValueError(f"min_delta={self.min_delta!r}: give a finite number from 0 on")
-        if self.score not in {None, *get_args(ScoreName)}:
+        if self.score not in (None, *get_args(ScoreName)):
             names = ", ".join(map(repr, get_args(ScoreName)))
             raise ValueError(f"score={self.score!r}: give one of {names}, or omit it")
         if self.score == "sustainable" and self.references:
@@ -87,7 +87,7 @@ class Wanted:
         played = _played(record, run)
         wanted = [*self._of_metric(), *self._of_budget(played), *self._of_price(played)]
         caveats = [*run.caveats, *_caveats(record, run, played)]
-        if "efficiency" in self.kinds and all(rule.kind != "efficiency" for rule in wanted):
+        if "efficiency" in self.kinds and self.limits is None and all(rule.kind != "efficiency" for rule in wanted):
             caveats.append(NO_PRICE)
         if {"score", "best"} & {*self.kinds}:
             of_score, why = self._of_score(record, run, own, played.course)

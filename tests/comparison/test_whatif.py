@@ -306,7 +306,12 @@ def test_caveats(tmp_path):
         ({"reference_kwh": -1}, ValueError, "reference_kwh=-1: give a finite number above 0"),
         ({"score": "sam"}, ValueError, "score='sam': give one of 'penalized', 'sustainable', or omit it"),
         ({"score": "sustainable", "reference_kwh": 2.0}, ValueError, "belongs to score='penalized'"),
-        ({"rules": "luck"}, ValueError, "rules: 'luck' is none: give 'metric'"),
+        ({"reference_kwh": "run"}, ValueError, "reference_kwh='run' is for a training: give a number of kWh, or the"),
+        ({"reference_kwh": "nowhere"}, ValueError, "nowhere does not exist: .*[.] Give a number of kWh, or the"),
+        ({"score": ["penalized"]}, ValueError, "give one of 'penalized', 'sustainable', or omit it"),
+        ({"metric": 3}, TypeError, "metric=3: give the name of a logged metric, or omit it"),
+        ({"rules": []}, ValueError, "rules: None is no rule: give 'metric'"),
+        ({"rules": "luck"}, ValueError, "rules: 'luck' is no rule: give 'metric'"),
         ({"scale": "%"}, ValueError, "scale='%': give one of fraction"),
     ],
 )  # fmt: skip
@@ -321,6 +326,8 @@ def test_no_path_and_no_run():
         whatif([])
     with pytest.raises(TypeError, match="3 is no path"):
         whatif([3])
+    with pytest.raises(TypeError, match="None is no path"):
+        whatif(None)
     found = whatif("nowhere")
     assert (found.runs, found.limits, found.of_rules) == ([], (), [])
     assert str(found).startswith("There is no run to replay.\nNot replayed: nowhere does not exist")
@@ -328,6 +335,7 @@ def test_no_path_and_no_run():
 
 def test_a_run_without_a_price_of_a_point_says_so(tmp_path):
     course(tmp_path, (0.5, 0.5, 0.25), (1.0, 2.0, 4.0))
+    assert whatif(tmp_path, rules="efficiency", max_kwh_per_point=()).runs[0].caveats == ()
     (of,) = whatif(tmp_path, rules="efficiency").runs
     assert (of.replays, of.caveats) == (
         (),
