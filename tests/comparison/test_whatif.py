@@ -392,6 +392,12 @@ def test_texts(tmp_path):
     assert (float(row["points"]), float(row["saved"])) == (-1.0, 0.25)
 
 
+def test_a_last_point_after_a_worse_validation(tmp_path):
+    """0.625 had been reached in epoch 1 already: what the validation before the best one had is no record."""
+    course(tmp_path, (0.5, 0.625, 0.5625, 0.75), (1.0, 2.0, 3.0, 4.0))
+    assert "Its last point: 0.5625 was the value of epoch 2, 0.7500 was reached in epoch 3" in str(whatif(tmp_path))
+
+
 def test_a_picture(tmp_path):
     pytest.importorskip("matplotlib").use("Agg")
     import matplotlib.pyplot as plt
