@@ -101,8 +101,12 @@ def _of_last_point(of: PlayedRun) -> str:
             "not known."
         )
     after = f", and {percent(last.share_after)} were spent after it" if last.share_after > 0 else ""
+    played = of.played
+    earlier = [s.value for s in played.course if s.epoch < last.before_epoch]
+    is_worse = any(played.sign * (value - last.before) > 0 for value in earlier)
+    had, came = ("was the value of", "was reached in") if is_worse else ("was reached in", "in")
     return (
-        f"Its last point: {show(last.before)} was reached in epoch {last.before_epoch}, {show(last.best)} in epoch "
+        f"Its last point: {show(last.before)} {had} epoch {last.before_epoch}, {show(last.best)} {came} epoch "
         f"{last.best_epoch}; what lies between took {watt_hours(last.kwh * J_PER_KWH)}, {percent(last.share)} of the "
         f"energy{after}."
     )
