@@ -23,7 +23,7 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 from quickstart import Digits, DigitsNet
 
-from lightning_energy import EnergyCallback, study
+from lightning_energy import EnergyCallback, load_record, study
 
 USUAL = {"width": 16, "lr": 3e-3, "batch_size": 32}  # of quickstart.py
 MISSING = 0.01  # share of a trial's time whose energy may be unknown
@@ -91,7 +91,7 @@ def objective(trial: optuna.Trial, args: argparse.Namespace) -> tuple[float, flo
         "batch_size": trial.suggest_categorical("batch_size", [16, 32, 64, 128]),
     }
     monitor = "energy/score" if args.score else "val_acc"
-    folder = args.log_dir / "tuning" / f"trial-{trial.number:03}"
+    folder = args.log_dir / "tuning" / name_of(trial, args)
     report = train(params, folder, args.max_epochs, Pruning(trial, monitor, args.times)).report
     if args.score:
         return math.nan if report.score is None else report.score
@@ -99,6 +99,23 @@ def objective(trial: optuna.Trial, args: argparse.Namespace) -> tuple[float, flo
     is_known = total.energy_kwh is not None and total.missing_s <= MISSING * total.duration_s
     # a trial of which energy is missing would look cheap: Optuna takes a NaN for a failure
     return report.metric.value, total.energy_kwh if is_known else math.nan
+
+
+def name_of(trial: optuna.Trial | optuna.trial.FrozenTrial, args: argparse.Namespace) -> str:
+    """The name of a trial's folder: each of the two searches counts its trials from 0 on."""
+    return f"{'score' if args.score else 'trial'}-{trial.number:03}"
+
+
+def free(folder: Path, max_epochs: int) -> Path | None:
+    """A folder for a training; None if an earlier call did it. One that was interrupted keeps its record: it counts."""
+    place, n = folder, 1
+    while (place / "energy.json").exists():
+        record = load_record(place)
+        if record.outcome == "completed" and record.what.get("max_epochs") == max_epochs:
+            return None
+        n += 1
+        place = folder.with_name(f"{folder.name}-again-{n}")
+    return place
 
 
 def choose(found: optuna.Study, args: argparse.Namespace) -> optuna.trial.FrozenTrial:
@@ -147,8 +164,8 @@ def main() -> None:
     chosen = choose(found, args)
     print(f"Trained again, for {args.final_epochs} epochs with {args.seeds} seeds: trial {chosen.number}\n")
     for seed in range(args.seeds):
-        folder = args.log_dir / "final" / f"trial-{chosen.number:03}" / f"seed-{seed}"
-        if not (folder / "energy.json").exists():  # an earlier call did it
+        folder = free(args.log_dir / "final" / name_of(chosen, args) / f"seed-{seed}", args.final_epochs)
+        if folder is not None:
             train(chosen.params, folder, args.final_epochs, seed=seed)
 
     report = study.report(args.log_dir)  # what lies in a folder "tuning" is the search

@@ -6,12 +6,14 @@ import re
 import runpy
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_energy import compare, load_record, study
+from lightning_energy.results.write import write_record
 
 pytestmark = pytest.mark.slow
 
@@ -155,9 +157,18 @@ def test_optuna_sweep(tmp_path, run):
     assert f"; {len(pruned)} of them interrupted" in out
     assert "all together: 5 with " in out
 
+    (final,) = folder.glob("final/*/seed-0/energy.json")
+    write_record(final, replace(load_record(final), outcome="interrupted"))  # of a Ctrl-C
     again = run("optuna_sweep.py", *quick[2:], "--trials", "1")  # it goes on
     assert "5 trials: " in again
     assert study.report(folder).spent["tuning"].n == 5
+    finals = [load_record(file).outcome for file in folder.glob("final/*/seed-0*/energy.json")]
+    assert sorted(finals) == ["completed", "interrupted"]
+
+    run("optuna_sweep.py", *quick[2:], "--trials", "1", "--score")  # another search, with trials from 0 on
+    assert study.report(folder).spent["tuning"].n == 6
+    assert {file.name for file in folder.rglob("*.json")} == {"energy.json"}
+    assert len([*folder.glob("final/*/seed-0*/energy.json")]) == 3
 
 
 def test_optuna_sweep_with_one_objective(tmp_path, run):

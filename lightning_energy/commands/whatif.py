@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=not_negative,
         default=0.0,
         metavar="GAIN",
-        help="gain of the metric that counts as none there",
+        help="gain of the metric that counts as none there (of accuracies: a fraction)",
     )
     parser.add_argument("--score", choices=get_args(ScoreName), help="the score (default: the runs' own)")
     parser.add_argument(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.scores.metric import Mode
 
-__all__ = ["LastPoint", "Played", "Replay", "Rule", "RuleKind", "Seen", "last_point", "replay"]
+__all__ = ["LastPoint", "Played", "Replay", "Rule", "RuleKind", "Seen", "Total", "last_point", "replay", "signed"]
 
 RuleKind = Literal["metric", "score", "best", "efficiency", "budget"]
 """The kinds of rules: EarlyStopping on the metric or on the score, a stop in the epoch of the best score,
@@ -21,6 +21,20 @@ EnergyEfficiencyStopping, EnergyBudget."""
 
 WHOLE_FROM = 0.1  # share from which percents are written without decimals
 IN_SINGLE = 1e-6  # relative rounding of a metric that was computed in single precision
+
+
+class Total(NamedTuple):
+    """The energy of a training up to the end of an epoch.
+
+    Attributes:
+        epoch: the epoch, counted from 0.
+        kwh: energy in kWh; ``None`` unknown.
+        u_kwh: absolute standard uncertainty of it; ``None`` unknown.
+    """
+
+    epoch: int
+    kwh: float | None
+    u_kwh: float | None = None
 
 
 class Seen(NamedTuple):
@@ -32,6 +46,7 @@ class Seen(NamedTuple):
         kwh: energy of the training up to the end of the epoch in kWh; ``None`` unknown.
         u_kwh: absolute standard uncertainty of ``kwh``; ``None`` unknown.
         logged_kwh: the energy that was known when the validation ended, by which callbacks decide; ``None`` unknown.
+        is_lost: its epoch was trained again from an earlier checkpoint, whose stoppings know nothing of it.
     """
 
     epoch: int
@@ -39,6 +54,7 @@ class Seen(NamedTuple):
     kwh: float | None
     u_kwh: float | None = None
     logged_kwh: float | None = None
+    is_lost: bool = False
 
     @property
     def then_kwh(self) -> float | None:
@@ -58,6 +74,9 @@ class Played:
         gain_u: relative standard uncertainty of the gain of its sensors, which all of its energies share; ``None``
             where they do not share it.
         is_estimated: its energies are those of a model: nobody knows how sure a difference or a share of them is.
+        totals: its energy up to the end of each epoch, validated or not; empty where that of the course is all.
+        broke: the first epoch whose validation had a value that was not finite; ``None`` without one.
+        before: the number of validations of the course before that one.
     """
 
     mode: Mode
@@ -66,6 +85,14 @@ class Played:
     u_kwh: float | None = None
     gain_u: float | None = None
     is_estimated: bool = False
+    totals: Sequence[Total] = ()
+    broke: Total | None = None
+    before: int = 0
+
+    @property
+    def epochs(self) -> Sequence[Total]:
+        """Its energy up to the end of each epoch."""
+        return self.totals or [Total(s.epoch, s.kwh, s.u_kwh) for s in self.course]
 
     @property
     def sign(self) -> int:
@@ -248,16 +275,15 @@ def replay(run: str, played: Played, rule: Rule, point: float = 0.01) -> Replay:
         rule: the rule.
         point: the size of a point in the metric's unit.
     """
-    n, kwh, u_kwh = _stop(played, rule, point)
-    stops = n is not None
+    stop = _stop(played, rule, point)
     course = played.course
-    n = len(course) if n is None else n
+    found = stop or _Stop(len(course), Total(played.epochs[-1].epoch, played.kwh, played.u_kwh))
+    n, (epoch, kwh, u_kwh) = found
     kept, best = played.best_of(n), played.best_of(len(course))
-    # behind the last validation that it has, a budget ends in the epoch of the next one
-    epoch = course[min(n, len(course) - 1) if rule.kind == "budget" else n - 1].epoch
-    points = None if kept is None or best is None else played.sign * (kept.value - best.value) / point
+    # of two zeros the one without a sign
+    points = None if kept is None or best is None else played.sign * (kept.value - best.value) / point + 0.0
     return Replay(
-        run, rule.name, rule.kind, rule.settings, stops, epoch,
+        run, rule.name, rule.kind, rule.settings, stop is not None, epoch,
         None if kept is None else kept.value,
         None if kept is None else kept.epoch,
         course[n - 1].value if n else None,
@@ -265,34 +291,62 @@ def replay(run: str, played: Played, rule: Rule, point: float = 0.01) -> Replay:
     )  # fmt: skip
 
 
-def _stop(played: Played, rule: Rule, point: float) -> tuple[int | None, float | None, float | None]:
-    """The number of validations up to the stop, with the energy; ``None`` validations: it goes to the end."""
+class _Stop(NamedTuple):
+    """A stop behind so many validations, with the energy until then."""
+
+    validations: int
+    at: Total
+
+
+def _stop(played: Played, rule: Rule, point: float) -> _Stop | None:
+    """The place where a rule stops; ``None``: it goes to the end."""
     course, settings = played.course, rule.settings
-    energies = [s.kwh for s in course]
     if rule.kind == "budget":
-        n = validations_within(energies, settings["budget_kwh"])
-        if n is None:
-            # the last validation is within it; the rest of the last epoch may not be
-            return None, played.kwh, played.u_kwh
-        at = course[n]
-        relative = None if not at.kwh or at.u_kwh is None else at.u_kwh / at.kwh
-        budget_kwh = settings["budget_kwh"]
-        return n, budget_kwh, None if relative is None else relative * budget_kwh
+        return _spent(played, settings["budget_kwh"])
     if rule.kind == "best":
         known = [(score, -i) for i, score in enumerate(rule.scores) if score is not None]
-        place = -max(known)[1] if known else None  # the first of equals
-    elif rule.kind == "efficiency":
-        so_far = reached((s.value for s in course), (s.then_kwh for s in course), played.mode)
+        return _behind(played, -max(known)[1] if known else None)  # the first of equals
+    places = [i for i, seen in enumerate(course) if not seen.is_lost]
+    looked = [course[i] for i in places]
+    if rule.kind == "efficiency":
+        so_far = reached((s.value for s in looked), (s.then_kwh for s in looked), played.mode)
         limit, window = settings["max_kwh_per_point"], int(settings["patience"])
-        place = ends_by_price(so_far, max_kwh_per_point=limit, patience=window, point=point)
+        at = ends_by_price(so_far, max_kwh_per_point=limit, patience=window, point=point)
     else:
-        monitored = [s.value for s in course] if rule.kind == "metric" else rule.scores
-        mode: Mode = played.mode if rule.kind == "metric" else "max"
+        is_score = rule.kind == "score"
+        monitored = [rule.scores[i] for i in places] if is_score else [s.value for s in looked]
+        mode: Mode = "max" if is_score else played.mode
         patience, min_delta = int(settings["patience"]), settings.get("min_delta", 0.0)
-        place = ends_by_patience(monitored, patience=patience, min_delta=min_delta, mode=mode)
-    if place is None or (place == len(course) - 1 and course[place].kwh == played.kwh):
-        return None, played.kwh, played.u_kwh
-    return place + 1, course[place].kwh, course[place].u_kwh
+        at = ends_by_patience(monitored, patience=patience, min_delta=min_delta, mode=mode)
+    place = None if at is None else places[at]
+    if rule.kind == "metric" and played.broke is not None and (place is None or place >= played.before):
+        return _unless_last(played, _Stop(played.before, played.broke))
+    return _behind(played, place)
+
+
+def _spent(played: Played, budget_kwh: float) -> _Stop | None:
+    """The epoch in which a budget is spent, and the validations that it has room for."""
+    at = validations_within([total.kwh for total in played.epochs], budget_kwh)
+    if at is None:
+        return None
+    n = validations_within([s.kwh for s in played.course], budget_kwh)
+    epoch, kwh, u_kwh = played.epochs[at]
+    u_budget_kwh = None if not kwh or u_kwh is None else u_kwh / kwh * budget_kwh
+    return _Stop(len(played.course) if n is None else n, Total(epoch, budget_kwh, u_budget_kwh))
+
+
+def _behind(played: Played, place: int | None) -> _Stop | None:
+    """A stop behind a validation."""
+    if place is None:
+        return None
+    seen = played.course[place]
+    return _unless_last(played, _Stop(place + 1, Total(seen.epoch, seen.kwh, seen.u_kwh)))
+
+
+def _unless_last(played: Played, stop: _Stop) -> _Stop | None:
+    """The same, unless nothing came after it."""
+    last = played.epochs[-1]
+    return None if (stop.at.epoch, stop.at.kwh) == (last.epoch, played.kwh) else stop
 
 
 def _saved(

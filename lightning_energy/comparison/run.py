@@ -17,7 +17,7 @@ from lightning_energy.results.plain import printable
 from lightning_energy.results.read import RecordError
 from lightning_energy.results.readable import duration
 from lightning_energy.results.record_ranks import load_record
-from lightning_energy.scores.metric import PERCENT, ROUNDING, Metric
+from lightning_energy.scores.metric import NOT_FINITE, PERCENT, ROUNDING, Metric
 from lightning_energy.scores.metric_name import canonical
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NothingFittedError", "Run", "run_of", "run_of_record"]
 
-NOT_FINITE = "is not finite"
 SILENT_S = 600.0  # a run that goes on writes its record every minute, or at the end of a longer epoch
 
 

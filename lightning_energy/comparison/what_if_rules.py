@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
-from lightning_energy.comparison.replay import Played, Rule, RuleKind, Seen, last_point, replay
+from lightning_energy.comparison.replay import Played, Rule, RuleKind, Seen, Total, last_point, replay
 from lightning_energy.comparison.what_if_runs import PlayedRun
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.readable import percent, watt_hours
 from lightning_energy.scores.choice import ScoreName
 from lightning_energy.scores.formula import EnergyPenalized, Formula, Sustainable, check_positive, is_number
-from lightning_energy.scores.metric import PERCENT
+from lightning_energy.scores.metric import NOT_FINITE, PERCENT
 from lightning_energy.scores.stopping import check_window
 
 if TYPE_CHECKING:
@@ -20,11 +21,16 @@ if TYPE_CHECKING:
 
     from lightning_energy.comparison.run import Run
     from lightning_energy.results.record import Record
+    from lightning_energy.results.rows import EpochRow
 
 __all__ = ["Wanted"]
 
 SHARES = (0.25, 0.5, 0.75)  # of a run's own energy: budgets where none is given
 TIMES = {1.0: "a point for more than its mean", 10.0: "a point for more than 10 x its mean"}  # limits, the same
+NO_PRICE = (
+    "no rules on the price of a point: its best value did not rise after the first validation, or the energy of the "
+    "first or last one is not known: give max_kwh_per_point"
+)
 BEHIND = 0.01  # share of the energy behind the last epoch from which a caveat says so
 
 
@@ -50,9 +56,9 @@ class Wanted:
     budgets: Sequence[float] | None
 
     def __post_init__(self) -> None:
-        for kind in self.kinds:
+        for kind in self.kinds or (None,):
             if kind not in get_args(RuleKind):
-                raise ValueError(f"rules: {kind!r} is none: give {', '.join(map(repr, get_args(RuleKind)))}")
+                raise ValueError(f"rules: {kind!r} is no rule: give {', '.join(map(repr, get_args(RuleKind)))}")
         for patience in self.patiences:
             check_window(patience=patience)
         check_window(window=self.window)
@@ -60,7 +66,7 @@ class Wanted:
             raise TypeError(f"min_delta={self.min_delta!r}: give a number from 0 on")
         if not 0 <= self.min_delta < math.inf:
             raise ValueError(f"min_delta={self.min_delta!r}: give a finite number from 0 on")
-        if self.score not in {None, *get_args(ScoreName)}:
+        if self.score not in (None, *get_args(ScoreName)):
             names = ", ".join(map(repr, get_args(ScoreName)))
             raise ValueError(f"score={self.score!r}: give one of {names}, or omit it")
         if self.score == "sustainable" and self.references:
@@ -78,22 +84,17 @@ class Wanted:
 
     def play(self, record: Record, run: Run, own: Formula | None) -> PlayedRun:
         """Play all rules on a run."""
-        divisor = PERCENT if run.scale == "percent" else 1.0
-        rows = [row for row in record.epochs if row.metric is not None]
-        course = [
-            Seen(r.epoch, (r.metric or 0.0) / divisor, r.total_kwh, r.total_u_kwh, r.logged_total_kwh) for r in rows
-        ]
-        last = next(row for row in reversed(record.epochs) if row.total_kwh is not None)
-        is_estimated = run.quality == "estimated"
-        played = Played(run.mode, course, last.total_kwh, last.total_u_kwh, _gain(run), is_estimated)
+        played = _played(record, run)
         wanted = [*self._of_metric(), *self._of_budget(played), *self._of_price(played)]
         caveats = [*run.caveats, *_caveats(record, run, played)]
+        if "efficiency" in self.kinds and self.limits is None and all(rule.kind != "efficiency" for rule in wanted):
+            caveats.append(NO_PRICE)
         if {"score", "best"} & {*self.kinds}:
-            of_score, why = self._of_score(record, run, own, course)
+            of_score, why = self._of_score(record, run, own, played.course)
             wanted += of_score
             caveats += [why] if why else []
         wanted.sort(key=lambda rule: get_args(RuleKind).index(rule.kind))
-        replays = [replay(run.name, played, rule, self.point) for rule in wanted]
+        replays = [replay(run.name, played, rule, self.point) for rule in _distinct(wanted)]
         return PlayedRun(run, played, tuple(replays), last_point(played, self.point), tuple(caveats))
 
     def _of_metric(self) -> list[Rule]:
@@ -176,6 +177,18 @@ class Wanted:
         return [*(stops if "score" in self.kinds else []), *([best] if "best" in self.kinds else [])]
 
 
+def _distinct(rules: Sequence[Rule]) -> list[Rule]:
+    """The same, where constants are too much alike for a short name with the constants themselves."""
+    names = Counter(rule.name for rule in rules)
+    found = []
+    for rule in rules:
+        others = [other.settings for other in rules if other.name == rule.name]
+        differ = [f"{k}={v!r}" for k, v in rule.settings.items() if any(other.get(k) != v for other in others)]
+        alike = names[rule.name] > 1 and differ
+        found.append(replace(rule, name=f"{rule.name} ({', '.join(differ)})") if alike else rule)
+    return found
+
+
 def _short(formula: Formula, own: Formula) -> str:
     """A score with the constants that differ from those it was trained with."""
     if type(formula) is not type(own):
@@ -200,19 +213,60 @@ def _gain(run: Run) -> float | None:
     return math.sqrt(max(u * u - repeat * repeat, 0.0)) / kwh
 
 
+def _played(record: Record, run: Run) -> Played:
+    """The training of a record, as rules are played on it."""
+    divisor = PERCENT if run.scale == "percent" else 1.0
+    rows = record.epochs
+    lost = _lost(rows)
+    course = [
+        Seen(r.epoch, r.metric / divisor, r.total_kwh, r.total_u_kwh, r.logged_total_kwh, is_lost)
+        for r, is_lost in zip(rows, lost, strict=True)
+        if r.metric is not None
+    ]
+    totals = [Total(row.epoch, row.total_kwh, row.total_u_kwh) for row in rows]
+    last = next(total for total in reversed(totals) if total.kwh is not None)
+    broke = next((i for i, r in enumerate(rows) if NOT_FINITE in (r.no_metric or "") and not lost[i]), None)
+    return Played(
+        run.mode, course, last.kwh, last.u_kwh, _gain(run), run.quality == "estimated", totals,
+        broke=None if broke is None else totals[broke],
+        before=0 if broke is None else sum(row.metric is not None for row in rows[:broke]),
+    )  # fmt: skip
+
+
+def _lost(rows: Sequence[EpochRow]) -> list[bool]:
+    """True for each epoch that a later session trained again."""
+    lost: list[bool] = []
+    later = first = math.inf  # the first epochs of later sessions, and of the one of the row
+    session = None
+    for row in reversed(rows):
+        if row.session != session:
+            session, later, first = row.session, min(later, first), math.inf
+        first = min(first, row.epoch)
+        lost.append(row.epoch >= later)
+    return lost[::-1]
+
+
 def _caveats(record: Record, run: Run, played: Played) -> list[str]:
     found = []
     if run.quality == "estimated":
         found.append("its energies are estimated by a model, not measured: how sure these savings are is not known")
     behind_kwh = (run.energy_kwh or 0.0) - (played.kwh or 0.0)
     if played.kwh and behind_kwh > BEHIND * played.kwh:
+        known = next(total.epoch for total in reversed(played.epochs) if total.kwh is not None)
+        last = "its last epoch"
+        if known != played.epochs[-1].epoch:
+            last = f"epoch {known}, the last one up to which the energy is known,"
         found.append(
-            f"{watt_hours(behind_kwh * J_PER_KWH)}, {percent(behind_kwh / played.kwh)} more, were spent after its last "
-            f"epoch and are in none of these figures"
+            f"{watt_hours(behind_kwh * J_PER_KWH)}, {percent(behind_kwh / played.kwh)} more, were spent after {last} "
+            f"and are in none of these figures"
         )
     if len({row.session for row in record.epochs}) > 1:
+        again = sum(seen.is_lost for seen in played.course)
+        count = "" if not again else (
+            f", so that of the {again} epochs that were trained again the first trainings do not count for it"
+        )  # fmt: skip
         found.append(
-            "it was resumed: a stopping goes on from the state in its checkpoint, the replay counts all validations"
+            f"it was resumed: the replay supposes that a stopping went on from the state in its checkpoint{count}"
         )
     unknown = sum(seen.kwh is None for seen in played.course)
     if unknown:

@@ -90,16 +90,23 @@ def _heading(of: PlayedRun) -> str:
 
 
 def _epochs(of: PlayedRun) -> int:
-    return max(seen.epoch for seen in of.played.course) + 1
+    return max(total.epoch for total in of.played.epochs) + 1
 
 
 def _of_last_point(of: PlayedRun) -> str:
     last, show = of.last_point, of.subject.show
     if last is None:
-        return "Its last point: not known, as its first validation was within a point of the best one, or energies are."
+        return (
+            "Its last point: not known, as its first validation was within a point of the best one, or its energy is "
+            "not known."
+        )
     after = f", and {percent(last.share_after)} were spent after it" if last.share_after > 0 else ""
+    played = of.played
+    earlier = [s.value for s in played.course if s.epoch < last.before_epoch]
+    is_worse = any(played.sign * (value - last.before) > 0 for value in earlier)
+    had, came = ("was the value of", "was reached in") if is_worse else ("was reached in", "in")
     return (
-        f"Its last point: {show(last.before)} was reached in epoch {last.before_epoch}, {show(last.best)} in epoch "
+        f"Its last point: {show(last.before)} {had} epoch {last.before_epoch}, {show(last.best)} {came} epoch "
         f"{last.best_epoch}; what lies between took {watt_hours(last.kwh * J_PER_KWH)}, {percent(last.share)} of the "
         f"energy{after}."
     )

@@ -122,7 +122,7 @@ def whatif(
         >>> whatif("nowhere").problems
         ['nowhere does not exist: give a record (energy.json) or the log directory of a run']
     """
-    given = [paths] if isinstance(paths, (str, Path)) else [*paths]
+    given = [*paths] if isinstance(paths, Iterable) and not isinstance(paths, (str, Path)) else [paths]
     if not given:
         raise ValueError("there is no path: give records, log directories or glob patterns")
     wanted = Wanted(
@@ -132,7 +132,7 @@ def whatif(
         score=score,
         alphas=_several(alpha),
         beta=beta,
-        references=tuple(map(reference_of, _several(reference_kwh))),
+        references=tuple(reference_of(reference, of_run=False) for reference in _several(reference_kwh)),
         limits=None if max_kwh_per_point is None else _several(max_kwh_per_point),
         point=point,
         window=window,
@@ -140,6 +140,8 @@ def whatif(
     )
     if scale not in (None, *get_args(Scale)):
         raise ValueError(f"scale={scale!r}: give one of {', '.join(get_args(Scale))}")
+    if metric is not None and not isinstance(metric, str):
+        raise TypeError(f"metric={metric!r}: give the name of a logged metric, or omit it")
     files, problems = find_records(given)
     runs, cannot, without_fit = [], [], []
     for file, name in zip(files, short_names(files), strict=True):

@@ -12,24 +12,29 @@ from lightning_energy.scores.choice import OF_THE_RUN
 __all__ = ["reference_of"]
 
 
-def reference_of(given: Any) -> Any:
+def reference_of(given: Any, *, of_run: bool = True) -> Any:
     """The reference as it is given, but of the path of a finished run's record the energy of its training in kWh.
 
     Args:
         given: a number, ``"run"``, or a path; anything else is left to others to judge.
+        of_run: whether ``"run"``, the run's own energy at its first score, is one.
 
     Raises:
         ValueError: the record cannot be read, its run has not ended, or its energy is not wholly known.
     """
+    begin = f"reference_kwh={str(given)!r}"
+    instead = f"a number of kWh,{f' {OF_THE_RUN!r},' if of_run else ''} or the record of a finished run"
+    if given == OF_THE_RUN and not of_run:
+        raise ValueError(f"{begin} is for a training: give {instead}")
     if not isinstance(given, (str, Path)) or given == OF_THE_RUN:
         return given
-    begin, instead = f"reference_kwh={str(given)!r}", "Give a number of kWh, 'run', or the record of a finished run"
     try:
         record = load_record(given)
     except RecordError as error:
-        raise ValueError(f"{begin}: {error}. {instead}") from error
+        raise ValueError(f"{begin}: {error}. Give {instead}") from error
     if record.outcome == "running":
-        raise ValueError(f"{begin}: that run has not ended, or was killed, so that its energy is not final. {instead}")
+        why = "that run has not ended, or was killed, so that its energy is not final"
+        raise ValueError(f"{begin}: {why}. Give {instead}")
     total = record.total
     if total is None or not total.energy_kwh:
         raise ValueError(f"{begin}: the energy of that run is not known. Give a number of kWh")

@@ -121,7 +121,8 @@ class Formula(ABC):
         """Score an accuracy from 0 to 1 and an energy in kWh; NaN where the score is not defined."""
         if not self.is_defined(energy_kwh):
             return math.nan
-        score: float = self.beta * min(float(accuracy), 1.0) ** self.alpha / self.penalty(float(energy_kwh))
+        fraction = min(max(float(accuracy), 0.0), 1.0)  # of a rounding below 0 some powers are complex
+        score: float = self.beta * fraction**self.alpha / self.penalty(float(energy_kwh))
         return score
 
     def energy_kwh_at(self, accuracy: float, score: float) -> float:

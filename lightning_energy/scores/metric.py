@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DOUBT", "PERCENT", "ROUNDING", "Metric", "Mode", "Scale"]
+__all__ = ["DOUBT", "NOT_FINITE", "PERCENT", "ROUNDING", "Metric", "Mode", "Scale"]
 
 Mode = Literal["max", "min"]
 """The better direction of a metric: more is better, or less is."""
@@ -19,6 +19,9 @@ ROUNDING = 1e-3
 
 DOUBT = 1e-2
 """Excess over 1 up to which a value may be a mean in bfloat16, whose spacing there is 0.0078: no sign of percent."""
+
+NOT_FINITE = "is not finite"
+"""Words in the reason why a value that is NaN or infinite is no value of a metric."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.scores.choice import MetricChoice, ScoreRule
-from lightning_energy.scores.metric import DOUBT, PERCENT, ROUNDING, Metric, Scale
+from lightning_energy.scores.metric import DOUBT, NOT_FINITE, PERCENT, ROUNDING, Metric, Scale
 from lightning_energy.scores.metric_name import find_accuracy, is_loss_only, of_name
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Scorer:
         """
         choice = self.choice
         if not math.isfinite(value):
-            return Judged(None, f"{name}={value} is not finite")
+            return Judged(None, f"{name}={value} {NOT_FINITE}")
         if self.scale is None and not choice.is_accuracy:
             self.scale = "fraction" if is_promised else "raw"
         if self.scale == "raw" or choice.mode == "min":

@@ -92,6 +92,8 @@ def test_exit_codes(run, tmp_path, capsys):
     assert cli.main(["whatif", str(tmp_path / "nowhere")]) == 2
     assert cli.main(["whatif", str(run), "--score", "sustainable", "--reference-kwh", "2"]) == 2
     assert "reference_kwh=2.0 belongs to score='penalized'" in capsys.readouterr().err
+    assert cli.main(["whatif", str(run), "--reference-kwh", "run"]) == 2
+    assert "reference_kwh='run' is for a training: give a number of kWh" in capsys.readouterr().err
 
 
 def test_a_picture(run, tmp_path, capsys, monkeypatch):

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from lightning_energy.comparison.replay import LastPoint, Played, Rule, Seen, last_point, replay
+from lightning_energy.comparison.replay import LastPoint, Played, Rule, Seen, last_point, replay, signed
 from tests.comparison.replays import KWH, VALUES
 
 POINT = 0.03125
@@ -69,6 +69,8 @@ def test_a_training_that_goes_to_its_end(rule):
 def test_less_is_better():
     found = play(Rule("r", "metric", {"patience": 2}), played([-v for v in VALUES], mode="min"))
     assert (found.epoch, found.kept, found.points) == (5, -0.8125, -1.0)
+    whole = play(Rule("r", "metric", {"patience": 3}), played([-v for v in VALUES], mode="min"))
+    assert signed(whole.points) == "+0.0"
 
 
 def test_a_stop_at_the_last_validation_of_a_training_that_went_on():

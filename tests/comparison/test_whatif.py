@@ -197,6 +197,71 @@ def test_records_of_older_versions(name):
     assert json.loads(json.dumps(found.to_plain(), allow_nan=False))["problems"] == []
 
 
+def test_a_run_that_is_not_validated_in_every_epoch(tmp_path):
+    """A budget is spent in the epoch whose energy reaches it, validated or not: also behind the last validation."""
+    values = (None, None, None, 0.5, None, None, None, 0.75, None, None)
+    put(tmp_path, 10.0, 0.75, epochs=values, epochs_kwh=tuple(float(n) for n in range(1, 11)))
+    found = whatif(tmp_path, rules="budget", budget_kwh=(2.5, 5.5, 8.5, 9.5, 10.0))
+    assert [(r.stops, r.epoch, r.kept, r.kwh, r.saved) for r in found.replays] == [
+        (True, 2, None, 2.5, 0.75),
+        (True, 5, 0.5, 5.5, 0.45),
+        (True, 8, 0.75, 8.5, 0.15),
+        (True, 9, 0.75, 9.5, 0.05),
+        (False, 9, 0.75, 10.0, 0.0),
+    ]
+    assert str(found).startswith("run: val_acc, best 0.7500 in epoch 7 of 10; ".replace("run", tmp_path.name))
+
+
+def test_a_value_that_is_not_finite_ends_early_stopping_on_the_metric(tmp_path):
+    """As Lightning's check_finite does, in a real training; the score of that validation is missing, and waited for."""
+
+    class Breaks(Known):
+        def value(self) -> float:
+            return (0.5, 0.6, math.nan, 0.7, 0.8, 0.8)[min(self.validations, 6) - 1]
+
+    for name, stopping in (("whole", []), ("stopped", [EarlyStopping("val_acc", mode="max", patience=5)])):
+        energy = energy_callback(accuracy="val_acc", record=str(tmp_path / name))
+        trainer = make_trainer(tmp_path, max_epochs=6, callbacks=[energy, *stopping])
+        with pytest.warns(match="val_acc=nan is not finite"):
+            trainer.fit(Breaks(), loader(8), loader(8))
+    assert trainer.current_epoch == 3
+    found = whatif(tmp_path / "whole", rules=("metric", "score"), patience=5).replays
+    assert [(r.kind, r.stops, r.epoch, r.kept) for r in found] == [
+        ("metric", True, 2, pytest.approx(0.6)), ("score", False, 5, pytest.approx(0.8))
+    ]  # fmt: skip
+
+
+def test_epochs_that_were_trained_again_count_once_for_a_stopping(tmp_path):
+    """A crash in epoch 4, resumed from the checkpoint of epoch 1: its stopping forgot the first epochs 2, 3."""
+    values = (0.5, 0.6, 0.65, 0.7, 0.65, 0.7, 0.75, 0.75, 0.75)
+    record = load_record(course(tmp_path, values, tuple(float(n) for n in range(1, 10))))
+    places = ((0, 0), (0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (1, 4), (1, 5), (1, 6))
+    rows = [replace(r, session=s, epoch=e) for r, (s, e) in zip(record.epochs, places, strict=True)]
+    write_record(tmp_path / NAME, replace(record, epochs=rows))
+    found = whatif(tmp_path, patience=2, max_kwh_per_point=1.0, window=2, budget_kwh=4.5)
+    assert [(r.kind, r.stops, r.epoch, r.kwh) for r in found.replays] == [
+        ("metric", False, 6, 9.0), ("score", False, 6, 9.0), ("best", True, 4, 7.0), ("efficiency", False, 6, 9.0),
+        ("budget", True, 2, 4.5),
+    ]  # fmt: skip
+    (caveat,) = found.runs[0].caveats
+    assert caveat == (
+        "it was resumed: the replay supposes that a stopping went on from the state in its checkpoint, so that of the "
+        "2 epochs that were trained again the first trainings do not count for it"
+    )
+
+
+def test_constants_that_are_almost_alike_are_rules_of_their_own(tmp_path):
+    course(tmp_path / "a")
+    course(tmp_path / "b")
+    found = whatif(tmp_path, rules=("budget", "best"), budget_kwh=(5.0001, 5.0002), alpha=(1.00000001, 1.00000002))
+    assert [(of.rule, of.n) for of in found.of_rules] == [
+        ("best score(alpha=1) (alpha=1.00000001)", 2),
+        ("best score(alpha=1) (alpha=1.00000002)", 2),
+        ("budget of 5 kWh (budget_kwh=5.0001)", 2),
+        ("budget of 5 kWh (budget_kwh=5.0002)", 2),
+    ]
+
+
 def test_one_validation_and_energies_that_fall(tmp_path):
     course(tmp_path / "one", (0.5,), (1.0,))
     course(tmp_path / "falls", (0.5, 0.6, 0.6), (3.0, 2.0, 1.0))  # of a damaged record: nothing is sure
@@ -216,7 +281,7 @@ def test_caveats(tmp_path):
         "it was interrupted: these are its figures up to then",
         "its energies are estimated by a model, not measured: how sure these savings are is not known",
         "2 kWh, 14 % more, were spent after its last epoch and are in none of these figures",
-        "it was resumed: a stopping goes on from the state in its checkpoint, the replay counts all validations",
+        "it was resumed: the replay supposes that a stopping went on from the state in its checkpoint",
         "the energy up to 1 of 7 validations is not known: rules by energy pass over them",
     )
 
@@ -241,7 +306,12 @@ def test_caveats(tmp_path):
         ({"reference_kwh": -1}, ValueError, "reference_kwh=-1: give a finite number above 0"),
         ({"score": "sam"}, ValueError, "score='sam': give one of 'penalized', 'sustainable', or omit it"),
         ({"score": "sustainable", "reference_kwh": 2.0}, ValueError, "belongs to score='penalized'"),
-        ({"rules": "luck"}, ValueError, "rules: 'luck' is none: give 'metric'"),
+        ({"reference_kwh": "run"}, ValueError, "reference_kwh='run' is for a training: give a number of kWh, or the"),
+        ({"reference_kwh": "nowhere"}, ValueError, "nowhere does not exist: .*[.] Give a number of kWh, or the"),
+        ({"score": ["penalized"]}, ValueError, "give one of 'penalized', 'sustainable', or omit it"),
+        ({"metric": 3}, TypeError, "metric=3: give the name of a logged metric, or omit it"),
+        ({"rules": []}, ValueError, "rules: None is no rule: give 'metric'"),
+        ({"rules": "luck"}, ValueError, "rules: 'luck' is no rule: give 'metric'"),
         ({"scale": "%"}, ValueError, "scale='%': give one of fraction"),
     ],
 )  # fmt: skip
@@ -256,9 +326,35 @@ def test_no_path_and_no_run():
         whatif([])
     with pytest.raises(TypeError, match="3 is no path"):
         whatif([3])
+    with pytest.raises(TypeError, match="None is no path"):
+        whatif(None)
     found = whatif("nowhere")
     assert (found.runs, found.limits, found.of_rules) == ([], (), [])
     assert str(found).startswith("There is no run to replay.\nNot replayed: nowhere does not exist")
+
+
+def test_a_run_without_a_price_of_a_point_says_so(tmp_path):
+    course(tmp_path, (0.5, 0.5, 0.25), (1.0, 2.0, 4.0))
+    assert whatif(tmp_path, rules="efficiency", max_kwh_per_point=()).runs[0].caveats == ()
+    (of,) = whatif(tmp_path, rules="efficiency").runs
+    assert (of.replays, of.caveats) == (
+        (),
+        (
+            (
+                "no rules on the price of a point: its best value did not rise after the first validation, or the "
+                "energy of the first or last one is not known: give max_kwh_per_point"
+            ),
+        ),
+    )
+
+
+def test_the_energy_of_the_last_epoch_is_not_known(tmp_path):
+    course(tmp_path, (0.5, 0.75, 0.75), (1.0, 2.0, None), spent={"energy_j": 4 * 3.6e6})
+    (of,) = whatif(tmp_path, rules="budget").runs
+    assert of.caveats[0] == (
+        "2 kWh, 100 % more, were spent after epoch 1, the last one up to which the energy is known, and are in none of "
+        "these figures"
+    )
 
 
 def test_many_runs_are_summed_up(tmp_path):
@@ -294,6 +390,12 @@ def test_texts(tmp_path):
     (row, *_) = csv.DictReader(io.StringIO(as_csv(found)))
     assert (row["run"], row["patience"], row["alpha"], row["epoch"]) == ("'=a|b", "2", "", "5")
     assert (float(row["points"]), float(row["saved"])) == (-1.0, 0.25)
+
+
+def test_a_last_point_after_a_worse_validation(tmp_path):
+    """0.625 had been reached in epoch 1 already: what the validation before the best one had is no record."""
+    course(tmp_path, (0.5, 0.625, 0.5625, 0.75), (1.0, 2.0, 3.0, 4.0))
+    assert "Its last point: 0.5625 was the value of epoch 2, 0.7500 was reached in epoch 3" in str(whatif(tmp_path))
 
 
 def test_a_picture(tmp_path):

@@ -88,6 +88,11 @@ def test_what_is_printed_is_read_again(formula):
     assert str(again) == str(formula)
 
 
+@pytest.mark.parametrize("formula", [kind(alpha=2.5) for kind in FORMULAS.values()])
+def test_an_accuracy_that_rounding_brought_below_0_is_0(formula):
+    assert formula(-0.0005, 2.0) == 0.0
+
+
 def test_how_a_formula_is_printed():
     assert str(EnergyPenalized()) == "energy_penalized_accuracy(alpha=5, beta=5, reference_kwh=1)"
     assert EnergyPenalized(reference_kwh=0.1).words == "α=5, β=5, reference 0.1 kWh"  # noqa: RUF001
