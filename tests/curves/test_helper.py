@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lightning_energy.curves import follower, helper
+from lightning_energy.curves.channel import Channel
+from lightning_energy.curves.sampler import Sampler
+from lightning_energy.meters import NvmlMeter, ReplayMeter
+from tests.curves.test_sampler import wait_for
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a helper is started on Linux only")
+
+S = 10**9
+UUID = "GPU-00000000-0000-0000-0000-000000000000"
+# the same board in the helper: its counter counts since the same moment
+BOOT = """
+import tests.sim.nvml as sim
+gpu = sim.SimulatedGpu(100.0, uuid={uuid!r}{more})
+nvml = sim.SimulatedNvml([gpu]).__enter__()
+gpu.start_ns = {start_ns}
+{also}
+"""
+
+
+@pytest.fixture
+def board(monkeypatch):
+    """A board that a helper can read: what a real driver shows to every process is simulated in each of them."""
+    monkeypatch.setattr(helper.Helper, "DRIVER", object)
+    monkeypatch.setattr(helper, "PATIENCE_S", 60.0)  # the machine may be busy
+    monkeypatch.setattr(follower, "START_NS", 0)
+    gpu = SimulatedGpu(100.0, uuid=UUID)
+    with SimulatedNvml([gpu]) as nvml:
+        boot = BOOT.format(uuid=UUID, more="", start_ns=gpu.start_ns, also="")
+        monkeypatch.setattr(helper, "BOOT", f"exec({boot!r}); {helper.BOOT}")
+        gpu.nvml = nvml
+        yield gpu
+
+
+def sampler_of(*meters, settle=lambda: None) -> Sampler:
+    return Sampler([Channel(m, m.open()) for m in meters], settle)
+
+
+def read_by_a_helper() -> NvmlMeter:
+    return NvmlMeter(UUID, helper=True)
+
+
+def following(sampler: Sampler) -> follower.Follower:
+    found = sampler._pollers[-1]
+    wait_for(lambda: found.is_following)
+    return found
+
+
+def energy_j(channel: Channel, start_ns: int, end_ns: int) -> float:
+    return channel.curve.energy_between(start_ns, end_ns).energy_j
+
+
+def test_a_helper_reads_and_the_thread_ends_it(board):
+    """No poll is made here meanwhile, the curve goes on, and nothing is missing where one takes over from the other."""
+    settled = []
+    sampler = sampler_of(read_by_a_helper(), ReplayMeter(50.0), settle=lambda: settled.append(1))
+    sampler.start()
+    (_, thread), (channel, other) = sampler._pollers, sampler.channels
+    assert thread is following(sampler)
+    assert thread.channels == [channel]
+    process = thread._helper._process
+    calls = board.nvml.calls["nvmlDeviceGetTotalEnergyConsumption"]
+    now_ns = time.monotonic_ns()
+    wait_for(lambda: (channel.curve.end_ns or 0) > now_ns + S)
+    assert thread.catch_up(60.0)
+    assert time.monotonic_ns() - channel._last_ns < 60 * S
+    assert board.nvml.calls["nvmlDeviceGetTotalEnergyConsumption"] == calls
+    end_ns = time.monotonic_ns()
+    sampler.finish(end_ns, 60.0)
+    assert board.nvml.calls["nvmlDeviceGetTotalEnergyConsumption"] > calls
+    assert process.wait(60) == 0
+    start_ns = channel.curve.start_ns
+    assert channel.curve.end_ns >= end_ns
+    found = channel.curve.energy_between(start_ns, end_ns)
+    assert found.missing_s == 0
+    assert found.energy_j == pytest.approx(100.0 * (end_ns - start_ns) / S, rel=0.05)
+    assert channel.troubles == other.troubles == {}
+    assert settled
+    assert channel.meter.uuid == UUID
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+def test_the_thread_polls_where_the_helper_dies_or_hangs(end, board, monkeypatch):
+    monkeypatch.setattr(helper, "PATIENCE_S", 0.3)
+    sampler = sampler_of(read_by_a_helper())
+    sampler.start()
+    (channel,) = sampler.channels
+    thread = following(sampler)
+    wait_for(lambda: channel.curve.end_ns is not None)
+    os.kill(thread._helper._process.pid, signal.SIGKILL if end == "killed" else signal.SIGSTOP)
+    wait_for(lambda: not thread.is_following)
+    reads = channel.reads
+    wait_for(lambda: channel.reads > reads + 10)
+    end_ns = time.monotonic_ns()
+    sampler.finish(end_ns, 60.0)
+    found = channel.curve.energy_between(channel.curve.start_ns, end_ns)
+    assert found.missing_s == 0
+    assert channel.troubles == {}
+    assert thread._helper is None
+
+
+def test_signals_to_everybody_are_not_for_the_helper(board):
+    sampler = sampler_of(read_by_a_helper())
+    sampler.start()
+    thread = following(sampler)
+    assert thread.catch_up(60.0)
+    pid = thread._helper._process.pid
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGTSTP):
+        os.kill(pid, number)
+    assert os.getsid(pid) == pid  # not of our terminal's group either
+    assert thread.catch_up(60.0)
+    assert thread.is_following
+    assert sampler.stop()
+
+
+@pytest.mark.parametrize("why", ["none can start", "it cannot import", "it knows another board", "it is not asked for"])
+def test_without_a_helper_the_thread_polls(why, board, monkeypatch):
+    if why == "none can start":
+
+        def refuse(*_: object, **__: object) -> None:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+        monkeypatch.setattr(subprocess, "Popen", refuse)
+    elif why == "it cannot import":
+        monkeypatch.setattr(helper, "BOOT", "import lightning_energy.no_such_module")
+    elif why == "it knows another board":
+        board.has_instant = False
+    sampler = sampler_of(NvmlMeter(UUID, helper=why != "it is not asked for"))
+    sampler.start()
+    (channel,), (thread,) = sampler.channels, sampler._pollers
+    wait_for(lambda: getattr(thread, "_helper", None) is None)
+    reads = channel.reads
+    wait_for(lambda: channel.reads > reads + 10)
+    assert not getattr(thread, "is_following", False)
+    assert sampler.stop()
+    assert channel.troubles == {}
+
+
+def test_no_helper_where_the_driver_is_not_the_systems():
+    with SimulatedNvml([SimulatedGpu(100.0, uuid=UUID)]):
+        meter = read_by_a_helper()
+        assert not follower.may_be_followed(Channel(meter, meter.open()))
+
+
+def test_a_copy_is_read_by_a_helper_as_well():
+    meter = read_by_a_helper()
+    assert [m.helper for m in (meter.twin(), pickle.loads(pickle.dumps(meter)), NvmlMeter(UUID))] == [True, True, False]
+
+
+PARENT = """
+import os, signal, sys, time
+from lightning_energy.curves import follower, helper
+from lightning_energy.curves.channel import Channel
+from lightning_energy.curves.sampler import Sampler
+from lightning_energy.meters import NvmlMeter
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+helper.Helper.DRIVER, follower.START_NS = object, 0
+helper.BOOT = sys.argv[1] + helper.BOOT
+with SimulatedNvml([SimulatedGpu(100.0, uuid=sys.argv[2])]):
+    meter = NvmlMeter(sys.argv[2], helper=True)
+    sampler = Sampler([Channel(meter, meter.open())], lambda: None)
+    sampler.start()
+    (thread,) = sampler._pollers
+    while not thread.is_following:
+        time.sleep(0.01)
+    copy = os.fork()  # as a worker that outlives us: it holds a copy of our end of the socket
+    if not copy:
+        time.sleep(600)
+        os._exit(0)
+    print(thread._helper._process.pid, copy, flush=True)
+    time.sleep(600)
+"""
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_helper_ends_with_a_parent_that_is_killed():
+    boot = BOOT.format(uuid=UUID, more="", start_ns=0, also="")
+    command = [sys.executable, "-c", PARENT, f"exec({boot!r}); ", UUID]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        pid, copy = map(int, parent.stdout.readline().split())
+        assert is_alive(pid)
+        parent.kill()
+        parent.wait(60)
+        try:
+            wait_for(lambda: not is_alive(pid))
+            assert is_alive(copy)
+        finally:
+            os.kill(copy, signal.SIGKILL)
+
+
+def test_the_helper_has_no_handle_of_ours_and_loads_little(board):
+    ours, theirs = os.pipe()
+    os.set_inheritable(theirs, True)  # noqa: FBT003 - positional only
+    try:
+        sampler = sampler_of(read_by_a_helper())
+        sampler.start()
+        process = Path(f"/proc/{following(sampler)._helper._process.pid}")
+        links = {str(link.readlink()).partition(":")[0] for link in (process / "fd").iterdir()}
+        assert links <= {"/dev/null", "socket"}
+        maps = (process / "maps").read_text(encoding="ascii")
+        assert "numpy" in maps
+        assert "torch" not in maps
+        assert sampler.stop()
+    finally:
+        os.close(ours)
+        os.close(theirs)
