@@ -68,7 +68,10 @@ class Poller:
         cpu_s: CPU time that the thread took, in seconds, as of its last settling.
         failure: the error that ended the thread; ``None`` without one.
         has_begun: set once every channel was polled, or the thread has ended.
+        is_following: true while a helper process reads in its stead.
     """
+
+    is_following = False
 
     def __init__(
         self,
@@ -110,6 +113,11 @@ class Poller:
     def is_running(self) -> bool:
         """True while the thread lives (false in a forked child)."""
         return self._thread.is_alive()
+
+    @property
+    def settles(self) -> bool:
+        """True where this thread has the ledger settled."""
+        return self._settle is not None
 
     def silent_ns(self, now_ns: int) -> int:
         """Time since the last sign of life; 0 while it waits for the lock with an answer to be put on a curve."""

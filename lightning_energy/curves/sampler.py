@@ -29,7 +29,7 @@ SILENT_S = 20.0  # longest time without a poll of a sampler that does not hang
 GUARD_S = 0.4  # time after which the other meters no longer wait for a call: no power sensor misses a second by it
 LAST_POLLS = 5  # most polls, at the end, of what moves at any poll
 LAST_POLL_S = 0.001  # time between two of these polls
-CATCH_UP_S = 0.02  # longest wait for what a helper has read
+CATCH_UP_S = 0.01  # longest wait for what a helper has read
 LOOK_S = 0.002  # time between two looks at the ends of the curves
 
 
@@ -126,8 +126,7 @@ class Sampler:
         with self.lock:
             for channel in self.channels:
                 channel.plan.hurry()
-        for poller in self._pollers:
-            poller.take_back()
+        self._take_back()
         self._wake()
         counters = [c for c in self.channels if not c.is_continuous]
         calls = self._calls()
@@ -143,6 +142,14 @@ class Sampler:
             for channel in self.channels:
                 if channel not in blind:
                     channel.finish()
+
+    def _take_back(self) -> None:
+        """Let the threads read what helpers read until now."""
+        for poller in self._pollers:
+            poller.take_back()
+        deadline_ns = monotonic_ns() + round(HUNG_S / NS)
+        while any(p.is_following and p.is_running for p in self._pollers) and monotonic_ns() < deadline_ns:
+            time.sleep(LOOK_S)
 
     def _poll_last(self, time_ns: int) -> None:
         """Let the threads poll what moves at any poll until it has reached ``time_ns``, a few times at most."""
@@ -292,9 +299,10 @@ class Sampler:
         with self._moving:
             if self._is_over.is_set():
                 return False
+            settles = any(poller.settles for poller, _ in calls)
             others = [channel for poller, call in calls for channel in poller.leave(call)]
             if others:
-                poller = Poller(others, self.lock, self._book, self._enter)
+                poller = Poller(others, self.lock, self._book if settles else None, self._enter)
                 self._pollers = [*self._pollers, poller]
                 poller.start()
             return bool(others)

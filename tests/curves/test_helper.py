@@ -7,15 +7,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from lightning.pytorch.callbacks import Callback
 
 from lightning_energy.curves import follower, helper
 from lightning_energy.curves.channel import Channel
+from lightning_energy.curves.relay import Relayed
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.meters import NvmlMeter, ReplayMeter
 from tests.curves.test_sampler import wait_for
+from tests.modules import Classifier, energy_callback, loader, make_trainer
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+
+if TYPE_CHECKING:
+    from lightning_energy import EnergyCallback
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a helper is started on Linux only")
 
@@ -63,20 +70,29 @@ def energy_j(channel: Channel, start_ns: int, end_ns: int) -> float:
     return channel.curve.energy_between(start_ns, end_ns).energy_j
 
 
-def test_a_helper_reads_and_the_thread_ends_it(board):
+def test_a_helper_reads_and_the_thread_ends_it(board, monkeypatch):
     """No poll is made here meanwhile, the curve goes on, and nothing is missing where one takes over from the other."""
-    settled = []
+    settled, messages = [], []
+
+    class Counted(helper.Helper):
+        def receive(self):
+            found = super().receive()
+            messages.append(found)
+            return found
+
+    monkeypatch.setattr(follower, "Helper", Counted)
     sampler = sampler_of(read_by_a_helper(), ReplayMeter(50.0), settle=lambda: settled.append(1))
     sampler.start()
     (_, thread), (channel, other) = sampler._pollers, sampler.channels
     assert thread is following(sampler)
     assert thread.channels == [channel]
-    process = thread._helper._process
+    process, since_s = thread._helper._process, time.monotonic()
     calls = board.nvml.calls["nvmlDeviceGetTotalEnergyConsumption"]
     now_ns = time.monotonic_ns()
     wait_for(lambda: (channel.curve.end_ns or 0) > now_ns + S)
+    most = (time.monotonic() - since_s) / 0.25 + 2
+    assert len(messages) <= most, "wakes up more than four times a second"
     assert thread.catch_up(60.0)
-    assert time.monotonic_ns() - channel._last_ns < 60 * S
     assert board.nvml.calls["nvmlDeviceGetTotalEnergyConsumption"] == calls
     end_ns = time.monotonic_ns()
     sampler.finish(end_ns, 60.0)
@@ -155,6 +171,34 @@ def test_no_helper_where_the_driver_is_not_the_systems():
         assert not follower.may_be_followed(Channel(meter, meter.open()))
 
 
+class Followed(Callback):
+    """Lets a training go on until a helper has read for a second; ends an epoch meanwhile."""
+
+    def __init__(self, energy: EnergyCallback) -> None:
+        self.energy, self.is_followed = energy, False
+
+    def on_train_epoch_start(self, trainer, pl_module) -> None:
+        (channel,) = self.energy._run.books.session.channels
+        wait_for(lambda: isinstance(channel.meter, Relayed))
+        now_ns = time.monotonic_ns()
+        wait_for(lambda: (channel.curve.end_ns or 0) > now_ns + S // 2)
+
+    def on_train_epoch_end(self, trainer, pl_module) -> None:
+        (channel,) = self.energy._run.books.session.channels
+        self.is_followed = isinstance(channel.meter, Relayed)
+
+
+def test_a_training_that_a_helper_watches(board, tmp_path):
+    energy = energy_callback(meters=read_by_a_helper())
+    watch = Followed(energy)
+    make_trainer(tmp_path, max_epochs=2, callbacks=[energy, watch]).fit(Classifier(), loader(), loader(8))
+    assert watch.is_followed
+    session = energy.report.session
+    assert session.missing_s == 0
+    assert session.quality == "measured"
+    assert abs(session.energy_j - 100.0 * session.duration_s) <= 0.02 * session.energy_j
+
+
 def test_a_copy_is_read_by_a_helper_as_well():
     meter = read_by_a_helper()
     assert [m.helper for m in (meter.twin(), pickle.loads(pickle.dumps(meter)), NvmlMeter(UUID))] == [True, True, False]
@@ -167,7 +211,7 @@ from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.meters import NvmlMeter
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
-helper.Helper.DRIVER, follower.START_NS = object, 0
+helper.Helper.DRIVER, follower.START_NS, helper.PATIENCE_S = object, 0, 60.0
 helper.BOOT = sys.argv[1] + helper.BOOT
 with SimulatedNvml([SimulatedGpu(100.0, uuid=sys.argv[2])]):
     meter = NvmlMeter(sys.argv[2], helper=True)
