@@ -12,12 +12,18 @@ import socket
 import struct
 import sys
 import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from lightning_energy.curves.relay import NotedChannel, NotedMeter
 from lightning_energy.curves.sampler import Sampler
+from lightning_energy.meters.base import MeterError
 from lightning_energy.meters.nvml import NvmlMeter
 
-__all__ = ["BATCH_S", "main"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["BATCH_S", "main", "serve"]
 
 BATCH_S = 0.25  # time between two messages, so that the training's process wakes up four times a second
 LONGEST_CALL_S = 1.0  # a call that takes longer hangs: the parent is to see to it itself
@@ -84,24 +90,36 @@ def send(sock: socket.socket, message: object, parent: int) -> None:
     raise BrokenPipeError
 
 
+def serve(sock: socket.socket, parent: int, uuids: Sequence[str]) -> None:
+    """Open boards, tell the parent what they are, and read them when it says so.
+
+    Args:
+        sock: connected with the parent.
+        parent: its process identifier.
+        uuids: of the boards.
+
+    Raises:
+        OSError: the parent is gone.
+    """
+    meters = [NotedMeter(NvmlMeter(uuid)) for uuid in uuids]
+    infos = [meter.open() for meter in meters]
+    send(sock, [(info.device_id, info.quality, info.instant_power) for info in infos], parent)
+    if not sock.recv(64):
+        return
+    set_timeout(sock, socket.SO_RCVTIMEO, BATCH_S)
+    set_timeout(sock, socket.SO_SNDTIMEO, BATCH_S)
+    channels = [NotedChannel(meter, info) for meter, info in zip(meters, infos, strict=True)]
+    Reporter(sock, parent, channels, threading.RLock()).go_on()
+
+
 def main() -> None:
-    """Open the boards, tell the parent what they are, and read them when it says so."""
+    """Read boards until the parent has enough, or is gone."""
     for name in NOT_FOR_US:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    parent = int(sys.argv[2])
     sock = socket.socket(fileno=int(sys.argv[1]))
     try:
-        meters = [NotedMeter(NvmlMeter(uuid)) for uuid in sys.argv[3:]]
-        infos = [meter.open() for meter in meters]
-        send(sock, [(info.device_id, info.quality, info.instant_power) for info in infos], parent)
-        if not sock.recv(64):
-            return
-        set_timeout(sock, socket.SO_RCVTIMEO, BATCH_S)
-        set_timeout(sock, socket.SO_SNDTIMEO, BATCH_S)
-        channels = [NotedChannel(meter, info) for meter, info in zip(meters, infos, strict=True)]
-        Reporter(sock, parent, channels, threading.RLock()).go_on()
-    except OSError:  # the parent is gone
-        pass
+        with suppress(OSError, MeterError):  # the parent is gone, or reads what we cannot
+            serve(sock, int(sys.argv[2]), sys.argv[3:])
     finally:
         sock.close()
         os._exit(0)  # a call that hangs does not keep us

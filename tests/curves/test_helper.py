@@ -28,14 +28,19 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a helper is sta
 
 S = 10**9
 UUID = "GPU-00000000-0000-0000-0000-000000000000"
+OURS = helper.BOOT
 # the same board in the helper: its counter counts since the same moment
 BOOT = """
 import tests.sim.nvml as sim
-gpu = sim.SimulatedGpu(100.0, uuid={uuid!r}{more})
+gpu = sim.SimulatedGpu(100.0, uuid={uuid!r})
 nvml = sim.SimulatedNvml([gpu]).__enter__()
 gpu.start_ns = {start_ns}
 {also}
 """
+
+
+def boot(start_ns: int, also: str = "") -> str:
+    return f"exec({BOOT.format(uuid=UUID, start_ns=start_ns, also=also)!r}); {OURS}"
 
 
 @pytest.fixture
@@ -46,8 +51,7 @@ def board(monkeypatch):
     monkeypatch.setattr(follower, "START_NS", 0)
     gpu = SimulatedGpu(100.0, uuid=UUID)
     with SimulatedNvml([gpu]) as nvml:
-        boot = BOOT.format(uuid=UUID, more="", start_ns=gpu.start_ns, also="")
-        monkeypatch.setattr(helper, "BOOT", f"exec({boot!r}); {helper.BOOT}")
+        monkeypatch.setattr(helper, "BOOT", boot(gpu.start_ns))
         gpu.nvml = nvml
         yield gpu
 
@@ -91,7 +95,7 @@ def test_a_helper_reads_and_the_thread_ends_it(board, monkeypatch):
     now_ns = time.monotonic_ns()
     wait_for(lambda: (channel.curve.end_ns or 0) > now_ns + S)
     most = (time.monotonic() - since_s) / 0.25 + 2
-    assert len(messages) <= most, "wakes up more than four times a second"
+    assert len(messages) <= most  # the thread wakes up four times a second
     assert thread.catch_up(60.0)
     assert board.nvml.calls["nvmlDeviceGetTotalEnergyConsumption"] == calls
     end_ns = time.monotonic_ns()
@@ -108,15 +112,31 @@ def test_a_helper_reads_and_the_thread_ends_it(board, monkeypatch):
     assert channel.meter.uuid == UUID
 
 
-@pytest.mark.parametrize("end", ["killed", "stopped"])
+# the driver hangs there from the first second on, but not here
+HANGS = """import threading
+from lightning_energy.curves import helper_process
+helper_process.LONGEST_CALL_S = 0.05
+hang = lambda: nvml.hangs.update(nvmlDeviceGetTotalEnergyConsumption=threading.Event())
+threading.Timer(1.0, hang).start()"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["killed", "stopped", "hangs"])
 def test_the_thread_polls_where_the_helper_dies_or_hangs(end, board, monkeypatch):
-    monkeypatch.setattr(helper, "PATIENCE_S", 0.3)
+    if end == "stopped":
+        monkeypatch.setattr(helper, "PATIENCE_S", 0.3)
+    elif end == "hangs":
+        boot = BOOT.format(uuid=UUID, more="", start_ns=board.start_ns, also=HANGS)
+        monkeypatch.setattr(
+            helper, "BOOT", f"exec({boot!r}); from lightning_energy.curves.helper_process import main; main()"
+        )
     sampler = sampler_of(read_by_a_helper())
     sampler.start()
     (channel,) = sampler.channels
     thread = following(sampler)
     wait_for(lambda: channel.curve.end_ns is not None)
-    os.kill(thread._helper._process.pid, signal.SIGKILL if end == "killed" else signal.SIGSTOP)
+    if end != "hangs":
+        os.kill(thread._helper._process.pid, signal.SIGKILL if end == "killed" else signal.SIGSTOP)
     wait_for(lambda: not thread.is_following)
     reads = channel.reads
     wait_for(lambda: channel.reads > reads + 10)
@@ -188,6 +208,7 @@ class Followed(Callback):
         self.is_followed = isinstance(channel.meter, Relayed)
 
 
+@pytest.mark.slow
 def test_a_training_that_a_helper_watches(board, tmp_path):
     energy = energy_callback(meters=read_by_a_helper())
     watch = Followed(energy)
@@ -212,7 +233,7 @@ from lightning_energy.curves.sampler import Sampler
 from lightning_energy.meters import NvmlMeter
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 helper.Helper.DRIVER, follower.START_NS, helper.PATIENCE_S = object, 0, 60.0
-helper.BOOT = sys.argv[1] + helper.BOOT
+helper.BOOT = sys.argv[1]
 with SimulatedNvml([SimulatedGpu(100.0, uuid=sys.argv[2])]):
     meter = NvmlMeter(sys.argv[2], helper=True)
     sampler = Sampler([Channel(meter, meter.open())], lambda: None)
@@ -236,9 +257,9 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_the_helper_ends_with_a_parent_that_is_killed():
-    boot = BOOT.format(uuid=UUID, more="", start_ns=0, also="")
-    command = [sys.executable, "-c", PARENT, f"exec({boot!r}); ", UUID]
+    command = [sys.executable, "-c", PARENT, boot(0), UUID]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         pid, copy = map(int, parent.stdout.readline().split())
         assert is_alive(pid)
