@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lightning_energy.curves.channel import Channel
+from lightning_energy.curves.poll_plan import PollPlan
 from lightning_energy.meters.base import Meter, MeterLost, Reading
 from lightning_energy.meters.clock import monotonic_ns
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
+    from lightning_energy.curves.poll_plan import Outlook
     from lightning_energy.meters.base import MeterInfo
     from lightning_energy.meters.nvml import NvmlMeter
 
@@ -195,6 +197,39 @@ class NotedChannel(Channel):
         self.noted.end(is_before_edge=is_before_edge, looks=looks)
 
 
+class PlannedElsewhere(PollPlan):
+    """The plan of a meter that another process polls: knows how long its calls take, and plans none.
+
+    Args:
+        plan: the plan that will be needed again.
+    """
+
+    def __init__(self, plan: PollPlan) -> None:
+        super().__init__()
+        self.plan = plan
+        self.calls, self.hunts_always = plan.calls, plan.hunts_always
+
+    def hurry(self) -> None:
+        """Poll at once, as soon as polls are made here again."""
+        self.plan.hurry()
+
+    def polled(self, start_ns: int, end_ns: int, cost_ns: int | None = None) -> None:
+        """Note how long a poll took."""
+        self.calls.spend(start_ns, end_ns, cost_ns)
+
+    def retry(self, now_ns: int) -> None:
+        """Plan nothing."""
+
+    def come_by(self, time_ns: int) -> None:
+        """Plan nothing."""
+
+    def wait_on(self, now_ns: int) -> None:
+        """Plan nothing."""
+
+    def go_on(self, now_ns: int, outlook: Outlook | None, *, moved: bool, looks: int) -> None:
+        """Plan nothing."""
+
+
 class Relayed(Meter):
     """Stands for a meter that another process reads, and repeats its answers.
 
@@ -214,6 +249,7 @@ class Relayed(Meter):
     def begin(self) -> None:
         """Take the place of the meter."""
         self._channel.read_by(self, self._clock)
+        self._channel.plan = PlannedElsewhere(self._channel.plan)
 
     def end(self) -> None:
         """Let the meter read again, at once."""
@@ -221,6 +257,9 @@ class Relayed(Meter):
             self._channel.read_by(self.meter)
             self.meter.heed(self.meter.findings)
             plan = self._channel.plan
+            if isinstance(plan, PlannedElsewhere):
+                plan.plan.hunts_always = plan.hunts_always
+                plan = self._channel.plan = plan.plan
             plan.is_before_edge, plan.slack_ns, plan.due_ns = False, 0, 0
 
     def repeat(self, polled: Polled, lock: threading.RLock) -> None:
