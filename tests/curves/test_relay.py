@@ -23,12 +23,14 @@ def knots(channel: Channel) -> list[list[float]]:
     return [getattr(found, field.name).tolist() for field in fields(found)]
 
 
-# a counter, one that is late and irregular, one that moves rarely (so that its power is read beside it), none at all
+# a counter, one that is late and irregular, one that moves rarely (so that its power is read beside it), none at all,
+# and one of which it is found later that it counts a whole module
 BOARDS = {
     "counter": {"counter_period_s": 0.1},
     "irregular": {"counter_period_s": 0.05, "jitter_s": 0.004},
     "rare": {"counter_period_s": 1.3},
     "power": {"counter_period_s": None},
+    "module": {"module_extra_w": 250.0, "counts_module": True},
 }
 
 
