@@ -8,6 +8,7 @@ Run from the repository's root, with the test extra installed and a C compiler a
 3 ms of Python, which a GPU would wait for, and marks them as EnergyCallback does. Meanwhile a sensor is read in the
 background, in turns by
   sampler     the sampler, over the real pynvml and a simulated NVML that is compiled (benchmarks/driver.c)
+  helper      a helper process, whose messages the sampler's thread puts on the curves (a "poll" is a message here)
   nobody      no one: the same arithmetic on moments drawn at random, which shows the noise
   pynvml      a bare thread that wakes up as often as the sampler polls, and calls one function through pynvml
   ctypes      the same by ctypes, with the symbol bound and its buffer made before
@@ -45,7 +46,10 @@ import pynvml
 
 from benchmarks.driver import NAME, CompiledNvml
 from lightning_energy import __version__
+from lightning_energy.curves import helper as helper_module
 from lightning_energy.curves.channel import Channel
+from lightning_energy.curves.helper import Helper
+from lightning_energy.curves.relay import Relayed
 from lightning_energy.ledger.booker import Booker
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters import NvmlMeter
@@ -199,11 +203,31 @@ class Bookings:
         self.moments_ns += range(begin_ns, time.monotonic_ns() + 1_000_000, 1_000_000)  # every step of its time
 
 
-def sampler(steps: Steps, boards: int, period_s: float, warm_s: float, seconds: float) -> dict:
-    """The sampler of a session, as EnergyCallback has it, once the period is known."""
+@contextmanager
+def helped(boards: int, period_s: float) -> Iterator[list[int]]:
+    """Let a helper read the same simulated boards; when its messages came."""
+    moments_ns: list[int] = []
+    receive, boot = Helper.receive, helper_module.BOOT
+    simulated = f"from benchmarks.driver import CompiledNvml as C; nvml = C({boards}, {UUID!r}, {period_s}).__enter__()"
+
+    def noted(helper: Helper) -> tuple[str, bool, list] | None:
+        found = receive(helper)
+        moments_ns.append(time.monotonic_ns())
+        return found
+
+    with (
+        patch.object(helper_module, "BOOT", f"{simulated}; {boot}"),
+        patch.object(Helper, "DRIVER", object),
+        patch.object(Helper, "receive", noted),
+    ):
+        yield moments_ns
+
+
+def sampler(steps: Steps, boards: int, period_s: float, warm_s: float, seconds: float, *, helper: bool = False) -> dict:
+    """The sampler of a session, as EnergyCallback has it, once the period is known; with a helper, its messages."""
     booked = Bookings()
-    with CompiledNvml(boards, UUID, period_s) as nvml, booked.watched():
-        meters = [NvmlMeter(gpu.uuid) for gpu in nvml.gpus]
+    with CompiledNvml(boards, UUID, period_s) as nvml, booked.watched(), helped(boards, period_s) as messages_ns:
+        meters = [NvmlMeter(gpu.uuid, helper=helper) for gpu in nvml.gpus]
         before = {*threading.enumerate()}
         session = Session(OpenMeters([(meter, meter.open()) for meter in meters]))
         threads = [t for t in threading.enumerate() if t not in before]
@@ -215,11 +239,14 @@ def sampler(steps: Steps, boards: int, period_s: float, warm_s: float, seconds: 
 
         steps.run(warm_s, mark)
         booker = next(t for t in threads if "booker" in t.name)
-        begin_s, polls, booked_s = sum(map(cpu_s, threads)), len(nvml.calls_ns()), cpu_s(booker)
+        calls_ns = (lambda: messages_ns) if helper else nvml.calls_ns
+        begin_s, polls, booked_s = sum(map(cpu_s, threads)), len(calls_ns()), cpu_s(booker)
         found = steps.run(seconds, mark)
-        taken_s, polls = sum(map(cpu_s, threads)) - begin_s, len(nvml.calls_ns()) - polls
+        taken_s, polls = sum(map(cpu_s, threads)) - begin_s, len(calls_ns()) - polls
         booked_s = cpu_s(booker) - booked_s
-        calls_ns = np.array(nvml.calls_ns())
+        moments_ns, residual_s = np.array(calls_ns()), session.channels[0].period_residual_s
+        if helper and not all(isinstance(channel.meter, Relayed) for channel in session.channels):
+            raise RuntimeError("no helper reads")
         session.close()
     return {
         "calls_per_s": polls / seconds,
@@ -227,7 +254,8 @@ def sampler(steps: Steps, boards: int, period_s: float, warm_s: float, seconds: 
         "cpu_of_bookings_ms_per_s": 1e3 * booked_s / seconds,
         "longest_piece_ms": 1e3 * max(booked.cpu_s, default=0.0),
         "cpu_per_call_us": 1e6 * (taken_s - booked_s) / polls,
-        **compared(found, poll=calls_ns, booking=np.array(booked.moments_ns)),
+        "residual_ms": None if residual_s is None else 1e3 * residual_s,
+        **compared(found, poll=moments_ns, booking=np.array(booked.moments_ns, dtype=np.int64)),
     }
 
 
@@ -351,6 +379,8 @@ def line(name: str, row: dict) -> str:
         cells.append(f"{row['cpu_per_call_us']:.0f} µs CPU per call, {row['calls_per_s']:.0f}/s")
     if "cpu_ms_per_s" in row:
         cells.append(f"{row['cpu_ms_per_s']:.1f} ms/s, {row['cpu_of_bookings_ms_per_s']:.1f} of it bookings")
+    if row.get("residual_ms") is not None:
+        cells.append(f"updates stray {row['residual_ms']:.2g} ms from their period")
     return "   ".join(cells)
 
 
@@ -368,6 +398,10 @@ def main() -> None:
     steps, rows, polls_per_s = Steps(), {}, POLLS_PER_S
     cases: dict[str, Callable[[], dict]] = {
         f"sampler, {name}": lambda case=case: sampler(steps, *case, warm_s, seconds) for name, case in SAMPLERS.items()
+    }
+    cases |= {
+        f"helper, {name}": lambda case=case: sampler(steps, *case, warm_s, seconds, helper=True)
+        for name, case in SAMPLERS.items()
     }
     cases |= {
         "nobody": lambda: nobody(steps, polls_per_s, seconds),

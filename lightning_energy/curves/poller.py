@@ -29,6 +29,27 @@ Call: TypeAlias = "tuple[Channel, int]"
 """A call of a meter under way: its channel, and when it began."""
 
 
+class Settling:
+    """The times at which the ledger is settled: soon at first, as a run may be short.
+
+    Args:
+        settle: settles it.
+    """
+
+    def __init__(self, settle: Callable[[], None]) -> None:
+        self.settle = settle
+        self._last_ns = monotonic_ns()
+        self._after_ns = FIRST_SETTLE_NS
+
+    def is_due(self, now_ns: int, channels: int) -> bool:
+        """Return true, once, when it is time."""
+        if now_ns - self._last_ns <= self._after_ns:
+            return False
+        most_ns = max(SETTLE_NS * channels // FULL_CHANNELS, SETTLE_NS)
+        self._last_ns, self._after_ns = now_ns, min(2 * self._after_ns, most_ns)
+        return True
+
+
 class Poller:
     """Polls channels from one daemon thread until it is told to end.
 
@@ -37,7 +58,7 @@ class Poller:
     Args:
         channels: the channels to poll.
         lock: guards the curves and the ledger.
-        settle: called now and then, after knots were added.
+        settle: called now and then, after knots were added; ``None`` where another thread does.
         enter: called once in the thread, before anything else.
 
     Attributes:
@@ -47,13 +68,16 @@ class Poller:
         cpu_s: CPU time that the thread took, in seconds, as of its last settling.
         failure: the error that ended the thread; ``None`` without one.
         has_begun: set once every channel was polled, or the thread has ended.
+        is_following: true while a helper process reads in its stead.
     """
+
+    is_following = False
 
     def __init__(
         self,
         channels: Sequence[Channel],
         lock: threading.RLock,
-        settle: Callable[[], None],
+        settle: Callable[[], None] | None,
         enter: Callable[[], None] | None = None,
     ) -> None:
         self.channels = [*channels]
@@ -64,7 +88,7 @@ class Poller:
         self.failure: BaseException | None = None
         self.has_begun = threading.Event()
         self._lock, self._enter = lock, enter
-        self._settle: Callable[[], None] | None = settle
+        self._settle = None if settle is None else Settling(settle)
         self._turn = threading.RLock()  # held while a call is begun, and while channels are taken away
         self._ended = False
         self._orphan: Meter | None = None  # to be closed by the thread, as nobody else may
@@ -90,6 +114,11 @@ class Poller:
         """True while the thread lives (false in a forked child)."""
         return self._thread.is_alive()
 
+    @property
+    def settles(self) -> bool:
+        """True where this thread has the ledger settled."""
+        return self._settle is not None
+
     def silent_ns(self, now_ns: int) -> int:
         """Time since the last sign of life; 0 while it waits for the lock with an answer to be put on a curve."""
         return 0 if self._has_answer else now_ns - self.beat_ns
@@ -102,6 +131,16 @@ class Poller:
     def end(self) -> None:
         """Make no more polls; waits for nothing, so that the thread itself may call it."""
         self._ended = True
+
+    def ask(self) -> None:
+        """Have put on the curves soon what was read already: all is, but where a helper reads."""
+
+    def catch_up(self, timeout_s: float) -> bool:  # noqa: ARG002 - for a helper
+        """Wait until everything that was read by now is on the curves; true when it is."""
+        return True
+
+    def take_back(self) -> None:
+        """Let the thread read the meters itself from now on, as it always does where there is no helper."""
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread to end; true when it has."""
@@ -155,11 +194,9 @@ class Poller:
         return self._ended
 
     def _loop(self) -> None:
-        now_ns = settle_ns = monotonic_ns()
-        settle_after_ns = FIRST_SETTLE_NS
+        now_ns = monotonic_ns()
         while True:
-            wait_ns = self._latest_ns() - now_ns
-            is_woken = wait_ns > TOGETHER_NS and self._alarm.acquire(timeout=wait_ns * NS)
+            is_woken = self._rest(self._latest_ns() - now_ns)
             if self._is_over():
                 return
             now_ns = monotonic_ns()
@@ -172,12 +209,19 @@ class Poller:
                     return
             if not self.has_begun.is_set():
                 self.has_begun.set()
-            if now_ns - settle_ns > settle_after_ns and self._settle is not None:
-                most_ns = max(SETTLE_NS * len(self.channels) // FULL_CHANNELS, SETTLE_NS)
-                settle_ns, settle_after_ns = now_ns, min(2 * settle_after_ns, most_ns)
-                self._settle()
-                self.cpu_s = time.thread_time()
-                now_ns = monotonic_ns()
+            now_ns = self._settle_by(now_ns)
+
+    def _rest(self, wait_ns: int) -> bool:
+        """Sleep until a poll is due; true where the thread is to look anew before it polls."""
+        return wait_ns > TOGETHER_NS and self._alarm.acquire(timeout=wait_ns * NS)
+
+    def _settle_by(self, now_ns: int) -> int:
+        """Settle if it is time; the moment after that."""
+        if self._settle is None or not self._settle.is_due(now_ns, len(self.channels)):
+            return now_ns
+        self._settle.settle()
+        self.cpu_s = time.thread_time()
+        return monotonic_ns()
 
     def _latest_ns(self) -> int:
         """The moment by which one of the channels has to be polled."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.call_budget import PROCESS
+from lightning_energy.curves.follower import Follower, may_be_followed
 from lightning_energy.curves.poller import FULL_CHANNELS, Poller
 from lightning_energy.curves.readings import LONGEST_READ_S, not_returned
 from lightning_energy.meters.clock import monotonic_ns
@@ -28,6 +29,7 @@ SILENT_S = 20.0  # longest time without a poll of a sampler that does not hang
 GUARD_S = 0.4  # time after which the other meters no longer wait for a call: no power sensor misses a second by it
 LAST_POLLS = 5  # most polls, at the end, of what moves at any poll
 LAST_POLL_S = 0.001  # time between two of these polls
+CATCH_UP_S = 0.01  # longest wait for what a helper has read
 LOOK_S = 0.002  # time between two looks at the ends of the curves
 
 
@@ -36,6 +38,7 @@ class Sampler:
 
     One thread polls all of them. Where there are several, a second one sleeps, and looks now and then whether a read
     hangs: then the other channels get a thread of their own, and the one that hangs keeps the thread that it holds.
+    Meters that a helper process is to read have a thread of their own, which follows it.
 
     Args:
         channels: the channels to poll.
@@ -92,15 +95,26 @@ class Sampler:
         self._is_over.clear()
         self._is_stopped = False
         PROCESS.join(c.plan.calls for c in self.channels)
-        poller = Poller(self.channels, self.lock, self._book, self._enter)
-        poller.start()
-        self._pollers = [poller]
+        self._pollers = self._make_pollers()
+        for poller in self._pollers:
+            poller.start()
         if len(self.channels) > 1:
             guard = threading.Thread(target=self._look_for_hangs, name="lightning-energy-guard", daemon=True)
             with suppress(RuntimeError):  # no more threads: the others would wait for a read that hangs
                 guard.start()
                 self._guard = guard
-        poller.has_begun.wait(HUNG_S)
+        deadline_s = time.monotonic() + HUNG_S
+        for poller in self._pollers:
+            poller.has_begun.wait(max(deadline_s - time.monotonic(), 0.0))
+
+    def _make_pollers(self) -> list[Poller]:
+        """The threads; the last one settles."""
+        followed = [c for c in self.channels if may_be_followed(c)]
+        others = [c for c in self.channels if c not in followed]
+        if not followed:
+            return [Poller(others, self.lock, self._book, self._enter)]
+        follower = Follower(followed, self.lock, self._book, self._enter)
+        return [Poller(others, self.lock, None), follower] if others else [follower]
 
     def finish(self, time_ns: int, timeout_s: float) -> None:
         """Wait until the counters have moved after ``time_ns``, stop, and look at the other meters once more.
@@ -112,6 +126,7 @@ class Sampler:
         with self.lock:
             for channel in self.channels:
                 channel.plan.hurry()
+        self._take_back()
         self._wake()
         counters = [c for c in self.channels if not c.is_continuous]
         calls = self._calls()
@@ -127,6 +142,14 @@ class Sampler:
             for channel in self.channels:
                 if channel not in blind:
                     channel.finish()
+
+    def _take_back(self) -> None:
+        """Let the threads read what helpers read until now."""
+        for poller in self._pollers:
+            poller.take_back()
+        deadline_ns = monotonic_ns() + round(HUNG_S / NS)
+        while any(p.is_following and p.is_running for p in self._pollers) and monotonic_ns() < deadline_ns:
+            time.sleep(LOOK_S)
 
     def _poll_last(self, time_ns: int) -> None:
         """Let the threads poll what moves at any poll until it has reached ``time_ns``, a few times at most."""
@@ -212,12 +235,19 @@ class Sampler:
             with self.lock:
                 if all((c.curve.end_ns or 0) >= time_ns for c in waiting):
                     return True
+            for poller in self._pollers:
+                poller.ask()
             time.sleep(LOOK_S)
         return False
 
     def check(self, now_ns: int) -> None:
-        """Book the time of hung or dead threads as missing; called rarely, from the training thread."""
+        """Catch up with a helper, and book the time of hung or dead threads as missing.
+
+        Called rarely, from the training thread.
+        """
         if self.is_started:
+            for poller in self._pollers:
+                poller.catch_up(CATCH_UP_S)
             self._book_silence(now_ns, self._blind(now_ns, longest_s=LONGEST_READ_S), timeout_s=0.001)
 
     def _blind(self, now_ns: int, longest_s: float) -> dict[Channel, str]:
@@ -249,6 +279,12 @@ class Sampler:
             finally:
                 self.lock.release()
 
+    def longest_call_s(self) -> float:
+        """Time in seconds for which a call of a meter has been under way; the longest where there are several."""
+        now_ns = monotonic_ns()
+        calls = [poller.call for poller in self._pollers]
+        return max(((now_ns - call[1]) * NS for call in calls if call is not None), default=0.0)
+
     def _calls(self) -> list[tuple[Poller, Call]]:
         """The calls that hold up other channels."""
         calls = [(p, p.call) for p in self._pollers if len(p.channels) > 1]
@@ -263,9 +299,10 @@ class Sampler:
         with self._moving:
             if self._is_over.is_set():
                 return False
+            settles = any(poller.settles for poller, _ in calls)
             others = [channel for poller, call in calls for channel in poller.leave(call)]
             if others:
-                poller = Poller(others, self.lock, self._book, self._enter)
+                poller = Poller(others, self.lock, self._book if settles else None, self._enter)
                 self._pollers = [*self._pollers, poller]
                 poller.start()
             return bool(others)

@@ -9,6 +9,7 @@ import math
 import os
 import weakref
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lightning_energy.meters.base import (
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
+
+    from lightning_energy.meters.nvml_watch import Told
 
 __all__ = ["NvmlMeter", "NvmlSource"]
 
@@ -76,8 +79,12 @@ class NvmlMeter(Meter):
 
     Args:
         uuid: ``GPU-…`` or ``MIG-…``, as ``nvidia-smi -L`` shows it.
+        helper: true to have it read by a small process of its own while a training runs, on Linux: steps that keep
+            Python busy then are hardly held up, and hold up no reading. Where no process can be started, or it ends,
+            the training's process reads as usual.
 
     Raises:
+        TypeError: ``helper`` is neither true nor false.
         ValueError: it is no UUID.
 
     Example:
@@ -85,10 +92,12 @@ class NvmlMeter(Meter):
         'GPU-8932f937-d72c-4106-c12f-20bd9faed9f6'
     """
 
-    def __init__(self, uuid: str) -> None:
+    def __init__(self, uuid: str, *, helper: bool = False) -> None:
         if not isinstance(uuid, str) or not uuid.startswith(("GPU-", "MIG-")):
             raise ValueError(f"uuid={uuid!r}: give a UUID as `nvidia-smi -L` shows it, GPU-… or MIG-…, not an index")
-        self.uuid = uuid
+        if not isinstance(helper, bool):
+            raise TypeError(f"helper={helper!r}: give True or False")
+        self.uuid, self.helper = uuid, helper
         self._board: Board | None = None
         self._pid = 0
         self._has_counter = False
@@ -103,13 +112,13 @@ class NvmlMeter(Meter):
         self._is_looked_at = False  # its settings and temperature, with the first reading
         self._due_ns = 0  # from when on more is to be read than the counter
 
-    def __reduce__(self) -> tuple[type[NvmlMeter], tuple[str]]:
+    def __reduce__(self) -> tuple[partial[NvmlMeter], tuple[str]]:
         """Make copies and pickles closed meters of the same board: its handle is worth nothing elsewhere."""
-        return NvmlMeter, (self.uuid,)
+        return partial(NvmlMeter, helper=self.helper), (self.uuid,)
 
     def twin(self) -> NvmlMeter:
         """A closed meter of the same board."""
-        return NvmlMeter(self.uuid)
+        return NvmlMeter(self.uuid, helper=self.helper)
 
     def open(self) -> MeterInfo:
         """Find the board and its sensors. A call that fails is made again; what cannot be read is said in the note.
@@ -212,6 +221,20 @@ class NvmlMeter(Meter):
         news, self._news = self._news, None
         return news
 
+    @property
+    def findings(self) -> Told:
+        """Everything that comparisons of the board's readings have shown so far, as plain values."""
+        return (Findings() if self._watch is None else self._watch.findings).told
+
+    def heed(self, told: Told) -> None:
+        """Heed what comparisons have shown, if another process made them; they begin anew in this one."""
+        board, watch = self._board, self._watch
+        if board is not None and self._opened is not None and watch is not None:
+            found, now_ns = watch.findings.joined(Findings.of(told)), monotonic_ns()
+            self._watch = Watch(now_ns, watch.has_counter, watch.seeks_scope, watch.most_w, found)
+            self._due_ns = now_ns
+            self._heed(board, self._opened, found)
+
     def close(self) -> None:
         """Forget the board. NVML stays initialised: a second initialisation is slow, and hangs on some drivers."""
         self._board = self._watch = None
@@ -309,14 +332,16 @@ class NvmlMeter(Meter):
         look = Look(now_ns, instant.value, average.value, module.value)
         if not watch.look(look, (now_ns - reading.end_ns) * max(len(_read), 1)):
             return
-        found = watch.findings
+        self._heed(board, self._opened, watch.findings)
+
+    def _heed(self, board: Board, opened: MeterInfo, found: Findings) -> None:
         if found.module is not None:
-            _covers_module[self._opened.device_id] = found.module
+            _covers_module[opened.device_id] = found.module
             self._scope = board.nvml.NVML_POWER_SCOPE_MODULE if found.module else board.nvml.NVML_POWER_SCOPE_GPU
         self._has_counter &= "counter" not in found.odd
         self._has_instant &= "instant" not in found.odd
         self._is_confirmed |= found.is_judged
-        self._news = self._described(self._opened, found)
+        self._news = self._described(opened, found)
 
     def _described(self, opened: MeterInfo, found: Findings) -> MeterInfo:
         """Describe the board as it is known by now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from lightning_energy.meters.nvml_agreement import Window, covers_module, disagreement, odd_ones
 from lightning_energy.meters.units import NS
@@ -13,7 +13,7 @@ from lightning_energy.meters.units import NS
 if TYPE_CHECKING:
     from lightning_energy.meters.nvml_agreement import Look, Name
 
-__all__ = ["Findings", "Watch"]
+__all__ = ["Findings", "Told", "Watch"]
 
 LOOK_S = 0.1  # mean time between two looks while it is watched
 SLOW_LOOK = 40.0  # the same in durations of a look, where calls are slow
@@ -25,6 +25,9 @@ UPDATE_S = 1.0  # longest time between two updates of a counter for which a rise
 STANDS_S = 3.0  # time without a move of the counter after which the powers are compared without it
 JUDGE_S = 0.5  # time between two judgements; two in a row have to agree
 JITTER = 0.5  # largest share of a wait by which it is made longer or shorter: looks must not beat with the load
+
+Told: TypeAlias = "tuple[tuple[Name, ...], bool | None, str, bool]"
+"""Findings as plain values."""
 
 _NONE: frozenset[Name] = frozenset()
 
@@ -44,6 +47,26 @@ class Findings:
     module: bool | None = None
     disagreement: str = ""
     is_judged: bool = False
+
+    @property
+    def told(self) -> Told:
+        """The same as plain values, to be sent to another process."""
+        return tuple(sorted(self.odd)), self.module, self.disagreement, self.is_judged
+
+    def joined(self, later: Findings) -> Findings:
+        """These and later ones, of which those count that say something."""
+        return Findings(
+            self.odd | later.odd,
+            self.module if later.module is None else later.module,
+            later.disagreement or self.disagreement,
+            self.is_judged or later.is_judged,
+        )
+
+    @staticmethod
+    def of(told: Told) -> Findings:
+        """The findings of plain values."""
+        odd, module, disagreement, is_judged = told
+        return Findings(frozenset(odd), module, disagreement, is_judged)
 
 
 @dataclass

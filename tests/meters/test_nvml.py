@@ -157,6 +157,11 @@ def test_an_index_is_refused(uuid):
         NvmlMeter(uuid)
 
 
+def test_a_helper_is_asked_for_or_not():
+    with pytest.raises(TypeError, match="helper='yes': give True or False"):
+        NvmlMeter("GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", helper="yes")
+
+
 def test_read_before_open():
     with pytest.raises(MeterError, match="open"):
         NvmlMeter(A).read()

@@ -8,6 +8,7 @@ import torch
 from lightning_energy.curves.channel import Channel
 from lightning_energy.meters import MeterUnavailable, NvmlMeter, find, nvml, open_meters
 from lightning_energy.meters.nvml import NvmlSource
+from lightning_energy.meters.nvml_watch import Findings
 from lightning_energy.meters.rapl import RaplSource
 from tests.sim.clock import VirtualClock, drive
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
@@ -209,3 +210,21 @@ def test_the_cpu_is_neither_doubled_nor_dropped_without_a_word(clock, counts_mod
         assert ("package-0" in ids) != counts_module
         assert second.absent == []
         second.close()
+
+
+def test_findings_are_sent_and_joined():
+    earlier = Findings(frozenset({"instant"}), module=True, disagreement="they differ")
+    later = Findings(frozenset({"average"}), is_judged=True)
+    assert Findings.of(later.told) == later
+    assert earlier.joined(later).told == (("average", "instant"), True, "they differ", True)
+
+
+def test_a_board_heeds_what_another_process_has_found(clock):
+    with SimulatedNvml([module(counts_module=True)], clock=clock):
+        meter = NvmlMeter(A)
+        meter.heed(Findings(module=True).told)  # closed: nobody asks
+        meter.open()
+        meter.heed(Findings(module=True).told)
+        info = meter.revised()
+        assert (info.scope, info.scope_known) == ("module", True)
+        assert meter.findings == Findings(module=True).told

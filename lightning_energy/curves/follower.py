@@ -1,0 +1,161 @@
+"""The thread that follows a helper process: it polls until the helper is ready, and whenever there is none any more."""
+
+from __future__ import annotations
+
+import threading
+from itertools import count
+from typing import TYPE_CHECKING
+
+from lightning_energy.curves.helper import Helper, can_help
+from lightning_energy.curves.poller import Poller
+from lightning_energy.curves.relay import Relayed
+from lightning_energy.meters.clock import monotonic_ns
+from lightning_energy.meters.nvml import NvmlMeter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lightning_energy.curves.channel import Channel
+
+__all__ = ["Follower", "may_be_followed"]
+
+START_NS = 1_000_000_000  # time from the beginning until a helper is started: a short run needs none
+LOOK_NS = 20_000_000  # time between two looks whether it is ready
+READY_NS = 30_000_000_000  # longest time until it is
+
+
+def may_be_followed(channel: Channel) -> bool:
+    """Return true for a channel whose meter is to be read by a helper, and can be."""
+    meter = channel.meter
+    return type(meter) is NvmlMeter and meter.helper and can_help()
+
+
+class Follower(Poller):
+    """Starts a helper process, and puts on the curves what that reads, four times a second.
+
+    Where none can be started, or it ends, hangs, or knows the boards otherwise than we do, the thread polls.
+
+    Args:
+        channels: the channels, of meters that can be read by a helper.
+        lock: see :class:`~lightning_energy.curves.poller.Poller`, also for the others.
+        settle: see there.
+        enter: see there.
+
+    Attributes:
+        is_following: true while the helper reads.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        lock: threading.RLock,
+        settle: Callable[[], None] | None,
+        enter: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(channels, lock, settle, enter)
+        meters = [(c, c.meter) for c in channels]
+        self._relays = [Relayed(meter, c) for c, meter in meters if isinstance(meter, NvmlMeter)]
+        self._helper: Helper | None = Helper([relay.meter.uuid for relay in self._relays])
+        self._begun_ns = 0  # when the helper was started
+        self._look_ns = monotonic_ns() + START_NS
+        self._is_back = False  # the thread is to read from now on
+        self.is_following = False
+        self._words = count(1)
+        self._word, self._is_caught_up = "", threading.Event()
+
+    def wake(self) -> None:
+        """Let the thread look anew at its work."""
+        super().wake()
+        self.ask()
+
+    def ask(self) -> None:
+        """Have put on the curves soon what was read already."""
+        helper = self._helper
+        if helper is not None and self.is_following:
+            helper.ask("?")
+
+    def catch_up(self, timeout_s: float) -> bool:
+        """Wait until everything that was read by now is on the curves; true when it is."""
+        helper = self._helper
+        if helper is None or not self.is_following or self.is_current or not self.is_running:
+            return True
+        self._is_caught_up.clear()
+        self._word = str(next(self._words))
+        helper.ask(self._word)
+        return self._is_caught_up.wait(timeout_s)
+
+    def take_back(self) -> None:
+        """Let the thread read the meters itself from now on; waits for nothing."""
+        self._is_back = True
+        helper = self._helper
+        if helper is not None:
+            helper.end()
+
+    def end(self) -> None:
+        """Make no more polls; waits for nothing, so that the thread itself may call it."""
+        super().end()
+        self.take_back()
+
+    def _run(self) -> None:
+        try:
+            super()._run()
+        finally:
+            self._give_up()
+
+    def _rest(self, wait_ns: int) -> bool:
+        """Sleep until a poll is due, or follow the helper as long as it reads."""
+        if self._helper is not None and self._is_ready(self._helper):
+            self._follow(self._helper)
+            return True
+        return super()._rest(wait_ns)
+
+    def _is_ready(self, helper: Helper) -> bool:
+        """Start the helper when it is time; true once it is ready."""
+        now_ns = monotonic_ns()
+        if self._is_back:
+            self._give_up()
+        if self._is_back or now_ns < self._look_ns or not self.has_begun.is_set():
+            return False
+        self._look_ns = now_ns + LOOK_NS
+        if not self._begun_ns:
+            self._begun_ns = now_ns
+            if not helper.start():
+                self._give_up()
+            return False
+        found = helper.look()
+        if found is None and now_ns - self._begun_ns < READY_NS:
+            return False
+        known = [[c.info.device_id, c.info.quality, c.info.instant_power] for c in self.channels]
+        if found == known:
+            return True
+        self._give_up()
+        return False
+
+    def _follow(self, helper: Helper) -> None:
+        """Put on the curves what the helper reads, until it ends."""
+        helper.go()
+        for relay in self._relays:
+            relay.begin()
+        self.is_following = True
+        try:
+            while (message := helper.receive()) is not None:
+                word, hangs, polls = message
+                for k, polled in polls:
+                    self._relays[k].repeat(polled, self._lock)
+                self.beat_ns = monotonic_ns()
+                if word and word == self._word:
+                    self._is_caught_up.set()
+                self._settle_by(self.beat_ns)
+                if hangs or self._is_over():
+                    break
+        finally:
+            self.is_following = False
+            for relay in self._relays:
+                relay.end()
+            self._give_up()
+            self._is_caught_up.set()
+
+    def _give_up(self) -> None:
+        helper, self._helper = self._helper, None
+        if helper is not None:
+            helper.leave()

@@ -1,0 +1,149 @@
+"""A process that reads the boards of a training, so that its interpreter need not wake up for each read."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Helper", "can_help"]
+
+BOOT = "from lightning_energy.curves.helper_process import main; main()"
+NEEDED = ("lightning_energy", "numpy", "pynvml")  # the packages that it imports
+PATIENCE_S = 1.0  # time without a message after which the helper is asked, and after which it is given up
+MOST_BYTES = 1 << 20  # of a message
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def can_help() -> bool:
+    """Return true where a helper can be started: on Linux, by a Python of its own, with the driver's own library."""
+    if sys.platform != "linux" or getattr(sys, "frozen", False) or not sys.executable:
+        return False
+    library = getattr(sys.modules.get("pynvml"), "nvmlLib", None)
+    return isinstance(library, Helper.DRIVER)  # a simulated one lives in this process alone
+
+
+class Helper:
+    """A process that reads boards, from its start to its end.
+
+    It ends when our end of the socket is closed, or its parent is gone.
+
+    Args:
+        uuids: of the boards.
+
+    Attributes:
+        DRIVER: type of the library that the helper can load as well.
+    """
+
+    DRIVER: ClassVar[type] = ctypes.CDLL
+
+    def __init__(self, uuids: Sequence[str]) -> None:
+        self._uuids = [*uuids]
+        self._sock: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> bool:
+        """Start the process; false where none can be started. Waits for nothing."""
+        folders = dict.fromkeys(str(Path(str(import_module(name).__file__)).parent) for name in NEEDED)
+        paths = [str(Path(folder).parent) if Path(folder, "__init__.py").exists() else folder for folder in folders]
+        boot = f"import sys; sys.path += {paths!r}; {BOOT}"
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:
+            return False
+        with theirs:
+            command = [sys.executable, "-I", "-S", "-B", "-c", boot, str(theirs.fileno()), str(os.getpid())]
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - this interpreter, our module and boards' UUIDs
+                    [*command, *self._uuids],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    env={**os.environ, **ONE_THREAD},
+                    start_new_session=True,  # the terminal's signals are not for it
+                )
+            except OSError:  # a limit of the system's
+                ours.close()
+                return False
+        self._sock = ours
+        return True
+
+    def look(self) -> list[list[Any]] | None:
+        """The helper's description of the boards, once it is there; empty where it has ended; ``None`` before."""
+        if self._sock is None:
+            return []
+        try:
+            return self._receive(socket.MSG_DONTWAIT) or []
+        except BlockingIOError:
+            return None
+
+    def go(self) -> None:
+        """Let it read from now on."""
+        if self._sock is not None:
+            seconds = struct.pack("ll", int(PATIENCE_S), round(PATIENCE_S % 1.0 * 1e6))
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
+        self.ask("go")
+
+    def ask(self, word: str) -> None:
+        """Let it send at once what it has read, and repeat a word; waits for nothing."""
+        if self._sock is not None:
+            with suppress(OSError):
+                self._sock.send(word.encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+    def receive(self) -> tuple[str, bool, list[Any]] | None:
+        """The next message, waited for: the word that was asked, whether a call hangs, the polls.
+
+        Returns:
+            ``None`` where there will be none any more, or the helper says nothing.
+        """
+        for _ in range(2):
+            try:
+                message: tuple[str, bool, list[Any]] | None = self._receive(0)
+            except BlockingIOError:
+                self.ask("?")
+            else:
+                return message
+        return None
+
+    def _receive(self, flags: int) -> Any:
+        if self._sock is None:
+            return None
+        try:
+            data = self._sock.recv(MOST_BYTES, flags)
+        except BlockingIOError:
+            raise
+        except OSError:
+            return None
+        return json.loads(data) if data else None
+
+    def end(self) -> None:
+        """Let it send what it has read, and end; waits for nothing."""
+        if self._sock is not None:
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
+
+    def leave(self) -> None:
+        """Have nothing to do with it any more: what has not ended is killed."""
+        sock, process = self._sock, self._process
+        self._sock = self._process = None
+        if sock is not None:
+            sock.close()
+        if process is not None:
+            try:
+                process.wait(0.2)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.2)

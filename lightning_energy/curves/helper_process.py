@@ -1,0 +1,130 @@
+"""The process that reads boards for a training: ``python -c "…main()" SOCKET PARENT UUID…``, started by ``helper.py``.
+
+It needs no CUDA, and ends when its parent does, however that ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from lightning_energy.curves.relay import NotedChannel, NotedMeter
+from lightning_energy.curves.sampler import Sampler
+from lightning_energy.meters.base import MeterError
+from lightning_energy.meters.nvml import NvmlMeter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["BATCH_S", "main", "serve"]
+
+BATCH_S = 0.25  # time between two messages, so that the training's process wakes up four times a second
+LONGEST_CALL_S = 1.0  # a call that takes longer hangs: the parent is to see to it itself
+POLLS = 128  # most polls in one message
+# by the terminal, a scheduler or the training's own means: whom they concern is the parent, with which this ends
+NOT_FOR_US = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGUSR1", "SIGUSR2")
+
+
+class Reporter:
+    """Tells the parent what was read.
+
+    Args:
+        sock: connected with the parent.
+        parent: its process identifier.
+        channels: they are read.
+        lock: guards their curves.
+    """
+
+    def __init__(self, sock: socket.socket, parent: int, channels: list[NotedChannel], lock: threading.RLock) -> None:
+        self._sock, self._parent, self._channels = sock, parent, channels
+        self.sampler = Sampler(channels, self.forget, lock)
+
+    def forget(self) -> None:
+        """Forget the curves: the parent has its own."""
+        with self.sampler.lock:
+            for channel in self._channels:
+                if channel.curve.end_ns is not None:
+                    channel.curve.forget_before(channel.curve.end_ns)
+
+    def go_on(self) -> None:
+        """Read and tell until the parent wants no more, or is gone."""
+        self.sampler.start()
+        word, is_over = b"", False
+        while not is_over and os.getppid() == self._parent:
+            try:
+                word = self._sock.recv(64)
+                is_over = not word
+            except BlockingIOError:  # nothing was asked for: it is time for a message
+                word = b""
+            if is_over:
+                self.sampler.stop()
+            self.tell(word.decode())
+
+    def tell(self, word: str) -> None:
+        """Send what was read, and whether a call hangs; at least one message."""
+        polls = [(k, polled.plain) for k, channel in enumerate(self._channels) for polled in channel.noted.take()]
+        hangs = self.sampler.longest_call_s() > LONGEST_CALL_S
+        while True:
+            now, polls = polls[:POLLS], polls[POLLS:]
+            send(self._sock, ("" if polls else word, hangs, now), self._parent)
+            if not polls:
+                return
+
+
+def send(sock: socket.socket, message: object, parent: int) -> None:
+    """Send a message; where the parent takes none for a while, as it is stopped, look now and then whether it lives."""
+    data = json.dumps(message).encode()
+    while os.getppid() == parent:
+        try:
+            sock.send(data)
+        except BlockingIOError:
+            continue
+        return
+    raise BrokenPipeError
+
+
+def serve(sock: socket.socket, parent: int, uuids: Sequence[str]) -> None:
+    """Open boards, tell the parent what they are, and read them when it says so.
+
+    Args:
+        sock: connected with the parent.
+        parent: its process identifier.
+        uuids: of the boards.
+
+    Raises:
+        OSError: the parent is gone.
+    """
+    meters = [NotedMeter(NvmlMeter(uuid)) for uuid in uuids]
+    infos = [meter.open() for meter in meters]
+    send(sock, [(info.device_id, info.quality, info.instant_power) for info in infos], parent)
+    if not sock.recv(64):
+        return
+    set_timeout(sock, socket.SO_RCVTIMEO, BATCH_S)
+    set_timeout(sock, socket.SO_SNDTIMEO, BATCH_S)
+    channels = [NotedChannel(meter, info) for meter, info in zip(meters, infos, strict=True)]
+    Reporter(sock, parent, channels, threading.RLock()).go_on()
+
+
+def main() -> None:
+    """Read boards until the parent has enough, or is gone."""
+    for name in NOT_FOR_US:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    try:
+        with suppress(OSError, MeterError):  # the parent is gone, or reads what we cannot
+            serve(sock, int(sys.argv[2]), sys.argv[3:])
+    finally:
+        sock.close()
+        os._exit(0)  # a call that hangs does not keep us
+
+
+def set_timeout(sock: socket.socket, which: int, seconds: float) -> None:
+    """Set a timeout in the system: Python's own waits in a call of its own before each."""
+    sock.setsockopt(socket.SOL_SOCKET, which, struct.pack("ll", int(seconds), round(seconds % 1.0 * 1e6)))

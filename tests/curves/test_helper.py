@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from lightning.pytorch.callbacks import Callback
+
+from lightning_energy.curves import follower, helper
+from lightning_energy.curves.channel import Channel
+from lightning_energy.curves.relay import Relayed
+from lightning_energy.curves.sampler import Sampler
+from lightning_energy.meters import NvmlMeter, ReplayMeter
+from tests.curves.test_sampler import wait_for
+from tests.modules import Classifier, energy_callback, loader, make_trainer
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+
+if TYPE_CHECKING:
+    from lightning_energy import EnergyCallback
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a helper is started on Linux only")
+
+S = 10**9
+UUID = "GPU-00000000-0000-0000-0000-000000000000"
+OURS = helper.BOOT
+# the same board in the helper: its counter counts since the same moment
+BOOT = """
+import tests.sim.nvml as sim
+gpu = sim.SimulatedGpu(100.0, uuid={uuid!r})
+nvml = sim.SimulatedNvml([gpu]).__enter__()
+gpu.start_ns = {start_ns}
+{also}
+"""
+
+
+def boot(start_ns: int, also: str = "") -> str:
+    return f"exec({BOOT.format(uuid=UUID, start_ns=start_ns, also=also)!r}); {OURS}"
+
+
+@pytest.fixture
+def board(monkeypatch):
+    """A board that a helper can read: what a real driver shows to every process is simulated in each of them."""
+    monkeypatch.setattr(helper.Helper, "DRIVER", object)
+    monkeypatch.setattr(helper, "PATIENCE_S", 60.0)  # the machine may be busy
+    monkeypatch.setattr(follower, "START_NS", 0)
+    gpu = SimulatedGpu(100.0, uuid=UUID)
+    with SimulatedNvml([gpu]) as nvml:
+        monkeypatch.setattr(helper, "BOOT", boot(gpu.start_ns))
+        gpu.nvml = nvml
+        yield gpu
+
+
+def sampler_of(*meters, settle=lambda: None) -> Sampler:
+    return Sampler([Channel(m, m.open()) for m in meters], settle)
+
+
+def read_by_a_helper() -> NvmlMeter:
+    return NvmlMeter(UUID, helper=True)
+
+
+def following(sampler: Sampler) -> follower.Follower:
+    found = sampler._pollers[-1]
+    wait_for(lambda: found.is_following)
+    return found
+
+
+def energy_j(channel: Channel, start_ns: int, end_ns: int) -> float:
+    return channel.curve.energy_between(start_ns, end_ns).energy_j
+
+
+def test_a_helper_reads_and_the_thread_ends_it(board, monkeypatch):
+    """No poll is made here meanwhile, the curve goes on, and nothing is missing where one takes over from the other."""
+    settled, messages = [], []
+
+    class Counted(helper.Helper):
+        def receive(self):
+            found = super().receive()
+            messages.append(found)
+            return found
+
+    monkeypatch.setattr(follower, "Helper", Counted)
+    sampler = sampler_of(read_by_a_helper(), ReplayMeter(50.0), settle=lambda: settled.append(1))
+    sampler.start()
+    (_, thread), (channel, other) = sampler._pollers, sampler.channels
+    assert thread is following(sampler)
+    assert thread.channels == [channel]
+    process, since_s = thread._helper._process, time.monotonic()
+    calls = board.nvml.calls["nvmlDeviceGetTotalEnergyConsumption"]
+    now_ns = time.monotonic_ns()
+    wait_for(lambda: (channel.curve.end_ns or 0) > now_ns + S)
+    most = (time.monotonic() - since_s) / 0.25 + 2
+    assert len(messages) <= most  # the thread wakes up four times a second
+    assert thread.catch_up(60.0)
+    assert board.nvml.calls["nvmlDeviceGetTotalEnergyConsumption"] == calls
+    end_ns = time.monotonic_ns()
+    sampler.finish(end_ns, 60.0)
+    assert board.nvml.calls["nvmlDeviceGetTotalEnergyConsumption"] > calls
+    assert process.wait(60) == 0
+    start_ns = channel.curve.start_ns
+    assert channel.curve.end_ns >= end_ns
+    found = channel.curve.energy_between(start_ns, end_ns)
+    assert found.missing_s == 0
+    assert found.energy_j == pytest.approx(100.0 * (end_ns - start_ns) / S, rel=0.05)
+    assert channel.troubles == other.troubles == {}
+    assert settled
+    assert channel.meter.uuid == UUID
+
+
+# the driver hangs there from the first second on, but not here
+HANGS = """import threading
+from lightning_energy.curves import helper_process
+helper_process.LONGEST_CALL_S = 0.05
+hang = lambda: nvml.hangs.update(nvmlDeviceGetTotalEnergyConsumption=threading.Event())
+threading.Timer(1.0, hang).start()"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["killed", "stopped", "hangs"])
+def test_the_thread_polls_where_the_helper_dies_or_hangs(end, board, monkeypatch):
+    if end == "stopped":
+        monkeypatch.setattr(helper, "PATIENCE_S", 0.3)
+    elif end == "hangs":
+        boot = BOOT.format(uuid=UUID, more="", start_ns=board.start_ns, also=HANGS)
+        monkeypatch.setattr(
+            helper, "BOOT", f"exec({boot!r}); from lightning_energy.curves.helper_process import main; main()"
+        )
+    sampler = sampler_of(read_by_a_helper())
+    sampler.start()
+    (channel,) = sampler.channels
+    thread = following(sampler)
+    wait_for(lambda: channel.curve.end_ns is not None)
+    if end != "hangs":
+        os.kill(thread._helper._process.pid, signal.SIGKILL if end == "killed" else signal.SIGSTOP)
+    wait_for(lambda: not thread.is_following)
+    reads = channel.reads
+    wait_for(lambda: channel.reads > reads + 10)
+    end_ns = time.monotonic_ns()
+    sampler.finish(end_ns, 60.0)
+    found = channel.curve.energy_between(channel.curve.start_ns, end_ns)
+    assert found.missing_s == 0
+    assert channel.troubles == {}
+    assert thread._helper is None
+
+
+def test_signals_to_everybody_are_not_for_the_helper(board):
+    sampler = sampler_of(read_by_a_helper())
+    sampler.start()
+    thread = following(sampler)
+    assert thread.catch_up(60.0)
+    pid = thread._helper._process.pid
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGTSTP):
+        os.kill(pid, number)
+    assert os.getsid(pid) == pid  # not of our terminal's group either
+    assert thread.catch_up(60.0)
+    assert thread.is_following
+    assert sampler.stop()
+
+
+@pytest.mark.parametrize("why", ["none can start", "it cannot import", "it knows another board", "it is not asked for"])
+def test_without_a_helper_the_thread_polls(why, board, monkeypatch):
+    if why == "none can start":
+
+        def refuse(*_: object, **__: object) -> None:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+        monkeypatch.setattr(subprocess, "Popen", refuse)
+    elif why == "it cannot import":
+        monkeypatch.setattr(helper, "BOOT", "import lightning_energy.no_such_module")
+    elif why == "it knows another board":
+        board.has_instant = False
+    sampler = sampler_of(NvmlMeter(UUID, helper=why != "it is not asked for"))
+    sampler.start()
+    (channel,), (thread,) = sampler.channels, sampler._pollers
+    wait_for(lambda: getattr(thread, "_helper", None) is None)
+    reads = channel.reads
+    wait_for(lambda: channel.reads > reads + 10)
+    assert not getattr(thread, "is_following", False)
+    assert sampler.stop()
+    assert channel.troubles == {}
+
+
+def test_no_helper_where_the_driver_is_not_the_systems():
+    with SimulatedNvml([SimulatedGpu(100.0, uuid=UUID)]):
+        meter = read_by_a_helper()
+        assert not follower.may_be_followed(Channel(meter, meter.open()))
+
+
+class Followed(Callback):
+    """Lets a training go on until a helper has read for a second; ends an epoch meanwhile."""
+
+    def __init__(self, energy: EnergyCallback) -> None:
+        self.energy, self.is_followed = energy, False
+
+    def on_train_epoch_start(self, trainer, pl_module) -> None:
+        (channel,) = self.energy._run.books.session.channels
+        wait_for(lambda: isinstance(channel.meter, Relayed))
+        now_ns = time.monotonic_ns()
+        wait_for(lambda: (channel.curve.end_ns or 0) > now_ns + S // 2)
+
+    def on_train_epoch_end(self, trainer, pl_module) -> None:
+        (channel,) = self.energy._run.books.session.channels
+        self.is_followed = isinstance(channel.meter, Relayed)
+
+
+@pytest.mark.slow
+def test_a_training_that_a_helper_watches(board, tmp_path):
+    energy = energy_callback(meters=read_by_a_helper())
+    watch = Followed(energy)
+    make_trainer(tmp_path, max_epochs=2, callbacks=[energy, watch]).fit(Classifier(), loader(), loader(8))
+    assert watch.is_followed
+    session = energy.report.session
+    assert session.missing_s == 0
+    assert session.quality == "measured"
+    assert abs(session.energy_j - 100.0 * session.duration_s) <= 0.02 * session.energy_j
+
+
+def test_a_copy_is_read_by_a_helper_as_well():
+    meter = read_by_a_helper()
+    assert [m.helper for m in (meter.twin(), pickle.loads(pickle.dumps(meter)), NvmlMeter(UUID))] == [True, True, False]
+
+
+PARENT = """
+import os, signal, sys, time
+from lightning_energy.curves import follower, helper
+from lightning_energy.curves.channel import Channel
+from lightning_energy.curves.sampler import Sampler
+from lightning_energy.meters import NvmlMeter
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+helper.Helper.DRIVER, follower.START_NS, helper.PATIENCE_S = object, 0, 60.0
+helper.BOOT = sys.argv[1]
+with SimulatedNvml([SimulatedGpu(100.0, uuid=sys.argv[2])]):
+    meter = NvmlMeter(sys.argv[2], helper=True)
+    sampler = Sampler([Channel(meter, meter.open())], lambda: None)
+    sampler.start()
+    (thread,) = sampler._pollers
+    while not thread.is_following:
+        time.sleep(0.01)
+    copy = os.fork()  # as a worker that outlives us: it holds a copy of our end of the socket
+    if not copy:
+        time.sleep(600)
+        os._exit(0)
+    print(thread._helper._process.pid, copy, flush=True)
+    time.sleep(600)
+"""
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_the_helper_ends_with_a_parent_that_is_killed():
+    command = [sys.executable, "-c", PARENT, boot(0), UUID]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        pid, copy = map(int, parent.stdout.readline().split())
+        assert is_alive(pid)
+        parent.kill()
+        parent.wait(60)
+        try:
+            wait_for(lambda: not is_alive(pid))
+            assert is_alive(copy)
+        finally:
+            os.kill(copy, signal.SIGKILL)
+
+
+def test_the_helper_has_no_handle_of_ours_and_loads_little(board):
+    ours, theirs = os.pipe()
+    os.set_inheritable(theirs, True)  # noqa: FBT003 - positional only
+    try:
+        sampler = sampler_of(read_by_a_helper())
+        sampler.start()
+        process = Path(f"/proc/{following(sampler)._helper._process.pid}")
+        links = {str(link.readlink()).partition(":")[0] for link in (process / "fd").iterdir()}
+        assert links <= {"/dev/null", "socket"}
+        maps = (process / "maps").read_text(encoding="ascii")
+        assert "numpy" in maps
+        assert "torch" not in maps
+        assert sampler.stop()
+    finally:
+        os.close(ours)
+        os.close(theirs)
