@@ -20,7 +20,7 @@ RECORD = ROOT / "benchmarks/results/whatif-stopped.json"
 BY_HATCHLING = {"PKG-INFO"}
 
 IN_TARGET = """
-import json, sys
+import json, os, sys
 from importlib.resources import files
 import lightning_energy
 target, record = sys.argv[1:]
@@ -31,7 +31,13 @@ from lightning_energy.results.carbon import find_intensity
 assert find_intensity("DEU").g_per_kwh > 0
 from jsonschema import Draft202012Validator
 schema = json.loads(files("lightning_energy.results").joinpath("record.schema.json").read_text("utf-8"))
-Draft202012Validator(schema).validate(json.load(open(record, encoding="utf-8")))
+with open(record, encoding="utf-8") as file:
+    Draft202012Validator(schema).validate(json.load(file))
+import lightning.pytorch as L
+for switch in "01":
+    os.environ["LIGHTNING_ENERGY"] = switch
+    names = [type(callback).__name__ for callback in L.Trainer(logger=False).callbacks]
+    assert names.count("EnergyCallback") == int(switch), names
 """
 
 
