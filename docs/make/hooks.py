@@ -11,6 +11,8 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PLACE = "source"
+WORKER = "assets/worker.js"
+SHIM = re.compile(r'src="https://unpkg\.com/iframe-worker/shim"')
 LINK = re.compile(r"(\]\()((?:\.\./)+[^)#\s]+)")
 
 
@@ -43,3 +45,13 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str: 
         return link[1] + posixpath.relpath(f"{PLACE}/{path}.txt", posixpath.dirname(here) or ".")
 
     return LINK.sub(lead, markdown)
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:  # noqa: ARG001 - mkdocs' names
+    """Take our own file instead of the one that the theme loads from elsewhere."""
+    return SHIM.sub(f'src="{posixpath.relpath(WORKER, posixpath.dirname(page.url) or ".")}"', output)
+
+
+def on_post_template(output_content: str, template_name: str, config: Any) -> str:  # noqa: ARG001 - mkdocs' names
+    """Do the same in the page for what is not found."""
+    return SHIM.sub(f'src="{WORKER}"', output_content)

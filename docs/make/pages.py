@@ -14,6 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))  # of this clone, not of another that is installed
+
 import lightning_energy
 from lightning_energy.commands.main import COMMANDS
 from lightning_energy.results.trace_files import TraceFormat
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 LITERALS = {"Mode": Mode, "OnExceed": OnExceed, "Scale": Scale, "TraceFormat": TraceFormat}
-ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / "docs/reference"
 WITH_ARGUMENTS = ("EnergyCallback", "EnergyMonitor", "EnergyBudget", "EnergyEfficiencyStopping")
 EXTRAS = {
@@ -77,7 +79,8 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def cell(text: str) -> str:
     """A text of one line, in which no sign ends the cell."""
-    return " ".join(text.split()).replace("|", "\\|")
+    text = re.sub(r"`([^`|]*\|[^`]*)`", r"<code>\1</code>", " ".join(text.split()))
+    return text.replace("|", "&#124;")
 
 
 # ------------------------------------------------------------------------------------------------- arguments
@@ -103,7 +106,7 @@ def kind(parameter: inspect.Parameter) -> str:
     text = str(parameter.annotation)
     for name, words in KINDS.items():
         text = re.sub(rf"\b{re.escape(name)}", words, text)
-    return text
+    return text.replace(" | ", " or ")
 
 
 def default(parameter: inspect.Parameter) -> str:
