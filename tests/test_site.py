@@ -25,6 +25,7 @@ DOCS = ROOT / "docs"
 WRITTEN = sorted(DOCS.rglob("*.md"))
 TELLING = [ROOT / "README.md", ROOT / "AGENTS.md", *WRITTEN]
 INSIDERS = re.compile(r"\b(?:knots?|marks?|books?|booked|ledger)\b", re.IGNORECASE)
+MODULES = (lightning_energy.functional, lightning_energy.meters, lightning_energy.study)
 YAMLS = (DOCS / "tutorials/cli-and-hydra.md").read_text(encoding="utf-8")
 
 
@@ -55,6 +56,13 @@ def test_every_argument_has_its_type_default_and_meaning(made):
     assert all(cell.strip() for name, kind, _, meaning in rows for cell in (name, kind, meaning))
     assert {"meters", "reference_kwh", "max_kwh", "fabric", "max_kwh_per_point"} <= {r[0].strip(" `") for r in rows}
     assert f"`{EnergyCallback().reference_kwh}`" in next(r for r in rows if "reference_kwh" in r[0])[2]
+
+
+def test_every_public_name_is_in_the_reference():
+    text = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "reference").glob("api*.md"))
+    shown = {path.rpartition(".")[2] for path in re.findall(r"^::: ([\w.]+)", text, re.MULTILINE)}
+    public = {*lightning_energy.__all__, *(name for of in MODULES for name in of.__all__)}
+    assert public - shown == {"__version__", "OnInvalid"}  # the latter is a type of texts
 
 
 def places(nav) -> list[str]:
