@@ -11,7 +11,8 @@ import nox
 nox.options.sessions = ["lint", "types", "fast"]
 nox.options.reuse_venv = "yes"
 
-DEV = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]["dev"]
+EXTRAS = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]
+DEV, DOCS = EXTRAS["dev"], EXTRAS["docs"]
 
 
 def install(session: nox.Session, *what: str) -> None:
@@ -47,6 +48,13 @@ def tests(session: nox.Session) -> None:
     """Run all tests, on all cores."""
     install(session, "-e", ".[test]")
     session.run("pytest", "-n", "auto", "--dist", "worksteal", *session.posargs)
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """Build the documentation's site in `site/`, with warnings as errors."""
+    install(session, *DOCS)
+    session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session

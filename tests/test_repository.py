@@ -22,7 +22,12 @@ else:
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 WORKFLOW = ROOT / ".github/workflows/ci.yml"
-YAML_FILES = [ROOT / ".pre-commit-config.yaml", ROOT / "CITATION.cff", *sorted((ROOT / ".github").rglob("*.yml"))]
+YAML_FILES = [
+    ROOT / ".pre-commit-config.yaml",
+    ROOT / "CITATION.cff",
+    *sorted((ROOT / ".github").rglob("*.yml")),
+    ROOT / "mkdocs.yml",
+]
 FORM_FIELDS = {"markdown", "textarea", "input", "dropdown", "checkboxes"}
 
 
@@ -92,7 +97,7 @@ def test_who_reports_a_figure_gives_its_record():
 
 
 def test_sessions_are_one_word_that_is_explained():
-    assert {*sessions()} == {"lint", "types", "fast", "tests", "benchmarks"}
+    assert {*sessions()} == {"lint", "types", "fast", "tests", "site", "benchmarks"}
     assert all(sessions().values())
 
 

@@ -46,7 +46,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", type=_seeds, default=5, metavar="N", help="number of seeds (default: 5), or 3,5,8; one seed: 7,"
     )
-    parser.add_argument("--order", choices=get_args(Order), default="randomized blocks")
+    parser.add_argument(
+        "--order",
+        choices=get_args(Order),
+        default="randomized blocks",
+        help="order of the runs (default: randomized blocks)",
+    )
     parser.add_argument("--order-seed", type=int, default=0, metavar="N", help="seed of the random order (default: 0)")
     parser.add_argument(
         "--cooldown-s", type=_seconds, metavar="S", help="longest wait before a run (default: 120 for GPUs, else 0)"

@@ -1,0 +1,132 @@
+"""Sums over runs: each run once, kinds of quality apart, and what is not known said."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime, timezone
+
+import pytest
+
+from lightning_energy.comparison.totals import NONE, totals
+from lightning_energy.results.notes import Note
+from lightning_energy.results.rows import Evaluation, SessionRow
+from lightning_energy.results.write import write_record
+from tests.records import energy, put, record
+
+
+def when(*date: int) -> float:
+    return datetime(*date, tzinfo=timezone.utc).timestamp()
+
+
+def hyper(**values: object) -> dict[str, object]:
+    return {"what": {"hyperparameters": values}}
+
+
+def test_projects_are_the_first_folders(tmp_path):
+    put(tmp_path / "vision/logs/version_0", 1.0, run_id="a")
+    put(tmp_path / "vision/logs/version_1", 2.0, run_id="b")
+    put(tmp_path / "speech/version_0", 4.0, run_id="c")
+    found = totals([tmp_path])
+    assert [(row.group, row.runs, row.measured_kwh) for row in found.rows] == [
+        (("speech",), 1, pytest.approx(4.0)),
+        (("vision",), 2, pytest.approx(3.0)),
+    ]
+    assert found.whole.runs == 3
+    assert found.whole.measured_kwh == pytest.approx(7.0)
+    assert found.problems == ()
+    both = totals([tmp_path / "vision", tmp_path / "speech"])
+    assert [row.group for row in both.rows] == [("speech/version_0",), ("vision/logs",)]
+
+
+def test_gains_add_linearly_and_repeatability_in_quadrature(tmp_path):
+    """5 % of the gain and 0.1 % of repeatability of 3 and 4 kWh: the latter 0.005 kWh."""
+    put(tmp_path / "a", 3.0, run_id="a")
+    put(tmp_path / "b", 4.0, run_id="b")
+    expected = (49 * (0.05**2 - 0.001**2) + 0.005**2) ** 0.5
+    assert totals([tmp_path]).whole.measured_u_kwh == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_run_counts_once(tmp_path):
+    put(tmp_path / "x/version_0", 1.0, run_id="a")  # went on in version_1
+    put(tmp_path / "x/version_1", 3.0, run_id="a")
+    shutil.copytree(tmp_path / "x/version_1", tmp_path / "y/copy")
+    found = totals([tmp_path, tmp_path / "x"])
+    assert (found.whole.runs, found.whole.measured_kwh) == (1, pytest.approx(3.0))
+
+
+def test_kinds_of_quality_are_kept_apart(tmp_path):
+    for i, quality in enumerate(["measured", "integrated", "estimated"]):
+        put(tmp_path / quality, 2.0**i, run_id=quality, spent={"quality": quality})
+    whole = totals([tmp_path]).whole
+    assert (whole.measured_kwh, whole.integrated_kwh, whole.estimated_kwh) == pytest.approx((1.0, 2.0, 4.0))
+    (row,) = totals([tmp_path / "measured"]).rows
+    assert (row.integrated_kwh, row.estimated_u_kwh) == (None, None)
+
+
+def test_what_is_not_known_is_said_and_in_no_sum(tmp_path):
+    put(tmp_path / "unknown", None, run_id="a", spent={"missing_s": 3600.0})
+    put(tmp_path / "partly", 1.0, run_id="b", spent={"missing_s": 60.0})
+    put(tmp_path / "killed", 1.0, run_id="c", notes=[Note("killed_session", "more")])
+    put(tmp_path / "running", 1.0, run_id="d", outcome="running")
+    put(tmp_path / "known", 1.0, run_id="e")
+    whole = totals([tmp_path]).whole
+    assert (whole.runs, whole.unknown, whole.incomplete) == (5, 1, 3)
+    assert whole.missing_s == pytest.approx(3660.0)
+    assert whole.measured_kwh == pytest.approx(4.0)
+
+
+def test_labels_are_hyperparameters_settings_and_the_seed(tmp_path):
+    put(tmp_path / "a", 1.0, run_id="a", seed=3, **hyper(group="vision", optimizer={"lr": 0.1}))
+    put(tmp_path / "b", 2.0, run_id="b", **hyper(group="speech"))
+    put(tmp_path / "c", 4.0, run_id="c")
+    rows = totals([tmp_path], by=["group", "module"]).rows
+    assert {row.group: row.measured_kwh for row in rows} == {
+        ("vision", "my.models.Net"): pytest.approx(1.0),
+        ("speech", "my.models.Net"): pytest.approx(2.0),
+        (NONE, "my.models.Net"): pytest.approx(4.0),
+    }
+    assert {row.group for row in totals([tmp_path], by=["optimizer/lr"]).rows} == {("0.1",), (NONE,)}
+    assert {row.group for row in totals([tmp_path], by=["seed"]).rows} == {("3",), (NONE,)}
+    with pytest.raises(ValueError, match=r"no run has 'grup': give month, project, or one of group, module, "):
+        totals([tmp_path], by=["grup"])
+
+
+def test_sessions_and_evaluations_belong_to_the_month_in_which_they_began(tmp_path):
+    """1 kWh in March, 2 in April, and a test of 0.5 kWh in May."""
+    file = put(tmp_path, 3.0, run_id="a")
+    sessions = [
+        SessionRow(when(2026, 3, 31, 23), "interrupted", energy(1.0)),
+        SessionRow(when(2026, 4, 1), "completed", energy(2.0)),
+    ]
+    test = Evaluation(when(2026, 5, 2), "completed", {"test": energy(0.5)})
+    document = record(3.0, run_id="a")
+    write_record(
+        file,
+        type(document)(
+            **{**vars(document), "sessions": sessions, "evaluations": [test], "started_unix_s": when(2026, 4, 1)}
+        ),
+    )
+    rows = totals([tmp_path], by=["month"]).rows
+    assert [(row.group[0], row.runs, row.measured_kwh) for row in rows] == [
+        ("2026-03", 1, pytest.approx(1.0)),
+        ("2026-04", 0, pytest.approx(2.0)),
+        ("2026-05", 0, pytest.approx(0.5)),
+    ]
+    assert totals([tmp_path], by=["month"]).whole.measured_kwh == pytest.approx(3.5)
+
+
+def test_an_evaluation_alone_counts_once(tmp_path):
+    test = Evaluation(0.0, "completed", {"test": energy(0.5)})
+    document = record(0.5, run_id="a", total=None)
+    write_record(tmp_path / "energy.json", type(document)(**{**vars(document), "evaluations": [test]}))
+    assert totals([tmp_path]).whole.measured_kwh == pytest.approx(0.5)
+
+
+def test_a_record_that_cannot_be_read_is_a_problem(tmp_path):
+    put(tmp_path / "a", 1.0, run_id="a")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/energy.json").write_text("{")
+    found = totals([tmp_path])
+    assert found.whole.runs == 1
+    assert "b/energy.json is no JSON" in found.problems[0]
+    assert totals([tmp_path / "nowhere"]).whole.runs == 0
