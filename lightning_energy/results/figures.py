@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lightning_energy.curves.energy import Energy
+    from lightning_energy.curves.power_series import PowerSeries
     from lightning_energy.curves.resolution import Resolution
     from lightning_energy.ledger.how_shared import HowShared
     from lightning_energy.meters.base import Condition, Scope
@@ -42,6 +43,7 @@ class Device:
         rank: the rank that read it.
         shared: the way in which its joules between two updates are shared out; ``None`` unknown.
         condition: its settings and temperature when it was first read; ``None`` unknown.
+        power: its power over the session, thinned; ``None`` where it is not known, and of a model.
     """
 
     name: str
@@ -53,13 +55,15 @@ class Device:
     rank: int = 0
     shared: HowShared | None = None
     condition: Condition | None = None
+    power: PowerSeries | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """The same in plain types."""
-        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"shared", "condition"}}
+        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"shared", "condition", "power"}}
         shared = {} if self.shared is None else {"shared": self.shared.to_plain()}
         condition = {} if self.condition is None else {"condition": asdict(self.condition)}
-        return {**row, "energy": self.energy.to_plain(), **shared, **condition}
+        power = {} if self.power is None else {"power": self.power.to_plain()}
+        return {**row, "energy": self.energy.to_plain(), **shared, **condition, **power}
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from lightning_energy.results.record import Record
 
-__all__ = ["remove_leftovers", "write_record", "write_whole"]
+__all__ = ["compact", "remove_leftovers", "write_record", "write_whole"]
 
 BEGINNING = json.dumps({"format": FORMAT}, indent=1)[:-2]  # of every record of ours
+NUMBERS = re.compile(r'\[\n[^\[\]{}"]*\]')
 LEFT_OVER_S = 3600.0  # age of an unfinished file whose writer is surely dead, on whatever machine it ran
 
 
@@ -30,7 +31,20 @@ def write_record(path: Path, record: Record) -> None:
     Raises:
         OSError: it cannot be written; the old one stays.
     """
-    write_whole(path, json.dumps(record.to_plain(), indent=1, allow_nan=False) + "\n")
+    write_whole(path, compact(json.dumps(record.to_plain(), indent=1, allow_nan=False)) + "\n")
+
+
+def compact(text: str) -> str:
+    r"""JSON with each array of mere numbers in one line.
+
+    Args:
+        text: indented JSON. No line ends within a string of it.
+
+    Example:
+        >>> compact('{\n "mean_w": [\n  1.5,\n  null\n ]\n}')
+        '{\n "mean_w": [1.5, null]\n}'
+    """
+    return NUMBERS.sub(lambda found: " ".join(found[0].split()).replace("[ ", "[").replace(" ]", "]"), text)
 
 
 def write_whole(path: Path, text: str) -> None:
