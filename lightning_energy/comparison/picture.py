@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lightning_energy.comparison.configurations import has_repeats, with_means
 from lightning_energy.comparison.group_picture import draw_groups, sentence
 from lightning_energy.comparison.pareto import goodness, window
-from lightning_energy.comparison.prefixes import energy_unit
 from lightning_energy.comparison.subject import better
+from lightning_energy.results.prefixes import energy_unit
 from lightning_energy.results.readable import si
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lightning_energy import energy_penalized_accuracy
 from lightning_energy.comparison.page import render_page
-from lightning_energy.comparison.page_cells import clean
+from lightning_energy.results.markup import clean
 
 EVIL = "<script>alert(1)</script>"
 NAMES = [
