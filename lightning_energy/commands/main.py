@@ -26,6 +26,7 @@ COMMANDS = {
     "study": "train many configurations with many seeds, and report them",
     "compare": "list runs side by side: accuracy against energy, and which are dominated",
     "whatif": "replay rules that would have stopped finished runs: quality kept, energy saved",
+    "trace": "put the power of a run beside the kernels of a PyTorch profile",
     "gate": "say whether new runs cost more energy than before, for continuous integration",
 }
 """All commands, and a line of help for each."""

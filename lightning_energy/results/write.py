@@ -47,8 +47,8 @@ def compact(text: str) -> str:
     return NUMBERS.sub(lambda found: " ".join(found[0].split()).replace("[ ", "[").replace(" ]", "]"), text)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text so that a reader finds at any moment the old file or the new one, whole.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a text or bytes so that a reader finds at any moment the old file or the new one, whole.
 
     A new file has the mode that the user's umask gives it, and one that takes another's place has its mode.
 
@@ -60,10 +60,11 @@ def write_whole(path: Path, text: str) -> None:
     # exclusively: whatever somebody else has planted there is not followed
     number = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
     try:
-        with os.fdopen(number, "w", encoding="utf-8") as file:
+        is_text = isinstance(content, str)
+        with os.fdopen(number, "w" if is_text else "wb", encoding="utf-8" if is_text else None) as file:
             with suppress(OSError):  # none is there yet
                 new.chmod(stat.S_IMODE(path.stat().st_mode))
-            file.write(text)
+            file.write(content)
         new.replace(path)
     except BaseException:
         with suppress(OSError):
