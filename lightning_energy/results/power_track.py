@@ -102,7 +102,8 @@ def merge(profile: dict[str, Any], file: Path, record: Record, place: Path) -> M
     """Add tracks of power to a profile: one for each device whose power is known at its time.
 
     Of a run with a trace of its own (``trace="csv"`` or ``"parquet"``) the values are those between two readings, else
-    the means in the record. Where nothing is known there is a slice that says so, as a track cannot have a gap.
+    the means in the record. They stand where the energy was spent, as far as the run tells how late a counter shows it.
+    Where nothing is known there is a slice that says so, as a track cannot have a gap.
 
     Args:
         profile: from :func:`read_profile`; its events are taken over.
@@ -195,6 +196,8 @@ def _devices(record: Record, place: Path, base_ns: int) -> dict[str, list[_Piece
                 piece = _of_curve(knots, device.power.clock, base_ns)
             else:
                 piece = _of_series(device.power, base_ns)
+            late_s = (device.shared.delay_s or 0.0) if device.shared is not None else 0.0
+            piece = piece._replace(time_us=piece.time_us - 1e6 * late_s)
             found.setdefault(_name(device, devices, record.ranks), []).append(piece)
     return found
 

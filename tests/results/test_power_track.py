@@ -16,6 +16,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from lightning_energy import EnergyMonitor, ReplayMeter
 from lightning_energy.commands.main import main
 from lightning_energy.curves.power_series import PowerSeries
+from lightning_energy.ledger.how_shared import HowShared
 from lightning_energy.meters.clock import Anchor
 from lightning_energy.results.power_track import OURS, TrackError, merge, read_profile
 from lightning_energy.results.record_ranks import load_record
@@ -91,6 +92,13 @@ def test_a_clock_that_was_set_and_times_since_1970(tmp_path):
     document = merged(run_of(power), old, tmp_path)
     found = [(e["ts"] - DAY // 1000, e["args"]["W"]) for e in document["traceEvents"] if e["ph"] == "C"]
     assert found == [(4e6, 100.0), (6e6, 200.0)]
+
+
+def test_a_counter_that_is_late_has_its_track_where_the_energy_was_spent(tmp_path):
+    made = run_of(series(100.0, 200.0))
+    made = replace(made, devices=[replace(made.devices[0], shared=HowShared("fitted", delay_s=0.25))])
+    document = merged(made, profile_of(0.0, 60.0), tmp_path)
+    assert counters(document) == [(11.75, 100.0), (12.75, 200.0)]
 
 
 def test_devices_and_sessions_have_tracks_and_no_two_one_name(tmp_path):
