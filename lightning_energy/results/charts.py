@@ -17,6 +17,7 @@ __all__ = ["Axis", "Bar", "Dot", "bars", "dots", "power_over_time", "time_axis"]
 
 WIDE = 1000  # units of a chart's width, which is stretched to that of the screen
 MOST_TICKS = 5  # as many as a phone has room for
+LEAST = 1e-12  # part of its values that an axis is long at least
 EDGE = 0.06  # of the width, at either end, in which the text of a tick would stand over the edge
 STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 UNITS_S = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -43,8 +44,8 @@ class Axis(NamedTuple):
             >>> Axis.of(0, 430, lambda v: f"{v:g} W").ticks
             [(0.0, '0 W'), (100.0, '100 W'), (200.0, '200 W'), (300.0, '300 W'), (400.0, '400 W')]
         """
-        if not high > low:
-            high = low + (abs(low) or 1.0)
+        if not high - low > max(LEAST * max(abs(low), abs(high)), LEAST**9):  # no room for a tick
+            high = low + (abs(low) if abs(low) > LEAST**9 else 1.0)
         step = _round_up((high - low) / most)
         return cls(low, high, _ticks(low, high, step, text))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["DamagedError", "Node", "shortened"]
+__all__ = ["LARGEST", "DamagedError", "Node", "shortened"]
 
 T = TypeVar("T")
 SHORT = reprlib.Repr()

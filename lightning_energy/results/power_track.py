@@ -178,14 +178,9 @@ def _label(event: dict[str, Any]) -> Any:
 
 def _devices(record: Record, place: Path, base_ns: int) -> dict[str, list[_Piece]]:
     """The power of each device over all sessions."""
-    sessions: list[Sequence[Device]] = [row.devices for row in record.sessions]
-    if sessions and record.has_ended:
-        sessions[-1] = record.devices  # the same, with more points
-    else:
-        sessions.append(record.devices)
     found: dict[str, list[_Piece]] = {}
     curves: dict[int, dict[tuple[int, str], _Knots]] = {}
-    for number, devices in enumerate(sessions):
+    for number, devices in enumerate(record.devices_by_session):
         for device in devices:
             if device.power is None:
                 continue

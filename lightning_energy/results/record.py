@@ -166,6 +166,12 @@ class Record:
         return any(row.started_unix_s >= self.started_unix_s for row in self.sessions)
 
     @property
+    def devices_by_session(self) -> list[Sequence[Device]]:
+        """The devices of each session of the run, this one the last; none where they are not known."""
+        earlier = self.sessions[:-1] if self.has_ended else self.sessions
+        return [*(row.devices for row in earlier), self.devices]
+
+    @property
     def report(self) -> Report:
         """The report that it was made of."""
         score, metric = self.score, self.metric
@@ -224,7 +230,7 @@ class Record:
         return render_run(
             self.report,
             epochs=self.epochs,
-            sessions=self.sessions,
+            devices=self.devices_by_session,
             what=self.what,
             where=self.where,
             started_unix_s=self.started_unix_s,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.results.charts import Axis, Bar, Dot, bars, dots, power_over_time, time_axis
 from lightning_energy.results.markup import escaped, name
+from lightning_energy.results.node import LARGEST
 from lightning_energy.results.page_parts import folded, section, table
 from lightning_energy.results.prefixes import Figures, energy_unit
 from lightning_energy.results.readable import duration, percent, scale, si
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lightning_energy.curves.power_series import PowerSeries
+    from lightning_energy.results.figures import Device
     from lightning_energy.results.report import Report
-    from lightning_energy.results.rows import EpochRow, SessionRow
+    from lightning_energy.results.rows import EpochRow
 
 __all__ = ["epochs_section", "metric_section", "power_section"]
 
@@ -29,17 +31,16 @@ KINDS = {"train": "training", "validate": "validation"}
 """The parts of a bar, as classes of the style, in words."""
 
 
-def power_section(report: Report, sessions: Sequence[SessionRow]) -> str:
-    """Curves of power, sessions one behind the other."""
-    parts = [row.devices for row in sessions]
-    if parts and sessions[-1].energy == report.session:
-        parts[-1] = report.devices  # the same, with more points
-    else:
-        parts.append(report.devices)
+def power_section(sessions: Sequence[Sequence[Device]]) -> str:
+    """Curves of power, sessions one behind the other.
+
+    Args:
+        sessions: the devices of each.
+    """
     series: dict[tuple[str, int], list[tuple[float, PowerSeries]]] = {}
     names: dict[tuple[str, int], str] = {}
     begins_s, end_s = [], 0.0
-    for devices in parts:
+    for devices in sessions:
         known = [(d, d.power) for d in devices if d.power is not None and d.power.mean_w]
         if not known:
             continue
@@ -49,7 +50,7 @@ def power_section(report: Report, sessions: Sequence[SessionRow]) -> str:
             names[device.device_id, device.rank] = device.name
         end_s += max(_length_s(power) for _, power in known)
     if not series:
-        is_modelled = any(d.energy.quality == "estimated" for d in report.devices)
+        is_modelled = any(d.energy.quality == "estimated" for devices in sessions for d in devices)
         why = "it is that of a model, which would look like data" if is_modelled else "the record does not have it"
         return section("Power over time", f'<p class="note">Not drawn: {why}.</p>')
     x = time_axis(end_s)
@@ -86,9 +87,9 @@ def _power_of(device: str, series: Sequence[tuple[float, PowerSeries]], x: Axis,
 def metric_section(report: Report, epochs: Sequence[EpochRow]) -> str:
     """The metric of each epoch against the energy of the training until then."""
     metric = report.metric
-    points = [
-        (row, row.total_kwh, row.metric) for row in epochs if row.total_kwh is not None and row.metric is not None
-    ]
+    all_ = ((row, row.total_kwh, row.metric) for row in epochs)
+    known = ((row, kwh, value) for row, kwh, value in all_ if kwh is not None and value is not None)
+    points = [(row, kwh, value) for row, kwh, value in known if abs(value) <= LARGEST]
     if metric is None or not points:
         return ""
     unit, per_kwh = energy_unit([kwh for _, kwh, _ in points])

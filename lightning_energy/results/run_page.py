@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lightning_energy.results.figures import Device
     from lightning_energy.results.machine import Machine
     from lightning_energy.results.report import Report
-    from lightning_energy.results.rows import EpochRow, SessionRow
+    from lightning_energy.results.rows import EpochRow
 
 __all__ = ["render_run"]
 
@@ -35,7 +35,7 @@ def render_run(
     report: Report,
     *,
     epochs: Sequence[EpochRow] = (),
-    sessions: Sequence[SessionRow] = (),
+    devices: Sequence[Sequence[Device]] = (),
     what: Mapping[str, Any] | None = None,
     where: Machine | None = None,
     started_unix_s: float = 0.0,
@@ -49,7 +49,7 @@ def render_run(
     Args:
         report: the figures.
         epochs: a row per epoch.
-        sessions: a row per session.
+        devices: the devices of each session, with their power.
         what: the training: module, parameters, precision and so on.
         where: the machine.
         started_unix_s: the beginning of this session in seconds since 1970.
@@ -65,7 +65,7 @@ def render_run(
     sections = (
         *(section(topic, _anything(value)) for topic, value in (more or {}).items() if value),
         _stages(report),
-        power_section(report, sessions),
+        power_section(devices),
         metric_section(report, epochs),
         epochs_section(report, epochs),
         _devices(report),

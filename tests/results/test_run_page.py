@@ -10,17 +10,18 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_energy.commands.main import main
 from lightning_energy.curves.power_series import PowerSeries
+from lightning_energy.meters.clock import Anchor
 from lightning_energy.results.charts import Axis, Bar, Dot, bars, dots, power_over_time, time_axis
 from lightning_energy.results.markup import clean
 from lightning_energy.results.record import Record
 from lightning_energy.results.rows import EpochRow
 from lightning_energy.results.write import write_record
-from tests.records import record
+from tests.records import energy, record
 from tests.results.runs import full
 
 EVIL = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(2)> @@title & \u202e"
@@ -115,6 +116,27 @@ def test_what_a_record_lacks_has_no_section():
     assert "Not drawn: it is that of a model, which would look like data." in estimated.to_html()
     unknown = replace(record(None, 0.9), epochs=[EpochRow(epoch=0), EpochRow(epoch=1, metric=0.5, total_kwh=0.0)])
     assert "epoch 0: training unknown, validation unknown" in unknown.to_html()
+
+
+def test_a_session_is_drawn_once_whatever_its_row_says():
+    """That of a loop with a test is of the training alone."""
+    made = full()
+    rows = [made.sessions[0], replace(made.sessions[1], energy=energy(0.7))]
+    runs = (made, replace(made, sessions=rows), replace(made, sessions=rows[:1]))
+    charts = {run.to_html().split("<h2>Power over time")[1].partition("<h2>")[0] for run in runs}
+    assert len(charts) == 1
+
+
+@given(st.lists(st.tuples(st.none() | st.floats(0, 1e100), st.none() | st.floats(allow_nan=False)), max_size=4))
+@settings(max_examples=30)
+def test_whatever_figures_a_record_has_there_is_a_page(figures):
+    rows = [EpochRow(epoch=i, train_j=j, val_j=j, total_kwh=j, metric=m) for i, (j, m) in enumerate(figures)]
+    power = PowerSeries(0, 1.0, tuple(j for j, _ in figures), clock=(Anchor(0, 0),))
+    made = record(1.0, 0.9)
+    made = replace(made, epochs=rows, devices=[replace(made.devices[0], power=power)])
+    page = made.to_html()
+    assert "nan" not in page.split("<header>")[1]
+    assert "inf" not in page.split("<header>")[1]
 
 
 def test_phases_and_verdict_have_a_place():
