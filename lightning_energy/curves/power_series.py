@@ -66,6 +66,24 @@ class PowerSeries:
         """All joules that are known."""
         return math.fsum((w or 0.0) * s for w, s in zip(self.mean_w, self.known_s, strict=True))
 
+    @property
+    def highest_w(self) -> float | None:
+        """The highest power of a bin of which half is known at least; ``None`` where there is none."""
+        pairs = zip(self.mean_w, self.known_s, strict=True)
+        return max((w for w, s in pairs if w is not None and s >= self.bin_s / 2), default=None)
+
+    def at_least(self, bin_s: float) -> PowerSeries:
+        """The same with bins of this width at least, in seconds.
+
+        Example:
+            >>> PowerSeries(0, 0.02, (100.0, 300.0, 200.0, 200.0)).at_least(0.03).mean_w
+            (200.0, 200.0)
+        """
+        series = self
+        while series.bin_s < bin_s and len(series.mean_w) > 1:
+            series = series.coarser()
+        return series
+
     def coarser(self) -> PowerSeries:
         """The same with bins of twice the width.
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lightning_energy.curves.power_series import PowerSeries
+    from lightning_energy.ledger.how_shared import HowShared
     from lightning_energy.meters.clock import Anchor
-    from lightning_energy.results.figures import Device
     from lightning_energy.results.record import Record
 
 __all__ = ["Merged", "TrackError", "merge", "read_profile"]
@@ -191,17 +191,17 @@ def _devices(record: Record, place: Path, base_ns: int) -> dict[str, list[_Piece
                 piece = _of_curve(knots, device.power.clock, base_ns)
             else:
                 piece = _of_series(device.power, base_ns)
-            late_s = (device.shared.delay_s or 0.0) if device.shared is not None else 0.0
-            piece = piece._replace(time_us=piece.time_us - 1e6 * late_s)
-            found.setdefault(_name(device, devices, record.ranks), []).append(piece)
+            piece = piece._replace(time_us=piece.time_us - 1e6 * _late_s(device.shared))
+            label = printable(device.name_among(devices))
+            found.setdefault(label, []).append(piece)
     return found
 
 
-def _name(device: Device, devices: Sequence[Device], ranks: int) -> str:
-    """A name that no other device has."""
-    alike = [d for d in devices if d.name == device.name and d.rank == device.rank]
-    parts = [device.name, device.device_id if len(alike) > 1 else "", f"rank {device.rank}" if ranks > 1 else ""]
-    return printable(", ".join(part for part in parts if part))
+def _late_s(shared: HowShared | None) -> float:
+    """Seconds by which a counter shows energy late; 0 where the run does not tell that it is."""
+    if shared is None or shared.delay_s is None or shared.delay_s <= 2 * (shared.delay_u_s or 0.0):
+        return 0.0
+    return shared.delay_s
 
 
 def _is_of(knots: _Knots, power: PowerSeries) -> bool:

@@ -41,13 +41,14 @@ def power_section(sessions: Sequence[Sequence[Device]]) -> str:
     names: dict[tuple[str, int], str] = {}
     begins_s, end_s = [], 0.0
     for devices in sessions:
-        known = [(d, d.power) for d in devices if d.power is not None and d.power.mean_w]
+        read = [(d, d.power_to_read) for d in devices]
+        known = [(device, power) for device, power in read if power is not None and power.mean_w]
         if not known:
             continue
         begins_s.append(end_s)
         for device, power in known:
             series.setdefault((device.device_id, device.rank), []).append((end_s, power))
-            names[device.device_id, device.rank] = device.name
+            names[device.device_id, device.rank] = device.name_among(devices)
         end_s += max(_length_s(power) for _, power in known)
     if not series:
         is_modelled = any(d.energy.quality == "estimated" for devices in sessions for d in devices)
@@ -70,12 +71,12 @@ def _length_s(power: PowerSeries) -> float:
 
 
 def _power_of(device: str, series: Sequence[tuple[float, PowerSeries]], x: Axis, begins_s: Sequence[float]) -> str:
-    known_w = [w for _, p in series for w in p.mean_w if w is not None]
     known_s = math.fsum(s for _, p in series for s in p.known_s)
     mean_w = math.fsum(p.energy_j for _, p in series) / known_s if known_s else 0.0
-    highest_w = max(known_w, default=0.0)
-    factor, prefix = scale(highest_w)
-    y = Axis.of(0.0, 1.05 * highest_w, lambda w: f"{w / factor:g} {prefix}W", 3)
+    top_w = max((w for _, p in series for w in p.mean_w if w is not None), default=0.0)
+    highest_w = max((p.highest_w or 0.0 for _, p in series), default=0.0)
+    factor, prefix = scale(top_w)
+    y = Axis.of(0.0, 1.05 * top_w, lambda w: f"{w / factor:g} {prefix}W", 3)
     bin_s = max(p.bin_s for _, p in series)
     facts = f"mean {si(mean_w, 'W', digits=3)}, highest {si(highest_w, 'W', digits=3)} (mean of {duration(bin_s)})"
     chart = power_over_time(series, x, y, height=LOW, label=f"Power of {device} over time: {facts}", begins_s=begins_s)
@@ -128,6 +129,9 @@ def epochs_section(report: Report, epochs: Sequence[EpochRow]) -> str:
     every = math.ceil(len(epochs) / MOST_STACKS)
     groups = [epochs[i : i + every] for i in range(0, len(epochs), every)]
     stacks = [_stack(rows) for rows in groups]
+    if all(j is None for stack in stacks for j in stack.parts.values()):
+        note = '<p class="note">The joules of single epochs are not known.</p>'
+        return section("Joules by stage and epoch", note + _table_of_epochs(report, epochs))
     tops = [math.fsum(j for j in stack.parts.values() if j) for stack in stacks]
     factor, prefix = scale(max(tops) or 1.0)
     y = Axis.of(0.0, 1.03 * (max(tops) or 1.0), lambda j: f"{j / factor:g} {prefix}J", 4)

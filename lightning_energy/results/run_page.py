@@ -143,7 +143,7 @@ def _devices(report: Report) -> str:
     header = ("device", "covers", "rank", "energy", "mean power", "highest", "missing", "quality")
     rows = [
         (
-            d.name,
+            d.name_among(report.devices),
             d.scope,
             str(d.rank),
             "" if d.energy.energy_j is None else energies.show(d.energy.energy_j, d.energy.u_absolute_j),
@@ -159,13 +159,14 @@ def _devices(report: Report) -> str:
 
 
 def _highest(device: Device) -> str:
-    known_w = [w for w in device.power.mean_w if w is not None] if device.power is not None else []
-    return f"{si(max(known_w), 'W')} ({duration(device.power.bin_s)})" if device.power is not None and known_w else ""
+    power = device.power_to_read
+    known = power is not None and power.highest_w is not None
+    return f"{si(power.highest_w or 0.0, 'W')} ({duration(power.bin_s)})" if power is not None and known else ""
 
 
 def _missing(report: Report, started_unix_s: float) -> str:
     stretches = sorted(report.missing, key=lambda m: m.duration_s, reverse=True)
-    names = {(d.device_id, d.rank): d.name for d in report.devices}
+    names = {(d.device_id, d.rank): d.name_among(report.devices) for d in report.devices}
     rows = [
         (
             names.get((m.device_id, m.rank), m.device_id),

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_energy.curves.curve import Curve
+from lightning_energy.curves.energy import Energy
 from lightning_energy.curves.power_series import MOST_BINS, PowerSeries, ThinnedPower
+from lightning_energy.results.figures import Device
 from lightning_energy.results.node import DamagedError, Node
 from lightning_energy.results.parse import power_of
 from tests.ledger.plays import INFO, START, S
@@ -123,3 +125,11 @@ def test_what_is_known_in_part_counts_for_its_part():
     assert FULL.known_s == [0.02, 0.0, 0.004]
     assert FULL.energy_j == pytest.approx(100 * 0.02 + 3.25 * 0.004)
     assert replace(FULL, known=()).energy_j == pytest.approx(103.25 * 0.02)
+
+
+def test_the_highest_power_is_of_a_bin_that_is_known():
+    assert FULL.highest_w == 100.0
+    assert replace(FULL, mean_w=(100.0, None, 900.0)).highest_w == 100.0  # a fifth of its bin is known
+    assert replace(FULL, mean_w=(None,), known=()).highest_w is None
+    device = Device("GPU", "GPU-1", "gpu", Energy.unknown(1.0), 0.02, power=PowerSeries(0, 0.02, (100.0, 300.0) * 5))
+    assert device.power_to_read.mean_w == (200.0, 200.0)  # 0.16 s: five updates of 20 ms take 0.1 s

@@ -96,9 +96,10 @@ def test_a_clock_that_was_set_and_times_since_1970(tmp_path):
 
 def test_a_counter_that_is_late_has_its_track_where_the_energy_was_spent(tmp_path):
     made = run_of(series(100.0, 200.0))
-    made = replace(made, devices=[replace(made.devices[0], shared=HowShared("fitted", delay_s=0.25))])
-    document = merged(made, profile_of(0.0, 60.0), tmp_path)
-    assert counters(document) == [(11.75, 100.0), (12.75, 200.0)]
+    for u_s, starts in ((0.1, [11.75, 12.75]), (0.15, [12.0, 13.0])):  # 0.25 ± 0.15 s says nothing of a delay
+        shared = HowShared("fitted", delay_s=0.25, delay_u_s=u_s)
+        late = replace(made, devices=[replace(made.devices[0], shared=shared)])
+        assert [second for second, _ in counters(merged(late, profile_of(0.0, 60.0), tmp_path))] == starts
 
 
 def test_devices_and_sessions_have_tracks_and_no_two_one_name(tmp_path):
@@ -113,7 +114,7 @@ def test_devices_and_sessions_have_tracks_and_no_two_one_name(tmp_path):
     assert counters(document, "NVIDIA A100, GPU-0 power") == [(12.0, 100.0), (32.0, 70.0)]
     assert counters(document, "NVIDIA A100, GPU-1 power") == [(12.0, 50.0), (32.0, 70.0)]
     assert counters(document, "NVIDIA A100, GPU-2 power") == []
-    ranks = replace(made, ranks=2, devices=[replace(d, rank=i) for i, d in enumerate(later)], sessions=[])
+    ranks = replace(made, devices=[replace(d, rank=i) for i, d in enumerate(later)], sessions=[])
     names = {e["name"] for e in merged(ranks, profile_of(0.0, 60.0), tmp_path)["traceEvents"] if e["ph"] == "C"}
     assert names == {"NVIDIA A100, rank 0 power", "NVIDIA A100, rank 1 power"}
 
