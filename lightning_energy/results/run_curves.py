@@ -76,7 +76,7 @@ def _power_of(device: str, series: Sequence[tuple[float, PowerSeries]], x: Axis,
     top_w = max((w for _, p in series for w in p.mean_w if w is not None), default=0.0)
     highest_w = max((p.highest_w or 0.0 for _, p in series), default=0.0)
     factor, prefix = scale(top_w)
-    y = Axis.of(0.0, 1.05 * top_w, lambda w: f"{w / factor:g} {prefix}W", 3)
+    y = Axis.of(0.0, 1.05 * top_w, lambda w: f"{w / factor:g} {prefix}W", 4)
     bin_s = max(p.bin_s for _, p in series)
     facts = f"mean {si(mean_w, 'W', digits=3)}, highest {si(highest_w, 'W', digits=3)} (mean of {duration(bin_s)})"
     chart = power_over_time(series, x, y, height=LOW, label=f"Power of {device} over time: {facts}", begins_s=begins_s)
