@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 from contextlib import closing
@@ -28,6 +29,32 @@ def warm():
     """Runs scripts in processes of their own that have torch and Lightning already."""
     with closing(Warm()) as forks:
         yield forks
+
+
+BROWSER = ("chromium", "chromedriver")
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+
+
+@pytest.fixture(scope="module")  # not longer: some tests look at the processes that there are
+def chromium(tmp_path_factory):
+    """A headless browser, for the pages."""
+    absent = [name for name in BROWSER if not shutil.which(name)]
+    if absent:
+        reason = f"{' and '.join(absent)} not found: the page is tested in it. apt-get install chromium chromium-driver"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+    options = ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = Chrome(options=options, service=ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
 
 
 # Where coverage looks at slow tests, too. Those elsewhere go millions of times through lines that the fast tests reach

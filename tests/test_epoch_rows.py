@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from lightning_energy import EnergyMonitor, load_record
 from lightning_energy.meters import NvmlMeter
+from lightning_energy.meters.clock import unix_ns
 from tests.modules import Classifier, energy_callback, loader, make_trainer
 from tests.recomputed import accounts_of
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
@@ -151,6 +152,10 @@ def test_each_session_keeps_its_own(tmp_path, gpu):
     assert record.epochs[2].total_kwh > first.total.energy_kwh
     assert [[d.device_id for d in row.devices] for row in record.sessions] == [[UUID], [UUID]]
     assert all(row.devices[0].shared.method == "fitted" for row in record.sessions)
+    for row in record.sessions:  # a series of power for each, which holds its joules and what is before and after
+        power = row.devices[0].power
+        assert row.energy.energy_j < power.energy_j < row.energy.energy_j + 0.5 * TRAIN_W
+        assert abs(unix_ns(power.clock, power.start_ns) / 1e9 - row.started_unix_s) < 0.5
 
 
 @pytest.mark.slow
@@ -209,6 +214,9 @@ def test_every_account_can_be_recomputed_from_record_and_trace(tmp_path, gpu, pe
     energy = fit(tmp_path, gpu, epochs=6, val_check_interval=0.5)
     document = json.loads((tmp_path / "energy.json").read_text())
     curve, steps = (pd.read_csv(tmp_path / f"energy.{name}.csv.gz") for name in ("curve", "steps"))
+    power = energy.report.devices[0].power
+    assert power.energy_j == pytest.approx(curve.energy_j.iloc[-1] - curve.energy_j.iloc[0], rel=1e-5)
+    assert load_record(tmp_path).devices[0].power == power
     assert set(curve.quality.dropna()) == {"measured"}
     accounts = accounts_of(document["devices"][0]["shared"], curve, steps)
     for stage, figure in document["stages"].items():

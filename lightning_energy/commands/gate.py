@@ -13,9 +13,9 @@ from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.gate import IN_COMMON, GateError, gate
 from lightning_energy.comparison.group_table import missing_words, paired_words
 from lightning_energy.comparison.groups import Group, differing_settings, group_runs
-from lightning_energy.comparison.prefixes import Figures, energy_unit
 from lightning_energy.comparison.run_files import find_records
 from lightning_energy.comparison.study_folders import without_discarded
+from lightning_energy.results.prefixes import Figures, energy_unit
 from lightning_energy.results.rendering import in_markdown
 from lightning_energy.scores.metric import PERCENT
 

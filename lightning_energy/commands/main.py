@@ -27,6 +27,7 @@ COMMANDS = {
     "compare": "list runs side by side: accuracy against energy, and which are dominated",
     "whatif": "replay rules that would have stopped finished runs: quality kept, energy saved",
     "totals": "sum up the energy of all runs below a folder, by project, month or label",
+    "trace": "put the power of a run beside the kernels of a PyTorch profile",
     "gate": "say whether new runs cost more energy than before, for continuous integration",
 }
 """All commands, and a line of help for each."""

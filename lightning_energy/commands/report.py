@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.commands.console import complain, print_out, stop_printing
 from lightning_energy.commands.exits import Exit
+from lightning_energy.commands.files import written
 from lightning_energy.results.brief import Place
 from lightning_energy.results.formats import FORMATS, convert, render
 from lightning_energy.results.record import NAME
@@ -16,6 +17,7 @@ from lightning_energy.results.rendering import print_report
 if TYPE_CHECKING:
     import argparse
 
+    from lightning_energy.results.record import Record
     from lightning_energy.results.report import Report
 
 __all__ = ["add_arguments", "run"]
@@ -42,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="json: the record itself; csv: a row per epoch; emissions-csv: a row in CodeCarbon's columns; model-card: "
         "a block for a Hugging Face model card (default: text)",
     )
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a page, too: curves of power, metric against energy, epochs"
+    )
     parser.add_argument("--carbon-intensity", metavar="X", help="g CO2e/kWh, or a country such as DEU: derive CO2e")
     parser.add_argument("--pue", type=float, metavar="P", help="power usage effectiveness of the facility, from 1 on")
     parser.add_argument("--price", type=float, metavar="P", help="price of a kWh in your currency: derive the cost")
@@ -56,9 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
             pue=arguments.pue,
             price=arguments.price,
         )
-        if arguments.format != "text":
-            print_out(render(record, arguments.format, details=arguments.details))
-            return Exit.FINE
+        text = render(record, arguments.format, details=arguments.details) if arguments.format != "text" else ""
     except ValueError as error:  # a record, a format or an input that is wrong
         complain("report", error)
         if Path(arguments.run, STUDY).is_file():
@@ -66,7 +69,20 @@ def run(arguments: argparse.Namespace) -> int:
                 "report", f"it is the folder of a study: `lightning-energy study report {arguments.run}` reports it"
             )
         return Exit.WRONG_INPUT
-    return _show(record.report, arguments.run, details=arguments.details)
+    problems = [] if arguments.html is None else written(record, arguments.html, _write_page)
+    for problem in problems:
+        complain("report", problem)
+    if text:
+        print_out(text)
+        shown = int(Exit.FINE)
+    else:
+        shown = _show(record.report, arguments.run, details=arguments.details)
+    return Exit.WRONG_INPUT if problems else shown
+
+
+def _write_page(record: Record, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(record.to_html(), encoding="utf-8")
 
 
 def _show(report: Report, given: str, *, details: bool) -> int:

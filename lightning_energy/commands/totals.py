@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.commands.console import complain, print_out
 from lightning_energy.commands.exits import Exit
-from lightning_energy.comparison.prefixes import Figures, energy_unit
 from lightning_energy.comparison.totals import PROJECT, totals
 from lightning_energy.results.plain import cell
+from lightning_energy.results.prefixes import Figures, energy_unit
 from lightning_energy.results.readable import duration
 
 if TYPE_CHECKING:

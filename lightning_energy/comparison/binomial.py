@@ -6,7 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from lightning_energy.comparison.prefixes import significant
+from lightning_energy.results.prefixes import significant
 from lightning_energy.scores.metric_name import canonical
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lightning_energy.comparison import page_cells as cells
 from lightning_energy.comparison.page_cells import plain
-from lightning_energy.comparison.prefixes import count, significant
 from lightning_energy.comparison.run import Run
+from lightning_energy.results.markup import clean
+from lightning_energy.results.prefixes import count, significant
 from lightning_energy.results.readable import duration, si
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Column:
 
 
 COLUMNS = (
-    Column("name", on_page=PageCell("run", cells.run, lambda r: cells.clean(r["name"]), "text", is_rare=False)),
+    Column("name", on_page=PageCell("run", cells.run, lambda r: clean(r["name"]), "text", is_rare=False)),
     Column("module"),
     Column("outcome"),
     Column(

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from lightning_energy.comparison.prefixes import per_cent
 from lightning_energy.comparison.student import FEWEST, quantile, repeats_needed
 from lightning_energy.comparison.verdicts import (
     FOR_THAT_SEED,
@@ -21,6 +20,7 @@ from lightning_energy.comparison.verdicts import (
     pairs_of,
     unlike,
 )
+from lightning_energy.results.prefixes import per_cent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,11 +9,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.listing import some_of
-from lightning_energy.comparison.prefixes import energy_unit, per_cent, plus_minus, saved
 from lightning_energy.comparison.student import FEWEST
 from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.comparison.verdicts import FOR_THAT_SEED, SHOWS_NOTHING, constant_words, one_seed_words
 from lightning_energy.results.plain import cell
+from lightning_energy.results.prefixes import energy_unit, per_cent, plus_minus, saved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

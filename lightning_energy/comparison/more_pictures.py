@@ -10,9 +10,9 @@ import numpy as np
 from lightning_energy.comparison.configurations import of_other_kinds, with_means
 from lightning_energy.comparison.labels import LABEL_POINTS
 from lightning_energy.comparison.picture import INCHES, UNITS, new_axes, written
-from lightning_energy.comparison.prefixes import energy_unit
 from lightning_energy.comparison.rank_stability import ALPHAS, ranks_at, references_of
 from lightning_energy.comparison.subject import better
+from lightning_energy.results.prefixes import energy_unit
 from lightning_energy.results.readable import si
 
 if TYPE_CHECKING:

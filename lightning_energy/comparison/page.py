@@ -6,22 +6,17 @@ text, or as JSON without a ``<``; and a Content Security Policy lets no script r
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import math
-import re
-import string
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
 from lightning_energy.comparison.group_table import conditions_words, dominates_words
-from lightning_energy.comparison.page_cells import clean, escaped, name
 from lightning_energy.comparison.page_table import bodies, group_table, head
-from lightning_energy.comparison.prefixes import WH_PER_KWH, energy_unit
 from lightning_energy.comparison.subject import Subject, better
 from lightning_energy.comparison.verdicts import LEVEL
+from lightning_energy.results.markup import clean, escaped, fill_page, name
+from lightning_energy.results.prefixes import WH_PER_KWH, energy_unit
 from lightning_energy.results.readable import si
 from lightning_energy.scores.formula import FORMULAS, SIGNS, Sustainable
 
@@ -32,12 +27,6 @@ __all__ = ["render_page"]
 
 WARNINGS = 6  # shown at once; the others unfold
 LONG = 30  # runs above which the table scrolls under its headings
-
-
-class _Template(string.Template):
-    """Placeholders that neither CSS nor JavaScript knows. None is filled in twice, nor read again."""
-
-    delimiter = "@@"
 
 
 def render_page(comparison: Mapping[str, Any], *, title: str | None = None) -> str:
@@ -62,12 +51,12 @@ def render_page(comparison: Mapping[str, Any], *, title: str | None = None) -> s
         >>> "a&lt;b" in page, "a<b" in page, "500 ± 10 Wh" in page, "<title>val_ppl against energy</title>" in page
         (True, False, True, True)
     """
-    template = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     runs = [{"on_front": False, **{k: _finite(v) for k, v in run.items()}} for run in comparison["runs"]]
     subject = Subject(**(comparison.get("metric") or {}))
     caveats, problems = (comparison.get(key, ()) for key in ("caveats", "problems"))
-    return _Template(template).substitute(
-        csp=_policy(template),
+    return fill_page(
+        __package__,
+        "page.html",
         version=escaped(__version__),
         title=escaped(subject.title if title is None else title),
         metric=name(subject.heading) + (f" ({better(subject.mode)})" if subject.mode == "min" else ""),
@@ -87,18 +76,6 @@ def render_page(comparison: Mapping[str, Any], *, title: str | None = None) -> s
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _policy(template: str) -> str:
-    """Let only the template's own script and style act, known by their hashes, and let nothing be loaded."""
-    hashes = {}
-    for tag in ("script", "style"):
-        (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", template, re.DOTALL)
-        hashes[tag] = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-    return (
-        f"default-src 'none'; script-src 'sha256-{hashes['script']}'; style-src 'sha256-{hashes['style']}'; "
-        f"img-src data:; base-uri 'none'; form-action 'none'"
-    )
 
 
 def _island(comparison: Mapping[str, Any], runs: Sequence[dict[str, Any]], subject: Subject) -> str:

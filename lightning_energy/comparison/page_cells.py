@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.comparison.prefixes import Figures, energy_unit
 from lightning_energy.comparison.target_table import range_of
 from lightning_energy.comparison.to_target import OfRuns
+from lightning_energy.results.markup import UNKNOWN, escaped, name
+from lightning_energy.results.prefixes import Figures, energy_unit
 
 if TYPE_CHECKING:
     from lightning_energy.comparison.subject import Subject
 
 __all__ = [
-    "UNKNOWN",
     "Row",
     "Rows",
     "caveats",
-    "clean",
     "dominators",
     "energy",
-    "escaped",
     "front",
     "front_sign",
     "is_number",
     "is_placed",
     "metric",
-    "name",
     "plain",
     "run",
     "sample",
@@ -39,7 +34,6 @@ __all__ = [
     "target_words",
 ]
 
-UNKNOWN = "&ndash;"
 DOMINATORS = 3  # named in a cell; of a thousand runs hundreds may dominate one
 
 Row = Mapping[str, Any]
@@ -80,27 +74,6 @@ class Rows:
     def has_one_name(self) -> bool:
         """True when the metric was logged under one name."""
         return len({row.get("metric_name") for row in self._rows if row.get("metric") is not None}) <= 1
-
-
-def clean(text: object) -> str:
-    r"""Text that every encoding and every parser keeps: what does not print becomes a visible sign.
-
-    Example:
-        >>> clean("a\x00b")
-        'a␀b'
-    """
-    kept = str(text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # a lone surrogate: U+FFFD
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda c: chr(0x2400 + ord(c[0])) if c[0] < " " else "\ufffd", kept)
-
-
-def escaped(text: object) -> str:
-    """Text as markup, good for an element and for a quoted attribute."""
-    return html.escape(clean(text))
-
-
-def name(text: object) -> str:
-    """A name from elsewhere, as markup: it may run from right to left, and must not turn its neighbours around."""
-    return f'<bdi dir="auto">{escaped(text)}</bdi>'
 
 
 def plain(field: str, show: Callable[[Any], str]) -> Callable[[Row, Rows], str]:

@@ -9,8 +9,9 @@ from lightning_energy.comparison.columns import ON_PAGE, Column, PageCell, headi
 from lightning_energy.comparison.front_probability import probability_words
 from lightning_energy.comparison.group_table import OFTEN_FAILS, conditions_words
 from lightning_energy.comparison.listing import some_of
-from lightning_energy.comparison.page_cells import UNKNOWN, Rows, escaped, name
+from lightning_energy.comparison.page_cells import Rows
 from lightning_energy.comparison.verdicts import LEVEL
+from lightning_energy.results.markup import UNKNOWN, clean, escaped, name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -106,7 +107,7 @@ def _of_settings(runs: Sequence[Row]) -> list[tuple[Column, PageCell]]:
 def _setting_key(name_: str, *, is_number: bool) -> Callable[[Row], float | str | None]:
     def key(row: Row) -> float | str | None:
         value = (row.get("settings") or {}).get(name_)
-        return value if value is None or is_number else cells.clean(value)
+        return value if value is None or is_number else clean(value)
 
     return key
 

@@ -9,8 +9,8 @@ from lightning_energy.comparison.configurations import has_repeats, with_means
 from lightning_energy.comparison.group_picture import draw_groups, label_groups, sentence
 from lightning_energy.comparison.labels import LABEL_POINTS, PAPER, Label, place, shortened, taken
 from lightning_energy.comparison.pareto import goodness, window
-from lightning_energy.comparison.prefixes import energy_unit
 from lightning_energy.comparison.subject import better
+from lightning_energy.results.prefixes import energy_unit
 from lightning_energy.results.readable import si
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from lightning_energy.comparison.course import (
     hypervolume,
     worst_value,
 )
-from lightning_energy.comparison.prefixes import significant
 from lightning_energy.comparison.target_table import result_of
 from lightning_energy.comparison.to_target import OfRuns, of_runs
+from lightning_energy.results.prefixes import significant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

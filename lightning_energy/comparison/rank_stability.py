@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lightning_energy.comparison.prefixes import significant
+from lightning_energy.results.prefixes import significant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightning_energy.comparison.prefixes import significant
 from lightning_energy.comparison.to_target import of_runs
+from lightning_energy.results.prefixes import significant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

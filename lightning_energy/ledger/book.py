@@ -8,6 +8,7 @@ import numpy as np
 
 from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING
+from lightning_energy.curves.power_series import ThinnedPower
 from lightning_energy.ledger.booking import Due, State, contents, way_to_share
 from lightning_energy.ledger.marks import AtMarks
 
@@ -36,6 +37,7 @@ class Book:
     Attributes:
         curve: the curve.
         state: what is booked, replaced as a whole: a signal handler in the middle of a booking sees the one before.
+        power: the power of what is booked, thinned.
 
     Args:
         curve: the curve; knots that are booked are forgotten.
@@ -53,6 +55,7 @@ class Book:
     ) -> None:
         self.curve = curve
         self.state = State.empty()
+        self.power = ThinnedPower()
         self._classes = classes
         self._trace = trace
         self._is_exact = is_exact or self._moves_at_any_poll
@@ -120,6 +123,7 @@ class Book:
         if self._trace is not None:
             since = int(np.searchsorted(knots.time_ns, was[-1])) if was.size else 0
             self._trace(knots.part(slice(since, None)), min(was.size, 1))
+        self.power.add(knots)
         state = booking.state
         if len(state.sums.energy_j) < accounts:
             sums = state.sums.copy()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,13 +19,14 @@ from lightning_energy.ledger.trace import Trace
 from lightning_energy.ledger.troubles import Sharing, Troubles, clock_notes
 from lightning_energy.ledger.watch import Watch
 from lightning_energy.meters.base import BOARDS
-from lightning_energy.meters.clock import monotonic_ns
+from lightning_energy.meters.clock import Anchors, monotonic_ns
 from lightning_energy.meters.patience import ask
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lightning_energy.curves.power_series import PowerSeries
     from lightning_energy.ledger.accounts import Kind
     from lightning_energy.ledger.booking import Pause
     from lightning_energy.ledger.device_clock import DeviceClock
@@ -92,7 +92,8 @@ class Session:
         abandoned: Callable[[], None] = _nothing,
         trace: bool = False,
     ) -> None:
-        self.started_unix_s, self._started_ns = time.time(), monotonic_ns()
+        self._anchors = Anchors()
+        self.started_unix_s = self._anchors.started.unix_ns * NS
         self._pid = os.getpid()
         self._meters = meters
         self._device_clock = device_clock
@@ -124,6 +125,10 @@ class Session:
     @property
     def _sampler(self) -> Sampler:
         return self._threads[0]
+
+    @property
+    def _started_ns(self) -> int:
+        return self._anchors.started.monotonic_ns
 
     @property
     def age_s(self) -> float:
@@ -204,6 +209,11 @@ class Session:
             for channel, spans in zip(self.channels, totals.missing_ns, strict=True)
             for start_ns, end_ns in spans
         ]
+
+    def power(self) -> list[PowerSeries | None]:
+        """The power of each device over this session so far, thinned; ``None`` where it is not seen, but modelled."""
+        clock, books = self._anchors.until_now(), self.ledger.books
+        return [b.power.series(clock) if b.curve.info.quality != "estimated" else None for b in books]
 
     def how_shared(self, totals: Totals) -> list[HowShared]:
         """The way in which the joules of each device in ``totals`` are shared out between two updates."""

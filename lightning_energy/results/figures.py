@@ -6,12 +6,14 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from lightning_energy.curves.edges import UNKNOWN_PERIOD_S
 from lightning_energy.results.per_sample import per_sample_j
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lightning_energy.curves.energy import Energy
+    from lightning_energy.curves.power_series import PowerSeries
     from lightning_energy.curves.resolution import Resolution
     from lightning_energy.ledger.how_shared import HowShared
     from lightning_energy.meters.base import Condition, Scope
@@ -25,6 +27,7 @@ Outcome = Literal["running", "completed", "interrupted", "checkpoint"]
 """The end of a run or a session: ``running`` has none yet; ``checkpoint`` is a session as its checkpoint knew it."""
 
 OF_A_FIT = {"train", "tune", "sanity_check"}  # a validation can also stand alone
+UPDATES = 5  # of a sensor in a bin of its power that is read: one moment more or less is a fifth of it
 ROUNDING = 1e-6  # relative difference between sums over ranks in different orders
 
 
@@ -42,6 +45,7 @@ class Device:
         rank: the rank that read it.
         shared: the way in which its joules between two updates are shared out; ``None`` unknown.
         condition: its settings and temperature when it was first read; ``None`` unknown.
+        power: its power over the session, thinned; ``None`` where it is not known, and of a model.
     """
 
     name: str
@@ -53,13 +57,35 @@ class Device:
     rank: int = 0
     shared: HowShared | None = None
     condition: Condition | None = None
+    power: PowerSeries | None = None
+
+    @property
+    def power_to_read(self) -> PowerSeries | None:
+        """Its power in bins of some updates of its sensor, whose moments are known too little for shorter ones."""
+        return None if self.power is None else self.power.at_least(UPDATES * (self.period_s or UNKNOWN_PERIOD_S))
+
+    def name_among(self, others: Sequence[Device]) -> str:
+        """A name that no other of some devices has: with its identity or its rank where its name alone is not enough.
+
+        Args:
+            others: the devices, itself among them.
+        """
+        alike = [d for d in others if d.name == self.name]
+        same_rank = [d for d in alike if d.rank == self.rank]
+        parts = [
+            self.name,
+            self.device_id if len(same_rank) > 1 else "",
+            f"rank {self.rank}" if len(alike) > len(same_rank) else "",
+        ]
+        return ", ".join(part for part in parts if part)
 
     def to_plain(self) -> dict[str, Any]:
         """The same in plain types."""
-        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"shared", "condition"}}
+        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"shared", "condition", "power"}}
         shared = {} if self.shared is None else {"shared": self.shared.to_plain()}
         condition = {} if self.condition is None else {"condition": asdict(self.condition)}
-        return {**row, "energy": self.energy.to_plain(), **shared, **condition}
+        power = {} if self.power is None else {"power": self.power.to_plain()}
+        return {**row, "energy": self.energy.to_plain(), **shared, **condition, **power}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["DamagedError", "Node", "shortened"]
+__all__ = ["LARGEST", "DamagedError", "Node", "shortened"]
 
 T = TypeVar("T")
 SHORT = reprlib.Repr()
@@ -122,6 +122,22 @@ class Node:
         if amount > LARGEST:
             raise self.wrong(POSSIBLE)
         return amount
+
+    def amounts(self) -> list[float | None]:
+        """An array of amounts and nulls; of thousands it takes much less time than one by one."""
+        values = self.value
+        if isinstance(values, list) and all(
+            value is None or (type(value) in {float, int} and 0 <= value <= LARGEST) for value in values
+        ):
+            return [None if value is None else float(value) for value in values]
+        return [item.maybe(Node.amount) for item in self.items()]
+
+    def some(self, n: int, wanted: str) -> list[Node]:
+        """The values of an array of so many; ``wanted`` says of what."""
+        found = [*self.items()]
+        if len(found) != n:
+            raise self.wrong(wanted)
+        return found
 
     def wrong(self, wanted: str) -> DamagedError:
         """The error that says what the value should be."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, get_args
 
 from lightning_energy.curves.energy import Energy
+from lightning_energy.curves.power_series import PowerSeries
 from lightning_energy.curves.resolution import Resolution
 from lightning_energy.ledger.how_shared import ClassPower, HowShared, Method, Moved, StepKinds
 from lightning_energy.meters.base import Condition, Quality, Scope
+from lightning_energy.meters.clock import Anchor
 from lightning_energy.results.carbon import Derived
 from lightning_energy.results.figures import Device, Missing, Outcome, Spread
 from lightning_energy.results.machine import Machine
@@ -21,7 +24,7 @@ from lightning_energy.scores.metric import Metric, Mode, Scale
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["energy_of", "epochs_of", "notes_of", "record_of", "sessions_of"]
+__all__ = ["energy_of", "epochs_of", "notes_of", "power_of", "record_of", "sessions_of"]
 
 
 def record_of(document: Node) -> Record:
@@ -142,6 +145,7 @@ def _device(row: Node) -> Device:
         rank=row["rank"].integer(),
         shared=row.get("shared").maybe(_shared),
         condition=row.get("condition").maybe(_condition),
+        power=row.get("power").maybe(power_of),
     )
 
 
@@ -153,6 +157,35 @@ def _condition(row: Node) -> Condition:
         sm_clock_max_mhz=row.get("sm_clock_max_mhz").maybe(Node.amount),
         memory_clock_mhz=row.get("memory_clock_mhz").maybe(Node.amount),
     )
+
+
+def power_of(row: Node) -> PowerSeries:
+    """The thinned power of a device."""
+    mean_w, bin_s = tuple(row["mean_w"].amounts()), row["bin_s"].amount()
+    if bin_s == 0:
+        raise row["bin_s"].wrong("the width of a bin in seconds")
+    return PowerSeries(
+        start_ns=row["start_ns"].integer(),
+        bin_s=bin_s,
+        mean_w=mean_w,
+        known=tuple(_known_part(item, len(mean_w)) for item in row.get("known").maybe(Node.items) or ()),
+        clock=_anchors(row["clock"]),
+    )
+
+
+def _known_part(pair: Node, n: int) -> tuple[int, float]:
+    number, seconds = pair.some(2, "the number of a bin and seconds")
+    if number.integer() >= n:
+        raise number.wrong(f"the number of one of {n} bins")
+    return number.integer(), seconds.amount()
+
+
+def _anchors(rows: Node) -> tuple[Anchor, ...]:
+    pairs = (pair.some(2, "a moment by both clocks") for pair in rows.items())
+    anchors = tuple(Anchor(monotonic.integer(), unix.integer()) for monotonic, unix in pairs)
+    if not anchors or any(b.monotonic_ns <= a.monotonic_ns for a, b in pairwise(anchors)):
+        raise rows.wrong("a row of rising moments")
+    return anchors
 
 
 def _shared(row: Node) -> HowShared:

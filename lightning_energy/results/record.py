@@ -11,6 +11,7 @@ from lightning_energy.results.figures import Spread
 from lightning_energy.results.machine import Machine, describe_machine
 from lightning_energy.results.plain import plain
 from lightning_energy.results.report import Report
+from lightning_energy.results.run_page import render_run
 from lightning_energy.results.upgrade import VERSION
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = ["FORMAT", "NAME", "Record", "Samples", "Score", "Steps", "make_record
 
 FORMAT = "lightning-energy-record"
 NAME = "energy.json"
+FURTHER = {"verdict": "What would save energy", "phases": "Energy by phase"}  # sections of a page, where it has these
 OPTIONAL = {"units", "above_idle_u", "seed", "n_val", "n_test"}  # fields that are not there where they are empty
 
 
@@ -164,6 +166,12 @@ class Record:
         return any(row.started_unix_s >= self.started_unix_s for row in self.sessions)
 
     @property
+    def devices_by_session(self) -> list[Sequence[Device]]:
+        """The devices of each session of the run, this one the last; none where they are not known."""
+        earlier = self.sessions[:-1] if self.has_ended else self.sessions
+        return [*(row.devices for row in earlier), self.devices]
+
+    @property
     def report(self) -> Report:
         """The report that it was made of."""
         score, metric = self.score, self.metric
@@ -209,6 +217,26 @@ class Record:
         """The row of the session that left this record, once it has ended."""
         row = self.sessions[-1] if self.sessions and self.total is not None else None
         return row if row is not None and row.energy == self.session else None
+
+    def to_html(self, *, title: str | None = None) -> str:
+        """A page of its own that loads nothing: see :func:`~lightning_energy.results.run_page.render_run`.
+
+        Args:
+            title: its heading; by default that of the module.
+
+        Returns:
+            The document, to be written as UTF-8.
+        """
+        return render_run(
+            self.report,
+            epochs=self.epochs,
+            devices=self.devices_by_session,
+            what=self.what,
+            where=self.where,
+            started_unix_s=self.started_unix_s,
+            title=title,
+            more={word: getattr(self, field_name, None) for field_name, word in FURTHER.items()},
+        )
 
     def to_plain(self) -> dict[str, Any]:
         """The document in plain types, for JSON."""

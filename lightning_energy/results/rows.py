@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.curves.power_series import MOST_BINS
 from lightning_energy.meters.units import J_PER_KWH
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from lightning_energy.meters.base import Quality
     from lightning_energy.results.figures import Device, Outcome
 
-__all__ = ["DERIVED_COLUMNS", "EPOCH_COLUMNS", "EpochRow", "Evaluation", "SessionRow", "known_j"]
+__all__ = ["DERIVED_COLUMNS", "EPOCH_COLUMNS", "EpochRow", "Evaluation", "SessionRow", "known_j", "thinned"]
 
 DERIVED_COLUMNS = ("co2eq_g", "cost")
 """Further columns of an epoch's row, each of which is there only if it was asked for."""
@@ -161,6 +162,32 @@ class SessionRow:
         if self.devices:
             row["devices"] = [device.to_plain() for device in self.devices]
         return {**row, **self.energy.to_plain()}
+
+
+def thinned(sessions: Sequence[SessionRow]) -> list[SessionRow]:
+    """The sessions with no more points of a device's power in all of them together than one session has at most.
+
+    The finest series become coarser first; each keeps a point.
+
+    Args:
+        sessions: the sessions of a run.
+    """
+    rows = [*sessions]
+    for key in dict.fromkeys((d.device_id, d.rank) for row in rows for d in row.devices):
+        series = {i: d.power for i, row in enumerate(rows) for d in row.devices if _is(d, key) and d.power}
+        while sum(len(s.mean_w) for s in series.values()) > MOST_BINS:
+            finest = min((i for i, s in series.items() if len(s.mean_w) > 1), key=lambda i: series[i].bin_s, default=-1)
+            if finest < 0:
+                break
+            series[finest] = series[finest].coarser()
+        for i, power in series.items():
+            devices = tuple(replace(d, power=power) if _is(d, key) else d for d in rows[i].devices)
+            rows[i] = replace(rows[i], devices=devices)
+    return rows
+
+
+def _is(device: Device, key: tuple[str, int]) -> bool:
+    return (device.device_id, device.rank) == key
 
 
 @dataclass(frozen=True)

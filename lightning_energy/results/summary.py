@@ -189,7 +189,7 @@ class _Part(NamedTuple):
 
 def devices_of(session: Session, totals: Totals, rank: int = 0) -> list[Device]:
     """The devices of a rank, with their energies."""
-    shared = session.how_shared(totals)
+    shared, power = session.how_shared(totals), session.power()
     return [
         Device(
             name=c.info.name,
@@ -201,6 +201,7 @@ def devices_of(session: Session, totals: Totals, rank: int = 0) -> list[Device]:
             rank=rank,
             shared=shared[d],
             condition=c.info.condition,
+            power=power[d],
         )
         for d, c in enumerate(session.channels)
     ]

@@ -8,6 +8,7 @@ import io
 import math
 import re
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -15,12 +16,14 @@ import numpy as np
 from lightning_energy.results.plain import cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from lightning_energy.ledger.trace import Columns
 
-__all__ = ["TraceFiles", "TraceFormat", "check_trace"]
+__all__ = ["TraceFiles", "TraceFormat", "check_trace", "read_curve"]
 
 TraceFormat = Literal["csv", "parquet"]
 TABLES = ("curve", "steps")
@@ -117,6 +120,42 @@ class TraceFiles:
             if n:
                 self.paths[table].parent.mkdir(parents=True, exist_ok=True)
                 self._append(self.paths[table], {"session": np.full(n, session), **columns})
+
+
+def read_curve(record: Path) -> dict[tuple[int, str], tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    """The points of curves that lie beside a record, in either format; nothing where there is none that can be read.
+
+    Args:
+        record: the file of the record.
+
+    Returns:
+        By the number of a session and the identity of a device the seconds since the session began, the joules, and
+        true where the stretch that ends there is missing; two points at least, by rising time.
+    """
+    rows: list[tuple[int, str, float, float, bool]] = []
+    with suppress(OSError, EOFError, ValueError, KeyError, TypeError, zlib.error, ModuleNotFoundError):
+        rows = [
+            (int(r["session"]), r["device_id"], float(r["time_s"]), float(r["energy_j"]), r["quality"] == "missing")
+            for r in _rows_of_curve(record)
+        ]
+    found = {}
+    for key in dict.fromkeys(row[:2] for row in rows):
+        time_s, energy_j, is_missing = (np.array(c) for c in zip(*(r[2:] for r in rows if r[:2] == key), strict=True))
+        if len(time_s) > 1 and (np.diff(time_s) > 0).all():
+            found[key] = time_s, energy_j, is_missing
+    return found
+
+
+def _rows_of_curve(record: Path) -> Iterator[dict[str, Any]]:
+    file = record.with_name(f"{record.stem}.curve.csv.gz")
+    if file.is_file():
+        with gzip.open(file, "rt", encoding="utf-8", newline="") as text:
+            yield from csv.DictReader(text)
+    folder = record.with_name(f"{record.stem}.curve.parquet")
+    if not file.is_file() and folder.is_dir() and _is_parquet(folder):
+        _, parquet = _parquet()
+        for part in sorted(folder.glob("part-*.parquet")):
+            yield from parquet.read_table(part).to_pylist()
 
 
 def _is_csv(path: Path) -> bool:

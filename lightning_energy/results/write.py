@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from lightning_energy.results.record import Record
 
-__all__ = ["remove_leftovers", "write_record", "write_whole"]
+__all__ = ["compact", "remove_leftovers", "write_record", "write_whole"]
 
 BEGINNING = json.dumps({"format": FORMAT}, indent=1)[:-2]  # of every record of ours
+NUMBERS = re.compile(r'\[\n[^\[\]{}"]*\]')
 LEFT_OVER_S = 3600.0  # age of an unfinished file whose writer is surely dead, on whatever machine it ran
 
 
@@ -30,11 +31,24 @@ def write_record(path: Path, record: Record) -> None:
     Raises:
         OSError: it cannot be written; the old one stays.
     """
-    write_whole(path, json.dumps(record.to_plain(), indent=1, allow_nan=False) + "\n")
+    write_whole(path, compact(json.dumps(record.to_plain(), indent=1, allow_nan=False)) + "\n")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text so that a reader finds at any moment the old file or the new one, whole.
+def compact(text: str) -> str:
+    r"""JSON with each array of mere numbers in one line.
+
+    Args:
+        text: indented JSON. No line ends within a string of it.
+
+    Example:
+        >>> compact('{\n "mean_w": [\n  1.5,\n  null\n ]\n}')
+        '{\n "mean_w": [1.5, null]\n}'
+    """
+    return NUMBERS.sub(lambda found: " ".join(found[0].split()).replace("[ ", "[").replace(" ]", "]"), text)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a text or bytes so that a reader finds at any moment the old file or the new one, whole.
 
     A new file has the mode that the user's umask gives it, and one that takes another's place has its mode.
 
@@ -46,10 +60,11 @@ def write_whole(path: Path, text: str) -> None:
     # exclusively: whatever somebody else has planted there is not followed
     number = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
     try:
-        with os.fdopen(number, "w", encoding="utf-8") as file:
+        is_text = isinstance(content, str)
+        with os.fdopen(number, "w" if is_text else "wb", encoding="utf-8" if is_text else None) as file:
             with suppress(OSError):  # none is there yet
                 new.chmod(stat.S_IMODE(path.stat().st_mode))
-            file.write(text)
+            file.write(content)
         new.replace(path)
     except BaseException:
         with suppress(OSError):

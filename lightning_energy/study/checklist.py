@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from lightning_energy.comparison.listing import some_of
-from lightning_energy.comparison.prefixes import significant
 from lightning_energy.meters.base import BOARDS
 from lightning_energy.results.plain import printable
+from lightning_energy.results.prefixes import significant
 from lightning_energy.results.readable import duration, percent
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.group_table import groups_csv
 from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.picture import SUFFIXES, draw
-from lightning_energy.comparison.prefixes import significant
 from lightning_energy.comparison.table import as_csv, markdown
 from lightning_energy.results.plain import printable
+from lightning_energy.results.prefixes import significant
 from lightning_energy.results.readable import duration, percent
 from lightning_energy.results.write import write_whole
 from lightning_energy.study.checklist import Item, checklist

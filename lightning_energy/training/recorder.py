@@ -41,6 +41,7 @@ __all__ = [
 
 EVERY_S = 60.0
 SHORT_ROWS = 500  # most rows of a record that is written at every epoch's end, in about 20 ms
+POINTS_PER_ROW = 10  # points of power that take the time of a row
 S_PER_ROW = 0.001  # time between two writes of a longer one, at most EVERY_S: twenty times the time of writing
 
 
@@ -97,7 +98,9 @@ class Recorder:
         Raises:
             OSError: it cannot be written; the next time may succeed.
         """
-        rows = len(epochs) + len(sessions) + len(self._evaluations)
+        devices = [*report.devices, *(device for session in sessions for device in session.devices)]
+        points = sum(len(device.power.mean_w) for device in devices if device.power is not None)
+        rows = len(epochs) + len(sessions) + len(self._evaluations) + points // POINTS_PER_ROW
         if self.path is None or (report.outcome == "running" and self._is_too_early(rows)):
             return
         self._where = self._where or describe_machine(report)

@@ -11,7 +11,7 @@ from lightning_energy.curves.energy import NOTHING, Energy
 from lightning_energy.results.node import DamagedError, Node
 from lightning_energy.results.notes import Note
 from lightning_energy.results.parse import energy_of, epochs_of, notes_of, sessions_of
-from lightning_energy.results.rows import EpochRow, SessionRow
+from lightning_energy.results.rows import EpochRow, SessionRow, thinned
 from lightning_energy.results.upgrade import VERSION, VersionError, upgrade
 from lightning_energy.scores.metric import Scale
 from lightning_energy.scores.stopping import Reached
@@ -295,7 +295,7 @@ class RunMemory:
             sessions.append(row)
             notes.append(Note("killed_session", KILLED))
         notes = [*dict.fromkeys((*self.notes, *notes))]
-        self._change(before=record.total, sessions=sessions, history=[*record.epochs], notes=notes)
+        self._change(before=record.total, sessions=thinned(sessions), history=[*record.epochs], notes=notes)
 
     def _add_notes(self, notes: Iterable[Note]) -> None:
         self.notes = [*dict.fromkeys((*self.notes, *notes))]
@@ -329,7 +329,7 @@ class RunMemory:
         row = SessionRow(started_unix_s, outcome, session, samples, between, tuple(devices))
         self._change(
             before=self.after(session),
-            sessions=[*self.sessions, row],
+            sessions=thinned([*self.sessions, row]),
             reduced=NOTHING,
             own_then=NOTHING,
             is_begun=self.is_begun or not is_search,

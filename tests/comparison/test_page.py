@@ -4,9 +4,7 @@ import base64
 import hashlib
 import json
 import math
-import os
 import re
-import shutil
 import time
 from html.parser import HTMLParser
 
@@ -16,7 +14,7 @@ from hypothesis import strategies as st
 
 from lightning_energy import energy_penalized_accuracy
 from lightning_energy.comparison.page import render_page
-from lightning_energy.comparison.page_cells import clean
+from lightning_energy.results.markup import clean
 
 EVIL = "<script>alert(1)</script>"
 NAMES = [
@@ -332,12 +330,6 @@ def test_the_formula_stands_beneath(name):
 
 # ---- in a browser
 
-BROWSER = ("chromium", "chromedriver")
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
-
 
 def placed(run):
     return run["metric"] is not None and run["energy_kwh"] is not None
@@ -358,24 +350,6 @@ COLUMNS = {  # what a column sorts by; None is unknown
     "dominated by": lambda r: len(r["dominated_by"]) if placed(r) else None,
     "caveats": lambda r: len(r["caveats"]),
 }
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    absent = [name for name in BROWSER if not shutil.which(name)]
-    if absent:
-        reason = f"{' and '.join(absent)} not found: the page is tested in it. apt-get install chromium chromium-driver"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-
-    options = ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options=options, service=ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
 
 
 class Browser:

@@ -73,6 +73,9 @@ def test_what_three_ranks_left_is_the_run(tmp_path):
     assert run.units == {"train": {"samples": 30, "tokens": 21}, "validate": {"samples": 4, "tokens": 5}}
     assert (run.n_val, run.n_test) == (12, None)
     assert [(d.device_id, d.rank) for d in run.devices] == [("gpu-0", 0), ("gpu-1", 1), ("gpu-2", 2)]
+    for device, part in zip(run.devices, parts, strict=True):
+        assert device.power == part.devices[0].power
+        assert device.power.energy_j >= device.energy.energy_j * 0.999  # before the first stage, too
     text = run.report.details()
     assert "Put together from the records of ranks 0, 1, 2" in text
     assert "Incomplete" not in text

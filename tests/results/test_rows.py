@@ -5,15 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import lightning_energy
+from lightning_energy.curves.power_series import MOST_BINS, PowerSeries
 from lightning_energy.ledger.how_shared import ClassPower, HowShared, Moved, StepKinds
+from lightning_energy.meters.clock import Anchor
 from lightning_energy.results.figures import Device
 from lightning_energy.results.node import Node
 from lightning_energy.results.parse import epochs_of, sessions_of
-from lightning_energy.results.rows import DERIVED_COLUMNS, EPOCH_COLUMNS, EpochRow, SessionRow
+from lightning_energy.results.rows import DERIVED_COLUMNS, EPOCH_COLUMNS, EpochRow, SessionRow, thinned
 from tests.records import energy
 
 SCHEMA = json.loads((Path(lightning_energy.__file__).parent / "results/record.schema.json").read_text())
 
+
+POWER = PowerSeries(10**15, 0.02, (100.0, None, 3.25), ((2, 0.004),), (Anchor(10**15, 10**18),))
 
 LATER = {
     *("score_u", "train_quality", "val_quality", "is_final"),
@@ -97,7 +101,7 @@ def test_rows_come_back_from_plain_types():
         moved=(Moved(3, "validate", "step", 1.5), Moved(-1, "sanity_check", "gap", -1.5)),  # -1: outside epochs
     )
     devices = (
-        Device("NVIDIA H100", "GPU-1", "gpu", energy(1.0), 0.1, shared=shared),
+        Device("NVIDIA H100", "GPU-1", "gpu", energy(1.0), 0.1, shared=shared, power=POWER),
         Device("CPU", "package-0", "package", energy(None), None, "a note", 1, HowShared("lines", "a reason")),
     )
     sessions = [
@@ -106,3 +110,23 @@ def test_rows_come_back_from_plain_types():
         SessionRow(3.5, "completed", energy(1.0), 10, energy(0.25), devices),
     ]
     assert sessions_of(Node(json.loads(json.dumps([row.to_plain() for row in sessions])))) == sessions
+
+
+def test_sessions_share_the_points_of_one():
+    """The finest become coarser first, each device by itself; joules stay."""
+
+    def session(bin_s: float, *bins: int) -> SessionRow:
+        devices = [
+            Device("GPU", f"GPU-{i}", "gpu", energy(1.0), 0.1, power=PowerSeries(0, bin_s, (100.0,) * n))
+            for i, n in enumerate(bins)
+        ]
+        return SessionRow(0.0, "completed", energy(1.0), devices=tuple(devices))
+
+    rows = thinned([session(0.02, 1000, 10), session(0.32, 700, 10), SessionRow(0.0, "completed", energy(1.0))])
+    series = [[d.power for d in row.devices] for row in rows]
+    assert [(s.bin_s, len(s.mean_w)) for s, _ in series[:2]] == [(0.08, 250), (0.32, 700)]
+    assert [s[1] for s in series[:2]] == [PowerSeries(0, b, (100.0,) * 10) for b in (0.02, 0.32)]
+    assert series[0][0].energy_j == 100.0 * 20
+    assert series[2] == []
+    many = thinned([session(0.02, 3) for _ in range(2 * MOST_BINS)])  # each keeps a point
+    assert {len(row.devices[0].power.mean_w) for row in many} == {1}

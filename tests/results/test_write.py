@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 import os
 import stat
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lightning_energy.results.read import read_record
-from lightning_energy.results.write import remove_leftovers, write_record
+from lightning_energy.results.write import compact, remove_leftovers, write_record
 from tests.records import record
 
 
@@ -81,3 +84,15 @@ def test_nothing_is_left_where_a_record_cannot_be_written(tmp_path):
     with pytest.raises(OSError, match="energy.json"):
         write_record(tmp_path / "energy.json", record())
     assert [file.name for file in tmp_path.iterdir()] == ["energy.json"]
+
+
+@given(st.recursive(
+    st.none() | st.integers() | st.floats(allow_nan=False) | st.text(st.sampled_from('[]{}", \\n1')),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=12,
+))  # fmt: skip
+@settings(max_examples=50, deadline=None)
+def test_numbers_in_one_line_say_the_same(value):
+    text = compact(json.dumps({"x": value, "y": [1.5, None, -2]}, indent=1))
+    assert json.loads(text) == {"x": value, "y": [1.5, None, -2]}
+    assert '"y": [1.5, null, -2]' in text

@@ -23,8 +23,10 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 import lightning_energy
 from lightning_energy import EnergyCallback, energy_penalized_accuracy
 from lightning_energy.commands import main as cli
+from lightning_energy.curves.power_series import PowerSeries
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.meters import MeterInfo
+from lightning_energy.meters.clock import Anchor
 from lightning_energy.results import own_files, read
 from lightning_energy.results.brief import Place
 from lightning_energy.results.plain import plain
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 SCHEMA = json.loads((Path(lightning_energy.__file__).parent / "results/record.schema.json").read_text())
+CLOCK = (Anchor(0, 10**18),)
 
 
 def valid(record: Record) -> Record:
@@ -638,11 +641,12 @@ def test_a_long_record_is_not_written_after_every_short_epoch(tmp_path, monkeypa
     monkeypatch.setattr(recorder, "time", SimpleNamespace(monotonic=lambda: now[0], time=lambda: 0.0))
     monkeypatch.setattr(recorder, "EVERY_S", 1.5)
     path, (row, *_) = tmp_path / "energy.json", good.epochs
-    report = good.report
+    report = replace(good.report, devices=[replace(device, power=None) for device in good.devices])
     writer = recorder.Recorder(path, {})
 
-    def is_written(rows: int, outcome: str = "running") -> bool:
-        writer.write(replace(report, outcome=outcome), epochs=[row] * rows)
+    def is_written(rows: int, outcome: str = "running", points: int = 0) -> bool:
+        device = replace(report.devices[0], power=PowerSeries(0, 1.0, (100.0,) * points, clock=CLOCK))
+        writer.write(replace(report, outcome=outcome, devices=[device] if points else ()), epochs=[row] * rows)
         record = read_record(path)
         return (len(record.epochs), record.outcome) == (rows, outcome)
 
@@ -654,6 +658,9 @@ def test_a_long_record_is_not_written_after_every_short_epoch(tmp_path, monkeypa
     assert is_written(1001, "completed")  # the end is always written
     now[0] += recorder.EVERY_S + 0.001
     assert is_written(2000)  # at the latest then
+    assert not is_written(500, points=10)  # ten points of power take the time of a row
+    now[0] += 0.502
+    assert is_written(500, points=10)
 
 
 def test_an_evaluation_beside_a_run_that_goes_on_does_not_end_it(tmp_path, good):

@@ -196,7 +196,7 @@ def reading(folder: Path) -> Report:
     total: Energy | None = load_record("runs/a/energy.json").total
     metric: float | None = record.epochs[-1].metric
     texts: list[str] = [note.text for note in record.notes if note.lowers_total]
-    print(total, metric, texts, record.outcome == "completed", record.to_plain()["version"])
+    print(total, metric, texts, record.outcome == "completed", record.to_plain()["version"], record.to_html(title="a"))
     return record.report
 
 

@@ -1,0 +1,82 @@
+"""The command ``lightning-energy trace``: its files and its messages."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from lightning_energy import EnergyMonitor, ReplayMeter
+from lightning_energy.commands.main import main
+from lightning_energy.results.power_track import read_profile
+from lightning_energy.results.record_ranks import load_record
+from lightning_energy.results.write import write_record
+from tests.results.profiles import counters, profile_of, run_of, series
+
+
+def test_the_command_writes_beside_the_trace_and_never_over_it(tmp_path, capsys):
+    write_record(tmp_path / "energy.json", run_of(series(100.0, 200.0)))
+    trace = tmp_path / "my.pt.trace.json.gz"
+    trace.write_bytes(gzip.compress(json.dumps(profile_of(0.0, 60.0)).encode()))
+    before = trace.read_bytes()
+    assert main(["trace", str(tmp_path), "--merge", str(trace)]) == 0
+    out = tmp_path / "my.pt.trace.power.json.gz"
+    assert capsys.readouterr().err == f"wrote {out}: the power of 1 device in 2 values, 1 s apart\n"
+    assert counters(read_profile(out)) == [(12.0, 100.0), (13.0, 200.0)]
+    assert main(["trace", str(tmp_path / "energy.json"), "--merge", str(trace), "-o", str(tmp_path / "out.json")]) == 0
+    assert json.loads((tmp_path / "out.json").read_text())["traceEvents"] == read_profile(out)["traceEvents"]
+    capsys.readouterr()
+    (tmp_path / "link.json").symlink_to(trace)
+    for arguments, text in (
+        ([str(tmp_path), "--merge", str(trace), "-o", str(trace)], "is the trace itself, which stays as it is"),
+        ([str(tmp_path), "--merge", str(trace), "-o", str(tmp_path / "link.json")], "is the trace itself"),
+        ([str(tmp_path), "--merge", str(trace), "-o", str(tmp_path)], "is a folder: give the name of another file"),
+        ([str(tmp_path), "--merge", str(tmp_path / "none.json")], "No such file or directory: give another"),
+        ([str(tmp_path / "none"), "--merge", str(trace)], "does not exist"),
+        ([str(tmp_path), "--merge", str(tmp_path / "energy.json")], "is no Chrome trace of PyTorch (no traceEvents)"),
+    ):
+        assert main(["trace", *arguments]) == 2
+        err = capsys.readouterr().err
+        assert text in err
+        assert err.count("\n") == 1
+    assert trace.read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the profiler's own
+def test_a_real_profile_and_the_clock_of_the_day_agree(tmp_path):
+    """Blocks begin when time.time_ns() says so, and power changes where the profile has the change."""
+    meter = ReplayMeter([(0.5, 100.0), (100.0, 300.0)], counter_period_s=0.02)
+    began_ns = []
+    with (
+        EnergyMonitor(meters=meter, record=str(tmp_path), print_report=False) as monitor,
+        profile(activities=[ProfilerActivity.CPU]) as profiler,
+        monitor.stage("train", 0),
+    ):
+        for number in range(50):
+            with record_function(f"block {number}"):
+                began_ns.append(time.time_ns())
+                torch.ones(8).sum()
+            with monitor.step():
+                end_s = time.monotonic() + 0.02
+                while time.monotonic() < end_s:
+                    torch.ones(100).sum()
+    trace, out = tmp_path / "trace.json", tmp_path / "out.json"
+    profiler.export_chrome_trace(str(trace))
+    assert main(["trace", str(tmp_path), "--merge", str(trace), "-o", str(out)]) == 0
+    document = json.loads(out.read_text())
+    base_ns = document["baseTimeNanoseconds"]
+    starts_us = {e["name"]: e["ts"] for e in document["traceEvents"] if str(e.get("name")).startswith("block ")}
+    late_s = [began / 1e9 - (base_ns / 1e9 + starts_us[f"block {n}"] / 1e6) for n, began in enumerate(began_ns)]
+    assert abs(min(late_s, key=abs)) < 0.002  # the thread may be kept waiting between the two, but not 50 times
+    values = [(e["ts"], e["args"]["W"]) for e in document["traceEvents"] if e["ph"] == "C"]
+    (changed_us, _) = next(value for value in values if value[1] > 250)
+    # the meter's own time: 0.5 s after it was opened, which is within moments of the session's beginning
+    started_s = load_record(tmp_path).started_unix_s
+    power = load_record(tmp_path).devices[0].power
+    assert changed_us / 1e6 + base_ns / 1e9 - power.clock[0].unix_ns / 1e9 == pytest.approx(0.5, abs=0.1)
+    assert abs(started_s - power.clock[0].unix_ns / 1e9) < 1.0
