@@ -52,6 +52,16 @@ def test_what_crashed_is_shown(folder, capsys):
     assert "often fails" not in capsys.readouterr().out
 
 
+def test_of_a_metric_of_which_less_is_better_the_sign_is_explained(tmp_path, capsys):
+    """Copies, whose metric has no interval: a loss of 0.5 that falls to 0.25."""
+    for name, loss in (("base", 0.5), ("new", 0.25)):
+        for i in range(3):
+            put(tmp_path / name / str(i), 1.0 + i / 100, loss, name="val_loss", mode="min", scale="raw")
+    assert gate(tmp_path, "new") == 0
+    said = "val_loss: +0.25 (more is better: its sign is turned), without an interval."
+    assert said in capsys.readouterr().out.replace("\\_", "_")
+
+
 def test_a_number_of_runs_is_for_new_ones(folder, capsys):
     for i, off in enumerate((-0.004, 0.0, 0.002, 0.003)):
         put(folder / "near" / str(i), 1.026 * (1 + off), 0.9 - off)
