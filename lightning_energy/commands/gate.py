@@ -11,7 +11,7 @@ from lightning_energy.commands.exits import Exit
 from lightning_energy.commands.judging import add_metric, add_scale
 from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.gate import IN_COMMON, GateError, gate
-from lightning_energy.comparison.group_table import missing_words, paired_words
+from lightning_energy.comparison.group_table import OFTEN_FAILS, missing_words, paired_words
 from lightning_energy.comparison.groups import Group, differing_settings, group_runs
 from lightning_energy.comparison.run_files import find_records
 from lightning_energy.comparison.study_folders import without_discarded
@@ -22,6 +22,7 @@ from lightning_energy.scores.metric import PERCENT
 if TYPE_CHECKING:
     from lightning_energy.comparison.comparison import Comparison
     from lightning_energy.comparison.gate import Gate
+    from lightning_energy.comparison.subject import Subject
 
 __all__ = ["add_arguments", "run"]
 
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     except GateError as error:
         complain("gate", error)
         return Exit.WRONG_INPUT
-    print_out(_summary(answer, base, new, sides["base"], arguments.max_increase))
+    print_out(_summary(answer, base, new, sides["base"], arguments))
     apart = (_left_out(given) for given in (arguments.base, arguments.new))
     for sentence in dict.fromkeys(sentence for of_side in apart for sentence in of_side):
         print_out(f"- {in_markdown(sentence[0].upper() + sentence[1:])}.")
@@ -100,7 +101,7 @@ def _files(group: Group) -> list[Path]:
     return [Path(run.path).resolve() for run in group.runs]
 
 
-def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, max_increase: float) -> str:
+def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, arguments: argparse.Namespace) -> str:
     subject = comparison.subject
     signs = {"fine": "passed", "worse": "failed", "cannot tell": "cannot tell"}
     reason = f"{answer.reason[0].upper()}{answer.reason[1:]}" + "." * (not answer.reason.endswith("?"))
@@ -119,18 +120,12 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, max_
         bounds = ""
         if answer.low is not None and answer.high is not None:
             bounds = f", 95 % interval {_percent(answer.low)} to {_percent(answer.high)}"
-        lines.append(f"- Energy: {_percent(answer.increase)}{bounds}; allowed: {_percent(max_increase)}.")
+        lines.append(f"- Energy: {_percent(answer.increase)}{bounds}; allowed: {_percent(arguments.max_increase)}.")
     if missing := missing_words([*base.runs, *new.runs]):
         reaches = ": the interval reaches to what it may have cost" if answer.low is not None else ""
         lines.append(f"- {missing.capitalize()}{reaches}.")
-    if answer.gain is not None and answer.gain_low is not None and answer.gain_high is not None:
-        better = "" if subject.mode == "max" else " (more is better: its sign is turned)"
-        lines.append(
-            f"- {in_markdown(subject.heading)}: {answer.gain:+.4g}{better}, 95 % interval {answer.gain_low:+.4g} to "
-            f"{answer.gain_high:+.4g}."
-        )
-    elif answer.gain is not None:
-        lines.append(f"- {in_markdown(subject.heading)}: {answer.gain:+.4g}, without an interval.")
+    if answer.gain is not None:
+        lines.append(_of_metric(answer, answer.gain, subject, arguments.max_loss))
     if answer.pairs:
         lines.append(f"- {paired_words(answer.pairs, base.n, new.n).capitalize()}.")
     if answer.repeats is not None:
@@ -140,10 +135,22 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, max_
         for side in (base, new)
         for run, reason in side.left_out
     ]
+    if base.lost or new.lost:
+        lines.append(f"- Runs that are not counted are in no figure: {OFTEN_FAILS}.")
     lines += [words for side in (base, new) if (words := _of_several(side))]
     qualities = {run.quality for side in (base, new) for run in side.runs}
     lines.append(f"- Energies are {', '.join(sorted(qualities))}.")
     return "\n".join(lines)
+
+
+def _of_metric(answer: Gate, gain: float, subject: Subject, max_loss: float | None) -> str:
+    """Say how much better the metric is; of one to be minimised, what it fell by."""
+    better = "" if subject.mode == "max" else " (more is better: its sign is turned)"
+    around = ", without an interval"
+    if answer.gain_low is not None and answer.gain_high is not None:
+        around = f", 95 % interval {answer.gain_low:+.4g} to {answer.gain_high:+.4g}"
+    loss = "" if max_loss is None else f"; allowed: a loss of {max_loss:g}"
+    return f"- {in_markdown(subject.heading)}: {gain:+.4g}{better}{around}{loss}."
 
 
 def _of_several(side: Group) -> str:

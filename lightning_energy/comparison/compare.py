@@ -206,7 +206,7 @@ def _out_of_reach(subject: Subject) -> list[str]:
         f"target={value:g} is no fraction in [0, 1], as {subject.name} is shown: "
         + (f"give {value / PERCENT:g} for {value:g} %" if 1 < value <= PERCENT else "give one")
         for value in subject.targets
-        if subject.is_accuracy and not 0 <= value <= 1
+        if subject.name and subject.scale == "fraction" and not 0 <= value <= 1
     ]
 
 

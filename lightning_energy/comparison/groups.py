@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.run import Run
     from lightning_energy.scores.metric import Mode
 
-__all__ = ["By", "Group", "Mean", "checked_by", "differing_settings", "group_runs", "mean_of"]
+__all__ = ["SAME_RUN", "By", "Group", "Mean", "checked_by", "differing_settings", "group_runs", "mean_of"]
 
 By: TypeAlias = "str | Sequence[str] | Mapping[str, str] | Callable[[Run], str] | None"
 """A way to group runs: see :func:`group_runs`."""
@@ -35,6 +35,8 @@ NAMED = 4  # settings in a name
 MOST_NAMES = 20  # of settings in a sentence
 _OF_A_REPEAT = re.compile(r"[\W_]*((seed|rep|repeat|run|version|s|v)[\W_]*)?\d*$", re.IGNORECASE)  # "cnn/seed_1"
 FOLDER = "folder"
+SAME_RUN = "it is the same run as"
+"""The beginning of the reason why another record of a run, or a copy, is left out."""
 ALONE = "none"
 
 
@@ -107,8 +109,8 @@ class Group:
 
     @property
     def lost(self) -> int:
-        """Number of its runs that are left out, copies not counted."""
-        return sum(bool(_reason(run)) for run, _ in self.left_out)
+        """Number of its runs that are left out, other records of its runs not counted."""
+        return sum(not reason.startswith(SAME_RUN) for _, reason in self.left_out)
 
     @cached_property
     def repeats_a_seed(self) -> bool:
@@ -270,7 +272,9 @@ def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _group(name: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Group:
     kept, left_out = _once([run for run in runs if not _reason(run)])
-    left_out += [(run, reason) for run in runs if (reason := _reason(run))]
+    names = {_run_id(run): run.name for run in kept if _run_id(run)}
+    others = [(run, names.get(_run_id(run)), reason) for run in runs if (reason := _reason(run))]
+    left_out += [(run, _same_run(name) if name else reason) for run, name, reason in others]
     metric = mean_of(run.metric for run in kept if run.metric is not None)
     most = 1.0 if all(run.mode == "max" for run in kept) else math.inf
     return Group(
@@ -295,8 +299,12 @@ def _once(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, str]]]:
     """Keep one record of each run: of a run that was resumed or copied, the one with the most energy."""
     of_each = [*zip(runs, standing_for(runs, _run_id, _energy_kwh), strict=True)]
     copies = sorted((pair for pair in of_each if pair[0] is not pair[1]), key=lambda pair: -(pair[0].energy_kwh or 0.0))
-    left_out = [(run, f"it is the same run as {same.name}, resumed or copied") for run, same in copies]
+    left_out = [(run, _same_run(same.name)) for run, same in copies]
     return [run for run, same in of_each if same is run], left_out
+
+
+def _same_run(name: str) -> str:
+    return f"{SAME_RUN} {name}, resumed or copied"
 
 
 def _run_id(run: Run) -> str:

@@ -8,6 +8,7 @@ from lightning_energy.comparison import page_cells as cells
 from lightning_energy.comparison.columns import ON_PAGE, Column, PageCell, heading_of
 from lightning_energy.comparison.front_probability import probability_words
 from lightning_energy.comparison.group_table import OFTEN_FAILS, conditions_words
+from lightning_energy.comparison.groups import SAME_RUN
 from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.page_cells import Rows
 from lightning_energy.comparison.verdicts import LEVEL
@@ -130,7 +131,8 @@ def _left_out(comparison: Mapping[str, Any]) -> str:
     groups = [group for group in comparison.get("groups") or () if group.get("left_out")]
     lost = [name(group["name"]) for group in groups if not group["n"]]
     words = f" No run of {some_of(lost)} is in the table." if lost else ""
-    return f"{words} Runs that are left out are in no mean: {OFTEN_FAILS}." if groups else ""
+    failed = any(not run["reason"].startswith(SAME_RUN) for group in groups for run in group["left_out"])
+    return f"{words} Runs that are left out are in no mean: {OFTEN_FAILS}." if failed else words
 
 
 def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequence[Row], subject: Subject) -> str:

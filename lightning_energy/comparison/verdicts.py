@@ -570,7 +570,14 @@ def energy_differences(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]
     most = replace(test, value=math.inf, p=1.0)
     if math.inf not in other.log_most:
         most = _test(one.log_kwh, other.log_most, pairs, constant)
-    return test, least, most
+    return test, _no_surer(least, test), _no_surer(most, test)
+
+
+def _no_surer(bound: Test, test: Test) -> Test:
+    """A test of what may have been spent, with the scatter of what is known where that is larger."""
+    if bound.error >= test.error:
+        return bound
+    return replace(test, value=bound.value, p=min(1.0, 2 * tail(abs(bound.value) / test.error, test.df)))
 
 
 def _energy_test(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> Test:

@@ -79,6 +79,7 @@ class Gathered:
         problems: sentences on what could not be read.
         reseeded: number of runs whose records have another seed than the plan.
         values: the metrics of the runs of each configuration of a study.
+        trainings: the records of each training with its use, of which ``spent`` is made.
     """
 
     studies: list[tuple[Path, Manifest]] = field(default_factory=list)
@@ -90,10 +91,20 @@ class Gathered:
     problems: list[str] = field(default_factory=list)
     reseeded: int = 0
     values: dict[str, list[float]] = field(default_factory=dict)
+    trainings: list[tuple[Use, Sequence[Record]]] = field(default_factory=list)
 
     def add(self, use: Use, records: Sequence[Record]) -> None:
-        """Add the energy of a training."""
-        self.spent.setdefault(use, Spent()).add(records)
+        """Add a training, whose energy counts with :meth:`count`."""
+        self.trainings.append((use, records))
+
+    def count(self) -> None:
+        """Sum up the energies of all trainings: each run once, also where an attempt went on with that of another."""
+        fitted = [r for _, records in self.trainings for r in records if r.total is not None]
+        kept = {id(record) for record in _once(fitted)}
+        for use, records in self.trainings:
+            own = [r for r in records if r.total is None or id(r) in kept]
+            if own or not records:
+                self.spent.setdefault(use, Spent()).add(own)
 
 
 def gather(paths: Iterable[str | Path], tuning: Iterable[str | Path] = ()) -> Gathered:
@@ -123,6 +134,7 @@ def gather(paths: Iterable[str | Path], tuning: Iterable[str | Path] = ()) -> Ga
         for record in _once(records):
             found.add(use, [record])
             found.records += [record] * (use == "runs")
+    found.count()
     return found
 
 

@@ -45,7 +45,21 @@ def test_wrong_input(folder, capsys):
 def test_what_crashed_is_shown(folder, capsys):
     put(folder / "same" / "crashed", 0.1, 0.2, outcome="interrupted")
     assert gate(folder, "same") == 0
-    assert "- crashed of new is not counted: it was interrupted." in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "- crashed of new is not counted: it was interrupted." in out
+    assert "a configuration that often fails looks better than it is" in out
+    assert gate(folder, "dear") == 1
+    assert "often fails" not in capsys.readouterr().out
+
+
+def test_of_a_metric_of_which_less_is_better_the_sign_is_explained(tmp_path, capsys):
+    """Copies, whose metric has no interval: a loss of 0.5 that falls to 0.25."""
+    for name, loss in (("base", 0.5), ("new", 0.25)):
+        for i in range(3):
+            put(tmp_path / name / str(i), 1.0 + i / 100, loss, name="val_loss", mode="min", scale="raw")
+    assert gate(tmp_path, "new") == 0
+    said = "val_loss: +0.25 (more is better: its sign is turned), without an interval."
+    assert said in capsys.readouterr().out.replace("\\_", "_")
 
 
 def test_a_number_of_runs_is_for_new_ones(folder, capsys):
@@ -102,6 +116,7 @@ def test_small_energies_have_digits(tmp_path, capsys):
 
 def test_no_loss_at_all_may_be_asked_for(folder, capsys):
     assert gate(folder, "same", "--max-loss", "0") == 3
+    assert "; allowed: a loss of 0." in capsys.readouterr().out
     with pytest.raises(SystemExit):
         gate(folder, "same", "--max-increase", "150%")
     assert "give a share from 0 on and below 100 %, such as 3% or 0.03" in capsys.readouterr().err

@@ -203,6 +203,12 @@ def test_a_percentage_to_reach_is_told_from_a_fraction(folder):
         "target=90 is no fraction in [0, 1], as accuracy is shown: give 0.9 for 90 %"
     ]
     assert compare(folder, target=0.9).problems == []
+    put(folder / "errors" / "a", 1.0, 12.0, name="val_err", mode="min", scale="percent")
+    put(folder / "errors" / "b", 2.0, 11.0, name="val_err", mode="min", scale="percent")
+    assert compare(folder / "errors", target=12).problems == [
+        "target=12 is no fraction in [0, 1], as val_err is shown: give 0.12 for 12 %"
+    ]
+    assert compare(folder / "errors", target=0.12).problems == []
 
 
 def test_quality_per_kwh(tmp_path):

@@ -93,6 +93,16 @@ def test_what_did_not_end_is_shown_and_in_no_mean():
         "going": "it is running",
         "blind": "its metric is not known",
     }
+    assert group.lost == 3
+
+
+def test_what_a_crash_left_of_a_run_that_went_on_is_no_run_that_failed():
+    cut = run("cut", seed=1, outcome="interrupted", run_id="r", kwh=0.5, lr=1)
+    (group,) = group_runs([cut, run("end", seed=1, run_id="r", lr=1), run("b", seed=2, run_id="s", lr=1)])
+    assert [(r.name, reason) for r, reason in group.left_out] == [
+        ("cut", "it is the same run as end, resumed or copied")
+    ]
+    assert group.lost == 0
 
 
 def test_compare_finds_groups_and_judges_them(tmp_path):

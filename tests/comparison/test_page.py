@@ -907,6 +907,8 @@ def test_runs_that_failed_are_told_at_their_group():
     assert "<small>n = 3 (+2 left out)</small>" in section
     assert 'No run of <bdi dir="auto">lost</bdi> is in the table.' in section
     assert "a configuration that often fails looks better than it is" in section
+    plain["groups"] = [plain["groups"][0] | {"left_out": [{"run": "x", "reason": "it is the same run as y, resumed"}]}]
+    assert "often fails" not in render_page(plain)
 
 
 def test_filter_and_front_only_act_on_groups_too(browser):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from lightning_energy.comparison.gate import gate
 from lightning_energy.comparison.student import quantile
 from lightning_energy.comparison.verdicts import judge
 from tests.comparison.groups import repeats
@@ -190,6 +192,21 @@ def test_missing_time_may_have_cost_more():
         (verdict,) = judge([group("a", slack_kwh=slack), group("b", 1.5, -0.05)])
         assert verdict.kind == kind
     assert judge([group("a"), group("b", 1.5, -0.05, slack_kwh=9.0)])[0].kind == "dominated"
+
+
+def test_missing_time_makes_nothing_surer():
+    """Runs of 0.70 to 0.96 kWh, of which each may have spent 0.96: if they did not, they scatter by 13 %."""
+    energies = [0.70, 0.80, 0.90, 0.96]
+    runs = repeats("a", energies, ACCURACIES[:4], seeds=[1, 2, 3, 4]).runs
+    most = [replace(r, source=replace(r.source, slack_kwh=0.961 - r.energy_kwh)) for r in runs]
+    filled = replace(repeats("a", energies, ACCURACIES[:4], seeds=[1, 2, 3, 4]), runs=tuple(most))
+    other = repeats("b", [1.00, 1.01, 0.99, 1.005], ACCURACIES[:4], seeds=[5, 6, 7, 8])
+    (known,) = judge([replace(filled, runs=runs), other])
+    (verdict,) = judge([filled, other])
+    assert (known.energy.sign, verdict.energy.sign) == (0, 0)
+    assert verdict.energy.worst == pytest.approx(math.log(1.00122 / 0.961), abs=1e-4)
+    assert verdict.energy.p > known.energy.p
+    assert gate(other, filled, 0.03).high > gate(other, replace(filled, runs=runs), 0.03).high
 
 
 def test_pairs_are_formed_where_enough_seeds_are_shared():

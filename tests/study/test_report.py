@@ -300,6 +300,31 @@ def test_a_run_in_two_records_of_a_hand_made_folder_is_spent_once(tmp_path):
     assert {use: s.energy_kwh for use, s in twice.spent.items()} == {"tuning": 16.0, "runs": 10.5}
 
 
+def test_a_run_that_went_on_in_another_attempt_is_spent_once(tmp_path):
+    """The energy of what was cut off is in that which went on; two records of one that failed are one run."""
+    manifest = made(tmp_path)
+    first, again, failed = (
+        tmp_path / "runs" / name for name in ("small/seed-0", "small/seed-0.attempt-2", "wide/seed-2")
+    )
+    put(first, 0.75, run_id="went on", outcome="interrupted", seed=0)
+    put(again, 1.5, run_id="went on", seed=0)
+    put(again / "tuning" / "trial", 0.25, run_id="trial")
+    put(again / "tuning" / "trial later", 0.5, run_id="trial")
+    (failed / NAME).unlink()
+    put(failed / "begun", 1.0, run_id="anew", seed=2)
+    put(failed / "end", 2.0, run_id="anew", seed=2)
+    for folder, state in ((first, "broken"), (again, "done")):
+        place = folder.relative_to(tmp_path)
+        attempt = Attempt("run", "small", 0, f"{place}", state, 1e9, 1e9 + 1, record=f"{place}/{NAME}")
+        manifest = manifest.with_attempt(attempt)
+    manifest.write(tmp_path)
+    found = report(tmp_path)
+    assert {use: (s.n, s.energy_kwh) for use, s in found.spent.items()} == {
+        "runs": (5, pytest.approx(1.5 + 1.01 + 1.02 + 2.0 + 2.01)), "failed": (1, 2.0), "tuning": (1, 0.5)
+    }  # fmt: skip
+    assert "small, seed 0: cut off" in found.failed
+
+
 @pytest.mark.parametrize(
     ("qualities", "unknown", "known"),
     [
