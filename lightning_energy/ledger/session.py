@@ -169,9 +169,9 @@ class Session:
         """Let joules belong to an account from now on (0: none)."""
         self.ledger.mark(code)
 
-    def code(self, epoch: int, stage: str, kind: Kind) -> int:
+    def code(self, epoch: int, stage: str, kind: Kind, phase: str = "") -> int:
         """The number that stands for an account in :meth:`mark`."""
-        return self.ledger.code(epoch, stage, kind)
+        return self.ledger.code(epoch, stage, kind, phase)
 
     def apart(self, code: int) -> int:
         """A new account beside ``code``, of the same epoch and stage, which :meth:`rename` may move later."""
