@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from lightning_energy.ledger.accounts import OTHER, SAVING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lightning_energy.curves.energy import Energy
+    from lightning_energy.ledger.accounts import Kind
 
-__all__ = ["TOLD_U", "PhaseEnergy"]
+__all__ = ["BACKWARD", "COPY", "DATA", "FORWARD", "KINDS", "NAMES", "OPTIMIZER", "TOLD_U", "PhaseEnergy"]
+
+DATA, COPY, FORWARD, BACKWARD, OPTIMIZER = "data", "copy", "forward", "backward", "optimizer"
+KINDS: dict[str, Kind] = {DATA: "gap", COPY: "gap", FORWARD: "step", BACKWARD: "step", OPTIMIZER: "step", SAVING: "gap"}
+"""The phases of a Trainer's training, each with the kind of account that it is part of."""
+NAMES = (*KINDS, OTHER)
+"""The same with the rest."""
 
 TOLD_U = 0.4
 """Greatest standard uncertainty of a phase that counts as resolved, relative to its energy."""
@@ -44,6 +53,10 @@ class PhaseEnergy:
             return cls(name, energy, resolved=False)
         needed = max(longer, (energy.u_j / energy.energy_j / TOLD_U) ** 2)
         return cls(name, energy, needed <= 1, max(needed, 1.0) if needed < MOST_LONGER else None)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same in plain types."""
+        return {"name": self.name, "energy": self.energy.to_plain(), "resolved": self.resolved, "longer": self.longer}
 
     @classmethod
     def together(cls, phases: Sequence[PhaseEnergy], energy: Energy) -> PhaseEnergy:

@@ -123,7 +123,7 @@ def training(rng: np.random.Generator, work: Work) -> Pieces:
             level = of_kind_w * (0.5 if k < work.cold_steps else 1.0) * (1 + work.drift * (k / (n * work.epochs) - 0.5))
             for phase, kind, part, power_w in work.phases:
                 each_s = part * d * (1.0 if work.regular else 1 + 0.03 * rng.standard_normal())
-                each_w = power_w * level * (1 + work.scatter * rng.standard_normal())
+                each_w = power_w * (level if kind == "step" else 1.0) * (1 + work.scatter * rng.standard_normal())
                 rows.append((each_s, each_w, (epoch, "train", kind, phase)))
             if not work.phases:
                 rows += [

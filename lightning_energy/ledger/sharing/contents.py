@@ -152,7 +152,7 @@ class Contents:
         }
 
     def length_to_tell(self, wanted: NDArray[np.bool_]) -> float:
-        """How many times as long a run has to be for its powers to tell the joules of some accounts, as far as is seen.
+        """The length, in lengths of this run, from which on powers would tell the joules of some accounts.
 
         Args:
             wanted: a mask of shape (accounts,).
