@@ -214,9 +214,9 @@ def how_shared(
             for rule in contents.rules
         ),
         moved=tuple(
-            Moved(*accounts[code][:3], float(contents.moved_j[code]), accounts[code].phase)
-            for code in np.flatnonzero(contents.moved_j[: len(accounts)]).tolist()
-            if code != OUTSIDE
+            Moved(a.epoch, a.stage, a.kind, float(contents.moved_j[code]), a.phase)
+            for code, a in enumerate(accounts[: len(contents.moved_j)])
+            if contents.moved_j[code] and code != OUTSIDE
         ),
     )
 

@@ -68,7 +68,7 @@ class StepPhases:
         self._begins: dict[str, Callable[[], None]] = {}
         self._ends: dict[str, Callable[[], None]] = {}
         self._both: dict[str, _Action] = {}
-        self._profiler: Any = trainer.profiler
+        self._profiler: Any = trainer.profiler  # type: ignore[attr-defined]  # set by a connector
         self._before: dict[str, Any] = {}
         self._ours: dict[str, Any] = {}
         # a checkpoint may be the beginning of a search, so that its end is none

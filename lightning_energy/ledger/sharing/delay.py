@@ -37,7 +37,7 @@ FINE_S = np.arange(-0.0035, 0.0036, 0.00025)
 """Delays that are tried about the best one, where classes last milliseconds."""
 
 FINE_N = 200  # fewest intervals that tell it so finely
-FINE_EMA_S = 0.001  # uncertainty of the smoothing up to which it does not matter for that
+FINE_EMA_S = np.array([0.0, 0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015])  # time constants that are tried then
 FINE_EDGE = 1e-3  # part of the greatest likelihood that the outermost delays may have
 OF_MEAN = 4.0  # times the variance of a mean that the times of updates add, as those of neighbours are not independent
 USUAL_S = 0.03  # scale of the prior for delays: short ones are more usual
@@ -160,27 +160,35 @@ class Belief:
         if smoothing:
             self._try_looks(stretch, pause)
         found = self.found()
-        if is_fine and self._look == 1 and found.u_ema_s < FINE_EMA_S and n >= FINE_N:
+        if is_fine and self._look == 1 and found.kernel.ema_s < FINE_EMA_S[-1] and n >= FINE_N:
             found = self._finely(found, stretch, n, pause)
         split_s, u_split_s = _directions(stretch, _profile(found.kernel, stretch, pause=pause))
         return found._replace(split_s=split_s, u_split_s=u_split_s)
 
     def _finely(self, found: Found, stretch: Stretch, n: int, pause: Callable[[], None]) -> Found:
-        """The delay and its uncertainty by a finer grid about the best of the usual one.
+        """The kernel and its uncertainty by a finer grid about the best of the usual one.
 
         Errors of the updates' times within their brackets are as often early as late: they move it by what is left of
         them in the mean of all. What they have in common is part of the delay.
         """
-        lags_s = found.kernel.lag_s + FINE_S
-        belief = _profile(Kernel(ema_s=found.kernel.ema_s), stretch, lags_s, pause).log_likelihood + log_prior(lags_s)
-        w = np.exp(belief - belief.max())
+        together_s, belief = found.kernel.lag_s + found.kernel.ema_s, []
+        for ema_s in FINE_EMA_S:
+            lags_s = together_s - ema_s + FINE_S
+            belief.append(_profile(Kernel(ema_s=ema_s), stretch, lags_s, pause).log_likelihood + log_prior(lags_s))
+        width = np.gradient(FINE_EMA_S)
+        w = np.array(belief) + np.log(width / width.sum() + (FINE_EMA_S == 0))[:, None]
+        w = np.exp(w - w.max())
         w /= w.sum()
-        if max(w[0], w[-1]) > FINE_EDGE * w.max():  # it is not told so finely
+        if max(w[:, 0].max(), w[:, -1].max(), w[-1].max()) > FINE_EDGE * w.max():  # it is not told so finely
             return found
-        lag_s = float(w @ lags_s)
+        ema_s = float(w.sum(axis=1) @ FINE_EMA_S)
+        lags = together_s - FINE_EMA_S[:, None] + FINE_S
+        lag_s = float((w * lags).sum())
+        x, y = lags - lag_s, (FINE_EMA_S - ema_s)[:, None]
         floor = (FINE_S[1] - FINE_S[0]) ** 2 / 12 + OF_MEAN * self._half_s**2 / 3 / n
-        covariance = np.diag([float(w @ (lags_s - lag_s) ** 2) + floor, found.covariance_s2[1, 1]])
-        return found._replace(kernel=found.kernel._replace(lag_s=lag_s), covariance_s2=covariance)
+        cross = float((w * x * y).sum())
+        covariance = np.array([[float((w * x**2).sum()) + floor, cross], [cross, float((w * y**2).sum()) + 1e-10]])
+        return found._replace(kernel=found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance_s2=covariance)
 
     def _try_looks(self, stretch: Stretch, pause: Callable[[], None]) -> None:
         """Try sensors that look at a part of the time only, whose delay is nearly that of one that sees all."""
