@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 from lightning_energy.curves.energy import Energy
@@ -199,9 +198,20 @@ def _moved(row: Node) -> Moved:
 def _step_kinds(row: Node) -> StepKinds:
     kinds = tuple(kind.integer() for kind in row["kinds"].items())
     n = tuple(item.integer() for item in row.get("n").maybe(Node.items) or ())
-    of_steps = (tuple(i.amount() for i in row.get(k).maybe(Node.items) or ()) for k in ("step_s", "step_j", "step_u_j"))
-    found = StepKinds(row["stage"].text(), row["every"].integer(), kinds, _numbers(row["limits_s"]), n, *of_steps)
-    return replace(found, phase=row.get("phase").maybe(Node.text) or "")
+    step_s, step_j, step_u_j = (
+        tuple(i.amount() for i in row.get(k).maybe(Node.items) or ()) for k in ("step_s", "step_j", "step_u_j")
+    )
+    return StepKinds(
+        row["stage"].text(),
+        row["every"].integer(),
+        kinds,
+        _numbers(row["limits_s"]),
+        n,
+        step_s,
+        step_j,
+        step_u_j,
+        row.get("phase").maybe(Node.text) or "",
+    )
 
 
 def _numbers(row: Node) -> tuple[float, ...]:

@@ -203,8 +203,8 @@ Watch = Callable[[np.random.Generator, Sequence[Pieces], Sensor, float], list[Se
 class Tap(Trace):
     """A trace that also keeps the energies at marks, with their variances."""
 
-    def __init__(self, device_ids: list[str], started_ns: int) -> None:
-        super().__init__(device_ids, started_ns)
+    def __init__(self, device_ids: list[str], started_ns: int, *, has_phases: bool = False) -> None:
+        super().__init__(device_ids, started_ns, has_phases=has_phases)
         self.told: list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = []
 
     def add_marks(
@@ -276,7 +276,7 @@ def play(
     pieces = training(rng, work)
     info = info or MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0, power_min_w=20.0)
     curves = [Curve(replace(info, device_id=f"d{k}")) for k in range(boards)]
-    now, tap = [START_NS], Tap([curve.info.device_id for curve in curves], START_NS)
+    now, tap = [START_NS], Tap([curve.info.device_id for curve in curves], START_NS, has_phases=bool(work.phases))
     ledger = Ledger(curves, clock=lambda: now[0], trace=tap)
     own = [1.0] if boards == 1 else [1 + 0.1 * (rng.random() - 0.5) for _ in range(boards)]
     start_s = np.concatenate([[0.0], np.cumsum(pieces.duration_s)])
