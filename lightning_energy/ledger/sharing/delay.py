@@ -38,7 +38,7 @@ FINE_S = np.arange(-0.0035, 0.0036, 0.00025)
 
 FINE_N = 200  # fewest intervals that tell it so finely
 FINE_EMA_S = np.array([0.0, 0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015])  # time constants that are tried then
-FINE_EDGE = 1e-3  # part of the greatest likelihood that the outermost delays may have
+FINE_EDGE = 0.01  # part of the belief that may be in the outermost delays and smoothings
 OF_MEAN = 4.0  # times the variance of a mean that the times of updates add, as those of neighbours are not independent
 USUAL_S = 0.03  # scale of the prior for delays: short ones are more usual
 EARLY_S = 0.005  # scale of the prior for counters that show energy before it is spent: only brackets err that way
@@ -179,7 +179,7 @@ class Belief:
         w = np.array(belief) + np.log(width / width.sum() + (FINE_EMA_S == 0))[:, None]
         w = np.exp(w - w.max())
         w /= w.sum()
-        if max(w[:, 0].max(), w[:, -1].max(), w[-1].max()) > FINE_EDGE * w.max():  # it is not told so finely
+        if w[:, [0, -1]].sum() + w[-1].sum() > FINE_EDGE:  # it is not told so finely
             return found
         ema_s = float(w.sum(axis=1) @ FINE_EMA_S)
         lags = together_s - FINE_EMA_S[:, None] + FINE_S
