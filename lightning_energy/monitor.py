@@ -269,8 +269,7 @@ class EnergyMonitor:
     def phase(self, name: str) -> Iterator[None]:
         """Assign the energy spent within the ``with`` statement to this phase of the stage, in a step or between two.
 
-        Each phase is told from the others by a mean power of its own, where the run tells it: see ``report.phases``.
-        What is in none is ``other``. It takes two time stamps and the making of this context manager.
+        What is in none is ``other`` in ``report.phases``, which says whether the run tells the energy of each.
 
         Args:
             name: such as ``"forward"`` or ``"data"``: letters, digits, ``-`` and ``_``.
@@ -279,15 +278,6 @@ class EnergyMonitor:
             RuntimeError: the monitor is not running.
             TypeError: the name is no text.
             ValueError: the name has other letters, or means something else here.
-
-        Example:
-            >>> from lightning_energy import EnergyMonitor, ReplayMeter
-            >>> with EnergyMonitor(meters=ReplayMeter(100.0), record=False, print_report=False) as monitor:
-            ...     with monitor.stage("train", 0):
-            ...         with monitor.step(), monitor.phase("forward"):
-            ...             _ = sum(range(10_000))
-            >>> [phase.name for phase in monitor.report.phases["train"]]
-            ['other', 'forward']
         """
         session, _ = self._running()
         before = self._step.begin_phase(session, name)
