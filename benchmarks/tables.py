@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/what-it-costs.md"
 JOULES = ROOT / "docs/where-the-joules-come-from.md"
 SPENDING = ROOT / "docs/spending-wisely.md"
+PHASES = ROOT / "docs/where-the-joules-go.md"
 STEP = "10 ms"
 FIRST = "2 ms"  # the first training of a process: later ones start faster, as tools keep what they found
 COLUMNS = {  # key: (heading, digits)
@@ -256,6 +257,26 @@ def forecast() -> str:
     return "\n".join(lines)
 
 
+def phases() -> str:
+    """The error and the uncertainty of each phase."""
+    found = results("phases")
+    names = [*found["rows"][0]["phases"]]
+    lines = [
+        f"| case | within u / 2 u, % | {' | '.join(names)} |",
+        f"| --- | --- |{' --- |' * len(names)}",
+    ]
+    for row in found["rows"]:
+        cells = [
+            f"{100 * x['rms']:.2g} ± {100 * x['median_u']:.2g}" if x["resolved"] > 0.5 else "not resolved"
+            for x in row["phases"].values()
+        ]
+        lines.append(
+            f"| {row['case']} | {100 * row['within_u']:.0f} / {100 * row['within_2u']:.0f} | {' | '.join(cells)} |"
+        )
+    within = f"{100 * found['within_u']:.0f} % within u, {100 * found['within_2u']:.0f} % within 2 u"
+    return "\n".join([*lines, "", f"Errors (rms) ± median u in %; of {found['runs']} runs, {within}."])
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "overhead": overhead,
     "not first": not_first,
@@ -275,7 +296,8 @@ OF_JOULES: dict[str, Callable[[], str]] = {
     "polled short": lambda: short("accuracy"),
 }
 OF_SPENDING: dict[str, Callable[[], str]] = {"forecast": forecast}
-PAGES = {PAGE: BLOCKS, JOULES: OF_JOULES, SPENDING: OF_SPENDING}
+OF_PHASES: dict[str, Callable[[], str]] = {"phases": phases}
+PAGES = {PAGE: BLOCKS, JOULES: OF_JOULES, SPENDING: OF_SPENDING, PHASES: OF_PHASES}
 
 
 def filled(page: str, path: Path = PAGE) -> str:

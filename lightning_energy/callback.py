@@ -87,6 +87,8 @@ class EnergyCallback(CallbackBase):
         progress_bar: whether Lightning's progress bar shows watts, kWh and the forecast: as of the last logging step,
             or of the last epoch if there are several ranks.
         log_uncertainty: whether to log the total's absolute uncertainty, too, as ``energy/total_u_wh``.
+        phases: whether to divide training into its phases, each with its energy: waiting for data, copying it, forward,
+            backward, optimizer, saving, and the rest. By default not: a step then takes some microseconds more.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -122,6 +124,7 @@ class EnergyCallback(CallbackBase):
         dashboards: bool = True,
         progress_bar: bool = False,
         log_uncertainty: bool = False,
+        phases: bool = False,
     ) -> None:
         super().__init__()
         self.meters = meters
@@ -138,12 +141,10 @@ class EnergyCallback(CallbackBase):
         self.print_report = print_report
         self.record = record
         self.trace = trace
-        self.carbon_intensity = carbon_intensity
-        self.pue = pue
-        self.price = price
+        self.carbon_intensity, self.pue, self.price = carbon_intensity, pue, price
         self.dashboards = dashboards
         self.progress_bar = progress_bar
-        self.log_uncertainty = log_uncertainty
+        self.log_uncertainty, self.phases = log_uncertainty, phases
         self.reference_kwh = Settings.of(self).reference  # raises where one of them is wrong; reads a record once
 
     # ------------------------------------------------------------------------------------- begin and end of a run
@@ -168,7 +169,7 @@ class EnergyCallback(CallbackBase):
         self._memory = trainer.strategy.broadcast(self._memory)  # after an exception ranks may know different things
         self._run = run = TrainerRun(
             trainer, pl_module, stage, Settings.of(self), self._memory,
-            warn=self._warn, left=self._leave, end=self._end_left_out,
+            warn=self._warn, left=self._leave, end=self._end_left_out, key=self.state_key,
         )  # fmt: skip
         run.begin(pl_module, self.idle_s)
         self._follow(run.stages.hooks)

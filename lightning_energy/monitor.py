@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lightning_energy.ledger.arguments import check_idle, check_record, check_switches, named_arguments
+from lightning_energy.ledger.arguments import check_idle, check_phase, check_record, check_switches, named_arguments
 from lightning_energy.ledger.device_clock import clock_of
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from lightning_energy.curves.energy import Energy
+    from lightning_energy.ledger.accounts import Kind
     from lightning_energy.results.figures import Outcome
     from lightning_energy.results.report import Report
     from lightning_energy.scores.metric import Mode, Scale
@@ -264,6 +265,28 @@ class EnergyMonitor:
         loop.count(self._step.account[1], samples)
         return self._step
 
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Assign the energy spent within the ``with`` statement to this phase of the stage, in a step or between two.
+
+        What is in none is ``other`` in ``report.phases``, which says whether the run tells the energy of each.
+
+        Args:
+            name: such as ``"forward"`` or ``"data"``: letters, digits, ``-`` and ``_``.
+
+        Raises:
+            RuntimeError: the monitor is not running.
+            TypeError: the name is no text.
+            ValueError: the name has other letters, or means something else here.
+        """
+        session, _ = self._running()
+        before = self._step.begin_phase(session, name)
+        try:
+            yield
+        finally:
+            if self._session is not None:
+                self._step.end_phase(session, before)
+
     def log_metric(self, name: str, value: Any, *, mode: Mode | None = None, scale: Scale | None = None) -> None:
         """Give the metric of quality that this run is compared by, say after each validation. The last value stands.
 
@@ -347,10 +370,36 @@ def _device(device: torch.device | str) -> torch.device:
 class _Step(StepMarks):
     """Marks the beginning and the end of a step; one object for all of them."""
 
-    __slots__ = ()
+    __slots__ = ("kind", "phase")
+    kind: Kind
+    phase: str
 
     def __enter__(self) -> None:
+        self.kind, self.phase = "step", ""
         self.begin()
 
     def __exit__(self, *_: object) -> None:
+        self.kind, self.phase = "gap", ""
         self.end()
+
+    def enter(self, session: Session, epoch: int, stage: str, *, apart: bool = False, rest: str = "") -> None:
+        """Let time belong to this stage of this epoch from now on, between steps."""
+        self.kind, self.phase = "gap", ""
+        super().enter(session, epoch, stage, apart=apart, rest=rest)
+
+    def begin_phase(self, session: Session, name: str) -> tuple[tuple[int, str], Kind, str]:
+        """Begin a phase; returns what was in force before."""
+        check_phase(name)
+        before = self.account, self.kind, self.phase
+        self._mark(session, name)
+        return before
+
+    def end_phase(self, session: Session, before: tuple[tuple[int, str], Kind, str]) -> None:
+        """End a phase, where the step or the gap that it began in goes on."""
+        account, kind, phase = before
+        if (account, kind) == (self.account, self.kind):
+            self._mark(session, phase)
+
+    def _mark(self, session: Session, phase: str) -> None:
+        self.phase = phase
+        session.mark(session.code(*self.account, self.kind, phase))

@@ -22,18 +22,51 @@ def smoothed_s(start_s, column, width, ema_s, at_s):
     return found
 
 
-def phase_of(step_kinds, row, number):
+def phase_of(step_kinds, row, number, name="step"):
     """The phase of a step: its kind, where its stage has kinds."""
     for of_stage in step_kinds:
-        if of_stage["stage"] == row.stage:
+        if of_stage["stage"] == row.stage and of_stage.get("phase", "step") == name:
             kind = np.searchsorted(of_stage["limits_s"], row.duration_s, side="right")
             kind = of_stage["kinds"][number % of_stage["every"]] if of_stage["every"] else int(kind)
-            return f"step {kind + 1}" if kind else "step"
-    return "step"
+            return f"{name} {kind + 1}" if kind else name
+    return name
+
+
+def phase_in_gap(place, name):
+    """The phase of the time between steps, where it is divided."""
+    if name == "saving":
+        return name
+    if name in {"", "other"}:
+        return place if place == "opening" or not name else name
+    return f"opening/{name}" if place == "opening" else name
+
+
+def worked(shared, steps):
+    """The beginning, the account and the class of work of each stretch, from well before the first on."""
+    starts, accounts, phases = [-1e3], [None], [("outside", "before")]
+    before, phase, counts = None, "opening", {}
+    for row in steps.itertuples():
+        name = getattr(row, "phase", "")
+        if row.kind == "step":
+            number = counts.get((row.epoch, row.stage, name), 0)
+            counts[row.epoch, row.stage, name] = number + 1
+            phase = "step"
+            work = "other" if name == "other" else phase_of(shared.get("step_kinds", []), row, number, name or "step")
+        elif before is None or before[:2] != (row.epoch, row.stage):
+            phase = "opening"
+        elif before[2] == "step":
+            phase = "gap"
+        if row.kind != "step":
+            work = phase_in_gap(phase, name)
+        before = (row.epoch, row.stage, row.kind, *([name] if hasattr(row, "phase") else []))
+        starts.append(row.start_s)
+        accounts.append(before)
+        phases.append((row.stage, work))
+    return starts, accounts, phases
 
 
 def accounts_of(shared, curve, steps):
-    """Joules by (epoch, stage, kind) of a device.
+    """Joules by (epoch, stage, kind) of a device, and by phase where steps are divided.
 
     Args:
         shared: ``shared`` of the device in the record.
@@ -45,21 +78,7 @@ def accounts_of(shared, curve, steps):
         shared = {**shared, **lines, "classes": []}
     assert shared["look"] == 1
     classes = [(c["stage"], c["phase"]) for c in shared["classes"]]
-    starts, accounts, phases = [-1e3], [None], [("outside", "before")]
-    before, phase, counts = None, "opening", {}
-    for row in steps.itertuples():
-        if row.kind == "step":
-            number = counts.get((row.epoch, row.stage), 0)
-            counts[row.epoch, row.stage] = number + 1
-            phase = phase_of(shared.get("step_kinds", []), row, number)
-        elif before is None or before[:2] != (row.epoch, row.stage):
-            phase = "opening"
-        elif before[2] == "step":
-            phase = "gap"
-        before = (row.epoch, row.stage, row.kind)
-        starts.append(row.start_s)
-        accounts.append(before)
-        phases.append((row.stage, phase))
+    starts, accounts, phases = worked(shared, steps)
     starts.append(steps.start_s.iloc[-1] + steps.duration_s.iloc[-1])
     accounts.append(None)
     phases.append(("outside", "after"))
@@ -94,5 +113,6 @@ def accounts_of(shared, curve, steps):
         if account is not None:
             found[account] = found.get(account, 0.0) + float(energy_j)
     for row in shared.get("moved", []):
-        found[row["epoch"], row["stage"], row["kind"]] += row["energy_j"]
+        account = (row["epoch"], row["stage"], row["kind"], *([row.get("phase", "")] if "phase" in steps else []))
+        found[account] += row["energy_j"]
     return found

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import accuracy, sharing
+from benchmarks import accuracy, phases, sharing
 from benchmarks.gpu_counter import lateness, looks, worked_before
 from benchmarks.gpu_steps import limits
 from tests.test_docs import ROOT
@@ -85,6 +85,32 @@ def test_the_table_of_sharing_is_of_whole_runs(tmp_path, capsys, monkeypatch):
     assert validation["line_bias"] > 0.03
     assert validation["rms"] < 0.3 * validation["line_rms"]
     assert capsys.readouterr().out.count("run 0.") == len(found["rows"])
+
+
+def test_the_table_of_phases_says_which_are_told():
+    """Those of steps that are not locked to the counter; what is left of u then is mostly that of the delay."""
+    found = json.loads((ROOT / "benchmarks/results/phases.json").read_text())
+    assert {row["case"] for row in found["rows"]} == {*phases.cases()}
+    assert found["within_2u"] >= phases.WITHIN_2U
+    assert found["sums_to_stage"] < 1e-9
+    rows = {row["case"]: row for row in found["rows"]}
+    for case in ("20 ms counter, 0 ms late: 50 ms steps", "100 ms counter, 0 ms late: 200 ms steps"):
+        assert rows[f"{case}, 10 min"]["large_resolved"] == 1.0
+        assert rows[f"{case}, 10 min"]["large_u"] <= 0.2
+    assert rows["100 ms counter, 0 ms late: 50 ms steps locked to it, 1 min"]["large_resolved"] < 0.25
+
+
+@pytest.mark.slow
+def test_the_table_of_phases_is_of_whole_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["phases.py", "--quick", "--json", str(tmp_path / "phases.json")])
+    phases.main()
+    found = json.loads((tmp_path / "phases.json").read_text())
+    assert found["runs"] == len(found["rows"]) == 2
+    assert found["sums_to_stage"] < 1e-9
+    backward = found["rows"][0]["phases"]["backward"]
+    assert backward["resolved"] == 1.0
+    assert backward["rms"] < 0.02
+    assert capsys.readouterr().out.count("resolved 100") >= 1
 
 
 @pytest.mark.slow

@@ -462,3 +462,48 @@ def test_numbers_that_no_step_and_no_metric_has():
             measured.step(samples=10**400)
         with pytest.raises(TypeError, match="give a number, the value of val_acc"):
             measured.log_metric("val_acc", 10**400)
+
+
+def test_phases_of_a_loop_of_ones_own():
+    """They may be in steps, between them, and in one another; an exception ends them, and a stage within one, too."""
+
+    def fails() -> None:
+        busy(0.002)
+        raise KeyError("mine")
+
+    with EnergyMonitor(meters=ReplayMeter(100.0), record=False, print_report=False) as monitor:
+        for epoch in range(2):
+            with monitor.stage("train", epoch):
+                for _ in range(3):
+                    with monitor.phase("data"):
+                        busy(0.002)
+                    with monitor.step():
+                        with monitor.phase("forward"):
+                            busy(0.002)
+                            with monitor.phase("inner"):
+                                busy(0.002)
+                        with pytest.raises(KeyError), monitor.phase("backward"):
+                            fails()
+                        busy(0.002)
+                with monitor.phase("saving"), monitor.stage("validate", epoch):
+                    busy(0.002)
+    report = monitor.report
+    names = ["other", "data", "forward", "inner", "backward", "saving"]
+    assert [phase.name for phase in report.phases["train"]] == names
+    assert {*report.phases} == {"train"}
+    joules = {phase.name: phase.energy.energy_j for phase in report.phases["train"]}
+    assert sum(joules.values()) == pytest.approx(report.stages["train"].energy_j, rel=1e-9)
+    for name in ("data", "forward", "inner", "backward"):  # each works six times
+        assert report.stages["train"].energy_j > joules[name] > 0
+    assert report.steps == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [(3, TypeError), ("", ValueError), ("a b", ValueError), ("gap", ValueError)]
+)
+def test_a_phase_needs_a_name(name, error):
+    monitor = EnergyMonitor(meters=ReplayMeter(100.0), record=False, print_report=False)
+    with monitor, pytest.raises(error, match="give a name"), monitor.phase(name):
+        pass
+    with pytest.raises(RuntimeError, match="not running"), monitor.phase("data"):
+        pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import re
 import reprlib
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["check_idle", "check_record", "check_switches", "named_arguments"]
+__all__ = ["check_idle", "check_phase", "check_record", "check_switches", "named_arguments"]
 
 P = ParamSpec("P")
 S = TypeVar("S")
+TAKEN = ("step", "gap", "opening", "before", "after")  # what parts of a run are called that are no phases
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 100
 
@@ -43,6 +45,21 @@ def check_switches(**switches: Any) -> None:
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise TypeError(f"{name}={value!r}: give True or False")
+
+
+def check_phase(name: Any) -> None:
+    """Check the name of a phase.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it has other letters than those of a name, or means something else here.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"phase({SHORT.repr(name)}): give a name, such as 'forward'")
+    if not re.fullmatch(r"[\w-]+", name) or name in TAKEN:
+        raise ValueError(
+            f"phase({SHORT.repr(name)}): give a name of letters, digits, - and _ that is none of {', '.join(TAKEN)}"
+        )
 
 
 def check_record(record: Any) -> None:

@@ -257,7 +257,8 @@ def way_to_share(
     stretch = one_kind.stretch(origin_ns, due.stage, origin_ns - HISTORY_NS)
     belief = Belief()
     earlier = sharing.belief if sharing.looked >= SURE else None
-    found = EXACT if due.is_exact else belief.find(stretch, earlier, pause)
+    is_fine = due.classes.has_phases
+    found = EXACT if due.is_exact else belief.find(stretch, earlier, pause, is_fine=is_fine)
     if found is None:
         return sharing._replace(is_final=is_full), is_full
     rules, is_told, untold = sharing.rules, False, sharing.untold
@@ -266,7 +267,7 @@ def way_to_share(
         rules, is_told, untold = kinds.rules, kinds.is_told, kinds.untold
     if rules and not due.is_exact:  # which a counter's delay is told from, too
         known = one_kind.told_apart(rules).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
-        found = Belief().find(known, None, pause) or found
+        found = Belief().find(known, None, pause, is_fine=is_fine) or found
     is_final = is_full or (found.is_enough and is_told and (due.is_exact or n >= SURE))
     is_anew = not due.is_exact or sharing.found is not EXACT or rules != sharing.rules
     return Sharing(found, None, (), n, is_final, rules, None if is_final or due.is_exact else belief, untold), is_anew
@@ -382,9 +383,12 @@ def _told(
 
 
 def _is_asked(due: Due, which: slice, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """True for marks that are no mere end of a step, and for the first and the last."""
+    """True for marks that are no mere end of a step, nor inside one or a gap, and for the first and the last."""
     code, is_step = due.held.code[which], due.classes.is_step
-    ends = is_step[code[:-1]] & ~is_step[code[1:]] & (groups[code[:-1]] == groups[code[1:]])
+    before, after = code[:-1], code[1:]
+    is_inner = due.classes.is_inner
+    begins = is_step[after] & ~is_inner[after] & ~(is_step[before] & is_inner[before])
+    ends = ~begins & (is_step[before] | is_inner[before] | is_inner[after]) & (groups[before] == groups[after])
     ends[-1:] = False
     return np.concatenate([[True], ~ends])
 

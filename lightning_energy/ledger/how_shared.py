@@ -32,7 +32,8 @@ class ClassPower:
     Attributes:
         stage: its stage; ``outside`` before the first and after the last.
         phase: ``step``, and where steps are of kinds also ``step 2`` and so on; ``opening``, the time of a stage
-            before its first step; ``gap``, the time between steps; of ``outside`` ``before`` and ``after``.
+            before its first step; ``gap``, the time between steps; of ``outside`` ``before`` and ``after``. Where steps
+            and gaps are divided, the names of their phases: ``forward``, ``data``, ``opening/data`` and so on.
         power_w: watts.
         u_w: their standard uncertainty (k=1), without the gain of the sensor.
     """
@@ -56,6 +57,7 @@ class StepKinds:
         step_s: their mean duration in seconds.
         step_j: their mean energy in joules: the mean power of the kind for that time.
         step_u_j: its standard uncertainty (k=1), without the gain of the sensor.
+        phase: the phase of steps that is of kinds; empty where steps are not divided.
     """
 
     stage: str
@@ -66,6 +68,7 @@ class StepKinds:
     step_s: Sequence[float] = ()
     step_j: Sequence[float] = ()
     step_u_j: Sequence[float] = ()
+    phase: str = ""
 
     def of(self, number: Any, duration_s: Any) -> NDArray[np.int64]:
         """The kinds of steps, from 1 on: those of a trace.
@@ -94,12 +97,14 @@ class Moved:
         stage: its stage.
         kind: ``step`` or ``gap``.
         energy_j: the joules; those that neighbours got are negative here.
+        phase: the phase of the steps or gaps; empty where they are not divided.
     """
 
     epoch: int
     stage: str
     kind: str
     energy_j: float
+    phase: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,11 +160,16 @@ class HowShared:
             "powers_w": [[*powers] for powers in self.powers_w],
             "covariance_w2": [[*covariances] for covariances in self.covariance_w2],
             "step_kinds": [
-                {key: value if isinstance(value, (str, int)) else [*value] for key, value in asdict(kinds).items()}
+                {key: value if isinstance(value, (str, int)) else [*value] for key, value in _filled(kinds).items()}
                 for kinds in self.step_kinds
             ],
-            "moved": [asdict(m) for m in self.moved],
+            "moved": [_filled(m) for m in self.moved],
         }
+
+
+def _filled(row: StepKinds | Moved) -> dict[str, Any]:
+    """A row in plain types, without a phase where there is none: earlier releases do not know it."""
+    return {key: value for key, value in asdict(row).items() if key != "phase" or value}
 
 
 def how_shared(
@@ -200,15 +210,13 @@ def how_shared(
         powers_w=tuple(tuple(power_w[at].tolist()) for at in of_block),
         covariance_w2=tuple(map(tuple, covariance[-1, :, -1, :].tolist())),
         step_kinds=tuple(
-            _kinds_of(
-                rule, names[rule.of_class][0], contents.stretches, mean_w=_wide(mean_w, seen), u_w=_wide(u_w, seen)
-            )
+            _kinds_of(rule, names[rule.of_class], contents.stretches, mean_w=_wide(mean_w, seen), u_w=_wide(u_w, seen))
             for rule in contents.rules
         ),
         moved=tuple(
-            Moved(accounts[code].epoch, accounts[code].stage, accounts[code].kind, float(contents.moved_j[code]))
-            for code in np.flatnonzero(contents.moved_j[: len(accounts)]).tolist()
-            if code != OUTSIDE
+            Moved(a.epoch, a.stage, a.kind, float(contents.moved_j[code]), a.phase)
+            for code, a in enumerate(accounts[: len(contents.moved_j)])
+            if contents.moved_j[code] and code != OUTSIDE
         ),
     )
 
@@ -222,14 +230,16 @@ def _wide(values: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.fl
 
 def _kinds_of(
     rule: Rule,
-    stage: str,
+    name: tuple[str, str],
     stretches: NDArray[np.float64],
     *,
     mean_w: NDArray[np.float64],
     u_w: NDArray[np.float64],
 ) -> StepKinds:
     """A rule with what is known of each kind's steps, if something is known of all."""
-    kinds, classes = StepKinds(stage, rule.every, rule.kinds, rule.limits_s), [*rule.classes]
+    stage, phase = name
+    kinds = StepKinds(stage, rule.every, rule.kinds, rule.limits_s, phase="" if phase == "step" else phase)
+    classes = [*rule.classes]
     if not classes or max(classes) >= min(stretches.shape[1], len(mean_w)):
         return kinds
     n, seconds_s = stretches[:, classes]

@@ -1,4 +1,4 @@
-"""Books the joules of every curve to accounts: epoch x stage x step-or-gap.
+"""Books the joules of every curve to accounts: epoch x stage x step-or-gap, perhaps by phases.
 
 The training thread only leaves marks (a time stamp and an account). Later, in the sampler's thread, each
 mark is looked up on each curve, and the energy between two neighbouring marks goes to the account that was in
@@ -109,9 +109,9 @@ class Ledger:
         now_ns = clock()
         marks.append((now_ns, code, None if stamp is None else stamp(now_ns)))
 
-    def code(self, epoch: int, stage: str, kind: Kind) -> int:
+    def code(self, epoch: int, stage: str, kind: Kind, phase: str = "") -> int:
         """The number that stands for an account in :meth:`mark`."""
-        return self.accounts.code(epoch, stage, kind)
+        return self.accounts.code(epoch, stage, kind, phase)
 
     def apart(self, code: int) -> int:
         """A new account beside ``code``, of the same epoch and stage, which :meth:`rename` may move later."""

@@ -70,6 +70,7 @@ class Session:
         over: called in the background whenever that is true; must not wait.
         abandoned: called in the background once such a run was stopped and its meters were closed.
         trace: true to collect curves and steps for :meth:`take_trace`.
+        has_phases: true where steps and gaps are divided into phases.
 
     Example:
         >>> import torch
@@ -91,6 +92,7 @@ class Session:
         over: Callable[[], None] = _nothing,
         abandoned: Callable[[], None] = _nothing,
         trace: bool = False,
+        has_phases: bool = False,
     ) -> None:
         self._anchors = Anchors()
         self.started_unix_s = self._anchors.started.unix_ns * NS
@@ -98,12 +100,13 @@ class Session:
         self._meters = meters
         self._device_clock = device_clock
         self.channels = [Channel(meter, info) for meter, info in meters.meters]
+        ids = [c.info.device_id for c in self.channels]
         self.ledger = Ledger(
             [c.curve for c in self.channels],
             device_clock=device_clock,
             on_device=[device_clock is not None and c.info.scope in BOARDS for c in self.channels],
             is_exact=[partial(_is_exact, c) for c in self.channels],
-            trace=Trace([c.info.device_id for c in self.channels], self._started_ns) if trace else None,
+            trace=Trace(ids, self._started_ns, has_phases=has_phases) if trace else None,
         )
         self.notes: list[str] = []
         self.sharing: list[str] = []
@@ -174,9 +177,9 @@ class Session:
         """Let joules belong to an account from now on (0: none)."""
         self.ledger.mark(code)
 
-    def code(self, epoch: int, stage: str, kind: Kind) -> int:
+    def code(self, epoch: int, stage: str, kind: Kind, phase: str = "") -> int:
         """The number that stands for an account in :meth:`mark`."""
-        return self.ledger.code(epoch, stage, kind)
+        return self.ledger.code(epoch, stage, kind, phase)
 
     def apart(self, code: int) -> int:
         """A new account beside ``code``, of the same epoch and stage, which :meth:`rename` may move later."""

@@ -177,7 +177,7 @@ class StepMarks:
         """The code of the time between steps. Changes together with :attr:`end`, by :meth:`enter` alone."""
         return self._gap_code
 
-    def enter(self, session: Session, epoch: int, stage: str, *, apart: bool = False) -> None:
+    def enter(self, session: Session, epoch: int, stage: str, *, apart: bool = False, rest: str = "") -> None:
         """Let time belong to this stage of this epoch from now on.
 
         Args:
@@ -185,11 +185,12 @@ class StepMarks:
             epoch: the epoch.
             stage: the stage.
             apart: true to open an account of its own for what lies between steps.
+            rest: the phase that steps and gaps begin with, where they are divided.
         """
         self.account = (epoch, stage)
-        gap_code = session.code(epoch, stage, "gap")
+        gap_code = session.code(epoch, stage, "gap", rest)
         self._gap_code = session.apart(gap_code) if apart else gap_code
-        self.begin = marker(session.inbox, session.code(epoch, stage, "step"))
+        self.begin = marker(session.inbox, session.code(epoch, stage, "step", rest))
         self.end = marker(session.inbox, self._gap_code)
         self.end()
 
@@ -231,13 +232,13 @@ class BatchMarks(StepMarks):
     def attend_at(self, batch_idx: float) -> None:
         self._plan[0] = batch_idx
 
-    def enter(self, session: Session, epoch: int, stage: str, *, apart: bool = False) -> None:
+    def enter(self, session: Session, epoch: int, stage: str, *, apart: bool = False, rest: str = "") -> None:
         """Let time belong to this stage of this epoch from now on; the first batch is attended to."""
-        super().enter(session, epoch, stage, apart=apart)
+        super().enter(session, epoch, stage, apart=apart, rest=rest)
         self._plan[0] = 0
         counts = self.counts.of(stage)
         self.end_batch = _batch_end(session.inbox, self.gap_code, counts, self._plan)
-        codes = session.code(epoch, stage, "step"), self.gap_code
+        codes = session.code(epoch, stage, "step", rest), self.gap_code
         self.hooks_of = partial(_hooks, session.inbox, codes, counts, self._plan)
 
     def leave(self, stage: str = NOWHERE[1]) -> None:

@@ -58,7 +58,7 @@ class KnownSteps:
     ) -> None:
         """Find the steps that end at the next marks of the run.
 
-        A step runs from its start to the next mark that is not a gap of the same training epoch.
+        A step runs from its start to the next mark that is not a gap, nor a further phase, of the same training epoch.
 
         Args:
             time_ns: times of the marks.
@@ -81,7 +81,9 @@ class KnownSteps:
         """The steps, and the start of the one that has not ended then."""
         before = np.concatenate([[self._previous_code], code[:-1]])
         is_same = accounts.group[code] == accounts.group[before]
-        rows = np.flatnonzero(~(accounts.is_gap[code] & is_same))
+        within = accounts.is_step[before] & accounts.is_inner[before]
+        goes_on = accounts.is_step[code] & (accounts.is_inner[code] | within)
+        rows = np.flatnonzero(~((accounts.is_gap[code] | goes_on) & is_same))
         if not rows.size:
             return [], self._open
         t, (e, m, u2, _) = time_ns[rows], at_marks.part(rows)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lightning_energy.curves.energy import Energy
-from lightning_energy.ledger.accounts import OUTSIDE
+from lightning_energy.ledger.accounts import OTHER, OUTSIDE, REST
+from lightning_energy.ledger.phases import PhaseEnergy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["OF_EPOCHS", "Totals"]
 
 OF_EPOCHS = ("train", "validate")  # the stages that an epoch consists of
+LITTLE = 0.02  # part of a phase's joules of a device that does not count for whether they are told
 
 
 class _Columns(NamedTuple):
@@ -68,6 +70,7 @@ class Totals:
         stage: str | None = None,
         epoch: int | None = None,
         kind: Kind | None = None,
+        phase: str | None = None,
         device: int | None = None,
     ) -> Energy:
         """Joules of all accounts that match, over all devices or one.
@@ -76,14 +79,46 @@ class Totals:
             stage: only this stage.
             epoch: only this epoch.
             kind: only steps, or only gaps.
+            phase: only this phase of them.
             device: only the device at this place of :attr:`names`.
         """
-        asked = (stage, epoch, kind, device)
+        asked = (stage, epoch, kind, phase, device)
         if asked not in self._known:
-            self._known[asked] = self._energy(*asked)
+            wanted = self._wanted(stage, epoch, kind, phase)
+            is_part, is_group = kind or phase is not None, stage or epoch is not None
+            self._known[asked] = self._of(wanted, "account" if is_part else "group" if is_group else "total", device)
         return self._known[asked]
 
-    def _energy(self, stage: str | None, epoch: int | None, kind: Kind | None, device: int | None) -> Energy:
+    def phases(self, stage: str, epoch: int | None = None) -> list[PhaseEnergy]:
+        """The phases of a stage, in order of appearance; together they are the stage.
+
+        Args:
+            stage: the stage.
+            epoch: only this epoch of it.
+
+        Returns:
+            Nothing where the stage is not divided.
+        """
+        here = [a for a in self.accounts[1:] if a.stage == stage and epoch in {None, a.epoch}]
+        if all(a.phase in REST for a in here):
+            return []
+        names = dict.fromkeys(OTHER if a.phase in REST else a.phase for a in here)
+        found = [self._phase(stage, epoch, name) for name in names]
+        return [phase for phase in found if phase.energy.duration_s > 0]
+
+    def _phase(self, stage: str, epoch: int | None, name: str) -> PhaseEnergy:
+        energy, wanted = self.energy(stage=stage, epoch=epoch, phase=name), self._wanted(stage, epoch, None, name)
+        longer, is_told = 0.0, True
+        for device, sums in enumerate(self._sums):
+            part = self.energy(stage=stage, epoch=epoch, phase=name, device=device)
+            if (part.energy_j or 0.0) <= LITTLE * (energy.energy_j or 0.0):
+                continue
+            is_told &= sums.fitted is not None
+            longer = max(longer, 0.0 if sums.fitted is None else sums.fitted.length_to_tell(wanted))
+        return PhaseEnergy.of(name, energy, longer if is_told else None)
+
+    def _wanted(self, stage: str | None, epoch: int | None, kind: Kind | None, phase: str | None) -> NDArray[np.bool_]:
+        """True for the accounts that match."""
         of, wanted = self._columns, self._columns.is_inside
         if stage is not None:
             wanted = wanted & self._is_of([stage])
@@ -91,7 +126,10 @@ class Totals:
             wanted = wanted & (of.epoch == epoch)
         if kind is not None:
             wanted = wanted & (of.is_step == (kind == "step"))
-        return self._of(wanted, "account" if kind else "group" if stage or epoch is not None else "total", device)
+        if phase is not None:
+            these = REST if phase in REST else {phase}
+            wanted = wanted & np.array([a.phase in these for a in self.accounts])
+        return wanted
 
     def until(self, code: int) -> Energy:
         """Joules of all accounts that are older than one: of all the time before it, where none was entered again.

@@ -36,9 +36,11 @@ class Trace:
     Args:
         device_ids: identities of the devices, one per curve.
         started_ns: the moment that counts as second 0, ``monotonic_ns()``.
+        has_phases: true where steps and gaps are divided into phases.
     """
 
-    def __init__(self, device_ids: Sequence[str], started_ns: int) -> None:
+    def __init__(self, device_ids: Sequence[str], started_ns: int, *, has_phases: bool = False) -> None:
+        self._has_phases = has_phases
         self._device_ids = [*device_ids]
         self._started_ns = started_ns
         self._knots: list[tuple[int, Knots, int]] = []  # device, knots, how many of them came before
@@ -109,7 +111,7 @@ class Trace:
         Returns:
             ``epoch``, ``stage``, ``kind``, ``start_s``, ``duration_s``, ``energy_j`` (NaN where all of it is missing),
             ``u_j``, ``missing_s`` (the devices' together), ``number``: how often its account began before, which of a
-            step is its number in the epoch, from 0 on.
+            step is its number in the epoch, from 0 on. With phases also ``phase``, and a row for each.
         """
         marks = np.concatenate([*self._marks, np.empty(0, dtype=MARK)])
         self._marks = [marks[-1:]] if len(marks) else []
@@ -122,7 +124,7 @@ class Trace:
         missing_s = end["missing_s"] - start["missing_s"]
         is_missing = missing_s >= len(self._device_ids) * duration_s * (1 - WHOLE)
         of_rows = [accounts[code] for code in start["code"]]
-        return {
+        columns = {
             "epoch": np.array([account.epoch for account in of_rows], dtype=np.int64),
             "stage": np.array([account.stage for account in of_rows], dtype=str),
             "kind": np.array([account.kind for account in of_rows], dtype=str),
@@ -133,6 +135,8 @@ class Trace:
             "missing_s": missing_s,
             "number": number,
         }
+        phases = np.array([account.phase for account in of_rows], dtype=str)
+        return columns | {"phase": phases} if self._has_phases else columns
 
     def _seconds(self, time_ns: NDArray[Any]) -> NDArray[np.float64]:
         result: NDArray[np.float64] = (time_ns - self._started_ns) * NS

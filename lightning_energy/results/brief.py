@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import QUALITIES, Energy
 from lightning_energy.meters.units import J_PER_KWH, SAMPLES
+from lightning_energy.results.layout_phases import line_of_phases
 from lightning_energy.results.readable import duration, one_line, percent, si, watt_hours
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def in_brief(report: Figures, place: Place | None = None) -> Brief:
     lines = [
         *_lines_on_end(report),
         *_lines_on_metric(report),
+        *line_of_phases(report),
         *_lines_on_derived(report.derived),
         *_lines_on_idle(report),
         *_lines_on_missing(report, whole),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lightning_energy.curves.power_series import PowerSeries
     from lightning_energy.curves.resolution import Resolution
     from lightning_energy.ledger.how_shared import HowShared
+    from lightning_energy.ledger.phases import PhaseEnergy
     from lightning_energy.meters.base import Condition, Scope
     from lightning_energy.results.carbon import Derived
     from lightning_energy.results.notes import Note
@@ -172,6 +173,8 @@ class Figures:
             known, and of several loaders.
         n_test: the same of the test.
         gaps: energy of training between its steps (data loading, logging, checkpoints), part of stage ``train``.
+        phases: by stage that is divided its phases, whose energies together are the stage's; see
+            :class:`~lightning_energy.ledger.phases.PhaseEnergy`. Of this rank alone after an exception.
         between: energy of this session that is in no row of its epochs; ``None`` while it runs, and where unknown.
         missing: stretches of time in which the energy of one of these devices is not known.
         absent_ranks: number of other ranks whose energy since the last epoch is not known; 0 but after an exception.
@@ -210,6 +213,7 @@ class Figures:
     n_val: int | None = None
     n_test: int | None = None
     gaps: Energy | None = None
+    phases: Mapping[str, Sequence[PhaseEnergy]] = field(default_factory=dict)
     between: Energy | None = None
     missing: Sequence[Missing] = ()
     absent_ranks: int = 0

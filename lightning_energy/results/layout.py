@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.meters.units import J_PER_KWH, SAMPLES
 from lightning_energy.results.brief import one_of
+from lightning_energy.results.layout_phases import facts_of_phases
 from lightning_energy.results.layout_sharing import facts_of_sharing
 from lightning_energy.results.readable import duration, one_line, si
 
@@ -84,6 +85,7 @@ def _facts_of_training(report: Figures) -> list[tuple[str, str]]:
     if report.gaps is not None and report.gaps.energy_j is not None:
         text = f"{_joules(report.gaps)} in {duration(report.gaps.duration_s)}"
         facts.append(("Of train, between steps", text))
+    facts += facts_of_phases(report)
     if report.between is not None and report.between.energy_j is not None:
         text = f"{_joules(report.between)} of this session: what the rows of epochs do not have"
         facts.append(("Outside of epochs", text))

@@ -16,6 +16,12 @@ MOST_DEVICES = 4
 TOLD = 0.4  # largest relative uncertainty of a power that a run tells
 AT_ONCE_S = 0.001  # a delay of so much, and known as well, is none
 PHASES = {
+    "data": "waiting for data",
+    "copy": "copying it",
+    "saving": "saving checkpoints",
+    "other": "the rest",
+    "opening/data": "waiting for its first data",
+    "opening/copy": "copying its first data",
     "step": "steps",
     "gap": "between steps",
     "opening": "before its first step",
@@ -89,8 +95,8 @@ def _ms(seconds: float) -> str:
 
 
 def _powers(shared: HowShared) -> str:
-    of_kinds = {kinds.stage for kinds in shared.step_kinds}
-    names = [_name(c, has_kinds=c.stage in of_kinds) for c in shared.classes]
+    of_kinds = {(kinds.stage, kinds.phase or "step") for kinds in shared.step_kinds}
+    names = [_name(c, has_kinds=(c.stage, c.phase) in of_kinds) for c in shared.classes]
     powers = [*zip(names, shared.classes, strict=True)]
     told = [f"{name} {c.power_w:.3g} ± {c.u_w:.2g} W" for name, c in powers if c.u_w <= TOLD * c.power_w]
     rest = [name for name, c in powers if c.u_w > TOLD * c.power_w]
@@ -100,8 +106,8 @@ def _powers(shared: HowShared) -> str:
 
 def _name(row: ClassPower, *, has_kinds: bool) -> str:
     of_steps, _, kind = row.phase.partition(" ")
-    kind = kind or ("1" if has_kinds and row.phase == "step" else "")
-    phase = f"{PHASES[of_steps]} of kind {kind}" if kind else PHASES.get(row.phase, row.phase)
+    kind = kind or ("1" if has_kinds else "")
+    phase = f"{PHASES.get(of_steps, of_steps)} of kind {kind}" if kind else PHASES.get(row.phase, row.phase)
     return phase if row.stage == "outside" else f"{_words(row.stage)} ({phase})"
 
 
@@ -127,7 +133,8 @@ def _kinds(rule: StepKinds) -> str:
         for n, step_j, u_j in zip(rule.n, rule.step_j, rule.step_u_j, strict=True)
     ]
     words = [f"kind {i + 1} is {text}{of_each[i] if of_each else ''}" for i, text in enumerate(which)]
-    return f"Steps of {_words(rule.stage)} are of kinds {how}: {'; '.join(words)}"
+    of = f"{_words(rule.stage)} ({rule.phase})" if rule.phase else _words(rule.stage)
+    return f"Steps of {of} are of kinds {how}: {'; '.join(words)}"
 
 
 def _with_u(joules: float, u_j: float) -> str:

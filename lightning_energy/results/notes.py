@@ -25,6 +25,7 @@ NoteKind = Literal[
     "merged_ranks",  # the records of several ranks were put together
     "forecast",  # the end of a run that was interrupted, as it was expected
     "ended",  # a callback of this package, or an exception, ended the run
+    "phases",  # phases of training steps that cannot be told apart
     "rank_details",  # the devices of a rank could not be listed
     "other",
 ]

@@ -9,6 +9,7 @@ from lightning_energy.curves.energy import Energy
 from lightning_energy.curves.power_series import PowerSeries
 from lightning_energy.curves.resolution import Resolution
 from lightning_energy.ledger.how_shared import ClassPower, HowShared, Method, Moved, StepKinds
+from lightning_energy.ledger.phases import PhaseEnergy
 from lightning_energy.meters.base import Condition, Quality, Scope
 from lightning_energy.meters.clock import Anchor
 from lightning_energy.results.carbon import Derived
@@ -69,6 +70,7 @@ def record_of(document: Node) -> Record:
         seed=document.get("seed").maybe(Node.integer),
         n_val=document.get("n_val").maybe(Node.integer),
         n_test=document.get("n_test").maybe(Node.integer),
+        phases=document.get("phases").maybe(_phases) or {},
     )
 
 
@@ -108,6 +110,15 @@ def sessions_of(rows: Node) -> list[SessionRow]:
 def notes_of(rows: Node) -> list[Note]:
     """Remarks; a kind that a later release added is ``other`` here."""
     return [_note(row["kind"].text(), row["text"].text()) for row in rows.items()]
+
+
+def _phases(rows: Node) -> dict[str, list[PhaseEnergy]]:
+    return {stage: [_phase(item) for item in phases.items()] for stage, phases in rows.entries()}
+
+
+def _phase(row: Node) -> PhaseEnergy:
+    resolved, longer = row["resolved"].truth(), row["longer"].maybe(Node.amount)
+    return PhaseEnergy(row["name"].text(), energy_of(row["energy"]), resolved, longer)
 
 
 def _outcome(node: Node) -> Outcome:
@@ -213,14 +224,27 @@ def _class_power(row: Node) -> ClassPower:
 
 
 def _moved(row: Node) -> Moved:
-    return Moved(row["epoch"].integer(-1), row["stage"].text(), row["kind"].text(), row["energy_j"].number())
+    phase = row.get("phase").maybe(Node.text) or ""
+    return Moved(row["epoch"].integer(-1), row["stage"].text(), row["kind"].text(), row["energy_j"].number(), phase)
 
 
 def _step_kinds(row: Node) -> StepKinds:
     kinds = tuple(kind.integer() for kind in row["kinds"].items())
     n = tuple(item.integer() for item in row.get("n").maybe(Node.items) or ())
-    of_steps = (tuple(i.amount() for i in row.get(k).maybe(Node.items) or ()) for k in ("step_s", "step_j", "step_u_j"))
-    return StepKinds(row["stage"].text(), row["every"].integer(), kinds, _numbers(row["limits_s"]), n, *of_steps)
+    step_s, step_j, step_u_j = (
+        tuple(i.amount() for i in row.get(k).maybe(Node.items) or ()) for k in ("step_s", "step_j", "step_u_j")
+    )
+    return StepKinds(
+        row["stage"].text(),
+        row["every"].integer(),
+        kinds,
+        _numbers(row["limits_s"]),
+        n,
+        step_s,
+        step_j,
+        step_u_j,
+        row.get("phase").maybe(Node.text) or "",
+    )
 
 
 def _numbers(row: Node) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.curves.energy import Energy
     from lightning_energy.curves.resolution import Resolution
+    from lightning_energy.ledger.phases import PhaseEnergy
     from lightning_energy.results.carbon import Derived
     from lightning_energy.results.figures import Device, Missing, Outcome
     from lightning_energy.results.notes import Note
@@ -30,7 +31,14 @@ __all__ = ["FORMAT", "NAME", "Record", "Samples", "Score", "Steps", "make_record
 FORMAT = "lightning-energy-record"
 NAME = "energy.json"
 FURTHER = {"verdict": "What would save energy", "phases": "Energy by phase"}  # sections of a page, where it has these
-OPTIONAL = {"units", "above_idle_u", "seed", "n_val", "n_test"}  # fields that are not there where they are empty
+OPTIONAL = {
+    "units",
+    "phases",
+    "above_idle_u",
+    "seed",
+    "n_val",
+    "n_test",
+}  # fields that are not there where they are empty
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,7 @@ class Record:
         units: by stage the numbers of samples and of the user's own units in this session, all ranks together; ``None``
             for one of which not all could be counted. Empty in records of releases that did not count them.
         gaps: energy of training between its steps.
+        phases: by stage that is divided its phases, whose energies together are the stage's; empty where none is.
         missing: stretches of time in which the energy of one of the devices is not known.
         above_idle_j: joules of this session above the devices' idle power; ``None`` when that was not watched.
         above_idle_u: its uncertainty; ``None`` unknown.
@@ -159,6 +168,7 @@ class Record:
     seed: int | None = None
     n_val: int | None = None
     n_test: int | None = None
+    phases: Mapping[str, Sequence[PhaseEnergy]] = field(default_factory=dict)
 
     @property
     def has_ended(self) -> bool:
@@ -194,6 +204,7 @@ class Record:
             n_val=self.n_val,
             n_test=self.n_test,
             gaps=self.gaps,
+            phases=self.phases,
             between=self._own.between if self._own is not None else None,
             missing=self.missing,
             absent_ranks=self.absent_ranks,
@@ -308,6 +319,7 @@ def make_record(
         seed=seed,
         n_val=report.n_val,
         n_test=report.n_test,
+        phases={stage: [*phases] for stage, phases in report.phases.items()},
     )
 
 

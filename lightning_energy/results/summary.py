@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.curves.resolution import aliasing_risk, resolution
+from lightning_energy.ledger.phases import PhaseEnergy
 from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.results.figures import Device, Missing, Spread
 from lightning_energy.results.notes import Note
@@ -112,17 +113,25 @@ def summarize(
         if raised_by_handler(error):
             raise
         text = f"Rank {ranks.rank} could not list its devices: {type(error).__name__}: {error}"
-        mine = _Part([], [], totals.stages, [Note("rank_details", text)])
+        mine = _Part([], [], totals.stages, [Note("rank_details", text)], {})
     mine.notes.extend(notes)
     parts = [mine] if stages is not None else ranks.gather(mine)
     names = [*dict.fromkeys(n for p in parts for n in p.stages)] if stages is None else [*stages]
+    # without an exchange ranks do not know whether others divide their stages alike
+    divided = _divided(parts, names) if stages is None or ranks.size == 1 else []
     counted = _Units(units or {}, names)
     # at an epoch's end ranks exchange no more than they must
     in_passes = [(passes or {}).get(stage) for stage in PASSES] if stages is None or ranks.size == 1 else []
     (session_energy, gaps, *sums), means = ranks.sum_all(
-        [energy or totals.energy(), totals.energy(stage="train", kind="gap"), *(totals.energy(stage=s) for s in names)],
+        [
+            energy or totals.energy(),
+            totals.energy(stage="train", kind="gap"),
+            *(totals.energy(stage=s) for s in names),
+            *(totals.energy(stage=s, phase=phase) for s, phase in divided),
+        ],
         [*counted.numbers, *in_passes],
     )
+    of_phases, sums = sums[len(names) :], sums[: len(names)]
     by_stage = {name: part for name, part in zip(names, sums, strict=True) if part.duration_s > 0}
     numbers = [ranks.of_all(mean) for mean in means]
     n_val, n_test = numbers[len(counted.numbers) :] or (None, None)
@@ -149,6 +158,7 @@ def summarize(
         n_val=n_val,
         n_test=n_test,
         gaps=gaps if gaps.duration_s > 0 else None,
+        phases=_phases(parts, divided, of_phases),
         missing=[m for p in parts for m in p.missing],
         absent_ranks=ranks.left,
         above_idle_j=None if above is None else above.energy_j,
@@ -185,6 +195,23 @@ class _Part(NamedTuple):
     missing: list[Missing]
     stages: list[str]
     notes: list[Note]
+    phases: dict[str, list[PhaseEnergy]]
+
+
+def _divided(parts: Sequence[_Part], stages: Sequence[str]) -> list[tuple[str, str]]:
+    """Stages and phases of all ranks, in the same order on each."""
+    return [*dict.fromkeys((s, phase.name) for s in stages for part in parts for phase in part.phases.get(s, []))]
+
+
+def _phases(
+    parts: Sequence[_Part], divided: Sequence[tuple[str, str]], energies: Sequence[Energy]
+) -> dict[str, list[PhaseEnergy]]:
+    """The phases by stage, with their energies on all ranks."""
+    found: dict[str, list[PhaseEnergy]] = {}
+    for (stage, name), energy in zip(divided, energies, strict=True):
+        of_ranks = [phase for part in parts for phase in part.phases.get(stage, []) if phase.name == name]
+        found.setdefault(stage, []).append(PhaseEnergy.together(of_ranks, energy))
+    return found
 
 
 def devices_of(session: Session, totals: Totals, rank: int = 0) -> list[Device]:
@@ -218,7 +245,8 @@ def _part(session: Session, totals: Totals, steps: StepSums, ranks: Ranks) -> _P
         *_notes_on_steps(session, steps),
         *(_note_on_lines(d) for d in devices if _falls_back(d)),
     ]
-    return _Part(devices, missing, totals.stages, notes)
+    phases = {stage: found for stage in totals.stages if (found := totals.phases(stage))}
+    return _Part(devices, missing, totals.stages, notes, phases)
 
 
 def _falls_back(device: Device) -> bool:

@@ -174,9 +174,14 @@ def _append_csv(path: Path, columns: Columns) -> None:
     """A gzip file may consist of several members: each call adds a whole one, or none."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    if not path.exists():
-        writer.writerow(columns)
-    writer.writerows(zip(*(_texts(name, values.tolist()) for name, values in columns.items()), strict=True))
+    n, names = len(next(iter(columns.values()))), [*columns]
+    if path.exists():  # of an earlier session, which may have divided steps into phases, or not
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+            names = next(csv.reader(file))
+    else:
+        writer.writerow(names)
+    known = {name: values.tolist() for name, values in columns.items()}
+    writer.writerows(zip(*(_texts(name, known.get(name, [""] * n)) for name in names), strict=True))
     member = memoryview(gzip.compress(text.getvalue().encode()))
     with path.open("ab", buffering=0) as file:
         end = file.tell()

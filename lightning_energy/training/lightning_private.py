@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning.pytorch import loggers
 from lightning.pytorch.callbacks import (
@@ -18,14 +18,16 @@ from lightning.pytorch.callbacks import (
     ModelSummary,
     Timer,
 )
+from lightning.pytorch.profilers import PassThroughProfiler
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from types import FrameType
 
-    from lightning.pytorch import Trainer
+    from lightning.pytorch import LightningModule, Trainer
 
 __all__ = [
+    "Actions",
     "called_in",
     "forget_logged",
     "is_checkpoint",
@@ -35,6 +37,7 @@ __all__ = [
     "is_monitor",
     "is_of_lightning",
     "is_of_lightning_alone",
+    "is_passed_through",
     "is_quiet",
     "is_summary",
     "is_timer",
@@ -54,6 +57,62 @@ __all__ = [
 
 
 PACKAGES = ("lightning.", "lightning_fabric.", "pytorch_lightning.")
+
+
+class Actions(NamedTuple):
+    """The names that a Trainer gives its profiler for what it does.
+
+    They are shown to users, but not documented: no hook tells when waiting for a batch ends and copying it begins.
+
+    Attributes:
+        data: it waits for the next batch.
+        copy: it copies the batch to the device.
+        forward: it calls ``training_step``.
+        before_backward: our hook of that name.
+        after_backward: our hook of that name.
+        before_optimizer: our hook before an optimizer's step.
+        automatic_step: all of an automatic optimizer's step, with the closures in it.
+        manual_step: the step of an optimizer that the module calls itself.
+        saving: it writes a checkpoint.
+    """
+
+    data: str
+    copy: str
+    forward: str
+    before_backward: str
+    after_backward: str
+    before_optimizer: str
+    automatic_step: str
+    manual_step: str
+    saving: str
+
+    @classmethod
+    def of(cls, trainer: Trainer, module: LightningModule, state_key: str) -> Actions:
+        """The names in a Trainer's run.
+
+        Args:
+            trainer: the Trainer.
+            module: the module that it runs.
+            state_key: the name by which it calls our callback.
+        """
+        strategy, ours = f"[Strategy]{type(trainer.strategy).__name__}", f"[Callback]{state_key}"
+        return cls(
+            data=f"[{type(trainer.fit_loop.epoch_loop).__name__}].train_dataloader_next",
+            copy=f"{strategy}.batch_to_device",
+            forward=f"{strategy}.training_step",
+            before_backward=f"{ours}.on_before_backward",
+            after_backward=f"{ours}.on_after_backward",
+            before_optimizer=f"{ours}.on_before_optimizer_step",
+            automatic_step=f"[LightningModule]{type(module).__name__}.optimizer_step",
+            manual_step="optimizer_step",
+            saving="save_checkpoint",
+        )
+
+
+def is_passed_through(profiler: Any) -> bool:
+    """True for a profiler that does nothing, Lightning's default, of either of its two packages."""
+    twin = sys.modules.get("pytorch_lightning.profilers")
+    return type(profiler) in {PassThroughProfiler, getattr(twin, "PassThroughProfiler", None)}
 
 
 def logger_step(trainer: Trainer) -> int:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from lightning_energy.ledger import accounts, phases
+
 __all__ = [
     "ACCURACY",
     "ALL",
@@ -21,6 +23,7 @@ __all__ = [
     "METRIC",
     "MISSING_S",
     "NAMES",
+    "PHASE_J",
     "POINT_WH",
     "POWER_W",
     "PREDICT_J",
@@ -55,6 +58,8 @@ ACCURACY = "energy/accuracy"
 METRIC = "energy/metric"
 SCORE = "energy/score"
 POINT_WH = "energy/point_wh"
+PHASE_J = {name: f"energy_phase/{name}_j" for name in phases.NAMES}
+"""The names of the phases of training, by phase."""
 
 
 class LogKey(NamedTuple):
@@ -73,6 +78,15 @@ class LogKey(NamedTuple):
     meaning: str
 
 
+OF_PHASES = {
+    phases.DATA: "energy of waiting for data in this epoch",
+    phases.COPY: "energy of copying batches to the device in this epoch",
+    phases.FORWARD: "energy of the forward passes in this epoch, with the loss",
+    phases.BACKWARD: "energy of the backward passes in this epoch",
+    phases.OPTIMIZER: "energy of the optimizers' steps in this epoch",
+    accounts.SAVING: "energy of saving checkpoints in this epoch, until it ends",
+    accounts.OTHER: "energy of training in this epoch that is none of these",
+}
 _STEP = "every `log_every_n_steps`, where a sensor has moved since the last point"
 _VAL = "after each validation"
 _EPOCH = "after each training epoch"
@@ -108,6 +122,10 @@ ALL: tuple[LogKey, ...] = (
         "Wh",
         f"{_VAL}, if `accuracy` or `metric` is given",
         "energy that a further point (0.01) cost over the last three validations, by the best value so far",
+    ),
+    *(
+        LogKey(PHASE_J[name], "J", f"{_EPOCH}, if `phases=True`, where it is resolved", OF_PHASES[name])
+        for name in PHASE_J
     ),
 )
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
+from lightning_energy.ledger.phases import TOLD_U
 from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.units import J_PER_WH
 from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import is_of_lightning, logged_place, logger_step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from lightning.pytorch import LightningModule, Trainer
 
     from lightning_energy.curves.energy import Energy
     from lightning_energy.ledger.ranks import Ranks
+    from lightning_energy.ledger.totals import Totals
     from lightning_energy.results.carbon import Conversion
     from lightning_energy.training.error_guard import Warn
 
-__all__ = ["log", "log_late", "read_metrics", "to_loggers", "total_values"]
+__all__ = ["log", "log_late", "phase_energies", "phase_values", "read_metrics", "to_loggers", "total_values"]
 
 DERIVED = {"co2eq_g": log_keys.CO2EQ_G, "cost": log_keys.COST}
 
@@ -44,6 +47,38 @@ def total_values(
         **({log_keys.TOTAL_U_WH: total.u_absolute_j / J_PER_WH} if log_uncertainty else {}),
         **({log_keys.MISSING_S: total.missing_s} if total.missing_s > 0 else {}),
         **{DERIVED[name]: value for name, value in derived.items() if value is not None},
+    }
+
+
+def phase_energies(totals: Totals, epoch: int, names: Sequence[str]) -> list[Energy]:
+    """The energies of an epoch's phases on this rank. One that is not resolved is as uncertain as it is large.
+
+    Args:
+        totals: the totals of the accounts.
+        epoch: the epoch.
+        names: the phases, the same on all ranks.
+    """
+    known = {phase.name: phase for phase in totals.phases("train", epoch)} if names else {}
+    found = []
+    for name in names:
+        energy = known[name].energy if name in known else totals.energy(stage="train", epoch=epoch, phase=name)
+        is_open = name in known and not known[name].resolved
+        u_j = max(energy.u_j, energy.energy_j or 0.0) if is_open else energy.u_j
+        found.append(replace(energy, u_j=u_j, u_absolute_j=max(u_j, energy.u_absolute_j)))
+    return found
+
+
+def phase_values(names: Sequence[str], energies: Sequence[Energy]) -> dict[str, float]:
+    """The values of an epoch's phases, of all ranks together; none of one that is not resolved.
+
+    Args:
+        names: the phases.
+        energies: the energy of each.
+    """
+    return {
+        log_keys.PHASE_J[name]: energy.energy_j
+        for name, energy in zip(names, energies, strict=True)
+        if energy.energy_j and energy.u_j <= TOLD_U * energy.energy_j
     }
 
 

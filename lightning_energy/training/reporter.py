@@ -179,7 +179,7 @@ class Reporter:
             energy=self._books.live(totals),
             units=self._stages.counts.units,
             passes={**self._stages.counts.passes},
-            notes=self._books.notes,
+            notes=[*self._books.notes, *self._stages.remarks],
         )
 
     def _complete(self, total: Energy | None) -> Callable[[Report], Report]:

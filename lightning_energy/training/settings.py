@@ -57,6 +57,7 @@ class Settings:
     dashboards: bool
     progress_bar: bool
     log_uncertainty: bool
+    phases: bool
 
     @classmethod
     def of(cls, owner: object) -> Settings:
@@ -92,6 +93,7 @@ class Settings:
             dashboards=self.dashboards,
             progress_bar=self.progress_bar,
             log_uncertainty=self.log_uncertainty,
+            phases=self.phases,
         )
         check_record(self.record)
         if self.batch_size_fn is not None and not callable(self.batch_size_fn):

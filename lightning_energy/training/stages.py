@@ -5,10 +5,12 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
+from lightning_energy.ledger.accounts import OTHER
+from lightning_energy.ledger.phases import NAMES
 from lightning_energy.ledger.step_marks import BatchMarks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from lightning.pytorch import Trainer
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.counts import Counts
     from lightning_energy.ledger.session import Session
     from lightning_energy.ledger.step_marks import HooksOf
+    from lightning_energy.results.notes import Note
+    from lightning_energy.training.step_phases import StepPhases
 
 __all__ = ["OF_A_FIT", "TUNE", "BatchHooks", "Stages", "loaders_of"]
 
@@ -68,15 +72,19 @@ class Stages:
         counts: see there.
         stage: Lightning's name of the run: ``fit``, ``validate``, ``test``, ``predict``.
         searches: whether a callback of the Trainer searches for a learning rate or a batch size.
+        phases: marks the phases of training steps; ``None``: they are not divided.
     """
 
-    def __init__(self, counts: Counts, stage: str = "fit", *, searches: bool = False) -> None:
+    def __init__(
+        self, counts: Counts, stage: str = "fit", *, searches: bool = False, phases: StepPhases | None = None
+    ) -> None:
         self.is_fit = stage == "fit"
         self.is_training = False
         self.counts = counts
         self.marks = BatchMarks(counts)
         self._main = "train" if self.is_fit else stage
         self._searches = searches
+        self._phases = phases
         self._apart: int | None = None
         self._stage = self._main
 
@@ -89,6 +97,8 @@ class Stages:
 
         A finder stands first in the list of callbacks, and searches before our next hook is called.
         """
+        if self._phases is not None:
+            self._phases.watch()
         return self.enter(session, -1, TUNE if self._searches else self._main)
 
     def enter(self, session: Session | None, epoch: int, stage: str) -> BatchHooks:
@@ -106,13 +116,30 @@ class Stages:
         if session is None:
             return self.leave()
         session.synchronize()
-        self.marks.enter(session, epoch, stage)
+        self._mark(session, epoch, stage)
         return self.hooks
 
     def leave(self) -> BatchHooks:
         """Take no more marks; batches are still counted."""
+        if self._phases is not None:
+            self._phases.leave()
         self.marks.leave(self._stage)
         return self.hooks
+
+    @property
+    def phase_names(self) -> Sequence[str]:
+        """The phases that training is divided into; none where it is not."""
+        return () if self._phases is None else NAMES
+
+    @property
+    def remarks(self) -> Sequence[Note]:
+        """The phases that this training does not let one tell apart."""
+        return () if self._phases is None else self._phases.remarks
+
+    def close(self) -> None:
+        """Watch the Trainer no more."""
+        if self._phases is not None:
+            self._phases.close()
 
     @property
     def hooks(self) -> BatchHooks:
@@ -125,8 +152,18 @@ class Stages:
         Returns:
             The account that follows, opened for this: all older ones are of the time before.
         """
-        self.marks.enter(session, -1, "train", apart=True)
+        self._mark(session, -1, "train", apart=True)
         return self.marks.gap_code
+
+    def _mark(self, session: Session, epoch: int, stage: str, *, apart: bool = False) -> None:
+        """Let time belong to this stage of this epoch from now on, that of training by phases if they are wanted."""
+        phases = self._phases
+        if phases is not None:
+            phases.leave()
+        is_divided = phases is not None and stage == "train"
+        self.marks.enter(session, epoch, stage, apart=apart, rest=OTHER if is_divided else "")
+        if phases is not None and is_divided:
+            phases.enter(session, epoch, self.marks.gap_code, apart=apart)
 
     def maybe_begin_search(self, session: Session) -> None:
         """Set time apart from now on: a checkpoint is written, perhaps as the beginning of a search within the run."""

@@ -18,7 +18,7 @@ from lightning_energy.training import log_keys
 from lightning_energy.training.ended import by_callbacks
 from lightning_energy.training.ending import Ending
 from lightning_energy.training.lightning_private import searches
-from lightning_energy.training.logged import log, read_metrics, to_loggers, total_values
+from lightning_energy.training.logged import log, phase_energies, phase_values, read_metrics, to_loggers, total_values
 from lightning_energy.training.monitor_checks import advice_on_direction, advice_on_reference
 from lightning_energy.training.outputs import Outputs
 from lightning_energy.training.rank_books import EMPTY, RankBooks
@@ -26,14 +26,17 @@ from lightning_energy.training.reporter import Reporter
 from lightning_energy.training.score_metrics import ScoreMetrics
 from lightning_energy.training.stages import Stages, loaders_of
 from lightning_energy.training.step_log import StepLog
+from lightning_energy.training.step_phases import StepPhases
 from lightning_energy.training.validations import Validations
 from lightning_energy.training.waiting_monitors import WaitingMonitors, drop_values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from lightning.pytorch import LightningModule, Trainer
 
+    from lightning_energy.curves.energy import Energy
+    from lightning_energy.ledger.totals import Totals
     from lightning_energy.results.figures import Outcome
     from lightning_energy.results.report import Report
     from lightning_energy.training.error_guard import Warn
@@ -69,6 +72,7 @@ class TrainerRun:
         warn: takes a topic's first warning.
         left: called when nobody takes marks any more.
         end: a method of the callback that ends the run where Lightning does not call it any more.
+        key: the name by which the Trainer calls the callback.
 
     Raises:
         MeterUnavailable: a meter that was asked for cannot be read, or nothing can and an estimate is refused.
@@ -85,6 +89,7 @@ class TrainerRun:
         warn: Warn,
         left: Callable[[], None],
         end: Callable[[], None],
+        key: str = "",
     ) -> None:
         is_fit, ranks, conversion = stage == "fit", Ranks.of(trainer), settings.conversion
         self._memory, self._conversion, self._warn, self._left = memory, conversion, warn, left
@@ -106,7 +111,8 @@ class TrainerRun:
             memory.record = self.outputs.place
         counts = Counts(settings.batch_size_fn, settings.per, loaders_of(trainer))
         scorer = Scorer(settings.choice, settings.score_rule, ours=log_keys.NAMES)
-        self.stages = Stages(counts, stage, searches=searches(trainer, in_fit=is_fit))
+        phases = StepPhases(trainer, module, key) if is_fit and settings.phases else None
+        self.stages = Stages(counts, stage, searches=searches(trainer, in_fit=is_fit), phases=phases)
         wanted, allow = check_meters(settings.meters), settings.allow_estimate
         meters = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=allow))
         clock, self._clock_problem = clock_of(ranks.device)
@@ -117,6 +123,7 @@ class TrainerRun:
             over=self.ending.look,
             abandoned=self.outputs.abandon,
             trace=self.outputs.is_traced,
+            has_phases=phases is not None,
         )
         self.books = RankBooks(session, ranks, memory, warn, is_fit=is_fit, left=self._leave)
         self.metrics = ScoreMetrics(self.books)
@@ -221,16 +228,11 @@ class TrainerRun:
         next_code = self.stages.end_epoch(session)
         self.steps.sum_up()
         read_metrics(trainer, books.ranks)
-        totals, (train, so_far, validation), _ = books.reduce(
-            lambda t: [
-                t.energy(stage="train", epoch=epoch),
-                books.of_fit(t),
-                t.energy(stage="validate", epoch=epoch),
-            ]
-        )
+        names = self.stages.phase_names
+        totals, (train, so_far, validation, *of_phases), _ = books.reduce(_of_epoch(books, epoch, names))
         total = books.total_of(so_far, totals)
         train_j = known_j(train.energy_j)
-        values = {} if train_j is None else {log_keys.TRAIN_J: train_j}
+        values = ({} if train_j is None else {log_keys.TRAIN_J: train_j}) | phase_values(names, of_phases)
         if not self.validations.has_logged(epoch):
             values |= total_values(total, self._conversion, log_uncertainty=self._log_uncertainty)
         log(module, values, books.ranks, self._warn, is_fit=True, is_training=True)
@@ -327,6 +329,7 @@ class TrainerRun:
 
     def close(self) -> None:
         """Close everything, for good."""
+        self.stages.close()
         self.ending.close()
         self.waiting.release()
         self.outputs.end_writing()
@@ -346,6 +349,16 @@ class TrainerRun:
         self.outputs.close()
         self.validations.scorer.forget()
         self._left()
+
+
+def _of_epoch(books: RankBooks, epoch: int, names: Sequence[str]) -> Callable[[Totals], list[Energy]]:
+    """The energies of an epoch on this rank: training, the run so far, validation, and the phases of training."""
+    return lambda t: [
+        t.energy(stage="train", epoch=epoch),
+        books.of_fit(t),
+        t.energy(stage="validate", epoch=epoch),
+        *phase_energies(t, epoch, names),
+    ]
 
 
 def is_fitting(trainer: Trainer) -> bool:

@@ -25,7 +25,8 @@ def test_accounts_of_an_epoch_and_stage_are_a_group():
         accounts.code(epoch, stage, kind)
     apart = accounts.apart(3)
     assert accounts.rows[apart] == Account(0, "train", "gap")
-    group, is_step, is_gap = accounts.arrays
+    group, is_step, is_gap, is_inner = accounts.arrays
+    assert not is_inner.any()
     assert group.tolist() == [0, 1, 2, 1, 4, apart]
     assert is_step.tolist() == [False, False, False, True, False, False]
     assert is_gap.tolist() == [False, True, False, False, True, True]

@@ -7,7 +7,7 @@ import pytest
 
 from lightning_energy.ledger.how_shared import how_shared
 from tests.recomputed import accounts_of
-from tests.sim.virtual_run import START_NS, Sensor, Work, play
+from tests.sim.virtual_run import PHASES, START_NS, Sensor, Work, play
 
 SENSORS = {
     "at once": Sensor(),
@@ -16,7 +16,9 @@ SENSORS = {
     "every 20 ms": Sensor(update_s=0.02, lag_s=0.015),
     "steps in turns": Sensor(update_s=0.02),
     "long and short steps": Sensor(update_s=0.02),
+    "phases": Sensor(update_s=0.02),
 }
+DIVIDED = {"phases": {"step_s": 0.05, "phases": PHASES}}
 KINDS = {
     "steps in turns": {"step_s": 0.05, "kinds": ((1.3, 1.0), (0.5, 1.0))},
     "long and short steps": {"step_s": 0.05, "kinds": ((1.2, 1.3), (0.6, 0.7))},
@@ -35,14 +37,14 @@ def told(work: Work, sensor: Sensor, seed: int = 1):
 @pytest.mark.parametrize("name", SENSORS)
 def test_accounts_can_be_recomputed(name):
     epochs = 60 if SENSORS[name].update_s > 0.05 else 15
-    work = Work(epochs=epochs, opening=(0.05, 60.0), drift=0.2, **KINDS.get(name, {}))
+    work = Work(epochs=epochs, opening=(0.05, 60.0), drift=0.2, **(KINDS | DIVIDED).get(name, {}))
     totals, shared, curve, steps = told(work, SENSORS[name])
     assert len(shared.step_kinds) == int(name in KINDS)
     assert len(shared.ends_s) > 1  # its powers wander from block to block
     accounts = accounts_of(shared.to_plain(), curve, steps)
-    assert len(accounts) == 4 * epochs  # training and validation, steps and gaps
-    for (epoch, stage, kind), energy_j in accounts.items():
-        found = totals.energy(epoch=epoch, stage=stage, kind=kind)
+    assert len(accounts) == (8 if name in DIVIDED else 4) * epochs  # training and validation, steps and gaps
+    for (epoch, stage, *kind_and_phase), energy_j in accounts.items():
+        found = totals.energy(epoch=epoch, stage=stage, **dict(zip(("kind", "phase"), kind_and_phase, strict=False)))
         assert energy_j == pytest.approx(found.energy_j, rel=1e-6, abs=1e-6)
     assert math.fsum(accounts.values()) == pytest.approx(totals.energy().energy_j, rel=1e-9)
 

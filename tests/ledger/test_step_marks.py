@@ -22,7 +22,7 @@ def accounts(session: Session) -> list[tuple]:
     session.finish()
     totals = session.totals()
     session.close()
-    return [tuple(a) for a in totals.accounts[1:] if totals.energy(kind=a.kind, epoch=a.epoch).duration_s > 0]
+    return [tuple(a)[:3] for a in totals.accounts[1:] if totals.energy(kind=a.kind, epoch=a.epoch).duration_s > 0]
 
 
 def test_without_a_session_marks_go_nowhere():
@@ -86,7 +86,7 @@ def test_what_is_left_in_the_inbox_and_what_is_counted(stamp, batch_size_fn):
     class Inboxed:
         inbox = Inbox(left, lambda: next(times), stamp)
 
-        def code(self, epoch, stage, kind):
+        def code(self, epoch, stage, kind, phase):
             return {"step": 1, "gap": 2}[kind]
 
     counts = Counts(batch_size_fn)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lightning_energy.ledger.marks import AtMarks
+    from lightning_energy.ledger.phases import PhaseEnergy
+    from lightning_energy.ledger.totals import Totals
 
 START_NS = 10**15
 OUTSIDE = -1
@@ -41,6 +43,7 @@ class Work:
         kinds: power and duration of steps in turns, relative to those of others.
         regular: true for steps that all last the same.
         idle_s: seconds before and after.
+        phases: name, kind, part of a step with its gap, and watts of each phase of it, instead of step and gap.
     """
 
     epochs: int = 12
@@ -57,6 +60,18 @@ class Work:
     regular: bool = False
     kinds: tuple[tuple[float, float], ...] = ((1.0, 1.0),)
     idle_s: tuple[float, float] = (1.5, 1.0)
+    phases: tuple[tuple[str, str, float, float], ...] = ()
+
+
+PHASES = (
+    ("forward", "step", 0.28, 270.0),
+    ("backward", "step", 0.42, 330.0),
+    ("optimizer", "step", 0.10, 210.0),
+    ("other", "gap", 0.05, 110.0),
+    ("data", "gap", 0.12, 80.0),
+    ("copy", "gap", 0.03, 140.0),
+)
+"""Phases of a step of a usual network."""
 
 
 @dataclass(frozen=True)
@@ -85,39 +100,45 @@ class Sensor:
 
 
 class Pieces(NamedTuple):
-    """What went on: durations, true powers, and accounts as (epoch, stage, kind) or ``None``."""
+    """What went on: durations, true powers, and accounts as (epoch, stage, kind, phase) or ``None``."""
 
     duration_s: NDArray[np.float64]
     power_w: NDArray[np.float64]
-    account: list[tuple[int, str, str] | None]
+    account: list[tuple[int, str, str, str] | None]
 
 
 def training(rng: np.random.Generator, work: Work) -> Pieces:
     """Play a training once."""
     before_w, step_w, gap_w, validate_w, after_w = work.watts
-    rows: list[tuple[float, float, tuple[int, str, str] | None]] = [(work.idle_s[0], before_w, None)]
+    rows: list[tuple[float, float, tuple[int, str, str, str] | None]] = [(work.idle_s[0], before_w, None)]
+    rest = "other" if work.phases else ""
     z, k, n = 0.0, 0, max(1, round(work.train_s / work.step_s))
     for epoch in range(work.epochs):
         if work.opening[0]:
-            rows.append((*work.opening, (epoch, "train", "gap")))
+            rows.append((*work.opening, (epoch, "train", "gap", rest)))
         for number in range(n):
             of_kind_w, of_kind_s = work.kinds[number % len(work.kinds)]
             z = work.correlated * z + np.sqrt(1 - work.correlated**2) * rng.standard_normal()
             d = of_kind_s * work.step_s * (1.0 if work.regular else 1 + 0.03 * rng.standard_normal())
             level = of_kind_w * (0.5 if k < work.cold_steps else 1.0) * (1 + work.drift * (k / (n * work.epochs) - 0.5))
-            rows += [
-                ((1 - work.gap) * d, step_w * level * (1 + work.scatter * z), (epoch, "train", "step")),
-                (work.gap * d, gap_w, (epoch, "train", "gap")),
-            ]
+            for phase, kind, part, power_w in work.phases:
+                each_s = part * d * (1.0 if work.regular else 1 + 0.03 * rng.standard_normal())
+                each_w = power_w * (level if kind == "step" else 1.0) * (1 + work.scatter * rng.standard_normal())
+                rows.append((each_s, each_w, (epoch, "train", kind, phase)))
+            if not work.phases:
+                rows += [
+                    ((1 - work.gap) * d, step_w * level * (1 + work.scatter * z), (epoch, "train", "step", "")),
+                    (work.gap * d, gap_w, (epoch, "train", "gap", "")),
+                ]
             k += 1
         if work.validate_s:
             if work.opening[0]:
-                rows.append((*work.opening, (epoch, "validate", "gap")))
+                rows.append((*work.opening, (epoch, "validate", "gap", "")))
             m = max(1, round(work.validate_s / min(work.step_s, 0.05)))
             d, level = work.validate_s * (1 + 0.01 * rng.random()) / m, 1 + 0.02 * rng.standard_normal()
             for _ in range(m):
                 power_w = validate_w * level * (1 + work.scatter * rng.standard_normal())
-                rows.append((d, power_w, (epoch, "validate", "step")))
+                rows.append((d, power_w, (epoch, "validate", "step", "")))
     rows.append((work.idle_s[1], after_w, None))
     durations, powers, accounts = zip(*rows, strict=True)
     return Pieces(np.array(durations), np.array(powers), [*accounts])
@@ -182,8 +203,8 @@ Watch = Callable[[np.random.Generator, Sequence[Pieces], Sensor, float], list[Se
 class Tap(Trace):
     """A trace that also keeps the energies at marks, with their variances."""
 
-    def __init__(self, device_ids: list[str], started_ns: int) -> None:
-        super().__init__(device_ids, started_ns)
+    def __init__(self, device_ids: list[str], started_ns: int, *, has_phases: bool = False) -> None:
+        super().__init__(device_ids, started_ns, has_phases=has_phases)
         self.told: list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = []
 
     def add_marks(
@@ -212,6 +233,8 @@ class Result(NamedTuple):
         ledger: the ledger, after the end.
         rise_j: by board, the rise of the counter while it was watched.
         booked_j: by board, what all accounts, and the time outside of them, hold of it.
+        phases: the phases of the training.
+        totals: the contents of the accounts.
     """
 
     kind: list[str]
@@ -222,6 +245,8 @@ class Result(NamedTuple):
     ledger: Ledger
     rise_j: NDArray[np.float64]
     booked_j: NDArray[np.float64]
+    phases: list[PhaseEnergy]
+    totals: Totals
 
 
 def play(
@@ -251,7 +276,7 @@ def play(
     pieces = training(rng, work)
     info = info or MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0, power_min_w=20.0)
     curves = [Curve(replace(info, device_id=f"d{k}")) for k in range(boards)]
-    now, tap = [START_NS], Tap([curve.info.device_id for curve in curves], START_NS)
+    now, tap = [START_NS], Tap([curve.info.device_id for curve in curves], START_NS, has_phases=bool(work.phases))
     ledger = Ledger(curves, clock=lambda: now[0], trace=tap)
     own = [1.0] if boards == 1 else [1 + 0.1 * (rng.random() - 0.5) for _ in range(boards)]
     start_s = np.concatenate([[0.0], np.cumsum(pieces.duration_s)])
@@ -310,7 +335,7 @@ def _compared(
     joules = pieces.duration_s * pieces.power_w * gain
     in_run = np.array([a is not None for a in pieces.account])
     epoch = np.array([OUTSIDE if a is None else a[0] for a in pieces.account])
-    stage, kind = (np.array(["" if a is None else a[k] for a in pieces.account]) for k in (1, 2))
+    stage, kind, phase = (np.array(["" if a is None else a[k] for a in pieces.account]) for k in (1, 2, 3))
     rows: list[tuple[str, dict, NDArray[np.bool_]]] = [("run", {}, in_run)]
     stages = ["train"] + ["validate"] * bool(work.validate_s)
     if work.validate_s:
@@ -319,14 +344,19 @@ def _compared(
         rows.append(("epoch", {"epoch": e}, epoch == e))
         if work.validate_s:
             rows += [("epoch x stage", {"epoch": e, "stage": s}, (epoch == e) & (stage == s)) for s in stages]
+    inner = stage == "train"
     if work.gap:
-        inner = stage == "train"
         rows += [("step/gap", {"kind": k, "stage": "train"}, inner & (kind == k)) for k in ("step", "gap")]
+    rows += [("phase", {"stage": "train", "phase": p[0]}, inner & (phase == p[0])) for p in work.phases]
     found = [totals.energy(**wanted) for _, wanted, _ in rows]
     # a step runs from its start to the next mark that is no gap of its epoch
-    begins = np.flatnonzero((stage == "train") & (kind == "step"))
-    ends = begins + 1 + ((stage[begins + 1] == "train") & (kind[begins + 1] == "gap"))
-    if work.opening[0]:
+    is_step = (stage == "train") & (kind == "step")
+    begins = np.flatnonzero(is_step & ~np.concatenate([[False], is_step[:-1] & (phase[:-1] != "")]))
+    if work.phases:
+        ends = begins + len(work.phases)
+    else:
+        ends = begins + 1 + ((stage[begins + 1] == "train") & (kind[begins + 1] == "gap"))
+    if work.opening[0] and not work.phases:
         ends = np.minimum(ends, begins + 2)
     time_ns, energy_j, variance_j2 = tap.marks
     start_ns = START_NS + np.round(np.concatenate([[0.0], np.cumsum(pieces.duration_s)]) * 1e9).astype(np.int64)
@@ -341,4 +371,6 @@ def _compared(
         ledger,
         rise_j,
         _booked_j(ledger, now_ns),
+        totals.phases("train"),
+        totals,
     )

@@ -93,7 +93,7 @@ def test_after_an_epoch_time_is_between_epochs(session):
     of_fit.enter(session, 0, "train")
     code = of_fit.end_epoch(session)
     assert of_fit.marks.gap_code == code > session.code(0, "train", "gap")
-    assert session.ledger.accounts.rows[code] == (-1, "train", "gap")
+    assert session.ledger.accounts.rows[code] == (-1, "train", "gap", "")
     assert code != session.code(-1, "train", "gap")  # all older accounts are of the time before
     assert entered(session)[-1] == (-1, "train")
 

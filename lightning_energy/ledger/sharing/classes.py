@@ -1,4 +1,7 @@
-"""Classes of work: what has one mean power. The stage, and in it its opening, its steps, and the gaps between them."""
+"""Classes of work: what has one mean power. The stage, and in it its opening, its steps, and the gaps between them.
+
+Where steps and gaps are divided into phases, each phase is a class.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.accounts import OUTSIDE
+from lightning_energy.ledger.accounts import OTHER, OUTSIDE, REST, SAVING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lightning_energy.ledger.accounts import Accounts
+    from lightning_energy.ledger.accounts import Account, Accounts
 
 __all__ = ["AFTER", "BEFORE", "Classes", "Position"]
 
 BEFORE, AFTER = 0, 1  # the time outside of accounts: an idle device after a run is warmer than before it
 PHASES = ("opening", "step", "gap")
 OPENING, STEP, GAP = range(3)
+Key = tuple[str, int, str]  # stage, place among PHASES or behind them a kind of steps, and a step's or a gap's phase
 
 
 class Position(NamedTuple):
@@ -32,7 +36,9 @@ class Classes:
     """The table of classes; they are added, and none is ever removed.
 
     The opening of a stage is the time from its beginning to its first step: a device that idles there, while workers
-    start, would else be taken for the gaps between steps.
+    start, would else be taken for the gaps between steps. Phases there are classes of their own, too: waiting for the
+    first batch is not waiting for the next. A checkpoint is written alike anywhere, and what is left of a step is work
+    as that between steps.
 
     Attributes:
         names: (stage, phase) by class.
@@ -45,13 +51,18 @@ class Classes:
         self.names: list[tuple[str, str]] = [("outside", "before"), ("outside", "after")]
         self._accounts = accounts
         self._stages: dict[str, int] = {}
-        self._of: dict[tuple[str, int], int] = {}
+        self._of: dict[Key, int] = {}
         self._by_code = np.empty((len(PHASES), 0), dtype=np.int64)
 
     @property
     def steps(self) -> list[int]:
         """The classes of steps."""
-        return [of_class for (_, phase), of_class in self._of.items() if phase == STEP]
+        return [of_class for (_, place, _), of_class in self._of.items() if place == STEP]
+
+    @property
+    def has_phases(self) -> bool:
+        """True where steps or gaps are divided."""
+        return any(phase not in REST for _, _, phase in [*self._of])
 
     def kinds(self, of_class: int, n: int) -> tuple[int, ...]:
         """The classes of the kinds of steps of a class, itself the first; takes the lock.
@@ -61,14 +72,20 @@ class Classes:
             n: the number of kinds.
         """
         with self._accounts.lock:
-            stage = self.names[of_class][0]
-            return (of_class, *(self._class(stage, len(PHASES) + kind) for kind in range(n - 1)))
+            stage, _, phase = next(key for key, known in self._of.items() if known == of_class)
+            return (of_class, *(self._class((stage, len(PHASES) + kind, phase)) for kind in range(n - 1)))
 
     @property
     def is_step(self) -> NDArray[np.bool_]:
         """True for the accounts of steps, by code."""
         self._extend()
         return self._is_step
+
+    @property
+    def is_inner(self) -> NDArray[np.bool_]:
+        """True for the accounts of phases of steps and of gaps, but not of the rest of these, by code."""
+        self._extend()
+        return self._is_inner
 
     @property
     def stage(self) -> NDArray[np.int64]:
@@ -106,16 +123,37 @@ class Classes:
             return
         news = np.zeros((len(PHASES), len(rows) - have), dtype=np.int64)
         for code in range(have, len(rows)):
-            for phase in range(len(PHASES)) if code != OUTSIDE else ():
-                news[phase, code - have] = self._class(rows[code].stage, phase)
+            for place in range(len(PHASES)) if code != OUTSIDE else ():
+                news[place, code - have] = self._class(_key(rows[code], place))
         self._by_code = np.concatenate([self._by_code, news], axis=1)
         self._is_step = np.array([row.kind == "step" for row in rows])
+        self._is_inner = np.array([row.phase not in REST for row in rows])
 
-    def _class(self, stage: str, phase: int) -> int:
-        key = (stage, phase)
+    def _class(self, key: Key) -> int:
+        stage, place, phase = key
+        if phase not in REST and place in {STEP, GAP}:  # a phase is the same work in steps and between them
+            elsewhere = (stage, STEP + GAP - place, phase)
+            key = elsewhere if elsewhere in self._of else key
         if key not in self._of:
             self._stages.setdefault(stage, len(self._stages))
             self._of[key] = len(self.names)
-            kind = phase - len(PHASES) + 2
-            self.names.append((stage, PHASES[phase] if phase < len(PHASES) else f"{PHASES[STEP]} {kind}"))
+            self.names.append((stage, _name(place, phase)))
         return self._of[key]
+
+
+def _key(account: Account, place: int) -> Key:
+    """The class of an account at a place: see :class:`Classes`."""
+    _, stage, kind, phase = account
+    if phase == SAVING or (phase == OTHER and kind == "step"):
+        return stage, GAP, phase
+    if phase and kind == "step":
+        return stage, STEP, phase
+    if phase and place == STEP:
+        return stage, GAP, phase
+    return stage, place, "" if phase == OTHER and place == OPENING else phase
+
+
+def _name(place: int, phase: str) -> str:
+    if place >= len(PHASES):
+        return f"{phase or PHASES[STEP]} {place - len(PHASES) + 2}"
+    return PHASES[place] if not phase else f"{PHASES[OPENING]}/{phase}" if place == OPENING else phase

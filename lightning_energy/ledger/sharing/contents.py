@@ -24,6 +24,7 @@ ON_THE_BRIDGE = 0.7
 """Part of the residuals' variance that is power which wanders inside intervals; 1 was too wide, 0.5 too narrow."""
 
 RESOLVED = 0.95  # part of the prior's variance that the run must remove, or the split counts as not resolved
+LEAST_TOLD = 0.05  # the same, from which on more of the same would remove it
 KNOWN_EMA_S = 0.002  # uncertainty of the smoothing from which on nothing is known of what lies inside an interval
 INSIDE = 0.3  # of an interval, times the number of changes of stage: more is cut inside intervals than at their ends
 FEW_CHANGES = 4
@@ -124,22 +125,15 @@ class Contents:
 
     def parts_j2(self, wanted: NDArray[np.bool_]) -> dict[str, float]:
         """The same by its causes."""
-        n, split = len(self.energy_j), self.split
-        wanted = np.pad(wanted, (0, max(n - len(wanted), 0)))[:n]
+        split = self.split
+        wanted = self._mask(wanted)
         bridge, edge, cuts = split.pairs.within(wanted).tolist()
-        scatter, whole = self.powers.scatter, split.normals[0]
-        mean_s = whole.length_s / max(whole.n, 1)
-        d, slope = self._sensitivity_s(wanted), self._slopes @ wanted
-        along = self.powers.covariance_w2 @ d.ravel()
-        of_powers_j2 = d.ravel() @ along
-        of_kernel = float(slope @ self._spread @ slope) * self.found.widening
+        scatter, mean_s = self.powers.scatter, self._mean_s
+        of_powers, of_kernel, guess = self._of_fit(wanted)
         of_load = load_scatter(scatter, split.of_times_j2 / max(split.n, 1))
         inside = max(ON_THE_BRIDGE * of_load * bridge, 0.0)
         misfit = self._beyond_scatter * mean_s * (cuts / 2) ** 2
-        guess = float((d.sum(axis=0) ** 2).sum()) * (PRIOR * self.powers.mean_w) ** 2
-        is_inside = bridge > INSIDE * mean_s * (cuts + 2)
-        of_powers = float(self.powers.as_carried(of_powers_j2, along.reshape(d.shape).mean(axis=0), np.array(guess)))
-        is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or (is_inside and self.found.u_ema_s > KNOWN_EMA_S)
+        is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or self._is_smoothed(bridge, cuts)
         if is_open and guess > inside + edge + misfit:
             of_powers = max(of_powers, guess)
         seconds_s = float(split.seconds_s[wanted[: len(split.seconds_s)]].sum())
@@ -156,6 +150,49 @@ class Contents:
             "ahead": scatter * ahead_s,
             "limits": float(self.moved_j[wanted].sum()) ** 2,
         }
+
+    def length_to_tell(self, wanted: NDArray[np.bool_]) -> float:
+        """The length, in lengths of this run, from which on powers would tell the joules of some accounts.
+
+        Args:
+            wanted: a mask of shape (accounts,).
+
+        Returns:
+            1 or less where they tell already; infinity where length does not help.
+        """
+        wanted = self._mask(wanted)
+        bridge, _, cuts = self.split.pairs.within(wanted).tolist()
+        of_powers, of_kernel, guess = self._of_fit(wanted)
+        if guess <= 0:
+            return 0.0
+        if self._is_smoothed(bridge, cuts):
+            return math.inf
+        left = max((of_powers + of_kernel) / guess, 1e-12)
+        return RESOLVED / (1 - RESOLVED) / (1 / left - 1) if left < 1 - LEAST_TOLD else math.inf
+
+    def _mask(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The same for all accounts that are known here."""
+        n = len(self.energy_j)
+        return np.pad(wanted, (0, max(n - len(wanted), 0)))[:n]
+
+    @property
+    def _mean_s(self) -> float:
+        """Mean seconds of an interval."""
+        whole = self.split.normals[0]
+        return whole.length_s / max(whole.n, 1)
+
+    def _of_fit(self, wanted: NDArray[np.bool_]) -> tuple[float, float, float]:
+        """Variance by the powers and by the kernel, and what it were if nothing but the prior were known."""
+        d, slope = self._sensitivity_s(wanted), self._slopes @ wanted
+        along = self.powers.covariance_w2 @ d.ravel()
+        guess = float((d.sum(axis=0) ** 2).sum()) * (PRIOR * self.powers.mean_w) ** 2
+        of_kernel = float(slope @ self._spread @ slope) * self.found.widening
+        as_carried = self.powers.as_carried(d.ravel() @ along, along.reshape(d.shape).mean(axis=0), np.array(guess))
+        return float(as_carried), of_kernel, guess
+
+    def _is_smoothed(self, bridge: float, cuts: float) -> bool:
+        """True for what lies inside intervals where it is not known how the sensor smooths."""
+        return bridge > INSIDE * self._mean_s * (cuts + 2) and self.found.u_ema_s > KNOWN_EMA_S
 
     def _at(self, place: int) -> int:
         """The block of powers of a block of intervals: later ones have those of the last."""

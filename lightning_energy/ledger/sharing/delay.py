@@ -33,6 +33,13 @@ EMA_S = np.array([0.0, 0.01, 0.02, 0.035, 0.05, 0.07, 0.1, 0.14])
 LOOKS = (0.1, 0.25, 0.5)
 """Parts of the period that a part-time sensor may look at (0.25: A100, H100)."""
 
+FINE_S = np.arange(-0.0035, 0.0036, 0.00025)
+"""Delays that are tried about the best one, where classes last milliseconds."""
+
+FINE_N = 200  # fewest intervals that tell it so finely
+FINE_EMA_S = np.array([0.0, 0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015])  # time constants that are tried then
+FINE_EDGE = 0.01  # part of the belief that may be in the outermost delays and smoothings
+OF_MEAN = 4.0  # times the variance of a mean that the times of updates add, as those of neighbours are not independent
 USUAL_S = 0.03  # scale of the prior for delays: short ones are more usual
 EARLY_S = 0.005  # scale of the prior for counters that show energy before it is spent: only brackets err that way
 AROUND_S = 0.03  # width of the delays that are tried together with smoothing, about the best without
@@ -126,13 +133,21 @@ class Belief:
     _emas_s: NDArray[np.float64] | None = None
     _half_s: float = 0.0
 
-    def find(self, stretch: Stretch, before: Belief | None = None, pause: Callable[[], None] = go_on) -> Found | None:
+    def find(
+        self,
+        stretch: Stretch,
+        before: Belief | None = None,
+        pause: Callable[[], None] = go_on,
+        *,
+        is_fine: bool = False,
+    ) -> Found | None:
         """Find the kernel; ``None`` with too few intervals.
 
         Args:
             stretch: the intervals, all of them.
             before: what was believed with fewer of them: delays that were far off are not tried again.
             pause: called between parts of the work.
+            is_fine: true to look closer at the best delay: classes that last milliseconds are told by it.
         """
         n = int(stretch.is_known.sum())
         if n < ENOUGH:
@@ -145,8 +160,35 @@ class Belief:
         if smoothing:
             self._try_looks(stretch, pause)
         found = self.found()
+        if is_fine and self._look == 1 and found.kernel.ema_s < FINE_EMA_S[-1] and n >= FINE_N:
+            found = self._finely(found, stretch, n, pause)
         split_s, u_split_s = _directions(stretch, _profile(found.kernel, stretch, pause=pause))
         return found._replace(split_s=split_s, u_split_s=u_split_s)
+
+    def _finely(self, found: Found, stretch: Stretch, n: int, pause: Callable[[], None]) -> Found:
+        """The kernel and its uncertainty by a finer grid about the best of the usual one.
+
+        Errors of the updates' times within their brackets are as often early as late: they move it by what is left of
+        them in the mean of all. What they have in common is part of the delay.
+        """
+        together_s, belief = found.kernel.lag_s + found.kernel.ema_s, []
+        for ema_s in FINE_EMA_S:
+            lags_s = together_s - ema_s + FINE_S
+            belief.append(_profile(Kernel(ema_s=ema_s), stretch, lags_s, pause).log_likelihood + log_prior(lags_s))
+        width = np.gradient(FINE_EMA_S)
+        w = np.array(belief) + np.log(width / width.sum() + (FINE_EMA_S == 0))[:, None]
+        w = np.exp(w - w.max())
+        w /= w.sum()
+        if w[:, [0, -1]].sum() + w[-1].sum() > FINE_EDGE:  # it is not told so finely
+            return found
+        ema_s = float(w.sum(axis=1) @ FINE_EMA_S)
+        lags = together_s - FINE_EMA_S[:, None] + FINE_S
+        lag_s = float((w * lags).sum())
+        x, y = lags - lag_s, (FINE_EMA_S - ema_s)[:, None]
+        floor = (FINE_S[1] - FINE_S[0]) ** 2 / 12 + OF_MEAN * self._half_s**2 / 3 / n
+        cross = float((w * x * y).sum())
+        covariance = np.array([[float((w * x**2).sum()) + floor, cross], [cross, float((w * y**2).sum()) + 1e-10]])
+        return found._replace(kernel=found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance_s2=covariance)
 
     def _try_looks(self, stretch: Stretch, pause: Callable[[], None]) -> None:
         """Try sensors that look at a part of the time only, whose delay is nearly that of one that sees all."""

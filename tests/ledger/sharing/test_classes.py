@@ -82,3 +82,27 @@ def test_a_renamed_account_keeps_its_class_and_accounts_go_on(table):
     before = told(classes, codes, "step0 apart step0")[0]
     accounts.rename(codes["apart"], "validate")
     assert told(classes, codes, "step0 apart step0")[0] == before == ["train step", "train opening", "train step"]
+
+
+def test_phases_are_classes_and_the_rest_of_a_step_is_that_of_gaps(table):
+    accounts, classes, codes = table
+    for kind, phases in {"step": ("other", "forward"), "gap": ("other", "data", "saving")}.items():
+        codes |= {f"{kind}/{phase}": accounts.code(2, "train", kind, phase) for phase in phases}
+    words = "gap/other gap/data gap/saving step/other step/forward gap/other gap/data gap/saving step/other"
+    assert told(classes, codes, words)[0] == [
+        "train opening",
+        "train opening/data",
+        "train saving",
+        "train other",
+        "train forward",
+        "train other",
+        "train data",
+        "train saving",
+        "train other",
+    ]
+    (forward,) = (k for k, name in enumerate(classes.names) if name == ("train", "forward"))
+    assert forward in classes.steps
+    assert classes.names.index(("train", "other")) not in classes.steps
+    kinds = classes.kinds(forward, 2)
+    assert kinds[0] == forward
+    assert classes.names[kinds[1]] == ("train", "forward 2")

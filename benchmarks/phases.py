@@ -1,0 +1,256 @@
+"""Energy of the phases of training steps, by fitted powers, against the truth: errors, uncertainties, and resolution.
+
+    python benchmarks/phases.py                      # prints the table; some minutes
+    python benchmarks/phases.py --quick              # one short run of two cases; seconds
+    python benchmarks/phases.py --json FILE          # and writes it, with seeds and machine
+    python benchmarks/phases.py --cost --json FILE   # times what a Trainer's actions cost with phases, into that file
+    python benchmarks/phases.py --only "50 ms steps" --runs 4 --processes 2
+
+Run from the repository's root, with the test extra installed. A training and a counter are played in virtual time
+through the real ledger: epochs of 30 s of training and 3 s of validation, steps that are not locked to the counter's
+period (durations of phases scatter by 3 %, powers by 5 %), of six phases: forward (28 % of a step), backward (42 %),
+optimizer (10 %), the rest (5 %), waiting for data (12 %) and copying it (3 %). Truth is the training's own integral.
+
+For each case: over all phases and runs the shares of errors within u and 2 u, and how many of the phases that take at
+least a tenth of a step are resolved; by phase the median of the relative error and of the relative u. A case falls
+short where by more than chance explains fewer than 93 % of the errors are within 2 u.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import sys
+import time
+import zlib
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timezone
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.sharing import rounded, wilson
+from lightning_energy import __version__
+from tests.sim.virtual_run import PHASES, Sensor, Work, play
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EPOCH_S, VALIDATE_S = 30.0, 3.0
+LARGE = 0.1  # part of a step from which on a phase must be resolved
+WITHIN_2U = 0.93
+BASE = Work(train_s=EPOCH_S, validate_s=VALIDATE_S, phases=PHASES)
+OTHER = tuple(
+    (name, kind, part, w) for (name, kind, part, _), w in zip(PHASES, (330, 390, 260, 180, 150, 200), strict=True)
+)
+"""Other powers, for every second run."""
+
+
+class Case(NamedTuple):
+    """A training and a counter."""
+
+    work: Work
+    sensor: Sensor
+
+
+class Found(NamedTuple):
+    """The phases of one run, shape (phases,) each: joules, uncertainties, truths, resolved ones, factors of length."""
+
+    case: str
+    found_j: np.ndarray
+    u_j: np.ndarray
+    true_j: np.ndarray
+    resolved: np.ndarray
+    longer: np.ndarray
+    sums_to: float
+
+
+def cases() -> dict[str, Case]:
+    """All cases."""
+    result = {}
+    for u_ms, step_ms, lag_ms in product((20, 100), (20, 50, 200), (0, 50)):
+        work = replace(BASE, epochs=2, step_s=step_ms * 1e-3)
+        name = f"{u_ms} ms counter, {lag_ms} ms late: {step_ms} ms steps, 1 min"
+        result[name] = Case(work, Sensor(update_s=u_ms * 1e-3, lag_s=lag_ms * 1e-3))
+    usual, slow = replace(BASE, step_s=0.05), replace(BASE, step_s=0.2)
+    return result | {
+        "20 ms counter, 0 ms late: 50 ms steps, 10 min": Case(replace(usual, epochs=20), Sensor(0.02)),
+        "100 ms counter, 0 ms late: 200 ms steps, 10 min": Case(replace(slow, epochs=20), Sensor(0.1)),
+        "100 ms counter, 0 ms late: 50 ms steps locked to it, 1 min": Case(
+            replace(usual, epochs=2, regular=True), Sensor(0.1)
+        ),
+        "20 ms counter, 0 ms late: 50 ms steps, drift of 10 %, 1 min": Case(
+            replace(usual, epochs=2, drift=0.1), Sensor(0.02)
+        ),
+        "20 ms counter, 0 ms late: 50 ms steps, two kinds in turns, 1 min": Case(
+            replace(usual, epochs=2, kinds=((1.3, 1.0), (0.5, 1.0))), Sensor(0.02)
+        ),
+    }
+
+
+def one_run(task: tuple[str, int]) -> Found:
+    """One run of a case: its name, and the number of the run."""
+    name, number = task
+    work, sensor = cases()[name]
+    if number % 2:
+        work = replace(work, phases=OTHER)
+    return found_in(name, work, sensor, zlib.crc32(f"{name} {number}".encode()))
+
+
+def found_in(name: str, work: Work, sensor: Sensor, seed: int) -> Found:
+    """Play a training, and look at its phases."""
+    run = play(seed, work, sensor, settle_s=1.0)
+    phases = {phase.name: phase for phase in run.phases}
+    order = [phases[row[0]] for row in work.phases]
+    true_j = np.array([j for kind, j in zip(run.kind, run.true_j, strict=True) if kind == "phase"])
+    whole_j = run.totals.energy(stage="train").energy_j or 0.0
+    return Found(
+        name,
+        np.array([p.energy.energy_j or 0.0 for p in order]),
+        np.array([p.energy.u_j for p in order]),
+        true_j,
+        np.array([p.resolved for p in order]),
+        np.array([p.longer or np.inf for p in order]),
+        abs(sum(p.energy.energy_j or 0.0 for p in order) / whole_j - 1),
+    )
+
+
+def cost() -> dict[str, float]:
+    """Nanoseconds of what a Trainer does for each of its actions, in the training thread, by the best of many tries."""
+    from lightning.pytorch.profilers import PassThroughProfiler
+
+    from lightning_energy.ledger.marks import Inbox
+    from lightning_energy.ledger.step_marks import marker
+    from lightning_energy.training.step_phases import NOTHING
+
+    left: list = []
+    mark = marker(Inbox(left, time.monotonic_ns, None), 1)
+    usual, wrapped, known = PassThroughProfiler(), PassThroughProfiler(), {}
+    wrapped.profile = lambda name, get=known.get: get(name, NOTHING)
+
+    def action(profiler: PassThroughProfiler) -> None:
+        with profiler.profile(f"[Callback]{profiler.filename}.on_train_batch_start"):
+            pass
+
+    def best_ns(work: Callable[[], None], n: int = 200, tries: int = 400) -> float:
+        best = math.inf
+        for _ in range(tries):
+            start_ns = time.perf_counter_ns()
+            for _ in range(n):
+                work()
+            best = min(best, (time.perf_counter_ns() - start_ns) / n)
+            left.clear()
+        return best
+
+    return {
+        "mark_ns": best_ns(mark),
+        "action_ns": best_ns(lambda: action(usual)),
+        "action_with_phases_ns": best_ns(lambda: action(wrapped)),
+    }
+
+
+def row_of(name: str, runs: list[Found]) -> dict:
+    """A row of the table."""
+    error, u = (np.array([(r.found_j / r.true_j - 1) for r in runs]), np.array([r.u_j / r.true_j for r in runs]))
+    resolved, longer = np.array([r.resolved for r in runs]), np.array([r.longer for r in runs])
+    part = np.array([row[2] for row in PHASES])
+    within_2u, n = float((np.abs(error) <= 2 * u).mean()), error.size
+    least = float(np.median(longer[:, part >= LARGE].max(axis=1)))
+    return {
+        "case": name,
+        "runs": len(runs),
+        "within_u": float((np.abs(error) <= u).mean()),
+        "within_2u": within_2u,
+        "within_2u_of_resolved": float((np.abs(error) <= 2 * u)[resolved].mean()) if resolved.any() else None,
+        "large_resolved": float(resolved[:, part >= LARGE].mean()),
+        "large_u": float(np.median(u[:, part >= LARGE].max(axis=1))),
+        "longer": least if np.isfinite(least) else None,
+        "falls_short": wilson(within_2u, n)[1] < WITHIN_2U,
+        "phases": {
+            name: {
+                "rms": float(np.sqrt((error[:, k] ** 2).mean())),
+                "median_u": float(np.median(u[:, k])),
+                "resolved": float(resolved[:, k].mean()),
+            }
+            for k, (name, *_) in enumerate(PHASES)
+        },
+    }
+
+
+def shown(row: dict) -> str:
+    """A row as text."""
+    each = ", ".join(
+        f"{name} {100 * x['rms']:.1f}±{100 * x['median_u']:.1f}{'' if x['resolved'] > 0.5 else '?'}"
+        for name, x in row["phases"].items()
+    )
+    longer = "never" if row["longer"] is None else f"x{row['longer']:.1f}"
+    return (
+        f"{row['case']:66} {100 * row['within_u']:3.0f}/{100 * row['within_2u']:3.0f} resolved "
+        f"{100 * row['large_resolved']:3.0f} u {100 * row['large_u']:.1f} {longer:6} | {each}"
+    )
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one short run of two cases")
+    parser.add_argument("--runs", type=int, default=4, help="of each case")
+    parser.add_argument("--only", nargs="+", default=[], metavar="TEXT", help="cases with one of these in their name")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--cost", action="store_true", help="only what actions cost; the rest of the file stays")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    if args.cost:
+        found = cost()
+        print(", ".join(f"{name} {ns:.0f}" for name, ns in found.items()))
+        if args.json:
+            args.json.write_text(
+                json.dumps(json.loads(args.json.read_text()) | {"cost": rounded(found)}, indent=1) + "\n"
+            )
+        return
+    names = [n for n in cases() if not args.only or any(text in n for text in args.only)]
+    runs = args.runs
+    if args.quick:
+        names, runs = [n for n in names if "200 ms steps, 1 min" in n][:2], 1
+    tasks = [(name, number) for name in names for number in range(runs)]
+    print("within u / 2 u, resolved large phases, their greatest u, times the length that would tell all of them")
+    print("by phase: rms error ± median u in %; ?: not resolved\n")
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    done: list[Found] = []
+    rows = []
+    with ProcessPoolExecutor(args.processes) as pool:
+        for found in pool.map(one_run, tasks, chunksize=1):
+            done.append(found)
+            if len(done) % runs == 0:
+                rows.append(row_of(found.case, done[-runs:]))
+                print(shown(rows[-1]), flush=True)
+    sums_to = max(run.sums_to for run in done)
+    z = np.concatenate([np.abs(run.found_j - run.true_j) / run.u_j for run in done])
+    print(f"all: {100 * (z <= 1).mean():.0f} % within u, {100 * (z <= 2).mean():.0f} % within 2 u")
+    print(f"all phases together differ from their stage by {sums_to:.1e} of it at most")
+    if args.json:
+        result = {
+            "what": "benchmarks/phases.py",
+            "date": datetime.now(timezone.utc).date().isoformat(),
+            "lightning_energy": __version__,
+            "python": platform.python_version(),
+            "machine": f"{platform.machine()}; virtual time, no GPU",
+            "runs": len(done),
+            "within_u": float((z <= 1).mean()),
+            "within_2u": float((z <= 2).mean()),
+            "sums_to_stage": sums_to,
+            "rows": rows,
+        }
+        args.json.write_text(json.dumps(rounded(result), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The phases of a training's steps, in words: each with its energy, or the reason why it is not known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightning_energy.results.readable import duration, percent, si
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_energy.ledger.phases import PhaseEnergy
+    from lightning_energy.results.figures import Figures
+
+__all__ = ["facts_of_phases", "line_of_phases"]
+
+WORDS = {
+    "data": "waiting for data",
+    "copy": "copying it to the device",
+    "saving": "saving checkpoints",
+    "other": "the rest (callbacks, logging)",
+}
+SHORT = {"data": "waiting for data", "copy": "copying", "saving": "saving", "other": "the rest"}
+SMALL = 0.005  # part of a stage's time that the short line does not name
+
+
+def facts_of_phases(report: Figures) -> list[tuple[str, str]]:
+    """Lines of (label, text), one per phase, the largest first.
+
+    Args:
+        report: the figures.
+    """
+    facts = []
+    for stage, phases in report.phases.items():
+        whole = report.stages.get(stage)
+        whole_j, whole_s = (None, 0.0) if whole is None else (whole.energy_j, whole.duration_s)
+        for phase in _by_size(phases):
+            label = f"Of {stage.replace('_', ' ')}, {WORDS.get(phase.name, phase.name)}"
+            facts.append((label, _text(phase, whole_j, whole_s, report.session.duration_s)))
+    return facts
+
+
+def line_of_phases(report: Figures) -> list[tuple[str, str]]:
+    """One short line on the phases of training; nothing where it is not divided.
+
+    Args:
+        report: the figures.
+    """
+    phases, whole = report.phases.get("train", ()), report.stages.get("train")
+    if not phases or whole is None or not whole.energy_j:
+        return []
+    large = [p for p in _by_size(phases) if p.energy.duration_s >= SMALL * whole.duration_s]
+    told = [
+        f"{SHORT.get(p.name, p.name)} {percent((p.energy.energy_j or 0) / whole.energy_j)}" for p in large if p.resolved
+    ]
+    rest = [SHORT.get(p.name, p.name) for p in large if not p.resolved]
+    text = "; ".join(filter(None, (", ".join(told), f"not resolved: {', '.join(rest)}" if rest else "")))
+    return [("Of training", text)] if text else []
+
+
+def _by_size(phases: Sequence[PhaseEnergy]) -> list[PhaseEnergy]:
+    return sorted(phases, key=lambda phase: phase.energy.energy_j or 0.0, reverse=True)
+
+
+def _text(phase: PhaseEnergy, whole_j: float | None, whole_s: float, session_s: float) -> str:
+    energy = phase.energy
+    of_time = f" ({percent(energy.duration_s / whole_s)} of the time)" if whole_s else ""
+    time = f"{duration(energy.duration_s)}{of_time}"
+    if energy.energy_j is None:
+        return f"unknown, in {time}"
+    if phase.resolved:
+        share = f", {percent(energy.energy_j / whole_j)} of its energy" if whole_j else ""
+        return f"{si(energy.energy_j, 'J')} ± {si(energy.u_absolute_j, 'J', digits=2)}{share}, in {time}"
+    if phase.longer is None:
+        return f"not resolved, in {time}: this sensor does not tell it from its neighbours with steps like these"
+    return f"not resolved, in {time}: a run of about {duration(phase.longer * session_s)} would tell it"

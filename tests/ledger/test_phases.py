@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from lightning_energy.curves.energy import Energy
+from lightning_energy.ledger.phases import PhaseEnergy
+from tests.ledger.plays import constant
+from tests.sim.virtual_run import PHASES, Sensor, Work, play
+
+
+def energy(joules: float | None, u_j: float = 0.0) -> Energy:
+    return Energy(joules, u_j, u_j, 1.0, 0.0, "measured" if joules is not None else "missing")
+
+
+def test_phases_are_parts_of_steps_and_gaps_and_steps_stay_what_they_are():
+    ledger, at, grow, clock = constant()
+    seen = [  # second, kind, phase
+        (0.0, "gap", "other"),
+        (0.5, "gap", "data"),
+        (1.0, "step", "other"),  # a step begins
+        (1.1, "step", "forward"),
+        (1.4, "step", "backward"),
+        (1.7, "step", "other"),  # as after a backward pass
+        (1.8, "step", "optimizer"),
+        (2.0, "gap", "other"),
+        (2.1, "gap", "saving"),  # a checkpoint, from within the training step
+        (2.2, "gap", "other"),
+        (2.5, "gap", "data"),
+        (3.0, "step", "other"),  # the first step lasted 2 s
+        (3.1, "step", "forward"),
+        (3.3, "gap", "saving"),
+        (3.4, "step", "backward"),
+        (3.6, "step", "forward"),  # a closure that runs twice
+        (3.9, "gap", "other"),
+    ]
+    for second, kind, phase in seen:
+        at(second, (0, "train", kind, phase))
+    at(4.0, (0, "validate", "gap"))
+    at(5.0, None)
+    grow(6.0)
+    ledger.settle(final=True)
+    steps = ledger.take_steps()
+    assert list(steps.duration_s) == pytest.approx([2.0, 1.0])
+    assert list(steps.energy_j) == pytest.approx([200.0, 100.0])
+    totals = ledger.totals(clock.now_ns)
+    phases = {p.name: p.energy.energy_j for p in totals.phases("train")}
+    expected = {"other": 130.0, "data": 100.0, "forward": 80.0, "backward": 50.0, "optimizer": 20.0, "saving": 20.0}
+    assert phases == pytest.approx(expected)
+    assert sum(phases.values()) == pytest.approx(totals.energy(stage="train").energy_j, rel=1e-12)
+    assert totals.energy(stage="train", kind="step").energy_j == pytest.approx(100.0 + 80.0)
+    assert totals.energy(kind="gap", phase="data").duration_s == pytest.approx(1.0)
+    assert totals.phases("validate") == []
+    assert [p.name for p in totals.phases("train", epoch=0)] == [*phases]
+    assert totals.phases("train", epoch=1) == []
+
+
+def test_a_loop_of_ones_own_has_a_rest_without_a_name():
+    ledger, at, grow, clock = constant()
+    for second, kind, phase in [(0, "gap", ""), (1, "step", ""), (2, "step", "mine"), (3, "step", ""), (4, "gap", "")]:
+        at(second, (0, "train", kind, phase))
+    at(5, (0, "train", "step"))
+    at(6, None)
+    grow(7.0)
+    ledger.settle(final=True)
+    assert list(ledger.take_steps().duration_s) == pytest.approx([4.0, 1.0])
+    found = {p.name: p.energy.energy_j for p in ledger.totals(clock.now_ns).phases("train")}
+    assert found == pytest.approx({"other": 500.0, "mine": 100.0})
+
+
+@pytest.mark.parametrize(
+    ("joules", "u_j", "longer", "resolved", "told"),
+    [
+        (100.0, 40.0, 1.0, True, 1.0),
+        (100.0, 80.0, 0.5, False, 4.0),  # u falls with the root of the length
+        (100.0, 10.0, 3.0, False, 3.0),
+        (100.0, 10.0, math.inf, False, None),
+        (100.0, 10.0, None, False, None),  # straight lines
+        (None, 0.0, 0.0, False, None),
+    ],
+)
+def test_a_phase_is_resolved_where_the_run_tells_it(joules, u_j, longer, resolved, told):
+    phase = PhaseEnergy.of("data", energy(joules, u_j), longer)
+    assert (phase.resolved, phase.longer) == (resolved, pytest.approx(told) if told else told)
+
+
+def test_a_phase_of_several_ranks_is_as_well_known_as_on_the_worst():
+    both = [PhaseEnergy.of("data", energy(1.0), 1.0), PhaseEnergy.of("data", energy(1.0, 0.1), 2.0)]
+    assert PhaseEnergy.together(both, energy(2.0)) == PhaseEnergy("data", energy(2.0), resolved=False, longer=2.0)
+    unknown = [both[0], replace(both[1], longer=None)]
+    assert PhaseEnergy.together(unknown, energy(2.0)).longer is None
+
+
+@pytest.mark.slow
+def test_a_counter_tells_phases_of_steps_that_it_does_not_keep_pace_with():
+    """The table of benchmarks/phases.py has more of this."""
+    run = play(3, Work(epochs=2, train_s=20.0, step_s=0.05, phases=PHASES), Sensor(0.02, lag_s=0.05), settle_s=1.0)
+    phases = {p.name: p for p in run.phases}
+    true_j = dict(zip((row[0] for row in PHASES), run.true_j[[k == "phase" for k in run.kind]], strict=True))
+    whole_j = run.totals.energy(stage="train").energy_j
+    assert sum(p.energy.energy_j for p in run.phases) == pytest.approx(whole_j, rel=1e-9)
+    for name in ("forward", "backward"):
+        assert phases[name].resolved
+        assert abs(phases[name].energy.energy_j - true_j[name]) < 2.5 * phases[name].energy.u_j < 0.25 * true_j[name]
+    assert not phases["copy"].resolved  # 3 % of a step
+    assert phases["copy"].longer > 2
+
+
+@pytest.mark.slow
+def test_steps_in_pace_with_the_counter_tell_no_phases():
+    work = Work(epochs=1, train_s=10.0, step_s=0.05, phases=PHASES, regular=True)
+    run = play(4, work, Sensor(0.1), settle_s=1.0)
+    assert not any(p.resolved for p in run.phases)
+    assert all(p.longer is None or p.longer > 10 for p in run.phases)

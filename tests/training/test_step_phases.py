@@ -1,0 +1,199 @@
+"""Phases of training steps are marked where the loop does them, whatever the loop."""
+
+from __future__ import annotations
+
+import inspect
+from itertools import groupby
+from typing import Any
+
+import lightning as L
+import pandas as pd
+import pytest
+import torch
+from lightning.pytorch.plugins import MixedPrecision
+from lightning.pytorch.profilers import PassThroughProfiler, SimpleProfiler
+
+from lightning_energy import EnergyCallback
+from lightning_energy.training.lightning_private import is_passed_through
+from tests.modules import Classifier, loader, make_trainer
+from tests.training.parts import replay
+
+F, B, O = "forward", "backward", "optimizer"  # noqa: E741 - letters that stand for them
+BETWEEN = ["data", "copy"]
+
+
+class TwoOptimizers(Classifier):
+    """Steps two optimizers itself; the second one only in every second step, by a closure."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        first, second = self.optimizers()
+        loss = super().training_step(batch, batch_idx)
+        self.manual_backward(loss)
+        first.step()
+        first.zero_grad()
+        if batch_idx % 2:
+
+            def closure() -> Any:
+                again = Classifier.training_step(self, batch, batch_idx)
+                self.manual_backward(again)
+                return again
+
+            second.step(closure)
+
+    def configure_optimizers(self):
+        return [torch.optim.SGD(self.parameters(), lr=0.1), torch.optim.SGD(self.parameters(), lr=0.1)]
+
+
+class Lbfgs(Classifier):
+    """Its optimizer calls the closure twice."""
+
+    def configure_optimizers(self):
+        return torch.optim.LBFGS(self.parameters(), lr=1e-3, max_iter=2, tolerance_grad=0, tolerance_change=0)
+
+
+class TakesBatches(Classifier):
+    """Takes its batches by itself."""
+
+    def training_step(self, dataloader_iter):
+        batch, batch_idx, _ = next(dataloader_iter)
+        return super().training_step(batch, batch_idx)
+
+
+class Nothing(Classifier):
+    """Has no loss in every second step."""
+
+    def training_step(self, batch, batch_idx):
+        return super().training_step(batch, batch_idx) if batch_idx % 2 else None
+
+
+def compiled() -> Any:
+    return torch.compile(Classifier(), backend="eager")
+
+
+def fitted(tmp_path, module: Any, n: int = 4, **kwargs: Any) -> tuple[EnergyCallback, pd.DataFrame, L.Trainer]:
+    energy = EnergyCallback(
+        meters=replay(), phases=True, trace="csv", record=tmp_path / "run" / "energy.json", metric="val_acc"
+    )
+    callbacks = [*kwargs.pop("callbacks", []), energy]
+    kwargs.setdefault("max_epochs", 1)
+    trainer = make_trainer(tmp_path, callbacks=callbacks, logger=False, **kwargs)
+    trainer.fit(module, loader(4 * n), loader(4))
+    rows = pd.read_csv(tmp_path / "run" / "energy.steps.csv.gz", keep_default_na=False)
+    return energy, rows, trainer
+
+
+def in_steps(rows: pd.DataFrame) -> list[list[str]]:
+    """The phases of each training step, one after the other, without the rest."""
+    found: list[list[str]] = []
+    before = ""
+    for row in rows[rows.stage == "train"].itertuples():
+        if row.kind == "step":
+            if before != "step":
+                found.append([])
+            found[-1].append(row.phase)
+        before = row.kind
+    return [[phase for phase, _ in groupby(p for p in phases if p != "other")] for phases in found]
+
+
+@pytest.mark.filterwarnings("ignore:.*returned `None`")
+@pytest.mark.filterwarnings("ignore:.*dataloader_iter.*")
+@pytest.mark.filterwarnings("ignore:It is recommended to use .*sync_dist=True")
+@pytest.mark.parametrize(
+    ("module", "kwargs", "expected"),
+    [
+        (Classifier, {}, [[F, B, O]] * 4),
+        (Classifier, {"accumulate_grad_batches": 2}, [[F, B], [F, B, O]] * 2),
+        (TwoOptimizers, {}, [[F, B, F, O, F], [F, B, F, O, F, O, B, F, O, F]] * 2),
+        (Lbfgs, {}, [[F, B, O, F, B, O]] * 4),
+        (TakesBatches, {}, [[F, B, O]] * 4),
+        (Nothing, {}, [[F, O], [F, B, O]] * 2),
+        pytest.param(compiled, {}, [[F, B, O]] * 4, marks=pytest.mark.slow),
+        (Classifier, {"strategy": "ddp", "devices": 1}, [[F, B, O]] * 4),
+    ],
+)
+def test_phases_are_those_of_the_loop(tmp_path, module, kwargs, expected):
+    energy, rows, _ = fitted(tmp_path, module(), **kwargs)
+    assert in_steps(rows) == expected
+    assert energy.report.steps == 4
+    between = rows[(rows.stage == "train") & (rows.kind == "gap")].phase
+    waits = [phase for phase in between if phase in BETWEEN]
+    assert waits == ([] if module is TakesBatches else BETWEEN * 4)
+    assert set(rows[rows.stage != "train"].phase) == {""}  # validation and sanity check are not divided
+
+
+def test_a_scaler_of_gradients_is_part_of_the_optimizer(tmp_path):
+    precision = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu"))
+    _, rows, _ = fitted(tmp_path, Classifier(), plugins=[precision])
+    of_steps = [phase for phase, _ in groupby(rows[(rows.stage == "train") & (rows.kind == "step")].phase)]
+    assert of_steps == ["other", *[F, B, O, "other"] * 4]  # nothing comes between backward and optimizer
+
+
+def test_checkpoints_are_a_phase(tmp_path):
+    class Saves(L.Callback):
+        def on_train_batch_end(self, trainer, *args) -> None:
+            trainer.save_checkpoint(tmp_path / "file.ckpt")
+
+    energy, rows, _ = fitted(tmp_path, Classifier(), callbacks=[Saves()])
+    assert (rows.phase == "saving").sum() == 4
+    assert in_steps(rows) == [[F, B, O]] * 4
+    assert energy.report.steps == 4
+
+
+class Watches(SimpleProfiler):
+    """Keeps what it was told, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, str]] = []
+
+    def start(self, action_name: str) -> None:
+        self.told.append(("start", action_name))
+        super().start(action_name)
+
+    def stop(self, action_name: str) -> None:
+        self.told.append(("stop", action_name))
+        super().stop(action_name)
+
+
+def test_a_profiler_of_the_users_sees_what_it_always_sees(tmp_path):
+    with_phases, without = Watches(), Watches()
+    _, rows, trainer = fitted(tmp_path, Classifier(), profiler=with_phases)
+    assert in_steps(rows) == [[F, B, O]] * 4
+    assert not {"start", "stop", "profile"} & {*vars(trainer.profiler)}
+    make_trainer(
+        tmp_path,
+        callbacks=[EnergyCallback(meters=replay(), record=False)],
+        logger=False,
+        max_epochs=1,
+        profiler=without,
+    ).fit(Classifier(), loader(16), loader(4))
+    assert with_phases.told == without.told
+
+
+def test_the_profiler_is_given_back_after_an_exception(tmp_path):
+    class Fails(Classifier):
+        def training_step(self, batch, batch_idx):
+            assert {"start", "stop", "profile"} <= {*vars(self.trainer.profiler)}
+            raise KeyError("mine")
+
+    energy = EnergyCallback(meters=replay(), phases=True, record=False)
+    trainer = make_trainer(tmp_path, callbacks=[energy], logger=False, max_epochs=1)
+    with pytest.raises(KeyError, match="mine"):
+        trainer.fit(Fails(), loader(16), loader(4))
+    assert not {"start", "stop", "profile"} & {*vars(trainer.profiler)}
+    assert is_passed_through(trainer.profiler)
+
+
+def test_a_profiler_that_passes_through_does_nothing_that_would_be_missed():
+    """Its context manager is left out while phases are marked: it must be that of the base class, around nothing."""
+    profiler = PassThroughProfiler()
+    assert is_passed_through(profiler)
+    assert not is_passed_through(SimpleProfiler())
+    assert {*vars(PassThroughProfiler)} & {"start", "stop", "profile"} == {"start", "stop"}
+    for function in (PassThroughProfiler.start, PassThroughProfiler.stop):
+        assert inspect.getsource(function).split()[-1] == "pass"
+    assert profiler.start("x") is profiler.stop("x") is None
