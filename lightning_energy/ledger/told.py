@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from lightning_energy.curves.curve import shape_bound_j
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.marks import AtMarks
-from lightning_energy.ledger.sharing.contents import PARTLY, load_scatter
+from lightning_energy.ledger.sharing.contents import PARTLY, load_scatter, smoothed_j2
 from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.powers import PRIOR, go_on
 from lightning_energy.ledger.sharing.split import REMEMBERS, SURE
@@ -32,10 +31,6 @@ __all__ = ["energy_at_marks"]
 
 INSIDE = 0.9
 """Part of the load's scatter that is power which wanders inside intervals, for steps: each is a whole."""
-
-SMOOTHED = 2 / math.e - 1 / 2
-"""Variance of the energy up to a mark, in time constants of a smoothing sensor and of the scatter of power, where it is
-read off one time constant later: the integral of the squared weights of what is counted too little, and too early."""
 
 
 def energy_at_marks(
@@ -134,8 +129,7 @@ def _wandering_j2(
 ) -> NDArray[np.float64]:
     """Variance by power that wanders inside intervals, and by a sensor's smoothing of it."""
     of_load = load_scatter(scatter, float(np.mean(of_times_j2 / length_s)))
-    smoothed_j2 = SMOOTHED * kernel.ema_s * of_load / kernel.shown_scatter(float(length_s.mean()))
-    return INSIDE * of_load * bridge_s + smoothed_j2
+    return INSIDE * of_load * bridge_s + smoothed_j2(kernel, of_load, float(length_s.mean()))
 
 
 def _longest_s(held: Held, which: slice | NDArray[np.intp]) -> NDArray[np.float64]:

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from lightning_energy.ledger.sharing.kernel import Kernel
     from lightning_energy.ledger.sharing.sharing import Sharing
     from lightning_energy.ledger.sharing.split import Split
 
-__all__ = ["NOTHING_AHEAD", "Ahead", "Contents", "load_scatter"]
+__all__ = ["NOTHING_AHEAD", "Ahead", "Contents", "load_scatter", "smoothed_j2"]
 
 ON_THE_BRIDGE = 0.7
 """Part of the residuals' variance that is power which wanders inside intervals; 1 was too wide, 0.5 too narrow."""
@@ -28,6 +29,9 @@ LEAST_TOLD = 0.05  # the same, from which on more of the same would remove it
 KNOWN_EMA_S = 0.002  # uncertainty of the smoothing from which on nothing is known of what lies inside an interval
 INSIDE = 0.3  # of an interval, times the number of changes of stage: more is cut inside intervals than at their ends
 FEW_CHANGES = 4
+SMOOTHED = 2 / math.e - 1 / 2
+"""Variance of the energy up to a moment, in time constants of a smoothing sensor and of the scatter of power, where it
+is read off one time constant later: the integral of the squared weights of what counts too little, and too early."""
 LEAST = 0.1  # part of the scatter that is the power's, at least, and not that of the updates' times
 PARTLY = 0.5
 """Part of the variance by powers and delays that is the same for all devices: they do the same steps, but each has a
@@ -44,6 +48,17 @@ def load_scatter(scatter: float, of_times: float) -> float:
         of_times: the part that these errors explain.
     """
     return max(scatter - of_times, LEAST * scatter)
+
+
+def smoothed_j2(kernel: Kernel, of_load: float, length_s: float) -> float:
+    """Variance of the energy up to a moment by what a smoothing sensor shows later, and earlier, in J².
+
+    Args:
+        kernel: of the counter.
+        of_load: scatter of the load, as its intervals show it, in J² per second.
+        length_s: mean length of these.
+    """
+    return SMOOTHED * kernel.ema_s * of_load / kernel.shown_scatter(length_s)
 
 
 class Ahead(NamedTuple):
@@ -125,13 +140,13 @@ class Contents:
 
     def parts_j2(self, wanted: NDArray[np.bool_]) -> dict[str, float]:
         """The same by its causes."""
-        split = self.split
+        split, kernel = self.split, self.found.kernel
         wanted = self._mask(wanted)
         bridge, edge, cuts = split.pairs.within(wanted).tolist()
         scatter, mean_s = self.powers.scatter, self._mean_s
         of_powers, of_kernel, guess = self._of_fit(wanted)
         of_load = load_scatter(scatter, split.of_times_j2 / max(split.n, 1))
-        inside = max(ON_THE_BRIDGE * of_load * bridge, 0.0)
+        inside = max(ON_THE_BRIDGE * of_load * bridge, 0.0) + max(cuts, 0.0) * smoothed_j2(kernel, of_load, mean_s)
         misfit = self._beyond_scatter * mean_s * (cuts / 2) ** 2
         is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or self._is_smoothed(bridge, cuts)
         if is_open and guess > inside + edge + misfit:
