@@ -163,6 +163,7 @@ def test_a_handler_sees_each_joule_once(tmp_path, elsewhere, hook):
     assert energy.report.total.energy_j == energy.state_dict()["total"]["energy_j"]
 
 
+@pytest.mark.slow
 def test_a_handler_in_a_loop_of_ones_own(tmp_path, elsewhere):
     monitor, problems = EnergyMonitor(meters=spending(), record=tmp_path / "energy.json"), {}
     is_spent = False

@@ -126,7 +126,7 @@ def test_settling_early_or_late_makes_no_difference(rows, marks, settle_after):
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=100)
 @given(knots_of_a_curve, marks_of_a_run, st.sets(st.integers(0, 80)))
 def test_what_is_not_booked_yet_is_told_as_booking_will_find_it(rows, marks, settle_after):
     """A checkpoint, or an epoch that just ended, asks before the sampler's thread has booked."""
