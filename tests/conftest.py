@@ -34,8 +34,8 @@ def warm():
         yield forks
 
 
-# Where coverage looks at slow tests, too. Those elsewhere go millions of times through lines that the fast tests reach
-# as well, and coverage's tracer would take more time than they do.
+# Where coverage looks at slow tests, too, with their first parameters. Those elsewhere go millions of times through
+# lines that the fast tests reach as well, and coverage's tracer would take more time than they do.
 TRACED = {"training", "test_monitor.py"}
 # Simulations: with other numbers they go through the same lines, so coverage looks at a test's first parameters alone.
 SIMULATE = {"curves", "ledger"}
@@ -48,9 +48,10 @@ def is_new_to_coverage(item: pytest.Item) -> bool:
     places = {*item.path.relative_to(HERE).parts} if item.path.is_relative_to(HERE) else set()
     if places & READ or (isinstance(item, pytest.Function) and is_hypothesis_test(item.obj)):
         return False
-    if places & SIMULATE and hasattr(item, "callspec") and any(item.callspec.indices.values()):
+    if item.get_closest_marker("slow") and not places & TRACED:
         return False
-    return bool(places & TRACED or not item.get_closest_marker("slow"))
+    is_repeated = hasattr(item, "callspec") and any(item.callspec.indices.values())
+    return not (is_repeated and (item.get_closest_marker("slow") or places & SIMULATE))
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
