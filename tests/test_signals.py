@@ -131,6 +131,7 @@ def wrong(state) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:EnergyCallback. replayed device .replay-0.. it is not read")  # 1 W, for a while
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_handler_sees_each_joule_once(tmp_path, elsewhere, hook):
     energy = energy_callback(meters=spending(), record=tmp_path / "energy.json")
