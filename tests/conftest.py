@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -10,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import is_hypothesis_test, settings
 
 from tests.warm import Warm
 
@@ -20,7 +21,10 @@ HERE = Path(__file__).parent
 # wait for each other in a loop take the time of those that work, many times over on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-settings.register_profile("any machine", deadline=None)  # an example that took long was stopped by another program
+# No deadline: an example that took long was stopped by another program. A random search goes on from day to day, with
+# other examples each time; `--hypothesis-profile thorough` is for whoever changes what it looks at.
+settings.register_profile("any machine", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("any machine")
 
 
@@ -57,19 +61,40 @@ def chromium(tmp_path_factory):
     driver.quit()
 
 
-# Where coverage looks at slow tests, too. Those elsewhere go millions of times through lines that the fast tests reach
-# as well, and coverage's tracer would take more time than they do.
+# Where coverage looks at slow tests, too, with their first parameters. Those elsewhere go millions of times through
+# lines that the fast tests reach as well, and coverage's tracer would take more time than they do.
 TRACED = {"training", "test_monitor.py"}
+# Simulations: with other numbers they go through the same lines, so coverage looks at a test's first parameters alone.
+SIMULATE = {"curves", "ledger"}
+# These read files, and run nothing of the package.
+READ = {"test_contributing.py", "test_layers.py", "test_prose.py", "test_repository.py"}
+
+
+def is_new_to_coverage(item: pytest.Item) -> bool:
+    """False for a test that takes long and shows coverage nothing, or nothing but by luck, as a random search does."""
+    places = {*item.path.relative_to(HERE).parts} if item.path.is_relative_to(HERE) else set()
+    if places & READ or (isinstance(item, pytest.Function) and is_hypothesis_test(item.obj)):
+        return False
+    if item.get_closest_marker("slow") and not places & TRACED:
+        return False
+    is_repeated = hasattr(item, "callspec") and any(item.callspec.indices.values())
+    return not (is_repeated and (item.get_closest_marker("slow") or places & SIMULATE))
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever needs a browser is slow; coverage looks away from the slow tests of some places."""
+    """Whatever needs a browser is slow; coverage looks away where nothing new is to be seen."""
     for item in items:
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
-        if item.get_closest_marker("slow") and not TRACED & {*item.path.relative_to(HERE).parts}:
+        if not is_new_to_coverage(item):
             item.add_marker(pytest.mark.no_cover)
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look again at what was imported: half a million objects, a quarter of a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)  # within pytest-cov's own

@@ -24,7 +24,7 @@ LOAD = [(0.213, 400.0), (0.104, 80.0)]
 class Run:
     """Steps of 0.4 s and gaps of 0.1 s for a while, on a clock that shows ``start_ns`` when it begins."""
 
-    def __init__(self, start_ns: int, seconds: int = 60, counter_period_s: float | None = 0.1) -> None:
+    def __init__(self, start_ns: int, seconds: int = 30, counter_period_s: float | None = 0.1) -> None:
         clock = VirtualClock(start_ns)
         meter = ReplayMeter(LOAD, counter_period_s=counter_period_s, clock=clock, info=INFO)
         self.channel = channel = Channel(meter, meter.open(), clock=clock)
@@ -61,8 +61,8 @@ def test_thirty_days_after_the_boot_figures_are_as_good(counter_period_s):
     assert old.true_j == pytest.approx(young.true_j, rel=1e-4)  # polls come at other moments, and steps end with them
     assert old.total.energy_j == pytest.approx(young.total.energy_j, rel=2e-3)
     assert abs(old.total.energy_j - old.true_j) <= 3 * old.total.u_j
-    assert old.total.duration_s == pytest.approx(60.0, abs=0.01)
-    assert len(old.steps_j) == len(young.steps_j) > 100
+    assert old.total.duration_s == pytest.approx(30.0, abs=0.01)
+    assert len(old.steps_j) == len(young.steps_j) > 50
     assert old.rms_j() <= 1.3 * young.rms_j()
     if counter_period_s:
         assert old.channel.period_s == pytest.approx(counter_period_s, rel=1e-3)
@@ -87,9 +87,9 @@ def test_marks_thirty_days_apart_are_exact_to_the_nanosecond():
 @pytest.mark.parametrize("counter_period_s", [0.1, None])
 def test_the_curve_is_thinned_while_the_run_goes_on(counter_period_s):
     """What is booked is forgotten, whatever the length of the run."""
-    run = Run(DAYS_30_NS, seconds=300, counter_period_s=counter_period_s)
+    run = Run(DAYS_30_NS, seconds=120, counter_period_s=counter_period_s)
     half = len(run.knots) // 2
-    assert run.channel.reads > 2_500
+    assert run.channel.reads > 1_000
     assert max(run.knots) < 40
     assert max(run.knots[half:]) <= max(run.knots[:half])
 

@@ -131,6 +131,7 @@ def wrong(state) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:EnergyCallback. replayed device .replay-0.. it is not read")  # 1 W, for a while
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_handler_sees_each_joule_once(tmp_path, elsewhere, hook):
     energy = energy_callback(meters=spending(), record=tmp_path / "energy.json")
@@ -163,6 +164,7 @@ def test_a_handler_sees_each_joule_once(tmp_path, elsewhere, hook):
     assert energy.report.total.energy_j == energy.state_dict()["total"]["energy_j"]
 
 
+@pytest.mark.slow
 def test_a_handler_in_a_loop_of_ones_own(tmp_path, elsewhere):
     monitor, problems = EnergyMonitor(meters=spending(), record=tmp_path / "energy.json"), {}
     is_spent = False

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from dataclasses import replace
 
 import pytest
@@ -409,22 +408,20 @@ def test_runs_that_were_trained(tmp_path):
     assert 0 < reached.target_kwh < reached.energy_kwh
 
 
-@pytest.mark.slow
-def test_a_thousand_runs(tmp_path):
-    for i in range(1000):
+def test_many_runs(tmp_path):
+    """How long a thousand take is seen with their epochs: see test_more_pictures.py."""
+    for i in range(200):
         made = record(0.1 + (i * 7919 % 1000) / 10, 0.5 + (i * 104_729 % 997) / 2000)
         folder = tmp_path / f"run{i:04d}" / "version_0"
         folder.mkdir(parents=True)
         (folder / NAME).write_text(json.dumps(made.to_plain()))  # not one by one onto the disk, as runs are
-    start_s = time.process_time()
     comparison = compare(tmp_path)
     text, plain = str(comparison), comparison.to_plain()
     grouped = compare(tmp_path, by=lambda run: run.name[:-1])
-    assert len(grouped.groups) == 100
-    assert len(grouped.verdicts) == 99 * 50
+    assert len(grouped.groups) == 20
+    assert len(grouped.verdicts) == 19 * 10
     assert "dominated by" in str(grouped)
-    assert time.process_time() - start_s < 10
-    assert len(plain["runs"]) == 1000
+    assert len(plain["runs"]) == 200
     assert text.count("* on it") == len(comparison.front)
     assert 1 < len(comparison.front) < 100
 

@@ -10,7 +10,6 @@ from tests.recomputed import accounts_of
 from tests.sim.virtual_run import PHASES, START_NS, Sensor, Work, play
 
 SENSORS = {
-    "at once": Sensor(),
     "100 ms late": Sensor(lag_s=0.1),
     "smooths over 50 ms": Sensor(lag_s=0.02, ema_s=0.05),
     "every 20 ms": Sensor(update_s=0.02, lag_s=0.015),

@@ -126,7 +126,7 @@ def test_settling_early_or_late_makes_no_difference(rows, marks, settle_after):
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=100)
 @given(knots_of_a_curve, marks_of_a_run, st.sets(st.integers(0, 80)))
 def test_what_is_not_booked_yet_is_told_as_booking_will_find_it(rows, marks, settle_after):
     """A checkpoint, or an epoch that just ended, asks before the sampler's thread has booked."""
@@ -210,7 +210,7 @@ def test_thirty_days_of_nanoseconds_are_exact():
 
 @pytest.mark.slow
 def test_many_steps_take_no_memory():
-    """2 ms steps over 13 minutes on a counter of 100 ms, settled four times a second."""
+    """2 ms steps over 8 minutes on a counter of 100 ms, settled four times a second."""
     clock = Clock()
     curve = Curve(INFO)
     ledger = Ledger([curve], clock=clock)
@@ -219,7 +219,7 @@ def test_many_steps_take_no_memory():
     steps, energy_j, longest = 0, 0.0, 0
     process = psutil.Process()
     before = 0
-    for i in range(400_000):
+    for i in range(250_000):
         clock.now_ns = START + i * 2_000_000
         ledger.mark(step)
         clock.now_ns += 1_800_000
@@ -233,14 +233,14 @@ def test_many_steps_take_no_memory():
             taken = ledger.take_steps()
             steps += len(taken.energy_j)
             energy_j += taken.energy_j.sum()
-        if i == 100_000:
+        if i == 50_000:
             before = process.memory_info().rss
     after = process.memory_info().rss
     ledger.settle(final=True)
-    assert steps > 399_000
+    assert steps > 249_000
     assert energy_j / steps == pytest.approx(30.0 / 50, rel=1e-3)
     assert ledger.totals().energy().energy_j == pytest.approx(curve.end_j, rel=1e-3)
-    assert after - before < 2_000_000  # 7 bytes a step
+    assert after - before < 2_000_000  # 10 bytes a step
     assert longest < 10
 
 

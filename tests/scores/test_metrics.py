@@ -179,7 +179,7 @@ def test_the_largest_energy_and_more():
 MOST_OF_INT64_KWH = 9.2e12 / 3.6e6  # as whole microjoules it just fits
 
 
-@pytest.mark.parametrize("n", [2, 3, 4, 1000])
+@pytest.mark.parametrize("n", [2, 3, 4, 100])
 def test_ranks_whose_sum_is_no_int64_any_more_are_scored_rightly(n):
     """Merged as torchmetrics reduces ranks: 3 x 9.2e12 J once came out as 9.1e12 J, with a plausible score."""
     ranks = [penalized() for _ in range(n)]

