@@ -12,9 +12,10 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.trainer import setup
 
 from lightning_energy import EnergyBudget
+from lightning_energy.curves.channel import Channel
 from lightning_energy.ledger.session import Session
 from lightning_energy.training.forecaster import Forecaster
-from lightning_energy.training.spent_joules import Spending
+from lightning_energy.training.spent_joules import Spending, SpentJoules
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer, meter
 from tests.training.parts import Parts, joules, replay, spend, two_ranks
 
@@ -182,6 +183,70 @@ def test_several_ranks_have_none_before_the_first_epochs_end_nor_for_a_rank_of_n
     assert (found.last, found.notes) == (None, [])  # an older one would be wrong by now
     parts.books.close()
     assert parts.warn == []
+
+
+class Counter:
+    """A device of which only every ``period_s`` something is known, and its first three updates together, as real ones
+    are seen whose period has to be found."""
+
+    def __init__(self, period_s: float) -> None:
+        self.ns, self.spent_j = 0, 0.0
+        self._period_ns = self._next_ns = round(period_s * 1e9)
+        self._waiting: list[tuple[int, float]] = []
+        device = replay()
+        self.channel = Channel(device, device.open())
+
+    def work(self, seconds: float, power_w: float) -> None:
+        end_ns = self.ns + round(seconds * 1e9)
+        while self.ns < end_ns:
+            until_ns = min(end_ns, self._next_ns)
+            self.spent_j += (until_ns - self.ns) * 1e-9 * power_w
+            self.ns = until_ns
+            if self.ns == self._next_ns:
+                self._next_ns += self._period_ns
+                self._waiting.append((self.ns, self.spent_j))
+                if len(self.channel.curve) or len(self._waiting) == 3:
+                    for time_ns, energy_j in self._waiting:
+                        self.channel.curve.add(time_ns, energy_j)
+                    self._waiting.clear()
+
+
+@pytest.mark.parametrize("step_s", [0.02, 0.15, 2.0])
+@pytest.mark.parametrize("idle_s", [0.0, 0.65, 30.0])
+@pytest.mark.parametrize("period_s", [0.1, 1.0])
+def test_a_counter_that_rests_or_catches_up_makes_no_forecast_wrong(monkeypatch, period_s, idle_s, step_s):
+    """Epochs of 20 steps of 200 W behind a rest at 20 W: whatever is foretold is right, from the first time on."""
+    device, epochs = Counter(period_s), 80 if step_s < 0.1 else 20
+    monkeypatch.setattr("lightning_energy.training.spent_joules.monotonic_ns", lambda: device.ns)
+    trainer = lightning_like(num_training_batches=20, enable_validation=False, max_epochs=epochs)
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    joules = SpentJoules(SimpleNamespace(channels=[device.channel]))
+    forecaster, found = Forecaster(joules.now, clock=lambda: device.ns), []
+    progress.total.ready = trainer.global_step = 0
+    device.work(idle_s, 20.0)
+    forecaster.begin(trainer)
+    truth_j, end_ns = device.spent_j + epochs * 20 * step_s * W, device.ns + epochs * 20 * step_s * 1e9
+
+    def look() -> None:
+        told = forecaster.forecast(trainer, joules.now().spent_j)
+        if told is not None:
+            found.append(trainer.current_epoch)
+            assert told.energy_j.value == pytest.approx(truth_j, rel=0.1)
+            assert truth_j in told.energy_j
+            assert told.left_s.value == pytest.approx((end_ns - device.ns) * 1e-9, rel=0.01, abs=1e-6)
+
+    for trainer.current_epoch in range(epochs - 1):
+        progress.current.ready = 0
+        forecaster.begin_epoch(trainer)
+        for _ in range(20):
+            device.work(step_s, W)
+            progress.current.ready += 1
+            trainer.global_step = progress.total.ready = trainer.global_step + 1
+            forecaster.after_batches(trainer)
+            look()
+        forecaster.end_epoch(trainer)
+        look()
+    assert found[0] * 20 * step_s <= 10 * period_s  # ten updates are enough
 
 
 def test_energy_that_is_missing_now_is_not_foretold():
