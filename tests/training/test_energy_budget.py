@@ -195,7 +195,7 @@ def test_a_budget_that_earlier_sessions_spent_is_told_in_its_own_unit_with_what_
         trainer = make_trainer(tmp_path, max_epochs=3, callbacks=[with_own_meter(**kwargs)], **limits)
         with pytest.warns() as caught:
             trainer.fit(Working(), loader(16), loader(4), ckpt_path=tmp_path / "it.ckpt")
-        assert [str(w.message) for w in caught if "EnergyBudget" in str(w.message)] == [says]
+        assert [str(w.message) for w in caught if str(w.message).startswith("EnergyBudget: ")] == [says]
         assert trainer.current_epoch == (3 if "warn" in says else limits.get("min_epochs", 1))
 
 
