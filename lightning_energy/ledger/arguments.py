@@ -11,6 +11,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from lightning_energy.meters.units import J_PER_KWH, J_PER_WH
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -21,6 +23,22 @@ S = TypeVar("S")
 TAKEN = ("step", "gap", "opening", "before", "after")  # what parts of a run are called that are no phases
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 100
+IN_A_NAME = re.compile(
+    r"(mwh|kwh|wh|kj|mj|joules?|(?<![a-z])j)(?![a-z])|(?<![a-z])(ms|s|seconds?|sec|min|minutes?|h|hours?)$"
+)
+UNITS: dict[str, tuple[str, float]] = {
+    "kwh": ("kWh", J_PER_KWH),
+    "wh": ("Wh", J_PER_WH),
+    "kj": ("kJ", 1e3),
+    **dict.fromkeys(("j", "joule", "joules"), ("J", 1.0)),
+    "ms": ("ms", 1e-3),
+    **dict.fromkeys(("s", "sec", "second", "seconds"), ("s", 1.0)),
+    **dict.fromkeys(("min", "minute", "minutes"), ("min", 60.0)),
+    **dict.fromkeys(("h", "hour", "hours"), ("h", 3600.0)),
+}
+"""The units that a name may end with: their symbols, and their joules or seconds; ``m`` may be milli or mega."""
+
+OF_TIME = {"ms", "s", "min", "h"}
 
 
 def check_idle(idle_s: Any) -> None:
@@ -102,8 +120,35 @@ def named_arguments(
                 return others
             known = [name for name in others if name in names]
             near = known or get_close_matches(wrong, names, n=1)
-            return f"write {near[0]}={SHORT.repr(value)}" if near else f"there are {', '.join(names)}"
+            return f"write {_given(wrong, near[0], value)}" if near else f"there are {', '.join(names)}"
 
         return checked  # type: ignore[return-value]  # wraps() forgets that the first argument has no name
 
     return decorate
+
+
+def _given(wrong: str, right: str, value: Any) -> str:
+    """An argument with its value, converted where the wrong name had another unit, or none where that is not possible.
+
+    Example:
+        >>> _given("max_wh", "max_kwh", 500), _given("max_j", "max_kwh", "1"), _given("kwh", "max_kwh", 2)
+        ('max_kwh=0.5, in kWh', 'max_kwh=… in kWh', 'max_kwh=2')
+    """
+    had, wants = _unit_in(wrong), _unit_in(right)
+    if had == wants or had is None:
+        return f"{right}={SHORT.repr(value)}"
+    if wants is None:
+        return f"{right}=…"
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or math.isnan(had[1]) or (had[0] in OF_TIME) != (wants[0] in OF_TIME):
+        return f"{right}=… in {wants[0]}"
+    return f"{right}={value * had[1] / wants[1]:.6g}, in {wants[0]}"
+
+
+def _unit_in(name: str) -> tuple[str, float] | None:
+    """The unit in an argument's name, with its size; ``None`` without one."""
+    found = IN_A_NAME.search(name.lower())
+    if found is None:
+        return None
+    unit = found[1] or found[2]
+    return UNITS.get(unit, (unit, math.nan))

@@ -65,12 +65,14 @@ class Seen:
         validations: whole validations.
         between: the times between epochs.
         warm_up: the first stretches, which are known to be slow.
+        left_out: batches of stretches of which too little is known.
     """
 
     batches: list[Stretch] = field(default_factory=list)
     validations: list[Stretch] = field(default_factory=list)
     between: list[Stretch] = field(default_factory=list)
     warm_up: Stretch = field(default_factory=lambda: Stretch(0, 0.0, 0.0))
+    left_out: int = 0
 
     def add_batches(self, stretch: Stretch, per_epoch: float = math.inf) -> None:
         """Add a stretch of training.
@@ -79,7 +81,8 @@ class Seen:
             stretch: the stretch.
             per_epoch: the number of batches in an epoch; infinite where it is not known.
         """
-        if not self.batches and self.warm_up.batches < (WARM_UP * per_epoch if per_epoch < math.inf else 1):
+        so_far, least = self.warm_up.batches + self.left_out, WARM_UP * per_epoch if per_epoch < math.inf else 1
+        if not self.batches and so_far < least:
             self.warm_up += stretch
             return
         self.batches.append(stretch)

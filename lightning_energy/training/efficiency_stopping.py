@@ -105,6 +105,15 @@ class EnergyEfficiencyStopping(EndsTraining):
             before, behind = callbacks[: last + 1], callbacks[last + 1 :]
             trainer.callbacks = [*(c for c in before if c is not self), self, *behind]  # type: ignore[attr-defined]
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say so where nothing will be validated."""
+        if not (trainer.enable_validation or trainer.fast_dev_run):  # type: ignore[attr-defined]
+            self._warn(
+                "validation",
+                "EnergyEfficiencyStopping stops nothing, as this training has no validation: give the Trainer "
+                "validation data and the module a validation_step, or limit the energy with EnergyBudget(max_kwh=…)",
+            )
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge the price of a point, and stop all ranks where it is too dear on one."""
         if trainer.state.fn != "fit" or trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -115,6 +124,11 @@ class EnergyEfficiencyStopping(EndsTraining):
         if now is not None:
             self._take(now)
             self._say_unknown()
+        elif name := next((named for named in map(_named, energies) if named), ""):
+            value = float(trainer.callback_metrics.get(name, 0.0))
+            is_number = math.isfinite(value)  # of this validation, or an earlier one
+            why = f"EnergyCallback took no value of {name} in it" if is_number else f"{name}={value} is no number"
+            self._warn("no value", f"EnergyEfficiencyStopping passes over a validation: {why}")
         elif energies:
             self._warn(
                 "metric",
@@ -177,3 +191,8 @@ class EnergyEfficiencyStopping(EndsTraining):
             )
             return
         self._reached = rows[-1 - self.patience :]
+
+
+def _named(energy: CallbackBase) -> str:
+    """The metric that an EnergyCallback was given by name; empty where it looks for one."""
+    return getattr(energy, "metric", None) or getattr(energy, "accuracy", None) or ""

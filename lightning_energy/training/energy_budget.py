@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from uuid import uuid4
 
@@ -14,9 +13,11 @@ from lightning_energy.meters.base import MeterUnavailable
 from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.scores.budget_rule import Budget
+from lightning_energy.training.budget_checkpoint import free_path
 from lightning_energy.training.budget_source import problem_of, source_of
 from lightning_energy.training.budget_state import BudgetState, states_in
 from lightning_energy.training.budget_watch import BudgetWatch
+from lightning_energy.training.budget_words import BudgetWords, lower_limits
 from lightning_energy.training.callback_base import OF_LIGHTNING, CallbackBase
 from lightning_energy.training.ended import EndsTraining
 from lightning_energy.training.error_guard import WarnOnce, never_fatal
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.session import Session
     from lightning_energy.meters.find import Meters
-    from lightning_energy.results.forecast import Forecast
 
 __all__ = ["CHECKPOINT", "EnergyBudget", "OnExceed"]
 
@@ -49,8 +49,6 @@ OF_A_RUN: dict[str, Any] = {
     "_before_j": 0.0,
     "_last": ("", 0.0),
 }
-
-RAISE = "Give a greater max_kwh to go on"
 
 OTHER_NAMES = {"budget": ("max_kwh",), "kwh": ("max_kwh",), "joules": ("max_j",), "reserve": ("reserve_kwh",)}
 """The names that others may expect for the arguments."""
@@ -84,7 +82,7 @@ class EnergyBudget(EndsTraining):
         on_exceed: ``"stop"``, or ``"warn"`` for a warning alone.
         reserve_kwh: the part of the budget, in kWh, that is kept for the end: training stops when the rest is spent. A
             stop with a reserve leaves a checkpoint, ``energy-budget.ckpt``, in the folder of the first
-            ``ModelCheckpoint``, after the last validation.
+            ``ModelCheckpoint``, after the last validation; where that exists, ``energy-budget-v1.ckpt``, and so on.
 
     Attributes:
         is_exceeded: true once the last ``fit`` had spent the budget, without its reserve.
@@ -112,6 +110,7 @@ class EnergyBudget(EndsTraining):
     ) -> None:
         super().__init__()
         self._budget = Budget.of(max_kwh, max_j, reserve_kwh)
+        self._words = BudgetWords(self._budget, "max_kwh" if max_j is None else "max_j")
         if on_exceed not in get_args(OnExceed):
             raise ValueError(f"on_exceed={on_exceed!r}: give 'stop' or 'warn'")
         self.on_exceed = on_exceed
@@ -196,15 +195,16 @@ class EnergyBudget(EndsTraining):
         self._watch.look()
         self._forecaster = Forecaster(joules.now)
         self._forecaster.begin(trainer)
-        least, stops = _least_of(trainer), self.on_exceed == "stop"
-        if least and stops:
-            self._warn("least", f"EnergyBudget: {least} of the Trainer win over {self._words}")
+        least, stops = lower_limits(trainer), self.on_exceed == "stop"
         if self._budget.is_reached(before_j):
             self._is_over = True
-            over, end = f"{self._figures()} by earlier sessions", "ends at once" if stops else "goes on"
-            self._warn("over", f"EnergyBudget: {over}: the training {end}. {RAISE}")
+            over = f"{self._words.spent(before_j)} by earlier sessions"
+            self._warn("over", f"EnergyBudget: {over}: {self._words.what_follows(least, stops=stops)}")
             self.reason = over if stops else ""
             trainer.should_stop = trainer.should_stop or stops
+        elif least and stops:
+            wins = "wins" if len(least) == 1 else "win"
+            self._warn("least", f"EnergyBudget: {' and '.join(least)} of the Trainer {wins} over {self._words}")
         return ""
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -212,9 +212,9 @@ class EnergyBudget(EndsTraining):
         self._before_j = self._spent_j()
         if not (self._is_over and self.on_exceed == "stop" and self._budget.reserve_j):
             return
-        folder = next((c.dirpath for c in trainer.callbacks if is_checkpoint(c) and c.dirpath), None)  # type: ignore[attr-defined]
-        if folder is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # same
-            trainer.save_checkpoint(Path(folder) / CHECKPOINT)
+        first = next((c for c in trainer.callbacks if is_checkpoint(c) and c.dirpath), None)  # type: ignore[attr-defined]
+        if first is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # same
+            trainer.save_checkpoint(free_path(first, trainer, CHECKPOINT))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Stop measuring."""
@@ -255,8 +255,8 @@ class EnergyBudget(EndsTraining):
         if found is not None and (epoch := found.epoch_at(self._budget.stop_j)) is not None:
             self._warn(
                 "forecast",
-                f"EnergyBudget: {self._words} will not last: {_expected(found)}, and it will be spent in about epoch "
-                f"{epoch}, counted from 0",
+                f"EnergyBudget: {self._words} will not last: {self._words.expected(found)}, and it will be spent in "
+                f"about epoch {epoch}, counted from 0",
             )
 
     @never_fatal
@@ -311,15 +311,8 @@ class EnergyBudget(EndsTraining):
             self.reason = f"{self._figures()} at step {trainer.global_step}"
             rank_zero_info(f"EnergyBudget: {self.reason}: the training stops")
 
-    @property
-    def _words(self) -> str:
-        reserve_j = self._budget.reserve_j
-        reserve = f" with a reserve of {reserve_j / J_PER_KWH:.4g} kWh" if reserve_j else ""
-        return f"the budget of {self._budget.limit_j / J_PER_KWH:.4g} kWh{reserve}"
-
     def _figures(self) -> str:
-        spent_j = 0.0 if self._watch is None else self._watch.agreed.spent_j
-        return f"{spent_j / J_PER_KWH:.4g} kWh of {self._words} were spent"
+        return self._words.spent(0.0 if self._watch is None else self._watch.agreed.spent_j)
 
     # ------------------------------------------------------------------------------------- checkpoints
 
@@ -350,17 +343,3 @@ class EnergyBudget(EndsTraining):
             if run_id == self._last[0]:
                 spent_j = max(spent_j, self._last[1])
             self._before_j, self._run_id = max(self._before_j, spent_j), run_id
-
-
-def _least_of(trainer: Trainer) -> str:
-    """Lightning's own lower limits of a training, in words; empty without one."""
-    loop = trainer.fit_loop
-    least_of = {"min_epochs": loop.min_epochs, "min_steps": loop.min_steps}
-    return " and ".join(f"{name}={value}" for name, value in least_of.items() if value)
-
-
-def _expected(found: Forecast) -> str:
-    """A forecast in words."""
-    value, low, high = found.energy_kwh
-    bounds = f" ({low:.3g} to {high:.3g})" if not found.is_at_most else ""
-    return f"{value:.3g} kWh{bounds} are forecast by {found.limit}"

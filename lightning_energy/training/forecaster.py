@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.units import NS
@@ -14,21 +14,53 @@ from lightning_energy.training.lightning_private import (
     last_validation_s,
     validation_every_s,
 )
+from lightning_energy.training.spent_joules import Spending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lightning.pytorch import Trainer
 
-    from lightning_energy.training.spent_joules import Spending
-
 __all__ = ["Forecaster", "may_stop_early"]
 
 STRETCHES_PER_EPOCH = 16  # at most
+GUESSED = 0.1  # the part of a stretch for which the energy at its begin and end may be guessed from the last power
+
+
+class Moment(NamedTuple):
+    """A begin or end of a stretch.
+
+    Attributes:
+        batches: batches so far.
+        ns: the time.
+        spending: the energy then; behind the last update of a sensor a guess.
+    """
+
+    batches: int
+    ns: int
+    spending: Spending
+
+    @property
+    def age_ns(self) -> float:
+        """The time for which the energy is guessed; infinite where no power is known yet."""
+        known_ns = self.spending.known_ns
+        return math.inf if known_ns is None else max(self.ns - known_ns, 0)
+
+    def guessed_since(self, before: Moment) -> float:
+        """The time that is guessed, relative to the stretch that ends here; above 1 where no update came in it."""
+        length_ns, guessed_ns = self.ns - before.ns, before.age_ns + self.age_ns
+        if length_ns <= 0 or self.age_ns > length_ns:
+            return math.inf
+        return guessed_ns / length_ns
 
 
 class Forecaster:
     """The stretches of a ``fit`` on one rank, and a forecast of its end.
+
+    A stretch in which no sensor has moved tells nothing, and one in which a counter catches up has energy of the time
+    before it. So stretches that may be short end only where what is guessed is a small part of them. Others, such as a
+    validation, have the last power for their time where no update came in them, once that is one of the training;
+    before, they are left out.
 
     Attributes:
         seen: the stretches so far.
@@ -42,41 +74,45 @@ class Forecaster:
         self.seen = Seen()
         self._now = now
         self._clock = clock
-        self._last = (0, 0.0, 0)  # batches, joules and time at the end of the last stretch
+        self._last = Moment(0, 0, Spending(0.0, 0.0, 0))  # the end of the last stretch
+        self._power_from_ns = 0  # a power that is known up to later than this is one of the training
+        self._has_update = self._has_power = False  # since the training began
         self._first_step = self._batches = 0
         self._per_epoch = math.inf
-        self._is_known = True  # no energy is missing in the stretch
 
     def begin(self, trainer: Trainer) -> None:
         """Begin: the training starts, or goes on."""
         self._batches, self._first_step = _batches(trainer), trainer.global_step
-        self._end_stretch(trainer)
+        self._power_from_ns = self._clock()
+        self._end_stretch(self._moment(trainer))
 
     def after_batches(self, trainer: Trainer) -> None:
         """End a stretch of batches, if it is long enough. Called now and then."""
         per_epoch = self._of_epoch(trainer)
         least = max(1, per_epoch // STRETCHES_PER_EPOCH) if per_epoch < math.inf else 1
-        if _batches(trainer) - self._last[0] >= least:
-            self._end_batches(trainer)
+        now, last = self._moment(trainer), self._last
+        is_told = now.guessed_since(last) <= GUESSED or last.age_ns == math.inf or now.spending.unknown
+        if is_told and now.batches - last.batches >= least:
+            self._end_batches(trainer, now)
 
     def begin_validation(self, trainer: Trainer) -> None:
         """End a stretch of batches: a validation begins."""
-        self._end_batches(trainer)
+        self._end_batches(trainer, self._moment(trainer))
 
     def end_validation(self, trainer: Trainer) -> None:
         """End a validation."""
-        stretch = self._end_stretch(trainer)
+        stretch = self._end_stretch(self._moment(trainer))
         if stretch is not None:
             self.seen.validations.append(stretch)
 
     def end_epoch(self, trainer: Trainer) -> None:
         """End an epoch: its length is known."""
         self._per_epoch = float(trainer.fit_loop.epoch_loop.batch_progress.current.ready)
-        self._end_batches(trainer)
+        self._end_batches(trainer, self._moment(trainer))
 
     def begin_epoch(self, trainer: Trainer) -> None:
         """End the time between two epochs, which is none before the first one."""
-        stretch = self._end_stretch(trainer)
+        stretch = self._end_stretch(self._moment(trainer))
         if stretch is not None and self._per_epoch < math.inf:
             self.seen.between.append(stretch)
 
@@ -91,7 +127,7 @@ class Forecaster:
             scale: joules of all ranks for each of this one.
             begins: whether an epoch begins, so that Lightning's count of batches in it is still that of the last one.
         """
-        if not self._is_known:
+        if self._last.spending.unknown:
             return None
         left = self._left(trainer, begins=begins)
         return forecast(self.seen, left, spent_j, is_at_most=may_stop_early(trainer), scale=scale)
@@ -105,19 +141,36 @@ class Forecaster:
         known = float(trainer.num_training_batches)
         return known if known < math.inf else self._per_epoch
 
-    def _end_batches(self, trainer: Trainer) -> None:
-        stretch = self._end_stretch(trainer)
-        if stretch is not None and stretch.batches:
+    def _moment(self, trainer: Trainer) -> Moment:
+        now = Moment(_batches(trainer), self._clock(), self._now())
+        known_ns = now.spending.known_ns
+        if not self._has_power and known_ns is not None and known_ns > self._power_from_ns:
+            # the last interval of a device may have begun before the training, until all have moved once more
+            self._has_update, self._has_power = True, self._has_update
+            self._power_from_ns = now.ns
+        return now
+
+    def _end_batches(self, trainer: Trainer, now: Moment) -> None:
+        batches = now.batches - self._last.batches
+        stretch = self._end_stretch(now)
+        if stretch is None:
+            self.seen.left_out += batches
+        elif batches:
             self.seen.add_batches(stretch, self._of_epoch(trainer))
 
-    def _end_stretch(self, trainer: Trainer) -> Stretch | None:
-        """The stretch since the last call; ``None`` where a part of its energy is missing."""
-        spending = self._now()
-        before, now = self._last, (_batches(trainer), spending.spent_j, self._clock())
-        was_known, self._is_known, self._last = self._is_known, not spending.unknown, now
-        if not (was_known and self._is_known):
+    def _end_stretch(self, now: Moment) -> Stretch | None:
+        """The stretch since the last call; ``None`` where its energy is missing, or only guessed."""
+        before, self._last = self._last, now
+        seconds, guessed = (now.ns - before.ns) * NS, now.guessed_since(before)
+        if before.spending.unknown or now.spending.unknown:
             return None
-        return Stretch(now[0] - before[0], max(now[1] - before[1], 0.0), (now[2] - before[2]) * NS)
+        if guessed <= GUESSED or (self._has_power and guessed <= 1):
+            energy_j = max(now.spending.spent_j - before.spending.spent_j, 0.0)
+        elif self._has_power:
+            energy_j = now.spending.power_w * seconds
+        else:
+            return None
+        return Stretch(now.batches - before.batches, energy_j, seconds)
 
     def _left(self, trainer: Trainer, *, begins: bool) -> Left:
         loop, per_epoch = trainer.fit_loop, self._of_epoch(trainer)

@@ -27,11 +27,13 @@ class Spending(NamedTuple):
         spent_j: joules in this session; a lower bound where ``unknown`` is not 0.
         power_w: the last known power of all its devices, which is supposed to go on.
         unknown: the number of devices whose energy is missing now.
+        known_ns: the time up to which the energy of all its devices is known; ``None`` while the power of one is not.
     """
 
     spent_j: float
     power_w: float
     unknown: int
+    known_ns: int | None = None
 
 
 class SpentJoules:
@@ -76,8 +78,8 @@ class SpentJoules:
         if self._has_ended():
             self._last = Spending(self._last.spent_j, 0.0, max(1, len(self._channels)))
         else:
-            spent_j, power_w, unknown = self._of_curves(monotonic_ns())
-            self._last = Spending(spent_j - self._curves_begin_j, power_w, unknown)
+            found = self._of_curves(monotonic_ns())
+            self._last = found._replace(spent_j=found.spent_j - self._curves_begin_j)
         return self._last
 
     @property
@@ -97,15 +99,19 @@ class SpentJoules:
 
     def _of_curves(self, now_ns: int) -> Spending:
         spent_j, power_w, unknown = 0.0, 0.0, 0
+        known_ns: int | None = now_ns
         for channel in self._channels:
             last = channel.curve.last
-            if channel.trouble and (last is None or last.power_w is None):  # else the first update is yet to come
-                unknown += 1
+            if last is not None and last.power_w is not None:
+                known_ns = None if known_ns is None else min(known_ns, last.time_ns)
+            else:
+                known_ns = None
+                unknown += 1 if channel.trouble else 0  # else the first update is yet to come
             if last is not None:
                 device_w = last.power_w or 0.0
                 spent_j += last.energy_j + device_w * max(now_ns - last.time_ns, 0) * NS
                 power_w += device_w
-        return Spending(spent_j, power_w, unknown)
+        return Spending(spent_j, power_w, unknown, known_ns)
 
 
 def open_session(ranks: Ranks, meters: Meters = "auto") -> Session:

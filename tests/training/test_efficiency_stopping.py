@@ -160,6 +160,29 @@ def test_without_an_energy_callback_or_a_metric_it_says_so_once(tmp_path):
     assert len([w for w in caught if "EnergyEfficiency" in str(w.message)]) == 1
 
 
+class Odd(Rising):
+    """Has a value that is none in its second validation."""
+
+    def value(self) -> float:
+        return math.nan if self.validations == 2 else super().value()
+
+
+@pytest.mark.filterwarnings("ignore:EnergyCallback. no energy/score, as val_acc=nan")
+def test_a_named_metric_without_a_value_is_told_as_it_is(tmp_path):
+    stopping = EnergyEfficiencyStopping(max_kwh_per_point=1e3)
+    with pytest.warns(UserWarning, match="EnergyEfficiencyStopping") as caught:
+        fit(tmp_path, Odd(0.1), energy_callback(accuracy="val_acc"), stopping, max_epochs=3)
+    (said,) = (str(w.message) for w in caught if "EnergyEfficiency" in str(w.message))
+    assert said == "EnergyEfficiencyStopping passes over a validation: val_acc=nan is no number"
+
+
+def test_a_training_without_a_validation_is_told(tmp_path):
+    stopping = EnergyEfficiencyStopping(max_kwh_per_point=1e3)
+    trainer = make_trainer(tmp_path, max_epochs=1, limit_val_batches=0, callbacks=[energy_callback(), stopping])
+    with pytest.warns(UserWarning, match="EnergyEfficiencyStopping stops nothing, as this training has no validation"):
+        trainer.fit(Classifier(), loader(8), loader(8))
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "match"),
     [

@@ -68,7 +68,7 @@ def test_it_stops_at_the_step_that_reaches_it(tmp_path, before):
     assert steps.validated_at[-1] == trainer.global_step  # as with max_time
     assert trainer.state.finished
     assert energy.report.outcome == "completed"
-    assert budget.reason.endswith(f" kWh of the budget of 5.556e-05 kWh were spent at step {trainer.global_step}")
+    assert budget.reason.endswith(f" J of the budget of 200 J were spent at step {trainer.global_step}")
     assert Note("ended", f"Ended by EnergyBudget: {budget.reason}") in energy.report.notes
     assert f"Ended by: EnergyBudget: {budget.reason}" in str(energy.report)
     assert logger.points("energy/total_wh")[-1][1] * 3600 >= 200.0 * 0.9
@@ -80,7 +80,7 @@ def test_it_stops_at_the_step_that_reaches_it(tmp_path, before):
 
 def test_a_warning_alone(tmp_path):
     budget = EnergyBudget(max_j=4.0, on_exceed="warn")
-    with pytest.warns(match=r"EnergyBudget: .* kWh of the budget of 1.111e-06 kWh were spent at step \d+; .* goes on"):
+    with pytest.warns(match=r"EnergyBudget: .* J of the budget of 4 J were spent at step \d+; .* goes on"):
         trainer, *_, energy = train(tmp_path, budget, max_epochs=2)
     assert (trainer.global_step, budget.is_exceeded, budget.reason) == (16, True, "")
     assert "ended" not in {note.kind for note in energy.report.notes}
@@ -93,7 +93,7 @@ def test_a_budget_that_lasts_changes_nothing(tmp_path):
 
 
 def test_what_lightning_requires_wins(tmp_path):
-    with pytest.warns(match="EnergyBudget: min_epochs=2 of the Trainer win over the budget of"):
+    with pytest.warns(match="EnergyBudget: min_epochs=2 of the Trainer wins over the budget of 4 J"):
         trainer, *_ = train(tmp_path, EnergyBudget(max_j=4.0), min_epochs=2)
     assert trainer.current_epoch == 2
 
@@ -112,10 +112,15 @@ def test_a_reserve_leaves_a_validated_checkpoint_within_the_budget(tmp_path):
     assert left["global_step"] == stop
     assert 30.0 * 0.9 < left["callbacks"][budget.state_key]["spent_j"] < 1030.0
     # it goes on from there, with a greater budget
-    more = EnergyBudget(max_j=3.6e6 * budget.spent_kwh + 40.0)
-    trainer, steps, *_ = train(tmp_path, more, ckpt_path=tmp_path / "ckpt/energy-budget.ckpt")
+    more = EnergyBudget(max_j=3.6e6 * budget.spent_kwh + 1040.0, reserve_kwh=1000.0 / 3.6e6)
+    checkpoints = ModelCheckpoint(dirpath=tmp_path / "ckpt", every_n_epochs=300)
+    resumes = {"ckpt_path": tmp_path / "ckpt/energy-budget.ckpt", "others": [checkpoints]}
+    trainer, steps, *_ = train(tmp_path, more, enable_checkpointing=True, **resumes)
     assert trainer.global_step > stop
     assert more.is_exceeded
+    # and leaves the checkpoint that is there
+    assert torch.load(tmp_path / "ckpt/energy-budget.ckpt", weights_only=True)["global_step"] == stop
+    assert torch.load(tmp_path / "ckpt/energy-budget-v1.ckpt", weights_only=True)["global_step"] == trainer.global_step
 
 
 @pytest.mark.parametrize("measures", [True, False])
@@ -125,7 +130,7 @@ def test_a_budget_that_will_not_last_is_told_at_the_start_of_the_second_epoch(tm
     budget = with_own_meter(max_j=50.0 * W)
     callbacks = [budget] if measures else [callback, budget]
     trainer = make_trainer(tmp_path, max_epochs=4000, callbacks=callbacks)
-    says = r"EnergyBudget: the budget of 0.002778 kWh will not last: .* kWh \(.*\) are forecast by max_epochs=4000, and"
+    says = r"EnergyBudget: the budget of 1e\+04 J will not last: .* J \(.*\) are forecast by max_epochs=4000, and"
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=says)
         with pytest.raises(UserWarning, match=says) as told:
@@ -154,10 +159,51 @@ def test_a_resumed_run_goes_on_with_what_was_spent(tmp_path, first_measures):
     trainer.save_checkpoint(tmp_path / "it.ckpt")
     steps, measuring = Steps(), [callback] if first_measures else []
     trainer = make_trainer(tmp_path, max_epochs=400, callbacks=[again, *measuring, steps])
-    with pytest.warns(match=r"EnergyBudget: .* kWh of the budget of 1.389e-05 kWh were spent by earlier sessions: the"):
+    with pytest.warns(match=r"EnergyBudget: .* J of the budget of 50 J were spent by earlier sessions: the"):
         trainer.fit(Working(), loader(32), loader(8), ckpt_path=tmp_path / "it.ckpt")
     assert (len(steps.looks_ns), trainer.state.finished, again.is_exceeded) == (1, True, True)
     assert again.spent_kwh >= first.spent_kwh
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_a_budget_that_earlier_sessions_spent_is_told_in_its_own_unit_with_what_follows(tmp_path):
+    """Each in one warning: the energy of the checkpoint, without what this session takes until its first step."""
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[with_own_meter(max_kwh=1.0)])
+    trainer.fit(Working(), loader(16), loader(4))
+    trainer.save_checkpoint(tmp_path / "it.ckpt")
+    (state,) = torch.load(tmp_path / "it.ckpt", weights_only=True)["callbacks"].values()
+    spent = f"EnergyBudget: {state['spent_j']:.4g} J of the budget of 0.001 J were spent by earlier sessions: "
+    in_kwh = spent.replace(
+        f"{state['spent_j']:.4g} J of the budget of 0.001 J",
+        f"{state['spent_j'] / 3.6e6:.4g} kWh of the budget of 1e-09 kWh",
+    )
+    for kwargs, limits, says in [
+        ({"max_j": 0.001}, {}, f"{spent}the training ends at once. Give a greater max_j to go on"),
+        ({"max_j": 0.001}, {"min_epochs": 1}, f"{spent}the training ends at once. Give a greater max_j to go on"),
+        (
+            {"max_j": 0.001},
+            {"min_epochs": 2, "min_steps": 3},
+            f"{spent}the training ends when min_epochs=2 of the Trainer is reached. Give a greater max_j to go on",
+        ),
+        ({"max_j": 0.001, "on_exceed": "warn"}, {}, f"{spent}the training goes on, as on_exceed='warn'"),
+        (
+            {"max_kwh": 1e-9},
+            {},
+            f"{in_kwh}the training ends at once. Give a greater max_kwh to go on",
+        ),
+    ]:
+        trainer = make_trainer(tmp_path, max_epochs=3, callbacks=[with_own_meter(**kwargs)], **limits)
+        with pytest.warns() as caught:
+            trainer.fit(Working(), loader(16), loader(4), ckpt_path=tmp_path / "it.ckpt")
+        assert [str(w.message) for w in caught if str(w.message).startswith("EnergyBudget: ")] == [says]
+        assert trainer.current_epoch == (3 if "warn" in says else limits.get("min_epochs", 1))
+
+
+def test_only_those_limits_of_lightning_are_told_that_were_set(tmp_path):
+    """Lightning sets min_epochs=1 beside min_steps."""
+    trainer = make_trainer(tmp_path, max_epochs=1, min_steps=2, callbacks=[with_own_meter(max_kwh=1.0)])
+    with pytest.warns(match="EnergyBudget: min_steps=2 of the Trainer wins over the budget of 1 kWh"):
+        trainer.fit(Working(), loader(16), loader(4))
 
 
 def test_a_further_fit_is_a_run_of_its_own_and_a_test_changes_nothing(tmp_path):
