@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.phases import PhaseEnergy
     from lightning_energy.results.figures import Figures
 
-__all__ = ["facts_of_phases", "line_of_phases"]
+__all__ = ["HEADER", "facts_of_phases", "line_of_phases", "rows_of_phases"]
+
+HEADER = ("phase", "energy", "of its stage", "time", "of its stage's time")
 
 WORDS = {
     "data": "waiting for data",
@@ -38,6 +40,26 @@ def facts_of_phases(report: Figures) -> list[tuple[str, str]]:
             label = f"Of {stage.replace('_', ' ')}, {WORDS.get(phase.name, phase.name)}"
             facts.append((label, _text(phase, whole_j, whole_s, report.session.duration_s)))
     return facts
+
+
+def rows_of_phases(report: Figures) -> list[tuple[str, ...]]:
+    """Rows of a table with the columns of :data:`HEADER`, one per phase, the largest first.
+
+    Args:
+        report: the figures.
+    """
+    rows: list[tuple[str, ...]] = []
+    for stage, phases in report.phases.items():
+        whole = report.stages.get(stage)
+        for phase in _by_size(phases):
+            energy, words = phase.energy, WORDS.get(phase.name, phase.name)
+            told, share = ("unknown" if energy.energy_j is None else "not resolved"), ""
+            if phase.resolved and energy.energy_j is not None:
+                told = f"{si(energy.energy_j, 'J')} ± {si(energy.u_absolute_j, 'J', digits=2)}"
+                share = percent(energy.energy_j / whole.energy_j) if whole is not None and whole.energy_j else ""
+            of_time = percent(energy.duration_s / whole.duration_s) if whole is not None and whole.duration_s else ""
+            rows.append((f"{stage.replace('_', ' ')}: {words}", told, share, duration(energy.duration_s), of_time))
+    return rows
 
 
 def line_of_phases(report: Figures) -> list[tuple[str, str]]:

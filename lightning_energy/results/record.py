@@ -30,7 +30,6 @@ __all__ = ["FORMAT", "NAME", "Record", "Samples", "Score", "Steps", "make_record
 
 FORMAT = "lightning-energy-record"
 NAME = "energy.json"
-FURTHER = {"verdict": "What would save energy", "phases": "Energy by phase"}  # sections of a page, where it has these
 OPTIONAL = {
     "units",
     "phases",
@@ -246,7 +245,6 @@ class Record:
             where=self.where,
             started_unix_s=self.started_unix_s,
             title=title,
-            more={word: getattr(self, field_name, None) for field_name, word in FURTHER.items()},
         )
 
     def to_plain(self) -> dict[str, Any]:

@@ -5,13 +5,14 @@ Everything in a record was written by others: it gets into the page as escaped t
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
 from lightning_energy.results.brief import in_brief
 from lightning_energy.results.layout import HEADER, lay_out
-from lightning_energy.results.markup import UNKNOWN, escaped, fill_page, name
+from lightning_energy.results.layout_phases import HEADER as HEADER_OF_PHASES
+from lightning_energy.results.layout_phases import rows_of_phases
+from lightning_energy.results.markup import escaped, fill_page, name
 from lightning_energy.results.page_parts import listed, section, table, words
 from lightning_energy.results.prefixes import Figures, count
 from lightning_energy.results.readable import duration, one_line, si
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["render_run"]
 
 MOST_MISSING = 20  # stretches in the table
-DEEPEST = 4  # levels of what a later release may have put into a record
 
 
 def render_run(
@@ -40,7 +40,6 @@ def render_run(
     where: Machine | None = None,
     started_unix_s: float = 0.0,
     title: str | None = None,
-    more: Mapping[str, Any] | None = None,
 ) -> str:
     """Render a run as one HTML document that loads nothing: no script, font or picture from elsewhere.
 
@@ -54,7 +53,6 @@ def render_run(
         where: the machine.
         started_unix_s: the beginning of this session in seconds since 1970.
         title: the heading; by default that of the module.
-        more: further sections by their heading, of plain values; those without a value are left out.
 
     Returns:
         The document, to be written as UTF-8.
@@ -63,8 +61,8 @@ def render_run(
     module = str(what.get("module") or "").rpartition(".")[2]
     heading = title if title is not None else f"Energy of {module or 'a training'}"
     sections = (
-        *(section(topic, _anything(value)) for topic, value in (more or {}).items() if value),
         _stages(report),
+        _phases(report),
         power_section(devices),
         metric_section(report, epochs),
         epochs_section(report, epochs),
@@ -111,22 +109,16 @@ def _head(report: Report, what: Mapping[str, Any], where: Machine | None) -> str
     )
 
 
-def _anything(value: Any, depth: int = 0) -> str:
-    """A value of any kind in plain words: lists as lists, what has names with its names."""
-    if is_dataclass(value) and not isinstance(value, type):
-        value = {f.name: getattr(value, f.name) for f in fields(value)}
-    if depth < DEEPEST and hasattr(value, "items"):
-        items = (f"<dt>{escaped(k)}</dt><dd>{_anything(v, depth + 1)}</dd>" for k, v in value.items())
-        return f'<dl class="words">{"".join(items)}</dl>'
-    if depth < DEEPEST and isinstance(value, (list, tuple)):
-        return f"<ul>{''.join(f'<li>{_anything(v, depth + 1)}</li>' for v in value)}</ul>"
-    return UNKNOWN if value is None else escaped(f"{value:.5g}" if isinstance(value, float) else value)
-
-
 def _stages(report: Report) -> str:
     layout = lay_out(report)
     header, rows = ("stage", *HEADER[1:]), [*layout.rows]
     return section("Energy by stage", table(header, rows, "Energy by stage", texts=1))
+
+
+def _phases(report: Report) -> str:
+    rows = rows_of_phases(report)
+    note = '<p class="note">Together the phases of a stage are its energy.</p>'
+    return section("Energy by phase", note + table(HEADER_OF_PHASES, rows, "Energy by phase")) if rows else ""
 
 
 def _facts(report: Report) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -15,14 +15,17 @@ from hypothesis import strategies as st
 
 from lightning_energy.commands.main import main
 from lightning_energy.curves.power_series import PowerSeries
+from lightning_energy.ledger.phases import PhaseEnergy
 from lightning_energy.meters.clock import Anchor
 from lightning_energy.results.charts import Axis, Bar, Dot, bars, dots, power_over_time, time_axis
 from lightning_energy.results.markup import clean
-from lightning_energy.results.record import Record
 from lightning_energy.results.rows import EpochRow
 from lightning_energy.results.write import write_record
 from tests.records import energy, record
 from tests.results.runs import full
+
+if TYPE_CHECKING:
+    from lightning_energy.results.record import Record
 
 EVIL = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(2)> @@title & \u202e"
 
@@ -146,26 +149,19 @@ def test_whatever_figures_a_record_has_there_is_a_page(figures):
     assert "inf" not in page.split("<header>")[1]
 
 
-def test_phases_and_verdict_have_a_place():
-    """As soon as a record has them, whatever they are made of."""
-
-    @dataclass(frozen=True)
-    class Phase:
-        energy_j: float
-        note: str | None = None
-
-    @dataclass(frozen=True, kw_only=True)
-    class Later(Record):
-        phases: Any = None
-        verdict: Any = ()
-
+def test_phases_are_told_as_far_as_they_are_resolved():
     made = record(1.0, 0.9)
-    values = {name: getattr(made, name) for name in made.__dataclass_fields__}
-    assert "Energy by phase" not in Later(**values).to_html()
-    page = Later(**values, phases={"forward": Phase(12.5)}, verdict=[EVIL, "31 % was waiting"]).to_html()
-    assert headings(page)[:2] == ["What would save energy", "Energy by phase"]
-    assert "forward energy_j 12.5 note &ndash;" in plain(page)
-    assert "31 % was waiting" in plain(page)
+    assert "Energy by phase" not in made.to_html()
+    stage, whole = next((name, energy) for name, energy in made.stages.items() if energy.energy_j)
+    half = replace(whole, energy_j=whole.energy_j / 2, duration_s=whole.duration_s / 4)
+    phases = [PhaseEnergy("data", half, resolved=True, longer=1.0), PhaseEnergy(EVIL, half, resolved=False)]
+    page = replace(made, phases={stage: phases}).to_html()
+    assert "Energy by phase" in headings(page)
+    text = plain(page)
+    assert "waiting for data" in text
+    assert "50 %" in text
+    assert "25 %" in text
+    assert "not resolved" in text
     assert "<script" not in page
 
 
