@@ -180,7 +180,7 @@ def test_every_logged_name_is_documented(tmp_path):
     others = {log_keys.MISSING_S, log_keys.METRIC, log_keys.POINT_WH}
     assert not logged & others  # nothing is missing, the metric is an accuracy, and was not named
     logged |= others
-    assert logged == {key.name for key in log_keys.ALL}
+    assert logged == {key.name for key in log_keys.ALL if key.name.startswith("energy/")}  # of phases: test_step_phases
     names = {value for name, value in vars(log_keys).items() if name.isupper() and isinstance(value, str)}
     assert logged == {n for n in names if n.startswith("energy/")}
 

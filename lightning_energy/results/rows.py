@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.curves.power_series import MOST_BINS
@@ -175,11 +176,15 @@ def thinned(sessions: Sequence[SessionRow]) -> list[SessionRow]:
     rows = [*sessions]
     for key in dict.fromkeys((d.device_id, d.rank) for row in rows for d in row.devices):
         series = {i: d.power for i, row in enumerate(rows) for d in row.devices if _is(d, key) and d.power}
-        while sum(len(s.mean_w) for s in series.values()) > MOST_BINS:
-            finest = min((i for i, s in series.items() if len(s.mean_w) > 1), key=lambda i: series[i].bin_s, default=-1)
-            if finest < 0:
-                break
-            series[finest] = series[finest].coarser()
+        points, finest_first = sum(len(s.mean_w) for s in series.values()), [(s.bin_s, i) for i, s in series.items()]
+        heapify(finest_first)
+        while points > MOST_BINS and finest_first:
+            _, i = heappop(finest_first)
+            if len(series[i].mean_w) > 1:
+                points -= len(series[i].mean_w)
+                series[i] = series[i].coarser()
+                points += len(series[i].mean_w)
+                heappush(finest_first, (series[i].bin_s, i))
         for i, power in series.items():
             devices = tuple(replace(d, power=power) if _is(d, key) else d for d in rows[i].devices)
             rows[i] = replace(rows[i], devices=devices)

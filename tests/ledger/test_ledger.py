@@ -96,9 +96,8 @@ def test_accounts_add_up_to_the_rise_of_the_curves(rows_of_curves, marks, settle
         assert math.fsum((b - a) * 1e-9 for a, b in spans) == pytest.approx(expected.missing_s, abs=1e-9)
         assert all(a < b for a, b in spans)
         assert all(one[1] < two[0] for one, two in pairwise(spans))
-        parts = [
-            totals.energy(epoch=e, stage=s, kind=k, device=d) for e, s, k in ACCOUNTS if (e, s, k) in totals.accounts
-        ]
+        known = {account[:3] for account in totals.accounts}
+        parts = [totals.energy(epoch=e, stage=s, kind=k, device=d) for e, s, k in ACCOUNTS if (e, s, k) in known]
         assert math.fsum(p.energy_j or 0.0 for p in parts) == pytest.approx(total.energy_j or 0.0, rel=1e-9, abs=1e-12)
         for i, account in enumerate(ACCOUNTS):
             windows = [curve.energy_between(a_ns, b_ns) for (a_ns, a), (b_ns, _) in pairwise(accounts) if a == i]

@@ -35,7 +35,7 @@ def train(config: dict, seed: int, folder: Path) -> None:
         tell(folder)
     if does == "searches":
         put(folder / "tuning" / "trial", 0.25, 0.5, seed=seed)
-    put(folder / "version_0", config.get("kwh", 1.0) + 0.001 * seed, 0.9, run_id=f"{config}-{seed}", seed=seed)
+    put(folder / "version_0", config.get("kwh", 1.0) + 0.001 * seed, 0.9, run_id=str(folder), seed=seed)
     if does == "trains twice":
         put(folder / "version_1", 1.0, 0.9, seed=seed)
     if does == "hangs once" and not Path(config["mark"]).exists():

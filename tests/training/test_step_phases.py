@@ -74,6 +74,17 @@ def compiled() -> Any:
     return torch.compile(Classifier(), backend="eager")
 
 
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch):
+    """Leave neither a group of processes nor its variables to tests that follow."""
+    for name in ("MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "0")
+        monkeypatch.delenv(name)
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def fitted(tmp_path, module: Any, n: int = 4, **kwargs: Any) -> tuple[EnergyCallback, pd.DataFrame, L.Trainer]:
     energy = EnergyCallback(
         meters=replay(), phases=True, trace="csv", record=tmp_path / "run" / "energy.json", metric="val_acc"

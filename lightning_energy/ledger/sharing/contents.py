@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.sharing import Sharing
     from lightning_energy.ledger.sharing.split import Split
 
-__all__ = ["NOTHING_AHEAD", "Ahead", "Contents", "load_scatter", "smoothed_j2"]
+__all__ = ["NOTHING_AHEAD", "SMOOTHED", "Ahead", "Contents", "load_scatter", "smoothed_j2"]
 
 ON_THE_BRIDGE = 0.7
 """Part of the residuals' variance that is power which wanders inside intervals; 1 was too wide, 0.5 too narrow."""

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from lightning_energy.ledger.sharing.contents import SMOOTHED
 from lightning_energy.ledger.sharing.delay import EXACT
 from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.split import Columns, Split
 from lightning_energy.ledger.sharing.stretch import Stretch
 from lightning_energy.ledger.sharing.timeline import Timeline
-from lightning_energy.ledger.told import SMOOTHED
 from tests.sim.virtual_run import Sensor, Work, play
 from tests.sim.watched import by_channels
 
