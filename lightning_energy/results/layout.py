@@ -9,7 +9,7 @@ from lightning_energy.meters.units import J_PER_KWH, SAMPLES
 from lightning_energy.results.brief import one_of
 from lightning_energy.results.layout_phases import facts_of_phases
 from lightning_energy.results.layout_sharing import facts_of_sharing
-from lightning_energy.results.readable import duration, one_line, si
+from lightning_energy.results.readable import duration, joules, one_line, si
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,8 +66,8 @@ def _row(name: str, energy: Energy, resolution: Resolution | None = None) -> tup
     power = si(energy.power_w, "W") if energy.power_w is not None else ""
     lost = f", {duration(energy.missing_s)} missing" if energy.missing_s > 0 else ""
     coarse = f", {resolution}" if resolution not in {None, "resolved"} else ""
-    joules, u = si(energy.energy_j, "J"), si(energy.u_absolute_j, "J")
-    return (name, joules, u, duration(energy.duration_s), power, f"{energy.quality}{coarse}{lost}")
+    spent, u = si(energy.energy_j, "J"), si(energy.u_absolute_j, "J")
+    return (name, spent, u, duration(energy.duration_s), power, f"{energy.quality}{coarse}{lost}")
 
 
 def _facts_of_training(report: Figures) -> list[tuple[str, str]]:
@@ -196,11 +196,11 @@ def _devices(what: tuple[str, str, str], periods_s: list[float | None]) -> str:
 
 
 def _joules(energy: Energy) -> str:
-    return f"{si(energy.energy_j or 0.0, 'J')} ± {si(energy.u_absolute_j, 'J', digits=2)}"
+    return joules(energy.energy_j or 0.0, energy.u_absolute_j)
 
 
-def _with_u(joules: float, u: Spread | None) -> str:
-    return si(joules, "J") if u is None else f"{si(joules, 'J')} ± {si(u.u_absolute_j, 'J', digits=2)}"
+def _with_u(energy_j: float, u: Spread | None) -> str:
+    return joules(energy_j, None if u is None else u.u_absolute_j)
 
 
 def _kwh(energy: Energy) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightning_energy.results.readable import duration, percent, si
+from lightning_energy.results.readable import duration, joules, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def rows_of_phases(report: Figures) -> list[tuple[str, ...]]:
             energy, words = phase.energy, WORDS.get(phase.name, phase.name)
             told, share = ("unknown" if energy.energy_j is None else "not resolved"), ""
             if phase.resolved and energy.energy_j is not None:
-                told = f"{si(energy.energy_j, 'J')} ± {si(energy.u_absolute_j, 'J', digits=2)}"
+                told = joules(energy.energy_j, energy.u_absolute_j)
                 share = percent(energy.energy_j / whole.energy_j) if whole is not None and whole.energy_j else ""
             of_time = percent(energy.duration_s / whole.duration_s) if whole is not None and whole.duration_s else ""
             rows.append((f"{stage.replace('_', ' ')}: {words}", told, share, duration(energy.duration_s), of_time))
@@ -92,7 +92,7 @@ def _text(phase: PhaseEnergy, whole_j: float | None, whole_s: float, session_s: 
         return f"unknown, in {time}"
     if phase.resolved:
         share = f", {percent(energy.energy_j / whole_j)} of its energy" if whole_j else ""
-        return f"{si(energy.energy_j, 'J')} ± {si(energy.u_absolute_j, 'J', digits=2)}{share}, in {time}"
+        return f"{joules(energy.energy_j, energy.u_absolute_j)}{share}, in {time}"
     if phase.longer is None:
         return f"not resolved, in {time}: this sensor does not tell it from its neighbours with steps like these"
     return f"not resolved, in {time}: a run of about {duration(phase.longer * session_s)} would tell it"

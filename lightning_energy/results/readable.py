@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lightning_energy.meters.units import J_PER_WH
 
-__all__ = ["duration", "one_line", "percent", "scale", "si", "watt_hours"]
+__all__ = ["duration", "joules", "one_line", "percent", "scale", "si", "watt_hours"]
 
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 HOUR_S, MINUTE_S = 3600, 60
@@ -29,6 +29,20 @@ def si(value: float, unit: str, digits: int = 4) -> str:
     factor, prefix = scale(rounded)
     number = rounded / factor
     return f"{number:.{max(digits, len(f'{abs(number):.0f}'))}g} {prefix}{unit}"
+
+
+def joules(energy_j: float, u_j: float | None = None) -> str:
+    """Joules with their standard uncertainty.
+
+    Args:
+        energy_j: the energy.
+        u_j: its uncertainty; ``None``: it is not known.
+
+    Example:
+        >>> joules(12_340, 56.7), joules(12_340)
+        ('12.34 kJ ± 57 J', '12.34 kJ')
+    """
+    return si(energy_j, "J") if u_j is None else f"{si(energy_j, 'J')} ± {si(u_j, 'J', digits=2)}"
 
 
 def scale(value: float) -> tuple[float, str]:
