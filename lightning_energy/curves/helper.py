@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Helper", "can_help"]
+__all__ = ["Helper", "can_help", "set_timeout"]
 
 BOOT = "from lightning_energy.curves.helper_process import main; main()"
 NEEDED = ("lightning_energy", "numpy", "pynvml")  # the packages that it imports
@@ -92,8 +92,7 @@ class Helper:
     def go(self) -> None:
         """Let it read from now on."""
         if self._sock is not None:
-            seconds = struct.pack("ll", int(PATIENCE_S), round(PATIENCE_S % 1.0 * 1e6))
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
+            set_timeout(self._sock, socket.SO_RCVTIMEO, PATIENCE_S)
         self.ask("go")
 
     def ask(self, word: str) -> None:
@@ -147,3 +146,8 @@ class Helper:
                 process.kill()
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(0.2)
+
+
+def set_timeout(sock: socket.socket, which: int, seconds: float) -> None:
+    """Set a timeout in the system: Python's own waits in a call of its own before each."""
+    sock.setsockopt(socket.SOL_SOCKET, which, struct.pack("ll", int(seconds), round(seconds % 1.0 * 1e6)))

@@ -9,12 +9,12 @@ import json
 import os
 import signal
 import socket
-import struct
 import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lightning_energy.curves.helper import set_timeout
 from lightning_energy.curves.relay import NotedChannel, NotedMeter
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.meters.base import MeterError
@@ -123,8 +123,3 @@ def main() -> None:
     finally:
         sock.close()
         os._exit(0)  # a call that hangs does not keep us
-
-
-def set_timeout(sock: socket.socket, which: int, seconds: float) -> None:
-    """Set a timeout in the system: Python's own waits in a call of its own before each."""
-    sock.setsockopt(socket.SOL_SOCKET, which, struct.pack("ll", int(seconds), round(seconds % 1.0 * 1e6)))

@@ -17,7 +17,7 @@ from lightning_energy.ledger.lines import line_shares
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.pieces import Marked, Pieces
 from lightning_energy.ledger.sharing.contents import Contents
-from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, Belief, Found
+from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, Belief
 from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
 from lightning_energy.ledger.sharing.kinds import find_kinds
 from lightning_energy.ledger.sharing.powers import fit, fit_beside
@@ -180,7 +180,7 @@ def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Bo
     if last > first:
         rows = slice(first, last)
         sums, split = sums.copy(), split.copy()
-        pieces = _add_lines(sums, due, rows, sharing.found, groups, by_line=~is_known)
+        pieces = _add_lines(sums, due, rows, sharing, groups, by_line=~is_known)
         is_missing = (pieces.quality == MISSING) & (pieces.code != OUTSIDE)
         missing_ns = joined(missing_ns, pieces.cut_ns, is_missing) if is_missing.any() else missing_ns
         pause()
@@ -215,7 +215,7 @@ def contents(due: Due, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, li
     sums.grow(len(groups))
     since_ns, half_width_ns = None, 0
     if held.n:
-        last = _shifted(held, slice(booking.booked, booking.booked), sharing.found)
+        last = _shifted(held, slice(booking.booked, booking.booked), sharing)
         u_ns = SQRT3 * sharing.found.u_lag_s / NS * (last.quality[0] in OF_A_REGISTER)
         since_ns, half_width_ns = int(last.time_ns[0]), round(math.hypot(last.half_width_ns[0], u_ns))
     tail = Tail(held, since_ns, now_ns, due.power_w, due.bounds_w, half_width_ns=half_width_ns)
@@ -223,7 +223,7 @@ def contents(due: Due, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, li
     if sharing.powers is None:
         if state.split.n:  # too few to fit powers to: straight lines, for now
             rows = slice(0, booking.booked)
-            _add_lines(sums, due, rows, sharing.found, groups, by_line=held.is_known, with_time=False)
+            _add_lines(sums, due, rows, sharing, groups, by_line=held.is_known, with_time=False)
         tail.add_line(sums, groups)
     else:
         ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s)
@@ -288,7 +288,7 @@ def _add_lines(
     sums: Sums,
     due: Due,
     rows: slice,
-    found: Found,
+    sharing: Sharing,
     groups: NDArray[np.int64],
     *,
     by_line: NDArray[np.bool_],
@@ -296,12 +296,12 @@ def _add_lines(
 ) -> Pieces:
     """Add times, and the joules of some intervals by straight lines, to ``sums``."""
     held = due.held
-    knots = _shifted(held, rows, found)
+    knots = _shifted(held, rows, sharing)
     begin, end = (int(x) for x in np.searchsorted(held.time_ns, knots.time_ns[[0, -1]], side="right"))
     marked = Marked(knots, held.time_ns[begin:end], held.code[begin:end])
     pieces = Pieces.of(marked, held.code_before(int(knots.time_ns[0])))
     shares = line_shares(
-        knots, pieces, groups, due.bounds_w, by_line=by_line[rows], with_time=with_time, u_delay_s=found.u_lag_s
+        knots, pieces, groups, due.bounds_w, by_line=by_line[rows], with_time=with_time, u_delay_s=sharing.found.u_lag_s
     )
     sums.add(shares, len(groups))
     return pieces
@@ -398,14 +398,14 @@ def _kernels(sharing: Sharing) -> list[Kernel]:
     return [sharing.found.kernel] if sharing.found is EXACT else kernels_of(sharing.found)
 
 
-def _shifted(held: Held, rows: slice, found: Found) -> Knots:
+def _shifted(held: Held, rows: slice, sharing: Sharing) -> Knots:
     """The knots of some intervals, at the moments whose energy they show.
 
     Those of a counter that seems to be early are later than its updates: the very first is not after the first mark,
     as the time between belongs to an account.
     """
     part = held.knots.part(slice(rows.start, rows.stop + 1))
-    time_ns = part.time_ns - round(found.kernel.lag_s / NS)
+    time_ns = part.time_ns - sharing.lag_ns
     if rows.start == 0 and held.time_ns.size:
         time_ns[0] = min(time_ns[0], max(held.time_ns[0], held.knots.time_ns[0]))
     return replace(part, time_ns=time_ns)

@@ -48,15 +48,15 @@ class Uncertainty(NamedTuple):
     group_j2: NDArray[np.float64]
     total_j: float
     total_j2: float
-    account_alike_j2: NDArray[np.float64] | float = 0.0
-    group_alike_j2: NDArray[np.float64] | float = 0.0
-    total_alike_j2: float = 0.0
+    account_alike_j2: NDArray[np.float64]
+    group_alike_j2: NDArray[np.float64]
+    total_alike_j2: float
 
     @classmethod
     def nothing(cls, used: NDArray[np.int64]) -> Uncertainty:
         """No addition."""
         zeros, none = np.zeros(len(used)), np.zeros(0)
-        return cls(zeros, zeros, np.zeros(0, dtype=np.int64), none, none, 0.0, 0.0)
+        return cls(zeros, zeros, np.zeros(0, dtype=np.int64), none, none, 0.0, 0.0, zeros, none, 0.0)
 
 
 class _Columns(NamedTuple):
