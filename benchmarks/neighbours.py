@@ -1,6 +1,6 @@
 """Cost of a poll and of a booking to the step that they fall into, over the steps beside it.
 
-    python benchmarks/neighbours.py                    # prints, within two minutes
+    python benchmarks/neighbours.py                    # prints, within a quarter of an hour
     python benchmarks/neighbours.py --json FILE        # and writes
     python benchmarks/neighbours.py --quick            # a first look
 
@@ -10,12 +10,13 @@ background, in turns by
   sampler     the sampler, over the real pynvml and a simulated NVML that is compiled (benchmarks/driver.c)
   helper      a helper process, whose messages the sampler's thread puts on the curves (a "poll" is a message here)
   nobody      no one: the same arithmetic on moments drawn at random, which shows the noise
-  pynvml      a bare thread that wakes up as often as the sampler polls, and calls one function through pynvml
+  pynvml      a bare thread that wakes up as often as the sampler reads one board, and calls one function by pynvml
   ctypes      the same by ctypes, with the symbol bound and its buffer made before
   process     a bare process of its own that does the same, and leaves what it reads in shared memory
 A step in which a call was made, or a piece of a booking, is compared with the nearest step beside it in which nothing
 was. That comparison needs no other run, so that a machine's moods are in both. Intervals of 95 % are from resampled
-pairs.
+pairs. The sampler is measured once the counter's delay is known, or never will be, after a thousand of its updates;
+what the search for it costs before that, once in a run, stands apart.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.helper import Helper
 from lightning_energy.curves.relay import Relayed
 from lightning_energy.ledger.booker import Booker
+from lightning_energy.ledger.booking import MOST_HELD
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters import NvmlMeter
 from lightning_energy.meters.find import OpenMeters
@@ -71,6 +73,8 @@ SHORT = 0.05  # quantile of the durations up to which a step is looked at for wh
 POLLS_PER_S = 30.0  # of the bare ones; set to the sampler's own once it was measured
 MOST_CALLS = 2**14
 SAMPLERS = {"100 ms": (1, 0.1), "20 ms": (1, 0.02), "8 boards, 100 ms": (8, 0.1), "8 boards, 20 ms": (8, 0.02)}
+BEGUN_S = 5.0  # before it the period is sought
+AFTER_S = 10.0  # from the last update that the search looks at until figures are taken
 
 
 class Steps:
@@ -223,8 +227,11 @@ def helped(boards: int, period_s: float) -> Iterator[list[int]]:
         yield moments_ns
 
 
-def sampler(steps: Steps, boards: int, period_s: float, warm_s: float, seconds: float, *, helper: bool = False) -> dict:
-    """The sampler of a session, as EnergyCallback has it, once the period is known; with a helper, its messages."""
+def sampler(
+    steps: Steps, boards: int, period_s: float, seconds: float, *, quick: bool = False, helper: bool = False
+) -> dict:
+    """The sampler of a session, as EnergyCallback has it; with a helper, its messages."""
+    search_s = 1.0 if quick else MOST_HELD * period_s + AFTER_S - BEGUN_S
     booked = Bookings()
     with CompiledNvml(boards, UUID, period_s) as nvml, booked.watched(), helped(boards, period_s) as messages_ns:
         meters = [NvmlMeter(gpu.uuid, helper=helper) for gpu in nvml.gpus]
@@ -237,10 +244,13 @@ def sampler(steps: Steps, boards: int, period_s: float, warm_s: float, seconds: 
             session.mark(gap)
             session.mark(step)
 
-        steps.run(warm_s, mark)
+        steps.run(BEGUN_S, mark)
         booker = next(t for t in threads if "booker" in t.name)
         calls_ns = (lambda: messages_ns) if helper else nvml.calls_ns
+        sought_s = cpu_s(booker)
+        search = steps.run(search_s, mark)
         begin_s, polls, booked_s = sum(map(cpu_s, threads)), len(calls_ns()), cpu_s(booker)
+        sought_s = booked_s - sought_s
         found = steps.run(seconds, mark)
         taken_s, polls = sum(map(cpu_s, threads)) - begin_s, len(calls_ns()) - polls
         booked_s = cpu_s(booker) - booked_s
@@ -248,14 +258,17 @@ def sampler(steps: Steps, boards: int, period_s: float, warm_s: float, seconds: 
         if helper and not all(isinstance(channel.meter, Relayed) for channel in session.channels):
             raise RuntimeError("no helper reads")
         session.close()
+    bookings_ns = np.array(booked.moments_ns, dtype=np.int64)
+    together = compared(search, poll=moments_ns, booking=bookings_ns)["together"]
     return {
+        "search": {"seconds": search_s, "cpu_of_bookings_s": sought_s, "together": together},
         "calls_per_s": polls / seconds,
         "cpu_ms_per_s": 1e3 * taken_s / seconds,
         "cpu_of_bookings_ms_per_s": 1e3 * booked_s / seconds,
         "longest_piece_ms": 1e3 * max(booked.cpu_s, default=0.0),
         "cpu_per_call_us": 1e6 * (taken_s - booked_s) / polls,
         "residual_ms": None if residual_s is None else 1e3 * residual_s,
-        **compared(found, poll=moments_ns, booking=np.array(booked.moments_ns, dtype=np.int64)),
+        **compared(found, poll=moments_ns, booking=bookings_ns),
     }
 
 
@@ -350,17 +363,18 @@ def nobody(steps: Steps, polls_per_s: float, seconds: float) -> dict:
     return compared(found, poll=np.sort(moments_ns))
 
 
-def warm_us(seconds: float = 2.0) -> dict[str, float]:
+def warm_us(settling_s: float = 4.0, seconds: float = 4.0) -> dict[str, float]:
     """CPU time of a poll of ours, one right after the other, by whether the register has moved."""
     with CompiledNvml(1, UUID, 0.02):
         meter, lock = NvmlMeter(UUID), threading.RLock()
         channel = Channel(meter, meter.open())
         taken_s: dict[bool, list[float]] = {False: [], True: []}
-        end_s = time.monotonic() + seconds
-        while time.monotonic() < end_s:
+        from_s = time.monotonic() + settling_s
+        while (now_s := time.monotonic()) < from_s + seconds:
             knots, begin_s = len(channel.curve), time.thread_time()
             channel.poll(lock)
-            taken_s[len(channel.curve) > knots].append(time.thread_time() - begin_s)
+            if now_s > from_s:
+                taken_s[len(channel.curve) > knots].append(time.thread_time() - begin_s)
             if len(channel.curve) > 100:
                 channel.curve.forget_before(channel.curve.end_ns)
     return {"stood_us": 1e6 * float(np.median(taken_s[False])), "moved_us": 1e6 * float(np.median(taken_s[True]))}
@@ -379,6 +393,11 @@ def line(name: str, row: dict) -> str:
         cells.append(f"{row['cpu_per_call_us']:.0f} µs CPU per call, {row['calls_per_s']:.0f}/s")
     if "cpu_ms_per_s" in row:
         cells.append(f"{row['cpu_ms_per_s']:.1f} ms/s, {row['cpu_of_bookings_ms_per_s']:.1f} of it bookings")
+    if "search" in row:
+        search = row["search"]
+        x, s = search["together"], search["seconds"]
+        lost = f"{x['percent'] * s / 100:.2f} s more" if x["steps"] else "nothing more"
+        cells.append(f"search: {s:.0f} s took {lost}, {search['cpu_of_bookings_s']:.2f} s CPU of bookings")
     if row.get("residual_ms") is not None:
         cells.append(f"updates stray {row['residual_ms']:.2g} ms from their period")
     return "   ".join(cells)
@@ -394,27 +413,30 @@ def main() -> None:
     if args.elsewhere:
         elsewhere(args.elsewhere[0], float(args.elsewhere[1]))
         return
-    warm_s, seconds = (2.0, 3.0) if args.quick else (9.0, 9.0)
-    steps, rows, polls_per_s = Steps(), {}, POLLS_PER_S
+    seconds = 3.0 if args.quick else 15.0
+    steps, rows = Steps(), {}
+    per_s = dict.fromkeys(SAMPLERS, POLLS_PER_S)
     cases: dict[str, Callable[[], dict]] = {
-        f"sampler, {name}": lambda case=case: sampler(steps, *case, warm_s, seconds) for name, case in SAMPLERS.items()
-    }
-    cases |= {
-        f"helper, {name}": lambda case=case: sampler(steps, *case, warm_s, seconds, helper=True)
+        f"{by}, {name}": lambda case=case, helper=by == "helper": sampler(
+            steps, *case, seconds, quick=args.quick, helper=helper
+        )
+        for by in ("sampler", "helper")
         for name, case in SAMPLERS.items()
     }
-    cases |= {
-        "nobody": lambda: nobody(steps, polls_per_s, seconds),
-        "bare thread, pynvml": lambda: thread(steps, by_pynvml, polls_per_s, seconds),
-        "bare thread, ctypes": lambda: thread(steps, by_ctypes, polls_per_s, seconds),
-        "bare process": lambda: process(steps, polls_per_s, seconds),
-    }
+    cases["nobody"] = lambda: nobody(steps, per_s["100 ms"], seconds)
+    for name, (boards, _) in SAMPLERS.items():
+        if boards == 1:  # with several, one wake-up reads some of them
+            cases |= {
+                f"bare thread, pynvml, as for {name}": lambda name=name: thread(steps, by_pynvml, per_s[name], seconds),
+                f"bare thread, ctypes, as for {name}": lambda name=name: thread(steps, by_ctypes, per_s[name], seconds),
+                f"bare process, as for {name}": lambda name=name: process(steps, per_s[name], seconds),
+            }
     for name, case in cases.items():
         if args.only and name not in args.only:
             continue
         rows[name] = case()
-        if name == "sampler, 100 ms":
-            polls_per_s = rows[name]["calls_per_s"]
+        if name.startswith("sampler, "):
+            per_s[name.removeprefix("sampler, ")] = rows[name]["calls_per_s"]
         print(line(name, rows[name]), flush=True)
     warm = warm_us()
     print(f"CPU per poll, warm: {warm['stood_us']:.0f} µs where the register stood, {warm['moved_us']:.0f} where not")

@@ -310,6 +310,7 @@ def test_a_booking_makes_few_calls_and_gives_up_the_interpreter_between_them():
         curve.add(START + n * 100_000_000, 6.7 * n)
     clock.now_ns = START + 20 * S
     assert calls_of(ledger.totals) <= MOST_CALLS_OF_TOTALS
+    assert calls_of(ledger.latest_s) <= MOST_CALLS_OF_TOTALS  # nor does whoever waits for the end
 
 
 def test_a_step_keeps_a_bounded_number_of_objects():

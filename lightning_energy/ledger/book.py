@@ -108,8 +108,11 @@ class Book:
     def late_s(due: Due) -> float:
         """Seconds until the counter has shown nearly all of the energy of a moment; 0 where that cannot be told.
 
-        Needs no lock, and changes nothing.
+        By the last look at the counter's delay, if there was one: the run's end takes a look of its own. Needs no lock,
+        and changes nothing.
         """
+        if due.state.sharing.looked:
+            return due.state.sharing.late_s
         return way_to_share(due._replace(is_all=True, until_ns=None), due.held.is_known, with_kinds=False)[0].late_s
 
     def commit(self, booking: Booking, accounts: int) -> None:

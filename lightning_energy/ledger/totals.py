@@ -203,15 +203,12 @@ class Totals:
     def _of(self, wanted: NDArray[np.bool_], level: Level, device: int | None = None) -> Energy:
         devices = range(len(self._sums)) if device is None else [device]
         parts = [self._sums[d].energy(wanted, level, self._calibration_u[d]) for d in devices]
-        known = [
-            (part.u_j, self._sums[d].alike_j2(wanted, level))
-            for d, part in zip(devices, parts, strict=True)
-            if part.energy_j is not None
-        ]
+        known = [(d, part.u_j) for d, part in zip(devices, parts, strict=True) if part.energy_j is not None]
         total = Energy.total(parts)
         if len(known) < 2:  # noqa: PLR2004 - nothing to add
             return total
-        u_j, gain2_j2 = _together_j(known), max(total.u_absolute_j**2 - total.u_j**2, 0.0)
+        u_j = _together_j([(u_j, self._sums[d].alike_j2(wanted, level)) for d, u_j in known])
+        gain2_j2 = max(total.u_absolute_j**2 - total.u_j**2, 0.0)
         return replace(total, u_j=u_j, u_absolute_j=math.hypot(u_j, math.sqrt(gain2_j2)))
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Watch"]
 
-EVERY_S = 2.0  # time between two bookings: each has a price, whatever the number of marks
+EVERY_S = 5.0  # time between two bookings: each has a price, whatever the number of marks
 SHARE = 0.4  # of the time since the beginning, where that is less: a run may be short
 MANY = 4096  # marks that wait, from which on they are booked at once
 ABANDONED_S = 10.0  # time for others to clean up before it is our turn

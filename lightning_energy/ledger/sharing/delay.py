@@ -14,6 +14,7 @@ import numpy as np
 from lightning_energy.ledger.distinct import distinct
 from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.powers import EVIDENCE, LEAST_SCATTER, PRIOR, go_on, median
+from lightning_energy.ledger.sharing.timeline import Places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lightning_energy.ledger.sharing.stretch import Stretch
+    from lightning_energy.ledger.sharing.timeline import Smoothed
 
 __all__ = ["EXACT", "Belief", "Found", "log_prior"]
 
@@ -152,20 +154,22 @@ class Belief:
         n = int(stretch.is_known.sum())
         if n < ENOUGH:
             return None
+        rises = _Rises(stretch)
+        pause()
         self._half_s = float(stretch.half_s.mean())
         smoothing = n > ENOUGH_FOR_SMOOTHING
         self._emas_s = EMA_S if smoothing else EMA_S[:1]
         self._look = 1.0
-        self.table = self._table(stretch, before, pause)
+        self.table = self._table(rises, before, pause)
         if smoothing:
-            self._try_looks(stretch, pause)
+            self._try_looks(rises, pause)
         found = self.found()
         if is_fine and self._look == 1 and found.kernel.ema_s < FINE_EMA_S[-1] and n >= FINE_N:
-            found = self._finely(found, stretch, n, pause)
-        split_s, u_split_s = _directions(stretch, _profile(found.kernel, stretch, pause=pause))
+            found = self._finely(found, rises, n, pause)
+        split_s, u_split_s = _directions(stretch, _profile(found.kernel, rises, pause=pause))
         return found._replace(split_s=split_s, u_split_s=u_split_s)
 
-    def _finely(self, found: Found, stretch: Stretch, n: int, pause: Callable[[], None]) -> Found:
+    def _finely(self, found: Found, rises: _Rises, n: int, pause: Callable[[], None]) -> Found:
         """The kernel and its uncertainty by a finer grid about the best of the usual one.
 
         Errors of the updates' times within their brackets are as often early as late: they move it by what is left of
@@ -174,7 +178,7 @@ class Belief:
         together_s, belief = found.kernel.lag_s + found.kernel.ema_s, []
         for ema_s in FINE_EMA_S:
             lags_s = together_s - ema_s + FINE_S
-            belief.append(_profile(Kernel(ema_s=ema_s), stretch, lags_s, pause).log_likelihood + log_prior(lags_s))
+            belief.append(_profile(Kernel(ema_s=ema_s), rises, lags_s, pause).log_likelihood + log_prior(lags_s))
         width = np.gradient(FINE_EMA_S)
         w = np.array(belief) + np.log(width / width.sum() + (FINE_EMA_S == 0))[:, None]
         w = np.exp(w - w.max())
@@ -190,21 +194,21 @@ class Belief:
         covariance = np.array([[float((w * x**2).sum()) + floor, cross], [cross, float((w * y**2).sum()) + 1e-10]])
         return found._replace(kernel=found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance_s2=covariance)
 
-    def _try_looks(self, stretch: Stretch, pause: Callable[[], None]) -> None:
+    def _try_looks(self, rises: _Rises, pause: Callable[[], None]) -> None:
         """Try sensors that look at a part of the time only, whose delay is nearly that of one that sees all."""
         if self.table is None:
             return
         near = np.flatnonzero(np.abs(GRID_S - GRID_S[self.table.max(axis=0).argmax()]) <= 2 * AROUND_S)
-        whole, blur, n = self.table.max(), BLURRED * _of_brackets(stretch), int(stretch.is_known.sum())
+        whole, blur, n = self.table.max(), BLURRED * _of_brackets(rises.stretch), int(rises.stretch.is_known.sum())
         for look in LOOKS:
             row = np.full(len(GRID_S), -np.inf)
-            row[near] = _profile(Kernel(look=look), stretch, GRID_S[near], pause).log_likelihood
+            row[near] = _profile(Kernel(look=look), rises, GRID_S[near], pause).log_likelihood
             gain = _with_blur(row.max(), blur, n) - _with_blur(whole, blur, n)
             if gain > FAR_BETTER and (self._look == 1 or row.max() > self.table.max()):
                 row[np.isneginf(row)] = row[near].min() - FAR_OFF
                 self._look, self._emas_s, self.table = look, EMA_S[:1], row[None]
 
-    def _table(self, stretch: Stretch, before: Belief | None, pause: Callable[[], None]) -> NDArray[np.float64]:
+    def _table(self, rises: _Rises, before: Belief | None, pause: Callable[[], None]) -> NDArray[np.float64]:
         """Log likelihood of every smoothing and delay. Their sum is what shows: other delays are not tried."""
         emas = EMA_S[:1] if self._emas_s is None else self._emas_s
         result = np.full((len(emas), len(GRID_S)), -np.inf)
@@ -221,7 +225,7 @@ class Belief:
             if not tried.size:
                 continue
             tried = np.arange(max(tried[0] - 1, 0), min(tried[-1] + 2, len(GRID_S)))
-            row[tried] = _profile(Kernel(ema_s=ema_s), stretch, GRID_S[tried], pause).log_likelihood
+            row[tried] = _profile(Kernel(ema_s=ema_s), rises, GRID_S[tried], pause).log_likelihood
             if not number:
                 likely_s = GRID_S[row >= row.max() - LIKELY]
         result[np.isneginf(result)] = result[np.isfinite(result)].min() - FAR_OFF
@@ -244,6 +248,33 @@ class Belief:
         return Found(Kernel(lag_s, ema_s, self._look), covariance)
 
 
+class _Rises:
+    """Intervals to try kernels on. Moments are looked up once, whatever smoothing is tried.
+
+    Attributes:
+        stretch: the intervals.
+        seconds: of the classes that are there, but for the one that is longest in force.
+    """
+
+    def __init__(self, stretch: Stretch) -> None:
+        self.stretch = stretch
+        self.seconds = stretch.classes.compact.smoothed().but_last
+        self._rows: dict[float, Places] = {}
+
+    def seconds_of(self, kernel: Kernel, smoothed: Smoothed, lags_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Seconds of the columns in all intervals, for each of some delays: as :meth:`Kernel.seconds_of` does."""
+        if kernel.look < 1:
+            return kernel.seconds_of(smoothed, self.stretch.knot_s, lags_s)
+        rows = [self._row(lag_s) for lag_s in lags_s.tolist()]
+        places = Places(np.stack([row.start for row in rows]), np.stack([row.since_s for row in rows]))
+        return np.diff(smoothed.at_places(places), axis=1)
+
+    def _row(self, lag_s: float) -> Places:
+        if lag_s not in self._rows:
+            self._rows[lag_s] = self.seconds.timeline.places(self.stretch.knot_s - lag_s)
+        return self._rows[lag_s]
+
+
 class _Profile(NamedTuple):
     log_likelihood: NDArray[np.float64]  # of every delay
     squares: NDArray[np.float64]  # residuals by delay and interval, shape (delays, n)
@@ -252,29 +283,31 @@ class _Profile(NamedTuple):
 
 def _profile(
     kernel: Kernel,
-    stretch: Stretch,
+    rises: _Rises,
     lags_s: NDArray[np.float64] = GRID_S,
     pause: Callable[[], None] = go_on,
 ) -> _Profile:
     """Log likelihood of every delay with the powers that fit best, and the squared residuals."""
+    stretch = rises.stretch
     rows = np.flatnonzero(stretch.is_known)
-    smoothed, parts = stretch.classes.smoothed(kernel.ema_s), []
+    smoothed, parts = rises.seconds.behind(kernel.ema_s), []
     pause()
-    for part in _parts(len(lags_s), len(stretch.knot_s) * stretch.classes.width):
-        parts.append(kernel.seconds_of(smoothed, stretch.knot_s, lags_s[part])[:, rows])
+    for part in _parts(len(lags_s), len(stretch.knot_s) * smoothed.one.shape[1]):
+        parts.append(rises.seconds_of(kernel, smoothed, lags_s[part])[:, rows])
         pause()
-    seconds = np.concatenate(parts)
-    seconds = seconds[:, :, np.abs(seconds).max(axis=(0, 1)) > 0]
+    some_s = np.swapaxes(np.concatenate(parts), 1, 2)
+    some_s = some_s[:, np.abs(some_s).max(axis=(0, 2), initial=0.0) > 0]
     rise_j, length_s = stretch.rise_j[rows], stretch.length_s[rows]
+    seconds = np.concatenate([some_s, (length_s - some_s.sum(axis=1))[:, None]], axis=1)
     mean_w = rise_j.sum() / length_s.sum()
     pause()
-    x, y = seconds / np.sqrt(length_s)[:, None], rise_j / np.sqrt(length_s)
+    x, y = seconds / np.sqrt(length_s), rise_j / np.sqrt(length_s)
     residual = _residuals(x, y, mean_w, pause)
     best = residual[(residual**2).sum(axis=1).argmin()]
     goes_on = _correlation(best)
     squares = residual**2
     if goes_on > CORRELATED:  # power that wanders (warm-up, drift): what changes from one interval to the next
-        residual = _residuals(x[:, 1:] - goes_on * x[:, :-1], y[1:] - goes_on * y[:-1], mean_w, pause)
+        residual = _residuals(x[..., 1:] - goes_on * x[..., :-1], y[1:] - goes_on * y[:-1], mean_w, pause)
         squares = np.pad(residual**2, ((0, 0), (1, 0)))
     best = squares[squares.sum(axis=1).argmin()]
     limit = ROBUST * max(median(best) / 0.455, 1e-12)
@@ -307,13 +340,22 @@ def _parts(delays: int, cells: int) -> list[slice]:
 def _residuals(
     x: NDArray[np.float64], y: NDArray[np.float64], mean_w: float, pause: Callable[[], None]
 ) -> NDArray[np.float64]:
-    """Residuals of the powers that fit best, for each delay; a little ridge keeps unseen classes at the mean power."""
-    ridge = np.eye(x.shape[2]) * 1e-2 / PRIOR**2
-    result = np.empty(x.shape[:2])
+    """Residuals of the powers that fit best, for each delay; a little ridge keeps unseen classes at the mean power.
+
+    Args:
+        x: seconds of the classes in each interval, weighted, shape (delays, classes, n).
+        y: its rise, weighted, shape (n,).
+        mean_w: the mean power.
+        pause: called between parts of the work.
+    """
+    ridge = np.eye(x.shape[1]) * 1e-2 / PRIOR**2
+    result = np.empty((x.shape[0], x.shape[2]))
     for part in _parts(len(x), x.shape[1] * x.shape[2]):
-        turned = np.swapaxes(x[part], 1, 2)
-        power_w = np.linalg.solve(turned @ x[part] + ridge, (turned @ y + np.diag(ridge) * mean_w)[..., None])
-        result[part] = y - (x[part] @ power_w)[..., 0]
+        some = x[part]
+        power_w = np.linalg.solve(
+            some @ np.swapaxes(some, 1, 2) + ridge, (some @ y + np.diag(ridge) * mean_w)[..., None]
+        )
+        result[part] = y - (np.swapaxes(power_w, 1, 2) @ some)[:, 0]
         pause()
     return result
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.ledger.sharing.cut import Cut
 from lightning_energy.ledger.sharing.delay import log_prior
 from lightning_energy.ledger.sharing.powers import EVIDENCE, LEAST_SCATTER, PRIOR
-from lightning_energy.ledger.sharing.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +30,6 @@ MOST_KINDS = 4
 ALL_APART = range(2, MOST_KINDS + 1)  # periods whose steps may each be a kind of its own
 PERIODS = (*range(2, 9), 10, 16, 20, 32, 50)  # periods of which one step may be a kind, and the others another
 MOST_CELLS = 500_000  # marks times columns of one table: longer periods are not tried with more
-CELLS = 150_000  # the same of one piece of the work, which may hold up other threads
 FEWEST_STEPS = 16
 FEWEST_OF_KIND = 8
 SHARE = 0.02  # least part of the steps that a cluster of durations has
@@ -137,13 +136,14 @@ class _Trial:
     """The intervals, and what one mean power for each class leaves of their rises."""
 
     def __init__(self, stretch: Stretch, kernel: Kernel) -> None:
-        self._stretch, self._kernel = stretch, kernel
+        self._stretch = stretch
+        self._cut = Cut(stretch.classes.start_s, stretch.knot_s, kernel)
         self._rows = np.flatnonzero(stretch.is_known)
         length_s, rise_j = stretch.length_s[self._rows], stretch.rise_j[self._rows]
         self._root = 1 / np.sqrt(length_s)
         self.mean_w = float(rise_j.sum() / length_s.sum())
         self._least_j2 = (LEAST_SCATTER * self.mean_w) ** 2 * float(length_s.sum())
-        x = self._seconds(stretch.classes)
+        x = self._seconds(stretch.classes.column, stretch.classes.width)
         x = x[:, np.abs(x).max(axis=0) > 0]
         self._x, self._ridge = x, np.eye(x.shape[1]) * 1e-2 / PRIOR**2
         ridge = np.diag(self._ridge) * self.mean_w
@@ -196,21 +196,13 @@ class _Trial:
         self, mine: NDArray[np.bool_], kind: NDArray[np.int64], n: int, pause: Callable[[], None]
     ) -> NDArray[np.float64]:
         """Seconds of some kinds, without what the classes explain of them."""
-        start_s, x, parts = self._stretch.classes.start_s, self._x, []
-        together = min(max(CELLS // len(mine), 1), n)
-        for first in range(0, n, together):
-            m = min(together, n - first)
-            column = np.where(mine & (first <= kind) & (kind < first + m), kind - first, m)
-            parts.append(self._seconds(Timeline(start_s, column, m + 1))[:, :m])
-            pause()
-        z = np.concatenate(parts, axis=1)
+        x, z = self._x, self._seconds(np.where(mine, kind, -1), n)
+        pause()
         result: NDArray[np.float64] = z - x @ np.linalg.solve(x.T @ x + self._ridge, x.T @ z)
         return result
 
-    def _seconds(self, timeline: Timeline) -> NDArray[np.float64]:
-        seconds = self._kernel.seconds(self._stretch.knot_s, timeline)[0][self._rows]
-        result: NDArray[np.float64] = seconds * self._root[:, None]
-        return result
+    def _seconds(self, column: NDArray[np.int64], width: int) -> NDArray[np.float64]:
+        return self._cut.seconds(column, width)[self._rows] * self._root[:, None]
 
     def _gain(self, z: NDArray[np.float64]) -> float:
         """Log evidence of powers that differ by kind beyond that of one power."""

@@ -12,10 +12,11 @@ from lightning_energy.meters.units import NS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Smoothed", "Timeline", "in_seconds", "ones", "recurrence"]
+__all__ = ["Places", "Smoothed", "Timeline", "in_seconds", "ones", "recurrence"]
 
 LARGEST_POWER = 300.0  # of e: far from overflow
 SHORTEST_S = 1e-9  # a shorter lag changes nothing, and would overflow
+NOTHING = 1e-18  # part of what came before that changes no figure of double precision
 PIECE = 128  # fewest rows, on average, of a piece of a recurrence that is worth its own sum
 
 
@@ -49,6 +50,21 @@ class Timeline(NamedTuple):
         """1 where a column (last axis) is in force from a moment (first axis) on."""
         return ones(self.column, self.width)
 
+    @property
+    def compact(self) -> Timeline:
+        """The same without columns that are never in force; the one that is longest in force is the last."""
+        used, column = np.unique(self.column, return_inverse=True)
+        length_s = np.bincount(column[:-1], np.diff(self.start_s), len(used))
+        order = np.argsort(length_s, kind="stable")
+        place = np.empty_like(order)
+        place[order] = np.arange(len(used))
+        return Timeline(self.start_s, place[column], len(used))
+
+    def places(self, time_s: NDArray[np.float64]) -> Places:
+        """Look up moments of any shape."""
+        start = np.clip(np.searchsorted(self.start_s, time_s, side="right") - 1, 0, len(self.start_s) - 1)
+        return Places(start, time_s - self.start_s.take(start))
+
     def smoothed(self, ema_s: float = 0.0) -> Smoothed:
         """Seconds of the columns up to any moment, as a sensor shows them that smooths over ``ema_s``."""
         one, length_s = self.one, np.diff(self.start_s)
@@ -57,14 +73,27 @@ class Timeline(NamedTuple):
         return Smoothed(self, one, total_s, 0.0, None).behind(ema_s)
 
 
+class Places(NamedTuple):
+    """Moments on a timeline: the last start before each, and the seconds since that, negative before the first."""
+
+    start: NDArray[np.intp]
+    since_s: NDArray[np.float64]
+
+
 class Smoothed(NamedTuple):
-    """The cumulative seconds of a timeline's columns, behind a first-order lag."""
+    """The cumulative seconds of a timeline's columns, or of all but the last, behind a first-order lag."""
 
     timeline: Timeline
     one: NDArray[np.float64]
     total_s: NDArray[np.float64]
     ema_s: float
     state: NDArray[np.float64] | None
+
+    @property
+    def but_last(self) -> Smoothed:
+        """The same without the last column, which is what is left of the time."""
+        state = None if self.state is None else self.state[:, :-1].copy()
+        return self._replace(one=self.one[:, :-1].copy(), total_s=self.total_s[:, :-1].copy(), state=state)
 
     def behind(self, ema_s: float) -> Smoothed:
         """The same behind another lag."""
@@ -76,13 +105,16 @@ class Smoothed(NamedTuple):
 
     def at(self, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Seconds up to moments of any shape: shape (..., columns)."""
-        start_s = self.timeline.start_s
-        k = np.clip(np.searchsorted(start_s, time_s, side="right") - 1, 0, len(start_s) - 1)
-        since_s = (time_s - start_s[k])[..., None]
-        result: NDArray[np.float64] = self.total_s[k] + self.one[k] * since_s
+        return self.at_places(self.timeline.places(time_s))
+
+    def at_places(self, places: Places) -> NDArray[np.float64]:
+        """The same for moments that were looked up before."""
+        k, since_s = places.start, places.since_s[..., None]
+        one = self.one.take(k, axis=0)
+        result: NDArray[np.float64] = self.total_s.take(k, axis=0) + one * since_s
         if self.state is not None:
             fade = np.exp(-np.maximum(since_s, 0.0) / self.ema_s)
-            result -= self.ema_s * (self.state[k] * fade + self.one[k] * (1 - fade))
+            result -= self.ema_s * (self.state.take(k, axis=0) * fade + one * (1 - fade))
         return result
 
 
@@ -118,9 +150,9 @@ def _by_powers(
 
 
 def _by_doubling(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The recurrence by doubling (Hillis and Steele, CACM 29:1170, 1986)."""
+    """The recurrence by doubling (Hillis and Steele, CACM 29:1170, 1986), until what is left of the past is nothing."""
     a, b, step = a.copy()[:, None], b.copy(), 1
-    while step < len(a):
+    while step < len(a) and np.abs(a[step:]).max() > NOTHING:
         b[step:] = b[step:] + a[step:] * b[:-step]
         a[step:] = a[step:] * a[:-step]
         step *= 2

@@ -60,3 +60,23 @@ def test_a_recurrence_at_once_is_that_step_by_step(rows):
 def test_seconds_of_differences_in_nanoseconds():
     assert in_seconds(np.array([0, 1, 10**15])) == pytest.approx([0.0, 1e-9, 1e6])
     assert in_seconds(np.array([1])).dtype == np.float64
+
+
+def test_columns_that_are_never_in_force_go_and_the_longest_is_last():
+    timeline = Timeline(np.array([0.0, 1.0, 4.0]), np.array([7, 2, 5]), 9)
+    # 1 s of column 7, 3 s of column 2; nothing is known of the length of column 5
+    assert timeline.compact.column.tolist() == [1, 2, 0]
+    assert timeline.compact.width == 3
+
+
+@pytest.mark.parametrize("ema_s", [0.0, 0.2])
+def test_seconds_of_all_columns_but_the_last(ema_s):
+    moments_s = np.array([-1.0, 0.5, 2.0, 3.0, 5.0])
+    expected = TURNS.smoothed(ema_s).at(moments_s)[:, :-1]
+    assert TURNS.smoothed().but_last.behind(ema_s).at(moments_s) == pytest.approx(expected)
+    assert TURNS.smoothed(ema_s).but_last.at(moments_s) == pytest.approx(expected)
+
+
+def test_a_recurrence_that_forgets_at_once_looks_back_no_further():
+    a, b = np.full(1000, 1e-9), np.ones((1000, 1))
+    assert recurrence(a, b)[-1, 0] == pytest.approx(1 + 1e-9 + 1e-18, abs=1e-17)
