@@ -19,6 +19,7 @@ from lightning_energy.meters.rapl import RaplSource
 from lightning_energy.results.brief import in_brief
 from lightning_energy.scores.metric import Metric
 from lightning_energy.training import recorder
+from lightning_energy.training.later import Later
 from tests.modules import Classifier, loader
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
@@ -413,13 +414,21 @@ def test_a_loss_is_no_accuracy(said):
 
 def test_a_loop_that_is_killed_leaves_a_record_that_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(recorder, "EVERY_S", 0.0)
-    seen = []
+    seen, do = [], Later.do
+
+    def do_and_wait(later, kind, work) -> None:
+        do(later, kind, lambda: (work(), writers.add(threading.current_thread().name)))
+        later.flush()
+
+    writers = set()
+    monkeypatch.setattr(Later, "do", do_and_wait)
     with pytest.raises(KeyError, match="mine"), monitor(record=tmp_path) as m:  # noqa: PT012 - the loop is the statement
         for epoch in range(2):
             with m.stage("train", epoch), m.step(samples=3):
                 busy(0.03)
             seen.append(load_record(tmp_path))
         raise KeyError("mine")
+    assert writers == {"lightning-energy-writer"}  # the loop does not wait for the disk
     assert {record.outcome for record in seen} == {"running"}
     assert [record.sessions for record in seen] == [[], []]
     assert seen[0].total.duration_s < seen[1].total.duration_s
@@ -507,3 +516,22 @@ def test_a_phase_needs_a_name(name, error):
         pass
     with pytest.raises(RuntimeError, match="not running"), monitor.phase("data"):
         pass
+
+
+def test_a_disk_that_is_full_for_a_while_is_told_by_the_loop_itself(tmp_path, monkeypatch):
+    """The thread that writes keeps the warning until the loop comes by."""
+    monkeypatch.setattr(recorder, "EVERY_S", 0.0)
+    write, failures = recorder.write_record, [OSError(28, "No space left on device")]
+
+    def fails_once(path, record) -> None:
+        if failures:
+            raise failures.pop()
+        write(path, record)
+
+    monkeypatch.setattr(recorder, "write_record", fails_once)
+    do = Later.do
+    monkeypatch.setattr(Later, "do", lambda later, kind, work: (do(later, kind, work), later.flush()))
+    with monitor(record=tmp_path) as m:
+        with pytest.warns(UserWarning, match="the record cannot be written .OSError: .*No space"), m.stage("train", 0):
+            busy(0.01)
+    assert load_record(tmp_path).outcome == "completed"

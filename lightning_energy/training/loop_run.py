@@ -8,6 +8,7 @@ import reprlib
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
@@ -27,10 +28,11 @@ from lightning_energy.results.summary import summarize
 from lightning_energy.scores.metric import Metric, Mode, Scale
 from lightning_energy.scores.metric_name import says_error
 from lightning_energy.training.epoch_rows import EpochEnds
+from lightning_energy.training.later import Later
 from lightning_energy.training.recorder import Recorder, keep_other_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from lightning_energy.ledger.ranks import Ranks
     from lightning_energy.ledger.session import Session
@@ -101,6 +103,8 @@ class LoopRun:
         self._metric: Metric | None = None
         self._epochs: list[EpochRow] = []
         self._ends = EpochEnds()
+        self._later = Later()
+        self._untold: list[str] = []  # warnings of the thread that writes
         what: dict[str, Any] = {"devices": ranks.size, "data_parallel_replicas": ranks.size}
         if fabric is not None:
             what["strategy"] = type(fabric.strategy).__name__
@@ -224,12 +228,14 @@ class LoopRun:
         )
 
     def write_if_due(self, session: Session, steps: StepSums, ranks: Ranks) -> None:
-        """Bring the record up to date when it is a minute old: a loop that is killed leaves one. Never raises."""
-        if not self._recorder.is_due or not session.is_ours:
+        """Bring the record up to date soon when it is a minute old: a loop that is killed leaves one. Never raises."""
+        self._tell()
+        if not self._recorder.is_due or self._later.is_busy or not session.is_ours:
             return
         try:
             steps.take(session)
-            self.write(self.report(session, steps, ranks.alone() if ranks.size > 1 else ranks, "running"), session)
+            report = self.report(session, steps, ranks.alone() if ranks.size > 1 else ranks, "running")
+            self._later.do("record", partial(self._write, report, [*self._epochs], [], self._untold.append))
         except Exception as error:  # our defect must not end the loop
             if raised_by_handler(error):
                 raise
@@ -237,25 +243,37 @@ class LoopRun:
             self._warn(f"no record, as {type(error).__name__}: {error}; please report this as a bug")
 
     def write(self, report: Report, session: Session) -> None:
-        """Write the record. A disk that does not take it gives a warning."""
+        """Write the last record, after all that was written so far. A disk that does not take it gives a warning."""
         rows = []
-        if report.outcome != "running" and report.total is not None:
+        if report.total is not None:
             devices = report.devices if report.has_all_devices else ()
             row = SessionRow(
                 session.started_unix_s, report.outcome, report.total, report.samples, report.between, tuple(devices)
             )
             rows = [row]
+        self._later.flush()
+        self._later.close()
+        self._tell()
+        self._write(report, self._epochs, rows, self._warn)
+
+    def _write(
+        self, report: Report, epochs: Sequence[EpochRow], rows: Sequence[SessionRow], warn: Callable[[str], None]
+    ) -> None:
         try:
-            self._recorder.write(report, run_id=self._run_id, epochs=self._epochs, sessions=rows)
+            self._recorder.write(report, run_id=self._run_id, epochs=epochs, sessions=rows)
         except Exception as error:  # whatever becomes of the record, there is a report
             if raised_by_handler(error):
                 raise
             if report.outcome != "running":  # there is none
                 self._recorder.path = None
-            self._warn(
+            warn(
                 f"the record cannot be written ({type(error).__name__}: {error}): give another place, "
                 f"EnergyMonitor(record=…)"
             )
+
+    def _tell(self) -> None:
+        while self._untold:
+            self._warn(self._untold.pop(0))
 
     def _total(self, totals: Totals) -> Energy:
         """This rank's energy of all stages that are part of the training."""
