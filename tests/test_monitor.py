@@ -531,7 +531,7 @@ def test_a_disk_that_is_full_for_a_while_is_told_by_the_loop_itself(tmp_path, mo
     monkeypatch.setattr(recorder, "write_record", fails_once)
     do = Later.do
     monkeypatch.setattr(Later, "do", lambda later, kind, work: (do(later, kind, work), later.flush()))
-    with monitor(record=tmp_path) as m:
-        with pytest.warns(UserWarning, match="the record cannot be written .OSError: .*No space"), m.stage("train", 0):
-            busy(0.01)
+    told = pytest.warns(UserWarning, match="the record cannot be written .OSError: .*No space")
+    with monitor(record=tmp_path) as m, told, m.stage("train", 0):
+        busy(0.01)
     assert load_record(tmp_path).outcome == "completed"

@@ -9,7 +9,7 @@ import numpy as np
 from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.curves.power_series import ThinnedPower
-from lightning_energy.ledger.booking import Due, State, contents, way_to_share
+from lightning_energy.ledger.booking import Due, State, contents, still_holds, way_to_share, work_out
 from lightning_energy.ledger.marks import AtMarks
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Book:
         self._is_exact = is_exact or self._moves_at_any_poll
         self._at_marks = AtMarks.none()  # of marks that were told and are not forgotten
         self._forgotten = 0  # how many marks of the run were told before them
+        self._for_now: tuple[Booking, NDArray[np.int64]] | None = None  # the last one for contents, with its groups
 
     @property
     def told(self) -> int:
@@ -132,7 +133,7 @@ class Book:
             sums = state.sums.copy()
             sums.grow(accounts)
             state = state._replace(sums=sums)
-        self.__dict__.update(state=state, _at_marks=self._at_marks.followed_by(booking.at_marks))
+        self.__dict__.update(state=state, _at_marks=self._at_marks.followed_by(booking.at_marks), _for_now=None)
         if knots.time_ns.size:
             self.curve.forget_before(int(knots.time_ns[-1]))
 
@@ -144,12 +145,15 @@ class Book:
             groups: for each account, the first one of its group.
             now_ns: the moment. Behind the last knot the power is assumed to go on.
         """
-        return contents(self._due(marks, now_ns, is_all=True), groups, now_ns)
+        due = self._due(marks, now_ns, is_all=True)
+        if self._for_now is None or not still_holds(self._for_now[0], due, self._for_now[1], groups):
+            self._for_now = work_out(due, groups), groups
+        return contents(due, self._for_now[0], groups, now_ns)
 
     def as_booked(self, groups: NDArray[np.int64]) -> Callable[[], tuple[Sums, list[Span]]]:
         """A function that gives the contents as they are booked now, whenever it is called. The lock is held."""
         due = self._as_due(self.state.held, self.state.passed, self.settled_ns or 0, is_all=True)
-        return lambda: contents(due, groups, due.until_ns or 0)
+        return lambda: contents(due, work_out(due, groups), groups, due.until_ns or 0)
 
     def _due(self, marks: Marks, until_ns: int | None, *, is_all: bool) -> Due:
         """Knots and marks that are known, as :meth:`due`."""

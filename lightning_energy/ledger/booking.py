@@ -41,7 +41,19 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.stretch import Stretch
     from lightning_energy.ledger.spans import Span
 
-__all__ = ["CHUNK", "MOST_HELD", "Booking", "Due", "Pause", "State", "contents", "no_pause", "way_to_share", "work_out"]
+__all__ = [
+    "CHUNK",
+    "MOST_HELD",
+    "Booking",
+    "Due",
+    "Pause",
+    "State",
+    "contents",
+    "no_pause",
+    "still_holds",
+    "way_to_share",
+    "work_out",
+]
 
 Pause = Callable[[], None]
 
@@ -200,17 +212,18 @@ def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Bo
     return Booking(due, state, booked, at_marks)
 
 
-def contents(due: Due, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, list[Span]]:
+def contents(due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, list[Span]]:
     """The contents of the accounts at a moment, and the missing time.
 
     Args:
         due: knots and marks, those behind the last knot included.
+        booking: of the intervals: that of :func:`work_out`, or an earlier one that :func:`still_holds`.
         groups: for each account, the first one of its group.
         now_ns: the moment. Behind the last knot the power is assumed to go on.
     """
-    booking = work_out(due, groups)
-    due, state, sharing = booking.due, booking.state, booking.state.sharing
-    held = due.held
+    if booking.due.held.rules != due.held.rules:  # kinds of steps were found just now
+        due = booking.due
+    held, state, sharing = due.held, booking.state, booking.state.sharing
     sums = state.sums.copy()
     sums.grow(len(groups))
     since_ns, half_width_ns = None, 0
@@ -229,6 +242,38 @@ def contents(due: Due, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, li
         ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s)
         sums.fitted = Contents(state.split, sharing, sharing.powers, ahead, held.stretches)
     return sums, tail.missing_ns([*state.missing_ns])
+
+
+def still_holds(booking: Booking, due: Due, groups_then: NDArray[np.int64], groups: NDArray[np.int64]) -> bool:
+    """True where a booking for a moment is also that for a later one: no knot has come, and no mark that it looks at.
+
+    Args:
+        booking: of the earlier moment, with marks that may lie behind its last knot.
+        due: knots and marks at the later one.
+        groups_then: for each account at the earlier one, the first one of its group.
+        groups: the same at the later one.
+    """
+    old, sharing = booking.due, booking.state.sharing
+    knots = due.held.knots
+    if old.state is not due.state or (old.is_exact, old.bounds_w) != (due.is_exact, due.bounds_w):
+        return False
+    if not due.held.n or due.held.n != old.held.n or due.held.rules != old.held.rules:
+        return False
+    if due.last(sharing.lag_ns) != old.last(sharing.lag_ns):
+        return False
+    first_s = min(kernel.lag_s for kernel in booking.state.split.kernels)
+    reach_ns = int(knots.time_ns[-1]) - round(first_s / NS) + int(knots.half_width_ns.max())
+    n, then = (int(np.searchsorted(held.time_ns, reach_ns, side="right")) for held in (due.held, old.held))
+    return n == then and all(
+        np.array_equal(now[:k], before[:k])
+        for now, before, k in (
+            (due.held.time_ns, old.held.time_ns, n),
+            (due.held.code, old.held.code, n),
+            (due.held.of_class, old.held.of_class, n),
+            (due.stage, old.stage, len(old.stage)),
+            (groups, groups_then, len(groups_then)),
+        )
+    )
 
 
 def way_to_share(

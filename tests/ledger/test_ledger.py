@@ -327,3 +327,60 @@ def test_amidst_work_under_the_lock_the_last_whole_totals_stand():
     grow(2.0)
     with ledger.lock:
         assert ledger.totals() is known
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    period_s=st.sampled_from([0.02, 0.1]),
+    apart_s=st.sampled_from([0.002, 0.03, 0.4]),
+    lag_s=st.sampled_from([0.0, 0.03]),
+)
+@settings(max_examples=4)
+def test_contents_asked_for_again_and_again_are_those_of_whoever_asks_once(seed, period_s, apart_s, lag_s):
+    """Epochs of steps and validations, of a ledger that is asked all the time, and of one that works it out anew."""
+    rng = random.Random(seed)
+    clock, curves = Clock(), [Curve(INFO), Curve(INFO)]
+    often, once = (Ledger([curve], clock=clock) for curve in curves)
+    energy_j, next_ns, shown = 0.0, START, []
+    for n in range(80):
+        epoch, kind = divmod(n, 12)
+        account = (epoch, "validate" if kind > 8 else "train", rng.choice(["step", "gap"]))
+        for ledger in (often, once):
+            ledger.mark(ledger.code(*account))
+        end_ns, power_w = clock.now_ns + round(rng.uniform(0.2, 2) * apart_s * S), rng.choice([100.0, 300.0])
+        while next_ns <= end_ns:
+            shown.append((next_ns + round(lag_s * S), energy_j + power_w * (next_ns - clock.now_ns) / S))
+            next_ns += round(period_s * S)
+        energy_j += power_w * (end_ns - clock.now_ns) / S
+        clock.now_ns = end_ns
+        while shown and shown[0][0] <= end_ns:
+            knot = shown.pop(0)
+            for curve in curves:
+                curve.add(*knot)
+        if n % 30 == 29:
+            often.settle()
+            once.settle()
+        if n < 30 and n % 5:  # until powers can be fitted it looks at less
+            continue
+        once.books[0].__dict__["_for_now"] = None
+        asked = [ledger.totals() for ledger in (often, once)]
+        for wanted in ({}, {"stage": "train"}, {"epoch": epoch}, {"kind": "step"}):
+            a, b = (totals.energy(**wanted) for totals in asked)
+            assert a == b
+
+
+def test_whoever_asks_again_before_anything_is_new_waits_for_less():
+    ledger, at, grow, clock = constant()
+    for n in range(20):
+        at(n, (0, "train", "step"))
+        grow(n)
+    at(19.5, (0, "validate", "step"))
+    clock.now_ns += S // 4
+    first = ledger.totals()
+    booking = ledger.books[0].__dict__["_for_now"][0]
+    at(19.8, (0, "train", "gap"))
+    clock.now_ns += S // 10
+    second = ledger.totals()
+    assert ledger.books[0].__dict__["_for_now"][0] is booking
+    assert second.energy(stage="validate").duration_s == pytest.approx(0.3)
+    assert second.energy(stage="validate").energy_j > first.energy(stage="validate").energy_j
