@@ -95,6 +95,16 @@ def test_every_rule_on_a_record(tmp_path):
     assert played.prices_kwh(0.03125, 2)[2:4] == [3 / 16, 6 / 10]
 
 
+def test_a_price_that_is_infinite_is_not_one_that_is_unknown(tmp_path):
+    """Plain JSON has no infinity: what is not known in the first two validations is something else than no gain."""
+    course(tmp_path, (0.5, 0.5, 0.75, 0.75), (1.0, 2.0, None, 4.0))
+    (run,) = whatif(tmp_path, window=1, point=0.25).to_plain()["runs"]
+    prices = [(row["kwh_per_point"], row["is_price_infinite"]) for row in run["course"]]
+    assert prices == [(None, False), (None, True), (None, False), (None, False)]
+    (run,) = whatif(tmp_path, window=3, point=0.25).to_plain()["runs"]
+    assert [(row["kwh_per_point"], row["is_price_infinite"]) for row in run["course"]][3] == (3.0, False)
+
+
 def test_defaults_are_of_the_runs_own(tmp_path):
     course(tmp_path / "a")
     found = whatif(tmp_path, point=0.03125)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import pickle
 import time
+import warnings
 
 import pytest
 
@@ -181,6 +182,29 @@ def test_a_training_without_a_validation_is_told(tmp_path):
     trainer = make_trainer(tmp_path, max_epochs=1, limit_val_batches=0, callbacks=[energy_callback(), stopping])
     with pytest.warns(UserWarning, match="EnergyEfficiencyStopping stops nothing, as this training has no validation"):
         trainer.fit(Classifier(), loader(8), loader(8))
+
+
+@pytest.mark.parametrize(
+    ("settings", "validations"),
+    [
+        ({"max_epochs": 2, "check_val_every_n_epoch": 3}, "no validation"),
+        ({"max_epochs": 3}, "3 validations"),
+        ({"max_epochs": -1, "max_steps": 3, "val_check_interval": 2}, "1 validation"),
+        ({"max_epochs": 3, "val_check_interval": 0.5}, ""),
+        ({"max_epochs": 4}, ""),
+        ({"max_epochs": 4, "check_val_every_n_epoch": 3, "fast_dev_run": True}, ""),
+    ],
+)
+def test_a_training_with_too_few_validations_is_told(tmp_path, settings, validations):
+    """A price takes patience + 1 of them: 4."""
+    stopping = EnergyEfficiencyStopping(max_kwh_per_point=1e3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer = make_trainer(tmp_path, callbacks=[energy_callback(accuracy="val_acc"), stopping], **settings)
+        trainer.fit(Classifier(), loader(8), loader(8))
+    told = [str(w.message) for w in caught if "EnergyEfficiency" in str(w.message)]
+    expected = f"EnergyEfficiencyStopping stops nothing, as this training has {validations} and a price takes 4"
+    assert [text.partition(":")[0] for text in told] == ([expected] if validations else [])
 
 
 @pytest.mark.parametrize(
