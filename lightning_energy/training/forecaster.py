@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import Trainer
 
-__all__ = ["Forecaster", "may_stop_early"]
+__all__ = ["Forecaster", "may_stop_early", "most_validations"]
 
 STRETCHES_PER_EPOCH = 16  # at most
 GUESSED = 0.1  # the part of a stretch for which the energy at its begin and end may be guessed from the last power
@@ -129,7 +129,7 @@ class Forecaster:
         """
         if self._last.spending.unknown:
             return None
-        left = self._left(trainer, begins=begins)
+        left = self.left(trainer, begins=begins)
         return forecast(self.seen, left, spent_j, is_at_most=may_stop_early(trainer), scale=scale)
 
     @property
@@ -172,7 +172,13 @@ class Forecaster:
             return None
         return Stretch(now.batches - before.batches, energy_j, seconds)
 
-    def _left(self, trainer: Trainer, *, begins: bool) -> Left:
+    def left(self, trainer: Trainer, *, begins: bool) -> Left:
+        """The part of the run that is to come.
+
+        Args:
+            trainer: the Trainer.
+            begins: see :meth:`forecast`.
+        """
         loop, per_epoch = trainer.fit_loop, self._of_epoch(trainer)
         in_epoch = 0 if begins else loop.epoch_loop.batch_progress.current.ready
         done = _batches(trainer) if per_epoch == math.inf else trainer.current_epoch * int(per_epoch) + in_epoch
@@ -213,6 +219,15 @@ def may_stop_early(trainer: Trainer) -> bool:
     """True where a callback may stop the run before its last epoch: an EarlyStopping, or one that says so of itself."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
     return any(is_early_stopping(c) or getattr(c, "may_stop_early", False) for c in callbacks)
+
+
+def most_validations(trainer: Trainer) -> int | None:
+    """The number of validations in a training that begins, at most; ``None`` where that is not known."""
+    if trainer.num_training_batches == math.inf:
+        return None
+    is_at_an_end = trainer.fit_loop.epoch_loop.batch_progress.current.ready >= trainer.num_training_batches
+    left = Forecaster(lambda: Spending(0.0, 0.0, 0)).left(trainer, begins=is_at_an_end)
+    return None if left.batches is None else left.validations
 
 
 def _batches(trainer: Trainer) -> int:

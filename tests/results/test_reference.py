@@ -38,7 +38,7 @@ def test_a_record_without_a_final_energy(tmp_path, record, match):
 @pytest.mark.parametrize(
     ("record", "match"),
     [
-        ({"spent": {"missing_s": 360.0}}, "the energy of 6 min of that run, 10 % of its time, is missing"),
+        ({"spent": {"missing_s": 360.0}}, "the energy of 6.0 min of that run, 10 % of its time, is missing"),
         ({"absent_ranks": 1}, "the energy of 1 other rank is missing"),
         ({"notes": [Note("killed_session", "An earlier session was killed: …")]}, "An earlier session was killed"),
         ({"notes": [Note("unknown_before", "Earlier sessions are not known")]}, "Earlier sessions are not known"),

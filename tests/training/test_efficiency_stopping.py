@@ -103,6 +103,7 @@ def test_the_price_is_logged_where_a_metric_is_named(tmp_path):
     assert found.points(log_keys.POINT_WH) == []
 
 
+@pytest.mark.filterwarnings("ignore:EnergyEfficiencyStopping stops nothing, as this training has 3 validations")
 def test_it_goes_on_from_a_checkpoint(tmp_path):
     """Two of three validations in the first session: the third is the first of the second."""
     energy, stopping = energy_callback(accuracy="val_acc"), EnergyEfficiencyStopping(max_kwh_per_point=LIMIT_KWH)
@@ -154,7 +155,7 @@ def test_without_an_energy_callback_or_a_metric_it_says_so_once(tmp_path):
         trainer = fit(tmp_path, Rising(), EnergyEfficiencyStopping(max_kwh_per_point=1e-12), max_epochs=3)
     assert trainer.current_epoch == 3
     assert len([w for w in caught if "EnergyEfficiency" in str(w.message)]) == 1
-    callbacks = [energy_callback(score=None), EnergyEfficiencyStopping(max_kwh_per_point=1e-12)]
+    callbacks = [energy_callback(score=None), EnergyEfficiencyStopping(max_kwh_per_point=1e-12, patience=1)]
     with pytest.warns(UserWarning, match="EnergyCallback found no metric in this validation: name one") as caught:
         trainer = fit(tmp_path, Classifier("nowhere"), *callbacks, max_epochs=3)
     assert trainer.current_epoch == 3
@@ -170,7 +171,7 @@ class Odd(Rising):
 
 @pytest.mark.filterwarnings("ignore:EnergyCallback. no energy/score, as val_acc=nan")
 def test_a_named_metric_without_a_value_is_told_as_it_is(tmp_path):
-    stopping = EnergyEfficiencyStopping(max_kwh_per_point=1e3)
+    stopping = EnergyEfficiencyStopping(max_kwh_per_point=1e3, patience=2)
     with pytest.warns(UserWarning, match="EnergyEfficiencyStopping") as caught:
         fit(tmp_path, Odd(0.1), energy_callback(accuracy="val_acc"), stopping, max_epochs=3)
     (said,) = (str(w.message) for w in caught if "EnergyEfficiency" in str(w.message))
