@@ -3,7 +3,8 @@ r"""The energy and time that a training will have taken at its end, with an inte
 What is to come is batches, validations and the time between epochs. Of each the mean so far is taken, of batches a
 straight line over the progress of the run whose slope is believed to be small until data show it: a Gaussian prior of
 :data:`DRIFT` for the change over a whole run. The interval is of two standard deviations of what is to come, so that it
-closes as the run goes on; ``benchmarks/forecast.py`` counts how often it holds.
+closes as the run goes on. Of a time between epochs nothing is known at the end of the first: a guess of some
+hundredths of a second has a wide margin then, which matters to short epochs alone. ``benchmarks/forecast.py`` counts how often it holds.
 """
 
 from __future__ import annotations
@@ -31,8 +32,11 @@ BELIEF = 4.0  # the number of stretches that this belief counts for
 BEND = 0.45  # the part of the drift by which the slope to come may differ from the slope so far
 MOST_ALIKE = 0.9  # correlation of neighbouring stretches
 LEVEL_U = 0.01  # relative uncertainty of the level that no number of stretches takes away
-MEAN_U = 0.05  # relative uncertainty of the mean of few validations, or times between epochs
+MEAN_U = 0.05  # relative scatter of validations, of which few were seen
 VALIDATION_SHARE, VALIDATION_U = 0.5, 0.3  # of a training batch's energy, where no validation was seen yet
+BETWEEN_S, BETWEEN_S_U = 0.03, 0.05  # seconds between two epochs, where no such time was seen yet
+BETWEEN_U = 0.5  # relative scatter of the times between epochs, of which few were seen
+END_U = 0.6  # relative uncertainty of the time behind the last epoch
 MOST_STRETCHES = 64
 FAR_OFF = 0.25  # relative distance from the median of a stretch that is still of the warm-up
 WARM_UP = 0.1  # the part of the first epoch that is not taken for what is to come
@@ -98,7 +102,7 @@ class Left(NamedTuple):
         done: batches so far, all sessions together.
         batches: training batches, more than enough where time ends the run; ``None`` where no end is known.
         validations: their number; ``None`` where that is not known.
-        epochs: the times between epochs.
+        epochs: the times between epochs, and behind the last one.
         validation_batches: batches of a validation.
         seconds: seconds until the run's time limit; ``None`` without one.
         per_epoch: batches of an epoch; infinite where it is not known.
@@ -106,6 +110,7 @@ class Left(NamedTuple):
         validation_every_s: seconds of training between two validations where time decides; ``validations`` is then not
             looked at. ``None`` where their schedule is one of batches.
         validated_s: seconds since the last of these.
+        end_s: seconds from the end of the training until ``fit`` returns, whose energy is not the run's.
     """
 
     done: int
@@ -118,6 +123,7 @@ class Left(NamedTuple):
     limit: str = ""
     validation_every_s: float | None = None
     validated_s: float = 0.0
+    end_s: float = 0.0
 
 
 class Interval(NamedTuple):
@@ -297,6 +303,7 @@ def forecast(
             0.0,
         )
         left = left._replace(batches=round(part * batches))
+    seconds, u_s = seconds + left.end_s, math.hypot(u_s, END_U * left.end_s)
     low_j = 0.0 if is_at_most else max(energy_j - COVERAGE_K * u_j, 0.0)
     low_s = 0.0 if is_at_most else max(seconds - COVERAGE_K * u_s, 0.0)
     return Forecast(
@@ -341,17 +348,20 @@ def _to_come(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int,
         mean, u = (left.validation_batches * per_batch * share for share in (VALIDATION_SHARE, VALIDATION_U))
     value, variance = value + validations * mean, variance + (validations * u) ** 2
     if seen.between:
-        mean, u = _mean([v[of] for v in seen.between])
-        value, variance = value + left.epochs * mean, variance + (left.epochs * u) ** 2
+        mean, u = _mean([v[of] for v in seen.between], BETWEEN_U)
+    else:
+        per_s = sum(s[of] for s in stretches) / (sum(s.seconds for s in stretches) or math.inf)
+        mean, u = (seconds * per_s for seconds in (BETWEEN_S, BETWEEN_S_U))
+    value, variance = value + left.epochs * mean, variance + (left.epochs * u) ** 2
     return value, math.sqrt(variance)
 
 
-def _mean(values: Sequence[float]) -> tuple[float, float]:
-    """The mean of the later half of some values, and its standard uncertainty."""
+def _mean(values: Sequence[float], scatter_u: float = MEAN_U) -> tuple[float, float]:
+    """The mean of the later half of some values, and its standard uncertainty; ``scatter_u`` is that of few of them."""
     later = values[len(values) // 2 :]
     mean = sum(later) / len(later)
     scatter2 = sum((v - mean) ** 2 for v in later)
-    u2 = (scatter2 + BELIEF * (MEAN_U * mean) ** 2) / (len(later) + BELIEF) / len(later) + (LEVEL_U * mean) ** 2
+    u2 = (scatter2 + BELIEF * (scatter_u * mean) ** 2) / (len(later) + BELIEF) / len(later) + (LEVEL_U * mean) ** 2
     return mean, math.sqrt(u2)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Forecaster", "may_stop_early", "most_validations"]
 
 STRETCHES_PER_EPOCH = 16  # at most
+END_S = 0.25  # from the end of the training until fit returns: the last update of a sensor is waited for
 GUESSED = 0.1  # the part of a stretch for which the energy at its begin and end may be guessed from the last power
 
 
@@ -110,11 +111,13 @@ class Forecaster:
         self._per_epoch = float(trainer.fit_loop.epoch_loop.batch_progress.current.ready)
         self._end_batches(trainer, self._moment(trainer))
 
-    def begin_epoch(self, trainer: Trainer) -> None:
-        """End the time between two epochs, which is none before the first one."""
+    def begin_epoch(self, trainer: Trainer) -> Stretch | None:
+        """End the time between two epochs, and return it; ``None`` before the first one, and where it is not known."""
         stretch = self._end_stretch(self._moment(trainer))
-        if stretch is not None and self._per_epoch < math.inf:
-            self.seen.between.append(stretch)
+        if stretch is None or not self.has_epoch:
+            return None
+        self.seen.between.append(stretch)
+        return stretch
 
     def forecast(
         self, trainer: Trainer, spent_j: float, *, scale: float = 1.0, begins: bool = False
@@ -199,13 +202,14 @@ class Forecaster:
             done,
             batches,
             validations=_validations(trainer, done, done + batches, per_epoch),
-            epochs=0 if per_epoch == math.inf else math.ceil(batches / per_epoch),
+            epochs=_ends(done, batches, per_epoch, begins=begins),
             validation_batches=_validation_batches(trainer),
             seconds=seconds,
             per_epoch=per_epoch,
             limit=" or ".join(text for text in (limit, "max_time" if seconds is not None else "") if text),
             validation_every_s=every_s,
             validated_s=0.0 if every_s is None else max(self._clock() * NS - last_validation_s(trainer), 0.0),
+            end_s=END_S if batches else 0.0,
         )
 
     def _batches_in(self, seconds: float) -> int | None:
@@ -228,6 +232,21 @@ def most_validations(trainer: Trainer) -> int | None:
     is_at_an_end = trainer.fit_loop.epoch_loop.batch_progress.current.ready >= trainer.num_training_batches
     left = Forecaster(lambda: Spending(0.0, 0.0, 0)).left(trainer, begins=is_at_an_end)
     return None if left.batches is None else left.validations
+
+
+def _ends(done: int, batches: int, per_epoch: float, *, begins: bool) -> int:
+    """The times between epochs in the batches to come, and that behind the last of them.
+
+    Args:
+        done: batches so far.
+        batches: batches to come.
+        per_epoch: batches of an epoch; infinite where it is not known.
+        begins: whether an epoch has begun; else the time behind the last one is still to come where one has ended.
+    """
+    if not batches or per_epoch == math.inf:
+        return min(batches, 1)
+    epochs, rest = divmod(done, int(per_epoch))
+    return math.ceil((done + batches) / per_epoch) - epochs + (epochs > 0 and not rest and not begins)
 
 
 def _batches(trainer: Trainer) -> int:

@@ -189,7 +189,7 @@ class TrainerRun:
             name, figures = self.validations.scorer.name, self.validations.figures
             self.outputs.announce(trainer, self.books.session, name, early=early, figures=figures)
             if not early:
-                self.reporter.forecasts.begin_epoch(trainer)
+                self.reporter.forecasts.begin_epoch(trainer, self._warn)
 
     def end_validation(self, trainer: Trainer) -> None:
         """Score a late accuracy, keep the choice of the accuracy, and draw the point of the curve over energy."""

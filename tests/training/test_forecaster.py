@@ -15,7 +15,8 @@ from lightning.pytorch.trainer import setup
 from lightning_energy import EnergyBudget, EnergyCallback
 from lightning_energy.curves.channel import Channel
 from lightning_energy.ledger.session import Session
-from lightning_energy.training.forecaster import Forecaster
+from lightning_energy.results.forecast import BETWEEN_S
+from lightning_energy.training.forecaster import END_S, Forecaster
 from lightning_energy.training.spent_joules import Spending, SpentJoules
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
 from tests.training.parts import Parts, joules, replay, spend, two_ranks
@@ -278,7 +279,10 @@ class Counter:
 @pytest.mark.parametrize("idle_s", [0.0, 0.65])
 @pytest.mark.parametrize("period_s", [0.1, 1.0])
 def test_a_counter_that_rests_or_catches_up_makes_no_forecast_wrong(monkeypatch, period_s, idle_s, step_s):
-    """Epochs of 20 steps of 200 W behind a rest at 20 W: whatever is foretold is right, from the first time on."""
+    """Epochs of 20 steps of 200 W behind a rest at 20 W: whatever is foretold is right, from the first time on.
+
+    Between them, and at the end, lies what is guessed.
+    """
     device, epochs = Counter(period_s), 80 if step_s < 0.1 else 20
     monkeypatch.setattr("lightning_energy.training.spent_joules.monotonic_ns", lambda: device.ns)
     trainer = lightning_like(num_training_batches=20, enable_validation=False, max_epochs=epochs)
@@ -288,7 +292,8 @@ def test_a_counter_that_rests_or_catches_up_makes_no_forecast_wrong(monkeypatch,
     progress.total.ready = trainer.global_step = 0
     device.work(idle_s, 20.0)
     forecaster.begin(trainer)
-    truth_j, end_ns = device.spent_j + epochs * 20 * step_s * W, device.ns + epochs * 20 * step_s * 1e9
+    epoch_s = 20 * step_s + BETWEEN_S
+    truth_j, end_ns = device.spent_j + epochs * epoch_s * W, device.ns + (epochs * epoch_s + END_S) * 1e9
 
     def look() -> None:
         told = forecaster.forecast(trainer, joules.now().spent_j)
@@ -309,6 +314,7 @@ def test_a_counter_that_rests_or_catches_up_makes_no_forecast_wrong(monkeypatch,
             look()
         forecaster.end_epoch(trainer)
         look()
+        device.work(BETWEEN_S, W)
     assert found[0] * 20 * step_s <= 10 * period_s  # ten updates are enough
 
 
