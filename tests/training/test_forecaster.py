@@ -12,7 +12,7 @@ import pytest
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.trainer import setup
 
-from lightning_energy import EnergyBudget, EnergyCallback
+from lightning_energy import EnergyBudget, EnergyCallback, load_record
 from lightning_energy.curves.channel import Channel
 from lightning_energy.ledger.session import Session
 from lightning_energy.results.forecast import BETWEEN_S
@@ -381,12 +381,14 @@ def test_without_an_end_there_is_no_forecast(tmp_path):
 
 def test_what_is_logged_and_shown(tmp_path):
     """Real time: the names, and the figures of an interrupted run."""
-    logger, texts = MemoryLogger(), []
+    logger, texts, killed = MemoryLogger(), [], []
 
     class Stops(Callback):
         def on_train_epoch_end(self, trainer, pl_module) -> None:
             texts.append(trainer.progress_bar_metrics.get("forecast"))
             if trainer.current_epoch == 2:
+                energy._run.outputs.flush()
+                killed.append(load_record(tmp_path))  # nobody writes another one where it is killed now
                 raise RuntimeError("enough")
 
     energy = energy_callback(
@@ -425,9 +427,11 @@ def test_what_is_logged_and_shown(tmp_path):
     steps = [step for step, row in logger.rows if "energy/forecast_wh" in row]
     assert steps[-1] == 47  # of the epoch's last step, as Lightning's own
     assert texts[-1].endswith(" kWh")
-    (note,) = (note for note in energy.report.notes if note.kind == "forecast")
-    assert note.text.startswith("Forecast before the interruption: about ")
-    assert "by max_epochs=9" in note.text
+    for report in (energy.report, killed[0].report):
+        (note,) = (note for note in report.notes if note.kind == "forecast")
+        assert note.text.startswith("Last forecast, after 48 batches: about ")
+        assert "by max_epochs=9" in note.text
+    assert killed[0].outcome == "running"
 
 
 def test_a_defect_of_a_forecast_leaves_the_figures_and_the_budget(tmp_path):
