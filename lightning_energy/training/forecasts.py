@@ -137,10 +137,11 @@ class Forecasts:
 
     @property
     def notes(self) -> list[Note]:
-        """The last forecast, for the report of a run that was interrupted."""
+        """The last forecast, for the record of a run that may be killed and the report of one that was interrupted."""
         if self.last is None:
             return []
-        return [Note("forecast", f"Forecast before the interruption: {self.last.text(self._conversion)}")]
+        begin = f"Last forecast, after {self.last.left.done:,} batches"
+        return [Note("forecast", f"{begin}: {self.last.text(self._conversion)}")]
 
     def _forecast(
         self,
