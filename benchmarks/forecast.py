@@ -6,9 +6,9 @@
 Run from the repository's root. Each run draws its number of epochs and batches, its schedule of validations, a slow
 warm-up, a drift of the energy and of the duration of a batch over the run by up to a fifth in either direction, a
 thermal ramp, scatter that is correlated from epoch to epoch, epochs in which another program slows it down, and the
-error of a meter. Between two epochs, and behind the last one, a checkpoint is saved, say: for 2 to 200 ms, and a part of
-the epoch's time. A third of the runs has early stopping, and stops somewhere. Forecasts are made after the first epoch,
-before the first such time was seen, then as the second one begins, and after a quarter and a half of the epochs;
+error of a meter. Between two epochs, and behind the last one, a checkpoint is saved, say: for 2 to 200 ms, and a part
+of the epoch's time. A third of the runs has early stopping, and stops somewhere. Forecasts are made after the first
+epoch, before the first such time was seen, then as the second one begins, and after a quarter and a half of the epochs;
 nothing but what a training can know then goes in.
 """
 

@@ -4,7 +4,8 @@ What is to come is batches, validations and the time between epochs. Of each the
 straight line over the progress of the run whose slope is believed to be small until data show it: a Gaussian prior of
 :data:`DRIFT` for the change over a whole run. The interval is of two standard deviations of what is to come, so that it
 closes as the run goes on. Of a time between epochs nothing is known at the end of the first: a guess of some
-hundredths of a second has a wide margin then, which matters to short epochs alone. ``benchmarks/forecast.py`` counts how often it holds.
+hundredths of a second has a wide margin then, which matters to short epochs alone. ``benchmarks/forecast.py`` counts
+how often the interval holds.
 """
 
 from __future__ import annotations
