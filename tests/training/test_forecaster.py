@@ -9,8 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, GradientAccumulationScheduler, TQDMProgressBar
 from lightning.pytorch.trainer import setup
+from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_energy import EnergyBudget, EnergyCallback, load_record
 from lightning_energy.curves.channel import Channel
@@ -18,7 +19,7 @@ from lightning_energy.ledger.session import Session
 from lightning_energy.results.forecast import BETWEEN_S
 from lightning_energy.training.forecaster import END_S, Forecaster
 from lightning_energy.training.spent_joules import Spending, SpentJoules
-from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
+from tests.modules import Classifier, MemoryLogger, Numbers, energy_callback, loader, make_trainer
 from tests.training.parts import Parts, joules, replay, spend, two_ranks
 
 W = 200.0
@@ -107,7 +108,8 @@ def play(tmp_path: Any, *others: Any, **kwargs: Any) -> tuple[list[Any], Device,
         for name in LOOKS_AT_TIME:
             module = importlib.import_module(f"lightning.pytorch.{name}")
             patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: device.ns * 1e-9), raising=False)
-        trainer = make_trainer(tmp_path, callbacks=[watches, *others], **({"max_epochs": 8} | kwargs))
+        settings = {"max_epochs": 8} | kwargs | {"callbacks": [watches, *others]}
+        trainer = make_trainer(tmp_path, **settings)
         trainer.fit(Plays(device), loader(80), loader(16))  # 20 batches, and 4 of validation
     return watches.found, device, trainer
 
@@ -126,6 +128,11 @@ TIMED = pytest.mark.skipif(not hasattr(setup, "_parse_time_interval_seconds"), r
         {"limit_val_batches": 0},
         {"max_steps": 130, "max_epochs": 20},
         {"max_time": {"seconds": 200}, "max_epochs": -1, "val_check_interval": 0.25},
+        {"max_time": {"seconds": 97}, "max_epochs": -1},  # Lightning validates once more where it stops
+        {"max_time": {"seconds": 50}, "min_epochs": 6, "max_epochs": -1},
+        {"max_time": {"seconds": 50}, "min_steps": 110, "max_epochs": -1},
+        {"max_steps": 60, "max_epochs": -1, "callbacks": [GradientAccumulationScheduler({0: 1, 1: 4, 3: 8})]},
+        {"max_steps": 62, "max_epochs": -1, "callbacks": [GradientAccumulationScheduler({0: 3, 2: 1})]},
         pytest.param({"val_check_interval": "00:00:00:05"}, marks=TIMED),
         pytest.param({"val_check_interval": {"seconds": 7}, "check_val_every_n_epoch": None}, marks=TIMED),
     ],
@@ -133,7 +140,7 @@ TIMED = pytest.mark.skipif(not hasattr(setup, "_parse_time_interval_seconds"), r
 )
 def test_after_one_epoch_it_is_within_a_tenth(tmp_path, schedule):
     """The truth of steady work behind a slow start: its validations, and the limit of the run, are accounted for."""
-    found, device, _ = play(tmp_path, **schedule)
+    found, device, _ = play(tmp_path, *schedule.get("callbacks", ()), **{**schedule, "callbacks": ()})
     first_ns, first = found[0]
     assert first.energy_j.value == pytest.approx(device.spent_j, rel=0.04)
     assert device.spent_j in first.energy_j
@@ -141,8 +148,9 @@ def test_after_one_epoch_it_is_within_a_tenth(tmp_path, schedule):
     assert first.energy_j.width < 0.3
     for ns, later in found[1:-1]:
         assert later.energy_j.value == pytest.approx(device.spent_j, rel=0.03)
+        assert device.spent_j in later.energy_j
         assert later.left_s.value == pytest.approx((device.ns - ns) * 1e-9, rel=0.1)
-    assert found[-1][1].left.batches == 0
+    assert found[-1][1].left_s.value == pytest.approx(0.0, abs=1e-9)
 
 
 @pytest.mark.parametrize("gap_s", [0.002, 0.03, 0.1])
@@ -363,6 +371,27 @@ def test_a_run_that_goes_on_from_a_checkpoint(tmp_path):
     trainer.fit(module, loader(80), loader(16), ckpt_path=tmp_path / "it.ckpt")
     assert len(watches.found) == 6
     assert watches.found[0][1].energy_j.value == pytest.approx(again.spent_j, rel=0.04)
+
+
+class Growing(IterableDataset):
+    """Has ten samples more each time."""
+
+    def __init__(self, more: int) -> None:
+        self.n, self.more = 80 - more, more
+
+    def __iter__(self) -> Any:
+        self.n += self.more
+        return iter(Numbers(self.n))
+
+
+@pytest.mark.parametrize("more", [0, 4, 40])
+def test_epochs_whose_length_changes_are_not_foretold(tmp_path, more):
+    """20, 20, 20 batches; 20, 21, 22; 20, 30, 40: after the first epoch nobody can know; then nothing is told."""
+    device = Device()
+    watches = Watches(device)
+    trainer = make_trainer(tmp_path, max_epochs=4, callbacks=[watches])
+    trainer.fit(Plays(device), DataLoader(Growing(more), batch_size=4), loader(16))
+    assert [found is not None for _, found in watches.found] == ([True] * 4 if more < 40 else [True, False, False, False])
 
 
 def test_early_stopping_makes_it_at_most(tmp_path):
