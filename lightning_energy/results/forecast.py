@@ -112,6 +112,9 @@ class Left(NamedTuple):
             looked at. ``None`` where their schedule is one of batches.
         validated_s: seconds since the last of these.
         end_s: seconds from the end of the training until ``fit`` returns, whose energy is not the run's.
+        least: batches that are trained whatever the time limit.
+        closing: validations where the time limit ends the run, within an epoch: none, one, or the part of the epochs
+            that are validated.
     """
 
     done: int
@@ -125,6 +128,8 @@ class Left(NamedTuple):
     validation_every_s: float | None = None
     validated_s: float = 0.0
     end_s: float = 0.0
+    least: int = 0
+    closing: float = 0.0
 
 
 class Interval(NamedTuple):
@@ -296,14 +301,18 @@ def forecast(
     energy_j, u_j = scale * energy_j, scale * u_j
     limit_s = math.inf if left.seconds is None else max(left.seconds, 0.0)
     if seconds > limit_s:  # its time limit ends it: of the energy a part
-        part = limit_s / seconds
-        energy_j, u_j, seconds, u_s = (
-            part * energy_j,
-            part * math.hypot(u_j, 0.5 * energy_j * u_s / seconds),
-            limit_s,
-            0.0,
-        )
+        part, least = limit_s / seconds, min(left.least / batches, 1.0)
+        ends_by_time = part > least
+        part = max(part, least)
+        u_j = part * math.hypot(u_j, 0.5 * energy_j * u_s / seconds if ends_by_time else 0.0)
+        energy_j, seconds, u_s = part * energy_j, part * seconds, 0.0 if ends_by_time else part * u_s
         left = left._replace(batches=round(part * batches))
+        if ends_by_time and left.batches:  # behind the batch within which the time is up
+            (closing_j, closing_u_j), (closing_s, closing_u_s) = (_closing(seen, stretches, left, of) for of in (1, 2))
+            energy_j, u_j = energy_j + scale * closing_j, math.hypot(u_j, scale * closing_u_j)
+            seconds, u_s = seconds + closing_s, closing_u_s
+    if left.batches == 0:
+        left = left._replace(end_s=0.0)
     seconds, u_s = seconds + left.end_s, math.hypot(u_s, END_U * left.end_s)
     low_j = 0.0 if is_at_most else max(energy_j - COVERAGE_K * u_j, 0.0)
     low_s = 0.0 if is_at_most else max(seconds - COVERAGE_K * u_s, 0.0)
@@ -343,10 +352,7 @@ def _to_come(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int,
     validations = left.validations or 0
     per_batch, u_batch = _line(stretches, left.done, left.done + batches, of)
     value, variance = batches * per_batch, (batches * u_batch) ** 2
-    if seen.validations:
-        mean, u = _mean([v[of] for v in seen.validations])
-    else:
-        mean, u = (left.validation_batches * per_batch * share for share in (VALIDATION_SHARE, VALIDATION_U))
+    mean, u = _validation(seen, left, per_batch, of)
     value, variance = value + validations * mean, variance + (validations * u) ** 2
     if seen.between:
         mean, u = _mean([v[of] for v in seen.between], BETWEEN_U)
@@ -355,6 +361,24 @@ def _to_come(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int,
         mean, u = (seconds * per_s for seconds in (BETWEEN_S, BETWEEN_S_U))
     value, variance = value + left.epochs * mean, variance + (left.epochs * u) ** 2
     return value, math.sqrt(variance)
+
+
+def _validation(seen: Seen, left: Left, per_batch: float, of: int) -> tuple[float, float]:
+    """One quantity of a validation, with its standard uncertainty; where none was seen, by a training batch's."""
+    if seen.validations:
+        return _mean([v[of] for v in seen.validations])
+    return (
+        left.validation_batches * per_batch * VALIDATION_SHARE,
+        left.validation_batches * per_batch * VALIDATION_U,
+    )
+
+
+def _closing(seen: Seen, stretches: Sequence[Stretch], left: Left, of: int) -> tuple[float, float]:
+    """One quantity of what follows a time limit: half a batch, and perhaps a validation; its standard uncertainty."""
+    per_batch, _ = _line(stretches, left.done, left.done + (left.batches or 1), of)
+    mean, u = _validation(seen, left, per_batch, of)
+    u = math.hypot(left.closing * u, math.sqrt(left.closing * (1 - left.closing)) * mean, per_batch / math.sqrt(12))
+    return left.closing * mean + per_batch / 2, u
 
 
 def _mean(values: Sequence[float], scatter_u: float = MEAN_U) -> tuple[float, float]:

@@ -149,7 +149,7 @@ def test_after_one_epoch_it_is_within_a_tenth(tmp_path, schedule):
     for ns, later in found[1:-1]:
         assert later.energy_j.value == pytest.approx(device.spent_j, rel=0.03)
         assert device.spent_j in later.energy_j
-        assert later.left_s.value == pytest.approx((device.ns - ns) * 1e-9, rel=0.1)
+        assert later.left_s.value == pytest.approx((device.ns - ns) * 1e-9, rel=0.1, abs=0.5)  # half a step
     assert found[-1][1].left_s.value == pytest.approx(0.0, abs=1e-9)
 
 
@@ -391,7 +391,9 @@ def test_epochs_whose_length_changes_are_not_foretold(tmp_path, more):
     watches = Watches(device)
     trainer = make_trainer(tmp_path, max_epochs=4, callbacks=[watches])
     trainer.fit(Plays(device), DataLoader(Growing(more), batch_size=4), loader(16))
-    assert [found is not None for _, found in watches.found] == ([True] * 4 if more < 40 else [True, False, False, False])
+    assert [found is not None for _, found in watches.found] == (
+        [True] * 4 if more < 40 else [True, False, False, False]
+    )
 
 
 def test_early_stopping_makes_it_at_most(tmp_path):
