@@ -188,8 +188,10 @@ class Forecaster:
         """
         loop, per_epoch = trainer.fit_loop, self._of_epoch(trainer)
         in_epoch = 0 if begins else loop.epoch_loop.batch_progress.current.ready
-        done = _batches(trainer) if per_epoch == math.inf else trainer.current_epoch * int(per_epoch) + in_epoch
-        if self._varies and per_epoch == self._per_epoch:
+        varies = self._varies and trainer.num_training_batches == math.inf
+        has_length = per_epoch < math.inf and not varies
+        done = trainer.current_epoch * int(per_epoch) + in_epoch if has_length else _batches(trainer)
+        if varies and (trainer.max_epochs or -1) > 0:
             return Left(done, None)
         ends: list[tuple[int, str]] = []
         if (trainer.max_epochs or -1) > 0 and per_epoch < math.inf:

@@ -391,9 +391,8 @@ def test_epochs_whose_length_changes_are_not_foretold(tmp_path, more):
     watches = Watches(device)
     trainer = make_trainer(tmp_path, max_epochs=4, callbacks=[watches])
     trainer.fit(Plays(device), DataLoader(Growing(more), batch_size=4), loader(16))
-    assert [found is not None for _, found in watches.found] == (
-        [True] * 4 if more < 40 else [True, False, False, False]
-    )
+    expected = [True] * 4 if more < 40 else [True, False, False, False]
+    assert [found is not None for _, found in watches.found] == expected
 
 
 def test_early_stopping_makes_it_at_most(tmp_path):
