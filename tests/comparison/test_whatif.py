@@ -281,6 +281,16 @@ def test_one_validation_and_energies_that_fall(tmp_path):
     json.dumps(found.to_plain(), allow_nan=False)
 
 
+def test_a_logged_energy_below_zero_is_not_known(tmp_path):
+    """As older releases could log it before a sensor's first update: the energy that was known later counts."""
+    file = course(tmp_path)
+    rows = load_record(file).epochs
+    write_record(file, replace(load_record(file), epochs=[replace(rows[0], logged_total_kwh=-1.0), *rows[1:]]))
+    (run,) = whatif(tmp_path, rules="best").runs
+    assert run.played.course[0].then_kwh == 1.0
+    assert run.replays[0].stops
+
+
 def test_caveats(tmp_path):
     record = load_record(course(tmp_path, spent={"quality": "estimated"}))
     rows = [replace(row, session=int(row.epoch > 3), total_kwh=None if row.epoch == 1 else row.total_kwh)
