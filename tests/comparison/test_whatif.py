@@ -277,6 +277,8 @@ def test_one_validation_and_energies_that_fall(tmp_path):
     course(tmp_path / "falls", (0.5, 0.6, 0.6), (3.0, 2.0, 1.0))  # of a damaged record: nothing is sure
     found = whatif(tmp_path)
     assert not any(r.stops for r in found.replays if r.run == "one" and r.kind != "budget")
+    falls, one = ({text for text in of.caveats if "contradicts itself" in text} for of in found.runs)
+    assert (len(falls), one) == (1, set())
     assert str(found)
     json.dumps(found.to_plain(), allow_nan=False)
 
