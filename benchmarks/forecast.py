@@ -6,8 +6,10 @@
 Run from the repository's root. Each run draws its number of epochs and batches, its schedule of validations, a slow
 warm-up, a drift of the energy and of the duration of a batch over the run by up to a fifth in either direction, a
 thermal ramp, scatter that is correlated from epoch to epoch, epochs in which another program slows it down, and the
-error of a meter. A third of the runs has early stopping, and stops somewhere. Forecasts are made after the first epoch,
-and after a quarter and a half of the epochs; nothing but what a training can know then goes in.
+error of a meter. Between two epochs, and behind the last one, a checkpoint is saved, say: for 2 to 200 ms, and a part
+of the epoch's time. A third of the runs has early stopping, and stops somewhere. Forecasts are made after the first
+epoch, before the first such time was seen, then as the second one begins, and after a quarter and a half of the epochs;
+nothing but what a training can know then goes in.
 """
 
 from __future__ import annotations
@@ -24,11 +26,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 
 from lightning_energy import __version__
-from lightning_energy.results.forecast import Left, Seen, Stretch, forecast, validations_between
+from lightning_energy.results.forecast import Forecast, Left, Seen, Stretch, forecast, validations_between
 
 RUNS = 300
 CHUNKS = 8  # stretches that are seen of an epoch
-MOMENTS = ("after the first epoch", "after a quarter", "after a half")
+MOMENTS = ("after the first epoch", "as the second begins", "after a quarter", "after a half")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Work:
         every_epochs, every_batches: the schedule of validations.
         validation: a validation's energy and time, relative to those of an epoch's batches.
         between: the same for the time between two epochs.
+        between_s: its seconds beside that, whatever the epoch.
         stops_after: the epoch after which early stopping ends it; ``None`` without.
     """
 
@@ -53,6 +56,7 @@ class Work:
     every_batches: int
     validation: float
     between: float
+    between_s: float
     stops_after: int | None
 
 
@@ -68,7 +72,8 @@ def plan(rng: np.random.Generator, *, stops: bool) -> Work:
         every_epochs=int(rng.integers(2, 6)) if schedule == 1 else 1,
         every_batches=max(1, batches // 4) if schedule == 2 else batches,
         validation=rng.uniform(0.02, 0.3),
-        between=rng.uniform(0.0, 0.04),
+        between=rng.uniform(0.0, 0.02),
+        between_s=float(np.exp(rng.uniform(np.log(0.002), np.log(0.2)))),
         stops_after=int(rng.integers(2, epochs)) if stops else None,
     )
 
@@ -104,48 +109,42 @@ def play(seed: int) -> dict:
     scale = work.batches * unit
     last_epoch = work.epochs if work.stops_after is None else work.stops_after
     seen, spent, rows = Seen(), np.zeros(2), {}
-    moments = {1: MOMENTS[0], max(2, work.epochs // 4): MOMENTS[1], max(3, work.epochs // 2): MOMENTS[2]}
-    for epoch in range(work.epochs):
-        if epoch == last_epoch:
-            break
+    moments = {1: MOMENTS[0], max(2, work.epochs // 4): MOMENTS[2], max(3, work.epochs // 2): MOMENTS[3]}
+    schedule = {"every_batches": work.every_batches, "every_epochs": work.every_epochs}
+
+    def told(epoch: int, *, begins: bool = False) -> tuple[Forecast | None, np.ndarray]:
+        done, last = (epoch + 1) * work.batches, work.epochs * work.batches
+        left = Left(
+            done,
+            last - done,
+            validations_between(done, last, work.batches, **schedule),
+            work.epochs - epoch - begins,
+            validation_batches=round(work.batches * 0.2),
+            per_epoch=work.batches,
+        )
+        is_at_most = work.stops_after is not None
+        return forecast(seen, left, spent[0] * meter, is_at_most=is_at_most), spent.copy()
+
+    for epoch in range(last_epoch):
         for chunk in range(CHUNKS):
             amount = of_batches[:, epoch, chunk] * size * unit
             spent += amount
             seen.add_batches(Stretch(round(size * (chunk + 1)) - round(size * chunk), *amount), work.batches)
-        n = validations_between(
-            epoch * work.batches,
-            (epoch + 1) * work.batches,
-            work.batches,
-            every_batches=work.every_batches,
-            every_epochs=work.every_epochs,
-        )
-        for _ in range(n):
+        first, last = epoch * work.batches, (epoch + 1) * work.batches
+        for _ in range(validations_between(first, last, work.batches, **schedule) or 0):
             amount = work.validation * scale * (1 + 0.03 * rng.standard_normal(2))
             spent += amount
             seen.validations.append(Stretch(0, *amount))
-        amount = work.between * scale * (1 + 0.2 * rng.standard_normal(2))
+        is_last = epoch + 1 == last_epoch
+        if epoch + 1 in moments and not is_last:
+            rows[moments[epoch + 1]] = told(epoch)
+        amount = work.between * scale + work.between_s * np.array([work.step_j / work.step_s, 1.0])
+        amount *= np.exp(0.3 * rng.standard_normal()) * (1 + 0.1 * rng.standard_normal(2))
         spent += amount
-        seen.between.append(Stretch(0, *amount))
-        if epoch + 1 in moments and epoch + 1 < last_epoch:
-            done = (epoch + 1) * work.batches
-            left = Left(
-                done,
-                (work.epochs - epoch - 1) * work.batches,
-                validations_between(
-                    done,
-                    work.epochs * work.batches,
-                    work.batches,
-                    every_batches=work.every_batches,
-                    every_epochs=work.every_epochs,
-                ),
-                work.epochs - epoch - 1,
-                validation_batches=round(work.batches * 0.2),
-                per_epoch=work.batches,
-            )
-            rows[moments[epoch + 1]] = (
-                forecast(seen, left, spent[0] * meter, is_at_most=work.stops_after is not None),
-                spent.copy(),
-            )
+        if not is_last:
+            seen.between.append(Stretch(0, *amount))
+        if epoch == 0 and not is_last:
+            rows[MOMENTS[1]] = told(epoch, begins=True)
     return {"work": work, "spent": spent, "rows": rows}
 
 

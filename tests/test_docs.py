@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import io
 import json
 import re
 from pathlib import Path
@@ -19,6 +20,7 @@ from lightning_energy.scores.formula import EnergyPenalized
 from lightning_energy.study.gather import Spent
 from lightning_energy.training import log_keys
 from lightning_energy.training.dashboards.names import AXIS_ACCURACY, AXIS_SCORE
+from tests.comparison.replays import course
 from tests.records import put
 
 ROOT = Path(__file__).parent.parent
@@ -176,6 +178,31 @@ def test_the_sweep_is_the_committed_one():
     for number in (0, 3):
         accuracy, kwh = trials[number]["values"]
         assert f"{accuracy:.4f} for {1e3 * kwh:.3g} Wh" in page
+
+
+BLOCKS = re.findall(r"```python\n(.*?)```", pictures.WISELY.read_text(), re.DOTALL)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(code, id=f"block-{i}", marks=[pytest.mark.slow] if "optuna" in code else [])
+        for i, code in enumerate(BLOCKS)
+    ],
+)
+def test_a_block_of_the_page_runs_as_it_stands(code, tmp_path, monkeypatch):
+    """In a folder of its own, where there are records."""
+    if "optuna" in code:
+        pytest.importorskip("optuna")
+    plt = pytest.importorskip("matplotlib.pyplot")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    course(tmp_path / "runs")
+    exec(compile(code, pictures.WISELY.name, "exec"), {"__name__": "block"})
+    plt.close("all")
+    if "objective" in code:
+        assert len([*tmp_path.glob("runs/sweep/tuning/*/energy.json")]) == 3
 
 
 def test_the_winners_among_the_seven_models():

@@ -326,10 +326,12 @@ def _stop(played: Played, rule: Rule, point: float) -> _Stop | None:
 
 def _spent(played: Played, budget_kwh: float) -> _Stop | None:
     """The epoch in which a budget is spent, and the validations that it has room for."""
-    at = validations_within([total.kwh for total in played.epochs], budget_kwh)
-    if at is None:
+    lasts = validations_within([total.kwh for total in played.epochs], budget_kwh) is None
+    at = next((i for i, total in enumerate(played.epochs) if total.kwh is not None and total.kwh >= budget_kwh), None)
+    if at is None or lasts:
         return None
-    n = validations_within([s.kwh for s in played.course], budget_kwh)
+    spent_by = [i for i, s in enumerate(played.course) if s.kwh == budget_kwh]  # the validation that ended with it
+    n = spent_by[-1] + 1 if spent_by else validations_within([s.kwh for s in played.course], budget_kwh)
     epoch, kwh, u_kwh = played.epochs[at]
     u_budget_kwh = None if not kwh or u_kwh is None else u_kwh / kwh * budget_kwh
     return _Stop(len(played.course) if n is None else n, Total(epoch, budget_kwh, u_budget_kwh))

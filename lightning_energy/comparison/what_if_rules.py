@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, get_args
 
 from lightning_energy.comparison.replay import Played, Rule, RuleKind, Seen, Total, last_point, replay
 from lightning_energy.comparison.what_if_runs import PlayedRun
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.readable import percent, watt_hours
+from lightning_energy.results.rows import known_j
 from lightning_energy.scores.choice import ScoreName
 from lightning_energy.scores.formula import EnergyPenalized, Formula, Sustainable, check_positive, is_number
 from lightning_energy.scores.metric import NOT_FINITE, PERCENT
@@ -31,6 +33,7 @@ NO_PRICE = (
     "no rules on the price of a point: its best value did not rise after the first validation, or the energy of the "
     "first or last one is not known: give max_kwh_per_point"
 )
+FALLS = 0.01  # relative fall of an energy that only grows, above what later knowledge corrects
 BEHIND = 0.01  # share of the energy behind the last epoch from which a caveat says so
 
 
@@ -219,7 +222,7 @@ def _played(record: Record, run: Run) -> Played:
     rows = record.epochs
     lost = _lost(rows)
     course = [
-        Seen(r.epoch, r.metric / divisor, r.total_kwh, r.total_u_kwh, r.logged_total_kwh, is_lost)
+        Seen(r.epoch, r.metric / divisor, r.total_kwh, r.total_u_kwh, known_j(r.logged_total_kwh), is_lost)
         for r, is_lost in zip(rows, lost, strict=True)
         if r.metric is not None
     ]
@@ -250,12 +253,16 @@ def _caveats(record: Record, run: Run, played: Played) -> list[str]:
     found = []
     if run.quality == "estimated":
         found.append("its energies are estimated by a model, not measured: how sure these savings are is not known")
+    known = [total.kwh for total in played.epochs if total.kwh is not None]
+    if any(later < (1 - FALLS) * earlier for earlier, later in pairwise([*known, run.energy_kwh or math.inf])):
+        found.append("its energy falls from one epoch to the next, or to its end: its record contradicts itself, and "
+                     "none of these figures is sure")  # fmt: skip
     behind_kwh = (run.energy_kwh or 0.0) - (played.kwh or 0.0)
     if played.kwh and behind_kwh > BEHIND * played.kwh:
-        known = next(total.epoch for total in reversed(played.epochs) if total.kwh is not None)
+        last_known = next(total.epoch for total in reversed(played.epochs) if total.kwh is not None)
         last = "its last epoch"
-        if known != played.epochs[-1].epoch:
-            last = f"epoch {known}, the last one up to which the energy is known,"
+        if last_known != played.epochs[-1].epoch:
+            last = f"epoch {last_known}, the last one up to which the energy is known,"
         found.append(
             f"{watt_hours(behind_kwh * J_PER_KWH)}, {percent(behind_kwh / played.kwh)} more, were spent after {last} "
             f"and are in none of these figures"

@@ -139,7 +139,7 @@ class Replays:
         return [_of_rule(rule, names[kind], found, whole) for (rule, kind), found in rules.items()]
 
     def to_plain(self) -> dict[str, Any]:
-        """The same in JSON's types."""
+        """The same in JSON's types, which have no infinity: beside each price stands whether it is infinite."""
         return {
             "point": self.point,
             "window": self.window,
@@ -155,7 +155,12 @@ class Replays:
         so_far = reached((s.value for s in played.course), (s.kwh for s in played.course), played.mode)
         prices = of.prices_kwh(self.point, self.window)
         course = [
-            {**s._asdict(), "best": r.best, "kwh_per_point": None if kwh is None or math.isinf(kwh) else kwh}
+            {
+                **s._asdict(),
+                "best": r.best,
+                "kwh_per_point": None if kwh is None or math.isinf(kwh) else kwh,
+                "is_price_infinite": kwh == math.inf,
+            }
             for s, r, kwh in zip(played.course, so_far, prices, strict=True)
         ]
         plain_run: dict[str, Any] = plain(

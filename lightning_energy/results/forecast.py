@@ -3,7 +3,9 @@ r"""The energy and time that a training will have taken at its end, with an inte
 What is to come is batches, validations and the time between epochs. Of each the mean so far is taken, of batches a
 straight line over the progress of the run whose slope is believed to be small until data show it: a Gaussian prior of
 :data:`DRIFT` for the change over a whole run. The interval is of two standard deviations of what is to come, so that it
-closes as the run goes on; ``benchmarks/forecast.py`` counts how often it holds.
+closes as the run goes on. Of a time between epochs nothing is known at the end of the first: a guess of some
+hundredths of a second has a wide margin then, which matters to short epochs alone. ``benchmarks/forecast.py`` counts
+how often the interval holds.
 """
 
 from __future__ import annotations
@@ -31,8 +33,11 @@ BELIEF = 4.0  # the number of stretches that this belief counts for
 BEND = 0.45  # the part of the drift by which the slope to come may differ from the slope so far
 MOST_ALIKE = 0.9  # correlation of neighbouring stretches
 LEVEL_U = 0.01  # relative uncertainty of the level that no number of stretches takes away
-MEAN_U = 0.05  # relative uncertainty of the mean of few validations, or times between epochs
+MEAN_U = 0.05  # relative scatter of validations, of which few were seen
 VALIDATION_SHARE, VALIDATION_U = 0.5, 0.3  # of a training batch's energy, where no validation was seen yet
+BETWEEN_S, BETWEEN_S_U = 0.03, 0.05  # seconds between two epochs, where no such time was seen yet
+BETWEEN_U = 0.5  # relative scatter of the times between epochs, of which few were seen
+END_U = 0.6  # relative uncertainty of the time behind the last epoch
 MOST_STRETCHES = 64
 FAR_OFF = 0.25  # relative distance from the median of a stretch that is still of the warm-up
 WARM_UP = 0.1  # the part of the first epoch that is not taken for what is to come
@@ -98,7 +103,7 @@ class Left(NamedTuple):
         done: batches so far, all sessions together.
         batches: training batches, more than enough where time ends the run; ``None`` where no end is known.
         validations: their number; ``None`` where that is not known.
-        epochs: the times between epochs.
+        epochs: the times between epochs, and behind the last one.
         validation_batches: batches of a validation.
         seconds: seconds until the run's time limit; ``None`` without one.
         per_epoch: batches of an epoch; infinite where it is not known.
@@ -106,6 +111,10 @@ class Left(NamedTuple):
         validation_every_s: seconds of training between two validations where time decides; ``validations`` is then not
             looked at. ``None`` where their schedule is one of batches.
         validated_s: seconds since the last of these.
+        end_s: seconds from the end of the training until ``fit`` returns, whose energy is not the run's.
+        least: batches that are trained whatever the time limit.
+        closing: validations where the time limit ends the run, within an epoch: none, one, or the part of the epochs
+            that are validated.
     """
 
     done: int
@@ -118,6 +127,9 @@ class Left(NamedTuple):
     limit: str = ""
     validation_every_s: float | None = None
     validated_s: float = 0.0
+    end_s: float = 0.0
+    least: int = 0
+    closing: float = 0.0
 
 
 class Interval(NamedTuple):
@@ -289,14 +301,19 @@ def forecast(
     energy_j, u_j = scale * energy_j, scale * u_j
     limit_s = math.inf if left.seconds is None else max(left.seconds, 0.0)
     if seconds > limit_s:  # its time limit ends it: of the energy a part
-        part = limit_s / seconds
-        energy_j, u_j, seconds, u_s = (
-            part * energy_j,
-            part * math.hypot(u_j, 0.5 * energy_j * u_s / seconds),
-            limit_s,
-            0.0,
-        )
+        part, least = limit_s / seconds, min(left.least / batches, 1.0)
+        ends_by_time = part > least
+        part = max(part, least)
+        u_j = part * math.hypot(u_j, 0.5 * energy_j * u_s / seconds if ends_by_time else 0.0)
+        energy_j, seconds, u_s = part * energy_j, part * seconds, 0.0 if ends_by_time else part * u_s
         left = left._replace(batches=round(part * batches))
+        if ends_by_time and left.batches:  # behind the batch within which the time is up
+            (closing_j, closing_u_j), (closing_s, closing_u_s) = (_closing(seen, stretches, left, of) for of in (1, 2))
+            energy_j, u_j = energy_j + scale * closing_j, math.hypot(u_j, scale * closing_u_j)
+            seconds, u_s = seconds + closing_s, closing_u_s
+    if left.batches == 0:
+        left = left._replace(end_s=0.0)
+    seconds, u_s = seconds + left.end_s, math.hypot(u_s, END_U * left.end_s)
     low_j = 0.0 if is_at_most else max(energy_j - COVERAGE_K * u_j, 0.0)
     low_s = 0.0 if is_at_most else max(seconds - COVERAGE_K * u_s, 0.0)
     return Forecast(
@@ -335,23 +352,41 @@ def _to_come(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int,
     validations = left.validations or 0
     per_batch, u_batch = _line(stretches, left.done, left.done + batches, of)
     value, variance = batches * per_batch, (batches * u_batch) ** 2
-    if seen.validations:
-        mean, u = _mean([v[of] for v in seen.validations])
-    else:
-        mean, u = (left.validation_batches * per_batch * share for share in (VALIDATION_SHARE, VALIDATION_U))
+    mean, u = _validation(seen, left, per_batch, of)
     value, variance = value + validations * mean, variance + (validations * u) ** 2
     if seen.between:
-        mean, u = _mean([v[of] for v in seen.between])
-        value, variance = value + left.epochs * mean, variance + (left.epochs * u) ** 2
+        mean, u = _mean([v[of] for v in seen.between], BETWEEN_U)
+    else:
+        per_s = sum(s[of] for s in stretches) / (sum(s.seconds for s in stretches) or math.inf)
+        mean, u = (seconds * per_s for seconds in (BETWEEN_S, BETWEEN_S_U))
+    value, variance = value + left.epochs * mean, variance + (left.epochs * u) ** 2
     return value, math.sqrt(variance)
 
 
-def _mean(values: Sequence[float]) -> tuple[float, float]:
-    """The mean of the later half of some values, and its standard uncertainty."""
+def _validation(seen: Seen, left: Left, per_batch: float, of: int) -> tuple[float, float]:
+    """One quantity of a validation, with its standard uncertainty; where none was seen, by a training batch's."""
+    if seen.validations:
+        return _mean([v[of] for v in seen.validations])
+    return (
+        left.validation_batches * per_batch * VALIDATION_SHARE,
+        left.validation_batches * per_batch * VALIDATION_U,
+    )
+
+
+def _closing(seen: Seen, stretches: Sequence[Stretch], left: Left, of: int) -> tuple[float, float]:
+    """One quantity of what follows a time limit: half a batch, and perhaps a validation; its standard uncertainty."""
+    per_batch, _ = _line(stretches, left.done, left.done + (left.batches or 1), of)
+    mean, u = _validation(seen, left, per_batch, of)
+    u = math.hypot(left.closing * u, math.sqrt(left.closing * (1 - left.closing)) * mean, per_batch / math.sqrt(12))
+    return left.closing * mean + per_batch / 2, u
+
+
+def _mean(values: Sequence[float], scatter_u: float = MEAN_U) -> tuple[float, float]:
+    """The mean of the later half of some values, and its standard uncertainty; ``scatter_u`` is that of few of them."""
     later = values[len(values) // 2 :]
     mean = sum(later) / len(later)
     scatter2 = sum((v - mean) ** 2 for v in later)
-    u2 = (scatter2 + BELIEF * (MEAN_U * mean) ** 2) / (len(later) + BELIEF) / len(later) + (LEVEL_U * mean) ** 2
+    u2 = (scatter2 + BELIEF * (scatter_u * mean) ** 2) / (len(later) + BELIEF) / len(later) + (LEVEL_U * mean) ** 2
     return mean, math.sqrt(u2)
 
 

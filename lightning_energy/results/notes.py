@@ -23,7 +23,7 @@ NoteKind = Literal[
     "samples",  # samples could not be counted
     "withdrawn",  # scores that took a percentage for a fraction
     "merged_ranks",  # the records of several ranks were put together
-    "forecast",  # the end of a run that was interrupted, as it was expected
+    "forecast",  # the end of a run that was interrupted or killed, as it was expected
     "ended",  # a callback of this package, or an exception, ended the run
     "phases",  # phases of training steps that cannot be told apart
     "rank_details",  # the devices of a rank could not be listed

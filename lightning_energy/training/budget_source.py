@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.training.callback_base import CallbackBase
 from lightning_energy.training.spent_joules import SpentJoules
@@ -15,28 +15,40 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.session import Session
     from lightning_energy.training.rank_books import RankBooks
 
-__all__ = ["problem_of", "source_of"]
+__all__ = ["Source", "problem_of", "source_of"]
 
 
-def source_of(trainer: Trainer, session: Session | None) -> tuple[SpentJoules | None, float]:
-    """This rank's joules in this session, and joules of earlier sessions that an EnergyCallback knows.
+class Source(NamedTuple):
+    """The joules that a budget is about.
+
+    Attributes:
+        joules: this rank's joules in this session; ``None`` where nobody measures.
+        before_j: joules before it that an EnergyCallback knows.
+        of_search: whether these were spent by a Tuner's search alone.
+    """
+
+    joules: SpentJoules | None = None
+    before_j: float = 0.0
+    of_search: bool = False
+
+
+def source_of(trainer: Trainer, session: Session | None) -> Source:
+    """The joules that a budget is about.
 
     Args:
         trainer: the Trainer.
         session: the budget's own session; ``None`` where an EnergyCallback is to measure.
-
-    Returns:
-        Both; ``None`` for the joules where nobody measures.
     """
     if session is not None:
-        return SpentJoules.of_totals(session), 0.0
+        return Source(SpentJoules.of_totals(session))
     for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
         run = callback._run if isinstance(callback, CallbackBase) else None  # noqa: SLF001 - one of ours
         if run is not None and run.ending.trainer is trainer and run.books.session is not None:
-            before_j = callback._memory.before.energy_j or 0.0  # noqa: SLF001 - same
-            is_closed = partial(_is_closed, run.books, run.books.session)
-            return SpentJoules.of_totals(run.books.session, is_closed), before_j
-    return None, 0.0
+            memory = callback._memory  # noqa: SLF001 - same
+            joules = SpentJoules.of_totals(run.books.session, partial(_is_closed, run.books, run.books.session))
+            of_search = 0 < memory.searches == len(memory.sessions)
+            return Source(joules, memory.before.energy_j or 0.0, of_search)
+    return Source()
 
 
 def problem_of(ranks: Ranks, joules: SpentJoules | None, failure: str = "") -> str:

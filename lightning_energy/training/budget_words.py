@@ -54,6 +54,11 @@ class BudgetWords(NamedTuple):
         """The energy that was spent of the budget."""
         return f"{self.amount(energy_j)} of {self} were spent"
 
+    def spent_before(self, energy_j: float, *, of_search: bool) -> str:
+        """The energy that was spent of the budget before a training; ``of_search``: by a Tuner's search alone."""
+        by = "a search of a Tuner before this training" if of_search else "earlier sessions"
+        return f"{self.spent(energy_j)} by {by}"
+
     def what_follows(self, least: Sequence[str], *, stops: bool) -> str:
         """The consequence for a training that goes on with a budget that is spent.
 

@@ -13,6 +13,7 @@ from lightning_energy.scores.stopping import POINT, WINDOW, Reached, check_windo
 from lightning_energy.training.callback_base import CallbackBase
 from lightning_energy.training.ended import EndsTraining
 from lightning_energy.training.error_guard import WarnOnce
+from lightning_energy.training.forecaster import most_validations
 from lightning_energy.training.price_of_a_point import point_of, with_validation
 
 if TYPE_CHECKING:
@@ -106,12 +107,25 @@ class EnergyEfficiencyStopping(EndsTraining):
             trainer.callbacks = [*(c for c in before if c is not self), self, *behind]  # type: ignore[attr-defined]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say so where nothing will be validated."""
-        if not (trainer.enable_validation or trainer.fast_dev_run):  # type: ignore[attr-defined]
+        """Say so where nothing will be validated, or too seldom for a price."""
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+        if trainer.fast_dev_run or not any(isinstance(c, CallbackBase) for c in callbacks):  # type: ignore[attr-defined]
+            return
+        if not trainer.enable_validation:
             self._warn(
                 "validation",
                 "EnergyEfficiencyStopping stops nothing, as this training has no validation: give the Trainer "
                 "validation data and the module a validation_step, or limit the energy with EnergyBudget(max_kwh=…)",
+            )
+            return
+        needed, to_come = self.patience + 1, most_validations(trainer)
+        if to_come is not None and len(self._reached) + to_come < needed:
+            has = f"{to_come or 'no'} validation{'s' if to_come > 1 else ''}"
+            more = " more" if self._reached else ""
+            self._warn(
+                "validation",
+                f"EnergyEfficiencyStopping stops nothing, as this training has {has}{more} and a price takes {needed}: "
+                f"validate more often (check_val_every_n_epoch, val_check_interval), or give a smaller patience",
             )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -14,7 +14,7 @@ from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.scores.budget_rule import Budget
 from lightning_energy.training.budget_checkpoint import free_path
-from lightning_energy.training.budget_source import problem_of, source_of
+from lightning_energy.training.budget_source import Source, problem_of, source_of
 from lightning_energy.training.budget_state import BudgetState, states_in
 from lightning_energy.training.budget_watch import BudgetWatch
 from lightning_energy.training.budget_words import BudgetWords, lower_limits
@@ -180,17 +180,18 @@ class EnergyBudget(EndsTraining):
     @never_fatal
     def _begin(self, trainer: Trainer) -> str:
         ranks = Ranks.of(trainer)
-        joules, before_j, problem = None, 0.0, ""
+        source, problem = Source(), ""
         try:
-            joules, before_j = source_of(trainer, self._session)
+            source = source_of(trainer, self._session)
         except Exception as error:  # whatever it is, the other ranks wait for this one
             if raised_by_handler(error):
                 raise
             problem = f"a device ({type(error).__name__}: {error})"
+        joules, of_search = source.joules, source.of_search and self._before_j <= source.before_j
         problem = problem_of(ranks, joules, problem)
         if problem or joules is None:
             return problem
-        self._before_j = before_j = trainer.strategy.broadcast(max(self._before_j, before_j))
+        self._before_j = before_j = trainer.strategy.broadcast(max(self._before_j, source.before_j))
         self._watch = BudgetWatch(self._budget, ranks, joules.now, before_j)
         self._watch.look()
         self._forecaster = Forecaster(joules.now)
@@ -198,7 +199,7 @@ class EnergyBudget(EndsTraining):
         least, stops = lower_limits(trainer), self.on_exceed == "stop"
         if self._budget.is_reached(before_j):
             self._is_over = True
-            over = f"{self._words.spent(before_j)} by earlier sessions"
+            over = self._words.spent_before(before_j, of_search=of_search)
             self._warn("over", f"EnergyBudget: {over}: {self._words.what_follows(least, stops=stops)}")
             self.reason = over if stops else ""
             trainer.should_stop = trainer.should_stop or stops

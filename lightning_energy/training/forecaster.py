@@ -9,6 +9,7 @@ from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.units import NS
 from lightning_energy.results.forecast import Forecast, Left, Seen, Stretch, forecast, validations_between
 from lightning_energy.training.lightning_private import (
+    is_accumulation_scheduler,
     is_early_stopping,
     is_timer,
     last_validation_s,
@@ -17,13 +18,15 @@ from lightning_energy.training.lightning_private import (
 from lightning_energy.training.spent_joules import Spending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from lightning.pytorch import Trainer
 
-__all__ = ["Forecaster", "may_stop_early"]
+__all__ = ["Forecaster", "batches_by_schedule", "may_stop_early", "most_validations"]
 
 STRETCHES_PER_EPOCH = 16  # at most
+SAME_LENGTH = 0.1  # relative difference of the lengths of two epochs, where nothing but their end tells it
+END_S = 0.25  # from the end of the training until fit returns: the last update of a sensor is waited for
 GUESSED = 0.1  # the part of a stretch for which the energy at its begin and end may be guessed from the last power
 
 
@@ -79,6 +82,7 @@ class Forecaster:
         self._has_update = self._has_power = False  # since the training began
         self._first_step = self._batches = 0
         self._per_epoch = math.inf
+        self._varies = False  # the last two epochs were of different lengths
 
     def begin(self, trainer: Trainer) -> None:
         """Begin: the training starts, or goes on."""
@@ -107,14 +111,17 @@ class Forecaster:
 
     def end_epoch(self, trainer: Trainer) -> None:
         """End an epoch: its length is known."""
-        self._per_epoch = float(trainer.fit_loop.epoch_loop.batch_progress.current.ready)
+        before, self._per_epoch = self._per_epoch, float(trainer.fit_loop.epoch_loop.batch_progress.current.ready)
+        self._varies = before < math.inf and abs(self._per_epoch - before) > SAME_LENGTH * before
         self._end_batches(trainer, self._moment(trainer))
 
-    def begin_epoch(self, trainer: Trainer) -> None:
-        """End the time between two epochs, which is none before the first one."""
+    def begin_epoch(self, trainer: Trainer) -> Stretch | None:
+        """End the time between two epochs, and return it; ``None`` before the first one, and where it is not known."""
         stretch = self._end_stretch(self._moment(trainer))
-        if stretch is not None and self._per_epoch < math.inf:
-            self.seen.between.append(stretch)
+        if stretch is None or not self.has_epoch:
+            return None
+        self.seen.between.append(stretch)
+        return stretch
 
     def forecast(
         self, trainer: Trainer, spent_j: float, *, scale: float = 1.0, begins: bool = False
@@ -129,7 +136,7 @@ class Forecaster:
         """
         if self._last.spending.unknown:
             return None
-        left = self._left(trainer, begins=begins)
+        left = self.left(trainer, begins=begins)
         return forecast(self.seen, left, spent_j, is_at_most=may_stop_early(trainer), scale=scale)
 
     @property
@@ -172,19 +179,30 @@ class Forecaster:
             return None
         return Stretch(now.batches - before.batches, energy_j, seconds)
 
-    def _left(self, trainer: Trainer, *, begins: bool) -> Left:
+    def left(self, trainer: Trainer, *, begins: bool) -> Left:
+        """The part of the run that is to come.
+
+        Args:
+            trainer: the Trainer.
+            begins: see :meth:`forecast`.
+        """
         loop, per_epoch = trainer.fit_loop, self._of_epoch(trainer)
         in_epoch = 0 if begins else loop.epoch_loop.batch_progress.current.ready
-        done = _batches(trainer) if per_epoch == math.inf else trainer.current_epoch * int(per_epoch) + in_epoch
+        varies = self._varies and trainer.num_training_batches == math.inf
+        has_length = per_epoch < math.inf and not varies
+        done = trainer.current_epoch * int(per_epoch) + in_epoch if has_length else _batches(trainer)
+        if varies and (trainer.max_epochs or -1) > 0:
+            return Left(done, None)
         ends: list[tuple[int, str]] = []
         if (trainer.max_epochs or -1) > 0 and per_epoch < math.inf:
             ends.append((int(trainer.max_epochs or 0) * int(per_epoch) - done, f"max_epochs={trainer.max_epochs}"))
         if trainer.max_steps > 0:
-            steps = trainer.global_step - self._first_step
-            each = (_batches(trainer) - self._batches) / steps if steps > 0 else trainer.accumulate_grad_batches
-            ends.append((math.ceil((trainer.max_steps - trainer.global_step) * each), f"max_steps={trainer.max_steps}"))
-        seconds = _time_left(trainer)
-        batches, limit = min(ends, default=(None if seconds is None else self._batches_in(seconds), ""))
+            ends.append((self._batches_to(trainer, trainer.max_steps, done), f"max_steps={trainer.max_steps}"))
+        seconds, least = _time_left(trainer), 0
+        if seconds is not None:
+            least = self._batches_to(trainer, loop.min_steps or 0, done)
+            least = max(least, (loop.min_epochs or 0) * int(per_epoch) - done if per_epoch < math.inf else 0)
+        batches, limit = min(ends, default=(None if seconds is None else self._batches_in(seconds, least), ""))
         if batches is None:
             return Left(done, None)
         batches = max(batches, 0)
@@ -193,26 +211,91 @@ class Forecaster:
             done,
             batches,
             validations=_validations(trainer, done, done + batches, per_epoch),
-            epochs=0 if per_epoch == math.inf else math.ceil(batches / per_epoch),
+            epochs=_ends(done, batches, per_epoch, begins=begins),
             validation_batches=_validation_batches(trainer),
             seconds=seconds,
             per_epoch=per_epoch,
             limit=" or ".join(text for text in (limit, "max_time" if seconds is not None else "") if text),
             validation_every_s=every_s,
             validated_s=0.0 if every_s is None else max(self._clock() * NS - last_validation_s(trainer), 0.0),
+            end_s=END_S if batches else 0.0,
+            least=least,
+            closing=1 / (trainer.check_val_every_n_epoch or 1) if trainer.enable_validation else 0.0,
         )
 
-    def _batches_in(self, seconds: float) -> int | None:
+    def _batches_to(self, trainer: Trainer, step: int, done: int) -> int:
+        """Batches to come until a step of the optimizer; by the schedule of a GradientAccumulationScheduler, if any."""
+        to_come, per_epoch = max(step - trainer.global_step, 0), self._of_epoch(trainer)
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+        schedule = next((c for c in callbacks if is_accumulation_scheduler(c)), None)
+        if schedule is not None and per_epoch < math.inf:
+            return batches_by_schedule(to_come, done, int(per_epoch), schedule.scheduling)
+        steps = trainer.global_step - self._first_step
+        each = (_batches(trainer) - self._batches) / steps if steps > 0 else trainer.accumulate_grad_batches
+        return math.ceil(to_come * each)
+
+    def _batches_in(self, seconds: float, least: int) -> int | None:
         """Twice the batches that so much time has room for: more than enough, whatever pace they come to."""
         seen = self.seen.batches or [self.seen.warm_up]
         batches, took_s = sum(s.batches for s in seen), sum(s.seconds for s in seen)
-        return math.ceil(2 * max(seconds, 0.0) * batches / took_s) if took_s > 0 else None
+        return max(math.ceil(2 * max(seconds, 0.0) * batches / took_s), least) if took_s > 0 else None
 
 
 def may_stop_early(trainer: Trainer) -> bool:
     """True where a callback may stop the run before its last epoch: an EarlyStopping, or one that says so of itself."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
     return any(is_early_stopping(c) or getattr(c, "may_stop_early", False) for c in callbacks)
+
+
+def most_validations(trainer: Trainer) -> int | None:
+    """The number of validations in a training that begins, at most; ``None`` where that is not known."""
+    if trainer.num_training_batches == math.inf:
+        return None
+    is_at_an_end = trainer.fit_loop.epoch_loop.batch_progress.current.ready >= trainer.num_training_batches
+    left = Forecaster(lambda: Spending(0.0, 0.0, 0)).left(trainer, begins=is_at_an_end)
+    return None if left.batches is None else left.validations
+
+
+def batches_by_schedule(steps: int, done: int, per_epoch: int, factors: Mapping[int, int]) -> int:
+    """Batches that so many steps of the optimizer take where gradients are accumulated by a schedule.
+
+    Args:
+        steps: steps to come.
+        done: batches so far.
+        per_epoch: batches of an epoch; the last one makes a step in any case.
+        factors: batches per step from an epoch on.
+
+    Example:
+        >>> batches_by_schedule(12, 0, 10, {0: 1, 1: 4})  # 10 in the first epoch, then after 4 and 8 batches of 10
+        18
+    """
+    batches, epoch, in_epoch = 0, *divmod(done, per_epoch)
+    last = max(factors, default=0)
+    while steps > 0:
+        factor = factors[max((e for e in factors if e <= epoch), default=last)]
+        of_epoch, so_far = math.ceil(per_epoch / factor), in_epoch // factor
+        if steps <= of_epoch - so_far:
+            return batches + min((so_far + steps) * factor, per_epoch) - in_epoch
+        whole = 1 if epoch < last or in_epoch else (steps - 1) // of_epoch
+        steps -= whole * of_epoch - so_far
+        batches += whole * per_epoch - in_epoch
+        epoch, in_epoch = epoch + whole, 0
+    return batches
+
+
+def _ends(done: int, batches: int, per_epoch: float, *, begins: bool) -> int:
+    """The times between epochs in the batches to come, and that behind the last of them.
+
+    Args:
+        done: batches so far.
+        batches: batches to come.
+        per_epoch: batches of an epoch; infinite where it is not known.
+        begins: whether an epoch has begun; else the time behind the last one is still to come where one has ended.
+    """
+    if not batches or per_epoch == math.inf:
+        return min(batches, 1)
+    epochs, rest = divmod(done, int(per_epoch))
+    return math.ceil((done + batches) / per_epoch) - epochs + (epochs > 0 and not rest and not begins)
 
 
 def _batches(trainer: Trainer) -> int:

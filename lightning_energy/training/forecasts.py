@@ -34,6 +34,8 @@ DERIVED = {"co2eq_g": log_keys.FORECAST_CO2EQ_G, "cost": log_keys.FORECAST_COST}
 class Forecasts:
     """Forecasts of a ``fit`` on one rank: after every epoch, and about every second within the session's first.
 
+    As the second one begins there is one more: only then something is known of the time between two epochs.
+
     Attributes:
         last: the last one; ``None`` before the first.
 
@@ -53,6 +55,7 @@ class Forecasts:
         self._conversion = conversion
         self._forecaster: Forecaster | None = None
         self._epochs = 0
+        self._at_end: tuple[float, float] | None = None  # joules of all ranks at the last epoch's end, and their scale
         self._made_s = -math.inf
 
     @never_fatal
@@ -63,10 +66,19 @@ class Forecasts:
             self._forecaster.begin(trainer)
 
     @never_fatal
-    def begin_epoch(self, trainer: Trainer) -> None:
-        """Begin an epoch."""
-        if self._forecaster is not None:
-            self._forecaster.begin_epoch(trainer)
+    def begin_epoch(self, trainer: Trainer, warn: Warn) -> None:
+        """Begin an epoch; forecast once, with the first time between two epochs that was seen.
+
+        Args:
+            trainer: the Trainer.
+            warn: takes a topic's first warning.
+        """
+        if self._forecaster is None:
+            return
+        between = self._forecaster.begin_epoch(trainer)
+        if self._epochs == 1 and between is not None and self._at_end is not None:
+            spent_j, scale = self._at_end
+            self._forecast(trainer, spent_j + scale * between.energy_j, scale, warn, begins=True)
 
     @never_fatal
     def begin_validation(self, trainer: Trainer) -> None:
@@ -95,7 +107,7 @@ class Forecasts:
             if self._spent is None:  # the accounts are summed up this once
                 self._spent = SpentJoules.of_totals(books.session)
             spent_j = (self._memory.before.energy_j or 0.0) + self._spent.now().spent_j
-            self._forecast(trainer, spent_j, 1.0, warn, is_epoch_end=False)
+            self._forecast(trainer, spent_j, 1.0, warn)
 
     @never_fatal
     def end_epoch(self, trainer: Trainer, total: Energy, session: Energy, own: Energy, warn: Warn) -> None:
@@ -115,6 +127,7 @@ class Forecasts:
         if self._books.ranks.is_zero:
             spent_j = total.energy_j if own.energy_j else None  # without energy it knows nothing of the others' pace
             scale = (session.energy_j or 0.0) / (own.energy_j or 1.0)
+            self._at_end = None if spent_j is None else (spent_j, scale)
             self._forecast(trainer, spent_j, scale, warn, is_epoch_end=True)
 
     def _give_up(self, where: str, error: Exception) -> None:
@@ -124,18 +137,26 @@ class Forecasts:
 
     @property
     def notes(self) -> list[Note]:
-        """The last forecast, for the report of a run that was interrupted."""
+        """The last forecast, for the record of a run that may be killed and the report of one that was interrupted."""
         if self.last is None:
             return []
-        return [Note("forecast", f"Forecast before the interruption: {self.last.text(self._conversion)}")]
+        begin = f"Last forecast, after {self.last.left.done:,} batches"
+        return [Note("forecast", f"{begin}: {self.last.text(self._conversion)}")]
 
     def _forecast(
-        self, trainer: Trainer, spent_j: float | None, scale: float, warn: Warn, *, is_epoch_end: bool
+        self,
+        trainer: Trainer,
+        spent_j: float | None,
+        scale: float,
+        warn: Warn,
+        *,
+        is_epoch_end: bool = False,
+        begins: bool = False,
     ) -> None:
         if self._forecaster is None or self._books.has_given_up:
             return
-        found = None if spent_j is None else self._forecaster.forecast(trainer, spent_j, scale=scale)
-        if found is not None and not found.left_s.value:  # the end
+        found = None if spent_j is None else self._forecaster.forecast(trainer, spent_j, scale=scale, begins=begins)
+        if found is not None and not found.left.batches:  # the end
             return
         self.last = found
         if self._outputs.bar is not None:

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import (
     BatchSizeFinder,
     Checkpoint,
     EarlyStopping,
+    GradientAccumulationScheduler,
     LearningRateFinder,
     ModelCheckpoint,
     ModelSummary,
@@ -30,6 +31,7 @@ __all__ = [
     "Actions",
     "called_in",
     "forget_logged",
+    "is_accumulation_scheduler",
     "is_checkpoint",
     "is_early_stopping",
     "is_finder",
@@ -194,6 +196,11 @@ def is_early_stopping(callback: Any) -> bool:
 def is_timer(callback: Any) -> bool:
     """True for a Timer, which ``max_time`` makes, of either of Lightning's two packages."""
     return isinstance(callback, (Timer, *_twins("Timer")))
+
+
+def is_accumulation_scheduler(callback: Any) -> bool:
+    """True for a GradientAccumulationScheduler of either of Lightning's two packages."""
+    return isinstance(callback, (GradientAccumulationScheduler, *_twins("GradientAccumulationScheduler")))
 
 
 def is_checkpoint(callback: Any) -> bool:

@@ -79,7 +79,8 @@ class Reporter:
         if session is None:
             return
         total = self._memory.total(self._books.live(totals), self._books.ranks)
-        summary, complete = self._summary(session, totals, ranks, "running", OF_A_FIT), self._complete(total)
+        summary = self._summary(session, totals, ranks, "running", OF_A_FIT)
+        complete = self._complete(total, self.forecasts.notes)
         if ranks.size > 1:  # all of them sum up together, here and now
             of_all = summary()
             alone = self._summary(session, totals, ranks.alone(), "running", OF_A_FIT)
@@ -182,7 +183,7 @@ class Reporter:
             notes=[*self._books.notes, *self._stages.remarks],
         )
 
-    def _complete(self, total: Energy | None) -> Callable[[Report], Report]:
+    def _complete(self, total: Energy | None, forecasts: Sequence[Note] = ()) -> Callable[[Report], Report]:
         """A function that adds the figures of the run, as they are now, to a session's report, in whatever thread."""
         last, history, sessions = self._validations.last, [*self._memory.history], len(self._memory.sessions)
         metric, score = (None, None) if last is None else (last.metric, last.score)
@@ -205,7 +206,7 @@ class Reporter:
                 no_score=no_score,
                 no_metric=why_no_metric(history),
                 derived=conversion.derive(total or report.session) if conversion else None,
-                notes=[*notes, *report.notes],
+                notes=[*notes, *report.notes, *forecasts],
             )
 
         return complete

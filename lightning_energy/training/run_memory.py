@@ -70,6 +70,7 @@ class RunMemory:
         found: what was found of the metric.
         is_begun: true when more was done for this run than a search for a learning rate or a batch size.
         record: the file of this run's record; ``None`` where it has none. Checkpoints know the way there.
+        searches: the number of ``sessions`` that were but a search of a Tuner.
     """
 
     run_id: str = field(default_factory=lambda: uuid4().hex)
@@ -84,6 +85,7 @@ class RunMemory:
     found: FoundMetric = field(default_factory=FoundMetric)
     is_begun: bool = False
     record: Path | None = None
+    searches: int = 0
     _accepts: bool = False
     _last: RunMemory | None = None
     _has_ended: bool = field(default=False, compare=False)  # the session that was begun last
@@ -263,6 +265,7 @@ class RunMemory:
             axis=axis,
             found=found,
             is_begun=True,
+            searches=0,
         )
 
     def take_in(self, records: Iterable[Record]) -> None:
@@ -333,6 +336,7 @@ class RunMemory:
             reduced=NOTHING,
             own_then=NOTHING,
             is_begun=self.is_begun or not is_search,
+            searches=self.searches + is_search,
             _last=None,
             _has_ended=True,
         )

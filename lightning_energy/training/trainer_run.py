@@ -189,7 +189,7 @@ class TrainerRun:
             name, figures = self.validations.scorer.name, self.validations.figures
             self.outputs.announce(trainer, self.books.session, name, early=early, figures=figures)
             if not early:
-                self.reporter.forecasts.begin_epoch(trainer)
+                self.reporter.forecasts.begin_epoch(trainer, self._warn)
 
     def end_validation(self, trainer: Trainer) -> None:
         """Score a late accuracy, keep the choice of the accuracy, and draw the point of the curve over energy."""
@@ -246,8 +246,8 @@ class TrainerRun:
         row = self.validations.row(epoch, train, validation, total, session=len(self._memory.sessions))
         self.books.epochs.add(epoch, len(self._memory.history), next_code)
         self._memory.history.append(row)
-        self.reporter.so_far(totals, books.ranks)
         self.reporter.forecasts.end_epoch(trainer, total, so_far, books.of_fit(totals), self._warn)
+        self.reporter.so_far(totals, books.ranks)
 
     def begin_test(self) -> None:
         """Begin a pass of its samples, and feed the module's score Metrics."""

@@ -32,7 +32,7 @@ def play(rule: Rule, of: Played | None = None):
         (Rule("r", "efficiency", {"patience": 2, "max_kwh_per_point": 0.6}), (4, 0.8125, 3, 0.8125, -1.0, 10.0, 0.375)),
         (Rule("r", "efficiency", {"patience": 2, "max_kwh_per_point": 3.0}), (5, 0.8125, 3, 0.78125, -1.0, 12.0, 0.25)),
         (Rule("r", "budget", {"budget_kwh": 5.0}), (3, 0.75, 2, 0.75, -3.0, 5.0, 0.6875)),
-        (Rule("r", "budget", {"budget_kwh": 4.0}), (3, 0.75, 2, 0.75, -3.0, 4.0, 0.75)),
+        (Rule("r", "budget", {"budget_kwh": 4.0}), (2, 0.75, 2, 0.75, -3.0, 4.0, 0.75)),  # spent in its last step
         (Rule("r", "budget", {"budget_kwh": 0.5}), (0, None, None, None, None, 0.5, 0.96875)),
         (Rule("r", "score", {"patience": 2}, [None, 3, 2, 1, 4, 4, 4, 4]), (3, 0.8125, 3, 0.8125, -1.0, 8.0, 0.5)),
         (Rule("r", "best", {}, [None, 3, 2, 4, 4, 0, -1, None]), (3, 0.8125, 3, 0.8125, -1.0, 8.0, 0.5)),
@@ -110,6 +110,8 @@ def test_energies_that_are_not_known():
     assert "the energy is not known" in found.sentence()
     found = play(Rule("r", "budget", {"budget_kwh": 5.0}), played(kwh=kwh, u=None))
     assert (found.epoch, found.kwh, found.saved, found.u_kwh, found.u_saved) == (4, 5.0, 0.6875, None, None)
+    found = play(Rule("r", "budget", {"budget_kwh": 4.0}), played(kwh=kwh, u=None))
+    assert (found.epoch, found.kept_epoch, found.kwh) == (2, 2, 4.0)
 
 
 def test_sentences():

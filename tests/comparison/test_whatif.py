@@ -95,6 +95,16 @@ def test_every_rule_on_a_record(tmp_path):
     assert played.prices_kwh(0.03125, 2)[2:4] == [3 / 16, 6 / 10]
 
 
+def test_a_price_that_is_infinite_is_not_one_that_is_unknown(tmp_path):
+    """Plain JSON has no infinity: what is not known in the first two validations is something else than no gain."""
+    course(tmp_path, (0.5, 0.5, 0.75, 0.75), (1.0, 2.0, None, 4.0))
+    (run,) = whatif(tmp_path, window=1, point=0.25).to_plain()["runs"]
+    prices = [(row["kwh_per_point"], row["is_price_infinite"]) for row in run["course"]]
+    assert prices == [(None, False), (None, True), (None, False), (None, False)]
+    (run,) = whatif(tmp_path, window=3, point=0.25).to_plain()["runs"]
+    assert [(row["kwh_per_point"], row["is_price_infinite"]) for row in run["course"]][3] == (3.0, False)
+
+
 def test_defaults_are_of_the_runs_own(tmp_path):
     course(tmp_path / "a")
     found = whatif(tmp_path, point=0.03125)
@@ -267,8 +277,20 @@ def test_one_validation_and_energies_that_fall(tmp_path):
     course(tmp_path / "falls", (0.5, 0.6, 0.6), (3.0, 2.0, 1.0))  # of a damaged record: nothing is sure
     found = whatif(tmp_path)
     assert not any(r.stops for r in found.replays if r.run == "one" and r.kind != "budget")
+    falls, one = ({text for text in of.caveats if "contradicts itself" in text} for of in found.runs)
+    assert (len(falls), one) == (1, set())
     assert str(found)
     json.dumps(found.to_plain(), allow_nan=False)
+
+
+def test_a_logged_energy_below_zero_is_not_known(tmp_path):
+    """As older releases could log it before a sensor's first update: the energy that was known later counts."""
+    file = course(tmp_path)
+    rows = load_record(file).epochs
+    write_record(file, replace(load_record(file), epochs=[replace(rows[0], logged_total_kwh=-1.0), *rows[1:]]))
+    (run,) = whatif(tmp_path, rules="best").runs
+    assert run.played.course[0].then_kwh == 1.0
+    assert run.replays[0].stops
 
 
 def test_caveats(tmp_path):

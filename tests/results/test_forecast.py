@@ -51,12 +51,26 @@ def test_a_drift_that_is_seen_is_carried_on():
 
 
 def test_the_end_may_be_one_of_time():
-    """50 J per 0.2 s: 250 W; 60 s are left, whatever the number of epochs."""
+    """50 J per 0.2 s: 250 W; 60 s are left, whatever the number of epochs, and half a batch until that is seen."""
     found = forecast(steady(), Left(100, 10_000, seconds=60.0, limit="max_time"), spent_j=6500.0)
-    assert found.left_s.value == 60.0
-    assert found.energy_j.value == pytest.approx(6500.0 + 250.0 * 60.0, rel=1e-6)
+    assert found.left_s.value == 60.1
+    assert found.energy_j.value == pytest.approx(6500.0 + 250.0 * 60.1, rel=1e-6)
     over = forecast(steady(), Left(100, 0, seconds=-1.0, limit="max_time"), spent_j=6500.0)
     assert (over.left_s.value, over.energy_j.value) == (0.0, 6500.0)
+
+
+def test_a_time_limit_waits_for_the_least_number_of_batches_and_causes_a_validation():
+    """60 s are 300 batches, of 0.2 s and 50 J; 500 are asked for. Else a validation of 400 J and 1.5 s follows."""
+    seen = steady()
+    seen.validations.append(Stretch(0, 400.0, 1.5))
+    left = Left(100, 10_000, seconds=60.0, limit="max_time", closing=1.0)
+    found = forecast(seen, left._replace(least=500), spent_j=6900.0)
+    assert (found.left_s.value, found.energy_j.value) == pytest.approx((100.0, 6900.0 + 25_000.0))
+    found = forecast(seen, left, spent_j=6900.0)
+    assert (found.left_s.value, found.energy_j.value) == pytest.approx((60.0 + 0.1 + 1.5, 6900.0 + 15_000 + 25 + 400))
+    half = forecast(seen, left._replace(closing=0.5), spent_j=6900.0)  # in every second epoch
+    assert half.energy_j.value == pytest.approx(found.energy_j.value - 200.0)
+    assert half.left_s.high - half.left_s.low > 2 * 1.5
 
 
 def test_a_run_that_may_stop_early_is_at_most():
@@ -118,9 +132,9 @@ def test_validations_to_come_in_an_epoch_whose_end_is_not_known(every_batches, e
 
 
 def test_a_budget_within_a_run_that_time_ends():
-    """50 J per 0.2 s, 60 s are left, which are 300 batches and 15 kJ: 5 kJ of them after a third."""
+    """50 J per 0.2 s, 60 s are left, which are 300 batches and 15 kJ: 5.1 kJ of them after a third."""
     left = Left(100, 10_000, seconds=60.0, per_epoch=100, limit="max_time")
-    assert forecast(steady(), left, spent_j=6500.0).epoch_at(11_500.0) == 2
+    assert forecast(steady(), left, spent_j=6500.0).epoch_at(11_600.0) == 2
 
 
 def test_without_any_energy_seen_nothing_is_told():

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning_energy.results.notes import Note
 from lightning_energy.results.reference import reference_of
 from tests.records import put
 
@@ -32,6 +33,27 @@ def test_a_record_without_a_final_energy(tmp_path, record, match):
     with pytest.raises(ValueError, match=match) as error:
         reference_of(file)
     assert str(error.value).startswith(f"reference_kwh='{file}': ")
+
+
+@pytest.mark.parametrize(
+    ("record", "match"),
+    [
+        ({"spent": {"missing_s": 360.0}}, "the energy of 6.0 min of that run, 10 % of its time, is missing"),
+        ({"absent_ranks": 1}, "the energy of 1 other rank is missing"),
+        ({"notes": [Note("killed_session", "An earlier session was killed: …")]}, "An earlier session was killed"),
+        ({"notes": [Note("unknown_before", "Earlier sessions are not known")]}, "Earlier sessions are not known"),
+    ],
+)
+def test_a_record_of_which_energy_is_missing_is_no_reference(tmp_path, record, match):
+    """A lower bound would make every score too good, or too bad, by an unknown factor."""
+    file = put(tmp_path, 2.0, **record)
+    with pytest.raises(ValueError, match=match) as error:
+        reference_of(file)
+    assert str(error.value).endswith("2 kWh are a lower bound. Give a number of kWh")
+
+
+def test_the_moment_before_a_sensor_first_moves_is_no_obstacle(tmp_path):
+    assert reference_of(put(tmp_path, 2.0, spent={"missing_s": 180.0})) == 2.0
 
 
 def test_no_record():

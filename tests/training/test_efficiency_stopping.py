@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import pickle
 import time
+import warnings
 
 import pytest
 
@@ -102,6 +103,7 @@ def test_the_price_is_logged_where_a_metric_is_named(tmp_path):
     assert found.points(log_keys.POINT_WH) == []
 
 
+@pytest.mark.filterwarnings("ignore:EnergyEfficiencyStopping stops nothing, as this training has 3 validations")
 def test_it_goes_on_from_a_checkpoint(tmp_path):
     """Two of three validations in the first session: the third is the first of the second."""
     energy, stopping = energy_callback(accuracy="val_acc"), EnergyEfficiencyStopping(max_kwh_per_point=LIMIT_KWH)
@@ -153,7 +155,7 @@ def test_without_an_energy_callback_or_a_metric_it_says_so_once(tmp_path):
         trainer = fit(tmp_path, Rising(), EnergyEfficiencyStopping(max_kwh_per_point=1e-12), max_epochs=3)
     assert trainer.current_epoch == 3
     assert len([w for w in caught if "EnergyEfficiency" in str(w.message)]) == 1
-    callbacks = [energy_callback(score=None), EnergyEfficiencyStopping(max_kwh_per_point=1e-12)]
+    callbacks = [energy_callback(score=None), EnergyEfficiencyStopping(max_kwh_per_point=1e-12, patience=1)]
     with pytest.warns(UserWarning, match="EnergyCallback found no metric in this validation: name one") as caught:
         trainer = fit(tmp_path, Classifier("nowhere"), *callbacks, max_epochs=3)
     assert trainer.current_epoch == 3
@@ -169,7 +171,7 @@ class Odd(Rising):
 
 @pytest.mark.filterwarnings("ignore:EnergyCallback. no energy/score, as val_acc=nan")
 def test_a_named_metric_without_a_value_is_told_as_it_is(tmp_path):
-    stopping = EnergyEfficiencyStopping(max_kwh_per_point=1e3)
+    stopping = EnergyEfficiencyStopping(max_kwh_per_point=1e3, patience=2)
     with pytest.warns(UserWarning, match="EnergyEfficiencyStopping") as caught:
         fit(tmp_path, Odd(0.1), energy_callback(accuracy="val_acc"), stopping, max_epochs=3)
     (said,) = (str(w.message) for w in caught if "EnergyEfficiency" in str(w.message))
@@ -181,6 +183,29 @@ def test_a_training_without_a_validation_is_told(tmp_path):
     trainer = make_trainer(tmp_path, max_epochs=1, limit_val_batches=0, callbacks=[energy_callback(), stopping])
     with pytest.warns(UserWarning, match="EnergyEfficiencyStopping stops nothing, as this training has no validation"):
         trainer.fit(Classifier(), loader(8), loader(8))
+
+
+@pytest.mark.parametrize(
+    ("settings", "validations"),
+    [
+        ({"max_epochs": 2, "check_val_every_n_epoch": 3}, "no validation"),
+        ({"max_epochs": 3}, "3 validations"),
+        ({"max_epochs": -1, "max_steps": 3, "val_check_interval": 2}, "1 validation"),
+        ({"max_epochs": 3, "val_check_interval": 0.5}, ""),
+        ({"max_epochs": 4}, ""),
+        ({"max_epochs": 4, "check_val_every_n_epoch": 3, "fast_dev_run": True}, ""),
+    ],
+)
+def test_a_training_with_too_few_validations_is_told(tmp_path, settings, validations):
+    """A price takes patience + 1 of them: 4."""
+    stopping = EnergyEfficiencyStopping(max_kwh_per_point=1e3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer = make_trainer(tmp_path, callbacks=[energy_callback(accuracy="val_acc"), stopping], **settings)
+        trainer.fit(Classifier(), loader(8), loader(8))
+    told = [str(w.message) for w in caught if "EnergyEfficiency" in str(w.message)]
+    expected = f"EnergyEfficiencyStopping stops nothing, as this training has {validations} and a price takes 4"
+    assert [text.partition(":")[0] for text in told] == ([expected] if validations else [])
 
 
 @pytest.mark.parametrize(

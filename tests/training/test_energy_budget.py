@@ -13,10 +13,12 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.tuner import Tuner
 
 from lightning_energy import EnergyBudget, MeterLost, MeterUnavailable, ReplayMeter
 from lightning_energy.results.notes import Note
 from tests.modules import Begin, Classifier, End, MemoryLogger, Working, energy_callback, loader, make_trainer, meter
+from tests.training.parts import replay
 
 W = 200.0
 pytestmark = pytest.mark.filterwarnings("ignore:EnergyBudget. the budget of .* will not last")
@@ -197,6 +199,28 @@ def test_a_budget_that_earlier_sessions_spent_is_told_in_its_own_unit_with_what_
             trainer.fit(Working(), loader(16), loader(4), ckpt_path=tmp_path / "it.ckpt")
         assert [str(w.message) for w in caught if str(w.message).startswith("EnergyBudget: ")] == [says]
         assert trainer.current_epoch == (3 if "warn" in says else limits.get("min_epochs", 1))
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_tuners_search_is_no_earlier_session(tmp_path, before):
+    """Its energy counts, and is called by its name."""
+
+    class Searched(Working):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lr = 0.1
+
+    energy, budget = energy_callback(meters=replay(), score=None, record=False), EnergyBudget(max_j=0.5)
+    trainer = make_trainer(tmp_path, callbacks=[budget, energy] if before else [energy, budget], max_epochs=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Tuner(trainer).lr_find(Searched(), loader(32), loader(4), num_training=4)
+    (search,) = energy._memory.sessions
+    spent = f"{search.energy.energy_j:.4g} J of the budget of 0.5 J were spent"
+    with pytest.warns(match=f"EnergyBudget: {spent} by a search of a Tuner before this training: the training ends"):
+        trainer.fit(Searched(), loader(8), loader(4))
+    assert budget.reason == f"{spent} by a search of a Tuner before this training"
+    assert len(energy._memory.sessions) == 2
 
 
 def test_only_those_limits_of_lightning_are_told_that_were_set(tmp_path):

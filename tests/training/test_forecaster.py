@@ -9,15 +9,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, GradientAccumulationScheduler, TQDMProgressBar
 from lightning.pytorch.trainer import setup
+from torch.utils.data import DataLoader, IterableDataset
 
-from lightning_energy import EnergyBudget, EnergyCallback
+from lightning_energy import EnergyBudget, EnergyCallback, load_record
 from lightning_energy.curves.channel import Channel
 from lightning_energy.ledger.session import Session
-from lightning_energy.training.forecaster import Forecaster
+from lightning_energy.results.forecast import BETWEEN_S
+from lightning_energy.training.forecaster import END_S, Forecaster
 from lightning_energy.training.spent_joules import Spending, SpentJoules
-from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
+from tests.modules import Classifier, MemoryLogger, Numbers, energy_callback, loader, make_trainer
 from tests.training.parts import Parts, joules, replay, spend, two_ranks
 
 W = 200.0
@@ -106,7 +108,8 @@ def play(tmp_path: Any, *others: Any, **kwargs: Any) -> tuple[list[Any], Device,
         for name in LOOKS_AT_TIME:
             module = importlib.import_module(f"lightning.pytorch.{name}")
             patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: device.ns * 1e-9), raising=False)
-        trainer = make_trainer(tmp_path, callbacks=[watches, *others], **({"max_epochs": 8} | kwargs))
+        settings = {"max_epochs": 8} | kwargs | {"callbacks": [watches, *others]}
+        trainer = make_trainer(tmp_path, **settings)
         trainer.fit(Plays(device), loader(80), loader(16))  # 20 batches, and 4 of validation
     return watches.found, device, trainer
 
@@ -125,6 +128,11 @@ TIMED = pytest.mark.skipif(not hasattr(setup, "_parse_time_interval_seconds"), r
         {"limit_val_batches": 0},
         {"max_steps": 130, "max_epochs": 20},
         {"max_time": {"seconds": 200}, "max_epochs": -1, "val_check_interval": 0.25},
+        {"max_time": {"seconds": 97}, "max_epochs": -1},  # Lightning validates once more where it stops
+        {"max_time": {"seconds": 50}, "min_epochs": 6, "max_epochs": -1},
+        {"max_time": {"seconds": 50}, "min_steps": 110, "max_epochs": -1},
+        {"max_steps": 60, "max_epochs": -1, "callbacks": [GradientAccumulationScheduler({0: 1, 1: 4, 3: 8})]},
+        {"max_steps": 62, "max_epochs": -1, "callbacks": [GradientAccumulationScheduler({0: 3, 2: 1})]},
         pytest.param({"val_check_interval": "00:00:00:05"}, marks=TIMED),
         pytest.param({"val_check_interval": {"seconds": 7}, "check_val_every_n_epoch": None}, marks=TIMED),
     ],
@@ -132,7 +140,7 @@ TIMED = pytest.mark.skipif(not hasattr(setup, "_parse_time_interval_seconds"), r
 )
 def test_after_one_epoch_it_is_within_a_tenth(tmp_path, schedule):
     """The truth of steady work behind a slow start: its validations, and the limit of the run, are accounted for."""
-    found, device, _ = play(tmp_path, **schedule)
+    found, device, _ = play(tmp_path, *schedule.get("callbacks", ()), **{**schedule, "callbacks": ()})
     first_ns, first = found[0]
     assert first.energy_j.value == pytest.approx(device.spent_j, rel=0.04)
     assert device.spent_j in first.energy_j
@@ -140,8 +148,62 @@ def test_after_one_epoch_it_is_within_a_tenth(tmp_path, schedule):
     assert first.energy_j.width < 0.3
     for ns, later in found[1:-1]:
         assert later.energy_j.value == pytest.approx(device.spent_j, rel=0.03)
-        assert later.left_s.value == pytest.approx((device.ns - ns) * 1e-9, rel=0.1)
+        assert device.spent_j in later.energy_j
+        assert later.left_s.value == pytest.approx((device.ns - ns) * 1e-9, rel=0.1, abs=0.5)  # half a step
     assert found[-1][1].left_s.value == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("gap_s", [0.002, 0.03, 0.1])
+def test_short_epochs_have_times_between_them_and_an_end(gap_s):
+    """Steps of 20 ms, 20 in an epoch; 60 epochs, behind each of which a checkpoint is saved, say; 0.3 s at the end.
+
+    After the first epoch nothing is known of the time behind it: it is in the bounds. When the second begins, it is.
+    """
+    device, epochs = Device(), 60
+    trainer = lightning_like(num_training_batches=20, enable_validation=False, max_epochs=epochs)
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    progress.total.ready = progress.current.ready = trainer.global_step = 0
+    forecaster = Forecaster(device.now, clock=lambda: device.ns)
+    forecaster.begin(trainer)
+    truth_j, truth_s, found = epochs * (20 * 0.02 + gap_s) * W, epochs * (20 * 0.02 + gap_s) + 0.3, []
+    for trainer.current_epoch in range(epochs):
+        progress.current.ready = 0
+        forecaster.begin_epoch(trainer)
+        found.append(forecaster.forecast(trainer, device.spent_j, begins=True))
+        if trainer.current_epoch:
+            assert found[-1].energy_j.value == pytest.approx(truth_j, rel=0.01)
+            assert found[-1].left_s.value == pytest.approx(truth_s - device.ns * 1e-9, rel=0.01, abs=0.1)
+            assert truth_s - device.ns * 1e-9 in found[-1].left_s
+        for _ in range(20):
+            device.work(0.02)
+            progress.current.ready += 1
+            trainer.global_step = progress.total.ready = trainer.global_step + 1
+            forecaster.after_batches(trainer)
+        forecaster.end_epoch(trainer)
+        told = forecaster.forecast(trainer, device.spent_j)
+        if trainer.current_epoch < epochs - 1:
+            assert truth_j in told.energy_j
+            assert truth_s - device.ns * 1e-9 in told.left_s
+        device.work(gap_s)
+    assert found[0] is None
+    assert told.left.batches == 0
+
+
+def test_the_second_epoch_begins_with_a_forecast_that_knows_the_time_between():
+    found, trainer, parts = forecasts_of(replay())
+    found.end_epoch(trainer, joules(100.0), joules(50.0), joules(50.0), parts.warn)
+    after, trainer.current_epoch = found.last, 1
+    spend(parts.session)
+    found.begin_epoch(trainer, parts.warn)
+    between_j = parts.reporter.forecasts._forecaster.seen.between[0].energy_j
+    assert found.last.spent_j == pytest.approx(100.0 + between_j)
+    assert found.last.energy_j.width < after.energy_j.width
+    last = found.last
+    found.end_epoch(trainer, joules(200.0), joules(150.0), joules(150.0), parts.warn)
+    trainer.current_epoch = 2
+    found.begin_epoch(trainer, parts.warn)  # once: later epochs change little
+    assert (found.last.spent_j, last.spent_j) == (200.0, last.spent_j)
+    parts.books.close()
 
 
 @TIMED
@@ -225,7 +287,10 @@ class Counter:
 @pytest.mark.parametrize("idle_s", [0.0, 0.65])
 @pytest.mark.parametrize("period_s", [0.1, 1.0])
 def test_a_counter_that_rests_or_catches_up_makes_no_forecast_wrong(monkeypatch, period_s, idle_s, step_s):
-    """Epochs of 20 steps of 200 W behind a rest at 20 W: whatever is foretold is right, from the first time on."""
+    """Epochs of 20 steps of 200 W behind a rest at 20 W: whatever is foretold is right, from the first time on.
+
+    Between them, and at the end, lies what is guessed.
+    """
     device, epochs = Counter(period_s), 80 if step_s < 0.1 else 20
     monkeypatch.setattr("lightning_energy.training.spent_joules.monotonic_ns", lambda: device.ns)
     trainer = lightning_like(num_training_batches=20, enable_validation=False, max_epochs=epochs)
@@ -235,7 +300,8 @@ def test_a_counter_that_rests_or_catches_up_makes_no_forecast_wrong(monkeypatch,
     progress.total.ready = trainer.global_step = 0
     device.work(idle_s, 20.0)
     forecaster.begin(trainer)
-    truth_j, end_ns = device.spent_j + epochs * 20 * step_s * W, device.ns + epochs * 20 * step_s * 1e9
+    epoch_s = 20 * step_s + BETWEEN_S
+    truth_j, end_ns = device.spent_j + epochs * epoch_s * W, device.ns + (epochs * epoch_s + END_S) * 1e9
 
     def look() -> None:
         told = forecaster.forecast(trainer, joules.now().spent_j)
@@ -256,6 +322,7 @@ def test_a_counter_that_rests_or_catches_up_makes_no_forecast_wrong(monkeypatch,
             look()
         forecaster.end_epoch(trainer)
         look()
+        device.work(BETWEEN_S, W)
     assert found[0] * 20 * step_s <= 10 * period_s  # ten updates are enough
 
 
@@ -306,6 +373,28 @@ def test_a_run_that_goes_on_from_a_checkpoint(tmp_path):
     assert watches.found[0][1].energy_j.value == pytest.approx(again.spent_j, rel=0.04)
 
 
+class Growing(IterableDataset):
+    """Has ten samples more each time."""
+
+    def __init__(self, more: int) -> None:
+        self.n, self.more = 80 - more, more
+
+    def __iter__(self) -> Any:
+        self.n += self.more
+        return iter(Numbers(self.n))
+
+
+@pytest.mark.parametrize("more", [0, 4, 40])
+def test_epochs_whose_length_changes_are_not_foretold(tmp_path, more):
+    """20, 20, 20 batches; 20, 21, 22; 20, 30, 40: after the first epoch nobody can know; then nothing is told."""
+    device = Device()
+    watches = Watches(device)
+    trainer = make_trainer(tmp_path, max_epochs=4, callbacks=[watches])
+    trainer.fit(Plays(device), DataLoader(Growing(more), batch_size=4), loader(16))
+    expected = [True] * 4 if more < 40 else [True, False, False, False]
+    assert [found is not None for _, found in watches.found] == expected
+
+
 def test_early_stopping_makes_it_at_most(tmp_path):
     found, device, _ = play(tmp_path, EarlyStopping("val_acc", mode="min", patience=2), max_epochs=50)
     assert len(found) == 3
@@ -322,12 +411,14 @@ def test_without_an_end_there_is_no_forecast(tmp_path):
 
 def test_what_is_logged_and_shown(tmp_path):
     """Real time: the names, and the figures of an interrupted run."""
-    logger, texts = MemoryLogger(), []
+    logger, texts, killed = MemoryLogger(), [], []
 
     class Stops(Callback):
         def on_train_epoch_end(self, trainer, pl_module) -> None:
             texts.append(trainer.progress_bar_metrics.get("forecast"))
             if trainer.current_epoch == 2:
+                energy._run.outputs.flush()
+                killed.append(load_record(tmp_path))  # nobody writes another one where it is killed now
                 raise RuntimeError("enough")
 
     energy = energy_callback(
@@ -366,9 +457,11 @@ def test_what_is_logged_and_shown(tmp_path):
     steps = [step for step, row in logger.rows if "energy/forecast_wh" in row]
     assert steps[-1] == 47  # of the epoch's last step, as Lightning's own
     assert texts[-1].endswith(" kWh")
-    (note,) = (note for note in energy.report.notes if note.kind == "forecast")
-    assert note.text.startswith("Forecast before the interruption: about ")
-    assert "by max_epochs=9" in note.text
+    for report in (energy.report, killed[0].report):
+        (note,) = (note for note in report.notes if note.kind == "forecast")
+        assert note.text.startswith("Last forecast, after 48 batches: about ")
+        assert "by max_epochs=9" in note.text
+    assert killed[0].outcome == "running"
 
 
 def test_a_defect_of_a_forecast_leaves_the_figures_and_the_budget(tmp_path):
