@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lightning_energy.curves.energy import Energy
     from lightning_energy.meters import Meter, MeterInfo, MeterLost, MeterUnavailable, Reading, ReplayMeter
     from lightning_energy.monitor import EnergyMonitor
+    from lightning_energy.results.explain import Explanation, explain
     from lightning_energy.results.record_ranks import load_record
     from lightning_energy.results.report import Report
     from lightning_energy.scores.functional import energy_penalized_accuracy, sustainable_accuracy
@@ -34,6 +35,7 @@ __all__ = [
     "EnergyMonitor",
     "EnergyPenalizedAccuracy",
     "EnergyScore",
+    "Explanation",
     "Meter",
     "MeterInfo",
     "MeterLost",
@@ -46,6 +48,7 @@ __all__ = [
     "__version__",
     "compare",
     "energy_penalized_accuracy",
+    "explain",
     "load_record",
     "sustainable_accuracy",
     "whatif",
@@ -60,6 +63,7 @@ _HOMES = {
     "EnergyMonitor": "monitor",
     "EnergyPenalizedAccuracy": "scores.metrics",
     "EnergyScore": "scores.metrics",
+    "Explanation": "results.explain",
     "Meter": "meters",
     "MeterInfo": "meters",
     "MeterLost": "meters",
@@ -71,6 +75,7 @@ _HOMES = {
     "WhatIf": "comparison.whatif",
     "compare": "comparison.compare",
     "energy_penalized_accuracy": "scores.functional",
+    "explain": "results.explain",
     "load_record": "results.record_ranks",
     "sustainable_accuracy": "scores.functional",
     "whatif": "comparison.whatif",
