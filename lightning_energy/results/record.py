@@ -272,7 +272,9 @@ class Record:
         """The document in plain types, for JSON."""
         empty = [f.name for f in fields(self) if f.name in OPTIONAL and getattr(self, f.name) in (None, {}, [], ())]
         known = (f.name for f in fields(self) if f.name not in empty)
-        return {"format": FORMAT, "version": VERSION} | {name: _plain(getattr(self, name)) for name in known}
+        row = {"format": FORMAT, "version": VERSION} | {name: _plain(getattr(self, name)) for name in known}
+        is_judged = self.total is not None and self.outcome != "running"
+        return row | ({"verdict": self.verdict().to_plain()} if is_judged else {})
 
 
 def make_record(

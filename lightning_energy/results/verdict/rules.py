@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.ledger.accounts import SAVING
-from lightning_energy.ledger.phases import BACKWARD, DATA, PhaseEnergy
+from lightning_energy.ledger.phases import DATA, PhaseEnergy
 from lightning_energy.meters.base import BOARDS
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.readable import duration, percent, si
 from lightning_energy.results.verdict.by_trial import batch_by_trial, precision_by_trial
-from lightning_energy.results.verdict.evidence import NOT_DIVIDED, TRAIN, Amount, Evidence, gain_of
+from lightning_energy.results.verdict.evidence import TRAIN, Evidence, gain_of
+from lightning_energy.results.verdict.late_rank import slower_ranks
 from lightning_energy.results.verdict.saving import Blind, Stake
 from lightning_energy.scores.stopping import ends_by_patience
 
@@ -34,8 +35,6 @@ LOW_POWER = 0.4
 """Part of the power limit below which steps leave a board mostly idle. It is a limit of caution: work that is bound by
 memory keeps a board busy at half of its limit, and no larger batch would make that less."""
 TWICE = 0.5  # part of the steps that is saved by twice the batch
-UNLIKE = 0.05
-"""Relative standard uncertainty of the joules that boards of one model take for the same work."""
 
 
 def waiting(run: Evidence) -> Stake | Blind | None:
@@ -52,46 +51,6 @@ def waiting(run: Evidence) -> Stake | Blind | None:
         f"{duration(time_s)} of {duration(train.duration_s)} of training{run.in_session} at {power} without a batch"
     )
     return Stake(*amount, because, "give the DataLoader more workers (num_workers), pinned memory or larger files")
-
-
-def slower_ranks(run: Evidence) -> Stake | Blind | None:
-    """Joules of ranks that wait in the backward pass for the last one to arrive there.
-
-    The rank whose backward pass is the shortest waits for none: what the others take more is their waiting.
-    """
-    report = run.report
-    if report.ranks == 1:
-        return None
-    if not report.phases_by_rank:
-        return Blind("it has no phases of each rank", NOT_DIVIDED.remedy)
-    if len({device.name for device in report.devices if device.scope in BOARDS}) > 1:
-        return Blind("its ranks have boards of several models")
-    found: list[tuple[float, Amount, int]] = []
-    for rank, phases in enumerate(report.phases_by_rank):
-        backward = next((phase for phase in phases if phase.name == BACKWARD), None)
-        phase = Blind("a rank has no backward pass") if backward is None else run.resolved(backward)
-        if not isinstance(phase, PhaseEnergy):
-            return phase
-        amount = run.on_boards(phase, rank)
-        if isinstance(amount, Blind):
-            return amount
-        found.append((phase.energy.duration_s, amount, rank))
-    last_s, last, last_rank = min(found)
-    n = len(found) - 1
-    energy_j = math.fsum(amount.energy_j for _, amount, _ in found) - (n + 1) * last.energy_j
-    u2_j2 = sum(amount.u_j**2 for _, amount, rank in found if rank != last_rank)
-    u_j = math.sqrt(u2_j2 + (n * last.u_j) ** 2 + n * (n + 1) * (UNLIKE * last.energy_j) ** 2)
-    longest_s = max(seconds_s for seconds_s, _, _ in found)
-    because = (
-        f"backward passes took {duration(longest_s)} on a rank that waits and {duration(last_s)} on rank {last_rank}, "
-        f"the last to arrive{run.in_session}"
-    )
-    return Stake(
-        energy_j,
-        u_j,
-        because,
-        "give all ranks as much work per batch, and as fast a loader: samples by length, workers",
-    )
 
 
 def validation(run: Evidence) -> Stake | Blind | None:
