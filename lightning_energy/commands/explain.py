@@ -1,4 +1,4 @@
-"""``lightning-energy explain``: what would have saved energy in a run."""
+"""``lightning-energy explain``: the changes that would have saved energy in a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would save energy in a finished run, as far as its record knows."""
+"""The changes that would have saved energy in a finished run, as far as its record knows."""
 
 from __future__ import annotations
 

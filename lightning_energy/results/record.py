@@ -193,7 +193,7 @@ class Record:
         return replace(self._figures, verdict=self.verdict())
 
     def verdict(self, beside: Record | None = None) -> Verdict:
-        """What would have saved energy in it; see :func:`~lightning_energy.explain`.
+        """The changes that would have saved energy in it; see :func:`~lightning_energy.explain`.
 
         Args:
             beside: a run of the same training with another precision or batch size.
