@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from lightning_energy.curves.energy import Energy
     from lightning_energy.meters import Meter, MeterInfo, MeterLost, MeterUnavailable, Reading, ReplayMeter
     from lightning_energy.monitor import EnergyMonitor
-    from lightning_energy.results.explain import Explanation, explain
+    from lightning_energy.results.explain import explain
     from lightning_energy.results.record_ranks import load_record
     from lightning_energy.results.report import Report
+    from lightning_energy.results.verdict.explanation import Explanation
     from lightning_energy.scores.functional import energy_penalized_accuracy, sustainable_accuracy
     from lightning_energy.scores.metrics import EnergyPenalizedAccuracy, EnergyScore, SustainableAccuracy
     from lightning_energy.training.efficiency_stopping import EnergyEfficiencyStopping
@@ -63,7 +64,7 @@ _HOMES = {
     "EnergyMonitor": "monitor",
     "EnergyPenalizedAccuracy": "scores.metrics",
     "EnergyScore": "scores.metrics",
-    "Explanation": "results.explain",
+    "Explanation": "results.verdict.explanation",
     "Meter": "meters",
     "MeterInfo": "meters",
     "MeterLost": "meters",

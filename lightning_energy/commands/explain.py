@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.commands.console import columns, complain, print_out
 from lightning_energy.commands.exits import Exit
-from lightning_energy.results.explain import Explanation, explain
+from lightning_energy.results.explain import explain
 from lightning_energy.results.verdict.words import as_markdown, as_text
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
+
+    from lightning_energy.results.verdict.explanation import Explanation
 
 __all__ = ["add_arguments", "run"]
 

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from lightning_energy.results.record import Record
 from lightning_energy.results.record_ranks import load_record
-from lightning_energy.results.verdict.saving import Verdict
-from lightning_energy.results.verdict.words import as_markdown, as_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Explanation", "explain"]
+    from lightning_energy.results.verdict.explanation import Explanation
 
-
-class Explanation(Verdict):
-    """A ranked list of changes that would have saved energy in a run; ``str()`` of it is a text.
-
-    Made by :func:`~lightning_energy.explain`.
-
-    Attributes: see :class:`~lightning_energy.results.verdict.saving.Verdict`.
-    """
-
-    def __str__(self) -> str:
-        return as_text(self)
-
-    def _repr_markdown_(self) -> str:
-        """The list as a notebook shows it."""
-        return as_markdown(self)
+__all__ = ["explain"]
 
 
 def explain(run: str | Path | Record, *, beside: str | Path | Record | None = None) -> Explanation:
@@ -61,9 +44,7 @@ def explain(run: str | Path | Record, *, beside: str | Path | Record | None = No
         >>> [unseen.rule for unseen in explain(folder).unseen][:1]
         ['waiting']
     """
-    record, other = _record(run), None if beside is None else _record(beside)
-    verdict = record.verdict(other)
-    return Explanation(**{f.name: getattr(verdict, f.name) for f in fields(Verdict)})
+    return _record(run).verdict(None if beside is None else _record(beside))
 
 
 def _record(run: str | Path | Record) -> Record:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lightning_energy.results.figures import Device, Missing, Outcome
     from lightning_energy.results.notes import Note
     from lightning_energy.results.rows import EpochRow, Evaluation, SessionRow
-    from lightning_energy.results.verdict.saving import Verdict
+    from lightning_energy.results.verdict.explanation import Explanation
     from lightning_energy.scores.metric import Metric
 
 __all__ = ["FORMAT", "NAME", "Record", "Samples", "Score", "Steps", "make_record"]
@@ -192,7 +192,7 @@ class Record:
         """The report that it was made of, with the verdict on it."""
         return replace(self._figures, verdict=self.verdict())
 
-    def verdict(self, beside: Record | None = None) -> Verdict:
+    def verdict(self, beside: Record | None = None) -> Explanation:
         """The changes that would have saved energy in it; see :func:`~lightning_energy.explain`.
 
         Args:

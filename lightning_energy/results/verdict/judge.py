@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lightning_energy.results.verdict.explanation import Explanation
 from lightning_energy.results.verdict.rules import RULES
-from lightning_energy.results.verdict.saving import Blind, Saving, Unseen, Verdict
+from lightning_energy.results.verdict.saving import Blind, Saving, Unseen
 
 if TYPE_CHECKING:
     from lightning_energy.results.verdict.evidence import Evidence
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["judge"]
 
 
-def judge(run: Evidence) -> Verdict:
+def judge(run: Evidence) -> Explanation:
     """Ask every rule about a run.
 
     Args:
@@ -35,7 +36,7 @@ def judge(run: Evidence) -> Verdict:
             Saving(rule.name, rule.cause, stake.energy_j, stake.u_j, share, stake.because, stake.next_step, parts)
         )
     ranked = sorted(found, key=lambda s: s.energy_j, reverse=True)
-    return Verdict(
+    return Explanation(
         savings=tuple(s for s in ranked if s.is_worth_telling),
         small=tuple(s for s in ranked if not s.is_worth_telling),
         unseen=tuple(unseen),

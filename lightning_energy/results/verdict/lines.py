@@ -29,5 +29,5 @@ def lines_of_verdict(verdict: Verdict | None, way: str) -> list[tuple[str, str]]
     largest = f"{percent(first.share)} ({joules(first.energy_j, first.u_j)}), {first.cause}: {first.next_step}"
     named = ", ".join(f"{percent(s.share)}, {s.cause}" for s in others[:MOST])
     overlap = "; they do not add up" if verdict.overlaps else ""
-    texts = [largest, f"{named}{overlap}: {way}"] if named else [f"{largest} ({way})"]
+    texts = [largest, f"{named}{overlap} ({way})"] if named else [f"{largest} ({way})"]
     return [*zip(LABELS, texts, strict=False)]

@@ -23,7 +23,7 @@ from tests.training.parts import replay
 
 pytestmark = pytest.mark.slow
 
-EPOCHS = 4
+EPOCHS = 3
 DELAY_S = 0.03  # of every batch
 PARTS = {  # seconds and watts
     "forward": (0.014, 270.0), "backward": (0.021, 330.0), "optimizer": (0.005, 210.0), "other": (0.001, 110.0),
@@ -37,7 +37,7 @@ def accounts(tmp_path_factory) -> list[tuple[int, str, str, str]]:
     folder = tmp_path_factory.mktemp("example")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "examples")
-        from quickstart import Digits, DigitsNet  # noqa: PLC0415 - an example
+        from quickstart import Digits, DigitsNet
 
         energy = EnergyCallback(meters=replay(), phases=True, trace="csv", record=folder / "energy.json")
         trainer = L.Trainer(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lightning_energy import Energy, Report
+from lightning_energy import Energy, MeterInfo, Report
 from lightning_energy.ledger.phases import PhaseEnergy
 from lightning_energy.meters.base import Condition
 from lightning_energy.results.best import best_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LIMIT_W = 400.0
+INFO = MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0, power_min_w=20.0, calibration_u=0.0)  # no gain
 FINE = Sensor(0.02, lag_s=0.05)
 Script = Callable[[np.random.Generator, Work], Pieces]
 
@@ -84,13 +86,20 @@ def trained(
         kept.append(script(rng, of))
         return kept[0]
 
-    result = play(seed, work, sensor, settle_s=1.0, script=keep, **more)
-    report, rows = _report(result, metrics, idle_w, samples)
+    result = play(seed, work, sensor, settle_s=1.0, script=keep, info=INFO, **more)
+    n_steps = len(_beginnings(kept[0]))
+    report, rows = _report(result, metrics, idle_w=idle_w, samples=samples, n_steps=n_steps)
     return Trained(make_record(report, started_unix_s=0.0, what=what or {}, where=WHERE, epochs=rows), kept[0])
 
 
+def _beginnings(pieces: Pieces) -> list[int]:
+    """The places at which steps begin."""
+    is_step = [a is not None and a[1:3] == ("train", "step") for a in pieces.account]
+    return [i for i, (before, now) in enumerate(pairwise(is_step)) if now and not before]
+
+
 def _report(
-    result: Result, metrics: Sequence[float | None], idle_w: float | None, samples: int | None
+    result: Result, metrics: Sequence[float | None], *, idle_w: float | None, samples: int | None, n_steps: int
 ) -> tuple[Report, list[EpochRow]]:
     totals = result.totals
     session = totals.energy()
@@ -112,6 +121,7 @@ def _report(
         total=session,
         sessions=1,
         devices=[Device("Simulated GPU", "d0", "gpu", session, 0.02, condition=Condition(power_limit_w=LIMIT_W))],
+        steps=n_steps,
         samples=samples,
         sample_j=None if samples is None else (train.energy_j or 0.0) / samples,
         sample_u=None if samples is None else Spread.per(train, samples),
