@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lightning_energy.results.figures import Device, Figures
     from lightning_energy.results.rows import EpochRow
 
-__all__ = ["Amount", "Evidence", "Run", "gain_of"]
+__all__ = ["NOT_DIVIDED", "NO_BOARD", "TRAIN", "Amount", "Evidence", "Run", "gain_of"]
 
 TRAIN = "train"
 ROUNDING = 1e-6  # relative difference between the energy of a stage and the sum of its phases
@@ -67,6 +67,11 @@ class Evidence(Run):
     def whole(self) -> Energy:
         """The energy that savings are part of: of the training in all its sessions."""
         return self.report.energy
+
+    @property
+    def has_boards(self) -> bool:
+        """True where an accelerator's energy is read by itself."""
+        return any(device.scope in BOARDS for device in self.report.devices)
 
     @property
     def in_session(self) -> str:

@@ -17,7 +17,7 @@ from lightning_energy.meters.base import BOARDS
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.readable import duration, percent, si
 from lightning_energy.results.verdict.by_trial import batch_by_trial, precision_by_trial
-from lightning_energy.results.verdict.evidence import TRAIN, Evidence, gain_of
+from lightning_energy.results.verdict.evidence import NO_BOARD, TRAIN, Evidence, gain_of
 from lightning_energy.results.verdict.late_rank import slower_ranks
 from lightning_energy.results.verdict.saving import Blind, Stake
 from lightning_energy.scores.stopping import ends_by_patience
@@ -46,7 +46,7 @@ def waiting(run: Evidence) -> Stake | Blind | None:
 
     Without the wait all other phases stay as they are.
     """
-    phase = run.phase(DATA)
+    phase = run.phase(DATA) if run.has_boards else NO_BOARD
     if not isinstance(phase, PhaseEnergy):
         return phase
     amount = run.on_boards(phase)
