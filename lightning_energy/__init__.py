@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from lightning_energy.curves.energy import Energy
     from lightning_energy.meters import Meter, MeterInfo, MeterLost, MeterUnavailable, Reading, ReplayMeter
     from lightning_energy.monitor import EnergyMonitor
+    from lightning_energy.results.explain import explain
     from lightning_energy.results.record_ranks import load_record
     from lightning_energy.results.report import Report
+    from lightning_energy.results.verdict.explanation import Explanation
     from lightning_energy.scores.functional import energy_penalized_accuracy, sustainable_accuracy
     from lightning_energy.scores.metrics import EnergyPenalizedAccuracy, EnergyScore, SustainableAccuracy
     from lightning_energy.training.efficiency_stopping import EnergyEfficiencyStopping
@@ -34,6 +36,7 @@ __all__ = [
     "EnergyMonitor",
     "EnergyPenalizedAccuracy",
     "EnergyScore",
+    "Explanation",
     "Meter",
     "MeterInfo",
     "MeterLost",
@@ -46,6 +49,7 @@ __all__ = [
     "__version__",
     "compare",
     "energy_penalized_accuracy",
+    "explain",
     "load_record",
     "sustainable_accuracy",
     "whatif",
@@ -60,6 +64,7 @@ _HOMES = {
     "EnergyMonitor": "monitor",
     "EnergyPenalizedAccuracy": "scores.metrics",
     "EnergyScore": "scores.metrics",
+    "Explanation": "results.verdict.explanation",
     "Meter": "meters",
     "MeterInfo": "meters",
     "MeterLost": "meters",
@@ -71,6 +76,7 @@ _HOMES = {
     "WhatIf": "comparison.whatif",
     "compare": "comparison.compare",
     "energy_penalized_accuracy": "scores.functional",
+    "explain": "results.explain",
     "load_record": "results.record_ranks",
     "sustainable_accuracy": "scores.functional",
     "whatif": "comparison.whatif",

@@ -25,6 +25,7 @@ COMMANDS = {
     "report": "print the report of a run again",
     "study": "train many configurations with many seeds, and report them",
     "compare": "list runs side by side: accuracy against energy, and which are dominated",
+    "explain": "say what would have saved energy in a run, and how much",
     "whatif": "replay rules that would have stopped finished runs: quality kept, energy saved",
     "totals": "sum up the energy of all runs below a folder, by project, month or label",
     "trace": "put the power of a run beside the kernels of a PyTorch profile",

@@ -10,6 +10,7 @@ from lightning_energy.curves.energy import QUALITIES, Energy
 from lightning_energy.meters.units import J_PER_KWH, SAMPLES
 from lightning_energy.results.layout_phases import line_of_phases
 from lightning_energy.results.readable import duration, one_line, percent, si, watt_hours
+from lightning_energy.results.verdict.lines import lines_of_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,10 +76,12 @@ class Place:
     Attributes:
         record: the file; ``None`` without one.
         details: the command, or the call in Python.
+        explain: the command for all of the verdict, or its name in Python.
     """
 
     record: Path | None = None
     details: str = IN_PYTHON
+    explain: str = "report.verdict"
 
     @classmethod
     def of_record(cls, record: Path, run: str | Path | None = None) -> Place:
@@ -94,7 +97,8 @@ class Place:
             "lightning-energy report 'my runs' --details"
         """
         named = run if run is not None else record.parent if record.name == "energy.json" else record
-        return cls(record, f"lightning-energy report {shlex.quote(str(named))} --details")
+        quoted = shlex.quote(str(named))
+        return cls(record, f"lightning-energy report {quoted} --details", f"`lightning-energy explain {quoted}`")
 
 
 def in_brief(report: Figures, place: Place | None = None) -> Brief:
@@ -114,6 +118,7 @@ def in_brief(report: Figures, place: Place | None = None) -> Brief:
         *_lines_on_end(report),
         *_lines_on_metric(report),
         *line_of_phases(report),
+        *lines_of_verdict(report.verdict, (place or Place()).explain),
         *_lines_on_derived(report.derived),
         *_lines_on_idle(report),
         *_lines_on_missing(report, whole),

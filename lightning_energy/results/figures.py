@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lightning_energy.meters.base import Condition, Scope
     from lightning_energy.results.carbon import Derived
     from lightning_energy.results.notes import Note
+    from lightning_energy.results.verdict.saving import Verdict
     from lightning_energy.scores.metric import Metric
 
 __all__ = ["Best", "Device", "Figures", "Missing", "Outcome", "Spread"]
@@ -175,6 +176,8 @@ class Figures:
         gaps: energy of training between its steps (data loading, logging, checkpoints), part of stage ``train``.
         phases: by stage that is divided its phases, whose energies together are the stage's; see
             :class:`~lightning_energy.ledger.phases.PhaseEnergy`. Of this rank alone after an exception.
+        phases_by_rank: the phases of training of each rank, in their order; empty where it is not divided, of one rank,
+            and where a rank is not known.
         between: energy of this session that is in no row of its epochs; ``None`` while it runs, and where unknown.
         missing: stretches of time in which the energy of one of these devices is not known.
         absent_ranks: number of other ranks whose energy since the last epoch is not known; 0 but after an exception.
@@ -193,6 +196,7 @@ class Figures:
             is of an earlier one then; empty where it has one.
         derived: CO2e and cost of ``total``, or of ``session`` when nothing was fitted; ``None`` unless asked for.
         notes: remarks about what is missing or doubtful.
+        verdict: what would have saved energy; ``None`` while a run goes on, and where nothing was trained.
     """
 
     outcome: Outcome
@@ -214,6 +218,7 @@ class Figures:
     n_test: int | None = None
     gaps: Energy | None = None
     phases: Mapping[str, Sequence[PhaseEnergy]] = field(default_factory=dict)
+    phases_by_rank: Sequence[Sequence[PhaseEnergy]] = ()
     between: Energy | None = None
     missing: Sequence[Missing] = ()
     absent_ranks: int = 0
@@ -230,6 +235,7 @@ class Figures:
     no_metric: str = ""
     derived: Derived | None = None
     notes: Sequence[Note] = ()
+    verdict: Verdict | None = None
 
     @property
     def is_of_fit(self) -> bool:

@@ -71,6 +71,7 @@ def record_of(document: Node) -> Record:
         n_val=document.get("n_val").maybe(Node.integer),
         n_test=document.get("n_test").maybe(Node.integer),
         phases=document.get("phases").maybe(_phases) or {},
+        phases_by_rank=document.get("phases_by_rank").maybe(_of_ranks) or [],
     )
 
 
@@ -114,6 +115,10 @@ def notes_of(rows: Node) -> list[Note]:
 
 def _phases(rows: Node) -> dict[str, list[PhaseEnergy]]:
     return {stage: [_phase(item) for item in phases.items()] for stage, phases in rows.entries()}
+
+
+def _of_ranks(rows: Node) -> list[list[PhaseEnergy]]:
+    return [[_phase(item) for item in phases.items()] for phases in rows.items()]
 
 
 def _phase(row: Node) -> PhaseEnergy:

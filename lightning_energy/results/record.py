@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.results.best import best_of, epoch_of, why_no_metric
@@ -13,6 +13,8 @@ from lightning_energy.results.plain import plain
 from lightning_energy.results.report import Report
 from lightning_energy.results.run_page import render_run
 from lightning_energy.results.upgrade import VERSION
+from lightning_energy.results.verdict.evidence import Evidence, Run
+from lightning_energy.results.verdict.judge import judge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from lightning_energy.results.figures import Device, Missing, Outcome
     from lightning_energy.results.notes import Note
     from lightning_energy.results.rows import EpochRow, Evaluation, SessionRow
+    from lightning_energy.results.verdict.explanation import Explanation
     from lightning_energy.scores.metric import Metric
 
 __all__ = ["FORMAT", "NAME", "Record", "Samples", "Score", "Steps", "make_record"]
@@ -33,6 +36,7 @@ NAME = "energy.json"
 OPTIONAL = {
     "units",
     "phases",
+    "phases_by_rank",
     "above_idle_u",
     "seed",
     "n_val",
@@ -117,6 +121,8 @@ class Record:
             for one of which not all could be counted. Empty in records of releases that did not count them.
         gaps: energy of training between its steps.
         phases: by stage that is divided its phases, whose energies together are the stage's; empty where none is.
+        phases_by_rank: the phases of training of each rank, in their order; empty where it is not divided, of one rank,
+            and where a rank is not known.
         missing: stretches of time in which the energy of one of the devices is not known.
         above_idle_j: joules of this session above the devices' idle power; ``None`` when that was not watched.
         above_idle_u: its uncertainty; ``None`` unknown.
@@ -168,6 +174,7 @@ class Record:
     n_val: int | None = None
     n_test: int | None = None
     phases: Mapping[str, Sequence[PhaseEnergy]] = field(default_factory=dict)
+    phases_by_rank: Sequence[Sequence[PhaseEnergy]] = ()
 
     @property
     def has_ended(self) -> bool:
@@ -182,7 +189,20 @@ class Record:
 
     @property
     def report(self) -> Report:
-        """The report that it was made of."""
+        """The report that it was made of, with the verdict on it."""
+        return replace(self._figures, verdict=self.verdict())
+
+    def verdict(self, beside: Record | None = None) -> Explanation:
+        """The changes that would have saved energy in it; see :func:`~lightning_energy.explain`.
+
+        Args:
+            beside: a run of the same training with another precision or batch size.
+        """
+        other = None if beside is None else Run(beside.report, beside.epochs, beside.what)
+        return judge(Evidence(self._figures, self.epochs, self.what, other))
+
+    @property
+    def _figures(self) -> Report:
         score, metric = self.score, self.metric
         return Report(
             outcome=self.outcome,
@@ -204,6 +224,7 @@ class Record:
             n_test=self.n_test,
             gaps=self.gaps,
             phases=self.phases,
+            phases_by_rank=self.phases_by_rank,
             between=self._own.between if self._own is not None else None,
             missing=self.missing,
             absent_ranks=self.absent_ranks,
@@ -249,9 +270,11 @@ class Record:
 
     def to_plain(self) -> dict[str, Any]:
         """The document in plain types, for JSON."""
-        empty = [f.name for f in fields(self) if f.name in OPTIONAL and getattr(self, f.name) in (None, {})]
+        empty = [f.name for f in fields(self) if f.name in OPTIONAL and getattr(self, f.name) in (None, {}, [], ())]
         known = (f.name for f in fields(self) if f.name not in empty)
-        return {"format": FORMAT, "version": VERSION} | {name: _plain(getattr(self, name)) for name in known}
+        row = {"format": FORMAT, "version": VERSION} | {name: _plain(getattr(self, name)) for name in known}
+        is_judged = self.total is not None and self.outcome != "running"
+        return row | ({"verdict": self.verdict().to_plain()} if is_judged else {})
 
 
 def make_record(
@@ -318,6 +341,7 @@ def make_record(
         n_val=report.n_val,
         n_test=report.n_test,
         phases={stage: [*phases] for stage, phases in report.phases.items()},
+        phases_by_rank=[[*phases] for phases in report.phases_by_rank],
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.results.figures import Figures
 
-__all__ = ["as_html", "as_markdown", "as_text", "encodable", "in_markdown", "print_report", "show"]
+__all__ = ["as_html", "as_markdown", "as_text", "encodable", "in_markdown", "note_in_markdown", "print_report", "show"]
 
 HERE = Place()
 BRIEF_HEADER = ("stage", "energy", "share", "")
@@ -54,11 +54,11 @@ def as_markdown(report: Figures, place: Place = HERE, *, details: bool = False) 
     brief = in_brief(report, None if details else place)
     first, *more = map(in_markdown, brief.head)
     parts = [f"### {first}", *more, _table(BRIEF_HEADER, ("---", "---:", "---:", "---"), brief.rows)]
-    parts.append("\n".join(f"- **{in_markdown(label)}:** {_note_in_markdown(text)}" for label, text in brief.lines))
+    parts.append("\n".join(f"- **{in_markdown(label)}:** {note_in_markdown(text)}" for label, text in brief.lines))
     if details:
         layout = lay_out(report)
         items = [f"- **{in_markdown(label)}:** {in_markdown(text)}" for label, text in layout.facts]
-        items += [f"- **Note:** {_note_in_markdown(note)}" for note in layout.notes]
+        items += [f"- **Note:** {note_in_markdown(note)}" for note in layout.notes]
         rule = ("---", *["---:"] * (len(HEADER) - 2), "---")
         parts += [f"#### {in_markdown(layout.title)}", _table(HEADER, rule, layout.rows), "\n".join(items)]
     return "\n\n".join(part for part in parts if part)
@@ -74,7 +74,7 @@ def in_markdown(text: str) -> str:
     return "".join(f"\\{sign}" if sign in MARKDOWN else sign for sign in escape(text, quote=False))
 
 
-def _note_in_markdown(text: str) -> str:
+def note_in_markdown(text: str) -> str:
     """As :func:`in_markdown`, but a command between backticks stays one, to be read and copied as it is."""
     parts = COMMAND.split(text)  # every other one is a command
     return "".join(part if i % 2 else in_markdown(part) for i, part in enumerate(parts))

@@ -17,6 +17,9 @@ from lightning_energy.results.page_parts import listed, section, table, words
 from lightning_energy.results.prefixes import Figures, count
 from lightning_energy.results.readable import duration, one_line, si
 from lightning_energy.results.run_curves import epochs_section, metric_section, power_section
+from lightning_energy.results.verdict.lines import LABELS
+from lightning_energy.results.verdict.words import HEADER as HEADER_OF_VERDICT
+from lightning_energy.results.verdict.words import notes_of, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["render_run"]
 
+SHOWN_ELSEWHERE = {"Missing", *LABELS}  # of the short report
 MOST_MISSING = 20  # stretches in the table
 
 
@@ -63,6 +67,7 @@ def render_run(
     sections = (
         _stages(report),
         _phases(report),
+        _verdict(report),
         power_section(devices),
         metric_section(report, epochs),
         epochs_section(report, epochs),
@@ -105,7 +110,7 @@ def _head(report: Report, what: Mapping[str, Any], where: Machine | None) -> str
     return (
         f'{lead}<p class="facts">{facts}</p>'
         + (f'<section class="warn"><h2>Read with care</h2>{warning}</section>' if items else "")
-        + words([line for line in brief.lines if line[0] != "Missing"], "words brief")
+        + words([(label, text) for label, text in brief.lines if label not in SHOWN_ELSEWHERE], "words brief")
     )
 
 
@@ -119,6 +124,14 @@ def _phases(report: Report) -> str:
     rows = rows_of_phases(report)
     note = '<p class="note">Together the phases of a stage are its energy.</p>'
     return section("Energy by phase", note + table(HEADER_OF_PHASES, rows, "Energy by phase")) if rows else ""
+
+
+def _verdict(report: Report) -> str:
+    verdict = report.verdict
+    if verdict is None or not verdict.savings:
+        return ""
+    body = table(HEADER_OF_VERDICT, rows_of(verdict), "What would save energy", texts=2)
+    return section("What would save energy", body + listed(notes_of(verdict)))
 
 
 def _facts(report: Report) -> str:

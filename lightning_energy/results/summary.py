@@ -159,6 +159,7 @@ def summarize(
         n_test=n_test,
         gaps=gaps if gaps.duration_s > 0 else None,
         phases=_phases(parts, divided, of_phases),
+        phases_by_rank=_phases_by_rank(parts, ranks),
         missing=[m for p in parts for m in p.missing],
         absent_ranks=ranks.left,
         above_idle_j=None if above is None else above.energy_j,
@@ -212,6 +213,12 @@ def _phases(
         of_ranks = [phase for part in parts for phase in part.phases.get(stage, []) if phase.name == name]
         found.setdefault(stage, []).append(PhaseEnergy.together(of_ranks, energy))
     return found
+
+
+def _phases_by_rank(parts: Sequence[_Part], ranks: Ranks) -> list[list[PhaseEnergy]]:
+    """The phases of training of each rank; nothing where some of them are not here, or train undivided."""
+    found = [part.phases.get("train", []) for part in parts]
+    return found if len(found) == ranks.size > 1 and all(found) else []
 
 
 def devices_of(session: Session, totals: Totals, rank: int = 0) -> list[Device]:

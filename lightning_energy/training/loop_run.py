@@ -25,6 +25,8 @@ from lightning_energy.results.read import read_record
 from lightning_energy.results.record import NAME
 from lightning_energy.results.rows import EpochRow, SessionRow
 from lightning_energy.results.summary import summarize
+from lightning_energy.results.verdict.evidence import Evidence
+from lightning_energy.results.verdict.judge import judge
 from lightning_energy.scores.metric import Metric, Mode, Scale
 from lightning_energy.scores.metric_name import says_error
 from lightning_energy.training.epoch_rows import EpochEnds
@@ -216,7 +218,7 @@ class LoopRun:
             notes=[Note("samples", problem)] if problem else (),
         )
         (total,), _ = ranks.sum([self._total(totals)])
-        return replace(
+        report = replace(
             report,
             total=total if is_training else None,
             sessions=int(is_training),
@@ -226,6 +228,9 @@ class LoopRun:
             best=best_of(self._epochs, self._metric),
             no_metric=why_no_metric(self._epochs),
         )
+        if outcome == "running" or not is_training:
+            return report
+        return replace(report, verdict=judge(Evidence(report, self._epochs, self._recorder.what)))
 
     def write_if_due(self, session: Session, steps: StepSums, ranks: Ranks) -> None:
         """Bring the record up to date soon when it is a minute old: a loop that is killed leaves one. Never raises."""

@@ -28,7 +28,7 @@ from lightning_energy.training.recorder import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lightning.pytorch import LightningModule, Trainer
@@ -148,6 +148,11 @@ class Outputs:
         left = [] if self.left is None else [self.left]
         self._is_branch = any(r.run_id == memory.run_id and not contains(r, memory.sessions) for r in left)
         memory.take_in([*left, *self.of_checkpoint])
+
+    @property
+    def what(self) -> Mapping[str, Any]:
+        """The description of the training; empty where no record is kept."""
+        return {} if self._recorder is None else self._recorder.what
 
     @property
     def is_traced(self) -> bool:

@@ -10,6 +10,8 @@ from lightning_energy.curves.energy import NOTHING
 from lightning_energy.results.best import best_of, epoch_of, why_no_metric
 from lightning_energy.results.notes import Note
 from lightning_energy.results.summary import summarize
+from lightning_energy.results.verdict.evidence import Evidence
+from lightning_energy.results.verdict.judge import judge
 from lightning_energy.training.forecasts import Forecasts
 from lightning_energy.training.stages import OF_A_FIT
 
@@ -121,7 +123,10 @@ class Reporter:
             )
             report = replace(report, between=between)
         total = self._memory.before
-        return self._complete(total if self._stages.is_fit and total != NOTHING else None)(report)
+        report = self._complete(total if self._stages.is_fit and total != NOTHING else None)(report)
+        if not self._stages.is_fit:
+            return report
+        return replace(report, verdict=judge(Evidence(report, self._memory.history, self._outputs.what)))
 
     def know_rows_better(self, totals: Totals, *, is_final: bool = False) -> Energy | None:
         """Give the rows of this session's epochs the energies that are known now.

@@ -102,7 +102,7 @@ def test_a_wrong_field_is_named_with_its_value(tmp_path, path, value, text):
     assert refused.endswith("): use another copy, or train again")
 
 
-@pytest.mark.parametrize("name", sorted(FULL.to_plain().keys() - {"format", "version", *ADDED}))
+@pytest.mark.parametrize("name", sorted(FULL.to_plain().keys() - {"format", "version", "verdict", *ADDED}))
 def test_every_field_must_be_there(tmp_path, name):
     file = tmp_path / "energy.json"
     file.write_text(json.dumps({k: v for k, v in FULL.to_plain().items() if k != name}))

@@ -259,6 +259,7 @@ def play(
     info: MeterInfo | None = None,
     late_s: float = 0.6,
     watch: Watch = at_brackets,
+    script: Callable[[np.random.Generator, Work], Pieces] = training,
 ) -> Result:
     """Book a training with a real ledger, as a session does, and compare with the truth.
 
@@ -271,9 +272,10 @@ def play(
         info: description of the boards.
         late_s: seconds for which the counters are watched after the end.
         watch: how their updates are seen, from 0 s to the given moment.
+        script: plays the training.
     """
     rng = np.random.default_rng(seed)
-    pieces = training(rng, work)
+    pieces = script(rng, work)
     info = info or MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0, power_min_w=20.0)
     curves = [Curve(replace(info, device_id=f"d{k}")) for k in range(boards)]
     now, tap = [START_NS], Tap([curve.info.device_id for curve in curves], START_NS, has_phases=bool(work.phases))

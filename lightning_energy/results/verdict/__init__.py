@@ -1,0 +1,1 @@
+"""The verdict on a run: a ranked list of changes that would save energy in it."""

@@ -1,0 +1,45 @@
+"""From what the rules found to the verdict: which savings are told, in which order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightning_energy.results.verdict.explanation import Explanation
+from lightning_energy.results.verdict.rules import RULES
+from lightning_energy.results.verdict.saving import Blind, Saving, Unseen
+
+if TYPE_CHECKING:
+    from lightning_energy.results.verdict.evidence import Evidence
+
+__all__ = ["judge"]
+
+
+def judge(run: Evidence) -> Explanation:
+    """Ask every rule about a run.
+
+    Args:
+        run: the run.
+    """
+    whole, gap = run.whole, run.gap
+    found: list[Saving] = []
+    unseen: list[Unseen] = []
+    for rule in RULES:
+        stake = gap or rule.look(run)
+        if stake is None:
+            continue
+        if isinstance(stake, Blind):
+            unseen.append(Unseen(rule.name, rule.cause, stake.why, stake.remedy))
+            continue
+        share = stake.energy_j / whole.energy_j if whole.energy_j else 0.0
+        parts = rule.parts if stake.parts is None else stake.parts
+        found.append(
+            Saving(rule.name, rule.cause, stake.energy_j, stake.u_j, share, stake.because, stake.next_step, parts)
+        )
+    ranked = sorted(found, key=lambda s: s.energy_j, reverse=True)
+    return Explanation(
+        savings=tuple(s for s in ranked if s.is_worth_telling),
+        small=tuple(s for s in ranked if not s.is_worth_telling),
+        unseen=tuple(unseen),
+        energy_j=whole.energy_j,
+        quality=whole.quality,
+    )
