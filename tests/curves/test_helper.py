@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
@@ -24,6 +25,7 @@ from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
 if TYPE_CHECKING:
     from lightning_energy import EnergyCallback
+    from tests.warm import Warm
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a helper is started on Linux only")
 
@@ -357,3 +359,67 @@ def test_the_helper_has_no_handle_of_ours_and_loads_little(board):
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+RANKS = """
+import json, os, sys, time
+from pathlib import Path
+from lightning_energy.curves import follower, helper
+from lightning_energy.curves.relay import Relayed
+from lightning_energy.meters import NvmlMeter
+from lightning.pytorch.callbacks import Callback
+from tests.curves.test_sampler import wait_for
+from tests.modules import Classifier, Numbers, energy_callback, make_trainer
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+from torch.utils.data import DataLoader
+
+helper.Helper.DRIVER, follower.START_NS, helper.PATIENCE_S = object, 0, 60.0
+rank, out, start_ns, boot = int(os.environ["RANK"]), Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+uuid = f"GPU-0000000{rank}-0000-0000-0000-000000000000"
+helper.BOOT = boot.replace("RANK", str(rank)).replace("POWER", str(100.0 * (1 + rank)))
+gpu = SimulatedGpu(100.0 * (1 + rank), uuid=uuid)
+
+
+class Followed(Callback):
+    pid = 0
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        (channel,) = energy._run.books.session.channels
+        wait_for(lambda: isinstance(channel.meter, Relayed))
+        self.pid = energy._run.books.session._sampler._pollers[-1]._helper._process.pid
+        now_ns = time.monotonic_ns()
+        wait_for(lambda: (channel.curve.end_ns or 0) > now_ns + 5 * 10**8)
+
+
+with SimulatedNvml([gpu]):
+    gpu.start_ns = start_ns
+    energy, watch = energy_callback(meters=NvmlMeter(uuid, helper=True), record=str(out)), Followed()
+    trainer = make_trainer(out, max_epochs=1, callbacks=[energy, watch], strategy="ddp", devices=2)
+    data = DataLoader(Numbers(16), batch_size=4, num_workers=1, persistent_workers=True, multiprocessing_context="fork")
+    trainer.fit(Classifier(), data)
+    try:
+        left = os.waitpid(watch.pid, os.WNOHANG)
+    except ChildProcessError:
+        left = None
+    devices = {d.device_id: (d.energy.power_w, d.energy.missing_s, d.energy.quality) for d in energy.report.devices}
+    result = {"is_left": Path(f"/proc/{watch.pid}").exists() or left is not None, "devices": devices}
+    (out / f"result{rank}.json").write_text(json.dumps(result))
+"""
+
+
+@pytest.mark.slow
+def test_ranks_have_a_helper_each_and_leave_none(tmp_path, warm: Warm):
+    """Each for its own board; workers are forked while helpers read, and hold copies of their sockets."""
+    gpu = f"exec({BOOT.format(uuid='GPU-0000000RANK-0000-0000-0000-000000000000', start_ns=0, also='')!r}); {OURS}"
+    gpu = gpu.replace("SimulatedGpu(100.0", "SimulatedGpu(POWER")
+    (tmp_path / "train.py").write_text(RANKS)
+    for done in warm.run_ranks(tmp_path / "train.py", 2, tmp_path, 0, gpu, cwd=tmp_path):
+        # as in tests/test_callback_ddp.py
+        assert done.returncode == 0 or "terminate called without an active exception" in done.stderr, done.stderr
+    zero, one = (json.loads((tmp_path / f"result{rank}.json").read_text()) for rank in range(2))
+    assert not zero["is_left"]
+    assert not one["is_left"]
+    assert zero["devices"] == one["devices"]
+    found = [zero["devices"][f"GPU-0000000{rank}-0000-0000-0000-000000000000"] for rank in range(2)]
+    assert [power_w for power_w, *_ in found] == pytest.approx([100.0, 200.0], rel=0.02)
+    assert [rest for _, *rest in found] == [[0, "measured"]] * 2
