@@ -16,9 +16,10 @@ from lightning.pytorch import Callback
 
 from lightning_energy.meters.base import MeterUnavailable
 from lightning_energy.meters.find import MeterName
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.training.added_on_ranks import is_on_all_ranks
 from lightning_energy.training.ending import LEFT_OUT
-from lightning_energy.training.error_guard import WarnOnce, raised_by_handler
+from lightning_energy.training.error_guard import WarnOnce
 from lightning_energy.training.lightning_private import called_in
 from lightning_energy.training.one_trainer import MIXED, REFUSED, Others, is_at_work
 from lightning_energy.training.run_memory import RunMemory
@@ -46,8 +47,8 @@ OF_STEPS = ("on_train_batch_start", "on_train_batch_end")
 HOOKS = [*(name for name in dir(Callback) if name.startswith("on_")), "teardown"]
 
 ON_SOME = (
-    "LIGHTNING_ENERGY=1 is set on some ranks only: energy is not measured. Set it, and install lightning-energy, on all "
-    "nodes, or unset it"
+    "LIGHTNING_ENERGY=1 is set on some ranks only: energy is not measured. Set it, and install lightning-energy, on "
+    "all nodes, or unset it"
 )
 OTHER_NAMES = {
     "monitor": ("metric", "accuracy"),
