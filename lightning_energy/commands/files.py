@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lightning_energy.comparison.picture import SUFFIXES
+from lightning_energy.results.own_files import is_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,8 @@ def picture(text: str) -> Path:
 
 def written(figures: T, file: Path, write: Callable[[T, Path], None]) -> list[str]:
     """Write a file, and say so; return the problem if there was one."""
+    if is_record(file):
+        return [f"{file} is a record, which stays as it is: give another file"]
     try:
         write(figures, file)
     except ModuleNotFoundError as error:

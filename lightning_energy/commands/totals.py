@@ -105,7 +105,7 @@ def _csv(found: Totals) -> str:
     file = io.StringIO()
     names = [name for name in found.whole.to_plain() if name != "group"]
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*found.by, *names])
+    writer.writerow([*map(cell, found.by), *names])
     for row in found.rows:
         plain = row.to_plain()
         writer.writerow([*map(cell, row.group), *("" if plain[name] is None else plain[name] for name in names)])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.commands.console import complain
 from lightning_energy.commands.exits import Exit
+from lightning_energy.results.own_files import is_record
 from lightning_energy.results.power_track import TrackError, merge, read_profile
 from lightning_energy.results.readable import si
 from lightning_energy.results.record import NAME
@@ -48,6 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
         merged = merge(read_profile(trace), trace, load_record(place), place / NAME if place.is_dir() else place)
         content = json.dumps(merged.document, separators=(",", ":")).encode()
         write_whole(out, gzip.compress(content, FASTEST) if out.suffix == ".gz" else content)
+    except MemoryError:
+        complain("trace", f"{trace} needs more memory than there is: profile fewer steps, or use a larger machine")
+        return Exit.WRONG_INPUT
     except ValueError as error:  # a record or a trace that is wrong
         complain("trace", error)
         return Exit.WRONG_INPUT
@@ -67,6 +71,12 @@ def _beside(trace: Path) -> Path:
 
 
 def _check_place(trace: Path, out: Path) -> None:
-    if out.exists() and (out.is_dir() or out.samefile(trace)):
-        why = "a folder" if out.is_dir() else "the trace itself, which stays as it is"
+    why = ""
+    if out.is_dir():
+        why = "a folder"
+    elif out.exists() and out.samefile(trace):
+        why = "the trace itself, which stays as it is"
+    elif is_record(out):
+        why = "a record, which stays as it is"
+    if why:
         raise TrackError(f"{out} is {why}: give the name of another file with -o")

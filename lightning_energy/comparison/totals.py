@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.listing import some_of
-from lightning_energy.comparison.once import standing_for
 from lightning_energy.comparison.run_files import find_records
 from lightning_energy.comparison.run_source import settings_of
 from lightning_energy.curves.energy import QUALITIES, Energy
 from lightning_energy.meters.units import J_PER_KWH
+from lightning_energy.results.own_files import kept_places
 from lightning_energy.results.plain import printable
 from lightning_energy.results.read import RecordError
 from lightning_energy.results.record_ranks import load_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lightning_energy.results.record import Record
 
@@ -28,7 +29,7 @@ __all__ = ["MONTH", "NONE", "PROJECT", "Totals", "TotalsRow", "totals"]
 
 MONTH, PROJECT = "month", "project"
 NONE = "(none)"
-"""The value of a hyperparameter that a run does not have."""
+"""The value of a hyperparameter that a run does not have, and the month of a date that is none."""
 
 SPLIT = 1e-6  # relative difference of a total and the sum of its sessions that is rounding
 KNOWN = QUALITIES[:-1]
@@ -121,7 +122,8 @@ class _Sum:
 def totals(paths: Iterable[str | Path], by: Sequence[str] = (PROJECT,)) -> Totals:
     """Sum up the energy of runs: of their trainings, and of validations, tests and predictions outside of them.
 
-    Each run counts once, also where several records of it lie below ``paths``: then the one with the most energy.
+    Each run counts once, also where several records of it lie below ``paths``: then each of its sessions does, by the
+    record that knows the most of it. Records in folders that made place for those of later runs count as well.
 
     Args:
         paths: records, folders that hold records at any depth, or glob patterns.
@@ -135,68 +137,164 @@ def totals(paths: Iterable[str | Path], by: Sequence[str] = (PROJECT,)) -> Total
     paths = [*paths]
     files, problems = find_records(paths)
     records: list[tuple[Path, Record]] = []
-    for file in files:
+    for file in _with_kept(files, paths):
         try:
             records.append((file, load_record(file)))
         except RecordError as error:
             problems.append(str(error))
-    kept = {id(r) for r in standing_for([r for _, r in records], lambda r: r.run_id, _spent_kwh)}
-    found = [(file, record, _labels(record)) for file, record in records if id(record) in kept]
+    runs = [_Run.of(of_one) for of_one in _by_run(records)]
     for key in by:
-        _check(key, [labels for *_, labels in found])
+        _check(key, [run.labels for run in runs])
     sums: defaultdict[tuple[str, ...], _Sum] = defaultdict(_Sum)
     whole = _Sum()
-    for file, record, labels in found:
-        own = labels | {PROJECT: _project(file, paths)}
-        parts = [*_parts(record)]
-        for i, (since_unix_s, energy) in enumerate(parts):
-            group = tuple(_month(since_unix_s) if key == MONTH else own.get(key, NONE) for key in by)
+    for run in runs:
+        own = run.labels | {PROJECT: _project(run.file, paths)}
+        groups = [
+            tuple(_month(since_unix_s) if key == MONTH else own.get(key, NONE) for key in by)
+            for since_unix_s, _ in run.parts
+        ]
+        for group, (_, energy) in zip(groups, run.parts, strict=True):
             for to in (sums[group], whole):
                 to.parts.append(energy)
-                to.runs += i == 0
-        for to in (sums[_first(by, own, parts)], whole):
-            is_known = any(energy.energy_j is not None for _, energy in parts)
-            to.unknown += not is_known
-            to.incomplete += is_known and _spent_more(record, parts)
+        for to in (sums[groups[0]], whole):
+            to.runs += 1
+            to.unknown += not run.is_known
+            to.incomplete += run.is_known and run.has_spent_more
     rows = tuple(sums[group].row(group) for group in sorted(sums))
     return Totals(tuple(by), rows, whole.row(("all",)), tuple(problems))
 
 
-def _first(by: Sequence[str], labels: Mapping[str, str], parts: Sequence[tuple[float, Energy]]) -> tuple[str, ...]:
-    return tuple(_month(parts[0][0]) if key == MONTH else labels.get(key, NONE) for key in by)
+@dataclass(frozen=True)
+class _Run:
+    """A run by all of its records.
+
+    Attributes:
+        file: the record that stands for it: the one with the most energy.
+        labels: its hyperparameters and settings.
+        parts: its energies, each with the beginning of its time: sessions, and evaluations outside of them.
+        has_spent_more: true where it has spent more than its records know.
+    """
+
+    file: Path
+    labels: dict[str, str]
+    parts: tuple[_Part, ...]
+    has_spent_more: bool
+
+    @classmethod
+    def of(cls, records: Sequence[tuple[Path, Record]]) -> _Run:
+        """The run that these records are of."""
+        file, standing = max(records, key=lambda pair: _spent_kwh(pair[1]))
+        heard = [standing]
+        trained = None
+        if len(records) > 1:
+            trained, heard = _sessions_of_all([record for _, record in records])
+        if trained is None:
+            trained, heard = _trained(standing), [standing]
+        tests: dict[tuple[float, int], Energy] = {}
+        for _, record in records:
+            tests |= _evaluated(record)
+        parts = (*trained, *((since_unix_s, energy) for (since_unix_s, _), energy in tests.items()))
+        return cls(file, _labels(standing), parts, any(_spent_more(record) for record in heard) or _is_missing(parts))
+
+    @property
+    def is_known(self) -> bool:
+        """True where some energy of it is known."""
+        return any(energy.energy_j is not None for _, energy in self.parts)
 
 
-def _parts(record: Record) -> Iterator[tuple[float, Energy]]:
-    """The energies of a record, each with the beginning of its time: its sessions, and evaluations outside of them."""
-    whole = record.total
-    if whole is not None:
-        sessions = [(row.started_unix_s, row.energy) for row in record.sessions]
-        if not record.has_ended:
-            sessions.append((record.started_unix_s, record.session))
-        sum_j = math.fsum(energy.energy_j or 0.0 for _, energy in sessions)
-        alike = {energy.quality for _, energy in sessions} == {whole.quality}
-        if alike and math.isclose(sum_j, whole.energy_j or 0.0, rel_tol=SPLIT):
-            yield from sessions
-        else:
-            yield min((since for since, _ in sessions), default=record.started_unix_s), whole
-    elif not record.evaluations:
-        yield record.started_unix_s, record.session
+_Part = tuple[float, Energy]
+
+
+def _by_run(records: Sequence[tuple[Path, Record]]) -> list[list[tuple[Path, Record]]]:
+    """The records of each run: of one that was copied, went on elsewhere, or more than once from one checkpoint."""
+    runs: dict[object, list[tuple[Path, Record]]] = {}
+    for file, record in records:
+        key = record.run_id or (record.started_unix_s, _spent_kwh(record))  # a test alone has no id
+        runs.setdefault(key, []).append((file, record))
+    return [*runs.values()]
+
+
+def _sessions_of_all(records: Sequence[Record]) -> tuple[list[_Part] | None, list[Record]]:
+    """Each session once, by the record that knows the most of it; the records that do so.
+
+    Returns:
+        ``None`` in place of the sessions where a record does not tell them apart.
+    """
+    rows_s = {row.started_unix_s for record in records for row in record.sessions}
+    found: dict[float, tuple[Energy, Record]] = {}
+    for record in records:
+        sessions = _sessions(record)
+        if sessions is None:
+            return None, []
+        for started_unix_s, energy in sessions:
+            since_s = started_unix_s
+            if energy is record.session and not record.has_ended:  # the record was begun just before its session
+                own = [s for s in rows_s if record.started_unix_s <= s <= record.updated_unix_s]
+                since_s = min(own, default=started_unix_s)
+            if since_s not in found or _joules(energy) > _joules(found[since_s][0]):
+                found[since_s] = energy, record
+    parts = [(since_s, energy) for since_s, (energy, _) in sorted(found.items(), key=lambda item: item[0])]
+    heard = [record for _, record in found.values()]
+    if len({energy.quality for _, energy in parts}) > 1:
+        return [(parts[0][0], Energy.sequence([energy for _, energy in parts]))], heard
+    return parts, heard
+
+
+def _joules(energy: Energy) -> float:
+    return -1.0 if energy.energy_j is None else energy.energy_j
+
+
+def _sessions(record: Record) -> list[_Part] | None:
+    """The energies of the sessions of a training; ``None`` where their sum is not its total."""
+    if record.total is None:
+        return [] if record.evaluations else [(record.started_unix_s, record.session)]
+    sessions = [(row.started_unix_s, row.energy) for row in record.sessions]
+    if not record.has_ended:
+        sessions.append((record.started_unix_s, record.session))
+    sum_j = math.fsum(energy.energy_j or 0.0 for _, energy in sessions)
+    return sessions if math.isclose(sum_j, record.total.energy_j or 0.0, rel_tol=SPLIT) else None
+
+
+def _trained(record: Record) -> list[_Part]:
+    """The energies of a training by its sessions; in one where these are of several kinds."""
+    sessions, whole = _sessions(record), record.total
+    if whole is None or (sessions and {energy.quality for _, energy in sessions} == {whole.quality}):
+        return sessions or []
+    since_s = (row.started_unix_s for row in record.sessions)
+    return [(min(since_s, default=record.started_unix_s), whole)]
+
+
+def _evaluated(record: Record) -> dict[tuple[float, int], Energy]:
+    """The energies of evaluations outside of a training, by their beginning and their number among those of it."""
+    found: dict[tuple[float, int], Energy] = {}
     for row in record.evaluations:
-        yield row.started_unix_s, Energy.sequence(row.stages.values())
+        number = sum(since_s == row.started_unix_s for since_s, _ in found)
+        found[row.started_unix_s, number] = Energy.sequence(row.stages.values())
+    return found
 
 
-def _spent_kwh(record: Record) -> float | None:
-    known = [energy.energy_kwh for _, energy in _parts(record) if energy.energy_kwh is not None]
-    return math.fsum(known) if known else None
+def _spent_kwh(record: Record) -> float:
+    parts = [*(energy for _, energy in _trained(record)), *_evaluated(record).values()]
+    known = [energy.energy_kwh for energy in parts if energy.energy_kwh is not None]
+    return math.fsum(known) if known else -1.0
 
 
-def _spent_more(record: Record, parts: Iterable[tuple[float, Energy]]) -> bool:
-    return (
-        record.outcome == "running"
-        or record.absent_ranks > 0
-        or any(energy.missing_s > 0 for _, energy in parts)
-        or any(note.lowers_total for note in record.notes)
-    )
+def _is_missing(parts: Iterable[_Part]) -> bool:
+    return any(energy.missing_s > 0 for _, energy in parts)
+
+
+def _spent_more(record: Record) -> bool:
+    return record.outcome == "running" or record.absent_ranks > 0 or any(note.lowers_total for note in record.notes)
+
+
+def _with_kept(files: Sequence[Path], paths: Iterable[str | Path]) -> list[Path]:
+    """The files, and beside those in folders the records of earlier runs, which made place for them."""
+    given = {Path(path).expanduser().resolve() for path in paths}
+    found = {}
+    for file in files:
+        kept = [] if file.resolve() in given else kept_places(file)
+        found.update({place.resolve(): place for place in (file, *kept)})
+    return [*found.values()]
 
 
 def _labels(record: Record) -> dict[str, str]:
@@ -214,7 +312,9 @@ def _check(key: str, labels: Sequence[Mapping[str, str]]) -> None:
 
 
 def _month(unix_s: float) -> str:
-    return f"{datetime.fromtimestamp(unix_s, timezone.utc):%Y-%m}"
+    with suppress(ValueError, OverflowError, OSError):  # no date that there is
+        return f"{datetime.fromtimestamp(unix_s, timezone.utc):%Y-%m}"
+    return NONE
 
 
 def _project(file: Path, paths: Sequence[str | Path]) -> str:

@@ -50,40 +50,40 @@ class Helper:
 
     def __init__(self, uuids: Sequence[str]) -> None:
         self._uuids = [*uuids]
+        self._pid = os.getpid()
         self._sock: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> bool:
         """Start the process; false where none can be started. Waits for nothing."""
+        try:
+            self._start()
+        except Exception:  # noqa: BLE001 - a limit of the system's, an audit hook, the interpreter's end: we read as well
+            self.leave()
+            return False
+        return True
+
+    def _start(self) -> None:
         folders = dict.fromkeys(str(Path(str(import_module(name).__file__)).parent) for name in NEEDED)
         paths = [str(Path(folder).parent) if Path(folder, "__init__.py").exists() else folder for folder in folders]
         boot = f"import sys; sys.path += {paths!r}; {BOOT}"
-        try:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        except OSError:
-            return False
+        self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
+            for sock in (self._sock, theirs):
+                sock.settimeout(None)  # whatever socket.setdefaulttimeout() says
             command = [sys.executable, "-I", "-S", "-B", "-c", boot, str(theirs.fileno()), str(os.getpid())]
-            try:
-                self._process = subprocess.Popen(  # noqa: S603 - this interpreter, our module and boards' UUIDs
-                    [*command, *self._uuids],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    env={**os.environ, **ONE_THREAD},
-                    start_new_session=True,  # the terminal's signals are not for it
-                )
-            except OSError:  # a limit of the system's
-                ours.close()
-                return False
-        self._sock = ours
-        return True
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, our module and boards' UUIDs
+                [*command, *self._uuids],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, **ONE_THREAD},
+                start_new_session=True,  # the terminal's signals are not for it
+            )
 
     def look(self) -> list[list[Any]] | None:
         """The helper's description of the boards, once it is there; empty where it has ended; ``None`` before."""
-        if self._sock is None:
-            return []
         try:
             return self._receive(socket.MSG_DONTWAIT) or []
         except BlockingIOError:
@@ -91,15 +91,17 @@ class Helper:
 
     def go(self) -> None:
         """Let it read from now on."""
-        if self._sock is not None:
-            set_timeout(self._sock, socket.SO_RCVTIMEO, PATIENCE_S)
+        sock = self._sock
+        if sock is not None:
+            set_timeout(sock, socket.SO_RCVTIMEO, PATIENCE_S)
         self.ask("go")
 
     def ask(self, word: str) -> None:
         """Let it send at once what it has read, and repeat a word; waits for nothing."""
-        if self._sock is not None:
+        sock = self._sock
+        if sock is not None and self._is_ours:
             with suppress(OSError):
-                self._sock.send(word.encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                sock.send(word.encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
     def receive(self) -> tuple[str, bool, list[Any]] | None:
         """The next message, waited for: the word that was asked, whether a call hangs, the polls.
@@ -117,10 +119,11 @@ class Helper:
         return None
 
     def _receive(self, flags: int) -> Any:
-        if self._sock is None:
+        sock = self._sock
+        if sock is None:
             return None
         try:
-            data = self._sock.recv(MOST_BYTES, flags)
+            data = sock.recv(MOST_BYTES, flags)
         except BlockingIOError:
             raise
         except OSError:
@@ -129,9 +132,10 @@ class Helper:
 
     def end(self) -> None:
         """Let it send what it has read, and end; waits for nothing."""
-        if self._sock is not None:
+        sock = self._sock
+        if sock is not None and self._is_ours:
             with suppress(OSError):
-                self._sock.shutdown(socket.SHUT_WR)
+                sock.shutdown(socket.SHUT_WR)
 
     def leave(self) -> None:
         """Have nothing to do with it any more: what has not ended is killed."""
@@ -139,13 +143,18 @@ class Helper:
         self._sock = self._process = None
         if sock is not None:
             sock.close()
-        if process is not None:
+        if process is not None and self._is_ours:
             try:
                 process.wait(0.2)
             except subprocess.TimeoutExpired:
                 process.kill()
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(0.2)
+
+    @property
+    def _is_ours(self) -> bool:
+        """False in a forked child, which has a copy of our end of the socket."""
+        return os.getpid() == self._pid
 
 
 def set_timeout(sock: socket.socket, which: int, seconds: float) -> None:

@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lightning_energy.curves.helper import set_timeout
 from lightning_energy.curves.relay import NotedChannel, NotedMeter
@@ -21,15 +21,16 @@ from lightning_energy.meters.base import MeterError
 from lightning_energy.meters.nvml import NvmlMeter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["BATCH_S", "main", "serve"]
+
+T = TypeVar("T")
 
 BATCH_S = 0.25  # time between two messages, so that the training's process wakes up four times a second
 LONGEST_CALL_S = 1.0  # a call that takes longer hangs: the parent is to see to it itself
 POLLS = 128  # most polls in one message
-# by the terminal, a scheduler or the training's own means: whom they concern is the parent, with which this ends
-NOT_FOR_US = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGUSR1", "SIGUSR2")
+FOR_US = {"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP"}  # signals of faults of its own
 
 
 class Reporter:
@@ -70,7 +71,7 @@ class Reporter:
     def tell(self, word: str) -> None:
         """Send what was read, and whether a call hangs; at least one message."""
         polls = [(k, polled.plain) for k, channel in enumerate(self._channels) for polled in channel.noted.take()]
-        hangs = self.sampler.longest_call_s() > LONGEST_CALL_S
+        hangs = self.sampler.longest_call_s() > LONGEST_CALL_S or self.sampler.failure is not None
         while True:
             now, polls = polls[:POLLS], polls[POLLS:]
             send(self._sock, ("" if polls else word, hangs, now), self._parent)
@@ -81,12 +82,17 @@ class Reporter:
 def send(sock: socket.socket, message: object, parent: int) -> None:
     """Send a message; where the parent takes none for a while, as it is stopped, look now and then whether it lives."""
     data = json.dumps(message).encode()
+    _patiently(lambda: sock.send(data), parent)
+
+
+def _patiently(call: Callable[[], T], parent: int) -> T:
+    """Make a call that ends after a while without success again and again, as long as the parent lives.
+
+    Others may hold the other end of the socket and outlive the parent, such as its forked workers.
+    """
     while os.getppid() == parent:
-        try:
-            sock.send(data)
-        except BlockingIOError:
-            continue
-        return
+        with suppress(BlockingIOError):
+            return call()
     raise BrokenPipeError
 
 
@@ -101,21 +107,23 @@ def serve(sock: socket.socket, parent: int, uuids: Sequence[str]) -> None:
     Raises:
         OSError: the parent is gone.
     """
+    set_timeout(sock, socket.SO_RCVTIMEO, BATCH_S)
+    set_timeout(sock, socket.SO_SNDTIMEO, BATCH_S)
     meters = [NotedMeter(NvmlMeter(uuid)) for uuid in uuids]
     infos = [meter.open() for meter in meters]
     send(sock, [(info.device_id, info.quality, info.instant_power) for info in infos], parent)
-    if not sock.recv(64):
+    if not _patiently(lambda: sock.recv(64), parent):
         return
-    set_timeout(sock, socket.SO_RCVTIMEO, BATCH_S)
-    set_timeout(sock, socket.SO_SNDTIMEO, BATCH_S)
     channels = [NotedChannel(meter, info) for meter, info in zip(meters, infos, strict=True)]
     Reporter(sock, parent, channels, threading.RLock()).go_on()
 
 
 def main() -> None:
     """Read boards until the parent has enough, or is gone."""
-    for name in NOT_FOR_US:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in signal.valid_signals():
+        if not isinstance(number, signal.Signals) or number.name not in FOR_US:
+            with suppress(OSError):  # SIGKILL and SIGSTOP
+                signal.signal(number, signal.SIG_IGN)  # whom they concern is the parent, with which this ends
     sock = socket.socket(fileno=int(sys.argv[1]))
     try:
         with suppress(OSError, MeterError):  # the parent is gone, or reads what we cannot

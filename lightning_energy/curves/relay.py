@@ -89,7 +89,7 @@ class NotedMeter(Meter):
     def __init__(self, meter: NvmlMeter, clock: Callable[[], int] = monotonic_ns) -> None:
         self.meter = meter
         self._read_clock = clock
-        self._told = meter.findings
+        self._told: Any = meter.findings
         self._turn = Lock()  # held while notes are made or taken
         self._notes: list[Polled] = []
         self._stood: Polled | None = None  # the last poll that saw nothing new, if nothing was noted since
@@ -117,6 +117,10 @@ class NotedMeter(Meter):
                 self._stood = Polled(clock_ns, is_before_edge, looks, None)
             return
         found, reading = self.meter.findings, self._reading
+        if len(self._notes) >= MOST_NOTES:
+            with self._turn:
+                self._notes, self._stood = [], None
+            self._told = None  # what was to be said of findings may have been in them
         news = None if found == self._told else found
         self._told = found
         if reading is None:
@@ -125,8 +129,6 @@ class NotedMeter(Meter):
             times_ns = reading.start_ns, reading.end_ns
             answered = Answered(times_ns, reading.register_j, reading.power_w, self._power_w, findings=news)
         with self._turn:
-            if len(self._notes) >= MOST_NOTES:
-                self._notes.clear()
             self._notes += () if self._stood is None else (self._stood,)
             self._notes.append(Polled(clock_ns, is_before_edge, looks, answered))
             self._stood = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -254,7 +255,7 @@ def _clipped(piece: _Piece, window: _Window) -> _Piece | None:
 def _counters(label: str, pid: int, pieces: Sequence[_Piece]) -> Iterator[dict[str, Any]]:
     for piece in pieces:
         for time_us, power_w in zip(piece.time_us.tolist(), piece.mean_w.tolist(), strict=False):
-            if power_w == power_w:  # noqa: PLR0124 - not NaN
+            if math.isfinite(power_w):
                 ts, watts = round(time_us, 3), round(power_w, 2)
                 yield {"ph": "C", "cat": "power", "name": f"{label} power", "pid": pid, "ts": ts, "args": {"W": watts}}
 

@@ -8,7 +8,6 @@ import io
 import math
 import re
 import zlib
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -132,15 +131,16 @@ def read_curve(record: Path) -> dict[tuple[int, str], tuple[NDArray[Any], NDArra
         By the number of a session and the identity of a device the seconds since the session began, the joules, and
         true where the stretch that ends there is missing; two points at least, by rising time.
     """
-    rows: list[tuple[int, str, float, float, bool]] = []
-    with suppress(OSError, EOFError, ValueError, KeyError, TypeError, zlib.error, ModuleNotFoundError):
-        rows = [
-            (int(r["session"]), r["device_id"], float(r["time_s"]), float(r["energy_j"]), r["quality"] == "missing")
-            for r in _rows_of_curve(record)
-        ]
+    rows: dict[tuple[int, str], list[tuple[float, float, bool]]] = {}
+    try:
+        for r in _rows_of_curve(record):
+            point = float(r["time_s"]), float(r["energy_j"]), r["quality"] == "missing"
+            rows.setdefault((int(r["session"]), r["device_id"]), []).append(point)
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error, ModuleNotFoundError):
+        return {}
     found = {}
-    for key in dict.fromkeys(row[:2] for row in rows):
-        time_s, energy_j, is_missing = (np.array(c) for c in zip(*(r[2:] for r in rows if r[:2] == key), strict=True))
+    for key, points in rows.items():
+        time_s, energy_j, is_missing = (np.array(column) for column in zip(*points, strict=True))
         if len(time_s) > 1 and (np.diff(time_s) > 0).all():
             found[key] = time_s, energy_j, is_missing
     return found

@@ -5,14 +5,19 @@ from __future__ import annotations
 import functools
 import pickle
 import sys
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from inspect import isfunction
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, SupportsIndex, TypeVar, get_args
 from weakref import WeakMethod
 
 from lightning.pytorch import Callback
 
+from lightning_energy.meters.base import MeterUnavailable
 from lightning_energy.meters.find import MeterName
+from lightning_energy.meters.handlers import raised_by_handler
+from lightning_energy.training.added_on_ranks import is_on_all_ranks
 from lightning_energy.training.ending import LEFT_OUT
 from lightning_energy.training.error_guard import WarnOnce
 from lightning_energy.training.lightning_private import called_in
@@ -41,6 +46,10 @@ OWNER, DIRECT = "lightning_energy.callback", "lightning_energy.ledger.step_marks
 OF_STEPS = ("on_train_batch_start", "on_train_batch_end")
 HOOKS = [*(name for name in dir(Callback) if name.startswith("on_")), "teardown"]
 
+ON_SOME = (
+    "LIGHTNING_ENERGY=1 is set on some ranks only: energy is not measured. Set it, and install lightning-energy, on "
+    "all nodes, or unset it"
+)
 OTHER_NAMES = {
     "monitor": ("metric", "accuracy"),
     "target": ("metric", "accuracy"),
@@ -133,10 +142,14 @@ def of_an_object(hook: Callable[Concatenate[S, P], None]) -> Callable[Concatenat
                 _refuse_class(self)
             return
         trainer = args[0] if args else kwargs.get("trainer")
-        if hasattr(trainer, "callbacks"):
-            hook(self, *args, **kwargs)  # type: ignore[arg-type]  # an S, as far as Python knows
-        else:
+        if not hasattr(trainer, "callbacks"):
             self._measure_nothing()
+            return
+        try:
+            hook(self, *args, **kwargs)  # type: ignore[arg-type]  # an S, as far as Python knows
+        except Exception as error:
+            if not self._goes_without(trainer, error):
+                raise
 
     return called  # type: ignore[return-value]  # wraps() forgets that the first argument has no name
 
@@ -184,8 +197,8 @@ class CallbackBase(Callback):
 
     def __init__(self) -> None:
         super().__init__()
-        self._warn = WarnOnce()
         self.is_external = called_in("_load_external_callbacks")
+        self._warn = WarnOnce(may_raise=not self.is_external)
         self._begin_life()
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
@@ -257,6 +270,20 @@ class CallbackBase(Callback):
         """The metric of the validation that has just ended, with the energy until then; ``None`` where it has none."""
         return None if self._run is None else self._run.validations.now
 
+    def _goes_without(self, trainer: Any, error: Exception) -> bool:
+        """Let a training that has not asked for us go on without us, if no other rank waits for us then."""
+        is_alone = trainer.world_size == 1 or isinstance(error, MeterUnavailable)  # all ranks have the latter
+        if not self.is_external or not is_alone or raised_by_handler(error):
+            return False
+        self._is_aside = True
+        self._drop()
+        self._warn("without", f"EnergyCallback gives up on this run: {type(error).__name__}: {error}")
+        return True
+
+    def _drop(self) -> None:
+        """Drop the run, and close everything it owns."""
+        raise NotImplementedError
+
     def _keep(self, report: Report, *, is_fit: bool) -> None:
         """Keep the report of a run that has ended."""
         if not is_fit:
@@ -325,7 +352,7 @@ class CallbackBase(Callback):
         self.__dict__["state_key"] = type(self).__qualname__
         for name in [name for name, value in self.__dict__.items() if value is _no_hook]:
             delattr(self, name)
-        self._is_aside = self._stands_aside(trainer)
+        self._is_aside = self._stands_aside(trainer) or self._is_lacking_elsewhere(trainer)
         self._memory.refuse()
         from_start = trainer.global_step == 0 and trainer.current_epoch == 0
         if is_fit and self._memory.begin_fit(from_start=from_start):
@@ -343,6 +370,14 @@ class CallbackBase(Callback):
                 f"Trainer(callbacks=…), configure_callbacks() or the configuration file"
             )
         return self.is_external and (users or ours)[0] is not self
+
+    def _is_lacking_elsewhere(self, trainer: Trainer) -> bool:
+        """Return true, aloud, where the environment adds an EnergyCallback on some ranks alone."""
+        if not self.is_external or is_on_all_ranks(trainer):
+            return False
+        with suppress(Warning):
+            warnings.warn(ON_SOME, stacklevel=2)  # on each rank that has one
+        return True
 
     def on_after_setup(self, **_: Any) -> None:
         """Say that a Fabric's program is not measured: of its hooks, this one is called by Fabric itself."""

@@ -29,6 +29,9 @@ class Warn(Protocol):
 class WarnOnce:
     """Warns of each topic once in a run, on rank zero.
 
+    Args:
+        may_raise: false where a user who made warnings errors has not asked for us.
+
     Example:
         >>> import warnings
         >>> warn = WarnOnce()
@@ -40,8 +43,9 @@ class WarnOnce:
         1
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_raise: bool = True) -> None:
         self._topics: set[str] = set()
+        self._may_raise = may_raise
 
     def begin_anew(self) -> None:
         """Begin another run, which has its own warnings."""
@@ -51,7 +55,11 @@ class WarnOnce:
         """Warn, unless this topic had its warning."""
         if topic not in self._topics:
             self._topics.add(topic)
-            rank_zero_warn(text, stacklevel=4)
+            try:
+                rank_zero_warn(text, stacklevel=4)
+            except Warning:
+                if self._may_raise:
+                    raise
 
 
 class _GivesUp(Protocol):

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning.pytorch import loggers
@@ -20,6 +22,7 @@ from lightning.pytorch.callbacks import (
     Timer,
 )
 from lightning.pytorch.profilers import PassThroughProfiler
+from torch.distributed import distributed_c10d
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Actions",
     "called_in",
+    "collective_s",
     "forget_logged",
     "is_accumulation_scheduler",
     "is_checkpoint",
@@ -53,11 +57,13 @@ __all__ = [
     "saving",
     "searches",
     "shows_progress",
+    "store_of_ranks",
     "validation_every_s",
     "writes_hparams",
 ]
 
 
+USUAL_COLLECTIVE_S = 1800.0
 PACKAGES = ("lightning.", "lightning_fabric.", "pytorch_lightning.")
 
 
@@ -244,6 +250,25 @@ def is_quiet(trainer: Trainer) -> bool:
     """True for a Trainer that prints nothing of its own."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
     return not shows_progress(trainer) and not any(map(is_summary, callbacks))
+
+
+def collective_s(trainer: Trainer) -> float:
+    """Seconds for which a collective of this run waits for the other ranks; the usual half an hour where unknown.
+
+    Nothing public tells it.
+    """
+    timeout = getattr(trainer.strategy, "_timeout", None)
+    return float(timeout.total_seconds()) if isinstance(timeout, timedelta) else USUAL_COLLECTIVE_S
+
+
+def store_of_ranks() -> Any:
+    """The store by which the ranks of this process' group found each other; ``None`` where there is none.
+
+    It is the one means of theirs that is no collective, which every rank would have to take part in.
+    """
+    with suppress(Exception):
+        return distributed_c10d._get_default_store()  # noqa: SLF001
+    return None
 
 
 def called_in(function: str) -> bool:

@@ -60,3 +60,15 @@ def test_wrong_input(runs, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert "does not exist" in err
+
+
+def test_nothing_in_a_cell_is_a_formula(tmp_path, capsys):
+    """Not in the first line either: names of hyperparameters are other people's."""
+    put(tmp_path, 1.0, run_id="a", what={"hyperparameters": {"=1+1": "@sum", "b": "x\x1b[2J,\n-1"}})
+    assert cli.main(["totals", str(tmp_path), "--by", "=1+1", "--by", "b", "--format", "csv"]) == 0
+    header, row = csv.reader(io.StringIO(capsys.readouterr().out))
+    assert header[:2] == ["'=1+1", "b"]
+    assert row[0] == "'@sum"
+    assert "\x1b" not in row[1]
+    assert cli.main(["totals", str(tmp_path), "--by", "b"]) == 0
+    assert "\x1b" not in capsys.readouterr().out

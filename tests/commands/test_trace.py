@@ -35,6 +35,7 @@ def test_the_command_writes_beside_the_trace_and_never_over_it(tmp_path, capsys)
         ([str(tmp_path), "--merge", str(trace), "-o", str(trace)], "is the trace itself, which stays as it is"),
         ([str(tmp_path), "--merge", str(trace), "-o", str(tmp_path / "link.json")], "is the trace itself"),
         ([str(tmp_path), "--merge", str(trace), "-o", str(tmp_path)], "is a folder: give the name of another file"),
+        ([str(tmp_path), "--merge", str(trace), "-o", str(tmp_path / "energy.json")], "is a record, which stays as"),
         ([str(tmp_path), "--merge", str(tmp_path / "none.json")], "No such file or directory: give another"),
         ([str(tmp_path / "none"), "--merge", str(trace)], "does not exist"),
         ([str(tmp_path), "--merge", str(tmp_path / "energy.json")], "is no Chrome trace of PyTorch (no traceEvents)"),
@@ -44,6 +45,20 @@ def test_the_command_writes_beside_the_trace_and_never_over_it(tmp_path, capsys)
         assert text in err
         assert err.count("\n") == 1
     assert trace.read_bytes() == before
+
+
+def test_a_trace_too_large_for_the_memory_is_told_in_one_line(tmp_path, capsys, monkeypatch):
+    write_record(tmp_path / "energy.json", run_of(series(100.0)))
+    (tmp_path / "t.json").write_text(json.dumps(profile_of(0.0, 60.0)))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(json, "loads", refuse)
+    assert main(["trace", str(tmp_path / "energy.json"), "--merge", str(tmp_path / "t.json")]) == 2
+    err = capsys.readouterr().err
+    assert "t.json needs more memory than there is: profile fewer steps" in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.slow

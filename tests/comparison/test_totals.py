@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 
@@ -130,3 +132,64 @@ def test_a_record_that_cannot_be_read_is_a_problem(tmp_path):
     assert found.whole.runs == 1
     assert "b/energy.json is no JSON" in found.problems[0]
     assert totals([tmp_path / "nowhere"]).whole.runs == 0
+
+
+def test_branches_from_one_checkpoint_are_all_in_the_sum(tmp_path):
+    """1 kWh, then twice on from there: 2 and 3 kWh. A killed copy and a test in a folder of its own are of it, too."""
+
+    def write(name: str, kwh: float, rows: list[SessionRow], **more: Any) -> None:
+        made = record(kwh, run_id="a", spent=more)
+        started_unix_s = rows[-1].started_unix_s - 0.01  # the record is begun before its session
+        made = replace(made, sessions=rows, started_unix_s=started_unix_s, updated_unix_s=started_unix_s + 100.0)
+        write_record(tmp_path / name / "energy.json", made)
+
+    first = SessionRow(1000.0, "completed", energy(1.0))
+    at_checkpoint = replace(first, outcome="checkpoint", energy=energy(0.8))
+    write("v0", 1.0, [first])
+    write("v1", 3.0, [first, SessionRow(2000.0, "completed", energy(2.0))])
+    write("v2", 3.8, [at_checkpoint, SessionRow(3000.0, "interrupted", energy(3.0))])
+    copy = replace(
+        record(0.5, run_id="a", outcome="running"), started_unix_s=999.99, updated_unix_s=1001.0
+    )  # made while v0 ran
+    write_record(tmp_path / "copy/energy.json", copy)
+    found = totals([tmp_path], by=["month"])
+    assert (found.whole.runs, found.whole.incomplete) == (1, 0)
+    assert found.whole.measured_kwh == pytest.approx(6.0)
+    assert [row.measured_kwh for row in found.rows] == [pytest.approx(6.0)]
+    estimated = [SessionRow(4000.0, "completed", energy(0.5, quality="estimated"))]
+    write("v3", 1.5, [first, *estimated], quality="estimated")
+    whole = totals([tmp_path]).whole  # by the worst kind of figure in it
+    assert (whole.runs, whole.measured_kwh) == (1, None)
+    assert whole.estimated_kwh == pytest.approx(6.5)
+
+
+def test_runs_whose_records_made_place_for_later_ones_are_in_the_sum(tmp_path):
+    """record="runs", three times: two are kept with the time in their names. A record that is given is one run."""
+    file = put(tmp_path / "runs", 1.0, run_id="a")
+    for name, kwh, run_id in (("2026-03-01_12-00-00", 2.0, "b"), ("2026-03-01_12-00-00-2", 4.0, "c")):
+        write_record(file.with_name(f"energy.{name}.json"), record(kwh, run_id=run_id))
+    (file.parent / "energy.rankings.json").write_text("{}")
+    assert totals([tmp_path]).whole.measured_kwh == pytest.approx(7.0)
+    assert totals([tmp_path]).rows[0].group == ("runs",)
+    assert totals([file]).whole.measured_kwh == pytest.approx(1.0)
+
+
+def test_copies_of_a_record_without_an_id_count_once(tmp_path):
+    """That of a test alone has none."""
+    for name, kwh in (("a", 0.5), ("copy of a", 0.5), ("b", 0.25)):
+        test = Evaluation(7.0, "completed", {"test": energy(kwh)})
+        made = replace(record(kwh, total=None), evaluations=[test], started_unix_s=7.0)
+        write_record(tmp_path / name / "energy.json", made)
+    assert totals([tmp_path]).whole.runs == 2
+    assert totals([tmp_path]).whole.measured_kwh == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("started_unix_s", [1e18, -1e18, 1e308])
+def test_a_date_that_is_none_costs_no_sum(tmp_path, started_unix_s):
+    write_record(tmp_path / "a/energy.json", replace(record(1.0, run_id="a"), started_unix_s=started_unix_s))
+    put(tmp_path / "b", 2.0, run_id="b")
+    rows = totals([tmp_path], by=["month"]).rows
+    assert [(row.group[0], row.measured_kwh) for row in rows] == [
+        (NONE, pytest.approx(1.0)),
+        ("1970-01", pytest.approx(2.0)),
+    ]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +25,7 @@ from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
 if TYPE_CHECKING:
     from lightning_energy import EnergyCallback
+    from tests.warm import Warm
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a helper is started on Linux only")
 
@@ -118,24 +121,27 @@ from lightning_energy.curves import helper_process
 helper_process.LONGEST_CALL_S = 0.05
 hang = lambda: nvml.hangs.update(nvmlDeviceGetTotalEnergyConsumption=threading.Event())
 threading.Timer(1.0, hang).start()"""
+# the system lets it have no thread
+NO_THREAD = """import threading
+def refuse(self):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = refuse"""
+ALSO = {"hangs": HANGS, "has no thread": NO_THREAD}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", ["killed", "stopped", "hangs"])
+@pytest.mark.parametrize("end", ["killed", "stopped", "hangs", "has no thread"])
 def test_the_thread_polls_where_the_helper_dies_or_hangs(end, board, monkeypatch):
     if end == "stopped":
         monkeypatch.setattr(helper, "PATIENCE_S", 0.3)
-    elif end == "hangs":
-        boot = BOOT.format(uuid=UUID, more="", start_ns=board.start_ns, also=HANGS)
-        monkeypatch.setattr(
-            helper, "BOOT", f"exec({boot!r}); from lightning_energy.curves.helper_process import main; main()"
-        )
+    elif end in ALSO:
+        monkeypatch.setattr(helper, "BOOT", boot(board.start_ns, ALSO[end]))
     sampler = sampler_of(read_by_a_helper())
     sampler.start()
     (channel,) = sampler.channels
     thread = following(sampler)
     wait_for(lambda: channel.curve.end_ns is not None)
-    if end != "hangs":
+    if end not in ALSO:
         os.kill(thread._helper._process.pid, signal.SIGKILL if end == "killed" else signal.SIGSTOP)
     wait_for(lambda: not thread.is_following)
     reads = channel.reads
@@ -154,7 +160,7 @@ def test_signals_to_everybody_are_not_for_the_helper(board):
     thread = following(sampler)
     assert thread.catch_up(60.0)
     pid = thread._helper._process.pid
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGTSTP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGTSTP, signal.SIGALRM, signal.SIGXCPU):
         os.kill(pid, number)
     assert os.getsid(pid) == pid  # not of our terminal's group either
     assert thread.catch_up(60.0)
@@ -162,12 +168,18 @@ def test_signals_to_everybody_are_not_for_the_helper(board):
     assert sampler.stop()
 
 
-@pytest.mark.parametrize("why", ["none can start", "it cannot import", "it knows another board", "it is not asked for"])
+REFUSALS = {
+    "none can start": BlockingIOError(11, "Resource temporarily unavailable"),
+    "an audit hook refuses": RuntimeError("no processes here"),
+}
+
+
+@pytest.mark.parametrize("why", [*REFUSALS, "it cannot import", "it knows another board", "it is not asked for"])
 def test_without_a_helper_the_thread_polls(why, board, monkeypatch):
-    if why == "none can start":
+    if why in REFUSALS:
 
         def refuse(*_: object, **__: object) -> None:
-            raise BlockingIOError(11, "Resource temporarily unavailable")
+            raise REFUSALS[why]
 
         monkeypatch.setattr(subprocess, "Popen", refuse)
     elif why == "it cannot import":
@@ -183,6 +195,65 @@ def test_without_a_helper_the_thread_polls(why, board, monkeypatch):
     assert not getattr(thread, "is_following", False)
     assert sampler.stop()
     assert channel.troubles == {}
+    assert sampler.failure is None
+
+
+@pytest.mark.parametrize("timeout_s", [0.01, 30.0])
+def test_the_timeout_of_the_programs_sockets_is_not_ours(timeout_s, board):
+    """Downloads have it set for the whole process: reads of the socket would fail, or be waited for in between."""
+    before_s = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(timeout_s)
+    try:
+        sampler = sampler_of(read_by_a_helper())
+        sampler.start()
+        thread = following(sampler)
+        assert thread.catch_up(60.0)
+        assert thread.catch_up(60.0)
+        assert thread.is_following
+        assert sampler.stop()
+    finally:
+        socket.setdefaulttimeout(before_s)
+
+
+def test_a_forked_child_leaves_the_helper_alone(board):
+    """What ends in the child is its copy alone: both processes have the socket."""
+    sampler = sampler_of(read_by_a_helper())
+    sampler.start()
+    thread = following(sampler)
+    copy = os.fork()
+    if not copy:
+        sampler.end()
+        thread._helper.end()
+        thread._helper.leave()
+        os._exit(0)
+    assert os.waitpid(copy, 0)[1] == 0
+    assert thread.catch_up(60.0)
+    assert thread.is_following
+    assert sampler.stop()
+
+
+def test_to_ask_a_helper_that_is_left_at_that_moment_is_no_error():
+    class Leaving(helper.Helper):
+        """Its socket is gone at the second look."""
+
+        looks = 0
+        pair = socket.socketpair()
+
+        @property
+        def _sock(self):
+            self.looks += 1
+            return self.pair[0] if self.looks == 1 else None
+
+        @_sock.setter
+        def _sock(self, _) -> None:
+            self.looks = 0
+
+    try:
+        for call in (lambda h: h.ask("?"), lambda h: h.end(), lambda h: h.look(), lambda h: h.go()):
+            call(Leaving([UUID]))
+    finally:
+        for sock in Leaving.pair:
+            sock.close()
 
 
 def test_no_helper_where_the_driver_is_not_the_systems():
@@ -288,3 +359,67 @@ def test_the_helper_has_no_handle_of_ours_and_loads_little(board):
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+RANKS = """
+import json, os, sys, time
+from pathlib import Path
+from lightning_energy.curves import follower, helper
+from lightning_energy.curves.relay import Relayed
+from lightning_energy.meters import NvmlMeter
+from lightning.pytorch.callbacks import Callback
+from tests.curves.test_sampler import wait_for
+from tests.modules import Classifier, Numbers, energy_callback, make_trainer
+from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+from torch.utils.data import DataLoader
+
+helper.Helper.DRIVER, follower.START_NS, helper.PATIENCE_S = object, 0, 60.0
+rank, out, start_ns, boot = int(os.environ["RANK"]), Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+uuid = f"GPU-0000000{rank}-0000-0000-0000-000000000000"
+helper.BOOT = boot.replace("RANK", str(rank)).replace("POWER", str(100.0 * (1 + rank)))
+gpu = SimulatedGpu(100.0 * (1 + rank), uuid=uuid)
+
+
+class Followed(Callback):
+    pid = 0
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        (channel,) = energy._run.books.session.channels
+        wait_for(lambda: isinstance(channel.meter, Relayed))
+        self.pid = energy._run.books.session._sampler._pollers[-1]._helper._process.pid
+        now_ns = time.monotonic_ns()
+        wait_for(lambda: (channel.curve.end_ns or 0) > now_ns + 5 * 10**8)
+
+
+with SimulatedNvml([gpu]):
+    gpu.start_ns = start_ns
+    energy, watch = energy_callback(meters=NvmlMeter(uuid, helper=True), record=str(out)), Followed()
+    trainer = make_trainer(out, max_epochs=1, callbacks=[energy, watch], strategy="ddp", devices=2)
+    data = DataLoader(Numbers(16), batch_size=4, num_workers=1, persistent_workers=True, multiprocessing_context="fork")
+    trainer.fit(Classifier(), data)
+    try:
+        left = os.waitpid(watch.pid, os.WNOHANG)
+    except ChildProcessError:
+        left = None
+    devices = {d.device_id: (d.energy.power_w, d.energy.missing_s, d.energy.quality) for d in energy.report.devices}
+    result = {"is_left": Path(f"/proc/{watch.pid}").exists() or left is not None, "devices": devices}
+    (out / f"result{rank}.json").write_text(json.dumps(result))
+"""
+
+
+@pytest.mark.slow
+def test_ranks_have_a_helper_each_and_leave_none(tmp_path, warm: Warm):
+    """Each for its own board; workers are forked while helpers read, and hold copies of their sockets."""
+    gpu = f"exec({BOOT.format(uuid='GPU-0000000RANK-0000-0000-0000-000000000000', start_ns=0, also='')!r}); {OURS}"
+    gpu = gpu.replace("SimulatedGpu(100.0", "SimulatedGpu(POWER")
+    (tmp_path / "train.py").write_text(RANKS)
+    for done in warm.run_ranks(tmp_path / "train.py", 2, tmp_path, 0, gpu, cwd=tmp_path):
+        # as in tests/test_callback_ddp.py
+        assert done.returncode == 0 or "terminate called without an active exception" in done.stderr, done.stderr
+    zero, one = (json.loads((tmp_path / f"result{rank}.json").read_text()) for rank in range(2))
+    assert not zero["is_left"]
+    assert not one["is_left"]
+    assert zero["devices"] == one["devices"]
+    found = [zero["devices"][f"GPU-0000000{rank}-0000-0000-0000-000000000000"] for rank in range(2)]
+    assert [power_w for power_w, *_ in found] == pytest.approx([100.0, 200.0], rel=0.02)
+    assert [rest for _, *rest in found] == [[0, "measured"]] * 2

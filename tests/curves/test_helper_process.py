@@ -81,6 +81,18 @@ def test_a_helper_tells_of_a_call_that_hangs(monkeypatch):
         assert not served.thread.is_alive()
 
 
+def test_a_helper_that_is_not_let_go_ends_with_its_parent(monkeypatch):
+    """A worker that was forked meanwhile, and outlives the parent, holds the other end of the socket."""
+    parent = os.getppid()
+    with SimulatedNvml([SimulatedGpu(100.0, uuid=UUID)]):
+        served = Served(parent)
+        assert served.next()
+        monkeypatch.setattr(os, "getppid", lambda: parent + 1)
+        served.thread.join(10)
+        assert not served.thread.is_alive()
+        served.sock.close()
+
+
 def test_a_helper_ends_without_its_parent():
     """Also while others hold a copy of the parent's end of the socket, as forked workers do."""
     with SimulatedNvml([SimulatedGpu(100.0, uuid=UUID)]):

@@ -7,9 +7,11 @@ from dataclasses import fields, replace
 
 import pytest
 
+from lightning_energy.curves import relay
 from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.relay import NotedChannel, NotedMeter, Relayed
 from lightning_energy.meters import NvmlMeter
+from lightning_energy.meters.nvml_watch import Findings
 from tests.sim.clock import VirtualClock, drive
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
@@ -82,3 +84,20 @@ def test_a_curve_of_repeated_answers_is_that_of_the_polls_bit_for_bit(board, mon
         assert (repeated.period_s, repeated.period_residual_s) == (polled.period_s, polled.period_residual_s)
         assert repeated.curve.power_bounds_w() == polled.curve.power_bounds_w()
         assert board == "power" or sent < 0.9 * polled.reads  # most of those that saw nothing new are left out
+
+
+def test_what_comparisons_have_shown_outlives_notes_that_nobody_took(monkeypatch):
+    """The training's process was stopped for so long that notes were dropped, among them that of the finding."""
+    monkeypatch.setattr(relay, "MOST_NOTES", 1)
+    clock = VirtualClock()
+    monkeypatch.setattr("lightning_energy.meters.nvml.monotonic_ns", clock)
+    gpu = SimulatedGpu(300.0, uuid=UUID, module_extra_w=250.0, counts_module=True)
+    with SimulatedNvml([gpu], clock=clock):
+        noted = NotedMeter(NvmlMeter(UUID), clock)
+        polled = NotedChannel(noted, noted.open())
+        drive(polled, clock, clock.now_ns + 15 * S, seed=1)
+        assert Findings.of(noted.meter.findings).module
+        notes = noted.take()
+        told = [n.answered.findings for n in notes if n.answered is not None and n.answered.findings is not None]
+    assert told[-1] == noted.meter.findings
+    assert notes[0].answered is not None  # a register that stood still would be that of a note which was dropped

@@ -96,6 +96,10 @@ def test_points_of_the_trace_of_the_run_are_finer(tmp_path):
     assert (13.0, 1.0) in unknown(document)
     put([(session, device, time_s + 1.0, *rest) for session, device, time_s, *rest in rows])  # another session's
     assert counters(merged(made, profile_of(0.0, 60.0), tmp_path)) == [(12.0, 100.0), (14.0, 300.0)]
+    put([*rows[:2], (0, "GPU-0", 3.0, "inf", "measured"), (0, "GPU-0", 4.0, "nan", "measured")])  # damaged
+    document = merged(made, profile_of(0.0, 60.0), tmp_path)
+    assert counters(document) == [(12.0, 80.0)]
+    assert json.dumps(document, allow_nan=False)
     (tmp_path / "energy.curve.csv.gz").write_bytes(b"\x1f\x8bno")
     assert counters(merged(made, profile_of(0.0, 60.0), tmp_path)) == [(12.0, 100.0), (14.0, 300.0)]
 

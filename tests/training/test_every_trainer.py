@@ -10,6 +10,7 @@ import lightning as L
 import pytest
 
 from lightning_energy import EnergyCallback, load_record
+from lightning_energy.meters.base import MeterUnavailable
 from lightning_energy.training import every_trainer
 from tests.modules import Classifier, energy_callback, loader, make_trainer
 from tests.test_repository import PROJECT
@@ -76,3 +77,27 @@ def test_whatever_is_wrong_is_a_warning(monkeypatch, value, text, are_errors):
         warnings.simplefilter("error" if are_errors else "always")
         assert every_trainer.callbacks() == []
     assert are_errors or text in str(caught[0].message)
+
+
+@pytest.mark.parametrize("what", ["warnings are errors", "no meter", "a defect at the start", "a defect at the end"])
+def test_a_training_that_has_not_asked_for_us_is_never_ended_by_us(declared, monkeypatch, tmp_path, what):
+    monkeypatch.setenv(every_trainer.SWITCH, "1")
+    trainer = make_trainer(tmp_path, callbacks=[], max_epochs=1)
+    (energy,) = ours(trainer)
+    energy.print_report = False
+
+    def refuse(*_: object, **__: object) -> None:
+        raise MeterUnavailable("none") if what == "no meter" else ZeroDivisionError
+
+    place = {"no meter": "open_meters", "a defect at the start": "Session", "a defect at the end": "Outputs.close"}
+    if what in place:
+        monkeypatch.setattr(f"lightning_energy.training.trainer_run.{place[what]}", refuse)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("error" if what not in place else "always")
+        warnings.filterwarnings("ignore", module=r"(lightning|torch)\b(?!_energy)")
+        trainer.fit(Classifier(), loader(), loader(8))
+    assert trainer.current_epoch == 1
+    text = "EnergyCallback gives up on this run: " + {"no meter": "MeterUnavailable: none"}.get(
+        what, "ZeroDivisionError"
+    )
+    assert any(text in str(w.message) for w in caught) == (what in place)

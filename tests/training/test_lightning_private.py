@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+from datetime import timedelta
 from inspect import signature
 from pathlib import Path
 
 import lightning as L
 import pytest
+import torch.distributed as dist
 from lightning.pytorch.callbacks import (
     BatchSizeFinder,
     Checkpoint,
@@ -23,6 +25,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import lightning_energy
 from lightning_energy.training.lightning_private import (
     called_in,
+    collective_s,
     is_finder,
     is_logger,
     is_monitor,
@@ -31,6 +34,7 @@ from lightning_energy.training.lightning_private import (
     logged_name,
     logger_step,
     saving,
+    store_of_ranks,
     writes_hparams,
 )
 from tests.modules import Classifier, MemoryLogger, loader, make_trainer
@@ -198,3 +202,19 @@ def test_private_names_stand_in_one_place():
                 assert not owner.startswith(("trainer", "pl_module", "torch", "L.")), (
                     f"{path.name}: {owner}.{node.attr}"
                 )
+
+
+def test_the_time_of_a_collective_and_the_store_of_the_ranks(tmp_path):
+    assert collective_s(make_trainer(tmp_path)) == 1800
+    strategy = L.pytorch.strategies.DDPStrategy(timeout=timedelta(seconds=30))
+    assert collective_s(make_trainer(tmp_path, strategy=strategy)) == 30
+    assert store_of_ranks() is None
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        store = store_of_ranks()
+        assert store.compare_set("lightning_energy", "", "one") == b"one"
+        assert store.compare_set("lightning_energy", "", "two") == b"one"
+        assert store.check(["lightning_energy"])
+        assert not store.check(["lightning_energy", "none"])
+    finally:
+        dist.destroy_process_group()
