@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import lightning.pytorch as L
@@ -104,29 +102,26 @@ print("note", energy.report.devices[0].note)
 """
 
 
-def bare(code: str, *, coarse: bool = False, keeps_signals: bool = False) -> list[str]:
+def bare(warm, code: str, *, coarse: bool = False, keeps_signals: bool = False) -> list[str]:
     script = BARE.format(clock=COARSE if coarse else "", keeps_signals=keeps_signals) + code
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment, timeout=280
-    )
+    done = warm.run(script, env={"PYTHONDONTWRITEBYTECODE": "1"})
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
 @pytest.mark.slow
-def test_every_module_can_be_imported():
+def test_every_module_can_be_imported(warm):
     paths = sorted(p.relative_to(PACKAGE.parent).with_suffix("") for p in PACKAGE.rglob("*.py"))
     modules = [str(p).replace(os.sep, ".").removesuffix(".__init__") for p in paths if p.name != "__main__"]
-    assert bare(IMPORTS.format(modules=modules)) == []
+    assert bare(warm, IMPORTS.format(modules=modules)) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("coarse", [False, True])
 @pytest.mark.parametrize("loop", [TRAINS, LOOP], ids=["trainer", "loop"])
-def test_a_training_has_its_estimate_and_its_record(tmp_path, loop, coarse):
+def test_a_training_has_its_estimate_and_its_record(tmp_path, warm, loop, coarse):
     code = (loop + TELLS).format(folder=str(tmp_path))
-    lines = bare(code, coarse=coarse, keeps_signals=loop is TRAINS)
+    lines = bare(warm, code, coarse=coarse, keeps_signals=loop is TRAINS)
     told = dict(line.split(" ", 1) for line in lines if " " in line)
     assert told["quality"] == "estimated"
     assert float(told["joules"]) > 1.2  # of 20 steps of 0.02 s of CPU time, 4 W each: 1.6 J
