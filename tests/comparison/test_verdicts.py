@@ -187,6 +187,22 @@ def test_the_meters_uncertainty_does_not_average_out():
     assert judge(far)[0].kind == "dominated"
 
 
+def test_an_uncertainty_that_is_added_makes_nothing_surer():
+    """Pairs that differ by 1.0 to 1.2 %: t of 19 with 2 degrees of freedom. Meters that are unsure add none to these."""
+    energies = (1.010, 1.011, 1.012)
+    p, high = [], []
+    for u in (0.0, 1e-6, 1e-4, 3e-4, 1e-3, 1e-2):
+        one, other = repeats("a", [1.0] * 3, [0.9, 0.91, 0.92], u=u), repeats("b", energies, [0.9, 0.92, 0.91], u=u)
+        one = replace(one, runs=tuple(replace(r, energy_kwh=1 + i / 1e9) for i, r in enumerate(one.runs)))
+        (verdict,) = judge([one, other])
+        p.append(verdict.energy.p)
+        high.append(gate(one, other, 0.03).high)
+        assert verdict.energy.df == 2
+    assert p[0] == pytest.approx(0.0027, rel=0.05)
+    assert all(after >= 0.999 * before for before, after in zip(p, p[1:], strict=False))
+    assert all(after >= 0.999999 * before for before, after in zip(high, high[1:], strict=False))
+
+
 def test_missing_time_may_have_cost_more():
     for slack, kind in ((0.1, "dominated"), (0.6, "better"), (math.inf, "better")):
         (verdict,) = judge([group("a", slack_kwh=slack), group("b", 1.5, -0.05)])
