@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from lightning_energy.comparison.student import FEWEST, quantile, repeats_needed
+from lightning_energy.comparison.student import FEWEST, quantile_with, repeats_needed
 from lightning_energy.comparison.verdicts import (
     FOR_THAT_SEED,
     ROUNDING,
@@ -110,10 +110,10 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         )
     pairs = pairs_of(one, other)
     middle, least, most = energy_differences(one, other, pairs)
-    low = _share(least.value - _half(least.error, least.df))
-    high = _share(most.value + _half(most.error, most.df))
+    low = _share(least.value - _half(least))
+    high = _share(most.value + _half(most))
     metric = metric_difference(one, other, pairs)
-    half = _half(metric.error, metric.df)
+    half = _half(metric)
     gap = _gap(middle, least, most, math.log1p(max_increase))
     repeats = None
     if gap and middle.error:
@@ -250,8 +250,8 @@ class _Bounds(NamedTuple):
         )
 
 
-def _half(error: float, df: float) -> float:
-    return quantile(1 - LEVEL / 2, df) * error
+def _half(test: Test) -> float:
+    return quantile_with(1 - LEVEL / 2, test.scatter, test.df, test.constant) if test.error else 0.0
 
 
 def _share(logarithm: float) -> float:

@@ -25,7 +25,8 @@ depends little on unequal spreads where groups are of equal size. Between groups
 the far tail by more than ten times: their degrees of freedom are those of the smaller group alone (Hsu 1938,
 *Statistical Research Memoirs* 2, 1-24), with which no spread exceeds the level. The repeatability of the meters is
 added to the error of the difference of energies as if it did not average out over repeats: part of it does, and is in
-their scatter, too, so that this is cautious.
+their scatter, too, so that this is cautious. It makes repeats that scatter little by chance no surer: see
+:func:`~lightning_energy.comparison.student.tail_with`.
 
 Accuracies are counts of samples: no mean of them is surer than the step from one count to the next. Where no repeat of
 either group differs, that step is no spread, and nothing is decided; likewise where those of one group do not, and
@@ -48,7 +49,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_energy.comparison.binomial import counts_samples
-from lightning_energy.comparison.student import FEWEST, MOST_DF, repeats_needed, tail
+from lightning_energy.comparison.student import FEWEST, repeats_needed, tail, tail_with
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,8 +118,8 @@ class Difference:
 
     Attributes:
         value: the difference of the means; of energies that of their logarithms.
-        error: its standard error.
-        df: degrees of freedom.
+        error: its standard error, ``constant`` included.
+        df: degrees of freedom of its scatter.
         p: p-value, two-sided, before any correction.
         sd: standard deviation of a run, of pairs that of their differences, as for ``worst``; no smaller than the step
             between two counts of samples allows.
@@ -371,6 +372,15 @@ class Test:
     flaw: Flaw = ""
     spreads: float = 2.0
 
+    @property
+    def scatter(self) -> float:
+        """The part of its error that repeats show."""
+        return math.sqrt((self.error - self.constant) * (self.error + self.constant))
+
+    def p_of(self, value: float) -> float:
+        """The p-value, of two sides, of a value with the same errors."""
+        return min(1.0, 2 * tail_with(abs(value), self.scatter, self.df, self.constant))
+
     def difference(self, level: float, tests: int, *, paired: bool) -> Difference:
         """The same as a figure, decided at a level.
 
@@ -577,7 +587,7 @@ def _no_surer(bound: Test, test: Test) -> Test:
     """A test of what may have been spent, with the scatter of what is known where that is larger."""
     if bound.error >= test.error:
         return bound
-    return replace(test, value=bound.value, p=min(1.0, 2 * tail(abs(bound.value) / test.error, test.df)))
+    return replace(test, value=bound.value, p=test.p_of(bound.value))
 
 
 def _energy_test(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> Test:
@@ -624,11 +634,8 @@ def _test(
         spread = max(max(values) - min(values) for values in (one, other))
         flaw: Flaw = "same pairs" if pairs and spread > ROUNDING * max(map(abs, (*one, *other))) else "no spread"
         return Test(value, 0.0, df, 1.0, sd, flaw=flaw)
-    error = math.sqrt(square + constant * constant)
-    if constant:  # Welch and Satterthwaite's degrees of freedom, with infinitely many of the constant part
-        df = min(df * ((square + constant * constant) / square) ** 2, float(MOST_DF))
-    p = min(1.0, 2 * tail(abs(value) / error, df))
-    return Test(value, error, df, p, sd, constant, spreads=spreads)
+    test = Test(value, math.hypot(math.sqrt(square), constant), df, 1.0, sd, constant, spreads=spreads)
+    return replace(test, p=test.p_of(value))
 
 
 def _not_worse(test: Test, sign: int, margin: float) -> Test:

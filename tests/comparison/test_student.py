@@ -120,8 +120,8 @@ def test_a_tail_with_a_known_uncertainty_is_students_without_one_and_normal_with
     for df in (1, 2, 4, 30, 1000):
         for t in (-2.0, 0.0, 1.0, 5.0, 30.0):
             assert tail_with(t, 1.0, df, 0.0) == tail(t, df)
-            assert tail_with(t, 1.0, df, 1e-6) == pytest.approx(tail(t, df), rel=1e-6, abs=1e-12)
-            assert tail_with(t, 1e-9, df, 1.0) == pytest.approx(math.erfc(t / math.sqrt(2)) / 2, rel=1e-6, abs=1e-12)
+            assert tail_with(t, 1.0, df, 1e-6) == pytest.approx(tail(t, df), rel=1e-4, abs=1e-12)
+            assert tail_with(t, 1e-9, df, 1.0) == pytest.approx(math.erfc(t / math.sqrt(2)) / 2, rel=1e-6, abs=1e-9)
     assert tail_with(math.inf, 1.0, 3, 1.0) == 0.0
     for p in (0.6, 0.975, 0.9995):
         assert tail_with(quantile_with(p, 2.0, 3, 1.5), 2.0, 3, 1.5) == pytest.approx(1 - p, rel=1e-6)
