@@ -29,7 +29,7 @@ def test_exit_codes_and_summary(folder, capsys, new, code, heading):
     assert err == ""
     assert out.startswith(f"### Energy gate: {heading}\n")
     assert "| base | 4 | 1.0006 ± 0.0035 kWh |" in out
-    assert "allowed: +3.00 %." in out
+    assert "allowed: +3.00 % (of geometric means; the table has arithmetic ones)." in out
 
 
 def test_wrong_input(folder, capsys):

@@ -10,6 +10,7 @@ from lightning_energy.comparison.course import Validation
 from lightning_energy.comparison.gate import GateError, gate
 from lightning_energy.comparison.groups import Group
 from tests.comparison.groups import repeats
+from tests.comparison.test_verdicts import even, skewed
 
 NOISE = (1.00, 1.01, 0.99, 1.005, 0.995)
 ACCURACIES = (0.900, 0.903, 0.897, 0.901, 0.899)
@@ -239,6 +240,23 @@ def test_energies_that_no_training_has_are_no_reason_to_fail():
     tiny = side("new")
     runs = tuple(replace(run, energy_kwh=1e-307, u_repeat_kwh=1e-100) for run in tiny.runs)
     assert gate(side("base"), replace(tiny, runs=runs), 0.03).outcome == "cannot tell"
+
+
+def test_bounds_of_the_typical_run_are_no_answer_where_the_mean_says_the_opposite():
+    """Half a kWh in 18 of 20 runs and six in two of them: 36 % less by the geometric mean, 5 % more by the mean."""
+    answer = gate(even("base"), skewed("new"), 0.03)
+    assert (answer.outcome, answer.repeats, answer.increase) == ("cannot tell", None, pytest.approx(-0.36, abs=0.01))
+    assert answer.reason == (
+        "the energy of the typical run (geometric mean) is within 3 %, but that of the mean rose by 5.1 %: a few runs "
+        "that cost far more than the others decide that"
+    )
+    answer = gate(skewed("base"), even("new"), 0.03)
+    assert answer.outcome == "cannot tell"
+    assert answer.reason == (
+        "the energy of the typical run (geometric mean) rose by more than 3 %, but that of the mean fell by 4.9 %: a "
+        "few runs that cost far more than the others decide that"
+    )
+    assert gate(skewed("base"), even("new", -0.05), 0.03).reason == "the metric is significantly worse"
 
 
 def test_a_fall_is_told_as_one():
