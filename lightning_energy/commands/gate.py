@@ -30,6 +30,7 @@ BEFOREHAND = (
     "The 95 % hold if the number of runs was fixed beforehand: train that many anew on both sides, and judge these "
     "alone. Runs that are added after a look make wrong answers more frequent."
 )
+OF_MEANS = "(of geometric means; the table has arithmetic ones)"
 NAMED = 5  # settings in a sentence
 EXITS = {"fine": Exit.FINE, "worse": Exit.WORSE, "cannot tell": Exit.CANNOT_TELL}
 
@@ -120,7 +121,9 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, argu
         bounds = ""
         if answer.low is not None and answer.high is not None:
             bounds = f", 95 % interval {_percent(answer.low)} to {_percent(answer.high)}"
-        lines.append(f"- Energy: {_percent(answer.increase)}{bounds}; allowed: {_percent(arguments.max_increase)}.")
+        lines.append(
+            f"- Energy: {_percent(answer.increase)}{bounds}; allowed: {_percent(arguments.max_increase)} {OF_MEANS}."
+        )
     if missing := missing_words([*base.runs, *new.runs]):
         reaches = ": the interval reaches to what it may have cost" if answer.low is not None else ""
         lines.append(f"- {missing.capitalize()}{reaches}.")

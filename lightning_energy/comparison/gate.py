@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lightning_energy.comparison.student import FEWEST, quantile_with, repeats_needed
 from lightning_energy.comparison.verdicts import (
+    FEW_DEAR,
     FOR_THAT_SEED,
     ROUNDING,
     SHOWS_NOTHING,
     Facts,
+    by_means,
     constant_words,
     energy_differences,
     example,
@@ -49,7 +51,7 @@ class Gate:
     Attributes:
         outcome: ``fine``: the upper end of the 95 % interval of the increase is within the limit, and the metric not
             shown to be worse. ``worse``: its lower end is above the limit, or the metric is shown to be worse. Else
-            ``cannot tell``.
+            ``cannot tell``, also where the increase of the arithmetic means is on the other side of the limit.
         reason: the reason, a sentence.
         increase: the increase of the energy, of the typical (geometric mean) run, as a share; ``None`` unknown.
         low: lower end of its 95 % interval, which reaches to what missing time cost at the runs' mean power, an
@@ -129,6 +131,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         _share(middle.value),
         (_share(least.value), _share(most.value)) if gap is None else None,
         max_increase,
+        by_means=by_means(one, other, pairs) - 1,
         is_worse=metric.error > 0 and metric.value + half < -loss,
         is_kept=max_loss is None or (metric.error > 0 and metric.value - half >= -loss),
         is_assumed=least is not most,
@@ -194,6 +197,7 @@ class _Bounds(NamedTuple):
     seen: float
     between: tuple[float, float] | None
     max_increase: float
+    by_means: float
     is_worse: bool
     is_kept: bool
     is_unbounded: bool
@@ -204,22 +208,31 @@ class _Bounds(NamedTuple):
     def answer(self, repeats: int | None) -> tuple[Outcome, str]:
         limit = f"{100 * self.max_increase:g} %"
         if_so = ", if missing time was spent at mean power" if self.is_assumed else ""
-        if self.low > self.max_increase:
-            return (
-                "worse",
-                f"the energy rose by more than {limit}: by {per_cent(self.low)} at least{if_so}",
-            )
+        if self.low > self.max_increase and self.by_means > self.max_increase:
+            return "worse", f"the energy rose by more than {limit}: by {per_cent(self.low)} at least{if_so}"
         if self.is_worse:
             return "worse", "the metric is significantly worse"
-        if self.lost:
-            return "cannot tell", f"the metric is {self.lost}"
-        if self.high <= self.max_increase and self.is_kept:
+        if self.high <= self.max_increase and self.by_means <= self.max_increase and self.is_kept and not self.lost:
             fell = f"the energy fell, by {per_cent(-self.high)} at least{if_so}; allowed was a rise of {limit}"
             rose = f"the energy rose by no more than {limit}: by {per_cent(self.high)} at most{if_so}"
             return "fine", fell if self.high < 0 else rose
+        return "cannot tell", self._cause(limit, repeats)
+
+    def _cause(self, limit: str, repeats: int | None) -> str:
+        """Say why neither is shown."""
+        if self.lost:
+            return f"the metric is {self.lost}"
+        if self.low > self.max_increase:
+            return self._two_means(f"rose by more than {limit}")
+        if self.high <= self.max_increase < self.by_means:
+            return self._two_means(f"is within {limit}")
         if self.high <= self.max_increase:
-            return "cannot tell", "the energy is within the limit, but the metric may have lost more than is allowed"
-        return "cannot tell", self._open(limit, repeats)
+            return "the energy is within the limit, but the metric may have lost more than is allowed"
+        return self._open(limit, repeats)
+
+    def _two_means(self, typical: str) -> str:
+        mean = f"{'rose' if self.by_means > 0 else 'fell'} by {per_cent(abs(self.by_means))}"
+        return f"the energy of the typical run (geometric mean) {typical}, but that of the mean {mean}: {FEW_DEAR}"
 
     def _open(self, limit: str, repeats: int | None) -> str:
         """Say what it takes to answer, and for which true increase that holds."""
