@@ -221,6 +221,14 @@ def test_unlike_sides_are_refused():
         gate(side("base"), side("new", covers="cpu"), 0.03)
     with pytest.raises(GateError, match=r"of different numbers of validation samples \(540; 360\)"):
         gate(side("base", metric_n=540), side("new", metric_n=360), 0.03)
+    for base, new in ((540, None), (None, 540)):
+        with pytest.raises(GateError, match="number of validation samples of 5 of 10 runs is not known") as refused:
+            gate(side("base", metric_n=base), side("new", metric_n=new), 0.03)
+        assert "that of others is 540" in str(refused.value)
+    mixed = side("base", metric_n=540)
+    mixed = replace(mixed, runs=(*mixed.runs[:4], replace(mixed.runs[4], metric_n=None)))
+    with pytest.raises(GateError, match="of 1 of 10 runs is not known"):
+        gate(mixed, side("new", metric_n=540), 0.03)
     with pytest.raises(GateError, match="new has no run that ended"):
         gate(side("base"), Group("new", ()), 0.03)
 
