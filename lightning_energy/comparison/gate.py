@@ -100,6 +100,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
             raise GateError(f"{side.name} has no run that ended with a metric and an energy: give records of such runs")
     one, other = Facts.of(base), Facts.of(new)
     reasons = (*unlike(example(base), example(new)), *one.own, *other.own)
+    reasons = reasons or _unknown_samples([*base.runs, *new.runs])
     if reasons:
         raise GateError(f"the runs cannot be set against each other: {'; '.join(reasons)}")
     if one.records & other.records:
@@ -160,6 +161,16 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         len(pairs),
         repeats if is_open else None,
     )
+
+
+def _unknown_samples(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Say that some runs may be of another validation set; nothing where no run knows the number of its samples."""
+    known = [run.metric_n for run in runs if run.metric_n]
+    if not known or len(known) == len(runs):
+        return ()
+    which = f"{len(runs) - len(known)} of {len(runs)} runs is not known, and that of others is {known[0]}"
+    why = "nothing shows that they had one validation set: train these anew, with this version"
+    return (f"the number of validation samples of {which}, so that {why}",)
 
 
 def _but(metric: Test, base: Group, new: Group) -> str:

@@ -71,7 +71,7 @@ def test_equals_share_a_rank_and_scores_of_zero_are_last():
     found = stability(alike, EnergyPenalized())
     assert [(w.name, w.tied) for w in found.over_alpha + found.over_reference] == [("a", ("b",))] * 2
     assert found.sentences()[:2] == [
-        "One winner over alpha 1 to 20 (reference 1 kWh): a (equal: b); none of 3 pairs changes places.",
+        "One winner over alpha 1 to 20 (reference 1 kWh): a (equal: b); none of 3 pairs change places.",
         "One winner over references of 0.001 to 1000 kWh (alpha 5): a (equal: b).",
     ]
     assert found.to_plain()["over_alpha"][0]["tied"] == ["b"]
