@@ -33,7 +33,8 @@ def test_the_sentence():
         "3.44; 3 of 3 pairs change places."
     )
     assert found.sentences()[-2:] == [
-        "Winners and places are by the figures that were seen (means of repeats); their scatter is not in it.",
+        "Winners and places are by the figures that were seen (means of repeats): neither their scatter nor the "
+        "uncertainty of the energies is in it.",
         "Beta multiplies every score alike: it changes no order.",
     ]
     alone = stability([DEAR, Candidate("worse", 0.8, 100.0)], EnergyPenalized())
