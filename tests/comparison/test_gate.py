@@ -171,6 +171,20 @@ def test_a_run_on_both_sides_is_refused():
         gate(base, with_ids(side("new", 1.08), "fghia"), 0.03)
 
 
+def of_models(group, *models):
+    runs = zip(group.runs, models, strict=True)
+    return replace(group, runs=tuple(replace(r, source=replace(r.source, settings={"model": m})) for r, m in runs))
+
+
+def test_a_mixture_in_other_shares_is_refused():
+    """Three small and two large models before, five small ones now: what fell is the share of the large."""
+    small, large = side("base", scatter=30), side("new", 0.7)
+    with pytest.raises(GateError, match=r"are of several configurations, in other shares on both sides \(3 and 2; 5\)"):
+        gate(of_models(small, *"aaabb"), of_models(large, *"aaaaa"), 0.03)
+    assert gate(of_models(small, *"aaabb"), of_models(large, *"cdccd"), 0.03).outcome == "cannot tell"
+    assert gate(of_models(side("base"), *"abcde"), of_models(side("new"), *"fffff"), 0.03).outcome == "fine"  # labels
+
+
 def test_what_does_not_average_out_is_the_cause():
     answer = gate(side("base", quality="estimated"), side("new", 1.5, quality="estimated"), 0.03)
     assert answer.reason == (
