@@ -100,7 +100,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
             raise GateError(f"{side.name} has no run that ended with a metric and an energy: give records of such runs")
     one, other = Facts.of(base), Facts.of(new)
     reasons = (*unlike(example(base), example(new)), *one.own, *other.own)
-    reasons = reasons or _unknown_samples([*base.runs, *new.runs])
+    reasons = reasons or (*_unknown_samples([*base.runs, *new.runs]), *_other_shares(base, new))
     if reasons:
         raise GateError(f"the runs cannot be set against each other: {'; '.join(reasons)}")
     if one.records & other.records:
@@ -171,6 +171,16 @@ def _unknown_samples(runs: Sequence[Run]) -> tuple[str, ...]:
     which = f"{len(runs) - len(known)} of {len(runs)} runs is not known, and that of others is {known[0]}"
     why = "nothing shows that they had one validation set: train these anew, with this version"
     return (f"the number of validation samples of {which}, so that {why}",)
+
+
+def _other_shares(base: Group, new: Group) -> tuple[str, ...]:
+    """Say that the sides mix configurations differently; a setting that no two runs share is taken for a label."""
+    counts = [sorted(group.configurations.values(), reverse=True) for group in (base, new)]
+    shares = [[n / sum(of) for n in of] if max(of) > 1 else [1.0] for of in counts]
+    if shares[0] == shares[1]:
+        return ()
+    listed = "; ".join(" and ".join(map(str, of)) for of in counts)
+    return (f"their runs are of several configurations, in other shares on both sides ({listed}): give those of one",)
 
 
 def _but(metric: Test, base: Group, new: Group) -> str:

@@ -120,6 +120,11 @@ class Group:
         return len({*known}) < len(known)
 
     @property
+    def configurations(self) -> Counter[str]:
+        """The settings of its runs, the seed excepted, as text, with the number of runs of each."""
+        return Counter(_text(run.source.settings) for run in self.runs)
+
+    @property
     def mode(self) -> Mode:
         """The better direction of its metric."""
         return self.runs[0].mode if self.runs else "max"
