@@ -434,6 +434,20 @@ def test_runs_with_one_seed_decide_nothing_about_the_metric():
         assert decided <= most_by_chance(60)
 
 
+def test_a_folder_among_the_settings_makes_no_other_training_of_one_seed():
+    """Seed 42 in all runs: each wrote into a folder of its own, or each had a fold of its own."""
+
+    def with_setting(name, setting, of_run):
+        one = group(name, 1.0 if name == "a" else 1.5, 0.0 if name == "a" else -0.05, seeds=[42] * 5)
+        runs = [replace(r, source=replace(r.source, settings={setting: of_run(i)})) for i, r in enumerate(one.runs)]
+        return replace(one, runs=tuple(runs))
+
+    for folder in ("runs/{}", "C:\\runs\\{}"):
+        (verdict,) = judge([with_setting(name, "log_dir", folder.format) for name in "ab"])
+        assert (verdict.kind, verdict.metric.obstacle) == ("cheaper", "one seed")
+    assert judge([with_setting(name, "fold", int) for name in "ab"])[0].kind == "dominated"
+
+
 def test_pairs_that_all_differ_alike_are_told_from_copies():
     one = repeats("a", NOISE, (0.90, 0.91, 0.92, 0.90, 0.91))
     (verdict,) = judge([one, repeats("b", [1.5 * e for e in NOISE[::-1]], (0.89, 0.90, 0.91, 0.89, 0.90))])
