@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "run"]
 
+CONDITIONS = "The 95 % hold if runs are independent, scatter roughly normally, and their number was fixed beforehand."
 BEFOREHAND = (
-    "The 95 % hold if the number of runs was fixed beforehand: train that many anew on both sides, and judge these "
-    "alone. Runs that are added after a look make wrong answers more frequent."
+    "To look again, train that many anew on both sides, and judge these alone: runs that are added after a look make "
+    "wrong answers more frequent."
 )
+OF_MEANS = "(of geometric means; the table has arithmetic ones)"
 NAMED = 5  # settings in a sentence
 EXITS = {"fine": Exit.FINE, "worse": Exit.WORSE, "cannot tell": Exit.CANNOT_TELL}
 
@@ -120,7 +122,9 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, argu
         bounds = ""
         if answer.low is not None and answer.high is not None:
             bounds = f", 95 % interval {_percent(answer.low)} to {_percent(answer.high)}"
-        lines.append(f"- Energy: {_percent(answer.increase)}{bounds}; allowed: {_percent(arguments.max_increase)}.")
+        lines.append(
+            f"- Energy: {_percent(answer.increase)}{bounds}; allowed: {_percent(arguments.max_increase)} {OF_MEANS}."
+        )
     if missing := missing_words([*base.runs, *new.runs]):
         reaches = ": the interval reaches to what it may have cost" if answer.low is not None else ""
         lines.append(f"- {missing.capitalize()}{reaches}.")
@@ -128,8 +132,7 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, argu
         lines.append(_of_metric(answer, answer.gain, subject, arguments.max_loss))
     if answer.pairs:
         lines.append(f"- {paired_words(answer.pairs, base.n, new.n).capitalize()}.")
-    if answer.repeats is not None:
-        lines.append(f"- {BEFOREHAND}")
+    lines += _conditions(answer)
     lines += [
         f"- {in_markdown(run.name)} of {side.name} is not counted: {in_markdown(reason)}."
         for side in (base, new)
@@ -141,6 +144,12 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, argu
     qualities = {run.quality for side in (base, new) for run in side.runs}
     lines.append(f"- Energies are {', '.join(sorted(qualities))}.")
     return "\n".join(lines)
+
+
+def _conditions(answer: Gate) -> list[str]:
+    """Say what the intervals rest on, and what a second look takes."""
+    has_interval = answer.low is not None or answer.gain_low is not None
+    return [f"- {CONDITIONS}"] * has_interval + [f"- {BEFOREHAND}"] * (answer.repeats is not None)
 
 
 def _of_metric(answer: Gate, gain: float, subject: Subject, max_loss: float | None) -> str:

@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from lightning_energy.comparison.student import FEWEST, quantile, repeats_needed
+from lightning_energy.comparison.student import FEWEST, quantile_with, repeats_needed
 from lightning_energy.comparison.verdicts import (
+    FEW_DEAR,
     FOR_THAT_SEED,
     ROUNDING,
     SHOWS_NOTHING,
     Facts,
+    by_means,
     constant_words,
     energy_differences,
     example,
@@ -49,7 +51,7 @@ class Gate:
     Attributes:
         outcome: ``fine``: the upper end of the 95 % interval of the increase is within the limit, and the metric not
             shown to be worse. ``worse``: its lower end is above the limit, or the metric is shown to be worse. Else
-            ``cannot tell``.
+            ``cannot tell``, also where the increase of the arithmetic means is on the other side of the limit.
         reason: the reason, a sentence.
         increase: the increase of the energy, of the typical (geometric mean) run, as a share; ``None`` unknown.
         low: lower end of its 95 % interval, which reaches to what missing time cost at the runs' mean power, an
@@ -98,6 +100,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
             raise GateError(f"{side.name} has no run that ended with a metric and an energy: give records of such runs")
     one, other = Facts.of(base), Facts.of(new)
     reasons = (*unlike(example(base), example(new)), *one.own, *other.own)
+    reasons = reasons or (*_unknown_samples([*base.runs, *new.runs]), *_other_shares(base, new))
     if reasons:
         raise GateError(f"the runs cannot be set against each other: {'; '.join(reasons)}")
     if one.records & other.records:
@@ -110,10 +113,10 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         )
     pairs = pairs_of(one, other)
     middle, least, most = energy_differences(one, other, pairs)
-    low = _share(least.value - _half(least.error, least.df))
-    high = _share(most.value + _half(most.error, most.df))
+    low = _share(least.value - _half(least))
+    high = _share(most.value + _half(most))
     metric = metric_difference(one, other, pairs)
-    half = _half(metric.error, metric.df)
+    half = _half(metric)
     gap = _gap(middle, least, most, math.log1p(max_increase))
     repeats = None
     if gap and middle.error:
@@ -129,6 +132,7 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         _share(middle.value),
         (_share(least.value), _share(most.value)) if gap is None else None,
         max_increase,
+        by_means=by_means(one, other, pairs) - 1,
         is_worse=metric.error > 0 and metric.value + half < -loss,
         is_kept=max_loss is None or (metric.error > 0 and metric.value - half >= -loss),
         is_assumed=least is not most,
@@ -157,6 +161,26 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         len(pairs),
         repeats if is_open else None,
     )
+
+
+def _unknown_samples(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Say that some runs may be of another validation set; nothing where no run knows the number of its samples."""
+    known = [run.metric_n for run in runs if run.metric_n]
+    if not known or len(known) == len(runs):
+        return ()
+    which = f"{len(runs) - len(known)} of {len(runs)} runs is not known, and that of others is {known[0]}"
+    why = "nothing shows that they had one validation set: train these anew, with this version"
+    return (f"the number of validation samples of {which}, so that {why}",)
+
+
+def _other_shares(base: Group, new: Group) -> tuple[str, ...]:
+    """Say that the sides mix configurations differently; a setting that no two runs share is taken for a label."""
+    counts = [sorted(group.configurations.values(), reverse=True) for group in (base, new)]
+    shares = [[n / sum(of) for n in of] if max(of) > 1 else [1.0] for of in counts]
+    if shares[0] == shares[1]:
+        return ()
+    listed = "; ".join(" and ".join(map(str, of)) for of in counts)
+    return (f"their runs are of several configurations, in other shares on both sides ({listed}): give those of one",)
 
 
 def _but(metric: Test, base: Group, new: Group) -> str:
@@ -194,6 +218,7 @@ class _Bounds(NamedTuple):
     seen: float
     between: tuple[float, float] | None
     max_increase: float
+    by_means: float
     is_worse: bool
     is_kept: bool
     is_unbounded: bool
@@ -204,22 +229,31 @@ class _Bounds(NamedTuple):
     def answer(self, repeats: int | None) -> tuple[Outcome, str]:
         limit = f"{100 * self.max_increase:g} %"
         if_so = ", if missing time was spent at mean power" if self.is_assumed else ""
-        if self.low > self.max_increase:
-            return (
-                "worse",
-                f"the energy rose by more than {limit}: by {per_cent(self.low)} at least{if_so}",
-            )
+        if self.low > self.max_increase and self.by_means > self.max_increase:
+            return "worse", f"the energy rose by more than {limit}: by {per_cent(self.low)} at least{if_so}"
         if self.is_worse:
             return "worse", "the metric is significantly worse"
-        if self.lost:
-            return "cannot tell", f"the metric is {self.lost}"
-        if self.high <= self.max_increase and self.is_kept:
+        if self.high <= self.max_increase and self.by_means <= self.max_increase and self.is_kept and not self.lost:
             fell = f"the energy fell, by {per_cent(-self.high)} at least{if_so}; allowed was a rise of {limit}"
             rose = f"the energy rose by no more than {limit}: by {per_cent(self.high)} at most{if_so}"
             return "fine", fell if self.high < 0 else rose
+        return "cannot tell", self._cause(limit, repeats)
+
+    def _cause(self, limit: str, repeats: int | None) -> str:
+        """Say why neither is shown."""
+        if self.lost:
+            return f"the metric is {self.lost}"
+        if self.low > self.max_increase:
+            return self._two_means(f"rose by more than {limit}")
+        if self.high <= self.max_increase < self.by_means:
+            return self._two_means(f"is within {limit}")
         if self.high <= self.max_increase:
-            return "cannot tell", "the energy is within the limit, but the metric may have lost more than is allowed"
-        return "cannot tell", self._open(limit, repeats)
+            return "the energy is within the limit, but the metric may have lost more than is allowed"
+        return self._open(limit, repeats)
+
+    def _two_means(self, typical: str) -> str:
+        mean = f"{'rose' if self.by_means > 0 else 'fell'} by {per_cent(abs(self.by_means))}"
+        return f"the energy of the typical run (geometric mean) {typical}, but that of the mean {mean}: {FEW_DEAR}"
 
     def _open(self, limit: str, repeats: int | None) -> str:
         """Say what it takes to answer, and for which true increase that holds."""
@@ -250,8 +284,8 @@ class _Bounds(NamedTuple):
         )
 
 
-def _half(error: float, df: float) -> float:
-    return quantile(1 - LEVEL / 2, df) * error
+def _half(test: Test) -> float:
+    return quantile_with(1 - LEVEL / 2, test.scatter, test.df, test.constant) if test.error else 0.0
 
 
 def _share(logarithm: float) -> float:

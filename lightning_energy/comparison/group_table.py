@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.verdicts import Difference, Verdict
 
 __all__ = [
+    "GEOMETRIC",
     "OFTEN_FAILS",
     "OF_HALF",
     "dominates_words",
@@ -39,13 +40,18 @@ __all__ = [
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 MOST_SENTENCES = 12  # of one kind
 CONDITIONS = (
-    "if repeats are independent, scatter roughly normally (with three runs, or where some collapse, it may be several "
-    "times that), and {} fixed beforehand"
+    "if repeats are independent, scatter roughly normally (where some collapse, or stop early after few epochs more or "
+    "less, it may be many times that, above all with three or four runs), and {} fixed beforehand"
 )
 BEFOREHAND = (
     "A number of runs is for a new study of that many, and for the difference and the spread that were seen: if the "
     "true difference is smaller, or none, it will not be shown. The probability is that of each question by itself. "
     "Who looks, adds seeds and looks again divides the level (--level 0.025 at each of two looks)."
+)
+GEOMETRIC = "geometric means of energies"
+OF_MEANS = (
+    f"Decisions and savings are of {GEOMETRIC} (means of their logarithms), which a few dear runs raise less than the "
+    "arithmetic means that tables have; where these have the opposite order, nothing is decided."
 )
 OF_TARGET = {
     "median_kwh": "median_kwh",
@@ -129,6 +135,7 @@ def group_sentences(comparison: Judgement) -> list[str]:
                 else "."
             )
         )
+    found += [OF_MEANS] * any(v.energy is not None and v.energy.sign != 0 for v in verdicts)
     if comparison.margin:
         found.append(f"A group dominates that is {dominates_words(comparison.margin)}.")
     for kind in ("dominated", "trade-off", "cheaper", "better"):
@@ -217,9 +224,9 @@ def latex(comparison: Judgement) -> str:
         f"{subject.heading} ({'last value' if subject.epoch == 'last' else 'best epoch'}) and energy of the training: "
         f"mean ± standard deviation over n runs, and the 95 % interval of the mean, each by itself by Student's t. The "
         f"intervals are of the scatter from run to run alone{without}. Energies are {' or '.join(qualities)} and cover "
-        f"{' or '.join(covers)}. <: shown to be dominated by that row, which is {dominates_words(comparison.margin)}; "
-        f"all such decisions together{_against(comparison)} at the level {comparison.level:g} (Holm), "
-        f"{conditions_words(comparison.baseline)}."
+        f"{' or '.join(covers)}. <: shown to be dominated by that row, which is {dominates_words(comparison.margin)} "
+        f"(by the {GEOMETRIC}); all such decisions together{_against(comparison)} at the level {comparison.level:g} "
+        f"(Holm), {conditions_words(comparison.baseline)}."
         + (f" {unit} to a value: {OF_HALF}{single}." if subject.targets else "")
         + (f" Left out: {left_out} that did not end, lack a figure, or are copies" if left_out else "")
         + (f"; {OFTEN_FAILS}." if lost else "." if left_out else "")

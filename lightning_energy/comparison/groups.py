@@ -114,10 +114,18 @@ class Group:
 
     @cached_property
     def repeats_a_seed(self) -> bool:
-        """True when two of its runs have one seed and the same settings: they show how the machine scatters alone."""
+        """True when two of its runs have one seed and the same settings: they show how the machine scatters alone.
+
+        Paths among the settings say where a run was written, not how it was trained.
+        """
         pairs = zip(self.seeds, self.runs, strict=True)
-        known = [(seed, _text(run.source.settings)) for seed, run in pairs if seed is not None]
+        known = [(seed, _text(_without_paths(run.source.settings))) for seed, run in pairs if seed is not None]
         return len({*known}) < len(known)
+
+    @property
+    def configurations(self) -> Counter[str]:
+        """The settings of its runs, the seed excepted, as text, with the number of runs of each."""
+        return Counter(_text(run.source.settings) for run in self.runs)
 
     @property
     def mode(self) -> Mode:
@@ -228,6 +236,10 @@ def _key(run: Run, by: By) -> Any:
     if callable(by):
         return str(by(run))
     return ("settings", _text({name: source.settings.get(name) for name in by}))
+
+
+def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: v for name, v in settings.items() if not (isinstance(v, str) and ("/" in v or "\\" in v))}
 
 
 def _text(settings: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_energy.comparison import page_cells as cells
 from lightning_energy.comparison.columns import ON_PAGE, Column, PageCell, heading_of
 from lightning_energy.comparison.front_probability import probability_words
-from lightning_energy.comparison.group_table import OFTEN_FAILS, conditions_words
+from lightning_energy.comparison.group_table import GEOMETRIC, OFTEN_FAILS, conditions_words
 from lightning_energy.comparison.groups import SAME_RUN
 from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.page_cells import Rows
@@ -172,7 +172,7 @@ def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequ
     baseline = comparison.get("baseline")
     alone = "" if baseline is None else f", of each group compared with {name(baseline)} alone,"
     shown = (
-        f" Dominated by: shown by repeats, all such decisions together{alone} at the level "
+        f" Dominated by: shown by repeats, by the {GEOMETRIC}, all such decisions together{alone} at the level "
         f"{comparison.get('level', LEVEL):g} (Holm), {escaped(conditions_words(baseline))}."
     )
     return (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from lightning_energy.comparison.listing import some_of
 from lightning_energy.results.prefixes import significant
 
 if TYPE_CHECKING:
@@ -52,11 +53,22 @@ class Winner(NamedTuple):
         name: its name.
         low: the beginning of the range.
         high: its end.
+        tied: names of others with the same accuracy and energy, and so the same score everywhere.
     """
 
     name: str
     low: float
     high: float
+    tied: tuple[str, ...] = ()
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same in JSON's types."""
+        return {**self._asdict(), "tied": [*self.tied]}
+
+    @property
+    def words(self) -> str:
+        """Its name, with those that are equal."""
+        return f"{self.name} (equal: {some_of(self.tied)})" if self.tied else self.name
 
 
 @dataclass(frozen=True)
@@ -98,7 +110,8 @@ class Stability:
                 f"{self.formula.alpha:g}): {_listed(self.over_reference, ' kWh')}."
             )
         words.append(
-            "Winners and places are by the figures that were seen (means of repeats); their scatter is not in it."
+            "Winners and places are by the figures that were seen (means of repeats): neither their scatter nor the "
+            "uncertainty of the energies is in it."
         )
         if self.left_out:
             are = "1 configuration of another kind is"
@@ -109,8 +122,8 @@ class Stability:
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types."""
         return {
-            "over_alpha": [winner._asdict() for winner in self.over_alpha],
-            "over_reference": [winner._asdict() for winner in self.over_reference],
+            "over_alpha": [winner.to_plain() for winner in self.over_alpha],
+            "over_reference": [winner.to_plain() for winner in self.over_reference],
             "pairs": self.pairs,
             "pairs_that_change": self.pairs_that_change,
             "left_out": self.left_out,
@@ -157,7 +170,7 @@ def stability(
     ahead_at_first, ahead_at_last = (offsets + alpha * slopes for alpha in alphas)
     return Stability(
         formula,
-        [Winner(names[i], low, high) for i, low, high in _envelope(slopes, offsets, *alphas)],
+        _with_tied(known, [Winner(names[i], low, high) for i, low, high in _envelope(slopes, offsets, *alphas)]),
         _over_reference(known, formula, references_kwh or references_of(formula)),
         len(known) * (len(known) - 1) // 2,
         _changes(ahead_at_first, ahead_at_last),
@@ -222,7 +235,14 @@ def _over_reference(
         slopes, offsets = _lines(candidates, type(formula)(**constants | {"reference_kwh": math.exp(logarithm)}))
         return int(np.argmax(offsets + formula.alpha * slopes))
 
-    return [Winner(candidates[i].name, low, high) for i, low, high in _stretches(winner, *references_kwh)]
+    found = [Winner(candidates[i].name, low, high) for i, low, high in _stretches(winner, *references_kwh)]
+    return _with_tied(candidates, found)
+
+
+def _with_tied(candidates: Sequence[Candidate], winners: Sequence[Winner]) -> list[Winner]:
+    """Name those that have the same score as a winner whatever the constants; without any accuracy all have none."""
+    keys = {c.name: (c.accuracy, c.energy_kwh if c.accuracy > 0 else 0.0) for c in candidates}
+    return [w._replace(tied=tuple(n for n in keys if n != w.name and keys[n] == keys[w.name])) for w in winners]
 
 
 def _stretches(winner: Callable[[float], int], low: float, high: float) -> list[tuple[int, float, float]]:
@@ -260,10 +280,10 @@ def _winners(winners: Sequence[Winner]) -> str:
 
 def _listed(winners: Sequence[Winner], unit: str = "") -> str:
     if len(winners) == 1:
-        return winners[0].name
+        return winners[0].words
     first, last = winners[0], winners[-1]
-    middle = [f"{w.name} from {significant(w.low, 3)} to {significant(w.high, 3)}{unit}" for w in winners[1:-1]]
+    middle = [f"{w.words} from {significant(w.low, 3)} to {significant(w.high, 3)}{unit}" for w in winners[1:-1]]
     if len(middle) > NAMED - 2:
         middle = [*middle[: NAMED - 2], f"and {len(middle) - NAMED + 2} more"]
-    begin = f"{first.name} up to {significant(first.high, 3)}{unit}"
-    return ", ".join([begin, *middle, f"{last.name} from {significant(last.low, 3)}{unit}"])
+    begin = f"{first.words} up to {significant(first.high, 3)}{unit}"
+    return ", ".join([begin, *middle, f"{last.words} from {significant(last.low, 3)}{unit}"])

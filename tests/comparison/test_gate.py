@@ -10,6 +10,7 @@ from lightning_energy.comparison.course import Validation
 from lightning_energy.comparison.gate import GateError, gate
 from lightning_energy.comparison.groups import Group
 from tests.comparison.groups import repeats
+from tests.comparison.test_verdicts import even, skewed
 
 NOISE = (1.00, 1.01, 0.99, 1.005, 0.995)
 ACCURACIES = (0.900, 0.903, 0.897, 0.901, 0.899)
@@ -170,6 +171,20 @@ def test_a_run_on_both_sides_is_refused():
         gate(base, with_ids(side("new", 1.08), "fghia"), 0.03)
 
 
+def of_models(group, *models):
+    runs = zip(group.runs, models, strict=True)
+    return replace(group, runs=tuple(replace(r, source=replace(r.source, settings={"model": m})) for r, m in runs))
+
+
+def test_a_mixture_in_other_shares_is_refused():
+    """Three small and two large models before, five small ones now: what fell is the share of the large."""
+    small, large = side("base", scatter=30), side("new", 0.7)
+    with pytest.raises(GateError, match=r"are of several configurations, in other shares on both sides \(3 and 2; 5\)"):
+        gate(of_models(small, *"aaabb"), of_models(large, *"aaaaa"), 0.03)
+    assert gate(of_models(small, *"aaabb"), of_models(large, *"cdccd"), 0.03).outcome == "fine"
+    assert gate(of_models(side("base"), *"abcde"), of_models(side("new"), *"fffff"), 0.03).outcome == "fine"  # labels
+
+
 def test_what_does_not_average_out_is_the_cause():
     answer = gate(side("base", quality="estimated"), side("new", 1.5, quality="estimated"), 0.03)
     assert answer.reason == (
@@ -220,6 +235,14 @@ def test_unlike_sides_are_refused():
         gate(side("base"), side("new", covers="cpu"), 0.03)
     with pytest.raises(GateError, match=r"of different numbers of validation samples \(540; 360\)"):
         gate(side("base", metric_n=540), side("new", metric_n=360), 0.03)
+    for base, new in ((540, None), (None, 540)):
+        with pytest.raises(GateError, match="number of validation samples of 5 of 10 runs is not known") as refused:
+            gate(side("base", metric_n=base), side("new", metric_n=new), 0.03)
+        assert "that of others is 540" in str(refused.value)
+    mixed = side("base", metric_n=540)
+    mixed = replace(mixed, runs=(*mixed.runs[:4], replace(mixed.runs[4], metric_n=None)))
+    with pytest.raises(GateError, match="of 1 of 10 runs is not known"):
+        gate(mixed, side("new", metric_n=540), 0.03)
     with pytest.raises(GateError, match="new has no run that ended"):
         gate(side("base"), Group("new", ()), 0.03)
 
@@ -239,6 +262,23 @@ def test_energies_that_no_training_has_are_no_reason_to_fail():
     tiny = side("new")
     runs = tuple(replace(run, energy_kwh=1e-307, u_repeat_kwh=1e-100) for run in tiny.runs)
     assert gate(side("base"), replace(tiny, runs=runs), 0.03).outcome == "cannot tell"
+
+
+def test_bounds_of_the_typical_run_are_no_answer_where_the_mean_says_the_opposite():
+    """Half a kWh in 18 of 20 runs and six in two of them: 36 % less by the geometric mean, 5 % more by the mean."""
+    answer = gate(even("base"), skewed("new"), 0.03)
+    assert (answer.outcome, answer.repeats, answer.increase) == ("cannot tell", None, pytest.approx(-0.36, abs=0.01))
+    assert answer.reason == (
+        "the energy of the typical run (geometric mean) is within 3 %, but that of the mean rose by 5 %: a few runs "
+        "that cost far more than the others decide that"
+    )
+    answer = gate(skewed("base"), even("new"), 0.03)
+    assert answer.outcome == "cannot tell"
+    assert answer.reason == (
+        "the energy of the typical run (geometric mean) rose by more than 3 %, but that of the mean fell by 4.7 %: a "
+        "few runs that cost far more than the others decide that"
+    )
+    assert gate(skewed("base"), even("new", -0.05), 0.03).reason == "the metric is significantly worse"
 
 
 def test_a_fall_is_told_as_one():

@@ -225,11 +225,20 @@ def test_a_saving_with_missing_energy_is_told_as_the_test_has_it():
     assert "energy of 5 of 10 runs is missing (an unknown amount) and not in them" in " ".join(text(unknown).split())
 
 
+def test_which_means_are_compared_is_told(comparison):
+    """Savings are of geometric means, tables have arithmetic ones: not where nothing of energies is decided."""
+    words = "geometric means of energies"
+    for shown in (" ".join(text(comparison).split()), markdown(comparison), latex(comparison), comparison.to_html()):
+        assert words in " ".join(shown.split())
+    assert not any(words in s for s in group_sentences(of(five("a"), five("b", 1.0, -0.05))))
+
+
 def test_the_level_is_told_with_its_conditions(comparison):
     """Also where all is decided, so that no number of runs is told; and in the caption."""
     conditions = (
-        "if repeats are independent, scatter roughly normally (with three runs, or where some collapse, it may be "
-        "several times that), and their number was fixed beforehand"
+        "if repeats are independent, scatter roughly normally (where some collapse, or stop early after few epochs "
+        "more or less, it may be many times that, above all with three or four runs), and their number was fixed "
+        "beforehand"
     )
     for shown in (" ".join(text(comparison).split()), markdown(comparison), latex(comparison)):
         assert conditions in shown.replace("\\", "")

@@ -32,10 +32,12 @@ def test_the_sentence():
         "Three winners over alpha 1 to 20 (reference 1 kWh): cheap up to 1.47, middle from 1.47 to 3.44, dear from "
         "3.44; 3 of 3 pairs change places."
     )
-    assert found.sentences()[-2:] == [
-        "Winners and places are by the figures that were seen (means of repeats); their scatter is not in it.",
-        "Beta multiplies every score alike: it changes no order.",
-    ]
+    by_figures, beta = found.sentences()[-2:]
+    assert by_figures == (
+        "Winners and places are by the figures that were seen (means of repeats): neither their scatter nor the "
+        "uncertainty of the energies is in it."
+    )
+    assert beta == "Beta multiplies every score alike: it changes no order."
     alone = stability([DEAR, Candidate("worse", 0.8, 100.0)], EnergyPenalized())
     assert alone.sentences()[:2] == [
         "One winner over alpha 1 to 20 (reference 1 kWh): dear; none of 1 pair changes places.",
@@ -69,8 +71,17 @@ def test_equals_share_a_rank_and_scores_of_zero_are_last():
     alike = [Candidate("a", 0.8, 9.0), Candidate("b", 0.8, 9.0), Candidate("zero", 0.0, 0.1)]
     assert ranks_at(alike, EnergyPenalized()).tolist() == [1, 1, 3]
     found = stability(alike, EnergyPenalized())
-    assert found.over_alpha[0].name == "a"
+    assert [(w.name, w.tied) for w in found.over_alpha + found.over_reference] == [("a", ("b",))] * 2
+    assert found.sentences()[:2] == [
+        "One winner over alpha 1 to 20 (reference 1 kWh): a (equal: b); none of 3 pairs change places.",
+        "One winner over references of 0.001 to 1000 kWh (alpha 5): a (equal: b).",
+    ]
+    assert found.to_plain()["over_alpha"][0]["tied"] == ["b"]
     assert found.pairs_that_change == 0
+    nothing = stability([Candidate(name, 0.0, kwh) for name, kwh in (("a", 1.0), ("b", 2.0))], EnergyPenalized())
+    assert nothing.over_alpha[0].tied == nothing.over_reference[0].tied == ("b",)
+    between = stability([CHEAP, MIDDLE, MIDDLE._replace(name="again")], EnergyPenalized())
+    assert [(w.name, w.tied) for w in between.over_alpha] == [("cheap", ()), ("middle", ("again",))]
     assert stability([], EnergyPenalized()) is stability(alike[:1], EnergyPenalized()) is None
     undefined = stability([Candidate("a", 0.8, 0.5), Candidate("b", 0.9, 0.4)], Sustainable())
     assert undefined is None  # at 1 kWh or less it has no score

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lightning_energy.comparison.student import quantile, repeats_needed, tail
+from lightning_energy.comparison.student import quantile, quantile_with, repeats_needed, tail, tail_with
 
 # upper quantiles as tables of the t distribution print them (Abramowitz and Stegun, table 26.10)
 PRINTED = [
@@ -114,3 +114,25 @@ def test_intervals_by_resampling_are_no_better_for_a_handful():
     student, _, by_t = holds(lambda rng, shape: rng.exponential(1, shape), 1.0, 20)
     assert (student, by_t) == (pytest.approx(0.92, abs=0.03), pytest.approx(0.94, abs=0.03))
     assert max(holds(collapsing, 0.86, 20)) < 0.85
+
+
+def test_a_tail_with_a_known_uncertainty_is_students_without_one_and_normal_without_the_other():
+    for df in (1, 2, 4, 30, 1000):
+        for t in (-2.0, 0.0, 1.0, 5.0, 30.0):
+            assert tail_with(t, 1.0, df, 0.0) == tail(t, df)
+            assert tail_with(t, 1.0, df, 1e-6) == pytest.approx(tail(t, df), rel=1e-4, abs=1e-12)
+            normal = math.erfc(t / math.sqrt(2)) / 2
+            assert tail_with(t, 1e-9, df, 1.0) == pytest.approx(normal, rel=1e-6, abs=1e-9)
+    assert tail_with(math.inf, 1.0, 3, 1.0) == 0.0
+    for p in (0.6, 0.975, 0.9995):
+        assert tail_with(quantile_with(p, 2.0, 3, 1.5), 2.0, 3, 1.5) == pytest.approx(1 - p, rel=1e-6)
+
+
+@pytest.mark.parametrize("of_meters", [0.05, 0.2, 1.0])
+def test_a_known_uncertainty_keeps_the_level_however_little_three_runs_scatter(of_meters):
+    """Three that scatter little by chance are no surer for it: with Satterthwaite's df 1.9 times the level."""
+    rng, level = np.random.default_rng(8), 0.0125
+    pairs = rng.normal(0, math.sqrt(2), (8000, 3)) + rng.normal(0, of_meters, (8000, 1))
+    errors, values = pairs.std(1, ddof=1) / math.sqrt(3), np.abs(pairs.mean(1))
+    p = [tail_with(value, error, 2, of_meters) for value, error in zip(values, errors, strict=True)]
+    assert (np.array(p) < level).mean() < 2 * level + 3 * math.sqrt(2 * level / 8000)
