@@ -10,7 +10,6 @@ import re
 import shlex
 from pathlib import Path
 
-import lightning as L
 import pytest
 import yaml
 
@@ -18,7 +17,7 @@ import lightning_energy
 from docs.make import pages
 from lightning_energy import EnergyCallback
 from lightning_energy.commands.main import _parser
-from tests.modules import Classifier, loader
+from tests.modules import Classifier, Data
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -170,14 +169,6 @@ def test_what_an_assistant_is_told_runs(tmp_path, monkeypatch, capsys):
     assert "completed" in capsys.readouterr().out
     (run,) = names["found"].runs
     assert (run.outcome, run.energy_kwh) == ("completed", names["record"].total.energy_kwh)
-
-
-class Data(L.LightningDataModule):
-    def train_dataloader(self):
-        return loader()
-
-    def val_dataloader(self):
-        return loader(8)
 
 
 @pytest.mark.parametrize("page", [p for p in WRITTEN if p.parent != DOCS], ids=name)

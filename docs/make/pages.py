@@ -202,6 +202,13 @@ def logged_names() -> str:
         "These names reach every logger of the Trainer, and, where they are not per step, `trainer.callback_metrics`. "
         "A name never changes its meaning within a major version.",
         table(["name", "unit", "when", "meaning"], rows),
+        "An epoch's energy is logged as it is known when the epoch ends; the last updates of the sensors come later. The "
+        "final figures are in the record and in `callback.history`.",
+        "A curve ends at the last validation. The report, the record and `compare` include the energy spent after it, so "
+        "their total is slightly higher.",
+        "TensorBoard, W&B and MLflow get more than these: see [Dashboards](../dashboards.md). Which of `energy/accuracy` "
+        "and `energy/metric` there is, and what `EarlyStopping` and `ModelCheckpoint` can do by the score: "
+        "[How to choose the metric and the score](../how-to/score.md).",
     ])  # fmt: skip
 
 
