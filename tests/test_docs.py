@@ -288,6 +288,14 @@ def test_the_picture_of_a_power_track_has_the_tracks_of_now():
     assert picture(pictures.POWER_TRACK)[1]["names"] == sorted(tracks)
 
 
+def test_the_example_of_plus_and_minus_is_of_that_record():
+    (block,) = re.findall(r"```text\n(.*?)```", (ROOT / "docs/what-plus-minus-means.md").read_text(), re.DOTALL)
+    report = str(load_record(pictures.SLOW).report).splitlines()
+    assert all(any(said.startswith(line) for said in report) for line in block.splitlines())
+    total = load_record(pictures.SLOW).total
+    assert (round(total.energy_j, 1), round(total.u_absolute_j / total.energy_j, 3)) == (28.6, 0.05)
+
+
 @pytest.mark.parametrize("name", pictures.COMPARED)
 def test_a_picture_of_a_comparison_has_the_caveats_of_now(name, tmp_path):
     for run in ("a", "b"):
