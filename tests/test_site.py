@@ -9,8 +9,8 @@ import inspect
 import re
 import shlex
 from pathlib import Path
+from typing import get_args
 
-import lightning as L
 import pytest
 import yaml
 
@@ -18,12 +18,16 @@ import lightning_energy
 from docs.make import pages
 from lightning_energy import EnergyCallback
 from lightning_energy.commands.main import _parser
-from tests.modules import Classifier, loader
+from lightning_energy.meters.base import Quality, Scope
+from lightning_energy.results.figures import Outcome
+from lightning_energy.training.stages import OF_A_FIT
+from tests.modules import Classifier, Data
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 WRITTEN = sorted(DOCS.rglob("*.md"))
 TELLING = [ROOT / "README.md", ROOT / "AGENTS.md", *WRITTEN]
+OF_INSIDERS = {"what-it-costs.md", "where-the-joules-go.md"}  # they still have such words
 INSIDERS = re.compile(r"\b(?:knots?|marks?|books?|booked|ledger)\b", re.IGNORECASE)
 MODULES = (lightning_energy.functional, lightning_energy.meters, lightning_energy.study)
 YAMLS = (DOCS / "tutorials/cli-and-hydra.md").read_text(encoding="utf-8")
@@ -172,17 +176,19 @@ def test_what_an_assistant_is_told_runs(tmp_path, monkeypatch, capsys):
     assert (run.outcome, run.energy_kwh) == ("completed", names["record"].total.energy_kwh)
 
 
-class Data(L.LightningDataModule):
-    def train_dataloader(self):
-        return loader()
-
-    def val_dataloader(self):
-        return loader(8)
-
-
-@pytest.mark.parametrize("page", [p for p in WRITTEN if p.parent != DOCS], ids=name)
+@pytest.mark.parametrize("page", [p for p in TELLING if p.name not in OF_INSIDERS], ids=name)
 def test_no_words_of_the_house(page):
     assert not INSIDERS.findall(re.sub(r"`[^`]*`|\]\([^)]*\)", "", page.read_text(encoding="utf-8")))
+
+
+def test_every_word_for_a_figure_is_explained():
+    page = (DOCS / "reference/glossary.md").read_text(encoding="utf-8")
+    words = {*get_args(Quality), *get_args(Scope), *get_args(Outcome), *OF_A_FIT, "coarse", "resolved", "unresolved"}
+    assert {word for word in words if f"`{word}`" not in page and word not in terms(page)} == set()
+
+
+def terms(page: str) -> list[str]:
+    return [word for term in re.findall(r"^\| \*\*(.+?)\*\*", page, re.MULTILINE) for word in term.split(", ")]
 
 
 def test_terms_stand_in_order():

@@ -48,6 +48,18 @@ EXTRAS = {
     "package": "the wheel and the source archive, and their checks",
     "dev": "everything that a contributor needs",
 }
+PRIVATE = "training/lightning_private.py"
+RISKS = {  # what of a package is used that a newer version may change
+    "lightning": f"private parts, all in `{PRIVATE}`: the names that the Trainer gives its profiler, the step of its own "
+    "points, the values that a validation logged, the hyperparameters for loggers",
+    "torch": "public names alone: CUDA events, UUIDs of devices, reductions over ranks",
+    "torchmetrics": "`_filter_kwargs` and `_is_synced` of a Metric, which its own wrappers use, in `scores/metrics.py`",
+    "numpy": "public names alone",
+    "nvidia-ml-py": "functions of NVML by their names; what a driver does not have is asked in another way, or a note says so",
+    "psutil": "public names alone; CPU times of processes, for the estimate",
+    "PyYAML": "public names alone; in `study` and for model cards",
+    "tensorboard": "formats of its plugins HParams and Custom Scalars, in `training/dashboards/tensorboard.py`",
+}
 KINDS = {
     "Callable[[Any], int]": "function",
     "Meters": "str | Meter | list",
@@ -202,6 +214,13 @@ def logged_names() -> str:
         "These names reach every logger of the Trainer, and, where they are not per step, `trainer.callback_metrics`. "
         "A name never changes its meaning within a major version.",
         table(["name", "unit", "when", "meaning"], rows),
+        "An epoch's energy is logged as it is known when the epoch ends; the last updates of the sensors come later. The "
+        "final figures are in the record and in `callback.history`.",
+        "A curve ends at the last validation. The report, the record and `compare` include the energy spent after it, so "
+        "their total is slightly higher.",
+        "TensorBoard, W&B and MLflow get more than these: see [Dashboards](../dashboards.md). Which of `energy/accuracy` "
+        "and `energy/metric` there is, and what `EarlyStopping` and `ModelCheckpoint` can do by the score: "
+        "[How to choose the metric and the score](../how-to/score.md).",
     ])  # fmt: skip
 
 
@@ -214,19 +233,32 @@ def extras() -> str:
             f"extras in pyproject.toml and in {Path(__file__).name} differ: {sorted({*found} ^ {*EXTRAS})}"
         )
     rows = [(f"`{name}`", meaning, ", ".join(f"`{r}`" for r in found[name])) for name, meaning in EXTRAS.items()]
-    needed = table(["package", "lowest version"], [r.split(">=") for r in project["dependencies"]])
+    tested = dict(re.findall(r"^([\w-]+)==([\d.]+)", (ROOT / "lowest.txt").read_text(encoding="utf-8"), re.MULTILINE))
+    tested["torch"] = "2.4.0, by hand"
+    needed = table(
+        ["package", "lowest version", "tested with", "what a newer version may break"],
+        (
+            [name, lowest, tested.get(name, ""), RISKS[name]]
+            for name, lowest in (r.split(">=") for r in project["dependencies"])
+        ),
+    )
     return "\n\n".join([
         "# Extras",
         'An extra is installed with the package: `pip install "lightning-energy[plot]"`, in a clone '
         '`pip install ".[plot]"`.',
         table(["extra", "for", "installs"], rows),
         "## Without an extra",
-        f"Python {project['requires-python'].removeprefix('>=')} or newer, and these packages. The versions are the "
-        "lowest ones that are allowed; [lowest.txt](../../lowest.txt) has those that the tests are run with.",
+        f"Python {project['requires-python'].removeprefix('>=')} or newer, and these packages:",
         needed,
-        "Some of what the callback needs is private in Lightning. All of it is in one file, "
-        "[lightning_private.py](../../lightning_energy/training/lightning_private.py), whose tests run with the lowest and "
-        "the newest version.",
+        "No newest version is set: a plugin that forbids the next Lightning would hold everybody up. Continuous integration "
+        "runs all tests with the newest versions, but for the one torch of [constraints.txt](../../constraints.txt). It runs "
+        "those of the callback, the score and the private parts again with the versions in the third column, which are those "
+        "of [lowest.txt](../../lowest.txt). Where that column is empty, the lowest version was not tried.",
+        f"What is private in Lightning is in one file, [lightning_private.py](../../lightning_energy/{PRIVATE}), with a reason "
+        "for each name, and its tests fail when one of them changes. With a Lightning that changes one, a training goes on, and "
+        "one warning says what no longer works.",
+        "On Windows and macOS the package was tried only in a process from which names and folders of Linux were taken away "
+        "(`tests/test_elsewhere.py`), not on a real machine.",
     ])  # fmt: skip
 
 

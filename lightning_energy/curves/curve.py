@@ -168,8 +168,8 @@ class Curve:
             raise ValueError(f"{energy_j - self._energy_j[-1]} J in a missing interval: missing time has no joules")
         if self._time_ns and (time_ns <= self._time_ns[-1] or energy_j < self._energy_j[-1]):
             raise ValueError(
-                f"knot ({time_ns} ns, {energy_j} J) lies before the last ({self.end_ns} ns, {self.end_j} J): "
-                f"time must rise and energy must not fall; book a reset as a missing interval"
+                f"point ({time_ns} ns, {energy_j} J) lies before the last ({self.end_ns} ns, {self.end_j} J): "
+                f"time must rise and energy must not fall; add a reset as a missing interval"
             )
         power_w = None
         if self._time_ns and quality != "missing":

@@ -142,5 +142,5 @@ def clock_notes(clock: DeviceClock | None) -> list[str]:
     if clock.half_width_ns is None:
         return ["The device's clock could not be tied to the host's: steps are cut at the host's times"]
     if clock.lost or clock.unstamped:
-        return [f"{clock.lost + clock.unstamped} marks have the host's time, not the device's"]
+        return [f"{clock.lost + clock.unstamped} time stamps of steps are the host's, not the device's"]
     return []

@@ -58,7 +58,7 @@ def test_marks_without_an_event_are_counted():
     session.mark(session.code(0, "train", "step"))
     events.capturing = False
     session.finish()
-    assert any(note.startswith("1 marks have the host's time") for note in session.notes)
+    assert any(note.startswith("1 time stamps of steps are the host's") for note in session.notes)
     session.close()
 
 
@@ -135,7 +135,7 @@ def test_a_clock_that_works_is_noted_only_where_marks_were_lost(lost):
     clock = VirtualClock()
     device = DeviceClock(SimulatedEvents(clock), clock=clock, ring=8)
     device.lost = lost
-    assert clock_notes(device) == ([f"{lost} marks have the host's time, not the device's"] if lost else [])
+    assert clock_notes(device) == ([f"{lost} time stamps of steps are the host's, not the device's"] if lost else [])
     assert clock_notes(None) == []
 
 
