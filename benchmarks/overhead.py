@@ -200,21 +200,21 @@ or twice. Memory and import of CodeCarbon are loaded when it starts, and stand t
 
 
 def verdict(rows: list[dict]) -> list[str]:
-    """Name the columns in which EnergyCallback is not first among the tools that report energy."""
+    """Say at what EnergyCallback is not first among the tools that report energy, and why: a line for each part."""
     lines = []
-    for key, heading in [*((k, c[0]) for k, c in COLUMNS.items()), *((k, c[0]) for k, c in ERRORS.items())]:
+    for part, (keys, why) in PARTS.items():
         ahead = {}
-        for step in STEPS:
-            measured = {r["tool"]: r[key] for r in rows if r["step"] == step and r["measures"] and r[key] is not None}
-            mine = measured.get("EnergyCallback")
-            if mine is None:
-                continue
-            for tool, theirs in measured.items():
-                if not tool.startswith("EnergyCallback") and better(theirs, mine, key):
-                    ahead.setdefault(tool, []).append(step)
+        for key in keys:
+            for step in STEPS:
+                measured = {
+                    r["tool"]: r[key] for r in rows if r["step"] == step and r["measures"] and r[key] is not None
+                }
+                mine = measured.get("EnergyCallback")
+                for tool, theirs in measured.items():
+                    if mine is not None and not tool.startswith("EnergyCallback") and better(theirs, mine, key):
+                        ahead.setdefault(tool, None)
         if ahead:
-            who = "; ".join(f"{tool} ({', '.join(steps)})" for tool, steps in ahead.items())
-            lines.append(f"{'error ' * (key in ERRORS) + heading}: behind {who}. {WHY.get(key, '')}".rstrip())
+            lines.append(f"{part}: behind {', '.join(ahead)}. {why}")
     return lines
 
 
@@ -225,20 +225,28 @@ def better(theirs: dict, mine: dict, key: str) -> bool:
     return theirs["high"] < mine["low"]
 
 
-WHY = {
-    "hook_us": "It takes a time stamp at both ends of every step; these do nothing per step, and know nothing of it.",
-    "hook_p99_us": "The same; and sometimes its hooks wait for the interpreter's lock, which the sampler holds.",
-    "hook_cpu_us": "The same; logging steps are in the mean.",
-    "loop_us": "The same; and its sampler takes the interpreter's lock some thirty times a second.",
-    "epoch_ms": "At every epoch it books, logs four values through Lightning, and writes the record to disk.",
-    "other_cpu": "It watches the counter to see when it moves; these ask once per second or epoch.",
-    "calls_per_s": "The same: that is what makes single steps known.",
-    "calls_in_thread": "One call in all: the driver's version, for the record of the first epoch.",
-    "rss_mib": "The curve, the ledger and numpy's buffers.",
-    "start_ms": "It opens the board and starts its thread; these do less.",
-    "stop_ms": "It waits for the counter's next move, up to 0.25 s, so that the last joules are in the total.",
-    "import_ms": "CodeCarbon loads its parts when it starts.",
-    "total_error": "In trainings of seconds a share of the counter's first and last update is left, for everyone.",
+PARTS = {  # part: the columns, and why others may be first there
+    "A step": (
+        ("hook_us", "hook_p99_us", "hook_cpu_us", "loop_us"),
+        "It takes a time stamp at both ends of every step, and shares the interpreter's lock with its threads; those ahead "
+        "know nothing of single steps.",
+    ),
+    "An epoch": (("epoch_ms",), "It works out what the epoch took, logs it, and has a record written."),
+    "The background": (
+        ("other_cpu", "calls_per_s"),
+        "It watches the counter to see when it moves, which makes single steps known; those ahead ask once per second, "
+        "step or epoch.",
+    ),
+    "Beginning and end": (
+        ("import_ms", "start_ms", "stop_ms", "calls_in_thread"),
+        "It opens the board and starts its threads; at the end it waits for the counter's next move, up to 0.25 s, and "
+        "works out what all of the run tells of the counter.",
+    ),
+    "Memory": (("rss_mib",), "It keeps what the counter told, and numpy's buffers."),
+    "The figures": (
+        (*ERRORS,),
+        "In trainings of seconds a share of the counter's first and last update is left, for everyone.",
+    ),
 }
 
 

@@ -82,25 +82,32 @@ def neighbours() -> str:
     """What a step takes longer that a read of the counter, or a booking, falls into."""
     found = results("neighbours")
     heads = [
-        "",
-        "a read: median µs",
-        "p99 µs",
-        "a booking: median µs",
-        "both, % of the time",
-        "CPU µs per read",
-        "CPU ms/s",
+        "read by",
+        "a read: median µs (p99)",
+        "a booking: median µs (p99)",
+        "both, % of the time (95 %)",
+        "CPU of reads and bookings, ms/s",
+        "the search, once: CPU s",
     ]
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for name, row in found["rows"].items():
-        poll, booking, both = row["poll"], row.get("booking", {}), row.get("together", row["poll"])
-        cells = [f"{poll[k]:.0f}" if poll["steps"] else "" for k in ("median_us", "p99_us")]
-        cells.append(f"{booking['median_us']:.0f}" if booking.get("steps") else "")
+        both = row.get("together", row["poll"])
+        cells = [_touched(row["poll"]), _touched(row.get("booking", {"steps": 0}))]
         cells.append("{:.2f} ({:.2f} to {:.2f})".format(both["percent"], *both["percent_95"]) if both["steps"] else "")
-        cells += [f"{row[k]:.{n}f}" if k in row else "" for k, n in (("cpu_per_call_us", 0), ("cpu_ms_per_s", 1))]
+        cells.append(f"{_cpu_ms_per_s(row):.1f}" if "cpu_per_call_us" in row else "")
+        cells.append(f"{row['search']['cpu_of_bookings_s']:.2f}" if "search" in row else "")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     load = found["load"]
     shared = f" **Others kept the machine busy (load {load:.0f}): to be measured again.**" if load > BUSY else ""
     return "\n".join([*lines, "", f"{found['date']}; Python {found['python']}; {found['machine']}.{shared}"])
+
+
+def _touched(row: dict) -> str:
+    return f"{row['median_us']:.0f} ({row['p99_us']:.0f})" if row["steps"] else ""
+
+
+def _cpu_ms_per_s(row: dict) -> float:
+    return row["cpu_ms_per_s"] if "cpu_ms_per_s" in row else 1e-3 * row["cpu_per_call_us"] * row["calls_per_s"]
 
 
 def gpu_cost() -> str:
