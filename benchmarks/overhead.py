@@ -229,23 +229,23 @@ PARTS = {  # part: the columns, and why others may be first there
     "A step": (
         ("hook_us", "hook_p99_us", "hook_cpu_us", "loop_us"),
         (
-            "It takes a time stamp at both ends of every step, and its threads share the interpreter's lock; those ahead "
-            "know nothing of single steps."
+            "It takes a time stamp at both ends of every step, and its threads share the interpreter's lock; those "
+            "ahead know nothing of single steps."
         ),
     ),
     "An epoch": (("epoch_ms",), "It works out what the epoch took, logs it, and has a record written."),
     "The background": (
         ("other_cpu", "calls_per_s"),
         (
-            "It watches the counter to see when it moves, which makes single steps known; those ahead ask once per second, "
-            "step or epoch."
+            "It watches the counter to see when it moves, which makes single steps known; those ahead ask once per "
+            "second, step or epoch."
         ),
     ),
     "Beginning and end": (
         ("import_ms", "start_ms", "stop_ms", "calls_in_thread"),
         (
-            "It opens the board and starts its threads; at the end it waits for the counter's next move, up to 0.25 s, and "
-            "works out what all of the run tells of the counter."
+            "It opens the board and starts its threads; at the end it waits for the counter's next move, up to 0.25 s, "
+            "and works out what all of the run tells of the counter."
         ),
     ),
     "Memory": (("rss_mib",), "It keeps what the counter told, and numpy's buffers."),
