@@ -89,14 +89,11 @@ class Classifier(L.LightningModule):
 
 
 class Working(Classifier):
-    """Steps long enough to be seen by a counter: works until the clock has moved 5 ms."""
+    """Steps long enough to be seen by a counter: 5 ms, in which it waits as for a device."""
 
     def training_step(self, batch, batch_idx):
-        end = time.monotonic() + 0.005
-        loss = super().training_step(batch, batch_idx)
-        while time.monotonic() < end:
-            loss = super().training_step(batch, batch_idx)
-        return loss
+        time.sleep(0.005)
+        return super().training_step(batch, batch_idx)
 
 
 class LateLogger(Callback):

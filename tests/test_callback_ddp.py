@@ -147,16 +147,36 @@ finally:
 '''
 
 
-def run(warm: Warm, tmp_path: Path, mode: str) -> list[dict]:
-    """Train in processes that ``torchrun`` might have started; what each rank left."""
-    script = tmp_path / "train.py"
-    script.write_text(SCRIPT)
-    all_done = warm.run_ranks(script, 3 if mode == "nodes" else 2, tmp_path, mode, cwd=tmp_path)
-    for done in all_done:
+EACH = """
+import runpy, sys
+from pathlib import Path
+from lightning_energy.ledger.ranks import Ranks
+
+whole, folder = Ranks._reduce, Path(sys.argv[1])
+for mode in sys.argv[2:]:
+    Ranks._reduce = whole
+    sys.argv[1:] = [str(folder / mode), mode]
+    runpy.run_path(str(folder / "train.py"))
+"""
+
+
+def run(warm: Warm, folder: Path, *modes: str) -> None:
+    """Train in processes that ``torchrun`` might have started, in one mode after the other."""
+    (folder / "train.py").write_text(SCRIPT)
+    for mode in modes:
+        (folder / mode).mkdir()
+    for done in warm.run_ranks(EACH, 3 if "nodes" in modes else 2, folder, *modes, cwd=folder):
         # gloo's threads sometimes abort the process at exit, after all is done: 3 of 40 runs without any callback
         aborted = "terminate called without an active exception" in done.stderr
         assert done.returncode == 0 or aborted, done.stdout + done.stderr
-    return results(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def of_modes(warm, tmp_path_factory) -> Path:
+    """A folder for each mode of two ranks; two processes have trained in all of them."""
+    folder = tmp_path_factory.mktemp("ranks")
+    run(warm, folder, "own", "shared", "bar", "zero", "logger", "defect")
+    return folder
 
 
 def results(tmp_path: Path) -> list[dict]:
@@ -170,8 +190,9 @@ def of_each(ranks: list[dict]) -> list[dict]:
 
 
 @pytest.mark.parametrize("mode", ["own", "shared"])
-def test_two_ranks_agree_and_count_each_device_once(tmp_path, warm, mode):
-    zero, one = run(warm, tmp_path, mode)
+def test_two_ranks_agree_and_count_each_device_once(of_modes, mode):
+    tmp_path = of_modes / mode
+    zero, one = results(tmp_path)
     for key in ("energy/score", "energy/total_wh", "energy/train_j", "energy/accuracy"):
         assert zero["metrics"][key] == one["metrics"][key], key
     assert zero["run_j"] == pytest.approx(one["run_j"], rel=1e-12)
@@ -224,7 +245,8 @@ def test_two_ranks_agree_and_count_each_device_once(tmp_path, warm, mode):
 
 
 def test_three_ranks_on_two_nodes_read_a_device_once_on_each(tmp_path, warm):
-    ranks = run(warm, tmp_path, "nodes")
+    run(warm, tmp_path, "nodes")
+    ranks = results(tmp_path / "nodes")
     own = of_each(ranks)
     assert [[*devices] for devices in own] == [["shared"], [], ["shared"]]
     total_j = sum(j for devices in own for j in devices.values())
@@ -233,26 +255,26 @@ def test_three_ranks_on_two_nodes_read_a_device_once_on_each(tmp_path, warm):
     assert {r["epochs"] for r in ranks} == {4}
 
 
-def test_a_progress_bar_before_us_reads_what_is_logged_on_rank_zero_only(tmp_path, warm):
+def test_a_progress_bar_before_us_reads_what_is_logged_on_rank_zero_only(of_modes):
     """Lightning reduces what is logged when it is read first: our own reductions must not meet that one."""
-    zero, one = run(warm, tmp_path, "bar")
+    zero, one = results(of_modes / "bar")
     assert zero["epochs"] == one["epochs"] == 4
     for key in ("train_loss", "energy/score", "energy/total_wh"):
         assert zero["metrics"][key] == one["metrics"][key], key
 
 
-def test_a_metric_of_rank_zero_alone_is_scored_on_all(tmp_path, warm):
-    zero, one = run(warm, tmp_path, "zero")
+def test_a_metric_of_rank_zero_alone_is_scored_on_all(of_modes):
+    zero, one = results(of_modes / "zero")
     assert zero["metrics"]["energy/accuracy"] == one["metrics"]["energy/accuracy"] == pytest.approx(0.7)
     assert zero["metrics"]["energy/score"] == one["metrics"]["energy/score"]
     assert "val_acc" not in one["metrics"]
-    assert [row.metric for row in load_record(tmp_path).epochs] == pytest.approx([0.6, 0.7])
+    assert [row.metric for row in load_record(of_modes / "zero").epochs] == pytest.approx([0.6, 0.7])
 
 
 @pytest.mark.parametrize("mode", ["logger", "defect"])
-def test_trouble_on_one_rank_leaves_no_other_waiting(tmp_path, warm, mode):
+def test_trouble_on_one_rank_leaves_no_other_waiting(of_modes, mode):
     """A logger that raises, or a defect of ours, on one rank: the other's reductions find their partner."""
-    zero, one = run(warm, tmp_path, mode)
+    zero, one = results(of_modes / mode)
     assert zero["epochs"] == one["epochs"] == 4
     assert zero["run_j"] == pytest.approx(one["run_j"], rel=1e-12)
     if mode == "defect":

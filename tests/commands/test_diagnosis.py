@@ -48,7 +48,7 @@ def test_measures_what_a_board_does(no_cpu, period_s):
     board, estimate = diagnosis.meters
     assert board.device_id == UUID.format(0)
     assert (board.quality, board.scope) == ("measured", "gpu")
-    assert board.power_w == pytest.approx(250.0, rel=0.01)
+    assert board.power_w == pytest.approx(250.0, rel=0.05)  # of 1.5 s, an end of which may be seen 75 ms late
     assert board.period_s == pytest.approx(period_s, rel=0.05)
     assert board.residual_s is None or board.residual_s < 0.5 * period_s
     assert board.latency_s > 0
