@@ -231,6 +231,9 @@ def test_which_means_are_compared_is_told(comparison):
     for shown in (" ".join(text(comparison).split()), markdown(comparison), latex(comparison), comparison.to_html()):
         assert words in " ".join(shown.split())
     assert not any(words in s for s in group_sentences(of(five("a"), five("b", 1.0, -0.05))))
+    size = "Decided is the direction; by how much is what was seen, whose standard error --format json has."
+    assert size in group_sentences(of(five("a"), five("b", 1.0, -0.05)))
+    assert size not in group_sentences(of(five("a"), five("b", 1.0, 0.0)))
 
 
 def test_the_level_is_told_with_its_conditions(comparison):
