@@ -248,8 +248,8 @@ def early(group, *epochs):
 def test_energies_of_trainings_that_stop_early_are_no_surer_than_an_epoch():
     """Three that all stop after five epochs and three after six, one of eight such groups by chance: no spread is seen.
 
-    With a step of a fifth and of a sixth, sd 0.0577 and 0.0481 of the logarithms, and so an error of the means of 0.0434,
-    for a difference of 0.182.
+    With a step of a fifth and of a sixth, sd 0.0577 and 0.0481 of the logarithms, and so an error of the means of
+    0.0434, for a difference of 0.182.
     """
     five, six = (repeats(name, [kwh * e for e in (1, 1.002, 0.998)], ACCURACIES[:3], seeds=seeds)
                  for name, kwh, seeds in (("a", 1.0, (0, 1, 2)), ("b", 1.2, (3, 4, 5))))  # fmt: skip
