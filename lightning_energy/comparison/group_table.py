@@ -40,8 +40,8 @@ __all__ = [
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 MOST_SENTENCES = 12  # of one kind
 CONDITIONS = (
-    "if repeats are independent, scatter roughly normally (where some collapse, or stop early after few epochs more or "
-    "less, it may be many times that, above all with three or four runs), and {} fixed beforehand"
+    "if repeats are independent, scatter roughly normally (where some collapse, or figures come in steps that records "
+    "do not tell, it may be many times that, above all with three or four runs), and {} fixed beforehand"
 )
 BEFOREHAND = (
     "A number of runs is for a new study of that many, and for the difference and the spread that were seen: if the "
@@ -49,6 +49,8 @@ BEFOREHAND = (
     "Who looks, adds seeds and looks again divides the level (--level 0.025 at each of two looks)."
 )
 GEOMETRIC = "geometric means of energies"
+DECIDED = ("dominated", "trade-off", "cheaper", "better")
+OF_SIZE = "Decided is the direction; by how much is what was seen, whose standard error --format json has."
 OF_MEANS = (
     f"Decisions and savings are of {GEOMETRIC} (means of their logarithms), which a few dear runs raise less than the "
     "arithmetic means that tables have; where these have the opposite order, nothing is decided."
@@ -135,10 +137,11 @@ def group_sentences(comparison: Judgement) -> list[str]:
                 else "."
             )
         )
+    found += [OF_SIZE] * any(v.kind in DECIDED for v in verdicts)
     found += [OF_MEANS] * any(v.energy is not None and v.energy.sign != 0 for v in verdicts)
     if comparison.margin:
         found.append(f"A group dominates that is {dominates_words(comparison.margin)}.")
-    for kind in ("dominated", "trade-off", "cheaper", "better"):
+    for kind in DECIDED:
         found += _some(_decision(v, comparison) for v in verdicts if v.kind == kind)
     found += _some(_open(v, comparison) for v in verdicts if v.kind == "undecided")
     found += [BEFOREHAND] * any(_has_number(verdict) for verdict in verdicts)

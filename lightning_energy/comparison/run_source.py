@@ -66,6 +66,8 @@ class Source:
         seed: its seed; ``None`` unknown.
         metric_n: number of samples that the metric is of; ``None`` unknown.
         course: the validations at the ends of its epochs, in the unit of the comparison.
+        stopped_after: number of epochs after which it ended, fewer than it was allowed; ``None`` where it had all of
+            them, a number of steps ended it, or that is not known.
     """
 
     sensors: str = ""
@@ -79,6 +81,7 @@ class Source:
     seed: int | None = None
     metric_n: int | None = None
     course: tuple[Validation, ...] = ()
+    stopped_after: int | None = None
 
 
 def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> Source:
@@ -102,7 +105,14 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
         bool(record.what.get("hyperparameters")),
         seed if record.seed is None else record.seed,
         record.n_val,
+        stopped_after=_stopped_after(record),
     )
+
+
+def _stopped_after(record: Record) -> int | None:
+    most, steps = (_whole(record.what.get(name)) for name in ("max_epochs", "max_steps"))
+    n = max((row.epoch for row in record.epochs), default=-1) + 1
+    return n if most and 0 < n < most and (steps is None or steps < 0) else None
 
 
 def settings_of(what: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:

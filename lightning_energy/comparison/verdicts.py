@@ -39,11 +39,16 @@ one seed is known to come twice with the same settings: such runs show how the m
 brings. What is decided about its energy is for these seeds: where the length of a training hangs on them, as with early
 stopping, others may show another.
 
-The level holds if repeats are independent and scatter roughly normally. Where figures come in few steps, as energies do
-with early stopping after five or six epochs, it is 40 % instead of 5 % for all pairs of eight configurations of three
-runs, 16 % with four and 5 to 7 % with five; where a run in ten collapses, five runs have none in six of ten cases, and
-seem better than they are on average. Their number must be fixed before they are seen. It is of what repeats scatter by:
-other seeds on this machine, with these data. How the samples of a validation set were drawn is not in it.
+Energies of trainings that stop early (EarlyStopping, a budget) come in steps, of an epoch each. That all runs of a
+group stop after as many epochs by chance shows no spread; so the mean of their logarithms is taken to be no surer than
+the step from one epoch to the next allows, wherever a run had fewer epochs than it was allowed. Without it, all pairs
+of eight configurations that stop after five or six epochs, and are alike, showed something in 40 % of studies of three
+runs each, and in 16 % of four.
+
+The level holds if repeats are independent and scatter roughly normally. Where a run in ten collapses, five runs have
+none in six of ten cases, and seem better than they are on average. Their number must be fixed before they are seen. It
+is of what repeats scatter by: other seeds on this machine, with these data. How the samples of a validation set were
+drawn is not in it.
 """
 
 from __future__ import annotations
@@ -132,7 +137,7 @@ class Difference:
         df: degrees of freedom of its scatter.
         p: p-value, two-sided, before any correction.
         sd: standard deviation of a run, of pairs that of their differences, as for ``worst``; no smaller than the step
-            between two counts of samples allows.
+            between two counts of samples, or epochs of trainings that stopped early, allows.
         constant: standard uncertainty of ``value`` that no number of runs makes smaller.
         holm: the same as ``p``, corrected for all tests that were made.
         sign: -1 or 1 where the direction is decided, else 0.
@@ -321,6 +326,7 @@ class Facts:
         seeds: index of each seed; empty where they are not all known, or not all different.
         u: relative standard uncertainty of an energy that is taken not to average out over its repeats.
         grid: step between two values of a metric that counts samples; 0 for others.
+        epoch: an epoch's share of the energy of a training that stopped early; 0 where none did.
         own: reasons why its runs do not belong together.
         records: files of its runs, and their ids as far as they are known.
     """
@@ -332,6 +338,7 @@ class Facts:
     seeds: dict[int, int]
     u: float
     grid: float
+    epoch: float
     own: tuple[str, ...]
     records: frozenset[str]
 
@@ -355,6 +362,7 @@ class Facts:
             seeds if len(seeds) == len(runs) else {},
             max((_relative_u(run) for run in runs), default=0.0) if known else 0.0,
             max(1 / (run.metric_n or 1) for run in runs) if runs and all(map(counts_samples, runs)) else 0.0,
+            max((1 / run.source.stopped_after for run in runs if run.source.stopped_after), default=0.0),
             tuple(own),
             frozenset({text for run in runs for text in (run.path, run.source.run_id)} - {""}),
         )
@@ -578,18 +586,18 @@ def energy_differences(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]
         other: the second.
         pairs: indices of runs that belong together.
     """
-    constant = math.hypot(one.u, other.u)
-    test = _test(one.log_kwh, other.log_kwh, pairs, constant)
+    constant, steps = math.hypot(one.u, other.u), (one.epoch, other.epoch)
+    test = _test(one.log_kwh, other.log_kwh, pairs, constant, steps)
     if test.error and any(max(facts.log_kwh) - min(facts.log_kwh) <= ROUNDING for facts in (one, other)):
         test = replace(test, error=0.0, p=1.0, flaw="one alike")
         return test, test, test
     if one.log_most == one.log_kwh and other.log_most == other.log_kwh:
         return test, test, test
     nothing = replace(test, value=-math.inf, p=1.0)
-    least = nothing if math.inf in one.log_most else _test(one.log_most, other.log_kwh, pairs, constant)
+    least = nothing if math.inf in one.log_most else _test(one.log_most, other.log_kwh, pairs, constant, steps)
     most = replace(test, value=math.inf, p=1.0)
     if math.inf not in other.log_most:
-        most = _test(one.log_kwh, other.log_most, pairs, constant)
+        most = _test(one.log_kwh, other.log_most, pairs, constant, steps)
     return test, _no_surer(least, test), _no_surer(most, test)
 
 

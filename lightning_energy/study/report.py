@@ -142,8 +142,9 @@ def report(
     """
     found = gather(_several(paths), _several(tuning))
     comparison = compare([*found.files], **{"by": _by(found), **settings}) if found.files else None
-    if comparison is not None and (apart := _apart(found)):
-        comparison = replace(comparison, apart=(apart,), caveats=[apart, *comparison.caveats])
+    apart = (*_apart(found), *_before_the_end(found))
+    if comparison is not None and apart:
+        comparison = replace(comparison, apart=apart, caveats=[*apart, *comparison.caveats])
     problems = [*found.problems, *(comparison.problems if comparison is not None else ())]
     return StudyReport(
         comparison=comparison,
@@ -186,13 +187,22 @@ def _not_compared(found: Gathered) -> list[str]:
     return lines
 
 
-def _apart(found: Gathered) -> str:
+def _apart(found: Gathered) -> list[str]:
     """Say, for tables and pages that stand alone, how many runs of each configuration are in no figure; or nothing."""
     counted = Counter(attempt.config for _, attempt in found.attempts if attempt.kind == "run")
     if not counted:
-        return ""
+        return []
     listed = some_of([f"{printable(config)} {n}" for config, n in counted.items()], LISTED)
-    return f"Runs of the study that failed, were cut off or still run, and are in no figure here: {listed}."
+    return [f"Runs of the study that failed, were cut off or still run, and are in no figure here: {listed}."]
+
+
+def _before_the_end(found: Gathered) -> list[str]:
+    """Say that what is decided before all runs of the plan are done is a look, of which each has its chance."""
+    n, of = len(found.not_begun), sum(len(manifest.plan) for _, manifest in found.studies)
+    if not n:
+        return []
+    looks = "decisions before its end are a look, and the others at its end another one: divide the level among them"
+    return [f"{n} of {of} runs of the plan are not done yet: {looks}."]
 
 
 def _energies(spent: dict[Use, Spent]) -> list[str]:

@@ -231,14 +231,17 @@ def test_which_means_are_compared_is_told(comparison):
     for shown in (" ".join(text(comparison).split()), markdown(comparison), latex(comparison), comparison.to_html()):
         assert words in " ".join(shown.split())
     assert not any(words in s for s in group_sentences(of(five("a"), five("b", 1.0, -0.05))))
+    size = "Decided is the direction; by how much is what was seen, whose standard error --format json has."
+    assert size in group_sentences(of(five("a"), five("b", 1.0, -0.05)))
+    assert size not in group_sentences(of(five("a"), five("b", 1.0, 0.0)))
 
 
 def test_the_level_is_told_with_its_conditions(comparison):
     """Also where all is decided, so that no number of runs is told; and in the caption."""
     conditions = (
-        "if repeats are independent, scatter roughly normally (where some collapse, or stop early after few epochs "
-        "more or less, it may be many times that, above all with three or four runs), and their number was fixed "
-        "beforehand"
+        "if repeats are independent, scatter roughly normally (where some collapse, or figures come in steps that "
+        "records do not tell, it may be many times that, above all with three or four runs), and their number was "
+        "fixed beforehand"
     )
     for shown in (" ".join(text(comparison).split()), markdown(comparison), latex(comparison)):
         assert conditions in shown.replace("\\", "")

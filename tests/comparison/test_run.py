@@ -348,3 +348,19 @@ def test_a_record_from_before_samples_were_counted(tmp_path):
     run = read(tmp_path, samples=None, sample_j=None)
     assert run.sample_j is None
     assert run.is_comparable
+
+
+@pytest.mark.parametrize(
+    ("what", "stopped_after"),
+    [
+        ({"max_epochs": 5, "max_steps": -1}, 2),
+        ({"max_epochs": 2, "max_steps": -1}, None),
+        ({"max_epochs": 5, "max_steps": 40}, None),
+        ({"max_epochs": -1, "max_steps": -1}, None),
+        ({}, None),
+    ],
+)
+def test_a_training_that_stopped_early_is_known_as_such(tmp_path, what, stopped_after):
+    """Of two epochs: fewer than were allowed, unless a number of steps ended them."""
+    run = run_of(put(tmp_path, 1.0, 0.8, what=what, epochs=(0.7, 0.8)), "a")
+    assert run.source.stopped_after == stopped_after

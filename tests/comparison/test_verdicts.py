@@ -239,6 +239,35 @@ def test_missing_time_may_have_cost_more():
     assert judge([group("a"), group("b", 1.5, -0.05, slack_kwh=9.0)])[0].kind == "dominated"
 
 
+def early(group, *epochs):
+    """The runs stopped early, after so many epochs of some more."""
+    runs = zip(group.runs, epochs, strict=True)
+    return replace(group, runs=tuple(replace(r, source=replace(r.source, stopped_after=n)) for r, n in runs))
+
+
+def test_energies_of_trainings_that_stop_early_are_no_surer_than_an_epoch():
+    """Three that all stop after five epochs and three after six, one of eight such groups by chance: no spread is seen.
+
+    With a step of a fifth and of a sixth, sd 0.0577 and 0.0481 of the logarithms, and so an error of the means of
+    0.0434, for a difference of 0.182.
+    """
+    five, six = (repeats(name, [kwh * e for e in (1, 1.002, 0.998)], ACCURACIES[:3], seeds=seeds)
+                 for name, kwh, seeds in (("a", 1.0, (0, 1, 2)), ("b", 1.2, (3, 4, 5))))  # fmt: skip
+    rest = [repeats(name, [1.0, 1.2, 1.003], ACCURACIES[:3], seeds=[None] * 3) for name in "cdefgh"]
+    fixed = next(v for v in judge([five, six, *rest]) if {v.one, v.other} == {"a", "b"})
+    assert (fixed.energy.sign, fixed.energy.error) == (1, pytest.approx(0.00163, rel=0.01))
+    stopped = next(
+        v for v in judge([early(five, 5, 5, 5), early(six, 6, 6, 6), *rest]) if {v.one, v.other} == {"a", "b"}
+    )
+    assert (stopped.energy.sign, stopped.energy.error) == (0, pytest.approx(0.0434, rel=0.01))
+    paired = replace(six, seeds=five.seeds, runs=tuple(
+        replace(r, source=replace(r.source, seed=i)) for i, r in enumerate(six.runs)))  # fmt: skip
+    (pairs,) = judge([early(five, 5, 5, 5), early(paired, 6, 6, 6)])
+    assert (pairs.pairs, pairs.energy.error) == (3, pytest.approx(0.0434, rel=0.01))
+    wide = gate(early(five, 5, 5, 5), early(paired, 6, 6, 6), 0.03), gate(five, six, 0.03)
+    assert [answer.outcome for answer in wide] == ["cannot tell", "worse"]
+
+
 def test_missing_time_makes_nothing_surer():
     """Runs of 0.70 to 0.96 kWh, of which each may have spent 0.96: if they did not, they scatter by 13 %."""
     energies = [0.70, 0.80, 0.90, 0.96]

@@ -96,6 +96,18 @@ def test_runs_of_a_configuration_are_a_group_whatever_their_records_say(tmp_path
     assert groups == {"small": 3, "wide": 2}
 
 
+def test_decisions_before_the_end_of_the_plan_are_told_as_a_look(tmp_path):
+    """Of eight runs two are not begun: whoever adds them judges a second time."""
+    manifest = made(tmp_path, failed=None)
+    assert report(tmp_path).comparison.apart == ()
+    replace(manifest, seeds=[*SEEDS, 3], plan=(*manifest.plan, ("small", 3), ("wide", 3))).write(tmp_path)
+    found = report(tmp_path)
+    words = "2 of 8 runs of the plan are not done yet: decisions before its end are a look, and the others at its end"
+    assert words in found.comparison.apart[0]
+    assert words in found.comparison.to_latex()
+    assert words in found.comparison.caveats[0]
+
+
 def test_a_report_takes_the_margin_the_level_and_targets(tmp_path, capsys):
     made(tmp_path, failed=None)
     options = ("--margin", "0.05", "--level", "0.1", "--target", "0.85", "--target", "0.95", "--baseline", "small")
