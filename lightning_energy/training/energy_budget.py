@@ -18,7 +18,7 @@ from lightning_energy.training.budget_source import Source, problem_of, source_o
 from lightning_energy.training.budget_state import BudgetState, states_in
 from lightning_energy.training.budget_watch import BudgetWatch
 from lightning_energy.training.budget_words import BudgetWords, lower_limits
-from lightning_energy.training.callback_base import OF_LIGHTNING, CallbackBase
+from lightning_energy.training.callback_base import CallbackBase
 from lightning_energy.training.ended import EndsTraining
 from lightning_energy.training.error_guard import WarnOnce, never_fatal
 from lightning_energy.training.forecaster import Forecaster
@@ -141,8 +141,7 @@ class EnergyBudget(EndsTraining):
 
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone: a copy has spent nothing."""
-        settings = {name: value for name, value in self.__dict__.items() if name not in OF_LIGHTNING}
-        return {**settings, **OF_A_RUN, "_run_id": uuid4().hex}
+        return {**super().__getstate__(), **OF_A_RUN, "_run_id": uuid4().hex}
 
     # ------------------------------------------------------------------------------------- begin and end
 
@@ -152,7 +151,7 @@ class EnergyBudget(EndsTraining):
         Raises:
             MeterUnavailable: nothing can be measured.
         """
-        if stage != "fit":
+        if stage != "fit" or self._refuses(trainer):
             return
         self._close()
         self.reason = ""
@@ -322,6 +321,8 @@ class EnergyBudget(EndsTraining):
 
     def state_dict(self) -> dict[str, Any]:
         """The energy that the run has spent so far, in joules."""
+        if self._is_saved_by_other():
+            return {}
         return BudgetState(self._spent_j(), self._run_id).to_plain()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
