@@ -14,6 +14,7 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.tuner import Tuner
 
 from lightning_energy import EnergyBudget, EnergyEfficiencyStopping, MeterLost, MeterUnavailable, ReplayMeter
@@ -124,6 +125,25 @@ def test_a_reserve_leaves_a_validated_checkpoint_within_the_budget(tmp_path):
     # and leaves the checkpoint that is there
     assert torch.load(tmp_path / "ckpt/energy-budget.ckpt", weights_only=True)["global_step"] == stop
     assert torch.load(tmp_path / "ckpt/energy-budget-v1.ckpt", weights_only=True)["global_step"] == trainer.global_step
+
+
+class FullDisk(TorchCheckpointIO):
+    """Can write nothing."""
+
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_no_training(tmp_path):
+    checkpoints = ModelCheckpoint(dirpath=tmp_path / "ckpt", every_n_epochs=300)
+    budget = with_own_meter(max_j=3.6e6 + 5.0, reserve_kwh=1.0)
+    trainer = make_trainer(
+        tmp_path, callbacks=[budget, checkpoints], max_epochs=400, plugins=[FullDisk()], enable_checkpointing=True
+    )
+    says = r"EnergyBudget: .*energy-budget.ckpt cannot be written \(OSError: \[Errno 28\] No space left on device\)"
+    with pytest.warns(match=says):
+        trainer.fit(Working(), loader(8), loader(4))
+    assert (trainer.state.finished, budget.is_exceeded) == (True, True)
 
 
 @pytest.mark.parametrize("measures", [True, False])
@@ -364,7 +384,7 @@ def test_a_trainer_within_another_leaves_the_callback_to_the_outer_one(tmp_path,
         assert 3.6e6 * callback.spent_kwh == pytest.approx(energy.report.total.energy_j, rel=0.5)
     assert torch.load(tmp_path / "inner.ckpt", weights_only=True)["callbacks"] == {}
     assert pickle.loads(pickle.dumps(callback)).reason == ""
-    second = make_trainer(tmp_path, callbacks=[callback, energy], max_epochs=1)
+    second = make_trainer(tmp_path, callbacks=[callback, energy], max_epochs=2)
     second.fit(Classifier(), loader(8), loader(4))  # the first one is over: no warning
 
 
