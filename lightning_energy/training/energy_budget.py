@@ -213,8 +213,19 @@ class EnergyBudget(EndsTraining):
         if not (self._is_over and self.on_exceed == "stop" and self._budget.reserve_j):
             return
         first = next((c for c in trainer.callbacks if is_checkpoint(c) and c.dirpath), None)  # type: ignore[attr-defined]
-        if first is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # same
-            trainer.save_checkpoint(free_path(first, trainer, CHECKPOINT))
+        if first is None or trainer.fast_dev_run:  # type: ignore[attr-defined]  # same
+            return
+        path = free_path(first, trainer, CHECKPOINT)
+        try:
+            trainer.save_checkpoint(path)
+        except Exception as error:
+            if trainer.world_size > 1 or raised_by_handler(error):  # other ranks wait for this one
+                raise
+            self._warn(
+                "checkpoint",
+                f"EnergyBudget: {path} cannot be written ({type(error).__name__}: {error}): the end of this training is "
+                f"in no checkpoint but your own. Give its ModelCheckpoint a folder with room",
+            )
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Stop measuring."""
