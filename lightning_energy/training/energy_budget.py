@@ -13,7 +13,7 @@ from lightning_energy.meters.base import MeterUnavailable
 from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.scores.budget_rule import Budget
-from lightning_energy.training.budget_checkpoint import free_path
+from lightning_energy.training.budget_checkpoint import leave_checkpoint
 from lightning_energy.training.budget_source import Source, problem_of, source_of
 from lightning_energy.training.budget_state import BudgetState, states_in
 from lightning_energy.training.budget_watch import BudgetWatch
@@ -22,7 +22,6 @@ from lightning_energy.training.callback_base import CallbackBase
 from lightning_energy.training.ended import EndsTraining
 from lightning_energy.training.error_guard import WarnOnce, never_fatal
 from lightning_energy.training.forecaster import Forecaster
-from lightning_energy.training.lightning_private import is_checkpoint
 from lightning_energy.training.spent_joules import open_session
 from lightning_energy.training.trainer_run import is_fitting
 
@@ -212,20 +211,7 @@ class EnergyBudget(EndsTraining):
         self._before_j = self._spent_j()
         if not (self._is_over and self.on_exceed == "stop" and self._budget.reserve_j):
             return
-        first = next((c for c in trainer.callbacks if is_checkpoint(c) and c.dirpath), None)  # type: ignore[attr-defined]
-        if first is None or trainer.fast_dev_run:  # type: ignore[attr-defined]  # same
-            return
-        path = free_path(first, trainer, CHECKPOINT)
-        try:
-            trainer.save_checkpoint(path)
-        except Exception as error:
-            if trainer.world_size > 1 or raised_by_handler(error):  # other ranks wait for this one
-                raise
-            self._warn(
-                "checkpoint",
-                f"EnergyBudget: {path} cannot be written ({type(error).__name__}: {error}): the end of this training is "
-                f"in no checkpoint but your own. Give its ModelCheckpoint a folder with room",
-            )
+        leave_checkpoint(trainer, CHECKPOINT, self._warn)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Stop measuring."""
