@@ -37,6 +37,7 @@ MEAN_U = 0.05  # relative scatter of validations, of which few were seen
 VALIDATION_SHARE, VALIDATION_U = 0.5, 0.3  # of a training batch's energy, where no validation was seen yet
 BETWEEN_S, BETWEEN_S_U = 0.03, 0.05  # seconds between two epochs, where no such time was seen yet
 BETWEEN_U = 0.5  # relative scatter of the times between epochs, of which few were seen
+START_S, START_S_U = 0.1, 0.15  # seconds that workers of a DataLoader take to start, where none was seen yet
 END_U = 0.6  # relative uncertainty of the time behind the last epoch
 MOST_STRETCHES = 64
 FAR_OFF = 0.25  # relative distance from the median of a stretch that is still of the warm-up
@@ -112,6 +113,7 @@ class Left(NamedTuple):
             looked at. ``None`` where their schedule is one of batches.
         validated_s: seconds since the last of these.
         end_s: seconds from the end of the training until ``fit`` returns, whose energy is not the run's.
+        starts: epochs in which the workers of a DataLoader start anew, where no such start was seen yet.
         least: batches that are trained whatever the time limit.
         closing: validations where the time limit ends the run, within an epoch: none, one, or the part of the epochs
             that are validated.
@@ -128,6 +130,7 @@ class Left(NamedTuple):
     validation_every_s: float | None = None
     validated_s: float = 0.0
     end_s: float = 0.0
+    starts: int = 0
     least: int = 0
     closing: float = 0.0
 
@@ -354,12 +357,12 @@ def _to_come(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int,
     value, variance = batches * per_batch, (batches * u_batch) ** 2
     mean, u = _validation(seen, left, per_batch, of)
     value, variance = value + validations * mean, variance + (validations * u) ** 2
+    per_s = sum(s[of] for s in stretches) / (sum(s.seconds for s in stretches) or math.inf)
+    mean, u = BETWEEN_S * per_s, BETWEEN_S_U * per_s
     if seen.between:
         mean, u = _mean([v[of] for v in seen.between], BETWEEN_U)
-    else:
-        per_s = sum(s[of] for s in stretches) / (sum(s.seconds for s in stretches) or math.inf)
-        mean, u = (seconds * per_s for seconds in (BETWEEN_S, BETWEEN_S_U))
     value, variance = value + left.epochs * mean, variance + (left.epochs * u) ** 2
+    value, variance = value + left.starts * START_S * per_s, variance + (left.starts * START_S_U * per_s) ** 2
     return value, math.sqrt(variance)
 
 

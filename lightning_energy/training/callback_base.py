@@ -21,7 +21,7 @@ from lightning_energy.training.added_on_ranks import is_on_all_ranks
 from lightning_energy.training.ending import LEFT_OUT
 from lightning_energy.training.error_guard import WarnOnce
 from lightning_energy.training.lightning_private import called_in
-from lightning_energy.training.one_trainer import MIXED, REFUSED, Others, is_at_work
+from lightning_energy.training.one_trainer import HOOKS, MIXED, REFUSED, Others, is_at_work
 from lightning_energy.training.run_memory import RunMemory
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ OF_LIGHTNING = {"log", "log_dict"}  # methods of the module that a Trainer sets 
 CARRY_FUNCTIONS = ("copy", "cloudpickle", "dill")  # modules that copy any function, by a part of their names
 OWNER, DIRECT = "lightning_energy.callback", "lightning_energy.ledger.step_marks"  # modules whose hooks are our own
 OF_STEPS = ("on_train_batch_start", "on_train_batch_end")
-HOOKS = [*(name for name in dir(Callback) if name.startswith("on_")), "teardown"]
 
 ON_SOME = (
     "LIGHTNING_ENERGY=1 is set on some ranks only: energy is not measured. Set it, and install lightning-energy, on "

@@ -15,6 +15,7 @@ from lightning_energy.training.ended import EndsTraining
 from lightning_energy.training.error_guard import WarnOnce
 from lightning_energy.training.forecaster import most_validations
 from lightning_energy.training.price_of_a_point import point_of, with_validation
+from lightning_energy.training.trainer_run import is_fitting
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -77,6 +78,7 @@ class EnergyEfficiencyStopping(EndsTraining):
         self.kwh_per_point: float | None = None
         self.stopped_epoch: int | None = None
         self._reached: list[Reached] = []
+        self._accepts = True
         self._warn = WarnOnce()
 
     @property
@@ -88,7 +90,7 @@ class EnergyEfficiencyStopping(EndsTraining):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Stand behind the EnergyCallback, which must have seen a validation first; say so where there is none."""
-        if stage != "fit":
+        if stage != "fit" or self._refuses(trainer):
             return
         self.reason = ""
         if trainer.global_step == 0 and trainer.current_epoch == 0:  # a new training; a checkpoint is loaded later
@@ -190,10 +192,22 @@ class EnergyEfficiencyStopping(EndsTraining):
 
     def state_dict(self) -> dict[str, Any]:
         """The results of the last validations, in plain types."""
+        if self._is_saved_by_other():
+            return {}
         return {"reached": [[*row] for row in self._reached]}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Decide on the state that follows: a test with the weights of an earlier epoch does not undo later ones."""
+        self._accepts = is_fitting(trainer)
+
+    def refuse_state(self) -> None:
+        """Take no state from the checkpoint that is loaded: it is of a Trainer that it does not end."""
+        self._accepts = False
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with what was reached in an earlier session."""
+        if not self._accepts:
+            return
         try:
             rows = [Reached(float(best), None if kwh is None else float(kwh), float(missing_s))
                     for best, kwh, missing_s in state_dict["reached"]]  # fmt: skip

@@ -13,16 +13,15 @@ from lightning_energy.meters.base import MeterUnavailable
 from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.scores.budget_rule import Budget
-from lightning_energy.training.budget_checkpoint import free_path
+from lightning_energy.training.budget_checkpoint import leave_checkpoint
 from lightning_energy.training.budget_source import Source, problem_of, source_of
 from lightning_energy.training.budget_state import BudgetState, states_in
 from lightning_energy.training.budget_watch import BudgetWatch
 from lightning_energy.training.budget_words import BudgetWords, lower_limits
-from lightning_energy.training.callback_base import OF_LIGHTNING, CallbackBase
+from lightning_energy.training.callback_base import CallbackBase
 from lightning_energy.training.ended import EndsTraining
 from lightning_energy.training.error_guard import WarnOnce, never_fatal
 from lightning_energy.training.forecaster import Forecaster
-from lightning_energy.training.lightning_private import is_checkpoint
 from lightning_energy.training.spent_joules import open_session
 from lightning_energy.training.trainer_run import is_fitting
 
@@ -141,8 +140,7 @@ class EnergyBudget(EndsTraining):
 
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone: a copy has spent nothing."""
-        settings = {name: value for name, value in self.__dict__.items() if name not in OF_LIGHTNING}
-        return {**settings, **OF_A_RUN, "_run_id": uuid4().hex}
+        return {**super().__getstate__(), **OF_A_RUN, "_run_id": uuid4().hex}
 
     # ------------------------------------------------------------------------------------- begin and end
 
@@ -152,7 +150,7 @@ class EnergyBudget(EndsTraining):
         Raises:
             MeterUnavailable: nothing can be measured.
         """
-        if stage != "fit":
+        if stage != "fit" or self._refuses(trainer):
             return
         self._close()
         self.reason = ""
@@ -213,9 +211,7 @@ class EnergyBudget(EndsTraining):
         self._before_j = self._spent_j()
         if not (self._is_over and self.on_exceed == "stop" and self._budget.reserve_j):
             return
-        first = next((c for c in trainer.callbacks if is_checkpoint(c) and c.dirpath), None)  # type: ignore[attr-defined]
-        if first is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # same
-            trainer.save_checkpoint(free_path(first, trainer, CHECKPOINT))
+        leave_checkpoint(trainer, CHECKPOINT, self._warn)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Stop measuring."""
@@ -322,6 +318,8 @@ class EnergyBudget(EndsTraining):
 
     def state_dict(self) -> dict[str, Any]:
         """The energy that the run has spent so far, in joules."""
+        if self._is_saved_by_other():
+            return {}
         return BudgetState(self._spent_j(), self._run_id).to_plain()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_energy.meters.clock import monotonic_ns
@@ -18,7 +19,7 @@ from lightning_energy.training.lightning_private import (
 from lightning_energy.training.spent_joules import Spending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from lightning.pytorch import Trainer
 
@@ -26,6 +27,7 @@ __all__ = ["Forecaster", "batches_by_schedule", "may_stop_early", "most_validati
 
 STRETCHES_PER_EPOCH = 16  # at most
 SAME_LENGTH = 0.1  # relative difference of the lengths of two epochs, where nothing but their end tells it
+SEEN_STARTS = 2  # epochs after which a start of workers was seen: those of the first start before the training
 END_S = 0.25  # from the end of the training until fit returns: the last update of a sensor is waited for
 GUESSED = 0.1  # the part of a stretch for which the energy at its begin and end may be guessed from the last power
 
@@ -82,6 +84,7 @@ class Forecaster:
         self._has_update = self._has_power = False  # since the training began
         self._first_step = self._batches = 0
         self._per_epoch = math.inf
+        self._epochs = 0  # that have ended in this session
         self._varies = False  # the last two epochs were of different lengths
 
     def begin(self, trainer: Trainer) -> None:
@@ -111,6 +114,7 @@ class Forecaster:
 
     def end_epoch(self, trainer: Trainer) -> None:
         """End an epoch: its length is known."""
+        self._epochs += 1
         before, self._per_epoch = self._per_epoch, float(trainer.fit_loop.epoch_loop.batch_progress.current.ready)
         self._varies = before < math.inf and abs(self._per_epoch - before) > SAME_LENGTH * before
         self._end_batches(trainer, self._moment(trainer))
@@ -206,12 +210,14 @@ class Forecaster:
         if batches is None:
             return Left(done, None)
         batches = max(batches, 0)
+        epochs = _ends(done, batches, per_epoch, begins=begins)
+        is_unseen = self._epochs < SEEN_STARTS and _starts_workers(trainer)
         every_s = validation_every_s(trainer) if trainer.check_val_every_n_epoch in {None, 1} else None
         return Left(
             done,
             batches,
             validations=_validations(trainer, done, done + batches, per_epoch),
-            epochs=_ends(done, batches, per_epoch, begins=begins),
+            epochs=epochs,
             validation_batches=_validation_batches(trainer),
             seconds=seconds,
             per_epoch=per_epoch,
@@ -219,6 +225,7 @@ class Forecaster:
             validation_every_s=every_s,
             validated_s=0.0 if every_s is None else max(self._clock() * NS - last_validation_s(trainer), 0.0),
             end_s=END_S if batches else 0.0,
+            starts=max(epochs - (not begins), 0) if is_unseen else 0,
             least=least,
             closing=1 / (trainer.check_val_every_n_epoch or 1) if trainer.enable_validation else 0.0,
         )
@@ -300,6 +307,13 @@ def _ends(done: int, batches: int, per_epoch: float, *, begins: bool) -> int:
 
 def _batches(trainer: Trainer) -> int:
     return int(trainer.fit_loop.epoch_loop.batch_progress.total.ready)
+
+
+def _starts_workers(trainer: Trainer) -> bool:
+    """True where a DataLoader of the training starts its workers anew in each epoch."""
+    given = getattr(trainer, "train_dataloader", None)
+    loaders = given.values() if isinstance(given, Mapping) else given if isinstance(given, (list, tuple)) else [given]
+    return any(getattr(x, "num_workers", 0) and not getattr(x, "persistent_workers", False) for x in loaders)
 
 
 def _validation_batches(trainer: Trainer) -> int:

@@ -90,7 +90,7 @@ OF_PHASES = {
 _STEP = "every `log_every_n_steps`, where a sensor has moved since the last point"
 _VAL = "after each validation"
 _EPOCH = "after each training epoch"
-_FORECAST = f"{_EPOCH} but the last, and within the first"
+_FORECAST = f"{_EPOCH} but the last, within the first, and as the second begins"
 
 ALL: tuple[LogKey, ...] = (
     LogKey(POWER_W, "W", _STEP, "mean power over the steps that became known since the last point; not of an estimate"),

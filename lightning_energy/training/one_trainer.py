@@ -5,6 +5,8 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lightning.pytorch import Callback
+
 from lightning_energy.curves.energy import NOTHING
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.results.notes import Note
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import Trainer
 
-__all__ = ["MIXED", "REFUSED", "Others", "is_at_work", "state_of_refused"]
+__all__ = ["HOOKS", "MIXED", "REFUSED", "Others", "is_at_work", "state_of_refused"]
+
+HOOKS = [*(name for name in dir(Callback) if name.startswith("on_")), "teardown"]
+"""The hooks of a callback that get a Trainer, but for ``setup``, which decides."""
 
 REFUSED = (
     "EnergyCallback is at work in another Trainer: what this one spends is not measured as a run of its own, and has "

@@ -110,6 +110,9 @@ def test_it_goes_on_from_a_checkpoint(tmp_path):
     trainer = fit(tmp_path, Rising(), energy, stopping, max_epochs=3)
     assert stopping.stopped_epoch is None
     trainer.save_checkpoint(tmp_path / "one.ckpt")
+    reached, stopping._reached = stopping._reached, [*stopping._reached, Reached(0.5, 1.0)]
+    trainer.test(Rising(), loader(8), ckpt_path=tmp_path / "one.ckpt", verbose=False)  # does not undo what came later
+    assert stopping._reached == [*reached, Reached(0.5, 1.0)]
     logger = MemoryLogger()
     again = [energy_callback(accuracy="val_acc"), EnergyEfficiencyStopping(max_kwh_per_point=LIMIT_KWH)]
     trainer = make_trainer(tmp_path, max_epochs=9, callbacks=again, logger=logger)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 import time
 import warnings
 from types import SimpleNamespace
@@ -13,9 +14,10 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.tuner import Tuner
 
-from lightning_energy import EnergyBudget, MeterLost, MeterUnavailable, ReplayMeter
+from lightning_energy import EnergyBudget, EnergyEfficiencyStopping, MeterLost, MeterUnavailable, ReplayMeter
 from lightning_energy.results.notes import Note
 from tests.modules import Begin, Classifier, End, MemoryLogger, Working, energy_callback, loader, make_trainer, meter
 from tests.training.parts import replay
@@ -123,6 +125,25 @@ def test_a_reserve_leaves_a_validated_checkpoint_within_the_budget(tmp_path):
     # and leaves the checkpoint that is there
     assert torch.load(tmp_path / "ckpt/energy-budget.ckpt", weights_only=True)["global_step"] == stop
     assert torch.load(tmp_path / "ckpt/energy-budget-v1.ckpt", weights_only=True)["global_step"] == trainer.global_step
+
+
+class FullDisk(TorchCheckpointIO):
+    """Can write nothing."""
+
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_no_training(tmp_path):
+    checkpoints = ModelCheckpoint(dirpath=tmp_path / "ckpt", every_n_epochs=300)
+    budget = with_own_meter(max_j=3.6e6 + 5.0, reserve_kwh=1.0)
+    trainer = make_trainer(
+        tmp_path, callbacks=[budget, checkpoints], max_epochs=400, plugins=[FullDisk()], enable_checkpointing=True
+    )
+    says = r"EnergyBudget: .*energy-budget.ckpt cannot be written \(OSError: \[Errno 28\] No space left on device\)"
+    with pytest.warns(match=says):
+        trainer.fit(Working(), loader(8), loader(4))
+    assert (trainer.state.finished, budget.is_exceeded) == (True, True)
 
 
 @pytest.mark.parametrize("measures", [True, False])
@@ -337,6 +358,34 @@ def test_without_a_device_there_is_no_budget(tmp_path):
 
     with pytest.warns(match="EnergyCallback is at work"), pytest.raises(MeterUnavailable, match="nothing is measured"):
         make_trainer(tmp_path, callbacks=[energy, Trains()]).fit(Classifier(), loader(8), loader(4))
+
+
+@pytest.mark.parametrize("ends", [EnergyBudget, EnergyEfficiencyStopping])
+def test_a_trainer_within_another_leaves_the_callback_to_the_outer_one(tmp_path, ends):
+    """It has spent its budget, or judged two validations, when a second Trainer comes by, which is told."""
+    callback = ends(max_j=1e9) if ends is EnergyBudget else ends(max_kwh_per_point=1e9, patience=1)
+    energy = energy_callback(meters=replay(), accuracy="val_acc", record=False)
+    inner = make_trainer(tmp_path, callbacks=[callback], max_epochs=1)
+
+    class Trains(Callback):
+        def on_train_epoch_end(self, trainer, pl_module) -> None:
+            if trainer.current_epoch == 1:
+                inner.fit(Classifier(), loader(8), loader(4))
+                inner.save_checkpoint(tmp_path / "inner.ckpt")
+
+    trainer = make_trainer(tmp_path, callbacks=[callback, energy, Trains()], max_epochs=3)
+    with pytest.warns(match=f"{ends.__name__} is at work in another Trainer") as caught:
+        trainer.fit(Classifier(), loader(8), loader(4))
+    assert len([w for w in caught if "at work" in str(w.message)]) == 1
+    state = callback.state_dict()
+    assert state.get("spent_j", 1.0) > 0.0
+    assert len(state.get("reached", [1, 2])) == 2  # of three validations
+    if ends is EnergyBudget:
+        assert 3.6e6 * callback.spent_kwh == pytest.approx(energy.report.total.energy_j, rel=0.5)
+    assert torch.load(tmp_path / "inner.ckpt", weights_only=True)["callbacks"] == {}
+    assert pickle.loads(pickle.dumps(callback)).reason == ""
+    second = make_trainer(tmp_path, callbacks=[callback, energy], max_epochs=2)
+    second.fit(Classifier(), loader(8), loader(4))  # the first one is over: no warning
 
 
 FITS = SimpleNamespace(state=SimpleNamespace(fn="fit"))

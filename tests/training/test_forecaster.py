@@ -189,6 +189,36 @@ def test_short_epochs_have_times_between_them_and_an_end(gap_s):
     assert told.left.batches == 0
 
 
+@pytest.mark.parametrize(("settings", "starts"), [({}, False), ({"num_workers": 1}, True)])
+def test_workers_that_start_in_each_epoch_are_unknown_until_the_second_has_ended(settings, starts):
+    """Those of the first epoch start before the training. Epochs of 0.4 s, and 0.2 s for the workers of each."""
+    device, epochs = Device(), 60
+    loaders = DataLoader(Numbers(80), batch_size=4, **settings)
+    trainer = lightning_like(
+        num_training_batches=20, enable_validation=False, max_epochs=epochs, train_dataloader=loaders
+    )
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    progress.total.ready = progress.current.ready = trainer.global_step = 0
+    forecaster = Forecaster(device.now, clock=lambda: device.ns)
+    forecaster.begin(trainer)
+    start_s, truth_j = 0.2 * starts, (epochs * 0.43 + (epochs - 1) * 0.2 * starts) * W
+    for trainer.current_epoch in range(3):
+        progress.current.ready = 0
+        forecaster.begin_epoch(trainer)
+        if trainer.current_epoch:
+            told = forecaster.forecast(trainer, device.spent_j, begins=True)
+            assert truth_j in told.energy_j
+            assert told.energy_j.width < (1.2 if starts else 0.3)
+            device.work(start_s)
+        for _ in range(20):
+            device.work(0.02)
+            progress.current.ready += 1
+            trainer.global_step = progress.total.ready = trainer.global_step + 1
+        forecaster.end_epoch(trainer)
+        assert truth_j in forecaster.forecast(trainer, device.spent_j).energy_j
+        device.work(0.03)
+
+
 def test_the_second_epoch_begins_with_a_forecast_that_knows_the_time_between():
     found, trainer, parts = forecasts_of(replay())
     found.end_epoch(trainer, joules(100.0), joules(50.0), joules(50.0), parts.warn)
