@@ -14,19 +14,21 @@ import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lightning_energy import EnergyCallback, load_record
-from lightning_energy.results.record import Record
 from lightning_energy.results.write import write_record
 from tests.results.verdict.trainings import Trained, trained
 from tests.sim.virtual_run import Pieces, Sensor, Work
 from tests.sim.watched import by_channels
 from tests.test_repository import ROOT
 from tests.training.parts import replay
+
+if TYPE_CHECKING:
+    from lightning_energy.results.record import Record
 
 DELAY_S = 0.03  # of every batch
 SHOWN = 5  # epochs of the record that is shown

@@ -273,8 +273,8 @@ def test_the_report_has_two_lines_at_most():
     place = Place.of_record(Path("runs/a b/energy.json"))
     first, second = (x for x in as_text(run.report, place).split("\n") if x.startswith(("Could save", "And")))
     assert first == (
-        "Could save: 15 % (540 kJ ± 27 kJ), saving checkpoints: save half as often: ModelCheckpoint(every_n_epochs=… or "
-        "every_n_train_steps=…) twice as large"
+        "Could save: 15 % (540 kJ ± 27 kJ), saving checkpoints: save half as often: ModelCheckpoint(every_n_epochs=… "
+        "or every_n_train_steps=…) twice as large"
     )
     assert second == "And: 10 %, waiting for data (`lightning-energy explain 'runs/a b'`)"
     assert "Could save" not in as_text(record(1.0, None).report, place)
