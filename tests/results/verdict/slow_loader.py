@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lightning_energy.results.record import Record
 
 DELAY_S = 0.03  # of every batch
-SHOWN = 5  # epochs of the record that is shown
+SHOWN = 3  # epochs of the record that is shown
 PARTS = {  # seconds and watts
     "forward": (0.014, 270.0), "backward": (0.021, 330.0), "optimizer": (0.005, 210.0), "other": (0.001, 110.0),
     "data": (0.001, 80.0), "copy": (0.0015, 140.0), "saving": (0.02, 90.0), "": (0.02, 200.0),
