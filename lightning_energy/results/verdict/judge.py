@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.results.verdict.explanation import Explanation
 from lightning_energy.results.verdict.rules import RULES
 from lightning_energy.results.verdict.saving import Blind, Saving, Unseen
 
 if TYPE_CHECKING:
     from lightning_energy.results.verdict.evidence import Evidence
+    from lightning_energy.results.verdict.rules import Rule
+    from lightning_energy.results.verdict.saving import Stake
 
-__all__ = ["judge"]
+__all__ = ["DEFECT", "judge"]
+
+DEFECT = "an error of lightning-energy"
 
 
 def judge(run: Evidence) -> Explanation:
@@ -24,7 +29,7 @@ def judge(run: Evidence) -> Explanation:
     found: list[Saving] = []
     unseen: list[Unseen] = []
     for rule in RULES:
-        stake = gap or rule.look(run)
+        stake = gap or _looked(rule, run)
         if stake is None:
             continue
         if isinstance(stake, Blind):
@@ -43,3 +48,13 @@ def judge(run: Evidence) -> Explanation:
         energy_j=whole.energy_j,
         quality=whole.quality,
     )
+
+
+def _looked(rule: Rule, run: Evidence) -> Stake | Blind | None:
+    """The result of a rule; a defect of ours must cost a run neither its report nor its record."""
+    try:
+        return rule.look(run)
+    except Exception as error:
+        if raised_by_handler(error):
+            raise
+        return Blind(f"{DEFECT} ({type(error).__name__}: {error})", "report it with the record")
