@@ -1,4 +1,4 @@
-"""From what the rules found to the verdict: which savings are told, in which order."""
+"""From what the rules found to the verdict: the savings that are listed, in their order."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def judge(run: Evidence) -> Explanation:
         )
     ranked = sorted(found, key=lambda s: s.energy_j, reverse=True)
     return Explanation(
-        savings=tuple(s for s in ranked if s.is_worth_telling),
-        small=tuple(s for s in ranked if not s.is_worth_telling),
+        savings=tuple(s for s in ranked if s.is_worth_listing),
+        small=tuple(s for s in ranked if not s.is_worth_listing),
         unseen=tuple(unseen),
         energy_j=whole.energy_j,
         quality=whole.quality,

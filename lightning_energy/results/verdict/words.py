@@ -21,8 +21,8 @@ WIDTH = 120
 NARROWEST = 60
 INDENT = "   "
 LIMITS = (
-    f"Told is what exceeds {percent(MIN_SHARE)} of the run, as runs of one setting differ by so much, and {SURE:g} "
-    "times its uncertainty (±, k=1)."
+    f"A saving is listed where it exceeds {percent(MIN_SHARE)} of the run, as runs of one setting differ by so much, "
+    f"and {SURE:g} times its uncertainty (±, k=1)."
 )
 
 

@@ -103,7 +103,7 @@ def test_savings_are_ranked_and_have_their_figures():
 @pytest.mark.parametrize(
     ("kwh", "u", "told"), [(0.1, 0.1, True), (0.1, 0.55, False), (0.021, 0.1, True), (0.0199, 0.1, False)]
 )
-def test_what_is_told_exceeds_two_percent_and_two_standard_uncertainties(kwh, u, told):
+def test_what_is_listed_exceeds_two_percent_and_two_standard_uncertainties(kwh, u, told):
     """In one step: taking its batch is nothing beside the wait."""
     run = replace(divided(phase("data", kwh, u=u, u_absolute=u)), steps=Steps(1, 1000.0))
     assert rules(run) == ["waiting"] * told
