@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks import pictures, tables
 from docs.make import proofs
-from lightning_energy import compare, energy_penalized_accuracy, load_record, study
+from lightning_energy import EnergyCallback, compare, energy_penalized_accuracy, explain, load_record, study
 from lightning_energy.comparison.rank_stability import stability
 from lightning_energy.meters import CalibratedMeter
 from lightning_energy.results.power_track import merge
@@ -175,6 +175,12 @@ def test_the_replay_is_of_the_committed_record_as_it_is_worded_now():
     found = pictures.replayed()
     for name in pictures.REPLAYED:
         assert picture(name)[1]["caveats"] == [*found.runs[0].caveats]
+
+
+def test_the_verdict_is_of_the_committed_record_as_it_is_worded_now():
+    """After a change of explain: what it says of benchmarks/results/slow-loader.json goes into the page by hand."""
+    text = explain(pictures.RESULTS / "slow-loader.json")
+    assert f"```text\n{text}\n```" in (ROOT / "docs/what-to-do-about-it.md").read_text()
 
 
 def test_the_training_is_the_committed_one():

@@ -96,6 +96,13 @@ def test_spend_wisely(tmp_path, run):
     assert said.count(" points (") == said.count("Saved: ") == 2
 
 
+def test_slow_loader(tmp_path, run):
+    out = run("slow_loader.py", "--max-epochs", "1", "--delay-ms", "1")
+    assert "waiting for data" in out  # told, too little, or not looked at: as this machine's meters are
+    assert "lightning-energy explain runs/slow_loader/version_0" in out
+    assert load_record(tmp_path / "runs/slow_loader/version_0").phases["train"]
+
+
 def test_energy_budget(tmp_path, run):
     out = run("energy_budget.py", "--max-j", "4")
     first, second = (float(line.split(" spent ")[1].split(" J")[0]) for line in out.splitlines() if " J of " in line)

@@ -18,8 +18,8 @@ __all__ = ["explain"]
 def explain(run: str | Path | Record, *, beside: str | Path | Record | None = None) -> Explanation:
     """Say what would have saved energy in a run: a ranked list, each change with its joules, ± and the next step.
 
-    A change is told where it would have saved more than 2 % of the run and more than twice its uncertainty. Nothing is
-    guessed: where the record does not know enough for a rule, ``unseen`` says so, with what would let it look.
+    A change is listed where it would have saved more than 2 % of the run and more than twice its uncertainty. Nothing
+    is guessed: where the record does not know enough for a rule, ``unseen`` says so, with what would let it look.
 
     Args:
         run: the record of a run: the file ``energy.json``, the folder that it lies in, or what

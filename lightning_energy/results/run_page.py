@@ -18,8 +18,7 @@ from lightning_energy.results.prefixes import Figures, count
 from lightning_energy.results.readable import duration, one_line, si
 from lightning_energy.results.run_curves import epochs_section, metric_section, power_section
 from lightning_energy.results.verdict.lines import LABELS
-from lightning_energy.results.verdict.words import HEADER as HEADER_OF_VERDICT
-from lightning_energy.results.verdict.words import notes_of, rows_of
+from lightning_energy.results.verdict.words import facts_of, notes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,8 +129,8 @@ def _verdict(report: Report) -> str:
     verdict = report.verdict
     if verdict is None or not verdict.savings:
         return ""
-    body = table(HEADER_OF_VERDICT, rows_of(verdict), "What would save energy", texts=2)
-    return section("What would save energy", body + listed(notes_of(verdict)))
+    notes = "".join(f'<p class="note">{escaped(note)}</p>' for note in notes_of(verdict))
+    return section("What would save energy", words(facts_of(verdict)) + notes)
 
 
 def _facts(report: Report) -> str:

@@ -13,14 +13,15 @@ from lightning_energy.ledger.session import Session
 from lightning_energy.meters import MeterInfo, ReplayMeter, open_meters
 from lightning_energy.results.figures import Device
 from lightning_energy.results.summary import StepSums, _falls_back, _note_on_lines, summarize
+from tests.training.parts import TwoRanks
 
 INFO = MeterInfo("d", "NVIDIA H100", "measured", "gpu", power_max_w=460.0, coverage=0.25, update_period_s=0.05)
 
 
-def report_of(steps: StepSums, info: MeterInfo = INFO, ranks: Ranks | None = None, **kwargs):
+def report_of(steps: StepSums, info: MeterInfo = INFO, ranks: Ranks | None = None, phase: str = "", **kwargs):
     meter = ReplayMeter(100.0, counter_period_s=0.05, info=info)
-    session = Session(open_meters([meter], device=torch.device("cpu")))
-    session.mark(session.code(0, "train", "gap"))
+    session = Session(open_meters([meter], device=torch.device("cpu")), has_phases=bool(phase))
+    session.mark(session.code(0, "train", "gap", phase))
     session.mark(session.code(0, "validate", "gap"))
     session.finish()
     try:
@@ -128,3 +129,15 @@ def test_a_counter_that_moves_too_seldom_is_noted(seconds, is_noted):
     assert note.text.startswith(
         "NVIDIA H100: its counter was seen to move too seldom for more, so that energy between "
     )
+
+
+def test_the_phases_of_each_of_several_ranks_are_kept():
+    """One by one, for the verdict; those of one rank are its phases, and undivided training has none."""
+    two = TwoRanks(2, _sum=lambda tensor: 2 * tensor)
+    report = report_of(StepSums(), ranks=two, phase="data")
+    assert [[phase.name for phase in phases] for phases in report.phases_by_rank] == [["data"], ["data"]]
+    (together,), (one, other) = report.phases["train"], report.phases_by_rank
+    assert one == other
+    assert together.energy.duration_s == pytest.approx(one[0].energy.duration_s)
+    assert report_of(StepSums(), phase="data").phases_by_rank == []
+    assert report_of(StepSums(), ranks=two).phases_by_rank == []

@@ -20,6 +20,7 @@ from lightning_energy import (
     EnergyMonitor,
     EnergyPenalizedAccuracy,
     EnergyScore,
+    Explanation,
     Meter,
     MeterInfo,
     MeterLost,
@@ -32,6 +33,7 @@ from lightning_energy import (
     __version__,
     compare,
     energy_penalized_accuracy,
+    explain,
     functional,
     load_record,
     study,
@@ -231,6 +233,9 @@ def comparing() -> str:
 
 
 def replaying() -> str:
+    explained: Explanation = explain("runs/a", beside=Path("runs/b"))
+    saved: list[tuple[str, float, float]] = [(s.rule, s.energy_kwh, s.u_kwh) for s in explained.savings]
+    print(explained, explain(load_record("runs/a")).unseen, saved)
     found: WhatIf = whatif("runs")
     whatif(["runs/a", Path("runs/b")], rules=("metric", "budget"), metric="val_acc", scale="percent", patience=3)
     whatif("runs", rules="best", alpha=(1, 5, 20.0), beta=5, reference_kwh=["runs/a", 0.01], score="penalized")

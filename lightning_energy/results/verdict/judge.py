@@ -1,17 +1,22 @@
-"""From what the rules found to the verdict: which savings are told, in which order."""
+"""From what the rules found to the verdict: the savings that are listed, in their order."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.results.verdict.explanation import Explanation
 from lightning_energy.results.verdict.rules import RULES
 from lightning_energy.results.verdict.saving import Blind, Saving, Unseen
 
 if TYPE_CHECKING:
     from lightning_energy.results.verdict.evidence import Evidence
+    from lightning_energy.results.verdict.rules import Rule
+    from lightning_energy.results.verdict.saving import Stake
 
-__all__ = ["judge"]
+__all__ = ["DEFECT", "judge"]
+
+DEFECT = "an error of lightning-energy"
 
 
 def judge(run: Evidence) -> Explanation:
@@ -24,7 +29,7 @@ def judge(run: Evidence) -> Explanation:
     found: list[Saving] = []
     unseen: list[Unseen] = []
     for rule in RULES:
-        stake = gap or rule.look(run)
+        stake = gap or _looked(rule, run)
         if stake is None:
             continue
         if isinstance(stake, Blind):
@@ -37,9 +42,19 @@ def judge(run: Evidence) -> Explanation:
         )
     ranked = sorted(found, key=lambda s: s.energy_j, reverse=True)
     return Explanation(
-        savings=tuple(s for s in ranked if s.is_worth_telling),
-        small=tuple(s for s in ranked if not s.is_worth_telling),
+        savings=tuple(s for s in ranked if s.is_worth_listing),
+        small=tuple(s for s in ranked if not s.is_worth_listing),
         unseen=tuple(unseen),
         energy_j=whole.energy_j,
         quality=whole.quality,
     )
+
+
+def _looked(rule: Rule, run: Evidence) -> Stake | Blind | None:
+    """The result of a rule; a defect of ours must cost a run neither its report nor its record."""
+    try:
+        return rule.look(run)
+    except Exception as error:
+        if raised_by_handler(error):
+            raise
+        return Blind(f"{DEFECT} ({type(error).__name__}: {error})", "report it with the record")

@@ -1,7 +1,7 @@
 """The rules of a verdict, one function each, and the list of them. Each is silent where the run does not know.
 
 A rule returns the joules that its change would have saved in this run, all else equal; the reason why it cannot look;
-or ``None`` where there is nothing to look at. :mod:`~lightning_energy.results.verdict.judge` decides which are told.
+or ``None`` where there is nothing to look at. :mod:`~lightning_energy.results.verdict.judge` decides which are listed.
 """
 
 from __future__ import annotations

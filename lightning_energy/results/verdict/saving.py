@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["MIN_SHARE", "SURE", "Blind", "Saving", "Stake", "Unseen", "Verdict"]
 
 MIN_SHARE = 0.02
-"""Smallest saving that is told, relative to the energy of the run: the same training takes some percent more or less
+"""Smallest saving that is listed, relative to the energy of the run: the same training takes some percent more or less
 from run to run (docs/is-my-number-right.md), so that nobody would find a smaller one in the next run."""
 SURE = 2.0
-"""Smallest saving that is told, in standard uncertainties."""
+"""Smallest saving that is listed, in standard uncertainties."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Saving:
         return self.u_j / J_PER_KWH
 
     @property
-    def is_worth_telling(self) -> bool:
+    def is_worth_listing(self) -> bool:
         """True where it exceeds both :data:`SURE` and :data:`MIN_SHARE`."""
         return self.energy_j > SURE * self.u_j and self.share > MIN_SHARE
 

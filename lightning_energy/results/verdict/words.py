@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
     from lightning_energy.results.verdict.saving import Saving, Verdict
 
-__all__ = ["HEADER", "as_markdown", "as_text", "notes_of", "rows_of"]
+__all__ = ["as_markdown", "as_text", "facts_of", "notes_of"]
 
 HEADER = ("what the energy goes to", "would save", "of the run", "figures", "next step")
 WIDTH = 120
 NARROWEST = 60
 INDENT = "   "
 LIMITS = (
-    f"Told is what exceeds {percent(MIN_SHARE)} of the run, as runs of one setting differ by so much, and {SURE:g} "
-    "times its uncertainty (±, k=1)."
+    f"A saving is listed where it exceeds {percent(MIN_SHARE)} of the run, as runs of one setting differ by so much, "
+    f"and {SURE:g} times its uncertainty (±, k=1)."
 )
 
 
@@ -47,13 +47,24 @@ def as_markdown(verdict: Verdict) -> str:
     parts = [f"### {in_markdown(_title(verdict).removesuffix(':'))}"]
     if verdict.savings:
         rows = [HEADER, ("---", "---:", "---:", "---", "---")]
-        cells = [*rows, *([note_in_markdown(cell) for cell in row] for row in rows_of(verdict))]
+        cells = [*rows, *([note_in_markdown(cell) for cell in row] for row in _rows(verdict))]
         parts.append("\n".join("| " + " | ".join(row) + " |" for row in cells))
     return "\n\n".join([*parts, "\n".join(f"- {note_in_markdown(note)}" for note in notes_of(verdict))])
 
 
-def rows_of(verdict: Verdict) -> list[tuple[str, ...]]:
-    """Rows of a table with the columns of :data:`HEADER`, that with the most joules first."""
+def facts_of(verdict: Verdict) -> list[tuple[str, str]]:
+    """Lines of (label, text), one per saving, that with the most joules first."""
+    return [
+        (
+            one_line(f"{percent(s.share)}, {s.cause}"),
+            one_line(f"{_saved(s)}. {_capital(s.because)}. Next: {s.next_step}."),
+        )
+        for s in verdict.savings
+    ]
+
+
+def _rows(verdict: Verdict) -> list[tuple[str, ...]]:
+    """Rows of a table with the columns of :data:`HEADER`."""
     rows = [(s.cause, _saved(s), percent(s.share), s.because, s.next_step) for s in verdict.savings]
     return [tuple(map(one_line, row)) for row in rows]
 

@@ -14,13 +14,12 @@ import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lightning_energy import EnergyCallback, load_record
-from lightning_energy.results.record import Record
 from lightning_energy.results.write import write_record
 from tests.results.verdict.trainings import Trained, trained
 from tests.sim.virtual_run import Pieces, Sensor, Work
@@ -28,8 +27,11 @@ from tests.sim.watched import by_channels
 from tests.test_repository import ROOT
 from tests.training.parts import replay
 
+if TYPE_CHECKING:
+    from lightning_energy.results.record import Record
+
 DELAY_S = 0.03  # of every batch
-SHOWN = 5  # epochs of the record that is shown
+SHOWN = 3  # epochs of the record that is shown
 PARTS = {  # seconds and watts
     "forward": (0.014, 270.0), "backward": (0.021, 330.0), "optimizer": (0.005, 210.0), "other": (0.001, 110.0),
     "data": (0.001, 80.0), "copy": (0.0015, 140.0), "saving": (0.02, 90.0), "": (0.02, 200.0),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import lightning_energy
-from lightning_energy import explain, load_record
+from lightning_energy import Energy, explain, load_record
 from lightning_energy.commands.main import main
 from lightning_energy.ledger.how_shared import ClassPower, HowShared
 from lightning_energy.ledger.phases import PhaseEnergy
@@ -22,7 +25,11 @@ from lightning_energy.results.notes import Note
 from lightning_energy.results.record import Record, Samples, Steps
 from lightning_energy.results.rendering import as_text
 from lightning_energy.results.rows import EpochRow
+from lightning_energy.results.verdict import judge
+from lightning_energy.results.verdict.judge import DEFECT
+from lightning_energy.results.verdict.rules import RULES
 from lightning_energy.results.write import write_record
+from lightning_energy.scores.metric import Metric
 from tests.records import energy, record
 
 SCHEMA = json.loads((Path(lightning_energy.__file__).parent / "results/record.schema.json").read_text())
@@ -96,7 +103,7 @@ def test_savings_are_ranked_and_have_their_figures():
 @pytest.mark.parametrize(
     ("kwh", "u", "told"), [(0.1, 0.1, True), (0.1, 0.55, False), (0.021, 0.1, True), (0.0199, 0.1, False)]
 )
-def test_what_is_told_exceeds_two_percent_and_two_standard_uncertainties(kwh, u, told):
+def test_what_is_listed_exceeds_two_percent_and_two_standard_uncertainties(kwh, u, told):
     """In one step: taking its batch is nothing beside the wait."""
     run = replace(divided(phase("data", kwh, u=u, u_absolute=u)), steps=Steps(1, 1000.0))
     assert rules(run) == ["waiting"] * told
@@ -265,6 +272,60 @@ def test_ranks_with_boards_of_several_models_are_not_compared():
     assert "several models" in why(replace(run, devices=devices, phases_by_rank=by_rank), "ranks")
 
 
+JOULES = st.none() | st.sampled_from([0.0, 1e-30, 1.0, 3.6e6, 1e30])
+SECONDS = st.sampled_from([0.0, 1e-9, 60.0, 3600.0])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["data", "saving", "backward", "mine"]), JOULES, SECONDS, st.booleans())),
+    st.lists(st.tuples(JOULES, JOULES, st.none() | SECONDS, st.none() | st.floats(-1e9, 1e9))),
+    st.tuples(JOULES, SECONDS, JOULES, st.sampled_from(["gpu", "package"])),
+    st.integers(1, 2),
+)
+def test_whatever_figures_a_record_has_there_is_a_verdict(phases, epochs, whole, ranks):
+    """No rule errs, whatever is 0 or not known, and no saving is told that is not a number."""
+    total_j, total_s, gaps_j, scope = whole
+
+    def of(joules: float | None, seconds: float) -> Energy:
+        return replace(energy(None if joules is None else joules / 3.6e6), duration_s=seconds)
+
+    divided_ = [PhaseEnergy(name, of(joules, s), resolved and bool(joules)) for name, joules, s, resolved in phases]
+    device = Device("A100", "GPU-1", scope, of(total_j, total_s), 0.02, condition=Condition(power_limit_w=400.0))
+    run = replace(
+        of_steps(120.0, above_idle_j=gaps_j),
+        devices=[replace(device, rank=rank) for rank in range(ranks)],
+        stages={"train": of(total_j, total_s)},
+        session=of(total_j, total_s),
+        total=of(total_j, total_s),
+        gaps=of(gaps_j, total_s / 2),
+        ranks=ranks,
+        phases={"train": divided_},
+        phases_by_rank=[divided_, divided_[:1]] if ranks > 1 else [],
+        epochs=[
+            EpochRow(epoch=i, train_j=t, train_u_j=t, val_j=v, val_u_j=v, val_s=s, total_kwh=t, metric=m)
+            for i, (t, v, s, m) in enumerate(epochs)
+        ],
+        metric=Metric("val_loss", 1.0, "min", "raw"),
+        score=None,
+    )
+    found = explain(run)
+    assert [u for u in found.unseen if DEFECT in u.why] == []
+    assert all(math.isfinite(s.energy_j) and math.isfinite(s.u_j) for s in found.savings)
+    assert as_text(run.report)
+    assert str(found)
+    assert run.to_html()
+
+
+def test_a_defect_of_a_rule_costs_neither_report_nor_record(monkeypatch):
+    def errs(_run: Any) -> None:
+        raise ZeroDivisionError("mine")
+
+    monkeypatch.setattr(judge, "RULES", [replace(RULES[0], look=errs), *RULES[1:]])
+    run = divided(phase("saving", 0.3))
+    assert rules(run) == ["saving"]
+    assert "an error of lightning-energy (ZeroDivisionError: mine)" in why(run, "waiting")
+
+
 # ------------------------------------------------------------------------------------------------ where it stands
 
 
@@ -273,8 +334,8 @@ def test_the_report_has_two_lines_at_most():
     place = Place.of_record(Path("runs/a b/energy.json"))
     first, second = (x for x in as_text(run.report, place).split("\n") if x.startswith(("Could save", "And")))
     assert first == (
-        "Could save: 15 % (540 kJ ± 27 kJ), saving checkpoints: save half as often: ModelCheckpoint(every_n_epochs=… or "
-        "every_n_train_steps=…) twice as large"
+        "Could save: 15 % (540 kJ ± 27 kJ), saving checkpoints: save half as often: ModelCheckpoint(every_n_epochs=… "
+        "or every_n_train_steps=…) twice as large"
     )
     assert second == "And: 10 %, waiting for data (`lightning-energy explain 'runs/a b'`)"
     assert "Could save" not in as_text(record(1.0, None).report, place)
