@@ -12,7 +12,9 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from lightning_energy.meters.patience import NoThreadError, Question
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,39 +53,54 @@ class Helper:
     def __init__(self, uuids: Sequence[str]) -> None:
         self._uuids = [*uuids]
         self._pid = os.getpid()
+        self._starting: Question[_Started] | None = None
         self._sock: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> bool:
-        """Start the process; false where none can be started. Waits for nothing."""
+        """Start the process; false where none can be started. Waits for nothing: that is done in a thread of its own.
+
+        A fork of another thread at that moment has its child hold a pipe that says when the process was started.
+        """
         try:
-            self._start()
-        except Exception:  # noqa: BLE001 - a limit of the system's, an audit hook, the interpreter's end: we read as well
-            self.leave()
+            self._starting = Question(self._start)
+        except NoThreadError:
             return False
         return True
 
-    def _start(self) -> None:
+    def _start(self) -> _Started:
         folders = dict.fromkeys(str(Path(str(import_module(name).__file__)).parent) for name in NEEDED)
         paths = [str(Path(folder).parent) if Path(folder, "__init__.py").exists() else folder for folder in folders]
         boot = f"import sys; sys.path += {paths!r}; {BOOT}"
-        self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            for sock in (self._sock, theirs):
+            for sock in (ours, theirs):
                 sock.settimeout(None)  # whatever socket.setdefaulttimeout() says
-            command = [sys.executable, "-I", "-S", "-B", "-c", boot, str(theirs.fileno()), str(os.getpid())]
-            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, our module and boards' UUIDs
-                [*command, *self._uuids],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **ONE_THREAD},
-                start_new_session=True,  # the terminal's signals are not for it
-            )
+            command = [sys.executable, "-I", "-S", "-B", "-c", boot, str(theirs.fileno()), str(self._pid)]
+            try:
+                process = subprocess.Popen(  # noqa: S603 - this interpreter, our module and boards' UUIDs
+                    [*command, *self._uuids],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    env={**os.environ, **ONE_THREAD},
+                    start_new_session=True,  # the terminal's signals are not for it
+                )
+            except BaseException:
+                ours.close()
+                raise
+        return _Started(ours, process)
 
     def look(self) -> list[list[Any]] | None:
         """The helper's description of the boards, once it is there; empty where it has ended; ``None`` before."""
+        starting = self._starting
+        if starting is not None:
+            if not starting.wait(0.0):
+                return None
+            self._starting = None
+            with suppress(Exception):  # a limit of the system's, an audit hook, the interpreter's end: we read as well
+                self._sock, self._process = starting.answer()
         try:
             return self._receive(socket.MSG_DONTWAIT) or []
         except BlockingIOError:
@@ -139,22 +156,40 @@ class Helper:
 
     def leave(self) -> None:
         """Have nothing to do with it any more: what has not ended is killed."""
+        starting, self._starting = self._starting, None
+        if starting is not None:
+            starting.leave(_drop, nobody_takes=True)
         sock, process = self._sock, self._process
         self._sock = self._process = None
         if sock is not None:
             sock.close()
         if process is not None and self._is_ours:
-            try:
-                process.wait(0.2)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(0.2)
+            _end(process)
 
     @property
     def _is_ours(self) -> bool:
         """False in a forked child, which has a copy of our end of the socket."""
         return os.getpid() == self._pid
+
+
+class _Started(NamedTuple):
+    sock: socket.socket
+    process: subprocess.Popen[bytes]
+
+
+def _drop(started: _Started) -> None:
+    """End a process that came too late."""
+    started.sock.close()
+    _end(started.process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(0.2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
 
 
 def set_timeout(sock: socket.socket, which: int, seconds: float) -> None:

@@ -19,6 +19,7 @@ WIDE = 1000  # units of a chart's width, which is stretched to that of the scree
 MOST_TICKS = 5  # as many as a phone has room for
 LEAST = 1e-12  # part of its values that an axis is long at least
 EDGE = 0.06  # of the width, at either end, in which the text of a tick would stand over the edge
+LETTER = 0.026  # width of a letter of a tick on a phone, as a part of a chart's
 STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 UNITS_S = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -96,9 +97,13 @@ def _frame(body: str, x: Axis, y: Axis, *, height: int, label: str) -> str:
         at = round(height * (1 - y.part(value)), 1)
         lines.append(f"M0 {at}H{WIDE}")
         texts.append(f'<text x="-8" y="{at + 12:g}" text-anchor="end">{escaped(text)}</text>')
+    free = -1.0  # place from which on there is room for a text
     for value, text in x.ticks:
-        part = x.part(value)
-        anchor = "start" if part < EDGE else "end" if part > 1 - EDGE else "middle"
+        part, wide = x.part(value), LETTER * len(text)
+        anchor, before = ("start", 0.0) if part < EDGE else ("end", 1.0) if part > 1 - EDGE else ("middle", 0.5)
+        if part - before * wide < free:
+            continue
+        free = part + (1 - before) * wide
         texts.append(f'<text x="{100 * part:.2f}%" y="{height + 26}" text-anchor="{anchor}">{escaped(text)}</text>')
     return (
         f'<div class="plot"><svg class="chart" height="{height + 32}" role="img" aria-label="{escaped(label)}">'

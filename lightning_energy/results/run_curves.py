@@ -72,13 +72,15 @@ def _length_s(power: PowerSeries) -> float:
 
 def _power_of(device: str, series: Sequence[tuple[float, PowerSeries]], x: Axis, begins_s: Sequence[float]) -> str:
     known_s = math.fsum(s for _, p in series for s in p.known_s)
-    mean_w = math.fsum(p.energy_j for _, p in series) / known_s if known_s else 0.0
     top_w = max((w for _, p in series for w in p.mean_w if w is not None), default=0.0)
-    highest_w = max((p.highest_w or 0.0 for _, p in series), default=0.0)
+    highest_w = max((p.highest_w for _, p in series if p.highest_w is not None), default=None)
     factor, prefix = scale(top_w)
     y = Axis.of(0.0, 1.05 * top_w, lambda w: f"{w / factor:g} {prefix}W", 4)
-    bin_s = max(p.bin_s for _, p in series)
-    facts = f"mean {si(mean_w, 'W', digits=3)}, highest {si(highest_w, 'W', digits=3)} (mean of {duration(bin_s)})"
+    facts = "nothing is known"
+    if known_s:
+        facts = f"mean {si(math.fsum(p.energy_j for _, p in series) / known_s, 'W', digits=3)}"
+    if highest_w is not None:
+        facts += f", highest {si(highest_w, 'W', digits=3)} (mean of {duration(max(p.bin_s for _, p in series))})"
     chart = power_over_time(series, x, y, height=LOW, label=f"Power of {device} over time: {facts}", begins_s=begins_s)
     return (
         f'<figure class="power"><figcaption>{name(device)} <span>{escaped(facts)}</span></figcaption>{chart}</figure>'

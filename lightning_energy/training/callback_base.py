@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import pickle
 import sys
-import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from inspect import isfunction
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, SupportsIndex, TypeVar, get_args
 from weakref import WeakMethod
@@ -19,7 +17,7 @@ from lightning_energy.meters.find import MeterName
 from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.training.added_on_ranks import is_on_all_ranks
 from lightning_energy.training.ending import LEFT_OUT
-from lightning_energy.training.error_guard import WarnOnce
+from lightning_energy.training.error_guard import WarnOnce, warn_here
 from lightning_energy.training.lightning_private import called_in
 from lightning_energy.training.one_trainer import HOOKS, MIXED, REFUSED, Others, is_at_work
 from lightning_energy.training.run_memory import RunMemory
@@ -374,8 +372,7 @@ class CallbackBase(Callback):
         """Return true, aloud, where the environment adds an EnergyCallback on some ranks alone."""
         if not self.is_external or is_on_all_ranks(trainer):
             return False
-        with suppress(Warning):
-            warnings.warn(ON_SOME, stacklevel=2)  # on each rank that has one
+        warn_here(self._warn, ON_SOME)  # on each rank that has one
         return True
 
     def on_after_setup(self, **_: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from lightning.pytorch.utilities import rank_zero_warn
@@ -13,7 +14,7 @@ from lightning_energy.scores.scorer import AccuracyError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Warn", "WarnOnce", "never_fatal"]
+__all__ = ["Warn", "WarnOnce", "never_fatal", "warn_here"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,7 +30,7 @@ class Warn(Protocol):
 class WarnOnce:
     """Warns of each topic once in a run, on rank zero.
 
-    Args:
+    Attributes:
         may_raise: false where a user who made warnings errors has not asked for us.
 
     Example:
@@ -45,7 +46,7 @@ class WarnOnce:
 
     def __init__(self, *, may_raise: bool = True) -> None:
         self._topics: set[str] = set()
-        self._may_raise = may_raise
+        self.may_raise = may_raise
 
     def begin_anew(self) -> None:
         """Begin another run, which has its own warnings."""
@@ -58,8 +59,17 @@ class WarnOnce:
             try:
                 rank_zero_warn(text, stacklevel=4)
             except Warning:
-                if self._may_raise:
+                if self.may_raise:
                     raise
+
+
+def warn_here(warn: Warn, text: str) -> None:
+    """Warn on this rank, whatever its number; an error only where ``warn`` may raise one."""
+    try:
+        warnings.warn(text, stacklevel=3)
+    except Warning:
+        if getattr(warn, "may_raise", True):
+            raise
 
 
 class _GivesUp(Protocol):

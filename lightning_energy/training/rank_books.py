@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import NOTHING, Energy
@@ -16,6 +15,7 @@ from lightning_energy.meters.units import NS
 from lightning_energy.results.notes import Note
 from lightning_energy.results.summary import StepSums
 from lightning_energy.training.epoch_rows import EpochEnds
+from lightning_energy.training.error_guard import warn_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,7 +177,7 @@ class RankBooks:
         rank = self.ranks.rank
         for text in self.session.new_troubles() if self.session is not None else ():
             if rank:
-                warnings.warn(f"EnergyCallback on rank {rank}: {text}", stacklevel=2)
+                warn_here(self._warn, f"EnergyCallback on rank {rank}: {text}")
             else:
                 self._warn(text, f"EnergyCallback: {text}")
 

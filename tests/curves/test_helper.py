@@ -7,9 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from lightning.pytorch.callbacks import Callback
@@ -174,7 +175,9 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("why", [*REFUSALS, "it cannot import", "it knows another board", "it is not asked for"])
+@pytest.mark.parametrize(
+    "why", [*REFUSALS, "its start hangs", "it cannot import", "it knows another board", "it is not asked for"]
+)
 def test_without_a_helper_the_thread_polls(why, board, monkeypatch):
     if why in REFUSALS:
 
@@ -182,6 +185,17 @@ def test_without_a_helper_the_thread_polls(why, board, monkeypatch):
             raise REFUSALS[why]
 
         monkeypatch.setattr(subprocess, "Popen", refuse)
+    elif why == "its start hangs":  # as where another thread forks at that moment: that child holds a pipe of Popen's
+        started, real = threading.Event(), subprocess.Popen
+        processes = []
+
+        def hang(*args: Any, **kwargs: Any) -> subprocess.Popen[bytes]:
+            assert started.wait(60)
+            processes.append(real(*args, **kwargs))
+            return processes[0]
+
+        monkeypatch.setattr(subprocess, "Popen", hang)
+        monkeypatch.setattr(follower, "READY_NS", 2 * 10**8)
     elif why == "it cannot import":
         monkeypatch.setattr(helper, "BOOT", "import lightning_energy.no_such_module")
     elif why == "it knows another board":
@@ -196,6 +210,9 @@ def test_without_a_helper_the_thread_polls(why, board, monkeypatch):
     assert sampler.stop()
     assert channel.troubles == {}
     assert sampler.failure is None
+    if why == "its start hangs":
+        started.set()
+        wait_for(lambda: processes and processes[0].returncode is not None)  # it came too late, and was ended
 
 
 @pytest.mark.parametrize("timeout_s", [0.01, 30.0])

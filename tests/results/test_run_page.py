@@ -53,6 +53,11 @@ def plain(page: str) -> str:
     return re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page.split("</style>")[1]))
 
 
+def with_power(power: PowerSeries) -> Record:
+    made = record(1.0, 0.9)
+    return replace(made, devices=[replace(made.devices[0], power=power)])
+
+
 def headings(page: str) -> list[str]:
     return re.findall("<h2>(.*?)</h2>", page)
 
@@ -121,6 +126,20 @@ def test_what_a_record_lacks_has_no_section():
     assert "The joules of single epochs are not known." in unknown.to_html()
     known = replace(unknown, epochs=[EpochRow(epoch=0), EpochRow(epoch=1, train_j=2.0)])
     assert "epoch 0: training unknown, validation unknown" in known.to_html()
+
+
+@pytest.mark.parametrize(
+    ("power", "facts"),
+    [
+        (PowerSeries(0, 1.0, (None, None), clock=(Anchor(0, 0),)), "nothing is known"),
+        (PowerSeries(0, 1.0, (55.0,), ((0, 0.4),), (Anchor(0, 0),)), "mean 55 W"),  # of less than half a bin
+        (PowerSeries(0, 1.0, (50.0, 60.0), clock=(Anchor(0, 0),)), "mean 55 W, highest 60 W (mean of 1.00 s)"),
+    ],
+)
+def test_a_power_that_is_not_known_is_not_zero(power, facts):
+    page = with_power(power).to_html()
+    assert f"<span>{facts}</span>" in page
+    assert f'aria-label="Power of NVIDIA A100 over time: {facts}"' in page
 
 
 def test_a_session_is_drawn_once_whatever_its_row_says():
@@ -279,9 +298,15 @@ def test_it_fits_the_screen_and_asks_for_nothing(browser, name, width):
     assert heights == [142, 142, 142, 272, 272]
 
 
+# ends at a tick whose text is long
+UNTIL_A_TICK = replace(record(1.0, 0.9, epochs=(0.5,) * 5, epochs_kwh=(0.2, 0.4, 0.6, 0.8, 1.0)), devices=[])
+FOUR_MS = PowerSeries(0, 0.02, (55.0,), ((0, 0.004),), (Anchor(0, 0),))
+
+
+@pytest.mark.parametrize("run", [full(), UNTIL_A_TICK, with_power(FOUR_MS)], ids=["full", "until a tick", "short"])
 @pytest.mark.parametrize("width", [390, 1200])
-def test_ticks_do_not_touch(browser, width):
-    driver = browser(full(), width)
+def test_ticks_do_not_touch(browser, width, run):
+    driver = browser(run, width)
     boxes = driver.execute_script("""
       return [...document.querySelectorAll('svg.chart')].map((chart) => [...chart.querySelectorAll(':scope > text')]
         .map((t) => { const b = t.getBoundingClientRect(); return [b.left, b.right, b.top, b.bottom]; }));

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from contextlib import nullcontext
 
 import pytest
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_energy.scores.scorer import AccuracyError
-from lightning_energy.training.error_guard import WarnOnce, never_fatal
+from lightning_energy.training.error_guard import WarnOnce, never_fatal, warn_here
 
 
 class Owner:
@@ -92,3 +93,13 @@ def test_a_warning_that_is_an_error_was_given():
         with pytest.raises(UserWarning, match="first"):
             warn("a", "first")
         warn("a", "first")
+
+
+@pytest.mark.parametrize("may_raise", [True, False])
+def test_a_warning_is_an_error_only_where_the_user_has_asked_for_us(may_raise):
+    warn = WarnOnce(may_raise=may_raise)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for call in (lambda: warn("topic", "text"), lambda: warn_here(warn, "text")):
+            with pytest.raises(UserWarning, match="text") if may_raise else nullcontext():
+                call()
