@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.sharing.powers import PRIOR, Powers, wide
+from lightning_energy.ledger.sharing.closer import Closer
+from lightning_energy.ledger.sharing.powers import PRIOR, Powers, fit_beside, wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +83,7 @@ class Contents:
     Attributes:
         split: of the intervals so far.
         powers: the fitted powers.
-        found: the kernel of the split.
+        found: the kernel, as all intervals tell it.
         rules: the way in which kinds of steps are told apart.
         energy_j: joules by account.
         stretches: number and seconds of the stretches of each class that are over, shape (2, classes).
@@ -113,12 +114,14 @@ class Contents:
         energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
         for place, block in enumerate(split.blocks):
             energy_j[block.code] += wide(block.d, width) @ self.powers.power_w[self._at(place)]
+        self._widening = self.found.widening
+        self._slopes, self._spread, shift_j = self._kernel_slopes(n, sharing.beside_w)
+        energy_j += shift_j
         moved_j = split.limits.moves_j(energy_j, np.pad(split.line_j[0], (0, n))[:n], split.pairs.neighbours)
         self.moved_j = np.zeros(n) if moved_j is None else moved_j
         energy_j += self.moved_j
         np.add.at(energy_j, ahead.code, self._ahead.seconds_s @ self.powers.overall_w)
         self.energy_j: NDArray[np.float64] = energy_j
-        self._slopes, self._spread = self._kernel_slopes(n, sharing.beside_w)
 
     def of(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Joules of the wanted accounts, one by one."""
@@ -201,7 +204,7 @@ class Contents:
         d, slope = self._sensitivity_s(wanted), self._slopes @ wanted
         along = self.powers.covariance_w2 @ d.ravel()
         guess = float((d.sum(axis=0) ** 2).sum()) * (PRIOR * self.powers.mean_w) ** 2
-        of_kernel = float(slope @ self._spread @ slope) * self.found.widening
+        of_kernel = float(slope @ self._spread @ slope) * self._widening
         as_carried = self.powers.as_carried(d.ravel() @ along, along.reshape(d.shape).mean(axis=0), np.array(guess))
         return float(as_carried), of_kernel, guess
 
@@ -245,18 +248,38 @@ class Contents:
 
     def _kernel_slopes(
         self, n: int, beside_w: Sequence[NDArray[np.float64]]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Change of all accounts by a deviation along the kernel's axes, and its covariance."""
-        split, ahead = self.split, self._ahead
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Change of all accounts by a deviation along the kernel's axes, its covariance, and a change that is told."""
+        split, found = self.split, self.found
         if not beside_w or not split.n:
-            return np.zeros((2, n)), np.zeros((2, 2))
-        moved = []
-        for j, power_w in enumerate(beside_w, 1):
-            p = np.full(self.powers.power_w.shape[1], self.powers.mean_w)
-            p[: len(power_w)] = power_w
-            s = np.pad(split.line_j[j] + split.d[j] @ p[: split.d.shape[2]], (0, n - split.line_j.shape[1]))
-            np.add.at(s, ahead.code, ahead.seconds_s @ p)
-            moved.append(s)
-        slopes = np.array([(moved[1] - moved[0]) / 2, (moved[3] - moved[2]) / 2])
-        inverse = np.linalg.inv(self.found.axes_s)
-        return slopes, inverse @ self.found.covariance_s2 @ inverse.T
+            return np.zeros((2, n)), np.zeros((2, 2)), np.zeros(n)
+        by_kernel = [self._by(split.line_j[j], split.d[j], power_w, n) for j, power_w in enumerate(beside_w, 1)]
+        if split.turns is None:
+            slopes = np.array([(by_kernel[1] - by_kernel[0])[1] / 2, (by_kernel[3] - by_kernel[2])[1] / 2])
+            inverse = np.linalg.inv(found.axes_s)
+            return slopes, inverse @ found.covariance_s2 @ inverse.T, np.zeros(n)
+        code, _, rows = self._rows
+        d = np.zeros((split.line_j.shape[1], rows.shape[1]))
+        np.add.at(d, code, rows)
+        powers_w = [self._wide(p) for p in (fit_beside(split.normals[0], self.powers), *beside_w)]
+        by_kernel = [self._by(split.line_j[0], d, powers_w[0], n), *by_kernel]
+        closer = Closer.of(found, split.normals, powers_w, split.turns, split.of_times_j2)
+        self.found = closer.found
+        power_w = np.maximum(self.powers.power_w + closer.beyond(powers_w), 0.0)
+        self.powers = self.powers._replace(power_w=power_w)
+        return closer.slopes(by_kernel)[:, 1], closer.spread, closer.beyond(by_kernel)[0]
+
+    def _wide(self, power_w: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Powers of all classes, of those that have none the mean power."""
+        result = np.full(self.powers.power_w.shape[1], self.powers.mean_w)
+        result[: len(power_w)] = power_w
+        return result
+
+    def _by(
+        self, line_j: NDArray[np.float64], d: NDArray[np.float64], power_w: NDArray[np.float64], n: int
+    ) -> NDArray[np.float64]:
+        """Joules of all accounts by some powers: without the time ahead, and with it; shape (2, accounts)."""
+        p = self._wide(power_w)
+        result = np.tile(np.pad(line_j + d @ p[: d.shape[1]], (0, n - len(line_j))), (2, 1))
+        np.add.at(result[1], self._ahead.code, self._ahead.seconds_s @ p)
+        return result

@@ -38,6 +38,8 @@ FINE_S = np.arange(-0.0035, 0.0036, 0.00025)
 
 FINE_N = 200  # fewest intervals that tell it so finely
 FINE_EMA_S = np.array([0.0, 0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015])  # time constants that are tried then
+TWO_NODES = 3**-0.5  # of Gauss-Legendre quadrature over a bracket
+BLURS_S = 0.0007  # smoothing that shows, of those that are tried then
 FINE_EDGE = 0.01  # part of the belief that may be in the outermost delays and smoothings
 OF_MEAN = 4.0  # times the variance of a mean that the times of updates add, as those of neighbours are not independent
 USUAL_S = 0.03  # scale of the prior for delays: short ones are more usual
@@ -73,12 +75,20 @@ class Found(NamedTuple):
         covariance_s2: of delay and smoothing, shape (2, 2).
         split_s: the delay told from changes to less power minus that told from changes to more.
         u_split_s: standard uncertainty of that.
+        fine_n: number of intervals by which it was looked for closely; 0 where it was not. Those that come later
+            tell more, see :class:`~lightning_energy.ledger.sharing.closer.Closer`.
     """
 
     kernel: Kernel
     covariance_s2: NDArray[np.float64]
     split_s: float = 0.0
     u_split_s: float = 0.0
+    fine_n: int = 0
+
+    @property
+    def is_fine(self) -> bool:
+        """True where it was looked for closely."""
+        return self.fine_n > 0
 
     @property
     def u_lag_s(self) -> float:
@@ -96,6 +106,27 @@ class Found(NamedTuple):
         size, q = np.linalg.eigh(self.covariance_s2)
         result: NDArray[np.float64] = q * np.sqrt(np.maximum(size, 1e-12))
         return result
+
+    @property
+    def beside(self) -> list[Kernel]:
+        """The kernel moved by one standard deviation both ways along both axes of its covariance.
+
+        Where it was looked for closely, the axes are the sum of delay and smoothing, and the square of the smoothing
+        with that sum as it is: what shows of the two is nearly independent. One of less than nothing is beyond the
+        other instead.
+        """
+        lag_s, ema_s, _ = centre = self.kernel
+        if not self.is_fine:
+            moves = [(sign * x, sign * y) for x, y in self.axes_s.T for sign in (-1, 1)]
+            return [centre._replace(lag_s=lag_s + x, ema_s=max(ema_s + y, 0.0)) for x, y in moves]
+        u_s, sum_s = float(np.sqrt(self.covariance_s2.sum())), lag_s + ema_s
+        wide_s2 = max(self.u_ema_s * (self.u_ema_s + 2 * ema_s), BLURS_S**2)
+        low_s2 = ema_s**2 - wide_s2
+        emas_s = np.sqrt([low_s2 if low_s2 >= 0 else ema_s**2 + 2 * wide_s2, ema_s**2 + wide_s2]).tolist()
+        return [
+            *(centre._replace(lag_s=lag_s + x) for x in (-u_s, u_s)),
+            *(centre._replace(lag_s=sum_s - ema, ema_s=ema) for ema in emas_s),
+        ]
 
     @property
     def is_enough(self) -> bool:
@@ -174,7 +205,8 @@ class Belief:
         together_s, belief = found.kernel.lag_s + found.kernel.ema_s, []
         for ema_s in FINE_EMA_S:
             lags_s = together_s - ema_s + FINE_S
-            belief.append(_profile(Kernel(ema_s=ema_s), stretch, lags_s, pause).log_likelihood + log_prior(lags_s))
+            profile = _profile(Kernel(ema_s=ema_s), stretch, lags_s, pause, blurred=True)
+            belief.append(profile.log_likelihood + log_prior(lags_s))
         width = np.gradient(FINE_EMA_S)
         w = np.array(belief) + np.log(width / width.sum() + (FINE_EMA_S == 0))[:, None]
         w = np.exp(w - w.max())
@@ -188,7 +220,7 @@ class Belief:
         floor = (FINE_S[1] - FINE_S[0]) ** 2 / 12 + OF_MEAN * self._half_s**2 / 3 / n
         cross = float((w * x * y).sum())
         covariance = np.array([[float((w * x**2).sum()) + floor, cross], [cross, float((w * y**2).sum()) + 1e-10]])
-        return found._replace(kernel=found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance_s2=covariance)
+        return Found(found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance, fine_n=n)
 
     def _try_looks(self, stretch: Stretch, pause: Callable[[], None]) -> None:
         """Try sensors that look at a part of the time only, whose delay is nearly that of one that sees all."""
@@ -255,13 +287,25 @@ def _profile(
     stretch: Stretch,
     lags_s: NDArray[np.float64] = GRID_S,
     pause: Callable[[], None] = go_on,
+    *,
+    blurred: bool = False,
 ) -> _Profile:
-    """Log likelihood of every delay with the powers that fit best, and the squared residuals."""
+    """Log likelihood of every delay with the powers that fit best, and the squared residuals.
+
+    Args:
+        kernel: the smoothing, and what it looks at.
+        stretch: the intervals.
+        lags_s: the delays.
+        pause: called between parts of the work.
+        blurred: true to look at all moments within the updates' brackets: else they seem to be smoothing.
+    """
     rows = np.flatnonzero(stretch.is_known)
     smoothed, parts = stretch.classes.smoothed(kernel.ema_s), []
     pause()
     for part in _parts(len(lags_s), len(stretch.knot_s) * stretch.classes.width):
-        parts.append(kernel.seconds_of(smoothed, stretch.knot_s, lags_s[part])[:, rows])
+        moments_s = [stretch.knot_s + sign * TWO_NODES * stretch.half_s for sign in ((-1, 1) if blurred else (0,))]
+        seen = [kernel.seconds_of(smoothed, at_s, lags_s[part])[:, rows] for at_s in moments_s]
+        parts.append(sum(seen) / len(seen))
         pause()
     seconds = np.concatenate(parts)
     seconds = seconds[:, :, np.abs(seconds).max(axis=(0, 1)) > 0]
