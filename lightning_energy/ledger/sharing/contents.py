@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lightning_energy.ledger.sharing.closer import Closer
-from lightning_energy.ledger.sharing.powers import PRIOR, Powers, fit_beside, wide
+from lightning_energy.ledger.sharing.powers import PRIOR, Powers, fit_beside, variances_of_longer, wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,10 @@ ON_THE_BRIDGE = 0.7
 """Part of the residuals' variance that is power which wanders inside intervals; 1 was too wide, 0.5 too narrow."""
 
 RESOLVED = 0.95  # part of the prior's variance that the run must remove, or the split counts as not resolved
-LEAST_TOLD = 0.05  # the same, from which on more of the same would remove it
+CARRIERS = 16.0  # fewest intervals that tell of a figure, for which more of the same is expected from a longer run
+LOOKED = 1024  # intervals that tell the delay, at most, where it is not looked for closely
+LENGTHS = 1.1 ** np.arange(74)
+"""Lengths of runs, in lengths of this one, that are looked at to say from which on a figure would be told: up to 1050."""
 KNOWN_EMA_S = 0.002  # uncertainty of the smoothing from which on nothing is known of what lies inside an interval
 INSIDE = 0.3  # of an interval, times the number of changes of stage: more is cut inside intervals than at their ends
 FEW_CHANGES = 4
@@ -169,24 +172,46 @@ class Contents:
             "limits": float(self.moved_j[wanted].sum()) ** 2,
         }
 
-    def length_to_tell(self, wanted: NDArray[np.bool_]) -> float:
+    def length_to_tell(self, wanted: NDArray[np.bool_], most_j2: float = math.inf) -> float:
         """The length, in lengths of this run, from which on powers would tell the joules of some accounts.
+
+        Only what this run tells already becomes surer in a longer one.
 
         Args:
             wanted: a mask of shape (accounts,).
+            most_j2: variance that they may have, for the joules of this run.
 
         Returns:
-            1 or less where they tell already; infinity where length does not help.
+            1 where they tell already; infinity where length does not help.
         """
         wanted = self._mask(wanted)
         bridge, _, cuts = self.split.pairs.within(wanted).tolist()
         of_powers, of_kernel, guess = self._of_fit(wanted)
         if guess <= 0:
-            return 0.0
+            return 1.0
         if self._is_smoothed(bridge, cuts):
             return math.inf
-        left = max((of_powers + of_kernel) / guess, 1e-12)
-        return RESOLVED / (1 - RESOLVED) / (1 / left - 1) if left < 1 - LEAST_TOLD else math.inf
+        parts, n = self.parts_j2(wanted), max(self.split.n, 1)
+        along_s = self._sensitivity_s(wanted).sum(axis=0)
+        falls = variances_of_longer(self.split.normals[0], self.powers, along_s, LENGTHS)
+        powers_j2 = falls + max(of_powers - float(falls[0]), 0.0)
+        is_told_on = self.split.turns is not None  # the delay: by all intervals
+        kernel_j2 = of_kernel / (LENGTHS if is_told_on else np.minimum(LENGTHS, max(LOOKED / n, 1.0)))
+        told = powers_j2 + kernel_j2 <= (1 - RESOLVED) * guess
+        rest_j2 = sum(parts[cause] for cause in ("inside", "edges", "unseen", "rounding", "ahead")) / LENGTHS
+        sure = powers_j2 + kernel_j2 + rest_j2 + parts["misfit"] + parts["limits"] <= most_j2
+        enough = LENGTHS[told & sure]
+        if enough.size and enough[0] > 1 and self._carriers(wanted) < CARRIERS:
+            return math.inf
+        return float(enough[0]) if enough.size else math.inf
+
+    def _carriers(self, wanted: NDArray[np.bool_]) -> float:
+        """The number of intervals that tell the joules of some accounts."""
+        powers, d = self.powers, self._sensitivity_s(wanted)
+        if powers.fourth is None or not powers.fourth.moments.size:
+            return math.inf
+        along = (powers.covariance_w2 @ d.ravel()).reshape(d.shape).mean(axis=0)
+        return float(powers.fourth.carriers(along, powers.a))
 
     def _mask(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The same for all accounts that are known here."""
