@@ -180,12 +180,12 @@ def phases_figure(epochs: Sequence[EpochRow]) -> str:
 def _phases_of(rows: Sequence[EpochRow], shown: Sequence[str]) -> Bar:
     """A bar of some epochs: of each shown phase its joules where an epoch tells them, and the rest."""
     parts: dict[str, float | None] = {}
-    for name, kind in zip(shown, PHASE_CLASSES, strict=False):
-        parts[kind] = _sum([p.energy_j for row in rows for p in row.phases if p.name == name and p.resolved])
+    for phase, kind in zip(shown, PHASE_CLASSES, strict=False):
+        parts[kind] = _sum([p.energy_j for row in rows for p in row.phases if p.name == phase and p.resolved])
     rest = [p.energy_j for row in rows for p in row.phases if not (p.resolved and p.name in shown)]
     if rest:
         parts[NOT_TOLD] = _sum(rest)
-    words = [*(PHASE_WORDS.get(name, name) for name in shown), "not resolved"]
+    words = [*(PHASE_WORDS.get(phase, phase) for phase in shown), "not resolved"]
     said = ", ".join(f"{word} {si(j, 'J', digits=3)}" for word, j in zip(words, parts.values(), strict=False) if j)
     first, last = rows[0].epoch, rows[-1].epoch
     return Bar(f"{first}", parts, f"epoch {first}: {said}" if len(rows) == 1 else f"epochs {first} to {last}: {said}")

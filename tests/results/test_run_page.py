@@ -169,9 +169,9 @@ def test_the_phases_of_each_epoch_are_drawn_and_listed():
     made = record(1.0, 0.9)
     stage, whole = next((name, energy) for name, energy in made.stages.items() if energy.energy_j)
     phases = (
-        EpochPhase(EVIL, 30.0, 1.0, True),
-        EpochPhase("data", 20.0, 15.0, False),
-        EpochPhase("x", None, 0.0, False),
+        EpochPhase(EVIL, 30.0, 1.0, resolved=True),
+        EpochPhase("data", 20.0, 15.0, resolved=False),
+        EpochPhase("x", None, 0.0, resolved=False),
     )
     rows = [EpochRow(epoch=0, train_j=50.0, phases=phases), EpochRow(epoch=1, train_j=50.0)]
     made = replace(made, epochs=rows, phases={stage: [PhaseEnergy("data", whole, resolved=True)]})

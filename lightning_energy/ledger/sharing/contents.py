@@ -28,7 +28,7 @@ ON_THE_BRIDGE = 0.7
 RESOLVED = 0.95  # part of the prior's variance that the run must remove, or the split counts as not resolved
 CARRIERS = 16.0  # fewest intervals that tell of a figure, for which more of the same is expected from a longer run
 LOOKED = 1024  # intervals that tell the delay, at most, where it is not looked for closely
-LENGTHS = 1.1 ** np.arange(74)
+LENGTHS: NDArray[np.float64] = np.power(1.1, np.arange(74.0))
 """Lengths of runs, in lengths of this one, of which one is said to tell a figure: up to 1050."""
 KNOWN_EMA_S = 0.002  # uncertainty of the smoothing from which on nothing is known of what lies inside an interval
 INSIDE = 0.3  # of an interval, times the number of changes of stage: more is cut inside intervals than at their ends
