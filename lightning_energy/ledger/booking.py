@@ -187,7 +187,9 @@ def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Bo
     if not (is_anew or due.is_all or last - first >= CHUNK):
         last = first
     sums = Sums.zeros() if is_anew else due.state.sums
-    split = Split(_kernels(sharing)) if is_anew or not due.state.split.n else due.state.split
+    split = due.state.split
+    if is_anew or not split.n:
+        split = Split(_kernels(sharing), is_fine=sharing.found.is_fine)
     missing_ns = [] if is_anew else [*due.state.missing_ns]
     if last > first:
         rows = slice(first, last)

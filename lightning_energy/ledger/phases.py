@@ -48,10 +48,10 @@ class PhaseEnergy:
 
     @classmethod
     def of(cls, name: str, energy: Energy, longer: float | None) -> PhaseEnergy:
-        """A phase, from how many times as long the run has to be for powers to tell it."""
+        """A phase, from how many times as long the run has to be to tell it, as far as powers and delay go."""
         if not energy.energy_j or longer is None:
             return cls(name, energy, resolved=False)
-        needed = max(longer, (energy.u_j / energy.energy_j / TOLD_U) ** 2)
+        needed = longer if longer > 1 else max(longer, (energy.u_j / energy.energy_j / TOLD_U) ** 2)
         return cls(name, energy, needed <= 1, max(needed, 1.0) if needed < MOST_LONGER else None)
 
     def to_plain(self) -> dict[str, Any]:

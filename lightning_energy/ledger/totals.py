@@ -11,7 +11,7 @@ import numpy as np
 
 from lightning_energy.curves.energy import Energy
 from lightning_energy.ledger.accounts import OTHER, OUTSIDE, REST
-from lightning_energy.ledger.phases import PhaseEnergy
+from lightning_energy.ledger.phases import TOLD_U, PhaseEnergy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -114,7 +114,8 @@ class Totals:
             if (part.energy_j or 0.0) <= LITTLE * (energy.energy_j or 0.0):
                 continue
             is_told &= sums.fitted is not None
-            longer = max(longer, 0.0 if sums.fitted is None else sums.fitted.length_to_tell(wanted))
+            most_j2 = (TOLD_U * (part.energy_j or 0.0)) ** 2
+            longer = max(longer, 0.0 if sums.fitted is None else sums.fitted.length_to_tell(wanted, most_j2))
         return PhaseEnergy.of(name, energy, longer if is_told else None)
 
     def _wanted(self, stage: str | None, epoch: int | None, kind: Kind | None, phase: str | None) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_energy.results.carbon import Conversion
 from lightning_energy.results.exports import FormatError, emissions_csv, model_card
@@ -17,6 +17,7 @@ from lightning_energy.results.rows import EPOCH_COLUMNS
 
 if TYPE_CHECKING:
     from lightning_energy.results.record import Record
+    from lightning_energy.results.rows import EpochRow
 
 __all__ = ["FORMATS", "FormatError", "convert", "render"]
 
@@ -110,8 +111,15 @@ def _json(record: Record) -> str:
     return json.dumps(record.to_plain(), indent=2, allow_nan=False)
 
 
+def _columns_of(row: EpochRow) -> dict[str, Any]:
+    """The columns of an epoch's row, one of them for each phase that it has: its joules where they are resolved."""
+    columns = row.to_plain()
+    columns.pop("phases", None)
+    return columns | {f"train_{phase.name}_j": phase.energy_j if phase.resolved else None for phase in row.phases}
+
+
 def _csv(record: Record) -> str:
-    rows = [row.to_plain() for row in record.epochs]
+    rows = [_columns_of(row) for row in record.epochs]
     columns = dict.fromkeys([*EPOCH_COLUMNS, *(name for row in rows for name in row)])
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.phases import PhaseEnergy
     from lightning_energy.results.figures import Figures
 
-__all__ = ["HEADER", "facts_of_phases", "line_of_phases", "rows_of_phases"]
+__all__ = ["HEADER", "WORDS", "facts_of_phases", "line_of_phases", "rows_of_phases"]
 
 HEADER = ("phase", "energy", "of its stage", "time", "of its stage's time")
 

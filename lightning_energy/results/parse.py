@@ -19,7 +19,7 @@ from lightning_energy.results.node import Node
 from lightning_energy.results.notes import Note, NoteKind
 from lightning_energy.results.plain import plain
 from lightning_energy.results.record import Record, Samples, Score, Steps
-from lightning_energy.results.rows import DERIVED_COLUMNS, EpochRow, Evaluation, SessionRow
+from lightning_energy.results.rows import DERIVED_COLUMNS, EpochPhase, EpochRow, Evaluation, SessionRow
 from lightning_energy.scores.metric import Metric, Mode, Scale
 
 if TYPE_CHECKING:
@@ -336,7 +336,13 @@ def _epoch(row: Node) -> EpochRow:
         logged_val_j=row.get("logged_val_j").maybe(Node.number),
         logged_total_kwh=row.get("logged_total_kwh").maybe(Node.number),
         no_metric=row.get("no_metric").maybe(Node.text),
+        phases=tuple(_epoch_phase(item) for item in (row.get("phases").maybe(Node.items) or ())),
     )
+
+
+def _epoch_phase(row: Node) -> EpochPhase:
+    energy_j, u_j = row["energy_j"].maybe(Node.amount), row["u_j"].amount()
+    return EpochPhase(row["name"].text(), energy_j, u_j, row["resolved"].truth())
 
 
 def _quality(node: Node) -> Quality:

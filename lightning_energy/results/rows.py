@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,41 @@ if TYPE_CHECKING:
     from lightning_energy.meters.base import Quality
     from lightning_energy.results.figures import Device, Outcome
 
-__all__ = ["DERIVED_COLUMNS", "EPOCH_COLUMNS", "EpochRow", "Evaluation", "SessionRow", "known_j", "thinned"]
+__all__ = [
+    "DERIVED_COLUMNS",
+    "EPOCH_COLUMNS",
+    "EpochPhase",
+    "EpochRow",
+    "Evaluation",
+    "SessionRow",
+    "known_j",
+    "thinned",
+]
 
 DERIVED_COLUMNS = ("co2eq_g", "cost")
 """Further columns of an epoch's row, each of which is there only if it was asked for."""
+
+
+@dataclass(frozen=True)
+class EpochPhase:
+    """A phase of an epoch's training, all ranks together.
+
+    Attributes:
+        name: the phase; see :class:`~lightning_energy.ledger.phases.PhaseEnergy`.
+        energy_j: its joules; ``None`` unknown.
+        u_j: their standard uncertainty (k=1), without the gain of the sensors.
+        resolved: true where the epoch tells it; else its joules are its part by duration and by what little is known.
+    """
+
+    name: str
+    energy_j: float | None
+    u_j: float
+    resolved: bool
+
+    @classmethod
+    def of(cls, name: str, energy: Energy, *, resolved: bool) -> EpochPhase:
+        """A phase with its energy, whatever there can be of it."""
+        return cls(name, known_j(energy.energy_j), energy.u_j, resolved)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +82,8 @@ class EpochRow:
         logged_total_kwh: the total as it was logged last in the epoch.
         no_metric: the reason why the value that the epoch's last validation logged is not in ``metric``, such as
             ``val_loss=nan is not finite``; ``None`` where there is no such value.
+        phases: the phases of training in this epoch, whose joules are together ``train_j``; empty where it is not
+            divided.
     """
 
     session: int | None = None
@@ -75,6 +108,7 @@ class EpochRow:
     logged_val_j: float | None = None
     logged_total_kwh: float | None = None
     no_metric: str | None = None
+    phases: Sequence[EpochPhase] = ()
 
     @classmethod
     def of(cls, epoch: int, train: Energy, validation: Energy, total: Energy, **others: Any) -> EpochRow:
@@ -115,8 +149,9 @@ class EpochRow:
         )
 
     def to_plain(self) -> dict[str, Any]:
-        """The same in plain types: a column each, those of ``derived`` behind the others."""
-        return {**{name: getattr(self, name) for name in EPOCH_COLUMNS}, **self.derived}
+        """The same in plain types: a column each, those of ``derived`` behind the others, and phases if there are."""
+        phases = {"phases": [asdict(phase) for phase in self.phases]} if self.phases else {}
+        return {**{name: getattr(self, name) for name in EPOCH_COLUMNS}, **self.derived, **phases}
 
 
 def known_j(joules: float | None) -> float | None:
@@ -129,7 +164,7 @@ def known_j(joules: float | None) -> float | None:
     return joules if joules is not None and joules >= 0 else None
 
 
-EPOCH_COLUMNS = tuple(f.name for f in fields(EpochRow) if f.name != "derived")
+EPOCH_COLUMNS = tuple(f.name for f in fields(EpochRow) if f.name not in {"derived", "phases"})
 """The columns that every epoch's row has."""
 
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from lightning_energy.results.charts import Axis, Bar, Dot, bars, dots, power_over_time, time_axis
+from lightning_energy.results.layout_phases import WORDS as PHASE_WORDS
 from lightning_energy.results.markup import escaped, name
 from lightning_energy.results.node import LARGEST
 from lightning_energy.results.page_parts import folded, section, table
@@ -13,14 +14,14 @@ from lightning_energy.results.prefixes import Figures, energy_unit
 from lightning_energy.results.readable import duration, percent, scale, si
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lightning_energy.curves.power_series import PowerSeries
     from lightning_energy.results.figures import Device
     from lightning_energy.results.report import Report
     from lightning_energy.results.rows import EpochRow
 
-__all__ = ["epochs_section", "metric_section", "power_section"]
+__all__ = ["epochs_section", "metric_section", "phases_figure", "power_section"]
 
 SHOWN_DEVICES = 8  # whose power is drawn at once; that of the others unfolds
 MOST_STACKS = 100  # bars; of more epochs, some together make one
@@ -29,6 +30,9 @@ TALL, LOW = 240, 110  # heights of charts in pixels
 COLUMNS = {"train": "train_j", "validate": "val_j"}  # of an epoch's row
 KINDS = {"train": "training", "validate": "validation"}
 """The parts of a bar, as classes of the style, in words."""
+PHASE_CLASSES = tuple(f"phase{i}" for i in range(1, 8))
+"""The phases of a bar, as classes of the style, in order of appearance; those of a Trainer are seven."""
+NOT_TOLD = "untold"
 
 
 def power_section(sessions: Sequence[Sequence[Device]]) -> str:
@@ -139,8 +143,7 @@ def epochs_section(report: Report, epochs: Sequence[EpochRow]) -> str:
     y = Axis.of(0.0, 1.03 * (max(tops) or 1.0), lambda j: f"{j / factor:g} {prefix}J", 4)
     of_each = "epoch" if every == 1 else f"{every} epochs together"
     chart = bars(stacks, y, height=TALL, label=f"Joules of training and validation, a bar for each {of_each}")
-    square = '<svg viewBox="0 0 22 12" aria-hidden="true"><rect class="{}" x="5" width="12" height="12"/></svg>{}'
-    legend = "".join(f"<li>{square.format(kind, word)}</li>" for kind, word in KINDS.items())
+    legend = _legend(KINDS)
     between = report.between
     rest = ""
     if between is not None and between.energy_j is not None and report.session.energy_j:
@@ -149,6 +152,68 @@ def epochs_section(report: Report, epochs: Sequence[EpochRow]) -> str:
     note = f'<p class="note">A bar for each {of_each}, from the first to the last.{escaped(rest)}</p>'
     figure = f'<figure>{chart}<ul class="legend">{legend}</ul></figure>'
     return section("Joules by stage and epoch", f"{note}{figure}{_table_of_epochs(report, epochs)}")
+
+
+def phases_figure(epochs: Sequence[EpochRow]) -> str:
+    """Joules of each epoch's training by phase, one on the other; those that an epoch does not tell are one part.
+
+    Args:
+        epochs: a row per epoch.
+    """
+    divided = [row for row in epochs if row.phases]
+    if not divided:
+        return ""
+    told = dict.fromkeys(phase.name for row in divided for phase in row.phases if phase.resolved)
+    shown = [*told][: len(PHASE_CLASSES)]
+    every = math.ceil(len(divided) / MOST_STACKS)
+    stacks = [_phases_of(divided[i : i + every], shown) for i in range(0, len(divided), every)]
+    top_j = max(math.fsum(j for j in stack.parts.values() if j) for stack in stacks) or 1.0
+    factor, prefix = scale(top_j)
+    y = Axis.of(0.0, 1.03 * top_j, lambda j: f"{j / factor:g} {prefix}J", 4)
+    of_each = "epoch" if every == 1 else f"{every} epochs together"
+    chart = bars(stacks, y, height=TALL, label=f"Joules of training by phase, a bar for each {of_each}")
+    kinds = {kind: PHASE_WORDS.get(name, name) for name, kind in zip(shown, PHASE_CLASSES, strict=False)}
+    if any(NOT_TOLD in stack.parts for stack in stacks):
+        kinds[NOT_TOLD] = "not resolved"
+    note = f'<p class="note">A bar for each {of_each}, from the first to the last.</p>'
+    return f'{note}<figure>{chart}<ul class="legend">{_legend(kinds)}</ul></figure>{_table_of_phases(divided)}'
+
+
+def _phases_of(rows: Sequence[EpochRow], shown: Sequence[str]) -> Bar:
+    """A bar of some epochs: of each shown phase its joules where an epoch tells them, and the rest."""
+    parts: dict[str, float | None] = {}
+    for phase, kind in zip(shown, PHASE_CLASSES, strict=False):
+        parts[kind] = _sum([p.energy_j for row in rows for p in row.phases if p.name == phase and p.resolved])
+    rest = [p.energy_j for row in rows for p in row.phases if not (p.resolved and p.name in shown)]
+    if rest:
+        parts[NOT_TOLD] = _sum(rest)
+    words = [*(PHASE_WORDS.get(phase, phase) for phase in shown), "not resolved"]
+    said = ", ".join(f"{word} {si(j, 'J', digits=3)}" for word, j in zip(words, parts.values(), strict=False) if j)
+    first, last = rows[0].epoch, rows[-1].epoch
+    return Bar(f"{first}", parts, f"epoch {first}: {said}" if len(rows) == 1 else f"epochs {first} to {last}: {said}")
+
+
+def _table_of_phases(divided: Sequence[EpochRow]) -> str:
+    names = [*dict.fromkeys(phase.name for row in divided for phase in row.phases)]
+    figures = {
+        name: Figures("J", 1.0, [p.energy_j for row in divided for p in row.phases if p.name == name and p.resolved])
+        for name in names
+    }
+    rows = []
+    for row in _some(divided):
+        of_row = {phase.name: phase for phase in row.phases}
+        told = [of_row[name] if name in of_row and of_row[name].resolved else None for name in names]
+        rows.append((str(row.epoch), *(_with_u(figures[p.name], p.energy_j, p.u_j) if p else "" for p in told)))
+    note = '<p class="note">±: repeatability. A phase without joules is not resolved in that epoch.</p>'
+    header = ("epoch", *(PHASE_WORDS.get(name, name) for name in names))
+    body = _left_out(len(divided) - len(rows)) + table(header, rows, "Table of phases by epoch") + note
+    return folded("Table of phases by epoch", body)
+
+
+def _legend(kinds: Mapping[str, str]) -> str:
+    """The parts of bars in words, by their classes."""
+    square = '<svg viewBox="0 0 22 12" aria-hidden="true"><rect class="{}" x="5" width="12" height="12"/></svg>{}'
+    return "".join(f"<li>{square.format(kind, escaped(word))}</li>" for kind, word in kinds.items())
 
 
 def _stack(rows: Sequence[EpochRow]) -> Bar:
@@ -169,7 +234,7 @@ def _table_of_epochs(report: Report, epochs: Sequence[EpochRow]) -> str:
     total = Figures(*energy_unit(totals), totals)
     metric = report.metric.name if report.metric is not None else "metric"
     header = ("epoch", "training", "validation", "total until then", metric, "score")
-    shown = [*epochs] if len(epochs) <= MOST_ROWS else [*epochs[: MOST_ROWS // 2], *epochs[-MOST_ROWS // 2 :]]
+    shown = _some(epochs)
     rows = [
         (
             str(row.epoch),
@@ -181,12 +246,20 @@ def _table_of_epochs(report: Report, epochs: Sequence[EpochRow]) -> str:
         )
         for row in shown
     ]
-    left = len(epochs) - len(rows)
-    cut = f'<p class="note">{left:,} epochs in the middle are left out; all are in the record.</p>' if left else ""
+    cut = _left_out(len(epochs) - len(rows))
     note = (
         '<p class="note">± of training and validation: repeatability; of the total: with the gain of the sensors.</p>'
     )
     return folded("Table of epochs", cut + table(header, rows, "Table of epochs") + note)
+
+
+def _some(epochs: Sequence[EpochRow]) -> list[EpochRow]:
+    """The first and the last of them, as many as a table has."""
+    return [*epochs] if len(epochs) <= MOST_ROWS else [*epochs[: MOST_ROWS // 2], *epochs[-MOST_ROWS // 2 :]]
+
+
+def _left_out(n: int) -> str:
+    return f'<p class="note">{n:,} epochs in the middle are left out; all are in the record.</p>' if n else ""
 
 
 def _with_u(figures: Figures, value: float | None, u: float | None) -> str:

@@ -16,7 +16,7 @@ from lightning_energy.results.markup import escaped, fill_page, name
 from lightning_energy.results.page_parts import listed, section, table, words
 from lightning_energy.results.prefixes import Figures, count
 from lightning_energy.results.readable import duration, one_line, si
-from lightning_energy.results.run_curves import epochs_section, metric_section, power_section
+from lightning_energy.results.run_curves import epochs_section, metric_section, phases_figure, power_section
 from lightning_energy.results.verdict.lines import LABELS
 from lightning_energy.results.verdict.words import facts_of, notes_of
 
@@ -65,7 +65,7 @@ def render_run(
     heading = title if title is not None else f"Energy of {module or 'a training'}"
     sections = (
         _stages(report),
-        _phases(report),
+        _phases(report, epochs),
         _verdict(report),
         power_section(devices),
         metric_section(report, epochs),
@@ -119,10 +119,12 @@ def _stages(report: Report) -> str:
     return section("Energy by stage", table(header, rows, "Energy by stage", texts=1))
 
 
-def _phases(report: Report) -> str:
+def _phases(report: Report, epochs: Sequence[EpochRow]) -> str:
     rows = rows_of_phases(report)
     note = '<p class="note">Together the phases of a stage are its energy.</p>'
-    return section("Energy by phase", note + table(HEADER_OF_PHASES, rows, "Energy by phase")) if rows else ""
+    if not rows:
+        return ""
+    return section("Energy by phase", note + table(HEADER_OF_PHASES, rows, "Energy by phase") + phases_figure(epochs))
 
 
 def _verdict(report: Report) -> str:

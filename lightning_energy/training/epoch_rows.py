@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.curves.energy import NOTHING
 from lightning_energy.ledger.totals import OF_EPOCHS
+from lightning_energy.results.rows import EpochPhase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     After: TypeAlias = Callable[[Energy], Energy]
     Derive: TypeAlias = Callable[[float | None], Mapping[str, float | None]]
     _OfEpoch: TypeAlias = tuple[Energy, Energy, Energy]  # training, validation, all until its end
+    _Resolved: TypeAlias = Mapping[str, bool]  # the phases of an epoch's training
 
 __all__ = ["EpochEnds", "Known"]
 
+NO_END: tuple[bool, _Resolved] = (False, {})
 LATELY = 2  # rows whose uncertainties are worked out at a checkpoint; all of them at the end
 
 
@@ -108,6 +111,8 @@ class EpochEnds:
             result[end.row] = replace(result[end.row], train_j=train_j, val_j=val_j)
         for epoch in [*ends][-LATELY:]:
             self._set(result, epoch, self._energies(totals, epoch), of_run, derive)
+            phases = (EpochPhase.of(p.name, p.energy, resolved=p.resolved) for p in totals.phases("train", epoch))
+            result[ends[epoch].row] = replace(result[ends[epoch].row], phases=tuple(phases))
         return Known(result, totals.between(ends))
 
     def final(
@@ -134,19 +139,26 @@ class EpochEnds:
             without: stages that are no part of the run.
         """
         ends = {e: end for e, end in self._ends.items() if end.row < len(rows)}  # a handler may raise before the row is
-        has_code = {epoch: end.code is not None for epoch, end in ends.items()}
-        everyone = ranks.gather(has_code if is_known and not ranks.left else None)
+        of_mine = {e: (end.code is not None, _resolved(totals, e)) for e, end in ends.items()}
+        everyone = ranks.gather(of_mine if is_known and not ranks.left else None)
         known = [epochs for epochs in everyone if epochs is not None]
         if len(known) < len(everyone):
             return Known([*rows])
         epochs = [*known[0]]  # those of rank zero, whose rows are kept
-        mine = [self._energies(totals, e, to_its_end=all(of.get(e, False) for of in known)) for e in epochs]
-        (between, *sums), _ = ranks.sum([totals.between(epochs, without), *(e for of_epoch in mine for e in of_epoch)])
-        result = [*rows]
+        mine = [self._energies(totals, e, to_its_end=all(of.get(e, NO_END)[0] for of in known)) for e in epochs]
+        resolved = {e: _together([of.get(e, NO_END)[1] for of in known]) for e in epochs}
+        phases = [totals.energy(stage="train", epoch=e, phase=name) for e in epochs for name in resolved[e]]
+        (between, *sums), _ = ranks.sum(
+            [totals.between(epochs, without), *(e for of_epoch in mine for e in of_epoch), *phases]
+        )
+        result, of_phases = [*rows], iter(sums[3 * len(epochs) :])
         for i, epoch in enumerate(epochs):
             self._set(result, epoch, (sums[3 * i], sums[3 * i + 1], sums[3 * i + 2]), after or _nothing, derive)
+            found = tuple(EpochPhase.of(name, next(of_phases), resolved=told) for name, told in resolved[epoch].items())
+            if epoch in ends:
+                result[ends[epoch].row] = replace(result[ends[epoch].row], phases=found)
         for at in self._earlier:
-            result[at] = result[at].with_energies(NOTHING, NOTHING)
+            result[at] = replace(result[at].with_energies(NOTHING, NOTHING), phases=())
         for at in [*self._earlier, *(end.row for end in ends.values())]:
             result[at] = replace(result[at], is_final=True)
         return Known(result, between)
@@ -167,6 +179,17 @@ class EpochEnds:
         if derive is not None and total != NOTHING:
             row = replace(row, derived=derive(row.total_kwh))
         rows[end.row] = row
+
+
+def _resolved(totals: Totals, epoch: int) -> _Resolved:
+    """The phases of an epoch's training on this rank; true for those that it tells."""
+    return {phase.name: phase.resolved for phase in totals.phases("train", epoch)}
+
+
+def _together(ranks: Sequence[_Resolved]) -> _Resolved:
+    """The same of all ranks: a phase is told where each that has it tells it."""
+    names = dict.fromkeys(name for rank in ranks for name in rank)
+    return {name: all(rank.get(name, True) for rank in ranks) for name in names}
 
 
 def _nothing(_until: Energy) -> Energy:

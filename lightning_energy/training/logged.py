@@ -10,6 +10,7 @@ import torch
 from lightning_energy.ledger.phases import TOLD_U
 from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.units import J_PER_WH
+from lightning_energy.results.rows import EpochPhase
 from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import is_of_lightning, logged_place, logger_step
 
@@ -24,7 +25,16 @@ if TYPE_CHECKING:
     from lightning_energy.results.carbon import Conversion
     from lightning_energy.training.error_guard import Warn
 
-__all__ = ["log", "log_late", "phase_energies", "phase_values", "read_metrics", "to_loggers", "total_values"]
+__all__ = [
+    "epoch_phases",
+    "log",
+    "log_late",
+    "phase_energies",
+    "phase_values",
+    "read_metrics",
+    "to_loggers",
+    "total_values",
+]
 
 DERIVED = {"co2eq_g": log_keys.CO2EQ_G, "cost": log_keys.COST}
 
@@ -68,6 +78,25 @@ def phase_energies(totals: Totals, epoch: int, names: Sequence[str]) -> list[Ene
     return found
 
 
+def epoch_phases(names: Sequence[str], energies: Sequence[Energy]) -> list[EpochPhase]:
+    """The phases of an epoch's row, of all ranks together, without those that had no time.
+
+    Args:
+        names: the phases.
+        energies: the energy of each.
+    """
+    return [
+        EpochPhase.of(name, energy, resolved=_is_told(energy))
+        for name, energy in zip(names, energies, strict=True)
+        if energy.duration_s > 0
+    ]
+
+
+def _is_told(energy: Energy) -> bool:
+    """True for the energy of a phase that is resolved, as :func:`phase_energies` makes it."""
+    return bool(energy.energy_j) and energy.u_j <= TOLD_U * (energy.energy_j or 0.0)
+
+
 def phase_values(names: Sequence[str], energies: Sequence[Energy]) -> dict[str, float]:
     """The values of an epoch's phases, of all ranks together; none of one that is not resolved.
 
@@ -78,7 +107,7 @@ def phase_values(names: Sequence[str], energies: Sequence[Energy]) -> dict[str, 
     return {
         log_keys.PHASE_J[name]: energy.energy_j
         for name, energy in zip(names, energies, strict=True)
-        if energy.energy_j and energy.u_j <= TOLD_U * energy.energy_j
+        if energy.energy_j and _is_told(energy)
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.curves.energy import NOTHING
@@ -18,7 +19,15 @@ from lightning_energy.training import log_keys
 from lightning_energy.training.ended import by_callbacks
 from lightning_energy.training.ending import Ending
 from lightning_energy.training.lightning_private import searches
-from lightning_energy.training.logged import log, phase_energies, phase_values, read_metrics, to_loggers, total_values
+from lightning_energy.training.logged import (
+    epoch_phases,
+    log,
+    phase_energies,
+    phase_values,
+    read_metrics,
+    to_loggers,
+    total_values,
+)
 from lightning_energy.training.monitor_checks import advice_on_direction, advice_on_reference
 from lightning_energy.training.outputs import Outputs
 from lightning_energy.training.rank_books import EMPTY, RankBooks
@@ -244,6 +253,7 @@ class TrainerRun:
         if self.outputs.bar is not None:
             self.outputs.bar.show_energy(total)
         row = self.validations.row(epoch, train, validation, total, session=len(self._memory.sessions))
+        row = replace(row, phases=tuple(epoch_phases(names, of_phases)))
         self.books.epochs.add(epoch, len(self._memory.history), next_code)
         self._memory.history.append(row)
         self.reporter.forecasts.end_epoch(trainer, total, so_far, books.of_fit(totals), self._warn)

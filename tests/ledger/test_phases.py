@@ -108,9 +108,20 @@ def test_a_counter_tells_phases_of_steps_that_it_does_not_keep_pace_with():
     assert phases["copy"].longer > 2
 
 
+@pytest.mark.parametrize(("update_s", "step_s"), [(0.1, 0.05), (0.02, 0.04)])
+def test_steps_in_pace_with_the_counter_tell_no_phases_however_long_the_run(update_s, step_s):
+    work = Work(epochs=1, train_s=10.0, validate_s=1.0, step_s=step_s, phases=PHASES, regular=True)
+    run = play(4, work, Sensor(update_s), settle_s=1.0)
+    assert not any(p.resolved for p in run.phases if p.name != "backward")
+    assert {p.longer for p in run.phases if not p.resolved} == {None}
+
+
 @pytest.mark.slow
-def test_steps_in_pace_with_the_counter_tell_no_phases():
-    work = Work(epochs=1, train_s=10.0, step_s=0.05, phases=PHASES, regular=True)
-    run = play(4, work, Sensor(0.1), settle_s=1.0)
-    assert not any(p.resolved for p in run.phases)
-    assert all(p.longer is None or p.longer > 3 for p in run.phases)
+def test_a_longer_run_tells_what_was_promised():
+    short, long = (
+        {p.name: p for p in play(5, Work(epochs=n, train_s=20.0, step_s=0.05, phases=PHASES), Sensor(0.02)).phases}
+        for n in (1, 4)
+    )
+    promised = {name: p.longer for name, p in short.items() if not p.resolved and p.longer is not None}
+    assert promised
+    assert all(long[name].resolved for name, times in promised.items() if times < 4)

@@ -9,10 +9,11 @@ from lightning_energy.curves.power_series import MOST_BINS, PowerSeries
 from lightning_energy.ledger.how_shared import ClassPower, HowShared, Moved, StepKinds
 from lightning_energy.meters.clock import Anchor
 from lightning_energy.results.figures import Device
+from lightning_energy.results.formats import render
 from lightning_energy.results.node import Node
 from lightning_energy.results.parse import epochs_of, sessions_of
-from lightning_energy.results.rows import DERIVED_COLUMNS, EPOCH_COLUMNS, EpochRow, SessionRow, thinned
-from tests.records import energy
+from lightning_energy.results.rows import DERIVED_COLUMNS, EPOCH_COLUMNS, EpochPhase, EpochRow, SessionRow, thinned
+from tests.records import energy, record
 
 SCHEMA = json.loads((Path(lightning_energy.__file__).parent / "results/record.schema.json").read_text())
 
@@ -29,7 +30,7 @@ LATER = {
 
 def test_the_schema_has_the_columns_of_an_epoch():
     row = SCHEMA["properties"]["epochs"]["items"]
-    assert tuple(row["properties"]) == (*EPOCH_COLUMNS, *DERIVED_COLUMNS)
+    assert tuple(row["properties"]) == (*EPOCH_COLUMNS, *DERIVED_COLUMNS, "phases")
     assert tuple(row["required"]) == tuple(name for name in EPOCH_COLUMNS if name not in LATER)
 
 
@@ -49,6 +50,17 @@ def test_a_row_has_its_columns_and_what_was_asked_for():
     assert known == {"session": 0, "epoch": 3, "train_j": 1.5, "is_final": False}
     asked = EpochRow(epoch=0, derived={"co2eq_g": None})
     assert tuple(asked.to_plain()) == (*EPOCH_COLUMNS, "co2eq_g")
+
+
+def test_phases_of_an_epoch_are_written_and_read_again():
+    phases = (EpochPhase("data", 2.0, 0.5, resolved=True), EpochPhase("copy", None, 0.0, resolved=False))
+    made = replace(record(1.0, 0.9), epochs=[EpochRow(epoch=0, train_j=2.0, phases=phases), EpochRow(epoch=1)])
+    plain = made.to_plain()
+    assert "phases" not in plain["epochs"][1]
+    of_schema = SCHEMA["properties"]["epochs"]["items"]["properties"]["phases"]["items"]
+    assert {*of_schema["required"]} == {*of_schema["properties"]} == {*plain["epochs"][0]["phases"][0]}
+    assert epochs_of(Node(plain["epochs"])) == made.epochs
+    assert render(made, "csv").splitlines()[1].endswith(",2.0,")  # a column for each, empty where it is not resolved
 
 
 def test_a_row_without_the_later_columns_can_be_read():

@@ -19,7 +19,7 @@ from lightning_energy.ledger.phases import PhaseEnergy
 from lightning_energy.meters.clock import Anchor
 from lightning_energy.results.charts import Axis, Bar, Dot, bars, dots, power_over_time, time_axis
 from lightning_energy.results.markup import clean
-from lightning_energy.results.rows import EpochRow
+from lightning_energy.results.rows import EpochPhase, EpochRow
 from lightning_energy.results.write import write_record
 from tests.records import energy, record
 from tests.results.runs import full
@@ -182,6 +182,27 @@ def test_phases_are_told_as_far_as_they_are_resolved():
     assert "25 %" in text
     assert "not resolved" in text
     assert "<script" not in page
+
+
+def test_the_phases_of_each_epoch_are_drawn_and_listed():
+    made = record(1.0, 0.9)
+    stage, whole = next((name, energy) for name, energy in made.stages.items() if energy.energy_j)
+    phases = (
+        EpochPhase(EVIL, 30.0, 1.0, resolved=True),
+        EpochPhase("data", 20.0, 15.0, resolved=False),
+        EpochPhase("x", None, 0.0, resolved=False),
+    )
+    rows = [EpochRow(epoch=0, train_j=50.0, phases=phases), EpochRow(epoch=1, train_j=50.0)]
+    made = replace(made, epochs=rows, phases={stage: [PhaseEnergy("data", whole, resolved=True)]})
+    page = made.to_html()
+    assert "Joules of training by phase, a bar for each epoch" in page
+    assert page.count('class="phase1"') == page.count('class="untold"') == 1 + 1  # a bar, and the legend
+    assert 'height="139.8"' in page  # 30 of 51.5 J, in 240 pixels
+    assert "<script" not in page
+    document = Document(page)
+    assert "Table of phases by epoch" in {a.get("aria-label") for a in document.all("div")}
+    assert "30.0 ± 1.0 J" in plain(page)
+    assert "Joules of training by phase" not in replace(made, epochs=rows[1:]).to_html()
 
 
 def test_many_epochs_are_drawn_and_listed_in_part():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -96,6 +98,34 @@ def test_where_ranks_cannot_say_rows_stay_as_they_were_logged(case):
     known = ends().final(ROWS, totals(), ranks, is_known=case != "a rank stopped measuring")
     assert known.rows == ROWS
     assert known.between is None
+
+
+def divided() -> Totals:
+    accounts = [
+        NO_ACCOUNT,
+        Account(0, "train", "step", "forward"),  # 2 J
+        Account(0, "train", "gap", "data"),  # 4 J
+        Account(0, "validate", "step"),  # 8 J
+        Account(1, "train", "step", "other"),  # 16 J
+    ]
+    sums = Sums.zeros(len(accounts))
+    sums.energy_j[:] = 2.0 ** np.arange(len(accounts))
+    sums.time_s[QUALITIES.index("measured")] = 1.0
+    return Totals(accounts, [sums], [0.0], ["a"])
+
+
+@pytest.mark.parametrize(("ranks", "n"), [(Ranks(), 1), (two_ranks(), 2)], ids=["one rank", "two ranks"])
+def test_rows_have_the_phases_of_their_epochs(ranks, n):
+    first, second = ends().final(ROWS, divided(), ranks).rows[1:]
+    assert [(p.name, p.energy_j, p.resolved) for p in first.phases] == [
+        ("forward", n * 2.0, False),  # straight lines tell none
+        ("data", n * 4.0, False),
+    ]
+    assert sum(p.energy_j for p in first.phases) == first.train_j
+    assert second.phases == ()  # nothing of it is divided
+    assert ends().now(ROWS, divided()).rows[1].phases == tuple(
+        replace(p, energy_j=p.energy_j / n, u_j=p.u_j / n) for p in first.phases
+    )
 
 
 def test_an_epoch_with_several_rows_has_its_energy_in_the_last():

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.sharing.powers import PRIOR, Powers, wide
+from lightning_energy.ledger.sharing.closer import Closer
+from lightning_energy.ledger.sharing.powers import PRIOR, Powers, fit_beside, variances_of_longer, wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,10 @@ ON_THE_BRIDGE = 0.7
 """Part of the residuals' variance that is power which wanders inside intervals; 1 was too wide, 0.5 too narrow."""
 
 RESOLVED = 0.95  # part of the prior's variance that the run must remove, or the split counts as not resolved
-LEAST_TOLD = 0.05  # the same, from which on more of the same would remove it
+CARRIERS = 16.0  # fewest intervals that tell of a figure, for which more of the same is expected from a longer run
+LOOKED = 1024  # intervals that tell the delay, at most, where it is not looked for closely
+LENGTHS: NDArray[np.float64] = np.power(1.1, np.arange(74.0))
+"""Lengths of runs, in lengths of this one, of which one is said to tell a figure: up to 1050."""
 KNOWN_EMA_S = 0.002  # uncertainty of the smoothing from which on nothing is known of what lies inside an interval
 INSIDE = 0.3  # of an interval, times the number of changes of stage: more is cut inside intervals than at their ends
 FEW_CHANGES = 4
@@ -82,7 +86,7 @@ class Contents:
     Attributes:
         split: of the intervals so far.
         powers: the fitted powers.
-        found: the kernel of the split.
+        found: the kernel, as all intervals tell it.
         rules: the way in which kinds of steps are told apart.
         energy_j: joules by account.
         stretches: number and seconds of the stretches of each class that are over, shape (2, classes).
@@ -113,12 +117,14 @@ class Contents:
         energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
         for place, block in enumerate(split.blocks):
             energy_j[block.code] += wide(block.d, width) @ self.powers.power_w[self._at(place)]
+        self._widening = self.found.widening
+        self._slopes, self._spread, shift_j = self._kernel_slopes(n, sharing.beside_w)
+        energy_j += shift_j
         moved_j = split.limits.moves_j(energy_j, np.pad(split.line_j[0], (0, n))[:n], split.pairs.neighbours)
         self.moved_j = np.zeros(n) if moved_j is None else moved_j
         energy_j += self.moved_j
         np.add.at(energy_j, ahead.code, self._ahead.seconds_s @ self.powers.overall_w)
         self.energy_j: NDArray[np.float64] = energy_j
-        self._slopes, self._spread = self._kernel_slopes(n, sharing.beside_w)
 
     def of(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Joules of the wanted accounts, one by one."""
@@ -166,24 +172,46 @@ class Contents:
             "limits": float(self.moved_j[wanted].sum()) ** 2,
         }
 
-    def length_to_tell(self, wanted: NDArray[np.bool_]) -> float:
+    def length_to_tell(self, wanted: NDArray[np.bool_], most_j2: float = math.inf) -> float:
         """The length, in lengths of this run, from which on powers would tell the joules of some accounts.
+
+        Only what this run tells already becomes surer in a longer one.
 
         Args:
             wanted: a mask of shape (accounts,).
+            most_j2: variance that they may have, for the joules of this run.
 
         Returns:
-            1 or less where they tell already; infinity where length does not help.
+            1 where they tell already; infinity where length does not help.
         """
         wanted = self._mask(wanted)
         bridge, _, cuts = self.split.pairs.within(wanted).tolist()
         of_powers, of_kernel, guess = self._of_fit(wanted)
         if guess <= 0:
-            return 0.0
+            return 1.0
         if self._is_smoothed(bridge, cuts):
             return math.inf
-        left = max((of_powers + of_kernel) / guess, 1e-12)
-        return RESOLVED / (1 - RESOLVED) / (1 / left - 1) if left < 1 - LEAST_TOLD else math.inf
+        parts, n = self.parts_j2(wanted), max(self.split.n, 1)
+        along_s = self._sensitivity_s(wanted).sum(axis=0)
+        falls = variances_of_longer(self.split.normals[0], self.powers, along_s, LENGTHS)
+        powers_j2 = falls + max(of_powers - float(falls[0]), 0.0)
+        is_told_on = self.split.turns is not None  # the delay: by all intervals
+        kernel_j2 = of_kernel / (LENGTHS if is_told_on else np.minimum(LENGTHS, max(LOOKED / n, 1.0)))
+        told = powers_j2 + kernel_j2 <= (1 - RESOLVED) * guess
+        rest_j2 = sum(parts[cause] for cause in ("inside", "edges", "unseen", "rounding", "ahead")) / LENGTHS
+        sure = powers_j2 + kernel_j2 + rest_j2 + parts["misfit"] + parts["limits"] <= most_j2
+        enough = LENGTHS[told & sure]
+        if enough.size and enough[0] > 1 and self._carriers(wanted) < CARRIERS:
+            return math.inf
+        return float(enough[0]) if enough.size else math.inf
+
+    def _carriers(self, wanted: NDArray[np.bool_]) -> float:
+        """The number of intervals that tell the joules of some accounts."""
+        powers, d = self.powers, self._sensitivity_s(wanted)
+        if powers.fourth is None or not powers.fourth.moments.size:
+            return math.inf
+        along = (powers.covariance_w2 @ d.ravel()).reshape(d.shape).mean(axis=0)
+        return float(powers.fourth.carriers(along, powers.a))
 
     def _mask(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The same for all accounts that are known here."""
@@ -201,7 +229,7 @@ class Contents:
         d, slope = self._sensitivity_s(wanted), self._slopes @ wanted
         along = self.powers.covariance_w2 @ d.ravel()
         guess = float((d.sum(axis=0) ** 2).sum()) * (PRIOR * self.powers.mean_w) ** 2
-        of_kernel = float(slope @ self._spread @ slope) * self.found.widening
+        of_kernel = float(slope @ self._spread @ slope) * self._widening
         as_carried = self.powers.as_carried(d.ravel() @ along, along.reshape(d.shape).mean(axis=0), np.array(guess))
         return float(as_carried), of_kernel, guess
 
@@ -245,18 +273,38 @@ class Contents:
 
     def _kernel_slopes(
         self, n: int, beside_w: Sequence[NDArray[np.float64]]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Change of all accounts by a deviation along the kernel's axes, and its covariance."""
-        split, ahead = self.split, self._ahead
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Change of all accounts by a deviation along the kernel's axes, its covariance, and a change that is told."""
+        split, found = self.split, self.found
         if not beside_w or not split.n:
-            return np.zeros((2, n)), np.zeros((2, 2))
-        moved = []
-        for j, power_w in enumerate(beside_w, 1):
-            p = np.full(self.powers.power_w.shape[1], self.powers.mean_w)
-            p[: len(power_w)] = power_w
-            s = np.pad(split.line_j[j] + split.d[j] @ p[: split.d.shape[2]], (0, n - split.line_j.shape[1]))
-            np.add.at(s, ahead.code, ahead.seconds_s @ p)
-            moved.append(s)
-        slopes = np.array([(moved[1] - moved[0]) / 2, (moved[3] - moved[2]) / 2])
-        inverse = np.linalg.inv(self.found.axes_s)
-        return slopes, inverse @ self.found.covariance_s2 @ inverse.T
+            return np.zeros((2, n)), np.zeros((2, 2)), np.zeros(n)
+        by_kernel = [self._by(split.line_j[j], split.d[j], power_w, n) for j, power_w in enumerate(beside_w, 1)]
+        if split.turns is None:
+            slopes = np.array([(by_kernel[1] - by_kernel[0])[1] / 2, (by_kernel[3] - by_kernel[2])[1] / 2])
+            inverse = np.linalg.inv(found.axes_s)
+            return slopes, inverse @ found.covariance_s2 @ inverse.T, np.zeros(n)
+        code, _, rows = self._rows
+        d = np.zeros((split.line_j.shape[1], rows.shape[1]))
+        np.add.at(d, code, rows)
+        powers_w = [self._wide(p) for p in (fit_beside(split.normals[0], self.powers), *beside_w)]
+        by_kernel = [self._by(split.line_j[0], d, powers_w[0], n), *by_kernel]
+        closer = Closer.of(found, split.normals, powers_w, split.turns, split.of_times_j2)
+        self.found = closer.found
+        power_w = np.maximum(self.powers.power_w + closer.beyond(powers_w), 0.0)
+        self.powers = self.powers._replace(power_w=power_w)
+        return closer.slopes(by_kernel)[:, 1], closer.spread, closer.beyond(by_kernel)[0]
+
+    def _wide(self, power_w: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Powers of all classes, of those that have none the mean power."""
+        result = np.full(self.powers.power_w.shape[1], self.powers.mean_w)
+        result[: len(power_w)] = power_w
+        return result
+
+    def _by(
+        self, line_j: NDArray[np.float64], d: NDArray[np.float64], power_w: NDArray[np.float64], n: int
+    ) -> NDArray[np.float64]:
+        """Joules of all accounts by some powers: without the time ahead, and with it; shape (2, accounts)."""
+        p = self._wide(power_w)
+        result = np.tile(np.pad(line_j + d @ p[: d.shape[1]], (0, n - len(line_j))), (2, 1))
+        np.add.at(result[1], self._ahead.code, self._ahead.seconds_s @ p)
+        return result

@@ -40,6 +40,8 @@ FINE_S = np.arange(-0.0035, 0.0036, 0.00025)
 
 FINE_N = 200  # fewest intervals that tell it so finely
 FINE_EMA_S = np.array([0.0, 0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015])  # time constants that are tried then
+TWO_NODES = 3**-0.5  # of Gauss-Legendre quadrature over a bracket
+BLURS_S = 0.0007  # smoothing that shows, of those that are tried then
 FINE_EDGE = 0.01  # part of the belief that may be in the outermost delays and smoothings
 OF_MEAN = 4.0  # times the variance of a mean that the times of updates add, as those of neighbours are not independent
 USUAL_S = 0.03  # scale of the prior for delays: short ones are more usual
@@ -75,12 +77,20 @@ class Found(NamedTuple):
         covariance_s2: of delay and smoothing, shape (2, 2).
         split_s: the delay told from changes to less power minus that told from changes to more.
         u_split_s: standard uncertainty of that.
+        fine_n: number of intervals by which it was looked for closely; 0 where it was not. Those that come later
+            tell more, see :class:`~lightning_energy.ledger.sharing.closer.Closer`.
     """
 
     kernel: Kernel
     covariance_s2: NDArray[np.float64]
     split_s: float = 0.0
     u_split_s: float = 0.0
+    fine_n: int = 0
+
+    @property
+    def is_fine(self) -> bool:
+        """True where it was looked for closely."""
+        return self.fine_n > 0
 
     @property
     def u_lag_s(self) -> float:
@@ -98,6 +108,27 @@ class Found(NamedTuple):
         size, q = np.linalg.eigh(self.covariance_s2)
         result: NDArray[np.float64] = q * np.sqrt(np.maximum(size, 1e-12))
         return result
+
+    @property
+    def beside(self) -> list[Kernel]:
+        """The kernel moved by one standard deviation both ways along both axes of its covariance.
+
+        Where it was looked for closely, the axes are the sum of delay and smoothing, and the square of the smoothing
+        with that sum as it is: what shows of the two is nearly independent. One of less than nothing is beyond the
+        other instead.
+        """
+        lag_s, ema_s, _ = centre = self.kernel
+        if not self.is_fine:
+            moves = [(sign * x, sign * y) for x, y in self.axes_s.T for sign in (-1, 1)]
+            return [centre._replace(lag_s=lag_s + x, ema_s=max(ema_s + y, 0.0)) for x, y in moves]
+        u_s, sum_s = float(np.sqrt(self.covariance_s2.sum())), lag_s + ema_s
+        wide_s2 = max(self.u_ema_s * (self.u_ema_s + 2 * ema_s), BLURS_S**2)
+        low_s2 = ema_s**2 - wide_s2
+        emas_s = np.sqrt([low_s2 if low_s2 >= 0 else ema_s**2 + 2 * wide_s2, ema_s**2 + wide_s2]).tolist()
+        return [
+            *(centre._replace(lag_s=lag_s + x) for x in (-u_s, u_s)),
+            *(centre._replace(lag_s=sum_s - ema, ema_s=ema) for ema in emas_s),
+        ]
 
     @property
     def is_enough(self) -> bool:
@@ -178,7 +209,8 @@ class Belief:
         together_s, belief = found.kernel.lag_s + found.kernel.ema_s, []
         for ema_s in FINE_EMA_S:
             lags_s = together_s - ema_s + FINE_S
-            belief.append(_profile(Kernel(ema_s=ema_s), rises, lags_s, pause).log_likelihood + log_prior(lags_s))
+            profile = _profile(Kernel(ema_s=ema_s), rises, lags_s, pause, blurred=True)
+            belief.append(profile.log_likelihood + log_prior(lags_s))
         width = np.gradient(FINE_EMA_S)
         w = np.array(belief) + np.log(width / width.sum() + (FINE_EMA_S == 0))[:, None]
         w = np.exp(w - w.max())
@@ -192,7 +224,7 @@ class Belief:
         floor = (FINE_S[1] - FINE_S[0]) ** 2 / 12 + OF_MEAN * self._half_s**2 / 3 / n
         cross = float((w * x * y).sum())
         covariance = np.array([[float((w * x**2).sum()) + floor, cross], [cross, float((w * y**2).sum()) + 1e-10]])
-        return found._replace(kernel=found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance_s2=covariance)
+        return Found(found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance, fine_n=n)
 
     def _try_looks(self, rises: _Rises, pause: Callable[[], None]) -> None:
         """Try sensors that look at a part of the time only, whose delay is nearly that of one that sees all."""
@@ -259,20 +291,30 @@ class _Rises:
     def __init__(self, stretch: Stretch) -> None:
         self.stretch = stretch
         self.seconds = stretch.classes.compact.smoothed().but_last
-        self._rows: dict[float, Places] = {}
+        self._rows: dict[tuple[float, float], Places] = {}
 
-    def seconds_of(self, kernel: Kernel, smoothed: Smoothed, lags_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Seconds of the columns in all intervals, for each of some delays: as :meth:`Kernel.seconds_of` does."""
+    def seconds_of(
+        self, kernel: Kernel, smoothed: Smoothed, lags_s: NDArray[np.float64], node: float = 0.0
+    ) -> NDArray[np.float64]:
+        """Seconds of the columns in all intervals, for each of some delays: as :meth:`Kernel.seconds_of` does.
+
+        Args:
+            kernel: what the counter looks at.
+            smoothed: the columns behind the kernel's smoothing.
+            lags_s: the delays.
+            node: place of the updates in their brackets, from -1 to 1.
+        """
         if kernel.look < 1:
-            return kernel.seconds_of(smoothed, self.stretch.knot_s, lags_s)
-        rows = [self._row(lag_s) for lag_s in lags_s.tolist()]
+            return kernel.seconds_of(smoothed, self.stretch.knot_s + node * self.stretch.half_s, lags_s)
+        rows = [self._row(lag_s, node) for lag_s in lags_s.tolist()]
         places = Places(np.stack([row.start for row in rows]), np.stack([row.since_s for row in rows]))
         return np.diff(smoothed.at_places(places), axis=1)
 
-    def _row(self, lag_s: float) -> Places:
-        if lag_s not in self._rows:
-            self._rows[lag_s] = self.seconds.timeline.places(self.stretch.knot_s - lag_s)
-        return self._rows[lag_s]
+    def _row(self, lag_s: float, node: float) -> Places:
+        if (lag_s, node) not in self._rows:
+            moments_s = self.stretch.knot_s + node * self.stretch.half_s - lag_s
+            self._rows[lag_s, node] = self.seconds.timeline.places(moments_s)
+        return self._rows[lag_s, node]
 
 
 class _Profile(NamedTuple):
@@ -286,14 +328,26 @@ def _profile(
     rises: _Rises,
     lags_s: NDArray[np.float64] = GRID_S,
     pause: Callable[[], None] = go_on,
+    *,
+    blurred: bool = False,
 ) -> _Profile:
-    """Log likelihood of every delay with the powers that fit best, and the squared residuals."""
+    """Log likelihood of every delay with the powers that fit best, and the squared residuals.
+
+    Args:
+        kernel: the smoothing, and what it looks at.
+        rises: the intervals.
+        lags_s: the delays.
+        pause: called between parts of the work.
+        blurred: true to look at all moments within the updates' brackets: else they seem to be smoothing.
+    """
     stretch = rises.stretch
     rows = np.flatnonzero(stretch.is_known)
     smoothed, parts = rises.seconds.behind(kernel.ema_s), []
     pause()
     for part in _parts(len(lags_s), len(stretch.knot_s) * smoothed.one.shape[1]):
-        parts.append(rises.seconds_of(kernel, smoothed, lags_s[part])[:, rows])
+        nodes = (-TWO_NODES, TWO_NODES) if blurred else (0.0,)
+        seen = [rises.seconds_of(kernel, smoothed, lags_s[part], node)[:, rows] for node in nodes]
+        parts.append(np.mean(seen, axis=0) if blurred else seen[0])
         pause()
     some_s = np.swapaxes(np.concatenate(parts), 1, 2)
     some_s = some_s[:, np.abs(some_s).max(axis=(0, 2), initial=0.0) > 0]

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-__all__ = ["PRIOR", "Fourth", "Normals", "Powers", "fit", "fit_beside", "go_on", "median", "wide"]
+__all__ = [
+    "PRIOR",
+    "Fourth",
+    "Normals",
+    "Powers",
+    "fit",
+    "fit_beside",
+    "go_on",
+    "median",
+    "variances_of_longer",
+    "wide",
+]
 
 PRIOR = 0.8
 """Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
@@ -350,6 +361,28 @@ def fit_beside(normals: Normals, powers: Powers) -> NDArray[np.float64]:
     info = view.information(normals.a, 0.5) + np.diag(ridge)
     power_w[view.seen] = np.linalg.solve(info, view.right(normals.b) + ridge * mean_w)
     return power_w
+
+
+def variances_of_longer(
+    normals: Normals, powers: Powers, along_s: NDArray[np.float64], times: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Variance of a figure by constant powers in runs that are longer by some factors, but otherwise like this one.
+
+    What this run tells nothing of but the noise of its updates' times, a longer one does not tell, either.
+
+    Args:
+        normals: the normal equations of this run.
+        powers: the powers.
+        along_s: change of the figure by the power of each class, in this run.
+        times: the factors.
+    """
+    view, prior = _View.of(normals), 1 / max(PRIOR * powers.mean_w, 1e-6) ** 2
+    info = view.information(normals.a, 0.5) / powers.scatter
+    size, q = np.linalg.eigh((info + info.T) / 2)
+    along = q.T @ along_s[view.seen]
+    unseen = float((along_s**2).sum() - (along**2).sum()) / prior
+    result: NDArray[np.float64] = (along**2 / (np.maximum(size, 0.0) * times[:, None] + prior)).sum(axis=1)
+    return result + max(unseen, 0.0)
 
 
 class _Constant(NamedTuple):

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.ledger.sharing.closer import Turns
 from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.limits import Limits
 from lightning_energy.ledger.sharing.powers import Fourth, Normals, go_on, median, wide
-from lightning_energy.ledger.sharing.timeline import ones
+from lightning_energy.ledger.sharing.timeline import Smoothed, ones
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.sharing.delay import Found
     from lightning_energy.ledger.sharing.stretch import Stretch
-    from lightning_energy.ledger.sharing.timeline import Smoothed, Timeline
+    from lightning_energy.ledger.sharing.timeline import Timeline
 
 __all__ = ["Columns", "Pairs", "Split", "kernels_of"]
 
@@ -42,6 +43,7 @@ OUTLIER = 4.0  # residual, in robust standard deviations, from which on an inter
 SURE = 2.0  # standard deviations of delay and smoothing within which the energy at an update is taken to be
 SHARP_S = 0.001  # least of these deviations
 REMEMBERS = 4.0  # time constants after which a smoothing sensor has shown nearly all
+OF_SMOOTHING = (3, 4)  # the kernels that smooth otherwise, see Found.beside
 NO_LIMIT_J = 1e15
 ROUNDING_S = 1e-12  # seconds that are a rounding error, at most
 
@@ -177,16 +179,15 @@ class _Part(NamedTuple):
 
 def kernels_of(found: Found) -> list[Kernel]:
     """The kernel, and it moved by one standard deviation both ways along both axes of its covariance."""
-    centre = found.kernel
-    return [centre] + [
-        centre._replace(lag_s=centre.lag_s + sign * lag_s, ema_s=max(centre.ema_s + sign * ema_s, 0.0))
-        for lag_s, ema_s in found.axes_s.T
-        for sign in (-1, 1)
-    ]
+    return [found.kernel, *found.beside]
 
 
 class Split:
     """L, D and what their uncertainty needs, of one device.
+
+    Args:
+        kernels: the kernel that counts, and its neighbours.
+        is_fine: true where residuals are to tell which of them smooths as the counter does.
 
     Attributes:
         kernels: the kernel that counts, and its neighbours one standard deviation away.
@@ -195,6 +196,7 @@ class Split:
         blocks: the same for the first kernel, by blocks of intervals.
         pairs: for pairs of accounts: seconds' covariance of Brownian bridges, of cuts, and the changes of stage.
         changes: the intervals in which the stage changes.
+        turns: what tells which of the kernels is right; ``None`` where intervals are not to tell.
         fourth: how many intervals carry what is known of any difference of powers.
         limits: the least and the most that accounts can have spent.
         seconds_s: by account.
@@ -204,8 +206,9 @@ class Split:
         unit_mj: the greatest common divisor of all rises in millijoules.
     """
 
-    def __init__(self, kernels: Sequence[Kernel]) -> None:
+    def __init__(self, kernels: Sequence[Kernel], *, is_fine: bool = False) -> None:
         self.kernels = [*kernels]
+        self.turns = Turns() if is_fine else None
         self.line_j = np.zeros((len(self.kernels), 8))
         self.d = np.zeros((len(self.kernels), 8, 0))
         self.normals = [Normals() for _ in self.kernels]
@@ -219,7 +222,6 @@ class Split:
         self.joined = 0
         self.of_times_j2 = 0.0
         self.unit_mj = 0
-        self._block = BLOCK
 
     def add(
         self,
@@ -252,17 +254,22 @@ class Split:
         self._grow(int(columns.code.max()) + 1, width)
         kernels = self.kernels[:1] if for_now else self.kernels
         plain = timeline.smoothed()
-        first, seen, spent = plain.behind(kernels[0].ema_s), [], []
+        first, behind, seen, spent = plain.behind(kernels[0].ema_s), list[Smoothed](), [], []
         for kernel in kernels:
             pause()
-            seen.append(part.seconds(kernel, first if kernel is kernels[0] else plain.behind(kernel.ema_s)))
+            behind.append(first if kernel is kernels[0] else plain.behind(kernel.ema_s))
+            seen.append(part.seconds(kernel, behind[-1]))
             spent.append(part.seconds(Kernel(kernel.lag_s), plain) if self._is_part_time else seen[-1])
         pause()
         taus = [x @ part.to_class for x in seen]
         weight = np.where(part.known, 1 / part.length_s, 0.0) * _huber(part, taus[0], power_w)
-        excess = None if for_now else self._excess(part, first, weight)
+        excess = None if for_now else self._excess(part, kernels[0], first, weight)
         pause()
+        if self.turns is not None and not for_now:
+            self.turns.add([tau[part.known] for tau in taus], weight[part.known])
         for j, (tau, spent_s) in enumerate(zip(taus, spent, strict=True)):
+            if self.turns is not None and j in OF_SMOOTHING and not for_now:
+                excess = self._excess(part, kernels[j], behind[j], weight)
             normals = part.normals(tau, weight, excess)
             line_j, d = self._shares(part, tau, spent_s)
             self.normals[j] += normals
@@ -296,12 +303,13 @@ class Split:
     def copy(self) -> Split:
         """The same in arrays of its own."""
         result = Split(self.kernels)
+        result.turns = None if self.turns is None else self.turns.copy()
         result.line_j, result.d, result.seconds_s = self.line_j.copy(), self.d.copy(), self.seconds_s.copy()
         result.normals = [x.copy() for x in self.normals]
         result.blocks = [*self.blocks[:-1], *(block.copy() for block in self.blocks[-1:])]  # only the last one changes
         result.changes, result.pairs, result.fourth = self.changes.copy(), copy(self.pairs), copy(self.fourth)
         result.limits = self.limits.copy()
-        result.n, result.joined, result._block = self.n, self.joined, self._block
+        result.n, result.joined = self.n, self.joined
         result.unit_mj, result.of_times_j2 = self.unit_mj, self.of_times_j2
         return result
 
@@ -342,9 +350,10 @@ class Split:
         is_whole = bool((np.abs(rise_mj - np.rint(rise_mj)) < ROUNDING_MJ).all())
         self.unit_mj = int(np.gcd.reduce([self.unit_mj, *np.rint(rise_mj).astype(np.int64)])) if is_whole else 1
 
-    def _excess(self, part: _Part, smoothed: Smoothed, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    @staticmethod
+    def _excess(part: _Part, kernel: Kernel, smoothed: Smoothed, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """The addition of errors of the updates' times to the normal equations: each moves time to a neighbour."""
-        kernel, half_s, to_class = self.kernels[0], part.half_s, part.to_class
+        half_s, to_class = part.half_s, part.to_class
         cumulative, at_s = smoothed.at, part.knot_s - kernel.lag_s
         result = np.zeros((to_class.shape[1],) * 2)
         if kernel.look < 1:  # what the sensor looks at moves with the update at its beginning
@@ -365,12 +374,12 @@ class Split:
         return result
 
     def _to_blocks(self, normals: Normals, used: NDArray[np.int64], d: NDArray[np.float64]) -> None:
-        if not self.blocks or self.blocks[-1].normals.n >= self._block:
+        if not self.blocks or self.blocks[-1].normals.n >= BLOCK << self.joined:
             if len(self.blocks) >= MOST_BLOCKS:
                 joined = [block.copy() for block in self.blocks[::2]]
                 for first, second in zip(joined, self.blocks[1::2], strict=True):
                     first.join(second)
-                self.blocks, self._block, self.joined = joined, 2 * self._block, self.joined + 1
+                self.blocks, self.joined = joined, self.joined + 1
             self.blocks.append(_Block(d.shape[1]))
         block = self.blocks[-1]
         block.normals += normals

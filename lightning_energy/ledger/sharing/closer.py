@@ -1,0 +1,198 @@
+"""The delay and the smoothing of a counter, told by all intervals of a run from those by which they were found."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lightning_energy.ledger.sharing.powers import EVIDENCE, LEAST_SCATTER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from lightning_energy.ledger.sharing.delay import Found
+    from lightning_energy.ledger.sharing.powers import Normals
+
+__all__ = ["Closer", "Parabola", "Turns"]
+
+FAR = 2.5  # standard deviations from what was found beyond which a parabola tells nothing
+MOST_EMA_S = 0.015  # of a smoothing that was looked for closely
+EMAS = 301  # time constants that are tried
+FLOOR_S = 2e-5  # standard uncertainty that remains: marks, and changes of power, take a while
+OF_BRACKETS = 0.1  # the same, of the standard deviation of the updates' times within their brackets
+GROWN = 4.0  # factor by which the intervals have to grow until all of them tell more than the first
+BENT = 0.05  # part of the square of a deviation by which a parabola may err
+
+
+class Parabola(NamedTuple):
+    """A function through three points: at ``low``, at 0 and at 1."""
+
+    low: float
+    at_low: NDArray[np.float64]
+    at_0: NDArray[np.float64]
+    at_1: NDArray[np.float64]
+
+    @property
+    def terms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The factors of the place and of its square."""
+        up = self.at_1 - self.at_0
+        down = (self.at_low - self.at_0) / self.low
+        curve = (up - down) / (1 - self.low)
+        return up - curve, curve
+
+    def beyond(self, t: float | NDArray[np.float64]) -> NDArray[np.float64]:
+        """Its value at ``t`` beyond that at 0."""
+        slope, curve = self.terms
+        result: NDArray[np.float64] = slope * t + curve * t**2
+        return result
+
+    def slope(self, t: float) -> NDArray[np.float64]:
+        """Its derivative at ``t``."""
+        slope, curve = self.terms
+        result: NDArray[np.float64] = slope + 2 * curve * t
+        return result
+
+
+class Turns:
+    """The change of the classes' seconds along both axes, and how alike the two are: sums over intervals.
+
+    Attributes:
+        sums: products of the seconds, of their change along the first axis, and of that along the second; shape
+            (3, classes, 3, classes). Replaced, never changed.
+    """
+
+    def __init__(self) -> None:
+        self.sums = np.zeros((3, 0, 3, 0))
+
+    def copy(self) -> Turns:
+        """The same, which may change by itself."""
+        return copy(self)
+
+    def add(self, seconds: Sequence[NDArray[np.float64]], weight: NDArray[np.float64]) -> None:
+        """Add intervals: seconds of the classes in each by the kernel and by those beside it, and their weights."""
+        at_0, down, up, _, more = seconds
+        all_ = np.stack([at_0, (up - down) / 2, more - at_0], axis=1).reshape(len(at_0), -1)
+        width = at_0.shape[1]
+        wider = ((0, 0), (0, width - self.sums.shape[1])) * 2
+        self.sums = np.pad(self.sums, wider) + (all_.T @ (all_ * weight[:, None])).reshape(3, width, 3, width)
+
+    def alike_j2(self, power_w: NDArray[np.float64]) -> float:
+        """The sum of the products of the rises' changes along both axes, but for what other powers would explain."""
+        width = self.sums.shape[1]
+        p = power_w[:width]
+        first, second = self.sums[0, :, 1] @ p, self.sums[0, :, 2] @ p
+        a = self.sums[0, :, 0]
+        seen = np.flatnonzero(np.diag(a) > 0)
+        a = a[np.ix_(seen, seen)] * (1 + 1e-6 * np.eye(len(seen)))
+        return float(p @ self.sums[1, :, 2] @ p - first[seen] @ np.linalg.solve(a, second[seen]))
+
+
+def _log_likelihoods(
+    normals: Sequence[Normals], powers_w: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Log likelihoods of kernels by what their powers leave of the rises, but for a constant; shape (kernels,) each.
+
+    The second ones are without what errors of the updates' times add to it: the more a kernel smooths, the less. The
+    third is the log likelihood of a squared joule.
+    """
+    left_j2, noise_j2 = np.zeros(len(normals)), np.zeros(len(normals))
+    for j, (each, power_w) in enumerate(zip(normals, powers_w, strict=True)):
+        p = np.full(len(each.b), each.mean_w)
+        p[: len(power_w)] = power_w[: len(p)]
+        left_j2[j], noise_j2[j] = each.squares(p), float(p @ each.excess @ p)
+    whole = normals[0]
+    scale = -0.5 * EVIDENCE * whole.n / (left_j2[0] + (LEAST_SCATTER * whole.mean_w) ** 2 * whole.length_s)
+    return scale * left_j2, scale * (left_j2 - noise_j2), scale
+
+
+class Closer(NamedTuple):
+    """The kernel as all intervals of a run tell it, beside that by which they were booked.
+
+    It is looked for along two axes: delay and smoothing together, and the square of the smoothing with their sum as it
+    is. The intervals were booked by kernels beside it on both, so that nothing has to be kept of them: the residuals
+    by each kernel say where between these the best one lies.
+
+    Attributes:
+        found: the kernel, and what is not known of it.
+        low: the places of the lower neighbours on both axes; that of the kernel is 0, of the upper ones 1.
+        at: the best place on both axes.
+        spread: its covariance.
+    """
+
+    found: Found
+    low: tuple[float, float]
+    at: tuple[float, float]
+    spread: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        found: Found,
+        normals: Sequence[Normals],
+        powers_w: Sequence[NDArray[np.float64]],
+        turns: Turns,
+        of_times_j2: float,
+    ) -> Closer:
+        """Look for it.
+
+        Args:
+            found: the kernel, looked for closely, and what is not known of it.
+            normals: the normal equations by it and by those beside it.
+            powers_w: the powers by each.
+            turns: the changes along both axes.
+            of_times_j2: variance of the rises by errors of the updates' times, per second of each; summed over all.
+        """
+        ema2_s2 = np.array([k.ema_s for k in (found.kernel, *found.beside)]) ** 2
+        width_s2 = float(ema2_s2[4] - ema2_s2[0])
+        low, whole = (-1.0, float(ema2_s2[3] - ema2_s2[0]) / width_s2), normals[0]
+        u_2 = found.u_ema_s * (found.u_ema_s + 2 * found.kernel.ema_s) / width_s2
+        as_found = cls(found, low, (0.0, 0.0), np.diag([1.0, u_2**2]))
+        if whole.n < GROWN * found.fine_n:
+            return as_found
+        all_of_it, without_noise, per_j2 = _log_likelihoods(normals, powers_w)
+        slope, curve = Parabola(low[0], *all_of_it[[1, 0, 2]]).terms
+        if curve >= 0:
+            return as_found
+        emas_s = np.linspace(0.0, MOST_EMA_S, EMAS)
+        place_2 = (emas_s**2 - ema2_s2[0]) / width_s2
+        place_2, emas_s = place_2[place_2 <= FAR], emas_s[place_2 <= FAR]
+        slope = slope + 2 * per_j2 * turns.alike_j2(powers_w[0]) * place_2  # along the first axis, at these places
+        place = -slope / curve / 2
+        weight = Parabola(low[1], *without_noise[[3, 0, 4]]).beyond(place_2) - slope**2 / curve / 4
+        weight[1:] -= np.log(len(emas_s) - 1)  # half of the belief is in no smoothing
+        weight = np.exp(weight - weight.max())
+        weight /= weight.sum()
+        place = np.clip(place, -FAR, FAR)
+        at = np.array([weight @ place, weight @ place_2])
+        x = np.stack([place, place_2]) - at[:, None]
+        sum_s2 = float(found.covariance_s2.sum())
+        half2_s2 = of_times_j2 / whole.n * whole.length_s / whole.n / 2 / whole.mean_w**2
+        floor_s2 = FLOOR_S**2 + OF_BRACKETS**2 * half2_s2
+        more = -0.5 / curve + floor_s2 / sum_s2 + (BENT * at[0] ** 2) ** 2
+        spread = (x * weight) @ x.T + np.diag([more, (FLOOR_S**2 / width_s2) ** 2])
+        ema_s = float(weight @ emas_s)
+        seconds = np.stack([x[0] * sum_s2**0.5 - (emas_s - ema_s), emas_s - ema_s])  # delay and smoothing
+        covariance_s2 = (seconds * weight) @ seconds.T + np.diag([more * sum_s2, FLOOR_S**2])
+        lag_s = found.kernel.lag_s + found.kernel.ema_s + float(at[0]) * sum_s2**0.5 - ema_s
+        closer = found._replace(kernel=found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance_s2=covariance_s2)
+        return cls(closer, low, (float(at[0]), float(at[1])), spread)
+
+    def beyond(self, by_kernel: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """A figure by the best kernel beyond that by the kernel that intervals were booked by.
+
+        Args:
+            by_kernel: the figure by that kernel and by those beside it.
+        """
+        return sum((a.beyond(t) for a, t in zip(self._axes(by_kernel), self.at, strict=True)), np.zeros(1))
+
+    def slopes(self, by_kernel: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """The change of a figure along both axes."""
+        return np.array([a.slope(t) for a, t in zip(self._axes(by_kernel), self.at, strict=True)])
+
+    def _axes(self, by_kernel: Sequence[NDArray[np.float64]]) -> tuple[Parabola, Parabola]:
+        at_0, down, up, less, more = by_kernel
+        return Parabola(self.low[0], down, at_0, up), Parabola(self.low[1], less, at_0, more)
