@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks import pictures, tables
 from docs.make import proofs
-from lightning_energy import EnergyCallback, compare, energy_penalized_accuracy, explain, load_record, study
+from lightning_energy import compare, energy_penalized_accuracy, explain, load_record, study
 from lightning_energy.comparison.rank_stability import stability
 from lightning_energy.meters import CalibratedMeter
 from lightning_energy.results.power_track import merge
