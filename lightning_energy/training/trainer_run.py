@@ -245,17 +245,13 @@ class TrainerRun:
         if not self.validations.has_logged(epoch):
             values |= total_values(total, self._conversion, log_uncertainty=self._log_uncertainty)
         log(module, values, books.ranks, self._warn, is_fit=True, is_training=True)
-        last, advice = self.validations.last, ""
-        if last is not None and last.score is not None:
-            advice = advice_on_reference(trainer, self.validations.scorer.rule, total.energy_kwh, epoch + 1)
-        if advice:
+        if advice := _of_reference(self.validations, trainer, total):
             self._warn("reference", f"EnergyCallback: {advice}")
         if self.outputs.bar is not None:
             self.outputs.bar.show_energy(total)
         row = self.validations.row(epoch, train, validation, total, session=len(self._memory.sessions))
-        row = replace(row, phases=tuple(epoch_phases(names, of_phases)))
         self.books.epochs.add(epoch, len(self._memory.history), next_code)
-        self._memory.history.append(row)
+        self._memory.history.append(replace(row, phases=tuple(epoch_phases(names, of_phases))))
         self.reporter.forecasts.end_epoch(trainer, total, so_far, books.of_fit(totals), self._warn)
         self.reporter.so_far(totals, books.ranks)
 
@@ -369,6 +365,14 @@ def _of_epoch(books: RankBooks, epoch: int, names: Sequence[str]) -> Callable[[T
         t.energy(stage="validate", epoch=epoch),
         *phase_energies(t, epoch, names),
     ]
+
+
+def _of_reference(validations: Validations, trainer: Trainer, total: Energy) -> str:
+    """Advice on the reference of the score at an epoch's end; empty without a score."""
+    last = validations.last
+    if last is None or last.score is None:
+        return ""
+    return advice_on_reference(trainer, validations.scorer.rule, total.energy_kwh, trainer.current_epoch + 1)
 
 
 def is_fitting(trainer: Trainer) -> bool:
