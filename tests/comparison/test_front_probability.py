@@ -89,15 +89,18 @@ def test_estimates_have_none():
 
 
 def test_what_shows_no_scatter_has_none():
-    """Copies, a metric without a spread, one seed in several runs, and energy that is missing."""
+    """Copies, a metric without a spread, one seed, missing energy, and lengths that happen to be one."""
     points = [(0.60 + d, 20.0 + d) for d in (-0.01, 0.0, 0.01)]
     copies, exact = runs("waste", [(0.6, 20.0)] * 3), runs("waste", [(0.6, 20.0 + d) for d in (-1, 0, 1)])
     one_seed = [replace(run, source=Source(seed=42)) for run in runs("waste", points)]
     missing = [replace(run, source=Source(slack_kwh=0.1)) for run in runs("waste", points)]
-    for none in (copies, exact, one_seed, missing):
+    stopped = [replace(run, source=Source(stopped_after=5)) for run in runs("waste", points)]
+    for none in (copies, exact, one_seed, missing, stopped):
         found = by_name(*FAR, none)
         assert found["waste"] is None
         assert found["cheap"] > 0.99
+    stopped[0] = replace(stopped[0], source=Source(stopped_after=6))
+    assert by_name(*FAR, stopped)["waste"] < 0.01
 
 
 def test_the_share_is_right_where_it_can_be_computed():
