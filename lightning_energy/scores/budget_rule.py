@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -109,4 +110,4 @@ class Budget:
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}={value!r}: give a number")
-    return float(value)
+    return math.inf if value > sys.float_info.max else float(value)  # a whole number may be larger than any float
