@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -110,4 +109,7 @@ class Budget:
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}={value!r}: give a number")
-    return math.inf if value > sys.float_info.max else float(value)  # a whole number may be larger than any float
+    try:
+        return float(value)
+    except OverflowError:  # a whole number may be larger than any float
+        return math.inf
