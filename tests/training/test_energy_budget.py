@@ -7,6 +7,7 @@ import math
 import pickle
 import time
 import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -169,12 +170,12 @@ def test_a_budget_that_will_not_last_is_told_at_the_start_of_the_second_epoch(tm
 def test_where_a_callback_may_stop_early_the_warning_says_so():
     left, seconds = Left(100, 900, per_epoch=100), Interval(178.0, 0.0, 200.0)
     words = BudgetWords(Budget.of(max_j=200.0), "max_j")
-    found = Forecast(Interval(500.0, 430.0, 570.0), seconds, 65.0, False, "max_epochs=10", left)
+    found = Forecast(Interval(500.0, 430.0, 570.0), seconds, 65.0, is_at_most=False, limit="max_epochs=10", left=left)
     assert words.will_not_last(found, 3) == (
         "the budget of 200 J will not last: 500 J (430 to 570) are forecast by max_epochs=10, and it will be spent in "
         "about epoch 3, counted from 0"
     )
-    found = Forecast(Interval(500.0, 65.0, 570.0), seconds, 65.0, True, "max_epochs=10", left)
+    found = replace(found, is_at_most=True, energy_j=Interval(500.0, 65.0, 570.0))
     assert words.will_not_last(found, 3) == (
         "the budget of 200 J may not last: at most 570 J are forecast by max_epochs=10, and it will be spent in about "
         "epoch 3, counted from 0, unless a callback stops the training before"
