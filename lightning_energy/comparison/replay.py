@@ -176,7 +176,7 @@ class Replay:
             >>> replay("a", played, Rule("one", "metric", {"patience": 1})).sentence()
             'it goes to the end'
             >>> replay("a", played, Rule("half", "budget", {"budget_kwh": 2.0})).sentence().partition(",")[0]
-            'stopping at epoch 2: no point given up'
+            'stopping at epoch 1: no point given up'
         """
         if not self.stops:
             return "it goes to the end"

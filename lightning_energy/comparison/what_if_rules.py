@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -67,7 +68,7 @@ class Wanted:
         check_window(window=self.window)
         if not is_number(self.min_delta):
             raise TypeError(f"min_delta={self.min_delta!r}: give a number from 0 on")
-        if not 0 <= self.min_delta < math.inf:
+        if not 0 <= self.min_delta <= sys.float_info.max:
             raise ValueError(f"min_delta={self.min_delta!r}: give a finite number from 0 on")
         if self.score not in (None, *get_args(ScoreName)):
             names = ", ".join(map(repr, get_args(ScoreName)))

@@ -11,6 +11,7 @@ how often the interval holds.
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,7 +40,7 @@ BETWEEN_S, BETWEEN_S_U = 0.03, 0.05  # seconds between two epochs, where no such
 BETWEEN_U = 0.5  # relative scatter of the times between epochs, of which few were seen
 START_S, START_S_U = 0.1, 0.15  # seconds that workers of a DataLoader take to start, where none was seen yet
 END_U = 0.6  # relative uncertainty of the time behind the last epoch
-MOST_STRETCHES = 64
+MOST_STRETCHES, MOST_TIMES = 64, 128
 FAR_OFF = 0.25  # relative distance from the median of a stretch that is still of the warm-up
 WARM_UP = 0.1  # the part of the first epoch that is not taken for what is to come
 
@@ -68,15 +69,15 @@ class Seen:
 
     Attributes:
         batches: stretches of training behind the warm-up, in the order of time.
-        validations: whole validations.
-        between: the times between epochs.
+        validations: whole validations, the last of them.
+        between: the times between epochs, the last of them.
         warm_up: the first stretches, which are known to be slow.
         left_out: batches of stretches of which too little is known.
     """
 
     batches: list[Stretch] = field(default_factory=list)
-    validations: list[Stretch] = field(default_factory=list)
-    between: list[Stretch] = field(default_factory=list)
+    validations: deque[Stretch] = field(default_factory=lambda: deque(maxlen=MOST_TIMES))
+    between: deque[Stretch] = field(default_factory=lambda: deque(maxlen=MOST_TIMES))
     warm_up: Stretch = field(default_factory=lambda: Stretch(0, 0.0, 0.0))
     left_out: int = 0
 

@@ -109,4 +109,7 @@ class Budget:
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}={value!r}: give a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # a whole number may be larger than any float
+        return math.inf

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from numbers import Real
@@ -240,7 +241,7 @@ def check_positive(**settings: float) -> None:
     for name, value in settings.items():
         if not is_number(value):
             raise TypeError(f"{name}={value!r}: give a number above 0")
-        if not (value > 0 and math.isfinite(value)):
+        if not 0 < value <= sys.float_info.max:  # a whole number may be larger than any float
             raise ValueError(f"{name}={value!r}: give a finite number above 0")
 
 

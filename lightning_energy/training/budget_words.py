@@ -73,11 +73,17 @@ class BudgetWords(NamedTuple):
         )
         return f"the training ends {when or 'at once'}. Give a greater {self.argument} to go on"
 
-    def expected(self, found: Forecast) -> str:
-        """A forecast."""
+    def will_not_last(self, found: Forecast, epoch: int) -> str:
+        """The warning of a budget that will be spent in an epoch, counted from 0, by a forecast."""
         _, low, high = found.energy_j.scaled(1 / self.unit_j)
-        bounds = f" ({low:.3g} to {high:.3g})" if not found.is_at_most else ""
-        return f"{self.amount(found.energy_j.value, 3)}{bounds} are forecast by {found.limit}"
+        expected, lasts, unless = f"{self.amount(found.energy_j.value, 3)} ({low:.3g} to {high:.3g})", "will", ""
+        if found.is_at_most:
+            expected, lasts = f"at most {self.amount(found.energy_j.high, 3)}", "may"
+            unless = ", unless a callback stops the training before"
+        return (
+            f"{self} {lasts} not last: {expected} are forecast by {found.limit}, and it will be spent in about epoch "
+            f"{epoch}, counted from 0{unless}"
+        )
 
 
 def lower_limits(trainer: Trainer) -> list[str]:

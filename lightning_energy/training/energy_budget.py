@@ -250,11 +250,7 @@ class EnergyBudget(EndsTraining):
         if forecaster.has_epoch and not self._is_over and (scale := watch.scale) is not None:
             found = forecaster.forecast(trainer, watch.spent_j(), scale=scale, begins=True)
         if found is not None and (epoch := found.epoch_at(self._budget.stop_j)) is not None:
-            self._warn(
-                "forecast",
-                f"EnergyBudget: {self._words} will not last: {self._words.expected(found)}, and it will be spent in "
-                f"about epoch {epoch}, counted from 0",
-            )
+            self._warn("forecast", f"EnergyBudget: {self._words.will_not_last(found, epoch)}")
 
     @never_fatal
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -148,7 +148,10 @@ def test_memory_is_bounded_and_nothing_is_lost():
     seen = Seen()
     for _ in range(1000):
         seen.add_batches(Stretch(1, 2.0, 0.5), 10)
+        seen.validations.append(Stretch(0, 1.0, 0.5))
+        seen.between.append(Stretch(0, 1.0, 0.5))
     assert len(seen.batches) <= 65
+    assert max(len(seen.validations), len(seen.between)) <= 128  # of 100,000 epochs, say, summed up after each
     total = sum(s.batches for s in seen.batches) + seen.warm_up.batches
     assert total == 1000
 

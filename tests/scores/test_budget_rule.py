@@ -18,6 +18,7 @@ from lightning_energy.scores.budget_rule import Budget
         ({"max_j": -1.0}, ValueError, "max_j=-1.0"),
         ({"max_kwh": math.nan}, ValueError, "max_kwh=nan"),
         ({"max_kwh": math.inf}, ValueError, "max_kwh=inf"),
+        ({"max_j": 10**400}, ValueError, "max_j=10+: give a finite number above 0"),
         ({"max_kwh": "1"}, TypeError, "max_kwh='1': give a number"),
         ({"max_kwh": True}, TypeError, "max_kwh=True"),
         ({"max_kwh": 1.0, "reserve_kwh": -0.1}, ValueError, "reserve_kwh=-0.1"),

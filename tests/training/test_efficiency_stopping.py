@@ -219,6 +219,7 @@ def test_a_training_with_too_few_validations_is_told(tmp_path, settings, validat
         ({"max_kwh_per_point": -1.0}, ValueError, "max_kwh_per_point=-1.0: give a finite number above 0"),
         ({"max_kwh_per_point": math.nan}, ValueError, "max_kwh_per_point=nan: give a finite number above 0"),
         ({"max_kwh_per_point": math.inf}, ValueError, "max_kwh_per_point=inf: give a finite number above 0"),
+        ({"max_kwh_per_point": 10**400}, ValueError, "max_kwh_per_point=10+: give a finite number above 0"),
         ({"max_kwh_per_point": "1"}, TypeError, "max_kwh_per_point='1': give a number above 0"),
         ({"max_kwh_per_point": 1.0, "point": 0.0}, ValueError, "point=0.0: give a finite number above 0"),
         ({"max_kwh_per_point": 1.0, "patience": 0}, ValueError, "patience=0: give a whole number of validations"),

@@ -7,6 +7,7 @@ import math
 import pickle
 import time
 import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +19,10 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.tuner import Tuner
 
 from lightning_energy import EnergyBudget, EnergyEfficiencyStopping, MeterLost, MeterUnavailable, ReplayMeter
+from lightning_energy.results.forecast import Forecast, Interval, Left
 from lightning_energy.results.notes import Note
+from lightning_energy.scores.budget_rule import Budget
+from lightning_energy.training.budget_words import BudgetWords
 from tests.modules import Begin, Classifier, End, MemoryLogger, Working, energy_callback, loader, make_trainer, meter
 from tests.training.parts import replay
 
@@ -161,6 +165,21 @@ def test_a_budget_that_will_not_last_is_told_at_the_start_of_the_second_epoch(tm
     assert trainer.current_epoch == 1
     epoch = int(str(told.value).split("in about epoch ")[1].split(",")[0])
     assert 2 < epoch < 1000
+
+
+def test_where_a_callback_may_stop_early_the_warning_says_so():
+    left, seconds = Left(100, 900, per_epoch=100), Interval(178.0, 0.0, 200.0)
+    words = BudgetWords(Budget.of(max_j=200.0), "max_j")
+    found = Forecast(Interval(500.0, 430.0, 570.0), seconds, 65.0, is_at_most=False, limit="max_epochs=10", left=left)
+    assert words.will_not_last(found, 3) == (
+        "the budget of 200 J will not last: 500 J (430 to 570) are forecast by max_epochs=10, and it will be spent in "
+        "about epoch 3, counted from 0"
+    )
+    found = replace(found, is_at_most=True, energy_j=Interval(500.0, 65.0, 570.0))
+    assert words.will_not_last(found, 3) == (
+        "the budget of 200 J may not last: at most 570 J are forecast by max_epochs=10, and it will be spent in about "
+        "epoch 3, counted from 0, unless a callback stops the training before"
+    )
 
 
 def with_own_meter(**kwargs: Any) -> EnergyBudget:
