@@ -104,7 +104,7 @@ print("note", energy.report.devices[0].note)
 
 def bare(warm, code: str, *, coarse: bool = False, keeps_signals: bool = False) -> list[str]:
     script = BARE.format(clock=COARSE if coarse else "", keeps_signals=keeps_signals) + code
-    done = warm.run(script, env={"PYTHONDONTWRITEBYTECODE": "1"})
+    done = warm.run(script, env={"PYTHONDONTWRITEBYTECODE": "1"}, bare=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

@@ -1,8 +1,8 @@
 """Python scripts in processes of their own, which need not import torch and Lightning first.
 
 These imports cost many times what the scripts of the tests do. So one process has imported them, and forks whenever a
-script is to run. It has a single thread and nothing of this package. It is no child of the process that runs the tests,
-which may so look at its own children.
+script is to run. It has a single thread and nothing of this package; a second one has this package, too. They are no
+children of the process that runs the tests, which may so look at its own children.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ LOADED = [
     "tensorboard.backend.event_processing.event_accumulator",
     "pytest",
 ]
+PACKAGE = ["lightning_energy.callback", "lightning_energy.monitor"]
 LONGEST_S = 280.0
 SERVE = "import sys; from tests.warm import serve; serve(int(sys.argv[1]))"
 
@@ -90,6 +91,7 @@ class Warm:
         stderr: int | IO[Any],
         cwd: Path = ROOT,
         env: dict[str, str] | None = None,
+        bare: bool = False,
     ) -> Process:
         """Start a script.
 
@@ -101,6 +103,7 @@ class Warm:
             stderr: a file.
             cwd: the folder in which it runs.
             env: variables beside those of this process.
+            bare: nothing of this package is loaded.
         """
         # coverage's own handler of SIGTERM would end a process before Lightning's does
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
@@ -116,15 +119,20 @@ class Warm:
         with theirs, open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a file as the others, for its number
             files = [stdin or nothing, stdout, stderr, theirs]
             numbers = [f if isinstance(f, int) else f.fileno() for f in files]
-            socket.send_fds(self._requests, [b"run"], numbers)
+            socket.send_fds(self._requests, [b"bare" if bare else b"package"], numbers)
         report.sendall(f"{json.dumps(request)}\n".encode())
         return Process(report)
 
     def run(
-        self, script: str | Path, *arguments: object, cwd: Path = ROOT, env: dict[str, str] | None = None
+        self,
+        script: str | Path,
+        *arguments: object,
+        cwd: Path = ROOT,
+        env: dict[str, str] | None = None,
+        bare: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         """Run a script to its end; see `start`."""
-        (done,) = self._run_all(script, *arguments, cwd=cwd, envs=[env or {}])
+        (done,) = self._run_all(script, *arguments, cwd=cwd, envs=[env or {}], bare=bare)
         return done
 
     def run_ranks(
@@ -139,14 +147,14 @@ class Warm:
         return self._run_all(script, *arguments, cwd=cwd, envs=envs)
 
     def _run_all(
-        self, script: str | Path, *arguments: object, cwd: Path, envs: list[dict[str, str]]
+        self, script: str | Path, *arguments: object, cwd: Path, envs: list[dict[str, str]], bare: bool = False
     ) -> list[subprocess.CompletedProcess[str]]:
         with ExitStack() as stack:
             outputs = [
                 [stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8")) for _ in range(2)] for _ in envs
             ]
             processes = [
-                self.start(script, *arguments, stdout=out, stderr=err, cwd=cwd, env=env)
+                self.start(script, *arguments, stdout=out, stderr=err, cwd=cwd, env=env, bare=bare)
                 for (out, err), env in zip(outputs, envs, strict=True)
             ]
             codes = [process.wait() for process in processes]
@@ -159,23 +167,39 @@ def serve(number: int) -> None:
     if os.fork():
         os._exit(0)
     os.setsid()
-    for name in LOADED:
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
+    load(LOADED)
     requests = socket.socket(fileno=number)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
+    second, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if is_second := os.fork() == 0:
+        requests.close()
+        requests = its
+        second.close()
+        load(PACKAGE)
+    else:
+        its.close()
     while True:
         message, files, _, _ = socket.recv_fds(requests, 64, 4)
         if not message:
             os._exit(0)
-        if os.fork() == 0:
+        if message == b"package" and not is_second:
+            socket.send_fds(second, [message], files)
+        elif os.fork() == 0:
             break
         for file in files:
             os.close(file)
+    second.close()
     requests.close()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     keep(files)
+
+
+def load(names: list[str]) -> None:
+    """Import modules, and let no collection of garbage look at them again."""
+    for name in names:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
 
 
 def keep(files: list[int]) -> None:

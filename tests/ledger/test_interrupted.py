@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from tests.ledger.plays import INFO, START, Clock, S
 FOLDER = Path(package.__file__).parent
 # those that change something; the others are arithmetic
 FILES = {str(FOLDER / f"{n}.py") for n in ("ledger", "book", "marks", "marks_by_clock", "steps", "trace")}
+Line = tuple[str, int]
 
 
 class Stop(Exception):  # noqa: N818 - a handler's own
@@ -25,22 +28,30 @@ class Stop(Exception):  # noqa: N818 - a handler's own
 
 
 class Interrupt:
-    """Raises once, when so many lines that change something were reached; ``None``: never."""
+    """Raises in some calls, at a line that changes something.
 
-    def __init__(self, line: int | None) -> None:
-        self.line = line
-        self.lines: list[tuple[str, int]] = []
+    Args:
+        at: for the number of a call, the line, and how many times it is reached.
+    """
+
+    def __init__(self, at: dict[int, tuple[Line, int]]) -> None:
+        self.at = at
+        self.lines: list[Counter[Line]] = []  # how often each call came to them
+        self.raised: list[Line] = []
 
     def _trace(self, frame, event, _arg):
         if frame.f_code.co_filename not in FILES:
             return None
         if event == "line":
-            self.lines.append((frame.f_code.co_filename, frame.f_lineno))
-            if len(self.lines) - 1 == self.line:
+            line, counts = (frame.f_code.co_filename, frame.f_lineno), self.lines[-1]
+            counts[line] += 1
+            if (line, counts[line]) == self.at.get(len(self.lines) - 1):
+                self.raised.append(line)
                 raise Stop
         return self._trace
 
     def around(self, function) -> None:
+        self.lines.append(Counter())
         sys.settrace(self._trace)
         try:
             function()
@@ -48,12 +59,12 @@ class Interrupt:
             sys.settrace(None)
 
 
-def play(line: int | None):
+def play(at: dict[int, tuple[Line, int]]):
     """Two boards and a training whose books are settled a few times; what is interrupted is done again."""
     clock = Clock()
     curves = [Curve(INFO), Curve(INFO)]
     ledger = Ledger(curves, clock=clock, is_exact=[lambda: True] * 2, trace=Trace(["a", "b"], START), device_clock=None)
-    interrupt, taken, sums = Interrupt(line), [], StepSums()
+    interrupt, taken, sums = Interrupt(at), [], StepSums()
 
     def again(function) -> None:
         try:
@@ -83,19 +94,33 @@ def play(line: int | None):
     sums.add(StepSums(len(steps.energy_j), float(steps.energy_j.sum()), float(steps.duration_s.sum()), steps.u_j**2))
     totals = ledger.totals()
     of_kinds = [totals.energy(kind=kind, epoch=epoch).energy_j for kind in ("step", "gap") for epoch in (0, 1)]
-    return interrupt.lines, np.array([*of_kinds, sums.n, sums.energy_j, sums.duration_s, *taken])
+    return interrupt, np.array([*of_kinds, sums.n, sums.energy_j, sums.duration_s, *taken])
 
 
 @pytest.mark.slow
 def test_what_was_interrupted_and_is_done_again_counts_once():
-    lines, whole = play(None)
+    uninterrupted, whole = play({})
     assert whole[:4] == pytest.approx([102.0, 102.0, 238.0, 204.0])  # 0.3 s of 170 W, then 0.7 s; at the end 0.5 s
     assert whole[4:7] == pytest.approx([4, 646.0, 3.8])  # from 0.2 to 4 s
-    last = {where: i for i, where in enumerate(lines)}
-    assert len(last) > 100
-    wrong = []
-    for where, i in last.items():
-        _, found = play(i)
+    lines = {line for counts in uninterrupted.lines for line in counts}
+    assert len(lines) > 100
+    shares: list[list[tuple[Line, int]]] = [[] for _ in uninterrupted.lines]  # each line in one of the calls
+    for line in sorted(lines, key=lambda line: sum(line in counts for counts in uninterrupted.lines)):
+        call = min((n for n, counts in enumerate(uninterrupted.lines) if line in counts), key=lambda n: len(shares[n]))
+        shares[call].append((line, uninterrupted.lines[call][line]))
+    wrong, raised = [], set()
+
+    def look(at: dict[int, tuple[Line, int]]) -> None:
+        interrupted, found = play(at)
+        raised.update(interrupted.raised)
         if found.shape != whole.shape or not np.allclose(found, whole):
-            wrong.append(where)
+            wrong.append(interrupted.raised)
+
+    for together in zip_longest(*shares):
+        look({call: line for call, line in enumerate(together) if line is not None})
+    for call, share in enumerate(shares):
+        for line in share:
+            if line[0] not in raised:  # after an earlier interruption it was reached less often
+                look({call: line})
     assert wrong == []
+    assert raised == lines
