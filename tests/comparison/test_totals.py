@@ -193,3 +193,16 @@ def test_a_date_that_is_none_costs_no_sum(tmp_path, started_unix_s):
         (NONE, pytest.approx(1.0)),
         ("1970-01", pytest.approx(2.0)),
     ]
+
+
+def test_the_record_of_a_rank_is_part_of_rank_zeros(tmp_path):
+    """A shell's pattern, energy*.json, gives both."""
+    zero = replace(
+        record(1.0, run_id="a", outcome="running", absent_ranks=1), started_unix_s=1000.0, updated_unix_s=4600.0
+    )
+    one = replace(record(2.0, run_id="a", outcome="running", rank=1), started_unix_s=1000.01, updated_unix_s=4600.0)
+    files = [tmp_path / "energy.json", tmp_path / "energy.rank1.json"]
+    for file, made in zip(files, (zero, one), strict=True):
+        write_record(file, made)
+    assert totals([tmp_path]).whole.measured_kwh == pytest.approx(3.0)
+    assert totals(files).whole.measured_kwh == pytest.approx(3.0)
