@@ -211,7 +211,7 @@ def _by_run(records: Sequence[tuple[Path, Record]]) -> list[list[tuple[Path, Rec
     for file, record in records:
         key = record.run_id or (record.started_unix_s, _spent_kwh(record))  # a test alone has no id
         runs.setdefault(key, []).append((file, record))
-    return [*runs.values()]
+    return [[pair for pair in of_one if pair[1].rank == 0] or of_one for of_one in runs.values()]
 
 
 def _sessions_of_all(records: Sequence[Record]) -> tuple[list[_Part] | None, list[Record]]:
