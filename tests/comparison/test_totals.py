@@ -166,7 +166,7 @@ def test_branches_from_one_checkpoint_are_all_in_the_sum(tmp_path):
 
 
 def test_a_killed_branch_is_not_one_that_began_in_its_time(tmp_path):
-    """Power tells when its session began: 0.7 kWh from 1999.9 on, beside 2 kWh from 2000 on. Its resumption knows it."""
+    """Power tells when its session began: 0.7 kWh from 1999.9 on, beside 2 kWh from 2000 on."""
     first, other = SessionRow(1000.0, "completed", energy(1.0)), SessionRow(2000.0, "completed", energy(2.0))
 
     def write(name: str, rows: list[SessionRow], **more: Any) -> None:
