@@ -14,14 +14,14 @@ from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.run_files import find_records
 from lightning_energy.comparison.run_source import settings_of
 from lightning_energy.curves.energy import QUALITIES, Energy
-from lightning_energy.meters.units import J_PER_KWH
+from lightning_energy.meters.units import J_PER_KWH, NS
 from lightning_energy.results.own_files import kept_places
 from lightning_energy.results.plain import printable
 from lightning_energy.results.read import RecordError
 from lightning_energy.results.record_ranks import load_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from lightning_energy.results.record import Record
 
@@ -31,6 +31,7 @@ MONTH, PROJECT = "month", "project"
 NONE = "(none)"
 """The value of a hyperparameter that a run does not have, and the month of a date that is none."""
 
+SAME_S = 1e-3  # difference of two times of one moment, at most
 SPLIT = 1e-6  # relative difference of a total and the sum of its sessions that is rounding
 KNOWN = QUALITIES[:-1]
 
@@ -211,7 +212,7 @@ def _by_run(records: Sequence[tuple[Path, Record]]) -> list[list[tuple[Path, Rec
     for file, record in records:
         key = record.run_id or (record.started_unix_s, _spent_kwh(record))  # a test alone has no id
         runs.setdefault(key, []).append((file, record))
-    return [*runs.values()]
+    return [[pair for pair in of_one if pair[1].rank == 0] or of_one for of_one in runs.values()]
 
 
 def _sessions_of_all(records: Sequence[Record]) -> tuple[list[_Part] | None, list[Record]]:
@@ -228,9 +229,8 @@ def _sessions_of_all(records: Sequence[Record]) -> tuple[list[_Part] | None, lis
             return None, []
         for started_unix_s, energy in sessions:
             since_s = started_unix_s
-            if energy is record.session and not record.has_ended:  # the record was begun just before its session
-                own = [s for s in rows_s if record.started_unix_s <= s <= record.updated_unix_s]
-                since_s = min(own, default=started_unix_s)
+            if energy is record.session and not record.has_ended:
+                since_s = min(filter(_may_be_that_of(record), rows_s), default=started_unix_s)
             if since_s not in found or _joules(energy) > _joules(found[since_s][0]):
                 found[since_s] = energy, record
     parts = [(since_s, energy) for since_s, (energy, _) in sorted(found.items(), key=lambda item: item[0])]
@@ -238,6 +238,19 @@ def _sessions_of_all(records: Sequence[Record]) -> tuple[list[_Part] | None, lis
     if len({energy.quality for _, energy in parts}) > 1:
         return [(parts[0][0], Energy.sequence([energy for _, energy in parts]))], heard
     return parts, heard
+
+
+def _may_be_that_of(record: Record) -> Callable[[float], bool]:
+    """A function that is true for the beginning of a session which may be that of a record that does not list it.
+
+    The clock of its power knows when that began; else it did so between the record's beginning and its last writing.
+    """
+    clocks = [d.power.clock for d in record.devices if d.power is not None and d.rank == record.rank]
+    low_s, high_s = record.started_unix_s, record.updated_unix_s
+    if clocks:
+        began_s = clocks[0][0].unix_ns * NS
+        low_s, high_s = began_s - SAME_S, began_s + SAME_S
+    return lambda since_s: low_s <= since_s <= high_s
 
 
 def _joules(energy: Energy) -> float:

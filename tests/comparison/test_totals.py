@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from lightning_energy.comparison.totals import NONE, totals
+from lightning_energy.curves.power_series import PowerSeries
+from lightning_energy.meters.clock import Anchor
 from lightning_energy.results.notes import Note
 from lightning_energy.results.rows import Evaluation, SessionRow
 from lightning_energy.results.write import write_record
@@ -163,6 +165,26 @@ def test_branches_from_one_checkpoint_are_all_in_the_sum(tmp_path):
     assert whole.estimated_kwh == pytest.approx(6.5)
 
 
+def test_a_killed_branch_is_not_one_that_began_in_its_time(tmp_path):
+    """Power tells when its session began: 0.7 kWh from 1999.9 on, beside 2 kWh from 2000 on."""
+    first, other = SessionRow(1000.0, "completed", energy(1.0)), SessionRow(2000.0, "completed", energy(2.0))
+
+    def write(name: str, rows: list[SessionRow], **more: Any) -> None:
+        made = record(sum(row.energy.energy_kwh for row in rows) + more.pop("kwh", 0.0), run_id="a")
+        write_record(tmp_path / name / "energy.json", replace(made, sessions=rows, **more))
+
+    power = PowerSeries(0, 1.0, (100.0,), clock=(Anchor(0, 1_999_900_000_000),))
+    devices = [replace(record().devices[0], power=power)]
+    ended = {"started_unix_s": 1999.99, "updated_unix_s": 6000.0}
+    write("other", [first, other], **ended)
+    killed = {"started_unix_s": 1999.8, "updated_unix_s": 5000.0, "session": energy(0.7), "devices": devices}
+    write("killed", [first], kwh=0.7, **killed)
+    assert totals([tmp_path]).whole.measured_kwh == pytest.approx(3.7)
+    again = SessionRow(1999.9, "interrupted", energy(0.7))
+    write("again", [first, again, SessionRow(7000.0, "completed", energy(4.0))], started_unix_s=6999.0)
+    assert totals([tmp_path]).whole.measured_kwh == pytest.approx(7.7)
+
+
 def test_runs_whose_records_made_place_for_later_ones_are_in_the_sum(tmp_path):
     """record="runs", three times: two are kept with the time in their names. A record that is given is one run."""
     file = put(tmp_path / "runs", 1.0, run_id="a")
@@ -193,3 +215,16 @@ def test_a_date_that_is_none_costs_no_sum(tmp_path, started_unix_s):
         (NONE, pytest.approx(1.0)),
         ("1970-01", pytest.approx(2.0)),
     ]
+
+
+def test_the_record_of_a_rank_is_part_of_rank_zeros(tmp_path):
+    """A shell's pattern, energy*.json, gives both."""
+    zero = replace(
+        record(1.0, run_id="a", outcome="running", absent_ranks=1), started_unix_s=1000.0, updated_unix_s=4600.0
+    )
+    one = replace(record(2.0, run_id="a", outcome="running", rank=1), started_unix_s=1000.01, updated_unix_s=4600.0)
+    files = [tmp_path / "energy.json", tmp_path / "energy.rank1.json"]
+    for file, made in zip(files, (zero, one), strict=True):
+        write_record(file, made)
+    assert totals([tmp_path]).whole.measured_kwh == pytest.approx(3.0)
+    assert totals(files).whole.measured_kwh == pytest.approx(3.0)
