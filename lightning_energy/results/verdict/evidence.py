@@ -153,8 +153,8 @@ class Evidence(Run):
             return None
         each, least = si(each_s, "s", digits=2), si(least_s, "s", digits=2)
         return Blind(
-            f"its phase `{phase.name}` takes {each} a step; in less than {least}, {LONG:g} updates of the board's counter, "
-            f"powers that vary within a step may be taken for it"
+            f"its phase `{phase.name}` takes {each} a step; in less than {least}, {LONG:g} updates of the board's "
+            f"counter, powers that vary within a step may be taken for it"
         )
 
     def on_boards(self, phase: PhaseEnergy, rank: int | None = None) -> Amount | Blind:

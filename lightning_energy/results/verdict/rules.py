@@ -181,7 +181,7 @@ def saving(run: Evidence) -> Stake | Blind | None:
     because = f"checkpoints took {duration(time_s)}{run.in_session}, and {si(energy_j, 'J', digits=3)}"
     return Stake(
         energy_j / 2,
-        phase.energy.u_absolute_j / 2,
+        math.hypot(phase.energy.u_absolute_j, PROFILE_U * energy_j) / 2,
         because,
         "save half as often: ModelCheckpoint(every_n_epochs=… or every_n_train_steps=…) twice as large",
     )

@@ -91,7 +91,7 @@ def test_savings_are_ranked_and_have_their_figures():
     saving, waiting = found.savings
     assert (saving.rule, waiting.rule) == ("saving", "waiting")
     assert saving.energy_kwh == pytest.approx(0.15)
-    assert saving.u_kwh == pytest.approx(0.15 * 0.05)
+    assert saving.u_kwh == pytest.approx(0.15 * (0.05**2 + 0.03**2) ** 0.5)
     assert waiting.energy_kwh == pytest.approx(0.1 * 0.999)
     assert waiting.u_kwh == pytest.approx(0.1 * (0.05**2 + (0.001 / 3**0.5) ** 2 + 0.03**2) ** 0.5)
     assert waiting.share == pytest.approx(0.0999)
@@ -342,7 +342,7 @@ def test_the_report_has_two_lines_at_most():
     place = Place.of_record(Path("runs/a b/energy.json"))
     first, second = (x for x in as_text(run.report, place).split("\n") if x.startswith(("Could save", "And")))
     assert first == (
-        "Could save: 15 % (540 kJ ± 27 kJ), saving checkpoints: save half as often: ModelCheckpoint(every_n_epochs=… "
+        "Could save: 15 % (540 kJ ± 31 kJ), saving checkpoints: save half as often: ModelCheckpoint(every_n_epochs=… "
         "or every_n_train_steps=…) twice as large"
     )
     assert second == "And: 10 %, waiting for data (`lightning-energy explain 'runs/a b'`)"
