@@ -1,6 +1,6 @@
 """Train with a DataLoader that is too slow, and ask what would have saved energy.
 
-    python examples/slow_loader.py                # every batch takes 30 ms more to fetch
+    python examples/slow_loader.py                # every batch takes 100 ms more to fetch
     python examples/slow_loader.py --delay-ms 0   # and now it does not
 
 The verdict says how many joules the board drew while it waited, where a board can be read and the run is long enough;
@@ -66,7 +66,7 @@ def train(energy: EnergyCallback, delay_s: float, max_epochs: int, **settings) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--max-epochs", type=int, default=10)
-    parser.add_argument("--delay-ms", type=float, default=30.0)
+    parser.add_argument("--delay-ms", type=float, default=100.0)
     parser.add_argument("--log-dir", type=Path, default=Path("runs"))
     args = parser.parse_args()
     warnings.filterwarnings("ignore", message="The '.*_dataloader' does not have many workers")

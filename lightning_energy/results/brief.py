@@ -114,11 +114,8 @@ def in_brief(report: Figures, place: Place | None = None) -> Brief:
         head.append(
             f"This session alone: {_joules(report.session)} in {duration(report.session.duration_s)}, by stage:"
         )
-    lines = [
-        *_lines_on_end(report),
-        *_lines_on_metric(report),
-        *line_of_phases(report),
-        *lines_of_verdict(report.verdict, (place or Place()).explain),
+    before = [*_lines_on_end(report), *_lines_on_metric(report), *line_of_phases(report)]
+    after = [
         *_lines_on_derived(report.derived),
         *_lines_on_idle(report),
         *_lines_on_missing(report, whole),
@@ -126,6 +123,8 @@ def in_brief(report: Figures, place: Place | None = None) -> Brief:
         *_lines_on_meter(report, whole),
         *(_lines_on_place(report, place) if place is not None else []),
     ]
+    room = MOST_LINES - len(head) - FEWEST_ROWS - len(before) - len(after)
+    lines = [*before, *lines_of_verdict(report.verdict, (place or Place()).explain, room), *after]
     rows = _rows(report, max(MOST_LINES - len(head) - len(lines), FEWEST_ROWS))
     return Brief(
         head=[one_line(line) for line in head],

@@ -16,6 +16,7 @@ from lightning_energy.results.figures import Best, Device
 from lightning_energy.results.notes import Note
 from lightning_energy.results.rendering import as_text
 from lightning_energy.results.report import Report
+from lightning_energy.results.verdict.saving import Saving, Verdict
 from lightning_energy.scores.metric import Metric
 
 PLACE = Place.of_record(Path("runs/quickstart/version_0/energy.json"))
@@ -236,8 +237,14 @@ def test_derived_figures_and_energy_above_idle():
     assert line(only, "Cost") == "Cost: 5.93e-05 (0.3 per kWh)"
 
 
-@given(st.integers(1, 30), st.booleans(), st.booleans())
-def test_never_more_than_a_dozen_lines(stages, everything, resumed):
+TO_SAVE = Verdict(
+    [Saving(rule, rule, 30.0, 1.0, 0.04, "x", "y", frozenset()) for rule in ("waiting", "saving")],
+    (), (), 712.0, "measured",
+)  # fmt: skip
+
+
+@given(st.integers(1, 30), st.booleans(), st.booleans(), st.booleans())
+def test_never_more_than_a_dozen_lines(stages, everything, resumed, judged):
     changes = {"stages": {f"stage {i}": joules(i + 1.0) for i in range(stages)} | {"train": joules(5.0)}}
     if everything:
         notes = [Note(kind, "x") for kind in ("sensor", "gave_up", "aliasing", "absent_meter")]
@@ -245,6 +252,8 @@ def test_never_more_than_a_dozen_lines(stages, everything, resumed):
         changes |= {"notes": notes, "derived": derived, "above_idle_j": 1.0, "score": None, "no_score": "x"}
     if resumed:
         changes |= {"sessions": 3, "total": joules(2100.0, 270.0)}
+    if judged:
+        changes |= {"verdict": TO_SAVE}
     text = lines(replace(FIT, **changes))
     assert len(text) <= MOST_LINES
     assert len(text) == MOST_LINES or not any(row.startswith("  other") for row in text)

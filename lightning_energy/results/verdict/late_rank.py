@@ -80,7 +80,7 @@ def slower_ranks(run: Evidence) -> Stake | Blind | None:
     for rank in others:
         late = {p for p in last.phases if p != BACKWARD and _is_late(last, rank, p, train.duration_s)}
         for name in late:
-            known = run.resolved(last.phases[name])
+            known = run.seen(last.phases[name]) or run.resolved(last.phases[name])
             if isinstance(known, Blind):
                 return known
         mine, its = rank.work(late), last.work(late)

@@ -17,7 +17,7 @@ from lightning_energy.meters.base import BOARDS
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.readable import duration, percent, si
 from lightning_energy.results.verdict.by_trial import batch_by_trial, precision_by_trial
-from lightning_energy.results.verdict.evidence import NO_BOARD, TRAIN, Evidence, gain_of
+from lightning_energy.results.verdict.evidence import NO_BOARD, PROFILE_U, TRAIN, Evidence, gain_of
 from lightning_energy.results.verdict.late_rank import slower_ranks
 from lightning_energy.results.verdict.saving import Blind, Stake
 from lightning_energy.scores.stopping import ends_by_patience
@@ -49,12 +49,10 @@ def waiting(run: Evidence) -> Stake | Blind | None:
     phase = run.phase(DATA) if run.has_boards else NO_BOARD
     if not isinstance(phase, PhaseEnergy):
         return phase
-    amount = run.on_boards(phase)
+    amount = run.seen(phase) or run.on_boards(phase)
     if isinstance(amount, Blind):
         return amount
     time_s, steps, train = phase.energy.duration_s, run.report.steps, run.report.stages[TRAIN]
-    if not steps:
-        return Blind("the number of its steps is not known")
     ready_j = amount.energy_j * min(READY_S * steps / time_s, 1.0)  # at most
     power, whole = si(amount.energy_j / time_s, "W", digits=3), duration(train.duration_s)
     because = (
@@ -62,7 +60,8 @@ def waiting(run: Evidence) -> Stake | Blind | None:
         f"{power} without a batch"
     )
     next_step = "give the DataLoader more workers (num_workers), pinned memory or larger files"
-    return Stake(amount.energy_j - ready_j / 2, math.hypot(amount.u_j, ready_j / 2 / SQRT3), because, next_step)
+    u_j = math.hypot(amount.u_j, ready_j / 2 / SQRT3, PROFILE_U * amount.energy_j)
+    return Stake(amount.energy_j - ready_j / 2, u_j, because, next_step)
 
 
 def validation(run: Evidence) -> Stake | Blind | None:
@@ -182,7 +181,7 @@ def saving(run: Evidence) -> Stake | Blind | None:
     because = f"checkpoints took {duration(time_s)}{run.in_session}, and {si(energy_j, 'J', digits=3)}"
     return Stake(
         energy_j / 2,
-        phase.energy.u_absolute_j / 2,
+        math.hypot(phase.energy.u_absolute_j, PROFILE_U * energy_j) / 2,
         because,
         "save half as often: ModelCheckpoint(every_n_epochs=… or every_n_train_steps=…) twice as large",
     )

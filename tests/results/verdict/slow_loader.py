@@ -30,7 +30,7 @@ from tests.training.parts import replay
 if TYPE_CHECKING:
     from lightning_energy.results.record import Record
 
-DELAY_S = 0.03  # of every batch
+DELAY_S = 0.1  # of every batch
 SHOWN = 3  # epochs of the record that is shown
 PARTS = {  # seconds and watts
     "forward": (0.014, 270.0), "backward": (0.021, 330.0), "optimizer": (0.005, 210.0), "other": (0.001, 110.0),

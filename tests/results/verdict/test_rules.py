@@ -13,6 +13,7 @@ from lightning_energy import explain
 from lightning_energy.results.verdict.rules import RULES
 from tests.results.verdict.trainings import Trained, joules_of, of_ranks, phases, trained
 from tests.sim.virtual_run import Pieces, Sensor, Work
+from tests.sim.watched import by_channels
 
 if TYPE_CHECKING:
     from lightning_energy.results.record import Record
@@ -34,8 +35,8 @@ def plain() -> Trained:
 
 @cache
 def slow_loader() -> tuple[Trained, float]:
-    """A quarter of a step waits for data. With more workers 1 ms of it is left, and all other pieces are the same."""
-    of = trained(Work(epochs=2, train_s=5.0, step_s=0.085, validate_s=0.0, phases=phases(**QUICK, data=35)))
+    """Three fifths of a step wait for data. With more workers 1 ms of it is left, and all other pieces are the same."""
+    of = trained(Work(epochs=2, train_s=6.0, step_s=0.155, validate_s=0.0, phases=phases(**QUICK, data=140)))
     waits_s = of.pieces.duration_s[[a is not None and a[3] == "data" for a in of.pieces.account]]
     share = (waits_s - 0.001).sum() / waits_s.sum()
     return of, share * of.true_j(lambda _epoch, _stage, _kind, phase: phase == "data")
@@ -82,10 +83,10 @@ def small_batches() -> tuple[Trained, float]:
 
 @cache
 def two_ranks() -> tuple[Trained, float]:
-    """Rank 0 fetches data for 35 of 128 parts of a step; rank 1 waits for it in its backward pass, at 120 W."""
-    work = Work(epochs=1, train_s=8.0, step_s=0.085, validate_s=0.0)
-    late, early = phases(**QUICK, data=35), phases(**QUICK, data=35)
-    forward, backward, optimizer, other, data, copy = early
+    """Rank 0 fetches data for three fifths of a step; rank 1 waits for it in its backward pass, at 120 W."""
+    work = Work(epochs=1, train_s=9.0, step_s=0.155, validate_s=0.0)
+    late = phases(**QUICK, data=140)
+    forward, backward, optimizer, other, data, copy = late
     waits = ("backward", "step", data[2], 120.0)
     first = trained(replace(work, phases=late), seed=3)
     second = trained(replace(work, phases=(forward, backward, waits, optimizer, other, copy)), seed=4)
@@ -161,3 +162,29 @@ def test_phases_that_are_not_resolved_are_no_savings():
 
 def test_every_rule_has_both():
     assert {*RIGHT} == {rule.name for rule in RULES}
+
+
+def uneven(data: float, up: float) -> tuple[tuple[str, str, float, float], ...]:
+    """The phases of a step whose forward pass draws more in its second half, and its backward pass less, or not so."""
+    forward, backward, *others = phases(**QUICK, data=data)
+    return (
+        (*forward[:2], forward[2] / 2, forward[3] * (1 - up)),
+        (*forward[:2], forward[2] / 2, forward[3] * (1 + up)),
+        (*backward[:2], backward[2] / 2, backward[3] * (1 + up)),
+        (*backward[:2], backward[2] / 2, backward[3] * (1 - up)),
+        *others,
+    )
+
+
+@pytest.mark.parametrize("up", [0.25, -0.1])
+def test_powers_that_vary_within_a_step_are_not_taken_for_waiting(up):
+    """A wait of 95 ms is seen by itself, by a counter that moves every 20 ms; of one of 25 ms nothing is said."""
+    work = Work(epochs=1, train_s=8.0, step_s=0.155, validate_s=0.0, phases=uneven(140, up))
+    of = trained(work, watch=by_channels())
+    (waiting,) = (s for s in explain(of.record).savings if s.rule == "waiting")
+    waits_s = of.pieces.duration_s[[a is not None and a[3] == "data" for a in of.pieces.account]]
+    true_j = (1 - 0.001 / waits_s.mean()) * of.true_j(lambda _epoch, _stage, _kind, phase: phase == "data")
+    assert abs(waiting.energy_j - true_j) < 2 * waiting.u_j < 0.1 * true_j
+    short = trained(replace(work, step_s=0.085, phases=uneven(35, up)), watch=by_channels())
+    found = explain(short.record)
+    assert "waiting" not in {s.rule for s in (*found.savings, *found.small)}
