@@ -30,6 +30,8 @@ __all__ = ["FORMAT", "NAME", "Record", "Samples", "Score", "Steps", "make_record
 
 FORMAT = "lightning-energy-record"
 NAME = "energy.json"
+PER_UNIT = "per_unit"
+"""The field of a document that says what other fields say, and is not read."""
 OPTIONAL = {
     "units",
     "phases",
@@ -251,7 +253,9 @@ class Record:
         """The document in plain types, for JSON."""
         empty = [f.name for f in fields(self) if f.name in OPTIONAL and getattr(self, f.name) in (None, {})]
         known = (f.name for f in fields(self) if f.name not in empty)
-        return {"format": FORMAT, "version": VERSION} | {name: _plain(getattr(self, name)) for name in known}
+        plain = {"format": FORMAT, "version": VERSION} | {name: _plain(getattr(self, name)) for name in known}
+        per_unit = [asdict(row) for row in self.report.per_unit]
+        return plain | ({PER_UNIT: per_unit} if per_unit else {})
 
 
 def make_record(
