@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import (
     ModelSummary,
     Timer,
 )
-from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.profilers import PassThroughProfiler, Profiler
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,6 +30,7 @@ __all__ = [
     "Actions",
     "called_in",
     "forget_logged",
+    "is_by_start_and_stop",
     "is_checkpoint",
     "is_early_stopping",
     "is_finder",
@@ -113,6 +114,13 @@ def is_passed_through(profiler: Any) -> bool:
     """True for a profiler that does nothing, Lightning's default, of either of its two packages."""
     twin = sys.modules.get("pytorch_lightning.profilers")
     return type(profiler) in {PassThroughProfiler, getattr(twin, "PassThroughProfiler", None)}
+
+
+def is_by_start_and_stop(profiler: Any) -> bool:
+    """True for a profiler whose context manager is Lightning's, which calls ``start`` and ``stop``."""
+    twin = sys.modules.get("pytorch_lightning.profilers")
+    usual = {Profiler.profile, getattr(getattr(twin, "Profiler", None), "profile", None)}
+    return type(profiler).profile in usual and "profile" not in vars(profiler)
 
 
 def logger_step(trainer: Trainer) -> int:

@@ -253,9 +253,8 @@ class TrainerRun:
         if self.outputs.bar is not None:
             self.outputs.bar.show_energy(total)
         row = self.validations.row(epoch, train, validation, total, session=len(self._memory.sessions))
-        row = replace(row, phases=tuple(epoch_phases(names, of_phases)))
         self.books.epochs.add(epoch, len(self._memory.history), next_code)
-        self._memory.history.append(row)
+        self._memory.history.append(replace(row, phases=tuple(epoch_phases(names, of_phases))))
         self.reporter.so_far(totals, books.ranks)
         self.reporter.forecasts.end_epoch(trainer, total, so_far, books.of_fit(totals), self._warn)
 
