@@ -420,9 +420,7 @@ class _Step(StepMarks):
             warn("a phase in another thread than the first one's is not marked: call phase() where the training runs")
             return None
         if name not in self._names and len(self._names) >= MOST_NAMES:
-            warn(
-                f"phases have more than {MOST_NAMES} names: further ones are 'other'; name the kind of work, not its number"
-            )
+            warn(f"phases have more than {MOST_NAMES} names: further ones are 'other'; name the kind of work")
             return None
         self._names.add(name)
         before = self.account, self.kind, self.phase
