@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 import warnings
 from contextlib import contextmanager
 from functools import partial
@@ -23,7 +24,7 @@ from lightning_energy.training.ending import conclude
 from lightning_energy.training.loop_run import LoopRun, metric_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EnergyMonitor"]
 
+MOST_NAMES = 32  # of phases: each is a class of work, whose power is to be told
 SETTINGS = ("meters", "idle_s", "allow_estimate", "print_report", "record", "_fabric", "_device")
 OTHER_NAMES = {
     "accelerator": ("device",),
@@ -269,7 +271,9 @@ class EnergyMonitor:
     def phase(self, name: str) -> Iterator[None]:
         """Assign the energy spent within the ``with`` statement to this phase of the stage, in a step or between two.
 
-        What is in none is ``other`` in ``report.phases``, which says whether the run tells the energy of each.
+        What is in none is ``other`` in ``report.phases``, which says whether the run tells the energy of each. Phases
+        may be in one another, and around steps: the innermost counts. Those of another thread than the first one's are
+        not marked, as they say nothing of what the device does, nor are more than 32 names; warnings say so.
 
         Args:
             name: such as ``"forward"`` or ``"data"``: letters, digits, ``-`` and ``_``.
@@ -280,11 +284,11 @@ class EnergyMonitor:
             ValueError: the name has other letters, or means something else here.
         """
         session, _ = self._running()
-        before = self._step.begin_phase(session, name)
+        before = self._step.begin_phase(session, name, self._warn)
         try:
             yield
         finally:
-            if self._session is not None:
+            if before is not None and self._session is not None:
                 self._step.end_phase(session, before)
 
     def log_metric(self, name: str, value: Any, *, mode: Mode | None = None, scale: Scale | None = None) -> None:
@@ -370,26 +374,55 @@ def _device(device: torch.device | str) -> torch.device:
 class _Step(StepMarks):
     """Marks the beginning and the end of a step; one object for all of them."""
 
-    __slots__ = ("kind", "phase")
+    __slots__ = ("_around", "_names", "_session", "_thread", "kind", "phase")
     kind: Kind
     phase: str
 
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self._around, self._names, self._thread = "", set[str](), 0
+        super().__init__()
+
     def __enter__(self) -> None:
-        self.kind, self.phase = "step", ""
+        self.kind, self._around, self.phase = "step", self.phase, ""
         self.begin()
+        if self._around and self._session is not None:
+            self._mark(self._session, self._around)
 
     def __exit__(self, *_: object) -> None:
         self.kind, self.phase = "gap", ""
         self.end()
+        if self._around and self._session is not None:
+            self._mark(self._session, self._around)
+        self._around = ""
 
     def enter(self, session: Session, epoch: int, stage: str, *, apart: bool = False, rest: str = "") -> None:
         """Let time belong to this stage of this epoch from now on, between steps."""
-        self.kind, self.phase = "gap", ""
+        if session is not self._session:
+            self._session, self._thread = session, 0
+            self._names.clear()
+        self.kind, self.phase, self._around = "gap", "", ""
         super().enter(session, epoch, stage, apart=apart, rest=rest)
 
-    def begin_phase(self, session: Session, name: str) -> tuple[tuple[int, str], Kind, str]:
-        """Begin a phase; returns what was in force before."""
+    def leave(self) -> None:
+        """Forget a session that is over: later steps leave no marks."""
+        self.kind, self.phase, self._session = "gap", "", None
+        super().leave()
+
+    def begin_phase(
+        self, session: Session, name: str, warn: Callable[[str], None]
+    ) -> tuple[tuple[int, str], Kind, str] | None:
+        """Begin a phase; returns what was in force before, and ``None`` for one that is not marked."""
         check_phase(name)
+        thread = threading.get_ident()
+        self._thread = self._thread or thread
+        if thread != self._thread:
+            warn("a phase in another thread than the first one's is not marked: call phase() where the training runs")
+            return None
+        if name not in self._names and len(self._names) >= MOST_NAMES:
+            warn(f"phases have more than {MOST_NAMES} names: further ones are 'other'; name the kind of work")
+            return None
+        self._names.add(name)
         before = self.account, self.kind, self.phase
         self._mark(session, name)
         return before

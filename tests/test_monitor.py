@@ -507,6 +507,47 @@ def test_phases_of_a_loop_of_ones_own():
     assert report.steps == 6
 
 
+def test_a_phase_around_steps_has_them_and_what_is_between_them():
+    with EnergyMonitor(meters=ReplayMeter(100.0), record=False, print_report=False) as monitor, monitor.stage("train"):
+        with monitor.phase("warmup"):
+            for _ in range(2):
+                with monitor.step():
+                    with monitor.phase("forward"):
+                        busy(0.002)
+                    busy(0.004)
+                busy(0.002)
+        with monitor.step():
+            busy(0.002)
+    phases = {phase.name: phase.energy.duration_s for phase in monitor.report.phases["train"]}
+    assert phases["warmup"] >= 0.012
+    assert phases["forward"] >= 0.004
+    assert monitor.report.steps == 3
+    assert sum(phases.values()) == pytest.approx(monitor.report.stages["train"].duration_s)
+
+
+def test_a_phase_in_another_thread_leaves_the_trainings_own_as_they_are():
+    def prefetch() -> None:
+        with monitor.phase("fetch"):
+            pass
+
+    monitor = EnergyMonitor(meters=ReplayMeter(100.0), record=False, print_report=False)
+    with pytest.warns(match="another thread"), monitor, monitor.stage("train"), monitor.phase("forward"):  # noqa: PT031
+        thread = threading.Thread(target=prefetch)
+        thread.start()
+        thread.join()
+        busy(0.002)
+    assert {phase.name for phase in monitor.report.phases["train"]} <= {"other", "forward"}
+
+
+def test_more_names_than_anybody_needs_are_the_rest():
+    monitor = EnergyMonitor(meters=ReplayMeter(100.0), record=False, print_report=False)
+    with pytest.warns(match="more than 32 names"), monitor, monitor.stage("train"):  # noqa: PT031
+        for i in [*range(100), 3]:
+            with monitor.phase(f"batch_{i}"):
+                busy(0.0001)
+    assert len(monitor.report.phases["train"]) <= 33
+
+
 @pytest.mark.parametrize(
     ("name", "error"), [(3, TypeError), ("", ValueError), ("a b", ValueError), ("gap", ValueError)]
 )

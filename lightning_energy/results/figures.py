@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lightning_energy.results.verdict.saving import Verdict
     from lightning_energy.scores.metric import Metric
 
-__all__ = ["Best", "Device", "Figures", "Missing", "Outcome", "Spread"]
+__all__ = ["Best", "Device", "Figures", "Missing", "Outcome", "PerUnit", "Spread"]
 
 Outcome = Literal["running", "completed", "interrupted", "checkpoint"]
 """The end of a run or a session: ``running`` has none yet; ``checkpoint`` is a session as its checkpoint knew it."""
@@ -111,6 +111,27 @@ class Spread:
     def per(cls, energy: Energy, n: int) -> Spread:
         """That of an energy divided by a number that is known."""
         return cls(energy.u_j / n, energy.u_absolute_j / n)
+
+
+@dataclass(frozen=True)
+class PerUnit:
+    """The joules per unit of a stage, or of a phase of it, in this session.
+
+    Attributes:
+        stage: the stage.
+        phase: its phase; ``None``: all of it.
+        unit: ``samples``, or a unit of the user's own.
+        mean_j: joules per unit.
+        u_j: their standard uncertainty (k=1), without the gain of the sensors.
+        u_absolute_j: with it.
+    """
+
+    stage: str
+    phase: str | None
+    unit: str
+    mean_j: float
+    u_j: float
+    u_absolute_j: float
 
 
 @dataclass(frozen=True)
@@ -253,22 +274,49 @@ class Figures:
         named_j = math.fsum(d.energy.energy_j or 0.0 for d in self.devices)
         return self.session.energy_j is not None and math.isclose(named_j, self.session.energy_j, rel_tol=ROUNDING)
 
-    def unit_j(self, unit: str = "samples", stage: str = "train") -> float | None:
-        """Joules of a stage per sample or other unit of this session.
+    def unit_j(self, unit: str = "samples", stage: str = "train", phase: str | None = None) -> float | None:
+        """Joules of a stage, or of a phase of it, per sample or other unit of this session.
 
         Args:
             unit: ``samples``, or a unit of the user's own.
             stage: the stage.
+            phase: a phase of it, such as ``data``.
 
         Returns:
-            The joules; ``None`` where not all units could be counted, or some joules are missing.
+            The joules; ``None`` where not all units could be counted, some joules are missing, or the phase is not
+            resolved.
         """
-        return per_sample_j(self.stages.get(stage), self.units.get(stage, {}).get(unit))
+        return per_sample_j(self._part(stage, phase), self.units.get(stage, {}).get(unit))
 
-    def unit_u(self, unit: str = "samples", stage: str = "train") -> Spread | None:
+    def unit_u(self, unit: str = "samples", stage: str = "train", phase: str | None = None) -> Spread | None:
         """The uncertainty of :meth:`unit_j`; ``None`` where that is unknown."""
-        energy, n = self.stages.get(stage), self.units.get(stage, {}).get(unit)
-        return None if self.unit_j(unit, stage) is None or energy is None or not n else Spread.per(energy, n)
+        energy, n = self._part(stage, phase), self.units.get(stage, {}).get(unit)
+        return None if self.unit_j(unit, stage, phase) is None or energy is None or not n else Spread.per(energy, n)
+
+    @property
+    def per_unit(self) -> list[PerUnit]:
+        """Joules per sample and other unit of every stage that has some, and of its phases that are resolved."""
+        parts = [
+            (stage, phase)
+            for stage in self.units
+            for phase in (None, *(p.name for p in self.phases.get(stage, ()) if p.resolved))
+        ]
+        found = [
+            (stage, phase, unit, self.unit_j(unit, stage, phase), self.unit_u(unit, stage, phase))
+            for stage, phase in parts
+            for unit in self.units[stage]
+        ]
+        return [
+            PerUnit(stage, phase, unit, mean_j, spread.u_j, spread.u_absolute_j)
+            for stage, phase, unit, mean_j, spread in found
+            if mean_j is not None and spread is not None
+        ]
+
+    def _part(self, stage: str, phase: str | None) -> Energy | None:
+        """The energy of a stage, or of a phase of it that is resolved."""
+        if phase is None:
+            return self.stages.get(stage)
+        return next((p.energy for p in self.phases.get(stage, ()) if p.name == phase and p.resolved), None)
 
     @property
     def energy(self) -> Energy:

@@ -33,6 +33,8 @@ __all__ = ["FORMAT", "NAME", "Record", "Samples", "Score", "Steps", "make_record
 
 FORMAT = "lightning-energy-record"
 NAME = "energy.json"
+PER_UNIT = "per_unit"
+"""The field of a document that says what other fields say, and is not read."""
 OPTIONAL = {
     "units",
     "phases",
@@ -273,6 +275,8 @@ class Record:
         empty = [f.name for f in fields(self) if f.name in OPTIONAL and getattr(self, f.name) in (None, {}, [], ())]
         known = (f.name for f in fields(self) if f.name not in empty)
         row = {"format": FORMAT, "version": VERSION} | {name: _plain(getattr(self, name)) for name in known}
+        if per_unit := [asdict(row) for row in self.report.per_unit]:
+            row[PER_UNIT] = per_unit
         is_judged = self.total is not None and self.outcome != "running"
         return row | ({"verdict": self.verdict().to_plain()} if is_judged else {})
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
-from lightning_energy.results.brief import in_brief
+from lightning_energy.results.brief import in_brief, one_of
 from lightning_energy.results.layout import HEADER, lay_out
 from lightning_energy.results.layout_phases import HEADER as HEADER_OF_PHASES
-from lightning_energy.results.layout_phases import rows_of_phases
+from lightning_energy.results.layout_phases import WORDS, rows_of_phases
 from lightning_energy.results.markup import escaped, fill_page, name
 from lightning_energy.results.page_parts import listed, section, table, words
 from lightning_energy.results.prefixes import Figures, count
@@ -67,6 +67,7 @@ def render_run(
         _stages(report),
         _phases(report, epochs),
         _verdict(report),
+        _per_unit(report),
         power_section(devices),
         metric_section(report, epochs),
         epochs_section(report, epochs),
@@ -133,6 +134,20 @@ def _verdict(report: Report) -> str:
         return ""
     notes = "".join(f'<p class="note">{escaped(note)}</p>' for note in notes_of(verdict))
     return section("What would save energy", words(facts_of(verdict)) + notes)
+
+
+def _per_unit(report: Report) -> str:
+    found = {(row.stage, row.phase, row.unit): row for row in report.per_unit}
+    units = [*dict.fromkeys(row.unit for row in found.values())]
+    figures = {unit: Figures("J", 1.0, [row.mean_j for row in found.values() if row.unit == unit]) for unit in units}
+    rows = []
+    for stage, phase in dict.fromkeys((row.stage, row.phase) for row in found.values()):
+        of_each = [(figures[unit], found.get((stage, phase, unit))) for unit in units]
+        words = stage.replace("_", " ") if phase is None else f"{stage.replace('_', ' ')}: {WORDS.get(phase, phase)}"
+        rows.append((words, *("" if row is None else f.show(row.mean_j, row.u_absolute_j) for f, row in of_each)))
+    note = '<p class="note">Of this session, gaps between steps included. ±: with the gain of the sensors.</p>'
+    header = ("part", *(f"per {one_of(unit)}" for unit in units))
+    return section("Energy per unit", note + table(header, rows, "Energy per unit")) if rows else ""
 
 
 def _facts(report: Report) -> str:

@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import (
     ModelSummary,
     Timer,
 )
-from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.profilers import PassThroughProfiler, Profiler
 from torch.distributed import distributed_c10d
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ __all__ = [
     "collective_s",
     "forget_logged",
     "is_accumulation_scheduler",
+    "is_by_start_and_stop",
     "is_checkpoint",
     "is_early_stopping",
     "is_finder",
@@ -121,6 +122,13 @@ def is_passed_through(profiler: Any) -> bool:
     """True for a profiler that does nothing, Lightning's default, of either of its two packages."""
     twin = sys.modules.get("pytorch_lightning.profilers")
     return type(profiler) in {PassThroughProfiler, getattr(twin, "PassThroughProfiler", None)}
+
+
+def is_by_start_and_stop(profiler: Any) -> bool:
+    """True for a profiler whose context manager is Lightning's, which calls ``start`` and ``stop``."""
+    twin = sys.modules.get("pytorch_lightning.profilers")
+    usual = {Profiler.profile, getattr(getattr(twin, "Profiler", None), "profile", None)}
+    return type(profiler).profile in usual and "profile" not in vars(profiler)
 
 
 def logger_step(trainer: Trainer) -> int:

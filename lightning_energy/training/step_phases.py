@@ -7,6 +7,7 @@ time of a run: each action that begins or ends a phase leaves a mark, and the pr
 
 from __future__ import annotations
 
+import weakref
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from lightning_energy.ledger.accounts import OTHER, SAVING
 from lightning_energy.ledger.phases import BACKWARD, COPY, DATA, FORWARD, KINDS, OPTIMIZER
 from lightning_energy.ledger.step_marks import marker
 from lightning_energy.results.notes import Note
-from lightning_energy.training.lightning_private import Actions, is_passed_through, searches
+from lightning_energy.training.lightning_private import Actions, is_by_start_and_stop, is_passed_through, searches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.session import Session
 
 __all__ = ["StepPhases"]
+
+
+REPLACED = Note(
+    "phases",
+    "Phases: the Trainer's profiler was replaced within an epoch, the rest of which is in other; set it before the fit",
+)
 
 
 class _Action:
@@ -40,6 +47,35 @@ class _Action:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+
+class _Around:
+    """A context manager of the user's profiler, between the marks of its action."""
+
+    __slots__ = ("action", "inner")
+
+    def __init__(self, action: _Action, inner: Any) -> None:
+        self.action, self.inner = action, inner
+
+    def __enter__(self) -> Any:
+        self.action.begin()
+        return self.inner.__enter__()
+
+    def __exit__(self, *error: object) -> Any:
+        try:
+            return self.inner.__exit__(*error)
+        finally:
+            self.action.end()
+
+
+def _around(profile: Callable[[str], Any], actions: Callable[[str], _Action | None]) -> Callable[[str], Any]:
+    """A function that gives the context managers of another, between the marks of their actions."""
+
+    def profile_around(action_name: str) -> Any:
+        inner, action = profile(action_name), actions(action_name)
+        return inner if action is None else _Around(action, inner)
+
+    return profile_around
 
 
 def _no_mark() -> None:
@@ -68,7 +104,9 @@ class StepPhases:
         self._begins: dict[str, Callable[[], None]] = {}
         self._ends: dict[str, Callable[[], None]] = {}
         self._both: dict[str, _Action] = {}
+        self._trainer = weakref.ref(trainer)
         self._profiler: Any = trainer.profiler  # type: ignore[attr-defined]  # set by a connector
+        self._is_in_epoch = False
         self._before: dict[str, Any] = {}
         self._ours: dict[str, Any] = {}
         # a checkpoint may be the beginning of a search, so that its end is none
@@ -114,6 +152,8 @@ class StepPhases:
         wrapped: dict[str, Any] = {"start": start_marked, "stop": stop_marked}
         if is_passed_through(profiler):  # which does nothing, by a context manager that takes a microsecond each time
             wrapped["profile"] = profile_marked
+        elif not is_by_start_and_stop(profiler):
+            wrapped["profile"] = _around(profiler.profile, both)
         for name, function in wrapped.items():
             if name in vars(profiler):
                 self._before[name] = vars(profiler)[name]
@@ -129,6 +169,7 @@ class StepPhases:
             gap_code: the account of the rest of the time between steps.
             apart: true to open accounts of their own for what lies between steps.
         """
+        self._follow()
 
         def code(phase: str, kind: Kind) -> int:
             found = session.code(epoch, "train", kind, phase)
@@ -154,6 +195,7 @@ class StepPhases:
         for name in self._saving:
             begins[name], ends[name] = marks[SAVING], between
         self.leave()
+        self._is_in_epoch = epoch >= 0
         self._begins.update(begins)
         self._ends.update(ends)
         self._both.update(
@@ -162,8 +204,25 @@ class StepPhases:
 
     def leave(self) -> None:
         """Leave no marks any more."""
+        if self._is_in_epoch and self._profiler_now is not self._profiler and REPLACED not in self.remarks:
+            self.remarks.append(REPLACED)
+        self._is_in_epoch = False
         for table in (self._begins, self._ends, self._both):
             table.clear()
+
+    @property
+    def _profiler_now(self) -> Any:
+        """The Trainer's profiler, which may be another one by now."""
+        trainer = self._trainer()
+        return self._profiler if trainer is None else trainer.profiler  # type: ignore[attr-defined]  # same
+
+    def _follow(self) -> None:
+        """Wrap the Trainer's profiler instead of the one before, if it was replaced."""
+        profiler = self._profiler_now
+        if profiler is not self._profiler and self._ours:
+            self.close()
+            self._profiler = profiler
+            self.watch()
 
     def close(self) -> None:
         """Give the profiler back as it was. Idempotent."""

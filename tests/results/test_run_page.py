@@ -7,12 +7,15 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lightning_energy
 from lightning_energy.commands.main import main
 from lightning_energy.curves.power_series import PowerSeries
 from lightning_energy.ledger.phases import PhaseEnergy
@@ -27,6 +30,7 @@ from tests.results.runs import full
 if TYPE_CHECKING:
     from lightning_energy.results.record import Record
 
+SCHEMA = json.loads((Path(lightning_energy.__file__).parent / "results/record.schema.json").read_text())
 EVIL = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(2)> @@title & \u202e"
 
 
@@ -203,6 +207,32 @@ def test_the_phases_of_each_epoch_are_drawn_and_listed():
     assert "Table of phases by epoch" in {a.get("aria-label") for a in document.all("div")}
     assert "30.0 ± 1.0 J" in plain(page)
     assert "Joules of training by phase" not in replace(made, epochs=rows[1:]).to_html()
+
+
+def test_joules_per_unit_are_those_of_stages_and_of_phases_that_are_resolved():
+    made = record(1.0, 0.9)
+    whole = replace(energy(1.0), energy_j=500.0, u_j=5.0, u_absolute_j=50.0)
+    data = replace(whole, energy_j=100.0, u_j=2.0, u_absolute_j=10.0)
+    made = replace(
+        made,
+        stages={"train": whole, "predict": data},
+        units={"train": {"samples": 50, "tokens": 1000}, "predict": {"samples": 20, "tokens": None}},
+        phases={"train": [PhaseEnergy("data", data, resolved=True), PhaseEnergy("copy", data, resolved=False)]},
+    )
+    rows = [tuple(row.values()) for row in made.to_plain()["per_unit"]]
+    assert rows == [
+        ("train", None, "samples", 10.0, 0.1, 1.0),
+        ("train", None, "tokens", 0.5, 0.005, 0.05),
+        ("train", "data", "samples", 2.0, 0.04, 0.2),
+        ("train", "data", "tokens", 0.1, 0.002, 0.01),
+        ("predict", None, "samples", 5.0, 0.1, 0.5),
+    ]
+    assert made.report.unit_j("tokens", "train", "copy") is None
+    page = made.to_html()
+    assert "Energy per unit" in headings(page)
+    assert "train: waiting for data 2.00 ± 0.20 J 100 ± 10 mJ" in plain(page)
+    jsonschema.Draft202012Validator(SCHEMA).validate(made.to_plain())
+    assert "per_unit" not in record(1.0, 0.9).to_plain()
 
 
 def test_many_epochs_are_drawn_and_listed_in_part():

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import contextmanager, nullcontext
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import pandas as pd
 import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
-from lightning.pytorch.profilers import PassThroughProfiler, SimpleProfiler
+from lightning.pytorch.profilers import AdvancedProfiler, PassThroughProfiler, PyTorchProfiler, SimpleProfiler
 
 from lightning_energy import EnergyCallback
 from lightning_energy.training.lightning_private import is_passed_through
+from lightning_energy.training.step_phases import StepPhases
 from tests.modules import Classifier, loader, make_trainer
 from tests.training.parts import replay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 F, B, O = "forward", "backward", "optimizer"  # noqa: E741 - letters that stand for them
 BETWEEN = ["data", "copy"]
@@ -122,6 +127,7 @@ def in_steps(rows: pd.DataFrame) -> list[list[str]]:
         (Lbfgs, {}, [[F, B, O, F, B, O]] * 4),
         (TakesBatches, {}, [[F, B, O]] * 4),
         (Nothing, {}, [[F, O], [F, B, O]] * 2),
+        (Classifier, {"precision": "bf16-mixed", "gradient_clip_val": 1.0}, [[F, B, O]] * 4),
         pytest.param(compiled, {}, [[F, B, O]] * 4, marks=pytest.mark.slow),
         (Classifier, {"strategy": "ddp", "devices": 1}, [[F, B, O]] * 4),
     ],
@@ -183,6 +189,109 @@ def test_a_profiler_of_the_users_sees_what_it_always_sees(tmp_path):
         profiler=without,
     ).fit(Classifier(), loader(16), loader(4))
     assert with_phases.told == without.told
+
+
+class ByItself(PassThroughProfiler):
+    """Has a context manager of its own that asks neither ``start`` nor ``stop``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    @contextmanager
+    def profile(self, action_name: str) -> Iterator[str]:
+        self.told.append(action_name)
+        try:
+            yield action_name
+        finally:
+            self.told.append(action_name)
+
+
+@pytest.mark.parametrize("name", ["simple", "advanced", "pytorch", "by itself"])
+@pytest.mark.filterwarnings("ignore")  # PyTorch's own profiler has much to say
+def test_phases_are_told_with_any_profiler(tmp_path, name):
+    profiler = {
+        "simple": SimpleProfiler,
+        "advanced": lambda: AdvancedProfiler(dirpath=tmp_path, filename="x"),
+        "pytorch": lambda: PyTorchProfiler(dirpath=tmp_path, filename="x"),
+        "by itself": ByItself,
+    }[name]()
+    _, rows, _ = fitted(tmp_path, Classifier(), n=2, profiler=profiler)
+    assert in_steps(rows) == [[F, B, O]] * 2
+    assert not {"start", "stop", "profile"} & {*vars(profiler)}
+
+
+def test_a_context_manager_of_the_users_sees_exceptions_and_may_take_them(tmp_path):
+    seen = []
+
+    class Takes(ByItself):
+        @contextmanager
+        def profile(self, action_name: str) -> Iterator[str]:
+            try:
+                yield action_name
+            except KeyError as error:
+                seen.append(error)
+
+    profiler = Takes()
+    phases = StepPhases(make_trainer(tmp_path, logger=False, profiler=profiler), Classifier(), "x")
+    phases.watch()
+    with profiler.profile("mine") as told:
+        assert told == "mine"
+        raise KeyError("mine")
+    assert len(seen) == 1
+    phases.close()
+
+
+@pytest.mark.parametrize("when", ["before the first epoch", "within an epoch"])
+def test_a_profiler_that_is_set_later_is_followed_from_the_next_epoch_on(tmp_path, when):
+    class Sets(L.Callback):
+        def on_fit_start(self, trainer, *args) -> None:
+            if when == "before the first epoch":
+                trainer.profiler = SimpleProfiler()
+
+        def on_train_batch_start(self, trainer, module, batch, batch_idx) -> None:
+            if when == "within an epoch" and not trainer.current_epoch and batch_idx == 1:
+                trainer.profiler = SimpleProfiler()
+
+    energy, rows, trainer = fitted(tmp_path, Classifier(), n=2, max_epochs=2, callbacks=[Sets()])
+    first = [F, B, O] if when == "before the first epoch" else []
+    assert in_steps(rows) == [[F, B, O], first, [F, B, O], [F, B, O]]
+    assert not {"start", "stop", "profile"} & {*vars(trainer.profiler)}
+    said = [note.text for note in energy.report.notes if note.kind == "phases"]
+    assert len(said) == (when == "within an epoch")
+    assert all("profiler was replaced" in text for text in said)
+
+
+def test_validation_inside_an_epoch_is_none_of_its_phases(tmp_path):
+    energy, rows, _ = fitted(tmp_path, Classifier(), n=4, val_check_interval=2)
+    assert in_steps(rows) == [[F, B, O]] * 4
+    assert set(rows[rows.stage == "validate"].phase) == {""}
+    phases = energy.report.phases["train"]
+    assert sum(p.energy.energy_j for p in phases) == pytest.approx(energy.report.stages["train"].energy_j, rel=1e-9)
+
+
+def test_steps_end_the_accumulation_where_the_training_ends(tmp_path):
+    _, rows, _ = fitted(tmp_path, Classifier(), n=3, accumulate_grad_batches=2)
+    assert in_steps(rows) == [[F, B], [F, B, O], [F, B, O]]  # Lightning steps at an epoch's last batch, too
+
+
+def test_an_exception_within_a_step_leaves_phases_that_are_its_stage_and_the_callback_fits_again(tmp_path):
+    class Fails(Classifier):
+        def backward(self, loss):
+            if self.trainer.global_step == 2:
+                raise KeyError("mine")
+            super().backward(loss)
+
+    energy = EnergyCallback(meters=replay(), phases=True, record=False)
+    for module in (Fails(), Classifier()):
+        trainer = make_trainer(tmp_path, callbacks=[energy], logger=False, max_epochs=1)
+        with pytest.raises(KeyError) if isinstance(module, Fails) else nullcontext():
+            trainer.fit(module, loader(16), loader(4))
+        report = energy.report
+        known = [p.energy.energy_j for p in report.phases["train"]]
+        assert sum(known) == pytest.approx(report.stages["train"].energy_j, rel=1e-9)
+        assert not {"start", "stop", "profile"} & {*vars(trainer.profiler)}
+    assert [p.name for p in report.phases["train"]] == ["other", "data", "copy", F, B, O]
 
 
 def test_the_profiler_is_given_back_after_an_exception(tmp_path):
