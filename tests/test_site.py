@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 WRITTEN = sorted(DOCS.rglob("*.md"))
 TELLING = [ROOT / "README.md", ROOT / "AGENTS.md", *WRITTEN]
-OF_INSIDERS = {"what-it-costs.md", "where-the-joules-go.md"}  # they still have such words
+OF_INSIDERS = {"where-the-joules-go.md"}  # it still has such words
 INSIDERS = re.compile(r"\b(?:knots?|marks?|books?|booked|ledger)\b", re.IGNORECASE)
 MODULES = (lightning_energy.functional, lightning_energy.meters, lightning_energy.study)
 YAMLS = (DOCS / "tutorials/cli-and-hydra.md").read_text(encoding="utf-8")
