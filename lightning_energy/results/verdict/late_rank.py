@@ -25,7 +25,7 @@ __all__ = ["slower_ranks"]
 
 LATE = 0.01  # part of the time of training by which a phase of the last rank is longer where it makes it late
 UNLIKE = 0.05
-"""Relative standard uncertainty of the joules that boards of one model take for the same work."""
+"""Relative standard uncertainty of the joules that boards of one model take for the same work; not measured."""
 NEXT = "give all ranks as much work per batch, and as fast a loader: samples by length, workers"
 
 
