@@ -115,7 +115,9 @@ class Totals:
                 continue
             is_told &= sums.fitted is not None
             most_j2 = (TOLD_U * (part.energy_j or 0.0)) ** 2
-            longer = max(longer, 0.0 if sums.fitted is None else sums.fitted.length_to_tell(wanted, most_j2))
+            longer = max(
+                longer, 0.0 if sums.fitted is None else sums.fitted.length_to_tell(wanted, part.u_j**2, most_j2)
+            )
         return PhaseEnergy.of(name, energy, longer if is_told else None)
 
     def _wanted(self, stage: str | None, epoch: int | None, kind: Kind | None, phase: str | None) -> NDArray[np.bool_]:

@@ -24,6 +24,7 @@ __all__ = [
     "Evaluation",
     "SessionRow",
     "known_j",
+    "of_energy",
     "thinned",
 ]
 
@@ -51,6 +52,28 @@ class EpochPhase:
     def of(cls, name: str, energy: Energy, *, resolved: bool) -> EpochPhase:
         """A phase with its energy, whatever there can be of it."""
         return cls(name, known_j(energy.energy_j), energy.u_j, resolved)
+
+
+def of_energy(phases: Sequence[EpochPhase], train_j: float | None) -> tuple[EpochPhase, ...]:
+    """Phases in the same proportions, of an energy that is known better by now.
+
+    Args:
+        phases: all phases of an epoch.
+        train_j: the energy of its training.
+
+    Example:
+        >>> logged = [EpochPhase("data", 1.0, 0.1, resolved=True), EpochPhase("other", 3.0, 0.1, resolved=True)]
+        >>> [phase.energy_j for phase in of_energy(logged, 8.0)]
+        [2.0, 6.0]
+    """
+    before_j = sum(phase.energy_j or 0.0 for phase in phases)
+    if train_j is None or not before_j:
+        return tuple(phases)
+    factor = train_j / before_j
+    return tuple(
+        phase if phase.energy_j is None else replace(phase, energy_j=phase.energy_j * factor, u_j=phase.u_j * factor)
+        for phase in phases
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +106,7 @@ class EpochRow:
         no_metric: the reason why the value that the epoch's last validation logged is not in ``metric``, such as
             ``val_loss=nan is not finite``; ``None`` where there is no such value.
         phases: the phases of training in this epoch, whose joules are together ``train_j``; empty where it is not
-            divided.
+            divided. Of all but the last 32 epochs of a session their proportions are those that were logged.
     """
 
     session: int | None = None

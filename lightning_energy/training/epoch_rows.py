@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.curves.energy import NOTHING
 from lightning_energy.ledger.totals import OF_EPOCHS
-from lightning_energy.results.rows import EpochPhase
+from lightning_energy.results.rows import EpochPhase, of_energy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EpochEnds", "Known"]
 
+EXACT = 32  # epochs whose phases are worked out anew at the end: each takes some ten milliseconds
 NO_END: tuple[bool, _Resolved] = (False, {})
 LATELY = 2  # rows whose uncertainties are worked out at a checkpoint; all of them at the end
 
@@ -139,7 +140,8 @@ class EpochEnds:
             without: stages that are no part of the run.
         """
         ends = {e: end for e, end in self._ends.items() if end.row < len(rows)}  # a handler may raise before the row is
-        of_mine = {e: (end.code is not None, _resolved(totals, e)) for e, end in ends.items()}
+        lately = [*ends][-EXACT:]
+        of_mine = {e: (n.code is not None, _resolved(totals, e) if e in lately else {}) for e, n in ends.items()}
         everyone = ranks.gather(of_mine if is_known and not ranks.left else None)
         known = [epochs for epochs in everyone if epochs is not None]
         if len(known) < len(everyone):
@@ -156,7 +158,9 @@ class EpochEnds:
             self._set(result, epoch, (sums[3 * i], sums[3 * i + 1], sums[3 * i + 2]), after or _nothing, derive)
             found = tuple(EpochPhase.of(name, next(of_phases), resolved=told) for name, told in resolved[epoch].items())
             if epoch in ends:
-                result[ends[epoch].row] = replace(result[ends[epoch].row], phases=found)
+                row = result[ends[epoch].row]
+                found = found if epoch in lately else of_energy(row.phases, row.train_j)
+                result[ends[epoch].row] = replace(row, phases=found)
         for at in self._earlier:
             result[at] = replace(result[at].with_energies(NOTHING, NOTHING), phases=())
         for at in [*self._earlier, *(end.row for end in ends.values())]:

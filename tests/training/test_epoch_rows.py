@@ -10,7 +10,7 @@ from lightning_energy.ledger.accounts import NO_ACCOUNT, Account
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.sums import Sums
 from lightning_energy.ledger.totals import Totals
-from lightning_energy.results.rows import EpochRow
+from lightning_energy.results.rows import EpochPhase, EpochRow
 from lightning_energy.training import epoch_rows
 from lightning_energy.training.epoch_rows import EpochEnds
 from tests.training.parts import two_ranks
@@ -115,7 +115,7 @@ def divided() -> Totals:
 
 
 @pytest.mark.parametrize(("ranks", "n"), [(Ranks(), 1), (two_ranks(), 2)], ids=["one rank", "two ranks"])
-def test_rows_have_the_phases_of_their_epochs(ranks, n):
+def test_rows_have_the_phases_of_their_epochs(ranks, n, monkeypatch):
     first, second = ends().final(ROWS, divided(), ranks).rows[1:]
     assert [(p.name, p.energy_j, p.resolved) for p in first.phases] == [
         ("forward", n * 2.0, False),  # straight lines tell none
@@ -123,6 +123,10 @@ def test_rows_have_the_phases_of_their_epochs(ranks, n):
     ]
     assert sum(p.energy_j for p in first.phases) == first.train_j
     assert second.phases == ()  # nothing of it is divided
+    monkeypatch.setattr(epoch_rows, "EXACT", 1)
+    logged = EpochPhase("data", 3.0, 0.3, resolved=True), EpochPhase("other", 9.0, 0.3, resolved=False)
+    old = ends().final([ROWS[0], replace(ROWS[1], phases=logged), ROWS[2]], divided(), ranks).rows[1]
+    assert [(p.energy_j, p.resolved) for p in old.phases] == [(n * 1.5, True), (n * 4.5, False)]
     assert ends().now(ROWS, divided()).rows[1].phases == tuple(
         replace(p, energy_j=p.energy_j / n, u_j=p.u_j / n) for p in first.phases
     )

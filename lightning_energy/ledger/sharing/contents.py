@@ -172,14 +172,15 @@ class Contents:
             "limits": float(self.moved_j[wanted].sum()) ** 2,
         }
 
-    def length_to_tell(self, wanted: NDArray[np.bool_], most_j2: float = math.inf) -> float:
+    def length_to_tell(self, wanted: NDArray[np.bool_], variance_j2: float = 0.0, most_j2: float = math.inf) -> float:
         """The length, in lengths of this run, from which on powers would tell the joules of some accounts.
 
         Only what this run tells already becomes surer in a longer one.
 
         Args:
             wanted: a mask of shape (accounts,).
-            most_j2: variance that they may have, for the joules of this run.
+            variance_j2: the variance of their joules.
+            most_j2: the greatest that it may be, for the joules of this run.
 
         Returns:
             1 where they tell already; infinity where length does not help.
@@ -191,6 +192,8 @@ class Contents:
             return 1.0
         if self._is_smoothed(bridge, cuts):
             return math.inf
+        if of_powers + of_kernel <= (1 - RESOLVED) * guess and variance_j2 <= most_j2:
+            return 1.0
         parts, n = self.parts_j2(wanted), max(self.split.n, 1)
         along_s = self._sensitivity_s(wanted).sum(axis=0)
         falls = variances_of_longer(self.split.normals[0], self.powers, along_s, LENGTHS)
