@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -61,9 +62,8 @@ class Rows:
     @cached_property
     def reached(self) -> Figures:
         """The energies up to a value, in the unit of the energies."""
-        return self.energies._replace(
-            values=[result.get("kwh") for row in self._rows for result in row.get("targets", ())]
-        )
+        values = [result.get("kwh") for row in self._rows for result in row.get("targets", ())]
+        return replace(self.energies, values=values)
 
     @cached_property
     def samples(self) -> Figures:

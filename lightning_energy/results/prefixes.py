@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.readable import scale
@@ -88,7 +90,8 @@ def saved(logarithm: float) -> str:
     return f"{100 - left:.{_decimals(left, 2)}f} %"
 
 
-class Figures(NamedTuple):
+@dataclass(frozen=True)
+class Figures:
     """The figures of one column: under one prefix where they are near enough to each other to be read so.
 
     Attributes:
@@ -103,10 +106,11 @@ class Figures(NamedTuple):
 
     def show(self, value: float, u: float | None = None) -> str:
         """Write one of the figures, with its standard uncertainty where it is known."""
-        prefix_factor, prefix = self._common() or scale(value * self.factor)
+        prefix_factor, prefix = self._common or scale(value * self.factor)
         ratio = self.factor / prefix_factor
         return f"{plus_minus(value * ratio, None if u is None else u * ratio)} {prefix}{self.unit}"
 
+    @cached_property
     def _common(self) -> tuple[float, str] | None:
         known = [v * self.factor for v in self.values if v]
         if not known or max(known) > NEAR * min(known):
