@@ -122,10 +122,14 @@ class Group:
         known = [(seed, _text(_without_paths(run.source.settings))) for seed, run in pairs if seed is not None]
         return len({*known}) < len(known)
 
-    @property
-    def configurations(self) -> Counter[str]:
-        """The settings of its runs, the seed excepted, as text, with the number of runs of each."""
-        return Counter(_text(run.source.settings) for run in self.runs)
+    def configurations(self, names: Iterable[str]) -> Counter[str]:
+        """Some settings of its runs, as text, with the number of runs of each.
+
+        Args:
+            names: the settings.
+        """
+        names = sorted(names)
+        return Counter(_text({name: run.source.settings.get(name) for name in names}) for run in self.runs)
 
     @property
     def mode(self) -> Mode:

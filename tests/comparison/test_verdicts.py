@@ -271,8 +271,8 @@ def test_energies_of_trainings_that_stop_early_are_no_surer_than_an_epoch():
 
 
 def test_where_validations_are_seldom_the_step_is_from_one_to_the_next():
-    """All stop after 10 epochs, or all after 15, as there are validations after each fifth: steps of a half and a third,
-    and so an error of 0.100 for a difference of 0.405."""
+    """All stop after 10 epochs, or all after 15, as each fifth is validated: with steps of a half and a third, the
+    error is 0.100, for a difference of 0.405."""
     ten, fifteen = (repeats(name, [kwh * e for e in (1, 1.002, 0.998)], ACCURACIES[:3], seeds=seeds)
                     for name, kwh, seeds in (("a", 1.0, (0, 1, 2)), ("b", 1.5, (3, 4, 5))))  # fmt: skip
     rest = [repeats(name, [1.0, 1.5, 1.003], ACCURACIES[:3], seeds=[None] * 3) for name in "cdefgh"]
