@@ -131,7 +131,7 @@ def test_figures_have_no_exponent_and_none_rounds_to_nothing():
     written = latex(found)
     assert "12346 (5 of 5)" in written
     assert "of a single run" not in written
-    single = replace(found, groups=[tiny, replace(large, runs=large.runs[:1])])
+    single = replace(found, groups=[tiny, replace(large, runs=large.runs[:1], seeds=large.seeds[:1])])
     assert "of a single run that at which it was first seen to be reached (>: it takes more than that)" in (
         latex(single).replace(r"\textgreater{}", ">")
     )
@@ -223,8 +223,9 @@ def test_what_does_not_show_how_repeats_scatter_is_told():
     row = group_rows(found)[1]
     assert row[2:6] == ["0.9100 ± 0.0100", "–", "1010 ± 10", "–"]  # noqa: RUF001
     words = (
-        "the energies of a have none, as all runs stopped early after as many epochs: others may take more or fewer; the "
-        "metrics of a have none, as runs share a seed: they show how the machine scatters, not what another seed brings"
+        "the energies of a have none, as all runs stopped early after as many epochs: others may take more or fewer; "
+        "the metrics of a have none, as runs share a seed: they show how the machine scatters, not what another seed "
+        "brings"
     )
     for shown in (" ".join(text(found).split()), markdown(found).replace("\\", ""), latex(found).replace("\\", "")):
         assert words in shown

@@ -165,7 +165,7 @@ def test_a_setting_that_no_run_has_puts_no_runs_together(tmp_path):
 
 
 def test_what_does_not_show_how_repeats_scatter_has_no_interval():
-    """All stopped after five epochs by chance; one seed three times: the spread that was seen is not that of repeats."""
+    """All stopped after five epochs by chance; one seed three times: that spread is not that of repeats."""
     runs = [run(f"a/{i}", seed=i, kwh=1.0 + i / 100, metric=0.9 + i / 100, lr=1) for i in range(3)]
     (plain,) = group_runs(runs)
     assert None not in (plain.energy.low, plain.energy.high, plain.metric.low, plain.metric.high)
