@@ -77,8 +77,7 @@ def shows_scatter(group: Group) -> bool:
     """True when all that its means may err by, but the gain of the meters, shows in the scatter of its runs."""
     if group.n < FEWEST or group.repeats_a_seed or is_estimated(group):
         return False
-    lengths = {run.source.stopped_after for run in group.runs}
-    if any(run.source.slack_kwh for run in group.runs) or (len(lengths) == 1 and None not in lengths):
+    if any(run.source.slack_kwh for run in group.runs) or group.stops_alike:
         return False
     return all(mean is not None and mean.low is not None for mean in (group.energy, group.metric))
 

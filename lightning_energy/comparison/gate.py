@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from lightning_energy.comparison.groups import differing_settings
 from lightning_energy.comparison.student import FEWEST, quantile_with, repeats_needed
 from lightning_energy.comparison.verdicts import (
     FEW_DEAR,
@@ -174,13 +175,24 @@ def _unknown_samples(runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def _other_shares(base: Group, new: Group) -> tuple[str, ...]:
-    """Say that the sides mix configurations differently; a setting that no two runs share is taken for a label."""
-    counts = [sorted(group.configurations.values(), reverse=True) for group in (base, new)]
-    shares = [[n / sum(of) for n in of] if max(of) > 1 else [1.0] for of in counts]
-    if shares[0] == shares[1]:
+    """Say that the sides mix configurations differently; a setting that no two runs share is taken for a label.
+
+    Configurations are told by the settings that differ within a side. Of those that both sides have, the share must be
+    the same; others may be the same ones with another setting, so that the sizes of their shares are compared alone.
+    """
+    names = {*differing_settings(base.runs), *differing_settings(new.runs)}
+    counts = [group.configurations(names) for group in (base, new)]
+    sizes = [sorted(of.values(), reverse=True) for of in counts]
+    shares = [[n / sum(of) for n in of] if max(of) > 1 else [1.0] for of in sizes]
+    if shares[0] != shares[1]:
+        listed = sizes
+    elif max(map(max, sizes)) > 1 and any(counts[0][c] * new.n != counts[1][c] * base.n for c in counts[0] & counts[1]):
+        kinds = dict.fromkeys(kind for of in counts for kind, _ in of.most_common())
+        listed = [[of[kind] for kind in kinds] for of in counts]
+    else:
         return ()
-    listed = "; ".join(" and ".join(map(str, of)) for of in counts)
-    return (f"their runs are of several configurations, in other shares on both sides ({listed}): give those of one",)
+    words = "; ".join(" and ".join(map(str, of)) for of in listed)
+    return (f"their runs are of several configurations, in other shares on both sides ({words}): give those of one",)
 
 
 def _but(metric: Test, base: Group, new: Group) -> str:

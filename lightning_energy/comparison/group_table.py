@@ -118,7 +118,9 @@ def group_sentences(comparison: Judgement) -> list[str]:
     """The decisions, with what they stand on, and what is left out, in sentences."""
     verdicts = comparison.verdicts
     tests = sum(verdict.tests for verdict in verdicts)
-    without = "".join(f"; {words}" for words in _not_in_intervals(comparison.groups))
+    without = "".join(
+        f"; {words}" for words in (*_not_in_intervals(comparison.groups), *_no_interval(comparison.groups))
+    )
     found = [
         (
             "Intervals are of the means, each by itself and by Student's t, of the scatter from run to run "
@@ -222,7 +224,7 @@ def latex(comparison: Judgement) -> str:
     left_out, lost = sum(len(g.left_out) for g in comparison.groups), sum(g.lost for g in comparison.groups)
     empty = [g.name for g in comparison.groups if not g.n]
     single = f"; {OF_SINGLE}" if any(len(g.all_runs) == 1 for g in groups) else ""
-    without = "".join(f"; {words}" for words in _not_in_intervals(groups))
+    without = "".join(f"; {words}" for words in (*_not_in_intervals(groups), *_no_interval(groups)))
     caption = (
         f"{subject.heading} ({'last value' if subject.epoch == 'last' else 'best epoch'}) and energy of the training: "
         f"mean ± standard deviation over n runs, and the 95 % interval of the mean, each by itself by Student's t. The "
@@ -270,20 +272,22 @@ def _tex(text: str) -> str:
 def _metric(mean: Mean | None, subject: Subject) -> tuple[str, str]:
     if mean is None:
         return UNKNOWN, UNKNOWN
-    if mean.sd is None or mean.low is None or mean.high is None:
+    if mean.sd is None or not mean.has_spread:
         return subject.show(mean.mean), UNKNOWN
-    return (
-        f"{subject.show(mean.mean, mean.sd)} ± {subject.show(mean.sd, mean.sd)}",
-        f"{subject.show(mean.low, mean.sd)} to {subject.show(mean.high, mean.sd)}",
-    )
+    shown = f"{subject.show(mean.mean, mean.sd)} ± {subject.show(mean.sd, mean.sd)}"
+    if mean.low is None or mean.high is None:
+        return shown, UNKNOWN
+    return shown, f"{subject.show(mean.low, mean.sd)} to {subject.show(mean.high, mean.sd)}"
 
 
 def _energy(mean: Mean | None, per_kwh: float) -> tuple[str, str]:
     if mean is None:
         return UNKNOWN, UNKNOWN
-    if mean.sd is None or mean.low is None or mean.high is None:
+    if mean.sd is None or not mean.has_spread:
         return plus_minus(mean.mean * per_kwh, None), UNKNOWN
     shown = plus_minus(mean.mean * per_kwh, mean.sd * per_kwh)
+    if mean.low is None or mean.high is None:
+        return shown, UNKNOWN
     digits = len(shown.partition(" ")[0].partition(".")[2])
     return shown, f"{mean.low * per_kwh:.{digits}f} to {mean.high * per_kwh:.{digits}f}"
 
@@ -358,6 +362,20 @@ def _not_in_intervals(groups: Sequence[Group]) -> list[str]:
         words.append(f"{energies} are a model's, with {error}")
     missing = missing_words(runs)
     return [*words, f"{missing} and not in them"] if missing else words
+
+
+def _no_interval(groups: Sequence[Group]) -> list[str]:
+    """Say which groups have no interval although they have a spread, and why."""
+    stopped = [g.name for g in groups if g.n > 1 and g.stops_alike]
+    seeded = [g.name for g in groups if g.repeats_a_seed]
+    words = []
+    if stopped:
+        why = "all runs stopped early after as many epochs: others may take more or fewer"
+        words.append(f"the energies of {some_of(stopped)} have none, as {why}")
+    if seeded:
+        why = "runs share a seed: they show how the machine scatters, not what another seed brings"
+        words.append(f"the metrics of {some_of(seeded)} have none, as {why}")
+    return words
 
 
 def missing_words(runs: Sequence[Run]) -> str:

@@ -48,8 +48,8 @@ class Mean:
         n: number of runs.
         mean: their arithmetic mean.
         sd: their standard deviation (with n - 1); ``None`` for one run.
-        low: lower end of the 95 % interval of the mean, no lower than the figure can be; ``None`` for one run, or where
-            repeats have no spread.
+        low: lower end of the 95 % interval of the mean, no lower than the figure can be; ``None`` for one run, where
+            repeats have no spread, or where they do not show how others would scatter.
         high: its upper end; ``None`` likewise.
     """
 
@@ -58,6 +58,11 @@ class Mean:
     sd: float | None = None
     low: float | None = None
     high: float | None = None
+
+    @property
+    def has_spread(self) -> bool:
+        """True when the values are not equal to the last digit."""
+        return self.sd is not None and self.sd > ROUNDING * abs(self.mean)
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,12 @@ class Group:
         return len(self.runs)
 
     @property
+    def stops_alike(self) -> bool:
+        """True when its runs all stopped early after as many epochs: others may take more or fewer."""
+        lengths = {run.source.stopped_after for run in self.runs}
+        return len(lengths) == 1 and None not in lengths
+
+    @property
     def all_runs(self) -> list[Run]:
         """Its runs, each once: those that were interrupted are in no mean, but spent their energy."""
         records = [*self.runs, *(run for run, _ in self.left_out)]
@@ -122,10 +133,14 @@ class Group:
         known = [(seed, _text(_without_paths(run.source.settings))) for seed, run in pairs if seed is not None]
         return len({*known}) < len(known)
 
-    @property
-    def configurations(self) -> Counter[str]:
-        """The settings of its runs, the seed excepted, as text, with the number of runs of each."""
-        return Counter(_text(run.source.settings) for run in self.runs)
+    def configurations(self, names: Iterable[str]) -> Counter[str]:
+        """Some settings of its runs, as text, with the number of runs of each.
+
+        Args:
+            names: the settings.
+        """
+        names = sorted(names)
+        return Counter(_text({name: run.source.settings.get(name) for name in names}) for run in self.runs)
 
     @property
     def mode(self) -> Mode:
@@ -212,7 +227,7 @@ def mean_of(values: Iterable[float], confidence: float = CONFIDENCE) -> Mean | N
     if n == 1:
         return Mean(1, mean)
     sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
-    if sd <= ROUNDING * abs(mean):
+    if not Mean(n, mean, sd).has_spread:
         return Mean(n, mean, sd)
     half = quantile((1 + confidence) / 2, n - 1) * sd / math.sqrt(n)
     return Mean(n, mean, sd, mean - half, mean + half)
@@ -289,7 +304,7 @@ def _group(name: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Group
     left_out += [(run, _same_run(name) if name else reason) for run, name, reason in others]
     metric = mean_of(run.metric for run in kept if run.metric is not None)
     most = 1.0 if all(run.mode == "max" for run in kept) else math.inf
-    return Group(
+    group = Group(
         name,
         tuple(kept),
         tuple(left_out),
@@ -298,6 +313,15 @@ def _group(name: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Group
         tuple(run.source.seed for run in kept),
         settings,
     )
+    return replace(
+        group,
+        energy=_without_interval(group.energy) if group.stops_alike else group.energy,
+        metric=_without_interval(group.metric) if group.repeats_a_seed else group.metric,
+    )
+
+
+def _without_interval(mean: Mean | None) -> Mean | None:
+    return None if mean is None else replace(mean, low=None, high=None)
 
 
 def _cut(mean: Mean | None, most: float) -> Mean | None:

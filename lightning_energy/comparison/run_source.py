@@ -68,6 +68,7 @@ class Source:
         course: the validations at the ends of its epochs, in the unit of the comparison.
         stopped_after: number of epochs after which it ended, fewer than it was allowed; ``None`` where it had all of
             them, a number of steps ended it, or that is not known.
+        stop_step: number of epochs from the validation before to the one at which it ended; 1 where it ended at none.
     """
 
     sensors: str = ""
@@ -82,6 +83,7 @@ class Source:
     metric_n: int | None = None
     course: tuple[Validation, ...] = ()
     stopped_after: int | None = None
+    stop_step: int = 1
 
 
 def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> Source:
@@ -106,6 +108,7 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
         seed if record.seed is None else record.seed,
         record.n_val,
         stopped_after=_stopped_after(record),
+        stop_step=_stop_step(record),
     )
 
 
@@ -113,6 +116,15 @@ def _stopped_after(record: Record) -> int | None:
     most, steps = (_whole(record.what.get(name)) for name in ("max_epochs", "max_steps"))
     n = max((row.epoch for row in record.epochs), default=-1) + 1
     return n if most and 0 < n < most and (steps is None or steps < 0) else None
+
+
+def _stop_step(record: Record) -> int:
+    """Epochs from one possible stop to the next: what looks at a validation stops where there is one."""
+    rows = record.epochs
+    validated = sorted({row.epoch for row in rows if row.val_s or row.metric is not None or row.no_metric is not None})
+    if not validated or validated[-1] < max(row.epoch for row in rows):
+        return 1
+    return validated[-1] - (validated[-2] if len(validated) > 1 else -1)
 
 
 def settings_of(what: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:

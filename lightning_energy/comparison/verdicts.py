@@ -39,11 +39,11 @@ one seed is known to come twice with the same settings: such runs show how the m
 brings. What is decided about its energy is for these seeds: where the length of a training hangs on them, as with early
 stopping, others may show another.
 
-Energies of trainings that stop early (EarlyStopping, a budget) come in steps, of an epoch each. That all runs of a
-group stop after as many epochs by chance shows no spread; so the mean of their logarithms is taken to be no surer than
-the step from one epoch to the next allows, wherever a run had fewer epochs than it was allowed. Without it, all pairs
-of eight configurations that stop after five or six epochs, and are alike, showed something in 40 % of studies of three
-runs each, and in 16 % of four.
+Energies of trainings that stop early (EarlyStopping, a budget) come in steps: of an epoch, or of all epochs from one
+validation to the next where they end at one. That all runs of a group stop after as many epochs by chance shows no
+spread; so the mean of their logarithms is taken to be no surer than that step allows, wherever a run had fewer epochs
+than it was allowed. Without it, all pairs of eight configurations that stop after five or six steps, and are alike,
+showed something in 40 % of studies of three runs each, and in 16 % of four.
 
 The level holds if repeats are independent and scatter roughly normally. Where a run in ten collapses, five runs have
 none in six of ten cases, and seem better than they are on average. Their number must be fixed before they are seen. It
@@ -326,7 +326,8 @@ class Facts:
         seeds: index of each seed; empty where they are not all known, or not all different.
         u: relative standard uncertainty of an energy that is taken not to average out over its repeats.
         grid: step between two values of a metric that counts samples; 0 for others.
-        epoch: an epoch's share of the energy of a training that stopped early; 0 where none did.
+        epoch: share of an epoch, or of the epochs from one validation to the next, in the energy of a training that
+            stopped early; 0 where none did.
         own: reasons why its runs do not belong together.
         records: files of its runs, and their ids as far as they are known.
     """
@@ -362,7 +363,7 @@ class Facts:
             seeds if len(seeds) == len(runs) else {},
             max((_relative_u(run) for run in runs), default=0.0) if known else 0.0,
             max(1 / (run.metric_n or 1) for run in runs) if runs and all(map(counts_samples, runs)) else 0.0,
-            max((1 / run.source.stopped_after for run in runs if run.source.stopped_after), default=0.0),
+            max((r.source.stop_step / r.source.stopped_after for r in runs if r.source.stopped_after), default=0.0),
             tuple(own),
             frozenset({text for run in runs for text in (run.path, run.source.run_id)} - {""}),
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from lightning_energy.comparison.once import standing_for
 from lightning_energy.comparison.run_files import find_records
+from lightning_energy.curves.energy import Energy
 from lightning_energy.results.read import RecordError
 from lightning_energy.results.record_ranks import load_record
 from lightning_energy.study.manifest import MANIFEST, Attempt, Manifest, StudyError, is_manifest, read_manifest
@@ -30,11 +31,12 @@ class Spent:
 
     Attributes:
         n: number of trainings.
-        energy_kwh: the energy that is known of them in kWh.
+        energy_kwh: the energy that is known of them in kWh, with tests and the like outside of ``fit``.
         unknown: number of those of which no energy is known.
         missing_s: seconds whose energy is not known.
         is_estimated: whether any of it is.
         interrupted: number of those that have a record and did not end by themselves, such as pruned trials.
+        evaluated_kwh: the part of ``energy_kwh`` that validations, tests and predictions outside of ``fit`` took.
     """
 
     n: int = 0
@@ -43,13 +45,17 @@ class Spent:
     missing_s: float = 0.0
     is_estimated: bool = False
     interrupted: int = 0
+    evaluated_kwh: float = 0.0
 
     def add(self, records: Sequence[Record]) -> None:
         """Add a training with its records; with none its energy is unknown."""
         self.n += 1
-        known = [e for e in (r.total or r.session for r in records) if e.energy_kwh is not None]
-        self.unknown += not known
+        trained = [r.total or r.session for r in records if r.total is not None or not r.evaluations]
+        evaluated = [Energy.sequence(row.stages.values()) for r in records for row in r.evaluations]
+        known = [e for e in (*trained, *evaluated) if e.energy_kwh is not None]
+        self.unknown += all(e.energy_kwh is None for e in trained or evaluated)
         self.energy_kwh = math.fsum([self.energy_kwh, *(e.energy_kwh or 0.0 for e in known)])
+        self.evaluated_kwh = math.fsum([self.evaluated_kwh, *(e.energy_kwh or 0.0 for e in evaluated)])
         self.missing_s += sum(e.missing_s for e in known)
         self.is_estimated |= any(e.quality == "estimated" for e in known)
         self.interrupted += any(r.outcome != "completed" for r in records)
@@ -62,6 +68,7 @@ class Spent:
             self.missing_s + other.missing_s,
             self.is_estimated or other.is_estimated,
             self.interrupted + other.interrupted,
+            self.evaluated_kwh + other.evaluated_kwh,
         )
 
 

@@ -234,4 +234,6 @@ def _in_words(row: Spent) -> str:
     about = "about " if row.is_estimated else ""
     more = f", and {row.unknown} of unknown energy" if row.unknown else ""
     more += f"; {duration(row.missing_s)} are missing" if row.missing_s else ""
-    return f"{row.n - row.unknown} with {about}{significant(row.energy_kwh, 4)} kWh{more}"
+    tests = f"{significant(row.evaluated_kwh, 4)} kWh in tests and the like outside of trainings"
+    of_tests = f", of it {tests}" if row.evaluated_kwh else ""
+    return f"{row.n - row.unknown} with {about}{significant(row.energy_kwh, 4)} kWh{of_tests}{more}"

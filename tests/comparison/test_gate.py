@@ -171,9 +171,10 @@ def test_a_run_on_both_sides_is_refused():
         gate(base, with_ids(side("new", 1.08), "fghia"), 0.03)
 
 
-def of_models(group, *models):
-    runs = zip(group.runs, models, strict=True)
-    return replace(group, runs=tuple(replace(r, source=replace(r.source, settings={"model": m})) for r, m in runs))
+def of_models(group, *models, **more):
+    settings = [{"model": model, **more} for model in models]
+    runs = zip(group.runs, settings, strict=True)
+    return replace(group, runs=tuple(replace(run, source=replace(run.source, settings=s)) for run, s in runs))
 
 
 def test_a_mixture_in_other_shares_is_refused():
@@ -181,6 +182,13 @@ def test_a_mixture_in_other_shares_is_refused():
     small, large = side("base", scatter=30), side("new", 0.7)
     with pytest.raises(GateError, match=r"are of several configurations, in other shares on both sides \(3 and 2; 5\)"):
         gate(of_models(small, *"aaabb"), of_models(large, *"aaaaa"), 0.03)
+    for commits in ({}, {}), ({"commit": 1}, {"commit": 2}):
+        before, now = (
+            of_models(s, *m, **c) for s, m, c in zip((small, large), ("aaabb", "aabbb"), commits, strict=True)
+        )
+        with pytest.raises(GateError, match=r"in other shares on both sides \(3 and 2; 2 and 3\)"):
+            gate(before, now, 0.03)
+    assert gate(of_models(small, *"aaabb"), of_models(large, *"babaa"), 0.03).outcome == "fine"
     assert gate(of_models(small, *"aaabb"), of_models(large, *"cdccd"), 0.03).outcome == "fine"
     assert gate(of_models(side("base"), *"abcde"), of_models(side("new"), *"fffff"), 0.03).outcome == "fine"  # labels
 

@@ -12,6 +12,7 @@ from lightning_energy import compare
 from lightning_energy.comparison.comparison import Comparison
 from lightning_energy.comparison.gate import gate
 from lightning_energy.comparison.group_table import group_rows, group_sentences, groups_csv, latex
+from lightning_energy.comparison.groups import group_runs
 from lightning_energy.comparison.subject import Subject
 from lightning_energy.comparison.table import markdown, text
 from lightning_energy.comparison.to_target import ToTarget
@@ -130,7 +131,7 @@ def test_figures_have_no_exponent_and_none_rounds_to_nothing():
     written = latex(found)
     assert "12346 (5 of 5)" in written
     assert "of a single run" not in written
-    single = replace(found, groups=[tiny, replace(large, runs=large.runs[:1])])
+    single = replace(found, groups=[tiny, replace(large, runs=large.runs[:1], seeds=large.seeds[:1])])
     assert "of a single run that at which it was first seen to be reached (>: it takes more than that)" in (
         latex(single).replace(r"\textgreater{}", ">")
     )
@@ -209,6 +210,25 @@ def test_what_has_no_spread_is_told_for_what_it_is():
     assert group_sentences(of(*folds))[-1] == (
         "Some groups have one seed twice, so that they are not paired: use another seed for each repeat."
     )
+
+
+def test_what_does_not_show_how_repeats_scatter_is_told():
+    """The spread that was seen stands in the table, and no interval that it does not show."""
+    (one,) = group_runs(
+        repeats("a", [1.0, 1.01, 1.02], [0.90, 0.91, 0.92], seeds=[42] * 3).runs, {f"a/{i}": "a" for i in range(3)}
+    )
+    source = replace(one.runs[0].source, stopped_after=5)
+    (one,) = group_runs([replace(run, source=source) for run in one.runs], {f"a/{i}": "a" for i in range(3)})
+    found = of(one, five("b", 1.5, -0.05))
+    row = group_rows(found)[1]
+    assert row[2:6] == ["0.9100 ± 0.0100", "–", "1010 ± 10", "–"]  # noqa: RUF001
+    words = (
+        "the energies of a have none, as all runs stopped early after as many epochs: others may take more or fewer; "
+        "the metrics of a have none, as runs share a seed: they show how the machine scatters, not what another seed "
+        "brings"
+    )
+    for shown in (" ".join(text(found).split()), markdown(found).replace("\\", ""), latex(found).replace("\\", "")):
+        assert words in shown
 
 
 def test_a_saving_with_missing_energy_is_told_as_the_test_has_it():

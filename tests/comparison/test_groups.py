@@ -164,6 +164,21 @@ def test_a_setting_that_no_run_has_puts_no_runs_together(tmp_path):
     assert compare(tmp_path, by=["width", "depth"]).problems[0].startswith("no run has a setting 'depth'")
 
 
+def test_what_does_not_show_how_repeats_scatter_has_no_interval():
+    """All stopped after five epochs by chance; one seed three times: that spread is not that of repeats."""
+    runs = [run(f"a/{i}", seed=i, kwh=1.0 + i / 100, metric=0.9 + i / 100, lr=1) for i in range(3)]
+    (plain,) = group_runs(runs)
+    assert None not in (plain.energy.low, plain.energy.high, plain.metric.low, plain.metric.high)
+    for epochs, is_known in (((5, 5, 5), False), ((5, 5, 6), True), ((5, 5, None), True)):
+        stopped = [replace(r, source=replace(r.source, stopped_after=n)) for r, n in zip(runs, epochs, strict=True)]
+        (group,) = group_runs(stopped)
+        assert (group.energy.low is not None, group.energy.sd) == (is_known, plain.energy.sd)
+        assert group.metric == plain.metric
+    (same,) = group_runs([replace(r, source=replace(r.source, seed=42)) for r in runs])
+    assert (same.metric.low, same.metric.high, same.metric.sd) == (None, None, plain.metric.sd)
+    assert same.energy == plain.energy
+
+
 def test_an_interval_has_no_values_that_the_figure_cannot_have():
     """Of 0.2 and 0.9, and of 1 and 3 kWh: t of one degree of freedom, 12.7, times half of their distance."""
     runs = [run("a/0", seed=0, kwh=1.0, metric=0.2, lr=1), run("a/1", seed=1, kwh=3.0, metric=0.9, lr=1)]

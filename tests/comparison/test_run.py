@@ -364,3 +364,18 @@ def test_a_training_that_stopped_early_is_known_as_such(tmp_path, what, stopped_
     """Of two epochs: fewer than were allowed, unless a number of steps ended them."""
     run = run_of(put(tmp_path, 1.0, 0.8, what=what, epochs=(0.7, 0.8)), "a")
     assert run.source.stopped_after == stopped_after
+
+
+@pytest.mark.parametrize(
+    ("epochs", "stop_step"),
+    [
+        ((0.7, 0.8), 1),
+        ((None, None, 0.7, None, None, 0.8), 3),  # check_val_every_n_epoch=3
+        ((None, None, 0.7), 3),
+        ((None, None, 0.7, None), 1),  # it did not end at a validation
+        ((None, None), 1),
+    ],
+)
+def test_a_training_that_validates_seldom_stops_in_steps_of_several_epochs(tmp_path, epochs, stop_step):
+    run = run_of(put(tmp_path, 1.0, 0.8, what={"max_epochs": 9, "max_steps": -1}, epochs=epochs), "a")
+    assert (run.source.stopped_after, run.source.stop_step) == (len(epochs), stop_step)

@@ -13,6 +13,7 @@ from lightning_energy.commands import main as cli
 from lightning_energy.meters.base import Condition
 from lightning_energy.results.figures import Device
 from lightning_energy.results.record import NAME
+from lightning_energy.results.rows import Evaluation
 from lightning_energy.results.write import write_record
 from lightning_energy.study import Manifest, StudyError, report
 from lightning_energy.study.manifest import Attempt, Idle, read_manifest
@@ -310,6 +311,25 @@ def test_a_run_in_two_records_of_a_hand_made_folder_is_spent_once(tmp_path):
     given = [tmp_path / name for name in ("end", "copy", "unnamed", "unnamed")]
     twice = report(given, tuning=[tmp_path / "tuning"])
     assert {use: s.energy_kwh for use, s in twice.spent.items()} == {"tuning": 16.0, "runs": 10.5}
+
+
+def test_tests_after_the_training_are_spent_too(tmp_path):
+    """A run of 1 kWh whose test took 0.25, and a test alone of 0.5 among the records of a search."""
+    tested = [Evaluation(0.0, "completed", {"test": energy(kwh)}) for kwh in (0.25, 0.5)]
+    for name, made_ in (
+        ("a", replace(record(1.0, run_id="a"), evaluations=tested[:1])),
+        ("b", record(2.0, run_id="b")),
+        ("tuning/a", replace(record(0.5, total=None), evaluations=tested[1:])),
+    ):
+        write_record(tmp_path / name / NAME, made_)
+    found = report(tmp_path)
+    assert {use: (s.n, s.energy_kwh, s.evaluated_kwh) for use, s in found.spent.items()} == {
+        "runs": (2, 3.25, 0.25),
+        "tuning": (1, 0.5, 0.5),
+    }
+    assert "runs that are done: 2 with 3.25 kWh, of it 0.25 kWh in tests and the like outside of trainings" in str(
+        found
+    )
 
 
 def test_a_run_that_went_on_in_another_attempt_is_spent_once(tmp_path):
