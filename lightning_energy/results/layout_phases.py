@@ -12,10 +12,14 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.phases import PhaseEnergy
     from lightning_energy.results.figures import Figures
 
-__all__ = ["HEADER", "WORDS", "facts_of_phases", "line_of_phases", "rows_of_phases"]
+__all__ = ["HEADER", "SUPPOSED", "WORDS", "facts_of_phases", "line_of_phases", "rows_of_phases"]
 
 HEADER = ("phase", "energy", "of its stage", "time", "of its stage's time")
 
+SUPPOSED = (
+    "± supposes one power for all of a phase; where it varies, in the same order in each step, phases that last less "
+    "than four of the sensor's updates may be off by more"
+)
 WORDS = {
     "data": "waiting for data",
     "copy": "copying it to the device",
@@ -27,7 +31,7 @@ SMALL = 0.005  # part of a stage's time that the short line does not name
 
 
 def facts_of_phases(report: Figures) -> list[tuple[str, str]]:
-    """Lines of (label, text), one per phase, the largest first.
+    """Lines of (label, text), one per phase, the largest first, and what their uncertainty supposes.
 
     Args:
         report: the figures.
@@ -39,7 +43,8 @@ def facts_of_phases(report: Figures) -> list[tuple[str, str]]:
         for phase in _by_size(phases):
             label = f"Of {stage.replace('_', ' ')}, {WORDS.get(phase.name, phase.name)}"
             facts.append((label, _text(phase, whole_j, whole_s, report.session.duration_s)))
-    return facts
+    is_any_known = any(phase.resolved for phases in report.phases.values() for phase in phases)
+    return [*facts, ("Of phases", SUPPOSED)] if is_any_known else facts
 
 
 def rows_of_phases(report: Figures) -> list[tuple[str, ...]]:

@@ -11,7 +11,7 @@ from lightning_energy._version import __version__
 from lightning_energy.results.brief import in_brief, one_of
 from lightning_energy.results.layout import HEADER, lay_out
 from lightning_energy.results.layout_phases import HEADER as HEADER_OF_PHASES
-from lightning_energy.results.layout_phases import WORDS, rows_of_phases
+from lightning_energy.results.layout_phases import SUPPOSED, WORDS, rows_of_phases
 from lightning_energy.results.markup import escaped, fill_page, name
 from lightning_energy.results.page_parts import listed, section, table, words
 from lightning_energy.results.prefixes import Figures, count
@@ -122,7 +122,7 @@ def _stages(report: Report) -> str:
 
 def _phases(report: Report, epochs: Sequence[EpochRow]) -> str:
     rows = rows_of_phases(report)
-    note = '<p class="note">Together the phases of a stage are its energy.</p>'
+    note = f'<p class="note">Together the phases of a stage are its energy. {escaped(SUPPOSED)}.</p>'
     if not rows:
         return ""
     return section("Energy by phase", note + table(HEADER_OF_PHASES, rows, "Energy by phase") + phases_figure(epochs))

@@ -6,7 +6,7 @@ import pytest
 
 from lightning_energy.curves.energy import Energy
 from lightning_energy.ledger.phases import PhaseEnergy
-from lightning_energy.results.layout_phases import facts_of_phases, line_of_phases
+from lightning_energy.results.layout_phases import SUPPOSED, facts_of_phases, line_of_phases
 from lightning_energy.results.node import Node
 from lightning_energy.results.parse import record_of
 from lightning_energy.results.record import make_record
@@ -41,6 +41,7 @@ def test_each_phase_has_a_line_the_largest_first(report):
         ("Of train, waiting for data", "100 J ± 10 J, 10 % of its energy, in 4.00 s (40 % of the time)"),
         ("Of train, mine", f"not resolved, in 0.97 s (10 % of the time): {NEVER}"),
         ("Of train, copying it to the device", "unknown, in 0.03 s (0.3 % of the time)"),
+        ("Of phases", SUPPOSED),
     ]
     assert "Of train, backward: 700 J" in report.details()
 
