@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import time
 from datetime import timedelta
 from types import SimpleNamespace
@@ -136,7 +137,7 @@ TIMED = pytest.mark.skipif(not hasattr(setup, "_parse_time_interval_seconds"), r
         pytest.param({"val_check_interval": "00:00:00:05"}, marks=TIMED),
         pytest.param({"val_check_interval": {"seconds": 7}, "check_val_every_n_epoch": None}, marks=TIMED),
     ],
-    ids=str,
+    ids=lambda schedule: re.sub(r" object at 0x\w+", "", str(schedule)),  # workers must agree on the names
 )
 def test_after_one_epoch_it_is_within_a_tenth(tmp_path, schedule):
     """The truth of steady work behind a slow start: its validations, and the limit of the run, are accounted for."""
