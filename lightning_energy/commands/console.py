@@ -12,6 +12,7 @@ from lightning_energy.commands.exits import CannotPrintError
 from lightning_energy.results.rendering import encodable
 
 __all__ = [
+    "add_run",
     "columns",
     "complain",
     "finite",
@@ -24,6 +25,11 @@ __all__ = [
 ]
 
 WITHOUT_TERMINAL = (120, 24)  # columns and lines
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that is the record of a run."""
+    parser.add_argument("run", help="the record (energy.json), or the log directory that it lies in")
 
 
 def columns() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from lightning_energy.commands.console import columns, complain, print_out
+from lightning_energy.commands.console import add_run, columns, complain, print_out
 from lightning_energy.commands.exits import Exit
 from lightning_energy.results.explain import explain
 from lightning_energy.results.verdict.words import as_markdown, as_text
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "uncertainty and the next step, and what the record does not know. Exit code 1: the energy is an estimate; "
         "2: there is no record that can be read; 3: the record does not know enough for any rule."
     )
-    parser.add_argument("run", help="the record (energy.json), or the log directory that it lies in")
+    add_run(parser)
     parser.add_argument(
         "--beside",
         metavar="RUN",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_energy.commands.console import complain, print_out, stop_printing
+from lightning_energy.commands.console import add_run, complain, print_out, stop_printing
 from lightning_energy.commands.exits import Exit
 from lightning_energy.commands.files import written
 from lightning_energy.results.brief import Place
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Print the report of a run from its record. Exit code 2: there is no record that can be read, or it lacks "
         "an input of the format."
     )
-    parser.add_argument("run", help="the record (energy.json), or the log directory that it lies in")
+    add_run(parser)
     parser.add_argument(
         "--details",
         action="store_true",

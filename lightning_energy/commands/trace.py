@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_energy.commands.console import complain
+from lightning_energy.commands.console import add_run, complain
 from lightning_energy.commands.exits import Exit
 from lightning_energy.results.own_files import is_record
 from lightning_energy.results.power_track import TrackError, merge, read_profile
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "for each device, for Perfetto or chrome://tracing. Exit code 2: a file cannot be read or written, or the two "
         "are not of the same time."
     )
-    parser.add_argument("run", help="the record (energy.json), or the log directory that it lies in")
+    add_run(parser)
     parser.add_argument("--merge", type=Path, required=True, metavar="TRACE", help="the trace, .json or .json.gz")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="OUT", help="the file to write (default: TRACE with .power in its name)"

@@ -61,7 +61,7 @@ class Book:
         self._is_exact = is_exact or self._moves_at_any_poll
         self._at_marks = AtMarks.none()  # of marks that were told and are not forgotten
         self._forgotten = 0  # how many marks of the run were told before them
-        self._for_now: tuple[Booking, NDArray[np.int64]] | None = None  # the last one for contents, with its groups
+        self._for_now: Booking | None = None  # the last one for contents
 
     @property
     def told(self) -> int:
@@ -146,9 +146,9 @@ class Book:
             now_ns: the moment. Behind the last knot the power is assumed to go on.
         """
         due = self._due(marks, now_ns, is_all=True)
-        if self._for_now is None or not still_holds(self._for_now[0], due, self._for_now[1], groups):
-            self._for_now = work_out(due, groups), groups
-        return contents(due, self._for_now[0], groups, now_ns)
+        if self._for_now is None or not still_holds(self._for_now, due, groups):
+            self._for_now = work_out(due, groups)
+        return contents(due, self._for_now, groups, now_ns)
 
     def as_booked(self, groups: NDArray[np.int64]) -> Callable[[], tuple[Sums, list[Span]]]:
         """A function that gives the contents as they are booked now, whenever it is called. The lock is held."""

@@ -17,7 +17,7 @@ from lightning_energy.ledger.lines import line_shares
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.pieces import Marked, Pieces
 from lightning_energy.ledger.sharing.contents import Contents
-from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, Belief
+from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, MOST_HELD, Belief
 from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
 from lightning_energy.ledger.sharing.kinds import find_kinds
 from lightning_energy.ledger.sharing.powers import fit, fit_beside
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHUNK",
-    "MOST_HELD",
     "Booking",
     "Due",
     "Pause",
@@ -57,7 +56,6 @@ __all__ = [
 
 Pause = Callable[[], None]
 
-MOST_HELD = 1024  # intervals that are held until the counter's delay is known, at most
 LOOKS_AT = (64, 128, 256, 512, MOST_HELD)  # numbers of intervals at which delay and kinds of steps are looked for
 SURE = 256  # fewest intervals that decide on it, or exclude any: a single change of load looks smoothed by chance
 CHUNK = 64  # intervals that are booked together
@@ -157,12 +155,14 @@ class Booking(NamedTuple):
     Attributes:
         due: the knots and marks.
         state: the state.
+        groups: for each account, the first one of its group.
         booked: number of the knot of ``due`` up to which intervals are booked then.
         at_marks: the state of the curve at marks that were not told before.
     """
 
     due: Due
     state: State
+    groups: NDArray[np.int64]
     booked: int
     at_marks: AtMarks
 
@@ -211,7 +211,7 @@ def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Bo
     booked = max(last, first)
     kept = _trimmed(held._replace(booked=booked, told=told), lag_ns, sharing)
     state = State(kept, sums, split, sharing, joins, told_j, tuple(missing_ns), due.passed)
-    return Booking(due, state, booked, at_marks)
+    return Booking(due, state, groups, booked, at_marks)
 
 
 def contents(due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, list[Span]]:
@@ -246,14 +246,13 @@ def contents(due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int)
     return sums, tail.missing_ns([*state.missing_ns])
 
 
-def still_holds(booking: Booking, due: Due, groups_then: NDArray[np.int64], groups: NDArray[np.int64]) -> bool:
+def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
     """True where a booking for a moment is also that for a later one: no knot has come, and no mark that it looks at.
 
     Args:
         booking: of the earlier moment, with marks that may lie behind its last knot.
         due: knots and marks at the later one.
-        groups_then: for each account at the earlier one, the first one of its group.
-        groups: the same at the later one.
+        groups: for each account at the later one, the first one of its group.
     """
     old, sharing = booking.due, booking.state.sharing
     knots = due.held.knots
@@ -273,7 +272,7 @@ def still_holds(booking: Booking, due: Due, groups_then: NDArray[np.int64], grou
             (due.held.code, old.held.code, n),
             (due.held.of_class, old.held.of_class, n),
             (due.stage, old.stage, len(old.stage)),
-            (groups, groups_then, len(groups_then)),
+            (groups, booking.groups, len(booking.groups)),
         )
     )
 

@@ -8,9 +8,10 @@ import pytest
 from lightning_energy.curves.curve import Curve
 from lightning_energy.ledger.accounts import Accounts
 from lightning_energy.ledger.book import Book
-from lightning_energy.ledger.booking import CHUNK, MOST_HELD, work_out
+from lightning_energy.ledger.booking import CHUNK, work_out
 from lightning_energy.ledger.marks import Marks
 from lightning_energy.ledger.sharing.classes import Classes
+from lightning_energy.ledger.sharing.delay import MOST_HELD
 from tests.ledger.plays import INFO, START, S
 
 GROUPS = np.array([0, 1])

@@ -391,10 +391,10 @@ def test_whoever_asks_again_before_anything_is_new_waits_for_less():
     at(19.5, (0, "validate", "step"))
     clock.now_ns += S // 4
     first = ledger.totals()
-    booking = ledger.books[0].__dict__["_for_now"][0]
+    booking = ledger.books[0].__dict__["_for_now"]
     at(19.8, (0, "train", "gap"))
     clock.now_ns += S // 10
     second = ledger.totals()
-    assert ledger.books[0].__dict__["_for_now"][0] is booking
+    assert ledger.books[0].__dict__["_for_now"] is booking
     assert second.energy(stage="validate").duration_s == pytest.approx(0.3)
     assert second.energy(stage="validate").energy_j > first.energy(stage="validate").energy_j

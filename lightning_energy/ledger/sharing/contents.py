@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lightning_energy.ledger.sharing.closer import Closer
+from lightning_energy.ledger.sharing.delay import MOST_HELD
 from lightning_energy.ledger.sharing.powers import PRIOR, Powers, fit_beside, variances_of_longer, wide
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ ON_THE_BRIDGE = 0.7
 
 RESOLVED = 0.95  # part of the prior's variance that the run must remove, or the split counts as not resolved
 CARRIERS = 16.0  # fewest intervals that tell of a figure, for which more of the same is expected from a longer run
-LOOKED = 1024  # intervals that tell the delay, at most, where it is not looked for closely
 LENGTHS: NDArray[np.float64] = np.power(1.1, np.arange(74.0))
 """Lengths of runs, in lengths of this one, of which one is said to tell a figure: up to 1050."""
 KNOWN_EMA_S = 0.002  # uncertainty of the smoothing from which on nothing is known of what lies inside an interval
@@ -199,7 +199,7 @@ class Contents:
         falls = variances_of_longer(self.split.normals[0], self.powers, along_s, LENGTHS)
         powers_j2 = falls + max(of_powers - float(falls[0]), 0.0)
         is_told_on = self.split.turns is not None  # the delay: by all intervals
-        kernel_j2 = of_kernel / (LENGTHS if is_told_on else np.minimum(LENGTHS, max(LOOKED / n, 1.0)))
+        kernel_j2 = of_kernel / (LENGTHS if is_told_on else np.minimum(LENGTHS, max(MOST_HELD / n, 1.0)))
         told = powers_j2 + kernel_j2 <= (1 - RESOLVED) * guess
         rest_j2 = sum(parts[cause] for cause in ("inside", "edges", "unseen", "rounding", "ahead")) / LENGTHS
         sure = powers_j2 + kernel_j2 + rest_j2 + parts["misfit"] + parts["limits"] <= most_j2

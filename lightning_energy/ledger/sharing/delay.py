@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.stretch import Stretch
     from lightning_energy.ledger.sharing.timeline import Smoothed
 
-__all__ = ["EXACT", "Belief", "Found", "log_prior"]
+__all__ = ["EXACT", "MOST_HELD", "Belief", "Found", "log_prior"]
 
 GRID_S = np.arange(-0.02, 0.252, 0.002)
 """Delays that are tried. Counters of 15 ms to 200 ms are known; a poll's bracket may err by a little the other way."""
@@ -52,6 +52,7 @@ LIKELY = 10.0  # log likelihood from the best within which a delay without smoot
 AT_A_TIME = 16  # delays that are tried together, at most
 CELLS = 16_384  # delays times intervals times classes of one piece of work, for which other threads wait
 ENOUGH = 8  # fewest intervals that tell anything
+MOST_HELD = 1024  # intervals that are held until the delay is known, at most
 ENOUGH_FOR_SMOOTHING = 24
 BLURRED = 3.0  # times the variance that brackets of the updates' times explain: less tells nothing of a sensor's looks
 FAR_BETTER = 6.0

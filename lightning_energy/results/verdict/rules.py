@@ -40,6 +40,9 @@ LOW_POWER = 0.4
 """Part of the power limit below which steps leave a board mostly idle. It is a limit of caution: work that is bound by
 memory keeps a board busy at half of its limit, and no larger batch would make that less."""
 TWICE = 0.5  # part of the steps that is saved by twice the batch
+FULL = ("32", "64")  # beginnings of the names of full precisions
+BESIDE = "give the record of a short run with another batch size (--beside)"
+BESIDE_PRECISION = 'give the record of a short run with precision="bf16-mixed" (--beside)'
 
 
 def waiting(run: Evidence) -> Stake | Blind | None:
@@ -196,11 +199,6 @@ def precision(run: Evidence) -> Stake | Blind | None:
     if not used.startswith(FULL) or not any(d.scope in BOARDS for d in run.report.devices):
         return None
     return Blind(f"a run in {used} does not know the joules of another precision", BESIDE_PRECISION)
-
-
-FULL = ("32", "64")  # beginnings of the names of full precisions
-BESIDE = "give the record of a short run with another batch size (--beside)"
-BESIDE_PRECISION = 'give the record of a short run with precision="bf16-mixed" (--beside)'
 
 
 @dataclass(frozen=True)
