@@ -272,6 +272,7 @@ def test_the_hooks_of_a_step_make_few_calls(batch):
 
 MOST_CALLS_PER_STEP = 2.0  # of a booking
 MOST_CALLS_OF_TOTALS = 2500  # a search makes 60,000
+MOST_PIECES = 450  # of a search: each waits for a training that holds the interpreter's lock
 MOST_CALLS = {"usual": 350, "search": 900}  # between two moments at which other threads may go on
 
 
@@ -301,6 +302,7 @@ def test_a_booking_makes_few_calls_and_gives_up_the_interpreter_between_them():
                 sys.setprofile(None)
     searches = [pieces for pieces in found if len(pieces) > 100]
     assert len(searches) == 1
+    assert len(searches[0]) <= MOST_PIECES
     usual = [pieces for pieces in found if pieces not in searches]
     assert max(max(pieces) for pieces in searches) <= MOST_CALLS["search"]
     assert max(max(pieces) for pieces in usual) <= MOST_CALLS["usual"]

@@ -49,8 +49,10 @@ EARLY_S = 0.005  # scale of the prior for counters that show energy before it is
 AROUND_S = 0.03  # width of the delays that are tried together with smoothing, about the best without
 FAR_OFF = 20.0  # log likelihood from the best beyond which a delay is not tried again with more intervals
 LIKELY = 10.0  # log likelihood from the best within which a delay without smoothing leads to one with smoothing
-AT_A_TIME = 16  # delays that are tried together, at most
-CELLS = 16_384  # delays times intervals times classes of one piece of work, for which other threads wait
+AT_A_TIME = 256  # delays that are tried together, at most
+CELLS = 131_072
+"""Delays times intervals times classes of one piece of work. NumPy works on so many beside the interpreter's lock.
+Where a training holds that lock, each of its calls waits for it some milliseconds: many small pieces took minutes."""
 ENOUGH = 8  # fewest intervals that tell anything
 MOST_HELD = 1024  # intervals that are held until the delay is known, at most
 ENOUGH_FOR_SMOOTHING = 24
@@ -292,7 +294,8 @@ class _Rises:
     def __init__(self, stretch: Stretch) -> None:
         self.stretch = stretch
         self.seconds = stretch.classes.compact.smoothed().but_last
-        self._rows: dict[tuple[float, float], Places] = {}
+        self._known: dict[tuple[float, float], int] = {}  # delay and place in the brackets: row
+        self._places = self._look_up([])
 
     def seconds_of(
         self, kernel: Kernel, smoothed: Smoothed, lags_s: NDArray[np.float64], node: float = 0.0
@@ -307,15 +310,18 @@ class _Rises:
         """
         if kernel.look < 1:
             return kernel.seconds_of(smoothed, self.stretch.knot_s + node * self.stretch.half_s, lags_s)
-        rows = [self._row(lag_s, node) for lag_s in lags_s.tolist()]
-        places = Places(np.stack([row.start for row in rows]), np.stack([row.since_s for row in rows]))
-        return np.diff(smoothed.at_places(places), axis=1)
+        wanted = [(lag_s, node) for lag_s in lags_s.tolist()]
+        news = [key for key in wanted if key not in self._known]
+        if news:
+            more = self._look_up(news)
+            self._known.update(zip(news, range(len(self._known), len(self._known) + len(news)), strict=True))
+            self._places = Places(*(np.concatenate(both) for both in zip(self._places, more, strict=True)))
+        rows = [self._known[key] for key in wanted]
+        return np.diff(smoothed.at_places(Places(self._places.start[rows], self._places.since_s[rows])), axis=1)
 
-    def _row(self, lag_s: float, node: float) -> Places:
-        if (lag_s, node) not in self._rows:
-            moments_s = self.stretch.knot_s + node * self.stretch.half_s - lag_s
-            self._rows[lag_s, node] = self.seconds.timeline.places(moments_s)
-        return self._rows[lag_s, node]
+    def _look_up(self, keys: list[tuple[float, float]]) -> Places:
+        lag_s, node = np.array(keys, dtype=np.float64).reshape(-1, 2, 1).swapaxes(0, 1)
+        return self.seconds.timeline.places(self.stretch.knot_s + node * self.stretch.half_s - lag_s)
 
 
 class _Profile(NamedTuple):
