@@ -52,8 +52,8 @@ from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.helper import Helper
 from lightning_energy.curves.relay import Relayed
 from lightning_energy.ledger.booker import Booker
-from lightning_energy.ledger.booking import MOST_HELD
 from lightning_energy.ledger.session import Session
+from lightning_energy.ledger.sharing.delay import MOST_HELD
 from lightning_energy.meters import NvmlMeter
 from lightning_energy.meters.find import OpenMeters
 
@@ -74,7 +74,8 @@ POLLS_PER_S = 30.0  # of the bare ones; set to the sampler's own once it was mea
 MOST_CALLS = 2**14
 SAMPLERS = {"100 ms": (1, 0.1), "20 ms": (1, 0.02), "8 boards, 100 ms": (8, 0.1), "8 boards, 20 ms": (8, 0.02)}
 BEGUN_S = 5.0  # before it the period is sought
-AFTER_S = 10.0  # from the last update that the search looks at until figures are taken
+MOST_SEARCHES = 20  # times the interval between looks whether the search is over, at most
+LOOK_S = 10.0  # that interval; a booking that begins with the last one's end may fit powers anew
 
 
 class Steps:
@@ -231,7 +232,7 @@ def sampler(
     steps: Steps, boards: int, period_s: float, seconds: float, *, quick: bool = False, helper: bool = False
 ) -> dict:
     """The sampler of a session, as EnergyCallback has it; with a helper, its messages."""
-    search_s = 1.0 if quick else MOST_HELD * period_s + AFTER_S - BEGUN_S
+    search_s = 1.0 if quick else MOST_HELD * period_s - BEGUN_S
     booked = Bookings()
     with CompiledNvml(boards, UUID, period_s) as nvml, booked.watched(), helped(boards, period_s) as messages_ns:
         meters = [NvmlMeter(gpu.uuid, helper=helper) for gpu in nvml.gpus]
@@ -248,7 +249,13 @@ def sampler(
         booker = next(t for t in threads if "booker" in t.name)
         calls_ns = (lambda: messages_ns) if helper else nvml.calls_ns
         sought_s = cpu_s(booker)
-        search = steps.run(search_s, mark)
+        rows = [steps.run(search_s, mark)]
+        for _ in range(0 if quick else MOST_SEARCHES):
+            is_over = all(book.sharing.is_final for book in session.ledger.books)
+            rows.append(steps.run(LOOK_S, mark))
+            if is_over:
+                break
+        search = np.concatenate(rows)
         begin_s, polls, booked_s = sum(map(cpu_s, threads)), len(calls_ns()), cpu_s(booker)
         sought_s = booked_s - sought_s
         found = steps.run(seconds, mark)
@@ -261,7 +268,11 @@ def sampler(
     bookings_ns = np.array(booked.moments_ns, dtype=np.int64)
     together = compared(search, poll=moments_ns, booking=bookings_ns)["together"]
     return {
-        "search": {"seconds": search_s, "cpu_of_bookings_s": sought_s, "together": together},
+        "search": {
+            "seconds": float(search[-1, 1] - search[0, 0]) * 1e-9,
+            "cpu_of_bookings_s": sought_s,
+            "together": together,
+        },
         "calls_per_s": polls / seconds,
         "cpu_ms_per_s": 1e3 * taken_s / seconds,
         "cpu_of_bookings_ms_per_s": 1e3 * booked_s / seconds,
