@@ -126,7 +126,7 @@ def main(fabric):
     finally:
         report = monitor.report
         energies = [total.energy_j, report.session.energy_j, total.u_j, report.session.u_j]
-        text = [*energies, report.details(), report.outcome]
+        text = [*energies, report.details(), report.outcome, report.session.duration_s]
         Path(sys.argv[1], f"rank{rank}.json").write_text(json.dumps(text))
 
 fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
@@ -142,9 +142,9 @@ def test_two_ranks_with_fabric(tmp_path, warm, mode):
     if mode == "dies":  # the other rank waits for this one's report until it is ended, by Lightning that started it
         first = warm.run(script, tmp_path, mode)
         assert first.returncode != 0
-        total_j, run_j, *u_j, text, outcome = json.loads((tmp_path / "rank1.json").read_text())
+        _, run_j, _, u_j, text, outcome, run_s = json.loads((tmp_path / "rank1.json").read_text())
         assert outcome == "interrupted"
-        assert 0 < run_j < total_j  # this rank's part
+        assert run_j == pytest.approx(200.0 * run_s, abs=3 * u_j + 1.0)  # this rank's board alone, of 200 W
         assert "Incomplete: these are the figures of rank 1 alone" in text
         return
     for done in warm.run_ranks(script, 2, tmp_path, mode):
@@ -156,7 +156,7 @@ def test_two_ranks_with_fabric(tmp_path, warm, mode):
     zero, one = (json.loads((tmp_path / f"rank{r}.json").read_text()) for r in range(2))
     assert zero[:4] == one[:4]
     assert record.total.energy_j == pytest.approx(zero[1], rel=1e-9)
-    total_j, run_j, *u_j, text, _ = zero
+    total_j, run_j, *u_j, text, _, _ = zero
     assert 0 < total_j <= run_j + 3 * math.hypot(*u_j)  # its last update was not known yet, but supposed
     assert "Covers, read by 2 ranks: " in text
 
