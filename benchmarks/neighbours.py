@@ -51,6 +51,7 @@ from lightning_energy.curves import helper as helper_module
 from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.helper import Helper
 from lightning_energy.curves.relay import Relayed
+from lightning_energy.ledger import elsewhere as elsewhere_module
 from lightning_energy.ledger.booker import Booker
 from lightning_energy.ledger.session import Session
 from lightning_energy.ledger.sharing.delay import MOST_HELD
@@ -180,16 +181,25 @@ class Bookings:
     def __init__(self) -> None:
         self.moments_ns: list[int] = []
         self.cpu_s: list[float] = []
+        self.asked = 0  # pieces that a process beside was to work out
         self._begun: tuple[int, float] = (0, 0.0)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        begin = Booker.__init__
+        begin, receive = Booker.__init__, elsewhere_module.receive
+
+        def waited(*args: object) -> object:
+            """Wait for a process beside: that is no work of this one."""
+            self._end()
+            self.asked += 1
+            found = receive(*args)
+            self._begun = time.monotonic_ns(), time.thread_time()
+            return found
 
         def watched(booker: Booker, settle: Callable[[Pause], None], *args: object) -> None:
             begin(booker, lambda pause: self._settle(settle, pause), *args)
 
-        with patch.object(Booker, "__init__", watched):
+        with patch.object(Booker, "__init__", watched), patch.object(elsewhere_module, "receive", waited):
             yield
 
     def _settle(self, settle: Callable[[Pause], None], pause: Pause) -> None:
@@ -237,7 +247,7 @@ def sampler(
     with CompiledNvml(boards, UUID, period_s) as nvml, booked.watched(), helped(boards, period_s) as messages_ns:
         meters = [NvmlMeter(gpu.uuid, helper=helper) for gpu in nvml.gpus]
         before = {*threading.enumerate()}
-        session = Session(OpenMeters([(meter, meter.open()) for meter in meters]))
+        session = Session(OpenMeters([(meter, meter.open()) for meter in meters]), helper=helper)
         threads = [t for t in threading.enumerate() if t not in before]
         step, gap = session.code(0, "train", "step"), session.code(0, "train", "gap")
 
@@ -264,6 +274,8 @@ def sampler(
         moments_ns, residual_s = np.array(calls_ns()), session.channels[0].period_residual_s
         if helper and not all(isinstance(channel.meter, Relayed) for channel in session.channels):
             raise RuntimeError("no helper reads")
+        if helper and not booked.asked:
+            raise RuntimeError("no helper works bookings out")
         session.close()
     bookings_ns = np.array(booked.moments_ns, dtype=np.int64)
     together = compared(search, poll=moments_ns, booking=bookings_ns)["together"]

@@ -89,6 +89,9 @@ class EnergyCallback(CallbackBase):
         log_uncertainty: whether to log the total's absolute uncertainty, too, as ``energy/total_u_wh``.
         phases: whether to divide training into its phases, each with its energy: waiting for data, copying it, forward,
             backward, optimizer, saving, and the rest. By default not: a step then takes some microseconds more.
+        helper: whether processes beside the training do the work of our threads, on Linux: one reads its NVIDIA boards,
+            one shares the joules out. Steps that keep Python busy are then hardly held up. Each takes some 40 MiB
+            of memory per rank. Where none can be started, or it ends, threads do the work as usual.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -125,6 +128,7 @@ class EnergyCallback(CallbackBase):
         progress_bar: bool = False,
         log_uncertainty: bool = False,
         phases: bool = False,
+        helper: bool = False,
     ) -> None:
         super().__init__()
         self.meters = meters
@@ -144,7 +148,7 @@ class EnergyCallback(CallbackBase):
         self.carbon_intensity, self.pue, self.price = carbon_intensity, pue, price
         self.dashboards = dashboards
         self.progress_bar = progress_bar
-        self.log_uncertainty, self.phases = log_uncertainty, phases
+        self.log_uncertainty, self.phases, self.helper = log_uncertainty, phases, helper
         self.reference_kwh = Settings.of(self).reference  # raises where one of them is wrong; reads a record once
 
     # ------------------------------------------------------------------------------------- begin and end of a run

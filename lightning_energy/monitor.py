@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["EnergyMonitor"]
 
 MOST_NAMES = 32  # of phases: each is a class of work, whose power is to be told
-SETTINGS = ("meters", "idle_s", "allow_estimate", "print_report", "record", "_fabric", "_device")
+SETTINGS = ("meters", "idle_s", "allow_estimate", "print_report", "record", "helper", "_fabric", "_device")
 OTHER_NAMES = {
     "accelerator": ("device",),
     "devices": ("device",),
@@ -81,6 +81,8 @@ class EnergyMonitor:
             in a new folder, ``energy_runs/<time>_<id>/energy.json`` in the working directory, as a loop has no log
             directory: no run overwrites another's record, or a file of yours. At a path that you give, other
             files stay as they are, and the record of another run gets a name of its own.
+        helper: whether processes beside the loop do the work of our threads; see
+            :class:`~lightning_energy.EnergyCallback`.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -114,18 +116,20 @@ class EnergyMonitor:
         allow_estimate: bool = True,
         print_report: bool = True,
         record: bool | str | Path = True,
+        helper: bool = False,
     ) -> None:
         check_meters(meters)
         if fabric is not None and device is not None:
             raise ValueError(f"device={device!r} and fabric=… are both given: omit device, as Fabric knows it")
         check_idle(idle_s)
-        check_switches(allow_estimate=allow_estimate, print_report=print_report)
+        check_switches(allow_estimate=allow_estimate, print_report=print_report, helper=helper)
         check_record(record)
         self.meters = meters
         self.idle_s = float(idle_s)
         self.allow_estimate = allow_estimate
         self.print_report = print_report
         self.record = record
+        self.helper = helper
         self._fabric = fabric
         self._device = None if device is None else _device(device)
         self._begin_life()
@@ -175,11 +179,12 @@ class EnergyMonitor:
             raise RuntimeError("this EnergyMonitor is running already: make a second one, or use its stages")
         self._ranks = ranks = self._find_ranks()
         wanted = check_meters(self.meters)
-        found = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=self.allow_estimate))
+        allow, helper = self.allow_estimate, self.helper
+        found = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=allow, helper=helper))
         clock, problem = clock_of(ranks.device)
         self._steps, self._report, self._has_ended = StepSums(), None, False
         self._loop = LoopRun(self.record, ranks, self._fabric, self._warn)
-        self._session = session = Session(found, clock)
+        self._session = session = Session(found, clock, helper=helper)
         try:
             for text in (problem, session.announcement()):
                 self._warn(text)

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
-import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from lightning_energy.curves.helper import set_timeout
 from lightning_energy.curves.relay import NotedChannel, NotedMeter
 from lightning_energy.curves.sampler import Sampler
+from lightning_energy.curves.side_process import serve_parent, set_timeout
 from lightning_energy.meters.base import MeterError
 from lightning_energy.meters.nvml import NvmlMeter
 
@@ -30,7 +28,6 @@ T = TypeVar("T")
 BATCH_S = 0.25  # time between two messages, so that the training's process wakes up four times a second
 LONGEST_CALL_S = 1.0  # a call that takes longer hangs: the parent is to see to it itself
 POLLS = 128  # most polls in one message
-FOR_US = {"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP"}  # signals of faults of its own
 
 
 class Reporter:
@@ -120,14 +117,4 @@ def serve(sock: socket.socket, parent: int, uuids: Sequence[str]) -> None:
 
 def main() -> None:
     """Read boards until the parent has enough, or is gone."""
-    for number in signal.valid_signals():
-        if not isinstance(number, signal.Signals) or number.name not in FOR_US:
-            with suppress(OSError):  # SIGKILL and SIGSTOP
-                signal.signal(number, signal.SIG_IGN)  # whom they concern is the parent, with which this ends
-    sock = socket.socket(fileno=int(sys.argv[1]))
-    try:
-        with suppress(OSError, MeterError):  # the parent is gone, or reads what we cannot
-            serve(sock, int(sys.argv[2]), sys.argv[3:])
-    finally:
-        sock.close()
-        os._exit(0)  # a call that hangs does not keep us
+    serve_parent(serve, MeterError)  # what we cannot read, the parent reads

@@ -24,10 +24,14 @@ from lightning_energy.meters.clock import monotonic_ns
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from lightning_energy.curves.curve import Curve, Knots
     from lightning_energy.ledger.accounts import Kind
-    from lightning_energy.ledger.booking import Due, Pause
+    from lightning_energy.ledger.booking import Booking, Due, Pause
     from lightning_energy.ledger.device_clock import DeviceClock
+    from lightning_energy.ledger.elsewhere import Elsewhere
     from lightning_energy.ledger.spans import Span
     from lightning_energy.ledger.steps import Steps
     from lightning_energy.ledger.sums import Sums
@@ -60,6 +64,7 @@ class Ledger:
         is_exact: for each curve, asked for a register that shows the energy at once; by default the meter's description
             decides.
         trace: see there.
+        elsewhere: works out bookings in a process beside; ``None``: in the thread that settles.
 
     Example:
         >>> from lightning_energy.curves.curve import Curve
@@ -85,7 +90,9 @@ class Ledger:
         on_device: Sequence[bool] = (),
         is_exact: Sequence[Callable[[], bool]] = (),
         trace: Trace | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        self._elsewhere = elsewhere
         self.lock = lock or threading.RLock()
         self.trace = trace
         self.accounts = Accounts(self.lock)
@@ -155,7 +162,7 @@ class Ledger:
             self._turn = turn = self._turn + 1
             due = self._due(until_ns, is_last=final)
         pause()
-        bookings = [(book, work_out(intervals, groups, pause)) for book, intervals in due]
+        bookings = self._worked_out(due, groups, pause)
         pause()
         with self.lock:
             if turn != self._turn:  # another call began meanwhile, as this thread had been given up: it books
@@ -214,6 +221,17 @@ class Ledger:
             if self.trace is None:
                 return None
             return self.trace.take_curve(), self.trace.take_steps(self.accounts.rows)
+
+    def _worked_out(
+        self, due: Sequence[tuple[Book, Due]], groups: NDArray[np.int64], pause: Pause
+    ) -> list[tuple[Book, Booking]]:
+        """A booking for each book; needs no lock."""
+        intervals = [of_book for _, of_book in due]
+        if self._elsewhere is None or any(of_book.is_last for of_book in intervals):  # the end is waited for
+            found = [work_out(of_book, groups, pause) for of_book in intervals]
+        else:
+            found = self._elsewhere.work_out(intervals, groups, pause)
+        return [(book, booking) for (book, _), booking in zip(due, found, strict=True)]
 
     def _of_books(self, found: Sequence[tuple[Sums, Sequence[Span]]]) -> Totals:
         """Totals of the books' sums, which are given away, and of their missing time. The lock is held."""

@@ -12,6 +12,7 @@ from lightning_energy.curves.edges import UNKNOWN_PERIOD_S
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.ledger.accounts import OUTSIDE
 from lightning_energy.ledger.booker import Booker
+from lightning_energy.ledger.elsewhere import Elsewhere
 from lightning_energy.ledger.how_shared import HowShared, how_shared
 from lightning_energy.ledger.idle import IdleBaseline
 from lightning_energy.ledger.ledger import Ledger
@@ -71,6 +72,7 @@ class Session:
         abandoned: called in the background once such a run was stopped and its meters were closed.
         trace: true to collect curves and steps for :meth:`take_trace`.
         has_phases: true where steps and gaps are divided into phases.
+        helper: true to let a process beside this one share the joules out, where one can be started.
 
     Example:
         >>> import torch
@@ -93,6 +95,7 @@ class Session:
         abandoned: Callable[[], None] = _nothing,
         trace: bool = False,
         has_phases: bool = False,
+        helper: bool = False,
     ) -> None:
         self._anchors = Anchors()
         self.started_unix_s = self._anchors.started.unix_ns * NS
@@ -101,12 +104,14 @@ class Session:
         self._device_clock = device_clock
         self.channels = [Channel(meter, info) for meter, info in meters.meters]
         ids = [c.info.device_id for c in self.channels]
+        elsewhere = Elsewhere() if helper and self.channels else None
         self.ledger = Ledger(
             [c.curve for c in self.channels],
             device_clock=device_clock,
             on_device=[device_clock is not None and c.info.scope in BOARDS for c in self.channels],
             is_exact=[partial(_is_exact, c) for c in self.channels],
             trace=Trace(ids, self._started_ns, has_phases=has_phases) if trace else None,
+            elsewhere=elsewhere,
         )
         self.notes: list[str] = []
         self.sharing: list[str] = []
@@ -118,12 +123,12 @@ class Session:
         booker = Booker(partial(_settle, self.ledger), enter)
         watch = Watch(self.ledger, meters, is_over, abandoned, over, booker=booker)
         sampler = watch.sampler = Sampler(self.channels, watch, self.ledger.lock, enter)
-        self._threads = sampler, booker
+        self._threads, self._elsewhere = (sampler, booker), elsewhere
         if self.channels:
             booker.start()
         sampler.start()
         # a second net: when neither teardown nor on_exception is called, the thread must not outlive us
-        self._finalizer = weakref.finalize(self, _stop, sampler, booker, meters, self._pid)
+        self._finalizer = weakref.finalize(self, _stop, sampler, booker, elsewhere, meters, self._pid)
 
     @property
     def _sampler(self) -> Sampler:
@@ -307,6 +312,7 @@ class Session:
         booker.end()
         sampler.stop()
         booker.stop(CLOSE_S)
+        _leave(self._elsewhere)
         close = partial(self._meters.close, but=sampler.disown())
         try:
             ask(close, CLOSE_S)
@@ -331,9 +337,15 @@ def _settle(ledger: Ledger, pause: Pause) -> None:
     ledger.settle(pause=pause)
 
 
-def _stop(sampler: Sampler, booker: Booker, meters: OpenMeters, pid: int) -> None:
+def _leave(elsewhere: Elsewhere | None) -> None:
+    if elsewhere is not None:
+        elsewhere.leave()
+
+
+def _stop(sampler: Sampler, booker: Booker, elsewhere: Elsewhere | None, meters: OpenMeters, pid: int) -> None:
     if os.getpid() == pid:  # a forked child has no thread, and may have inherited a lock that is held
         booker.end()
         sampler.stop()
         booker.stop(CLOSE_S)
+        _leave(elsewhere)
         meters.close(but=sampler.disown())

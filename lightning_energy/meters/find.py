@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from lightning_energy.meters.accelerators import unread
 from lightning_energy.meters.base import Meter, MeterError, MeterInfo, MeterUnavailable, Source
 from lightning_energy.meters.estimate import EstimateSource
-from lightning_energy.meters.nvml import NvmlSource
+from lightning_energy.meters.nvml import NvmlMeter, NvmlSource
 from lightning_energy.meters.patience import NoAnswerError, NoThreadError, ask
 from lightning_energy.meters.rapl import RaplSource
 
@@ -88,7 +88,11 @@ def check_meters(meters: Meters) -> list[MeterName | Meter]:
 
 
 def open_meters(
-    wanted: Sequence[MeterName | Meter], *, device: torch.device, allow_estimate: bool = True
+    wanted: Sequence[MeterName | Meter],
+    *,
+    device: torch.device,
+    allow_estimate: bool = True,
+    helper: bool = False,
 ) -> OpenMeters:
     """Open the meters of the device that is trained on, and of its node's CPU and memory.
 
@@ -99,6 +103,7 @@ def open_meters(
         wanted: names or meters.
         device: the device that this rank trains on.
         allow_estimate: true where ``"auto"`` may end in an estimate.
+        helper: true to have NVIDIA boards read by a helper process, also those of meters that do not ask for one.
 
     Raises:
         MeterUnavailable: a meter that was asked for by name or given as an object cannot be read, or nothing
@@ -115,6 +120,9 @@ def open_meters(
     except BaseException:
         found.close()
         raise
+    for meter, _ in found.meters:
+        if helper and isinstance(meter, NvmlMeter):
+            meter.helper = True
     return found
 
 

@@ -58,6 +58,7 @@ class Settings:
     progress_bar: bool
     log_uncertainty: bool
     phases: bool
+    helper: bool
 
     @classmethod
     def of(cls, owner: object) -> Settings:
@@ -94,6 +95,7 @@ class Settings:
             progress_bar=self.progress_bar,
             log_uncertainty=self.log_uncertainty,
             phases=self.phases,
+            helper=self.helper,
         )
         check_record(self.record)
         if self.batch_size_fn is not None and not callable(self.batch_size_fn):

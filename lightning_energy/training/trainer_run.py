@@ -122,8 +122,8 @@ class TrainerRun:
         scorer = Scorer(settings.choice, settings.score_rule, ours=log_keys.NAMES)
         phases = StepPhases(trainer, module, key) if is_fit and settings.phases else None
         self.stages = Stages(counts, stage, searches=searches(trainer, in_fit=is_fit), phases=phases)
-        wanted, allow = check_meters(settings.meters), settings.allow_estimate
-        meters = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=allow))
+        wanted, allow, helper = check_meters(settings.meters), settings.allow_estimate, settings.helper
+        meters = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=allow, helper=helper))
         clock, self._clock_problem = clock_of(ranks.device)
         session = Session(
             meters,
@@ -133,6 +133,7 @@ class TrainerRun:
             abandoned=self.outputs.abandon,
             trace=self.outputs.is_traced,
             has_phases=phases is not None,
+            helper=helper,
         )
         self.books = RankBooks(session, ranks, memory, warn, is_fit=is_fit, left=self._leave)
         self.metrics = ScoreMetrics(self.books)

@@ -94,7 +94,7 @@ def test_a_helper_reads_and_the_thread_ends_it(board, monkeypatch):
     (_, thread), (channel, other) = sampler._pollers, sampler.channels
     assert thread is following(sampler)
     assert thread.channels == [channel]
-    process, since_s = thread._helper._process, time.monotonic()
+    process, since_s = thread._helper.process, time.monotonic()
     calls = board.nvml.calls["nvmlDeviceGetTotalEnergyConsumption"]
     now_ns = time.monotonic_ns()
     wait_for(lambda: (channel.curve.end_ns or 0) > now_ns + S)
@@ -143,7 +143,7 @@ def test_the_thread_polls_where_the_helper_dies_or_hangs(end, board, monkeypatch
     thread = following(sampler)
     wait_for(lambda: channel.curve.end_ns is not None)
     if end not in ALSO:
-        os.kill(thread._helper._process.pid, signal.SIGKILL if end == "killed" else signal.SIGSTOP)
+        os.kill(thread._helper.process.pid, signal.SIGKILL if end == "killed" else signal.SIGSTOP)
     wait_for(lambda: not thread.is_following)
     reads = channel.reads
     wait_for(lambda: channel.reads > reads + 10)
@@ -160,7 +160,7 @@ def test_signals_to_everybody_are_not_for_the_helper(board):
     sampler.start()
     thread = following(sampler)
     assert thread.catch_up(60.0)
-    pid = thread._helper._process.pid
+    pid = thread._helper.process.pid
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGTSTP, signal.SIGALRM, signal.SIGXCPU):
         os.kill(pid, number)
     assert os.getsid(pid) == pid  # not of our terminal's group either
@@ -257,12 +257,12 @@ def test_to_ask_a_helper_that_is_left_at_that_moment_is_no_error():
         pair = socket.socketpair()
 
         @property
-        def _sock(self):
+        def sock(self):
             self.looks += 1
             return self.pair[0] if self.looks == 1 else None
 
-        @_sock.setter
-        def _sock(self, _) -> None:
+        @sock.setter
+        def sock(self, _) -> None:
             self.looks = 0
 
     try:
@@ -333,7 +333,7 @@ with SimulatedNvml([SimulatedGpu(100.0, uuid=sys.argv[2])]):
     if not copy:
         time.sleep(600)
         os._exit(0)
-    print(thread._helper._process.pid, copy, flush=True)
+    print(thread._helper.process.pid, copy, flush=True)
     time.sleep(600)
 """
 
@@ -366,7 +366,7 @@ def test_the_helper_has_no_handle_of_ours_and_loads_little(board):
     try:
         sampler = sampler_of(read_by_a_helper())
         sampler.start()
-        process = Path(f"/proc/{following(sampler)._helper._process.pid}")
+        process = Path(f"/proc/{following(sampler)._helper.process.pid}")
         links = {str(link.readlink()).partition(":")[0] for link in (process / "fd").iterdir()}
         assert links <= {"/dev/null", "socket"}
         maps = (process / "maps").read_text(encoding="ascii")
@@ -403,7 +403,7 @@ class Followed(Callback):
     def on_train_epoch_start(self, trainer, pl_module):
         (channel,) = energy._run.books.session.channels
         wait_for(lambda: isinstance(channel.meter, Relayed))
-        self.pid = energy._run.books.session._sampler._pollers[-1]._helper._process.pid
+        self.pid = energy._run.books.session._sampler._pollers[-1]._helper.process.pid
         now_ns = time.monotonic_ns()
         wait_for(lambda: (channel.curve.end_ns or 0) > now_ns + 5 * 10**8)
 

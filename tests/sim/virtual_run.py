@@ -16,6 +16,7 @@ from lightning_energy.meters import MeterInfo
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lightning_energy.ledger.elsewhere import Elsewhere
     from lightning_energy.ledger.marks import AtMarks
     from lightning_energy.ledger.phases import PhaseEnergy
     from lightning_energy.ledger.totals import Totals
@@ -260,6 +261,7 @@ def play(
     late_s: float = 0.6,
     watch: Watch = at_brackets,
     script: Callable[[np.random.Generator, Work], Pieces] = training,
+    elsewhere: Elsewhere | None = None,
 ) -> Result:
     """Book a training with a real ledger, as a session does, and compare with the truth.
 
@@ -273,13 +275,14 @@ def play(
         late_s: seconds for which the counters are watched after the end.
         watch: how their updates are seen, from 0 s to the given moment.
         script: plays the training.
+        elsewhere: works bookings out.
     """
     rng = np.random.default_rng(seed)
     pieces = script(rng, work)
     info = info or MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0, power_min_w=20.0)
     curves = [Curve(replace(info, device_id=f"d{k}")) for k in range(boards)]
     now, tap = [START_NS], Tap([curve.info.device_id for curve in curves], START_NS, has_phases=bool(work.phases))
-    ledger = Ledger(curves, clock=lambda: now[0], trace=tap)
+    ledger = Ledger(curves, clock=lambda: now[0], trace=tap, elsewhere=elsewhere)
     own = [1.0] if boards == 1 else [1 + 0.1 * (rng.random() - 0.5) for _ in range(boards)]
     start_s = np.concatenate([[0.0], np.cumsum(pieces.duration_s)])
     events: list[tuple[float, int, object]] = []

@@ -5,16 +5,18 @@ Where steps and gaps are divided into phases, each phase is a class.
 
 from __future__ import annotations
 
+import threading
+from copy import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.accounts import OTHER, OUTSIDE, REST, SAVING
+from lightning_energy.ledger.accounts import OTHER, OUTSIDE, REST, SAVING, Accounts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lightning_energy.ledger.accounts import Account, Accounts
+    from lightning_energy.ledger.accounts import Account
 
 __all__ = ["AFTER", "BEFORE", "Classes", "Position"]
 
@@ -53,6 +55,16 @@ class Classes:
         self._stages: dict[str, int] = {}
         self._of: dict[Key, int] = {}
         self._by_code = np.empty((len(PHASES), 0), dtype=np.int64)
+
+    def __getstate__(self) -> dict[str, object]:
+        """What is in the table now, for a process that works out bookings; takes the lock."""
+        with self._accounts.lock:
+            self._extend()
+            state = {name: copy(value) for name, value in self.__dict__.items() if name != "_accounts"}
+        return state | {"_by_code": self._by_code[:, :1]}  # that process sees no mark that is new
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state, _accounts=Accounts(threading.RLock()))
 
     @property
     def steps(self) -> list[int]:

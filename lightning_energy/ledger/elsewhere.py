@@ -1,0 +1,164 @@
+"""Bookings that a process beside the training works out: its interpreter is hardly held up by them."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lightning_energy.curves.side_process import SideProcess, can_start, set_timeout
+from lightning_energy.ledger.booking import Booking, work_out
+from lightning_energy.ledger.sharing.delay import EXACT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lightning_energy.ledger.booking import Due, Pause, State
+    from lightning_energy.ledger.marks import AtMarks
+
+__all__ = ["Done", "Elsewhere", "receive", "send"]
+
+BOOT = "from lightning_energy.ledger.elsewhere_process import main; main()"
+NEEDED = ("lightning_energy", "numpy")  # the packages that it imports
+HEADER = struct.Struct("<Q")  # the number of bytes that follow
+START_S = 1.0  # time until it is started: a short run needs none
+LOOK_S = 0.1  # time between two looks, while a booking is waited for, whether it is still wanted
+PATIENCE_S = 120.0  # longest wait for one: the first looks for the counter's delay take seconds, on a busy machine more
+
+
+class Done(NamedTuple):
+    """A booking as it comes back: without what the training's process has itself."""
+
+    state: State
+    booked: int
+    at_marks: AtMarks
+
+
+class Elsewhere:
+    """Works out bookings in a process of its own, as soon as it is there, and in the calling thread where it is not.
+
+    The process keeps nothing from one booking to the next: one that ends, or is too slow, costs the time until then.
+    """
+
+    def __init__(self) -> None:
+        self._side: SideProcess | None = SideProcess(BOOT, NEEDED) if can_start() else None
+        self._is_started = False
+        self._since_s = time.monotonic()
+        self._turn = threading.Lock()  # held while the process works
+
+    def leave(self) -> None:
+        """Have nothing to do with the process any more."""
+        side, self._side = self._side, None
+        if side is not None:
+            side.leave()
+
+    def _there(self) -> SideProcess | None:
+        """The process, where it takes work; started in the background when it is time."""
+        side = self._side
+        if side is None or not side.is_ours:
+            return None
+        if not self._is_started:
+            if time.monotonic() - self._since_s >= START_S:
+                self._is_started = True
+                if not side.start():
+                    self._side = None
+            return None
+        return None if side.is_starting or side.sock is None else side
+
+    def work_out(self, due: Sequence[Due], groups: NDArray[np.int64], pause: Pause) -> list[Booking]:
+        """Book the intervals that are due, of several curves.
+
+        Args:
+            due: knots and marks of each.
+            groups: for each account, the first one of its group.
+            pause: called between parts of the work, and while it is waited for; what it raises ends the wait.
+        """
+        side = self._there()
+        if side is None or not self._turn.acquire(blocking=False):
+            return [work_out(one, groups, pause) for one in due]
+        try:
+            return [self._one(side, one, groups, pause) for one in due]
+        finally:
+            self._turn.release()
+
+    def _one(self, side: SideProcess, due: Due, groups: NDArray[np.int64], pause: Pause) -> Booking:
+        if due.is_exact or due.state.sharing.found is EXACT:  # nothing is looked for, or fitted, that would be worth it
+            return work_out(due, groups, pause)
+        try:
+            done = _asked(side, due, groups, pause)
+        except BaseException:
+            self.leave()  # its answer is not waited for: it would come as that of another
+            raise
+        if done is None:
+            self.leave()
+            return work_out(due, groups, pause)
+        rules = done.state.sharing.rules
+        if any(due.classes.kinds(rule.of_class, rule.n) != rule.classes for rule in rules):
+            return work_out(due, groups, pause)  # meanwhile these numbers were given to classes that are new
+        return Booking(due, done.state, groups, done.booked, done.at_marks)
+
+
+def _asked(side: SideProcess, due: Due, groups: NDArray[np.int64], pause: Pause) -> Done | None:
+    """The booking that the process works out; ``None`` where there will be none."""
+    sock, until_s = side.sock, time.monotonic() + PATIENCE_S
+    if sock is None:
+        return None
+
+    def wait() -> None:
+        pause()
+        if time.monotonic() > until_s:
+            raise EOFError
+
+    with suppress(OSError, EOFError):
+        set_timeout(sock, socket.SO_RCVTIMEO, LOOK_S)
+        set_timeout(sock, socket.SO_SNDTIMEO, PATIENCE_S)
+        send(sock, (due, groups))
+        done: Done = receive(sock, wait)
+        return done
+    return None
+
+
+def send(sock: socket.socket, message: object) -> None:
+    """Send a message.
+
+    Raises:
+        OSError: nobody takes it.
+    """
+    data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    sock.sendall(HEADER.pack(len(data)) + data, socket.MSG_NOSIGNAL)
+
+
+def receive(sock: socket.socket, wait: Callable[[], None]) -> Any:
+    """The next message.
+
+    Args:
+        sock: connected with the sender.
+        wait: called whenever nothing came within the socket's timeout; what it raises ends the wait.
+
+    Raises:
+        EOFError: there will be none any more.
+        OSError: the same.
+    """
+    (n,) = HEADER.unpack(_bytes(sock, HEADER.size, wait))
+    return pickle.loads(_bytes(sock, n, wait))  # noqa: S301 - of a process of ours
+
+
+def _bytes(sock: socket.socket, n: int, wait: Callable[[], None]) -> bytearray:
+    data, got = bytearray(n), 0
+    while got < n:
+        try:
+            more = sock.recv_into(memoryview(data)[got:], 0, socket.MSG_WAITALL)
+        except BlockingIOError:
+            wait()
+        else:
+            if not more:
+                raise EOFError
+            got += more
+    return data

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lightning_energy.curves.side_process import SideProcess
+from lightning_energy.ledger import elsewhere as module
+from lightning_energy.ledger.elsewhere import Elsewhere
+from lightning_energy.meters import MeterInfo, ReplayMeter
+from tests.curves.test_helper import is_alive
+from tests.curves.test_sampler import wait_for
+from tests.ledger.plays import session_of
+from tests.modules import Classifier, energy_callback, loader, make_trainer
+from tests.sim.virtual_run import PHASES, Result, Sensor, Work, play
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="such a process is started on Linux only")
+
+OURS = module.BOOT
+SHORT = Work(epochs=2, train_s=2.0, validate_s=0.3)
+FINE = Sensor(update_s=0.02, lag_s=0.05)
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """No wait before it is started; and the machine may be busy."""
+    monkeypatch.setattr(module, "START_S", 0.0)
+    monkeypatch.setattr(module, "PATIENCE_S", 600.0)
+
+
+@pytest.fixture
+def beside(at_once):
+    elsewhere = Elsewhere()
+    wait_for(lambda: elsewhere._there() is not None)
+    yield elsewhere
+    elsewhere.leave()
+
+
+def figures(result: Result) -> list[np.ndarray]:
+    sharing = [book.sharing for book in result.ledger.books]
+    kernels = [np.array([*s.found.kernel, s.found.u_lag_s, s.looked, s.is_final, len(s.rules)], float) for s in sharing]
+    phases = [np.array([p.energy.energy_j, p.energy.u_j]) for p in result.phases]
+    return [result.found_j, result.u_j, *kernels, *phases]
+
+
+CASES = {
+    "a late counter": (Work(epochs=3), FINE, {}),
+    "kinds of steps": (Work(epochs=3, step_s=0.05, kinds=((1.0, 1.0), (0.3, 2.0))), FINE, {}),
+    "phases": (Work(epochs=2, phases=PHASES, step_s=0.05), FINE, {}),
+    "two boards, smoothing": (Work(epochs=3), Sensor(update_s=0.02, ema_s=0.03), {"boards": 2}),
+    "a register": (
+        SHORT,
+        Sensor(update_s=0.004),
+        {"info": MeterInfo("d", "d", "measured", "package", update_period_s=0.001)},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_figures_are_those_of_the_thread(case, beside):
+    work, sensor, more = CASES[case]
+    for here, there in zip(
+        figures(play(1, work, sensor, **more)), figures(play(1, work, sensor, **more, elsewhere=beside)), strict=True
+    ):
+        np.testing.assert_allclose(there, here, rtol=1e-6, atol=1e-9)  # sums in another order, by one thread of BLAS
+    assert beside._there() is not None
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped", "broken"])
+def test_the_thread_goes_on_where_the_process_does_not(end, beside, monkeypatch):
+    process, asked = beside._there().process, []
+    send = module.send
+
+    def ends_after(sock, message) -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            if end == "broken":
+                message = "nothing that can be booked"
+            else:
+                os.kill(process.pid, signal.SIGKILL if end == "killed" else signal.SIGSTOP)
+        send(sock, message)
+        if len(asked) == 2 and end == "stopped":
+            monkeypatch.setattr(module, "PATIENCE_S", 0.3)
+
+    monkeypatch.setattr(module, "send", ends_after)
+    here, there = figures(play(2, SHORT, FINE)), figures(play(2, SHORT, FINE, elsewhere=beside))
+    assert len(asked) == 3
+    for one, other in zip(here, there, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-9)
+    assert beside._there() is None
+    assert process.wait(60) is not None
+
+
+class StopError(Exception):
+    pass
+
+
+def test_what_ends_the_wait_ends_the_process(beside):
+    process = beside._there().process
+    os.kill(process.pid, signal.SIGSTOP)
+    asked = []
+
+    def pause() -> None:
+        asked.append(1)
+        raise StopError
+
+    work_out, found = beside.work_out, []
+
+    def asks(due, groups, _):
+        with pytest.raises(StopError):
+            work_out(due, groups, pause)
+        found.append(1)
+        return work_out(due, groups, lambda: None)
+
+    beside.work_out = asks
+    play(3, Work(epochs=1, train_s=1.0), FINE, elsewhere=beside)
+    assert len(found) > 1
+    assert process.wait(60) is not None
+
+
+def test_classes_that_are_new_meanwhile_have_their_own_numbers(beside, monkeypatch):
+    """Kinds of steps are classes too: those found there had numbers that were given to others here."""
+    work, sensor, _ = CASES["kinds of steps"]
+    ledgers, play_ledger, send = [], module.Elsewhere.work_out, module.send
+
+    def noted(self, due, groups, pause):
+        ledgers[:] = due
+        return play_ledger(self, due, groups, pause)
+
+    def sends(sock, message) -> None:
+        send(sock, message)
+        classes = ledgers[0].classes
+        classes._accounts.code(0, f"stage {len(classes.names)}", "step")
+        _ = classes.is_step
+
+    monkeypatch.setattr(Elsewhere, "work_out", noted)
+    monkeypatch.setattr(module, "send", sends)
+    here, there = play(1, work, sensor), play(1, work, sensor, elsewhere=beside)
+    assert there.ledger.books[0].sharing.rules
+    assert len(there.ledger.classes.names) == len({*there.ledger.classes.names})
+    np.testing.assert_allclose(there.found_j, here.found_j, rtol=1e-2)
+
+
+REFUSALS = {
+    "none can start": BlockingIOError(11, "Resource temporarily unavailable"),
+    "an audit hook refuses": RuntimeError("no processes here"),
+}
+
+
+@pytest.mark.parametrize("why", [*REFUSALS, "it cannot import", "no thread can be started", "another system"])
+def test_without_a_process_the_thread_books(why, at_once, monkeypatch):
+    if why in REFUSALS:
+        monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: (_ for _ in ()).throw(REFUSALS[why]))
+    elif why == "it cannot import":
+        monkeypatch.setattr(module, "BOOT", "import lightning_energy.no_such_module")
+    elif why == "no thread can be started":
+        monkeypatch.setattr(SideProcess, "start", lambda _: False)
+    else:
+        monkeypatch.setattr(sys, "platform", "darwin")
+    elsewhere = Elsewhere()
+    here, there = figures(play(2, SHORT, FINE)), figures(play(2, SHORT, FINE, elsewhere=elsewhere))
+    for one, other in zip(here, there, strict=True):
+        np.testing.assert_array_equal(other, one)
+    elsewhere.leave()
+
+
+def test_a_forked_child_leaves_the_process_alone(beside):
+    copy = os.fork()
+    if not copy:
+        is_here = beside._there() is None
+        beside.leave()
+        os._exit(0 if is_here else 1)
+    assert os.waitpid(copy, 0)[1] == 0
+    play(2, Work(epochs=1, train_s=1.0), FINE, elsewhere=beside)
+    assert beside._there() is not None
+
+
+def test_a_session_that_nobody_closes_leaves_no_process(at_once):
+    session = session_of(ReplayMeter(100.0, counter_period_s=0.02), helper=True)
+    session.mark(session.code(0, "train", "step"))
+    elsewhere = session._elsewhere
+    wait_for(lambda: elsewhere._there() is not None)
+    process = elsewhere._there().process
+    del session
+    gc.collect()
+    assert process.wait(60) is not None
+
+
+@pytest.mark.slow
+def test_a_training_whose_bookings_a_process_works_out(at_once, tmp_path, monkeypatch):
+    processes = []
+    start = SideProcess._start
+    monkeypatch.setattr(SideProcess, "_start", lambda self: processes.append(start(self)) or processes[-1])
+    asked, send = [], module.send
+    monkeypatch.setattr(module, "send", lambda *args: asked.append(1) or send(*args))
+    energy = energy_callback(meters=ReplayMeter(100.0, counter_period_s=0.01), helper=True)
+
+    class Waits(Classifier):
+        def on_train_epoch_end(self) -> None:
+            wait_for(lambda: len(asked) > self.current_epoch)
+
+    make_trainer(tmp_path, max_epochs=2, callbacks=[energy]).fit(Waits(), loader(), loader(8))
+    session = energy.report.session
+    assert session.missing_s == 0
+    assert abs(session.energy_j - 100.0 * session.duration_s) <= 3 * session.u_j + 1e-9
+    (started,) = processes
+    assert started.process.returncode is not None
+
+
+PARENT = """
+import os, sys, time
+from lightning_energy.ledger import elsewhere
+elsewhere.START_S = 0.0
+beside = elsewhere.Elsewhere()
+while beside._there() is None:
+    time.sleep(0.01)
+copy = os.fork()  # as a worker that outlives us: it holds a copy of our end of the socket
+if not copy:
+    time.sleep(600)
+    os._exit(0)
+print(beside._there().process.pid, copy, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_the_process_ends_with_a_parent_that_is_killed():
+    command = [sys.executable, "-c", PARENT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        pid, copy = map(int, parent.stdout.readline().split())
+        assert is_alive(pid)
+        parent.kill()
+        parent.wait(60)
+        try:
+            wait_for(lambda: not is_alive(pid))
+            assert is_alive(copy)
+        finally:
+            os.kill(copy, signal.SIGKILL)
+
+
+def test_the_process_has_no_handle_of_ours_and_loads_little(beside):
+    process = Path(f"/proc/{beside._there().process.pid}")
+    play(2, Work(epochs=1, train_s=1.0), FINE, elsewhere=beside)
+    links = {str(link.readlink()).partition(":")[0] for link in (process / "fd").iterdir()}
+    assert links <= {"/dev/null", "socket"}
+    maps = (process / "maps").read_text(encoding="ascii")
+    assert "numpy" in maps
+    assert "torch" not in maps
