@@ -8,7 +8,8 @@ Run from the repository's root, with the test extra installed and a C compiler a
 3 ms of Python, which a GPU would wait for, and marks them as EnergyCallback does. Meanwhile a sensor is read in the
 background, in turns by
   sampler     the sampler, over the real pynvml and a simulated NVML that is compiled (benchmarks/driver.c)
-  helper      a helper process, whose messages the sampler's thread puts on the curves (a "poll" is a message here)
+  helper      a helper process, whose messages the sampler's thread puts on the curves (a "poll" is a message here),
+              while another works bookings out
   nobody      no one: the same arithmetic on moments drawn at random, which shows the noise
   pynvml      a bare thread that wakes up as often as the sampler reads one board, and calls one function by pynvml
   ctypes      the same by ctypes, with the symbol bound and its buffer made before

@@ -56,6 +56,14 @@ def test_auto_is_the_gpu_and_the_cpus_and_their_memory(machine):
         assert ids(open_meters(["auto"], device=CPU)) == ["package-0", "dram-0", "package-1", "dram-1"]
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_helpers_are_for_all_boards_where_they_are_asked_for(machine, asked):
+    with SimulatedNvml([SimulatedGpu(uuid=UUID)]):
+        found = open_meters(["auto"], device=CUDA, helper=asked)
+        helped = [meter.helper for meter, _ in found.meters if isinstance(meter, NvmlMeter)]
+        assert helped == [asked]
+
+
 def test_a_counter_of_a_whole_module_stands_alone(machine):
     gpu = SimulatedGpu(300.0, uuid=UUID, counter_period_s=0.02, module_extra_w=200.0, counts_module=True, limit_w=900)
     with SimulatedNvml([gpu]):

@@ -53,6 +53,7 @@ def test_they_are_read_from_attributes():
         ({"per": {"tokens": 4}}, TypeError, "the number of tokens in it"),
         ({"idle_s": -1}, ValueError, "idle_s"),
         ({"allow_estimate": "no"}, TypeError, "allow_estimate='no'"),
+        ({"helper": 1}, TypeError, "helper=1"),
         ({"dashboards": 1}, TypeError, "dashboards=1"),
         ({"progress_bar": None}, TypeError, "progress_bar=None"),
         ({"print_report": "yes"}, TypeError, "as quiet as the Trainer"),
