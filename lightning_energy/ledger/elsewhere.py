@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Done", "Elsewhere", "receive", "send"]
 
-BOOT = "from lightning_energy.ledger.elsewhere_process import main; main()"
+MAIN = "lightning_energy.ledger.elsewhere_process"
+BOOT = f"from {MAIN} import main; main()"
 NEEDED = ("lightning_energy", "numpy")  # the packages that it imports
 HEADER = struct.Struct("<Q")  # the number of bytes that follow
 START_S = 1.0  # time until it is started: a short run needs none

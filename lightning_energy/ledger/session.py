@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.edges import UNKNOWN_PERIOD_S
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.steps import Steps
     from lightning_energy.ledger.totals import Totals
     from lightning_energy.ledger.trace import Columns
-    from lightning_energy.meters.base import MeterInfo, Quality
+    from lightning_energy.meters.base import Meter, MeterInfo, Quality
     from lightning_energy.meters.find import OpenMeters
 
 __all__ = ["Session"]
@@ -44,6 +44,23 @@ __all__ = ["Session"]
 CLOSE_S = 2.0  # longest wait for meters that are closed
 LONGEST_WAIT_S = 0.5  # longest wait for knots that are still to come
 LONGEST_DELAY_S = 0.5  # longest further wait for a counter that shows the end late
+
+
+class _Background(NamedTuple):
+    """Everything that works for a session beside the training."""
+
+    sampler: Sampler
+    booker: Booker
+    elsewhere: Elsewhere | None
+
+    def stop(self) -> list[Meter]:
+        """End it all; the meters that a thread which hangs will close."""
+        self.booker.end()
+        self.sampler.stop()
+        self.booker.stop(CLOSE_S)
+        if self.elsewhere is not None:
+            self.elsewhere.leave()
+        return self.sampler.disown()
 
 
 def _never() -> bool:
@@ -123,16 +140,16 @@ class Session:
         booker = Booker(partial(_settle, self.ledger), enter)
         watch = Watch(self.ledger, meters, is_over, abandoned, over, booker=booker)
         sampler = watch.sampler = Sampler(self.channels, watch, self.ledger.lock, enter)
-        self._threads, self._elsewhere = (sampler, booker), elsewhere
+        self._background = _Background(sampler, booker, elsewhere)
         if self.channels:
             booker.start()
         sampler.start()
         # a second net: when neither teardown nor on_exception is called, the thread must not outlive us
-        self._finalizer = weakref.finalize(self, _stop, sampler, booker, elsewhere, meters, self._pid)
+        self._finalizer = weakref.finalize(self, _stop, self._background, meters, self._pid)
 
     @property
     def _sampler(self) -> Sampler:
-        return self._threads[0]
+        return self._background.sampler
 
     @property
     def _started_ns(self) -> int:
@@ -299,7 +316,7 @@ class Session:
             self._sampler.wait_until_known(now_ns, wait_s, counters)
             late_s = min(self.ledger.latest_s(), LONGEST_DELAY_S)
         self._sampler.finish(now_ns + round(late_s / NS), wait_s + late_s)
-        self._threads[1].stop(CLOSE_S)  # it gives up what is under way
+        self._background.booker.stop(CLOSE_S)  # it gives up what is under way
         self.ledger.settle(final=True)
         self.notes = [*dict.fromkeys((*self.notes, *clock_notes(self._device_clock)))]
         self.sharing = self._sharing.notes()
@@ -308,12 +325,7 @@ class Session:
         """Stop the sampler and close the meters. Idempotent."""
         if self._finalizer.detach() is None or not self.is_ours:
             return
-        sampler, booker = self._threads
-        booker.end()
-        sampler.stop()
-        booker.stop(CLOSE_S)
-        _leave(self._elsewhere)
-        close = partial(self._meters.close, but=sampler.disown())
+        close = partial(self._meters.close, but=self._background.stop())
         try:
             ask(close, CLOSE_S)
         except TimeoutError:  # the driver hangs: nothing is read from it any more
@@ -337,15 +349,6 @@ def _settle(ledger: Ledger, pause: Pause) -> None:
     ledger.settle(pause=pause)
 
 
-def _leave(elsewhere: Elsewhere | None) -> None:
-    if elsewhere is not None:
-        elsewhere.leave()
-
-
-def _stop(sampler: Sampler, booker: Booker, elsewhere: Elsewhere | None, meters: OpenMeters, pid: int) -> None:
+def _stop(background: _Background, meters: OpenMeters, pid: int) -> None:
     if os.getpid() == pid:  # a forked child has no thread, and may have inherited a lock that is held
-        booker.end()
-        sampler.stop()
-        booker.stop(CLOSE_S)
-        _leave(elsewhere)
-        meters.close(but=sampler.disown())
+        meters.close(but=background.stop())

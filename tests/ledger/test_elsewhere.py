@@ -184,7 +184,7 @@ def test_a_forked_child_leaves_the_process_alone(beside):
 def test_a_session_that_nobody_closes_leaves_no_process(at_once):
     session = session_of(ReplayMeter(100.0, counter_period_s=0.02), helper=True)
     session.mark(session.code(0, "train", "step"))
-    elsewhere = session._elsewhere
+    elsewhere = session._background.elsewhere
     wait_for(lambda: elsewhere._there() is not None)
     process = elsewhere._there().process
     del session

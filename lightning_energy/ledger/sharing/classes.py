@@ -57,7 +57,7 @@ class Classes:
         self._by_code = np.empty((len(PHASES), 0), dtype=np.int64)
 
     def __getstate__(self) -> dict[str, object]:
-        """What is in the table now, for a process that works out bookings; takes the lock."""
+        """The table as it is now, for a process that works out bookings; takes the lock."""
         with self._accounts.lock:
             self._extend()
             state = {name: copy(value) for name, value in self.__dict__.items() if name != "_accounts"}
