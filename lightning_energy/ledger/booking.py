@@ -57,6 +57,7 @@ __all__ = [
 Pause = Callable[[], None]
 
 LOOKS_AT = (64, 128, 256, 512, MOST_HELD)  # numbers of intervals at which delay and kinds of steps are looked for
+MOST_MARKS = 2**18  # marks that are held until the delay is known, at most: those of short steps in phases take memory
 SURE = 256  # fewest intervals that decide on it, or exclude any: a single change of load looks smoothed by chance
 CHUNK = 64  # intervals that are booked together
 HISTORY_NS = 3_000_000_000  # time before the intervals to book, whose marks are kept: counters are late, and remember
@@ -291,7 +292,7 @@ def way_to_share(
     sharing, held, n = due.state.sharing, due.held, int(is_known.sum())
     if sharing.is_final or (due.for_now and not due.is_exact):  # whoever asks for the contents waits for no search
         return sharing, False
-    is_full = held.n >= MOST_HELD
+    is_full = held.n >= MOST_HELD or (held.n >= LOOKS_AT[0] and len(held.time_ns) >= MOST_MARKS)
     is_last = due.is_last and n >= ENOUGH and n > sharing.looked
     if not (is_full or is_last or any(sharing.looked < number <= n for number in LOOKS_AT)):
         if due.is_exact:

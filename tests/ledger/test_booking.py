@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from lightning_energy.curves.curve import Curve
+from lightning_energy.ledger import booking
 from lightning_energy.ledger.how_shared import how_shared
 from lightning_energy.ledger.ledger import Ledger
+from lightning_energy.ledger.sharing.delay import MOST_HELD
 from lightning_energy.meters import ReplayMeter
-from tests.sim.virtual_run import Sensor, Work, play
+from tests.sim.virtual_run import PHASES, Sensor, Work, play
 from tests.sim.watched import by_channels
 
 
@@ -51,3 +53,17 @@ def test_a_counter_that_seems_early_takes_no_time_from_the_beginning(begun_s):
     total = ledger.totals(21_000_000_000).energy()
     assert total.duration_s == pytest.approx(20.0, abs=1e-9)
     assert total.missing_s == pytest.approx(max(begun_s, 0.0), abs=0.0041)
+
+
+def test_the_delay_is_looked_for_no_longer_where_many_marks_are_held(monkeypatch):
+    """Short steps that are divided into phases: with 1,024 intervals of 100 ms they would take a gigabyte."""
+    monkeypatch.setattr(booking, "MOST_MARKS", 3000)
+    work = Work(epochs=1, train_s=10.0, validate_s=0.0, step_s=0.01, phases=PHASES)
+    result = play(3, work, Sensor(update_s=0.02, lag_s=0.03))
+    (book,) = result.ledger.books
+    assert book.sharing.is_final
+    assert 64 <= book.sharing.looked < MOST_HELD / 2
+    assert len(book.state.held.time_ns) < 4000 < book.state.passed
+    whole = [k for k, kind in enumerate(result.kind) if kind == "run"]
+    for k in whole:
+        assert abs(result.found_j[k] - result.true_j[k]) <= 3 * result.u_j[k]
