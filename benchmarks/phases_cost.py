@@ -47,7 +47,7 @@ from lightning_energy.meters import NvmlMeter
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
 AT_MOST_US = 5.0
-STEPS = {"none": (0.0, 30_000), "2 ms": (0.002, 12_000), "10 ms": (0.01, 4_000)}  # seconds of work, steps
+STEPS = {"none": (0.0, 12_000), "2 ms": (0.002, 6_000), "10 ms": (0.01, 2_000)}  # seconds of work, steps
 LOWEST = 0.1  # quantile that other programs change least
 BACKGROUND_S = 0.01
 PROFILERS = ("none", "simple")
@@ -193,7 +193,7 @@ def main() -> None:
         for profiler in PROFILERS:
             rows.append(compared(step, profiler, 0.1 if args.quick else 1.0))
             print(shown(rows[-1]), flush=True)
-    of_threads = background(2.0 if args.quick else 40.0)
+    of_threads = background(2.0 if args.quick else 25.0)
     for row in of_threads:
         print(", ".join(f"{key} {value:g}" for key, value in row.items()))
     if args.json:
