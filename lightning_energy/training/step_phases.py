@@ -70,7 +70,7 @@ class _Around:
 
 
 class _Told:
-    """What Lightning's own ``profile`` does around an action: without its generator, which takes a microsecond."""
+    """The same around an action as Lightning's own ``profile``, without its generator, which takes a microsecond."""
 
     __slots__ = ("name", "start", "stop")
 
