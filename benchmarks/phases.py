@@ -3,7 +3,6 @@
     python benchmarks/phases.py                      # prints the table; some minutes
     python benchmarks/phases.py --quick              # one short run of two cases; seconds
     python benchmarks/phases.py --json FILE          # and writes it, with seeds and machine
-    python benchmarks/phases.py --cost --json FILE   # times what a Trainer's actions cost with phases, into that file
     python benchmarks/phases.py --only "50 ms steps" --runs 4 --processes 2
 
 Run from the repository's root, with the test extra installed. A training and a counter are played in virtual time
@@ -20,18 +19,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform
 import sys
-import time
 import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,9 +37,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.sharing import rounded, wilson
 from lightning_energy import __version__
 from tests.sim.virtual_run import PHASES, Sensor, Work, play
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 EPOCH_S, VALIDATE_S = 30.0, 3.0
 LARGE = 0.1  # part of a step from which on a phase must be resolved
@@ -123,40 +117,6 @@ def found_in(name: str, work: Work, sensor: Sensor, seed: int) -> Found:
     )
 
 
-def cost() -> dict[str, float]:
-    """Nanoseconds of what a Trainer does for each of its actions, in the training thread, by the best of many tries."""
-    from lightning.pytorch.profilers import PassThroughProfiler
-
-    from lightning_energy.ledger.marks import Inbox
-    from lightning_energy.ledger.step_marks import marker
-    from lightning_energy.training.step_phases import NOTHING
-
-    left: list = []
-    mark = marker(Inbox(left, time.monotonic_ns, None), 1)
-    usual, wrapped, known = PassThroughProfiler(), PassThroughProfiler(), {}
-    wrapped.profile = lambda name, get=known.get: get(name, NOTHING)
-
-    def action(profiler: PassThroughProfiler) -> None:
-        with profiler.profile(f"[Callback]{profiler.filename}.on_train_batch_start"):
-            pass
-
-    def best_ns(work: Callable[[], None], n: int = 200, tries: int = 400) -> float:
-        best = math.inf
-        for _ in range(tries):
-            start_ns = time.perf_counter_ns()
-            for _ in range(n):
-                work()
-            best = min(best, (time.perf_counter_ns() - start_ns) / n)
-            left.clear()
-        return best
-
-    return {
-        "mark_ns": best_ns(mark),
-        "action_ns": best_ns(lambda: action(usual)),
-        "action_with_phases_ns": best_ns(lambda: action(wrapped)),
-    }
-
-
 def row_of(name: str, runs: list[Found]) -> dict:
     """A row of the table."""
     error, u = (np.array([(r.found_j / r.true_j - 1) for r in runs]), np.array([r.u_j / r.true_j for r in runs]))
@@ -205,17 +165,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=4, help="of each case")
     parser.add_argument("--only", nargs="+", default=[], metavar="TEXT", help="cases with one of these in their name")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--cost", action="store_true", help="only what actions cost; the rest of the file stays")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    if args.cost:
-        found = cost()
-        print(", ".join(f"{name} {ns:.0f}" for name, ns in found.items()))
-        if args.json:
-            args.json.write_text(
-                json.dumps(json.loads(args.json.read_text()) | {"cost": rounded(found)}, indent=1) + "\n"
-            )
-        return
     names = [n for n in cases() if not args.only or any(text in n for text in args.only)]
     runs = args.runs
     if args.quick:

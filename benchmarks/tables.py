@@ -1,6 +1,6 @@
 """Puts the figures of benchmarks/results into the pages of docs; a test compares the two.
 
-python benchmarks/tables.py  # after accuracy.py, overhead.py, scale.py, neighbours.py, sharing.py or forecast.py
+python benchmarks/tables.py  # after accuracy, overhead, scale, neighbours, sharing, forecast, phases or phases_cost
 """
 
 from __future__ import annotations
@@ -284,6 +284,35 @@ def phases() -> str:
     return "\n".join([*lines, "", f"Errors (rms) ± median u in %; of {found['runs']} runs, {within}."])
 
 
+PROFILERS = {"none": "Lightning's default", "simple": "SimpleProfiler"}
+
+
+def phases_cost() -> str:
+    """What phases add to a step, and to the work of other threads."""
+    found = results("phases-cost")
+    heads = ["work in a step", "profiler", "loop", "phases add to CPU", "at the lowest tenth", "to the time"]
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    for row in found["rows"]:
+        added = [row[key] for key in ("cpu_us", "least_cpu_us", "time_us")]
+        cells = [row["work"], PROFILERS[row["profiler"]], f"{row['loop_us']:.0f}"]
+        cells += ["{:.0f} ({:.0f} to {:.0f})".format(x["added"], *x["interval"]) for x in added]
+        lines.append(f"| {' | '.join(cells)} |")
+    shared = f" Others kept the machine busy (load {found['load']:.0f})." if found["load"] > BUSY else ""
+    return "\n".join(
+        [*lines, "", f"µs per step (95 %). {found['date']}; Python {found['python']}; {found['machine']}.{shared}"]
+    )
+
+
+def phases_background() -> str:
+    """The CPU time of other threads, with phases and without."""
+    found = results("phases-cost")["background"]
+    lines = ["| update | without, % of a core | with phases |", "| --- | --- | --- |"]
+    for period_ms in dict.fromkeys(row["period_ms"] for row in found):
+        cells = ["{first_percent:.1f}, then {percent:.1f}".format(**r) for r in found if r["period_ms"] == period_ms]
+        lines.append(f"| {period_ms:g} ms | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "overhead": overhead,
     "not first": not_first,
@@ -303,7 +332,11 @@ OF_JOULES: dict[str, Callable[[], str]] = {
     "polled short": lambda: short("accuracy"),
 }
 OF_SPENDING: dict[str, Callable[[], str]] = {"forecast": forecast}
-OF_PHASES: dict[str, Callable[[], str]] = {"phases": phases}
+OF_PHASES: dict[str, Callable[[], str]] = {
+    "phases": phases,
+    "phases cost": phases_cost,
+    "phases background": phases_background,
+}
 PAGES = {PAGE: BLOCKS, JOULES: OF_JOULES, SPENDING: OF_SPENDING, PHASES: OF_PHASES}
 
 

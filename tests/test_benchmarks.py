@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import accuracy, phases, sharing
+from benchmarks import accuracy, phases, phases_cost, sharing
 from benchmarks.gpu_counter import lateness, looks, worked_before
 from benchmarks.gpu_steps import limits
 from tests.test_docs import ROOT
@@ -111,6 +111,25 @@ def test_the_table_of_phases_is_of_whole_runs(tmp_path, capsys, monkeypatch):
     assert backward["resolved"] == 1.0
     assert backward["rms"] < 0.02
     assert capsys.readouterr().out.count("resolved 100") >= 1
+
+
+def test_phases_take_no_more_of_a_step_than_they_are_to():
+    """Of steps without work, which tell it: of the others the rest of the machine is in the figures."""
+    rows = json.loads((ROOT / "benchmarks/results/phases-cost.json").read_text())["rows"]
+    assert [(row["work"], row["profiler"]) for row in rows] == [
+        (work, profiler) for work in phases_cost.STEPS for profiler in phases_cost.PROFILERS
+    ]
+    assert all(row["least_cpu_us"]["interval"][1] <= phases_cost.AT_MOST_US for row in rows if row["work"] == "none")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_cost_of_phases_is_that_of_steps_in_turns():
+    """It raises where the phases of a training are not those of its divided steps."""
+    row = phases_cost.compared("none", "simple", 0.02)
+    assert row["steps"] == 24 * (phases_cost.TURN - phases_cost.FIRST)
+    low, high = row["cpu_us"]["interval"]
+    assert low <= high
 
 
 @pytest.mark.slow

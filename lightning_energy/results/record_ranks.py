@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_energy.curves.energy import Energy
+from lightning_energy.ledger.phases import PhaseEnergy
 from lightning_energy.results.figures import Spread
 from lightning_energy.results.notes import Note
 from lightning_energy.results.own_files import is_record
@@ -100,6 +101,8 @@ def merge_ranks(record: Record, others: Sequence[Record]) -> Record:
         above_idle_u=_above_idle_u(all_, absent),
         samples=_of_samples(by_stage.get("train"), samples, session),
         gaps=_sum(gaps) if gaps else None,
+        phases={s: found for s in stages if (found := _phases(s, all_))},
+        phases_by_rank=_phases_by_rank(all_, absent),
         missing=[m for r in all_ for m in r.missing],
         notes=_notes(record, others, absent),
         units=_units(record, others, absent),
@@ -111,6 +114,22 @@ def merge_ranks(record: Record, others: Sequence[Record]) -> Record:
 def _sum(parts: Sequence[Energy]) -> Energy:
     """The sum over ranks, in which missing time adds up as in a reduction."""
     return replace(Energy.total(parts), missing_s=sum(p.missing_s for p in parts))
+
+
+def _phases(stage: str, records: Sequence[Record]) -> list[PhaseEnergy]:
+    """The phases of a stage on all ranks that had it; none where one did not divide it: they would not be the stage."""
+    parts = [r.phases.get(stage, ()) for r in records if stage in r.stages]
+    if not all(parts):
+        return []
+    names = dict.fromkeys(phase.name for part in parts for phase in part)
+    of_names = [[phase for part in parts for phase in part if phase.name == name] for name in names]
+    return [PhaseEnergy.together(same, _sum([phase.energy for phase in same])) for same in of_names]
+
+
+def _phases_by_rank(records: Sequence[Record], absent: int) -> list[Sequence[PhaseEnergy]]:
+    """The phases of training of each rank; nothing where some are not here, or train undivided."""
+    found = [r.phases.get("train", ()) for r in records]
+    return found if not absent and len(found) > 1 and all(found) else []
 
 
 def _merged(record: Record, others: Sequence[Record], absent: int) -> Energy:

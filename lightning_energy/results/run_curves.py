@@ -33,6 +33,7 @@ KINDS = {"train": "training", "validate": "validation"}
 PHASE_CLASSES = tuple(f"phase{i}" for i in range(1, 8))
 """The phases of a bar, as classes of the style, in order of appearance; those of a Trainer are seven."""
 NOT_TOLD = "untold"
+UNRESOLVED, WITH_SMALLER = "not resolved", "not resolved, or one of the smaller phases"
 
 
 def power_section(sessions: Sequence[Sequence[Device]]) -> str:
@@ -163,10 +164,14 @@ def phases_figure(epochs: Sequence[EpochRow]) -> str:
     divided = [row for row in epochs if row.phases]
     if not divided:
         return ""
-    told = dict.fromkeys(phase.name for row in divided for phase in row.phases if phase.resolved)
-    shown = [*told][: len(PHASE_CLASSES)]
+    told: dict[str, float] = {}
+    for phase in (phase for row in divided for phase in row.phases if phase.resolved):
+        told[phase.name] = told.get(phase.name, 0.0) + (phase.energy_j or 0.0)
+    largest = sorted(told, key=lambda phase: told[phase], reverse=True)[: len(PHASE_CLASSES)]
+    shown = [phase for phase in told if phase in largest]
+    rest = UNRESOLVED if len(told) == len(shown) else WITH_SMALLER
     every = math.ceil(len(divided) / MOST_STACKS)
-    stacks = [_phases_of(divided[i : i + every], shown) for i in range(0, len(divided), every)]
+    stacks = [_phases_of(divided[i : i + every], shown, rest) for i in range(0, len(divided), every)]
     top_j = max(math.fsum(j for j in stack.parts.values() if j) for stack in stacks) or 1.0
     factor, prefix = scale(top_j)
     y = Axis.of(0.0, 1.03 * top_j, lambda j: f"{j / factor:g} {prefix}J", 4)
@@ -174,20 +179,20 @@ def phases_figure(epochs: Sequence[EpochRow]) -> str:
     chart = bars(stacks, y, height=TALL, label=f"Joules of training by phase, a bar for each {of_each}")
     kinds = {kind: PHASE_WORDS.get(name, name) for name, kind in zip(shown, PHASE_CLASSES, strict=False)}
     if any(NOT_TOLD in stack.parts for stack in stacks):
-        kinds[NOT_TOLD] = "not resolved"
+        kinds[NOT_TOLD] = rest
     note = f'<p class="note">A bar for each {of_each}, from the first to the last.</p>'
     return f'{note}<figure>{chart}<ul class="legend">{_legend(kinds)}</ul></figure>{_table_of_phases(divided)}'
 
 
-def _phases_of(rows: Sequence[EpochRow], shown: Sequence[str]) -> Bar:
-    """A bar of some epochs: of each shown phase its joules where an epoch tells them, and the rest."""
+def _phases_of(rows: Sequence[EpochRow], shown: Sequence[str], rest: str) -> Bar:
+    """A bar of some epochs: of each shown phase its joules where an epoch tells them, and the rest, in these words."""
     parts: dict[str, float | None] = {}
     for phase, kind in zip(shown, PHASE_CLASSES, strict=False):
         parts[kind] = _sum([p.energy_j for row in rows for p in row.phases if p.name == phase and p.resolved])
-    rest = [p.energy_j for row in rows for p in row.phases if not (p.resolved and p.name in shown)]
-    if rest:
-        parts[NOT_TOLD] = _sum(rest)
-    words = [*(PHASE_WORDS.get(phase, phase) for phase in shown), "not resolved"]
+    others = [p.energy_j for row in rows for p in row.phases if not (p.resolved and p.name in shown)]
+    if others:
+        parts[NOT_TOLD] = _sum(others)
+    words = [*(PHASE_WORDS.get(phase, phase) for phase in shown), rest]
     said = ", ".join(f"{word} {si(j, 'J', digits=3)}" for word, j in zip(words, parts.values(), strict=False) if j)
     first, last = rows[0].epoch, rows[-1].epoch
     return Bar(f"{first}", parts, f"epoch {first}: {said}" if len(rows) == 1 else f"epochs {first} to {last}: {said}")

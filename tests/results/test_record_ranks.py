@@ -14,6 +14,7 @@ import torch
 import lightning_energy
 from lightning_energy import ReplayMeter
 from lightning_energy.commands.main import main
+from lightning_energy.ledger.phases import PhaseEnergy
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters import MeterInfo, open_meters
@@ -86,6 +87,32 @@ def test_a_name_is_no_pattern(tmp_path, name):
     for path in (rank_file(file, 1), rank_file(other, 2)):
         write_record(path, left_by(1))
     assert rank_files(file) == [rank_file(file, 1)]
+
+
+def divided(record: Record, *names: str) -> Record:
+    """The record with the training in as many equal phases."""
+    train = record.stages["train"]
+    part = replace(train, energy_j=train.energy_j / len(names))
+    return replace(record, phases={"train": [PhaseEnergy(n, part, resolved=True, longer=1.0) for n in names]})
+
+
+def test_phases_of_all_ranks_are_their_stage(tmp_path):
+    zero, one, two = (left_by(rank) for rank in range(N_RANKS))
+    of_each = divided(zero, "data", "mine"), divided(one, "data"), divided(two, "its", "data")
+    leave(tmp_path, *of_each)
+    run = load_record(tmp_path)
+    assert [phase.name for phase in run.phases["train"]] == ["data", "mine", "its"]
+    known_j = sum(phase.energy.energy_j for phase in run.phases["train"])
+    assert known_j == pytest.approx(run.stages["train"].energy_j, rel=1e-9)
+    assert run.phases_by_rank == [record.phases["train"] for record in of_each]
+    jsonschema.Draft202012Validator(SCHEMA).validate(run.to_plain())
+    leave(tmp_path, one)  # undivided: the phases of the others are not the stage of all
+    assert (load_record(tmp_path).phases, load_record(tmp_path).phases_by_rank) == ({}, [])
+    rank_file(tmp_path / "energy.json", 1).unlink()
+    run = load_record(tmp_path)
+    known_j = sum(phase.energy.energy_j for phase in run.phases["train"])
+    assert known_j == pytest.approx(run.stages["train"].energy_j, rel=1e-9)
+    assert run.phases_by_rank == []
 
 
 def test_co2e_is_of_all_ranks(tmp_path):

@@ -209,6 +209,26 @@ def test_the_phases_of_each_epoch_are_drawn_and_listed():
     assert "Joules of training by phase" not in replace(made, epochs=rows[1:]).to_html()
 
 
+def test_more_phases_than_colors_are_the_largest_and_the_rest():
+    """Those of a loop of one's own may be 32: the smaller ones are resolved, and not said to be none."""
+    phases = tuple(EpochPhase(f"p{i}", 10.0 + i, 1.0, resolved=True) for i in range(9))
+    whole = replace(energy(1.0), energy_j=126.0)
+    made = replace(
+        record(1.0, 0.9),
+        epochs=[EpochRow(epoch=0, train_j=126.0, phases=phases)],
+        phases={"train": [PhaseEnergy("p0", whole, resolved=True)]},
+    )
+    page = made.to_html()
+    rest = "not resolved, or one of the smaller phases"
+    assert re.findall(r'<li><svg.*?class="(\w+)".*?</svg>(.*?)</li>', page.partition("Energy by phase")[2]) == [
+        *((f"phase{i}", f"p{i + 1}") for i in range(1, 8)),
+        ("untold", rest),
+        ("train", "training"),
+        ("validate", "validation"),
+    ]
+    assert f"p8 18 J, {rest} 21 J</title>" in page  # 10 + 11
+
+
 def test_joules_per_unit_are_those_of_stages_and_of_phases_that_are_resolved():
     made = record(1.0, 0.9)
     whole = replace(energy(1.0), energy_j=500.0, u_j=5.0, u_absolute_j=50.0)
@@ -401,3 +421,107 @@ def test_a_table_of_epochs_unfolds_without_a_script(browser):
     rows = folded.find_elements("css selector", "tbody tr")
     assert len(rows) == 12
     assert rows[1].text.split()[:9] == ["1", "184.00", "±", "0.40", "kJ", "24.000", "±", "0.090", "kJ"]
+
+
+# --------------------------------------------------------------------------------- phases, in a browser
+
+PHASE_NAMES = ("other", "data", "copy", "forward", "backward", "optimizer")
+
+
+def divided(name: str = "mine") -> Record:
+    """Three epochs of training in phases, two stages that are divided; some phases are not resolved."""
+    names, rows = (*PHASE_NAMES, name), []
+    for epoch, whole_j in enumerate((1000.0, 700.0, 1300.0)):
+        parts = (0.05, 0.2, 0.05, 0.3, 0.25, 0.1, 0.05)
+        phases = [
+            EpochPhase(
+                phase, part * whole_j, 0.01 * whole_j, resolved=phase != "copy" and (phase, epoch) != ("data", 1)
+            )
+            for phase, part in zip(names, parts, strict=True)
+        ]
+        rows.append(EpochRow(epoch=epoch, train_j=whole_j, train_u_j=5.0, total_kwh=0.1, phases=tuple(phases)))
+    part = replace(energy(1.0), energy_j=3000.0 / 7, u_j=9.0, u_absolute_j=30.0)
+    of_train = [PhaseEnergy(phase, part, resolved=phase != "copy") for phase in names]
+    of_mine = [PhaseEnergy(name, part, resolved=True), PhaseEnergy(f"{name} 2", part, resolved=False)]
+    stages = {"train": replace(part, energy_j=3000.0), name: replace(part, energy_j=6000.0 / 7)}
+    return replace(record(1.0, 0.9, stages=stages), epochs=rows, phases={"train": of_train, name: of_mine}, devices=[])
+
+
+BARS = """
+  const chart = [...document.querySelectorAll('svg.chart')].find((s) => s.getAttribute('aria-label').includes('phase'));
+  return [...chart.querySelectorAll('g')].map((g) => [g.querySelector('title').textContent,
+    [...g.querySelectorAll('rect')].map((r) => {
+      const b = r.getBoundingClientRect();
+      const under = document.elementFromPoint((b.left + b.right) / 2, (b.top + b.bottom) / 2);
+      return {left: b.left, right: b.right, top: b.top, bottom: b.bottom, reached: under === r};
+    })]);
+"""
+
+
+def test_bars_of_phases_are_the_epochs_and_say_so_under_the_pointer(browser):
+    run = divided()
+    driver = browser(run, 390)
+    driver.execute_script("document.querySelector('rect.untold').scrollIntoView({block: 'center'})")
+    heights = []
+    for (text, rects), epoch in zip(driver.execute_script(BARS), run.epochs, strict=True):
+        assert all(r["reached"] for r in rects)  # nothing lies over it: its text is shown
+        for below, above in pairwise(rects):
+            assert above["bottom"] == pytest.approx(below["top"], abs=0.2)
+            assert (above["left"], above["right"]) == pytest.approx((below["left"], below["right"]), abs=0.2)
+        height = rects[0]["bottom"] - rects[-1]["top"]
+        heights.append(height)
+        told_j = [p.energy_j for p in epoch.phases if p.resolved]
+        parts = [*told_j, epoch.train_j - sum(told_j)]
+        assert [(r["bottom"] - r["top"]) / height for r in rects] == pytest.approx(
+            [j / epoch.train_j for j in parts], abs=0.01
+        )
+        assert text.startswith(f"epoch {epoch.epoch}: the rest (callbacks, logging) ")
+        assert ("waiting for data" in text) == (epoch.epoch != 1)
+        assert text.endswith(f"not resolved {parts[-1]:.3g} J")
+    assert [height / max(heights) for height in heights] == pytest.approx([10 / 13, 7 / 13, 1], abs=0.01)
+    assert max(heights) == pytest.approx(240 / 1.03, abs=0.5)
+
+
+@pytest.mark.parametrize("name", ["mine", EVIL, "x" * 300], ids=["plain", "hostile", "long"])
+@pytest.mark.parametrize("width", [320, 1200])
+def test_phases_fit_the_screen_and_ask_for_nothing(browser, name, width):
+    driver = browser(divided(name), width)
+    for summary in driver.find_elements("css selector", "summary"):
+        summary.click()
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    assert driver.get_log("browser") == []
+    events = [json.loads(e["message"])["message"] for e in driver.get_log("performance")]
+    requests = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    ours = {r["request"]["url"] for r in requests if not r["documentURL"].startswith("chrome")}
+    assert {url.partition(":")[0] for url in ours} <= {"file", "data"}
+    outside = """
+      return [...document.querySelectorAll('.legend li, .chart text')].filter((e) => {
+        const b = e.getBoundingClientRect();
+        return b.left < 0 || b.right > document.documentElement.clientWidth;
+      }).map((e) => e.textContent);
+    """
+    assert driver.execute_script(outside) == []
+    (table,) = driver.find_elements("css selector", "[aria-label='Table of phases by epoch'] table")
+    cells = [
+        [c.text for c in row.find_elements("css selector", "th, td")] for row in table.find_elements("tag name", "tr")
+    ]
+    assert cells[0][:4] == ["epoch", "the rest (callbacks, logging)", "waiting for data", "copying it to the device"]
+    assert cells[2][:5] == ["1", "35.0 ± 7.0 J", "\u2013", "\u2013", "210.0 ± 7.0 J"]
+    (of_stages,) = driver.find_elements("css selector", "[aria-label='Energy by phase'] tbody")
+    heads = [e.text for e in of_stages.find_elements("tag name", "th")]
+    assert len(heads) == len(PHASE_NAMES) + 1 + 2
+    assert sum(text.startswith("train: ") for text in heads) == len(PHASE_NAMES) + 1
+    assert of_stages.text.count("not resolved") == 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_phases_are_seen_in_both_schemes(browser, scheme):
+    """Each color differs from the paper by 3 at least (WCAG 2.2, 1.4.11), and no two are the same."""
+    driver = browser(divided(), 1200, prefers_color_scheme=scheme)
+    style = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+    paper = luminance(driver.execute_script(style, "body", "backgroundColor"))
+    assert (paper > 0.5) == (scheme == "light")
+    drawn = [(f"rect.phase{i}", "fill") for i in range(1, 7)] + [("rect.untold", "stroke")]
+    colors = [driver.execute_script(style, css, kind) for css, kind in drawn]
+    assert all(contrast(luminance(color), paper) > 3 for color in colors), colors
+    assert len({*colors}) == len(colors)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
-from lightning.pytorch.profilers import AdvancedProfiler, PassThroughProfiler, PyTorchProfiler, SimpleProfiler
+from lightning.pytorch.profilers import AdvancedProfiler, PassThroughProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
 from lightning_energy import EnergyCallback
 from lightning_energy.training.lightning_private import is_passed_through
@@ -317,3 +317,31 @@ def test_a_profiler_that_passes_through_does_nothing_that_would_be_missed():
     for function in (PassThroughProfiler.start, PassThroughProfiler.stop):
         assert inspect.getsource(function).split()[-1] == "pass"
     assert profiler.start("x") is profiler.stop("x") is None
+
+
+def test_lightnings_own_context_manager_does_no_more_than_start_and_stop():
+    """It is left out while phases are marked, too, as a generator takes a microsecond each time."""
+    source = inspect.getsource(Profiler.profile).rpartition('"""')[2].split()
+    assert source == ["try:", "self.start(action_name)", "yield", "action_name", "finally:", "self.stop(action_name)"]
+
+
+@pytest.mark.parametrize("fails", ["", "start", "work"])
+def test_a_profiler_is_stopped_as_by_lightning_where_something_fails(tmp_path, fails):
+    class Fails(Watches):
+        def start(self, action_name: str) -> None:
+            super().start(action_name)
+            if fails == "start":
+                raise KeyError("mine")
+
+    def told(profiler: Fails) -> list[tuple[str, str]]:
+        with pytest.raises(KeyError) if fails else nullcontext(), profiler.profile("mine") as name:
+            assert name == "mine"
+            if fails == "work":
+                raise KeyError("mine")
+        return profiler.told
+
+    wrapped = Fails()
+    phases = StepPhases(make_trainer(tmp_path, logger=False, profiler=wrapped), Classifier(), "x")
+    phases.watch()
+    assert told(wrapped) == told(Fails()) == [("start", "mine"), ("stop", "mine")]
+    phases.close()
