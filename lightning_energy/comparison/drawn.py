@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["BACKGROUND", "Box", "Drawn", "box_of", "drawn", "hits"]
+__all__ = ["BACKGROUND", "Box", "Drawn", "along", "box_of", "drawn", "hits"]
 
 BACKGROUND = 1.0  # greatest zorder of lines that may be covered: those of equal score, grids, courses
 PIECE = 8.0  # pixels of a slanting line in one box
@@ -47,7 +47,7 @@ def drawn(ax: Any) -> Drawn:
         of = behind if line.get_zorder() <= BACKGROUND else marks
         points = _vertices(line)
         if line.get_linestyle() not in NOTHING:
-            of += _along(points, line.get_linewidth() * dot / 2)
+            of += along(points, line.get_linewidth() * dot / 2)
         if line.get_marker() not in NOTHING:
             half = (line.get_markersize() + line.get_markeredgewidth()) * dot / 2
             of += [(x - half, y - half, x + half, y + half) for x, y in points]
@@ -56,15 +56,16 @@ def drawn(ax: Any) -> Drawn:
         half = max((float(width) for width in collection.get_linewidths()), default=0.0) * dot / 2
         for path in collection.get_paths():
             points = collection.get_transform().transform(path.vertices)
-            (marks if is_bars else behind).extend(_along(points, half))
+            (marks if is_bars else behind).extend(along(points, half))
     return Drawn(_array(marks), _array(behind))
 
 
 def box_of(artist: Any) -> Box:
     """The box of a legend or a text, with the paper under it."""
-    paper = getattr(artist, "get_bbox_patch", lambda: None)()
-    found = (artist if paper is None else paper).get_window_extent()
-    return found.x0, found.y0, found.x1, found.y1
+    found, paper = artist.get_window_extent(), getattr(artist, "get_bbox_patch", lambda: None)()
+    # the paper itself has its place only once it was drawn
+    pad = 0.0 if paper is None else paper.get_boxstyle().pad * artist.get_fontsize() * artist.figure.dpi / 72
+    return found.x0 - pad, found.y0 - pad, found.x1 + pad, found.y1 + pad
 
 
 def hits(box: Box, boxes: NDArray[np.float64]) -> int:
@@ -80,6 +81,16 @@ def hits(box: Box, boxes: NDArray[np.float64]) -> int:
     return int(np.count_nonzero(~apart))
 
 
+def along(points: NDArray[np.float64], half: float) -> Iterator[Box]:
+    """Boxes along a line: one for each segment that is level or upright, else one for each piece of it."""
+    for (x0, y0), (x1, y1) in pairwise(points.tolist()):
+        is_straight = min(abs(x1 - x0), abs(y1 - y0)) <= 1.0
+        n = 1 if is_straight else min(math.ceil(math.hypot(x1 - x0, y1 - y0) / PIECE), MOST_PIECES)
+        for i in range(n):
+            (xa, xb), (ya, yb) = ((a + (b - a) * i / n, a + (b - a) * (i + 1) / n) for a, b in ((x0, x1), (y0, y1)))
+            yield min(xa, xb) - half, min(ya, yb) - half, max(xa, xb) + half, max(ya, yb) + half
+
+
 def _vertices(line: Any) -> NDArray[np.float64]:
     """The corners of a line in pixels, those of its steps among them."""
     from matplotlib.cbook import pts_to_poststep  # noqa: PLC0415 - an extra
@@ -89,16 +100,6 @@ def _vertices(line: Any) -> NDArray[np.float64]:
         x, y = pts_to_poststep(x, y)
     found: NDArray[np.float64] = line.get_transform().transform(np.column_stack([x, y]))
     return found[np.isfinite(found).all(axis=1)]
-
-
-def _along(points: NDArray[np.float64], half: float) -> Iterator[Box]:
-    """Boxes along a line: one for each segment that is level or upright, else one for each piece of it."""
-    for (x0, y0), (x1, y1) in pairwise(points.tolist()):
-        is_straight = min(abs(x1 - x0), abs(y1 - y0)) <= 1.0
-        n = 1 if is_straight else min(math.ceil(math.hypot(x1 - x0, y1 - y0) / PIECE), MOST_PIECES)
-        for i in range(n):
-            (xa, xb), (ya, yb) = ((a + (b - a) * i / n, a + (b - a) * (i + 1) / n) for a, b in ((x0, x1), (y0, y1)))
-            yield min(xa, xb) - half, min(ya, yb) - half, max(xa, xb) + half, max(ya, yb) + half
 
 
 def _array(boxes: Iterable[Box]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lightning_energy.comparison.drawn import box_of, drawn, hits
+from lightning_energy.comparison.drawn import along, box_of, drawn, hits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,6 +31,7 @@ ACROSS = {-1: "right", 0: "center", 1: "left"}  # the label's side that is at it
 UP = {-1: "top", 0: "center", 1: "bottom"}
 NEAR = 0.0
 FAR = (NEAR, 14.0, 28.0, 44.0)  # points from where a label stands by right; a line then leads to it
+CLEAR = 3.0  # points by which a label should be nearer to its own point than to any other
 FEW = 25  # of more labels none stands far from its point: the lines would be a tangle
 
 
@@ -55,13 +56,14 @@ class Label(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """A place of a label: its offset in points, the direction from its point, its box and its leading line."""
+    """A place of a label: its point in pixels, its offset in points and direction from there, its box, its line."""
 
+    point: tuple[float, float]
     offset: tuple[float, float]
     across: int
     up: int
     box: Box
-    leader: NDArray[np.float64]
+    leader: list[Box]
 
 
 def shortened(name: str) -> str:
@@ -86,7 +88,7 @@ def place(ax: Any, labels: Sequence[Label], others: Sequence[Any] = ()) -> int:
         The number of labels for which there was no room.
     """
     ax.figure.draw_without_rendering()  # the layout is settled: only now are positions in pixels known
-    room = _Room(ax, others)
+    room = _Room(ax, labels, others)
     far = FAR if len(labels) <= FEW else (NEAR,)
     return sum(not any(_fits(ax, label, text, room, way) for way in far for text in label.texts) for label in labels)
 
@@ -96,23 +98,26 @@ class _Room:
 
     Args:
         ax: the axis, whose layout is settled.
+        labels: all labels that are to stand on it.
         others: things on it besides lines and points.
     """
 
-    def __init__(self, ax: Any, others: Sequence[Any]) -> None:
+    def __init__(self, ax: Any, labels: Sequence[Label], others: Sequence[Any]) -> None:
         self._frame = ax.get_window_extent()
+        self._clear = CLEAR * ax.figure.dpi / 72
+        self._points = ax.transData.transform(np.array([(of.x, of.y) for of in labels]).reshape(-1, 2))
         self._marks, self._behind = drawn(ax)
         self._texts = np.array([box_of(other) for other in others], dtype=np.float64).reshape(-1, 4)
 
     def best(self, places: Iterable[_Place]) -> _Place | None:
-        """The place that covers least of the background, and nothing else; ``None`` where there is none."""
+        """The free place that is clearest and covers least of the background; ``None`` where there is none."""
         free = [p for p in places if self._is_free(p)]
-        return min(free, key=lambda p: hits(p.box, self._behind), default=None)
+        return min(free, key=lambda p: (not self._is_of(p, self._clear), hits(p.box, self._behind)), default=None)
 
     def take(self, chosen: _Place) -> None:
         """Leave this place to no other label."""
         self._texts = np.vstack([self._texts, chosen.box])
-        self._marks = np.vstack([self._marks, chosen.leader])
+        self._marks = np.vstack([self._marks, *chosen.leader])
 
     def _is_free(self, p: _Place) -> bool:
         frame = self._frame
@@ -123,8 +128,25 @@ class _Room:
             and p.box[3] <= frame.y1
             and not hits(p.box, self._marks)
             and not hits(p.box, self._texts)
-            and not any(hits(tuple(piece), self._texts) for piece in p.leader)
+            and self._is_of(p)
         )
+
+    def _is_of(self, p: _Place, clear: float = 0.0) -> bool:
+        """True where no other point is as near to the label as its own, or a line leads to that and meets no other."""
+        others = self._points[np.abs(self._points - p.point).max(axis=1) > 1.0]  # points at one place are one
+        if len(p.leader):
+            is_met = any((_away(others, piece) < 2 * self._clear).any() for piece in p.leader)
+            return not is_met and not any(hits(piece, self._texts) for piece in p.leader)
+        own = _away(np.array([p.point]), p.box)[0]
+        return not (_away(others, p.box) < own + clear).any()
+
+
+def _away(points: NDArray[np.float64], box: Box) -> NDArray[np.float64]:
+    """The distances of points from a box."""
+    x, y = points.T
+    across = np.maximum(0.0, np.maximum(box[0] - x, x - box[2]))
+    found: NDArray[np.float64] = np.hypot(across, np.maximum(0.0, np.maximum(box[1] - y, y - box[3])))
+    return found
 
 
 def _fits(ax: Any, label: Label, text: str, room: _Room, way: float) -> bool:
@@ -166,6 +188,5 @@ def _places(ax: Any, label: Label, size: tuple[float, float], way: float) -> Ite
         offset = across * (label.radius + 2.0 + way), up * (label.radius + beside - 1.0 + way)
         at_x, at_y = x + offset[0] * dot, y + offset[1] * dot
         left, bottom = at_x + (across - 1) / 2 * wide - across * pad, at_y + (up - 1) / 2 * high - up * pad
-        line = np.linspace((at_x, at_y), (x, y), max(2, int(way * dot / 4))) if way else np.empty((0, 2))
-        leader = np.hstack([np.minimum(line[:-1], line[1:]) - 0.5, np.maximum(line[:-1], line[1:]) + 0.5])
-        yield _Place(offset, across, up, (left, bottom, left + wide, bottom + high), leader)
+        leader = [*along(np.array([(x, y), (at_x, at_y)]), 0.5)] if way else []
+        yield _Place((x, y), offset, across, up, (left, bottom, left + wide, bottom + high), leader)

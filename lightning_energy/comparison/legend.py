@@ -40,7 +40,7 @@ def put_legend(ax: Any, others: Sequence[Any] = (), **how: Any) -> Any:
         The legend.
     """
     how = {"fontsize": "small", "framealpha": 0.9} | how
-    legend = ax.legend(loc="upper left", **how)
+    legend = _legend(ax, loc="upper left", **how)
     ax.figure.draw_without_rendering()  # the layout is settled: only now are positions in pixels known
     found, frame = drawn(ax), ax.get_window_extent()
     marks = np.vstack([found.marks, *(box_of(other) for other in others)])
@@ -55,5 +55,12 @@ def put_legend(ax: Any, others: Sequence[Any] = (), **how: Any) -> Any:
         costs[name] = (hits(box, marks), hits(box, found.behind))
     best = min(costs, key=lambda name: costs[name])
     if costs[best][0] and ax.figure.get_layout_engine() is not None:
-        return ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), **how)
-    return ax.legend(loc=best, **how)
+        return _legend(ax, loc="upper left", bbox_to_anchor=(1.0, 1.0), **how)
+    return _legend(ax, loc=best, **how)
+
+
+def _legend(ax: Any, **how: Any) -> Any:
+    legend = ax.legend(**how)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a run may be called "$x"
+    return legend
