@@ -22,6 +22,7 @@ LABEL_POINTS = 8.0
 LONGEST = 28
 PAPER_PAD = 0.5  # points
 PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": PAPER_PAD}  # under letters: lines stay behind
+SPARE = 1.5  # pixels around a label: letters are a little larger or smaller in a file of another resolution
 GREY = "#6E6E6E"
 # directions of a label from its point, the best first: a front leaves its upper left free, or its lower left where
 # less is better
@@ -32,7 +33,7 @@ UP = {-1: "top", 0: "center", 1: "bottom"}
 NEAR = 0.0
 FAR = (NEAR, 14.0, 28.0, 44.0)  # points from where a label stands by right; a line then leads to it
 CLEAR = 3.0  # points by which a label should be nearer to its own point than to any other
-FEW = 25  # of more labels none stands far from its point: the lines would be a tangle
+FEW = 25  # more labels are as short as they can be, and stand at their points: lines would be a tangle
 
 
 class Label(NamedTuple):
@@ -89,8 +90,14 @@ def place(ax: Any, labels: Sequence[Label], others: Sequence[Any] = ()) -> int:
     """
     ax.figure.draw_without_rendering()  # the layout is settled: only now are positions in pixels known
     room = _Room(ax, labels, others)
-    far = FAR if len(labels) <= FEW else (NEAR,)
-    return sum(not any(_fits(ax, label, text, room, way) for way in far for text in label.texts) for label in labels)
+    is_crowd = len(labels) > FEW
+    ways = (NEAR,) if is_crowd else FAR
+
+    def is_written(label: Label) -> bool:
+        texts = label.texts[-1:] if is_crowd else label.texts
+        return any(_fits(ax, label, text, room, way) for text in texts for way in ways)
+
+    return sum(not is_written(label) for label in labels)
 
 
 class _Room:
@@ -162,7 +169,7 @@ def _fits(ax: Any, label: Label, text: str, room: _Room, way: float) -> bool:
     measured = ax.annotate(text, (label.x, label.y), (0, 0), **looks)
     left, bottom, right, top = box_of(measured)
     measured.remove()
-    chosen = room.best(_places(ax, label, (right - left, top - bottom), way))
+    chosen = room.best(_places(ax, label, (right - left + 2 * SPARE, top - bottom + 2 * SPARE), way))
     if chosen is None:
         return False
     room.take(chosen)
@@ -179,7 +186,7 @@ def _places(ax: Any, label: Label, size: tuple[float, float], way: float) -> Ite
     """The places around a point for a label of this size in pixels, the best first."""
     dot = ax.figure.dpi / 72
     wide, high = size
-    pad = PAPER_PAD * dot
+    pad = PAPER_PAD * dot + SPARE
     x, y = ax.transData.transform((label.x, label.y))
     for across, upward in PLACES if label.on_front else BEHIND:
         up = upward if label.mode == "max" else -upward
