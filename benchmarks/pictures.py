@@ -148,7 +148,7 @@ def main() -> None:
             for name, picture in PAGES.items():
                 save(name, tensorboard(chrome, runs / picture.runs, picture), {"names": logged(runs / picture.runs)})
             run_page(chrome, Path(scratch))
-            power_track(chrome, runs / "profile", Path(scratch))
+            power_track(chrome, runs / "phases", Path(scratch))
 
 
 # ------------------------------------------------------------------------------------------- trainings
@@ -166,6 +166,8 @@ def train(runs: Path) -> None:
     if not (runs / "profile").exists():
         python(Path(__file__), "--train-with-profile", folder=runs / "profile")
         shutil.copyfile(runs / "profile/runs/digits/slow-disk/energy.json", SLOW)
+    if not (runs / "phases").exists():
+        python(Path(__file__), "--train-with-phases", folder=runs / "phases")
     if not (runs / "paper").exists():
         python(EXAMPLES / "paper_study.py", "--out", ".", folder=runs / "paper")
     if not (runs / "stop").exists():
@@ -189,7 +191,7 @@ def python(script: Path, *arguments: str, folder: Path) -> str:
     return done.stdout
 
 
-def train_with_profile() -> None:
+def train_with_profile(*, phases: bool) -> None:
     """Train on data that come slowly, with PyTorch's profiler and a simulated counter of energy."""
     sys.path.insert(0, str(EXAMPLES))
     import lightning as L
@@ -208,12 +210,13 @@ def train_with_profile() -> None:
 
     torch.set_num_threads(1)
     L.seed_everything(0, verbose=False)
+    kept = "csv" if phases else None
     trainer = L.Trainer(
         max_epochs=4,
         logger=CSVLogger("runs", name="digits", version="slow-disk"),
         log_every_n_steps=5,
         devices=1,
-        callbacks=[EnergyCallback(meters=CpuTimeCounter(), reference_kwh=1e-5)],
+        callbacks=[EnergyCallback(meters=CpuTimeCounter(), reference_kwh=1e-5, phases=phases, trace=kept)],
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
@@ -486,7 +489,7 @@ def headings(page: str) -> list[str]:
 
 
 def power_track(chrome: Chrome, run: Path, scratch: Path) -> None:
-    """The power of the run on a slow disk above the profile of the same run, in Perfetto."""
+    """The power and the phases of a training on a slow disk beside the profile of the same training, in Perfetto."""
     from benchmarks.perfetto import cut, served, unpacked
     from lightning_energy.commands.main import main as command
 
@@ -562,6 +565,8 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--train-widths"]:
         train_widths()
     elif sys.argv[1:2] == ["--train-with-profile"]:
-        train_with_profile()
+        train_with_profile(phases=False)
+    elif sys.argv[1:2] == ["--train-with-phases"]:
+        train_with_profile(phases=True)
     else:
         main()
