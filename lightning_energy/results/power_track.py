@@ -22,7 +22,7 @@ from lightning_energy.results.trace_files import read_curve, read_steps
 from lightning_energy.results.work_track import WORK, slices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -166,8 +166,9 @@ def _work(record: Record, place: Path, window: _Window, pid: int) -> Iterator[di
         for number, rows in read_steps(rank_file(place, rank) if rank else place).items():
             clock = clocks.get((rank, number))
             if clock is not None:
-                times = _times(clock, window.base_ns)
-                made = slices(rows, times, (window.start_us, window.end_us), pid, rank)
+                ends_s = np.array([[r.start_s for r in rows], [r.start_s + r.duration_s for r in rows]])
+                times_us = _time_us(np.rint(ends_s * 1e9), clock, window.base_ns)
+                made = slices(rows, times_us, (window.start_us, window.end_us), pid, rank + 1)
                 found.setdefault(rank, []).extend(made)
     if any(found.values()):
         yield _named("process_name", pid, 0, window, name=WORK)
@@ -175,15 +176,8 @@ def _work(record: Record, place: Path, window: _Window, pid: int) -> Iterator[di
     for rank, events in found.items():
         if events:
             name = "steps and phases" if len(ranks) == 1 else f"steps and phases, rank {rank}"
-            yield _named("thread_name", pid, rank, window, name=name)
+            yield _named("thread_name", pid, rank + 1, window, name=name)
             yield from events
-
-
-def _times(clock: Sequence[Anchor], base_ns: int) -> Callable[[float], float]:
-    def time_us(second: float) -> float:
-        return float(_time_us(np.array([np.rint(second * 1e9)]), clock, base_ns)[0])
-
-    return time_us
 
 
 def _window(profile: dict[str, Any], file: Path) -> _Window:

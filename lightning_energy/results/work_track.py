@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from lightning_energy.results.plain import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from lightning_energy.results.trace_files import StepRow
 
@@ -18,13 +23,13 @@ WORK = "Training (lightning-energy)"
 
 
 class _Slice(NamedTuple):
-    start_us: float
-    end_us: float
+    start_us: int
+    end_us: int
     row: StepRow
 
 
 def slices(
-    rows: Iterable[StepRow], time_us: Callable[[float], float], window_us: tuple[float, float], pid: int, tid: int
+    rows: Sequence[StepRow], times_us: NDArray[np.float64], window_us: tuple[float, float], pid: int, tid: int
 ) -> Iterator[dict[str, Any]]:
     """Give a slice for each stage of an epoch, and within it one for each step, gap or phase.
 
@@ -32,14 +37,12 @@ def slices(
 
     Args:
         rows: the rows of a session in the order of time.
-        time_us: the time of the profile in microseconds, of seconds since the session began.
+        times_us: beginning and end of each by the time of the profile in microseconds, of shape (2, n).
         window_us: first and last time of the profile; what is outside is cut off.
         pid: the process of the slices.
         tid: their row.
     """
-    first, last = window_us
-    ends = ((max(time_us(r.start_s), first), min(time_us(r.start_s + r.duration_s), last), r) for r in rows)
-    seen = (_Slice(round(start, 3), round(end, 3), row) for start, end, row in ends if end > start)
+    seen = _cut(rows, times_us, window_us)
     for (epoch, stage), group in groupby(seen, key=lambda s: (s.row.epoch, s.row.stage)):
         inner = [*group]
         name = stage if epoch < 0 else f"{stage}, epoch {epoch}"
@@ -51,6 +54,16 @@ def slices(
             yield event | {"args": {"epoch": epoch, "stage": printable(stage), "kind": row.kind, "number": row.number}}
 
 
+def _cut(rows: Sequence[StepRow], times_us: NDArray[np.float64], window_us: tuple[float, float]) -> Iterator[_Slice]:
+    """Slices in whole microseconds, none of which begins before another ends: viewers drop those that overlap."""
+    at_us, last_us = math.ceil(window_us[0]), math.floor(window_us[1])
+    for row, start, end in zip(rows, *np.rint(times_us).astype(np.int64).tolist(), strict=True):
+        start_us, end_us = max(start, at_us), min(end, last_us)
+        if end_us > start_us:
+            yield _Slice(start_us, end_us, row)
+            at_us = end_us
+
+
 def _event(of: _Slice, name: str, pid: int, tid: int) -> dict[str, Any]:
-    times = {"ts": of.start_us, "dur": round(of.end_us - of.start_us, 3)}
+    times = {"ts": of.start_us, "dur": of.end_us - of.start_us}
     return {"ph": "X", "cat": "training", "name": printable(name), "pid": pid, "tid": tid, **times}

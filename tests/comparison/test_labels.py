@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lightning_energy import compare, whatif
-from lightning_energy.comparison import legend
 from lightning_energy.comparison.labels import shortened
 from lightning_energy.comparison.what_if_picture import plot
 from tests.comparison.pixels import covered, strays
@@ -98,30 +97,3 @@ def test_names_of_stops(kind, n, tmp_path):
     names = [text for text in ax.texts if text.get_text()]
     assert covered(ax, names) == strays(ax, names) == []
     assert names or "without room for a name" in ax.get_title(loc="left")
-
-
-def full(ax) -> None:
-    """Fill an axis with points, so that no legend finds a place on it."""
-    ax.plot([i % 20 for i in range(400)], [i // 20 for i in range(400)], "o", label="points", zorder=3)
-
-
-def test_a_legend_without_a_place_stands_beside_the_axis(plt):
-    figure, ax = plt.subplots(layout="constrained")
-    full(ax)
-    box = legend.put_legend(ax).get_window_extent
-    assert covered(ax, []) == []
-    assert box().x0 >= ax.get_window_extent().x1
-    assert figure.bbox.x1 >= box().x1
-
-
-def test_a_legend_stays_inside_where_nothing_lays_the_figure_out(plt):
-    _, ax = plt.subplots()
-    full(ax)
-    ax.set_xlim(-1, 40)  # the right half is free
-    legend.put_legend(ax)
-    assert covered(ax, []) == []
-    ax.set_xlim(-1, 20)
-    box = legend.put_legend(ax).get_window_extent()
-    frame = ax.get_window_extent()
-    assert frame.contains(*box.min)
-    assert frame.contains(*box.max)
