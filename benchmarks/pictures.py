@@ -498,12 +498,13 @@ def power_track(chrome: Chrome, run: Path, scratch: Path) -> None:
         raise SystemExit("the profile and the run cannot be merged")
     document, first_us, last_us = cut(json.loads(merged.read_text()))
     names = sorted({e["name"] for e in document["traceEvents"] if e["ph"] == "C"})
+    phases = sorted({e["name"] for e in document["traceEvents"] if e.get("cat") == "training"})
     size(chrome, *TRACK_SIZE, SCALE)
     with served(unpacked(scratch), document, first_us, last_us) as address:
         chrome.get(address)
         shown = "return [...document.querySelectorAll('.pf-track__title')].some(e => e.textContent.includes('power'))"
         until(lambda: chrome.execute_script(shown), "track of power")
-        save(POWER_TRACK, at_rest(chrome), {"names": names})
+        save(POWER_TRACK, at_rest(chrome), {"names": names, "slices": phases})
 
 
 def size(chrome: Chrome, width: int, height: int, scale: float) -> None:

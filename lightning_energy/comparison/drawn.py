@@ -1,4 +1,4 @@
-"""What is drawn on an axis, as boxes in pixels: what names and legends must not cover."""
+"""Boxes, in pixels, of all that is drawn on an axis: names and legends must not cover it."""
 
 from __future__ import annotations
 
