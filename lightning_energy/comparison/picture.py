@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.configurations import has_repeats, with_means
 from lightning_energy.comparison.group_picture import draw_groups, label_groups, sentence
-from lightning_energy.comparison.labels import LABEL_POINTS, PAPER, Label, place, shortened, taken
+from lightning_energy.comparison.labels import LABEL_POINTS, PAPER, Label, place, shortened
+from lightning_energy.comparison.legend import put_legend
 from lightning_energy.comparison.pareto import goodness, window
 from lightning_energy.comparison.subject import better
 from lightning_energy.results.prefixes import energy_unit
@@ -58,21 +59,22 @@ def plot(comparison: Judgement, ax: Any = None) -> Any:
         if has_repeats(groups):
             ax.set_xlabel(f"energy of the training in {UNITS[unit]} (logarithmic)")
             draw_groups(ax, groups, [run for g in comparison.configurations for run, _ in g.left_out if run in runs])
-            legend = ax.legend(loc="best", fontsize="small", framealpha=0.9)
             _caveats(ax, [sentence(groups), *comparison.caveats])
+            legend = put_legend(ax, scores)
             if hidden := label_groups(ax, groups, [*scores, legend]):
                 left = f"; {hidden} configuration{'s' * (hidden != 1)} without room for a name"
                 ax.set_title(f"{_title(comparison)}{left}", loc="left", fontsize="medium", parse_math=False)
             return ax.figure, ax
         _front_line(ax, [run for run in comparison.front if run in runs])
         _points(ax, runs)
+        _caveats(ax, comparison.caveats)
         handles, names = ax.get_legend_handles_labels()
-        legend = ax.legend(handles[::-1], names[::-1], loc="best", fontsize="small", framealpha=0.9)
+        legend = put_legend(ax, scores, handles=handles[::-1], labels=names[::-1])
         _labels(ax, runs, [*scores, legend])
     else:
         text = f"no run with {comparison.subject.heading} and energy"
         ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", color=GREY, parse_math=False)
-    _caveats(ax, comparison.caveats)
+        _caveats(ax, comparison.caveats)
     return ax.figure, ax
 
 
@@ -252,14 +254,12 @@ def _points(ax: Any, runs: Sequence[Run]) -> None:
 
 def _labels(ax: Any, runs: Sequence[Run], others: Sequence[Any]) -> None:
     """Name the points where there is room: those of the front first, then by score, or by the metric without one."""
-    ax.figure.draw_without_rendering()  # the layout is settled: only now are positions in pixels known
     good = {
         run.name: value if run.score is None else run.score for run, value in zip(runs, goodness(runs), strict=True)
     }
     ranked = sorted(runs, key=lambda r: (_kind(r), -good[r.name], r.name))
     points = [Label((shortened(r.name),), r.energy_kwh or 0.0, r.metric or 0.0, r.on_front, r.mode) for r in ranked]
-    bars = [(run.u_kwh or 0.0, 0.0) for run in ranked] if len(runs) <= CROWD else []
-    place(ax, points[:MOST_LABELS], [*taken(ax, points, bars), *(other.get_window_extent() for other in others)])
+    place(ax, points[:MOST_LABELS], others)
 
 
 def _caveats(ax: Any, caveats: Sequence[str]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, get_args
 
-from lightning_energy.comparison.labels import LABEL_POINTS
+from lightning_energy.comparison.labels import Label, place
+from lightning_energy.comparison.legend import put_legend
 from lightning_energy.comparison.picture import INCHES, new_axes, written
 from lightning_energy.comparison.replay import RuleKind
 
@@ -63,15 +64,15 @@ def plot(found: Replays, ax: Any = None) -> Any:
     ax.set_ylim(min(low, -0.5) * 1.15, max(-0.12 * min(low, -0.5), 0.05))
     ax.grid(visible=True, color="#EDEDED", linewidth=0.6)
     ax.set_axisbelow(True)
-    if stops:
-        ax.legend(loc="lower left", fontsize="small", framealpha=0.9)
-    if len(runs) <= FEW:
-        _labels(ax, stops)
     names = ", ".join(of.name for of in runs[:FEW]) + (f" and {len(runs) - FEW} more" if len(runs) > FEW else "")
     estimated = "; energies estimated" if any(of.run.quality == "estimated" for of in runs) else ""
-    ax.set_title(
-        f"{names}: grey, a stop after each validation{estimated}", loc="left", fontsize="small", parse_math=False
-    )
+    title = f"{names}: grey, a stop after each validation{estimated}"
+    ax.set_title(title, loc="left", fontsize="small", parse_math=False)
+    legend = [put_legend(ax)] if stops else []
+    hidden = place(ax, _labels(ax, stops), legend) if len(runs) <= FEW else 0
+    if hidden:
+        more = f"; {hidden} place{'s' * (hidden != 1)} without room for a name"
+        ax.set_title(f"{title}{more}", loc="left", fontsize="small", parse_math=False)
     return ax.figure, ax
 
 
@@ -94,8 +95,8 @@ def _course(of: PlayedRun, point: float) -> tuple[list[float], list[float]]:
     return shares, points
 
 
-def _labels(ax: Any, stops: list[Replay]) -> None:
-    """Name the stops; those at one place share a name."""
+def _labels(ax: Any, stops: list[Replay]) -> list[Label]:
+    """The names of the stops; those at one place share a label."""
     places: list[tuple[float, float, list[str]]] = []
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     for replay in sorted(stops, key=lambda r: (-(r.saved or 0.0), r.points or 0.0)):
@@ -107,11 +108,8 @@ def _labels(ax: Any, stops: list[Replay]) -> None:
             places.append((x, y, [_short(replay)]))
         elif _short(replay) not in near[2]:
             near[2].append(_short(replay))
-    for i, (x, y, names) in enumerate(places):
-        ax.annotate(
-            "\n".join(names), (x, y), (6, -4 if i % 2 else 5), textcoords="offset points", fontsize=LABEL_POINTS - 1,
-            va="top" if i % 2 else "bottom", color="#3A3A3A", parse_math=False, zorder=4,
-        )  # fmt: skip
+    radius = max(size for _, _, _, size in KINDS.values()) / 2 + 1
+    return [Label(("\n".join(names),), x, y, on_front=False, mode="max", radius=radius) for x, y, names in places]
 
 
 def _short(replay: Replay) -> str:

@@ -18,7 +18,8 @@ import numpy as np
 from lightning_energy.meters.units import NS
 from lightning_energy.results.plain import printable
 from lightning_energy.results.record_ranks import rank_file
-from lightning_energy.results.trace_files import read_curve
+from lightning_energy.results.trace_files import read_curve, read_steps
+from lightning_energy.results.work_track import WORK, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,12 +58,14 @@ class Merged(NamedTuple):
         tracks: the number of devices.
         values: the number of values in all tracks.
         spacing_s: the time between two values in seconds.
+        slices: the number of slices of stages, steps and phases.
     """
 
     document: dict[str, Any]
     tracks: int
     values: int
     spacing_s: float
+    slices: int
 
 
 class _Window(NamedTuple):
@@ -104,7 +107,8 @@ def merge(profile: dict[str, Any], file: Path, record: Record, place: Path) -> M
 
     Of a run with a trace of its own (``trace="csv"`` or ``"parquet"``) the values are those between two readings, else
     the means in the record. They stand where the energy was spent, as far as the run tells how late a counter shows it.
-    Where nothing is known there is a slice that says so, as a track cannot have a gap.
+    Where nothing is known there is a slice that says so, as a track cannot have a gap. Of a run with a trace there are
+    also slices of its stages, steps and phases, a row for each rank.
 
     Args:
         profile: from :func:`read_profile`; its events are taken over.
@@ -143,8 +147,37 @@ def merge(profile: dict[str, Any], file: Path, record: Record, place: Path) -> M
         spacings_s.append(float(np.median(np.concatenate([np.diff(p.time_us) for p in known]))) * 1e-6)
     if not tracks:
         raise TrackError(f"{file} is not of the time of the run {place}: give the record of the run that was profiled")
-    document = {**profile, "traceEvents": [*events, *added]}
-    return Merged(document, tracks, values, min(spacings_s))
+    work = [*_work(record, place, window, pid + 1)]
+    document = {**profile, "traceEvents": [*events, *added, *work]}
+    return Merged(document, tracks, values, min(spacings_s), sum(e["ph"] == "X" for e in work))
+
+
+def _work(record: Record, place: Path, window: _Window, pid: int) -> Iterator[dict[str, Any]]:
+    """Slices of what each rank did, with the names of their rows; nothing where no run kept it."""
+    clocks = {
+        (device.rank, number): device.power.clock
+        for number, devices in enumerate(record.devices_by_session)
+        for device in devices
+        if device.power is not None
+    }
+    ranks = sorted({rank for rank, _ in clocks})
+    found: dict[int, list[dict[str, Any]]] = {}
+    for rank in ranks:
+        for number, rows in read_steps(rank_file(place, rank) if rank else place).items():
+            clock = clocks.get((rank, number))
+            if clock is not None:
+                ends_s = np.array([[r.start_s for r in rows], [r.start_s + r.duration_s for r in rows]])
+                times_us = _time_us(np.rint(ends_s * 1e9), clock, window.base_ns)
+                made = slices(rows, times_us, (window.start_us, window.end_us), pid, rank + 1)
+                found.setdefault(rank, []).extend(made)
+    if any(found.values()):
+        yield _named("process_name", pid, 0, window, name=WORK)
+        yield _named("process_sort_index", pid, 0, window, sort_index=ABOVE_GPUS - 1)
+    for rank, events in found.items():
+        if events:
+            name = "steps and phases" if len(ranks) == 1 else f"steps and phases, rank {rank}"
+            yield _named("thread_name", pid, rank + 1, window, name=name)
+            yield from events
 
 
 def _window(profile: dict[str, Any], file: Path) -> _Window:

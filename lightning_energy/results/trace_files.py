@@ -8,7 +8,7 @@ import io
 import math
 import re
 import zlib
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.trace import Columns
 
-__all__ = ["TraceFiles", "TraceFormat", "check_trace", "read_curve"]
+__all__ = ["StepRow", "TraceFiles", "TraceFormat", "check_trace", "read_curve", "read_steps"]
 
 TraceFormat = Literal["csv", "parquet"]
 TABLES = ("curve", "steps")
@@ -133,7 +133,7 @@ def read_curve(record: Path) -> dict[tuple[int, str], tuple[NDArray[Any], NDArra
     """
     rows: dict[tuple[int, str], list[tuple[float, float, bool]]] = {}
     try:
-        for r in _rows_of_curve(record):
+        for r in _rows(record, "curve"):
             point = float(r["time_s"]), float(r["energy_j"]), r["quality"] == "missing"
             rows.setdefault((int(r["session"]), r["device_id"]), []).append(point)
     except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error, ModuleNotFoundError):
@@ -146,12 +146,56 @@ def read_curve(record: Path) -> dict[tuple[int, str], tuple[NDArray[Any], NDArra
     return found
 
 
-def _rows_of_curve(record: Path) -> Iterator[dict[str, Any]]:
-    file = record.with_name(f"{record.stem}.curve.csv.gz")
+class StepRow(NamedTuple):
+    """The time of a step, of a gap between steps, or of a phase of one; a row of ``energy.steps``.
+
+    Attributes:
+        epoch: its epoch; -1 outside of epochs.
+        stage: its stage.
+        kind: ``step`` or ``gap``.
+        phase: its phase; empty where the run did not divide its steps.
+        number: how often the same began before in its epoch.
+        start_s: its beginning in seconds since the session began.
+        duration_s: its seconds.
+    """
+
+    epoch: int
+    stage: str
+    kind: str
+    phase: str
+    number: int
+    start_s: float
+    duration_s: float
+
+
+def read_steps(record: Path) -> dict[int, list[StepRow]]:
+    """The steps and phases that lie beside a record, in either format; nothing where there is none that can be read.
+
+    Args:
+        record: the file of the record.
+
+    Returns:
+        Rows by the number of the session, in the order of time.
+    """
+    found: dict[int, list[StepRow]] = {}
+    try:
+        for r in _rows(record, "steps"):
+            start_s, duration_s = float(r["start_s"]), float(r["duration_s"])
+            if math.isfinite(start_s) and math.isfinite(duration_s):
+                names = (r["stage"] or "", r["kind"] or "", r.get("phase") or "")
+                row = StepRow(int(r["epoch"]), *names, int(r["number"]), start_s, duration_s)
+                found.setdefault(int(r["session"]), []).append(row)
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error, ModuleNotFoundError):
+        return {}
+    return {session: sorted(rows, key=lambda row: row.start_s) for session, rows in found.items()}
+
+
+def _rows(record: Path, table: str) -> Iterator[dict[str, Any]]:
+    file = record.with_name(f"{record.stem}.{table}.csv.gz")
     if file.is_file():
         with gzip.open(file, "rt", encoding="utf-8", newline="") as text:
             yield from csv.DictReader(text)
-    folder = record.with_name(f"{record.stem}.curve.parquet")
+    folder = record.with_name(f"{record.stem}.{table}.parquet")
     if not file.is_file() and folder.is_dir() and _is_parquet(folder):
         _, parquet = _parquet()
         for part in sorted(folder.glob("part-*.parquet")):

@@ -8,9 +8,11 @@ import time
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from lightning_energy import EnergyMonitor, ReplayMeter
+from lightning_energy import EnergyCallback, EnergyMonitor, ReplayMeter
 from lightning_energy.commands.main import main
 from lightning_energy.results.power_track import read_profile
 from lightning_energy.results.record_ranks import load_record
@@ -93,3 +95,35 @@ def test_a_real_profile_and_the_clock_of_the_day_agree(tmp_path):
     power = load_record(tmp_path).devices[0].power
     assert changed_us / 1e6 + base_ns / 1e9 - power.clock[0].unix_ns / 1e9 == pytest.approx(0.5, abs=0.1)
     assert abs(started_s - power.clock[0].unix_ns / 1e9) < 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the profiler's own
+@pytest.mark.parametrize("kept", ["csv", "parquet"])
+def test_steps_lie_where_the_profile_has_them(tmp_path, capsys, kept):
+    """What PyTorch saw in training_step lies in a slice of the forward phase."""
+    if kept == "parquet":
+        pytest.importorskip("pyarrow")
+
+    class Net(BoringModel):
+        def training_step(self, batch, batch_idx):
+            with record_function("in forward"):
+                return super().training_step(batch, batch_idx)
+
+    energy = EnergyCallback(
+        meters=ReplayMeter([(100.0, 100.0)], counter_period_s=0.02), phases=True, trace=kept, metric=None,
+        record=tmp_path / "energy.json", print_report=False,
+    )  # fmt: skip
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        Trainer(max_epochs=1, limit_train_batches=4, limit_val_batches=1, logger=False, callbacks=[energy],
+                enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu").fit(Net())  # fmt: skip
+    trace, out = tmp_path / "trace.json", tmp_path / "out.json"
+    profiler.export_chrome_trace(str(trace))
+    assert main(["trace", str(tmp_path), "--merge", str(trace), "-o", str(out)]) == 0
+    assert "slices of stages, steps and phases" in capsys.readouterr().err
+    events = json.loads(out.read_text())["traceEvents"]
+    spans = {name: [(e["ts"], e["ts"] + e["dur"]) for e in events if e.get("name") == name and e["ph"] == "X"]
+             for name in ("in forward", "forward")}  # fmt: skip
+    assert len(spans["in forward"]) == len(spans["forward"]) == 4
+    for (start, end), (first, last) in zip(spans["in forward"], spans["forward"], strict=True):
+        assert first - 2000 < start < end < last + 2000  # microseconds

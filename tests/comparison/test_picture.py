@@ -176,7 +176,7 @@ def test_labels_do_not_lie_on_each_other(tmp_path, repeats):
     assert ("without room for a name" in ax.get_title(loc="left")) == (repeats == 2)
     figure.canvas.draw()
     boxes = [text.get_window_extent() for text in ax.texts if text.get_text().startswith("model")]
-    assert len(boxes) > 10
+    assert len(boxes) > 5  # more would stand nearer to another point than to their own
     for i, box in enumerate(boxes):
         assert not box.count_overlaps(boxes[i + 1 :])
     frame = ax.get_window_extent()
