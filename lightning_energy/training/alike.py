@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.training.error_guard import warn_here
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lightning.pytorch import Trainer
 
+    from lightning_energy.training.error_guard import Warn
     from lightning_energy.training.settings import Settings
 
-__all__ = ["DIFFER", "as_on_rank_zero"]
+__all__ = ["as_on_rank_zero"]
 
 DIFFER = "EnergyCallback has other settings on rank zero, which count on all ranks: "
 PLAIN = ("carbon_intensity", "pue", "price", "log_uncertainty", "phases")
@@ -20,7 +23,7 @@ PLAIN = ("carbon_intensity", "pue", "price", "log_uncertainty", "phases")
 A_FUNCTION = "a function"  # stands for a score that cannot be sent
 
 
-def as_on_rank_zero(trainer: Trainer, settings: Settings) -> tuple[Settings, list[str]]:
+def as_on_rank_zero(trainer: Trainer, settings: Settings, warn: Warn) -> Settings:
     """The settings of this rank, as far as ranks must agree those of rank zero. All ranks take part.
 
     Ranks with other numbers in a reduction end the training, or take each other's numbers for something else.
@@ -28,22 +31,21 @@ def as_on_rank_zero(trainer: Trainer, settings: Settings) -> tuple[Settings, lis
     Args:
         trainer: the Trainer.
         settings: those of this rank.
-
-    Returns:
-        The settings, and the names of those that were changed.
+        warn: told of on the rank whose settings were others.
     """
     if trainer.world_size == 1:
-        return settings, []
+        return settings
     score = settings.score if settings.score is None or isinstance(settings.score, str) else A_FUNCTION
     mine = {**{name: getattr(settings, name) for name in PLAIN}, "per": [*(settings.per or ())], "score": score}
     plain: Mapping[str, Any] = trainer.strategy.broadcast(mine)
     names = [name for name, value in plain.items() if value != mine[name]]
     if not names:
-        return settings, []
+        return settings
+    warn_here(warn, f"{DIFFER}{', '.join(names)}")
     own = settings.per or {}
     per = {name: own.get(name, _is_not_there) for name in plain["per"]}
     scored = settings if plain["score"] == A_FUNCTION else replace(settings, score=plain["score"])
-    return replace(scored, **{name: plain[name] for name in PLAIN}, per=per or None), names
+    return replace(scored, **{name: plain[name] for name in PLAIN}, per=per or None)
 
 
 def _is_not_there(_batch: Any) -> int:

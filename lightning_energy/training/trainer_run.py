@@ -16,10 +16,9 @@ from lightning_energy.results.rows import known_j
 from lightning_energy.results.summary import devices_of
 from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training import log_keys
-from lightning_energy.training.alike import DIFFER, as_on_rank_zero
+from lightning_energy.training.alike import as_on_rank_zero
 from lightning_energy.training.ended import by_callbacks
 from lightning_energy.training.ending import Ending
-from lightning_energy.training.error_guard import warn_here
 from lightning_energy.training.lightning_private import searches
 from lightning_energy.training.logged import (
     epoch_phases,
@@ -102,9 +101,7 @@ class TrainerRun:
         end: Callable[[], None],
         key: str = "",
     ) -> None:
-        settings, others = as_on_rank_zero(trainer, settings)
-        if others:
-            warn_here(warn, f"{DIFFER}{', '.join(others)}")
+        settings = as_on_rank_zero(trainer, settings, warn)
         is_fit, ranks, conversion = stage == "fit", Ranks.of(trainer), settings.conversion
         self._memory, self._conversion, self._warn, self._left = memory, conversion, warn, left
         self._log_uncertainty = settings.log_uncertainty

@@ -23,6 +23,7 @@ from lightning_energy.results.read import read_record
 from lightning_energy.results.rows import SessionRow
 from lightning_energy.results.trace_files import TraceFiles
 from lightning_energy.training import outputs
+from tests.curves.test_sampler import wait_for
 from tests.modules import Classifier, energy_callback, loader, make_trainer, meter
 from tests.recomputed import accounts_of
 from tests.test_docs import ROOT
@@ -201,6 +202,7 @@ def test_a_place_that_cannot_be_written_is_told_and_the_training_goes_on(tmp_pat
 
     class Look(Callback):
         def on_train_end(self, trainer, pl_module):
+            wait_for(lambda: not energy._run.outputs.is_traced)  # it is written in the background
             taking.append(energy._run.outputs.is_traced)
 
     with pytest.warns(UserWarning, match="the trace cannot be written"):
