@@ -10,7 +10,7 @@ import numpy as np
 
 from lightning_energy.ledger.sharing.closer import Closer
 from lightning_energy.ledger.sharing.delay import MOST_HELD
-from lightning_energy.ledger.sharing.powers import PRIOR, Powers, fit_beside, variances_of_longer, wide
+from lightning_energy.ledger.sharing.powers import Powers, fit_beside, variances_of_longer, wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -231,7 +231,7 @@ class Contents:
         """Variance by the powers and by the kernel, and what it were if nothing but the prior were known."""
         d, slope = self._sensitivity_s(wanted), self._slopes @ wanted
         along = self.powers.covariance_w2 @ d.ravel()
-        guess = float((d.sum(axis=0) ** 2).sum()) * (PRIOR * self.powers.mean_w) ** 2
+        guess = float(self.powers.prior.variances_j2(d.sum(axis=0), self.powers.mean_w))
         of_kernel = float(slope @ self._spread @ slope) * self._widening
         as_carried = self.powers.as_carried(d.ravel() @ along, along.reshape(d.shape).mean(axis=0), np.array(guess))
         return float(as_carried), of_kernel, guess
