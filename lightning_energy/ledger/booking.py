@@ -303,20 +303,25 @@ def way_to_share(
     one_kind = held.told_apart(()) if held.rules or held.parts else held
     origin_ns = int(held.knots.time_ns[0])
     stretch = one_kind.stretch(origin_ns, due.stage, origin_ns - HISTORY_NS)
+    parts = _parts_of_phases(due, one_kind) if due.classes.has_phases else ()
+    in_parts = one_kind._replace(parts=parts).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
     belief = Belief()
     earlier = sharing.belief if sharing.looked >= SURE else None
     is_fine = due.classes.has_phases
-    found = EXACT if due.is_exact else belief.find(stretch, earlier, pause, is_fine=is_fine)
+    found = EXACT if due.is_exact else belief.find(in_parts if parts else stretch, earlier, pause, is_fine=is_fine)
     if found is None:
         return sharing._replace(is_final=is_full), is_full
     rules, is_told, untold = sharing.rules, False, sharing.untold
     if with_kinds and not due.for_now and n >= LOOKS_AT[0]:
         kinds = _kinds_of_steps(due, one_kind, stretch, (found.kernel, AT_ONCE), pause)
         rules, is_told, untold = kinds.rules, kinds.is_told, kinds.untold
+    if rules and due.is_exact and is_fine:
+        parts = _parts_of_phases(due, one_kind.told_apart(rules))
     if rules and not due.is_exact:  # which a counter's delay is told from, too
-        known = one_kind.told_apart(rules).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
+        apart = one_kind.told_apart(rules)
+        parts = _parts_of_phases(due, apart) if is_fine else ()
+        known = apart._replace(parts=parts).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
         found = Belief().find(known, None, pause, is_fine=is_fine) or found
-    parts = _parts_of_phases(due, one_kind.told_apart(rules)) if is_fine else ()
     is_final = is_full or (found.is_enough and is_told and (due.is_exact or n >= SURE))
     is_anew = not due.is_exact or sharing.found is not EXACT or (rules, parts) != (sharing.rules, sharing.parts)
     belief_kept = None if is_final or due.is_exact else belief

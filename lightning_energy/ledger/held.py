@@ -11,6 +11,7 @@ from lightning_energy.curves.energy import MISSING, OF_A_REGISTER
 from lightning_energy.ledger.distinct import distinct
 from lightning_energy.ledger.sharing.classes import Position
 from lightning_energy.ledger.sharing.parts import cut
+from lightning_energy.ledger.sharing.prior import Prior
 from lightning_energy.ledger.sharing.split import Columns
 from lightning_energy.ledger.sharing.stretch import Stretch
 from lightning_energy.ledger.sharing.timeline import Timeline, in_seconds
@@ -224,6 +225,7 @@ class Held(NamedTuple):
             self.is_known if is_known is None else is_known,
             Timeline(timeline.start_s, columns.of_class[timeline.column], len(stage)),
             stage,
+            Prior.of(self.parts),
         )
 
 

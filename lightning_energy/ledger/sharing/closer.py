@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.sharing.delay import Found
     from lightning_energy.ledger.sharing.powers import Normals
+    from lightning_energy.ledger.sharing.prior import Prior
 
 __all__ = ["Closer", "Parabola", "Turns"]
 
@@ -92,7 +93,7 @@ class Turns:
 
 
 def _log_likelihoods(
-    normals: Sequence[Normals], powers_w: Sequence[NDArray[np.float64]]
+    normals: Sequence[Normals], powers_w: Sequence[NDArray[np.float64]], prior: Prior
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Log likelihoods of kernels by what their powers leave of the rises, but for a constant; shape (kernels,) each.
 
@@ -106,6 +107,12 @@ def _log_likelihoods(
         left_j2[j], noise_j2[j] = each.squares(p), float(p @ each.excess @ p)
     whole = normals[0]
     scale = -0.5 * EVIDENCE * whole.n / (left_j2[0] + (LEAST_SCATTER * whole.mean_w) ** 2 * whole.length_s)
+    if prior.has_parts:  # the more they have to vary, the less likely
+        n, mean_w = len(normals[0].b), normals[0].mean_w
+        seen = np.flatnonzero(np.diag(normals[0].a) > 0)
+        away_w = np.array([p[seen] for p in (np.append(q, np.full(n, mean_w))[:n] for q in powers_w)]) - mean_w
+        per_j2 = left_j2[0] / whole.n
+        left_j2 += per_j2 * ((away_w @ prior.precision(seen, n, mean_w)) * away_w).sum(axis=1)
     return scale * left_j2, scale * (left_j2 - noise_j2), scale
 
 
@@ -136,6 +143,7 @@ class Closer(NamedTuple):
         powers_w: Sequence[NDArray[np.float64]],
         turns: Turns,
         of_times_j2: float,
+        prior: Prior,
     ) -> Closer:
         """Look for it.
 
@@ -145,6 +153,7 @@ class Closer(NamedTuple):
             powers_w: the powers by each.
             turns: the changes along both axes.
             of_times_j2: variance of the rises by errors of the updates' times, per second of each; summed over all.
+            prior: what was supposed of the powers.
         """
         ema2_s2 = np.array([k.ema_s for k in (found.kernel, *found.beside)]) ** 2
         width_s2 = float(ema2_s2[4] - ema2_s2[0])
@@ -153,7 +162,7 @@ class Closer(NamedTuple):
         as_found = cls(found, low, (0.0, 0.0), np.diag([1.0, u_2**2]))
         if whole.n < GROWN * found.fine_n:
             return as_found
-        all_of_it, without_noise, per_j2 = _log_likelihoods(normals, powers_w)
+        all_of_it, without_noise, per_j2 = _log_likelihoods(normals, powers_w, prior)
         slope, curve = Parabola(low[0], *all_of_it[[1, 0, 2]]).terms
         if curve >= 0:
             return as_found

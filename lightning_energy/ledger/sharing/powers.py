@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.sharing.prior import PRIOR, VARIES, Prior
+from lightning_energy.ledger.sharing.prior import NO_PARTS, PRIOR, VARIES, Prior
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +32,6 @@ __all__ = [
 RELIABLE = 0.5  # least part of what varies in a direction that is more than noise of the updates' times
 LEAST_SCATTER = 1e-3  # relative, of the power of one interval: no fit is better than that
 ROUNDS = 8  # of the iteration for the scatter, which the prior's weight depends on
-NO_PARTS = Prior()
 WANDERS = (0.0, 0.02, 0.05, 0.12, 0.3)
 """Standard deviations of a power's change from one block of intervals to the next, relative to the mean power."""
 EVIDENCE = 0.5  # weight of the likelihood, as residuals of neighbouring intervals are not independent
@@ -216,7 +215,7 @@ class Powers(NamedTuple):
     n: int
     a: NDArray[np.float64] = np.zeros((0, 0))
     fourth: Fourth | None = None
-    prior: Prior = Prior()
+    prior: Prior = NO_PARTS
 
     def as_carried(
         self, variance_j2: NDArray[np.float64], along: NDArray[np.float64], prior_j2: NDArray[np.float64]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.sharing.parts import Parts
 
-__all__ = ["PRIOR", "VARIES", "Axes", "Prior"]
+__all__ = ["NO_PARTS", "PRIOR", "VARIES", "Axes", "Prior"]
 
 PRIOR = 0.8
 """Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
@@ -56,6 +56,11 @@ class Prior(NamedTuple):
         """True where phases are cut."""
         return self.whole.size > 0
 
+    @property
+    def tried(self) -> list[Prior]:
+        """The same with every variation of powers within phases that may be."""
+        return [self._replace(varies=varies) for varies in VARIES]
+
     def whole_of(self, width: int) -> NDArray[np.int64]:
         """The same of so many classes."""
         result = np.arange(width)
@@ -82,6 +87,12 @@ class Prior(NamedTuple):
         spreads_w = np.concatenate([np.full(len(phases), spread_w), np.full(of_part.shape[1], varies_w)])
         return Axes(np.concatenate([of_phase, of_part], axis=1), spreads_w)
 
+    def precision(self, seen: NDArray[np.intp], width: int, mean_w: float) -> NDArray[np.float64]:
+        """Inverse of the covariance of the powers of classes that were seen."""
+        design, spread_w = self.axes(seen, width, mean_w)
+        result: NDArray[np.float64] = np.linalg.inv((design * spread_w**2) @ design.T)
+        return result
+
     def variances_j2(self, d: NDArray[np.float64], mean_w: float) -> NDArray[np.float64]:
         """Variances of figures before anything is known.
 
@@ -93,3 +104,7 @@ class Prior(NamedTuple):
         design, spread_w = self.axes(np.arange(width), width, mean_w)
         result: NDArray[np.float64] = ((d @ design * spread_w) ** 2).sum(axis=-1)
         return result
+
+
+NO_PARTS = Prior()
+"""Powers of classes that are no parts of others."""
