@@ -8,6 +8,7 @@ last long enough are cut, and the fit knows that parts of one phase draw nearly 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Parts", "cut", "ends_of"]
 
-SHORT = 0.5  # of an update's period: a part at an end of a phase
-MOST_PARTS = 24  # of all phases together: more cost more
+SHORT = 0.25  # of an update's period: a part at an end of a phase
+LONGER = 2.0  # times as long are those between
+MOST_PARTS = 28  # of all phases together: more cost more
 FEWEST = 8  # stretches of a class that is cut
 COARSER = 1.3  # factor by which parts grow until they are few enough
 
@@ -35,6 +37,12 @@ class Parts(NamedTuple):
 
     ends: tuple[float, ...]
     classes: tuple[int, ...]
+
+    @property
+    def middles(self) -> tuple[float, ...]:
+        """The middle of each part: from -1, the beginning, to 1, the end."""
+        cuts = (0.0, *self.ends, 1.0)
+        return tuple(a + b - 1 for a, b in pairwise(cuts))
 
 
 def ends_of(mean_s: Sequence[float], update_s: float) -> list[tuple[float, ...]]:
@@ -53,13 +61,13 @@ def ends_of(mean_s: Sequence[float], update_s: float) -> list[tuple[float, ...]]
 
 
 def _ends(length: float) -> tuple[float, ...]:
-    """Where to cut a phase of so many short parts: alike as long as these are few, else both ends in two parts each."""
+    """Where to cut a phase of so many short parts: alike as long as these are few, else shortest at both ends."""
     n = round(length)
-    if n <= 1:
-        return ()
     if n <= 4:  # noqa: PLR2004 - two parts at each end
         return tuple(k / n for k in range(1, n))
-    return (1 / length, 2 / length, 1 - 2 / length, 1 - 1 / length)
+    inside = max(round((length - 4) / LONGER), 1)
+    middle = [2 / length + k / inside * (1 - 4 / length) for k in range(1, inside)]
+    return (1 / length, 2 / length, *middle, 1 - 2 / length, 1 - 1 / length)
 
 
 def cut(

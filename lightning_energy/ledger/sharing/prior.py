@@ -15,6 +15,7 @@ __all__ = ["NO_PARTS", "PRIOR", "VARIES", "Axes", "Prior"]
 
 PRIOR = 0.8
 """Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
+SQRT3 = 3**0.5
 VARIES = (0.1, 0.2, 0.4)
 """Standard deviations of the power of a part of a phase about that of the phase, relative to the run's mean power."""
 
@@ -37,19 +38,23 @@ class Prior(NamedTuple):
     Attributes:
         whole: by class, the class of the phase that it is a part of, itself the first part; of classes that are no
             parts nothing, or themselves.
+        middle: by class, the middle of the part: from -1, the beginning of the phase, to 1, its end.
         varies: standard deviation of a part's power about its phase's, relative to the mean power.
     """
 
     whole: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+    middle: NDArray[np.float64] = np.empty(0)
     varies: float = VARIES[0]
 
     @classmethod
     def of(cls, parts: tuple[Parts, ...]) -> Prior:
         """That of phases that are cut."""
         whole = np.arange(max((max(each.classes) for each in parts), default=-1) + 1)
+        middle = np.zeros(len(whole))
         for each in parts:
             whole[[*each.classes]] = each.classes[0]
-        return cls(whole)
+            middle[[*each.classes]] = each.middles
+        return cls(whole, middle)
 
     @property
     def has_parts(self) -> bool:
@@ -83,9 +88,13 @@ class Prior(NamedTuple):
         is_part = (np.bincount(whole, minlength=width) > 1)[whole][seen]
         phases, place = np.unique(whole[seen], return_inverse=True)
         of_phase, of_part = np.eye(len(phases))[place], np.eye(len(seen))[:, is_part]
+        middle = np.pad(self.middle, (0, max(width - len(self.middle), 0)))[seen]
+        slopes = SQRT3 * middle[:, None] * of_phase
+        slopes = slopes[:, np.abs(slopes).max(axis=0) > 0]
         varies_w = max(self.varies * mean_w, 1e-6)
-        spreads_w = np.concatenate([np.full(len(phases), spread_w), np.full(of_part.shape[1], varies_w)])
-        return Axes(np.concatenate([of_phase, of_part], axis=1), spreads_w)
+        spreads_w = np.full(len(phases) + slopes.shape[1] + of_part.shape[1], varies_w)
+        spreads_w[: len(phases)] = spread_w
+        return Axes(np.concatenate([of_phase, slopes, of_part], axis=1), spreads_w)
 
     def precision(self, seen: NDArray[np.intp], width: int, mean_w: float) -> NDArray[np.float64]:
         """Inverse of the covariance of the powers of classes that were seen."""
