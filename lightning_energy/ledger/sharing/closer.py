@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lightning_energy.ledger.sharing.powers import EVIDENCE, LEAST_SCATTER
+from lightning_energy.ledger.sharing.prior import NO_PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,7 +144,7 @@ class Closer(NamedTuple):
         powers_w: Sequence[NDArray[np.float64]],
         turns: Turns,
         of_times_j2: float,
-        prior: Prior,
+        prior: Prior = NO_PARTS,
     ) -> Closer:
         """Look for it.
 
@@ -160,7 +161,7 @@ class Closer(NamedTuple):
         low, whole = (-1.0, float(ema2_s2[3] - ema2_s2[0]) / width_s2), normals[0]
         u_2 = found.u_ema_s * (found.u_ema_s + 2 * found.kernel.ema_s) / width_s2
         as_found = cls(found, low, (0.0, 0.0), np.diag([1.0, u_2**2]))
-        if whole.n < GROWN * found.fine_n:
+        if whole.n < GROWN * found.fine_n or prior.has_parts:
             return as_found
         all_of_it, without_noise, per_j2 = _log_likelihoods(normals, powers_w, prior)
         slope, curve = Parabola(low[0], *all_of_it[[1, 0, 2]]).terms

@@ -198,7 +198,7 @@ class Contents:
         along_s = self._sensitivity_s(wanted).sum(axis=0)
         falls = variances_of_longer(self.split.normals[0], self.powers, along_s, LENGTHS)
         powers_j2 = falls + max(of_powers - float(falls[0]), 0.0)
-        is_told_on = self.split.turns is not None  # the delay: by all intervals
+        is_told_on = self.split.turns is not None and not self.powers.prior.has_parts  # the delay: by all intervals
         kernel_j2 = of_kernel / (LENGTHS if is_told_on else np.minimum(LENGTHS, max(MOST_HELD / n, 1.0)))
         told = powers_j2 + kernel_j2 <= (1 - RESOLVED) * guess
         rest_j2 = sum(parts[cause] for cause in ("inside", "edges", "unseen", "rounding", "ahead")) / LENGTHS
@@ -238,7 +238,7 @@ class Contents:
 
     def _is_smoothed(self, bridge: float, cuts: float) -> bool:
         """True for what lies inside intervals where it is not known how the sensor smooths."""
-        return bridge > INSIDE * self._mean_s * (cuts + 2) and self.found.u_ema_s > KNOWN_EMA_S
+        return bridge > INSIDE * self._mean_s * (cuts + 2) and self.found.u_ema_s > (0.005 if self.powers.prior.has_parts else KNOWN_EMA_S)
 
     def _at(self, place: int) -> int:
         """The block of powers of a block of intervals: later ones have those of the last."""
