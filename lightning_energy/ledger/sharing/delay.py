@@ -215,7 +215,8 @@ class Belief:
             profile = _profile(Kernel(ema_s=ema_s), rises, lags_s, pause, blurred=True)
             belief.append(profile.log_likelihood + log_prior(lags_s))
         width = np.gradient(FINE_EMA_S)
-        w = np.array(belief) + np.log(width / width.sum() + (FINE_EMA_S == 0))[:, None]
+        sharp = 0.0 if rises.stretch.prior.has_parts else 1.0  # powers that vary look like a sensor that smooths less
+        w = np.array(belief) + np.log(width / width.sum() + sharp * (FINE_EMA_S == 0))[:, None]
         w = np.exp(w - w.max())
         w /= w.sum()
         if w[:, [0, -1]].sum() + w[-1].sum() > FINE_EDGE:  # it is not told so finely

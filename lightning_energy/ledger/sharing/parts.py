@@ -24,6 +24,7 @@ SHORT = 0.25  # of an update's period: a part at an end of a phase
 LONGER = 2.0  # times as long are those between
 MOST_PARTS = 28  # of all phases together: more cost more
 FEWEST = 8  # stretches of a class that is cut
+OF_ALL = 1 / 16  # of all phases together: the same
 COARSER = 1.3  # factor by which parts grow until they are few enough
 
 
@@ -52,7 +53,7 @@ def ends_of(mean_s: Sequence[float], update_s: float) -> list[tuple[float, ...]]
         mean_s: mean duration of the stretches of each.
         update_s: seconds between the counter's updates.
     """
-    short_s = SHORT * update_s
+    short_s = min(SHORT * update_s, OF_ALL * sum(mean_s))
     while True:
         found = [_ends(each_s / short_s) for each_s in mean_s]
         if sum(len(ends) + 1 for ends in found if ends) <= MOST_PARTS:
