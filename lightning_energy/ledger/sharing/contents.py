@@ -88,6 +88,7 @@ class Contents:
         powers: the fitted powers.
         found: the kernel, as all intervals tell it.
         rules: the way in which kinds of steps are told apart.
+        parts: the way in which phases are cut.
         energy_j: joules by account.
         stretches: number and seconds of the stretches of each class that are over, shape (2, classes).
         moved_j: the part of them that powers would have given to neighbours, beyond what these can have spent.
@@ -111,7 +112,7 @@ class Contents:
         n, width = max(split.line_j.shape[1], int(ahead.code.max(initial=-1)) + 1), split.d.shape[2]
         width = max(width, ahead.seconds_s.shape[1])
         self.split, self.powers, self.found = split, powers.wide(width), sharing.found
-        self.rules = sharing.rules
+        self.rules, self.parts = sharing.rules, sharing.parts
         self.stretches = np.zeros((2, 0)) if stretches is None else stretches
         self._ahead = Ahead(ahead.code, wide(ahead.seconds_s, width))
         energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
@@ -131,6 +132,17 @@ class Contents:
         n = min(len(wanted), len(self.energy_j))
         result: NDArray[np.float64] = self.energy_j[:n][wanted[:n]]
         return result
+
+    def to_phases(self, width: int) -> NDArray[np.float64]:
+        """The mean of each class's parts, by its first one: a matrix of shape (classes, classes)."""
+        result = np.eye(width)
+        for each in self.parts:
+            result[each.classes[0], [*each.classes]] = each.lengths
+        return result
+
+    def from_phases(self, width: int) -> NDArray[np.float64]:
+        """The class of the whole, that is the first, of each part: a matrix of shape (classes, classes)."""
+        return np.eye(width)[self.powers.prior.whole_of(width)]
 
     def variance_j2(self, wanted: NDArray[np.bool_]) -> float:
         """Variance of the joules of some accounts together, in J².

@@ -40,6 +40,11 @@ class Parts(NamedTuple):
     classes: tuple[int, ...]
 
     @property
+    def lengths(self) -> tuple[float, ...]:
+        """The length of each part, of the whole."""
+        return tuple(b - a for a, b in pairwise((0.0, *self.ends, 1.0)))
+
+    @property
     def middles(self) -> tuple[float, ...]:
         """The middle of each part: from -1, the beginning, to 1, the end."""
         cuts = (0.0, *self.ends, 1.0)
