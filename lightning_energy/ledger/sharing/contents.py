@@ -31,6 +31,7 @@ CARRIERS = 16.0  # fewest intervals that tell of a figure, for which more of the
 LENGTHS: NDArray[np.float64] = np.power(1.1, np.arange(74.0))
 """Lengths of runs, in lengths of this one, of which one is said to tell a figure: up to 1050."""
 KNOWN_EMA_S = 0.002  # uncertainty of the smoothing from which on nothing is known of what lies inside an interval
+KNOWN_IN_PARTS_S = 0.005  # the same where phases are cut: their parts draw what smoothing would hide
 INSIDE = 0.3  # of an interval, times the number of changes of stage: more is cut inside intervals than at their ends
 FEW_CHANGES = 4
 SMOOTHED = 2 / math.e - 1 / 2
@@ -206,12 +207,11 @@ class Contents:
             return math.inf
         if of_powers + of_kernel <= (1 - RESOLVED) * guess and variance_j2 <= most_j2:
             return 1.0
-        parts, n = self.parts_j2(wanted), max(self.split.n, 1)
+        parts = self.parts_j2(wanted)
         along_s = self._sensitivity_s(wanted).sum(axis=0)
         falls = variances_of_longer(self.split.normals[0], self.powers, along_s, LENGTHS)
         powers_j2 = falls + max(of_powers - float(falls[0]), 0.0)
-        is_told_on = self.split.turns is not None and not self.powers.prior.has_parts  # the delay: by all intervals
-        kernel_j2 = of_kernel / (LENGTHS if is_told_on else np.minimum(LENGTHS, max(MOST_HELD / n, 1.0)))
+        kernel_j2 = of_kernel / self._delay_falls()
         told = powers_j2 + kernel_j2 <= (1 - RESOLVED) * guess
         rest_j2 = sum(parts[cause] for cause in ("inside", "edges", "unseen", "rounding", "ahead")) / LENGTHS
         sure = powers_j2 + kernel_j2 + rest_j2 + parts["misfit"] + parts["limits"] <= most_j2
@@ -219,6 +219,18 @@ class Contents:
         if enough.size and enough[0] > 1 and self._carriers(wanted) < CARRIERS:
             return math.inf
         return float(enough[0]) if enough.size else math.inf
+
+    def _delay_falls(self) -> NDArray[np.float64]:
+        """By how much the variance by the delay falls in longer runs.
+
+        Where phases are cut, nothing is promised: how well their parts tell the delay is another matter in each run.
+        """
+        if self.powers.prior.has_parts:
+            return np.ones_like(LENGTHS)
+        if self.split.turns is not None:  # it is told by all intervals
+            return LENGTHS
+        result: NDArray[np.float64] = np.minimum(LENGTHS, max(MOST_HELD / max(self.split.n, 1), 1.0))
+        return result
 
     def _carriers(self, wanted: NDArray[np.bool_]) -> float:
         """The number of intervals that tell the joules of some accounts."""
@@ -250,7 +262,8 @@ class Contents:
 
     def _is_smoothed(self, bridge: float, cuts: float) -> bool:
         """True for what lies inside intervals where it is not known how the sensor smooths."""
-        return bridge > INSIDE * self._mean_s * (cuts + 2) and self.found.u_ema_s > (0.005 if self.powers.prior.has_parts else KNOWN_EMA_S)
+        known_s = KNOWN_IN_PARTS_S if self.powers.prior.has_parts else KNOWN_EMA_S
+        return bridge > INSIDE * self._mean_s * (cuts + 2) and self.found.u_ema_s > known_s
 
     def _at(self, place: int) -> int:
         """The block of powers of a block of intervals: later ones have those of the last."""

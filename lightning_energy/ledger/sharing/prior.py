@@ -16,7 +16,7 @@ __all__ = ["NO_PARTS", "PRIOR", "VARIES", "Axes", "Prior"]
 PRIOR = 0.8
 """Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
 SQRT3 = 3**0.5
-VARIES = (0.1, 0.2, 0.4)
+VARIES = (0.15, 0.3, 0.6)
 """Standard deviations of the power of a part of a phase about that of the phase, relative to the run's mean power."""
 
 
