@@ -3,7 +3,7 @@
 A phase that had one power would be told the better the longer a run is. Where its power varies, what its beginning and
 its end draw beyond the mean is taken for the power of its neighbours, which share intervals with them. So phases that
 last long enough are cut, and the fit knows that parts of one phase draw nearly alike, see
-:class:`~lightning_energy.ledger.sharing.prior.Prior`. Near both ends, which share intervals, parts are short.
+:class:`~lightning_energy.ledger.sharing.prior.Prior`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Parts", "cut", "ends_of"]
 
-SHORT = 0.25  # of an update's period: a part at an end of a phase
-LONGER = 2.0  # times as long are those between
-MOST_PARTS = 28  # of all phases together: more cost more
+SHORT = 0.25  # of an update's period: a part of a phase
+MOST_PARTS = 36  # of all phases together: more cost more
 FEWEST = 8  # stretches of a class that is cut
 OF_ALL = 1 / 16  # of all phases together: the same
 COARSER = 1.3  # factor by which parts grow until they are few enough
@@ -67,13 +66,9 @@ def ends_of(mean_s: Sequence[float], update_s: float) -> list[tuple[float, ...]]
 
 
 def _ends(length: float) -> tuple[float, ...]:
-    """Where to cut a phase of so many short parts: alike as long as these are few, else shortest at both ends."""
+    """Where to cut a phase of so many parts."""
     n = round(length)
-    if n <= 4:  # noqa: PLR2004 - two parts at each end
-        return tuple(k / n for k in range(1, n))
-    inside = max(round((length - 4) / LONGER), 1)
-    middle = [2 / length + k / inside * (1 - 4 / length) for k in range(1, inside)]
-    return (1 / length, 2 / length, *middle, 1 - 2 / length, 1 - 1 / length)
+    return tuple(k / n for k in range(1, n))
 
 
 def cut(
