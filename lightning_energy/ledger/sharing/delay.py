@@ -168,6 +168,7 @@ class Belief:
     _look: float = 1.0
     _emas_s: NDArray[np.float64] | None = None
     _half_s: float = 0.0
+    _sharp: float = 1.0  # belief in no smoothing beside that in some
 
     def find(
         self,
@@ -191,6 +192,7 @@ class Belief:
         rises = _Rises(stretch)
         pause()
         self._half_s = float(stretch.half_s.mean())
+        self._sharp = 0.0 if stretch.prior.has_parts else 1.0  # power that varies in phases may look like no smoothing
         smoothing = n > ENOUGH_FOR_SMOOTHING
         self._emas_s = EMA_S if smoothing else EMA_S[:1]
         self._look = 1.0
@@ -215,8 +217,7 @@ class Belief:
             profile = _profile(Kernel(ema_s=ema_s), rises, lags_s, pause, blurred=True)
             belief.append(profile.log_likelihood + log_prior(lags_s))
         width = np.gradient(FINE_EMA_S)
-        sharp = 0.0 if rises.stretch.prior.has_parts else 1.0  # powers that vary look like a sensor that smooths less
-        w = np.array(belief) + np.log(width / width.sum() + sharp * (FINE_EMA_S == 0))[:, None]
+        w = np.array(belief) + np.log(width / width.sum() + self._sharp * (FINE_EMA_S == 0))[:, None]
         w = np.exp(w - w.max())
         w /= w.sum()
         if w[:, [0, -1]].sum() + w[-1].sum() > FINE_EDGE:  # it is not told so finely
@@ -268,12 +269,15 @@ class Belief:
         return result
 
     def found(self) -> Found:
-        """Posterior mean and covariance. Half of the belief is in no smoothing; short delays come before long ones."""
+        """Posterior mean and covariance.
+
+        Half of the belief is in no smoothing, but where phases are cut; short delays come before long ones.
+        """
         if self.table is None or self._emas_s is None:
             return UNKNOWN
         emas = self._emas_s
         width = np.gradient(emas) if len(emas) > 1 else np.ones(1)
-        belief = np.log(width / width.sum() + (emas == 0))[:, None] + log_prior(GRID_S)
+        belief = np.log(width / width.sum() + self._sharp * (emas == 0))[:, None] + log_prior(GRID_S)
         w = np.exp(self.table + belief - (self.table + belief).max())
         w /= w.sum()
         lag_s, ema_s = float(w.sum(axis=0) @ GRID_S), float(w.sum(axis=1) @ emas)
