@@ -260,7 +260,12 @@ def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
     knots = due.held.knots
     if old.state is not due.state or (old.is_exact, old.bounds_w) != (due.is_exact, due.bounds_w):
         return False
-    if not due.held.n or due.held.n != old.held.n or due.held.rules != old.held.rules or due.held.parts != old.held.parts:
+    if (
+        not due.held.n
+        or due.held.n != old.held.n
+        or due.held.rules != old.held.rules
+        or due.held.parts != old.held.parts
+    ):
         return False
     if due.last(sharing.lag_ns) != old.last(sharing.lag_ns):
         return False
@@ -297,7 +302,9 @@ def way_to_share(
     is_last = due.is_last and n >= ENOUGH and n > sharing.looked
     if not (is_full or is_last or any(sharing.looked < number <= n for number in LOOKS_AT)):
         if due.is_exact:
-            exact = Sharing(EXACT, looked=sharing.looked, rules=sharing.rules, untold=sharing.untold, parts=sharing.parts)
+            exact = Sharing(
+                EXACT, looked=sharing.looked, rules=sharing.rules, untold=sharing.untold, parts=sharing.parts
+            )
             return exact, sharing.found is not EXACT
         return sharing, False
     one_kind = held.told_apart(()) if held.rules or held.parts else held

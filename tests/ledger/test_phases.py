@@ -108,8 +108,7 @@ def test_a_counter_tells_phases_of_steps_that_it_does_not_keep_pace_with():
 
 
 WAITING = tuple(
-    (name, kind, part, w)
-    for (name, kind, _, w), part in zip(PHASES, (0.29, 0.33, 0.06, 0.03, 0.27, 0.02), strict=True)
+    (name, kind, part, w) for (name, kind, _, w), part in zip(PHASES, (0.29, 0.33, 0.06, 0.03, 0.27, 0.02), strict=True)
 )
 VARYING = {
     "halves of 10 %": (("forward", ((0.5, 1.1), (0.5, 0.9))), ("backward", ((0.5, 1.1), (0.5, 0.9)))),

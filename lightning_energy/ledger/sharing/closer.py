@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lightning_energy.ledger.sharing.powers import EVIDENCE, LEAST_SCATTER
-from lightning_energy.ledger.sharing.prior import NO_PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.sharing.delay import Found
     from lightning_energy.ledger.sharing.powers import Normals
-    from lightning_energy.ledger.sharing.prior import Prior
 
 __all__ = ["Closer", "Parabola", "Turns"]
 
@@ -94,7 +92,7 @@ class Turns:
 
 
 def _log_likelihoods(
-    normals: Sequence[Normals], powers_w: Sequence[NDArray[np.float64]], prior: Prior
+    normals: Sequence[Normals], powers_w: Sequence[NDArray[np.float64]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Log likelihoods of kernels by what their powers leave of the rises, but for a constant; shape (kernels,) each.
 
@@ -108,13 +106,13 @@ def _log_likelihoods(
         left_j2[j], noise_j2[j] = each.squares(p), float(p @ each.excess @ p)
     whole = normals[0]
     scale = -0.5 * EVIDENCE * whole.n / (left_j2[0] + (LEAST_SCATTER * whole.mean_w) ** 2 * whole.length_s)
-    if prior.has_parts:  # the more they have to vary, the less likely
-        n, mean_w = len(normals[0].b), normals[0].mean_w
-        seen = np.flatnonzero(np.diag(normals[0].a) > 0)
-        away_w = np.array([p[seen] for p in (np.append(q, np.full(n, mean_w))[:n] for q in powers_w)]) - mean_w
-        per_j2 = left_j2[0] / whole.n
-        left_j2 += per_j2 * ((away_w @ prior.precision(seen, n, mean_w)) * away_w).sum(axis=1)
     return scale * left_j2, scale * (left_j2 - noise_j2), scale
+
+
+def _squares_s2(found: Found) -> NDArray[np.float64]:
+    """Squares of the smoothing of a kernel and of those beside it."""
+    result: NDArray[np.float64] = np.array([k.ema_s for k in (found.kernel, *found.beside)]) ** 2
+    return result
 
 
 class Closer(NamedTuple):
@@ -144,7 +142,6 @@ class Closer(NamedTuple):
         powers_w: Sequence[NDArray[np.float64]],
         turns: Turns,
         of_times_j2: float,
-        prior: Prior = NO_PARTS,
     ) -> Closer:
         """Look for it.
 
@@ -154,16 +151,12 @@ class Closer(NamedTuple):
             powers_w: the powers by each.
             turns: the changes along both axes.
             of_times_j2: variance of the rises by errors of the updates' times, per second of each; summed over all.
-            prior: what was supposed of the powers.
         """
-        ema2_s2 = np.array([k.ema_s for k in (found.kernel, *found.beside)]) ** 2
-        width_s2 = float(ema2_s2[4] - ema2_s2[0])
-        low, whole = (-1.0, float(ema2_s2[3] - ema2_s2[0]) / width_s2), normals[0]
-        u_2 = found.u_ema_s * (found.u_ema_s + 2 * found.kernel.ema_s) / width_s2
-        as_found = cls(found, low, (0.0, 0.0), np.diag([1.0, u_2**2]))
-        if whole.n < GROWN * found.fine_n or prior.has_parts:
+        as_found, ema2_s2, whole = cls.as_found(found), _squares_s2(found), normals[0]
+        low, width_s2 = as_found.low, float(ema2_s2[4] - ema2_s2[0])
+        if whole.n < GROWN * found.fine_n:
             return as_found
-        all_of_it, without_noise, per_j2 = _log_likelihoods(normals, powers_w, prior)
+        all_of_it, without_noise, per_j2 = _log_likelihoods(normals, powers_w)
         slope, curve = Parabola(low[0], *all_of_it[[1, 0, 2]]).terms
         if curve >= 0:
             return as_found
@@ -190,6 +183,15 @@ class Closer(NamedTuple):
         lag_s = found.kernel.lag_s + found.kernel.ema_s + float(at[0]) * sum_s2**0.5 - ema_s
         closer = found._replace(kernel=found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance_s2=covariance_s2)
         return cls(closer, low, (float(at[0]), float(at[1])), spread)
+
+    @classmethod
+    def as_found(cls, found: Found) -> Closer:
+        """The kernel as it was looked for closely, and what was not known of it then."""
+        ema2_s2 = _squares_s2(found)
+        width_s2 = float(ema2_s2[4] - ema2_s2[0])
+        u_2 = found.u_ema_s * (found.u_ema_s + 2 * found.kernel.ema_s) / width_s2
+        low = (-1.0, float(ema2_s2[3] - ema2_s2[0]) / width_s2)
+        return cls(found, low, (0.0, 0.0), np.diag([1.0, u_2**2]))
 
     def beyond(self, by_kernel: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         """A figure by the best kernel beyond that by the kernel that intervals were booked by.

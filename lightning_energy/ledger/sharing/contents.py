@@ -316,7 +316,10 @@ class Contents:
         np.add.at(d, code, rows)
         powers_w = [self._wide(p) for p in (fit_beside(split.normals[0], self.powers), *beside_w)]
         by_kernel = [self._by(split.line_j[0], d, powers_w[0], n), *by_kernel]
-        closer = Closer.of(found, split.normals, powers_w, split.turns, split.of_times_j2, self.powers.prior)
+        if self.powers.prior.has_parts:  # which may be taken for another delay, as they may for another power
+            closer = Closer.as_found(found)
+        else:
+            closer = Closer.of(found, split.normals, powers_w, split.turns, split.of_times_j2)
         self.found = closer.found
         power_w = np.maximum(self.powers.power_w + closer.beyond(powers_w), 0.0)
         self.powers = self.powers._replace(power_w=power_w)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -39,7 +41,7 @@ def test_parts_begin_within_their_stretch_and_the_last_stretch_stays_whole(begin
     whole = {5: 1, 6: 1, 7: 3}
     assert [whole.get(c, c) for c in found.tolist()] == classes[stretch].tolist()
     assert (stretch == len(time_ns) - 1).sum() == 1
-    for i, (start_ns, end_ns) in enumerate(zip(time_ns[:-1], time_ns[1:], strict=True)):
+    for i, (start_ns, end_ns) in enumerate(pairwise(time_ns)):
         mine = found_ns[stretch == i]
         ends = {1: [0.25, 0.5], 3: [0.5]}.get(int(classes[i]), [])
         assert mine == pytest.approx([start_ns + x * (end_ns - start_ns) for x in [0.0, *ends]], abs=1)
