@@ -73,8 +73,15 @@ def ramps(by: float) -> dict[str, Any]:
     return {"profiles": (("forward", rise), ("backward", rise[::-1]))}
 
 
-BURST: dict[str, Any] = {"profiles": (("optimizer", ((0.7, 0.8), (0.3, 1.47))),)}
-SLOWER_RANK: dict[str, Any] = {"profiles": (("backward", ((0.75, 1.0), (0.25, 0.45))),)}
+VARYING: dict[str, dict[str, Any]] = {
+    "a long wait": {},
+    "halves of 10 %": halves(0.1),
+    "halves of 20 %": halves(0.2),
+    "ramps of 20 %": ramps(0.2),
+    "a burst at its end": {"profiles": (("optimizer", ((0.7, 0.8), (0.3, 1.47))),)},
+    "a slower rank": {"profiles": (("backward", ((0.75, 1.0), (0.25, 0.45))),)},
+}
+"""Ways in which power varies within phases, in the same order each step."""
 
 
 class Case(NamedTuple):
@@ -103,19 +110,15 @@ def cases() -> dict[str, Case]:
         work = replace(BASE, epochs=2, step_s=step_ms * 1e-3)
         name = f"{u_ms} ms counter, {lag_ms} ms late: {step_ms} ms steps, 1 min"
         result[name] = Case(work, Sensor(update_s=u_ms * 1e-3, lag_s=lag_ms * 1e-3))
-    for u_ms, lag_ms, ema_ms in ((20, 0, 0), (20, 50, 0), (100, 0, 0), (20, 0, 10)):
-        sensor = Sensor(update_s=u_ms * 1e-3, lag_s=lag_ms * 1e-3, ema_s=ema_ms * 1e-3)
-        late = f"{lag_ms} ms late" if not ema_ms else f"smooths over {ema_ms} ms"
-        for name, profile in (
-            ("a long wait", {}),
-            ("halves of 10 %", halves(0.1)),
-            ("halves of 20 %", halves(0.2)),
-            ("ramps of 20 %", ramps(0.2)),
-            ("a burst at the end", BURST),
-            ("a wait for a slower rank", SLOWER_RANK),
-        ):
-            work = replace(WAITING, epochs=2, **profile)
-            result[f"{u_ms} ms counter, {late}: 85 ms steps, {name}, 1 min"] = Case(work, sensor)
+    for name, sensor, profiles in (
+        ("20 ms counter, 0 ms late", Sensor(0.02), [*VARYING]),
+        ("20 ms counter, 50 ms late", Sensor(0.02, lag_s=0.05), ["a long wait", "halves of 20 %", "a slower rank"]),
+        ("100 ms counter, 0 ms late", Sensor(0.1), ["a long wait", "halves of 10 %", "a slower rank"]),
+        ("20 ms counter, smooths over 10 ms", Sensor(0.02, ema_s=0.01), ["a long wait", "halves of 10 %"]),
+    ):
+        for profile in profiles:
+            work = replace(WAITING, epochs=2, **VARYING[profile])
+            result[f"{name}: 85 ms steps, {profile}, 1 min"] = Case(work, sensor)
     usual, slow = replace(BASE, step_s=0.05), replace(BASE, step_s=0.2)
     return result | {
         "20 ms counter, 0 ms late: 50 ms steps, 10 min": Case(replace(usual, epochs=20), Sensor(0.02)),

@@ -168,7 +168,6 @@ class Belief:
     _look: float = 1.0
     _emas_s: NDArray[np.float64] | None = None
     _half_s: float = 0.0
-    _sharp: float = 1.0  # belief in no smoothing beside that in some
 
     def find(
         self,
@@ -192,7 +191,6 @@ class Belief:
         rises = _Rises(stretch)
         pause()
         self._half_s = float(stretch.half_s.mean())
-        self._sharp = 0.0 if stretch.prior.has_parts else 1.0  # power that varies in phases may look like no smoothing
         smoothing = n > ENOUGH_FOR_SMOOTHING
         self._emas_s = EMA_S if smoothing else EMA_S[:1]
         self._look = 1.0
@@ -217,7 +215,8 @@ class Belief:
             profile = _profile(Kernel(ema_s=ema_s), rises, lags_s, pause, blurred=True)
             belief.append(profile.log_likelihood + log_prior(lags_s))
         width = np.gradient(FINE_EMA_S)
-        w = np.array(belief) + np.log(width / width.sum() + self._sharp * (FINE_EMA_S == 0))[:, None]
+        sharp = 0.0 if rises.stretch.prior.has_parts else 1.0  # power that varies in phases looks like less smoothing
+        w = np.array(belief) + np.log(width / width.sum() + sharp * (FINE_EMA_S == 0))[:, None]
         w = np.exp(w - w.max())
         w /= w.sum()
         if w[:, [0, -1]].sum() + w[-1].sum() > FINE_EDGE:  # it is not told so finely
@@ -269,15 +268,12 @@ class Belief:
         return result
 
     def found(self) -> Found:
-        """Posterior mean and covariance.
-
-        Half of the belief is in no smoothing, but where phases are cut; short delays come before long ones.
-        """
+        """Posterior mean and covariance. Half of the belief is in no smoothing; short delays come before long ones."""
         if self.table is None or self._emas_s is None:
             return UNKNOWN
         emas = self._emas_s
         width = np.gradient(emas) if len(emas) > 1 else np.ones(1)
-        belief = np.log(width / width.sum() + self._sharp * (emas == 0))[:, None] + log_prior(GRID_S)
+        belief = np.log(width / width.sum() + (emas == 0))[:, None] + log_prior(GRID_S)
         w = np.exp(self.table + belief - (self.table + belief).max())
         w /= w.sum()
         lag_s, ema_s = float(w.sum(axis=0) @ GRID_S), float(w.sum(axis=1) @ emas)
