@@ -131,7 +131,9 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, argu
     if answer.gain is not None:
         lines.append(_of_metric(answer, answer.gain, subject, arguments.max_loss))
     if answer.pairs:
-        lines.append(f"- {paired_words(answer.pairs, base.n, new.n).capitalize()}.")
+        paired = paired_words(answer.pairs, base.n, new.n)
+        are_all = 2 * answer.pairs == base.n + new.n
+        lines.append(f"- {paired.capitalize()}." if are_all else f"- Increases are {paired}; the table has all runs.")
     lines += _conditions(answer)
     lines += [
         f"- {in_markdown(run.name)} of {side.name} is not counted: {in_markdown(reason)}."

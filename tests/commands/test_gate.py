@@ -96,7 +96,9 @@ def test_it_says_which_runs_are_pairs(tmp_path, capsys):
         for i, seed in enumerate(seeds):
             put(tmp_path / name / str(i), 1.0 + i * i / 1000, 0.9 - i / 1000, seed=seed)
     gate(tmp_path, "same")
-    assert "- Paired by the seeds of 3 of 4 runs." in capsys.readouterr().out
+    assert (
+        "- Increases are of the 3 shared seeds; the other 2 runs count for nothing here; the table has all runs."
+    ) in capsys.readouterr().out
 
 
 def test_a_record_on_both_sides_is_refused(folder, capsys, monkeypatch):

@@ -293,3 +293,37 @@ def test_a_fall_is_told_as_one():
     """20 % less, with ±1.15 %: 0.8 * 1.0116 = 0.809."""
     reason = gate(side("base"), side("new", 0.8), 0.03).reason
     assert reason == "the energy fell, by 19 % at least; allowed was a rise of 3 %"
+
+
+def some_shared(name, kwh=(1.0, 1.01, 0.99), accuracies=(0.910, 0.912, 0.908), others=()):
+    """Three seeds of both sides, and others of its own."""
+    more_kwh, more = zip(*others, strict=True) if others else ((), ())
+    return repeats(name, [*kwh, *more_kwh], [*accuracies, *more], seeds=range(3 + len(others)))
+
+
+CHEAP, DEAR = (1.002, 1.011, 0.993), (1.072, 1.081, 1.063)
+KEPT, WORSE = (0.910, 0.913, 0.908), (0.890, 0.8925, 0.888)
+NOT_SHARED = "runs whose seeds are not shared count for nothing in a test of pairs: share all seeds, or none"
+
+
+@pytest.mark.parametrize(
+    ("new", "max_loss", "reason"),
+    [
+        ((CHEAP, KEPT), None, ""),
+        ((CHEAP, KEPT, [(1.0, 0.91)]), None, ""),
+        (
+            (CHEAP, KEPT, [(1.5, 0.91), (1.6, 0.91)]),
+            None,
+            "is within 3 %, but that of the mean of all runs rose by 22 %",
+        ),
+        ((DEAR, KEPT, [(0.8, 0.91), (0.7, 0.91)]), None, "but that of the mean of all runs fell by 5.7 %"),
+        ((CHEAP, KEPT, [(1.0, 0.80), (1.0, 0.78)]), None, "but worse by 0.0478 by the means of all runs"),
+        ((CHEAP, KEPT, [(1.0, 0.88), (1.0, 0.88)]), 0.01, "but worse by 0.0118 by the means of all runs"),
+        ((CHEAP, WORSE, [(1.0, 0.99), (1.0, 0.99)]), None, "but better by 0.0201 by the means of all runs"),
+    ],
+)
+def test_an_answer_of_pairs_is_none_where_the_means_of_all_runs_have_another(new, max_loss, reason):
+    answer = gate(some_shared("base"), some_shared("new", *new), 0.03, max_loss)
+    assert (answer.outcome, answer.pairs) == ("cannot tell" if reason else "fine", 3)
+    assert reason == "" or answer.reason.endswith(f"{reason}: {NOT_SHARED}")
+    assert reason == "" or "in the runs with shared seeds" in answer.reason or "of the runs with" in answer.reason

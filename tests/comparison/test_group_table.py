@@ -165,7 +165,15 @@ def test_each_open_question_has_its_own_number_or_cause():
         repeats(n, [r.energy_kwh for r in g.runs], [r.metric for r in g.runs], seeds=seeds)
         for n, g, seeds in zip("ab", partly, ((0, 1, 2, 3, 4), (2, 1, 0, 8, 9)), strict=True)
     ]
-    assert any("(paired by the seeds of 3 of 5 runs)" in s for s in group_sentences(of(*partly)))
+    words = "of the 3 shared seeds; the other 4 runs count for nothing here"
+    found = of(*partly)
+    assert found.verdicts[0].kind == "dominated"
+    for shown in (text(found), markdown(found), latex(found), found.to_html(), groups_csv(found)):
+        assert words in " ".join(shown.split())
+    assert [v["basis"] for v in found.to_plain()["verdicts"]] == [words]
+    some = "Where only some seeds are shared, decisions, about the metric, too, are of the runs with these seeds alone"
+    for shown in (text(found), markdown(found), latex(found), found.to_html()):
+        assert some in " ".join(shown.split())
 
 
 def test_what_has_no_spread_is_told_for_what_it_is():

@@ -500,3 +500,59 @@ def test_pairs_that_all_differ_alike_are_told_from_copies():
 def test_arguments_out_of_range(arguments):
     with pytest.raises(ValueError, match=f"{next(iter(arguments))}="):
         judge([], **arguments)
+
+
+def some_shared(name, kwh=(1.05, 1.062, 1.041), accuracies=(0.900, 0.9021, 0.898), others=((1.05, 0.9), (1.06, 0.901))):
+    """Three seeds of everyone, and two of its own."""
+    seeds = [0, 1, 2, *(100 * ord(name) + i for i in range(len(others)))]
+    more_kwh, more = zip(*others, strict=True)
+    return repeats(name, [*kwh, *more_kwh], [*accuracies, *more], seeds=seeds)
+
+
+A_KWH, A = (1.0, 1.01, 0.99), (0.910, 0.912, 0.908)
+
+
+def test_nothing_is_decided_that_the_means_of_all_runs_contradict():
+    """Of three shared seeds a is 5 % cheaper and a point better; with its other two runs it is dearer and worse."""
+    b = some_shared("b")
+    agreed = judge([some_shared("a", A_KWH, A, ((1.0, 0.91), (1.0, 0.91))), b])[0]
+    assert (agreed.kind, agreed.pairs, agreed.unpaired) == ("dominated", 3, 4)
+    assert agreed.basis == "of the 3 shared seeds; the other 4 runs count for nothing here"
+    for others, energy, metric in (
+        (((1.6, 0.86), (1.7, 0.85)), "others", "others"),
+        (((1.6, 0.91), (1.7, 0.91)), "others", ""),
+        (((1.0, 0.86), (1.0, 0.85)), "", "others"),
+    ):
+        for verdict in judge([some_shared("a", A_KWH, A, others), b]):
+            assert (verdict.energy.flaw, verdict.metric.flaw) == (energy, metric)
+            assert (verdict.energy.sign != 0, verdict.metric.sign != 0) == (not energy, not metric)
+            assert verdict.energy.obstacle == energy
+    assert judge([repeats("a", A_KWH, A), repeats("b", (1.05, 1.062, 1.041), (0.9, 0.9021, 0.898))])[0].unpaired == 0
+
+
+def test_with_a_margin_all_runs_lose_less_than_it():
+    b = some_shared("b")
+    for loss, kind in ((0.001, "dominated"), (0.2, "cheaper")):
+        a = some_shared("a", A_KWH, (0.8999, 0.9022, 0.8981), ((1.0, 0.9 - loss), (1.0, 0.9 - loss)))
+        assert judge([a, b], margin=0.02)[0].kind == kind
+
+
+def test_tables_are_contradicted_by_no_decision():
+    """Two groups of five with three seeds in common, whose energies and metrics hang on the seed almost alone."""
+    rng, decided = np.random.default_rng(3), 0
+    for _ in range(300):
+        of_seed = rng.standard_normal(9)
+        groups = {}
+        for name, seeds, off in (("a", [0, 1, 2, 3, 4], 0.0), ("b", [0, 1, 2, 7, 8], 0.03)):
+            z = 0.99 * of_seed[seeds] + 0.14 * rng.standard_normal(5)
+            kwh, metric = (
+                np.exp(0.1 * z + off),
+                0.9 + 0.01 * (0.99 * of_seed[seeds] + 0.14 * rng.standard_normal(5)) - off,
+            )
+            groups[name] = repeats(name, kwh, metric, seeds=seeds)
+        (verdict,) = judge([*groups.values()])
+        one, other = groups[verdict.one], groups[verdict.other]
+        assert verdict.energy.sign * (other.energy.mean - one.energy.mean) >= 0
+        assert verdict.metric.sign * (other.metric.mean - one.metric.mean) >= 0
+        decided += bool(verdict.energy.sign) + bool(verdict.metric.sign)
+    assert decided > 60
