@@ -90,6 +90,7 @@ ONE_SEED = (
     "Some groups have one seed twice, so that they are not paired, and nothing is decided about their metric, whose "
     "spread is, at least in part, the machine's: use another seed for each repeat."
 )
+WITHOUT = ("no_metric_interval", "no_energy_interval")
 NOT_PAIRED = "not paired"
 NOT_DECIDED = "which is {} is not decided: "
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
@@ -200,7 +201,7 @@ def groups_csv(comparison: Judgement) -> str:
     names = [f"{what}_{figure}" for what in ("metric", "energy_kwh") for figure in figures]
     targets = comparison.subject.targets
     of_targets = [f"to_{target:g}_{name}" for target in targets for name in OF_TARGET]
-    writer.writerow(["group", "n", "left_out", *names, "dominated_by", "decided_of", "seeds", *of_targets])
+    writer.writerow(["group", "n", "left_out", *names, "dominated_by", "decided_of", "seeds", *WITHOUT, *of_targets])
     progress = comparison.progress() if targets else None
     found = {} if progress is None else {of.name: {t.target: t for t in of.targets} for of in progress.configurations}
     for group in comparison.groups:
@@ -209,12 +210,23 @@ def groups_csv(comparison: Judgement) -> str:
         values = [getattr(mean, f) if mean else None for mean in (group.metric, group.energy) for f in figures]
         by = [v for v in comparison.verdicts if v.kind == "dominated" and v.other == group.name]
         lost, decided_of = "; ".join(v.one for v in by), "; ".join(f"{v.one}: {v.basis or NOT_PAIRED}" for v in by)
+        without = [getattr(group, name) if group.n > 1 else "" for name in WITHOUT]
         seeds = "; ".join("" if seed is None else str(seed) for seed in group.seeds)
         writer.writerow(
             [
                 *map(
                     cell,
-                    [group.name, group.n, len(group.left_out), *values, lost, decided_of, seeds, *values_of_targets],
+                    [
+                        group.name,
+                        group.n,
+                        len(group.left_out),
+                        *values,
+                        lost,
+                        decided_of,
+                        seeds,
+                        *without,
+                        *values_of_targets,
+                    ],
                 )
             ]
         )
@@ -388,16 +400,12 @@ def _not_in_intervals(groups: Sequence[Group]) -> list[str]:
 
 def _no_interval(groups: Sequence[Group]) -> list[str]:
     """Say which groups have no interval although they have a spread, and why."""
-    stopped = [g.name for g in groups if g.n > 1 and g.stops_alike]
-    seeded = [g.name for g in groups if g.repeats_a_seed]
-    words = []
-    if stopped:
-        why = "all runs stopped early after as many epochs: others may take more or fewer"
-        words.append(f"the energies of {some_of(stopped)} have none, as {why}")
-    if seeded:
-        why = "runs share a seed: they show how the machine scatters, not what another seed brings"
-        words.append(f"the metrics of {some_of(seeded)} have none, as {why}")
-    return words
+    found: dict[tuple[str, str], list[str]] = {}
+    for group in groups:
+        for what, why in (("energies", group.no_energy_interval), ("metrics", group.no_metric_interval)):
+            if why and group.n > 1:
+                found.setdefault((what, why), []).append(group.name)
+    return [f"the {what} of {some_of(names)} have none, as {why}" for (what, why), names in sorted(found.items())]
 
 
 def missing_words(runs: Sequence[Run]) -> str:

@@ -39,8 +39,8 @@ either group differs, that step is no spread, and nothing is decided; likewise w
 their seeds are not known to be different, and where it is their energies. With different seeds, values that count no
 samples are taken to scatter as the other group's do. Nothing is decided about the metric of a group, either, in which
 one seed is known to come twice with the same settings: such runs show how the machine scatters, not what another seed
-brings. What is decided about its energy is for these seeds: where the length of a training hangs on them, as with early
-stopping, others may show another.
+brings. What is decided about its energy is for these seeds; and nothing is where not all runs had as many epochs, as
+with early stopping: where that hangs on the seed, runs of one seed cost alike.
 
 Energies of trainings that stop early (EarlyStopping, a budget) come in steps: of an epoch, or of all epochs from one
 validation to the next where they end at one. That all runs of a group stop after as many epochs by chance shows no
@@ -95,7 +95,7 @@ __all__ = [
 
 LEVEL = 0.05
 ROUNDING = 1e-12  # relative, of differences of numbers
-Flaw = Literal["", "no spread", "one alike", "same pairs", "one seed", "two means", "others"]
+Flaw = Literal["", "no spread", "one alike", "same pairs", "one seed", "seeds stop", "two means", "others"]
 Obstacle = Literal[Flaw, "missing", "constant", "spread"]
 """The reason why no number of repeats decides a question; empty where some number does, or it is decided.
 
@@ -103,9 +103,10 @@ Obstacle = Literal[Flaw, "missing", "constant", "spread"]
 or estimates does not average out, or is taken not to. ``spread``: with this spread it would take more than 10,000 runs.
 ``no spread``: all repeats gave the same figure. ``one alike``: those of one group did, and nothing shows that they were
 trained anew with different seeds. ``same pairs``: all pairs differ by the same figure. ``one seed``: a group has one
-seed in several runs, so that these do not show what another seed brings to the metric. ``two means``: the geometric
-means of the energies have one order, and the arithmetic means the other. ``others``: only some seeds are shared, and
-the means of all runs do not have the order of those of the pairs, which are tested.
+seed in several runs, so that these do not show what another seed brings to the metric. ``seeds stop``: the same, and
+not all runs had as many epochs, so that their energies do not show it either. ``two means``: the geometric means of the
+energies have one order, and the arithmetic means the other. ``others``: only some seeds are shared, and the means of
+all runs do not have the order of those of the pairs, which are tested.
 """
 FOR_THAT_SEED = (
     "for these seeds: where the length of a training hangs on them, as with early stopping, others may differ"
@@ -122,6 +123,8 @@ SHOWS_NOTHING = {
     "with a seed of its own?",
     "same pairs": "all pairs differ by the same figure, which shows no spread",
     "two means": "by the geometric mean, which is tested, one costs less, and by the mean the other: " + FEW_DEAR,
+    "seeds stop": "a group has one seed in several runs, and not all runs had as many epochs: where that hangs on the "
+    "seed, so does the energy",
     "others": "the pairs of shared seeds, which are tested, have one order, and the means of all runs do not: "
     + NOT_SHARED,
 }
@@ -666,6 +669,8 @@ def _no_surer(bound: Test, test: Test) -> Test:
 def _energy_test(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> Test:
     """The test of the energies: the cheaper group may have spent more in missing time."""
     test, least, most = energy_differences(one, other, pairs)
+    if test.error and _hang_on_seeds(one.group, other.group):
+        return replace(test, error=0.0, p=1.0, flaw="seeds stop")
     if test.error and (by_means(one, other, pairs) - 1) * test.value < 0:
         return replace(test, error=0.0, p=1.0, flaw="two means")
     if _are_some(one, other, pairs):
@@ -676,6 +681,15 @@ def _energy_test(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> 
         return test
     worst = least if test.value > 0 else most
     return replace(test, p=worst.p if worst.value * test.value > 0 else 1.0, worst=worst)
+
+
+def _hang_on_seeds(one: Group, other: Group) -> bool:
+    """True where a seed comes twice in a group, and numbers of epochs differ that may hang on it."""
+    if not (one.repeats_a_seed or other.repeats_a_seed):
+        return False
+    lengths = one.lengths | other.lengths
+    has_stopped = any(stopped is not None for stopped, _ in lengths)
+    return (has_stopped and len(lengths) > 1) or False in {one.has_one_length, other.has_one_length}
 
 
 def by_means(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> float:

@@ -239,6 +239,26 @@ def test_what_does_not_show_how_repeats_scatter_is_told():
         assert words in shown
 
 
+def test_every_format_says_which_energies_have_no_interval():
+    """One seed three times, which had 17, 17 and 20 epochs; of b two boards."""
+    one, other = five("a"), five("b", 1.5, -0.05)
+    lengths = (17, 17, 20, 20, 20)
+    runs = [
+        replace(r, source=replace(r.source, seed=42, stopped_after=n)) for r, n in zip(one.runs, lengths, strict=True)
+    ]
+    runs += [replace(r, source=replace(r.source, sensors=s)) for r, s in zip(other.runs, "aaabb", strict=True)]
+    names = {r.name: r.name[0] for r in runs}
+    found = of(*group_runs(runs, names))
+    one, other = found.groups
+    assert [row[5] for row in group_rows(found)[1:]] == ["–", "–"]  # noqa: RUF001
+    reasons = [one.no_energy_interval, other.no_energy_interval]
+    for reason in reasons:
+        assert reason
+        for shown in (text(found), markdown(found), latex(found), groups_csv(found)):
+            assert reason in " ".join(shown.replace("\\", "").split())
+    assert [g["no_energy_interval"] for g in found.to_plain()["groups"]] == reasons
+
+
 def test_a_saving_with_missing_energy_is_told_as_the_test_has_it():
     """Of a 20 % at the mean power are missing: 1.0 to 1.2 kWh beside 1.5."""
     found = of(five("a", slack_kwh=0.2), five("b", 1.5, -0.05))

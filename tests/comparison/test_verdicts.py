@@ -476,6 +476,35 @@ def test_runs_with_one_seed_decide_nothing_about_the_metric():
         assert decided <= most_by_chance(60)
 
 
+def of_lengths(group, *epochs):
+    """The group with runs that stopped early after so many epochs each; 100: the limit."""
+    sources = [replace(r.source, stopped_after=n if n < 100 else None) for r, n in zip(group.runs, epochs, strict=True)]
+    return replace(group, runs=tuple(replace(r, source=s) for r, s in zip(group.runs, sources, strict=True)))
+
+
+def test_energies_decide_nothing_where_the_length_of_a_training_may_hang_on_a_seed_that_comes_twice():
+    """Two configurations alike: one has two seeds that stop after 17 and 20 epochs, the other two after 20 and 26."""
+    rng = np.random.default_rng(2)
+
+    def twice(name, *epochs, seeds=(0, 1)):
+        epochs = [n for n in epochs for _ in range(3)]
+        kwh = np.array(epochs) * np.exp(0.003 * rng.standard_normal(6))
+        return of_lengths(
+            repeats(name, kwh, rng.normal(0.9, 0.003, 6), seeds=[s for s in seeds for _ in "abc"]), *epochs
+        )
+
+    for one, other in (((17, 20), (26, 30)), ((17, 17), (26, 26)), ((17, 17), (100, 100))):
+        (verdict,) = judge([twice("a", *one), twice("b", *other, seeds=(2, 3))])
+        assert (verdict.kind, verdict.energy.obstacle, verdict.energy.repeats) == ("undecided", "seeds stop", None)
+    for epochs in (17, 100):
+        (verdict,) = judge([twice("a", epochs, epochs), scaled(twice("b", epochs, epochs), 2.0)])
+        assert verdict.kind == "cheaper"
+
+
+def scaled(group, by):
+    return replace(group, runs=tuple(replace(r, energy_kwh=by * r.energy_kwh) for r in group.runs))
+
+
 def test_a_folder_among_the_settings_makes_no_other_training_of_one_seed():
     """Seed 42 in all runs: each wrote into a folder of its own, or each had a fold of its own."""
 
