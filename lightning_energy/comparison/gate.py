@@ -58,7 +58,8 @@ class Gate:
         reason: the reason, a sentence.
         increase: the increase of the energy, of the typical (geometric mean) run, as a share; ``None`` unknown.
         low: lower end of its 95 % interval, which reaches to what missing time cost at the runs' mean power, an
-            assumption; ``None`` unknown, also where repeats show no spread.
+            assumption; ``None`` unknown, also where repeats show no spread, or share a seed and are not known to have
+            had as many epochs.
         high: upper end of it; ``None`` likewise.
         gain: the new metric minus the one before, in the better direction; ``None`` unknown.
         gain_low: lower end of its 95 % interval; ``None`` unknown, also where repeats show no spread.
@@ -151,14 +152,16 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         )
         outcome, reason = "cannot tell", f"all {what} the same to the last digit: were they trained anew?"
     is_open = outcome == "cannot tell" and max_increase < high < math.inf and low > -1 and not lost
-    if outcome != "cannot tell" and (seeds := one_seed_words(base, new)):
-        outcome, reason = _for_that_seed(outcome, reason, seeds, [*base.runs, *new.runs])
+    shows = bool(middle.error)
+    if (seeds := one_seed_words(base, new)) and shows and not lost:
+        reason, shows = _for_that_seed(reason, seeds, base.lengths | new.lengths)
+        outcome, is_open = (outcome, is_open) if shows else ("cannot tell", False)
     return Gate(
         outcome,
         reason,
         _share(middle.value),
-        low if middle.error else None,
-        high if middle.error else None,
+        low if shows else None,
+        high if shows else None,
         metric.value,
         metric.value - half if metric.error else None,
         metric.value + half if metric.error else None,
@@ -208,14 +211,18 @@ def _but(metric: Test, base: Group, new: Group) -> str:
     return f" in all {where}: were they trained anew?"
 
 
-def _for_that_seed(outcome: Outcome, reason: str, seeds: str, runs: Sequence[Run]) -> tuple[Outcome, str]:
-    """Say that an answer is for one seed, or take it back where trainings were of different lengths."""
-    lengths = {len(run.source.course) for run in runs}
-    if len(lengths) == 1 and 0 not in lengths:
-        return outcome, f"{reason} ({FOR_THAT_SEED})"
-    unknown = ", or that is not known" if 0 in lengths else ""
-    why = f"not all were validated for as many epochs{unknown}, and where that hangs on the seed, so does the energy"
-    return "cannot tell", f"{seeds}; {why}: train each with a seed of its own"
+def _for_that_seed(reason: str, seeds: str, lengths: frozenset[tuple[int | None, int]]) -> tuple[str, bool]:
+    """Say that an answer is for some seeds, or why there is none, where trainings were of different lengths.
+
+    Returns:
+        The reason of the answer, and whether energies show anything.
+    """
+    is_unknown = any(length == (None, 0) for length in lengths)
+    if len(lengths) == 1 and not is_unknown:
+        return f"{reason} ({FOR_THAT_SEED})", True
+    unknown = ", or that is not known" if is_unknown else ""
+    why = f"not all had as many epochs{unknown}, and where that hangs on the seed, so does the energy"
+    return f"{seeds}; {why}: train each with a seed of its own", False
 
 
 def _gap(middle: Test, least: Test, most: Test, limit: float) -> float | None:

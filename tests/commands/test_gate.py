@@ -73,6 +73,7 @@ def test_a_number_of_runs_is_for_new_ones(folder, capsys):
     out = capsys.readouterr().out
     assert "% that was seen, some " in out
     assert "train that many anew on both sides, and judge these alone" in out
+    assert "Each look has its own chance of a wrong answer" in out
 
 
 def test_missing_energy_is_told_with_every_answer(folder, capsys):
@@ -115,7 +116,7 @@ def test_small_energies_have_digits(tmp_path, capsys):
             put(tmp_path / name / str(i), kwh * (1 + off), 0.9 - off)
     assert gate(tmp_path, "dear") == 1
     out = capsys.readouterr().out
-    assert "| | runs | energy | accuracy |" in out
+    assert "| | runs | energy ± sd | accuracy ± sd |" in out
     assert "| base | 4 | 3.601 ± 0.011 J |" in out
     assert "| new | 4 | 4.321 ± 0.013 J |" in out
 

@@ -119,7 +119,7 @@ def test_runs_with_one_seed_show_nothing_of_the_metric(n):
     assert gate(validated(base, 20), validated(same, 20), 0.03).outcome == "fine"
     answer = gate(base, same, 0.03)  # which may have been of different lengths
     assert answer.outcome == "cannot tell"
-    assert "not all were validated for as many epochs, or that is not known" in answer.reason
+    assert "not all had as many epochs, or that is not known" in answer.reason
     collapsed = gate(repeats("base", NOISE[:3], [0.9] * 3, metric_n=n), repeats("new", NOISE[2:], [0.5] * 3,
                      seeds=(7, 8, 9), metric_n=n), 0.5)  # fmt: skip
     assert (collapsed.outcome, collapsed.reason) == (
@@ -138,9 +138,18 @@ def test_with_one_seed_and_early_stopping_the_energy_is_that_of_the_seed():
         assert (answer.outcome, answer.repeats) == ("cannot tell", None)
         assert answer.reason == (
             "base and new have one seed in several runs: these show how the machine scatters, not what another seed "
-            "brings; not all were validated for as many epochs, and where that hangs on the seed, so does the energy: "
+            "brings; not all had as many epochs, and where that hangs on the seed, so does the energy: "
             "train each with a seed of its own"
         )
+    open_ = gate(of_length("base", 1.0, 20), of_length("new", 1.02, 21), 0.03)
+    assert (open_.outcome, open_.low, open_.high, open_.repeats) == ("cannot tell", None, None, None)
+    assert "have one seed in several runs" in open_.reason
+    open_ = gate(of_length("base", 1.0, 20), of_length("new", 1.02, 20), 0.03)
+    assert (open_.outcome, open_.repeats, open_.low is None) == ("cannot tell", 12, False)
+    assert open_.reason.endswith(
+        "(with probability 0.8) (for these seeds: where the length of a training hangs on them, as with early "
+        "stopping, others may differ)"
+    )
     same = gate(of_length("base", 1.0, 20), of_length("new", 1.1, 20), 0.03)
     assert same.outcome == "worse"
     assert same.reason == (

@@ -489,9 +489,8 @@ def test_energies_decide_nothing_where_the_length_of_a_training_may_hang_on_a_se
     def twice(name, *epochs, seeds=(0, 1)):
         epochs = [n for n in epochs for _ in range(3)]
         kwh = np.array(epochs) * np.exp(0.003 * rng.standard_normal(6))
-        return of_lengths(
-            repeats(name, kwh, rng.normal(0.9, 0.003, 6), seeds=[s for s in seeds for _ in "abc"]), *epochs
-        )
+        group = repeats(name, kwh, rng.normal(0.9, 0.003, 6), seeds=[s for s in seeds for _ in "abc"])
+        return of_lengths(group, *epochs)
 
     for one, other in (((17, 20), (26, 30)), ((17, 17), (26, 26)), ((17, 17), (100, 100))):
         (verdict,) = judge([twice("a", *one), twice("b", *other, seeds=(2, 3))])
