@@ -46,7 +46,10 @@ Energies of trainings that stop early (EarlyStopping, a budget) come in steps: o
 validation to the next where they end at one. That all runs of a group stop after as many epochs by chance shows no
 spread; so the mean of their logarithms is taken to be no surer than that step allows, wherever a run had fewer epochs
 than it was allowed. Without it, all pairs of eight configurations that stop after five or six steps, and are alike,
-showed something in 40 % of studies of three runs each, and in 16 % of four.
+showed something in 40 % of studies of three runs each, and in 16 % of four. Nor does the spread within lumps show what
+trainings scatter by of which some stop early and others reach their limit: where all runs of one group have one number
+of epochs, and all of the other another, the p-value is no smaller than the probability of that, :math:`4^{-n}` on each
+side for two groups of n that are alike.
 
 The level holds if repeats are independent and scatter roughly normally. Where a run in ten collapses, five runs have
 none in six of ten cases, and seem better than they are on average. Their number must be fixed before they are seen. It
@@ -159,6 +162,8 @@ class Difference:
         paired: runs are paired.
         flaw: the reason why its repeats show nothing; empty where they do.
         spreads: number of groups whose spreads make up ``sd``: 2 where both scatter alike, 1 where one alone does.
+        fewest: runs of each without which nothing is decided: more than three where all of one group stopped after as
+            many epochs, and all of the other after another number, which may be chance.
     """
 
     value: float
@@ -175,6 +180,7 @@ class Difference:
     paired: bool = False
     flaw: Flaw = ""
     spreads: float = 2.0
+    fewest: int = FEWEST
 
     @property
     def repeats(self) -> int | None:
@@ -184,9 +190,10 @@ class Difference:
         """
         if self.sign or self.missing or self.flaw:
             return None
-        return repeats_needed(
+        needed = repeats_needed(
             self.worst, self.sd, self.level, paired=self.paired, constant=self.constant, spreads=self.spreads
         )
+        return None if needed is None else max(needed, self.fewest)
 
     @property
     def obstacle(self) -> Obstacle:
@@ -411,6 +418,7 @@ class Test:
     worst: Test | None = None
     flaw: Flaw = ""
     spreads: float = 2.0
+    split: float = 0.0  # one-sided p-value by numbers of epochs alone, where each group has one
     of_all: float | None = None  # the difference of the means of all runs, where not all are paired
 
     @property
@@ -455,6 +463,7 @@ class Test:
             paired,
             self.flaw,
             worst.spreads,
+            max(FEWEST, math.ceil(math.log(tests / level, 4))) if self.split else FEWEST,
         )
 
 
@@ -677,10 +686,27 @@ def _energy_test(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> 
         opposed = replace(test, of_all=by_means(one, other, ()) - 1).opposed
         if opposed.flaw == "others":
             return opposed
+    split = _two_stops(one, other, pairs)
     if test is least:
-        return test
+        return replace(test, p=max(test.p, 2 * split), split=split)
     worst = least if test.value > 0 else most
-    return replace(test, p=worst.p if worst.value * test.value > 0 else 1.0, worst=worst)
+    p = worst.p if worst.value * test.value > 0 else 1.0
+    return replace(test, p=max(p, 2 * split), worst=worst, split=split)
+
+
+def _two_stops(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> float:
+    """The probability of two numbers of epochs, one for each group, if both are alike: the largest that it may be.
+
+    Trainings that stop early, or else reach their limit, may come in two lumps far apart. That all n of one group are
+    in one and all m of the other in the other has the probability q^n (1 - q)^m, for q = n / (n + m) at most. The
+    spread within the lumps does not show it. 0 where a group has several numbers, or both have the same.
+    """
+    chosen = [[i for i, _ in pairs], [j for _, j in pairs]] if pairs else [range(one.group.n), range(other.group.n)]
+    stops = [{f.group.runs[i].source.stopped_after for i in of} for f, of in zip((one, other), chosen, strict=True)]
+    if max(map(len, stops)) > 1 or stops[0] == stops[1]:
+        return 0.0
+    n, m = map(len, chosen)
+    return (n / (n + m)) ** n * (m / (n + m)) ** m
 
 
 def _hang_on_seeds(one: Group, other: Group) -> bool:

@@ -500,6 +500,32 @@ def test_energies_decide_nothing_where_the_length_of_a_training_may_hang_on_a_se
         assert verdict.kind == "cheaper"
 
 
+def test_trainings_that_stop_at_once_or_never_are_no_surer_than_two_coins():
+    """Half of the runs of eight configurations stop after 5 epochs, the others have all 10."""
+    rng, errors = np.random.default_rng(31), 0
+    for _ in range(60):
+        groups = []
+        for k in range(8):
+            epochs = rng.choice([5, 100], 3)
+            kwh = np.where(epochs == 5, 5, 10) * np.exp(0.003 * rng.standard_normal(3))
+            seeds = range(10 * k, 10 * k + 3)
+            groups.append(of_lengths(repeats(str(k), kwh, rng.normal(0.9, 0.003, 3), seeds=seeds), *epochs))
+        errors += any(v.energy.sign for v in judge(groups))
+    assert errors <= most_by_chance(60)
+
+
+@pytest.mark.parametrize(("n", "kind"), [(3, "undecided"), (4, "cheaper"), (5, "cheaper")])
+def test_two_numbers_of_epochs_are_told_apart_by_enough_runs(n, kind):
+    """4^-n, times four tests: 0.0625 for three runs of each, 0.0156 for four; of one number the energy is as ever."""
+    kwh = [1.0, 1.003, 0.997, 1.001, 0.998][:n]
+    one = repeats("a", kwh, ACCURACIES[:n], seeds=range(n))
+    other = repeats("b", [2.001 * e for e in reversed(kwh)], ACCURACIES[:n], seeds=range(10, 10 + n))
+    (verdict,) = judge([of_lengths(one, *[5] * n), of_lengths(other, *[10] * n)])
+    assert verdict.kind == kind
+    assert verdict.energy.repeats == (None if verdict.energy.sign else 4)
+    assert judge([of_lengths(one, *[5] * n), of_lengths(other, *[5] * n)])[0].kind == "cheaper"
+
+
 def scaled(group, by):
     return replace(group, runs=tuple(replace(r, energy_kwh=by * r.energy_kwh) for r in group.runs))
 
