@@ -145,7 +145,7 @@ def group_sentences(comparison: Judgement) -> list[str]:
         found.append(
             f"Decided by {tests} one-sided tests{_against(comparison)}; the probability that even one decision is "
             f"wrong is at most {100 * comparison.level:g} % (Holm's correction), "
-            + conditions_words(comparison.baseline)
+            + conditions_words(comparison.baseline, comparison.margin)
             + (
                 "; the energies of groups that repeat a seed: for these seeds."
                 if _one_seed(verdicts, comparison)
@@ -175,14 +175,20 @@ def group_sentences(comparison: Judgement) -> list[str]:
     return [*found, *_some(out), *failed, *_of_seeds(comparison.groups)]
 
 
-def conditions_words(baseline: str | None) -> str:
+def conditions_words(baseline: str | None, margin: float = 0.0) -> str:
     """Say under which conditions the level of decisions holds.
 
     Args:
         baseline: the group that all others are compared with; ``None``: all with all.
+        margin: the loss of the metric that counts as none.
+
+    Example:
+        >>> conditions_words("a", 0.01).rpartition("), and ")[2]
+        'their number, the baseline and the margin were fixed beforehand'
     """
-    named = baseline is not None
-    return CONDITIONS.format("their number and the baseline were" if named else "their number was")
+    fixed = ["their number", *["the baseline"] * (baseline is not None), *["the margin"] * (margin > 0)]
+    listed = " and ".join([", ".join(fixed[:-1]), fixed[-1]] if fixed[1:] else fixed)
+    return CONDITIONS.format(f"{listed} {'were' if fixed[1:] else 'was'}")
 
 
 def _against(comparison: Judgement) -> str:
@@ -262,7 +268,7 @@ def latex(comparison: Judgement) -> str:
         f"intervals are of the scatter from run to run alone{without}. Energies are {' or '.join(qualities)} and cover "
         f"{' or '.join(covers)}. <: shown to be dominated by that row, which is {dominates_words(comparison.margin)} "
         f"(by the {GEOMETRIC}); all such decisions together{_against(comparison)} at the level {comparison.level:g} "
-        f"(Holm), {conditions_words(comparison.baseline)}."
+        f"(Holm), {conditions_words(comparison.baseline, comparison.margin)}."
         + _of_some(comparison.verdicts)
         + (f" {unit} to a value: {OF_HALF}{single}." if subject.targets else "")
         + (f" Left out: {left_out} that did not end, lack a figure, or are copies" if left_out else "")

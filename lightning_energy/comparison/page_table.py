@@ -176,11 +176,12 @@ def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequ
         failed = f" (+{n} left out)" if (n := len(group.get("left_out", ()))) else ""
         label = f"{name(group['name'])}<small>n = {group['n']}{failed}{role}</small>"
         body.append(f'<tr><th scope="row"><div class="wrap">{label}</div></th>{written}</tr>')
-    baseline = comparison.get("baseline")
+    baseline, margin = comparison.get("baseline"), comparison.get("margin") or 0.0
     alone = "" if baseline is None else f", of each group compared with {name(baseline)} alone,"
     shown = (
         f" Dominated by: shown by repeats, by the {GEOMETRIC}, all such decisions together{alone} at the level "
-        f"{comparison.get('level', LEVEL):g} (Holm), {escaped(conditions_words(baseline))}.{_of_some(comparison)}"
+        f"{comparison.get('level', LEVEL):g} (Holm), {escaped(conditions_words(baseline, margin))}."
+        f"{_of_some(comparison)}"
     )
     return (
         '<section><h2 id="of-groups">Groups of repeats</h2><p class="hint">Mean ± one standard deviation over n runs; '

@@ -295,6 +295,15 @@ def test_the_level_is_told_with_its_conditions(comparison):
         assert conditions in shown.replace("\\", "")
 
 
+def test_a_margin_is_told_to_have_been_fixed_beforehand():
+    groups = five("a"), five("b", 1.5, -0.05)
+    for baseline, words in ((None, "their number and the margin"), ("a", "their number, the baseline and the margin")):
+        found = of(*groups, margin=0.01, baseline=baseline)
+        for shown in (text(found), markdown(found), latex(found), found.to_html()):
+            assert f"{words} were fixed beforehand" in " ".join(shown.split())
+    assert "the margin were" not in text(of(*groups))
+
+
 def test_a_baseline_is_named_with_what_was_compared():
     found = of(five("a"), five("b", 1.5, -0.05), five("c", 2.0, -0.06), baseline="a")
     for shown in (" ".join(text(found).split()), markdown(found), latex(found), found.to_html()):
