@@ -151,7 +151,8 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
             middle.flaw, "repeats cost"
         )
         outcome, reason = "cannot tell", f"all {what} the same to the last digit: were they trained anew?"
-    is_open = outcome == "cannot tell" and max_increase < high < math.inf and low > -1 and not lost
+    is_open = outcome == "cannot tell" and -1 < low <= max_increase < high < math.inf
+    is_open = is_open and not (lost or bounds.metric.is_worse)
     shows = bool(middle.error)
     if (seeds := one_seed_words(base, new)) and shows and not lost:
         reason, shows = _for_that_seed(reason, seeds, base.lengths | new.lengths)

@@ -290,7 +290,7 @@ def test_bounds_of_the_typical_run_are_no_answer_where_the_mean_says_the_opposit
         "that cost far more than the others decide that"
     )
     answer = gate(skewed("base"), even("new"), 0.03)
-    assert answer.outcome == "cannot tell"
+    assert (answer.outcome, answer.repeats) == ("cannot tell", None)
     assert answer.reason == (
         "the energy of the typical run (geometric mean) rose by more than 3 %, but that of the mean fell by 4.7 %: a "
         "few runs that cost far more than the others decide that"
@@ -334,5 +334,6 @@ NOT_SHARED = "runs whose seeds are not shared count for nothing in a test of pai
 def test_an_answer_of_pairs_is_none_where_the_means_of_all_runs_have_another(new, max_loss, reason):
     answer = gate(some_shared("base"), some_shared("new", *new), 0.03, max_loss)
     assert (answer.outcome, answer.pairs) == ("cannot tell" if reason else "fine", 3)
+    assert answer.repeats is None
     assert reason == "" or answer.reason.endswith(f"{reason}: {NOT_SHARED}")
     assert reason == "" or "in the runs with shared seeds" in answer.reason or "of the runs with" in answer.reason
