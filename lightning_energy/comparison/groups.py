@@ -138,8 +138,8 @@ class Group:
 
     @property
     def lengths(self) -> frozenset[tuple[int | None, int]]:
-        """Of each of its runs after how many epochs it was stopped, if it was, and how often it was validated."""
-        return frozenset((run.source.stopped_after, len(run.source.course)) for run in self.runs)
+        """Of each of its runs after how many epochs it was stopped, if it was, and how many it had; 0 unknown."""
+        return frozenset((r.source.stopped_after, r.source.epochs or len(r.source.course)) for r in self.runs)
 
     @property
     def has_one_length(self) -> bool | None:

@@ -70,6 +70,7 @@ class Source:
             ``max_time``. ``None`` where it had all of them, where a number of steps may have ended it, and where that
             is not known.
         stop_step: number of epochs from the validation before to the one at which it ended; 1 where it ended at none.
+        epochs: number of its epochs; ``None`` unknown.
     """
 
     sensors: str = ""
@@ -85,6 +86,7 @@ class Source:
     course: tuple[Validation, ...] = ()
     stopped_after: int | None = None
     stop_step: int = 1
+    epochs: int | None = None
 
 
 def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> Source:
@@ -110,15 +112,20 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
         record.n_val,
         stopped_after=_stopped_after(record),
         stop_step=_stop_step(record),
+        epochs=_epochs(record) or None,
     )
 
 
 def _stopped_after(record: Record) -> int | None:
     """Its number of epochs, if nothing that was fixed beforehand ended it: -1 is no limit, which nothing reaches."""
     most = _whole(record.what.get("max_epochs"))
-    n = max((row.epoch for row in record.epochs), default=-1) + 1
+    n = _epochs(record)
     is_within = most is not None and (most < 0 or n < most)
     return n if n and is_within and not _may_have_had_all_steps(record, n) else None
+
+
+def _epochs(record: Record) -> int:
+    return max((row.epoch for row in record.epochs), default=-1) + 1
 
 
 def _may_have_had_all_steps(record: Record, epochs: int) -> bool:

@@ -686,7 +686,7 @@ def _energy_test(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> 
         opposed = replace(test, of_all=by_means(one, other, ()) - 1).opposed
         if opposed.flaw == "others":
             return opposed
-    split = _two_stops(one, other, pairs)
+    split = _two_stops(one, other, pairs, test.value)
     if test is least:
         return replace(test, p=max(test.p, 2 * split), split=split)
     worst = least if test.value > 0 else most
@@ -694,18 +694,23 @@ def _energy_test(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> 
     return replace(test, p=max(p, 2 * split), worst=worst, split=split)
 
 
-def _two_stops(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> float:
+def _two_stops(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]], value: float) -> float:
     """The probability of two numbers of epochs, one for each group, if both are alike: the largest that it may be.
 
     Trainings that stop early, or else reach their limit, may come in two lumps far apart. That all n of one group are
     in one and all m of the other in the other has the probability q^n (1 - q)^m, for q = n / (n + m) at most. The
-    spread within the lumps does not show it. 0 where a group has several numbers, or both have the same.
+    spread within the lumps does not show it. 0 where a group has several numbers, or both have the same, or where these
+    make up less than half of the difference ``value``, as where an epoch of one costs ten times as much.
     """
     chosen = [[i for i, _ in pairs], [j for _, j in pairs]] if pairs else [range(one.group.n), range(other.group.n)]
     stops = [{f.group.runs[i].source.stopped_after for i in of} for f, of in zip((one, other), chosen, strict=True)]
     if max(map(len, stops)) > 1 or stops[0] == stops[1]:
         return 0.0
     n, m = map(len, chosen)
+    epochs = [f.group.runs[of[0]].source for f, of in zip((one, other), chosen, strict=True)]
+    a, b = (source.epochs or source.stopped_after for source in epochs)
+    if a and b and 2 * math.copysign(1.0, value) * math.log(b / a) < abs(value):
+        return 0.0
     return (n / (n + m)) ** n * (m / (n + m)) ** m
 
 

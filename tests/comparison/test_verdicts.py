@@ -524,6 +524,8 @@ def test_two_numbers_of_epochs_are_told_apart_by_enough_runs(n, kind):
     assert verdict.kind == kind
     assert verdict.energy.repeats == (None if verdict.energy.sign else 4)
     assert judge([of_lengths(one, *[5] * n), of_lengths(other, *[5] * n)])[0].kind == "cheaper"
+    dearer = scaled(of_lengths(other, *[6] * n), 5.0)  # ten times as dear, and a fifth of that by the number of epochs
+    assert judge([of_lengths(one, *[5] * n), dearer])[0].kind == "cheaper"
 
 
 def scaled(group, by):
