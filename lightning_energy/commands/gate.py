@@ -29,7 +29,7 @@ __all__ = ["add_arguments", "run"]
 CONDITIONS = "The 95 % hold if runs are independent, scatter roughly normally, and their number was fixed beforehand."
 BEFOREHAND = (
     "To look again, train that many anew on both sides, and judge these alone: runs that are added after a look make "
-    "wrong answers more frequent."
+    "wrong answers more frequent. Each look has its own chance of a wrong answer: with two, it is up to twice as large."
 )
 OF_MEANS = "(of geometric means; the table has arithmetic ones)"
 NAMED = 5  # settings in a sentence
@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Say whether new runs of a training cost more energy than those before, and print a summary in Markdown. Exit "
         "code 0: the upper end of the 95 % interval of the increase is within the limit; 1: its lower end is above it, "
-        "or the metric is significantly worse; 3: cannot tell; 2: wrong input."
+        "or the metric is significantly worse; 3: cannot tell; 2: wrong input. Each call has its own level: who looks "
+        "again after a 3, at new runs, has a wrong answer up to twice as often."
     )
     parser.add_argument("--base", nargs="+", required=True, metavar="RUN", help="records or folders of the runs before")
     parser.add_argument("--new", nargs="+", required=True, metavar="RUN", help="those of the runs now")
@@ -110,7 +111,7 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, argu
     lines = [f"### Energy gate: {signs[answer.outcome]}", "", reason, ""]
     means = [side.energy.mean for side in (base, new) if side.energy is not None]
     energies = Figures(*energy_unit(means), means)
-    lines += ["| | runs | energy | " + in_markdown(subject.heading) + " |", "| --- | ---: | ---: | ---: |"]
+    lines += ["| | runs | energy ± sd | " + in_markdown(subject.heading) + " ± sd |", "| --- | ---: | ---: | ---: |"]
     for side in (base, new):
         energy, metric = side.energy, side.metric
         if energy is not None and metric is not None:
@@ -131,7 +132,9 @@ def _summary(answer: Gate, base: Group, new: Group, comparison: Comparison, argu
     if answer.gain is not None:
         lines.append(_of_metric(answer, answer.gain, subject, arguments.max_loss))
     if answer.pairs:
-        lines.append(f"- {paired_words(answer.pairs, base.n, new.n).capitalize()}.")
+        paired = paired_words(answer.pairs, base.n, new.n)
+        are_all = 2 * answer.pairs == base.n + new.n
+        lines.append(f"- {paired.capitalize()}." if are_all else f"- Increases are {paired}; the table has all runs.")
     lines += _conditions(answer)
     lines += [
         f"- {in_markdown(run.name)} of {side.name} is not counted: {in_markdown(reason)}."

@@ -77,7 +77,8 @@ def add_verdicts(parser: argparse.ArgumentParser) -> None:
         type=probability,
         default=LEVEL,
         help="probability that one of all verdicts between groups is wrong, at most, if repeats are independent and "
-        f"scatter roughly normally, and their number was fixed beforehand (default: {LEVEL:g})",
+        "scatter roughly normally, and their number was fixed beforehand; each look has its own: divide it among "
+        f"several (default: {LEVEL:g})",
     )
     parser.add_argument(
         "--margin",

@@ -54,7 +54,8 @@ def in_samples(run: Run, other: Run) -> str | None:
     """Say by how many samples the other run is better, beside what chance makes of it; ``None`` where that is unknown.
 
     Chance is that of the drawing of the samples: the standard deviation of the difference if both runs err
-    independently. On the same samples they err partly alike, and it is smaller.
+    independently. On the same samples they err partly alike, and it is smaller. Where a run is right about all samples,
+    or about none, its standard deviation would be 0, which is wrong; nothing is said of chance then.
 
     Args:
         run: a run.
@@ -66,8 +67,13 @@ def in_samples(run: Run, other: Run) -> str | None:
     if run.metric is None or other.metric is None:
         return None
     more = round((other.metric - run.metric) * n)
-    chance = n * math.hypot(standard_error(run.metric, n), standard_error(other.metric, n))
     difference = f"better by {more} sample{'s' * (more != 1)} of {n}" if more else f"as good on {n} samples"
+    if {run.metric, other.metric} & {0.0, 1.0}:
+        return (
+            f"{other.name} is {difference}; what the choice of the samples would make of it is not known, as one is "
+            "right about all of them or none"
+        )
+    chance = n * math.hypot(standard_error(run.metric, n), standard_error(other.metric, n))
     return (
         f"{other.name} is {difference}; if both erred independently, the choice of the samples would make "
         f"±{significant(chance, 2)} (binomial, one standard deviation); on the same samples it is usually less"

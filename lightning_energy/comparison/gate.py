@@ -11,6 +11,7 @@ from lightning_energy.comparison.student import FEWEST, quantile_with, repeats_n
 from lightning_energy.comparison.verdicts import (
     FEW_DEAR,
     FOR_THAT_SEED,
+    NOT_SHARED,
     ROUNDING,
     SHOWS_NOTHING,
     Facts,
@@ -52,16 +53,19 @@ class Gate:
     Attributes:
         outcome: ``fine``: the upper end of the 95 % interval of the increase is within the limit, and the metric not
             shown to be worse. ``worse``: its lower end is above the limit, or the metric is shown to be worse. Else
-            ``cannot tell``, also where the increase of the arithmetic means is on the other side of the limit.
+            ``cannot tell``, also where the increase of the arithmetic means, of the pairs or of all runs, is on the
+            other side of the limit, or the metric of all runs has another answer than that of the pairs.
         reason: the reason, a sentence.
         increase: the increase of the energy, of the typical (geometric mean) run, as a share; ``None`` unknown.
         low: lower end of its 95 % interval, which reaches to what missing time cost at the runs' mean power, an
-            assumption; ``None`` unknown, also where repeats show no spread.
+            assumption; ``None`` unknown, also where repeats show no spread, or share a seed and are not known to have
+            had as many epochs.
         high: upper end of it; ``None`` likewise.
         gain: the new metric minus the one before, in the better direction; ``None`` unknown.
         gain_low: lower end of its 95 % interval; ``None`` unknown, also where repeats show no spread.
         gain_high: upper end of it; ``None`` likewise.
-        pairs: number of seeds that the runs were paired by; 0: they are not.
+        pairs: number of seeds that the runs were paired by, so that increase and gain are of these alone; 0: they are
+            not.
         repeats: runs on each side, all trained anew, that would show with the probability 0.8 on which side of the
             limit the increase is, if it is the one that was seen, with this spread; ``None``: no number is known.
     """
@@ -134,8 +138,8 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
         (_share(least.value), _share(most.value)) if gap is None else None,
         max_increase,
         by_means=by_means(one, other, pairs) - 1,
-        is_worse=metric.error > 0 and metric.value + half < -loss,
-        is_kept=max_loss is None or (metric.error > 0 and metric.value - half >= -loss),
+        of_all=by_means(one, other, ()) - 1,
+        metric=_OfMetric(metric, half, max_loss),
         is_assumed=least is not most,
         is_unbounded=math.isinf(least.value) or math.isinf(most.value),
         lost=f"worse by {lost:.4g}{_but(metric, base, new)}" if lost else "",
@@ -147,15 +151,18 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
             middle.flaw, "repeats cost"
         )
         outcome, reason = "cannot tell", f"all {what} the same to the last digit: were they trained anew?"
-    is_open = outcome == "cannot tell" and max_increase < high < math.inf and low > -1 and not lost
-    if outcome != "cannot tell" and (seeds := one_seed_words(base, new)):
-        outcome, reason = _for_that_seed(outcome, reason, seeds, [*base.runs, *new.runs])
+    is_open = outcome == "cannot tell" and -1 < low <= max_increase < high < math.inf
+    is_open = is_open and not (lost or bounds.metric.is_worse)
+    shows = bool(middle.error)
+    if (seeds := one_seed_words(base, new)) and shows and not lost:
+        reason, shows = _for_that_seed(reason, seeds, base.lengths | new.lengths)
+        outcome, is_open = (outcome, is_open) if shows else ("cannot tell", False)
     return Gate(
         outcome,
         reason,
         _share(middle.value),
-        low if middle.error else None,
-        high if middle.error else None,
+        low if shows else None,
+        high if shows else None,
         metric.value,
         metric.value - half if metric.error else None,
         metric.value + half if metric.error else None,
@@ -205,14 +212,18 @@ def _but(metric: Test, base: Group, new: Group) -> str:
     return f" in all {where}: were they trained anew?"
 
 
-def _for_that_seed(outcome: Outcome, reason: str, seeds: str, runs: Sequence[Run]) -> tuple[Outcome, str]:
-    """Say that an answer is for one seed, or take it back where trainings were of different lengths."""
-    lengths = {len(run.source.course) for run in runs}
-    if len(lengths) == 1 and 0 not in lengths:
-        return outcome, f"{reason} ({FOR_THAT_SEED})"
-    unknown = ", or that is not known" if 0 in lengths else ""
-    why = f"not all were validated for as many epochs{unknown}, and where that hangs on the seed, so does the energy"
-    return "cannot tell", f"{seeds}; {why}: train each with a seed of its own"
+def _for_that_seed(reason: str, seeds: str, lengths: frozenset[tuple[int | None, int]]) -> tuple[str, bool]:
+    """Say that an answer is for some seeds, or why there is none, where trainings were of different lengths.
+
+    Returns:
+        The reason of the answer, and whether energies show anything.
+    """
+    is_unknown = any(length == (None, 0) for length in lengths)
+    if len(lengths) == 1 and not is_unknown:
+        return f"{reason} ({FOR_THAT_SEED})", True
+    unknown = ", or that is not known" if is_unknown else ""
+    why = f"not all had as many epochs{unknown}, and where that hangs on the seed, so does the energy"
+    return f"{seeds}; {why}: train each with a seed of its own", False
 
 
 def _gap(middle: Test, least: Test, most: Test, limit: float) -> float | None:
@@ -220,6 +231,44 @@ def _gap(middle: Test, least: Test, most: Test, limit: float) -> float | None:
     if least.value < limit < most.value:
         return None
     return limit - (most.value if middle.value < limit else least.value)
+
+
+class _OfMetric(NamedTuple):
+    """The difference of the metrics with half of its interval: of pairs, where seeds are shared, beside that of all."""
+
+    test: Test
+    half: float
+    max_loss: float | None
+
+    @property
+    def loss(self) -> float:
+        return self.max_loss or 0.0
+
+    @property
+    def is_worse(self) -> bool:
+        return self.test.error > 0 and self.test.value + self.half < -self.loss
+
+    @property
+    def is_kept(self) -> bool:
+        return self.max_loss is None or (self.test.error > 0 and self.test.value - self.half >= -self.loss)
+
+    @property
+    def is_worse_in_all(self) -> bool:
+        return self.test.of_all is None or self.test.of_all < -self.loss
+
+    @property
+    def is_kept_in_all(self) -> bool:
+        """True where the means of all runs differ by no loss beyond the limit; without one, beyond the interval."""
+        if self.test.of_all is None:
+            return True
+        least = min(0.0, self.test.value - self.half) if self.max_loss is None else -self.loss
+        return self.test.of_all >= least - ROUNDING * abs(self.test.of_all)
+
+    def contradiction(self, of_pairs: str) -> str:
+        """Say that the means of all runs have another answer."""
+        lost = -(self.test.of_all or 0.0)
+        of_all = f"{'worse' if lost > 0 else 'better'} by {abs(lost):.4g} by the means of all runs"
+        return f"the metric {of_pairs} in the runs with shared seeds, but {of_all}: {NOT_SHARED}"
 
 
 class _Bounds(NamedTuple):
@@ -231,8 +280,8 @@ class _Bounds(NamedTuple):
     between: tuple[float, float] | None
     max_increase: float
     by_means: float
-    is_worse: bool
-    is_kept: bool
+    of_all: float
+    metric: _OfMetric
     is_unbounded: bool
     is_assumed: bool
     lost: str
@@ -241,11 +290,13 @@ class _Bounds(NamedTuple):
     def answer(self, repeats: int | None) -> tuple[Outcome, str]:
         limit = f"{100 * self.max_increase:g} %"
         if_so = ", if missing time was spent at mean power" if self.is_assumed else ""
-        if self.low > self.max_increase and self.by_means > self.max_increase:
+        means = (self.by_means, self.of_all)
+        if self.low > self.max_increase and min(means) > self.max_increase:
             return "worse", f"the energy rose by more than {limit}: by {per_cent(self.low)} at least{if_so}"
-        if self.is_worse:
+        if self.metric.is_worse and self.metric.is_worse_in_all:
             return "worse", "the metric is significantly worse"
-        if self.high <= self.max_increase and self.by_means <= self.max_increase and self.is_kept and not self.lost:
+        is_kept = self.metric.is_kept and self.metric.is_kept_in_all and not self.metric.is_worse
+        if self.high <= self.max_increase and max(means) <= self.max_increase and is_kept and not self.lost:
             fell = f"the energy fell, by {per_cent(-self.high)} at least{if_so}; allowed was a rise of {limit}"
             rose = f"the energy rose by no more than {limit}: by {per_cent(self.high)} at most{if_so}"
             return "fine", fell if self.high < 0 else rose
@@ -255,17 +306,28 @@ class _Bounds(NamedTuple):
         """Say why neither is shown."""
         if self.lost:
             return f"the metric is {self.lost}"
-        if self.low > self.max_increase:
-            return self._two_means(f"rose by more than {limit}")
-        if self.high <= self.max_increase < self.by_means:
-            return self._two_means(f"is within {limit}")
-        if self.high <= self.max_increase:
-            return "the energy is within the limit, but the metric may have lost more than is allowed"
-        return self._open(limit, repeats)
+        if self.metric.is_worse:
+            return self.metric.contradiction("is worse")
+        if self.low <= self.max_increase < self.high:
+            return self._open(limit, repeats)
+        if cause := self._of_means(limit):
+            return cause
+        if not self.metric.is_kept_in_all:
+            return self.metric.contradiction("is not shown to be worse")
+        return "the energy is within the limit, but the metric may have lost more than is allowed"
 
-    def _two_means(self, typical: str) -> str:
-        mean = f"{'rose' if self.by_means > 0 else 'fell'} by {per_cent(abs(self.by_means))}"
-        return f"the energy of the typical run (geometric mean) {typical}, but that of the mean {mean}: {FEW_DEAR}"
+    def _of_means(self, limit: str) -> str:
+        """Say that arithmetic means are on the other side of the limit; empty where they are not."""
+        is_over = self.low > self.max_increase
+        typical = f"rose by more than {limit}" if is_over else f"is within {limit}"
+        for increase, of, mean, why in (
+            (self.by_means, "typical run (geometric mean)", "the mean", FEW_DEAR),
+            (self.of_all, "runs with shared seeds", "the mean of all runs", NOT_SHARED),
+        ):
+            if is_over != (increase > self.max_increase):
+                by = f"{'rose' if increase > 0 else 'fell'} by {per_cent(abs(increase))}"
+                return f"the energy of the {of} {typical}, but that of {mean} {by}: {why}"
+        return ""
 
     def _open(self, limit: str, repeats: int | None) -> str:
         """Say what it takes to answer, and for which true increase that holds."""

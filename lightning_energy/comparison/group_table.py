@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.student import FEWEST
 from lightning_energy.comparison.target_table import target_cells
-from lightning_energy.comparison.verdicts import FOR_THAT_SEED, SHOWS_NOTHING, constant_words, one_seed_words
+from lightning_energy.comparison.verdicts import (
+    FOR_THAT_SEED,
+    SHOWS_NOTHING,
+    constant_words,
+    of_shared_seeds,
+    one_seed_words,
+)
 from lightning_energy.results.plain import cell
 from lightning_energy.results.prefixes import energy_unit, per_cent, plus_minus, saved
 
@@ -28,6 +34,7 @@ __all__ = [
     "GEOMETRIC",
     "OFTEN_FAILS",
     "OF_HALF",
+    "OF_SOME",
     "dominates_words",
     "group_rows",
     "group_sentences",
@@ -55,6 +62,10 @@ OF_MEANS = (
     f"Decisions and savings are of {GEOMETRIC} (means of their logarithms), which a few dear runs raise less than the "
     "arithmetic means that tables have; where these have the opposite order, nothing is decided."
 )
+OF_SOME = (
+    "Where only some seeds are shared, decisions, about the metric, too, are of the runs with these seeds alone, and "
+    "figures in tables of all runs; where the means of all runs do not have the same order, nothing is decided."
+)
 OF_TARGET = {
     "median_kwh": "median_kwh",
     "low_kwh": "low_kwh",
@@ -79,6 +90,8 @@ ONE_SEED = (
     "Some groups have one seed twice, so that they are not paired, and nothing is decided about their metric, whose "
     "spread is, at least in part, the machine's: use another seed for each repeat."
 )
+WITHOUT = ("no_metric_interval", "no_energy_interval")
+NOT_PAIRED = "not paired"
 NOT_DECIDED = "which is {} is not decided: "
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -132,7 +145,7 @@ def group_sentences(comparison: Judgement) -> list[str]:
         found.append(
             f"Decided by {tests} one-sided tests{_against(comparison)}; the probability that even one decision is "
             f"wrong is at most {100 * comparison.level:g} % (Holm's correction), "
-            + conditions_words(comparison.baseline)
+            + conditions_words(comparison.baseline, comparison.margin)
             + (
                 "; the energies of groups that repeat a seed: for these seeds."
                 if _one_seed(verdicts, comparison)
@@ -141,6 +154,7 @@ def group_sentences(comparison: Judgement) -> list[str]:
         )
     found += [OF_SIZE] * any(v.kind in DECIDED for v in verdicts)
     found += [OF_MEANS] * any(v.energy is not None and v.energy.sign != 0 for v in verdicts)
+    found += [OF_SOME] * any(v.unpaired for v in verdicts)
     if comparison.margin:
         found.append(f"A group dominates that is {dominates_words(comparison.margin)}.")
     for kind in DECIDED:
@@ -161,14 +175,20 @@ def group_sentences(comparison: Judgement) -> list[str]:
     return [*found, *_some(out), *failed, *_of_seeds(comparison.groups)]
 
 
-def conditions_words(baseline: str | None) -> str:
+def conditions_words(baseline: str | None, margin: float = 0.0) -> str:
     """Say under which conditions the level of decisions holds.
 
     Args:
         baseline: the group that all others are compared with; ``None``: all with all.
+        margin: the loss of the metric that counts as none.
+
+    Example:
+        >>> conditions_words("a", 0.01).rpartition("), and ")[2]
+        'their number, the baseline and the margin were fixed beforehand'
     """
-    named = baseline is not None
-    return CONDITIONS.format("their number and the baseline were" if named else "their number was")
+    fixed = ["their number", *["the baseline"] * (baseline is not None), *["the margin"] * (margin > 0)]
+    listed = " and ".join([", ".join(fixed[:-1]), fixed[-1]] if fixed[1:] else fixed)
+    return CONDITIONS.format(f"{listed} {'were' if fixed[1:] else 'was'}")
 
 
 def _against(comparison: Judgement) -> str:
@@ -187,17 +207,34 @@ def groups_csv(comparison: Judgement) -> str:
     names = [f"{what}_{figure}" for what in ("metric", "energy_kwh") for figure in figures]
     targets = comparison.subject.targets
     of_targets = [f"to_{target:g}_{name}" for target in targets for name in OF_TARGET]
-    writer.writerow(["group", "n", "left_out", *names, "dominated_by", "seeds", *of_targets])
+    writer.writerow(["group", "n", "left_out", *names, "dominated_by", "decided_of", "seeds", *WITHOUT, *of_targets])
     progress = comparison.progress() if targets else None
     found = {} if progress is None else {of.name: {t.target: t for t in of.targets} for of in progress.configurations}
     for group in comparison.groups:
         reached = [found.get(group.name, {}).get(target) for target in targets]
         values_of_targets = [None if t is None else getattr(t, field) for t in reached for field in OF_TARGET.values()]
         values = [getattr(mean, f) if mean else None for mean in (group.metric, group.energy) for f in figures]
-        lost = "; ".join(v.one for v in comparison.verdicts if v.kind == "dominated" and v.other == group.name)
+        by = [v for v in comparison.verdicts if v.kind == "dominated" and v.other == group.name]
+        lost, decided_of = "; ".join(v.one for v in by), "; ".join(f"{v.one}: {v.basis or NOT_PAIRED}" for v in by)
+        without = [getattr(group, name) if group.n > 1 else "" for name in WITHOUT]
         seeds = "; ".join("" if seed is None else str(seed) for seed in group.seeds)
         writer.writerow(
-            [*map(cell, [group.name, group.n, len(group.left_out), *values, lost, seeds, *values_of_targets])]
+            [
+                *map(
+                    cell,
+                    [
+                        group.name,
+                        group.n,
+                        len(group.left_out),
+                        *values,
+                        lost,
+                        decided_of,
+                        seeds,
+                        *without,
+                        *values_of_targets,
+                    ],
+                )
+            ]
         )
     return out.getvalue().rstrip("\n")
 
@@ -231,7 +268,8 @@ def latex(comparison: Judgement) -> str:
         f"intervals are of the scatter from run to run alone{without}. Energies are {' or '.join(qualities)} and cover "
         f"{' or '.join(covers)}. <: shown to be dominated by that row, which is {dominates_words(comparison.margin)} "
         f"(by the {GEOMETRIC}); all such decisions together{_against(comparison)} at the level {comparison.level:g} "
-        f"(Holm), {conditions_words(comparison.baseline)}."
+        f"(Holm), {conditions_words(comparison.baseline, comparison.margin)}."
+        + _of_some(comparison.verdicts)
         + (f" {unit} to a value: {OF_HALF}{single}." if subject.targets else "")
         + (f" Left out: {left_out} that did not end, lack a figure, or are copies" if left_out else "")
         + (f"; {OFTEN_FAILS}." if lost else "." if left_out else "")
@@ -263,6 +301,12 @@ def latex(comparison: Judgement) -> str:
             r"\end{table}",
         ]
     )
+
+
+def _of_some(verdicts: Sequence[Verdict]) -> str:
+    """Say which rows are dominated by some runs of theirs alone; empty of none."""
+    some = [f"{v.one} dominates {v.other} {v.basis}" for v in verdicts if v.kind == "dominated" and v.unpaired]
+    return f" {OF_SOME} {some_of(some, between='. ')}." if some else ""
 
 
 def _tex(text: str) -> str:
@@ -338,13 +382,9 @@ def paired_words(pairs: int, one: int, other: int) -> str:
 
     Example:
         >>> paired_words(5, 5, 5), paired_words(3, 5, 5)
-        ('paired by 5 seeds', 'paired by the seeds of 3 of 5 runs')
+        ('paired by 5 seeds', 'of the 3 shared seeds; the other 4 runs count for nothing here')
     """
-    if not pairs:
-        return "not paired"
-    if pairs == one == other:
-        return f"paired by {pairs} seeds"
-    return f"paired by the seeds of {pairs} of {one}{f' and {other}' if other != one else ''} runs"
+    return of_shared_seeds(pairs, one + other - 2 * pairs) or NOT_PAIRED
 
 
 def _not_in_intervals(groups: Sequence[Group]) -> list[str]:
@@ -366,16 +406,12 @@ def _not_in_intervals(groups: Sequence[Group]) -> list[str]:
 
 def _no_interval(groups: Sequence[Group]) -> list[str]:
     """Say which groups have no interval although they have a spread, and why."""
-    stopped = [g.name for g in groups if g.n > 1 and g.stops_alike]
-    seeded = [g.name for g in groups if g.repeats_a_seed]
-    words = []
-    if stopped:
-        why = "all runs stopped early after as many epochs: others may take more or fewer"
-        words.append(f"the energies of {some_of(stopped)} have none, as {why}")
-    if seeded:
-        why = "runs share a seed: they show how the machine scatters, not what another seed brings"
-        words.append(f"the metrics of {some_of(seeded)} have none, as {why}")
-    return words
+    found: dict[tuple[str, str], list[str]] = {}
+    for group in groups:
+        for what, why in (("energies", group.no_energy_interval), ("metrics", group.no_metric_interval)):
+            if why and group.n > 1:
+                found.setdefault((what, why), []).append(group.name)
+    return [f"the {what} of {some_of(names)} have none, as {why}" for (what, why), names in sorted(found.items())]
 
 
 def missing_words(runs: Sequence[Run]) -> str:
@@ -418,14 +454,9 @@ def _kept(verdict: Verdict, comparison: Judgement) -> str:
     return f"shown not to be worse by the margin of {comparison.margin:g}"
 
 
-def _paired(verdict: Verdict, comparison: Judgement) -> str:
-    n = {group.name: group.n for group in comparison.groups}
-    return paired_words(verdict.pairs, n.get(verdict.one, verdict.pairs), n.get(verdict.other, verdict.pairs))
-
-
 def _decision(verdict: Verdict, comparison: Judgement) -> str:
     one, other, subject = verdict.one, verdict.other, comparison.subject
-    paired = _paired(verdict, comparison)
+    paired = verdict.basis or NOT_PAIRED
     if verdict.kind == "dominated":
         return f"{one} dominates {other}: {_cheaper(verdict)} and {_kept(verdict, comparison)} ({paired})."
     if verdict.kind == "trade-off":

@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from lightning_energy.comparison.run import Run
     from lightning_energy.scores.metric import Mode
 
-__all__ = ["SAME_RUN", "By", "Group", "Mean", "checked_by", "differing_settings", "group_runs", "mean_of"]
+__all__ = [
+    "SAME_RUN",
+    "By",
+    "Group",
+    "Mean",
+    "checked_by",
+    "differing_settings",
+    "group_runs",
+    "mean_of",
+    "unlike_energies",
+    "unlike_metrics",
+]
 
 By: TypeAlias = "str | Sequence[str] | Mapping[str, str] | Callable[[Run], str] | None"
 """A way to group runs: see :func:`group_runs`."""
@@ -38,6 +49,18 @@ FOLDER = "folder"
 SAME_RUN = "it is the same run as"
 """The beginning of the reason why another record of a run, or a copy, is left out."""
 ALONE = "none"
+ALL_STOPPED = "all runs stopped early after as many epochs: others may take more or fewer"
+ONE_SEED = "runs share a seed: they show how the machine scatters, not what another seed brings"
+SEEDS_STOP = (
+    "runs share a seed, and not all had as many epochs: where that hangs on the seed, runs of one seed cost alike, and "
+    "show less than as many seeds would"
+)
+SEEDS_MAY_STOP = (
+    "runs share a seed, and nothing tells whether all had as many epochs: where that hangs on the seed, runs of one "
+    "seed cost alike, and show less than as many seeds would"
+)
+UNLIKE_ENERGIES = "runs are unlike in what their joules cover, in their quality or in their sensors"
+UNLIKE_METRICS = "runs were validated on different numbers of samples"
 
 
 @dataclass(frozen=True)
@@ -96,6 +119,8 @@ class Group:
             "left_out": [{"run": run.name, "reason": reason} for run, reason in self.left_out],
             "energy_kwh": None if self.energy is None else asdict(self.energy),
             "metric": None if self.metric is None else asdict(self.metric),
+            "no_energy_interval": self.no_energy_interval if self.n > 1 else "",
+            "no_metric_interval": self.no_metric_interval if self.n > 1 else "",
             "seeds": [*self.seeds],
             "settings": {**self.settings},
         }
@@ -110,6 +135,36 @@ class Group:
         """True when its runs all stopped early after as many epochs: others may take more or fewer."""
         lengths = {run.source.stopped_after for run in self.runs}
         return len(lengths) == 1 and None not in lengths
+
+    @property
+    def lengths(self) -> frozenset[tuple[int | None, int]]:
+        """Of each of its runs after how many epochs it was stopped, if it was, and how many it had; 0 unknown."""
+        return frozenset((r.source.stopped_after, r.source.epochs or len(r.source.course)) for r in self.runs)
+
+    @property
+    def has_one_length(self) -> bool | None:
+        """True when its runs are known to have had one number of epochs; ``None`` unknown."""
+        if len(self.lengths) > 1:
+            return False
+        return None if self.lengths == {(None, 0)} else True
+
+    @property
+    def no_energy_interval(self) -> str:
+        """The reason why its energies have no interval, whatever they scatter by; empty where they may have one."""
+        if unlike_energies(self.runs):
+            return UNLIKE_ENERGIES
+        if self.stops_alike:
+            return ALL_STOPPED
+        if self.repeats_a_seed and not self.has_one_length:
+            return SEEDS_STOP if self.has_one_length is False else SEEDS_MAY_STOP
+        return ""
+
+    @property
+    def no_metric_interval(self) -> str:
+        """The reason why its metrics have no interval; empty where they may have one."""
+        if unlike_metrics(self.runs):
+            return UNLIKE_METRICS
+        return ONE_SEED if self.repeats_a_seed else ""
 
     @property
     def all_runs(self) -> list[Run]:
@@ -201,6 +256,25 @@ def checked_by(runs: Sequence[Run], by: By) -> tuple[By, str]:
         f"no run has a setting {' or '.join(map(repr, unknown))}, so that no runs are put together: give names of "
         f"their settings ({some})"
     )
+
+
+def unlike_energies(runs: Sequence[Run]) -> bool:
+    """True when the energies of runs are known to be of other coverage, quality or sensors: no repeats of one figure.
+
+    Args:
+        runs: the runs.
+    """
+    sensors = {run.source.sensors for run in runs} - {""}
+    return max(len({run.covers for run in runs}), len({run.quality for run in runs}), len(sensors)) > 1
+
+
+def unlike_metrics(runs: Sequence[Run]) -> bool:
+    """True when the metrics of runs are known to be of different numbers of samples.
+
+    Args:
+        runs: the runs.
+    """
+    return len({run.metric_n for run in runs} - {None}) > 1
 
 
 def differing_settings(runs: Sequence[Run]) -> list[str]:
@@ -315,8 +389,8 @@ def _group(name: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Group
     )
     return replace(
         group,
-        energy=_without_interval(group.energy) if group.stops_alike else group.energy,
-        metric=_without_interval(group.metric) if group.repeats_a_seed else group.metric,
+        energy=_without_interval(group.energy) if group.no_energy_interval else group.energy,
+        metric=_without_interval(group.metric) if group.no_metric_interval else group.metric,
     )
 
 

@@ -62,7 +62,7 @@ def render_page(comparison: Mapping[str, Any], *, title: str | None = None) -> s
         metric=name(subject.heading) + (f" ({better(subject.mode)})" if subject.mode == "min" else ""),
         dominates=escaped(dominates_words(comparison.get("margin") or 0.0)),
         level=f"{comparison.get('level', LEVEL):g}",
-        conditions=escaped(conditions_words(comparison.get("baseline"))),
+        conditions=escaped(conditions_words(comparison.get("baseline"), comparison.get("margin") or 0.0)),
         facts=_facts(subject, runs),
         warnings=_warnings("Read with care", caveats) + _warnings("Problems", problems),
         box="box long" if len(runs) > LONG else "box",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_energy.comparison import page_cells as cells
 from lightning_energy.comparison.columns import ON_PAGE, Column, PageCell, heading_of
 from lightning_energy.comparison.front_probability import probability_words
-from lightning_energy.comparison.group_table import GEOMETRIC, OFTEN_FAILS, conditions_words
+from lightning_energy.comparison.group_table import GEOMETRIC, OF_SOME, OFTEN_FAILS, conditions_words
 from lightning_energy.comparison.groups import SAME_RUN
 from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.page_cells import Rows
@@ -135,6 +135,13 @@ def _left_out(comparison: Mapping[str, Any]) -> str:
     return f"{words} Runs that are left out are in no mean: {OFTEN_FAILS}." if failed else words
 
 
+def _of_some(comparison: Mapping[str, Any]) -> str:
+    """Say which groups are dominated by some runs of theirs alone; empty of none."""
+    some = [v for v in comparison.get("verdicts", ()) if v["kind"] == "dominated" and v.get("unpaired")]
+    listed = [f"{name(v['one'])} dominates {name(v['other'])} {escaped(v['basis'])}" for v in some]
+    return f" {OF_SOME} {some_of(listed, between='. ')}." if some else ""
+
+
 def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequence[Row], subject: Subject) -> str:
     """Write the section of the groups; nothing where each configuration was trained once.
 
@@ -169,11 +176,12 @@ def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequ
         failed = f" (+{n} left out)" if (n := len(group.get("left_out", ()))) else ""
         label = f"{name(group['name'])}<small>n = {group['n']}{failed}{role}</small>"
         body.append(f'<tr><th scope="row"><div class="wrap">{label}</div></th>{written}</tr>')
-    baseline = comparison.get("baseline")
+    baseline, margin = comparison.get("baseline"), comparison.get("margin") or 0.0
     alone = "" if baseline is None else f", of each group compared with {name(baseline)} alone,"
     shown = (
         f" Dominated by: shown by repeats, by the {GEOMETRIC}, all such decisions together{alone} at the level "
-        f"{comparison.get('level', LEVEL):g} (Holm), {escaped(conditions_words(baseline))}."
+        f"{comparison.get('level', LEVEL):g} (Holm), {escaped(conditions_words(baseline, margin))}."
+        f"{_of_some(comparison)}"
     )
     return (
         '<section><h2 id="of-groups">Groups of repeats</h2><p class="hint">Mean ± one standard deviation over n runs; '

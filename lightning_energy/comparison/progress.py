@@ -87,7 +87,7 @@ class Progress:
         return (
             f"Hypervolume of {of}: {significant(self.hypervolume, 4)} kWh times {heading} (reference point: "
             f"{significant(kwh, 4)} kWh and {heading} {floor:g}); the best of {runs} runs at each energy averages "
-            f"{value} up to it."
+            f"{value} up to it, where {floor:g} counts until the first validation."
         )
 
     def mean_best(self, size: float) -> float:

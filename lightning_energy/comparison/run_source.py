@@ -66,9 +66,11 @@ class Source:
         seed: its seed; ``None`` unknown.
         metric_n: number of samples that the metric is of; ``None`` unknown.
         course: the validations at the ends of its epochs, in the unit of the comparison.
-        stopped_after: number of epochs after which it ended, fewer than it was allowed; ``None`` where it had all of
-            them, a number of steps ended it, or that is not known.
+        stopped_after: number of epochs after which it ended, fewer than it was allowed: by early stopping, a budget, or
+            ``max_time``. ``None`` where it had all of them, where a number of steps may have ended it, and where that
+            is not known.
         stop_step: number of epochs from the validation before to the one at which it ended; 1 where it ended at none.
+        epochs: number of its epochs; ``None`` unknown.
     """
 
     sensors: str = ""
@@ -84,6 +86,7 @@ class Source:
     course: tuple[Validation, ...] = ()
     stopped_after: int | None = None
     stop_step: int = 1
+    epochs: int | None = None
 
 
 def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> Source:
@@ -109,13 +112,35 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
         record.n_val,
         stopped_after=_stopped_after(record),
         stop_step=_stop_step(record),
+        epochs=_epochs(record) or None,
     )
 
 
 def _stopped_after(record: Record) -> int | None:
-    most, steps = (_whole(record.what.get(name)) for name in ("max_epochs", "max_steps"))
-    n = max((row.epoch for row in record.epochs), default=-1) + 1
-    return n if most and 0 < n < most and (steps is None or steps < 0) else None
+    """Its number of epochs, if nothing that was fixed beforehand ended it: -1 is no limit, which nothing reaches."""
+    most = _whole(record.what.get("max_epochs"))
+    n = _epochs(record)
+    is_within = most is not None and (most < 0 or n < most)
+    return n if n and is_within and not _may_have_had_all_steps(record, n) else None
+
+
+def _epochs(record: Record) -> int:
+    return max((row.epoch for row in record.epochs), default=-1) + 1
+
+
+def _may_have_had_all_steps(record: Record, epochs: int) -> bool:
+    """True unless no number of steps was set, or its samples are too few for that many: batches are seldom larger."""
+    limit = _whole(record.what.get("max_steps"))
+    if limit is None or limit < 0:
+        return False
+    names = ("batch_size", "data_parallel_replicas", "accumulate_grad_batches")
+    sizes = [_whole(record.what.get(name)) for name in names]
+    if record.before is not None or not record.samples.n or not all(sizes):
+        return True
+    at_once = math.prod(size for size in sizes if size)
+    return (
+        record.samples.n / at_once + 2 * epochs >= limit
+    )  # an epoch may end with a batch, and a step, that is not whole
 
 
 def _stop_step(record: Record) -> int:

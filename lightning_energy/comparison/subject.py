@@ -66,7 +66,8 @@ class Subject:
         return (
             f"Energy to reach {self.heading} {values}: that of the training up to the end of the first epoch that was "
             f"as good or better. Nothing is interpolated: it was passed somewhere after the validation before. "
-            f">: never reached; it takes more than that. A dash: not known."
+            f"> alone: never reached; it takes more than that. (> …) after a value: not reached yet by then. A dash: "
+            f"not known."
         )
 
     @property

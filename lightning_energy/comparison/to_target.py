@@ -31,6 +31,7 @@ class ToTarget:
             target was passed somewhere between it and ``kwh``: nobody looked, and nothing is interpolated. Of a run
             that never reached it, the energy of its last validation: it takes more than that. ``None`` unknown.
         is_reached: true when a validation was as good.
+        validation: the number of that validation, counted from 1; ``None`` when none was, or unknown.
     """
 
     target: float
@@ -38,6 +39,7 @@ class ToTarget:
     u_kwh: float | None
     over_kwh: float | None
     is_reached: bool = True
+    validation: int | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types."""
@@ -62,8 +64,9 @@ class OfRuns:
         high_kwh: the largest; ``None`` where one of the runs never did, so that there is no upper bound.
         mean_kwh: the restricted mean: of the energies, each counted up to ``budget_kwh`` at most, and that of a run
             that never reached it as the whole budget: too large where a run was cut off that would have reached it.
-        u_mean_kwh: its standard error by the scatter from run to run; ``None`` for one run, and where none reached it
-            below the budget: then all count as the budget, and how they scatter is not known.
+        u_mean_kwh: its standard error by the scatter from run to run; ``None`` for one run, where none reached it below
+            the budget (then all count as the budget, and how they scatter is not known), and where all reached it at
+            the same validation: others may take one more or fewer, which that scatter does not show.
         budget_kwh: the energy up to which ``mean_kwh`` is taken; ``None`` where no run tells.
         per_success_kwh: the energy of all runs, each until it reached the target or, if it failed, until its last
             validation with a finite value, for each that reached it: the price of one success, if a run that fails is
@@ -104,17 +107,17 @@ def to_target(course: Sequence[Validation], target: float, mode: Mode = "max") -
         >>> from lightning_energy.comparison.course import Validation
         >>> course = [Validation(1.0, 0.7), Validation(2.0, 0.9, 0.1)]
         >>> to_target(course, 0.8)
-        ToTarget(target=0.8, kwh=2.0, u_kwh=0.1, over_kwh=1.0, is_reached=True)
+        ToTarget(target=0.8, kwh=2.0, u_kwh=0.1, over_kwh=1.0, is_reached=True, validation=2)
         >>> to_target(course, 0.95)
-        ToTarget(target=0.95, kwh=None, u_kwh=None, over_kwh=2.0, is_reached=False)
+        ToTarget(target=0.95, kwh=None, u_kwh=None, over_kwh=2.0, is_reached=False, validation=None)
     """
     if not course:
         return None
     slack = IN_SINGLE * abs(target)
     over: float | None = 0.0
-    for kwh, value, u_kwh in course:
+    for number, (kwh, value, u_kwh) in enumerate(course, 1):
         if value >= target - slack if mode == "max" else value <= target + slack:
-            return ToTarget(target, kwh, None if kwh is None else u_kwh, over)
+            return ToTarget(target, kwh, None if kwh is None else u_kwh, over, validation=number)
         over = over if kwh is None else kwh  # the last that is known: a bound all the same
     over = over if any(v.kwh is not None for v in course) else None
     return ToTarget(target, None, None, over, is_reached=False)
@@ -176,7 +179,16 @@ def of_runs(
         low_kwh=min(reached, default=None),
         high_kwh=None if failed else max(reached),
         mean_kwh=statistics.fmean(counted),
-        u_mean_kwh=statistics.stdev(counted) / math.sqrt(n) if n > 1 and reached and reached[0] < budget_kwh else None,
+        u_mean_kwh=statistics.stdev(counted) / math.sqrt(n) if _shows_scatter(told, counted, budget_kwh) else None,
         budget_kwh=budget_kwh,
         per_success_kwh=sum(spent) / n_reached if reached else None,
     )
+
+
+def _shows_scatter(told: Sequence[ToTarget], counted: Sequence[float], budget_kwh: float) -> bool:
+    """True where runs reached the target below the budget, and not all at one validation, as far as that is known."""
+    if len(counted) <= 1 or min(counted) >= budget_kwh:
+        return False
+    reached = [r for r in told if r.kwh is not None and r.kwh <= budget_kwh]
+    at = {r.validation for r in reached}
+    return len(reached) < len(counted) or len(at) > 1 or None in at

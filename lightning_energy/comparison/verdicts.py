@@ -5,7 +5,7 @@ is a null hypothesis of no difference between two means:
 
 - *energy*: the mean logarithms of the energies are equal, as spreads and differences of energies are shares of them:
   savings are of geometric means, which are less than the arithmetic means of tables, the more so the more runs scatter.
-  Where the order of these is the opposite one, nothing is decided;
+  Where the order of these is the opposite one, nothing is decided, here as in the metric;
 - *metric*: the mean metrics are equal; or, with a margin that was stated beforehand, one is worse than the other by the
   margin or more (a test of non-inferiority).
 
@@ -22,10 +22,13 @@ Where every group is compared with one alone, a baseline that was chosen beforeh
 are, and the correction is for their tests: for eight groups those of seven pairs, not of 28.
 
 A test is Student's, paired by the seed where seeds are shared: paired runs had the same data order and, in a study in
-randomized blocks, the same time of day. Without shared seeds it is Welch's (1947, *Biometrika* 34, 28-35), whose level
-depends little on unequal spreads where groups are of equal size: the worst that was found is 6.6 % instead of 5 %, of
-seven configurations and a baseline that scatters a sixth to a tenth as much. Between groups of unequal size it depends
-on them, in the far tail by more than ten times: their degrees of freedom are those of the smaller group alone (Hsu
+randomized blocks, the same time of day. Where some seeds alone are shared, three or more and at least half, the test is
+of these; the others count for nothing, but that nothing is decided where the means of all runs, which tables have, do
+not have the order of the pairs, or with a margin differ by a loss that large. Without shared seeds it is Welch's (1947,
+*Biometrika* 34, 28-35), whose level depends little on unequal spreads where groups are of equal size. Of a baseline
+that scatters a sixth to a tenth as much as all others it grows with their number: instead of 5 % up to 6.6 % with
+seven, 7.1 % with nine, 8.4 % with 19, and 9.6 % with 39. Between groups of unequal size it depends on spreads, in the
+far tail by more than ten times: their degrees of freedom are those of the smaller group alone (Hsu
 1938, *Statistical Research Memoirs* 2, 1-24), with which no spread exceeds the level. The repeatability of the meters
 is added to the error of the difference of energies as if it did not average out over repeats: part of it does, and is
 in their scatter, too, so that this is cautious. It makes repeats that scatter little by chance no surer: see
@@ -36,14 +39,17 @@ either group differs, that step is no spread, and nothing is decided; likewise w
 their seeds are not known to be different, and where it is their energies. With different seeds, values that count no
 samples are taken to scatter as the other group's do. Nothing is decided about the metric of a group, either, in which
 one seed is known to come twice with the same settings: such runs show how the machine scatters, not what another seed
-brings. What is decided about its energy is for these seeds: where the length of a training hangs on them, as with early
-stopping, others may show another.
+brings. What is decided about its energy is for these seeds; and nothing is where not all runs had as many epochs, as
+with early stopping: where that hangs on the seed, runs of one seed cost alike.
 
 Energies of trainings that stop early (EarlyStopping, a budget) come in steps: of an epoch, or of all epochs from one
 validation to the next where they end at one. That all runs of a group stop after as many epochs by chance shows no
 spread; so the mean of their logarithms is taken to be no surer than that step allows, wherever a run had fewer epochs
 than it was allowed. Without it, all pairs of eight configurations that stop after five or six steps, and are alike,
-showed something in 40 % of studies of three runs each, and in 16 % of four.
+showed something in 40 % of studies of three runs each, and in 16 % of four. Nor does the spread within lumps show what
+trainings scatter by of which some stop early and others reach their limit: where all runs of one group have one number
+of epochs, and all of the other another, the p-value is no smaller than the probability of that, :math:`4^{-n}` on each
+side for two groups of n that are alike.
 
 The level holds if repeats are independent and scatter roughly normally. Where a run in ten collapses, five runs have
 none in six of ten cases, and seem better than they are on average. Their number must be fixed before they are seen. It
@@ -84,6 +90,7 @@ __all__ = [
     "example",
     "judge",
     "metric_difference",
+    "of_shared_seeds",
     "one_seed_words",
     "pairs_of",
     "unlike",
@@ -91,16 +98,18 @@ __all__ = [
 
 LEVEL = 0.05
 ROUNDING = 1e-12  # relative, of differences of numbers
-Flaw = Literal["", "no spread", "one alike", "same pairs", "one seed", "two means"]
-Obstacle = Literal["", "missing", "constant", "spread", "no spread", "one alike", "same pairs", "one seed", "two means"]
+Flaw = Literal["", "no spread", "one alike", "same pairs", "one seed", "seeds stop", "two means", "others"]
+Obstacle = Literal[Flaw, "missing", "constant", "spread"]
 """The reason why no number of repeats decides a question; empty where some number does, or it is decided.
 
 ``missing``: energy of some runs is missing, and could turn the direction. ``constant``: the uncertainty of the meters
 or estimates does not average out, or is taken not to. ``spread``: with this spread it would take more than 10,000 runs.
 ``no spread``: all repeats gave the same figure. ``one alike``: those of one group did, and nothing shows that they were
 trained anew with different seeds. ``same pairs``: all pairs differ by the same figure. ``one seed``: a group has one
-seed in several runs, so that these do not show what another seed brings to the metric. ``two means``: the geometric
-means of the energies have one order, and the arithmetic means the other.
+seed in several runs, so that these do not show what another seed brings to the metric. ``seeds stop``: the same, and
+not all runs had as many epochs, so that their energies do not show it either. ``two means``: the geometric means of the
+energies have one order, and the arithmetic means the other. ``others``: only some seeds are shared, and the means of
+all runs do not have the order of those of the pairs, which are tested.
 """
 FOR_THAT_SEED = (
     "for these seeds: where the length of a training hangs on them, as with early stopping, others may differ"
@@ -110,12 +119,17 @@ UNKNOWN_N = (
     "have"
 )
 FEW_DEAR = "a few runs that cost far more than the others decide that"
+NOT_SHARED = "runs whose seeds are not shared count for nothing in a test of pairs: share all seeds, or none"
 SHOWS_NOTHING = {
     "no spread": "all repeats gave the same figure, which shows no spread: were they trained anew?",
     "one alike": "all repeats of one group gave the same figure, which shows no spread: were they trained anew, each "
     "with a seed of its own?",
     "same pairs": "all pairs differ by the same figure, which shows no spread",
     "two means": "by the geometric mean, which is tested, one costs less, and by the mean the other: " + FEW_DEAR,
+    "seeds stop": "a group has one seed in several runs, and not all runs had as many epochs: where that hangs on the "
+    "seed, so does the energy",
+    "others": "the pairs of shared seeds, which are tested, have one order, and the means of all runs do not: "
+    + NOT_SHARED,
 }
 Kind = Literal["dominated", "trade-off", "cheaper", "better", "undecided", "by the meter", "incomparable"]
 """The verdict on two groups.
@@ -148,6 +162,8 @@ class Difference:
         paired: runs are paired.
         flaw: the reason why its repeats show nothing; empty where they do.
         spreads: number of groups whose spreads make up ``sd``: 2 where both scatter alike, 1 where one alone does.
+        fewest: runs of each without which nothing is decided: more than three where all of one group stopped after as
+            many epochs, and all of the other after another number, which may be chance.
     """
 
     value: float
@@ -164,6 +180,7 @@ class Difference:
     paired: bool = False
     flaw: Flaw = ""
     spreads: float = 2.0
+    fewest: int = FEWEST
 
     @property
     def repeats(self) -> int | None:
@@ -173,9 +190,10 @@ class Difference:
         """
         if self.sign or self.missing or self.flaw:
             return None
-        return repeats_needed(
+        needed = repeats_needed(
             self.worst, self.sd, self.level, paired=self.paired, constant=self.constant, spreads=self.spreads
         )
+        return None if needed is None else max(needed, self.fewest)
 
     @property
     def obstacle(self) -> Obstacle:
@@ -206,6 +224,8 @@ class Verdict:
         energy: difference of the logarithms of their energies; ``None`` where none was tested.
         metric: difference of their metrics, better is more; ``None`` where none was tested.
         pairs: number of seeds that they were paired by; 0: they are not paired.
+        unpaired: where they are paired, number of runs of both whose seeds are not shared: they count for nothing in
+            what is decided, but that nothing is decided where the means of all runs do not have its order.
         tests: number of its one-sided tests, which were corrected for with those of all other pairs.
         repeats_for_margin: with a margin, and where one is shown to be cheaper alone: runs of each that would probably
             (0.8) show that it is not worse by the margin; ``None``: it seems to be, or no number is known.
@@ -220,6 +240,12 @@ class Verdict:
     pairs: int = 0
     tests: int = 0
     repeats_for_margin: int | None = None
+    unpaired: int = 0
+
+    @property
+    def basis(self) -> str:
+        """Say of which runs it is, where seeds are shared; empty where they are not."""
+        return of_shared_seeds(self.pairs, self.unpaired)
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types."""
@@ -231,6 +257,8 @@ class Verdict:
             "log_energy": None if self.energy is None else self.energy.to_plain(),
             "metric": None if self.metric is None else self.metric.to_plain(),
             "pairs": self.pairs,
+            "unpaired": self.unpaired,
+            "basis": self.basis,
             "tests": self.tests,
             "repeats": self.repeats,
             "repeats_for_margin": self.repeats_for_margin,
@@ -390,6 +418,15 @@ class Test:
     worst: Test | None = None
     flaw: Flaw = ""
     spreads: float = 2.0
+    split: float = 0.0  # one-sided p-value by numbers of epochs alone, where each group has one
+    of_all: float | None = None  # the difference of the means of all runs, where not all are paired
+
+    @property
+    def opposed(self) -> Test:
+        """The same, or one that shows nothing where the means of all runs do not have its order."""
+        if not self.error or self.of_all is None or self.of_all * self.value > 0:
+            return self
+        return replace(self, error=0.0, p=1.0, flaw="others")
 
     @property
     def scatter(self) -> float:
@@ -426,6 +463,7 @@ class Test:
             paired,
             self.flaw,
             worst.spreads,
+            max(FEWEST, math.ceil(math.log(tests / level, 4))) if self.split else FEWEST,
         )
 
 
@@ -474,6 +512,7 @@ class _Draft:
             self.pairs,
             sum(test.sides for test in self.tests),
             _repeats_for_margin(metric, cheaper, self.margin) if kind == "cheaper" else None,
+            self.one.group.n + self.other.group.n - 2 * self.pairs if paired else 0,
         )
         return verdict if first > 0 else _turned(verdict)
 
@@ -522,9 +561,10 @@ def _draft(one: Facts, other: Facts, margin: float) -> _Draft:
     pairs = pairs_of(one, other)
     draft.pairs = len(pairs)
     draft.energy = _energy_test(one, other, pairs)
-    draft.metric = metric_difference(one, other, pairs)
+    metric = metric_difference(one, other, pairs)
+    draft.metric = metric.opposed
     if margin:
-        draft.not_worse = tuple(_not_worse(draft.metric, sign, margin) for sign in (-1, 1))
+        draft.not_worse = tuple(_not_worse(metric, sign, margin) for sign in (-1, 1))
     flaws = dict.fromkeys(test.flaw for test in (draft.energy, draft.metric) if test.flaw)
     draft.reasons = tuple(
         one_seed_words(one.group, other.group) if f == "one seed" else SHOWS_NOTHING[f] for f in flaws
@@ -551,10 +591,34 @@ def one_seed_words(*groups: Group) -> str:
     return f"{has} one seed in several runs: {scatter}" if names else ""
 
 
+def of_shared_seeds(pairs: int, unpaired: int) -> str:
+    """Say of which runs a test of pairs is.
+
+    Args:
+        pairs: number of seeds that are shared.
+        unpaired: number of runs of both sides whose seeds are not.
+
+    Example:
+        >>> of_shared_seeds(5, 0), of_shared_seeds(3, 4)
+        ('paired by 5 seeds', 'of the 3 shared seeds; the other 4 runs count for nothing here')
+    """
+    if not pairs:
+        return ""
+    if not unpaired:
+        return f"paired by {pairs} seeds"
+    others = "the other run counts" if unpaired == 1 else f"the other {unpaired} runs count"
+    return f"of the {pairs} shared seeds; {others} for nothing here"
+
+
 def pairs_of(one: Facts, other: Facts) -> list[tuple[int, int]]:
     """The runs with one seed, where these are three or more and at least half of the smaller group."""
     pairs = [(i, other.seeds[seed]) for seed, i in one.seeds.items() if seed in other.seeds]
     return pairs if len(pairs) >= max(FEWEST, min(one.group.n, other.group.n) / 2) else []
+
+
+def _are_some(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> bool:
+    """True where some runs alone are paired."""
+    return 0 < 2 * len(pairs) < one.group.n + other.group.n
 
 
 def metric_difference(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> Test:
@@ -570,6 +634,8 @@ def metric_difference(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]
     if len(alike) == 1 and not alike[0].grid:
         steps = (math.sqrt(12 * max(_moments(one.good)[1], _moments(other.good)[1])),) * 2
     test = _test(one.good, other.good, pairs, steps=steps)
+    if _are_some(one, other, pairs):
+        test = replace(test, of_all=_moments(other.good)[0] - _moments(one.good)[0])
     if one.group.repeats_a_seed or other.group.repeats_a_seed:
         return replace(test, error=0.0, p=1.0, flaw="one seed")
     if len(alike) == 1 and not alike[0].seeds:
@@ -612,12 +678,49 @@ def _no_surer(bound: Test, test: Test) -> Test:
 def _energy_test(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> Test:
     """The test of the energies: the cheaper group may have spent more in missing time."""
     test, least, most = energy_differences(one, other, pairs)
+    if test.error and _hang_on_seeds(one.group, other.group):
+        return replace(test, error=0.0, p=1.0, flaw="seeds stop")
     if test.error and (by_means(one, other, pairs) - 1) * test.value < 0:
         return replace(test, error=0.0, p=1.0, flaw="two means")
+    if _are_some(one, other, pairs):
+        opposed = replace(test, of_all=by_means(one, other, ()) - 1).opposed
+        if opposed.flaw == "others":
+            return opposed
+    split = _two_stops(one, other, pairs, test.value)
     if test is least:
-        return test
+        return replace(test, p=max(test.p, 2 * split), split=split)
     worst = least if test.value > 0 else most
-    return replace(test, p=worst.p if worst.value * test.value > 0 else 1.0, worst=worst)
+    p = worst.p if worst.value * test.value > 0 else 1.0
+    return replace(test, p=max(p, 2 * split), worst=worst, split=split)
+
+
+def _two_stops(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]], value: float) -> float:
+    """The probability of two numbers of epochs, one for each group, if both are alike: the largest that it may be.
+
+    Trainings that stop early, or else reach their limit, may come in two lumps far apart. That all n of one group are
+    in one and all m of the other in the other has the probability q^n (1 - q)^m, for q = n / (n + m) at most. The
+    spread within the lumps does not show it. 0 where a group has several numbers, or both have the same, or where these
+    make up less than half of the difference ``value``, as where an epoch of one costs ten times as much.
+    """
+    chosen = [[i for i, _ in pairs], [j for _, j in pairs]] if pairs else [range(one.group.n), range(other.group.n)]
+    stops = [{f.group.runs[i].source.stopped_after for i in of} for f, of in zip((one, other), chosen, strict=True)]
+    if max(map(len, stops)) > 1 or stops[0] == stops[1]:
+        return 0.0
+    n, m = map(len, chosen)
+    epochs = [f.group.runs[of[0]].source for f, of in zip((one, other), chosen, strict=True)]
+    a, b = (source.epochs or source.stopped_after for source in epochs)
+    if a and b and 2 * math.copysign(1.0, value) * math.log(b / a) < abs(value):
+        return 0.0
+    return (n / (n + m)) ** n * (m / (n + m)) ** m
+
+
+def _hang_on_seeds(one: Group, other: Group) -> bool:
+    """True where a seed comes twice in a group, and numbers of epochs differ that may hang on it."""
+    if not (one.repeats_a_seed or other.repeats_a_seed):
+        return False
+    lengths = one.lengths | other.lengths
+    has_stopped = any(stopped is not None for stopped, _ in lengths)
+    return (has_stopped and len(lengths) > 1) or False in {one.has_one_length, other.has_one_length}
 
 
 def by_means(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> float:
@@ -626,7 +729,7 @@ def by_means(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> floa
     Args:
         one: the first group.
         other: the second.
-        pairs: indices of runs that belong together; the others count for nothing then.
+        pairs: indices of runs that belong together; the others count for nothing then. None: it is of all runs.
     """
     logs = ([one.log_kwh[i] for i, _ in pairs], [other.log_kwh[j] for _, j in pairs])
     logs = logs if pairs else (one.log_kwh, other.log_kwh)
@@ -680,7 +783,8 @@ def _not_worse(test: Test, sign: int, margin: float) -> Test:
     Its p-value is doubled, like that of a test with two sides.
     """
     p = min(1.0, 2 * tail((sign * test.value + margin) / test.error, test.df)) if test.error else 1.0
-    return replace(test, p=p, sides=1)
+    is_opposed = test.of_all is not None and sign * test.of_all + margin <= 0
+    return replace(test, p=1.0 if is_opposed else p, sides=1)
 
 
 def _moments(values: Sequence[float]) -> tuple[float, float]:

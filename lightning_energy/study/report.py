@@ -224,10 +224,23 @@ def _energies(spent: dict[Use, Spent]) -> list[str]:
         lines.append(f"{text}: {_in_words(row)}{cut}")
     if len(spent) > 1:
         together = sum(spent.values(), Spent())
-        search = spent["tuning"].energy_kwh if "tuning" in spent else 0.0
-        share = f", of which the search is {percent(search / together.energy_kwh)}" if search else ""
-        lines.append(f"all together: {_in_words(together)}{share}")
+        lines.append(f"all together: {_in_words(together)}{_share_of_search(spent.get('tuning'), together)}")
     return lines
+
+
+def _share_of_search(search: Spent | None, together: Spent) -> str:
+    """Say which share the search is of what was spent: a lower bound where energy of it alone is not known."""
+    if search is None or not (search.energy_kwh or search.unknown):
+        return ""
+    if not search.energy_kwh:
+        return "; the share of the search is not known"
+    share = percent(search.energy_kwh / together.energy_kwh)
+    lacking, of_search = ((row.unknown, row.missing_s) for row in (together, search))
+    if lacking == (0, 0.0):
+        return f", of which the search is {share}"
+    if lacking == of_search:
+        return f", of which the search is at least {share}, as not all that it spent is known"
+    return f", of which the search is {share} as far as energies are known"
 
 
 def _in_words(row: Spent) -> str:

@@ -73,6 +73,7 @@ def test_a_number_of_runs_is_for_new_ones(folder, capsys):
     out = capsys.readouterr().out
     assert "% that was seen, some " in out
     assert "train that many anew on both sides, and judge these alone" in out
+    assert "Each look has its own chance of a wrong answer" in out
 
 
 def test_missing_energy_is_told_with_every_answer(folder, capsys):
@@ -96,7 +97,9 @@ def test_it_says_which_runs_are_pairs(tmp_path, capsys):
         for i, seed in enumerate(seeds):
             put(tmp_path / name / str(i), 1.0 + i * i / 1000, 0.9 - i / 1000, seed=seed)
     gate(tmp_path, "same")
-    assert "- Paired by the seeds of 3 of 4 runs." in capsys.readouterr().out
+    assert (
+        "- Increases are of the 3 shared seeds; the other 2 runs count for nothing here; the table has all runs."
+    ) in capsys.readouterr().out
 
 
 def test_a_record_on_both_sides_is_refused(folder, capsys, monkeypatch):
@@ -113,7 +116,7 @@ def test_small_energies_have_digits(tmp_path, capsys):
             put(tmp_path / name / str(i), kwh * (1 + off), 0.9 - off)
     assert gate(tmp_path, "dear") == 1
     out = capsys.readouterr().out
-    assert "| | runs | energy | accuracy |" in out
+    assert "| | runs | energy ± sd | accuracy ± sd |" in out
     assert "| base | 4 | 3.601 ± 0.011 J |" in out
     assert "| new | 4 | 4.321 ± 0.013 J |" in out
 

@@ -31,6 +31,17 @@ def test_a_difference_is_told_in_samples():
     assert in_samples(replace(worse, mode="min"), replace(better, mode="min")) is None
 
 
+@pytest.mark.parametrize(("k", "best"), [(20, 20), (19, 20), (0, 0), (0, 1)])
+def test_of_an_accuracy_of_all_or_none_chance_is_not_told(k, best):
+    """The binomial standard deviation is 0 there, whatever the next 20 samples would bring."""
+    one, other = (Run(n, "", metric=m / 20, metric_name="val_acc", metric_n=20) for n, m in (("a", k), ("b", best)))
+    difference = "better by 1 sample of 20" if best > k else "as good on 20 samples"
+    assert in_samples(one, other) == (
+        f"b is {difference}; what the choice of the samples would make of it is not known, as one is right about all "
+        "of them or none"
+    )
+
+
 @pytest.mark.parametrize(
     "other",
     [

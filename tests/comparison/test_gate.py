@@ -119,7 +119,7 @@ def test_runs_with_one_seed_show_nothing_of_the_metric(n):
     assert gate(validated(base, 20), validated(same, 20), 0.03).outcome == "fine"
     answer = gate(base, same, 0.03)  # which may have been of different lengths
     assert answer.outcome == "cannot tell"
-    assert "not all were validated for as many epochs, or that is not known" in answer.reason
+    assert "not all had as many epochs, or that is not known" in answer.reason
     collapsed = gate(repeats("base", NOISE[:3], [0.9] * 3, metric_n=n), repeats("new", NOISE[2:], [0.5] * 3,
                      seeds=(7, 8, 9), metric_n=n), 0.5)  # fmt: skip
     assert (collapsed.outcome, collapsed.reason) == (
@@ -138,9 +138,18 @@ def test_with_one_seed_and_early_stopping_the_energy_is_that_of_the_seed():
         assert (answer.outcome, answer.repeats) == ("cannot tell", None)
         assert answer.reason == (
             "base and new have one seed in several runs: these show how the machine scatters, not what another seed "
-            "brings; not all were validated for as many epochs, and where that hangs on the seed, so does the energy: "
+            "brings; not all had as many epochs, and where that hangs on the seed, so does the energy: "
             "train each with a seed of its own"
         )
+    open_ = gate(of_length("base", 1.0, 20), of_length("new", 1.02, 21), 0.03)
+    assert (open_.outcome, open_.low, open_.high, open_.repeats) == ("cannot tell", None, None, None)
+    assert "have one seed in several runs" in open_.reason
+    open_ = gate(of_length("base", 1.0, 20), of_length("new", 1.02, 20), 0.03)
+    assert (open_.outcome, open_.repeats, open_.low is None) == ("cannot tell", 12, False)
+    assert open_.reason.endswith(
+        "(with probability 0.8) (for these seeds: where the length of a training hangs on them, as with early "
+        "stopping, others may differ)"
+    )
     same = gate(of_length("base", 1.0, 20), of_length("new", 1.1, 20), 0.03)
     assert same.outcome == "worse"
     assert same.reason == (
@@ -281,7 +290,7 @@ def test_bounds_of_the_typical_run_are_no_answer_where_the_mean_says_the_opposit
         "that cost far more than the others decide that"
     )
     answer = gate(skewed("base"), even("new"), 0.03)
-    assert answer.outcome == "cannot tell"
+    assert (answer.outcome, answer.repeats) == ("cannot tell", None)
     assert answer.reason == (
         "the energy of the typical run (geometric mean) rose by more than 3 %, but that of the mean fell by 4.7 %: a "
         "few runs that cost far more than the others decide that"
@@ -293,3 +302,38 @@ def test_a_fall_is_told_as_one():
     """20 % less, with ±1.15 %: 0.8 * 1.0116 = 0.809."""
     reason = gate(side("base"), side("new", 0.8), 0.03).reason
     assert reason == "the energy fell, by 19 % at least; allowed was a rise of 3 %"
+
+
+def some_shared(name, kwh=(1.0, 1.01, 0.99), accuracies=(0.910, 0.912, 0.908), others=()):
+    """Three seeds of both sides, and others of its own."""
+    more_kwh, more = zip(*others, strict=True) if others else ((), ())
+    return repeats(name, [*kwh, *more_kwh], [*accuracies, *more], seeds=range(3 + len(others)))
+
+
+CHEAP, DEAR = (1.002, 1.011, 0.993), (1.072, 1.081, 1.063)
+KEPT, WORSE = (0.910, 0.913, 0.908), (0.890, 0.8925, 0.888)
+NOT_SHARED = "runs whose seeds are not shared count for nothing in a test of pairs: share all seeds, or none"
+
+
+@pytest.mark.parametrize(
+    ("new", "max_loss", "reason"),
+    [
+        ((CHEAP, KEPT), None, ""),
+        ((CHEAP, KEPT, [(1.0, 0.91)]), None, ""),
+        (
+            (CHEAP, KEPT, [(1.5, 0.91), (1.6, 0.91)]),
+            None,
+            "is within 3 %, but that of the mean of all runs rose by 22 %",
+        ),
+        ((DEAR, KEPT, [(0.8, 0.91), (0.7, 0.91)]), None, "but that of the mean of all runs fell by 5.7 %"),
+        ((CHEAP, KEPT, [(1.0, 0.80), (1.0, 0.78)]), None, "but worse by 0.0478 by the means of all runs"),
+        ((CHEAP, KEPT, [(1.0, 0.88), (1.0, 0.88)]), 0.01, "but worse by 0.0118 by the means of all runs"),
+        ((CHEAP, WORSE, [(1.0, 0.99), (1.0, 0.99)]), None, "but better by 0.0201 by the means of all runs"),
+    ],
+)
+def test_an_answer_of_pairs_is_none_where_the_means_of_all_runs_have_another(new, max_loss, reason):
+    answer = gate(some_shared("base"), some_shared("new", *new), 0.03, max_loss)
+    assert (answer.outcome, answer.pairs) == ("cannot tell" if reason else "fine", 3)
+    assert answer.repeats is None
+    assert reason == "" or answer.reason.endswith(f"{reason}: {NOT_SHARED}")
+    assert reason == "" or "in the runs with shared seeds" in answer.reason or "of the runs with" in answer.reason

@@ -165,7 +165,15 @@ def test_each_open_question_has_its_own_number_or_cause():
         repeats(n, [r.energy_kwh for r in g.runs], [r.metric for r in g.runs], seeds=seeds)
         for n, g, seeds in zip("ab", partly, ((0, 1, 2, 3, 4), (2, 1, 0, 8, 9)), strict=True)
     ]
-    assert any("(paired by the seeds of 3 of 5 runs)" in s for s in group_sentences(of(*partly)))
+    words = "of the 3 shared seeds; the other 4 runs count for nothing here"
+    found = of(*partly)
+    assert found.verdicts[0].kind == "dominated"
+    for shown in (text(found), markdown(found), latex(found), found.to_html(), groups_csv(found)):
+        assert words in " ".join(shown.split())
+    assert [v["basis"] for v in found.to_plain()["verdicts"]] == [words]
+    some = "Where only some seeds are shared, decisions, about the metric, too, are of the runs with these seeds alone"
+    for shown in (text(found), markdown(found), latex(found), found.to_html()):
+        assert some in " ".join(shown.split())
 
 
 def test_what_has_no_spread_is_told_for_what_it_is():
@@ -231,6 +239,26 @@ def test_what_does_not_show_how_repeats_scatter_is_told():
         assert words in shown
 
 
+def test_every_format_says_which_energies_have_no_interval():
+    """One seed three times, which had 17, 17 and 20 epochs; of b two boards."""
+    one, other = five("a"), five("b", 1.5, -0.05)
+    lengths = (17, 17, 20, 20, 20)
+    runs = [
+        replace(r, source=replace(r.source, seed=42, stopped_after=n)) for r, n in zip(one.runs, lengths, strict=True)
+    ]
+    runs += [replace(r, source=replace(r.source, sensors=s)) for r, s in zip(other.runs, "aaabb", strict=True)]
+    names = {r.name: r.name[0] for r in runs}
+    found = of(*group_runs(runs, names))
+    one, other = found.groups
+    assert [row[5] for row in group_rows(found)[1:]] == ["–", "–"]  # noqa: RUF001
+    reasons = [one.no_energy_interval, other.no_energy_interval]
+    for reason in reasons:
+        assert reason
+        for shown in (text(found), markdown(found), latex(found), groups_csv(found)):
+            assert reason in " ".join(shown.replace("\\", "").split())
+    assert [g["no_energy_interval"] for g in found.to_plain()["groups"]] == reasons
+
+
 def test_a_saving_with_missing_energy_is_told_as_the_test_has_it():
     """Of a 20 % at the mean power are missing: 1.0 to 1.2 kWh beside 1.5."""
     found = of(five("a", slack_kwh=0.2), five("b", 1.5, -0.05))
@@ -265,6 +293,15 @@ def test_the_level_is_told_with_its_conditions(comparison):
     )
     for shown in (" ".join(text(comparison).split()), markdown(comparison), latex(comparison)):
         assert conditions in shown.replace("\\", "")
+
+
+def test_a_margin_is_told_to_have_been_fixed_beforehand():
+    groups = five("a"), five("b", 1.5, -0.05)
+    for baseline, words in ((None, "their number and the margin"), ("a", "their number, the baseline and the margin")):
+        found = of(*groups, margin=0.01, baseline=baseline)
+        for shown in (text(found), markdown(found), latex(found), found.to_html()):
+            assert f"{words} were fixed beforehand" in " ".join(shown.split())
+    assert "the margin were" not in text(of(*groups))
 
 
 def test_a_baseline_is_named_with_what_was_compared():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lightning_energy import compare
+from lightning_energy.comparison.course import Validation
 from lightning_energy.comparison.groups import group_runs, mean_of
 from lightning_energy.comparison.run import Run
 from lightning_energy.comparison.run_source import Source, settings_of
@@ -176,7 +177,47 @@ def test_what_does_not_show_how_repeats_scatter_has_no_interval():
         assert group.metric == plain.metric
     (same,) = group_runs([replace(r, source=replace(r.source, seed=42)) for r in runs])
     assert (same.metric.low, same.metric.high, same.metric.sd) == (None, None, plain.metric.sd)
-    assert same.energy == plain.energy
+    assert (same.energy.low, same.energy.sd) == (None, plain.energy.sd)  # which may have been of different lengths
+    assert same.no_energy_interval.startswith("runs share a seed, and nothing tells whether all had as many epochs")
+
+
+def of_lengths(kwh, seeds, epochs, **more):
+    """A group whose runs had so many epochs, of 100 that they were allowed."""
+    runs = []
+    for i, (e, seed, n) in enumerate(zip(kwh, seeds, epochs, strict=True)):
+        one = run(f"a/{i}", seed=seed, kwh=e, metric=0.9 + i / 1000, lr=1, **more)
+        course = tuple(Validation((k + 1) * e / n, 0.9) for k in range(n))
+        runs.append(replace(one, source=replace(one.source, course=course, stopped_after=n if n < 100 else None)))
+    return group_runs(runs)[0]
+
+
+def test_energies_of_one_seed_and_trainings_of_unlike_length_have_no_interval():
+    """Three seeds twice each, which stop after 17, 20 and 26 epochs, whatever the machine does."""
+    kwh, seeds = (0.170, 0.1701, 0.200, 0.2001, 0.260, 0.2601), (0, 0, 1, 1, 2, 2)
+    stopped = of_lengths(kwh, seeds, (17, 17, 20, 20, 26, 26))
+    assert (stopped.energy.low, stopped.energy.high, stopped.has_one_length) == (None, None, False)
+    assert stopped.to_plain()["no_energy_interval"].startswith("runs share a seed, and not all had as many epochs")
+    capped = of_lengths(kwh, seeds, (17, 17, 20, 20, 100, 100))
+    assert capped.energy.low is None
+    whole = of_lengths(kwh, seeds, (100,) * 6)
+    assert (whole.energy.low is not None, whole.metric.low) == (True, None)
+    apart = of_lengths(kwh, range(6), (17, 17, 20, 20, 26, 26))
+    assert None not in (apart.energy.low, apart.metric.low)
+    assert (apart.no_energy_interval, apart.no_metric_interval) == ("", "")
+
+
+def test_runs_that_are_unlike_have_no_interval():
+    """Of three runs the meters had the GPU alone, of three the CPU, too."""
+    runs = [run(f"a/{i}", seed=i, kwh=1.0 + i / 100, metric=0.9 + i / 100, lr=1) for i in range(6)]
+    (plain,) = group_runs(runs)
+    assert None not in (plain.energy.low, plain.metric.low)
+    for more in ({"covers": "gpu, package"}, {"quality": "estimated"}):
+        (group,) = group_runs([*runs[:3], *(replace(r, **more) for r in runs[3:])])
+        assert (group.energy.low, group.energy.sd, group.metric) == (None, plain.energy.sd, plain.metric)
+    boards = [replace(r, source=replace(r.source, sensors=s)) for r, s in zip(runs, "aaabbb", strict=True)]
+    assert group_runs(boards)[0].energy.low is None
+    (samples,) = group_runs([replace(r, metric_n=n) for r, n in zip(runs, (540,) * 5 + (360,), strict=True)])
+    assert (samples.energy, samples.metric.low) == (plain.energy, None)
 
 
 def test_an_interval_has_no_values_that_the_figure_cannot_have():

@@ -118,7 +118,7 @@ def test_unlike_configurations_are_left_out_and_counted(tmp_path):
     assert whole.sentence() == (
         "Hypervolume of the configurations that may be set against each other (1 of another kind is left out): 0.45 "
         "kWh times accuracy (reference point: 1 kWh and accuracy 0); the best of their runs at each energy averages "
-        "0.4500 up to it."
+        "0.4500 up to it, where 0 counts until the first validation."
     )
     words = "1 configuration of another kind is left out, as unlike things are not ranked against each other."
     assert words in comparison.stability().sentences()

@@ -6,7 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 import pytest
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import CSVLogger
 
+from lightning_energy import compare
 from lightning_energy.comparison import run as runs_module
 from lightning_energy.comparison.run import NothingFittedError, Run, run_of
 from lightning_energy.results.notes import Note, NoteKind
@@ -14,6 +17,7 @@ from lightning_energy.results.read import RecordError
 from lightning_energy.results.record_ranks import rank_file
 from lightning_energy.results.rows import SessionRow
 from lightning_energy.results.write import write_record
+from tests.modules import Classifier, energy_callback, loader, make_trainer
 from tests.records import energy, put, record
 
 if TYPE_CHECKING:
@@ -350,18 +354,28 @@ def test_a_record_from_before_samples_were_counted(tmp_path):
     assert run.is_comparable
 
 
+TEN_AT_ONCE = {"batch_size": 10, "data_parallel_replicas": 1, "accumulate_grad_batches": 2}  # 50 steps
+
+
 @pytest.mark.parametrize(
     ("what", "stopped_after"),
     [
         ({"max_epochs": 5, "max_steps": -1}, 2),
         ({"max_epochs": 2, "max_steps": -1}, None),
         ({"max_epochs": 5, "max_steps": 40}, None),
-        ({"max_epochs": -1, "max_steps": -1}, None),
+        ({"max_epochs": -1, "max_steps": -1}, 2),  # also what Trainer(max_time=…) alone records
+        ({"max_epochs": -1, "max_steps": 40}, None),
+        ({"max_epochs": -1, "max_steps": 40} | TEN_AT_ONCE, None),
+        ({"max_epochs": -1, "max_steps": 60} | TEN_AT_ONCE, 2),
+        ({"max_epochs": 5, "max_steps": 60} | TEN_AT_ONCE, 2),
+        ({"max_epochs": 2, "max_steps": 60} | TEN_AT_ONCE, None),
+        ({"max_epochs": 0, "max_steps": -1}, None),
+        ({"max_epochs": None, "max_steps": -1}, None),
         ({}, None),
     ],
 )
 def test_a_training_that_stopped_early_is_known_as_such(tmp_path, what, stopped_after):
-    """Of two epochs: fewer than were allowed, unless a number of steps ended them."""
+    """Of two epochs, and a thousand samples: fewer than were allowed, unless a number of steps may have ended them."""
     run = run_of(put(tmp_path, 1.0, 0.8, what=what, epochs=(0.7, 0.8)), "a")
     assert run.source.stopped_after == stopped_after
 
@@ -379,3 +393,25 @@ def test_a_training_that_stopped_early_is_known_as_such(tmp_path, what, stopped_
 def test_a_training_that_validates_seldom_stops_in_steps_of_several_epochs(tmp_path, epochs, stop_step):
     run = run_of(put(tmp_path, 1.0, 0.8, what={"max_epochs": 9, "max_steps": -1}, epochs=epochs), "a")
     assert (run.source.stopped_after, run.source.stop_step) == (len(epochs), stop_step)
+
+
+@pytest.mark.parametrize(
+    ("limits", "stopped_after"),
+    [
+        ({"max_epochs": -1}, 3),
+        ({"max_epochs": -1, "max_time": {"hours": 1}}, 3),
+        ({"max_epochs": 9}, 3),
+        ({"max_epochs": 3}, None),
+        ({"max_epochs": -1, "max_steps": 24}, None),  # 8 batches an epoch
+        ({"max_epochs": -1, "max_steps": 900}, 3),
+    ],
+)
+def test_a_training_without_a_limit_of_epochs_is_known_to_have_been_stopped(tmp_path, limits, stopped_after):
+    """``EarlyStopping``, of which the third validation is the second without a gain, or the limit itself."""
+    stop = EarlyStopping("val_acc", mode="max", patience=2, min_delta=1.0, verbose=False)
+    measured = energy_callback(accuracy="val_acc")
+    trainer = make_trainer(tmp_path, logger=CSVLogger(tmp_path), callbacks=[measured, stop], **limits)
+    trainer.fit(Classifier(), loader(), loader(8))
+    (found,) = compare(tmp_path).runs
+    assert found.outcome == "completed"
+    assert (found.source.stopped_after, found.source.epochs) == (stopped_after, 3)

@@ -82,8 +82,8 @@ def test_a_long_name_is_short_in_a_heading_alone():
 def test_words_of_a_value_to_reach():
     assert Subject("accuracy", targets=(0.9, 0.95)).target_words == (
         "Energy to reach accuracy 0.9 or 0.95: that of the training up to the end of the first epoch that was as good "
-        "or better. Nothing is interpolated: it was passed somewhere after the validation before. >: never reached; it "
-        "takes more than that. A dash: not known."
+        "or better. Nothing is interpolated: it was passed somewhere after the validation before. > alone: never "
+        "reached; it takes more than that. (> …) after a value: not reached yet by then. A dash: not known."
     )
     assert Subject("accuracy").target_words == Subject(targets=(0.9,)).target_words == ""
 

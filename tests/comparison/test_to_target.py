@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -36,7 +37,9 @@ def failed(*energies: float) -> list[ToTarget]:
     ],
 )
 def test_the_energy_is_that_of_the_epoch_and_its_bound_that_of_the_one_before(course, target, mode, expected):
-    assert to_target(course, target, mode) == ToTarget(target, *expected[:3], is_reached=expected[3])
+    found = to_target(course, target, mode)
+    assert replace(found, validation=None) == ToTarget(target, *expected[:3], is_reached=expected[3])
+    assert (found.validation is None) == (not expected[3])
 
 
 def test_without_validations_nobody_knows():
@@ -81,6 +84,24 @@ def test_where_none_reached_it_below_the_budget_the_mean_has_no_standard_error()
     assert of_runs([*reached(2.0), *failed(0.5)], budget_kwh=1.0).u_mean_kwh is None
     assert of_runs([*reached(1.2), *failed(1.0, 1.1)]).u_mean_kwh is None  # at the longest course, the budget
     assert of_runs([*reached(0.5), *failed(0.5)], budget_kwh=1.0).u_mean_kwh == pytest.approx(0.25)
+
+
+def test_where_all_reached_it_at_one_validation_the_mean_has_no_standard_error():
+    """They scatter by half a per cent, and a validation more or less is the whole energy once more."""
+
+    def at(*validations):
+        courses = [
+            [Validation(k + 1 + i / 200, 0.9 if k + 1 == n else 0.5) for k in range(n)]
+            for i, n in enumerate(validations)
+        ]
+        return [to_target(course, 0.9) for course in courses]
+
+    assert [found.validation for found in at(1, 2)] == [1, 2]
+    assert of_runs(at(1, 1, 1), budget_kwh=10.0).u_mean_kwh is None
+    assert of_runs(at(2, 2)).u_mean_kwh is None
+    assert of_runs(at(1, 1, 2), budget_kwh=10.0).u_mean_kwh == pytest.approx(0.335, abs=0.01)
+    assert of_runs([*at(1, 1), *failed(3.0)]).u_mean_kwh == pytest.approx(0.666, abs=0.01)
+    assert of_runs(at(1, 1, 2), budget_kwh=1.5).u_mean_kwh is not None
 
 
 def test_the_mean_of_runs_that_all_reached_it_is_the_mean():

@@ -476,6 +476,62 @@ def test_runs_with_one_seed_decide_nothing_about_the_metric():
         assert decided <= most_by_chance(60)
 
 
+def of_lengths(group, *epochs):
+    """The group with runs that stopped early after so many epochs each; 100: the limit."""
+    sources = [replace(r.source, stopped_after=n if n < 100 else None) for r, n in zip(group.runs, epochs, strict=True)]
+    return replace(group, runs=tuple(replace(r, source=s) for r, s in zip(group.runs, sources, strict=True)))
+
+
+def test_energies_decide_nothing_where_the_length_of_a_training_may_hang_on_a_seed_that_comes_twice():
+    """Two configurations alike: one has two seeds that stop after 17 and 20 epochs, the other two after 20 and 26."""
+    rng = np.random.default_rng(2)
+
+    def twice(name, *epochs, seeds=(0, 1)):
+        epochs = [n for n in epochs for _ in range(3)]
+        kwh = np.array(epochs) * np.exp(0.003 * rng.standard_normal(6))
+        group = repeats(name, kwh, rng.normal(0.9, 0.003, 6), seeds=[s for s in seeds for _ in "abc"])
+        return of_lengths(group, *epochs)
+
+    for one, other in (((17, 20), (26, 30)), ((17, 17), (26, 26)), ((17, 17), (100, 100))):
+        (verdict,) = judge([twice("a", *one), twice("b", *other, seeds=(2, 3))])
+        assert (verdict.kind, verdict.energy.obstacle, verdict.energy.repeats) == ("undecided", "seeds stop", None)
+    for epochs in (17, 100):
+        (verdict,) = judge([twice("a", epochs, epochs), scaled(twice("b", epochs, epochs), 2.0)])
+        assert verdict.kind == "cheaper"
+
+
+def test_trainings_that_stop_at_once_or_never_are_no_surer_than_two_coins():
+    """Half of the runs of eight configurations stop after 5 epochs, the others have all 10."""
+    rng, errors = np.random.default_rng(31), 0
+    for _ in range(60):
+        groups = []
+        for k in range(8):
+            epochs = rng.choice([5, 100], 3)
+            kwh = np.where(epochs == 5, 5, 10) * np.exp(0.003 * rng.standard_normal(3))
+            seeds = range(10 * k, 10 * k + 3)
+            groups.append(of_lengths(repeats(str(k), kwh, rng.normal(0.9, 0.003, 3), seeds=seeds), *epochs))
+        errors += any(v.energy.sign for v in judge(groups))
+    assert errors <= most_by_chance(60)
+
+
+@pytest.mark.parametrize(("n", "kind"), [(3, "undecided"), (4, "cheaper"), (5, "cheaper")])
+def test_two_numbers_of_epochs_are_told_apart_by_enough_runs(n, kind):
+    """4^-n, times four tests: 0.0625 for three runs of each, 0.0156 for four; of one number the energy is as ever."""
+    kwh = [1.0, 1.003, 0.997, 1.001, 0.998][:n]
+    one = repeats("a", kwh, ACCURACIES[:n], seeds=range(n))
+    other = repeats("b", [2.001 * e for e in reversed(kwh)], ACCURACIES[:n], seeds=range(10, 10 + n))
+    (verdict,) = judge([of_lengths(one, *[5] * n), of_lengths(other, *[10] * n)])
+    assert verdict.kind == kind
+    assert verdict.energy.repeats == (None if verdict.energy.sign else 4)
+    assert judge([of_lengths(one, *[5] * n), of_lengths(other, *[5] * n)])[0].kind == "cheaper"
+    dearer = scaled(of_lengths(other, *[6] * n), 5.0)  # ten times as dear, and a fifth of that by the number of epochs
+    assert judge([of_lengths(one, *[5] * n), dearer])[0].kind == "cheaper"
+
+
+def scaled(group, by):
+    return replace(group, runs=tuple(replace(r, energy_kwh=by * r.energy_kwh) for r in group.runs))
+
+
 def test_a_folder_among_the_settings_makes_no_other_training_of_one_seed():
     """Seed 42 in all runs: each wrote into a folder of its own, or each had a fold of its own."""
 
@@ -500,3 +556,59 @@ def test_pairs_that_all_differ_alike_are_told_from_copies():
 def test_arguments_out_of_range(arguments):
     with pytest.raises(ValueError, match=f"{next(iter(arguments))}="):
         judge([], **arguments)
+
+
+def some_shared(name, kwh=(1.05, 1.062, 1.041), accuracies=(0.900, 0.9021, 0.898), others=((1.05, 0.9), (1.06, 0.901))):
+    """Three seeds of everyone, and two of its own."""
+    seeds = [0, 1, 2, *(100 * ord(name) + i for i in range(len(others)))]
+    more_kwh, more = zip(*others, strict=True)
+    return repeats(name, [*kwh, *more_kwh], [*accuracies, *more], seeds=seeds)
+
+
+A_KWH, A = (1.0, 1.01, 0.99), (0.910, 0.912, 0.908)
+
+
+def test_nothing_is_decided_that_the_means_of_all_runs_contradict():
+    """Of three shared seeds a is 5 % cheaper and a point better; with its other two runs it is dearer and worse."""
+    b = some_shared("b")
+    agreed = judge([some_shared("a", A_KWH, A, ((1.0, 0.91), (1.0, 0.91))), b])[0]
+    assert (agreed.kind, agreed.pairs, agreed.unpaired) == ("dominated", 3, 4)
+    assert agreed.basis == "of the 3 shared seeds; the other 4 runs count for nothing here"
+    for others, energy, metric in (
+        (((1.6, 0.86), (1.7, 0.85)), "others", "others"),
+        (((1.6, 0.91), (1.7, 0.91)), "others", ""),
+        (((1.0, 0.86), (1.0, 0.85)), "", "others"),
+    ):
+        for verdict in judge([some_shared("a", A_KWH, A, others), b]):
+            assert (verdict.energy.flaw, verdict.metric.flaw) == (energy, metric)
+            assert (verdict.energy.sign != 0, verdict.metric.sign != 0) == (not energy, not metric)
+            assert verdict.energy.obstacle == energy
+    assert judge([repeats("a", A_KWH, A), repeats("b", (1.05, 1.062, 1.041), (0.9, 0.9021, 0.898))])[0].unpaired == 0
+
+
+def test_with_a_margin_all_runs_lose_less_than_it():
+    b = some_shared("b")
+    for loss, kind in ((0.001, "dominated"), (0.2, "cheaper")):
+        a = some_shared("a", A_KWH, (0.8999, 0.9022, 0.8981), ((1.0, 0.9 - loss), (1.0, 0.9 - loss)))
+        assert judge([a, b], margin=0.02)[0].kind == kind
+
+
+def test_tables_are_contradicted_by_no_decision():
+    """Two groups of five with three seeds in common, whose energies and metrics hang on the seed almost alone."""
+    rng, decided = np.random.default_rng(3), 0
+    for _ in range(300):
+        of_seed = rng.standard_normal(9)
+        groups = {}
+        for name, seeds, off in (("a", [0, 1, 2, 3, 4], 0.0), ("b", [0, 1, 2, 7, 8], 0.03)):
+            z = 0.99 * of_seed[seeds] + 0.14 * rng.standard_normal(5)
+            kwh, metric = (
+                np.exp(0.1 * z + off),
+                0.9 + 0.01 * (0.99 * of_seed[seeds] + 0.14 * rng.standard_normal(5)) - off,
+            )
+            groups[name] = repeats(name, kwh, metric, seeds=seeds)
+        (verdict,) = judge([*groups.values()])
+        one, other = groups[verdict.one], groups[verdict.other]
+        assert verdict.energy.sign * (other.energy.mean - one.energy.mean) >= 0
+        assert verdict.metric.sign * (other.metric.mean - one.metric.mean) >= 0
+        decided += bool(verdict.energy.sign) + bool(verdict.metric.sign)
+    assert decided > 60

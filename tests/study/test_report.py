@@ -135,6 +135,25 @@ def test_parts_of_several_machines_are_one_report(tmp_path):
         report([tmp_path / "1", tmp_path / "3"])
 
 
+@pytest.mark.parametrize(
+    ("runs", "trials", "words"),
+    [
+        ((1.0, 1.0), (1.0, 1.0), "all together: 4 with 4 kWh, of which the search is 50 %"),
+        ((1.0, 2.0), (1.0, None), ", of which the search is at least 25 %, as not all that it spent is known"),
+        ((2.0, None), (1.0, 1.0), ", of which the search is 50 % as far as energies are known"),
+        ((2.0, None), (1.0, None), ", of which the search is 33 % as far as energies are known"),
+        ((1.0, 1.0), (None, None), "; the share of the search is not known"),
+    ],
+)
+def test_the_share_of_a_search_is_of_what_is_known(tmp_path, runs, trials, words):
+    for folder, energies in (("mine", runs), ("sweep", trials)):
+        for i, kwh in enumerate(energies):
+            put(tmp_path / folder / str(i), kwh, run_id=f"{folder} {i}")
+    lines = report(tmp_path / "mine", tuning=tmp_path / "sweep").below(markdown=True)
+    (line,) = [line for line in lines if "all together" in line]
+    assert line.endswith(words)
+
+
 def test_a_sweep_and_a_hand_made_folder_are_reported_the_same_way(tmp_path, capsys):
     for name in ("a", "b"):
         put(tmp_path / "mine" / name, 1.0, run_id=name)
