@@ -75,9 +75,9 @@ class Classes:
         """
         with self._accounts.lock:
             n = len(self.names)
-            news = [(key, number) for key, number in grown._of.items() if key not in self._of]  # noqa: SLF001 - a copy
+            news = [(key, number) for key, number in grown._of.items() if key not in self._of]
             if any(number < n for _, number in news) or any(
-                grown._of.get(key, number) != number  # noqa: SLF001 - same
+                grown._of.get(key, number) != number
                 for key, number in self._of.items()
             ):
                 return False
