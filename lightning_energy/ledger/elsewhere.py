@@ -7,7 +7,6 @@ import socket
 import struct
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_energy.curves.side_process import SideProcess, can_start, set_timeout
@@ -113,18 +112,27 @@ def _asked(side: SideProcess, due: Due, groups: NDArray[np.int64], pause: Pause)
     if sock is None:
         return None
 
+    ended: list[BaseException] = []
+
     def wait() -> None:
-        pause()
+        try:
+            pause()
+        except BaseException as error:
+            ended.append(error)
+            raise
         if time.monotonic() > until_s:
             raise EOFError
 
-    with suppress(OSError, EOFError):
+    try:
         set_timeout(sock, socket.SO_RCVTIMEO, LOOK_S)
         set_timeout(sock, socket.SO_SNDTIMEO, PATIENCE_S)
         send(sock, (due, groups))
         done: Done = receive(sock, wait)
-        return done
-    return None
+    except Exception:  # it has ended, or answers as another release does, which was installed a moment ago
+        if ended:
+            raise
+        return None
+    return done
 
 
 def send(sock: socket.socket, message: object) -> None:

@@ -72,7 +72,7 @@ def test_figures_are_those_of_the_thread(case, beside):
     assert beside._there() is not None
 
 
-@pytest.mark.parametrize("end", ["killed", "stopped", "broken"])
+@pytest.mark.parametrize("end", ["killed", "stopped", "broken", "another release"])
 def test_the_thread_goes_on_where_the_process_does_not(end, beside, monkeypatch):
     process, asked = beside._there().process, []
     send = module.send
@@ -82,6 +82,8 @@ def test_the_thread_goes_on_where_the_process_does_not(end, beside, monkeypatch)
         if len(asked) == 3:
             if end == "broken":
                 message = "nothing that can be booked"
+            elif end == "another release":
+                monkeypatch.setattr(module, "Done", lambda *_: "too few values")
             else:
                 os.kill(process.pid, signal.SIGKILL if end == "killed" else signal.SIGSTOP)
         send(sock, message)

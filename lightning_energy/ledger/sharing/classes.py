@@ -77,8 +77,7 @@ class Classes:
             n = len(self.names)
             news = [(key, number) for key, number in grown._of.items() if key not in self._of]
             if any(number < n for _, number in news) or any(
-                grown._of.get(key, number) != number
-                for key, number in self._of.items()
+                grown._of.get(key, number) != number for key, number in self._of.items()
             ):
                 return False
             self._of.update(news)
