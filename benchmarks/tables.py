@@ -87,7 +87,7 @@ def neighbours() -> str:
         "a booking: median µs (p99)",
         "both, % of the time (95 %)",
         "CPU of reads and bookings, ms/s",
-        "the search, once: CPU s",
+        "the search, once: CPU s (steps took longer by)",
     ]
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for name, row in found["rows"].items():
@@ -95,11 +95,16 @@ def neighbours() -> str:
         cells = [_touched(row["poll"]), _touched(row.get("booking", {"steps": 0}))]
         cells.append("{:.2f} ({:.2f} to {:.2f})".format(both["percent"], *both["percent_95"]) if both["steps"] else "")
         cells.append(f"{_cpu_ms_per_s(row):.1f}" if "cpu_per_call_us" in row else "")
-        cells.append(f"{row['search']['cpu_of_bookings_s']:.2f}" if "search" in row else "")
+        cells.append(_searched(row["search"]) if "search" in row else "")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     load = found["load"]
     shared = f" **Others kept the machine busy (load {load:.0f}): to be measured again.**" if load > BUSY else ""
     return "\n".join([*lines, "", f"{found['date']}; Python {found['python']}; {found['machine']}.{shared}"])
+
+
+def _searched(search: dict) -> str:
+    lost_s = search["together"].get("percent", 0.0) * search["seconds"] / 100
+    return f"{search['cpu_of_bookings_s']:.2f} ({lost_s:.1f} s in {search['seconds']:.0f} s)"
 
 
 def _touched(row: dict) -> str:
