@@ -97,7 +97,9 @@ def test_each_rank_has_a_row(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"\x1f\x8bno", gzip.compress(b"session\n0\n"), gzip.compress(b"session,epoch\n0,x\n")]
+    "content",
+    [b"\x1f\x8bno", gzip.compress(b"session\n0\n", mtime=0), gzip.compress(b"session,epoch\n0,x\n", mtime=0)],
+    ids=["no gzip", "no epochs", "an epoch that is no number"],
 )
 def test_without_steps_that_can_be_read_there_is_the_power_alone(tmp_path, content):
     made = run_of(series(100.0))
