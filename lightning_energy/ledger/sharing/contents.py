@@ -119,6 +119,7 @@ class Contents:
         energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
         for place, block in enumerate(split.blocks):
             energy_j[block.code] += wide(block.d, width) @ self.powers.power_w[self._at(place)]
+        self._known: dict[bytes, tuple[float, float, float]] = {}
         self._widening = self.found.widening
         self._slopes, self._spread, shift_j = self._kernel_slopes(n, sharing.beside_w)
         energy_j += shift_j
@@ -253,6 +254,12 @@ class Contents:
 
     def _of_fit(self, wanted: NDArray[np.bool_]) -> tuple[float, float, float]:
         """Variance by the powers and by the kernel, and what it were if nothing but the prior were known."""
+        asked = wanted.tobytes()  # the same is asked of a phase several times
+        if asked not in self._known:
+            self._known[asked] = self._new_of_fit(wanted)
+        return self._known[asked]
+
+    def _new_of_fit(self, wanted: NDArray[np.bool_]) -> tuple[float, float, float]:
         d, slope = self._sensitivity_s(wanted), self._slopes @ wanted
         along = self.powers.covariance_w2 @ d.ravel()
         guess = float(self.powers.prior.variances_j2(d.sum(axis=0), self.powers.mean_w))

@@ -165,6 +165,15 @@ class Fourth:
 
     def __init__(self) -> None:
         self.moments = np.zeros((0, 0))
+        self._of_seen: tuple[bytes, NDArray[np.float64]] = b"", self.moments  # those of some classes alone
+
+    def __getstate__(self) -> dict[str, NDArray[np.float64]]:
+        """Copies and pickles do without what can be taken from the moments."""
+        return {"moments": self.moments}
+
+    def __setstate__(self, state: dict[str, NDArray[np.float64]]) -> None:
+        self.__init__()  # type: ignore[misc]
+        self.moments = state["moments"]
 
     def add(self, seconds: NDArray[np.float64], weight: NDArray[np.float64]) -> None:
         """Add intervals: seconds of the classes in each, shape (n, classes), and their weights."""
@@ -172,6 +181,7 @@ class Fourth:
         products = seconds[:, i] * seconds[:, j] * weight[:, None]
         more = products.shape[1] - len(self.moments)
         self.moments = np.pad(self.moments, (0, more)) + products.T @ products
+        self._of_seen = b"", self.moments
 
     def carriers(self, along: NDArray[np.float64], a: NDArray[np.float64]) -> NDArray[np.float64]:
         """The effective number of intervals whose rises make a figure: all of them where they count alike (Kish).
@@ -185,7 +195,10 @@ class Fourth:
         place = seen[i] * (seen[i] + 1) // 2 + seen[j]
         known = place < len(self.moments)
         i, j, place, twice = i[known], j[known], place[known], twice[known]
-        k, a, moments = along[..., seen], a[np.ix_(seen, seen)], self.moments[np.ix_(place, place)]
+        k, a, asked = along[..., seen], a[np.ix_(seen, seen)], place.tobytes()
+        if self._of_seen[0] != asked:
+            self._of_seen = asked, self.moments[np.ix_(place, place)]
+        moments = self._of_seen[1]
         products = k[..., i] * k[..., j] * twice
         second, fourth = ((k @ a) * k).sum(axis=-1), ((products @ moments) * products).sum(axis=-1)
         result: NDArray[np.float64] = np.where(fourth > 0, second**2 / np.maximum(fourth, 1e-300), 0.0)
