@@ -59,11 +59,13 @@ def train(folder: Path, *others: L.Callback, max_epochs: int) -> EnergyCallback:
     return energy
 
 
-def forecast(folder: Path) -> tuple[float, float, float]:
-    """The forecast at the end of the first epoch, in Wh, with its bounds."""
+def forecast(folder: Path) -> tuple[str, float, float, float]:
+    """The forecast at the end of the first epoch that has one, in Wh, with its bounds."""
     with (folder / "metrics.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["energy/forecast_wh"] and row["epoch"] == "0"]
-    return tuple(float(rows[-1][f"energy/forecast_{name}"]) for name in ("wh", "low_wh", "high_wh"))
+        rows = [row for row in csv.DictReader(file) if row["energy/forecast_wh"]]
+    row = [row for row in rows if row["epoch"] == rows[0]["epoch"]][-1]
+    after = "the first epoch" if row["epoch"] == "0" else f"epoch {row['epoch']}"
+    return after, *(float(row[f"energy/forecast_{name}"]) for name in ("wh", "low_wh", "high_wh"))
 
 
 def kept(whole: EnergyCallback, shorter: EnergyCallback, point: float) -> str:
@@ -92,10 +94,10 @@ def main() -> None:
 
     whole = train(folder / "whole", max_epochs=args.max_epochs)
     total_kwh = whole.report.total.energy_kwh
-    value, low, high = forecast(folder / "whole")
+    after, value, low, high = forecast(folder / "whole")
     off = 100 * (value / (1e3 * total_kwh) - 1)
     said.append(
-        f"Forecast after the first epoch: {value:.3g} Wh ({low:.3g} to {high:.3g}) for {args.max_epochs} epochs.\n"
+        f"Forecast after {after}: {value:.3g} Wh ({low:.3g} to {high:.3g}) for {args.max_epochs} epochs.\n"
         f"It took {1e3 * total_kwh:.3g} Wh: the forecast was {abs(off):.0f} % too {'high' if off > 0 else 'low'}, the "
         f"truth {'within' if low <= 1e3 * total_kwh <= high else 'outside'} its bounds."
     )
