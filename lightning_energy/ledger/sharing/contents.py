@@ -27,7 +27,9 @@ ON_THE_BRIDGE = 0.7
 """Part of the residuals' variance that is power which wanders inside intervals; 1 was too wide, 0.5 too narrow."""
 
 RESOLVED = 0.95  # part of the prior's variance that the run must remove, or the split counts as not resolved
-SURELY = 1 / 8  # part of the greatest variance: a figure that is so sure is told, whatever the prior's part in it is
+SURELY = (
+    1 / 8
+)  # part of the greatest variance: a figure that is so sure is told: of long phases even neighbours of any power take little
 CARRIERS = 16.0  # fewest intervals that tell of a figure, for which more of the same is expected from a longer run
 LENGTHS: NDArray[np.float64] = np.power(1.1, np.arange(74.0))
 """Lengths of runs, in lengths of this one, of which one is said to tell a figure: up to 1050."""
@@ -203,9 +205,7 @@ class Contents:
         wanted = self._mask(wanted)
         bridge, _, cuts = self.split.pairs.within(wanted).tolist()
         of_powers, of_kernel, guess = self._of_fit(wanted)
-        if guess <= 0:
-            return 1.0
-        if variance_j2 <= SURELY * most_j2 < math.inf:  # of a long phase even neighbours of any power take little
+        if guess <= 0 or variance_j2 <= SURELY * most_j2 < math.inf:
             return 1.0
         if self._is_smoothed(bridge, cuts):
             return math.inf
