@@ -27,9 +27,9 @@ ON_THE_BRIDGE = 0.7
 """Part of the residuals' variance that is power which wanders inside intervals; 1 was too wide, 0.5 too narrow."""
 
 RESOLVED = 0.95  # part of the prior's variance that the run must remove, or the split counts as not resolved
-SURELY = (
-    1 / 8
-)  # part of the greatest variance: a figure that is so sure is told: of long phases even neighbours of any power take little
+SURELY = 1 / 8
+"""Part of the greatest variance. A figure so sure is told: of long phases even neighbours of any power take little."""
+
 CARRIERS = 16.0  # fewest intervals that tell of a figure, for which more of the same is expected from a longer run
 LENGTHS: NDArray[np.float64] = np.power(1.1, np.arange(74.0))
 """Lengths of runs, in lengths of this one, of which one is said to tell a figure: up to 1050."""
