@@ -221,7 +221,7 @@ def main() -> None:
     names = [n for n in cases() if not args.only or any(text in n for text in args.only)]
     runs = args.runs
     if args.quick:
-        names, runs = [n for n in names if "200 ms steps, 1 min" in n][:2], 1
+        names, runs = [n for n in names if "85 ms steps" in n][:2], 1
     tasks = [(name, number) for name in names for number in range(runs)]
     print("within u / 2 u, resolved large phases, their greatest u, times the length that would tell all of them")
     print("by phase: rms error ± median u in %; ?: not resolved\n")

@@ -138,12 +138,7 @@ def test_steps_in_pace_with_the_counter_tell_no_phases_however_long_the_run(upda
     assert {p.longer for p in run.phases if not p.resolved} == {None}
 
 
-@pytest.mark.slow
-def test_a_longer_run_tells_what_was_promised():
-    short, long = (
-        {p.name: p for p in play(5, Work(epochs=n, train_s=20.0, step_s=0.5, phases=PHASES), Sensor(0.1)).phases}
-        for n in (1, 4)
-    )
-    promised = {name: p.longer for name, p in short.items() if not p.resolved and p.longer is not None}
-    assert promised
-    assert all(long[name].resolved for name, times in promised.items() if times < 4)
+def test_no_longer_run_is_promised_to_tell_what_parts_of_phases_hide():
+    """By the powers alone a run of 1.2 times the length would tell `other`; one of 4 times did not."""
+    run = play(6, Work(epochs=1, train_s=10.0, step_s=0.3, phases=PHASES), Sensor(0.05))
+    assert {p.longer for p in run.phases if not p.resolved} == {None}

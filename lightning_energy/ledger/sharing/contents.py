@@ -27,6 +27,9 @@ ON_THE_BRIDGE = 0.7
 """Part of the residuals' variance that is power which wanders inside intervals; 1 was too wide, 0.5 too narrow."""
 
 RESOLVED = 0.95  # part of the prior's variance that the run must remove, or the split counts as not resolved
+SURELY = 1 / 8
+"""Part of the greatest variance. A figure so sure is told: of long phases even neighbours of any power take little."""
+
 CARRIERS = 16.0  # fewest intervals that tell of a figure, for which more of the same is expected from a longer run
 LENGTHS: NDArray[np.float64] = np.power(1.1, np.arange(74.0))
 """Lengths of runs, in lengths of this one, of which one is said to tell a figure: up to 1050."""
@@ -189,7 +192,8 @@ class Contents:
     def length_to_tell(self, wanted: NDArray[np.bool_], variance_j2: float = 0.0, most_j2: float = math.inf) -> float:
         """The length, in lengths of this run, from which on powers would tell the joules of some accounts.
 
-        Only what this run tells already becomes surer in a longer one.
+        Only what this run tells already becomes surer in a longer one. Where phases are cut, nothing is promised: how
+        well their parts tell the delay is another matter in each run, and half of what was promised did not come true.
 
         Args:
             wanted: a mask of shape (accounts,).
@@ -202,17 +206,20 @@ class Contents:
         wanted = self._mask(wanted)
         bridge, _, cuts = self.split.pairs.within(wanted).tolist()
         of_powers, of_kernel, guess = self._of_fit(wanted)
-        if guess <= 0:
+        if guess <= 0 or variance_j2 <= SURELY * most_j2 < math.inf:
             return 1.0
         if self._is_smoothed(bridge, cuts):
             return math.inf
         if of_powers + of_kernel <= (1 - RESOLVED) * guess and variance_j2 <= most_j2:
             return 1.0
-        parts = self.parts_j2(wanted)
+        if self.powers.prior.has_parts:
+            return math.inf
+        parts, n = self.parts_j2(wanted), max(self.split.n, 1)
         along_s = self._sensitivity_s(wanted).sum(axis=0)
         falls = variances_of_longer(self.split.normals[0], self.powers, along_s, LENGTHS)
         powers_j2 = falls + max(of_powers - float(falls[0]), 0.0)
-        kernel_j2 = of_kernel / self._delay_falls()
+        is_told_on = self.split.turns is not None  # the delay: by all intervals
+        kernel_j2 = of_kernel / (LENGTHS if is_told_on else np.minimum(LENGTHS, max(MOST_HELD / n, 1.0)))
         told = powers_j2 + kernel_j2 <= (1 - RESOLVED) * guess
         rest_j2 = sum(parts[cause] for cause in ("inside", "edges", "unseen", "rounding", "ahead")) / LENGTHS
         sure = powers_j2 + kernel_j2 + rest_j2 + parts["misfit"] + parts["limits"] <= most_j2
@@ -220,18 +227,6 @@ class Contents:
         if enough.size and enough[0] > 1 and self._carriers(wanted) < CARRIERS:
             return math.inf
         return float(enough[0]) if enough.size else math.inf
-
-    def _delay_falls(self) -> NDArray[np.float64]:
-        """By how much the variance by the delay falls in longer runs.
-
-        Where phases are cut, nothing is promised: how well their parts tell the delay is another matter in each run.
-        """
-        if self.powers.prior.has_parts:
-            return np.ones_like(LENGTHS)
-        if self.split.turns is not None:  # it is told by all intervals
-            return LENGTHS
-        result: NDArray[np.float64] = np.minimum(LENGTHS, max(MOST_HELD / max(self.split.n, 1), 1.0))
-        return result
 
     def _carriers(self, wanted: NDArray[np.bool_]) -> float:
         """The number of intervals that tell the joules of some accounts."""

@@ -51,7 +51,7 @@ class Parts(NamedTuple):
 
 
 def ends_of(mean_s: Sequence[float], update_s: float) -> list[tuple[float, ...]]:
-    """Where to cut phases.
+    """Find where to cut phases.
 
     Args:
         mean_s: mean duration of the stretches of each.
@@ -66,7 +66,7 @@ def ends_of(mean_s: Sequence[float], update_s: float) -> list[tuple[float, ...]]
 
 
 def _ends(length: float) -> tuple[float, ...]:
-    """Where to cut a phase of so many parts."""
+    """Ends of so many equal parts, but for the last."""
     n = round(length)
     return tuple(k / n for k in range(1, n))
 

@@ -516,7 +516,7 @@ class _Wandering:
         )
 
     def _data(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What the rises tell of powers beyond the mean, in all blocks: information, and its product with them."""
+        """Information of the rises on powers beyond the mean, in all blocks, and its product with these."""
         n, m, parts = self._n, self._phases, self._of_part.shape[1]
         data, right = np.zeros((n * m + parts, n * m + parts)), np.zeros(n * m + parts)
         more = slice(n * m, n * m + parts)

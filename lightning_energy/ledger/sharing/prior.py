@@ -1,4 +1,4 @@
-"""What is supposed of the powers of classes before a run has told anything of them."""
+"""Powers of classes of work as they are supposed to be before a run has told anything of them."""
 
 from __future__ import annotations
 
