@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.booking import Due, Pause, State
     from lightning_energy.ledger.marks import AtMarks
-    from lightning_energy.ledger.sharing.classes import Classes
 
 __all__ = ["Done", "Elsewhere", "receive", "send"]
 
@@ -37,7 +36,6 @@ PATIENCE_S = 120.0  # longest wait for one: the first looks for the counter's de
 class Done(NamedTuple):
     """A booking as it comes back: without what the training's process has itself."""
 
-    classes: Classes
     state: State
     booked: int
     at_marks: AtMarks
@@ -101,8 +99,9 @@ class Elsewhere:
         if done is None:
             self.leave()
             return work_out(due, groups, pause)
-        if not due.classes.has_taken(done.classes):  # meanwhile the numbers of its new ones were given to others
-            return work_out(due, groups, pause)
+        rules = done.state.sharing.rules
+        if any(due.classes.kinds(rule.of_class, rule.n) != rule.classes for rule in rules):
+            return work_out(due, groups, pause)  # meanwhile these numbers were given to classes that are new
         return Booking(due, done.state, groups, done.booked, done.at_marks)
 
 
