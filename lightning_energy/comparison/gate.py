@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from lightning_energy.comparison.groups import differing_settings
+from lightning_energy.comparison.groups import differing_settings, one_length
 from lightning_energy.comparison.student import FEWEST, quantile_with, repeats_needed
 from lightning_energy.comparison.verdicts import (
     FEW_DEAR,
@@ -218,10 +218,9 @@ def _for_that_seed(reason: str, seeds: str, lengths: frozenset[tuple[int | None,
     Returns:
         The reason of the answer, and whether energies show anything.
     """
-    is_unknown = any(length == (None, 0) for length in lengths)
-    if len(lengths) == 1 and not is_unknown:
+    if one_length(lengths):
         return f"{reason} ({FOR_THAT_SEED})", True
-    unknown = ", or that is not known" if is_unknown else ""
+    unknown = ", or that is not known" if (None, 0) in lengths else ""
     why = f"not all had as many epochs{unknown}, and where that hangs on the seed, so does the energy"
     return f"{seeds}; {why}: train each with a seed of its own", False
 

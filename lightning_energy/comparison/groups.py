@@ -33,6 +33,7 @@ __all__ = [
     "differing_settings",
     "group_runs",
     "mean_of",
+    "one_length",
     "unlike_energies",
     "unlike_metrics",
 ]
@@ -144,9 +145,7 @@ class Group:
     @property
     def has_one_length(self) -> bool | None:
         """True when its runs are known to have had one number of epochs; ``None`` unknown."""
-        if len(self.lengths) > 1:
-            return False
-        return None if self.lengths == {(None, 0)} else True
+        return one_length(self.lengths)
 
     @property
     def no_energy_interval(self) -> str:
@@ -256,6 +255,17 @@ def checked_by(runs: Sequence[Run], by: By) -> tuple[By, str]:
         f"no run has a setting {' or '.join(map(repr, unknown))}, so that no runs are put together: give names of "
         f"their settings ({some})"
     )
+
+
+def one_length(lengths: frozenset[tuple[int | None, int]]) -> bool | None:
+    """True when runs are known to have had one number of epochs; ``None`` unknown.
+
+    Args:
+        lengths: see :attr:`Group.lengths`.
+    """
+    if len(lengths) > 1:
+        return False
+    return None if lengths == {(None, 0)} else True
 
 
 def unlike_energies(runs: Sequence[Run]) -> bool:

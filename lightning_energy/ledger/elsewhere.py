@@ -14,7 +14,7 @@ from lightning_energy.ledger.booking import Booking, work_out
 from lightning_energy.ledger.sharing.delay import EXACT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import numpy as np
     from numpy.typing import NDArray
@@ -72,32 +72,28 @@ class Elsewhere:
             return None
         return None if side.is_starting or side.sock is None else side
 
-    def work_out(self, due: Sequence[Due], groups: NDArray[np.int64], pause: Pause) -> list[Booking]:
-        """Book the intervals that are due, of several curves.
+    def work_out(self, due: Due, groups: NDArray[np.int64], pause: Pause) -> Booking:
+        """Book the intervals that are due, as :func:`~lightning_energy.ledger.booking.work_out` does.
 
         Args:
-            due: knots and marks of each.
+            due: knots and marks.
             groups: for each account, the first one of its group.
             pause: called between parts of the work, and while it is waited for; what it raises ends the wait.
         """
-        side = self._there()
+        is_cheap = due.is_exact or due.state.sharing.found is EXACT  # nothing is looked for, or fitted
+        side = None if is_cheap else self._there()
         if side is None or not self._turn.acquire(blocking=False):
-            return [work_out(one, groups, pause) for one in due]
-        try:
-            return [self._one(side, one, groups, pause) for one in due]
-        finally:
-            self._turn.release()
-
-    def _one(self, side: SideProcess, due: Due, groups: NDArray[np.int64], pause: Pause) -> Booking:
-        if due.is_exact or due.state.sharing.found is EXACT:  # nothing is looked for, or fitted, that would be worth it
             return work_out(due, groups, pause)
         try:
             done = _asked(side, due, groups, pause)
+            if done is None:
+                self.leave()
         except BaseException:
             self.leave()  # its answer is not waited for: it would come as that of another
             raise
+        finally:
+            self._turn.release()
         if done is None:
-            self.leave()
             return work_out(due, groups, pause)
         rules = done.state.sharing.rules
         if any(due.classes.kinds(rule.of_class, rule.n) != rule.classes for rule in rules):
@@ -110,7 +106,6 @@ def _asked(side: SideProcess, due: Due, groups: NDArray[np.int64], pause: Pause)
     sock, until_s = side.sock, time.monotonic() + PATIENCE_S
     if sock is None:
         return None
-
     ended: list[BaseException] = []
 
     def wait() -> None:

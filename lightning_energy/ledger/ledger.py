@@ -24,12 +24,9 @@ from lightning_energy.meters.clock import monotonic_ns
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from lightning_energy.curves.curve import Curve, Knots
     from lightning_energy.ledger.accounts import Kind
-    from lightning_energy.ledger.booking import Booking, Due, Pause
+    from lightning_energy.ledger.booking import Due, Pause
     from lightning_energy.ledger.device_clock import DeviceClock
     from lightning_energy.ledger.elsewhere import Elsewhere
     from lightning_energy.ledger.spans import Span
@@ -162,7 +159,9 @@ class Ledger:
             self._turn = turn = self._turn + 1
             due = self._due(until_ns, is_last=final)
         pause()
-        bookings = self._worked_out(due, groups, pause)
+        elsewhere = None if final else self._elsewhere  # the end is waited for
+        work = work_out if elsewhere is None else elsewhere.work_out
+        bookings = [(book, work(intervals, groups, pause)) for book, intervals in due]
         pause()
         with self.lock:
             if turn != self._turn:  # another call began meanwhile, as this thread had been given up: it books
@@ -221,17 +220,6 @@ class Ledger:
             if self.trace is None:
                 return None
             return self.trace.take_curve(), self.trace.take_steps(self.accounts.rows)
-
-    def _worked_out(
-        self, due: Sequence[tuple[Book, Due]], groups: NDArray[np.int64], pause: Pause
-    ) -> list[tuple[Book, Booking]]:
-        """A booking for each book; needs no lock."""
-        intervals = [of_book for _, of_book in due]
-        if self._elsewhere is None or any(of_book.is_last for of_book in intervals):  # the end is waited for
-            found = [work_out(of_book, groups, pause) for of_book in intervals]
-        else:
-            found = self._elsewhere.work_out(intervals, groups, pause)
-        return [(book, booking) for (book, _), booking in zip(due, found, strict=True)]
 
     def _of_books(self, found: Sequence[tuple[Sums, Sequence[Span]]]) -> Totals:
         """Totals of the books' sums, which are given away, and of their missing time. The lock is held."""

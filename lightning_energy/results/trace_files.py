@@ -26,6 +26,8 @@ __all__ = ["StepRow", "TraceFiles", "TraceFormat", "check_trace", "read_curve", 
 
 TraceFormat = Literal["csv", "parquet"]
 TABLES = ("curve", "steps")
+UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error, ModuleNotFoundError)
+"""Errors of files that are damaged, foreign, or of a format whose package is missing."""
 PART = re.compile(r"\.?part-\d{6}(\.parquet)?")
 SHORT_LINE = 1000  # letters that are read of a line
 NANOSECONDS = 9  # digits behind the point
@@ -136,7 +138,7 @@ def read_curve(record: Path) -> dict[tuple[int, str], tuple[NDArray[Any], NDArra
         for r in _rows(record, "curve"):
             point = float(r["time_s"]), float(r["energy_j"]), r["quality"] == "missing"
             rows.setdefault((int(r["session"]), r["device_id"]), []).append(point)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error, ModuleNotFoundError):
+    except UNREADABLE:
         return {}
     found = {}
     for key, points in rows.items():
@@ -185,7 +187,7 @@ def read_steps(record: Path) -> dict[int, list[StepRow]]:
                 names = (r["stage"] or "", r["kind"] or "", r.get("phase") or "")
                 row = StepRow(int(r["epoch"]), *names, int(r["number"]), start_s, duration_s)
                 found.setdefault(int(r["session"]), []).append(row)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error, ModuleNotFoundError):
+    except UNREADABLE:
         return {}
     return {session: sorted(rows, key=lambda row: row.start_s) for session, rows in found.items()}
 

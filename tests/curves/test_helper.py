@@ -345,10 +345,13 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.slow
-def test_the_helper_ends_with_a_parent_that_is_killed():
-    command = [sys.executable, "-c", PARENT, boot(0), UUID]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+def ends_with_a_parent_that_is_killed(*command: str) -> None:
+    """Fails if the process that a program starts lives on when that is killed, but a fork of it with its socket does.
+
+    Args:
+        command: arguments of this Python, for a program that prints both their identifiers.
+    """
+    with subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True) as parent:
         pid, copy = map(int, parent.stdout.readline().split())
         assert is_alive(pid)
         parent.kill()
@@ -360,18 +363,28 @@ def test_the_helper_ends_with_a_parent_that_is_killed():
             os.kill(copy, signal.SIGKILL)
 
 
+def has_no_handle_of_ours_and_loads_little(pid: int) -> None:
+    """Fails for a process that has files of this one open, or more than NumPy loaded."""
+    process = Path(f"/proc/{pid}")
+    links = {str(link.readlink()).partition(":")[0] for link in (process / "fd").iterdir()}
+    assert links <= {"/dev/null", "socket"}
+    maps = (process / "maps").read_text(encoding="ascii")
+    assert "numpy" in maps
+    assert "torch" not in maps
+
+
+@pytest.mark.slow
+def test_the_helper_ends_with_a_parent_that_is_killed():
+    ends_with_a_parent_that_is_killed("-c", PARENT, boot(0), UUID)
+
+
 def test_the_helper_has_no_handle_of_ours_and_loads_little(board):
     ours, theirs = os.pipe()
     os.set_inheritable(theirs, True)  # noqa: FBT003 - positional only
     try:
         sampler = sampler_of(read_by_a_helper())
         sampler.start()
-        process = Path(f"/proc/{following(sampler)._helper.process.pid}")
-        links = {str(link.readlink()).partition(":")[0] for link in (process / "fd").iterdir()}
-        assert links <= {"/dev/null", "socket"}
-        maps = (process / "maps").read_text(encoding="ascii")
-        assert "numpy" in maps
-        assert "torch" not in maps
+        has_no_handle_of_ours_and_loads_little(following(sampler)._helper.process.pid)
         assert sampler.stop()
     finally:
         os.close(ours)

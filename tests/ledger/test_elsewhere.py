@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from lightning_energy.curves.side_process import SideProcess
 from lightning_energy.ledger import elsewhere as module
 from lightning_energy.ledger.elsewhere import Elsewhere
 from lightning_energy.meters import MeterInfo, ReplayMeter
-from tests.curves.test_helper import is_alive
+from tests.curves.test_helper import ends_with_a_parent_that_is_killed, has_no_handle_of_ours_and_loads_little
 from tests.curves.test_sampler import wait_for
 from tests.ledger.plays import session_of
 from tests.modules import Classifier, energy_callback, loader, make_trainer
@@ -132,7 +131,7 @@ def test_classes_that_are_new_meanwhile_have_their_own_numbers(beside, monkeypat
     ledgers, play_ledger, send = [], module.Elsewhere.work_out, module.send
 
     def noted(self, due, groups, pause):
-        ledgers[:] = due
+        ledgers[:] = [due]
         return play_ledger(self, due, groups, pause)
 
     def sends(sock, message) -> None:
@@ -233,24 +232,9 @@ time.sleep(600)
 
 @pytest.mark.slow
 def test_the_process_ends_with_a_parent_that_is_killed():
-    command = [sys.executable, "-c", PARENT]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
-        pid, copy = map(int, parent.stdout.readline().split())
-        assert is_alive(pid)
-        parent.kill()
-        parent.wait(60)
-        try:
-            wait_for(lambda: not is_alive(pid))
-            assert is_alive(copy)
-        finally:
-            os.kill(copy, signal.SIGKILL)
+    ends_with_a_parent_that_is_killed("-c", PARENT)
 
 
 def test_the_process_has_no_handle_of_ours_and_loads_little(beside):
-    process = Path(f"/proc/{beside._there().process.pid}")
     play(2, Work(epochs=1, train_s=1.0), FINE, elsewhere=beside)
-    links = {str(link.readlink()).partition(":")[0] for link in (process / "fd").iterdir()}
-    assert links <= {"/dev/null", "socket"}
-    maps = (process / "maps").read_text(encoding="ascii")
-    assert "numpy" in maps
-    assert "torch" not in maps
+    has_no_handle_of_ours_and_loads_little(beside._there().process.pid)

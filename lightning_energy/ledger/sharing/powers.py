@@ -168,13 +168,9 @@ class Fourth:
         self.moments = np.zeros((0, 0))
         self._of_seen: tuple[bytes, NDArray[np.float64]] = b"", self.moments  # those of some classes alone
 
-    def __getstate__(self) -> dict[str, NDArray[np.float64]]:
+    def __getstate__(self) -> dict[str, object]:
         """Copies and pickles do without what can be taken from the moments."""
-        return {"moments": self.moments}
-
-    def __setstate__(self, state: dict[str, NDArray[np.float64]]) -> None:
-        self.__init__()  # type: ignore[misc]
-        self.moments = state["moments"]
+        return {"moments": self.moments, "_of_seen": (b"", self.moments)}
 
     def add(self, seconds: NDArray[np.float64], weight: NDArray[np.float64]) -> None:
         """Add intervals: seconds of the classes in each, shape (n, classes), and their weights."""
