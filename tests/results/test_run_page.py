@@ -389,18 +389,26 @@ def test_ticks_do_not_touch(browser, width, run):
                 assert a[1] <= b[0] or b[1] <= a[0] or a[3] <= b[2] + 4 or b[3] <= a[2] + 4, (a, b)
 
 
+STYLE = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+
+
+def paper_of(driver, scheme: str) -> float:
+    """The luminance of the page's paper, which is light or dark as its scheme says."""
+    paper = luminance(driver.execute_script(STYLE, "body", "backgroundColor"))
+    assert (paper > 0.5) == (scheme == "light")
+    return paper
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_what_is_drawn_is_seen_in_both_schemes(browser, scheme):
     """Lines, bars and text differ from the paper by 3 and by 4.5 at least (WCAG 2.2, 1.4.11 and 1.4.3)."""
     driver = browser(full(), 1200, prefers_color_scheme=scheme)
-    style = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
-    paper = luminance(driver.execute_script(style, "body", "backgroundColor"))
-    assert (paper > 0.5) == (scheme == "light")
+    paper = paper_of(driver, scheme)
     drawn = [(".step", "stroke"), (".line", "stroke"), (".dots", "stroke"), ("rect.train", "fill")]
     for css, kind in [*drawn, ("rect.validate", "fill"), (".dots.best", "stroke")]:
-        assert contrast(luminance(driver.execute_script(style, css, kind)), paper) > 3, css
+        assert contrast(luminance(driver.execute_script(STYLE, css, kind)), paper) > 3, css
     for css, kind in (("body", "color"), (".note", "color"), (".chart text", "fill"), ("dd", "color")):
-        assert contrast(luminance(driver.execute_script(style, css, kind)), paper) > 4.5, css
+        assert contrast(luminance(driver.execute_script(STYLE, css, kind)), paper) > 4.5, css
 
 
 def luminance(color: str) -> float:
@@ -518,10 +526,8 @@ def test_phases_fit_the_screen_and_ask_for_nothing(browser, name, width):
 def test_phases_are_seen_in_both_schemes(browser, scheme):
     """Each color differs from the paper by 3 at least (WCAG 2.2, 1.4.11), and no two are the same."""
     driver = browser(divided(), 1200, prefers_color_scheme=scheme)
-    style = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
-    paper = luminance(driver.execute_script(style, "body", "backgroundColor"))
-    assert (paper > 0.5) == (scheme == "light")
+    paper = paper_of(driver, scheme)
     drawn = [(f"rect.phase{i}", "fill") for i in range(1, 7)] + [("rect.untold", "stroke")]
-    colors = [driver.execute_script(style, css, kind) for css, kind in drawn]
+    colors = [driver.execute_script(STYLE, css, kind) for css, kind in drawn]
     assert all(contrast(luminance(color), paper) > 3 for color in colors), colors
     assert len({*colors}) == len(colors)
