@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.contents import Contents
     from lightning_energy.ledger.sharing.kinds import Rule
 
-__all__ = ["ClassPower", "HowShared", "Method", "Moved", "StepKinds", "how_shared"]
+__all__ = ["ClassPower", "HowShared", "Method", "Moved", "PhaseParts", "StepKinds", "how_shared"]
 
 Method = Literal["fitted", "lines"]
 """``fitted``: by mean powers of classes of work; ``lines``: by duration alone."""
@@ -89,6 +89,23 @@ class StepKinds:
 
 
 @dataclass(frozen=True)
+class PhaseParts:
+    """The parts of a phase, each with a power of its own, as power varies within a phase in the same order each step.
+
+    Attributes:
+        stage: the stage.
+        phase: the phase, as in :class:`ClassPower`, which has the mean of its parts.
+        ends: where each part but the last ends, in parts of each stretch of the phase.
+        beyond_w: watts of each part beyond that mean.
+    """
+
+    stage: str
+    phase: str
+    ends: Sequence[float]
+    beyond_w: Sequence[float]
+
+
+@dataclass(frozen=True)
 class Moved:
     """Joules that a part of a run has beyond its share by powers, as that share was one that no load could have.
 
@@ -114,7 +131,8 @@ class HowShared:
     An interval of T seconds and ΔE joules, in which account a was in force for τ_a seconds, of which τ_ac in class of
     work c, gives it τ_a ΔE / T + Σ_c (τ_ac - τ_a τ_c / T) p_c with the powers p of its block: :attr:`powers_w`. The
     times are those ``delay_s`` before the updates, smoothed as the sensor smooths. Where that is less than nothing, or
-    more than the intervals hold, joules moved between neighbours: :attr:`moved`.
+    more than the intervals hold, joules moved between neighbours: :attr:`moved`. Each of the :attr:`parts` of a
+    phase is such a class of its own.
 
     Attributes:
         method: ``fitted``, or ``lines``, where joules are shared by duration alone.
@@ -133,6 +151,7 @@ class HowShared:
         covariance_w2: covariance of the last block's powers in W², without the gain of the sensor.
         step_kinds: stages whose steps are of kinds with powers of their own.
         moved: parts of the run whose share was limited to what is possible, and their neighbours.
+        parts: phases whose power may vary, with that of their parts.
     """
 
     method: Method
@@ -150,24 +169,31 @@ class HowShared:
     covariance_w2: Sequence[Sequence[float]] = ()
     step_kinds: Sequence[StepKinds] = ()
     moved: Sequence[Moved] = ()
+    parts: Sequence[PhaseParts] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """The same in plain types."""
-        row = {f.name: getattr(self, f.name) for f in fields(self)}
+        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "parts" or self.parts}
         return row | {
             "classes": [asdict(c) for c in self.classes],
             "ends_s": [*self.ends_s],
             "powers_w": [[*powers] for powers in self.powers_w],
             "covariance_w2": [[*covariances] for covariances in self.covariance_w2],
             "step_kinds": [
-                {key: value if isinstance(value, (str, int)) else [*value] for key, value in _filled(kinds).items()}
+                {key: value for key, value in _lists(kinds).items() if key != "phase" or value}
                 for kinds in self.step_kinds
             ],
             "moved": [_filled(m) for m in self.moved],
+            **({"parts": [_lists(part) for part in self.parts]} if self.parts else {}),
         }
 
 
-def _filled(row: StepKinds | Moved) -> dict[str, Any]:
+def _lists(row: StepKinds | PhaseParts) -> dict[str, Any]:
+    """A row in plain types."""
+    return {key: value if isinstance(value, (str, int)) else [*value] for key, value in asdict(row).items()}
+
+
+def _filled(row: Moved) -> dict[str, Any]:
     """A row in plain types, without a phase where there is none: earlier releases do not know it."""
     return {key: value for key, value in asdict(row).items() if key != "phase" or value}
 
@@ -191,9 +217,14 @@ def how_shared(
     seen = np.zeros(width, dtype=bool)
     for block in split.blocks:
         seen[np.flatnonzero(np.diag(block.normals.a) > 0)] = True
-    covariance = powers.covariance_w2.reshape(n_blocks, width, n_blocks, width)[:, seen][..., seen]
-    power_w = powers.power_w[:, seen]
+    for each in contents.parts:
+        seen[[*each.classes[1:]]] = False
+    to_phases = contents.to_phases(width)  # a phase has the mean power of its parts
+    covariance = powers.covariance_w2.reshape(n_blocks, width, n_blocks, width)
+    covariance = np.einsum("cx,axby,dy->acbd", to_phases, covariance, to_phases)[:, seen][..., seen]
+    power_w = (powers.power_w @ to_phases.T)[:, seen]
     mean_w = weight @ power_w
+    beyond_w = weight @ (powers.power_w - powers.power_w @ to_phases.T @ contents.from_phases(width).T)
     known = [name for name, is_seen in zip(names, seen, strict=False) if is_seen]
     u_w = np.sqrt(np.maximum(np.einsum("a,acbc,b->c", weight, covariance, weight), 0.0))
     return HowShared(
@@ -217,6 +248,10 @@ def how_shared(
             Moved(a.epoch, a.stage, a.kind, float(contents.moved_j[code]), a.phase)
             for code, a in enumerate(accounts[: len(contents.moved_j)])
             if contents.moved_j[code] and code != OUTSIDE
+        ),
+        parts=tuple(
+            PhaseParts(*names[each.classes[0]], each.ends, tuple(beyond_w[[*each.classes]].tolist()))
+            for each in contents.parts
         ),
     )
 

@@ -17,8 +17,8 @@ __all__ = ["HEADER", "SUPPOSED", "WORDS", "facts_of_phases", "line_of_phases", "
 HEADER = ("phase", "energy", "of its stage", "time", "of its stage's time")
 
 SUPPOSED = (
-    "± supposes one power for all of a phase; where it varies, in the same order in each step, phases that last less "
-    "than four of the sensor's updates may be off by more"
+    "± has power that varies within a phase, in the same order in each step; of a sensor that smooths over some ten "
+    "milliseconds, phases of steps that last less than four of its updates may be off by more"
 )
 WORDS = {
     "data": "waiting for data",

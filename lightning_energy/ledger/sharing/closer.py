@@ -109,6 +109,12 @@ def _log_likelihoods(
     return scale * left_j2, scale * (left_j2 - noise_j2), scale
 
 
+def _squares_s2(found: Found) -> NDArray[np.float64]:
+    """Squares of the smoothing of a kernel and of those beside it."""
+    result: NDArray[np.float64] = np.array([k.ema_s for k in (found.kernel, *found.beside)]) ** 2
+    return result
+
+
 class Closer(NamedTuple):
     """The kernel as all intervals of a run tell it, beside that by which they were booked.
 
@@ -146,11 +152,8 @@ class Closer(NamedTuple):
             turns: the changes along both axes.
             of_times_j2: variance of the rises by errors of the updates' times, per second of each; summed over all.
         """
-        ema2_s2 = np.array([k.ema_s for k in (found.kernel, *found.beside)]) ** 2
-        width_s2 = float(ema2_s2[4] - ema2_s2[0])
-        low, whole = (-1.0, float(ema2_s2[3] - ema2_s2[0]) / width_s2), normals[0]
-        u_2 = found.u_ema_s * (found.u_ema_s + 2 * found.kernel.ema_s) / width_s2
-        as_found = cls(found, low, (0.0, 0.0), np.diag([1.0, u_2**2]))
+        as_found, ema2_s2, whole = cls.as_found(found), _squares_s2(found), normals[0]
+        low, width_s2 = as_found.low, float(ema2_s2[4] - ema2_s2[0])
         if whole.n < GROWN * found.fine_n:
             return as_found
         all_of_it, without_noise, per_j2 = _log_likelihoods(normals, powers_w)
@@ -180,6 +183,15 @@ class Closer(NamedTuple):
         lag_s = found.kernel.lag_s + found.kernel.ema_s + float(at[0]) * sum_s2**0.5 - ema_s
         closer = found._replace(kernel=found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance_s2=covariance_s2)
         return cls(closer, low, (float(at[0]), float(at[1])), spread)
+
+    @classmethod
+    def as_found(cls, found: Found) -> Closer:
+        """The kernel as it was looked for closely, and what was not known of it then."""
+        ema2_s2 = _squares_s2(found)
+        width_s2 = float(ema2_s2[4] - ema2_s2[0])
+        u_2 = found.u_ema_s * (found.u_ema_s + 2 * found.kernel.ema_s) / width_s2
+        low = (-1.0, float(ema2_s2[3] - ema2_s2[0]) / width_s2)
+        return cls(found, low, (0.0, 0.0), np.diag([1.0, u_2**2]))
 
     def beyond(self, by_kernel: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         """A figure by the best kernel beyond that by the kernel that intervals were booked by.

@@ -10,7 +10,7 @@ import numpy as np
 
 from lightning_energy.ledger.sharing.closer import Closer
 from lightning_energy.ledger.sharing.delay import MOST_HELD
-from lightning_energy.ledger.sharing.powers import PRIOR, Powers, fit_beside, variances_of_longer, wide
+from lightning_energy.ledger.sharing.powers import Powers, fit_beside, variances_of_longer, wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,10 +27,14 @@ ON_THE_BRIDGE = 0.7
 """Part of the residuals' variance that is power which wanders inside intervals; 1 was too wide, 0.5 too narrow."""
 
 RESOLVED = 0.95  # part of the prior's variance that the run must remove, or the split counts as not resolved
+SURELY = 1 / 8
+"""Part of the greatest variance. A figure so sure is told: of long phases even neighbours of any power take little."""
+
 CARRIERS = 16.0  # fewest intervals that tell of a figure, for which more of the same is expected from a longer run
 LENGTHS: NDArray[np.float64] = np.power(1.1, np.arange(74.0))
 """Lengths of runs, in lengths of this one, of which one is said to tell a figure: up to 1050."""
 KNOWN_EMA_S = 0.002  # uncertainty of the smoothing from which on nothing is known of what lies inside an interval
+KNOWN_IN_PARTS_S = 0.005  # the same where phases are cut: their parts draw what smoothing would hide
 INSIDE = 0.3  # of an interval, times the number of changes of stage: more is cut inside intervals than at their ends
 FEW_CHANGES = 4
 SMOOTHED = 2 / math.e - 1 / 2
@@ -88,6 +92,7 @@ class Contents:
         powers: the fitted powers.
         found: the kernel, as all intervals tell it.
         rules: the way in which kinds of steps are told apart.
+        parts: the way in which phases are cut.
         energy_j: joules by account.
         stretches: number and seconds of the stretches of each class that are over, shape (2, classes).
         moved_j: the part of them that powers would have given to neighbours, beyond what these can have spent.
@@ -111,7 +116,7 @@ class Contents:
         n, width = max(split.line_j.shape[1], int(ahead.code.max(initial=-1)) + 1), split.d.shape[2]
         width = max(width, ahead.seconds_s.shape[1])
         self.split, self.powers, self.found = split, powers.wide(width), sharing.found
-        self.rules = sharing.rules
+        self.rules, self.parts = sharing.rules, sharing.parts
         self.stretches = np.zeros((2, 0)) if stretches is None else stretches
         self._ahead = Ahead(ahead.code, wide(ahead.seconds_s, width))
         energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
@@ -132,6 +137,17 @@ class Contents:
         n = min(len(wanted), len(self.energy_j))
         result: NDArray[np.float64] = self.energy_j[:n][wanted[:n]]
         return result
+
+    def to_phases(self, width: int) -> NDArray[np.float64]:
+        """The mean of each class's parts, by its first one: a matrix of shape (classes, classes)."""
+        result = np.eye(width)
+        for each in self.parts:
+            result[each.classes[0], [*each.classes]] = each.lengths
+        return result
+
+    def from_phases(self, width: int) -> NDArray[np.float64]:
+        """The class of the whole, that is the first, of each part: a matrix of shape (classes, classes)."""
+        return np.eye(width)[self.powers.prior.whole_of(width)]
 
     def variance_j2(self, wanted: NDArray[np.bool_]) -> float:
         """Variance of the joules of some accounts together, in J².
@@ -176,7 +192,8 @@ class Contents:
     def length_to_tell(self, wanted: NDArray[np.bool_], variance_j2: float = 0.0, most_j2: float = math.inf) -> float:
         """The length, in lengths of this run, from which on powers would tell the joules of some accounts.
 
-        Only what this run tells already becomes surer in a longer one.
+        Only what this run tells already becomes surer in a longer one. Where phases are cut, nothing is promised: how
+        well their parts tell the delay is another matter in each run, and half of what was promised did not come true.
 
         Args:
             wanted: a mask of shape (accounts,).
@@ -189,12 +206,14 @@ class Contents:
         wanted = self._mask(wanted)
         bridge, _, cuts = self.split.pairs.within(wanted).tolist()
         of_powers, of_kernel, guess = self._of_fit(wanted)
-        if guess <= 0:
+        if guess <= 0 or variance_j2 <= SURELY * most_j2 < math.inf:
             return 1.0
         if self._is_smoothed(bridge, cuts):
             return math.inf
         if of_powers + of_kernel <= (1 - RESOLVED) * guess and variance_j2 <= most_j2:
             return 1.0
+        if self.powers.prior.has_parts:
+            return math.inf
         parts, n = self.parts_j2(wanted), max(self.split.n, 1)
         along_s = self._sensitivity_s(wanted).sum(axis=0)
         falls = variances_of_longer(self.split.normals[0], self.powers, along_s, LENGTHS)
@@ -238,14 +257,15 @@ class Contents:
     def _new_of_fit(self, wanted: NDArray[np.bool_]) -> tuple[float, float, float]:
         d, slope = self._sensitivity_s(wanted), self._slopes @ wanted
         along = self.powers.covariance_w2 @ d.ravel()
-        guess = float((d.sum(axis=0) ** 2).sum()) * (PRIOR * self.powers.mean_w) ** 2
+        guess = float(self.powers.prior.variances_j2(d.sum(axis=0), self.powers.mean_w))
         of_kernel = float(slope @ self._spread @ slope) * self._widening
         as_carried = self.powers.as_carried(d.ravel() @ along, along.reshape(d.shape).mean(axis=0), np.array(guess))
         return float(as_carried), of_kernel, guess
 
     def _is_smoothed(self, bridge: float, cuts: float) -> bool:
         """True for what lies inside intervals where it is not known how the sensor smooths."""
-        return bridge > INSIDE * self._mean_s * (cuts + 2) and self.found.u_ema_s > KNOWN_EMA_S
+        known_s = KNOWN_IN_PARTS_S if self.powers.prior.has_parts else KNOWN_EMA_S
+        return bridge > INSIDE * self._mean_s * (cuts + 2) and self.found.u_ema_s > known_s
 
     def _at(self, place: int) -> int:
         """The block of powers of a block of intervals: later ones have those of the last."""
@@ -298,7 +318,10 @@ class Contents:
         np.add.at(d, code, rows)
         powers_w = [self._wide(p) for p in (fit_beside(split.normals[0], self.powers), *beside_w)]
         by_kernel = [self._by(split.line_j[0], d, powers_w[0], n), *by_kernel]
-        closer = Closer.of(found, split.normals, powers_w, split.turns, split.of_times_j2)
+        if self.powers.prior.has_parts:  # which may be taken for another delay, as they may for another power
+            closer = Closer.as_found(found)
+        else:
+            closer = Closer.of(found, split.normals, powers_w, split.turns, split.of_times_j2)
         self.found = closer.found
         power_w = np.maximum(self.powers.power_w + closer.beyond(powers_w), 0.0)
         self.powers = self.powers._replace(power_w=power_w)

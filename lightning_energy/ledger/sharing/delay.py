@@ -215,7 +215,8 @@ class Belief:
             profile = _profile(Kernel(ema_s=ema_s), rises, lags_s, pause, blurred=True)
             belief.append(profile.log_likelihood + log_prior(lags_s))
         width = np.gradient(FINE_EMA_S)
-        w = np.array(belief) + np.log(width / width.sum() + (FINE_EMA_S == 0))[:, None]
+        sharp = 0.0 if rises.stretch.prior.has_parts else 1.0  # power that varies in phases looks like less smoothing
+        w = np.array(belief) + np.log(width / width.sum() + sharp * (FINE_EMA_S == 0))[:, None]
         w = np.exp(w - w.max())
         w /= w.sum()
         if w[:, [0, -1]].sum() + w[-1].sum() > FINE_EDGE:  # it is not told so finely
@@ -289,10 +290,12 @@ class _Rises:
     Attributes:
         stretch: the intervals.
         seconds: of the classes that are there, but for the one that is longest in force.
+        classes: all of these, that one the last.
     """
 
     def __init__(self, stretch: Stretch) -> None:
         self.stretch = stretch
+        self.classes = stretch.classes.by_length
         self.seconds = stretch.classes.compact.smoothed().but_last
         self._known: dict[tuple[float, float], int] = {}  # delay and place in the brackets: row
         self._places = self._look_up([])
@@ -357,26 +360,48 @@ def _profile(
         parts.append(np.mean(seen, axis=0) if blurred else seen[0])
         pause()
     some_s = np.swapaxes(np.concatenate(parts), 1, 2)
-    some_s = some_s[:, np.abs(some_s).max(axis=(0, 2), initial=0.0) > 0]
+    is_there = np.abs(some_s).max(axis=(0, 2), initial=0.0) > 0
+    some_s, classes = some_s[:, is_there], np.append(rises.classes[:-1][is_there], rises.classes[-1])
     rise_j, length_s = stretch.rise_j[rows], stretch.length_s[rows]
     seconds = np.concatenate([some_s, (length_s - some_s.sum(axis=1))[:, None]], axis=1)
     mean_w = rise_j.sum() / length_s.sum()
     pause()
     x, y = seconds / np.sqrt(length_s), rise_j / np.sqrt(length_s)
-    residual = _residuals(x, y, mean_w, pause)
-    best = residual[(residual**2).sum(axis=1).argmin()]
+    least_j2 = (LEAST_SCATTER * mean_w) ** 2 * length_s.sum()  # residuals below are rounding errors, which tell nothing
+    fitted = _residuals(x, y, mean_w, np.eye(x.shape[1]) * 1e-2 / PRIOR**2, pause)
+    best = fitted.left[(fitted.left**2).sum(axis=1).argmin()]
     goes_on = _correlation(best)
-    squares = residual**2
     if goes_on > CORRELATED:  # power that wanders (warm-up, drift): what changes from one interval to the next
-        residual = _residuals(x[..., 1:] - goes_on * x[..., :-1], y[1:] - goes_on * y[:-1], mean_w, pause)
-        squares = np.pad(residual**2, ((0, 0), (1, 0)))
+        x, y = x[..., 1:] - goes_on * x[..., :-1], y[1:] - goes_on * y[:-1]
+        fitted = _residuals(x, y, mean_w, np.eye(x.shape[1]) * 1e-2 / PRIOR**2, pause)
+    if not stretch.prior.has_parts:
+        log_likelihood = _log_likelihood(fitted.left**2, least_j2)
+    else:
+        scatter = float((best**2).mean()) + least_j2 / len(rows)
+        tried = []
+        for prior in stretch.prior.tried:
+            now = _residuals(x, y, mean_w, scatter * prior.precision(classes, len(stretch.stage), mean_w), pause)
+            likely = _log_likelihood(now.left**2, least_j2 + now.away_j2) - 0.5 * EVIDENCE * now.taken
+            tried.append((float(likely.max()), likely, now))
+        _, _, fitted = max(tried, key=lambda x: x[0])
+        log_likelihood = np.logaddexp.reduce([likely for _, likely, _ in tried]) - np.log(len(tried))
+    squares = np.pad(fitted.left**2, ((0, 0), (len(rows) - fitted.left.shape[1], 0)))
+    return _Profile(log_likelihood, squares, rows)
+
+
+def _log_likelihood(squares: NDArray[np.float64], more_j2: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log likelihood of every delay from its squared residuals; those of single intervals count linearly (Huber).
+
+    Args:
+        squares: shape (delays, n).
+        more_j2: to be added to their sum.
+    """
     best = squares[squares.sum(axis=1).argmin()]
     limit = ROBUST * max(median(best) / 0.455, 1e-12)
     root = np.sqrt(limit)
     bounded = np.minimum(squares, limit + 2 * root * np.maximum(np.sqrt(squares) - root, 0.0))
-    least_j2 = (LEAST_SCATTER * mean_w) ** 2 * length_s.sum()  # residuals below are rounding errors, which tell nothing
-    log_likelihood = -0.5 * EVIDENCE * len(rows) * np.log(np.maximum(bounded.sum(axis=1) + least_j2, 1e-12))
-    return _Profile(log_likelihood, squares, rows)
+    result: NDArray[np.float64] = -0.5 * EVIDENCE * len(best) * np.log(np.maximum(bounded.sum(axis=1) + more_j2, 1e-12))
+    return result
 
 
 def _of_brackets(stretch: Stretch) -> float:
@@ -398,27 +423,44 @@ def _parts(delays: int, cells: int) -> list[slice]:
     return [slice(first, first + n) for first in range(0, delays, n)]
 
 
+class _Fitted(NamedTuple):
+    """Powers that fit best, for each delay.
+
+    Attributes:
+        left: residuals, shape (delays, n).
+        away_j2: what the powers are away from the mean costs by the prior, shape (delays,).
+        taken: twice the log of what the rises tell of the powers beyond the prior, shape (delays,).
+    """
+
+    left: NDArray[np.float64]
+    away_j2: NDArray[np.float64]
+    taken: NDArray[np.float64]
+
+
 def _residuals(
-    x: NDArray[np.float64], y: NDArray[np.float64], mean_w: float, pause: Callable[[], None]
-) -> NDArray[np.float64]:
+    x: NDArray[np.float64], y: NDArray[np.float64], mean_w: float, ridge: NDArray[np.float64], pause: Callable[[], None]
+) -> _Fitted:
     """Residuals of the powers that fit best, for each delay; a little ridge keeps unseen classes at the mean power.
 
     Args:
         x: seconds of the classes in each interval, weighted, shape (delays, classes, n).
         y: its rise, weighted, shape (n,).
         mean_w: the mean power.
+        ridge: what the prior counts, shape (classes, classes).
         pause: called between parts of the work.
     """
-    ridge = np.eye(x.shape[1]) * 1e-2 / PRIOR**2
-    result = np.empty((x.shape[0], x.shape[2]))
+    result, away_j2, taken = np.empty((x.shape[0], x.shape[2])), np.empty(len(x)), np.empty(len(x))
+    low = float(np.linalg.slogdet(ridge)[1])
     for part in _parts(len(x), x.shape[1] * x.shape[2]):
         some = x[part]
-        power_w = np.linalg.solve(
-            some @ np.swapaxes(some, 1, 2) + ridge, (some @ y + np.diag(ridge) * mean_w)[..., None]
-        )
+        info = some @ np.swapaxes(some, 1, 2) + ridge
+        power_w = np.linalg.solve(info, (some @ y + ridge.sum(axis=1) * mean_w)[..., None])
         result[part] = y - (np.swapaxes(power_w, 1, 2) @ some)[:, 0]
+        away_w = power_w[..., 0] - mean_w
+        away_j2[part] = ((away_w @ ridge) * away_w).sum(axis=1)
+        taken[part] = np.linalg.slogdet(info)[1] - low
         pause()
-    return result
+    return _Fitted(result, away_j2, taken)
 
 
 def _correlation(residual: NDArray[np.float64]) -> float:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.ledger.sharing.prior import NO_PARTS, PRIOR, VARIES, Prior
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -26,9 +28,6 @@ __all__ = [
     "variances_of_longer",
     "wide",
 ]
-
-PRIOR = 0.8
-"""Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
 
 RELIABLE = 0.5  # least part of what varies in a direction that is more than noise of the updates' times
 LEAST_SCATTER = 1e-3  # relative, of the power of one interval: no fit is better than that
@@ -214,6 +213,7 @@ class Powers(NamedTuple):
         n: the number of intervals that were fitted.
         a: seconds' W seconds of all of them.
         fourth: the fourth moments of all of them; ``None``: it is not asked how many tell of a figure.
+        prior: what was supposed of the powers.
     """
 
     power_w: NDArray[np.float64]
@@ -224,6 +224,7 @@ class Powers(NamedTuple):
     n: int
     a: NDArray[np.float64] = np.zeros((0, 0))
     fourth: Fourth | None = None
+    prior: Prior = NO_PARTS
 
     def as_carried(
         self, variance_j2: NDArray[np.float64], along: NDArray[np.float64], prior_j2: NDArray[np.float64]
@@ -304,6 +305,7 @@ def fit(
     cap_w: float = np.inf,
     *,
     wanders: Sequence[float] = WANDERS,
+    prior: Prior = NO_PARTS,
     fourth: Fourth | None = None,
     pause: Callable[[], None] = go_on,
 ) -> Powers:
@@ -320,6 +322,8 @@ def fit(
         blocks: their normal equations; at least one interval.
         cap_w: greatest power that is possible.
         wanders: the changes of power between blocks to choose from.
+        prior: what is supposed of the powers; how much they vary within phases that are cut is the most likely of
+            :data:`~lightning_energy.ledger.sharing.prior.VARIES`, too.
         fourth: fourth moments of the intervals.
         pause: called between parts of the work.
     """
@@ -329,14 +333,20 @@ def fit(
     blocks = [block.grown(len(whole.b)) for block in blocks]
     view = _View.of(whole)
     pause()
-    constant = _Constant.of(whole, view, cap_w)
+    constant = _Constant.of(whole, view, cap_w, prior)
+    for varies in VARIES if prior.has_parts else ():
+        pause()
+        other = prior._replace(varies=varies)
+        found_now = _Constant.of(whole, view, cap_w, other)
+        if found_now.evidence >= constant.evidence:
+            constant, prior = found_now, other
     pause()
     scatter = constant.scatter
     n_blocks, width, mean_w = len(blocks), len(whole.b), whole.mean_w
     wander = 0.0
     powers = np.tile(constant.power_w, (n_blocks, 1))
     if n_blocks > 1 and len(wanders) > 1 and mean_w > 0:
-        wandering = _Wandering(blocks, view, whole, constant)
+        wandering = _Wandering(blocks, view, whole, constant, prior)
         pause()
         found = wandering.best([w for w in wanders if w > 0], pause)
         if found is not None:
@@ -351,7 +361,7 @@ def fit(
         covariance = np.tile(constant.covariance_w2, (n_blocks, n_blocks))
     tiled = np.tile(constant.noise_w, n_blocks)
     covariance = covariance + np.outer(tiled, tiled) / 4
-    return Powers(powers, covariance, scatter, mean_w, wander, whole.n, whole.a, fourth)
+    return Powers(powers, covariance, scatter, mean_w, wander, whole.n, whole.a, fourth, prior)
 
 
 def fit_beside(normals: Normals, powers: Powers) -> NDArray[np.float64]:
@@ -366,9 +376,10 @@ def fit_beside(normals: Normals, powers: Powers) -> NDArray[np.float64]:
     """
     view, mean_w = _View.of(normals), normals.mean_w
     power_w = np.full(len(normals.b), mean_w)
-    ridge = np.full(len(view.seen), powers.scatter / max(PRIOR * mean_w, 1e-6) ** 2)
-    info = view.information(normals.a, 0.5) + np.diag(ridge)
-    power_w[view.seen] = np.linalg.solve(info, view.right(normals.b) + ridge * mean_w)
+    info, design, spread_w = view.information(normals.a, 0.5), *powers.prior.axes(view.seen, len(normals.b), mean_w)
+    right = view.right(normals.b) - info @ np.full(len(view.seen), mean_w)
+    ridge = np.diag(powers.scatter / spread_w**2)
+    power_w[view.seen] = mean_w + design @ np.linalg.solve(design.T @ info @ design + ridge, design.T @ right)
     return power_w
 
 
@@ -385,12 +396,14 @@ def variances_of_longer(
         along_s: change of the figure by the power of each class, in this run.
         times: the factors.
     """
-    view, prior = _View.of(normals), 1 / max(PRIOR * powers.mean_w, 1e-6) ** 2
-    info = view.information(normals.a, 0.5) / powers.scatter
+    view, width = _View.of(normals), len(along_s)
+    design, spread_w = powers.prior.axes(view.seen, width, powers.mean_w)
+    to_axes = design * spread_w  # of standard deviation 1 each
+    info = to_axes.T @ view.information(normals.a, 0.5) @ to_axes / powers.scatter
     size, q = np.linalg.eigh((info + info.T) / 2)
-    along = q.T @ along_s[view.seen]
-    unseen = float((along_s**2).sum() - (along**2).sum()) / prior
-    result: NDArray[np.float64] = (along**2 / (np.maximum(size, 0.0) * times[:, None] + prior)).sum(axis=1)
+    along = q.T @ to_axes.T @ along_s[view.seen]
+    unseen = float(powers.prior.variances_j2(along_s, powers.mean_w)) - float((along**2).sum())
+    result: NDArray[np.float64] = (along**2 / (np.maximum(size, 0.0) * times[:, None] + 1)).sum(axis=1)
     return result + max(unseen, 0.0)
 
 
@@ -404,6 +417,7 @@ class _Constant(NamedTuple):
         toward: where the prior pulls to, of the classes that are seen.
         pull: how strongly it does beyond the prior, at limits.
         noise_w: change of the powers if all of the updates' noise were taken out instead of none.
+        evidence: log of the marginal likelihood, but for a constant.
     """
 
     power_w: NDArray[np.float64]
@@ -412,49 +426,68 @@ class _Constant(NamedTuple):
     toward: NDArray[np.float64]
     pull: NDArray[np.float64]
     noise_w: NDArray[np.float64]
+    evidence: float
 
     @classmethod
-    def of(cls, whole: Normals, view: _View, cap_w: float) -> _Constant:
+    def of(cls, whole: Normals, view: _View, cap_w: float, supposed: Prior) -> _Constant:
         width, mean_w, seen = len(whole.b), whole.mean_w, view.seen
         spread = max(PRIOR * mean_w, 1e-6)
+        design, spread_w = supposed.axes(seen, width, mean_w)
+        level_w = np.full(len(seen), mean_w)
         power_w, covariance, noise_w = np.full(width, mean_w), np.eye(width) * spread**2, np.zeros(width)
         info, right = view.information(whole.a, 0.5), view.right(whole.b)
-        scatter, pull, toward = max(1e-2 * mean_w**2, 1e-12), np.zeros(len(seen)), np.full(len(seen), mean_w)
+        scatter, pull, toward = max(1e-2 * mean_w**2, 1e-12), np.zeros(len(seen)), level_w
+
+        def away(info: NDArray[np.float64]) -> NDArray[np.float64]:
+            """Deviations from the level that fit best, with what is pulled to limits."""
+            pulled = info + np.diag(pull)
+            rest = right + pull * toward - pulled @ level_w
+            normal = design.T @ pulled @ design + np.diag(scatter / spread_w**2)
+            result: NDArray[np.float64] = np.linalg.solve(normal, design.T @ rest)
+            return result
+
         least = max((LEAST_SCATTER * mean_w) ** 2 * whole.length_s / max(whole.n, 1), 1e-12)
         for _ in range(ROUNDS):
-            ridge = scatter / spread**2 + pull
-            p = np.linalg.solve(info + np.diag(ridge), right + ridge * toward)
-            power_w[seen] = p
+            found = away(info)
+            power_w[seen] = p = level_w + design @ found
             scatter = max(whole.squares(power_w) / max(whole.n - len(seen), 1), least)
             out = (p < 0) | (p > cap_w)
             if out.any():
                 pull = np.where(out, 1e3 * np.diag(whole.a)[seen], pull)
                 toward = np.where(out, np.clip(p, 0, cap_w), toward)
+        left = whole.squares(power_w)
         power_w[seen] = np.clip(power_w[seen], 0.0, cap_w)
-        ridge = scatter / spread**2 + pull
-        none, full = (
-            np.linalg.solve(view.information(whole.a, corrected) + np.diag(ridge), right + ridge * toward)
-            for corrected in (0.0, 1.0)
-        )
+        none, full = (level_w + design @ away(view.information(whole.a, corrected)) for corrected in (0.0, 1.0))
         noise_w[seen] = np.clip(full, 0.0, cap_w) - np.clip(none, 0.0, cap_w)
-        prior = np.diag(np.full(len(seen), scatter / spread**2))
-        free = np.linalg.inv(info + prior)
-        meat = view.information(whole.a, 0.5, meat=True)
-        covariance[np.ix_(seen, seen)] = scatter * free @ (meat + prior) @ free
-        return cls(power_w, covariance, scatter, toward, pull, noise_w)
+        prior = np.diag(scatter / spread_w**2)
+        free = np.linalg.inv(design.T @ info @ design + prior)
+        meat = design.T @ view.information(whole.a, 0.5, meat=True) @ design
+        covariance[np.ix_(seen, seen)] = scatter * design @ free @ (meat + prior) @ free @ design.T
+        evidence = -0.5 * (
+            left / scatter
+            + float(((found / spread_w) ** 2).sum())
+            + whole.n * float(np.log(scatter))
+            - float(np.linalg.slogdet(free * scatter)[1])
+            + 2 * float(np.log(spread_w).sum())
+        )
+        return cls(power_w, covariance, scatter, toward, pull, noise_w, EVIDENCE * evidence)
 
 
 class _Wandering:
     """Powers that change from block to block as a random walk does, about the prior's level."""
 
-    def __init__(self, blocks: Sequence[Normals], view: _View, whole: Normals, constant: _Constant) -> None:
-        self._n, self._k = len(blocks), len(view.seen)
+    def __init__(
+        self, blocks: Sequence[Normals], view: _View, whole: Normals, constant: _Constant, supposed: Prior
+    ) -> None:
+        self._n = len(blocks)
         self._scatter, self._toward, self._pull = constant.scatter, constant.toward, constant.pull
         self._mean_w, self._view, self._whole = whole.mean_w, view, whole
-        self._spread = max(PRIOR * whole.mean_w, 1e-6)
+        design, self._spread_w = supposed.axes(view.seen, len(whole.b), whole.mean_w)
+        self._phases = int((self._spread_w == self._spread_w[0]).sum()) if supposed.has_parts else len(view.seen)
+        self._of_phase, self._of_part = design[:, : self._phases], design[:, self._phases :]
         self._blocks = blocks
         self._info = [view.information(b.a, 0.5) for b in blocks]
-        self._right = np.concatenate([view.right(b.b) for b in blocks])
+        self._right = [view.right(b.b) for b in blocks]
         self._share = np.array([b.n for b in blocks]) / max(whole.n, 1)
         self._least = max((LEAST_SCATTER * whole.mean_w) ** 2 * whole.length_s / max(whole.n, 1), 1e-12)
 
@@ -464,25 +497,54 @@ class _Wandering:
         """The most likely of some changes per block, its powers, covariance and scatter; ``None``: none at all."""
         zero = self._solve(1e-4, pause)
         found = [(w, self._solve(w, pause)) for w in wanders]
-        wander, best = max(found, key=lambda x: x[1][0])
-        if best[0] < zero[0] + 1.0:
+        wander, (evidence, powers, covariance, scatter) = max(found, key=lambda x: x[1][0])
+        if evidence < zero[0] + 1.0:
             return None
-        return (wander, *best[1:])
+        if self._of_part.shape[1]:
+            to_classes = self._to_classes()
+            covariance = to_classes @ covariance @ to_classes.T
+        return wander, powers, covariance, scatter
+
+    def _to_classes(self) -> NDArray[np.float64]:
+        """Change of the powers of all blocks by those of phases in each, and by what parts draw beyond these."""
+        return np.concatenate(
+            [np.kron(np.eye(self._n), self._of_phase), np.kron(np.ones((self._n, 1)), self._of_part)], axis=1
+        )
+
+    def _data(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Information of the rises on powers beyond the mean, in all blocks, and its product with these."""
+        n, m, parts = self._n, self._phases, self._of_part.shape[1]
+        data, right = np.zeros((n * m + parts, n * m + parts)), np.zeros(n * m + parts)
+        more = slice(n * m, n * m + parts)
+        for block, (info, share) in enumerate(zip(self._info, self._share, strict=True)):
+            at = slice(block * m, block * m + m)
+            pulled = info + np.diag(self._pull * share)
+            rest = self._right[block] + self._pull * share * self._toward - pulled.sum(axis=1) * self._mean_w
+            data[at, at] = self._of_phase.T @ pulled @ self._of_phase
+            right[at] = self._of_phase.T @ rest
+            if parts:
+                data[at, more] = self._of_phase.T @ pulled @ self._of_part
+                data[more, at] = data[at, more].T
+                data[more, more] += self._of_part.T @ pulled @ self._of_part
+                right[more] += self._of_part.T @ rest
+        return data, right
 
     def _solve(
         self, wander: float, pause: Callable[[], None]
     ) -> tuple[float, NDArray[np.float64], NDArray[np.float64], float]:
-        """Log evidence, powers, covariance and scatter of a random walk of ``wander`` per block."""
-        n, k = self._n, self._k
+        """Log evidence, powers, covariance and scatter of a random walk of ``wander`` per block.
+
+        The covariance is that of the powers of phases in each block, and of what their parts draw beyond these, which
+        is the same in all blocks.
+        """
+        n, m = self._n, self._phases
         steps = np.diff(np.eye(n), axis=0) / (wander * self._mean_w)
-        level = np.outer(self._share, self._share) / self._spread**2
-        prior = np.kron(steps.T @ steps + level, np.eye(k))
-        data = np.zeros((n * k, n * k))
-        for block, info in enumerate(self._info):
-            at = slice(block * k, block * k + k)
-            data[at, at] = info + np.diag(self._pull * self._share[block])
-        toward = np.tile(self._toward, n)
-        pulled = self._right + np.concatenate([self._pull * s * self._toward for s in self._share])
+        level = np.outer(self._share, self._share) / self._spread_w[0] ** 2
+        data, pulled = self._data()
+        prior = np.zeros_like(data)
+        prior[: n * m, : n * m] = np.kron(steps.T @ steps + level, np.eye(m))
+        rest = np.arange(n * m, len(prior))
+        prior[rest, rest] = 1 / self._spread_w[m:] ** 2
         scatter = self._scatter
         for _ in range(3):
             pause()
@@ -491,8 +553,8 @@ class _Wandering:
             inverse = np.linalg.inv(low)
             pause()
             inverse = inverse.T @ inverse
-            p = inverse @ (pulled / scatter + prior @ toward)
-            powers = p.reshape(n, k)
+            away = inverse @ (pulled / scatter)
+            powers = self._mean_w + away[: n * m].reshape(n, m) @ self._of_phase.T + self._of_part @ away[n * m :]
             full = np.zeros((n, len(self._whole.b)))
             full[:, self._view.seen] = powers
             pause()
@@ -500,7 +562,6 @@ class _Wandering:
             pause()
             taken = float(np.trace(inverse @ data)) / scatter  # effective number of parameters
             scatter = max(rss / max(self._whole.n - taken, 1), self._least)
-        away = p - toward
         evidence = -0.5 * (
             rss / scatter
             + float(away @ prior @ away)

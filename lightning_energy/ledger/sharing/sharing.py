@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lightning_energy.ledger.sharing.kinds import Rule
+    from lightning_energy.ledger.sharing.parts import Parts
     from lightning_energy.ledger.sharing.powers import Powers
 
 __all__ = ["Sharing"]
@@ -30,6 +31,7 @@ class Sharing(NamedTuple):
         rules: the way in which kinds of steps are told apart.
         belief: the likelihood of delays that the last look found; ``None`` once it is not needed any more.
         untold: standard deviation of a step's power that kinds may make which nothing tells, of the mean power.
+        parts: the way in which phases are cut.
     """
 
     found: Found = UNKNOWN
@@ -40,6 +42,7 @@ class Sharing(NamedTuple):
     rules: tuple[Rule, ...] = ()
     belief: Belief | None = None
     untold: float = UNTOLD
+    parts: tuple[Parts, ...] = ()
 
     @property
     def late_s(self) -> float:
