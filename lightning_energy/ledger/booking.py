@@ -16,13 +16,14 @@ from lightning_energy.ledger.held import Held
 from lightning_energy.ledger.lines import line_shares
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.pieces import Marked, Pieces
+from lightning_energy.ledger.sharing.closer import Closer
 from lightning_energy.ledger.sharing.contents import Contents
 from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, MOST_HELD, Belief
 from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
 from lightning_energy.ledger.sharing.kinds import find_kinds
 from lightning_energy.ledger.sharing.parts import FEWEST, Parts, ends_of
 from lightning_energy.ledger.sharing.powers import fit, fit_beside, median
-from lightning_energy.ledger.sharing.prior import Prior
+from lightning_energy.ledger.sharing.prior import Prior, most_varied
 from lightning_energy.ledger.sharing.sharing import Sharing
 from lightning_energy.ledger.sharing.split import Split, kernels_of
 from lightning_energy.ledger.spans import joined
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from lightning_energy.curves.curve import Knots
     from lightning_energy.ledger.sharing.classes import Classes
     from lightning_energy.ledger.sharing.kinds import Kinds
+    from lightning_energy.ledger.sharing.powers import Normals, Powers
     from lightning_energy.ledger.sharing.stretch import Stretch
     from lightning_energy.ledger.spans import Span
 
@@ -421,19 +423,35 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
         is_grown = due.is_last and split.n > old.n
         if not is_grown and (due.is_all or split.n < FIT_AGAIN * old.n):
             return sharing, split.joined
-    powers = fit(
-        [block.normals for block in split.blocks],
-        due.bounds_w[1],
-        prior=Prior.of(sharing.parts),
-        fourth=copy(split.fourth),
-        pause=pause,
-    )
-    pause()
+    blocks, whole = [block.normals for block in split.blocks], split.normals[0]
+    powers = _powers(blocks, split, due, Prior.of(sharing.parts).tried, pause)
+    closer = None
+    if split.turns is not None and sharing.parts:
+        power_w = np.average(powers.power_w, axis=0)
+        closer = Closer.of(
+            sharing.found,
+            split.normals,
+            Prior.of(sharing.parts).tried,
+            split.turns,
+            scatter=max(powers.scatter, whole.squares(power_w) / whole.n),
+            of_times_j2=split.of_times_j2,
+        )
+        pause()
+        prior = most_varied([*zip(closer.log_of, Prior.of(sharing.parts).tried, strict=False)])
+        if prior is not None and prior.varies != powers.prior.varies:
+            powers = _powers(blocks, split, due, [prior], pause)
     beside_w = []
     for normals in split.normals[1:]:
         beside_w.append(fit_beside(normals, powers))
         pause()
-    return sharing._replace(powers=powers, beside_w=tuple(beside_w)), split.joined
+    return sharing._replace(powers=powers, beside_w=tuple(beside_w), closer=closer), split.joined
+
+
+def _powers(
+    blocks: Sequence[Normals], split: Split, due: Due, priors: Sequence[Prior], pause: Pause
+) -> Powers:
+    """Fitted powers of blocks of intervals."""
+    return fit(blocks, due.bounds_w[1], priors=priors, fourth=copy(split.fourth), pause=pause)
 
 
 def _told(

@@ -116,7 +116,7 @@ class Contents:
         n, width = max(split.line_j.shape[1], int(ahead.code.max(initial=-1)) + 1), split.d.shape[2]
         width = max(width, ahead.seconds_s.shape[1])
         self.split, self.powers, self.found = split, powers.wide(width), sharing.found
-        self.rules, self.parts = sharing.rules, sharing.parts
+        self.rules, self.parts, self._closer = sharing.rules, sharing.parts, sharing.closer
         self.stretches = np.zeros((2, 0)) if stretches is None else stretches
         self._ahead = Ahead(ahead.code, wide(ahead.seconds_s, width))
         energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
@@ -318,10 +318,7 @@ class Contents:
         np.add.at(d, code, rows)
         powers_w = [self._wide(p) for p in (fit_beside(split.normals[0], self.powers), *beside_w)]
         by_kernel = [self._by(split.line_j[0], d, powers_w[0], n), *by_kernel]
-        if self.powers.prior.has_parts:  # which may be taken for another delay, as they may for another power
-            closer = Closer.as_found(found)
-        else:
-            closer = Closer.of(found, split.normals, powers_w, split.turns, split.of_times_j2)
+        closer = self._closer or Closer.as_found(found)
         self.found = closer.found
         power_w = np.maximum(self.powers.power_w + closer.beyond(powers_w), 0.0)
         self.powers = self.powers._replace(power_w=power_w)

@@ -220,7 +220,7 @@ class Belief:
         w = np.exp(w - w.max())
         w /= w.sum()
         if w[:, [0, -1]].sum() + w[-1].sum() > FINE_EDGE:  # it is not told so finely
-            return found
+            return found._replace(fine_n=n) if rises.stretch.prior.has_parts else found
         ema_s = float(w.sum(axis=1) @ FINE_EMA_S)
         lags = together_s - FINE_EMA_S[:, None] + FINE_S
         lag_s = float((w * lags).sum())

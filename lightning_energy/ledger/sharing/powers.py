@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.sharing.prior import NO_PARTS, PRIOR, VARIES, Prior
+from lightning_energy.ledger.sharing.prior import NO_PARTS, PRIOR, Prior, most_varied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PRIOR",
+    "Evidence",
     "Fourth",
     "Normals",
     "Powers",
+    "evidence_of",
     "fit",
     "fit_beside",
     "go_on",
@@ -305,7 +307,7 @@ def fit(
     cap_w: float = np.inf,
     *,
     wanders: Sequence[float] = WANDERS,
-    prior: Prior = NO_PARTS,
+    priors: Sequence[Prior] = (NO_PARTS,),
     fourth: Fourth | None = None,
     pause: Callable[[], None] = go_on,
 ) -> Powers:
@@ -322,8 +324,7 @@ def fit(
         blocks: their normal equations; at least one interval.
         cap_w: greatest power that is possible.
         wanders: the changes of power between blocks to choose from.
-        prior: what is supposed of the powers; how much they vary within phases that are cut is the most likely of
-            :data:`~lightning_energy.ledger.sharing.prior.VARIES`, too.
+        priors: what may be supposed of the powers, in the order of how much they vary within phases.
         fourth: fourth moments of the intervals.
         pause: called between parts of the work.
     """
@@ -333,14 +334,12 @@ def fit(
     blocks = [block.grown(len(whole.b)) for block in blocks]
     view = _View.of(whole)
     pause()
-    constant = _Constant.of(whole, view, cap_w, prior)
-    for varies in VARIES if prior.has_parts else ():
+    tried = []
+    for supposed in priors:
+        tried.append((_Constant.of(whole, view, cap_w, supposed), supposed))
         pause()
-        other = prior._replace(varies=varies)
-        found_now = _Constant.of(whole, view, cap_w, other)
-        if found_now.evidence >= constant.evidence:
-            constant, prior = found_now, other
-    pause()
+    prior = most_varied([(constant.evidence, supposed) for constant, supposed in tried]) or NO_PARTS
+    constant = next(constant for constant, supposed in tried if supposed is prior)
     scatter = constant.scatter
     n_blocks, width, mean_w = len(blocks), len(whole.b), whole.mean_w
     wander = 0.0
@@ -381,6 +380,42 @@ def fit_beside(normals: Normals, powers: Powers) -> NDArray[np.float64]:
     ridge = np.diag(powers.scatter / spread_w**2)
     power_w[view.seen] = mean_w + design @ np.linalg.solve(design.T @ info @ design + ridge, design.T @ right)
     return power_w
+
+
+class Evidence(NamedTuple):
+    """Log of the marginal likelihood of the rises, but for what kernels and priors have in common.
+
+    Attributes:
+        all_of_it: of all that the powers leave of them.
+        without_noise: of that without what errors of the updates' times add: the more a kernel smooths, the less.
+        power_w: the powers, shape (classes,).
+    """
+
+    all_of_it: float
+    without_noise: float
+    power_w: NDArray[np.float64]
+
+
+def evidence_of(normals: Normals, prior: Prior, scatter: float) -> Evidence:
+    """The evidence for a kernel and a prior, by a scatter that is common to all.
+
+    Args:
+        normals: the normal equations by the kernel.
+        prior: what is supposed of the powers.
+        scatter: variance of an interval's rise, in J² per second.
+    """
+    view, width, mean_w = _View.of(normals), len(normals.b), normals.mean_w
+    design, spread_w = prior.axes(view.seen, width, mean_w)
+    info = view.information(normals.a, 0.5)
+    right = view.right(normals.b) - info.sum(axis=1) * mean_w
+    to_axes = design * spread_w  # of standard deviation 1 each
+    told = to_axes.T @ info @ to_axes / scatter + np.eye(to_axes.shape[1])
+    away = np.linalg.solve(told, to_axes.T @ right / scatter)
+    power_w = np.full(width, mean_w)
+    power_w[view.seen] += to_axes @ away
+    cost = normals.squares(power_w) / scatter + float(away @ away) + float(np.linalg.slogdet(told)[1])
+    of_noise = float(power_w @ normals.excess @ power_w) / scatter
+    return Evidence(-0.5 * EVIDENCE * cost, -0.5 * EVIDENCE * (cost - of_noise), power_w)
 
 
 def variances_of_longer(

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from lightning_energy.ledger.sharing.parts import Parts
 
-__all__ = ["NO_PARTS", "PRIOR", "VARIES", "Axes", "Prior"]
+__all__ = ["NO_PARTS", "PRIOR", "VARIES", "Axes", "Prior", "most_varied"]
 
 PRIOR = 0.8
 """Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
+NOT_REFUTED = 2.0  # log of the belief from the best
 SQRT3 = 3**0.5
-VARIES = (0.15, 0.3, 0.6)
+VARIES = (0.02, 0.05, 0.15, 0.3, 0.6)
 """Standard deviations of the power of a part of a phase about that of the phase, relative to the run's mean power."""
 
 
@@ -64,7 +67,7 @@ class Prior(NamedTuple):
     @property
     def tried(self) -> list[Prior]:
         """The same with every variation of powers within phases that may be."""
-        return [self._replace(varies=varies) for varies in VARIES]
+        return [self._replace(varies=varies) for varies in VARIES] if self.has_parts else [self]
 
     def whole_of(self, width: int) -> NDArray[np.int64]:
         """The same of so many classes."""
@@ -113,6 +116,16 @@ class Prior(NamedTuple):
         design, spread_w = self.axes(np.arange(width), width, mean_w)
         result: NDArray[np.float64] = ((d @ design * spread_w) ** 2).sum(axis=-1)
         return result
+
+
+def most_varied(believed: Sequence[tuple[float, Prior]]) -> Prior | None:
+    """What lets powers vary the most within phases, of what the run does not speak against.
+
+    Args:
+        believed: log of the belief in each, in the order of how much powers vary.
+    """
+    most = max((belief for belief, _ in believed), default=0.0)
+    return next((prior for belief, prior in reversed(believed) if belief >= most - NOT_REFUTED), None)
 
 
 NO_PARTS = Prior()
