@@ -23,7 +23,7 @@ from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
 from lightning_energy.ledger.sharing.kinds import find_kinds
 from lightning_energy.ledger.sharing.parts import FEWEST, Parts, ends_of
 from lightning_energy.ledger.sharing.powers import fit, fit_beside, median
-from lightning_energy.ledger.sharing.prior import Prior, most_varied
+from lightning_energy.ledger.sharing.prior import Prior, believed
 from lightning_energy.ledger.sharing.sharing import Sharing
 from lightning_energy.ledger.sharing.split import Split, kernels_of
 from lightning_energy.ledger.spans import joined
@@ -424,22 +424,22 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
         if not is_grown and (due.is_all or split.n < FIT_AGAIN * old.n):
             return sharing, split.joined
     blocks, whole = [block.normals for block in split.blocks], split.normals[0]
-    powers = _powers(blocks, split, due, Prior.of(sharing.parts).tried, pause)
+    tried = Prior.of(sharing.parts).tried
+    powers = _powers(blocks, split, due, tried, pause)
     closer = None
     if split.turns is not None and sharing.parts:
         power_w = np.average(powers.power_w, axis=0)
         closer = Closer.of(
             sharing.found,
             split.normals,
-            Prior.of(sharing.parts).tried,
+            tried,
             split.turns,
             scatter=max(powers.scatter, whole.squares(power_w) / whole.n),
             of_times_j2=split.of_times_j2,
         )
         pause()
-        prior = most_varied([*zip(closer.log_of, Prior.of(sharing.parts).tried, strict=False)])
-        if prior is not None and prior.varies != powers.prior.varies:
-            powers = _powers(blocks, split, due, [prior], pause)
+        if closer.log_of:
+            powers = _powers(blocks, split, due, [believed(tried, closer.log_of)], pause)
     beside_w = []
     for normals in split.normals[1:]:
         beside_w.append(fit_beside(normals, powers))

@@ -27,6 +27,8 @@ FLOOR_S = 2e-5  # standard uncertainty that remains: marks, and changes of power
 OF_BRACKETS = 0.1  # the same, of the standard deviation of the updates' times within their brackets
 GROWN = 4.0  # factor by which the intervals have to grow until all of them tell more than the first
 LEAST_CURVE = -0.5  # of the log likelihood along the first axis: that of what was found
+NEAR = 1.5  # standard deviations from what was found beyond which three kernels do not tell where the best one lies
+SKEWED = 0.2  # part of a deviation by which a parabola may err
 BENT = 0.05  # part of the square of a deviation by which a parabola may err
 
 
@@ -177,10 +179,12 @@ class Closer(NamedTuple):
         at = np.array([(weight * place).sum(), (weight * each_2).sum()])
         x = np.stack([(place - at[0]).ravel(), (each_2 - at[1]).ravel()])
         w = weight.ravel()
+        if abs(at[0]) > NEAR:
+            return as_found
         sum_s2 = float(found.covariance_s2.sum())
         half2_s2 = of_times_j2 / whole.n * whole.length_s / whole.n / 2 / whole.mean_w**2
         floor_s2 = FLOOR_S**2 + OF_BRACKETS**2 * half2_s2
-        more = float((weight * left).sum()) + floor_s2 / sum_s2 + (BENT * at[0] ** 2) ** 2
+        more = float((weight * left).sum()) + floor_s2 / sum_s2 + (BENT * at[0] ** 2) ** 2 + (SKEWED * at[0]) ** 2
         spread = (x * w) @ x.T + np.diag([more, (FLOOR_S**2 / width_s2) ** 2])
         ema_s = float((weight * ema).sum())
         seconds = np.stack([x[0] * sum_s2**0.5 - (ema.ravel() - ema_s), ema.ravel() - ema_s])  # delay and smoothing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.sharing.prior import NO_PARTS, PRIOR, Prior, most_varied
+from lightning_energy.ledger.sharing.prior import NO_PARTS, PRIOR, Prior, believed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -324,7 +324,7 @@ def fit(
         blocks: their normal equations; at least one interval.
         cap_w: greatest power that is possible.
         wanders: the changes of power between blocks to choose from.
-        priors: what may be supposed of the powers, in the order of how much they vary within phases.
+        priors: what may be supposed of the powers.
         fourth: fourth moments of the intervals.
         pause: called between parts of the work.
     """
@@ -336,10 +336,13 @@ def fit(
     pause()
     tried = []
     for supposed in priors:
-        tried.append((_Constant.of(whole, view, cap_w, supposed), supposed))
+        tried.append(_Constant.of(whole, view, cap_w, supposed))
         pause()
-    prior = most_varied([(constant.evidence, supposed) for constant, supposed in tried]) or NO_PARTS
-    constant = next(constant for constant, supposed in tried if supposed is prior)
+    prior, constant = priors[0], tried[0]
+    if len(tried) > 1:
+        prior = believed(priors, [each.evidence for each in tried])
+        constant = _Constant.of(whole, view, cap_w, prior)
+        pause()
     scatter = constant.scatter
     n_blocks, width, mean_w = len(blocks), len(whole.b), whole.mean_w
     wander = 0.0

@@ -13,13 +13,12 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.sharing.parts import Parts
 
-__all__ = ["NO_PARTS", "PRIOR", "VARIES", "Axes", "Prior", "most_varied"]
+__all__ = ["NO_PARTS", "PRIOR", "VARIES", "Axes", "Prior", "believed"]
 
 PRIOR = 0.8
 """Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
-NOT_REFUTED = 2.0  # log of the belief from the best
 SQRT3 = 3**0.5
-VARIES = (0.02, 0.05, 0.15, 0.3, 0.6)
+VARIES = (0.02, 0.06, 0.2, 0.6)
 """Standard deviations of the power of a part of a phase about that of the phase, relative to the run's mean power."""
 
 
@@ -118,14 +117,18 @@ class Prior(NamedTuple):
         return result
 
 
-def most_varied(believed: Sequence[tuple[float, Prior]]) -> Prior | None:
-    """What lets powers vary the most within phases, of what the run does not speak against.
+def believed(tried: Sequence[Prior], log_of: Sequence[float]) -> Prior:
+    """What powers are supposed to do, by how much is believed of each that was tried.
+
+    What is not known of a figure grows with the square of what powers may vary within phases: its mean counts.
 
     Args:
-        believed: log of the belief in each, in the order of how much powers vary.
+        tried: what was tried.
+        log_of: log of the belief in each, but for a constant.
     """
-    most = max((belief for belief, _ in believed), default=0.0)
-    return next((prior for belief, prior in reversed(believed) if belief >= most - NOT_REFUTED), None)
+    weight = np.exp(np.array(log_of) - max(log_of))
+    varies = np.array([prior.varies for prior in tried])
+    return tried[0]._replace(varies=float(np.sqrt(weight @ varies**2 / weight.sum())))
 
 
 NO_PARTS = Prior()
