@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.ledger.sharing.delay import SMOOTH_FLOOR
 from lightning_energy.ledger.sharing.powers import EVIDENCE, evidence_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = ["Closer", "Parabola", "Turns"]
 FAR = 2.5  # standard deviations from what was found beyond which a parabola tells nothing
 MOST_EMA_S = 0.015  # of a smoothing that was looked for closely
 EMAS = 301  # time constants that are tried
+SMOOTHS = 0.1  # of an interval: where a sensor smooths by more, three kernels do not tell by how much
 FLOOR_S = 2e-5  # standard uncertainty that remains: marks, and changes of power, take a while
 OF_BRACKETS = 0.1  # the same, of the standard deviation of the updates' times within their brackets
 GROWN = 4.0  # factor by which the intervals have to grow until all of them tell more than the first
@@ -153,7 +155,8 @@ class Closer(NamedTuple):
             of_times_j2: variance of the rises by errors of the updates' times, per second of each; summed over all.
         """
         as_found, ema2_s2, whole = cls.as_found(found), _squares_s2(found), normals[0]
-        if whole.n < GROWN * found.fine_n or found.kernel.ema_s + found.u_ema_s > MOST_EMA_S:
+        mean_s = whole.length_s / max(whole.n, 1)
+        if whole.n < GROWN * found.fine_n or found.kernel.ema_s > SMOOTHS * mean_s:
             return as_found
         low, width_s2 = as_found.low, float(ema2_s2[4] - ema2_s2[0])
         emas_s = np.linspace(0.0, MOST_EMA_S, EMAS)
@@ -185,10 +188,11 @@ class Closer(NamedTuple):
         half2_s2 = of_times_j2 / whole.n * whole.length_s / whole.n / 2 / whole.mean_w**2
         floor_s2 = FLOOR_S**2 + OF_BRACKETS**2 * half2_s2
         more = float((weight * left).sum()) + floor_s2 / sum_s2 + (BENT * at[0] ** 2) ** 2 + (SKEWED * at[0]) ** 2
-        spread = (x * w) @ x.T + np.diag([more, (FLOOR_S**2 / width_s2) ** 2])
+        floor_2 = (SMOOTH_FLOOR * mean_s) ** 2 / width_s2
+        spread = (x * w) @ x.T + np.diag([more, floor_2**2])
         ema_s = float((weight * ema).sum())
         seconds = np.stack([x[0] * sum_s2**0.5 - (ema.ravel() - ema_s), ema.ravel() - ema_s])  # delay and smoothing
-        covariance_s2 = (seconds * w) @ seconds.T + np.diag([more * sum_s2, FLOOR_S**2])
+        covariance_s2 = (seconds * w) @ seconds.T + np.diag([more * sum_s2, (SMOOTH_FLOOR * mean_s) ** 2])
         lag_s = found.kernel.lag_s + found.kernel.ema_s + float(at[0]) * sum_s2**0.5 - ema_s
         closer = found._replace(kernel=found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance_s2=covariance_s2)
         of_prior = np.log(np.maximum(weight.sum(axis=1), 1e-300))

@@ -259,8 +259,9 @@ class Contents:
         along = self.powers.covariance_w2 @ d.ravel()
         guess = float(self.powers.prior.variances_j2(d.sum(axis=0), self.powers.mean_w))
         of_kernel = float(slope @ self._spread @ slope) * self._widening
+        within = float(self.powers.prior.within_j2(d.sum(axis=0), self.powers.mean_w))
         as_carried = self.powers.as_carried(d.ravel() @ along, along.reshape(d.shape).mean(axis=0), np.array(guess))
-        return float(as_carried), of_kernel, guess
+        return float(as_carried) + within, of_kernel, guess
 
     def _is_smoothed(self, bridge: float, cuts: float) -> bool:
         """True for what lies inside intervals where it is not known how the sensor smooths."""

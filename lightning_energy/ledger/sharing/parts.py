@@ -8,6 +8,7 @@ last long enough are cut, and the fit knows that parts of one phase draw nearly 
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["Parts", "cut", "ends_of"]
 
 SHORT = 0.25  # of an update's period: a part of a phase
-MOST_PARTS = 36  # of all phases together: more cost more
+MOST_PARTS = 32  # of all phases together: more cost more
 FEWEST = 8  # stretches of a class that is cut
 OF_ALL = 1 / 16  # of all phases together: the same
+SLACK = 0.2  # of a part: a phase that is longer by no more has no part more
 COARSER = 1.3  # factor by which parts grow until they are few enough
 
 
@@ -67,7 +69,7 @@ def ends_of(mean_s: Sequence[float], update_s: float) -> list[tuple[float, ...]]
 
 def _ends(length: float) -> tuple[float, ...]:
     """Ends of so many equal parts, but for the last."""
-    n = round(length)
+    n = math.ceil(length - SLACK)
     return tuple(k / n for k in range(1, n))
 
 

@@ -17,8 +17,9 @@ __all__ = ["NO_PARTS", "PRIOR", "VARIES", "Axes", "Prior", "believed"]
 
 PRIOR = 0.8
 """Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
+WITHIN = 0.5  # of what power varies from part to part: what it varies within parts
 SQRT3 = 3**0.5
-VARIES = (0.02, 0.06, 0.2, 0.6)
+VARIES = (0.06, 0.2, 0.6)
 """Standard deviations of the power of a part of a phase about that of the phase, relative to the run's mean power."""
 
 
@@ -114,6 +115,19 @@ class Prior(NamedTuple):
         width = d.shape[-1]
         design, spread_w = self.axes(np.arange(width), width, mean_w)
         result: NDArray[np.float64] = ((d @ design * spread_w) ** 2).sum(axis=-1)
+        return result
+
+
+    def within_j2(self, d: NDArray[np.float64], mean_w: float) -> NDArray[np.float64]:
+        """Variances of figures by power that varies within parts, which no run tells.
+
+        Args:
+            d: their change by the power of each class, shape (..., classes).
+            mean_w: the run's mean power.
+        """
+        if not self.has_parts:
+            return np.zeros(d.shape[:-1])
+        result: NDArray[np.float64] = (WITHIN * self.varies * mean_w) ** 2 * (d**2).sum(axis=-1)
         return result
 
 
