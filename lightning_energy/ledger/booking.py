@@ -16,7 +16,7 @@ from lightning_energy.ledger.held import Held
 from lightning_energy.ledger.lines import line_shares
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.pieces import Marked, Pieces
-from lightning_energy.ledger.sharing.closer import Closer
+from lightning_energy.ledger.sharing.closer import Closer, Turns
 from lightning_energy.ledger.sharing.contents import Contents
 from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, MOST_HELD, Belief
 from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from lightning_energy.curves.curve import Knots
     from lightning_energy.ledger.sharing.classes import Classes
     from lightning_energy.ledger.sharing.kinds import Kinds
-    from lightning_energy.ledger.sharing.powers import Normals, Powers
+    from lightning_energy.ledger.sharing.powers import Normals
     from lightning_energy.ledger.sharing.stretch import Stretch
     from lightning_energy.ledger.spans import Span
 
@@ -247,7 +247,8 @@ def contents(due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int)
         tail.add_line(sums, groups)
     else:
         ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s)
-        sums.fitted = Contents(state.split, sharing, sharing.powers, ahead, held.stretches)
+        hides = due.classes.has_phases and not sharing.parts
+        sums.fitted = Contents(state.split, sharing, sharing.powers, ahead, held.stretches, hides=hides)
     return sums, tail.missing_ns([*state.missing_ns])
 
 
@@ -317,21 +318,20 @@ def way_to_share(
     in_parts = one_kind._replace(parts=parts).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
     belief = Belief()
     earlier = sharing.belief if sharing.looked >= SURE else None
-    is_fine = due.classes.has_phases
-    found = EXACT if due.is_exact else belief.find(in_parts if parts else stretch, earlier, pause, is_fine=is_fine)
+    found = EXACT if due.is_exact else belief.find(in_parts if parts else stretch, earlier, pause, is_fine=bool(parts))
     if found is None:
         return sharing._replace(is_final=is_full), is_full
     rules, is_told, untold = sharing.rules, False, sharing.untold
     if with_kinds and not due.for_now and n >= LOOKS_AT[0]:
         kinds = _kinds_of_steps(due, one_kind, stretch, (found.kernel, AT_ONCE), pause)
         rules, is_told, untold = kinds.rules, kinds.is_told, kinds.untold
-    if rules and due.is_exact and is_fine:
+    if rules and due.is_exact and parts:
         parts = _parts_of_phases(due, one_kind.told_apart(rules))
     if rules and not due.is_exact:  # which a counter's delay is told from, too
         apart = one_kind.told_apart(rules)
-        parts = _parts_of_phases(due, apart) if is_fine else ()
+        parts = _parts_of_phases(due, apart) if parts else ()
         known = apart._replace(parts=parts).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
-        found = Belief().find(known, None, pause, is_fine=is_fine) or found
+        found = Belief().find(known, None, pause, is_fine=bool(parts)) or found
     is_final = is_full or (found.is_enough and is_told and (due.is_exact or n >= SURE))
     is_anew = not due.is_exact or sharing.found is not EXACT or (rules, parts) != (sharing.rules, sharing.parts)
     belief_kept = None if is_final or due.is_exact else belief
@@ -423,23 +423,13 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
         is_grown = due.is_last and split.n > old.n
         if not is_grown and (due.is_all or split.n < FIT_AGAIN * old.n):
             return sharing, split.joined
-    blocks, whole = [block.normals for block in split.blocks], split.normals[0]
-    tried = Prior.of(sharing.parts).tried
-    powers = _powers(blocks, split, due, tried, pause)
-    closer = None
+    blocks = [block.normals for block in split.blocks]
+    tried, closer = Prior.of(sharing.parts).tried, None
     if split.turns is not None and sharing.parts:
-        power_w = np.average(powers.power_w, axis=0)
-        closer = Closer.of(
-            sharing.found,
-            split.normals,
-            tried,
-            split.turns,
-            scatter=max(powers.scatter, whole.squares(power_w) / whole.n),
-            of_times_j2=split.of_times_j2,
-        )
-        pause()
-        if closer.log_of:
-            powers = _powers(blocks, split, due, [believed(tried, closer.log_of)], pause)
+        closer = _closer(blocks, split, sharing, tried, pause)
+        tried = [believed(tried, closer.log_of)] if closer.log_of else tried
+    powers = fit(blocks, due.bounds_w[1], priors=tried, fourth=copy(split.fourth), pause=pause)
+    pause()
     beside_w = []
     for normals in split.normals[1:]:
         beside_w.append(fit_beside(normals, powers))
@@ -447,11 +437,19 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
     return sharing._replace(powers=powers, beside_w=tuple(beside_w), closer=closer), split.joined
 
 
-def _powers(
-    blocks: Sequence[Normals], split: Split, due: Due, priors: Sequence[Prior], pause: Pause
-) -> Powers:
-    """Fitted powers of blocks of intervals."""
-    return fit(blocks, due.bounds_w[1], priors=priors, fourth=copy(split.fourth), pause=pause)
+def _closer(
+    blocks: Sequence[Normals], split: Split, sharing: Sharing, tried: Sequence[Prior], pause: Pause
+) -> Closer:
+    """The kernel as all intervals tell it."""
+    whole = split.normals[0]
+    powers = sharing.powers or fit(blocks, wanders=(), priors=tried, pause=pause)
+    power_w = np.full(len(whole.b), whole.mean_w)
+    power_w[: powers.power_w.shape[1]] = np.average(powers.power_w, axis=0)
+    scatter = max(powers.scatter, whole.squares(power_w) / whole.n)
+    pause()
+    return Closer.of(
+        sharing.found, split.normals, tried, split.turns or Turns(), scatter=scatter, of_times_j2=split.of_times_j2
+    )
 
 
 def _told(

@@ -103,6 +103,7 @@ class Contents:
         powers: see there.
         ahead: the time behind the last update.
         stretches: see there.
+        hides: true where steps have phases, but none is cut: they are too short to be told apart.
     """
 
     def __init__(
@@ -112,12 +113,15 @@ class Contents:
         powers: Powers,
         ahead: Ahead = NOTHING_AHEAD,
         stretches: NDArray[np.float64] | None = None,
+        *,
+        hides: bool = False,
     ) -> None:
         n, width = max(split.line_j.shape[1], int(ahead.code.max(initial=-1)) + 1), split.d.shape[2]
         width = max(width, ahead.seconds_s.shape[1])
         self.split, self.powers, self.found = split, powers.wide(width), sharing.found
         self.rules, self.parts, self._closer = sharing.rules, sharing.parts, sharing.closer
         self.stretches = np.zeros((2, 0)) if stretches is None else stretches
+        self._hides = hides
         self._ahead = Ahead(ahead.code, wide(ahead.seconds_s, width))
         energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
         for place, block in enumerate(split.blocks):
@@ -171,7 +175,7 @@ class Contents:
         of_load = load_scatter(scatter, split.of_times_j2 / max(split.n, 1))
         inside = max(ON_THE_BRIDGE * of_load * bridge, 0.0) + max(cuts, 0.0) * smoothed_j2(kernel, of_load, mean_s)
         misfit = self._beyond_scatter * mean_s * (cuts / 2) ** 2
-        is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or self._is_smoothed(bridge, cuts)
+        is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or self._is_hidden(bridge, cuts)
         if is_open and guess > inside + edge + misfit:
             of_powers = max(of_powers, guess)
         seconds_s = float(split.seconds_s[wanted[: len(split.seconds_s)]].sum())
@@ -208,7 +212,7 @@ class Contents:
         of_powers, of_kernel, guess = self._of_fit(wanted)
         if guess <= 0 or variance_j2 <= SURELY * most_j2 < math.inf:
             return 1.0
-        if self._is_smoothed(bridge, cuts):
+        if self._is_hidden(bridge, cuts):
             return math.inf
         if of_powers + of_kernel <= (1 - RESOLVED) * guess and variance_j2 <= most_j2:
             return 1.0
@@ -234,7 +238,7 @@ class Contents:
         if powers.fourth is None or not powers.fourth.moments.size:
             return math.inf
         along = (powers.covariance_w2 @ d.ravel()).reshape(d.shape).mean(axis=0)
-        return float(powers.fourth.carriers(along, powers.a))
+        return float(powers.fourth.carriers(along, powers.a, powers.prior))
 
     def _mask(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The same for all accounts that are known here."""
@@ -263,10 +267,15 @@ class Contents:
         as_carried = self.powers.as_carried(d.ravel() @ along, along.reshape(d.shape).mean(axis=0), np.array(guess))
         return float(as_carried) + within, of_kernel, guess
 
-    def _is_smoothed(self, bridge: float, cuts: float) -> bool:
-        """True for what lies inside intervals where it is not known how the sensor smooths."""
+    def _is_hidden(self, bridge: float, cuts: float) -> bool:
+        """True for what lies inside intervals where the run does not tell what power does there.
+
+        It is not known where nobody knows how the sensor smooths, or where phases are so short that their parts are not
+        told apart: power that varies within them is taken for that of others, however long the run is.
+        """
         known_s = KNOWN_IN_PARTS_S if self.powers.prior.has_parts else KNOWN_EMA_S
-        return bridge > INSIDE * self._mean_s * (cuts + 2) and self.found.u_ema_s > known_s
+        is_unknown = self._hides or self.found.u_ema_s > known_s
+        return is_unknown and bridge > INSIDE * self._mean_s * (cuts + 2)
 
     def _at(self, place: int) -> int:
         """The block of powers of a block of intervals: later ones have those of the last."""

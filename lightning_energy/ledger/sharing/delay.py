@@ -42,7 +42,7 @@ FINE_N = 200  # fewest intervals that tell it so finely
 FINE_EMA_S = np.array([0.0, 0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015])  # time constants that are tried then
 TWO_NODES = 3**-0.5  # of Gauss-Legendre quadrature over a bracket
 BLURS_S = 0.0007  # smoothing that shows, of those that are tried then
-SMOOTH_FLOOR = 0.05  # of an interval: uncertainty of the smoothing that remains, as power that varies looks like it
+SMOOTH_FLOOR_S = 0.001  # uncertainty of the smoothing that remains: power that varies within phases looks like it
 FINE_EDGE = 0.01  # part of the belief that may be in the outermost delays and smoothings
 OF_MEAN = 4.0  # times the variance of a mean that the times of updates add, as those of neighbours are not independent
 USUAL_S = 0.03  # scale of the prior for delays: short ones are more usual
@@ -184,7 +184,7 @@ class Belief:
             stretch: the intervals, all of them.
             before: what was believed with fewer of them: delays that were far off are not tried again.
             pause: called between parts of the work.
-            is_fine: true to look closer at the best delay: classes that last milliseconds are told by it.
+            is_fine: true to look closer at the best delay: phases are cut, and their parts last milliseconds.
         """
         n = int(stretch.is_known.sum())
         if n < ENOUGH:
@@ -216,12 +216,11 @@ class Belief:
             profile = _profile(Kernel(ema_s=ema_s), rises, lags_s, pause, blurred=True)
             belief.append(profile.log_likelihood + log_prior(lags_s))
         width = np.gradient(FINE_EMA_S)
-        sharp = 0.0 if rises.stretch.prior.has_parts else 1.0  # power that varies in phases looks like less smoothing
-        w = np.array(belief) + np.log(width / width.sum() + sharp * (FINE_EMA_S == 0))[:, None]
+        w = np.array(belief) + np.log(width / width.sum())[:, None]
         w = np.exp(w - w.max())
         w /= w.sum()
         if w[:, [0, -1]].sum() + w[-1].sum() > FINE_EDGE:  # it is not told so finely
-            return found._replace(fine_n=n) if rises.stretch.prior.has_parts else found
+            return found._replace(fine_n=n)
         ema_s = float(w.sum(axis=1) @ FINE_EMA_S)
         lags = together_s - FINE_EMA_S[:, None] + FINE_S
         lag_s = float((w * lags).sum())
@@ -229,8 +228,7 @@ class Belief:
         floor = (FINE_S[1] - FINE_S[0]) ** 2 / 12 + OF_MEAN * self._half_s**2 / 3 / n
         cross = float((w * x * y).sum())
         covariance = np.array([[float((w * x**2).sum()) + floor, cross], [cross, float((w * y**2).sum()) + 1e-10]])
-        if rises.stretch.prior.has_parts:
-            covariance[1, 1] += (SMOOTH_FLOOR * float(rises.stretch.length_s.mean())) ** 2
+        covariance[1, 1] += SMOOTH_FLOOR_S**2
         return Found(found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance, fine_n=n)
 
     def _try_looks(self, rises: _Rises, pause: Callable[[], None]) -> None:
@@ -380,19 +378,13 @@ def _profile(
     if not stretch.prior.has_parts:
         log_likelihood = _log_likelihood(fitted.left**2, least_j2)
     else:
-        scatter = float((best**2).mean()) + least_j2 / len(rows)
-        tried = []
-        for prior in stretch.prior.tried:
-            now = _residuals(x, y, mean_w, scatter * prior.precision(classes, len(stretch.stage), mean_w), pause)
-            likely = _log_likelihood(now.left**2, least_j2 + now.away_j2) - 0.5 * EVIDENCE * now.taken
-            tried.append((float(likely.max()), likely, now))
-        _, _, fitted = max(tried, key=lambda x: x[0])
-        log_likelihood = np.logaddexp.reduce([likely for _, likely, _ in tried]) - np.log(len(tried))
+        log_likelihood = _by_parts(x, y, fitted, least_j2=least_j2, mean_w=mean_w, stretch=stretch, classes=classes)
+        pause()
     squares = np.pad(fitted.left**2, ((0, 0), (len(rows) - fitted.left.shape[1], 0)))
     return _Profile(log_likelihood, squares, rows)
 
 
-def _log_likelihood(squares: NDArray[np.float64], more_j2: float | NDArray[np.float64]) -> NDArray[np.float64]:
+def _log_likelihood(squares: NDArray[np.float64], more_j2: float) -> NDArray[np.float64]:
     """Log likelihood of every delay from its squared residuals; those of single intervals count linearly (Huber).
 
     Args:
@@ -431,13 +423,13 @@ class _Fitted(NamedTuple):
 
     Attributes:
         left: residuals, shape (delays, n).
-        away_j2: what the powers are away from the mean costs by the prior, shape (delays,).
-        taken: twice the log of what the rises tell of the powers beyond the prior, shape (delays,).
+        info: products of the seconds of two classes, shape (delays, classes, classes).
+        right: those of the seconds and the rises, shape (delays, classes).
     """
 
     left: NDArray[np.float64]
-    away_j2: NDArray[np.float64]
-    taken: NDArray[np.float64]
+    info: NDArray[np.float64]
+    right: NDArray[np.float64]
 
 
 def _residuals(
@@ -452,18 +444,58 @@ def _residuals(
         ridge: what the prior counts, shape (classes, classes).
         pause: called between parts of the work.
     """
-    result, away_j2, taken = np.empty((x.shape[0], x.shape[2])), np.empty(len(x)), np.empty(len(x))
-    low = float(np.linalg.slogdet(ridge)[1])
+    left, info, right = np.empty((x.shape[0], x.shape[2])), np.empty((len(x), *ridge.shape)), np.empty(x.shape[:2])
     for part in _parts(len(x), x.shape[1] * x.shape[2]):
         some = x[part]
-        info = some @ np.swapaxes(some, 1, 2) + ridge
-        power_w = np.linalg.solve(info, (some @ y + ridge.sum(axis=1) * mean_w)[..., None])
-        result[part] = y - (np.swapaxes(power_w, 1, 2) @ some)[:, 0]
-        away_w = power_w[..., 0] - mean_w
-        away_j2[part] = ((away_w @ ridge) * away_w).sum(axis=1)
-        taken[part] = np.linalg.slogdet(info)[1] - low
+        info[part], right[part] = some @ np.swapaxes(some, 1, 2), some @ y
+        power_w = np.linalg.solve(info[part] + ridge, (right[part] + ridge.sum(axis=1) * mean_w)[..., None])
+        left[part] = y - (np.swapaxes(power_w, 1, 2) @ some)[:, 0]
         pause()
-    return _Fitted(result, away_j2, taken)
+    return _Fitted(left, info, right)
+
+
+def _by_parts(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    fitted: _Fitted,
+    *,
+    least_j2: float,
+    mean_w: float,
+    stretch: Stretch,
+    classes: NDArray[np.intp],
+) -> NDArray[np.float64]:
+    """Log likelihood of every delay where phases are cut, over all that powers may vary within them.
+
+    Args:
+        x: as for :func:`_residuals`.
+        y: see there.
+        fitted: powers that fit best by hardly any prior.
+        least_j2: sum of squared residuals that are rounding errors.
+        mean_w: the mean power.
+        stretch: the intervals.
+        classes: the classes of the seconds.
+    """
+    best = fitted.left[(fitted.left**2).sum(axis=1).argmin()]
+    limit = ROBUST * max(median(best**2) / 0.455, 1e-12)
+    root_weight = np.minimum(1.0, (limit / np.maximum(best**2, 1e-300)) ** 0.25)
+    info, right = fitted.info, fitted.right
+    if (root_weight < 1).any():  # some that count linearly
+        x, y = x * root_weight, y * root_weight
+        info, right = x @ np.swapaxes(x, 1, 2), x @ y
+    n, all_j2 = len(y), float(y @ y)
+    scatter = (float((best**2 * root_weight**2).sum()) + least_j2) / n
+    found = []
+    for prior in stretch.prior.tried:
+        ridge = scatter * prior.precision(classes, len(stretch.stage), mean_w)
+        told = info + ridge
+        power_w = np.linalg.solve(told, (right + ridge.sum(axis=1) * mean_w)[..., None])[..., 0]
+        away_w = power_w - mean_w
+        left_j2 = all_j2 - 2 * (power_w * right).sum(axis=1) + (np.einsum("dij,dj->di", info, power_w) * power_w).sum(axis=1)
+        cost_j2 = np.maximum(left_j2, 0.0) + ((away_w @ ridge) * away_w).sum(axis=1) + least_j2
+        taken = np.linalg.slogdet(told)[1] - float(np.linalg.slogdet(ridge)[1])
+        found.append(-0.5 * EVIDENCE * (n * np.log(np.maximum(cost_j2, 1e-12)) + taken))
+    result: NDArray[np.float64] = np.logaddexp.reduce(found) - np.log(len(found))
+    return result
 
 
 def _correlation(residual: NDArray[np.float64]) -> float:

@@ -23,6 +23,7 @@ __all__ = ["Parts", "cut", "ends_of"]
 
 SHORT = 0.25  # of an update's period: a part of a phase
 MOST_PARTS = 32  # of all phases together: more cost more
+FAST = 0.25  # of an update's period: steps that are shorter, all phases together
 FEWEST = 8  # stretches of a class that is cut
 OF_ALL = 1 / 16  # of all phases together: the same
 SLACK = 0.2  # of a part: a phase that is longer by no more has no part more
@@ -58,8 +59,14 @@ def ends_of(mean_s: Sequence[float], update_s: float) -> list[tuple[float, ...]]
     Args:
         mean_s: mean duration of the stretches of each.
         update_s: seconds between the counter's updates.
+
+    Returns:
+        Nothing for all where steps are much faster than the counter: it tells neither parts nor phases apart.
     """
-    short_s = min(SHORT * update_s, OF_ALL * sum(mean_s))
+    all_s = sum(mean_s)
+    if all_s < FAST * update_s:
+        return [() for _ in mean_s]
+    short_s = min(SHORT * update_s, OF_ALL * all_s)
     while True:
         found = [_ends(each_s / short_s) for each_s in mean_s]
         if sum(len(ends) + 1 for ends in found if ends) <= MOST_PARTS:

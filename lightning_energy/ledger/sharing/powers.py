@@ -173,21 +173,27 @@ class Fourth:
         """Copies and pickles do without what can be taken from the moments."""
         return {"moments": self.moments, "_of_seen": (b"", self.moments)}
 
-    def add(self, seconds: NDArray[np.float64], weight: NDArray[np.float64]) -> None:
-        """Add intervals: seconds of the classes in each, shape (n, classes), and their weights."""
+    def add(self, seconds: NDArray[np.float64], weight: NDArray[np.float64], prior: Prior = NO_PARTS) -> None:
+        """Add intervals: seconds of the classes in each, shape (n, classes), and their weights; parts are one class."""
+        seconds = seconds @ prior.to_phases(seconds.shape[1])
         i, j, _ = _triangle(seconds.shape[1])
         products = seconds[:, i] * seconds[:, j] * weight[:, None]
         more = products.shape[1] - len(self.moments)
         self.moments = np.pad(self.moments, (0, more)) + products.T @ products
         self._of_seen = b"", self.moments
 
-    def carriers(self, along: NDArray[np.float64], a: NDArray[np.float64]) -> NDArray[np.float64]:
+    def carriers(
+        self, along: NDArray[np.float64], a: NDArray[np.float64], prior: Prior = NO_PARTS
+    ) -> NDArray[np.float64]:
         """The effective number of intervals whose rises make a figure: all of them where they count alike (Kish).
 
         Args:
             along: change of the figure's weights by the seconds of each class, shape (..., classes).
             a: seconds' W seconds of all intervals.
+            prior: what are parts of other classes.
         """
+        to_phases = prior.to_phases(len(a))
+        along, a = along[..., : len(a)] @ (to_phases / to_phases.sum(axis=0)), to_phases.T @ a @ to_phases
         seen = np.flatnonzero(np.diag(a) > 0)  # there is nothing of the others
         i, j, twice = _triangle(len(seen))
         place = seen[i] * (seen[i] + 1) // 2 + seen[j]
@@ -243,7 +249,7 @@ class Powers(NamedTuple):
         """
         if self.fourth is None or not self.fourth.moments.size:  # what is booked for a moment only is not in them
             return variance_j2
-        n = self.fourth.carriers(along, self.a)
+        n = self.fourth.carriers(along, self.a, self.prior)
         wider = variance_j2 * n / np.maximum(n - 2, 1e-9)
         return np.maximum(variance_j2, np.minimum(wider, prior_j2))
 

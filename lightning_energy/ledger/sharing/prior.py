@@ -17,9 +17,10 @@ __all__ = ["NO_PARTS", "PRIOR", "VARIES", "Axes", "Prior", "believed"]
 
 PRIOR = 0.8
 """Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
+LEAST_VARIES = 0.05  # a short phase may vary by so much where the long ones, which tell, do not vary at all
 WITHIN = 0.5  # of what power varies from part to part: what it varies within parts
 SQRT3 = 3**0.5
-VARIES = (0.06, 0.2, 0.6)
+VARIES = (0.02, 0.06, 0.2, 0.6)
 """Standard deviations of the power of a part of a phase about that of the phase, relative to the run's mean power."""
 
 
@@ -75,6 +76,13 @@ class Prior(NamedTuple):
         k = min(width, len(self.whole))
         result[:k] = self.whole[:k]
         return result
+
+    def to_phases(self, width: int) -> NDArray[np.float64]:
+        """1 where a class (row) is a part of a phase (column), or is that itself: shape (classes, phases)."""
+        if not self.has_parts:
+            return np.eye(width)
+        _, place = np.unique(self.whole_of(width), return_inverse=True)
+        return np.eye(int(place.max()) + 1)[place]
 
     def axes(self, seen: NDArray[np.intp], width: int, mean_w: float) -> Axes:
         """Its independent deviations.
@@ -142,7 +150,7 @@ def believed(tried: Sequence[Prior], log_of: Sequence[float]) -> Prior:
     """
     weight = np.exp(np.array(log_of) - max(log_of))
     varies = np.array([prior.varies for prior in tried])
-    return tried[0]._replace(varies=float(np.sqrt(weight @ varies**2 / weight.sum())))
+    return tried[0]._replace(varies=max(float(np.sqrt(weight @ varies**2 / weight.sum())), LEAST_VARIES))
 
 
 NO_PARTS = Prior()
