@@ -34,7 +34,7 @@ CARRIERS = 16.0  # fewest intervals that tell of a figure, for which more of the
 LENGTHS: NDArray[np.float64] = np.power(1.1, np.arange(74.0))
 """Lengths of runs, in lengths of this one, of which one is said to tell a figure: up to 1050."""
 KNOWN_EMA_S = 0.002  # uncertainty of the smoothing from which on nothing is known of what lies inside an interval
-KNOWN_IN_PARTS_S = 0.005  # the same where phases are cut: their parts draw what smoothing would hide
+KNOWN_IN_PARTS, KNOWN_IN_PARTS_S = 0.1, 0.005  # the same where phases are cut: of an interval, and at most
 INSIDE = 0.3  # of an interval, times the number of changes of stage: more is cut inside intervals than at their ends
 FEW_CHANGES = 4
 SMOOTHED = 2 / math.e - 1 / 2
@@ -273,7 +273,9 @@ class Contents:
         It is not known where nobody knows how the sensor smooths, or where phases are so short that their parts are not
         told apart: power that varies within them is taken for that of others, however long the run is.
         """
-        known_s = KNOWN_IN_PARTS_S if self.powers.prior.has_parts else KNOWN_EMA_S
+        known_s = KNOWN_EMA_S
+        if self.powers.prior.has_parts:
+            known_s = min(KNOWN_IN_PARTS * self._mean_s, KNOWN_IN_PARTS_S)
         is_unknown = self._hides or self.found.u_ema_s > known_s
         return is_unknown and bridge > INSIDE * self._mean_s * (cuts + 2)
 

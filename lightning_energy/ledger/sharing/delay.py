@@ -42,7 +42,7 @@ FINE_N = 200  # fewest intervals that tell it so finely
 FINE_EMA_S = np.array([0.0, 0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015])  # time constants that are tried then
 TWO_NODES = 3**-0.5  # of Gauss-Legendre quadrature over a bracket
 BLURS_S = 0.0007  # smoothing that shows, of those that are tried then
-SMOOTH_FLOOR_S = 0.001  # uncertainty of the smoothing that remains: power that varies within phases looks like it
+SMOOTH_FLOOR_S = 0.0007  # uncertainty of the smoothing that remains: power that varies within phases looks like it
 FINE_EDGE = 0.01  # part of the belief that may be in the outermost delays and smoothings
 OF_MEAN = 4.0  # times the variance of a mean that the times of updates add, as those of neighbours are not independent
 USUAL_S = 0.03  # scale of the prior for delays: short ones are more usual
@@ -169,6 +169,7 @@ class Belief:
     _look: float = 1.0
     _emas_s: NDArray[np.float64] | None = None
     _half_s: float = 0.0
+    _in_parts: bool = False
 
     def find(
         self,
@@ -191,7 +192,7 @@ class Belief:
             return None
         rises = _Rises(stretch)
         pause()
-        self._half_s = float(stretch.half_s.mean())
+        self._half_s, self._in_parts = float(stretch.half_s.mean()), stretch.prior.has_parts
         smoothing = n > ENOUGH_FOR_SMOOTHING
         self._emas_s = EMA_S if smoothing else EMA_S[:1]
         self._look = 1.0
@@ -274,7 +275,8 @@ class Belief:
             return UNKNOWN
         emas = self._emas_s
         width = np.gradient(emas) if len(emas) > 1 else np.ones(1)
-        belief = np.log(width / width.sum() + (emas == 0))[:, None] + log_prior(GRID_S)
+        sharp = 0.0 if self._in_parts else 1.0  # power that varies in phases looks like less smoothing
+        belief = np.log(width / width.sum() + sharp * (emas == 0))[:, None] + log_prior(GRID_S)
         w = np.exp(self.table + belief - (self.table + belief).max())
         w /= w.sum()
         lag_s, ema_s = float(w.sum(axis=0) @ GRID_S), float(w.sum(axis=1) @ emas)

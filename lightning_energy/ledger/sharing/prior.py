@@ -17,6 +17,7 @@ __all__ = ["NO_PARTS", "PRIOR", "VARIES", "Axes", "Prior", "believed"]
 
 PRIOR = 0.8
 """Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
+SHARPER = 2.0  # weight of the log of a belief: the whole evidence, half of which counts for delays
 LEAST_VARIES = 0.05  # a short phase may vary by so much where the long ones, which tell, do not vary at all
 WITHIN = 0.5  # of what power varies from part to part: what it varies within parts
 SQRT3 = 3**0.5
@@ -148,7 +149,7 @@ def believed(tried: Sequence[Prior], log_of: Sequence[float]) -> Prior:
         tried: what was tried.
         log_of: log of the belief in each, but for a constant.
     """
-    weight = np.exp(np.array(log_of) - max(log_of))
+    weight = np.exp((np.array(log_of) - max(log_of)) * SHARPER)
     varies = np.array([prior.varies for prior in tried])
     return tried[0]._replace(varies=max(float(np.sqrt(weight @ varies**2 / weight.sum())), LEAST_VARIES))
 
