@@ -220,13 +220,14 @@ def how_shared(
     for each in contents.parts:
         seen[[*each.classes[1:]]] = False
     to_phases = contents.to_phases(width)  # a phase has the mean power of its parts
-    covariance = powers.covariance_w2.reshape(n_blocks, width, n_blocks, width)
-    covariance = np.einsum("cx,axby,dy->acbd", to_phases, covariance, to_phases)[:, seen][..., seen]
+    of_blocks = powers.covariance_w2.reshape(n_blocks, width, n_blocks, width)
+    last = (to_phases @ of_blocks[-1, :, -1, :] @ to_phases.T)[np.ix_(seen, seen)]
+    of_mean = (to_phases @ (weight @ (weight @ of_blocks.reshape(n_blocks, -1)).reshape(width, n_blocks, width)) @ to_phases.T)
     power_w = (powers.power_w @ to_phases.T)[:, seen]
     mean_w = weight @ power_w
     beyond_w = weight @ (powers.power_w - powers.power_w @ to_phases.T @ contents.from_phases(width).T)
     known = [name for name, is_seen in zip(names, seen, strict=False) if is_seen]
-    u_w = np.sqrt(np.maximum(np.einsum("a,acbc,b->c", weight, covariance, weight), 0.0))
+    u_w = np.sqrt(np.maximum(np.diag(of_mean)[seen], 0.0))
     return HowShared(
         method="fitted",
         intervals=split.n,
@@ -239,7 +240,7 @@ def how_shared(
         classes=tuple(ClassPower(*n, p, u) for n, p, u in zip(known, mean_w.tolist(), u_w.tolist(), strict=True)),
         ends_s=tuple((block.end_ns - started_ns) * NS for block in split.blocks),
         powers_w=tuple(tuple(power_w[at].tolist()) for at in of_block),
-        covariance_w2=tuple(map(tuple, covariance[-1, :, -1, :].tolist())),
+        covariance_w2=tuple(map(tuple, last.tolist())),
         step_kinds=tuple(
             _kinds_of(rule, names[rule.of_class], contents.stretches, mean_w=_wide(mean_w, seen), u_w=_wide(u_w, seen))
             for rule in contents.rules

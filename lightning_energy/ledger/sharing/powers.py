@@ -593,10 +593,8 @@ class _Wandering:
         for _ in range(3):
             pause()
             posterior = prior + data / scatter
-            low = np.linalg.cholesky(posterior)
-            inverse = np.linalg.inv(low)
+            inverse = np.linalg.inv(posterior).astype(np.float64, copy=False)
             pause()
-            inverse = inverse.T @ inverse
             away = inverse @ (pulled / scatter)
             powers = self._mean_w + away[: n * m].reshape(n, m) @ self._of_phase.T + self._of_part @ away[n * m :]
             full = np.zeros((n, len(self._whole.b)))
@@ -610,7 +608,7 @@ class _Wandering:
             rss / scatter
             + float(away @ prior @ away)
             + self._whole.n * np.log(scatter)
-            + 2 * np.log(np.diag(low)).sum()
+            + np.linalg.slogdet(posterior)[1]
             - np.linalg.slogdet(prior)[1]
         )
         return EVIDENCE * float(evidence), powers, inverse, scatter
