@@ -101,8 +101,9 @@ def test_rows_and_what_lies_between_them_are_the_run(tmp_path, gpu):
     assert totals_j[-1] < record.total.energy_j
     lines = energy.report.details().split("\n")
     assert [line for line in lines if line.startswith("Outside of epochs: ")]
-    (shared,) = (line for line in lines if line.startswith("Between updates of Simulated GPU: The counter "))
+    (shared,) = (line for line in lines if line.startswith("Mean powers of Simulated GPU: "))
     assert "train (steps) " in shared
+    assert ". The counter " in shared
 
 
 @pytest.mark.slow
