@@ -98,9 +98,11 @@ def test_proofs_stand_in_footnotes(page):
 
 def test_a_proof_becomes_a_footnote_behind_the_sentence():
     page = "Energy\nfalls [`tests/a.py::b`,\n`tests/c.py`].\n\n| it | rises [`tests/a.py`]; so |\n\nAgain.[^7]\n"
-    notes = "\n[^1]: `tests/a.py::b`, `tests/c.py`\n[^2]: `tests/a.py`\n"
+    notes = f"\n{proofs.SAID}\n\n[^1]: `tests/a.py::b`, `tests/c.py`\n[^2]: `tests/a.py`\n"
     after = "Energy falls.[^1]\n\n| it | rises;[^2] so |\n\nAgain.[^2]\n"
     assert proofs.moved(f"{page}\n[^7]: `tests/a.py`\n") == after + notes
+    assert proofs.moved(after + notes) == after + notes
+    assert proofs.moved("Nothing is claimed.\n") == "Nothing is claimed.\n"
 
 
 @functools.cache

@@ -1,8 +1,8 @@
 """Moves the tests and benchmarks that pages name in brackets into footnotes: ``python docs/make/proofs.py PAGE...``.
 
 Write ``[`tests/test_callback.py::test_energy_survives_a_resume`]`` behind a sentence, then call this. It numbers all
-footnotes of the page in their order, and fills the lines of the paragraphs that it changes. tests/test_docs.py checks that
-nothing is left to do.
+footnotes of the page in their order, says before them what they are, and fills the lines of the paragraphs that it
+changes. tests/test_docs.py checks that nothing is left to do.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import textwrap
 from pathlib import Path
 
 WIDTH = 120
+SAID = "Each footnote names the test or the benchmark that holds a claim up."
 PROOF = re.compile(r"\s*\[(`(?:tests|benchmarks)/[^\]]*)\](?!\()([.,;:]?)")
 NEIGHBOURS = re.compile(r"(\[`(?:tests|benchmarks)/[^\]]*)\]\s*\[(?=`(?:tests|benchmarks)/)")
 REFERENCE = re.compile(r"\[\^([\w-]+)\](?!:)")
@@ -26,7 +27,7 @@ KEPT, ASIDE = "\x00", "\x01"  # a space that stays, and the place of a block of 
 def moved(page: str) -> str:
     """The page with its proofs in footnotes, numbered from 1 on."""
     notes = dict(NOTE.findall(page))
-    body = NOTE.sub("", page).rstrip() + "\n"
+    body = NOTE.sub("", page).replace(f"{SAID}\n", "").rstrip() + "\n"
     code = FENCE.findall(body)
     body = FENCE.sub(ASIDE, body)
     body = "\n\n".join(_block(block, notes) for block in body.split("\n\n")).rstrip() + "\n"
@@ -37,7 +38,9 @@ def moved(page: str) -> str:
 
     body = REFERENCE.sub(number, body)
     body = re.sub(ASIDE, lambda _: code.pop(0), body)
-    return body + "".join(f"\n[^{n}]: {text}" for text, n in numbers.items()) + ("\n" if numbers else "")
+    if not numbers:
+        return body
+    return f"{body}\n{SAID}\n" + "".join(f"\n[^{n}]: {text}" for text, n in numbers.items()) + "\n"
 
 
 def _block(block: str, notes: dict[str, str]) -> str:
