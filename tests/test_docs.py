@@ -9,12 +9,15 @@ import json
 import re
 from pathlib import Path
 
+import lightning as L
 import pytest
 from PIL import Image
 
 from benchmarks import pictures, tables
+from benchmarks.simulated import CpuTimeCounter
 from docs.make import proofs
-from lightning_energy import compare, energy_penalized_accuracy, explain, load_record, study
+from lightning_energy import EnergyCallback, compare, energy_penalized_accuracy, explain, load_record, study
+from lightning_energy.commands.main import main as lightning_energy_command
 from lightning_energy.comparison.rank_stability import stability
 from lightning_energy.ledger.accounts import SAVING
 from lightning_energy.ledger.phases import KINDS
@@ -81,6 +84,22 @@ def test_the_block_that_calibrates_a_meter_runs():
     names = {}
     exec(block.replace("\nEnergyCallback(", "\nenergy = EnergyCallback("), names)
     assert isinstance(names["energy"].meters, CalibratedMeter)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_block_that_makes_a_profile_and_the_command_that_merges_it_run(tmp_path, monkeypatch, capsys):
+    """With a simulated counter, as a machine without one has no power to draw."""
+    page = (ROOT / "docs/what-a-run-leaves.md").read_text().split("## Power beside a PyTorch profile")[1]
+    block = page.split("```python\n")[1].split("```")[0]
+    command = page.split("```bash\n")[1].split("```")[0].split()
+    monkeypatch.chdir(tmp_path)
+    names = {"L": L, "model": Classifier(), "datamodule": Data()}
+    names["EnergyCallback"] = functools.partial(EnergyCallback, meters=CpuTimeCounter())
+    exec(compile(block, "page", "exec"), names)
+    assert command[0] == "lightning-energy"
+    assert lightning_energy_command(command[1:]) == 0
+    assert "wrote trace.power.json: the power of 1 device" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda p: p.name)

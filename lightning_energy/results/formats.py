@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_energy.results.carbon import Conversion
 from lightning_energy.results.exports import FormatError, emissions_csv, model_card
 from lightning_energy.results.layout import HEADER, lay_out
+from lightning_energy.results.layout_sharing import facts_of_sharing
 from lightning_energy.results.plain import cell
 from lightning_energy.results.rendering import as_markdown, as_text
 from lightning_energy.results.rows import EPOCH_COLUMNS
@@ -135,9 +136,12 @@ def _markdown(record: Record) -> str:
 def _latex(record: Record) -> str:
     layout = lay_out(record.report)
     rows = [r"    " + " & ".join(map(_in_latex, cells)) + r" \\" for cells in (HEADER, *layout.rows)]
-    caption = " ".join(f"{_in_latex(label)}: {_in_latex(text)}." for label, text in layout.facts)
+    sharing = len(facts_of_sharing(record.report))  # the last of the facts, too much for a caption
+    facts, of_sharing = layout.facts[: len(layout.facts) - sharing], layout.facts[len(layout.facts) - sharing :]
+    caption = " ".join(f"{_in_latex(label)}: {_in_latex(text)}." for label, text in facts)
     return "\n".join(
         [
+            *(f"% {_in_latex(label)}: {_in_latex(text)}" for label, text in of_sharing),
             *(f"% Note: {_in_latex(note)}" for note in layout.notes),
             r"\begin{table}",
             r"  \centering",

@@ -341,6 +341,7 @@ def test_tables_say_what_is_not_in_their_intervals():
 
 def test_latex_is_a_table_of_booktabs(comparison):
     table = latex(comparison)
+    assert table.startswith("% \\usepackage{booktabs}\n\\begin{table}\n")
     assert (
         r"small\_\&\_fast & 3 & 0.9100 $\pm$ 0.0100 & 0.8852 to 0.9348 & 1100 $\pm$ 100 & 852 to 1348 & -- \\" in table
     )
