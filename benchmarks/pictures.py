@@ -119,9 +119,7 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="only put the report into the pages")
     parser.add_argument("--wisely", action="store_true", help="only make the page and the pictures of spending wisely")
     parser.add_argument("--page", action="store_true", help="only make the picture of a run's page")
-    parser.add_argument(
-        "--tensorboard", action="store_true", help="only those of TensorBoard, and the report"
-    )
+    parser.add_argument("--tensorboard", action="store_true", help="only those of TensorBoard, and the report")
     parser.add_argument("--paper", type=Path, help="only draw the study that examples/paper_study.py left there")
     args = parser.parse_args()
     if args.paper is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import lightning as L
 import pytest
+import torch
 from PIL import Image
 
 from benchmarks import pictures, tables
@@ -100,6 +101,19 @@ def test_the_block_that_makes_a_profile_and_the_command_that_merges_it_run(tmp_p
     assert command[0] == "lightning-energy"
     assert lightning_energy_command(command[1:]) == 0
     assert "wrote trace.power.json: the power of 1 device" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_function_of_the_first_study_trains(tmp_path):
+    page = (ROOT / "docs/tutorials/first-study.md").read_text()
+    threads = torch.get_num_threads()
+    names = {"__name__": "train"}
+    exec(compile(page.split("```python\n")[1].split("```")[0], "train.py", "exec"), names)
+    configs = json.loads(page.split("```json\n")[1].split("```")[0])
+    names["train"](configs["small"] | {"max_epochs": 1}, 0, tmp_path)
+    torch.set_num_threads(threads)
+    (record,) = tmp_path.rglob("energy.json")
+    assert load_record(record).report.metric.name == "val_acc"
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda p: p.name)

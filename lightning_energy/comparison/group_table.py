@@ -240,7 +240,7 @@ def groups_csv(comparison: Judgement) -> str:
 
 
 def latex(comparison: Judgement) -> str:
-    r"""A table for a paper, which needs ``\usepackage{booktabs}``, as its first line says; its caption says how the figures were made."""
+    r"""A table for a paper, which needs ``\usepackage{booktabs}``; its caption says how the figures were made."""
     groups, subject = [g for g in comparison.groups if g.n], comparison.subject
     unit, per_kwh = energy_unit([None if g.energy is None else g.energy.mean for g in groups])
     lines = [
