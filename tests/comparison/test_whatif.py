@@ -95,6 +95,13 @@ def test_every_rule_on_a_record(tmp_path):
     assert played.prices_kwh(0.03125, 2)[2:4] == [3 / 16, 6 / 10]
 
 
+def test_a_rule_that_stops_nothing_keeps_all_and_saves_nothing(tmp_path):
+    course(tmp_path / "a")
+    (rule,) = (line for line in str(whatif(tmp_path, rules="metric", patience=50)).splitlines() if "patience=50" in line)
+    kept, energy = f"{max(VALUES):.4f}", f"{KWH[-1]:g}"
+    assert rule.split()[1:] == ["its", "end", kept, "+0.0", energy, "kWh", "0", "%"]
+
+
 def test_a_price_that_is_infinite_is_not_one_that_is_unknown(tmp_path):
     """Plain JSON has no infinity: what is not known in the first two validations is something else than no gain."""
     course(tmp_path, (0.5, 0.5, 0.75, 0.75), (1.0, 2.0, None, 4.0))
@@ -445,6 +452,9 @@ def test_a_picture(tmp_path):
     grey = next(ys for xs, ys in lines.items() if len(xs) == 8)
     assert grey == [-19.0, -11.0, -3.0, -1.0, -1.0, -1.0, 0.0, 0.0]
     assert figure.axes == [ax]
+    assert ax.get_ylabel().startswith("points given up\n")
+    assert [ax.yaxis.get_major_formatter()(value, None) for value in (-1.25, 0.0)] == ["1.25", "0"]
+    assert "dearer than its mean" in {name for t in ax.texts for name in t.get_text().split("\n")}
     _, ax = whatif("nowhere").plot()
     assert [t.get_text() for t in ax.texts] == ["no run with a metric and energies"]
     plt.close("all")
