@@ -99,7 +99,7 @@ def test_a_rule_that_stops_nothing_keeps_all_and_saves_nothing(tmp_path):
     course(tmp_path / "a")
     (rule,) = (line for line in str(whatif(tmp_path, rules="metric", patience=50)).splitlines() if "patience=50" in line)
     kept, energy = f"{max(VALUES):.4f}", f"{KWH[-1]:g}"
-    assert rule.split()[1:] == ["its", "end", kept, "+0.0", energy, "kWh", "0", "%"]
+    assert rule.split()[2:] == ["its", "end", kept, "+0.0", energy, "kWh", "0", "%"]
 
 
 def test_a_price_that_is_infinite_is_not_one_that_is_unknown(tmp_path):
