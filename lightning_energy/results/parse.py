@@ -336,6 +336,7 @@ def _epoch(row: Node) -> EpochRow:
         logged_val_j=row.get("logged_val_j").maybe(Node.number),
         logged_total_kwh=row.get("logged_total_kwh").maybe(Node.number),
         no_metric=row.get("no_metric").maybe(Node.text),
+        validations=row.get("validations").maybe(Node.integer),
         phases=tuple(_epoch_phase(item) for item in (row.get("phases").maybe(Node.items) or ())),
     )
 

@@ -105,6 +105,7 @@ class EpochRow:
         logged_total_kwh: the total as it was logged last in the epoch.
         no_metric: the reason why the value that the epoch's last validation logged is not in ``metric``, such as
             ``val_loss=nan is not finite``; ``None`` where there is no such value.
+        validations: the number of validations in this epoch; ``metric`` is of the last one.
         phases: the phases of training in this epoch, whose joules are together ``train_j``; empty where it is not
             divided. Of all but the last 32 epochs of a session their proportions are those that were logged.
     """
@@ -131,6 +132,7 @@ class EpochRow:
     logged_val_j: float | None = None
     logged_total_kwh: float | None = None
     no_metric: str | None = None
+    validations: int | None = None
     phases: Sequence[EpochPhase] = ()
 
     @classmethod

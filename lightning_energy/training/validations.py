@@ -101,6 +101,7 @@ class Validations:
         self._log_uncertainty = log_uncertainty
         self._now: Scored | None = None  # of this validation
         self._epoch = -1  # of the last validation
+        self._n = 0  # validations in that epoch
         self._logged = _Logged()
         self._promise: bool | None = None
         self._asked = _Asked()
@@ -181,6 +182,7 @@ class Validations:
             self._memory.found.reached = with_validation(self._memory.found.reached, self._now)
         self._keep()
         self.scorer.forget()
+        self._n = self._n + 1 if self._epoch == trainer.current_epoch else 1
         self._epoch = trainer.current_epoch
 
     def has_logged(self, epoch: int) -> bool:
@@ -213,6 +215,7 @@ class Validations:
             logged_total_kwh=(self._logged.total if is_here else total).energy_kwh,
             derived=self._conversion.row(total.energy_kwh) if self._conversion else {},
             no_metric=(self._logged.problem or None) if is_here and scored is None else None,
+            validations=self._n if is_here else 0,
         )
 
     def of_epoch(self, epoch: int) -> Scored | None:

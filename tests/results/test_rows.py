@@ -24,6 +24,7 @@ LATER = {
     *("score_u", "train_quality", "val_quality", "is_final"),
     *("logged_train_j", "logged_val_j", "logged_total_kwh"),
     "no_metric",
+    "validations",
 }
 """Columns that the first records of version 2 do not have."""
 

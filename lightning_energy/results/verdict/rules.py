@@ -15,6 +15,7 @@ from lightning_energy.ledger.phases import DATA, PhaseEnergy
 from lightning_energy.ledger.uncertainty import SQRT3
 from lightning_energy.meters.base import BOARDS
 from lightning_energy.meters.units import J_PER_KWH
+from lightning_energy.results.monitored import monitored, why_not_monitored
 from lightning_energy.results.readable import duration, percent, si
 from lightning_energy.results.verdict.by_trial import batch_by_trial, precision_by_trial
 from lightning_energy.results.verdict.evidence import NO_BOARD, PROFILE_U, TRAIN, Evidence, gain_of
@@ -34,7 +35,7 @@ READY_S = 0.002
 2.5 ms for 8 kB to 19 MB on two cores that others kept busy. What remains of a wait is anything up to that (a
 rectangular distribution, GUM 4.3.7)."""
 PATIENCE = 3
-"""Epochs that a stop waits at least for a better one: the default of Lightning's ``EarlyStopping``."""
+"""Validations that a stop waits at least for a better one: the default of Lightning's ``EarlyStopping``."""
 FEWEST_VALIDATIONS = 2
 LOW_POWER = 0.4
 """Part of the power limit below which steps leave a board mostly idle. It is a limit of caution: work that is bound by
@@ -91,29 +92,41 @@ def validation(run: Evidence) -> Stake | Blind | None:
 
 
 def stopping(run: Evidence) -> Stake | Blind | None:
-    """Joules after the epoch in which ``EarlyStopping`` would have ended with the same best epoch.
+    """Joules after the validation at which ``EarlyStopping`` would have ended with the same best epoch.
 
     Its patience is the smallest, from :data:`PATIENCE` on, that waits for that best epoch.
     """
-    report, best = run.report, run.report.best
-    if best is None or report.metric is None:
+    report, epochs = run.report, run.epochs
+    if report.best is None or report.metric is None:
         return Blind("it has no metric of quality", 'name one: EnergyCallback(metric="val/…")')
-    by_score = best.score is not None
+    by_score = report.best.score is not None
+    if why := why_not_monitored(epochs, by_score=by_score):
+        return Blind(why)
     mode: Mode = "max" if by_score else report.metric.mode
-    values = [row.score if by_score else row.metric for row in run.epochs]
+    found = monitored(epochs, by_score=by_score)
+    values, best = found.values, found.best(mode)
+    if best is None or epochs[best].epoch != report.best.epoch:
+        return Blind("its best epoch was trained again in a later session")
+    broke = next((i for i, value in enumerate(values) if value is not None and math.isnan(value)), best)
+    if broke < best:
+        return Blind(
+            f"in epoch {epochs[broke].epoch} {epochs[broke].no_metric}: EarlyStopping ends before the best one"
+        )
     patience = max(PATIENCE, _longest_wait(values, mode) + 1)
     end = ends_by_patience(values, patience=patience, mode=mode)
-    if end is None:
+    if end is None or end == len(epochs) - 1:
         return None
-    row, later = run.epochs[end], run.epochs[end + 1 :]
+    row, later = epochs[end], epochs[end + 1 :]
     if row.total_kwh is None or any(r.train_u_j is None or r.missing_s for r in later):
         return Blind("the energy up to some epoch is not known")
     energy_j = max((run.whole.energy_j or 0.0) - row.total_kwh * J_PER_KWH, 0.0)
     us_j = [u_j for r in later for u_j in (r.train_u_j or 0.0, r.val_u_j or 0.0)]
     monitor = "energy/score" if by_score else report.metric.name
-    because = f"epoch {best.epoch} is the best; the run went on to epoch {run.epochs[-1].epoch}"
-    rule = f'EarlyStopping("{monitor}", mode="{mode}", patience={patience})'
-    ends = f"stop sooner: {rule} ends in epoch {row.epoch}; `lightning-energy whatif` replays others"
+    because = f"epoch {report.best.epoch} is the best; the run went on to epoch {epochs[-1].epoch}"
+    arguments = ", ".join(filter(None, (f'"{monitor}"', f'mode="{mode}"', f"patience={patience}", found.argument)))
+    ends = (
+        f"stop sooner: EarlyStopping({arguments}) ends in epoch {row.epoch}; `lightning-energy whatif` replays others"
+    )
     return Stake(energy_j, math.hypot(*us_j, gain_of(run.whole) * energy_j), because, ends)
 
 
@@ -121,7 +134,7 @@ def _longest_wait(values: Sequence[float | None], mode: Mode) -> int:
     """The largest number of values without a better one before the best."""
     best, waited, longest = -math.inf, 0, 0
     for value in values:
-        if value is None:
+        if value is None or math.isnan(value):
             continue
         signed = value if mode == "max" else -value
         if signed > best:

@@ -71,6 +71,7 @@ def rows(*val_kwh: float | None, metrics: tuple[float | None, ...] = ()) -> list
             missing_s=0.0,
             total_kwh=0.1 * (i + 1),
             metric=metrics[i] if i < len(metrics) else None,
+            validations=0 if kwh is None else 1,
         )
         for i, kwh in enumerate(val_kwh)
     ]
@@ -79,7 +80,7 @@ def rows(*val_kwh: float | None, metrics: tuple[float | None, ...] = ()) -> list
 def course(*values: float | None, **more: Any) -> Record:
     """A run of 1 kWh whose epochs take a tenth each, with these values of the metric."""
     run = record(1.0, next(v for v in reversed(values) if v is not None), **more)
-    return replace(run, score=None, epochs=rows(*[0.001] * len(values), metrics=values))
+    return replace(run, score=None, epochs=rows(*[None if v is None else 0.001 for v in values], metrics=values))
 
 
 # ------------------------------------------------------------------------------------------------ what is told
