@@ -15,7 +15,7 @@ from lightning_energy.ledger.phases import DATA, PhaseEnergy
 from lightning_energy.ledger.uncertainty import SQRT3
 from lightning_energy.meters.base import BOARDS
 from lightning_energy.meters.units import J_PER_KWH
-from lightning_energy.results.monitored import monitored, why_not_monitored
+from lightning_energy.results.monitored import Monitored, monitored, why_not_monitored
 from lightning_energy.results.readable import duration, percent, si
 from lightning_energy.results.verdict.by_trial import batch_by_trial, precision_by_trial
 from lightning_energy.results.verdict.evidence import NO_BOARD, PROFILE_U, TRAIN, Evidence, gain_of
@@ -100,20 +100,12 @@ def stopping(run: Evidence) -> Stake | Blind | None:
     if report.best is None or report.metric is None:
         return Blind("it has no metric of quality", 'name one: EnergyCallback(metric="val/…")')
     by_score = report.best.score is not None
-    if why := why_not_monitored(epochs, by_score=by_score):
-        return Blind(why)
     mode: Mode = "max" if by_score else report.metric.mode
     found = monitored(epochs, by_score=by_score)
-    values, best = found.values, found.best(mode)
-    if best is None or epochs[best].epoch != report.best.epoch:
-        return Blind("its best epoch was trained again in a later session")
-    broke = next((i for i, value in enumerate(values) if value is not None and math.isnan(value)), best)
-    if broke < best:
-        return Blind(
-            f"in epoch {epochs[broke].epoch} {epochs[broke].no_metric}: EarlyStopping ends before the best one"
-        )
-    patience = max(PATIENCE, _longest_wait(values, mode) + 1)
-    end = ends_by_patience(values, patience=patience, mode=mode)
+    if why := why_not_monitored(epochs, by_score=by_score) or _loses_best(run, found, mode, report.best.epoch):
+        return Blind(why)
+    patience = max(PATIENCE, _longest_wait(found.values, mode) + 1)
+    end = ends_by_patience(found.values, patience=patience, mode=mode)
     if end is None or end == len(epochs) - 1:
         return None
     row, later = epochs[end], epochs[end + 1 :]
@@ -124,10 +116,22 @@ def stopping(run: Evidence) -> Stake | Blind | None:
     monitor = "energy/score" if by_score else report.metric.name
     because = f"epoch {report.best.epoch} is the best; the run went on to epoch {epochs[-1].epoch}"
     arguments = ", ".join(filter(None, (f'"{monitor}"', f'mode="{mode}"', f"patience={patience}", found.argument)))
-    ends = (
-        f"stop sooner: EarlyStopping({arguments}) ends in epoch {row.epoch}; `lightning-energy whatif` replays others"
+    ends = f"EarlyStopping({arguments}) ends in epoch {row.epoch}"
+    next_step = f"stop sooner: {ends}; `lightning-energy whatif` replays others"
+    return Stake(energy_j, math.hypot(*us_j, gain_of(run.whole) * energy_j), because, next_step)
+
+
+def _loses_best(run: Evidence, found: Monitored, mode: Mode, epoch: int) -> str:
+    """The reason why no stopping keeps the best epoch; empty where one can."""
+    best, rows = found.best(mode), run.epochs
+    if best is None or rows[best].epoch != epoch:
+        return "its best epoch was trained again in a later session"
+    broke = next(
+        (row for row, v in zip(rows, found.values[:best], strict=False) if v is not None and math.isnan(v)), None
     )
-    return Stake(energy_j, math.hypot(*us_j, gain_of(run.whole) * energy_j), because, ends)
+    if broke is None:
+        return ""
+    return f"in epoch {broke.epoch} {broke.no_metric}: EarlyStopping ends before the best one"
 
 
 def _longest_wait(values: Sequence[float | None], mode: Mode) -> int:
@@ -155,16 +159,17 @@ def small_batch(run: Evidence) -> Stake | Blind | None:
     report, steps = run.report, _steps(run)
     if not isinstance(steps, _Steps) or steps.power_w >= LOW_POWER * steps.limit_w:
         return steps if isinstance(steps, Blind) else None
-    if report.above_idle_j is None or report.above_idle_u is None or report.session.energy_j is None:
+    session = report.session
+    if report.above_idle_j is None or report.above_idle_u is None or not session.energy_j or not session.duration_s:
         return Blind("the idle power of its boards is not known", f"train with EnergyCallback(idle_s=10), or {BESIDE}")
-    part = TWICE * steps.seconds_s / report.session.duration_s
-    idle_j = report.session.energy_j - report.above_idle_j
-    u_j = math.sqrt(max(report.above_idle_u.u_j**2 - report.session.u_j**2, 0.0))
+    part = TWICE * steps.seconds_s / session.duration_s
+    idle_j = session.energy_j - report.above_idle_j
+    u_j = math.sqrt(max(report.above_idle_u.u_j**2 - session.u_j**2, 0.0))
     drew, limit = si(steps.power_w, "W", digits=3), si(steps.limit_w, "W", digits=3)
-    idle = si(idle_j / report.session.duration_s, "W", digits=3)
+    idle = si(idle_j / session.duration_s, "W", digits=3)
     because = f"steps drew {drew} of a limit of {limit}{run.in_session}; idle boards {idle}"
     next_step = "double the batch size: it saves so much if a step of it takes no longer; a short run of it tells"
-    return Stake(part * idle_j, part * math.hypot(u_j, gain_of(report.session) * idle_j), because, next_step)
+    return Stake(part * idle_j, part * math.hypot(u_j, gain_of(session) * idle_j), because, next_step)
 
 
 class _Steps(NamedTuple):
