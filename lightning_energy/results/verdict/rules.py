@@ -97,8 +97,10 @@ def stopping(run: Evidence) -> Stake | Blind | None:
     Its patience is the smallest, from :data:`PATIENCE` on, that waits for that best epoch.
     """
     report, epochs = run.report, run.epochs
-    if report.best is None or report.metric is None:
+    if report.metric is None:
         return Blind("it has no metric of quality", 'name one: EnergyCallback(metric="val/…")')
+    if report.best is None:
+        return Blind("none of its epochs has a value of its metric")
     by_score = report.best.score is not None
     mode: Mode = "max" if by_score else report.metric.mode
     found = monitored(epochs, by_score=by_score)

@@ -222,6 +222,10 @@ def test_without_a_metric_there_is_no_best_epoch():
     assert "no metric of quality" in why(replace(record(1.0, None), epochs=rows(0.1, 0.1)), "stopping")
 
 
+def test_a_metric_that_no_epoch_has_is_none_of_a_stopping():
+    assert "none of its epochs has a value" in why(replace(record(1.0, 0.9), epochs=[]), "stopping")
+
+
 def with_cpu(watts: float | None) -> Record:
     """A board, and a CPU that reads the data."""
     classes = () if watts is None else (ClassPower("train", "data", watts, 1.0),)
