@@ -149,16 +149,26 @@ class Evidence(Run):
         Returns:
             ``None`` where the phase lasts long enough.
         """
-        steps, boards = self.report.steps, [d for d in self.report.devices if d.scope in BOARDS]
+        steps = self.report.steps
         if not steps:
             return Blind("the number of its steps is not known")
+        return self.seen_for(phase, phase.energy.duration_s / steps, "a step")
+
+    def seen_for(self, phase: PhaseEnergy, each_s: float, each_time: str = "each time") -> Blind | None:
+        """The same for a phase that lasts so many seconds each time.
+
+        Args:
+            phase: the phase.
+            each_s: the seconds.
+            each_time: each time, in words.
+        """
+        boards = [d for d in self.report.devices if d.scope in BOARDS]
         least_s = LONG * max((d.period_s or UNKNOWN_PERIOD_S for d in boards), default=UNKNOWN_PERIOD_S)
-        each_s = phase.energy.duration_s / steps
         if each_s >= least_s:
             return None
         each, least = si(each_s, "s", digits=2), si(least_s, "s", digits=2)
         return Blind(
-            f"its phase `{phase.name}` takes {each} a step; in less than {least}, {LONG:g} updates of the board's "
+            f"its phase `{phase.name}` takes {each} {each_time}; in less than {least}, {LONG:g} updates of the board's "
             f"counter, powers that vary within a step may be taken for it"
         )
 

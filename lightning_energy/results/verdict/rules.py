@@ -34,6 +34,8 @@ READY_S = 0.002
 """Seconds that taking a batch is supposed to take at most that workers have ready. The fastest of eleven took 1.1 to
 2.5 ms for 8 kB to 19 MB on two cores that others kept busy. What remains of a wait is anything up to that (a
 rectangular distribution, GUM 4.3.7)."""
+MOST_WAITS = 0.9
+"""Part of all waits from which those for the first batches of epochs are nearly all of them."""
 PATIENCE = 3
 """Validations that a stop waits at least for a better one: the default of Lightning's ``EarlyStopping``."""
 FEWEST_VALIDATIONS = 2
@@ -54,19 +56,58 @@ def waiting(run: Evidence) -> Stake | Blind | None:
     phase = run.phase(DATA) if run.has_boards else NO_BOARD
     if not isinstance(phase, PhaseEnergy):
         return phase
-    amount = run.seen(phase) or run.on_boards(phase)
+    first = _first_waits(run)
+    seen = run.seen(phase) if first is None else run.seen_for(phase, first.each_s)
+    amount = seen or run.on_boards(phase)
     if isinstance(amount, Blind):
         return amount
     time_s, steps, train = phase.energy.duration_s, run.report.steps, run.report.stages[TRAIN]
-    ready_j = amount.energy_j * min(READY_S * steps / time_s, 1.0)  # at most
-    power, whole = si(amount.energy_j / time_s, "W", digits=3), duration(train.duration_s)
-    because = (
-        f"{duration(time_s)} of {whole} of training{run.in_session}, {si(time_s / steps, 's', digits=2)} a step, at "
-        f"{power} without a batch"
-    )
+    n, part, unlike, each = steps, 1.0, 0.0, f"{si(time_s / steps, 's', digits=2)} a step"
     next_step = "give the DataLoader more workers (num_workers), pinned memory or larger files"
-    u_j = math.hypot(amount.u_j, ready_j / 2 / SQRT3, PROFILE_U * amount.energy_j)
-    return Stake(amount.energy_j - ready_j / 2, u_j, because, next_step)
+    if first is not None:
+        n, part, unlike = first.n, first.part, first.rest
+        each = f"{percent(1 - unlike)} of it at the beginning of {n} epochs, which start {first.workers} workers anew"
+        next_step = f"keep the workers from epoch to epoch (persistent_workers=True), or {next_step}"
+    ready_j = amount.energy_j * min(READY_S * n / time_s, 1.0)  # at most
+    power, whole = si(amount.energy_j / time_s, "W", digits=3), duration(train.duration_s)
+    because = f"{duration(time_s)} of {whole} of training{run.in_session}, {each}, at {power} without a batch"
+    u_j = math.hypot(amount.u_j, ready_j / 2 / SQRT3, PROFILE_U * amount.energy_j, unlike * amount.energy_j)
+    return Stake(part * (amount.energy_j - ready_j / 2), part * u_j, because, next_step)
+
+
+class _First(NamedTuple):
+    """Waits at the beginnings of epochs whose workers start anew.
+
+    Attributes:
+        n: their number.
+        each_s: the seconds of each.
+        part: the part of all waits that those of all epochs but the first are: these need not start workers.
+        rest: the part of all waits that none of them is.
+        workers: the number of workers.
+    """
+
+    n: int
+    each_s: float
+    part: float
+    rest: float
+    workers: int
+
+
+def _first_waits(run: Evidence) -> _First | None:
+    """The waits at the beginnings of epochs, where these are nearly all waits and workers start anew in each.
+
+    Workers that start anew are one cause of such a wait, and a batch that takes long to load another.
+    """
+    report, waits, workers = run.report, run.report.first_waits, run.what.get("num_workers")
+    if waits is None or not report.steps or not workers or run.what.get("persistent_workers") is not False:
+        return None
+    phases = report.phases_by_rank[0] if report.phases_by_rank else report.phases.get(TRAIN, ())
+    all_s = math.fsum(phase.energy.duration_s for phase in phases if phase.name == DATA)
+    if waits.n <= 1 or not all_s or waits.duration_s < MOST_WAITS * all_s:
+        return None
+    rest = max(1 - waits.duration_s / all_s, 0.0)
+    part = min((waits.duration_s - waits.first_s) / all_s, 1.0)
+    return _First(waits.n, waits.duration_s / waits.n, part, rest, workers)
 
 
 def validation(run: Evidence) -> Stake | Blind | None:
