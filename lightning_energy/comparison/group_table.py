@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.listing import some_of
+from lightning_energy.comparison.missing import missing_words
 from lightning_energy.comparison.student import FEWEST
 from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.comparison.verdicts import (
@@ -40,15 +41,15 @@ __all__ = [
     "group_sentences",
     "groups_csv",
     "latex",
-    "missing_words",
+    "mixed_words",
     "paired_words",
 ]
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 MOST_SENTENCES = 12  # of one kind
 CONDITIONS = (
-    "if repeats are independent, scatter roughly normally (where some collapse, or figures come in steps that records "
-    "do not tell, it may be many times that, above all with three or four runs), and {} fixed beforehand"
+    "if repeats are independent, scatter roughly normally (where some collapse or stop early, or figures come in steps "
+    "that records do not tell, it may be many times that, above all with three or four runs), and {} fixed beforehand"
 )
 BEFOREHAND = (
     "A number of runs is for a new study of that many, and for the difference and the spread that were seen: if the "
@@ -137,8 +138,8 @@ def group_sentences(comparison: Judgement) -> list[str]:
     found = [
         (
             "Intervals are of the means, each by itself and by Student's t, of the scatter from run to run "
-            f"alone{without}. Spreads and decisions are those of repeats on this machine and data. A group has one "
-            "configuration as far as records say: name groups with --group-by."
+            f"alone{without}. Spreads and decisions are those of repeats on this machine and data. "
+            + mixed_words(comparison.groups)
         )
     ]
     if tests:
@@ -173,6 +174,21 @@ def group_sentences(comparison: Judgement) -> list[str]:
     lost = any(g.lost for g in comparison.groups)
     failed = [f"Runs that are in no mean count for nothing: {OFTEN_FAILS}."] * lost
     return [*found, *_some(out), *failed, *_of_seeds(comparison.groups)]
+
+
+def mixed_words(groups: Sequence[Group]) -> str:
+    """Say which groups have runs of several configurations, as far as records say.
+
+    Args:
+        groups: the groups.
+    """
+    mixed = [f"{group.name} ({some_of(group.differs_in)})" for group in groups if group.differs_in]
+    if not mixed:
+        return "A group has one configuration as far as records say: name groups with --group-by."
+    return (
+        f"Runs differ in settings within {some_of(mixed)}: figures and decisions of these are of runs in this mixture, "
+        "and of no single configuration."
+    )
 
 
 def conditions_words(baseline: str | None, margin: float = 0.0) -> str:
@@ -265,8 +281,9 @@ def latex(comparison: Judgement) -> str:
     caption = (
         f"{subject.heading} ({'last value' if subject.epoch == 'last' else 'best epoch'}) and energy of the training: "
         f"mean ± standard deviation over n runs, and the 95 % interval of the mean, each by itself by Student's t. The "
-        f"intervals are of the scatter from run to run alone{without}. Energies are {' or '.join(qualities)} and cover "
-        f"{' or '.join(covers)}. <: shown to be dominated by that row, which is {dominates_words(comparison.margin)} "
+        f"intervals are of the scatter from run to run alone{without}. {_mixed(groups)}"
+        f"Energies are {' or '.join(qualities)} and cover {' or '.join(covers)}. "
+        f"<: shown to be dominated by that row, which is {dominates_words(comparison.margin)} "
         f"(by the {GEOMETRIC}); all such decisions together{_against(comparison)} at the level {comparison.level:g} "
         f"(Holm), {conditions_words(comparison.baseline, comparison.margin)}."
         + _of_some(comparison.verdicts)
@@ -301,6 +318,10 @@ def latex(comparison: Judgement) -> str:
             r"\end{table}",
         ]
     )
+
+
+def _mixed(groups: Sequence[Group]) -> str:
+    return f"{mixed_words(groups)} " if any(group.differs_in for group in groups) else ""
 
 
 def _of_some(verdicts: Sequence[Verdict]) -> str:
@@ -412,21 +433,6 @@ def _no_interval(groups: Sequence[Group]) -> list[str]:
             if why and group.n > 1:
                 found.setdefault((what, why), []).append(group.name)
     return [f"the {what} of {some_of(names)} have none, as {why}" for (what, why), names in sorted(found.items())]
-
-
-def missing_words(runs: Sequence[Run]) -> str:
-    """Say of how many runs energy is missing, and how much it may be; empty of none.
-
-    Args:
-        runs: the runs.
-    """
-    missing = [r.source.slack_kwh / (r.energy_kwh or math.inf) for r in runs if r.source.slack_kwh]
-    if not missing:
-        return ""
-    most = max(missing)
-    how_much = f"up to {per_cent(most)} of theirs, if it was spent at their mean power"
-    how_much = how_much if math.isfinite(most) else "an unknown amount"
-    return f"energy of {len(missing)} of {len(runs)} runs is missing ({how_much})"
 
 
 def _gain_of_meters(run: Run) -> float:

@@ -36,6 +36,7 @@ __all__ = [
     "one_length",
     "unlike_energies",
     "unlike_metrics",
+    "without_settings",
 ]
 
 By: TypeAlias = "str | Sequence[str] | Mapping[str, str] | Callable[[Run], str] | None"
@@ -100,7 +101,8 @@ class Group:
         energy: the energies of their trainings in kWh; ``None`` without a run.
         metric: their metrics; ``None`` without a run.
         seeds: the seed of each of ``runs``; ``None`` where it is unknown.
-        settings: the settings in which it differs from other groups.
+        settings: those that all its runs share and that not all groups have, and those that it was found by; ``None``:
+            no run of it has that setting.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Group:
             "no_metric_interval": self.no_metric_interval if self.n > 1 else "",
             "seeds": [*self.seeds],
             "settings": {**self.settings},
+            "differs_in": self.differs_in,
         }
 
     @property
@@ -187,14 +190,18 @@ class Group:
         known = [(seed, _text(_without_paths(run.source.settings))) for seed, run in pairs if seed is not None]
         return len({*known}) < len(known)
 
-    def configurations(self, names: Iterable[str]) -> Counter[str]:
-        """Some settings of its runs, as text, with the number of runs of each.
+    @cached_property
+    def differs_in(self) -> list[str]:
+        """Names of the settings in which its runs differ, the seed excepted: its means are of such a mixture."""
+        return differing_settings(self.runs)
+
+    def values_of(self, name: str) -> list[str]:
+        """The values of a setting of its runs, as text that tells unlike ones apart.
 
         Args:
-            names: the settings.
+            name: the setting.
         """
-        names = sorted(names)
-        return Counter(_text({name: run.source.settings.get(name) for name in names}) for run in self.runs)
+        return [_text({name: run.source.settings.get(name)}) for run in self.runs]
 
     @property
     def mode(self) -> Mode:
@@ -214,7 +221,7 @@ def group_runs(runs: Sequence[Run], by: By = None) -> list[Group]:
             - ``"folder"``: runs whose folders lie in one folder (``cnn/version_0`` and ``cnn/version_1``).
             - ``"none"``: every run is a group of its own.
             - a sequence of names of settings (``["model", "lr"]``), or a text (``"model,lr"``): runs in which these
-              are equal.
+              are equal. A run that has none of them is a group of its own.
             - a mapping of names of runs to names of groups; a run that it does not name is a group of its own.
             - a function of a run that returns the name of its group.
 
@@ -225,9 +232,12 @@ def group_runs(runs: Sequence[Run], by: By = None) -> list[Group]:
     for run in runs:
         found.setdefault(_key(run, by), []).append(run)
     members = [*found.values()]
-    differing = _differing([of_one[0].source.settings for of_one in members])
-    settings = [{k: of_one[0].source.settings.get(k) for k in differing} for of_one in members]
-    names = _names([*found], members, settings)
+    shared = [_shared_settings(of_one) for of_one in members]
+    asked = _names_in(by)
+    chosen = dict.fromkeys([*asked, *_differing([of_one for of_one, _ in shared])])
+    settings = [{name: of_one.get(name) for name in chosen if name not in mixed} for of_one, mixed in shared]
+    of_asked = [{name: of_one[name] for name in asked if name in of_one} for of_one, _ in shared]
+    names = _names([*found], members, settings, of_asked)
     groups = [_group(*parts) for parts in zip(names, members, settings, strict=True)]
     return sorted(groups, key=lambda g: (g.energy is None, 0.0 if g.energy is None else g.energy.mean, g.name))
 
@@ -243,10 +253,12 @@ def checked_by(runs: Sequence[Run], by: By) -> tuple[By, str]:
         The way, and a problem. Where no run has one of the names, every run is a group of its own: grouped by a name
         that is misspelt, runs of different configurations would have one mean.
     """
-    if by is None or callable(by) or isinstance(by, Mapping) or by in (ALONE, FOLDER):
+    if not _names_in(by):
         return by, ""
     known = dict.fromkeys(name for run in runs for name in run.source.settings)
-    names = [*by] if not isinstance(by, str) else [by] if by in known else [name.strip() for name in by.split(",")]
+    names = _names_in(by)
+    if isinstance(by, str) and by not in known:
+        names = [name.strip() for name in by.split(",")]
     unknown = [name for name in names if name not in known]
     if not unknown or not runs:
         return names, ""
@@ -255,6 +267,21 @@ def checked_by(runs: Sequence[Run], by: By) -> tuple[By, str]:
         f"no run has a setting {' or '.join(map(repr, unknown))}, so that no runs are put together: give names of "
         f"their settings ({some})"
     )
+
+
+def without_settings(runs: Sequence[Run], by: By) -> str:
+    """Say how many runs have none of the settings that runs are grouped by; empty where all have one.
+
+    Args:
+        runs: all runs.
+        by: the way to group them, of which :func:`checked_by` knows the names.
+    """
+    names = _names_in(by)
+    n = sum(not any(name in run.source.settings for name in names) for run in runs) if names else 0
+    if not n:
+        return ""
+    lacks = f"{n} of {len(runs)} runs {'has' if n == 1 else 'have'} no setting {' or '.join(map(repr, names))}"
+    return f"{lacks}, so that each of these is a group of its own."
 
 
 def one_length(lengths: frozenset[tuple[int | None, int]]) -> bool | None:
@@ -328,13 +355,25 @@ def _key(run: Run, by: By) -> Any:
     if by == FOLDER:
         file = Path(run.path)
         return ("folder", file.parent.parent if file.name == NAME else file.parent)
-    if isinstance(by, str):
-        by = (by,)
     if isinstance(by, Mapping):
         return by.get(run.name, alone)
     if callable(by):
         return str(by(run))
-    return ("settings", _text({name: source.settings.get(name) for name in by}))
+    own = {name: source.settings[name] for name in _names_in(by) if name in source.settings}
+    return ("settings", _text(own)) if own else alone
+
+
+def _names_in(by: By) -> list[str]:
+    """The names of settings that runs are grouped by; none where they are grouped in another way."""
+    if by is None or callable(by) or isinstance(by, Mapping) or by in (ALONE, FOLDER):
+        return []
+    return [by] if isinstance(by, str) else [*by]
+
+
+def _shared_settings(runs: Sequence[Run]) -> tuple[dict[str, Any], set[str]]:
+    """The settings that all runs have with one value, and the names of those that they have not."""
+    mixed = {*differing_settings(runs)}
+    return {name: value for name, value in runs[0].source.settings.items() if name not in mixed}, mixed
 
 
 def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -345,18 +384,35 @@ def _text(settings: Mapping[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True, default=str)
 
 
-def _names(keys: Sequence[Any], members: Sequence[Sequence[Run]], settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A name for each group, each once: that which was given, what the names of its runs share, or its settings."""
+def _names(
+    keys: Sequence[Any],
+    members: Sequence[Sequence[Run]],
+    settings: Sequence[Mapping[str, Any]],
+    asked: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    """A name for each group, each once: that which was given or asked for, what names of its runs share, or settings.
+
+    Args:
+        keys: the key of each group.
+        members: the runs of each.
+        settings: the settings of each that not all groups have.
+        asked: the settings that each was found by, where it was found by some.
+    """
     if keys and all(not isinstance(key, str) and key[0] == "folder" for key in keys):
         return short_names([key[1] / NAME for key in keys])
     names = [
-        key if isinstance(key, str) else _shared([run.name for run in runs]) or _of_settings(own) or _one_of_them(runs)
-        for key, runs, own in zip(keys, members, settings, strict=True)
+        key if isinstance(key, str) else _of_settings(found_by, len(found_by)) or _named_by(runs, own)
+        for key, runs, own, found_by in zip(keys, members, settings, asked, strict=True)
     ]
     twice = Counter(names)
     names = [n if twice[n] == 1 else _of_settings(own) or n for n, own in zip(names, settings, strict=True)]
     twice = Counter(names)
     return [n if twice[n] == 1 else f"{n} ({i + 1})" for i, n in enumerate(names)]
+
+
+def _named_by(runs: Sequence[Run], settings: Mapping[str, Any]) -> str:
+    """A name by what the names of the runs share, or by settings."""
+    return _shared([run.name for run in runs]) or _of_settings(settings) or _one_of_them(runs)
 
 
 def _one_of_them(runs: Sequence[Run]) -> str:
@@ -372,8 +428,8 @@ def _shared(names: Sequence[str]) -> str:
     return _OF_A_REPEAT.sub("", "".join(letters[0] for letters in alike))
 
 
-def _of_settings(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.rpartition('/')[2]}={value}" for name, value in [*settings.items()][:NAMED])
+def _of_settings(settings: Mapping[str, Any], most: int = NAMED) -> str:
+    return ", ".join(f"{name.rpartition('/')[2]}={value}" for name, value in [*settings.items()][:most])
 
 
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:

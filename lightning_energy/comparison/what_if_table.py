@@ -134,18 +134,22 @@ def _saved(replay: Replay) -> str:
 
 
 def _over_all(found: Replays) -> str:
-    n = len(found.runs)
+    n, once = len(found.runs), len(found.once)
+    copies = f", without {n - once} {'copy or part' if n - once == 1 else 'copies or parts'} of one" if once < n else ""
     more = f" ({n} runs are too many for a table each: see --format csv)" if n > MOST_TABLES else ""
-    return f"All {n} runs, each rule on each of them{more}"
+    runs = "One run" if once == 1 else f"All {once} runs"
+    return f"{runs}{copies}, each rule on {'it' if once == 1 else 'each of them'}{more}"
 
 
 def _rows_of_rules(found: Replays) -> list[list[str]]:
     rows = [["rule", "runs", "stopped", "median points", "worst", "saved"]]
     has_several = len({of.metric for of in found.of_rules}) > 1
+    are_unlike = len({of.energies for of in found.of_rules}) > 1
     for of in found.of_rules:
         points, worst = (UNKNOWN if p is None else signed(p) for p in (of.points, of.worst_points))
         saved = UNKNOWN if of.saved is None else f"{100 * of.saved:.1f} %"
-        rule = f"{of.rule} ({of.metric})" if has_several else of.rule
+        kinds = "; ".join([of.metric] * has_several + [of.energies] * are_unlike)
+        rule = f"{of.rule} ({kinds})" if kinds else of.rule
         rows.append([rule, f"{of.n}", f"{of.n_stops}", points, worst, saved])
     return rows
 

@@ -151,13 +151,14 @@ class Validations:
         is_here = self.scorer.is_settled and not self._asked.is_twice
         found = self.scorer.find(trainer.callback_metrics) if is_here else None
         totals, (session, validation), value = books.reduce(
-            lambda t: [books.of_fit(t), t.energy(stage="validate", epoch=epoch)], found and found[1]
+            lambda t: [books.of_fit(t), t.energy(stage="validate", epoch=epoch)],
+            found and found[1],
+            keeps=books.is_fit and trainer.is_last_batch,
         )
         self._logged.total = total = books.total_of(session, totals)
         values = total_values(total, self._conversion, log_uncertainty=self._log_uncertainty)
         self._logged.val_j = val_j = known_j(validation.energy_j)
-        if val_j is not None:
-            values[log_keys.VAL_J] = val_j
+        values |= {} if val_j is None else {log_keys.VAL_J: val_j}
         if value is not None:
             values |= self._take(trainer, found, value, total)
         log(module, values, books.ranks, self._warn, is_fit=books.is_fit)
@@ -269,8 +270,7 @@ class Validations:
         score = self._score(metric, total)
         u = None if score is None else scorer.u_of_score(metric, total.energy_kwh, total.u_absolute_j / J_PER_KWH)
         self.last = self._now = now = Scored(metric, score, total.energy_kwh, u, total.missing_s)
-        accuracy = metric.accuracy
-        values = {log_keys.METRIC: value} if accuracy is None else {log_keys.ACCURACY: accuracy}
+        values = {log_keys.METRIC: value} if metric.accuracy is None else {log_keys.ACCURACY: metric.accuracy}
         return values | ({} if score is None else {log_keys.SCORE: score}) | self._price(now)
 
     def _judge(self, trainer: Trainer, name: str, value: float) -> Judged:

@@ -396,6 +396,19 @@ def test_many_runs_are_summed_up(tmp_path):
     assert rows[1]["budget_kwh"] == "5.0"
 
 
+def test_a_copy_counts_once_and_unlike_energies_are_not_added(tmp_path):
+    """A run and its copy, and one whose joules cover the CPU, too: 16 kWh of a board, and 16 kWh of more than that."""
+    for name, run_id, covers in (("a", "1", ("gpu",)), ("copy", "1", ("gpu",)), ("cpu", "2", ("gpu", "package"))):
+        course(tmp_path / name, run_id=run_id, scopes=covers)
+    found = whatif(tmp_path, rules="budget", budget_kwh=5.0)
+    assert [played.name for played in found.runs] == ["a", "copy", "cpu"]
+    assert len({of.energies for of in found.of_rules}) == 2
+    assert [(of.n, of.saved_kwh) for of in found.of_rules] == [(1, 11.0), (1, 11.0)]
+    text = " ".join(str(found).split())
+    assert "All 2 runs, without 1 copy or part of one, each rule on each of them" in text
+    assert all(f"budget of 5 kWh ({of.energies})" in text for of in found.of_rules)
+
+
 def test_texts(tmp_path):
     course(tmp_path / "=a|b")
     found = whatif(tmp_path, point=0.03125, patience=2)

@@ -98,8 +98,8 @@ def test_a_helper_reads_and_the_thread_ends_it(board, monkeypatch):
     calls = board.nvml.calls["nvmlDeviceGetTotalEnergyConsumption"]
     now_ns = time.monotonic_ns()
     wait_for(lambda: (channel.curve.end_ns or 0) > now_ns + S)
-    most = (time.monotonic() - since_s) / 0.25 + 2
-    assert len(messages) <= most  # the thread wakes up four times a second
+    most = time.monotonic() - since_s + 2
+    assert len(messages) <= most  # the thread wakes up once a second
     assert thread.catch_up(60.0)
     assert board.nvml.calls["nvmlDeviceGetTotalEnergyConsumption"] == calls
     end_ns = time.monotonic_ns()
