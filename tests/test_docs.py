@@ -138,6 +138,43 @@ def test_a_proof_becomes_a_footnote_behind_the_sentence():
     assert proofs.moved("Nothing is claimed.\n") == "Nothing is claimed.\n"
 
 
+CODE = (
+    "Write `[^x]` behind it, or ``[`tests/a.py`]``.",
+    "~~~text\n[^1]: a note [`tests/a.py`]\n```\n[^2]\n~~~",
+    "````md\n```\n[`tests/a.py`]\n```\n````",
+    "> ```\n> [`tests/a.py`][^3]\n> ```",
+    "- one:\n  ```\n  [`tests/a.py`]\n  ```",
+    "```\n[`tests/a.py`] in a fence that nobody closes",
+)
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_proofs_in_code_are_code(code):
+    assert proofs.moved(f"{code}\n") == f"{code}\n"
+    after = proofs.moved(f"So it is [`tests/b.py`].\n\n{code}\n")
+    assert after == f"So it is.[^1]\n\n{code}\n\n{proofs.SAID}\n\n[^1]: `tests/b.py`\n" or "closes" in code
+    assert after.startswith(f"So it is.[^1]\n\n{code}")
+
+
+def test_a_block_of_code_below_a_proof_stays_a_block():
+    page = "So it is [`tests/b.py`]:\n```\na  b\n```\nand `[^x]` on [`tests/c.py`].\n"
+    notes = f"\n{proofs.SAID}\n\n[^1]: `tests/b.py`\n[^2]: `tests/c.py`\n"
+    assert proofs.moved(page) == "So it is:[^1]\n```\na  b\n```\nand `[^x]` on.[^2]\n" + notes
+
+
+def test_a_proof_in_a_quote_leaves_a_quote():
+    long = " ".join(["word"] * 30)
+    page = f"> One [`tests/a.py`,\n> `tests/b.py`].\n>\n> {long} [`tests/c.py`].\n"
+    after = proofs.moved(page)
+    quoted, _, notes = after.partition("\n\n")
+    lines = quoted.split("\n")
+    assert all(line.startswith(">") and len(line) <= proofs.WIDTH for line in lines)
+    assert " ".join(line.removeprefix(">").strip() for line in lines).split() == f"One.[^1] {long}.[^2]".split()
+    assert lines[1] == ">"
+    assert notes == f"{proofs.SAID}\n\n[^1]: `tests/a.py`, `tests/b.py`\n[^2]: `tests/c.py`\n"
+    assert proofs.moved(after) == after
+
+
 @functools.cache
 def functions_of(file: str) -> set[str]:
     return {node.name for node in ast.walk(ast.parse((ROOT / file).read_text())) if hasattr(node, "name")}

@@ -30,7 +30,10 @@ LIMITS = (
         "A learning rate schedule that depends on the length of the training (cosine, one cycle, linear decay) was "
         "that of the whole training. One that is planned for the shorter one comes down earlier, and often ends better."
     ),
-    "A record keeps the last validation of an epoch: with several in an epoch, rules would have seen the others, too.",
+    (
+        "A record keeps the last validation of an epoch: with several in each, EarlyStopping sees that one alone with "
+        "check_on_train_epoch_end=True; else rules would have seen the others, too."
+    ),
     "One run is one draw: the epoch of a stop depends on the noise of the metric, and another seed stops elsewhere.",
 )
 """The things that a replay cannot know, in sentences."""

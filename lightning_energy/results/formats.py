@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "FormatError", "convert", "render"]
 
+OF_PHASE = "train_phase_"  # the beginning of a phase's column
 LATEX = {
     "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "{}$&#_%"},
@@ -113,10 +114,13 @@ def _json(record: Record) -> str:
 
 
 def _columns_of(row: EpochRow) -> dict[str, Any]:
-    """The columns of an epoch's row, one of them for each phase that it has: its joules where they are resolved."""
+    """The columns of an epoch's row, one of them for each phase that it has: its joules where they are resolved.
+
+    A user names phases as they like: no other column begins like theirs.
+    """
     columns = row.to_plain()
     columns.pop("phases", None)
-    return columns | {f"train_{phase.name}_j": phase.energy_j if phase.resolved else None for phase in row.phases}
+    return columns | {f"{OF_PHASE}{phase.name}_j": phase.energy_j if phase.resolved else None for phase in row.phases}
 
 
 def _csv(record: Record) -> str:

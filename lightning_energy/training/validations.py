@@ -43,10 +43,12 @@ class _Asked:
     Attributes:
         for_lacking: true once they were asked which of them has no metric.
         is_twice: true where the metric is logged again after we look; ``None`` before they were asked.
+        is_promised: true where rank zero's class promises a fraction; ``None`` before they were asked.
     """
 
     for_lacking: bool = False
     is_twice: bool | None = None
+    is_promised: bool | None = None
 
 
 @dataclass
@@ -57,11 +59,13 @@ class _Logged:
         total: the energy of the training, logged with it.
         val_j: its own energy in joules; ``None`` unknown.
         problem: the reason why the value that it logged is no metric; empty without one.
+        n: the number of validations of its epoch until then.
     """
 
     total: Energy = NOTHING
     val_j: float | None = None
     problem: str = ""
+    n: int = 0
 
 
 class Validations:
@@ -102,7 +106,6 @@ class Validations:
         self._now: Scored | None = None  # of this validation
         self._epoch = -1  # of the last validation
         self._logged = _Logged()
-        self._promise: bool | None = None
         self._asked = _Asked()
         self._is_of_run = scorer.rule.is_of_run  # the reference of the score, also once it is known
 
@@ -182,6 +185,7 @@ class Validations:
             self._memory.found.reached = with_validation(self._memory.found.reached, self._now)
         self._keep()
         self.scorer.forget()
+        self._logged.n = self._logged.n + 1 if self._epoch == trainer.current_epoch else 1
         self._epoch = trainer.current_epoch
 
     def has_logged(self, epoch: int) -> bool:
@@ -198,8 +202,7 @@ class Validations:
             total: energy of the training up to its end.
             session: number of the session.
         """
-        is_here = self._epoch == epoch
-        scored = self.of_epoch(epoch)
+        is_here, scored = self._epoch == epoch, self.of_epoch(epoch)
         return EpochRow.of(
             epoch,
             train,
@@ -214,6 +217,7 @@ class Validations:
             logged_total_kwh=(self._logged.total if is_here else total).energy_kwh,
             derived=self._conversion.row(total.energy_kwh) if self._conversion else {},
             no_metric=(self._logged.problem or None) if is_here and scored is None else None,
+            validations=self._logged.n if is_here else 0,
         )
 
     def of_epoch(self, epoch: int) -> Scored | None:
@@ -338,9 +342,9 @@ class Validations:
 
     def _is_promised(self, trainer: Trainer, name: str) -> bool:
         """True where rank zero's class promises a fraction. All ranks take part, the first time."""
-        if self._promise is None:
-            self._promise = self._books.ranks.gather(promises_fraction(trainer, name))[0]
-        return self._promise
+        if self._asked.is_promised is None:
+            self._asked.is_promised = self._books.ranks.gather(promises_fraction(trainer, name))[0]
+        return self._asked.is_promised
 
     def _is_twice(self, trainer: Trainer, name: str) -> bool:
         """True where a rank logs the metric again after we look: the later value counts. All ranks take part once."""

@@ -97,7 +97,8 @@ def test_every_rule_on_a_record(tmp_path):
 
 def test_a_rule_that_stops_nothing_keeps_all_and_saves_nothing(tmp_path):
     course(tmp_path / "a")
-    (rule,) = (line for line in str(whatif(tmp_path, rules="metric", patience=50)).splitlines() if "patience=50" in line)
+    lines = str(whatif(tmp_path, rules="metric", patience=50)).splitlines()
+    (rule,) = (line for line in lines if "patience=50" in line)
     kept, energy = f"{max(VALUES):.4f}", f"{KWH[-1]:g}"
     assert rule.split()[2:] == ["its", "end", kept, "+0.0", energy, "kWh", "0", "%"]
 
