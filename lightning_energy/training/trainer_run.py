@@ -241,9 +241,8 @@ class TrainerRun:
         self.steps.sum_up()
         read_metrics(trainer, books.ranks)
         names = self.stages.phase_names
-        totals, (train, so_far, validation, *of_phases), _ = books.reduce(
-            _of_epoch(books, epoch, names), or_lately=True
-        )
+        of_epoch = _of_epoch(books, epoch, names)
+        totals, (train, so_far, validation, *of_phases), _ = books.reduce(of_epoch, or_lately=True)
         total = books.total_of(so_far, totals)
         train_j = known_j(train.energy_j)
         values = ({} if train_j is None else {log_keys.TRAIN_J: train_j}) | phase_values(names, of_phases)
