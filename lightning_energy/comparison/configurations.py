@@ -9,6 +9,7 @@ import numpy as np
 
 from lightning_energy.comparison.front_probability import front_probabilities
 from lightning_energy.comparison.groups import Group, group_runs
+from lightning_energy.comparison.mixtures import mixture_kinds
 from lightning_energy.comparison.pareto import on_front
 from lightning_energy.results.plain import plain
 
@@ -46,9 +47,17 @@ def has_repeats(groups: Sequence[Group]) -> bool:
 
 
 def kinds_of(groups: Sequence[Group]) -> list[int]:
-    """Number groups so that equal numbers may be set against each other; one of unlike runs is a kind of its own."""
+    """Number groups so that equal numbers may be set against each other; one of unlike runs is a kind of its own.
+
+    So are groups whose runs are mixed of settings in other shares than those of others.
+    """
     found = [{run.kind for run in group.runs} for group in groups]
-    return [kinds.pop() or 0 if len(kinds) == 1 else -1 - i for i, kinds in enumerate(found)]
+    alike = [kinds.pop() or 0 if len(kinds) == 1 else -1 - i for i, kinds in enumerate(found)]
+    mixtures = mixture_kinds(groups)
+    if not any(mixtures):
+        return alike
+    numbers: dict[tuple[int, int], int] = {}
+    return [numbers.setdefault(kind, len(numbers)) for kind in zip(alike, mixtures, strict=True)]
 
 
 def of_main_kind(groups: Sequence[Group]) -> list[Group]:

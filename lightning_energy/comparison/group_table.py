@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.missing import missing_words
+from lightning_energy.comparison.mixtures import mixed_words
 from lightning_energy.comparison.student import FEWEST
 from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.comparison.verdicts import (
@@ -41,7 +42,6 @@ __all__ = [
     "group_sentences",
     "groups_csv",
     "latex",
-    "mixed_words",
     "paired_words",
 ]
 
@@ -92,6 +92,7 @@ ONE_SEED = (
     "spread is, at least in part, the machine's: use another seed for each repeat."
 )
 WITHOUT = ("no_metric_interval", "no_energy_interval")
+ONE_EACH = "A group has one configuration as far as records say: name groups with --group-by."
 NOT_PAIRED = "not paired"
 NOT_DECIDED = "which is {} is not decided: "
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
@@ -139,7 +140,7 @@ def group_sentences(comparison: Judgement) -> list[str]:
         (
             "Intervals are of the means, each by itself and by Student's t, of the scatter from run to run "
             f"alone{without}. Spreads and decisions are those of repeats on this machine and data. "
-            + mixed_words(comparison.groups)
+            + (mixed_words(comparison.groups) or ONE_EACH)
         )
     ]
     if tests:
@@ -174,21 +175,6 @@ def group_sentences(comparison: Judgement) -> list[str]:
     lost = any(g.lost for g in comparison.groups)
     failed = [f"Runs that are in no mean count for nothing: {OFTEN_FAILS}."] * lost
     return [*found, *_some(out), *failed, *_of_seeds(comparison.groups)]
-
-
-def mixed_words(groups: Sequence[Group]) -> str:
-    """Say which groups have runs of several configurations, as far as records say.
-
-    Args:
-        groups: the groups.
-    """
-    mixed = [f"{group.name} ({some_of(group.differs_in)})" for group in groups if group.differs_in]
-    if not mixed:
-        return "A group has one configuration as far as records say: name groups with --group-by."
-    return (
-        f"Runs differ in settings within {some_of(mixed)}: figures and decisions of these are of runs in this mixture, "
-        "and of no single configuration."
-    )
 
 
 def conditions_words(baseline: str | None, margin: float = 0.0) -> str:
@@ -322,7 +308,8 @@ def latex(comparison: Judgement) -> str:
 
 
 def _mixed(groups: Sequence[Group]) -> str:
-    return f"{mixed_words(groups)} " if any(group.differs_in for group in groups) else ""
+    words = mixed_words(groups)
+    return f"{words} " if words else ""
 
 
 def _of_some(verdicts: Sequence[Verdict]) -> str:

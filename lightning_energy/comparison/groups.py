@@ -47,6 +47,9 @@ ROUNDING = 1e-12  # relative, of a standard deviation that is none
 NAMED = 4  # settings in a name
 MOST_NAMES = 20  # of settings in a sentence
 _OF_A_REPEAT = re.compile(r"[\W_]*((seed|rep|repeat|run|version|s|v)[\W_]*)?\d*$", re.IGNORECASE)  # "cnn/seed_1"
+_LABEL = re.compile(
+    r"(^|[/_.-])(id|name|run|trial|version|repeat|rep|attempt|job|uuid|hash|time|date|timestamp|tag)$", re.IGNORECASE
+)
 FOLDER = "folder"
 SAME_RUN = "it is the same run as"
 """The beginning of the reason why another record of a run, or a copy, is left out."""
@@ -184,10 +187,14 @@ class Group:
     def repeats_a_seed(self) -> bool:
         """True when two of its runs have one seed and the same settings: they show how the machine scatters alone.
 
-        Paths among the settings say where a run was written, not how it was trained.
+        Paths among the settings say where a run was written, and labels (a text that no two runs share, or a setting
+        with such a name) which one it is, not how it was trained.
         """
-        pairs = zip(self.seeds, self.runs, strict=True)
-        known = [(seed, _text(_without_paths(run.source.settings))) for seed, run in pairs if seed is not None]
+        names = [
+            name for name in self.differs_in if not _is_label(name, [r.source.settings.get(name) for r in self.runs])
+        ]
+        values = [_text({name: run.source.settings.get(name) for name in names}) for run in self.runs]
+        known = [of for of in zip(self.seeds, values, strict=True) if of[0] is not None]
         return len({*known}) < len(known)
 
     @cached_property
@@ -376,8 +383,13 @@ def _shared_settings(runs: Sequence[Run]) -> tuple[dict[str, Any], set[str]]:
     return {name: value for name, value in runs[0].source.settings.items() if name not in mixed}, mixed
 
 
-def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: v for name, v in settings.items() if not (isinstance(v, str) and ("/" in v or "\\" in v))}
+def _is_label(name: str, values: Sequence[Any]) -> bool:
+    """True for a setting that tells runs apart, and not how they were trained."""
+    texts = [value for value in values if isinstance(value, str)]
+    if any("/" in text or "\\" in text for text in texts):
+        return True
+    are_unique = len({*texts}) == len(texts) == len(values)
+    return are_unique or bool(_LABEL.search(name) and len({*map(repr, values)}) == len(values))
 
 
 def _text(settings: Mapping[str, Any]) -> str:

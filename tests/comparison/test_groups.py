@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -95,6 +96,26 @@ def test_what_did_not_end_is_shown_and_in_no_mean():
         "blind": "its metric is not known",
     }
     assert group.lost == 3
+
+
+def test_a_copy_of_a_record_without_an_id_is_known_by_its_contents(tmp_path):
+    """Records of before runs had one; two runs of the same figures are two."""
+    for seed in range(3):
+        train(tmp_path / f"runs/{seed}", 1.0, 0.9, lr=1, seed=seed, run_id="")
+    shutil.copytree(tmp_path / "runs", tmp_path / "backup")
+    (group,) = compare(tmp_path).groups
+    assert (group.n, group.lost, len(group.left_out)) == (3, 0, 3)
+
+
+def test_labels_make_no_other_training_of_one_seed():
+    """Names, and numbers of runs; folds and learning rates do."""
+    for labels in ({"run_name": "abc"}, {"version": (0, 1, 2)}, {"logger/id": (7, 8, 9)}, {"note": "abc"}):
+        runs = [run(n, seed=42, run_id=n, **{k: v[i] for k, v in labels.items()}) for i, n in enumerate("xyz")]
+        assert group_runs(runs, lambda r: "all")[0].repeats_a_seed
+    for other in ({"fold": (0, 1, 2)}, {"lr": (0.1, 0.2, 0.3)}, {"optimizer": ("sgd", "sgd", "adam")}):
+        runs = [run(n, seed=42, run_id=n, **{k: v[i] for k, v in other.items()}) for i, n in enumerate("xyz")]
+        repeats = group_runs(runs, lambda r: "all")[0].repeats_a_seed
+        assert repeats == ("optimizer" in other)  # two of them with sgd
 
 
 def test_what_a_crash_left_of_a_run_that_went_on_is_no_run_that_failed():

@@ -52,7 +52,12 @@ def test_seven_narrow_and_a_wide_one_are_not_set_against_the_opposite(tmp_path):
         "group by these settings, too"
     )
     assert all(run.dominated_by == () for run in found.runs)
-    assert [g["front_probability"] for g in found.to_plain()["groups"]] == [None, None]
+    groups = found.to_plain()["groups"]
+    assert [g["front_probability"] for g in groups] == [None, None]
+    assert len({g["kind"] for g in groups}) == 2  # each has a front, and ranks, of its own
+    assert found.stability() is None
+    assert any("Runs differ in settings within model=a (width), model=b (width)" in text for text in found.caveats)
+    assert "figures and decisions of these are of runs in this mixture" in found.to_html()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +71,9 @@ def test_seven_narrow_and_a_wide_one_are_not_set_against_the_opposite(tmp_path):
         ("1122", "3344", ""),  # may be the same with other names
         ("1112", "3344", "width: 3 and 1 against 2 and 2"),
         ("1111", "2222", ""),  # that is the difference which is asked for
-        ("1234", "1111", ""),  # a label, or drawn anew for each run
+        ("1234", "1111", "width: 1 and 1 and 1 and 1 against 4 and 0 and 0 and 0"),
+        ("1234", "5555", ""),  # a label, or drawn anew for each run
+        ("1234", "2345", "width: 1 and 1 and 1 and 1 and 0 against 0 and 1 and 1 and 1 and 1"),
         ("1234", "5678", ""),
         ("1234", "1122", "width: 1 and 1 and 1 and 1 against 2 and 2 and 0 and 0"),
     ],
