@@ -175,12 +175,15 @@ class Best:
         value: the metric then, as it was logged.
         score: its score; ``None`` where there is none.
         total_kwh: energy of ``fit`` up to the end of that epoch; ``None`` unknown.
+        is_of_ends: an epoch had several validations, of which the last one alone is known here: another one may have
+            been better.
     """
 
     epoch: int
     value: float
     score: float | None
     total_kwh: float | None
+    is_of_ends: bool = False
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,8 @@ def _facts_of_quality(report: Figures) -> list[tuple[str, str]]:
         best = report.best
         at = "" if best.total_kwh is None else f", after {watt_hours(best.total_kwh * J_PER_KWH)}"
         score = "" if best.score is None else f", score {best.score:.4f}"
-        facts.append(("Best epoch", f"{best.epoch}, counted from 0: {best.value:.4f}{score}{at}"))
+        ends = ", of the last validations of epochs" if best.is_of_ends else ""
+        facts.append(("Best epoch", f"{best.epoch}, counted from 0{ends}: {best.value:.4f}{score}{at}"))
     if report.no_metric:
         facts.append(("No metric", report.no_metric))
     if report.no_score and not report.no_metric.endswith(report.no_score):
