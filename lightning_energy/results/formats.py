@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from lightning_energy.results.carbon import Conversion
 from lightning_energy.results.exports import FormatError, emissions_csv, model_card
 from lightning_energy.results.layout import HEADER, lay_out
-from lightning_energy.results.layout_sharing import facts_of_sharing
 from lightning_energy.results.plain import cell
 from lightning_energy.results.rendering import as_markdown, as_text
 from lightning_energy.results.rows import EPOCH_COLUMNS
@@ -133,6 +132,10 @@ def _csv(record: Record) -> str:
     return text.getvalue().rstrip("\n")
 
 
+IN_CAPTION = ("fit in all", "Metric", "Score", "Covers", "Uncertainty", "Missing")
+"""The facts that a reader of a table needs; the others are comments."""
+
+
 def _markdown(record: Record) -> str:
     return as_markdown(record.report)
 
@@ -140,12 +143,10 @@ def _markdown(record: Record) -> str:
 def _latex(record: Record) -> str:
     layout = lay_out(record.report)
     rows = [r"    " + " & ".join(map(_in_latex, cells)) + r" \\" for cells in (HEADER, *layout.rows)]
-    sharing = len(facts_of_sharing(record.report))  # the last of the facts, too much for a caption
-    facts, of_sharing = layout.facts[: len(layout.facts) - sharing], layout.facts[len(layout.facts) - sharing :]
-    caption = " ".join(f"{_in_latex(label)}: {_in_latex(text)}." for label, text in facts)
+    caption = " ".join(f"{_in_latex(label)}: {_in_latex(text)}." for label, text in layout.facts if label in IN_CAPTION)
     return "\n".join(
         [
-            *(f"% {_in_latex(label)}: {_in_latex(text)}" for label, text in of_sharing),
+            *(f"% {_in_latex(label)}: {_in_latex(text)}" for label, text in layout.facts if label not in IN_CAPTION),
             *(f"% Note: {_in_latex(note)}" for note in layout.notes),
             r"\begin{table}",
             r"  \centering",
