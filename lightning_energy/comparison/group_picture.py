@@ -18,8 +18,8 @@ __all__ = ["draw_groups", "label_groups", "sentence"]
 
 FRONT, BEHIND, GREY = "#0072B2", "#D55E00", "#6E6E6E"
 WITHOUT_P = (
-    f"fewer than {FEWEST} runs, no spread (also of early stops), one seed in several runs, missing energy, no other "
-    "like it that has one, or behind one that has none"
+    f"fewer than {FEWEST} runs, no spread (also of early stops), one seed in several runs, runs of several settings, "
+    "missing energy, no other like it that has one, or behind one that has none"
 )
 
 
