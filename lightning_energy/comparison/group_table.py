@@ -534,8 +534,6 @@ def _of_seeds(groups: Sequence[Group]) -> list[str]:
         ]
     if any(g.repeats_a_seed for g in repeated):
         return [ONE_SEED]
-    if any(len({*g.seeds}) < g.n for g in repeated):
-        return ["Some groups have one seed twice, so that they are not paired: use another seed for each repeat."]
     if len({frozenset(g.seeds) for g in repeated}) > 1:
         return [
             "The groups do not all have the same seeds: pairs are formed where at least three, and half, are shared."

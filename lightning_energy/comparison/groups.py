@@ -45,11 +45,14 @@ By: TypeAlias = "str | Sequence[str] | Mapping[str, str] | Callable[[Run], str] 
 CONFIDENCE = 0.95
 ROUNDING = 1e-12  # relative, of a standard deviation that is none
 NAMED = 4  # settings in a name
+MOST_EXACT = 2**53  # whole numbers below it are floats, too
 MOST_NAMES = 20  # of settings in a sentence
 _OF_A_REPEAT = re.compile(r"[\W_]*((seed|rep|repeat|run|version|s|v)[\W_]*)?\d*$", re.IGNORECASE)  # "cnn/seed_1"
 _LABEL = re.compile(
-    r"(^|[/_.-])(id|name|run|trial|version|repeat|rep|attempt|job|uuid|hash|time|date|timestamp|tag)$", re.IGNORECASE
+    r"(^|[/_.-])(id|run_?name|run|trial|repeat|rep|attempt|job|uuid|time|date|timestamp|folder|dir|path|port)$",
+    re.IGNORECASE,
 )
+_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+$")  # a number that YAML reads as a text: "1e-3"
 FOLDER = "folder"
 SAME_RUN = "it is the same run as"
 """The beginning of the reason why another record of a run, or a copy, is left out."""
@@ -185,22 +188,22 @@ class Group:
 
     @cached_property
     def repeats_a_seed(self) -> bool:
-        """True when two of its runs have one seed and the same settings: they show how the machine scatters alone.
+        """True when two of its runs have one seed: they show how the machine scatters, not what another seed brings.
 
-        Paths among the settings say where a run was written, and labels (a text that no two runs share, or a setting
-        with such a name) which one it is, not how it was trained.
+        Whatever other settings these have: of a precision, or a number of workers, that changes little, runs of one
+        seed have almost one metric.
         """
-        names = [
-            name for name in self.differs_in if not _is_label(name, [r.source.settings.get(name) for r in self.runs])
-        ]
-        values = [_text({name: run.source.settings.get(name) for name in names}) for run in self.runs]
-        known = [of for of in zip(self.seeds, values, strict=True) if of[0] is not None]
+        known = [seed for seed in self.seeds if seed is not None]
         return len({*known}) < len(known)
 
     @cached_property
     def differs_in(self) -> list[str]:
-        """Names of the settings in which its runs differ, the seed excepted: its means are of such a mixture."""
-        return differing_settings(self.runs)
+        """Names of the settings in which its runs differ, the seed excepted: its means are of such a mixture.
+
+        Paths, and settings that are called like a run's label, tell runs apart, and not how they were trained.
+        """
+        names = differing_settings(self.runs)
+        return [name for name in names if not _is_label(name, [run.source.settings.get(name) for run in self.runs])]
 
     def values_of(self, name: str) -> list[str]:
         """The values of a setting of its runs, as text that tells unlike ones apart.
@@ -208,7 +211,7 @@ class Group:
         Args:
             name: the setting.
         """
-        return [_text({name: run.source.settings.get(name)}) for run in self.runs]
+        return [json.dumps(_by_value(run.source.settings.get(name)), default=str) for run in self.runs]
 
     @property
     def mode(self) -> Mode:
@@ -386,14 +389,18 @@ def _shared_settings(runs: Sequence[Run]) -> tuple[dict[str, Any], set[str]]:
 def _is_label(name: str, values: Sequence[Any]) -> bool:
     """True for a setting that tells runs apart, and not how they were trained."""
     texts = [value for value in values if isinstance(value, str)]
-    if any("/" in text or "\\" in text for text in texts):
-        return True
-    are_unique = len({*texts}) == len(texts) == len(values)
-    return are_unique or bool(_LABEL.search(name) and len({*map(repr, values)}) == len(values))
+    return bool(_LABEL.search(name)) or any("/" in text or "\\" in text for text in texts)
 
 
 def _text(settings: Mapping[str, Any]) -> str:
-    return json.dumps(settings, sort_keys=True, default=str)
+    return json.dumps({name: _by_value(value) for name, value in settings.items()}, sort_keys=True, default=str)
+
+
+def _by_value(value: Any) -> Any:
+    """A setting in one form: 1 and 1.0 are one number, and so are 0.001 and the text 1e-3."""
+    if isinstance(value, str) and _EXPONENT.match(value):
+        return float(value)
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < MOST_EXACT else value
 
 
 def _names(
@@ -446,7 +453,7 @@ def _of_settings(settings: Mapping[str, Any], most: int = NAMED) -> str:
 
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     names = dict.fromkeys(name for s in settings for name in s)
-    return [name for name in names if len({json.dumps(s.get(name), default=str) for s in settings}) > 1]
+    return [name for name in names if len({json.dumps(_by_value(s.get(name)), default=str) for s in settings}) > 1]
 
 
 def _group(name: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Group:

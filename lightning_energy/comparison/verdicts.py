@@ -38,7 +38,7 @@ Accuracies are counts of samples: no mean of them is surer than the step from on
 either group differs, that step is no spread, and nothing is decided; likewise where those of one group do not, and
 their seeds are not known to be different, and where it is their energies. With different seeds, values that count no
 samples are taken to scatter as the other group's do. Nothing is decided about the metric of a group, either, in which
-one seed is known to come twice with the same settings: such runs show how the machine scatters, not what another seed
+one seed is known to come twice, whatever their settings: such runs show how the machine scatters, not what another seed
 brings. What is decided about its energy is for these seeds; and nothing is where not all runs are known to have had as
 many epochs, as with early stopping: where that hangs on the seed, runs of one seed cost alike.
 
@@ -88,6 +88,7 @@ __all__ = [
     "Kind",
     "Test",
     "Verdict",
+    "are_mixed_alike",
     "by_means",
     "constant_words",
     "energy_differences",
@@ -621,6 +622,16 @@ def pairs_of(one: Facts, other: Facts) -> list[tuple[int, int]]:
     """The runs with one seed, where these are three or more and at least half of the smaller group."""
     pairs = [(i, other.seeds[seed]) for seed, i in one.seeds.items() if seed in other.seeds]
     return pairs if len(pairs) >= max(FEWEST, min(one.group.n, other.group.n) / 2) else []
+
+
+def are_mixed_alike(one: Group, other: Group) -> bool:
+    """True where the runs that a test of two groups is of have the same shares of settings.
+
+    Args:
+        one: a group.
+        other: another group.
+    """
+    return not other_shares(one, other, pairs_of(Facts.of(one), Facts.of(other)))
 
 
 def _are_some(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> bool:

@@ -107,15 +107,21 @@ def test_a_copy_of_a_record_without_an_id_is_known_by_its_contents(tmp_path):
     assert (group.n, group.lost, len(group.left_out)) == (3, 0, 3)
 
 
-def test_labels_make_no_other_training_of_one_seed():
-    """Names, and numbers of runs; folds and learning rates do."""
-    for labels in ({"run_name": "abc"}, {"version": (0, 1, 2)}, {"logger/id": (7, 8, 9)}, {"note": "abc"}):
-        runs = [run(n, seed=42, run_id=n, **{k: v[i] for k, v in labels.items()}) for i, n in enumerate("xyz")]
-        assert group_runs(runs, lambda r: "all")[0].repeats_a_seed
-    for other in ({"fold": (0, 1, 2)}, {"lr": (0.1, 0.2, 0.3)}, {"optimizer": ("sgd", "sgd", "adam")}):
-        runs = [run(n, seed=42, run_id=n, **{k: v[i] for k, v in other.items()}) for i, n in enumerate("xyz")]
-        repeats = group_runs(runs, lambda r: "all")[0].repeats_a_seed
-        assert repeats == ("optimizer" in other)  # two of them with sgd
+@pytest.mark.parametrize("values", ["abc", (0, 1, 2), (0.1, 0.2, 0.3), ("sgd", "sgd", "adam")])
+def test_whatever_else_differs_makes_no_other_seed(values):
+    runs = [run(n, seed=42, run_id=n, setting=value) for n, value in zip("xyz", values, strict=True)]
+    assert group_runs(runs, lambda r: "all")[0].repeats_a_seed
+    others = [replace(r, source=replace(r.source, seed=i)) for i, r in enumerate(runs)]
+    assert not group_runs(others, lambda r: "all")[0].repeats_a_seed
+
+
+def test_labels_and_paths_make_no_mixture_and_numbers_count_by_value():
+    labels = [{"run_name": n, "trial": i % 2, "log_dir": f"runs/{i}", "id": i} for i, n in enumerate("abc")]
+    runs = [run(str(i), seed=i, run_id=str(i), lr=(1, 1.0, "1e0")[i], **of) for i, of in enumerate(labels)]
+    (group,) = group_runs(runs, lambda r: "all")
+    assert group.differs_in == []
+    assert [g.n for g in group_runs(runs, "lr")] == [3]
+    assert [g.n for g in group_runs([run("a", v=True, seed=0), run("b", v=1, seed=1)], "v")] == [1, 1]
 
 
 def test_what_a_crash_left_of_a_run_that_went_on_is_no_run_that_failed():

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lightning_energy import compare
+from lightning_energy.comparison.configurations import of_main_kind, on_front_of_means, probabilities_of
 from lightning_energy.comparison.front_probability import front_probabilities
 from lightning_energy.comparison.mixtures import other_shares
 from lightning_energy.comparison.verdicts import judge
@@ -54,7 +55,7 @@ def test_seven_narrow_and_a_wide_one_are_not_set_against_the_opposite(tmp_path):
     assert all(run.dominated_by == () for run in found.runs)
     groups = found.to_plain()["groups"]
     assert [g["front_probability"] for g in groups] == [None, None]
-    assert len({g["kind"] for g in groups}) == 2  # each has a front, and ranks, of its own
+    assert [g["on_front"] for g in groups] == [True, True]  # none is behind the other one, and ranks leave both out
     assert found.stability() is None
     assert any("Runs differ in settings within model=a (width), model=b (width)" in text for text in found.caveats)
     assert "figures and decisions of these are of runs in this mixture" in found.to_html()
@@ -68,7 +69,7 @@ def test_seven_narrow_and_a_wide_one_are_not_set_against_the_opposite(tmp_path):
         ("112", "112222", "width: 2 and 1 against 2 and 4"),
         ("112", "111122", ""),
         ("1122", "2112", ""),
-        ("1122", "3344", ""),  # may be the same with other names
+        ("1122", "3344", "width: other numbers"),
         ("1112", "3344", "width: 3 and 1 against 2 and 2"),
         ("1111", "2222", ""),  # that is the difference which is asked for
         ("1234", "1111", "width: 1 and 1 and 1 and 1 against 4 and 0 and 0 and 0"),
@@ -97,6 +98,39 @@ def test_settings_are_looked_at_together_too():
     assert other_shares(one, other) == "w with d: 2 and 2 and 0 and 0 against 0 and 0 and 2 and 2"
     other = of("b", [{"w": 1, "d": 1}, {"w": 1, "d": 2}, {"w": 2, "d": 1}, {"w": 2, "d": 2}])
     assert other_shares(one, other) == "w with d: 2 and 2 and 0 and 0 against 1 and 1 and 1 and 1"
+
+
+def test_texts_may_be_the_same_with_other_names_and_numbers_may_not():
+    one, other = (of(n, [{"opt": f"{n}{k}"} for k in "xxxy"]) for n in "ab")
+    assert other_shares(one, other) == ""
+    one, other = (of(n, [{"lr": k * v} for k in (1, 1, 1, 2)]) for n, v in (("a", 0.1), ("b", 0.3)))
+    assert other_shares(one, other) == "lr: other numbers"
+    one = of("a", [{"lr": v} for v in (1, 1, 1, "2e0")])
+    assert other_shares(one, of("b", [{"lr": v} for v in (1.0, 2.0, 2, 2)])) == "lr: 3 and 1 against 1 and 3"
+
+
+@pytest.mark.parametrize("label", [{"fold": "01234567"}, {"hidden": "aabbaabb"}, {}])
+def test_no_other_setting_hides_two_that_are_mixed_otherwise(label):
+    """Low with low and high with high, against low with high and high with low."""
+    more = [{k: f"{v[i]}" for k, v in label.items()} for i in range(8)]
+    one = of("a", [{"lr": i % 2, "wd": i % 2} | more[i] for i in range(8)])
+    other = of("b", [{"lr": i % 2, "wd": 1 - i % 2} | more[i] for i in range(8)])
+    assert other_shares(one, other).startswith("lr with wd: 4 and 4 and 0 and 0")
+
+
+def test_no_group_that_is_dominated_is_on_the_front_and_none_is_behind_one_that_it_cannot_be_set_against():
+    """Two are mixed alike; the third is cheaper and better at each width, but mixed otherwise."""
+    one, other = widths("a", "1112"), widths("b", "1112", kwh=2.0)
+    third = widths("d", "1222", kwh=0.5)
+    assert [v.kind for v in judge([one, third])] == ["incomparable"]
+    plain = widths("p", "1111", kwh=1.5)
+    groups = [one, other, third, plain]
+    assert on_front_of_means(groups) == [True, False, True, True]
+    assert probabilities_of(groups) == [None] * 4
+    assert [group.name for group in of_main_kind(groups)] == ["p"]
+    assert [group.name for group in of_main_kind([one, other])] == ["a", "b"]
+    labelled = [of(n, [{"run_name": f"{n}{i}"} for i in range(4)], kwh=k) for n, k in (("x", 1.0), ("y", 2.0))]
+    assert on_front_of_means([*labelled, widths("z", "1111", kwh=3.0)]) == [True, False, False]
 
 
 def test_pairs_alone_count_where_seeds_are_shared():
