@@ -185,4 +185,4 @@ def print_costs(rows: list[dict]) -> None:
         ms = f"{r['added_around_ms']:.0f}±{r['spread_around_ms']:.0f}"
         print(f"{r['model']:<18}{r['mode']:<10}{r['tool']:<16}{r['step_ms']:>10.3f}{us[0]:>14}{us[1]:>14}{ms:>16}")
     if not installed("zeus"):
-        print("Zeus is not installed, and left out: pip install 'lightning-energy[benchmark]'")
+        print("Zeus is not installed, and left out: pip install '.[benchmark]'")

@@ -275,7 +275,7 @@ def main() -> None:
     print_tables(rows)
     print(NOTES)
     for name in missing:
-        print(f"{name}: not installed, left out; pip install 'lightning-energy[benchmark]'")
+        print(f"{name}: not installed, left out; pip install '.[benchmark]'")
     behind = verdict(rows)
     print("Where EnergyCallback is not first among those that report energy:")
     print("\n".join(f"  {line}" for line in behind) or "  nowhere")

@@ -5,6 +5,7 @@ python benchmarks/pictures.py --runs RUNS  # keeps the trainings there; what an 
 python benchmarks/pictures.py --report     # the report alone, as the package now words it, of the committed record
 python benchmarks/pictures.py --wisely     # what docs/spending-wisely.md shows alone, of the committed records
 python benchmarks/pictures.py --page       # the picture of a run's page alone, of the committed record
+python benchmarks/pictures.py --tensorboard  # the pictures of TensorBoard and the report alone, of new trainings
 
 The record of the report is benchmarks/results/quickstart.json. Those of docs/spending-wisely.md lie beside it:
 models.json, and whatif-whole.json, whatif-budget.json and whatif-stopped.json, which examples/spend_wisely.py left,
@@ -32,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from selenium.webdriver import Chrome
 
@@ -80,8 +81,12 @@ class Picture(NamedTuple):
 
 
 PAGES = {
-    "tensorboard.png": Picture(
-        "quickstart", "scalars&tagFilter=%5Eenergy%2F", ("energy/total_wh", "energy/val_j"), 1500, 745
+    "tensorboard.png": Picture(  # six of ten, so that their names can be read where a page is narrow
+        "quickstart",
+        "scalars&tagFilter=energy%2F(accuracy%7Cscore%7Ctotal%7Cforecast_wh%7Ctrain%7Cval)",
+        ("energy/total_wh", "energy/val_j"),
+        1500,
+        745,
     ),
     "tensorboard-dashboard.png": Picture(
         "widths", "custom_scalars", ("Accuracy against energy in µWh", "Training step in J"), 1500, 1130
@@ -106,6 +111,7 @@ REPLAYED = ("whatif.png", "traps.png")  # of docs/spending-wisely.md
 RUN_PAGE, POWER_TRACK = "run-page.png", "power-track.png"
 PAGE_WIDTH = 1000
 TRACK_SIZE = (1200, 560)
+ALL = ("quickstart", "widths", "profile", "phases", "paper", "stop", "models")  # the folders of the trainings
 TARGETS = (0.9, 0.95)
 NARROW = 3.0  # of alpha: a region that has no room for a level name
 SCALE = 1.25  # of the comparison page
@@ -117,6 +123,7 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="only put the report into the pages")
     parser.add_argument("--wisely", action="store_true", help="only make the page and the pictures of spending wisely")
     parser.add_argument("--page", action="store_true", help="only make the picture of a run's page")
+    parser.add_argument("--tensorboard", action="store_true", help="only those of TensorBoard, and the report")
     parser.add_argument("--paper", type=Path, help="only draw the study that examples/paper_study.py left there")
     args = parser.parse_args()
     if args.paper is not None:
@@ -136,8 +143,14 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         runs = (args.runs or Path(scratch)).resolve()
-        train(runs)  # before any browser: what processes of this one spend may be in an estimate
+        train(
+            runs, ("quickstart", "widths") if args.tensorboard else ALL
+        )  # before any browser: what processes of this one spend may be in an estimate
         put_report()
+        if args.tensorboard:
+            with browser(Path(scratch)) as chrome:
+                tensorboards(chrome, runs)
+            return
         compare(runs / "models", Path(scratch))
         paper(runs / "paper", Path(scratch))
         keep_models(runs / "models")
@@ -145,8 +158,7 @@ def main() -> None:
         with browser(Path(scratch)) as chrome:
             page = (Path(scratch) / "compare.html").as_uri()
             save("compare-page.png", whole_page(chrome, page, COMPARED["compare-page.png"]), caveats(runs / "models"))
-            for name, picture in PAGES.items():
-                save(name, tensorboard(chrome, runs / picture.runs, picture), {"names": logged(runs / picture.runs)})
+            tensorboards(chrome, runs)
             run_page(chrome, Path(scratch))
             power_track(chrome, runs / "phases", Path(scratch))
 
@@ -154,29 +166,30 @@ def main() -> None:
 # ------------------------------------------------------------------------------------------- trainings
 
 
-def train(runs: Path) -> None:
-    """Train what is not there yet, each in a folder of its own, whose ``runs`` TensorBoard then shows."""
-    if not (runs / "quickstart").exists():
+def train(runs: Path, wanted: Sequence[str]) -> None:
+    """Train what is wanted and not there yet, each in a folder of its own, whose ``runs`` TensorBoard then shows."""
+    missing = {name for name in wanted if not (runs / name).exists()}
+    if "quickstart" in missing:
         out = python(EXAMPLES / "quickstart.py", folder=runs / "quickstart")
         shutil.copyfile(runs / "quickstart" / PRINTED, RECORD)
-        if report() not in out:
+        if report() not in out.replace(f"{runs / 'quickstart'}{os.sep}", ""):  # pages need not show our folders
             raise SystemExit(f"this is not what was printed:\n{report()}")
-    if not (runs / "widths").exists():
+    if "widths" in missing:
         python(Path(__file__), "--train-widths", folder=runs / "widths")
-    if not (runs / "profile").exists():
+    if "profile" in missing:
         python(Path(__file__), "--train-with-profile", folder=runs / "profile")
         shutil.copyfile(runs / "profile/runs/digits/slow-disk/energy.json", SLOW)
-    if not (runs / "phases").exists():
+    if "phases" in missing:
         python(Path(__file__), "--train-with-phases", folder=runs / "phases")
-    if not (runs / "paper").exists():
+    if "paper" in missing:
         python(EXAMPLES / "paper_study.py", "--out", ".", folder=runs / "paper")
-    if not (runs / "stop").exists():
+    if "stop" in missing:
         out = python(EXAMPLES / "spend_wisely.py", folder=runs / "stop")
         (RESULTS / "spend-wisely.txt").write_text(out[out.rindex("\nForecast after") :].strip() + "\n")
         for name in ("whole", "budget", "stopped"):
             record = runs / "stop/runs/spend_wisely" / name / "energy.json"
             shutil.copyfile(record, RESULTS / f"whatif-{name}.json")
-    if not (runs / "models").exists():
+    if "models" in missing:
         python(EXAMPLES / "compare_models.py", folder=runs / "models")
 
 
@@ -439,6 +452,11 @@ def browser(scratch: Path) -> Iterator[Chrome]:
         yield chrome
     finally:
         chrome.quit()
+
+
+def tensorboards(chrome: Chrome, runs: Path) -> None:
+    for name, picture in PAGES.items():
+        save(name, tensorboard(chrome, runs / picture.runs, picture), {"names": logged(runs / picture.runs)})
 
 
 def tensorboard(chrome: Chrome, runs: Path, picture: Picture) -> bytes:

@@ -1,6 +1,6 @@
 """Search for hyperparameters with two objectives, accuracy and energy, and count what the search itself spends.
 
-    pip install "lightning-energy[examples,optuna]"
+    pip install ".[examples,optuna]"                       # in a clone
     python examples/optuna_sweep.py
     lightning-energy compare runs/optuna_sweep/tuning      # the trials side by side
 

@@ -12,6 +12,7 @@ two functions, ``data`` and ``network``, and the configurations.
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from pathlib import Path
 
@@ -215,7 +216,7 @@ def main() -> None:
         preload = ["lightning_energy.callback", "sklearn.datasets", "torchmetrics.classification"]
         study.run(configs, train=train, seeds=seeds, warmup=warmup, preload=preload, out=args.out / name)
     if not args.report:
-        print(f"Report it:  python {Path(__file__).name} --report --out {args.out}")
+        print(f"Report it:  python {sys.argv[0]} --report --out {args.out}")
 
 
 if __name__ == "__main__":

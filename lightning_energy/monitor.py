@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import threading
-import warnings
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from lightning_energy.ledger.session import Session
 from lightning_energy.ledger.step_marks import NOWHERE, StepMarks
 from lightning_energy.meters.find import Meters, check_meters, open_meters
 from lightning_energy.meters.handlers import raised_by_handler
+from lightning_energy.meters.user_line import warn_at_user
 from lightning_energy.results.rendering import show
 from lightning_energy.results.summary import StepSums
 from lightning_energy.training.ending import conclude
@@ -358,7 +358,7 @@ class EnergyMonitor:
 
     def _warn(self, text: str) -> None:
         if text and self._ranks.is_zero:
-            warnings.warn(f"EnergyMonitor: {text}", stacklevel=3)
+            warn_at_user(f"EnergyMonitor: {text}")
 
 
 def _device(device: torch.device | str) -> torch.device:

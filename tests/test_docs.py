@@ -9,12 +9,16 @@ import json
 import re
 from pathlib import Path
 
+import lightning as L
 import pytest
+import torch
 from PIL import Image
 
 from benchmarks import pictures, tables
+from benchmarks.simulated import CpuTimeCounter
 from docs.make import proofs
-from lightning_energy import compare, energy_penalized_accuracy, explain, load_record, study
+from lightning_energy import EnergyCallback, compare, energy_penalized_accuracy, explain, load_record, study
+from lightning_energy.commands.main import main as lightning_energy_command
 from lightning_energy.comparison.rank_stability import stability
 from lightning_energy.ledger.accounts import SAVING
 from lightning_energy.ledger.phases import KINDS
@@ -83,6 +87,35 @@ def test_the_block_that_calibrates_a_meter_runs():
     assert isinstance(names["energy"].meters, CalibratedMeter)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_block_that_makes_a_profile_and_the_command_that_merges_it_run(tmp_path, monkeypatch, capsys):
+    """With a simulated counter, as a machine without one has no power to draw."""
+    page = (ROOT / "docs/what-a-run-leaves.md").read_text().split("## Power beside a PyTorch profile")[1]
+    block = page.split("```python\n")[1].split("```")[0]
+    command = page.split("```bash\n")[1].split("```")[0].split()
+    monkeypatch.chdir(tmp_path)
+    names = {"L": L, "model": Classifier(), "datamodule": Data()}
+    names["EnergyCallback"] = functools.partial(EnergyCallback, meters=CpuTimeCounter())
+    exec(compile(block, "page", "exec"), names)
+    assert command[0] == "lightning-energy"
+    assert lightning_energy_command(command[1:]) == 0
+    assert "wrote trace.power.json: the power of 1 device" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_function_of_the_first_study_trains(tmp_path):
+    page = (ROOT / "docs/tutorials/first-study.md").read_text()
+    threads = torch.get_num_threads()
+    names = {"__name__": "train"}
+    exec(compile(page.split("```python\n")[1].split("```")[0], "train.py", "exec"), names)
+    configs = json.loads(page.split("```json\n")[1].split("```")[0])
+    names["train"](configs["small"] | {"max_epochs": 1}, 0, tmp_path)
+    torch.set_num_threads(threads)
+    (record,) = tmp_path.rglob("energy.json")
+    assert load_record(record).report.metric.name == "val_acc"
+
+
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda p: p.name)
 def test_everything_linked_exists(page):
     for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
@@ -98,9 +131,48 @@ def test_proofs_stand_in_footnotes(page):
 
 def test_a_proof_becomes_a_footnote_behind_the_sentence():
     page = "Energy\nfalls [`tests/a.py::b`,\n`tests/c.py`].\n\n| it | rises [`tests/a.py`]; so |\n\nAgain.[^7]\n"
-    notes = "\n[^1]: `tests/a.py::b`, `tests/c.py`\n[^2]: `tests/a.py`\n"
+    notes = f"\n{proofs.SAID}\n\n[^1]: `tests/a.py::b`, `tests/c.py`\n[^2]: `tests/a.py`\n"
     after = "Energy falls.[^1]\n\n| it | rises;[^2] so |\n\nAgain.[^2]\n"
     assert proofs.moved(f"{page}\n[^7]: `tests/a.py`\n") == after + notes
+    assert proofs.moved(after + notes) == after + notes
+    assert proofs.moved("Nothing is claimed.\n") == "Nothing is claimed.\n"
+
+
+CODE = (
+    "Write `[^x]` behind it, or ``[`tests/a.py`]``.",
+    "~~~text\n[^1]: a note [`tests/a.py`]\n```\n[^2]\n~~~",
+    "````md\n```\n[`tests/a.py`]\n```\n````",
+    "> ```\n> [`tests/a.py`][^3]\n> ```",
+    "- one:\n  ```\n  [`tests/a.py`]\n  ```",
+    "```\n[`tests/a.py`] in a fence that nobody closes",
+)
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_proofs_in_code_are_code(code):
+    assert proofs.moved(f"{code}\n") == f"{code}\n"
+    after = proofs.moved(f"So it is [`tests/b.py`].\n\n{code}\n")
+    assert after == f"So it is.[^1]\n\n{code}\n\n{proofs.SAID}\n\n[^1]: `tests/b.py`\n" or "closes" in code
+    assert after.startswith(f"So it is.[^1]\n\n{code}")
+
+
+def test_a_block_of_code_below_a_proof_stays_a_block():
+    page = "So it is [`tests/b.py`]:\n```\na  b\n```\nand `[^x]` on [`tests/c.py`].\n"
+    notes = f"\n{proofs.SAID}\n\n[^1]: `tests/b.py`\n[^2]: `tests/c.py`\n"
+    assert proofs.moved(page) == "So it is:[^1]\n```\na  b\n```\nand `[^x]` on.[^2]\n" + notes
+
+
+def test_a_proof_in_a_quote_leaves_a_quote():
+    long = " ".join(["word"] * 30)
+    page = f"> One [`tests/a.py`,\n> `tests/b.py`].\n>\n> {long} [`tests/c.py`].\n"
+    after = proofs.moved(page)
+    quoted, _, notes = after.partition("\n\n")
+    lines = quoted.split("\n")
+    assert all(line.startswith(">") and len(line) <= proofs.WIDTH for line in lines)
+    assert " ".join(line.removeprefix(">").strip() for line in lines).split() == f"One.[^1] {long}.[^2]".split()
+    assert lines[1] == ">"
+    assert notes == f"{proofs.SAID}\n\n[^1]: `tests/a.py`, `tests/b.py`\n[^2]: `tests/c.py`\n"
+    assert proofs.moved(after) == after
 
 
 @functools.cache

@@ -13,6 +13,8 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning_energy import EnergyMonitor, load_record
 from lightning_energy.meters import NvmlMeter
 from lightning_energy.meters.clock import unix_ns
+from lightning_energy.training import rank_books
+from lightning_energy.training.rank_books import RankBooks
 from tests.modules import Classifier, energy_callback, loader, make_trainer
 from tests.recomputed import accounts_of
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
@@ -101,8 +103,9 @@ def test_rows_and_what_lies_between_them_are_the_run(tmp_path, gpu):
     assert totals_j[-1] < record.total.energy_j
     lines = energy.report.details().split("\n")
     assert [line for line in lines if line.startswith("Outside of epochs: ")]
-    (shared,) = (line for line in lines if line.startswith("Between updates of Simulated GPU: The counter "))
+    (shared,) = (line for line in lines if line.startswith("Mean powers of Simulated GPU: "))
     assert "train (steps) " in shared
+    assert ". The counter " in shared
 
 
 @pytest.mark.slow
@@ -225,3 +228,35 @@ def test_every_account_can_be_recomputed_from_record_and_trace(tmp_path, gpu, pe
     gaps_j = math.fsum(j for (_, s, kind), j in accounts.items() if (s, kind) == ("train", "gap"))
     assert gaps_j == pytest.approx(document["gaps"]["energy_j"], rel=1e-6)
     assert math.fsum(accounts.values()) == pytest.approx(energy.report.session.energy_j, rel=1e-9)
+
+
+class Slow(Classifier):
+    """Steps of a millisecond."""
+
+    def training_step(self, batch, batch_idx):
+        time.sleep(1e-3)
+        return super().training_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize(("interval", "batches", "is_same"), [(2, 5, False), (2, 4, True), (1.0, 4, True)])
+def test_the_end_of_an_epoch_knows_the_steps_after_its_last_validation(
+    tmp_path, monkeypatch, interval, batches, is_same
+):
+    """Only where a validation came after the last batch do its totals stand for the epoch's; on a clock that stands."""
+    found, totals = [], RankBooks._totals
+
+    def noted(self, **kwargs):
+        found.append(totals(self, **kwargs))
+        return found[-1]
+
+    monkeypatch.setattr(rank_books, "monotonic_ns", lambda: 0)
+    monkeypatch.setattr(RankBooks, "_totals", noted)
+    trainer = make_trainer(
+        tmp_path,
+        max_epochs=1,
+        val_check_interval=interval,
+        num_sanity_val_steps=0,
+        callbacks=[energy_callback(record=str(tmp_path))],
+    )
+    trainer.fit(Slow(), loader(4 * batches), loader(4))
+    assert (found[-1] is found[-2]) == is_same

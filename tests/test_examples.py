@@ -87,7 +87,8 @@ def test_spend_wisely(tmp_path, run):
     whole, budget, stopped = (load_record(folder / name) for name in ("whole", "budget", "stopped"))
     said = " ".join(out[out.rindex("\nForecast after ") :].split())
     assert f"for 4 epochs. It took {1e3 * whole.total.energy_kwh:.3g} Wh: the forecast was " in said
-    assert ("EnergyBudget: the budget of " in said) is (len(budget.epochs) > 1)  # less where a first one took it all
+    is_warned = "EnergyBudget: the budget of " in said  # a first epoch may take all of it, or allow no forecast
+    assert len(budget.epochs) > 1 or not is_warned
     (ended,) = (note.text for note in budget.notes if note.kind == "ended")
     step = re.search(r"at step (\d+), \S+ J over its \S+ J; a step takes \S+ J\.", said)[1]
     assert ended.endswith(f" were spent at step {step}")

@@ -244,8 +244,8 @@ def extras() -> str:
     )
     return "\n\n".join([
         "# Extras",
-        'An extra is installed with the package: `pip install "lightning-energy[plot]"`, in a clone '
-        '`pip install ".[plot]"`.',
+        'An extra is installed with the package: in a clone `pip install ".[plot]"`, and as soon as the package is published '
+        '`pip install "lightning-energy[plot]"`. Several stand side by side: `".[plot,pandas]"`.',
         table(["extra", "for", "installs"], rows),
         "## Without an extra",
         f"Python {project['requires-python'].removeprefix('>=')} or newer, and these packages:",

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Say what would have saved energy in a run: a ranked list, each change with the energy at stake, its "
         "uncertainty and the next step, and what the record does not know. Exit code 1: the energy is an estimate; "
-        "2: there is no record that can be read; 3: the record does not know enough for any rule."
+        "2: there is no record that can be read; 3: nothing was found, and some rules could not look."
     )
     add_run(parser)
     parser.add_argument(
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         complain("explain", error)
         return Exit.WRONG_INPUT
     print_out(FORMATS[arguments.format](found))
-    if not (found.savings or found.small):
+    if found.unseen and not (found.savings or found.small):
         return Exit.CANNOT_TELL
     return Exit.WORSE if found.quality == "estimated" else Exit.FINE
 

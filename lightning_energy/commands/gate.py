@@ -11,8 +11,9 @@ from lightning_energy.commands.exits import Exit
 from lightning_energy.commands.judging import add_metric, add_scale
 from lightning_energy.comparison.compare import compare
 from lightning_energy.comparison.gate import IN_COMMON, GateError, gate
-from lightning_energy.comparison.group_table import OFTEN_FAILS, missing_words, paired_words
-from lightning_energy.comparison.groups import Group, differing_settings, group_runs
+from lightning_energy.comparison.group_table import OFTEN_FAILS, paired_words
+from lightning_energy.comparison.groups import Group, group_runs
+from lightning_energy.comparison.missing import missing_words
 from lightning_energy.comparison.run_files import find_records
 from lightning_energy.comparison.study_folders import without_discarded
 from lightning_energy.results.prefixes import Figures, energy_unit
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "run"]
 
-CONDITIONS = "The 95 % hold if runs are independent, scatter roughly normally, and their number was fixed beforehand."
+CONDITIONS = (
+    "The 95 % hold if runs are independent, scatter roughly normally (of a few runs, none of which stopped early or "
+    "collapsed though some would, they hold less often), and their number was fixed beforehand."
+)
 BEFOREHAND = (
     "To look again, train that many anew on both sides, and judge these alone: runs that are added after a look make "
     "wrong answers more frequent. Each look has its own chance of a wrong answer: with two, it is up to twice as large."
@@ -167,7 +171,7 @@ def _of_metric(answer: Gate, gain: float, subject: Subject, max_loss: float | No
 
 def _of_several(side: Group) -> str:
     """Say that a side has runs of several configurations; nothing where it has not."""
-    differing = differing_settings(side.runs)
+    differing = side.differs_in
     names = ", ".join(map(in_markdown, differing[:NAMED])) + ", …" * (len(differing) > NAMED)
     return f"- The runs of {side.name} are of several configurations ({names}): give those of one." if differing else ""
 

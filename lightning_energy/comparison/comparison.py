@@ -41,7 +41,7 @@ class Comparison(Judgement):
         try:
             import pandas as pd  # noqa: PLC0415 - an extra
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError('to_pandas() needs pandas: pip install "lightning-energy[pandas]"') from error
+            raise ModuleNotFoundError("to_pandas() needs pandas: pip install pandas") from error
         return pd.DataFrame([run.to_plain() for run in self.runs], columns=FIELDS)
 
     def plot(self, ax: Any = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import combinations, permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from lightning_energy.comparison.front_probability import front_probabilities
 from lightning_energy.comparison.groups import Group, group_runs
 from lightning_energy.comparison.pareto import on_front
+from lightning_energy.comparison.verdicts import are_mixed_alike
 from lightning_energy.results.plain import plain
 
 if TYPE_CHECKING:
@@ -46,41 +48,54 @@ def has_repeats(groups: Sequence[Group]) -> bool:
 
 
 def kinds_of(groups: Sequence[Group]) -> list[int]:
-    """Number groups so that equal numbers may be set against each other; one of unlike runs is a kind of its own."""
+    """Number groups so that equal numbers are of like runs; one of unlike runs is a kind of its own."""
     found = [{run.kind for run in group.runs} for group in groups]
     return [kinds.pop() or 0 if len(kinds) == 1 else -1 - i for i, kinds in enumerate(found)]
 
 
 def of_main_kind(groups: Sequence[Group]) -> list[Group]:
-    """The groups of the kind that most of them have: unlike things are not ranked against each other."""
+    """The groups of the kind that most of them have: unlike things are not ranked against each other.
+
+    Groups of several configurations are among them where all of the kind are mixed alike.
+    """
     kinds = kinds_of(groups)
     main = Counter(kinds).most_common(1)
-    return [group for group, kind in zip(groups, kinds, strict=True) if main and kind == main[0][0]]
+    chosen = [group for group, kind in zip(groups, kinds, strict=True) if main and kind == main[0][0]]
+    if all(are_mixed_alike(one, other) for one, other in combinations(chosen, 2) if one.differs_in or other.differs_in):
+        return chosen
+    return [group for group in chosen if not group.differs_in]
 
 
 def of_other_kinds(groups: Sequence[Group]) -> int:
-    """The number of groups that are not of the kind that most of them have."""
+    """The number of groups that are not among those of :func:`of_main_kind`."""
     return len(groups) - len(of_main_kind(groups))
 
 
 def on_front_of_means(groups: Sequence[Group]) -> list[bool]:
-    """Tell for each group if its means are on the Pareto front of all means of its kind."""
+    """Tell for each group if no other one that it may be set against has means ahead of its own."""
     means = [(group.metric, group.energy, group.mode) for group in groups]
     good = np.array([(1 if mode == "max" else -1) * metric.mean for metric, _, mode in means if metric is not None])
     energy = np.array([kwh.mean for _, kwh, _ in means if kwh is not None])
     of_kind, found = np.array(kinds_of(groups)), np.zeros(len(groups), dtype=np.bool_)
+    is_mixed = np.array([bool(group.differs_in) for group in groups], dtype=np.bool_)
     for kind in np.unique(of_kind):
-        alike = of_kind == kind
+        alike = (of_kind == kind) & ~is_mixed
         found[alike] = on_front(good[alike], energy[alike])
+    found[is_mixed] = True  # but where another one that is mixed alike is ahead
+    for i, j in permutations(range(len(groups)), 2) if is_mixed.any() else ():
+        if found[i] and (is_mixed[i] or is_mixed[j]) and of_kind[i] == of_kind[j]:
+            gain, saved = good[j] - good[i], energy[i] - energy[j]
+            is_behind = min(gain, saved) >= 0 and max(gain, saved) > 0
+            found[i] = not (is_behind and are_mixed_alike(groups[i], groups[j]))
     return [bool(on) for on in found]
 
 
 def probabilities_of(groups: Sequence[Group]) -> list[float | None]:
-    """The probability of each group that its means are on the front of its kind."""
+    """The probability of each group that its means are on the front of those that it may be set against."""
     kinds = kinds_of(groups)
     found: list[float | None] = [None] * len(groups)
     for kind in dict.fromkeys(kinds):
-        places = [i for i, other in enumerate(kinds) if other == kind]
+        places = [i for i, other in enumerate(kinds) if other == kind and not groups[i].differs_in]
         for i, p in zip(places, front_probabilities([groups[i] for i in places]), strict=True):
             found[i] = p
     return found

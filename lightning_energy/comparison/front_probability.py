@@ -31,17 +31,17 @@ def front_probabilities(groups: Sequence[Group]) -> list[float | None]:
     fewer than runs: the posterior under a flat prior, and no test. Draws of different configurations are independent:
     seeds that they share, which make differences surer than that, are not used. Neither is the uncertainty of meters.
     What their scatter does not show is left out: estimates, which err by half, missing energy, a figure without any
-    spread, runs that all stopped early after as many epochs, and the metric of runs with one seed. The same groups give
-    the same figures.
+    spread, runs that all stopped early after as many epochs, the metric of runs with one seed, and runs of several
+    settings, which may be mixed differently elsewhere. The same groups give the same figures.
 
     Args:
         groups: configurations with known means; those that do not show their scatter are left out of the draws.
 
     Returns:
         For each the probability; ``None`` with fewer than three runs, with an estimated or missing energy, where energy
-        or metric have no spread, all stopped early after as many epochs, or a seed comes twice, where it is the only
-        one that is left, or where the means of one that has none are ahead of its own, unless it is below 0.01 all the
-        same.
+        or metric have no spread, all stopped early after as many epochs, a seed comes twice, or runs differ in a
+        setting, where it is the only one that is left, or where the means of one that has none are ahead of its own,
+        unless it is below 0.01 all the same.
     """
     chosen = [i for i, group in enumerate(groups) if shows_scatter(group)]
     found: list[float | None] = [None] * len(groups)
@@ -75,7 +75,7 @@ def _is_ahead(one: Group, other: Group) -> bool:
 
 def shows_scatter(group: Group) -> bool:
     """True when all that its means may err by, but the gain of the meters, shows in the scatter of its runs."""
-    if group.n < FEWEST or group.repeats_a_seed or is_estimated(group):
+    if group.n < FEWEST or group.repeats_a_seed or is_estimated(group) or group.differs_in:
         return False
     if any(run.source.slack_kwh for run in group.runs) or group.stops_alike:
         return False

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from lightning_energy.comparison.groups import differing_settings, one_length
+from lightning_energy.comparison.groups import one_length
+from lightning_energy.comparison.mixtures import OTHER_SHARES, other_shares
 from lightning_energy.comparison.student import FEWEST, quantile_with, repeats_needed
 from lightning_energy.comparison.verdicts import (
     FEW_DEAR,
@@ -105,7 +106,8 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
             raise GateError(f"{side.name} has no run that ended with a metric and an energy: give records of such runs")
     one, other = Facts.of(base), Facts.of(new)
     reasons = (*unlike(example(base), example(new)), *one.own, *other.own)
-    reasons = reasons or (*_unknown_samples([*base.runs, *new.runs]), *_other_shares(base, new))
+    pairs = pairs_of(one, other)
+    reasons = reasons or (*_unknown_samples([*base.runs, *new.runs]), *_mixed(other_shares(base, new, pairs)))
     if reasons:
         raise GateError(f"the runs cannot be set against each other: {'; '.join(reasons)}")
     if one.records & other.records:
@@ -116,7 +118,6 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
             f"{base.n} and {new.n} runs do not show how repeats scatter: give at least {FEWEST} per side",
             math.exp(math.fsum(other.log_kwh) / new.n - math.fsum(one.log_kwh) / base.n) - 1,
         )
-    pairs = pairs_of(one, other)
     middle, least, most = energy_differences(one, other, pairs)
     low = _share(least.value - _half(least))
     high = _share(most.value + _half(most))
@@ -181,25 +182,8 @@ def _unknown_samples(runs: Sequence[Run]) -> tuple[str, ...]:
     return (f"the number of validation samples of {which}, so that {why}",)
 
 
-def _other_shares(base: Group, new: Group) -> tuple[str, ...]:
-    """Say that the sides mix configurations differently; a setting that no two runs share is taken for a label.
-
-    Configurations are told by the settings that differ within a side. Of those that both sides have, the share must be
-    the same; others may be the same ones with another setting, so that the sizes of their shares are compared alone.
-    """
-    names = {*differing_settings(base.runs), *differing_settings(new.runs)}
-    counts = [group.configurations(names) for group in (base, new)]
-    sizes = [sorted(of.values(), reverse=True) for of in counts]
-    shares = [[n / sum(of) for n in of] if max(of) > 1 else [1.0] for of in sizes]
-    if shares[0] != shares[1]:
-        listed = sizes
-    elif max(map(max, sizes)) > 1 and any(counts[0][c] * new.n != counts[1][c] * base.n for c in counts[0] & counts[1]):
-        kinds = dict.fromkeys(kind for of in counts for kind, _ in of.most_common())
-        listed = [[of[kind] for kind in kinds] for of in counts]
-    else:
-        return ()
-    words = "; ".join(" and ".join(map(str, of)) for of in listed)
-    return (f"their runs are of several configurations, in other shares on both sides ({words}): give those of one",)
+def _mixed(shares: str) -> tuple[str, ...]:
+    return (f"{OTHER_SHARES} ({shares}): give those of one",) if shares else ()
 
 
 def _but(metric: Test, base: Group, new: Group) -> str:

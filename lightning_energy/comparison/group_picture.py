@@ -18,8 +18,8 @@ __all__ = ["draw_groups", "label_groups", "sentence"]
 
 FRONT, BEHIND, GREY = "#0072B2", "#D55E00", "#6E6E6E"
 WITHOUT_P = (
-    f"fewer than {FEWEST} runs, no spread (also of early stops), one seed in several runs, missing energy, no other "
-    "like it that has one, or behind one that has none"
+    f"fewer than {FEWEST} runs, no spread (also of early stops), one seed in several runs, runs of several settings, "
+    "missing energy, no other like it that has one, or behind one that has none"
 )
 
 
@@ -72,8 +72,9 @@ def draw_groups(ax: Any, groups: Sequence[Group], left_out: Sequence[Run] = ()) 
             zorder=4,
         )
     kinds = kinds_of(groups)
+    is_of = [on and not group.differs_in for group, on in zip(groups, front, strict=True)]
     for kind in dict.fromkeys(kinds):  # each has a front of its own
-        _step(ax, [group for group, on, of in zip(groups, front, kinds, strict=True) if on and of == kind])
+        _step(ax, [group for group, on, of in zip(groups, is_of, kinds, strict=True) if on and of == kind])
     for label, colour, fill in (("on the front of the means", FRONT, FRONT), ("behind it", BEHIND, "white")):
         ax.plot([], [], "o", color=colour, markerfacecolor=fill, markersize=6, label=label)
     if left_out:

@@ -9,6 +9,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.listing import some_of
+from lightning_energy.comparison.missing import missing_words
+from lightning_energy.comparison.mixtures import mixed_words
 from lightning_energy.comparison.student import FEWEST
 from lightning_energy.comparison.target_table import target_cells
 from lightning_energy.comparison.verdicts import (
@@ -40,15 +42,14 @@ __all__ = [
     "group_sentences",
     "groups_csv",
     "latex",
-    "missing_words",
     "paired_words",
 ]
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 MOST_SENTENCES = 12  # of one kind
 CONDITIONS = (
-    "if repeats are independent, scatter roughly normally (where some collapse, or figures come in steps that records "
-    "do not tell, it may be many times that, above all with three or four runs), and {} fixed beforehand"
+    "if repeats are independent, scatter roughly normally (where some collapse or stop early, or figures come in steps "
+    "that records do not tell, it may be many times that, above all with three or four runs), and {} fixed beforehand"
 )
 BEFOREHAND = (
     "A number of runs is for a new study of that many, and for the difference and the spread that were seen: if the "
@@ -91,6 +92,7 @@ ONE_SEED = (
     "spread is, at least in part, the machine's: use another seed for each repeat."
 )
 WITHOUT = ("no_metric_interval", "no_energy_interval")
+ONE_EACH = "A group has one configuration as far as records say: name groups with --group-by."
 NOT_PAIRED = "not paired"
 NOT_DECIDED = "which is {} is not decided: "
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
@@ -137,8 +139,8 @@ def group_sentences(comparison: Judgement) -> list[str]:
     found = [
         (
             "Intervals are of the means, each by itself and by Student's t, of the scatter from run to run "
-            f"alone{without}. Spreads and decisions are those of repeats on this machine and data. A group has one "
-            "configuration as far as records say: name groups with --group-by."
+            f"alone{without}. Spreads and decisions are those of repeats on this machine and data. "
+            + (mixed_words(comparison.groups) or ONE_EACH)
         )
     ]
     if tests:
@@ -265,8 +267,9 @@ def latex(comparison: Judgement) -> str:
     caption = (
         f"{subject.heading} ({'last value' if subject.epoch == 'last' else 'best epoch'}) and energy of the training: "
         f"mean ± standard deviation over n runs, and the 95 % interval of the mean, each by itself by Student's t. The "
-        f"intervals are of the scatter from run to run alone{without}. Energies are {' or '.join(qualities)} and cover "
-        f"{' or '.join(covers)}. <: shown to be dominated by that row, which is {dominates_words(comparison.margin)} "
+        f"intervals are of the scatter from run to run alone{without}. {_mixed(groups)}"
+        f"Energies are {' or '.join(qualities)} and cover {' or '.join(covers)}. "
+        f"<: shown to be dominated by that row, which is {dominates_words(comparison.margin)} "
         f"(by the {GEOMETRIC}); all such decisions together{_against(comparison)} at the level {comparison.level:g} "
         f"(Holm), {conditions_words(comparison.baseline, comparison.margin)}."
         + _of_some(comparison.verdicts)
@@ -288,6 +291,7 @@ def latex(comparison: Judgement) -> str:
     ]
     return "\n".join(
         [
+            r"% \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{_tex(caption)}}}",
@@ -301,6 +305,11 @@ def latex(comparison: Judgement) -> str:
             r"\end{table}",
         ]
     )
+
+
+def _mixed(groups: Sequence[Group]) -> str:
+    words = mixed_words(groups)
+    return f"{words} " if words else ""
 
 
 def _of_some(verdicts: Sequence[Verdict]) -> str:
@@ -414,21 +423,6 @@ def _no_interval(groups: Sequence[Group]) -> list[str]:
     return [f"the {what} of {some_of(names)} have none, as {why}" for (what, why), names in sorted(found.items())]
 
 
-def missing_words(runs: Sequence[Run]) -> str:
-    """Say of how many runs energy is missing, and how much it may be; empty of none.
-
-    Args:
-        runs: the runs.
-    """
-    missing = [r.source.slack_kwh / (r.energy_kwh or math.inf) for r in runs if r.source.slack_kwh]
-    if not missing:
-        return ""
-    most = max(missing)
-    how_much = f"up to {per_cent(most)} of theirs, if it was spent at their mean power"
-    how_much = how_much if math.isfinite(most) else "an unknown amount"
-    return f"energy of {len(missing)} of {len(runs)} runs is missing ({how_much})"
-
-
 def _gain_of_meters(run: Run) -> float:
     """The relative standard uncertainty of a run that its repeats share; 0: unknown."""
     if run.u_kwh is None or not run.energy_kwh:
@@ -540,8 +534,6 @@ def _of_seeds(groups: Sequence[Group]) -> list[str]:
         ]
     if any(g.repeats_a_seed for g in repeated):
         return [ONE_SEED]
-    if any(len({*g.seeds}) < g.n for g in repeated):
-        return ["Some groups have one seed twice, so that they are not paired: use another seed for each repeat."]
     if len({frozenset(g.seeds) for g in repeated}) > 1:
         return [
             "The groups do not all have the same seeds: pairs are formed where at least three, and half, are shared."

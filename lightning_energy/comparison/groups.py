@@ -36,6 +36,7 @@ __all__ = [
     "one_length",
     "unlike_energies",
     "unlike_metrics",
+    "without_settings",
 ]
 
 By: TypeAlias = "str | Sequence[str] | Mapping[str, str] | Callable[[Run], str] | None"
@@ -44,8 +45,14 @@ By: TypeAlias = "str | Sequence[str] | Mapping[str, str] | Callable[[Run], str] 
 CONFIDENCE = 0.95
 ROUNDING = 1e-12  # relative, of a standard deviation that is none
 NAMED = 4  # settings in a name
+MOST_EXACT = 2**53  # whole numbers below it are floats, too
 MOST_NAMES = 20  # of settings in a sentence
 _OF_A_REPEAT = re.compile(r"[\W_]*((seed|rep|repeat|run|version|s|v)[\W_]*)?\d*$", re.IGNORECASE)  # "cnn/seed_1"
+_LABEL = re.compile(
+    r"(^|[/_.-])(id|run_?name|run|trial|repeat|rep|attempt|job|uuid|time|date|timestamp|folder|dir|path|port)$",
+    re.IGNORECASE,
+)
+_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+$")  # a number that YAML reads as a text: "1e-3"
 FOLDER = "folder"
 SAME_RUN = "it is the same run as"
 """The beginning of the reason why another record of a run, or a copy, is left out."""
@@ -100,7 +107,8 @@ class Group:
         energy: the energies of their trainings in kWh; ``None`` without a run.
         metric: their metrics; ``None`` without a run.
         seeds: the seed of each of ``runs``; ``None`` where it is unknown.
-        settings: the settings in which it differs from other groups.
+        settings: those that all its runs share and that not all groups have, and those that it was found by; ``None``:
+            no run of it has that setting.
     """
 
     name: str
@@ -124,6 +132,7 @@ class Group:
             "no_metric_interval": self.no_metric_interval if self.n > 1 else "",
             "seeds": [*self.seeds],
             "settings": {**self.settings},
+            "differs_in": self.differs_in,
         }
 
     @property
@@ -179,22 +188,30 @@ class Group:
 
     @cached_property
     def repeats_a_seed(self) -> bool:
-        """True when two of its runs have one seed and the same settings: they show how the machine scatters alone.
+        """True when two of its runs have one seed: they show how the machine scatters, not what another seed brings.
 
-        Paths among the settings say where a run was written, not how it was trained.
+        Whatever other settings these have: of a precision, or a number of workers, that changes little, runs of one
+        seed have almost one metric.
         """
-        pairs = zip(self.seeds, self.runs, strict=True)
-        known = [(seed, _text(_without_paths(run.source.settings))) for seed, run in pairs if seed is not None]
+        known = [seed for seed in self.seeds if seed is not None]
         return len({*known}) < len(known)
 
-    def configurations(self, names: Iterable[str]) -> Counter[str]:
-        """Some settings of its runs, as text, with the number of runs of each.
+    @cached_property
+    def differs_in(self) -> list[str]:
+        """Names of the settings in which its runs differ, the seed excepted: its means are of such a mixture.
+
+        Paths, and settings that are called like a run's label, tell runs apart, and not how they were trained.
+        """
+        names = differing_settings(self.runs)
+        return [name for name in names if not _is_label(name, [run.source.settings.get(name) for run in self.runs])]
+
+    def values_of(self, name: str) -> list[str]:
+        """The values of a setting of its runs, as text that tells unlike ones apart.
 
         Args:
-            names: the settings.
+            name: the setting.
         """
-        names = sorted(names)
-        return Counter(_text({name: run.source.settings.get(name) for name in names}) for run in self.runs)
+        return [json.dumps(_by_value(run.source.settings.get(name)), default=str) for run in self.runs]
 
     @property
     def mode(self) -> Mode:
@@ -214,7 +231,7 @@ def group_runs(runs: Sequence[Run], by: By = None) -> list[Group]:
             - ``"folder"``: runs whose folders lie in one folder (``cnn/version_0`` and ``cnn/version_1``).
             - ``"none"``: every run is a group of its own.
             - a sequence of names of settings (``["model", "lr"]``), or a text (``"model,lr"``): runs in which these
-              are equal.
+              are equal. A run that has none of them is a group of its own.
             - a mapping of names of runs to names of groups; a run that it does not name is a group of its own.
             - a function of a run that returns the name of its group.
 
@@ -225,9 +242,12 @@ def group_runs(runs: Sequence[Run], by: By = None) -> list[Group]:
     for run in runs:
         found.setdefault(_key(run, by), []).append(run)
     members = [*found.values()]
-    differing = _differing([of_one[0].source.settings for of_one in members])
-    settings = [{k: of_one[0].source.settings.get(k) for k in differing} for of_one in members]
-    names = _names([*found], members, settings)
+    shared = [_shared_settings(of_one) for of_one in members]
+    asked = _names_in(by)
+    chosen = dict.fromkeys([*asked, *_differing([of_one for of_one, _ in shared])])
+    settings = [{name: of_one.get(name) for name in chosen if name not in mixed} for of_one, mixed in shared]
+    of_asked = [{name: of_one[name] for name in asked if name in of_one} for of_one, _ in shared]
+    names = _names([*found], members, settings, of_asked)
     groups = [_group(*parts) for parts in zip(names, members, settings, strict=True)]
     return sorted(groups, key=lambda g: (g.energy is None, 0.0 if g.energy is None else g.energy.mean, g.name))
 
@@ -243,10 +263,12 @@ def checked_by(runs: Sequence[Run], by: By) -> tuple[By, str]:
         The way, and a problem. Where no run has one of the names, every run is a group of its own: grouped by a name
         that is misspelt, runs of different configurations would have one mean.
     """
-    if by is None or callable(by) or isinstance(by, Mapping) or by in (ALONE, FOLDER):
+    if not _names_in(by):
         return by, ""
     known = dict.fromkeys(name for run in runs for name in run.source.settings)
-    names = [*by] if not isinstance(by, str) else [by] if by in known else [name.strip() for name in by.split(",")]
+    names = _names_in(by)
+    if isinstance(by, str) and by not in known:
+        names = [name.strip() for name in by.split(",")]
     unknown = [name for name in names if name not in known]
     if not unknown or not runs:
         return names, ""
@@ -255,6 +277,21 @@ def checked_by(runs: Sequence[Run], by: By) -> tuple[By, str]:
         f"no run has a setting {' or '.join(map(repr, unknown))}, so that no runs are put together: give names of "
         f"their settings ({some})"
     )
+
+
+def without_settings(runs: Sequence[Run], by: By) -> str:
+    """Say how many runs have none of the settings that runs are grouped by; empty where all have one.
+
+    Args:
+        runs: all runs.
+        by: the way to group them, of which :func:`checked_by` knows the names.
+    """
+    names = _names_in(by)
+    n = sum(not any(name in run.source.settings for name in names) for run in runs) if names else 0
+    if not n:
+        return ""
+    lacks = f"{n} of {len(runs)} runs {'has' if n == 1 else 'have'} no setting {' or '.join(map(repr, names))}"
+    return f"{lacks}, so that each of these is a group of its own."
 
 
 def one_length(lengths: frozenset[tuple[int | None, int]]) -> bool | None:
@@ -328,35 +365,73 @@ def _key(run: Run, by: By) -> Any:
     if by == FOLDER:
         file = Path(run.path)
         return ("folder", file.parent.parent if file.name == NAME else file.parent)
-    if isinstance(by, str):
-        by = (by,)
     if isinstance(by, Mapping):
         return by.get(run.name, alone)
     if callable(by):
         return str(by(run))
-    return ("settings", _text({name: source.settings.get(name) for name in by}))
+    own = {name: source.settings[name] for name in _names_in(by) if name in source.settings}
+    return ("settings", _text(own)) if own else alone
 
 
-def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: v for name, v in settings.items() if not (isinstance(v, str) and ("/" in v or "\\" in v))}
+def _names_in(by: By) -> list[str]:
+    """The names of settings that runs are grouped by; none where they are grouped in another way."""
+    if by is None or callable(by) or isinstance(by, Mapping) or by in (ALONE, FOLDER):
+        return []
+    return [by] if isinstance(by, str) else [*by]
+
+
+def _shared_settings(runs: Sequence[Run]) -> tuple[dict[str, Any], set[str]]:
+    """The settings that all runs have with one value, and the names of those that they have not."""
+    mixed = {*differing_settings(runs)}
+    return {name: value for name, value in runs[0].source.settings.items() if name not in mixed}, mixed
+
+
+def _is_label(name: str, values: Sequence[Any]) -> bool:
+    """True for a setting that tells runs apart, and not how they were trained."""
+    texts = [value for value in values if isinstance(value, str)]
+    return bool(_LABEL.search(name)) or any("/" in text or "\\" in text for text in texts)
 
 
 def _text(settings: Mapping[str, Any]) -> str:
-    return json.dumps(settings, sort_keys=True, default=str)
+    return json.dumps({name: _by_value(value) for name, value in settings.items()}, sort_keys=True, default=str)
 
 
-def _names(keys: Sequence[Any], members: Sequence[Sequence[Run]], settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A name for each group, each once: that which was given, what the names of its runs share, or its settings."""
+def _by_value(value: Any) -> Any:
+    """A setting in one form: 1 and 1.0 are one number, and so are 0.001 and the text 1e-3."""
+    if isinstance(value, str) and _EXPONENT.match(value):
+        return float(value)
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < MOST_EXACT else value
+
+
+def _names(
+    keys: Sequence[Any],
+    members: Sequence[Sequence[Run]],
+    settings: Sequence[Mapping[str, Any]],
+    asked: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    """A name for each group, each once: that which was given or asked for, what names of its runs share, or settings.
+
+    Args:
+        keys: the key of each group.
+        members: the runs of each.
+        settings: the settings of each that not all groups have.
+        asked: the settings that each was found by, where it was found by some.
+    """
     if keys and all(not isinstance(key, str) and key[0] == "folder" for key in keys):
         return short_names([key[1] / NAME for key in keys])
     names = [
-        key if isinstance(key, str) else _shared([run.name for run in runs]) or _of_settings(own) or _one_of_them(runs)
-        for key, runs, own in zip(keys, members, settings, strict=True)
+        key if isinstance(key, str) else _of_settings(found_by, len(found_by)) or _named_by(runs, own)
+        for key, runs, own, found_by in zip(keys, members, settings, asked, strict=True)
     ]
     twice = Counter(names)
     names = [n if twice[n] == 1 else _of_settings(own) or n for n, own in zip(names, settings, strict=True)]
     twice = Counter(names)
     return [n if twice[n] == 1 else f"{n} ({i + 1})" for i, n in enumerate(names)]
+
+
+def _named_by(runs: Sequence[Run], settings: Mapping[str, Any]) -> str:
+    """A name by what the names of the runs share, or by settings."""
+    return _shared([run.name for run in runs]) or _of_settings(settings) or _one_of_them(runs)
 
 
 def _one_of_them(runs: Sequence[Run]) -> str:
@@ -372,13 +447,13 @@ def _shared(names: Sequence[str]) -> str:
     return _OF_A_REPEAT.sub("", "".join(letters[0] for letters in alike))
 
 
-def _of_settings(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.rpartition('/')[2]}={value}" for name, value in [*settings.items()][:NAMED])
+def _of_settings(settings: Mapping[str, Any], most: int = NAMED) -> str:
+    return ", ".join(f"{name.rpartition('/')[2]}={value}" for name, value in [*settings.items()][:most])
 
 
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     names = dict.fromkeys(name for s in settings for name in s)
-    return [name for name in names if len({json.dumps(s.get(name), default=str) for s in settings}) > 1]
+    return [name for name in names if len({json.dumps(_by_value(s.get(name)), default=str) for s in settings}) > 1]
 
 
 def _group(name: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Group:

@@ -87,7 +87,9 @@ def plot_courses(comparison: Judgement, ax: Any = None) -> Any:
     lacking = len(progress.configurations) - len(drawn)
     bands = "; bands: from the worst to the best run" if any(of.n > 1 for of in drawn) else ""
     estimated = any(run.quality == "estimated" for run in comparison.drawable)
-    words = f"{'; energies estimated' if estimated else ''}{'; unlike energies: not to be compared' * unlike}"
+    missing = any(run.source.slack_kwh for run in comparison.drawable)
+    words = "; energies estimated" * estimated + "; some energy missing" * missing
+    words += "; unlike energies: not to be compared" * unlike
     ax.set_title(
         f"a step at each validation, nothing interpolated{bands}{words}{_lacking(lacking)}",
         loc="left", fontsize="small",
@@ -144,6 +146,7 @@ def plot_ranks(comparison: Judgement, axes: Any = None) -> Any:
             )  # fmt: skip
     others = of_other_kinds(with_means(comparison.configurations))
     more = f"; {others} of another kind left out" if others else ""
+    more += "; some energy missing" * any(run.source.slack_kwh for run in comparison.drawable)
     axes[0].set_title(f"dashed: the score's own constants; beta changes no order{more}", loc="left", fontsize="small")
     return axes[0].figure, axes
 

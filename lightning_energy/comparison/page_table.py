@@ -186,12 +186,12 @@ def group_table(comparison: Mapping[str, Any], groups: Sequence[Row], runs: Sequ
     return (
         '<section><h2 id="of-groups">Groups of repeats</h2><p class="hint">Mean ± one standard deviation over n runs; '
         "the energy by which half of them had reached a target, with the least and the most that one took and the "
-        "number of those that did (runs that ended "
-        "or diverged without it count as never reaching it); and the posterior probability (flat prior), by the "
+        "number of those that did (runs that ended or diverged without it count as never reaching it); and the "
+        "posterior probability (flat prior), by the "
         "scatter of repeats alone, that the mean is on the front of the configurations like it that have one: no test, "
         "without the uncertainty of meters, and not given for estimates, whose error is not in the scatter, for fewer "
-        "than three runs, where energy is missing, nothing scatters, all stopped early alike or a seed comes twice, "
-        "where no other one like it has one, or where it is behind one that has none."
+        "than three runs, where energy is missing, nothing scatters, all stopped early alike, a seed comes twice, "
+        "or runs differ in a setting, where no other one like it has one, or where it is behind one that has none."
         f"{shown}{_left_out(comparison)}</p>"
         f'<div class="box" role="region" aria-labelledby="of-groups" tabindex="0"><table id="groups"><thead>'
         f"<tr>{head_}</tr></thead><tbody>{''.join(body)}</tbody></table></div></section>"

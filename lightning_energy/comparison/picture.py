@@ -137,7 +137,7 @@ def need_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401, ICN001, PLC0415 - an extra
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('a picture needs matplotlib: pip install "lightning-energy[plot]"') from error
+        raise ModuleNotFoundError("a picture needs matplotlib: pip install matplotlib") from error
 
 
 def _title(comparison: Judgement) -> str:

@@ -150,7 +150,11 @@ def progress_of(
 
 def _alike(runs: Sequence[Run], groups: Sequence[Group]) -> list[Run]:
     """The runs of the most frequent kind of configurations, also those that were cut off or diverged."""
-    ended = [run for group in of_main_kind(with_means(groups)) for run in group.runs]
+    main = of_main_kind(with_means(groups))
+    others = {
+        run.name for group in with_means(groups) if group.name not in {g.name for g in main} for run in group.all_runs
+    }
+    ended = [run for group in main for run in group.runs]
     if not ended:
         kinds = Counter(run.kind for run in runs if run.kind is not None).most_common(1)
         ended = [run for run in runs if kinds and run.kind == kinds[0][0]]
@@ -159,7 +163,8 @@ def _alike(runs: Sequence[Run], groups: Sequence[Group]) -> list[Run]:
     return [
         run
         for run in runs
-        if (run.kind in kinds_ if run.is_comparable else run.likeness in likenesses and run.metric_n in numbers)
+        if run.name not in others
+        and (run.kind in kinds_ if run.is_comparable else run.likeness in likenesses and run.metric_n in numbers)
     ]
 
 

@@ -110,8 +110,8 @@ class Stability:
                 f"{self.formula.alpha:g}): {_listed(self.over_reference, ' kWh')}."
             )
         words.append(
-            "Winners and places are by the figures that were seen (means of repeats): neither their scatter nor the "
-            "uncertainty of the energies is in it."
+            "Winners and places are by the figures that were seen (means of repeats): neither their scatter, nor the "
+            "uncertainty of the energies, nor energy that is missing is in it."
         )
         if self.left_out:
             are = "1 configuration of another kind is"

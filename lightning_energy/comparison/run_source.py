@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -102,7 +103,7 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
     return Source(
         _sensors(record),
         _slack_kwh(record, energy),
-        record.run_id,
+        record.run_id or _by_contents(record),
         _reference_kwh(record),
         lacks,
         scale,
@@ -150,6 +151,11 @@ def _stop_step(record: Record) -> int:
     if not validated or validated[-1] < max(row.epoch for row in rows):
         return 1
     return validated[-1] - (validated[-2] if len(validated) > 1 else -1)
+
+
+def _by_contents(record: Record) -> str:
+    """An id of a record of before runs had one: a copy has the same contents to the last digit, another run has not."""
+    return f"contents {hashlib.sha256(repr(record).encode()).hexdigest()}"
 
 
 def settings_of(what: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:

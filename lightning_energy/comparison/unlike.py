@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lightning_energy.comparison.listing import some_of
+from lightning_energy.comparison.missing import missing_words
 from lightning_energy.comparison.pareto import numbers_of_samples
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ __all__ = ["reference_of_their_size", "with_caveats"]
 OF_ESTIMATES = (
     "An estimate knows the CPU time of a run, not how much power the CPU drew meanwhile: a difference of estimates is "
     "decided only where it is far larger than that may be wrong."
+)
+OF_MISSING = (
+    "figures, energies to a target, pictures and orders are of what is known, and decisions are not taken where it "
+    "could turn them."
 )
 READ_ALIKE = "If all were percentages, give scale='percent' (on the command line: --scale percent)."
 _UNITS = {"fraction": "fraction", "percent": "percentage", "raw": "raw value"}
@@ -73,7 +78,7 @@ def with_caveats(runs: Sequence[Run], reference_kwh: float | None) -> tuple[list
             "The runs had different hardware or drivers ({}): a difference may come from these, not from the models.",
         ),
     ]
-    whole: list[str] = []
+    whole = _of_missing(runs)
     own: list[list[str]] = [[] for _ in runs]
     for values, of_run, of_all in aspects:
         counts = Counter(values)
@@ -112,6 +117,11 @@ def _of_the_same_run(runs: Sequence[Run]) -> list[list[str]]:
     for run in runs:
         names.setdefault(run.source.run_id, []).append(run.name)
     return [[n for n in names[r.source.run_id] if n != r.name] if r.source.run_id else [] for r in runs]
+
+
+def _of_missing(runs: Sequence[Run]) -> list[str]:
+    missing = missing_words(runs)
+    return [f"{missing[0].upper()}{missing[1:]}: {OF_MISSING}"] if missing else []
 
 
 def _of_all(runs: Sequence[Run], reference_kwh: float | None) -> list[str]:

@@ -38,9 +38,9 @@ Accuracies are counts of samples: no mean of them is surer than the step from on
 either group differs, that step is no spread, and nothing is decided; likewise where those of one group do not, and
 their seeds are not known to be different, and where it is their energies. With different seeds, values that count no
 samples are taken to scatter as the other group's do. Nothing is decided about the metric of a group, either, in which
-one seed is known to come twice with the same settings: such runs show how the machine scatters, not what another seed
-brings. What is decided about its energy is for these seeds; and nothing is where not all runs had as many epochs, as
-with early stopping: where that hangs on the seed, runs of one seed cost alike.
+one seed is known to come twice, whatever their settings: such runs show how the machine scatters, not what another seed
+brings. What is decided about its energy is for these seeds; and nothing is where not all runs are known to have had as
+many epochs, as with early stopping: where that hangs on the seed, runs of one seed cost alike.
 
 Energies of trainings that stop early (EarlyStopping, a budget) come in steps: of an epoch, or of all epochs from one
 validation to the next where they end at one. That all runs of a group stop after as many epochs by chance shows no
@@ -50,6 +50,9 @@ showed something in 40 % of studies of three runs each, and in 16 % of four. Nor
 trainings scatter by of which some stop early and others reach their limit: where all runs of one group have one number
 of epochs, and all of the other another, the p-value is no smaller than the probability of that, :math:`4^{-n}` on each
 side for two groups of n that are alike.
+
+Runs that were put together by some settings may differ in others. What is decided is then about this mixture, and
+nothing is where the other group has another one: see :func:`~lightning_energy.comparison.mixtures.other_shares`.
 
 The level holds if repeats are independent and scatter roughly normally. Where a run in ten collapses, five runs have
 none in six of ten cases, and seem better than they are on average. Their number must be fixed before they are seen. It
@@ -65,6 +68,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_energy.comparison.binomial import counts_samples
+from lightning_energy.comparison.mixtures import OTHER_SHARES, other_shares
 from lightning_energy.comparison.student import FEWEST, repeats_needed, tail, tail_with
 
 if TYPE_CHECKING:
@@ -84,6 +88,7 @@ __all__ = [
     "Kind",
     "Test",
     "Verdict",
+    "are_mixed_alike",
     "by_means",
     "constant_words",
     "energy_differences",
@@ -126,8 +131,8 @@ SHOWS_NOTHING = {
     "with a seed of its own?",
     "same pairs": "all pairs differ by the same figure, which shows no spread",
     "two means": "by the geometric mean, which is tested, one costs less, and by the mean the other: " + FEW_DEAR,
-    "seeds stop": "a group has one seed in several runs, and not all runs had as many epochs: where that hangs on the "
-    "seed, so does the energy",
+    "seeds stop": "a group has one seed in several runs, and not all runs are known to have had as many epochs: where "
+    "that hangs on the seed, so does the energy",
     "others": "the pairs of shared seeds, which are tested, have one order, and the means of all runs do not: "
     + NOT_SHARED,
 }
@@ -559,6 +564,9 @@ def _draft(one: Facts, other: Facts, margin: float) -> _Draft:
         draft.kind, draft.reasons = "by the meter", tuple(few)
         return draft
     pairs = pairs_of(one, other)
+    if shares := other_shares(one.group, other.group, pairs):
+        draft.kind, draft.reasons = "incomparable", (f"{OTHER_SHARES} ({shares}): group by these settings, too",)
+        return draft
     draft.pairs = len(pairs)
     draft.energy = _energy_test(one, other, pairs)
     metric = metric_difference(one, other, pairs)
@@ -614,6 +622,16 @@ def pairs_of(one: Facts, other: Facts) -> list[tuple[int, int]]:
     """The runs with one seed, where these are three or more and at least half of the smaller group."""
     pairs = [(i, other.seeds[seed]) for seed, i in one.seeds.items() if seed in other.seeds]
     return pairs if len(pairs) >= max(FEWEST, min(one.group.n, other.group.n) / 2) else []
+
+
+def are_mixed_alike(one: Group, other: Group) -> bool:
+    """True where the runs that a test of two groups is of have the same shares of settings.
+
+    Args:
+        one: a group.
+        other: another group.
+    """
+    return not other_shares(one, other, pairs_of(Facts.of(one), Facts.of(other)))
 
 
 def _are_some(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> bool:
@@ -715,12 +733,12 @@ def _two_stops(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]], value
 
 
 def _hang_on_seeds(one: Group, other: Group) -> bool:
-    """True where a seed comes twice in a group, and numbers of epochs differ that may hang on it."""
+    """True where a seed comes twice in a group, and numbers of epochs differ, or are not known, that may hang on it."""
     if not (one.repeats_a_seed or other.repeats_a_seed):
         return False
     lengths = one.lengths | other.lengths
     has_stopped = any(stopped is not None for stopped, _ in lengths)
-    return (has_stopped and len(lengths) > 1) or False in {one.has_one_length, other.has_one_length}
+    return (has_stopped and len(lengths) > 1) or not (one.has_one_length and other.has_one_length)
 
 
 def by_means(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> float:

@@ -41,7 +41,8 @@ def plot(found: Replays, ax: Any = None) -> Any:
     ax = new_axes(1, INCHES) if ax is None else ax
     runs = [of for of in found.runs if of.played.kwh]
     ax.set_xlabel("energy saved in % of the whole training")
-    ax.set_ylabel(f"points kept, of {found.point:g} of the metric (0: as good as the whole training)")
+    ax.set_ylabel(f"points given up\n(a point is {found.point:g} of the metric; 0: as good as the whole training)")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")  # what is kept grows upwards
     if not runs:
         ax.text(0.5, 0.5, "no run with a metric and energies", transform=ax.transAxes, ha="center", color=GREY)
         return ax.figure, ax
@@ -115,4 +116,4 @@ def _labels(ax: Any, stops: list[Replay]) -> list[Label]:
 def _short(replay: Replay) -> str:
     if replay.kind in {"metric", "score"}:
         return f"patience {replay.settings['patience']:g}"
-    return replay.rule.removesuffix(" of its energy").removeprefix("a point for more than ")
+    return replay.rule.removesuffix(" of its energy").replace("a point for more than ", "dearer than ")

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, get_args
 from lightning_energy.comparison.replay import Played, Rule, RuleKind, Seen, Total, last_point, replay
 from lightning_energy.comparison.what_if_runs import PlayedRun
 from lightning_energy.meters.units import J_PER_KWH
+from lightning_energy.results.monitored import is_not_finite, lost_epochs
 from lightning_energy.results.readable import percent, watt_hours
 from lightning_energy.results.rows import known_j
 from lightning_energy.scores.choice import ScoreName
 from lightning_energy.scores.formula import EnergyPenalized, Formula, Sustainable, check_positive, is_number
-from lightning_energy.scores.metric import NOT_FINITE, PERCENT
+from lightning_energy.scores.metric import PERCENT
 from lightning_energy.scores.stopping import check_window
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from lightning_energy.comparison.run import Run
     from lightning_energy.results.record import Record
-    from lightning_energy.results.rows import EpochRow
 
 __all__ = ["Wanted"]
 
@@ -221,7 +221,7 @@ def _played(record: Record, run: Run) -> Played:
     """The training of a record, as rules are played on it."""
     divisor = PERCENT if run.scale == "percent" else 1.0
     rows = record.epochs
-    lost = _lost(rows)
+    lost = lost_epochs(rows)
     course = [
         Seen(r.epoch, r.metric / divisor, r.total_kwh, r.total_u_kwh, known_j(r.logged_total_kwh), is_lost)
         for r, is_lost in zip(rows, lost, strict=True)
@@ -229,25 +229,12 @@ def _played(record: Record, run: Run) -> Played:
     ]
     totals = [Total(row.epoch, row.total_kwh, row.total_u_kwh) for row in rows]
     last = next(total for total in reversed(totals) if total.kwh is not None)
-    broke = next((i for i, r in enumerate(rows) if NOT_FINITE in (r.no_metric or "") and not lost[i]), None)
+    broke = next((i for i, r in enumerate(rows) if is_not_finite(r) and not lost[i]), None)
     return Played(
         run.mode, course, last.kwh, last.u_kwh, _gain(run), run.quality == "estimated", totals,
         broke=None if broke is None else totals[broke],
         before=0 if broke is None else sum(row.metric is not None for row in rows[:broke]),
     )  # fmt: skip
-
-
-def _lost(rows: Sequence[EpochRow]) -> list[bool]:
-    """True for each epoch that a later session trained again."""
-    lost: list[bool] = []
-    later = first = math.inf  # the first epochs of later sessions, and of the one of the row
-    session = None
-    for row in reversed(rows):
-        if row.session != session:
-            session, later, first = row.session, min(later, first), math.inf
-        first = min(first, row.epoch)
-        lost.append(row.epoch >= later)
-    return lost[::-1]
 
 
 def _caveats(record: Record, run: Run, played: Played) -> list[str]:

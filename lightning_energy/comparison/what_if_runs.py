@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from lightning_energy.comparison.once import standing_for
 from lightning_energy.comparison.subject import Subject
 from lightning_energy.results.plain import plain
 from lightning_energy.scores.stopping import point_kwh, reached
@@ -29,7 +30,10 @@ LIMITS = (
         "A learning rate schedule that depends on the length of the training (cosine, one cycle, linear decay) was "
         "that of the whole training. One that is planned for the shorter one comes down earlier, and often ends better."
     ),
-    "A record keeps the last validation of an epoch: with several in an epoch, rules would have seen the others, too.",
+    (
+        "A record keeps the last validation of an epoch: with several in each, EarlyStopping sees that one alone with "
+        "check_on_train_epoch_end=True; else rules would have seen the others, too."
+    ),
     "One run is one draw: the epoch of a stop depends on the noise of the metric, and another seed stops elsewhere.",
 )
 """The things that a replay cannot know, in sentences."""
@@ -78,7 +82,9 @@ class OfRule:
 
     Attributes:
         rule: the rule in words.
-        metric: the metric of the runs: points of different ones are not put together.
+        metric: the metric of the runs: points of different ones are not put together, nor are energies of different
+            coverage or quality.
+        energies: the coverage and the quality of their energies, in words.
         n: the number of runs that it was played on.
         n_stops: the number of those that it would have stopped.
         points: the median over the runs of the points that are kept or given up; ``None`` unknown.
@@ -89,6 +95,7 @@ class OfRule:
 
     rule: str
     metric: str
+    energies: str
     n: int
     n_stops: int
     points: float | None
@@ -127,16 +134,23 @@ class Replays:
 
     @cached_property
     def of_rules(self) -> list[OfRule]:
-        """Each rule over all runs of a metric."""
+        """Each rule over all runs of a metric whose energies are of one kind, each run once."""
         whole = {played.name: played.played.kwh or 0.0 for played in self.runs}
         rules: dict[tuple[str, object], list[Replay]] = {}
-        names: dict[object, str] = {}
-        for played in self.runs:
-            kind = played.run.metric_kind
-            names.setdefault(kind, played.subject.heading)
+        names: dict[object, tuple[str, str]] = {}
+        for played in self.once:
+            run = played.run
+            kind = (run.metric_kind, run.covers, run.quality)
+            names.setdefault(kind, (played.subject.heading, f"{run.covers}, {run.quality}"))
             for found in played.replays:
                 rules.setdefault((found.rule, kind), []).append(found)
-        return [_of_rule(rule, names[kind], found, whole) for (rule, kind), found in rules.items()]
+        return [_of_rule(rule, *names[kind], found, whole) for (rule, kind), found in rules.items()]
+
+    @cached_property
+    def once(self) -> list[PlayedRun]:
+        """The runs without copies, and without what a resumed run had left before: the records with the most energy."""
+        same = standing_for(self.runs, lambda of: of.run.source.run_id, lambda of: of.run.energy_kwh)
+        return [played for played, record in zip(self.runs, same, strict=True) if played is record]
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types, which have no infinity: beside each price stands whether it is infinite."""
@@ -183,7 +197,7 @@ class Replays:
         }
 
 
-def _of_rule(rule: str, metric: str, found: Sequence[Replay], whole_kwh: dict[str, float]) -> OfRule:
+def _of_rule(rule: str, metric: str, energies: str, found: Sequence[Replay], whole_kwh: dict[str, float]) -> OfRule:
     points = [replay.points for replay in found if replay.points is not None]
     known = [(replay.saved_kwh, whole_kwh[replay.run]) for replay in found if replay.saved_kwh is not None]
     saved_kwh = sum(saved for saved, _ in known) if known else None
@@ -191,6 +205,7 @@ def _of_rule(rule: str, metric: str, found: Sequence[Replay], whole_kwh: dict[st
     return OfRule(
         rule,
         metric,
+        energies,
         len(found),
         sum(replay.stops for replay in found),
         statistics.median(points) if points else None,

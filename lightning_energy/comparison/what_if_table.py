@@ -119,11 +119,18 @@ def _rows(of: PlayedRun) -> list[list[str]]:
 
 def _cells(replay: Replay, of: PlayedRun) -> list[str]:
     if not replay.stops:
-        return ["its end", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]
+        return ["its end", *_of_whole(of)]
     points = UNKNOWN if replay.points is None else signed(replay.points)
     energy = UNKNOWN if replay.kwh is None else watt_hours(replay.kwh * J_PER_KWH)
     kept = UNKNOWN if replay.kept is None else of.subject.show(replay.kept)
     return [f"epoch {replay.epoch}", kept, points, energy, _saved(replay)]
+
+
+def _of_whole(of: PlayedRun) -> list[str]:
+    """The cells of a rule that ends nothing: the best value and the energy of the whole training, and nothing saved."""
+    best, kwh = of.played.best_of(len(of.played.course)), of.played.kwh
+    kept, points = (UNKNOWN, UNKNOWN) if best is None else (of.subject.show(best.value), signed(0.0))
+    return [kept, points, *((UNKNOWN, UNKNOWN) if kwh is None else (watt_hours(kwh * J_PER_KWH), "0 %"))]
 
 
 def _saved(replay: Replay) -> str:
@@ -134,18 +141,22 @@ def _saved(replay: Replay) -> str:
 
 
 def _over_all(found: Replays) -> str:
-    n = len(found.runs)
+    n, once = len(found.runs), len(found.once)
+    copies = f", without {n - once} {'copy or part' if n - once == 1 else 'copies or parts'} of one" if once < n else ""
     more = f" ({n} runs are too many for a table each: see --format csv)" if n > MOST_TABLES else ""
-    return f"All {n} runs, each rule on each of them{more}"
+    runs = "One run" if once == 1 else f"All {once} runs"
+    return f"{runs}{copies}, each rule on {'it' if once == 1 else 'each of them'}{more}"
 
 
 def _rows_of_rules(found: Replays) -> list[list[str]]:
     rows = [["rule", "runs", "stopped", "median points", "worst", "saved"]]
     has_several = len({of.metric for of in found.of_rules}) > 1
+    are_unlike = len({of.energies for of in found.of_rules}) > 1
     for of in found.of_rules:
         points, worst = (UNKNOWN if p is None else signed(p) for p in (of.points, of.worst_points))
         saved = UNKNOWN if of.saved is None else f"{100 * of.saved:.1f} %"
-        rule = f"{of.rule} ({of.metric})" if has_several else of.rule
+        kinds = "; ".join([of.metric] * has_several + [of.energies] * are_unlike)
+        rule = f"{of.rule} ({kinds})" if kinds else of.rule
         rows.append([rule, f"{of.n}", f"{of.n_stops}", points, worst, saved])
     return rows
 
@@ -154,8 +165,9 @@ def _of_columns(found: Replays) -> str:
     return (
         f"Points of {found.point:g} of the metric: the best value until the stop against that of the whole training. "
         f"Saved: the energy from the stop to the end of the last epoch, with its standard uncertainty (k=1), in which "
-        f"the gain of the sensors cancels. Epochs are counted from 0; the price of a point is that of the last "
-        f"{found.window} validations."
+        f"the gain of the sensors cancels. Its end: the rule stops no earlier than this run ended. Epochs are counted "
+        f"from 0; the price of a point is taken over the last {found.window} validations (--window, which is the "
+        f"patience of EnergyEfficiencyStopping)."
     )
 
 

@@ -31,7 +31,7 @@ def may_be_followed(channel: Channel) -> bool:
 
 
 class Follower(Poller):
-    """Starts a helper process, and puts on the curves what that reads, four times a second.
+    """Starts a helper process, and puts on the curves what that reads, once a second.
 
     Where none can be started, or it ends, hangs, or knows the boards otherwise than we do, the thread polls.
 

@@ -18,7 +18,7 @@ __all__ = ["Helper", "can_help"]
 
 BOOT = "from lightning_energy.curves.helper_process import main; main()"
 NEEDED = ("lightning_energy", "numpy", "pynvml")  # the packages that it imports
-PATIENCE_S = 1.0  # time without a message after which the helper is asked, and after which it is given up
+PATIENCE_S = 2.5  # time without a message after which the helper is asked, and after which it is given up
 MOST_BYTES = 1 << 20  # of a message
 
 

@@ -25,7 +25,7 @@ __all__ = ["BATCH_S", "main", "serve"]
 
 T = TypeVar("T")
 
-BATCH_S = 0.25  # time between two messages, so that the training's process wakes up four times a second
+BATCH_S = 1.0  # time between two messages: each wakes the training's process up, which costs more than what it brings
 LONGEST_CALL_S = 1.0  # a call that takes longer hangs: the parent is to see to it itself
 POLLS = 128  # most polls in one message
 

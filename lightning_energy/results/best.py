@@ -47,7 +47,8 @@ def best_of(epochs: Sequence[EpochRow], metric: Metric | None) -> Best | None:
     else:
         return None
     score = best.score if scored else None
-    return None if best.metric is None else Best(best.epoch, best.metric, score, best.total_kwh)
+    is_of_ends = any((row.validations or 0) > 1 for row in epochs)
+    return None if best.metric is None else Best(best.epoch, best.metric, score, best.total_kwh, is_of_ends)
 
 
 def epoch_of(epochs: Sequence[EpochRow], metric: Metric | None) -> int | None:

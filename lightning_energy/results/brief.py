@@ -295,8 +295,8 @@ def _value(metric: Metric, value: float) -> str:
 def _best_metric(report: Figures, metric: Metric, best: Best) -> str:
     after = "" if best.total_kwh is None else f" after {watt_hours(best.total_kwh * J_PER_KWH)}"
     if best.epoch == report.metric_epoch:
-        return f"the best, reached{after}" if after else "the best"
-    return f"best {_value(metric, best.value)} in epoch {best.epoch}{after}"
+        return f"the best{_at_end(best)}, reached{after}" if after else f"the best{_at_end(best)}"
+    return f"best{_at_end(best)} {_value(metric, best.value)} in epoch {best.epoch}{after}"
 
 
 def _best_score(report: Figures) -> str:
@@ -304,7 +304,13 @@ def _best_score(report: Figures) -> str:
     if best is None or best.score is None:
         return ""
     is_last = best.epoch == report.metric_epoch
-    return " (the best)" if is_last else f" (best {best.score:.4g} in epoch {best.epoch})"
+    found = f"the best{_at_end(best)}" if is_last else f"best{_at_end(best)} {best.score:.4g} in epoch {best.epoch}"
+    return f" ({found})"
+
+
+def _at_end(best: Best) -> str:
+    """Say that of several validations of an epoch the last one counts; nothing where each had one."""
+    return " at an epoch's end" if best.is_of_ends else ""
 
 
 def _lines_on_derived(derived: Derived | None) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lightning_energy.results.verdict.saving import Verdict
     from lightning_energy.scores.metric import Metric
 
-__all__ = ["Best", "Device", "Figures", "Missing", "Outcome", "PerUnit", "Spread"]
+__all__ = ["Best", "Device", "Figures", "FirstWaits", "Missing", "Outcome", "PerUnit", "Spread"]
 
 Outcome = Literal["running", "completed", "interrupted", "checkpoint"]
 """The end of a run or a session: ``running`` has none yet; ``checkpoint`` is a session as its checkpoint knew it."""
@@ -31,6 +31,21 @@ Outcome = Literal["running", "completed", "interrupted", "checkpoint"]
 OF_A_FIT = {"train", "tune", "sanity_check"}  # a validation can also stand alone
 UPDATES = 5  # of a sensor in a bin of its power that is read: one moment more or less is a fifth of it
 ROUNDING = 1e-6  # relative difference between sums over ranks in different orders
+
+
+@dataclass(frozen=True)
+class FirstWaits:
+    """The waits for the first batches of a session's epochs, on rank zero.
+
+    Attributes:
+        n: their number.
+        duration_s: their seconds.
+        first_s: the seconds of the first one.
+    """
+
+    n: int
+    duration_s: float
+    first_s: float
 
 
 @dataclass(frozen=True)
@@ -160,12 +175,15 @@ class Best:
         value: the metric then, as it was logged.
         score: its score; ``None`` where there is none.
         total_kwh: energy of ``fit`` up to the end of that epoch; ``None`` unknown.
+        is_of_ends: an epoch had several validations, of which the last one alone is known here: another one may have
+            been better.
     """
 
     epoch: int
     value: float
     score: float | None
     total_kwh: float | None
+    is_of_ends: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,6 +217,7 @@ class Figures:
             :class:`~lightning_energy.ledger.phases.PhaseEnergy`. Of this rank alone after an exception.
         phases_by_rank: the phases of training of each rank, in their order; empty where it is not divided, of one rank,
             and where a rank is not known.
+        first_waits: the waits for the first batches of epochs; ``None`` where training is not divided.
         between: energy of this session that is in no row of its epochs; ``None`` while it runs, and where unknown.
         missing: stretches of time in which the energy of one of these devices is not known.
         absent_ranks: number of other ranks whose energy since the last epoch is not known; 0 but after an exception.
@@ -240,6 +259,7 @@ class Figures:
     gaps: Energy | None = None
     phases: Mapping[str, Sequence[PhaseEnergy]] = field(default_factory=dict)
     phases_by_rank: Sequence[Sequence[PhaseEnergy]] = ()
+    first_waits: FirstWaits | None = None
     between: Energy | None = None
     missing: Sequence[Missing] = ()
     absent_ranks: int = 0

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "FormatError", "convert", "render"]
 
+OF_PHASE = "train_phase_"  # the beginning of a phase's column
 LATEX = {
     "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "{}$&#_%"},
@@ -112,10 +113,13 @@ def _json(record: Record) -> str:
 
 
 def _columns_of(row: EpochRow) -> dict[str, Any]:
-    """The columns of an epoch's row, one of them for each phase that it has: its joules where they are resolved."""
+    """The columns of an epoch's row, one of them for each phase that it has: its joules where they are resolved.
+
+    A user names phases as they like: no other column begins like theirs.
+    """
     columns = row.to_plain()
     columns.pop("phases", None)
-    return columns | {f"train_{phase.name}_j": phase.energy_j if phase.resolved else None for phase in row.phases}
+    return columns | {f"{OF_PHASE}{phase.name}_j": phase.energy_j if phase.resolved else None for phase in row.phases}
 
 
 def _csv(record: Record) -> str:
@@ -128,6 +132,10 @@ def _csv(record: Record) -> str:
     return text.getvalue().rstrip("\n")
 
 
+IN_CAPTION = ("fit in all", "Metric", "Score", "Covers", "Uncertainty", "Missing")
+"""The facts that a reader of a table needs; the others are comments."""
+
+
 def _markdown(record: Record) -> str:
     return as_markdown(record.report)
 
@@ -135,9 +143,10 @@ def _markdown(record: Record) -> str:
 def _latex(record: Record) -> str:
     layout = lay_out(record.report)
     rows = [r"    " + " & ".join(map(_in_latex, cells)) + r" \\" for cells in (HEADER, *layout.rows)]
-    caption = " ".join(f"{_in_latex(label)}: {_in_latex(text)}." for label, text in layout.facts)
+    caption = " ".join(f"{_in_latex(label)}: {_in_latex(text)}." for label, text in layout.facts if label in IN_CAPTION)
     return "\n".join(
         [
+            *(f"% {_in_latex(label)}: {_in_latex(text)}" for label, text in layout.facts if label not in IN_CAPTION),
             *(f"% Note: {_in_latex(note)}" for note in layout.notes),
             r"\begin{table}",
             r"  \centering",

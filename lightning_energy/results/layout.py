@@ -9,7 +9,7 @@ from lightning_energy.meters.units import J_PER_KWH, SAMPLES
 from lightning_energy.results.brief import one_of
 from lightning_energy.results.layout_phases import facts_of_phases
 from lightning_energy.results.layout_sharing import facts_of_sharing
-from lightning_energy.results.readable import duration, joules, one_line, si
+from lightning_energy.results.readable import duration, joules, one_line, si, watt_hours
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ def _row(name: str, energy: Energy, resolution: Resolution | None = None) -> tup
 def _facts_of_training(report: Figures) -> list[tuple[str, str]]:
     facts = []
     if report.total is not None and report.total.energy_kwh is not None:
-        facts.append(("fit in all", f"{_kwh(report.total)}, validation and sanity check included"))
+        facts.append(("fit in all", f"{_total(report.total)}, validation and sanity check included"))
     if report.step_j is not None:
         steps = f"mean of {report.steps} steps, each from its start to the start of the next"
         text = f"{_with_u(report.step_j, report.step_u)} ({steps})"
@@ -122,9 +122,10 @@ def _facts_of_quality(report: Figures) -> list[tuple[str, str]]:
             facts.append(("Score", f"{report.score:.4f}{u} = {report.score_name} of {name} = {value:.4f}{at}"))
     if report.best is not None:
         best = report.best
-        at = "" if best.total_kwh is None else f", at {best.total_kwh:.4g} kWh"
+        at = "" if best.total_kwh is None else f", after {watt_hours(best.total_kwh * J_PER_KWH)}"
         score = "" if best.score is None else f", score {best.score:.4f}"
-        facts.append(("Best epoch", f"{best.epoch}, counted from 0: {best.value:.4f}{score}{at}"))
+        ends = ", of the last validations of epochs" if best.is_of_ends else ""
+        facts.append(("Best epoch", f"{best.epoch}, counted from 0{ends}: {best.value:.4f}{score}{at}"))
     if report.no_metric:
         facts.append(("No metric", report.no_metric))
     if report.no_score and not report.no_metric.endswith(report.no_score):
@@ -203,8 +204,8 @@ def _with_u(energy_j: float, u: Spread | None) -> str:
     return joules(energy_j, None if u is None else u.u_absolute_j)
 
 
-def _kwh(energy: Energy) -> str:
-    return f"{energy.energy_kwh:.4g} kWh ± {energy.u_absolute_j / J_PER_KWH:.2g} kWh"
+def _total(energy: Energy) -> str:
+    return f"{_joules(energy)} ({watt_hours(energy.energy_j or 0.0)})"
 
 
 def _known(value: float | None, unit: str) -> str:

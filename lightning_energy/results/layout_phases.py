@@ -27,6 +27,7 @@ WORDS = {
     "other": "the rest (callbacks, logging)",
 }
 SHORT = {"data": "waiting for data", "copy": "copying", "saving": "saving", "other": "the rest"}
+LONGEST = 32  # letters of a name in the short line
 SMALL = 0.005  # part of a stage's time that the short line does not name
 
 
@@ -77,12 +78,16 @@ def line_of_phases(report: Figures) -> list[tuple[str, str]]:
     if not phases or whole is None or not whole.energy_j:
         return []
     large = [p for p in _by_size(phases) if p.energy.duration_s >= SMALL * whole.duration_s]
-    told = [
-        f"{SHORT.get(p.name, p.name)} {percent((p.energy.energy_j or 0) / whole.energy_j)}" for p in large if p.resolved
-    ]
-    rest = [SHORT.get(p.name, p.name) for p in large if not p.resolved]
+    told = [f"{_short(p)} {percent((p.energy.energy_j or 0) / whole.energy_j)}" for p in large if p.resolved]
+    rest = [_short(p) for p in large if not p.resolved]
     text = "; ".join(filter(None, (", ".join(told), f"not resolved: {', '.join(rest)}" if rest else "")))
     return [("Of training", text)] if text else []
+
+
+def _short(phase: PhaseEnergy) -> str:
+    """A phase in a line that names many: a long name without its middle, as names are alike at their ends, too."""
+    name, half = SHORT.get(phase.name, phase.name), LONGEST // 2
+    return name if len(name) <= LONGEST else f"{name[:half]}…{name[-half:]}"
 
 
 def _by_size(phases: Sequence[PhaseEnergy]) -> list[PhaseEnergy]:

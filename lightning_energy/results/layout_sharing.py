@@ -37,16 +37,16 @@ def facts_of_sharing(report: Figures) -> list[tuple[str, str]]:
         report: the figures.
     """
     told = [device for device in report.devices if device.shared is not None]
-    facts = [(f"Between updates of {device.name}", _text(device)) for device in told[:MOST_DEVICES]]
+    facts = [(f"Mean powers of {device.name}", _text(device)) for device in told[:MOST_DEVICES]]
     left = len(told) - MOST_DEVICES
-    return [*facts, *([("Between updates", f"of {left} more devices: see the record")] if left > 0 else [])]
+    return [*facts, *([("Mean powers", f"of {left} more devices: see the record")] if left > 0 else [])]
 
 
 def _text(device: Device) -> str:
     shared = device.shared
     if shared is None or shared.method == "lines":
         why = "" if shared is None else shared.why
-        return f"energy is shared out by time alone: {why}"
+        return f"not known, so that the energy between two updates is divided by time alone: {why}"
     delay = delay_in_words(
         shared.delay_s or 0.0,
         shared.delay_u_s or 0.0,
@@ -54,7 +54,7 @@ def _text(device: Device) -> str:
         shared.smoothing_u_s or 0.0,
         shared.look,
     )
-    texts = [*delay, f"Mean powers, told by {shared.intervals} updates: {_powers(shared)}"]
+    texts = [*_powers(shared), *delay]
     texts += [_kinds(kinds) for kinds in shared.step_kinds]
     if shared.moved:
         most_j = max(abs(row.energy_j) for row in shared.moved)
@@ -94,14 +94,17 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:.1f}" if seconds < 0.001 else f"{seconds * 1e3:.0f}"  # noqa: PLR2004 - a millisecond
 
 
-def _powers(shared: HowShared) -> str:
+def _powers(shared: HowShared) -> list[str]:
     of_kinds = {(kinds.stage, kinds.phase or "step") for kinds in shared.step_kinds}
     names = [_name(c, has_kinds=(c.stage, c.phase) in of_kinds) for c in shared.classes]
     powers = [*zip(names, shared.classes, strict=True)]
     told = [f"{name} {c.power_w:.3g} ± {c.u_w:.2g} W" for name, c in powers if c.u_w <= TOLD * c.power_w]
     rest = [name for name, c in powers if c.u_w > TOLD * c.power_w]
-    left = f"too rare or too short to tell: {', '.join(rest)}" if rest else ""
-    return "; ".join(filter(None, (", ".join(told), left)))
+    left = f"not known, as too rare or too short: {', '.join(rest)}" if rest else ""
+    if not told:
+        return [left or "none is known"]
+    follow = f"They follow from {shared.intervals} updates, and divide the energy between two of them"
+    return ["; ".join(filter(None, (", ".join(told), left))), follow]
 
 
 def _name(row: ClassPower, *, has_kinds: bool) -> str:

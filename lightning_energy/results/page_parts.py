@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["folded", "listed", "section", "table", "words"]
 
+LONGEST_WORD = 24  # letters
+
 
 def section(heading: str, body: str) -> str:
     """A part of the page with its heading; nothing without a body."""
@@ -32,7 +34,7 @@ def table(header: Sequence[str], rows: Sequence[tuple[str, ...]], caption: str, 
     """A table, its cells escaped; the last ``texts`` columns are words, as is the first."""
     last = len(header) - texts
     kinds = ["" if not 0 < i < last else ' class="n"' for i in range(len(header))]
-    head = "".join(f'<th scope="col"{k}>{escaped(h)}</th>' for h, k in zip(header, kinds, strict=True))
+    head = "".join(f'<th scope="col"{k}>{_broken(h, escaped(h))}</th>' for h, k in zip(header, kinds, strict=True))
     body = "".join(
         f'<tr><th scope="row">{_cell(first)}</th>'
         + "".join(f"<td{k}>{_cell(c)}</td>" for c, k in zip(rest, kinds[1:], strict=True))
@@ -46,7 +48,12 @@ def table(header: Sequence[str], rows: Sequence[tuple[str, ...]], caption: str, 
 
 
 def _cell(text: str) -> str:
-    return name(text) if text else UNKNOWN
+    return _broken(text, name(text)) if text else UNKNOWN
+
+
+def _broken(text: str, html: str) -> str:
+    """The same with line breaks within a word that would push all other columns off the page: a name of the user's."""
+    return f'<span class="long">{html}</span>' if any(len(word) > LONGEST_WORD for word in text.split()) else html
 
 
 def folded(summary: str, body: str) -> str:

@@ -13,7 +13,7 @@ from lightning_energy.ledger.phases import PhaseEnergy
 from lightning_energy.meters.base import Condition, Quality, Scope
 from lightning_energy.meters.clock import Anchor
 from lightning_energy.results.carbon import Derived
-from lightning_energy.results.figures import Device, Missing, Outcome, Spread
+from lightning_energy.results.figures import Device, FirstWaits, Missing, Outcome, Spread
 from lightning_energy.results.machine import Machine
 from lightning_energy.results.node import Node
 from lightning_energy.results.notes import Note, NoteKind
@@ -72,6 +72,7 @@ def record_of(document: Node) -> Record:
         n_test=document.get("n_test").maybe(Node.integer),
         phases=document.get("phases").maybe(_phases) or {},
         phases_by_rank=document.get("phases_by_rank").maybe(_of_ranks) or [],
+        first_waits=document.get("first_waits").maybe(_first_waits),
     )
 
 
@@ -119,6 +120,10 @@ def _phases(rows: Node) -> dict[str, list[PhaseEnergy]]:
 
 def _of_ranks(rows: Node) -> list[list[PhaseEnergy]]:
     return [[_phase(item) for item in phases.items()] for phases in rows.items()]
+
+
+def _first_waits(row: Node) -> FirstWaits:
+    return FirstWaits(row["n"].integer(), row["duration_s"].amount(), row["first_s"].amount())
 
 
 def _phase(row: Node) -> PhaseEnergy:
@@ -341,6 +346,7 @@ def _epoch(row: Node) -> EpochRow:
         logged_val_j=row.get("logged_val_j").maybe(Node.number),
         logged_total_kwh=row.get("logged_total_kwh").maybe(Node.number),
         no_metric=row.get("no_metric").maybe(Node.text),
+        validations=row.get("validations").maybe(Node.integer),
         phases=tuple(_epoch_phase(item) for item in (row.get("phases").maybe(Node.items) or ())),
     )
 

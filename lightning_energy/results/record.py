@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lightning_energy.curves.resolution import Resolution
     from lightning_energy.ledger.phases import PhaseEnergy
     from lightning_energy.results.carbon import Derived
-    from lightning_energy.results.figures import Device, Missing, Outcome
+    from lightning_energy.results.figures import Device, FirstWaits, Missing, Outcome
     from lightning_energy.results.notes import Note
     from lightning_energy.results.rows import EpochRow, Evaluation, SessionRow
     from lightning_energy.results.verdict.explanation import Explanation
@@ -39,6 +39,7 @@ OPTIONAL = {
     "units",
     "phases",
     "phases_by_rank",
+    "first_waits",
     "above_idle_u",
     "seed",
     "n_val",
@@ -125,6 +126,7 @@ class Record:
         phases: by stage that is divided its phases, whose energies together are the stage's; empty where none is.
         phases_by_rank: the phases of training of each rank, in their order; empty where it is not divided, of one rank,
             and where a rank is not known.
+        first_waits: the waits for the first batches of epochs; ``None`` where training is not divided.
         missing: stretches of time in which the energy of one of the devices is not known.
         above_idle_j: joules of this session above the devices' idle power; ``None`` when that was not watched.
         above_idle_u: its uncertainty; ``None`` unknown.
@@ -177,6 +179,7 @@ class Record:
     n_test: int | None = None
     phases: Mapping[str, Sequence[PhaseEnergy]] = field(default_factory=dict)
     phases_by_rank: Sequence[Sequence[PhaseEnergy]] = ()
+    first_waits: FirstWaits | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -227,6 +230,7 @@ class Record:
             gaps=self.gaps,
             phases=self.phases,
             phases_by_rank=self.phases_by_rank,
+            first_waits=self.first_waits,
             between=self._own.between if self._own is not None else None,
             missing=self.missing,
             absent_ranks=self.absent_ranks,
@@ -346,6 +350,7 @@ def make_record(
         n_test=report.n_test,
         phases={stage: [*phases] for stage, phases in report.phases.items()},
         phases_by_rank=[[*phases] for phases in report.phases_by_rank],
+        first_waits=report.first_waits,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,9 @@ DERIVED_COLUMNS = ("co2eq_g", "cost")
 """Further columns of an epoch's row, each of which is there only if it was asked for."""
 
 
+ROUNDING = 1e-12  # relative difference between an energy and the sum of its phases that nobody need make smaller
+
+
 @dataclass(frozen=True)
 class EpochPhase:
     """A phase of an epoch's training, all ranks together.
@@ -59,15 +63,20 @@ def of_energy(phases: Sequence[EpochPhase], train_j: float | None) -> tuple[Epoc
 
     Args:
         phases: all phases of an epoch.
-        train_j: the energy of its training.
+        train_j: the energy of its training; ``None`` unknown.
+
+    Returns:
+        The phases, whose joules are together that energy; unknown ones where nobody knows it, or their proportions.
 
     Example:
         >>> logged = [EpochPhase("data", 1.0, 0.1, resolved=True), EpochPhase("other", 3.0, 0.1, resolved=True)]
         >>> [phase.energy_j for phase in of_energy(logged, 8.0)]
         [2.0, 6.0]
     """
-    before_j = sum(phase.energy_j or 0.0 for phase in phases)
-    if train_j is None or not before_j:
+    before_j = math.fsum(phase.energy_j or 0.0 for phase in phases)
+    if train_j is None or (train_j and not before_j):
+        return tuple(replace(phase, energy_j=None, u_j=0.0, resolved=False) for phase in phases)
+    if math.isclose(train_j, before_j, rel_tol=ROUNDING):
         return tuple(phases)
     factor = train_j / before_j
     return tuple(
@@ -105,6 +114,7 @@ class EpochRow:
         logged_total_kwh: the total as it was logged last in the epoch.
         no_metric: the reason why the value that the epoch's last validation logged is not in ``metric``, such as
             ``val_loss=nan is not finite``; ``None`` where there is no such value.
+        validations: the number of validations in this epoch; ``metric`` is of the last one.
         phases: the phases of training in this epoch, whose joules are together ``train_j``; empty where it is not
             divided. Of all but the last 32 epochs of a session their proportions are those that were logged.
     """
@@ -131,6 +141,7 @@ class EpochRow:
     logged_val_j: float | None = None
     logged_total_kwh: float | None = None
     no_metric: str | None = None
+    validations: int | None = None
     phases: Sequence[EpochPhase] = ()
 
     @classmethod

@@ -262,7 +262,5 @@ def _parquet() -> tuple[Any, Any]:
         import pyarrow as pa  # noqa: PLC0415 - an extra
         from pyarrow import parquet  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "trace='parquet' needs pyarrow: pip install 'lightning-energy[parquet]', or give trace='csv'"
-        ) from error
+        raise ModuleNotFoundError("trace='parquet' needs pyarrow: pip install pyarrow, or give trace='csv'") from error
     return pa, parquet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,15 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import Trainer
 
+    from lightning_energy.scores.choice import ScoreSetting
     from lightning_energy.training.error_guard import Warn
     from lightning_energy.training.settings import Settings
 
 __all__ = ["as_on_rank_zero"]
 
 DIFFER = "EnergyCallback has other settings on rank zero, which count on all ranks: "
-PLAIN = ("carbon_intensity", "pue", "price", "log_uncertainty", "phases")
+OF_METRIC = ("metric", "accuracy", "mode", "scale")
+PLAIN = (*OF_METRIC, "carbon_intensity", "pue", "price", "log_uncertainty", "phases")
 """Settings that ranks can send to each other."""
 A_FUNCTION = "a function"  # stands for a score that cannot be sent
 
@@ -44,8 +47,14 @@ def as_on_rank_zero(trainer: Trainer, settings: Settings, warn: Warn) -> Setting
     warn_here(warn, f"{DIFFER}{', '.join(names)}")
     own = settings.per or {}
     per = {name: own.get(name, _is_not_there) for name in plain["per"]}
-    scored = settings if plain["score"] == A_FUNCTION else replace(settings, score=plain["score"])
-    return replace(scored, **{name: plain[name] for name in PLAIN}, per=per or None)
+    of_rank_zero: ScoreSetting = _known_on_rank_zero if score != A_FUNCTION else settings.score
+    score_here = of_rank_zero if plain["score"] == A_FUNCTION else plain["score"]
+    return replace(settings, **{name: plain[name] for name in PLAIN}, score=score_here, per=per or None)
+
+
+def _known_on_rank_zero(_quality: float, _energy_kwh: float) -> float:
+    """Stand for a function that cannot be sent: the score is rank zero's."""
+    return math.nan
 
 
 def _is_not_there(_batch: Any) -> int:

@@ -34,9 +34,9 @@ class EnergyEfficiencyStopping(EndsTraining):
     """Stop a training when the next point of quality costs more than a stated number of kWh.
 
     The price of the next point is that of the last ones: after each validation, the energy that the last ``patience``
-    validations took, divided by the points that the best value so far has risen by in them, see
-    :mod:`lightning_energy.scores.stopping`. With any limit it stops where Lightning's ``EarlyStopping`` with this
-    patience would, or earlier.
+    validations took with the training before each, divided by the points that the best value so far has risen by in
+    them, see :mod:`lightning_energy.scores.stopping`. With any limit it stops where Lightning's ``EarlyStopping`` with
+    this patience would, or earlier.
 
     It needs an :class:`~lightning_energy.EnergyCallback` in the same Trainer, which knows the energy, and whose metric
     it goes by: any metric, in its own direction. The place in the list does not matter. All ranks stop together, as
@@ -182,7 +182,9 @@ class EnergyEfficiencyStopping(EndsTraining):
         price = self.kwh_per_point
         if price is None:
             return f"stopped in epoch {self.stopped_epoch}, as another rank did"
-        last = "the last validation" if self.patience == 1 else f"the last {self.patience} validations"
+        last = "the last validation, with the training before it,"
+        if self.patience > 1:
+            last = f"the last {self.patience} validations, with the training before each,"
         spent_kwh = (self._reached[-1].kwh or 0.0) - (self._reached[0].kwh or 0.0)
         cost = "without a better value" if math.isinf(price) else f"{price:.3g} kWh per point of {self.point:g}"
         return (

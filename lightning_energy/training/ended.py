@@ -6,8 +6,9 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_only
 
+from lightning_energy.meters.user_line import warn_at_user
 from lightning_energy.results.notes import Note
 from lightning_energy.results.readable import one_line
 from lightning_energy.training.lightning_private import saving
@@ -58,7 +59,7 @@ class EndsTraining(Callback):
             return False
         self._others.refuse(self, trainer)
         name = type(self).__name__
-        rank_zero_warn(
+        rank_zero_only(warn_at_user)(
             f"{name} is at work in another Trainer, and ends that one alone: give each Trainer one of its own"
         )
         return True

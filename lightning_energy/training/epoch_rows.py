@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.curves.energy import NOTHING
 from lightning_energy.ledger.totals import OF_EPOCHS
-from lightning_energy.results.rows import EpochPhase, of_energy
+from lightning_energy.results.rows import EpochPhase, known_j, of_energy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -108,12 +108,14 @@ class EpochEnds:
         # in a signal handler the last one may not have its row yet
         ends = {epoch: end for epoch, end in self._ends.items() if end.row < len(result)}
         for epoch, end in [*ends.items()][:-LATELY]:
-            train_j, val_j = (joules.get(epoch) for joules in by_stage)
-            result[end.row] = replace(result[end.row], train_j=train_j, val_j=val_j)
+            train_j, val_j = (known_j(joules.get(epoch)) for joules in by_stage)
+            phases = of_energy(result[end.row].phases, train_j)
+            result[end.row] = replace(result[end.row], train_j=train_j, val_j=val_j, phases=phases)
         for epoch in [*ends][-LATELY:]:
             self._set(result, epoch, self._energies(totals, epoch), of_run, derive)
-            phases = (EpochPhase.of(p.name, p.energy, resolved=p.resolved) for p in totals.phases("train", epoch))
-            result[ends[epoch].row] = replace(result[ends[epoch].row], phases=tuple(phases))
+            row = result[ends[epoch].row]
+            found = [EpochPhase.of(p.name, p.energy, resolved=p.resolved) for p in totals.phases("train", epoch)]
+            result[ends[epoch].row] = replace(row, phases=of_energy(found, row.train_j))
         return Known(result, totals.between(ends))
 
     def final(
@@ -159,8 +161,8 @@ class EpochEnds:
             found = tuple(EpochPhase.of(name, next(of_phases), resolved=told) for name, told in resolved[epoch].items())
             if epoch in ends:
                 row = result[ends[epoch].row]
-                found = found if epoch in lately else of_energy(row.phases, row.train_j)
-                result[ends[epoch].row] = replace(row, phases=found)
+                phases_now = of_energy(found if epoch in lately else row.phases, row.train_j)
+                result[ends[epoch].row] = replace(row, phases=phases_now)
         for at in self._earlier:
             result[at] = replace(result[at].with_energies(NOTHING, NOTHING), phases=())
         for at in [*self._earlier, *(end.row for end in ends.values())]:

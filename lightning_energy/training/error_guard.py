@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_energy.meters.handlers import raised_by_handler
+from lightning_energy.meters.user_line import warn_at_user
 from lightning_energy.scores.scorer import AccuracyError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class WarnOnce:
         if topic not in self._topics:
             self._topics.add(topic)
             try:
-                rank_zero_warn(text, stacklevel=4)
+                rank_zero_only(warn_at_user)(text)
             except Warning:
                 if self.may_raise:
                     raise
@@ -66,7 +66,7 @@ class WarnOnce:
 def warn_here(warn: Warn, text: str) -> None:
     """Warn on this rank, whatever its number; an error only where ``warn`` may raise one."""
     try:
-        warnings.warn(text, stacklevel=3)
+        warn_at_user(text)
     except Warning:
         if getattr(warn, "may_raise", True):
             raise

@@ -182,15 +182,15 @@ class LoopRun:
             self._ends.clear()
         self._metric = metric or self._metric
         value, no_metric = (None, why_not) if metric is None else (metric.value, None)
-        row = EpochRow(session=0, epoch=epoch if epoch >= 0 else len(self._epochs), metric=value, no_metric=no_metric)
+        of_metric: dict[str, Any] = {"session": 0, "metric": value, "no_metric": no_metric, "validations": 1}
+        row = EpochRow(epoch=epoch if epoch >= 0 else len(self._epochs), **of_metric)
         if ranks.size == 1:
             totals = session.totals()
             total = self._total(totals)
             row = replace(row, total_kwh=total.energy_kwh, total_u_kwh=total.u_absolute_j / J_PER_KWH)
             if epoch >= 0:
                 train, validation = (totals.energy(stage=s, epoch=epoch) for s in (TRAIN, VALIDATE))
-                others = {"session": 0, "metric": value, "no_metric": no_metric}
-                row = EpochRow.of(epoch, train, validation, total, **others)
+                row = EpochRow.of(epoch, train, validation, total, **of_metric)
             row = replace(row, logged_train_j=row.train_j, logged_val_j=row.val_j, logged_total_kwh=row.total_kwh)
         if epoch >= 0:
             self._ends.add(epoch, len(self._epochs))

@@ -25,6 +25,7 @@ from lightning_energy.training.recorder import (
     look_at_place,
     what_is_trained,
     where_to_record,
+    workers_of,
 )
 
 if TYPE_CHECKING:
@@ -188,6 +189,7 @@ class Outputs:
             recorder.forget_other_ranks()  # none of them writes before the end of an epoch, or of a minute
         with forgive(Exception):  # whatever the user's loaders are
             recorder.what["batch_size"] = batch_size_of(trainer)
+            recorder.what |= workers_of(trainer)
 
     def _keep_other_run(self, recorder: Recorder, run_id: str) -> None:
         """Keep the record and the trace of another run that lie where those of this run will."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["EMPTY", "RankBooks"]
 
 EMPTY = Totals([NO_ACCOUNT], [], [], [])
+LATELY_NS = 100_000_000  # age up to which totals of a validation's end are those of its epoch's end
 
 
 def _nothing() -> None:
@@ -84,6 +85,7 @@ class RankBooks:
         self._warn = warn
         self._left = left
         self._given_up: tuple[Energy, int] | None = None
+        self._lately: tuple[Totals, int] | None = None
         self._successor: Session | None = None  # measures nothing, after a defect
 
     @property
@@ -125,7 +127,12 @@ class RankBooks:
         return self._memory.after(reduced)
 
     def reduce(
-        self, wanted: Callable[[Totals], list[Energy]], value: float | None = None
+        self,
+        wanted: Callable[[Totals], list[Energy]],
+        value: float | None = None,
+        *,
+        keeps: bool = False,
+        or_lately: bool = False,
     ) -> tuple[Totals, list[Energy], float | None]:
         """Energies summed over ranks, and the mean of a value. All ranks take part.
 
@@ -134,13 +141,16 @@ class RankBooks:
         Args:
             wanted: this rank's energies, from the totals of its accounts.
             value: this rank's value; ``None`` when it has none.
+            keeps: keep the totals, as no step of the epoch follows.
+            or_lately: take the totals that were kept, if they are a tenth of a second old at most: working them out
+                takes milliseconds, and what follows on a validation is the time between epochs.
 
         Returns:
             This rank's totals, the sums, and the mean as :meth:`mean` gives it.
         """
         try:
             self.report_troubles()
-            totals = self.session.totals() if self.session is not None else EMPTY
+            totals = self._totals(keeps=keeps, or_lately=or_lately)
             mine = wanted(totals)
         except Warning:
             raise
@@ -151,6 +161,18 @@ class RankBooks:
             totals, mine = EMPTY, wanted(EMPTY)
         sums, mean = self.ranks.sum(mine, value, or_of_zero=True)
         return totals, sums, mean
+
+    def _totals(self, *, keeps: bool, or_lately: bool) -> Totals:
+        """This rank's totals, as of now or as they were kept."""
+        kept, self._lately = self._lately, None
+        if self.session is None:
+            return EMPTY
+        now_ns = monotonic_ns()
+        if or_lately and kept is not None and now_ns - kept[1] <= LATELY_NS:
+            return kept[0]
+        totals = self.session.totals()
+        self._lately = (totals, now_ns) if keeps else None
+        return totals
 
     def mean(self, value: float | None) -> float | None:
         """The mean of a value over ranks, or rank zero's if it alone has one; else ``None``. All ranks take part."""

@@ -37,6 +37,7 @@ __all__ = [
     "look_at_place",
     "what_is_trained",
     "where_to_record",
+    "workers_of",
 ]
 
 EVERY_S = 60.0
@@ -308,3 +309,12 @@ def batch_size_of(trainer: Trainer) -> int | None:
         places = [module, getattr(module, "hparams", None), datamodule]
     sizes = (getattr(place, "batch_size", None) for place in places)
     return next((n for n in sizes if isinstance(n, int) and not isinstance(n, bool)), None)
+
+
+def workers_of(trainer: Trainer) -> dict[str, Any]:
+    """The workers of a DataLoader for training, and whether they live on between epochs; nothing of several loaders."""
+    loader = trainer.train_dataloader
+    workers, stay = getattr(loader, "num_workers", None), getattr(loader, "persistent_workers", None)
+    if isinstance(workers, bool) or not isinstance(workers, int) or not isinstance(stay, bool):
+        return {}
+    return {"num_workers": workers, "persistent_workers": stay}

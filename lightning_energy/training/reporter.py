@@ -195,6 +195,7 @@ class Reporter:
         name, conversion = self._validations.scorer.name, self._conversion
         no_score = self._validations.no_score if self._stages.is_fit and score is None else ""
         notes = [*self._memory.notes, *(Note("samples", p) for p in self._stages.counts.problems)]
+        first_waits = self._stages.first_waits
 
         def complete(report: Report) -> Report:
             return replace(
@@ -210,6 +211,7 @@ class Reporter:
                 score_name=name,
                 no_score=no_score,
                 no_metric=why_no_metric(history),
+                first_waits=first_waits,
                 derived=conversion.derive(total or report.session) if conversion else None,
                 notes=[*notes, *report.notes, *forecasts],
             )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.counts import Counts
     from lightning_energy.ledger.session import Session
     from lightning_energy.ledger.step_marks import HooksOf
+    from lightning_energy.results.figures import FirstWaits
     from lightning_energy.results.notes import Note
     from lightning_energy.training.step_phases import StepPhases
 
@@ -130,6 +131,11 @@ class Stages:
     def phase_names(self) -> Sequence[str]:
         """The phases that training is divided into; none where it is not."""
         return () if self._phases is None else NAMES
+
+    @property
+    def first_waits(self) -> FirstWaits | None:
+        """The waits for the first batches of epochs; ``None`` where training is not divided."""
+        return None if self._phases is None else self._phases.first_waits.waits
 
     @property
     def remarks(self) -> Sequence[Note]:

@@ -16,15 +16,17 @@ from lightning_energy.ledger.accounts import OTHER, SAVING
 from lightning_energy.ledger.phases import BACKWARD, COPY, DATA, FORWARD, KINDS, OPTIMIZER
 from lightning_energy.ledger.step_marks import marker
 from lightning_energy.results.notes import Note
+from lightning_energy.training.first_waits import FirstWaitTimer
 from lightning_energy.training.lightning_private import Actions, is_by_start_and_stop, is_passed_through, searches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from lightning.pytorch import LightningModule, Trainer
 
     from lightning_energy.ledger.accounts import Kind
     from lightning_energy.ledger.session import Session
+    from lightning_energy.training.first_waits import Mark
 
 __all__ = ["StepPhases"]
 
@@ -111,6 +113,7 @@ class StepPhases:
 
     Attributes:
         remarks: what this training does not let one tell apart.
+        first_waits: times the waits for the first batches of epochs.
 
     Args:
         trainer: the Trainer.
@@ -119,6 +122,7 @@ class StepPhases:
     """
 
     def __init__(self, trainer: Trainer, module: LightningModule, state_key: str) -> None:
+        self.first_waits = FirstWaitTimer()
         self._is_manual = not module.automatic_optimization
         self._actions = actions = Actions.of(trainer, module, state_key)
         self._has_scaler = getattr(trainer.precision_plugin, "scaler", None) is not None
@@ -218,11 +222,24 @@ class StepPhases:
             begins[name], ends[name] = marks[SAVING], between
         self.leave()
         self._is_in_epoch = epoch >= 0
+        self._take(begins, ends)
+        if actions.data in begins:
+            self._time_first(epoch, begins[actions.data], ends[actions.data], session.inbox[1])
+
+    def _take(self, begins: Mapping[str, Mark], ends: Mapping[str, Mark]) -> None:
+        """Leave these marks at the beginnings and ends of actions."""
         self._begins.update(begins)
         self._ends.update(ends)
         self._both.update(
             {name: _Action(begins.get(name, _no_mark), ends.get(name, _no_mark)) for name in {**begins, **ends}}
         )
+
+    def _time_first(self, epoch: int, begin: Mark, end: Mark, clock: Callable[[], int]) -> None:
+        """Take the time of an epoch's first wait alone, beside its marks."""
+        name = self._actions.data
+        marks = self.first_waits.marks(epoch, begin, end, clock, lambda: self._take({name: begin}, {name: end}))
+        if marks is not None:
+            self._take({name: marks[0]}, {name: marks[1]})
 
     def leave(self) -> None:
         """Leave no marks any more."""

@@ -12,7 +12,7 @@ from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters.find import check_meters, open_meters
 from lightning_energy.meters.handlers import raised_by_handler
-from lightning_energy.results.rows import known_j
+from lightning_energy.results.rows import known_j, of_energy
 from lightning_energy.results.summary import devices_of
 from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training import log_keys
@@ -241,7 +241,8 @@ class TrainerRun:
         self.steps.sum_up()
         read_metrics(trainer, books.ranks)
         names = self.stages.phase_names
-        totals, (train, so_far, validation, *of_phases), _ = books.reduce(_of_epoch(books, epoch, names))
+        wanted = _of_epoch(books, epoch, names)
+        totals, (train, so_far, validation, *of_phases), _ = books.reduce(wanted, or_lately=True)
         total = books.total_of(so_far, totals)
         train_j = known_j(train.energy_j)
         values = ({} if train_j is None else {log_keys.TRAIN_J: train_j}) | phase_values(names, of_phases)
@@ -254,7 +255,7 @@ class TrainerRun:
             self.outputs.bar.show_energy(total)
         row = self.validations.row(epoch, train, validation, total, session=len(self._memory.sessions))
         self.books.epochs.add(epoch, len(self._memory.history), next_code)
-        self._memory.history.append(replace(row, phases=tuple(epoch_phases(names, of_phases))))
+        self._memory.history.append(replace(row, phases=of_energy(epoch_phases(names, of_phases), row.train_j)))
         self.reporter.forecasts.end_epoch(trainer, total, so_far, books.of_fit(totals), self._warn)
         self.reporter.so_far(totals, books.ranks)
 

@@ -43,10 +43,12 @@ class _Asked:
     Attributes:
         for_lacking: true once they were asked which of them has no metric.
         is_twice: true where the metric is logged again after we look; ``None`` before they were asked.
+        is_promised: true where rank zero's class promises a fraction; ``None`` before they were asked.
     """
 
     for_lacking: bool = False
     is_twice: bool | None = None
+    is_promised: bool | None = None
 
 
 @dataclass
@@ -57,11 +59,13 @@ class _Logged:
         total: the energy of the training, logged with it.
         val_j: its own energy in joules; ``None`` unknown.
         problem: the reason why the value that it logged is no metric; empty without one.
+        n: the number of validations of its epoch until then.
     """
 
     total: Energy = NOTHING
     val_j: float | None = None
     problem: str = ""
+    n: int = 0
 
 
 class Validations:
@@ -102,7 +106,6 @@ class Validations:
         self._now: Scored | None = None  # of this validation
         self._epoch = -1  # of the last validation
         self._logged = _Logged()
-        self._promise: bool | None = None
         self._asked = _Asked()
         self._is_of_run = scorer.rule.is_of_run  # the reference of the score, also once it is known
 
@@ -148,13 +151,14 @@ class Validations:
         is_here = self.scorer.is_settled and not self._asked.is_twice
         found = self.scorer.find(trainer.callback_metrics) if is_here else None
         totals, (session, validation), value = books.reduce(
-            lambda t: [books.of_fit(t), t.energy(stage="validate", epoch=epoch)], found and found[1]
+            lambda t: [books.of_fit(t), t.energy(stage="validate", epoch=epoch)],
+            found and found[1],
+            keeps=books.is_fit and trainer.is_last_batch,
         )
         self._logged.total = total = books.total_of(session, totals)
         values = total_values(total, self._conversion, log_uncertainty=self._log_uncertainty)
         self._logged.val_j = val_j = known_j(validation.energy_j)
-        if val_j is not None:
-            values[log_keys.VAL_J] = val_j
+        values |= {} if val_j is None else {log_keys.VAL_J: val_j}
         if value is not None:
             values |= self._take(trainer, found, value, total)
         log(module, values, books.ranks, self._warn, is_fit=books.is_fit)
@@ -181,6 +185,7 @@ class Validations:
             self._memory.found.reached = with_validation(self._memory.found.reached, self._now)
         self._keep()
         self.scorer.forget()
+        self._logged.n = self._logged.n + 1 if self._epoch == trainer.current_epoch else 1
         self._epoch = trainer.current_epoch
 
     def has_logged(self, epoch: int) -> bool:
@@ -197,8 +202,7 @@ class Validations:
             total: energy of the training up to its end.
             session: number of the session.
         """
-        is_here = self._epoch == epoch
-        scored = self.of_epoch(epoch)
+        is_here, scored = self._epoch == epoch, self.of_epoch(epoch)
         return EpochRow.of(
             epoch,
             train,
@@ -213,6 +217,7 @@ class Validations:
             logged_total_kwh=(self._logged.total if is_here else total).energy_kwh,
             derived=self._conversion.row(total.energy_kwh) if self._conversion else {},
             no_metric=(self._logged.problem or None) if is_here and scored is None else None,
+            validations=self._logged.n if is_here else 0,
         )
 
     def of_epoch(self, epoch: int) -> Scored | None:
@@ -265,8 +270,7 @@ class Validations:
         score = self._score(metric, total)
         u = None if score is None else scorer.u_of_score(metric, total.energy_kwh, total.u_absolute_j / J_PER_KWH)
         self.last = self._now = now = Scored(metric, score, total.energy_kwh, u, total.missing_s)
-        accuracy = metric.accuracy
-        values = {log_keys.METRIC: value} if accuracy is None else {log_keys.ACCURACY: accuracy}
+        values = {log_keys.METRIC: value} if metric.accuracy is None else {log_keys.ACCURACY: metric.accuracy}
         return values | ({} if score is None else {log_keys.SCORE: score}) | self._price(now)
 
     def _judge(self, trainer: Trainer, name: str, value: float) -> Judged:
@@ -338,9 +342,9 @@ class Validations:
 
     def _is_promised(self, trainer: Trainer, name: str) -> bool:
         """True where rank zero's class promises a fraction. All ranks take part, the first time."""
-        if self._promise is None:
-            self._promise = self._books.ranks.gather(promises_fraction(trainer, name))[0]
-        return self._promise
+        if self._asked.is_promised is None:
+            self._asked.is_promised = self._books.ranks.gather(promises_fraction(trainer, name))[0]
+        return self._asked.is_promised
 
     def _is_twice(self, trainer: Trainer, name: str) -> bool:
         """True where a rank logs the metric again after we look: the later value counts. All ranks take part once."""

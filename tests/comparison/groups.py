@@ -22,6 +22,7 @@ def repeats(
     u: float = 0.0,
     slack_kwh: float = 0.0,
     metric_n: int | None = None,
+    epochs: int | None = None,
     **fields: object,
 ) -> Group:
     """A group of runs; ``u`` is relative."""
@@ -36,7 +37,7 @@ def repeats(
             u_kwh=0.5 * float(kwh),
             u_repeat_kwh=u * float(kwh),
             metric_n=metric_n,
-            source=Source(sensors, slack_kwh, seed=seed, metric_n=metric_n),
+            source=Source(sensors, slack_kwh, seed=seed, metric_n=metric_n, epochs=epochs),
             **figures,
         )
         for i, (kwh, metric, seed) in enumerate(zip(energies_kwh, metrics, seeds, strict=True))

@@ -189,13 +189,13 @@ def of_models(group, *models, **more):
 def test_a_mixture_in_other_shares_is_refused():
     """Three small and two large models before, five small ones now: what fell is the share of the large."""
     small, large = side("base", scatter=30), side("new", 0.7)
-    with pytest.raises(GateError, match=r"are of several configurations, in other shares on both sides \(3 and 2; 5\)"):
+    with pytest.raises(GateError, match=r"in other shares on both sides \(model: 3 and 2 against 5 and 0\)"):
         gate(of_models(small, *"aaabb"), of_models(large, *"aaaaa"), 0.03)
     for commits in ({}, {}), ({"commit": 1}, {"commit": 2}):
         before, now = (
             of_models(s, *m, **c) for s, m, c in zip((small, large), ("aaabb", "aabbb"), commits, strict=True)
         )
-        with pytest.raises(GateError, match=r"in other shares on both sides \(3 and 2; 2 and 3\)"):
+        with pytest.raises(GateError, match=r"in other shares on both sides \(model: 3 and 2 against 2 and 3\)"):
             gate(before, now, 0.03)
     assert gate(of_models(small, *"aaabb"), of_models(large, *"babaa"), 0.03).outcome == "fine"
     assert gate(of_models(small, *"aaabb"), of_models(large, *"cdccd"), 0.03).outcome == "fine"

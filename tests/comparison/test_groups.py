@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -66,7 +67,7 @@ def test_records_that_say_too_little_are_not_put_together():
     [
         ("none", {"a": ["a"], "b": ["b"], "c": ["c"]}),
         ("folder", {"x": ["a", "b"], "y": ["c"]}),
-        (["lr"], {"a": ["a"], "lr=2": ["b", "c"]}),
+        (["lr"], {"lr=1": ["a"], "lr=2": ["b", "c"]}),
         ({"a": "one", "c": "one"}, {"one": ["a", "c"], "b": ["b"]}),
         (lambda run: "all", {"all": ["a", "b", "c"]}),
     ],
@@ -95,6 +96,32 @@ def test_what_did_not_end_is_shown_and_in_no_mean():
         "blind": "its metric is not known",
     }
     assert group.lost == 3
+
+
+def test_a_copy_of_a_record_without_an_id_is_known_by_its_contents(tmp_path):
+    """Records of before runs had one; two runs of the same figures are two."""
+    for seed in range(3):
+        train(tmp_path / f"runs/{seed}", 1.0, 0.9, lr=1, seed=seed, run_id="")
+    shutil.copytree(tmp_path / "runs", tmp_path / "backup")
+    (group,) = compare(tmp_path).groups
+    assert (group.n, group.lost, len(group.left_out)) == (3, 0, 3)
+
+
+@pytest.mark.parametrize("values", ["abc", (0, 1, 2), (0.1, 0.2, 0.3), ("sgd", "sgd", "adam")])
+def test_whatever_else_differs_makes_no_other_seed(values):
+    runs = [run(n, seed=42, run_id=n, setting=value) for n, value in zip("xyz", values, strict=True)]
+    assert group_runs(runs, lambda r: "all")[0].repeats_a_seed
+    others = [replace(r, source=replace(r.source, seed=i)) for i, r in enumerate(runs)]
+    assert not group_runs(others, lambda r: "all")[0].repeats_a_seed
+
+
+def test_labels_and_paths_make_no_mixture_and_numbers_count_by_value():
+    labels = [{"run_name": n, "trial": i % 2, "log_dir": f"runs/{i}", "id": i} for i, n in enumerate("abc")]
+    runs = [run(str(i), seed=i, run_id=str(i), lr=(1, 1.0, "1e0")[i], **of) for i, of in enumerate(labels)]
+    (group,) = group_runs(runs, lambda r: "all")
+    assert group.differs_in == []
+    assert [g.n for g in group_runs(runs, "lr")] == [3]
+    assert [g.n for g in group_runs([run("a", v=True, seed=0), run("b", v=1, seed=1)], "v")] == [1, 1]
 
 
 def test_what_a_crash_left_of_a_run_that_went_on_is_no_run_that_failed():
@@ -161,7 +188,33 @@ def test_a_setting_that_no_run_has_puts_no_runs_together(tmp_path):
     for by in ("width,lr", ["width", "lr"], "width"):
         found = compare(tmp_path, by=by)
         assert ([group.n for group in found.groups], found.problems) == ([2, 2], [])
-    assert compare(tmp_path, by="lr").groups[0].name == "0 and 3 more"  # they share no name
+    mixed = compare(tmp_path, by="lr").groups[0]
+    assert (mixed.name, mixed.settings, mixed.differs_in) == ("lr=0.1", {"lr": 0.1}, ["width"])
+
+
+def test_a_group_is_told_by_what_all_its_runs_share(tmp_path):
+    """Not by the settings of its first run: widths differ within each."""
+    for i, (model, width) in enumerate([("a", 4), ("a", 8), ("b", 4), ("b", 8), ("a", 4), ("b", 4)]):
+        train(tmp_path / str(i), 1.0 + i, 0.9, width=width, model=model, seed=i)
+    train(tmp_path / "other", 9.0, 0.9, width=4, seed=7)
+    train(tmp_path / "another", 9.5, 0.9, width=4, seed=8)
+    found = compare(tmp_path, by="model")
+    told = {group["name"]: (group["settings"], group["differs_in"]) for group in found.to_plain()["groups"]}
+    assert told == {
+        "model=a": ({"model": "a"}, ["width"]),
+        "model=b": ({"model": "b"}, ["width"]),
+        "other": ({"model": None, "width": 4}, []),  # no model is no model that they share
+        "another": ({"model": None, "width": 4}, []),
+    }
+    assert "2 of 8 runs have no setting 'model', so that each of these is a group of its own." in found.caveats
+    words = (
+        "Runs differ in settings within model=a (width), model=b (width): figures and decisions of these are of runs"
+    )
+    assert words in " ".join(str(found).split())
+    assert words in found.to_latex()
+    assert "A group has one configuration as far as records say" in " ".join(str(compare(tmp_path)).split())
+    assert {group.name for group in group_runs(found.runs, lambda run: "all")} == {"all"}
+    assert group_runs(found.runs, lambda run: "all")[0].settings == {}
     assert compare(tmp_path, by=["width", "depth"]).problems[0].startswith("no run has a setting 'depth'")
 
 

@@ -57,7 +57,10 @@ def test_configurations_have_bars_in_both_directions_and_a_probability(tmp_path)
     bars = [c for c in ax.containers if c.has_xerr and c.has_yerr]
     assert len(bars) == 2
     two = " ".join(" ".join(texts(compare(repeated(tmp_path / "two", 2)).plot()[0])).split())
-    assert "(none for 2: fewer than 3 runs, no spread (also of early stops), one seed in several runs, missing" in two
+    assert (
+        "(none for 2: fewer than 3 runs, no spread (also of early stops), one seed in several runs, runs of several "
+        "settings, missing" in two
+    )
     assert "is on the front of the configurations like it that have one" in sentence(comparison.configurations)
     assert "single run" in sentence(comparison.configurations)
     assert "(flat prior), by the scatter of repeats alone" in sentence(comparison.configurations)

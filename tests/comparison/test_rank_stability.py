@@ -34,8 +34,8 @@ def test_the_sentence():
     )
     by_figures, beta = found.sentences()[-2:]
     assert by_figures == (
-        "Winners and places are by the figures that were seen (means of repeats): neither their scatter nor the "
-        "uncertainty of the energies is in it."
+        "Winners and places are by the figures that were seen (means of repeats): neither their scatter, nor the "
+        "uncertainty of the energies, nor energy that is missing is in it."
     )
     assert beta == "Beta multiplies every score alike: it changes no order."
     alone = stability([DEAR, Candidate("worse", 0.8, 100.0)], EnergyPenalized())

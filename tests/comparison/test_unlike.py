@@ -17,8 +17,20 @@ LIKE = {
 }
 
 
-def run(name: str, *, sensors: str = "a", run_id: str = "", **other) -> Run:
-    return Run(name, f"/runs/{name}", **(LIKE | other), source=Source(sensors=sensors, run_id=run_id))
+def run(name: str, *, sensors: str = "a", run_id: str = "", slack_kwh: float = 0.0, **other) -> Run:
+    return Run(name, f"/runs/{name}", **(LIKE | other), source=Source(sensors, slack_kwh, run_id=run_id))
+
+
+def test_missing_energy_is_said_first():
+    """Pictures have room for three caveats."""
+    whole = with_caveats([run("a", slack_kwh=0.05), run("b"), run("c", quality="integrated", hardware="T4")], 1.0)[1]
+    assert whole[0] == (
+        "Energy of 1 of 3 runs is missing (up to 5 % of theirs, if it was spent at their mean power): figures, "
+        "energies to a target, pictures and orders are of what is known, and decisions are not taken where it could "
+        "turn them."
+    )
+    (only,) = with_caveats([run("a", slack_kwh=float("inf")), run("b")], 1.0)[1]
+    assert only.startswith("Energy of 1 of 2 runs is missing (an unknown amount): figures")
 
 
 def test_lists_are_bounded():

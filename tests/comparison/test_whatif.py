@@ -95,6 +95,14 @@ def test_every_rule_on_a_record(tmp_path):
     assert played.prices_kwh(0.03125, 2)[2:4] == [3 / 16, 6 / 10]
 
 
+def test_a_rule_that_stops_nothing_keeps_all_and_saves_nothing(tmp_path):
+    course(tmp_path / "a")
+    lines = str(whatif(tmp_path, rules="metric", patience=50)).splitlines()
+    (rule,) = (line for line in lines if "patience=50" in line)
+    kept, energy = f"{max(VALUES):.4f}", f"{KWH[-1]:g}"
+    assert rule.split()[2:] == ["its", "end", kept, "+0.0", energy, "kWh", "0", "%"]
+
+
 def test_a_price_that_is_infinite_is_not_one_that_is_unknown(tmp_path):
     """Plain JSON has no infinity: what is not known in the first two validations is something else than no gain."""
     course(tmp_path, (0.5, 0.5, 0.75, 0.75), (1.0, 2.0, None, 4.0))
@@ -396,6 +404,19 @@ def test_many_runs_are_summed_up(tmp_path):
     assert rows[1]["budget_kwh"] == "5.0"
 
 
+def test_a_copy_counts_once_and_unlike_energies_are_not_added(tmp_path):
+    """A run and its copy, and one whose joules cover the CPU, too: 16 kWh of a board, and 16 kWh of more than that."""
+    for name, run_id, covers in (("a", "1", ("gpu",)), ("copy", "1", ("gpu",)), ("cpu", "2", ("gpu", "package"))):
+        course(tmp_path / name, run_id=run_id, scopes=covers)
+    found = whatif(tmp_path, rules="budget", budget_kwh=5.0)
+    assert [played.name for played in found.runs] == ["a", "copy", "cpu"]
+    assert len({of.energies for of in found.of_rules}) == 2
+    assert [(of.n, of.saved_kwh) for of in found.of_rules] == [(1, 11.0), (1, 11.0)]
+    text = " ".join(str(found).split())
+    assert "All 2 runs, without 1 copy or part of one, each rule on each of them" in text
+    assert all(f"budget of 5 kWh ({of.energies})" in text for of in found.of_rules)
+
+
 def test_texts(tmp_path):
     course(tmp_path / "=a|b")
     found = whatif(tmp_path, point=0.03125, patience=2)
@@ -432,6 +453,9 @@ def test_a_picture(tmp_path):
     grey = next(ys for xs, ys in lines.items() if len(xs) == 8)
     assert grey == [-19.0, -11.0, -3.0, -1.0, -1.0, -1.0, 0.0, 0.0]
     assert figure.axes == [ax]
+    assert ax.get_ylabel().startswith("points given up\n")
+    assert [ax.yaxis.get_major_formatter()(value, None) for value in (-1.25, 0.0)] == ["1.25", "0"]
+    assert "dearer than its mean" in {name for t in ax.texts for name in t.get_text().split("\n")}
     _, ax = whatif("nowhere").plot()
     assert [t.get_text() for t in ax.texts] == ["no run with a metric and energies"]
     plt.close("all")

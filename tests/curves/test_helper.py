@@ -98,8 +98,8 @@ def test_a_helper_reads_and_the_thread_ends_it(board, monkeypatch):
     calls = board.nvml.calls["nvmlDeviceGetTotalEnergyConsumption"]
     now_ns = time.monotonic_ns()
     wait_for(lambda: (channel.curve.end_ns or 0) > now_ns + S)
-    most = (time.monotonic() - since_s) / 0.25 + 2
-    assert len(messages) <= most  # the thread wakes up four times a second
+    most = time.monotonic() - since_s + 2
+    assert len(messages) <= most  # the thread wakes up once a second
     assert thread.catch_up(60.0)
     assert board.nvml.calls["nvmlDeviceGetTotalEnergyConsumption"] == calls
     end_ns = time.monotonic_ns()
@@ -451,5 +451,5 @@ def test_ranks_have_a_helper_each_and_leave_none(tmp_path, warm: Warm):
     assert not one["is_left"]
     assert zero["devices"] == one["devices"]
     found = [zero["devices"][f"GPU-0000000{rank}-0000-0000-0000-000000000000"] for rank in range(2)]
-    assert [power_w for power_w, *_ in found] == pytest.approx([100.0, 200.0], rel=0.02)
+    assert [power_w for power_w, *_ in found] == pytest.approx([100.0, 200.0], rel=0.1)  # a second on a busy machine
     assert [rest for _, *rest in found] == [[0, "measured"]] * 2

@@ -34,8 +34,8 @@ def test_the_table_of_what_is_read_has_the_gains_of_the_meters():
 def test_the_readme_has_them_too():
     words = " ".join(README.split())
     assert (
-        f"({percent(NVIDIA_U)} for NVIDIA boards, {percent(PACKAGE_U)} for CPU packages, {percent(DRAM_U)} for DRAM, "
-        f"{percent(ESTIMATE_U)} for the estimate)" in words
+        f"{percent(NVIDIA_U)} for NVIDIA boards, {percent(PACKAGE_U)} for CPU packages, {percent(DRAM_U)} for DRAM, "
+        f"{percent(ESTIMATE_U)} for the estimate." in words
     )
 
 

@@ -204,6 +204,8 @@ def test_percent_stays_percent():
 def test_the_last_epoch_may_be_the_best():
     report = replace(FIT, best=Best(6, 0.9722, 1.87, None))
     assert line(report, "Accuracy") == "Accuracy: 0.9722 (val_acc, epoch 6); score 1.87 (the best)"
+    ends = replace(FIT, best=Best(6, 0.9722, 1.87, None, is_of_ends=True))
+    assert line(ends, "Accuracy") == "Accuracy: 0.9722 (val_acc, epoch 6); score 1.87 (the best at an epoch's end)"
     unknown = replace(FIT, metric_epoch=None, best=None)
     assert line(unknown, "Accuracy") == "Accuracy: 0.9722 (val_acc); score 1.87"
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import dropwhile
 
 import pandas as pd
 import pytest
@@ -324,7 +325,9 @@ def test_a_command_in_a_note_can_be_copied_from_markdown():
 @QUICK
 def test_no_name_breaks_latex(name):
     text = render(named(name), "latex")
-    code = "\n".join(re.sub(r"\\[{}$&#_%\\]|\{\\char34\}|\$\\(pm|mu)\$", "", line) for line in text.split("\n")[2:])
+    lines = [*dropwhile(lambda line: line.startswith("% "), text.split("\n"))]  # comments come first
+    code = "\n".join(re.sub(r"\\[{}$&#_%\\]|\{\\char34\}|\$\\(pm|mu)\$", "", line) for line in lines)
+    assert code.startswith(r"\begin{table}")
     assert code.count("{") == code.count("}")
     assert not re.search(r"[$#%~^<>|]", code)
     rows = [line for line in text.split("\n") if line.endswith(r"\\")]

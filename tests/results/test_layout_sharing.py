@@ -35,10 +35,17 @@ def text(shared: HowShared | None, n: int = 1) -> list[str]:
 def test_the_delay_and_the_powers_in_words():
     (line,) = text(SHARED)
     assert line == (
-        "Between updates of NVIDIA H100: The counter shows energy 98 ± 2 ms late. Mean powers, told by 412 updates: "
-        "before the run 60 ± 3 W, train (steps) 300 ± 2 W, sanity check (before its first step) 65 ± 5 W; "
-        "too rare or too short to tell: train (between steps)"
+        "Mean powers of NVIDIA H100: before the run 60 ± 3 W, train (steps) 300 ± 2 W, sanity check (before its first "
+        "step) 65 ± 5 W; not known, as too rare or too short: train (between steps). They follow from 412 updates, and "
+        "divide the energy between two of them. The counter shows energy 98 ± 2 ms late"
     )
+
+
+def test_where_no_power_is_known_the_line_says_so():
+    late = ". The counter shows energy 98 ± 2 ms late"
+    assert text(replace(SHARED, classes=())) == [f"Mean powers of NVIDIA H100: none is known{late}"]
+    (line,) = text(replace(SHARED, classes=SHARED.classes[2:3]))
+    assert line == f"Mean powers of NVIDIA H100: not known, as too rare or too short: train (between steps){late}"
 
 
 def test_parts_that_had_less_than_nothing_by_powers_alone():
@@ -75,36 +82,37 @@ def test_kinds_of_steps_have_a_power_each_and_say_which_they_are(rule, words):
     kinds = (ClassPower("train", "step", 300.0, 2.0), ClassPower("train", "step 2", 120.0, 3.0))
     shared = replace(SHARED, classes=kinds, step_kinds=(rule,))
     assert text(shared)[0].endswith(
-        "train (steps of kind 1) 300 ± 2 W, train (steps of kind 2) 120 ± 3 W. Steps of train are of kinds " + words
+        "of them. The counter shows energy 98 ± 2 ms late. Steps of train are of kinds " + words
     )
+    assert ": train (steps of kind 1) 300 ± 2 W, train (steps of kind 2) 120 ± 3 W. They" in text(shared)[0]
     devices = [Device("NVIDIA H100", "GPU-1", "gpu", energy(1.0), 0.1, shared=shared)]
     (row,) = in_brief(replace(record(devices=devices).report, steps=10, step_j=0.134)).rows
     assert "134 mJ/step, the mean of kinds" in row[-1]
 
 
 def test_a_delay_that_is_not_seen_and_a_register_that_shows_energy_at_once():
-    assert "The counter is not seen to be late (3 ± 2 ms). Mean" in text(replace(SHARED, delay_s=0.003))[0]
-    assert "The counter shows energy at once. Mean" in text(replace(SHARED, delay_s=0.0, delay_u_s=0.001))[0]
+    assert "The counter is not seen to be late (3 ± 2 ms)" in text(replace(SHARED, delay_s=0.003))[0]
+    assert "The counter shows energy at once" in text(replace(SHARED, delay_s=0.0, delay_u_s=0.001))[0]
 
 
 def test_smoothing_and_a_sensor_that_looks_at_a_part_of_the_time():
     smooth = replace(SHARED, smoothing_s=0.02, smoothing_u_s=0.003, look=0.25)
-    assert "98 ± 2 ms late, and smoothed over 20 ± 3 ms. It seems to look at 25 % of the time. Mean" in text(smooth)[0]
+    assert "98 ± 2 ms late, and smoothed over 20 ± 3 ms. It seems to look at 25 % of the time" in text(smooth)[0]
 
 
 def test_what_is_shared_by_time_alone_says_why():
     lines = HowShared("lines", "its counter was seen to move too seldom for more")
     (line,) = text(lines)
     assert line == (
-        "Between updates of NVIDIA H100: energy is shared out by time alone: its counter was seen to move too seldom "
-        "for more"
+        "Mean powers of NVIDIA H100: not known, so that the energy between two updates is divided by time alone: its "
+        "counter was seen to move too seldom for more"
     )
     assert text(None) == []  # of an earlier release
 
 
 def test_many_devices_are_in_the_record():
     assert [line.partition(":")[0] for line in text(SHARED, 8)][3:] == [
-        "Between updates of NVIDIA H100",
-        "Between updates",
+        "Mean powers of NVIDIA H100",
+        "Mean powers",
     ]
-    assert text(SHARED, 8)[-1] == "Between updates: of 4 more devices: see the record"
+    assert text(SHARED, 8)[-1] == "Mean powers: of 4 more devices: see the record"

@@ -60,7 +60,7 @@ def test_the_details_say_it_all():
     for line in (
         TITLE,
         "train                         7.2 MJ     359.9 kJ      1.00 h   1.999 kW  measured, 12.00 s missing",
-        "fit in all: 2 kWh ± 0.1 kWh, validation and sanity check included",
+        "fit in all: 7.2 MJ ± 360 kJ (2 kWh), validation and sanity check included",
         "Per training step: 500 kJ (mean of 10 steps, each from its start to the start of the next)",
         "Per training sample: 72 kJ (mean of 100, gaps included)",
         "Of train, between steps: 1.2 MJ ± 60 kJ in 1.00 h",
@@ -80,7 +80,7 @@ def test_details_of_a_run_without_a_score():
     text = report(**changes, best=Best(1, 0.93, None, 1.5), no_score="score=None switched it off").details()
     assert "fit, 2 sessions" in text
     assert "Metric: val_acc = 0.9100" in text
-    assert "Best epoch: 1, counted from 0: 0.9300, at 1.5 kWh" in text
+    assert "Best epoch: 1, counted from 0: 0.9300, after 1.5 kWh" in text
     assert text.count("No score: score=None switched it off") == 2
     clean = Energy(1.0, 0.1, 0.1, 1.0, 0.0, "measured", 1.0)
     assert "Missing: nothing" in report(session=clean, total=clean).details()
@@ -178,7 +178,7 @@ def test_a_terminal_gets_a_rich_table(monkeypatch):
     print_report(report(devices=[device]), details=True)
     details = terminal.getvalue().removeprefix(brief)
     assert "━" in details
-    for expected in ("this session", "7.2 MJ", "Per training sample", "72 kJ", "2 kWh ± 0.1 kWh", "Missing"):
+    for expected in ("this session", "7.2 MJ", "Per training sample", "72 kJ", "7.2 MJ ± 360 kJ (2 kWh)", "Missing"):
         assert expected in details
 
 

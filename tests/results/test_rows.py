@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import lightning_energy
 from lightning_energy.curves.power_series import MOST_BINS, PowerSeries
@@ -12,7 +19,15 @@ from lightning_energy.results.figures import Device
 from lightning_energy.results.formats import render
 from lightning_energy.results.node import Node
 from lightning_energy.results.parse import epochs_of, sessions_of
-from lightning_energy.results.rows import DERIVED_COLUMNS, EPOCH_COLUMNS, EpochPhase, EpochRow, SessionRow, thinned
+from lightning_energy.results.rows import (
+    DERIVED_COLUMNS,
+    EPOCH_COLUMNS,
+    EpochPhase,
+    EpochRow,
+    SessionRow,
+    of_energy,
+    thinned,
+)
 from tests.records import energy, record
 
 SCHEMA = json.loads((Path(lightning_energy.__file__).parent / "results/record.schema.json").read_text())
@@ -24,6 +39,7 @@ LATER = {
     *("score_u", "train_quality", "val_quality", "is_final"),
     *("logged_train_j", "logged_val_j", "logged_total_kwh"),
     "no_metric",
+    "validations",
 }
 """Columns that the first records of version 2 do not have."""
 
@@ -142,3 +158,49 @@ def test_sessions_share_the_points_of_one():
     assert series[2] == []
     many = thinned([session(0.02, 3) for _ in range(2 * MOST_BINS)])  # each keeps a point
     assert {len(row.devices[0].power.mean_w) for row in many} == {1}
+
+
+JOULES = st.none() | st.sampled_from([0.0, 1e-30]) | st.floats(1e-6, 1e9)
+
+
+@given(st.lists(JOULES), JOULES)
+def test_phases_are_together_their_epoch_or_unknown(parts, train_j):
+    """A phase of nothing known stays unknown; where there are no proportions, all are."""
+    phases = [EpochPhase(f"p{i}", j, j or 0.0, resolved=True) for i, j in enumerate(parts)]
+    now = of_energy(phases, train_j)
+    known = [phase.energy_j for phase in now if phase.energy_j is not None]
+    assert [phase.name for phase in now] == [phase.name for phase in phases]
+    assert math.fsum(known) == pytest.approx(train_j, rel=1e-9, abs=0.0) if known and train_j else not any(known)
+    assert all(not phase.resolved and phase.u_j == 0 for phase in now if phase.energy_j is None and train_j is None)
+
+
+NAMES = (
+    "u",
+    "j",
+    "j_u",
+    "U",
+    "s",
+    "quality",
+    "logged_train",
+    "phase",
+    "größe",
+    "a b",
+    "a/b",
+    "=1+1",
+    "train_u_j",
+    "phases",
+)
+
+
+def test_a_phase_of_any_name_has_a_column_of_its_own():
+    """``u`` was that of the uncertainty of ``train_j``. Names that a loop cannot give may stand in a record."""
+    phases = tuple(EpochPhase(name, float(i), 0.1, resolved=True) for i, name in enumerate(NAMES))
+    row = EpochRow(session=0, epoch=3, train_j=91.0, train_u_j=7.0, phases=phases)
+    (line,) = csv.DictReader(io.StringIO(render(replace(record(1.0, 0.9), epochs=[row]), "csv")))
+    assert {name: line[name] for name in ("epoch", "train_j", "train_u_j")} == {
+        "epoch": "3",
+        "train_j": "91.0",
+        "train_u_j": "7.0",
+    }
+    assert [float(line[f"train_phase_{name}_j"]) for name in NAMES] == [*range(len(NAMES))]
+    assert len(line) == len(EPOCH_COLUMNS) + len(NAMES)

@@ -242,7 +242,7 @@ def test_a_trace_needs_a_place_and_a_format(tmp_path):
 
 def test_without_pyarrow_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(ModuleNotFoundError, match="pip install 'lightning-energy\\[parquet\\]'"):
+    with pytest.raises(ModuleNotFoundError, match="pip install pyarrow"):
         EnergyCallback(trace="parquet")
 
 

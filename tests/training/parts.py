@@ -167,6 +167,7 @@ def trainer_like(**kwargs: Any) -> SimpleNamespace:
         "loggers": [],
         "callbacks": [],
         "sanity_checking": False,
+        "is_last_batch": False,
         "current_epoch": 0,
         "log_every_n_steps": 50,
         "num_training_batches": 10,

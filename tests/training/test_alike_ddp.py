@@ -30,6 +30,23 @@ for rich in (0, 1):
     trainer.fit(Classifier(), loader(32), loader(8))
     assert energy.report.outcome == "completed", energy.report
 """
+METRICS = """
+import sys
+from pathlib import Path
+
+from tests.modules import Classifier, OfThisRank, energy_callback, loader, make_trainer
+
+folder = Path(sys.argv[1])
+named = {"metric": "val_acc", "mode": "min", "scale": "raw"}
+cases = {"mode": (named, {"metric": "val_acc"}), "function": ({"score": lambda q, kwh: 2 * q}, {})}
+for name, (of_zero, of_one) in cases.items():
+    trainer = make_trainer(folder, max_epochs=2, strategy="ddp", devices=2)
+    settings = {**(of_one if trainer.global_rank else of_zero), "meters": OfThisRank(), "record": str(folder / name)}
+    energy = energy_callback(**settings)
+    trainer.callbacks.append(energy)
+    trainer.fit(Classifier(), loader(32), loader(8))
+    assert energy.report.outcome == "completed", energy.report
+"""
 SAYS = "EnergyCallback has other settings on rank zero, which count on all ranks: "
 
 
@@ -48,3 +65,16 @@ def test_settings_of_rank_zero_count_where_ranks_are_not_alike(tmp_path, warm: W
     assert rich.units["train"] == {"samples": 32, "numbers": None}  # rank one cannot count them
     assert (poor.phases, poor.phases_by_rank, poor.derived) == ({}, [], None)
     assert poor.units["train"] == {"samples": 32}
+
+
+def test_metric_and_score_of_rank_zero_count_too(tmp_path, warm: Warm):
+    """Ranks that take another metric, or score it by a function that others do not have, wait in unlike collectives."""
+    zero, one = warm.run_ranks(METRICS, 2, tmp_path, cwd=tmp_path)
+    for done in (zero, one):
+        assert done.returncode == 0 or "terminate called without an active exception" in done.stderr, done.stderr
+    assert SAYS not in zero.stderr
+    assert f"{SAYS}mode, scale" in one.stderr
+    assert f"{SAYS}score" in one.stderr
+    by_mode, by_function = (load_record(tmp_path / name) for name in ("mode", "function"))
+    assert (by_mode.metric.mode, by_mode.metric.scale) == ("min", "raw")
+    assert [row.score for row in by_function.epochs] == [pytest.approx(2 * row.metric) for row in by_function.epochs]

@@ -69,7 +69,7 @@ def test_it_stops_when_the_next_point_is_too_dear(tmp_path, order):
     rows = energy.history
     spent_kwh = rows[5]["logged_total_kwh"] - rows[3]["logged_total_kwh"]
     assert stopping.kwh_per_point == pytest.approx(spent_kwh / (rows[5]["metric"] - rows[3]["metric"]) * 0.01, rel=1e-9)
-    assert f"the last 2 validations took {spent_kwh:.3g} kWh" in stopping.reason
+    assert f"the last 2 validations, with the training before each, took {spent_kwh:.3g} kWh" in stopping.reason
     assert "max_kwh_per_point=1e-05" in stopping.reason
     assert Note("ended", f"Ended by EnergyEfficiencyStopping: {stopping.reason}") in energy.report.notes
 

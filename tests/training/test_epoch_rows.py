@@ -154,3 +154,18 @@ def test_a_checkpoint_has_the_joules_of_all_rows_and_works_out_the_last_uncertai
     assert [row.train_u_j is None for row in known.rows] == [True, lately == 1, False]
     assert known.between.energy_j == 2 + 16 + 64 + 128
     assert known.rows[2].total_kwh * 3.6e6 == pytest.approx(1000 + 2 + 4 + 8 + 16 + 32)
+
+
+def test_phases_of_older_rows_stay_together_the_energy_of_their_epoch(monkeypatch):
+    """At a checkpoint the joules of an older row are known better than its phases, which keep their proportions."""
+    monkeypatch.setattr(epoch_rows, "LATELY", 1)
+    logged = EpochPhase("data", 3.0, 0.3, resolved=True), EpochPhase("other", 9.0, 0.3, resolved=False)
+    rows = [replace(row, phases=logged, train_j=12.0) for row in ROWS]
+    first, second, third = ends().now(rows, totals()).rows
+    assert first.phases == logged  # of an earlier session
+    assert [(p.name, p.energy_j) for p in second.phases] == [("data", 1.0), ("other", 3.0)]
+    assert [p.u_j for p in second.phases] == pytest.approx([0.1, 0.1])
+    assert (second.train_j, third.phases) == (4.0, ())  # nothing of it is divided
+    unknown = Totals([NO_ACCOUNT], [], [], [])
+    (row,) = ends().now(rows, unknown).rows[1:2]
+    assert (row.train_j, [p.energy_j for p in row.phases]) == (None, [None, None])

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import inspect
 import pickle
 import warnings
 from contextlib import nullcontext
 
+import lightning as L
 import pytest
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightning_energy import EnergyCallback
 from lightning_energy.scores.scorer import AccuracyError
 from lightning_energy.training.error_guard import WarnOnce, never_fatal, warn_here
+from tests.modules import Classifier, Data
 
 
 class Owner:
@@ -103,3 +107,23 @@ def test_a_warning_is_an_error_only_where_the_user_has_asked_for_us(may_raise):
         for call in (lambda: warn("topic", "text"), lambda: warn_here(warn, "text")):
             with pytest.raises(UserWarning, match="text") if may_raise else nullcontext():
                 call()
+
+
+def test_a_warning_names_the_users_line(tmp_path):
+    """Of a Trainer, through all of Lightning: the line of ``fit``."""
+    trainer = L.Trainer(
+        max_epochs=1,
+        logger=False,
+        accelerator="cpu",
+        default_root_dir=tmp_path,
+        callbacks=[EnergyCallback(meters="estimate")],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.fit(Classifier(), Data())
+        line = inspect.currentframe().f_lineno - 1
+    places = {(w.filename, w.lineno) for w in caught if str(w.message).startswith("EnergyCallback")}
+    assert places == {(__file__, line)}

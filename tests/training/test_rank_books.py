@@ -7,6 +7,7 @@ import pytest
 from lightning_energy.curves.energy import NOTHING
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.meters import MeterLost, ReplayMeter
+from lightning_energy.training import rank_books
 from lightning_energy.training.rank_books import EMPTY
 from lightning_energy.training.run_memory import RunMemory
 from tests.training.parts import INFO, POWER_W, Warned, books_of, joules, replay, spend, two_ranks
@@ -61,6 +62,31 @@ def test_what_does_not_belong_to_a_training_is_not_of_it(opened):
     assert books.of_fit(totals) == NOTHING
     assert books.own(totals).energy_j == 7.0
     assert books.total_of(NOTHING, totals).energy_j == 7.0
+
+
+def test_totals_of_a_validation_stand_for_the_end_of_its_epoch_a_moment_later_and_once(opened, monkeypatch):
+    """By a clock of our own: how busy the machine is makes no difference."""
+    now_ns = 0
+    monkeypatch.setattr(rank_books, "monotonic_ns", lambda: now_ns)
+    books = opened(replay())
+    spend(books.session, steps=3)
+
+    def totals(*, keeps=False, or_lately=True):
+        return books.reduce(parts, keeps=keeps, or_lately=or_lately)[0]
+
+    kept = totals(keeps=True, or_lately=False)
+    now_ns += 100_000_000
+    assert totals() is kept
+    assert totals() is not kept
+    kept = totals(keeps=True, or_lately=False)
+    now_ns += 100_000_001
+    assert totals() is not kept
+    kept = totals(keeps=True, or_lately=False)
+    assert totals(or_lately=False) is not kept
+    assert totals() is not kept
+    totals(keeps=True, or_lately=False)
+    books.give_up("a test", ValueError("no more"))
+    assert totals() is EMPTY
 
 
 def test_a_total_goes_on_from_a_reduction(opened):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import time
 from contextlib import contextmanager, nullcontext
 from itertools import groupby
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -14,8 +16,9 @@ import torch
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.profilers import AdvancedProfiler, PassThroughProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
-from lightning_energy import EnergyCallback
+from lightning_energy import EnergyCallback, load_record
 from lightning_energy.training.lightning_private import is_passed_through
+from lightning_energy.training.recorder import workers_of
 from lightning_energy.training.step_phases import StepPhases
 from tests.modules import Classifier, loader, make_trainer
 from tests.training.parts import replay
@@ -345,3 +348,43 @@ def test_a_profiler_is_stopped_as_by_lightning_where_something_fails(tmp_path, f
     phases.watch()
     assert told(wrapped) == told(Fails()) == [("start", "mine"), ("stop", "mine")]
     phases.close()
+
+
+class SlowFirst(torch.utils.data.Dataset):
+    """Takes 20 ms for its first sample, which is that of each epoch."""
+
+    def __len__(self) -> int:
+        return 16
+
+    def __getitem__(self, index: int) -> Any:
+        if index == 0:
+            time.sleep(0.02)
+        return torch.zeros(4), torch.tensor(0)
+
+
+@pytest.mark.parametrize("profiler", [None, "simple"])
+def test_the_waits_for_the_first_batches_of_epochs_are_timed(tmp_path, profiler):
+    """Once for each epoch, also where a validation lies within it; all of them are in the phase."""
+    data = torch.utils.data.DataLoader(SlowFirst(), batch_size=4)
+    settings = {"max_epochs": 3, "val_check_interval": 2, "profiler": profiler, "logger": False}
+    energy = EnergyCallback(meters=replay(), phases=True, record=tmp_path / "energy.json")
+    make_trainer(tmp_path, **settings, callbacks=[energy]).fit(Classifier(), data, loader(8))
+    waits, record = energy.report.first_waits, load_record(tmp_path)
+    (phase,) = (p for p in energy.report.phases["train"] if p.name == "data")
+    assert waits.n == 3
+    assert 0.02 <= waits.first_s < waits.duration_s <= phase.energy.duration_s
+    assert waits.duration_s >= 0.06
+    assert record.first_waits == waits
+    assert (record.what["num_workers"], record.what["persistent_workers"]) == (0, False)
+
+
+def test_without_phases_nobody_times_waits(tmp_path):
+    energy = EnergyCallback(meters=replay(), record=False)
+    make_trainer(tmp_path, max_epochs=2, callbacks=[energy]).fit(Classifier(), loader(), loader(8))
+    assert energy.report.first_waits is None
+
+
+def test_the_workers_of_several_loaders_are_not_those_of_one():
+    assert workers_of(SimpleNamespace(train_dataloader={"a": loader(), "b": loader()})) == {}
+    assert workers_of(SimpleNamespace(train_dataloader=None)) == {}
+    assert workers_of(SimpleNamespace(train_dataloader=loader())) == {"num_workers": 0, "persistent_workers": False}

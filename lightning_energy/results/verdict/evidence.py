@@ -62,6 +62,11 @@ class Run:
     epochs: Sequence[EpochRow] = ()
     what: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def spent_more(self) -> bool:
+        """True where more was spent than its total says."""
+        return self.report.absent_ranks > 0 or any(note.lowers_total for note in self.report.notes)
+
 
 @dataclass(frozen=True)
 class Evidence(Run):
@@ -98,8 +103,7 @@ class Evidence(Run):
             return Blind("its energy is unknown", "see `lightning-energy doctor`")
         if whole.missing_s > 0:
             return Blind(f"the energy of {duration(whole.missing_s)} of it is missing")
-        lost = next((note for note in report.notes if note.lowers_total), None)
-        if lost is not None or report.absent_ranks:
+        if self.spent_more:
             return Blind("more was spent than its total says: its report says why")
         return None
 
@@ -145,16 +149,26 @@ class Evidence(Run):
         Returns:
             ``None`` where the phase lasts long enough.
         """
-        steps, boards = self.report.steps, [d for d in self.report.devices if d.scope in BOARDS]
+        steps = self.report.steps
         if not steps:
             return Blind("the number of its steps is not known")
+        return self.seen_for(phase, phase.energy.duration_s / steps, "a step")
+
+    def seen_for(self, phase: PhaseEnergy, each_s: float, each_time: str = "each time") -> Blind | None:
+        """The same for a phase that lasts so many seconds each time.
+
+        Args:
+            phase: the phase.
+            each_s: the seconds.
+            each_time: each time, in words.
+        """
+        boards = [d for d in self.report.devices if d.scope in BOARDS]
         least_s = LONG * max((d.period_s or UNKNOWN_PERIOD_S for d in boards), default=UNKNOWN_PERIOD_S)
-        each_s = phase.energy.duration_s / steps
         if each_s >= least_s:
             return None
         each, least = si(each_s, "s", digits=2), si(least_s, "s", digits=2)
         return Blind(
-            f"its phase `{phase.name}` takes {each} a step; in less than {least}, {LONG:g} updates of the board's "
+            f"its phase `{phase.name}` takes {each} {each_time}; in less than {least}, {LONG:g} updates of the board's "
             f"counter, powers that vary within a step may be taken for it"
         )
 
@@ -179,7 +193,8 @@ class Evidence(Run):
         if len(known) < len(powers):
             return Blind("the power of its boards in this phase is not known")
         boards_j, seconds_s = math.fsum(w for w, _ in known) * energy.duration_s, energy.duration_s
-        u_j = max(sum(u for _, u in known) * seconds_s, energy.u_j * boards_j / energy.energy_j)
+        own_u = energy.u_j / energy.energy_j if energy.energy_j else 0.0
+        u_j = max(math.fsum(u for _, u in known) * seconds_s, own_u * boards_j)
         return Amount(boards_j, math.hypot(u_j, gain_of(energy) * boards_j))
 
 

@@ -47,6 +47,7 @@ def judge(run: Evidence) -> Explanation:
         unseen=tuple(unseen),
         energy_j=whole.energy_j,
         quality=whole.quality,
+        u_j=None if whole.energy_j is None else whole.u_absolute_j,
     )
 
 

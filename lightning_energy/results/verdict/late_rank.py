@@ -114,6 +114,8 @@ def _rank(run: Evidence, number: int) -> _Rank | Blind:
             return amount
         amounts[name] = amount
     energy_j = math.fsum(amount.energy_j for amount in amounts.values())
+    if not energy_j:
+        return Blind("the boards of some rank took nothing in training")
     share = energy_j / whole_j
     u_j = share * math.fsum(d.energy.u_j for d in boards)
     absolute_j = share * math.fsum(d.energy.u_absolute_j for d in boards)

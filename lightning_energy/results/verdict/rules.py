@@ -15,6 +15,7 @@ from lightning_energy.ledger.phases import DATA, PhaseEnergy
 from lightning_energy.ledger.uncertainty import SQRT3
 from lightning_energy.meters.base import BOARDS
 from lightning_energy.meters.units import J_PER_KWH
+from lightning_energy.results.monitored import Monitored, monitored, why_not_monitored
 from lightning_energy.results.readable import duration, percent, si
 from lightning_energy.results.verdict.by_trial import batch_by_trial, precision_by_trial
 from lightning_energy.results.verdict.evidence import NO_BOARD, PROFILE_U, TRAIN, Evidence, gain_of
@@ -33,8 +34,10 @@ READY_S = 0.002
 """Seconds that taking a batch is supposed to take at most that workers have ready. The fastest of eleven took 1.1 to
 2.5 ms for 8 kB to 19 MB on two cores that others kept busy. What remains of a wait is anything up to that (a
 rectangular distribution, GUM 4.3.7)."""
+MOST_WAITS = 0.9
+"""Part of all waits from which those for the first batches of epochs are nearly all of them."""
 PATIENCE = 3
-"""Epochs that a stop waits at least for a better one: the default of Lightning's ``EarlyStopping``."""
+"""Validations that a stop waits at least for a better one: the default of Lightning's ``EarlyStopping``."""
 FEWEST_VALIDATIONS = 2
 LOW_POWER = 0.4
 """Part of the power limit below which steps leave a board mostly idle. It is a limit of caution: work that is bound by
@@ -53,19 +56,58 @@ def waiting(run: Evidence) -> Stake | Blind | None:
     phase = run.phase(DATA) if run.has_boards else NO_BOARD
     if not isinstance(phase, PhaseEnergy):
         return phase
-    amount = run.seen(phase) or run.on_boards(phase)
+    first = _first_waits(run)
+    seen = run.seen(phase) if first is None else run.seen_for(phase, first.each_s)
+    amount = seen or run.on_boards(phase)
     if isinstance(amount, Blind):
         return amount
     time_s, steps, train = phase.energy.duration_s, run.report.steps, run.report.stages[TRAIN]
-    ready_j = amount.energy_j * min(READY_S * steps / time_s, 1.0)  # at most
-    power, whole = si(amount.energy_j / time_s, "W", digits=3), duration(train.duration_s)
-    because = (
-        f"{duration(time_s)} of {whole} of training{run.in_session}, {si(time_s / steps, 's', digits=2)} a step, at "
-        f"{power} without a batch"
-    )
+    n, part, unlike, each = steps, 1.0, 0.0, f"{si(time_s / steps, 's', digits=2)} a step"
     next_step = "give the DataLoader more workers (num_workers), pinned memory or larger files"
-    u_j = math.hypot(amount.u_j, ready_j / 2 / SQRT3, PROFILE_U * amount.energy_j)
-    return Stake(amount.energy_j - ready_j / 2, u_j, because, next_step)
+    if first is not None:
+        n, part, unlike = first.n, first.part, first.rest
+        each = f"{percent(1 - unlike)} of it at the beginning of {n} epochs, which start {first.workers} workers anew"
+        next_step = f"keep the workers from epoch to epoch (persistent_workers=True), or {next_step}"
+    ready_j = amount.energy_j * min(READY_S * n / time_s, 1.0)  # at most
+    power, whole = si(amount.energy_j / time_s, "W", digits=3), duration(train.duration_s)
+    because = f"{duration(time_s)} of {whole} of training{run.in_session}, {each}, at {power} without a batch"
+    u_j = math.hypot(amount.u_j, ready_j / 2 / SQRT3, PROFILE_U * amount.energy_j, unlike * amount.energy_j)
+    return Stake(part * (amount.energy_j - ready_j / 2), part * u_j, because, next_step)
+
+
+class _First(NamedTuple):
+    """Waits at the beginnings of epochs whose workers start anew.
+
+    Attributes:
+        n: their number.
+        each_s: the seconds of each.
+        part: the part of all waits that those of all epochs but the first are: these need not start workers.
+        rest: the part of all waits that none of them is.
+        workers: the number of workers.
+    """
+
+    n: int
+    each_s: float
+    part: float
+    rest: float
+    workers: int
+
+
+def _first_waits(run: Evidence) -> _First | None:
+    """The waits at the beginnings of epochs, where these are nearly all waits and workers start anew in each.
+
+    Workers that start anew are one cause of such a wait, and a batch that takes long to load another.
+    """
+    report, waits, workers = run.report, run.report.first_waits, run.what.get("num_workers")
+    if waits is None or not report.steps or not workers or run.what.get("persistent_workers") is not False:
+        return None
+    phases = report.phases_by_rank[0] if report.phases_by_rank else report.phases.get(TRAIN, ())
+    all_s = math.fsum(phase.energy.duration_s for phase in phases if phase.name == DATA)
+    if waits.n <= 1 or not all_s or waits.duration_s < MOST_WAITS * all_s:
+        return None
+    rest = max(1 - waits.duration_s / all_s, 0.0)
+    part = min((waits.duration_s - waits.first_s) / all_s, 1.0)
+    return _First(waits.n, waits.duration_s / waits.n, part, rest, workers)
 
 
 def validation(run: Evidence) -> Stake | Blind | None:
@@ -91,37 +133,55 @@ def validation(run: Evidence) -> Stake | Blind | None:
 
 
 def stopping(run: Evidence) -> Stake | Blind | None:
-    """Joules after the epoch in which ``EarlyStopping`` would have ended with the same best epoch.
+    """Joules after the validation at which ``EarlyStopping`` would have ended with the same best epoch.
 
     Its patience is the smallest, from :data:`PATIENCE` on, that waits for that best epoch.
     """
-    report, best = run.report, run.report.best
-    if best is None or report.metric is None:
+    report, epochs = run.report, run.epochs
+    if report.metric is None:
         return Blind("it has no metric of quality", 'name one: EnergyCallback(metric="val/…")')
-    by_score = best.score is not None
+    if report.best is None:
+        return Blind("none of its epochs has a value of its metric")
+    by_score = report.best.score is not None
     mode: Mode = "max" if by_score else report.metric.mode
-    values = [row.score if by_score else row.metric for row in run.epochs]
-    patience = max(PATIENCE, _longest_wait(values, mode) + 1)
-    end = ends_by_patience(values, patience=patience, mode=mode)
-    if end is None:
+    found = monitored(epochs, by_score=by_score)
+    if why := why_not_monitored(epochs, by_score=by_score) or _loses_best(run, found, mode, report.best.epoch):
+        return Blind(why)
+    patience = max(PATIENCE, _longest_wait(found.values, mode) + 1)
+    end = ends_by_patience(found.values, patience=patience, mode=mode)
+    if end is None or end == len(epochs) - 1:
         return None
-    row, later = run.epochs[end], run.epochs[end + 1 :]
+    row, later = epochs[end], epochs[end + 1 :]
     if row.total_kwh is None or any(r.train_u_j is None or r.missing_s for r in later):
         return Blind("the energy up to some epoch is not known")
     energy_j = max((run.whole.energy_j or 0.0) - row.total_kwh * J_PER_KWH, 0.0)
     us_j = [u_j for r in later for u_j in (r.train_u_j or 0.0, r.val_u_j or 0.0)]
     monitor = "energy/score" if by_score else report.metric.name
-    because = f"epoch {best.epoch} is the best; the run went on to epoch {run.epochs[-1].epoch}"
-    rule = f'EarlyStopping("{monitor}", mode="{mode}", patience={patience})'
-    ends = f"stop sooner: {rule} ends in epoch {row.epoch}; `lightning-energy whatif` replays others"
-    return Stake(energy_j, math.hypot(*us_j, gain_of(run.whole) * energy_j), because, ends)
+    because = f"epoch {report.best.epoch} is the best; the run went on to epoch {epochs[-1].epoch}"
+    arguments = ", ".join(filter(None, (f'"{monitor}"', f'mode="{mode}"', f"patience={patience}", found.argument)))
+    ends = f"EarlyStopping({arguments}) ends in epoch {row.epoch}"
+    next_step = f"stop sooner: {ends}; `lightning-energy whatif` replays others"
+    return Stake(energy_j, math.hypot(*us_j, gain_of(run.whole) * energy_j), because, next_step)
+
+
+def _loses_best(run: Evidence, found: Monitored, mode: Mode, epoch: int) -> str:
+    """The reason why no stopping keeps the best epoch; empty where one can."""
+    best, rows = found.best(mode), run.epochs
+    if best is None or rows[best].epoch != epoch:
+        return "its best epoch was trained again in a later session"
+    broke = next(
+        (row for row, v in zip(rows, found.values[:best], strict=False) if v is not None and math.isnan(v)), None
+    )
+    if broke is None:
+        return ""
+    return f"in epoch {broke.epoch} {broke.no_metric}: EarlyStopping ends before the best one"
 
 
 def _longest_wait(values: Sequence[float | None], mode: Mode) -> int:
     """The largest number of values without a better one before the best."""
     best, waited, longest = -math.inf, 0, 0
     for value in values:
-        if value is None:
+        if value is None or math.isnan(value):
             continue
         signed = value if mode == "max" else -value
         if signed > best:
@@ -142,16 +202,17 @@ def small_batch(run: Evidence) -> Stake | Blind | None:
     report, steps = run.report, _steps(run)
     if not isinstance(steps, _Steps) or steps.power_w >= LOW_POWER * steps.limit_w:
         return steps if isinstance(steps, Blind) else None
-    if report.above_idle_j is None or report.above_idle_u is None or report.session.energy_j is None:
+    session = report.session
+    if report.above_idle_j is None or report.above_idle_u is None or not session.energy_j or not session.duration_s:
         return Blind("the idle power of its boards is not known", f"train with EnergyCallback(idle_s=10), or {BESIDE}")
-    part = TWICE * steps.seconds_s / report.session.duration_s
-    idle_j = report.session.energy_j - report.above_idle_j
-    u_j = math.sqrt(max(report.above_idle_u.u_j**2 - report.session.u_j**2, 0.0))
+    part = TWICE * steps.seconds_s / session.duration_s
+    idle_j = session.energy_j - report.above_idle_j
+    u_j = math.sqrt(max(report.above_idle_u.u_j**2 - session.u_j**2, 0.0))
     drew, limit = si(steps.power_w, "W", digits=3), si(steps.limit_w, "W", digits=3)
-    idle = si(idle_j / report.session.duration_s, "W", digits=3)
+    idle = si(idle_j / session.duration_s, "W", digits=3)
     because = f"steps drew {drew} of a limit of {limit}{run.in_session}; idle boards {idle}"
     next_step = "double the batch size: it saves so much if a step of it takes no longer; a short run of it tells"
-    return Stake(part * idle_j, part * math.hypot(u_j, gain_of(report.session) * idle_j), because, next_step)
+    return Stake(part * idle_j, part * math.hypot(u_j, gain_of(session) * idle_j), because, next_step)
 
 
 class _Steps(NamedTuple):

@@ -21,6 +21,8 @@ from run to run (docs/is-my-number-right.md), so that nobody would find a smalle
 SURE = 2.0
 """Smallest saving that is listed, in standard uncertainties."""
 
+ROUNDING = 1e-9  # the gain of a model is ± 50 %: its savings are on the very edge of what is sure, and never beyond it
+
 
 @dataclass(frozen=True)
 class Stake:
@@ -91,7 +93,7 @@ class Saving:
     @property
     def is_worth_listing(self) -> bool:
         """True where it exceeds both :data:`SURE` and :data:`MIN_SHARE`."""
-        return self.energy_j > SURE * self.u_j and self.share > MIN_SHARE
+        return self.energy_j > (1 + ROUNDING) * SURE * self.u_j and self.share > MIN_SHARE
 
     def to_plain(self) -> dict[str, Any]:
         """The same in plain types."""
@@ -137,6 +139,7 @@ class Verdict:
         unseen: rules that could not look.
         energy_j: joules of the run; ``None`` unknown.
         quality: quality of these joules.
+        u_j: their standard uncertainty (k=1), with the gain of the sensors; ``None`` unknown.
     """
 
     savings: Sequence[Saving]
@@ -144,6 +147,7 @@ class Verdict:
     unseen: Sequence[Unseen]
     energy_j: float | None
     quality: Quality
+    u_j: float | None = None
 
     @property
     def overlaps(self) -> list[tuple[Saving, Saving]]:
@@ -155,6 +159,7 @@ class Verdict:
         overlaps = self.overlaps
         return {
             "energy_kwh": None if self.energy_j is None else self.energy_j / J_PER_KWH,
+            "u_kwh": None if self.u_j is None else self.u_j / J_PER_KWH,
             "quality": self.quality,
             "min_share": MIN_SHARE,
             "savings": [

@@ -72,11 +72,12 @@ def _rows(verdict: Verdict) -> list[tuple[str, ...]]:
 def notes_of(verdict: Verdict) -> list[str]:
     """Sentences on what does not add up, what is too small, and what could not be looked at."""
     notes = [f"Do not add up {a.cause} and {b.cause}: in part they are the same joules." for a, b in verdict.overlaps]
-    if verdict.quality == "estimated" and verdict.savings:
-        notes.append("The energy is estimated by a model, not measured: so are these savings.")
-    if verdict.small:
-        small = ", ".join(f"{s.cause} ({joules(s.energy_j, s.u_j)})" for s in verdict.small)
-        notes.append(f"Too little, or not sure: {small}.")
+    notes += _of_an_estimate(verdict)
+    small = [s for s in verdict.small if not (_is_estimated(verdict) and s.share > MIN_SHARE)]
+    if small:
+        notes.append(
+            f"Too little, or not sure: {', '.join(f'{s.cause} ({joules(s.energy_j, s.u_j)})' for s in small)}."
+        )
     reasons: dict[tuple[str, str], list[str]] = {}
     for u in verdict.unseen:
         reasons.setdefault((u.why, u.remedy), []).append(u.cause)
@@ -85,12 +86,29 @@ def notes_of(verdict: Verdict) -> list[str]:
     return [one_line(note) for note in (*notes, LIMITS)]
 
 
+def _is_estimated(verdict: Verdict) -> bool:
+    return verdict.quality == "estimated" and verdict.energy_j is not None
+
+
+def _of_an_estimate(verdict: Verdict) -> list[str]:
+    """A sentence on energies of a model, with the shares that it alone would give; nothing where they are measured."""
+    if not _is_estimated(verdict):
+        return []
+    u = f" (± {percent(verdict.u_j / verdict.energy_j)}, k=1)" if verdict.u_j and verdict.energy_j else ""
+    model = f"The energy is estimated by a model{u}, not measured"
+    notes = [f"{model}: so are these savings." if verdict.savings else f"{model}: no saving is sure."]
+    shares = ", ".join(f"{s.cause} {percent(s.share)} of the run" for s in verdict.small if s.share > MIN_SHARE)
+    return [*notes, *([f"By the model alone: {shares}. How sure these shares are is not known."] if shares else [])]
+
+
 def _title(verdict: Verdict) -> str:
     if verdict.energy_j is None:
         return "Nothing can be said: the energy of this run is unknown."
     energy = f"{si(verdict.energy_j, 'J', digits=3)} ({watt_hours(verdict.energy_j)})"
     if verdict.savings:
         return f"What would have saved energy in this run of {energy}:"
+    if _is_estimated(verdict):
+        return f"Nothing is sure that would have saved much of the {energy} that are estimated for this run."
     return f"Nothing is known that would have saved much of the {energy} of this run."
 
 

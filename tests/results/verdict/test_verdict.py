@@ -20,7 +20,7 @@ from lightning_energy.ledger.how_shared import ClassPower, HowShared
 from lightning_energy.ledger.phases import PhaseEnergy
 from lightning_energy.meters.base import Condition
 from lightning_energy.results.brief import Place
-from lightning_energy.results.figures import Device, Spread
+from lightning_energy.results.figures import Device, FirstWaits, Spread
 from lightning_energy.results.notes import Note
 from lightning_energy.results.record import Record, Samples, Steps
 from lightning_energy.results.rendering import as_text
@@ -71,6 +71,7 @@ def rows(*val_kwh: float | None, metrics: tuple[float | None, ...] = ()) -> list
             missing_s=0.0,
             total_kwh=0.1 * (i + 1),
             metric=metrics[i] if i < len(metrics) else None,
+            validations=0 if kwh is None else 1,
         )
         for i, kwh in enumerate(val_kwh)
     ]
@@ -79,7 +80,7 @@ def rows(*val_kwh: float | None, metrics: tuple[float | None, ...] = ()) -> list
 def course(*values: float | None, **more: Any) -> Record:
     """A run of 1 kWh whose epochs take a tenth each, with these values of the metric."""
     run = record(1.0, next(v for v in reversed(values) if v is not None), **more)
-    return replace(run, score=None, epochs=rows(*[0.001] * len(values), metrics=values))
+    return replace(run, score=None, epochs=rows(*[None if v is None else 0.001 for v in values], metrics=values))
 
 
 # ------------------------------------------------------------------------------------------------ what is told
@@ -184,6 +185,50 @@ def test_a_wait_that_is_short_beside_the_counter_is_not_listed():
     assert "number of its steps" in why(replace(run, steps=Steps(0, None)), "waiting")
 
 
+ANEW = {"num_workers": 4, "persistent_workers": False}
+
+
+def waits_at_beginnings(waits: FirstWaits | None, what: dict[str, Any], n: int = 100_000) -> Record:
+    """360 s of waiting in steps that are far too short to tell each wait from the work around it."""
+    return replace(divided(phase("data", 0.1), what=what), steps=Steps(n, 36.0), first_waits=waits)
+
+
+def test_waits_at_the_beginnings_of_epochs_are_those_of_workers_that_start_anew():
+    """Ten epochs that wait for 36 s each; workers that stay save nine of them."""
+    (saving,) = explain(waits_at_beginnings(FirstWaits(10, 342.0, 36.0), ANEW)).savings
+    assert saving.energy_kwh == pytest.approx(0.1 * 306 / 360, rel=1e-3)
+    assert saving.u_kwh == pytest.approx(0.085 * (0.05**2 + 0.03**2 + 0.05**2) ** 0.5, rel=1e-3)  # of 5 % nobody knows
+    assert "95 % of it at the beginning of 10 epochs, which start 4 workers anew" in saving.because
+    assert saving.next_step.startswith("keep the workers from epoch to epoch (persistent_workers=True), or give")
+
+
+@pytest.mark.parametrize(
+    ("waits", "what"),
+    [
+        (None, ANEW),
+        (FirstWaits(10, 300.0, 30.0), ANEW),  # others, too
+        (FirstWaits(1, 360.0, 360.0), ANEW),  # workers that stay start once, too
+        (FirstWaits(10, 342.0, 36.0), {}),
+        (FirstWaits(10, 342.0, 36.0), {"num_workers": 0, "persistent_workers": False}),
+        (FirstWaits(10, 342.0, 36.0), {"num_workers": 4, "persistent_workers": True}),
+        (FirstWaits(2000, 342.0, 0.1), ANEW),  # each too short to be seen
+    ],
+)
+def test_other_waits_are_nothing_that_workers_who_stay_would_save(waits, what):
+    assert "powers that vary within a step" in why(waits_at_beginnings(waits, what), "waiting")
+    if waits is None or waits.n < 2000:
+        (saving,) = explain(waits_at_beginnings(waits, what, n=360)).savings
+        assert "persistent_workers" not in saving.next_step
+
+
+def test_waits_are_written_and_read_again(tmp_path):
+    run = waits_at_beginnings(FirstWaits(10, 342.0, 36.0), ANEW)
+    jsonschema.Draft202012Validator(SCHEMA).validate(run.to_plain())
+    write_record(tmp_path / "energy.json", run)
+    assert load_record(tmp_path) == run
+    assert "first_waits" not in waits_at_beginnings(None, {}).to_plain()
+
+
 def test_a_phase_with_missing_energy_is_not_told():
     assert why(divided(phase("data", 0.3, missing_s=1.0)), "waiting").startswith(
         "energy of its phase `data` is missing"
@@ -219,6 +264,10 @@ def test_a_validation_whose_energy_is_missing_is_not_told():
 
 def test_without_a_metric_there_is_no_best_epoch():
     assert "no metric of quality" in why(replace(record(1.0, None), epochs=rows(0.1, 0.1)), "stopping")
+
+
+def test_a_metric_that_no_epoch_has_is_none_of_a_stopping():
+    assert "none of its epochs has a value" in why(replace(record(1.0, 0.9), epochs=[]), "stopping")
 
 
 def with_cpu(watts: float | None) -> Record:
@@ -272,6 +321,48 @@ def test_two_runs_know_what_a_precision_or_a_batch_size_saves():
     assert "joules per sample of both" in why(run, "precision", beside=replace(half, samples=Samples(None, None)))
 
 
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"accumulate_grad_batches": 4}, "differs in accumulate_grad_batches, too"),
+        ({"devices": 2, "nodes": 2}, "differs in its number of ranks and its number of nodes, too"),
+        ({"strategy": "FSDPStrategy"}, "differs in strategy, too"),
+        ({"trainable_parameters": 3}, "differs in trainable parameters, too"),
+        ({"parameters": 7}, "differs in parameters, too"),
+    ],
+)
+def test_runs_that_are_unlike_in_more_than_one_fact_are_no_trial(change, text):
+    run, other = of_two_precisions()
+    assert rules(run, beside=other) == ["precision"]
+    assert text in why(run, "precision", beside=replace(other, what={**other.what, **change}))
+
+
+def of_two_precisions() -> tuple[Record, Record]:
+    what = {"precision": "32-true", "batch_size": 8, "accumulate_grad_batches": 1, "devices": 1}
+    run = replace(record(1.0, None, what=what), samples=Samples(1000, 3600.0, 36.0, 36.0))
+    half = {**run.what, "precision": "bf16-mixed"}
+    return run, replace(run, what=half, samples=Samples(100, 1800.0, 36.0, 36.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            {"stages": {"train": energy(1.0, quality="integrated")}},
+            "its energy is measured, and that of the run beside",
+        ),
+        ({"session": energy(1.0, missing_s=2.0)}, "energy of the run beside it is missing"),
+        ({"notes": [Note("gave_up", "x")]}, "energy of the run beside it is missing"),
+        ({"absent_ranks": 1}, "energy of the run beside it is missing"),
+        ({"devices": []}, "was measured on other devices"),
+        ({"stages": {}}, "that of the run beside it missing"),
+    ],
+)
+def test_runs_that_were_measured_in_unlike_ways_are_no_trial(change, text):
+    run, other = of_two_precisions()
+    assert text in why(run, "precision", beside=replace(other, **change))
+
+
 def test_ranks_with_boards_of_several_models_are_not_compared():
     run = replace(divided(phase("backward", 0.5)), ranks=2)
     assert "no phases of each rank" in why(run, "ranks")
@@ -287,21 +378,23 @@ SECONDS = st.sampled_from([0.0, 1e-9, 60.0, 3600.0])
 @given(
     st.lists(st.tuples(st.sampled_from(["data", "saving", "backward", "mine"]), JOULES, SECONDS, st.booleans())),
     st.lists(st.tuples(JOULES, JOULES, st.none() | SECONDS, st.none() | st.floats(-1e9, 1e9))),
-    st.tuples(JOULES, SECONDS, JOULES, st.sampled_from(["gpu", "package"])),
+    st.tuples(JOULES, SECONDS, JOULES, st.sampled_from([("gpu",), ("package",), ("gpu", "package")])),
     st.integers(1, 2),
 )
 def test_whatever_figures_a_record_has_there_is_a_verdict(phases, epochs, whole, ranks):
     """No rule errs, whatever is 0 or not known, and no saving is told that is not a number."""
-    total_j, total_s, gaps_j, scope = whole
+    total_j, total_s, gaps_j, scopes = whole
 
     def of(joules: float | None, seconds: float) -> Energy:
         return replace(energy(None if joules is None else joules / 3.6e6), duration_s=seconds)
 
-    divided_ = [PhaseEnergy(name, of(joules, s), resolved and bool(joules)) for name, joules, s, resolved in phases]
-    device = Device("A100", "GPU-1", scope, of(total_j, total_s), 0.02, condition=Condition(power_limit_w=400.0))
+    divided_ = [PhaseEnergy(name, of(joules, s), resolved) for name, joules, s, resolved in phases]
+    powers = HowShared("fitted", classes=tuple(ClassPower("train", name, j or 0.0, 1.0) for name, j, *_ in phases))
+    limit = Condition(power_limit_w=400.0)
+    devices = [Device("A100", f"d-{s}", s, of(total_j, total_s), 0.02, condition=limit, shared=powers) for s in scopes]
     run = replace(
         of_steps(120.0, above_idle_j=gaps_j),
-        devices=[replace(device, rank=rank) for rank in range(ranks)],
+        devices=[replace(device, rank=rank) for device in devices for rank in range(ranks)],
         stages={"train": of(total_j, total_s)},
         session=of(total_j, total_s),
         total=of(total_j, total_s),
@@ -382,6 +475,54 @@ def test_the_command(tmp_path, capsys):
     assert "(num\\_workers)" in out
 
 
+def test_a_phase_of_nothing_has_the_powers_of_its_boards():
+    """A board that drew nothing in a phase beside a CPU that did not, either: the balance of ranks asks for it."""
+    run = with_cpu(0.0)
+    backward, nothing = phase("backward", 0.2), phase("data", 0.0, u=0.0)
+    board, cpu = (replace(device, rank=0) for device in run.devices)
+    powers = HowShared(
+        "fitted", classes=(ClassPower("train", "data", 0.0, 0.0), ClassPower("train", "backward", 9.0, 1.0))
+    )
+    devices = [replace(d, rank=rank, shared=powers) for rank in range(2) for d in (board, cpu)]
+    run = replace(run, ranks=2, devices=devices, phases_by_rank=[[backward, nothing]] * 2, steps=Steps(36, 100.0))
+    assert [u for u in explain(run).unseen if DEFECT in u.why] == []
+    none = replace(run, phases_by_rank=[[phase("backward", 0.0), nothing]] * 2)
+    none = replace(none, devices=[replace(d, shared=HowShared("fitted", classes=(ClassPower("train", "data", 0.0, 0.0),
+                   ClassPower("train", "backward", 0.0, 0.0)))) for d in devices])  # fmt: skip
+    assert "took nothing in training" in why(none, "ranks")
+
+
+def test_where_every_rule_has_looked_and_found_nothing_that_is_an_answer(tmp_path):
+    """Two epochs on a busy board, without a wait: nothing to save, and nothing that nobody knows."""
+    board = replace(of_steps(300.0).devices[0])
+    run = replace(of_steps(300.0), devices=[board], epochs=rows(0.0, metrics=(0.5,)), what={"precision": "bf16-mixed"})
+    run = replace(run, phases={"train": [phase("forward", 0.3)]}, metric=Metric("val_acc", 0.5), score=None)
+    found = explain(run)
+    assert (found.savings, found.small, found.unseen) == ((), (), ())
+    write_record(tmp_path / "energy.json", run)
+    assert main(["explain", str(tmp_path)]) == 0
+    write_record(tmp_path / "energy.json", replace(run, phases={}))
+    assert main(["explain", str(tmp_path)]) == 3  # nobody knows of waiting
+
+
+def test_an_estimate_says_what_it_is_and_the_shares_that_it_would_give(tmp_path, capsys):
+    run = course(
+        0.5, 0.9, *[0.6] * 8, spent={"quality": "estimated", "u_j": 1e5, "u_absolute_j": math.hypot(1e5, 1.8e6)}
+    )
+    found = explain(run)
+    assert (found.savings, found.u_j) == ((), math.hypot(1e5, 1.8e6))
+    text = " ".join(str(found).split())
+    assert text.startswith(
+        "Nothing is sure that would have saved much of the 3.6 MJ (1 kWh) that are estimated for this run."
+    )
+    assert "The energy is estimated by a model (± 50 %, k=1), not measured: no saving is sure." in text
+    assert "By the model alone: going on after the best epoch 50 % of the run. How sure these shares are" in text
+    assert "Too little, or not sure: validating often (" in text
+    write_record(tmp_path / "energy.json", run)
+    assert main(["explain", str(tmp_path)]) == 1
+    assert "no saving is sure" in " ".join(capsys.readouterr().out.split())
+
+
 def test_exit_codes_of_the_command(tmp_path, capsys):
     assert main(["explain", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.startswith("lightning-energy explain: ")
@@ -391,7 +532,9 @@ def test_exit_codes_of_the_command(tmp_path, capsys):
     estimated = course(0.5, 0.9, *[0.6] * 8, spent={"quality": "estimated"})
     write_record(tmp_path / "energy.json", estimated)
     assert main(["explain", str(tmp_path)]) == 1
-    assert "estimated by a model, not measured: so are these savings" in " ".join(capsys.readouterr().out.split())
+    assert "estimated by a model (± 5 %, k=1), not measured: so are these savings" in " ".join(
+        capsys.readouterr().out.split()
+    )
     assert main(["explain", str(tmp_path), "--beside", str(tmp_path / "none")]) == 2
 
 

@@ -108,7 +108,8 @@ def _report(
         until = Energy.sequence([until, totals.energy(epoch=epoch)])
         train, validation = (totals.energy(epoch=epoch, stage=s) for s in ("train", "validate"))
         metric = metrics[epoch] if epoch < len(metrics) else None
-        rows.append(EpochRow.of(epoch, train, validation, until, session=0, metric=metric))
+        n = int(validation.duration_s > 0)
+        rows.append(EpochRow.of(epoch, train, validation, until, session=0, metric=metric, validations=n))
     last = next((row.metric for row in reversed(rows) if row.metric is not None), None)
     metric = None if last is None else Metric("val_acc", last, "max", "fraction")
     above_j = None if idle_w is None else (session.energy_j or 0.0) - idle_w * session.duration_s

@@ -1,0 +1,103 @@
+"""Groups whose runs differ in settings, and when two of these may be set against each other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from lightning_energy.comparison.listing import some_of
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from lightning_energy.comparison.groups import Group
+
+__all__ = ["OTHER_SHARES", "mixed_words", "other_shares"]
+
+OTHER_SHARES = "their runs are of several configurations, in other shares on both sides"
+
+
+def other_shares(one: Group, other: Group, pairs: Sequence[tuple[int, int]] = ()) -> str:
+    """Say in which settings the runs of two groups have other shares; empty where they have the same.
+
+    Seven narrow models and a wide one against one narrow model and seven wide ones: the means tell how models were
+    mixed, and may have the opposite order of narrow models and of wide ones (Simpson 1951, *Journal of the Royal
+    Statistical Society* B 13, 238-241). Where the groups have a value of a setting in common, the shares of all its
+    values must be the same, and where they have all values of two settings in common, those of both together. Else
+    texts may be the same ones with another name, so that the sizes of their shares are compared; numbers are not. A
+    setting that no two runs of a group share is taken for a label there, if no value of it is in both.
+
+    Args:
+        one: a group.
+        other: another group.
+        pairs: indices of runs that are compared; none: all are.
+    """
+    if not (one.differs_in or other.differs_in):
+        return ""
+    chosen = [[i for i, _ in pairs], [j for _, j in pairs]] if pairs else [range(one.n), range(other.n)]
+    columns: dict[str, list[list[str]]] = {}
+    for name in dict.fromkeys([*one.differs_in, *other.differs_in]):
+        of_all = [group.values_of(name) for group in (one, other)]
+        columns[name] = [[own[i] for i in of] for own, of in zip(of_all, chosen, strict=True)]
+    found = {name: words for name, values in columns.items() if (words := _unequal(*values))}
+    alike = [name for name, (own, others) in columns.items() if {*own} == {*others} and len({*own}) > 1]
+    for names in () if found else [*combinations(alike, 2), tuple(alike)]:
+        joint = [[*zip(*of, strict=True)] for of in zip(*(columns[name] for name in names), strict=True)]
+        if len(names) > 1 and (words := _in_numbers(*joint)):
+            return f"{' with '.join(names)}: {words}"
+    return "; ".join(f"{name}: {words}" for name, words in found.items())
+
+
+def _unequal(one: Sequence[str], other: Sequence[str]) -> str:
+    """The numbers of runs with each value of a setting, where the shares are not the same; else empty."""
+    if {*one} & {*other}:
+        return _in_numbers(one, other)
+    sizes = [sorted(Counter(values).values(), reverse=True) for values in (one, other)]
+    shares = [[n / sum(of) for n in of] for of in sizes]
+    are_labels = [len({*values}) == len(values) for values in (one, other)]
+    are_one = [len({*values}) == 1 for values in (one, other)]
+    if all(label or single for label, single in zip(are_labels, are_one, strict=True)):
+        return ""
+    if shares[0] != shares[1]:
+        return _listed(sizes)
+    return "other numbers" if all(_is_number(value) for value in (*one, *other)) else ""
+
+
+def _in_numbers(one: Sequence[Hashable], other: Sequence[Hashable]) -> str:
+    """The numbers of runs with each value, where their shares are not the same; else empty."""
+    counts = (Counter(one), Counter(other))
+    if all(counts[0][c] * len(other) == counts[1][c] * len(one) for c in counts[0] | counts[1]):
+        return ""
+    kinds = dict.fromkeys(kind for of in counts for kind, _ in of.most_common())
+    return _listed([[of[kind] for kind in kinds] for of in counts])
+
+
+def _is_number(value: str) -> bool:
+    return value[:1] not in {
+        '"',
+        "n",
+        "t",
+        "f",
+        "[",
+        "{",
+    }  # as JSON writes texts, null, truth values, lists and mappings
+
+
+def _listed(numbers: Sequence[Sequence[int]]) -> str:
+    return " against ".join(some_of([*map(str, of)], between=" and ") for of in numbers)
+
+
+def mixed_words(groups: Sequence[Group]) -> str:
+    """Say which groups have runs of several configurations, as far as records say; empty of none.
+
+    Args:
+        groups: the groups.
+    """
+    mixed = [f"{group.name} ({some_of(group.differs_in)})" for group in groups if group.differs_in]
+    if not mixed:
+        return ""
+    return (
+        f"Runs differ in settings within {some_of(mixed)}: figures and decisions of these are of runs in this mixture, "
+        "and of no single configuration."
+    )

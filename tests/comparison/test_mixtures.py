@@ -1,0 +1,149 @@
+"""Groups whose runs differ in settings: what may be set against what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lightning_energy import compare
+from lightning_energy.comparison.configurations import of_main_kind, on_front_of_means, probabilities_of
+from lightning_energy.comparison.front_probability import front_probabilities
+from lightning_energy.comparison.mixtures import other_shares
+from lightning_energy.comparison.verdicts import judge
+from tests.comparison.groups import repeats
+from tests.records import put
+
+SPREAD = (-0.02, 0.01, 0.0, 0.02, -0.01, 0.005, -0.005, 0.015)
+
+
+def of(name, settings, kwh=1.0, **more):
+    """A group whose runs have these settings, one run for each."""
+    values = [kwh * (1 + off) for off in SPREAD[: len(settings)]]
+    group = repeats(name, values, [0.9 + off / 10 for off in SPREAD[: len(settings)]], **more)
+    runs = zip(group.runs, settings, strict=True)
+    return replace(group, runs=tuple(replace(run, source=replace(run.source, settings=s)) for run, s in runs))
+
+
+def widths(name, text, **more):
+    return of(name, [{"model": name, "width": int(digit)} for digit in text], **more)
+
+
+def test_seven_narrow_and_a_wide_one_are_not_set_against_the_opposite(tmp_path):
+    """Of each width the model `a` is dearer and worse; by its means it would dominate."""
+    i = 0
+    for model, dearer, off, numbers in (("a", 1.05, -0.005, (7, 1)), ("b", 1.0, 0.0, (1, 7))):
+        for (width, kwh, accuracy), n in zip(((10, 0.5, 0.92), (20, 1.0, 0.90)), numbers, strict=True):
+            for scatter in SPREAD[:n]:
+                what = {"hyperparameters": {"model": model, "width": width}}
+                put(
+                    tmp_path / str(i),
+                    dearer * kwh * (1 + scatter / 2),
+                    accuracy + off + scatter / 20,
+                    what=what,
+                    seed=i,
+                )
+                i += 1
+    found = compare(tmp_path, by="model")
+    (verdict,) = found.verdicts
+    assert verdict.kind == "incomparable"
+    (reason,) = verdict.reasons
+    assert reason == (
+        "their runs are of several configurations, in other shares on both sides (width: 7 and 1 against 1 and 7): "
+        "group by these settings, too"
+    )
+    assert all(run.dominated_by == () for run in found.runs)
+    groups = found.to_plain()["groups"]
+    assert [g["front_probability"] for g in groups] == [None, None]
+    assert [g["on_front"] for g in groups] == [True, True]  # none is behind the other one, and ranks leave both out
+    assert found.stability() is None
+    assert any("Runs differ in settings within model=a (width), model=b (width)" in text for text in found.caveats)
+    assert "figures and decisions of these are of runs in this mixture" in found.to_html()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        ("1122", "2211", ""),
+        ("1122", "1212", ""),
+        ("112", "112222", "width: 2 and 1 against 2 and 4"),
+        ("112", "111122", ""),
+        ("1122", "2112", ""),
+        ("1122", "3344", "width: other numbers"),
+        ("1112", "3344", "width: 3 and 1 against 2 and 2"),
+        ("1111", "2222", ""),  # that is the difference which is asked for
+        ("1234", "1111", "width: 1 and 1 and 1 and 1 against 4 and 0 and 0 and 0"),
+        ("1234", "5555", ""),  # a label, or drawn anew for each run
+        ("1234", "2345", "width: 1 and 1 and 1 and 1 and 0 against 0 and 1 and 1 and 1 and 1"),
+        ("1234", "5678", ""),
+        ("1234", "1122", "width: 1 and 1 and 1 and 1 against 2 and 2 and 0 and 0"),
+    ],
+)
+def test_shares_of_one_setting(one, other, words):
+    assert other_shares(widths("a", one), widths("b", other)) == words
+
+
+def test_a_label_hides_no_other_setting():
+    one, other = (
+        of(name, [{"width": int(w), "run": f"{name}{i}"} for i, w in enumerate(text)])
+        for name, text in (("a", "11112"), ("b", "12222"))
+    )
+    assert other_shares(one, other) == "width: 4 and 1 against 1 and 4"
+
+
+def test_settings_are_looked_at_together_too():
+    """Both have two of each width and two of each depth, but not together."""
+    one = of("a", [{"w": 1, "d": 1}, {"w": 1, "d": 1}, {"w": 2, "d": 2}, {"w": 2, "d": 2}])
+    other = of("b", [{"w": 1, "d": 2}, {"w": 1, "d": 2}, {"w": 2, "d": 1}, {"w": 2, "d": 1}])
+    assert other_shares(one, other) == "w with d: 2 and 2 and 0 and 0 against 0 and 0 and 2 and 2"
+    other = of("b", [{"w": 1, "d": 1}, {"w": 1, "d": 2}, {"w": 2, "d": 1}, {"w": 2, "d": 2}])
+    assert other_shares(one, other) == "w with d: 2 and 2 and 0 and 0 against 1 and 1 and 1 and 1"
+
+
+def test_texts_may_be_the_same_with_other_names_and_numbers_may_not():
+    one, other = (of(n, [{"opt": f"{n}{k}"} for k in "xxxy"]) for n in "ab")
+    assert other_shares(one, other) == ""
+    one, other = (of(n, [{"lr": k * v} for k in (1, 1, 1, 2)]) for n, v in (("a", 0.1), ("b", 0.3)))
+    assert other_shares(one, other) == "lr: other numbers"
+    one = of("a", [{"lr": v} for v in (1, 1, 1, "2e0")])
+    assert other_shares(one, of("b", [{"lr": v} for v in (1.0, 2.0, 2, 2)])) == "lr: 3 and 1 against 1 and 3"
+
+
+@pytest.mark.parametrize("label", [{"fold": "01234567"}, {"hidden": "aabbaabb"}, {}])
+def test_no_other_setting_hides_two_that_are_mixed_otherwise(label):
+    """Low with low and high with high, against low with high and high with low."""
+    more = [{k: f"{v[i]}" for k, v in label.items()} for i in range(8)]
+    one = of("a", [{"lr": i % 2, "wd": i % 2} | more[i] for i in range(8)])
+    other = of("b", [{"lr": i % 2, "wd": 1 - i % 2} | more[i] for i in range(8)])
+    assert other_shares(one, other).startswith("lr with wd: 4 and 4 and 0 and 0")
+
+
+def test_no_group_that_is_dominated_is_on_the_front_and_none_is_behind_one_that_it_cannot_be_set_against():
+    """Two are mixed alike; the third is cheaper and better at each width, but mixed otherwise."""
+    one, other = widths("a", "1112"), widths("b", "1112", kwh=2.0)
+    third = widths("d", "1222", kwh=0.5)
+    assert [v.kind for v in judge([one, third])] == ["incomparable"]
+    plain = widths("p", "1111", kwh=1.5)
+    groups = [one, other, third, plain]
+    assert on_front_of_means(groups) == [True, False, True, True]
+    assert probabilities_of(groups) == [None] * 4
+    assert [group.name for group in of_main_kind(groups)] == ["p"]
+    assert [group.name for group in of_main_kind([one, other])] == ["a", "b"]
+    labelled = [of(n, [{"run_name": f"{n}{i}"} for i in range(4)], kwh=k) for n, k in (("x", 1.0), ("y", 2.0))]
+    assert on_front_of_means([*labelled, widths("z", "1111", kwh=3.0)]) == [True, False, False]
+
+
+def test_pairs_alone_count_where_seeds_are_shared():
+    """A run of one fold failed: the others are paired, fold by fold."""
+    folds = [{"fold": i % 2} for i in range(6)]
+    one, other = of("a", folds), of("b", folds[:5], 2.0)
+    other = replace(other, runs=tuple(replace(r, energy_kwh=2 + i % 2 / 99) for i, r in enumerate(other.runs)))
+    assert other_shares(one, other) == "fold: 3 and 3 against 3 and 2"
+    (verdict,) = judge([one, other])
+    assert (verdict.kind, verdict.pairs) == ("cheaper", 5)
+
+
+def test_a_mixture_has_no_probability_of_the_front():
+    alike, mixed = widths("a", "1111"), widths("b", "1212", kwh=2.0)
+    assert front_probabilities([alike, widths("b", "1111", kwh=2.0)])[0] is not None
+    assert front_probabilities([alike, mixed]) == [None, None]
