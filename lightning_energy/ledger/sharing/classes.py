@@ -64,6 +64,26 @@ class Classes:
             state = {name: copy(value) for name, value in self.__dict__.items() if name != "_accounts"}
         return state | {"_by_code": self._by_code[:, :1]}  # that process sees no mark that is new
 
+    def has_taken(self, grown: Classes) -> bool:
+        """Take what a copy of this table has come to since; takes the lock.
+
+        Args:
+            grown: the copy.
+
+        Returns:
+            False where this one has come to other classes meanwhile, which have the same numbers: nothing is taken.
+        """
+        with self._accounts.lock:
+            n = len(self.names)
+            news = [(key, number) for key, number in grown._of.items() if key not in self._of]
+            if any(number < n for _, number in news) or any(
+                grown._of.get(key, number) != number for key, number in self._of.items()
+            ):
+                return False
+            self._of.update(news)
+            self.names += grown.names[n:]
+        return True
+
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _accounts=Accounts(threading.RLock()))
 

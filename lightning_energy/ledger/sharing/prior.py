@@ -141,7 +141,7 @@ class Prior(NamedTuple):
 
 
 def believed(tried: Sequence[Prior], log_of: Sequence[float]) -> Prior:
-    """What powers are supposed to do, by how much is believed of each that was tried.
+    """The prior that stands for all that were tried, by how much is believed of each.
 
     What is not known of a figure grows with the square of what powers may vary within phases: its mean counts.
 
