@@ -123,6 +123,18 @@ def cases() -> dict[str, Case]:
         "20 ms counter, 0 ms late: 85 ms steps, halves of 10 %, 10 min": Case(
             replace(WAITING, epochs=20, **halves(0.1)), Sensor(0.02)
         ),
+        "20 ms counter, 0 ms late: 85 ms steps, a burst at its end, 10 min": Case(
+            replace(WAITING, epochs=20, **VARYING["a burst at its end"]), Sensor(0.02)
+        ),
+        "100 ms counter, 0 ms late: 200 ms steps, a slower rank, 10 min": Case(
+            replace(slow, epochs=20, **VARYING["a slower rank"]), Sensor(0.1)
+        ),
+        "20 ms counter, smooths over 10 ms: 50 ms steps, halves of 20 %, 1 min": Case(
+            replace(usual, epochs=2, **halves(0.2)), Sensor(0.02, ema_s=0.01)
+        ),
+        "20 ms counter, smooths over 5 ms: 50 ms steps, 10 min": Case(
+            replace(usual, epochs=20), Sensor(0.02, ema_s=0.005)
+        ),
         "20 ms counter, 0 ms late: 50 ms steps, halves of 10 %, 1 min": Case(
             replace(usual, epochs=2, **halves(0.1)), Sensor(0.02)
         ),

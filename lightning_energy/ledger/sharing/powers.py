@@ -523,17 +523,14 @@ class _Wandering:
     def __init__(
         self, blocks: Sequence[Normals], view: _View, whole: Normals, constant: _Constant, supposed: Prior
     ) -> None:
-        self._n = len(blocks)
-        self._scatter, self._toward, self._pull = constant.scatter, constant.toward, constant.pull
-        self._mean_w, self._view, self._whole = whole.mean_w, view, whole
+        self._n, self._blocks, self._view, self._whole = len(blocks), blocks, view, whole
+        self._scatter, self._mean_w = constant.scatter, whole.mean_w
         design, self._spread_w = supposed.axes(view.seen, len(whole.b), whole.mean_w)
-        self._phases = int((self._spread_w == self._spread_w[0]).sum()) if supposed.has_parts else len(view.seen)
-        self._of_phase, self._of_part = design[:, : self._phases], design[:, self._phases :]
-        self._blocks = blocks
-        self._info = [view.information(b.a, 0.5) for b in blocks]
-        self._right = [view.right(b.b) for b in blocks]
+        m = int((self._spread_w == self._spread_w[0]).sum()) if supposed.has_parts else len(view.seen)
+        self._of_phase, self._of_part = design[:, :m], design[:, m:]
         self._share = np.array([b.n for b in blocks]) / max(whole.n, 1)
         self._least = max((LEAST_SCATTER * whole.mean_w) ** 2 * whole.length_s / max(whole.n, 1), 1e-12)
+        self._told = self._data(constant)
 
     def best(
         self, wanders: Sequence[float], pause: Callable[[], None]
@@ -555,15 +552,15 @@ class _Wandering:
             [np.kron(np.eye(self._n), self._of_phase), np.kron(np.ones((self._n, 1)), self._of_part)], axis=1
         )
 
-    def _data(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _data(self, constant: _Constant) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Information of the rises on powers beyond the mean, in all blocks, and its product with these."""
-        n, m, parts = self._n, self._phases, self._of_part.shape[1]
+        n, m, parts = self._n, self._of_phase.shape[1], self._of_part.shape[1]
         data, right = np.zeros((n * m + parts, n * m + parts)), np.zeros(n * m + parts)
         more = slice(n * m, n * m + parts)
-        for block, (info, share) in enumerate(zip(self._info, self._share, strict=True)):
-            at = slice(block * m, block * m + m)
-            pulled = info + np.diag(self._pull * share)
-            rest = self._right[block] + self._pull * share * self._toward - pulled.sum(axis=1) * self._mean_w
+        for block, (normals, share) in enumerate(zip(self._blocks, self._share, strict=True)):
+            at, pull = slice(block * m, block * m + m), constant.pull * share
+            pulled = self._view.information(normals.a, 0.5) + np.diag(pull)
+            rest = self._view.right(normals.b) + pull * constant.toward - pulled.sum(axis=1) * self._mean_w
             data[at, at] = self._of_phase.T @ pulled @ self._of_phase
             right[at] = self._of_phase.T @ rest
             if parts:
@@ -581,10 +578,10 @@ class _Wandering:
         The covariance is that of the powers of phases in each block, and of what their parts draw beyond these, which
         is the same in all blocks.
         """
-        n, m = self._n, self._phases
+        n, m = self._n, self._of_phase.shape[1]
         steps = np.diff(np.eye(n), axis=0) / (wander * self._mean_w)
         level = np.outer(self._share, self._share) / self._spread_w[0] ** 2
-        data, pulled = self._data()
+        data, pulled = self._told
         prior = np.zeros_like(data)
         prior[: n * m, : n * m] = np.kron(steps.T @ steps + level, np.eye(m))
         rest = np.arange(n * m, len(prior))
