@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.sharing.delay import SMOOTH_FLOOR_S
+from lightning_energy.ledger.sharing.delay import AGAINST, SMOOTH_FLOOR_S
 from lightning_energy.ledger.sharing.powers import EVIDENCE, evidence_of
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class Closer(NamedTuple):
         spread = (x * w) @ x.T + np.diag([more, floor_2**2])
         ema_s = float((weight * ema).sum())
         seconds = np.stack([x[0] * sum_s2**0.5 - (ema.ravel() - ema_s), ema.ravel() - ema_s])  # delay and smoothing
-        covariance_s2 = (seconds * w) @ seconds.T + np.diag([more * sum_s2, SMOOTH_FLOOR_S**2])
+        covariance_s2 = (seconds * w) @ seconds.T + np.diag([more * sum_s2, 0.0]) + SMOOTH_FLOOR_S**2 * AGAINST
         lag_s = found.kernel.lag_s + found.kernel.ema_s + float(at[0]) * sum_s2**0.5 - ema_s
         closer = found._replace(kernel=found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance_s2=covariance_s2)
         of_prior = np.log(np.maximum(weight.sum(axis=1), 1e-300))

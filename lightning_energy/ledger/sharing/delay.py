@@ -43,6 +43,7 @@ FINE_EMA_S = np.array([0.0, 0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015])  #
 TWO_NODES = 3**-0.5  # of Gauss-Legendre quadrature over a bracket
 BLURS_S = 0.0007  # smoothing that shows, of those that are tried then
 SMOOTH_FLOOR_S = 0.0007  # uncertainty of the smoothing that remains: power that varies within phases looks like it
+AGAINST = np.array([[1.0, -1.0], [-1.0, 1.0]])  # smoothing and delay, whose sum is known
 FINE_EDGE = 0.01  # part of the belief that may be in the outermost delays and smoothings
 OF_MEAN = 4.0  # times the variance of a mean that the times of updates add, as those of neighbours are not independent
 USUAL_S = 0.03  # scale of the prior for delays: short ones are more usual
@@ -229,7 +230,7 @@ class Belief:
         floor = (FINE_S[1] - FINE_S[0]) ** 2 / 12 + OF_MEAN * self._half_s**2 / 3 / n
         cross = float((w * x * y).sum())
         covariance = np.array([[float((w * x**2).sum()) + floor, cross], [cross, float((w * y**2).sum()) + 1e-10]])
-        covariance[1, 1] += SMOOTH_FLOOR_S**2
+        covariance += SMOOTH_FLOOR_S**2 * AGAINST
         return Found(found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance, fine_n=n)
 
     def _try_looks(self, rises: _Rises, pause: Callable[[], None]) -> None:

@@ -23,8 +23,13 @@ def test_phases_are_cut_into_equal_parts_and_not_too_many(mean_s, update_s):
 
 
 def test_parts_are_short_beside_the_counters_updates_and_beside_the_step():
-    assert [len(e) + 1 for e in ends_of([0.021, 0.030, 0.001], 0.02)] == [6, 9, 1]  # of 3.25 ms
-    assert [len(e) + 1 for e in ends_of([0.021, 0.030, 0.349], 0.02)][:2] == [1, 2]  # of 5 ms, but for many
+    assert [len(e) + 1 for e in ends_of([0.021, 0.030, 0.001], 0.02)] == [7, 10, 1]  # of 3.25 ms
+    assert [len(e) + 1 for e in ends_of([0.021, 0.030, 0.349], 0.02)][:2] == [2, 2]  # of 5 ms, but for many
+
+
+def test_steps_much_shorter_than_an_update_are_not_cut():
+    assert ends_of([0.002, 0.0025], 0.02) == [(), ()]
+    assert any(ends_of([0.003, 0.0025], 0.02))
 
 
 @given(

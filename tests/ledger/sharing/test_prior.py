@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lightning_energy.ledger.sharing.parts import Parts
-from lightning_energy.ledger.sharing.prior import NO_PARTS, PRIOR, Prior
+from lightning_energy.ledger.sharing.prior import LEAST_VARIES, NO_PARTS, PRIOR, WITHIN, Prior, believed
 
 MEAN_W = 200.0
 CUT = Prior.of((Parts((0.25, 0.75), (1, 3, 4)),))._replace(varies=0.1)
@@ -46,3 +46,22 @@ def test_the_precision_is_the_inverse_of_the_covariance_of_what_was_seen():
 
 def test_every_variation_is_tried():
     assert len({prior.varies for prior in CUT.tried}) == len(CUT.tried) > 1
+
+
+def test_the_prior_that_is_believed_has_the_mean_square_of_all():
+    first, *_, last = CUT.tried
+    assert believed([first, last], [0.0, -50.0]).varies == LEAST_VARIES
+    assert believed([first, last], [-50.0, 0.0]).varies == pytest.approx(last.varies)
+    half = believed([first, last], [1.0, 1.0]).varies
+    assert half**2 == pytest.approx((first.varies**2 + last.varies**2) / 2)
+
+
+def test_what_varies_within_parts_is_never_told():
+    d = np.array([0.0, 3.0, 0.0, 4.0, 0.0])
+    assert CUT.within_j2(d, MEAN_W) == pytest.approx((WITHIN * 0.1 * MEAN_W * 5.0) ** 2)
+    assert NO_PARTS.within_j2(d, MEAN_W) == 0.0
+
+
+def test_parts_are_added_up_to_phases():
+    assert CUT.to_phases(6).T @ np.arange(6.0) == pytest.approx([0.0, 1.0 + 3.0 + 4.0, 2.0, 5.0])
+    assert NO_PARTS.to_phases(3) == pytest.approx(np.eye(3))
