@@ -437,9 +437,7 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
     return sharing._replace(powers=powers, beside_w=tuple(beside_w), closer=closer), split.joined
 
 
-def _closer(
-    blocks: Sequence[Normals], split: Split, sharing: Sharing, tried: Sequence[Prior], pause: Pause
-) -> Closer:
+def _closer(blocks: Sequence[Normals], split: Split, sharing: Sharing, tried: Sequence[Prior], pause: Pause) -> Closer:
     """The kernel as all intervals tell it."""
     whole = split.normals[0]
     powers = sharing.powers or fit(blocks, wanders=(), priors=tried, pause=pause)

@@ -222,7 +222,9 @@ def how_shared(
     to_phases = contents.to_phases(width)  # a phase has the mean power of its parts
     of_blocks = powers.covariance_w2.reshape(n_blocks, width, n_blocks, width)
     last = (to_phases @ of_blocks[-1, :, -1, :] @ to_phases.T)[np.ix_(seen, seen)]
-    of_mean = (to_phases @ (weight @ (weight @ of_blocks.reshape(n_blocks, -1)).reshape(width, n_blocks, width)) @ to_phases.T)
+    of_mean = (
+        to_phases @ (weight @ (weight @ of_blocks.reshape(n_blocks, -1)).reshape(width, n_blocks, width)) @ to_phases.T
+    )
     power_w = (powers.power_w @ to_phases.T)[:, seen]
     mean_w = weight @ power_w
     beyond_w = weight @ (powers.power_w - powers.power_w @ to_phases.T @ contents.from_phases(width).T)

@@ -493,7 +493,9 @@ def _by_parts(
         told = info + ridge
         power_w = np.linalg.solve(told, (right + ridge.sum(axis=1) * mean_w)[..., None])[..., 0]
         away_w = power_w - mean_w
-        left_j2 = all_j2 - 2 * (power_w * right).sum(axis=1) + (np.einsum("dij,dj->di", info, power_w) * power_w).sum(axis=1)
+        left_j2 = (
+            all_j2 - 2 * (power_w * right).sum(axis=1) + (np.einsum("dij,dj->di", info, power_w) * power_w).sum(axis=1)
+        )
         cost_j2 = np.maximum(left_j2, 0.0) + ((away_w @ ridge) * away_w).sum(axis=1) + least_j2
         taken = np.linalg.slogdet(told)[1] - float(np.linalg.slogdet(ridge)[1])
         found.append(-0.5 * EVIDENCE * (n * np.log(np.maximum(cost_j2, 1e-12)) + taken))

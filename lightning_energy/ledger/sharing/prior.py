@@ -126,7 +126,6 @@ class Prior(NamedTuple):
         result: NDArray[np.float64] = ((d @ design * spread_w) ** 2).sum(axis=-1)
         return result
 
-
     def within_j2(self, d: NDArray[np.float64], mean_w: float) -> NDArray[np.float64]:
         """Variances of figures by power that varies within parts, which no run tells.
 

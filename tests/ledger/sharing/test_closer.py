@@ -7,7 +7,7 @@ from lightning_energy.ledger.sharing.closer import Closer, Parabola, Turns
 from lightning_energy.ledger.sharing.delay import Found
 from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.parts import Parts
-from lightning_energy.ledger.sharing.powers import Normals, fit_beside, fit
+from lightning_energy.ledger.sharing.powers import Normals, fit, fit_beside
 from lightning_energy.ledger.sharing.prior import Prior
 from lightning_energy.ledger.sharing.timeline import Timeline
 
@@ -95,8 +95,9 @@ def test_figures_go_to_where_the_kernel_is():
     closer = closer_of(FOUND, normals, turns)
     powers = fit(normals[:1], priors=TRIED)
     powers_w = [fit_beside(each, powers) for each in normals]
-    assert np.abs(powers_w[0] + closer.beyond(powers_w) - [*WATTS, 270, 330, 330])[:4].max() < np.abs(
-        powers_w[0][:4] - WATTS
-    ).max()
+    assert (
+        np.abs(powers_w[0] + closer.beyond(powers_w) - [*WATTS, 270, 330, 330])[:4].max()
+        < np.abs(powers_w[0][:4] - WATTS).max()
+    )
     assert closer.slopes(powers_w).shape == (2, 7)
     assert max(closer.log_of) == closer.log_of[0]  # power does not vary within phases
