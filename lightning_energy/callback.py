@@ -89,7 +89,7 @@ class EnergyCallback(CallbackBase):
         log_uncertainty: whether to log the total's absolute uncertainty, too, as ``energy/total_u_wh``.
         phases: whether to divide training into its phases, each with its energy: waiting for data, copying it, forward,
             backward, optimizer, saving, and the rest. By default not: on a GPU a step then records nine more events,
-            and the end of an epoch takes some tenths of a second where steps are short.
+            and the background has more to do.
         helper: whether processes beside the training do the work of our threads, on Linux: one reads its NVIDIA boards,
             one shares the joules out. Steps that keep Python busy are then hardly held up. Each takes some 40 MiB
             of memory per rank. Where none can be started, or it ends, threads do the work as usual.

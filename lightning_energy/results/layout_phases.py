@@ -104,5 +104,5 @@ def _text(phase: PhaseEnergy, whole_j: float | None, whole_s: float, session_s: 
         share = f", {percent(energy.energy_j / whole_j)} of its energy" if whole_j else ""
         return f"{joules(energy.energy_j, energy.u_absolute_j)}{share}, in {time}"
     if phase.longer is None:
-        return f"not resolved, in {time}: this sensor does not tell it from its neighbours with steps like these"
+        return f"not resolved, in {time}: this run does not tell it from its neighbours"
     return f"not resolved, in {time}: a run of about {duration(phase.longer * session_s)} would tell it"

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lightning_energy.ledger.sharing.closer import Closer
-from lightning_energy.ledger.sharing.delay import MOST_HELD
-from lightning_energy.ledger.sharing.powers import Powers, fit_beside, variances_of_longer, wide
+from lightning_energy.ledger.sharing.powers import Powers, fit_beside, wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +29,6 @@ RESOLVED = 0.95  # part of the prior's variance that the run must remove, or the
 SURELY = 1 / 8
 """Part of the greatest variance. A figure so sure is told: of long phases even neighbours of any power take little."""
 
-CARRIERS = 16.0  # fewest intervals that tell of a figure, for which more of the same is expected from a longer run
-LENGTHS: NDArray[np.float64] = np.power(1.1, np.arange(74.0))
-"""Lengths of runs, in lengths of this one, of which one is said to tell a figure: up to 1050."""
 KNOWN_EMA_S = 0.002  # uncertainty of the smoothing from which on nothing is known of what lies inside an interval
 KNOWN_IN_PARTS, KNOWN_IN_PARTS_S = 0.1, 0.005  # the same where phases are cut: of an interval, and at most
 INSIDE = 0.3  # of an interval, times the number of changes of stage: more is cut inside intervals than at their ends
@@ -196,8 +192,8 @@ class Contents:
     def length_to_tell(self, wanted: NDArray[np.bool_], variance_j2: float = 0.0, most_j2: float = math.inf) -> float:
         """The length, in lengths of this run, from which on powers would tell the joules of some accounts.
 
-        Only what this run tells already becomes surer in a longer one. Where phases are cut, nothing is promised: how
-        well their parts tell the delay is another matter in each run, and half of what was promised did not come true.
+        No longer run is promised to tell more: how well phases and the delay are told apart is another matter in each,
+        and half of what was promised by the powers alone did not come true.
 
         Args:
             wanted: a mask of shape (accounts,).
@@ -205,40 +201,15 @@ class Contents:
             most_j2: the greatest that it may be, for the joules of this run.
 
         Returns:
-            1 where they tell already; infinity where length does not help.
+            1 where they tell already; infinity where they do not.
         """
         wanted = self._mask(wanted)
         bridge, _, cuts = self.split.pairs.within(wanted).tolist()
         of_powers, of_kernel, guess = self._of_fit(wanted)
         if guess <= 0 or variance_j2 <= SURELY * most_j2 < math.inf:
             return 1.0
-        if self._is_hidden(bridge, cuts):
-            return math.inf
-        if of_powers + of_kernel <= (1 - RESOLVED) * guess and variance_j2 <= most_j2:
-            return 1.0
-        if self.powers.prior.has_parts:
-            return math.inf
-        parts, n = self.parts_j2(wanted), max(self.split.n, 1)
-        along_s = self._sensitivity_s(wanted).sum(axis=0)
-        falls = variances_of_longer(self.split.normals[0], self.powers, along_s, LENGTHS)
-        powers_j2 = falls + max(of_powers - float(falls[0]), 0.0)
-        is_told_on = self.split.turns is not None  # the delay: by all intervals
-        kernel_j2 = of_kernel / (LENGTHS if is_told_on else np.minimum(LENGTHS, max(MOST_HELD / n, 1.0)))
-        told = powers_j2 + kernel_j2 <= (1 - RESOLVED) * guess
-        rest_j2 = sum(parts[cause] for cause in ("inside", "edges", "unseen", "rounding", "ahead")) / LENGTHS
-        sure = powers_j2 + kernel_j2 + rest_j2 + parts["misfit"] + parts["limits"] <= most_j2
-        enough = LENGTHS[told & sure]
-        if enough.size and enough[0] > 1 and self._carriers(wanted) < CARRIERS:
-            return math.inf
-        return float(enough[0]) if enough.size else math.inf
-
-    def _carriers(self, wanted: NDArray[np.bool_]) -> float:
-        """The number of intervals that tell the joules of some accounts."""
-        powers, d = self.powers, self._sensitivity_s(wanted)
-        if powers.fourth is None or not powers.fourth.moments.size:
-            return math.inf
-        along = (powers.covariance_w2 @ d.ravel()).reshape(d.shape).mean(axis=0)
-        return float(powers.fourth.carriers(along, powers.a, powers.prior))
+        is_told = of_powers + of_kernel <= (1 - RESOLVED) * guess and variance_j2 <= most_j2
+        return 1.0 if is_told and not self._is_hidden(bridge, cuts) else math.inf
 
     def _mask(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The same for all accounts that are known here."""

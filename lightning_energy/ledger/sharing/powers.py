@@ -27,7 +27,6 @@ __all__ = [
     "fit_beside",
     "go_on",
     "median",
-    "variances_of_longer",
     "wide",
 ]
 
@@ -425,30 +424,6 @@ def evidence_of(normals: Normals, prior: Prior, scatter: float) -> Evidence:
     cost = normals.squares(power_w) / scatter + float(away @ away) + float(np.linalg.slogdet(told)[1])
     of_noise = float(power_w @ normals.excess @ power_w) / scatter
     return Evidence(-0.5 * EVIDENCE * cost, -0.5 * EVIDENCE * (cost - of_noise), power_w)
-
-
-def variances_of_longer(
-    normals: Normals, powers: Powers, along_s: NDArray[np.float64], times: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Variance of a figure by constant powers in runs that are longer by some factors, but otherwise like this one.
-
-    What this run tells nothing of but the noise of its updates' times, a longer one does not tell, either.
-
-    Args:
-        normals: the normal equations of this run.
-        powers: the powers.
-        along_s: change of the figure by the power of each class, in this run.
-        times: the factors.
-    """
-    view, width = _View.of(normals), len(along_s)
-    design, spread_w = powers.prior.axes(view.seen, width, powers.mean_w)
-    to_axes = design * spread_w  # of standard deviation 1 each
-    info = to_axes.T @ view.information(normals.a, 0.5) @ to_axes / powers.scatter
-    size, q = np.linalg.eigh((info + info.T) / 2)
-    along = q.T @ to_axes.T @ along_s[view.seen]
-    unseen = float(powers.prior.variances_j2(along_s, powers.mean_w)) - float((along**2).sum())
-    result: NDArray[np.float64] = (along**2 / (np.maximum(size, 0.0) * times[:, None] + 1)).sum(axis=1)
-    return result + max(unseen, 0.0)
 
 
 class _Constant(NamedTuple):

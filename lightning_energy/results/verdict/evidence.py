@@ -137,7 +137,7 @@ class Evidence(Run):
             return None
         why = f"the energy of its phase `{phase.name}` is not resolved"
         if phase.longer is None:
-            return Blind(f"{why}, and this sensor does not tell it with steps like these")
+            return Blind(f"{why}, and nobody can say whether a longer run would tell it")
         return Blind(why, f"a run of about {duration(phase.longer * self.report.session.duration_s)} would tell it")
 
     def seen(self, phase: PhaseEnergy) -> Blind | None:
