@@ -91,13 +91,18 @@ def on_front_of_means(groups: Sequence[Group]) -> list[bool]:
 
 
 def probabilities_of(groups: Sequence[Group]) -> list[float | None]:
-    """The probability of each group that its means are on the front of those that it may be set against."""
+    """The probability of each group that its means are on the front of those that it may be set against.
+
+    ``None`` for groups whose runs differ in settings, and for those that may be set against such a group.
+    """
     kinds = kinds_of(groups)
     found: list[float | None] = [None] * len(groups)
+    mixed = [(kind, group) for kind, group in zip(kinds, groups, strict=True) if group.differs_in]
     for kind in dict.fromkeys(kinds):
         places = [i for i, other in enumerate(kinds) if other == kind and not groups[i].differs_in]
         for i, p in zip(places, front_probabilities([groups[i] for i in places]), strict=True):
-            found[i] = p
+            is_beside = any(of == kind and are_mixed_alike(groups[i], other) for of, other in mixed)
+            found[i] = None if is_beside else p
     return found
 
 

@@ -209,7 +209,9 @@ def groups_csv(comparison: Judgement) -> str:
     names = [f"{what}_{figure}" for what in ("metric", "energy_kwh") for figure in figures]
     targets = comparison.subject.targets
     of_targets = [f"to_{target:g}_{name}" for target in targets for name in OF_TARGET]
-    writer.writerow(["group", "n", "left_out", *names, "dominated_by", "decided_of", "seeds", *WITHOUT, *of_targets])
+    writer.writerow(
+        ["group", "n", "left_out", *names, "dominated_by", "decided_of", "seeds", *WITHOUT, "differs_in", *of_targets]
+    )
     progress = comparison.progress() if targets else None
     found = {} if progress is None else {of.name: {t.target: t for t in of.targets} for of in progress.configurations}
     for group in comparison.groups:
@@ -233,6 +235,7 @@ def groups_csv(comparison: Judgement) -> str:
                         decided_of,
                         seeds,
                         *without,
+                        "; ".join(group.differs_in),
                         *values_of_targets,
                     ],
                 )

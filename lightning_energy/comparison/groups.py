@@ -49,7 +49,8 @@ MOST_EXACT = 2**53  # whole numbers below it are floats, too
 MOST_NAMES = 20  # of settings in a sentence
 _OF_A_REPEAT = re.compile(r"[\W_]*((seed|rep|repeat|run|version|s|v)[\W_]*)?\d*$", re.IGNORECASE)  # "cnn/seed_1"
 _LABEL = re.compile(
-    r"(^|[/_.-])(id|run_?name|run|trial|repeat|rep|attempt|job|uuid|time|date|timestamp|folder|dir|path|port)$",
+    r"(^|[/.])(run|run_?name|run_?id|id|uuid|trial|repeat|rep|attempt|job|job_?id|port|time|date|timestamp|"
+    r"((log|logs|save|out|output|run|default_root|root)_?)?(dir|folder|path))$",
     re.IGNORECASE,
 )
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+$")  # a number that YAML reads as a text: "1e-3"
@@ -200,7 +201,8 @@ class Group:
     def differs_in(self) -> list[str]:
         """Names of the settings in which its runs differ, the seed excepted: its means are of such a mixture.
 
-        Paths, and settings that are called like a run's label, tell runs apart, and not how they were trained.
+        Settings that are called like a run's label or folder, and that no two runs share, tell runs apart, and not how
+        they were trained.
         """
         names = differing_settings(self.runs)
         return [name for name in names if not _is_label(name, [run.source.settings.get(name) for run in self.runs])]
@@ -387,9 +389,8 @@ def _shared_settings(runs: Sequence[Run]) -> tuple[dict[str, Any], set[str]]:
 
 
 def _is_label(name: str, values: Sequence[Any]) -> bool:
-    """True for a setting that tells runs apart, and not how they were trained."""
-    texts = [value for value in values if isinstance(value, str)]
-    return bool(_LABEL.search(name)) or any("/" in text or "\\" in text for text in texts)
+    """True for a setting that tells runs apart, and not how they were trained: by its name, if no two runs share it."""
+    return bool(_LABEL.search(name)) and len({*map(repr, values)}) == len(values)
 
 
 def _text(settings: Mapping[str, Any]) -> str:

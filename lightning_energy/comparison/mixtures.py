@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OTHER_SHARES", "mixed_words", "other_shares"]
 
+NUMBERS = re.compile(r'[\[\]",.+\-eE\s]*\d[\[\]",.+\-eE\s\d]*')
 OTHER_SHARES = "their runs are of several configurations, in other shares on both sides"
 
 
@@ -25,8 +27,8 @@ def other_shares(one: Group, other: Group, pairs: Sequence[tuple[int, int]] = ()
     mixed, and may have the opposite order of narrow models and of wide ones (Simpson 1951, *Journal of the Royal
     Statistical Society* B 13, 238-241). Where the groups have a value of a setting in common, the shares of all its
     values must be the same, and where they have all values of two settings in common, those of both together. Else
-    texts may be the same ones with another name, so that the sizes of their shares are compared; numbers are not. A
-    setting that no two runs of a group share is taken for a label there, if no value of it is in both.
+    texts may be the same ones with another name, so that the sizes of their shares are compared, and a text that no two
+    runs of a group share is taken for a label there; numbers are neither.
 
     Args:
         one: a group.
@@ -55,13 +57,13 @@ def _unequal(one: Sequence[str], other: Sequence[str]) -> str:
         return _in_numbers(one, other)
     sizes = [sorted(Counter(values).values(), reverse=True) for values in (one, other)]
     shares = [[n / sum(of) for n in of] for of in sizes]
+    if all(_is_number(value) for value in (*one, *other)):
+        return "other numbers"
     are_labels = [len({*values}) == len(values) for values in (one, other)]
     are_one = [len({*values}) == 1 for values in (one, other)]
     if all(label or single for label, single in zip(are_labels, are_one, strict=True)):
         return ""
-    if shares[0] != shares[1]:
-        return _listed(sizes)
-    return "other numbers" if all(_is_number(value) for value in (*one, *other)) else ""
+    return _listed(sizes) if shares[0] != shares[1] else ""
 
 
 def _in_numbers(one: Sequence[Hashable], other: Sequence[Hashable]) -> str:
@@ -74,14 +76,8 @@ def _in_numbers(one: Sequence[Hashable], other: Sequence[Hashable]) -> str:
 
 
 def _is_number(value: str) -> bool:
-    return value[:1] not in {
-        '"',
-        "n",
-        "t",
-        "f",
-        "[",
-        "{",
-    }  # as JSON writes texts, null, truth values, lists and mappings
+    """True for a number, a list of numbers, or the text of one, as JSON writes them."""
+    return bool(NUMBERS.fullmatch(value))
 
 
 def _listed(numbers: Sequence[Sequence[int]]) -> str:

@@ -26,6 +26,7 @@ from lightning_energy.study.manifest import StudyError
 if TYPE_CHECKING:
     from lightning_energy.comparison.comparison import Comparison
     from lightning_energy.comparison.groups import By
+    from lightning_energy.comparison.run import Run
 
 __all__ = ["StudyReport", "report"]
 
@@ -160,7 +161,13 @@ def _by(found: Gathered) -> By:
     configs = {str(file): config for file, config in found.files.items()}
     if not any(configs.values()):
         return None
-    return lambda run: configs.get(run.path) or run.name
+    names = {*configs.values()}
+
+    def by(run: Run) -> str:
+        """The configuration of a run; of one beside the study a name that none has."""
+        return configs.get(run.path) or (f"{run.name} (beside the study)" if run.name in names else run.name)
+
+    return by
 
 
 def _wrapped(line: str) -> list[str]:

@@ -116,11 +116,19 @@ def test_whatever_else_differs_makes_no_other_seed(values):
 
 
 def test_labels_and_paths_make_no_mixture_and_numbers_count_by_value():
-    labels = [{"run_name": n, "trial": i % 2, "log_dir": f"runs/{i}", "id": i} for i, n in enumerate("abc")]
+    labels = [{"run_name": n, "trial": i, "log_dir": f"runs/{i}", "id": i} for i, n in enumerate("abc")]
     runs = [run(str(i), seed=i, run_id=str(i), lr=(1, 1.0, "1e0")[i], **of) for i, of in enumerate(labels)]
     (group,) = group_runs(runs, lambda r: "all")
     assert group.differs_in == []
     assert [g.n for g in group_runs(runs, "lr")] == [3]
+    for name, values in (
+        ("backbone", "a/b a/b a/c"),
+        ("drop_path", "0 0 1"),
+        ("model_id", "x y z"),
+        ("trial", "0 0 1"),
+    ):
+        runs = [run(str(i), seed=i, run_id=str(i), **{name: v}) for i, v in enumerate(values.split())]
+        assert group_runs(runs, lambda r: "all")[0].differs_in == [name]
     assert [g.n for g in group_runs([run("a", v=True, seed=0), run("b", v=1, seed=1)], "v")] == [1, 1]
 
 

@@ -70,12 +70,12 @@ def test_seven_narrow_and_a_wide_one_are_not_set_against_the_opposite(tmp_path):
         ("112", "111122", ""),
         ("1122", "2112", ""),
         ("1122", "3344", "width: other numbers"),
-        ("1112", "3344", "width: 3 and 1 against 2 and 2"),
+        ("1112", "3344", "width: other numbers"),
         ("1111", "2222", ""),  # that is the difference which is asked for
         ("1234", "1111", "width: 1 and 1 and 1 and 1 against 4 and 0 and 0 and 0"),
-        ("1234", "5555", ""),  # a label, or drawn anew for each run
+        ("1234", "5555", "width: other numbers"),  # drawn anew for each run: no number is a label
         ("1234", "2345", "width: 1 and 1 and 1 and 1 and 0 against 0 and 1 and 1 and 1 and 1"),
-        ("1234", "5678", ""),
+        ("1234", "5678", "width: other numbers"),
         ("1234", "1122", "width: 1 and 1 and 1 and 1 against 2 and 2 and 0 and 0"),
     ],
 )
@@ -105,6 +105,8 @@ def test_texts_may_be_the_same_with_other_names_and_numbers_may_not():
     assert other_shares(one, other) == ""
     one, other = (of(n, [{"lr": k * v} for k in (1, 1, 1, 2)]) for n, v in (("a", 0.1), ("b", 0.3)))
     assert other_shares(one, other) == "lr: other numbers"
+    one, other = (of(n, [{"sizes": [k]} for k in ks]) for n, ks in (("a", (8, 8, 16, 16)), ("b", (32, 32, 64, 64))))
+    assert other_shares(one, other) == "sizes: other numbers"
     one = of("a", [{"lr": v} for v in (1, 1, 1, "2e0")])
     assert other_shares(one, of("b", [{"lr": v} for v in (1.0, 2.0, 2, 2)])) == "lr: 3 and 1 against 1 and 3"
 
@@ -129,6 +131,10 @@ def test_no_group_that_is_dominated_is_on_the_front_and_none_is_behind_one_that_
     assert probabilities_of(groups) == [None] * 4
     assert [group.name for group in of_main_kind(groups)] == ["p"]
     assert [group.name for group in of_main_kind([one, other])] == ["a", "b"]
+    named = of("r", [{"note": f"r{i}"} for i in range(4)], kwh=0.4)  # another text for each run
+    alone = of("s", [{"note": "s"}] * 4, kwh=2.0)
+    assert [v.kind for v in judge([named, alone])] != ["incomparable"]
+    assert (on_front_of_means([named, alone]), probabilities_of([named, alone])) == ([True, False], [None, None])
     labelled = [of(n, [{"run_name": f"{n}{i}"} for i in range(4)], kwh=k) for n, k in (("x", 1.0), ("y", 2.0))]
     assert on_front_of_means([*labelled, widths("z", "1111", kwh=3.0)]) == [True, False, False]
 

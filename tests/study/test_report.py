@@ -97,6 +97,15 @@ def test_runs_of_a_configuration_are_a_group_whatever_their_records_say(tmp_path
     assert groups == {"small": 3, "wide": 2}
 
 
+def test_a_run_beside_the_study_is_no_repeat_of_a_configuration_with_its_name(tmp_path):
+    made(tmp_path / "study", failed=None)
+    put(tmp_path / "old/small", 9.0, 0.5, run_id="loose", seed=7)
+    put(tmp_path / "small", 9.0, 0.5, run_id="looser", seed=8)
+    groups = {group.name: group for group in report(tmp_path).comparison.groups}
+    assert (groups["small"].n, groups["small"].energy.mean) == (3, pytest.approx(1.01))
+    assert sorted(n for n, group in groups.items() if group.n == 1) == ["old/small", "small (beside the study)"]
+
+
 def test_decisions_before_the_end_of_the_plan_are_told_as_a_look(tmp_path):
     """Of eight runs two are not begun: whoever adds them judges a second time."""
     manifest = made(tmp_path, failed=None)
