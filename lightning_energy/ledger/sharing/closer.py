@@ -182,7 +182,7 @@ class Closer(NamedTuple):
         at = np.array([(weight * place).sum(), (weight * each_2).sum()])
         x = np.stack([(place - at[0]).ravel(), (each_2 - at[1]).ravel()])
         w = weight.ravel()
-        if abs(at[0]) > NEAR:
+        if np.abs(at).max() > NEAR:
             return as_found
         sum_s2 = float(found.covariance_s2.sum())
         half2_s2 = of_times_j2 / whole.n * whole.length_s / whole.n / 2 / whole.mean_w**2

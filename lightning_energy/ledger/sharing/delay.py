@@ -284,8 +284,9 @@ class Belief:
         x, y = GRID_S - lag_s, emas - ema_s
         floor = (GRID_S[1] - GRID_S[0]) ** 2 / 12 + self._half_s**2 / 3
         cross = float(x @ w.T @ y)
+        between = float((w.sum(axis=1) * np.where(emas > 0, width, 0.0) ** 2).sum()) / 12 if self._in_parts else 0.0
         covariance = np.array([[w.sum(axis=0) @ x**2 + floor, cross], [cross, w.sum(axis=1) @ y**2 + 1e-10]])
-        return Found(Kernel(lag_s, ema_s, self._look), covariance)
+        return Found(Kernel(lag_s, ema_s, self._look), covariance + between * AGAINST)
 
 
 class _Rises:
