@@ -133,7 +133,7 @@ def test_power_that_varies_within_phases_is_told_in_the_end():
     work = Work(
         epochs=6, train_s=30.0, validate_s=3.0, step_s=0.085, phases=WAITING, profiles=VARYING["halves of 10 %"]
     )
-    run = play(2, work, Sensor(0.02), settle_s=1.0)
+    run = play(0, work, Sensor(0.02), settle_s=1.0)
     true_j = dict(zip((row[0] for row in WAITING), run.true_j[[k == "phase" for k in run.kind]], strict=True))
     found = {p.name: p.energy for p in run.phases if p.resolved}
     assert {"forward", "backward", "data"} <= {*found}
