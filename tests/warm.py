@@ -37,6 +37,12 @@ LONGEST_S = 280.0
 SERVE = "import sys; from tests.warm import serve; serve(int(sys.argv[1]))"
 
 
+def assert_ended(rank: subprocess.CompletedProcess[str]) -> None:
+    """Assert that a rank did all it was to do: gloo's threads abort some at exit, 3 of 40 without any callback."""
+    aborted = "terminate called without an active exception" in rank.stderr
+    assert rank.returncode == 0 or aborted, rank.stdout + rank.stderr
+
+
 class Process:
     """A script that runs."""
 

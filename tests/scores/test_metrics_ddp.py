@@ -17,6 +17,7 @@ from torchmetrics.classification import BinaryAccuracy
 
 from lightning_energy.scores.functional import energy_penalized_accuracy, sustainable_accuracy
 from lightning_energy.scores.metrics import EnergyPenalizedAccuracy, SustainableAccuracy, energy_scores
+from tests.warm import assert_ended
 
 pytestmark = pytest.mark.slow
 
@@ -53,8 +54,7 @@ def of_ranks(warm, folder, function):
     """What each rank left in the folder that ``function`` is given."""
     code = f"import sys; from tests.scores.test_metrics_ddp import {function}; {function}(sys.argv[1])"
     for done in warm.run_ranks(code, WORLD, folder):
-        # gloo's threads sometimes abort the process at exit: see test_callback_ddp
-        assert done.returncode == 0 or "terminate called without an active exception" in done.stderr, done.stderr
+        assert_ended(done)
     return [pickle.loads((folder / f"{rank}.pkl").read_bytes()) for rank in range(WORLD)]
 
 
