@@ -139,8 +139,8 @@ def group_sentences(comparison: Judgement) -> list[str]:
     found = [
         (
             "Intervals are of the means, each by itself and by Student's t, of the scatter from run to run "
-            f"alone{without}. Spreads and decisions are those of repeats on this machine and data. "
-            + (mixed_words(comparison.groups) or ONE_EACH)
+            f"alone{without}. Spreads and decisions are those of repeats on this machine and data."
+            + ("" if mixed_words(comparison.groups) else f" {ONE_EACH}")  # it stands among the caveats
         )
     ]
     if tests:
