@@ -72,9 +72,9 @@ def draw_groups(ax: Any, groups: Sequence[Group], left_out: Sequence[Run] = ()) 
             zorder=4,
         )
     kinds = kinds_of(groups)
-    is_of = [on and not group.differs_in for group, on in zip(groups, front, strict=True)]
-    for kind in dict.fromkeys(kinds):  # each has a front of its own
-        _step(ax, [group for group, on, of in zip(groups, is_of, kinds, strict=True) if on and of == kind])
+    for kind in dict.fromkeys(kinds):  # each has a front of its own, and mixtures are on none that is drawn
+        of_kind = [group for group, on, of in zip(groups, front, kinds, strict=True) if on and of == kind]
+        _step(ax, [group for group in of_kind if not group.differs_in])
     for label, colour, fill in (("on the front of the means", FRONT, FRONT), ("behind it", BEHIND, "white")):
         ax.plot([], [], "o", color=colour, markerfacecolor=fill, markersize=6, label=label)
     if left_out:

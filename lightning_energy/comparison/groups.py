@@ -213,7 +213,7 @@ class Group:
         Args:
             name: the setting.
         """
-        return [json.dumps(_by_value(run.source.settings.get(name)), default=str) for run in self.runs]
+        return [_value_text(run.source.settings.get(name)) for run in self.runs]
 
     @property
     def mode(self) -> Mode:
@@ -265,10 +265,10 @@ def checked_by(runs: Sequence[Run], by: By) -> tuple[By, str]:
         The way, and a problem. Where no run has one of the names, every run is a group of its own: grouped by a name
         that is misspelt, runs of different configurations would have one mean.
     """
-    if not _names_in(by):
+    names = _names_in(by)
+    if not names:
         return by, ""
     known = dict.fromkeys(name for run in runs for name in run.source.settings)
-    names = _names_in(by)
     if isinstance(by, str) and by not in known:
         names = [name.strip() for name in by.split(",")]
     unknown = [name for name in names if name not in known]
@@ -397,6 +397,10 @@ def _text(settings: Mapping[str, Any]) -> str:
     return json.dumps({name: _by_value(value) for name, value in settings.items()}, sort_keys=True, default=str)
 
 
+def _value_text(value: Any) -> str:
+    return json.dumps(_by_value(value), default=str)
+
+
 def _by_value(value: Any) -> Any:
     """A setting in one form: 1 and 1.0 are one number, and so are 0.001 and the text 1e-3."""
     if isinstance(value, str) and _EXPONENT.match(value):
@@ -454,7 +458,7 @@ def _of_settings(settings: Mapping[str, Any], most: int = NAMED) -> str:
 
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     names = dict.fromkeys(name for s in settings for name in s)
-    return [name for name in names if len({json.dumps(_by_value(s.get(name)), default=str) for s in settings}) > 1]
+    return [name for name in names if len({_value_text(s.get(name)) for s in settings}) > 1]
 
 
 def _group(name: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Group:

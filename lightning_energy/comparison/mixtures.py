@@ -44,9 +44,10 @@ def other_shares(one: Group, other: Group, pairs: Sequence[tuple[int, int]] = ()
         columns[name] = [[own[i] for i in of] for own, of in zip(of_all, chosen, strict=True)]
     found = {name: words for name, values in columns.items() if (words := _unequal(*values))}
     alike = [name for name, (own, others) in columns.items() if {*own} == {*others} and len({*own}) > 1]
-    for names in () if found else [*combinations(alike, 2), tuple(alike)]:
+    all_alike = [tuple(alike)] * (len(alike) > 2)  # noqa: PLR2004 - two are looked at already
+    for names in () if found else [*combinations(alike, 2), *all_alike]:
         joint = [[*zip(*of, strict=True)] for of in zip(*(columns[name] for name in names), strict=True)]
-        if len(names) > 1 and (words := _in_numbers(*joint)):
+        if words := _in_numbers(*joint):
             return f"{' with '.join(names)}: {words}"
     return "; ".join(f"{name}: {words}" for name, words in found.items())
 
@@ -55,14 +56,12 @@ def _unequal(one: Sequence[str], other: Sequence[str]) -> str:
     """The numbers of runs with each value of a setting, where the shares are not the same; else empty."""
     if {*one} & {*other}:
         return _in_numbers(one, other)
-    sizes = [sorted(Counter(values).values(), reverse=True) for values in (one, other)]
-    shares = [[n / sum(of) for n in of] for of in sizes]
     if all(_is_number(value) for value in (*one, *other)):
         return "other numbers"
-    are_labels = [len({*values}) == len(values) for values in (one, other)]
-    are_one = [len({*values}) == 1 for values in (one, other)]
-    if all(label or single for label, single in zip(are_labels, are_one, strict=True)):
+    if all(len({*values}) in {1, len(values)} for values in (one, other)):
         return ""
+    sizes = [sorted(Counter(values).values(), reverse=True) for values in (one, other)]
+    shares = [[n / sum(of) for n in of] for of in sizes]
     return _listed(sizes) if shares[0] != shares[1] else ""
 
 

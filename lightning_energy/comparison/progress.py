@@ -150,10 +150,10 @@ def progress_of(
 
 def _alike(runs: Sequence[Run], groups: Sequence[Group]) -> list[Run]:
     """The runs of the most frequent kind of configurations, also those that were cut off or diverged."""
-    main = of_main_kind(with_means(groups))
-    others = {
-        run.name for group in with_means(groups) if group.name not in {g.name for g in main} for run in group.all_runs
-    }
+    known = with_means(groups)
+    main = of_main_kind(known)
+    names = {group.name for group in main}
+    others = {run.name for group in known if group.name not in names for run in group.all_runs}
     ended = [run for group in main for run in group.runs]
     if not ended:
         kinds = Counter(run.kind for run in runs if run.kind is not None).most_common(1)
