@@ -46,8 +46,13 @@ class CompiledNvml(SimulatedNvml):
             setattr(library, name, getattr(self.compiled, name))
         return library
 
+    @property
+    def n_calls(self) -> int:
+        """How often the compiled functions were called."""
+        return int(ctypes.c_int64.in_dll(self.compiled, "calls").value)
+
     def calls_ns(self) -> list[int]:
         """When the compiled functions were called, the last 65536 times at most."""
-        n = ctypes.c_int64.in_dll(self.compiled, "calls").value
+        n = self.n_calls
         ring = (ctypes.c_int64 * CALLS).in_dll(self.compiled, "called_ns")
         return [ring[k % CALLS] for k in range(max(n - CALLS, 0), n)]

@@ -258,7 +258,7 @@ def sampler(
 
         steps.run(BEGUN_S, mark)
         booker = next(t for t in threads if "booker" in t.name)
-        calls_ns = (lambda: messages_ns) if helper else nvml.calls_ns
+        n_calls = (lambda: len(messages_ns)) if helper else (lambda: nvml.n_calls)
         sought_s = cpu_s(booker)
         rows = [steps.run(search_s, mark)]
         for _ in range(0 if quick else MOST_SEARCHES):
@@ -267,12 +267,13 @@ def sampler(
             if is_over:
                 break
         search = np.concatenate(rows)
-        begin_s, polls, booked_s = sum(map(cpu_s, threads)), len(calls_ns()), cpu_s(booker)
+        begin_s, polls, booked_s = sum(map(cpu_s, threads)), n_calls(), cpu_s(booker)
         sought_s = booked_s - sought_s
         found = steps.run(seconds, mark)
-        taken_s, polls = sum(map(cpu_s, threads)) - begin_s, len(calls_ns()) - polls
+        taken_s, polls = sum(map(cpu_s, threads)) - begin_s, n_calls() - polls
         booked_s = cpu_s(booker) - booked_s
-        moments_ns, residual_s = np.array(calls_ns()), session.channels[0].period_residual_s
+        moments_ns = np.array(messages_ns if helper else nvml.calls_ns())
+        residual_s = session.channels[0].period_residual_s
         if helper and not all(isinstance(channel.meter, Relayed) for channel in session.channels):
             raise RuntimeError("no helper reads")
         if helper and not booked.asked:
@@ -327,9 +328,9 @@ def thread(steps: Steps, reader: Callable[[object], Callable[[], object]], polls
         worker = threading.Thread(target=bare, args=(read, polls_per_s, over.is_set), daemon=True)
         worker.start()
         steps.run(0.5)
-        begin_s, polls = cpu_s(worker), len(nvml.calls_ns())
+        begin_s, polls = cpu_s(worker), nvml.n_calls
         found = steps.run(seconds)
-        taken_s, polls = cpu_s(worker) - begin_s, len(nvml.calls_ns()) - polls
+        taken_s, polls = cpu_s(worker) - begin_s, nvml.n_calls - polls
         over.set()
         worker.join()
         moments_ns = np.array(nvml.calls_ns())

@@ -65,6 +65,18 @@ def worked(shared, steps):
     return starts, accounts, phases
 
 
+def in_parts(shared, starts, accounts, phases):
+    """The same with the stretches of phases cut that have parts: each is its class and the number of its part."""
+    parts = {(p["stage"], p["phase"]): p["ends"] for p in shared.get("parts", [])}
+    result = [], [], []
+    for i, (start_s, account, phase) in enumerate(zip(starts, accounts, phases, strict=True)):
+        length_s = starts[i + 1] - start_s if i + 1 < len(starts) else 0.0
+        for k, at in enumerate([0.0, *parts.get(phase, [])]):
+            for column, value in zip(result, (start_s + at * length_s, account, (phase, k)), strict=True):
+                column.append(value)
+    return result
+
+
 def accounts_of(shared, curve, steps):
     """Joules by (epoch, stage, kind) of a device, and by phase where steps are divided.
 
@@ -82,31 +94,46 @@ def accounts_of(shared, curve, steps):
     starts.append(steps.start_s.iloc[-1] + steps.duration_s.iloc[-1])
     accounts.append(None)
     phases.append(("outside", "after"))
+    starts, accounts, phases = in_parts(shared, starts, accounts, phases)
+    beyond_w = {(p["stage"], p["phase"]): p["beyond_w"] for p in shared.get("parts", [])}
     columns = [*dict.fromkeys(zip(accounts, phases, strict=True))]
     column = np.array([columns.index(pair) for pair in zip(accounts, phases, strict=True)])
     end_s, rise_j = curve.time_s.to_numpy(), np.diff(curve.energy_j)
-    spent_s = np.diff(
-        smoothed_s(np.array(starts), column, len(columns), shared["smoothing_s"], end_s - shared["delay_s"]), axis=0
-    )
-    length_s = np.diff(end_s)
+    length_s, starts_s = np.diff(end_s), np.array(starts)
     block = np.minimum(np.searchsorted(shared["ends_s"], end_s[1:] - 5e-10), len(shared["ends_s"]) - 1)
     power_w = np.array(shared["powers_w"])[block]  # of each interval
-    of_column = np.array([classes.index(phase) if phase in classes else -1 for _, phase in columns])
-    own_w = np.where(of_column >= 0, power_w[:, np.maximum(of_column, 0)], 0.0)
-    model_j = (spent_s * own_w).sum(axis=1)
-    joules = spent_s / length_s[:, None] * (rise_j - model_j)[:, None] + spent_s * own_w
+    of_column = np.array([classes.index(phase) if phase in classes else -1 for _, (phase, _) in columns])
+
+    def of_columns(power_w, beyond_w):
+        more_w = np.array([beyond_w[phase][part] if phase in beyond_w else 0.0 for _, (phase, part) in columns])
+        return np.where(of_column >= 0, power_w[..., np.maximum(of_column, 0)] + more_w, 0.0)
+
+    def shares(kernel, own_w):
+        at_s = end_s - kernel["delay_s"]
+        spent_s = np.diff(smoothed_s(starts_s, column, len(columns), kernel["smoothing_s"], at_s), axis=0)
+        model_j = (spent_s * own_w).sum(axis=1)
+        return spent_s, spent_s / length_s[:, None] * (rise_j - model_j)[:, None] + spent_s * own_w
+
+    beside = shared.get("beside", [])
+    kernel = beside[0] if beside else shared
+    spent_s, joules = shares(kernel, of_columns(power_w, beyond_w))
+    last_w = of_columns(np.array(shared["powers_w"])[-1], beyond_w)
+    for each in beside:
+        parts_w = dict(zip(beyond_w, each["beyond_w"], strict=True))
+        own_w = of_columns(np.array(each["powers_w"]), parts_w)
+        joules += each["part"] * shares(each, own_w)[1]
+        last_w += each["part"] * own_w
     # an interval whose ends are hardly known is shared out by time alone
     half_s = curve.half_width_s.to_numpy()
     by_time = (half_s[1:] + half_s[:-1] >= 0.5 * length_s) | (not classes)
     assert (spent_s[~by_time][:, of_column < 0] == 0).all()
-    plain_s = np.diff(smoothed_s(np.array(starts), column, len(columns), 0.0, end_s - shared["delay_s"]), axis=0)
+    plain_s = np.diff(smoothed_s(starts_s, column, len(columns), 0.0, end_s - kernel["delay_s"]), axis=0)
     joules[by_time] = (plain_s / length_s[:, None] * rise_j[:, None])[by_time]
     # what the last update does not show yet goes on with the last powers
-    starts_s, last_s = np.array(starts), np.array([end_s[-1] - shared["delay_s"]])
-    shown_s = smoothed_s(starts_s, column, len(columns), shared["smoothing_s"], last_s)[0]
+    last_s = np.array([end_s[-1] - kernel["delay_s"]])
+    shown_s = smoothed_s(starts_s, column, len(columns), kernel["smoothing_s"], last_s)[0]
     whole_s = smoothed_s(starts_s, column, len(columns), 0.0, np.maximum(last_s, starts_s[-1]))[0]
-    last_w = np.where(of_column >= 0, np.array(shared["powers_w"])[-1][np.maximum(of_column, 0)], 0.0)
-    is_shown = last_s[0] - starts_s[-1] > 8 * shared["smoothing_s"]  # time constants
+    is_shown = last_s[0] - starts_s[-1] > 8 * kernel["smoothing_s"]  # time constants
     ahead_j = 0.0 if is_shown else (whole_s - shown_s) * last_w
     found: dict[tuple[int, str, str], float] = {}
     for (account, _), energy_j in zip(columns, joules.sum(axis=0) + ahead_j, strict=True):

@@ -88,15 +88,17 @@ def test_the_table_of_sharing_is_of_whole_runs(tmp_path, capsys, monkeypatch):
 
 
 def test_the_table_of_phases_says_which_are_told():
-    """Those of steps that are not locked to the counter; what is left of u then is mostly that of the delay."""
+    """Those of steps that are not locked to the counter; what is resolved is right, however power varies in phases."""
     found = json.loads((ROOT / "benchmarks/results/phases.json").read_text())
     assert {row["case"] for row in found["rows"]} == {*phases.cases()}
     assert found["within_2u"] >= phases.WITHIN_2U
     assert found["sums_to_stage"] < 1e-9
     rows = {row["case"]: row for row in found["rows"]}
-    for case in ("20 ms counter, 0 ms late: 50 ms steps", "100 ms counter, 0 ms late: 200 ms steps"):
-        assert rows[f"{case}, 10 min"]["large_resolved"] == 1.0
-        assert rows[f"{case}, 10 min"]["large_u"] <= 0.2
+    assert found["within_2u_of_resolved"] >= 0.95
+    for case in ("20 ms counter, 0 ms late: 50 ms steps, 10 min", "100 ms counter, 0 ms late: 200 ms steps, 10 min"):
+        assert rows[case]["large_resolved"] >= 0.85
+        for name in ("forward", "backward", "optimizer", "data"):
+            assert rows[case]["phases"][name]["median_u"] <= 0.1
     assert rows["100 ms counter, 0 ms late: 50 ms steps locked to it, 1 min"]["large_resolved"] < 0.25
 
 

@@ -16,11 +16,14 @@ from lightning_energy.ledger.held import Held
 from lightning_energy.ledger.lines import line_shares
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.pieces import Marked, Pieces
+from lightning_energy.ledger.sharing.closer import Closer, Turns
 from lightning_energy.ledger.sharing.contents import Contents
 from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, MOST_HELD, Belief
 from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
 from lightning_energy.ledger.sharing.kinds import find_kinds
-from lightning_energy.ledger.sharing.powers import fit, fit_beside
+from lightning_energy.ledger.sharing.parts import FEWEST, Parts, ends_of
+from lightning_energy.ledger.sharing.powers import fit, fit_beside, median
+from lightning_energy.ledger.sharing.prior import Prior, believed
 from lightning_energy.ledger.sharing.sharing import Sharing
 from lightning_energy.ledger.sharing.split import Split, kernels_of
 from lightning_energy.ledger.spans import joined
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from lightning_energy.curves.curve import Knots
     from lightning_energy.ledger.sharing.classes import Classes
     from lightning_energy.ledger.sharing.kinds import Kinds
+    from lightning_energy.ledger.sharing.powers import Normals
     from lightning_energy.ledger.sharing.stretch import Stretch
     from lightning_energy.ledger.spans import Span
 
@@ -178,8 +182,8 @@ def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Bo
     """
     is_known = due.held.is_known
     sharing, is_anew = way_to_share(due, is_known, pause)
-    if is_anew and sharing.rules != due.held.rules:
-        due = due._replace(held=due.held.told_apart(sharing.rules), stage=due.classes.stage)
+    if is_anew and (sharing.rules, sharing.parts) != (due.held.rules, due.held.parts):
+        due = due._replace(held=due.held.told_apart(sharing.rules, sharing.parts), stage=due.classes.stage)
     held = due.held
     if sharing.is_final and is_anew and is_known.sum() < ENOUGH:
         is_known = np.zeros(held.n, dtype=bool)  # too few to fit anything: straight lines
@@ -224,7 +228,7 @@ def contents(due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int)
         groups: for each account, the first one of its group.
         now_ns: the moment. Behind the last knot the power is assumed to go on.
     """
-    if booking.due.held.rules != due.held.rules:  # kinds of steps were found just now
+    if (booking.due.held.rules, booking.due.held.parts) != (due.held.rules, due.held.parts):  # found just now
         due = booking.due
     held, state, sharing = due.held, booking.state, booking.state.sharing
     sums = state.sums.copy()
@@ -243,7 +247,8 @@ def contents(due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int)
         tail.add_line(sums, groups)
     else:
         ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s)
-        sums.fitted = Contents(state.split, sharing, sharing.powers, ahead, held.stretches)
+        hides = due.classes.has_phases and not sharing.parts
+        sums.fitted = Contents(state.split, sharing, sharing.powers, ahead, held.stretches, hides=hides)
     return sums, tail.missing_ns([*state.missing_ns])
 
 
@@ -259,7 +264,12 @@ def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
     knots = due.held.knots
     if old.state is not due.state or (old.is_exact, old.bounds_w) != (due.is_exact, due.bounds_w):
         return False
-    if not due.held.n or due.held.n != old.held.n or due.held.rules != old.held.rules:
+    if (
+        not due.held.n
+        or due.held.n != old.held.n
+        or due.held.rules != old.held.rules
+        or due.held.parts != old.held.parts
+    ):
         return False
     if due.last(sharing.lag_ns) != old.last(sharing.lag_ns):
         return False
@@ -296,28 +306,45 @@ def way_to_share(
     is_last = due.is_last and n >= ENOUGH and n > sharing.looked
     if not (is_full or is_last or any(sharing.looked < number <= n for number in LOOKS_AT)):
         if due.is_exact:
-            exact = Sharing(EXACT, looked=sharing.looked, rules=sharing.rules, untold=sharing.untold)
+            exact = Sharing(
+                EXACT, looked=sharing.looked, rules=sharing.rules, untold=sharing.untold, parts=sharing.parts
+            )
             return exact, sharing.found is not EXACT
         return sharing, False
-    one_kind = held.told_apart(()) if held.rules else held
+    one_kind = held.told_apart(()) if held.rules or held.parts else held
     origin_ns = int(held.knots.time_ns[0])
     stretch = one_kind.stretch(origin_ns, due.stage, origin_ns - HISTORY_NS)
+    parts = _parts_of_phases(due, one_kind) if due.classes.has_phases else ()
+    in_parts = one_kind._replace(parts=parts).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
     belief = Belief()
     earlier = sharing.belief if sharing.looked >= SURE else None
-    is_fine = due.classes.has_phases
-    found = EXACT if due.is_exact else belief.find(stretch, earlier, pause, is_fine=is_fine)
+    found = EXACT if due.is_exact else belief.find(in_parts if parts else stretch, earlier, pause, is_fine=bool(parts))
     if found is None:
         return sharing._replace(is_final=is_full), is_full
     rules, is_told, untold = sharing.rules, False, sharing.untold
     if with_kinds and not due.for_now and n >= LOOKS_AT[0]:
         kinds = _kinds_of_steps(due, one_kind, stretch, (found.kernel, AT_ONCE), pause)
         rules, is_told, untold = kinds.rules, kinds.is_told, kinds.untold
+    if rules and due.is_exact and parts:
+        parts = _parts_of_phases(due, one_kind.told_apart(rules))
     if rules and not due.is_exact:  # which a counter's delay is told from, too
-        known = one_kind.told_apart(rules).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
-        found = Belief().find(known, None, pause, is_fine=is_fine) or found
+        apart = one_kind.told_apart(rules)
+        parts = _parts_of_phases(due, apart) if parts else ()
+        known = apart._replace(parts=parts).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
+        found = Belief().find(known, None, pause, is_fine=bool(parts)) or found
     is_final = is_full or (found.is_enough and is_told and (due.is_exact or n >= SURE))
-    is_anew = not due.is_exact or sharing.found is not EXACT or rules != sharing.rules
-    return Sharing(found, None, (), n, is_final, rules, None if is_final or due.is_exact else belief, untold), is_anew
+    is_anew = not due.is_exact or sharing.found is not EXACT or (rules, parts) != (sharing.rules, sharing.parts)
+    belief_kept = None if is_final or due.is_exact else belief
+    return Sharing(found, None, (), n, is_final, rules, belief_kept, untold, parts), is_anew
+
+
+def _parts_of_phases(due: Due, held: Held) -> tuple[Parts, ...]:
+    """The way in which phases are cut that last as long as updates of the counter do."""
+    (n, seconds_s), classes = held.stretches, due.classes
+    kinds = [of_class for rule in held.rules for of_class in rule.classes]
+    mine = [c for c in sorted({*classes.divided, *kinds}) if c < len(n) and n[c] >= FEWEST]
+    ends = ends_of([float(seconds_s[c] / n[c]) for c in mine], median(np.diff(held.knots.time_ns)) * NS)
+    return tuple(Parts(e, classes.parts(c, len(e) + 1)) for c, e in zip(mine, ends, strict=True) if e)
 
 
 def _kinds_of_steps(due: Due, held: Held, stretch: Stretch, kernels: Sequence[Kernel], pause: Pause) -> Kinds:
@@ -396,13 +423,31 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
         is_grown = due.is_last and split.n > old.n
         if not is_grown and (due.is_all or split.n < FIT_AGAIN * old.n):
             return sharing, split.joined
-    powers = fit([block.normals for block in split.blocks], due.bounds_w[1], fourth=copy(split.fourth), pause=pause)
+    blocks = [block.normals for block in split.blocks]
+    tried, closer = Prior.of(sharing.parts).tried, None
+    if split.turns is not None and sharing.parts:
+        closer = _closer(blocks, split, sharing, tried, pause)
+        tried = [believed(tried, closer.log_of)] if closer.log_of else tried
+    powers = fit(blocks, due.bounds_w[1], priors=tried, fourth=copy(split.fourth), pause=pause)
     pause()
     beside_w = []
     for normals in split.normals[1:]:
         beside_w.append(fit_beside(normals, powers))
         pause()
-    return sharing._replace(powers=powers, beside_w=tuple(beside_w)), split.joined
+    return sharing._replace(powers=powers, beside_w=tuple(beside_w), closer=closer), split.joined
+
+
+def _closer(blocks: Sequence[Normals], split: Split, sharing: Sharing, tried: Sequence[Prior], pause: Pause) -> Closer:
+    """The kernel as all intervals tell it."""
+    whole = split.normals[0]
+    powers = sharing.powers or fit(blocks, wanders=(), priors=tried, pause=pause)
+    power_w = np.full(len(whole.b), whole.mean_w)
+    power_w[: powers.power_w.shape[1]] = np.average(powers.power_w, axis=0)
+    scatter = max(powers.scatter, whole.squares(power_w) / whole.n)
+    pause()
+    return Closer.of(
+        sharing.found, split.normals, tried, split.turns or Turns(), scatter=scatter, of_times_j2=split.of_times_j2
+    )
 
 
 def _told(

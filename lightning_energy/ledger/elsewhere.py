@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.booking import Due, Pause, State
     from lightning_energy.ledger.marks import AtMarks
+    from lightning_energy.ledger.sharing.classes import Classes
 
 __all__ = ["Done", "Elsewhere", "receive", "send"]
 
@@ -36,6 +37,7 @@ PATIENCE_S = 120.0  # longest wait for one: the first looks for the counter's de
 class Done(NamedTuple):
     """A booking as it comes back: without what the training's process has itself."""
 
+    classes: Classes
     state: State
     booked: int
     at_marks: AtMarks
@@ -95,9 +97,8 @@ class Elsewhere:
             self._turn.release()
         if done is None:
             return work_out(due, groups, pause)
-        rules = done.state.sharing.rules
-        if any(due.classes.kinds(rule.of_class, rule.n) != rule.classes for rule in rules):
-            return work_out(due, groups, pause)  # meanwhile these numbers were given to classes that are new
+        if not due.classes.has_taken(done.classes):  # meanwhile the numbers of its new ones were given to others
+            return work_out(due, groups, pause)
         return Booking(due, done.state, groups, done.booked, done.at_marks)
 
 

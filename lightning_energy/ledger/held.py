@@ -10,6 +10,8 @@ from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING, OF_A_REGISTER
 from lightning_energy.ledger.distinct import distinct
 from lightning_energy.ledger.sharing.classes import Position
+from lightning_energy.ledger.sharing.parts import cut
+from lightning_energy.ledger.sharing.prior import Prior
 from lightning_energy.ledger.sharing.split import Columns
 from lightning_energy.ledger.sharing.stretch import Stretch
 from lightning_energy.ledger.sharing.timeline import Timeline, in_seconds
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lightning_energy.ledger.sharing.kinds import Rule
+    from lightning_energy.ledger.sharing.parts import Parts
 
 __all__ = ["Held", "numbers"]
 
@@ -43,6 +46,7 @@ class Held(NamedTuple):
         rules: the way in which kinds of steps are told apart.
         begun: how often each of the accounts that were in force last began.
         gone: number and seconds of the stretches of each class whose marks are kept no more, shape (2, classes).
+        parts: the way in which phases are cut.
     """
 
     knots: Knots
@@ -58,6 +62,7 @@ class Held(NamedTuple):
     rules: tuple[Rule, ...] = ()
     begun: tuple[tuple[int, int], ...] = ()
     gone: NDArray[np.float64] = np.zeros((2, 0))
+    parts: tuple[Parts, ...] = ()
 
     @classmethod
     def empty(cls) -> Held:
@@ -98,13 +103,14 @@ class Held(NamedTuple):
             end=end,
             begun=begun,
         )
-        return result.told_apart(self.rules, len(self.time_ns) - 1) if self.rules and len(code) else result
+        return result.told_apart(self.rules, self.parts, len(self.time_ns) - 1) if self.rules and len(code) else result
 
-    def told_apart(self, rules: tuple[Rule, ...], since: int = 0) -> Held:
-        """The same with kinds of steps told apart.
+    def told_apart(self, rules: tuple[Rule, ...], parts: tuple[Parts, ...] = (), since: int = 0) -> Held:
+        """The same with kinds of steps told apart, and phases cut.
 
         Args:
             rules: the way to tell them.
+            parts: the way to cut phases.
             since: the first mark that is looked at; the kinds of those before are as they were.
         """
         first = max(since, 0)
@@ -115,7 +121,7 @@ class Held(NamedTuple):
         for rule in rules:
             at = mine == rule.of_class
             mine[at] = np.array(rule.classes)[rule.of(self.number[first:][at], duration_s[at])]
-        return self._replace(of_class=of_class, rules=rules)
+        return self._replace(of_class=of_class, rules=rules, parts=parts)
 
     def trimmed(self, keep: int, before_ns: int) -> Held:
         """The same without its first ``keep`` knots, and without marks up to ``before_ns`` that were told.
@@ -158,8 +164,10 @@ class Held(NamedTuple):
 
     @property
     def open_ns(self) -> int | None:
-        """The beginning of the last step, if its kind is told by its duration, which is not known yet."""
-        if not any(not rule.every and self.of_class[-1] in rule.classes for rule in self.rules if len(self.of_class)):
+        """The beginning of the last stretch, if its kind is told by its duration, or its parts by its end."""
+        last = self.of_class[-1:]
+        is_open = any(not rule.every and bool(np.isin(last, rule.classes).any()) for rule in self.rules)
+        if not is_open and not any(each.classes[0] in last for each in self.parts):
             return None
         return int(self.time_ns[-1])
 
@@ -179,10 +187,16 @@ class Held(NamedTuple):
         first = int(np.searchsorted(self.time_ns, since_ns, side="right"))
         code, of_class = self.code[first:], self.of_class[first:]
         before = (self.code[first - 1], self.of_class[first - 1]) if first else self.begin[:2]
-        pairs = np.stack([np.concatenate([[before[0]], code]), np.concatenate([[before[1]], of_class])], axis=1)
+        code, of_class = np.concatenate([[before[0]], code]), np.concatenate([[before[1]], of_class])
+        begin_ns = np.concatenate([[since_ns], self.time_ns[first:]])
+        if self.parts:
+            begin_ns[0] = self.time_ns[first - 1] if first else since_ns  # parts are of whole stretches
+            begin_ns, of_class, stretch = cut(self.parts, begin_ns, of_class)
+            begin_ns, code = np.maximum(begin_ns, since_ns), code[stretch]
+        pairs = np.stack([code, of_class], axis=1)
         key = pairs[:, 0] * (int(pairs[:, 1].max()) + 1) + pairs[:, 1]
         _, rows, column = np.unique(key, return_index=True, return_inverse=True)
-        start_s = in_seconds(np.concatenate([[since_ns], self.time_ns[first:]]) - origin_ns)
+        start_s = in_seconds(begin_ns - origin_ns)
         return Timeline(start_s, column, len(rows)), Columns(pairs[rows, 0], pairs[rows, 1])
 
     def stretch(
@@ -211,6 +225,7 @@ class Held(NamedTuple):
             self.is_known if is_known is None else is_known,
             Timeline(timeline.start_s, columns.of_class[timeline.column], len(stage)),
             stage,
+            Prior.of(self.parts),
         )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.contents import Contents
     from lightning_energy.ledger.sharing.kinds import Rule
 
-__all__ = ["ClassPower", "HowShared", "Method", "Moved", "StepKinds", "how_shared"]
+__all__ = ["Beside", "ClassPower", "HowShared", "Method", "Moved", "PhaseParts", "StepKinds", "how_shared"]
 
 Method = Literal["fitted", "lines"]
 """``fitted``: by mean powers of classes of work; ``lines``: by duration alone."""
@@ -89,6 +89,45 @@ class StepKinds:
 
 
 @dataclass(frozen=True)
+class PhaseParts:
+    """The parts of a phase, each with a power of its own, as power varies within a phase in the same order each step.
+
+    Attributes:
+        stage: the stage.
+        phase: the phase, as in :class:`ClassPower`, which has the mean of its parts.
+        ends: where each part but the last ends, in parts of each stretch of the phase.
+        beyond_w: watts of each part beyond that mean.
+    """
+
+    stage: str
+    phase: str
+    ends: Sequence[float]
+    beyond_w: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A delay and a smoothing by which intervals were shared out, where all of them together tell another one.
+
+    What is kept of an interval is its shares by several of these. A parabola through them gives the shares by the
+    delay and the smoothing that all intervals tell.
+
+    Attributes:
+        delay_s: the delay in seconds.
+        smoothing_s: time constant of the smoothing in seconds.
+        part: the part of the shares by it that is added to those by the first of them; all parts are 0 together.
+        powers_w: the power of each class by it.
+        beyond_w: by row of :attr:`HowShared.parts`, watts of each part beyond that.
+    """
+
+    delay_s: float
+    smoothing_s: float
+    part: float
+    powers_w: Sequence[float]
+    beyond_w: Sequence[Sequence[float]] = ()
+
+
+@dataclass(frozen=True)
 class Moved:
     """Joules that a part of a run has beyond its share by powers, as that share was one that no load could have.
 
@@ -114,7 +153,9 @@ class HowShared:
     An interval of T seconds and ΔE joules, in which account a was in force for τ_a seconds, of which τ_ac in class of
     work c, gives it τ_a ΔE / T + Σ_c (τ_ac - τ_a τ_c / T) p_c with the powers p of its block: :attr:`powers_w`. The
     times are those ``delay_s`` before the updates, smoothed as the sensor smooths. Where that is less than nothing, or
-    more than the intervals hold, joules moved between neighbours: :attr:`moved`.
+    more than the intervals hold, joules moved between neighbours: :attr:`moved`. Each of the :attr:`parts` of a
+    phase is such a class of its own. Where there is something in :attr:`beside`, shares are by the first of these, and
+    to them come those by each of them, times its part.
 
     Attributes:
         method: ``fitted``, or ``lines``, where joules are shared by duration alone.
@@ -129,10 +170,12 @@ class HowShared:
         classes: the classes of work that the intervals show, each with its mean power over the session.
         ends_s: ends of the blocks of intervals, in seconds since the session began: an interval is of the first block
             that ends no earlier than it does.
-        powers_w: by block, the power of each class.
+        powers_w: by block, the power of each class by which intervals were shared out.
         covariance_w2: covariance of the last block's powers in W², without the gain of the sensor.
         step_kinds: stages whose steps are of kinds with powers of their own.
         moved: parts of the run whose share was limited to what is possible, and their neighbours.
+        parts: phases whose power may vary, with that of their parts.
+        beside: delays and smoothings by which intervals were shared out, where ``delay_s`` is none of them.
     """
 
     method: Method
@@ -150,24 +193,38 @@ class HowShared:
     covariance_w2: Sequence[Sequence[float]] = ()
     step_kinds: Sequence[StepKinds] = ()
     moved: Sequence[Moved] = ()
+    parts: Sequence[PhaseParts] = ()
+    beside: Sequence[Beside] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """The same in plain types."""
-        row = {f.name: getattr(self, f.name) for f in fields(self)}
+        row = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"parts", "beside"}}
         return row | {
             "classes": [asdict(c) for c in self.classes],
             "ends_s": [*self.ends_s],
             "powers_w": [[*powers] for powers in self.powers_w],
             "covariance_w2": [[*covariances] for covariances in self.covariance_w2],
             "step_kinds": [
-                {key: value if isinstance(value, (str, int)) else [*value] for key, value in _filled(kinds).items()}
+                {key: value for key, value in _lists(kinds).items() if key != "phase" or value}
                 for kinds in self.step_kinds
             ],
             "moved": [_filled(m) for m in self.moved],
+            **({"parts": [_lists(part) for part in self.parts]} if self.parts else {}),
+            **({"beside": [_lists(beside) for beside in self.beside]} if self.beside else {}),
         }
 
 
-def _filled(row: StepKinds | Moved) -> dict[str, Any]:
+def _lists(row: StepKinds | PhaseParts | Beside) -> dict[str, Any]:
+    """A row in plain types."""
+    return {key: _listed(value) for key, value in asdict(row).items()}
+
+
+def _listed(value: Any) -> Any:
+    """A value whose tuples are lists."""
+    return [*map(_listed, value)] if isinstance(value, (list, tuple)) else value
+
+
+def _filled(row: Moved) -> dict[str, Any]:
     """A row in plain types, without a phase where there is none: earlier releases do not know it."""
     return {key: value for key, value in asdict(row).items() if key != "phase" or value}
 
@@ -191,11 +248,24 @@ def how_shared(
     seen = np.zeros(width, dtype=bool)
     for block in split.blocks:
         seen[np.flatnonzero(np.diag(block.normals.a) > 0)] = True
-    covariance = powers.covariance_w2.reshape(n_blocks, width, n_blocks, width)[:, seen][..., seen]
-    power_w = powers.power_w[:, seen]
-    mean_w = weight @ power_w
+    for each in contents.sharing.parts:
+        seen[[*each.classes[1:]]] = False
+    to_phases = contents.to_phases(width)  # a phase has the mean power of its parts
+    of_blocks = powers.covariance_w2.reshape(n_blocks, width, n_blocks, width)
+    last = (to_phases @ of_blocks[-1, :, -1, :] @ to_phases.T)[np.ix_(seen, seen)]
+    of_mean = (
+        to_phases @ (weight @ (weight @ of_blocks.reshape(n_blocks, -1)).reshape(width, n_blocks, width)) @ to_phases.T
+    )
+    mean_w = (weight @ powers.power_w @ to_phases.T)[seen]
+    booked_w = (contents.booked_w @ to_phases.T)[:, seen]
+
+    def beyond_w(power_w: NDArray[np.float64]) -> list[tuple[float, ...]]:
+        """Powers of the parts of each phase beyond their mean."""
+        beyond_w = power_w - contents.from_phases(width) @ to_phases @ power_w
+        return [tuple(beyond_w[[*each.classes]].tolist()) for each in contents.sharing.parts]
+
     known = [name for name, is_seen in zip(names, seen, strict=False) if is_seen]
-    u_w = np.sqrt(np.maximum(np.einsum("a,acbc,b->c", weight, covariance, weight), 0.0))
+    u_w = np.sqrt(np.maximum(np.diag(of_mean)[seen], 0.0))
     return HowShared(
         method="fitted",
         intervals=split.n,
@@ -207,16 +277,30 @@ def how_shared(
         scatter_j2_per_s=float(powers.scatter),
         classes=tuple(ClassPower(*n, p, u) for n, p, u in zip(known, mean_w.tolist(), u_w.tolist(), strict=True)),
         ends_s=tuple((block.end_ns - started_ns) * NS for block in split.blocks),
-        powers_w=tuple(tuple(power_w[at].tolist()) for at in of_block),
-        covariance_w2=tuple(map(tuple, covariance[-1, :, -1, :].tolist())),
+        powers_w=tuple(tuple(booked_w[at].tolist()) for at in of_block),
+        covariance_w2=tuple(map(tuple, last.tolist())),
         step_kinds=tuple(
             _kinds_of(rule, names[rule.of_class], contents.stretches, mean_w=_wide(mean_w, seen), u_w=_wide(u_w, seen))
-            for rule in contents.rules
+            for rule in contents.sharing.rules
         ),
         moved=tuple(
             Moved(a.epoch, a.stage, a.kind, float(contents.moved_j[code]), a.phase)
             for code, a in enumerate(accounts[: len(contents.moved_j)])
             if contents.moved_j[code] and code != OUTSIDE
+        ),
+        parts=tuple(
+            PhaseParts(*names[each.classes[0]], each.ends, part_w)
+            for each, part_w in zip(contents.sharing.parts, beyond_w(weight @ contents.booked_w), strict=True)
+        ),
+        beside=tuple(
+            Beside(
+                float(each.kernel.lag_s),
+                float(each.kernel.ema_s),
+                each.part,
+                tuple((to_phases @ each.power_w)[seen].tolist()),
+                beyond_w(each.power_w),
+            )
+            for each in contents.beside
         ),
     )
 

@@ -11,7 +11,7 @@ from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.sharing.contents import PARTLY, load_scatter, smoothed_j2
 from lightning_energy.ledger.sharing.kernel import Kernel
-from lightning_energy.ledger.sharing.powers import PRIOR, go_on
+from lightning_energy.ledger.sharing.powers import go_on
 from lightning_energy.ledger.sharing.split import REMEMBERS, SURE
 from lightning_energy.ledger.sharing.timeline import in_seconds, ones
 from lightning_energy.meters.units import NS
@@ -116,7 +116,7 @@ def _of_powers_j2(powers: Powers, d: NDArray[np.float64]) -> NDArray[np.float64]
     """Variance by the powers of figures that change by ``d`` with those of each class, shape (n, classes)."""
     width = d.shape[1]
     along = d @ powers.covariance_w2[-width:, -width:]
-    prior_j2 = (d**2).sum(axis=1) * (PRIOR * powers.mean_w) ** 2
+    prior_j2 = powers.prior.variances_j2(d, powers.mean_w)
     return powers.as_carried((along * d).sum(axis=1), along, prior_j2)
 
 

@@ -17,8 +17,8 @@ __all__ = ["HEADER", "SUPPOSED", "WORDS", "facts_of_phases", "line_of_phases", "
 HEADER = ("phase", "energy", "of its stage", "time", "of its stage's time")
 
 SUPPOSED = (
-    "± supposes one power for all of a phase; where it varies, in the same order in each step, phases that last less "
-    "than four of the sensor's updates may be off by more"
+    "± has power that varies within a phase, in the same order in each step; of a sensor that smooths over some ten "
+    "milliseconds, phases of steps that last less than four of its updates may be off by more"
 )
 WORDS = {
     "data": "waiting for data",
@@ -104,5 +104,5 @@ def _text(phase: PhaseEnergy, whole_j: float | None, whole_s: float, session_s: 
         share = f", {percent(energy.energy_j / whole_j)} of its energy" if whole_j else ""
         return f"{joules(energy.energy_j, energy.u_absolute_j)}{share}, in {time}"
     if phase.longer is None:
-        return f"not resolved, in {time}: this sensor does not tell it from its neighbours with steps like these"
+        return f"not resolved, in {time}: this run does not tell it from its neighbours"
     return f"not resolved, in {time}: a run of about {duration(phase.longer * session_s)} would tell it"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from lightning_energy.curves.energy import Energy
 from lightning_energy.curves.power_series import PowerSeries
 from lightning_energy.curves.resolution import Resolution
-from lightning_energy.ledger.how_shared import ClassPower, HowShared, Method, Moved, StepKinds
+from lightning_energy.ledger.how_shared import Beside, ClassPower, HowShared, Method, Moved, PhaseParts, StepKinds
 from lightning_energy.ledger.phases import PhaseEnergy
 from lightning_energy.meters.base import Condition, Quality, Scope
 from lightning_energy.meters.clock import Anchor
@@ -226,11 +226,27 @@ def _shared(row: Node) -> HowShared:
         covariance_w2=tuple(map(_numbers, row["covariance_w2"].items())),
         step_kinds=row.get("step_kinds").maybe(lambda kinds: tuple(map(_step_kinds, kinds.items()))) or (),
         moved=row.get("moved").maybe(lambda rows: tuple(map(_moved, rows.items()))) or (),
+        parts=row.get("parts").maybe(lambda rows: tuple(map(_phase_parts, rows.items()))) or (),
+        beside=row.get("beside").maybe(lambda rows: tuple(map(_beside, rows.items()))) or (),
     )
 
 
 def _class_power(row: Node) -> ClassPower:
     return ClassPower(row["stage"].text(), row["phase"].text(), row["power_w"].amount(), row["u_w"].amount())
+
+
+def _phase_parts(row: Node) -> PhaseParts:
+    return PhaseParts(row["stage"].text(), row["phase"].text(), _numbers(row["ends"]), _numbers(row["beyond_w"]))
+
+
+def _beside(row: Node) -> Beside:
+    return Beside(
+        row["delay_s"].number(),
+        row["smoothing_s"].amount(),
+        row["part"].number(),
+        _numbers(row["powers_w"]),
+        tuple(map(_numbers, row["beyond_w"].items())),
+    )
 
 
 def _moved(row: Node) -> Moved:

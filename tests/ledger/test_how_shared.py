@@ -39,6 +39,7 @@ def test_accounts_can_be_recomputed(name):
     work = Work(epochs=epochs, opening=(0.05, 60.0), drift=0.2, **(KINDS | DIVIDED).get(name, {}))
     totals, shared, curve, steps = told(work, SENSORS[name])
     assert len(shared.step_kinds) == int(name in KINDS)
+    assert len(shared.beside) == (5 if name in DIVIDED else 0)  # all intervals tell a delay between those of five
     assert len(shared.ends_s) > 1  # its powers wander from block to block
     accounts = accounts_of(shared.to_plain(), curve, steps)
     assert len(accounts) == (8 if name in DIVIDED else 4) * epochs  # training and validation, steps and gaps

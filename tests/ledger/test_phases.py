@@ -103,9 +103,52 @@ def test_a_counter_tells_phases_of_steps_that_it_does_not_keep_pace_with():
     assert sum(p.energy.energy_j for p in run.phases) == pytest.approx(whole_j, rel=1e-9)
     for name in ("forward", "backward"):
         assert phases[name].resolved
-        assert abs(phases[name].energy.energy_j - true_j[name]) < 2.5 * phases[name].energy.u_j < 0.25 * true_j[name]
+        assert abs(phases[name].energy.energy_j - true_j[name]) < 2 * phases[name].energy.u_j < 0.15 * true_j[name]
     assert not phases["copy"].resolved  # 3 % of a step
-    assert phases["copy"].longer > 2
+
+
+WAITING = tuple(
+    (name, kind, part, w) for (name, kind, _, w), part in zip(PHASES, (0.29, 0.33, 0.06, 0.03, 0.27, 0.02), strict=True)
+)
+VARYING = {
+    "halves of 10 %": (("forward", ((0.5, 1.1), (0.5, 0.9))), ("backward", ((0.5, 1.1), (0.5, 0.9)))),
+    "halves of 20 %": (("forward", ((0.5, 1.2), (0.5, 0.8))), ("backward", ((0.5, 1.2), (0.5, 0.8)))),
+    "a wait for a slower rank": (("backward", ((0.75, 1.0), (0.25, 0.45))),),
+}
+
+
+@pytest.mark.parametrize("name", VARYING)
+def test_power_that_varies_within_phases_is_not_taken_for_that_of_neighbours(name):
+    """With one power for each phase, forward passes were up to 30 % off, or 10 u, and waiting up to 40 %."""
+    work = Work(epochs=1, train_s=24.0, validate_s=3.0, step_s=0.085, phases=WAITING, profiles=VARYING[name])
+    for seed in range(3):
+        run = play(seed, work, Sensor(0.02), settle_s=1.0)
+        true_j = dict(zip((row[0] for row in WAITING), run.true_j[[k == "phase" for k in run.kind]], strict=True))
+        for phase in run.phases:
+            assert abs(phase.energy.energy_j - true_j[phase.name]) <= 2 * phase.energy.u_j
+
+
+@pytest.mark.slow
+def test_power_that_varies_within_phases_is_told_in_the_end():
+    work = Work(
+        epochs=6, train_s=30.0, validate_s=3.0, step_s=0.085, phases=WAITING, profiles=VARYING["halves of 10 %"]
+    )
+    run = play(0, work, Sensor(0.02), settle_s=1.0)
+    true_j = dict(zip((row[0] for row in WAITING), run.true_j[[k == "phase" for k in run.kind]], strict=True))
+    found = {p.name: p.energy for p in run.phases if p.resolved}
+    assert {"forward", "backward", "data"} <= {*found}
+    for phase in ("forward", "backward", "data"):
+        assert abs(found[phase].energy_j - true_j[phase]) <= 2 * found[phase].u_j < 0.1 * true_j[phase]
+
+
+def test_phases_of_steps_much_shorter_than_an_update_are_not_resolved():
+    """Nor is a run of any length promised to tell them: power that varies within them is taken for that of others."""
+    varies = (("forward", ((0.5, 1.3), (0.5, 0.7))), ("backward", ((0.5, 1.3), (0.5, 0.7))))
+    run = play(2, Work(epochs=1, train_s=5.0, step_s=0.004, phases=PHASES, profiles=varies), Sensor(0.02))
+    true_j = run.true_j[[k == "phase" for k in run.kind]]
+    for phase, energy_j in zip(run.phases, true_j, strict=True):
+        assert (phase.resolved, phase.longer) == (False, None)
+        assert abs(phase.energy.energy_j - energy_j) <= 2 * phase.energy.u_j
 
 
 @pytest.mark.parametrize(("update_s", "step_s"), [(0.1, 0.05), (0.02, 0.04)])
@@ -116,12 +159,7 @@ def test_steps_in_pace_with_the_counter_tell_no_phases_however_long_the_run(upda
     assert {p.longer for p in run.phases if not p.resolved} == {None}
 
 
-@pytest.mark.slow
-def test_a_longer_run_tells_what_was_promised():
-    short, long = (
-        {p.name: p for p in play(5, Work(epochs=n, train_s=20.0, step_s=0.05, phases=PHASES), Sensor(0.02)).phases}
-        for n in (1, 4)
-    )
-    promised = {name: p.longer for name, p in short.items() if not p.resolved and p.longer is not None}
-    assert promised
-    assert all(long[name].resolved for name, times in promised.items() if times < 4)
+def test_no_longer_run_is_promised_to_tell_what_parts_of_phases_hide():
+    """By the powers alone a run of 1.2 times the length would tell `other`; one of 4 times did not."""
+    run = play(6, Work(epochs=1, train_s=10.0, step_s=0.3, phases=PHASES), Sensor(0.05))
+    assert {p.longer for p in run.phases if not p.resolved} == {None}

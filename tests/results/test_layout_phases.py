@@ -18,7 +18,7 @@ def energy(joules: float | None, u_j: float, duration_s: float) -> Energy:
     return Energy(joules, u_j, 2 * u_j, duration_s, 0.0, quality, joules and joules / duration_s)
 
 
-NEVER = "this sensor does not tell it from its neighbours with steps like these"
+NEVER = "this run does not tell it from its neighbours"
 TRAIN = energy(1000.0, 1.0, 10.0)
 PHASES = [
     PhaseEnergy("data", energy(100.0, 5.0, 4.0), resolved=True, longer=1.0),

@@ -45,6 +45,7 @@ class Work:
         regular: true for steps that all last the same.
         idle_s: seconds before and after.
         phases: name, kind, part of a step with its gap, and watts of each phase of it, instead of step and gap.
+        profiles: by name of a phase, parts of its time, each with the factor of its power, in the same order each step.
     """
 
     epochs: int = 12
@@ -62,6 +63,11 @@ class Work:
     kinds: tuple[tuple[float, float], ...] = ((1.0, 1.0),)
     idle_s: tuple[float, float] = (1.5, 1.0)
     phases: tuple[tuple[str, str, float, float], ...] = ()
+    profiles: tuple[tuple[str, tuple[tuple[float, float], ...]], ...] = ()
+
+    def profile(self, phase: str) -> tuple[tuple[float, float], ...]:
+        """The parts of a phase."""
+        return dict(self.profiles).get(phase, ((1.0, 1.0),))
 
 
 PHASES = (
@@ -113,6 +119,7 @@ def training(rng: np.random.Generator, work: Work) -> Pieces:
     before_w, step_w, gap_w, validate_w, after_w = work.watts
     rows: list[tuple[float, float, tuple[int, str, str, str] | None]] = [(work.idle_s[0], before_w, None)]
     rest = "other" if work.phases else ""
+    profiles = {row[0]: work.profile(row[0]) for row in work.phases}
     z, k, n = 0.0, 0, max(1, round(work.train_s / work.step_s))
     for epoch in range(work.epochs):
         if work.opening[0]:
@@ -125,7 +132,7 @@ def training(rng: np.random.Generator, work: Work) -> Pieces:
             for phase, kind, part, power_w in work.phases:
                 each_s = part * d * (1.0 if work.regular else 1 + 0.03 * rng.standard_normal())
                 each_w = power_w * (level if kind == "step" else 1.0) * (1 + work.scatter * rng.standard_normal())
-                rows.append((each_s, each_w, (epoch, "train", kind, phase)))
+                rows += [(x * each_s, f * each_w, (epoch, "train", kind, phase)) for x, f in profiles[phase]]
             if not work.phases:
                 rows += [
                     ((1 - work.gap) * d, step_w * level * (1 + work.scatter * z), (epoch, "train", "step", "")),
@@ -358,7 +365,7 @@ def _compared(
     is_step = (stage == "train") & (kind == "step")
     begins = np.flatnonzero(is_step & ~np.concatenate([[False], is_step[:-1] & (phase[:-1] != "")]))
     if work.phases:
-        ends = begins + len(work.phases)
+        ends = begins + sum(len(work.profile(row[0])) for row in work.phases)
     else:
         ends = begins + 1 + ((stage[begins + 1] == "train") & (kind[begins + 1] == "gap"))
     if work.opening[0] and not work.phases:

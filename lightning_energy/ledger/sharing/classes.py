@@ -23,7 +23,8 @@ __all__ = ["AFTER", "BEFORE", "Classes", "Position"]
 BEFORE, AFTER = 0, 1  # the time outside of accounts: an idle device after a run is warmer than before it
 PHASES = ("opening", "step", "gap")
 OPENING, STEP, GAP = range(3)
-Key = tuple[str, int, str]  # stage, place among PHASES or behind them a kind of steps, and a step's or a gap's phase
+Key = tuple[str, int, str, int]
+"""Stage, place among PHASES or behind them a kind of steps, a step's or a gap's phase, and the part of that."""
 
 
 class Position(NamedTuple):
@@ -63,18 +64,38 @@ class Classes:
             state = {name: copy(value) for name, value in self.__dict__.items() if name != "_accounts"}
         return state | {"_by_code": self._by_code[:, :1]}  # that process sees no mark that is new
 
+    def has_taken(self, grown: Classes) -> bool:
+        """Take what a copy of this table has come to since; takes the lock.
+
+        Args:
+            grown: the copy.
+
+        Returns:
+            False where this one has come to other classes meanwhile, which have the same numbers: nothing is taken.
+        """
+        with self._accounts.lock:
+            n = len(self.names)
+            news = [(key, number) for key, number in grown._of.items() if key not in self._of]
+            if any(number < n for _, number in news) or any(
+                grown._of.get(key, number) != number for key, number in self._of.items()
+            ):
+                return False
+            self._of.update(news)
+            self.names += grown.names[n:]
+        return True
+
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _accounts=Accounts(threading.RLock()))
 
     @property
     def steps(self) -> list[int]:
         """The classes of steps."""
-        return [of_class for (_, place, _), of_class in self._of.items() if place == STEP]
+        return [of_class for (_, place, _, part), of_class in self._of.items() if place == STEP and not part]
 
     @property
     def has_phases(self) -> bool:
         """True where steps or gaps are divided."""
-        return any(phase not in REST for _, _, phase in [*self._of])
+        return any(phase not in REST for _, _, phase, _ in [*self._of])
 
     def kinds(self, of_class: int, n: int) -> tuple[int, ...]:
         """The classes of the kinds of steps of a class, itself the first; takes the lock.
@@ -84,8 +105,28 @@ class Classes:
             n: the number of kinds.
         """
         with self._accounts.lock:
-            stage, _, phase = next(key for key, known in self._of.items() if known == of_class)
-            return (of_class, *(self._class((stage, len(PHASES) + kind, phase)) for kind in range(n - 1)))
+            stage, _, phase, _ = self._key_of(of_class)
+            return (of_class, *(self._class((stage, len(PHASES) + kind, phase, 0)) for kind in range(n - 1)))
+
+    @property
+    def divided(self) -> list[int]:
+        """The classes of stages that have phases, but for openings and for parts of other classes."""
+        have = {stage for stage, _, phase, _ in self._of if phase not in REST}
+        return [
+            of_class
+            for (stage, place, _, part), of_class in self._of.items()
+            if stage in have and place != OPENING and not part
+        ]
+
+    def parts(self, of_class: int, n: int) -> tuple[int, ...]:
+        """The classes of the parts of a class, itself the first; takes the lock.
+
+        Args:
+            of_class: the class.
+            n: the number of parts.
+        """
+        with self._accounts.lock:
+            return (of_class, *(self._class((*self._key_of(of_class)[:3], part)) for part in range(1, n)))
 
     @property
     def is_step(self) -> NDArray[np.bool_]:
@@ -142,9 +183,9 @@ class Classes:
         self._is_inner = np.array([row.phase not in REST for row in rows])
 
     def _class(self, key: Key) -> int:
-        stage, place, phase = key
+        stage, place, phase, part = key
         if phase not in REST and place in {STEP, GAP}:  # a phase is the same work in steps and between them
-            elsewhere = (stage, STEP + GAP - place, phase)
+            elsewhere = (stage, STEP + GAP - place, phase, part)
             key = elsewhere if elsewhere in self._of else key
         if key not in self._of:
             self._stages.setdefault(stage, len(self._stages))
@@ -152,17 +193,20 @@ class Classes:
             self.names.append((stage, _name(place, phase)))
         return self._of[key]
 
+    def _key_of(self, of_class: int) -> Key:
+        return next(key for key, known in self._of.items() if known == of_class)
+
 
 def _key(account: Account, place: int) -> Key:
     """The class of an account at a place: see :class:`Classes`."""
     _, stage, kind, phase = account
     if phase == SAVING or (phase == OTHER and kind == "step"):
-        return stage, GAP, phase
+        return stage, GAP, phase, 0
     if phase and kind == "step":
-        return stage, STEP, phase
+        return stage, STEP, phase, 0
     if phase and place == STEP:
-        return stage, GAP, phase
-    return stage, place, "" if phase == OTHER and place == OPENING else phase
+        return stage, GAP, phase, 0
+    return stage, place, "" if phase == OTHER and place == OPENING else phase, 0
 
 
 def _name(place: int, phase: str) -> str:

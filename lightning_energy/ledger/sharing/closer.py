@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.sharing.powers import EVIDENCE, LEAST_SCATTER
+from lightning_energy.ledger.sharing.delay import AGAINST, SMOOTH_FLOOR_S
+from lightning_energy.ledger.sharing.powers import EVIDENCE, evidence_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,15 +17,20 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.sharing.delay import Found
     from lightning_energy.ledger.sharing.powers import Normals
+    from lightning_energy.ledger.sharing.prior import Prior
 
 __all__ = ["Closer", "Parabola", "Turns"]
 
 FAR = 2.5  # standard deviations from what was found beyond which a parabola tells nothing
 MOST_EMA_S = 0.015  # of a smoothing that was looked for closely
 EMAS = 301  # time constants that are tried
+SMOOTHS = 0.1  # of an interval: where a sensor smooths by more, three kernels do not tell by how much
 FLOOR_S = 2e-5  # standard uncertainty that remains: marks, and changes of power, take a while
 OF_BRACKETS = 0.1  # the same, of the standard deviation of the updates' times within their brackets
-GROWN = 4.0  # factor by which the intervals have to grow until all of them tell more than the first
+GROWN = 1.2  # factor by which the intervals have to grow until all of them tell more than the first
+LEAST_CURVE = -0.5  # of the log likelihood along the first axis: that of what was found
+NEAR = 1.5  # standard deviations from what was found beyond which three kernels do not tell where the best one lies
+SKEWED = 0.2  # part of a deviation by which a parabola may err
 BENT = 0.05  # part of the square of a deviation by which a parabola may err
 
 
@@ -80,33 +86,30 @@ class Turns:
         wider = ((0, 0), (0, width - self.sums.shape[1])) * 2
         self.sums = np.pad(self.sums, wider) + (all_.T @ (all_ * weight[:, None])).reshape(3, width, 3, width)
 
-    def alike_j2(self, power_w: NDArray[np.float64]) -> float:
-        """The sum of the products of the rises' changes along both axes, but for what other powers would explain."""
+    def alike_j2(self, power_w: NDArray[np.float64], prior: Prior, scatter: float) -> float:
+        """The sum of the products of the rises' changes along both axes, but for what other powers would explain.
+
+        Args:
+            power_w: the powers.
+            prior: what is supposed of them.
+            scatter: variance of an interval's rise, in J² per second.
+        """
         width = self.sums.shape[1]
         p = power_w[:width]
         first, second = self.sums[0, :, 1] @ p, self.sums[0, :, 2] @ p
         a = self.sums[0, :, 0]
         seen = np.flatnonzero(np.diag(a) > 0)
-        a = a[np.ix_(seen, seen)] * (1 + 1e-6 * np.eye(len(seen)))
-        return float(p @ self.sums[1, :, 2] @ p - first[seen] @ np.linalg.solve(a, second[seen]))
+        design, spread_w = prior.axes(seen, width, float(np.mean(p[seen])))
+        to_axes = design * spread_w
+        told = to_axes.T @ a[np.ix_(seen, seen)] @ to_axes + scatter * np.eye(to_axes.shape[1])
+        explained = (first[seen] @ to_axes) @ np.linalg.solve(told, second[seen] @ to_axes)
+        return float(p @ self.sums[1, :, 2] @ p - explained)
 
 
-def _log_likelihoods(
-    normals: Sequence[Normals], powers_w: Sequence[NDArray[np.float64]]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Log likelihoods of kernels by what their powers leave of the rises, but for a constant; shape (kernels,) each.
-
-    The second ones are without what errors of the updates' times add to it: the more a kernel smooths, the less. The
-    third is the log likelihood of a squared joule.
-    """
-    left_j2, noise_j2 = np.zeros(len(normals)), np.zeros(len(normals))
-    for j, (each, power_w) in enumerate(zip(normals, powers_w, strict=True)):
-        p = np.full(len(each.b), each.mean_w)
-        p[: len(power_w)] = power_w[: len(p)]
-        left_j2[j], noise_j2[j] = each.squares(p), float(p @ each.excess @ p)
-    whole = normals[0]
-    scale = -0.5 * EVIDENCE * whole.n / (left_j2[0] + (LEAST_SCATTER * whole.mean_w) ** 2 * whole.length_s)
-    return scale * left_j2, scale * (left_j2 - noise_j2), scale
+def _squares_s2(found: Found) -> NDArray[np.float64]:
+    """Squares of the smoothing of a kernel and of those beside it."""
+    result: NDArray[np.float64] = np.array([k.ema_s for k in (found.kernel, *found.beside)]) ** 2
+    return result
 
 
 class Closer(NamedTuple):
@@ -121,20 +124,24 @@ class Closer(NamedTuple):
         low: the places of the lower neighbours on both axes; that of the kernel is 0, of the upper ones 1.
         at: the best place on both axes.
         spread: its covariance.
+        log_of: log of the belief in each of what may be supposed of the powers; empty where it was not looked for.
     """
 
     found: Found
     low: tuple[float, float]
     at: tuple[float, float]
     spread: NDArray[np.float64]
+    log_of: tuple[float, ...] = ()
 
     @classmethod
     def of(
         cls,
         found: Found,
         normals: Sequence[Normals],
-        powers_w: Sequence[NDArray[np.float64]],
+        tried: Sequence[Prior],
         turns: Turns,
+        *,
+        scatter: float,
         of_times_j2: float,
     ) -> Closer:
         """Look for it.
@@ -142,44 +149,63 @@ class Closer(NamedTuple):
         Args:
             found: the kernel, looked for closely, and what is not known of it.
             normals: the normal equations by it and by those beside it.
-            powers_w: the powers by each.
+            tried: what may be supposed of the powers.
             turns: the changes along both axes.
+            scatter: variance of an interval's rise about the fit, in J² per second.
             of_times_j2: variance of the rises by errors of the updates' times, per second of each; summed over all.
         """
-        ema2_s2 = np.array([k.ema_s for k in (found.kernel, *found.beside)]) ** 2
-        width_s2 = float(ema2_s2[4] - ema2_s2[0])
-        low, whole = (-1.0, float(ema2_s2[3] - ema2_s2[0]) / width_s2), normals[0]
-        u_2 = found.u_ema_s * (found.u_ema_s + 2 * found.kernel.ema_s) / width_s2
-        as_found = cls(found, low, (0.0, 0.0), np.diag([1.0, u_2**2]))
-        if whole.n < GROWN * found.fine_n:
+        as_found, ema2_s2, whole = cls.as_found(found), _squares_s2(found), normals[0]
+        mean_s = whole.length_s / max(whole.n, 1)
+        if whole.n < GROWN * found.fine_n or found.kernel.ema_s > SMOOTHS * mean_s:
             return as_found
-        all_of_it, without_noise, per_j2 = _log_likelihoods(normals, powers_w)
-        slope, curve = Parabola(low[0], *all_of_it[[1, 0, 2]]).terms
-        if curve >= 0:
-            return as_found
+        low, width_s2 = as_found.low, float(ema2_s2[4] - ema2_s2[0])
         emas_s = np.linspace(0.0, MOST_EMA_S, EMAS)
         place_2 = (emas_s**2 - ema2_s2[0]) / width_s2
         place_2, emas_s = place_2[place_2 <= FAR], emas_s[place_2 <= FAR]
-        slope = slope + 2 * per_j2 * turns.alike_j2(powers_w[0]) * place_2  # along the first axis, at these places
-        place = -slope / curve / 2
-        weight = Parabola(low[1], *without_noise[[3, 0, 4]]).beyond(place_2) - slope**2 / curve / 4
-        weight[1:] -= np.log(len(emas_s) - 1)  # half of the belief is in no smoothing
-        weight = np.exp(weight - weight.max())
+        places, weights, left = [], [], []
+        for prior in tried:
+            seen = [evidence_of(each, prior, scatter) for each in normals]
+            all_of_it, without_noise = (np.array([e[k] for e in seen]) for k in (0, 1))
+            slope, curve = Parabola(low[0], *all_of_it[[1, 0, 2]]).terms
+            if curve > LEAST_CURVE:  # they tell nothing more
+                slope, curve = np.zeros(()), np.full((), LEAST_CURVE)
+            alike_j2 = turns.alike_j2(seen[0].power_w, prior, scatter)
+            slope = slope - EVIDENCE / scatter * alike_j2 * place_2  # along the first axis, at these places
+            weight = all_of_it[0] + Parabola(low[1], *without_noise[[3, 0, 4]]).beyond(place_2) - slope**2 / curve / 4
+            weights.append(weight - 0.5 * np.log(-curve))
+            places.append(np.clip(-slope / curve / 2, -FAR, FAR))
+            left.append(np.full(len(place_2), -0.5 / curve))
+        weight = np.exp(np.array(weights) - np.max(weights))
         weight /= weight.sum()
-        place = np.clip(place, -FAR, FAR)
-        at = np.array([weight @ place, weight @ place_2])
-        x = np.stack([place, place_2]) - at[:, None]
+        place, each_2 = np.array(places), np.broadcast_to(place_2, weight.shape)
+        ema = np.broadcast_to(emas_s, weight.shape)
+        at = np.array([(weight * place).sum(), (weight * each_2).sum()])
+        x = np.stack([(place - at[0]).ravel(), (each_2 - at[1]).ravel()])
+        w = weight.ravel()
+        if np.abs(at).max() > NEAR:
+            return as_found
         sum_s2 = float(found.covariance_s2.sum())
         half2_s2 = of_times_j2 / whole.n * whole.length_s / whole.n / 2 / whole.mean_w**2
         floor_s2 = FLOOR_S**2 + OF_BRACKETS**2 * half2_s2
-        more = -0.5 / curve + floor_s2 / sum_s2 + (BENT * at[0] ** 2) ** 2
-        spread = (x * weight) @ x.T + np.diag([more, (FLOOR_S**2 / width_s2) ** 2])
-        ema_s = float(weight @ emas_s)
-        seconds = np.stack([x[0] * sum_s2**0.5 - (emas_s - ema_s), emas_s - ema_s])  # delay and smoothing
-        covariance_s2 = (seconds * weight) @ seconds.T + np.diag([more * sum_s2, FLOOR_S**2])
+        more = float((weight * left).sum()) + floor_s2 / sum_s2 + (BENT * at[0] ** 2) ** 2 + (SKEWED * at[0]) ** 2
+        floor_2 = SMOOTH_FLOOR_S**2 / width_s2
+        spread = (x * w) @ x.T + np.diag([more, floor_2**2])
+        ema_s = float((weight * ema).sum())
+        seconds = np.stack([x[0] * sum_s2**0.5 - (ema.ravel() - ema_s), ema.ravel() - ema_s])  # delay and smoothing
+        covariance_s2 = (seconds * w) @ seconds.T + np.diag([more * sum_s2, 0.0]) + SMOOTH_FLOOR_S**2 * AGAINST
         lag_s = found.kernel.lag_s + found.kernel.ema_s + float(at[0]) * sum_s2**0.5 - ema_s
         closer = found._replace(kernel=found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance_s2=covariance_s2)
-        return cls(closer, low, (float(at[0]), float(at[1])), spread)
+        of_prior = np.log(np.maximum(weight.sum(axis=1), 1e-300))
+        return cls(closer, low, (float(at[0]), float(at[1])), spread, tuple(of_prior.tolist()))
+
+    @classmethod
+    def as_found(cls, found: Found) -> Closer:
+        """The kernel as it was looked for closely, and what was not known of it then."""
+        ema2_s2 = _squares_s2(found)
+        width_s2 = float(ema2_s2[4] - ema2_s2[0])
+        u_2 = found.u_ema_s * (found.u_ema_s + 2 * found.kernel.ema_s) / width_s2
+        low = (-1.0, float(ema2_s2[3] - ema2_s2[0]) / width_s2)
+        return cls(found, low, (0.0, 0.0), np.diag([1.0, u_2**2]))
 
     def beyond(self, by_kernel: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         """A figure by the best kernel beyond that by the kernel that intervals were booked by.

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lightning_energy.ledger.sharing.closer import Closer
-from lightning_energy.ledger.sharing.delay import MOST_HELD
-from lightning_energy.ledger.sharing.powers import PRIOR, Powers, fit_beside, variances_of_longer, wide
+from lightning_energy.ledger.sharing.powers import Powers, fit_beside, wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,16 +20,17 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.sharing import Sharing
     from lightning_energy.ledger.sharing.split import Split
 
-__all__ = ["NOTHING_AHEAD", "SMOOTHED", "Ahead", "Contents", "load_scatter", "smoothed_j2"]
+__all__ = ["NOTHING_AHEAD", "SMOOTHED", "Ahead", "Beside", "Contents", "load_scatter", "smoothed_j2"]
 
 ON_THE_BRIDGE = 0.7
 """Part of the residuals' variance that is power which wanders inside intervals; 1 was too wide, 0.5 too narrow."""
 
 RESOLVED = 0.95  # part of the prior's variance that the run must remove, or the split counts as not resolved
-CARRIERS = 16.0  # fewest intervals that tell of a figure, for which more of the same is expected from a longer run
-LENGTHS: NDArray[np.float64] = np.power(1.1, np.arange(74.0))
-"""Lengths of runs, in lengths of this one, of which one is said to tell a figure: up to 1050."""
+SURELY = 1 / 8
+"""Part of the greatest variance. A figure so sure is told: of long phases even neighbours of any power take little."""
+
 KNOWN_EMA_S = 0.002  # uncertainty of the smoothing from which on nothing is known of what lies inside an interval
+KNOWN_IN_PARTS, KNOWN_IN_PARTS_S = 0.1, 0.005  # the same where phases are cut: of an interval, and at most
 INSIDE = 0.3  # of an interval, times the number of changes of stage: more is cut inside intervals than at their ends
 FEW_CHANGES = 4
 SMOOTHED = 2 / math.e - 1 / 2
@@ -77,6 +77,20 @@ class Ahead(NamedTuple):
     seconds_s: NDArray[np.float64]
 
 
+class Beside(NamedTuple):
+    """A kernel by which intervals were booked, and its part in what all of them tell.
+
+    Attributes:
+        kernel: the kernel.
+        part: the part of the figures by it that is added to those by the first kernel; all parts are 0 together.
+        power_w: the power of each class by it.
+    """
+
+    kernel: Kernel
+    part: float
+    power_w: NDArray[np.float64]
+
+
 NOTHING_AHEAD = Ahead(np.empty(0, dtype=np.int64), np.empty((0, 0)))
 
 
@@ -87,17 +101,20 @@ class Contents:
         split: of the intervals so far.
         powers: the fitted powers.
         found: the kernel, as all intervals tell it.
-        rules: the way in which kinds of steps are told apart.
+        sharing: the way to share.
         energy_j: joules by account.
         stretches: number and seconds of the stretches of each class that are over, shape (2, classes).
         moved_j: the part of them that powers would have given to neighbours, beyond what these can have spent.
+        booked_w: the powers of each block as intervals were booked by them, shape (blocks, classes).
+        beside: the kernels by which they were booked, where all of them tell another one.
 
     Args:
         split: see there.
-        sharing: the way to share.
+        sharing: see there.
         powers: see there.
         ahead: the time behind the last update.
         stretches: see there.
+        hides: true where steps have phases, but none is cut: they are too short to be told apart.
     """
 
     def __init__(
@@ -107,24 +124,28 @@ class Contents:
         powers: Powers,
         ahead: Ahead = NOTHING_AHEAD,
         stretches: NDArray[np.float64] | None = None,
+        *,
+        hides: bool = False,
     ) -> None:
         n, width = max(split.line_j.shape[1], int(ahead.code.max(initial=-1)) + 1), split.d.shape[2]
         width = max(width, ahead.seconds_s.shape[1])
         self.split, self.powers, self.found = split, powers.wide(width), sharing.found
-        self.rules = sharing.rules
+        self.sharing = sharing
         self.stretches = np.zeros((2, 0)) if stretches is None else stretches
+        self._hides = hides
         self._ahead = Ahead(ahead.code, wide(ahead.seconds_s, width))
         energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
         for place, block in enumerate(split.blocks):
             energy_j[block.code] += wide(block.d, width) @ self.powers.power_w[self._at(place)]
         self._known: dict[bytes, tuple[float, float, float]] = {}
         self._widening = self.found.widening
+        self.booked_w, self.beside = self.powers.power_w, tuple[Beside, ...]()
         self._slopes, self._spread, shift_j = self._kernel_slopes(n, sharing.beside_w)
-        energy_j += shift_j
+        energy_j += shift_j[0]
         moved_j = split.limits.moves_j(energy_j, np.pad(split.line_j[0], (0, n))[:n], split.pairs.neighbours)
         self.moved_j = np.zeros(n) if moved_j is None else moved_j
-        energy_j += self.moved_j
-        np.add.at(energy_j, ahead.code, self._ahead.seconds_s @ self.powers.overall_w)
+        energy_j += self.moved_j + shift_j[1] - shift_j[0]
+        np.add.at(energy_j, ahead.code, self._ahead.seconds_s @ self.booked_w[-1])
         self.energy_j: NDArray[np.float64] = energy_j
 
     def of(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -132,6 +153,17 @@ class Contents:
         n = min(len(wanted), len(self.energy_j))
         result: NDArray[np.float64] = self.energy_j[:n][wanted[:n]]
         return result
+
+    def to_phases(self, width: int) -> NDArray[np.float64]:
+        """The mean of each class's parts, by its first one: a matrix of shape (classes, classes)."""
+        result = np.eye(width)
+        for each in self.sharing.parts:
+            result[each.classes[0], [*each.classes]] = each.lengths
+        return result
+
+    def from_phases(self, width: int) -> NDArray[np.float64]:
+        """The class of the whole, that is the first, of each part: a matrix of shape (classes, classes)."""
+        return np.eye(width)[self.powers.prior.whole_of(width)]
 
     def variance_j2(self, wanted: NDArray[np.bool_]) -> float:
         """Variance of the joules of some accounts together, in J².
@@ -155,7 +187,7 @@ class Contents:
         of_load = load_scatter(scatter, split.of_times_j2 / max(split.n, 1))
         inside = max(ON_THE_BRIDGE * of_load * bridge, 0.0) + max(cuts, 0.0) * smoothed_j2(kernel, of_load, mean_s)
         misfit = self._beyond_scatter * mean_s * (cuts / 2) ** 2
-        is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or self._is_smoothed(bridge, cuts)
+        is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or self._is_hidden(bridge, cuts)
         if is_open and guess > inside + edge + misfit:
             of_powers = max(of_powers, guess)
         seconds_s = float(split.seconds_s[wanted[: len(split.seconds_s)]].sum())
@@ -176,7 +208,8 @@ class Contents:
     def length_to_tell(self, wanted: NDArray[np.bool_], variance_j2: float = 0.0, most_j2: float = math.inf) -> float:
         """The length, in lengths of this run, from which on powers would tell the joules of some accounts.
 
-        Only what this run tells already becomes surer in a longer one.
+        No longer run is promised to tell more: how well phases and the delay are told apart is another matter in each,
+        and half of what was promised by the powers alone did not come true.
 
         Args:
             wanted: a mask of shape (accounts,).
@@ -184,38 +217,15 @@ class Contents:
             most_j2: the greatest that it may be, for the joules of this run.
 
         Returns:
-            1 where they tell already; infinity where length does not help.
+            1 where they tell already; infinity where they do not.
         """
         wanted = self._mask(wanted)
         bridge, _, cuts = self.split.pairs.within(wanted).tolist()
         of_powers, of_kernel, guess = self._of_fit(wanted)
-        if guess <= 0:
+        if guess <= 0 or variance_j2 <= SURELY * most_j2 < math.inf:
             return 1.0
-        if self._is_smoothed(bridge, cuts):
-            return math.inf
-        if of_powers + of_kernel <= (1 - RESOLVED) * guess and variance_j2 <= most_j2:
-            return 1.0
-        parts, n = self.parts_j2(wanted), max(self.split.n, 1)
-        along_s = self._sensitivity_s(wanted).sum(axis=0)
-        falls = variances_of_longer(self.split.normals[0], self.powers, along_s, LENGTHS)
-        powers_j2 = falls + max(of_powers - float(falls[0]), 0.0)
-        is_told_on = self.split.turns is not None  # the delay: by all intervals
-        kernel_j2 = of_kernel / (LENGTHS if is_told_on else np.minimum(LENGTHS, max(MOST_HELD / n, 1.0)))
-        told = powers_j2 + kernel_j2 <= (1 - RESOLVED) * guess
-        rest_j2 = sum(parts[cause] for cause in ("inside", "edges", "unseen", "rounding", "ahead")) / LENGTHS
-        sure = powers_j2 + kernel_j2 + rest_j2 + parts["misfit"] + parts["limits"] <= most_j2
-        enough = LENGTHS[told & sure]
-        if enough.size and enough[0] > 1 and self._carriers(wanted) < CARRIERS:
-            return math.inf
-        return float(enough[0]) if enough.size else math.inf
-
-    def _carriers(self, wanted: NDArray[np.bool_]) -> float:
-        """The number of intervals that tell the joules of some accounts."""
-        powers, d = self.powers, self._sensitivity_s(wanted)
-        if powers.fourth is None or not powers.fourth.moments.size:
-            return math.inf
-        along = (powers.covariance_w2 @ d.ravel()).reshape(d.shape).mean(axis=0)
-        return float(powers.fourth.carriers(along, powers.a))
+        is_told = of_powers + of_kernel <= (1 - RESOLVED) * guess and variance_j2 <= most_j2
+        return 1.0 if is_told and not self._is_hidden(bridge, cuts) else math.inf
 
     def _mask(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The same for all accounts that are known here."""
@@ -238,14 +248,23 @@ class Contents:
     def _new_of_fit(self, wanted: NDArray[np.bool_]) -> tuple[float, float, float]:
         d, slope = self._sensitivity_s(wanted), self._slopes @ wanted
         along = self.powers.covariance_w2 @ d.ravel()
-        guess = float((d.sum(axis=0) ** 2).sum()) * (PRIOR * self.powers.mean_w) ** 2
+        guess = float(self.powers.prior.variances_j2(d.sum(axis=0), self.powers.mean_w))
         of_kernel = float(slope @ self._spread @ slope) * self._widening
+        within = float(self.powers.prior.within_j2(d.sum(axis=0), self.powers.mean_w))
         as_carried = self.powers.as_carried(d.ravel() @ along, along.reshape(d.shape).mean(axis=0), np.array(guess))
-        return float(as_carried), of_kernel, guess
+        return float(as_carried) + within, of_kernel, guess
 
-    def _is_smoothed(self, bridge: float, cuts: float) -> bool:
-        """True for what lies inside intervals where it is not known how the sensor smooths."""
-        return bridge > INSIDE * self._mean_s * (cuts + 2) and self.found.u_ema_s > KNOWN_EMA_S
+    def _is_hidden(self, bridge: float, cuts: float) -> bool:
+        """True for what lies inside intervals where the run does not tell what power does there.
+
+        It is not known where nobody knows how the sensor smooths, or where phases are so short that their parts are not
+        told apart: power that varies within them is taken for that of others, however long the run is.
+        """
+        known_s = KNOWN_EMA_S
+        if self.powers.prior.has_parts:
+            known_s = min(KNOWN_IN_PARTS * self._mean_s, KNOWN_IN_PARTS_S)
+        is_unknown = self._hides or self.found.u_ema_s > known_s
+        return is_unknown and bridge > INSIDE * self._mean_s * (cuts + 2)
 
     def _at(self, place: int) -> int:
         """The block of powers of a block of intervals: later ones have those of the last."""
@@ -284,25 +303,31 @@ class Contents:
     def _kernel_slopes(
         self, n: int, beside_w: Sequence[NDArray[np.float64]]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Change of all accounts by a deviation along the kernel's axes, its covariance, and a change that is told."""
+        """Change of all accounts by a deviation along the kernel's axes, its covariance, and a change that is told.
+
+        The latter without the time ahead, and with it.
+        """
         split, found = self.split, self.found
         if not beside_w or not split.n:
-            return np.zeros((2, n)), np.zeros((2, 2)), np.zeros(n)
+            return np.zeros((2, n)), np.zeros((2, 2)), np.zeros((2, n))
         by_kernel = [self._by(split.line_j[j], split.d[j], power_w, n) for j, power_w in enumerate(beside_w, 1)]
         if split.turns is None:
             slopes = np.array([(by_kernel[1] - by_kernel[0])[1] / 2, (by_kernel[3] - by_kernel[2])[1] / 2])
             inverse = np.linalg.inv(found.axes_s)
-            return slopes, inverse @ found.covariance_s2 @ inverse.T, np.zeros(n)
+            return slopes, inverse @ found.covariance_s2 @ inverse.T, np.zeros((2, n))
         code, _, rows = self._rows
         d = np.zeros((split.line_j.shape[1], rows.shape[1]))
         np.add.at(d, code, rows)
         powers_w = [self._wide(p) for p in (fit_beside(split.normals[0], self.powers), *beside_w)]
         by_kernel = [self._by(split.line_j[0], d, powers_w[0], n), *by_kernel]
-        closer = Closer.of(found, split.normals, powers_w, split.turns, split.of_times_j2)
+        closer = self.sharing.closer or Closer.as_found(found)
         self.found = closer.found
         power_w = np.maximum(self.powers.power_w + closer.beyond(powers_w), 0.0)
         self.powers = self.powers._replace(power_w=power_w)
-        return closer.slopes(by_kernel)[:, 1], closer.spread, closer.beyond(by_kernel)[0]
+        if any(closer.at):
+            parts = closer.beyond([*np.eye(len(split.kernels))]).tolist()
+            self.beside = tuple(map(Beside, split.kernels, parts, powers_w))
+        return closer.slopes(by_kernel)[:, 1], closer.spread, closer.beyond(by_kernel)
 
     def _wide(self, power_w: NDArray[np.float64]) -> NDArray[np.float64]:
         """Powers of all classes, of those that have none the mean power."""

@@ -42,6 +42,8 @@ FINE_N = 200  # fewest intervals that tell it so finely
 FINE_EMA_S = np.array([0.0, 0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015])  # time constants that are tried then
 TWO_NODES = 3**-0.5  # of Gauss-Legendre quadrature over a bracket
 BLURS_S = 0.0007  # smoothing that shows, of those that are tried then
+SMOOTH_FLOOR_S = 0.0007  # uncertainty of the smoothing that remains: power that varies within phases looks like it
+AGAINST = np.array([[1.0, -1.0], [-1.0, 1.0]])  # smoothing and delay, whose sum is known
 FINE_EDGE = 0.01  # part of the belief that may be in the outermost delays and smoothings
 OF_MEAN = 4.0  # times the variance of a mean that the times of updates add, as those of neighbours are not independent
 USUAL_S = 0.03  # scale of the prior for delays: short ones are more usual
@@ -168,6 +170,7 @@ class Belief:
     _look: float = 1.0
     _emas_s: NDArray[np.float64] | None = None
     _half_s: float = 0.0
+    _in_parts: bool = False
 
     def find(
         self,
@@ -183,14 +186,14 @@ class Belief:
             stretch: the intervals, all of them.
             before: what was believed with fewer of them: delays that were far off are not tried again.
             pause: called between parts of the work.
-            is_fine: true to look closer at the best delay: classes that last milliseconds are told by it.
+            is_fine: true to look closer at the best delay: phases are cut, and their parts last milliseconds.
         """
         n = int(stretch.is_known.sum())
         if n < ENOUGH:
             return None
         rises = _Rises(stretch)
         pause()
-        self._half_s = float(stretch.half_s.mean())
+        self._half_s, self._in_parts = float(stretch.half_s.mean()), stretch.prior.has_parts
         smoothing = n > ENOUGH_FOR_SMOOTHING
         self._emas_s = EMA_S if smoothing else EMA_S[:1]
         self._look = 1.0
@@ -215,11 +218,11 @@ class Belief:
             profile = _profile(Kernel(ema_s=ema_s), rises, lags_s, pause, blurred=True)
             belief.append(profile.log_likelihood + log_prior(lags_s))
         width = np.gradient(FINE_EMA_S)
-        w = np.array(belief) + np.log(width / width.sum() + (FINE_EMA_S == 0))[:, None]
+        w = np.array(belief) + np.log(width / width.sum())[:, None]
         w = np.exp(w - w.max())
         w /= w.sum()
         if w[:, [0, -1]].sum() + w[-1].sum() > FINE_EDGE:  # it is not told so finely
-            return found
+            return found._replace(fine_n=n)
         ema_s = float(w.sum(axis=1) @ FINE_EMA_S)
         lags = together_s - FINE_EMA_S[:, None] + FINE_S
         lag_s = float((w * lags).sum())
@@ -227,6 +230,7 @@ class Belief:
         floor = (FINE_S[1] - FINE_S[0]) ** 2 / 12 + OF_MEAN * self._half_s**2 / 3 / n
         cross = float((w * x * y).sum())
         covariance = np.array([[float((w * x**2).sum()) + floor, cross], [cross, float((w * y**2).sum()) + 1e-10]])
+        covariance += SMOOTH_FLOOR_S**2 * AGAINST
         return Found(found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance, fine_n=n)
 
     def _try_looks(self, rises: _Rises, pause: Callable[[], None]) -> None:
@@ -272,15 +276,17 @@ class Belief:
             return UNKNOWN
         emas = self._emas_s
         width = np.gradient(emas) if len(emas) > 1 else np.ones(1)
-        belief = np.log(width / width.sum() + (emas == 0))[:, None] + log_prior(GRID_S)
+        sharp = 0.0 if self._in_parts else 1.0  # power that varies in phases looks like less smoothing
+        belief = np.log(width / width.sum() + sharp * (emas == 0))[:, None] + log_prior(GRID_S)
         w = np.exp(self.table + belief - (self.table + belief).max())
         w /= w.sum()
         lag_s, ema_s = float(w.sum(axis=0) @ GRID_S), float(w.sum(axis=1) @ emas)
         x, y = GRID_S - lag_s, emas - ema_s
         floor = (GRID_S[1] - GRID_S[0]) ** 2 / 12 + self._half_s**2 / 3
         cross = float(x @ w.T @ y)
+        between = float((w.sum(axis=1) * np.where(emas > 0, width, 0.0) ** 2).sum()) / 12 if self._in_parts else 0.0
         covariance = np.array([[w.sum(axis=0) @ x**2 + floor, cross], [cross, w.sum(axis=1) @ y**2 + 1e-10]])
-        return Found(Kernel(lag_s, ema_s, self._look), covariance)
+        return Found(Kernel(lag_s, ema_s, self._look), covariance + between * AGAINST)
 
 
 class _Rises:
@@ -289,10 +295,12 @@ class _Rises:
     Attributes:
         stretch: the intervals.
         seconds: of the classes that are there, but for the one that is longest in force.
+        classes: all of these, that one the last.
     """
 
     def __init__(self, stretch: Stretch) -> None:
         self.stretch = stretch
+        self.classes = stretch.classes.by_length
         self.seconds = stretch.classes.compact.smoothed().but_last
         self._known: dict[tuple[float, float], int] = {}  # delay and place in the brackets: row
         self._places = self._look_up([])
@@ -357,26 +365,42 @@ def _profile(
         parts.append(np.mean(seen, axis=0) if blurred else seen[0])
         pause()
     some_s = np.swapaxes(np.concatenate(parts), 1, 2)
-    some_s = some_s[:, np.abs(some_s).max(axis=(0, 2), initial=0.0) > 0]
+    is_there = np.abs(some_s).max(axis=(0, 2), initial=0.0) > 0
+    some_s, classes = some_s[:, is_there], np.append(rises.classes[:-1][is_there], rises.classes[-1])
     rise_j, length_s = stretch.rise_j[rows], stretch.length_s[rows]
     seconds = np.concatenate([some_s, (length_s - some_s.sum(axis=1))[:, None]], axis=1)
     mean_w = rise_j.sum() / length_s.sum()
     pause()
     x, y = seconds / np.sqrt(length_s), rise_j / np.sqrt(length_s)
-    residual = _residuals(x, y, mean_w, pause)
-    best = residual[(residual**2).sum(axis=1).argmin()]
+    least_j2 = (LEAST_SCATTER * mean_w) ** 2 * length_s.sum()  # residuals below are rounding errors, which tell nothing
+    fitted = _residuals(x, y, mean_w, np.eye(x.shape[1]) * 1e-2 / PRIOR**2, pause)
+    best = fitted.left[(fitted.left**2).sum(axis=1).argmin()]
     goes_on = _correlation(best)
-    squares = residual**2
     if goes_on > CORRELATED:  # power that wanders (warm-up, drift): what changes from one interval to the next
-        residual = _residuals(x[..., 1:] - goes_on * x[..., :-1], y[1:] - goes_on * y[:-1], mean_w, pause)
-        squares = np.pad(residual**2, ((0, 0), (1, 0)))
+        x, y = x[..., 1:] - goes_on * x[..., :-1], y[1:] - goes_on * y[:-1]
+        fitted = _residuals(x, y, mean_w, np.eye(x.shape[1]) * 1e-2 / PRIOR**2, pause)
+    if not stretch.prior.has_parts:
+        log_likelihood = _log_likelihood(fitted.left**2, least_j2)
+    else:
+        log_likelihood = _by_parts(x, y, fitted, least_j2=least_j2, mean_w=mean_w, stretch=stretch, classes=classes)
+        pause()
+    squares = np.pad(fitted.left**2, ((0, 0), (len(rows) - fitted.left.shape[1], 0)))
+    return _Profile(log_likelihood, squares, rows)
+
+
+def _log_likelihood(squares: NDArray[np.float64], more_j2: float) -> NDArray[np.float64]:
+    """Log likelihood of every delay from its squared residuals; those of single intervals count linearly (Huber).
+
+    Args:
+        squares: shape (delays, n).
+        more_j2: to be added to their sum.
+    """
     best = squares[squares.sum(axis=1).argmin()]
     limit = ROBUST * max(median(best) / 0.455, 1e-12)
     root = np.sqrt(limit)
     bounded = np.minimum(squares, limit + 2 * root * np.maximum(np.sqrt(squares) - root, 0.0))
-    least_j2 = (LEAST_SCATTER * mean_w) ** 2 * length_s.sum()  # residuals below are rounding errors, which tell nothing
-    log_likelihood = -0.5 * EVIDENCE * len(rows) * np.log(np.maximum(bounded.sum(axis=1) + least_j2, 1e-12))
-    return _Profile(log_likelihood, squares, rows)
+    result: NDArray[np.float64] = -0.5 * EVIDENCE * len(best) * np.log(np.maximum(bounded.sum(axis=1) + more_j2, 1e-12))
+    return result
 
 
 def _of_brackets(stretch: Stretch) -> float:
@@ -398,26 +422,85 @@ def _parts(delays: int, cells: int) -> list[slice]:
     return [slice(first, first + n) for first in range(0, delays, n)]
 
 
+class _Fitted(NamedTuple):
+    """Powers that fit best, for each delay.
+
+    Attributes:
+        left: residuals, shape (delays, n).
+        info: products of the seconds of two classes, shape (delays, classes, classes).
+        right: those of the seconds and the rises, shape (delays, classes).
+    """
+
+    left: NDArray[np.float64]
+    info: NDArray[np.float64]
+    right: NDArray[np.float64]
+
+
 def _residuals(
-    x: NDArray[np.float64], y: NDArray[np.float64], mean_w: float, pause: Callable[[], None]
-) -> NDArray[np.float64]:
+    x: NDArray[np.float64], y: NDArray[np.float64], mean_w: float, ridge: NDArray[np.float64], pause: Callable[[], None]
+) -> _Fitted:
     """Residuals of the powers that fit best, for each delay; a little ridge keeps unseen classes at the mean power.
 
     Args:
         x: seconds of the classes in each interval, weighted, shape (delays, classes, n).
         y: its rise, weighted, shape (n,).
         mean_w: the mean power.
+        ridge: what the prior counts, shape (classes, classes).
         pause: called between parts of the work.
     """
-    ridge = np.eye(x.shape[1]) * 1e-2 / PRIOR**2
-    result = np.empty((x.shape[0], x.shape[2]))
+    left, info, right = np.empty((x.shape[0], x.shape[2])), np.empty((len(x), *ridge.shape)), np.empty(x.shape[:2])
     for part in _parts(len(x), x.shape[1] * x.shape[2]):
         some = x[part]
-        power_w = np.linalg.solve(
-            some @ np.swapaxes(some, 1, 2) + ridge, (some @ y + np.diag(ridge) * mean_w)[..., None]
-        )
-        result[part] = y - (np.swapaxes(power_w, 1, 2) @ some)[:, 0]
+        info[part], right[part] = some @ np.swapaxes(some, 1, 2), some @ y
+        power_w = np.linalg.solve(info[part] + ridge, (right[part] + ridge.sum(axis=1) * mean_w)[..., None])
+        left[part] = y - (np.swapaxes(power_w, 1, 2) @ some)[:, 0]
         pause()
+    return _Fitted(left, info, right)
+
+
+def _by_parts(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    fitted: _Fitted,
+    *,
+    least_j2: float,
+    mean_w: float,
+    stretch: Stretch,
+    classes: NDArray[np.intp],
+) -> NDArray[np.float64]:
+    """Log likelihood of every delay where phases are cut, over all that powers may vary within them.
+
+    Args:
+        x: as for :func:`_residuals`.
+        y: see there.
+        fitted: powers that fit best by hardly any prior.
+        least_j2: sum of squared residuals that are rounding errors.
+        mean_w: the mean power.
+        stretch: the intervals.
+        classes: the classes of the seconds.
+    """
+    best = fitted.left[(fitted.left**2).sum(axis=1).argmin()]
+    limit = ROBUST * max(median(best**2) / 0.455, 1e-12)
+    root_weight = np.minimum(1.0, (limit / np.maximum(best**2, 1e-300)) ** 0.25)
+    info, right = fitted.info, fitted.right
+    if (root_weight < 1).any():  # some that count linearly
+        x, y = x * root_weight, y * root_weight
+        info, right = x @ np.swapaxes(x, 1, 2), x @ y
+    n, all_j2 = len(y), float(y @ y)
+    scatter = (float((best**2 * root_weight**2).sum()) + least_j2) / n
+    found = []
+    for prior in stretch.prior.tried:
+        ridge = scatter * prior.precision(classes, len(stretch.stage), mean_w)
+        told = info + ridge
+        power_w = np.linalg.solve(told, (right + ridge.sum(axis=1) * mean_w)[..., None])[..., 0]
+        away_w = power_w - mean_w
+        left_j2 = (
+            all_j2 - 2 * (power_w * right).sum(axis=1) + (np.einsum("dij,dj->di", info, power_w) * power_w).sum(axis=1)
+        )
+        cost_j2 = np.maximum(left_j2, 0.0) + ((away_w @ ridge) * away_w).sum(axis=1) + least_j2
+        taken = np.linalg.slogdet(told)[1] - float(np.linalg.slogdet(ridge)[1])
+        found.append(-0.5 * EVIDENCE * (n * np.log(np.maximum(cost_j2, 1e-12)) + taken))
+    result: NDArray[np.float64] = np.logaddexp.reduce(found) - np.log(len(found))
     return result
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.ledger.sharing.prior import NO_PARTS, PRIOR, Prior, believed
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -16,19 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PRIOR",
+    "Evidence",
     "Fourth",
     "Normals",
     "Powers",
+    "evidence_of",
     "fit",
     "fit_beside",
     "go_on",
     "median",
-    "variances_of_longer",
     "wide",
 ]
-
-PRIOR = 0.8
-"""Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
 
 RELIABLE = 0.5  # least part of what varies in a direction that is more than noise of the updates' times
 LEAST_SCATTER = 1e-3  # relative, of the power of one interval: no fit is better than that
@@ -172,21 +172,27 @@ class Fourth:
         """Copies and pickles do without what can be taken from the moments."""
         return {"moments": self.moments, "_of_seen": (b"", self.moments)}
 
-    def add(self, seconds: NDArray[np.float64], weight: NDArray[np.float64]) -> None:
-        """Add intervals: seconds of the classes in each, shape (n, classes), and their weights."""
+    def add(self, seconds: NDArray[np.float64], weight: NDArray[np.float64], prior: Prior = NO_PARTS) -> None:
+        """Add intervals: seconds of the classes in each, shape (n, classes), and their weights; parts are one class."""
+        seconds = seconds @ prior.to_phases(seconds.shape[1])
         i, j, _ = _triangle(seconds.shape[1])
         products = seconds[:, i] * seconds[:, j] * weight[:, None]
         more = products.shape[1] - len(self.moments)
         self.moments = np.pad(self.moments, (0, more)) + products.T @ products
         self._of_seen = b"", self.moments
 
-    def carriers(self, along: NDArray[np.float64], a: NDArray[np.float64]) -> NDArray[np.float64]:
+    def carriers(
+        self, along: NDArray[np.float64], a: NDArray[np.float64], prior: Prior = NO_PARTS
+    ) -> NDArray[np.float64]:
         """The effective number of intervals whose rises make a figure: all of them where they count alike (Kish).
 
         Args:
             along: change of the figure's weights by the seconds of each class, shape (..., classes).
             a: seconds' W seconds of all intervals.
+            prior: what are parts of other classes.
         """
+        to_phases = prior.to_phases(len(a))
+        along, a = along[..., : len(a)] @ (to_phases / to_phases.sum(axis=0)), to_phases.T @ a @ to_phases
         seen = np.flatnonzero(np.diag(a) > 0)  # there is nothing of the others
         i, j, twice = _triangle(len(seen))
         place = seen[i] * (seen[i] + 1) // 2 + seen[j]
@@ -214,6 +220,7 @@ class Powers(NamedTuple):
         n: the number of intervals that were fitted.
         a: seconds' W seconds of all of them.
         fourth: the fourth moments of all of them; ``None``: it is not asked how many tell of a figure.
+        prior: what was supposed of the powers.
     """
 
     power_w: NDArray[np.float64]
@@ -224,6 +231,7 @@ class Powers(NamedTuple):
     n: int
     a: NDArray[np.float64] = np.zeros((0, 0))
     fourth: Fourth | None = None
+    prior: Prior = NO_PARTS
 
     def as_carried(
         self, variance_j2: NDArray[np.float64], along: NDArray[np.float64], prior_j2: NDArray[np.float64]
@@ -240,7 +248,7 @@ class Powers(NamedTuple):
         """
         if self.fourth is None or not self.fourth.moments.size:  # what is booked for a moment only is not in them
             return variance_j2
-        n = self.fourth.carriers(along, self.a)
+        n = self.fourth.carriers(along, self.a, self.prior)
         wider = variance_j2 * n / np.maximum(n - 2, 1e-9)
         return np.maximum(variance_j2, np.minimum(wider, prior_j2))
 
@@ -304,6 +312,7 @@ def fit(
     cap_w: float = np.inf,
     *,
     wanders: Sequence[float] = WANDERS,
+    priors: Sequence[Prior] = (NO_PARTS,),
     fourth: Fourth | None = None,
     pause: Callable[[], None] = go_on,
 ) -> Powers:
@@ -320,6 +329,7 @@ def fit(
         blocks: their normal equations; at least one interval.
         cap_w: greatest power that is possible.
         wanders: the changes of power between blocks to choose from.
+        priors: what may be supposed of the powers.
         fourth: fourth moments of the intervals.
         pause: called between parts of the work.
     """
@@ -329,14 +339,21 @@ def fit(
     blocks = [block.grown(len(whole.b)) for block in blocks]
     view = _View.of(whole)
     pause()
-    constant = _Constant.of(whole, view, cap_w)
-    pause()
+    tried = []
+    for supposed in priors:
+        tried.append(_Constant.of(whole, view, cap_w, supposed))
+        pause()
+    prior, constant = priors[0], tried[0]
+    if len(tried) > 1:
+        prior = believed(priors, [each.evidence for each in tried])
+        constant = _Constant.of(whole, view, cap_w, prior)
+        pause()
     scatter = constant.scatter
     n_blocks, width, mean_w = len(blocks), len(whole.b), whole.mean_w
     wander = 0.0
     powers = np.tile(constant.power_w, (n_blocks, 1))
     if n_blocks > 1 and len(wanders) > 1 and mean_w > 0:
-        wandering = _Wandering(blocks, view, whole, constant)
+        wandering = _Wandering(blocks, view, whole, constant, prior)
         pause()
         found = wandering.best([w for w in wanders if w > 0], pause)
         if found is not None:
@@ -351,7 +368,7 @@ def fit(
         covariance = np.tile(constant.covariance_w2, (n_blocks, n_blocks))
     tiled = np.tile(constant.noise_w, n_blocks)
     covariance = covariance + np.outer(tiled, tiled) / 4
-    return Powers(powers, covariance, scatter, mean_w, wander, whole.n, whole.a, fourth)
+    return Powers(powers, covariance, scatter, mean_w, wander, whole.n, whole.a, fourth, prior)
 
 
 def fit_beside(normals: Normals, powers: Powers) -> NDArray[np.float64]:
@@ -366,32 +383,47 @@ def fit_beside(normals: Normals, powers: Powers) -> NDArray[np.float64]:
     """
     view, mean_w = _View.of(normals), normals.mean_w
     power_w = np.full(len(normals.b), mean_w)
-    ridge = np.full(len(view.seen), powers.scatter / max(PRIOR * mean_w, 1e-6) ** 2)
-    info = view.information(normals.a, 0.5) + np.diag(ridge)
-    power_w[view.seen] = np.linalg.solve(info, view.right(normals.b) + ridge * mean_w)
+    info, design, spread_w = view.information(normals.a, 0.5), *powers.prior.axes(view.seen, len(normals.b), mean_w)
+    right = view.right(normals.b) - info @ np.full(len(view.seen), mean_w)
+    ridge = np.diag(powers.scatter / spread_w**2)
+    power_w[view.seen] = mean_w + design @ np.linalg.solve(design.T @ info @ design + ridge, design.T @ right)
     return power_w
 
 
-def variances_of_longer(
-    normals: Normals, powers: Powers, along_s: NDArray[np.float64], times: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Variance of a figure by constant powers in runs that are longer by some factors, but otherwise like this one.
+class Evidence(NamedTuple):
+    """Log of the marginal likelihood of the rises, but for what kernels and priors have in common.
 
-    What this run tells nothing of but the noise of its updates' times, a longer one does not tell, either.
+    Attributes:
+        all_of_it: of all that the powers leave of them.
+        without_noise: of that without what errors of the updates' times add: the more a kernel smooths, the less.
+        power_w: the powers, shape (classes,).
+    """
+
+    all_of_it: float
+    without_noise: float
+    power_w: NDArray[np.float64]
+
+
+def evidence_of(normals: Normals, prior: Prior, scatter: float) -> Evidence:
+    """The evidence for a kernel and a prior, by a scatter that is common to all.
 
     Args:
-        normals: the normal equations of this run.
-        powers: the powers.
-        along_s: change of the figure by the power of each class, in this run.
-        times: the factors.
+        normals: the normal equations by the kernel.
+        prior: what is supposed of the powers.
+        scatter: variance of an interval's rise, in J² per second.
     """
-    view, prior = _View.of(normals), 1 / max(PRIOR * powers.mean_w, 1e-6) ** 2
-    info = view.information(normals.a, 0.5) / powers.scatter
-    size, q = np.linalg.eigh((info + info.T) / 2)
-    along = q.T @ along_s[view.seen]
-    unseen = float((along_s**2).sum() - (along**2).sum()) / prior
-    result: NDArray[np.float64] = (along**2 / (np.maximum(size, 0.0) * times[:, None] + prior)).sum(axis=1)
-    return result + max(unseen, 0.0)
+    view, width, mean_w = _View.of(normals), len(normals.b), normals.mean_w
+    design, spread_w = prior.axes(view.seen, width, mean_w)
+    info = view.information(normals.a, 0.5)
+    right = view.right(normals.b) - info.sum(axis=1) * mean_w
+    to_axes = design * spread_w  # of standard deviation 1 each
+    told = to_axes.T @ info @ to_axes / scatter + np.eye(to_axes.shape[1])
+    away = np.linalg.solve(told, to_axes.T @ right / scatter)
+    power_w = np.full(width, mean_w)
+    power_w[view.seen] += to_axes @ away
+    cost = normals.squares(power_w) / scatter + float(away @ away) + float(np.linalg.slogdet(told)[1])
+    of_noise = float(power_w @ normals.excess @ power_w) / scatter
+    return Evidence(-0.5 * EVIDENCE * cost, -0.5 * EVIDENCE * (cost - of_noise), power_w)
 
 
 class _Constant(NamedTuple):
@@ -404,6 +436,7 @@ class _Constant(NamedTuple):
         toward: where the prior pulls to, of the classes that are seen.
         pull: how strongly it does beyond the prior, at limits.
         noise_w: change of the powers if all of the updates' noise were taken out instead of none.
+        evidence: log of the marginal likelihood, but for a constant.
     """
 
     power_w: NDArray[np.float64]
@@ -412,51 +445,67 @@ class _Constant(NamedTuple):
     toward: NDArray[np.float64]
     pull: NDArray[np.float64]
     noise_w: NDArray[np.float64]
+    evidence: float
 
     @classmethod
-    def of(cls, whole: Normals, view: _View, cap_w: float) -> _Constant:
+    def of(cls, whole: Normals, view: _View, cap_w: float, supposed: Prior) -> _Constant:
         width, mean_w, seen = len(whole.b), whole.mean_w, view.seen
         spread = max(PRIOR * mean_w, 1e-6)
+        design, spread_w = supposed.axes(seen, width, mean_w)
+        level_w = np.full(len(seen), mean_w)
         power_w, covariance, noise_w = np.full(width, mean_w), np.eye(width) * spread**2, np.zeros(width)
         info, right = view.information(whole.a, 0.5), view.right(whole.b)
-        scatter, pull, toward = max(1e-2 * mean_w**2, 1e-12), np.zeros(len(seen)), np.full(len(seen), mean_w)
+        scatter, pull, toward = max(1e-2 * mean_w**2, 1e-12), np.zeros(len(seen)), level_w
+
+        def away(info: NDArray[np.float64]) -> NDArray[np.float64]:
+            """Deviations from the level that fit best, with what is pulled to limits."""
+            pulled = info + np.diag(pull)
+            rest = right + pull * toward - pulled @ level_w
+            normal = design.T @ pulled @ design + np.diag(scatter / spread_w**2)
+            result: NDArray[np.float64] = np.linalg.solve(normal, design.T @ rest)
+            return result
+
         least = max((LEAST_SCATTER * mean_w) ** 2 * whole.length_s / max(whole.n, 1), 1e-12)
         for _ in range(ROUNDS):
-            ridge = scatter / spread**2 + pull
-            p = np.linalg.solve(info + np.diag(ridge), right + ridge * toward)
-            power_w[seen] = p
+            found = away(info)
+            power_w[seen] = p = level_w + design @ found
             scatter = max(whole.squares(power_w) / max(whole.n - len(seen), 1), least)
             out = (p < 0) | (p > cap_w)
             if out.any():
                 pull = np.where(out, 1e3 * np.diag(whole.a)[seen], pull)
                 toward = np.where(out, np.clip(p, 0, cap_w), toward)
+        left = whole.squares(power_w)
         power_w[seen] = np.clip(power_w[seen], 0.0, cap_w)
-        ridge = scatter / spread**2 + pull
-        none, full = (
-            np.linalg.solve(view.information(whole.a, corrected) + np.diag(ridge), right + ridge * toward)
-            for corrected in (0.0, 1.0)
-        )
+        none, full = (level_w + design @ away(view.information(whole.a, corrected)) for corrected in (0.0, 1.0))
         noise_w[seen] = np.clip(full, 0.0, cap_w) - np.clip(none, 0.0, cap_w)
-        prior = np.diag(np.full(len(seen), scatter / spread**2))
-        free = np.linalg.inv(info + prior)
-        meat = view.information(whole.a, 0.5, meat=True)
-        covariance[np.ix_(seen, seen)] = scatter * free @ (meat + prior) @ free
-        return cls(power_w, covariance, scatter, toward, pull, noise_w)
+        prior = np.diag(scatter / spread_w**2)
+        free = np.linalg.inv(design.T @ info @ design + prior)
+        meat = design.T @ view.information(whole.a, 0.5, meat=True) @ design
+        covariance[np.ix_(seen, seen)] = scatter * design @ free @ (meat + prior) @ free @ design.T
+        evidence = -0.5 * (
+            left / scatter
+            + float(((found / spread_w) ** 2).sum())
+            + whole.n * float(np.log(scatter))
+            - float(np.linalg.slogdet(free * scatter)[1])
+            + 2 * float(np.log(spread_w).sum())
+        )
+        return cls(power_w, covariance, scatter, toward, pull, noise_w, EVIDENCE * evidence)
 
 
 class _Wandering:
     """Powers that change from block to block as a random walk does, about the prior's level."""
 
-    def __init__(self, blocks: Sequence[Normals], view: _View, whole: Normals, constant: _Constant) -> None:
-        self._n, self._k = len(blocks), len(view.seen)
-        self._scatter, self._toward, self._pull = constant.scatter, constant.toward, constant.pull
-        self._mean_w, self._view, self._whole = whole.mean_w, view, whole
-        self._spread = max(PRIOR * whole.mean_w, 1e-6)
-        self._blocks = blocks
-        self._info = [view.information(b.a, 0.5) for b in blocks]
-        self._right = np.concatenate([view.right(b.b) for b in blocks])
+    def __init__(
+        self, blocks: Sequence[Normals], view: _View, whole: Normals, constant: _Constant, supposed: Prior
+    ) -> None:
+        self._n, self._blocks, self._view, self._whole = len(blocks), blocks, view, whole
+        self._scatter, self._mean_w = constant.scatter, whole.mean_w
+        design, self._spread_w = supposed.axes(view.seen, len(whole.b), whole.mean_w)
+        m = int((self._spread_w == self._spread_w[0]).sum()) if supposed.has_parts else len(view.seen)
+        self._of_phase, self._of_part = design[:, :m], design[:, m:]
         self._share = np.array([b.n for b in blocks]) / max(whole.n, 1)
         self._least = max((LEAST_SCATTER * whole.mean_w) ** 2 * whole.length_s / max(whole.n, 1), 1e-12)
+        self._told = self._data(constant)
 
     def best(
         self, wanders: Sequence[float], pause: Callable[[], None]
@@ -464,35 +513,62 @@ class _Wandering:
         """The most likely of some changes per block, its powers, covariance and scatter; ``None``: none at all."""
         zero = self._solve(1e-4, pause)
         found = [(w, self._solve(w, pause)) for w in wanders]
-        wander, best = max(found, key=lambda x: x[1][0])
-        if best[0] < zero[0] + 1.0:
+        wander, (evidence, powers, covariance, scatter) = max(found, key=lambda x: x[1][0])
+        if evidence < zero[0] + 1.0:
             return None
-        return (wander, *best[1:])
+        if self._of_part.shape[1]:
+            to_classes = self._to_classes()
+            covariance = to_classes @ covariance @ to_classes.T
+        return wander, powers, covariance, scatter
+
+    def _to_classes(self) -> NDArray[np.float64]:
+        """Change of the powers of all blocks by those of phases in each, and by what parts draw beyond these."""
+        return np.concatenate(
+            [np.kron(np.eye(self._n), self._of_phase), np.kron(np.ones((self._n, 1)), self._of_part)], axis=1
+        )
+
+    def _data(self, constant: _Constant) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Information of the rises on powers beyond the mean, in all blocks, and its product with these."""
+        n, m, parts = self._n, self._of_phase.shape[1], self._of_part.shape[1]
+        data, right = np.zeros((n * m + parts, n * m + parts)), np.zeros(n * m + parts)
+        more = slice(n * m, n * m + parts)
+        for block, (normals, share) in enumerate(zip(self._blocks, self._share, strict=True)):
+            at, pull = slice(block * m, block * m + m), constant.pull * share
+            pulled = self._view.information(normals.a, 0.5) + np.diag(pull)
+            rest = self._view.right(normals.b) + pull * constant.toward - pulled.sum(axis=1) * self._mean_w
+            data[at, at] = self._of_phase.T @ pulled @ self._of_phase
+            right[at] = self._of_phase.T @ rest
+            if parts:
+                data[at, more] = self._of_phase.T @ pulled @ self._of_part
+                data[more, at] = data[at, more].T
+                data[more, more] += self._of_part.T @ pulled @ self._of_part
+                right[more] += self._of_part.T @ rest
+        return data, right
 
     def _solve(
         self, wander: float, pause: Callable[[], None]
     ) -> tuple[float, NDArray[np.float64], NDArray[np.float64], float]:
-        """Log evidence, powers, covariance and scatter of a random walk of ``wander`` per block."""
-        n, k = self._n, self._k
+        """Log evidence, powers, covariance and scatter of a random walk of ``wander`` per block.
+
+        The covariance is that of the powers of phases in each block, and of what their parts draw beyond these, which
+        is the same in all blocks.
+        """
+        n, m = self._n, self._of_phase.shape[1]
         steps = np.diff(np.eye(n), axis=0) / (wander * self._mean_w)
-        level = np.outer(self._share, self._share) / self._spread**2
-        prior = np.kron(steps.T @ steps + level, np.eye(k))
-        data = np.zeros((n * k, n * k))
-        for block, info in enumerate(self._info):
-            at = slice(block * k, block * k + k)
-            data[at, at] = info + np.diag(self._pull * self._share[block])
-        toward = np.tile(self._toward, n)
-        pulled = self._right + np.concatenate([self._pull * s * self._toward for s in self._share])
+        level = np.outer(self._share, self._share) / self._spread_w[0] ** 2
+        data, pulled = self._told
+        prior = np.zeros_like(data)
+        prior[: n * m, : n * m] = np.kron(steps.T @ steps + level, np.eye(m))
+        rest = np.arange(n * m, len(prior))
+        prior[rest, rest] = 1 / self._spread_w[m:] ** 2
         scatter = self._scatter
         for _ in range(3):
             pause()
             posterior = prior + data / scatter
-            low = np.linalg.cholesky(posterior)
-            inverse = np.linalg.inv(low)
+            inverse = np.linalg.inv(posterior).astype(np.float64, copy=False)
             pause()
-            inverse = inverse.T @ inverse
-            p = inverse @ (pulled / scatter + prior @ toward)
-            powers = p.reshape(n, k)
+            away = inverse @ (pulled / scatter)
+            powers = self._mean_w + away[: n * m].reshape(n, m) @ self._of_phase.T + self._of_part @ away[n * m :]
             full = np.zeros((n, len(self._whole.b)))
             full[:, self._view.seen] = powers
             pause()
@@ -500,12 +576,11 @@ class _Wandering:
             pause()
             taken = float(np.trace(inverse @ data)) / scatter  # effective number of parameters
             scatter = max(rss / max(self._whole.n - taken, 1), self._least)
-        away = p - toward
         evidence = -0.5 * (
             rss / scatter
             + float(away @ prior @ away)
             + self._whole.n * np.log(scatter)
-            + 2 * np.log(np.diag(low)).sum()
+            + np.linalg.slogdet(posterior)[1]
             - np.linalg.slogdet(prior)[1]
         )
         return EVIDENCE * float(evidence), powers, inverse, scatter

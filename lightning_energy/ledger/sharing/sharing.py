@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from lightning_energy.ledger.sharing.closer import Closer
     from lightning_energy.ledger.sharing.kinds import Rule
+    from lightning_energy.ledger.sharing.parts import Parts
     from lightning_energy.ledger.sharing.powers import Powers
 
 __all__ = ["Sharing"]
@@ -30,6 +32,8 @@ class Sharing(NamedTuple):
         rules: the way in which kinds of steps are told apart.
         belief: the likelihood of delays that the last look found; ``None`` once it is not needed any more.
         untold: standard deviation of a step's power that kinds may make which nothing tells, of the mean power.
+        parts: the way in which phases are cut.
+        closer: the kernel as all intervals tell it; ``None`` where it is as it was found.
     """
 
     found: Found = UNKNOWN
@@ -40,6 +44,8 @@ class Sharing(NamedTuple):
     rules: tuple[Rule, ...] = ()
     belief: Belief | None = None
     untold: float = UNTOLD
+    parts: tuple[Parts, ...] = ()
+    closer: Closer | None = None
 
     @property
     def late_s(self) -> float:

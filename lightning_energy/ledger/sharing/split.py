@@ -274,7 +274,7 @@ class Split:
             line_j, d = self._shares(part, tau, spent_s)
             self.normals[j] += normals
             if j == 0 and not for_now:
-                self.fourth.add(tau[part.known], weight[part.known])
+                self.fourth.add(tau[part.known], weight[part.known], stretch.prior)
             self.line_j[slice(None) if for_now else j, part.used] += line_j
             if j == 0:
                 self._to_blocks(normals, part.used, d)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.ledger.sharing.prior import NO_PARTS, Prior
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -25,6 +27,7 @@ class Stretch(NamedTuple):
             register; shape (n,).
         classes: the classes of work in force.
         stage: the stage of each class, shape (classes,): the delay is told from changes of stage.
+        prior: what is supposed of the classes' powers.
     """
 
     knot_s: NDArray[np.float64]
@@ -33,6 +36,7 @@ class Stretch(NamedTuple):
     is_known: NDArray[np.bool_]
     classes: Timeline
     stage: NDArray[np.int64]
+    prior: Prior = NO_PARTS
 
     @property
     def length_s(self) -> NDArray[np.float64]:

@@ -53,12 +53,17 @@ class Timeline(NamedTuple):
     @property
     def compact(self) -> Timeline:
         """The same without columns that are never in force; the one that is longest in force is the last."""
+        place = np.zeros(self.width, dtype=np.int64)
+        place[self.by_length] = np.arange(len(self.by_length))
+        return Timeline(self.start_s, place[self.column], len(self.by_length))
+
+    @property
+    def by_length(self) -> NDArray[np.int64]:
+        """The columns that are ever in force; the one that is longest in force is the last."""
         used, column = np.unique(self.column, return_inverse=True)
         length_s = np.bincount(column[:-1], np.diff(self.start_s), len(used))
-        order = np.argsort(length_s, kind="stable")
-        place = np.empty_like(order)
-        place[order] = np.arange(len(used))
-        return Timeline(self.start_s, place[column], len(used))
+        result: NDArray[np.int64] = used[np.argsort(length_s, kind="stable")]
+        return result
 
     def places(self, time_s: NDArray[np.float64]) -> Places:
         """Look up moments of any shape."""

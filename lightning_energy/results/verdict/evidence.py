@@ -26,12 +26,12 @@ ROUNDING = 1e-6  # relative difference between the energy of a stage and the sum
 LONG = 4.0
 """Updates of a board's counter that a phase must last each time, to be seen without the powers of its neighbours.
 
-Powers within a step vary, in the same order in each. Where they did by a quarter, the energy of a wait of two or three
-updates was up to 70 % off on a simulated board, with a stated uncertainty of 3 %; from four updates on by 4 % at most,
-in ten runs.
+Powers within a step vary, in the same order in each. The uncertainty of phases has that, but for a sensor that smooths
+over some ten milliseconds; and records of earlier releases do not have it: there a wait of two or three updates was up
+to 70 % off on a simulated board, with a stated uncertainty of 3 %; from four updates on by 4 % at most, in ten runs.
 """
 PROFILE_U = 0.03
-"""Relative standard uncertainty that such powers give the energy of a longer phase."""
+"""Relative standard uncertainty that such powers, or such a sensor, give the energy of a longer phase."""
 NOT_DIVIDED = Blind(
     "its training is not divided into phases",
     "train with EnergyCallback(phases=True); in a loop of your own use monitor.phase(…)",
@@ -137,7 +137,7 @@ class Evidence(Run):
             return None
         why = f"the energy of its phase `{phase.name}` is not resolved"
         if phase.longer is None:
-            return Blind(f"{why}, and this sensor does not tell it with steps like these")
+            return Blind(f"{why}, and nobody can say whether a longer run would tell it")
         return Blind(why, f"a run of about {duration(phase.longer * self.report.session.duration_s)} would tell it")
 
     def seen(self, phase: PhaseEnergy) -> Blind | None:

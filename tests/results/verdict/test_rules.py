@@ -60,7 +60,7 @@ def past_its_best() -> tuple[Trained, float]:
 @cache
 def often_saved() -> tuple[Trained, float]:
     """A checkpoint after every step takes a fifth of it. Half of them are every second one."""
-    of = trained(Work(epochs=2, train_s=5.0, step_s=0.1, validate_s=0.0, phases=phases(**QUICK, saving=25)))
+    of = trained(Work(epochs=2, train_s=8.0, step_s=0.1, validate_s=0.0, phases=phases(**QUICK, saving=25)))
     return of, of.true_j(lambda _epoch, _stage, _kind, phase: phase == "saving") / 2
 
 
