@@ -18,7 +18,7 @@ from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.pieces import Marked, Pieces
 from lightning_energy.ledger.sharing.closer import Closer, Turns
 from lightning_energy.ledger.sharing.contents import Contents
-from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, MOST_HELD, Belief
+from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, MOST_HELD, MOST_HELD_IN_PARTS, Belief
 from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
 from lightning_energy.ledger.sharing.kinds import find_kinds
 from lightning_energy.ledger.sharing.parts import FEWEST, Parts, ends_of
@@ -60,7 +60,8 @@ __all__ = [
 
 Pause = Callable[[], None]
 
-LOOKS_AT = (64, 128, 256, 512, MOST_HELD)  # numbers of intervals at which delay and kinds of steps are looked for
+LOOKS_AT = (64, 128, 256, 512, MOST_HELD, 2048, MOST_HELD_IN_PARTS)
+"""Numbers of intervals at which delay and kinds of steps are looked for, as long as they are held."""
 MOST_MARKS = 2**18  # marks that are held until the delay is known, at most: those of short steps in phases take memory
 SURE = 256  # fewest intervals that decide on it, or exclude any: a single change of load looks smoothed by chance
 CHUNK = 64  # intervals that are booked together
@@ -302,7 +303,8 @@ def way_to_share(
     sharing, held, n = due.state.sharing, due.held, int(is_known.sum())
     if sharing.is_final or (due.for_now and not due.is_exact):  # whoever asks for the contents waits for no search
         return sharing, False
-    is_full = held.n >= MOST_HELD or (held.n >= LOOKS_AT[0] and len(held.time_ns) >= MOST_MARKS)
+    most = MOST_HELD_IN_PARTS if sharing.parts else MOST_HELD
+    is_full = held.n >= most or (held.n >= LOOKS_AT[0] and len(held.time_ns) >= MOST_MARKS)
     is_last = due.is_last and n >= ENOUGH and n > sharing.looked
     if not (is_full or is_last or any(sharing.looked < number <= n for number in LOOKS_AT)):
         if due.is_exact:
@@ -332,19 +334,21 @@ def way_to_share(
         parts = _parts_of_phases(due, apart) if parts else ()
         known = apart._replace(parts=parts).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
         found = Belief().find(known, None, pause, is_fine=bool(parts)) or found
-    is_final = is_full or (found.is_enough and is_told and (due.is_exact or n >= SURE))
+    is_final = is_full or (found.is_enough and is_told and (due.is_exact or (n >= SURE and not parts)))
     is_anew = not due.is_exact or sharing.found is not EXACT or (rules, parts) != (sharing.rules, sharing.parts)
     belief_kept = None if is_final or due.is_exact else belief
     return Sharing(found, None, (), n, is_final, rules, belief_kept, untold, parts), is_anew
 
 
 def _parts_of_phases(due: Due, held: Held) -> tuple[Parts, ...]:
-    """The way in which phases are cut that last as long as updates of the counter do."""
+    """The way in which phases are cut that last as long as updates of the counter do; none if none is."""
     (n, seconds_s), classes = held.stretches, due.classes
     kinds = [of_class for rule in held.rules for of_class in rule.classes]
     mine = [c for c in sorted({*classes.divided, *kinds}) if c < len(n) and n[c] >= FEWEST]
     ends = ends_of([float(seconds_s[c] / n[c]) for c in mine], median(np.diff(held.knots.time_ns)) * NS)
-    return tuple(Parts(e, classes.parts(c, len(e) + 1)) for c, e in zip(mine, ends, strict=True) if e)
+    if not any(ends):
+        return ()
+    return tuple(Parts(e, classes.parts(c, len(e) + 1)) for c, e in zip(mine, ends, strict=True))
 
 
 def _kinds_of_steps(due: Due, held: Held, stretch: Stretch, kernels: Sequence[Kernel], pause: Pause) -> Kinds:

@@ -167,7 +167,7 @@ class Held(NamedTuple):
         """The beginning of the last stretch, if its kind is told by its duration, or its parts by its end."""
         last = self.of_class[-1:]
         is_open = any(not rule.every and bool(np.isin(last, rule.classes).any()) for rule in self.rules)
-        if not is_open and not any(each.classes[0] in last for each in self.parts):
+        if not is_open and not any(each.ends and each.classes[0] in last for each in self.parts):
             return None
         return int(self.time_ns[-1])
 

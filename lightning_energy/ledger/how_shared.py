@@ -248,7 +248,8 @@ def how_shared(
     seen = np.zeros(width, dtype=bool)
     for block in split.blocks:
         seen[np.flatnonzero(np.diag(block.normals.a) > 0)] = True
-    for each in contents.sharing.parts:
+    parts = [each for each in contents.sharing.parts if each.ends]
+    for each in parts:
         seen[[*each.classes[1:]]] = False
     to_phases = contents.to_phases(width)  # a phase has the mean power of its parts
     of_blocks = powers.covariance_w2.reshape(n_blocks, width, n_blocks, width)
@@ -262,7 +263,7 @@ def how_shared(
     def beyond_w(power_w: NDArray[np.float64]) -> list[tuple[float, ...]]:
         """Powers of the parts of each phase beyond their mean."""
         beyond_w = power_w - contents.from_phases(width) @ to_phases @ power_w
-        return [tuple(beyond_w[[*each.classes]].tolist()) for each in contents.sharing.parts]
+        return [tuple(beyond_w[[*each.classes]].tolist()) for each in parts]
 
     known = [name for name, is_seen in zip(names, seen, strict=False) if is_seen]
     u_w = np.sqrt(np.maximum(np.diag(of_mean)[seen], 0.0))
@@ -290,7 +291,7 @@ def how_shared(
         ),
         parts=tuple(
             PhaseParts(*names[each.classes[0]], each.ends, part_w)
-            for each, part_w in zip(contents.sharing.parts, beyond_w(weight @ contents.booked_w), strict=True)
+            for each, part_w in zip(parts, beyond_w(weight @ contents.booked_w), strict=True)
         ),
         beside=tuple(
             Beside(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,6 +54,20 @@ def test_a_counter_that_seems_early_takes_no_time_from_the_beginning(begun_s):
     total = ledger.totals(21_000_000_000).energy()
     assert total.duration_s == pytest.approx(20.0, abs=1e-9)
     assert total.missing_s == pytest.approx(max(begun_s, 0.0), abs=0.0041)
+
+
+def test_the_delay_is_looked_for_longer_where_phases_are_cut():
+    """Parts that may draw anything leave it open for longer; a counter beside it is booked for good after 1,024."""
+    work = Work(epochs=1, train_s=24.0, validate_s=0.0, step_s=0.05)
+    looked = []
+    for phases in ((), PHASES):
+        (book,) = play(3, replace(work, phases=phases), Sensor(update_s=0.02), settle_s=1.0).ledger.books
+        assert bool(book.sharing.parts) == bool(phases)
+        looked.append((book.sharing.looked, book.state.held.n))
+    (plain, plain_held), (divided, divided_held) = looked
+    assert plain <= MOST_HELD + 100
+    assert plain_held < 200  # the last seconds
+    assert divided == divided_held > MOST_HELD + 100
 
 
 def test_the_delay_is_looked_for_no_longer_where_many_marks_are_held(monkeypatch):

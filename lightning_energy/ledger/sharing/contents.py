@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lightning_energy.ledger.sharing.closer import Closer
-from lightning_energy.ledger.sharing.powers import Powers, fit_beside, wide
+from lightning_energy.ledger.sharing.powers import Powers, fit_beside, variances_of_longer, wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +42,11 @@ PARTLY = 0.5
 counter that moves at other moments."""
 ALIKE = {"inside": 1.0, "powers": PARTLY, "delay": PARTLY, "misfit": 1.0, "unseen": 1.0, "ahead": 1.0, "limits": 1.0}
 """Part of the variance by each cause that is the same for all devices; the times of updates, and rounding, are not."""
+
+
+SHRINK = ("inside", "edges", "unseen", "rounding", "ahead")
+"""Causes whose variance grows like the length of a run, so that it becomes less beside the square of its joules."""
+LENGTHS: NDArray[np.float64] = np.power(1.1, np.arange(1.0, 74.0))  # that are tried
 
 
 def load_scatter(scatter: float, of_times: float) -> float:
@@ -206,10 +211,10 @@ class Contents:
         }
 
     def length_to_tell(self, wanted: NDArray[np.bool_], variance_j2: float = 0.0, most_j2: float = math.inf) -> float:
-        """The length, in lengths of this run, from which on powers would tell the joules of some accounts.
+        """The length, in lengths of this run, that a run needs at least to tell the joules of some accounts.
 
-        No longer run is promised to tell more: how well phases and the delay are told apart is another matter in each,
-        and half of what was promised by the powers alone did not come true.
+        That of which powers alone would tell them, if they hardly varied within phases, and the delay became known
+        faster than it does: none that is shorter tells them, but one of that length need not.
 
         Args:
             wanted: a mask of shape (accounts,).
@@ -217,15 +222,26 @@ class Contents:
             most_j2: the greatest that it may be, for the joules of this run.
 
         Returns:
-            1 where they tell already; infinity where they do not.
+            1 where they tell already; infinity where nobody knows of a length that would.
         """
         wanted = self._mask(wanted)
         bridge, _, cuts = self.split.pairs.within(wanted).tolist()
         of_powers, of_kernel, guess = self._of_fit(wanted)
         if guess <= 0 or variance_j2 <= SURELY * most_j2 < math.inf:
             return 1.0
-        is_told = of_powers + of_kernel <= (1 - RESOLVED) * guess and variance_j2 <= most_j2
-        return 1.0 if is_told and not self._is_hidden(bridge, cuts) else math.inf
+        is_hidden = self._is_hidden(bridge, cuts)
+        if not is_hidden and of_powers + of_kernel <= (1 - RESOLVED) * guess and variance_j2 <= most_j2:
+            return 1.0
+        parts, along_s = self.parts_j2(wanted), self._sensitivity_s(wanted).sum(axis=0)
+        prior, mean_w = self.powers.prior.at_best, self.powers.mean_w
+        best = self.powers._replace(prior=prior)
+        least_j2 = variances_of_longer(self.split.normals[0], best, along_s, LENGTHS) + of_kernel / LENGTHS**2
+        least_j2 += float(prior.within_j2(along_s, mean_w))
+        guess = float(prior.variances_j2(along_s, mean_w))
+        all_j2 = least_j2 + sum(parts[cause] for cause in SHRINK) / LENGTHS + parts["misfit"] + parts["limits"]
+        is_told = (least_j2 <= (1 - RESOLVED) * guess) & (all_j2 <= most_j2) & (not is_hidden)
+        enough = LENGTHS[is_told | (all_j2 <= SURELY * most_j2)]
+        return float(enough[0]) if enough.size else math.inf
 
     def _mask(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The same for all accounts that are known here."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.stretch import Stretch
     from lightning_energy.ledger.sharing.timeline import Smoothed
 
-__all__ = ["EXACT", "MOST_HELD", "Belief", "Found", "log_prior"]
+__all__ = ["EXACT", "MOST_HELD", "MOST_HELD_IN_PARTS", "Belief", "Found", "log_prior"]
 
 GRID_S = np.arange(-0.02, 0.252, 0.002)
 """Delays that are tried. Counters of 15 ms to 200 ms are known; a poll's bracket may err by a little the other way."""
@@ -52,11 +52,15 @@ AROUND_S = 0.03  # width of the delays that are tried together with smoothing, a
 FAR_OFF = 20.0  # log likelihood from the best beyond which a delay is not tried again with more intervals
 LIKELY = 10.0  # log likelihood from the best within which a delay without smoothing leads to one with smoothing
 AT_A_TIME = 256  # delays that are tried together, at most
+SAME = 9  # decimals by which two delays are one: those that are tried with several smoothings differ by rounding
 CELLS = 131_072
 """Delays times intervals times classes of one piece of work. NumPy works on so many beside the interpreter's lock.
 Where a training holds that lock, each of its calls waits for it some milliseconds: many small pieces took minutes."""
 ENOUGH = 8  # fewest intervals that tell anything
 MOST_HELD = 1024  # intervals that are held until the delay is known, at most
+MOST_HELD_IN_PARTS = 4096
+"""The same where phases are cut. Their parts, which may draw anything, leave the delay open to 2 ms after 1,024 intervals:
+one run in eight was booked by a delay so far off that no later interval brought it back."""
 ENOUGH_FOR_SMOOTHING = 24
 BLURRED = 3.0  # times the variance that brackets of the updates' times explain: less tells nothing of a sensor's looks
 FAR_BETTER = 6.0
@@ -198,12 +202,14 @@ class Belief:
         self._emas_s = EMA_S if smoothing else EMA_S[:1]
         self._look = 1.0
         self.table = self._table(rises, before, pause)
-        if smoothing:
+        if smoothing and (before is None or before._look < 1 or not self._in_parts):  # none begins to look away
             self._try_looks(rises, pause)
         found = self.found()
         if is_fine and self._look == 1 and found.kernel.ema_s < FINE_EMA_S[-1] and n >= FINE_N:
             found = self._finely(found, rises, n, pause)
-        split_s, u_split_s = _directions(stretch, _profile(found.kernel, rises, pause=pause))
+        lags_s = GRID_S[np.abs(GRID_S - found.kernel.lag_s) <= 2 * AROUND_S]
+        profile = _profile(found.kernel, rises, lags_s, pause, is_plain=True)
+        split_s, u_split_s = _directions(stretch, profile, lags_s)
         return found._replace(split_s=split_s, u_split_s=u_split_s)
 
     def _finely(self, found: Found, rises: _Rises, n: int, pause: Callable[[], None]) -> Found:
@@ -212,13 +218,16 @@ class Belief:
         Errors of the updates' times within their brackets are as often early as late: they move it by what is left of
         them in the mean of all. What they have in common is part of the delay.
         """
-        together_s, belief = found.kernel.lag_s + found.kernel.ema_s, []
-        for ema_s in FINE_EMA_S:
+        together_s = found.kernel.lag_s + found.kernel.ema_s
+        belief = np.full((len(FINE_EMA_S), len(FINE_S)), -np.inf)
+        for row, ema_s in zip(belief, FINE_EMA_S, strict=True):
             lags_s = together_s - ema_s + FINE_S
             profile = _profile(Kernel(ema_s=ema_s), rises, lags_s, pause, blurred=True)
-            belief.append(profile.log_likelihood + log_prior(lags_s))
+            row[:] = profile.log_likelihood + log_prior(lags_s)
+            if row.max() < belief.max() - FAR_OFF:  # it smooths by less
+                break
         width = np.gradient(FINE_EMA_S)
-        w = np.array(belief) + np.log(width / width.sum())[:, None]
+        w = belief + np.log(width / width.sum())[:, None]
         w = np.exp(w - w.max())
         w /= w.sum()
         if w[:, [0, -1]].sum() + w[-1].sum() > FINE_EDGE:  # it is not told so finely
@@ -302,8 +311,7 @@ class _Rises:
         self.stretch = stretch
         self.classes = stretch.classes.by_length
         self.seconds = stretch.classes.compact.smoothed().but_last
-        self._known: dict[tuple[float, float], int] = {}  # delay and place in the brackets: row
-        self._places = self._look_up([])
+        self._known: dict[tuple[float, float], Places] = {}  # by delay and place in the brackets
 
     def seconds_of(
         self, kernel: Kernel, smoothed: Smoothed, lags_s: NDArray[np.float64], node: float = 0.0
@@ -318,14 +326,14 @@ class _Rises:
         """
         if kernel.look < 1:
             return kernel.seconds_of(smoothed, self.stretch.knot_s + node * self.stretch.half_s, lags_s)
-        wanted = [(lag_s, node) for lag_s in lags_s.tolist()]
+        wanted = [(round(lag_s, SAME), node) for lag_s in lags_s.tolist()]
         news = [key for key in wanted if key not in self._known]
         if news:
             more = self._look_up(news)
-            self._known.update(zip(news, range(len(self._known), len(self._known) + len(news)), strict=True))
-            self._places = Places(*(np.concatenate(both) for both in zip(self._places, more, strict=True)))
-        rows = [self._known[key] for key in wanted]
-        return np.diff(smoothed.at_places(Places(self._places.start[rows], self._places.since_s[rows])), axis=1)
+            self._known.update(zip(news, map(Places, more.start, more.since_s), strict=True))
+        places = [self._known[key] for key in wanted]
+        start, since_s = (np.stack([place[k] for place in places]) for k in (0, 1))
+        return np.diff(smoothed.at_places(Places(start, since_s)), axis=1)
 
     def _look_up(self, keys: list[tuple[float, float]]) -> Places:
         lag_s, node = np.array(keys, dtype=np.float64).reshape(-1, 2, 1).swapaxes(0, 1)
@@ -341,10 +349,11 @@ class _Profile(NamedTuple):
 def _profile(
     kernel: Kernel,
     rises: _Rises,
-    lags_s: NDArray[np.float64] = GRID_S,
-    pause: Callable[[], None] = go_on,
+    lags_s: NDArray[np.float64],
+    pause: Callable[[], None],
     *,
     blurred: bool = False,
+    is_plain: bool = False,
 ) -> _Profile:
     """Log likelihood of every delay with the powers that fit best, and the squared residuals.
 
@@ -354,6 +363,7 @@ def _profile(
         lags_s: the delays.
         pause: called between parts of the work.
         blurred: true to look at all moments within the updates' brackets: else they seem to be smoothing.
+        is_plain: true where it is only asked for the residuals.
     """
     stretch = rises.stretch
     rows = np.flatnonzero(stretch.is_known)
@@ -379,7 +389,7 @@ def _profile(
     if goes_on > CORRELATED:  # power that wanders (warm-up, drift): what changes from one interval to the next
         x, y = x[..., 1:] - goes_on * x[..., :-1], y[1:] - goes_on * y[:-1]
         fitted = _residuals(x, y, mean_w, np.eye(x.shape[1]) * 1e-2 / PRIOR**2, pause)
-    if not stretch.prior.has_parts:
+    if is_plain or not stretch.prior.has_parts:
         log_likelihood = _log_likelihood(fitted.left**2, least_j2)
     else:
         log_likelihood = _by_parts(x, y, fitted, least_j2=least_j2, mean_w=mean_w, stretch=stretch, classes=classes)
@@ -509,10 +519,15 @@ def _correlation(residual: NDArray[np.float64]) -> float:
     return float(np.clip((residual[1:] @ residual[:-1]) / max(float(residual @ residual), 1e-12), 0.0, 0.95))
 
 
-def _directions(stretch: Stretch, profile: _Profile) -> tuple[float, float]:
+def _directions(stretch: Stretch, profile: _Profile, lags_s: NDArray[np.float64]) -> tuple[float, float]:
     """The delay told from changes to less power minus that told from changes to more, and its uncertainty.
 
     They differ where the power near a change is not its class's mean (a slow start of validation, say).
+
+    Args:
+        stretch: the intervals.
+        profile: the residuals.
+        lags_s: the delays that they are by.
     """
     start_s, stage = stretch.classes.start_s, stretch.stage[stretch.classes.column]
     at = np.flatnonzero(np.diff(stage) != 0) + 1
@@ -536,7 +551,7 @@ def _directions(stretch: Stretch, profile: _Profile) -> tuple[float, float]:
         sums = squares[:, group].sum(axis=1)
         weight = np.exp(-scale * (sums - sums.min()))
         weight /= weight.sum()
-        mean_s = float(weight @ GRID_S)
-        lags.append((mean_s, float(weight @ (GRID_S - mean_s) ** 2) + (GRID_S[1] - GRID_S[0]) ** 2 / 12))
+        mean_s = float(weight @ lags_s)
+        lags.append((mean_s, float(weight @ (lags_s - mean_s) ** 2) + (GRID_S[1] - GRID_S[0]) ** 2 / 12))
     (down_s, down_s2), (up_s, up_s2) = lags
     return down_s - up_s, float(np.sqrt(down_s2 + up_s2))

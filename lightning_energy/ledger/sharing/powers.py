@@ -27,6 +27,7 @@ __all__ = [
     "fit_beside",
     "go_on",
     "median",
+    "variances_of_longer",
     "wide",
 ]
 
@@ -388,6 +389,28 @@ def fit_beside(normals: Normals, powers: Powers) -> NDArray[np.float64]:
     ridge = np.diag(powers.scatter / spread_w**2)
     power_w[view.seen] = mean_w + design @ np.linalg.solve(design.T @ info @ design + ridge, design.T @ right)
     return power_w
+
+
+def variances_of_longer(
+    normals: Normals, powers: Powers, along_s: NDArray[np.float64], times: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Variances of a figure by powers that stay as they are, in runs that are longer by some factors: the least.
+
+    What this run tells nothing of, a longer one of the same work does not tell, either.
+
+    Args:
+        normals: the normal equations of this run.
+        powers: the powers.
+        along_s: change of the figure by the power of each class, in this run.
+        times: the factors.
+    """
+    seen = np.flatnonzero(np.diag(normals.a) > 0)
+    design, spread_w = powers.prior.axes(seen, len(normals.b), powers.mean_w)
+    to_axes = design * spread_w  # of standard deviation 1 each
+    size, q = np.linalg.eigh(to_axes.T @ normals.a[np.ix_(seen, seen)] @ to_axes / powers.scatter)
+    along = q.T @ (to_axes.T @ along_s[seen])
+    result: NDArray[np.float64] = (along**2 / (np.maximum(size, 0.0) * times[:, None] + 1)).sum(axis=1)
+    return result
 
 
 class Evidence(NamedTuple):

@@ -20,6 +20,9 @@ PRIOR = 0.8
 SHARPER = 2.0  # weight of the log of a belief: the whole evidence, half of which counts for delays
 LEAST_VARIES = 0.05  # a short phase may vary by so much where the long ones, which tell, do not vary at all
 WITHIN = 0.5  # of what power varies from part to part: what it varies within parts
+IN_SHORT = 0.2
+"""Standard deviation of the power within a phase that is too short to be cut, relative to the run's mean power: those
+that are cut tell nothing of it. A burst at the end of an optimizer's step was taken for the power of what follows."""
 SQRT3 = 3**0.5
 VARIES = (0.02, 0.06, 0.2, 0.6)
 """Standard deviations of the power of a part of a phase about that of the phase, relative to the run's mean power."""
@@ -44,22 +47,25 @@ class Prior(NamedTuple):
         whole: by class, the class of the phase that it is a part of, itself the first part; of classes that are no
             parts nothing, or themselves.
         middle: by class, the middle of the part: from -1, the beginning of the phase, to 1, its end.
+        is_short: by class, true of phases that are not cut.
         varies: standard deviation of a part's power about its phase's, relative to the mean power.
     """
 
     whole: NDArray[np.int64] = np.empty(0, dtype=np.int64)
     middle: NDArray[np.float64] = np.empty(0)
+    is_short: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
     varies: float = VARIES[0]
 
     @classmethod
     def of(cls, parts: tuple[Parts, ...]) -> Prior:
         """That of phases that are cut."""
         whole = np.arange(max((max(each.classes) for each in parts), default=-1) + 1)
-        middle = np.zeros(len(whole))
+        middle, is_short = np.zeros(len(whole)), np.zeros(len(whole), dtype=np.bool_)
         for each in parts:
             whole[[*each.classes]] = each.classes[0]
             middle[[*each.classes]] = each.middles
-        return cls(whole, middle)
+            is_short[each.classes[0]] = not each.ends
+        return cls(whole, middle, is_short)
 
     @property
     def has_parts(self) -> bool:
@@ -70,6 +76,11 @@ class Prior(NamedTuple):
     def tried(self) -> list[Prior]:
         """The same with every variation of powers within phases that may be."""
         return [self._replace(varies=varies) for varies in VARIES] if self.has_parts else [self]
+
+    @property
+    def at_best(self) -> Prior:
+        """The same with the least variation of powers within phases that a run ever tells."""
+        return self._replace(varies=LEAST_VARIES) if self.has_parts else self
 
     def whole_of(self, width: int) -> NDArray[np.int64]:
         """The same of so many classes."""
@@ -135,7 +146,9 @@ class Prior(NamedTuple):
         """
         if not self.has_parts:
             return np.zeros(d.shape[:-1])
-        result: NDArray[np.float64] = (WITHIN * self.varies * mean_w) ** 2 * (d**2).sum(axis=-1)
+        spread_w = np.full(d.shape[-1], WITHIN * self.varies * mean_w)
+        spread_w[: len(self.is_short)][self.is_short[: len(spread_w)]] = IN_SHORT * mean_w
+        result: NDArray[np.float64] = ((d * spread_w) ** 2).sum(axis=-1)
         return result
 
 
