@@ -37,8 +37,8 @@ class PhaseEnergy:
         energy: its energy. Where it is not resolved, that is its part by duration and by what little is known, and its
             uncertainty is wide.
         resolved: true where the run tells it.
-        longer: how many times as long such a run would have to be to tell it; 1 where it does, and ``None`` where it
-            would not help, or nobody knows.
+        longer: how many times as long such a run would have to be at least to tell it; 1 where it does, and ``None``
+            where it would not help, or nobody knows.
     """
 
     name: str
@@ -48,7 +48,7 @@ class PhaseEnergy:
 
     @classmethod
     def of(cls, name: str, energy: Energy, longer: float | None) -> PhaseEnergy:
-        """A phase, from how many times as long the run has to be to tell it, as far as powers and delay go."""
+        """A phase, from how many times as long the run has to be at least to tell it."""
         if not energy.energy_j or longer is None:
             return cls(name, energy, resolved=False)
         needed = longer if longer > 1 else max(longer, (energy.u_j / energy.energy_j / TOLD_U) ** 2)

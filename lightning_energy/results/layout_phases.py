@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.phases import PhaseEnergy
     from lightning_energy.results.figures import Figures
 
-__all__ = ["HEADER", "SUPPOSED", "WORDS", "facts_of_phases", "line_of_phases", "rows_of_phases"]
+__all__ = ["HEADER", "SUPPOSED", "WORDS", "facts_of_phases", "line_of_phases", "longer_words", "rows_of_phases"]
 
 HEADER = ("phase", "energy", "of its stage", "time", "of its stage's time")
 
@@ -20,6 +20,7 @@ SUPPOSED = (
     "± has power that varies within a phase, in the same order in each step; of a sensor that smooths over some ten "
     "milliseconds, phases of steps that last less than four of its updates may be off by more"
 )
+LONGER = 1.5  # times the length of a run: who hears that it was too short expects as much
 WORDS = {
     "data": "waiting for data",
     "copy": "copying it to the device",
@@ -103,6 +104,18 @@ def _text(phase: PhaseEnergy, whole_j: float | None, whole_s: float, session_s: 
     if phase.resolved:
         share = f", {percent(energy.energy_j / whole_j)} of its energy" if whole_j else ""
         return f"{joules(energy.energy_j, energy.u_absolute_j)}{share}, in {time}"
+    return f"not resolved, in {time}: {longer_words(phase, session_s)}"
+
+
+def longer_words(phase: PhaseEnergy, session_s: float) -> str:
+    """Say if a longer run would tell a phase that is not resolved.
+
+    Args:
+        phase: the phase.
+        session_s: length of the run in seconds.
+    """
     if phase.longer is None:
-        return f"not resolved, in {time}: this run does not tell it from its neighbours"
-    return f"not resolved, in {time}: a run of about {duration(phase.longer * session_s)} would tell it"
+        return "this sensor hardly tells it from its neighbours with steps like these"
+    if phase.longer < LONGER:
+        return "a longer run may tell it"
+    return f"it takes a run of {duration(phase.longer * session_s)} at least to tell it"

@@ -138,11 +138,11 @@ def test_power_that_varies_within_phases_is_told_in_the_end():
     found = {p.name: p.energy for p in run.phases if p.resolved}
     assert {"forward", "backward", "data"} <= {*found}
     for phase in ("forward", "backward", "data"):
-        assert abs(found[phase].energy_j - true_j[phase]) <= 2 * found[phase].u_j < 0.1 * true_j[phase]
+        assert abs(found[phase].energy_j - true_j[phase]) <= 2 * found[phase].u_j < 0.12 * true_j[phase]
 
 
 def test_phases_of_steps_much_shorter_than_an_update_are_not_resolved():
-    """Nor is a run of any length promised to tell them: power that varies within them is taken for that of others."""
+    """Nor would they be by a run of any length: power that varies within them is taken for that of others."""
     varies = (("forward", ((0.5, 1.3), (0.5, 0.7))), ("backward", ((0.5, 1.3), (0.5, 0.7))))
     run = play(2, Work(epochs=1, train_s=5.0, step_s=0.004, phases=PHASES, profiles=varies), Sensor(0.02))
     true_j = run.true_j[[k == "phase" for k in run.kind]]
@@ -156,10 +156,16 @@ def test_steps_in_pace_with_the_counter_tell_no_phases_however_long_the_run(upda
     work = Work(epochs=1, train_s=10.0, validate_s=1.0, step_s=step_s, phases=PHASES, regular=True)
     run = play(4, work, Sensor(update_s), settle_s=1.0)
     assert not any(p.resolved for p in run.phases if p.name != "backward")
-    assert {p.longer for p in run.phases if not p.resolved} == {None}
+    assert {p.longer for p in run.phases if p.name not in {"forward", "backward"}} == {None}
 
 
-def test_no_longer_run_is_promised_to_tell_what_parts_of_phases_hide():
-    """By the powers alone a run of 1.2 times the length would tell `other`; one of 4 times did not."""
-    run = play(6, Work(epochs=1, train_s=10.0, step_s=0.3, phases=PHASES), Sensor(0.05))
-    assert {p.longer for p in run.phases if not p.resolved} == {None}
+def test_a_run_says_if_a_longer_one_may_tell_a_phase():
+    """It says no length that is too great: `data` is told by one of seven times the length."""
+    of = Work(epochs=1, validate_s=3.0, step_s=0.05, phases=PHASES)
+    runs = [play(2, replace(of, train_s=s), Sensor(0.02), settle_s=1.0) for s in (8.0, 60.0)]
+    short, long = ({p.name: p for p in run.phases} for run in runs)
+    assert not short["data"].resolved
+    assert long["data"].resolved
+    assert 1 < short["data"].longer < 60 / 8
+    assert short["other"].longer is None  # 2.5 ms of a step: power that varies within it is never told
+    assert not long["other"].resolved

@@ -201,6 +201,10 @@ def test_a_place_that_cannot_be_written_is_told_and_the_training_goes_on(tmp_pat
     energy._memory.sessions.append(SessionRow(0.0, "completed", NOTHING))  # a later session adds to what is there
 
     class Look(Callback):
+        def on_train_batch_end(self, trainer, *args):
+            if trainer.current_epoch == 1:
+                wait_for(lambda: energy._run.books.session.traced_rows)  # the end of an epoch writes what there is
+
         def on_train_end(self, trainer, pl_module):
             wait_for(lambda: not energy._run.outputs.is_traced)  # it is written in the background
             taking.append(energy._run.outputs.is_traced)

@@ -46,6 +46,7 @@ ALIKE = {"inside": 1.0, "powers": PARTLY, "delay": PARTLY, "misfit": 1.0, "unsee
 
 SHRINK = ("inside", "edges", "unseen", "rounding", "ahead")
 """Causes whose variance grows like the length of a run, so that it becomes less beside the square of its joules."""
+ROUGH = 3.0  # factor by which such a length, from a run that is too short, was too great at most
 LENGTHS: NDArray[np.float64] = np.power(1.1, np.arange(1.0, 74.0))  # that are tried
 
 
@@ -232,16 +233,20 @@ class Contents:
         is_hidden = self._is_hidden(bridge, cuts)
         if not is_hidden and of_powers + of_kernel <= (1 - RESOLVED) * guess and variance_j2 <= most_j2:
             return 1.0
+        if is_hidden and self._hides:
+            return math.inf
         parts, along_s = self.parts_j2(wanted), self._sensitivity_s(wanted).sum(axis=0)
         prior, mean_w = self.powers.prior.at_best, self.powers.mean_w
         best = self.powers._replace(prior=prior)
-        least_j2 = variances_of_longer(self.split.normals[0], best, along_s, LENGTHS) + of_kernel / LENGTHS**2
+        least_j2 = variances_of_longer(self.split.normals[0], best, along_s, LENGTHS)
         least_j2 += float(prior.within_j2(along_s, mean_w))
+        if self.sharing.is_final:  # else the next look at the delay may tell it
+            least_j2 += of_kernel / LENGTHS**2
         guess = float(prior.variances_j2(along_s, mean_w))
         all_j2 = least_j2 + sum(parts[cause] for cause in SHRINK) / LENGTHS + parts["misfit"] + parts["limits"]
         is_told = (least_j2 <= (1 - RESOLVED) * guess) & (all_j2 <= most_j2) & (not is_hidden)
         enough = LENGTHS[is_told | (all_j2 <= SURELY * most_j2)]
-        return float(enough[0]) if enough.size else math.inf
+        return max(float(enough[0]) / ROUGH, float(LENGTHS[0])) if enough.size else math.inf
 
     def _mask(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The same for all accounts that are known here."""

@@ -59,8 +59,8 @@ Where a training holds that lock, each of its calls waits for it some millisecon
 ENOUGH = 8  # fewest intervals that tell anything
 MOST_HELD = 1024  # intervals that are held until the delay is known, at most
 MOST_HELD_IN_PARTS = 4096
-"""The same where phases are cut. Their parts, which may draw anything, leave the delay open to 2 ms after 1,024 intervals:
-one run in eight was booked by a delay so far off that no later interval brought it back."""
+"""The same where phases are cut. Their parts, which may draw anything, leave the delay open to 2 ms after 1,024
+intervals: one run in eight was booked by a delay so far off that no later interval brought it back."""
 ENOUGH_FOR_SMOOTHING = 24
 BLURRED = 3.0  # times the variance that brackets of the updates' times explain: less tells nothing of a sensor's looks
 FAR_BETTER = 6.0
@@ -168,10 +168,11 @@ class Belief:
 
     Attributes:
         table: log likelihood, shape (smoothings, delays); ``None`` before the first intervals.
+        look: part of the period that the sensor looks at.
     """
 
     table: NDArray[np.float64] | None = None
-    _look: float = 1.0
+    look: float = 1.0
     _emas_s: NDArray[np.float64] | None = None
     _half_s: float = 0.0
     _in_parts: bool = False
@@ -200,12 +201,12 @@ class Belief:
         self._half_s, self._in_parts = float(stretch.half_s.mean()), stretch.prior.has_parts
         smoothing = n > ENOUGH_FOR_SMOOTHING
         self._emas_s = EMA_S if smoothing else EMA_S[:1]
-        self._look = 1.0
+        self.look = 1.0
         self.table = self._table(rises, before, pause)
-        if smoothing and (before is None or before._look < 1 or not self._in_parts):  # none begins to look away
+        if smoothing and (before is None or before.look < 1 or not self._in_parts):  # none begins to look away
             self._try_looks(rises, pause)
         found = self.found()
-        if is_fine and self._look == 1 and found.kernel.ema_s < FINE_EMA_S[-1] and n >= FINE_N:
+        if is_fine and self.look == 1 and found.kernel.ema_s < FINE_EMA_S[-1] and n >= FINE_N:
             found = self._finely(found, rises, n, pause)
         lags_s = GRID_S[np.abs(GRID_S - found.kernel.lag_s) <= 2 * AROUND_S]
         profile = _profile(found.kernel, rises, lags_s, pause, is_plain=True)
@@ -252,9 +253,9 @@ class Belief:
             row = np.full(len(GRID_S), -np.inf)
             row[near] = _profile(Kernel(look=look), rises, GRID_S[near], pause).log_likelihood
             gain = _with_blur(row.max(), blur, n) - _with_blur(whole, blur, n)
-            if gain > FAR_BETTER and (self._look == 1 or row.max() > self.table.max()):
+            if gain > FAR_BETTER and (self.look == 1 or row.max() > self.table.max()):
                 row[np.isneginf(row)] = row[near].min() - FAR_OFF
-                self._look, self._emas_s, self.table = look, EMA_S[:1], row[None]
+                self.look, self._emas_s, self.table = look, EMA_S[:1], row[None]
 
     def _table(self, rises: _Rises, before: Belief | None, pause: Callable[[], None]) -> NDArray[np.float64]:
         """Log likelihood of every smoothing and delay. Their sum is what shows: other delays are not tried."""
@@ -295,7 +296,7 @@ class Belief:
         cross = float(x @ w.T @ y)
         between = float((w.sum(axis=1) * np.where(emas > 0, width, 0.0) ** 2).sum()) / 12 if self._in_parts else 0.0
         covariance = np.array([[w.sum(axis=0) @ x**2 + floor, cross], [cross, w.sum(axis=1) @ y**2 + 1e-10]])
-        return Found(Kernel(lag_s, ema_s, self._look), covariance + between * AGAINST)
+        return Found(Kernel(lag_s, ema_s, self.look), covariance + between * AGAINST)
 
 
 class _Rises:
@@ -332,8 +333,8 @@ class _Rises:
             more = self._look_up(news)
             self._known.update(zip(news, map(Places, more.start, more.since_s), strict=True))
         places = [self._known[key] for key in wanted]
-        start, since_s = (np.stack([place[k] for place in places]) for k in (0, 1))
-        return np.diff(smoothed.at_places(Places(start, since_s)), axis=1)
+        both = Places(np.stack([place.start for place in places]), np.stack([place.since_s for place in places]))
+        return np.diff(smoothed.at_places(both), axis=1)
 
     def _look_up(self, keys: list[tuple[float, float]]) -> Places:
         lag_s, node = np.array(keys, dtype=np.float64).reshape(-1, 2, 1).swapaxes(0, 1)

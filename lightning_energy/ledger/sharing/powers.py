@@ -396,7 +396,8 @@ def variances_of_longer(
 ) -> NDArray[np.float64]:
     """Variances of a figure by powers that stay as they are, in runs that are longer by some factors: the least.
 
-    What this run tells nothing of, a longer one of the same work does not tell, either.
+    What this run tells nothing of but the noise of its updates' times, a longer one of the same work does not tell,
+    either.
 
     Args:
         normals: the normal equations of this run.
@@ -407,7 +408,8 @@ def variances_of_longer(
     seen = np.flatnonzero(np.diag(normals.a) > 0)
     design, spread_w = powers.prior.axes(seen, len(normals.b), powers.mean_w)
     to_axes = design * spread_w  # of standard deviation 1 each
-    size, q = np.linalg.eigh(to_axes.T @ normals.a[np.ix_(seen, seen)] @ to_axes / powers.scatter)
+    told = (normals.a - normals.excess)[np.ix_(seen, seen)]
+    size, q = np.linalg.eigh(to_axes.T @ told @ to_axes / powers.scatter)
     along = q.T @ (to_axes.T @ along_s[seen])
     result: NDArray[np.float64] = (along**2 / (np.maximum(size, 0.0) * times[:, None] + 1)).sum(axis=1)
     return result

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_energy.curves.edges import UNKNOWN_PERIOD_S
 from lightning_energy.meters.base import BOARDS
+from lightning_energy.results.layout_phases import longer_words
 from lightning_energy.results.readable import duration, si
 from lightning_energy.results.verdict.saving import MIN_SHARE, SURE, Blind
 
@@ -136,9 +137,7 @@ class Evidence(Run):
         if energy.energy_j + SURE * energy.u_absolute_j <= MIN_SHARE * (self.whole.energy_j or 0.0):
             return None
         why = f"the energy of its phase `{phase.name}` is not resolved"
-        if phase.longer is None:
-            return Blind(f"{why}, and nobody can say whether a longer run would tell it")
-        return Blind(why, f"a run of about {duration(phase.longer * self.report.session.duration_s)} would tell it")
+        return Blind(why, longer_words(phase, self.report.session.duration_s))
 
     def seen(self, phase: PhaseEnergy) -> Blind | None:
         """The reason why powers that vary within a step may be taken for those of a phase of each step.

@@ -170,9 +170,9 @@ def test_without_phases_it_is_said_how_to_have_them():
 def test_what_is_not_resolved_is_never_told():
     run = divided(phase("data", 0.3, resolved=False, longer=4.0, u=0.5, u_absolute=0.5))
     assert rules(run) == []
-    assert why(run, "waiting").endswith("is not resolved; a run of about 4.00 h would tell it")
+    assert why(run, "waiting").endswith("is not resolved; it takes a run of 4.00 h at least to tell it")
     run = divided(phase("data", 0.3, resolved=False, u=0.5, u_absolute=0.5))
-    assert "nobody can say whether a longer run would tell it" in why(run, "waiting")
+    assert "this sensor hardly tells it from its neighbours with steps like these" in why(run, "waiting")
     small = divided(phase("data", 0.005, resolved=False, u=0.5, u_absolute=0.5))  # 2 % at most, whatever it is
     assert [u for u in explain(small).unseen if u.rule == "waiting"] == []
 
