@@ -149,6 +149,18 @@ def test_pairs_alone_count_where_seeds_are_shared():
     assert (verdict.kind, verdict.pairs) == ("cheaper", 5)
 
 
+def test_pairs_are_no_comparison_of_what_the_other_runs_show_to_be_one_setting():
+    """Pairs are of adam and of sgd, and the runs that are not paired show that both groups may have adam."""
+    one = of("a", [{"opt": "adam"}] * 4)
+    other = of("b", [{"opt": "sgd"}] * 4 + [{"opt": "adam"}] * 4, kwh=0.5)
+    (verdict,) = judge([one, other])
+    assert verdict.kind == "incomparable"
+    assert "(opt: 4 and 0 against 0 and 4)" in verdict.reasons[0]
+    known = of("b", [{"opt": "adam"}] * 4 + [{"opt": "sgd"}] * 4, kwh=0.5)
+    (verdict,) = judge([one, known])
+    assert (verdict.kind, verdict.pairs) == ("undecided", 4)  # all pairs differ by the same
+
+
 def test_a_mixture_has_no_probability_of_the_front():
     alike, mixed = widths("a", "1111"), widths("b", "1212", kwh=2.0)
     assert front_probabilities([alike, widths("b", "1111", kwh=2.0)])[0] is not None
