@@ -213,7 +213,18 @@ class Group:
         Args:
             name: the setting.
         """
-        return [_value_text(run.source.settings.get(name)) for run in self.runs]
+        if name not in self._texts:
+            self._texts[name] = [_value_text(run.source.settings.get(name)) for run in self.runs]
+        return self._texts[name]
+
+    @cached_property
+    def mixture(self) -> list[tuple[str, ...]]:
+        """The values of ``differs_in`` of each of its runs, in no order of theirs: equal for groups mixed alike."""
+        return sorted(zip(*map(self.values_of, self.differs_in), strict=True))
+
+    @cached_property
+    def _texts(self) -> dict[str, list[str]]:
+        return {}
 
     @property
     def mode(self) -> Mode:

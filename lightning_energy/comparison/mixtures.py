@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lightning_energy.comparison.listing import some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from lightning_energy.comparison.groups import Group
 
@@ -37,6 +37,8 @@ def other_shares(one: Group, other: Group, pairs: Sequence[tuple[int, int]] = ()
     """
     if not (one.differs_in or other.differs_in):
         return ""
+    if len(pairs) in {0, one.n} and one.differs_in == other.differs_in and one.mixture == other.mixture:
+        return ""
     chosen = [[i for i, _ in pairs], [j for _, j in pairs]] if pairs else [range(one.n), range(other.n)]
     columns: dict[str, list[list[str]]] = {}
     found: dict[str, str] = {}
@@ -47,12 +49,16 @@ def other_shares(one: Group, other: Group, pairs: Sequence[tuple[int, int]] = ()
         if words := unequal(*columns[name]):
             found[name] = words
     alike = [name for name, (own, others) in columns.items() if {*own} == {*others} and len({*own}) > 1]
-    all_alike = [tuple(alike)] * (len(alike) > 2)  # noqa: PLR2004 - two are looked at already
-    for names in () if found else [*combinations(alike, 2), *all_alike]:
-        joint = [[*zip(*of, strict=True)] for of in zip(*(columns[name] for name in names), strict=True)]
-        if words := _in_numbers(*joint):
-            return f"{' with '.join(names)}: {words}"
+    if not found and len(alike) > 1 and _together(columns, alike):
+        for names in (*combinations(alike, 2), alike):
+            if words := _together(columns, names):
+                return f"{' with '.join(names)}: {words}"
     return "; ".join(f"{name}: {words}" for name, words in found.items())
+
+
+def _together(columns: Mapping[str, Sequence[Sequence[str]]], names: Sequence[str]) -> str:
+    """The numbers of runs with each combination of the values of some settings, where the shares are not the same."""
+    return _in_numbers(*([*zip(*of, strict=True)] for of in zip(*(columns[name] for name in names), strict=True)))
 
 
 def _with_other_names(one: Sequence[str], other: Sequence[str]) -> str:
