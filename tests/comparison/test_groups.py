@@ -12,7 +12,7 @@ from lightning_energy.comparison.run import Run
 from lightning_energy.comparison.run_source import Source, settings_of
 from lightning_energy.results.record import NAME
 from lightning_energy.results.write import write_record
-from tests.records import record
+from tests.records import put, record
 
 
 def train(folder, kwh, accuracy, *, run_id="", **hyperparameters):
@@ -60,6 +60,21 @@ def test_names_tell_the_settings_where_the_runs_share_no_name():
 
 def test_records_that_say_too_little_are_not_put_together():
     assert members(group_runs([run("a"), run("b")])) == {"a": ["a"], "b": ["b"]}
+
+
+def test_without_hyperparameters_runs_of_one_seed_are_no_repeats(tmp_path):
+    """Two learning rates that no record has, each with the same seeds; or one seed for whatever is tried."""
+    for seeds, n in (((0, 1, 0, 1), 4), ((42, 42, 42), 3), ((0, 1, 2), 1)):
+        for i, seed in enumerate(seeds):
+            put(tmp_path / f"{seeds}/lr{i}", 1.0 + i, 0.9, seed=seed, run_id=f"r{i}")
+        put(tmp_path / f"{seeds}/copy", 1.0, 0.9, seed=seeds[0], run_id="r0")
+        put(tmp_path / f"{seeds}/cut", 0.5, 0.9, seed=seeds[1], run_id="c", outcome="interrupted")
+        found = compare(tmp_path / f"{seeds}")
+        assert [group.n for group in found.groups if group.n] == ([1] * n if n > 1 else [3])
+        assert sum(len(group.left_out) for group in found.groups) == 2
+        words = f"{n + 2} of {n + 2} runs have no hyperparameters in their records, and seeds come twice"
+        assert [text.startswith(words) for text in found.caveats] == [True] * (n > 1)
+        assert [group.n for group in compare(tmp_path / f"{seeds}", by="folder").groups] == [len(seeds)]
 
 
 @pytest.mark.parametrize(
