@@ -50,7 +50,8 @@ MOST_EXACT = 2**53  # whole numbers below it are floats, too
 MOST_NAMES = 20  # of settings in a sentence
 _OF_A_REPEAT = re.compile(r"[\W_]*((seed|rep|repeat|run|version|s|v)[\W_]*)?\d*$", re.IGNORECASE)  # "cnn/seed_1"
 _LABEL = re.compile(
-    r"(^|[/.])(run|run_?name|run_?id|id|uuid|trial|repeat|rep|attempt|job|job_?id|port|time|date|timestamp|"
+    r"(^|[/.])(((slurm_?)?(array_?)?job|run|trial|attempt|rep|repeat|repetition|replicate|replica)"
+    r"(_?(name|id|idx|index|no|nr|num|number))?|id|uuid|pid|port|(start_?)?(time|date)|time_?stamp|"
     r"((log|logs|save|out|output|run|default_root|root)_?)?(dir|folder|path))$",
     re.IGNORECASE,
 )

@@ -135,11 +135,26 @@ def test_labels_and_paths_make_no_mixture_and_numbers_count_by_value():
     runs = [run(str(i), seed=i, run_id=str(i), lr=(1, 1.0, "1e0")[i], **of) for i, of in enumerate(labels)]
     (group,) = group_runs(runs, lambda r: "all")
     assert group.differs_in == []
+    numbers = (
+        "repetition",
+        "trial_number",
+        "run_number",
+        "rep_idx",
+        "slurm_job_id",
+        "JobID",
+        "pid",
+        "start_time",
+        "a/repeat",
+    )
+    others = [run(str(i), seed=i, **dict.fromkeys(numbers, i)) for i in range(3)]
+    assert group_runs(others, lambda r: "all")[0].differs_in == []
     assert [g.n for g in group_runs(runs, "lr")] == [3]
     for name, values in (
         ("backbone", "a/b a/b a/c"),
         ("drop_path", "0 0 1"),
         ("model_id", "x y z"),
+        ("max_time", "1 2 3"),
+        ("number", "1 2 3"),
         ("trial", "0 0 1"),
     ):
         runs = [run(str(i), seed=i, run_id=str(i), **{name: v}) for i, v in enumerate(values.split())]
