@@ -444,7 +444,8 @@ def _is_label(name: str, values: Sequence[Any]) -> bool:
 
 
 def _text(settings: Mapping[str, Any]) -> str:
-    return json.dumps({name: _by_value(value) for name, value in settings.items()}, sort_keys=True, default=str)
+    known = {name: _by_value(value) for name, value in settings.items() if value is not None}
+    return json.dumps(known, sort_keys=True, default=str)
 
 
 def _value_text(value: Any) -> str:
@@ -452,7 +453,9 @@ def _value_text(value: Any) -> str:
 
 
 def _by_value(value: Any) -> Any:
-    """A setting in one form: 1 and 1.0 are one number, and so are 0.001 and the text 1e-3."""
+    """A setting in one form: 1 and 1.0 are one number, also in a list, and so are 0.001 and the text 1e-3."""
+    if isinstance(value, (list, tuple)):
+        return [*map(_by_value, value)]
     if isinstance(value, str) and _EXPONENT.match(value):
         return float(value)
     return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < MOST_EXACT else value

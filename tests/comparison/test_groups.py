@@ -162,6 +162,13 @@ def test_labels_and_paths_make_no_mixture_and_numbers_count_by_value():
     assert [g.n for g in group_runs([run("a", v=True, seed=0), run("b", v=1, seed=1)], "v")] == [1, 1]
 
 
+def test_no_setting_is_one_of_none_and_numbers_in_lists_count_by_value():
+    runs = [run("a0", seed=0, w=[8, 16], lr=1), run("a1", seed=1, w=[8.0, 16.0], lr=1, clip=None)]
+    (group,) = group_runs(runs)
+    assert (group.n, group.differs_in) == (2, [])
+    assert [g.n for g in group_runs([*runs, run("a2", seed=2, w=[8, 16], lr=1, clip=0)])] == [2, 1]
+
+
 def test_what_a_crash_left_of_a_run_that_went_on_is_no_run_that_failed():
     cut = run("cut", seed=1, outcome="interrupted", run_id="r", kwh=0.5, lr=1)
     (group,) = group_runs([cut, run("end", seed=1, run_id="r", lr=1), run("b", seed=2, run_id="s", lr=1)])
