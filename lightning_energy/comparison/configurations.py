@@ -26,6 +26,7 @@ __all__ = [
     "has_repeats",
     "kinds_of",
     "of_main_kind",
+    "of_one_kind",
     "of_other_kinds",
     "on_front_of_means",
     "plain_groups",
@@ -55,15 +56,20 @@ def kinds_of(groups: Sequence[Group]) -> list[int]:
     return [kinds.pop() or 0 if len(kinds) == 1 else -1 - i for i, kinds in enumerate(found)]
 
 
+def of_one_kind(groups: Sequence[Group]) -> list[Group]:
+    """The groups of the kind that most of them have: unlike things are not set against each other."""
+    kinds = kinds_of(groups)
+    main = Counter(kinds).most_common(1)
+    return [group for group, kind in zip(groups, kinds, strict=True) if main and kind == main[0][0]]
+
+
 def of_main_kind(groups: Sequence[Group]) -> list[Group]:
-    """The groups of the kind that most of them have: unlike things are not ranked against each other.
+    """Those of :func:`of_one_kind` whose means may be ranked against each other.
 
     Groups of several configurations are among them where all runs of all groups of the kind are mixed alike: their
     means, which are ranked, are of all runs, also where decisions are of pairs.
     """
-    kinds = kinds_of(groups)
-    main = Counter(kinds).most_common(1)
-    chosen = [group for group, kind in zip(groups, kinds, strict=True) if main and kind == main[0][0]]
+    chosen = of_one_kind(groups)
     if not any(other_shares(one, other) for one, other in combinations(chosen, 2)):
         return chosen
     return [group for group in chosen if not group.differs_in]

@@ -198,3 +198,13 @@ def test_a_mixture_has_no_probability_of_the_front():
     alike, mixed = widths("a", "1111"), widths("b", "1212", kwh=2.0)
     assert front_probabilities([alike, widths("b", "1111", kwh=2.0)])[0] is not None
     assert front_probabilities([alike, mixed]) == [None, None]
+
+
+def test_a_hypervolume_is_of_runs_however_they_are_mixed_in_groups(tmp_path):
+    for i, (model, width) in enumerate(zip("aaaabbbb", "11121222", strict=True)):
+        what = {"hyperparameters": {"model": model, "width": width}}
+        put(tmp_path / str(i), 1.0, 0.9, what=what, seed=i, epochs=(0.5, 0.9), epochs_kwh=(0.5, 1.0))
+    mixed, alone = (compare(tmp_path, by=by) for by in ("model", "none"))
+    assert [v.kind for v in mixed.verdicts] == ["incomparable"]
+    assert mixed.progress().hypervolume == alone.progress().hypervolume == pytest.approx(0.25)
+    assert mixed.progress().left_out == 0
