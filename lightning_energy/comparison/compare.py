@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, get_args
 from lightning_energy.comparison.binomial import in_samples
 from lightning_energy.comparison.columns import Column, column_of
 from lightning_energy.comparison.comparison import Comparison
-from lightning_energy.comparison.groups import checked_by, without_settings
+from lightning_energy.comparison.groups import checked_by, unsaid_words, without_settings
 from lightning_energy.comparison.judged_groups import judged_groups
 from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.mixtures import mixed_words
@@ -134,7 +134,7 @@ def compare(
     fit, unlike = with_caveats(fit, formula.reference_kwh if subject.is_accuracy else None)
     fit = _judge([_scored(run, formula if subject.is_accuracy else None) for run in fit])
     by, of_by = checked_by([*fit, *rest], by)
-    caveats += filter(None, [without_settings([*fit, *rest], by)])
+    caveats += filter(None, [words([*fit, *rest], by) for words in (without_settings, unsaid_words)])
     fit, rest, groups, verdicts = judged_groups(fit, rest, by, level, margin, baseline=baseline)
     caveats += filter(None, [mixed_words(groups)])
     fit = _with_samples(fit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from itertools import combinations, permutations
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,9 @@ import numpy as np
 
 from lightning_energy.comparison.front_probability import front_probabilities
 from lightning_energy.comparison.groups import Group, group_runs
+from lightning_energy.comparison.mixtures import other_shares
 from lightning_energy.comparison.pareto import on_front
-from lightning_energy.comparison.verdicts import are_mixed_alike
+from lightning_energy.comparison.verdicts import Facts, are_mixed_alike, pairs_of
 from lightning_energy.results.plain import plain
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ __all__ = [
     "has_repeats",
     "kinds_of",
     "of_main_kind",
+    "of_one_kind",
     "of_other_kinds",
     "on_front_of_means",
     "plain_groups",
@@ -53,15 +56,21 @@ def kinds_of(groups: Sequence[Group]) -> list[int]:
     return [kinds.pop() or 0 if len(kinds) == 1 else -1 - i for i, kinds in enumerate(found)]
 
 
-def of_main_kind(groups: Sequence[Group]) -> list[Group]:
-    """The groups of the kind that most of them have: unlike things are not ranked against each other.
-
-    Groups of several configurations are among them where all of the kind are mixed alike.
-    """
+def of_one_kind(groups: Sequence[Group]) -> list[Group]:
+    """The groups of the kind that most of them have: unlike things are not set against each other."""
     kinds = kinds_of(groups)
     main = Counter(kinds).most_common(1)
-    chosen = [group for group, kind in zip(groups, kinds, strict=True) if main and kind == main[0][0]]
-    if all(are_mixed_alike(one, other) for one, other in combinations(chosen, 2) if one.differs_in or other.differs_in):
+    return [group for group, kind in zip(groups, kinds, strict=True) if main and kind == main[0][0]]
+
+
+def of_main_kind(groups: Sequence[Group]) -> list[Group]:
+    """Those of :func:`of_one_kind` whose means may be ranked against each other.
+
+    Groups of several configurations are among them where all runs of all groups of the kind are mixed alike: their
+    means, which are ranked, are of all runs, also where decisions are of pairs.
+    """
+    chosen = of_one_kind(groups)
+    if not any(other_shares(one, other) for one, other in combinations(chosen, 2)):
         return chosen
     return [group for group in chosen if not group.differs_in]
 
@@ -72,7 +81,10 @@ def of_other_kinds(groups: Sequence[Group]) -> int:
 
 
 def on_front_of_means(groups: Sequence[Group]) -> list[bool]:
-    """Tell for each group if no other one that it may be set against has means ahead of its own."""
+    """Tell for each group if no other one that it may be set against has means ahead of its own.
+
+    Where some runs alone are paired and only these are mixed alike, their means have to be ahead, too.
+    """
     means = [(group.metric, group.energy, group.mode) for group in groups]
     good = np.array([(1 if mode == "max" else -1) * metric.mean for metric, _, mode in means if metric is not None])
     energy = np.array([kwh.mean for _, kwh, _ in means if kwh is not None])
@@ -85,9 +97,24 @@ def on_front_of_means(groups: Sequence[Group]) -> list[bool]:
     for i, j in permutations(range(len(groups)), 2) if is_mixed.any() else ():
         if found[i] and (is_mixed[i] or is_mixed[j]) and of_kind[i] == of_kind[j]:
             gain, saved = good[j] - good[i], energy[i] - energy[j]
-            is_behind = min(gain, saved) >= 0 and max(gain, saved) > 0
-            found[i] = not (is_behind and are_mixed_alike(groups[i], groups[j]))
+            found[i] = not (_is_ahead(gain, saved) and _is_ahead_alike(groups[j], groups[i]))
     return [bool(on) for on in found]
+
+
+def _is_ahead(gain: float, saved: float) -> bool:
+    return min(gain, saved) >= 0 and max(gain, saved) > 0
+
+
+def _is_ahead_alike(one: Group, other: Group) -> bool:
+    """True where the runs of two groups that a test is of are mixed alike, and the means of the first one's ahead."""
+    pairs = pairs_of(Facts.of(one), Facts.of(other))
+    if other_shares(one, other, pairs):
+        return False
+    of_each = [(one.runs[i], other.runs[j]) for i, j in pairs]
+    sign = 1 if one.mode == "max" else -1
+    gain = sign * math.fsum((a.metric or 0.0) - (b.metric or 0.0) for a, b in of_each)
+    saved = math.fsum((b.energy_kwh or 0.0) - (a.energy_kwh or 0.0) for a, b in of_each)
+    return not pairs or _is_ahead(gain, saved)
 
 
 def probabilities_of(groups: Sequence[Group]) -> list[float | None]:

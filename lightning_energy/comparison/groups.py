@@ -36,6 +36,7 @@ __all__ = [
     "one_length",
     "unlike_energies",
     "unlike_metrics",
+    "unsaid_words",
     "without_settings",
 ]
 
@@ -49,7 +50,8 @@ MOST_EXACT = 2**53  # whole numbers below it are floats, too
 MOST_NAMES = 20  # of settings in a sentence
 _OF_A_REPEAT = re.compile(r"[\W_]*((seed|rep|repeat|run|version|s|v)[\W_]*)?\d*$", re.IGNORECASE)  # "cnn/seed_1"
 _LABEL = re.compile(
-    r"(^|[/.])(run|run_?name|run_?id|id|uuid|trial|repeat|rep|attempt|job|job_?id|port|time|date|timestamp|"
+    r"(^|[/.])(((slurm_?)?(array_?)?job|run|trial|attempt|rep|repeat|repetition|replicate|replica)"
+    r"(_?(name|id|idx|index|no|nr|num|number))?|id|uuid|pid|port|(start_?)?(time|date)|time_?stamp|"
     r"((log|logs|save|out|output|run|default_root|root)_?)?(dir|folder|path))$",
     re.IGNORECASE,
 )
@@ -213,7 +215,18 @@ class Group:
         Args:
             name: the setting.
         """
-        return [_value_text(run.source.settings.get(name)) for run in self.runs]
+        if name not in self._texts:
+            self._texts[name] = [_value_text(run.source.settings.get(name)) for run in self.runs]
+        return self._texts[name]
+
+    @cached_property
+    def mixture(self) -> list[tuple[str, ...]]:
+        """The values of ``differs_in`` of each of its runs, in no order of theirs: equal for groups mixed alike."""
+        return sorted(zip(*map(self.values_of, self.differs_in), strict=True))
+
+    @cached_property
+    def _texts(self) -> dict[str, list[str]]:
+        return {}
 
     @property
     def mode(self) -> Mode:
@@ -229,7 +242,8 @@ def group_runs(runs: Sequence[Run], by: By = None) -> list[Group]:
         by: the way to find them:
 
             - ``None``: runs whose records say the same of the training, the seed excepted. A record without
-              hyperparameters and without a seed says too little: its run is a group of its own.
+              hyperparameters and without a seed says too little: its run is a group of its own. So does one with a
+              seed that comes twice among such runs that look alike: see :func:`unsaid_words`.
             - ``"folder"``: runs whose folders lie in one folder (``cnn/version_0`` and ``cnn/version_1``).
             - ``"none"``: every run is a group of its own.
             - a sequence of names of settings (``["model", "lr"]``), or a text (``"model,lr"``): runs in which these
@@ -241,8 +255,10 @@ def group_runs(runs: Sequence[Run], by: By = None) -> list[Group]:
         The groups by mean energy, those without an energy last.
     """
     found: dict[Any, list[Run]] = {}
+    unsaid = {run.name for run in _unsaid(runs, by)}
     for run in runs:
-        found.setdefault(_key(run, by), []).append(run)
+        key = ("alone", _run_id(run) or run.name) if run.name in unsaid else _key(run, by)
+        found.setdefault(key, []).append(run)
     members = [*found.values()]
     shared = [_shared_settings(of_one) for of_one in members]
     asked = _names_in(by)
@@ -294,6 +310,40 @@ def without_settings(runs: Sequence[Run], by: By) -> str:
         return ""
     lacks = f"{n} of {len(runs)} runs {'has' if n == 1 else 'have'} no setting {' or '.join(map(repr, names))}"
     return f"{lacks}, so that each of these is a group of its own."
+
+
+def unsaid_words(runs: Sequence[Run], by: By) -> str:
+    """Say how many runs without hyperparameters are not put together, as seeds come twice among them; empty of none.
+
+    One seed for all runs, or the same seeds for each configuration, are what most people have: without hyperparameters
+    runs of two learning rates look like repeats.
+
+    Args:
+        runs: all runs.
+        by: the way to group them.
+    """
+    n = len(_unsaid(runs, by))
+    if not n:
+        return ""
+    return (
+        f"{n} of {len(runs)} runs have no hyperparameters in their records, and seeds come twice among those that look "
+        "alike, so that they may be of several configurations: each of these is a group of its own. Name groups "
+        "(--group-by folder), or call save_hyperparameters() in the module."
+    )
+
+
+def _unsaid(runs: Sequence[Run], by: By) -> list[Run]:
+    """The runs without hyperparameters among which a seed comes twice, although they look alike."""
+    alike: dict[Any, list[Run]] = {}
+    for run in runs if by is None else ():
+        if run.source.seed is not None and not run.source.has_hyperparameters:
+            alike.setdefault(_key(run, by), []).append(run)
+    return [run for of_one in alike.values() if _repeat_a_seed(of_one) for run in of_one]
+
+
+def _repeat_a_seed(runs: Sequence[Run]) -> bool:
+    kept, _ = _once([run for run in runs if not _reason(run)])
+    return len({run.source.seed for run in kept}) < len(kept)
 
 
 def one_length(lengths: frozenset[tuple[int | None, int]]) -> bool | None:
@@ -394,7 +444,8 @@ def _is_label(name: str, values: Sequence[Any]) -> bool:
 
 
 def _text(settings: Mapping[str, Any]) -> str:
-    return json.dumps({name: _by_value(value) for name, value in settings.items()}, sort_keys=True, default=str)
+    known = {name: _by_value(value) for name, value in settings.items() if value is not None}
+    return json.dumps(known, sort_keys=True, default=str)
 
 
 def _value_text(value: Any) -> str:
@@ -402,7 +453,9 @@ def _value_text(value: Any) -> str:
 
 
 def _by_value(value: Any) -> Any:
-    """A setting in one form: 1 and 1.0 are one number, and so are 0.001 and the text 1e-3."""
+    """A setting in one form: 1 and 1.0 are one number, also in a list, and so are 0.001 and the text 1e-3."""
+    if isinstance(value, (list, tuple)):
+        return [*map(_by_value, value)]
     if isinstance(value, str) and _EXPONENT.match(value):
         return float(value)
     return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < MOST_EXACT else value

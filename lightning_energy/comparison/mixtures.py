@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lightning_energy.comparison.listing import some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from lightning_energy.comparison.groups import Group
 
@@ -25,10 +25,10 @@ def other_shares(one: Group, other: Group, pairs: Sequence[tuple[int, int]] = ()
 
     Seven narrow models and a wide one against one narrow model and seven wide ones: the means tell how models were
     mixed, and may have the opposite order of narrow models and of wide ones (Simpson 1951, *Journal of the Royal
-    Statistical Society* B 13, 238-241). Where the groups have a value of a setting in common, the shares of all its
-    values must be the same, and where they have all values of two settings in common, those of both together. Else
-    texts may be the same ones with another name, so that the sizes of their shares are compared, and a text that no two
-    runs of a group share is taken for a label there; numbers are neither.
+    Statistical Society* B 13, 238-241). Where the groups have a value of a setting in common, also in runs that are not
+    compared, the shares of all its values must be the same, and where they have all values of several settings in
+    common, those of these together. Else texts may be the same ones with another name, so that the sizes of their
+    shares are compared, and a text that no two runs of a group share is taken for a label there; numbers are neither.
 
     Args:
         one: a group.
@@ -37,25 +37,32 @@ def other_shares(one: Group, other: Group, pairs: Sequence[tuple[int, int]] = ()
     """
     if not (one.differs_in or other.differs_in):
         return ""
+    if len(pairs) in {0, one.n} and one.differs_in == other.differs_in and one.mixture == other.mixture:
+        return ""
     chosen = [[i for i, _ in pairs], [j for _, j in pairs]] if pairs else [range(one.n), range(other.n)]
     columns: dict[str, list[list[str]]] = {}
+    found: dict[str, str] = {}
     for name in dict.fromkeys([*one.differs_in, *other.differs_in]):
         of_all = [group.values_of(name) for group in (one, other)]
         columns[name] = [[own[i] for i in of] for own, of in zip(of_all, chosen, strict=True)]
-    found = {name: words for name, values in columns.items() if (words := _unequal(*values))}
+        unequal = _in_numbers if {*of_all[0]} & {*of_all[1]} else _with_other_names
+        if words := unequal(*columns[name]):
+            found[name] = words
     alike = [name for name, (own, others) in columns.items() if {*own} == {*others} and len({*own}) > 1]
-    all_alike = [tuple(alike)] * (len(alike) > 2)  # noqa: PLR2004 - two are looked at already
-    for names in () if found else [*combinations(alike, 2), *all_alike]:
-        joint = [[*zip(*of, strict=True)] for of in zip(*(columns[name] for name in names), strict=True)]
-        if words := _in_numbers(*joint):
-            return f"{' with '.join(names)}: {words}"
+    if not found and len(alike) > 1 and _together(columns, alike):
+        for names in (*combinations(alike, 2), alike):
+            if words := _together(columns, names):
+                return f"{' with '.join(names)}: {words}"
     return "; ".join(f"{name}: {words}" for name, words in found.items())
 
 
-def _unequal(one: Sequence[str], other: Sequence[str]) -> str:
-    """The numbers of runs with each value of a setting, where the shares are not the same; else empty."""
-    if {*one} & {*other}:
-        return _in_numbers(one, other)
+def _together(columns: Mapping[str, Sequence[Sequence[str]]], names: Sequence[str]) -> str:
+    """The numbers of runs with each combination of the values of some settings, where the shares are not the same."""
+    return _in_numbers(*([*zip(*of, strict=True)] for of in zip(*(columns[name] for name in names), strict=True)))
+
+
+def _with_other_names(one: Sequence[str], other: Sequence[str]) -> str:
+    """The numbers of runs with each value of a setting, where no names make the shares the same; else empty."""
     if all(_is_number(value) for value in (*one, *other)):
         return "other numbers"
     if all(len({*values}) in {1, len(values)} for values in (one, other)):

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.comparison.configurations import of_main_kind, with_means
+from lightning_energy.comparison.configurations import of_one_kind, with_means
 from lightning_energy.comparison.course import (
     Band,
     area,
@@ -151,7 +151,7 @@ def progress_of(
 def _alike(runs: Sequence[Run], groups: Sequence[Group]) -> list[Run]:
     """The runs of the most frequent kind of configurations, also those that were cut off or diverged."""
     known = with_means(groups)
-    main = of_main_kind(known)
+    main = of_one_kind(known)  # runs are set against each other, however they are mixed in groups
     names = {group.name for group in main}
     others = {run.name for group in known if group.name not in names for run in group.all_runs}
     ended = [run for group in main for run in group.runs]

@@ -175,7 +175,7 @@ def settings_of(what: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
     own = what.get("hyperparameters")
     flat = {name: what[name] for name in SETTINGS if name in what}
     flat |= dict(_flat(own if isinstance(own, Mapping) else {}))
-    seeds = {_whole(value) for name, value in flat.items() if SEED.search(name)} - {None}
+    seeds = {_seed(value) for name, value in flat.items() if SEED.search(name)} - {None}
     settings = {printable(name): value for name, value in flat.items() if not SEED.search(name)}
     return settings, seeds.pop() if len(seeds) == 1 else None
 
@@ -187,6 +187,13 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{name}/")
         else:
             yield name, value
+
+
+def _seed(value: Any) -> int | None:
+    """A seed, also one that a command line or a table has made a text or a float."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else _whole(value)
 
 
 def _whole(value: Any) -> int | None:

@@ -63,7 +63,8 @@ drawn is not in it.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -187,7 +188,7 @@ class Difference:
     spreads: float = 2.0
     fewest: int = FEWEST
 
-    @property
+    @cached_property
     def repeats(self) -> int | None:
         """Runs of each that would probably (0.8) decide it, all trained anew; ``None``: it is, or no number does.
 
@@ -214,7 +215,8 @@ class Difference:
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types."""
-        return {**asdict(self), "repeats": self.repeats, "obstacle": self.obstacle}
+        own = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**own, "repeats": self.repeats, "obstacle": self.obstacle}
 
 
 @dataclass(frozen=True)

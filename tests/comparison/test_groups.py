@@ -12,7 +12,7 @@ from lightning_energy.comparison.run import Run
 from lightning_energy.comparison.run_source import Source, settings_of
 from lightning_energy.results.record import NAME
 from lightning_energy.results.write import write_record
-from tests.records import record
+from tests.records import put, record
 
 
 def train(folder, kwh, accuracy, *, run_id="", **hyperparameters):
@@ -51,6 +51,8 @@ def test_runs_that_differ_in_the_seed_alone_are_a_group():
     assert [group.seeds for group in groups] == [(1, 2), (1, 2)]
     assert groups[0].settings == {"model": "cnn"}
     assert settings_of({"module": "N", "hyperparameters": {"a": {"seed": 3, "b": 1}}}) == ({"module": "N", "a/b": 1}, 3)
+    seeds = ("3", 3.0, True, "x", 3.5, float("nan"), None)
+    assert [settings_of({"hyperparameters": {"seed": s}})[1] for s in seeds] == [3, 3, *[None] * 5]
 
 
 def test_names_tell_the_settings_where_the_runs_share_no_name():
@@ -60,6 +62,21 @@ def test_names_tell_the_settings_where_the_runs_share_no_name():
 
 def test_records_that_say_too_little_are_not_put_together():
     assert members(group_runs([run("a"), run("b")])) == {"a": ["a"], "b": ["b"]}
+
+
+def test_without_hyperparameters_runs_of_one_seed_are_no_repeats(tmp_path):
+    """Two learning rates that no record has, each with the same seeds; or one seed for whatever is tried."""
+    for seeds, n in (((0, 1, 0, 1), 4), ((42, 42, 42), 3), ((0, 1, 2), 1)):
+        for i, seed in enumerate(seeds):
+            put(tmp_path / f"{seeds}/lr{i}", 1.0 + i, 0.9, seed=seed, run_id=f"r{i}")
+        put(tmp_path / f"{seeds}/copy", 1.0, 0.9, seed=seeds[0], run_id="r0")
+        put(tmp_path / f"{seeds}/cut", 0.5, 0.9, seed=seeds[1], run_id="c", outcome="interrupted")
+        found = compare(tmp_path / f"{seeds}")
+        assert [group.n for group in found.groups if group.n] == ([1] * n if n > 1 else [3])
+        assert sum(len(group.left_out) for group in found.groups) == 2
+        words = f"{n + 2} of {n + 2} runs have no hyperparameters in their records, and seeds come twice"
+        assert [text.startswith(words) for text in found.caveats] == [True] * (n > 1)
+        assert [group.n for group in compare(tmp_path / f"{seeds}", by="folder").groups] == [len(seeds)]
 
 
 @pytest.mark.parametrize(
@@ -120,16 +137,38 @@ def test_labels_and_paths_make_no_mixture_and_numbers_count_by_value():
     runs = [run(str(i), seed=i, run_id=str(i), lr=(1, 1.0, "1e0")[i], **of) for i, of in enumerate(labels)]
     (group,) = group_runs(runs, lambda r: "all")
     assert group.differs_in == []
+    numbers = (
+        "repetition",
+        "trial_number",
+        "run_number",
+        "rep_idx",
+        "slurm_job_id",
+        "JobID",
+        "pid",
+        "start_time",
+        "a/repeat",
+    )
+    others = [run(str(i), seed=i, **dict.fromkeys(numbers, i)) for i in range(3)]
+    assert group_runs(others, lambda r: "all")[0].differs_in == []
     assert [g.n for g in group_runs(runs, "lr")] == [3]
     for name, values in (
         ("backbone", "a/b a/b a/c"),
         ("drop_path", "0 0 1"),
         ("model_id", "x y z"),
+        ("max_time", "1 2 3"),
+        ("number", "1 2 3"),
         ("trial", "0 0 1"),
     ):
         runs = [run(str(i), seed=i, run_id=str(i), **{name: v}) for i, v in enumerate(values.split())]
         assert group_runs(runs, lambda r: "all")[0].differs_in == [name]
     assert [g.n for g in group_runs([run("a", v=True, seed=0), run("b", v=1, seed=1)], "v")] == [1, 1]
+
+
+def test_no_setting_is_one_of_none_and_numbers_in_lists_count_by_value():
+    runs = [run("a0", seed=0, w=[8, 16], lr=1), run("a1", seed=1, w=[8.0, 16.0], lr=1, clip=None)]
+    (group,) = group_runs(runs)
+    assert (group.n, group.differs_in) == (2, [])
+    assert [g.n for g in group_runs([*runs, run("a2", seed=2, w=[8, 16], lr=1, clip=0)])] == [2, 1]
 
 
 def test_what_a_crash_left_of_a_run_that_went_on_is_no_run_that_failed():

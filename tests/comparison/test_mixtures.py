@@ -9,6 +9,7 @@ import pytest
 from lightning_energy import compare
 from lightning_energy.comparison.configurations import of_main_kind, on_front_of_means, probabilities_of
 from lightning_energy.comparison.front_probability import front_probabilities
+from lightning_energy.comparison.groups import mean_of
 from lightning_energy.comparison.mixtures import other_shares
 from lightning_energy.comparison.verdicts import judge
 from tests.comparison.groups import repeats
@@ -149,7 +150,61 @@ def test_pairs_alone_count_where_seeds_are_shared():
     assert (verdict.kind, verdict.pairs) == ("cheaper", 5)
 
 
+def test_pairs_are_no_comparison_of_what_the_other_runs_show_to_be_one_setting():
+    """Pairs are of adam and of sgd, and the runs that are not paired show that both groups may have adam."""
+    one = of("a", [{"opt": "adam"}] * 4)
+    other = of("b", [{"opt": "sgd"}] * 4 + [{"opt": "adam"}] * 4, kwh=0.5)
+    (verdict,) = judge([one, other])
+    assert verdict.kind == "incomparable"
+    assert "(opt: 4 and 0 against 0 and 4)" in verdict.reasons[0]
+    known = of("b", [{"opt": "adam"}] * 4 + [{"opt": "sgd"}] * 4, kwh=0.5)
+    (verdict,) = judge([one, known])
+    assert (verdict.kind, verdict.pairs) == ("undecided", 4)  # all pairs differ by the same
+
+
+def test_means_of_all_runs_rank_nothing_where_pairs_alone_are_mixed_alike():
+    """The seed is the number of the run, and a sweep was cut off: of each width its model is dearer and worse."""
+    one, other = widths("a", "1111222"), widths("b", "11112")
+    runs = [
+        [
+            replace(r, metric=0.95 - w / 50 - off / 10 + i / 1e4, energy_kwh=w * (1 + off + i / 1e3))
+            for i, r in enumerate(group.runs)
+            for w in [r.source.settings["width"]]
+        ]
+        for group, off in ((one, 0.0), (other, 0.01))
+    ]
+    one, other = (
+        replace(
+            group,
+            runs=tuple(of),
+            energy=mean_of(r.energy_kwh for r in of),
+            metric=mean_of(r.metric for r in of),
+        )
+        for group, of in zip((one, other), runs, strict=True)
+    )
+    assert other.energy.mean < one.energy.mean
+    assert other.metric.mean > one.metric.mean
+    assert on_front_of_means([one, other]) == [True, True]
+    assert of_main_kind([one, other]) == []
+    dearer = replace(one, name="c", runs=tuple(replace(r, energy_kwh=3 * r.energy_kwh) for r in one.runs))
+    dearer = replace(dearer, energy=mean_of(r.energy_kwh for r in dearer.runs))
+    assert on_front_of_means([dearer, other]) == [True, True]  # its pairs are better
+    worse = replace(dearer, runs=tuple(replace(r, metric=r.metric - 0.1) for r in dearer.runs))
+    worse = replace(worse, metric=mean_of(r.metric for r in worse.runs))
+    assert on_front_of_means([worse, other]) == [False, True]
+
+
 def test_a_mixture_has_no_probability_of_the_front():
     alike, mixed = widths("a", "1111"), widths("b", "1212", kwh=2.0)
     assert front_probabilities([alike, widths("b", "1111", kwh=2.0)])[0] is not None
     assert front_probabilities([alike, mixed]) == [None, None]
+
+
+def test_a_hypervolume_is_of_runs_however_they_are_mixed_in_groups(tmp_path):
+    for i, (model, width) in enumerate(zip("aaaabbbb", "11121222", strict=True)):
+        what = {"hyperparameters": {"model": model, "width": width}}
+        put(tmp_path / str(i), 1.0, 0.9, what=what, seed=i, epochs=(0.5, 0.9), epochs_kwh=(0.5, 1.0))
+    mixed, alone = (compare(tmp_path, by=by) for by in ("model", "none"))
+    assert [v.kind for v in mixed.verdicts] == ["incomparable"]
+    assert mixed.progress().hypervolume == alone.progress().hypervolume == pytest.approx(0.25)
+    assert mixed.progress().left_out == 0
