@@ -70,6 +70,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_energy.comparison.binomial import counts_samples
 from lightning_energy.comparison.mixtures import OTHER_SHARES, other_shares
+from lightning_energy.comparison.seeds import may_pair
 from lightning_energy.comparison.student import FEWEST, repeats_needed, tail, tail_with
 
 if TYPE_CHECKING:
@@ -358,7 +359,7 @@ class Facts:
         log_kwh: the logarithm of each run's energy.
         log_most: the same with the energy that it may have spent in missing time.
         good: the metric of each run, of which more is better.
-        seeds: index of each seed; empty where they are not all known, or not all different.
+        seeds: index of each seed; empty where they are not all known, or one comes twice.
         u: relative standard uncertainty of an energy that is taken not to average out over its repeats.
         grid: step between two values of a metric that counts samples; 0 for others.
         epoch: share of an epoch, or of the epochs from one validation to the next, in the energy of a training that
@@ -371,7 +372,7 @@ class Facts:
     log_kwh: list[float]
     log_most: list[float]
     good: list[float]
-    seeds: dict[int, int]
+    seeds: dict[int | str, int]
     u: float
     grid: float
     epoch: float
@@ -395,7 +396,7 @@ class Facts:
             [math.log(e) for e in energies] if known else [],
             [math.log(e + run.source.slack_kwh) for e, run in zip(energies, runs, strict=True)] if known else [],
             [sign * (run.metric or 0.0) for run in runs],
-            seeds if len(seeds) == len(runs) else {},
+            seeds if len(seeds) == len(runs) and not group.repeats_a_seed else {},
             max((_relative_u(run) for run in runs), default=0.0) if known else 0.0,
             max(1 / (run.metric_n or 1) for run in runs) if runs and all(map(counts_samples, runs)) else 0.0,
             max((r.source.stop_step / r.source.stopped_after for r in runs if r.source.stopped_after), default=0.0),
@@ -623,7 +624,8 @@ def of_shared_seeds(pairs: int, unpaired: int) -> str:
 def pairs_of(one: Facts, other: Facts) -> list[tuple[int, int]]:
     """The runs with one seed, where these are three or more and at least half of the smaller group."""
     pairs = [(i, other.seeds[seed]) for seed, i in one.seeds.items() if seed in other.seeds]
-    return pairs if len(pairs) >= max(FEWEST, min(one.group.n, other.group.n) / 2) else []
+    is_many = len(pairs) >= max(FEWEST, min(one.group.n, other.group.n) / 2)
+    return pairs if is_many and may_pair(one.group.all_seeds, other.group.all_seeds) else []
 
 
 def are_mixed_alike(one: Group, other: Group) -> bool:

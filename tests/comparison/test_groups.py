@@ -50,9 +50,12 @@ def test_runs_that_differ_in_the_seed_alone_are_a_group():
     assert members(groups) == {"cnn": ["cnn/version_1", "cnn/version_2"], "mlp": ["mlp/version_1", "mlp/version_2"]}
     assert [group.seeds for group in groups] == [(1, 2), (1, 2)]
     assert groups[0].settings == {"model": "cnn"}
-    assert settings_of({"module": "N", "hyperparameters": {"a": {"seed": 3, "b": 1}}}) == ({"module": "N", "a/b": 1}, 3)
+    assert settings_of({"module": "N", "hyperparameters": {"a": {"seed": 3, "b": 1}}}) == (
+        {"module": "N", "a/b": 1},
+        {"a/seed": 3},
+    )
     seeds = ("3", 3.0, True, "x", 3.5, float("nan"), None)
-    assert [settings_of({"hyperparameters": {"seed": s}})[1] for s in seeds] == [3, 3, *[None] * 5]
+    assert [settings_of({"hyperparameters": {"seed": s}})[1] for s in seeds] == [{"seed": 3}] * 2 + [{}] * 5
 
 
 def test_names_tell_the_settings_where_the_runs_share_no_name():
