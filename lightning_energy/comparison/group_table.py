@@ -88,8 +88,8 @@ OF_HALF = (
 OF_SINGLE = "of a single run that at which it was first seen to be reached (>: it takes more than that)"
 OFTEN_FAILS = "a configuration that often fails looks better than it is"
 ONE_SEED = (
-    "Some groups have one seed twice, so that they are not paired, and nothing is decided about their metric, whose "
-    "spread is, at least in part, the machine's: use another seed for each repeat."
+    "Some groups have one seed twice, as far as records say, so that they are not paired, and nothing is decided about "
+    "their metric: call seed_everything before each training, with another seed for each repeat."
 )
 WITHOUT = ("no_metric_interval", "no_energy_interval")
 ONE_EACH = "A group has one configuration as far as records say: name groups with --group-by."

@@ -63,14 +63,14 @@ SAME_RUN = "it is the same run as"
 """The beginning of the reason why another record of a run, or a copy, is left out."""
 ALONE = "none"
 ALL_STOPPED = "all runs stopped early after as many epochs: others may take more or fewer"
-ONE_SEED = "runs share a seed: they show how the machine scatters, not what another seed brings"
+ONE_SEED = "runs share a seed, as far as records say, and runs of one seed do not show what another one brings"
 SEEDS_STOP = (
-    "runs share a seed, and not all had as many epochs: where that hangs on the seed, runs of one seed cost alike, and "
-    "show less than as many seeds would"
+    "runs share a seed, as far as records say, and not all had as many epochs: where that hangs on the seed, so does "
+    "the energy, and runs of one seed show less than as many seeds would"
 )
 SEEDS_MAY_STOP = (
-    "runs share a seed, and nothing tells whether all had as many epochs: where that hangs on the seed, runs of one "
-    "seed cost alike, and show less than as many seeds would"
+    "runs share a seed, as far as records say, and nothing tells whether all had as many epochs: where that hangs on "
+    "the seed, so does the energy, and runs of one seed show less than as many seeds would"
 )
 UNLIKE_ENERGIES = "runs are unlike in what their joules cover, in their quality or in their sensors"
 UNLIKE_METRICS = "runs were validated on different numbers of samples"
@@ -194,10 +194,10 @@ class Group:
 
     @cached_property
     def repeats_a_seed(self) -> bool:
-        """True when two of its runs have one seed: they show how the machine scatters, not what another seed brings.
+        """True when two of its runs have one seed, as far as records say: they do not show what another one brings.
 
         Whatever other settings these have: of a precision, or a number of workers, that changes little, runs of one
-        seed have almost one metric.
+        seed have almost one metric. Trainings after one call of ``seed_everything`` all have it in their records.
         """
         return come_twice(self.all_seeds)
 

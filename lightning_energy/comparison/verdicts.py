@@ -38,9 +38,10 @@ Accuracies are counts of samples: no mean of them is surer than the step from on
 either group differs, that step is no spread, and nothing is decided; likewise where those of one group do not, and
 their seeds are not known to be different, and where it is their energies. With different seeds, values that count no
 samples are taken to scatter as the other group's do. Nothing is decided about the metric of a group, either, in which
-one seed is known to come twice, whatever their settings: such runs show how the machine scatters, not what another seed
-brings. What is decided about its energy is for these seeds; and nothing is where not all runs are known to have had as
-many epochs, as with early stopping: where that hangs on the seed, runs of one seed cost alike.
+one seed comes twice as far as records say, whatever their settings: such runs do not show what another seed brings, but
+how the machine scatters, and what other settings make of it where these differ. What is decided about its energy is for
+these seeds; and nothing is where not all runs are known to have had as many epochs, as with early stopping: where that
+hangs on the seed, so does the energy.
 
 Energies of trainings that stop early (EarlyStopping, a budget) come in steps: of an epoch, or of all epochs from one
 validation to the next where they end at one. That all runs of a group stop after as many epochs by chance shows no
@@ -133,8 +134,8 @@ SHOWS_NOTHING = {
     "with a seed of its own?",
     "same pairs": "all pairs differ by the same figure, which shows no spread",
     "two means": "by the geometric mean, which is tested, one costs less, and by the mean the other: " + FEW_DEAR,
-    "seeds stop": "a group has one seed in several runs, and not all runs are known to have had as many epochs: where "
-    "that hangs on the seed, so does the energy",
+    "seeds stop": "a group has one seed in several runs, as far as records say, and not all runs are known to have had "
+    "as many epochs: where that hangs on the seed, so does the energy",
     "others": "the pairs of shared seeds, which are tested, have one order, and the means of all runs do not: "
     + NOT_SHARED,
 }
@@ -598,8 +599,8 @@ def one_seed_words(*groups: Group) -> str:
     """Say why nothing is decided about the metric of groups that have one seed in several runs; empty of none."""
     names = [group.name for group in groups if group.repeats_a_seed]
     has = f"{' and '.join(names)} {'have' if len(names) > 1 else 'has'}"
-    scatter = "these show how the machine scatters, not what another seed brings"
-    return f"{has} one seed in several runs: {scatter}" if names else ""
+    words = "one seed in several runs, as far as records say, and runs of one seed do not show what another one brings"
+    return f"{has} {words}" if names else ""
 
 
 def of_shared_seeds(pairs: int, unpaired: int) -> str:

@@ -281,7 +281,7 @@ def test_what_does_not_show_how_repeats_scatter_has_no_interval():
     (same,) = group_runs([replace(r, source=replace(r.source, seed=42)) for r in runs])
     assert (same.metric.low, same.metric.high, same.metric.sd) == (None, None, plain.metric.sd)
     assert (same.energy.low, same.energy.sd) == (None, plain.energy.sd)  # which may have been of different lengths
-    assert same.no_energy_interval.startswith("runs share a seed, and nothing tells whether all had as many epochs")
+    assert same.no_energy_interval.startswith("runs share a seed, as far as records say, and nothing tells whether all")
 
 
 def of_lengths(kwh, seeds, epochs, **more):
@@ -299,7 +299,9 @@ def test_energies_of_one_seed_and_trainings_of_unlike_length_have_no_interval():
     kwh, seeds = (0.170, 0.1701, 0.200, 0.2001, 0.260, 0.2601), (0, 0, 1, 1, 2, 2)
     stopped = of_lengths(kwh, seeds, (17, 17, 20, 20, 26, 26))
     assert (stopped.energy.low, stopped.energy.high, stopped.has_one_length) == (None, None, False)
-    assert stopped.to_plain()["no_energy_interval"].startswith("runs share a seed, and not all had as many epochs")
+    assert stopped.to_plain()["no_energy_interval"].startswith(
+        "runs share a seed, as far as records say, and not all had as many epochs"
+    )
     capped = of_lengths(kwh, seeds, (17, 17, 20, 20, 100, 100))
     assert capped.energy.low is None
     whole = of_lengths(kwh, seeds, (100,) * 6)

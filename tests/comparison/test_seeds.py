@@ -72,3 +72,16 @@ def test_a_fold_is_not_paired_with_a_seed_of_the_same_number():
     assert not may_pair(folds, seeds)
     assert may_pair(seeds, [{"seed_everything": i} for i in range(3)])
     assert may_pair([{"seed": i} for i in range(3)], [{"seed_everything": i} for i in range(3)])
+
+
+def test_of_one_seed_with_other_settings_nothing_is_said_of_the_machine(tmp_path):
+    """One seed_everything before a loop over learning rates: what these bring is in the spread, too."""
+    for model, kwh in (("small", 1.0), ("wide", 2.0)):
+        for i, lr in enumerate((0.1, 0.2, 0.3)):
+            what = {"hyperparameters": {"model": model, "lr": lr}}
+            put(tmp_path / model / str(i), kwh + i / 100, 0.9 + i / 100, what=what, global_seed=42, run_id=f"{kwh}{i}")
+    comparison = compare(tmp_path, by="model")
+    said = " ".join(group_sentences(comparison))
+    assert "model=small and model=wide have one seed in several runs, as far as records say, and" in said
+    assert "machine scatters" not in said
+    assert "machine's" not in said
