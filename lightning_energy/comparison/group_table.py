@@ -18,6 +18,7 @@ from lightning_energy.comparison.verdicts import (
     SHOWS_NOTHING,
     constant_words,
     of_shared_seeds,
+    of_some,
     one_seed_words,
 )
 from lightning_energy.results.plain import cell
@@ -270,7 +271,7 @@ def latex(comparison: Judgement) -> str:
     caption = (
         f"{subject.heading} ({'last value' if subject.epoch == 'last' else 'best epoch'}) and energy of the training: "
         f"mean ± standard deviation over n runs, and the 95 % interval of the mean, each by itself by Student's t. The "
-        f"intervals are of the scatter from run to run alone{without}. {_mixed(groups)}"
+        f"intervals are of the scatter from run to run alone{without}. {_mixed(groups, comparison.verdicts)}"
         f"Energies are {' or '.join(qualities)} and cover {' or '.join(covers)}. "
         f"<: shown to be dominated by that row, which is {dominates_words(comparison.margin)} "
         f"(by the {GEOMETRIC}); all such decisions together{_against(comparison)} at the level {comparison.level:g} "
@@ -310,8 +311,8 @@ def latex(comparison: Judgement) -> str:
     )
 
 
-def _mixed(groups: Sequence[Group]) -> str:
-    words = mixed_words(groups)
+def _mixed(groups: Sequence[Group], verdicts: Sequence[Verdict]) -> str:
+    words = mixed_words(groups, of_some(verdicts))
     return f"{words} " if words else ""
 
 

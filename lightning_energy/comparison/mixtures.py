@@ -90,16 +90,23 @@ def _listed(numbers: Sequence[Sequence[int]]) -> str:
     return " against ".join(some_of([*map(str, of)], between=" and ") for of in numbers)
 
 
-def mixed_words(groups: Sequence[Group]) -> str:
+def mixed_words(groups: Sequence[Group], of_some: Sequence[tuple[str, str]] = ()) -> str:
     """Say which groups have runs of several configurations, as far as records say; empty of none.
 
     Args:
         groups: the groups.
+        of_some: the names of each two of which the runs with shared seeds alone were tested.
     """
     mixed = [f"{group.name} ({some_of(group.differs_in)})" for group in groups if group.differs_in]
     if not mixed:
         return ""
+    within = f"Runs differ in settings within {some_of(mixed)}"
+    names = {group.name for group in groups if group.differs_in}
+    others = [" and ".join(two) for two in of_some if names & {*two}]
+    if not others:
+        return f"{within}: figures and decisions of these are of runs in this mixture, and of no single configuration."
     return (
-        f"Runs differ in settings within {some_of(mixed)}: figures and decisions of these are of runs in this mixture, "
-        "and of no single configuration."
+        f"{within}: figures of these are of runs in this mixture, and of no single configuration. So are decisions, "
+        f"but those on {some_of(others, between='; ')}: these, with their savings, are of the runs with shared seeds "
+        "alone, whatever settings these have."
     )

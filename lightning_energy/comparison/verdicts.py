@@ -52,8 +52,9 @@ trainings scatter by of which some stop early and others reach their limit: wher
 of epochs, and all of the other another, the p-value is no smaller than the probability of that, :math:`4^{-n}` on each
 side for two groups of n that are alike.
 
-Runs that were put together by some settings may differ in others. What is decided is then about this mixture, and
-nothing is where the other group has another one: see :func:`~lightning_energy.comparison.mixtures.other_shares`.
+Runs that were put together by some settings may differ in others. What is decided is then about this mixture, of pairs
+about that of the pairs, and nothing is where the other group has another one: see
+:func:`~lightning_energy.comparison.mixtures.other_shares`.
 
 The level holds if repeats are independent and scatter roughly normally. Where a run in ten collapses, five runs have
 none in six of ten cases, and seem better than they are on average. Their number must be fixed before they are seen. It
@@ -99,6 +100,7 @@ __all__ = [
     "judge",
     "metric_difference",
     "of_shared_seeds",
+    "of_some",
     "one_seed_words",
     "pairs_of",
     "unlike",
@@ -620,6 +622,15 @@ def of_shared_seeds(pairs: int, unpaired: int) -> str:
         return f"paired by {pairs} seeds"
     others = "the other run counts" if unpaired == 1 else f"the other {unpaired} runs count"
     return f"of the {pairs} shared seeds; {others} for nothing here"
+
+
+def of_some(verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
+    """The names of each two groups of which the runs with shared seeds alone were tested.
+
+    Args:
+        verdicts: the verdicts.
+    """
+    return [(verdict.one, verdict.other) for verdict in verdicts if verdict.unpaired]
 
 
 def pairs_of(one: Facts, other: Facts) -> list[tuple[int, int]]:

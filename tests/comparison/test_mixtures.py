@@ -208,3 +208,27 @@ def test_a_hypervolume_is_of_runs_however_they_are_mixed_in_groups(tmp_path):
     assert [v.kind for v in mixed.verdicts] == ["incomparable"]
     assert mixed.progress().hypervolume == alone.progress().hypervolume == pytest.approx(0.25)
     assert mixed.progress().left_out == 0
+
+
+def test_a_decision_about_pairs_is_not_said_to_be_of_the_whole_mixture(tmp_path):
+    """Of the dearer model two narrow runs are not paired."""
+    for model, kwh, numbers in (("a", 1.0, "1212"), ("b", 2.0, "121211")):
+        for i, width in enumerate(map(int, numbers)):
+            what = {"hyperparameters": {"model": model, "width": width}}
+            figures = kwh * width * (1 + kwh * i * i / 1000), 0.8 + kwh * i * i / 1000
+            put(tmp_path / model / str(i), *figures, what=what, seed=i, run_id=f"{model}{i}")
+    found = compare(tmp_path, by="model")
+    (verdict,) = found.verdicts
+    assert (verdict.pairs, verdict.unpaired, verdict.energy.sign) == (4, 2, 1)
+    words = (
+        "Runs differ in settings within model=a (width), model=b (width): figures of these are of runs in this "
+        "mixture, and of no single configuration. So are decisions, but those on model=a and model=b: these, with "
+        "their savings, are of the runs with shared seeds alone, whatever settings these have."
+    )
+    assert words in found.caveats
+    assert words in found.to_latex()
+    paths = [tmp_path / "a", *(tmp_path / "b" / str(i) for i in range(4))]
+    assert any(
+        "figures and decisions of these are of runs in this mixture" in text
+        for text in compare(paths, by="model").caveats
+    )
