@@ -11,6 +11,7 @@ from lightning_energy.comparison.configurations import of_main_kind, on_front_of
 from lightning_energy.comparison.front_probability import front_probabilities
 from lightning_energy.comparison.groups import mean_of
 from lightning_energy.comparison.mixtures import other_shares
+from lightning_energy.comparison.more_pictures import plot_ranks
 from lightning_energy.comparison.verdicts import judge
 from tests.comparison.groups import repeats
 from tests.records import put
@@ -232,3 +233,23 @@ def test_a_decision_about_pairs_is_not_said_to_be_of_the_whole_mixture(tmp_path)
         "figures and decisions of these are of runs in this mixture" in text
         for text in compare(paths, by="model").caveats
     )
+
+
+def test_ranks_say_why_they_leave_a_mixture_out(tmp_path):
+    """Two plain models, a mixture on the same GPU, and a model on a GPU with its memory."""
+    for i, (model, width) in enumerate((("a", 1), ("a", 1), ("b", 1), ("b", 1), ("c", 1), ("c", 2), ("d", 1))):
+        what = {"hyperparameters": {"model": model, "width": width}}
+        scopes = ("gpu", "dram") if model == "d" else ("gpu",)
+        put(tmp_path / str(i), 1.0 + i / 10, 0.9 + i / 1000, what=what, seed=i, scopes=scopes)
+    found = compare(tmp_path, by="model")
+    sentences = found.stability().sentences()
+    assert (
+        "1 configuration of another kind is left out, as unlike things are not ranked against each other." in sentences
+    )
+    assert (
+        "1 configuration is left out, as runs differ in settings within it, and not in the same shares within all: "
+        "means tell how they are mixed."
+    ) in sentences
+    assert (found.stability().left_out, found.to_plain()["stability"]["mixed"]) == (2, 1)
+    title = plot_ranks(found)[1][0].get_title(loc="left")
+    assert "; 1 of another kind left out; 1 of mixed settings left out" in title
