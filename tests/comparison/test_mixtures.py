@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -111,6 +112,23 @@ def test_texts_may_be_the_same_with_other_names_and_numbers_may_not():
     assert other_shares(one, other) == "sizes: other numbers"
     one = of("a", [{"lr": v} for v in (1, 1, 1, "2e0")])
     assert other_shares(one, of("b", [{"lr": v} for v in (1.0, 2.0, 2, 2)])) == "lr: 3 and 1 against 1 and 3"
+
+
+@pytest.mark.parametrize("values", [(0.1, 0.2, 0.3), ("1e-1", "2", "3"), ([8], [16], [None, 32]), (math.inf, 1, None)])
+@pytest.mark.parametrize("others", ["none", ["sgd"] * 3, ["x", "y", "z"]])
+def test_numbers_against_none_or_texts_are_no_labels(values, others):
+    """A sweep over a rate that the other model does not have: each run has another one."""
+    one = of("a", [{"model": "a", "lr": value} for value in values])
+    other = of("b", [{"model": "b"} | ({} if others == "none" else {"lr": others[i]}) for i in range(3)], kwh=2.0)
+    for two in ((one, other), (other, one)):
+        assert other_shares(*two).startswith("lr: ")
+        (verdict,) = judge(two)
+        assert verdict.kind == "incomparable"
+    if None not in values:
+        assert other_shares(one, other) == "lr: numbers on one side alone"
+    texts = of("a", [{"model": "a", "lr": name} for name in "uvw"])
+    if others != "none":
+        assert other_shares(texts, other) == ""
 
 
 @pytest.mark.parametrize("label", [{"fold": "01234567"}, {"hidden": "aabbaabb"}, {}])
