@@ -90,7 +90,7 @@ OF_SINGLE = "of a single run that at which it was first seen to be reached (>: i
 OFTEN_FAILS = "a configuration that often fails looks better than it is"
 ONE_SEED = (
     "Some groups have one seed twice, as far as records say, so that they are not paired, and nothing is decided about "
-    "their metric: call seed_everything before each training, with another seed for each repeat."
+    "their metric: use another seed for each repeat, by seed_everything before each training or as a hyperparameter."
 )
 WITHOUT = ("no_metric_interval", "no_energy_interval")
 ONE_EACH = "A group has one configuration as far as records say: name groups with --group-by."

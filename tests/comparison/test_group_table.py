@@ -204,7 +204,8 @@ def test_what_has_no_spread_is_told_for_what_it_is():
     )
     assert sentences[-1] == (
         "Some groups have one seed twice, as far as records say, so that they are not paired, and nothing is decided "
-        "about their metric: call seed_everything before each training, with another seed for each repeat."
+        "about their metric: use another seed for each repeat, by seed_everything before each training or as a "
+        "hyperparameter."
     )
     dear = [
         repeats(n, [k * e for e in NOISE], ACCURACIES, seeds=[42] * 5, epochs=9) for n, k in (("a", 1.0), ("b", 1.5))
