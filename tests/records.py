@@ -53,6 +53,7 @@ def record(
     rank: int = 0,
     spent: dict[str, Any] | None = None,
     seed: int | None = None,
+    global_seed: int | None = None,
     **report: Any,
 ) -> Record:
     total = energy(kwh, **(spent or {}))
@@ -81,6 +82,7 @@ def record(
         where=replace(WHERE, **(where or {})),
         epochs=rows,
         seed=seed,
+        global_seed=global_seed,
     )
 
 

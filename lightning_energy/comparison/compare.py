@@ -23,7 +23,7 @@ from lightning_energy.comparison.run_files import find_records, short_names
 from lightning_energy.comparison.study_folders import without_discarded
 from lightning_energy.comparison.subject import Choice
 from lightning_energy.comparison.unlike import reference_of_their_size, with_caveats
-from lightning_energy.comparison.verdicts import LEVEL
+from lightning_energy.comparison.verdicts import LEVEL, of_some
 from lightning_energy.results.read import RecordError
 from lightning_energy.scores.formula import ALPHA, BETA, REFERENCE_KWH, EnergyPenalized, Sustainable, is_number
 from lightning_energy.scores.metric import PERCENT, Scale
@@ -136,7 +136,7 @@ def compare(
     by, of_by = checked_by([*fit, *rest], by)
     caveats += filter(None, [words([*fit, *rest], by) for words in (without_settings, unsaid_words)])
     fit, rest, groups, verdicts = judged_groups(fit, rest, by, level, margin, baseline=baseline)
-    caveats += filter(None, [mixed_words(groups)])
+    caveats += filter(None, [mixed_words(groups, of_some(verdicts))])
     fit = _with_samples(fit)
     if any(run.energy_kwh == 0 for run in fit):
         caveats.append("A run of 0 kWh has no place on a logarithmic axis: the picture leaves it out.")

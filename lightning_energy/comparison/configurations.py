@@ -25,9 +25,9 @@ __all__ = [
     "configurations_of",
     "has_repeats",
     "kinds_of",
+    "left_out_of_ranks",
     "of_main_kind",
     "of_one_kind",
-    "of_other_kinds",
     "on_front_of_means",
     "plain_groups",
     "probabilities_of",
@@ -75,9 +75,10 @@ def of_main_kind(groups: Sequence[Group]) -> list[Group]:
     return [group for group in chosen if not group.differs_in]
 
 
-def of_other_kinds(groups: Sequence[Group]) -> int:
-    """The number of groups that are not among those of :func:`of_main_kind`."""
-    return len(groups) - len(of_main_kind(groups))
+def left_out_of_ranks(groups: Sequence[Group]) -> tuple[int, int]:
+    """The number of groups that are not among those of :func:`of_main_kind`: of another kind, and mixed otherwise."""
+    alike = len(of_one_kind(groups))
+    return len(groups) - alike, alike - len(of_main_kind(groups))
 
 
 def on_front_of_means(groups: Sequence[Group]) -> list[bool]:

@@ -18,6 +18,7 @@ from lightning_energy.comparison.verdicts import (
     SHOWS_NOTHING,
     constant_words,
     of_shared_seeds,
+    of_some,
     one_seed_words,
 )
 from lightning_energy.results.plain import cell
@@ -88,8 +89,8 @@ OF_HALF = (
 OF_SINGLE = "of a single run that at which it was first seen to be reached (>: it takes more than that)"
 OFTEN_FAILS = "a configuration that often fails looks better than it is"
 ONE_SEED = (
-    "Some groups have one seed twice, so that they are not paired, and nothing is decided about their metric, whose "
-    "spread is, at least in part, the machine's: use another seed for each repeat."
+    "Some groups have one seed twice, as far as records say, so that they are not paired, and nothing is decided about "
+    "their metric: use another seed for each repeat, by seed_everything before each training or as a hyperparameter."
 )
 WITHOUT = ("no_metric_interval", "no_energy_interval")
 ONE_EACH = "A group has one configuration as far as records say: name groups with --group-by."
@@ -270,7 +271,7 @@ def latex(comparison: Judgement) -> str:
     caption = (
         f"{subject.heading} ({'last value' if subject.epoch == 'last' else 'best epoch'}) and energy of the training: "
         f"mean ± standard deviation over n runs, and the 95 % interval of the mean, each by itself by Student's t. The "
-        f"intervals are of the scatter from run to run alone{without}. {_mixed(groups)}"
+        f"intervals are of the scatter from run to run alone{without}. {_mixed(groups, comparison.verdicts)}"
         f"Energies are {' or '.join(qualities)} and cover {' or '.join(covers)}. "
         f"<: shown to be dominated by that row, which is {dominates_words(comparison.margin)} "
         f"(by the {GEOMETRIC}); all such decisions together{_against(comparison)} at the level {comparison.level:g} "
@@ -310,8 +311,8 @@ def latex(comparison: Judgement) -> str:
     )
 
 
-def _mixed(groups: Sequence[Group]) -> str:
-    words = mixed_words(groups)
+def _mixed(groups: Sequence[Group], verdicts: Sequence[Verdict]) -> str:
+    words = mixed_words(groups, of_some(verdicts))
     return f"{words} " if words else ""
 
 

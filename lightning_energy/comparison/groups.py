@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lightning_energy.comparison.once import standing_for
 from lightning_energy.comparison.run_files import short_names
+from lightning_energy.comparison.seeds import come_twice, labels_of
 from lightning_energy.comparison.student import quantile
 from lightning_energy.results.record import NAME
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from lightning_energy.comparison.run import Run
+    from lightning_energy.comparison.seeds import Seed
     from lightning_energy.scores.metric import Mode
 
 __all__ = [
@@ -61,14 +63,14 @@ SAME_RUN = "it is the same run as"
 """The beginning of the reason why another record of a run, or a copy, is left out."""
 ALONE = "none"
 ALL_STOPPED = "all runs stopped early after as many epochs: others may take more or fewer"
-ONE_SEED = "runs share a seed: they show how the machine scatters, not what another seed brings"
+ONE_SEED = "runs share a seed, as far as records say, and runs of one seed do not show what another one brings"
 SEEDS_STOP = (
-    "runs share a seed, and not all had as many epochs: where that hangs on the seed, runs of one seed cost alike, and "
-    "show less than as many seeds would"
+    "runs share a seed, as far as records say, and not all had as many epochs: where that hangs on the seed, so does "
+    "the energy, and runs of one seed show less than as many seeds would"
 )
 SEEDS_MAY_STOP = (
-    "runs share a seed, and nothing tells whether all had as many epochs: where that hangs on the seed, runs of one "
-    "seed cost alike, and show less than as many seeds would"
+    "runs share a seed, as far as records say, and nothing tells whether all had as many epochs: where that hangs on "
+    "the seed, so does the energy, and runs of one seed show less than as many seeds would"
 )
 UNLIKE_ENERGIES = "runs are unlike in what their joules cover, in their quality or in their sensors"
 UNLIKE_METRICS = "runs were validated on different numbers of samples"
@@ -109,7 +111,8 @@ class Group:
         left_out: its other runs, each with the reason: they are shown, and in no mean.
         energy: the energies of their trainings in kWh; ``None`` without a run.
         metric: their metrics; ``None`` without a run.
-        seeds: the seed of each of ``runs``; ``None`` where it is unknown.
+        seeds: the seed of each of ``runs``, of several the one in which they differ (a split of the data has one, too):
+            a number, or several that differ as text; ``None`` where it is unknown.
         settings: those that all its runs share and that not all groups have, and those that it was found by; ``None``:
             no run of it has that setting.
     """
@@ -119,7 +122,7 @@ class Group:
     left_out: tuple[tuple[Run, str], ...] = ()
     energy: Mean | None = None
     metric: Mean | None = None
-    seeds: tuple[int | None, ...] = ()
+    seeds: tuple[Seed, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
@@ -191,13 +194,17 @@ class Group:
 
     @cached_property
     def repeats_a_seed(self) -> bool:
-        """True when two of its runs have one seed: they show how the machine scatters, not what another seed brings.
+        """True when two of its runs have one seed, as far as records say: they do not show what another one brings.
 
         Whatever other settings these have: of a precision, or a number of workers, that changes little, runs of one
-        seed have almost one metric.
+        seed have almost one metric. Trainings after one call of ``seed_everything`` all have it in their records.
         """
-        known = [seed for seed in self.seeds if seed is not None]
-        return len({*known}) < len(known)
+        return come_twice(self.all_seeds)
+
+    @property
+    def all_seeds(self) -> list[dict[str, int]]:
+        """All known seeds of each of its runs, by name."""
+        return _seeds_of(self.runs)
 
     @cached_property
     def differs_in(self) -> list[str]:
@@ -336,14 +343,18 @@ def _unsaid(runs: Sequence[Run], by: By) -> list[Run]:
     """The runs without hyperparameters among which a seed comes twice, although they look alike."""
     alike: dict[Any, list[Run]] = {}
     for run in runs if by is None else ():
-        if run.source.seed is not None and not run.source.has_hyperparameters:
+        if run.source.all_seeds and not run.source.has_hyperparameters:
             alike.setdefault(_key(run, by), []).append(run)
     return [run for of_one in alike.values() if _repeat_a_seed(of_one) for run in of_one]
 
 
 def _repeat_a_seed(runs: Sequence[Run]) -> bool:
     kept, _ = _once([run for run in runs if not _reason(run)])
-    return len({run.source.seed for run in kept}) < len(kept)
+    return come_twice(_seeds_of(kept))
+
+
+def _seeds_of(runs: Iterable[Run]) -> list[dict[str, int]]:
+    return [run.source.all_seeds for run in runs]
 
 
 def one_length(lengths: frozenset[tuple[int | None, int]]) -> bool | None:
@@ -410,7 +421,7 @@ def _key(run: Run, by: By) -> Any:
     """The group of a run: text where that names it."""
     source, alone = run.source, ("alone", run.name)
     if by is None:
-        known = source.seed is not None or source.has_hyperparameters
+        known = source.all_seeds or source.has_hyperparameters
         return ("settings", _text(source.settings)) if known else alone
     if by == ALONE:
         return alone
@@ -527,7 +538,7 @@ def _group(name: str, runs: Sequence[Run], settings: Mapping[str, Any]) -> Group
         tuple(left_out),
         _cut(mean_of(run.energy_kwh for run in kept if run.energy_kwh is not None), math.inf),
         _cut(metric, most) if all(run.scale != "raw" for run in kept) else metric,
-        tuple(run.source.seed for run in kept),
+        labels_of(_seeds_of(kept)),
         settings,
     )
     return replace(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.configurations import (
     configurations_of,
+    left_out_of_ranks,
     of_main_kind,
-    of_other_kinds,
     plain_groups,
     with_means,
 )
@@ -98,7 +98,8 @@ class Judgement:
     def stability(self) -> Stability | None:
         """The order of the configurations over ranges of the score's constants; ``None`` with fewer than two."""
         found = None if self.formula is None else stability(self.candidates, self.formula)
-        return None if found is None else replace(found, left_out=of_other_kinds(with_means(self.configurations)))
+        others, mixed = left_out_of_ranks(with_means(self.configurations))
+        return None if found is None else replace(found, left_out=others + mixed, mixed=mixed)
 
     def progress(self, *, budget_kwh: float | None = None, floor: float | None = None) -> Progress | None:
         """The courses of the trainings; see :func:`~lightning_energy.comparison.progress.progress_of`."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.listing import some_of
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OTHER_SHARES", "mixed_words", "other_shares"]
 
-NUMBERS = re.compile(r'[\[\]",.+\-eE\s]*\d[\[\]",.+\-eE\s\d]*')
+NUMBERS = re.compile(r"[\[\],.+\-eE\s]*\d[\[\],.+\-eE\s\d]*")
 OTHER_SHARES = "their runs are of several configurations, in other shares on both sides"
 
 
@@ -28,7 +29,8 @@ def other_shares(one: Group, other: Group, pairs: Sequence[tuple[int, int]] = ()
     Statistical Society* B 13, 238-241). Where the groups have a value of a setting in common, also in runs that are not
     compared, the shares of all its values must be the same, and where they have all values of several settings in
     common, those of these together. Else texts may be the same ones with another name, so that the sizes of their
-    shares are compared, and a text that no two runs of a group share is taken for a label there; numbers are neither.
+    shares are compared, and a text that no two runs of a group share is taken for a label there; numbers are neither,
+    also where the other group has none.
 
     Args:
         one: a group.
@@ -63,8 +65,9 @@ def _together(columns: Mapping[str, Sequence[Sequence[str]]], names: Sequence[st
 
 def _with_other_names(one: Sequence[str], other: Sequence[str]) -> str:
     """The numbers of runs with each value of a setting, where no names make the shares the same; else empty."""
-    if all(_is_number(value) for value in (*one, *other)):
-        return "other numbers"
+    with_numbers = [any(_has_number(json.loads(value)) for value in {*values}) for values in (one, other)]
+    if any(with_numbers):
+        return "other numbers" if all(with_numbers) else "numbers on one side alone"
     if all(len({*values}) in {1, len(values)} for values in (one, other)):
         return ""
     sizes = [sorted(Counter(values).values(), reverse=True) for values in (one, other)]
@@ -81,25 +84,36 @@ def _in_numbers(one: Sequence[Hashable], other: Sequence[Hashable]) -> str:
     return _listed([[of[kind] for kind in kinds] for of in counts])
 
 
-def _is_number(value: str) -> bool:
-    """True for a number, a list of numbers, or the text of one, as JSON writes them."""
-    return bool(NUMBERS.fullmatch(value))
+def _has_number(value: Any) -> bool:
+    """True for a number, or the text of one or of several, also within a list."""
+    if isinstance(value, (list, dict)):
+        return any(map(_has_number, value.values() if isinstance(value, dict) else value))
+    if isinstance(value, str):
+        return bool(NUMBERS.fullmatch(value))
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _listed(numbers: Sequence[Sequence[int]]) -> str:
     return " against ".join(some_of([*map(str, of)], between=" and ") for of in numbers)
 
 
-def mixed_words(groups: Sequence[Group]) -> str:
+def mixed_words(groups: Sequence[Group], of_some: Sequence[tuple[str, str]] = ()) -> str:
     """Say which groups have runs of several configurations, as far as records say; empty of none.
 
     Args:
         groups: the groups.
+        of_some: the names of each two of which the runs with shared seeds alone were tested.
     """
     mixed = [f"{group.name} ({some_of(group.differs_in)})" for group in groups if group.differs_in]
     if not mixed:
         return ""
+    within = f"Runs differ in settings within {some_of(mixed)}"
+    names = {group.name for group in groups if group.differs_in}
+    others = [" and ".join(two) for two in of_some if names & {*two}]
+    if not others:
+        return f"{within}: figures and decisions of these are of runs in this mixture, and of no single configuration."
     return (
-        f"Runs differ in settings within {some_of(mixed)}: figures and decisions of these are of runs in this mixture, "
-        "and of no single configuration."
+        f"{within}: figures of these are of runs in this mixture, and of no single configuration. So are decisions, "
+        f"but those on {some_of(others, between='; ')}: these, with their savings, are of the runs with shared seeds "
+        "alone, whatever settings these have."
     )

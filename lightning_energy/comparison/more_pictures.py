@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lightning_energy.comparison.configurations import of_other_kinds, with_means
+from lightning_energy.comparison.configurations import left_out_of_ranks, with_means
 from lightning_energy.comparison.labels import LABEL_POINTS
 from lightning_energy.comparison.legend import put_legend
 from lightning_energy.comparison.picture import INCHES, UNITS, new_axes, written
@@ -122,7 +122,7 @@ def plot_ranks(comparison: Judgement, axes: Any = None) -> Any:
     axes = new_axes(2, (10.0, 4.9)) if axes is None else axes
     candidates, formula = comparison.candidates, comparison.formula
     if formula is None or len(candidates) < 2:  # noqa: PLR2004 - one has no rank
-        text = "fewer than two runs have a score"
+        text = "fewer than two configurations that may be ranked against each other have a score"
         for ax in axes:
             ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", color=GREY)
         return axes[0].figure, axes
@@ -144,8 +144,9 @@ def plot_ranks(comparison: Judgement, axes: Any = None) -> Any:
                 f"  {candidate.name[:28]}", (1, rank), xycoords=("axes fraction", "data"), va="center",
                 fontsize=LABEL_POINTS, color=COLOURS[i % len(COLOURS)], annotation_clip=False, parse_math=False,
             )  # fmt: skip
-    others = of_other_kinds(with_means(comparison.configurations))
+    others, mixed = left_out_of_ranks(with_means(comparison.configurations))
     more = f"; {others} of another kind left out" if others else ""
+    more += f"; {mixed} of mixed settings left out" if mixed else ""
     more += "; some energy missing" * any(run.source.slack_kwh for run in comparison.drawable)
     axes[0].set_title(f"dashed: the score's own constants; beta changes no order{more}", loc="left", fontsize="small")
     return axes[0].figure, axes

@@ -82,7 +82,8 @@ class Stability:
         over_reference: the winners by rising reference in kWh; empty where the score has none.
         pairs: the number of pairs of candidates.
         pairs_that_change: the number of these of which each is ahead somewhere in the range of alpha.
-        left_out: the number of configurations of other kinds, which may not be set against these.
+        left_out: the number of configurations which may not be set against these: of other kinds, and ``mixed``.
+        mixed: the number of those whose runs differ in settings, where not all are mixed in the same shares.
     """
 
     formula: Formula
@@ -91,6 +92,7 @@ class Stability:
     pairs: int
     pairs_that_change: int
     left_out: int = 0
+    mixed: int = 0
 
     def sentences(self) -> list[str]:
         """The same in words."""
@@ -113,10 +115,16 @@ class Stability:
             "Winners and places are by the figures that were seen (means of repeats): neither their scatter, nor the "
             "uncertainty of the energies, nor energy that is missing is in it."
         )
-        if self.left_out:
-            are = "1 configuration of another kind is"
-            are = are if self.left_out == 1 else f"{self.left_out} configurations of other kinds are"
+        if others := self.left_out - self.mixed:
+            are = "1 configuration of another kind is" if others == 1 else f"{others} configurations of other kinds are"
             words.append(f"{are} left out, as unlike things are not ranked against each other.")
+        if self.mixed:
+            are = "1 configuration is" if self.mixed == 1 else f"{self.mixed} configurations are"
+            within = "it" if self.mixed == 1 else "them"
+            words.append(
+                f"{are} left out, as runs differ in settings within {within}, and not in the same shares within all: "
+                "means tell how they are mixed."
+            )
         return [*words, "Beta multiplies every score alike: it changes no order."]
 
     def to_plain(self) -> dict[str, Any]:
@@ -127,6 +135,7 @@ class Stability:
             "pairs": self.pairs,
             "pairs_that_change": self.pairs_that_change,
             "left_out": self.left_out,
+            "mixed": self.mixed,
             "sentences": self.sentences(),
         }
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.course import course_of
-from lightning_energy.comparison.run_source import Source, hardware_of, source_of
+from lightning_energy.comparison.run_source import Source, hardware_of, source_of, training_seed
 from lightning_energy.comparison.to_target import ToTarget, to_target
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.best import why_no_metric
@@ -73,7 +73,8 @@ class Run:
         score: :func:`~lightning_energy.energy_penalized_accuracy`, with the same constants for all runs; accuracies
             alone have it and ``sam``.
         group: name of the group of runs of one configuration that it is in.
-        seed: its seed.
+        seed: its seed: that of Lightning's ``seed_everything``, or else that of its hyperparameters, if that is one.
+        seeds: all its seeds by name, that of Lightning's ``seed_everything`` under this one.
         metric_n: number of samples that its metric is of.
         kind: equal for runs that may be set against each other: of one coverage, quality and metric, on the same
             sensors.
@@ -122,6 +123,7 @@ class Run:
     hardware: str = ""
     covers: str = ""
     source: Source = field(default=Source(), repr=False, compare=False)
+    seeds: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_comparable(self) -> bool:
@@ -241,7 +243,8 @@ def _run(record: Record, path: str, name: str, epoch: Choice, scale: Scale | Non
         caveats=(*lacks, *_caveats(record, energy, is_best=value is not None)),
         hardware=hardware_of(record),
         covers=" + ".join(sorted({d.scope for d in record.devices})) or "unknown parts",
-        seed=source.seed,
+        seed=training_seed(source.seed, source.seeds),
+        seeds=source.all_seeds,
         metric_n=source.metric_n,
         source=source,
     )

@@ -15,6 +15,7 @@ from lightning_energy.meters.base import BOARDS
 from lightning_energy.meters.units import J_PER_KWH
 from lightning_energy.results.node import DamagedError, shortened
 from lightning_energy.results.plain import printable
+from lightning_energy.results.seeds import global_seed_of
 from lightning_energy.scores.formula import EnergyPenalized, parse
 
 if TYPE_CHECKING:
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from lightning_energy.results.record import Record
     from lightning_energy.scores.metric import Scale
 
-__all__ = ["Source", "hardware_of", "settings_of", "source_of"]
+__all__ = ["OF_LIGHTNING", "Source", "hardware_of", "settings_of", "source_of", "training_seed"]
 
-SEED = re.compile(r"(^|[/_.-])(seed|random_state)$", re.IGNORECASE)
+OF_LIGHTNING = "seed_everything"
+"""The name of Lightning's own seed among those of a run."""
+SEED = re.compile(r"(^|[/_.-])(seed|seed_everything|random_state)$", re.IGNORECASE)
 SETTINGS = (
     "module",
     "parameters",
@@ -64,7 +67,8 @@ class Source:
         settings: the settings that it was trained with: its module, precision, batch size and so on, and its
             hyperparameters, nested names joined by a slash; without the seed.
         has_hyperparameters: hyperparameters are among them.
-        seed: its seed; ``None`` unknown.
+        seed: that of Lightning's ``seed_everything``; ``None`` unknown.
+        seeds: those among its hyperparameters by name, such as that of a split of the data.
         metric_n: number of samples that the metric is of; ``None`` unknown.
         course: the validations at the ends of its epochs, in the unit of the comparison.
         stopped_after: number of epochs after which it ended, fewer than it was allowed: by early stopping, a budget, or
@@ -88,6 +92,12 @@ class Source:
     stopped_after: int | None = None
     stop_step: int = 1
     epochs: int | None = None
+    seeds: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def all_seeds(self) -> dict[str, int]:
+        """All its seeds that are known, by name."""
+        return {**self.seeds, **({} if self.seed is None else {OF_LIGHTNING: self.seed})}
 
 
 def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> Source:
@@ -99,7 +109,7 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
         lacks: the reasons why the run cannot be compared.
     """
     scale = None if record.metric is None else record.metric.scale
-    settings, seed = settings_of(record.what)
+    settings, seeds = settings_of(record.what)
     return Source(
         _sensors(record),
         _slack_kwh(record, energy),
@@ -109,11 +119,12 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
         scale,
         settings,
         bool(record.what.get("hyperparameters")),
-        seed if record.seed is None else record.seed,
+        global_seed_of(record),
         record.n_val,
         stopped_after=_stopped_after(record),
         stop_step=_stop_step(record),
         epochs=_epochs(record) or None,
+        seeds=seeds,
     )
 
 
@@ -158,26 +169,39 @@ def _by_contents(record: Record) -> str:
     return f"contents {hashlib.sha256(repr(record).encode()).hexdigest()}"
 
 
-def settings_of(what: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
-    """The settings of a training without its seed, and the seed.
+def settings_of(what: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
+    """The settings of a training without its seeds, and the seeds among its hyperparameters.
 
     Args:
         what: the description of the training in a record.
 
     Returns:
-        The settings by name, those of nested mappings with the names joined by a slash; and the seed, ``None`` where
-        there is none, or several that differ.
+        The settings by name, those of nested mappings with the names joined by a slash; and the seeds likewise.
 
     Example:
         >>> settings_of({"module": "Net", "hyperparameters": {"lr": 0.1, "seed": 3}})
-        ({'module': 'Net', 'lr': 0.1}, 3)
+        ({'module': 'Net', 'lr': 0.1}, {'seed': 3})
     """
     own = what.get("hyperparameters")
     flat = {name: what[name] for name in SETTINGS if name in what}
     flat |= dict(_flat(own if isinstance(own, Mapping) else {}))
-    seeds = {_seed(value) for name, value in flat.items() if SEED.search(name)} - {None}
-    settings = {printable(name): value for name, value in flat.items() if not SEED.search(name)}
-    return settings, seeds.pop() if len(seeds) == 1 else None
+    named = [(printable(name), value) for name, value in flat.items()]
+    seeds = {name: seed for name, value in named if SEED.search(name) and (seed := _seed(value)) is not None}
+    return {name: value for name, value in named if not SEED.search(name)}, seeds
+
+
+def training_seed(of_lightning: int | None, own: Mapping[str, int]) -> int | None:
+    """The seed of a training, as far as one number tells it; ``None`` unknown.
+
+    Args:
+        of_lightning: that of Lightning's ``seed_everything``; ``None`` unknown.
+        own: those among its hyperparameters, which may seed a split of the data alone: they count where the other is
+            not known, and all are one.
+    """
+    if of_lightning is not None:
+        return of_lightning
+    seeds = {*own.values()}
+    return seeds.pop() if len(seeds) == 1 else None
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

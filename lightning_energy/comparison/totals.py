@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.run_files import find_records
-from lightning_energy.comparison.run_source import settings_of
+from lightning_energy.comparison.run_source import settings_of, training_seed
 from lightning_energy.curves.energy import QUALITIES, Energy
 from lightning_energy.meters.units import J_PER_KWH, NS
 from lightning_energy.results.own_files import kept_places
 from lightning_energy.results.plain import printable
 from lightning_energy.results.read import RecordError
 from lightning_energy.results.record_ranks import load_record
+from lightning_energy.results.seeds import global_seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -311,10 +312,10 @@ def _with_kept(files: Sequence[Path], paths: Iterable[str | Path]) -> list[Path]
 
 
 def _labels(record: Record) -> dict[str, str]:
-    settings, seed = settings_of(record.what)
+    settings, own = settings_of(record.what)
     labels = {name: printable(str(value)) for name, value in settings.items()}
-    seed = record.seed if seed is None else seed
-    return labels if seed is None else labels | {"seed": str(seed)}
+    of_run = training_seed(global_seed_of(record), own)
+    return labels | ({} if of_run is None else {"seed": str(of_run)}) | {name: str(seed) for name, seed in own.items()}
 
 
 def _check(key: str, labels: Sequence[Mapping[str, str]]) -> None:

@@ -38,9 +38,10 @@ Accuracies are counts of samples: no mean of them is surer than the step from on
 either group differs, that step is no spread, and nothing is decided; likewise where those of one group do not, and
 their seeds are not known to be different, and where it is their energies. With different seeds, values that count no
 samples are taken to scatter as the other group's do. Nothing is decided about the metric of a group, either, in which
-one seed is known to come twice, whatever their settings: such runs show how the machine scatters, not what another seed
-brings. What is decided about its energy is for these seeds; and nothing is where not all runs are known to have had as
-many epochs, as with early stopping: where that hangs on the seed, runs of one seed cost alike.
+one seed comes twice as far as records say, whatever their settings: such runs do not show what another seed brings, but
+how the machine scatters, and what other settings make of it where these differ. What is decided about its energy is for
+these seeds; and nothing is where not all runs are known to have had as many epochs, as with early stopping: where that
+hangs on the seed, so does the energy.
 
 Energies of trainings that stop early (EarlyStopping, a budget) come in steps: of an epoch, or of all epochs from one
 validation to the next where they end at one. That all runs of a group stop after as many epochs by chance shows no
@@ -51,8 +52,9 @@ trainings scatter by of which some stop early and others reach their limit: wher
 of epochs, and all of the other another, the p-value is no smaller than the probability of that, :math:`4^{-n}` on each
 side for two groups of n that are alike.
 
-Runs that were put together by some settings may differ in others. What is decided is then about this mixture, and
-nothing is where the other group has another one: see :func:`~lightning_energy.comparison.mixtures.other_shares`.
+Runs that were put together by some settings may differ in others. What is decided is then about this mixture, of pairs
+about that of the pairs, and nothing is where the other group has another one: see
+:func:`~lightning_energy.comparison.mixtures.other_shares`.
 
 The level holds if repeats are independent and scatter roughly normally. Where a run in ten collapses, five runs have
 none in six of ten cases, and seem better than they are on average. Their number must be fixed before they are seen. It
@@ -70,6 +72,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_energy.comparison.binomial import counts_samples
 from lightning_energy.comparison.mixtures import OTHER_SHARES, other_shares
+from lightning_energy.comparison.seeds import may_pair
 from lightning_energy.comparison.student import FEWEST, repeats_needed, tail, tail_with
 
 if TYPE_CHECKING:
@@ -97,6 +100,7 @@ __all__ = [
     "judge",
     "metric_difference",
     "of_shared_seeds",
+    "of_some",
     "one_seed_words",
     "pairs_of",
     "unlike",
@@ -132,8 +136,8 @@ SHOWS_NOTHING = {
     "with a seed of its own?",
     "same pairs": "all pairs differ by the same figure, which shows no spread",
     "two means": "by the geometric mean, which is tested, one costs less, and by the mean the other: " + FEW_DEAR,
-    "seeds stop": "a group has one seed in several runs, and not all runs are known to have had as many epochs: where "
-    "that hangs on the seed, so does the energy",
+    "seeds stop": "a group has one seed in several runs, as far as records say, and not all runs are known to have had "
+    "as many epochs: where that hangs on the seed, so does the energy",
     "others": "the pairs of shared seeds, which are tested, have one order, and the means of all runs do not: "
     + NOT_SHARED,
 }
@@ -358,7 +362,7 @@ class Facts:
         log_kwh: the logarithm of each run's energy.
         log_most: the same with the energy that it may have spent in missing time.
         good: the metric of each run, of which more is better.
-        seeds: index of each seed; empty where they are not all known, or not all different.
+        seeds: index of each seed; empty where they are not all known, or one comes twice.
         u: relative standard uncertainty of an energy that is taken not to average out over its repeats.
         grid: step between two values of a metric that counts samples; 0 for others.
         epoch: share of an epoch, or of the epochs from one validation to the next, in the energy of a training that
@@ -371,7 +375,7 @@ class Facts:
     log_kwh: list[float]
     log_most: list[float]
     good: list[float]
-    seeds: dict[int, int]
+    seeds: dict[int | str, int]
     u: float
     grid: float
     epoch: float
@@ -395,7 +399,7 @@ class Facts:
             [math.log(e) for e in energies] if known else [],
             [math.log(e + run.source.slack_kwh) for e, run in zip(energies, runs, strict=True)] if known else [],
             [sign * (run.metric or 0.0) for run in runs],
-            seeds if len(seeds) == len(runs) else {},
+            seeds if len(seeds) == len(runs) and not group.repeats_a_seed else {},
             max((_relative_u(run) for run in runs), default=0.0) if known else 0.0,
             max(1 / (run.metric_n or 1) for run in runs) if runs and all(map(counts_samples, runs)) else 0.0,
             max((r.source.stop_step / r.source.stopped_after for r in runs if r.source.stopped_after), default=0.0),
@@ -597,8 +601,8 @@ def one_seed_words(*groups: Group) -> str:
     """Say why nothing is decided about the metric of groups that have one seed in several runs; empty of none."""
     names = [group.name for group in groups if group.repeats_a_seed]
     has = f"{' and '.join(names)} {'have' if len(names) > 1 else 'has'}"
-    scatter = "these show how the machine scatters, not what another seed brings"
-    return f"{has} one seed in several runs: {scatter}" if names else ""
+    words = "one seed in several runs, as far as records say, and runs of one seed do not show what another one brings"
+    return f"{has} {words}" if names else ""
 
 
 def of_shared_seeds(pairs: int, unpaired: int) -> str:
@@ -620,10 +624,20 @@ def of_shared_seeds(pairs: int, unpaired: int) -> str:
     return f"of the {pairs} shared seeds; {others} for nothing here"
 
 
+def of_some(verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
+    """The names of each two groups of which the runs with shared seeds alone were tested.
+
+    Args:
+        verdicts: the verdicts.
+    """
+    return [(verdict.one, verdict.other) for verdict in verdicts if verdict.unpaired]
+
+
 def pairs_of(one: Facts, other: Facts) -> list[tuple[int, int]]:
     """The runs with one seed, where these are three or more and at least half of the smaller group."""
     pairs = [(i, other.seeds[seed]) for seed, i in one.seeds.items() if seed in other.seeds]
-    return pairs if len(pairs) >= max(FEWEST, min(one.group.n, other.group.n) / 2) else []
+    is_many = len(pairs) >= max(FEWEST, min(one.group.n, other.group.n) / 2)
+    return pairs if is_many and may_pair(one.group.all_seeds, other.group.all_seeds) else []
 
 
 def are_mixed_alike(one: Group, other: Group) -> bool:

@@ -68,6 +68,7 @@ def record_of(document: Node) -> Record:
         units=_units(document.get("units")),
         above_idle_u=document.get("above_idle_u").maybe(_spread),
         seed=document.get("seed").maybe(Node.integer),
+        global_seed=document.get("global_seed").maybe(Node.integer),
         n_val=document.get("n_val").maybe(Node.integer),
         n_test=document.get("n_test").maybe(Node.integer),
         phases=document.get("phases").maybe(_phases) or {},

@@ -42,6 +42,7 @@ OPTIONAL = {
     "first_waits",
     "above_idle_u",
     "seed",
+    "global_seed",
     "n_val",
     "n_test",
 }  # fields that are not there where they are empty
@@ -131,6 +132,8 @@ class Record:
         above_idle_j: joules of this session above the devices' idle power; ``None`` when that was not watched.
         above_idle_u: its uncertainty; ``None`` unknown.
         seed: the seed of the run: of its hyperparameters, or that of Lightning's ``seed_everything``; ``None`` unknown.
+        global_seed: that of ``seed_everything``, whatever the hyperparameters name; ``None`` unknown, and in records of
+            earlier releases.
         n_val: number of samples in a validation, all ranks together: in the last one that ended. ``None`` unknown, and
             of several loaders.
         n_test: the same of a test.
@@ -180,6 +183,7 @@ class Record:
     phases: Mapping[str, Sequence[PhaseEnergy]] = field(default_factory=dict)
     phases_by_rank: Sequence[Sequence[PhaseEnergy]] = ()
     first_waits: FirstWaits | None = None
+    global_seed: int | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -298,6 +302,7 @@ def make_record(
     sessions: Sequence[SessionRow] = (),
     evaluations: Sequence[Evaluation] = (),
     seed: int | None = None,
+    global_seed: int | None = None,
 ) -> Record:
     """The record of a report, written now.
 
@@ -313,6 +318,7 @@ def make_record(
         sessions: a row per earlier session of the run, and one of this session when it has ended.
         evaluations: a row per validation, test or prediction outside of ``fit``.
         seed: the seed of the run; ``None`` unknown.
+        global_seed: that of Lightning's ``seed_everything``; ``None`` unknown.
     """
     return Record(
         run_id=run_id,
@@ -346,6 +352,7 @@ def make_record(
         units={stage: {**row} for stage, row in report.units.items()},
         above_idle_u=report.above_idle_u,
         seed=seed,
+        global_seed=global_seed,
         n_val=report.n_val,
         n_test=report.n_test,
         phases={stage: [*phases] for stage, phases in report.phases.items()},

@@ -16,6 +16,7 @@ from lightning_energy.meters.base import BOARDS
 from lightning_energy.results.plain import printable
 from lightning_energy.results.prefixes import significant
 from lightning_energy.results.readable import duration, percent
+from lightning_energy.results.seeds import global_seed_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -175,7 +176,8 @@ def _order(found: Gathered) -> Item:
 
 
 def _seeds(found: Gathered) -> Item:
-    seeds = [r.seed for r in found.records]
+    of_training = ((global_seed_of(r), r.seed) for r in found.records)
+    seeds = [own if of_all is None else of_all for of_all, own in of_training]
     known = [s for s in seeds if s is not None]
     different = sorted({*known})
     text = f"{_first(different)} in {len(known)} of {len(seeds)} runs" if known else "not in the records"

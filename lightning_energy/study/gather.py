@@ -12,6 +12,7 @@ from lightning_energy.comparison.run_files import find_records
 from lightning_energy.curves.energy import Energy
 from lightning_energy.results.read import RecordError
 from lightning_energy.results.record_ranks import load_record
+from lightning_energy.results.seeds import global_seed_of
 from lightning_energy.study.manifest import MANIFEST, Attempt, Manifest, StudyError, is_manifest, read_manifest
 from lightning_energy.study.process import TUNING, records_of
 
@@ -165,7 +166,7 @@ def _add_study(found: Gathered, folder: Path) -> None:
         is_run = attempt.kind == "run" and attempt.state == "done"
         if is_run:
             _add_run(found, folder / attempt.record, attempt.config)
-            found.reseeded += any(r.seed not in {None, attempt.seed} for r in records)
+            found.reseeded += any(global_seed_of(r) not in {None, attempt.seed} for r in records)
         else:
             use: Use = "warm-ups" if attempt.kind == "warm-up" else "failed" if attempt.state == "failed" else "cut off"
             found.add(use, records)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.meters.handlers import raised_by_handler
+from lightning_energy.results.seeds import seed_among
 from lightning_energy.training.lightning_private import logged_hyperparameters
 
 if TYPE_CHECKING:
@@ -15,16 +16,13 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import Trainer
 
-__all__ = ["SEEDS", "recorded_hyperparameters", "recorded_seed", "without_secrets"]
+__all__ = ["global_seed", "recorded_hyperparameters", "recorded_seed", "without_secrets"]
 
 SECRET = re.compile(
     r"secret|passw|passphrase|credential|private_?key|(api|access|auth|license|account|wandb)_?(key|token)(_id)?\b|"
     r"(^|_)(token|auth|auth_header|authorization|pwd|apikey|cookie|bearer)$",
     re.IGNORECASE,
 )
-SEEDS = ("seed", "random_seed", "random_state", "global_seed")
-"""Hyperparameters that name the seed of a run."""
-
 CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 SEPARATOR = re.compile(r"[-. ]")
 HIDDEN = "…"
@@ -64,10 +62,15 @@ def recorded_seed(hyperparameters: Mapping[str, Any]) -> int | None:
         >>> recorded_seed({"seed": 3, "lr": 0.1})
         3
     """
-    for name in SEEDS:
-        value = hyperparameters.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return value
+    seed = seed_among(hyperparameters)
+    return global_seed() if seed is None else seed
+
+
+def global_seed() -> int | None:
+    """The seed of Lightning's last ``seed_everything``; ``None`` unknown.
+
+    Of several trainings after one call all have it, although the random state has moved on.
+    """
     text = os.environ.get("PL_GLOBAL_SEED", "")
     return int(text) if text.isascii() and text.isdigit() else None
 

@@ -21,7 +21,7 @@ from lightning_energy.results.record import NAME, Record, make_record
 from lightning_energy.results.record_ranks import load_record, rank_file, rank_files
 from lightning_energy.results.rows import EpochRow, Evaluation, SessionRow
 from lightning_energy.results.write import remove_leftovers, write_record
-from lightning_energy.training.hyperparameters import recorded_hyperparameters, recorded_seed
+from lightning_energy.training.hyperparameters import global_seed, recorded_hyperparameters, recorded_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,6 +69,7 @@ class Recorder:
         self.rank = rank
         self.what = {**what}
         self._seed = recorded_seed(what.get("hyperparameters", {}))
+        self._global_seed = global_seed()
         self._started_unix_s = time.time()
         self._where: Machine | None = None
         self._evaluations: list[Evaluation] = [] if old is None else [*old.evaluations]
@@ -120,6 +121,7 @@ class Recorder:
             sessions=sessions,
             evaluations=self._evaluations,
             seed=self._seed,
+            global_seed=self._global_seed,
         )
         self._write(record)
 

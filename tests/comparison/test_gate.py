@@ -112,8 +112,8 @@ def test_runs_with_one_seed_show_nothing_of_the_metric(n):
         answer = gate(base, repeats("new", NOISE, [486 / 540 - lost] * 5, seeds=[42] * 5, metric_n=n), 0.03)
         assert (answer.outcome, answer.gain_low) == ("cannot tell", None)
         assert answer.reason == (
-            f"the metric is worse by {lost:.4g}, but base and new have one seed in several runs: these show how the "
-            "machine scatters, not what another seed brings"
+            f"the metric is worse by {lost:.4g}, but base and new have one seed in several runs, as far as records "
+            "say, and runs of one seed do not show what another one brings"
         )
     same = repeats("new", NOISE, [486 / 540] * 5, seeds=[42] * 5, metric_n=n)
     assert gate(validated(base, 20), validated(same, 20), 0.03).outcome == "fine"
@@ -137,8 +137,8 @@ def test_with_one_seed_and_early_stopping_the_energy_is_that_of_the_seed():
         answer = gate(of_length("base", 1.0, 20), of_length("new", kwh, round(20 * kwh)), 0.03)
         assert (answer.outcome, answer.repeats) == ("cannot tell", None)
         assert answer.reason == (
-            "base and new have one seed in several runs: these show how the machine scatters, not what another seed "
-            "brings; not all had as many epochs, and where that hangs on the seed, so does the energy: "
+            "base and new have one seed in several runs, as far as records say, and runs of one seed do not show what "
+            "another one brings; not all had as many epochs, and where that hangs on the seed, so does the energy: "
             "train each with a seed of its own"
         )
     open_ = gate(of_length("base", 1.0, 20), of_length("new", 1.02, 21), 0.03)

@@ -199,12 +199,13 @@ def test_what_has_no_spread_is_told_for_what_it_is():
     sentences = group_sentences(of(*seeded))
     (open_,) = [s for s in sentences if s.startswith("a and b are not told apart: some ")]
     assert open_.endswith(
-        "show which is cheaper; which is better is not decided: a and b have one seed in several runs: these show how "
-        "the machine scatters, not what another seed brings."
+        "show which is cheaper; which is better is not decided: a and b have one seed in several runs, as far "
+        "as records say, and runs of one seed do not show what another one brings."
     )
     assert sentences[-1] == (
-        "Some groups have one seed twice, so that they are not paired, and nothing is decided about their metric, "
-        "whose spread is, at least in part, the machine's: use another seed for each repeat."
+        "Some groups have one seed twice, as far as records say, so that they are not paired, and nothing is decided "
+        "about their metric: use another seed for each repeat, by seed_everything before each training or as a "
+        "hyperparameter."
     )
     dear = [
         repeats(n, [k * e for e in NOISE], ACCURACIES, seeds=[42] * 5, epochs=9) for n, k in (("a", 1.0), ("b", 1.5))
@@ -234,8 +235,8 @@ def test_what_does_not_show_how_repeats_scatter_is_told():
     assert row[2:6] == ["0.9100 ± 0.0100", "–", "1010 ± 10", "–"]  # noqa: RUF001
     words = (
         "the energies of a have none, as all runs stopped early after as many epochs: others may take more or fewer; "
-        "the metrics of a have none, as runs share a seed: they show how the machine scatters, not what another seed "
-        "brings"
+        "the metrics of a have none, as runs share a seed, as far as records say, and runs of one seed do not show "
+        "what another one brings"
     )
     for shown in (" ".join(text(found).split()), markdown(found).replace("\\", ""), latex(found).replace("\\", "")):
         assert words in shown

@@ -50,9 +50,12 @@ def test_runs_that_differ_in_the_seed_alone_are_a_group():
     assert members(groups) == {"cnn": ["cnn/version_1", "cnn/version_2"], "mlp": ["mlp/version_1", "mlp/version_2"]}
     assert [group.seeds for group in groups] == [(1, 2), (1, 2)]
     assert groups[0].settings == {"model": "cnn"}
-    assert settings_of({"module": "N", "hyperparameters": {"a": {"seed": 3, "b": 1}}}) == ({"module": "N", "a/b": 1}, 3)
+    assert settings_of({"module": "N", "hyperparameters": {"a": {"seed": 3, "b": 1}}}) == (
+        {"module": "N", "a/b": 1},
+        {"a/seed": 3},
+    )
     seeds = ("3", 3.0, True, "x", 3.5, float("nan"), None)
-    assert [settings_of({"hyperparameters": {"seed": s}})[1] for s in seeds] == [3, 3, *[None] * 5]
+    assert [settings_of({"hyperparameters": {"seed": s}})[1] for s in seeds] == [{"seed": 3}] * 2 + [{}] * 5
 
 
 def test_names_tell_the_settings_where_the_runs_share_no_name():
@@ -278,7 +281,7 @@ def test_what_does_not_show_how_repeats_scatter_has_no_interval():
     (same,) = group_runs([replace(r, source=replace(r.source, seed=42)) for r in runs])
     assert (same.metric.low, same.metric.high, same.metric.sd) == (None, None, plain.metric.sd)
     assert (same.energy.low, same.energy.sd) == (None, plain.energy.sd)  # which may have been of different lengths
-    assert same.no_energy_interval.startswith("runs share a seed, and nothing tells whether all had as many epochs")
+    assert same.no_energy_interval.startswith("runs share a seed, as far as records say, and nothing tells whether all")
 
 
 def of_lengths(kwh, seeds, epochs, **more):
@@ -296,7 +299,9 @@ def test_energies_of_one_seed_and_trainings_of_unlike_length_have_no_interval():
     kwh, seeds = (0.170, 0.1701, 0.200, 0.2001, 0.260, 0.2601), (0, 0, 1, 1, 2, 2)
     stopped = of_lengths(kwh, seeds, (17, 17, 20, 20, 26, 26))
     assert (stopped.energy.low, stopped.energy.high, stopped.has_one_length) == (None, None, False)
-    assert stopped.to_plain()["no_energy_interval"].startswith("runs share a seed, and not all had as many epochs")
+    assert stopped.to_plain()["no_energy_interval"].startswith(
+        "runs share a seed, as far as records say, and not all had as many epochs"
+    )
     capped = of_lengths(kwh, seeds, (17, 17, 20, 20, 100, 100))
     assert capped.energy.low is None
     whole = of_lengths(kwh, seeds, (100,) * 6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from lightning_energy.comparison.configurations import of_main_kind, on_front_of
 from lightning_energy.comparison.front_probability import front_probabilities
 from lightning_energy.comparison.groups import mean_of
 from lightning_energy.comparison.mixtures import other_shares
+from lightning_energy.comparison.more_pictures import plot_ranks
 from lightning_energy.comparison.verdicts import judge
 from tests.comparison.groups import repeats
 from tests.records import put
@@ -112,6 +114,23 @@ def test_texts_may_be_the_same_with_other_names_and_numbers_may_not():
     assert other_shares(one, of("b", [{"lr": v} for v in (1.0, 2.0, 2, 2)])) == "lr: 3 and 1 against 1 and 3"
 
 
+@pytest.mark.parametrize("values", [(0.1, 0.2, 0.3), ("1e-1", "2", "3"), ([8], [16], [None, 32]), (math.inf, 1, None)])
+@pytest.mark.parametrize("others", ["none", ["sgd"] * 3, ["x", "y", "z"]])
+def test_numbers_against_none_or_texts_are_no_labels(values, others):
+    """A sweep over a rate that the other model does not have: each run has another one."""
+    one = of("a", [{"model": "a", "lr": value} for value in values])
+    other = of("b", [{"model": "b"} | ({} if others == "none" else {"lr": others[i]}) for i in range(3)], kwh=2.0)
+    for two in ((one, other), (other, one)):
+        assert other_shares(*two).startswith("lr: ")
+        (verdict,) = judge(two)
+        assert verdict.kind == "incomparable"
+    if None not in values:
+        assert other_shares(one, other) == "lr: numbers on one side alone"
+    texts = of("a", [{"model": "a", "lr": name} for name in "uvw"])
+    if others != "none":
+        assert other_shares(texts, other) == ""
+
+
 @pytest.mark.parametrize("label", [{"fold": "01234567"}, {"hidden": "aabbaabb"}, {}])
 def test_no_other_setting_hides_two_that_are_mixed_otherwise(label):
     """Low with low and high with high, against low with high and high with low."""
@@ -208,3 +227,47 @@ def test_a_hypervolume_is_of_runs_however_they_are_mixed_in_groups(tmp_path):
     assert [v.kind for v in mixed.verdicts] == ["incomparable"]
     assert mixed.progress().hypervolume == alone.progress().hypervolume == pytest.approx(0.25)
     assert mixed.progress().left_out == 0
+
+
+def test_a_decision_about_pairs_is_not_said_to_be_of_the_whole_mixture(tmp_path):
+    """Of the dearer model two narrow runs are not paired."""
+    for model, kwh, numbers in (("a", 1.0, "1212"), ("b", 2.0, "121211")):
+        for i, width in enumerate(map(int, numbers)):
+            what = {"hyperparameters": {"model": model, "width": width}}
+            figures = kwh * width * (1 + kwh * i * i / 1000), 0.8 + kwh * i * i / 1000
+            put(tmp_path / model / str(i), *figures, what=what, seed=i, run_id=f"{model}{i}")
+    found = compare(tmp_path, by="model")
+    (verdict,) = found.verdicts
+    assert (verdict.pairs, verdict.unpaired, verdict.energy.sign) == (4, 2, 1)
+    words = (
+        "Runs differ in settings within model=a (width), model=b (width): figures of these are of runs in this "
+        "mixture, and of no single configuration. So are decisions, but those on model=a and model=b: these, with "
+        "their savings, are of the runs with shared seeds alone, whatever settings these have."
+    )
+    assert words in found.caveats
+    assert words in found.to_latex()
+    paths = [tmp_path / "a", *(tmp_path / "b" / str(i) for i in range(4))]
+    assert any(
+        "figures and decisions of these are of runs in this mixture" in text
+        for text in compare(paths, by="model").caveats
+    )
+
+
+def test_ranks_say_why_they_leave_a_mixture_out(tmp_path):
+    """Two plain models, a mixture on the same GPU, and a model on a GPU with its memory."""
+    for i, (model, width) in enumerate((("a", 1), ("a", 1), ("b", 1), ("b", 1), ("c", 1), ("c", 2), ("d", 1))):
+        what = {"hyperparameters": {"model": model, "width": width}}
+        scopes = ("gpu", "dram") if model == "d" else ("gpu",)
+        put(tmp_path / str(i), 1.0 + i / 10, 0.9 + i / 1000, what=what, seed=i, scopes=scopes)
+    found = compare(tmp_path, by="model")
+    sentences = found.stability().sentences()
+    assert (
+        "1 configuration of another kind is left out, as unlike things are not ranked against each other." in sentences
+    )
+    assert (
+        "1 configuration is left out, as runs differ in settings within it, and not in the same shares within all: "
+        "means tell how they are mixed."
+    ) in sentences
+    assert (found.stability().left_out, found.to_plain()["stability"]["mixed"]) == (2, 1)
+    title = plot_ranks(found)[1][0].get_title(loc="left")
+    assert "; 1 of another kind left out; 1 of mixed settings left out" in title

@@ -218,7 +218,9 @@ def test_without_epochs_or_a_score_the_pictures_say_so(tmp_path):
     put(tmp_path / "b", 2.0, 20.0, name="val_ppl", mode="min", scale="raw")
     comparison = compare(tmp_path, target=25)
     assert "no record has epochs with val_ppl and energy" in texts(plot_courses(comparison)[0])
-    assert "fewer than two runs have a score" in texts(plot_ranks(comparison)[0])
+    assert "fewer than two configurations that may be ranked against each other have a score" in texts(
+        plot_ranks(comparison)[0]
+    )
     assert "2 of 2 records have no epoch with a value of val_ppl that can be read: they" in text(comparison)
     assert comparison.progress() is comparison.stability() is None
 

@@ -91,6 +91,9 @@ def test_labels_are_hyperparameters_settings_and_the_seed(tmp_path):
     }
     assert {row.group for row in totals([tmp_path], by=["optimizer/lr"]).rows} == {("0.1",), (NONE,)}
     assert {row.group for row in totals([tmp_path], by=["seed"]).rows} == {("3",), (NONE,)}
+    put(tmp_path / "d", 8.0, run_id="d", seed=42, global_seed=5, **hyper(random_state=42))
+    assert {row.group for row in totals([tmp_path], by=["seed"]).rows} == {("3",), ("5",), (NONE,)}
+    assert {row.group for row in totals([tmp_path], by=["random_state"]).rows} == {("42",), (NONE,)}
     with pytest.raises(ValueError, match=r"no run has 'grup': give month, project, or one of group, module, "):
         totals([tmp_path], by=["grup"])
 

@@ -27,6 +27,7 @@ FULL = replace(
     sessions=[SessionRow(1.0, "completed", energy(1.0), 10)],
     gaps=energy(0.5),
     seed=3,
+    global_seed=4,
     n_val=540,
     n_test=360,
 )
@@ -57,7 +58,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return document
 
 
-ADDED: dict[str, Any] = {"no_score": "", "seed": None, "n_val": None, "n_test": None}
+ADDED: dict[str, Any] = {"no_score": "", "seed": None, "global_seed": None, "n_val": None, "n_test": None}
 """Fields that the first records of version 2 do not have, and their values then."""
 
 
@@ -91,6 +92,7 @@ ADDED: dict[str, Any] = {"no_score": "", "seed": None, "n_val": None, "n_test": 
         ("run_id", None, "run_id=None is not a text"),
         ("n_val", 1.5, "n_val=1.5 is not a whole number from 0 on"),
         ("seed", "x", "seed='x' is not a whole number from 0 on"),
+        ("global_seed", -1, "global_seed=-1 is not a whole number from 0 on"),
         ("devices.0.condition", {"sm_clock_mhz": -1}, "devices[0].condition.sm_clock_mhz=-1 is not a finite number"),
     ],
 )

@@ -259,6 +259,18 @@ def test_a_function_that_seeds_by_itself_is_told(tmp_path):
     )
 
 
+def test_the_seed_of_a_split_is_not_taken_for_that_of_the_training(tmp_path):
+    """A DataModule(seed=42) in each run, in records with the seed of the training and in those of earlier releases."""
+    manifest = made(tmp_path, failed=None)
+    split = {"hyperparameters": {"seed": 42}}
+    for attempt in manifest.attempts:
+        known = {"global_seed": attempt.seed} if attempt.config == "small" else {}
+        metric = 0.8 + attempt.seed / 100
+        put(tmp_path / attempt.folder, 1.0, metric, run_id=attempt.folder, seed=42, what=split, **known)
+    (item,) = (i for i in report(tmp_path).checklist if i.name == "seeds")
+    assert item.text.startswith("0, 1, 2, 42 in 6 of 6 runs, set before the function was called")
+
+
 def test_repeats_with_one_metric_may_be_one_training(tmp_path):
     """A function that calls torch.manual_seed(0): the records have the seeds of the plan all the same."""
     manifest = made(tmp_path, failed=None)

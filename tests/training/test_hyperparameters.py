@@ -125,6 +125,19 @@ def test_the_record_honours_the_modules_wish(tmp_path, logger):
     assert load_record(trainer.log_dir).what["hyperparameters"] == expected
 
 
+def test_the_seed_of_a_split_does_not_stand_for_that_of_the_training(tmp_path, monkeypatch):
+    class Split(Classifier):
+        def __init__(self, seed=42) -> None:
+            super().__init__()
+            self.save_hyperparameters()
+
+    monkeypatch.setenv("PL_GLOBAL_SEED", "7")
+    trainer = make_trainer(tmp_path, max_epochs=1, logger=CSVLogger(tmp_path), callbacks=[energy_callback()])
+    trainer.fit(Split(), loader(), loader(8))
+    record = load_record(trainer.log_dir)
+    assert (record.seed, record.global_seed) == (42, 7)
+
+
 @pytest.mark.parametrize(
     ("hyperparameters", "environment", "seed"),
     [

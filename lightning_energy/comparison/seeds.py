@@ -1,0 +1,95 @@
+"""The seeds of runs that belong together: which differ, which come twice, and which runs of two groups share them."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+__all__ = ["Seed", "come_twice", "labels_of", "may_pair", "names_that_vary"]
+
+Seed: TypeAlias = "int | str | None"
+"""The seed that tells a run from others: a number, several that differ as text, or ``None`` unknown."""
+
+
+def names_that_vary(seeds: Sequence[Mapping[str, int]]) -> list[str]:
+    """The names of the seeds in which runs differ, or that not all of them have, sorted.
+
+    Args:
+        seeds: all known seeds of each run, by name.
+
+    Example:
+        >>> names_that_vary([{"seed_everything": 1, "split_seed": 42}, {"seed_everything": 2, "split_seed": 42}])
+        ['seed_everything']
+    """
+    names = {name for of_run in seeds for name in of_run}
+    return sorted(name for name in names if len({of_run.get(name) for of_run in seeds}) > 1)
+
+
+def labels_of(seeds: Sequence[Mapping[str, int]]) -> tuple[Seed, ...]:
+    """The seed of each run: of those in which the runs differ, or else of all that it has.
+
+    Args:
+        seeds: all known seeds of each run, by name.
+
+    Example:
+        >>> labels_of([{"seed_everything": 1, "split_seed": 42}, {"seed_everything": 2, "split_seed": 42}])
+        (1, 2)
+        >>> labels_of([{"seed": 1, "split_seed": 42}])
+        ('seed=1, split_seed=42',)
+    """
+    names = names_that_vary(seeds)
+    return tuple(_label({name: own[name] for name in names if name in own} or own) for own in seeds)
+
+
+def _label(seeds: Mapping[str, int]) -> Seed:
+    values = {*seeds.values()}
+    if len(values) > 1:
+        return ", ".join(f"{name}={value}" for name, value in sorted(seeds.items()))
+    return next(iter(values), None)
+
+
+def come_twice(seeds: Iterable[Mapping[str, int]]) -> bool:
+    """True where two runs have one seed as far as is known: they have a seed of one name, and all such are equal.
+
+    Args:
+        seeds: all known seeds of each run, by name.
+
+    Example:
+        >>> come_twice([{"seed_everything": 1, "split_seed": 42}, {"seed_everything": 2, "split_seed": 42}])
+        False
+        >>> come_twice([{"split_seed": 42}, {"seed_everything": 2, "split_seed": 42}, {}])
+        True
+    """
+    alike: dict[frozenset[str], list[Mapping[str, int]]] = {}
+    for of_run in seeds:
+        alike.setdefault(frozenset(of_run), []).append(of_run)
+    alike.pop(frozenset(), None)
+    if any(len(_of_names(each, names)) < len(each) for names, each in alike.items()):
+        return True
+    pairs = combinations(alike.items(), 2)
+    return any(_of_names(each, a & b) & _of_names(others, a & b) for (a, each), (b, others) in pairs if a & b)
+
+
+def _of_names(seeds: Iterable[Mapping[str, int]], names: Collection[str]) -> set[tuple[int, ...]]:
+    ordered = sorted(names)
+    return {tuple(of_run[name] for name in ordered) for of_run in seeds}
+
+
+def may_pair(one: Sequence[Mapping[str, int]], other: Sequence[Mapping[str, int]]) -> bool:
+    """True unless runs of one side differ in other seeds than those of the other side, which has these, too.
+
+    Args:
+        one: all known seeds of each run of one side, by name.
+        other: those of the other side.
+
+    Example:
+        >>> folds = [{"seed_everything": 42, "split_seed": i} for i in range(3)]
+        >>> may_pair(folds, [{"seed_everything": i, "split_seed": 42} for i in range(3)])
+        False
+    """
+    a, b = ({*names_that_vary(seeds)} for seeds in (one, other))
+    has_a, has_b = ({name for of_run in seeds for name in of_run} for seeds in (one, other))
+    return bool(a & b) or not (a & has_b or b & has_a)
