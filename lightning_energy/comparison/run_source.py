@@ -63,7 +63,7 @@ class Source:
         scale: the scale of its metric as its record has it; ``None`` without a metric.
         settings: the settings that it was trained with: its module, precision, batch size and so on, and its
             hyperparameters, nested names joined by a slash; without the seed.
-        has_hyperparameters: hyperparameters are among them.
+        has_hyperparameters: hyperparameters are among them, and not a seed alone.
         seed: its seed; ``None`` unknown.
         metric_n: number of samples that the metric is of; ``None`` unknown.
         course: the validations at the ends of its epochs, in the unit of the comparison.
@@ -108,7 +108,7 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
         lacks,
         scale,
         settings,
-        bool(record.what.get("hyperparameters")),
+        _has_more_than_a_seed(record.what.get("hyperparameters")),
         seed if record.seed is None else record.seed,
         record.n_val,
         stopped_after=_stopped_after(record),
@@ -178,6 +178,12 @@ def settings_of(what: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
     seeds = {_seed(value) for name, value in flat.items() if SEED.search(name)} - {None}
     settings = {printable(name): value for name, value in flat.items() if not SEED.search(name)}
     return settings, seeds.pop() if len(seeds) == 1 else None
+
+
+def _has_more_than_a_seed(hyperparameters: Any) -> bool:
+    """True where hyperparameters say how a run was trained: a seed by itself, which all may have, does not."""
+    own = hyperparameters if isinstance(hyperparameters, Mapping) else {}
+    return any(not SEED.search(name) for name, _ in _flat(own))
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -79,6 +79,15 @@ def test_without_hyperparameters_runs_of_one_seed_are_no_repeats(tmp_path):
         assert [group.n for group in compare(tmp_path / f"{seeds}", by="folder").groups] == [len(seeds)]
 
 
+def test_a_seed_alone_is_no_hyperparameter_that_says_how_a_run_was_trained(tmp_path):
+    """Who gives the seed as a hyperparameter, and nothing else, has two learning rates that no record has."""
+    for i, seed in enumerate((0, 1, 2, 0, 1, 2)):
+        put(tmp_path / f"{i}", 1.0 + i, 0.9, run_id=f"r{i}", what={"hyperparameters": {"seed": seed}})
+    found = compare(tmp_path)
+    assert [group.n for group in found.groups] == [1] * 6
+    assert any(text.startswith("6 of 6 runs have no hyperparameters") for text in found.caveats)
+
+
 @pytest.mark.parametrize(
     ("by", "expected"),
     [
