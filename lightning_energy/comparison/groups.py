@@ -342,7 +342,8 @@ def _unsaid(runs: Sequence[Run], by: By) -> list[Run]:
 
 
 def _repeat_a_seed(runs: Sequence[Run]) -> bool:
-    kept, _ = _once([run for run in runs if not _reason(run)])
+    """True where a seed comes twice among runs that ended or go on; one that was interrupted may have begun anew."""
+    kept, _ = _once([run for run in runs if run.outcome == "running" or not _reason(run)])
     return len({run.source.seed for run in kept}) < len(kept)
 
 

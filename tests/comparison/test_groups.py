@@ -88,6 +88,13 @@ def test_a_seed_alone_is_no_hyperparameter_that_says_how_a_run_was_trained(tmp_p
     assert any(text.startswith("6 of 6 runs have no hyperparameters") for text in found.caveats)
 
 
+def test_without_hyperparameters_runs_that_go_on_have_seeds_too(tmp_path):
+    """Of two learning rates that no record has, trained at once, those are done first that differ in their seed."""
+    for i, (seed, outcome) in enumerate(zip((0, 1, 2, 0, 1, 2), ("completed", "running") * 3, strict=True)):
+        put(tmp_path / f"{i}", 1.0 + i, 0.9, run_id=f"r{i}", seed=seed, outcome=outcome)
+    assert [group.n for group in compare(tmp_path).groups if group.n] == [1] * 3
+
+
 @pytest.mark.parametrize(
     ("by", "expected"),
     [
