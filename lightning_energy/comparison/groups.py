@@ -51,8 +51,8 @@ MOST_NAMES = 20  # of settings in a sentence
 _OF_A_REPEAT = re.compile(r"[\W_]*((seed|rep|repeat|run|version|s|v)[\W_]*)?\d*$", re.IGNORECASE)  # "cnn/seed_1"
 _LABEL = re.compile(
     r"(^|[/.])(((slurm_?)?(array_?)?job|run|trial|attempt|rep|repeat|repetition|replicate|replica)"
-    r"(_?(name|id|idx|index|no|nr|num|number))?|id|uuid|pid|port|(start_?)?(time|date)|time_?stamp|"
-    r"((log|logs|save|out|output|run|default_root|root)_?)?(dir|folder|path))$",
+    r"(_?(name|id|idx|index|no|nr|num|number))?|uuid|pid|start_?(time|date)|time_?stamp|"
+    r"(log|logs|save|out|output|run|default_root|root)_?(dir|folder|path))$|^(id|port|date)$",  # but "model/id"
     re.IGNORECASE,
 )
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+$")  # a number that YAML reads as a text: "1e-3"
