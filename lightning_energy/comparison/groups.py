@@ -328,7 +328,8 @@ def unsaid_words(runs: Sequence[Run], by: By) -> str:
     return (
         f"{n} of {len(runs)} runs have no hyperparameters in their records, and seeds come twice among those that look "
         "alike, so that they may be of several configurations: each of these is a group of its own. Name groups "
-        "(--group-by folder), or call save_hyperparameters() in the module."
+        "(--group-by folder, if each configuration has a folder of its own), or call save_hyperparameters() in the "
+        "module."
     )
 
 
