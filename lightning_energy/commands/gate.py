@@ -75,6 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     for problem in problems:
         complain("gate", problem)
+    too_large = sides["base"].subject.too_large("--max-loss", arguments.max_loss or 0.0)
+    if too_large:
+        complain("gate", too_large)
+        return Exit.WRONG_INPUT
     base, new = (_group(name, side) for name, side in sides.items())
     if problems and not (base.runs and new.runs):
         return Exit.WRONG_INPUT

@@ -53,8 +53,8 @@ MOST_NAMES = 20  # of settings in a sentence
 _OF_A_REPEAT = re.compile(r"[\W_]*((seed|rep|repeat|run|version|s|v)[\W_]*)?\d*$", re.IGNORECASE)  # "cnn/seed_1"
 _LABEL = re.compile(
     r"(^|[/.])(((slurm_?)?(array_?)?job|run|trial|attempt|rep|repeat|repetition|replicate|replica)"
-    r"(_?(name|id|idx|index|no|nr|num|number))?|id|uuid|pid|port|(start_?)?(time|date)|time_?stamp|"
-    r"((log|logs|save|out|output|run|default_root|root)_?)?(dir|folder|path))$",
+    r"(_?(name|id|idx|index|no|nr|num|number))?|uuid|pid|start_?(time|date)|time_?stamp|"
+    r"(log|logs|save|out|output|run|default_root|root)_?(dir|folder|path))$|^(id|port|date)$",  # but "model/id"
     re.IGNORECASE,
 )
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+$")  # a number that YAML reads as a text: "1e-3"
@@ -335,7 +335,8 @@ def unsaid_words(runs: Sequence[Run], by: By) -> str:
     return (
         f"{n} of {len(runs)} runs have no hyperparameters in their records, and seeds come twice among those that look "
         "alike, so that they may be of several configurations: each of these is a group of its own. Name groups "
-        "(--group-by folder), or call save_hyperparameters() in the module."
+        "(--group-by folder, if each configuration has a folder of its own), or call save_hyperparameters() in the "
+        "module."
     )
 
 
@@ -349,7 +350,8 @@ def _unsaid(runs: Sequence[Run], by: By) -> list[Run]:
 
 
 def _repeat_a_seed(runs: Sequence[Run]) -> bool:
-    kept, _ = _once([run for run in runs if not _reason(run)])
+    """True where a seed comes twice among runs that ended or go on; one that was interrupted may have begun anew."""
+    kept, _ = _once([run for run in runs if run.outcome == "running" or not _reason(run)])
     return come_twice(_seeds_of(kept))
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["OTHER_SHARES", "mixed_words", "other_shares"]
 
 NUMBERS = re.compile(r"[\[\],.+\-eE\s]*\d[\[\],.+\-eE\s\d]*")
+COUNTS = ("parameters", "trainable_parameters")
+"""What a record counts of a module: settings such as a width, of which each module makes numbers of its own."""
+OTHER_NUMBERS = "other numbers"
 OTHER_SHARES = "their runs are of several configurations, in other shares on both sides"
 
 
@@ -30,7 +33,8 @@ def other_shares(one: Group, other: Group, pairs: Sequence[tuple[int, int]] = ()
     compared, the shares of all its values must be the same, and where they have all values of several settings in
     common, those of these together. Else texts may be the same ones with another name, so that the sizes of their
     shares are compared, and a text that no two runs of a group share is taken for a label there; numbers are neither,
-    also where the other group has none.
+    also where the other group has none. Numbers of parameters that follow in each group from settings whose values both
+    have are no setting of their own.
 
     Args:
         one: a group.
@@ -51,11 +55,23 @@ def other_shares(one: Group, other: Group, pairs: Sequence[tuple[int, int]] = ()
         if words := unequal(*columns[name]):
             found[name] = words
     alike = [name for name, (own, others) in columns.items() if {*own} == {*others} and len({*own}) > 1]
+    for name in COUNTS if alike else ():
+        if found.get(name) == OTHER_NUMBERS and _follows(columns, name, alike):
+            del found[name]
     if not found and len(alike) > 1 and _together(columns, alike):
         for names in (*combinations(alike, 2), alike):
             if words := _together(columns, names):
                 return f"{' with '.join(names)}: {words}"
     return "; ".join(f"{name}: {words}" for name, words in found.items())
+
+
+def _follows(columns: Mapping[str, Sequence[Sequence[str]]], name: str, settings: Sequence[str]) -> bool:
+    """True where in each of two groups runs with the same values of some settings have one value of another."""
+    for side in (0, 1):
+        keys = [*zip(*(columns[of][side] for of in settings), strict=True)]
+        if len({*keys}) < len({*zip(keys, columns[name][side], strict=True)}):
+            return False
+    return True
 
 
 def _together(columns: Mapping[str, Sequence[Sequence[str]]], names: Sequence[str]) -> str:
@@ -67,7 +83,7 @@ def _with_other_names(one: Sequence[str], other: Sequence[str]) -> str:
     """The numbers of runs with each value of a setting, where no names make the shares the same; else empty."""
     with_numbers = [any(_has_number(json.loads(value)) for value in {*values}) for values in (one, other)]
     if any(with_numbers):
-        return "other numbers" if all(with_numbers) else "numbers on one side alone"
+        return OTHER_NUMBERS if all(with_numbers) else "numbers on one side alone"
     if all(len({*values}) in {1, len(values)} for values in (one, other)):
         return ""
     sizes = [sorted(Counter(values).values(), reverse=True) for values in (one, other)]

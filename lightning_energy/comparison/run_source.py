@@ -66,7 +66,7 @@ class Source:
         scale: the scale of its metric as its record has it; ``None`` without a metric.
         settings: the settings that it was trained with: its module, precision, batch size and so on, and its
             hyperparameters, nested names joined by a slash; without the seed.
-        has_hyperparameters: hyperparameters are among them.
+        has_hyperparameters: hyperparameters are among them, and not a seed alone.
         seed: that of Lightning's ``seed_everything``; ``None`` unknown.
         seeds: those among its hyperparameters by name, such as that of a split of the data.
         metric_n: number of samples that the metric is of; ``None`` unknown.
@@ -118,7 +118,7 @@ def source_of(record: Record, energy: Energy | None, lacks: tuple[str, ...]) -> 
         lacks,
         scale,
         settings,
-        bool(record.what.get("hyperparameters")),
+        _has_more_than_a_seed(record.what.get("hyperparameters")),
         global_seed_of(record),
         record.n_val,
         stopped_after=_stopped_after(record),
@@ -202,6 +202,12 @@ def training_seed(of_lightning: int | None, own: Mapping[str, int]) -> int | Non
         return of_lightning
     seeds = {*own.values()}
     return seeds.pop() if len(seeds) == 1 else None
+
+
+def _has_more_than_a_seed(hyperparameters: Any) -> bool:
+    """True where hyperparameters say how a run was trained: a seed by itself, which all may have, does not."""
+    own = hyperparameters if isinstance(hyperparameters, Mapping) else {}
+    return any(not SEED.search(name) for name, _ in _flat(own))
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from lightning_energy.scores.metric import PERCENT
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -114,6 +116,25 @@ class Subject:
         if not error or "e" in shown or abs(error) >= 2 * 10.0 ** -len(shown.partition(".")[2]):
             return shown
         return f"{value:.{min(1 - math.floor(math.log10(abs(error))), MOST_DECIMALS)}f}"
+
+    def too_large(self, given: str, loss: float) -> str:
+        """Say that a loss which is to count as none is all that a fraction can lose; empty where it is less.
+
+        Args:
+            given: the name of the argument.
+            loss: its value.
+
+        Example:
+            >>> Subject("accuracy").too_large("margin", 2.0)
+            'margin=2: accuracy is shown as a fraction, which loses no more than 1: give 0.02 for 2 points of a hundred'
+        """
+        if not self.name or self.scale != "fraction" or not 1 <= loss < math.inf:
+            return ""
+        points = f"{loss:g} point{'s' * (loss != 1)} of a hundred"
+        return (
+            f"{given}={loss:g}: {self.heading} is shown as a fraction, which loses no more than 1: give "
+            f"{loss / PERCENT:g} for {points}"
+        )
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types."""

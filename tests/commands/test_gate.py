@@ -44,6 +44,15 @@ def test_wrong_input(folder, capsys):
     assert ended.value.code == 2
 
 
+def test_a_loss_in_points_is_none_of_a_fraction(folder, capsys):
+    assert gate(folder, "same", "--max-loss", "1") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.rstrip().endswith(
+        "--max-loss=1: accuracy is shown as a fraction, which loses no more than 1: give 0.01 for 1 point of a hundred"
+    )
+
+
 def test_what_crashed_is_shown(folder, capsys):
     put(folder / "same" / "crashed", 0.1, 0.2, outcome="interrupted")
     assert gate(folder, "same") == 0

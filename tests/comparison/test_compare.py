@@ -210,6 +210,23 @@ def test_a_percentage_to_reach_is_told_from_a_fraction(folder):
     assert compare(folder / "errors", target=0.12).problems == []
 
 
+def test_a_margin_in_points_is_no_loss_of_a_fraction(tmp_path):
+    """Who logs percentages and means a point would have a model dominate that is thirty points worse."""
+    for model, kwh, accuracy in (("small", 1.0, 60.0), ("large", 2.0, 90.0)):
+        for seed in range(3):
+            what = {"hyperparameters": {"model": model}}
+            off = (0.0, 0.1, -0.2)[seed]
+            put(tmp_path / f"{model}{seed}", kwh + off / 9, accuracy + off, scale="percent", seed=seed, what=what)
+    found = compare(tmp_path, margin=1.0)
+    assert found.margin == 0.0
+    assert [v.kind for v in found.verdicts] == ["cheaper"]
+    (problem,) = found.problems
+    assert problem.startswith("margin=1: accuracy is shown as a fraction, which loses no more than 1: give 0.01 for 1 ")
+    assert problem.endswith("; it counts as 0")
+    raw = compare(tmp_path, margin=1.0, scale="raw")
+    assert (raw.margin, raw.problems) == (1.0, [])
+
+
 def test_quality_per_kwh(tmp_path):
     put(tmp_path / "a", 0.5, 90.0, scale="percent")
     put(tmp_path / "b", 2.0, 0.8)

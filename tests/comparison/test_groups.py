@@ -82,6 +82,22 @@ def test_without_hyperparameters_runs_of_one_seed_are_no_repeats(tmp_path):
         assert [group.n for group in compare(tmp_path / f"{seeds}", by="folder").groups] == [len(seeds)]
 
 
+def test_a_seed_alone_is_no_hyperparameter_that_says_how_a_run_was_trained(tmp_path):
+    """Who gives the seed as a hyperparameter, and nothing else, has two learning rates that no record has."""
+    for i, seed in enumerate((0, 1, 2, 0, 1, 2)):
+        put(tmp_path / f"{i}", 1.0 + i, 0.9, run_id=f"r{i}", what={"hyperparameters": {"seed": seed}})
+    found = compare(tmp_path)
+    assert [group.n for group in found.groups] == [1] * 6
+    assert any(text.startswith("6 of 6 runs have no hyperparameters") for text in found.caveats)
+
+
+def test_without_hyperparameters_runs_that_go_on_have_seeds_too(tmp_path):
+    """Of two learning rates that no record has, trained at once, those are done first that differ in their seed."""
+    for i, (seed, outcome) in enumerate(zip((0, 1, 2, 0, 1, 2), ("completed", "running") * 3, strict=True)):
+        put(tmp_path / f"{i}", 1.0 + i, 0.9, run_id=f"r{i}", seed=seed, outcome=outcome)
+    assert [group.n for group in compare(tmp_path).groups if group.n] == [1] * 3
+
+
 @pytest.mark.parametrize(
     ("by", "expected"),
     [
@@ -133,6 +149,14 @@ def test_whatever_else_differs_makes_no_other_seed(values):
     assert group_runs(runs, lambda r: "all")[0].repeats_a_seed
     others = [replace(r, source=replace(r.source, seed=i)) for i, r in enumerate(runs)]
     assert not group_runs(others, lambda r: "all")[0].repeats_a_seed
+
+
+@pytest.mark.parametrize("name", ["model/id", "data/path", "dataset/dir", "dir", "time"])
+def test_no_setting_of_a_model_or_of_data_is_a_label(name):
+    """Three models, or sets of data, once each: no repeats of one configuration, although none comes twice."""
+    runs = [run(str(i), seed=i, run_id=str(i), lr=1, **{name: value}) for i, value in enumerate("abc")]
+    (group,) = group_runs(runs, by="lr")
+    assert group.differs_in == [name]
 
 
 def test_labels_and_paths_make_no_mixture_and_numbers_count_by_value():

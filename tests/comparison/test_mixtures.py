@@ -86,6 +86,25 @@ def test_shares_of_one_setting(one, other, words):
     assert other_shares(widths("a", one), widths("b", other)) == words
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        ("1122", "1212", ""),
+        ("1122", "1222", "width: 2 and 2 against 1 and 3"),
+        ("1122", "3344", "width: other numbers; parameters: other numbers"),
+    ],
+)
+def test_numbers_of_parameters_that_follow_from_widths_are_no_setting_of_their_own(one, other, words):
+    def grid(name, text, per_width, drawn=0):
+        numbers = [int(digit) * per_width + drawn * i for i, digit in enumerate(text)]
+        return of(name, [{"width": int(d), "parameters": n} for d, n in zip(text, numbers, strict=True)])
+
+    assert other_shares(grid("a", one, 1000), grid("b", other, 700)) == words
+    assert "parameters: other numbers" in other_shares(grid("a", one, 1000), grid("b", other, 700, drawn=1))
+    alone = [of(n, [{"parameters": int(d) * k} for d in "1122"]) for n, k in (("a", 1000), ("b", 700))]
+    assert other_shares(*alone) == "parameters: other numbers"
+
+
 def test_a_label_hides_no_other_setting():
     one, other = (
         of(name, [{"width": int(w), "run": f"{name}{i}"} for i, w in enumerate(text)])
