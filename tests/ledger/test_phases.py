@@ -169,3 +169,14 @@ def test_a_run_says_if_a_longer_one_may_tell_a_phase():
     assert 1 < short["data"].longer < 60 / 8
     assert short["other"].longer is None  # 2.5 ms of a step: power that varies within it is never told
     assert not long["other"].resolved
+
+
+def test_a_sensor_that_looks_at_a_part_of_the_time_is_found_when_steps_begin_late():
+    """It was tried no more once an idle beginning had told nothing of it: the run was 32 u off."""
+    work = Work(epochs=1, train_s=12.0, validate_s=2.0, step_s=0.05, phases=PHASES, idle_s=(6.0, 1.0))
+    run = play(0, work, Sensor(0.02, look=0.5), settle_s=1.0)
+    fitted = run.totals.fitted(0)
+    assert fitted is not None
+    assert fitted.sharing.looked > 512
+    assert fitted.found.kernel.look == 0.5
+    assert abs(run.found_j[0] - run.true_j[0]) <= 3 * run.u_j[0]

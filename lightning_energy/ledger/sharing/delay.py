@@ -169,10 +169,12 @@ class Belief:
     Attributes:
         table: log likelihood, shape (smoothings, delays); ``None`` before the first intervals.
         look: part of the period that the sensor looks at.
+        sees_all: true where intervals exclude that it looks at a part of the time only.
     """
 
     table: NDArray[np.float64] | None = None
     look: float = 1.0
+    sees_all: bool = False
     _emas_s: NDArray[np.float64] | None = None
     _half_s: float = 0.0
     _in_parts: bool = False
@@ -201,9 +203,9 @@ class Belief:
         self._half_s, self._in_parts = float(stretch.half_s.mean()), stretch.prior.has_parts
         smoothing = n > ENOUGH_FOR_SMOOTHING
         self._emas_s = EMA_S if smoothing else EMA_S[:1]
-        self.look = 1.0
+        self.look, self.sees_all = 1.0, before is not None and before.sees_all and self._in_parts
         self.table = self._table(rises, before, pause)
-        if smoothing and (before is None or before.look < 1 or not self._in_parts):  # none begins to look away
+        if smoothing and not self.sees_all:
             self._try_looks(rises, pause)
         found = self.found()
         if is_fine and self.look == 1 and found.kernel.ema_s < FINE_EMA_S[-1] and n >= FINE_N:
@@ -249,9 +251,11 @@ class Belief:
             return
         near = np.flatnonzero(np.abs(GRID_S - GRID_S[self.table.max(axis=0).argmax()]) <= 2 * AROUND_S)
         whole, blur, n = self.table.max(), BLURRED * _of_brackets(rises.stretch), int(rises.stretch.is_known.sum())
+        self.sees_all = True
         for look in LOOKS:
             row = np.full(len(GRID_S), -np.inf)
             row[near] = _profile(Kernel(look=look), rises, GRID_S[near], pause).log_likelihood
+            self.sees_all = self.sees_all and bool(row.max() < whole - FAR_OFF)  # steps may not have begun
             gain = _with_blur(row.max(), blur, n) - _with_blur(whole, blur, n)
             if gain > FAR_BETTER and (self.look == 1 or row.max() > self.table.max()):
                 row[np.isneginf(row)] = row[near].min() - FAR_OFF
