@@ -428,7 +428,8 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
         if not is_grown and (due.is_all or split.n < FIT_AGAIN * old.n):
             return sharing, split.joined
     blocks = [block.normals for block in split.blocks]
-    tried, closer = Prior.of(sharing.parts).tried, None
+    prior, closer = Prior.of(sharing.parts, due.classes.divided), None
+    tried = prior.of_kinds if sharing.rules else prior.tried
     if split.turns is not None and sharing.parts:
         closer = _closer(blocks, split, sharing, tried, pause)
         tried = [believed(tried, closer.log_of)] if closer.log_of else tried

@@ -18,6 +18,7 @@ __all__ = ["NO_PARTS", "PRIOR", "VARIES", "Axes", "Prior", "believed"]
 PRIOR = 0.8
 """Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
 SHARPER = 2.0  # weight of the log of a belief: the whole evidence, half of which counts for delays
+OF_KINDS = 0.2  # least of what powers may vary within phases where steps are of kinds: half of it was told too little
 LEAST_VARIES = 0.05  # a short phase may vary by so much where the long ones, which tell, do not vary at all
 WITHIN = 0.5  # of what power varies from part to part: what it varies within parts
 IN_SHORT = 0.2
@@ -57,10 +58,19 @@ class Prior(NamedTuple):
     varies: float = VARIES[0]
 
     @classmethod
-    def of(cls, parts: tuple[Parts, ...]) -> Prior:
-        """That of phases that are cut."""
-        whole = np.arange(max((max(each.classes) for each in parts), default=-1) + 1)
+    def of(cls, parts: tuple[Parts, ...], divided: Sequence[int] = ()) -> Prior:
+        """That of phases that are cut.
+
+        Args:
+            parts: the way in which they are.
+            divided: the classes of all phases: those that came later are as those that are too short.
+        """
+        if not parts:
+            return cls()
+        known = {c for each in parts for c in each.classes}
+        whole = np.arange(max(*known, *divided, 0) + 1)
         middle, is_short = np.zeros(len(whole)), np.zeros(len(whole), dtype=np.bool_)
+        is_short[[c for c in divided if c not in known]] = True
         for each in parts:
             whole[[*each.classes]] = each.classes[0]
             middle[[*each.classes]] = each.middles
@@ -76,6 +86,11 @@ class Prior(NamedTuple):
     def tried(self) -> list[Prior]:
         """The same with every variation of powers within phases that may be."""
         return [self._replace(varies=varies) for varies in VARIES] if self.has_parts else [self]
+
+    @property
+    def of_kinds(self) -> list[Prior]:
+        """Those of :attr:`tried` that hold where steps are of kinds, whose parts tell each other's apart from less."""
+        return [prior for prior in self.tried if not self.has_parts or prior.varies >= OF_KINDS]
 
     @property
     def at_best(self) -> Prior:

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from lightning_energy.ledger.sharing.parts import Parts
-from lightning_energy.ledger.sharing.prior import LEAST_VARIES, NO_PARTS, PRIOR, WITHIN, Prior, believed
+from lightning_energy.ledger.sharing.prior import (
+    IN_SHORT,
+    LEAST_VARIES,
+    NO_PARTS,
+    PRIOR,
+    VARIES,
+    WITHIN,
+    Prior,
+    believed,
+)
 
 MEAN_W = 200.0
 CUT = Prior.of((Parts((0.25, 0.75), (1, 3, 4)),))._replace(varies=0.1)
@@ -65,3 +74,19 @@ def test_what_varies_within_parts_is_never_told():
 def test_parts_are_added_up_to_phases():
     assert CUT.to_phases(6).T @ np.arange(6.0) == pytest.approx([0.0, 1.0 + 3.0 + 4.0, 2.0, 5.0])
     assert NO_PARTS.to_phases(3) == pytest.approx(np.eye(3))
+
+
+def test_power_within_phases_that_are_not_cut_may_vary_more():
+    """Whether they are too short, or came after phases were cut; what is no phase is as parts are."""
+    prior = Prior.of((Parts((0.5,), (1, 3)), Parts((), (2,))), divided=[1, 2, 5])._replace(varies=0.1)
+    for of_class, relative in ((1, WITHIN * 0.1), (3, WITHIN * 0.1), (2, IN_SHORT), (5, IN_SHORT), (0, WITHIN * 0.1)):
+        d = np.eye(7)[of_class]
+        assert prior.within_j2(d, MEAN_W) == pytest.approx((relative * MEAN_W) ** 2)
+    assert prior.whole_of(7).tolist() == [0, 1, 2, 1, 4, 5, 6]
+    assert not Prior.of((), divided=[1, 2]).has_parts
+
+
+def test_where_steps_are_of_kinds_powers_within_phases_vary_by_a_fifth_at_least():
+    assert [prior.varies for prior in CUT.tried] == [*VARIES]
+    assert [prior.varies for prior in CUT.of_kinds] == [varies for varies in VARIES if varies >= 0.2]
+    assert NO_PARTS.of_kinds == [NO_PARTS]
