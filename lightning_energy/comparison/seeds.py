@@ -54,6 +54,10 @@ def _label(seeds: Mapping[str, int]) -> Seed:
 def come_twice(seeds: Iterable[Mapping[str, int]]) -> bool:
     """True where two runs have one seed as far as is known: they have a seed of one name, and all such are equal.
 
+    Likewise where several seeds of one name come, and one of them twice, as of five splits of the data with three
+    seeds each: what a split brings is in three runs, which are no more independent than runs of one seed. One split for
+    all is part of the data.
+
     Args:
         seeds: all known seeds of each run, by name.
 
@@ -62,7 +66,14 @@ def come_twice(seeds: Iterable[Mapping[str, int]]) -> bool:
         False
         >>> come_twice([{"split_seed": 42}, {"seed_everything": 2, "split_seed": 42}, {}])
         True
+        >>> come_twice([{"split_seed": i, "seed_everything": j} for i in (1, 2) for j in (3, 4)])
+        True
     """
+    seeds = [*seeds]
+    for name in {name for of_run in seeds for name in of_run}:
+        values = [of_run[name] for of_run in seeds if name in of_run]
+        if 1 < len({*values}) < len(values):
+            return True
     alike: dict[frozenset[str], list[Mapping[str, int]]] = {}
     for of_run in seeds:
         alike.setdefault(frozenset(of_run), []).append(of_run)

@@ -65,6 +65,18 @@ def test_runs_have_one_seed_where_all_that_both_have_are_equal():
     assert labels_of([*two, {}]) == ("seed=42, seed_everything=1", "seed=42, seed_everything=2", None)
 
 
+def test_runs_of_splits_with_several_seeds_each_are_no_independent_repeats(tmp_path):
+    """Four splits with three seeds each: where models differ by split, the test of 12 pairs was wrong far too often."""
+    own = [{"split_seed": i} for i in range(4) for _ in range(3)]
+    comparison, verdict = compared(tmp_path / "a", own, [0, 1, 2] * 4)
+    assert [(g.repeats_a_seed, g.metric.low) for g in comparison.groups] == [(True, None)] * 2
+    assert (verdict.pairs, verdict.metric.flaw) == (0, "one seed")
+    comparison, verdict = compared(tmp_path / "b", own, range(12))
+    assert (verdict.pairs, verdict.metric.flaw) == (0, "one seed")
+    comparison, verdict = compared(tmp_path / "c", [{"split_seed": i} for i in range(4)], [42] * 4)
+    assert (verdict.pairs, verdict.metric.flaw) == (4, "")
+
+
 def test_a_fold_is_not_paired_with_a_seed_of_the_same_number():
     folds = [{"seed_everything": 42, "split_seed": i} for i in range(3)]
     seeds = [{"seed_everything": i, "split_seed": 42} for i in range(3)]
