@@ -75,7 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     for problem in problems:
         complain("gate", problem)
-    too_large = sides["base"].subject.too_large("--max-loss", arguments.max_loss or 0.0)
+    in_percent = any(run.scale == "percent" for side in sides.values() for run in side.runs)
+    too_large = sides["base"].subject.too_large("--max-loss", arguments.max_loss or 0.0, in_percent=in_percent)
     if too_large:
         complain("gate", too_large)
         return Exit.WRONG_INPUT

@@ -100,7 +100,8 @@ def compare(
             and scatter roughly normally, and their number was fixed before they were seen.
         margin: the loss of the metric that counts as none, in the unit in which it is shown; state it before you see
             the runs. A group that is cheaper, and better or shown to be worse by less than the margin, then dominates.
-            One of 1 or more is no loss of a fraction, and counts as 0, with a problem.
+            One of 1 or more is no loss of a fraction, nor is one of 0.1 or more where percentages were logged: it
+            counts as 0, with a problem.
         baseline: the name of a group that all others are compared with, and with nothing else; choose it before you see
             the runs. The level is then that of these pairs alone, which takes fewer repeats. By default all are
             compared with all.
@@ -136,7 +137,7 @@ def compare(
     fit = _judge([_scored(run, formula if subject.is_accuracy else None) for run in fit])
     by, of_by = checked_by([*fit, *rest], by)
     caveats += filter(None, [words([*fit, *rest], by) for words in (without_settings, unsaid_words)])
-    if too_large := subject.too_large("margin", margin):
+    if too_large := subject.too_large("margin", margin, in_percent=any(run.scale == "percent" for run in fit)):
         margin = 0.0
     fit, rest, groups, verdicts = judged_groups(fit, rest, by, level, margin, baseline=baseline)
     caveats += filter(None, [mixed_words(groups, of_some(verdicts))])

@@ -190,8 +190,8 @@ def _but(metric: Test, base: Group, new: Group) -> str:
     """The reason why a loss of the metric shows nothing."""
     if metric.flaw == "one seed":
         return f", but {one_seed_words(base, new)}"
-    if metric.flaw == "one alike":
-        return f", but {SHOWS_NOTHING['one alike']}"
+    if metric.flaw in {"one alike", "other split"}:
+        return f", but {SHOWS_NOTHING[metric.flaw]}"
     where = "pairs alike" if metric.flaw == "same pairs" else "repeats, without any spread"
     return f" in all {where}: were they trained anew?"
 

@@ -54,7 +54,7 @@ _OF_A_REPEAT = re.compile(r"[\W_]*((seed|rep|repeat|run|version|s|v)[\W_]*)?\d*$
 _LABEL = re.compile(
     r"(^|[/.])(((slurm_?)?(array_?)?job|run|trial|attempt|rep|repeat|repetition|replicate|replica)"
     r"(_?(name|id|idx|index|no|nr|num|number))?|uuid|pid|start_?(time|date)|time_?stamp|"
-    r"(log|logs|save|out|output|run|default_root|root)_?(dir|folder|path))$|^(id|port|date)$",  # but "model/id"
+    r"(log|logs|save|out|output|run|default_root)_?(dir|folder|path))$|^(id|port|date)$",  # but "model/id"
     re.IGNORECASE,
 )
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+$")  # a number that YAML reads as a text: "1e-3"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-__all__ = ["Seed", "come_twice", "labels_of", "may_pair", "names_that_vary"]
+__all__ = ["Seed", "come_twice", "fixed_otherwise", "labels_of", "may_pair", "names_that_vary"]
 
 Seed: TypeAlias = "int | str | None"
 """The seed that tells a run from others: a number, several that differ as text, or ``None`` unknown."""
@@ -54,6 +54,10 @@ def _label(seeds: Mapping[str, int]) -> Seed:
 def come_twice(seeds: Iterable[Mapping[str, int]]) -> bool:
     """True where two runs have one seed as far as is known: they have a seed of one name, and all such are equal.
 
+    Likewise where several seeds of one name come, and one of them twice, as of five splits of the data with three
+    seeds each: what a split brings is in three runs, which are no more independent than runs of one seed. One split for
+    all is part of the data.
+
     Args:
         seeds: all known seeds of each run, by name.
 
@@ -62,7 +66,14 @@ def come_twice(seeds: Iterable[Mapping[str, int]]) -> bool:
         False
         >>> come_twice([{"split_seed": 42}, {"seed_everything": 2, "split_seed": 42}, {}])
         True
+        >>> come_twice([{"split_seed": i, "seed_everything": j} for i in (1, 2) for j in (3, 4)])
+        True
     """
+    seeds = [*seeds]
+    for name in {name for of_run in seeds for name in of_run}:
+        values = [of_run[name] for of_run in seeds if name in of_run]
+        if 1 < len({*values}) < len(values):
+            return True
     alike: dict[frozenset[str], list[Mapping[str, int]]] = {}
     for of_run in seeds:
         alike.setdefault(frozenset(of_run), []).append(of_run)
@@ -93,3 +104,24 @@ def may_pair(one: Sequence[Mapping[str, int]], other: Sequence[Mapping[str, int]
     a, b = ({*names_that_vary(seeds)} for seeds in (one, other))
     has_a, has_b = ({name for of_run in seeds for name in of_run} for seeds in (one, other))
     return bool(a & b) or not (a & has_b or b & has_a)
+
+
+def fixed_otherwise(one: Sequence[Mapping[str, int]], other: Sequence[Mapping[str, int]]) -> list[str]:
+    """The names of the seeds that are one in all runs of one side, and another one in all of the other side, sorted.
+
+    Args:
+        one: all known seeds of each run of one side, by name.
+        other: those of the other side.
+
+    Example:
+        >>> fixed_otherwise(*[[{"seed_everything": i, "split_seed": side} for i in range(3)] for side in (1, 2)])
+        ['split_seed']
+    """
+    a, b = map(_fixed, (one, other))
+    return sorted(name for name in {*a} & {*b} if a[name] != b[name])
+
+
+def _fixed(seeds: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """The seeds that all runs have, each with one value."""
+    first = dict(seeds[0]) if seeds else {}
+    return {name: seed for name, seed in first.items() if all(of_run.get(name) == seed for of_run in seeds)}

@@ -21,6 +21,7 @@ Choice = Literal["last", "best"]
 LARGEST_PLAIN = 1e7  # numbers from here on are written with an exponent
 DIGITS = 4
 LONGEST = 28  # characters of a heading
+LARGE = 0.1  # of a loss that is to count as none, where percentages were logged: it is one of ten points
 SMALL = 1e-3  # smaller fractions are written with significant digits
 MOST_DECIMALS = 15
 
@@ -117,24 +118,26 @@ class Subject:
             return shown
         return f"{value:.{min(1 - math.floor(math.log10(abs(error))), MOST_DECIMALS)}f}"
 
-    def too_large(self, given: str, loss: float) -> str:
-        """Say that a loss which is to count as none is all that a fraction can lose; empty where it is less.
+    def too_large(self, given: str, loss: float, *, in_percent: bool) -> str:
+        """Say that a loss which is to count as none is no loss of a fraction; empty where it may be one.
+
+        One of 1 is all that a fraction can lose. Where percentages were logged, 0.5 is taken for half a point.
 
         Args:
             given: the name of the argument.
             loss: its value.
+            in_percent: whether percentages were logged.
 
         Example:
-            >>> Subject("accuracy").too_large("margin", 2.0)
+            >>> Subject("accuracy").too_large("margin", 2.0, in_percent=False)
             'margin=2: accuracy is shown as a fraction, which loses no more than 1: give 0.02 for 2 points of a hundred'
         """
-        if not self.name or self.scale != "fraction" or not 1 <= loss < math.inf:
+        least = LARGE if in_percent else 1
+        if not self.name or self.scale != "fraction" or not least <= loss < math.inf:
             return ""
         points = f"{loss:g} point{'s' * (loss != 1)} of a hundred"
-        return (
-            f"{given}={loss:g}: {self.heading} is shown as a fraction, which loses no more than 1: give "
-            f"{loss / PERCENT:g} for {points}"
-        )
+        why = "which loses no more than 1" if loss >= 1 else "also where percentages were logged"
+        return f"{given}={loss:g}: {self.heading} is shown as a fraction, {why}: give {loss / PERCENT:g} for {points}"
 
     def to_plain(self) -> dict[str, Any]:
         """The same in JSON's types."""

@@ -39,9 +39,10 @@ either group differs, that step is no spread, and nothing is decided; likewise w
 their seeds are not known to be different, and where it is their energies. With different seeds, values that count no
 samples are taken to scatter as the other group's do. Nothing is decided about the metric of a group, either, in which
 one seed comes twice as far as records say, whatever their settings: such runs do not show what another seed brings, but
-how the machine scatters, and what other settings make of it where these differ. What is decided about its energy is for
-these seeds; and nothing is where not all runs are known to have had as many epochs, as with early stopping: where that
-hangs on the seed, so does the energy.
+how the machine scatters, and what other settings make of it where these differ. Nor is it where a seed, as of a split
+of the data, is one in all runs of one group and another one in all of the other. What is decided about its energy is
+for these seeds; and nothing is where not all runs are known to have had as many epochs, as with early stopping: where
+that hangs on the seed, so does the energy.
 
 Energies of trainings that stop early (EarlyStopping, a budget) come in steps: of an epoch, or of all epochs from one
 validation to the next where they end at one. That all runs of a group stop after as many epochs by chance shows no
@@ -72,7 +73,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_energy.comparison.binomial import counts_samples
 from lightning_energy.comparison.mixtures import OTHER_SHARES, other_shares
-from lightning_energy.comparison.seeds import may_pair
+from lightning_energy.comparison.seeds import fixed_otherwise, may_pair
 from lightning_energy.comparison.student import FEWEST, repeats_needed, tail, tail_with
 
 if TYPE_CHECKING:
@@ -108,7 +109,9 @@ __all__ = [
 
 LEVEL = 0.05
 ROUNDING = 1e-12  # relative, of differences of numbers
-Flaw = Literal["", "no spread", "one alike", "same pairs", "one seed", "seeds stop", "two means", "others"]
+Flaw = Literal[
+    "", "no spread", "one alike", "same pairs", "one seed", "other split", "seeds stop", "two means", "others"
+]
 Obstacle = Literal[Flaw, "missing", "constant", "spread"]
 """The reason why no number of repeats decides a question; empty where some number does, or it is decided.
 
@@ -116,8 +119,10 @@ Obstacle = Literal[Flaw, "missing", "constant", "spread"]
 or estimates does not average out, or is taken not to. ``spread``: with this spread it would take more than 10,000 runs.
 ``no spread``: all repeats gave the same figure. ``one alike``: those of one group did, and nothing shows that they were
 trained anew with different seeds. ``same pairs``: all pairs differ by the same figure. ``one seed``: a group has one
-seed in several runs, so that these do not show what another seed brings to the metric. ``seeds stop``: the same, and
-not all runs had as many epochs, so that their energies do not show it either. ``two means``: the geometric means of the
+seed in several runs, so that these do not show what another seed brings to the metric. ``other split``: a seed, as of a
+split of the data, is one in all runs of a group, and another one in all of the other, and what it brings in no spread.
+``seeds stop``: a group has one seed in several runs, and not all had as many epochs, so that their energies do not show
+what another seed brings either. ``two means``: the geometric means of the
 energies have one order, and the arithmetic means the other. ``others``: only some seeds are shared, and the means of
 all runs do not have the order of those of the pairs, which are tested.
 """
@@ -136,6 +141,8 @@ SHOWS_NOTHING = {
     "with a seed of its own?",
     "same pairs": "all pairs differ by the same figure, which shows no spread",
     "two means": "by the geometric mean, which is tested, one costs less, and by the mean the other: " + FEW_DEAR,
+    "other split": "a seed, as of a split of the data, is one in all runs of one group, and another one in all of the "
+    "other: what these bring is in the difference, and in no spread: give both the same",
     "seeds stop": "a group has one seed in several runs, as far as records say, and not all runs are known to have had "
     "as many epochs: where that hangs on the seed, so does the energy",
     "others": "the pairs of shared seeds, which are tested, have one order, and the means of all runs do not: "
@@ -674,6 +681,8 @@ def metric_difference(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]
         test = replace(test, of_all=_moments(other.good)[0] - _moments(one.good)[0])
     if one.group.repeats_a_seed or other.group.repeats_a_seed:
         return replace(test, error=0.0, p=1.0, flaw="one seed")
+    if fixed_otherwise(one.group.all_seeds, other.group.all_seeds):
+        return replace(test, error=0.0, p=1.0, flaw="other split")
     if len(alike) == 1 and not alike[0].seeds:
         return replace(test, error=0.0, p=1.0, flaw="one alike")
     return test

@@ -53,6 +53,21 @@ def test_a_loss_in_points_is_none_of_a_fraction(folder, capsys):
     )
 
 
+def test_half_a_point_is_no_half_of_a_fraction(tmp_path, capsys):
+    """Who logs percentages, and lost thirty points."""
+    for name, accuracy in (("base", 90.0), ("same", 60.0)):
+        for i, off in enumerate((-0.4, 0.1, 0.3)):
+            put(tmp_path / name / str(i), 1 + off / 99, accuracy + off, scale="percent")
+    assert gate(tmp_path, "same", "--max-loss", "0.5") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.rstrip().endswith(
+        "--max-loss=0.5: accuracy is shown as a fraction, also where percentages were logged: give 0.005 for 0.5 "
+        "points of a hundred"
+    )
+    assert gate(tmp_path, "same", "--max-loss", "0.005") == 1
+
+
 def test_what_crashed_is_shown(folder, capsys):
     put(folder / "same" / "crashed", 0.1, 0.2, outcome="interrupted")
     assert gate(folder, "same") == 0

@@ -223,6 +223,13 @@ def test_a_margin_in_points_is_no_loss_of_a_fraction(tmp_path):
     (problem,) = found.problems
     assert problem.startswith("margin=1: accuracy is shown as a fraction, which loses no more than 1: give 0.01 for 1 ")
     assert problem.endswith("; it counts as 0")
+    half = compare(tmp_path, margin=0.5)
+    assert (half.margin, [v.kind for v in half.verdicts]) == (0.0, ["cheaper"])
+    (problem,) = half.problems
+    assert problem.startswith(
+        "margin=0.5: accuracy is shown as a fraction, also where percentages were logged: give 0.005 "
+    )
+    assert compare(tmp_path, margin=0.005).margin == 0.005
     raw = compare(tmp_path, margin=1.0, scale="raw")
     assert (raw.margin, raw.problems) == (1.0, [])
 

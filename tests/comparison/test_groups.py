@@ -151,7 +151,7 @@ def test_whatever_else_differs_makes_no_other_seed(values):
     assert not group_runs(others, lambda r: "all")[0].repeats_a_seed
 
 
-@pytest.mark.parametrize("name", ["model/id", "data/path", "dataset/dir", "dir", "time"])
+@pytest.mark.parametrize("name", ["model/id", "data/path", "dataset/dir", "root_dir", "dir", "time"])
 def test_no_setting_of_a_model_or_of_data_is_a_label(name):
     """Three models, or sets of data, once each: no repeats of one configuration, although none comes twice."""
     runs = [run(str(i), seed=i, run_id=str(i), lr=1, **{name: value}) for i, value in enumerate("abc")]

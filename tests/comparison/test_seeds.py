@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from lightning_energy import compare
+from lightning_energy.comparison.gate import gate
 from lightning_energy.comparison.group_table import group_sentences
 from lightning_energy.comparison.seeds import come_twice, labels_of, may_pair
 from tests.records import put
@@ -65,6 +66,18 @@ def test_runs_have_one_seed_where_all_that_both_have_are_equal():
     assert labels_of([*two, {}]) == ("seed=42, seed_everything=1", "seed=42, seed_everything=2", None)
 
 
+def test_runs_of_splits_with_several_seeds_each_are_no_independent_repeats(tmp_path):
+    """Four splits with three seeds each: where models differ by split, the test of 12 pairs was wrong far too often."""
+    own = [{"split_seed": i} for i in range(4) for _ in range(3)]
+    comparison, verdict = compared(tmp_path / "a", own, [0, 1, 2] * 4)
+    assert [(g.repeats_a_seed, g.metric.low) for g in comparison.groups] == [(True, None)] * 2
+    assert (verdict.pairs, verdict.metric.flaw) == (0, "one seed")
+    comparison, verdict = compared(tmp_path / "b", own, range(12))
+    assert (verdict.pairs, verdict.metric.flaw) == (0, "one seed")
+    comparison, verdict = compared(tmp_path / "c", [{"split_seed": i} for i in range(4)], [42] * 4)
+    assert (verdict.pairs, verdict.metric.flaw) == (4, "")
+
+
 def test_a_fold_is_not_paired_with_a_seed_of_the_same_number():
     folds = [{"seed_everything": 42, "split_seed": i} for i in range(3)]
     seeds = [{"seed_everything": i, "split_seed": 42} for i in range(3)]
@@ -85,3 +98,21 @@ def test_of_one_seed_with_other_settings_nothing_is_said_of_the_machine(tmp_path
     assert "model=small and model=wide have one seed in several runs, as far as records say, and" in said
     assert "machine scatters" not in said
     assert "machine's" not in said
+
+
+def test_what_a_split_of_its_own_brings_to_a_group_is_in_no_spread(tmp_path):
+    """DataModule(split_seed=1) for one model, and split_seed=2 for the other: each is validated on other samples."""
+    for side, kwh in (("small", 1.0), ("wide", 2.0)):
+        for i in range(3):
+            what = {"hyperparameters": {"model": side, "split_seed": int(kwh)}}
+            figures = kwh + i / 100, 0.9 - kwh / 10 + i * i * kwh / 1000
+            put(tmp_path / side / str(i), *figures, what=what, run_id=f"{side}{i}", global_seed=i)
+    comparison = compare(tmp_path)
+    (verdict,) = comparison.verdicts
+    assert (verdict.kind, verdict.pairs, verdict.metric.flaw, verdict.repeats) == ("cheaper", 3, "other split", None)
+    assert "is one in all runs of one group, and another one in all of the other" in " ".join(
+        group_sentences(comparison)
+    )
+    found = gate(*reversed(comparison.groups), 5.0), gate(*comparison.groups, 2.0)
+    assert [of.gain_low for of in found] == [None, None]
+    assert "give both the same" in found[1].reason
