@@ -133,7 +133,7 @@ def accounts_of(shared, curve, steps):
     last_s = np.array([end_s[-1] - kernel["delay_s"]])
     shown_s = smoothed_s(starts_s, column, len(columns), kernel["smoothing_s"], last_s)[0]
     whole_s = smoothed_s(starts_s, column, len(columns), 0.0, np.maximum(last_s, starts_s[-1]))[0]
-    is_shown = last_s[0] - starts_s[-1] > 8 * kernel["smoothing_s"]  # time constants
+    is_shown = last_s[0] - starts_s[-1] > 25 * kernel["smoothing_s"]  # time constants
     ahead_j = 0.0 if is_shown else (whole_s - shown_s) * last_w
     found: dict[tuple[int, str, str], float] = {}
     for (account, _), energy_j in zip(columns, joules.sum(axis=0) + ahead_j, strict=True):

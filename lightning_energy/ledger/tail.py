@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LONGEST_TAIL_NS", "Tail"]
 
-LONGEST_MEMORY = 8  # time constants after which smoothing has forgotten
+LONGEST_MEMORY = 25  # time constants after which smoothing has forgotten, to a float
 LONGEST_TAIL_NS = 2_500_000_000  # longest wait that is no silence: the slowest sensors are read every two seconds
 
 

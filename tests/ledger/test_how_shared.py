@@ -49,6 +49,17 @@ def test_accounts_can_be_recomputed(name):
     assert math.fsum(accounts.values()) == pytest.approx(totals.energy().energy_j, rel=1e-9)
 
 
+def test_accounts_that_a_smoothing_sensor_has_not_shown_at_the_end_can_be_recomputed():
+    """It shows the last 300 ms of work only in part: what was before is in it, however little."""
+    ledger = play(1, Work(epochs=6, idle_s=(1.5, 0.05)), Sensor(lag_s=0.02, ema_s=0.05), late_s=0.3).ledger
+    totals = ledger.totals()
+    curve, steps = (pd.DataFrame(table) for table in ledger.take_trace())
+    shared = how_shared(totals.fitted(0), ledger.classes.names, START_NS)
+    assert shared.smoothing_s > 0.03
+    for (epoch, stage, kind), energy_j in accounts_of(shared.to_plain(), curve, steps).items():
+        assert energy_j == pytest.approx(totals.energy(epoch=epoch, stage=stage, kind=kind).energy_j, abs=1e-6)
+
+
 def test_the_delay_and_the_powers_are_told_in_numbers():
     _, shared, _, _ = told(Work(epochs=12), Sensor(lag_s=0.1))
     assert (shared.method, shared.why, shared.look) == ("fitted", "", 1.0)
