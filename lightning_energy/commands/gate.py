@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 CONDITIONS = (
-    "The 95 % hold if runs are independent, scatter roughly normally (of a few runs, none of which stopped early or "
-    "collapsed though some would, they hold less often), and their number was fixed beforehand."
+    "The 95 % hold if runs are independent (trained in turns), scatter roughly normally (of a few runs, none of which "
+    "stopped early or collapsed though some would, they hold less often), and their number was fixed beforehand."
 )
 BEFOREHAND = (
     "To look again, train that many anew on both sides, and judge these alone: runs that are added after a look make "

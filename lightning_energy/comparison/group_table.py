@@ -49,8 +49,9 @@ __all__ = [
 UNKNOWN = "–"  # noqa: RUF001 - a dash, as tables have it
 MOST_SENTENCES = 12  # of one kind
 CONDITIONS = (
-    "if repeats are independent, scatter roughly normally (where some collapse or stop early, or figures come in steps "
-    "that records do not tell, it may be many times that, above all with three or four runs), and {} fixed beforehand"
+    "if repeats are independent (trained in turns: what drifts between configurations counts as their difference), "
+    "scatter roughly normally (where some collapse or stop early, or figures come in steps that records do not tell, "
+    "it may be many times that, above all with three or four runs), and {} fixed beforehand"
 )
 BEFOREHAND = (
     "A number of runs is for a new study of that many, and for the difference and the spread that were seen: if the "

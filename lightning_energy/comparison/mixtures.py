@@ -19,7 +19,7 @@ __all__ = ["OTHER_SHARES", "mixed_words", "other_shares"]
 
 NUMBERS = re.compile(r"[\[\],.+\-eE\s]*\d[\[\],.+\-eE\s\d]*")
 COUNTS = ("parameters", "trainable_parameters")
-"""What a record counts of a module: settings such as a width, of which each module makes numbers of its own."""
+"""Counts of a module in its record: each module makes numbers of its own of settings such as a width."""
 OTHER_NUMBERS = "other numbers"
 OTHER_SHARES = "their runs are of several configurations, in other shares on both sides"
 

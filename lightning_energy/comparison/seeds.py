@@ -107,21 +107,24 @@ def may_pair(one: Sequence[Mapping[str, int]], other: Sequence[Mapping[str, int]
 
 
 def fixed_otherwise(one: Sequence[Mapping[str, int]], other: Sequence[Mapping[str, int]]) -> list[str]:
-    """The names of the seeds that are one in all runs of one side, and another one in all of the other side, sorted.
+    """The names of the seeds that are one in all runs of one side, and not that one in all of the other side, sorted.
 
     Args:
         one: all known seeds of each run of one side, by name.
         other: those of the other side.
 
     Example:
-        >>> fixed_otherwise(*[[{"seed_everything": i, "split_seed": side} for i in range(3)] for side in (1, 2)])
+        >>> fixed = [{"seed_everything": i, "split_seed": 1} for i in range(3)]
+        >>> fixed_otherwise(fixed, [{"seed_everything": i, "split_seed": 2} for i in range(3)])
+        ['split_seed']
+        >>> fixed_otherwise(fixed, [{"seed_everything": i, "split_seed": i} for i in range(3)])
         ['split_seed']
     """
-    a, b = map(_fixed, (one, other))
-    return sorted(name for name in {*a} & {*b} if a[name] != b[name])
+    a, b = map(_values, (one, other))
+    return sorted(name for name in {*a} & {*b} if a[name] != b[name] and min(len(a[name]), len(b[name])) == 1)
 
 
-def _fixed(seeds: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    """The seeds that all runs have, each with one value."""
-    first = dict(seeds[0]) if seeds else {}
-    return {name: seed for name, seed in first.items() if all(of_run.get(name) == seed for of_run in seeds)}
+def _values(seeds: Sequence[Mapping[str, int]]) -> dict[str, set[int]]:
+    """The values of the seeds that all runs have."""
+    names = set.intersection(*({*of_run} for of_run in seeds)) if seeds else set()
+    return {name: {of_run[name] for of_run in seeds} for name in names}

@@ -40,9 +40,9 @@ their seeds are not known to be different, and where it is their energies. With 
 samples are taken to scatter as the other group's do. Nothing is decided about the metric of a group, either, in which
 one seed comes twice as far as records say, whatever their settings: such runs do not show what another seed brings, but
 how the machine scatters, and what other settings make of it where these differ. Nor is it where a seed, as of a split
-of the data, is one in all runs of one group and another one in all of the other. What is decided about its energy is
-for these seeds; and nothing is where not all runs are known to have had as many epochs, as with early stopping: where
-that hangs on the seed, so does the energy.
+of the data, is one in all runs of one group and not the same one in all of the other. What is decided about its energy
+is for these seeds; and nothing is where not all runs are known to have had as many epochs, as with early stopping:
+where that hangs on the seed, so does the energy.
 
 Energies of trainings that stop early (EarlyStopping, a budget) come in steps: of an epoch, or of all epochs from one
 validation to the next where they end at one. That all runs of a group stop after as many epochs by chance shows no
@@ -120,7 +120,7 @@ or estimates does not average out, or is taken not to. ``spread``: with this spr
 ``no spread``: all repeats gave the same figure. ``one alike``: those of one group did, and nothing shows that they were
 trained anew with different seeds. ``same pairs``: all pairs differ by the same figure. ``one seed``: a group has one
 seed in several runs, so that these do not show what another seed brings to the metric. ``other split``: a seed, as of a
-split of the data, is one in all runs of a group, and another one in all of the other, and what it brings in no spread.
+split of the data, is one in all runs of a group, and not in all of the other, and what it brings in no spread.
 ``seeds stop``: a group has one seed in several runs, and not all had as many epochs, so that their energies do not show
 what another seed brings either. ``two means``: the geometric means of the
 energies have one order, and the arithmetic means the other. ``others``: only some seeds are shared, and the means of
@@ -141,8 +141,8 @@ SHOWS_NOTHING = {
     "with a seed of its own?",
     "same pairs": "all pairs differ by the same figure, which shows no spread",
     "two means": "by the geometric mean, which is tested, one costs less, and by the mean the other: " + FEW_DEAR,
-    "other split": "a seed, as of a split of the data, is one in all runs of one group, and another one in all of the "
-    "other: what these bring is in the difference, and in no spread: give both the same",
+    "other split": "a seed, as of a split of the data, is one in all runs of one group, and not the same one in all of "
+    "the other: what it brings is in the difference, and in no spread: give both the same",
     "seeds stop": "a group has one seed in several runs, as far as records say, and not all runs are known to have had "
     "as many epochs: where that hangs on the seed, so does the energy",
     "others": "the pairs of shared seeds, which are tested, have one order, and the means of all runs do not: "

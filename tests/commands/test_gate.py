@@ -30,7 +30,7 @@ def test_exit_codes_and_summary(folder, capsys, new, code, heading):
     assert out.startswith(f"### Energy gate: {heading}\n")
     assert "| base | 4 | 1.0006 ± 0.0035 kWh |" in out
     assert "allowed: +3.00 % (of geometric means; the table has arithmetic ones)." in out
-    conditions = "- The 95 % hold if runs are independent, scatter roughly normally (of a few runs, none of which"
+    conditions = "- The 95 % hold if runs are independent (trained in turns), scatter roughly normally (of a few"
     assert (conditions in out) == (code != 3)
 
 

@@ -290,9 +290,9 @@ def test_which_means_are_compared_is_told(comparison):
 def test_the_level_is_told_with_its_conditions(comparison):
     """Also where all is decided, so that no number of runs is told; and in the caption."""
     conditions = (
-        "if repeats are independent, scatter roughly normally (where some collapse or stop early, or figures come in "
-        "steps that records do not tell, it may be many times that, above all with three or four runs), and their "
-        "number was fixed beforehand"
+        "if repeats are independent (trained in turns: what drifts between configurations counts as their difference), "
+        "scatter roughly normally (where some collapse or stop early, or figures come in steps that records do not "
+        "tell, it may be many times that, above all with three or four runs), and their number was fixed beforehand"
     )
     for shown in (" ".join(text(comparison).split()), markdown(comparison), latex(comparison)):
         assert conditions in shown.replace("\\", "")
