@@ -13,6 +13,7 @@ from lightning_energy.comparison.front_probability import front_probabilities
 from lightning_energy.comparison.groups import Group, group_runs
 from lightning_energy.comparison.mixtures import other_shares
 from lightning_energy.comparison.pareto import on_front
+from lightning_energy.comparison.seeds import fixed_otherwise
 from lightning_energy.comparison.verdicts import Facts, are_mixed_alike, pairs_of
 from lightning_energy.results.plain import plain
 
@@ -121,16 +122,19 @@ def _is_ahead_alike(one: Group, other: Group) -> bool:
 def probabilities_of(groups: Sequence[Group]) -> list[float | None]:
     """The probability of each group that its means are on the front of those that it may be set against.
 
-    ``None`` for groups whose runs differ in settings, and for those that may be set against such a group.
+    ``None`` for groups whose runs differ in settings, and for those that may be set against such a group; likewise
+    where a seed, as of a split of the data, is one in all runs of a group and not in all of another one of its kind.
     """
-    kinds = kinds_of(groups)
+    kinds, seeds = kinds_of(groups), [group.all_seeds for group in groups]
     found: list[float | None] = [None] * len(groups)
     mixed = [(kind, group) for kind, group in zip(kinds, groups, strict=True) if group.differs_in]
     for kind in dict.fromkeys(kinds):
         places = [i for i, other in enumerate(kinds) if other == kind and not groups[i].differs_in]
+        unlike = [both for both in combinations(places, 2) if fixed_otherwise(*(seeds[i] for i in both))]
+        of_other_splits = {i for both in unlike for i in both}
         for i, p in zip(places, front_probabilities([groups[i] for i in places]), strict=True):
             is_beside = any(of == kind and are_mixed_alike(groups[i], other) for of, other in mixed)
-            found[i] = None if is_beside else p
+            found[i] = None if is_beside or i in of_other_splits else p
     return found
 
 

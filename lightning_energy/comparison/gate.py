@@ -20,6 +20,7 @@ from lightning_energy.comparison.verdicts import (
     constant_words,
     energy_differences,
     example,
+    hang_on_seeds,
     metric_difference,
     one_seed_words,
     pairs_of,
@@ -155,6 +156,10 @@ def gate(base: Group, new: Group, max_increase: float, max_loss: float | None = 
     is_open = outcome == "cannot tell" and -1 < low <= max_increase < high < math.inf
     is_open = is_open and not (lost or bounds.metric.is_worse)
     shows = bool(middle.error)
+    if shows and not lost and hang_on_seeds(base, new) == "other split":
+        why = "not all had as many epochs, which may hang on that, or it is not known"
+        outcome, reason = "cannot tell", f"{SHOWS_NOTHING['other split']} ({why})"
+        shows = is_open = False
     if (seeds := one_seed_words(base, new)) and shows and not lost:
         reason, shows = _for_that_seed(reason, seeds, base.lengths | new.lengths)
         outcome, is_open = (outcome, is_open) if shows else ("cannot tell", False)

@@ -98,6 +98,7 @@ __all__ = [
     "constant_words",
     "energy_differences",
     "example",
+    "hang_on_seeds",
     "judge",
     "metric_difference",
     "of_shared_seeds",
@@ -120,7 +121,8 @@ or estimates does not average out, or is taken not to. ``spread``: with this spr
 ``no spread``: all repeats gave the same figure. ``one alike``: those of one group did, and nothing shows that they were
 trained anew with different seeds. ``same pairs``: all pairs differ by the same figure. ``one seed``: a group has one
 seed in several runs, so that these do not show what another seed brings to the metric. ``other split``: a seed, as of a
-split of the data, is one in all runs of a group, and not in all of the other, and what it brings in no spread.
+split of the data, is one in all runs of a group, and not in all of the other, and what it brings, to the number of
+epochs also, in no spread.
 ``seeds stop``: a group has one seed in several runs, and not all had as many epochs, so that their energies do not show
 what another seed brings either. ``two means``: the geometric means of the
 energies have one order, and the arithmetic means the other. ``others``: only some seeds are shared, and the means of
@@ -723,8 +725,8 @@ def _no_surer(bound: Test, test: Test) -> Test:
 def _energy_test(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> Test:
     """The test of the energies: the cheaper group may have spent more in missing time."""
     test, least, most = energy_differences(one, other, pairs)
-    if test.error and _hang_on_seeds(one.group, other.group):
-        return replace(test, error=0.0, p=1.0, flaw="seeds stop")
+    if test.error and (flaw := hang_on_seeds(one.group, other.group)):
+        return replace(test, error=0.0, p=1.0, flaw=flaw)
     if test.error and (by_means(one, other, pairs) - 1) * test.value < 0:
         return replace(test, error=0.0, p=1.0, flaw="two means")
     if _are_some(one, other, pairs):
@@ -759,13 +761,22 @@ def _two_stops(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]], value
     return (n / (n + m)) ** n * (m / (n + m)) ** m
 
 
-def _hang_on_seeds(one: Group, other: Group) -> bool:
-    """True where a seed comes twice in a group, and numbers of epochs differ, or are not known, that may hang on it."""
-    if not (one.repeats_a_seed or other.repeats_a_seed):
-        return False
+def hang_on_seeds(one: Group, other: Group) -> Flaw:
+    """Tell where numbers of epochs differ, or are not known, that may hang on a seed which is in no spread; else empty.
+
+    Such a seed comes twice in a group, or is one in all of its runs, as of a split, and not in the other group's.
+
+    Args:
+        one: a group.
+        other: another group.
+    """
     lengths = one.lengths | other.lengths
     has_stopped = any(stopped is not None for stopped, _ in lengths)
-    return (has_stopped and len(lengths) > 1) or not (one.has_one_length and other.has_one_length)
+    if not ((has_stopped and len(lengths) > 1) or not (one.has_one_length and other.has_one_length)):
+        return ""
+    if one.repeats_a_seed or other.repeats_a_seed:
+        return "seeds stop"
+    return "other split" if fixed_otherwise(one.all_seeds, other.all_seeds) else ""
 
 
 def by_means(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> float:

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lightning_energy import compare
+from lightning_energy.comparison.configurations import probabilities_of
 from lightning_energy.comparison.gate import gate
 from lightning_energy.comparison.group_table import group_sentences
 from lightning_energy.comparison.seeds import come_twice, labels_of, may_pair
+from lightning_energy.comparison.verdicts import judge
+from tests.comparison.groups import repeats
 from tests.records import put
 
 
@@ -109,7 +114,8 @@ def test_one_split_beside_several_is_in_no_spread_either(tmp_path, splits, flaw)
         for i, split in enumerate(of_model):
             own = {"model": model} | ({} if split is None else {"split_seed": split})
             figures = kwh + i / 100, 0.7 + kwh / 10 + i * i * kwh / 1000
-            put(tmp_path / model / str(i), *figures, what={"hyperparameters": own}, run_id=f"{model}{i}", global_seed=i)
+            more = {"run_id": f"{model}{i}", "global_seed": i, "epochs": figures[1:]}
+            put(tmp_path / model / str(i), *figures, what={"hyperparameters": own}, **more)
     (verdict,) = compare(tmp_path).verdicts
     assert (verdict.kind, verdict.metric.flaw) == ("cheaper" if flaw else "trade-off", flaw)
 
@@ -120,7 +126,8 @@ def test_what_a_split_of_its_own_brings_to_a_group_is_in_no_spread(tmp_path):
         for i in range(3):
             what = {"hyperparameters": {"model": side, "split_seed": int(kwh)}}
             figures = kwh + i / 100, 0.9 - kwh / 10 + i * i * kwh / 1000
-            put(tmp_path / side / str(i), *figures, what=what, run_id=f"{side}{i}", global_seed=i)
+            more = {"run_id": f"{side}{i}", "global_seed": i, "epochs": figures[1:]}
+            put(tmp_path / side / str(i), *figures, what=what, **more)
     comparison = compare(tmp_path)
     (verdict,) = comparison.verdicts
     assert (verdict.kind, verdict.pairs, verdict.metric.flaw, verdict.repeats) == ("cheaper", 3, "other split", None)
@@ -130,3 +137,23 @@ def test_what_a_split_of_its_own_brings_to_a_group_is_in_no_spread(tmp_path):
     found = gate(*reversed(comparison.groups), 5.0), gate(*comparison.groups, 2.0)
     assert [of.gain_low for of in found] == [None, None]
     assert "give both the same" in found[1].reason
+
+
+@pytest.mark.parametrize(
+    ("epochs", "flaw", "outcome"), [((20, 22), "other split", "cannot tell"), ((20, 20), "", "fine")]
+)
+def test_a_split_of_its_own_may_bring_epochs_to_a_group(epochs, flaw, outcome):
+    """Early stopping ends two epochs sooner by one split than by another: that saving is the split's."""
+    found = []
+    for name, kwh, split, stopped in (("small", 1.0, 1, epochs[0]), ("wide", 1.1, 2, epochs[1])):
+        group = repeats(name, [kwh * (1 + i / 1000) for i in range(5)], [0.9 + i / 1000 for i in range(5)])
+        runs = [
+            replace(run, source=replace(run.source, seeds={"split_seed": split}, stopped_after=stopped, epochs=stopped))
+            for run in group.runs
+        ]
+        found.append(replace(group, runs=tuple(runs)))
+    (verdict,) = judge(found)
+    assert verdict.energy.flaw == flaw
+    answer = gate(*reversed(found), 0.0)
+    assert (answer.outcome, answer.low is None) == (outcome, outcome == "cannot tell")
+    assert probabilities_of(found) == [None, None]
