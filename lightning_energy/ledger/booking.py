@@ -16,7 +16,7 @@ from lightning_energy.ledger.held import Held
 from lightning_energy.ledger.lines import line_shares
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.pieces import Marked, Pieces
-from lightning_energy.ledger.sharing.closer import Closer, Turns
+from lightning_energy.ledger.sharing.closer import Closer
 from lightning_energy.ledger.sharing.contents import Contents
 from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, MOST_HELD, MOST_HELD_IN_PARTS, Belief
 from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from lightning_energy.curves.curve import Knots
     from lightning_energy.ledger.sharing.classes import Classes
+    from lightning_energy.ledger.sharing.closer import Turns
     from lightning_energy.ledger.sharing.kinds import Kinds
-    from lightning_energy.ledger.sharing.powers import Normals
     from lightning_energy.ledger.sharing.stretch import Stretch
     from lightning_energy.ledger.spans import Span
 
@@ -183,7 +183,7 @@ def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Bo
     """
     is_known = due.held.is_known
     sharing, is_anew = way_to_share(due, is_known, pause)
-    if is_anew and (sharing.rules, sharing.parts) != (due.held.rules, due.held.parts):
+    if is_anew and (sharing.rules, sharing.parts) != due.held.ways:
         due = due._replace(held=due.held.told_apart(sharing.rules, sharing.parts), stage=due.classes.stage)
     held = due.held
     if sharing.is_final and is_anew and is_known.sum() < ENOUGH:
@@ -229,7 +229,7 @@ def contents(due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int)
         groups: for each account, the first one of its group.
         now_ns: the moment. Behind the last knot the power is assumed to go on.
     """
-    if (booking.due.held.rules, booking.due.held.parts) != (due.held.rules, due.held.parts):  # found just now
+    if booking.due.held.ways != due.held.ways:  # found just now
         due = booking.due
     held, state, sharing = due.held, booking.state, booking.state.sharing
     sums = state.sums.copy()
@@ -265,12 +265,7 @@ def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
     knots = due.held.knots
     if old.state is not due.state or (old.is_exact, old.bounds_w) != (due.is_exact, due.bounds_w):
         return False
-    if (
-        not due.held.n
-        or due.held.n != old.held.n
-        or due.held.rules != old.held.rules
-        or due.held.parts != old.held.parts
-    ):
+    if not due.held.n or due.held.n != old.held.n or due.held.ways != old.held.ways:
         return False
     if due.last(sharing.lag_ns) != old.last(sharing.lag_ns):
         return False
@@ -317,21 +312,22 @@ def way_to_share(
     origin_ns = int(held.knots.time_ns[0])
     stretch = one_kind.stretch(origin_ns, due.stage, origin_ns - HISTORY_NS)
     parts = _parts_of_phases(due, one_kind) if due.classes.has_phases else ()
-    in_parts = one_kind._replace(parts=parts).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
+    in_parts = stretch
+    if parts:
+        in_parts = one_kind._replace(parts=parts).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
     belief = Belief()
     earlier = sharing.belief if sharing.looked >= SURE else None
-    found = EXACT if due.is_exact else belief.find(in_parts if parts else stretch, earlier, pause, is_fine=bool(parts))
+    found = EXACT if due.is_exact else belief.find(in_parts, earlier, pause, is_fine=bool(parts))
     if found is None:
         return sharing._replace(is_final=is_full), is_full
     rules, is_told, untold = sharing.rules, False, sharing.untold
     if with_kinds and not due.for_now and n >= LOOKS_AT[0]:
         kinds = _kinds_of_steps(due, one_kind, stretch, (found.kernel, AT_ONCE), pause)
         rules, is_told, untold = kinds.rules, kinds.is_told, kinds.untold
-    if rules and due.is_exact and parts:
-        parts = _parts_of_phases(due, one_kind.told_apart(rules))
+    apart = one_kind.told_apart(rules) if rules else one_kind
+    if rules and parts:
+        parts = _parts_of_phases(due, apart)
     if rules and not due.is_exact:  # which a counter's delay is told from, too
-        apart = one_kind.told_apart(rules)
-        parts = _parts_of_phases(due, apart) if parts else ()
         known = apart._replace(parts=parts).stretch(origin_ns, due.classes.stage, origin_ns - HISTORY_NS)
         found = Belief().find(known, None, pause, is_fine=bool(parts)) or found
     is_final = is_full or (found.is_enough and is_told and (due.is_exact or (n >= SURE and not parts)))
@@ -427,12 +423,12 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
         is_grown = due.is_last and split.n > old.n
         if not is_grown and (due.is_all or split.n < FIT_AGAIN * old.n):
             return sharing, split.joined
-    blocks = [block.normals for block in split.blocks]
     prior, closer = Prior.of(sharing.parts, due.classes.divided), None
     tried = prior.of_kinds if sharing.rules else prior.tried
     if split.turns is not None and sharing.parts:
-        closer = _closer(blocks, split, sharing, tried, pause)
+        closer = _closer(split, split.turns, sharing, tried, pause)
         tried = [believed(tried, closer.log_of)] if closer.log_of else tried
+    blocks = [block.normals for block in split.blocks]
     powers = fit(blocks, due.bounds_w[1], priors=tried, fourth=copy(split.fourth), pause=pause)
     pause()
     beside_w = []
@@ -442,17 +438,15 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
     return sharing._replace(powers=powers, beside_w=tuple(beside_w), closer=closer), split.joined
 
 
-def _closer(blocks: Sequence[Normals], split: Split, sharing: Sharing, tried: Sequence[Prior], pause: Pause) -> Closer:
+def _closer(split: Split, turns: Turns, sharing: Sharing, tried: Sequence[Prior], pause: Pause) -> Closer:
     """The kernel as all intervals tell it."""
     whole = split.normals[0]
-    powers = sharing.powers or fit(blocks, wanders=(), priors=tried, pause=pause)
+    powers = sharing.powers or fit([block.normals for block in split.blocks], wanders=(), priors=tried, pause=pause)
     power_w = np.full(len(whole.b), whole.mean_w)
     power_w[: powers.power_w.shape[1]] = np.average(powers.power_w, axis=0)
     scatter = max(powers.scatter, whole.squares(power_w) / whole.n)
     pause()
-    return Closer.of(
-        sharing.found, split.normals, tried, split.turns or Turns(), scatter=scatter, of_times_j2=split.of_times_j2
-    )
+    return Closer.of(sharing.found, split.normals, tried, turns, scatter=scatter, of_times_j2=split.of_times_j2)
 
 
 def _told(

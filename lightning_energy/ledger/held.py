@@ -163,6 +163,11 @@ class Held(NamedTuple):
         return result
 
     @property
+    def ways(self) -> tuple[tuple[Rule, ...], tuple[Parts, ...]]:
+        """The ways in which kinds of steps are told apart, and phases cut."""
+        return self.rules, self.parts
+
+    @property
     def open_ns(self) -> int | None:
         """The beginning of the last stretch, if its kind is told by its duration, or its parts by its end."""
         last = self.of_class[-1:]

@@ -388,12 +388,12 @@ def _profile(
     pause()
     x, y = seconds / np.sqrt(length_s), rise_j / np.sqrt(length_s)
     least_j2 = (LEAST_SCATTER * mean_w) ** 2 * length_s.sum()  # residuals below are rounding errors, which tell nothing
-    fitted = _residuals(x, y, mean_w, np.eye(x.shape[1]) * 1e-2 / PRIOR**2, pause)
+    fitted = _residuals(x, y, mean_w, pause)
     best = fitted.left[(fitted.left**2).sum(axis=1).argmin()]
     goes_on = _correlation(best)
     if goes_on > CORRELATED:  # power that wanders (warm-up, drift): what changes from one interval to the next
         x, y = x[..., 1:] - goes_on * x[..., :-1], y[1:] - goes_on * y[:-1]
-        fitted = _residuals(x, y, mean_w, np.eye(x.shape[1]) * 1e-2 / PRIOR**2, pause)
+        fitted = _residuals(x, y, mean_w, pause)
     if is_plain or not stretch.prior.has_parts:
         log_likelihood = _log_likelihood(fitted.left**2, least_j2)
     else:
@@ -451,23 +451,21 @@ class _Fitted(NamedTuple):
     right: NDArray[np.float64]
 
 
-def _residuals(
-    x: NDArray[np.float64], y: NDArray[np.float64], mean_w: float, ridge: NDArray[np.float64], pause: Callable[[], None]
-) -> _Fitted:
+def _residuals(x: NDArray[np.float64], y: NDArray[np.float64], mean_w: float, pause: Callable[[], None]) -> _Fitted:
     """Residuals of the powers that fit best, for each delay; a little ridge keeps unseen classes at the mean power.
 
     Args:
         x: seconds of the classes in each interval, weighted, shape (delays, classes, n).
         y: its rise, weighted, shape (n,).
         mean_w: the mean power.
-        ridge: what the prior counts, shape (classes, classes).
         pause: called between parts of the work.
     """
+    ridge = np.eye(x.shape[1]) * 1e-2 / PRIOR**2
     left, info, right = np.empty((x.shape[0], x.shape[2])), np.empty((len(x), *ridge.shape)), np.empty(x.shape[:2])
     for part in _parts(len(x), x.shape[1] * x.shape[2]):
         some = x[part]
         info[part], right[part] = some @ np.swapaxes(some, 1, 2), some @ y
-        power_w = np.linalg.solve(info[part] + ridge, (right[part] + ridge.sum(axis=1) * mean_w)[..., None])
+        power_w = np.linalg.solve(info[part] + ridge, (right[part] + np.diag(ridge) * mean_w)[..., None])
         left[part] = y - (np.swapaxes(power_w, 1, 2) @ some)[:, 0]
         pause()
     return _Fitted(left, info, right)
