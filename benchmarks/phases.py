@@ -9,7 +9,8 @@ Run from the repository's root, with the test extra installed. A training and a 
 through the real ledger: epochs of 30 s of training and 3 s of validation, steps that are not locked to the counter's
 period (durations of phases scatter by 3 %, powers by 5 %), of six phases: forward (28 % of a step), backward (42 %),
 optimizer (10 %), the rest (5 %), waiting for data (12 %) and copying it (3 %); in steps of 85 ms 29, 33, 6, 3, 27 and
-2 %, and power that varies within phases in the same order each step. Truth is the training's own integral.
+2 %, and power that varies within phases in the same order each step. Truth is the training's own integral. Each update is
+seen somewhere in a bracket of 3 ms; in the cases named "polled" it is a simulated board's, polled as the sampler does.
 
 For each case: over all phases and runs the shares of errors within u and 2 u, and how many of the phases that take at
 least a tenth of a step are resolved; by phase the median of the relative error and of the relative u. A case falls
@@ -37,7 +38,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.sharing import rounded, wilson
 from lightning_energy import __version__
-from tests.sim.virtual_run import PHASES, Sensor, Work, play
+from tests.sim.virtual_run import PHASES, Sensor, Work, at_brackets, play
+from tests.sim.watched import by_channels
 
 EPOCH_S, VALIDATE_S = 30.0, 3.0
 LARGE = 0.1  # part of a step from which on a phase must be resolved
@@ -79,10 +81,11 @@ VARYING: dict[str, dict[str, Any]] = {
 
 
 class Case(NamedTuple):
-    """A training and a counter."""
+    """A training and a counter, which the sampler polls, or whose updates are seen in brackets."""
 
     work: Work
     sensor: Sensor
+    is_polled: bool = False
 
 
 class Found(NamedTuple):
@@ -120,6 +123,14 @@ def cases() -> dict[str, Case]:
         "100 ms counter, 0 ms late: 50 ms steps locked to it, 1 min": Case(
             replace(usual, epochs=2, regular=True), Sensor(0.1)
         ),
+        "20 ms counter, 0 ms late, polled: 50 ms steps, 10 min": Case(replace(usual, epochs=20), Sensor(0.02), True),
+        "20 ms counter, 50 ms late, polled: 50 ms steps, 10 min": Case(
+            replace(usual, epochs=20), Sensor(0.02, lag_s=0.05), True
+        ),
+        "100 ms counter, 0 ms late, polled: 200 ms steps, 10 min": Case(replace(slow, epochs=20), Sensor(0.1), True),
+        "20 ms counter, 0 ms late, polled: 85 ms steps, halves of 10 %, 1 min": Case(
+            replace(WAITING, epochs=2, **halves(0.1)), Sensor(0.02), True
+        ),
         "20 ms counter, 0 ms late: 85 ms steps, halves of 10 %, 10 min": Case(
             replace(WAITING, epochs=20, **halves(0.1)), Sensor(0.02)
         ),
@@ -156,15 +167,11 @@ def cases() -> dict[str, Case]:
 def one_run(task: tuple[str, int]) -> Found:
     """One run of a case: its name, and the number of the run."""
     name, number = task
-    work, sensor = cases()[name]
+    work, sensor, is_polled = cases()[name]
     if number % 2:
         work = replace(work, phases=tuple((*row[:3], OTHER_W[row[0]]) for row in work.phases))
-    return found_in(name, work, sensor, zlib.crc32(f"{name} {number}".encode()))
-
-
-def found_in(name: str, work: Work, sensor: Sensor, seed: int) -> Found:
-    """Play a training, and look at its phases."""
-    run = play(seed, work, sensor, settle_s=1.0)
+    seed = zlib.crc32(f"{name} {number}".encode())
+    run = play(seed, work, sensor, settle_s=1.0, watch=by_channels() if is_polled else at_brackets)
     phases = {phase.name: phase for phase in run.phases}
     order = [phases[row[0]] for row in work.phases]
     true_j = np.array([j for kind, j in zip(run.kind, run.true_j, strict=True) if kind == "phase"])
