@@ -77,6 +77,12 @@ class CallBudget:
         self._saved_ns = max(saved_ns - cost_ns, -debt_ns)
         self._called_ns = end_ns
 
+    def learn(self, latency_ns: deque[int]) -> None:
+        """Heed the durations of calls that were made elsewhere, which took none of this time."""
+        self.latency_ns = latency_ns
+        if latency_ns:
+            self._set_median()
+
     def _set_median(self) -> None:
         ordered = sorted(self.latency_ns)
         n = len(ordered)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_energy.curves.curve import Curve
 from lightning_energy.curves.edges import CounterEdges
@@ -37,6 +37,7 @@ SLOWEST_S = 5.0  # the same for a register whose period is not known
 SLOW_S = 0.5  # period of a register beside which the power is read
 BESIDE_NS = 90_000_000  # least time between two such readings
 LONGEST_READ_NS = round(LONGEST_READ_S / NS)
+STATE = ("reads", "troubles", "_has_register", "_last_ns", "_frozen_at_j")  # attributes of a channel's state
 
 
 class Channel:
@@ -185,10 +186,28 @@ class Channel:
         self.plan.wait_on(after_ns)
         return True
 
-    def read_by(self, meter: Meter, clock: Callable[[], int] = monotonic_ns) -> None:
-        """Let another meter of the same device, and the clock that it goes by, take the place of the present ones."""
-        self.meter, self._clock = meter, clock
-        self._quiet_until_ns = 0
+    def state(self) -> dict[str, Any]:
+        """Everything that polls leave behind beside knots and the plan, for :meth:`go_on_from`.
+
+        It can be pickled, and is no copy: that is to be done while the lock is held.
+        """
+        state = {name: getattr(self, name) for name in STATE}
+        parts = {"edges": self._edges.state(), "power": self._power.state(), "range": self.curve.power}
+        return {**state, **parts, "latency_ns": self.plan.calls.latency_ns}
+
+    def go_on_from(self, state: dict[str, Any]) -> None:
+        """Go on where another channel of the same device was; the curve ends where that one's curve did.
+
+        Args:
+            state: what was its :meth:`state`.
+        """
+        troubles, self._quiet_until_ns = {**state["troubles"], **self.troubles}, 0
+        for name in STATE:
+            setattr(self, name, state[name])
+        self.troubles, self.curve.power = troubles, state["range"]
+        self._edges.go_on_from(state["edges"])
+        self._power.go_on_from(state["power"])
+        self.plan.calls.learn(state["latency_ns"])
 
     def finish(self) -> None:
         """Place the edges that wait, and fill the time behind the last with the power: no more polls will come."""

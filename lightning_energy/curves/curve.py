@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
     from lightning_energy.meters.base import MeterInfo, Quality
 
-__all__ = ["Curve", "Knots", "LastKnown", "shape_bound_j"]
+__all__ = ["Columns", "Curve", "Knots", "LastKnown", "shape_bound_j"]
+
+Columns: TypeAlias = "tuple[list[int], list[float], list[int], list[int], list[float]]"
+"""A stretch of a curve as plain lists of equal length, in the order of :class:`Knots`."""
 
 
 class LastKnown(NamedTuple):
@@ -183,6 +187,43 @@ class Curve:
         self._quality.append(QUALITIES.index(quality))
         self._variance_j2.append((self._variance_j2[-1] if self._variance_j2 else 0.0) + u_j * u_j)
 
+    def after(self, time_ns: int) -> Columns:
+        """The kept knots behind a moment, for :meth:`extend`."""
+        first = bisect_right(self._time_ns, time_ns)
+        times_ns, energies_j, half_widths_ns, qualities, variances_j2 = self._columns()
+        return times_ns[first:], energies_j[first:], half_widths_ns[first:], qualities[first:], variances_j2[first:]
+
+    def _columns(self) -> Columns:
+        return self._time_ns, self._energy_j, self._half_width_ns, self._quality, self._variance_j2
+
+    def extend(self, columns: Columns) -> None:
+        """Append knots of another curve of the same device that went on from this one's end, all or none of them.
+
+        Unlike :meth:`add`, it leaves :attr:`power` alone: that is known where the knots were made.
+
+        Raises:
+            ValueError: the curve would run backwards, or joules would be booked as missing.
+        """
+        times_ns, energies_j, half_widths_ns, qualities, variances_j2 = columns
+        if not times_ns:
+            return
+        all_ns, all_j = [*self._time_ns[-1:], *times_ns], [*self._energy_j[-1:], *energies_j]
+        if sorted({*all_ns}) != all_ns or sorted(all_j) != all_j:
+            raise ValueError(f"points that run backwards, or lie before the last ({self.end_ns} ns, {self.end_j} J)")
+        if MISSING in qualities:
+            pairs = zip(reversed([*pairwise(all_j)]), reversed(qualities), strict=False)
+            if any(quality == MISSING and before_j != after_j for (before_j, after_j), quality in pairs):
+                raise ValueError("joules in a missing interval: missing time has no joules")
+        power_w = None
+        if len(all_ns) > 1 and qualities[-1] != MISSING:
+            power_w = (all_j[-1] - all_j[-2]) / ((all_ns[-1] - all_ns[-2]) * NS)
+        self.last = LastKnown(times_ns[-1], energies_j[-1], power_w)
+        self._time_ns += times_ns
+        self._energy_j += energies_j
+        self._half_width_ns += half_widths_ns
+        self._quality += qualities
+        self._variance_j2 += variances_j2
+
     def knots(self) -> Knots:
         """The kept knots as arrays."""
         return Knots(
@@ -197,8 +238,7 @@ class Curve:
         """Drop the knots that lie before the last one at or before ``time_ns``."""
         keep = bisect_right(self._time_ns, time_ns) - 1
         if keep > 0:
-            columns = (self._time_ns, self._energy_j, self._half_width_ns, self._quality, self._variance_j2)
-            for column in columns:
+            for column in self._columns():
                 del column[:keep]
 
     def power_bounds_w(self) -> tuple[float, float]:

@@ -9,7 +9,7 @@ becomes a ``missing`` interval with its length, never a joule.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_energy.curves.beside import PowerBeside
 from lightning_energy.curves.doubts import Doubts
@@ -41,6 +41,7 @@ SHARP_NS = 250_000  # upper limit of the residual of a line that says more than 
 SHARP_EDGES = 16  # fewest edges of such a line
 SHORTEST_S = 0.4  # shortest interval whose joules are shared out by the power: it has some readings in it
 LATE_POWER_S = 0.2  # lateness of an instantaneous power, at most: boards take up to 0.29 s to show a step
+OURS = {"curve", "_info"}  # attributes that are not of the register's state
 LATE_SHARE = 0.25  # the same at most as a share of the interval whose joules it shares out
 
 
@@ -72,6 +73,14 @@ class CounterEdges:
         self._fallen: Fallen | None = None  # while the register is below where it had been
         self._was_silent = False  # the device did not answer since the last poll
         self._stood = False  # two polls saw the same value: the period is not just that of the polls
+
+    def state(self) -> dict[str, Any]:
+        """Everything that was learned of the register, for :meth:`go_on_from`: as it is, not a copy."""
+        return {name: value for name, value in vars(self).items() if name not in OURS}
+
+    def go_on_from(self, state: dict[str, Any]) -> None:
+        """Go on where another of the same register was, with a curve that ends where its curve did."""
+        vars(self).update(state)
 
     def still_ns(self, now_ns: int) -> int:
         """Time since the register last moved, or was first read; 0 while no segment has begun."""

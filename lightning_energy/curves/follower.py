@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.curves.helper import Helper, can_help
 from lightning_energy.curves.poller import Poller
-from lightning_energy.curves.relay import Relayed
+from lightning_energy.curves.relay import Relay
 from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.nvml import NvmlMeter
 
@@ -31,7 +31,7 @@ def may_be_followed(channel: Channel) -> bool:
 
 
 class Follower(Poller):
-    """Starts a helper process, and puts on the curves what that reads, once a second.
+    """Starts a helper process in which the channels go on, and takes its news of them, once a second.
 
     Where none can be started, or it ends, hangs, or knows the boards otherwise than we do, the thread polls.
 
@@ -54,7 +54,7 @@ class Follower(Poller):
     ) -> None:
         super().__init__(channels, lock, settle, enter)
         meters = [(c, c.meter) for c in channels]
-        self._relays = [Relayed(meter, c) for c, meter in meters if isinstance(meter, NvmlMeter)]
+        self._relays = [Relay(meter, c, lock) for c, meter in meters if isinstance(meter, NvmlMeter)]
         self._helper: Helper | None = Helper([relay.meter.uuid for relay in self._relays])
         self._begun_ns = 0  # when the helper was started
         self._look_ns = monotonic_ns() + START_NS
@@ -125,28 +125,25 @@ class Follower(Poller):
         found = helper.look()
         if found is None and now_ns - self._begun_ns < READY_NS:
             return False
-        known = [[c.info.device_id, c.info.quality, c.info.instant_power] for c in self.channels]
+        known = [(c.info.device_id, c.info.quality, c.info.instant_power) for c in self.channels]
         if found == known:
             return True
         self._give_up()
         return False
 
     def _follow(self, helper: Helper) -> None:
-        """Put on the curves what the helper reads, until it ends."""
-        helper.go()
-        for relay in self._relays:
-            relay.begin()
+        """Let the channels go on in the helper, and take its news of them, until it ends."""
         self.is_following = True
         try:
+            helper.go([relay.begin() for relay in self._relays])
             while (message := helper.receive()) is not None:
-                word, hangs, polls = message
-                for k, polled in polls:
-                    self._relays[k].repeat(polled, self._lock)
+                word, hangs, news = message
+                taken = [relay.take(each) for relay, each in zip(self._relays, news, strict=True)]
                 self.beat_ns = monotonic_ns()
                 if word and word == self._word:
                     self._is_caught_up.set()
                 self._settle_by(self.beat_ns)
-                if hangs or self._is_over():
+                if hangs or not all(taken) or self._is_over():
                     break
         finally:
             self.is_following = False

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import json
+import pickle
 import socket
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from lightning_energy.curves.packets import MOST_BYTES, joined, packets
 from lightning_energy.curves.side_process import SideProcess, can_start, set_timeout
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ __all__ = ["Helper", "can_help"]
 BOOT = "from lightning_energy.curves.helper_process import main; main()"
 NEEDED = ("lightning_energy", "numpy", "pynvml")  # the packages that it imports
 PATIENCE_S = 2.5  # time without a message after which the helper is asked, and after which it is given up
-MOST_BYTES = 1 << 20  # of a message
 
 
 def can_help() -> bool:
@@ -43,7 +43,7 @@ class Helper(SideProcess):
     def __init__(self, uuids: Sequence[str]) -> None:
         super().__init__(BOOT, NEEDED, socket.SOCK_SEQPACKET, uuids)
 
-    def look(self) -> list[list[Any]] | None:
+    def look(self) -> list[tuple[Any, ...]] | None:
         """The helper's description of the boards, once it is there; empty where it has ended; ``None`` before."""
         if self.is_starting:
             return None
@@ -52,12 +52,19 @@ class Helper(SideProcess):
         except BlockingIOError:
             return None
 
-    def go(self) -> None:
-        """Let it read from now on."""
+    def go(self, channels: list[bytes]) -> None:
+        """Let it read from now on.
+
+        Args:
+            channels: everything that it needs for that.
+        """
         sock = self.sock
         if sock is not None:
-            set_timeout(sock, socket.SO_RCVTIMEO, PATIENCE_S)
-        self.ask("go")
+            for which in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                set_timeout(sock, which, PATIENCE_S)
+            with suppress(OSError):  # it has ended: there will be no message
+                for packet in packets(pickle.dumps(channels)):
+                    sock.send(packet, socket.MSG_NOSIGNAL)
 
     def ask(self, word: str) -> None:
         """Let it send at once what it has read, and repeat a word; waits for nothing."""
@@ -66,15 +73,15 @@ class Helper(SideProcess):
             with suppress(OSError):
                 sock.send(word.encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
-    def receive(self) -> tuple[str, bool, list[Any]] | None:
-        """The next message, waited for: the word that was asked, whether a call hangs, the polls.
+    def receive(self) -> tuple[str, bool, list[bytes]] | None:
+        """The next message, waited for: the word that was asked, whether a call hangs, the news of each channel.
 
         Returns:
             ``None`` where there will be none any more, or the helper says nothing.
         """
         for _ in range(2):
             try:
-                message: tuple[str, bool, list[Any]] | None = self._receive(0)
+                message: tuple[str, bool, list[bytes]] | None = self._receive(0)
             except BlockingIOError:
                 self.ask("?")
             else:
@@ -86,9 +93,13 @@ class Helper(SideProcess):
         if sock is None:
             return None
         try:
-            data = sock.recv(MOST_BYTES, flags)
+            first = sock.recv(MOST_BYTES, flags)
         except BlockingIOError:
             raise
         except OSError:
             return None
-        return json.loads(data) if data else None
+        try:
+            message = joined(first, lambda: sock.recv(MOST_BYTES))
+            return pickle.loads(message) if message else None  # noqa: S301 - of our own process
+        except Exception:  # noqa: BLE001 - it ended, or went wrong, within a message
+            return None

@@ -5,14 +5,17 @@ It needs no CUDA, and ends when its parent does, however that ends.
 
 from __future__ import annotations
 
-import json
 import os
+import pickle
 import socket
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from lightning_energy.curves.relay import NotedChannel, NotedMeter
+from lightning_energy.curves.channel import Channel
+from lightning_energy.curves.packets import MOST_BYTES, joined, packets
+from lightning_energy.curves.relay import Relay
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.curves.side_process import serve_parent, set_timeout
 from lightning_energy.meters.base import MeterError
@@ -27,7 +30,7 @@ T = TypeVar("T")
 
 BATCH_S = 1.0  # time between two messages: each wakes the training's process up, which costs more than what it brings
 LONGEST_CALL_S = 1.0  # a call that takes longer hangs: the parent is to see to it itself
-POLLS = 128  # most polls in one message
+MOST_KNOTS = 20_000  # of a curve, that are kept where the parent takes no message: then nothing is read until it does
 
 
 class Reporter:
@@ -36,20 +39,20 @@ class Reporter:
     Args:
         sock: connected with the parent.
         parent: its process identifier.
-        channels: they are read.
+        relays: they have the channels that are read.
         lock: guards their curves.
     """
 
-    def __init__(self, sock: socket.socket, parent: int, channels: list[NotedChannel], lock: threading.RLock) -> None:
-        self._sock, self._parent, self._channels = sock, parent, channels
-        self.sampler = Sampler(channels, self.forget, lock)
+    def __init__(self, sock: socket.socket, parent: int, relays: Sequence[Relay], lock: threading.RLock) -> None:
+        self._sock, self._parent, self._relays = sock, parent, relays
+        self.sampler = Sampler([relay.channel for relay in relays], self._pause, lock)
+        self._is_paused = False
 
-    def forget(self) -> None:
-        """Forget the curves: the parent has its own."""
-        with self.sampler.lock:
-            for channel in self._channels:
-                if channel.curve.end_ns is not None:
-                    channel.curve.forget_before(channel.curve.end_ns)
+    def _pause(self) -> None:
+        """Read no more where too much waits for the parent, which was stopped: its counters count meanwhile."""
+        if max(len(relay.channel.curve) for relay in self._relays) > MOST_KNOTS:
+            self._is_paused = True
+            self.sampler.end()
 
     def go_on(self) -> None:
         """Read and tell until the parent wants no more, or is gone."""
@@ -64,22 +67,21 @@ class Reporter:
             if is_over:
                 self.sampler.stop()
             self.tell(word.decode())
+            if self._is_paused and not is_over:
+                self.sampler.stop()
+                self._is_paused = False
+                self.sampler.start()
 
     def tell(self, word: str) -> None:
-        """Send what was read, and whether a call hangs; at least one message."""
-        polls = [(k, polled.plain) for k, channel in enumerate(self._channels) for polled in channel.noted.take()]
+        """Send what was read, and whether a call hangs."""
         hangs = self.sampler.longest_call_s() > LONGEST_CALL_S or self.sampler.failure is not None
-        while True:
-            now, polls = polls[:POLLS], polls[POLLS:]
-            send(self._sock, ("" if polls else word, hangs, now), self._parent)
-            if not polls:
-                return
+        send(self._sock, (word, hangs, [relay.give(forgets=True) for relay in self._relays]), self._parent)
 
 
 def send(sock: socket.socket, message: object, parent: int) -> None:
     """Send a message; where the parent takes none for a while, as it is stopped, look now and then whether it lives."""
-    data = json.dumps(message).encode()
-    _patiently(lambda: sock.send(data), parent)
+    for packet in packets(pickle.dumps(message)):
+        _patiently(partial(sock.send, packet), parent)
 
 
 def _patiently(call: Callable[[], T], parent: int) -> T:
@@ -106,13 +108,21 @@ def serve(sock: socket.socket, parent: int, uuids: Sequence[str]) -> None:
     """
     set_timeout(sock, socket.SO_RCVTIMEO, BATCH_S)
     set_timeout(sock, socket.SO_SNDTIMEO, BATCH_S)
-    meters = [NotedMeter(NvmlMeter(uuid)) for uuid in uuids]
+    meters = [NvmlMeter(uuid) for uuid in uuids]
     infos = [meter.open() for meter in meters]
     send(sock, [(info.device_id, info.quality, info.instant_power) for info in infos], parent)
-    if not _patiently(lambda: sock.recv(64), parent):
+
+    def receive() -> bytes:
+        return _patiently(lambda: sock.recv(MOST_BYTES), parent)
+
+    begun = joined(receive(), receive)
+    if not begun:
         return
-    channels = [NotedChannel(meter, info) for meter, info in zip(meters, infos, strict=True)]
-    Reporter(sock, parent, channels, threading.RLock()).go_on()
+    lock = threading.RLock()
+    relays = [Relay(meter, Channel(meter, info), lock) for meter, info in zip(meters, infos, strict=True)]
+    news = pickle.loads(begun)  # noqa: S301 - of our own process
+    if all(relay.take(each) for relay, each in zip(relays, news, strict=True)):
+        Reporter(sock, parent, relays, lock).go_on()
 
 
 def main() -> None:

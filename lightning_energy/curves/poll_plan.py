@@ -129,6 +129,11 @@ class PollPlan:
         self._retry_ns = RETRY_NS[0]
         self._random: Callable[[], float] = random.Random(0).random  # noqa: S311 - against phase locking, not secrecy
 
+    def begin_anew(self) -> None:
+        """Poll at once: the register has moved on since the last poll was planned."""
+        self.due_ns, self.slack_ns, self._hunt_ns = 0, 0, 0
+        self.is_before_edge = self.looks = False
+
     def take_look(self) -> bool:
         """Return true, once, if the poll that is made now should look at the power."""
         look, self.looks = self.looks, False

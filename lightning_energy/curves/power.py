@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_energy.meters.units import NS
 
@@ -47,6 +47,14 @@ class PowerIntegral:
         self._last: tuple[int, float] | None = None
         self._is_joint = False  # the next reading is the first behind another source's end
         self._change2_w2 = 0.0  # mean square of the change between two readings
+
+    def state(self) -> dict[str, Any]:
+        """Everything that was learned of the power, for :meth:`go_on_from`."""
+        return {name: value for name, value in vars(self).items() if name != "curve"}
+
+    def go_on_from(self, state: dict[str, Any]) -> None:
+        """Go on where another of the same sensor was, with a curve that ends where its curve did."""
+        vars(self).update(state)
 
     def feed(self, reading: Reading) -> bool:
         """Take one reading of the power; true when it could be used."""

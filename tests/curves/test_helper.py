@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback
 
 from lightning_energy.curves import follower, helper
 from lightning_energy.curves.channel import Channel
-from lightning_energy.curves.relay import Relayed
+
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.meters import NvmlMeter, ReplayMeter
 from tests.curves.test_sampler import wait_for
@@ -396,7 +396,7 @@ RANKS = """
 import json, os, sys, time
 from pathlib import Path
 from lightning_energy.curves import follower, helper
-from lightning_energy.curves.relay import Relayed
+
 from lightning_energy.meters import NvmlMeter
 from lightning.pytorch.callbacks import Callback
 from tests.curves.test_sampler import wait_for

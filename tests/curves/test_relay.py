@@ -1,34 +1,91 @@
 from __future__ import annotations
 
-import json
 import random
 import threading
+from contextlib import contextmanager
 from dataclasses import fields, replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from lightning_energy.curves import relay
 from lightning_energy.curves.channel import Channel
-from lightning_energy.curves.relay import NotedChannel, NotedMeter, Relayed
+from lightning_energy.curves.relay import Relay
 from lightning_energy.meters import NvmlMeter
 from lightning_energy.meters.nvml_watch import Findings
 from tests.sim.clock import VirtualClock, drive
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 S = 10**9
 UUID = "GPU-00000000-0000-0000-0000-000000000000"
+LOAD = [(3.1, 300.0), (2.2, 90.0), (0.04, 350.0)]
 
 
-def knots(channel: Channel) -> list[list[float]]:
-    """Every figure of a curve."""
+class Two:
+    """A channel in two processes, here both in this one: ``ours`` has the curve, ``theirs`` is that of the helper."""
+
+    def __init__(self, gpu: SimulatedGpu, clock: VirtualClock) -> None:
+        self.gpu, self.clock, self.rng = gpu, clock, random.Random(1)
+        self.lock = threading.RLock()
+        self.ours = self.end()
+        self.theirs: Relay | None = None
+
+    def end(self) -> Relay:
+        meter = NvmlMeter(UUID)
+        return Relay(meter, Channel(meter, meter.open(), clock=self.clock), self.lock)
+
+    def begin(self) -> None:
+        self.theirs = self.end()
+        assert self.theirs.take(self.ours.begin())
+
+    def poll(self, relay: Relay, seconds: float) -> None:
+        drive(relay.channel, self.clock, self.clock.now_ns + round(seconds * S), seed=self.rng.randrange(10**6))
+
+    def follow(self, seconds: float) -> None:
+        """Poll there, and take the news every now and then."""
+        end_ns = self.clock.now_ns + round(seconds * S)
+        while self.clock.now_ns < end_ns:
+            self.poll(self.theirs, self.rng.uniform(0.01, 0.5))
+            assert self.ours.take(self.theirs.give())
+
+    @property
+    def curve(self):
+        return self.ours.channel.curve
+
+    def uncounted_j(self) -> float:
+        """The joules that the counter shows beyond the curve, just after a poll: always as many."""
+        self.ours.channel.poll(self.lock)
+        return self.gpu.counter_mj() / 1e3 - self.curve.end_j
+
+
+@contextmanager
+def two(monkeypatch, **board) -> Iterator[Two]:
+    clock = VirtualClock()
+    monkeypatch.setattr("lightning_energy.meters.nvml.monotonic_ns", clock)
+    gpu = SimulatedGpu(LOAD, uuid=UUID, **board)
+    with SimulatedNvml([gpu], clock=clock):
+        yield Two(gpu, clock)
+
+
+def knots(channel: Channel, since_ns: int = 0) -> list[list[float]]:
+    """Every figure of a curve from a moment on."""
     found = channel.curve.knots()
-    return [getattr(found, field.name).tolist() for field in fields(found)]
+    return [getattr(found, field.name)[found.time_ns >= since_ns].tolist() for field in fields(found)]
 
 
-# a counter, one that is late and irregular, one that moves rarely (so that its power is read beside it), none at all,
-# and one of which it is found later that it counts a whole module
+def shown(channel: Channel) -> list[object]:
+    """Everything that is asked of a channel beside its curve."""
+    names = ("reads", "troubles", "period_s", "period_residual_s", "is_continuous", "is_exact", "spacing_s", "latency_s")
+    return [*(getattr(channel, name) for name in names), channel.curve.power_bounds_w(), channel.curve.last]
+
+
+# a counter, a fast one, one that is late and irregular, one that moves rarely (so that its power is read beside it),
+# none at all, and one of which it is found later that it counts a whole module
 BOARDS = {
     "counter": {"counter_period_s": 0.1},
+    "fast": {"counter_period_s": 0.02},
     "irregular": {"counter_period_s": 0.05, "jitter_s": 0.004},
     "rare": {"counter_period_s": 1.3},
     "power": {"counter_period_s": None},
@@ -37,67 +94,143 @@ BOARDS = {
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_a_curve_of_repeated_answers_is_that_of_the_polls_bit_for_bit(board, monkeypatch):
+@pytest.mark.parametrize("first_s", [0.0, 0.02, 5.0])
+def test_the_curve_is_that_of_the_helper_bit_for_bit(first_s, board, monkeypatch):
     """Also through a loss, a counter that stands still and another that contradicts the powers."""
-    clock, rng = VirtualClock(), random.Random(1)
-    monkeypatch.setattr("lightning_energy.meters.nvml.monotonic_ns", clock)
-    gpu = SimulatedGpu([(3.1, 300.0), (2.2, 90.0), (0.04, 350.0)], uuid=UUID, **BOARDS[board])
-    with SimulatedNvml([gpu], clock=clock):
-        meter, ours = NvmlMeter(UUID), NvmlMeter(UUID)
-        noted = NotedMeter(meter, clock)
-        polled, repeated = NotedChannel(noted, noted.open()), Channel(ours, ours.open(), clock=clock)
-        relayed = Relayed(ours, repeated)
-        relayed.begin()
-        sent = 0
-
-        def run(seconds: float) -> None:
-            nonlocal sent
-            end_ns = clock.now_ns + round(seconds * S)
-            while clock.now_ns < end_ns:
-                drive(polled, clock, clock.now_ns + round(rng.uniform(0.01, 0.5) * S), seed=rng.randrange(10**6))
-                notes = [note.plain for note in noted.take()]
-                sent += len(notes)
-                for note in json.loads(json.dumps(notes)):
-                    relayed.repeat(note, threading.RLock())
-
-        run(9.0)
+    with two(monkeypatch, **BOARDS[board]) as both:
+        gpu, ours = both.gpu, both.ours.channel
+        both.poll(both.ours, first_s)
+        before = knots(ours)
+        both.begin()
+        theirs = both.theirs.channel
+        both.follow(9.0)
         gpu.lose()
-        run(0.3)
+        both.follow(0.3)
         gpu.restore()
-        run(3.0)
+        both.follow(3.0)
         gpu.lose()
-        run(2.0)
+        both.follow(2.0)
         gpu.restore()
-        run(3.0)
+        both.follow(3.0)
+        assert shown(ours) == shown(theirs)
         gpu.freeze()
-        run(9.0)
+        both.follow(9.0)
         gpu.thaw()
-        run(2.0)
+        both.follow(2.0)
         gpu.counter_gain = 3.0
-        run(56.0)
-        polled.finish()
-        repeated.finish()
-        assert len(polled.curve) > 100
-        assert knots(repeated) == knots(polled)
-        assert repeated.troubles == polled.troubles
-        assert repeated.info == replace(polled.info, condition=None)  # which the thread has found before
-        assert (repeated.period_s, repeated.period_residual_s) == (polled.period_s, polled.period_residual_s)
-        assert repeated.curve.power_bounds_w() == polled.curve.power_bounds_w()
-        assert board == "power" or sent < 0.9 * polled.reads  # most of those that saw nothing new are left out
+        both.follow(56.0)
+        assert shown(ours) == shown(theirs)
+        theirs.finish()
+        ours.finish()
+        assert len(theirs.curve) > 100
+        assert knots(ours, theirs.curve.start_ns) == knots(theirs)
+        assert [now[: len(was)] for now, was in zip(knots(ours), before, strict=True)] == before
+        assert ours.info == replace(theirs.info, condition=ours.info.condition)  # of which each has looked itself
 
 
-def test_what_comparisons_have_shown_outlives_notes_that_nobody_took(monkeypatch):
-    """The training's process was stopped for so long that notes were dropped, among them that of the finding."""
-    monkeypatch.setattr(relay, "MOST_NOTES", 1)
-    clock = VirtualClock()
-    monkeypatch.setattr("lightning_energy.meters.nvml.monotonic_ns", clock)
-    gpu = SimulatedGpu(300.0, uuid=UUID, module_extra_w=250.0, counts_module=True)
-    with SimulatedNvml([gpu], clock=clock):
-        noted = NotedMeter(NvmlMeter(UUID), clock)
-        polled = NotedChannel(noted, noted.open())
-        drive(polled, clock, clock.now_ns + 15 * S, seed=1)
-        assert Findings.of(noted.meter.findings).module
-        notes = noted.take()
-        told = [n.answered.findings for n in notes if n.answered is not None and n.answered.findings is not None]
-    assert told[-1] == noted.meter.findings
-    assert notes[0].answered is not None  # a register that stood still would be that of a note which was dropped
+@pytest.mark.parametrize("board", ["counter", "fast", "irregular", "rare"])
+def test_no_joule_is_missing_or_twice_where_one_process_goes_on_for_the_other(board, monkeypatch):
+    """Whenever the helper begins, and dies with news that it had not sent."""
+    with two(monkeypatch, **BOARDS[board]) as both:
+        both.poll(both.ours, 20.0)
+        uncounted_j, start_ns = both.uncounted_j(), both.curve.end_ns
+        for _ in range(12):
+            both.begin()
+            both.follow(both.rng.choice([0.0, both.rng.uniform(0.0, 8.0)]))
+            both.poll(both.theirs, both.rng.uniform(0.0, 2.0))  # what it reads last is lost with it
+            both.ours.end()
+            assert both.ours.channel.due_ns == 0  # at once
+            both.poll(both.ours, both.rng.uniform(0.0, 3.0))
+            assert both.uncounted_j() == pytest.approx(uncounted_j, abs=1e-6)
+        both.poll(both.ours, 3.0)
+        found = both.curve.energy_between(start_ns, both.curve.end_ns)
+        assert found.missing_s == 0
+        assert found.quality == "measured"
+        assert both.ours.channel.troubles == {}
+        truth_j = both.gpu.true_energy_j(start_ns, both.curve.end_ns)
+        assert abs(found.energy_j - truth_j) <= 3 * found.u_j
+
+
+def test_the_time_of_news_that_are_lost_is_missing_where_power_is_read(monkeypatch):
+    with two(monkeypatch, counter_period_s=None) as both:
+        both.poll(both.ours, 5.0)
+        both.begin()
+        both.follow(5.0)
+        start_ns = both.curve.start_ns
+        both.poll(both.theirs, 4.0)
+        both.ours.end()
+        both.poll(both.ours, 5.0)
+        found = both.curve.energy_between(start_ns, both.curve.end_ns)
+        assert found.missing_s == pytest.approx(4.1, abs=0.2)
+        assert found.energy_j == pytest.approx(both.gpu.true_energy_j(start_ns, both.curve.end_ns), rel=0.4)
+
+
+DAMAGES = {"cut": lambda news: news[:-9], "none": lambda _: b"", "strange": lambda _: b"\x80\x05garbage"}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_news_change_nothing(damage, monkeypatch):
+    with two(monkeypatch) as both:
+        both.poll(both.ours, 5.0)
+        uncounted_j = both.uncounted_j()
+        both.begin()
+        both.follow(3.0)
+        both.poll(both.theirs, 1.0)
+        before = knots(both.ours.channel), shown(both.ours.channel)
+        assert not both.ours.take(DAMAGES[damage](both.theirs.give()))
+        assert (knots(both.ours.channel), shown(both.ours.channel)) == before
+        both.ours.end()
+        both.poll(both.ours, 5.0)
+        assert both.uncounted_j() == pytest.approx(uncounted_j, abs=1e-6)
+        assert both.curve.energy_between(both.curve.start_ns, both.curve.end_ns).missing_s == 0
+
+
+def test_time_that_was_booked_as_missing_meanwhile_gets_no_joules(monkeypatch):
+    """The training's process was stopped, and looked at its threads before it took the news."""
+    with two(monkeypatch) as both:
+        both.poll(both.ours, 5.0)
+        both.begin()
+        both.follow(3.0)
+        both.poll(both.theirs, 30.0)
+        lost_ns = both.clock.now_ns - both.curve.end_ns
+        both.ours.channel.stalled(both.clock.now_ns)
+        end_j = both.curve.end_j
+        assert not both.ours.take(both.theirs.give())
+        assert both.curve.end_j == end_j
+        both.ours.end()
+        both.poll(both.ours, 5.0)
+        found = both.curve.energy_between(both.curve.start_ns, both.curve.end_ns)
+        assert lost_ns / S <= found.missing_s < lost_ns / S + 0.2
+        truth_j = both.gpu.true_energy_j(both.curve.start_ns, both.curve.end_ns)
+        assert found.energy_j < truth_j - 0.8 * 90.0 * found.missing_s
+        assert [*both.ours.channel.troubles] == ["it does not answer"]
+
+
+def test_the_helper_forgets_what_both_have(monkeypatch):
+    with two(monkeypatch) as both:
+        both.poll(both.ours, 2.0)
+        both.begin()
+        for _ in range(5):
+            both.poll(both.theirs, 2.0)
+            assert len(both.theirs.channel.curve) > 10
+            assert both.ours.take(both.theirs.give(forgets=True))
+            assert len(both.theirs.channel.curve) == 1
+        assert both.ours.take(both.theirs.give(forgets=True))  # nothing new
+        assert both.curve.energy_between(both.curve.start_ns, both.curve.end_ns).missing_s == 0
+        assert len(both.curve) > 100
+
+
+def test_findings_of_one_process_are_heeded_in_the_other(monkeypatch):
+    """Of which meters a board's counter covers: in the thread's first seconds, and in the helper's."""
+    with two(monkeypatch, module_extra_w=250.0, counts_module=True) as both:
+        both.begin()
+        both.follow(15.0)
+        assert both.ours.channel.info.scope == "module"
+        assert Findings.of(both.ours.meter.findings).module
+        both.ours.end()
+    with two(monkeypatch, module_extra_w=250.0, counts_module=True) as both:
+        theirs = both.end()  # opened before anything was found
+        both.poll(both.ours, 15.0)
+        assert theirs.take(both.ours.begin())
+        assert Findings.of(theirs.meter.findings).module
+        assert theirs.channel.info.scope == "module"
