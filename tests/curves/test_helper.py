@@ -17,7 +17,6 @@ from lightning.pytorch.callbacks import Callback
 
 from lightning_energy.curves import follower, helper
 from lightning_energy.curves.channel import Channel
-
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.meters import NvmlMeter, ReplayMeter
 from tests.curves.test_sampler import wait_for
@@ -267,7 +266,7 @@ def test_to_ask_a_helper_that_is_left_at_that_moment_is_no_error():
             self.looks = 0
 
     try:
-        for call in (lambda h: h.ask("?"), lambda h: h.end(), lambda h: h.look(), lambda h: h.go()):
+        for call in (lambda h: h.ask("?"), lambda h: h.end(), lambda h: h.look(), lambda h: h.go([b""])):
             call(Leaving([UUID]))
     finally:
         for sock in Leaving.pair:
@@ -287,14 +286,13 @@ class Followed(Callback):
         self.energy, self.is_followed = energy, False
 
     def on_train_epoch_start(self, trainer, pl_module) -> None:
-        (channel,) = self.energy._run.books.session.channels
-        wait_for(lambda: isinstance(channel.meter, Relayed))
+        session = self.energy._run.books.session
+        (channel,), _ = session.channels, following(session._sampler)
         now_ns = time.monotonic_ns()
         wait_for(lambda: (channel.curve.end_ns or 0) > now_ns + S // 2)
 
     def on_train_epoch_end(self, trainer, pl_module) -> None:
-        (channel,) = self.energy._run.books.session.channels
-        self.is_followed = isinstance(channel.meter, Relayed)
+        self.is_followed = self.energy._run.books.session._sampler._pollers[-1].is_following
 
 
 @pytest.mark.slow
@@ -396,7 +394,6 @@ RANKS = """
 import json, os, sys, time
 from pathlib import Path
 from lightning_energy.curves import follower, helper
-
 from lightning_energy.meters import NvmlMeter
 from lightning.pytorch.callbacks import Callback
 from tests.curves.test_sampler import wait_for
@@ -416,8 +413,9 @@ class Followed(Callback):
 
     def on_train_epoch_start(self, trainer, pl_module):
         (channel,) = energy._run.books.session.channels
-        wait_for(lambda: isinstance(channel.meter, Relayed))
-        self.pid = energy._run.books.session._sampler._pollers[-1]._helper.process.pid
+        thread = energy._run.books.session._sampler._pollers[-1]
+        wait_for(lambda: thread.is_following)
+        self.pid = thread._helper.process.pid
         now_ns = time.monotonic_ns()
         wait_for(lambda: (channel.curve.end_ns or 0) > now_ns + 5 * 10**8)
 

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
-import json
 import os
+import pickle
 import socket
 import sys
 import threading
+import time
 from contextlib import suppress
 
 import pytest
 
 from lightning_energy.curves import helper_process
+from lightning_energy.curves.channel import Channel
+from lightning_energy.curves.packets import MOST_BYTES, joined, packets
+from lightning_energy.curves.relay import Relay
+from lightning_energy.meters import NvmlMeter
 from tests.curves.test_sampler import wait_for
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
@@ -25,6 +30,7 @@ class Served:
     def __init__(self, parent: int) -> None:
         self.sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.sock.settimeout(60.0)
+        self.theirs = theirs
         self.thread = threading.Thread(target=self._serve, args=(theirs, parent), daemon=True)
         self.thread.start()
 
@@ -33,38 +39,83 @@ class Served:
             helper_process.serve(sock, parent, [UUID])
 
     def next(self):
-        data = self.sock.recv(1 << 20)
-        return json.loads(data) if data else None
+        message = joined(self._receive(), self._receive)
+        return pickle.loads(message) if message else None
+
+    def _receive(self) -> bytes:
+        return self.sock.recv(MOST_BYTES)
+
+    def go(self) -> Relay:
+        """Let it read; our end of the channel."""
+        meter = NvmlMeter(UUID)
+        relay = Relay(meter, Channel(meter, meter.open()), threading.RLock())
+        for packet in packets(pickle.dumps([relay.begin()])):
+            self.sock.send(packet)
+        return relay
+
+    def end(self) -> None:
+        self.sock.close()
+        self.thread.join(60)
+        assert not self.thread.is_alive()
 
 
 def test_a_helper_tells_what_it_is_asked_and_ends_when_the_parent_hangs_up():
     with SimulatedNvml([SimulatedGpu(100.0, uuid=UUID)]) as nvml:
         served = Served(os.getppid())
-        assert served.next() == [[UUID, "measured", True]]
+        assert served.next() == [(UUID, "measured", True)]
         opened = nvml.calls[COUNTER]
-        served.sock.send(b"go")
-        words, polls = [], []
+        relay, words = served.go(), []
 
         def saw(word: str) -> bool:
-            said, hangs, more = served.next()
+            said, hangs, (news,) = served.next()
             assert not hangs
-            polls.extend(more)
+            assert relay.take(news)
             words.append(said)
             return said == word
 
-        wait_for(lambda: saw("") and len(polls) > 5)
+        wait_for(lambda: saw("") and len(relay.channel.curve) > 5)
         served.sock.send(b"7")
         wait_for(lambda: saw("7"))
         assert words.count("7") == 1
-        assert {k for k, _ in polls} == {0}
-        moments_ns = [clock_ns[0] for _, (clock_ns, *_) in polls]
-        assert moments_ns == sorted(moments_ns)
         served.sock.shutdown(socket.SHUT_WR)
-        wait_for(lambda: served.next() is None)
-        served.thread.join(60)
-        assert not served.thread.is_alive()
+        found = served.next()
+        while found is not None:
+            assert relay.take(found[2][0])
+            found = served.next()
         assert nvml.calls[COUNTER] > opened
-        served.sock.close()
+        served.end()
+
+
+def test_a_helper_whose_parent_is_stopped_reads_until_it_has_enough_and_then_again(monkeypatch):
+    """A parent that takes no messages: neither they nor the curve grow without limit, and no joule is lost."""
+    monkeypatch.setattr(helper_process, "MOST_KNOTS", 20)
+    monkeypatch.setattr(helper_process, "BATCH_S", 0.05)
+    monkeypatch.setattr("lightning_energy.curves.packets.MOST_BYTES", 1000)
+    gpu = SimulatedGpu(100.0, uuid=UUID, counter_period_s=0.02)
+    with SimulatedNvml([gpu]):
+        served = Served(os.getppid())
+        served.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least that the system has
+        assert served.next()
+        relay = served.go()
+
+        def reads() -> bool:
+            return "lightning-energy-sampler" in [thread.name for thread in threading.enumerate()]
+
+        def takes(after_ns: int) -> bool:
+            _, hangs, (news,) = served.next()
+            assert not hangs
+            assert relay.take(news)
+            return (relay.channel.curve.end_ns or 0) > after_ns
+
+        wait_for(reads)
+        wait_for(lambda: not reads())
+        rested_ns = time.monotonic_ns()
+        wait_for(lambda: takes(rested_ns + 2 * 10**8))
+        curve = relay.channel.curve
+        found = curve.energy_between(curve.start_ns, curve.end_ns)
+        assert found.missing_s == 0
+        assert abs(found.energy_j - gpu.true_energy_j(curve.start_ns, curve.end_ns)) <= 3 * found.u_j
+        served.end()
 
 
 def test_a_helper_tells_of_a_call_that_hangs(monkeypatch):
@@ -72,13 +123,11 @@ def test_a_helper_tells_of_a_call_that_hangs(monkeypatch):
     with SimulatedNvml([SimulatedGpu(100.0, uuid=UUID)]) as nvml:
         served = Served(os.getppid())
         assert served.next()
-        served.sock.send(b"go")
+        served.go()
         nvml.hangs[COUNTER] = threading.Event()
         wait_for(lambda: served.next()[1])
         nvml.hangs[COUNTER].set()
-        served.sock.close()
-        served.thread.join(60)
-        assert not served.thread.is_alive()
+        served.end()
 
 
 def test_a_helper_that_is_not_let_go_ends_with_its_parent(monkeypatch):

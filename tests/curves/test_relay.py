@@ -77,7 +77,16 @@ def knots(channel: Channel, since_ns: int = 0) -> list[list[float]]:
 
 def shown(channel: Channel) -> list[object]:
     """Everything that is asked of a channel beside its curve."""
-    names = ("reads", "troubles", "period_s", "period_residual_s", "is_continuous", "is_exact", "spacing_s", "latency_s")
+    names = (
+        "reads",
+        "troubles",
+        "period_s",
+        "period_residual_s",
+        "is_continuous",
+        "is_exact",
+        "spacing_s",
+        "latency_s",
+    )
     return [*(getattr(channel, name) for name in names), channel.curve.power_bounds_w(), channel.curve.last]
 
 
