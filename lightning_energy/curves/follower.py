@@ -133,9 +133,9 @@ class Follower(Poller):
 
     def _follow(self, helper: Helper) -> None:
         """Let the channels go on in the helper, and take its news of them, until it ends."""
-        self.is_following = True
         try:
             helper.go([relay.begin() for relay in self._relays])
+            self.is_following = True  # others may ask it from now on
             while (message := helper.receive()) is not None:
                 word, hangs, news = message
                 taken = [relay.take(each) for relay, each in zip(self._relays, news, strict=True)]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import statistics
+from collections import deque
 
 import numpy as np
 import pytest
@@ -40,6 +41,17 @@ def test_the_median_is_that_of_the_last_calls(n, seed):
     seen = n if n <= 5 else max(n // 8 * 8, 5)  # then it looks at every eighth
     looked = [round(x * MS) for x in calls_ms[max(seen - 64, 0) : seen]]
     assert budget.call_ns == (0 if n < 2 else min(looked) if n < 5 else statistics.median_high(looked))
+
+
+def test_calls_that_another_process_made_are_known_and_took_none_of_this_ones_time():
+    theirs, _ = spent(*[3.0] * 20)
+    ours, end_ns = spent(1.0, 1.0)
+    saved_ns = ours.saved_ns(end_ns)
+    ours.learn(deque())  # it has made none
+    assert ours.call_ns == MS
+    ours.learn(theirs.latency_ns)
+    assert (ours.call_ns, ours.floor_ns, ours.close_ns) == (theirs.call_ns, theirs.floor_ns, theirs.close_ns)
+    assert ours.saved_ns(end_ns) == saved_ns
 
 
 def test_the_first_call_says_nothing_of_the_others():

@@ -93,6 +93,49 @@ def test_missing_time_has_no_joules():
 
 
 @given(intervals, st.data())
+def test_a_curve_that_gets_anothers_points_at_once_is_the_same(rows, data):
+    curve, times = curve_of(rows)
+    other, known_ns = Curve(INFO), 0
+    for time_ns in sorted(data.draw(st.lists(st.sampled_from(times)))):
+        behind = curve.after(known_ns)
+        n = sum(t <= time_ns for t in behind[0])
+        other.extend(tuple(column[:n] for column in behind))
+        assert other.end_ns == max(known_ns, time_ns)
+        known_ns = other.end_ns
+    other.extend(curve.after(known_ns))
+    assert other.last == curve.last
+    assert other.after(0) == curve.after(0)
+    assert other.power.bounds_w() == Curve(INFO).power.bounds_w()  # that is left alone
+    other.extend(curve.after(times[-1]))
+    assert len(other) == len(curve)
+
+
+@pytest.mark.parametrize(
+    ("times_ns", "energies_j", "qualities"),
+    [
+        ([S, 2 * S], [60.0, 70.0], [0, 0]),  # back in time
+        ([S + 2, S + 2], [110.0, 120.0], [0, 0]),
+        ([S + 1, S + 2], [99.0, 120.0], [0, 0]),  # below the last
+        ([S + 1, S + 2], [120.0, 110.0], [0, 0]),
+        ([S + 1, S + 2], [110.0, 110.0], [3, 3]),  # joules in missing time
+        ([S + 1, S + 2], [100.0, 110.0], [3, 3]),
+    ],
+)
+def test_points_that_are_wrong_are_refused_all_together(times_ns, energies_j, qualities):
+    curve = constant()
+    before, last = curve.after(-1), curve.last
+    with pytest.raises(ValueError, match=r"backwards|missing"):
+        curve.extend((times_ns, energies_j, [0, 0], qualities, [0.0, 0.0]))
+    assert (curve.after(-1), curve.last) == (before, last)
+
+
+def test_the_first_point_of_all_may_end_missing_time():
+    curve = Curve(INFO)
+    curve.extend(([S, 2 * S], [7.0, 8.0], [0, 0], [3, 0], [0.0, 0.0]))
+    assert curve.energy_between(S, 2 * S).energy_j == 1.0
+
+
+@given(intervals, st.data())
 def test_forgetting_changes_no_answer(rows, data):
     curve, times = curve_of(rows)
     a, b = sorted(data.draw(st.integers(times[0], times[-1])) for _ in range(2))

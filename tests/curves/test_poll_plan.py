@@ -196,6 +196,20 @@ def test_a_look_is_taken_once():
     assert not plan.take_look()
 
 
+def test_a_plan_that_begins_anew_polls_at_once_and_then_as_the_register_is_known():
+    plan, register = PollPlan(can_look=True), Register()
+    plan.polled(BEGIN_NS, BEGIN_NS + 1000)
+    plan.go_on(BEGIN_NS + 1000, register, moved=True, looks=0)
+    assert plan.looks
+    assert plan.due_ns > BEGIN_NS
+    plan.begin_anew()
+    assert (plan.due_ns, plan.slack_ns, plan.is_before_edge, plan.looks) == (0, 0, False, False)
+    later_ns = BEGIN_NS + 10 * S
+    register.now_ns = later_ns
+    plan.go_on(later_ns, register, moved=False, looks=1000)
+    assert later_ns < plan.due_ns < later_ns + 0.1 * S
+
+
 def test_at_the_end_every_edge_is_hunted_at_once():
     plan, register = PollPlan(), Register()
     plan.hunts_always = False

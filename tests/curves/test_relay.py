@@ -29,15 +29,15 @@ class Two:
     def __init__(self, gpu: SimulatedGpu, clock: VirtualClock) -> None:
         self.gpu, self.clock, self.rng = gpu, clock, random.Random(1)
         self.lock = threading.RLock()
-        self.ours = self.end()
+        self.ours = self.relay()
         self.theirs: Relay | None = None
 
-    def end(self) -> Relay:
+    def relay(self) -> Relay:
         meter = NvmlMeter(UUID)
         return Relay(meter, Channel(meter, meter.open(), clock=self.clock), self.lock)
 
     def begin(self) -> None:
-        self.theirs = self.end()
+        self.theirs = self.relay()
         assert self.theirs.take(self.ours.begin())
 
     def poll(self, relay: Relay, seconds: float) -> None:
@@ -238,7 +238,7 @@ def test_findings_of_one_process_are_heeded_in_the_other(monkeypatch):
         assert Findings.of(both.ours.meter.findings).module
         both.ours.end()
     with two(monkeypatch, module_extra_w=250.0, counts_module=True) as both:
-        theirs = both.end()  # opened before anything was found
+        theirs = both.relay()  # opened before anything was found
         both.poll(both.ours, 15.0)
         assert theirs.take(both.ours.begin())
         assert Findings.of(theirs.meter.findings).module
