@@ -211,7 +211,7 @@ def _check(channel: Channel, looks_w: list[float], note: str | None) -> Check:
         power_w=power_w,
         period_s=channel.period_s,
         residual_s=channel.period_residual_s,
-        latency_s=statistics.median(channel.latency_s) if channel.reads else None,
+        latency_s=statistics.median(channel.plan.calls.latency_ns) * NS if channel.reads else None,
         calibration_u=info.calibration_u,
         coverage=info.coverage,
         notes=tuple(_notes(channel, looks_w, power_w, note)),

@@ -77,16 +77,13 @@ class CallBudget:
         self._saved_ns = max(saved_ns - cost_ns, -debt_ns)
         self._called_ns = end_ns
 
-    def learn(self, latency_ns: deque[int]) -> None:
-        """Heed the durations of calls that were made elsewhere, which took none of this time."""
-        self.latency_ns = latency_ns
-        if latency_ns:
-            self._set_median()
-
     def _set_median(self) -> None:
         ordered = sorted(self.latency_ns)
         n = len(ordered)
-        call_ns = 0 if n == 1 else ordered[0] if n < FIRST_CALLS else ordered[n // 2]
+        self.learn(0 if n == 1 else ordered[0] if n < FIRST_CALLS else ordered[n // 2])
+
+    def learn(self, call_ns: int) -> None:
+        """Heed the usual duration of calls, wherever they were made."""
         is_other = abs(call_ns - self.call_ns) > CHANGE * self.call_ns
         self.call_ns = call_ns
         self._set_distances()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_energy.curves.curve import Curve
 from lightning_energy.curves.edges import CounterEdges
@@ -18,11 +18,11 @@ from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from lightning_energy.meters.base import Meter, MeterInfo
 
-__all__ = ["CONTINUOUS_S", "Channel"]
+__all__ = ["CONTINUOUS_S", "Channel", "Shown"]
 
 CONTINUOUS_S = 0.005
 """Longest period, in seconds, of a register whose edges need no hunt."""
@@ -37,7 +37,30 @@ SLOWEST_S = 5.0  # the same for a register whose period is not known
 SLOW_S = 0.5  # period of a register beside which the power is read
 BESIDE_NS = 90_000_000  # least time between two such readings
 LONGEST_READ_NS = round(LONGEST_READ_S / NS)
-STATE = ("reads", "troubles", "_has_register", "_last_ns", "_frozen_at_j")  # attributes of a channel's state
+
+
+class Shown(NamedTuple):
+    """Everything that a channel shows to others than the thread that polls it, beside its curve: plain values.
+
+    Attributes:
+        reads: see :class:`Channel`.
+        troubles: see there.
+        has_register: the meter's readings have a register.
+        frozen_at_j: its value, while it does not move any more.
+        period_s: its update period in seconds, as known or measured.
+        line_ns: period and residual of the straight line through its updates.
+        power: see :attr:`~lightning_energy.curves.power_range.PowerRange.seen`.
+        call_ns: usual duration of a call.
+    """
+
+    reads: int
+    troubles: dict[str, tuple[str, int]]
+    has_register: bool
+    frozen_at_j: float | None
+    period_s: float | None
+    line_ns: tuple[float | None, float]
+    power: tuple[int, float, float, float, float]
+    call_ns: int
 
 
 class Channel:
@@ -70,13 +93,12 @@ class Channel:
         self.plan = PollPlan(can_look=info.instant_power)
         self.reads = 0
         self.troubles: dict[str, tuple[str, int]] = {}
-        self._clock = clock
-        self._edges = CounterEdges(info, self.curve, refine=refine)
-        self._power = PowerIntegral(info, self.curve)
+        self._clock, self._refine = clock, refine
         self._has_register = True
         self._last_ns = -sys.maxsize  # end of the last reading
         self._frozen_at_j: float | None = None
         self._quiet_until_ns = 0  # until then, a poll that sees nothing new needs no more than a new plan
+        self.begin_anew()
 
     @property
     def trouble(self) -> str | None:
@@ -87,11 +109,6 @@ class Channel:
     def due_ns(self) -> int:
         """Time at which the meter wants to be polled next."""
         return self.plan.due_ns
-
-    @property
-    def latency_s(self) -> Sequence[float]:
-        """Durations of the last calls in seconds."""
-        return [took_ns * NS for took_ns in self.plan.calls.latency_ns]
 
     @property
     def period_s(self) -> float | None:
@@ -186,28 +203,37 @@ class Channel:
         self.plan.wait_on(after_ns)
         return True
 
-    def state(self) -> dict[str, Any]:
-        """Everything that polls leave behind beside knots and the plan, for :meth:`go_on_from`.
+    @property
+    def shown(self) -> Shown:
+        """Everything that others ask of it; to be set where another channel of the device is polled in its stead."""
+        moves, line = (self._has_register, self._frozen_at_j), self._edges.line
+        line_ns, call_ns, seen = (line.period_ns, line.residual_ns), self.plan.calls.call_ns, self.curve.power.seen
+        return Shown(self.reads, {**self.troubles}, *moves, self._edges.period_s, line_ns, seen, call_ns)
 
-        It can be pickled, and is no copy: that is to be done while the lock is held.
+    @shown.setter
+    def shown(self, shown: Shown) -> None:
+        line, troubles = self._edges.line, {**shown.troubles, **self.troubles}
+        self.reads, self.troubles, self._has_register, self._frozen_at_j, self._edges.period_s = shown[:5]
+        self.troubles, (line.period_ns, line.residual_ns), self.curve.power.seen = troubles, *shown[5:7]
+        self.plan.calls.learn(shown.call_ns)
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """The rest of what polls leave behind, but the curve and the plan; pickle it while the lock is held.
+
+        To be set, with what was :attr:`shown`, where the curve ends as that of the channel does from which it is.
         """
-        state = {name: getattr(self, name) for name in STATE}
-        parts = {"edges": self._edges.state(), "power": self._power.state(), "range": self.curve.power}
-        return {**state, **parts, "latency_ns": self.plan.calls.latency_ns}
+        return self._last_ns, self._edges.state, self._power.state
 
-    def go_on_from(self, state: dict[str, Any]) -> None:
-        """Go on where another channel of the same device was; the curve ends where that one's curve did.
+    @state.setter
+    def state(self, state: tuple[Any, ...]) -> None:
+        self._last_ns, self._edges.state, self._power.state = state
 
-        Args:
-            state: what was its :meth:`state`.
-        """
-        troubles, self._quiet_until_ns = {**state["troubles"], **self.troubles}, 0
-        for name in STATE:
-            setattr(self, name, state[name])
-        self.troubles, self.curve.power = troubles, state["range"]
-        self._edges.go_on_from(state["edges"])
-        self._power.go_on_from(state["power"])
-        self.plan.calls.learn(state["latency_ns"])
+    def begin_anew(self) -> None:
+        """Forget everything but the curve: what the next polls cannot tell of the time since its end is missing."""
+        self._edges = CounterEdges(self.curve.info, self.curve, refine=self._refine)
+        self._power = PowerIntegral(self.curve.info, self.curve)
+        self._quiet_until_ns = 0
 
     def finish(self) -> None:
         """Place the edges that wait, and fill the time behind the last with the power: no more polls will come."""

@@ -74,12 +74,13 @@ class CounterEdges:
         self._was_silent = False  # the device did not answer since the last poll
         self._stood = False  # two polls saw the same value: the period is not just that of the polls
 
+    @property
     def state(self) -> dict[str, Any]:
-        """Everything that was learned of the register, for :meth:`go_on_from`: as it is, not a copy."""
+        """Everything that was learned of the register: no copy."""
         return {name: value for name, value in vars(self).items() if name not in OURS}
 
-    def go_on_from(self, state: dict[str, Any]) -> None:
-        """Go on where another of the same register was, with a curve that ends where its curve did."""
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
 
     def still_ns(self, now_ns: int) -> int:
@@ -120,11 +121,6 @@ class CounterEdges:
     def is_sharp(self) -> bool:
         """True while the line says when an edge comes as sharply as a close watch of it."""
         return self.line.edges >= SHARP_EDGES and self.line.residual_ns < SHARP_NS
-
-    @property
-    def is_doubted(self) -> bool:
-        """True while an edge gave reason to think that the line does not hold any more."""
-        return self._doubts.is_raised
 
     @property
     def spread_s(self) -> float:

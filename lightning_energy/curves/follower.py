@@ -134,7 +134,7 @@ class Follower(Poller):
     def _follow(self, helper: Helper) -> None:
         """Let the channels go on in the helper, and take its news of them, until it ends."""
         try:
-            helper.go([relay.begin() for relay in self._relays])
+            helper.go([relay.leave() for relay in self._relays])
             self.is_following = True  # others may ask it from now on
             while (message := helper.receive()) is not None:
                 word, hangs, news = message
@@ -148,7 +148,7 @@ class Follower(Poller):
         finally:
             self.is_following = False
             for relay in self._relays:
-                relay.end()
+                relay.go_on()
             self._give_up()
             self._is_caught_up.set()
 

@@ -15,6 +15,8 @@ from lightning_energy.curves.side_process import SideProcess, can_start, set_tim
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lightning_energy.curves.relay import News
+
 __all__ = ["Helper", "can_help"]
 
 BOOT = "from lightning_energy.curves.helper_process import main; main()"
@@ -52,7 +54,7 @@ class Helper(SideProcess):
         except BlockingIOError:
             return None
 
-    def go(self, channels: list[bytes]) -> None:
+    def go(self, channels: list[News]) -> None:
         """Let it read from now on.
 
         Args:
@@ -73,7 +75,7 @@ class Helper(SideProcess):
             with suppress(OSError):
                 sock.send(word.encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
-    def receive(self) -> tuple[str, bool, list[bytes]] | None:
+    def receive(self) -> tuple[str, bool, list[News]] | None:
         """The next message, waited for: the word that was asked, whether a call hangs, the news of each channel.
 
         Returns:
@@ -81,7 +83,7 @@ class Helper(SideProcess):
         """
         for _ in range(2):
             try:
-                message: tuple[str, bool, list[bytes]] | None = self._receive(0)
+                message: tuple[str, bool, list[News]] | None = self._receive(0)
             except BlockingIOError:
                 self.ask("?")
             else:

@@ -75,7 +75,7 @@ class Reporter:
     def tell(self, word: str) -> None:
         """Send what was read, and whether a call hangs."""
         hangs = self.sampler.longest_call_s() > LONGEST_CALL_S or self.sampler.failure is not None
-        send(self._sock, (word, hangs, [relay.give(forgets=True) for relay in self._relays]), self._parent)
+        send(self._sock, (word, hangs, [relay.give() for relay in self._relays]), self._parent)
 
 
 def send(sock: socket.socket, message: object, parent: int) -> None:
@@ -122,6 +122,8 @@ def serve(sock: socket.socket, parent: int, uuids: Sequence[str]) -> None:
     relays = [Relay(meter, Channel(meter, info), lock) for meter, info in zip(meters, infos, strict=True)]
     news = pickle.loads(begun)  # noqa: S301 - of our own process
     if all(relay.take(each) for relay, each in zip(relays, news, strict=True)):
+        for relay in relays:
+            relay.go_on()
         Reporter(sock, parent, relays, lock).go_on()
 
 

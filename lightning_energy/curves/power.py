@@ -48,12 +48,13 @@ class PowerIntegral:
         self._is_joint = False  # the next reading is the first behind another source's end
         self._change2_w2 = 0.0  # mean square of the change between two readings
 
+    @property
     def state(self) -> dict[str, Any]:
-        """Everything that was learned of the power, for :meth:`go_on_from`."""
+        """Everything that was learned of the power."""
         return {name: value for name, value in vars(self).items() if name != "curve"}
 
-    def go_on_from(self, state: dict[str, Any]) -> None:
-        """Go on where another of the same sensor was, with a curve that ends where its curve did."""
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
 
     def feed(self, reading: Reading) -> bool:

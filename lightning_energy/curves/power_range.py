@@ -36,6 +36,15 @@ class PowerRange:
         self._lowest_mean_w, self._highest_mean_w = math.inf, 0.0  # of any interval
         self._lowest_w, self._highest_w = math.inf, -math.inf  # of any look
 
+    @property
+    def seen(self) -> tuple[int, float, float, float, float]:
+        """Everything that was seen so far, as plain values: to be set where another process saw it."""
+        return self.looks, self._lowest_mean_w, self._highest_mean_w, self._lowest_w, self._highest_w
+
+    @seen.setter
+    def seen(self, seen: tuple[int, float, float, float, float]) -> None:
+        self.looks, self._lowest_mean_w, self._highest_mean_w, self._lowest_w, self._highest_w = seen
+
     def look(self, power_w: float) -> None:
         """Take the power of one moment: only such looks show the power inside an interval."""
         if not 0 <= power_w < math.inf:

@@ -1,41 +1,44 @@
 """A channel in two processes: one of them polls, and passes on to the other what its polls came to.
 
-Whatever the polling one has then, knots and all that it knows of the register, the other one has after each message: it
-can go on from there at any moment, and no joule is missing or counted twice.
+With each message the other one gets the new knots, whatever else is asked of a channel, and the rest of what the one
+that polls knows: it can go on from there at any moment, and no joule is missing then, or counted twice.
 """
 
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import threading
 
-    from lightning_energy.curves.channel import Channel
+    from lightning_energy.curves.channel import Channel, Shown
     from lightning_energy.curves.curve import Columns
     from lightning_energy.meters.nvml import NvmlMeter
     from lightning_energy.meters.nvml_watch import Told
 
-__all__ = ["Relay"]
+__all__ = ["News", "Relay"]
 
 
-class Passed(NamedTuple):
+class News(NamedTuple):
     """News of a channel.
 
     Attributes:
         knots: those that the other process does not have yet.
-        state: the channel's.
+        shown: everything that the channel shows beside them.
+        state: the rest of what it knows, in bytes that are only opened where it is polled from then on.
         findings: everything that comparisons of its meter's readings have shown.
     """
 
     knots: Columns
-    state: dict[str, object]
+    shown: Shown
+    state: bytes
     findings: Told
 
 
 class Relay:
-    """This process's end of a channel that is in two.
+    """This process's end of a channel that two processes have.
 
     Args:
         meter: the open meter.
@@ -48,51 +51,61 @@ class Relay:
         self._lock = lock
         self._shared_ns = 0  # time of the last knot that both processes have; 0 for none
         self._told = meter.findings
+        self._state: bytes | None = None  # from which to go on here; none while polls are made here
 
-    def begin(self) -> bytes:
-        """Everything that the other process needs in order to poll from now on."""
+    def leave(self) -> News:
+        """Poll no more; everything that the other process needs to do so."""
         with self._lock:
-            self._shared_ns = (self.channel.curve.end_ns or 1) - 1  # the last knot is where it goes on
-            return self.give()
+            channel = self.channel
+            self._shared_ns = (channel.curve.end_ns or 1) - 1  # the last knot is where it goes on
+            news = self._news()
+            channel.begin_anew()
+            channel.shown, self._state = news.shown, news.state
+            return news
 
-    def give(self, *, forgets: bool = False) -> bytes:
-        """News of the channel since the last call.
-
-        Args:
-            forgets: the other process alone keeps the curve.
-        """
+    def give(self) -> News:
+        """News of the channel since the last call; the curve is forgotten, as the other process has it."""
         with self._lock:
-            curve = self.channel.curve
-            passed = Passed(curve.after(self._shared_ns), self.channel.state(), self.meter.findings)
-            self._shared_ns, self._told = curve.end_ns or 0, passed.findings
-            if forgets:
-                curve.forget_before(self._shared_ns)
-            return pickle.dumps(tuple(passed))
+            news = self._news()
+            self.channel.curve.forget_before(self._shared_ns)
+            return news
 
-    def take(self, news: bytes) -> bool:
-        """Put news on the channel; false where they do not go on from its end, and nothing was done.
+    def _news(self) -> News:
+        channel, findings = self.channel, self.meter.findings
+        knots, state = channel.curve.after(self._shared_ns), pickle.dumps(channel.state)
+        self._shared_ns, self._told = channel.curve.end_ns or 0, findings
+        return News(knots, channel.shown, state, findings)
+
+    def take(self, news: News) -> bool:
+        """Take news; false where they do not go on from the curve's end, and nothing was done.
 
         That is so where time was booked as missing in this process meanwhile, as no news came.
         """
-        try:
-            knots, state, findings = pickle.loads(news)  # noqa: S301 - of our own process
-        except Exception:  # noqa: BLE001 - whatever damaged it
-            return False
-        channel = self.channel
-        if findings != self._told:
-            self.meter.heed(findings)
-            self._told = findings
-        info = self.meter.revised()
+        channel, meter = self.channel, self.meter
+        if news.findings != self._told:
+            meter.heed(news.findings)
+            self._told = news.findings
+        info = meter.revised()
         with self._lock:
-            if (channel.curve.end_ns or 0) != self._shared_ns:
+            if not self._is_current():
                 return False
-            channel.curve.extend(knots)
-            channel.go_on_from(state)
-            channel.info = info or channel.info
-            self._shared_ns = channel.curve.end_ns or 0
+            channel.curve.extend(news.knots)
+            channel.shown, channel.info = news.shown, info or channel.info
+            self._shared_ns, self._state = channel.curve.end_ns or 0, news.state
         return True
 
-    def end(self) -> None:
-        """Poll here again."""
+    def _is_current(self) -> bool:
+        return (self.channel.curve.end_ns or 0) == self._shared_ns
+
+    def go_on(self) -> None:
+        """Poll here from now on, from where the other process was as of its last news."""
+        state, self._state = self._state, None
+        if state is None:
+            return
+        with self._lock:
+            self.channel.begin_anew()  # without what was only shown
+            if self._is_current():
+                with suppress(Exception):  # whatever damaged it: the time since the last knot is missing then
+                    self.channel.state = pickle.loads(state)  # noqa: S301 - of our own process
+            self.channel.plan.begin_anew()
         self.meter.heed(self.meter.findings)  # comparisons begin anew
-        self.channel.plan.begin_anew()

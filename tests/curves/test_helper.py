@@ -266,7 +266,7 @@ def test_to_ask_a_helper_that_is_left_at_that_moment_is_no_error():
             self.looks = 0
 
     try:
-        for call in (lambda h: h.ask("?"), lambda h: h.end(), lambda h: h.look(), lambda h: h.go([b""])):
+        for call in (lambda h: h.ask("?"), lambda h: h.end(), lambda h: h.look(), lambda h: h.go([])):
             call(Leaving([UUID]))
     finally:
         for sock in Leaving.pair:

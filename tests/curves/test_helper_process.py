@@ -49,7 +49,7 @@ class Served:
         """Let it read; our end of the channel."""
         meter = NvmlMeter(UUID)
         relay = Relay(meter, Channel(meter, meter.open()), threading.RLock())
-        for packet in packets(pickle.dumps([relay.begin()])):
+        for packet in packets(pickle.dumps([relay.leave()])):
             self.sock.send(packet)
         return relay
 

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import pickle
 import random
 import threading
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lightning_energy.curves.channel import Channel
-from lightning_energy.curves.relay import Relay
+from lightning_energy.curves.relay import News, Relay
 from lightning_energy.meters import NvmlMeter
 from lightning_energy.meters.nvml_watch import Findings
 from tests.sim.clock import VirtualClock, drive
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 S = 10**9
 UUID = "GPU-00000000-0000-0000-0000-000000000000"
 LOAD = [(3.1, 300.0), (2.2, 90.0), (0.04, 350.0)]
+
+
+def sent(news: News) -> News:
+    """As it arrives in another process."""
+    return pickle.loads(pickle.dumps(news))
 
 
 class Two:
@@ -38,7 +44,9 @@ class Two:
 
     def begin(self) -> None:
         self.theirs = self.relay()
-        assert self.theirs.take(self.ours.begin())
+        assert self.theirs.take(sent(self.ours.leave()))
+        self.theirs.go_on()
+        self.made = [[*column] for column in self.theirs.channel.curve.after(0)]
 
     def poll(self, relay: Relay, seconds: float) -> None:
         drive(relay.channel, self.clock, self.clock.now_ns + round(seconds * S), seed=self.rng.randrange(10**6))
@@ -48,7 +56,18 @@ class Two:
         end_ns = self.clock.now_ns + round(seconds * S)
         while self.clock.now_ns < end_ns:
             self.poll(self.theirs, self.rng.uniform(0.01, 0.5))
-            assert self.ours.take(self.theirs.give())
+            self.tell()
+
+    def tell(self) -> None:
+        """Let the helper send its news."""
+        self.note()
+        assert self.ours.take(sent(self.theirs.give()))
+
+    def note(self) -> None:
+        """Note the points of the helper's curve, which it forgets."""
+        behind = self.theirs.channel.curve.after(self.made[0][-1] if self.made[0] else 0)
+        for made, new in zip(self.made, behind, strict=True):
+            made.extend(new)
 
     @property
     def curve(self):
@@ -69,10 +88,9 @@ def two(monkeypatch, **board) -> Iterator[Two]:
         yield Two(gpu, clock)
 
 
-def knots(channel: Channel, since_ns: int = 0) -> list[list[float]]:
-    """Every figure of a curve from a moment on."""
-    found = channel.curve.knots()
-    return [getattr(found, field.name)[found.time_ns >= since_ns].tolist() for field in fields(found)]
+def knots(channel: Channel) -> list[list[float]]:
+    """Every figure of a curve."""
+    return [[*column] for column in channel.curve.after(0)]
 
 
 def shown(channel: Channel) -> list[object]:
@@ -85,7 +103,6 @@ def shown(channel: Channel) -> list[object]:
         "is_continuous",
         "is_exact",
         "spacing_s",
-        "latency_s",
     )
     return [*(getattr(channel, name) for name in names), channel.curve.power_bounds_w(), channel.curve.last]
 
@@ -109,9 +126,10 @@ def test_the_curve_is_that_of_the_helper_bit_for_bit(first_s, board, monkeypatch
     with two(monkeypatch, **BOARDS[board]) as both:
         gpu, ours = both.gpu, both.ours.channel
         both.poll(both.ours, first_s)
-        before = knots(ours)
+        before, shown_before = knots(ours), shown(ours)
         both.begin()
         theirs = both.theirs.channel
+        assert shown(ours) == shown_before
         both.follow(9.0)
         gpu.lose()
         both.follow(0.3)
@@ -129,10 +147,12 @@ def test_the_curve_is_that_of_the_helper_bit_for_bit(first_s, board, monkeypatch
         gpu.counter_gain = 3.0
         both.follow(56.0)
         assert shown(ours) == shown(theirs)
-        theirs.finish()
+        both.ours.go_on()
         ours.finish()
-        assert len(theirs.curve) > 100
-        assert knots(ours, theirs.curve.start_ns) == knots(theirs)
+        theirs.finish()
+        both.note()
+        assert len(both.made[0]) > 100
+        assert [*map(list, ours.curve.after(both.made[0][0] - 1))] == both.made
         assert [now[: len(was)] for now, was in zip(knots(ours), before, strict=True)] == before
         assert ours.info == replace(theirs.info, condition=ours.info.condition)  # of which each has looked itself
 
@@ -147,7 +167,7 @@ def test_no_joule_is_missing_or_twice_where_one_process_goes_on_for_the_other(bo
             both.begin()
             both.follow(both.rng.choice([0.0, both.rng.uniform(0.0, 8.0)]))
             both.poll(both.theirs, both.rng.uniform(0.0, 2.0))  # what it reads last is lost with it
-            both.ours.end()
+            both.ours.go_on()
             assert both.ours.channel.due_ns == 0  # at once
             both.poll(both.ours, both.rng.uniform(0.0, 3.0))
             assert both.uncounted_j() == pytest.approx(uncounted_j, abs=1e-6)
@@ -167,46 +187,48 @@ def test_the_time_of_news_that_are_lost_is_missing_where_power_is_read(monkeypat
         both.follow(5.0)
         start_ns = both.curve.start_ns
         both.poll(both.theirs, 4.0)
-        both.ours.end()
+        both.ours.go_on()
         both.poll(both.ours, 5.0)
         found = both.curve.energy_between(start_ns, both.curve.end_ns)
         assert found.missing_s == pytest.approx(4.1, abs=0.2)
         assert found.energy_j == pytest.approx(both.gpu.true_energy_j(start_ns, both.curve.end_ns), rel=0.4)
 
 
-DAMAGES = {"cut": lambda news: news[:-9], "none": lambda _: b"", "strange": lambda _: b"\x80\x05garbage"}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_news_change_nothing(damage, monkeypatch):
-    with two(monkeypatch) as both:
+@pytest.mark.parametrize("board", ["counter", "rare", "power"])
+@pytest.mark.parametrize("damage", [lambda state: state[:-9], lambda _: b"", lambda _: b"\x80\x05garbage"])
+def test_where_the_state_is_damaged_the_time_until_the_next_point_is_missing(damage, board, monkeypatch):
+    with two(monkeypatch, **BOARDS[board]) as both:
         both.poll(both.ours, 5.0)
-        uncounted_j = both.uncounted_j()
         both.begin()
-        both.follow(3.0)
-        both.poll(both.theirs, 1.0)
-        before = knots(both.ours.channel), shown(both.ours.channel)
-        assert not both.ours.take(DAMAGES[damage](both.theirs.give()))
-        assert (knots(both.ours.channel), shown(both.ours.channel)) == before
-        both.ours.end()
+        both.follow(8.0)
+        news = both.theirs.give()
+        assert both.ours.take(news._replace(state=damage(news.state)))
+        end_ns, end_j = both.curve.end_ns, both.curve.end_j
+        both.clock.now_ns += 2 * S
+        both.ours.go_on()
+        assert (both.curve.end_ns, both.curve.end_j) == (end_ns, end_j)
         both.poll(both.ours, 5.0)
-        assert both.uncounted_j() == pytest.approx(uncounted_j, abs=1e-6)
-        assert both.curve.energy_between(both.curve.start_ns, both.curve.end_ns).missing_s == 0
+        found = both.curve.energy_between(both.curve.start_ns, both.curve.end_ns)
+        assert 0.5 < found.missing_s < 3.5
+        behind = both.curve.energy_between(end_ns, both.curve.end_ns)
+        assert behind.energy_j <= both.gpu.true_energy_j(end_ns, both.curve.end_ns)
 
 
-def test_time_that_was_booked_as_missing_meanwhile_gets_no_joules(monkeypatch):
+@pytest.mark.parametrize("first_s", [0.25, 5.0])
+@pytest.mark.parametrize("then_s", [0.0, 3.0])
+def test_time_that_was_booked_as_missing_meanwhile_gets_no_joules(first_s, then_s, monkeypatch):
     """The training's process was stopped, and looked at its threads before it took the news."""
     with two(monkeypatch) as both:
-        both.poll(both.ours, 5.0)
+        both.poll(both.ours, first_s)
         both.begin()
-        both.follow(3.0)
+        both.follow(then_s)
         both.poll(both.theirs, 30.0)
         lost_ns = both.clock.now_ns - both.curve.end_ns
         both.ours.channel.stalled(both.clock.now_ns)
         end_j = both.curve.end_j
-        assert not both.ours.take(both.theirs.give())
+        assert not both.ours.take(sent(both.theirs.give()))
         assert both.curve.end_j == end_j
-        both.ours.end()
+        both.ours.go_on()
         both.poll(both.ours, 5.0)
         found = both.curve.energy_between(both.curve.start_ns, both.curve.end_ns)
         assert lost_ns / S <= found.missing_s < lost_ns / S + 0.2
@@ -222,9 +244,9 @@ def test_the_helper_forgets_what_both_have(monkeypatch):
         for _ in range(5):
             both.poll(both.theirs, 2.0)
             assert len(both.theirs.channel.curve) > 10
-            assert both.ours.take(both.theirs.give(forgets=True))
+            both.tell()
             assert len(both.theirs.channel.curve) == 1
-        assert both.ours.take(both.theirs.give(forgets=True))  # nothing new
+        both.tell()  # nothing new
         assert both.curve.energy_between(both.curve.start_ns, both.curve.end_ns).missing_s == 0
         assert len(both.curve) > 100
 
@@ -236,10 +258,10 @@ def test_findings_of_one_process_are_heeded_in_the_other(monkeypatch):
         both.follow(15.0)
         assert both.ours.channel.info.scope == "module"
         assert Findings.of(both.ours.meter.findings).module
-        both.ours.end()
+        both.ours.go_on()
     with two(monkeypatch, module_extra_w=250.0, counts_module=True) as both:
         theirs = both.relay()  # opened before anything was found
         both.poll(both.ours, 15.0)
-        assert theirs.take(both.ours.begin())
+        assert theirs.take(both.ours.leave())
         assert Findings.of(theirs.meter.findings).module
         assert theirs.channel.info.scope == "module"
