@@ -201,8 +201,8 @@ def test_where_the_state_is_damaged_the_time_until_the_next_point_is_missing(dam
         both.poll(both.ours, 5.0)
         both.begin()
         both.follow(8.0)
-        news = both.theirs.give()
-        assert both.ours.take(news._replace(state=damage(news.state)))
+        points, shown, state, findings = both.theirs.give()
+        assert both.ours.take((points, shown, damage(state), findings))
         end_ns, end_j = both.curve.end_ns, both.curve.end_j
         both.clock.now_ns += 2 * S
         both.ours.go_on()
