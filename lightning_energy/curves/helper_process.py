@@ -121,9 +121,7 @@ def serve(sock: socket.socket, parent: int, uuids: Sequence[str]) -> None:
     lock = threading.RLock()
     relays = [Relay(meter, Channel(meter, info), lock) for meter, info in zip(meters, infos, strict=True)]
     news = pickle.loads(begun)  # noqa: S301 - of our own process
-    if all(relay.take(each) for relay, each in zip(relays, news, strict=True)):
-        for relay in relays:
-            relay.go_on()
+    if all(relay.begin(each) for relay, each in zip(relays, news, strict=True)):
         Reporter(sock, parent, relays, lock).go_on()
 
 

@@ -91,6 +91,12 @@ class Relay:
     def _is_current(self) -> bool:
         return (self.channel.curve.end_ns or 0) == self._shared_ns
 
+    def begin(self, news: News) -> bool:
+        """Poll here from now on, where the other process has left; false where that cannot be."""
+        is_taken = self.take(news)
+        self.go_on()
+        return is_taken
+
     def go_on(self) -> None:
         """Poll here from now on, from where the other process was as of its last news."""
         state, self._state = self._state, None

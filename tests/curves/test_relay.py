@@ -44,8 +44,7 @@ class Two:
 
     def begin(self) -> None:
         self.theirs = self.relay()
-        assert self.theirs.take(sent(self.ours.leave()))
-        self.theirs.go_on()
+        assert self.theirs.begin(sent(self.ours.leave()))
         self.made = [[*column] for column in self.theirs.channel.curve.after(0)]
 
     def poll(self, relay: Relay, seconds: float) -> None:
@@ -95,16 +94,9 @@ def knots(channel: Channel) -> list[list[float]]:
 
 def shown(channel: Channel) -> list[object]:
     """Everything that is asked of a channel beside its curve."""
-    names = (
-        "reads",
-        "troubles",
-        "period_s",
-        "period_residual_s",
-        "is_continuous",
-        "is_exact",
-        "spacing_s",
-    )
-    return [*(getattr(channel, name) for name in names), channel.curve.power_bounds_w(), channel.curve.last]
+    names = "reads", "troubles", "period_s", "period_residual_s", "is_continuous", "is_exact", "spacing_s"
+    others = channel.plan.calls.call_ns, channel.curve.power_bounds_w(), channel.curve.last
+    return [*(getattr(channel, name) for name in names), *others]
 
 
 # a counter, a fast one, one that is late and irregular, one that moves rarely (so that its power is read beside it),
@@ -185,7 +177,12 @@ def test_the_time_of_news_that_are_lost_is_missing_where_power_is_read(monkeypat
         both.poll(both.ours, 5.0)
         both.begin()
         both.follow(5.0)
+        both.ours.go_on()  # with all of its news
+        both.poll(both.ours, 5.0)
         start_ns = both.curve.start_ns
+        assert both.curve.energy_between(start_ns, both.curve.end_ns).missing_s == 0
+        both.begin()
+        both.follow(5.0)
         both.poll(both.theirs, 4.0)
         both.ours.go_on()
         both.poll(both.ours, 5.0)
@@ -207,6 +204,7 @@ def test_where_the_state_is_damaged_the_time_until_the_next_point_is_missing(dam
         both.clock.now_ns += 2 * S
         both.ours.go_on()
         assert (both.curve.end_ns, both.curve.end_j) == (end_ns, end_j)
+        assert both.ours.channel.period_residual_s is None  # what was only shown would be wrong for the next readings
         both.poll(both.ours, 5.0)
         found = both.curve.energy_between(both.curve.start_ns, both.curve.end_ns)
         assert 0.5 < found.missing_s < 3.5
@@ -214,8 +212,8 @@ def test_where_the_state_is_damaged_the_time_until_the_next_point_is_missing(dam
         assert behind.energy_j <= both.gpu.true_energy_j(end_ns, both.curve.end_ns)
 
 
-@pytest.mark.parametrize("first_s", [0.25, 5.0])
-@pytest.mark.parametrize("then_s", [0.0, 3.0])
+# the first with updates of which the period was not settled when the helper began
+@pytest.mark.parametrize(("first_s", "then_s"), [(0.15, 3.0), (0.25, 0.0), (5.0, 0.0), (5.0, 3.0)])
 def test_time_that_was_booked_as_missing_meanwhile_gets_no_joules(first_s, then_s, monkeypatch):
     """The training's process was stopped, and looked at its threads before it took the news."""
     with two(monkeypatch) as both:
@@ -224,8 +222,8 @@ def test_time_that_was_booked_as_missing_meanwhile_gets_no_joules(first_s, then_
         both.follow(then_s)
         both.poll(both.theirs, 30.0)
         lost_ns = both.clock.now_ns - both.curve.end_ns
-        both.ours.channel.stalled(both.clock.now_ns)
         end_j = both.curve.end_j
+        both.ours.channel.stalled(both.clock.now_ns)
         assert not both.ours.take(sent(both.theirs.give()))
         assert both.curve.end_j == end_j
         both.ours.go_on()
@@ -262,6 +260,6 @@ def test_findings_of_one_process_are_heeded_in_the_other(monkeypatch):
     with two(monkeypatch, module_extra_w=250.0, counts_module=True) as both:
         theirs = both.relay()  # opened before anything was found
         both.poll(both.ours, 15.0)
-        assert theirs.take(both.ours.leave())
+        assert theirs.begin(both.ours.leave())
         assert Findings.of(theirs.meter.findings).module
         assert theirs.channel.info.scope == "module"
