@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_BYTES", "joined", "packets"]
 
-MOST_BYTES = 1 << 16
+MOST_BYTES = 1 << 15
 """Length of the longest packet."""
 
 MORE, LAST = b"+", b"."  # first byte of a packet

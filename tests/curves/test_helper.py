@@ -151,6 +151,7 @@ def test_the_thread_polls_where_the_helper_dies_or_hangs(end, board, monkeypatch
     sampler.finish(end_ns, 60.0)
     found = channel.curve.energy_between(channel.curve.start_ns, end_ns)
     assert found.missing_s == 0
+    assert abs(found.energy_j - board.true_energy_j(channel.curve.start_ns, end_ns)) <= 3 * found.u_j
     assert channel.troubles == {}
     assert thread._helper is None
 
