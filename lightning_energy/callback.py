@@ -362,7 +362,7 @@ class EnergyCallback(CallbackBase):
         if self._run is not None:
             self._run.begin_training(trainer)
             if goes_on_within_epoch(trainer):
-                self._enter(trainer.current_epoch, "train")
+                self.on_train_epoch_start(trainer, pl_module)
 
     @never_fatal
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
