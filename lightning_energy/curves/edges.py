@@ -227,6 +227,12 @@ class CounterEdges:
         if self.curve.end_ns is not None and now_ns > self.curve.end_ns:
             self.curve.add(now_ns, self.curve.end_j, quality="missing")
 
+    def end(self, now_ns: int) -> None:
+        """Place the edges that wait: no more polls will come. Of a register that fell, nothing is known since."""
+        self.finish()
+        if self._fallen is not None:
+            self.break_off(now_ns)
+
     def leave(self) -> None:
         """End the segment at its last edge; the next poll starts a new one."""
         self.finish()

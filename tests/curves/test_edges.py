@@ -140,6 +140,17 @@ def test_whatever_a_counter_forgets_no_joule_is_invented(dips):
     assert total.energy_j <= 200.0 * total.duration_s + 45.0 + back_j
 
 
+def test_where_a_run_ends_soon_after_a_counter_began_anew_the_time_since_is_missing():
+    """It may come back: nobody waits for that any more."""
+    device = Device()
+    device.poll_all(10.0, 12.03)
+    device.offset_j = -device.register_j(round(12.03 * S))
+    device.poll_all(12.03, 12.53)
+    device.edges.end(round(12.53 * S))
+    assert device.curve.end_ns == round(12.53 * S)
+    assert missing_s(device.curve) == pytest.approx(0.53, abs=0.01)
+
+
 def test_behind_a_missing_time_nobody_shares_out_the_update_that_it_ends_in():
     """A part of its joules was spent in the missing time, and nobody knows which: whole updates count alone."""
     device = Device()
