@@ -227,12 +227,6 @@ class CounterEdges:
         if self.curve.end_ns is not None and now_ns > self.curve.end_ns:
             self.curve.add(now_ns, self.curve.end_j, quality="missing")
 
-    def end(self, now_ns: int) -> None:
-        """Place the edges that wait: no more polls will come. Of a register that fell, nothing is known since."""
-        self.finish()
-        if self._fallen is not None:
-            self.break_off(now_ns)
-
     def leave(self) -> None:
         """End the segment at its last edge; the next poll starts a new one."""
         self.finish()
@@ -246,9 +240,11 @@ class CounterEdges:
         self._segment = Segment(reading) if self._fallen is None else None
         return True
 
-    def finish(self) -> None:
-        """Place the edges that wait, even if the period never settled: no more will come."""
+    def finish(self, now_ns: int | None = None) -> None:
+        """Place the edges that wait; at the end of polls, now, nothing is known any more since a register fell."""
         segment = self._segment
+        if self._fallen is not None and now_ns is not None:
+            self.break_off(now_ns)
         early = segment.take_early() if segment is not None else []
         if segment is None or not early:
             return
@@ -320,14 +316,8 @@ class CounterEdges:
             curve.add(before_ns, 0.0, half_width_ns=before_half_ns)
         elif before_ns > curve.end_ns:
             curve.add(before_ns, curve.end_j, half_width_ns=before_half_ns, quality="missing")
-        elif curve.is_missing_at_end:
-            return NOT_KNOWN
         else:
-            length_s, after_s = (time_ns - before_ns) * NS, max(time_ns - curve.end_ns, 0) * NS
-            mean_w, bounds_w = rise_j / length_s, curve.power_bounds_w()
-            bound_j = shape_bound_j(np.array(after_s), np.array(length_s - after_s), np.array(mean_w), *bounds_w)
-            u_j = math.hypot(float(bound_j), mean_w * before_half_ns * NS) / math.sqrt(3)
-            return _Interval(mean_w * after_s, "integrated" if quality == "measured" else quality, u_j)
+            return _by_time(curve, _Interval(rise_j, quality), before_ns, before_half_ns, time_ns)
         return _Interval(rise_j, quality)
 
     def _by_line(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> tuple[int, int] | None:
@@ -365,6 +355,17 @@ class CounterEdges:
             return None  # a poll at the moment of an update may have seen that one or the one before
         # the register may be read at any moment of a call, and always at the same
         return round(updates_ns[-1]), max(line.half_ns(updates_ns[-1]), (edge.high_ns - edge.start_ns) // 2)
+
+
+def _by_time(curve: Curve, whole: _Interval, before_ns: int, before_half_ns: int, time_ns: int) -> _Interval:
+    """The part of an interval between two updates that lies behind the last knot, by its share of the time."""
+    if curve.is_missing_at_end:
+        return NOT_KNOWN
+    length_s, after_s = (time_ns - before_ns) * NS, max(time_ns - (curve.end_ns or before_ns), 0) * NS
+    mean_w, bounds_w = whole.rise_j / length_s, curve.power_bounds_w()
+    bound_j = shape_bound_j(np.array(after_s), np.array(length_s - after_s), np.array(mean_w), *bounds_w)
+    u_j = math.hypot(float(bound_j), mean_w * before_half_ns * NS) / math.sqrt(3)
+    return _Interval(mean_w * after_s, "integrated" if whole.quality == "measured" else whole.quality, u_j)
 
 
 def _share_out(curve: Curve, beside: PowerBeside, info: MeterInfo, end_ns: int, rise_j: float) -> None:

@@ -146,7 +146,7 @@ def test_where_a_run_ends_soon_after_a_counter_began_anew_the_time_since_is_miss
     device.poll_all(10.0, 12.03)
     device.offset_j = -device.register_j(round(12.03 * S))
     device.poll_all(12.03, 12.53)
-    device.edges.end(round(12.53 * S))
+    device.edges.finish(round(12.53 * S))
     assert device.curve.end_ns == round(12.53 * S)
     assert missing_s(device.curve) == pytest.approx(0.53, abs=0.01)
 
