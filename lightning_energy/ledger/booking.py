@@ -289,10 +289,11 @@ def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
     first_s = min(kernel.lag_s for kernel in booking.state.split.kernels)
     reach_ns = int(knots.time_ns[-1]) - round(first_s / NS) + int(knots.half_width_ns.max())
     n, then = (int(np.searchsorted(held.time_ns, reach_ns, side="right")) for held in (due.held, old.held))
+    end = n + 1 if sharing.parts else n  # where the last stretch ends, its parts end
     return n == then and all(
         np.array_equal(now[:k], before[:k])
         for now, before, k in (
-            (due.held.time_ns, old.held.time_ns, n),
+            (due.held.time_ns, old.held.time_ns, end),
             (due.held.code, old.held.code, n),
             (due.held.of_class, old.held.of_class, n),
             (due.stage, old.stage, len(old.stage)),
