@@ -9,8 +9,9 @@ Run from the repository's root, with the test extra installed. A training and a 
 through the real ledger: epochs of 30 s of training and 3 s of validation, steps that are not locked to the counter's
 period (durations of phases scatter by 3 %, powers by 5 %), of six phases: forward (28 % of a step), backward (42 %),
 optimizer (10 %), the rest (5 %), waiting for data (12 %) and copying it (3 %); in steps of 85 ms 29, 33, 6, 3, 27 and
-2 %, and power that varies within phases in the same order each step. Truth is the training's own integral. Each update is
-seen somewhere in a bracket of 3 ms; in the cases named "polled" it is a simulated board's, polled as the sampler does.
+2 %, and power that varies within phases in the same order each step. Truth is the training's own integral. Each update
+is seen somewhere in a bracket of 3 ms; in the cases named "polled" it is a simulated board's, polled as the sampler
+does.
 
 For each case: over all phases and runs the shares of errors within u and 2 u, and how many of the phases that take at
 least a tenth of a step are resolved; by phase the median of the relative error and of the relative u. A case falls
@@ -123,13 +124,17 @@ def cases() -> dict[str, Case]:
         "100 ms counter, 0 ms late: 50 ms steps locked to it, 1 min": Case(
             replace(usual, epochs=2, regular=True), Sensor(0.1)
         ),
-        "20 ms counter, 0 ms late, polled: 50 ms steps, 10 min": Case(replace(usual, epochs=20), Sensor(0.02), True),
-        "20 ms counter, 50 ms late, polled: 50 ms steps, 10 min": Case(
-            replace(usual, epochs=20), Sensor(0.02, lag_s=0.05), True
+        "20 ms counter, 0 ms late, polled: 50 ms steps, 10 min": Case(
+            replace(usual, epochs=20), Sensor(0.02), is_polled=True
         ),
-        "100 ms counter, 0 ms late, polled: 200 ms steps, 10 min": Case(replace(slow, epochs=20), Sensor(0.1), True),
+        "20 ms counter, 50 ms late, polled: 50 ms steps, 10 min": Case(
+            replace(usual, epochs=20), Sensor(0.02, lag_s=0.05), is_polled=True
+        ),
+        "100 ms counter, 0 ms late, polled: 200 ms steps, 10 min": Case(
+            replace(slow, epochs=20), Sensor(0.1), is_polled=True
+        ),
         "20 ms counter, 0 ms late, polled: 85 ms steps, halves of 10 %, 1 min": Case(
-            replace(WAITING, epochs=2, **halves(0.1)), Sensor(0.02), True
+            replace(WAITING, epochs=2, **halves(0.1)), Sensor(0.02), is_polled=True
         ),
         "20 ms counter, 0 ms late: 85 ms steps, halves of 10 %, 10 min": Case(
             replace(WAITING, epochs=20, **halves(0.1)), Sensor(0.02)

@@ -14,7 +14,8 @@ work within `training_step` took, which is timed apart, is left out. Divided ste
 median and, as other programs only ever add, at the lowest tenth; intervals of 95 % are from resampled turns. With
 Lightning's default profiler, which does nothing, and with its SimpleProfiler, whose own time is in both.
 
-Then longer trainings show the CPU time of all other threads, with phases and without.
+Then longer trainings show the CPU time of all other threads, and of the training thread at the end of an epoch, with
+phases and without.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ AT_MOST_US = 5.0
 STEPS = {"none": (0.0, 12_000), "2 ms": (0.002, 6_000), "10 ms": (0.01, 2_000)}  # seconds of work, steps
 LOWEST = 0.1  # quantile that other programs change least
 BACKGROUND_S = 0.01
+EPOCHS = ((0.002, 43, 24), (0.02, 100, 10))  # seconds of work in a step, steps of an epoch, epochs
 PROFILERS = ("none", "simple")
 METHODS = ("start", "stop", "profile")  # of a profiler
 TURN, FIRST = 10, 2  # steps of a turn, and those of them that are warm-up
@@ -81,6 +83,16 @@ class Begins(L.Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         self.process_s.append(time.process_time())
         self.rows.append((time.thread_time_ns(), time.monotonic_ns()))
+
+
+class EpochEnds(L.Callback):
+    """Stands on both sides of the callback: the training thread's CPU time at the end of an epoch."""
+
+    def __init__(self) -> None:
+        self.at_s: list[float] = []
+
+    def on_train_epoch_end(self, trainer, pl_module) -> None:
+        self.at_s.append(time.thread_time())
 
 
 class InTurns(L.Callback):
@@ -168,6 +180,28 @@ def background(seconds: float) -> list[dict]:
     return result
 
 
+def epoch_ends(share: float) -> list[dict]:
+    """CPU time of the training thread in the callback at the ends of epochs, but for the first of a process."""
+    result = []
+    for work_s, steps, epochs in EPOCHS:
+        for phases in (False, True):
+            gpu = SimulatedGpu("driven", uuid=UUID, counter_period_s=0.02, jitter_s=0.001)
+            energy = EnergyCallback(meters=NvmlMeter(UUID), print_report=False, record=False, phases=phases)
+            before, after = EpochEnds(), EpochEnds()
+            with (
+                SimulatedNvml([gpu]),
+                tempfile.TemporaryDirectory() as folder,
+                contextlib.redirect_stdout(io.StringIO()),
+            ):
+                n = max(round(share * epochs), 2)
+                trainer = bare_trainer(folder, [before, energy, after], max_epochs=n, logger=False)
+                trainer.fit(Work(gpu, round(work_s / calibrate())), batches(steps))
+            taken_ms = 1e3 * (np.array(after.at_s) - np.array(before.at_s))[1:]
+            row = {"work_ms": 1e3 * work_s, "steps": steps, "phases": phases}
+            result.append(row | {"median_ms": float(np.median(taken_ms)), "most_ms": float(taken_ms.max())})
+    return result
+
+
 def shown(row: dict) -> str:
     """A row as text."""
     cells = "".join(
@@ -194,7 +228,8 @@ def main() -> None:
             rows.append(compared(step, profiler, 0.1 if args.quick else 1.0))
             print(shown(rows[-1]), flush=True)
     of_threads = background(2.0 if args.quick else 25.0)
-    for row in of_threads:
+    at_ends = epoch_ends(0.2 if args.quick else 1.0)
+    for row in [*of_threads, *at_ends]:
         print(", ".join(f"{key} {value:g}" for key, value in row.items()))
     if args.json:
         result = {
@@ -208,6 +243,7 @@ def main() -> None:
             "at_most_us": AT_MOST_US,
             "rows": rows,
             "background": of_threads,
+            "epoch_ends": at_ends,
         }
         args.json.write_text(json.dumps(rounded(result), indent=1) + "\n")
 

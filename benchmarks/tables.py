@@ -318,6 +318,16 @@ def phases_background() -> str:
     return "\n".join(lines)
 
 
+def phases_epoch_ends() -> str:
+    """The CPU time of the training thread at the end of an epoch, with phases and without."""
+    found = results("phases-cost")["epoch_ends"]
+    lines = ["| epochs of | without, ms (greatest) | with phases |", "| --- | --- | --- |"]
+    for work_ms, steps in dict.fromkeys((row["work_ms"], row["steps"]) for row in found):
+        cells = ["{median_ms:.0f} ({most_ms:.0f})".format(**r) for r in found if r["work_ms"] == work_ms]
+        lines.append(f"| {steps} steps of {work_ms:g} ms | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "overhead": overhead,
     "not first": not_first,
@@ -341,6 +351,7 @@ OF_PHASES: dict[str, Callable[[], str]] = {
     "phases": phases,
     "phases cost": phases_cost,
     "phases background": phases_background,
+    "phases epoch ends": phases_epoch_ends,
 }
 PAGES = {PAGE: BLOCKS, JOULES: OF_JOULES, SPENDING: OF_SPENDING, PHASES: OF_PHASES}
 

@@ -14,7 +14,7 @@ from lightning_energy.training.callback_order import stand_before_monitors
 from lightning_energy.training.ended import by_exception
 from lightning_energy.training.ending import conclude
 from lightning_energy.training.error_guard import never_fatal
-from lightning_energy.training.lightning_private import saving
+from lightning_energy.training.lightning_private import goes_on_within_epoch, saving
 from lightning_energy.training.one_trainer import state_of_refused
 from lightning_energy.training.settings import Settings
 from lightning_energy.training.trainer_run import TrainerRun, is_fitting
@@ -358,9 +358,11 @@ class EnergyCallback(CallbackBase):
 
     @never_fatal
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note that the training is under way."""
+        """Note that the training is under way, and enter the epoch within which it goes on from a checkpoint."""
         if self._run is not None:
             self._run.begin_training(trainer)
+            if goes_on_within_epoch(trainer):
+                self.on_train_epoch_start(trainer, pl_module)
 
     @never_fatal
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

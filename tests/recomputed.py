@@ -123,9 +123,10 @@ def accounts_of(shared, curve, steps):
         own_w = of_columns(np.array(each["powers_w"]), parts_w)
         joules += each["part"] * shares(each, own_w)[1]
         last_w += each["part"] * own_w
-    # an interval whose ends are hardly known is shared out by time alone
-    half_s = curve.half_width_s.to_numpy()
-    by_time = (half_s[1:] + half_s[:-1] >= 0.5 * length_s) | (not classes)
+    # an interval whose ends are hardly known, or that is no difference of a counter, is shared out by time alone
+    half_s, quality = curve.half_width_s.to_numpy(), curve.quality.to_numpy()[1:]
+    is_counted = (quality == "measured") | (quality == "estimated")
+    by_time = (half_s[1:] + half_s[:-1] >= 0.5 * length_s) | ~is_counted | (not classes)
     assert (spent_s[~by_time][:, of_column < 0] == 0).all()
     plain_s = np.diff(smoothed_s(starts_s, column, len(columns), 0.0, end_s - kernel["delay_s"]), axis=0)
     joules[by_time] = (plain_s / length_s[:, None] * rise_j[:, None])[by_time]
@@ -133,8 +134,9 @@ def accounts_of(shared, curve, steps):
     last_s = np.array([end_s[-1] - kernel["delay_s"]])
     shown_s = smoothed_s(starts_s, column, len(columns), kernel["smoothing_s"], last_s)[0]
     whole_s = smoothed_s(starts_s, column, len(columns), 0.0, np.maximum(last_s, starts_s[-1]))[0]
+    is_over = quality[-1] == "missing"
     is_shown = last_s[0] - starts_s[-1] > 25 * kernel["smoothing_s"]  # time constants
-    ahead_j = 0.0 if is_shown else (whole_s - shown_s) * last_w
+    ahead_j = 0.0 if is_shown or is_over else (whole_s - shown_s) * last_w
     found: dict[tuple[int, str, str], float] = {}
     for (account, _), energy_j in zip(columns, joules.sum(axis=0) + ahead_j, strict=True):
         if account is not None:

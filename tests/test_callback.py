@@ -6,6 +6,7 @@ import copy
 import csv
 import inspect
 import itertools
+import math
 import pickle
 import threading
 import time
@@ -494,6 +495,24 @@ def test_energy_survives_a_resume(tmp_path):
     assert report.total.energy_j == pytest.approx(saved_j + report.session.energy_j, rel=1e-9)
     assert memory.points("energy/total_wh")[0][1] * 3600 > saved_j
     assert [row["epoch"] for row in second.history] == [0, 1, 2, 3]
+
+
+@pytest.mark.filterwarnings("ignore:You.re resuming from a checkpoint that ended before the epoch ended")
+def test_an_epoch_that_goes_on_from_a_checkpoint_has_the_energy_of_its_other_steps(tmp_path):
+    """Lightning calls no hook at its beginning, which was before the checkpoint."""
+    checkpoint, again = (ModelCheckpoint(dirpath=tmp_path, every_n_train_steps=11) for _ in range(2))
+    settings = {"max_epochs": 2, "enable_checkpointing": True}
+    trainer = make_trainer(tmp_path, callbacks=[energy_callback(), checkpoint], **settings)
+    trainer.fit(Classifier(), loader(), loader(8))
+    energy = energy_callback(phases=True, record=str(tmp_path))
+    trainer = make_trainer(tmp_path, callbacks=[energy, again], **settings)
+    trainer.fit(Working(), loader(), loader(8), ckpt_path=checkpoint.best_model_path, **WEIGHTS_ONLY)
+    record = load_record(tmp_path)
+    row = record.epochs[-1]
+    assert (row.session, row.epoch) == (1, 1)
+    assert row.train_s >= 5 * 0.005  # steps 12 to 16
+    assert "forward" in [phase.name for phase in row.phases]
+    assert math.fsum(phase.energy_j for phase in row.phases) == pytest.approx(row.train_j, rel=1e-9)
 
 
 def test_test_from_a_checkpoint_does_not_undo_what_fit_measured(tmp_path):

@@ -237,7 +237,7 @@ class Channel:
 
     def finish(self) -> None:
         """Place the edges that wait, and fill the time behind the last with the power: no more polls will come."""
-        self._edges.finish()
+        self._edges.finish(self._last_ns)
         if self._has_register and self._frozen_at_j is None:
             self._fill()
 

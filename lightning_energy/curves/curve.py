@@ -143,6 +143,11 @@ class Curve:
         """Energy at the last knot in joules."""
         return self._energy_j[-1] if self._energy_j else 0.0
 
+    @property
+    def is_missing_at_end(self) -> bool:
+        """True where the last interval is missing."""
+        return self._quality[-1:] == [MISSING]
+
     def last_power_w(self) -> float | None:
         """Mean power of the last interval in watts; ``None`` when there is no interval or it is missing."""
         return None if self.last is None else self.last.power_w

@@ -9,9 +9,12 @@ becomes a ``missing`` interval with its length, never a joule.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from lightning_energy.curves.beside import PowerBeside
+from lightning_energy.curves.curve import shape_bound_j
 from lightning_energy.curves.doubts import Doubts
 from lightning_energy.curves.power import plausible_w
 from lightning_energy.curves.segment import Fallen, Segment, is_settled
@@ -21,7 +24,7 @@ from lightning_energy.meters.units import NS
 if TYPE_CHECKING:
     from lightning_energy.curves.curve import Curve
     from lightning_energy.curves.segment import Edge
-    from lightning_energy.meters.base import MeterInfo, Reading
+    from lightning_energy.meters.base import MeterInfo, Quality, Reading
 
 __all__ = ["UNKNOWN_PERIOD_S", "CounterEdges"]
 
@@ -45,6 +48,17 @@ OURS = {"curve", "_info"}  # attributes that are not of the register's state
 LATE_SHARE = 0.25  # the same at most as a share of the interval whose joules it shares out
 
 
+class _Interval(NamedTuple):
+    """The interval that ends at an edge: its joules, their quality, and their standard uncertainty."""
+
+    rise_j: float
+    quality: Quality
+    u_j: float = 0.0
+
+
+NOT_KNOWN = _Interval(0.0, "missing")
+
+
 class CounterEdges:
     """Builds a curve from readings of a cumulative register.
 
@@ -62,11 +76,9 @@ class CounterEdges:
 
     def __init__(self, info: MeterInfo, curve: Curve, *, refine: bool = True) -> None:
         self.curve = curve
-        self.line = UpdateLine()
-        self.beside = PowerBeside()
+        self.line, self.beside = UpdateLine(), PowerBeside()
         self.note, self.period_s = "", info.update_period_s
-        self._info = info
-        self._refine = refine
+        self._info, self._refine = info, refine
         self._max_w = plausible_w(info)
         self._segment: Segment | None = None  # none before the first poll, and after a break
         self._doubts = Doubts()
@@ -231,9 +243,11 @@ class CounterEdges:
         self._segment = Segment(reading) if self._fallen is None else None
         return True
 
-    def finish(self) -> None:
-        """Place the edges that wait, even if the period never settled: no more will come."""
+    def finish(self, now_ns: int | None = None) -> None:
+        """Place the edges that wait; at the end of polls, now, nothing is known any more since a register fell."""
         segment = self._segment
+        if self._fallen is not None and now_ns is not None:
+            self.break_off(now_ns)
         early = segment.take_early() if segment is not None else []
         if segment is None or not early:
             return
@@ -275,25 +289,27 @@ class CounterEdges:
         if by_line is not None and by_line[1] < half_ns:
             time_ns, half_ns = by_line
         segment.date(time_ns, half_ns)
-        curve, rise_j, quality = self.curve, edge.register_j - segment.placed_j, self._info.quality
+        curve, interval = self.curve, _Interval(edge.register_j - segment.placed_j, self._info.quality)
         if segment.placed_ns is None:
-            rise_j *= self._begin(segment, edge, time_ns, half_ns)
-            if self.period_s is None or self._is_implausible(rise_j, edge.high_ns - segment.first_ns):
-                rise_j, quality = 0.0, "missing"
+            interval = self._begin(segment, edge, time_ns, half_ns)
+            if self.period_s is None or self._is_implausible(interval.rise_j, edge.high_ns - segment.first_ns):
+                interval = NOT_KNOWN
+        rise_j, quality, u_j = interval
         time_ns = max(time_ns, (curve.end_ns or time_ns - 1) + 1)
         end_j = curve.end_j + rise_j
         if quality != "missing":
             _share_out(curve, self.beside, self._info, time_ns, rise_j)
-        curve.add(time_ns, max(end_j, curve.end_j), half_width_ns=half_ns, quality=quality)
+        curve.add(time_ns, max(end_j, curve.end_j), half_width_ns=half_ns, quality=quality, u_j=u_j)
         segment.place(time_ns, edge.register_j)
 
-    def _begin(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> float:
+    def _begin(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> _Interval:
         """Put the knot of the update before a segment's first edge.
 
         Returns:
-            The share of the rise between the two that is not booked yet: less than 1 where the last knot lies between.
+            The interval from the last knot. Where that lies behind the update before, only a part of the rise belongs
+            to it, and nobody knows which: behind a time that is missing, it is missing, too.
         """
-        curve = self.curve
+        curve, rise_j, quality = self.curve, edge.register_j - segment.placed_j, self._info.quality
         period_ns = (self.period_s or UNKNOWN_PERIOD_S) / NS
         spread_ns = self.line.period_half_ns if self._stood else period_ns  # it may well move more often
         before_ns, before_half_ns = _previous_update(
@@ -304,8 +320,8 @@ class CounterEdges:
         elif before_ns > curve.end_ns:
             curve.add(before_ns, curve.end_j, half_width_ns=before_half_ns, quality="missing")
         else:
-            return max(time_ns - curve.end_ns, 0) / (time_ns - before_ns)
-        return 1.0
+            return _by_time(curve, _Interval(rise_j, quality), before_ns, before_half_ns, time_ns)
+        return _Interval(rise_j, quality)
 
     def _by_line(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> tuple[int, int] | None:
         """Date an edge by the line, and let the line learn from the edge.
@@ -342,6 +358,17 @@ class CounterEdges:
             return None  # a poll at the moment of an update may have seen that one or the one before
         # the register may be read at any moment of a call, and always at the same
         return round(updates_ns[-1]), max(line.half_ns(updates_ns[-1]), (edge.high_ns - edge.start_ns) // 2)
+
+
+def _by_time(curve: Curve, whole: _Interval, before_ns: int, before_half_ns: int, time_ns: int) -> _Interval:
+    """The part of an interval between two updates that lies behind the last knot, by its share of the time."""
+    if curve.is_missing_at_end:
+        return NOT_KNOWN
+    length_s, after_s = (time_ns - before_ns) * NS, max(time_ns - (curve.end_ns or before_ns), 0) * NS
+    mean_w, bounds_w = whole.rise_j / length_s, curve.power_bounds_w()
+    bound_j = shape_bound_j(np.array(after_s), np.array(length_s - after_s), np.array(mean_w), *bounds_w)
+    u_j = math.hypot(float(bound_j), mean_w * before_half_ns * NS) / math.sqrt(3)
+    return _Interval(mean_w * after_s, "integrated" if whole.quality == "measured" else whole.quality, u_j)
 
 
 def _share_out(curve: Curve, beside: PowerBeside, info: MeterInfo, end_ns: int, rise_j: float) -> None:

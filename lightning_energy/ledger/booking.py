@@ -53,6 +53,7 @@ __all__ = [
     "State",
     "contents",
     "no_pause",
+    "still_held",
     "still_holds",
     "way_to_share",
     "work_out",
@@ -60,8 +61,10 @@ __all__ = [
 
 Pause = Callable[[], None]
 
-LOOKS_AT = (64, 128, 256, 512, MOST_HELD, 2048, MOST_HELD_IN_PARTS)
+LOOKS_AT = (64, 128, 256, 512, MOST_HELD)
 """Numbers of intervals at which delay and kinds of steps are looked for, as long as they are held."""
+LOOKS_IN_PARTS_AT = (64, 256, MOST_HELD, MOST_HELD_IN_PARTS)
+"""The same where phases are cut: each look takes longer."""
 MOST_MARKS = 2**18  # marks that are held until the delay is known, at most: those of short steps in phases take memory
 SURE = 256  # fewest intervals that decide on it, or exclude any: a single change of load looks smoothed by chance
 CHUNK = 64  # intervals that are booked together
@@ -215,9 +218,23 @@ def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Bo
     at_marks, told_j = _told(due, slice(held.told, held.told if due.for_now else told), sharing, groups, pause)
     pause()
     booked = max(last, first)
-    kept = _trimmed(held._replace(booked=booked, told=told), lag_ns, sharing)
+    kept = still_held(held, sharing, booked=booked, told=told)
     state = State(kept, sums, split, sharing, joins, told_j, tuple(missing_ns), due.passed)
     return Booking(due, state, groups, booked, at_marks)
+
+
+def still_held(held: Held, sharing: Sharing, *, booked: int, told: int) -> Held:
+    """Knots and marks that are kept after a booking.
+
+    Args:
+        held: what was booked.
+        sharing: how.
+        booked: number of the knot up to which intervals are booked.
+        told: number of the marks whose energy was told.
+    """
+    if held.ways != (sharing.rules, sharing.parts):
+        held = held.told_apart(sharing.rules, sharing.parts)
+    return _trimmed(held._replace(booked=booked, told=told), sharing.lag_ns, sharing)
 
 
 def contents(due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, list[Span]]:
@@ -272,10 +289,11 @@ def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
     first_s = min(kernel.lag_s for kernel in booking.state.split.kernels)
     reach_ns = int(knots.time_ns[-1]) - round(first_s / NS) + int(knots.half_width_ns.max())
     n, then = (int(np.searchsorted(held.time_ns, reach_ns, side="right")) for held in (due.held, old.held))
+    end = n + 1 if sharing.parts else n  # where the last stretch ends, its parts end
     return n == then and all(
         np.array_equal(now[:k], before[:k])
         for now, before, k in (
-            (due.held.time_ns, old.held.time_ns, n),
+            (due.held.time_ns, old.held.time_ns, end),
             (due.held.code, old.held.code, n),
             (due.held.of_class, old.held.of_class, n),
             (due.stage, old.stage, len(old.stage)),
@@ -299,9 +317,10 @@ def way_to_share(
     if sharing.is_final or (due.for_now and not due.is_exact):  # whoever asks for the contents waits for no search
         return sharing, False
     most = MOST_HELD_IN_PARTS if sharing.parts else MOST_HELD
+    looks_at = LOOKS_IN_PARTS_AT if sharing.parts else LOOKS_AT
     is_full = held.n >= most or (held.n >= LOOKS_AT[0] and len(held.time_ns) >= MOST_MARKS)
     is_last = due.is_last and n >= ENOUGH and n > sharing.looked
-    if not (is_full or is_last or any(sharing.looked < number <= n for number in LOOKS_AT)):
+    if not (is_full or is_last or any(sharing.looked < number <= n for number in looks_at)):
         if due.is_exact:
             exact = Sharing(
                 EXACT, looked=sharing.looked, rules=sharing.rules, untold=sharing.untold, parts=sharing.parts

@@ -10,7 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_energy.curves.side_process import SideProcess, can_start, set_timeout
-from lightning_energy.ledger.booking import Booking, work_out
+from lightning_energy.ledger.booking import Booking, still_held, work_out
+from lightning_energy.ledger.held import Held
 from lightning_energy.ledger.sharing.delay import EXACT
 
 if TYPE_CHECKING:
@@ -35,12 +36,26 @@ PATIENCE_S = 120.0  # longest wait for one: the first looks for the counter's de
 
 
 class Done(NamedTuple):
-    """A booking as it comes back: without what the training's process has itself."""
+    """A booking as it comes back: without knots and marks, which the training's process has itself."""
 
     classes: Classes
     state: State
     booked: int
+    told: int
     at_marks: AtMarks
+
+    @classmethod
+    def of(cls, booking: Booking) -> Done:
+        """A booking without them."""
+        due, state = booking.due, booking.state
+        told = due.held.told + len(booking.at_marks.energy_j)
+        return cls(due.classes, state._replace(held=Held.empty()), booking.booked, told, booking.at_marks)
+
+    def booking(self, due: Due, groups: NDArray[np.int64]) -> Booking:
+        """The booking of what is due."""
+        state = self.state
+        held = still_held(due.held, state.sharing, booked=self.booked, told=self.told)
+        return Booking(due, state._replace(held=held), groups, self.booked, self.at_marks)
 
 
 class Elsewhere:
@@ -99,7 +114,7 @@ class Elsewhere:
             return work_out(due, groups, pause)
         if not due.classes.has_taken(done.classes):  # meanwhile the numbers of its new ones were given to others
             return work_out(due, groups, pause)
-        return Booking(due, done.state, groups, done.booked, done.at_marks)
+        return done.booking(due, groups)
 
 
 def _asked(side: SideProcess, due: Due, groups: NDArray[np.int64], pause: Pause) -> Done | None:
@@ -121,7 +136,7 @@ def _asked(side: SideProcess, due: Due, groups: NDArray[np.int64], pause: Pause)
     try:
         set_timeout(sock, socket.SO_RCVTIMEO, LOOK_S)
         set_timeout(sock, socket.SO_SNDTIMEO, PATIENCE_S)
-        send(sock, (due, groups))
+        send(sock, (due._replace(state=due.state._replace(held=due.held)), groups))  # what is due has what was held
         done: Done = receive(sock, wait)
     except Exception:  # it has ended, or answers as another release does, which was installed a moment ago
         if ended:

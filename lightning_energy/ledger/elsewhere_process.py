@@ -37,8 +37,7 @@ def serve(sock: socket.socket, parent: int, _: Sequence[str] = ()) -> None:
 
     while True:
         due, groups = receive(sock, wait)
-        booking = work_out(due, groups)
-        send(sock, Done(due.classes, booking.state, booking.booked, booking.at_marks))
+        send(sock, Done.of(work_out(due, groups)))
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["AtMarks", "Inbox", "Mark", "Marks"]
 
 Mark = tuple[int, int, "Token | None"]  # host time in nanoseconds, code of the account, token for the device's time
+Row = tuple[int, int] | Mark  # thousands at once: none is made anew, which would wake the garbage collector up
 
 
 class Inbox(NamedTuple):
@@ -65,23 +67,23 @@ class Marks:
     closed_ns: int = 0
 
     @classmethod
-    def of(cls, rows: Sequence[tuple[int, int]]) -> Marks:
-        """Marks from (time, account) rows."""
+    def of(cls, rows: Sequence[Row]) -> Marks:
+        """Marks from rows that begin with time and account."""
         marks = cls()
         marks.add(rows)
         return marks
 
-    def add(self, rows: Sequence[tuple[int, int]]) -> None:
-        """Append marks from (time, account) rows; none comes before ``closed_ns`` or before the last one."""
+    def add(self, rows: Sequence[Row]) -> None:
+        """Append marks from rows that begin with time and account; none is before ``closed_ns`` or the last one."""
         if not rows:
             return
-        news = np.array(rows, dtype=np.int64)
-        times = np.concatenate([self.time_ns, np.maximum(news[:, 0], self.closed_ns)])
+        time_ns, code = (np.fromiter(map(itemgetter(k), rows), np.int64, len(rows)) for k in range(2))
+        times = np.concatenate([self.time_ns, np.maximum(time_ns, self.closed_ns)])
         # at once, here and below: a signal handler may raise between any two lines
-        self.__dict__.update(time_ns=np.maximum.accumulate(times), code=np.concatenate([self.code, news[:, 1]]))
+        self.__dict__.update(time_ns=np.maximum.accumulate(times), code=np.concatenate([self.code, code]))
 
-    def followed_by_rows(self, rows: Sequence[tuple[int, int]]) -> Marks:
-        """These marks, followed by those of (time, account) rows as :meth:`add` takes them."""
+    def followed_by_rows(self, rows: Sequence[Row]) -> Marks:
+        """These marks, followed by those of rows as :meth:`add` takes them."""
         marks = replace(self)
         marks.add(rows)
         return marks

@@ -63,7 +63,7 @@ class MarksByClock:
         first, n = self._taken
         left = inbox.marks[:]
         news = left[n:] if left and left[0] is first else left  # else they were removed when they had been taken
-        host = self.host.followed_by_rows([(time_ns, code) for time_ns, code, _ in news])
+        host = self.host.followed_by_rows(news)
         device, waiting = self.device, self._waiting
         if self._is_two:
             waiting, reached = deque([*waiting, *news]), []

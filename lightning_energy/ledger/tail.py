@@ -10,6 +10,7 @@ from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.accounts import OUTSIDE
 from lightning_energy.ledger.distinct import distinct
 from lightning_energy.ledger.sharing.contents import Ahead
+from lightning_energy.ledger.sharing.timeline import in_seconds
 from lightning_energy.ledger.spans import joined
 from lightning_energy.ledger.uncertainty import SQRT3
 from lightning_energy.meters.units import NS
@@ -56,7 +57,6 @@ class Tail:
         cut_ns = distinct(np.clip(np.concatenate([[start_ns, end_ns, until_ns], marks_ns]), start_ns, end_ns))
         place = np.searchsorted(marks_ns, cut_ns[:-1], side="right")
         self._code = np.concatenate([[held.begin.code], held.code])[place]
-        self._class = np.concatenate([[held.begin.of_class], held.of_class])[place]
         self._held, self._cut_ns, self._piece_s = held, cut_ns, np.diff(cut_ns) * NS
         self._half_width_ns = half_width_ns
         self._power_w, self._bounds_w = power_w, bounds_w
@@ -65,23 +65,22 @@ class Tail:
         self._quality = np.where((cut_ns[:-1] < until_ns) & (not is_silent), last_quality, MISSING)
 
     def ahead(self, width: int, ema_s: float = 0.0) -> Ahead:
-        """The seconds of classes in it, for powers to go on with.
+        """The seconds of classes in it, for powers to go on with, parts of phases apart.
 
         Args:
             width: the number of classes.
             ema_s: time constant of the counter's smoothing: the last of what was before is still to be shown.
         """
         known = self._quality != MISSING
-        code, of_class, piece_s = self._code[known], self._class[known], self._piece_s[known]
-        if ema_s and known.any():
-            at_ns = int(self._cut_ns[0])
-            timeline, columns = self._held.timeline(at_ns, at_ns - round(LONGEST_MEMORY * ema_s / NS))
-            behind_s = (timeline.smoothed().at(np.zeros(1)) - timeline.smoothed(ema_s).at(np.zeros(1)))[0]
-            code, of_class = np.concatenate([code, columns.code]), np.concatenate([of_class, columns.of_class])
-            piece_s = np.concatenate([piece_s, behind_s])
-        used, account = np.unique(code, return_inverse=True)
+        if not known.any():
+            return Ahead(np.empty(0, dtype=np.int64), np.empty((0, width)))
+        at_ns, until_ns = int(self._cut_ns[0]), self._cut_ns[1:][known][-1:]
+        timeline, columns = self._held.timeline(at_ns, at_ns - round(LONGEST_MEMORY * ema_s / NS))
+        shown_s = timeline.smoothed(ema_s).at(np.zeros(1))
+        all_s = timeline.smoothed().at(in_seconds(until_ns - at_ns))
+        used, account = np.unique(columns.code, return_inverse=True)
         seconds_s = np.zeros((len(used), width))
-        np.add.at(seconds_s, (account, of_class), piece_s)
+        np.add.at(seconds_s, (account, columns.of_class), (all_s - shown_s)[0])
         return Ahead(used, seconds_s)
 
     def add_time(self, sums: Sums) -> None:

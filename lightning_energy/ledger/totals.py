@@ -89,12 +89,13 @@ class Totals:
             self._known[asked] = self._of(wanted, "account" if is_part else "group" if is_group else "total", device)
         return self._known[asked]
 
-    def phases(self, stage: str, epoch: int | None = None) -> list[PhaseEnergy]:
+    def phases(self, stage: str, epoch: int | None = None, *, looks_ahead: bool = True) -> list[PhaseEnergy]:
         """The phases of a stage, in order of appearance; together they are the stage.
 
         Args:
             stage: the stage.
             epoch: only this epoch of it.
+            looks_ahead: false where it does not matter how long a run would have to be to tell what this one does not.
 
         Returns:
             Nothing where the stage is not divided.
@@ -103,21 +104,24 @@ class Totals:
         if all(a.phase in REST for a in here):
             return []
         names = dict.fromkeys(OTHER if a.phase in REST else a.phase for a in here)
-        found = [self._phase(stage, epoch, name) for name in names]
+        found = [self._phase(stage, epoch, name, looks_ahead=looks_ahead) for name in names]
         return [phase for phase in found if phase.energy.duration_s > 0]
 
-    def _phase(self, stage: str, epoch: int | None, name: str) -> PhaseEnergy:
+    def _phase(self, stage: str, epoch: int | None, name: str, *, looks_ahead: bool) -> PhaseEnergy:
         energy, wanted = self.energy(stage=stage, epoch=epoch, phase=name), self._wanted(stage, epoch, None, name)
-        longer, is_told = 0.0, True
+        longer, is_told, is_one = 0.0, True, len(self._sums) == 1
         for device, sums in enumerate(self._sums):
-            part = self.energy(stage=stage, epoch=epoch, phase=name, device=device)
+            part = energy if is_one else self.energy(stage=stage, epoch=epoch, phase=name, device=device)
             if (part.energy_j or 0.0) <= LITTLE * (energy.energy_j or 0.0):
                 continue
             is_told &= sums.fitted is not None
-            most_j2 = (TOLD_U * (part.energy_j or 0.0)) ** 2
-            longer = max(
-                longer, 0.0 if sums.fitted is None else sums.fitted.length_to_tell(wanted, part.u_j**2, most_j2)
-            )
+            if sums.fitted is None:
+                continue
+            asked = wanted, part.u_j**2, (TOLD_U * (part.energy_j or 0.0)) ** 2
+            if looks_ahead:
+                longer = max(longer, sums.fitted.length_to_tell(*asked))
+            elif not sums.fitted.tells(*asked):
+                longer = math.inf
         return PhaseEnergy.of(name, energy, longer if is_told else None)
 
     def _wanted(self, stage: str | None, epoch: int | None, kind: Kind | None, phase: str | None) -> NDArray[np.bool_]:

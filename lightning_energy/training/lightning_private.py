@@ -238,6 +238,11 @@ def searches(trainer: Trainer, *, in_fit: bool) -> bool:
     return any(is_finder(c) and (in_fit or not isinstance(c, kinds)) for c in callbacks)
 
 
+def goes_on_within_epoch(trainer: Trainer) -> bool:
+    """True where a training goes on from a checkpoint within an epoch, whose beginning no hook tells then."""
+    return bool(getattr(trainer.fit_loop, "restarted_mid_epoch", False))
+
+
 def is_of_lightning_alone(callback: Any) -> bool:
     """True for a callback of one of Lightning's own classes, and not of a class that was derived from one."""
     return type(callback).__module__.startswith(PACKAGES)

@@ -68,7 +68,7 @@ def phase_energies(totals: Totals, epoch: int, names: Sequence[str]) -> list[Ene
         epoch: the epoch.
         names: the phases, the same on all ranks.
     """
-    known = {phase.name: phase for phase in totals.phases("train", epoch)} if names else {}
+    known = {phase.name: phase for phase in totals.phases("train", epoch, looks_ahead=False)} if names else {}
     found = []
     for name in names:
         energy = known[name].energy if name in known else totals.energy(stage="train", epoch=epoch, phase=name)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -137,6 +138,29 @@ def test_whatever_a_counter_forgets_no_joule_is_invented(dips):
     # a rise to where it had been before may be the return of what was lost while it was believed to have begun anew
     back_j = sum(joules for seconds, joules in dips if seconds > 1.0)
     assert total.energy_j <= 200.0 * total.duration_s + 45.0 + back_j
+
+
+def test_where_a_run_ends_soon_after_a_counter_began_anew_the_time_since_is_missing():
+    """It may come back: nobody waits for that any more."""
+    device = Device()
+    device.poll_all(10.0, 12.03)
+    device.offset_j = -device.register_j(round(12.03 * S))
+    device.poll_all(12.03, 12.53)
+    device.edges.finish(round(12.53 * S))
+    assert device.curve.end_ns == round(12.53 * S)
+    assert missing_s(device.curve) == pytest.approx(0.53, abs=0.01)
+
+
+def test_behind_a_missing_time_nobody_shares_out_the_update_that_it_ends_in():
+    """A part of its joules was spent in the missing time, and nobody knows which: whole updates count alone."""
+    device = Device()
+    device.poll_all(10.0, 12.03)
+    device.offset_j = -device.register_j(round(12.03 * S))
+    device.poll_all(12.03, 14.5)
+    assert device.notes == "its energy counter went backwards"
+    rises_j = [b - a for a, b in pairwise(device.curve.knots().energy_j)]
+    assert {round(rise_j, 9) for rise_j in rises_j} == {0.0, 20.0}
+    assert missing_s(device.curve) == pytest.approx(1.1, abs=0.01)  # from the update at 12.0 to that at 13.1
 
 
 def test_a_counter_that_returns_zero_for_a_while():

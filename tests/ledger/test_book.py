@@ -9,6 +9,7 @@ from lightning_energy.curves.curve import Curve
 from lightning_energy.ledger.accounts import Accounts
 from lightning_energy.ledger.book import Book
 from lightning_energy.ledger.booking import CHUNK, work_out
+from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.ledger.marks import Marks
 from lightning_energy.ledger.sharing.classes import Classes
 from lightning_energy.ledger.sharing.delay import MOST_HELD
@@ -105,3 +106,31 @@ def test_little_is_held_for_long(is_exact):
     total = book.totals(marks, GROUPS, int(curve.end_ns))[0]
     joules = total.energy(np.array([True, True]), "total", 0.0)
     assert joules.energy_j == pytest.approx(10.0 * (n - 1), rel=1e-9 if is_exact else 3e-4)
+
+
+def test_what_a_moment_holds_does_not_depend_on_who_asked_before():
+    """Within a phase nobody knows where its parts lie; once it has ended, an earlier answer does not hold any more."""
+    marks_s = np.arange(0.25, 20.0, 0.25)
+    names = [("step", "forward"), ("step", "backward"), ("gap", "data")]
+    answers = []
+    for asks in (True, False):
+        now, curve = [START], Curve(INFO)
+        ledger = Ledger([curve], clock=lambda now=now: now[0])
+        for update in range(200):
+            for k in np.flatnonzero((marks_s > 0.1 * update - 0.1) & (marks_s <= 0.1 * update)):
+                now[0] = START + round(marks_s[k] * S)
+                ledger.mark(ledger.code(0, "train", *names[k % 3]))
+            now[0] = START + round(0.1 * update * S)
+            curve.add(
+                now[0],
+                float(np.interp(0.1 * update, [0.0, *marks_s], np.cumsum([0.0, *np.resize([20.0, 70.0, 40.0], 79)]))),
+            )
+            if update % 10 == 0:
+                ledger.settle()
+        assert ledger.books[0].sharing.parts
+        if asks:
+            ledger.totals(now[0] + S // 100)
+        now[0] += S // 50
+        ledger.mark(ledger.code(0, "train", "gap", "data"))
+        answers.append([ledger.totals(now[0] + S // 100).energy(phase=phase).energy_j for _, phase in names])
+    assert answers[0] == answers[1]

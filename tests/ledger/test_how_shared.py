@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from lightning_energy.ledger.how_shared import how_shared
 from tests.recomputed import accounts_of
-from tests.sim.virtual_run import PHASES, START_NS, Sensor, Work, play
+from tests.sim.virtual_run import PHASES, START_NS, Seen, Sensor, Work, at_brackets, play
 
 SENSORS = {
     "100 ms late": Sensor(lag_s=0.1),
@@ -58,6 +60,51 @@ def test_accounts_that_a_smoothing_sensor_has_not_shown_at_the_end_can_be_recomp
     assert shared.smoothing_s > 0.03
     for (epoch, stage, kind), energy_j in accounts_of(shared.to_plain(), curve, steps).items():
         assert energy_j == pytest.approx(totals.energy(epoch=epoch, stage=stage, kind=kind).energy_j, abs=1e-6)
+
+
+def close(ledger) -> None:
+    """Check that the accounts are as they can be recomputed."""
+    totals = ledger.totals()
+    curve, steps = (pd.DataFrame(table) for table in ledger.take_trace())
+    shared = how_shared(totals.fitted(0), ledger.classes.names, START_NS)
+    assert shared.parts
+    for (epoch, stage, kind, phase), energy_j in accounts_of(shared.to_plain(), curve, steps).items():
+        found = totals.energy(epoch=epoch, stage=stage, kind=kind, phase=phase)
+        assert energy_j == pytest.approx(found.energy_j, abs=1e-6)
+
+
+LATE = Work(
+    epochs=1,
+    train_s=16.0,
+    validate_s=0.0,
+    step_s=0.2,
+    phases=PHASES,
+    profiles=(("backward", ((0.5, 1.3), (0.5, 0.7))), ("forward", ((0.5, 0.7), (0.5, 1.3)))),
+    idle_s=(1.5, 0.05),
+)
+
+
+def test_phases_that_a_late_counter_has_not_shown_at_the_end_go_on_with_the_powers_of_their_parts():
+    """It shows the last 200 ms of work never: the first half of a phase draws more or less than the second."""
+    close(play(1, LATE, Sensor(lag_s=0.3), late_s=0.2).ledger)
+
+
+def test_phases_of_which_a_part_is_missing_can_be_recomputed():
+    """Three seconds of which nothing is known are no time of 0 W."""
+
+    def with_gap(*arguments) -> list[Seen]:
+        seen = []
+        for time_s, energy_j, half_s, _ in at_brackets(*arguments):
+            first, last = np.searchsorted(time_s, [6.0, 9.0])
+            lost_j = np.zeros(len(time_s))
+            lost_j[last:] = energy_j[last] - energy_j[first - 1]
+            kept = np.r_[:first, last : len(time_s)]
+            seen.append(Seen(time_s[kept], (energy_j - lost_j)[kept], half_s[kept], {first}))
+        return seen
+
+    ledger = play(1, replace(LATE, idle_s=(1.5, 1.0)), Sensor(), watch=with_gap).ledger
+    assert 3.0 < ledger.totals().energy().missing_s < 3.2
+    close(ledger)
 
 
 def test_the_delay_and_the_powers_are_told_in_numbers():

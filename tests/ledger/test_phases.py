@@ -126,6 +126,8 @@ def test_power_that_varies_within_phases_is_not_taken_for_that_of_neighbours(nam
         true_j = dict(zip((row[0] for row in WAITING), run.true_j[[k == "phase" for k in run.kind]], strict=True))
         for phase in run.phases:
             assert abs(phase.energy.energy_j - true_j[phase.name]) <= 2 * phase.energy.u_j
+        asked_shortly = run.totals.phases("train", looks_ahead=False)
+        assert [(p.resolved, p.energy) for p in asked_shortly] == [(p.resolved, p.energy) for p in run.phases]
 
 
 @pytest.mark.slow

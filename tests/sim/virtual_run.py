@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -153,11 +153,15 @@ def training(rng: np.random.Generator, work: Work) -> Pieces:
 
 
 class Seen(NamedTuple):
-    """The updates of a counter as they were seen: seconds, joules, and halves of the brackets of their times."""
+    """The updates of a counter as they were seen: seconds, joules, and halves of the brackets of their times.
+
+    At ``gap_ends`` a stretch ends of which nothing is known: the joules do not rise in it.
+    """
 
     time_s: NDArray[np.float64]
     energy_j: NDArray[np.float64]
     half_s: NDArray[np.float64]
+    gap_ends: Collection[int] = ()
 
 
 def shown(rng: np.random.Generator, pieces: Pieces, sensor: Sensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -302,16 +306,17 @@ def play(
     watch_s = end_s + max(late_s, 2.5 * sensor.update_s)
     seen = watch(rng, [pieces._replace(power_w=pieces.power_w * g) for g in own], sensor, watch_s)
     for device, of_board in enumerate(seen):
-        for t, value_j, half_s in zip(*of_board, strict=True):
-            events.append((t, 1, (device, value_j - of_board.energy_j[0], half_s)))
+        for k, (t, value_j, half_s) in enumerate(zip(*of_board[:3], strict=True)):
+            quality = "missing" if k in of_board.gap_ends else "measured"
+            events.append((t, 1, (device, value_j - of_board.energy_j[0], half_s, quality)))
     events += [(x, 2, None) for x in np.arange(settle_s, watch_s, settle_s)]
     for t, what, value in sorted(events, key=lambda x: (x[0], x[1])):
         now[0] = START_NS + round(t * 1e9)
         if what == 0:
             ledger.mark(ledger.code(*value) if value else 0)
         elif what == 1:
-            device, energy_j, half_s = value
-            curves[device].add(now[0], energy_j, half_width_ns=round(half_s * 1e9))
+            device, energy_j, half_s, quality = value
+            curves[device].add(now[0], energy_j, half_width_ns=round(half_s * 1e9), quality=quality)
         else:
             ledger.settle()
     ledger.settle(final=True)

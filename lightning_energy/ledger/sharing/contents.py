@@ -211,6 +211,21 @@ class Contents:
             "limits": float(self.moved_j[wanted].sum()) ** 2,
         }
 
+    def tells(self, wanted: NDArray[np.bool_], variance_j2: float, most_j2: float) -> bool:
+        """True where the run tells the joules of some accounts.
+
+        Args:
+            wanted: a mask of shape (accounts,).
+            variance_j2: the variance of their joules.
+            most_j2: the greatest that it may be.
+        """
+        wanted = self._mask(wanted)
+        of_powers, of_kernel, guess = self._of_fit(wanted)
+        if guess <= 0 or variance_j2 <= SURELY * most_j2 < math.inf:
+            return True
+        is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or variance_j2 > most_j2
+        return not is_open and not self._hides_inside(wanted)
+
     def length_to_tell(self, wanted: NDArray[np.bool_], variance_j2: float = 0.0, most_j2: float = math.inf) -> float:
         """The length, in lengths of this run, that a run needs at least to tell the joules of some accounts.
 
@@ -225,14 +240,11 @@ class Contents:
         Returns:
             1 where they tell already; infinity where nobody knows of a length that would.
         """
+        if self.tells(wanted, variance_j2, most_j2):
+            return 1.0
         wanted = self._mask(wanted)
-        bridge, _, cuts = self.split.pairs.within(wanted).tolist()
-        of_powers, of_kernel, guess = self._of_fit(wanted)
-        if guess <= 0 or variance_j2 <= SURELY * most_j2 < math.inf:
-            return 1.0
-        is_hidden = self._is_hidden(bridge, cuts)
-        if not is_hidden and of_powers + of_kernel <= (1 - RESOLVED) * guess and variance_j2 <= most_j2:
-            return 1.0
+        _, of_kernel, _ = self._of_fit(wanted)
+        is_hidden = self._hides_inside(wanted)
         if is_hidden and self._hides:
             return math.inf
         parts, along_s = self.parts_j2(wanted), self._sensitivity_s(wanted).sum(axis=0)
@@ -247,6 +259,10 @@ class Contents:
         is_told = (least_j2 <= (1 - RESOLVED) * guess) & (all_j2 <= most_j2) & (not is_hidden)
         enough = LENGTHS[is_told | (all_j2 <= SURELY * most_j2)]
         return max(float(enough[0]) / ROUGH, float(LENGTHS[0])) if enough.size else math.inf
+
+    def _hides_inside(self, wanted: NDArray[np.bool_]) -> bool:
+        bridge, _, cuts = self.split.pairs.within(wanted).tolist()
+        return self._is_hidden(bridge, cuts)
 
     def _mask(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The same for all accounts that are known here."""

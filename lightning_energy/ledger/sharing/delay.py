@@ -38,6 +38,9 @@ LOOKS = (0.1, 0.25, 0.5)
 FINE_S = np.arange(-0.0035, 0.0036, 0.00025)
 """Delays that are tried about the best one, where classes last milliseconds."""
 
+FINE_NEAR = 6.0  # standard deviations of what was told so finely with fewer intervals, beyond which it is not again
+FINE_LEAST_S = 0.001  # but so far in any case
+FINE_ENOUGH = 1.5  # times the distance of two delays that are tried then: an uncertainty that needs no finer grid
 FINE_N = 200  # fewest intervals that tell it so finely
 FINE_EMA_S = np.array([0.0, 0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015])  # time constants that are tried then
 TWO_NODES = 3**-0.5  # of Gauss-Legendre quadrature over a bracket
@@ -170,11 +173,13 @@ class Belief:
         table: log likelihood, shape (smoothings, delays); ``None`` before the first intervals.
         look: part of the period that the sensor looks at.
         sees_all: true where intervals exclude that it looks at a part of the time only.
+        finely_s: sum of delay and smoothing, and its standard uncertainty, as looked for closely; ``None``: it was not.
     """
 
     table: NDArray[np.float64] | None = None
     look: float = 1.0
     sees_all: bool = False
+    finely_s: tuple[float, float] | None = None
     _emas_s: NDArray[np.float64] | None = None
     _half_s: float = 0.0
     _in_parts: bool = False
@@ -209,22 +214,46 @@ class Belief:
             self._try_looks(rises, pause)
         found = self.found()
         if is_fine and self.look == 1 and found.kernel.ema_s < FINE_EMA_S[-1] and n >= FINE_N:
-            found = self._finely(found, rises, n, pause)
+            found = self._closely(found, rises, None if before is None else before.finely_s, pause)
         lags_s = GRID_S[np.abs(GRID_S - found.kernel.lag_s) <= 2 * AROUND_S]
         profile = _profile(found.kernel, rises, lags_s, pause, is_plain=True)
         split_s, u_split_s = _directions(stretch, profile, lags_s)
         return found._replace(split_s=split_s, u_split_s=u_split_s)
 
-    def _finely(self, found: Found, rises: _Rises, n: int, pause: Callable[[], None]) -> Found:
-        """The kernel and its uncertainty by a finer grid about the best of the usual one.
+    def _closely(
+        self, found: Found, rises: _Rises, before_s: tuple[float, float] | None, pause: Callable[[], None]
+    ) -> Found:
+        """The kernel by a finer grid than the usual one, about its best or what fewer intervals told."""
+        n, told = int(rises.stretch.is_known.sum()), None
+        if before_s is not None:
+            sum_s, u_s = before_s
+            grid_s = FINE_S if u_s < FINE_ENOUGH * (FINE_S[2] - FINE_S[0]) else FINE_S[::2]
+            near_s = grid_s[np.abs(grid_s) <= max(FINE_NEAR * u_s, FINE_LEAST_S)]
+            told = self._finely(found, rises, sum_s + near_s, pause)
+        if told is None:
+            told = self._finely(found, rises, found.kernel.lag_s + found.kernel.ema_s + FINE_S, pause)
+        if told is None:
+            return found._replace(fine_n=n)
+        self.finely_s = told.kernel.lag_s + told.kernel.ema_s, float(np.sqrt(told.covariance_s2.sum()))
+        return told._replace(fine_n=n)
+
+    def _finely(
+        self, found: Found, rises: _Rises, sums_s: NDArray[np.float64], pause: Callable[[], None]
+    ) -> Found | None:
+        """The kernel and its uncertainty by a finer grid; ``None`` where it is not within.
 
         Errors of the updates' times within their brackets are as often early as late: they move it by what is left of
         them in the mean of all. What they have in common is part of the delay.
+
+        Args:
+            found: by the usual grid.
+            rises: the intervals.
+            sums_s: sums of delay and smoothing that are tried.
+            pause: called between parts of the work.
         """
-        together_s = found.kernel.lag_s + found.kernel.ema_s
-        belief = np.full((len(FINE_EMA_S), len(FINE_S)), -np.inf)
+        belief = np.full((len(FINE_EMA_S), len(sums_s)), -np.inf)
         for row, ema_s in zip(belief, FINE_EMA_S, strict=True):
-            lags_s = together_s - ema_s + FINE_S
+            lags_s = sums_s - ema_s
             profile = _profile(Kernel(ema_s=ema_s), rises, lags_s, pause, blurred=True)
             row[:] = profile.log_likelihood + log_prior(lags_s)
             if row.max() < belief.max() - FAR_OFF:  # it smooths by less
@@ -233,17 +262,18 @@ class Belief:
         w = belief + np.log(width / width.sum())[:, None]
         w = np.exp(w - w.max())
         w /= w.sum()
-        if w[:, [0, -1]].sum() + w[-1].sum() > FINE_EDGE:  # it is not told so finely
-            return found._replace(fine_n=n)
+        if w[:, [0, -1]].sum() + w[-1].sum() > FINE_EDGE:
+            return None
         ema_s = float(w.sum(axis=1) @ FINE_EMA_S)
-        lags = together_s - FINE_EMA_S[:, None] + FINE_S
+        lags = sums_s - FINE_EMA_S[:, None]
         lag_s = float((w * lags).sum())
         x, y = lags - lag_s, (FINE_EMA_S - ema_s)[:, None]
-        floor = (FINE_S[1] - FINE_S[0]) ** 2 / 12 + OF_MEAN * self._half_s**2 / 3 / n
+        n = int(rises.stretch.is_known.sum())
+        floor = (sums_s[1] - sums_s[0]) ** 2 / 12 + OF_MEAN * self._half_s**2 / 3 / n
         cross = float((w * x * y).sum())
         covariance = np.array([[float((w * x**2).sum()) + floor, cross], [cross, float((w * y**2).sum()) + 1e-10]])
         covariance += SMOOTH_FLOOR_S**2 * AGAINST
-        return Found(found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance, fine_n=n)
+        return Found(found.kernel._replace(lag_s=lag_s, ema_s=ema_s), covariance)
 
     def _try_looks(self, rises: _Rises, pause: Callable[[], None]) -> None:
         """Try sensors that look at a part of the time only, whose delay is nearly that of one that sees all."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lightning_energy.ledger.sharing import delay as module
 from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, UNKNOWN, Belief, Found
 from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.stretch import Stretch
@@ -85,3 +86,45 @@ def test_directions_that_disagree_widen_the_uncertainty():
     agree, disagree = (Found(Kernel(), np.diag([1e-6, 1e-10]), split_s, 0.003) for split_s in (0.002, 0.005))
     assert agree.widening == 1.0
     assert disagree.widening == pytest.approx(1 + (25e-6 - 9e-6) / 4 / 1e-6)
+
+
+def steps_of(n: int, lag_s: float) -> Stretch:
+    """Steps of some 50 ms in three phases, in n intervals of a 20 ms counter."""
+    rng = np.random.default_rng(0)
+    length_s = (np.array([0.014, 0.026, 0.01]) * (1 + 0.04 * rng.standard_normal((n, 3)))).ravel()
+    start_s = np.cumsum([-1.0, *length_s])
+    timeline = Timeline(start_s, np.tile([0, 1, 2], n + 1)[: len(start_s)], 3)
+    update_s = 1.0 + 0.02 * np.arange(n + 1)
+    rise_j = Kernel(lag_s).seconds(update_s, timeline)[0] @ np.array([270.0, 330.0, 90.0])
+    rise_j = rise_j + rng.normal(0, 0.1, n)
+    knot_s = update_s + 0.0003 * rng.uniform(-1, 1, n + 1)
+    return Stretch(knot_s, rise_j, np.full(n + 1, 0.0003), np.ones(n, dtype=bool), timeline, np.arange(3))
+
+
+def test_a_fine_look_goes_on_from_what_fewer_intervals_told(monkeypatch):
+    few, many, profile, tried = Belief(), steps_of(1200, 0.0302), module._profile, []
+
+    def counted(kernel, rises, lags_s, *args, **more):
+        tried.append(len(lags_s))
+        return profile(kernel, rises, lags_s, *args, **more)
+
+    monkeypatch.setattr(module, "_profile", counted)
+    assert few.find(steps_of(300, 0.0302), is_fine=True).fine_n == 300
+    sum_s, u_s = few.finely_s
+    assert abs(sum_s - 0.0302) < 3 * u_s
+    tried.clear()
+    anew, of_anew = Belief().find(many, Belief(few.table), is_fine=True), sum(tried)
+    tried.clear()
+    found = Belief().find(many, few, is_fine=True)
+    assert found.kernel.lag_s + found.kernel.ema_s == pytest.approx(anew.kernel.lag_s + anew.kernel.ema_s, abs=1e-4)
+    assert found.covariance_s2.sum() ** 0.5 < 1.5e-4
+    assert sum(tried) < 0.8 * of_anew  # the part-time looks are the same
+
+
+@pytest.mark.parametrize("astray_s", [-0.01, 0.0013])
+def test_a_fine_look_that_fewer_intervals_led_astray_finds_back(astray_s):
+    few, many = Belief(), steps_of(1200, 0.0302)
+    few.find(steps_of(300, 0.0302), is_fine=True)
+    few.finely_s = 0.0302 + astray_s, 0.0001
+    found = Belief().find(many, few, is_fine=True)
+    assert found.kernel.lag_s + found.kernel.ema_s == pytest.approx(0.0302, abs=3e-4)
