@@ -429,7 +429,7 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
         closer = _closer(split, split.turns, sharing, tried, pause)
         tried = [believed(tried, closer.log_of)] if closer.log_of else tried
     blocks = [block.normals for block in split.blocks]
-    powers = fit(blocks, due.bounds_w[1], priors=tried, fourth=copy(split.fourth), pause=pause)
+    powers = fit(blocks, priors=tried, fourth=copy(split.fourth), pause=pause)
     pause()
     beside_w = []
     for normals in split.normals[1:]:

@@ -72,12 +72,12 @@ def test_a_register_that_stays_at_zero(blocks):
     assert np.isfinite(powers.covariance_w2).all()
 
 
-def test_powers_stay_within_what_the_device_can_do():
+def test_powers_are_not_negative():
     seconds = shares(40, width=2)
     rise_j = seconds @ [500.0, -80.0]
-    powers = fit([normals(seconds, np.maximum(rise_j, 0.0))], 400.0)
+    powers = fit([normals(seconds, np.maximum(rise_j, 0.0))])
     assert powers.overall_w.min() >= 0.0
-    assert powers.overall_w.max() <= 400.0
+    assert powers.overall_w.max() > 400.0
 
 
 def test_powers_that_wander_are_followed_and_steady_ones_are_not():
