@@ -67,6 +67,11 @@ def ramps(by: float) -> dict[str, Any]:
     return {"profiles": (("forward", rise), ("backward", rise[::-1]))}
 
 
+def rises(by: float) -> dict[str, Any]:
+    """Less power in the first half of each phase, and more in the second."""
+    return {"profiles": tuple((name, ((0.5, 1 - by), (0.5, 1 + by))) for name, *_ in PHASES)}
+
+
 VARYING: dict[str, dict[str, Any]] = {
     "a long wait": {},
     "halves of 10 %": halves(0.1),
@@ -76,6 +81,22 @@ VARYING: dict[str, dict[str, Any]] = {
     "a slower rank": {"profiles": (("backward", ((0.75, 1.0), (0.25, 0.45))),)},
 }
 """Ways in which power varies within phases, in the same order each step."""
+
+SIZES = ((1.0, 1.0), (0.8, 0.5))
+"""A batch, and one of half the size."""
+TWO = ((1.3, 1.0), (0.5, 1.0))
+"""Steps that draw more than a steady load does, and less."""
+OF_KINDS: dict[str, dict[str, Any]] = {
+    "two batch sizes in turns, rises of 20 %": {"step_s": 0.05, "kinds": SIZES, **rises(0.2)},
+    "two batch sizes at random, halves of 20 %": {
+        "step_s": 0.085,
+        "kinds": tuple(SIZES[k] for k in np.random.default_rng(1).integers(0, 2, 1024)),
+        **halves(0.2),
+    },
+    "two kinds in turns, rises of 20 %": {"step_s": 0.085, "kinds": TWO, **rises(0.2)},
+    "an optimizer's step every fourth, halves of 20 %": {"step_s": 0.085, "optimizes_every": 4, **halves(0.2)},
+}
+"""Ways in which steps differ, beside power that varies within phases in all of them."""
 
 
 class Case(NamedTuple):
@@ -113,6 +134,9 @@ def cases() -> dict[str, Case]:
         for profile in profiles:
             work = replace(WAITING, epochs=2, **VARYING[profile])
             result[f"{name}: 85 ms steps, {profile}, 1 min"] = Case(work, sensor)
+    for name, varying in OF_KINDS.items():
+        work = replace(BASE, epochs=2, **varying)
+        result[f"20 ms counter, 0 ms late: {work.step_s * 1e3:.0f} ms steps, {name}, 1 min"] = Case(work, Sensor(0.02))
     usual, slow = replace(BASE, step_s=0.05), replace(BASE, step_s=0.2)
     return result | {
         "20 ms counter, 0 ms late: 50 ms steps, 10 min": Case(replace(usual, epochs=20), Sensor(0.02)),
