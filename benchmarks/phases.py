@@ -8,8 +8,10 @@
 Run from the repository's root, with the test extra installed. A training and a counter are played in virtual time
 through the real ledger: epochs of 30 s of training and 3 s of validation, steps that are not locked to the counter's
 period (durations of phases scatter by 3 %, powers by 5 %), of six phases: forward (28 % of a step), backward (42 %),
-optimizer (10 %), the rest (5 %), waiting for data (12 %) and copying it (3 %); in steps of 85 ms 29, 33, 6, 3, 27 and
-2 %, and power that varies within phases in the same order each step. Truth is the training's own integral.
+optimizer (10 %), the rest (5 %), waiting for data (12 %) and copying it (3 %); in steps of 85 ms that are all alike
+29, 33, 6, 3, 27 and 2 %, and power that varies within phases in the same order each step. In some cases steps are of
+kinds: of two batch sizes, in turns or at random, of two powers in turns, or with an optimizer's step in every fourth
+only. Truth is the training's own integral.
 
 For each case: over all phases and runs the shares of errors within u and 2 u, and how many of the phases that take at
 least a tenth of a step are resolved; by phase the median of the relative error and of the relative u. A case falls
