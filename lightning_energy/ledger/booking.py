@@ -428,7 +428,8 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
         closer = _closer(split, split.turns, sharing, tried, pause)
         tried = [believed(tried, closer.log_of)] if closer.log_of else tried
     blocks = [block.normals for block in split.blocks]
-    powers = fit(blocks, priors=tried, fourth=copy(split.fourth), pause=pause)
+    stages = [*split.by_stage.values()]
+    powers = fit(blocks, priors=tried, fourth=copy(split.fourth), by_stage=stages, pause=pause)
     pause()
     beside_w = []
     for normals in split.normals[1:]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.ledger.distinct import distinct
 from lightning_energy.ledger.sharing.closer import Turns
 from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.limits import Limits
@@ -196,6 +197,7 @@ class Split:
         blocks: the same for the first kernel, by blocks of intervals.
         pairs: for pairs of accounts: seconds' covariance of Brownian bridges, of cuts, and the changes of stage.
         changes: the intervals in which the stage changes.
+        by_stage: all intervals, by the stage that lasts longest in each.
         turns: what tells which of the kernels is right; ``None`` where intervals are not to tell.
         fourth: how many intervals carry what is known of any difference of powers.
         limits: the least and the most that accounts can have spent.
@@ -215,6 +217,7 @@ class Split:
         self.blocks: list[_Block] = []
         self.pairs = Pairs()
         self.changes = Normals()
+        self.by_stage = dict[int, Normals]()
         self.fourth = Fourth()
         self.limits = Limits()
         self.seconds_s = np.zeros(8)
@@ -275,6 +278,7 @@ class Split:
             self.normals[j] += normals
             if j == 0 and not for_now:
                 self.fourth.add(tau[part.known], weight[part.known], stretch.prior)
+                self._add_by_stage(part, tau, weight, stretch.stage)
             self.line_j[slice(None) if for_now else j, part.used] += line_j
             if j == 0:
                 self._to_blocks(normals, part.used, d)
@@ -308,6 +312,7 @@ class Split:
         result.normals = [x.copy() for x in self.normals]
         result.blocks = [*self.blocks[:-1], *(block.copy() for block in self.blocks[-1:])]  # only the last one changes
         result.changes, result.pairs, result.fourth = self.changes.copy(), copy(self.pairs), copy(self.fourth)
+        result.by_stage = {stage: normals.copy() for stage, normals in self.by_stage.items()}
         result.limits = self.limits.copy()
         result.n, result.joined = self.n, self.joined
         result.unit_mj, result.of_times_j2 = self.unit_mj, self.of_times_j2
@@ -391,6 +396,15 @@ class Split:
         if changed.any():
             t = part.length_s[changed]
             self.changes += Normals.of(tau[changed], part.rise_j[changed], t, 1 / t)
+
+    def _add_by_stage(
+        self, part: _Part, tau: NDArray[np.float64], weight: NDArray[np.float64], stage: NDArray[np.int64]
+    ) -> None:
+        longest = (tau @ ones(stage, int(stage.max()) + 1)).argmax(axis=1)
+        for one in distinct(longest[part.known]).tolist():
+            mine = part.known & (longest == one)
+            normals = Normals.of(tau[mine], part.rise_j[mine], part.length_s[mine], weight[mine])
+            self.by_stage[one] = self.by_stage.get(one, Normals()) + normals
 
     def _before(
         self, stretch: Stretch, smoothed: Smoothed, first: int

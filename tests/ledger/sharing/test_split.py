@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lightning_energy.ledger.sharing.delay import EXACT, UNKNOWN
 from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
+from lightning_energy.ledger.sharing.powers import Normals
 from lightning_energy.ledger.sharing.split import BLOCK, MOST_BLOCKS, Columns, Split, kernels_of
 from lightning_energy.ledger.sharing.stretch import Stretch
 from lightning_energy.ledger.sharing.timeline import Timeline
@@ -77,6 +78,20 @@ def test_accounts_and_classes_that_appear_later():
     joules = shared(split, np.full(41, 90.0))
     assert joules[[0, 1, 40]] == pytest.approx([37.5, 157.5, 45.0])
     assert split.copy().line_j.tolist() == split.line_j.tolist()
+
+
+def test_each_interval_is_of_the_stage_that_lasts_longest_in_it():
+    stretch = intervals([0, 1, 2, 3, 4], [30, 30, 10, 10], [-9, 1.75, 3.25], [0, 1, 2], stage=[0, 1, 1])
+    split = added(stretch, parts=[0, 1, 4])
+    assert {stage: normals.n for stage, normals in split.by_stage.items()} == {0: 2, 1: 2}
+    whole = Normals()
+    for normals in split.by_stage.values():
+        whole += normals
+    assert whole.a == pytest.approx(split.normals[0].a)
+    copy = split.copy()
+    copy.add(*stretch, slice(0, 4), None)
+    assert split.by_stage[0].n == 2
+    assert copy.by_stage[0].n == 4
 
 
 def test_a_copy_changes_by_itself():
