@@ -428,7 +428,7 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
         closer = _closer(split, split.turns, sharing, tried, pause)
         tried = [believed(tried, closer.log_of)] if closer.log_of else tried
     blocks = [block.normals for block in split.blocks]
-    stages = [*split.by_stage.values()]
+    stages = [*split.stages.of.values()]
     powers = fit(blocks, priors=tried, fourth=copy(split.fourth), by_stage=stages, pause=pause)
     pause()
     beside_w = []

@@ -313,7 +313,7 @@ class Contents:
     @cached_property
     def _beyond_scatter(self) -> float:
         """Scatter of the intervals in which the stage changes, beyond that of all about the same powers."""
-        changes, whole, scatter = self.split.changes, self.split.normals[0], self.powers.scatter
+        changes, whole, scatter = self.split.stages.changes, self.split.normals[0], self.powers.scatter
         if changes.n <= FEW_CHANGES:
             return 0.0
         power_w = np.average(self.powers.power_w, axis=0)
