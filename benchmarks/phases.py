@@ -8,10 +8,11 @@
 Run from the repository's root, with the test extra installed. A training and a counter are played in virtual time
 through the real ledger: epochs of 30 s of training and 3 s of validation, steps that are not locked to the counter's
 period (durations of phases scatter by 3 %, powers by 5 %), of six phases: forward (28 % of a step), backward (42 %),
-optimizer (10 %), the rest (5 %), waiting for data (12 %) and copying it (3 %); in steps of 85 ms 29, 33, 6, 3, 27 and
-2 %, and power that varies within phases in the same order each step. Truth is the training's own integral. Each update
-is seen somewhere in a bracket of 3 ms; in the cases named "polled" it is a simulated board's, polled as the sampler
-does.
+optimizer (10 %), the rest (5 %), waiting for data (12 %) and copying it (3 %); in steps of 85 ms that are all alike
+29, 33, 6, 3, 27 and 2 %, and power that varies within phases in the same order each step. In some cases steps are of
+kinds: of two batch sizes, in turns or at random, of two powers in turns, or with an optimizer's step in every fourth
+only. Truth is the training's own integral. Each update is seen somewhere in a bracket of 3 ms; in the cases named
+"polled" it is a simulated board's, polled as the sampler does.
 
 For each case: over all phases and runs the shares of errors within u and 2 u, and how many of the phases that take at
 least a tenth of a step are resolved; by phase the median of the relative error and of the relative u. A case falls
@@ -70,6 +71,11 @@ def ramps(by: float) -> dict[str, Any]:
     return {"profiles": (("forward", rise), ("backward", rise[::-1]))}
 
 
+def rises(by: float) -> dict[str, Any]:
+    """Less power in the first half of each phase, and more in the second."""
+    return {"profiles": tuple((name, ((0.5, 1 - by), (0.5, 1 + by))) for name, *_ in PHASES)}
+
+
 VARYING: dict[str, dict[str, Any]] = {
     "a long wait": {},
     "halves of 10 %": halves(0.1),
@@ -79,6 +85,22 @@ VARYING: dict[str, dict[str, Any]] = {
     "a slower rank": {"profiles": (("backward", ((0.75, 1.0), (0.25, 0.45))),)},
 }
 """Ways in which power varies within phases, in the same order each step."""
+
+SIZES = ((1.0, 1.0), (0.8, 0.5))
+"""A batch, and one of half the size."""
+TWO = ((1.3, 1.0), (0.5, 1.0))
+"""Steps that draw more than a steady load does, and less."""
+OF_KINDS: dict[str, dict[str, Any]] = {
+    "two batch sizes in turns, rises of 20 %": {"step_s": 0.05, "kinds": SIZES, **rises(0.2)},
+    "two batch sizes at random, halves of 20 %": {
+        "step_s": 0.085,
+        "kinds": tuple(SIZES[k] for k in np.random.default_rng(1).integers(0, 2, 1024)),
+        **halves(0.2),
+    },
+    "two kinds in turns, rises of 20 %": {"step_s": 0.085, "kinds": TWO, **rises(0.2)},
+    "an optimizer's step every fourth, halves of 20 %": {"step_s": 0.085, "optimizes_every": 4, **halves(0.2)},
+}
+"""Ways in which steps differ, beside power that varies within phases in all of them."""
 
 
 class Case(NamedTuple):
@@ -117,6 +139,9 @@ def cases() -> dict[str, Case]:
         for profile in profiles:
             work = replace(WAITING, epochs=2, **VARYING[profile])
             result[f"{name}: 85 ms steps, {profile}, 1 min"] = Case(work, sensor)
+    for name, varying in OF_KINDS.items():
+        work = replace(BASE, epochs=2, **varying)
+        result[f"20 ms counter, 0 ms late: {work.step_s * 1e3:.0f} ms steps, {name}, 1 min"] = Case(work, Sensor(0.02))
     usual, slow = replace(BASE, step_s=0.05), replace(BASE, step_s=0.2)
     return result | {
         "20 ms counter, 0 ms late: 50 ms steps, 10 min": Case(replace(usual, epochs=20), Sensor(0.02)),

@@ -442,13 +442,13 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
         is_grown = due.is_last and split.n > old.n
         if not is_grown and (due.is_all or split.n < FIT_AGAIN * old.n):
             return sharing, split.joined
-    prior, closer = Prior.of(sharing.parts, due.classes.divided), None
-    tried = prior.of_kinds if sharing.rules else prior.tried
+    tried, closer = Prior.of(sharing.parts, due.classes.divided).tried, None
     if split.turns is not None and sharing.parts:
         closer = _closer(split, split.turns, sharing, tried, pause)
         tried = [believed(tried, closer.log_of)] if closer.log_of else tried
     blocks = [block.normals for block in split.blocks]
-    powers = fit(blocks, due.bounds_w[1], priors=tried, fourth=copy(split.fourth), pause=pause)
+    stages = [*split.stages.of.values()]
+    powers = fit(blocks, priors=tried, fourth=copy(split.fourth), by_stage=stages, pause=pause)
     pause()
     beside_w = []
     for normals in split.normals[1:]:

@@ -46,6 +46,7 @@ class Work:
         idle_s: seconds before and after.
         phases: name, kind, part of a step with its gap, and watts of each phase of it, instead of step and gap.
         profiles: by name of a phase, parts of its time, each with the factor of its power, in the same order each step.
+        optimizes_every: of so many steps one has an optimizer's step, as with gradient accumulation.
     """
 
     epochs: int = 12
@@ -64,6 +65,7 @@ class Work:
     idle_s: tuple[float, float] = (1.5, 1.0)
     phases: tuple[tuple[str, str, float, float], ...] = ()
     profiles: tuple[tuple[str, tuple[tuple[float, float], ...]], ...] = ()
+    optimizes_every: int = 1
 
     def profile(self, phase: str) -> tuple[tuple[float, float], ...]:
         """The parts of a phase."""
@@ -132,7 +134,8 @@ def training(rng: np.random.Generator, work: Work) -> Pieces:
             for phase, kind, part, power_w in work.phases:
                 each_s = part * d * (1.0 if work.regular else 1 + 0.03 * rng.standard_normal())
                 each_w = power_w * (level if kind == "step" else 1.0) * (1 + work.scatter * rng.standard_normal())
-                rows += [(x * each_s, f * each_w, (epoch, "train", kind, phase)) for x, f in profiles[phase]]
+                if phase != "optimizer" or (number + 1) % work.optimizes_every == 0:
+                    rows += [(x * each_s, f * each_w, (epoch, "train", kind, phase)) for x, f in profiles[phase]]
             if not work.phases:
                 rows += [
                     ((1 - work.gap) * d, step_w * level * (1 + work.scatter * z), (epoch, "train", "step", "")),
@@ -370,7 +373,9 @@ def _compared(
     is_step = (stage == "train") & (kind == "step")
     begins = np.flatnonzero(is_step & ~np.concatenate([[False], is_step[:-1] & (phase[:-1] != "")]))
     if work.phases:
-        ends = begins + sum(len(work.profile(row[0])) for row in work.phases)
+        changes = np.flatnonzero((epoch[1:] != epoch[:-1]) | (stage[1:] != stage[:-1])) + 1
+        bounds = np.union1d(begins, changes)
+        ends = bounds[np.searchsorted(bounds, begins, side="right")]
     else:
         ends = begins + 1 + ((stage[begins + 1] == "train") & (kind[begins + 1] == "gap"))
     if work.opening[0] and not work.phases:

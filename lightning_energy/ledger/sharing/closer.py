@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.powers import Normals
     from lightning_energy.ledger.sharing.prior import Prior
 
-__all__ = ["Closer", "Parabola", "Turns"]
+__all__ = ["Closer", "Parabola", "Turns", "changes", "with_squares"]
 
 FAR = 2.5  # standard deviations from what was found beyond which a parabola tells nothing
 MOST_EMA_S = 0.015  # of a smoothing that was looked for closely
@@ -56,11 +56,36 @@ class Parabola(NamedTuple):
         result: NDArray[np.float64] = slope * t + curve * t**2
         return result
 
-    def slope(self, t: float) -> NDArray[np.float64]:
-        """Its derivative at ``t``."""
+    def changes(self, t: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Its change by the way from ``t``, and by the square of that."""
         slope, curve = self.terms
-        result: NDArray[np.float64] = slope + 2 * curve * t
-        return result
+        return slope + 2 * curve * t, curve
+
+
+def changes(axes: Sequence[Parabola], at: Sequence[float]) -> NDArray[np.float64]:
+    """The change of a figure by the way along each of some axes, then by the square of each way.
+
+    After few intervals the figure by what was found may be the greatest, or the least, of all that may be: the change
+    by the way alone would be none.
+
+    Args:
+        axes: the figure along each.
+        at: the place on each that the ways begin at.
+    """
+    found = [axis.changes(t) for axis, t in zip(axes, at, strict=True)]
+    return np.array([*(slope for slope, _ in found), *(curve for _, curve in found)])
+
+
+def with_squares(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The covariance of normal deviations, and then of their squares.
+
+    Args:
+        covariance: that of the deviations.
+    """
+    n = len(covariance)
+    result = np.zeros((2 * n, 2 * n))
+    result[:n, :n], result[n:, n:] = covariance, 2 * covariance**2
+    return result
 
 
 class Turns:
@@ -215,9 +240,14 @@ class Closer(NamedTuple):
         """
         return sum((a.beyond(t) for a, t in zip(self._axes(by_kernel), self.at, strict=True)), np.zeros(1))
 
-    def slopes(self, by_kernel: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """The change of a figure along both axes."""
-        return np.array([a.slope(t) for a, t in zip(self._axes(by_kernel), self.at, strict=True)])
+    def changes(self, by_kernel: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """The change of a figure by the way along each axis, then by the square of each, as in :attr:`covariance`."""
+        return changes(self._axes(by_kernel), self.at)
+
+    @property
+    def covariance(self) -> NDArray[np.float64]:
+        """That of the ways along both axes from the best place, and of their squares."""
+        return with_squares(self.spread)
 
     def _axes(self, by_kernel: Sequence[NDArray[np.float64]]) -> tuple[Parabola, Parabola]:
         at_0, down, up, less, more = by_kernel

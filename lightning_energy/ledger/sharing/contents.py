@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.sharing.closer import Closer
+from lightning_energy.ledger.sharing.closer import Closer, Parabola, changes, with_squares
 from lightning_energy.ledger.sharing.powers import Powers, fit_beside, variances_of_longer, wide
 
 if TYPE_CHECKING:
@@ -329,7 +329,7 @@ class Contents:
     @cached_property
     def _beyond_scatter(self) -> float:
         """Scatter of the intervals in which the stage changes, beyond that of all about the same powers."""
-        changes, whole, scatter = self.split.changes, self.split.normals[0], self.powers.scatter
+        changes, whole, scatter = self.split.stages.changes, self.split.normals[0], self.powers.scatter
         if changes.n <= FEW_CHANGES:
             return 0.0
         power_w = np.average(self.powers.power_w, axis=0)
@@ -340,7 +340,7 @@ class Contents:
     def _kernel_slopes(
         self, n: int, beside_w: Sequence[NDArray[np.float64]]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Change of all accounts by a deviation along the kernel's axes, its covariance, and a change that is told.
+        """Changes of all accounts by what is not known of the kernel, its covariance, and a change that is told.
 
         The latter without the time ahead, and with it.
         """
@@ -348,15 +348,17 @@ class Contents:
         if not beside_w or not split.n:
             return np.zeros((2, n)), np.zeros((2, 2)), np.zeros((2, n))
         by_kernel = [self._by(split.line_j[j], split.d[j], power_w, n) for j, power_w in enumerate(beside_w, 1)]
-        if split.turns is None:
-            slopes = np.array([(by_kernel[1] - by_kernel[0])[1] / 2, (by_kernel[3] - by_kernel[2])[1] / 2])
-            inverse = np.linalg.inv(found.axes_s)
-            return slopes, inverse @ found.covariance_s2 @ inverse.T, np.zeros((2, n))
         code, _, rows = self._rows
         d = np.zeros((split.line_j.shape[1], rows.shape[1]))
         np.add.at(d, code, rows)
         powers_w = [self._wide(p) for p in (fit_beside(split.normals[0], self.powers), *beside_w)]
         by_kernel = [self._by(split.line_j[0], d, powers_w[0], n), *by_kernel]
+        if split.turns is None:
+            at_0, *beside = (of[1] for of in by_kernel)
+            axes = [Parabola(-1.0, down, at_0, up) for down, up in (beside[:2], beside[2:])]
+            inverse = np.linalg.inv(found.axes_s)
+            spread = inverse @ found.covariance_s2 @ inverse.T
+            return changes(axes, (0.0, 0.0)), with_squares(spread), np.zeros((2, n))
         closer = self.sharing.closer or Closer.as_found(found)
         self.found = closer.found
         power_w = np.maximum(self.powers.power_w + closer.beyond(powers_w), 0.0)
@@ -364,7 +366,7 @@ class Contents:
         if any(closer.at):
             parts = closer.beyond([*np.eye(len(split.kernels))]).tolist()
             self.beside = tuple(map(Beside, split.kernels, parts, powers_w))
-        return closer.slopes(by_kernel)[:, 1], closer.spread, closer.beyond(by_kernel)
+        return closer.changes(by_kernel)[:, 1], closer.covariance, closer.beyond(by_kernel)
 
     def _wide(self, power_w: NDArray[np.float64]) -> NDArray[np.float64]:
         """Powers of all classes, of those that have none the mean power."""

@@ -310,28 +310,30 @@ class _View(NamedTuple):
 
 def fit(
     blocks: Sequence[Normals],
-    cap_w: float = np.inf,
     *,
     wanders: Sequence[float] = WANDERS,
     priors: Sequence[Prior] = (NO_PARTS,),
     fourth: Fourth | None = None,
+    by_stage: Sequence[Normals] = (),
     pause: Callable[[], None] = go_on,
 ) -> Powers:
     """Fit mean powers to blocks of intervals, in the order of time.
 
-    Ridge regression towards the run's mean power (standard deviation :data:`PRIOR` of it), within 0 and ``cap_w``. From
-    block to block powers may wander; how much is the most likely of ``wanders`` (marginal likelihood), so that powers
-    stay constant where the run does not say otherwise. Errors of the updates' times make the seconds noisy, which would
-    pull the powers together (attenuation; Fuller, Measurement Error Models, 1987): half of the expected noise is taken
-    out, and half of what the other half would change is uncertainty, as an update may err about the time or the
-    time about the update.
+    Ridge regression towards the run's mean power (standard deviation :data:`PRIOR` of it), and never below 0. There is
+    no upper limit: a board's limit, and the greatest reading of a sensor, are means over longer than a part of a phase
+    lasts, and what a power may not have its neighbours get, by more than any uncertainty says. From block to block
+    powers may wander; how much is the most likely of ``wanders`` (marginal likelihood), so that powers stay constant
+    where the run does not say otherwise. Errors of the updates' times make the seconds noisy, which would pull the
+    powers together (attenuation; Fuller, Measurement Error Models, 1987): half of the expected noise is taken out, and
+    half of what the other half would change is uncertainty, as an update may err about the time or the time about the
+    update.
 
     Args:
         blocks: their normal equations; at least one interval.
-        cap_w: greatest power that is possible.
         wanders: the changes of power between blocks to choose from.
         priors: what may be supposed of the powers.
         fourth: fourth moments of the intervals.
+        by_stage: normal equations of each stage's intervals, which may scatter otherwise; empty: all scatter alike.
         pause: called between parts of the work.
     """
     whole = Normals()
@@ -342,12 +344,12 @@ def fit(
     pause()
     tried = []
     for supposed in priors:
-        tried.append(_Constant.of(whole, view, cap_w, supposed))
+        tried.append(_Constant.of(whole, view, supposed, by_stage))
         pause()
     prior, constant = priors[0], tried[0]
     if len(tried) > 1:
         prior = believed(priors, [each.evidence for each in tried])
-        constant = _Constant.of(whole, view, cap_w, prior)
+        constant = _Constant.of(whole, view, prior, by_stage)
         pause()
     scatter = constant.scatter
     n_blocks, width, mean_w = len(blocks), len(whole.b), whole.mean_w
@@ -359,7 +361,7 @@ def fit(
         found = wandering.best([w for w in wanders if w > 0], pause)
         if found is not None:
             wander, powers_seen, cov_seen, scatter = found
-            powers[:, view.seen] = np.clip(powers_seen, 0.0, cap_w)
+            powers[:, view.seen] = np.maximum(powers_seen, 0.0)
             covariance = np.kron(np.ones((n_blocks, n_blocks)), np.diag(np.full(width, (PRIOR * mean_w) ** 2)))
             at = (np.arange(n_blocks)[:, None] * width + view.seen).ravel()
             covariance[np.ix_(at, np.arange(n_blocks * width))] = 0.0
@@ -451,6 +453,21 @@ def evidence_of(normals: Normals, prior: Prior, scatter: float) -> Evidence:
     return Evidence(-0.5 * EVIDENCE * cost, -0.5 * EVIDENCE * (cost - of_noise), power_w)
 
 
+def _scattered(
+    whole: Normals, by_stage: Sequence[Normals], power_w: NDArray[np.float64], scatter: float
+) -> NDArray[np.float64]:
+    """Seconds' W seconds times the scatter of the rises: that of all, or that of a stage where that is more.
+
+    Steps scatter more than idle time and validation do: by what all rises scatter alike, a short training between long
+    ones of these would be known better than it is (White, Econometrica 48:817, 1980).
+    """
+    result = scatter * whole.a
+    for stage in by_stage:
+        beyond, k = stage.squares(power_w) / max(stage.n, 1) - scatter, len(stage.b)
+        result[:k, :k] += max(beyond, 0.0) * stage.a
+    return result
+
+
 class _Constant(NamedTuple):
     """Powers that are the same in all blocks.
 
@@ -458,8 +475,7 @@ class _Constant(NamedTuple):
         power_w: the powers.
         covariance_w2: their covariance.
         scatter: variance of an interval's rise about them, in J² per second.
-        toward: where the prior pulls to, of the classes that are seen.
-        pull: how strongly it does beyond the prior, at limits.
+        pull: how strongly those of the classes that are seen, and would be negative, are pulled to 0.
         noise_w: change of the powers if all of the updates' noise were taken out instead of none.
         evidence: log of the marginal likelihood, but for a constant.
     """
@@ -467,25 +483,24 @@ class _Constant(NamedTuple):
     power_w: NDArray[np.float64]
     covariance_w2: NDArray[np.float64]
     scatter: float
-    toward: NDArray[np.float64]
     pull: NDArray[np.float64]
     noise_w: NDArray[np.float64]
     evidence: float
 
     @classmethod
-    def of(cls, whole: Normals, view: _View, cap_w: float, supposed: Prior) -> _Constant:
+    def of(cls, whole: Normals, view: _View, supposed: Prior, by_stage: Sequence[Normals]) -> _Constant:
         width, mean_w, seen = len(whole.b), whole.mean_w, view.seen
         spread = max(PRIOR * mean_w, 1e-6)
         design, spread_w = supposed.axes(seen, width, mean_w)
         level_w = np.full(len(seen), mean_w)
         power_w, covariance, noise_w = np.full(width, mean_w), np.eye(width) * spread**2, np.zeros(width)
         info, right = view.information(whole.a, 0.5), view.right(whole.b)
-        scatter, pull, toward = max(1e-2 * mean_w**2, 1e-12), np.zeros(len(seen)), level_w
+        scatter, pull = max(1e-2 * mean_w**2, 1e-12), np.zeros(len(seen))
 
         def away(info: NDArray[np.float64]) -> NDArray[np.float64]:
-            """Deviations from the level that fit best, with what is pulled to limits."""
+            """Deviations from the level that fit best, with what is pulled up to 0."""
             pulled = info + np.diag(pull)
-            rest = right + pull * toward - pulled @ level_w
+            rest = right - pulled @ level_w
             normal = design.T @ pulled @ design + np.diag(scatter / spread_w**2)
             result: NDArray[np.float64] = np.linalg.solve(normal, design.T @ rest)
             return result
@@ -495,18 +510,17 @@ class _Constant(NamedTuple):
             found = away(info)
             power_w[seen] = p = level_w + design @ found
             scatter = max(whole.squares(power_w) / max(whole.n - len(seen), 1), least)
-            out = (p < 0) | (p > cap_w)
+            out = p < 0
             if out.any():
                 pull = np.where(out, 1e3 * np.diag(whole.a)[seen], pull)
-                toward = np.where(out, np.clip(p, 0, cap_w), toward)
         left = whole.squares(power_w)
-        power_w[seen] = np.clip(power_w[seen], 0.0, cap_w)
+        power_w[seen] = np.maximum(power_w[seen], 0.0)
         none, full = (level_w + design @ away(view.information(whole.a, corrected)) for corrected in (0.0, 1.0))
-        noise_w[seen] = np.clip(full, 0.0, cap_w) - np.clip(none, 0.0, cap_w)
+        noise_w[seen] = np.maximum(full, 0.0) - np.maximum(none, 0.0)
         prior = np.diag(scatter / spread_w**2)
         free = np.linalg.inv(design.T @ info @ design + prior)
-        meat = design.T @ view.information(whole.a, 0.5, meat=True) @ design
-        covariance[np.ix_(seen, seen)] = scatter * design @ free @ (meat + prior) @ free @ design.T
+        meat = design.T @ view.information(_scattered(whole, by_stage, power_w, scatter), 0.5, meat=True) @ design
+        covariance[np.ix_(seen, seen)] = design @ free @ (meat + scatter * prior) @ free @ design.T
         evidence = -0.5 * (
             left / scatter
             + float(((found / spread_w) ** 2).sum())
@@ -514,7 +528,7 @@ class _Constant(NamedTuple):
             - float(np.linalg.slogdet(free * scatter)[1])
             + 2 * float(np.log(spread_w).sum())
         )
-        return cls(power_w, covariance, scatter, toward, pull, noise_w, EVIDENCE * evidence)
+        return cls(power_w, covariance, scatter, pull, noise_w, EVIDENCE * evidence)
 
 
 class _Wandering:
@@ -560,7 +574,7 @@ class _Wandering:
         for block, (normals, share) in enumerate(zip(self._blocks, self._share, strict=True)):
             at, pull = slice(block * m, block * m + m), constant.pull * share
             pulled = self._view.information(normals.a, 0.5) + np.diag(pull)
-            rest = self._view.right(normals.b) + pull * constant.toward - pulled.sum(axis=1) * self._mean_w
+            rest = self._view.right(normals.b) - pulled.sum(axis=1) * self._mean_w
             data[at, at] = self._of_phase.T @ pulled @ self._of_phase
             right[at] = self._of_phase.T @ rest
             if parts:

@@ -18,7 +18,6 @@ __all__ = ["NO_PARTS", "PRIOR", "VARIES", "Axes", "Prior", "believed"]
 PRIOR = 0.8
 """Relative standard deviation of a class's power about the run's mean power, before anything is known of it."""
 SHARPER = 2.0  # weight of the log of a belief: the whole evidence, half of which counts for delays
-OF_KINDS = 0.2  # least of what powers may vary within phases where steps are of kinds: half of it was told too little
 LEAST_VARIES = 0.05  # a short phase may vary by so much where the long ones, which tell, do not vary at all
 WITHIN = 0.5  # of what power varies from part to part: what it varies within parts
 IN_SHORT = 0.2
@@ -86,11 +85,6 @@ class Prior(NamedTuple):
     def tried(self) -> list[Prior]:
         """The same with every variation of powers within phases that may be."""
         return [self._replace(varies=varies) for varies in VARIES] if self.has_parts else [self]
-
-    @property
-    def of_kinds(self) -> list[Prior]:
-        """Those of :attr:`tried` that hold where steps are of kinds, whose parts tell each other's apart from less."""
-        return [prior for prior in self.tried if not self.has_parts or prior.varies >= OF_KINDS]
 
     @property
     def at_best(self) -> Prior:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.ledger.distinct import distinct
 from lightning_energy.ledger.sharing.closer import Turns
 from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.limits import Limits
@@ -177,6 +178,41 @@ class _Part(NamedTuple):
         return Normals.of(tau[known], self.rise_j[known], self.length_s[known], weight[known], excess)
 
 
+class Stages:
+    """Normal equations of intervals by their stages.
+
+    Attributes:
+        of: those of all intervals, by the stage that lasts longest in each.
+        changes: those of the intervals in which the stage changes.
+    """
+
+    def __init__(self) -> None:
+        self.of = dict[int, Normals]()
+        self.changes = Normals()
+
+    def copy(self) -> Stages:
+        """The same, which may change by itself."""
+        result = Stages()
+        result.of = {stage: normals.copy() for stage, normals in self.of.items()}
+        result.changes = self.changes.copy()
+        return result
+
+    def add(
+        self, part: _Part, tau: NDArray[np.float64], weight: NDArray[np.float64], to_stage: NDArray[np.int64]
+    ) -> None:
+        """Add the known intervals, from the seconds of the classes in all intervals."""
+        in_stages_s = tau @ ones(to_stage, int(to_stage.max()) + 1)
+        longest = in_stages_s.argmax(axis=1)
+        for stage in distinct(longest[part.known]).tolist():
+            mine = part.known & (longest == stage)
+            normals = Normals.of(tau[mine], part.rise_j[mine], part.length_s[mine], weight[mine])
+            self.of[stage] = self.of.get(stage, Normals()) + normals
+        changed = part.known & (in_stages_s.max(axis=1) < 0.999 * part.length_s)
+        if changed.any():
+            t = part.length_s[changed]
+            self.changes += Normals.of(tau[changed], part.rise_j[changed], t, 1 / t)
+
+
 def kernels_of(found: Found) -> list[Kernel]:
     """The kernel, and it moved by one standard deviation both ways along both axes of its covariance."""
     return [found.kernel, *found.beside]
@@ -195,7 +231,7 @@ class Split:
         d: D by kernel (but for the first) and account and class.
         blocks: the same for the first kernel, by blocks of intervals.
         pairs: for pairs of accounts: seconds' covariance of Brownian bridges, of cuts, and the changes of stage.
-        changes: the intervals in which the stage changes.
+        stages: the intervals by their stages.
         turns: what tells which of the kernels is right; ``None`` where intervals are not to tell.
         fourth: how many intervals carry what is known of any difference of powers.
         limits: the least and the most that accounts can have spent.
@@ -214,7 +250,7 @@ class Split:
         self.normals = [Normals() for _ in self.kernels]
         self.blocks: list[_Block] = []
         self.pairs = Pairs()
-        self.changes = Normals()
+        self.stages = Stages()
         self.fourth = Fourth()
         self.limits = Limits()
         self.seconds_s = np.zeros(8)
@@ -284,7 +320,7 @@ class Split:
         self.n += int(part.known.sum())
         self.of_times_j2 += part.of_times_j2
         self._add_unit(part.rise_j[part.known])
-        self._add_changes(part, taus[0], stretch.stage)
+        self.stages.add(part, taus[0], weight, stretch.stage)
         of_accounts_s = spent[0] @ part.to_account
         self.seconds_s[part.used] += of_accounts_s.sum(axis=0)
         self.limits.add(part.used, of_accounts_s, part.rise_j, self._slack_j(part), groups)
@@ -307,7 +343,7 @@ class Split:
         result.line_j, result.d, result.seconds_s = self.line_j.copy(), self.d.copy(), self.seconds_s.copy()
         result.normals = [x.copy() for x in self.normals]
         result.blocks = [*self.blocks[:-1], *(block.copy() for block in self.blocks[-1:])]  # only the last one changes
-        result.changes, result.pairs, result.fourth = self.changes.copy(), copy(self.pairs), copy(self.fourth)
+        result.stages, result.pairs, result.fourth = self.stages.copy(), copy(self.pairs), copy(self.fourth)
         result.limits = self.limits.copy()
         result.n, result.joined = self.n, self.joined
         result.unit_mj, result.of_times_j2 = self.unit_mj, self.of_times_j2
@@ -384,13 +420,6 @@ class Split:
         block = self.blocks[-1]
         block.normals += normals
         block.add(used, d)
-
-    def _add_changes(self, part: _Part, tau: NDArray[np.float64], stage: NDArray[np.int64]) -> None:
-        to_stage = ones(stage, int(stage.max()) + 1)
-        changed = part.known & ((tau @ to_stage).max(axis=1) < 0.999 * part.length_s)
-        if changed.any():
-            t = part.length_s[changed]
-            self.changes += Normals.of(tau[changed], part.rise_j[changed], t, 1 / t)
 
     def _before(
         self, stretch: Stretch, smoothed: Smoothed, first: int

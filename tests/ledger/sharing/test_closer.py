@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lightning_energy.ledger.sharing.closer import Closer, Parabola, Turns
+from lightning_energy.ledger.sharing.closer import Closer, Parabola, Turns, changes, with_squares
 from lightning_energy.ledger.sharing.delay import Found
 from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.parts import Parts
@@ -18,10 +18,10 @@ PHASES_MS, WATTS = (14.0, 21.0, 5.0, 10.0), np.array([270.0, 330.0, 210.0, 90.0]
 def test_a_parabola_through_three_points():
     square = Parabola(-1.0, *(np.array([3 * (t - 0.5) ** 2]) for t in (-1.0, 0.0, 1.0)))
     assert square.beyond(0.5) == pytest.approx(-0.75)
-    assert square.slope(0.5) == pytest.approx(0.0)
+    assert np.ravel(square.changes(0.5)) == pytest.approx([0.0, 3.0])
     beyond = Parabola(2.0, *(np.array([4 * t + t**2]) for t in (2.0, 0.0, 1.0)))  # both others on one side
     assert beyond.beyond(3.0) == pytest.approx(21.0)
-    assert beyond.slope(-1.0) == pytest.approx(2.0)
+    assert np.ravel(beyond.changes(-1.0)) == pytest.approx([2.0, 1.0])
 
 
 TRIED = Prior.of((Parts((0.5,), (0, 4)), Parts((1 / 3, 2 / 3), (1, 5, 6)))).tried
@@ -99,5 +99,19 @@ def test_figures_go_to_where_the_kernel_is():
         np.abs(powers_w[0] + closer.beyond(powers_w) - [*WATTS, 270, 330, 330])[:4].max()
         < np.abs(powers_w[0][:4] - WATTS).max()
     )
-    assert closer.slopes(powers_w).shape == (2, 7)
+    assert closer.changes(powers_w).shape == (4, 7)
+    assert closer.covariance.shape == (4, 4)
     assert max(closer.log_of) == closer.log_of[0]  # power does not vary within phases
+
+
+def test_a_figure_that_is_the_greatest_of_all_that_may_be_is_not_sure():
+    """Of ways of standard deviation 0.5 and 2 it falls by their squares, and rises by the second one itself."""
+    axes = [Parabola(-1.0, np.array([7.0]), np.array([10.0]), np.array([7.0])) for _ in range(2)]
+    axes[1] = axes[1]._replace(at_1=np.array([9.0]), at_low=np.array([5.0]))
+    found = changes(axes, (0.0, 0.0))
+    assert found.ravel() == pytest.approx([0.0, 2.0, -3.0, -3.0])
+    covariance = with_squares(np.diag([0.5**2, 2.0**2]))
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(0, 0.5, 200_000), rng.normal(0, 2.0, 200_000)
+    figures = 10 - 3 * first**2 + 2 * second - 3 * second**2
+    assert found[:, 0] @ covariance @ found[:, 0] == pytest.approx(figures.var(), rel=0.02)

@@ -72,12 +72,24 @@ def test_a_register_that_stays_at_zero(blocks):
     assert np.isfinite(powers.covariance_w2).all()
 
 
-def test_powers_stay_within_what_the_device_can_do():
+def test_powers_are_not_negative():
     seconds = shares(40, width=2)
     rise_j = seconds @ [500.0, -80.0]
-    powers = fit([normals(seconds, np.maximum(rise_j, 0.0))], 400.0)
+    powers = fit([normals(seconds, np.maximum(rise_j, 0.0))])
     assert powers.overall_w.min() >= 0.0
-    assert powers.overall_w.max() <= 400.0
+    assert powers.overall_w.max() > 400.0
+
+
+def test_a_short_stage_that_scatters_is_not_known_by_the_quiet_of_a_long_one():
+    """Beside 300 quiet intervals 30 of two classes that scatter by 0.5 J; the quiet class is as sure as it was."""
+    rng = np.random.default_rng(3)
+    loud_s, quiet_s = np.pad(shares(30, 4, 2), ((0, 0), (0, 1))), np.tile([0.0, 0.0, 0.1], (300, 1))
+    loud = normals(loud_s, loud_s @ TRUE_W + rng.normal(0, 0.5, 30))
+    quiet = normals(quiet_s, quiet_s @ TRUE_W + rng.normal(0, 0.01, 300))
+    alike = np.sqrt(np.diag(fit([loud + quiet]).covariance_w2))
+    apart = np.sqrt(np.diag(fit([loud + quiet], by_stage=[loud, quiet]).covariance_w2))
+    assert apart[:2] / alike[:2] == pytest.approx([np.sqrt(330 / 30)] * 2, rel=0.1)
+    assert apart[2] == pytest.approx(alike[2])
 
 
 def test_powers_that_wander_are_followed_and_steady_ones_are_not():

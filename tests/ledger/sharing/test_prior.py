@@ -9,7 +9,6 @@ from lightning_energy.ledger.sharing.prior import (
     LEAST_VARIES,
     NO_PARTS,
     PRIOR,
-    VARIES,
     WITHIN,
     Prior,
     believed,
@@ -84,9 +83,3 @@ def test_power_within_phases_that_are_not_cut_may_vary_more():
         assert prior.within_j2(d, MEAN_W) == pytest.approx((relative * MEAN_W) ** 2)
     assert prior.whole_of(7).tolist() == [0, 1, 2, 1, 4, 5, 6]
     assert not Prior.of((), divided=[1, 2]).has_parts
-
-
-def test_where_steps_are_of_kinds_powers_within_phases_vary_by_a_fifth_at_least():
-    assert [prior.varies for prior in CUT.tried] == [*VARIES]
-    assert [prior.varies for prior in CUT.of_kinds] == [varies for varies in VARIES if varies >= 0.2]
-    assert NO_PARTS.of_kinds == [NO_PARTS]

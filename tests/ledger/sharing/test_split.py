@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lightning_energy.ledger.sharing.delay import EXACT, UNKNOWN
 from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
+from lightning_energy.ledger.sharing.powers import Normals
 from lightning_energy.ledger.sharing.split import BLOCK, MOST_BLOCKS, Columns, Split, kernels_of
 from lightning_energy.ledger.sharing.stretch import Stretch
 from lightning_energy.ledger.sharing.timeline import Timeline
@@ -55,7 +56,7 @@ def test_one_interval_by_hand():
     assert split.pairs.within(np.arange(8) == 0) == pytest.approx([0.1875, 0.0, 1.0])  # bridge, brackets, changes
     assert split.pairs.within(np.ones(8, dtype=bool)) == pytest.approx([0.0, 0.0, 0.0], abs=1e-12)
     assert split.normals[0].a == pytest.approx(np.array([[0.0625, 0.1875], [0.1875, 0.5625]]))
-    assert (split.n, split.changes.n, split.normals[0].mean_w) == (1, 1, pytest.approx(150.0))
+    assert (split.n, split.stages.changes.n, split.normals[0].mean_w) == (1, 1, pytest.approx(150.0))
 
 
 def test_an_update_seen_late_moves_joules_to_where_they_are_shared_otherwise():
@@ -77,6 +78,20 @@ def test_accounts_and_classes_that_appear_later():
     joules = shared(split, np.full(41, 90.0))
     assert joules[[0, 1, 40]] == pytest.approx([37.5, 157.5, 45.0])
     assert split.copy().line_j.tolist() == split.line_j.tolist()
+
+
+def test_each_interval_is_of_the_stage_that_lasts_longest_in_it():
+    stretch = intervals([0, 1, 2, 3, 4], [30, 30, 10, 10], [-9, 1.75, 3.25], [0, 1, 2], stage=[0, 1, 1])
+    split = added(stretch, parts=[0, 1, 4])
+    assert {stage: normals.n for stage, normals in split.stages.of.items()} == {0: 2, 1: 2}
+    whole = Normals()
+    for normals in split.stages.of.values():
+        whole += normals
+    assert whole.a == pytest.approx(split.normals[0].a)
+    copy = split.copy()
+    copy.add(*stretch, slice(0, 4), None)
+    assert split.stages.of[0].n == 2
+    assert copy.stages.of[0].n == 4
 
 
 def test_a_copy_changes_by_itself():
@@ -136,7 +151,7 @@ def test_booking_in_parts_is_booking_at_once(run):
     for mine, other in zip(often.normals, once.normals, strict=True):
         assert mine.a == pytest.approx(other.a)
         assert mine.excess == pytest.approx(other.excess, abs=1e-12)
-    assert (often.n, often.changes.n) == (once.n, once.changes.n)
+    assert (often.n, often.stages.changes.n) == (once.n, once.stages.changes.n)
 
 
 def test_blocks_are_joined_and_nothing_is_lost():
