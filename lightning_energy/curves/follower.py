@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lightning_energy.curves.helper import Helper, can_help
 from lightning_energy.curves.poller import Poller
-from lightning_energy.curves.relay import Relay, known_as
+from lightning_energy.curves.relay import Relay
 from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.nvml import NvmlMeter
 
@@ -126,7 +126,8 @@ class Follower(Poller):
         found = helper.look()
         if found is None and now_ns - self._begun_ns < READY_NS:
             return False
-        if found == known_as(c.info for c in self.channels):
+        known = [(c.info.device_id, c.info.quality, c.info.instant_power) for c in self.channels]
+        if found == known:
             return True
         self._give_up()
         return False

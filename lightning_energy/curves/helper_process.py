@@ -1,4 +1,4 @@
-"""The process that reads boards for a training: ``python -c "…main()" SOCKET PARENT UUID…``, started by ``helper.py``.
+"""The process that reads boards: ``python -c "…main()" SOCKET PARENT RELEASE UUID…``, started by ``helper.py``.
 
 It needs no CUDA, and ends when its parent does, however that ends.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.packets import MOST_BYTES, joined, packets
-from lightning_energy.curves.relay import Relay, known_as
+from lightning_energy.curves.relay import Relay
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.curves.side_process import serve_parent, set_timeout
 from lightning_energy.meters.base import MeterError
@@ -110,7 +110,7 @@ def serve(sock: socket.socket, parent: int, uuids: Sequence[str]) -> None:
     set_timeout(sock, socket.SO_SNDTIMEO, BATCH_S)
     meters = [NvmlMeter(uuid) for uuid in uuids]
     infos = [meter.open() for meter in meters]
-    send(sock, known_as(infos), parent)
+    send(sock, [(info.device_id, info.quality, info.instant_power) for info in infos], parent)
 
     def receive() -> bytes:
         return _patiently(lambda: sock.recv(MOST_BYTES), parent)

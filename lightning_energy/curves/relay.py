@@ -10,20 +10,17 @@ import pickle
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lightning_energy._version import __version__
 from lightning_energy.curves.channel import Shown
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable
 
     from lightning_energy.curves.channel import Channel
     from lightning_energy.curves.curve import Columns
-    from lightning_energy.meters.base import MeterInfo
     from lightning_energy.meters.nvml import NvmlMeter
     from lightning_energy.meters.nvml_watch import Told
 
-__all__ = ["News", "Relay", "known_as"]
+__all__ = ["News", "Relay"]
 
 
 News: TypeAlias = "tuple[Columns, tuple[Any, ...], bytes, Told]"
@@ -32,15 +29,6 @@ News: TypeAlias = "tuple[Columns, tuple[Any, ...], bytes, Told]"
 The knots that the other process does not have yet; what the channel has shown; the rest of what it knows, in bytes that
 are opened only where it is polled from then on; and everything that comparisons of its meter's readings have shown.
 """
-
-
-def known_as(infos: Iterable[MeterInfo]) -> list[tuple[Any, ...]]:
-    """Everything that two processes have to agree on before they have a channel of each of these boards together.
-
-    Their release is a part of it: what a channel knows is as that release keeps it, and another may be installed while
-    the training's process lives, as beneath a notebook.
-    """
-    return [(__version__, info.device_id, info.quality, info.instant_power) for info in infos]
 
 
 class Relay:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from lightning.pytorch.callbacks import Callback
 
-from lightning_energy.curves import follower, helper, relay
+from lightning_energy.curves import follower, helper, side_process
 from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.meters import NvmlMeter, ReplayMeter
@@ -214,7 +214,7 @@ def test_without_a_helper_the_thread_polls(why, board, monkeypatch):
     elif why == "it knows another board":
         board.has_instant = False
     elif why == "another release":  # which was installed since this process began
-        monkeypatch.setattr(relay, "__version__", "0.0.1")
+        monkeypatch.setattr(side_process, "__version__", "0.0.1")
     sampler = sampler_of(NvmlMeter(UUID, helper=why != "it is not asked for"))
     sampler.start()
     (channel,), (thread,) = sampler.channels, sampler._pollers

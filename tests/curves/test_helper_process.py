@@ -10,7 +10,6 @@ from contextlib import suppress
 
 import pytest
 
-from lightning_energy import __version__
 from lightning_energy.curves import helper_process
 from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.packets import MOST_BYTES, joined, packets
@@ -63,7 +62,7 @@ class Served:
 def test_a_helper_tells_what_it_is_asked_and_ends_when_the_parent_hangs_up():
     with SimulatedNvml([SimulatedGpu(100.0, uuid=UUID)]) as nvml:
         served = Served(os.getppid())
-        assert served.next() == [(__version__, UUID, "measured", True)]
+        assert served.next() == [(UUID, "measured", True)]
         opened = nvml.calls[COUNTER]
         relay, words = served.go(), []
 
