@@ -161,7 +161,7 @@ def set_timeout(sock: socket.socket, which: int, seconds: float) -> None:
 def serve_parent(serve: Callable[[socket.socket, int, list[str]], None], *suppressed: type[Exception]) -> None:
     """Do the work of such a process in it, and end it then.
 
-    Not where another release was installed since the parent began, as beneath a notebook: each keeps a state of its own.
+    Not where another release was installed since the parent began, as beneath a notebook: each keeps its own state.
 
     Args:
         serve: does it; called with the socket, the parent's identifier, and the further arguments.
