@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lightning_energy.curves.channel import Channel
+    from lightning_energy.curves.relay import News
 
 __all__ = ["Follower", "may_be_followed"]
 
@@ -136,14 +137,9 @@ class Follower(Poller):
         try:
             helper.go([relay.leave() for relay in self._relays])
             self.is_following = True  # others may ask it from now on
-            while (message := helper.receive()) is not None:
-                word, hangs, news = message
-                taken = [relay.take(each) for relay, each in zip(self._relays, news, strict=True)]
-                self.beat_ns = monotonic_ns()
-                if word and word == self._word:
-                    self._is_caught_up.set()
+            while (message := helper.receive()) is not None and self._has_taken(message):
                 self._settle_by(self.beat_ns)
-                if hangs or not all(taken) or self._is_over():
+                if self._is_over():
                     break
         finally:
             self.is_following = False
@@ -151,6 +147,18 @@ class Follower(Poller):
                 relay.go_on()
             self._give_up()
             self._is_caught_up.set()
+
+    def _has_taken(self, message: tuple[str, bool, list[News]]) -> bool:
+        """Take the helper's news; false where the thread is to read from now on, as a call hangs there, say."""
+        try:
+            word, hangs, news = message
+            taken = [relay.take(each) for relay, each in zip(self._relays, news, strict=True)]
+        except Exception:  # noqa: BLE001 - news that cannot be: the boards must not be lost with them
+            return False
+        self.beat_ns = monotonic_ns()
+        if word and word == self._word:
+            self._is_caught_up.set()
+        return not hangs and all(taken)
 
     def _give_up(self) -> None:
         helper, self._helper = self._helper, None

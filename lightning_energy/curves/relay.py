@@ -75,7 +75,8 @@ class Relay:
 
         That is so where time was booked as missing in this process meanwhile, as no news came.
         """
-        channel, meter, (knots, shown, state, findings) = self.channel, self.meter, news
+        channel, meter, (knots, values, state, findings) = self.channel, self.meter, news
+        shown = Shown(*values)
         if findings != self._told:
             meter.heed(findings)
             self._told = findings
@@ -84,7 +85,7 @@ class Relay:
             if not self._is_current():
                 return False
             channel.curve.extend(knots)
-            channel.shown, channel.info = Shown(*shown), info or channel.info
+            channel.shown, channel.info = shown, info or channel.info
             self._shared_ns, self._state = channel.curve.end_ns or 0, state
         return True
 

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from lightning_energy._version import __version__
 from lightning_energy.meters.patience import NoThreadError, Question
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class SideProcess:
         process: the process, as long.
 
     Args:
-        boot: the code that it runs; its arguments are a socket, this process's identifier, and ``arguments``.
+        boot: the code that it runs; its arguments are a socket, this process's identifier and release, and
+            ``arguments``.
         needed: names of the packages that it imports.
         kind: of socket.
         arguments: further ones.
@@ -77,7 +79,7 @@ class SideProcess:
         with theirs:
             for sock in (ours, theirs):
                 sock.settimeout(None)  # whatever socket.setdefaulttimeout() says
-            command = [sys.executable, "-I", "-S", "-B", "-c", boot, str(theirs.fileno()), str(self._pid)]
+            command = [sys.executable, "-I", "-S", "-B", "-c", boot, str(theirs.fileno()), str(self._pid), __version__]
             try:
                 process = subprocess.Popen(  # noqa: S603 - this interpreter, our module and boards' UUIDs
                     [*command, *self._arguments],
@@ -159,6 +161,8 @@ def set_timeout(sock: socket.socket, which: int, seconds: float) -> None:
 def serve_parent(serve: Callable[[socket.socket, int, list[str]], None], *suppressed: type[Exception]) -> None:
     """Do the work of such a process in it, and end it then.
 
+    Not where another release was installed since the parent began, as beneath a notebook: each keeps its own state.
+
     Args:
         serve: does it; called with the socket, the parent's identifier, and the further arguments.
         suppressed: errors by which it ends, beside those of the socket.
@@ -167,10 +171,12 @@ def serve_parent(serve: Callable[[socket.socket, int, list[str]], None], *suppre
         if not isinstance(number, signal.Signals) or number.name not in FOR_US:
             with suppress(OSError):  # SIGKILL and SIGSTOP
                 signal.signal(number, signal.SIG_IGN)  # whom they concern is the parent, with which this ends
-    sock = socket.socket(fileno=int(sys.argv[1]))
+    number_of_socket, parent, release, *arguments = sys.argv[1:]
+    sock = socket.socket(fileno=int(number_of_socket))
     try:
         with suppress(OSError, *suppressed):  # the parent is gone, or does what we cannot
-            serve(sock, int(sys.argv[2]), sys.argv[3:])
+            if release == __version__:
+                serve(sock, int(parent), arguments)
     finally:
         sock.close()
         os._exit(0)  # a call that hangs does not keep us

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from lightning.pytorch.callbacks import Callback
 
-from lightning_energy.curves import follower, helper
+from lightning_energy.curves import follower, helper, side_process
 from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.meters import NvmlMeter, ReplayMeter
@@ -127,11 +127,15 @@ NO_THREAD = """import threading
 def refuse(self):
     raise RuntimeError("can't start new thread")
 threading.Thread.start = refuse"""
-ALSO = {"hangs": HANGS, "has no thread": NO_THREAD}
+# its points run backwards
+BACKWARDS = """from lightning_energy.curves.relay import Relay
+give = Relay.give
+Relay.give = lambda self: (([1], [0.0], [0], [0], [0.0]), *give(self)[1:])"""
+ALSO = {"hangs": HANGS, "has no thread": NO_THREAD, "tells what cannot be": BACKWARDS}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", ["killed", "stopped", "hangs", "has no thread"])
+@pytest.mark.parametrize("end", ["killed", "stopped", *ALSO])
 def test_the_thread_polls_where_the_helper_dies_or_hangs(end, board, monkeypatch):
     if end == "stopped":
         monkeypatch.setattr(helper, "PATIENCE_S", 0.3)
@@ -177,7 +181,15 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(
-    "why", [*REFUSALS, "its start hangs", "it cannot import", "it knows another board", "it is not asked for"]
+    "why",
+    [
+        *REFUSALS,
+        "its start hangs",
+        "it cannot import",
+        "it knows another board",
+        "another release",
+        "it is not asked for",
+    ],
 )
 def test_without_a_helper_the_thread_polls(why, board, monkeypatch):
     if why in REFUSALS:
@@ -201,6 +213,8 @@ def test_without_a_helper_the_thread_polls(why, board, monkeypatch):
         monkeypatch.setattr(helper, "BOOT", "import lightning_energy.no_such_module")
     elif why == "it knows another board":
         board.has_instant = False
+    elif why == "another release":  # which was installed since this process began
+        monkeypatch.setattr(side_process, "__version__", "0.0.1")
     sampler = sampler_of(NvmlMeter(UUID, helper=why != "it is not asked for"))
     sampler.start()
     (channel,), (thread,) = sampler.channels, sampler._pollers

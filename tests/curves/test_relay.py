@@ -212,6 +212,27 @@ def test_where_the_state_is_damaged_the_time_until_the_next_point_is_missing(dam
         assert behind.energy_j <= both.gpu.true_energy_j(end_ns, both.curve.end_ns)
 
 
+def test_news_that_cannot_be_are_taken_as_a_whole_or_not_at_all(monkeypatch):
+    """Nothing is missing or twice where the thread goes on from those before."""
+    with two(monkeypatch) as both:
+        both.poll(both.ours, 5.0)
+        uncounted_j, start_ns = both.uncounted_j(), both.curve.end_ns
+        both.begin()
+        both.follow(3.0)
+        both.poll(both.theirs, 1.0)
+        points, shown, state, findings = both.theirs.give()
+        before = knots(both.ours.channel)
+        earlier = tuple(column[:1] for column in both.curve.after(0))
+        for wrong in (points, shown[1:], state, findings), (earlier, shown, state, findings):
+            with pytest.raises((TypeError, ValueError)):
+                both.ours.take(wrong)
+            assert knots(both.ours.channel) == before
+        both.ours.go_on()
+        both.poll(both.ours, 1.0)
+        assert both.uncounted_j() == pytest.approx(uncounted_j, abs=1e-6)
+        assert both.curve.energy_between(start_ns, both.curve.end_ns).missing_s == 0
+
+
 # the first with updates of which the period was not settled when the helper began
 @pytest.mark.parametrize(("first_s", "then_s"), [(0.15, 3.0), (0.25, 0.0), (5.0, 0.0), (5.0, 3.0)])
 def test_time_that_was_booked_as_missing_meanwhile_gets_no_joules(first_s, then_s, monkeypatch):

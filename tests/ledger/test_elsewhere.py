@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from lightning_energy.curves import side_process
 from lightning_energy.curves.side_process import SideProcess
 from lightning_energy.ledger import elsewhere as module
 from lightning_energy.ledger.elsewhere import Elsewhere
@@ -96,6 +97,19 @@ def test_the_thread_goes_on_where_the_process_does_not(end, beside, monkeypatch)
         np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-9)
     assert beside._there() is None
     assert process.wait(60) is not None
+
+
+def test_a_process_of_another_release_works_nothing_out(monkeypatch, at_once):
+    """One that was installed since this process began: it would book in another way, or keep what it books in one."""
+    monkeypatch.setattr(side_process, "__version__", "0.0.1")
+    elsewhere = Elsewhere()
+    wait_for(lambda: elsewhere._there() is not None)
+    process = elsewhere._there().process
+    here, there = figures(play(2, SHORT, FINE)), figures(play(2, SHORT, FINE, elsewhere=elsewhere))
+    for one, other in zip(here, there, strict=True):
+        np.testing.assert_array_equal(other, one)
+    assert elsewhere._there() is None
+    assert process.wait(60) == 0
 
 
 class StopError(Exception):
