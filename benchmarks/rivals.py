@@ -178,8 +178,13 @@ class Eco2Ai(Callback):
         self.tracker.stop_training()
 
 
-def ours(uuid: str) -> Callback:
-    """EnergyCallback at its defaults, but for the meter: ``"auto"`` looks where torch trains, and that is a CPU."""
+def ours(uuid: str, *, phases: bool = False) -> Callback:
+    """EnergyCallback at its defaults, but for the meter: ``"auto"`` looks where torch trains, and that is a CPU.
+
+    Args:
+        uuid: of the board.
+        phases: whether steps are divided into phases.
+    """
     from lightning_energy import EnergyCallback
     from lightning_energy.meters import NvmlMeter
 
@@ -216,7 +221,7 @@ def ours(uuid: str) -> Callback:
             super().teardown(trainer, pl_module, stage)
             self.reported.total = (self.first_ns, end_ns, self.report.session.energy_j or 0.0)
 
-    return Ours(meters=NvmlMeter(uuid))
+    return Ours(meters=NvmlMeter(uuid), phases=phases)
 
 
 @dataclass(frozen=True)
@@ -258,4 +263,5 @@ TOOLS = [
     Tool("eco2AI", "eco2ai", "eco2ai", lambda f, n, u: Eco2Ai(f)),
     Tool("EnergyCallback", "lightning-energy", "lightning_energy", lambda f, n, u: ours(u)),
     Tool("EnergyCallback, log 1", "lightning-energy", "lightning_energy", lambda f, n, u: ours(u), log_every_n_steps=1),
+    Tool("EnergyCallback, phases", "lightning-energy", "lightning_energy", lambda f, n, u: ours(u, phases=True)),
 ]
