@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -101,8 +100,9 @@ class Normals:
 
     def copy(self) -> Normals:
         """The same, which may change by itself."""
-        result = copy(self)
+        result = Normals()
         result.a, result.excess, result.b = self.a.copy(), self.excess.copy(), self.b.copy()
+        result.c, result.rise_j, result.length_s, result.n = self.c, self.rise_j, self.length_s, self.n
         return result
 
     def __add__(self, other: Normals) -> Normals:
