@@ -130,7 +130,7 @@ threading.Thread.start = refuse"""
 # its points run backwards
 BACKWARDS = """from lightning_energy.curves.relay import Relay
 give = Relay.give
-Relay.give = lambda self: (([1], [0.0], [0], [0], [0.0]), *give(self)[1:])"""
+Relay.give = lambda self: (([2, 1], [0.0] * 2, [0] * 2, [0] * 2, [0.0] * 2), *give(self)[1:])"""
 ALSO = {"hangs": HANGS, "has no thread": NO_THREAD, "tells what cannot be": BACKWARDS}
 
 
