@@ -44,8 +44,8 @@ SHARP_NS = 250_000  # upper limit of the residual of a line that says more than 
 SHARP_EDGES = 16  # fewest edges of such a line
 SHORTEST_S = 0.4  # shortest interval whose joules are shared out by the power: it has some readings in it
 LATE_POWER_S = 0.2  # lateness of an instantaneous power, at most: boards take up to 0.29 s to show a step
-OURS = {"curve", "_info"}  # attributes that are not of the register's state
 LATE_SHARE = 0.25  # the same at most as a share of the interval whose joules it shares out
+OURS = {"curve", "_info"}  # attributes that are not of the register's state
 
 
 class _Interval(NamedTuple):

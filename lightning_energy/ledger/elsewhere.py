@@ -41,21 +41,19 @@ class Done(NamedTuple):
     classes: Classes
     state: State
     booked: int
-    told: int
     at_marks: AtMarks
 
     @classmethod
     def of(cls, booking: Booking) -> Done:
         """A booking without them."""
-        due, state = booking.due, booking.state
-        told = due.held.told + len(booking.at_marks.energy_j)
-        return cls(due.classes, state._replace(held=Held.empty()), booking.booked, told, booking.at_marks)
+        state = booking.state._replace(held=Held.empty())
+        return cls(booking.due.classes, state, booking.booked, booking.at_marks)
 
     def booking(self, due: Due, groups: NDArray[np.int64]) -> Booking:
         """The booking of what is due."""
-        state = self.state
-        held = still_held(due.held, state.sharing, booked=self.booked, told=self.told)
-        return Booking(due, state._replace(held=held), groups, self.booked, self.at_marks)
+        told = due.held.told + len(self.at_marks.energy_j)
+        held = still_held(due.held, self.state.sharing, booked=self.booked, told=told)
+        return Booking(due, self.state._replace(held=held), groups, self.booked, self.at_marks)
 
 
 class Elsewhere:
