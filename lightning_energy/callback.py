@@ -90,9 +90,10 @@ class EnergyCallback(CallbackBase):
         phases: whether to divide training into its phases, each with its energy: waiting for data, copying it, forward,
             backward, optimizer, saving, and the rest. By default not: on a GPU a step then records nine more events,
             and the background has more to do.
-        helper: whether processes beside the training do the work of our threads, on Linux: one reads its NVIDIA boards,
-            one shares the joules out. Steps that keep Python busy are then hardly held up. Each takes some 40 MiB
-            of memory per rank. Where none can be started, or it ends, threads do the work as usual.
+        helper: whether processes beside the training do most of the work of our threads, on Linux, in runs of more than
+            five seconds: one reads its NVIDIA boards, one shares the joules out. Steps that keep Python busy are then
+            hardly held up. Each takes some 40 MiB of memory per rank. Where none can be started, or it ends, the
+            threads do all of it; with ``False``, too.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -129,7 +130,7 @@ class EnergyCallback(CallbackBase):
         progress_bar: bool = False,
         log_uncertainty: bool = False,
         phases: bool = False,
-        helper: bool = False,
+        helper: bool = True,
     ) -> None:
         super().__init__()
         self.meters = meters

@@ -81,7 +81,7 @@ class EnergyMonitor:
             in a new folder, ``energy_runs/<time>_<id>/energy.json`` in the working directory, as a loop has no log
             directory: no run overwrites another's record, or a file of yours. At a path that you give, other
             files stay as they are, and the record of another run gets a name of its own.
-        helper: whether processes beside the loop do the work of our threads; see
+        helper: whether processes beside the loop do most of the work of our threads; see
             :class:`~lightning_energy.EnergyCallback`.
 
     Raises:
@@ -116,7 +116,7 @@ class EnergyMonitor:
         allow_estimate: bool = True,
         print_report: bool = True,
         record: bool | str | Path = True,
-        helper: bool = False,
+        helper: bool = True,
     ) -> None:
         check_meters(meters)
         if fabric is not None and device is not None:

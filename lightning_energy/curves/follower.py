@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from lightning_energy.curves.helper import Helper, can_help
 from lightning_energy.curves.poller import Poller
 from lightning_energy.curves.relay import Relay
+from lightning_energy.curves.side_process import START_S
 from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.nvml import NvmlMeter
+from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Follower", "may_be_followed"]
 
-START_NS = 1_000_000_000  # time from the beginning until a helper is started: a short run needs none
+START_NS = round(START_S / NS)  # time from the beginning until a helper is started
 LOOK_NS = 20_000_000  # time between two looks whether it is ready
 READY_NS = 30_000_000_000  # longest time until it is
 

@@ -19,8 +19,9 @@ from lightning_energy.meters.patience import NoThreadError, Question
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["SideProcess", "can_start", "serve_parent", "set_timeout"]
+__all__ = ["START_S", "SideProcess", "can_start", "serve_parent", "set_timeout"]
 
+START_S = 5.0  # time from the beginning until one is started: a short run needs none
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 FOR_US = {"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP"}  # signals of faults of its own
 

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lightning_energy.curves.side_process import SideProcess, can_start, set_timeout
+from lightning_energy.curves.side_process import START_S, SideProcess, can_start, set_timeout
 from lightning_energy.ledger.booking import Booking, still_held, work_out
 from lightning_energy.ledger.held import Held
 from lightning_energy.ledger.sharing.delay import EXACT
@@ -30,7 +30,6 @@ MAIN = "lightning_energy.ledger.elsewhere_process"
 BOOT = f"from {MAIN} import main; main()"
 NEEDED = ("lightning_energy", "numpy")  # the packages that it imports
 HEADER = struct.Struct("<Q")  # the number of bytes that follow
-START_S = 1.0  # time until it is started: a short run needs none
 LOOK_S = 0.1  # time between two looks, while a booking is waited for, whether it is still wanted
 PATIENCE_S = 120.0  # longest wait for one: the first looks for the counter's delay take seconds, on a busy machine more
 
