@@ -12,11 +12,12 @@ background, in turns by
               while another works bookings out
   nobody      no one: the same arithmetic on moments drawn at random, which shows the noise
   pynvml      a bare thread that wakes up as often as the sampler reads one board, and calls one function by pynvml
-  ctypes      the same by ctypes, with the symbol bound and its buffer made before
+  ctypes      the same by ctypes, with the symbol bound and its buffer made before; also as often as a helper's messages
+              and the pieces of bookings wake the training's process up
   process     a bare process of its own that does the same, and leaves what it reads in shared memory
 A step in which a call was made, or a piece of a booking, is compared with the nearest step beside it in which nothing
 was. That comparison needs no other run, so that a machine's moods are in both. Intervals of 95 % are from resampled
-pairs. The sampler is measured once the counter's delay is known, or never will be, after a thousand of its updates;
+pairs. Helpers, which touch few steps, are measured for four times as long. The sampler is measured once the counter's delay is known, or never will be, after a thousand of its updates;
 what the search for it costs before that, once in a run, stands apart.
 """
 
@@ -44,6 +45,7 @@ from unittest.mock import patch
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
+import psutil
 import pynvml
 
 from benchmarks.driver import NAME, CompiledNvml
@@ -72,6 +74,8 @@ BESIDE = 4  # steps on either side among which untouched ones are looked for
 RESAMPLED = 2000
 SHORT = 0.05  # quantile of the durations up to which a step is looked at for what happened in it
 POLLS_PER_S = 30.0  # of the bare ones; set to the sampler's own once it was measured
+WAKE_UPS_PER_S = 3.0  # same, for what a helper wakes up
+LONGER = 4  # times as long
 MOST_CALLS = 2**14
 SAMPLERS = {"100 ms": (1, 0.1), "20 ms": (1, 0.02), "8 boards, 100 ms": (8, 0.1), "8 boards, 20 ms": (8, 0.02)}
 BEGUN_S = 5.0  # before it the period is sought
@@ -175,6 +179,10 @@ def cpu_s(thread: threading.Thread) -> float:
     return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
 
 
+def children_cpu_s() -> float:
+    return sum(sum(child.cpu_times()[:2]) for child in psutil.Process().children(recursive=True))
+
+
 class Bookings:
     """When a piece of a booking was under way, and the CPU time of each."""
 
@@ -242,7 +250,7 @@ def sampler(
     steps: Steps, boards: int, period_s: float, seconds: float, *, quick: bool = False, helper: bool = False
 ) -> dict:
     """The sampler of a session, as EnergyCallback has it; with a helper, its messages."""
-    search_s = 1.0 if quick else MOST_HELD * period_s - BEGUN_S
+    search_s = 2 * BEGUN_S * helper + 1.0 if quick else MOST_HELD * period_s - BEGUN_S
     booked = Bookings()
     with CompiledNvml(boards, UUID, period_s) as nvml, booked.watched(), helped(boards, period_s) as messages_ns:
         meters = [NvmlMeter(gpu.uuid, helper=helper) for gpu in nvml.gpus]
@@ -268,9 +276,12 @@ def sampler(
         search = np.concatenate(rows)
         begin_s, polls, booked_s, own_reads = sum(map(cpu_s, threads)), n_calls(), cpu_s(booker), nvml.n_calls
         sought_s = booked_s - sought_s
+        pieces, beside_s = len(booked.cpu_s), children_cpu_s()
         found = steps.run(seconds, mark)
         taken_s, polls = sum(map(cpu_s, threads)) - begin_s, n_calls() - polls
         booked_s = cpu_s(booker) - booked_s
+        pieces, beside_s = len(booked.cpu_s) - pieces, children_cpu_s() - beside_s
+        longest_s = max(booked.cpu_s[-pieces:], default=0.0) if pieces else 0.0
         moments_ns = np.array(messages_ns if helper else nvml.calls_ns())
         residual_s = session.channels[0].period_residual_s
         if helper and nvml.n_calls != own_reads:
@@ -286,10 +297,13 @@ def sampler(
             "cpu_of_bookings_s": sought_s,
             "together": together,
         },
+        "seconds": seconds,
         "calls_per_s": polls / seconds,
+        "wake_ups_per_s": (polls + pieces) / seconds,
+        "cpu_of_helpers_ms_per_s": 1e3 * beside_s / seconds,
         "cpu_ms_per_s": 1e3 * taken_s / seconds,
         "cpu_of_bookings_ms_per_s": 1e3 * booked_s / seconds,
-        "longest_piece_ms": 1e3 * max(booked.cpu_s, default=0.0),
+        "longest_piece_ms": 1e3 * longest_s,
         "cpu_per_call_us": 1e6 * (taken_s - booked_s) / polls,
         "residual_ms": None if residual_s is None else 1e3 * residual_s,
         **compared(found, poll=moments_ns, booking=bookings_ns),
@@ -417,6 +431,8 @@ def line(name: str, row: dict) -> str:
         cells.append(f"{row['cpu_per_call_us']:.0f} µs CPU per call, {row['calls_per_s']:.0f}/s")
     if "cpu_ms_per_s" in row:
         cells.append(f"{row['cpu_ms_per_s']:.1f} ms/s, {row['cpu_of_bookings_ms_per_s']:.1f} of it bookings")
+        cells.append(f"longest piece {row['longest_piece_ms']:.1f} ms, {row['wake_ups_per_s']:.1f} wake-ups/s")
+        cells.append(f"helpers {row['cpu_of_helpers_ms_per_s']:.1f} ms/s")
     if "search" in row:
         search = row["search"]
         x, s = search["together"], search["seconds"]
@@ -439,10 +455,11 @@ def main() -> None:
         return
     seconds = 3.0 if args.quick else 15.0
     steps, rows = Steps(), {}
-    per_s = dict.fromkeys(SAMPLERS, POLLS_PER_S)
+    per_s, longer_s = dict.fromkeys(SAMPLERS, POLLS_PER_S), seconds if args.quick else LONGER * seconds
+    per_s |= {f"helper, {name}": WAKE_UPS_PER_S for name in SAMPLERS}
     cases: dict[str, Callable[[], dict]] = {
         f"{by}, {name}": lambda case=case, helper=by == "helper": sampler(
-            steps, *case, seconds, quick=args.quick, helper=helper
+            steps, *case, longer_s if helper else seconds, quick=args.quick, helper=helper
         )
         for by in ("sampler", "helper")
         for name, case in SAMPLERS.items()
@@ -454,6 +471,9 @@ def main() -> None:
                 f"bare thread, pynvml, as for {name}": lambda name=name: thread(steps, by_pynvml, per_s[name], seconds),
                 f"bare thread, ctypes, as for {name}": lambda name=name: thread(steps, by_ctypes, per_s[name], seconds),
                 f"bare process, as for {name}": lambda name=name: process(steps, per_s[name], seconds),
+                f"bare thread, ctypes, as for helper, {name}": lambda name=f"helper, {name}": thread(
+                    steps, by_ctypes, per_s[name], longer_s
+                ),
             }
     for name, case in cases.items():
         if args.only and name not in args.only:
@@ -461,6 +481,8 @@ def main() -> None:
         rows[name] = case()
         if name.startswith("sampler, "):
             per_s[name.removeprefix("sampler, ")] = rows[name]["calls_per_s"]
+        elif name.startswith("helper, "):
+            per_s[name] = rows[name]["wake_ups_per_s"]
         print(line(name, rows[name]), flush=True)
     warm = warm_us()
     print(f"CPU per poll, warm: {warm['stood_us']:.0f} µs where the register stood, {warm['moved_us']:.0f} where not")

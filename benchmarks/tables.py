@@ -86,7 +86,7 @@ def neighbours() -> str:
         "a read: median µs (p99)",
         "a booking: median µs (p99)",
         "both, % of the time (95 %)",
-        "CPU of reads and bookings, ms/s",
+        "CPU of reads and bookings, ms/s (of helpers)",
         "the search, once: CPU s (steps took longer by)",
     ]
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
@@ -94,7 +94,7 @@ def neighbours() -> str:
         both = row.get("together", row["poll"])
         cells = [_touched(row["poll"]), _touched(row.get("booking", {"steps": 0}))]
         cells.append("{:.2f} ({:.2f} to {:.2f})".format(both["percent"], *both["percent_95"]) if both["steps"] else "")
-        cells.append(f"{_cpu_ms_per_s(row):.1f}" if "cpu_per_call_us" in row else "")
+        cells.append(_cpu_ms_per_s(row) if "cpu_per_call_us" in row else "")
         cells.append(_searched(row["search"]) if "search" in row else "")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     load = found["load"]
@@ -111,8 +111,10 @@ def _touched(row: dict) -> str:
     return f"{row['median_us']:.0f} ({row['p99_us']:.0f})" if row["steps"] else ""
 
 
-def _cpu_ms_per_s(row: dict) -> float:
-    return row["cpu_ms_per_s"] if "cpu_ms_per_s" in row else 1e-3 * row["cpu_per_call_us"] * row["calls_per_s"]
+def _cpu_ms_per_s(row: dict) -> str:
+    own = row["cpu_ms_per_s"] if "cpu_ms_per_s" in row else 1e-3 * row["cpu_per_call_us"] * row["calls_per_s"]
+    beside = row.get("cpu_of_helpers_ms_per_s")
+    return f"{own:.1f} ({beside:.1f})" if beside else f"{own:.1f}"
 
 
 def gpu_cost() -> str:
