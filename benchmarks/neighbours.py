@@ -17,8 +17,9 @@ background, in turns by
   process     a bare process of its own that does the same, and leaves what it reads in shared memory
 A step in which a call was made, or a piece of a booking, is compared with the nearest step beside it in which nothing
 was. That comparison needs no other run, so that a machine's moods are in both. Intervals of 95 % are from resampled
-pairs. Helpers, which touch few steps, are measured for four times as long. The sampler is measured once the counter's delay is known, or never will be, after a thousand of its updates;
-what the search for it costs before that, once in a run, stands apart.
+pairs. Helpers, which touch few steps, are measured for four times as long. The sampler is measured once the counter's
+delay is known, or never will be, after a thousand of its updates; what the search for it costs before that, once in a
+run, stands apart.
 """
 
 from __future__ import annotations
