@@ -6,10 +6,12 @@ import contextlib
 import gc
 import importlib
 import io
+import math
 import random
 import threading
 import time
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING
 
 import lightning as L
@@ -17,7 +19,9 @@ import numpy as np
 import psutil
 import torch
 from lightning.pytorch.callbacks import Callback
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset, default_collate
+
+from benchmarks.rivals import OURS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +34,11 @@ SIZE = 128
 EPOCHS = 4
 FIRST = 20  # steps at the beginning that are warm-up
 MIB = 2.0**20
-OURS = "lightning_energy"
+BATCHES = {
+    "list": default_collate,
+    "tuple": lambda rows: tuple(default_collate(rows)),
+    "dict": lambda rows: {"x": default_collate(rows)[0]},
+}
 
 
 def calibrate() -> float:
@@ -53,6 +61,13 @@ class Work(L.LightningModule):
         self.weight = torch.nn.Parameter(torch.zeros(1))
         self.gpu, self.products = [gpu], products
         self.random = random.Random(1)
+        self.logging = [Own()]  # a list, so that it is no part of the module
+
+    def log(self, *args, **kwargs) -> None:
+        self.logging[0].timed(super().log, *args, **kwargs)
+
+    def log_dict(self, *args, **kwargs) -> None:
+        self.logging[0].timed(super().log_dict, *args, **kwargs)
 
     def setup(self, stage: str) -> None:
         self.x = torch.randn(SIZE, SIZE)
@@ -65,16 +80,39 @@ class Work(L.LightningModule):
         gpu.set_power(IDLE_W)
         for _ in range(self.products - busy):
             x @ x
-        return (self.weight * batch[0]).mean()
+        return (self.weight * batch["x" if isinstance(batch, dict) else 0]).mean()
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
+class Own:
+    """The time that Lightning's logging and its loggers take themselves, whoever calls them."""
+
+    def __init__(self) -> None:
+        self.ns, self._is_under_way = 0, False
+
+    def timed(self, log, *args, **kwargs) -> None:
+        """Call it; a call from within another one is in that one's time."""
+        if self._is_under_way:
+            log(*args, **kwargs)
+            return
+        self._is_under_way, begin_ns = True, time.monotonic_ns()
+        try:
+            log(*args, **kwargs)
+        finally:
+            self.ns += time.monotonic_ns() - begin_ns
+            self._is_under_way = False
+
+    def watch(self, logger) -> None:
+        logger.log_metrics = partial(self.timed, logger.log_metrics)
+
+
 class Stamps(Callback):
     """Stands first or last in the list: the tool's hooks run between the two."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: Own) -> None:
+        self.own, self.logged_ns, self.epoch_ns = own, [], []
         self.start: list[int] = []
         self.end: list[int] = []
         self.start_cpu: list[int] = []
@@ -90,6 +128,10 @@ class Stamps(Callback):
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         self.end.append(time.monotonic_ns())
         self.end_cpu.append(time.thread_time_ns())
+        self.logged_ns.append(self.own.ns)
+
+    def on_train_epoch_end(self, trainer, pl_module) -> None:
+        self.epoch_ns.append(time.monotonic_ns() - self.own.ns)
 
     def on_train_end(self, trainer, pl_module) -> None:
         self.train_end_ns = time.monotonic_ns()
@@ -159,9 +201,10 @@ def imported(module: str) -> tuple[float, float]:
 def train(tool: Tool, gpu, nvml, products: int, steps: int, folder: Path) -> dict:
     begin_ns = time.monotonic_ns()
     callback = tool.make(folder, EPOCHS, UUID)
-    first, last, usage = Stamps(), Stamps(), Usage(nvml)
     module = Work(gpu, products)
-    data = DataLoader(TensorDataset(torch.zeros(steps // EPOCHS, 1)), batch_size=1)
+    (own,) = module.logging
+    first, last, usage = Stamps(own), Stamps(own), Usage(nvml)
+    data = DataLoader(TensorDataset(torch.zeros(steps // EPOCHS, 1)), batch_size=1, collate_fn=BATCHES[tool.batch])
     trainer = L.Trainer(
         accelerator="cpu",
         devices=1,
@@ -173,6 +216,8 @@ def train(tool: Tool, gpu, nvml, products: int, steps: int, folder: Path) -> dic
         enable_model_summary=False,
         callbacks=[usage, first, *([callback] if callback else []), last],
     )
+    for logger in trainer.loggers:
+        own.watch(logger)
     trainer.fit(module, data)
     end_ns = time.monotonic_ns()
     result = costs(first, last, usage, begin_ns, end_ns, tool.log_every_n_steps)
@@ -185,17 +230,24 @@ def costs(first: Stamps, last: Stamps, usage: Usage, begin_ns: int, end_ns: int,
     same = np.diff(first.epoch_of) == 0
     quiet = (np.arange(1, len(s0) + 1) % log_every != 0) | (log_every == 1)
     hook_cpu_us = ((cs1 - cs0) + (ce1 - ce0)) * 1e-3
-    hook_us = ((s1 - s0) + (e1 - e0))[quiet][FIRST:] * 1e-3
+    own_ns = np.array(last.logged_ns) - np.array(first.logged_ns)
+    all_us = ((s1 - s0) + (e1 - e0)) * 1e-3
+    hook_us = all_us[quiet][FIRST:]
+    is_logged = ~quiet if log_every > 1 else quiet
+    at_ends_ms = (np.array(last.epoch_ns) - np.array(first.epoch_ns)) * 1e-6
     (t0, process0, thread0, calls0, in_thread0), (t1, process1, thread1, calls1, in_thread1) = usage.rows
     wall_s = (t1 - t0) * 1e-9
     return {
         "hook_us": float(np.median(hook_us)),
         "hook_p99_us": float(np.quantile(hook_us, 0.99)),
+        "logged_us": float(np.median((all_us - own_ns * 1e-3)[is_logged])) if is_logged.any() else math.nan,
         "hook_cpu_us": float(hook_cpu_us[FIRST:].mean()),
         "hook_cpu_median_us": float(np.median(hook_cpu_us[quiet][FIRST:])),
         "hook_cpu_p99_us": float(np.quantile(hook_cpu_us[quiet][FIRST:], 0.99)),
         "loop_us": float(np.median(np.diff(s0)[same][FIRST:]) * 1e-3),
         "epoch_ms": float(np.median((s0[1:] - e1[:-1])[~same]) * 1e-6),
+        "epoch_hook_ms": float(np.median(at_ends_ms[1:])),
+        "first_epoch_ms": float(at_ends_ms[0]),
         "other_cpu": 100 * ((process1 - process0) - (thread1 - thread0)) / wall_s,
         "calls_per_s": (calls1 - calls0) / wall_s,
         "calls_in_thread": (in_thread1 - in_thread0) / len(s0),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KWH = 3.6e6
+OURS = "lightning_energy.callback"  # the module that a user's import of EnergyCallback loads
 
 
 def installed(package: str) -> str | None:
@@ -235,6 +236,7 @@ class Tool:
         make: its callback, from (folder for its files, epochs, UUID of the board).
         log_every_n_steps: of the Trainer.
         measures: true when it reports an energy.
+        batch: type of the batches.
     """
 
     name: str
@@ -243,6 +245,7 @@ class Tool:
     make: Callable[[Path, int, str], Callback | None]
     log_every_n_steps: int = 50
     measures: bool = True
+    batch: str = "list"
 
     @property
     def version(self) -> str | None:
@@ -261,7 +264,9 @@ TOOLS = [
     Tool("Zeus steps", "zeus", "zeus.monitor", lambda f, n, u: ZeusSteps()),
     Tool("carbontracker", "carbontracker", "carbontracker.tracker", lambda f, n, u: CarbonTracker(f, n)),
     Tool("eco2AI", "eco2ai", "eco2ai", lambda f, n, u: Eco2Ai(f)),
-    Tool("EnergyCallback", "lightning-energy", "lightning_energy", lambda f, n, u: ours(u)),
-    Tool("EnergyCallback, log 1", "lightning-energy", "lightning_energy", lambda f, n, u: ours(u), log_every_n_steps=1),
-    Tool("EnergyCallback, phases", "lightning-energy", "lightning_energy", lambda f, n, u: ours(u, phases=True)),
+    Tool("EnergyCallback", "lightning-energy", OURS, lambda f, n, u: ours(u)),
+    Tool("EnergyCallback, log 1", "lightning-energy", OURS, lambda f, n, u: ours(u), log_every_n_steps=1),
+    Tool("EnergyCallback, phases", "lightning-energy", OURS, lambda f, n, u: ours(u, phases=True)),
+    Tool("EnergyCallback, tuples", "lightning-energy", OURS, lambda f, n, u: ours(u), batch="tuple"),
+    Tool("EnergyCallback, dicts", "lightning-energy", OURS, lambda f, n, u: ours(u), batch="dict"),
 ]

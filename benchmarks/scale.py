@@ -35,7 +35,9 @@ import lightning as L
 import torch
 
 from benchmarks.driver import CompiledNvml
-from benchmarks.overhead_run import UUID, calibrate, rss_mib, train
+from benchmarks.neighbours import children_cpu_s, helped
+from benchmarks.overhead_run import UUID as DRIVEN
+from benchmarks.overhead_run import calibrate, rss_mib, train
 from benchmarks.rivals import TOOLS
 from benchmarks.training import bare_trainer, batches
 from lightning_energy import EnergyCallback, __version__
@@ -45,11 +47,15 @@ from lightning_energy.meters.find import OpenMeters
 from tests.modules import MemoryLogger
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
+UUID = "GPU-bbbbbbbb-0000-0000-0000-000000000000"
+PERIOD_S = 0.1  # of the counters
+WARM_S = 18.0  # helpers are at work then, and what they do at the beginning is done
+
 IMPORT = """
 import time
 import lightning.pytorch
 begin = time.perf_counter()
-import lightning_energy
+from lightning_energy import EnergyCallback
 print((time.perf_counter() - begin) * 1e3)
 """
 
@@ -104,8 +110,8 @@ def boards(n: int = 1) -> list[SimulatedGpu]:
     return [SimulatedGpu(load, uuid=f"{UUID[:-1]}{i}", phase_s=0.013 * i, jitter_s=0.002) for i in range(n)]
 
 
-def opened(gpus: list[SimulatedGpu]) -> OpenMeters:
-    meters = [NvmlMeter(gpu.uuid) for gpu in gpus]
+def opened(gpus: list[SimulatedGpu], *, helper: bool = False) -> OpenMeters:
+    meters = [NvmlMeter(gpu.uuid, helper=helper) for gpu in gpus]
     return OpenMeters([(meter, meter.open()) for meter in meters])
 
 
@@ -128,27 +134,29 @@ def import_ms(times: int) -> float:
 
 
 def hooks(seconds: float, repeats: int) -> dict:
-    """Cost of a non-logging step of 2 ms beyond the no-op callback's: the lowest figures of the repetitions.
+    """Cost of steps of 2 ms, and of the ends of epochs, beyond the no-op callback's.
 
-    A repetition's figures are over its steps (median, 99th percentile). What else runs on the machine only ever adds
-    to them, by up to as much as the cost itself. Wall-clock times include the machine's other work; the thread's CPU
-    time does not, but leaves out waits for the interpreter's lock as well.
+    A training's figures are over its steps (median, 99th percentile); each is compared with the training without us
+    that ran beside it, and the median of these differences is given. Wall-clock times include the machine's other
+    work; the thread's CPU time does not, but leaves out waits for the interpreter's lock as well.
     """
     tools = {t.name: t for t in TOOLS if t.name in {"no-op", "EnergyCallback"}}
     products, found = round(0.002 / calibrate()), {name: [] for name in tools}
-    gpu = SimulatedGpu("driven", uuid=UUID, jitter_s=0.002)
+    gpu = SimulatedGpu("driven", uuid=DRIVEN, jitter_s=0.002)
     with SimulatedNvml([gpu]) as nvml:
         for _ in range(repeats):
             for name, tool in tools.items():
                 with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
                     found[name].append(train(tool, gpu, nvml, products, round(seconds / 0.002), Path(folder)))
 
-    def added(key: str) -> float:
-        ours, base = (min(run[key] for run in found[name]) for name in ("EnergyCallback", "no-op"))
-        return ours - base
+    pairs = [*zip(found["EnergyCallback"], found["no-op"], strict=True)]
 
-    keys = ("hook_us", "hook_p99_us", "hook_cpu_median_us", "hook_cpu_p99_us")
-    return {key.removeprefix("hook_"): added(key) for key in keys}
+    def added(key: str) -> float:
+        return statistics.median(ours[key] - base[key] for ours, base in pairs)
+
+    keys = ("hook_us", "hook_p99_us", "hook_cpu_median_us", "hook_cpu_p99_us", "logged_us", "epoch_hook_ms")
+    first_ms = pairs[0][0]["first_epoch_ms"] - pairs[0][1]["first_epoch_ms"]
+    return {"first_epoch_ms": first_ms, **{key.removeprefix("hook_"): added(key) for key in keys}}
 
 
 def logging_us(steps: int) -> dict:
@@ -162,18 +170,23 @@ def logging_us(steps: int) -> dict:
     return {"one_logger_us": found[1], "four_loggers_us": found[4], "per_logger_us": (found[4] - found[1]) / 3}
 
 
-def sampler_percent(n: int, warm_s: float, seconds: float) -> dict:
-    """CPU time of the sampler's thread, in percent of a core, while the main thread sleeps and marks."""
-    with CompiledNvml(n, UUID) as nvml:
-        session = Session(opened(nvml.gpus))
+def background_percent(n: int, seconds: float, *, helper: bool) -> dict:
+    """CPU time of all background work, in percent of a core, while the main thread sleeps and marks steps of 10 ms."""
+
+    def look() -> tuple[float, float, int]:
+        own_s = time.process_time() - time.thread_time()
+        return own_s, children_cpu_s(), sum(c.reads for c in session.channels)
+
+    with CompiledNvml(n, UUID, PERIOD_S) as nvml, helped(n, PERIOD_S):
+        session = Session(opened(nvml.gpus, helper=helper), helper=helper)
         step, gap = session.code(0, "train", "step"), session.code(0, "train", "gap")
-        mark_until(session, step, gap, warm_s)
-        begin = time.process_time() - time.thread_time(), sum(c.reads for c in session.channels)
+        mark_until(session, step, gap, WARM_S)
+        begin = look()
         mark_until(session, step, gap, seconds)
-        end = time.process_time() - time.thread_time(), sum(c.reads for c in session.channels)
+        own_s, beside_s, reads = (b - a for a, b in zip(begin, look(), strict=True))
         session.close()
-    cpu_s, reads = (b - a for a, b in zip(begin, end, strict=True))
-    return {"gpus": n, "percent": 100 * cpu_s / seconds, "reads_per_s": reads / seconds}
+    percent, beside = 100 * own_s / seconds, 100 * beside_s / seconds
+    return {"gpus": n, "helper": helper, "percent": percent, "percent_beside": beside, "reads_per_s": reads / seconds}
 
 
 def mark_until(session: Session, step: int, gap: int, seconds: float) -> None:
@@ -264,7 +277,9 @@ def measure(share: float) -> dict:
         "setup_ms": {"first": first_ms, "later": statistics.median(later_ms)},
         "hooks": hooks(3.0 * share, 10),
         "logging_step": logging_us(round(20_000 * share)),
-        "sampler": [sampler_percent(n, 12.0, max(6.0, 20.0 * share)) for n in (1, 8)],
+        "background": [
+            background_percent(n, max(6.0, 20.0 * share), helper=helper) for helper in (True, False) for n in (1, 8)
+        ],
         "memory_of_marks": memory_of_marks(marks),
         "memory_of_a_trainer": memory_of_a_trainer(round(40_000 * share)),
         "record_bytes": {"20 steps in 3 epochs": short, "400 steps in 3 epochs": long},
@@ -274,22 +289,33 @@ def measure(share: float) -> dict:
 
 def targets(r: dict) -> list[tuple[str, float, float, str]]:
     """(what, measured, at most, unit)."""
-    one, eight = r["sampler"]
+    one, eight, one_by_threads, eight_by_threads = r["background"]
     rows = [
         ("training thread per non-logging step, median", r["hooks"]["us"], 5, "us"),
         ("the same, its CPU time", r["hooks"]["cpu_median_us"], 5, "us"),
         ("training thread per non-logging step, 99th percentile", r["hooks"]["p99_us"], 25, "us"),
         ("the same, its CPU time", r["hooks"]["cpu_p99_us"], 25, "us"),
-        ("logging step with one logger, beyond the logger's own time", r["logging_step"]["one_logger_us"], 100, "us"),
-        ("sampler with one GPU", one["percent"], 1, "% of a core"),
-        ("sampler with eight GPUs", eight["percent"], 3, "% of a core"),
+        ("logging step (one in 50), beyond the loggers' own time, median", r["hooks"]["logged_us"], 60, "us"),
+        ("each further logger, beyond its own time", r["logging_step"]["per_logger_us"], 20, "us"),
+        ("end of an epoch, beyond Lightning's own logging, median", r["hooks"]["epoch_hook_ms"], 2, "ms"),
+        ("the same, the first of a process", r["hooks"]["first_epoch_ms"], 5, "ms"),
+        ("background with one GPU, in the training's process", one["percent"], 0.5, "% of a core"),
+        ("the same with eight GPUs", eight["percent"], 1.5, "% of a core"),
+        ("background with one GPU, helper processes included", sum_of(one), 1, "% of a core"),
+        ("the same with eight GPUs", sum_of(eight), 3, "% of a core"),
+        ("background with one GPU, by threads alone", one_by_threads["percent"], 1, "% of a core"),
+        ("the same with eight GPUs", eight_by_threads["percent"], 3, "% of a core"),
         (f"memory over {r['memory_of_marks']['steps']:,} steps", r["memory_of_marks"]["added_mib"], 20, "MiB"),
         ("setup before the first batch, the first in a process", r["setup_ms"]["first"], 200, "ms"),
-        ("import lightning_energy after lightning", r["import_ms"], 50, "ms"),
+        ("import of EnergyCallback after lightning", r["import_ms"], 50, "ms"),
     ]
     if r["epoch_at_two_ranks_ms"] is not None:
         rows.append(("epoch at 2 ranks (benchmarks/ranks.py)", r["epoch_at_two_ranks_ms"], 10, "ms"))
     return rows
+
+
+def sum_of(background: dict) -> float:
+    return background["percent"] + background["percent_beside"]
 
 
 def main() -> None:

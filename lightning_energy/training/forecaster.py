@@ -86,6 +86,7 @@ class Forecaster:
         self._per_epoch = math.inf
         self._epochs = 0  # that have ended in this session
         self._varies = False  # the last two epochs were of different lengths
+        self._due = 0  # batches from which on a stretch of them is long enough
 
     def begin(self, trainer: Trainer) -> None:
         """Begin: the training starts, or goes on."""
@@ -94,12 +95,14 @@ class Forecaster:
         self._end_stretch(self._moment(trainer))
 
     def after_batches(self, trainer: Trainer) -> None:
-        """End a stretch of batches, if it is long enough. Called now and then."""
-        per_epoch = self._of_epoch(trainer)
-        least = max(1, per_epoch // STRETCHES_PER_EPOCH) if per_epoch < math.inf else 1
-        now, last = self._moment(trainer), self._last
+        """End a stretch of batches, if it is long enough. Called now and then, and quick where it is not."""
+        if self._has_power and _batches(trainer) < self._due:
+            return
+        per_epoch, last = self._of_epoch(trainer), self._last
+        self._due = last.batches + int(max(1, per_epoch // STRETCHES_PER_EPOCH) if per_epoch < math.inf else 1)
+        now = self._moment(trainer)
         is_told = now.guessed_since(last) <= GUESSED or last.age_ns == math.inf or now.spending.unknown
-        if is_told and now.batches - last.batches >= least:
+        if is_told and now.batches >= self._due:
             self._end_batches(trainer, now)
 
     def begin_validation(self, trainer: Trainer) -> None:
