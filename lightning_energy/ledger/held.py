@@ -8,7 +8,7 @@ import numpy as np
 
 from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING, OF_A_REGISTER
-from lightning_energy.ledger.distinct import distinct
+from lightning_energy.ledger.distinct import distinct, distinct_places
 from lightning_energy.ledger.sharing.classes import Position
 from lightning_energy.ledger.sharing.parts import cut
 from lightning_energy.ledger.sharing.prior import Prior
@@ -198,11 +198,10 @@ class Held(NamedTuple):
             begin_ns[0] = self.time_ns[first - 1] if first else since_ns  # parts are of whole stretches
             begin_ns, of_class, stretch = cut(self.parts, begin_ns, of_class)
             begin_ns, code = np.maximum(begin_ns, since_ns), code[stretch]
-        pairs = np.stack([code, of_class], axis=1)
-        key = pairs[:, 0] * (int(pairs[:, 1].max()) + 1) + pairs[:, 1]
-        _, rows, column = np.unique(key, return_index=True, return_inverse=True)
+        width = int(of_class.max()) + 1
+        pairs, column = distinct_places(code * width + of_class)
         start_s = in_seconds(begin_ns - origin_ns)
-        return Timeline(start_s, column, len(rows)), Columns(pairs[rows, 0], pairs[rows, 1])
+        return Timeline(start_s, column, len(pairs)), Columns(pairs // width, pairs % width)
 
     def stretch(
         self,

@@ -8,7 +8,7 @@ import numpy as np
 
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.accounts import OUTSIDE
-from lightning_energy.ledger.distinct import distinct
+from lightning_energy.ledger.distinct import distinct, distinct_places
 from lightning_energy.ledger.sharing.contents import Ahead
 from lightning_energy.ledger.sharing.timeline import in_seconds
 from lightning_energy.ledger.spans import joined
@@ -54,10 +54,12 @@ class Tail:
         start_ns = since_ns if since_ns is not None else int(marks_ns[0]) if marks_ns.size else now_ns
         end_ns = max(now_ns, start_ns)
         until_ns = (start_ns if since_ns is None else since_ns) + LONGEST_TAIL_NS
-        cut_ns = distinct(np.clip(np.concatenate([[start_ns, end_ns, until_ns], marks_ns]), start_ns, end_ns))
-        place = np.searchsorted(marks_ns, cut_ns[:-1], side="right")
-        self._code = np.concatenate([[held.begin.code], held.code])[place]
-        self._held, self._cut_ns, self._piece_s = held, cut_ns, np.diff(cut_ns) * NS
+        first, end = marks_ns.searchsorted([start_ns, end_ns], side="right").tolist()
+        inside_ns = marks_ns[first:end]
+        cut_ns = distinct(np.concatenate([[start_ns, end_ns, min(until_ns, end_ns)], inside_ns]))
+        codes = np.concatenate([[held.code[first - 1] if first else held.begin.code], held.code[first:end]])
+        self._code = codes[inside_ns.searchsorted(cut_ns[:-1], side="right")]
+        self._held, self._cut_ns, self._piece_s = held, cut_ns, (cut_ns[1:] - cut_ns[:-1]) * NS
         self._half_width_ns = half_width_ns
         self._power_w, self._bounds_w = power_w, bounds_w
         is_silent = since_ns is None or self._power_w is None
@@ -76,11 +78,12 @@ class Tail:
             return Ahead(np.empty(0, dtype=np.int64), np.empty((0, width)))
         at_ns, until_ns = int(self._cut_ns[0]), self._cut_ns[1:][known][-1:]
         timeline, columns = self._held.timeline(at_ns, at_ns - round(LONGEST_MEMORY * ema_s / NS))
-        shown_s = timeline.smoothed(ema_s).at(np.zeros(1))
-        all_s = timeline.smoothed().at(in_seconds(until_ns - at_ns))
-        used, account = np.unique(columns.code, return_inverse=True)
+        plain = timeline.smoothed()
+        shown_s = plain.behind(ema_s).at(np.zeros(1))
+        all_s = plain.at(in_seconds(until_ns - at_ns))
+        used, account = distinct_places(columns.code)
         seconds_s = np.zeros((len(used), width))
-        np.add.at(seconds_s, (account, columns.of_class), (all_s - shown_s)[0])
+        seconds_s[account, columns.of_class] = (all_s - shown_s)[0]  # of each pair there is one column
         return Ahead(used, seconds_s)
 
     def add_time(self, sums: Sums) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from lightning_energy.curves.curve import shape_bound_j
 from lightning_energy.curves.energy import MISSING, OF_A_REGISTER
 from lightning_energy.ledger.accounts import OUTSIDE
+from lightning_energy.ledger.distinct import distinct_places
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class _Columns(NamedTuple):
 
     @classmethod
     def of(cls, used: NDArray[np.int64], groups: NDArray[np.int64]) -> _Columns:
-        used_groups, group = np.unique(groups[used], return_inverse=True)
+        used_groups, group = distinct_places(groups[used])
         in_group, is_inside = group[:, None] == np.arange(len(used_groups)), (used != OUTSIDE)[:, None]
         return cls(used_groups, np.concatenate([np.eye(len(used)), in_group, is_inside], axis=1))
 

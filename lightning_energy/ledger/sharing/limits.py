@@ -7,11 +7,12 @@ negative, or more than the interval holds.
 
 from __future__ import annotations
 
-from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_energy.ledger.distinct import distinct_places
+from lightning_energy.ledger.room import with_room
 from lightning_energy.ledger.sharing.timeline import ones
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ class Limits:
 
     def copy(self) -> Limits:
         """The same, which may change by itself."""
-        return copy(self)
+        result = Limits.__new__(Limits)
+        result.low_j, result.high_j, result.group = self.low_j, self.high_j, self.group
+        return result
 
     def add(
         self,
@@ -62,7 +65,7 @@ class Limits:
         group = used if groups is None else groups[used]
         self.group = self.group.copy()
         self.group[used] = group
-        firsts, place = np.unique(group, return_inverse=True)
+        firsts, place = distinct_places(group)
         of_groups_s = spent_s @ ones(place, len(firsts))
         whole_s = spent_s.sum(axis=1)[:, None]
         low_j, high_j = self.low_j.copy(), self.high_j.copy()
@@ -109,9 +112,8 @@ class Limits:
         """Joules that are missing to the next limit, of accounts or groups."""
         n = len(energy_j)
         sums_j = self._by_group(energy_j) if level else energy_j
-        result: NDArray[np.float64] = (
-            np.clip(sums_j, np.maximum(self.low_j[level, :n], 0.0), np.maximum(self.high_j[level, :n], 0.0)) - sums_j
-        )
+        low_j, high_j = np.maximum(self.low_j[level, :n], 0.0), np.maximum(self.high_j[level, :n], 0.0)
+        result: NDArray[np.float64] = np.minimum(np.maximum(sums_j, low_j), high_j) - sums_j
         if level:
             result[self.group[:n] != np.arange(n)] = 0.0
         return result
@@ -155,6 +157,6 @@ class Limits:
     def _grow(self, codes: int) -> None:
         have = self.low_j.shape[1]
         if codes > have:
-            more = max(codes, 2 * have) - have
-            self.low_j, self.high_j = (np.pad(x, ((0, 0), (0, more))) for x in (self.low_j, self.high_j))
-            self.group = np.concatenate([self.group, np.arange(have, have + more)])
+            n = max(codes, 2 * have)
+            self.low_j, self.high_j = with_room(self.low_j, 2, n), with_room(self.high_j, 2, n)
+            self.group = np.concatenate([self.group, np.arange(have, n)])

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.distinct import distinct
+from lightning_energy.ledger.distinct import distinct, distinct_places
+from lightning_energy.ledger.room import with_room
 from lightning_energy.ledger.sharing.closer import Turns
 from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.limits import Limits
@@ -73,10 +74,16 @@ class Pairs:
     def add(self, first: NDArray[np.int64], second: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         """Add values of shape (n, 3) to n pairs."""
         first, second = np.concatenate([self.first, first]), np.concatenate([self.second, second])
-        key, place = np.unique((first << 32) + second, return_inverse=True)
+        key, place = distinct_places((first << 32) + second)
         sums = np.zeros((len(key), 3))
         np.add.at(sums, place, np.concatenate([self.values, values]))
         self.first, self.second, self.values = key >> 32, key & 0xFFFFFFFF, sums
+
+    def copy(self) -> Pairs:
+        """The same, which may change by itself."""
+        result = Pairs.__new__(Pairs)
+        result.first, result.second, result.values = self.first, self.second, self.values
+        return result
 
     @property
     def neighbours(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
@@ -91,7 +98,10 @@ class Pairs:
 
 
 class _Block:
-    """Normal equations of some intervals in a row, and what their powers add to the accounts; up to ``end_ns``."""
+    """Normal equations of some intervals in a row, and what their powers add to the accounts; up to ``end_ns``.
+
+    Arrays are never changed, only replaced.
+    """
 
     def __init__(self, width: int) -> None:
         self.end_ns = 0
@@ -103,19 +113,17 @@ class _Block:
         """Add rows for accounts."""
         width = max(d.shape[1], self.d.shape[1])
         rows = np.concatenate([wide(self.d, width), wide(d, width)])
-        self.code, place = np.unique(np.concatenate([self.code, code]), return_inverse=True)
+        self.code, place = distinct_places(np.concatenate([self.code, code]))
         self.d = np.zeros((len(self.code), width))
         np.add.at(self.d, place, rows)
 
     def copy(self) -> _Block:
         """The same, which may change by itself."""
-        result = copy(self)
-        result.normals = self.normals.copy()
-        return result
+        return copy(self)
 
     def join(self, other: _Block) -> None:
         """Take over the block that follows."""
-        self.normals += other.normals
+        self.normals = self.normals + other.normals
         self.end_ns = other.end_ns
         self.add(other.code, other.d)
 
@@ -147,12 +155,12 @@ class _Part(NamedTuple):
     def of(cls, stretch: Stretch, columns: Columns, rows: slice) -> _Part:
         knots = slice(rows.start, rows.stop + 1)
         knot_s, known = stretch.knot_s[knots], stretch.is_known[rows]
-        used, account = np.unique(columns.code, return_inverse=True)
+        used, account = distinct_places(columns.code)
         return cls(
             knot_s,
             stretch.half_s[knots],
             np.where(known, stretch.rise_j[rows], 0.0),
-            np.diff(knot_s),
+            knot_s[1:] - knot_s[:-1],
             known,
             used,
             ones(columns.of_class, len(stretch.stage)),
@@ -192,9 +200,8 @@ class Stages:
 
     def copy(self) -> Stages:
         """The same, which may change by itself."""
-        result = Stages()
-        result.of = {stage: normals.copy() for stage, normals in self.of.items()}
-        result.changes = self.changes.copy()
+        result = Stages.__new__(Stages)
+        result.of, result.changes = {**self.of}, self.changes
         return result
 
     def add(
@@ -206,11 +213,11 @@ class Stages:
         for stage in distinct(longest[part.known]).tolist():
             mine = part.known & (longest == stage)
             normals = Normals.of(tau[mine], part.rise_j[mine], part.length_s[mine], weight[mine])
-            self.of[stage] = self.of.get(stage, Normals()) + normals
+            self.of[stage] = self.of[stage] + normals if stage in self.of else normals
         changed = part.known & (in_stages_s.max(axis=1) < 0.999 * part.length_s)
         if changed.any():
             t = part.length_s[changed]
-            self.changes += Normals.of(tau[changed], part.rise_j[changed], t, 1 / t)
+            self.changes = self.changes + Normals.of(tau[changed], part.rise_j[changed], t, 1 / t)
 
 
 def kernels_of(found: Found) -> list[Kernel]:
@@ -308,7 +315,7 @@ class Split:
                 excess = self._excess(part, kernels[j], behind[j], weight)
             normals = part.normals(tau, weight, excess)
             line_j, d = self._shares(part, tau, spent_s)
-            self.normals[j] += normals
+            self.normals[j] = self.normals[j] + normals
             if j == 0 and not for_now:
                 self.fourth.add(tau[part.known], weight[part.known], stretch.prior)
             self.line_j[slice(None) if for_now else j, part.used] += line_j
@@ -338,15 +345,13 @@ class Split:
 
     def copy(self) -> Split:
         """The same in arrays of its own."""
-        result = Split(self.kernels)
-        result.turns = None if self.turns is None else self.turns.copy()
+        result = Split.__new__(Split)
+        result.__dict__.update(self.__dict__)
         result.line_j, result.d, result.seconds_s = self.line_j.copy(), self.d.copy(), self.seconds_s.copy()
-        result.normals = [x.copy() for x in self.normals]
+        result.turns, result.fourth = copy(self.turns), copy(self.fourth)
+        result.normals = [*self.normals]
         result.blocks = [*self.blocks[:-1], *(block.copy() for block in self.blocks[-1:])]  # only the last one changes
-        result.stages, result.pairs, result.fourth = self.stages.copy(), copy(self.pairs), copy(self.fourth)
-        result.limits = self.limits.copy()
-        result.n, result.joined = self.n, self.joined
-        result.unit_mj, result.of_times_j2 = self.unit_mj, self.of_times_j2
+        result.stages, result.pairs, result.limits = self.stages.copy(), self.pairs.copy(), self.limits.copy()
         return result
 
     @property
@@ -418,7 +423,7 @@ class Split:
                 self.blocks, self.joined = joined, self.joined + 1
             self.blocks.append(_Block(d.shape[1]))
         block = self.blocks[-1]
-        block.normals += normals
+        block.normals = block.normals + normals
         block.add(used, d)
 
     def _before(
@@ -474,10 +479,9 @@ class Split:
     def _grow(self, codes: int, width: int) -> None:
         have, have_width = self.line_j.shape[1], self.d.shape[2]
         more = max(codes, 2 * have) - have if codes > have else 0
-        if more:
-            self.line_j, self.seconds_s = np.pad(self.line_j, ((0, 0), (0, more))), np.pad(self.seconds_s, (0, more))
-        if more or width > have_width:
-            self.d = np.pad(self.d, ((0, 0), (0, more), (0, max(width - have_width, 0))))
+        n = have + more
+        self.line_j, self.seconds_s = with_room(self.line_j, len(self.kernels), n), with_room(self.seconds_s, n)
+        self.d = with_room(self.d, len(self.kernels), n, max(width, have_width))
 
 
 def _huber(part: _Part, tau: NDArray[np.float64], power_w: NDArray[np.float64] | None) -> NDArray[np.float64]:
