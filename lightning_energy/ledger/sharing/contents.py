@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.ledger.room import with_room
 from lightning_energy.ledger.sharing.closer import Closer, Parabola, changes, with_squares
 from lightning_energy.ledger.sharing.powers import Powers, fit_beside, variances_of_longer, wide
 
@@ -75,7 +76,7 @@ class Ahead(NamedTuple):
     """Time behind a counter's last update, for which the powers are supposed to go on.
 
     Attributes:
-        code: accounts.
+        code: accounts, each once, in order.
         seconds_s: seconds of each by class, shape (accounts, classes).
     """
 
@@ -133,14 +134,15 @@ class Contents:
         *,
         hides: bool = False,
     ) -> None:
-        n, width = max(split.line_j.shape[1], int(ahead.code.max(initial=-1)) + 1), split.d.shape[2]
-        width = max(width, ahead.seconds_s.shape[1])
+        n = max(split.line_j.shape[1], int(ahead.code[-1]) + 1 if len(ahead.code) else 0)
+        width = max(split.d.shape[2], ahead.seconds_s.shape[1])
         self.split, self.powers, self.found = split, powers.wide(width), sharing.found
         self.sharing = sharing
         self.stretches = np.zeros((2, 0)) if stretches is None else stretches
         self._hides = hides
         self._ahead = Ahead(ahead.code, wide(ahead.seconds_s, width))
-        energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
+        line_j = with_room(split.line_j[0], n)
+        energy_j = line_j.copy()
         for place, block in enumerate(split.blocks):
             energy_j[block.code] += wide(block.d, width) @ self.powers.power_w[self._at(place)]
         self._known: dict[bytes, tuple[float, float, float]] = {}
@@ -148,10 +150,10 @@ class Contents:
         self.booked_w, self.beside = self.powers.power_w, tuple[Beside, ...]()
         self._slopes, self._spread, shift_j = self._kernel_slopes(n, sharing.beside_w)
         energy_j += shift_j[0]
-        moved_j = split.limits.moves_j(energy_j, np.pad(split.line_j[0], (0, n))[:n], split.pairs.neighbours)
+        moved_j = split.limits.moves_j(energy_j, line_j, split.pairs)
         self.moved_j = np.zeros(n) if moved_j is None else moved_j
         energy_j += self.moved_j + shift_j[1] - shift_j[0]
-        np.add.at(energy_j, ahead.code, self._ahead.seconds_s @ self.booked_w[-1])
+        energy_j[ahead.code] += self._ahead.seconds_s @ self.booked_w[-1]
         self.energy_j: NDArray[np.float64] = energy_j
 
     def of(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -267,7 +269,9 @@ class Contents:
     def _mask(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The same for all accounts that are known here."""
         n = len(self.energy_j)
-        return np.pad(wanted, (0, max(n - len(wanted), 0)))[:n]
+        result = np.zeros(n, dtype=bool)
+        result[: len(wanted)] = wanted[:n]
+        return result
 
     @property
     def _mean_s(self) -> float:
@@ -347,14 +351,10 @@ class Contents:
         split, found = self.split, self.found
         if not beside_w or not split.n:
             return np.zeros((2, n)), np.zeros((2, 2)), np.zeros((2, n))
-        by_kernel = [self._by(split.line_j[j], split.d[j], power_w, n) for j, power_w in enumerate(beside_w, 1)]
-        code, _, rows = self._rows
-        d = np.zeros((split.line_j.shape[1], rows.shape[1]))
-        np.add.at(d, code, rows)
-        powers_w = [self._wide(p) for p in (fit_beside(split.normals[0], self.powers), *beside_w)]
-        by_kernel = [self._by(split.line_j[0], d, powers_w[0], n), *by_kernel]
+        powers_w = self._wide((fit_beside(split.normals[0], self.powers), *beside_w))
+        by_kernel = self._by_kernel(powers_w, n)
         if split.turns is None:
-            at_0, *beside = (of[1] for of in by_kernel)
+            at_0, *beside = by_kernel[:, 1]
             axes = [Parabola(-1.0, down, at_0, up) for down, up in (beside[:2], beside[2:])]
             inverse = np.linalg.inv(found.axes_s)
             spread = inverse @ found.covariance_s2 @ inverse.T
@@ -368,17 +368,21 @@ class Contents:
             self.beside = tuple(map(Beside, split.kernels, parts, powers_w))
         return closer.changes(by_kernel)[:, 1], closer.covariance, closer.beyond(by_kernel)
 
-    def _wide(self, power_w: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Powers of all classes, of those that have none the mean power."""
-        result = np.full(self.powers.power_w.shape[1], self.powers.mean_w)
-        result[: len(power_w)] = power_w
+    def _wide(self, powers_w: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Powers of all classes by each kernel, of those that have none the mean power: shape (kernels, classes)."""
+        result = np.empty((len(powers_w), self.powers.power_w.shape[1]))
+        result.fill(self.powers.mean_w)
+        for row, power_w in zip(result, powers_w, strict=True):
+            row[: len(power_w)] = power_w
         return result
 
-    def _by(
-        self, line_j: NDArray[np.float64], d: NDArray[np.float64], power_w: NDArray[np.float64], n: int
-    ) -> NDArray[np.float64]:
-        """Joules of all accounts by some powers: without the time ahead, and with it; shape (2, accounts)."""
-        p = self._wide(power_w)
-        result = np.tile(np.pad(line_j + d @ p[: d.shape[1]], (0, n - len(line_j))), (2, 1))
-        np.add.at(result[1], self._ahead.code, self._ahead.seconds_s @ p)
+    def _by_kernel(self, powers_w: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+        """Joules of all accounts by each kernel, without the time ahead and with it: shape (kernels, 2, accounts)."""
+        split, (code, _, rows) = self.split, self._rows
+        have, width = split.d.shape[1:]
+        d = split.d.copy()  # there is none by the first kernel, but that of the blocks
+        np.add.at(d[0], code, rows[:, :width])
+        result = np.zeros((len(powers_w), 2, n))
+        result[:, :, :have] = (split.line_j + (d @ powers_w[:, :width, None])[:, :, 0])[:, None]
+        result[:, 1, self._ahead.code] += powers_w @ self._ahead.seconds_s.T
         return result

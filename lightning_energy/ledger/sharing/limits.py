@@ -18,6 +18,8 @@ from lightning_energy.ledger.sharing.timeline import ones
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lightning_energy.ledger.sharing.split import Pairs
+
 __all__ = ["Limits"]
 
 ROUNDS = 30  # of moving joules between neighbours; what is left over then is shared out by straight lines
@@ -80,7 +82,7 @@ class Limits:
         self,
         energy_j: NDArray[np.float64],
         line_j: NDArray[np.float64],
-        neighbours: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]],
+        pairs: Pairs,
     ) -> NDArray[np.float64] | None:
         """Find the joules that accounts have to get so that none is beyond its limits; ``None``: nothing.
 
@@ -90,13 +92,13 @@ class Limits:
         Args:
             energy_j: joules of the accounts.
             line_j: the same by straight lines.
-            neighbours: pairs of accounts that share intervals, and how much they share.
+            pairs: the pairs of accounts that share intervals.
         """
         n = min(self.low_j.shape[1], len(energy_j))
         found_j = energy_j[:n].copy()
         if not n or not any(np.abs(self._beyond_j(found_j, level)).max() > LEAST_J for level in (0, 1)):
             return None
-        first, second, weight = neighbours
+        first, second, weight = pairs.neighbours
         for _ in range(ROUNDS):
             for level in (1, 0):
                 self._move(found_j, level, first, second, weight)
