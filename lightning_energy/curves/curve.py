@@ -64,7 +64,13 @@ class Knots:
 
     def part(self, rows: slice) -> Knots:
         """Some of these knots."""
-        return Knots(*(getattr(self, f)[rows] for f in self.__slots__))
+        return Knots(
+            self.time_ns[rows],
+            self.energy_j[rows],
+            self.half_width_ns[rows],
+            self.quality[rows],
+            self.variance_j2[rows],
+        )
 
     def followed_by(self, others: Knots) -> Knots:
         """These knots, followed by others that are later."""

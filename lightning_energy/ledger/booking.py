@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING, OF_A_REGISTER
 from lightning_energy.ledger.accounts import OUTSIDE
 from lightning_energy.ledger.held import Held
 from lightning_energy.ledger.lines import line_shares
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.pieces import Marked, Pieces
-from lightning_energy.ledger.sharing.closer import Closer
+from lightning_energy.ledger.sharing.closer import Closer, with_squares
 from lightning_energy.ledger.sharing.contents import Contents
 from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, MOST_HELD, MOST_HELD_IN_PARTS, Belief
 from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lightning_energy.curves.curve import Knots
     from lightning_energy.ledger.sharing.classes import Classes
     from lightning_energy.ledger.sharing.closer import Turns
     from lightning_energy.ledger.sharing.kinds import Kinds
@@ -450,11 +449,13 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
     stages = [*split.stages.of.values()]
     powers = fit(blocks, priors=tried, fourth=copy(split.fourth), by_stage=stages, pause=pause)
     pause()
-    beside_w = []
-    for normals in split.normals[1:]:
-        beside_w.append(fit_beside(normals, powers))
+    kernels_w = []
+    for normals in split.normals if len(split.normals) > 1 else ():
+        kernels_w.append(fit_beside(normals, powers))
         pause()
-    return sharing._replace(powers=powers, beside_w=tuple(beside_w), closer=closer), split.joined
+    spread = with_squares(sharing.found.along_axes)
+    fitted = sharing._replace(powers=powers, kernels_w=tuple(kernels_w), spread=spread, closer=closer)
+    return fitted, split.joined
 
 
 def _closer(split: Split, turns: Turns, sharing: Sharing, tried: Sequence[Prior], pause: Pause) -> Closer:
@@ -518,7 +519,7 @@ def _shifted(held: Held, rows: slice, sharing: Sharing) -> Knots:
     time_ns = part.time_ns - sharing.lag_ns
     if rows.start == 0 and held.time_ns.size:
         time_ns[0] = min(time_ns[0], max(held.time_ns[0], held.knots.time_ns[0]))
-    return replace(part, time_ns=time_ns)
+    return Knots(time_ns, part.energy_j, part.half_width_ns, part.quality, part.variance_j2)
 
 
 def _trimmed(held: Held, lag_ns: int, sharing: Sharing) -> Held:

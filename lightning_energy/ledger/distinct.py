@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-__all__ = ["distinct", "distinct_places"]
+__all__ = ["distinct", "distinct_places", "is_one_of"]
 
 
 def distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -43,8 +45,22 @@ def distinct_places(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArr
     return ordered[is_first], places
 
 
+def is_one_of(values: NDArray[np.int64], few: Sequence[int]) -> NDArray[np.bool_]:
+    """True for the values that are among a few.
+
+    Example:
+        >>> is_one_of(np.array([3, 1, 2]), (1, 3)).tolist()
+        [True, True, False]
+    """
+    result = values == few[0]
+    for one in few[1:]:
+        result |= values == one
+    return result
+
+
 def _is_first(ordered: NDArray[np.int64]) -> NDArray[np.bool_]:
     """True for the values that are not those before them."""
-    result = np.ones(len(ordered), dtype=bool)
+    result = np.empty(len(ordered), dtype=bool)
+    result[:1] = True
     np.not_equal(ordered[1:], ordered[:-1], out=result[1:])
     return result

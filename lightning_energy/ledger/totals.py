@@ -34,7 +34,6 @@ class _Columns(NamedTuple):
     """The accounts as arrays."""
 
     epoch: NDArray[np.int64]
-    of_stage: dict[str, NDArray[np.bool_]]
     is_step: NDArray[np.bool_]
     is_inside: NDArray[np.bool_]
 
@@ -184,21 +183,17 @@ class Totals:
     def _columns(self) -> _Columns:
         is_inside = np.ones(len(self.accounts), dtype=bool)
         is_inside[OUTSIDE] = False
-        of_stage: dict[str, list[int]] = {}
-        for code, account in enumerate(self.accounts):
-            of_stage.setdefault(account.stage, []).append(code)
         return _Columns(
             np.array([a.epoch for a in self.accounts], dtype=np.int64),
-            {stage: self._mask(codes) for stage, codes in of_stage.items()},
             np.array([a.kind == "step" for a in self.accounts], dtype=bool),
             is_inside,
         )
 
-    def _mask(self, codes: Sequence[int]) -> NDArray[np.bool_]:
-        """True for some accounts."""
-        result = np.zeros(len(self.accounts), dtype=bool)
-        result[codes] = True
-        return result
+    @cached_property
+    def _by_stage(self) -> dict[str, NDArray[np.bool_]]:
+        """By stage, true for its accounts. Lightning's names are texts of a type that NumPy does not compare."""
+        stages = [a.stage for a in self.accounts]
+        return {stage: np.array([s == stage for s in stages]) for stage in dict.fromkeys(stages)}
 
     @cached_property
     def _joules(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -211,11 +206,11 @@ class Totals:
         return energy_j, is_known
 
     def _is_of(self, stages: Collection[str]) -> NDArray[np.bool_]:
-        """True for the accounts of some stages. Lightning's are texts of a type that NumPy does not compare."""
-        result = self._mask([])
+        """True for the accounts of some stages."""
+        result = np.zeros(len(self.accounts), dtype=bool)
         for stage in stages:
-            if stage in self._columns.of_stage:
-                result |= self._columns.of_stage[stage]
+            if stage in self._by_stage:
+                result |= self._by_stage[stage]
         return result
 
     def _of(self, wanted: NDArray[np.bool_], level: Level, device: int | None = None) -> Energy:

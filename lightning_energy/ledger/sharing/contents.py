@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lightning_energy.ledger.room import with_room
-from lightning_energy.ledger.sharing.closer import Closer, Parabola, changes, with_squares
-from lightning_energy.ledger.sharing.powers import Powers, fit_beside, variances_of_longer, wide
+from lightning_energy.ledger.sharing.closer import Closer, Parabola, changes
+from lightning_energy.ledger.sharing.powers import Powers, variances_of_longer, wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,7 +148,7 @@ class Contents:
         self._known: dict[bytes, tuple[float, float, float]] = {}
         self._widening = self.found.widening
         self.booked_w, self.beside = self.powers.power_w, tuple[Beside, ...]()
-        self._slopes, self._spread, shift_j = self._kernel_slopes(n, sharing.beside_w)
+        self._slopes, self._spread, shift_j = self._kernel_slopes(n)
         energy_j += shift_j[0]
         moved_j = split.limits.moves_j(energy_j, line_j, split.pairs)
         self.moved_j = np.zeros(n) if moved_j is None else moved_j
@@ -341,24 +341,20 @@ class Contents:
         at_changes = changes.squares(power_w) / changes.n
         return max(at_changes / max(of_all, 1e-12) - 1 - 2 * math.sqrt(2 / changes.n), 0.0) * scatter
 
-    def _kernel_slopes(
-        self, n: int, beside_w: Sequence[NDArray[np.float64]]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def _kernel_slopes(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Changes of all accounts by what is not known of the kernel, its covariance, and a change that is told.
 
         The latter without the time ahead, and with it.
         """
         split, found = self.split, self.found
-        if not beside_w or not split.n:
+        if not self.sharing.kernels_w or not split.n:
             return np.zeros((2, n)), np.zeros((2, 2)), np.zeros((2, n))
-        powers_w = self._wide((fit_beside(split.normals[0], self.powers), *beside_w))
+        powers_w = self._wide(self.sharing.kernels_w)
         by_kernel = self._by_kernel(powers_w, n)
         if split.turns is None:
             at_0, *beside = by_kernel[:, 1]
             axes = [Parabola(-1.0, down, at_0, up) for down, up in (beside[:2], beside[2:])]
-            inverse = np.linalg.inv(found.axes_s)
-            spread = inverse @ found.covariance_s2 @ inverse.T
-            return changes(axes, (0.0, 0.0)), with_squares(spread), np.zeros((2, n))
+            return changes(axes, (0.0, 0.0)), self.sharing.spread, np.zeros((2, n))
         closer = self.sharing.closer or Closer.as_found(found)
         self.found = closer.found
         power_w = np.maximum(self.powers.power_w + closer.beyond(powers_w), 0.0)

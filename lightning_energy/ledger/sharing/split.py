@@ -433,7 +433,7 @@ class Split:
         if first == 0 or not stretch.is_known[first - 1]:
             return None
         knot_s = stretch.knot_s[first - 1 : first + 1]
-        length_s = np.diff(knot_s)
+        length_s = knot_s[1:] - knot_s[:-1]
         seconds_s = Kernel(self.kernels[0].lag_s).seconds_of(smoothed, knot_s)[0]
         return seconds_s / length_s[:, None], stretch.rise_j[first - 1 : first] / length_s
 
@@ -459,21 +459,26 @@ class Split:
         bridge = np.diag(spent_s.sum(axis=0)) - spent_s.T @ (spent_s / length_s[:, None])
         # an update that is seen too late moves joules to the next interval, which shares them out differently
         e2 = (power_w[1:] ** 2 + power_w[:-1] ** 2) / 2 * sharp_s**2 / 3
-        turn = np.diff(share, axis=0)
+        turn = share[1:] - share[:-1]
         edge = turn.T @ (turn * e2[:, None])
         x, y = np.nonzero((np.abs(bridge) > ROUNDING_S) | (np.abs(edge) > ROUNDING_S))
-        self.pairs.add(used[x], used[y], np.stack([bridge[x, y], edge[x, y], np.zeros(len(x))], axis=1))
+        values = np.zeros((len(x), 3))
+        values[:, 0], values[:, 1] = bridge[x, y], edge[x, y]
+        self.pairs.add(used[x], used[y], values)
 
     def _add_cuts(self, stretch: Stretch, columns: Columns, timeline: Timeline, rows: slice) -> None:
         """Count the changes of stage between accounts, in known intervals."""
-        k = np.searchsorted(stretch.knot_s - self.kernels[0].lag_s, timeline.start_s[1:]) - 1
-        inside = (rows.start <= k) & (k < rows.stop) & stretch.is_known[np.clip(k, 0, len(stretch.is_known) - 1)]
+        k = (stretch.knot_s - self.kernels[0].lag_s).searchsorted(timeline.start_s[1:]) - 1
+        inside = (rows.start <= k) & (k < rows.stop)
+        inside[inside] = stretch.is_known[k[inside]]
         before, after = timeline.column[:-1][inside], timeline.column[1:][inside]
         stage = stretch.stage[columns.of_class]
         changes = stage[before] != stage[after]
         x, y = columns.code[before[changes]], columns.code[after[changes]]
+        if not x.size:
+            return
         values = np.zeros((4 * len(x), 3))
-        values[:, 2] = np.repeat([1.0, 1.0, -1.0, -1.0], len(x))
+        values[: 2 * len(x), 2], values[2 * len(x) :, 2] = 1.0, -1.0
         self.pairs.add(np.concatenate([x, y, x, y]), np.concatenate([x, y, y, x]), values)
 
     def _grow(self, codes: int, width: int) -> None:
