@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.classes import Classes
     from lightning_energy.ledger.sharing.closer import Turns
     from lightning_energy.ledger.sharing.kinds import Kinds
+    from lightning_energy.ledger.sharing.powers import Powers
     from lightning_energy.ledger.sharing.stretch import Stretch
     from lightning_energy.ledger.spans import Span
 
@@ -440,7 +441,7 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
     if old is not None and split.joined == due.state.joined:
         is_grown = due.is_last and split.n > old.n
         if not is_grown and (due.is_all or split.n < FIT_AGAIN * old.n):
-            return sharing, split.joined
+            return _looked_again(split, sharing, old), split.joined
     tried, closer = Prior.of(sharing.parts, due.classes.divided).tried, None
     if split.turns is not None and sharing.parts:
         closer = _closer(split, split.turns, sharing, tried, pause)
@@ -456,6 +457,13 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
     spread = with_squares(sharing.found.along_axes)
     fitted = sharing._replace(powers=powers, kernels_w=tuple(kernels_w), spread=spread, closer=closer)
     return fitted, split.joined
+
+
+def _looked_again(split: Split, sharing: Sharing, powers: Powers) -> Sharing:
+    """The sharing with the kernel's own powers of all intervals: what differs from those fitted before is not known."""
+    if not sharing.kernels_w:
+        return sharing
+    return sharing._replace(kernels_w=(fit_beside(split.normals[0], powers), *sharing.kernels_w[1:]))
 
 
 def _closer(split: Split, turns: Turns, sharing: Sharing, tried: Sequence[Prior], pause: Pause) -> Closer:

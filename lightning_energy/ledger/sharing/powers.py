@@ -295,19 +295,21 @@ class _View(NamedTuple):
 
     @classmethod
     def of(cls, whole: Normals) -> _View:
-        diagonal = np.diag(whole.a)
-        seen = np.flatnonzero(diagonal > 1e-12 * diagonal.sum())
-        a = whole.a[np.ix_(seen, seen)]
-        low = np.linalg.cholesky(a + 1e-9 * np.diag(np.diag(a))).astype(np.float64, copy=False)
+        diagonal = whole.a.diagonal()
+        seen = (diagonal > 1e-12 * diagonal.sum()).nonzero()[0]
+        a, excess = whole.a[seen[:, None], seen], whole.excess[seen[:, None], seen]
+        lifted, at = a.copy(), np.arange(len(seen))
+        lifted[at, at] += 1e-9 * a[at, at]
+        low = np.linalg.cholesky(lifted).astype(np.float64, copy=False)
         inverse = np.linalg.inv(low).astype(np.float64, copy=False)
-        share, q = np.linalg.eigh(inverse @ (a - whole.excess[np.ix_(seen, seen)]) @ inverse.T)
+        share, q = np.linalg.eigh(inverse @ (a - excess) @ inverse.T)
         return cls(seen, low, inverse, q, share, share >= RELIABLE)
 
     def information(self, a: NDArray[np.float64], corrected: float, *, meat: bool = False) -> NDArray[np.float64]:
         """Seconds' W seconds without a part of the noise of the updates' times, in reliable directions only."""
         share = np.where(self.keep, 1.0 if meat else 1 - corrected * (1 - self.share), 0.0)
         there, back = self.q.T @ self.inverse, self.low @ self.q
-        inner = there @ a[np.ix_(self.seen, self.seen)] @ there.T
+        inner = there @ a[self.seen[:, None], self.seen] @ there.T
         root = np.sqrt(share)
         result: NDArray[np.float64] = back @ (root[:, None] * inner * root) @ back.T
         return result
@@ -395,11 +397,13 @@ def fit_beside(normals: Normals, powers: Powers) -> NDArray[np.float64]:
         Shape (classes,).
     """
     view, mean_w = _View.of(normals), normals.mean_w
-    power_w = np.full(len(normals.b), mean_w)
+    power_w = np.empty(len(normals.b))
+    power_w.fill(mean_w)
     info, design, spread_w = view.information(normals.a, 0.5), *powers.prior.axes(view.seen, len(normals.b), mean_w)
-    right = view.right(normals.b) - info @ np.full(len(view.seen), mean_w)
-    ridge = np.diag(powers.scatter / spread_w**2)
-    power_w[view.seen] = mean_w + design @ np.linalg.solve(design.T @ info @ design + ridge, design.T @ right)
+    right = view.right(normals.b) - info @ power_w[view.seen]
+    pulled, at = design.T @ info @ design, np.arange(len(spread_w))
+    pulled[at, at] += powers.scatter / spread_w**2
+    power_w[view.seen] = mean_w + design @ np.linalg.solve(pulled, design.T @ right)
     return power_w
 
 

@@ -27,7 +27,8 @@ class Sharing(NamedTuple):
     Attributes:
         found: the kernel of the split, and what is not known of it.
         powers: fitted powers; ``None`` before they can be fitted: straight lines.
-        kernels_w: the powers by the kernel and by its neighbours, of the intervals that :attr:`powers` were fitted to.
+        kernels_w: the powers by the kernel, of all intervals, and by its neighbours, of those that :attr:`powers` were
+            fitted to.
         looked: number of intervals when the delay was looked for last.
         is_final: true when the kernel of the split does not change any more.
         rules: the way in which kinds of steps are told apart.
