@@ -320,7 +320,7 @@ class Split:
                 self.fourth.add(tau[part.known], weight[part.known], stretch.prior)
             self.line_j[slice(None) if for_now else j, part.used] += line_j
             if j == 0:
-                self._to_blocks(normals, part.used, d)
+                self._to_blocks(normals, part.used, d, for_now=for_now)
             if j or for_now:
                 self.d[slice(1, None) if for_now else j, part.used, :width] += d
             pause()
@@ -414,9 +414,11 @@ class Split:
             result += g * (moved.T @ (moved * weight[:, None]))
         return result
 
-    def _to_blocks(self, normals: Normals, used: NDArray[np.int64], d: NDArray[np.float64]) -> None:
+    def _to_blocks(
+        self, normals: Normals, used: NDArray[np.int64], d: NDArray[np.float64], *, for_now: bool = False
+    ) -> None:
         if not self.blocks or self.blocks[-1].normals.n >= BLOCK << self.joined:
-            if len(self.blocks) >= MOST_BLOCKS:
+            if len(self.blocks) >= MOST_BLOCKS and not for_now:  # which would ask for powers that are fitted anew
                 joined = [block.copy() for block in self.blocks[::2]]
                 for first, second in zip(joined, self.blocks[1::2], strict=True):
                     first.join(second)
