@@ -11,6 +11,7 @@ from lightning_energy.curves.energy import MISSING
 from lightning_energy.curves.power_series import ThinnedPower
 from lightning_energy.ledger.booking import Due, State, contents, still_holds, way_to_share, work_out
 from lightning_energy.ledger.marks import AtMarks
+from lightning_energy.ledger.since import since_booking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,10 +146,32 @@ class Book:
             groups: for each account, the first one of its group.
             now_ns: the moment. Behind the last knot the power is assumed to go on.
         """
-        due = self._due(marks, now_ns, is_all=True)
-        if self._for_now is None or not still_holds(self._for_now, due, groups):
-            self._for_now = work_out(due, groups)
-        return contents(due, self._for_now, groups, now_ns)
+        due, last, since = self._due(marks, now_ns, is_all=True), self._for_now, None
+        if last is not None and not still_holds(last, due, groups):
+            since = since_booking(last, due, groups)
+            if since is None or not still_holds(last, due, groups, or_behind=True):
+                last = since = None
+        if last is None:
+            self._for_now = last = work_out(due, groups)
+        return contents(due, last, groups, now_ns, since)
+
+    def due_now(self, marks: Marks, now_ns: int) -> Due:
+        """Knots and marks that are known, for :meth:`foresee`. The lock is held.
+
+        Args:
+            marks: the marks that not every book has passed.
+            now_ns: the moment.
+        """
+        return self._due(marks, now_ns, is_all=True)
+
+    def foresee(self, booking: Booking) -> None:
+        """Keep a booking for a moment for :meth:`totals` shortly after it. The lock is held.
+
+        Args:
+            booking: of :meth:`due_now`.
+        """
+        if booking.due.state is self.state:
+            self._for_now = booking
 
     def as_booked(self, groups: NDArray[np.int64]) -> Callable[[], tuple[Sums, list[Span]]]:
         """A function that gives the contents as they are booked now, whenever it is called. The lock is held."""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.kinds import Kinds
     from lightning_energy.ledger.sharing.powers import Powers
     from lightning_energy.ledger.sharing.stretch import Stretch
+    from lightning_energy.ledger.since import Since
     from lightning_energy.ledger.spans import Span
 
 __all__ = [
@@ -237,7 +238,9 @@ def still_held(held: Held, sharing: Sharing, *, booked: int, told: int) -> Held:
     return _trimmed(held._replace(booked=booked, told=told), sharing.lag_ns, sharing)
 
 
-def contents(due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, list[Span]]:
+def contents(
+    due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int, since: Since | None = None
+) -> tuple[Sums, list[Span]]:
     """The contents of the accounts at a moment, and the missing time.
 
     Args:
@@ -245,6 +248,7 @@ def contents(due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int)
         booking: of the intervals: that of :func:`work_out`, or an earlier one that :func:`still_holds`.
         groups: for each account, the first one of its group.
         now_ns: the moment. Behind the last knot the power is assumed to go on.
+        since: the time since the booking, with the intervals that are not in it.
     """
     if booking.due.held.ways != due.held.ways:  # found just now
         due = booking.due
@@ -264,27 +268,29 @@ def contents(due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int)
             _add_lines(sums, due, rows, sharing, groups, by_line=held.is_known, with_time=False)
         tail.add_line(sums, groups)
     else:
-        ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s)
+        ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s, since)
         hides = due.classes.has_phases and not sharing.parts
         sums.fitted = Contents(state.split, sharing, sharing.powers, ahead, held.stretches, hides=hides)
     return sums, tail.missing_ns([*state.missing_ns])
 
 
-def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
+def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64], *, or_behind: bool = False) -> bool:
     """True where a booking for a moment is also that for a later one: no knot has come, and no mark that it looks at.
 
     Args:
         booking: of the earlier moment, with marks that may lie behind its last knot.
         due: knots and marks at the later one.
         groups: for each account at the later one, the first one of its group.
+        or_behind: true also where knots have come, behind those that are booked.
     """
     old, sharing = booking.due, booking.state.sharing
-    knots = due.held.knots
+    knots = old.held.knots
     if old.state is not due.state or (old.is_exact, old.bounds_w) != (due.is_exact, due.bounds_w):
         return False
-    if not due.held.n or due.held.n != old.held.n or due.held.ways != old.held.ways:
+    if not due.held.n or not old.held.n or due.held.ways != old.held.ways:
         return False
-    if due.last(sharing.lag_ns) != old.last(sharing.lag_ns):
+    has_news = due.held.n != old.held.n or due.last(sharing.lag_ns) != old.last(sharing.lag_ns)
+    if has_news and not or_behind:
         return False
     first_s = min(kernel.lag_s for kernel in booking.state.split.kernels)
     reach_ns = int(knots.time_ns[-1]) - round(first_s / NS) + int(knots.half_width_ns.max())

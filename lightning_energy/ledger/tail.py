@@ -8,9 +8,9 @@ import numpy as np
 
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.accounts import OUTSIDE
-from lightning_energy.ledger.distinct import distinct, distinct_places
+from lightning_energy.ledger.distinct import distinct
 from lightning_energy.ledger.sharing.contents import Ahead
-from lightning_energy.ledger.sharing.timeline import in_seconds
+from lightning_energy.ledger.since import Since
 from lightning_energy.ledger.spans import joined
 from lightning_energy.ledger.uncertainty import SQRT3
 from lightning_energy.meters.units import NS
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LONGEST_TAIL_NS", "Tail"]
 
-LONGEST_MEMORY = 25  # time constants after which smoothing has forgotten, to a float
 LONGEST_TAIL_NS = 2_500_000_000  # longest wait that is no silence: the slowest sensors are read every two seconds
 
 
@@ -66,25 +65,20 @@ class Tail:
         last_quality = int(held.knots.quality[-1]) if held.n else MISSING
         self._quality = np.where((cut_ns[:-1] < until_ns) & (not is_silent), last_quality, MISSING)
 
-    def ahead(self, width: int, ema_s: float = 0.0) -> Ahead:
+    def ahead(self, width: int, ema_s: float = 0.0, since: Since | None = None) -> Ahead:
         """The seconds of classes in it, for powers to go on with, parts of phases apart.
 
         Args:
             width: the number of classes.
             ema_s: time constant of the counter's smoothing: the last of what was before is still to be shown.
+            since: the same time, where it was looked at already.
         """
         known = self._quality != MISSING
         if not known.any():
             return Ahead(np.empty(0, dtype=np.int64), np.empty((0, width)))
-        at_ns, until_ns = int(self._cut_ns[0]), self._cut_ns[1:][known][-1:]
-        timeline, columns = self._held.timeline(at_ns, at_ns - round(LONGEST_MEMORY * ema_s / NS))
-        plain = timeline.smoothed()
-        shown_s = plain.behind(ema_s).at(np.zeros(1))
-        all_s = plain.at(in_seconds(until_ns - at_ns))
-        used, account = distinct_places(columns.code)
-        seconds_s = np.zeros((len(used), width))
-        seconds_s[account, columns.of_class] = (all_s - shown_s)[0]  # of each pair there is one column
-        return Ahead(used, seconds_s)
+        at_ns, until_ns = int(self._cut_ns[0]), int(self._cut_ns[1:][known][-1])
+        since = Since.of(self._held, at_ns, ema_s) if since is None else since
+        return since.ahead(until_ns - at_ns, width)
 
     def add_time(self, sums: Sums) -> None:
         """Add its times to ``sums``."""

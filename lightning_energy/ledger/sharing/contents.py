@@ -77,11 +77,29 @@ class Ahead(NamedTuple):
 
     Attributes:
         code: accounts, each once, in order.
-        seconds_s: seconds of each by class, shape (accounts, classes).
+        seconds_s: change of the joules of each by the power of each class, shape (accounts, classes): without updates
+            that are not booked, its seconds.
+        line_j: joules of each by a straight line through updates that are not booked; empty without any.
+        behind_s: seconds of each behind the very last update; empty: all of ``seconds_s``.
+        shared_s: seconds of each before that.
     """
 
     code: NDArray[np.int64]
     seconds_s: NDArray[np.float64]
+    line_j: NDArray[np.float64] = np.empty(0)
+    behind_s: NDArray[np.float64] = np.empty(0)
+    shared_s: NDArray[np.float64] = np.empty(0)
+
+    def unknown_s(self, wanted: NDArray[np.bool_]) -> tuple[float, float]:
+        """Seconds of some accounts that no update shows, and those of a Brownian bridge between updates.
+
+        Args:
+            wanted: true for the accounts that count, of :attr:`code`.
+        """
+        if not self.shared_s.size:
+            return float(self.seconds_s[wanted].sum()), 0.0
+        mine_s = float(self.shared_s[wanted].sum())
+        return float(self.behind_s[wanted].sum()), mine_s - mine_s**2 / float(self.shared_s.sum())
 
 
 class Beside(NamedTuple):
@@ -140,7 +158,7 @@ class Contents:
         self.sharing = sharing
         self.stretches = np.zeros((2, 0)) if stretches is None else stretches
         self._hides = hides
-        self._ahead = Ahead(ahead.code, wide(ahead.seconds_s, width))
+        self._ahead = ahead._replace(seconds_s=wide(ahead.seconds_s, width))
         line_j = with_room(split.line_j[0], n)
         energy_j = line_j.copy()
         for place, block in enumerate(split.blocks):
@@ -154,6 +172,8 @@ class Contents:
         self.moved_j = np.zeros(n) if moved_j is None else moved_j
         energy_j += self.moved_j + shift_j[1] - shift_j[0]
         energy_j[ahead.code] += self._ahead.seconds_s @ self.booked_w[-1]
+        if ahead.line_j.size:
+            energy_j[ahead.code] += ahead.line_j
         self.energy_j: NDArray[np.float64] = energy_j
 
     def of(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -193,14 +213,14 @@ class Contents:
         scatter, mean_s = self.powers.scatter, self._mean_s
         of_powers, of_kernel, guess = self._of_fit(wanted)
         of_load = load_scatter(scatter, split.of_times_j2 / max(split.n, 1))
-        inside = max(ON_THE_BRIDGE * of_load * bridge, 0.0) + max(cuts, 0.0) * smoothed_j2(kernel, of_load, mean_s)
+        ahead_s, since_s = self._ahead.unknown_s(wanted[self._ahead.code])
+        inside = max(ON_THE_BRIDGE * of_load * (bridge + since_s), 0.0) + max(cuts, 0.0) * smoothed_j2(kernel, of_load, mean_s)
         misfit = self._beyond_scatter * mean_s * (cuts / 2) ** 2
         is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or self._is_hidden(bridge, cuts)
         if is_open and guess > inside + edge + misfit:
             of_powers = max(of_powers, guess)
         seconds_s = float(split.seconds_s[wanted[: len(split.seconds_s)]].sum())
         unseen_s = (1 - self.found.kernel.look) * seconds_s
-        ahead_s = float(self._ahead.seconds_s[wanted[self._ahead.code]].sum())
         return {
             "inside": inside,
             "powers": max(of_powers, 0.0),
