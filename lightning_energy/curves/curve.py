@@ -74,7 +74,15 @@ class Knots:
 
     def followed_by(self, others: Knots) -> Knots:
         """These knots, followed by others that are later."""
-        return Knots(*(np.concatenate([getattr(self, f), getattr(others, f)]) for f in self.__slots__))
+        if not others.time_ns.size:
+            return self
+        return Knots(
+            np.concatenate([self.time_ns, others.time_ns]),
+            np.concatenate([self.energy_j, others.energy_j]),
+            np.concatenate([self.half_width_ns, others.half_width_ns]),
+            np.concatenate([self.quality, others.quality]),
+            np.concatenate([self.variance_j2, others.variance_j2]),
+        )
 
 
 def shape_bound_j(

@@ -26,6 +26,7 @@ from lightning_energy.ledger.sharing.powers import fit, fit_beside, median
 from lightning_energy.ledger.sharing.prior import Prior, believed
 from lightning_energy.ledger.sharing.sharing import Sharing
 from lightning_energy.ledger.sharing.split import Split, kernels_of
+from lightning_energy.ledger.since import LONGEST_NS, Since
 from lightning_energy.ledger.spans import joined
 from lightning_energy.ledger.sums import Sums
 from lightning_energy.ledger.tail import Tail
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.kinds import Kinds
     from lightning_energy.ledger.sharing.powers import Powers
     from lightning_energy.ledger.sharing.stretch import Stretch
-    from lightning_energy.ledger.since import Since
     from lightning_energy.ledger.spans import Span
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "State",
     "contents",
     "no_pause",
+    "since_booking",
     "still_held",
     "still_holds",
     "way_to_share",
@@ -274,30 +275,33 @@ def contents(
     return sums, tail.missing_ns([*state.missing_ns])
 
 
-def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64], *, or_behind: bool = False) -> bool:
+def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
     """True where a booking for a moment is also that for a later one: no knot has come, and no mark that it looks at.
 
     Args:
         booking: of the earlier moment, with marks that may lie behind its last knot.
         due: knots and marks at the later one.
         groups: for each account at the later one, the first one of its group.
-        or_behind: true also where knots have come, behind those that are booked.
     """
-    old, sharing = booking.due, booking.state.sharing
-    knots = old.held.knots
+    old, lag_ns = booking.due, booking.state.sharing.lag_ns
+    if due.held.n != old.held.n or due.last(lag_ns) != old.last(lag_ns):
+        return False
+    return _is_of_same(booking, due, groups)
+
+
+def _is_of_same(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
+    """True where a booking looked at what is known now of its intervals, too."""
+    old, sharing, knots = booking.due, booking.state.sharing, booking.due.held.knots
     if old.state is not due.state or (old.is_exact, old.bounds_w) != (due.is_exact, due.bounds_w):
         return False
-    if not due.held.n or not old.held.n or due.held.ways != old.held.ways:
-        return False
-    has_news = due.held.n != old.held.n or due.last(sharing.lag_ns) != old.last(sharing.lag_ns)
-    if has_news and not or_behind:
+    if not old.held.n or due.held.ways != old.held.ways:
         return False
     first_s = min(kernel.lag_s for kernel in booking.state.split.kernels)
     reach_ns = int(knots.time_ns[-1]) - round(first_s / NS) + int(knots.half_width_ns.max())
-    n, then = (int(np.searchsorted(held.time_ns, reach_ns, side="right")) for held in (due.held, old.held))
+    n, then = (int(held.time_ns.searchsorted(reach_ns, side="right")) for held in (due.held, old.held))
     end = n + 1 if sharing.parts else n  # where the last stretch ends, its parts end
     return n == then and all(
-        np.array_equal(now[:k], before[:k])
+        now[:k].tobytes() == before[:k].tobytes()
         for now, before, k in (
             (due.held.time_ns, old.held.time_ns, end),
             (due.held.code, old.held.code, n),
@@ -306,6 +310,29 @@ def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64], *, or_beh
             (groups, booking.groups, len(booking.groups)),
         )
     )
+
+
+def since_booking(booking: Booking, due: Due, groups: NDArray[np.int64]) -> Since | None:
+    """The time since a booking; ``None`` where its powers have to be asked again, or are not known.
+
+    Args:
+        booking: for an earlier moment.
+        due: knots and marks at the later one.
+        groups: for each account at the later one, the first one of its group.
+    """
+    held, sharing = due.held, booking.state.sharing
+    kernel, powers, first, last = sharing.found.kernel, sharing.powers, booking.booked, due.last(sharing.lag_ns)
+    if powers is None or kernel.look < 1 or not 0 < first <= last:
+        return None
+    from_ns, to_ns = held.knots.time_ns[[first, last]].tolist()
+    if to_ns - from_ns > LONGEST_NS or not _is_of_same(booking, due, groups):
+        return None
+    if not held.is_known[first:last].all():
+        return None
+    from_j, to_j = held.knots.energy_j[[first, last]].tolist()
+    since = Since.of(held, from_ns - sharing.lag_ns, kernel.ema_s, to_j - from_j, (to_ns - from_ns) * NS)
+    known_w = powers.wide(len(due.stage)).overall_w
+    return since if since.is_as_foreseen(groups, known_w, powers.scatter) else None
 
 
 def way_to_share(

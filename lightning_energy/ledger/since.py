@@ -16,12 +16,11 @@ from lightning_energy.meters.units import NS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lightning_energy.ledger.booking import Booking, Due
     from lightning_energy.ledger.held import Held
     from lightning_energy.ledger.sharing.split import Columns
     from lightning_energy.ledger.sharing.timeline import Smoothed
 
-__all__ = ["Since", "since_booking"]
+__all__ = ["LONGEST_NS", "Since"]
 
 LONGEST_NS = 400_000_000  # longest time that is shared out as one interval
 LONGEST_MEMORY = 25  # time constants after which smoothing has forgotten, to a float
@@ -110,24 +109,3 @@ class Since(NamedTuple):
         if used[0] == OUTSIDE or (used != used[0]).any():
             return False
         return bool(abs(rise_j - mine_s @ power_w[self.columns.of_class]) <= ODD * math.sqrt(scatter * all_s))
-
-
-def since_booking(booking: Booking, due: Due, groups: NDArray[np.int64]) -> Since | None:
-    """The time since a booking; ``None`` where its powers have to be asked again, or are not known.
-
-    Args:
-        booking: for an earlier moment; the same marks are known of its intervals.
-        due: knots and marks at the later one.
-        groups: for each account at the later one, the first one of its group.
-    """
-    held, sharing = due.held, booking.state.sharing
-    kernel, powers, first, last = sharing.found.kernel, sharing.powers, booking.booked, due.last(sharing.lag_ns)
-    if powers is None or kernel.look < 1 or not 0 < first <= last or held.ways != booking.due.held.ways:
-        return None
-    from_ns, to_ns = held.knots.time_ns[[first, last]].tolist()
-    if to_ns - from_ns > LONGEST_NS or not held.is_known[first:last].all():
-        return None
-    from_j, to_j = held.knots.energy_j[[first, last]].tolist()
-    since = Since.of(held, from_ns - sharing.lag_ns, kernel.ema_s, to_j - from_j, (to_ns - from_ns) * NS)
-    known_w = powers.wide(len(due.stage)).overall_w
-    return since if since.is_as_foreseen(groups, known_w, powers.scatter) else None

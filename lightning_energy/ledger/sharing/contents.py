@@ -214,7 +214,9 @@ class Contents:
         of_powers, of_kernel, guess = self._of_fit(wanted)
         of_load = load_scatter(scatter, split.of_times_j2 / max(split.n, 1))
         ahead_s, since_s = self._ahead.unknown_s(wanted[self._ahead.code])
-        inside = max(ON_THE_BRIDGE * of_load * (bridge + since_s), 0.0) + max(cuts, 0.0) * smoothed_j2(kernel, of_load, mean_s)
+        inside = max(ON_THE_BRIDGE * of_load * (bridge + since_s), 0.0) + max(cuts, 0.0) * smoothed_j2(
+            kernel, of_load, mean_s
+        )
         misfit = self._beyond_scatter * mean_s * (cuts / 2) ** 2
         is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or self._is_hidden(bridge, cuts)
         if is_open and guess > inside + edge + misfit:

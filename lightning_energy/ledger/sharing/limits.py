@@ -18,7 +18,7 @@ from lightning_energy.ledger.sharing.timeline import ones
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lightning_energy.ledger.sharing.split import Pairs
+    from lightning_energy.ledger.sharing.pairs import Pairs
 
 __all__ = ["Limits"]
 

@@ -21,6 +21,7 @@ from lightning_energy.ledger.room import with_room
 from lightning_energy.ledger.sharing.closer import Turns
 from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.limits import Limits
+from lightning_energy.ledger.sharing.pairs import Pairs
 from lightning_energy.ledger.sharing.powers import Fourth, Normals, go_on, median, wide
 from lightning_energy.ledger.sharing.timeline import Smoothed, ones
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.stretch import Stretch
     from lightning_energy.ledger.sharing.timeline import Timeline
 
-__all__ = ["Columns", "Pairs", "Split", "kernels_of"]
+__all__ = ["Columns", "Split", "kernels_of"]
 
 MOST_BLOCKS = 32  # blocks of intervals with powers of their own; more are joined two by two
 BLOCK = 8  # intervals of a block, to begin with
@@ -55,46 +56,6 @@ class Columns(NamedTuple):
 
     code: NDArray[np.int64]
     of_class: NDArray[np.int64]
-
-
-class Pairs:
-    """Sums for pairs of accounts, sparse: only neighbours share intervals. Arrays are never changed, only replaced.
-
-    Attributes:
-        first: the first account of each pair.
-        second: the second account.
-        values: the sums, shape (pairs, 3): of a Brownian bridge between the updates in seconds, of cuts in J², and of
-            changes of stage.
-    """
-
-    def __init__(self) -> None:
-        self.first, self.second = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-        self.values = np.empty((0, 3))
-
-    def add(self, first: NDArray[np.int64], second: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-        """Add values of shape (n, 3) to n pairs."""
-        first, second = np.concatenate([self.first, first]), np.concatenate([self.second, second])
-        key, place = distinct_places((first << 32) + second)
-        sums = np.zeros((len(key), 3))
-        np.add.at(sums, place, np.concatenate([self.values, values]))
-        self.first, self.second, self.values = key >> 32, key & 0xFFFFFFFF, sums
-
-    def copy(self) -> Pairs:
-        """The same, which may change by itself."""
-        result = Pairs.__new__(Pairs)
-        result.first, result.second, result.values = self.first, self.second, self.values
-        return result
-
-    @property
-    def neighbours(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Pairs of two accounts that share intervals, and how much they share, in seconds."""
-        other = self.first != self.second
-        return self.first[other], self.second[other], np.maximum(-self.values[other, 0], 0.0)
-
-    def within(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """The quadratic form for a set of accounts: shape (3,)."""
-        result: NDArray[np.float64] = self.values[wanted[self.first] & wanted[self.second]].sum(axis=0)
-        return result
 
 
 class _Block:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lightning_energy.ledger.sharing.limits import Limits
-from lightning_energy.ledger.sharing.split import Pairs
+from lightning_energy.ledger.sharing.pairs import Pairs
 
 
 def limits_of(spent_s, rise_j, slack_j=0.0, groups=None):
