@@ -52,7 +52,7 @@ def is_one_of(values: NDArray[np.int64], few: Sequence[int]) -> NDArray[np.bool_
         >>> is_one_of(np.array([3, 1, 2]), (1, 3)).tolist()
         [True, True, False]
     """
-    result = values == few[0]
+    result: NDArray[np.bool_] = values == few[0]
     for one in few[1:]:
         result |= values == one
     return result

@@ -1,4 +1,4 @@
-"""The updates of a counter that came since a booking for a moment: shared out as one interval until the next booking."""
+"""The updates of a counter that came since a booking: shared out as one interval until the next one."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Since(NamedTuple):
         if self.closed is None:
             return Ahead(code, seconds_s)
         mine_s, rise_j = self.closed
-        all_s, shared_s = mine_s.sum(), np.bincount(account, mine_s, n)
+        all_s, shared_s = mine_s.sum(), np.bincount(account, mine_s, n).astype(np.float64, copy=False)
         behind_s = seconds_s.sum(axis=1)
         seconds_s[account, of_class] += mine_s
         seconds_s -= (shared_s / all_s)[:, None] * np.bincount(of_class, mine_s, width)

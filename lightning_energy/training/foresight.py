@@ -1,4 +1,4 @@
-"""The batch shortly before an end at which totals are asked for: from there on the background works most of them out."""
+"""The batch shortly before an end at which totals are asked for: then the background begins to work them out."""
 
 from __future__ import annotations
 

@@ -379,12 +379,12 @@ class Contents:
             return changes(axes, (0.0, 0.0)), self.sharing.spread, np.zeros((2, n))
         closer = self.sharing.closer or Closer.as_found(found)
         self.found = closer.found
-        power_w = np.maximum(self.powers.power_w + closer.beyond(powers_w), 0.0)
+        power_w = np.maximum(self.powers.power_w + closer.beyond([*powers_w]), 0.0)
         self.powers = self.powers._replace(power_w=power_w)
         if any(closer.at):
             parts = closer.beyond([*np.eye(len(split.kernels))]).tolist()
             self.beside = tuple(map(Beside, split.kernels, parts, powers_w))
-        return closer.changes(by_kernel)[:, 1], closer.covariance, closer.beyond(by_kernel)
+        return closer.changes([*by_kernel])[:, 1], closer.covariance, closer.beyond([*by_kernel])
 
     def _wide(self, powers_w: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         """Powers of all classes by each kernel, of those that have none the mean power: shape (kernels, classes)."""
