@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
@@ -10,7 +10,11 @@ import pytest
 from lightning_energy.curves.curve import Curve
 from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.meters import MeterInfo
-from tests.sim.virtual_run import PHASES, START_NS, Sensor, Work, at_brackets, training
+from tests.ledger.plays import steady
+from tests.sim.virtual_run import PHASES, START_NS, Pieces, Seen, Sensor, Work, at_brackets, training
+
+if TYPE_CHECKING:
+    from lightning_energy.ledger.totals import Totals
 
 INFO = MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0, power_min_w=20.0)
 
@@ -25,12 +29,8 @@ class Asked(NamedTuple):
     foreseen: int  # how often nothing had to be booked
 
 
-def ask(seed: int, work: Work, sensor: Sensor, lead_s: float | None) -> Asked:
-    """Ask at each end of an epoch, after a look ahead so many seconds before."""
-    rng = np.random.default_rng(seed)
-    pieces = training(rng, work)
-    curve, now = Curve(INFO), [START_NS]
-    ledger = Ledger([curve], clock=lambda: now[0])
+def events_of(pieces: Pieces, seen: Seen, end_s: float, lead_s: float | None) -> list[tuple[float, int, object]]:
+    """Marks (0), updates (1), bookings (2), questions at ends of epochs (3), and looks ahead to these (4), in order."""
     start_s = np.concatenate([[0.0], np.cumsum(pieces.duration_s)])
     events: list[tuple[float, int, object]] = []
     last: tuple | None = None
@@ -40,40 +40,50 @@ def ask(seed: int, work: Work, sensor: Sensor, lead_s: float | None) -> Asked:
             if last is not None and (account is None or account[0] != last[0]):
                 events.append((begin_s + 1e-5, 3, (last[0], k)))
             last = account
-    end_s = start_s[-2] + 0.8
-    (seen,) = at_brackets(rng, [pieces], sensor, end_s)
     events += [(t, 1, (j - seen.energy_j[0], half_s)) for t, j, half_s in zip(*seen[:3], strict=True)]
     events += [(t, 2, None) for t in np.arange(2.0, end_s, 2.0)]
     if lead_s is not None:
         events += [(t - lead_s, 4, None) for t, what, _ in events if what == 3]
-    epoch = np.array([-1 if a is None else a[0] for a in pieces.account])
-    stage = np.array(["" if a is None else a[1] for a in pieces.account])
-    joules = pieces.duration_s * pieces.power_w
+    return sorted(events, key=lambda event: event[:2])
+
+
+def ask(seed: int, work: Work, sensor: Sensor, lead_s: float | None) -> Asked:
+    """Ask at each end of an epoch, after a look ahead so many seconds before."""
+    rng = np.random.default_rng(seed)
+    pieces = training(rng, work)
+    curve, now = Curve(INFO), [START_NS]
+    ledger = Ledger([curve], clock=lambda: now[0])
+    end_s = float(pieces.duration_s[:-1].sum()) + 0.8
+    (seen,) = at_brackets(rng, [pieces], sensor, end_s)
     rows, foreseen = [], 0
-    for t, what, value in sorted(events, key=lambda event: event[:2]):
+    for t, what, value in events_of(pieces, seen, end_s, lead_s):
         now[0] = START_NS + round(t * 1e9)
         if what == 0:
             ledger.mark(ledger.code(*value) if value else 0)
         elif what == 1:
             curve.add(now[0], value[0], half_width_ns=round(value[1] * 1e9))
-        elif what == 2:
-            ledger.settle()
-        elif what == 4:
-            ledger.foresee()
-        else:
-            this, k = value
+        elif what == 3:
             before = ledger.books[0].__dict__["_for_now"]
-            totals = ledger.totals()
+            rows += figures(ledger.totals(), pieces, *value)
             foreseen += ledger.books[0].__dict__["_for_now"] is before
-            of_train, of_validation = ((epoch == this) & (stage == name) for name in ("train", "validate"))
-            wanted = {"run": ({}, epoch >= 0), "train": ({"stage": "train", "epoch": this}, of_train)}
-            if work.validate_s:
-                wanted["validate"] = ({"stage": "validate", "epoch": this}, of_validation)
-            for name, (asked, mask) in wanted.items():
-                energy = totals.energy(**asked)
-                rows.append((name, energy.energy_j or 0.0, energy.u_j, joules[:k][mask[:k]].sum()))
-    what, *figures = zip(*rows, strict=True)
-    return Asked([*what], *(np.array(column) for column in figures), foreseen)
+        else:
+            (ledger.settle if what == 2 else ledger.foresee)()
+    what, *columns = zip(*rows, strict=True)
+    return Asked([*what], *(np.array(column) for column in columns), foreseen)
+
+
+def figures(totals: Totals, pieces: Pieces, this: int, k: int) -> list[tuple[str, float, float, float]]:
+    """The run's figures and those of an epoch: joules, uncertainties, and the truth of the first ``k`` pieces."""
+    epoch = np.array([-1 if a is None else a[0] for a in pieces.account])[:k]
+    stage = np.array(["" if a is None else a[1] for a in pieces.account])[:k]
+    joules = (pieces.duration_s * pieces.power_w)[:k]
+    rows = []
+    for name in ("run", "train", "validate"):
+        mask = epoch >= 0 if name == "run" else (epoch == this) & (stage == name)
+        energy = totals.energy() if name == "run" else totals.energy(stage=name, epoch=this)
+        if mask.any():
+            rows.append((name, energy.energy_j or 0.0, energy.u_j, float(joules[mask].sum())))
+    return rows
 
 
 PLAYS = {
@@ -106,48 +116,6 @@ def test_what_was_foreseen_is_as_right_as_what_is_worked_out_when_it_is_asked_fo
     assert np.mean(np.abs(found[0] - foreseen[0]) <= found[1]) >= 0.95
     assert sum(one.foreseen for one in now) == 0
     assert sum(one.foreseen for one in before) >= (0.4 * work.epochs * 3 if name in OFTEN else 0)
-
-
-def steady(*, at_last: str, watts: float = 200.0):
-    """A ledger after 20 s of steps of 50 ms at 200 W, foreseen 0.3 s before its end, with other work since."""
-    rng, work = np.random.default_rng(0), Work(epochs=1, train_s=20.0, validate_s=0.0, step_s=0.05, regular=True)
-    pieces = training(rng, work)
-    curve, now = Curve(INFO), [START_NS]
-    ledger = Ledger([curve], clock=lambda: now[0])
-    start_s, joules = np.concatenate([[0.0], np.cumsum(pieces.duration_s)]), 0.0
-    last = None
-    update = 0
-    energy_j = np.concatenate([[0.0], np.cumsum(pieces.duration_s * pieces.power_w)])
-
-    def grow(until_s: float) -> None:
-        nonlocal update
-        while (update + 1) * 0.1 <= until_s:
-            update += 1
-            curve.add(START_NS + update * 100_000_000, float(joules_at(update * 0.1)), half_width_ns=1_000_000)
-
-    def joules_at(seconds: float) -> float:
-        usual = np.interp(min(seconds, 21.5), start_s, energy_j)
-        return float(usual + max(seconds - 21.5, 0.0) * watts)
-
-    curve.add(START_NS, 0.0, half_width_ns=1_000_000)
-    for begin_s, account in zip(start_s, pieces.account, strict=False):
-        if begin_s >= 21.2:
-            break
-        grow(begin_s)
-        now[0] = START_NS + round(begin_s * 1e9)
-        if account != last:
-            ledger.mark(ledger.code(*account) if account else 0)
-            last = account
-        if int(begin_s / 2) > int(joules / 2):
-            joules = begin_s
-            ledger.settle()
-    now[0] = START_NS + 21_200_000_000
-    ledger.foresee()
-    now[0] = START_NS + 21_350_000_000
-    ledger.mark(ledger.code(0, at_last, "step"))
-    grow(21.5)
-    now[0] = START_NS + 21_520_000_000
-    return ledger
 
 
 @pytest.mark.parametrize(("stage", "is_foreseen"), [("train", True), ("validate", False)])
