@@ -155,7 +155,7 @@ class Totals:
         """
         of = self._columns
         chosen = {*epochs}
-        in_epochs = np.array([a.epoch in chosen for a in self.accounts]) & self._is_of(OF_EPOCHS)
+        in_epochs = np.array([a.epoch in chosen for a in self.accounts], dtype=bool) & self._is_of(OF_EPOCHS)
         return self._of(of.is_inside & ~in_epochs & ~self._is_of(without), "group")
 
     def joules_by_epoch(self, stage: str) -> dict[int, float]:
@@ -182,7 +182,7 @@ class Totals:
     @cached_property
     def _columns(self) -> _Columns:
         is_inside = np.ones(len(self.accounts), dtype=bool)
-        is_inside[OUTSIDE] = False
+        is_inside[OUTSIDE : OUTSIDE + 1] = False
         return _Columns(
             np.array([a.epoch for a in self.accounts], dtype=np.int64),
             np.array([a.kind == "step" for a in self.accounts], dtype=bool),
