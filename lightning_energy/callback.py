@@ -299,6 +299,11 @@ class EnergyCallback(CallbackBase):
         if self._run is not None:
             self._run.steps.attend(trainer, batch_idx)
 
+    @never_fatal
+    def _attend_validation(self, trainer: Trainer, batch_idx: int) -> None:
+        if self._run is not None:
+            self._run.steps.attend_validation(trainer, batch_idx)
+
     def _batch_start(self, *args: Any, **kwargs: Any) -> None:
         """Mark the beginning of a step."""
         self._begin_batch()
@@ -315,7 +320,8 @@ class EnergyCallback(CallbackBase):
         dataloader_idx: int = 0,
     ) -> None:
         """Mark the end of a validation step."""
-        self._end_batch(batch, batch_idx)
+        if self._end_batch(batch, batch_idx):
+            self._attend_validation(trainer, batch_idx)
         if self._run is not None and self._run.metrics.found:
             self._feed_at_end(trainer.num_val_batches[dataloader_idx], batch_idx)
 

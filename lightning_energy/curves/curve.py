@@ -64,11 +64,25 @@ class Knots:
 
     def part(self, rows: slice) -> Knots:
         """Some of these knots."""
-        return Knots(*(getattr(self, f)[rows] for f in self.__slots__))
+        return Knots(
+            self.time_ns[rows],
+            self.energy_j[rows],
+            self.half_width_ns[rows],
+            self.quality[rows],
+            self.variance_j2[rows],
+        )
 
     def followed_by(self, others: Knots) -> Knots:
         """These knots, followed by others that are later."""
-        return Knots(*(np.concatenate([getattr(self, f), getattr(others, f)]) for f in self.__slots__))
+        if not others.time_ns.size:
+            return self
+        return Knots(
+            np.concatenate([self.time_ns, others.time_ns]),
+            np.concatenate([self.energy_j, others.energy_j]),
+            np.concatenate([self.half_width_ns, others.half_width_ns]),
+            np.concatenate([self.quality, others.quality]),
+            np.concatenate([self.variance_j2, others.variance_j2]),
+        )
 
 
 def shape_bound_j(

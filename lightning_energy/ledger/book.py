@@ -9,7 +9,7 @@ import numpy as np
 from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.curves.power_series import ThinnedPower
-from lightning_energy.ledger.booking import Due, State, contents, still_holds, way_to_share, work_out
+from lightning_energy.ledger.booking import Due, State, contents, since_booking, still_holds, way_to_share, work_out
 from lightning_energy.ledger.marks import AtMarks
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Book:
         self._at_marks = AtMarks.none()  # of marks that were told and are not forgotten
         self._forgotten = 0  # how many marks of the run were told before them
         self._for_now: Booking | None = None  # the last one for contents
+        self._foreseen: Booking | None = None  # the last one that was made in time
 
     @property
     def told(self) -> int:
@@ -133,7 +134,8 @@ class Book:
             sums = state.sums.copy()
             sums.grow(accounts)
             state = state._replace(sums=sums)
-        self.__dict__.update(state=state, _at_marks=self._at_marks.followed_by(booking.at_marks), _for_now=None)
+        at_marks = self._at_marks.followed_by(booking.at_marks)
+        self.__dict__.update(state=state, _at_marks=at_marks, _for_now=None, _foreseen=None)
         if knots.time_ns.size:
             self.curve.forget_before(int(knots.time_ns[-1]))
 
@@ -145,10 +147,30 @@ class Book:
             groups: for each account, the first one of its group.
             now_ns: the moment. Behind the last knot the power is assumed to go on.
         """
-        due = self._due(marks, now_ns, is_all=True)
+        due, foreseen = self._due(marks, now_ns, is_all=True), self._foreseen
         if self._for_now is None or not still_holds(self._for_now, due, groups):
+            since = None if foreseen is None else since_booking(foreseen, due, groups)
+            if foreseen is not None and since is not None:
+                return contents(due, foreseen, groups, now_ns, since)
             self._for_now = work_out(due, groups)
         return contents(due, self._for_now, groups, now_ns)
+
+    def due_now(self, marks: Marks, now_ns: int) -> Due:
+        """Knots and marks that are known, for :meth:`foresee`. The lock is held.
+
+        Args:
+            marks: the marks that not every book has passed.
+            now_ns: the moment.
+        """
+        return self._due(marks, now_ns, is_all=True)
+
+    def foresee(self, booking: Booking) -> None:
+        """Keep a booking for a moment for :meth:`totals` shortly after it. The lock is held.
+
+        Args:
+            booking: of :meth:`due_now`.
+        """
+        self._foreseen = booking
 
     def as_booked(self, groups: NDArray[np.int64]) -> Callable[[], tuple[Sums, list[Span]]]:
         """A function that gives the contents as they are booked now, whenever it is called. The lock is held."""

@@ -39,6 +39,7 @@ class Booker:
     Args:
         settle: called with a function that it calls between pieces of its work.
         enter: called once in the thread, before anything else.
+        foresee: called as ``settle`` is, after :meth:`wake_to_foresee`.
 
     Example:
         >>> booker = Booker(lambda pause: pause())
@@ -49,9 +50,15 @@ class Booker:
         True
     """
 
-    def __init__(self, settle: Callable[[Pause], None], enter: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        settle: Callable[[Pause], None],
+        enter: Callable[[], None] | None = None,
+        foresee: Callable[[Pause], None] | None = None,
+    ) -> None:
         self.failure: BaseException | None = None
-        self._settle, self._enter = settle, enter or _nothing
+        self._settle, self._enter, self._foresee = settle, enter or _nothing, foresee or settle
+        self._is_to_foresee = False
         self._ended = False
         self._begun_s = 0.0
         self._alarm = threading.Lock()  # held while there is nothing to do
@@ -88,6 +95,11 @@ class Booker:
         self._let_go()
         return True
 
+    def wake_to_foresee(self) -> None:
+        """Let it foresee, now or when it has settled; nothing where nobody would."""
+        self._is_to_foresee = True
+        self._let_go()
+
     def end(self) -> None:
         """Settle no more, and give up what is under way; waits for nothing, so that the thread itself may call it."""
         self._ended = True
@@ -108,7 +120,8 @@ class Booker:
                 if self._is_over():
                     return
                 self._begun_s = monotonic_ns() * NS
-                self._settle(self._pause)
+                work, self._is_to_foresee = self._foresee if self._is_to_foresee else self._settle, False
+                work(self._pause)
         except _EndedError:
             pass
         except BaseException as error:  # noqa: BLE001 - raised where it is woken next; the training goes on

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING, OF_A_REGISTER
 from lightning_energy.ledger.accounts import OUTSIDE
 from lightning_energy.ledger.held import Held
 from lightning_energy.ledger.lines import line_shares
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.pieces import Marked, Pieces
-from lightning_energy.ledger.sharing.closer import Closer
+from lightning_energy.ledger.sharing.closer import Closer, with_squares
 from lightning_energy.ledger.sharing.contents import Contents
 from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, MOST_HELD, MOST_HELD_IN_PARTS, Belief
 from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
@@ -26,6 +26,7 @@ from lightning_energy.ledger.sharing.powers import fit, fit_beside, median
 from lightning_energy.ledger.sharing.prior import Prior, believed
 from lightning_energy.ledger.sharing.sharing import Sharing
 from lightning_energy.ledger.sharing.split import Split, kernels_of
+from lightning_energy.ledger.since import LONGEST_NS, Since
 from lightning_energy.ledger.spans import joined
 from lightning_energy.ledger.sums import Sums
 from lightning_energy.ledger.tail import Tail
@@ -38,10 +39,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lightning_energy.curves.curve import Knots
     from lightning_energy.ledger.sharing.classes import Classes
     from lightning_energy.ledger.sharing.closer import Turns
     from lightning_energy.ledger.sharing.kinds import Kinds
+    from lightning_energy.ledger.sharing.powers import Powers
     from lightning_energy.ledger.sharing.stretch import Stretch
     from lightning_energy.ledger.spans import Span
 
@@ -53,6 +54,7 @@ __all__ = [
     "State",
     "contents",
     "no_pause",
+    "since_booking",
     "still_held",
     "still_holds",
     "way_to_share",
@@ -237,7 +239,9 @@ def still_held(held: Held, sharing: Sharing, *, booked: int, told: int) -> Held:
     return _trimmed(held._replace(booked=booked, told=told), sharing.lag_ns, sharing)
 
 
-def contents(due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int) -> tuple[Sums, list[Span]]:
+def contents(
+    due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int, since: Since | None = None
+) -> tuple[Sums, list[Span]]:
     """The contents of the accounts at a moment, and the missing time.
 
     Args:
@@ -245,6 +249,7 @@ def contents(due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int)
         booking: of the intervals: that of :func:`work_out`, or an earlier one that :func:`still_holds`.
         groups: for each account, the first one of its group.
         now_ns: the moment. Behind the last knot the power is assumed to go on.
+        since: the time since the booking, with the intervals that are not in it.
     """
     if booking.due.held.ways != due.held.ways:  # found just now
         due = booking.due
@@ -264,7 +269,7 @@ def contents(due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int)
             _add_lines(sums, due, rows, sharing, groups, by_line=held.is_known, with_time=False)
         tail.add_line(sums, groups)
     else:
-        ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s)
+        ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s, since)
         hides = due.classes.has_phases and not sharing.parts
         sums.fitted = Contents(state.split, sharing, sharing.powers, ahead, held.stretches, hides=hides)
     return sums, tail.missing_ns([*state.missing_ns])
@@ -278,20 +283,25 @@ def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
         due: knots and marks at the later one.
         groups: for each account at the later one, the first one of its group.
     """
-    old, sharing = booking.due, booking.state.sharing
-    knots = due.held.knots
+    old, lag_ns = booking.due, booking.state.sharing.lag_ns
+    if due.held.n != old.held.n or due.last(lag_ns) != old.last(lag_ns):
+        return False
+    return _is_of_same(booking, due, groups)
+
+
+def _is_of_same(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
+    """True where a booking looked at what is known now of its intervals, too."""
+    old, sharing, knots = booking.due, booking.state.sharing, booking.due.held.knots
     if old.state is not due.state or (old.is_exact, old.bounds_w) != (due.is_exact, due.bounds_w):
         return False
-    if not due.held.n or due.held.n != old.held.n or due.held.ways != old.held.ways:
-        return False
-    if due.last(sharing.lag_ns) != old.last(sharing.lag_ns):
+    if not old.held.n or due.held.ways != old.held.ways:
         return False
     first_s = min(kernel.lag_s for kernel in booking.state.split.kernels)
     reach_ns = int(knots.time_ns[-1]) - round(first_s / NS) + int(knots.half_width_ns.max())
-    n, then = (int(np.searchsorted(held.time_ns, reach_ns, side="right")) for held in (due.held, old.held))
+    n, then = (int(held.time_ns.searchsorted(reach_ns, side="right")) for held in (due.held, old.held))
     end = n + 1 if sharing.parts else n  # where the last stretch ends, its parts end
     return n == then and all(
-        np.array_equal(now[:k], before[:k])
+        now[:k].tobytes() == before[:k].tobytes()
         for now, before, k in (
             (due.held.time_ns, old.held.time_ns, end),
             (due.held.code, old.held.code, n),
@@ -300,6 +310,29 @@ def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
             (groups, booking.groups, len(booking.groups)),
         )
     )
+
+
+def since_booking(booking: Booking, due: Due, groups: NDArray[np.int64]) -> Since | None:
+    """The time since a booking; ``None`` where its powers have to be asked again, or are not known.
+
+    Args:
+        booking: for an earlier moment.
+        due: knots and marks at the later one.
+        groups: for each account at the later one, the first one of its group.
+    """
+    held, sharing = due.held, booking.state.sharing
+    kernel, powers, first, last = sharing.found.kernel, sharing.powers, booking.booked, due.last(sharing.lag_ns)
+    if powers is None or kernel.look < 1 or not 0 < first <= last:
+        return None
+    from_ns, to_ns = held.knots.time_ns[[first, last]].tolist()
+    if to_ns - from_ns > LONGEST_NS or not _is_of_same(booking, due, groups):
+        return None
+    if not held.is_known[first:last].all():
+        return None
+    from_j, to_j = held.knots.energy_j[[first, last]].tolist()
+    since = Since.of(held, from_ns - sharing.lag_ns, kernel.ema_s, to_j - from_j, (to_ns - from_ns) * NS)
+    known_w = powers.wide(len(due.stage)).overall_w
+    return since if since.is_as_foreseen(groups, known_w, powers.scatter) else None
 
 
 def way_to_share(
@@ -441,7 +474,7 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
     if old is not None and split.joined == due.state.joined:
         is_grown = due.is_last and split.n > old.n
         if not is_grown and (due.is_all or split.n < FIT_AGAIN * old.n):
-            return sharing, split.joined
+            return _looked_again(split, sharing, old), split.joined
     tried, closer = Prior.of(sharing.parts, due.classes.divided).tried, None
     if split.turns is not None and sharing.parts:
         closer = _closer(split, split.turns, sharing, tried, pause)
@@ -450,11 +483,20 @@ def _fitted(split: Split, sharing: Sharing, due: Due, pause: Pause) -> tuple[Sha
     stages = [*split.stages.of.values()]
     powers = fit(blocks, priors=tried, fourth=copy(split.fourth), by_stage=stages, pause=pause)
     pause()
-    beside_w = []
-    for normals in split.normals[1:]:
-        beside_w.append(fit_beside(normals, powers))
+    kernels_w = []
+    for normals in split.normals if len(split.normals) > 1 else ():
+        kernels_w.append(fit_beside(normals, powers))
         pause()
-    return sharing._replace(powers=powers, beside_w=tuple(beside_w), closer=closer), split.joined
+    spread = with_squares(sharing.found.along_axes)
+    fitted = sharing._replace(powers=powers, kernels_w=tuple(kernels_w), spread=spread, closer=closer)
+    return fitted, split.joined
+
+
+def _looked_again(split: Split, sharing: Sharing, powers: Powers) -> Sharing:
+    """The sharing with the kernel's own powers of all intervals: what differs from those fitted before is not known."""
+    if not sharing.kernels_w:
+        return sharing
+    return sharing._replace(kernels_w=(fit_beside(split.normals[0], powers), *sharing.kernels_w[1:]))
 
 
 def _closer(split: Split, turns: Turns, sharing: Sharing, tried: Sequence[Prior], pause: Pause) -> Closer:
@@ -518,7 +560,7 @@ def _shifted(held: Held, rows: slice, sharing: Sharing) -> Knots:
     time_ns = part.time_ns - sharing.lag_ns
     if rows.start == 0 and held.time_ns.size:
         time_ns[0] = min(time_ns[0], max(held.time_ns[0], held.knots.time_ns[0]))
-    return replace(part, time_ns=time_ns)
+    return Knots(time_ns, part.energy_j, part.half_width_ns, part.quality, part.variance_j2)
 
 
 def _trimmed(held: Held, lag_ns: int, sharing: Sharing) -> Held:

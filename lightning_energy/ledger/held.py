@@ -8,7 +8,7 @@ import numpy as np
 
 from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING, OF_A_REGISTER
-from lightning_energy.ledger.distinct import distinct
+from lightning_energy.ledger.distinct import distinct, distinct_places, is_one_of
 from lightning_energy.ledger.sharing.classes import Position
 from lightning_energy.ledger.sharing.parts import cut
 from lightning_energy.ledger.sharing.prior import Prior
@@ -80,8 +80,9 @@ class Held(NamedTuple):
         """True for intervals that are a difference of a register: only these tell of mean powers."""
         knots = self.knots
         is_exact = knots.variance_j2[1:] == knots.variance_j2[:-1]
-        is_sharp = knots.half_width_ns[1:] + knots.half_width_ns[:-1] < BLURRED * np.diff(knots.time_ns)
-        result: NDArray[np.bool_] = np.isin(knots.quality[1:], OF_A_REGISTER) & is_exact & is_sharp
+        length_ns = knots.time_ns[1:] - knots.time_ns[:-1]
+        is_sharp = knots.half_width_ns[1:] + knots.half_width_ns[:-1] < BLURRED * length_ns
+        result: NDArray[np.bool_] = is_one_of(knots.quality[1:], OF_A_REGISTER) & is_exact & is_sharp
         return result
 
     def followed_by(
@@ -115,9 +116,11 @@ class Held(NamedTuple):
         """
         first = max(since, 0)
         of_class = self.of_class.copy()
-        mine, duration_s = of_class[first:], np.append(np.diff(self.time_ns[first:]) * NS, np.nan)
+        mine, time_ns = of_class[first:], self.time_ns[first:]
+        duration_s = np.empty(len(mine))
+        duration_s[:-1], duration_s[-1:] = (time_ns[1:] - time_ns[:-1]) * NS, np.nan
         for rule in self.rules:
-            mine[np.isin(mine, rule.classes)] = rule.of_class
+            mine[is_one_of(mine, rule.classes)] = rule.of_class
         for rule in rules:
             at = mine == rule.of_class
             mine[at] = np.array(rule.classes)[rule.of(self.number[first:][at], duration_s[at])]
@@ -171,7 +174,7 @@ class Held(NamedTuple):
     def open_ns(self) -> int | None:
         """The beginning of the last stretch, if its kind is told by its duration, or its parts by its end."""
         last = self.of_class[-1:]
-        is_open = any(not rule.every and bool(np.isin(last, rule.classes).any()) for rule in self.rules)
+        is_open = any(not rule.every and bool(is_one_of(last, rule.classes).any()) for rule in self.rules)
         if not is_open and not any(each.ends and each.classes[0] in last for each in self.parts):
             return None
         return int(self.time_ns[-1])
@@ -198,11 +201,10 @@ class Held(NamedTuple):
             begin_ns[0] = self.time_ns[first - 1] if first else since_ns  # parts are of whole stretches
             begin_ns, of_class, stretch = cut(self.parts, begin_ns, of_class)
             begin_ns, code = np.maximum(begin_ns, since_ns), code[stretch]
-        pairs = np.stack([code, of_class], axis=1)
-        key = pairs[:, 0] * (int(pairs[:, 1].max()) + 1) + pairs[:, 1]
-        _, rows, column = np.unique(key, return_index=True, return_inverse=True)
+        width = int(of_class.max()) + 1
+        pairs, column = distinct_places(code * width + of_class)
         start_s = in_seconds(begin_ns - origin_ns)
-        return Timeline(start_s, column, len(rows)), Columns(pairs[rows, 0], pairs[rows, 1])
+        return Timeline(start_s, column, len(pairs)), Columns(pairs // width, pairs % width)
 
     def stretch(
         self,
@@ -245,7 +247,7 @@ def numbers(
     """
     number, counts = np.empty(len(code), dtype=np.int64), dict(begun)
     for one in distinct(code).tolist():
-        at = np.flatnonzero(code == one)
+        at = (code == one).nonzero()[0]
         before = counts.pop(one, 0)
         number[at] = before + np.arange(len(at))
         counts[one] = before + len(at)

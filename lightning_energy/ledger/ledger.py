@@ -190,6 +190,25 @@ class Ledger:
             self._last = totals = self._of_books(found)
             return totals
 
+    def foresee(self, pause: Pause = no_pause) -> None:
+        """Work out now what :meth:`totals` will be asked for in a moment; holds the lock at its beginning and end only.
+
+        Args:
+            pause: called between parts of the work.
+        """
+        with self.lock:
+            now_ns = self._clock()
+            self.marks.read(self.inbox)
+            groups = self.accounts.arrays.group
+            marks = self.marks.as_if_reached(now_ns)
+            due = [(book, book.due_now(of_book, now_ns)) for book, of_book in zip(self.books, marks, strict=True)]
+        pause()
+        bookings = [(book, work_out(intervals, groups, pause)) for book, intervals in due]
+        pause()
+        with self.lock:
+            for book, booking in bookings:
+                book.foresee(booking)
+
     @property
     def is_interrupted(self) -> bool:
         """True where this thread holds the lock already: in a signal handler, amidst work that is half done."""

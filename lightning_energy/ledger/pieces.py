@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.distinct import distinct
+from lightning_energy.ledger.distinct import distinct, distinct_places
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -59,6 +59,6 @@ class Pieces(NamedTuple):
         interval = np.searchsorted(knots.time_ns, cut_ns[:-1], side="right") - 1
         codes = np.concatenate([[code], marks_code])
         codes_of_pieces = codes[np.searchsorted(marks_ns, cut_ns[:-1], side="right")]
-        used, account = np.unique(codes_of_pieces, return_inverse=True)
+        used, account = distinct_places(codes_of_pieces)
         duration_s = np.diff(cut_ns) * NS
         return cls(cut_ns, interval, codes_of_pieces, used, account, duration_s, knots.quality[1:][interval])

@@ -137,7 +137,7 @@ class Session:
         self._idle = IdleBaseline(self.channels, self.ledger.lock)
         self._has_waited = False
         enter = device_clock.enter_thread if device_clock is not None else None
-        booker = Booker(partial(_settle, self.ledger), enter)
+        booker = Booker(partial(_settle, self.ledger), enter, self.ledger.foresee)
         watch = Watch(self.ledger, meters, is_over, abandoned, over, booker=booker)
         sampler = watch.sampler = Sampler(self.channels, watch, self.ledger.lock, enter)
         self._background = _Background(sampler, booker, elsewhere)
@@ -226,6 +226,11 @@ class Session:
                 self._sampler.wait_until_known(now_ns, LONGEST_WAIT_S)
         self._sampler.check(now_ns)
         return self.ledger.totals()
+
+    def foresee(self) -> None:
+        """Let most of what :meth:`totals` needs in a moment be worked out in the background. Waits for nothing."""
+        if self.channels:
+            self._background.booker.wake_to_foresee()
 
     def missing(self, totals: Totals) -> list[tuple[str, float, float]]:
         """Stretches of unknown energy: (device, beginning in seconds since 1970, length in seconds)."""

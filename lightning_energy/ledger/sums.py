@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -89,14 +88,14 @@ class Sums:
 
     def copy(self) -> Sums:
         """The same sums in arrays of their own."""
-        result = copy(self)
-        for name in ARRAYS:
-            setattr(result, name, getattr(self, name).copy())
+        result = Sums.__new__(Sums)
+        result.__dict__.update(self.__dict__)
+        result.__dict__.update([(name, self.__dict__[name].copy()) for name in ARRAYS])
         return result
 
     def grow(self, n: int) -> None:
         """Make room for ``n`` accounts."""
-        for name in ARRAYS:
+        for name in ARRAYS if len(self.energy_j) < n else ():
             setattr(self, name, _grown(getattr(self, name), n))
 
     def add(self, shares: Shares, accounts: int) -> None:
@@ -131,8 +130,8 @@ class Sums:
         n, fitted = len(wanted), self.fitted
         time_s = self.time_s[:, :n][:, wanted].sum(axis=1)
         duration_s, missing_s = float(time_s.sum()), float(time_s[MISSING])
-        present = np.flatnonzero(time_s[:MISSING] > 0)
-        if not present.size:
+        present = [quality for quality, seconds in enumerate(time_s[:MISSING].tolist()) if seconds > 0]
+        if not present:
             return Energy(None, 0.0, 0.0, duration_s, missing_s, "missing")
         return Energy.of_device(
             math.fsum(self.energy_j[:n][wanted]) + (0.0 if fitted is None else math.fsum(fitted.of(wanted))),
@@ -140,7 +139,7 @@ class Sums:
             calibration_u=calibration_u,
             duration_s=duration_s,
             missing_s=missing_s,
-            quality=QUALITIES[int(present.max())],
+            quality=QUALITIES[present[-1]],
         )
 
     def alike_j2(self, wanted: NDArray[np.bool_], level: Level) -> float:

@@ -10,7 +10,7 @@ from lightning_energy.curves.energy import MISSING
 from lightning_energy.ledger.accounts import OUTSIDE
 from lightning_energy.ledger.distinct import distinct
 from lightning_energy.ledger.sharing.contents import Ahead
-from lightning_energy.ledger.sharing.timeline import in_seconds
+from lightning_energy.ledger.since import Since
 from lightning_energy.ledger.spans import joined
 from lightning_energy.ledger.uncertainty import SQRT3
 from lightning_energy.meters.units import NS
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LONGEST_TAIL_NS", "Tail"]
 
-LONGEST_MEMORY = 25  # time constants after which smoothing has forgotten, to a float
 LONGEST_TAIL_NS = 2_500_000_000  # longest wait that is no silence: the slowest sensors are read every two seconds
 
 
@@ -54,34 +53,32 @@ class Tail:
         start_ns = since_ns if since_ns is not None else int(marks_ns[0]) if marks_ns.size else now_ns
         end_ns = max(now_ns, start_ns)
         until_ns = (start_ns if since_ns is None else since_ns) + LONGEST_TAIL_NS
-        cut_ns = distinct(np.clip(np.concatenate([[start_ns, end_ns, until_ns], marks_ns]), start_ns, end_ns))
-        place = np.searchsorted(marks_ns, cut_ns[:-1], side="right")
-        self._code = np.concatenate([[held.begin.code], held.code])[place]
-        self._held, self._cut_ns, self._piece_s = held, cut_ns, np.diff(cut_ns) * NS
+        first, end = marks_ns.searchsorted([start_ns, end_ns], side="right").tolist()
+        inside_ns = marks_ns[first:end]
+        cut_ns = distinct(np.concatenate([[start_ns, end_ns, min(until_ns, end_ns)], inside_ns]))
+        codes = np.concatenate([[held.code[first - 1] if first else held.begin.code], held.code[first:end]])
+        self._code = codes[inside_ns.searchsorted(cut_ns[:-1], side="right")]
+        self._held, self._cut_ns, self._piece_s = held, cut_ns, (cut_ns[1:] - cut_ns[:-1]) * NS
         self._half_width_ns = half_width_ns
         self._power_w, self._bounds_w = power_w, bounds_w
         is_silent = since_ns is None or self._power_w is None
         last_quality = int(held.knots.quality[-1]) if held.n else MISSING
         self._quality = np.where((cut_ns[:-1] < until_ns) & (not is_silent), last_quality, MISSING)
 
-    def ahead(self, width: int, ema_s: float = 0.0) -> Ahead:
+    def ahead(self, width: int, ema_s: float = 0.0, since: Since | None = None) -> Ahead:
         """The seconds of classes in it, for powers to go on with, parts of phases apart.
 
         Args:
             width: the number of classes.
             ema_s: time constant of the counter's smoothing: the last of what was before is still to be shown.
+            since: the same time, where it was looked at already.
         """
         known = self._quality != MISSING
         if not known.any():
             return Ahead(np.empty(0, dtype=np.int64), np.empty((0, width)))
-        at_ns, until_ns = int(self._cut_ns[0]), self._cut_ns[1:][known][-1:]
-        timeline, columns = self._held.timeline(at_ns, at_ns - round(LONGEST_MEMORY * ema_s / NS))
-        shown_s = timeline.smoothed(ema_s).at(np.zeros(1))
-        all_s = timeline.smoothed().at(in_seconds(until_ns - at_ns))
-        used, account = np.unique(columns.code, return_inverse=True)
-        seconds_s = np.zeros((len(used), width))
-        np.add.at(seconds_s, (account, columns.of_class), (all_s - shown_s)[0])
-        return Ahead(used, seconds_s)
+        at_ns, until_ns = int(self._cut_ns[0]), int(self._cut_ns[1:][known][-1])
+        since = Since.of(self._held, at_ns, ema_s) if since is None else since
+        return since.ahead(until_ns - at_ns, width)
 
     def add_time(self, sums: Sums) -> None:
         """Add its times to ``sums``."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from lightning_energy.curves.energy import Energy
 from lightning_energy.ledger.accounts import OTHER, OUTSIDE, REST
+from lightning_energy.ledger.distinct import distinct_places
 from lightning_energy.ledger.phases import TOLD_U, PhaseEnergy
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ class _Columns(NamedTuple):
     """The accounts as arrays."""
 
     epoch: NDArray[np.int64]
-    stage: NDArray[np.int64]  # a number for each
     is_step: NDArray[np.bool_]
     is_inside: NDArray[np.bool_]
 
@@ -154,14 +154,15 @@ class Totals:
             without: stages that do not count, either.
         """
         of = self._columns
-        in_epochs = np.isin(of.epoch, np.array([*epochs], dtype=np.int64)) & self._is_of(OF_EPOCHS)
+        chosen = {*epochs}
+        in_epochs = np.array([a.epoch in chosen for a in self.accounts], dtype=bool) & self._is_of(OF_EPOCHS)
         return self._of(of.is_inside & ~in_epochs & ~self._is_of(without), "group")
 
     def joules_by_epoch(self, stage: str) -> dict[int, float]:
         """Joules of a stage by epoch, over all devices, without their uncertainties; of epochs that have any."""
         energy_j, is_known = self._joules
         wanted = is_known & self._is_of([stage]) & (self._columns.epoch >= 0)
-        epochs, place = np.unique(self._columns.epoch[wanted], return_inverse=True)
+        epochs, place = distinct_places(self._columns.epoch[wanted])
         return dict(zip(epochs.tolist(), np.bincount(place, energy_j[wanted], len(epochs)).tolist(), strict=True))
 
     def fitted(self, device: int) -> Contents | None:
@@ -180,13 +181,19 @@ class Totals:
 
     @cached_property
     def _columns(self) -> _Columns:
-        number = {stage: i for i, stage in enumerate(self._all_stages)}
+        is_inside = np.ones(len(self.accounts), dtype=bool)
+        is_inside[OUTSIDE : OUTSIDE + 1] = False
         return _Columns(
             np.array([a.epoch for a in self.accounts], dtype=np.int64),
-            np.array([number[a.stage] for a in self.accounts], dtype=np.int64),
             np.array([a.kind == "step" for a in self.accounts], dtype=bool),
-            np.arange(len(self.accounts)) != OUTSIDE,
+            is_inside,
         )
+
+    @cached_property
+    def _by_stage(self) -> dict[str, NDArray[np.bool_]]:
+        """By stage, true for its accounts. Lightning's names are texts of a type that NumPy does not compare."""
+        stages = [a.stage for a in self.accounts]
+        return {stage: np.array([s == stage for s in stages]) for stage in dict.fromkeys(stages)}
 
     @cached_property
     def _joules(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -198,18 +205,19 @@ class Totals:
             is_known |= sums.is_known(n)
         return energy_j, is_known
 
-    @cached_property
-    def _all_stages(self) -> list[str]:
-        return [*dict.fromkeys(a.stage for a in self.accounts)]
-
     def _is_of(self, stages: Collection[str]) -> NDArray[np.bool_]:
-        """True for the accounts of some stages. Lightning's are texts of a type that NumPy does not compare."""
-        wanted = [i for i, stage in enumerate(self._all_stages) if any(stage == s for s in stages)]
-        return np.isin(self._columns.stage, np.array(wanted, dtype=np.int64))
+        """True for the accounts of some stages."""
+        result = np.zeros(len(self.accounts), dtype=bool)
+        for stage in stages:
+            if stage in self._by_stage:
+                result |= self._by_stage[stage]
+        return result
 
     def _of(self, wanted: NDArray[np.bool_], level: Level, device: int | None = None) -> Energy:
         devices = range(len(self._sums)) if device is None else [device]
         parts = [self._sums[d].energy(wanted, level, self._calibration_u[d]) for d in devices]
+        if len(parts) == 1:
+            return parts[0]
         known = [(d, part.u_j) for d, part in zip(devices, parts, strict=True) if part.energy_j is not None]
         total = Energy.total(parts)
         if len(known) < 2:  # noqa: PLR2004 - nothing to add

@@ -10,6 +10,7 @@ import numpy as np
 from lightning_energy.curves.curve import shape_bound_j
 from lightning_energy.curves.energy import MISSING, OF_A_REGISTER
 from lightning_energy.ledger.accounts import OUTSIDE
+from lightning_energy.ledger.distinct import distinct_places, is_one_of
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class _Columns(NamedTuple):
 
     @classmethod
     def of(cls, used: NDArray[np.int64], groups: NDArray[np.int64]) -> _Columns:
-        used_groups, group = np.unique(groups[used], return_inverse=True)
+        used_groups, group = distinct_places(groups[used])
         in_group, is_inside = group[:, None] == np.arange(len(used_groups)), (used != OUTSIDE)[:, None]
         return cls(used_groups, np.concatenate([np.eye(len(used)), in_group, is_inside], axis=1))
 
@@ -102,7 +103,7 @@ class _Intervals(NamedTuple):
         mean_w = np.diff(knots.energy_j) / length_s
         half2_ns2 = np.maximum(knots.half_width_ns[1:], knots.half_width_ns[:-1]) ** 2.0
         edge_j2 = np.where(is_known, (mean_w * NS) ** 2 * half2_ns2 / 3, 0.0)
-        is_late = is_known & np.isin(knots.quality[1:], OF_A_REGISTER)
+        is_late = is_known & is_one_of(knots.quality[1:], OF_A_REGISTER)
         delay_j2 = np.where(is_late, (mean_w * u_delay_s) ** 2, 0.0)
         return cls(length_s, mean_w, np.diff(knots.variance_j2) * wanted, edge_j2, delay_j2, is_known)
 

@@ -42,6 +42,7 @@ class RankBooks:
         ranks: the ranks that come to a reduction.
         steps: the training steps whose energy has become known.
         epochs: the epochs of this session that have a row.
+        ended_lately: whether the last epoch's end had its totals from the end of its validation.
         is_fit: whether this is a ``fit``: the energies of other runs are not those of a training.
 
     Args:
@@ -80,6 +81,7 @@ class RankBooks:
         self.ranks = ranks
         self.steps = StepSums()
         self.epochs = EpochEnds()
+        self.ended_lately = False
         self.is_fit = is_fit
         self._memory = memory
         self._warn = warn
@@ -168,11 +170,18 @@ class RankBooks:
         if self.session is None:
             return EMPTY
         now_ns = monotonic_ns()
-        if or_lately and kept is not None and now_ns - kept[1] <= LATELY_NS:
+        is_lately = or_lately and kept is not None and now_ns - kept[1] <= LATELY_NS
+        self.ended_lately = is_lately if or_lately else self.ended_lately
+        if is_lately and kept is not None:
             return kept[0]
         totals = self.session.totals()
         self._lately = (totals, now_ns) if keeps else None
         return totals
+
+    def foresee(self) -> None:
+        """Let the totals that a reduction needs in a moment be worked out in the background."""
+        if self.session is not None:
+            self.session.foresee()
 
     def mean(self, value: float | None) -> float | None:
         """The mean of a value over ranks, or rank zero's if it alone has one; else ``None``. All ranks take part."""

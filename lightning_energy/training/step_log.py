@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from lightning_energy.results.summary import StepSums
 from lightning_energy.training import log_keys
+from lightning_energy.training.foresight import Foresight
 from lightning_energy.training.lightning_private import logger_step
 from lightning_energy.training.logged import to_loggers
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["StepLog"]
 
 KEEP_UP_EVERY = 256  # batches
+TRIES = 8  # batches of a first validation after which the time of one is known
 
 
 class StepLog:
@@ -54,6 +57,7 @@ class StepLog:
         self._warn = warn
         self._unlogged = StepSums()
         self._last_step = -1  # of the logger
+        self._epoch_end, self._validation_end = Foresight(), Foresight()
 
     def attend(self, trainer: Trainer, batch_idx: int) -> None:
         """Log at logging steps, keep up now and then, and plan the next step that does either.
@@ -71,8 +75,19 @@ class StepLog:
         if self._metrics.found:  # whose batches are all looked at
             self._metrics.feed_at_end(trainer.num_training_batches, batch_idx)
             return
-        attend_at = batch_idx + KEEP_UP_EVERY - (batch_idx + 1) % KEEP_UP_EVERY
+        attend_at: float = batch_idx + KEEP_UP_EVERY - (batch_idx + 1) % KEEP_UP_EVERY
+        if not self._books.ended_lately:  # else all that an epoch's end asks for is known from its validation's
+            batches = trainer.num_training_batches
+            attend_at = min(attend_at, self._epoch_end.attend(batches, batch_idx, self._books.foresee))
         self._marks.attend_at = min(attend_at, batch_idx + every - since) if every else attend_at
+
+    def attend_validation(self, trainer: Trainer, batch_idx: int) -> None:
+        """Look ahead to the end of a validation with one DataLoader, and plan the next batch that does."""
+        self._marks.attend_at = math.inf
+        if len(trainer.num_val_batches) == 1 and not trainer.sanity_checking:
+            batches = trainer.num_val_batches[0]
+            attend_at = self._validation_end.attend(batches, batch_idx, self._books.foresee)
+            self._marks.attend_at = attend_at if batch_idx else min(attend_at, TRIES)
 
     def keep_up(self) -> None:
         """Keep the record young and memory bounded in a long epoch, however rarely steps are logged."""

@@ -38,5 +38,34 @@ def constant(power_w: float = 100.0):
     return ledger, at, grow, clock
 
 
+def steady(*, at_last: str) -> Ledger:
+    """A ledger after 20 s of steps of 50 ms, asked to look ahead 0.32 s before its end.
+
+    Args:
+        at_last: the stage of the last 0.17 s, which cost what the others do.
+    """
+    clock, curve = Clock(), Curve(INFO)
+    ledger = Ledger([curve], clock=clock)
+    step, gap = ledger.code(0, "train", "step"), ledger.code(0, "train", "gap")
+    updates = iter(range(1, 1000))
+    due = next(updates)
+    for n in range(400):
+        begin_ns = START + n * S // 20
+        for at_ns, code in ((begin_ns, step), (begin_ns + S // 25, gap)):
+            while at_ns >= START + due * S // 10:
+                curve.add(START + due * S // 10, 26.0 * due + 0.1 * (due % 3), half_width_ns=1_000_000)
+                due = next(updates)
+            clock.now_ns = at_ns
+            ledger.mark(code)
+        if n % 40 == 39 and n < 390:
+            ledger.settle()
+        if n == 393:
+            ledger.foresee()
+        if n == 396:
+            ledger.mark(ledger.code(0, at_last, "step"))
+    clock.now_ns = START + 20 * S
+    return ledger
+
+
 def session_of(*meters, **kwargs) -> Session:
     return Session(open_meters(meters, device=torch.device("cpu")), **kwargs)

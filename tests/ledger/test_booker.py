@@ -27,6 +27,21 @@ def test_it_books_when_it_is_woken_in_its_own_thread(made):
     assert not booker.is_current
 
 
+def test_it_foresees_when_it_is_woken_for_that(made):
+    done, went_on = [], threading.Semaphore(0)
+    booker = made(
+        lambda _pause: (done.append("settled"), went_on.release()),
+        None,
+        lambda pause: (pause(), done.append("foreseen"), went_on.release()),
+    )
+    booker.wake_to_foresee()  # before it begins
+    booker.start()
+    assert went_on.acquire(timeout=60)
+    booker.wake()
+    assert went_on.acquire(timeout=60)
+    assert done == ["foreseen", "settled"]
+
+
 def test_what_is_under_way_is_given_up_at_the_end(made):
     begun, done = threading.Event(), []
 

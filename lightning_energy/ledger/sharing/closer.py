@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.ledger.room import with_room
 from lightning_energy.ledger.sharing.delay import AGAINST, SMOOTH_FLOOR_S
 from lightning_energy.ledger.sharing.powers import EVIDENCE, evidence_of
 
@@ -108,8 +109,8 @@ class Turns:
         at_0, down, up, _, more = seconds
         all_ = np.stack([at_0, (up - down) / 2, more - at_0], axis=1).reshape(len(at_0), -1)
         width = at_0.shape[1]
-        wider = ((0, 0), (0, width - self.sums.shape[1])) * 2
-        self.sums = np.pad(self.sums, wider) + (all_.T @ (all_ * weight[:, None])).reshape(3, width, 3, width)
+        wider = with_room(self.sums, 3, width, 3, width)
+        self.sums = wider + (all_.T @ (all_ * weight[:, None])).reshape(3, width, 3, width)
 
     def alike_j2(self, power_w: NDArray[np.float64], prior: Prior, scatter: float) -> float:
         """The sum of the products of the rises' changes along both axes, but for what other powers would explain.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.sharing.closer import Closer, Parabola, changes, with_squares
-from lightning_energy.ledger.sharing.powers import Powers, fit_beside, variances_of_longer, wide
+from lightning_energy.ledger.room import with_room
+from lightning_energy.ledger.sharing.closer import Closer, Parabola, changes
+from lightning_energy.ledger.sharing.powers import Powers, variances_of_longer, wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,12 +76,30 @@ class Ahead(NamedTuple):
     """Time behind a counter's last update, for which the powers are supposed to go on.
 
     Attributes:
-        code: accounts.
-        seconds_s: seconds of each by class, shape (accounts, classes).
+        code: accounts, each once, in order.
+        seconds_s: change of the joules of each by the power of each class, shape (accounts, classes): without updates
+            that are not booked, its seconds.
+        line_j: joules of each by a straight line through updates that are not booked; empty without any.
+        behind_s: seconds of each behind the very last update; empty: all of ``seconds_s``.
+        shared_s: seconds of each before that.
     """
 
     code: NDArray[np.int64]
     seconds_s: NDArray[np.float64]
+    line_j: NDArray[np.float64] = np.empty(0)
+    behind_s: NDArray[np.float64] = np.empty(0)
+    shared_s: NDArray[np.float64] = np.empty(0)
+
+    def unknown_s(self, wanted: NDArray[np.bool_]) -> tuple[float, float]:
+        """Seconds of some accounts that no update shows, and those of a Brownian bridge between updates.
+
+        Args:
+            wanted: true for the accounts that count, of :attr:`code`.
+        """
+        if not self.shared_s.size:
+            return float(self.seconds_s[wanted].sum()), 0.0
+        mine_s = float(self.shared_s[wanted].sum())
+        return float(self.behind_s[wanted].sum()), mine_s - mine_s**2 / float(self.shared_s.sum())
 
 
 class Beside(NamedTuple):
@@ -133,25 +152,28 @@ class Contents:
         *,
         hides: bool = False,
     ) -> None:
-        n, width = max(split.line_j.shape[1], int(ahead.code.max(initial=-1)) + 1), split.d.shape[2]
-        width = max(width, ahead.seconds_s.shape[1])
+        n = max(split.line_j.shape[1], int(ahead.code[-1]) + 1 if len(ahead.code) else 0)
+        width = max(split.d.shape[2], ahead.seconds_s.shape[1])
         self.split, self.powers, self.found = split, powers.wide(width), sharing.found
         self.sharing = sharing
         self.stretches = np.zeros((2, 0)) if stretches is None else stretches
         self._hides = hides
-        self._ahead = Ahead(ahead.code, wide(ahead.seconds_s, width))
-        energy_j = np.pad(split.line_j[0], (0, n - split.line_j.shape[1]))
+        self._ahead = ahead._replace(seconds_s=wide(ahead.seconds_s, width))
+        line_j = with_room(split.line_j[0], n)
+        energy_j = line_j.copy()
         for place, block in enumerate(split.blocks):
             energy_j[block.code] += wide(block.d, width) @ self.powers.power_w[self._at(place)]
         self._known: dict[bytes, tuple[float, float, float]] = {}
         self._widening = self.found.widening
         self.booked_w, self.beside = self.powers.power_w, tuple[Beside, ...]()
-        self._slopes, self._spread, shift_j = self._kernel_slopes(n, sharing.beside_w)
+        self._slopes, self._spread, shift_j = self._kernel_slopes(n)
         energy_j += shift_j[0]
-        moved_j = split.limits.moves_j(energy_j, np.pad(split.line_j[0], (0, n))[:n], split.pairs.neighbours)
+        moved_j = split.limits.moves_j(energy_j, line_j, split.pairs)
         self.moved_j = np.zeros(n) if moved_j is None else moved_j
         energy_j += self.moved_j + shift_j[1] - shift_j[0]
-        np.add.at(energy_j, ahead.code, self._ahead.seconds_s @ self.booked_w[-1])
+        energy_j[ahead.code] += self._ahead.seconds_s @ self.booked_w[-1]
+        if ahead.line_j.size:
+            energy_j[ahead.code] += ahead.line_j
         self.energy_j: NDArray[np.float64] = energy_j
 
     def of(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -191,14 +213,16 @@ class Contents:
         scatter, mean_s = self.powers.scatter, self._mean_s
         of_powers, of_kernel, guess = self._of_fit(wanted)
         of_load = load_scatter(scatter, split.of_times_j2 / max(split.n, 1))
-        inside = max(ON_THE_BRIDGE * of_load * bridge, 0.0) + max(cuts, 0.0) * smoothed_j2(kernel, of_load, mean_s)
+        ahead_s, since_s = self._ahead.unknown_s(wanted[self._ahead.code])
+        inside = max(ON_THE_BRIDGE * of_load * (bridge + since_s), 0.0) + max(cuts, 0.0) * smoothed_j2(
+            kernel, of_load, mean_s
+        )
         misfit = self._beyond_scatter * mean_s * (cuts / 2) ** 2
         is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or self._is_hidden(bridge, cuts)
         if is_open and guess > inside + edge + misfit:
             of_powers = max(of_powers, guess)
         seconds_s = float(split.seconds_s[wanted[: len(split.seconds_s)]].sum())
         unseen_s = (1 - self.found.kernel.look) * seconds_s
-        ahead_s = float(self._ahead.seconds_s[wanted[self._ahead.code]].sum())
         return {
             "inside": inside,
             "powers": max(of_powers, 0.0),
@@ -267,7 +291,9 @@ class Contents:
     def _mask(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The same for all accounts that are known here."""
         n = len(self.energy_j)
-        return np.pad(wanted, (0, max(n - len(wanted), 0)))[:n]
+        result = np.zeros(n, dtype=bool)
+        result[: len(wanted)] = wanted[:n]
+        return result
 
     @property
     def _mean_s(self) -> float:
@@ -337,48 +363,44 @@ class Contents:
         at_changes = changes.squares(power_w) / changes.n
         return max(at_changes / max(of_all, 1e-12) - 1 - 2 * math.sqrt(2 / changes.n), 0.0) * scatter
 
-    def _kernel_slopes(
-        self, n: int, beside_w: Sequence[NDArray[np.float64]]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def _kernel_slopes(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Changes of all accounts by what is not known of the kernel, its covariance, and a change that is told.
 
         The latter without the time ahead, and with it.
         """
         split, found = self.split, self.found
-        if not beside_w or not split.n:
+        if not self.sharing.kernels_w or not split.n:
             return np.zeros((2, n)), np.zeros((2, 2)), np.zeros((2, n))
-        by_kernel = [self._by(split.line_j[j], split.d[j], power_w, n) for j, power_w in enumerate(beside_w, 1)]
-        code, _, rows = self._rows
-        d = np.zeros((split.line_j.shape[1], rows.shape[1]))
-        np.add.at(d, code, rows)
-        powers_w = [self._wide(p) for p in (fit_beside(split.normals[0], self.powers), *beside_w)]
-        by_kernel = [self._by(split.line_j[0], d, powers_w[0], n), *by_kernel]
+        powers_w = self._wide(self.sharing.kernels_w)
+        by_kernel = self._by_kernel(powers_w, n)
         if split.turns is None:
-            at_0, *beside = (of[1] for of in by_kernel)
+            at_0, *beside = by_kernel[:, 1]
             axes = [Parabola(-1.0, down, at_0, up) for down, up in (beside[:2], beside[2:])]
-            inverse = np.linalg.inv(found.axes_s)
-            spread = inverse @ found.covariance_s2 @ inverse.T
-            return changes(axes, (0.0, 0.0)), with_squares(spread), np.zeros((2, n))
+            return changes(axes, (0.0, 0.0)), self.sharing.spread, np.zeros((2, n))
         closer = self.sharing.closer or Closer.as_found(found)
         self.found = closer.found
-        power_w = np.maximum(self.powers.power_w + closer.beyond(powers_w), 0.0)
+        power_w = np.maximum(self.powers.power_w + closer.beyond([*powers_w]), 0.0)
         self.powers = self.powers._replace(power_w=power_w)
         if any(closer.at):
             parts = closer.beyond([*np.eye(len(split.kernels))]).tolist()
             self.beside = tuple(map(Beside, split.kernels, parts, powers_w))
-        return closer.changes(by_kernel)[:, 1], closer.covariance, closer.beyond(by_kernel)
+        return closer.changes([*by_kernel])[:, 1], closer.covariance, closer.beyond([*by_kernel])
 
-    def _wide(self, power_w: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Powers of all classes, of those that have none the mean power."""
-        result = np.full(self.powers.power_w.shape[1], self.powers.mean_w)
-        result[: len(power_w)] = power_w
+    def _wide(self, powers_w: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Powers of all classes by each kernel, of those that have none the mean power: shape (kernels, classes)."""
+        result = np.empty((len(powers_w), self.powers.power_w.shape[1]))
+        result.fill(self.powers.mean_w)
+        for row, power_w in zip(result, powers_w, strict=True):
+            row[: len(power_w)] = power_w
         return result
 
-    def _by(
-        self, line_j: NDArray[np.float64], d: NDArray[np.float64], power_w: NDArray[np.float64], n: int
-    ) -> NDArray[np.float64]:
-        """Joules of all accounts by some powers: without the time ahead, and with it; shape (2, accounts)."""
-        p = self._wide(power_w)
-        result = np.tile(np.pad(line_j + d @ p[: d.shape[1]], (0, n - len(line_j))), (2, 1))
-        np.add.at(result[1], self._ahead.code, self._ahead.seconds_s @ p)
+    def _by_kernel(self, powers_w: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+        """Joules of all accounts by each kernel, without the time ahead and with it: shape (kernels, 2, accounts)."""
+        split, (code, _, rows) = self.split, self._rows
+        have, width = split.d.shape[1:]
+        d = split.d.copy()  # there is none by the first kernel, but that of the blocks
+        np.add.at(d[0], code, rows[:, :width])
+        result = np.zeros((len(powers_w), 2, n))
+        result[:, :, :have] = (split.line_j + (d @ powers_w[:, :width, None])[:, :, 0])[:, None]
+        result[:, 1, self._ahead.code] += powers_w @ self._ahead.seconds_s.T
         return result

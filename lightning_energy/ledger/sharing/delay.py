@@ -122,6 +122,13 @@ class Found(NamedTuple):
         return result
 
     @property
+    def along_axes(self) -> NDArray[np.float64]:
+        """The covariance in standard deviations along both axes."""
+        inverse = np.linalg.inv(self.axes_s)
+        result: NDArray[np.float64] = inverse @ self.covariance_s2 @ inverse.T
+        return result
+
+    @property
     def beside(self) -> list[Kernel]:
         """The kernel moved by one standard deviation both ways along both axes of its covariance.
 

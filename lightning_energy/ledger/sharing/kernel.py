@@ -53,7 +53,8 @@ class Kernel(NamedTuple):
         if self.look < 1:
             seen_s = at_s[:, :-1] + self.look * np.diff(at_s, axis=1)
             return (cumulative(seen_s) - cumulative(at_s[:, :-1])) / self.look
-        result: NDArray[np.float64] = np.diff(cumulative(at_s), axis=1)
+        seconds_s = cumulative(at_s)
+        result: NDArray[np.float64] = seconds_s[:, 1:] - seconds_s[:, :-1]
         return result
 
     def shown_scatter(self, length_s: float) -> float:

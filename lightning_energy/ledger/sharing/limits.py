@@ -7,15 +7,18 @@ negative, or more than the interval holds.
 
 from __future__ import annotations
 
-from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_energy.ledger.distinct import distinct_places
+from lightning_energy.ledger.room import with_room
 from lightning_energy.ledger.sharing.timeline import ones
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from lightning_energy.ledger.sharing.pairs import Pairs
 
 __all__ = ["Limits"]
 
@@ -39,7 +42,9 @@ class Limits:
 
     def copy(self) -> Limits:
         """The same, which may change by itself."""
-        return copy(self)
+        result = Limits.__new__(Limits)
+        result.low_j, result.high_j, result.group = self.low_j, self.high_j, self.group
+        return result
 
     def add(
         self,
@@ -62,7 +67,7 @@ class Limits:
         group = used if groups is None else groups[used]
         self.group = self.group.copy()
         self.group[used] = group
-        firsts, place = np.unique(group, return_inverse=True)
+        firsts, place = distinct_places(group)
         of_groups_s = spent_s @ ones(place, len(firsts))
         whole_s = spent_s.sum(axis=1)[:, None]
         low_j, high_j = self.low_j.copy(), self.high_j.copy()
@@ -77,7 +82,7 @@ class Limits:
         self,
         energy_j: NDArray[np.float64],
         line_j: NDArray[np.float64],
-        neighbours: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]],
+        pairs: Pairs,
     ) -> NDArray[np.float64] | None:
         """Find the joules that accounts have to get so that none is beyond its limits; ``None``: nothing.
 
@@ -87,13 +92,13 @@ class Limits:
         Args:
             energy_j: joules of the accounts.
             line_j: the same by straight lines.
-            neighbours: pairs of accounts that share intervals, and how much they share.
+            pairs: the pairs of accounts that share intervals.
         """
         n = min(self.low_j.shape[1], len(energy_j))
         found_j = energy_j[:n].copy()
         if not n or not any(np.abs(self._beyond_j(found_j, level)).max() > LEAST_J for level in (0, 1)):
             return None
-        first, second, weight = neighbours
+        first, second, weight = pairs.neighbours
         for _ in range(ROUNDS):
             for level in (1, 0):
                 self._move(found_j, level, first, second, weight)
@@ -109,9 +114,8 @@ class Limits:
         """Joules that are missing to the next limit, of accounts or groups."""
         n = len(energy_j)
         sums_j = self._by_group(energy_j) if level else energy_j
-        result: NDArray[np.float64] = (
-            np.clip(sums_j, np.maximum(self.low_j[level, :n], 0.0), np.maximum(self.high_j[level, :n], 0.0)) - sums_j
-        )
+        low_j, high_j = np.maximum(self.low_j[level, :n], 0.0), np.maximum(self.high_j[level, :n], 0.0)
+        result: NDArray[np.float64] = np.minimum(np.maximum(sums_j, low_j), high_j) - sums_j
         if level:
             result[self.group[:n] != np.arange(n)] = 0.0
         return result
@@ -155,6 +159,6 @@ class Limits:
     def _grow(self, codes: int) -> None:
         have = self.low_j.shape[1]
         if codes > have:
-            more = max(codes, 2 * have) - have
-            self.low_j, self.high_j = (np.pad(x, ((0, 0), (0, more))) for x in (self.low_j, self.high_j))
-            self.group = np.concatenate([self.group, np.arange(have, have + more)])
+            n = max(codes, 2 * have)
+            self.low_j, self.high_j = with_room(self.low_j, 2, n), with_room(self.high_j, 2, n)
+            self.group = np.concatenate([self.group, np.arange(have, n)])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.ledger.room import with_room
 from lightning_energy.ledger.sharing.prior import NO_PARTS, PRIOR, Prior, believed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
-    from typing_extensions import Self
 
 __all__ = [
     "PRIOR",
@@ -45,15 +46,11 @@ def median(values: NDArray[np.float64]) -> float:
 
 def wide(rows: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     """Rows with room for more classes, of which they hold nothing."""
-    if rows.shape[1] == width:
-        return rows
-    result = np.zeros((rows.shape[0], width))
-    result[:, : rows.shape[1]] = rows
-    return result
+    return with_room(rows, rows.shape[0], width)
 
 
 class Normals:
-    """Weighted normal equations of ``rise = seconds @ power``. They add up.
+    """Weighted normal equations of ``rise = seconds @ power``. They add up, and are never changed.
 
     Attributes:
         a: seconds' W seconds, shape (classes, classes).
@@ -98,39 +95,22 @@ class Normals:
             result.excess = excess
         return result
 
-    def copy(self) -> Normals:
-        """The same, which may change by itself."""
-        result = Normals()
-        result.a, result.excess, result.b = self.a.copy(), self.excess.copy(), self.b.copy()
-        result.c, result.rise_j, result.length_s, result.n = self.c, self.rise_j, self.length_s, self.n
-        return result
-
     def __add__(self, other: Normals) -> Normals:
-        result = Normals(max(len(self.b), len(other.b)))
-        result += self
-        result += other
+        width = max(len(self.b), len(other.b))
+        one, more, result = self.grown(width), other.grown(width), Normals.__new__(Normals)
+        result.a, result.excess, result.b = one.a + more.a, one.excess + more.excess, one.b + more.b
+        result.c, result.n = one.c + more.c, one.n + more.n
+        result.rise_j, result.length_s = one.rise_j + more.rise_j, one.length_s + more.length_s
         return result
 
     def grown(self, width: int) -> Normals:
         """The same with room for more classes."""
-        more = width - len(self.b)
-        if more > 0:
-            have = len(self.b)
-            a, excess, b = np.zeros((width, width)), np.zeros((width, width)), np.zeros(width)
-            a[:have, :have], excess[:have, :have], b[:have] = self.a, self.excess, self.b
-            self.a, self.excess, self.b = a, excess, b
-        return self
-
-    def __iadd__(self, other: Normals) -> Self:
-        width = max(len(self.b), len(other.b))
-        self.grown(width)
-        k = len(other.b)
-        self.a[:k, :k] += other.a
-        self.excess[:k, :k] += other.excess
-        self.b[:k] += other.b
-        self.c, self.n = self.c + other.c, self.n + other.n
-        self.rise_j, self.length_s = self.rise_j + other.rise_j, self.length_s + other.length_s
-        return self
+        if width <= len(self.b):
+            return self
+        result = copy(self)
+        result.a, result.excess = with_room(self.a, width, width), with_room(self.excess, width, width)
+        result.b = with_room(self.b, width)
+        return result
 
     def squares(self, power_w: NDArray[np.float64]) -> float:
         """Weighted sum of the squared residuals with some powers, in J² per second."""
@@ -167,20 +147,20 @@ class Fourth:
 
     def __init__(self) -> None:
         self.moments = np.zeros((0, 0))
-        self._of_seen: tuple[bytes, NDArray[np.float64]] = b"", self.moments  # those of some classes alone
+        self._last: tuple[NDArray[np.float64], Prior, _Seen] | None = None  # what was asked for last
 
     def __getstate__(self) -> dict[str, object]:
         """Copies and pickles do without what can be taken from the moments."""
-        return {"moments": self.moments, "_of_seen": (b"", self.moments)}
+        return {"moments": self.moments, "_last": None}
 
     def add(self, seconds: NDArray[np.float64], weight: NDArray[np.float64], prior: Prior = NO_PARTS) -> None:
         """Add intervals: seconds of the classes in each, shape (n, classes), and their weights; parts are one class."""
         seconds = seconds @ prior.to_phases(seconds.shape[1])
         i, j, _ = _triangle(seconds.shape[1])
         products = seconds[:, i] * seconds[:, j] * weight[:, None]
-        more = products.shape[1] - len(self.moments)
-        self.moments = np.pad(self.moments, (0, more)) + products.T @ products
-        self._of_seen = b"", self.moments
+        n = products.shape[1]
+        self.moments = with_room(self.moments, n, n) + products.T @ products
+        self._last = None
 
     def carriers(
         self, along: NDArray[np.float64], a: NDArray[np.float64], prior: Prior = NO_PARTS
@@ -192,21 +172,51 @@ class Fourth:
             a: seconds' W seconds of all intervals.
             prior: what are parts of other classes.
         """
-        to_phases = prior.to_phases(len(a))
-        along, a = along[..., : len(a)] @ (to_phases / to_phases.sum(axis=0)), to_phases.T @ a @ to_phases
-        seen = np.flatnonzero(np.diag(a) > 0)  # there is nothing of the others
-        i, j, twice = _triangle(len(seen))
-        place = seen[i] * (seen[i] + 1) // 2 + seen[j]
-        known = place < len(self.moments)
-        i, j, place, twice = i[known], j[known], place[known], twice[known]
-        k, a, asked = along[..., seen], a[np.ix_(seen, seen)], place.tobytes()
-        if self._of_seen[0] != asked:
-            self._of_seen = asked, self.moments[np.ix_(place, place)]
-        moments = self._of_seen[1]
+        to_phases, seen, a, (i, j, twice), moments = self._seen_of(a, prior)
+        k = (along[..., : len(to_phases)] @ to_phases)[..., seen]
         products = k[..., i] * k[..., j] * twice
         second, fourth = ((k @ a) * k).sum(axis=-1), ((products @ moments) * products).sum(axis=-1)
         result: NDArray[np.float64] = np.where(fourth > 0, second**2 / np.maximum(fourth, 1e-300), 0.0)
         return result
+
+    def _seen_of(self, a: NDArray[np.float64], prior: Prior) -> _Seen:
+        last = self._last
+        if last is not None and last[0] is a and last[1] is prior:
+            return last[2]
+        to_phases = prior.to_phases(len(a))
+        of_phases = to_phases.T @ a @ to_phases
+        seen = np.flatnonzero(np.diag(of_phases) > 0)  # there is nothing of the others
+        i, j, twice = _triangle(len(seen))
+        place = seen[i] * (seen[i] + 1) // 2 + seen[j]
+        known = place < len(self.moments)
+        pairs, place = (i[known], j[known], twice[known]), place[known]
+        found = _Seen(
+            to_phases / to_phases.sum(axis=0),
+            seen,
+            of_phases[np.ix_(seen, seen)],
+            pairs,
+            self.moments[np.ix_(place, place)],
+        )
+        self._last = a, prior, found
+        return found
+
+
+class _Seen(NamedTuple):
+    """The phases that were seen, of all of which :meth:`Fourth.carriers` is asked again and again.
+
+    Attributes:
+        to_phases: from classes to the means of phases.
+        seen: the phases.
+        a: seconds' W seconds of them.
+        pairs: rows and columns of a lower triangle of them, and how often each counts.
+        moments: the fourth moments of these.
+    """
+
+    to_phases: NDArray[np.float64]
+    seen: NDArray[np.intp]
+    a: NDArray[np.float64]
+    pairs: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]
+    moments: NDArray[np.float64]
 
 
 class Powers(NamedTuple):
@@ -285,19 +295,21 @@ class _View(NamedTuple):
 
     @classmethod
     def of(cls, whole: Normals) -> _View:
-        diagonal = np.diag(whole.a)
-        seen = np.flatnonzero(diagonal > 1e-12 * diagonal.sum())
-        a = whole.a[np.ix_(seen, seen)]
-        low = np.linalg.cholesky(a + 1e-9 * np.diag(np.diag(a))).astype(np.float64, copy=False)
+        diagonal = whole.a.diagonal()
+        seen = (diagonal > 1e-12 * diagonal.sum()).nonzero()[0]
+        a, excess = whole.a[seen[:, None], seen], whole.excess[seen[:, None], seen]
+        lifted, at = a.copy(), np.arange(len(seen))
+        lifted[at, at] += 1e-9 * a[at, at]
+        low = np.linalg.cholesky(lifted).astype(np.float64, copy=False)
         inverse = np.linalg.inv(low).astype(np.float64, copy=False)
-        share, q = np.linalg.eigh(inverse @ (a - whole.excess[np.ix_(seen, seen)]) @ inverse.T)
+        share, q = np.linalg.eigh(inverse @ (a - excess) @ inverse.T)
         return cls(seen, low, inverse, q, share, share >= RELIABLE)
 
     def information(self, a: NDArray[np.float64], corrected: float, *, meat: bool = False) -> NDArray[np.float64]:
         """Seconds' W seconds without a part of the noise of the updates' times, in reliable directions only."""
         share = np.where(self.keep, 1.0 if meat else 1 - corrected * (1 - self.share), 0.0)
         there, back = self.q.T @ self.inverse, self.low @ self.q
-        inner = there @ a[np.ix_(self.seen, self.seen)] @ there.T
+        inner = there @ a[self.seen[:, None], self.seen] @ there.T
         root = np.sqrt(share)
         result: NDArray[np.float64] = back @ (root[:, None] * inner * root) @ back.T
         return result
@@ -338,7 +350,7 @@ def fit(
     """
     whole = Normals()
     for block in blocks:
-        whole += block
+        whole = whole + block
     blocks = [block.grown(len(whole.b)) for block in blocks]
     view = _View.of(whole)
     pause()
@@ -385,11 +397,13 @@ def fit_beside(normals: Normals, powers: Powers) -> NDArray[np.float64]:
         Shape (classes,).
     """
     view, mean_w = _View.of(normals), normals.mean_w
-    power_w = np.full(len(normals.b), mean_w)
+    power_w = np.empty(len(normals.b))
+    power_w.fill(mean_w)
     info, design, spread_w = view.information(normals.a, 0.5), *powers.prior.axes(view.seen, len(normals.b), mean_w)
-    right = view.right(normals.b) - info @ np.full(len(view.seen), mean_w)
-    ridge = np.diag(powers.scatter / spread_w**2)
-    power_w[view.seen] = mean_w + design @ np.linalg.solve(design.T @ info @ design + ridge, design.T @ right)
+    right = view.right(normals.b) - info @ power_w[view.seen]
+    pulled, at = design.T @ info @ design, np.arange(len(spread_w))
+    pulled[at, at] += powers.scatter / spread_w**2
+    power_w[view.seen] = mean_w + design @ np.linalg.solve(pulled, design.T @ right)
     return power_w
 
 

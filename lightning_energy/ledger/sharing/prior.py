@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lightning_energy.ledger.distinct import distinct_places
+from lightning_energy.ledger.room import with_room
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -102,8 +105,8 @@ class Prior(NamedTuple):
         """1 where a class (row) is a part of a phase (column), or is that itself: shape (classes, phases)."""
         if not self.has_parts:
             return np.eye(width)
-        _, place = np.unique(self.whole_of(width), return_inverse=True)
-        return np.eye(int(place.max()) + 1)[place]
+        phases, place = distinct_places(self.whole_of(width))
+        return np.eye(len(phases))[place]
 
     def axes(self, seen: NDArray[np.intp], width: int, mean_w: float) -> Axes:
         """Its independent deviations.
@@ -118,9 +121,9 @@ class Prior(NamedTuple):
             return Axes(np.eye(len(seen)), np.full(len(seen), spread_w))
         whole = self.whole_of(width)
         is_part = (np.bincount(whole, minlength=width) > 1)[whole][seen]
-        phases, place = np.unique(whole[seen], return_inverse=True)
+        phases, place = distinct_places(whole[seen])
         of_phase, of_part = np.eye(len(phases))[place], np.eye(len(seen))[:, is_part]
-        middle = np.pad(self.middle, (0, max(width - len(self.middle), 0)))[seen]
+        middle = with_room(self.middle, max(width, len(self.middle)))[seen]
         slopes = SQRT3 * middle[:, None] * of_phase
         slopes = slopes[:, np.abs(slopes).max(axis=0) > 0]
         varies_w = max(self.varies * mean_w, 1e-6)
@@ -141,6 +144,9 @@ class Prior(NamedTuple):
             d: their change by the power of each class, shape (..., classes).
             mean_w: the run's mean power.
         """
+        if not self.has_parts:
+            alone: NDArray[np.float64] = ((d * max(PRIOR * mean_w, 1e-6)) ** 2).sum(axis=-1)
+            return alone
         width = d.shape[-1]
         design, spread_w = self.axes(np.arange(width), width, mean_w)
         result: NDArray[np.float64] = ((d @ design * spread_w) ** 2).sum(axis=-1)

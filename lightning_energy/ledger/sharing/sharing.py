@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from lightning_energy.ledger.sharing.delay import UNKNOWN, Belief, Found
 from lightning_energy.ledger.sharing.kinds import UNTOLD
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from lightning_energy.ledger.sharing.closer import Closer
@@ -26,7 +27,8 @@ class Sharing(NamedTuple):
     Attributes:
         found: the kernel of the split, and what is not known of it.
         powers: fitted powers; ``None`` before they can be fitted: straight lines.
-        beside_w: the powers by the neighbouring kernels.
+        kernels_w: the powers by the kernel, of all intervals, and by its neighbours, of those that :attr:`powers` were
+            fitted to.
         looked: number of intervals when the delay was looked for last.
         is_final: true when the kernel of the split does not change any more.
         rules: the way in which kinds of steps are told apart.
@@ -34,11 +36,12 @@ class Sharing(NamedTuple):
         untold: standard deviation of a step's power that kinds may make which nothing tells, of the mean power.
         parts: the way in which phases are cut.
         closer: the kernel as all intervals tell it; ``None`` where it is as it was found.
+        spread: what is not known of the kernel, as a covariance of the ways along both axes and of their squares.
     """
 
     found: Found = UNKNOWN
     powers: Powers | None = None
-    beside_w: tuple[NDArray[np.float64], ...] = ()
+    kernels_w: tuple[NDArray[np.float64], ...] = ()
     looked: int = 0
     is_final: bool = False
     rules: tuple[Rule, ...] = ()
@@ -46,6 +49,7 @@ class Sharing(NamedTuple):
     untold: float = UNTOLD
     parts: tuple[Parts, ...] = ()
     closer: Closer | None = None
+    spread: NDArray[np.float64] = np.zeros((4, 4))
 
     @property
     def late_s(self) -> float:

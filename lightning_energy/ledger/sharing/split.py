@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lightning_energy.ledger.distinct import distinct
+from lightning_energy.ledger.distinct import distinct, distinct_places
+from lightning_energy.ledger.room import with_room
 from lightning_energy.ledger.sharing.closer import Turns
 from lightning_energy.ledger.sharing.kernel import Kernel
 from lightning_energy.ledger.sharing.limits import Limits
+from lightning_energy.ledger.sharing.pairs import Pairs
 from lightning_energy.ledger.sharing.powers import Fourth, Normals, go_on, median, wide
 from lightning_energy.ledger.sharing.timeline import Smoothed, ones
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.stretch import Stretch
     from lightning_energy.ledger.sharing.timeline import Timeline
 
-__all__ = ["Columns", "Pairs", "Split", "kernels_of"]
+__all__ = ["Columns", "Split", "kernels_of"]
 
 MOST_BLOCKS = 32  # blocks of intervals with powers of their own; more are joined two by two
 BLOCK = 8  # intervals of a block, to begin with
@@ -56,42 +58,11 @@ class Columns(NamedTuple):
     of_class: NDArray[np.int64]
 
 
-class Pairs:
-    """Sums for pairs of accounts, sparse: only neighbours share intervals. Arrays are never changed, only replaced.
-
-    Attributes:
-        first: the first account of each pair.
-        second: the second account.
-        values: the sums, shape (pairs, 3): of a Brownian bridge between the updates in seconds, of cuts in J², and of
-            changes of stage.
-    """
-
-    def __init__(self) -> None:
-        self.first, self.second = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-        self.values = np.empty((0, 3))
-
-    def add(self, first: NDArray[np.int64], second: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-        """Add values of shape (n, 3) to n pairs."""
-        first, second = np.concatenate([self.first, first]), np.concatenate([self.second, second])
-        key, place = np.unique((first << 32) + second, return_inverse=True)
-        sums = np.zeros((len(key), 3))
-        np.add.at(sums, place, np.concatenate([self.values, values]))
-        self.first, self.second, self.values = key >> 32, key & 0xFFFFFFFF, sums
-
-    @property
-    def neighbours(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Pairs of two accounts that share intervals, and how much they share, in seconds."""
-        other = self.first != self.second
-        return self.first[other], self.second[other], np.maximum(-self.values[other, 0], 0.0)
-
-    def within(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """The quadratic form for a set of accounts: shape (3,)."""
-        result: NDArray[np.float64] = self.values[wanted[self.first] & wanted[self.second]].sum(axis=0)
-        return result
-
-
 class _Block:
-    """Normal equations of some intervals in a row, and what their powers add to the accounts; up to ``end_ns``."""
+    """Normal equations of some intervals in a row, and what their powers add to the accounts; up to ``end_ns``.
+
+    Arrays are never changed, only replaced.
+    """
 
     def __init__(self, width: int) -> None:
         self.end_ns = 0
@@ -103,19 +74,17 @@ class _Block:
         """Add rows for accounts."""
         width = max(d.shape[1], self.d.shape[1])
         rows = np.concatenate([wide(self.d, width), wide(d, width)])
-        self.code, place = np.unique(np.concatenate([self.code, code]), return_inverse=True)
+        self.code, place = distinct_places(np.concatenate([self.code, code]))
         self.d = np.zeros((len(self.code), width))
         np.add.at(self.d, place, rows)
 
     def copy(self) -> _Block:
         """The same, which may change by itself."""
-        result = copy(self)
-        result.normals = self.normals.copy()
-        return result
+        return copy(self)
 
     def join(self, other: _Block) -> None:
         """Take over the block that follows."""
-        self.normals += other.normals
+        self.normals = self.normals + other.normals
         self.end_ns = other.end_ns
         self.add(other.code, other.d)
 
@@ -147,12 +116,12 @@ class _Part(NamedTuple):
     def of(cls, stretch: Stretch, columns: Columns, rows: slice) -> _Part:
         knots = slice(rows.start, rows.stop + 1)
         knot_s, known = stretch.knot_s[knots], stretch.is_known[rows]
-        used, account = np.unique(columns.code, return_inverse=True)
+        used, account = distinct_places(columns.code)
         return cls(
             knot_s,
             stretch.half_s[knots],
             np.where(known, stretch.rise_j[rows], 0.0),
-            np.diff(knot_s),
+            knot_s[1:] - knot_s[:-1],
             known,
             used,
             ones(columns.of_class, len(stretch.stage)),
@@ -192,9 +161,8 @@ class Stages:
 
     def copy(self) -> Stages:
         """The same, which may change by itself."""
-        result = Stages()
-        result.of = {stage: normals.copy() for stage, normals in self.of.items()}
-        result.changes = self.changes.copy()
+        result = Stages.__new__(Stages)
+        result.of, result.changes = {**self.of}, self.changes
         return result
 
     def add(
@@ -206,11 +174,11 @@ class Stages:
         for stage in distinct(longest[part.known]).tolist():
             mine = part.known & (longest == stage)
             normals = Normals.of(tau[mine], part.rise_j[mine], part.length_s[mine], weight[mine])
-            self.of[stage] = self.of.get(stage, Normals()) + normals
+            self.of[stage] = self.of[stage] + normals if stage in self.of else normals
         changed = part.known & (in_stages_s.max(axis=1) < 0.999 * part.length_s)
         if changed.any():
             t = part.length_s[changed]
-            self.changes += Normals.of(tau[changed], part.rise_j[changed], t, 1 / t)
+            self.changes = self.changes + Normals.of(tau[changed], part.rise_j[changed], t, 1 / t)
 
 
 def kernels_of(found: Found) -> list[Kernel]:
@@ -308,12 +276,12 @@ class Split:
                 excess = self._excess(part, kernels[j], behind[j], weight)
             normals = part.normals(tau, weight, excess)
             line_j, d = self._shares(part, tau, spent_s)
-            self.normals[j] += normals
+            self.normals[j] = self.normals[j] + normals
             if j == 0 and not for_now:
                 self.fourth.add(tau[part.known], weight[part.known], stretch.prior)
             self.line_j[slice(None) if for_now else j, part.used] += line_j
             if j == 0:
-                self._to_blocks(normals, part.used, d)
+                self._to_blocks(normals, part.used, d, for_now=for_now)
             if j or for_now:
                 self.d[slice(1, None) if for_now else j, part.used, :width] += d
             pause()
@@ -338,15 +306,13 @@ class Split:
 
     def copy(self) -> Split:
         """The same in arrays of its own."""
-        result = Split(self.kernels)
-        result.turns = None if self.turns is None else self.turns.copy()
+        result = Split.__new__(Split)
+        result.__dict__.update(self.__dict__)
         result.line_j, result.d, result.seconds_s = self.line_j.copy(), self.d.copy(), self.seconds_s.copy()
-        result.normals = [x.copy() for x in self.normals]
+        result.turns, result.fourth = copy(self.turns), copy(self.fourth)
+        result.normals = [*self.normals]
         result.blocks = [*self.blocks[:-1], *(block.copy() for block in self.blocks[-1:])]  # only the last one changes
-        result.stages, result.pairs, result.fourth = self.stages.copy(), copy(self.pairs), copy(self.fourth)
-        result.limits = self.limits.copy()
-        result.n, result.joined = self.n, self.joined
-        result.unit_mj, result.of_times_j2 = self.unit_mj, self.of_times_j2
+        result.stages, result.pairs, result.limits = self.stages.copy(), self.pairs.copy(), self.limits.copy()
         return result
 
     @property
@@ -409,16 +375,18 @@ class Split:
             result += g * (moved.T @ (moved * weight[:, None]))
         return result
 
-    def _to_blocks(self, normals: Normals, used: NDArray[np.int64], d: NDArray[np.float64]) -> None:
+    def _to_blocks(
+        self, normals: Normals, used: NDArray[np.int64], d: NDArray[np.float64], *, for_now: bool = False
+    ) -> None:
         if not self.blocks or self.blocks[-1].normals.n >= BLOCK << self.joined:
-            if len(self.blocks) >= MOST_BLOCKS:
+            if len(self.blocks) >= MOST_BLOCKS and not for_now:  # which would ask for powers that are fitted anew
                 joined = [block.copy() for block in self.blocks[::2]]
                 for first, second in zip(joined, self.blocks[1::2], strict=True):
                     first.join(second)
                 self.blocks, self.joined = joined, self.joined + 1
             self.blocks.append(_Block(d.shape[1]))
         block = self.blocks[-1]
-        block.normals += normals
+        block.normals = block.normals + normals
         block.add(used, d)
 
     def _before(
@@ -428,7 +396,7 @@ class Split:
         if first == 0 or not stretch.is_known[first - 1]:
             return None
         knot_s = stretch.knot_s[first - 1 : first + 1]
-        length_s = np.diff(knot_s)
+        length_s = knot_s[1:] - knot_s[:-1]
         seconds_s = Kernel(self.kernels[0].lag_s).seconds_of(smoothed, knot_s)[0]
         return seconds_s / length_s[:, None], stretch.rise_j[first - 1 : first] / length_s
 
@@ -454,30 +422,34 @@ class Split:
         bridge = np.diag(spent_s.sum(axis=0)) - spent_s.T @ (spent_s / length_s[:, None])
         # an update that is seen too late moves joules to the next interval, which shares them out differently
         e2 = (power_w[1:] ** 2 + power_w[:-1] ** 2) / 2 * sharp_s**2 / 3
-        turn = np.diff(share, axis=0)
+        turn = share[1:] - share[:-1]
         edge = turn.T @ (turn * e2[:, None])
         x, y = np.nonzero((np.abs(bridge) > ROUNDING_S) | (np.abs(edge) > ROUNDING_S))
-        self.pairs.add(used[x], used[y], np.stack([bridge[x, y], edge[x, y], np.zeros(len(x))], axis=1))
+        values = np.zeros((len(x), 3))
+        values[:, 0], values[:, 1] = bridge[x, y], edge[x, y]
+        self.pairs.add(used[x], used[y], values)
 
     def _add_cuts(self, stretch: Stretch, columns: Columns, timeline: Timeline, rows: slice) -> None:
         """Count the changes of stage between accounts, in known intervals."""
-        k = np.searchsorted(stretch.knot_s - self.kernels[0].lag_s, timeline.start_s[1:]) - 1
-        inside = (rows.start <= k) & (k < rows.stop) & stretch.is_known[np.clip(k, 0, len(stretch.is_known) - 1)]
+        k = (stretch.knot_s - self.kernels[0].lag_s).searchsorted(timeline.start_s[1:]) - 1
+        inside = (rows.start <= k) & (k < rows.stop)
+        inside[inside] = stretch.is_known[k[inside]]
         before, after = timeline.column[:-1][inside], timeline.column[1:][inside]
         stage = stretch.stage[columns.of_class]
         changes = stage[before] != stage[after]
         x, y = columns.code[before[changes]], columns.code[after[changes]]
+        if not x.size:
+            return
         values = np.zeros((4 * len(x), 3))
-        values[:, 2] = np.repeat([1.0, 1.0, -1.0, -1.0], len(x))
+        values[: 2 * len(x), 2], values[2 * len(x) :, 2] = 1.0, -1.0
         self.pairs.add(np.concatenate([x, y, x, y]), np.concatenate([x, y, y, x]), values)
 
     def _grow(self, codes: int, width: int) -> None:
         have, have_width = self.line_j.shape[1], self.d.shape[2]
         more = max(codes, 2 * have) - have if codes > have else 0
-        if more:
-            self.line_j, self.seconds_s = np.pad(self.line_j, ((0, 0), (0, more))), np.pad(self.seconds_s, (0, more))
-        if more or width > have_width:
-            self.d = np.pad(self.d, ((0, 0), (0, more), (0, max(width - have_width, 0))))
+        n = have + more
+        self.line_j, self.seconds_s = with_room(self.line_j, len(self.kernels), n), with_room(self.seconds_s, n)
+        self.d = with_room(self.d, len(self.kernels), n, max(width, have_width))
 
 
 def _huber(part: _Part, tau: NDArray[np.float64], power_w: NDArray[np.float64] | None) -> NDArray[np.float64]:

@@ -67,14 +67,14 @@ class Timeline(NamedTuple):
 
     def places(self, time_s: NDArray[np.float64]) -> Places:
         """Look up moments of any shape."""
-        start = np.clip(np.searchsorted(self.start_s, time_s, side="right") - 1, 0, len(self.start_s) - 1)
+        start = np.maximum(self.start_s.searchsorted(time_s, side="right") - 1, 0)
         return Places(start, time_s - self.start_s.take(start))
 
     def smoothed(self, ema_s: float = 0.0) -> Smoothed:
         """Seconds of the columns up to any moment, as a sensor shows them that smooths over ``ema_s``."""
-        one, length_s = self.one, np.diff(self.start_s)
-        total_s = np.zeros_like(one)
-        np.cumsum(one[:-1] * length_s[:, None], axis=0, out=total_s[1:])
+        one, length_s = self.one, self.start_s[1:] - self.start_s[:-1]
+        total_s = np.zeros(one.shape)
+        np.add.accumulate(one[:-1] * length_s[:, None], axis=0, out=total_s[1:])
         return Smoothed(self, one, total_s, 0.0, None).behind(ema_s)
 
 
@@ -104,7 +104,8 @@ class Smoothed(NamedTuple):
         """The same behind another lag."""
         if ema_s < SHORTEST_S:
             return self._replace(ema_s=0.0, state=None)
-        fade = np.concatenate([[0.0], np.exp(-np.diff(self.timeline.start_s) / ema_s)])
+        start_s = self.timeline.start_s
+        fade = np.concatenate([[0.0], np.exp((start_s[:-1] - start_s[1:]) / ema_s)])
         fresh = self.one[:-1] * (1 - fade[1:, None])
         return self._replace(ema_s=ema_s, state=recurrence(fade, np.concatenate([self.one[:1], fresh])))
 

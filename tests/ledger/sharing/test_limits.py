@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lightning_energy.ledger.sharing.limits import Limits
-from lightning_energy.ledger.sharing.split import Pairs
+from lightning_energy.ledger.sharing.pairs import Pairs
 
 
 def limits_of(spent_s, rise_j, slack_j=0.0, groups=None):
@@ -23,7 +23,7 @@ def limits_of(spent_s, rise_j, slack_j=0.0, groups=None):
 
 
 def moved(energy_j, limits, line_j, pairs):
-    moves_j = limits.moves_j(np.array(energy_j), line_j, pairs.neighbours)
+    moves_j = limits.moves_j(np.array(energy_j), line_j, pairs)
     return energy_j if moves_j is None else (np.array(energy_j) + moves_j).tolist()
 
 

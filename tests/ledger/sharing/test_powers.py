@@ -39,11 +39,12 @@ def test_normal_equations_add_up():
     assert once.squares(TRUE_W) == pytest.approx(float((np.linspace(-1, 1, 20) ** 2).sum() / 0.1))
 
 
-def test_a_copy_changes_by_itself():
-    one = normals([[0.1]], [20.0])
-    two = one.copy()
+def test_they_never_change():
+    one = two = normals([[0.1]], [20.0])
     two += one
+    wide = one.grown(2)
     assert (one.n, two.n, one.a.tolist(), two.a.tolist()) == (1, 2, [[0.1]], [[0.2]])
+    assert (one.a.shape, wide.a.shape, wide.b.tolist()) == ((1, 1), (2, 2), [20.0, 0.0])
 
 
 def test_of_a_class_that_never_ran_only_the_prior_is_known():

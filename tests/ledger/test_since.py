@@ -1,0 +1,143 @@
+"""Figures that are asked for shortly after a booking for a moment, in virtual time, beside those that ask for one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pytest
+
+from lightning_energy.curves.curve import Curve
+from lightning_energy.ledger.ledger import Ledger
+from lightning_energy.meters import MeterInfo
+from tests.ledger.plays import steady
+from tests.sim.virtual_run import PHASES, START_NS, Pieces, Seen, Sensor, Work, at_brackets, training
+
+if TYPE_CHECKING:
+    from lightning_energy.ledger.totals import Totals
+
+INFO = MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0, power_min_w=20.0)
+
+
+class Asked(NamedTuple):
+    """Figures of a run that were asked for at ends of epochs: joules, standard uncertainties and the truth."""
+
+    what: list[str]
+    energy_j: np.ndarray
+    u_j: np.ndarray
+    true_j: np.ndarray
+    foreseen: int  # how often nothing had to be booked
+
+
+def events_of(pieces: Pieces, seen: Seen, end_s: float, lead_s: float | None) -> list[tuple[float, int, object]]:
+    """Marks (0), updates (1), bookings (2), questions at ends of epochs (3), and looks ahead to these (4), in order."""
+    start_s = np.concatenate([[0.0], np.cumsum(pieces.duration_s)])
+    events: list[tuple[float, int, object]] = []
+    last: tuple | None = None
+    for k, (begin_s, account) in enumerate(zip(start_s, pieces.account, strict=False)):
+        if account != last:
+            events.append((begin_s, 0, account))
+            if last is not None and (account is None or account[0] != last[0]):
+                events.append((begin_s + 1e-5, 3, (last[0], k)))
+            last = account
+    events += [(t, 1, (j - seen.energy_j[0], half_s)) for t, j, half_s in zip(*seen[:3], strict=True)]
+    events += [(t, 2, None) for t in np.arange(2.0, end_s, 2.0)]
+    if lead_s is not None:
+        events += [(t - lead_s, 4, None) for t, what, _ in events if what == 3]
+    return sorted(events, key=lambda event: event[:2])
+
+
+def ask(seed: int, work: Work, sensor: Sensor, lead_s: float | None) -> Asked:
+    """Ask at each end of an epoch, after a look ahead so many seconds before."""
+    rng = np.random.default_rng(seed)
+    pieces = training(rng, work)
+    curve, now = Curve(INFO), [START_NS]
+    ledger = Ledger([curve], clock=lambda: now[0])
+    end_s = float(pieces.duration_s[:-1].sum()) + 0.8
+    (seen,) = at_brackets(rng, [pieces], sensor, end_s)
+    rows, foreseen = [], 0
+    for t, what, value in events_of(pieces, seen, end_s, lead_s):
+        now[0] = START_NS + round(t * 1e9)
+        if what == 0:
+            ledger.mark(ledger.code(*value) if value else 0)
+        elif what == 1:
+            curve.add(now[0], value[0], half_width_ns=round(value[1] * 1e9))
+        elif what == 3:
+            before = ledger.books[0].__dict__["_for_now"]
+            rows += figures(ledger.totals(), pieces, *value)
+            foreseen += ledger.books[0].__dict__["_for_now"] is before
+        else:
+            (ledger.settle if what == 2 else ledger.foresee)()
+    what, *columns = zip(*rows, strict=True)
+    return Asked([*what], *(np.array(column) for column in columns), foreseen)
+
+
+def figures(totals: Totals, pieces: Pieces, this: int, k: int) -> list[tuple[str, float, float, float]]:
+    """The run's figures and those of an epoch: joules, uncertainties, and the truth of the first ``k`` pieces."""
+    epoch = np.array([-1 if a is None else a[0] for a in pieces.account])[:k]
+    stage = np.array(["" if a is None else a[1] for a in pieces.account])[:k]
+    joules = (pieces.duration_s * pieces.power_w)[:k]
+    rows = []
+    for name in ("run", "train", "validate"):
+        mask = epoch >= 0 if name == "run" else (epoch == this) & (stage == name)
+        energy = totals.energy() if name == "run" else totals.energy(stage=name, epoch=this)
+        if mask.any():
+            rows.append((name, energy.energy_j or 0.0, energy.u_j, float(joules[mask].sum())))
+    return rows
+
+
+PLAYS = {
+    "no validation": (Work(epochs=12, validate_s=0.0, step_s=0.02), Sensor(lag_s=0.02)),
+    "smoothed": (Work(epochs=10, train_s=2.5, validate_s=0.3), Sensor(lag_s=0.03, ema_s=0.02)),
+    "short validation": (Work(epochs=10, train_s=2.5, validate_s=0.12), Sensor(lag_s=0.02)),
+    "openings": (Work(epochs=10, opening=(0.15, 70.0), validate_s=0.4), Sensor(whole_w=1.0)),
+    "fast": (Work(epochs=10, validate_s=0.0, step_s=0.02), Sensor(update_s=0.02)),
+    "kinds": (
+        Work(epochs=6, train_s=3.0, step_s=0.15, kinds=((1.0, 1.0), (0.5, 1.7))),
+        Sensor(update_s=0.05),
+    ),
+    "phases": (Work(epochs=5, train_s=3.0, step_s=0.3, phases=PHASES), Sensor(update_s=0.05)),
+    "drift": (Work(epochs=12, drift=0.8, correlated=0.9), Sensor()),
+}
+OFTEN = {"no validation", "fast", "openings"}  # where updates since belong to one stage
+
+
+@pytest.mark.parametrize("name", PLAYS)
+def test_what_was_foreseen_is_as_right_as_what_is_worked_out_when_it_is_asked_for(name):
+    work, sensor = PLAYS[name]
+    now, before = ([ask(seed, work, sensor, lead_s) for seed in range(3)] for lead_s in (None, 0.2))
+    found, foreseen = (
+        [np.concatenate([getattr(one, figure) for one in runs]) for figure in ("energy_j", "u_j", "true_j")]
+        for runs in (now, before)
+    )
+    z, z_foreseen = (np.abs(energy_j - true_j) / u_j for energy_j, u_j, true_j in (found, foreseen))
+    assert np.mean(z_foreseen < 2) >= min(np.mean(z < 2), 0.95) - 0.02
+    assert np.median(foreseen[1] / found[1]) <= 1.02
+    assert np.mean(np.abs(found[0] - foreseen[0]) <= found[1]) >= 0.95
+    assert sum(one.foreseen for one in now) == 0
+    assert sum(one.foreseen for one in before) >= (0.4 * work.epochs * 3 if name in OFTEN else 0)
+
+
+@pytest.mark.parametrize(("stage", "is_foreseen"), [("train", True), ("validate", False)])
+def test_where_the_stage_changed_since_it_is_booked_anew(stage, is_foreseen):
+    ledger = steady(at_last=stage)
+    book = ledger.books[0]
+    assert book.__dict__["_foreseen"] is not None
+    ledger.totals()
+    assert (book.__dict__["_for_now"] is None) == is_foreseen
+
+
+def test_what_was_foreseen_is_forgotten_with_the_next_booking():
+    ledger = steady(at_last="train")
+    ledger.settle(final=True)
+    assert ledger.books[0].__dict__["_foreseen"] is None
+
+
+def test_what_updates_show_of_the_time_since_is_all_shared_out():
+    """Whatever powers say: the run has spent what the counter shows, and what goes on behind it."""
+    foreseen, booked = steady(at_last="train"), steady(at_last="train")
+    booked.books[0].__dict__["_foreseen"] = None
+    one, other = foreseen.totals().energy(), booked.totals().energy()
+    assert one.energy_j == pytest.approx(other.energy_j, rel=1e-9)
+    assert one.u_j == pytest.approx(other.u_j, rel=0.05)
+    assert one.duration_s == pytest.approx(other.duration_s)
