@@ -127,15 +127,16 @@ def test_what_ends_the_wait_ends_the_process(beside):
 
     work_out, found = beside.work_out, []
 
-    def asks(due, groups, _):
+    def asks(task, _):
         with pytest.raises(StopError):
-            work_out(due, groups, pause)
+            work_out(task, pause)
         found.append(1)
-        return work_out(due, groups, lambda: None)
+        return None
 
     beside.work_out = asks
     play(3, Work(epochs=1, train_s=1.0), FINE, elsewhere=beside)
-    assert len(found) > 1
+    assert found == [1]
+    assert beside._there() is None
     assert process.wait(60) is not None
 
 
@@ -144,9 +145,9 @@ def test_classes_that_are_new_meanwhile_have_their_own_numbers(beside, monkeypat
     work, sensor, _ = CASES["kinds of steps"]
     ledgers, play_ledger, send = [], module.Elsewhere.work_out, module.send
 
-    def noted(self, due, groups, pause):
-        ledgers[:] = [due]
-        return play_ledger(self, due, groups, pause)
+    def noted(self, task, pause):
+        ledgers[:] = [task]
+        return play_ledger(self, task, pause)
 
     def sends(sock, message) -> None:
         send(sock, message)
