@@ -19,6 +19,8 @@ from lightning_energy.curves.power_range import PowerRange
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from lightning_energy.meters.base import MeterInfo, Quality
@@ -68,7 +70,12 @@ class Knots:
 
     def followed_by(self, others: Knots) -> Knots:
         """These knots, followed by others that are later."""
-        return Knots(*(np.concatenate([getattr(self, f), getattr(others, f)]) for f in self.__slots__))
+        return Knots.joined([self, others])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Knots]) -> Knots:
+        """Knots one after the other."""
+        return cls(*(np.concatenate([getattr(part, f) for part in parts]) for f in cls.__slots__))
 
 
 def shape_bound_j(

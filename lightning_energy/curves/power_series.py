@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.meters.units import NS
 
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lightning_energy.curves.curve import Knots
     from lightning_energy.meters.clock import Anchor
 
 __all__ = ["MOST_BINS", "PowerSeries", "ThinnedPower"]
 
 MOST_BINS = 1000
+MOST_WAITING = 1000  # knots that wait to be put into bins
 FIRST_BIN_NS = 20_000_000  # the shortest time between two updates of a board's counter
 DIGITS = 5
 ROUNDING = 1e-6  # part of a bin that is no missing time
@@ -130,14 +131,32 @@ class ThinnedPower:
 
     def __init__(self) -> None:
         self._bins = _Bins()
+        self._waiting: tuple[Knots, ...] = ()  # that are put into bins together: each time costs the same
 
     def add(self, knots: Knots) -> None:
         """Add the intervals between knots; those that were added before, up to some knot, do not count again."""
-        bins, first = self._bins, 0
-        if bins.until_ns:
-            first = max(int(np.searchsorted(knots.time_ns, bins.until_ns, side="right")) - 1, 0)
-        if len(knots.time_ns) - first >= 2:  # noqa: PLR2004 - two knots make an interval
-            self._bins = _extended(bins, knots.part(slice(first, None)))
+        waiting = (*self._waiting, knots)
+        if sum(len(each.time_ns) for each in waiting) > MOST_WAITING:
+            self._put(waiting)
+        else:
+            self._waiting = waiting
+
+    def _put(self, waiting: Sequence[Knots]) -> None:
+        """Put knots that wait into bins."""
+        until_ns = self._bins.until_ns
+        fresh: list[Knots] = []
+        for knots in waiting:
+            first = int(np.searchsorted(knots.time_ns, until_ns, side="right")) if until_ns else 0
+            if first < len(knots.time_ns):
+                fresh.append(knots.part(slice(first if fresh else max(first - 1, 0), None)))
+                until_ns = int(knots.time_ns[-1])
+        if fresh:
+            run = Knots.joined(fresh)
+            # at once: a signal handler may raise between any two lines
+            bins = _extended(self._bins, run) if len(run.time_ns) >= 2 else self._bins  # noqa: PLR2004 - an interval
+            self.__dict__.update(_bins=bins, _waiting=() if bins is not self._bins else (run,))
+        else:
+            self._waiting = ()
 
     def series(self, clock: Sequence[Anchor] = ()) -> PowerSeries | None:
         """The bins so far; ``None`` when there are none.
@@ -145,6 +164,7 @@ class ThinnedPower:
         Args:
             clock: moments by both clocks.
         """
+        self._put(self._waiting)
         bins = self._bins
         if not bins.until_ns:
             return None

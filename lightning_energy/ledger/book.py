@@ -10,6 +10,7 @@ from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.curves.power_series import ThinnedPower
 from lightning_energy.ledger.booking import State, contents, still_holds, way_to_share, work_out
+from lightning_energy.ledger.held import Held
 from lightning_energy.ledger.kept import Kept
 from lightning_energy.ledger.marks import AtMarks, Marks, Told
 from lightning_energy.ledger.news import News
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Book"]
 
+NOTHING = Held.empty()
 EXACT_S = 0.005  # longest period of a register that shows the energy at once
 
 
@@ -196,9 +198,21 @@ class Book:
 
     def as_booked(self, groups: NDArray[np.int64]) -> Callable[[], tuple[Sums, list[Span]]]:
         """A function that gives the contents as they are booked now, whenever it is called. The lock is held."""
-        now_ns = self.settled_ns or 0
-        news = self.news(Marks(dropped=self.kept.facts.passed), now_ns, is_all=True)
-        news = news._replace(run=news.run.part(slice(news.before)))
+        now_ns, held = self.settled_ns or 0, NOTHING
+        bounds_w, power_w, is_exact = self.curve.power_bounds_w(), self.curve.last_power_w(), self._is_exact()
+        news = News(
+            self.kept,
+            held.knots,
+            0,
+            held.time_ns,
+            held.code,
+            now_ns,
+            is_all=True,
+            is_exact=is_exact,
+            bounds_w=bounds_w,
+            power_w=power_w,
+            tells_all=True,
+        )
 
         def found() -> tuple[Sums, list[Span]]:
             due = news.due(self._classes)

@@ -15,17 +15,16 @@ from lightning_energy.curves.side_process import START_S, SideProcess, can_start
 from lightning_energy.ledger.kept import Facts, Kept, Packed
 
 if TYPE_CHECKING:
-    from lightning_energy.ledger.steps import Look
-    from lightning_energy.ledger.news import News
-    from lightning_energy.ledger.marks import Told
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from lightning_energy.ledger.accounts import AccountArrays
     from lightning_energy.ledger.booking import Pause
-    from lightning_energy.ledger.marks import AtMarks, Marks
+    from lightning_energy.ledger.marks import AtMarks, Marks, Told
+    from lightning_energy.ledger.news import News
     from lightning_energy.ledger.sharing.classes import Classes
+    from lightning_energy.ledger.steps import Look
 
 __all__ = ["Answer", "Ask", "Begun", "Done", "Elsewhere", "Task", "receive", "send"]
 

@@ -78,9 +78,10 @@ class Marks:
         if not rows:
             return
         time_ns, code = (np.fromiter(map(itemgetter(k), rows), np.int64, len(rows)) for k in range(2))
-        times = np.concatenate([self.time_ns, np.maximum(time_ns, self.closed_ns)])
+        time_ns[0] = max(time_ns[0], self.closed_ns, *self.time_ns[-1:].tolist())
+        time_ns = np.maximum.accumulate(time_ns)
         # at once, here and below: a signal handler may raise between any two lines
-        self.__dict__.update(time_ns=np.maximum.accumulate(times), code=np.concatenate([self.code, code]))
+        self.__dict__.update(time_ns=np.concatenate([self.time_ns, time_ns]), code=np.concatenate([self.code, code]))
 
     def followed_by_rows(self, rows: Sequence[Row]) -> Marks:
         """These marks, followed by those of rows as :meth:`add` takes them."""

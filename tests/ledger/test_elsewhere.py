@@ -131,7 +131,6 @@ def test_what_ends_the_wait_ends_the_process(beside):
         with pytest.raises(StopError):
             work_out(task, pause)
         found.append(1)
-        return None
 
     beside.work_out = asks
     play(3, Work(epochs=1, train_s=1.0), FINE, elsewhere=beside)
