@@ -64,7 +64,7 @@ class Knots:
     quality: NDArray[np.int64]
     variance_j2: NDArray[np.float64]
 
-    def part(self, rows: slice) -> Knots:
+    def part(self, rows: slice | NDArray[np.intp]) -> Knots:
         """Some of these knots."""
         return Knots(*(getattr(self, f)[rows] for f in self.__slots__))
 

@@ -136,27 +136,21 @@ class ThinnedPower:
     def add(self, knots: Knots) -> None:
         """Add the intervals between knots; those that were added before, up to some knot, do not count again."""
         waiting = (*self._waiting, knots)
-        if sum(len(each.time_ns) for each in waiting) > MOST_WAITING:
+        if len(waiting) * len(knots.time_ns) > MOST_WAITING:  # about as many
             self._put(waiting)
         else:
             self._waiting = waiting
 
     def _put(self, waiting: Sequence[Knots]) -> None:
         """Put knots that wait into bins."""
-        until_ns = self._bins.until_ns
-        fresh: list[Knots] = []
-        for knots in waiting:
-            first = int(np.searchsorted(knots.time_ns, until_ns, side="right")) if until_ns else 0
-            if first < len(knots.time_ns):
-                fresh.append(knots.part(slice(first if fresh else max(first - 1, 0), None)))
-                until_ns = int(knots.time_ns[-1])
-        if fresh:
-            run = Knots.joined(fresh)
-            # at once: a signal handler may raise between any two lines
-            bins = _extended(self._bins, run) if len(run.time_ns) >= 2 else self._bins  # noqa: PLR2004 - an interval
-            self.__dict__.update(_bins=bins, _waiting=() if bins is not self._bins else (run,))
-        else:
-            self._waiting = ()
+        bins, run = self._bins, Knots.joined(waiting)
+        latest_ns = np.maximum.accumulate(run.time_ns)
+        run = run.part(np.flatnonzero(np.diff(latest_ns, prepend=-1) > 0))  # each once
+        first = max(int(np.searchsorted(run.time_ns, bins.until_ns, side="right")) - 1, 0) if bins.until_ns else 0
+        is_more = len(run.time_ns) - first >= 2  # noqa: PLR2004 - two knots make an interval
+        bins = _extended(bins, run.part(slice(first, None))) if is_more else bins
+        # at once: a signal handler may raise between any two lines
+        self.__dict__.update(_bins=bins, _waiting=() if is_more else (run,))
 
     def series(self, clock: Sequence[Anchor] = ()) -> PowerSeries | None:
         """The bins so far; ``None`` when there are none.
@@ -164,7 +158,8 @@ class ThinnedPower:
         Args:
             clock: moments by both clocks.
         """
-        self._put(self._waiting)
+        if self._waiting:
+            self._put(self._waiting)
         bins = self._bins
         if not bins.until_ns:
             return None

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -146,7 +147,8 @@ class _Known(NamedTuple):
 
     def is_current(self, task: Task) -> bool:
         """True where nothing else was booked since."""
-        return self.completed == task.completed and [id(k) for k in self.books] == [id(k) for k, _ in task.books]
+        booked = [kept for kept, _ in task.books]
+        return self.completed == task.completed and len(booked) == len(self.books) and all(map(is_, booked, self.books))
 
 
 class Elsewhere:
@@ -200,9 +202,9 @@ class Elsewhere:
         try:
             known, self._known = self._known, None
             known = known if known is not None and known.is_current(task) else None
-            done = _asked(side, _ask(task, known), self._buffer, pause)
-            answer = None if done is None else self._answer(task, known, done)
-            if done is None:
+            asked = _asked(side, task, known, self._buffer, pause)
+            answer = None if asked is None else self._answer(task, *asked)
+            if asked is None:
                 self.leave()
         except BaseException:
             self.leave()  # its answer is not waited for: it would come as that of another
@@ -211,12 +213,11 @@ class Elsewhere:
             self._turn.release()
         return answer
 
-    def _answer(self, task: Task, known: _Known | None, done: Done) -> Answer | None:
+    def _answer(self, task: Task, powers: list[bytes], done: Done) -> Answer | None:
         """The answer, if it holds here."""
         if done.classes is not None and not task.classes.has_taken(done.classes):
             return None  # meanwhile the numbers of its new ones were given to others
         books, kept = {}, [k for k, _ in task.books]
-        powers = [k.packed.powers for k in kept] if known is None else known.powers
         for number, (facts, rest, of_powers, told) in done.books.items():
             powers[number] = powers[number] if of_powers is None else of_powers
             kept[number] = Kept(Packed(facts, rest, powers[number]))
@@ -255,8 +256,10 @@ def _ask(task: Task, known: _Known | None) -> Ask:
     )
 
 
-def _asked(side: SideProcess, ask: Ask, buffer: bytearray, pause: Pause) -> Done | None:
-    """The answer of the process; ``None`` where there will be none."""
+def _asked(
+    side: SideProcess, task: Task, known: _Known | None, buffer: bytearray, pause: Pause
+) -> tuple[list[bytes], Done] | None:
+    """The powers that the process knows, by curve, and its answer; ``None`` where there will be none."""
     sock, until_s = side.sock, time.monotonic() + PATIENCE_S
     if sock is None:
         return None
@@ -272,19 +275,31 @@ def _asked(side: SideProcess, ask: Ask, buffer: bytearray, pause: Pause) -> Done
             raise EOFError
 
     try:
+        ask = _ask(task, known)
         if ask.begun is not None:
             set_timeout(sock, socket.SO_RCVTIMEO, LOOK_S)
             set_timeout(sock, socket.SO_SNDTIMEO, PATIENCE_S)
         send(sock, ask)
         done: Done = receive(sock, wait, buffer)
-        if ask.begun is not None:  # the first answer is looked at as a whole, later ones when somebody asks
-            for facts, rest, powers, _ in done.books.values():
-                _ = Kept(Packed(facts, rest, powers or b"")).state
+        if ask.begun is not None:
+            _open(done)
     except Exception:  # it has ended, or answers as another release does, which was installed a moment ago
         if ended:
             raise
         return None
-    return done
+    if ask.begun is not None:
+        return [of.powers for of, _ in ask.begun.books], done
+    return [] if known is None else known.powers, done
+
+
+def _open(done: Done) -> None:
+    """Look at an answer as a whole, as at the first of each process: at later ones when somebody asks.
+
+    Raises:
+        Exception: it cannot be opened.
+    """
+    for facts, rest, powers, _ in done.books.values():
+        _ = Kept(Packed(facts, rest, powers or b"")).state
 
 
 def send(sock: socket.socket, message: object) -> None:
