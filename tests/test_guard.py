@@ -384,7 +384,7 @@ def test_a_booking_beside_is_one_piece_of_few_calls_and_bytes(boards, monkeypatc
     assert (np.quantile(usual[:, 0], [0.5, 1.0]) <= MOST_CALLS_BESIDE[boards]).all()
     assert (usual[:, 2:].max(axis=0) <= MOST_BYTES_BESIDE[boards]).all()
     steps = ledger.take_steps()
-    assert len(steps.energy_j) > 49_000
+    assert len(steps.energy_j) > 48_200  # of all that were booked
     assert steps.energy_j.sum() == pytest.approx(boards * 0.2 * len(steps.energy_j), rel=1e-3)
 
 
