@@ -34,7 +34,7 @@ BOOT = f"from {MAIN} import main; main()"
 NEEDED = ("lightning_energy", "numpy")  # the packages that it imports
 HEADER = struct.Struct("<Q")  # the number of bytes that follow
 FIRST_BYTES = 1 << 16  # of a message, with its header, at least: most are read by one call, which wakes the reader once
-LOOK_S = 0.1  # time between two looks, while a booking is waited for, whether it is still wanted
+LOOK_S = 0.4  # time between two looks, while a booking is waited for, whether it is still wanted: each is a wake-up
 PATIENCE_S = 120.0  # longest wait for one: the first looks for the counter's delay take seconds, on a busy machine more
 
 
