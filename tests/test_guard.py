@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import gc
 import math
+import pickle
 import statistics
 import sys
 import threading
 import time
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
 from lightning_energy.curves.curve import Curve
+from lightning_energy.ledger import elsewhere
 from lightning_energy.ledger.counts import Counts
 from lightning_energy.ledger.device_clock import DeviceClock
 from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.ledger.session import Session
 from lightning_energy.ledger.step_marks import BatchMarks
 from lightning_energy.meters import NvmlMeter, ReplayMeter, open_meters
+from tests.curves.test_sampler import wait_for
 from tests.ledger.plays import INFO, START, Clock, S, steady
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
 from tests.sim.device import SimulatedEvents
@@ -271,7 +275,7 @@ def test_the_hooks_of_a_step_make_few_calls(batch):
 
 
 MOST_CALLS_PER_STEP = 2.0  # of a booking
-MOST_CALLS_OF_TOTALS = 1300  # a search makes 60,000
+MOST_CALLS_OF_TOTALS = 1400  # a search makes 60,000
 MOST_CALLS_IF_FORESEEN = 600
 MOST_PIECES = 450  # of a search: each waits for a training that holds the interpreter's lock
 MOST_CALLS = {"usual": 350, "search": 900}  # between two moments at which other threads may go on
@@ -319,6 +323,75 @@ def test_a_booking_makes_few_calls_and_gives_up_the_interpreter_between_them():
 def test_what_was_foreseen_makes_still_fewer_calls():
     """An epoch's end is waited for by the training: shortly before it, the background works most of it out."""
     assert calls_of(steady(at_last="train").totals) <= MOST_CALLS_IF_FORESEEN
+
+
+MOST_CALLS_BESIDE = {1: (400, 800), 8: (1600, 4000)}  # in the training's process: usually, and where power is thinned
+MOST_BYTES_BESIDE = {1: (66_000, 70_000), 8: (90_000, 400_000)}  # there and back
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="such a process is started on Linux only")
+@pytest.mark.parametrize("boards", [1, 8])
+def test_a_booking_beside_is_one_piece_of_few_calls_and_bytes(boards, monkeypatch):
+    """3 ms steps in virtual time under counters of 100 ms, booked every 5 s, after their delays were found."""
+    monkeypatch.setattr(elsewhere, "START_S", 0.0)
+    beside = elsewhere.Elsewhere()
+    wait_for(lambda: beside.is_there)
+    clock, curves, found, size = Clock(), [Curve(INFO) for _ in range(boards)], [], [0, 0]
+    ledger = Ledger(curves, clock=clock, elsewhere=beside)
+    step, gap = ledger.code(0, "train", "step"), ledger.code(0, "train", "gap")
+
+    def count(_frame, event, _argument) -> None:
+        found[-1][0] += event in {"call", "c_call"}
+
+    class Pickle:
+        """The messages of the ledger's own end, whose bytes are counted."""
+
+        HIGHEST_PROTOCOL = pickle.HIGHEST_PROTOCOL
+
+        @staticmethod
+        def dumps(message, protocol) -> bytes:
+            data = pickle.dumps(message, protocol)
+            size[0] = len(data)
+            return data
+
+        @staticmethod
+        def loads(data):
+            size[1] = len(data)
+            return pickle.loads(data)
+
+    monkeypatch.setattr(elsewhere, "pickle", Pickle)
+    monkeypatch.setattr(elsewhere, "LOOK_S", 600.0)  # it may take its time, which is no piece of ours
+    rng = np.random.default_rng(0)
+    for n in range(1, 50_000):
+        clock.now_ns = START + n * 3_000_000
+        ledger.mark(step)
+        clock.now_ns += 2_700_000
+        ledger.mark(gap)
+        if n % 33 == 0:
+            for curve in curves:
+                curve.add(clock.now_ns, 0.2 * n + rng.random())
+        if n % 1667 == 0:
+            found.append([0, 1])
+            last = found[-1]
+
+            def pause(last=last) -> None:
+                last[1] += 1
+
+            sys.setprofile(count)
+            try:
+                ledger.settle(pause=pause)
+            finally:
+                sys.setprofile(None)
+            last += size
+    beside.leave()
+    assert all(book.sharing.is_final for book in ledger.books)
+    usual = np.array(found[-10:])
+    assert usual[:, 1].tolist() == [1] * 10  # nothing but this piece wakes the thread up
+    assert (np.quantile(usual[:, 0], [0.5, 1.0]) <= MOST_CALLS_BESIDE[boards]).all()
+    assert (usual[:, 2:].max(axis=0) <= MOST_BYTES_BESIDE[boards]).all()
+    steps = ledger.take_steps()
+    assert len(steps.energy_j) > 48_200  # of all that were booked
+    assert steps.energy_j.sum() == pytest.approx(boards * 0.2 * len(steps.energy_j), rel=1e-3)
 
 
 def test_a_step_keeps_a_bounded_number_of_objects():

@@ -19,6 +19,8 @@ from lightning_energy.curves.power_range import PowerRange
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from lightning_energy.meters.base import MeterInfo, Quality
@@ -62,7 +64,7 @@ class Knots:
     quality: NDArray[np.int64]
     variance_j2: NDArray[np.float64]
 
-    def part(self, rows: slice) -> Knots:
+    def part(self, rows: slice | NDArray[np.intp]) -> Knots:
         """Some of these knots."""
         return Knots(
             self.time_ns[rows],
@@ -74,14 +76,17 @@ class Knots:
 
     def followed_by(self, others: Knots) -> Knots:
         """These knots, followed by others that are later."""
-        if not others.time_ns.size:
-            return self
-        return Knots(
-            np.concatenate([self.time_ns, others.time_ns]),
-            np.concatenate([self.energy_j, others.energy_j]),
-            np.concatenate([self.half_width_ns, others.half_width_ns]),
-            np.concatenate([self.quality, others.quality]),
-            np.concatenate([self.variance_j2, others.variance_j2]),
+        return Knots.joined([self, others]) if others.time_ns.size else self
+
+    @classmethod
+    def joined(cls, parts: Sequence[Knots]) -> Knots:
+        """Knots one after the other."""
+        return cls(
+            np.concatenate([part.time_ns for part in parts]),
+            np.concatenate([part.energy_j for part in parts]),
+            np.concatenate([part.half_width_ns for part in parts]),
+            np.concatenate([part.quality for part in parts]),
+            np.concatenate([part.variance_j2 for part in parts]),
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.meters.units import NS
 
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lightning_energy.curves.curve import Knots
     from lightning_energy.meters.clock import Anchor
 
 __all__ = ["MOST_BINS", "PowerSeries", "ThinnedPower"]
 
 MOST_BINS = 1000
+MOST_WAITING = 1000  # knots that wait to be put into bins
 FIRST_BIN_NS = 20_000_000  # the shortest time between two updates of a board's counter
 DIGITS = 5
 ROUNDING = 1e-6  # part of a bin that is no missing time
@@ -130,14 +131,26 @@ class ThinnedPower:
 
     def __init__(self) -> None:
         self._bins = _Bins()
+        self._waiting: tuple[Knots, ...] = ()  # that are put into bins together: each time costs the same
 
     def add(self, knots: Knots) -> None:
         """Add the intervals between knots; those that were added before, up to some knot, do not count again."""
-        bins, first = self._bins, 0
-        if bins.until_ns:
-            first = max(int(np.searchsorted(knots.time_ns, bins.until_ns, side="right")) - 1, 0)
-        if len(knots.time_ns) - first >= 2:  # noqa: PLR2004 - two knots make an interval
-            self._bins = _extended(bins, knots.part(slice(first, None)))
+        waiting = (*self._waiting, knots)
+        if len(waiting) * len(knots.time_ns) > MOST_WAITING:  # about as many
+            self._put(waiting)
+        else:
+            self._waiting = waiting
+
+    def _put(self, waiting: Sequence[Knots]) -> None:
+        """Put knots that wait into bins."""
+        bins, run = self._bins, Knots.joined(waiting)
+        latest_ns = np.maximum.accumulate(run.time_ns)
+        run = run.part(np.flatnonzero(np.diff(latest_ns, prepend=-1) > 0))  # each once
+        first = max(int(np.searchsorted(run.time_ns, bins.until_ns, side="right")) - 1, 0) if bins.until_ns else 0
+        is_more = len(run.time_ns) - first >= 2  # noqa: PLR2004 - two knots make an interval
+        bins = _extended(bins, run.part(slice(first, None))) if is_more else bins
+        # at once: a signal handler may raise between any two lines
+        self.__dict__.update(_bins=bins, _waiting=() if is_more else (run,))
 
     def series(self, clock: Sequence[Anchor] = ()) -> PowerSeries | None:
         """The bins so far; ``None`` when there are none.
@@ -145,6 +158,8 @@ class ThinnedPower:
         Args:
             clock: moments by both clocks.
         """
+        if self._waiting:
+            self._put(self._waiting)
         bins = self._bins
         if not bins.until_ns:
             return None

@@ -9,8 +9,11 @@ import numpy as np
 from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.curves.power_series import ThinnedPower
-from lightning_energy.ledger.booking import Due, State, contents, since_booking, still_holds, way_to_share, work_out
-from lightning_energy.ledger.marks import AtMarks
+from lightning_energy.ledger.booking import State, contents, since_booking, still_holds, way_to_share, work_out
+from lightning_energy.ledger.held import Held
+from lightning_energy.ledger.kept import Kept
+from lightning_energy.ledger.marks import AtMarks, Marks, Told
+from lightning_energy.ledger.news import News
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,9 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lightning_energy.curves.curve import Curve
-    from lightning_energy.ledger.booking import Booking
-    from lightning_energy.ledger.held import Held
-    from lightning_energy.ledger.marks import Marks
+    from lightning_energy.ledger.booking import Booking, Due
     from lightning_energy.ledger.sharing.classes import Classes
     from lightning_energy.ledger.sharing.sharing import Sharing
     from lightning_energy.ledger.spans import Span
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Book"]
 
+NOTHING = Held.empty()
 EXACT_S = 0.005  # longest period of a register that shows the energy at once
 
 
@@ -36,7 +38,8 @@ class Book:
 
     Attributes:
         curve: the curve.
-        state: what is booked, replaced as a whole: a signal handler in the middle of a booking sees the one before.
+        kept: what is booked, replaced as a whole: a signal handler in the middle of a booking sees the one before.
+        so_far: the state of the curve at marks that were told and are not forgotten.
         power: the power of what is booked, thinned.
 
     Args:
@@ -54,20 +57,24 @@ class Book:
         is_exact: Callable[[], bool] | None = None,
     ) -> None:
         self.curve = curve
-        self.state = State.empty()
+        self.kept = Kept(State.empty())
+        self.so_far = Told(AtMarks.none())
         self.power = ThinnedPower()
         self._classes = classes
         self._trace = trace
         self._is_exact = is_exact or self._moves_at_any_poll
-        self._at_marks = AtMarks.none()  # of marks that were told and are not forgotten
-        self._forgotten = 0  # how many marks of the run were told before them
         self._for_now: Booking | None = None  # the last one for contents
         self._foreseen: Booking | None = None  # the last one that was made in time
 
     @property
     def told(self) -> int:
         """The number of marks of the run whose energy was told."""
-        return self._forgotten + len(self._at_marks.energy_j)
+        return self.so_far.end
+
+    @property
+    def state(self) -> State:
+        """Everything that is booked."""
+        return self.kept.state
 
     @property
     def sharing(self) -> Sharing:
@@ -77,8 +84,7 @@ class Book:
     @property
     def settled_ns(self) -> int | None:
         """The moment up to which the curve is known; ``None`` before the first booking."""
-        times_ns = self.state.held.knots.time_ns
-        return int(times_ns[-1]) if times_ns.size else None
+        return self.kept.facts.settled_ns
 
     def at_told(self, first: int, end: int) -> AtMarks:
         """The state of the curve at marks that were told; forgets those before.
@@ -87,10 +93,34 @@ class Book:
             first: number of the first one in the run.
             end: number behind the last one.
         """
-        n = max(first - self._forgotten, 0)
-        # at once, here and below: a signal handler may raise between any two lines
-        self.__dict__.update(_at_marks=self._at_marks.part(slice(n, None)), _forgotten=self._forgotten + n)
-        return self._at_marks.part(slice(end - first))
+        self.so_far = self.so_far.behind(first)
+        return self.so_far.until(end)
+
+    def news(self, marks: Marks, until_ns: int | None, *, is_all: bool = False) -> News:
+        """Knots and marks that became known, as :meth:`due`."""
+        facts = self.kept.facts
+        begin = facts.passed - marks.dropped
+        times, codes = marks.time_ns[begin:], marks.code[begin:]
+        run, before = self._run(times, until_ns)
+        if not is_all:
+            end = facts.settled_ns if len(run.time_ns) == before else int(run.time_ns[-1])
+            n = 0 if end is None else int(np.searchsorted(times, end, side="right"))
+            times, codes = times[:n], codes[:n]
+        bounds_w, power_w = self.curve.power_bounds_w(), self.curve.last_power_w()
+        tells_all = self._trace is not None
+        return News(
+            self.kept,
+            run,
+            before,
+            times,
+            codes,
+            until_ns,
+            is_all,
+            self._is_exact(),
+            bounds_w,
+            power_w,
+            tells_all=tells_all,
+        )
 
     def due(self, marks: Marks, until_ns: int | None, *, is_all: bool = False) -> Due | None:
         """Knots and marks that became known, with those that are kept; ``None`` if there is no new knot.
@@ -102,9 +132,8 @@ class Book:
             until_ns: the end of the time whose marks are all known; ``None``: all.
             is_all: true to book every interval now, and to take marks behind the last knot.
         """
-        due = self._due(marks, until_ns, is_all=is_all)
-        has_news = len(due.held.knots.time_ns) > len(self.state.held.knots.time_ns) and due.held.n > 0
-        return due if is_all or has_news else None
+        news = self.news(marks, until_ns, is_all=is_all)
+        return news.due(self._classes) if is_all or news.is_due else None
 
     @staticmethod
     def late_s(due: Due) -> float:
@@ -124,18 +153,34 @@ class Book:
             booking: of what was due.
             accounts: how many accounts there were then.
         """
-        knots, was = booking.due.held.knots, self.state.held.knots.time_ns
-        if self._trace is not None:
-            since = int(np.searchsorted(knots.time_ns, was[-1])) if was.size else 0
-            self._trace(knots.part(slice(since, None)), min(was.size, 1))
-        self.power.add(knots)
+        knots, was = booking.due.held.knots, self.settled_ns
+        since = 0 if was is None else int(np.searchsorted(knots.time_ns, was))
         state = booking.state
         if len(state.sums.energy_j) < accounts:
             sums = state.sums.copy()
             sums.grow(accounts)
             state = state._replace(sums=sums)
-        at_marks = self._at_marks.followed_by(booking.at_marks)
-        self.__dict__.update(state=state, _at_marks=at_marks, _for_now=None, _foreseen=None)
+        told = self.so_far.followed_by(booking.at_marks)
+        self._take(knots.part(slice(since, None)), int(was is not None), Kept(state), told)
+
+    def take(self, news: News, kept: Kept, told: Told) -> None:
+        """Book what was worked out of news elsewhere, once. The lock is held.
+
+        Args:
+            news: the news.
+            kept: what is booked then.
+            told: the state of the curve at marks that are told then.
+        """
+        if self.kept is news.kept:
+            self._take(news.run, news.before, kept, told)
+
+    def _take(self, knots: Knots, before: int, kept: Kept, told: Told) -> None:
+        """Replace what is booked, as knots are, the first ``before`` of which were."""
+        if self._trace is not None:
+            self._trace(knots, before)
+        self.power.add(knots)
+        # at once: a signal handler may raise between any two lines
+        self.__dict__.update(kept=kept, so_far=told, _for_now=None, _foreseen=None)
         if knots.time_ns.size:
             self.curve.forget_before(int(knots.time_ns[-1]))
 
@@ -147,7 +192,7 @@ class Book:
             groups: for each account, the first one of its group.
             now_ns: the moment. Behind the last knot the power is assumed to go on.
         """
-        due, foreseen = self._due(marks, now_ns, is_all=True), self._foreseen
+        due, foreseen = self.news(marks, now_ns, is_all=True).due(self._classes), self._foreseen
         if self._for_now is None or not still_holds(self._for_now, due, groups):
             since = None if foreseen is None else since_booking(foreseen, due, groups)
             if foreseen is not None and since is not None:
@@ -162,7 +207,7 @@ class Book:
             marks: the marks that not every book has passed.
             now_ns: the moment.
         """
-        return self._due(marks, now_ns, is_all=True)
+        return self.news(marks, now_ns, is_all=True).due(self._classes)
 
     def foresee(self, booking: Booking) -> None:
         """Keep a booking for a moment for :meth:`totals` shortly after it. The lock is held.
@@ -174,49 +219,38 @@ class Book:
 
     def as_booked(self, groups: NDArray[np.int64]) -> Callable[[], tuple[Sums, list[Span]]]:
         """A function that gives the contents as they are booked now, whenever it is called. The lock is held."""
-        due = self._as_due(self.state.held, self.state.passed, self.settled_ns or 0, is_all=True)
-        return lambda: contents(due, work_out(due, groups), groups, due.until_ns or 0)
-
-    def _due(self, marks: Marks, until_ns: int | None, *, is_all: bool) -> Due:
-        """Knots and marks that are known, as :meth:`due`."""
-        held, passed = self.state.held, self.state.passed
-        begin = passed - marks.dropped
-        times, codes = marks.time_ns[begin:], marks.code[begin:]
-        knots = self._new_knots(times, until_ns)
-        if not is_all:
-            end = int(np.searchsorted(times, knots.time_ns[-1], side="right")) if len(knots.time_ns) else 0
-            times, codes = times[:end], codes[:end]
-        classes, position = self._classes.of(codes, held.end)
-        held = held.followed_by(knots, times, codes, classes, position)
-        return self._as_due(held, passed + len(times), until_ns, is_all=is_all)
-
-    def _as_due(self, held: Held, passed: int, until_ns: int | None, *, is_all: bool) -> Due:
-        bounds_w, power_w = self.curve.power_bounds_w(), self.curve.last_power_w()
-        is_exact = self._is_exact()
-        classes = self._classes
-        return Due(
-            self.state,
-            held,
-            passed,
-            classes,
-            classes.stage,
-            until_ns,
-            is_all,
-            is_exact,
-            bounds_w,
-            power_w,
-            tells_all=self._trace is not None,
+        now_ns, held = self.settled_ns or 0, NOTHING
+        bounds_w, power_w, is_exact = self.curve.power_bounds_w(), self.curve.last_power_w(), self._is_exact()
+        news = News(
+            self.kept,
+            held.knots,
+            0,
+            held.time_ns,
+            held.code,
+            now_ns,
+            is_all=True,
+            is_exact=is_exact,
+            bounds_w=bounds_w,
+            power_w=power_w,
+            tells_all=True,
         )
 
-    def _new_knots(self, marks_ns: NDArray[np.int64], until_ns: int | None) -> Knots:
-        """The knots that are not held yet, up to the last that may be booked."""
-        knots, held_ns = self.curve.knots(), self.state.held.knots.time_ns
-        first = int(np.searchsorted(knots.time_ns, held_ns[-1], side="right")) if held_ns.size else 0
+        def found() -> tuple[Sums, list[Span]]:
+            due = news.due(self._classes)
+            return contents(due, work_out(due, groups), groups, now_ns)
+
+        return found
+
+    def _run(self, marks_ns: NDArray[np.int64], until_ns: int | None) -> tuple[Knots, int]:
+        """The knots that are not held yet, up to the last that may be booked, behind that before them, if any."""
+        knots, held_ns = self.curve.knots(), self.settled_ns
+        first = 0 if held_ns is None else int(np.searchsorted(knots.time_ns, held_ns, side="right"))
         end = len(knots.time_ns) if until_ns is None else int(np.searchsorted(knots.time_ns, until_ns, side="right"))
-        news = knots.part(slice(first, max(first, end)))
-        if not held_ns.size and news.time_ns.size and marks_ns.size and marks_ns[0] < news.time_ns[0]:
-            return _missing_since(int(marks_ns[0]), news)
-        return news
+        before = min(first, 1)
+        run = knots.part(slice(first - before, max(first, end)))
+        if held_ns is None and run.time_ns.size and marks_ns.size and marks_ns[0] < run.time_ns[0]:
+            return _missing_since(int(marks_ns[0]), run), 0
+        return run, before
 
     def _moves_at_any_poll(self) -> bool:
         info = self.curve.info

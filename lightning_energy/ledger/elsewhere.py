@@ -7,58 +7,154 @@ import socket
 import struct
 import threading
 import time
+from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from lightning_energy.curves.side_process import START_S, SideProcess, can_start, set_timeout
-from lightning_energy.ledger.booking import Booking, still_held, work_out
-from lightning_energy.ledger.held import Held
-from lightning_energy.ledger.sharing.delay import EXACT
+from lightning_energy.ledger.kept import Facts, Kept, Packed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
-    from lightning_energy.ledger.booking import Due, Pause, State
-    from lightning_energy.ledger.marks import AtMarks
+    from lightning_energy.ledger.accounts import AccountArrays
+    from lightning_energy.ledger.booking import Pause
+    from lightning_energy.ledger.marks import AtMarks, Marks, Told
+    from lightning_energy.ledger.news import News
     from lightning_energy.ledger.sharing.classes import Classes
+    from lightning_energy.ledger.steps import Look
 
-__all__ = ["Done", "Elsewhere", "receive", "send"]
+__all__ = ["Answer", "Ask", "Begun", "Done", "Elsewhere", "Task", "receive", "send"]
 
 MAIN = "lightning_energy.ledger.elsewhere_process"
 BOOT = f"from {MAIN} import main; main()"
 NEEDED = ("lightning_energy", "numpy")  # the packages that it imports
 HEADER = struct.Struct("<Q")  # the number of bytes that follow
-LOOK_S = 0.1  # time between two looks, while a booking is waited for, whether it is still wanted
+FIRST_BYTES = 1 << 16  # of a message, with its header, at least: most are read by one call, which wakes the reader once
+LOOK_S = 0.4  # time between two looks, while a booking is waited for, whether it is still wanted: each is a wake-up
 PATIENCE_S = 120.0  # longest wait for one: the first looks for the counter's delay take seconds, on a busy machine more
 
 
-class Done(NamedTuple):
-    """A booking as it comes back: without knots and marks, which the training's process has itself."""
+class Task(NamedTuple):
+    """Everything that a ledger knows, and what of it is to be booked.
 
+    Attributes:
+        books: for each curve, what is booked of it, and the energies that were told.
+        news: for each curve that has any.
+        marks: the marks by each clock.
+        clocks: for each curve, the number of its clock.
+        slowest: the number of the clock that knows of marks last.
+        completed: how many marks of the run every curve has passed.
+        look: the search for steps as far as it went.
+        classes: the table of classes.
+        arrays: the accounts.
+        tells_all: true where the energy of every mark is asked for.
+    """
+
+    books: Sequence[tuple[Kept, Told]]
+    news: Sequence[News | None]
+    marks: Sequence[Marks]
+    clocks: Sequence[int]
+    slowest: int
+    completed: int
+    look: Look
     classes: Classes
-    state: State
-    booked: int
-    at_marks: AtMarks
+    arrays: AccountArrays
+    tells_all: bool
 
-    @classmethod
-    def of(cls, booking: Booking) -> Done:
-        """A booking without them."""
-        state = booking.state._replace(held=Held.empty())
-        return cls(booking.due.classes, state, booking.booked, booking.at_marks)
 
-    def booking(self, due: Due, groups: NDArray[np.int64]) -> Booking:
-        """The booking of what is due."""
-        told = due.held.told + len(self.at_marks.energy_j)
-        held = still_held(due.held, self.state.sharing, booked=self.booked, told=told)
-        return Booking(due, self.state._replace(held=held), groups, self.booked, self.at_marks)
+class Begun(NamedTuple):
+    """Everything that the process keeps from one booking to the next, as it is at the first.
+
+    Attributes:
+        books: see :class:`Task`; what is booked is packed.
+        dropped: by clock, how many marks of the run came before those that are sent.
+        clocks: see there, as the others.
+    """
+
+    books: list[tuple[Packed, Told]]
+    dropped: list[int]
+    clocks: list[int]
+    slowest: int
+    completed: int
+    look: Look
+
+
+class Ask(NamedTuple):
+    """A request.
+
+    Attributes:
+        begun: where the process has not answered the last one, or something else was booked meanwhile.
+        tables: classes and accounts, where they have changed.
+        marks: by clock, times and accounts of the marks since the last request.
+        news: by curve, how many marks of the run are among what is to be booked, and the news, without marks.
+        tells_all: see :class:`Task`.
+    """
+
+    begun: Begun | None
+    tables: tuple[Classes, AccountArrays] | None
+    marks: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    news: dict[int, tuple[int, tuple[Any, ...]]]
+    tells_all: bool
+
+
+class Done(NamedTuple):
+    """An answer.
+
+    Attributes:
+        classes: the table of classes, if it has grown.
+        books: by curve with news, what is booked of it, as :class:`~lightning_energy.ledger.kept.Packed` has it but
+            without powers that are as they were, and the energies told of marks that not every curve has passed.
+        completed: how many marks of the run every curve has passed then.
+        look: the search for steps since.
+        at_marks: the state of all curves together at these marks, where every mark is asked for.
+    """
+
+    classes: Classes | None
+    books: dict[int, tuple[Facts, bytes, bytes | None, Told]]
+    completed: int
+    look: Look
+    at_marks: AtMarks | None
+
+
+class Answer(NamedTuple):
+    """A booking of all curves; attributes as those of :class:`Done`.
+
+    Attributes:
+        first: how many marks of the run every curve had passed before.
+        books: by curve, what was booked then.
+    """
+
+    first: int
+    books: dict[int, tuple[News, Kept, Told]]
+    completed: int
+    look: Look
+    at_marks: AtMarks | None
+
+
+class _Known(NamedTuple):
+    """Everything that the process knows, as of its last answer."""
+
+    books: list[Kept]
+    powers: list[bytes]
+    ends: list[int]
+    completed: int
+    arrays: AccountArrays
+    classes: tuple[int, int]
+
+    def is_current(self, task: Task) -> bool:
+        """True where nothing else was booked since."""
+        booked = [kept for kept, _ in task.books]
+        return self.completed == task.completed and len(booked) == len(self.books) and all(map(is_, booked, self.books))
 
 
 class Elsewhere:
-    """Works out bookings in a process of its own, as soon as it is there, and in the calling thread where it is not.
+    """Works out bookings in a process of its own, as soon as it is there; where it is not, the caller has to.
 
-    The process keeps nothing from one booking to the next: one that ends, or is too slow, costs the time until then.
+    The process goes on from what it answered last, if that is what was booked, and else begins anew with everything.
     """
 
     def __init__(self) -> None:
@@ -66,12 +162,19 @@ class Elsewhere:
         self._is_started = False
         self._since_s = time.monotonic()
         self._turn = threading.Lock()  # held while the process works
+        self._known: _Known | None = None
+        self._buffer = bytearray(FIRST_BYTES)
 
     def leave(self) -> None:
         """Have nothing to do with the process any more."""
         side, self._side = self._side, None
         if side is not None:
             side.leave()
+
+    @property
+    def is_there(self) -> bool:
+        """True where it takes work."""
+        return self._there() is not None
 
     def _there(self) -> SideProcess | None:
         """The process, where it takes work; started in the background when it is time."""
@@ -86,36 +189,77 @@ class Elsewhere:
             return None
         return None if side.is_starting or side.sock is None else side
 
-    def work_out(self, due: Due, groups: NDArray[np.int64], pause: Pause) -> Booking:
-        """Book the intervals that are due, as :func:`~lightning_energy.ledger.booking.work_out` does.
+    def work_out(self, task: Task, pause: Pause) -> Answer | None:
+        """Book what is new; ``None`` where the caller has to.
 
         Args:
-            due: knots and marks.
-            groups: for each account, the first one of its group.
-            pause: called between parts of the work, and while it is waited for; what it raises ends the wait.
+            task: all that is known.
+            pause: called while it is waited for; what it raises ends the wait.
         """
-        is_cheap = due.is_exact or due.state.sharing.found is EXACT  # nothing is looked for, or fitted
-        side = None if is_cheap else self._there()
+        side = self._there()
         if side is None or not self._turn.acquire(blocking=False):
-            return work_out(due, groups, pause)
+            return None
         try:
-            done = _asked(side, due, groups, pause)
-            if done is None:
+            known, self._known = self._known, None
+            known = known if known is not None and known.is_current(task) else None
+            asked = _asked(side, task, known, self._buffer, pause)
+            answer = None if asked is None else self._answer(task, *asked)
+            if asked is None:
                 self.leave()
         except BaseException:
             self.leave()  # its answer is not waited for: it would come as that of another
             raise
         finally:
             self._turn.release()
-        if done is None:
-            return work_out(due, groups, pause)
-        if not due.classes.has_taken(done.classes):  # meanwhile the numbers of its new ones were given to others
-            return work_out(due, groups, pause)
-        return done.booking(due, groups)
+        return answer
+
+    def _answer(self, task: Task, powers: list[bytes], done: Done) -> Answer | None:
+        """The answer, if it holds here."""
+        if done.classes is not None and not task.classes.has_taken(done.classes):
+            return None  # meanwhile the numbers of its new ones were given to others
+        books, kept = {}, [k for k, _ in task.books]
+        for number, (facts, rest, of_powers, told) in done.books.items():
+            powers[number] = powers[number] if of_powers is None else of_powers
+            kept[number] = Kept(Packed(facts, rest, powers[number]))
+            news = task.news[number]
+            if news is not None:
+                books[number] = news, kept[number], told
+        ends = [marks.dropped + len(marks.code) for marks in task.marks]
+        self._known = _Known(kept, powers, ends, done.completed, task.arrays, task.classes.size)
+        return Answer(task.completed, books, done.completed, done.look, done.at_marks)
 
 
-def _asked(side: SideProcess, due: Due, groups: NDArray[np.int64], pause: Pause) -> Done | None:
-    """The booking that the process works out; ``None`` where there will be none."""
+def _ask(task: Task, known: _Known | None) -> Ask:
+    """The request, without what the process knows."""
+    begun = None
+    if known is None:
+        books = [(kept.packed, told) for kept, told in task.books]
+        dropped = [marks.dropped for marks in task.marks]
+        begun = Begun(books, dropped, [*task.clocks], task.slowest, task.completed, task.look)
+    has_tables = known is not None and known.arrays is task.arrays and known.classes == task.classes.size
+    since = (
+        [0] * len(task.marks)
+        if known is None
+        else [end - marks.dropped for end, marks in zip(known.ends, task.marks, strict=True)]
+    )
+    none = np.empty(0, dtype=np.int64)
+    return Ask(
+        begun,
+        None if has_tables else (task.classes, task.arrays),
+        [(marks.time_ns[n:], marks.code[n:]) for n, marks in zip(since, task.marks, strict=True)],
+        {
+            number: (news.passed, tuple(news._replace(time_ns=none, code=none)[1:]))
+            for number, news in enumerate(task.news)
+            if news is not None
+        },
+        task.tells_all,
+    )
+
+
+def _asked(
+    side: SideProcess, task: Task, known: _Known | None, buffer: bytearray, pause: Pause
+) -> tuple[list[bytes], Done] | None:
+    """The powers that the process knows, by curve, and its answer; ``None`` where there will be none."""
     sock, until_s = side.sock, time.monotonic() + PATIENCE_S
     if sock is None:
         return None
@@ -131,15 +275,31 @@ def _asked(side: SideProcess, due: Due, groups: NDArray[np.int64], pause: Pause)
             raise EOFError
 
     try:
-        set_timeout(sock, socket.SO_RCVTIMEO, LOOK_S)
-        set_timeout(sock, socket.SO_SNDTIMEO, PATIENCE_S)
-        send(sock, (due._replace(state=due.state._replace(held=due.held)), groups))  # what is due has what was held
-        done: Done = receive(sock, wait)
+        ask = _ask(task, known)
+        if ask.begun is not None:
+            set_timeout(sock, socket.SO_RCVTIMEO, LOOK_S)
+            set_timeout(sock, socket.SO_SNDTIMEO, PATIENCE_S)
+        send(sock, ask)
+        done: Done = receive(sock, wait, buffer)
+        if ask.begun is not None:
+            _open(done)
     except Exception:  # it has ended, or answers as another release does, which was installed a moment ago
         if ended:
             raise
         return None
-    return done
+    if ask.begun is not None:
+        return [of.powers for of, _ in ask.begun.books], done
+    return [] if known is None else known.powers, done
+
+
+def _open(done: Done) -> None:
+    """Look at an answer as a whole, as at the first of each process: at later ones when somebody asks.
+
+    Raises:
+        Exception: it cannot be opened.
+    """
+    for facts, rest, powers, _ in done.books.values():
+        _ = Kept(Packed(facts, rest, powers or b"")).state
 
 
 def send(sock: socket.socket, message: object) -> None:
@@ -149,33 +309,37 @@ def send(sock: socket.socket, message: object) -> None:
         OSError: nobody takes it.
     """
     data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    sock.sendall(HEADER.pack(len(data)) + data, socket.MSG_NOSIGNAL)
+    sock.sendall((HEADER.pack(len(data)) + data).ljust(FIRST_BYTES, b"\0"), socket.MSG_NOSIGNAL)
 
 
-def receive(sock: socket.socket, wait: Callable[[], None]) -> Any:
+def receive(sock: socket.socket, wait: Callable[[], None], buffer: bytearray) -> Any:
     """The next message.
 
     Args:
         sock: connected with the sender.
         wait: called whenever nothing came within the socket's timeout; what it raises ends the wait.
+        buffer: of ``FIRST_BYTES``, used again and again.
 
     Raises:
         EOFError: there will be none any more.
         OSError: the same.
     """
-    (n,) = HEADER.unpack(_bytes(sock, HEADER.size, wait))
-    return pickle.loads(_bytes(sock, n, wait))  # noqa: S301 - of a process of ours
+    _read(sock, memoryview(buffer), wait)
+    end = HEADER.size + HEADER.unpack_from(buffer)[0]
+    if end > FIRST_BYTES:
+        buffer = buffer + bytes(end - FIRST_BYTES)
+        _read(sock, memoryview(buffer)[FIRST_BYTES:], wait)
+    return pickle.loads(memoryview(buffer)[HEADER.size : end])  # noqa: S301 - of a process of ours
 
 
-def _bytes(sock: socket.socket, n: int, wait: Callable[[], None]) -> bytearray:
-    data, got = bytearray(n), 0
-    while got < n:
+def _read(sock: socket.socket, into: memoryview, wait: Callable[[], None]) -> None:
+    got = 0
+    while got < len(into):
         try:
-            more = sock.recv_into(memoryview(data)[got:], 0, socket.MSG_WAITALL)
+            more = sock.recv_into(into[got:], 0, socket.MSG_WAITALL)
         except BlockingIOError:
             wait()
         else:
             if not more:
                 raise EOFError
             got += more
-    return data

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from lightning_energy.ledger.accounts import NO_ACCOUNT, Accounts
 from lightning_energy.ledger.book import Book
 from lightning_energy.ledger.booking import no_pause, work_out
+from lightning_energy.ledger.elsewhere import Task
 from lightning_energy.ledger.marks import AtMarks, Inbox
 from lightning_energy.ledger.marks_by_clock import MarksByClock
 from lightning_energy.ledger.sharing.classes import Classes
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 
     from lightning_energy.curves.curve import Curve, Knots
     from lightning_energy.ledger.accounts import Kind
-    from lightning_energy.ledger.booking import Due, Pause
+    from lightning_energy.ledger.booking import Booking, Due, Pause
     from lightning_energy.ledger.device_clock import DeviceClock
-    from lightning_energy.ledger.elsewhere import Elsewhere
+    from lightning_energy.ledger.elsewhere import Answer, Elsewhere
+    from lightning_energy.ledger.news import News
     from lightning_energy.ledger.spans import Span
     from lightning_energy.ledger.steps import Steps
     from lightning_energy.ledger.sums import Sums
@@ -104,6 +106,7 @@ class Ledger:
         self.inbox = Inbox([], clock, stamp) if self.books else Inbox.nowhere(clock)
         self._clock = clock
         self._turn = 0
+        self._answer: Answer | None = None  # while it is taken
         self._completed = 0  # how many marks of the run every book has passed
         self._last: Totals | list[Callable[[], tuple[Sums, list[Span]]]] = Totals([NO_ACCOUNT], [], [], [])
 
@@ -150,26 +153,40 @@ class Ledger:
             final: no mark is on its way any more (nothing else runs), so that the very last knots count, too.
         """
         with self.lock:
+            self._take()
             # the time before the inbox is read: later marks are later than this
             until_ns = None if final else self._clock() - LATE_NS
             self.marks.read(self.inbox)
-        pause()
+        beside = None if final else self._beside
+        if beside is None:  # with a process beside, a pause costs more than what it parts
+            pause()
         with self.lock:
             groups = self.accounts.arrays.group
             self._turn = turn = self._turn + 1
-            due = self._due(until_ns, is_last=final)
-        pause()
-        elsewhere = None if final else self._elsewhere  # the end is waited for
-        work = work_out if elsewhere is None else elsewhere.work_out
-        bookings = [(book, work(intervals, groups, pause)) for book, intervals in due]
-        pause()
+            news = self._news(until_ns, is_last=final)
+            task = None if beside is None or all(n is None or n.is_cheap for n in news) else self._task(news)
+            due = self._due(news) if task is None else []
+        answer = None if beside is None or task is None else beside.work_out(task, pause)
+        if answer is None and task is not None:
+            with self.lock:
+                due = self._due(news)
+        bookings: list[tuple[Book, Booking]] = []
+        if answer is None:
+            pause()
+            for book, each in due:
+                if bookings and beside is None and not final and self._beside:  # now it is there: the rest is its own
+                    break
+                bookings.append((book, work_out(each, groups, pause)))
+            pause()
         with self.lock:
             if turn != self._turn:  # another call began meanwhile, as this thread had been given up: it books
                 return
+            self._answer = answer
+            self._take()
             for book, booking in bookings:
                 book.commit(booking, len(groups))
             self._complete()
-            if bookings:
+            if bookings or answer is not None:
                 self._last = [book.as_booked(groups) for book in self.books]
 
     def totals(self, now_ns: int | None = None) -> Totals:
@@ -182,6 +199,7 @@ class Ledger:
             last = self._last
             return last if isinstance(last, Totals) else self._of_books([as_booked() for as_booked in last])
         with self.lock:
+            self._take()
             now_ns = self._clock() if now_ns is None else now_ns
             self.marks.read(self.inbox)
             groups = self.accounts.arrays.group
@@ -221,6 +239,7 @@ class Ledger:
     def latest_s(self) -> float:
         """The longest time in seconds after which a counter shows the energy of a moment, as far as it can be told."""
         with self.lock:
+            self._take()
             self.marks.read(self.inbox)
             due = [(b, b.due(self.marks.of_curve(d), None, is_all=True)) for d, b in enumerate(self.books)]
         return max((book.late_s(news) for book, news in due if news is not None), default=0.0)
@@ -231,11 +250,13 @@ class Ledger:
         Steps with missing time are not among them.
         """
         with self.lock:
+            self._take()
             return self.steps.take()
 
     def take_trace(self) -> tuple[Columns, Columns] | None:
         """Curve and steps since the last call; ``None`` without a :class:`~lightning_energy.ledger.trace.Trace`."""
         with self.lock:
+            self._take()
             if self.trace is None:
                 return None
             return self.trace.take_curve(), self.trace.take_steps(self.accounts.rows)
@@ -252,17 +273,63 @@ class Ledger:
             [missing_ns for _, missing_ns in found],
         )
 
-    def _due(self, until_ns: int | None, *, is_last: bool) -> list[tuple[Book, Due]]:
-        """For each book the intervals to book; from now on no late mark moves into them."""
-        found = []
+    @property
+    def _beside(self) -> Elsewhere | None:
+        """The process beside, where it takes work."""
+        elsewhere = self._elsewhere
+        return elsewhere if elsewhere is not None and elsewhere.is_there else None
+
+    def _news(self, until_ns: int | None, *, is_last: bool) -> list[News | None]:
+        """For each book what is to be booked, if anything; from now on no late mark moves into it."""
+        found: list[News | None] = []
         for curve, book in enumerate(self.books):
             marks = self.marks.of_curve(curve)
-            due = book.due(marks, self.marks.limit_ns(curve, until_ns), is_all=is_last)
-            if due is not None:
-                if due.held.n:
-                    marks.close(int(due.held.knots.time_ns[-1]))
-                found.append((book, due))
+            news = book.news(marks, self.marks.limit_ns(curve, until_ns), is_all=is_last)
+            found.append(news if is_last or news.is_due else None)
+            if found[-1] is not None and news.end_ns is not None:
+                marks.close(news.end_ns)
         return found
+
+    def _due(self, news: Sequence[News | None]) -> list[tuple[Book, Due]]:
+        """The same, with what is kept. The lock is held."""
+        return [(b, each.due(self.classes)) for b, each in zip(self.books, news, strict=True) if each is not None]
+
+    def _task(self, news: Sequence[News | None]) -> Task:
+        """All that a process beside has to know. The lock is held."""
+        by_clock = self.marks.by_clock
+        if any(each is not None and each.code.size for each in news):  # else none is asked for yet, as in this thread
+            self.classes.extend()
+        return Task(
+            [(book.kept, book.so_far) for book in self.books],
+            news,
+            by_clock,
+            [int(is_device) for is_device in self.marks.on_device],
+            len(by_clock) - 1,
+            self._completed,
+            self.steps.look,
+            self.classes,
+            self.accounts.arrays,
+            tells_all=self.trace is not None,
+        )
+
+    def _take(self) -> None:
+        """Take an answer of a process beside; the rest of it where a signal handler raised before all was taken."""
+        answer = self._answer
+        if answer is None:
+            return
+        for number, (news, kept, told) in answer.books.items():
+            self.books[number].take(news, kept, told)
+        first, end, marks = answer.first, answer.completed, self.marks.slowest
+        if end > first and end > self._completed:
+            if self.trace is not None and answer.at_marks is not None:
+                rows = slice(first - marks.dropped, end - marks.dropped)
+                self.trace.add_marks(marks.time_ns[rows], marks.code[rows], answer.at_marks, first=first)
+            self.steps.go_on(first, answer.look)
+            self._completed = end
+        self.marks.drop_before(self._completed)
+        for book in self.books:
+            book.at_told(self._completed, self._completed)
+        self._answer = None
 
     def _complete(self) -> None:
         """Turn marks that every book has passed into steps, and forget them."""

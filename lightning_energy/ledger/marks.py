@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.device_clock import Token
 
-__all__ = ["AtMarks", "Inbox", "Mark", "Marks"]
+__all__ = ["AtMarks", "Inbox", "Mark", "Marks", "Told"]
 
 Mark = tuple[int, int, "Token | None"]  # host time in nanoseconds, code of the account, token for the device's time
 Row = tuple[int, int] | Mark  # thousands at once: none is made anew, which would wake the garbage collector up
@@ -78,9 +78,10 @@ class Marks:
         if not rows:
             return
         time_ns, code = (np.fromiter(map(itemgetter(k), rows), np.int64, len(rows)) for k in range(2))
-        times = np.concatenate([self.time_ns, np.maximum(time_ns, self.closed_ns)])
+        time_ns[0] = max(time_ns[0], self.closed_ns, *self.time_ns[-1:].tolist())
+        time_ns = np.maximum.accumulate(time_ns)
         # at once, here and below: a signal handler may raise between any two lines
-        self.__dict__.update(time_ns=np.maximum.accumulate(times), code=np.concatenate([self.code, code]))
+        self.__dict__.update(time_ns=np.concatenate([self.time_ns, time_ns]), code=np.concatenate([self.code, code]))
 
     def followed_by_rows(self, rows: Sequence[Row]) -> Marks:
         """These marks, followed by those of rows as :meth:`add` takes them."""
@@ -149,3 +150,33 @@ class AtMarks(NamedTuple):
     def part(self, rows: slice | NDArray[np.intp]) -> AtMarks:
         """The state at some of these marks."""
         return AtMarks(*(column[rows] for column in self))
+
+
+class Told(NamedTuple):
+    """The state of a curve at the last marks of the run that were told.
+
+    Attributes:
+        at_marks: the state.
+        first: how many marks of the run were told before these, and are forgotten.
+    """
+
+    at_marks: AtMarks
+    first: int = 0
+
+    @property
+    def end(self) -> int:
+        """The number of marks of the run that were told."""
+        return self.first + len(self.at_marks.energy_j)
+
+    def followed_by(self, others: AtMarks) -> Told:
+        """These, followed by others."""
+        return self._replace(at_marks=self.at_marks.followed_by(others))
+
+    def behind(self, number: int) -> Told:
+        """Those from the mark of this number in the run on."""
+        n = max(number - self.first, 0)
+        return Told(self.at_marks.part(slice(n, None)), self.first + n)
+
+    def until(self, number: int) -> AtMarks:
+        """The state at those before the mark of this number in the run."""
+        return self.at_marks.part(slice(max(number - self.first, 0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lightning_energy.ledger.marks import Marks
@@ -41,6 +42,11 @@ class MarksByClock:
     def slowest(self) -> Marks:
         """The marks by the clock that knows of them last."""
         return self.device if self._is_two else self.host
+
+    @property
+    def by_clock(self) -> list[Marks]:
+        """The marks as they are now, by the host's clock and, where a curve counts by it, by the device's."""
+        return [replace(self.host), replace(self.device)] if self._is_two else [replace(self.host)]
 
     def of_curve(self, curve: int) -> Marks:
         """The marks by the clock of a curve."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.accounts import AccountArrays
     from lightning_energy.ledger.marks import AtMarks
 
-__all__ = ["KnownSteps", "Steps"]
+__all__ = ["KnownSteps", "Look", "Steps"]
 
 
 class Steps(NamedTuple):
@@ -33,19 +33,41 @@ class Steps(NamedTuple):
     u_j: float
 
 
-class KnownSteps:
-    """The steps that became known and were not taken yet."""
+class Look(NamedTuple):
+    """Marks that were looked through, and the steps among them.
 
-    def __init__(self) -> None:
-        self._steps: list[Steps] = []
-        self._open: tuple[int, float, float, float] | None = None  # start of the step that has not ended yet
-        self._previous_code = OUTSIDE
-        self._looked = 0  # how many marks of the run were looked through
+    Attributes:
+        steps: the steps that ended there.
+        open: start of the step that has not ended then: time, energy, missing seconds and variance; ``None``: none.
+        previous_code: the account of the last mark.
+        looked: how many marks of the run were looked through.
+    """
+
+    steps: tuple[Steps, ...] = ()
+    open: tuple[int, float, float, float] | None = None
+    previous_code: int = OUTSIDE
+    looked: int = 0
+
+
+class KnownSteps:
+    """The steps that became known and were not taken yet.
+
+    Args:
+        since: the marks that were looked through before.
+    """
+
+    def __init__(self, since: Look | None = None) -> None:
+        self._look = since or Look()  # replaced at once: a signal handler may raise between any two lines
+
+    @property
+    def look(self) -> Look:
+        """The marks that were looked through, without the steps."""
+        return self._look._replace(steps=())
 
     @property
     def n(self) -> int:
         """The number of steps that wait to be taken."""
-        return sum(len(steps.energy_j) for steps in self._steps)
+        return sum(len(steps.energy_j) for steps in self._look.steps)
 
     def find(
         self,
@@ -67,29 +89,38 @@ class KnownSteps:
             accounts: the accounts.
             first: number of the first of them in the run; those that were looked through are not again.
         """
-        if first is not None and first < self._looked:
-            return
-        found, opened = self._found(time_ns, code, at_marks, accounts)
-        steps, previous = [*self._steps, *found], int(code[-1])
-        looked = self._looked + len(code)
-        # at once: a signal handler may raise between any two lines
-        self.__dict__.update(_steps=steps, _open=opened, _previous_code=previous, _looked=looked)
+        look = self._look
+        skip = 0 if first is None else max(look.looked - first, 0)
+        time_ns, code, at_marks = time_ns[skip:], code[skip:], at_marks.part(slice(skip, None))
+        if len(code):
+            found, opened = self._found(time_ns, code, at_marks, accounts)
+            self._look = Look((*look.steps, *found), opened, int(code[-1]), look.looked + len(code))
+
+    def go_on(self, first: int, look: Look) -> None:
+        """Take over where another has looked on.
+
+        Args:
+            first: how many marks of the run were looked through before that; where more were here, nothing is done.
+            look: what it came to.
+        """
+        if first == self._look.looked:
+            self._look = look._replace(steps=(*self._look.steps, *look.steps))
 
     def _found(
         self, time_ns: NDArray[np.int64], code: NDArray[np.int64], at_marks: AtMarks, accounts: AccountArrays
     ) -> tuple[list[Steps], tuple[int, float, float, float] | None]:
         """The steps, and the start of the one that has not ended then."""
-        before = np.concatenate([[self._previous_code], code[:-1]])
+        before = np.concatenate([[self._look.previous_code], code[:-1]])
         is_same = accounts.group[code] == accounts.group[before]
         within = accounts.is_step[before] & accounts.is_inner[before]
         goes_on = accounts.is_step[code] & (accounts.is_inner[code] | within)
         rows = np.flatnonzero(~((accounts.is_gap[code] | goes_on) & is_same))
         if not rows.size:
-            return [], self._open
+            return [], self._look.open
         t, (e, m, u2, _) = time_ns[rows], at_marks.part(rows)
         starts = accounts.is_step[code[rows]]
-        if self._open is not None:
-            t0, e0, m0, u0 = self._open
+        if self._look.open is not None:
+            t0, e0, m0, u0 = self._look.open
             t, starts = np.concatenate([[t0], t]), np.concatenate([[True], starts])
             e, m, u2 = (np.concatenate([[x0], x]) for x0, x in ((e0, e), (m0, m), (u0, u2)))
         opened = (int(t[-1]), float(e[-1]), float(m[-1]), float(u2[-1])) if starts[-1] else None
@@ -102,7 +133,8 @@ class KnownSteps:
 
     def take(self) -> Steps | None:
         """The steps since the last call; ``None`` when there are none."""
-        taken, self._steps = self._steps, []
+        taken = self._look.steps
+        self._look = self.look
         if not taken:
             return None
         return Steps(

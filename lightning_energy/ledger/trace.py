@@ -73,8 +73,8 @@ class Trace:
             at_marks: the state.
             first: number of the first of them in the run; those that were collected are not again.
         """
-        if first is not None and first < self._told:
-            return
+        skip = 0 if first is None else max(self._told - first, 0)
+        time_ns, code, at_marks = time_ns[skip:], code[skip:], at_marks.part(slice(skip, None))
         marks = np.empty(len(time_ns), dtype=MARK)
         for name, values in zip(MARK.names or (), (time_ns, code, *at_marks[:3]), strict=True):
             marks[name] = values

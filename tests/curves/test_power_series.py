@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import pairwise
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightning_energy.curves import power_series
 from lightning_energy.curves.curve import Curve
 from lightning_energy.curves.energy import Energy
 from lightning_energy.curves.power_series import MOST_BINS, PowerSeries, ThinnedPower
@@ -67,7 +69,8 @@ INTERVALS = st.lists(st.tuples(st.integers(1, 20_000), st.none() | st.floats(0.0
 def test_joules_are_kept_in_few_bins_however_they_come(intervals, data):
     curve = curve_of(*intervals)
     cuts = data.draw(st.lists(st.integers(0, len(intervals)), max_size=4).map(sorted))
-    once, often = thinned(curve), thinned(curve, *cuts)
+    with patch.object(power_series, "MOST_WAITING", data.draw(st.sampled_from([0, 3, 1000]))):
+        once, often = thinned(curve), thinned(curve, *cuts)
     assert len(once.mean_w) <= MOST_BINS
     assert (often.bin_s, len(often.mean_w)) == (once.bin_s, len(once.mean_w))
     np.testing.assert_allclose(often.known_s, once.known_s, atol=2e-6)

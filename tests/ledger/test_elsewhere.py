@@ -13,11 +13,13 @@ from lightning_energy.curves import side_process
 from lightning_energy.curves.side_process import SideProcess
 from lightning_energy.ledger import elsewhere as module
 from lightning_energy.ledger.elsewhere import Elsewhere
+from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.meters import MeterInfo, ReplayMeter
 from tests.curves.test_helper import ends_with_a_parent_that_is_killed, has_no_handle_of_ours_and_loads_little
 from tests.curves.test_sampler import wait_for
 from tests.ledger.plays import session_of
 from tests.modules import Classifier, energy_callback, loader, make_trainer
+from tests.sim import virtual_run
 from tests.sim.virtual_run import PHASES, Result, Sensor, Work, play
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="such a process is started on Linux only")
@@ -46,7 +48,8 @@ def figures(result: Result) -> list[np.ndarray]:
     sharing = [book.sharing for book in result.ledger.books]
     kernels = [np.array([*s.found.kernel, s.found.u_lag_s, s.looked, s.is_final, len(s.rules)], float) for s in sharing]
     phases = [np.array([p.energy.energy_j, p.energy.u_j]) for p in result.phases]
-    return [result.found_j, result.u_j, *kernels, *phases]
+    steps = [*result.ledger.take_steps()]
+    return [result.found_j, result.u_j, *kernels, *phases, *steps]
 
 
 CASES = {
@@ -70,6 +73,91 @@ def test_figures_are_those_of_the_thread(case, beside):
     ):
         np.testing.assert_allclose(there, here, rtol=1e-6, atol=1e-9)  # sums in another order, by one thread of BLAS
     assert beside._there() is not None
+
+
+def are_alike(ones: list[np.ndarray], others: list[np.ndarray]) -> None:
+    for one, other in zip(ones, others, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-9)
+
+
+def ahead(host_ns: int) -> int:
+    """The device is 30 ms behind the host."""
+    return host_ns + 30_000_000
+
+
+class Behind:
+    """A device's clock that is behind the host's, for :class:`DeviceClock`."""
+
+    def __init__(self, now: list[int]) -> None:
+        self.now = now
+
+    stamp = staticmethod(ahead)
+
+    def resolve(self, token: int) -> int | None:
+        return token if token <= self.now[0] else None
+
+
+@pytest.mark.parametrize("what", ["a register beside a counter", "a device's clock beside the host's"])
+def test_boards_that_differ_are_booked_together(what, beside, monkeypatch):
+    def two(curves, *, clock, **more) -> Ledger:
+        if what == "a register beside a counter":
+            return Ledger(curves, clock=clock, is_exact=[lambda: False, lambda: True], **more)
+        now = [0]
+
+        def noted() -> int:
+            now[0] = clock()
+            return now[0]
+
+        return Ledger(curves, clock=noted, device_clock=Behind(now), on_device=[True, False], **more)
+
+    monkeypatch.setattr(virtual_run, "Ledger", two)
+    asked, send = [], module.send
+    monkeypatch.setattr(module, "send", lambda sock, ask: asked.append(ask.begun is None) or send(sock, ask))
+    work = Work(epochs=3)
+    are_alike(*(figures(play(4, work, FINE, boards=2, elsewhere=e)) for e in (None, beside)))
+    assert asked == [False, *[True] * (len(asked) - 1)]
+    assert len(asked) > 5
+
+
+def test_the_process_begins_anew_where_something_else_was_booked_meanwhile(beside, monkeypatch):
+    """Each third booking is one of the thread's, and before each fifth the contents are asked for."""
+    begun, send, work_out, settle, tasks = [], module.send, Elsewhere.work_out, Ledger.settle, []
+
+    def sometimes(self, task, pause):
+        tasks.append(task)
+        return work_out(self, task, pause) if len(tasks) % 3 else None
+
+    def settles(ledger, **more) -> None:
+        if len(tasks) % 5 == 4:
+            ledger.totals()
+        settle(ledger, **more)
+
+    monkeypatch.setattr(module, "send", lambda sock, ask: begun.append(ask.begun is not None) or send(sock, ask))
+    here = figures(play(1, Work(epochs=3), FINE))
+    monkeypatch.setattr(Ledger, "settle", settles)
+    monkeypatch.setattr(Elsewhere, "work_out", sometimes)
+    are_alike(here, figures(play(1, Work(epochs=3), FINE, elsewhere=beside)))
+    assert len(begun) > 5
+    assert begun == [k % 2 == 0 for k in range(len(begun))]
+
+
+def test_a_process_that_is_there_while_the_thread_books_gets_the_other_boards(beside, monkeypatch):
+    """A search takes the thread a second for each board."""
+    here = figures(play(1, Work(epochs=3), FINE, boards=2))
+    looks, settled, settle = [], [], Ledger.settle
+
+    def is_there(elsewhere) -> bool:
+        looks.append(1)
+        return len(looks) > 1
+
+    def settles(ledger, **more) -> None:
+        settle(ledger, **more)
+        settled.append([book.settled_ns is not None for book in ledger.books])
+
+    monkeypatch.setattr(Elsewhere, "is_there", property(is_there))
+    monkeypatch.setattr(Ledger, "settle", settles)
+    are_alike(here, figures(play(1, Work(epochs=3), FINE, boards=2, elsewhere=beside)))
+    assert settled[:2] == [[True, False], [True, True]]
 
 
 @pytest.mark.parametrize("end", ["killed", "stopped", "broken", "another release"])
@@ -127,15 +215,15 @@ def test_what_ends_the_wait_ends_the_process(beside):
 
     work_out, found = beside.work_out, []
 
-    def asks(due, groups, _):
+    def asks(task, _):
         with pytest.raises(StopError):
-            work_out(due, groups, pause)
+            work_out(task, pause)
         found.append(1)
-        return work_out(due, groups, lambda: None)
 
     beside.work_out = asks
     play(3, Work(epochs=1, train_s=1.0), FINE, elsewhere=beside)
-    assert len(found) > 1
+    assert found == [1]
+    assert beside._there() is None
     assert process.wait(60) is not None
 
 
@@ -144,9 +232,9 @@ def test_classes_that_are_new_meanwhile_have_their_own_numbers(beside, monkeypat
     work, sensor, _ = CASES["kinds of steps"]
     ledgers, play_ledger, send = [], module.Elsewhere.work_out, module.send
 
-    def noted(self, due, groups, pause):
-        ledgers[:] = [due]
-        return play_ledger(self, due, groups, pause)
+    def noted(self, task, pause):
+        ledgers[:] = [task]
+        return play_ledger(self, task, pause)
 
     def sends(sock, message) -> None:
         send(sock, message)

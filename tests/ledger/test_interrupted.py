@@ -12,9 +12,12 @@ import pytest
 
 from lightning_energy import ledger as package
 from lightning_energy.curves.curve import Curve
+from lightning_energy.ledger import elsewhere as elsewhere_module
+from lightning_energy.ledger.elsewhere import Elsewhere
 from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.ledger.trace import Trace
 from lightning_energy.results.summary import StepSums
+from tests.curves.test_sampler import wait_for
 from tests.ledger.plays import INFO, START, Clock, S
 
 FOLDER = Path(package.__file__).parent
@@ -59,11 +62,12 @@ class Interrupt:
             sys.settrace(None)
 
 
-def play(at: dict[int, tuple[Line, int]]):
+def play(at: dict[int, tuple[Line, int]], elsewhere: Elsewhere | None = None):
     """Two boards and a training whose books are settled a few times; what is interrupted is done again."""
     clock = Clock()
     curves = [Curve(INFO), Curve(INFO)]
-    ledger = Ledger(curves, clock=clock, is_exact=[lambda: True] * 2, trace=Trace(["a", "b"], START), device_clock=None)
+    exact = [lambda: elsewhere is None] * 2  # a process works out what is to be looked for
+    ledger = Ledger(curves, clock=clock, is_exact=exact, trace=Trace(["a", "b"], START), elsewhere=elsewhere)
     interrupt, taken, sums = Interrupt(at), [], StepSums()
 
     def again(function) -> None:
@@ -99,7 +103,22 @@ def play(at: dict[int, tuple[Line, int]]):
 
 @pytest.mark.slow
 def test_what_was_interrupted_and_is_done_again_counts_once():
-    uninterrupted, whole = play({})
+    counts_once(None)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="such a process is started on Linux only")
+def test_so_does_what_a_process_beside_worked_out(monkeypatch):
+    monkeypatch.setattr(elsewhere_module, "START_S", 0.0)
+    elsewhere = Elsewhere()
+    wait_for(lambda: elsewhere.is_there)
+    counts_once(elsewhere)
+    assert elsewhere.is_there
+    elsewhere.leave()
+
+
+def counts_once(elsewhere: Elsewhere | None) -> None:
+    uninterrupted, whole = play({}, elsewhere)
     assert whole[:4] == pytest.approx([102.0, 102.0, 238.0, 204.0])  # 0.3 s of 170 W, then 0.7 s; at the end 0.5 s
     assert whole[4:7] == pytest.approx([4, 646.0, 3.8])  # from 0.2 to 4 s
     lines = {line for counts in uninterrupted.lines for line in counts}
@@ -111,7 +130,7 @@ def test_what_was_interrupted_and_is_done_again_counts_once():
     wrong, raised = [], set()
 
     def look(at: dict[int, tuple[Line, int]]) -> None:
-        interrupted, found = play(at)
+        interrupted, found = play(at, elsewhere)
         raised.update(interrupted.raised)
         if found.shape != whole.shape or not np.allclose(found, whole):
             wrong.append(interrupted.raised)

@@ -60,9 +60,7 @@ class Classes:
     def __getstate__(self) -> dict[str, object]:
         """The table as it is now, for a process that works out bookings; takes the lock."""
         with self._accounts.lock:
-            self._extend()
-            state = {name: copy(value) for name, value in self.__dict__.items() if name != "_accounts"}
-        return state | {"_by_code": self._by_code[:, :1]}  # that process sees no mark that is new
+            return {name: copy(value) for name, value in self.__dict__.items() if name != "_accounts"}
 
     def has_taken(self, grown: Classes) -> bool:
         """Take what a copy of this table has come to since; takes the lock.
@@ -86,6 +84,11 @@ class Classes:
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _accounts=Accounts(threading.RLock()))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The numbers of classes, and of accounts whose classes are known."""
+        return len(self.names), self._by_code.shape[1]
 
     @property
     def steps(self) -> list[int]:
@@ -131,13 +134,13 @@ class Classes:
     @property
     def is_step(self) -> NDArray[np.bool_]:
         """True for the accounts of steps, by code."""
-        self._extend()
+        self.extend()
         return self._is_step
 
     @property
     def is_inner(self) -> NDArray[np.bool_]:
         """True for the accounts of phases of steps and of gaps, but not of the rest of these, by code."""
-        self._extend()
+        self.extend()
         return self._is_inner
 
     @property
@@ -154,11 +157,10 @@ class Classes:
         """
         if not codes.size:
             return np.empty(0, dtype=np.int64), before
-        self._extend()
-        arrays = self._accounts.arrays
+        self.extend()
         earlier = np.concatenate([[before.code], codes[:-1]])
         is_step = self._is_step[codes]
-        opens = arrays.group[codes] != arrays.group[earlier]
+        opens = self._group[codes] != self._group[earlier]
         goes_on = ~is_step & ~opens & ~self._is_step[earlier]  # a gap after a gap: no step came between
         phase = np.where(is_step, STEP, np.where(opens, OPENING, GAP))
         place = np.maximum.accumulate(np.where(goes_on, -1, np.arange(len(codes))))
@@ -169,16 +171,17 @@ class Classes:
         classes = np.where(codes == OUTSIDE, np.where(begun, AFTER, BEFORE), classes)
         return classes, Position(int(codes[-1]), int(classes[-1]), int(phase[-1]))
 
-    def _extend(self) -> None:
+    def extend(self) -> None:
         """Add the classes of accounts that are new."""
         rows, have = self._accounts.rows, self._by_code.shape[1]
-        if have == len(rows):
+        if have >= len(rows):  # a copy in another process has no table of accounts
             return
         news = np.zeros((len(PHASES), len(rows) - have), dtype=np.int64)
         for code in range(have, len(rows)):
             for place in range(len(PHASES)) if code != OUTSIDE else ():
                 news[place, code - have] = self._class(_key(rows[code], place))
         self._by_code = np.concatenate([self._by_code, news], axis=1)
+        self._group = self._accounts.arrays.group
         self._is_step = np.array([row.kind == "step" for row in rows])
         self._is_inner = np.array([row.phase not in REST for row in rows])
 
