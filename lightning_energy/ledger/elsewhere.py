@@ -28,7 +28,7 @@ __all__ = ["Done", "Elsewhere", "receive", "send"]
 
 MAIN = "lightning_energy.ledger.elsewhere_process"
 BOOT = f"from {MAIN} import main; main()"
-NEEDED = ("lightning_energy", "numpy")  # the packages that it imports
+NEEDED = ("numpy", "psutil", "lightning_energy")  # the packages that it imports
 HEADER = struct.Struct("<Q")  # the number of bytes that follow
 LOOK_S = 0.1  # time between two looks, while a booking is waited for, whether it is still wanted
 PATIENCE_S = 120.0  # longest wait for one: the first looks for the counter's delay take seconds, on a busy machine more
