@@ -194,7 +194,7 @@ def serve_parent(serve: Callable[[socket.socket, int, list[str]], None], *suppre
         if not isinstance(number, signal.Signals) or number.name not in FOR_US:
             with suppress(OSError):  # SIGKILL and SIGSTOP
                 signal.signal(number, signal.SIG_IGN)  # whom they concern is the parent, with which this ends
-    import resource  # of Linux, as this process
+    import resource  # noqa: PLC0415 - not on every system
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no file of ours in the training's folder, whatever happens
     parent, release, *arguments = sys.argv[1:]
