@@ -94,6 +94,12 @@ class Follower(Poller):
         if helper is not None:
             helper.end()
 
+    def cut(self) -> None:
+        """Wait no more for what the helper has to say; what it has read since its last message is read anew."""
+        helper = self._helper
+        if helper is not None:
+            helper.cut()
+
     def end(self) -> None:
         """Make no more polls; waits for nothing, so that the thread itself may call it."""
         super().end()
@@ -115,8 +121,6 @@ class Follower(Poller):
     def _is_ready(self, helper: Helper) -> bool:
         """Start the helper when it is time; true once it is ready."""
         now_ns = monotonic_ns()
-        if self._is_back:
-            self._give_up()
         if self._is_back or now_ns < self._look_ns or not self.has_begun.is_set():
             return False
         self._look_ns = now_ns + LOOK_NS
@@ -147,7 +151,8 @@ class Follower(Poller):
             self.is_following = False
             for relay in self._relays:
                 relay.go_on()
-            self._give_up()
+            if not self._is_back:  # else that has time until the thread ends: first the boards are to be read
+                self._give_up()
             self._is_caught_up.set()
 
     def _has_taken(self, message: tuple[str, bool, list[News]]) -> bool:

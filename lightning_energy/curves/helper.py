@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Helper", "can_help"]
 
 BOOT = "from lightning_energy.curves.helper_process import main; main()"
-NEEDED = ("lightning_energy", "numpy", "pynvml")  # the packages that it imports
+NEEDED = ("numpy", "psutil", "pynvml", "lightning_energy")  # the packages that it imports
 PATIENCE_S = 2.5  # time without a message after which the helper is asked, and after which it is given up
 
 

@@ -1,4 +1,4 @@
-"""The process that reads boards: ``python -c "…main()" SOCKET PARENT RELEASE UUID…``, started by ``helper.py``.
+"""The process that reads boards: ``python -c "…main()" PARENT RELEASE UUID…``, started by ``helper.py``.
 
 It needs no CUDA, and ends when its parent does, however that ends.
 """

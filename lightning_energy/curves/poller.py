@@ -142,6 +142,9 @@ class Poller:
     def take_back(self) -> None:
         """Let the thread read the meters itself from now on, as it always does where there is no helper."""
 
+    def cut(self) -> None:
+        """Wait no more for what a helper has to say, after :meth:`take_back`."""
+
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread to end; true when it has."""
         if self._thread.ident is not None:  # it was started

@@ -30,6 +30,7 @@ GUARD_S = 0.4  # time after which the other meters no longer wait for a call: no
 LAST_POLLS = 5  # most polls, at the end, of what moves at any poll
 LAST_POLL_S = 0.001  # time between two of these polls
 CATCH_UP_S = 0.01  # longest wait for what a helper has read
+LAST_WORDS_S = 1.0  # the same at the end: then the threads read from where its last message left off
 LOOK_S = 0.002  # time between two looks at the ends of the curves
 
 
@@ -144,12 +145,18 @@ class Sampler:
                     channel.finish()
 
     def _take_back(self) -> None:
-        """Let the threads read what helpers read until now."""
+        """Let the threads read what helpers read until now; a helper that says nothing is not waited for."""
         for poller in self._pollers:
             poller.take_back()
-        deadline_ns = monotonic_ns() + round(HUNG_S / NS)
-        while any(p.is_following and p.is_running for p in self._pollers) and monotonic_ns() < deadline_ns:
-            time.sleep(LOOK_S)
+        for longest_s, cut in ((LAST_WORDS_S, True), (HUNG_S, False)):
+            deadline_ns = monotonic_ns() + round(longest_s / NS)
+            while (left := self._following()) and monotonic_ns() < deadline_ns:
+                time.sleep(LOOK_S)
+            for poller in left if cut else ():
+                poller.cut()
+
+    def _following(self) -> list[Poller]:
+        return [p for p in self._pollers if p.is_following and p.is_running]
 
     def _poll_last(self, time_ns: int) -> None:
         """Let the threads poll what moves at any poll until it has reached ``time_ns``, a few times at most."""
@@ -185,6 +192,7 @@ class Sampler:
         guard = self._guard
         if self.is_in_thread or guard is threading.current_thread():  # the garbage collector came by in the thread
             return True
+        self._take_back()
         now_ns = monotonic_ns()
         ends_ns = [now_ns + self._left_ns(poller.call, now_ns) for poller in self._pollers]
         for poller, end_ns in zip(self._pollers, ends_ns, strict=True):

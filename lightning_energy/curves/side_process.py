@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["START_S", "SideProcess", "can_start", "serve_parent", "set_timeout"]
 
 START_S = 5.0  # time from the beginning until one is started: a short run needs none
+PATIENCE_S = 0.2  # longest wait for its end, before it is killed and after
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 FOR_US = {"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP"}  # signals of faults of its own
 
 
 def can_start() -> bool:
     """Return true where such a process can be started: on Linux, by a Python of its own."""
-    return sys.platform == "linux" and not getattr(sys, "frozen", False) and bool(sys.executable)
+    name = Path(sys.executable or "").name.lower()
+    is_python = name.startswith(("python", "pypy"))  # a program with Python in it would run anew: the training, say
+    return sys.platform == "linux" and not getattr(sys, "frozen", False) and is_python
 
 
 class SideProcess:
@@ -41,9 +44,9 @@ class SideProcess:
         process: the process, as long.
 
     Args:
-        boot: the code that it runs; its arguments are a socket, this process's identifier and release, and
-            ``arguments``.
-        needed: names of the packages that it imports.
+        boot: the code that it runs; its arguments are this process's identifier and release, and ``arguments``. Its
+            standard input is the socket.
+        needed: names of the packages that it imports, in this order.
         kind: of socket.
         arguments: further ones.
     """
@@ -60,6 +63,7 @@ class SideProcess:
         self._boot, self._needed, self._kind, self._arguments = boot, needed, kind, [*arguments]
         self._pid = os.getpid()
         self._starting: Question[_Started] | None = None
+        self._is_cut = False
 
     def start(self) -> bool:
         """Start it; false where none can be started. Waits for nothing: that is done in a thread of its own.
@@ -73,21 +77,18 @@ class SideProcess:
         return True
 
     def _start(self) -> _Started:
-        folders = dict.fromkeys(str(Path(str(import_module(name).__file__)).parent) for name in self._needed)
-        paths = [str(Path(folder).parent) if Path(folder, "__init__.py").exists() else folder for folder in folders]
-        boot = f"import sys; sys.path += {paths!r}; {self._boot}"
+        boot = "; ".join(["import sys; own = len(sys.path)", *map(_imported, self._needed), self._boot])
         ours, theirs = socket.socketpair(socket.AF_UNIX, self._kind)
         with theirs:
             for sock in (ours, theirs):
                 sock.settimeout(None)  # whatever socket.setdefaulttimeout() says
-            command = [sys.executable, "-I", "-S", "-B", "-c", boot, str(theirs.fileno()), str(self._pid), __version__]
+            command = [sys.executable, "-I", "-S", "-B", "-c", boot, str(self._pid), __version__]
             try:
                 process = subprocess.Popen(  # noqa: S603 - this interpreter, our module and boards' UUIDs
                     [*command, *self._arguments],
-                    stdin=subprocess.DEVNULL,
+                    stdin=theirs.fileno(),  # a number that is free for it also where ours were closed
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
                     env={**os.environ, **ONE_THREAD},
                     start_new_session=True,  # the terminal's signals are not for it
                 )
@@ -121,6 +122,14 @@ class SideProcess:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_WR)
 
+    def cut(self) -> None:
+        """Let another thread that waits for it wait no more, nor for its end."""
+        self._is_cut = True
+        sock = self.sock
+        if sock is not None and self.is_ours:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
     def leave(self) -> None:
         """Have nothing to do with it any more: what has not ended is killed."""
         starting, self._starting = self._starting, None
@@ -128,10 +137,9 @@ class SideProcess:
             starting.leave(_drop, nobody_takes=True)
         sock, process = self.sock, self.process
         self.sock = self.process = None
-        if sock is not None:
-            sock.close()
+        _close(sock)
         if process is not None and self.is_ours:
-            _end(process)
+            _end(process, 0.0 if self._is_cut else PATIENCE_S)
 
 
 class _Started(NamedTuple):
@@ -139,19 +147,33 @@ class _Started(NamedTuple):
     process: subprocess.Popen[bytes]
 
 
+def _imported(name: str) -> str:
+    """Code that imports the package which this process has, whatever else of that name lies beside others."""
+    module = import_module(name)
+    folder = Path(str(module.__file__)).parent
+    found = str(folder.parent if hasattr(module, "__path__") else folder)
+    return f"sys.path[own:] = [{found!r}]; import {name}"
+
+
 def _drop(started: _Started) -> None:
     """End a process that came too late."""
-    started.sock.close()
-    _end(started.process)
+    _close(started.sock)
+    _end(started.process, PATIENCE_S)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _close(sock: socket.socket | None) -> None:
+    if sock is not None:
+        with suppress(OSError):  # the program has closed all files that it did not know
+            sock.close()
+
+
+def _end(process: subprocess.Popen[bytes], patience_s: float) -> None:
     try:
-        process.wait(0.2)
+        process.wait(patience_s)
     except subprocess.TimeoutExpired:
         process.kill()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(0.2)
+            process.wait(PATIENCE_S)
 
 
 def set_timeout(sock: socket.socket, which: int, seconds: float) -> None:
@@ -172,8 +194,11 @@ def serve_parent(serve: Callable[[socket.socket, int, list[str]], None], *suppre
         if not isinstance(number, signal.Signals) or number.name not in FOR_US:
             with suppress(OSError):  # SIGKILL and SIGSTOP
                 signal.signal(number, signal.SIG_IGN)  # whom they concern is the parent, with which this ends
-    number_of_socket, parent, release, *arguments = sys.argv[1:]
-    sock = socket.socket(fileno=int(number_of_socket))
+    import resource  # noqa: PLC0415 - not on every system
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no file of ours in the training's folder, whatever happens
+    parent, release, *arguments = sys.argv[1:]
+    sock = socket.socket(fileno=0)
     try:
         with suppress(OSError, *suppressed):  # the parent is gone, or does what we cannot
             if release == __version__:

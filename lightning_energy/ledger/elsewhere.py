@@ -31,7 +31,7 @@ __all__ = ["Answer", "Ask", "Begun", "Done", "Elsewhere", "Task", "receive", "se
 
 MAIN = "lightning_energy.ledger.elsewhere_process"
 BOOT = f"from {MAIN} import main; main()"
-NEEDED = ("lightning_energy", "numpy")  # the packages that it imports
+NEEDED = ("numpy", "psutil", "lightning_energy")  # the packages that it imports
 HEADER = struct.Struct("<Q")  # the number of bytes that follow
 FIRST_BYTES = 1 << 16  # of a message, with its header, at least: most are read by one call, which wakes the reader once
 LOOK_S = 0.4  # time between two looks, while a booking is waited for, whether it is still wanted: each is a wake-up

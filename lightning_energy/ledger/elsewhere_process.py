@@ -1,4 +1,4 @@
-"""The process that works out bookings: ``python -c "…main()" SOCKET PARENT RELEASE``, started by ``elsewhere.py``."""
+"""The process that works out bookings: ``python -c "…main()" PARENT RELEASE``, started by ``elsewhere.py``."""
 
 from __future__ import annotations
 

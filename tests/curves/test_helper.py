@@ -160,6 +160,40 @@ def test_the_thread_polls_where_the_helper_dies_or_hangs(end, board, monkeypatch
     assert thread._helper is None
 
 
+@pytest.mark.parametrize("end", ["finish", "stop"])
+def test_the_end_waits_little_for_a_helper_that_says_nothing(end, board, monkeypatch):
+    """Patience with a busy machine is long meanwhile; at the end the thread reads from where the last news left off.
+
+    The thread first reads the boards, and waits for the helper's end then.
+    """
+    left_ns = []
+
+    class Noted(helper.Helper):
+        def leave(self) -> None:
+            left_ns.append(channel.curve.end_ns)
+            super().leave()
+
+    monkeypatch.setattr(follower, "Helper", Noted)
+    sampler = sampler_of(read_by_a_helper())
+    sampler.start()
+    (channel,) = sampler.channels
+    thread = following(sampler)
+    assert thread.catch_up(60.0)
+    process, since_s = thread._helper.process, time.monotonic()
+    os.kill(process.pid, signal.SIGSTOP)
+    end_ns = time.monotonic_ns()
+    if end == "finish":
+        sampler.finish(end_ns, 60.0)
+        assert left_ns[0] >= end_ns
+        found = channel.curve.energy_between(channel.curve.start_ns, end_ns)
+        assert found.missing_s == 0
+        assert abs(found.energy_j - board.true_energy_j(channel.curve.start_ns, end_ns)) <= 3 * found.u_j
+    else:
+        assert sampler.stop()
+    assert time.monotonic() - since_s < helper.PATIENCE_S / 2
+    assert process.wait(60) == -signal.SIGKILL
+
+
 def test_signals_to_everybody_are_not_for_the_helper(board):
     sampler = sampler_of(read_by_a_helper())
     sampler.start()
@@ -378,10 +412,12 @@ def ends_with_a_parent_that_is_killed(*command: str) -> None:
 
 
 def has_no_handle_of_ours_and_loads_little(pid: int) -> None:
-    """Fails for a process that has files of this one open, or more than NumPy loaded."""
+    """Fails for a process that has files of this one open, may leave one, or has more than NumPy loaded."""
     process = Path(f"/proc/{pid}")
     links = {str(link.readlink()).partition(":")[0] for link in (process / "fd").iterdir()}
     assert links <= {"/dev/null", "socket"}
+    (core,) = [line.split()[4:6] for line in (process / "limits").read_text().splitlines() if "core file" in line]
+    assert core == ["0", "0"]
     maps = (process / "maps").read_text(encoding="ascii")
     assert "numpy" in maps
     assert "torch" not in maps
