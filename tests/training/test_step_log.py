@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from lightning_energy.results.record import NAME
 from lightning_energy.results.summary import StepSums
 from lightning_energy.training import log_keys, recorder, step_log
 from lightning_energy.training.progress import ENERGY, POWER, BarFigures
+from lightning_energy.training.step_log import TRIES
 from tests.modules import MemoryLogger
 from tests.training.parts import INFO, POWER_W, Looked, Parts, replay, spend, trainer_like, two_ranks
 
@@ -131,6 +133,16 @@ def test_what_was_kept_up_with_is_logged_later(parts):
     one.steps.sum_up()
     one.steps.log(trainer_like(loggers=[logger]))
     assert [values[log_keys.STEP_J] for _, values in logger.rows] == pytest.approx([one.books.steps.energy_j])
+
+
+def test_only_validations_with_an_end_that_is_known_are_looked_ahead_to():
+    one = Parts()
+    for batches, checking, expected in (([50], False, TRIES), ([50, 50], False, math.inf), ([50], True, math.inf)):
+        one.stages.enter(one.session, 0, "validate")
+        one.steps.attend_validation(trainer_like(num_val_batches=batches, sanity_checking=checking), 0)
+        assert one.stages.marks.attend_at == expected
+    one.books.close()
+    one.books.foresee()  # without a session there is nothing to do
 
 
 def test_without_news_nothing_is_logged():
