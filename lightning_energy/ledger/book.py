@@ -72,6 +72,11 @@ class Book:
         return self.so_far.end
 
     @property
+    def is_cheap(self) -> bool:
+        """True where nothing is looked for, or fitted, as the register shows the energy at once."""
+        return self._is_exact() or self.kept.facts.is_exact
+
+    @property
     def state(self) -> State:
         """Everything that is booked."""
         return self.kept.state

@@ -8,6 +8,8 @@ force between them. Every account is a difference on a curve, so together they a
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
+from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,10 @@ if TYPE_CHECKING:
 __all__ = ["Ledger"]
 
 LATE_NS = 20_000_000  # longest time from a mark's time stamp to its arrival in the inbox
+
+
+class _BesideError(Exception):
+    """The process beside takes work from now on: a search for the counter's delay takes long here, and little there."""
 
 
 class Ledger:
@@ -172,11 +178,11 @@ class Ledger:
                 due = self._due(news)
         bookings: list[tuple[Book, Booking]] = []
         if answer is None:
-            pause()
-            for book, each in due:
-                if bookings and beside is None and not final and self._beside:  # now it is there: the rest is its own
-                    break
-                bookings.append((book, work_out(each, groups, pause)))
+            between = pause if beside is not None or final else partial(self._pause_here, pause)
+            with suppress(_BesideError):  # the rest is its own, at the next call
+                between()
+                for book, each in due:
+                    bookings.append((book, work_out(each, groups, between)))
             pause()
         with self.lock:
             if turn != self._turn:  # another call began meanwhile, as this thread had been given up: it books
@@ -275,9 +281,17 @@ class Ledger:
 
     @property
     def _beside(self) -> Elsewhere | None:
-        """The process beside, where it takes work."""
+        """The process beside, where it takes work; it is started where there may be some."""
         elsewhere = self._elsewhere
-        return elsewhere if elsewhere is not None and elsewhere.is_there else None
+        if elsewhere is None or all(book.is_cheap for book in self.books):
+            return None
+        return elsewhere if elsewhere.is_there else None
+
+    def _pause_here(self, pause: Pause) -> None:
+        """Pause amidst the work in this thread; end it once the process beside is there."""
+        pause()
+        if self._beside is not None:
+            raise _BesideError
 
     def _news(self, until_ns: int | None, *, is_last: bool) -> list[News | None]:
         """For each book what is to be booked, if anything; from now on no late mark moves into it."""

@@ -12,6 +12,7 @@ import pytest
 from lightning_energy.curves import side_process
 from lightning_energy.curves.side_process import SideProcess
 from lightning_energy.ledger import elsewhere as module
+from lightning_energy.ledger import ledger as ledger_module
 from lightning_energy.ledger.elsewhere import Elsewhere
 from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.meters import MeterInfo, ReplayMeter
@@ -141,14 +142,20 @@ def test_the_process_begins_anew_where_something_else_was_booked_meanwhile(besid
     assert begun == [k % 2 == 0 for k in range(len(begun))]
 
 
-def test_a_process_that_is_there_while_the_thread_books_gets_the_other_boards(beside, monkeypatch):
-    """A search takes the thread a second for each board."""
+@pytest.mark.parametrize(("after", "settled_then"), [("a board", [True, False]), ("a while", [False, False])])
+def test_a_process_that_is_there_while_the_thread_books_gets_the_rest(after, settled_then, beside, monkeypatch):
+    """A search takes the thread a second for each board, and minutes beside a training that keeps Python busy."""
     here = figures(play(1, Work(epochs=3), FINE, boards=2))
-    looks, settled, settle = [], [], Ledger.settle
+    looks, done, settled, settle, work_out = [], [], [], Ledger.settle, ledger_module.work_out
 
     def is_there(elsewhere) -> bool:
         looks.append(1)
-        return len(looks) > 1
+        return bool(done) if after == "a board" else len(looks) > 2
+
+    def works_out(*given):
+        booking = work_out(*given)
+        done.append(booking)
+        return booking
 
     def settles(ledger, **more) -> None:
         settle(ledger, **more)
@@ -156,8 +163,16 @@ def test_a_process_that_is_there_while_the_thread_books_gets_the_other_boards(be
 
     monkeypatch.setattr(Elsewhere, "is_there", property(is_there))
     monkeypatch.setattr(Ledger, "settle", settles)
+    monkeypatch.setattr(ledger_module, "work_out", works_out)
     are_alike(here, figures(play(1, Work(epochs=3), FINE, boards=2, elsewhere=beside)))
-    assert settled[:2] == [[True, False], [True, True]]
+    assert settled[:2] == [settled_then, [True, True]]
+
+
+def test_registers_that_show_the_energy_at_once_need_no_process(at_once):
+    elsewhere = Elsewhere()
+    work, sensor, more = CASES["a register"]
+    play(1, work, sensor, **more, elsewhere=elsewhere)
+    assert not elsewhere._is_started
 
 
 @pytest.mark.parametrize("end", ["killed", "stopped", "broken", "another release"])
