@@ -168,6 +168,32 @@ def test_the_thread_goes_on_where_the_process_does_not(end, beside, monkeypatch)
     assert process.wait(60) is not None
 
 
+NO_ANSWERS = {
+    "something else": lambda _: "nothing that was asked for",
+    "another type": lambda done: done._replace(completed="many"),
+    "no curve": lambda done: done._replace(books={}),
+    "another curve": lambda done: done._replace(books={7: done.books[0]}),
+    "too little of a curve": lambda done: done._replace(books={0: (*done.books[0][:3], None)}),
+}
+
+
+@pytest.mark.parametrize("which", [1, 4])
+@pytest.mark.parametrize("what", NO_ANSWERS)
+def test_the_thread_goes_on_after_what_is_no_answer(what, which, beside, monkeypatch):
+    receive, answers = module.receive, []
+
+    def wrong(*args):
+        answers.append(receive(*args))
+        return NO_ANSWERS[what](answers[-1]) if len(answers) == which else answers[-1]
+
+    monkeypatch.setattr(module, "receive", wrong)
+    here, there = figures(play(2, SHORT, FINE)), figures(play(2, SHORT, FINE, elsewhere=beside))
+    assert len(answers) == which
+    for one, other in zip(here, there, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-9)
+    assert beside._there() is None
+
+
 def test_a_process_of_another_release_works_nothing_out(monkeypatch, at_once):
     """One that was installed since this process began: it would book in another way, or keep what it books in one."""
     monkeypatch.setattr(side_process, "__version__", "0.0.1")
