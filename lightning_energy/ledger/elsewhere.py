@@ -208,8 +208,9 @@ class Elsewhere:
         try:
             known, self._known = self._known, None
             known = known if known is not None and known.is_current(task) else None
+            size = task.classes.size  # as they are sent, at least: meanwhile others may extend them here
             asked = _asked(side, task, known, self._buffer, pause)
-            answer = None if asked is None else self._answer(task, *asked)
+            answer = None if asked is None else self._answer(task, size, *asked)
             if asked is None:
                 self.leave()
         except BaseException:
@@ -219,7 +220,7 @@ class Elsewhere:
             self._turn.release()
         return answer
 
-    def _answer(self, task: Task, powers: list[bytes], done: Done) -> Answer | None:
+    def _answer(self, task: Task, size: tuple[int, int], powers: list[bytes], done: Done) -> Answer | None:
         """The answer, if it holds here."""
         if done.classes is not None and not task.classes.has_taken(done.classes):
             return None  # meanwhile the numbers of its new ones were given to others
@@ -231,7 +232,8 @@ class Elsewhere:
             if news is not None:
                 books[number] = news, kept[number], told
         ends = [marks.dropped + len(marks.code) for marks in task.marks]
-        self._known = _Known(kept, powers, ends, done.completed, done.look.looked, task.arrays, task.classes.size)
+        size = size if done.classes is None else done.classes.size
+        self._known = _Known(kept, powers, ends, done.completed, done.look.looked, task.arrays, size)
         return Answer(task.completed, task.look.looked, books, done.completed, done.look, done.at_marks)
 
 

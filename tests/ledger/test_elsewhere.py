@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lightning_energy.curves import side_process
+from lightning_energy.curves.curve import Curve
 from lightning_energy.curves.side_process import SideProcess
 from lightning_energy.ledger import elsewhere as module
 from lightning_energy.ledger.elsewhere import Elsewhere
@@ -17,7 +18,7 @@ from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.meters import MeterInfo, ReplayMeter
 from tests.curves.test_helper import ends_with_a_parent_that_is_killed, has_no_handle_of_ours_and_loads_little
 from tests.curves.test_sampler import wait_for
-from tests.ledger.plays import session_of
+from tests.ledger.plays import INFO, START, Clock, S, session_of
 from tests.modules import Classifier, energy_callback, loader, make_trainer
 from tests.sim import virtual_run
 from tests.sim.virtual_run import PHASES, Result, Sensor, Work, play
@@ -255,6 +256,37 @@ def test_classes_that_are_new_meanwhile_have_their_own_numbers(beside, monkeypat
     assert there.ledger.books[0].sharing.rules
     assert len(there.ledger.classes.names) == len({*there.ledger.classes.names})
     np.testing.assert_allclose(there.found_j, here.found_j, rtol=1e-2)
+
+
+def test_classes_that_are_extended_while_the_process_works_are_told(beside, monkeypatch):
+    """As by whoever asks for the contents while it is at its first booking, which had no mark yet."""
+    send, asked = module.send, []
+
+    def sends(sock, message) -> None:
+        send(sock, message)
+        asked.append(message)
+        if len(asked) == 1:
+            ledger.totals()
+
+    monkeypatch.setattr(module, "send", sends)
+    clock, curve = Clock(), Curve(INFO)
+    ledger = Ledger([curve], clock=clock, elsewhere=beside)
+    step = ledger.code(0, "train", "step")
+    for second in range(5):
+        clock.now_ns = START + second * S
+        curve.add(clock.now_ns, 100.0 * second)
+    clock.now_ns += S
+    ledger.mark(step)  # behind the last knot
+    ledger.settle()
+    for second in range(6, 9):
+        clock.now_ns = START + second * S
+        curve.add(clock.now_ns, 100.0 * second)
+    clock.now_ns += S
+    ledger.settle()
+    assert len(asked) == 2
+    assert asked[0].news[0][0] == 0
+    assert asked[1].news[0][0] == 1
+    assert beside.is_there
 
 
 REFUSALS = {
