@@ -136,21 +136,11 @@ class ThinnedPower:
     def add(self, knots: Knots) -> None:
         """Add the intervals between knots; those that were added before, up to some knot, do not count again."""
         waiting = (*self._waiting, knots)
+        bins = self._bins
         if len(waiting) * len(knots.time_ns) > MOST_WAITING:  # about as many
-            self._put(waiting)
-        else:
-            self._waiting = waiting
-
-    def _put(self, waiting: Sequence[Knots]) -> None:
-        """Put knots that wait into bins."""
-        bins, run = self._bins, Knots.joined(waiting)
-        latest_ns = np.maximum.accumulate(run.time_ns)
-        run = run.part(np.flatnonzero(np.diff(latest_ns, prepend=-1) > 0))  # each once
-        first = max(int(np.searchsorted(run.time_ns, bins.until_ns, side="right")) - 1, 0) if bins.until_ns else 0
-        is_more = len(run.time_ns) - first >= 2  # noqa: PLR2004 - two knots make an interval
-        bins = _extended(bins, run.part(slice(first, None))) if is_more else bins
-        # at once: a signal handler may raise between any two lines
-        self.__dict__.update(_bins=bins, _waiting=() if is_more else (run,))
+            bins, waiting = _put(bins, waiting)
+        # at once: a signal handler may raise between any two lines, and another thread may ask for the series
+        self.__dict__.update(_bins=bins, _waiting=waiting)
 
     def series(self, clock: Sequence[Anchor] = ()) -> PowerSeries | None:
         """The bins so far; ``None`` when there are none.
@@ -158,12 +148,23 @@ class ThinnedPower:
         Args:
             clock: moments by both clocks.
         """
-        if self._waiting:
-            self._put(self._waiting)
+        waiting = self._waiting  # first: those that another thread puts into bins meanwhile do not count again
         bins = self._bins
+        if waiting:
+            bins, _ = _put(bins, waiting)
         if not bins.until_ns:
             return None
         return _series(bins.start_ns, bins.width_ns * NS, bins.energy_j, bins.known_s, clock)
+
+
+def _put(bins: _Bins, waiting: Sequence[Knots]) -> tuple[_Bins, tuple[Knots, ...]]:
+    """The bins with the energy between knots that wait, those that are in them left out; and what waits then."""
+    run = Knots.joined(waiting)
+    latest_ns = np.maximum.accumulate(run.time_ns)
+    run = run.part(np.flatnonzero(np.diff(latest_ns, prepend=-1) > 0))  # each once
+    first = max(int(np.searchsorted(run.time_ns, bins.until_ns, side="right")) - 1, 0) if bins.until_ns else 0
+    is_more = len(run.time_ns) - first >= 2  # noqa: PLR2004 - two knots make an interval
+    return (_extended(bins, run.part(slice(first, None))), ()) if is_more else (bins, (run,))
 
 
 def _extended(bins: _Bins, knots: Knots) -> _Bins:

@@ -14,6 +14,9 @@ import numpy as np
 
 from lightning_energy.curves.side_process import START_S, SideProcess, can_start, set_timeout
 from lightning_energy.ledger.kept import Facts, Kept, Packed
+from lightning_energy.ledger.marks import AtMarks, Told
+from lightning_energy.ledger.sharing.classes import Classes
+from lightning_energy.ledger.steps import Look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,10 +25,8 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.accounts import AccountArrays
     from lightning_energy.ledger.booking import Pause
-    from lightning_energy.ledger.marks import AtMarks, Marks, Told
+    from lightning_energy.ledger.marks import Marks
     from lightning_energy.ledger.news import News
-    from lightning_energy.ledger.sharing.classes import Classes
-    from lightning_energy.ledger.steps import Look
 
 __all__ = ["Answer", "Ask", "Begun", "Done", "Elsewhere", "Task", "receive", "send"]
 
@@ -36,6 +37,7 @@ HEADER = struct.Struct("<Q")  # the number of bytes that follow
 FIRST_BYTES = 1 << 16  # of a message, with its header, at least: most are read by one call, which wakes the reader once
 LOOK_S = 0.4  # time between two looks, while a booking is waited for, whether it is still wanted: each is a wake-up
 PATIENCE_S = 120.0  # longest wait for one: the first looks for the counter's delay take seconds, on a busy machine more
+OF_BOOK = Facts, bytes, bytes | None, Told  # what an answer has of each
 
 
 class Task(NamedTuple):
@@ -125,10 +127,12 @@ class Answer(NamedTuple):
 
     Attributes:
         first: how many marks of the run every curve had passed before.
+        looked: how many marks of the run had been looked through for steps before.
         books: by curve, what was booked then.
     """
 
     first: int
+    looked: int
     books: dict[int, tuple[News, Kept, Told]]
     completed: int
     look: Look
@@ -142,13 +146,15 @@ class _Known(NamedTuple):
     powers: list[bytes]
     ends: list[int]
     completed: int
+    looked: int
     arrays: AccountArrays
     classes: tuple[int, int]
 
     def is_current(self, task: Task) -> bool:
         """True where nothing else was booked since."""
-        booked = [kept for kept, _ in task.books]
-        return self.completed == task.completed and len(booked) == len(self.books) and all(map(is_, booked, self.books))
+        booked, marks = [kept for kept, _ in task.books], (task.completed, task.look.looked)
+        is_same = (self.completed, self.looked) == marks and len(booked) == len(self.books)
+        return is_same and all(map(is_, booked, self.books))
 
 
 class Elsewhere:
@@ -202,8 +208,9 @@ class Elsewhere:
         try:
             known, self._known = self._known, None
             known = known if known is not None and known.is_current(task) else None
+            size = task.classes.size  # as they are sent, at least: meanwhile others may extend them here
             asked = _asked(side, task, known, self._buffer, pause)
-            answer = None if asked is None else self._answer(task, *asked)
+            answer = None if asked is None else self._answer(task, size, *asked)
             if asked is None:
                 self.leave()
         except BaseException:
@@ -213,7 +220,7 @@ class Elsewhere:
             self._turn.release()
         return answer
 
-    def _answer(self, task: Task, powers: list[bytes], done: Done) -> Answer | None:
+    def _answer(self, task: Task, size: tuple[int, int], powers: list[bytes], done: Done) -> Answer | None:
         """The answer, if it holds here."""
         if done.classes is not None and not task.classes.has_taken(done.classes):
             return None  # meanwhile the numbers of its new ones were given to others
@@ -225,8 +232,9 @@ class Elsewhere:
             if news is not None:
                 books[number] = news, kept[number], told
         ends = [marks.dropped + len(marks.code) for marks in task.marks]
-        self._known = _Known(kept, powers, ends, done.completed, task.arrays, task.classes.size)
-        return Answer(task.completed, books, done.completed, done.look, done.at_marks)
+        size = size if done.classes is None else done.classes.size
+        self._known = _Known(kept, powers, ends, done.completed, done.look.looked, task.arrays, size)
+        return Answer(task.completed, task.look.looked, books, done.completed, done.look, done.at_marks)
 
 
 def _ask(task: Task, known: _Known | None) -> Ask:
@@ -280,7 +288,7 @@ def _asked(
             set_timeout(sock, socket.SO_RCVTIMEO, LOOK_S)
             set_timeout(sock, socket.SO_SNDTIMEO, PATIENCE_S)
         send(sock, ask)
-        done: Done = receive(sock, wait, buffer)
+        done = _checked(receive(sock, wait, buffer), ask)
         if ask.begun is not None:
             _open(done)
     except Exception:  # it has ended, or answers as another release does, which was installed a moment ago
@@ -290,6 +298,22 @@ def _asked(
     if ask.begun is not None:
         return [of.powers for of, _ in ask.begun.books], done
     return [] if known is None else known.powers, done
+
+
+def _checked(done: Any, ask: Ask) -> Done:
+    """The answer to a request.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not (
+        isinstance(done, Done)
+        and all(map(isinstance, (done.classes, *done[2:]), (Classes | None, int, Look, AtMarks | None)))
+        and done.books.keys() == ask.news.keys()
+        and all(all(map(isinstance, of_book, OF_BOOK)) for of_book in done.books.values())
+    ):
+        raise TypeError(f"{type(done).__name__} is no answer")
+    return done
 
 
 def _open(done: Done) -> None:

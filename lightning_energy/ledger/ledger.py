@@ -338,7 +338,7 @@ class Ledger:
             if self.trace is not None and answer.at_marks is not None:
                 rows = slice(first - marks.dropped, end - marks.dropped)
                 self.trace.add_marks(marks.time_ns[rows], marks.code[rows], answer.at_marks, first=first)
-            self.steps.go_on(first, answer.look)
+            self.steps.go_on(answer.looked, answer.look)
             self._completed = end
         self.marks.drop_before(self._completed)
         for book in self.books:

@@ -96,14 +96,14 @@ class KnownSteps:
             found, opened = self._found(time_ns, code, at_marks, accounts)
             self._look = Look((*look.steps, *found), opened, int(code[-1]), look.looked + len(code))
 
-    def go_on(self, first: int, look: Look) -> None:
+    def go_on(self, looked: int, look: Look) -> None:
         """Take over where another has looked on.
 
         Args:
-            first: how many marks of the run were looked through before that; where more were here, nothing is done.
+            looked: how many marks of the run were looked through before that; where more were here, nothing is done.
             look: what it came to.
         """
-        if first == self._look.looked:
+        if looked == self._look.looked:
             self._look = look._replace(steps=(*self._look.steps, *look.steps))
 
     def _found(

@@ -136,3 +136,19 @@ def test_the_highest_power_is_of_a_bin_that_is_known():
     assert replace(FULL, mean_w=(None,), known=()).highest_w is None
     device = Device("GPU", "GPU-1", "gpu", Energy.unknown(1.0), 0.02, power=PowerSeries(0, 0.02, (100.0, 300.0) * 5))
     assert device.power_to_read.mean_w == (200.0, 200.0)  # 0.16 s: five updates of 20 ms take 0.1 s
+
+
+def test_knots_that_a_thread_adds_while_the_series_is_asked_for_stay(monkeypatch):
+    """A thread books while the training asks for the power: neither waits for the other."""
+    knots, power, extended = curve_of(*[(20, 100.0)] * 6).knots(), ThinnedPower(), power_series._extended
+    power.add(knots.part(slice(3)))
+
+    def meanwhile(*args):
+        monkeypatch.setattr(power_series, "_extended", extended)
+        power.add(knots.part(slice(2, 5)))
+        return extended(*args)
+
+    monkeypatch.setattr(power_series, "_extended", meanwhile)
+    assert power.series().energy_j == pytest.approx(4.0)
+    power.add(knots.part(slice(4, 7)))
+    assert power.series().mean_w == (100.0,) * 6

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lightning_energy.curves import side_process
+from lightning_energy.curves.curve import Curve
 from lightning_energy.curves.side_process import SideProcess
 from lightning_energy.ledger import elsewhere as module
 from lightning_energy.ledger import ledger as ledger_module
@@ -18,7 +19,7 @@ from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.meters import MeterInfo, ReplayMeter
 from tests.curves.test_helper import ends_with_a_parent_that_is_killed, has_no_handle_of_ours_and_loads_little
 from tests.curves.test_sampler import wait_for
-from tests.ledger.plays import session_of
+from tests.ledger.plays import INFO, START, Clock, S, session_of
 from tests.modules import Classifier, energy_callback, loader, make_trainer
 from tests.sim import virtual_run
 from tests.sim.virtual_run import PHASES, Result, Sensor, Work, play
@@ -202,6 +203,32 @@ def test_the_thread_goes_on_where_the_process_does_not(end, beside, monkeypatch)
     assert process.wait(60) is not None
 
 
+NO_ANSWERS = {
+    "something else": lambda _: "nothing that was asked for",
+    "another type": lambda done: done._replace(completed="many"),
+    "no curve": lambda done: done._replace(books={}),
+    "another curve": lambda done: done._replace(books={7: done.books[0]}),
+    "too little of a curve": lambda done: done._replace(books={0: (*done.books[0][:3], None)}),
+}
+
+
+@pytest.mark.parametrize("which", [1, 4])
+@pytest.mark.parametrize("what", NO_ANSWERS)
+def test_the_thread_goes_on_after_what_is_no_answer(what, which, beside, monkeypatch):
+    receive, answers = module.receive, []
+
+    def wrong(*args):
+        answers.append(receive(*args))
+        return NO_ANSWERS[what](answers[-1]) if len(answers) == which else answers[-1]
+
+    monkeypatch.setattr(module, "receive", wrong)
+    here, there = figures(play(2, SHORT, FINE)), figures(play(2, SHORT, FINE, elsewhere=beside))
+    assert len(answers) == which
+    for one, other in zip(here, there, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-9)
+    assert beside._there() is None
+
+
 def test_a_process_of_another_release_works_nothing_out(monkeypatch, at_once):
     """One that was installed since this process began: it would book in another way, or keep what it books in one."""
     monkeypatch.setattr(side_process, "__version__", "0.0.1")
@@ -263,6 +290,37 @@ def test_classes_that_are_new_meanwhile_have_their_own_numbers(beside, monkeypat
     assert there.ledger.books[0].sharing.rules
     assert len(there.ledger.classes.names) == len({*there.ledger.classes.names})
     np.testing.assert_allclose(there.found_j, here.found_j, rtol=1e-2)
+
+
+def test_classes_that_are_extended_while_the_process_works_are_told(beside, monkeypatch):
+    """As by whoever asks for the contents while it is at its first booking, which had no mark yet."""
+    send, asked = module.send, []
+
+    def sends(sock, message) -> None:
+        send(sock, message)
+        asked.append(message)
+        if len(asked) == 1:
+            ledger.totals()
+
+    monkeypatch.setattr(module, "send", sends)
+    clock, curve = Clock(), Curve(INFO)
+    ledger = Ledger([curve], clock=clock, elsewhere=beside)
+    step = ledger.code(0, "train", "step")
+    for second in range(5):
+        clock.now_ns = START + second * S
+        curve.add(clock.now_ns, 100.0 * second)
+    clock.now_ns += S
+    ledger.mark(step)  # behind the last knot
+    ledger.settle()
+    for second in range(6, 9):
+        clock.now_ns = START + second * S
+        curve.add(clock.now_ns, 100.0 * second)
+    clock.now_ns += S
+    ledger.settle()
+    assert len(asked) == 2
+    assert asked[0].news[0][0] == 0
+    assert asked[1].news[0][0] == 1
+    assert beside.is_there
 
 
 REFUSALS = {

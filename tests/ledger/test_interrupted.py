@@ -62,8 +62,14 @@ class Interrupt:
             sys.settrace(None)
 
 
-def play(at: dict[int, tuple[Line, int]], elsewhere: Elsewhere | None = None):
-    """Two boards and a training whose books are settled a few times; what is interrupted is done again."""
+def play(at: dict[int, tuple[Line, int]], elsewhere: Elsewhere | None = None, *, only_again: bool = False):
+    """Two boards and a training whose books are settled a few times; what is interrupted is done again.
+
+    Args:
+        at: see :class:`Interrupt`.
+        elsewhere: works bookings out.
+        only_again: true where it does so only after an interruption.
+    """
     clock = Clock()
     curves = [Curve(INFO), Curve(INFO)]
     exact = [lambda: elsewhere is None] * 2  # a process works out what is to be looked for
@@ -71,9 +77,11 @@ def play(at: dict[int, tuple[Line, int]], elsewhere: Elsewhere | None = None):
     interrupt, taken, sums = Interrupt(at), [], StepSums()
 
     def again(function) -> None:
+        ledger._elsewhere = None if only_again else elsewhere
         try:
             interrupt.around(function)
         except Stop:
+            ledger._elsewhere = elsewhere
             function()
 
     for second in range(4):
@@ -108,17 +116,18 @@ def test_what_was_interrupted_and_is_done_again_counts_once():
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="such a process is started on Linux only")
-def test_so_does_what_a_process_beside_worked_out(monkeypatch):
+@pytest.mark.parametrize("only_again", [False, True])
+def test_so_does_what_a_process_beside_worked_out(only_again, monkeypatch):
     monkeypatch.setattr(elsewhere_module, "START_S", 0.0)
     elsewhere = Elsewhere()
     wait_for(lambda: elsewhere.is_there)
-    counts_once(elsewhere)
+    counts_once(elsewhere, only_again=only_again)
     assert elsewhere.is_there
     elsewhere.leave()
 
 
-def counts_once(elsewhere: Elsewhere | None) -> None:
-    uninterrupted, whole = play({}, elsewhere)
+def counts_once(elsewhere: Elsewhere | None, *, only_again: bool = False) -> None:
+    uninterrupted, whole = play({}, elsewhere, only_again=only_again)
     assert whole[:4] == pytest.approx([102.0, 102.0, 238.0, 204.0])  # 0.3 s of 170 W, then 0.7 s; at the end 0.5 s
     assert whole[4:7] == pytest.approx([4, 646.0, 3.8])  # from 0.2 to 4 s
     lines = {line for counts in uninterrupted.lines for line in counts}
@@ -130,7 +139,7 @@ def counts_once(elsewhere: Elsewhere | None) -> None:
     wrong, raised = [], set()
 
     def look(at: dict[int, tuple[Line, int]]) -> None:
-        interrupted, found = play(at, elsewhere)
+        interrupted, found = play(at, elsewhere, only_again=only_again)
         raised.update(interrupted.raised)
         if found.shape != whole.shape or not np.allclose(found, whole):
             wrong.append(interrupted.raised)
