@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +34,7 @@ __all__ = ["Answer", "Ask", "Begun", "Done", "Elsewhere", "Task", "receive", "se
 MAIN = "lightning_energy.ledger.elsewhere_process"
 BOOT = f"from {MAIN} import main; main()"
 NEEDED = ("numpy", "psutil", "lightning_energy")  # the packages that it imports
+READY = b"r"  # its first word: it can do the work
 HEADER = struct.Struct("<Q")  # the number of bytes that follow
 FIRST_BYTES = 1 << 16  # of a message, with its header, at least: most are read by one call, which wakes the reader once
 LOOK_S = 0.4  # time between two looks, while a booking is waited for, whether it is still wanted: each is a wake-up
@@ -165,7 +167,7 @@ class Elsewhere:
 
     def __init__(self) -> None:
         self._side: SideProcess | None = SideProcess(BOOT, NEEDED) if can_start() else None
-        self._is_started = False
+        self._is_started = self._is_ready = False
         self._since_s = time.monotonic()
         self._turn = threading.Lock()  # held while the process works
         self._known: _Known | None = None
@@ -193,7 +195,22 @@ class Elsewhere:
                 if not side.start():
                     self._side = None
             return None
-        return None if side.is_starting or side.sock is None else side
+        return side if self._is_ready or self._has_said_so(side) else None
+
+    def _has_said_so(self, side: SideProcess) -> bool:
+        """True once the process has said that it is ready; where it ended before, it is left."""
+        if side.is_starting:
+            return False
+        word = b""
+        with suppress(ConnectionError):
+            try:
+                word = b"" if side.sock is None else side.sock.recv(len(READY), socket.MSG_DONTWAIT)
+            except BlockingIOError:  # not yet
+                return False
+        self._is_ready = word == READY
+        if not self._is_ready:
+            self.leave()
+        return self._is_ready
 
     def work_out(self, task: Task, pause: Pause) -> Answer | None:
         """Book what is new; ``None`` where the caller has to.

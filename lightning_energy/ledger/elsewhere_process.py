@@ -10,7 +10,7 @@ import numpy as np
 
 from lightning_energy.curves.side_process import serve_parent, set_timeout
 from lightning_energy.ledger.booking import work_out
-from lightning_energy.ledger.elsewhere import FIRST_BYTES, Ask, Begun, Done, receive, send
+from lightning_energy.ledger.elsewhere import FIRST_BYTES, READY, Ask, Begun, Done, receive, send
 from lightning_energy.ledger.kept import Kept, packed
 from lightning_energy.ledger.marks import AtMarks, Marks, Told
 from lightning_energy.ledger.news import News
@@ -110,6 +110,7 @@ def serve(sock: socket.socket, parent: int, _: Sequence[str] = ()) -> None:
         if os.getppid() != parent:
             raise EOFError
 
+    sock.send(READY, socket.MSG_NOSIGNAL)
     counterpart, buffer = None, bytearray(FIRST_BYTES)
     while True:
         ask: Ask = receive(sock, wait, buffer)

@@ -233,13 +233,14 @@ def test_a_process_of_another_release_works_nothing_out(monkeypatch, at_once):
     """One that was installed since this process began: it would book in another way, or keep what it books in one."""
     monkeypatch.setattr(side_process, "__version__", "0.0.1")
     elsewhere = Elsewhere()
-    wait_for(lambda: elsewhere._there() is not None)
-    process = elsewhere._there().process
+    started, popen = [], subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
+    wait_for(lambda: elsewhere._there() is None and elsewhere._side is None)
     here, there = figures(play(2, SHORT, FINE)), figures(play(2, SHORT, FINE, elsewhere=elsewhere))
     for one, other in zip(here, there, strict=True):
         np.testing.assert_array_equal(other, one)
     assert elsewhere._there() is None
-    assert process.wait(60) == 0
+    assert started[0].wait(60) == 0
 
 
 class StopError(Exception):
