@@ -71,7 +71,7 @@ class Counterpart:
         return Done(grown, books, self._completed, look, at_marks if ask.tells_all else None)
 
     def _packed(self, number: int) -> tuple[Facts, bytes, bytes | None]:
-        """What is booked of a curve, with its powers where they are new."""
+        """The state of a curve, with its powers where they are new."""
         state = self._kept[number].state
         powers = state.sharing.powers
         is_known = number in self._powers and self._powers[number] is powers

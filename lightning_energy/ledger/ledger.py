@@ -157,10 +157,11 @@ class Ledger:
             # the time before the inbox is read: later marks are later than this
             until_ns = None if final else self._clock() - LATE_NS
             self.marks.read(self.inbox)
-        beside = None if final or self._elsewhere is None or not self._elsewhere.is_there else self._elsewhere
+        beside = None if final else self._beside
         if beside is None:  # with a process beside, a pause costs more than what it parts
             pause()
         with self.lock:
+            groups = self.accounts.arrays.group
             self._turn = turn = self._turn + 1
             news = self._news(until_ns, is_last=final)
             task = None if beside is None or all(n is None or n.is_cheap for n in news) else self._task(news)
@@ -172,8 +173,10 @@ class Ledger:
         bookings: list[tuple[Book, Booking]] = []
         if answer is None:
             pause()
-            groups = self.accounts.arrays.group
-            bookings = [(book, work_out(each, groups, pause)) for book, each in due]
+            for book, each in due:
+                if bookings and beside is None and not final and self._beside:  # now it is there: the rest is its own
+                    break
+                bookings.append((book, work_out(each, groups, pause)))
             pause()
         with self.lock:
             if turn != self._turn:  # another call began meanwhile, as this thread had been given up: it books
@@ -181,10 +184,9 @@ class Ledger:
             self._answer = answer
             self._take()
             for book, booking in bookings:
-                book.commit(booking, len(booking.groups))
+                book.commit(booking, len(groups))
             self._complete()
             if bookings or answer is not None:
-                groups = self.accounts.arrays.group
                 self._last = [book.as_booked(groups) for book in self.books]
 
     def totals(self, now_ns: int | None = None) -> Totals:
@@ -251,6 +253,12 @@ class Ledger:
             [b.curve.info.name for b in self.books],
             [missing_ns for _, missing_ns in found],
         )
+
+    @property
+    def _beside(self) -> Elsewhere | None:
+        """The process beside, where it takes work."""
+        elsewhere = self._elsewhere
+        return elsewhere if elsewhere is not None and elsewhere.is_there else None
 
     def _news(self, until_ns: int | None, *, is_last: bool) -> list[News | None]:
         """For each book what is to be booked, if anything; from now on no late mark moves into it."""

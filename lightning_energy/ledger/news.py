@@ -62,7 +62,7 @@ class News(NamedTuple):
 
     @property
     def passed(self) -> int:
-        """How many marks of the run were known before, or are among the new ones."""
+        """The number of marks of the run that were known before, or are among the new ones."""
         return self.kept.facts.passed + len(self.time_ns)
 
     @property

@@ -142,6 +142,25 @@ def test_the_process_begins_anew_where_something_else_was_booked_meanwhile(besid
     assert begun == [k % 2 == 0 for k in range(len(begun))]
 
 
+def test_a_process_that_is_there_while_the_thread_books_gets_the_other_boards(beside, monkeypatch):
+    """A search takes the thread a second for each board."""
+    here = figures(play(1, Work(epochs=3), FINE, boards=2))
+    looks, settled, settle = [], [], Ledger.settle
+
+    def is_there(elsewhere) -> bool:
+        looks.append(1)
+        return len(looks) > 1
+
+    def settles(ledger, **more) -> None:
+        settle(ledger, **more)
+        settled.append([book.settled_ns is not None for book in ledger.books])
+
+    monkeypatch.setattr(Elsewhere, "is_there", property(is_there))
+    monkeypatch.setattr(Ledger, "settle", settles)
+    are_alike(here, figures(play(1, Work(epochs=3), FINE, boards=2, elsewhere=beside)))
+    assert settled[:2] == [[True, False], [True, True]]
+
+
 @pytest.mark.parametrize("end", ["killed", "stopped", "broken", "another release"])
 def test_the_thread_goes_on_where_the_process_does_not(end, beside, monkeypatch):
     process, asked = beside._there().process, []
