@@ -111,7 +111,7 @@ class Done(NamedTuple):
     Attributes:
         classes: the table of classes, if it has grown.
         books: by curve with news, what is booked of it, as :class:`~lightning_energy.ledger.kept.Packed` has it but
-            without powers that are as they were, and the energies told of marks that not every curve has passed.
+            without powers that are as they were, and the energies told since of marks that not every curve has passed.
         completed: how many marks of the run every curve has passed then.
         look: the search for steps since.
         at_marks: the state of all curves together at these marks, where every mark is asked for.
@@ -247,7 +247,7 @@ class Elsewhere:
             kept[number] = Kept(Packed(facts, rest, powers[number]))
             news = task.news[number]
             if news is not None:
-                books[number] = news, kept[number], told
+                books[number] = news, kept[number], task.books[number][1].continued(told)
         ends = [marks.dropped + len(marks.code) for marks in task.marks]
         size = size if done.classes is None else done.classes.size
         self._known = _Known(kept, powers, ends, done.completed, done.look.looked, task.arrays, size)

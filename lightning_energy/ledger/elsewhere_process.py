@@ -45,6 +45,7 @@ class Counterpart:
         self._steps = KnownSteps(begun.look)
         self._tables = tables
         self._powers: dict[int, object] = {}  # those that were sent
+        self._sent = [told.end for told in self._told]  # by curve, how many marks of the run were told there
 
     def answer(self, ask: Ask) -> Done:
         """Book what is asked for."""
@@ -62,7 +63,8 @@ class Counterpart:
             self._kept[number] = Kept(booking.state)
             self._told[number] = self._told[number].followed_by(booking.at_marks)
         at_marks = self._complete(arrays)
-        books = {number: (*self._packed(number), self._told[number]) for number in ask.news}
+        books = {number: (*self._packed(number), self._told[number].behind(self._sent[number])) for number in ask.news}
+        self._sent = [told.end for told in self._told]
         grown, look = classes if len(classes.names) > n else None, self._steps.look
         steps = self._steps.take()
         look = look._replace(steps=() if steps is None else (steps,))

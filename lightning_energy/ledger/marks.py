@@ -172,6 +172,12 @@ class Told(NamedTuple):
         """These, followed by others."""
         return self._replace(at_marks=self.at_marks.followed_by(others))
 
+    def continued(self, others: Told) -> Told:
+        """These, followed by others; those alone where marks between were forgotten."""
+        if others.first > self.end:
+            return others
+        return self._replace(at_marks=self.until(others.first).followed_by(others.at_marks))
+
     def behind(self, number: int) -> Told:
         """Those from the mark of this number in the run on."""
         n = max(number - self.first, 0)

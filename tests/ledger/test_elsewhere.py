@@ -324,6 +324,37 @@ def test_classes_that_are_extended_while_the_process_works_are_told(beside, monk
     assert beside.is_there
 
 
+def test_answers_do_not_grow_while_a_board_shows_nothing(beside, monkeypatch):
+    """No mark is complete then: all of them wait here, and each is told once."""
+    receive, told = module.receive, []
+
+    def received(*args):
+        done = receive(*args)
+        told.append(done.books[0][3])
+        return done
+
+    monkeypatch.setattr(module, "receive", received)
+    clock, curves = Clock(), [Curve(INFO), Curve(INFO)]
+    ledger = Ledger(curves, clock=clock, elsewhere=beside)
+    step = ledger.code(0, "train", "step")
+    for second in range(60):
+        clock.now_ns = START + second * S
+        curves[0].add(clock.now_ns, 100.0 * second)
+        clock.now_ns += S // 2
+        ledger.mark(step)
+        ledger.settle()
+    assert beside.is_there
+    assert len(told) > 50
+    assert all(len(each.at_marks.energy_j) <= 2 for each in told)
+    assert ledger.books[0].told == told[-1].end == 59
+    curves[1].add(START, 0.0)
+    curves[1].add(clock.now_ns, 100.0)
+    ledger.settle(final=True)
+    steps = ledger.take_steps()
+    assert len(steps.energy_j) == 58
+    assert steps.energy_j.sum() == pytest.approx(58 * (100.0 + 100.0 / 59.5), rel=1e-6)
+
+
 REFUSALS = {
     "none can start": BlockingIOError(11, "Resource temporarily unavailable"),
     "an audit hook refuses": RuntimeError("no processes here"),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lightning_energy.ledger.marks import AtMarks, Inbox, Marks
+from lightning_energy.ledger.marks import AtMarks, Inbox, Marks, Told
 
 
 def test_times_never_fall():
@@ -47,3 +47,15 @@ def test_the_states_of_curves_at_marks_are_summed():
     assert AtMarks.together([one]) is one
     longer = AtMarks.none().followed_by(one).followed_by(one.part(slice(1)))
     assert [c.tolist() for c in longer] == [[1.0, 2.0, 1.0], [0.0, 0.5, 0.0], [4.0, 4.0, 4.0], [1.0, 4.0, 1.0]]
+
+
+def test_what_was_told_goes_on():
+    def told(first: int, end: int) -> Told:
+        return Told(AtMarks(*(np.arange(first, end) * factor for factor in (1.0, 0.0, 2.0, 1.0))), first)
+
+    for first, begin in ((3, 7), (3, 5)):  # behind the last; where some were told again
+        both = told(first, 7).continued(told(begin, 9))
+        assert (both.first, both.end) == (first, 9)
+        assert both.at_marks.variance_j2.tolist() == [2.0 * n for n in range(first, 9)]
+    alone = told(3, 7).continued(told(8, 9))  # every curve has passed all until then
+    assert (alone.first, alone.at_marks.energy_j.tolist()) == (8, [8.0])
