@@ -163,7 +163,7 @@ class Ledger:
             # the time before the inbox is read: later marks are later than this
             until_ns = None if final else self._clock() - LATE_NS
             self.marks.read(self.inbox)
-        beside = None if final else self._beside
+        beside = None if final else self.beside
         if beside is None:  # with a process beside, a pause costs more than what it parts
             pause()
         with self.lock:
@@ -178,7 +178,7 @@ class Ledger:
                 due = self._due(news)
         bookings: list[tuple[Book, Booking]] = []
         if answer is None:
-            between = pause if beside is not None or final else partial(self._pause_here, pause)
+            between = pause if beside is not None or final else partial(_pause_here, self, pause)
             with suppress(_BesideError):  # the rest is its own, at the next call
                 between()
                 for book, each in due:
@@ -203,7 +203,7 @@ class Ledger:
         """
         if self.is_interrupted:
             last = self._last
-            return last if isinstance(last, Totals) else self._of_books([as_booked() for as_booked in last])
+            return last if isinstance(last, Totals) else _totals(self, [as_booked() for as_booked in last])
         with self.lock:
             self._take()
             now_ns = self._clock() if now_ns is None else now_ns
@@ -211,7 +211,7 @@ class Ledger:
             groups = self.accounts.arrays.group
             marks = self.marks.as_if_reached(now_ns)
             found = [book.totals(of_book, groups, now_ns) for book, of_book in zip(self.books, marks, strict=True)]
-            self._last = totals = self._of_books(found)
+            self._last = totals = _totals(self, found)
             return totals
 
     def foresee(self, pause: Pause = no_pause) -> None:
@@ -267,31 +267,13 @@ class Ledger:
                 return None
             return self.trace.take_curve(), self.trace.take_steps(self.accounts.rows)
 
-    def _of_books(self, found: Sequence[tuple[Sums, Sequence[Span]]]) -> Totals:
-        """Totals of the books' sums, which are given away, and of their missing time. The lock is held."""
-        for sums, _ in found:
-            sums.grow(len(self.accounts.rows))
-        return Totals(
-            self.accounts.rows,
-            [sums for sums, _ in found],
-            [b.curve.info.calibration_u for b in self.books],
-            [b.curve.info.name for b in self.books],
-            [missing_ns for _, missing_ns in found],
-        )
-
     @property
-    def _beside(self) -> Elsewhere | None:
+    def beside(self) -> Elsewhere | None:
         """The process beside, where it takes work; it is started where there may be some."""
         elsewhere = self._elsewhere
         if elsewhere is None or all(book.is_cheap for book in self.books):
             return None
         return elsewhere if elsewhere.is_there else None
-
-    def _pause_here(self, pause: Pause) -> None:
-        """Pause amidst the work in this thread; end it once the process beside is there."""
-        pause()
-        if self._beside is not None:
-            raise _BesideError
 
     def _news(self, until_ns: int | None, *, is_last: bool) -> list[News | None]:
         """For each book what is to be booked, if anything; from now on no late mark moves into it."""
@@ -361,6 +343,27 @@ class Ledger:
             self.steps.find(time_ns, code, at_marks, self.accounts.arrays, first=first)
         self._completed = end
         self.marks.drop_before(end)
+
+
+def _pause_here(ledger: Ledger, pause: Pause) -> None:
+    """Pause amidst the work in this thread; end it once the process beside is there."""
+    pause()
+    if ledger.beside is not None:
+        raise _BesideError
+
+
+def _totals(ledger: Ledger, found: Sequence[tuple[Sums, Sequence[Span]]]) -> Totals:
+    """Totals of the books' sums, which are given away, and of their missing time. The lock is held."""
+    rows, infos = ledger.accounts.rows, [book.curve.info for book in ledger.books]
+    for sums, _ in found:
+        sums.grow(len(rows))
+    return Totals(
+        rows,
+        [sums for sums, _ in found],
+        [info.calibration_u for info in infos],
+        [info.name for info in infos],
+        [missing_ns for _, missing_ns in found],
+    )
 
 
 def _tap(trace: Trace | None, device: int) -> Callable[[Knots, int], None] | None:
