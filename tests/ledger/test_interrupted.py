@@ -22,7 +22,9 @@ from tests.ledger.plays import INFO, START, Clock, S
 
 FOLDER = Path(package.__file__).parent
 # those that change something; the others are arithmetic
-FILES = {str(FOLDER / f"{n}.py") for n in ("ledger", "book", "marks", "marks_by_clock", "steps", "trace")}
+FILES = {
+    str(FOLDER / f"{n}.py") for n in ("ledger", "book", "marks", "marks_by_clock", "steps", "trace", "sharing/classes")
+}
 Line = tuple[str, int]
 
 
