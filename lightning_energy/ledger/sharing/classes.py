@@ -180,12 +180,11 @@ class Classes:
         for code in range(have, len(rows)):
             for place in range(len(PHASES)) if code != OUTSIDE else ():
                 news[place, code - have] = self._class(_key(rows[code], place))
-        self.__dict__.update(  # at once, as a signal handler may raise between any two lines
-            _by_code=np.concatenate([self._by_code, news], axis=1),
-            _group=self._accounts.arrays.group,
-            _is_step=np.array([row.kind == "step" for row in rows]),
-            _is_inner=np.array([row.phase not in REST for row in rows]),
-        )
+        self._group = self._accounts.arrays.group
+        self._is_step = np.array([row.kind == "step" for row in rows])
+        self._is_inner = np.array([row.phase not in REST for row in rows])
+        # last: where a signal handler raises before, all of it is done again
+        self._by_code = np.concatenate([self._by_code, news], axis=1)
 
     def _class(self, key: Key) -> int:
         stage, place, phase, part = key
