@@ -22,7 +22,9 @@ from tests.ledger.plays import INFO, START, Clock, S
 
 FOLDER = Path(package.__file__).parent
 # those that change something; the others are arithmetic
-FILES = {str(FOLDER / f"{n}.py") for n in ("ledger", "book", "marks", "marks_by_clock", "steps", "trace")}
+FILES = {
+    str(FOLDER / f"{n}.py") for n in ("ledger", "book", "marks", "marks_by_clock", "steps", "trace", "sharing/classes")
+}
 Line = tuple[str, int]
 
 
@@ -35,15 +37,16 @@ class Interrupt:
 
     Args:
         at: for the number of a call, the line, and how many times it is reached.
+        files: those of the lines.
     """
 
-    def __init__(self, at: dict[int, tuple[Line, int]]) -> None:
-        self.at = at
+    def __init__(self, at: dict[int, tuple[Line, int]], files: set[str]) -> None:
+        self.at, self.files = at, files
         self.lines: list[Counter[Line]] = []  # how often each call came to them
         self.raised: list[Line] = []
 
     def _trace(self, frame, event, _arg):
-        if frame.f_code.co_filename not in FILES:
+        if frame.f_code.co_filename not in self.files:
             return None
         if event == "line":
             line, counts = (frame.f_code.co_filename, frame.f_lineno), self.lines[-1]
@@ -75,7 +78,7 @@ def play(at: dict[int, tuple[Line, int]], elsewhere: Elsewhere | None = None, *,
     exact = [lambda: elsewhere is None] * 2  # a process works out what is to be looked for
     trace, first = Trace(["a", "b"], START), None if only_then else elsewhere
     ledger = Ledger(curves, clock=clock, is_exact=exact, trace=trace, elsewhere=first)
-    interrupt, taken, sums = Interrupt(at), [], StepSums()
+    interrupt, taken, sums = Interrupt(at, FILES if elsewhere else {*FILES, TABLE}), [], StepSums()
 
     def again(function) -> None:
         try:

@@ -78,8 +78,8 @@ class Classes:
                 grown._of.get(key, number) != number for key, number in self._of.items()
             ):
                 return False
+            self.names += grown.names[n:]  # first, as in _class
             self._of.update(news)
-            self.names += grown.names[n:]
         return True
 
     def __setstate__(self, state: dict[str, object]) -> None:
@@ -180,10 +180,11 @@ class Classes:
         for code in range(have, len(rows)):
             for place in range(len(PHASES)) if code != OUTSIDE else ():
                 news[place, code - have] = self._class(_key(rows[code], place))
-        self._by_code = np.concatenate([self._by_code, news], axis=1)
         self._group = self._accounts.arrays.group
         self._is_step = np.array([row.kind == "step" for row in rows])
         self._is_inner = np.array([row.phase not in REST for row in rows])
+        # last: where a signal handler raises before, all of it is done again
+        self._by_code = np.concatenate([self._by_code, news], axis=1)
 
     def _class(self, key: Key) -> int:
         stage, place, phase, part = key
@@ -192,8 +193,9 @@ class Classes:
             key = elsewhere if elsewhere in self._of else key
         if key not in self._of:
             self._stages.setdefault(stage, len(self._stages))
-            self._of[key] = len(self.names)
-            self.names.append((stage, _name(place, phase)))
+            number, name = len(self.names), (stage, _name(place, phase))
+            self.names.append(name)  # first: where a signal handler raises then, its number is given to nothing
+            self._of[key] = number
         return self._of[key]
 
     def _key_of(self, of_class: int) -> Key:
