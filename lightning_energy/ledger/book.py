@@ -174,10 +174,10 @@ class Book:
         Args:
             news: the news.
             kept: what is booked then.
-            told: the state of the curve at marks that are told then.
+            told: the state of the curve at marks that were told since.
         """
         if self.kept is news.kept:
-            self._take(news.run, news.before, kept, told)
+            self._take(news.run, news.before, kept, self.so_far.continued(told))
 
     def _take(self, knots: Knots, before: int, kept: Kept, told: Told) -> None:
         """Replace what is booked, as knots are, the first ``before`` of which were."""

@@ -130,7 +130,7 @@ class Answer(NamedTuple):
     Attributes:
         first: how many marks of the run every curve had passed before.
         looked: how many marks of the run had been looked through for steps before.
-        books: by curve, what was booked then.
+        books: by curve, what was booked then, and the energies that were told since.
     """
 
     first: int
@@ -247,7 +247,7 @@ class Elsewhere:
             kept[number] = Kept(Packed(facts, rest, powers[number]))
             news = task.news[number]
             if news is not None:
-                books[number] = news, kept[number], task.books[number][1].continued(told)
+                books[number] = news, kept[number], told
         ends = [marks.dropped + len(marks.code) for marks in task.marks]
         size = size if done.classes is None else done.classes.size
         self._known = _Known(kept, powers, ends, done.completed, done.look.looked, task.arrays, size)
