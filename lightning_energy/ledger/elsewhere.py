@@ -202,7 +202,7 @@ class Elsewhere:
         if side.is_starting:
             return False
         word = b""
-        with suppress(ConnectionError):
+        with suppress(OSError):
             try:
                 word = b"" if side.sock is None else side.sock.recv(len(READY), socket.MSG_DONTWAIT)
             except BlockingIOError:  # not yet
