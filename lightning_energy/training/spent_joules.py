@@ -1,4 +1,4 @@
-"""The joules that a rank has spent, from the last known values of its curves: reads no sensor, takes no lock."""
+"""The joules that a rank has spent, from the last known values of its curves: reads no sensor, waits for nothing."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lightning_energy.meters.find import Meters
 
 __all__ = ["Spending", "SpentJoules", "open_session"]
+
+FRESH_NS = 1_000_000_000  # age of the last known values from which on a helper process is asked for later ones
 
 
 class Spending(NamedTuple):
@@ -58,6 +60,7 @@ class SpentJoules:
 
     def __init__(self, session: Session, has_ended: Callable[[], bool] = lambda: False) -> None:
         self._channels: list[Channel] = session.channels
+        self._ask, self._asked_ns = session.ask, 0
         self._has_ended = has_ended
         self._curves_begin_j = 0.0
         self._last = Spending(0.0, 0.0, 0)
@@ -78,7 +81,11 @@ class SpentJoules:
         if self._has_ended():
             self._last = Spending(self._last.spent_j, 0.0, max(1, len(self._channels)))
         else:
-            found = self._of_curves(monotonic_ns())
+            now_ns = monotonic_ns()
+            found = self._of_curves(now_ns)
+            if now_ns - max(found.known_ns or 0, self._asked_ns) > FRESH_NS:
+                self._asked_ns = now_ns
+                self._ask()
             self._last = found._replace(spent_j=found.spent_j - self._curves_begin_j)
         return self._last
 
