@@ -18,7 +18,9 @@ from lightning.pytorch.callbacks import Callback
 from lightning_energy.curves import follower, helper, side_process
 from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.sampler import Sampler
+from lightning_energy.ledger.session import Session
 from lightning_energy.meters import NvmlMeter, ReplayMeter
+from lightning_energy.meters.find import OpenMeters
 from tests.curves.test_sampler import wait_for
 from tests.modules import Classifier, energy_callback, loader, make_trainer
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
@@ -173,6 +175,33 @@ def test_the_thread_polls_where_the_helper_dies_or_hangs(end, board, monkeypatch
     assert abs(found.energy_j - board.true_energy_j(channel.curve.start_ns, end_ns)) <= 3 * found.u_j
     assert channel.troubles == {}
     assert thread._helper is None
+
+
+MOST_CALLS_OF_A_MESSAGE = 45
+
+
+def test_a_message_makes_few_calls(board, monkeypatch):
+    """In the training's process, whose interpreter it holds up meanwhile: it is opened elsewhere."""
+    monkeypatch.setattr(helper, "BOOT", boot(board.start_ns, OFTEN))
+    counts: list[int] = [0]
+
+    def count(_frame, event, _argument) -> None:
+        counts[-1] += event in {"call", "c_call"}
+
+    class Counted(helper.Helper):
+        def receive(self):
+            sys.setprofile(None)
+            found = super().receive()
+            counts.append(0)
+            sys.setprofile(count)
+            return found
+
+    monkeypatch.setattr(follower, "Helper", Counted)
+    meter = read_by_a_helper()
+    session = Session(OpenMeters([(meter, meter.open())]))
+    wait_for(lambda: len(counts) > 8)
+    session.close()
+    assert sorted(counts)[len(counts) // 2] <= MOST_CALLS_OF_A_MESSAGE
 
 
 def test_whoever_opens_news_that_cannot_be_lets_the_thread_poll(board, monkeypatch):
