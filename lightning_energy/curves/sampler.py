@@ -69,10 +69,7 @@ class Sampler:
         self._moving = threading.RLock()  # held while channels move to another thread
 
     def _share_time(self) -> None:
-        """Let channels hunt every edge only while they are few, as they share one thread.
-
-        Registers that move at any poll (RAPL's) do not count; the polls show with time which these are.
-        """
+        """Let channels hunt every edge only while few of one thread have any: the polls show with time which."""
         crowd = sum(not c.is_continuous for c in self.channels)
         for channel in self.channels:
             channel.plan.hunts_always = crowd <= FULL_CHANNELS

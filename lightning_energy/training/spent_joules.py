@@ -60,7 +60,7 @@ class SpentJoules:
 
     def __init__(self, session: Session, has_ended: Callable[[], bool] = lambda: False) -> None:
         self._channels: list[Channel] = session.channels
-        self._ask, self._asked_ns = session.ask, 0
+        self._session, self._asked_ns = session, 0
         self._has_ended = has_ended
         self._curves_begin_j = 0.0
         self._last = Spending(0.0, 0.0, 0)
@@ -81,13 +81,17 @@ class SpentJoules:
         if self._has_ended():
             self._last = Spending(self._last.spent_j, 0.0, max(1, len(self._channels)))
         else:
-            now_ns = monotonic_ns()
-            found = self._of_curves(now_ns)
-            if now_ns - max(found.known_ns or 0, self._asked_ns) > FRESH_NS:
-                self._asked_ns = now_ns
-                self._ask()
+            found = self._of_curves(monotonic_ns())
             self._last = found._replace(spent_j=found.spent_j - self._curves_begin_j)
         return self._last
+
+    def now_and_soon(self) -> Spending:
+        """The energy up to now; where it is not known for the last second, later values are there at the next call."""
+        now_ns, found = monotonic_ns(), self.now()
+        if now_ns - max(found.known_ns or 0, self._asked_ns) > FRESH_NS:
+            self._asked_ns = now_ns
+            self._session.ask()
+        return found
 
     @property
     def devices(self) -> int:

@@ -21,6 +21,7 @@ from lightning_energy.curves.sampler import Sampler
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters import NvmlMeter, ReplayMeter
 from lightning_energy.meters.find import OpenMeters
+from lightning_energy.training.spent_joules import SpentJoules
 from tests.curves.test_sampler import wait_for
 from tests.modules import Classifier, energy_callback, loader, make_trainer
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
@@ -202,6 +203,17 @@ def test_a_message_makes_few_calls(board, monkeypatch):
     wait_for(lambda: len(counts) > 8)
     session.close()
     assert sorted(counts)[len(counts) // 2] <= MOST_CALLS_OF_A_MESSAGE
+
+
+def test_a_budget_asks_for_what_is_known_of_the_last_second(board, monkeypatch):
+    """The helper says nothing by itself here."""
+    monkeypatch.setattr(helper, "BOOT", boot(board.start_ns, OFTEN.replace("0.1", "600.0")))
+    meter = read_by_a_helper()
+    session = Session(OpenMeters([(meter, meter.open())]))
+    following(session._sampler)
+    joules, since_ns = SpentJoules(session), time.monotonic_ns()
+    wait_for(lambda: (joules.now_and_soon().known_ns or 0) > since_ns)
+    session.close()
 
 
 def test_whoever_opens_news_that_cannot_be_lets_the_thread_poll(board, monkeypatch):
