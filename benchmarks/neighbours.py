@@ -19,7 +19,7 @@ A step in which a call was made, or a piece of a booking, is compared with the n
 was. That comparison needs no other run, so that a machine's moods are in both. Intervals of 95 % are from resampled
 pairs. Helpers, which touch few steps, are measured for four times as long. The sampler is measured once the counter's
 delay is known, or never will be, after a thousand of its updates; what the search for it costs before that, once in a
-run, stands apart.
+run, stands apart. So does the time for which an epoch's end waits for what a helper has read until then.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ MOST_CALLS = 2**14
 SAMPLERS = {"100 ms": (1, 0.1), "20 ms": (1, 0.02), "8 boards, 100 ms": (8, 0.1), "8 boards, 20 ms": (8, 0.02)}
 BEGUN_S = 5.0  # before it the period is sought
 MOST_SEARCHES = 20  # times the interval between looks whether the search is over, at most
+CATCH_UPS, CATCH_UP_S = 20, 0.5  # how often figures are asked for, as at an epoch's end, and the time between
 LOOK_S = 10.0  # that interval; a booking that begins with the last one's end may fit powers anew
 
 
@@ -284,6 +285,12 @@ def sampler(
         pieces, beside_s = len(booked.cpu_s) - pieces, children_cpu_s() - beside_s
         longest_s = max(booked.cpu_s[-pieces:], default=0.0) if pieces else 0.0
         moments_ns = np.array(messages_ns if helper else nvml.calls_ns())
+        waits_ms = []
+        for _ in range(CATCH_UPS if helper else 0):
+            steps.run(CATCH_UP_S, mark)
+            asked_s = time.perf_counter()
+            session._sampler.catch_up()
+            waits_ms.append(1e3 * (time.perf_counter() - asked_s))
         residual_s = session.channels[0].period_residual_s
         if helper and nvml.n_calls != own_reads:
             raise RuntimeError("no helper reads")
@@ -306,6 +313,7 @@ def sampler(
         "cpu_of_bookings_ms_per_s": 1e3 * booked_s / seconds,
         "longest_piece_ms": 1e3 * longest_s,
         "cpu_per_call_us": 1e6 * (taken_s - booked_s) / polls,
+        "catch_up_ms": float(np.median(waits_ms)) if waits_ms else None,
         "residual_ms": None if residual_s is None else 1e3 * residual_s,
         **compared(found, poll=moments_ns, booking=bookings_ns),
     }
@@ -439,6 +447,8 @@ def line(name: str, row: dict) -> str:
         x, s = search["together"], search["seconds"]
         lost = f"{x['percent'] * s / 100:.2f} s more" if x["steps"] else "nothing more"
         cells.append(f"search: {s:.0f} s took {lost}, {search['cpu_of_bookings_s']:.2f} s CPU of bookings")
+    if row.get("catch_up_ms") is not None:
+        cells.append(f"an epoch's end waits {row['catch_up_ms']:.2f} ms for the helper")
     if row.get("residual_ms") is not None:
         cells.append(f"updates stray {row['residual_ms']:.2g} ms from their period")
     return "   ".join(cells)
