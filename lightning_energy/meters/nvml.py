@@ -169,18 +169,24 @@ class NvmlMeter(Meter):
         Raises:
             MeterLost: the board does not answer.
         """
-        board = self._open_board()
+        board, watch = self._open_board(), self._watch
         reading = self._counted(board) if self._has_counter else self._powered(board)
-        if self._watch is not None:
-            self._compare(board, self._watch, reading)
-            self._due_ns = self._watch.due_ns
+        if watch is not None:
+            if reading.register_j is not None:
+                watch.count(reading.end_ns, reading.register_j)
+            if reading.end_ns >= watch.due_ns:
+                self._compare(board, watch, reading)
+            self._due_ns = watch.due_ns
         if not self._is_looked_at:
             self._look_at(board)
         return reading
 
     def is_unchanged(self) -> bool:
         """Read the counter, and return true if it has not moved, and the board needs no other look now."""
-        return self._has_counter and self._open_board().counter.has_stood(monotonic_ns, self._due_ns)
+        board = self._board
+        if board is None or not self._has_counter or os.getpid() != self._pid:
+            return False  # a reading says why
+        return board.counter.has_stood(monotonic_ns, self._due_ns)
 
     def _counted(self, board: Board) -> Reading:
         """A reading of the counter."""
@@ -214,7 +220,7 @@ class NvmlMeter(Meter):
 
     def revised(self) -> MeterInfo | None:
         """The new description, once, after a comparison of the readings or a late answer has shown something."""
-        others = self._take_answer()
+        others = None if self._asked is None else self._take_answer()
         if others is not None and self._opened is not None and self._watch is not None:
             self._others = others
             self._news = self._described(self._opened, self._watch.findings)
@@ -320,10 +326,8 @@ class NvmlMeter(Meter):
             self._news = self._described(self._opened, self._watch.findings)
 
     def _compare(self, board: Board, watch: Watch, reading: Reading) -> None:
-        """Look at the board's powers beside its counter, where it is time, and heed what that shows."""
-        if reading.register_j is not None:
-            watch.count(reading.end_ns, reading.register_j)
-        if self._opened is None or reading.end_ns < watch.due_ns:
+        """Look at the board's powers beside its counter, and heed what that shows."""
+        if self._opened is None:
             return
         instant = board.instant_w(self._scope, tries=1) if self._has_instant else Answer()
         average = board.average_w(tries=1) if self._scope is None else Answer()

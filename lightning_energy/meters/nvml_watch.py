@@ -82,6 +82,7 @@ class Watch:
     Attributes:
         findings: the result so far.
         window: the stretch of the present watch that could be judged last.
+        due_ns: time from which on the board should be looked at again.
     """
 
     begin_ns: int
@@ -90,13 +91,14 @@ class Watch:
     most_w: float = math.inf
     findings: Findings = field(default_factory=Findings)
     window: Window | None = None
+    due_ns: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._random = random.Random(0)  # noqa: S311 - against phase locking, not secrecy
         self._begin(self.begin_ns)
 
     def _begin(self, time_ns: int) -> None:
-        self._since_ns = self._due_ns = time_ns
+        self._since_ns = self.due_ns = time_ns
         self._judge_ns = time_ns + round(JUDGE_S / NS)
         self._looks: list[Look] = []
         self._register_j: float | None = None
@@ -116,11 +118,6 @@ class Watch:
                 self._moves = []
         self._register_j, self._counted_ns = register_j, time_ns
 
-    @property
-    def due_ns(self) -> int:
-        """Time from which on the board should be looked at again."""
-        return self._due_ns
-
     def look(self, look: Look, took_ns: int) -> bool:
         """Take a look.
 
@@ -133,7 +130,7 @@ class Watch:
         """
         now_ns, wait_s = look.time_ns, max(LOOK_S, SLOW_LOOK * took_ns * NS)
         self._looks.append(look)
-        self._due_ns = now_ns + round(wait_s * (1.0 + JITTER * (2.0 * self._random.random() - 1.0)) / NS)
+        self.due_ns = now_ns + round(wait_s * (1.0 + JITTER * (2.0 * self._random.random() - 1.0)) / NS)
         before = self.findings
         if now_ns >= self._judge_ns:
             self._judge_ns = now_ns + round(JUDGE_S / NS)
