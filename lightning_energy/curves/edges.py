@@ -135,7 +135,15 @@ class CounterEdges:
         return self.line.edges >= SHARP_EDGES and self.line.residual_ns < SHARP_NS
 
     @property
-    def spread_s(self) -> float:
+    def period_ns(self) -> int | None:
+        return None if self.period_s is None else round(self.period_s / NS)
+
+    @property
+    def spread_ns(self) -> int:
+        return round(self._spread_s / NS)
+
+    @property
+    def _spread_s(self) -> float:
         """Time before :attr:`next_edge_ns` within which the next edge may lie, in seconds: seldom further."""
         if self.is_regular:
             return SPREAD * (1.0 + FEW / self.line.edges) * self.line.residual_ns * NS
