@@ -357,15 +357,15 @@ class CounterEdges:
         if segment.placed_ns is not None:  # the last update was another one
             low_ns = max(low_ns, segment.placed_ns + round(0.5 * (self.period_s or 0.0) / NS))
         stray_ns = STRAYS * line.residual_ns
-        updates_ns = line.updates_ns(low_ns, high_ns)
-        if not updates_ns:  # it was seen a little before the line's moment
+        updates, last_ns = line.updates(low_ns, high_ns)
+        if updates < 1:  # it was seen a little before the line's moment
             away_ns = line.stray_ns(high_ns)
             is_near = self.is_regular and away_ns <= stray_ns
             return (high_ns, max(line.half_ns(high_ns), math.ceil(away_ns))) if is_near else None
-        if len(updates_ns) > 1 and updates_ns[-1] + stray_ns > edge.start_ns:
+        if updates > 1 and last_ns + stray_ns > edge.start_ns:
             return None  # a poll at the moment of an update may have seen that one or the one before
         # the register may be read at any moment of a call, and always at the same
-        return round(updates_ns[-1]), max(line.half_ns(updates_ns[-1]), (edge.high_ns - edge.start_ns) // 2)
+        return round(last_ns), max(line.half_ns(last_ns), (edge.high_ns - edge.start_ns) // 2)
 
 
 def _by_time(curve: Curve, whole: _Interval, before_ns: int, before_half_ns: int, time_ns: int) -> _Interval:
