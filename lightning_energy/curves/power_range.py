@@ -63,7 +63,10 @@ class PowerRange:
             length_ns: length of the interval.
             edges_ns: half the brackets of its two ends, together.
         """
-        self._lowest_mean_w, self._highest_mean_w = min(self._lowest_mean_w, mean_w), max(self._highest_mean_w, mean_w)
+        if mean_w < self._lowest_mean_w:
+            self._lowest_mean_w = mean_w
+        if mean_w > self._highest_mean_w:
+            self._highest_mean_w = mean_w
         slack_w = mean_w * (NEWS + edges_ns / length_ns)
         if self.looks and not self._lowest_w - slack_w <= mean_w <= self._highest_w + slack_w:
             self.looks = 0
