@@ -122,7 +122,9 @@ class CallBudget:
         return short_ns * self._slow
 
     def fine_ns(self, time_ns: int) -> int:
-        """Least distance of polls from a moment on: the close one while time is saved for it."""
+        """Least distance of polls from a moment on, behind the last call: the close one while time is saved for it."""
+        if self._saved_ns > 0:  # then there is some later, too
+            return self.close_ns
         saved_ns = self.saved_ns(time_ns)
         return self.close_ns if saved_ns > 0 else max(self.floor_ns, self.time_to_save_ns(-saved_ns))
 

@@ -146,12 +146,13 @@ class Channel:
                 that looks at the curve.
             answered: called once the meter has answered, or failed, before anybody waits for the lock.
         """
-        before_ns, refused, revised = self._clock(), "", None
+        before_ns = after_ns = self._clock()
+        refused, revised = "", None
         if before_ns < self._quiet_until_ns and self._has_stood(before_ns):
             return
         try:
-            answer = self.meter.read()
-            reading, why = believed(answer, before_ns, self._clock(), self._last_ns)
+            answer, after_ns = self.meter.read(), self._clock()
+            reading, why = believed(answer, before_ns, after_ns, self._last_ns)
             refused = why
             info = self.meter.revised()
             if info is not None:
@@ -161,8 +162,9 @@ class Channel:
             reading, why = None, str(error)
         except BaseException as error:  # noqa: BLE001 - a meter's defect must not end the thread that reads the others
             reading, why = None, f"{type(error).__name__}: {error}"
-        power_w = self._power_beside() if reading and self._wants_power(reading) else None
-        cost_ns = self._clock() - before_ns
+        power_w = None
+        if reading is not None and self._wants_power(reading):
+            power_w, after_ns = self._power_beside(), self._clock()
         if answered is not None:
             answered()
         with lock:
@@ -170,7 +172,7 @@ class Channel:
             if reading is None:
                 self._lost(why)
             else:
-                self._take(reading, power_w, cost_ns)
+                self._take(reading, power_w, after_ns - before_ns)
             if refused:  # also where other readings bridge it
                 self._remember(refused, before_ns)
 
@@ -206,7 +208,8 @@ class Channel:
     @shown.setter
     def shown(self, shown: Shown) -> None:
         self.reads, self.troubles = shown.reads, {**shown.troubles, **self.troubles}
-        self._has_register, self._frozen_at_j, self.curve.power.seen = shown.has_register, shown.frozen_at_j, shown.power
+        self._has_register, self._frozen_at_j = shown.has_register, shown.frozen_at_j
+        self.curve.power.seen = shown.power
         self._edges.heed(shown.period_s, shown.line_ns)
         self.plan.calls.learn(shown.call_ns)
 
@@ -315,7 +318,8 @@ class Channel:
 
     def _wants_power(self, reading: Reading) -> bool:
         """Return true when the power is asked for, too: a register stands still for too long, or a look is planned."""
-        look, register_j, edges = self.plan.take_look(), reading.register_j, self._edges
+        look = self.plan.looks and self.plan.take_look()
+        register_j, edges = reading.register_j, self._edges
         period = edges.period if self._has_register else Period(self.info.update_period_s)
         if register_j is None or (period.late_ns and self._frozen_at_j is None and edges.is_move(register_j)):
             return look  # a register that moves stood still only because it was polled rarely

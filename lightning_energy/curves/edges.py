@@ -72,8 +72,9 @@ class CounterEdges:
         is_regular: a straight line through the last edges says when the next one comes.
         is_sure: the line also says when an edge came that was not watched closely.
         is_sharp: it says so as sharply as a close watch.
+        period_ns: the period in nanoseconds; ``None`` while unknown.
 
-    The last five follow from the others and the segment: ``_look_ahead`` sets them, after each move, and nothing else.
+    The last six follow from the others and the segment: ``_look_ahead`` sets them, after each move, and nothing else.
     """
 
     def __init__(self, info: MeterInfo, curve: Curve, *, refine: bool = True) -> None:
@@ -113,11 +114,6 @@ class CounterEdges:
         early = self._segment.early if self._segment is not None else None
         return (early[0].low_ns + early[0].high_ns) // 2 if early else None
 
-    @property
-    def period_ns(self) -> int | None:
-        """Time between two updates; ``None`` while unknown."""
-        return self.period.ns
-
     def heed(self, period_s: float | None, line_ns: tuple[float | None, float]) -> None:
         """Heed what polls that were made elsewhere have shown.
 
@@ -134,6 +130,7 @@ class CounterEdges:
         self.is_regular = self._is_regular(self._small_s())
         self.is_sure = self.is_regular and not self._doubts.strayed
         self.is_sharp = line.residual_ns < SHARP_NS and line.edges >= SHARP_EDGES
+        self.period_ns = period.ns
         self.next_edge_ns: int | None = None
         self.spread_ns = 0
         if segment is None or segment.edge_ns is None or segment.early is not None or period.ns is None:
@@ -202,9 +199,9 @@ class CounterEdges:
 
     def stood(self, start_ns: int, end_ns: int) -> None:
         """Take a poll, from its begin to its end, that saw what the one before it saw."""
-        if self._segment is not None:
-            self._segment.stood(start_ns, end_ns)
-            self._stood = True
+        segment = self._segment
+        if segment is not None:
+            segment.last_ns, segment.last_end_ns, self._stood = start_ns, end_ns, True
 
     def _fault(self, segment: Segment, reading: Reading, *, was_silent: bool) -> str:
         """The reason why a reading does not go on from the last one; empty when it does."""
@@ -315,10 +312,11 @@ class CounterEdges:
             if self.period.s is None or self._is_implausible(interval.rise_j, edge.high_ns - segment.first_ns):
                 interval = NOT_KNOWN
             rise_j, quality, u_j = interval
-        end_ns, end_j = curve.end_ns or time_ns - 1, curve.end_j
+        end_ns, end_j = time_ns - 1, rise_j
+        if curve.last is not None:
+            end_ns, end_j = curve.last.time_ns, curve.last.energy_j + rise_j
         if time_ns <= end_ns:
             time_ns = end_ns + 1
-        end_j += rise_j
         if quality != "missing" and (time_ns - end_ns) * NS >= SHORTEST_S:
             _share_out(curve, self.beside, self._info, time_ns, rise_j)
             end_j = max(end_j, curve.end_j)
@@ -355,7 +353,7 @@ class CounterEdges:
         line, small_s, period_s = self.line, self._small_s(), self.period.s or math.inf
         is_regular = self._is_regular(small_s)
         nearest = None
-        if self._refine and line.is_fitted:
+        if self._refine:
             nearest = self._nearest_on_line(segment, edge, time_ns, half_ns, is_regular=is_regular)
         strays = line.stray_ns(time_ns) > STRAYS * line.residual_ns + half_ns
         is_narrow = half_ns * NS < (small_s or math.inf)

@@ -115,10 +115,6 @@ class Segment:
         self.placed_ns: int | None = None
         self._new_seen_ns = first.end_ns  # when the poll ended that first saw the present value
 
-    def stood(self, start_ns: int, end_ns: int) -> None:
-        """Note a poll, from its begin to its end, that still saw the value of the one before."""
-        self.last_ns, self.last_end_ns = start_ns, end_ns
-
     def edge(self, reading: Reading, register_j: float) -> Edge:
         """Note that ``reading`` saw a new value, which the poll before it did not see yet."""
         start_ns, end_ns, last_ns = reading.start_ns, reading.end_ns, self.last_ns

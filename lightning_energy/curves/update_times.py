@@ -164,10 +164,13 @@ class UpdateLine:
         """Distance of an edge from the nearest update of the line; 0 before the fit."""
         if self.period_ns is None or not self.residual_ns < math.inf:
             return 0.0
-        return abs(math.remainder(edge_ns - self._phase_ns, self.period_ns))
+        away_ns = math.remainder(edge_ns - self._phase_ns, self.period_ns)
+        return away_ns if away_ns > 0.0 else -away_ns
 
     def updates(self, low_ns: float, high_ns: float) -> tuple[int, float]:
-        """The number of the line's updates between two moments, and the time of the last."""
-        period_ns = self.period_ns or math.inf
-        first, last = math.ceil((low_ns - self._phase_ns) / period_ns), math.floor((high_ns - self._phase_ns) / period_ns)
-        return last + 1 - first, self._phase_ns + last * period_ns
+        """The number of the line's updates between two moments, and the time of the last; none before the fit."""
+        phase_ns, period_ns = self._phase_ns, self.period_ns
+        if period_ns is None or not self.residual_ns < math.inf:
+            return 0, 0.0
+        first, last = math.ceil((low_ns - phase_ns) / period_ns), math.floor((high_ns - phase_ns) / period_ns)
+        return last + 1 - first, phase_ns + last * period_ns
