@@ -141,15 +141,31 @@ class Channel:
     def poll(self, lock: threading.RLock, answered: Callable[[], None] | None = None) -> None:
         """Read the meter once, put the reading on the curve, plan the next poll.
 
+        Most polls are of a register that has not moved, where nothing else is due. They take no lock, as nothing of the
+        curve changes.
+
         Args:
             lock: held while the curve changes, not while the meter is read: a slow call must not stop another thread
                 that looks at the curve.
             answered: called once the meter has answered, or failed, before anybody waits for the lock.
         """
-        before_ns = after_ns = self._clock()
-        refused, revised = "", None
-        if before_ns < self._quiet_until_ns and self._has_stood(before_ns):
-            return
+        before_ns = self._clock()
+        if before_ns < self._quiet_until_ns:
+            try:
+                has_stood = self.meter.is_unchanged()
+            except BaseException:  # noqa: BLE001 - the reading says what is wrong
+                has_stood = False
+            if has_stood and (after_ns := self._clock()) - before_ns <= LONGEST_READ_NS:
+                self.reads, self._last_ns = self.reads + 1, after_ns
+                self._edges.stood(before_ns, after_ns)
+                self.plan.polled(before_ns, after_ns)
+                self.plan.wait_on(after_ns)
+                return
+        self._read(before_ns, lock, answered)
+
+    def _read(self, before_ns: int, lock: threading.RLock, answered: Callable[[], None] | None) -> None:
+        """Make a poll that began at ``before_ns`` and may see anything; see :meth:`poll`."""
+        after_ns, refused, revised = before_ns, "", None
         try:
             answer, after_ns = self.meter.read(), self._clock()
             reading, why = believed(answer, before_ns, after_ns, self._last_ns)
@@ -175,28 +191,6 @@ class Channel:
                 self._take(reading, power_w, after_ns - before_ns)
             if refused:  # also where other readings bridge it
                 self._remember(refused, before_ns)
-
-    def _has_stood(self, before_ns: int) -> bool:
-        """Make the poll that most polls are: of a register that has not moved, where nothing else is due.
-
-        It takes no lock, as nothing of the curve changes.
-
-        Returns:
-            False where the poll has to go on with a reading.
-        """
-        try:
-            if not self.meter.is_unchanged():
-                return False
-        except BaseException:  # noqa: BLE001 - same as in poll; the reading says what is wrong
-            return False
-        after_ns = self._clock()
-        if after_ns - before_ns > LONGEST_READ_NS:
-            return False
-        self.reads, self._last_ns = self.reads + 1, after_ns
-        self._edges.stood(before_ns, after_ns)
-        self.plan.polled(before_ns, after_ns)
-        self.plan.wait_on(after_ns)
-        return True
 
     @property
     def shown(self) -> Shown:

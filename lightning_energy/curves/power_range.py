@@ -50,7 +50,10 @@ class PowerRange:
         if not 0 <= power_w < math.inf:
             return
         self.looks += 1
-        self._lowest_w, self._highest_w = min(power_w, self._lowest_w), max(power_w, self._highest_w)
+        if power_w < self._lowest_w:
+            self._lowest_w = power_w
+        if power_w > self._highest_w:
+            self._highest_w = power_w
 
     def add(self, mean_w: float, length_ns: int, edges_ns: int) -> None:
         """Take the mean power of one interval.

@@ -202,7 +202,7 @@ class NvmlMeter(Meter):
         ``None`` as well while it is not known whether the counter covers more than the GPU, or whether the
         instantaneous power can be trusted.
         """
-        board, watch = self._open_board(), self._watch
+        board, watch = self._board or self._open_board(), self._watch
         if watch is not None and watch.seeks_scope and watch.findings.module is None:
             return None
         if self._has_counter and not self._is_confirmed:
