@@ -248,7 +248,7 @@ class Channel:
         moved, note = self._feed_register(reading, power_w) if self._has_register else self._feed_power(reading)
         if note:
             self._remember(note, reading.end_ns)
-        outlook = None if self.is_continuous else self._edges
+        outlook = None if self.is_continuous else self._edges.next_edge
         self.plan.go_on(reading.end_ns, outlook, moved=moved, looks=self.curve.power.looks)
         self._quiet_until_ns = 0
         if outlook is not None:
@@ -280,7 +280,7 @@ class Channel:
         self._frozen_at_j = None
         if power_w is not None and self._reads_beside(reading.end_ns):
             edges.beside.add(reading.end_ns, power_w)
-        next_ns = edges.next_edge_ns if self.plan.is_before_edge else None
+        next_ns = edges.next_edge.next_edge_ns if self.plan.is_before_edge else None
         moved = edges.feed(reading)
         if moved and next_ns is not None and reading.end_ns < next_ns:
             edges.came_too_soon()

@@ -16,6 +16,7 @@ import numpy as np
 from lightning_energy.curves.beside import PowerBeside
 from lightning_energy.curves.curve import shape_bound_j
 from lightning_energy.curves.doubts import Doubts
+from lightning_energy.curves.next_edge import NextEdge, is_regular, small_s
 from lightning_energy.curves.period import UNKNOWN_PERIOD_S, Period
 from lightning_energy.curves.power import plausible_w
 from lightning_energy.curves.segment import Fallen, Segment, is_settled
@@ -31,12 +32,7 @@ __all__ = ["CounterEdges"]
 
 LONGEST_PERIOD_NS = 5_000_000_000  # longest period of a register that is read as one
 BRIDGE_NS = 1_000_000_000  # longest silence of a device that its register bridges, if plausible
-SPREAD = 2.0  # residuals (80 % of edges stray less than one): if normally distributed, one edge in 200 comes sooner
-FEW = 8.0  # number of edges that doubles the spread: few do not show the residual well
 STRAYS = 3.0  # distance from the line, in residuals, beyond which an edge is none of its updates
-EARLY = 0.1  # share of the period by which an update may come sooner where the line does not say when
-SHARP_NS = 250_000  # upper limit of the residual of a line that says more than polls a millisecond apart
-SHARP_EDGES = 16  # fewest edges of such a line
 SHORTEST_S = 0.4  # shortest interval whose joules are shared out by the power: it has some readings in it
 LATE_POWER_S = 0.2  # lateness of an instantaneous power, at most: boards take up to 0.29 s to show a step
 LATE_SHARE = 0.25  # the same at most as a share of the interval whose joules it shares out
@@ -67,14 +63,7 @@ class CounterEdges:
         beside: powers that were read meanwhile, which tell how the joules of an interval lie in time.
         note: the reason why the last poll broke off the segment; empty when it did not.
         period: time between two updates of the register, as known or measured.
-        next_edge_ns: time at which the register should move next; ``None`` while that is unknown.
-        spread_ns: time before that within which the next edge may lie: seldom further.
-        is_regular: a straight line through the last edges says when the next one comes.
-        is_sure: the line also says when an edge came that was not watched closely.
-        is_sharp: it says so as sharply as a close watch.
-        period_ns: the period in nanoseconds; ``None`` while unknown.
-
-    The last six follow from the others and the segment: ``_look_ahead`` sets them, after each move, and nothing else.
+        next_edge: everything that is known of its next move, after each move, and whatever else changes that.
     """
 
     def __init__(self, info: MeterInfo, curve: Curve, *, refine: bool = True) -> None:
@@ -88,7 +77,7 @@ class CounterEdges:
         self._fallen: Fallen | None = None  # while the register is below where it had been
         self._was_silent = False  # the device did not answer since the last poll
         self._stood = False  # two polls saw the same value: the period is not just that of the polls
-        self._look_ahead()
+        self.next_edge = NextEdge()
 
     @property
     def state(self) -> dict[str, Any]:
@@ -125,33 +114,7 @@ class CounterEdges:
         self._look_ahead()
 
     def _look_ahead(self) -> None:
-        """Work out what the line, the doubts about it and the segment say of the next edge."""
-        segment, line, period = self._segment, self.line, self.period
-        self.is_regular = self._is_regular(self._small_s())
-        self.is_sure = self.is_regular and not self._doubts.strayed
-        self.is_sharp = line.residual_ns < SHARP_NS and line.edges >= SHARP_EDGES
-        self.period_ns = period.ns
-        self.next_edge_ns: int | None = None
-        self.spread_ns = 0
-        if segment is None or segment.edge_ns is None or segment.early is not None or period.ns is None:
-            return
-        if self.is_regular:
-            self.next_edge_ns = line.next_ns(segment.edge_ns)
-            spread_s = SPREAD * (1.0 + FEW / line.edges) * line.residual_ns * NS
-        else:
-            spread_s = segment.half_ns * NS + EARLY * (period.s or 0.0)
-        if self.next_edge_ns is None:
-            self.next_edge_ns = segment.edge_ns + period.ns
-        self.spread_ns = round(spread_s / NS)
-
-    def _small_s(self) -> float:
-        """Time that is small beside the period, or a call; 0 for a period that is not known."""
-        small_s = self.period.small_s
-        call_s = 0.0 if self._segment is None else self._segment.call_ns * NS
-        return small_s + (call_s if call_s < small_s else small_s)
-
-    def _is_regular(self, small_s: float) -> bool:
-        return not self._doubts.is_raised and self.line.residual_ns * NS < small_s
+        self.next_edge.look(self._segment, self.line, self._doubts, self.period)
 
     def came_too_soon(self) -> None:
         """Note that the last edge was seen by a poll that should have come before it."""
@@ -350,18 +313,18 @@ class CounterEdges:
         Returns:
             The time of the line's update and its half width; ``None`` where the line may not place the edge.
         """
-        line, small_s, period_s = self.line, self._small_s(), self.period.s or math.inf
-        is_regular = self._is_regular(small_s)
+        line, doubts, limit_s = self.line, self._doubts, small_s(self.period, segment)
+        follows_line = is_regular(line, doubts, limit_s)
         nearest = None
         if self._refine:
-            nearest = self._nearest_on_line(segment, edge, time_ns, half_ns, is_regular=is_regular)
+            nearest = self._nearest_on_line(segment, edge, time_ns, half_ns, is_regular=follows_line)
         strays = line.stray_ns(time_ns) > STRAYS * line.residual_ns + half_ns
-        is_narrow = half_ns * NS < (small_s or math.inf)
-        verdict = self._doubts.judge(strays=strays, is_narrow=is_narrow, is_regular=is_regular)
+        is_narrow = half_ns * NS < (limit_s or math.inf)
+        verdict = doubts.judge(strays=strays, is_narrow=is_narrow, is_regular=follows_line)
         if verdict == "wrong":
             line.restart()
-        is_rough = not is_narrow and not self._is_regular(small_s) and half_ns * NS < 0.5 * period_s
-        if is_narrow or is_rough or line.is_longer(edge.still_ns):
+        is_rough = half_ns * NS < 0.5 * (self.period.s or math.inf)
+        if is_narrow or (is_rough and not is_regular(line, doubts, limit_s)) or line.is_longer(edge.still_ns):
             self._learn(time_ns, half_ns, edge)
         return nearest if verdict == "good" else None
 

@@ -60,6 +60,22 @@ class Outlook(Protocol):
         """True while it is known as sharply as if it were."""
 
 
+class Edge:
+    """The update that is expected next: all is 0 while nothing is known of it.
+
+    Attributes:
+        next_ns: its time.
+        period_ns: time between two updates.
+        lead_ns: time by which the first poll that waits for it comes sooner.
+        first_ns: time of that poll.
+    """
+
+    __slots__ = ("first_ns", "lead_ns", "next_ns", "period_ns")
+
+    def __init__(self) -> None:
+        self.next_ns = self.period_ns = self.lead_ns = self.first_ns = 0
+
+
 class Search:
     """Polls of a register whose period is not known.
 
@@ -97,9 +113,6 @@ class PollPlan:
         calls: the time that calls may take.
         is_before_edge: the next poll should come before the register moves.
         looks: the next poll should look at the power.
-
-    The update that is expected next is set in ``_aim`` alone: its time, the time between two, and by how much sooner
-    the first poll comes that waits for it.
     """
 
     def __init__(self, *, can_look: bool = False) -> None:
@@ -110,8 +123,7 @@ class PollPlan:
         self.is_before_edge = self.looks = False
         self._can_look = can_look
         self._moves = 0
-        self._next_ns = self._period_ns = self._lead_ns = 0  # all 0 while it is not known
-        self._first_ns = 0  # time of the first poll that waits for it
+        self._edge = Edge()  # that is waited for
         self._search = Search()
         self._hunt_ns = 0  # the edge that is hunted; 0 when none is
         self._single_polls = 0  # in a row: moves seen by one poll each, which says little of when they were
@@ -176,8 +188,9 @@ class PollPlan:
         self._aim(now_ns, outlook)
         if moved:
             self._search.moved_ns = now_ns
-        ahead_ns = self._first_ns - now_ns
-        if self._next_ns and ahead_ns > self.calls.close_ns and not self._hunt_ns:
+        edge = self._edge
+        ahead_ns = edge.first_ns - now_ns
+        if edge.next_ns and ahead_ns > self.calls.close_ns and not self._hunt_ns:
             self.is_before_edge = True
             self.due_ns = now_ns + self._wait_before_ns(outlook, ahead_ns, moved=moved, looks=looks)
         else:
@@ -186,7 +199,7 @@ class PollPlan:
     def wait_on(self, now_ns: int) -> None:
         """Plan the next poll after one that saw nothing new: the same edge is waited for."""
         is_free = self.calls.is_free
-        ahead_ns, period_ns = self._first_ns - now_ns, self._period_ns
+        ahead_ns, period_ns = self._edge.first_ns - now_ns, self._edge.period_ns
         self.is_before_edge, self.slack_ns = False, 0
         if not period_ns:
             due_ns = now_ns + self._jittered(self._search.wait_ns(now_ns, self.calls))
@@ -207,7 +220,7 @@ class PollPlan:
         """Note when the register moves next, and how much sooner the first poll should come."""
         period_ns, next_ns = outlook.period_ns, outlook.next_edge_ns
         if period_ns is None or next_ns is None:
-            self._next_ns = self._period_ns = self._lead_ns = self._first_ns = 0
+            self._edge = Edge()
             return
         spread_ns, fine_ns = outlook.spread_ns, self.calls.fine_ns(now_ns)
         # its answer is to come before the edge, and the poll may be late
@@ -215,12 +228,14 @@ class PollPlan:
         most_ns = int(LATEST_LEAD * period_ns)
         if lead_ns > most_ns:
             lead_ns = most_ns
-        self._next_ns, self._period_ns, self._lead_ns, self._first_ns = next_ns, period_ns, lead_ns, next_ns - lead_ns
+        edge = self._edge
+        edge.next_ns, edge.period_ns, edge.lead_ns, edge.first_ns = next_ns, period_ns, lead_ns, next_ns - lead_ns
 
     def _wait_before_ns(self, outlook: Outlook, ahead_ns: int, *, moved: bool, looks: int) -> int:
         """Time until the first poll near the next edge, or the only one that sees it."""
         calls, call_ns = self.calls, self.calls.call_ns
-        next_ns, lead_ns = self._next_ns, self._lead_ns
+        edge = self._edge
+        next_ns, lead_ns = edge.next_ns, edge.lead_ns
         self._moves += moved
         # calls around the edge, which may come sooner or later
         hunt_ns = 2 * call_ns + 2 * lead_ns * call_ns // (calls.close_ns + call_ns)
@@ -232,7 +247,7 @@ class PollPlan:
             if outlook.is_sharp and self._moves % HUNT_SHARP_EVERY:
                 return self._wait_past_ns(ahead_ns)
             if self._is_spared(spare_ns):
-                self.slack_ns = round(SLACK * self._period_ns)
+                self.slack_ns = round(SLACK * edge.period_ns)
                 return self._wait_past_ns(ahead_ns)
         skipped_ns = self._periods_to_save_ns(-spare_ns)
         self._single_polls, self._hunt_ns = 0, next_ns + skipped_ns
@@ -253,12 +268,12 @@ class PollPlan:
         """Time until a single poll that sees that the register moved; the line says when it did."""
         self.is_before_edge = False
         self._single_polls += 1
-        lead_ns = self._lead_ns
-        short_ns = self.calls.call_ns - self.calls.saved_ns(self._next_ns + lead_ns)
-        return ahead_ns + 2 * lead_ns + self._periods_to_save_ns(short_ns)
+        edge = self._edge
+        short_ns = self.calls.call_ns - self.calls.saved_ns(edge.next_ns + edge.lead_ns)
+        return ahead_ns + 2 * edge.lead_ns + self._periods_to_save_ns(short_ns)
 
     def _periods_to_save_ns(self, short_ns: int) -> int:
         """The least number of whole periods in which so much time in calls is saved up; 0 where there is enough."""
         if short_ns <= 0:
             return 0
-        return -(-self.calls.time_to_save_ns(short_ns) // self._period_ns) * self._period_ns
+        return -(-self.calls.time_to_save_ns(short_ns) // self._edge.period_ns) * self._edge.period_ns
