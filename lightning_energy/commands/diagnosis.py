@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
 from lightning_energy.commands.lateness import find_lateness
-from lightning_energy.curves.channel import CONTINUOUS_S, Channel
+from lightning_energy.curves.channel import Channel
+from lightning_energy.curves.period import CONTINUOUS_S
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.meters.base import MeterError, MeterUnavailable
 from lightning_energy.meters.clock import monotonic_ns

@@ -39,6 +39,8 @@ class CallBudget:
         floor_ns: least distance of polls on average: slow calls are made more rarely.
         close_ns: least distance of polls for a while, in a search or near an edge.
         is_free: nothing has to be saved up for any more.
+
+    Whatever follows from :attr:`call_ns` and the share of the time is set where these are, in ``_set_distances``.
     """
 
     def __init__(self) -> None:
@@ -53,6 +55,7 @@ class CallBudget:
         self._most_ns = SAVED_NS
         self._slow = SLOW_CALL  # time in which one nanosecond of calls is saved up
         self._shares: TimeShares | None = None
+        self._most_cost_ns = self._debt_ns = 0  # most that a call counts as, and most that is owed; 0 at first
 
     def spend(self, start_ns: int, end_ns: int, cost_ns: int | None = None) -> None:
         """Note a call.
@@ -68,13 +71,14 @@ class CallBudget:
         saved_ns = self.saved_ns(start_ns)
         self._calls += 1
         self.latency_ns.append(took_ns)
-        if self._calls <= FIRST_CALLS or not self._calls % MEDIAN_EVERY:
+        if not self._calls % MEDIAN_EVERY or self._calls <= FIRST_CALLS:
             self._set_median()
-        cost_ns, debt_ns = took_ns if cost_ns is None else cost_ns, 0
-        if self.call_ns:
-            cost_ns = min(cost_ns, COST_CALLS * self.call_ns)
-            debt_ns = max(DEBT_NS, DEBT_CALLS * self.call_ns)
-        self._saved_ns = max(saved_ns - cost_ns, -debt_ns)
+        if cost_ns is None:
+            cost_ns = took_ns
+        if self.call_ns and cost_ns > self._most_cost_ns:
+            cost_ns = self._most_cost_ns
+        saved_ns -= cost_ns
+        self._saved_ns = saved_ns if saved_ns > -self._debt_ns else -self._debt_ns
         self._called_ns = end_ns
 
     def _set_median(self) -> None:
@@ -84,6 +88,8 @@ class CallBudget:
 
     def learn(self, call_ns: int) -> None:
         """Heed the usual duration of calls, wherever they were made."""
+        if call_ns == self.call_ns:
+            return
         is_other = abs(call_ns - self.call_ns) > CHANGE * self.call_ns
         self.call_ns = call_ns
         self._set_distances()
@@ -94,6 +100,8 @@ class CallBudget:
         self.floor_ns = max(FINE_POLL_NS, self._slow * self.call_ns)
         is_fast = self.call_ns < CLOSE_CALL_NS
         self.close_ns = max(FINE_POLL_NS, self.call_ns) if is_fast else self.floor_ns
+        self._most_cost_ns = COST_CALLS * self.call_ns
+        self._debt_ns = max(DEBT_NS, DEBT_CALLS * self.call_ns) if self.call_ns else 0
 
     def take_part(self, shares: TimeShares | None, share: float = 1.0) -> None:
         """Keep to a share of the time that calls may take in all; ``None``: the time is not shared any more."""
@@ -107,14 +115,16 @@ class CallBudget:
         if self.is_free:
             return SAVED_NS
         saved_ns = self._saved_ns + (time_ns - self._called_ns) // self._slow
-        return min(saved_ns, self._most_ns)
+        return saved_ns if saved_ns < self._most_ns else self._most_ns
 
     def time_to_save_ns(self, short_ns: int) -> int:
         """Time in which so much time in calls is saved up; negative for what is left over."""
         return short_ns * self._slow
 
     def fine_ns(self, time_ns: int) -> int:
-        """Least distance of polls from a moment on: the close one while time is saved for it."""
+        """Least distance of polls from a moment on, behind the last call: the close one while time is saved for it."""
+        if self._saved_ns > 0:  # then there is some later, too
+            return self.close_ns
         saved_ns = self.saved_ns(time_ns)
         return self.close_ns if saved_ns > 0 else max(self.floor_ns, self.time_to_save_ns(-saved_ns))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_energy.curves.curve import Curve
 from lightning_energy.curves.edges import CounterEdges
+from lightning_energy.curves.period import Period
 from lightning_energy.curves.poll_plan import SLOW_POLL_NS, PollPlan
 from lightning_energy.curves.power import PowerIntegral
 from lightning_energy.curves.readings import LONGEST_READ_S, believed, believed_info, believed_w
@@ -22,19 +23,11 @@ if TYPE_CHECKING:
 
     from lightning_energy.meters.base import Meter, MeterInfo
 
-__all__ = ["CONTINUOUS_S", "Channel", "Shown"]
-
-CONTINUOUS_S = 0.005
-"""Longest period, in seconds, of a register whose edges need no hunt."""
+__all__ = ["Channel", "Shown"]
 
 MOST_TROUBLES = 20  # kinds; more say nothing new
 A_NUMBER = re.compile(r"\d+(\.\d+)?")
-FROZEN_PERIODS = 5  # periods for which a frozen register has stood still, at least
-FROZEN_S = 0.5  # seconds for which a frozen register has stood still, at least
-LATE_S = 0.25  # seconds, and periods, for which a register has stood still that is late
-LATE_PERIODS = 2.0
-SLOWEST_S = 5.0  # the same for a register whose period is not known
-SLOW_S = 0.5  # period of a register beside which the power is read
+UNSEEN_NS = 500_000_000  # time without a first move after which the power tells the energy
 BESIDE_NS = 90_000_000  # least time between two such readings
 LONGEST_READ_NS = round(LONGEST_READ_S / NS)
 
@@ -113,7 +106,7 @@ class Channel:
     @property
     def period_s(self) -> float | None:
         """Update period of the register in seconds, as known or measured; ``None`` without a register."""
-        return self._edges.period_s if self._has_register else self.info.update_period_s
+        return self._edges.period.s if self._has_register else self.info.update_period_s
 
     @property
     def period_residual_s(self) -> float | None:
@@ -126,14 +119,12 @@ class Channel:
         """True where any poll gives a knot, with no update to wait for."""
         if not self._has_register or self._frozen_at_j is not None:
             return True
-        period_s = self._edges.period_s
-        return period_s is not None and period_s <= CONTINUOUS_S
+        return self._edges.period.is_continuous
 
     @property
     def is_exact(self) -> bool:
         """True for a register that moves at any poll: it shows the energy at once."""
-        period_s = self._edges.period_s
-        return self._has_register and period_s is not None and period_s <= CONTINUOUS_S
+        return self._has_register and self._edges.period.is_continuous
 
     @property
     def spacing_s(self) -> float | None:
@@ -150,26 +141,46 @@ class Channel:
     def poll(self, lock: threading.RLock, answered: Callable[[], None] | None = None) -> None:
         """Read the meter once, put the reading on the curve, plan the next poll.
 
+        Most polls are of a register that has not moved, where nothing else is due. They take no lock, as nothing of the
+        curve changes.
+
         Args:
             lock: held while the curve changes, not while the meter is read: a slow call must not stop another thread
                 that looks at the curve.
             answered: called once the meter has answered, or failed, before anybody waits for the lock.
         """
-        before_ns, refused, revised = self._clock(), "", None
-        if before_ns < self._quiet_until_ns and self._has_stood(before_ns):
-            return
+        before_ns = self._clock()
+        if before_ns < self._quiet_until_ns:
+            try:
+                has_stood = self.meter.is_unchanged()
+            except BaseException:  # noqa: BLE001 - the reading says what is wrong
+                has_stood = False
+            if has_stood and (after_ns := self._clock()) - before_ns <= LONGEST_READ_NS:
+                self.reads, self._last_ns = self.reads + 1, after_ns
+                self._edges.stood(before_ns, after_ns)
+                self.plan.polled(before_ns, after_ns)
+                self.plan.wait_on(after_ns)
+                return
+        self._read(before_ns, lock, answered)
+
+    def _read(self, before_ns: int, lock: threading.RLock, answered: Callable[[], None] | None) -> None:
+        """Make a poll that began at ``before_ns`` and may see anything; see :meth:`poll`."""
+        after_ns, refused, revised = before_ns, "", None
         try:
-            answer = self.meter.read()
-            reading, why = believed(answer, before_ns, self._clock(), self._last_ns)
+            answer, after_ns = self.meter.read(), self._clock()
+            reading, why = believed(answer, before_ns, after_ns, self._last_ns)
             refused = why
-            revised, odd = believed_info(self.meter.revised())
-            refused = refused or odd
+            info = self.meter.revised()
+            if info is not None:
+                revised, odd = believed_info(info)
+                refused = refused or odd
         except MeterLost as error:
             reading, why = None, str(error)
         except BaseException as error:  # noqa: BLE001 - a meter's defect must not end the thread that reads the others
             reading, why = None, f"{type(error).__name__}: {error}"
-        power_w = self._power_beside() if reading and self._wants_power(reading) else None
-        cost_ns = self._clock() - before_ns
+        power_w = None
+        if reading is not None and self._wants_power(reading):
+            power_w, after_ns = self._power_beside(), self._clock()
         if answered is not None:
             answered()
         with lock:
@@ -177,44 +188,23 @@ class Channel:
             if reading is None:
                 self._lost(why)
             else:
-                self._take(reading, power_w, cost_ns)
+                self._take(reading, power_w, after_ns - before_ns)
             if refused:  # also where other readings bridge it
                 self._remember(refused, before_ns)
-
-    def _has_stood(self, before_ns: int) -> bool:
-        """Make the poll that most polls are: of a register that has not moved, where nothing else is due.
-
-        It takes no lock, as nothing of the curve changes.
-
-        Returns:
-            False where the poll has to go on with a reading.
-        """
-        try:
-            if not self.meter.is_unchanged():
-                return False
-        except BaseException:  # noqa: BLE001 - same as in poll; the reading says what is wrong
-            return False
-        after_ns = self._clock()
-        if after_ns - before_ns > LONGEST_READ_NS:
-            return False
-        self.reads, self._last_ns = self.reads + 1, after_ns
-        self._edges.stood(before_ns, after_ns)
-        self.plan.polled(before_ns, after_ns)
-        self.plan.wait_on(after_ns)
-        return True
 
     @property
     def shown(self) -> Shown:
         """Everything that others ask of it; to be set where another channel of the device is polled in its stead."""
         moves, line = (self._has_register, self._frozen_at_j), self._edges.line
         line_ns, call_ns, seen = (line.period_ns, line.residual_ns), self.plan.calls.call_ns, self.curve.power.seen
-        return Shown(self.reads, {**self.troubles}, *moves, self._edges.period_s, line_ns, seen, call_ns)
+        return Shown(self.reads, {**self.troubles}, *moves, self._edges.period.s, line_ns, seen, call_ns)
 
     @shown.setter
     def shown(self, shown: Shown) -> None:
-        line, troubles = self._edges.line, {**shown.troubles, **self.troubles}
-        self.reads, self.troubles, self._has_register, self._frozen_at_j, self._edges.period_s = shown[:5]
-        self.troubles, (line.period_ns, line.residual_ns), self.curve.power.seen = troubles, *shown[5:7]
+        self.reads, self.troubles = shown.reads, {**shown.troubles, **self.troubles}
+        self._has_register, self._frozen_at_j = shown.has_register, shown.frozen_at_j
+        self.curve.power.seen = shown.power
+        self._edges.heed(shown.period_s, shown.line_ns)
         self.plan.calls.learn(shown.call_ns)
 
     @property
@@ -258,7 +248,7 @@ class Channel:
         moved, note = self._feed_register(reading, power_w) if self._has_register else self._feed_power(reading)
         if note:
             self._remember(note, reading.end_ns)
-        outlook = None if self.is_continuous else self._edges
+        outlook = None if self.is_continuous else self._edges.next_edge
         self.plan.go_on(reading.end_ns, outlook, moved=moved, looks=self.curve.power.looks)
         self._quiet_until_ns = 0
         if outlook is not None:
@@ -266,14 +256,17 @@ class Channel:
 
     def _expect_more(self, now_ns: int) -> None:
         """Note until when a poll that sees nothing new says no more: then the power is read as well, or it is late."""
-        still_ns, late_ns = self._edges.still_ns(now_ns), self._late_ns()
-        if still_ns >= late_ns:
+        edges, period = self._edges, self._edges.period
+        still_ns = edges.still_ns(now_ns)
+        if still_ns >= period.late_ns:
             calls = self.plan.calls
             self.plan.come_by(now_ns + max(SLOW_POLL_NS, 2 * calls.floor_ns, 2 * calls.fine_ns(now_ns)))
-        if self._edges.is_waiting and not self.plan.looks:
-            beside_ns = self._edges.beside.last_ns + BESIDE_NS
-            since_ns = now_ns - still_ns
-            self._quiet_until_ns = min(max(since_ns + late_ns, beside_ns), since_ns + self._overdue_ns())
+        if edges.is_waiting and not self.plan.looks:
+            beside_ns, since_ns = edges.beside.last_ns + BESIDE_NS, now_ns - still_ns
+            late_ns, overdue_ns = since_ns + period.late_ns, since_ns + period.overdue_ns
+            if beside_ns > late_ns:
+                late_ns = beside_ns
+            self._quiet_until_ns = late_ns if late_ns < overdue_ns else overdue_ns
 
     def _feed_power(self, reading: Reading) -> tuple[bool, str]:
         return self._power.feed(reading), self._power.note
@@ -287,12 +280,12 @@ class Channel:
         self._frozen_at_j = None
         if power_w is not None and self._reads_beside(reading.end_ns):
             edges.beside.add(reading.end_ns, power_w)
-        next_ns = edges.next_edge_ns if self.plan.is_before_edge else None
+        next_ns = edges.next_edge.next_edge_ns if self.plan.is_before_edge else None
         moved = edges.feed(reading)
         if moved and next_ns is not None and reading.end_ns < next_ns:
             edges.came_too_soon()
-        if moved or not self._is_overdue(reading):
-            if self.period_s is None and edges.age_ns(reading.end_ns) * NS > FROZEN_S:
+        if moved or not edges.still_ns(reading.end_ns) > edges.period.overdue_ns:
+            if edges.period.s is None and edges.age_ns(reading.end_ns) > UNSEEN_NS:
                 self._fill(edges.first_edge_ns)  # until a first move is seen, the power is all that is known
             return moved, edges.note
         edges.leave()
@@ -315,19 +308,16 @@ class Channel:
         """Return true while the power is read as well: the register moves rarely, or is late, or not known yet."""
         if not self._has_register or self.is_continuous:
             return False
-        return self._edges.still_ns(now_ns) >= self._late_ns()
-
-    def _late_ns(self) -> int:
-        """Time for which the register has stood still when its power is read as well."""
-        period_s = self.period_s
-        return 0 if period_s is None or period_s >= SLOW_S else round(max(LATE_S, LATE_PERIODS * period_s) / NS)
+        return self._edges.still_ns(now_ns) >= self._edges.period.late_ns
 
     def _wants_power(self, reading: Reading) -> bool:
         """Return true when the power is asked for, too: a register stands still for too long, or a look is planned."""
-        look, register_j = self.plan.take_look(), reading.register_j
-        if register_j is None or (self._late_ns() and self._frozen_at_j is None and self._edges.is_move(register_j)):
+        look = self.plan.looks and self.plan.take_look()
+        register_j, edges = reading.register_j, self._edges
+        period = edges.period if self._has_register else Period(self.info.update_period_s)
+        if register_j is None or (period.late_ns and self._frozen_at_j is None and edges.is_move(register_j)):
             return look  # a register that moves stood still only because it was polled rarely
-        overdue = self._frozen_at_j is not None or self._is_overdue(reading)
+        overdue = self._frozen_at_j is not None or edges.still_ns(reading.end_ns) > period.overdue_ns
         return look or overdue or self._wants_beside(reading)
 
     def _wants_beside(self, reading: Reading) -> bool:
@@ -343,14 +333,6 @@ class Channel:
             return believed_w(self.meter.read_power_w())
         except BaseException:  # noqa: BLE001 - same as in poll; the register's fault was reported already
             return None
-
-    def _is_overdue(self, reading: Reading) -> bool:
-        return self._edges.still_ns(reading.end_ns) > self._overdue_ns()
-
-    def _overdue_ns(self) -> int:
-        """Time for which a register that does not move any more has stood still."""
-        period_s = self.period_s
-        return round((SLOWEST_S if period_s is None else max(FROZEN_S, FROZEN_PERIODS * period_s)) / NS)
 
     def _lost(self, why: str) -> None:
         now_ns = self._clock()

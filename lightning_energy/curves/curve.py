@@ -10,7 +10,7 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Columns", "Curve", "Knots", "LastKnown", "shape_bound_j"]
 
+INDEX: dict[Quality, int] = {quality: index for index, quality in enumerate(QUALITIES)}
+
 Columns: TypeAlias = "tuple[list[int], list[float], list[int], list[int], list[float]]"
 """A stretch of a curve as plain lists of equal length, in the order of :class:`Knots`."""
 
 
-class LastKnown(NamedTuple):
-    """The end of a curve.
+@dataclass(slots=True)
+class LastKnown:
+    """The end of a curve; nothing of it changes.
 
     Attributes:
         time_ns: the time of the last knot.
@@ -208,7 +211,7 @@ class Curve:
         self._time_ns.append(time_ns)
         self._energy_j.append(energy_j)
         self._half_width_ns.append(half_width_ns)
-        self._quality.append(QUALITIES.index(quality))
+        self._quality.append(INDEX[quality])
         self._variance_j2.append((self._variance_j2[-1] if self._variance_j2 else 0.0) + u_j * u_j)
 
     def after(self, time_ns: int) -> Columns:

@@ -16,6 +16,8 @@ import numpy as np
 from lightning_energy.curves.beside import PowerBeside
 from lightning_energy.curves.curve import shape_bound_j
 from lightning_energy.curves.doubts import Doubts
+from lightning_energy.curves.next_edge import NextEdge, is_regular, small_s
+from lightning_energy.curves.period import UNKNOWN_PERIOD_S, Period
 from lightning_energy.curves.power import plausible_w
 from lightning_energy.curves.segment import Fallen, Segment, is_settled
 from lightning_energy.curves.update_times import UpdateLine
@@ -26,22 +28,11 @@ if TYPE_CHECKING:
     from lightning_energy.curves.segment import Edge
     from lightning_energy.meters.base import MeterInfo, Quality, Reading
 
-__all__ = ["UNKNOWN_PERIOD_S", "CounterEdges"]
-
-UNKNOWN_PERIOD_S = 0.1
-"""Assumed time between two updates of a register whose period is not known: the longest known of a GPU's counter."""
+__all__ = ["CounterEdges"]
 
 LONGEST_PERIOD_NS = 5_000_000_000  # longest period of a register that is read as one
 BRIDGE_NS = 1_000_000_000  # longest silence of a device that its register bridges, if plausible
-OLDEST = 1.02  # upper limit of the age of the present value, in periods
-SPREAD = 2.0  # residuals (80 % of edges stray less than one): if normally distributed, one edge in 200 comes sooner
-FEW = 8.0  # number of edges that doubles the spread: few do not show the residual well
 STRAYS = 3.0  # distance from the line, in residuals, beyond which an edge is none of its updates
-# Upper limit, as a share of the period, of a half bracket that improves a good line, and of the residual of a line that
-# predicts better than the last edge does. The duration of a call adds up to as much again, as no poll can be sharper.
-SMALL = 0.05
-SHARP_NS = 250_000  # upper limit of the residual of a line that says more than polls a millisecond apart
-SHARP_EDGES = 16  # fewest edges of such a line
 SHORTEST_S = 0.4  # shortest interval whose joules are shared out by the power: it has some readings in it
 LATE_POWER_S = 0.2  # lateness of an instantaneous power, at most: boards take up to 0.29 s to show a step
 LATE_SHARE = 0.25  # the same at most as a share of the interval whose joules it shares out
@@ -71,13 +62,14 @@ class CounterEdges:
         line: the straight line through the register's updates.
         beside: powers that were read meanwhile, which tell how the joules of an interval lie in time.
         note: the reason why the last poll broke off the segment; empty when it did not.
-        period_s: time between two updates of the register in seconds, as known or measured; ``None`` unknown.
+        period: time between two updates of the register, as known or measured.
+        next_edge: everything that is known of its next move, after each move, and whatever else changes that.
     """
 
     def __init__(self, info: MeterInfo, curve: Curve, *, refine: bool = True) -> None:
         self.curve = curve
         self.line, self.beside = UpdateLine(), PowerBeside()
-        self.note, self.period_s = "", info.update_period_s
+        self.note, self.period = "", Period(info.update_period_s)
         self._info, self._refine = info, refine
         self._max_w = plausible_w(info)
         self._segment: Segment | None = None  # none before the first poll, and after a break
@@ -85,6 +77,7 @@ class CounterEdges:
         self._fallen: Fallen | None = None  # while the register is below where it had been
         self._was_silent = False  # the device did not answer since the last poll
         self._stood = False  # two polls saw the same value: the period is not just that of the polls
+        self.next_edge = NextEdge()
 
     @property
     def state(self) -> dict[str, Any]:
@@ -110,44 +103,23 @@ class CounterEdges:
         early = self._segment.early if self._segment is not None else None
         return (early[0].low_ns + early[0].high_ns) // 2 if early else None
 
-    @property
-    def next_edge_ns(self) -> int | None:
-        """Time at which the register should move next; ``None`` while that is unknown."""
-        segment, period_s = self._segment, self.period_s
-        if segment is None or segment.edge_ns is None or segment.early is not None or period_s is None:
-            return None
-        from_fit_ns = self.line.next_ns(segment.edge_ns) if self.is_regular else None
-        return segment.edge_ns + round(period_s / NS) if from_fit_ns is None else from_fit_ns
+    def heed(self, period_s: float | None, line_ns: tuple[float | None, float]) -> None:
+        """Heed what polls that were made elsewhere have shown.
 
-    @property
-    def is_regular(self) -> bool:
-        """True while a straight line through the last edges says when the next one comes."""
-        return not self._doubts.is_raised and self._is_small(self.line.residual_ns, self.period_s or 0.0)
+        Args:
+            period_s: the register's period in seconds.
+            line_ns: period and residual of the line through its updates.
+        """
+        self.period, (self.line.period_ns, self.line.residual_ns) = Period(period_s), line_ns
+        self._look_ahead()
 
-    @property
-    def is_sure(self) -> bool:
-        """True while the line also says when an edge came that was not watched closely."""
-        return self.is_regular and not self._doubts.strayed
-
-    @property
-    def is_sharp(self) -> bool:
-        """True while the line says when an edge comes as sharply as a close watch of it."""
-        return self.line.edges >= SHARP_EDGES and self.line.residual_ns < SHARP_NS
-
-    @property
-    def spread_s(self) -> float:
-        """Time before :attr:`next_edge_ns` within which the next edge may lie, in seconds: seldom further."""
-        if self.is_regular:
-            return SPREAD * (1.0 + FEW / self.line.edges) * self.line.residual_ns * NS
-        return (0 if self._segment is None else self._segment.half_ns) * NS + 0.1 * (self.period_s or 0.0)
-
-    def _is_small(self, time_ns: float, period_s: float) -> bool:
-        call_s, small_s = 0.0 if self._segment is None else self._segment.call_ns * NS, SMALL * period_s
-        return time_ns * NS < small_s + min(call_s, small_s)
+    def _look_ahead(self) -> None:
+        self.next_edge.look(self._segment, self.line, self._doubts, self.period)
 
     def came_too_soon(self) -> None:
         """Note that the last edge was seen by a poll that should have come before it."""
         self._doubts.came_too_soon()
+        self._look_ahead()
 
     def feed(self, reading: Reading) -> bool:
         """Take one poll; true when the register had moved, or broke off."""
@@ -171,7 +143,12 @@ class CounterEdges:
         if register_j == segment.register_j:
             self.stood(reading.start_ns, reading.end_ns)
             return False
-        self._moved(segment, segment.edge(reading, register_j))
+        edge = segment.edge(reading, register_j)
+        if segment.early is None:
+            self._place(segment, edge)
+        else:
+            self._wait(segment, segment.early, edge)
+        self._look_ahead()
         return True
 
     @property
@@ -185,9 +162,9 @@ class CounterEdges:
 
     def stood(self, start_ns: int, end_ns: int) -> None:
         """Take a poll, from its begin to its end, that saw what the one before it saw."""
-        if self._segment is not None:
-            self._segment.stood(start_ns, end_ns)
-            self._stood = True
+        segment = self._segment
+        if segment is not None:
+            segment.last_ns, segment.last_end_ns, self._stood = start_ns, end_ns, True
 
     def _fault(self, segment: Segment, reading: Reading, *, was_silent: bool) -> str:
         """The reason why a reading does not go on from the last one; empty when it does."""
@@ -198,7 +175,7 @@ class CounterEdges:
             self._fallen = Fallen(segment.register_j, register_j, reading.end_ns)
             return "its energy counter went backwards"
         elapsed_ns = reading.end_ns - segment.old_seen_ns
-        if self.period_s is None and segment.edge_ns is None:
+        if self.period.s is None and segment.edge_ns is None:
             elapsed_ns += LONGEST_PERIOD_NS  # judged again once the period is known
         if self._is_implausible(register_j - segment.register_j, elapsed_ns):
             return "its energy counter leapt by more than its power limit allows"
@@ -206,8 +183,7 @@ class CounterEdges:
 
     def _is_implausible(self, rise_j: float, elapsed_ns: int) -> bool:
         """Return true for more than the device can draw since a period before the last poll of the old value."""
-        period_ns = max(self.period_s or 0.0, UNKNOWN_PERIOD_S) / NS  # a period is known late, and roughly
-        return rise_j > self._max_w * (elapsed_ns + period_ns) * NS
+        return rise_j > self._max_w * (elapsed_ns + self.period.roughly_ns) * NS  # a period is known late, and roughly
 
     def silent(self, now_ns: int) -> bool:
         """Note that the device did not answer at ``now_ns``: bridged by its register for a second, then missing.
@@ -235,6 +211,7 @@ class CounterEdges:
         self.finish()
         self._segment = None
         self.line.restart()
+        self._look_ahead()
 
     def _break(self, reading: Reading, why: str) -> bool:
         """Book the time between the last knot and now as missing, and start a new segment."""
@@ -251,36 +228,39 @@ class CounterEdges:
         early = segment.take_early() if segment is not None else []
         if segment is None or not early:
             return
-        if self.period_s is None and self.beside.is_known:
+        if self.period.s is None and self.beside.is_known:
             return  # how much of its rise was before the first poll is not known: the power tells all of it
         self.line.restart()  # the period stays, the edges are counted anew by it
         for edge in early:
             self._place(segment, edge)
+        self._look_ahead()
 
-    def _moved(self, segment: Segment, edge: Edge) -> None:
-        if segment.early is None:
-            self._place(segment, edge)
-            return
-        time_ns, half_ns = self._bracket(edge)
-        segment.date(time_ns, half_ns)
-        segment.early.append(edge)
+    def _wait(self, segment: Segment, early: list[Edge], edge: Edge) -> None:
+        """Let an edge wait until the period is settled."""
+        segment.edge_ns, segment.half_ns = time_ns, half_ns = self._bracket(edge)
+        early.append(edge)
         self._learn(time_ns, half_ns, edge)
-        if self._info.update_period_s is not None or is_settled(segment.early):
+        if self._info.update_period_s is not None or is_settled(early):
             self.finish()
 
     def _learn(self, time_ns: int, half_ns: int, edge: Edge) -> None:
         """Let the line go through an edge as well."""
         self.line.add(time_ns, half_ns, edge.still_ns)
         if self._info.update_period_s is None and self.line.period_ns is not None:
-            self.period_s = self.line.period_ns * NS
+            period_s = self.line.period_ns * NS
+            if period_s != self.period.s:
+                self.period = Period(period_s)
 
     def _bracket(self, edge: Edge) -> tuple[int, int]:
         """Middle of the two moments between which the register took this value, and half their distance."""
-        low_ns = edge.low_ns
-        if self.period_s is not None:  # it is the *last* update, so it is at most one period old
-            low_ns = max(low_ns, edge.start_ns - round(OLDEST * self.period_s / NS))
-        low_ns = min(low_ns, edge.high_ns)
-        return (low_ns + edge.high_ns) // 2, (edge.high_ns - low_ns + 1) // 2
+        low_ns, high_ns = edge.low_ns, edge.high_ns
+        if self.period.s is not None:  # it is the *last* update, so it is at most one period old
+            oldest_ns = edge.start_ns - self.period.oldest_ns
+            if oldest_ns > low_ns:
+                low_ns = oldest_ns
+        if low_ns > high_ns:
+            low_ns = high_ns
+        return (low_ns + high_ns) // 2, (high_ns - low_ns + 1) // 2
 
     def _place(self, segment: Segment, edge: Edge) -> None:
         """Put the knot of one edge; the first of a segment also says when the value before it began."""
@@ -288,19 +268,23 @@ class CounterEdges:
         by_line = self._by_line(segment, edge, time_ns, half_ns)
         if by_line is not None and by_line[1] < half_ns:
             time_ns, half_ns = by_line
-        segment.date(time_ns, half_ns)
-        curve, interval = self.curve, _Interval(edge.register_j - segment.placed_j, self._info.quality)
+        segment.edge_ns, segment.half_ns = time_ns, half_ns
+        curve, rise_j, quality, u_j = self.curve, edge.register_j - segment.placed_j, self._info.quality, 0.0
         if segment.placed_ns is None:
             interval = self._begin(segment, edge, time_ns, half_ns)
-            if self.period_s is None or self._is_implausible(interval.rise_j, edge.high_ns - segment.first_ns):
+            if self.period.s is None or self._is_implausible(interval.rise_j, edge.high_ns - segment.first_ns):
                 interval = NOT_KNOWN
-        rise_j, quality, u_j = interval
-        time_ns = max(time_ns, (curve.end_ns or time_ns - 1) + 1)
-        end_j = curve.end_j + rise_j
-        if quality != "missing":
+            rise_j, quality, u_j = interval
+        end_ns, end_j = time_ns - 1, rise_j
+        if curve.last is not None:
+            end_ns, end_j = curve.last.time_ns, curve.last.energy_j + rise_j
+        if time_ns <= end_ns:
+            time_ns = end_ns + 1
+        if quality != "missing" and (time_ns - end_ns) * NS >= SHORTEST_S:
             _share_out(curve, self.beside, self._info, time_ns, rise_j)
-        curve.add(time_ns, max(end_j, curve.end_j), half_width_ns=half_ns, quality=quality, u_j=u_j)
-        segment.place(time_ns, edge.register_j)
+            end_j = max(end_j, curve.end_j)
+        curve.add(time_ns, end_j, half_width_ns=half_ns, quality=quality, u_j=u_j)
+        segment.placed_ns, segment.placed_j = time_ns, edge.register_j
 
     def _begin(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> _Interval:
         """Put the knot of the update before a segment's first edge.
@@ -310,7 +294,7 @@ class CounterEdges:
             to it, and nobody knows which: behind a time that is missing, it is missing, too.
         """
         curve, rise_j, quality = self.curve, edge.register_j - segment.placed_j, self._info.quality
-        period_ns = (self.period_s or UNKNOWN_PERIOD_S) / NS
+        period_ns = (self.period.s or UNKNOWN_PERIOD_S) / NS
         spread_ns = self.line.period_half_ns if self._stood else period_ns  # it may well move more often
         before_ns, before_half_ns = _previous_update(
             segment, time_ns, half_ns, edge.last_ns, period_ns=period_ns, spread_ns=spread_ns
@@ -329,35 +313,42 @@ class CounterEdges:
         Returns:
             The time of the line's update and its half width; ``None`` where the line may not place the edge.
         """
-        nearest = self._nearest_on_line(segment, edge, time_ns, half_ns) if self._refine else None
-        strays = self.line.stray_ns(time_ns) > STRAYS * self.line.residual_ns + half_ns
-        is_narrow = self._is_small(half_ns, self.period_s or math.inf)
-        verdict = self._doubts.judge(strays=strays, is_narrow=is_narrow, is_regular=self.is_regular)
+        line, doubts, limit_s = self.line, self._doubts, small_s(self.period, segment)
+        follows_line = is_regular(line, doubts, limit_s)
+        nearest = None
+        if self._refine:
+            nearest = self._nearest_on_line(segment, edge, time_ns, half_ns, is_regular=follows_line)
+        strays = line.stray_ns(time_ns) > STRAYS * line.residual_ns + half_ns
+        is_narrow = half_ns * NS < (limit_s or math.inf)
+        verdict = doubts.judge(strays=strays, is_narrow=is_narrow, is_regular=follows_line)
         if verdict == "wrong":
-            self.line.restart()
-        is_rough = not self.is_regular and half_ns * NS < 0.5 * (self.period_s or math.inf)
-        if is_narrow or is_rough or self.line.is_longer(edge.still_ns):
+            line.restart()
+        is_rough = half_ns * NS < 0.5 * (self.period.s or math.inf)
+        if is_narrow or (is_rough and not is_regular(line, doubts, limit_s)) or line.is_longer(edge.still_ns):
             self._learn(time_ns, half_ns, edge)
         return nearest if verdict == "good" else None
 
-    def _nearest_on_line(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> tuple[int, int] | None:
+    def _nearest_on_line(
+        self, segment: Segment, edge: Edge, time_ns: int, half_ns: int, *, is_regular: bool
+    ) -> tuple[int, int] | None:
         """The line's last update within an edge's bracket, and its half width; ``None`` where there is none."""
         line = self.line
-        if not line.is_fitted:
-            return None
         low_ns, high_ns = time_ns - half_ns, time_ns + half_ns
         if segment.placed_ns is not None:  # the last update was another one
-            low_ns = max(low_ns, segment.placed_ns + round(0.5 * (self.period_s or 0.0) / NS))
+            next_ns = segment.placed_ns + self.period.apart_ns
+            if next_ns > low_ns:
+                low_ns = next_ns
         stray_ns = STRAYS * line.residual_ns
-        updates_ns = line.updates_ns(low_ns, high_ns)
-        if not updates_ns:  # it was seen a little before the line's moment
+        updates, last_ns = line.updates(low_ns, high_ns)
+        if updates < 1:  # it was seen a little before the line's moment
             away_ns = line.stray_ns(high_ns)
-            is_near = self.is_regular and away_ns <= stray_ns
+            is_near = is_regular and away_ns <= stray_ns
             return (high_ns, max(line.half_ns(high_ns), math.ceil(away_ns))) if is_near else None
-        if len(updates_ns) > 1 and updates_ns[-1] + stray_ns > edge.start_ns:
+        if updates > 1 and last_ns + stray_ns > edge.start_ns:
             return None  # a poll at the moment of an update may have seen that one or the one before
         # the register may be read at any moment of a call, and always at the same
-        return round(updates_ns[-1]), max(line.half_ns(updates_ns[-1]), (edge.high_ns - edge.start_ns) // 2)
+        half_ns, read_ns = line.half_ns(last_ns), (edge.high_ns - edge.start_ns) // 2
+        return round(last_ns), half_ns if half_ns > read_ns else read_ns
 
 
 def _by_time(curve: Curve, whole: _Interval, before_ns: int, before_half_ns: int, time_ns: int) -> _Interval:
@@ -374,8 +365,6 @@ def _by_time(curve: Curve, whole: _Interval, before_ns: int, before_half_ns: int
 def _share_out(curve: Curve, beside: PowerBeside, info: MeterInfo, end_ns: int, rise_j: float) -> None:
     """Put knots where the power was read since the last one: the interval's joules lie as the powers say."""
     start_ns, start_j = curve.end_ns or end_ns, curve.end_j
-    if (end_ns - start_ns) * NS < SHORTEST_S:
-        return
     late_s = LATE_POWER_S if info.instant_power else max(info.power_lag_s, LATE_POWER_S)
     half_ns = round(min(late_s / NS, LATE_SHARE * (end_ns - start_ns)))
     for time_ns, energy_j in beside.between(start_ns, end_ns, rise_j):

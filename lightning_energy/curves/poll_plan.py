@@ -6,10 +6,9 @@ Its times are whole nanoseconds: this is gone through at every poll.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lightning_energy.curves.call_budget import CallBudget
-from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,16 +40,16 @@ class Outlook(Protocol):
     """Everything the plan asks of a register: when it moves next, and how well that is known."""
 
     @property
-    def period_s(self) -> float | None:
-        """Time between two updates in seconds; ``None`` while unknown."""
+    def period_ns(self) -> int | None:
+        """Time between two updates; ``None`` while unknown."""
 
     @property
     def next_edge_ns(self) -> int | None:
         """Time of the next update; ``None`` while unknown."""
 
     @property
-    def spread_s(self) -> float:
-        """Time in seconds by which the update may come sooner."""
+    def spread_ns(self) -> int:
+        """Time by which the update may come sooner."""
 
     @property
     def is_sure(self) -> bool:
@@ -61,34 +60,37 @@ class Outlook(Protocol):
         """True while it is known as sharply as if it were."""
 
 
-class Edge(NamedTuple):
-    """The update that is expected next.
+class Edge:
+    """The update that is expected next: all is 0 while nothing is known of it.
 
     Attributes:
-        next_ns: its time; 0 while that is not known.
+        next_ns: its time.
         period_ns: time between two updates.
         lead_ns: time by which the first poll that waits for it comes sooner.
+        first_ns: time of that poll.
     """
 
-    next_ns: int = 0
-    period_ns: int = 0
-    lead_ns: int = 0
+    __slots__ = ("first_ns", "lead_ns", "next_ns", "period_ns")
+
+    def __init__(self) -> None:
+        self.next_ns = self.period_ns = self.lead_ns = self.first_ns = 0
 
 
 class Search:
-    """Polls of a register whose period is not known."""
+    """Polls of a register whose period is not known.
+
+    Attributes:
+        moved_ns: time of the register's last move, or of the first poll.
+    """
 
     def __init__(self) -> None:
-        self._moved_ns = self._stood_ns = 0  # the last move, or the first poll, and the longest standstill
-
-    def moved(self, now_ns: int) -> None:
-        """Note a move."""
-        self._moved_ns = now_ns
+        self.moved_ns = 0
+        self._stood_ns = 0  # the longest standstill
 
     def wait_ns(self, now_ns: int, calls: CallBudget) -> int:
         """Time until the next poll: where calls are slow, the longer, the longer the register stood still."""
-        self._moved_ns = self._moved_ns or now_ns
-        self._stood_ns = max(self._stood_ns, now_ns - self._moved_ns)
+        self.moved_ns = self.moved_ns or now_ns
+        self._stood_ns = max(self._stood_ns, now_ns - self.moved_ns)
         slowly_ns = self._stood_ns // SEARCH_POLLS if calls.call_ns > FAST_CALL_NS else 0
         is_close = FAST_CALL_NS < calls.call_ns < SLOW_CALL_NS and calls.saved_ns(now_ns) > 0
         fine_ns = 0 if is_close else calls.fine_ns(now_ns)
@@ -152,7 +154,8 @@ class PollPlan:
             cost_ns: time that all calls of the poll took, where the power was asked for as well.
         """
         if self.due_ns and not self.slack_ns:
-            self._late_ns += (max(start_ns - self.due_ns, 0) - self._late_ns) // LATE_POLLS
+            late_ns = start_ns - self.due_ns
+            self._late_ns += ((late_ns if late_ns > 0 else 0) - self._late_ns) // LATE_POLLS
         self.calls.spend(start_ns, end_ns, cost_ns)
         self._retry_ns = RETRY_NS[0]
 
@@ -184,9 +187,10 @@ class PollPlan:
             return
         self._aim(now_ns, outlook)
         if moved:
-            self._search.moved(now_ns)
-        ahead_ns = self._ahead_ns(now_ns)
-        if self._edge.next_ns and ahead_ns > self.calls.close_ns and not self._hunt_ns:
+            self._search.moved_ns = now_ns
+        edge = self._edge
+        ahead_ns = edge.first_ns - now_ns
+        if edge.next_ns and ahead_ns > self.calls.close_ns and not self._hunt_ns:
             self.is_before_edge = True
             self.due_ns = now_ns + self._wait_before_ns(outlook, ahead_ns, moved=moved, looks=looks)
         else:
@@ -195,9 +199,8 @@ class PollPlan:
     def wait_on(self, now_ns: int) -> None:
         """Plan the next poll after one that saw nothing new: the same edge is waited for."""
         is_free = self.calls.is_free
-        ahead_ns = self._ahead_ns(now_ns)
+        ahead_ns, period_ns = self._edge.first_ns - now_ns, self._edge.period_ns
         self.is_before_edge, self.slack_ns = False, 0
-        period_ns = self._edge.period_ns
         if not period_ns:
             due_ns = now_ns + self._jittered(self._search.wait_ns(now_ns, self.calls))
         elif ahead_ns > self.calls.close_ns:
@@ -213,39 +216,40 @@ class PollPlan:
     def _jittered(self, wait_ns: int) -> int:
         return int(wait_ns * (1.0 - JITTER + 2.0 * JITTER * self._random()))
 
-    def _ahead_ns(self, now_ns: int) -> int:
-        """Time until the first poll that waits for the edge."""
-        return self._edge.next_ns - self._edge.lead_ns - now_ns
-
     def _aim(self, now_ns: int, outlook: Outlook) -> None:
         """Note when the register moves next, and how much sooner the first poll should come."""
-        period_s, next_ns = outlook.period_s, outlook.next_edge_ns
-        if period_s is None or next_ns is None:
+        period_ns, next_ns = outlook.period_ns, outlook.next_edge_ns
+        if period_ns is None or next_ns is None:
             self._edge = Edge()
             return
-        period_ns = round(period_s / NS)
+        spread_ns, fine_ns = outlook.spread_ns, self.calls.fine_ns(now_ns)
         # its answer is to come before the edge, and the poll may be late
-        lead_ns = max(round(outlook.spread_s / NS), self.calls.fine_ns(now_ns)) + self.calls.call_ns + self._late_ns
-        self._edge = Edge(next_ns, period_ns, min(lead_ns, int(LATEST_LEAD * period_ns)))
+        lead_ns = (spread_ns if spread_ns > fine_ns else fine_ns) + self.calls.call_ns + self._late_ns
+        most_ns = int(LATEST_LEAD * period_ns)
+        if lead_ns > most_ns:
+            lead_ns = most_ns
+        edge = self._edge
+        edge.next_ns, edge.period_ns, edge.lead_ns, edge.first_ns = next_ns, period_ns, lead_ns, next_ns - lead_ns
 
     def _wait_before_ns(self, outlook: Outlook, ahead_ns: int, *, moved: bool, looks: int) -> int:
         """Time until the first poll near the next edge, or the only one that sees it."""
         calls, call_ns = self.calls, self.calls.call_ns
-        next_ns, _, lead_ns = self._edge
+        edge = self._edge
+        next_ns, lead_ns = edge.next_ns, edge.lead_ns
         self._moves += moved
         # calls around the edge, which may come sooner or later
         hunt_ns = 2 * call_ns + 2 * lead_ns * call_ns // (calls.close_ns + call_ns)
         spare_ns = calls.saved_ns(next_ns) - hunt_ns
-        self.looks = moved and self._wants_look(looks) and spare_ns >= 2 * call_ns
+        self.looks = moved and spare_ns >= 2 * call_ns and self._wants_look(looks)
         if self.looks:  # at a random moment: the load may be locked to the register's period
             return int(self._random() * ahead_ns)
         if not calls.is_free and outlook.is_sure:
             if outlook.is_sharp and self._moves % HUNT_SHARP_EVERY:
                 return self._wait_past_ns(ahead_ns)
             if self._is_spared(spare_ns):
-                self.slack_ns = round(SLACK * self._edge.period_ns)
+                self.slack_ns = round(SLACK * edge.period_ns)
                 return self._wait_past_ns(ahead_ns)
-        skipped_ns = self._whole_periods_ns(calls.time_to_save_ns(-spare_ns))
+        skipped_ns = self._periods_to_save_ns(-spare_ns)
         self._single_polls, self._hunt_ns = 0, next_ns + skipped_ns
         if skipped_ns:  # this poll sees the moves that were left out, so it comes sooner before the edge
             return ahead_ns + skipped_ns - call_ns - lead_ns
@@ -264,12 +268,12 @@ class PollPlan:
         """Time until a single poll that sees that the register moved; the line says when it did."""
         self.is_before_edge = False
         self._single_polls += 1
-        next_ns, _, lead_ns = self._edge
-        past_ns = next_ns + lead_ns
-        short_ns = self.calls.call_ns - self.calls.saved_ns(past_ns)
-        return ahead_ns + 2 * lead_ns + self._whole_periods_ns(self.calls.time_to_save_ns(short_ns))
+        edge = self._edge
+        short_ns = self.calls.call_ns - self.calls.saved_ns(edge.next_ns + edge.lead_ns)
+        return ahead_ns + 2 * edge.lead_ns + self._periods_to_save_ns(short_ns)
 
-    def _whole_periods_ns(self, time_ns: int) -> int:
-        """The least number of whole periods that take so long; 0 for less than no time."""
-        period_ns = self._edge.period_ns
-        return max(-(-time_ns // period_ns), 0) * period_ns
+    def _periods_to_save_ns(self, short_ns: int) -> int:
+        """The least number of whole periods in which so much time in calls is saved up; 0 where there is enough."""
+        if short_ns <= 0:
+            return 0
+        return -(-self.calls.time_to_save_ns(short_ns) // self._edge.period_ns) * self._edge.period_ns

@@ -34,20 +34,21 @@ class Settling:
 
     Args:
         settle: settles it.
+
+    Attributes:
+        due_ns: time behind which it is to be settled.
     """
 
     def __init__(self, settle: Callable[[], None]) -> None:
         self.settle = settle
-        self._last_ns = monotonic_ns()
         self._after_ns = FIRST_SETTLE_NS
+        self.due_ns = monotonic_ns() + self._after_ns
 
-    def is_due(self, now_ns: int, channels: int) -> bool:
-        """Return true, once, when it is time."""
-        if now_ns - self._last_ns <= self._after_ns:
-            return False
+    def go_on(self, now_ns: int, channels: int) -> None:
+        """Set the next time."""
         most_ns = max(SETTLE_NS * channels // FULL_CHANNELS, SETTLE_NS)
-        self._last_ns, self._after_ns = now_ns, min(2 * self._after_ns, most_ns)
-        return True
+        self._after_ns = min(2 * self._after_ns, most_ns)
+        self.due_ns = now_ns + self._after_ns
 
 
 class Poller:
@@ -200,20 +201,19 @@ class Poller:
         return self._ended
 
     def _loop(self) -> None:
-        now_ns = monotonic_ns()
+        now_ns, has_begun = monotonic_ns(), False
         while True:
             is_woken = self._rest(self._latest_ns() - now_ns)
+            now_ns = monotonic_ns()
+            together_ns = now_ns + TOGETHER_NS
+            while not is_woken and (channel := self._due_by(together_ns)) is not None:
+                now_ns = self._poll(channel, now_ns)
             if self._is_over():
                 return
-            now_ns = monotonic_ns()
             if is_woken:
                 continue
-            together_ns = now_ns + TOGETHER_NS
-            while (channel := self._due_by(together_ns)) is not None:
-                now_ns = self._poll(channel, now_ns)
-                if self._is_over():  # while this thread hung in the call
-                    return
-            if not self.has_begun.is_set():
+            if not has_begun:
+                has_begun = True
                 self.has_begun.set()
             now_ns = self._settle_by(now_ns)
 
@@ -223,8 +223,9 @@ class Poller:
 
     def _settle_by(self, now_ns: int) -> int:
         """Settle if it is time; the moment after that."""
-        if self._settle is None or not self._settle.is_due(now_ns, len(self.channels)):
+        if self._settle is None or now_ns <= self._settle.due_ns:
             return now_ns
+        self._settle.go_on(now_ns, len(self.channels))
         self._settle.settle()
         self.cpu_s = time.thread_time()
         return monotonic_ns()
@@ -234,12 +235,16 @@ class Poller:
         latest_ns = sys.maxsize
         for channel in self.channels:
             plan = channel.plan
-            latest_ns = min(latest_ns, plan.due_ns + plan.slack_ns)
+            by_ns = plan.due_ns + plan.slack_ns
+            if by_ns < latest_ns:
+                latest_ns = by_ns
         return latest_ns
 
     def _due_by(self, time_ns: int) -> Channel | None:
-        """The channel that has waited for its poll the longest; ``None`` if none wants one by a moment."""
+        """The channel that has waited for its poll the longest; ``None`` if none wants one by then, or at the end."""
         first = None
+        if self._ended:  # also while this thread hung in a call
+            return None
         for channel in self.channels:
             due_ns = channel.plan.due_ns
             if due_ns <= time_ns:

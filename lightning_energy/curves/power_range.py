@@ -50,7 +50,10 @@ class PowerRange:
         if not 0 <= power_w < math.inf:
             return
         self.looks += 1
-        self._lowest_w, self._highest_w = min(power_w, self._lowest_w), max(power_w, self._highest_w)
+        if power_w < self._lowest_w:
+            self._lowest_w = power_w
+        if power_w > self._highest_w:
+            self._highest_w = power_w
 
     def add(self, mean_w: float, length_ns: int, edges_ns: int) -> None:
         """Take the mean power of one interval.
@@ -63,7 +66,10 @@ class PowerRange:
             length_ns: length of the interval.
             edges_ns: half the brackets of its two ends, together.
         """
-        self._lowest_mean_w, self._highest_mean_w = min(self._lowest_mean_w, mean_w), max(self._highest_mean_w, mean_w)
+        if mean_w < self._lowest_mean_w:
+            self._lowest_mean_w = mean_w
+        if mean_w > self._highest_mean_w:
+            self._highest_mean_w = mean_w
         slack_w = mean_w * (NEWS + edges_ns / length_ns)
         if self.looks and not self._lowest_w - slack_w <= mean_w <= self._highest_w + slack_w:
             self.looks = 0

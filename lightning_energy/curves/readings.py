@@ -40,7 +40,7 @@ def believed(  # noqa: PLR0911 - each reason is told
     """
     if (after_ns - before_ns) * NS > LONGEST_READ_S:
         return None, not_returned((after_ns - before_ns) * NS)
-    if not isinstance(reading, Reading):
+    if type(reading) is not Reading and not isinstance(reading, Reading):
         return None, f"it gives {reprlib.repr(reading)} for a reading. {ADVICE}"
     try:
         start_ns, end_ns = int(reading.start_ns), int(reading.end_ns)
@@ -49,7 +49,12 @@ def believed(  # noqa: PLR0911 - each reason is told
     if not (start_ns <= end_ns <= after_ns and end_ns >= last_ns and (before_ns - start_ns) * NS <= OLDEST_S):
         return None, _when(start_ns, end_ns, before_ns, after_ns, last_ns)
     register_j, power_w = reading.register_j, reading.power_w
-    if type(register_j) is float and power_w is None and type(reading.start_ns) is int and math.isfinite(register_j):
+    if (
+        type(register_j) is float
+        and power_w is None
+        and type(reading.start_ns) is int
+        and -math.inf < register_j < math.inf
+    ):
         return reading, ""  # the usual answer
     try:
         register_j = None if register_j is None else float(register_j)

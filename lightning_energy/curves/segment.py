@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from lightning_energy.meters.units import NS
 
@@ -23,7 +23,8 @@ AGREE = 0.25  # share of an interval by which two intervals of one period differ
 SHARP = 0.35  # share of an interval that a bracket takes, at most, where polls were frequent enough
 
 
-class Edge(NamedTuple):
+@dataclass(slots=True)
+class Edge:
     """A move of the register between two polls.
 
     Attributes:
@@ -114,10 +115,6 @@ class Segment:
         self.placed_ns: int | None = None
         self._new_seen_ns = first.end_ns  # when the poll ended that first saw the present value
 
-    def stood(self, start_ns: int, end_ns: int) -> None:
-        """Note a poll, from its begin to its end, that still saw the value of the one before."""
-        self.last_ns, self.last_end_ns = start_ns, end_ns
-
     def edge(self, reading: Reading, register_j: float) -> Edge:
         """Note that ``reading`` saw a new value, which the poll before it did not see yet."""
         start_ns, end_ns, last_ns = reading.start_ns, reading.end_ns, self.last_ns
@@ -126,14 +123,6 @@ class Segment:
         self.register_j, self.call_ns = register_j, end_ns - start_ns
         self.last_ns, self.last_end_ns = start_ns, end_ns
         return edge
-
-    def date(self, time_ns: int, half_ns: int) -> None:
-        """Set the time of the last edge and half its bracket."""
-        self.edge_ns, self.half_ns = time_ns, half_ns
-
-    def place(self, time_ns: int, register_j: float) -> None:
-        """Note that the last knot stands at a time, for a value of the register."""
-        self.placed_ns, self.placed_j = time_ns, register_j
 
     def take_early(self) -> list[Edge]:
         """Give up the edges that waited: later ones do not wait."""

@@ -32,12 +32,14 @@ class UpdateLine:
         period_ns: the period; ``None`` before two edges.
         period_half_ns: half the bracket of the period.
         residual_ns: distance from the line that four in five edges keep within; infinite before the fit.
+        edges: number of edges that the line goes through.
     """
 
     def __init__(self) -> None:
         self.period_ns: float | None = None
         self.period_half_ns = 0.0
         self.residual_ns = math.inf
+        self.edges = 0
         self._index: deque[int] = deque(maxlen=FIT_EDGES)
         self._time_ns: deque[int] = deque(maxlen=FIT_EDGES)
         self._half_width_ns: deque[int] = deque(maxlen=FIT_EDGES)
@@ -48,14 +50,9 @@ class UpdateLine:
         self._longer_ns: list[int] = []  # times for which the register stood still too long, before the last edges
 
     @property
-    def edges(self) -> int:
-        """Number of edges that the line goes through."""
-        return len(self._time_ns)
-
-    @property
     def is_fitted(self) -> bool:
         """True once the line has a phase and a residual, not just a period."""
-        return self.period_ns is not None and math.isfinite(self.residual_ns)
+        return self.period_ns is not None and self.residual_ns < math.inf
 
     def add(self, time_ns: int, half_width_ns: int, still_ns: int = 0) -> None:
         """Take one edge; between edges that skip updates, these are counted by the period known so far.
@@ -69,27 +66,29 @@ class UpdateLine:
             self._longer_ns.append(still_ns)
             if not self._is_known or len(self._longer_ns) >= LONGER_EDGES:
                 self._count_anew(min(self._longer_ns))
-        else:
+        elif self._longer_ns:
             self._longer_ns.clear()
-        if self._time_ns:
+        index = 0
+        if self.edges:
             elapsed = time_ns - self._time_ns[-1]
-            self._index.append(self._index[-1] + max(1, round(elapsed / (self.period_ns or elapsed))))
-        else:
-            self._index.append(0)
+            steps = round(elapsed / (self.period_ns or elapsed))
+            index = self._index[-1] + (steps if steps > 1 else 1)
+        self._index.append(index)
         self._time_ns.append(time_ns)
         self._half_width_ns.append(half_width_ns)
         self._added += 1
-        self._fit()
+        if self.edges < FIT_EDGES:
+            self.edges += 1
+        # the line barely moves with one more point of many
+        if self.edges >= POINTS_OF_A_LINE and (self.edges <= 2 * FIT_MINIMUM or not self._added % FIT_EVERY):
+            self._fit()
 
     def _fit(self) -> None:
-        n = len(self._time_ns)
-        if n < POINTS_OF_A_LINE or (n > 2 * FIT_MINIMUM and self._added % FIT_EVERY):
-            return  # the line barely moves with one more point of many
-        origin_ns = self._time_ns[0]
-        t = np.array([x - origin_ns for x in self._time_ns], dtype=np.float64)
-        k = np.array(self._index, dtype=np.float64) - self._index[0]
-        if self.period_ns is not None and n >= FIT_MINIMUM:
-            self._fit_line(t, k, origin_ns)
+        # lists of numbers, as arrays of other sequences take twice as long
+        t = (np.array([*self._time_ns], dtype=np.int64) - self._time_ns[0]).astype(np.float64)
+        k = np.array([*self._index], dtype=np.float64) - self._index[0]
+        if self.period_ns is not None and self.edges >= FIT_MINIMUM:
+            self._fit_line(t, k)
         elif not self._is_known:
             self._fit_period(t, k)
 
@@ -106,21 +105,24 @@ class UpdateLine:
         widest_ns = float(np.max(np.array(self._half_width_ns), where=ends, initial=0.0)) or one_ns
         self.period_half_ns = 2.0 * widest_ns / max(int(single.sum()), 1)
 
-    def _fit_line(self, t: NDArray[np.float64], k: NDArray[np.float64], origin_ns: int) -> None:
+    def _fit_line(self, t: NDArray[np.float64], k: NDArray[np.float64]) -> None:
         """Fit by weighted least squares, written out: numpy's own take several times as long, twenty times a second."""
-        weight = (np.array(self._half_width_ns, dtype=np.float64) + LEAST_HALF_NS) ** -2.0
-        share = weight / weight.sum()
+        weight = (np.array([*self._half_width_ns], dtype=np.float64) + LEAST_HALF_NS) ** -2.0
+        share = weight / np.add.reduce(weight)
         mean_k, mean_t = float(share @ k), float(share @ t)
-        from_mean = share * (k - mean_k)
-        variance_k = float(from_mean @ (k - mean_k))
-        slope = float(from_mean @ (t - mean_t)) / variance_k
+        from_mean_k = k - mean_k
+        weighted = share * from_mean_k
+        variance_k = float(weighted @ from_mean_k)
+        slope = float(weighted @ (t - mean_t)) / variance_k
         intercept = mean_t - slope * mean_k
-        residual = np.sort(np.abs(t - (intercept + slope * k)))
+        residual = np.abs(t - (intercept + slope * k))
+        residual.sort()
         self.period_ns = slope
-        self.period_half_ns = float(residual[-1]) / len(t)
+        self.period_half_ns = float(residual[-1]) / self.edges
+        origin_ns = self._time_ns[0]
         self._center_ns, self._spread_ns = origin_ns + mean_t, slope * math.sqrt(variance_k)
         self._phase_ns = origin_ns + intercept - slope * self._index[0]
-        self.residual_ns = float(residual[math.ceil(MOST * (len(t) - 1))])
+        self.residual_ns = float(residual[math.ceil(MOST * (self.edges - 1))])
         self._is_known = self.residual_ns < KNOWN * self.period_ns
 
     def is_longer(self, still_ns: int) -> bool:
@@ -141,11 +143,11 @@ class UpdateLine:
         """Forget the phase and keep the period: the device was silent or reset."""
         for column in (self._index, self._time_ns, self._half_width_ns):
             column.clear()
-        self.residual_ns = math.inf
+        self.residual_ns, self.edges = math.inf, 0
 
     def next_ns(self, edge_ns: int) -> int | None:
         """Time at which the update after the one at ``edge_ns`` should come; ``None`` before the fit."""
-        if self.period_ns is None or not math.isfinite(self.residual_ns):
+        if self.period_ns is None or not self.residual_ns < math.inf:
             return None
         updates = math.ceil((edge_ns - self._phase_ns) / self.period_ns + 0.5)
         return round(self._phase_ns + updates * self.period_ns)
@@ -156,16 +158,19 @@ class UpdateLine:
         It grows away from the line's edges: the standard error of a prediction by a straight line.
         """
         away = (time_ns - self._center_ns) / self._spread_ns
-        return max(round(self.residual_ns * math.sqrt(1.0 + (1.0 + away * away) / self.edges)), 1)
+        return round(self.residual_ns * math.sqrt(1.0 + (1.0 + away * away) / self.edges)) or 1
 
     def stray_ns(self, edge_ns: int) -> float:
         """Distance of an edge from the nearest update of the line; 0 before the fit."""
-        if self.period_ns is None or not math.isfinite(self.residual_ns):
+        if self.period_ns is None or not self.residual_ns < math.inf:
             return 0.0
-        return abs(math.remainder(edge_ns - self._phase_ns, self.period_ns))
+        away_ns = math.remainder(edge_ns - self._phase_ns, self.period_ns)
+        return away_ns if away_ns > 0.0 else -away_ns
 
-    def updates_ns(self, low_ns: float, high_ns: float) -> list[float]:
-        """Updates of the line between two moments."""
-        period_ns = self.period_ns or math.inf
-        first, last = ((moment - self._phase_ns) / period_ns for moment in (low_ns, high_ns))
-        return [self._phase_ns + k * period_ns for k in range(math.ceil(first), math.floor(last) + 1)]
+    def updates(self, low_ns: float, high_ns: float) -> tuple[int, float]:
+        """The number of the line's updates between two moments, and the time of the last; none before the fit."""
+        phase_ns, period_ns = self._phase_ns, self.period_ns
+        if period_ns is None or not self.residual_ns < math.inf:
+            return 0, 0.0
+        first, last = math.ceil((low_ns - phase_ns) / period_ns), math.floor((high_ns - phase_ns) / period_ns)
+        return last + 1 - first, phase_ns + last * period_ns

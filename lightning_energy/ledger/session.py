@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.curves.channel import Channel
-from lightning_energy.curves.edges import UNKNOWN_PERIOD_S
+from lightning_energy.curves.period import UNKNOWN_PERIOD_S
 from lightning_energy.curves.sampler import Sampler
 from lightning_energy.ledger.accounts import OUTSIDE
 from lightning_energy.ledger.booker import Booker

@@ -99,7 +99,7 @@ class NvmlMeter(Meter):
             raise TypeError(f"helper={helper!r}: give True or False")
         self.uuid, self.helper = uuid, helper
         self._board: Board | None = None
-        self._pid = 0
+        self._is_forked = False  # the board was found by the process that this one is a fork of
         self._has_counter = False
         self._has_instant = False
         self._is_confirmed = True  # the instantaneous power, where it was odd when the board was opened
@@ -156,9 +156,9 @@ class NvmlMeter(Meter):
         most_w = PLAUSIBLE * (info.power_max_w or math.inf)
         findings = Findings(module=module if in_module.value else None)
         self._watch = Watch(monotonic_ns(), self._has_counter, seeks_scope, most_w, findings)
-        self._board, self._pid, self._news, self._is_looked_at = board, os.getpid(), None, False
-        self._due_ns = 0
         _read.add(self)
+        self._board, self._is_forked, self._news, self._is_looked_at = board, False, None, False
+        self._due_ns = 0
         self._others = Answer() if self.uuid.startswith("MIG-") else self._ask_for_others(board)
         self._opened = replace(info, note="; ".join(notes), scope_known=not seeks_scope)
         return self._described(self._opened, findings)
@@ -169,25 +169,23 @@ class NvmlMeter(Meter):
         Raises:
             MeterLost: the board does not answer.
         """
-        board = self._open_board()
-        reading = self._counted(board) if self._has_counter else self._powered(board)
-        if self._watch is not None:
-            self._compare(board, self._watch, reading)
-            self._due_ns = self._watch.due_ns
+        board, watch = self._board or self._open_board(), self._watch
+        try:
+            reading = board.counter.take(monotonic_ns) if self._has_counter else self._powered(board)
+        except board.nvml.NVMLError as error:
+            raise MeterLost(f"GPU {self.uuid}: {why(board.nvml, error)}") from error
+        if watch is not None:
+            if reading.end_ns >= watch.since_ns:
+                self._compare(board, watch, reading)
+            self._due_ns = watch.due_ns
         if not self._is_looked_at:
             self._look_at(board)
         return reading
 
     def is_unchanged(self) -> bool:
         """Read the counter, and return true if it has not moved, and the board needs no other look now."""
-        return self._has_counter and self._open_board().counter.has_stood(monotonic_ns, self._due_ns)
-
-    def _counted(self, board: Board) -> Reading:
-        """A reading of the counter."""
-        try:
-            return board.counter.take(monotonic_ns)
-        except board.nvml.NVMLError as error:
-            raise MeterLost(f"GPU {self.uuid}: {why(board.nvml, error)}") from error
+        board = self._board
+        return board is not None and self._has_counter and board.counter.has_stood(monotonic_ns, self._due_ns)
 
     def _powered(self, board: Board) -> Reading:
         """A reading of the power."""
@@ -204,7 +202,7 @@ class NvmlMeter(Meter):
         ``None`` as well while it is not known whether the counter covers more than the GPU, or whether the
         instantaneous power can be trusted.
         """
-        board, watch = self._open_board(), self._watch
+        board, watch = self._board or self._open_board(), self._watch
         if watch is not None and watch.seeks_scope and watch.findings.module is None:
             return None
         if self._has_counter and not self._is_confirmed:
@@ -214,7 +212,7 @@ class NvmlMeter(Meter):
 
     def revised(self) -> MeterInfo | None:
         """The new description, once, after a comparison of the readings or a late answer has shown something."""
-        others = self._take_answer()
+        others = None if self._asked is None else self._take_answer()
         if others is not None and self._opened is not None and self._watch is not None:
             self._others = others
             self._news = self._described(self._opened, self._watch.findings)
@@ -248,11 +246,15 @@ class NvmlMeter(Meter):
         return found
 
     def _open_board(self) -> Board:
+        if self._is_forked:
+            raise MeterLost(f"GPU {self.uuid}: NVML does not survive a fork; open the meter in this process")
         if self._board is None:
             raise MeterError(f"GPU {self.uuid} was read before it was opened: call open() first")
-        if os.getpid() != self._pid:
-            raise MeterLost(f"GPU {self.uuid}: NVML does not survive a fork; open the meter in this process")
         return self._board
+
+    def _forget(self) -> None:
+        """Forget the board in a forked child."""
+        self._board, self._is_forked = None, True
 
     def _find_sensors(self, board: Board, text: str) -> list[str]:
         """Find out what the board reports, and return sentences about what it does not."""
@@ -383,6 +385,17 @@ def _unlike(instant_w: float | None, average_w: float | None) -> bool:
         return False
     low_w, high_w = sorted((instant_w, average_w))
     return high_w > UNLIKE * low_w and high_w - low_w > UNLIKE_W
+
+
+def _forget_boards() -> None:
+    """Make the open meters known as lost in a forked child: a look at each reading whether it is one costs more."""
+    for meter in [*_read]:
+        meter._forget()  # noqa: SLF001 - of this module
+    _read.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing is forked
+    os.register_at_fork(after_in_child=_forget_boards)
 
 
 class NvmlSource(Source):

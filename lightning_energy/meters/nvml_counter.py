@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.meters.base import Reading
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Counter"]
 
 NAME = "nvmlDeviceGetTotalEnergyConsumption"
+ALWAYS_NS = -sys.maxsize  # before any time: from then on, a reading is to be taken in any case
 
 
 class Counter:
@@ -53,10 +55,12 @@ class Counter:
             clock: the monotonic clock in nanoseconds.
             until_ns: time from which on a reading is to be taken in any case.
         """
-        seen = _, end_ns, result = self._look(clock)
+        start_ns = clock()
+        result = self._read(self._handle, self._at)
+        end_ns = clock()
         if not result and self._value.value == self._taken_mj and end_ns < until_ns:
             return True
-        self._kept = seen
+        self._kept = start_ns, end_ns, result
         return False
 
     def take(self, clock: Clock) -> Reading:
@@ -68,17 +72,15 @@ class Counter:
         Raises:
             pynvml.NVMLError: the counter cannot be read.
         """
-        start_ns, end_ns, result = self._kept or self._look(clock)
-        self._kept = None
+        kept, self._kept = self._kept, None
+        if kept is None:
+            self.has_stood(clock, ALWAYS_NS)
+            return self.take(clock)
+        start_ns, end_ns, result = kept
         if result:
             raise self._nvml.NVMLError(result)
         self._taken_mj = self._value.value
-        return Reading(start_ns, end_ns, register_j=float(self._taken_mj) * MW)
-
-    def _look(self, clock: Clock) -> tuple[int, int, int]:
-        start_ns = clock()
-        result = self._read(self._handle, self._at)
-        return start_ns, clock(), result
+        return Reading(start_ns, end_ns, float(self._taken_mj) * MW)
 
     def _by_wrapper(self, handle: Any, _at: Any) -> int:
         try:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_energy.meters.base import MeterUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["MW", "TRIES", "Answer", "ask", "library", "why"]
 
@@ -96,7 +99,6 @@ def ask(nvml: Any, function: Any, *arguments: Any, tries: int = TRIES) -> Answer
         arguments: its arguments.
         tries: largest number of calls.
     """
-    lacking, lasting = ({getattr(nvml, f"NVML_ERROR_{name}", None) for name in names} for names in (LACKING, LASTING))
     answer = Answer(error="not asked")
     for is_again in range(tries):
         if is_again:
@@ -104,12 +106,16 @@ def ask(nvml: Any, function: Any, *arguments: Any, tries: int = TRIES) -> Answer
         try:
             return Answer(function(*arguments))
         except nvml.NVMLError as error:
-            answer = Answer(error=why(nvml, error), is_lacking=error.value in lacking, code=error.value)
-            if error.value in lasting:
+            answer = Answer(error=why(nvml, error), is_lacking=_is_one_of(LACKING, nvml, error), code=error.value)
+            if _is_one_of(LASTING, nvml, error):
                 break
         except getattr(nvml, "NVMLLibraryMismatchError", nvml.NVMLError) as error:
             return Answer(error=str(error), is_lacking=True)  # the driver is too old for pynvml's newest version of it
     return answer
+
+
+def _is_one_of(names: Sequence[str], nvml: Any, error: Any) -> bool:
+    return error.value in {getattr(nvml, f"NVML_ERROR_{name}", None) for name in names}
 
 
 def why(nvml: Any, error: Any) -> str:

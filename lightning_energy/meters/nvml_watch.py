@@ -82,6 +82,8 @@ class Watch:
     Attributes:
         findings: the result so far.
         window: the stretch of the present watch that could be judged last.
+        since_ns: begin of the present watch, or of the next: until then, no reading says anything.
+        due_ns: time from which on the board should be looked at again.
     """
 
     begin_ns: int
@@ -90,13 +92,15 @@ class Watch:
     most_w: float = math.inf
     findings: Findings = field(default_factory=Findings)
     window: Window | None = None
+    since_ns: int = field(init=False)
+    due_ns: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._random = random.Random(0)  # noqa: S311 - against phase locking, not secrecy
         self._begin(self.begin_ns)
 
     def _begin(self, time_ns: int) -> None:
-        self._since_ns = self._due_ns = time_ns
+        self.since_ns = self.due_ns = time_ns
         self._judge_ns = time_ns + round(JUDGE_S / NS)
         self._looks: list[Look] = []
         self._register_j: float | None = None
@@ -106,7 +110,7 @@ class Watch:
 
     def count(self, time_ns: int, register_j: float) -> None:
         """Take a reading of the counter: its moves bound the time in which its mean power is known exactly."""
-        if time_ns < self._since_ns or register_j == self._register_j:
+        if time_ns < self.since_ns or register_j == self._register_j:
             return
         if self._register_j is not None:
             since_ns, since_j = self._moves[-1] if self._moves else (self._counted_ns, self._register_j)
@@ -115,11 +119,6 @@ class Watch:
             else:  # it was reset, or leapt
                 self._moves = []
         self._register_j, self._counted_ns = register_j, time_ns
-
-    @property
-    def due_ns(self) -> int:
-        """Time from which on the board should be looked at again."""
-        return self._due_ns
 
     def look(self, look: Look, took_ns: int) -> bool:
         """Take a look.
@@ -133,12 +132,12 @@ class Watch:
         """
         now_ns, wait_s = look.time_ns, max(LOOK_S, SLOW_LOOK * took_ns * NS)
         self._looks.append(look)
-        self._due_ns = now_ns + round(wait_s * (1.0 + JITTER * (2.0 * self._random.random() - 1.0)) / NS)
+        self.due_ns = now_ns + round(wait_s * (1.0 + JITTER * (2.0 * self._random.random() - 1.0)) / NS)
         before = self.findings
         if now_ns >= self._judge_ns:
             self._judge_ns = now_ns + round(JUDGE_S / NS)
             self._judge()
-        watched_s = (now_ns - self._since_ns) * NS
+        watched_s = (now_ns - self.since_ns) * NS
         is_open = self.seeks_scope and self.findings.module is None
         if watched_s >= (LONGEST_S if is_open else min(max(WATCH_S, LEAST_LOOKS * wait_s), LONGEST_S)):
             self._end()

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from lightning_energy.curves.edges import UNKNOWN_PERIOD_S
+from lightning_energy.curves.period import UNKNOWN_PERIOD_S
 from lightning_energy.results.per_sample import per_sample_j
 
 if TYPE_CHECKING:

@@ -55,7 +55,7 @@ def test_knots_stand_only_where_the_counter_moved():
     assert all(abs(t - round(t / device.period_ns) * device.period_ns) < 4_500_000 for t in knots.time_ns)
     rises = [b - a for a, b in zip(knots.energy_j, knots.energy_j[1:], strict=False)]
     assert rises == pytest.approx([20.0] * len(rises))
-    assert device.edges.period_s == pytest.approx(0.1, rel=0.02)
+    assert device.edges.period.s == pytest.approx(0.1, rel=0.02)
     assert missing_s(device.curve) == 0
 
 
@@ -269,7 +269,7 @@ def test_a_long_first_wait_does_not_set_the_period():
     device = Device(period_ns=S // 50)
     device.poll(10 * S)
     device.poll_all(10.47, 11.0, every_s=0.002)
-    assert device.edges.period_s == pytest.approx(0.02, rel=0.02)
+    assert device.edges.period.s == pytest.approx(0.02, rel=0.02)
     true_j = 200.0 * 0.9
     energy = device.curve.energy_between(10 * S, 10 * S + round(0.9 * S))
     assert abs(energy.energy_j - true_j) <= 2 * energy.u_j

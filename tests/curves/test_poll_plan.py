@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,18 +17,19 @@ class Register:
     """A register that moves exactly periodically, and is known to."""
 
     period_s: float | None = 0.1
-    spread_s: float = 0.0005
+    spread_ns: int = 500_000
     is_sure: bool = True
     is_sharp: bool = False
     now_ns: int = BEGIN_NS
 
     @property
     def next_edge_ns(self) -> int | None:
-        return None if self.period_s is None else BEGIN_NS + (self.updates(self.now_ns) + 1) * self.period_ns
+        period_ns = self.period_ns
+        return None if period_ns is None else BEGIN_NS + (self.updates(self.now_ns) + 1) * period_ns
 
     @property
-    def period_ns(self) -> int:
-        return round((self.period_s or math.inf) * S)
+    def period_ns(self) -> int | None:
+        return None if self.period_s is None else round(self.period_s * S)
 
     def updates(self, time_ns: int) -> int:
         return (time_ns - BEGIN_NS) // self.period_ns

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
 import tracemalloc
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+import lightning_energy
 from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.poller import Poller
 from lightning_energy.curves.sampler import Sampler
@@ -160,6 +164,58 @@ class Quick(SimulatedGpu):
         return int((self.now_s() - self.phase_s) / self.counter_period_s) * round(3e5 * self.counter_period_s)
 
 
+class Unheld:
+    """A lock that is never held by others, and notes when it is taken."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock, self.taken_ns = clock, []
+
+    def __enter__(self) -> None:
+        self.taken_ns.append(self._clock.now_ns)
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class Thread:
+    """The sampler's thread over boards in virtual time, after the first looks at their powers."""
+
+    def __init__(self, clock: VirtualClock, gpus: list[Quick], channel: type[Channel]) -> None:
+        self.clock, self.lock = clock, Unheld(clock)
+        meters = [NvmlMeter(gpu.uuid) for gpu in gpus]
+        self.channels = channels = [channel(meter, meter.open(), clock=clock) for meter in meters]
+        Sampler(channels, lambda: None)  # shares their time
+        self.poller = Poller(channels, self.lock, lambda: [c.curve.forget_before(clock.now_ns) for c in channels])
+        self.run(12.0)
+
+    def run(self, seconds: float) -> Alarm:
+        """Let it poll for some time."""
+        poller = self.poller
+        poller._ended, poller._alarm = False, Alarm(self.clock, self.clock.now_ns + round(seconds * S))
+        poller._alarm.over = poller.end
+        poller._loop()
+        return poller._alarm
+
+
+@pytest.fixture
+def boards_of(monkeypatch):
+    """Boards in virtual time: their number and their counters' period."""
+
+    @contextmanager
+    def make(boards: int, period_s: float):
+        clock = VirtualClock()
+        for module in ("meters.nvml", "curves.poller"):
+            monkeypatch.setattr(f"lightning_energy.{module}.monotonic_ns", clock)
+        gpus = [
+            Quick(300.0, uuid=f"GPU-{i:08}-0000-0000-0000-000000000000", counter_period_s=period_s, phase_s=0.013 * i)
+            for i in range(boards)
+        ]
+        with SimulatedNvml(gpus, clock=clock):
+            yield clock, gpus
+
+    return make
+
+
 # boards, their counters' period: polls, wake-ups, locks of the curves, bytes that polls need; per second and board
 COUNTS = {
     (1, 0.1): (30, 30, 14, 42_000),
@@ -170,25 +226,9 @@ COUNTS = {
 
 @pytest.mark.no_cover  # whose tracer needs bytes, too
 @pytest.mark.parametrize(("boards", "period_s"), COUNTS)
-def test_polls_wake_ups_and_bytes_are_few(boards, period_s, monkeypatch):
+def test_polls_wake_ups_and_bytes_are_few(boards, period_s, boards_of):
     """Counted on a virtual clock, not timed: what makes a poll dear again shows here, on any machine."""
-    clock, seconds = VirtualClock(), 4
-    for module in ("meters.nvml", "curves.poller"):
-        monkeypatch.setattr(f"lightning_energy.{module}.monotonic_ns", clock)
-    gpus = [
-        Quick(300.0, uuid=f"GPU-{i:08}-0000-0000-0000-000000000000", counter_period_s=period_s, phase_s=0.013 * i)
-        for i in range(boards)
-    ]
-    locks, taken = [], []
-
-    class Counted:
-        """A lock that is never held by others, and counts."""
-
-        def __enter__(self) -> None:
-            locks.append(clock.now_ns)
-
-        def __exit__(self, *_: object) -> None:
-            pass
+    seconds, taken = 4, []
 
     class Weighed(Channel):
         """Knows how many bytes each of its polls needs at once."""
@@ -199,26 +239,59 @@ def test_polls_wake_ups_and_bytes_are_few(boards, period_s, monkeypatch):
             super().poll(lock, answered)
             taken.append(tracemalloc.get_traced_memory()[1] - before)
 
-    with SimulatedNvml(gpus, clock=clock):
-        meters = [NvmlMeter(gpu.uuid) for gpu in gpus]
-        channels = [Weighed(meter, meter.open(), clock=clock) for meter in meters]
-        Sampler(channels, lambda: None)  # shares their time
-        poller = Poller(channels, Counted(), lambda: [c.curve.forget_before(clock.now_ns) for c in channels])
-
-        def run(until_ns: int) -> Alarm:
-            poller._ended, poller._alarm = False, Alarm(clock, until_ns)
-            poller._alarm.over = poller.end
-            poller._loop()
-            return poller._alarm
-
-        run(clock.now_ns + 12 * S)  # the first looks at the power are over
-        locks.clear()
-        reads = sum(c.reads for c in channels)
+    with boards_of(boards, period_s) as (clock, gpus):
+        thread = Thread(clock, gpus, Weighed)
+        thread.lock.taken_ns.clear()
+        taken.clear()
         tracemalloc.start()
         try:
-            alarm = run(clock.now_ns + seconds * S)
+            alarm = thread.run(seconds)
         finally:
             tracemalloc.stop()
-    found = (sum(c.reads for c in channels) - reads, alarm.sleeps, len(locks), sum(taken))
+    found = (len(taken), alarm.sleeps, len(thread.lock.taken_ns), sum(taken))
     per_board = [n / seconds / boards for n in found]
     assert all(n <= most for n, most in zip(per_board, COUNTS[boards, period_s], strict=True)), per_board
+
+
+CALLS = {
+    "moved": 88,
+    "stood": 14,
+    "looked": 65,
+    "loop": 10,
+}  # per poll on average; of the thread's own loop, per wake-up
+
+
+@pytest.mark.parametrize("period_s", [0.1, 0.02])
+def test_the_calls_of_a_poll_are_few(period_s, boards_of):
+    """Each call of a Python or C function costs a microsecond or more, as nothing of it is in a cache any more."""
+    package, calls, found = str(Path(lightning_energy.__file__).parent), [0], {kind: [] for kind in CALLS}
+
+    def count(frame, event, _) -> None:
+        """Count calls from within the package, but for those into the simulated driver."""
+        caller = frame if event == "c_call" else frame.f_back
+        if event in {"call", "c_call"} and caller.f_code.co_filename.startswith(package):
+            calls[0] += event == "c_call" or not frame.f_code.co_filename.startswith(str(Path(__file__).parents[1]))
+
+    class Counted(Channel):
+        """Knows how many calls each of its polls makes."""
+
+        def poll(self, lock, answered=None) -> None:
+            before, end_ns, looks = calls[0], self.curve.end_ns, self.curve.power.looks
+            super().poll(lock, answered)
+            kind = "moved" if self.curve.end_ns != end_ns else "looked" if self.curve.power.looks != looks else "stood"
+            found[kind].append(calls[0] - before)
+
+    with boards_of(1, period_s) as (clock, gpus):
+        thread = Thread(clock, gpus, Counted)
+        for counts in found.values():
+            counts.clear()
+        calls[0] = 0
+        sys.setprofile(count)
+        try:
+            alarm = thread.run(10.0)
+        finally:
+            sys.setprofile(None)
+    polls = sum(sum(counts) for counts in found.values())
+    found["loop"] = [(calls[0] - polls) / alarm.sleeps]
+    means = {kind: sum(counts) / len(counts) for kind, counts in found.items()}
+    assert all(means[kind] <= most for kind, most in CALLS.items()), means

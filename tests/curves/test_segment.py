@@ -37,11 +37,11 @@ def test_the_period_is_settled_by_sharp_edges_that_agree_or_after_a_while(times_
 def test_an_edge_lies_between_the_last_poll_of_the_old_value_and_the_first_of_the_new():
     readings = [Reading(t * MS, t * MS + 1000, register_j=j) for t, j in ((0, 5.0), (4, 5.0), (8, 6.0), (12, 6.0))]
     segment = Segment(readings[0])
-    segment.stood(readings[1].start_ns, readings[1].end_ns)
+    segment.last_ns, segment.last_end_ns = readings[1].start_ns, readings[1].end_ns
     edge = segment.edge(readings[2], 6.0)
     assert edge == Edge(6.0, 4 * MS, 4 * MS + 1000, 8 * MS, 8 * MS + 1000, 4 * MS - 1000)
     assert (segment.register_j, segment.old_seen_ns, segment.call_ns) == (6.0, 4 * MS, 1000)
-    segment.stood(readings[3].start_ns, readings[3].end_ns)
+    segment.last_ns, segment.last_end_ns = readings[3].start_ns, readings[3].end_ns
     later = segment.edge(Reading(16 * MS, 16 * MS + 1000), 7.0)
     assert later.still_ns == 12 * MS - (8 * MS + 1000)
 

@@ -44,9 +44,9 @@ def test_the_period_is_found_though_updates_are_skipped(period_ns, more):
     last_ns = BEGIN_NS + updates[-1] * period_ns
     assert line.next_ns(last_ns) == pytest.approx(last_ns + period_ns, abs=10)
     assert line.stray_ns(last_ns + period_ns // 4) == pytest.approx(period_ns // 4, abs=10)
-    assert line.updates_ns(last_ns + 0.5 * period_ns, last_ns + 2.5 * period_ns) == pytest.approx(
-        [last_ns + period_ns, last_ns + 2 * period_ns], abs=10
-    )
+    updates, last_update_ns = line.updates(last_ns + 0.5 * period_ns, last_ns + 2.5 * period_ns)
+    assert (updates, last_update_ns) == (2, pytest.approx(last_ns + 2 * period_ns, abs=10))
+    assert line.updates(last_ns + 0.2 * period_ns, last_ns + 0.8 * period_ns)[0] == 0
 
 
 def test_a_prediction_is_less_sure_away_from_the_edges():

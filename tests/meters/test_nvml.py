@@ -224,6 +224,7 @@ def test_nvml_is_initialised_once():
 
 
 def _in_child(meter, queue):
+    assert not meter.is_unchanged()
     try:
         meter.read()
     except MeterLost as error:
@@ -241,6 +242,7 @@ def test_a_forked_child_does_not_read():
         child.start()
         assert "fork" in queue.get()
         child.join()
+        meter.read()  # that of the parent is open as before
 
 
 def test_another_pynvml_is_refused(monkeypatch):

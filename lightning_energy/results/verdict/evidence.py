@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lightning_energy.curves.edges import UNKNOWN_PERIOD_S
+from lightning_energy.curves.period import UNKNOWN_PERIOD_S
 from lightning_energy.meters.base import BOARDS
 from lightning_energy.results.layout_phases import longer_words
 from lightning_energy.results.readable import duration, si
