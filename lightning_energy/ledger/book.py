@@ -9,7 +9,7 @@ import numpy as np
 from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.curves.power_series import ThinnedPower
-from lightning_energy.ledger.booking import State, contents, since_booking, still_holds, way_to_share, work_out
+from lightning_energy.ledger.booking import State, contents, foreseeable_ns, since_booking, still_holds, way_to_share, work_out
 from lightning_energy.ledger.held import Held
 from lightning_energy.ledger.kept import Kept
 from lightning_energy.ledger.marks import AtMarks, Marks, Told
@@ -205,20 +205,23 @@ class Book:
             self._for_now = work_out(due, groups)
         return contents(due, self._for_now, groups, now_ns)
 
-    def due_now(self, marks: Marks, now_ns: int) -> Due:
-        """Knots and marks that are known, for :meth:`foresee`. The lock is held.
+    def due_soon(self, marks: Marks, now_ns: int) -> Due:
+        """Knots whose marks are all known, and marks, for :meth:`foresee`. The lock is held.
 
         Args:
             marks: the marks that not every book has passed.
             now_ns: the moment.
         """
-        return self.news(marks, now_ns, is_all=True).due(self._classes)
+        last_ns = int(marks.time_ns[-1]) if len(marks.time_ns) else None
+        widths_ns = self.curve.knots().half_width_ns
+        until_ns = now_ns if not widths_ns.size else foreseeable_ns(self.state, now_ns, last_ns, int(widths_ns.max()))
+        return self.news(marks, until_ns, is_all=True).due(self._classes)
 
     def foresee(self, booking: Booking) -> None:
         """Keep a booking for a moment for :meth:`totals` shortly after it. The lock is held.
 
         Args:
-            booking: of :meth:`due_now`.
+            booking: of :meth:`due_soon`.
         """
         self._foreseen = booking
 

@@ -53,6 +53,7 @@ __all__ = [
     "Pause",
     "State",
     "contents",
+    "foreseeable_ns",
     "no_pause",
     "since_booking",
     "still_held",
@@ -284,15 +285,31 @@ def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
         groups: for each account at the later one, the first one of its group.
     """
     old, lag_ns = booking.due, booking.state.sharing.lag_ns
-    if due.held.n != old.held.n or due.last(lag_ns) != old.last(lag_ns):
+    if due.held.n != old.held.n or due.last(lag_ns) != old.last(lag_ns) or old.bounds_w != due.bounds_w:
         return False
     return _is_of_same(booking, due, groups)
+
+
+def foreseeable_ns(state: State, now_ns: int, last_ns: int | None, half_width_ns: int) -> int:
+    """The moment up to which knots can be booked now as they will be later: all marks that they look at are known.
+
+    Args:
+        state: what is booked.
+        now_ns: the moment up to which all marks are known.
+        last_ns: time of the last mark; ``None`` for none.
+        half_width_ns: greatest half bracket of the knots.
+    """
+    held = state.held
+    if last_ns is not None and (held.rules or held.parts):  # a stretch is told by its end
+        now_ns = min(now_ns, last_ns - 1)
+    first_s = min(kernel.lag_s for kernel in (state.split.kernels if state.split.n else _kernels(state.sharing)))
+    return now_ns + min(round(first_s / NS), 0) - half_width_ns
 
 
 def _is_of_same(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
     """True where a booking looked at what is known now of its intervals, too."""
     old, sharing, knots = booking.due, booking.state.sharing, booking.due.held.knots
-    if old.state is not due.state or (old.is_exact, old.bounds_w) != (due.is_exact, due.bounds_w):
+    if old.state is not due.state or old.is_exact != due.is_exact:
         return False
     if not old.held.n or due.held.ways != old.held.ways:
         return False

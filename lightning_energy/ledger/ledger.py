@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Ledger"]
 
 LATE_NS = 20_000_000  # longest time from a mark's time stamp to its arrival in the inbox
+NEAR_NS = 800_000_000  # longest time for which totals that are expected let a booking wait
+LOOK_S = 0.1  # time between two looks, while it waits, whether it is still wanted
 
 
 class _BesideError(Exception):
@@ -114,6 +116,9 @@ class Ledger:
         self._turn = 0
         self._answer: Answer | None = None  # while it is taken
         self._completed = 0  # how many marks of the run every book has passed
+        self._expected_ns: int | None = None  # since when totals are expected in a moment
+        self._is_to_foresee = False
+        self._asked = threading.Event()  # once they were asked for
         self._last: Totals | list[Callable[[], tuple[Sums, list[Span]]]] = Totals([NO_ACCOUNT], [], [], [])
 
     def mark(self, code: int) -> None:
@@ -152,12 +157,14 @@ class Ledger:
     def settle(self, *, final: bool = False, pause: Pause = no_pause) -> None:
         """Book the intervals that became known since the last call; holds the lock at its beginning and end only.
 
-        Of calls that overlap, the last to begin books.
+        Of calls that overlap, the last to begin books. Totals that are expected in a moment come first: what was
+        foreseen of them does not hold after a booking.
 
         Args:
-            pause: called between parts of the work.
+            pause: called between parts of the work; without it, totals that are expected are not waited for.
             final: no mark is on its way any more (nothing else runs), so that the very last knots count, too.
         """
+        self._let_pass(pause)
         with self.lock:
             self._take()
             # the time before the inbox is read: later marks are later than this
@@ -184,6 +191,7 @@ class Ledger:
                 for book, each in due:
                     bookings.append((book, work_out(each, groups, between)))
             pause()
+        self._let_pass(pause)
         with self.lock:
             if turn != self._turn:  # another call began meanwhile, as this thread had been given up: it books
                 return
@@ -205,6 +213,8 @@ class Ledger:
             last = self._last
             return last if isinstance(last, Totals) else _totals(self, [as_booked() for as_booked in last])
         with self.lock:
+            self._expected_ns = None
+            self._asked.set()
             self._take()
             now_ns = self._clock() if now_ns is None else now_ns
             self.marks.read(self.inbox)
@@ -214,24 +224,46 @@ class Ledger:
             self._last = totals = _totals(self, found)
             return totals
 
+    def expect(self) -> None:
+        """Note that :meth:`totals` will be asked for in a moment: no booking comes between. Takes no lock."""
+        self._asked.clear()
+        self._is_to_foresee, self._expected_ns = True, self._clock()
+
+    @property
+    def is_expected(self) -> bool:
+        """True while totals are expected in a moment."""
+        expected_ns = self._expected_ns
+        return expected_ns is not None and self._clock() - expected_ns < NEAR_NS
+
     def foresee(self, pause: Pause = no_pause) -> None:
-        """Work out now what :meth:`totals` will be asked for in a moment; holds the lock at its beginning and end only.
+        """Work out now what totals that are expected need, once; holds the lock at its beginning and end only.
 
         Args:
             pause: called between parts of the work.
         """
+        if not self._is_to_foresee or not self.is_expected:
+            return
+        self._is_to_foresee = False
         with self.lock:
             now_ns = self._clock()
             self.marks.read(self.inbox)
             groups = self.accounts.arrays.group
             marks = self.marks.as_if_reached(now_ns)
-            due = [(book, book.due_now(of_book, now_ns)) for book, of_book in zip(self.books, marks, strict=True)]
-        pause()
-        bookings = [(book, work_out(intervals, groups, pause)) for book, intervals in due]
-        pause()
-        with self.lock:
-            for book, booking in bookings:
+            due = [(book, book.due_soon(of_book, now_ns)) for book, of_book in zip(self.books, marks, strict=True)]
+        for book, intervals in due:
+            pause()
+            booking = work_out(intervals, groups, pause)
+            pause()
+            with self.lock:
                 book.foresee(booking)
+
+    def _let_pass(self, pause: Pause) -> None:
+        """Wait for totals that are expected in a moment, and work out before what they need."""
+        while pause is not no_pause and self.is_expected:
+            self.foresee(pause)
+            if self._asked.wait(LOOK_S):
+                return
+            pause()
 
     @property
     def is_interrupted(self) -> bool:
@@ -346,8 +378,9 @@ class Ledger:
 
 
 def _pause_here(ledger: Ledger, pause: Pause) -> None:
-    """Pause amidst the work in this thread; end it once the process beside is there."""
+    """Pause amidst the work in this thread, perhaps to look ahead; end it once the process beside is there."""
     pause()
+    ledger.foresee(pause)
     if ledger.beside is not None:
         raise _BesideError
 

@@ -66,8 +66,11 @@ def ask(seed: int, work: Work, sensor: Sensor, lead_s: float | None) -> Asked:
             before = ledger.books[0].__dict__["_for_now"]
             rows += figures(ledger.totals(), pieces, *value)
             foreseen += ledger.books[0].__dict__["_for_now"] is before
+        elif what == 2:
+            ledger.settle()
         else:
-            (ledger.settle if what == 2 else ledger.foresee)()
+            ledger.expect()
+            ledger.foresee()
     what, *columns = zip(*rows, strict=True)
     return Asked([*what], *(np.array(column) for column in columns), foreseen)
 
