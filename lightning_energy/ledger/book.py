@@ -9,7 +9,8 @@ import numpy as np
 from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.curves.power_series import ThinnedPower
-from lightning_energy.ledger.booking import State, contents, foreseeable_ns, since_booking, still_holds, way_to_share, work_out
+from lightning_energy.ledger.booking import State, contents, still_holds, way_to_share, work_out
+from lightning_energy.ledger.foreseen import foreseeable_ns
 from lightning_energy.ledger.held import Held
 from lightning_energy.ledger.kept import Kept
 from lightning_energy.ledger.marks import AtMarks, Marks, Told
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.curves.curve import Curve
     from lightning_energy.ledger.booking import Booking, Due
+    from lightning_energy.ledger.foreseen import Foreseen
     from lightning_energy.ledger.sharing.classes import Classes
     from lightning_energy.ledger.sharing.sharing import Sharing
     from lightning_energy.ledger.spans import Span
@@ -64,7 +66,7 @@ class Book:
         self._trace = trace
         self._is_exact = is_exact or self._moves_at_any_poll
         self._for_now: Booking | None = None  # the last one for contents
-        self._foreseen: Booking | None = None  # the last one that was made in time
+        self._foreseen: Foreseen | None = None  # the last one that was made in time
 
     @property
     def told(self) -> int:
@@ -199,9 +201,9 @@ class Book:
         """
         due, foreseen = self.news(marks, now_ns, is_all=True).due(self._classes), self._foreseen
         if self._for_now is None or not still_holds(self._for_now, due, groups):
-            since = None if foreseen is None else since_booking(foreseen, due, groups)
-            if foreseen is not None and since is not None:
-                return contents(due, foreseen, groups, now_ns, since)
+            found = None if foreseen is None else foreseen.contents(due, groups, now_ns)
+            if found is not None:
+                return found
             self._for_now = work_out(due, groups)
         return contents(due, self._for_now, groups, now_ns)
 
@@ -212,18 +214,20 @@ class Book:
             marks: the marks that not every book has passed.
             now_ns: the moment.
         """
-        last_ns = int(marks.time_ns[-1]) if len(marks.time_ns) else None
-        widths_ns = self.curve.knots().half_width_ns
-        until_ns = now_ns if not widths_ns.size else foreseeable_ns(self.state, now_ns, last_ns, int(widths_ns.max()))
+        widths_ns, held = self.curve.knots().half_width_ns, self.state.held
+        until_ns = foreseeable_ns(self.state, now_ns, int(widths_ns.max(initial=0)))
+        if held.rules or held.parts:
+            open_ns = self.news(marks, now_ns, is_all=True).due(self._classes).held.open_ns
+            until_ns = until_ns if open_ns is None else min(until_ns, foreseeable_ns(self.state, open_ns - 1, 0))
         return self.news(marks, until_ns, is_all=True).due(self._classes)
 
-    def foresee(self, booking: Booking) -> None:
-        """Keep a booking for a moment for :meth:`totals` shortly after it. The lock is held.
+    def foresee(self, foreseen: Foreseen | None) -> None:
+        """Keep what was worked out for :meth:`totals` shortly after it. The lock is held.
 
         Args:
-            booking: of :meth:`due_soon`.
+            foreseen: of :meth:`due_soon`.
         """
-        self._foreseen = booking
+        self._foreseen = foreseen
 
     def as_booked(self, groups: NDArray[np.int64]) -> Callable[[], tuple[Sums, list[Span]]]:
         """A function that gives the contents as they are booked now, whenever it is called. The lock is held."""

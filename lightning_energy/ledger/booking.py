@@ -26,7 +26,6 @@ from lightning_energy.ledger.sharing.powers import fit, fit_beside, median
 from lightning_energy.ledger.sharing.prior import Prior, believed
 from lightning_energy.ledger.sharing.sharing import Sharing
 from lightning_energy.ledger.sharing.split import Split, kernels_of
-from lightning_energy.ledger.since import LONGEST_NS, Since
 from lightning_energy.ledger.spans import joined
 from lightning_energy.ledger.sums import Sums
 from lightning_energy.ledger.tail import Tail
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.kinds import Kinds
     from lightning_energy.ledger.sharing.powers import Powers
     from lightning_energy.ledger.sharing.stretch import Stretch
+    from lightning_energy.ledger.since import Since
     from lightning_energy.ledger.spans import Span
 
 __all__ = [
@@ -53,9 +53,10 @@ __all__ = [
     "Pause",
     "State",
     "contents",
-    "foreseeable_ns",
+    "hides_phases",
+    "is_of_same",
+    "kernels_to_book_by",
     "no_pause",
-    "since_booking",
     "still_held",
     "still_holds",
     "way_to_share",
@@ -201,7 +202,7 @@ def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Bo
     sums = Sums.zeros() if is_anew else due.state.sums
     split = due.state.split
     if is_anew or not split.n:
-        split = Split(_kernels(sharing), is_fine=sharing.found.is_fine)
+        split = Split(kernels_to_book_by(sharing), is_fine=sharing.found.is_fine)
     missing_ns = [] if is_anew else [*due.state.missing_ns]
     if last > first:
         rows = slice(first, last)
@@ -241,7 +242,11 @@ def still_held(held: Held, sharing: Sharing, *, booked: int, told: int) -> Held:
 
 
 def contents(
-    due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int, since: Since | None = None
+    due: Due,
+    booking: Booking,
+    groups: NDArray[np.int64],
+    now_ns: int,
+    known: tuple[Since, Contents] | None = None,
 ) -> tuple[Sums, list[Span]]:
     """The contents of the accounts at a moment, and the missing time.
 
@@ -250,7 +255,7 @@ def contents(
         booking: of the intervals: that of :func:`work_out`, or an earlier one that :func:`still_holds`.
         groups: for each account, the first one of its group.
         now_ns: the moment. Behind the last knot the power is assumed to go on.
-        since: the time since the booking, with the intervals that are not in it.
+        known: the time since the booking, with the intervals that are not in it, and the contents without it.
     """
     if booking.due.held.ways != due.held.ways:  # found just now
         due = booking.due
@@ -270,10 +275,18 @@ def contents(
             _add_lines(sums, due, rows, sharing, groups, by_line=held.is_known, with_time=False)
         tail.add_line(sums, groups)
     else:
-        ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s, since)
-        hides = due.classes.has_phases and not sharing.parts
-        sums.fitted = Contents(state.split, sharing, sharing.powers, ahead, held.stretches, hides=hides)
+        ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s, None if known is None else known[0])
+        if known is not None:
+            sums.fitted = known[1].going_on(ahead, lambda: held.stretches)
+        else:
+            hides = hides_phases(due, sharing)
+            sums.fitted = Contents(state.split, sharing, sharing.powers, ahead, lambda: held.stretches, hides=hides)
     return sums, tail.missing_ns([*state.missing_ns])
+
+
+def hides_phases(due: Due, sharing: Sharing) -> bool:
+    """True where steps have phases, but none is cut: they are too short to be told apart."""
+    return due.classes.has_phases and not sharing.parts
 
 
 def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
@@ -287,26 +300,10 @@ def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
     old, lag_ns = booking.due, booking.state.sharing.lag_ns
     if due.held.n != old.held.n or due.last(lag_ns) != old.last(lag_ns) or old.bounds_w != due.bounds_w:
         return False
-    return _is_of_same(booking, due, groups)
+    return is_of_same(booking, due, groups)
 
 
-def foreseeable_ns(state: State, now_ns: int, last_ns: int | None, half_width_ns: int) -> int:
-    """The moment up to which knots can be booked now as they will be later: all marks that they look at are known.
-
-    Args:
-        state: what is booked.
-        now_ns: the moment up to which all marks are known.
-        last_ns: time of the last mark; ``None`` for none.
-        half_width_ns: greatest half bracket of the knots.
-    """
-    held = state.held
-    if last_ns is not None and (held.rules or held.parts):  # a stretch is told by its end
-        now_ns = min(now_ns, last_ns - 1)
-    first_s = min(kernel.lag_s for kernel in (state.split.kernels if state.split.n else _kernels(state.sharing)))
-    return now_ns + min(round(first_s / NS), 0) - half_width_ns
-
-
-def _is_of_same(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
+def is_of_same(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
     """True where a booking looked at what is known now of its intervals, too."""
     old, sharing, knots = booking.due, booking.state.sharing, booking.due.held.knots
     if old.state is not due.state or old.is_exact != due.is_exact:
@@ -327,29 +324,6 @@ def _is_of_same(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
             (groups, booking.groups, len(booking.groups)),
         )
     )
-
-
-def since_booking(booking: Booking, due: Due, groups: NDArray[np.int64]) -> Since | None:
-    """The time since a booking; ``None`` where its powers have to be asked again, or are not known.
-
-    Args:
-        booking: for an earlier moment.
-        due: knots and marks at the later one.
-        groups: for each account at the later one, the first one of its group.
-    """
-    held, sharing = due.held, booking.state.sharing
-    kernel, powers, first, last = sharing.found.kernel, sharing.powers, booking.booked, due.last(sharing.lag_ns)
-    if powers is None or kernel.look < 1 or not 0 < first <= last:
-        return None
-    from_ns, to_ns = held.knots.time_ns[[first, last]].tolist()
-    if to_ns - from_ns > LONGEST_NS or not _is_of_same(booking, due, groups):
-        return None
-    if not held.is_known[first:last].all():
-        return None
-    from_j, to_j = held.knots.energy_j[[first, last]].tolist()
-    since = Since.of(held, from_ns - sharing.lag_ns, kernel.ema_s, to_j - from_j, (to_ns - from_ns) * NS)
-    known_w = powers.wide(len(due.stage)).overall_w
-    return since if since.is_as_foreseen(groups, known_w, powers.scatter) else None
 
 
 def way_to_share(
@@ -562,7 +536,7 @@ def _is_asked(due: Due, which: slice, groups: NDArray[np.int64]) -> NDArray[np.b
     return np.concatenate([[True], ~ends])
 
 
-def _kernels(sharing: Sharing) -> list[Kernel]:
+def kernels_to_book_by(sharing: Sharing) -> list[Kernel]:
     """The kernels to book by: that of a register which shows the energy at once has no neighbours."""
     return [sharing.found.kernel] if sharing.found is EXACT else kernels_of(sharing.found)
 

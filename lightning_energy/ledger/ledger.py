@@ -17,6 +17,7 @@ from lightning_energy.ledger.accounts import NO_ACCOUNT, Accounts
 from lightning_energy.ledger.book import Book
 from lightning_energy.ledger.booking import no_pause, work_out
 from lightning_energy.ledger.elsewhere import Task
+from lightning_energy.ledger.foreseen import Foreseen
 from lightning_energy.ledger.marks import AtMarks, Inbox
 from lightning_energy.ledger.marks_by_clock import MarksByClock
 from lightning_energy.ledger.sharing.classes import Classes
@@ -252,10 +253,10 @@ class Ledger:
             due = [(book, book.due_soon(of_book, now_ns)) for book, of_book in zip(self.books, marks, strict=True)]
         for book, intervals in due:
             pause()
-            booking = work_out(intervals, groups, pause)
+            foreseen = Foreseen.of(intervals, groups, pause)
             pause()
             with self.lock:
-                book.foresee(booking)
+                book.foresee(foreseen)
 
     def _let_pass(self, pause: Pause) -> None:
         """Wait for totals that are expected in a moment, and work out before what they need."""
