@@ -17,6 +17,7 @@ from lightning_energy.ledger.accounts import NO_ACCOUNT, Accounts
 from lightning_energy.ledger.book import Book
 from lightning_energy.ledger.booking import no_pause, work_out
 from lightning_energy.ledger.elsewhere import Task
+from lightning_energy.ledger.expected import Expected
 from lightning_energy.ledger.foreseen import Foreseen
 from lightning_energy.ledger.marks import AtMarks, Inbox
 from lightning_energy.ledger.marks_by_clock import MarksByClock
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["Ledger"]
 
 LATE_NS = 20_000_000  # longest time from a mark's time stamp to its arrival in the inbox
-NEAR_NS = 800_000_000  # longest time for which totals that are expected let a booking wait
-LOOK_S = 0.1  # time between two looks, while it waits, whether it is still wanted
 
 
 class _BesideError(Exception):
@@ -61,6 +60,7 @@ class Ledger:
         marks: the marks that are not booked everywhere.
         books: one per curve.
         steps: the training steps that became known.
+        expected: whether totals will be asked for in a moment: no booking comes between.
         trace: collects the booked knots and marks; ``None`` where nothing is collected.
 
     Args:
@@ -117,9 +117,7 @@ class Ledger:
         self._turn = 0
         self._answer: Answer | None = None  # while it is taken
         self._completed = 0  # how many marks of the run every book has passed
-        self._expected_ns: int | None = None  # since when totals are expected in a moment
-        self._is_to_foresee = False
-        self._asked = threading.Event()  # once they were asked for
+        self.expected = Expected(clock)
         self._last: Totals | list[Callable[[], tuple[Sums, list[Span]]]] = Totals([NO_ACCOUNT], [], [], [])
 
     def mark(self, code: int) -> None:
@@ -165,7 +163,7 @@ class Ledger:
             pause: called between parts of the work; without it, totals that are expected are not waited for.
             final: no mark is on its way any more (nothing else runs), so that the very last knots count, too.
         """
-        self._let_pass(pause)
+        self.expected.let_pass(self.foresee, pause)
         with self.lock:
             self._take()
             # the time before the inbox is read: later marks are later than this
@@ -178,7 +176,11 @@ class Ledger:
             groups = self.accounts.arrays.group
             self._turn = turn = self._turn + 1
             news = self._news(until_ns, is_last=final)
-            task = None if beside is None or all(n is None or n.is_cheap for n in news) else self._task(news)
+            task = (
+                None
+                if beside is None or all(n is None or n.is_cheap for n in news)
+                else _task(self, news, self._completed)
+            )
             due = self._due(news) if task is None else []
         answer = None if beside is None or task is None else beside.work_out(task, pause)
         if answer is None and task is not None:
@@ -192,7 +194,7 @@ class Ledger:
                 for book, each in due:
                     bookings.append((book, work_out(each, groups, between)))
             pause()
-        self._let_pass(pause)
+        self.expected.let_pass(self.foresee, pause)
         with self.lock:
             if turn != self._turn:  # another call began meanwhile, as this thread had been given up: it books
                 return
@@ -214,8 +216,7 @@ class Ledger:
             last = self._last
             return last if isinstance(last, Totals) else _totals(self, [as_booked() for as_booked in last])
         with self.lock:
-            self._expected_ns = None
-            self._asked.set()
+            self.expected.end()
             self._take()
             now_ns = self._clock() if now_ns is None else now_ns
             self.marks.read(self.inbox)
@@ -225,26 +226,15 @@ class Ledger:
             self._last = totals = _totals(self, found)
             return totals
 
-    def expect(self) -> None:
-        """Note that :meth:`totals` will be asked for in a moment: no booking comes between. Takes no lock."""
-        self._asked.clear()
-        self._is_to_foresee, self._expected_ns = True, self._clock()
-
-    @property
-    def is_expected(self) -> bool:
-        """True while totals are expected in a moment."""
-        expected_ns = self._expected_ns
-        return expected_ns is not None and self._clock() - expected_ns < NEAR_NS
-
     def foresee(self, pause: Pause = no_pause) -> None:
         """Work out now what totals that are expected need, once; holds the lock at its beginning and end only.
 
         Args:
             pause: called between parts of the work.
         """
-        if not self._is_to_foresee or not self.is_expected:
+        if not self.expected.is_new:
             return
-        self._is_to_foresee = False
+        self.expected.is_new = False
         with self.lock:
             now_ns = self._clock()
             self.marks.read(self.inbox)
@@ -257,14 +247,6 @@ class Ledger:
             pause()
             with self.lock:
                 book.foresee(foreseen)
-
-    def _let_pass(self, pause: Pause) -> None:
-        """Wait for totals that are expected in a moment, and work out before what they need."""
-        while pause is not no_pause and self.is_expected:
-            self.foresee(pause)
-            if self._asked.wait(LOOK_S):
-                return
-            pause()
 
     @property
     def is_interrupted(self) -> bool:
@@ -323,24 +305,6 @@ class Ledger:
         """The same, with what is kept. The lock is held."""
         return [(b, each.due(self.classes)) for b, each in zip(self.books, news, strict=True) if each is not None]
 
-    def _task(self, news: Sequence[News | None]) -> Task:
-        """All that a process beside has to know. The lock is held."""
-        by_clock = self.marks.by_clock
-        if any(each is not None and each.code.size for each in news):  # else none is asked for yet, as in this thread
-            self.classes.extend()
-        return Task(
-            [(book.kept, book.so_far) for book in self.books],
-            news,
-            by_clock,
-            [int(is_device) for is_device in self.marks.on_device],
-            len(by_clock) - 1,
-            self._completed,
-            self.steps.look,
-            self.classes,
-            self.accounts.arrays,
-            tells_all=self.trace is not None,
-        )
-
     def _take(self) -> None:
         """Take an answer of a process beside; the rest of it where a signal handler raised before all was taken."""
         answer = self._answer
@@ -386,6 +350,25 @@ def _pause_here(ledger: Ledger, pause: Pause) -> None:
         raise _BesideError
 
 
+def _task(ledger: Ledger, news: Sequence[News | None], completed: int) -> Task:
+    """All that a process beside has to know. The lock is held."""
+    by_clock = ledger.marks.by_clock
+    if any(each is not None and each.code.size for each in news):  # else none is asked for yet, as in this thread
+        ledger.classes.extend()
+    return Task(
+        [(book.kept, book.so_far) for book in ledger.books],
+        news,
+        by_clock,
+        [int(is_device) for is_device in ledger.marks.on_device],
+        len(by_clock) - 1,
+        completed,
+        ledger.steps.look,
+        ledger.classes,
+        ledger.accounts.arrays,
+        tells_all=ledger.trace is not None,
+    )
+
+
 def _totals(ledger: Ledger, found: Sequence[tuple[Sums, Sequence[Span]]]) -> Totals:
     """Totals of the books' sums, which are given away, and of their missing time. The lock is held."""
     rows, infos = ledger.accounts.rows, [book.curve.info for book in ledger.books]
@@ -397,6 +380,7 @@ def _totals(ledger: Ledger, found: Sequence[tuple[Sums, Sequence[Span]]]) -> Tot
         [info.calibration_u for info in infos],
         [info.name for info in infos],
         [missing_ns for _, missing_ns in found],
+        columns=ledger.accounts.columns,
     )
 
 

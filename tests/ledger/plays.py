@@ -60,7 +60,7 @@ def steady(*, at_last: str) -> Ledger:
         if n % 40 == 39 and n < 390:
             ledger.settle()
         if n == 393:
-            ledger.expect()
+            ledger.expected.begin()
             ledger.foresee()
         if n == 396:
             ledger.mark(ledger.code(0, at_last, "step"))

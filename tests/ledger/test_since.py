@@ -69,7 +69,7 @@ def ask(seed: int, work: Work, sensor: Sensor, lead_s: float | None) -> Asked:
         elif what == 2:
             ledger.settle()
         else:
-            ledger.expect()
+            ledger.expected.begin()
             ledger.foresee()
     what, *columns = zip(*rows, strict=True)
     return Asked([*what], *(np.array(column) for column in columns), foreseen)

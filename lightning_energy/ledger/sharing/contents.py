@@ -155,7 +155,7 @@ class Contents:
         n = split.line_j.shape[1]
         width = max(split.d.shape[2], ahead.seconds_s.shape[1])
         self.split, self.powers, self.found = split, powers.wide(width), sharing.found
-        self.sharing, self._of_booking = sharing, powers
+        self.sharing = sharing
         self._stretches = stretches
         self._hides = hides
         self._ahead = NOTHING_AHEAD._replace(seconds_s=np.empty((0, width)))
@@ -164,10 +164,8 @@ class Contents:
         for place, block in enumerate(split.blocks):
             energy_j[block.code] += wide(block.d, width) @ self.powers.power_w[self._at(place)]
         self._known: dict[bytes, tuple[float, float, float]] = {}
-        self._widening = self.found.widening
         self.booked_w, self.beside = self.powers.power_w, tuple[Beside, ...]()
-        self._kernels_w: NDArray[np.float64] | None = None
-        self._closer: Closer | None = None
+        self._beside_w: tuple[NDArray[np.float64], Closer | None] | None = None  # powers by each kernel
         self._slopes, self._spread, shift_j = self._kernel_slopes(n)
         energy_j += shift_j
         moved_j = split.limits.moves_j(energy_j, line_j, split.pairs)
@@ -185,7 +183,8 @@ class Contents:
             stretches: see there.
         """
         if ahead.seconds_s.shape[1] > self.powers.power_w.shape[1]:
-            return Contents(self.split, self.sharing, self._of_booking, ahead, stretches, hides=self._hides)
+            powers = self.powers._replace(power_w=self.booked_w)
+            return Contents(self.split, self.sharing, powers, ahead, stretches, hides=self._hides)
         result = copy(self)
         result.__dict__.update(self._with(ahead), _known={}, _stretches=stretches)
         return result
@@ -200,11 +199,12 @@ class Contents:
         energy_j[code] += ahead.seconds_s @ self.booked_w[-1]
         if ahead.line_j.size:
             energy_j[code] += ahead.line_j
-        if self._kernels_w is not None:
-            by_kernel = self._kernels_w @ ahead.seconds_s.T
-            slopes[:, code] += self._changes(by_kernel)
-            if self._closer is not None:
-                energy_j[code] += self._closer.beyond([*by_kernel])
+        if self._beside_w is not None:
+            powers_w, closer = self._beside_w
+            by_kernel = powers_w @ ahead.seconds_s.T
+            slopes[:, code] += _changes(closer, by_kernel)
+            if closer is not None:
+                energy_j[code] += closer.beyond([*by_kernel])
         return {"_ahead": ahead, "energy_j": energy_j, "moved_j": with_room(self.moved_j, n), "_slopes": slopes}
 
     @property
@@ -348,7 +348,7 @@ class Contents:
         d, slope = self._sensitivity_s(wanted), self._slopes @ wanted
         along = self.powers.covariance_w2 @ d.ravel()
         guess = float(self.powers.prior.variances_j2(d.sum(axis=0), self.powers.mean_w))
-        of_kernel = float(slope @ self._spread @ slope) * self._widening
+        of_kernel = float(slope @ self._spread @ slope) * self.sharing.found.widening
         within = float(self.powers.prior.within_j2(d.sum(axis=0), self.powers.mean_w))
         as_carried = self.powers.as_carried(d.ravel() @ along, along.reshape(d.shape).mean(axis=0), np.array(guess))
         return float(as_carried) + within, of_kernel, guess
@@ -391,54 +391,71 @@ class Contents:
     @cached_property
     def _beyond_scatter(self) -> float:
         """Scatter of the intervals in which the stage changes, beyond that of all about the same powers."""
-        changes, whole, scatter = self.split.stages.changes, self.split.normals[0], self.powers.scatter
-        if changes.n <= FEW_CHANGES:
-            return 0.0
-        power_w = np.average(self.powers.power_w, axis=0)
-        of_all = max(whole.squares(power_w) / whole.n, scatter)  # more than the scatter where powers wander
-        at_changes = changes.squares(power_w) / changes.n
-        return max(at_changes / max(of_all, 1e-12) - 1 - 2 * math.sqrt(2 / changes.n), 0.0) * scatter
+        return _beyond_scatter(self.split, self.powers)
 
     def _kernel_slopes(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Changes of all accounts by what is not known of the kernel, its covariance, and a change that is told."""
         split, found = self.split, self.found
         if not self.sharing.kernels_w or not split.n:
             return np.zeros((2, n)), np.zeros((2, 2)), np.zeros(n)
-        self._kernels_w = powers_w = self._wide(self.sharing.kernels_w)
-        by_kernel = self._by_kernel(powers_w, n)
+        width, (code, _, rows) = self.powers.power_w.shape[1], self._rows
+        powers_w = _wide_by_kernel(self.sharing.kernels_w, width, self.powers.mean_w)
+        by_kernel = _by_kernel(split, code, rows, powers_w)
         if split.turns is None:
-            return self._changes(by_kernel), self.sharing.spread, np.zeros(n)
-        self._closer = closer = self.sharing.closer or Closer.as_found(found)
+            self._beside_w = powers_w, None
+            return _changes(None, by_kernel), self.sharing.spread, np.zeros(n)
+        closer = self.sharing.closer or Closer.as_found(found)
+        self._beside_w = powers_w, closer
         self.found = closer.found
         power_w = np.maximum(self.powers.power_w + closer.beyond([*powers_w]), 0.0)
         self.powers = self.powers._replace(power_w=power_w)
         if any(closer.at):
             parts = closer.beyond([*np.eye(len(split.kernels))]).tolist()
             self.beside = tuple(map(Beside, split.kernels, parts, powers_w))
-        return self._changes(by_kernel), closer.covariance, closer.beyond([*by_kernel])
+        return closer.changes([*by_kernel]), closer.covariance, closer.beyond([*by_kernel])
 
-    def _changes(self, by_kernel: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Changes of figures by what is not known of the kernel, from the figures by each kernel."""
-        if self._closer is not None:
-            return self._closer.changes([*by_kernel])
-        at_0, *beside = by_kernel
-        axes = [Parabola(-1.0, down, at_0, up) for down, up in (beside[:2], beside[2:])]
-        return changes(axes, (0.0, 0.0))
 
-    def _wide(self, powers_w: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Powers of all classes by each kernel, of those that have none the mean power: shape (kernels, classes)."""
-        result = np.empty((len(powers_w), self.powers.power_w.shape[1]))
-        result.fill(self.powers.mean_w)
-        for row, power_w in zip(result, powers_w, strict=True):
-            row[: len(power_w)] = power_w
-        return result
+def _changes(closer: Closer | None, by_kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Changes of figures by what is not known of the kernel, from the figures by each kernel."""
+    if closer is not None:
+        return closer.changes([*by_kernel])
+    at_0, *beside = by_kernel
+    axes = [Parabola(-1.0, down, at_0, up) for down, up in (beside[:2], beside[2:])]
+    return changes(axes, (0.0, 0.0))
 
-    def _by_kernel(self, powers_w: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-        """Joules of all accounts by each kernel, without the time ahead: shape (kernels, accounts)."""
-        split, (code, _, rows) = self.split, self._rows
-        have, width = split.d.shape[1:]
-        d = split.d.copy()  # there is none by the first kernel, but that of the blocks
-        np.add.at(d[0], code, rows[:, :width])
-        result = np.zeros((len(powers_w), n))
-        result[:, :have] = split.line_j + (d @ powers_w[:, :width, None])[:, :, 0]
-        return result
+
+def _wide_by_kernel(powers_w: Sequence[NDArray[np.float64]], width: int, mean_w: float) -> NDArray[np.float64]:
+    """Powers of all classes by each kernel, of those that have none the mean power: shape (kernels, classes)."""
+    result = np.empty((len(powers_w), width))
+    result.fill(mean_w)
+    for row, power_w in zip(result, powers_w, strict=True):
+        row[: len(power_w)] = power_w
+    return result
+
+
+def _by_kernel(
+    split: Split, code: NDArray[np.int64], rows: NDArray[np.float64], powers_w: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Joules of all accounts by each kernel, without the time ahead: shape (kernels, accounts).
+
+    Args:
+        split: of the intervals.
+        code: the accounts of the rows of all of its blocks.
+        rows: D of these.
+        powers_w: the powers of all classes by each kernel.
+    """
+    width = split.d.shape[2]
+    d = split.d.copy()  # there is none by the first kernel, but that of the blocks
+    np.add.at(d[0], code, rows[:, :width])
+    result: NDArray[np.float64] = split.line_j + (d @ powers_w[:, :width, None])[:, :, 0]
+    return result
+
+
+def _beyond_scatter(split: Split, powers: Powers) -> float:
+    changes, whole, scatter = split.stages.changes, split.normals[0], powers.scatter
+    if changes.n <= FEW_CHANGES:
+        return 0.0
+    power_w = np.average(powers.power_w, axis=0)
+    of_all = max(whole.squares(power_w) / whole.n, scatter)  # more than the scatter where powers wander
+    at_changes = changes.squares(power_w) / changes.n
+    return max(at_changes / max(of_all, 1e-12) - 1 - 2 * math.sqrt(2 / changes.n), 0.0) * scatter
