@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from typing import TYPE_CHECKING
 
 from lightning_energy.ledger.booking import no_pause
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Expected"]
 
 LONGEST_NS = 800_000_000  # longest time for which they are expected: a batch may take longer than those before
-LOOK_S = 0.1  # time between two looks, while a booking waits, whether it is still wanted
+LOOK_S = 0.05  # time between two looks of a booking that waits: what follows on the totals takes some milliseconds
 
 
 class Expected:
@@ -41,18 +41,19 @@ class Expected:
         self.is_new = False
         self._clock = clock
         self._since_ns: int | None = None
-        self._asked = threading.Event()
 
     def begin(self) -> None:
         """Note that they will be."""
-        self._asked.clear()
         self.is_new, self._since_ns = True, self._clock()
 
     def end(self) -> None:
         """Note that they were asked for."""
-        if self._since_ns is not None:
-            self.is_new, self._since_ns = False, None
-            self._asked.set()
+        self.is_new, self._since_ns = False, None
+
+    @property
+    def _is_near(self) -> bool:
+        since_ns = self._since_ns
+        return since_ns is not None and self._clock() - since_ns < LONGEST_NS
 
     def let_pass(self, foresee: Callable[[Pause], None], pause: Pause) -> None:
         """Wait until they were asked for, or are expected no more.
@@ -61,8 +62,7 @@ class Expected:
             foresee: works out what they need, once.
             pause: called now and then; without one, nothing is waited for.
         """
-        while pause is not no_pause and self._since_ns is not None and self._clock() - self._since_ns < LONGEST_NS:
+        while pause is not no_pause and self._is_near:
             foresee(pause)
-            if self._asked.wait(LOOK_S):
-                return
+            time.sleep(LOOK_S)
             pause()
