@@ -54,7 +54,6 @@ __all__ = [
     "State",
     "contents",
     "hides_phases",
-    "is_of_same",
     "kernels_to_book_by",
     "no_pause",
     "still_held",
@@ -298,15 +297,15 @@ def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
         groups: for each account at the later one, the first one of its group.
     """
     old, lag_ns = booking.due, booking.state.sharing.lag_ns
-    if due.held.n != old.held.n or due.last(lag_ns) != old.last(lag_ns) or old.bounds_w != due.bounds_w:
+    if due.held.n != old.held.n or due.last(lag_ns) != old.last(lag_ns):
         return False
-    return is_of_same(booking, due, groups)
+    return _is_of_same(booking, due, groups)
 
 
-def is_of_same(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
+def _is_of_same(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
     """True where a booking looked at what is known now of its intervals, too."""
     old, sharing, knots = booking.due, booking.state.sharing, booking.due.held.knots
-    if old.state is not due.state or old.is_exact != due.is_exact:
+    if old.state is not due.state or (old.is_exact, old.bounds_w) != (due.is_exact, due.bounds_w):
         return False
     if not old.held.n or due.held.ways != old.held.ways:
         return False

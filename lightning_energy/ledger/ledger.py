@@ -240,10 +240,10 @@ class Ledger:
             self.marks.read(self.inbox)
             groups = self.accounts.arrays.group
             marks = self.marks.as_if_reached(now_ns)
-            due = [(book, book.due_soon(of_book, now_ns)) for book, of_book in zip(self.books, marks, strict=True)]
-        for book, intervals in due:
+            soon = [(book, book.soon(of_book, groups, now_ns)) for book, of_book in zip(self.books, marks, strict=True)]
+        for book, of_book in soon:
             pause()
-            foreseen = Foreseen.of(intervals, groups, pause)
+            foreseen = Foreseen.of(of_book, groups, pause)
             pause()
             with self.lock:
                 book.foresee(foreseen)
