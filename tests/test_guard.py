@@ -335,17 +335,24 @@ class Quiet(Classifier):
 
 
 class Foreseeing(Callback):
-    """Stands before ours: totals that an epoch's end needs are foreseen then, which needs some updates of the counter."""
+    """Stands before ours: some updates after an epoch's beginning, the totals that its end needs are foreseen."""
 
     def __init__(self, ledger) -> None:
         self.ledger = ledger
 
+    def on_train_epoch_start(self, trainer, pl_module) -> None:
+        self.begun_ns = time.monotonic_ns()
+
     def on_train_epoch_end(self, trainer, pl_module) -> None:
+        ledger = self.ledger()
+        (book,) = ledger.books
+
         def foresee() -> bool:
-            ledger = self.ledger()
+            if (book.curve.end_ns or 0) < self.begun_ns + 300_000_000:
+                return False
             ledger.expected.begin()
             ledger.foresee()
-            return ledger.books[0].__dict__["_foreseen"] is not None
+            return book.__dict__["_foreseen"] is not None
 
         wait_for(foresee)
 
