@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
+from collections import deque
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ __all__ = ["Follower", "may_be_followed"]
 START_NS = round(START_S / NS)  # time from the beginning until a helper is started
 LOOK_NS = 20_000_000  # time between two looks whether it is ready
 READY_NS = 30_000_000_000  # longest time until it is
+MOST_UNOPENED = 4  # messages that wait to be opened, where nobody else opens them
 
 
 def may_be_followed(channel: Channel) -> bool:
@@ -34,8 +37,9 @@ def may_be_followed(channel: Channel) -> bool:
 
 
 class Follower(Poller):
-    """Starts a helper process in which the channels go on, and takes its news of them, once a second.
+    """Starts a helper process in which the channels go on, and receives its news of them, every five seconds.
 
+    They wait, unopened, until somebody needs them: so the thread that receives them holds the training up by little.
     Where none can be started, or it ends, hangs, or knows the boards otherwise than we do, the thread polls.
 
     Args:
@@ -43,6 +47,7 @@ class Follower(Poller):
         lock: see :class:`~lightning_energy.curves.poller.Poller`, also for the others.
         settle: see there.
         enter: see there.
+        beat: called about once a second while the helper reads.
 
     Attributes:
         is_following: true while the helper reads.
@@ -54,8 +59,13 @@ class Follower(Poller):
         lock: threading.RLock,
         settle: Callable[[], None] | None,
         enter: Callable[[], None] | None = None,
+        beat: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(channels, lock, settle, enter)
+        self._beat = beat
+        self._unopened: deque[bytes] = deque()
+        self._opening = threading.Lock()  # held while news are opened, in their order
+        self._is_astray = False  # there were news that cannot be, or do not go on from what is on the curves
         meters = [(c, c.meter) for c in channels]
         self._relays = [Relay(meter, c, lock) for c, meter in meters if isinstance(meter, NvmlMeter)]
         self._helper: Helper | None = Helper([relay.meter.uuid for relay in self._relays])
@@ -141,7 +151,7 @@ class Follower(Poller):
     def _follow(self, helper: Helper) -> None:
         """Let the channels go on in the helper, and take its news of them, until it ends."""
         try:
-            helper.go([relay.leave() for relay in self._relays])
+            helper.go([relay.leave() for relay in self._relays], self._beat)
             self.is_following = True  # others may ask it from now on
             while (message := helper.receive()) is not None and self._has_taken(message):
                 self._settle_by(self.beat_ns)
@@ -149,23 +159,44 @@ class Follower(Poller):
                     break
         finally:
             self.is_following = False
+            self.take_news()
             for relay in self._relays:
                 relay.go_on()
             if not self._is_back:  # else that has time until the thread ends: first the boards are to be read
                 self._give_up()
             self._is_caught_up.set()
 
-    def _has_taken(self, message: tuple[str, bool, list[News]]) -> bool:
-        """Take the helper's news; false where the thread is to read from now on, as a call hangs there, say."""
+    def _has_taken(self, message: tuple[str, bool, bytes]) -> bool:
+        """Take a message; false where the thread is to read from now on, as a call hangs there, say."""
         try:
             word, hangs, news = message
+        except Exception:  # noqa: BLE001 - a message that cannot be: the boards must not be lost with it
+            return False
+        self.beat_ns = monotonic_ns()
+        self._unopened.append(news)
+        if word or len(self._unopened) > MOST_UNOPENED:  # somebody waits for it, or nobody opens them
+            self.take_news()
+        if word and word == self._word:
+            self._is_caught_up.set()
+        return not hangs and not self._is_astray
+
+    def take_news(self) -> None:
+        """Put on the curves what has come of the helper's news; any thread may."""
+        with self._opening:
+            was_astray = self._is_astray
+            while self._unopened:
+                if not self._has_opened(self._unopened.popleft()):
+                    self._is_astray = True
+        if self._is_astray and not was_astray:
+            self.ask()  # its answer lets the thread see it
+
+    def _has_opened(self, data: bytes) -> bool:
+        try:
+            news: list[News] = pickle.loads(data)  # noqa: S301 - of a process of ours
             taken = [relay.take(each) for relay, each in zip(self._relays, news, strict=True)]
         except Exception:  # noqa: BLE001 - news that cannot be: the boards must not be lost with them
             return False
-        self.beat_ns = monotonic_ns()
-        if word and word == self._word:
-            self._is_caught_up.set()
-        return not hangs and all(taken)
+        return all(taken)
 
     def _give_up(self) -> None:
         helper, self._helper = self._helper, None

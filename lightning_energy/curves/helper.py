@@ -13,7 +13,7 @@ from lightning_energy.curves.packets import MOST_BYTES, joined, packets
 from lightning_energy.curves.side_process import SideProcess, can_start, set_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lightning_energy.curves.relay import News
 
@@ -21,7 +21,8 @@ __all__ = ["Helper", "can_help"]
 
 BOOT = "from lightning_energy.curves.helper_process import main; main()"
 NEEDED = ("numpy", "psutil", "pynvml", "lightning_energy")  # the packages that it imports
-PATIENCE_S = 2.5  # time without a message after which the helper is asked, and after which it is given up
+PATIENCE_S = 7.0  # time without a message after which the helper is asked, and after which it is given up
+BEAT_S = 1.0  # time between two beats, where there are some
 
 
 def can_help() -> bool:
@@ -44,6 +45,8 @@ class Helper(SideProcess):
 
     def __init__(self, uuids: Sequence[str]) -> None:
         super().__init__(BOOT, NEEDED, socket.SOCK_SEQPACKET, uuids)
+        self._beat: Callable[[], None] | None = None
+        self._most_waits = 1  # for a message, until the helper is asked for one
 
     def look(self) -> list[tuple[Any, ...]] | None:
         """The helper's description of the boards, once it is there; empty where it has ended; ``None`` before."""
@@ -54,16 +57,18 @@ class Helper(SideProcess):
         except BlockingIOError:
             return None
 
-    def go(self, channels: list[News]) -> None:
+    def go(self, channels: list[News], beat: Callable[[], None] | None = None) -> None:
         """Let it read from now on.
 
         Args:
             channels: everything that it needs for that.
+            beat: called about once a second while a message is waited for; ``None``: the thread sleeps as long.
         """
-        sock = self.sock
+        sock, self._beat = self.sock, beat
+        self._most_waits = 1 if beat is None else max(round(PATIENCE_S / BEAT_S), 1)
         if sock is not None:
-            for which in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                set_timeout(sock, which, PATIENCE_S)
+            set_timeout(sock, socket.SO_RCVTIMEO, PATIENCE_S if beat is None else min(BEAT_S, PATIENCE_S))
+            set_timeout(sock, socket.SO_SNDTIMEO, PATIENCE_S)
             with suppress(OSError):  # it has ended: there will be no message
                 for packet in packets(pickle.dumps(channels)):
                     sock.send(packet, socket.MSG_NOSIGNAL)
@@ -75,17 +80,21 @@ class Helper(SideProcess):
             with suppress(OSError):
                 sock.send(word.encode(), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
-    def receive(self) -> tuple[str, bool, list[News]] | None:
+    def receive(self) -> tuple[str, bool, bytes] | None:
         """The next message, waited for: the word that was asked, whether a call hangs, the news of each channel.
 
         Returns:
-            ``None`` where there will be none any more, or the helper says nothing.
+            The news are a pickled list of :data:`~lightning_energy.curves.relay.News`. ``None`` where there will be
+            no message any more, or the helper says nothing.
         """
-        for _ in range(2):
+        for wait in range(2 * self._most_waits):
             try:
-                message: tuple[str, bool, list[News]] | None = self._receive(0)
+                message: tuple[str, bool, bytes] | None = self._receive(0)
             except BlockingIOError:
-                self.ask("?")
+                if self._beat is not None:
+                    self._beat()
+                if wait + 1 == self._most_waits:
+                    self.ask("?")
             else:
                 return message
         return None

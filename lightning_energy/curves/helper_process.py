@@ -24,11 +24,12 @@ from lightning_energy.meters.nvml import NvmlMeter
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["BATCH_S", "main", "serve"]
+__all__ = ["LOOK_S", "main", "serve"]
 
 T = TypeVar("T")
 
-BATCH_S = 1.0  # time between two messages: each wakes the training's process up, which costs more than what it brings
+LOOK_S = 1.0  # time between two looks whether a call hangs
+BATCH_LOOKS = 5  # looks between two messages: each wakes the training's process up, and is followed by a booking there
 LONGEST_CALL_S = 1.0  # a call that takes longer hangs: the parent is to see to it itself
 MOST_KNOTS = 20_000  # of a curve, that are kept where the parent takes no message: then nothing is read until it does
 
@@ -57,16 +58,19 @@ class Reporter:
     def go_on(self) -> None:
         """Read and tell until the parent wants no more, or is gone."""
         self.sampler.start()
-        word, is_over = b"", False
+        word, is_over, looks = b"", False, 0
         while not is_over and os.getppid() == self._parent:
             try:
                 word = self._sock.recv(64)
                 is_over = not word
-            except BlockingIOError:  # nothing was asked for: it is time for a message
-                word = b""
+            except BlockingIOError:  # nothing was asked for
+                word, looks = b"", looks + 1
+                if looks < BATCH_LOOKS and not self._is_paused and not self._hangs():
+                    continue
             if is_over:
                 self.sampler.stop()
             self.tell(word.decode())
+            looks = 0
             if self._is_paused and not is_over:
                 self.sampler.stop()
                 self._is_paused = False
@@ -74,8 +78,11 @@ class Reporter:
 
     def tell(self, word: str) -> None:
         """Send what was read, and whether a call hangs."""
-        hangs = self.sampler.longest_call_s() > LONGEST_CALL_S or self.sampler.failure is not None
-        send(self._sock, (word, hangs, [relay.give() for relay in self._relays]), self._parent)
+        news = pickle.dumps([relay.give() for relay in self._relays])
+        send(self._sock, (word, self._hangs(), news), self._parent)
+
+    def _hangs(self) -> bool:
+        return self.sampler.longest_call_s() > LONGEST_CALL_S or self.sampler.failure is not None
 
 
 def send(sock: socket.socket, message: object, parent: int) -> None:
@@ -106,8 +113,8 @@ def serve(sock: socket.socket, parent: int, uuids: Sequence[str]) -> None:
     Raises:
         OSError: the parent is gone.
     """
-    set_timeout(sock, socket.SO_RCVTIMEO, BATCH_S)
-    set_timeout(sock, socket.SO_SNDTIMEO, BATCH_S)
+    set_timeout(sock, socket.SO_RCVTIMEO, LOOK_S)
+    set_timeout(sock, socket.SO_SNDTIMEO, LOOK_S)
     meters = [NvmlMeter(uuid) for uuid in uuids]
     infos = [meter.open() for meter in meters]
     send(sock, [(info.device_id, info.quality, info.instant_power) for info in infos], parent)

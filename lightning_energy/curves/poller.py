@@ -135,6 +135,9 @@ class Poller:
     def ask(self) -> None:
         """Have put on the curves soon what was read already: all is, but where a helper reads."""
 
+    def take_news(self) -> None:
+        """Put on the curves what has come of a helper's news."""
+
     def catch_up(self, timeout_s: float) -> bool:  # noqa: ARG002 - for a helper
         """Wait until everything that was read by now is on the curves; true when it is."""
         return True

@@ -29,7 +29,7 @@ SILENT_S = 20.0  # longest time without a poll of a sampler that does not hang
 GUARD_S = 0.4  # time after which the other meters no longer wait for a call: no power sensor misses a second by it
 LAST_POLLS = 5  # most polls, at the end, of what moves at any poll
 LAST_POLL_S = 0.001  # time between two of these polls
-CATCH_UP_S = 0.01  # longest wait for what a helper has read
+CATCH_UP_S = 0.05  # longest wait for what a helper has read
 LAST_WORDS_S = 1.0  # the same at the end: then the threads read from where its last message left off
 LOOK_S = 0.002  # time between two looks at the ends of the curves
 
@@ -46,6 +46,7 @@ class Sampler:
         settle: called about twice a second from the thread, or less often with many channels, after knots were added.
         lock: guards the curves and the ledger.
         enter: called once in each thread that settles, before anything else.
+        beat: called about once a second from that thread while a helper process reads, as it settles more seldom then.
     """
 
     def __init__(
@@ -54,12 +55,13 @@ class Sampler:
         settle: Callable[[], None],
         lock: threading.RLock | None = None,
         enter: Callable[[], None] | None = None,
+        beat: Callable[[], None] | None = None,
     ) -> None:
         self.channels = [*channels]
         self._share_time()
         self.lock = lock or threading.RLock()
         self._settle = settle
-        self._enter = enter
+        self._enter, self._beat = enter, beat
         self._pollers: list[Poller] = []  # the last one settles
         self._guard: threading.Thread | None = None
         self._is_over = threading.Event()
@@ -67,10 +69,7 @@ class Sampler:
         self._moving = threading.RLock()  # held while channels move to another thread
 
     def _share_time(self) -> None:
-        """Let channels hunt every edge only while they are few, as they share one thread.
-
-        Registers that move at any poll (RAPL's) do not count; the polls show with time which these are.
-        """
+        """Let channels hunt every edge only while few of one thread have any: the polls show with time which."""
         crowd = sum(not c.is_continuous for c in self.channels)
         for channel in self.channels:
             channel.plan.hunts_always = crowd <= FULL_CHANNELS
@@ -114,7 +113,7 @@ class Sampler:
         others = [c for c in self.channels if c not in followed]
         if not followed:
             return [Poller(others, self.lock, self._book, self._enter)]
-        follower = Follower(followed, self.lock, self._book, self._enter)
+        follower = Follower(followed, self.lock, self._book, self._enter, self._beat)
         return [Poller(others, self.lock, None), follower] if others else [follower]
 
     def finish(self, time_ns: int, timeout_s: float) -> None:
@@ -243,10 +242,24 @@ class Sampler:
             with self.lock:
                 if all((c.curve.end_ns or 0) >= time_ns for c in waiting):
                     return True
-            for poller in self._pollers:
-                poller.ask()
+            self.ask()
             time.sleep(LOOK_S)
         return False
+
+    def ask(self) -> None:
+        """Have put on the curves soon what a helper has read already; waits for nothing."""
+        for poller in self._pollers:
+            poller.ask()
+
+    def take_news(self) -> None:
+        """Put on the curves what has come of a helper's news; any thread may."""
+        for poller in self._pollers:
+            poller.take_news()
+
+    def catch_up(self) -> None:
+        """Have put on the curves what a helper has read until now; waits for it a little."""
+        for poller in self._pollers:
+            poller.catch_up(CATCH_UP_S)
 
     def check(self, now_ns: int) -> None:
         """Catch up with a helper, and book the time of hung or dead threads as missing.
@@ -254,8 +267,7 @@ class Sampler:
         Called rarely, from the training thread.
         """
         if self.is_started:
-            for poller in self._pollers:
-                poller.catch_up(CATCH_UP_S)
+            self.catch_up()
             self._book_silence(now_ns, self._blind(now_ns, longest_s=LONGEST_READ_S), timeout_s=0.001)
 
     def _blind(self, now_ns: int, longest_s: float) -> dict[Channel, str]:

@@ -137,9 +137,12 @@ class Session:
         self._idle = IdleBaseline(self.channels, self.ledger.lock)
         self._has_waited = False
         enter = device_clock.enter_thread if device_clock is not None else None
-        booker = Booker(partial(_settle, self.ledger), enter, self.ledger.foresee)
-        watch = Watch(self.ledger, meters, is_over, abandoned, over, booker=booker)
-        sampler = watch.sampler = Sampler(self.channels, watch, self.ledger.lock, enter)
+        beat = self.ledger.read_marks if device_clock is not None else None  # its events are few
+        watch = Watch(self.ledger, meters, is_over, abandoned, over)
+        sampler = watch.sampler = Sampler(self.channels, watch, self.ledger.lock, enter, beat)
+        booker = watch.booker = Booker(
+            partial(_settle, self.ledger, sampler), enter, partial(_foresee, self.ledger, sampler)
+        )
         self._background = _Background(sampler, booker, elsewhere)
         if self.channels:
             booker.start()
@@ -226,6 +229,10 @@ class Session:
                 self._sampler.wait_until_known(now_ns, LONGEST_WAIT_S)
         self._sampler.check(now_ns)
         return self.ledger.totals()
+
+    def ask(self) -> None:
+        """Have what a helper has read already put on the curves soon; waits for nothing."""
+        self._sampler.ask()
 
     def foresee(self) -> None:
         """Let most of what :meth:`totals` needs in a moment be worked out in the background. Waits for nothing."""
@@ -351,8 +358,14 @@ def _why_lines(channel: Channel, quality: Quality) -> str:
     return "its counter was seen to move too seldom for more"
 
 
-def _settle(ledger: Ledger, pause: Pause) -> None:
+def _settle(ledger: Ledger, sampler: Sampler, pause: Pause) -> None:
+    sampler.take_news()
     ledger.settle(pause=pause)
+
+
+def _foresee(ledger: Ledger, sampler: Sampler, pause: Pause) -> None:
+    sampler.catch_up()  # else the training thread would wait for it
+    ledger.foresee(pause)
 
 
 def _stop(background: _Background, meters: OpenMeters, pid: int) -> None:

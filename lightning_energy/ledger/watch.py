@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Watch"]
 
-EVERY_S = 5.0  # time between two bookings: each has a price, whatever the number of marks
+EVERY_S = 4.8  # time between two bookings, at least: each has a price, whatever the number of marks. A helper process
+# has news every 5 s
 SHARE = 0.4  # of the time since the beginning, where that is less: a run may be short
 MANY = 4096  # marks that wait, from which on they are booked at once
 ABANDONED_S = 10.0  # time for others to clean up before it is our turn
@@ -29,6 +30,7 @@ class Watch:
 
     Attributes:
         sampler: its sampler, once there is one.
+        booker: settles the ledger; ``None``: whoever calls does.
 
     Args:
         ledger: the ledger to settle.
@@ -36,7 +38,6 @@ class Watch:
         is_over: true once the run has ended.
         abandoned: called after everything was stopped and closed.
         over: called whenever the run is seen to be over: it may be ended at once.
-        booker: settles the ledger; ``None``: whoever calls does.
     """
 
     def __init__(
@@ -46,13 +47,11 @@ class Watch:
         is_over: Callable[[], bool],
         abandoned: Callable[[], None],
         over: Callable[[], None] = lambda: None,
-        *,
-        booker: Booker | None = None,
     ) -> None:
         self.sampler: Sampler | None = None
+        self.booker: Booker | None = None
         self._ledger, self._meters = ledger, meters
         self._is_over, self._abandoned, self._over = is_over, abandoned, over
-        self._booker = booker
         self._begun_s = self._settled_s = time.monotonic()
         self._over_since_s: float | None = None
 
@@ -68,14 +67,14 @@ class Watch:
             self._over_since_s = now_s
         elif now_s - self._over_since_s > ABANDONED_S and self.sampler is not None:
             self.sampler.end()
-            if self._booker is not None:
-                self._booker.end()
+            if self.booker is not None:
+                self.booker.end()
             self._meters.close(but=self.sampler.disown())
             self._abandoned()
 
     def _settle(self) -> None:
         """Settle: in the sampler's thread, let the booker do it when it is time."""
-        if self._booker is None or self.sampler is None or not self.sampler.is_in_thread:
+        if self.booker is None or self.sampler is None or not self.sampler.is_in_thread:
             self._ledger.settle()
             return
         if self._ledger.has_device_clock:  # its events are few: marks give them back when they are read
@@ -84,5 +83,6 @@ class Watch:
         since_s, age_s = now_s - self._settled_s, now_s - self._begun_s
         if since_s >= min(SHARE * age_s, EVERY_S) or self._ledger.waiting >= MANY:
             self._settled_s = now_s
-            if not self._booker.wake():
+            if not self.booker.wake():
+                self.sampler.take_news()
                 self._ledger.settle()

@@ -190,7 +190,7 @@ class EnergyBudget(EndsTraining):
         if problem or joules is None:
             return problem
         self._before_j = before_j = trainer.strategy.broadcast(max(self._before_j, source.before_j))
-        self._watch = BudgetWatch(self._budget, ranks, joules.now, before_j)
+        self._watch = BudgetWatch(self._budget, ranks, joules.now_and_soon, before_j)
         self._watch.look()
         self._forecaster = Forecaster(joules.now)
         self._forecaster.begin(trainer)

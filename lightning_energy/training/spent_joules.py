@@ -1,4 +1,4 @@
-"""The joules that a rank has spent, from the last known values of its curves: reads no sensor, takes no lock."""
+"""The joules that a rank has spent, from the last known values of its curves: reads no sensor, waits for nothing."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lightning_energy.meters.find import Meters
 
 __all__ = ["Spending", "SpentJoules", "open_session"]
+
+FRESH_NS = 1_000_000_000  # age of the last known values from which on a helper process is asked for later ones
 
 
 class Spending(NamedTuple):
@@ -58,6 +60,7 @@ class SpentJoules:
 
     def __init__(self, session: Session, has_ended: Callable[[], bool] = lambda: False) -> None:
         self._channels: list[Channel] = session.channels
+        self._session, self._asked_ns = session, 0
         self._has_ended = has_ended
         self._curves_begin_j = 0.0
         self._last = Spending(0.0, 0.0, 0)
@@ -81,6 +84,14 @@ class SpentJoules:
             found = self._of_curves(monotonic_ns())
             self._last = found._replace(spent_j=found.spent_j - self._curves_begin_j)
         return self._last
+
+    def now_and_soon(self) -> Spending:
+        """The energy up to now; where it is not known for the last second, later values are there at the next call."""
+        now_ns, found = monotonic_ns(), self.now()
+        if now_ns - max(found.known_ns or 0, self._asked_ns) > FRESH_NS:
+            self._asked_ns = now_ns
+            self._session.ask()
+        return found
 
     @property
     def devices(self) -> int:

@@ -59,7 +59,14 @@ class Served:
         assert not self.thread.is_alive()
 
 
-def test_a_helper_tells_what_it_is_asked_and_ends_when_the_parent_hangs_up():
+def opened_of(message):
+    """A message, with its news opened."""
+    word, hangs, news = message
+    return word, hangs, pickle.loads(news)
+
+
+def test_a_helper_tells_what_it_is_asked_and_ends_when_the_parent_hangs_up(monkeypatch):
+    monkeypatch.setattr(helper_process, "LOOK_S", 0.05)
     with SimulatedNvml([SimulatedGpu(100.0, uuid=UUID)]) as nvml:
         served = Served(os.getppid())
         assert served.next() == [(UUID, "measured", True)]
@@ -67,7 +74,7 @@ def test_a_helper_tells_what_it_is_asked_and_ends_when_the_parent_hangs_up():
         relay, words = served.go(), []
 
         def saw(word: str) -> bool:
-            said, hangs, (news,) = served.next()
+            said, hangs, (news,) = opened_of(served.next())
             assert not hangs
             assert relay.take(news)
             words.append(said)
@@ -80,7 +87,7 @@ def test_a_helper_tells_what_it_is_asked_and_ends_when_the_parent_hangs_up():
         served.sock.shutdown(socket.SHUT_WR)
         found = served.next()
         while found is not None:
-            assert relay.take(found[2][0])
+            assert relay.take(pickle.loads(found[2])[0])
             found = served.next()
         assert nvml.calls[COUNTER] > opened
         served.end()
@@ -89,7 +96,7 @@ def test_a_helper_tells_what_it_is_asked_and_ends_when_the_parent_hangs_up():
 def test_a_helper_whose_parent_is_stopped_reads_until_it_has_enough_and_then_again(monkeypatch):
     """A parent that takes no messages: neither they nor the curve grow without limit, and no joule is lost."""
     monkeypatch.setattr(helper_process, "MOST_KNOTS", 20)
-    monkeypatch.setattr(helper_process, "BATCH_S", 0.05)
+    monkeypatch.setattr(helper_process, "LOOK_S", 0.01)
     monkeypatch.setattr("lightning_energy.curves.packets.MOST_BYTES", 1000)
     gpu = SimulatedGpu(100.0, uuid=UUID, counter_period_s=0.02)
     with SimulatedNvml([gpu]):
@@ -102,7 +109,7 @@ def test_a_helper_whose_parent_is_stopped_reads_until_it_has_enough_and_then_aga
             return "lightning-energy-sampler" in [thread.name for thread in threading.enumerate()]
 
         def takes(after_ns: int) -> bool:
-            _, hangs, (news,) = served.next()
+            _, hangs, (news,) = opened_of(served.next())
             assert not hangs
             assert relay.take(news)
             return (relay.channel.curve.end_ns or 0) > after_ns
@@ -120,6 +127,7 @@ def test_a_helper_whose_parent_is_stopped_reads_until_it_has_enough_and_then_aga
 
 def test_a_helper_tells_of_a_call_that_hangs(monkeypatch):
     monkeypatch.setattr(helper_process, "LONGEST_CALL_S", 0.05)
+    monkeypatch.setattr(helper_process, "LOOK_S", 0.1)
     with SimulatedNvml([SimulatedGpu(100.0, uuid=UUID)]) as nvml:
         served = Served(os.getppid())
         assert served.next()

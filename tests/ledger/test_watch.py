@@ -80,8 +80,9 @@ def test_bookings_become_rare_and_many_marks_are_booked_at_once(meters, monkeypa
     now_s, woken = [100.0], Woken(has_thread=has_thread)
     monkeypatch.setattr(watch_module, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
     ledger = Ledger([Curve(INFO)])
-    watch = Watch(ledger, meters, lambda: False, lambda: None, booker=woken)
-    watch.sampler = SimpleNamespace(is_in_thread=True)
+    watch = Watch(ledger, meters, lambda: False, lambda: None)
+    watch.booker = woken
+    watch.sampler = SimpleNamespace(is_in_thread=True, take_news=lambda: None)
     times = []
     for half in range(1, 41):
         now_s[0] = 100.0 + half / 2
