@@ -358,7 +358,7 @@ class Foreseeing(Callback):
 
 
 def test_the_whole_end_of_an_epoch_makes_few_calls(tmp_path):
-    """What was foreseen makes the totals cheap; all that follows on them is counted, too, but for Lightning's logging."""
+    """What was foreseen makes totals cheap; all that follows on them is counted, too, but for Lightning's logging."""
     gpu, found = SimulatedGpu([(0.05, 300.0), (0.05, 80.0)], uuid=UUID, counter_period_s=0.02), []
 
     class Counted(EnergyCallback):
