@@ -217,7 +217,7 @@ class Book:
         Args:
             marks: the marks that not every book has passed.
             groups: for each account, the first one of its group.
-            now_ns: the moment.
+            now_ns: the moment up to which all marks are known.
         """
         foreseen = self._foreseen_of(marks, groups)
         since = foreseen.kept if foreseen is not None and foreseen.is_base else None

@@ -239,8 +239,10 @@ class Ledger:
             now_ns = self._clock()
             self.marks.read(self.inbox)
             groups = self.accounts.arrays.group
-            marks = self.marks.as_if_reached(now_ns)
-            soon = [(book, book.soon(of_book, groups, now_ns)) for book, of_book in zip(self.books, marks, strict=True)]
+            marks, soon = self.marks, []
+            for curve, book in enumerate(self.books):  # without marks that the device has not reached: they will move
+                known_ns = marks.limit_ns(curve, now_ns)
+                soon.append((book, book.soon(marks.of_curve(curve), groups, known_ns or now_ns)))
         for book, of_book in soon:
             pause()
             foreseen = Foreseen.of(of_book, groups, pause)

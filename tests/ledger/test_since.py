@@ -167,11 +167,33 @@ def test_what_was_foreseen_is_forgotten_with_the_next_booking():
     assert ledger.books[0].__dict__["_foreseen"] is None
 
 
-def test_what_updates_show_of_the_time_since_is_all_shared_out():
+@pytest.mark.parametrize("has_device", [False, True])
+def test_what_updates_show_of_the_time_since_is_all_shared_out(has_device):
     """Whatever powers say: the run has spent what the counter shows, and what goes on behind it."""
-    foreseen, booked = steady(at_last="train"), steady(at_last="train")
+    foreseen, booked = (steady(at_last="train", has_device=has_device) for _ in range(2))
     booked.books[0].__dict__["_foreseen"] = None
     one, other = foreseen.totals().energy(), booked.totals().energy()
+    assert [ledger.books[0].__dict__["_for_now"] is None for ledger in (foreseen, booked)] == [True, False]
     assert one.energy_j == pytest.approx(other.energy_j, rel=1e-9)
     assert one.u_j == pytest.approx(other.u_j, rel=0.05)
     assert one.duration_s == pytest.approx(other.duration_s)
+
+
+def test_no_booking_comes_between():
+    """One that is due waits until totals that are expected were asked for: what was foreseen would not hold after it."""
+    ledger, asked = steady(at_last="train"), []
+    (book,) = ledger.books
+    ledger.expected.begin()
+    ledger.foresee()
+    before = book.kept
+
+    def pause() -> None:
+        if not asked:
+            asked.append(ledger.totals())
+            assert book.kept is before
+            assert book.__dict__["_for_now"] is None
+
+    ledger.settle(pause=pause)
+    assert len(asked) == 1
+    assert book.kept is not before
+    assert book.__dict__["_foreseen"] is None
