@@ -9,7 +9,8 @@ import numpy as np
 from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING
 from lightning_energy.curves.power_series import ThinnedPower
-from lightning_energy.ledger.booking import State, contents, since_booking, still_holds, way_to_share, work_out
+from lightning_energy.ledger.booking import State, contents, still_holds, way_to_share, work_out
+from lightning_energy.ledger.foreseen import Soon, foreseeable_ns
 from lightning_energy.ledger.held import Held
 from lightning_energy.ledger.kept import Kept
 from lightning_energy.ledger.marks import AtMarks, Marks, Told
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.curves.curve import Curve
     from lightning_energy.ledger.booking import Booking, Due
+    from lightning_energy.ledger.foreseen import Foreseen
     from lightning_energy.ledger.sharing.classes import Classes
     from lightning_energy.ledger.sharing.sharing import Sharing
     from lightning_energy.ledger.spans import Span
@@ -64,7 +66,7 @@ class Book:
         self._trace = trace
         self._is_exact = is_exact or self._moves_at_any_poll
         self._for_now: Booking | None = None  # the last one for contents
-        self._foreseen: Booking | None = None  # the last one that was made in time
+        self._foreseen: Foreseen | None = None  # the last one that was made in time
 
     @property
     def told(self) -> int:
@@ -101,12 +103,13 @@ class Book:
         self.so_far = self.so_far.behind(first)
         return self.so_far.until(end)
 
-    def news(self, marks: Marks, until_ns: int | None, *, is_all: bool = False) -> News:
-        """Knots and marks that became known, as :meth:`due`."""
-        facts = self.kept.facts
+    def news(self, marks: Marks, until_ns: int | None, *, is_all: bool = False, since: Kept | None = None) -> News:
+        """Knots and marks that became known, as :meth:`due`, since what is booked or was foreseen."""
+        kept = self.kept if since is None else since
+        facts = kept.facts
         begin = facts.passed - marks.dropped
         times, codes = marks.time_ns[begin:], marks.code[begin:]
-        run, before = self._run(times, until_ns)
+        run, before = self._run(times, until_ns, facts.settled_ns)
         if not is_all:
             end = facts.settled_ns if len(run.time_ns) == before else int(run.time_ns[-1])
             n = 0 if end is None else int(np.searchsorted(times, end, side="right"))
@@ -114,7 +117,7 @@ class Book:
         bounds_w, power_w = self.curve.power_bounds_w(), self.curve.last_power_w()
         tells_all = self._trace is not None
         return News(
-            self.kept,
+            kept,
             run,
             before,
             times,
@@ -197,30 +200,49 @@ class Book:
             groups: for each account, the first one of its group.
             now_ns: the moment. Behind the last knot the power is assumed to go on.
         """
-        due, foreseen = self.news(marks, now_ns, is_all=True).due(self._classes), self._foreseen
+        foreseen = self._foreseen_of(marks, groups)
+        if foreseen is not None:
+            due = self.news(marks, now_ns, is_all=True, since=foreseen.kept).due(self._classes)
+            found = foreseen.contents(due, groups, now_ns)
+            if found is not None:
+                return found
+        due = self.news(marks, now_ns, is_all=True).due(self._classes)
         if self._for_now is None or not still_holds(self._for_now, due, groups):
-            since = None if foreseen is None else since_booking(foreseen, due, groups)
-            if foreseen is not None and since is not None:
-                return contents(due, foreseen, groups, now_ns, since)
             self._for_now = work_out(due, groups)
         return contents(due, self._for_now, groups, now_ns)
 
-    def due_now(self, marks: Marks, now_ns: int) -> Due:
-        """Knots and marks that are known, for :meth:`foresee`. The lock is held.
+    def soon(self, marks: Marks, groups: NDArray[np.int64], now_ns: int) -> Soon:
+        """Knots whose marks are all known, and marks, for :meth:`foresee`. The lock is held.
 
         Args:
             marks: the marks that not every book has passed.
-            now_ns: the moment.
+            groups: for each account, the first one of its group.
+            now_ns: the moment up to which all marks are known.
         """
-        return self.news(marks, now_ns, is_all=True).due(self._classes)
+        foreseen = self._foreseen_of(marks, groups)
+        since = foreseen.kept if foreseen is not None and foreseen.is_base else None
+        state = self.state if since is None else since.state
+        until_ns = foreseeable_ns(state, now_ns, int(self.curve.knots().half_width_ns.max(initial=0)))
+        if state.held.rules or state.held.parts:
+            open_ns = self.news(marks, now_ns, is_all=True, since=since).due(self._classes).held.open_ns
+            until_ns = until_ns if open_ns is None else min(until_ns, foreseeable_ns(state, open_ns - 1, 0))
+        news = self.news(marks, until_ns, is_all=True, since=since)
+        return Soon(self.kept, news, news.due(self._classes))
 
-    def foresee(self, booking: Booking) -> None:
-        """Keep a booking for a moment for :meth:`totals` shortly after it. The lock is held.
+    def _foreseen_of(self, marks: Marks, groups: NDArray[np.int64]) -> Foreseen | None:
+        """What was foreseen, where it still holds."""
+        found = self._foreseen
+        if found is None or not found.holds(self.kept, marks, groups, is_exact=self._is_exact()):
+            return None
+        return found
+
+    def foresee(self, foreseen: Foreseen | None) -> None:
+        """Keep what was worked out for :meth:`totals` shortly after it. The lock is held.
 
         Args:
-            booking: of :meth:`due_now`.
+            foreseen: of :meth:`soon`.
         """
-        self._foreseen = booking
+        self._foreseen = foreseen
 
     def as_booked(self, groups: NDArray[np.int64]) -> Callable[[], tuple[Sums, list[Span]]]:
         """A function that gives the contents as they are booked now, whenever it is called. The lock is held."""
@@ -246,9 +268,9 @@ class Book:
 
         return found
 
-    def _run(self, marks_ns: NDArray[np.int64], until_ns: int | None) -> tuple[Knots, int]:
+    def _run(self, marks_ns: NDArray[np.int64], until_ns: int | None, held_ns: int | None) -> tuple[Knots, int]:
         """The knots that are not held yet, up to the last that may be booked, behind that before them, if any."""
-        knots, held_ns = self.curve.knots(), self.settled_ns
+        knots = self.curve.knots()
         first = 0 if held_ns is None else int(np.searchsorted(knots.time_ns, held_ns, side="right"))
         end = len(knots.time_ns) if until_ns is None else int(np.searchsorted(knots.time_ns, until_ns, side="right"))
         before = min(first, 1)

@@ -26,7 +26,6 @@ from lightning_energy.ledger.sharing.powers import fit, fit_beside, median
 from lightning_energy.ledger.sharing.prior import Prior, believed
 from lightning_energy.ledger.sharing.sharing import Sharing
 from lightning_energy.ledger.sharing.split import Split, kernels_of
-from lightning_energy.ledger.since import LONGEST_NS, Since
 from lightning_energy.ledger.spans import joined
 from lightning_energy.ledger.sums import Sums
 from lightning_energy.ledger.tail import Tail
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.kinds import Kinds
     from lightning_energy.ledger.sharing.powers import Powers
     from lightning_energy.ledger.sharing.stretch import Stretch
+    from lightning_energy.ledger.since import Since
     from lightning_energy.ledger.spans import Span
 
 __all__ = [
@@ -53,8 +53,9 @@ __all__ = [
     "Pause",
     "State",
     "contents",
+    "hides_phases",
+    "kernels_to_book_by",
     "no_pause",
-    "since_booking",
     "still_held",
     "still_holds",
     "way_to_share",
@@ -200,7 +201,7 @@ def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Bo
     sums = Sums.zeros() if is_anew else due.state.sums
     split = due.state.split
     if is_anew or not split.n:
-        split = Split(_kernels(sharing), is_fine=sharing.found.is_fine)
+        split = Split(kernels_to_book_by(sharing), is_fine=sharing.found.is_fine)
     missing_ns = [] if is_anew else [*due.state.missing_ns]
     if last > first:
         rows = slice(first, last)
@@ -240,7 +241,11 @@ def still_held(held: Held, sharing: Sharing, *, booked: int, told: int) -> Held:
 
 
 def contents(
-    due: Due, booking: Booking, groups: NDArray[np.int64], now_ns: int, since: Since | None = None
+    due: Due,
+    booking: Booking,
+    groups: NDArray[np.int64],
+    now_ns: int,
+    known: tuple[Since, Contents] | None = None,
 ) -> tuple[Sums, list[Span]]:
     """The contents of the accounts at a moment, and the missing time.
 
@@ -249,7 +254,7 @@ def contents(
         booking: of the intervals: that of :func:`work_out`, or an earlier one that :func:`still_holds`.
         groups: for each account, the first one of its group.
         now_ns: the moment. Behind the last knot the power is assumed to go on.
-        since: the time since the booking, with the intervals that are not in it.
+        known: the time since the booking, with the intervals that are not in it, and the contents without it.
     """
     if booking.due.held.ways != due.held.ways:  # found just now
         due = booking.due
@@ -269,10 +274,18 @@ def contents(
             _add_lines(sums, due, rows, sharing, groups, by_line=held.is_known, with_time=False)
         tail.add_line(sums, groups)
     else:
-        ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s, since)
-        hides = due.classes.has_phases and not sharing.parts
-        sums.fitted = Contents(state.split, sharing, sharing.powers, ahead, held.stretches, hides=hides)
+        ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s, None if known is None else known[0])
+        if known is not None:
+            sums.fitted = known[1].going_on(ahead, lambda: held.stretches)
+        else:
+            hides = hides_phases(due, sharing)
+            sums.fitted = Contents(state.split, sharing, sharing.powers, ahead, lambda: held.stretches, hides=hides)
     return sums, tail.missing_ns([*state.missing_ns])
+
+
+def hides_phases(due: Due, sharing: Sharing) -> bool:
+    """True where steps have phases, but none is cut: they are too short to be told apart."""
+    return due.classes.has_phases and not sharing.parts
 
 
 def still_holds(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
@@ -310,29 +323,6 @@ def _is_of_same(booking: Booking, due: Due, groups: NDArray[np.int64]) -> bool:
             (groups, booking.groups, len(booking.groups)),
         )
     )
-
-
-def since_booking(booking: Booking, due: Due, groups: NDArray[np.int64]) -> Since | None:
-    """The time since a booking; ``None`` where its powers have to be asked again, or are not known.
-
-    Args:
-        booking: for an earlier moment.
-        due: knots and marks at the later one.
-        groups: for each account at the later one, the first one of its group.
-    """
-    held, sharing = due.held, booking.state.sharing
-    kernel, powers, first, last = sharing.found.kernel, sharing.powers, booking.booked, due.last(sharing.lag_ns)
-    if powers is None or kernel.look < 1 or not 0 < first <= last:
-        return None
-    from_ns, to_ns = held.knots.time_ns[[first, last]].tolist()
-    if to_ns - from_ns > LONGEST_NS or not _is_of_same(booking, due, groups):
-        return None
-    if not held.is_known[first:last].all():
-        return None
-    from_j, to_j = held.knots.energy_j[[first, last]].tolist()
-    since = Since.of(held, from_ns - sharing.lag_ns, kernel.ema_s, to_j - from_j, (to_ns - from_ns) * NS)
-    known_w = powers.wide(len(due.stage)).overall_w
-    return since if since.is_as_foreseen(groups, known_w, powers.scatter) else None
 
 
 def way_to_share(
@@ -545,7 +535,7 @@ def _is_asked(due: Due, which: slice, groups: NDArray[np.int64]) -> NDArray[np.b
     return np.concatenate([[True], ~ends])
 
 
-def _kernels(sharing: Sharing) -> list[Kernel]:
+def kernels_to_book_by(sharing: Sharing) -> list[Kernel]:
     """The kernels to book by: that of a register which shows the energy at once has no neighbours."""
     return [sharing.found.kernel] if sharing.found is EXACT else kernels_of(sharing.found)
 

@@ -17,6 +17,8 @@ from lightning_energy.ledger.accounts import NO_ACCOUNT, Accounts
 from lightning_energy.ledger.book import Book
 from lightning_energy.ledger.booking import no_pause, work_out
 from lightning_energy.ledger.elsewhere import Task
+from lightning_energy.ledger.expected import Expected
+from lightning_energy.ledger.foreseen import Foreseen
 from lightning_energy.ledger.marks import AtMarks, Inbox
 from lightning_energy.ledger.marks_by_clock import MarksByClock
 from lightning_energy.ledger.sharing.classes import Classes
@@ -58,6 +60,7 @@ class Ledger:
         marks: the marks that are not booked everywhere.
         books: one per curve.
         steps: the training steps that became known.
+        expected: whether totals will be asked for in a moment: no booking comes between.
         trace: collects the booked knots and marks; ``None`` where nothing is collected.
 
     Args:
@@ -114,6 +117,7 @@ class Ledger:
         self._turn = 0
         self._answer: Answer | None = None  # while it is taken
         self._completed = 0  # how many marks of the run every book has passed
+        self.expected = Expected(clock)
         self._last: Totals | list[Callable[[], tuple[Sums, list[Span]]]] = Totals([NO_ACCOUNT], [], [], [])
 
     def mark(self, code: int) -> None:
@@ -152,12 +156,14 @@ class Ledger:
     def settle(self, *, final: bool = False, pause: Pause = no_pause) -> None:
         """Book the intervals that became known since the last call; holds the lock at its beginning and end only.
 
-        Of calls that overlap, the last to begin books.
+        Of calls that overlap, the last to begin books. Totals that are expected in a moment come first: what was
+        foreseen of them does not hold after a booking.
 
         Args:
-            pause: called between parts of the work.
+            pause: called between parts of the work; without it, totals that are expected are not waited for.
             final: no mark is on its way any more (nothing else runs), so that the very last knots count, too.
         """
+        self.expected.let_pass(self.foresee, pause)
         with self.lock:
             self._take()
             # the time before the inbox is read: later marks are later than this
@@ -170,7 +176,11 @@ class Ledger:
             groups = self.accounts.arrays.group
             self._turn = turn = self._turn + 1
             news = self._news(until_ns, is_last=final)
-            task = None if beside is None or all(n is None or n.is_cheap for n in news) else self._task(news)
+            task = (
+                None
+                if beside is None or all(n is None or n.is_cheap for n in news)
+                else _task(self, news, self._completed)
+            )
             due = self._due(news) if task is None else []
         answer = None if beside is None or task is None else beside.work_out(task, pause)
         if answer is None and task is not None:
@@ -184,6 +194,7 @@ class Ledger:
                 for book, each in due:
                     bookings.append((book, work_out(each, groups, between)))
             pause()
+        self.expected.let_pass(self.foresee, pause)
         with self.lock:
             if turn != self._turn:  # another call began meanwhile, as this thread had been given up: it books
                 return
@@ -205,6 +216,7 @@ class Ledger:
             last = self._last
             return last if isinstance(last, Totals) else _totals(self, [as_booked() for as_booked in last])
         with self.lock:
+            self.expected.end()
             self._take()
             now_ns = self._clock() if now_ns is None else now_ns
             self.marks.read(self.inbox)
@@ -215,23 +227,28 @@ class Ledger:
             return totals
 
     def foresee(self, pause: Pause = no_pause) -> None:
-        """Work out now what :meth:`totals` will be asked for in a moment; holds the lock at its beginning and end only.
+        """Work out now what totals that are expected need, once; holds the lock at its beginning and end only.
 
         Args:
             pause: called between parts of the work.
         """
+        if not self.expected.is_new:
+            return
+        self.expected.is_new = False
         with self.lock:
             now_ns = self._clock()
             self.marks.read(self.inbox)
             groups = self.accounts.arrays.group
-            marks = self.marks.as_if_reached(now_ns)
-            due = [(book, book.due_now(of_book, now_ns)) for book, of_book in zip(self.books, marks, strict=True)]
-        pause()
-        bookings = [(book, work_out(intervals, groups, pause)) for book, intervals in due]
-        pause()
-        with self.lock:
-            for book, booking in bookings:
-                book.foresee(booking)
+            marks, soon = self.marks, []
+            for curve, book in enumerate(self.books):  # without marks that the device has not reached: they will move
+                known_ns = marks.limit_ns(curve, now_ns)
+                soon.append((book, book.soon(marks.of_curve(curve), groups, known_ns or now_ns)))
+        for book, of_book in soon:
+            pause()
+            foreseen = Foreseen.of(of_book, groups, pause)
+            pause()
+            with self.lock:
+                book.foresee(foreseen)
 
     @property
     def is_interrupted(self) -> bool:
@@ -290,24 +307,6 @@ class Ledger:
         """The same, with what is kept. The lock is held."""
         return [(b, each.due(self.classes)) for b, each in zip(self.books, news, strict=True) if each is not None]
 
-    def _task(self, news: Sequence[News | None]) -> Task:
-        """All that a process beside has to know. The lock is held."""
-        by_clock = self.marks.by_clock
-        if any(each is not None and each.code.size for each in news):  # else none is asked for yet, as in this thread
-            self.classes.extend()
-        return Task(
-            [(book.kept, book.so_far) for book in self.books],
-            news,
-            by_clock,
-            [int(is_device) for is_device in self.marks.on_device],
-            len(by_clock) - 1,
-            self._completed,
-            self.steps.look,
-            self.classes,
-            self.accounts.arrays,
-            tells_all=self.trace is not None,
-        )
-
     def _take(self) -> None:
         """Take an answer of a process beside; the rest of it where a signal handler raised before all was taken."""
         answer = self._answer
@@ -346,10 +345,30 @@ class Ledger:
 
 
 def _pause_here(ledger: Ledger, pause: Pause) -> None:
-    """Pause amidst the work in this thread; end it once the process beside is there."""
+    """Pause amidst the work in this thread, perhaps to look ahead; end it once the process beside is there."""
     pause()
+    ledger.foresee(pause)
     if ledger.beside is not None:
         raise _BesideError
+
+
+def _task(ledger: Ledger, news: Sequence[News | None], completed: int) -> Task:
+    """All that a process beside has to know. The lock is held."""
+    by_clock = ledger.marks.by_clock
+    if any(each is not None and each.code.size for each in news):  # else none is asked for yet, as in this thread
+        ledger.classes.extend()
+    return Task(
+        [(book.kept, book.so_far) for book in ledger.books],
+        news,
+        by_clock,
+        [int(is_device) for is_device in ledger.marks.on_device],
+        len(by_clock) - 1,
+        completed,
+        ledger.steps.look,
+        ledger.classes,
+        ledger.accounts.arrays,
+        tells_all=ledger.trace is not None,
+    )
 
 
 def _totals(ledger: Ledger, found: Sequence[tuple[Sums, Sequence[Span]]]) -> Totals:
@@ -363,6 +382,7 @@ def _totals(ledger: Ledger, found: Sequence[tuple[Sums, Sequence[Span]]]) -> Tot
         [info.calibration_u for info in infos],
         [info.name for info in infos],
         [missing_ns for _, missing_ns in found],
+        columns=ledger.accounts.columns,
     )
 
 

@@ -237,6 +237,7 @@ class Session:
     def foresee(self) -> None:
         """Let most of what :meth:`totals` needs in a moment be worked out in the background. Waits for nothing."""
         if self.channels:
+            self.ledger.expected.begin()
             self._background.booker.wake_to_foresee()
 
     def missing(self, totals: Totals) -> list[tuple[str, float, float]]:

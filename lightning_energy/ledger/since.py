@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LONGEST_NS", "Since"]
 
-LONGEST_NS = 400_000_000  # longest time that is shared out as one interval
+LONGEST_NS = 700_000_000  # longest time that is shared out as one interval
 LONGEST_MEMORY = 25  # time constants after which smoothing has forgotten, to a float
 ODD = 4.0  # standard deviations from the rise that powers lead one to expect, from which on it is another kind of work
 NOTHING = 1e-9  # part of the time that is a rounding error

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lightning_energy.curves.energy import Energy
-from lightning_energy.ledger.accounts import OTHER, OUTSIDE, REST
-from lightning_energy.ledger.distinct import distinct_places
+from lightning_energy.ledger.accounts import OTHER, OUTSIDE, REST, columns_of
+from lightning_energy.ledger.distinct import distinct_places, is_one_of
 from lightning_energy.ledger.phases import TOLD_U, PhaseEnergy
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from lightning_energy.ledger.accounts import Account, Kind
+    from lightning_energy.ledger.accounts import Account, AccountColumns, Kind
     from lightning_energy.ledger.sharing.contents import Contents
     from lightning_energy.ledger.spans import Span
     from lightning_energy.ledger.sums import Level, Sums
@@ -28,14 +28,6 @@ __all__ = ["OF_EPOCHS", "Totals"]
 
 OF_EPOCHS = ("train", "validate")  # the stages that an epoch consists of
 LITTLE = 0.02  # part of a phase's joules of a device that does not count for whether they are told
-
-
-class _Columns(NamedTuple):
-    """The accounts as arrays."""
-
-    epoch: NDArray[np.int64]
-    is_step: NDArray[np.bool_]
-    is_inside: NDArray[np.bool_]
 
 
 class Totals:
@@ -47,6 +39,7 @@ class Totals:
         calibration_u: per device, the relative standard uncertainty of its gain.
         names: per device, its name.
         missing_ns: per device, the times at which its energy is not known: (from, to) of the monotonic clock.
+        columns: the accounts as arrays, where they are made already.
     """
 
     def __init__(
@@ -56,8 +49,11 @@ class Totals:
         calibration_u: Sequence[float],
         names: Sequence[str],
         missing_ns: Sequence[Sequence[Span]] = (),
+        *,
+        columns: AccountColumns | None = None,
     ) -> None:
         self.accounts = [*accounts]
+        self._columns = columns_of(self.accounts) if columns is None else columns
         self.names = [*names]
         self.missing_ns = [*missing_ns]
         self._sums = [*sums]
@@ -100,7 +96,7 @@ class Totals:
         Returns:
             Nothing where the stage is not divided.
         """
-        here = [a for a in self.accounts[1:] if a.stage == stage and epoch in {None, a.epoch}]
+        here = [self.accounts[code] for code in self._wanted(stage, epoch, None, None).nonzero()[0].tolist()]
         if all(a.phase in REST for a in here):
             return []
         names = dict.fromkeys(OTHER if a.phase in REST else a.phase for a in here)
@@ -126,16 +122,15 @@ class Totals:
 
     def _wanted(self, stage: str | None, epoch: int | None, kind: Kind | None, phase: str | None) -> NDArray[np.bool_]:
         """True for the accounts that match."""
-        of, wanted = self._columns, self._columns.is_inside
+        of, wanted = self._columns, self._is_inside
         if stage is not None:
-            wanted = wanted & self._is_of([stage])
+            wanted = wanted & (of.stage == of.number(stage))
         if epoch is not None:
             wanted = wanted & (of.epoch == epoch)
         if kind is not None:
             wanted = wanted & (of.is_step == (kind == "step"))
         if phase is not None:
-            these = REST if phase in REST else {phase}
-            wanted = wanted & np.array([a.phase in these for a in self.accounts])
+            wanted = wanted & is_one_of(of.phase, [*map(of.number, REST if phase in REST else {phase})])
         return wanted
 
     def until(self, code: int) -> Energy:
@@ -144,7 +139,7 @@ class Totals:
         Args:
             code: the account.
         """
-        return self._of(self._columns.is_inside & (np.arange(len(self.accounts)) < code), "until")
+        return self._of(self._is_inside & (np.arange(len(self.accounts)) < code), "until")
 
     def between(self, epochs: Collection[int], without: Collection[str] = ()) -> Energy:
         """Joules of all that is neither training nor validation of some epochs.
@@ -153,10 +148,14 @@ class Totals:
             epochs: these epochs.
             without: stages that do not count, either.
         """
-        of = self._columns
-        chosen = {*epochs}
-        in_epochs = np.array([a.epoch in chosen for a in self.accounts], dtype=bool) & self._is_of(OF_EPOCHS)
-        return self._of(of.is_inside & ~in_epochs & ~self._is_of(without), "group")
+        epoch = self._columns.epoch
+        chosen = np.array(sorted({*epochs}), dtype=np.int64)
+        place = chosen.searchsorted(epoch)
+        place[place == len(chosen)] = 0
+        in_epochs = (chosen[place] == epoch if chosen.size else np.zeros(len(epoch), dtype=bool)) & self._is_of(
+            OF_EPOCHS
+        )
+        return self._of(self._is_inside & ~in_epochs & ~self._is_of(without), "group")
 
     def joules_by_epoch(self, stage: str) -> dict[int, float]:
         """Joules of a stage by epoch, over all devices, without their uncertainties; of epochs that have any."""
@@ -180,20 +179,10 @@ class Totals:
         return [*dict.fromkeys(a.epoch for a in self.accounts[1:] if a.epoch >= 0)]
 
     @cached_property
-    def _columns(self) -> _Columns:
-        is_inside = np.ones(len(self.accounts), dtype=bool)
-        is_inside[OUTSIDE : OUTSIDE + 1] = False
-        return _Columns(
-            np.array([a.epoch for a in self.accounts], dtype=np.int64),
-            np.array([a.kind == "step" for a in self.accounts], dtype=bool),
-            is_inside,
-        )
-
-    @cached_property
-    def _by_stage(self) -> dict[str, NDArray[np.bool_]]:
-        """By stage, true for its accounts. Lightning's names are texts of a type that NumPy does not compare."""
-        stages = [a.stage for a in self.accounts]
-        return {stage: np.array([s == stage for s in stages]) for stage in dict.fromkeys(stages)}
+    def _is_inside(self) -> NDArray[np.bool_]:
+        result = np.ones(len(self.accounts), dtype=bool)
+        result[OUTSIDE : OUTSIDE + 1] = False
+        return result
 
     @cached_property
     def _joules(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -207,11 +196,8 @@ class Totals:
 
     def _is_of(self, stages: Collection[str]) -> NDArray[np.bool_]:
         """True for the accounts of some stages."""
-        result = np.zeros(len(self.accounts), dtype=bool)
-        for stage in stages:
-            if stage in self._by_stage:
-                result |= self._by_stage[stage]
-        return result
+        of = self._columns
+        return is_one_of(of.stage, [*map(of.number, stages)]) if stages else np.zeros(len(of.stage), dtype=bool)
 
     def _of(self, wanted: NDArray[np.bool_], level: Level, device: int | None = None) -> Energy:
         devices = range(len(self._sums)) if device is None else [device]

@@ -15,7 +15,9 @@ END_S = 2.0  # longest wait for a disk that hangs, once nobody asks for what is 
 
 
 class Later:
-    """Does work in order, of each kind only the last that was asked for, in a daemon thread that begins with the first.
+    """Does work in order, of each kind only the last that was asked for, in a daemon thread.
+
+    The thread begins with the first work, or before, where whoever asks for that is in a hurry.
 
     Where no thread can be had, the work is done at once.
 
@@ -40,6 +42,11 @@ class Later:
     def is_busy(self) -> bool:
         """True while some work is not done."""
         return bool(self._waiting) or self._is_at_work
+
+    def begin(self) -> None:
+        """Begin the thread."""
+        with self._changed:
+            self._begin()
 
     def do(self, kind: str, work: Callable[[], None]) -> None:
         """Have it done soon; what waits of the same kind is not done any more.

@@ -190,6 +190,8 @@ class Outputs:
         with forgive(Exception):  # whatever the user's loaders are
             recorder.what["batch_size"] = batch_size_of(trainer)
             recorder.what |= workers_of(trainer)
+        if recorder.path is not None:
+            self._later.begin()  # else the first epoch's end would
 
     def _keep_other_run(self, recorder: Recorder, run_id: str) -> None:
         """Keep the record and the trace of another run that lie where those of this run will."""

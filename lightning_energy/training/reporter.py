@@ -192,7 +192,7 @@ class Reporter:
         """A function that adds the figures of the run, as they are now, to a session's report, in whatever thread."""
         last, history, sessions = self._validations.last, [*self._memory.history], len(self._memory.sessions)
         metric, score = (None, None) if last is None else (last.metric, last.score)
-        name, conversion = self._validations.scorer.name, self._conversion
+        rule, conversion = self._validations.scorer.rule, self._conversion
         no_score = self._validations.no_score if self._stages.is_fit and score is None else ""
         notes = [*self._memory.notes, *(Note("samples", p) for p in self._stages.counts.problems)]
         first_waits = self._stages.first_waits
@@ -208,7 +208,7 @@ class Reporter:
                 score=score,
                 score_u=None if last is None else last.u,
                 score_kwh=None if last is None else last.energy_kwh,
-                score_name=name,
+                score_name=rule.name,
                 no_score=no_score,
                 no_metric=why_no_metric(history),
                 first_waits=first_waits,

@@ -38,14 +38,29 @@ def constant(power_w: float = 100.0):
     return ledger, at, grow, clock
 
 
-def steady(*, at_last: str) -> Ledger:
+class Behind:
+    """A device that reaches each mark 25 ms after the host: the last one or two are on their way."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def stamp(self, now_ns: int) -> int:
+        return now_ns + 25_000_000
+
+    def resolve(self, token: int) -> int | None:
+        return token if token <= self._clock.now_ns else None
+
+
+def steady(*, at_last: str, has_device: bool = False) -> Ledger:
     """A ledger after 20 s of steps of 50 ms, asked to look ahead 0.32 s before its end.
 
     Args:
         at_last: the stage of the last 0.17 s, which cost what the others do.
+        has_device: true where marks count when a device reached them.
     """
     clock, curve = Clock(), Curve(INFO)
-    ledger = Ledger([curve], clock=clock)
+    behind = {"device_clock": Behind(clock), "on_device": [True]} if has_device else {}
+    ledger = Ledger([curve], clock=clock, **behind)
     step, gap = ledger.code(0, "train", "step"), ledger.code(0, "train", "gap")
     updates = iter(range(1, 1000))
     due = next(updates)
@@ -60,6 +75,7 @@ def steady(*, at_last: str) -> Ledger:
         if n % 40 == 39 and n < 390:
             ledger.settle()
         if n == 393:
+            ledger.expected.begin()
             ledger.foresee()
         if n == 396:
             ledger.mark(ledger.code(0, at_last, "step"))

@@ -9,6 +9,7 @@ import pytest
 
 from lightning_energy.curves.curve import Curve
 from lightning_energy.ledger.ledger import Ledger
+from lightning_energy.ledger.marks import Marks
 from lightning_energy.meters import MeterInfo
 from tests.ledger.plays import steady
 from tests.sim.virtual_run import PHASES, START_NS, Pieces, Seen, Sensor, Work, at_brackets, training
@@ -66,8 +67,11 @@ def ask(seed: int, work: Work, sensor: Sensor, lead_s: float | None) -> Asked:
             before = ledger.books[0].__dict__["_for_now"]
             rows += figures(ledger.totals(), pieces, *value)
             foreseen += ledger.books[0].__dict__["_for_now"] is before
+        elif what == 2:
+            ledger.settle()
         else:
-            (ledger.settle if what == 2 else ledger.foresee)()
+            ledger.expected.begin()
+            ledger.foresee()
     what, *columns = zip(*rows, strict=True)
     return Asked([*what], *(np.array(column) for column in columns), foreseen)
 
@@ -118,13 +122,43 @@ def test_what_was_foreseen_is_as_right_as_what_is_worked_out_when_it_is_asked_fo
     assert sum(one.foreseen for one in before) >= (0.4 * work.epochs * 3 if name in OFTEN else 0)
 
 
-@pytest.mark.parametrize(("stage", "is_foreseen"), [("train", True), ("validate", False)])
-def test_where_the_stage_changed_since_it_is_booked_anew(stage, is_foreseen):
-    ledger = steady(at_last=stage)
-    book = ledger.books[0]
-    assert book.__dict__["_foreseen"] is not None
-    ledger.totals()
-    assert (book.__dict__["_for_now"] is None) == is_foreseen
+def test_where_the_stage_changed_since_the_time_since_is_booked_on_top_of_it():
+    foreseen, booked = steady(at_last="validate"), steady(at_last="validate")
+    booked.books[0].__dict__["_foreseen"] = None
+    one, other = foreseen.totals(), booked.totals()
+    assert foreseen.books[0].__dict__["_for_now"] is None
+    for stage in (None, "train", "validate"):
+        asked = one.energy(stage=stage), other.energy(stage=stage)
+        assert asked[0].energy_j == pytest.approx(asked[1].energy_j, rel=1e-9)
+        assert asked[0].u_j == pytest.approx(asked[1].u_j, rel=0.02)
+
+
+def test_what_was_foreseen_is_the_base_of_what_is_foreseen_next():
+    """In short epochs each look ahead books what came since the last one, not all since the last booking."""
+    ledger, booked = steady(at_last="train"), steady(at_last="train")
+    (book,) = ledger.books
+    first = book.__dict__["_foreseen"]
+    ledger.expected.begin()
+    ledger.foresee()
+    second = book.__dict__["_foreseen"]
+    assert second.soon.news.kept is first.kept
+    booked.books[0].__dict__["_foreseen"] = None
+    one, other = ledger.totals().energy(), booked.totals().energy()
+    assert one.energy_j == pytest.approx(other.energy_j, rel=1e-9)
+    assert one.u_j == pytest.approx(other.u_j, rel=0.02)
+
+
+def test_what_was_foreseen_with_marks_that_moved_since_is_of_no_use():
+    """As those of a device that had not reached them: they count as reached then."""
+    ledger = steady(at_last="train")
+    (book,), groups = ledger.books, ledger.accounts.arrays.group
+    ledger.read_marks()
+    (marks,) = ledger.marks.as_if_reached(START_NS)
+    foreseen = book.__dict__["_foreseen"]
+    assert foreseen.holds(book.kept, marks, groups, is_exact=False)
+    later = Marks(marks.time_ns + 1, marks.code)
+    assert not foreseen.holds(book.kept, later, groups, is_exact=False)
+    assert not foreseen.holds(book.kept, marks, groups, is_exact=True)
 
 
 def test_what_was_foreseen_is_forgotten_with_the_next_booking():
@@ -133,11 +167,33 @@ def test_what_was_foreseen_is_forgotten_with_the_next_booking():
     assert ledger.books[0].__dict__["_foreseen"] is None
 
 
-def test_what_updates_show_of_the_time_since_is_all_shared_out():
+@pytest.mark.parametrize("has_device", [False, True])
+def test_what_updates_show_of_the_time_since_is_all_shared_out(has_device):
     """Whatever powers say: the run has spent what the counter shows, and what goes on behind it."""
-    foreseen, booked = steady(at_last="train"), steady(at_last="train")
+    foreseen, booked = (steady(at_last="train", has_device=has_device) for _ in range(2))
     booked.books[0].__dict__["_foreseen"] = None
     one, other = foreseen.totals().energy(), booked.totals().energy()
+    assert [ledger.books[0].__dict__["_for_now"] is None for ledger in (foreseen, booked)] == [True, False]
     assert one.energy_j == pytest.approx(other.energy_j, rel=1e-9)
     assert one.u_j == pytest.approx(other.u_j, rel=0.05)
     assert one.duration_s == pytest.approx(other.duration_s)
+
+
+def test_no_booking_comes_between():
+    """One that is due waits until totals that are expected were asked for: what was foreseen would not hold after it."""
+    ledger, asked = steady(at_last="train"), []
+    (book,) = ledger.books
+    ledger.expected.begin()
+    ledger.foresee()
+    before = book.kept
+
+    def pause() -> None:
+        if not asked:
+            asked.append(ledger.totals())
+            assert book.kept is before
+            assert book.__dict__["_for_now"] is None
+
+    ledger.settle(pause=pause)
+    assert len(asked) == 1
+    assert book.kept is not before
+    assert book.__dict__["_foreseen"] is None

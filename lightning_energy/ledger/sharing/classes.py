@@ -56,6 +56,7 @@ class Classes:
         self._stages: dict[str, int] = {}
         self._of: dict[Key, int] = {}
         self._by_code = np.empty((len(PHASES), 0), dtype=np.int64)
+        self._is_step = self._is_inner = np.empty(0, dtype=bool)
 
     def __getstate__(self) -> dict[str, object]:
         """The table as it is now, for a process that works out bookings; takes the lock."""
@@ -181,8 +182,12 @@ class Classes:
             for place in range(len(PHASES)) if code != OUTSIDE else ():
                 news[place, code - have] = self._class(_key(rows[code], place))
         self._group = self._accounts.arrays.group
-        self._is_step = np.array([row.kind == "step" for row in rows])
-        self._is_inner = np.array([row.phase not in REST for row in rows])
+        is_step, is_inner = (
+            [row.kind == "step" for row in rows[have:]],
+            [row.phase not in REST for row in rows[have:]],
+        )
+        self._is_step = np.concatenate([self._is_step[:have], np.array(is_step, dtype=bool)])
+        self._is_inner = np.concatenate([self._is_inner[:have], np.array(is_inner, dtype=bool)])
         # last: where a signal handler raises before, all of it is done again
         self._by_code = np.concatenate([self._by_code, news], axis=1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +14,7 @@ from lightning_energy.ledger.sharing.closer import Closer, Parabola, changes
 from lightning_energy.ledger.sharing.powers import Powers, variances_of_longer, wide
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -128,7 +129,6 @@ class Contents:
         found: the kernel, as all intervals tell it.
         sharing: the way to share.
         energy_j: joules by account.
-        stretches: number and seconds of the stretches of each class that are over, shape (2, classes).
         moved_j: the part of them that powers would have given to neighbours, beyond what these can have spent.
         booked_w: the powers of each block as intervals were booked by them, shape (blocks, classes).
         beside: the kernels by which they were booked, where all of them tell another one.
@@ -138,7 +138,7 @@ class Contents:
         sharing: see there.
         powers: see there.
         ahead: the time behind the last update.
-        stretches: see there.
+        stretches: number and seconds of the stretches of each class that are over, shape (2, classes), when asked.
         hides: true where steps have phases, but none is cut: they are too short to be told apart.
     """
 
@@ -148,33 +148,69 @@ class Contents:
         sharing: Sharing,
         powers: Powers,
         ahead: Ahead = NOTHING_AHEAD,
-        stretches: NDArray[np.float64] | None = None,
+        stretches: Callable[[], NDArray[np.float64]] | None = None,
         *,
         hides: bool = False,
     ) -> None:
-        n = max(split.line_j.shape[1], int(ahead.code[-1]) + 1 if len(ahead.code) else 0)
+        n = split.line_j.shape[1]
         width = max(split.d.shape[2], ahead.seconds_s.shape[1])
         self.split, self.powers, self.found = split, powers.wide(width), sharing.found
         self.sharing = sharing
-        self.stretches = np.zeros((2, 0)) if stretches is None else stretches
+        self._stretches = stretches
         self._hides = hides
-        self._ahead = ahead._replace(seconds_s=wide(ahead.seconds_s, width))
+        self._ahead = NOTHING_AHEAD._replace(seconds_s=np.empty((0, width)))
         line_j = with_room(split.line_j[0], n)
         energy_j = line_j.copy()
         for place, block in enumerate(split.blocks):
             energy_j[block.code] += wide(block.d, width) @ self.powers.power_w[self._at(place)]
         self._known: dict[bytes, tuple[float, float, float]] = {}
-        self._widening = self.found.widening
         self.booked_w, self.beside = self.powers.power_w, tuple[Beside, ...]()
+        self._beside_w: tuple[NDArray[np.float64], Closer | None] | None = None  # powers by each kernel
         self._slopes, self._spread, shift_j = self._kernel_slopes(n)
-        energy_j += shift_j[0]
+        energy_j += shift_j
         moved_j = split.limits.moves_j(energy_j, line_j, split.pairs)
         self.moved_j = np.zeros(n) if moved_j is None else moved_j
-        energy_j += self.moved_j + shift_j[1] - shift_j[0]
-        energy_j[ahead.code] += self._ahead.seconds_s @ self.booked_w[-1]
-        if ahead.line_j.size:
-            energy_j[ahead.code] += ahead.line_j
+        energy_j += self.moved_j
         self.energy_j: NDArray[np.float64] = energy_j
+        if ahead.code.size:
+            self.__dict__.update(self._with(ahead))
+
+    def going_on(self, ahead: Ahead, stretches: Callable[[], NDArray[np.float64]]) -> Contents:
+        """The same with the time behind the last update, where these are without.
+
+        Args:
+            ahead: see the class.
+            stretches: see there.
+        """
+        if ahead.seconds_s.shape[1] > self.powers.power_w.shape[1]:
+            powers = self.powers._replace(power_w=self.booked_w)
+            return Contents(self.split, self.sharing, powers, ahead, stretches, hides=self._hides)
+        result = copy(self)
+        result.__dict__.update(self._with(ahead), _known={}, _stretches=stretches)
+        return result
+
+    def _with(self, ahead: Ahead) -> dict[str, object]:
+        """What changes with the time behind the last update."""
+        code, have = ahead.code, len(self.energy_j)
+        n = max(have, int(code[-1]) + 1 if code.size else 0)
+        ahead = ahead._replace(seconds_s=wide(ahead.seconds_s, self.powers.power_w.shape[1]))
+        energy_j, slopes = np.zeros(n), np.zeros((len(self._slopes), n))
+        energy_j[:have], slopes[:, :have] = self.energy_j, self._slopes
+        energy_j[code] += ahead.seconds_s @ self.booked_w[-1]
+        if ahead.line_j.size:
+            energy_j[code] += ahead.line_j
+        if self._beside_w is not None:
+            powers_w, closer = self._beside_w
+            by_kernel = powers_w @ ahead.seconds_s.T
+            slopes[:, code] += _changes(closer, by_kernel)
+            if closer is not None:
+                energy_j[code] += closer.beyond([*by_kernel])
+        return {"_ahead": ahead, "energy_j": energy_j, "moved_j": with_room(self.moved_j, n), "_slopes": slopes}
+
+    @property
+    def stretches(self) -> NDArray[np.float64]:
+        """Number and seconds of the stretches of each class that are over, shape (2, classes)."""
+        return np.zeros((2, 0)) if self._stretches is None else self._stretches()
 
     def of(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Joules of the wanted accounts, one by one."""
@@ -312,7 +348,7 @@ class Contents:
         d, slope = self._sensitivity_s(wanted), self._slopes @ wanted
         along = self.powers.covariance_w2 @ d.ravel()
         guess = float(self.powers.prior.variances_j2(d.sum(axis=0), self.powers.mean_w))
-        of_kernel = float(slope @ self._spread @ slope) * self._widening
+        of_kernel = float(slope @ self._spread @ slope) * self.sharing.found.widening
         within = float(self.powers.prior.within_j2(d.sum(axis=0), self.powers.mean_w))
         as_carried = self.powers.as_carried(d.ravel() @ along, along.reshape(d.shape).mean(axis=0), np.array(guess))
         return float(as_carried) + within, of_kernel, guess
@@ -355,52 +391,71 @@ class Contents:
     @cached_property
     def _beyond_scatter(self) -> float:
         """Scatter of the intervals in which the stage changes, beyond that of all about the same powers."""
-        changes, whole, scatter = self.split.stages.changes, self.split.normals[0], self.powers.scatter
-        if changes.n <= FEW_CHANGES:
-            return 0.0
-        power_w = np.average(self.powers.power_w, axis=0)
-        of_all = max(whole.squares(power_w) / whole.n, scatter)  # more than the scatter where powers wander
-        at_changes = changes.squares(power_w) / changes.n
-        return max(at_changes / max(of_all, 1e-12) - 1 - 2 * math.sqrt(2 / changes.n), 0.0) * scatter
+        return _beyond_scatter(self.split, self.powers)
 
     def _kernel_slopes(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Changes of all accounts by what is not known of the kernel, its covariance, and a change that is told.
-
-        The latter without the time ahead, and with it.
-        """
+        """Changes of all accounts by what is not known of the kernel, its covariance, and a change that is told."""
         split, found = self.split, self.found
         if not self.sharing.kernels_w or not split.n:
-            return np.zeros((2, n)), np.zeros((2, 2)), np.zeros((2, n))
-        powers_w = self._wide(self.sharing.kernels_w)
-        by_kernel = self._by_kernel(powers_w, n)
+            return np.zeros((2, n)), np.zeros((2, 2)), np.zeros(n)
+        width, (code, _, rows) = self.powers.power_w.shape[1], self._rows
+        powers_w = _wide_by_kernel(self.sharing.kernels_w, width, self.powers.mean_w)
+        by_kernel = _by_kernel(split, code, rows, powers_w)
         if split.turns is None:
-            at_0, *beside = by_kernel[:, 1]
-            axes = [Parabola(-1.0, down, at_0, up) for down, up in (beside[:2], beside[2:])]
-            return changes(axes, (0.0, 0.0)), self.sharing.spread, np.zeros((2, n))
+            self._beside_w = powers_w, None
+            return _changes(None, by_kernel), self.sharing.spread, np.zeros(n)
         closer = self.sharing.closer or Closer.as_found(found)
+        self._beside_w = powers_w, closer
         self.found = closer.found
         power_w = np.maximum(self.powers.power_w + closer.beyond([*powers_w]), 0.0)
         self.powers = self.powers._replace(power_w=power_w)
         if any(closer.at):
             parts = closer.beyond([*np.eye(len(split.kernels))]).tolist()
             self.beside = tuple(map(Beside, split.kernels, parts, powers_w))
-        return closer.changes([*by_kernel])[:, 1], closer.covariance, closer.beyond([*by_kernel])
+        return closer.changes([*by_kernel]), closer.covariance, closer.beyond([*by_kernel])
 
-    def _wide(self, powers_w: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Powers of all classes by each kernel, of those that have none the mean power: shape (kernels, classes)."""
-        result = np.empty((len(powers_w), self.powers.power_w.shape[1]))
-        result.fill(self.powers.mean_w)
-        for row, power_w in zip(result, powers_w, strict=True):
-            row[: len(power_w)] = power_w
-        return result
 
-    def _by_kernel(self, powers_w: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-        """Joules of all accounts by each kernel, without the time ahead and with it: shape (kernels, 2, accounts)."""
-        split, (code, _, rows) = self.split, self._rows
-        have, width = split.d.shape[1:]
-        d = split.d.copy()  # there is none by the first kernel, but that of the blocks
-        np.add.at(d[0], code, rows[:, :width])
-        result = np.zeros((len(powers_w), 2, n))
-        result[:, :, :have] = (split.line_j + (d @ powers_w[:, :width, None])[:, :, 0])[:, None]
-        result[:, 1, self._ahead.code] += powers_w @ self._ahead.seconds_s.T
-        return result
+def _changes(closer: Closer | None, by_kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Changes of figures by what is not known of the kernel, from the figures by each kernel."""
+    if closer is not None:
+        return closer.changes([*by_kernel])
+    at_0, *beside = by_kernel
+    axes = [Parabola(-1.0, down, at_0, up) for down, up in (beside[:2], beside[2:])]
+    return changes(axes, (0.0, 0.0))
+
+
+def _wide_by_kernel(powers_w: Sequence[NDArray[np.float64]], width: int, mean_w: float) -> NDArray[np.float64]:
+    """Powers of all classes by each kernel, of those that have none the mean power: shape (kernels, classes)."""
+    result = np.empty((len(powers_w), width))
+    result.fill(mean_w)
+    for row, power_w in zip(result, powers_w, strict=True):
+        row[: len(power_w)] = power_w
+    return result
+
+
+def _by_kernel(
+    split: Split, code: NDArray[np.int64], rows: NDArray[np.float64], powers_w: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Joules of all accounts by each kernel, without the time ahead: shape (kernels, accounts).
+
+    Args:
+        split: of the intervals.
+        code: the accounts of the rows of all of its blocks.
+        rows: D of these.
+        powers_w: the powers of all classes by each kernel.
+    """
+    width = split.d.shape[2]
+    d = split.d.copy()  # there is none by the first kernel, but that of the blocks
+    np.add.at(d[0], code, rows[:, :width])
+    result: NDArray[np.float64] = split.line_j + (d @ powers_w[:, :width, None])[:, :, 0]
+    return result
+
+
+def _beyond_scatter(split: Split, powers: Powers) -> float:
+    changes, whole, scatter = split.stages.changes, split.normals[0], powers.scatter
+    if changes.n <= FEW_CHANGES:
+        return 0.0
+    power_w = np.average(powers.power_w, axis=0)
+    of_all = max(whole.squares(power_w) / whole.n, scatter)  # more than the scatter where powers wander
+    at_changes = changes.squares(power_w) / changes.n
+    return max(at_changes / max(of_all, 1e-12) - 1 - 2 * math.sqrt(2 / changes.n), 0.0) * scatter

@@ -1,0 +1,68 @@
+"""Totals that are expected in a moment: bookings wait until they were asked for."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from lightning_energy.ledger.booking import no_pause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning_energy.ledger.booking import Pause
+
+__all__ = ["Expected"]
+
+LONGEST_NS = 800_000_000  # longest time for which they are expected: a batch may take longer than those before
+LOOK_S = 0.05  # time between two looks of a booking that waits: what follows on the totals takes some milliseconds
+
+
+class Expected:
+    """Whether totals will be asked for in a moment.
+
+    Attributes:
+        is_new: true until what they need is worked out.
+
+    Args:
+        clock: the monotonic clock in nanoseconds.
+
+    Example:
+        >>> expected = Expected(lambda: 0)
+        >>> expected.begin()
+        >>> expected.is_new
+        True
+        >>> expected.end()
+        >>> expected.is_new
+        False
+    """
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self.is_new = False
+        self._clock = clock
+        self._since_ns: int | None = None
+
+    def begin(self) -> None:
+        """Note that they will be."""
+        self.is_new, self._since_ns = True, self._clock()
+
+    def end(self) -> None:
+        """Note that they were asked for."""
+        self.is_new, self._since_ns = False, None
+
+    @property
+    def _is_near(self) -> bool:
+        since_ns = self._since_ns
+        return since_ns is not None and self._clock() - since_ns < LONGEST_NS
+
+    def let_pass(self, foresee: Callable[[Pause], None], pause: Pause) -> None:
+        """Wait until they were asked for, or are expected no more.
+
+        Args:
+            foresee: works out what they need, once.
+            pause: called now and then; without one, nothing is waited for.
+        """
+        while pause is not no_pause and self._is_near:
+            foresee(pause)
+            time.sleep(LOOK_S)
+            pause()
