@@ -1,4 +1,4 @@
-"""Whether a Trainer is in a ``fit``."""
+"""The question whether a Trainer is in a ``fit``."""
 
 from __future__ import annotations
 
