@@ -19,7 +19,7 @@ __all__ = ["RunState", "read_state"]
 
 
 class RunState(NamedTuple):
-    """What a checkpoint knows of its run; see :class:`~lightning_energy.training.run_memory.RunMemory`.
+    """A run as its checkpoint knows it; see :class:`~lightning_energy.training.run_memory.RunMemory`.
 
     Attributes:
         run_id: the name of the run.
