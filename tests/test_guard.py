@@ -9,6 +9,7 @@ import statistics
 import sys
 import threading
 import time
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -418,3 +419,32 @@ def test_a_step_keeps_a_bounded_number_of_objects():
     ledger.settle(final=True)
     gc.collect()  # Python keeps some freed tuples for itself
     assert (sys.getallocatedblocks() - before) / 1000 <= 0.5
+
+
+MOST_BYTES_PER_MARK = 200  # at once, beyond what was there; a table of numbers by two columns takes 16
+
+
+def test_a_search_among_short_steps_takes_little_memory():
+    """50 us steps in virtual time under a counter of 20 ms: the first search looks at all marks, and books them."""
+    clock, curve = Clock(), Curve(INFO)
+    ledger = Ledger([curve], clock=clock)
+    step, gap = ledger.code(0, "train", "step"), ledger.code(0, "train", "gap")
+    n, per_update = 70 * 400, 400
+    for i in range(n):
+        clock.now_ns = START + i * 50_000
+        ledger.mark(step)
+        clock.now_ns += 45_000
+        ledger.mark(gap)
+        if i % per_update == 0:
+            curve.add(clock.now_ns, 6.0 * (i // per_update) - i // per_update % 7)
+            if i < 60 * per_update:
+                ledger.settle()
+    clock.now_ns += S
+    tracemalloc.start(1)
+    try:
+        ledger.settle()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert ledger.books[0].sharing.looked >= 64
+    assert peak / (2 * n) <= MOST_BYTES_PER_MARK

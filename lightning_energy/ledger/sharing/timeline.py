@@ -25,7 +25,9 @@ AT_A_TIME = 2**15  # rows of tables that are worked on together: short steps mak
 
 def in_seconds(time_ns: NDArray[np.int64]) -> NDArray[np.float64]:
     """Differences of times in seconds, exact up to months."""
-    return time_ns.astype(np.float64) * NS
+    time_s = time_ns.astype(np.float64)
+    time_s *= NS
+    return time_s
 
 
 def ones(column: NDArray[np.int64], width: int) -> NDArray[np.float64]:
