@@ -14,10 +14,10 @@ from lightning_energy.training.callback_order import stand_before_monitors
 from lightning_energy.training.ended import by_exception
 from lightning_energy.training.ending import conclude
 from lightning_energy.training.error_guard import never_fatal
+from lightning_energy.training.fitting import is_fitting
 from lightning_energy.training.lightning_private import goes_on_within_epoch, saving
 from lightning_energy.training.one_trainer import state_of_refused
 from lightning_energy.training.settings import Settings
-from lightning_energy.training.trainer_run import TrainerRun, is_fitting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lightning_energy.results.trace_files import TraceFormat
     from lightning_energy.scores.choice import ScoreSetting
     from lightning_energy.scores.metric import Mode, Scale
+    from lightning_energy.training.trainer_run import TrainerRun
 
 __all__ = ["EnergyCallback"]
 
@@ -171,6 +172,9 @@ class EnergyCallback(CallbackBase):
         if trainer.barebones:
             self._warn("barebones", "Trainer(barebones=True) logs nothing: EnergyCallback is off for this run")
             return
+        # whatever a run needs is loaded here, and not where a callback is made
+        from lightning_energy.training.trainer_run import TrainerRun  # noqa: PLC0415
+
         stand_before_monitors(self, trainer)
         self._memory = trainer.strategy.broadcast(self._memory)  # after an exception ranks may know different things
         self._run = run = TrainerRun(

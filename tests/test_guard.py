@@ -9,12 +9,14 @@ import statistics
 import sys
 import threading
 import time
+import tracemalloc
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch.utils.data import DataLoader
 
 from lightning_energy import EnergyCallback
 from lightning_energy.curves.curve import Curve
@@ -27,7 +29,7 @@ from lightning_energy.ledger.step_marks import BatchMarks
 from lightning_energy.meters import NvmlMeter, ReplayMeter, open_meters
 from tests.curves.test_sampler import wait_for
 from tests.ledger.plays import INFO, START, Clock, S, steady
-from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer
+from tests.modules import Classifier, MemoryLogger, Numbers, energy_callback, loader, make_trainer
 from tests.sim.device import SimulatedEvents
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
 
@@ -228,20 +230,20 @@ def test_no_synchronization_within_an_epoch(tmp_path, monkeypatch):
     assert waited == []
 
 
-def calls_of(function) -> int:
+def calls_of(function, events=("call", "c_call")) -> int:
     """The calls of Python and C functions in one function, itself included."""
     n = 0
 
     def count(_frame, event, _argument) -> None:
         nonlocal n
-        n += event in {"call", "c_call"}
+        n += event in events
 
     sys.setprofile(count)
     try:
         function()
     finally:
         sys.setprofile(None)
-    return n - 1  # that ends the count
+    return n - ("c_call" in events)  # that ends the count
 
 
 BATCHES = {
@@ -252,10 +254,13 @@ BATCHES = {
 CALLS_PER_STEP = 2 * 3  # the hook, the clock and the append at both ends
 
 
+@pytest.mark.parametrize("is_sure", [True, False])
 @pytest.mark.parametrize("batch", BATCHES.values(), ids=[*BATCHES])
-def test_the_hooks_of_a_step_make_few_calls(batch):
-    """Lightning calls the closures themselves; a batch is counted without a call."""
-    session, counts = Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu"))), Counts()
+def test_the_hooks_of_a_step_make_few_calls(batch, is_sure):
+    """Lightning calls the closures themselves; a batch is counted without a call, but for its shape's append."""
+    of_four = DataLoader(Numbers(4 * 100), batch_size=4)
+    counts = Counts(loaders=(lambda stage: of_four) if is_sure else lambda stage: None)
+    session = Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu")))
     marks, attended = BatchMarks(counts), []
     marks.enter(session, 0, "train")
     start, end = marks.hooks_of(lambda _trainer, batch_idx: attended.append(batch_idx))
@@ -269,8 +274,9 @@ def test_the_hooks_of_a_step_make_few_calls(batch):
         start(None, None, batch, 8)
         end(None, None, None, batch, 8)
 
-    assert calls_of(step) - 1 <= CALLS_PER_STEP
-    assert counts.units == {"train": {"samples": 36}}
+    assert calls_of(step, ["call"]) - 1 == 2
+    assert calls_of(step) - 1 <= CALLS_PER_STEP + (not is_sure)
+    assert counts.units == {"train": {"samples": 40}}
     assert attended == []
     session.close()
 
@@ -462,3 +468,32 @@ def test_a_step_keeps_a_bounded_number_of_objects():
     ledger.settle(final=True)
     gc.collect()  # Python keeps some freed tuples for itself
     assert (sys.getallocatedblocks() - before) / 1000 <= 0.5
+
+
+MOST_BYTES_PER_MARK = 200  # at once, beyond what was there; a table of numbers by two columns takes 16
+
+
+def test_a_search_among_short_steps_takes_little_memory():
+    """50 us steps in virtual time under a counter of 20 ms: the first search looks at all marks, and books them."""
+    clock, curve = Clock(), Curve(INFO)
+    ledger = Ledger([curve], clock=clock)
+    step, gap = ledger.code(0, "train", "step"), ledger.code(0, "train", "gap")
+    n, per_update = 70 * 400, 400
+    for i in range(n):
+        clock.now_ns = START + i * 50_000
+        ledger.mark(step)
+        clock.now_ns += 45_000
+        ledger.mark(gap)
+        if i % per_update == 0:
+            curve.add(clock.now_ns, 6.0 * (i // per_update) - i // per_update % 7)
+            if i < 60 * per_update:
+                ledger.settle()
+    clock.now_ns += S
+    tracemalloc.start(1)
+    try:
+        ledger.settle()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert ledger.books[0].sharing.looked >= 64
+    assert peak / (2 * n) <= MOST_BYTES_PER_MARK

@@ -32,7 +32,7 @@ LOADED = [
     "tensorboard.backend.event_processing.event_accumulator",
     "pytest",
 ]
-PACKAGE = ["lightning_energy.callback", "lightning_energy.monitor"]
+PACKAGE = ["lightning_energy.callback", "lightning_energy.training.trainer_run", "lightning_energy.monitor"]
 LONGEST_S = 280.0
 SERVE = "import sys; from tests.warm import serve; serve(int(sys.argv[1]))"
 

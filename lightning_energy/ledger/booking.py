@@ -206,9 +206,7 @@ def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Bo
     if last > first:
         rows = slice(first, last)
         sums, split = sums.copy(), split.copy()
-        pieces = _add_lines(sums, due, rows, sharing, groups, by_line=~is_known)
-        is_missing = (pieces.quality == MISSING) & (pieces.code != OUTSIDE)
-        missing_ns = joined(missing_ns, pieces.cut_ns, is_missing) if is_missing.any() else missing_ns
+        missing_ns = _add_lines(sums, due, rows, sharing, groups, by_line=~is_known, missing_ns=missing_ns)
         pause()
         _add_split(split, due, rows, is_known, sharing, groups=groups, pause=pause)
         pause()
@@ -409,8 +407,13 @@ def _add_lines(
     *,
     by_line: NDArray[np.bool_],
     with_time: bool = True,
-) -> Pieces:
-    """Add times, and the joules of some intervals by straight lines, to ``sums``."""
+    missing_ns: Sequence[Span] = (),
+) -> list[Span]:
+    """Add times, and the joules of some intervals by straight lines, to ``sums``.
+
+    Returns:
+        ``missing_ns``, and the stretches of missing time within the accounts of these intervals.
+    """
     held = due.held
     knots = _shifted(held, rows, sharing)
     begin, end = (int(x) for x in np.searchsorted(held.time_ns, knots.time_ns[[0, -1]], side="right"))
@@ -420,7 +423,8 @@ def _add_lines(
         knots, pieces, groups, due.bounds_w, by_line=by_line[rows], with_time=with_time, u_delay_s=sharing.found.u_lag_s
     )
     sums.add(shares, len(groups))
-    return pieces
+    is_missing = (pieces.quality == MISSING) & (pieces.code != OUTSIDE)
+    return joined([*missing_ns], pieces.cut_ns, is_missing) if is_missing.any() else [*missing_ns]
 
 
 def _add_split(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 from contextlib import suppress
 from functools import partial
@@ -19,6 +20,7 @@ __all__ = ["MOST", "SAMPLES", "Counts", "SampleCount", "StageCounts", "UnitCount
 UNCOUNTED = {"tune", "sanity_check"}  # stages whose batches are tried, not worked off
 FIRST_LOOKS = 4
 LOOK_EVERY = 256
+SINCE, UNTIL, ABOUT = slice(1, 3), 3, slice(4, 7)  # of what is seen: see there
 MOST = 10**15  # of a batch: sums of larger ones are not exact, or no number of a record
 ADVICE = "Give EnergyCallback(batch_size_fn=…), a function of the batch that returns its number of samples"
 
@@ -42,10 +44,12 @@ class SampleCount:
 
     Attributes:
         problem: the reason why samples could not be counted; empty when they could.
-        seen: in one list, so that a hook adds a usual batch to it without a call: the samples so far, the number of the
-            batch that is looked at next, the type of the last one that was, the place of its first tensor (``None``:
-            elsewhere), and the size of all until the next look where that is sure (else 0). Also when the number is
-            not known any more: then :attr:`n` is ``None``.
+        seen: in one list, so that a hook adds a usual batch to it without a call: the number of the batch that the hook
+            attends to next; the samples so far, and the shapes of first tensors that are not among them yet, since
+            PyTorch takes longer to give a shape's first number than the shape; the number of the batch that is looked
+            at next, the type of the last one that was, the place of its first tensor (``None``: elsewhere), and the
+            size of all until the next look where that is sure (else 0). Also when the number is not known any more:
+            then :attr:`n` is ``None``.
 
     Args:
         loaders: gives the DataLoaders of the batches; ``None`` where they are not known.
@@ -61,7 +65,7 @@ class SampleCount:
 
     def __init__(self, loaders: Callable[[], Any] = _no_loaders, *, together: bool = False) -> None:
         self.problem = ""
-        self.seen: list[Any] = [0, 0, None, None, 0]
+        self.seen: list[Any] = [math.inf, 0, [], 0, None, None, 0]
         self._loaders = loaders
         self._together = together
         self._looks = 0
@@ -70,8 +74,16 @@ class SampleCount:
     @property
     def n(self) -> int | None:
         """The number of samples; ``None`` when it is not known."""
-        n: int = self.seen[0]
-        return None if self.problem else n
+        return None if self.problem else self._so_far()
+
+    def _so_far(self) -> int:
+        n, shapes = self.seen[SINCE]
+        so_far: int = n + sum(shape[0] for shape in shapes)
+        return so_far
+
+    def look_again(self) -> None:
+        """Look carefully at the next batch."""
+        self.seen[UNTIL] = 0
 
     def add(self, batch: Any, batch_idx: int) -> None:
         """Count one batch. Never raises."""
@@ -79,29 +91,33 @@ class SampleCount:
             return
         try:
             n = None
-            if 0 < batch_idx < self.seen[1]:
-                n = self.seen[4] or (first_size(batch) if type(batch) is self.seen[2] else None)
-            self.seen[0] += self._look(batch, batch_idx) if n is None else n
+            if 0 < batch_idx < self.seen[UNTIL]:
+                kind, _place, size = self.seen[ABOUT]
+                n = size or (first_size(batch) if type(batch) is kind else None)
+            self._add(self._look(batch, batch_idx) if n is None else n)
         except Exception as error:  # a batch that cannot be looked into
             if raised_by_handler(error):
                 raise
             self.problem = f"a batch (a {type(batch).__name__}) raised {_told(error)}. {ADVICE}"
 
+    def _add(self, n: int) -> None:
+        self.seen[SINCE] = self._so_far() + n, []  # at once: a signal's handler may raise wherever it likes
+
     def _look(self, batch: Any, batch_idx: int) -> int:
-        self.seen[2:] = None, None, 0
+        self.seen[ABOUT] = None, None, 0
         self._looks += 1
-        self.seen[1] = batch_idx + (1 if self._looks < FIRST_LOOKS else LOOK_EVERY)
+        self.seen[UNTIL] = batch_idx + (1 if self._looks < FIRST_LOOKS else LOOK_EVERY)
         loaders = self._loaders()
         n, is_full = look(batch, loaders, together=self._together, is_sure=self._is_sure)
         self._is_sure |= is_full
         if isinstance(n, str):
             self.problem = f"{n}. {ADVICE}"
             return 0
-        self.seen[2:] = type(batch), place_of_size(batch), 0
+        self.seen[ABOUT] = type(batch), place_of_size(batch), 0
         size, batches = (regular(loaders) if is_full else None) or (0, 0)
         if n == size and batch_idx < batches - 1:
-            self.seen[1] = min(self.seen[1], batches - 1)  # the last one may be smaller
-            self.seen[4] = size
+            self.seen[UNTIL] = min(self.seen[UNTIL], batches - 1)  # the last one may be smaller
+            self.seen[ABOUT] = None, None, size
         return n
 
 
@@ -177,7 +193,7 @@ class StageCounts:
         """Look carefully at the next batch."""
         samples = self.units[SAMPLES]
         if isinstance(samples, SampleCount):
-            samples.seen[1] = 0
+            samples.look_again()
 
     def _add(self, batch: Any, batch_idx: int) -> None:
         for unit in self.units.values():

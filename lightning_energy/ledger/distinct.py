@@ -37,12 +37,8 @@ def distinct_places(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArr
         >>> once.tolist(), places.tolist()
         ([1, 3], [1, 0, 1])
     """
-    order = values.argsort(kind="stable")
-    ordered = values[order]
-    is_first = _is_first(ordered)
-    places = np.empty(len(values), dtype=np.intp)
-    places[order] = is_first.cumsum() - 1
-    return ordered[is_first], places
+    once = distinct(values)
+    return once, once.searchsorted(values)
 
 
 def is_one_of(values: NDArray[np.int64], few: Sequence[int]) -> NDArray[np.bool_]:

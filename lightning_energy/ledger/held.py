@@ -202,7 +202,9 @@ class Held(NamedTuple):
             begin_ns, of_class, stretch = cut(self.parts, begin_ns, of_class)
             begin_ns, code = np.maximum(begin_ns, since_ns), code[stretch]
         width = int(of_class.max()) + 1
-        pairs, column = distinct_places(code * width + of_class)
+        code *= width  # in place, as short steps make long arrays
+        code += of_class
+        pairs, column = distinct_places(code)
         start_s = in_seconds(begin_ns - origin_ns)
         return Timeline(start_s, column, len(pairs)), Columns(pairs // width, pairs % width)
 

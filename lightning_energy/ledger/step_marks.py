@@ -55,14 +55,14 @@ def marker(inbox: Inbox, code: int) -> Callable[[], None]:
     return mark_on_device
 
 
-def _batch_end(inbox: Inbox, code: int, counts: StageCounts | None, plan: list[float]) -> Callable[[Any, int], bool]:
+def _batch_end(inbox: Inbox, code: int, counts: StageCounts | None, plan: list[Any]) -> Callable[[Any, int], bool]:
     """A function that ends a step: leaves a mark, counts the batch, returns true when it is time to attend."""
     mark = marker(inbox, code)
     if counts is None:
 
         def end_uncounted(_batch: Any, batch_idx: int) -> bool:
             mark()
-            return batch_idx >= plan[0]
+            return bool(batch_idx >= plan[0])
 
         return end_uncounted
     counts.look_again()
@@ -71,7 +71,7 @@ def _batch_end(inbox: Inbox, code: int, counts: StageCounts | None, plan: list[f
     def end(batch: Any, batch_idx: int) -> bool:
         mark()
         count(batch, batch_idx)
-        return batch_idx >= plan[0]
+        return bool(batch_idx >= plan[0])
 
     return end
 
@@ -80,7 +80,7 @@ def _hooks(
     inbox: Inbox,
     codes: tuple[int, int],
     counts: StageCounts | None,
-    plan: list[float],
+    plan: list[Any],
     attend: Callable[[Any, int], None],
 ) -> tuple[StartHook, EndHook]:
     """The hooks of a training step themselves, so that there is no call between Lightning and the marks.
@@ -89,12 +89,12 @@ def _hooks(
         inbox: of the ledger.
         codes: of the account of steps, and of that of the gaps between them.
         counts: counts the batches; ``None``: they are not counted.
-        plan: the next batch that is attended to.
+        plan: its first is the next batch that is attended to; those of ``counts.samples`` where there are such.
         attend: called with the Trainer and the number of such a batch.
     """
     if counts is None or counts.samples is None:
         return _start_hook(inbox, codes[0]), _plain_end_hook(_batch_end(inbox, codes[1], counts, plan), attend)
-    return _start_hook(inbox, codes[0]), _end_hook(inbox, codes[1], counts.samples, plan, attend)
+    return _start_hook(inbox, codes[0]), _end_hook(inbox, codes[1], counts.samples, attend)
 
 
 def _start_hook(inbox: Inbox, code: int) -> StartHook:
@@ -117,32 +117,35 @@ def _plain_end_hook(end: Callable[[Any, int], bool], attend: Callable[[Any, int]
     return on_end
 
 
-def _end_hook(
-    inbox: Inbox, code: int, samples: SampleCount, plan: list[float], attend: Callable[[Any, int], None]
-) -> EndHook:
+def _end_hook(inbox: Inbox, code: int, samples: SampleCount, attend: Callable[[Any, int], None]) -> EndHook:
     marks, clock, stamp = inbox
-    samples.seen[1] = 0  # the next batch is looked at
+    samples.look_again()
     count, seen, of_tensors = samples.add, samples.seen, torch.Tensor
 
     def on_end(trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG001 - same
         """Mark the end of a step; at logging steps, log those that became known."""
         now_ns = clock()
         marks.append((now_ns, code, stamp(now_ns) if stamp else None))
+        attend_at, n, shapes, until, kind, place, size = seen
         try:  # a usual batch is counted without a call
-            n, until, kind, place, size = seen
             if not 0 < batch_idx < until:
                 count(batch, batch_idx)
             elif size:  # sure, without a look
-                seen[0] = n + size
-            elif place is not None and type(batch) is kind and type(part := batch[place]) is of_tensors:
-                seen[0] = n + part.shape[0]
+                seen[1] = n + size
+            elif (
+                place is not None
+                and type(batch) is kind
+                and type(part := batch[place]) is of_tensors
+                and (shape := part.shape)
+            ):
+                shapes.append(shape)
             else:
                 count(batch, batch_idx)
         except Exception as error:  # nested tensors have no shape; they fail in `count`, too, which notes it
             if raised_by_handler(error):
                 raise
             count(batch, batch_idx)
-        if batch_idx >= plan[0]:
+        if batch_idx >= attend_at:
             attend(trainer, batch_idx)
 
     return on_end
@@ -220,13 +223,16 @@ class BatchMarks(StepMarks):
 
     def __init__(self, counts: Counts) -> None:
         self.counts = counts
-        self._plan: list[float] = [math.inf]  # a list, which the closures share
+        self._plan: list[Any] = [
+            math.inf
+        ]  # a list, which the closures share: its first is the next that is attended to
         super().__init__()
 
     @property
     def attend_at(self) -> float:
         """The next batch of the epoch after which there is more to do than to leave a mark."""
-        return self._plan[0]
+        attend_at: float = self._plan[0]
+        return attend_at
 
     @attend_at.setter
     def attend_at(self, batch_idx: float) -> None:
@@ -235,8 +241,10 @@ class BatchMarks(StepMarks):
     def enter(self, session: Session, epoch: int, stage: str, *, apart: bool = False, rest: str = "") -> None:
         """Let time belong to this stage of this epoch from now on; the first batch is attended to."""
         super().enter(session, epoch, stage, apart=apart, rest=rest)
-        self._plan[0] = 0
         counts = self.counts.of(stage)
+        # the hooks of steps read it there, so that they touch no list of its own
+        self._plan = [0] if counts is None or counts.samples is None else counts.samples.seen
+        self._plan[0] = 0
         self.end_batch = _batch_end(session.inbox, self.gap_code, counts, self._plan)
         codes = session.code(epoch, stage, "step", rest), self.gap_code
         self.hooks_of = partial(_hooks, session.inbox, codes, counts, self._plan)

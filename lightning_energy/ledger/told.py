@@ -103,7 +103,7 @@ def energy_at_marks(
         kernel, timeline, knot_s, at_s, power_w=to_class @ p, scatter=wide.scatter
     )
     place = np.searchsorted(timeline.start_s, at_s, side="right") - 1
-    slope_w = (timeline.one @ to_class @ p)[np.clip(place, 0, len(timeline.one) - 1)]
+    slope_w = (to_class @ p)[timeline.column[np.clip(place, 0, len(timeline.column) - 1)]]
     of_delay = ((slope_w - mean_w[k - 1]) * found.u_lag_s) ** 2
     step_s = np.minimum(_longest_s(held, which), np.minimum(before_s, length_s[k - 1] - before_s))
     inside += (sharing.untold * wide.mean_w * step_s) ** 2

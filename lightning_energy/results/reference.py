@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.results.plain import printable
-from lightning_energy.results.read import RecordError
 from lightning_energy.results.readable import duration, percent
-from lightning_energy.results.record_ranks import load_record
 from lightning_energy.scores.choice import OF_THE_RUN
 
 if TYPE_CHECKING:
@@ -36,6 +34,10 @@ def reference_of(given: Any, *, of_run: bool = True) -> Any:
         raise ValueError(f"{begin} is for a training: give {instead}")
     if not isinstance(given, (str, Path)) or given == OF_THE_RUN:
         return given
+    # only a path needs what reads records
+    from lightning_energy.results.read import RecordError  # noqa: PLC0415
+    from lightning_energy.results.record_ranks import load_record  # noqa: PLC0415
+
     try:
         record = load_record(given)
     except RecordError as error:

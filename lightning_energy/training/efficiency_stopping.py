@@ -13,9 +13,9 @@ from lightning_energy.scores.stopping import POINT, WINDOW, Reached, check_windo
 from lightning_energy.training.callback_base import CallbackBase
 from lightning_energy.training.ended import EndsTraining
 from lightning_energy.training.error_guard import WarnOnce
+from lightning_energy.training.fitting import is_fitting
 from lightning_energy.training.forecaster import most_validations
 from lightning_energy.training.price_of_a_point import point_of, with_validation
-from lightning_energy.training.trainer_run import is_fitting
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback, LightningModule, Trainer

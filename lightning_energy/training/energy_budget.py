@@ -21,9 +21,9 @@ from lightning_energy.training.budget_words import BudgetWords, lower_limits
 from lightning_energy.training.callback_base import CallbackBase
 from lightning_energy.training.ended import EndsTraining
 from lightning_energy.training.error_guard import WarnOnce, never_fatal
+from lightning_energy.training.fitting import is_fitting
 from lightning_energy.training.forecaster import Forecaster
 from lightning_energy.training.spent_joules import open_session
-from lightning_energy.training.trainer_run import is_fitting
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer

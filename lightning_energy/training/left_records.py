@@ -1,4 +1,4 @@
-"""Records that earlier sessions of a run left: found by the place that its checkpoint knows."""
+"""Records that earlier sessions of a run left: their place beside a checkpoint, and what they know."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.results.own_files import kept_places
-from lightning_energy.results.record_ranks import load_record
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lightning_energy.results.record import Record
     from lightning_energy.results.rows import SessionRow
 
-__all__ = ["contains", "knows_more", "records_from", "relative_place"]
+__all__ = ["contains", "knows_more", "relative_place"]
 
-LONGEST_PLACE = 4096  # letters; a file system takes no more
 ROUNDING = 1e-9  # relative difference between equal sums
 
 
@@ -41,27 +37,6 @@ def relative_place(record: Path | None, checkpoint: Any) -> str | None:
     with suppress(OSError, ValueError):
         return Path(os.path.relpath(record, Path(checkpoint).parent)).as_posix()
     return None
-
-
-def records_from(checkpoint: Any, place: Any) -> list[Record]:
-    """The records that lie where a checkpoint says that its run's record lies, or beside it with a time in the name.
-
-    Args:
-        checkpoint: the file of the checkpoint.
-        place: the place in it, by :func:`relative_place`; whatever else it is, there are none.
-    """
-    if not isinstance(checkpoint, (str, Path)) or "://" in str(checkpoint):
-        return []
-    if not isinstance(place, str) or not 0 < len(place) <= LONGEST_PLACE or Path(place).is_absolute():
-        return []
-    found = []
-    for folder in dict.fromkeys((Path(checkpoint).parent, Path(os.path.realpath(checkpoint)).parent)):
-        file = Path(os.path.normpath(folder / place))
-        with suppress(OSError, ValueError):  # the latter of a null byte
-            for path in (file, *kept_places(file)):
-                with suppress(ValueError):
-                    found.append(load_record(path))
-    return found
 
 
 def contains(record: Record, sessions: Sequence[SessionRow]) -> bool:

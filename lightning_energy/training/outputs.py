@@ -14,8 +14,9 @@ from lightning_energy.results.rendering import show
 from lightning_energy.results.trace_files import TraceFiles
 from lightning_energy.training import log_keys
 from lightning_energy.training.dashboards import Dashboards
+from lightning_energy.training.found_records import records_from
 from lightning_energy.training.later import Later
-from lightning_energy.training.left_records import contains, records_from
+from lightning_energy.training.left_records import contains
 from lightning_energy.training.lightning_private import is_quiet
 from lightning_energy.training.progress import BarFigures
 from lightning_energy.training.recorder import (

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from lightning_energy.curves.energy import NOTHING, Energy
-from lightning_energy.results.node import DamagedError, Node
 from lightning_energy.results.notes import Note
-from lightning_energy.results.parse import energy_of, epochs_of, notes_of, sessions_of
 from lightning_energy.results.rows import EpochRow, SessionRow, thinned
-from lightning_energy.results.upgrade import VERSION, VersionError, upgrade
-from lightning_energy.scores.metric import Scale
-from lightning_energy.scores.stopping import Reached
+from lightning_energy.results.upgrade import VERSION
 from lightning_energy.training.left_records import contains, knows_more, relative_place
 from lightning_energy.training.lightning_private import saving
 
@@ -25,6 +21,8 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.ranks import Ranks
     from lightning_energy.results.figures import Device, Outcome
     from lightning_energy.results.record import Record
+    from lightning_energy.scores.metric import Scale
+    from lightning_energy.scores.stopping import Reached
 
 __all__ = ["FoundMetric", "RunMemory"]
 
@@ -228,28 +226,20 @@ class RunMemory:
         Raises:
             ValueError: the state was written by a newer version, or is damaged.
         """
-        try:
-            known = Node(upgrade(Node(state, "state").mapping()))
-            run_id, total = known["run_id"].text(), energy_of(known["total"])
-            sessions, history = sessions_of(known["sessions"]), epochs_of(known["history"])
-            notes = notes_of(known["notes"])
-            chosen, axis = _text_or_none(state.get("accuracy")), _text_or_none(state.get("axis"))
-            scales = known.get("scales").maybe(_scales_of) or {}
-            reference_kwh = known.get("reference_kwh").maybe(Node.amount)
-            reached = known.get("reached").maybe(_reached_of) or []
-        except VersionError as error:
-            raise ValueError(f"the checkpoint's energy {error}: upgrade lightning-energy") from error
-        except DamagedError as error:
-            raise ValueError(f"the checkpoint's energy is damaged ({error})") from error
+        # all that reads records comes with it, which setup has loaded where there is a run
+        from lightning_energy.training.run_state import read_state  # noqa: PLC0415
+
+        read = read_state(state)
+        run_id, total, axis = read.run_id, read.total, read.axis
         if self._last is not None and run_id == self._last.run_id:
             self._become(self._last)
         own = self.found
         kept = own if run_id == self.run_id else FoundMetric()  # else it was another run's
         found = FoundMetric(
-            own.chosen or chosen,
-            scales | own.scales,
-            kept.reference_kwh or reference_kwh,
-            kept.reached or reached,
+            own.chosen or read.chosen,
+            read.scales | own.scales,
+            kept.reference_kwh or read.reference_kwh,
+            kept.reached or read.reached,
         )
         if run_id == self.run_id and (total.energy_j or 0.0) <= (self.before.energy_j or 0.0):
             self._change(axis=axis, found=found)
@@ -257,9 +247,9 @@ class RunMemory:
         self._change(
             run_id=run_id,
             before=total,
-            sessions=sessions,
-            history=history,
-            notes=notes,
+            sessions=read.sessions,
+            history=read.history,
+            notes=read.notes,
             reduced=NOTHING,
             own_then=NOTHING,
             axis=axis,
@@ -340,21 +330,6 @@ class RunMemory:
             _last=None,
             _has_ended=True,
         )
-
-
-def _text_or_none(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _scales_of(node: Node) -> dict[str, Scale]:
-    return {name: scale.one_of(get_args(Scale)) for name, scale in node.entries()}
-
-
-def _reached_of(node: Node) -> list[Reached]:
-    rows = [[*row.items()] for row in node.items()]
-    if any(len(row) != len(Reached._fields) for row in rows):
-        raise node.wrong("rows of value, kWh and seconds")
-    return [Reached(best.number(), kwh.maybe(Node.amount), missing.amount()) for best, kwh, missing in rows]
 
 
 def _since(then: Energy, now: Energy, others: int) -> Energy:

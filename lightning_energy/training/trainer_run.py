@@ -19,6 +19,7 @@ from lightning_energy.training import log_keys
 from lightning_energy.training.alike import as_on_rank_zero
 from lightning_energy.training.ended import by_callbacks
 from lightning_energy.training.ending import Ending
+from lightning_energy.training.fitting import is_fitting
 from lightning_energy.training.lightning_private import searches
 from lightning_energy.training.logged import (
     epoch_phases,
@@ -54,9 +55,7 @@ if TYPE_CHECKING:
     from lightning_energy.training.settings import Settings
     from lightning_energy.training.stages import BatchHooks
 
-__all__ = ["TrainerRun", "is_fitting"]
-
-FITTING = {"fit", "TrainerFn.FITTING"}  # texts of Lightning's state, which differ over versions of Python
+__all__ = ["TrainerRun"]
 
 
 class TrainerRun:
@@ -377,8 +376,3 @@ def _of_reference(validations: Validations, trainer: Trainer, total: Energy) -> 
     if last is None or last.score is None:
         return ""
     return advice_on_reference(trainer, validations.scorer.rule, total.energy_kwh, trainer.current_epoch + 1)
-
-
-def is_fitting(trainer: Trainer) -> bool:
-    """True while the Trainer is in a ``fit``."""
-    return str(trainer.state.fn) in FITTING

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import math
+import weakref
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lightning_energy.ledger.counts import Counts
 from lightning_energy.ledger.marks import Inbox
@@ -146,3 +149,60 @@ def test_a_hook_looks_carefully_now_and_then(at, is_seen):
     step.end_batch(odd, 50)  # resumed in the middle of it
     session.close()
     assert counts.units == {"train": {"samples": None}}
+
+
+def hooked():
+    """The hooks of steps after four careful looks at pairs of 4 samples, and their counts."""
+    session, counts = opened(), Counts()
+    step = BatchMarks(counts)
+    step.enter(session, 0, "train")
+    _, end = step.hooks_of(lambda _trainer, _batch_idx: None)
+    for batch_idx in range(4):
+        end(None, None, None, BATCH, batch_idx)
+    session.close()
+    return end, counts
+
+
+@pytest.mark.parametrize(
+    ("batch", "n"),
+    [
+        ([torch.zeros(7, 2), torch.zeros(7)], 7),
+        ([torch.zeros(0, 2), torch.zeros(0)], 0),
+        ([torch.zeros(7)], 7),
+        ((torch.zeros(7, 2), torch.zeros(7)), 7),
+        ([torch.tensor(3.0), torch.zeros(7)], 7),  # the first tensor that has a dimension counts
+        (["text", torch.zeros(7, 2)], 7),
+        ([torch.nn.Parameter(torch.zeros(7, 2))], 7),
+        ({"x": torch.zeros(7, 2)}, 7),
+        (torch.zeros(7, 2), 7),
+        ({0: torch.zeros(7, 2), "x": torch.zeros(8)}, None),  # 0 is a place in pairs
+        ([], None),
+    ],
+)
+def test_a_hook_counts_a_batch_of_another_size_or_structure_as_such(batch, n):
+    end, counts = hooked()
+    end(None, None, None, BATCH, 4)
+    assert counts.units == {"train": {"samples": 20}}  # to be asked in between changes nothing
+    end(None, None, None, batch, 5)
+    end(None, None, None, BATCH, 6)
+    assert counts.units == {"train": {"samples": None if n is None else 24 + n}}
+
+
+@given(st.lists(st.integers(0, 9), min_size=300, max_size=600))
+@settings(max_examples=10)
+def test_a_hook_counts_batches_of_any_sizes(sizes):
+    """Across careful looks, too."""
+    end, counts = hooked()
+    for batch_idx, n in enumerate(sizes, 4):
+        end(None, None, None, [torch.zeros(n, 1), torch.zeros(n)], batch_idx)
+    assert counts.units == {"train": {"samples": 4 * 4 + sum(sizes)}}
+
+
+def test_a_hook_keeps_no_batch_alive():
+    end, counts = hooked()
+    tensor = torch.zeros(4, 2)
+    is_alive = weakref.ref(tensor)
+    end(None, None, None, [tensor], 4)
+    del tensor
+    assert is_alive() is None
+    assert counts.units == {"train": {"samples": 20}}

@@ -411,7 +411,7 @@ def _profile(
     rows = np.flatnonzero(stretch.is_known)
     smoothed, parts = rises.seconds.behind(kernel.ema_s), []
     pause()
-    for part in _parts(len(lags_s), len(stretch.knot_s) * smoothed.one.shape[1]):
+    for part in _parts(len(lags_s), len(stretch.knot_s) * smoothed.width):
         nodes = (-TWO_NODES, TWO_NODES) if blurred else (0.0,)
         seen = [rises.seconds_of(kernel, smoothed, lags_s[part], node)[:, rows] for node in nodes]
         parts.append(np.mean(seen, axis=0) if blurred else seen[0])

@@ -258,21 +258,25 @@ class Split:
         self._grow(int(columns.code.max()) + 1, width)
         kernels = self.kernels[:1] if for_now else self.kernels
         plain = timeline.smoothed()
-        first, behind, seen, spent = plain.behind(kernels[0].ema_s), list[Smoothed](), [], []
-        for kernel in kernels:
+        first, behind, seen, spent = plain.behind(kernels[0].ema_s), dict[int, Smoothed](), [], []
+        turns = None if for_now else self.turns
+        for j, kernel in enumerate(kernels):
             pause()
-            behind.append(first if kernel is kernels[0] else plain.behind(kernel.ema_s))
-            seen.append(part.seconds(kernel, behind[-1]))
+            smoothed = first if kernel is kernels[0] else plain.behind(kernel.ema_s)
+            seen.append(part.seconds(kernel, smoothed))
+            if turns is not None and j in OF_SMOOTHING:
+                behind[j] = smoothed
+            del smoothed  # with short steps it is large: one at a time
             spent.append(part.seconds(Kernel(kernel.lag_s), plain) if self._is_part_time else seen[-1])
         pause()
         taus = [x @ part.to_class for x in seen]
         weight = np.where(part.known, 1 / part.length_s, 0.0) * _huber(part, taus[0], power_w)
         excess = None if for_now else self._excess(part, kernels[0], first, weight)
         pause()
-        if self.turns is not None and not for_now:
-            self.turns.add([tau[part.known] for tau in taus], weight[part.known])
+        if turns is not None:
+            turns.add([tau[part.known] for tau in taus], weight[part.known])
         for j, (tau, spent_s) in enumerate(zip(taus, spent, strict=True)):
-            if self.turns is not None and j in OF_SMOOTHING and not for_now:
+            if j in behind:
                 excess = self._excess(part, kernels[j], behind[j], weight)
             normals = part.normals(tau, weight, excess)
             line_j, d = self._shares(part, tau, spent_s)
