@@ -15,7 +15,23 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.accounts import AccountArrays
     from lightning_energy.ledger.marks import AtMarks
 
-__all__ = ["KnownSteps", "Look", "Steps"]
+__all__ = ["KnownSteps", "Look", "SumsOfSteps", "Steps"]
+
+
+class SumsOfSteps(NamedTuple):
+    """Training steps whose energy has become known, summed up.
+
+    Attributes:
+        n: their number.
+        energy_j: their joules.
+        duration_s: their seconds.
+        u2_j2: variance of ``energy_j`` in J², as in :class:`Steps`.
+    """
+
+    n: int
+    energy_j: float
+    duration_s: float
+    u2_j2: float
 
 
 class Steps(NamedTuple):
@@ -26,11 +42,19 @@ class Steps(NamedTuple):
         duration_s: seconds per step, shape (n,).
         u_j: standard uncertainty of the sum of ``energy_j`` in joules, as far as it comes from where steps begin after
             something else, and where they end before it.
+        sums: the sums, so that the training thread, which asks for them, need not add up.
     """
 
     energy_j: NDArray[np.float64]
     duration_s: NDArray[np.float64]
     u_j: float
+    sums: SumsOfSteps
+
+    @classmethod
+    def of(cls, energy_j: NDArray[np.float64], duration_s: NDArray[np.float64], u_j: float) -> Steps:
+        """Steps with their sums."""
+        sums = SumsOfSteps(len(energy_j), float(energy_j.sum()), float(duration_s.sum()), u_j * u_j)
+        return cls(energy_j, duration_s, u_j, sums)
 
 
 class Look(NamedTuple):
@@ -63,6 +87,11 @@ class KnownSteps:
     def look(self) -> Look:
         """The marks that were looked through, without the steps."""
         return self._look._replace(steps=())
+
+    @property
+    def has_news(self) -> bool:
+        """True where steps wait to be taken. Any thread may ask, with no lock."""
+        return bool(self._look.steps)
 
     @property
     def n(self) -> int:
@@ -129,7 +158,20 @@ class KnownSteps:
             return [], opened
         before, after = np.concatenate([[False], good[:-1]]), np.concatenate([good[1:], [False]])
         u_j = float(np.sqrt(u2[:-1][good & ~before].sum() + u2[1:][good & ~after].sum()))
-        return [Steps(np.diff(e)[good], np.diff(t)[good] * NS, u_j)], opened
+        return [Steps.of(np.diff(e)[good], np.diff(t)[good] * NS, u_j)], opened
+
+    def take_sums(self) -> SumsOfSteps | None:
+        """The sums of the steps since the last call; ``None`` when there are none. Makes few calls."""
+        taken, opened, previous_code, looked = self._look
+        if not taken:
+            return None
+        self._look = Look((), opened, previous_code, looked)
+        sums = taken[0].sums
+        for steps in taken[1:]:
+            n, energy_j, duration_s, u2_j2 = sums
+            m, others_j, others_s, others_j2 = steps.sums
+            sums = SumsOfSteps(n + m, energy_j + others_j, duration_s + others_s, u2_j2 + others_j2)
+        return sums
 
     def take(self) -> Steps | None:
         """The steps since the last call; ``None`` when there are none."""
@@ -137,7 +179,7 @@ class KnownSteps:
         self._look = self.look
         if not taken:
             return None
-        return Steps(
+        return Steps.of(
             np.concatenate([s.energy_j for s in taken]),
             np.concatenate([s.duration_s for s in taken]),
             float(np.sqrt(sum(s.u_j**2 for s in taken))),

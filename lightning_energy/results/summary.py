@@ -48,10 +48,10 @@ class StepSums:
 
     def take(self, session: Session) -> StepSums | None:
         """Add the steps that became known since the last call, and return them; ``None`` when none did."""
-        steps = session.take_steps()
-        if steps is None:
+        sums = session.take_sums_of_steps()
+        if sums is None:
             return None
-        news = StepSums(len(steps.energy_j), float(steps.energy_j.sum()), float(steps.duration_s.sum()), steps.u_j**2)
+        news = StepSums(*sums)
         self.add(news)
         return news
 

@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Forecasts"]
 
-EVERY_S = 1.0  # between two forecasts within an epoch
+EVERY_S = 1.0  # between two forecasts within an epoch, at least
+SHARE = 0.02  # of the time since the training began, where that is more: a forecast takes a millisecond
 DERIVED = {"co2eq_g": log_keys.FORECAST_CO2EQ_G, "cost": log_keys.FORECAST_COST}
 
 
 class Forecasts:
-    """Forecasts of a ``fit`` on one rank: after every epoch, and about every second within the session's first.
+    """Forecasts of a ``fit`` on one rank: after every epoch, and now and then within the session's first.
+
+    There it is every second at first, and later whenever the time so far has grown by a fiftieth: less changes little.
 
     As the second one begins there is one more: only then something is known of the time between two epochs.
 
@@ -56,7 +59,7 @@ class Forecasts:
         self._forecaster: Forecaster | None = None
         self._epochs = 0
         self._at_end: tuple[float, float] | None = None  # joules of all ranks at the last epoch's end, and their scale
-        self._made_s = -math.inf
+        self._begun_s = self._due_s = math.inf
 
     @never_fatal
     def begin(self, trainer: Trainer) -> None:
@@ -64,6 +67,7 @@ class Forecasts:
         if self._books.session is not None and self._books.is_fit:
             self._forecaster = Forecaster(SpentJoules(self._books.session).now)
             self._forecaster.begin(trainer)
+            self._begun_s = self._due_s = time.monotonic()
 
     @never_fatal
     def begin_epoch(self, trainer: Trainer, warn: Warn) -> None:
@@ -95,15 +99,15 @@ class Forecasts:
     @never_fatal
     def after_step(self, trainer: Trainer, warn: Warn) -> None:
         """Take in the batches up to a logging step; in the first epoch, forecast."""
-        if self._forecaster is None:
+        forecaster, books = self._forecaster, self._books
+        if forecaster is None:
             return
-        self._forecaster.after_batches(trainer)
-        books = self._books
-        if self._epochs or books.ranks.size > 1 or books.session is None or not self._forecaster.seen.batches:
+        forecaster.after_batches(trainer)
+        if self._epochs or books.ranks.size > 1 or books.session is None or not forecaster.seen.batches:
             return
         now_s = time.monotonic()
-        if now_s - self._made_s >= EVERY_S:
-            self._made_s = now_s
+        if now_s >= self._due_s:
+            self._due_s = now_s + max(EVERY_S, SHARE * (now_s - self._begun_s))
             if self._spent is None:  # the accounts are summed up this once
                 self._spent = SpentJoules.of_totals(books.session)
             spent_j = (self._memory.before.energy_j or 0.0) + self._spent.now().spent_j

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING
 
 from lightning_energy.results.summary import StepSums
@@ -14,9 +15,11 @@ from lightning_energy.training.logged import to_loggers
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
+    from lightning_energy.ledger.session import Session
     from lightning_energy.ledger.step_marks import BatchMarks
     from lightning_energy.training.error_guard import Warn
     from lightning_energy.training.outputs import Outputs
+    from lightning_energy.training.progress import BarFigures
     from lightning_energy.training.rank_books import RankBooks
     from lightning_energy.training.reporter import Reporter
     from lightning_energy.training.score_metrics import ScoreMetrics
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["StepLog"]
 
 KEEP_UP_EVERY = 256  # batches
+KEEP_UP_S = 10.0  # where steps are logged; nothing becomes known more often
 TRIES = 8  # batches of a first validation after which the time of one is known
 
 
@@ -57,6 +61,7 @@ class StepLog:
         self._warn = warn
         self._unlogged = StepSums()
         self._last_step = -1  # of the logger
+        self._keep_up_at_s = 0.0
         self._epoch_end, self._validation_end = Foresight(), Foresight()
 
     def attend(self, trainer: Trainer, batch_idx: int) -> None:
@@ -64,11 +69,17 @@ class StepLog:
 
         Lightning's step rises by at most one per batch, so that none of the steps in between has to be looked at. A
         ``log_every_n_steps`` that is changed meanwhile counts from then on.
+
+        The training waits for it, and for all that it calls, with processor caches that hold little of ours: a call
+        takes a microsecond and more, so that there are few.
         """
-        self._outputs.find_bar(trainer)
+        if self._outputs.bar is not None:
+            self._outputs.bar.after_batch(trainer)  # its figures are there from the first batch on
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
-        since = (logger_step(trainer) + 1) % every if every else 1
-        if since == 0:
+        step = logger_step(trainer)
+        since = (step + 1) % every if every else 1
+        if since == 0 and step != self._last_step:  # several micro-batches share a step
+            self._last_step = step
             self.log(trainer)
         elif batch_idx % KEEP_UP_EVERY == KEEP_UP_EVERY - 1:
             self.keep_up()
@@ -102,31 +113,33 @@ class StepLog:
 
     def log(self, trainer: Trainer) -> None:
         """Log the steps that became known since the last logging step."""
-        step = logger_step(trainer)
-        if step == self._last_step:  # several micro-batches share a step
-            return
-        self._last_step = step
-        self.sum_up()
-        news, self._unlogged = self._unlogged, StepSums()
-        if news.n:
-            values = {log_keys.STEP_J: news.energy_j / news.n}
-            session = self._books.session
-            power_w = news.energy_j / news.duration_s if session is not None and session.is_power_seen else None
-            if power_w is not None:
-                values[log_keys.POWER_W] = power_w
-            to_loggers(trainer, values, self._warn)
-            self._show(power_w)
+        session = self._books.session
+        if session is not None and session.has_steps:
+            self.sum_up()
+        if self._unlogged.n:
+            self._log_known(trainer, session)
         self._reporter.forecasts.after_step(trainer, self._warn)
-        self._write_if_due()
+        now_s = time.monotonic()
+        if now_s >= self._keep_up_at_s:
+            self._keep_up_at_s = now_s + KEEP_UP_S
+            self.keep_up()
 
-    def _show(self, power_w: float | None) -> None:
+    def _log_known(self, trainer: Trainer, session: Session | None) -> None:
+        """Log the steps that are known and not logged."""
+        news, self._unlogged = self._unlogged, StepSums()
+        values, power_w = {log_keys.STEP_J: news.energy_j / news.n}, None
+        if session is not None and session.is_power_seen:
+            values[log_keys.POWER_W] = power_w = news.energy_j / news.duration_s
+        to_loggers(trainer, values, self._warn)
+        if self._outputs.bar is not None and session is not None:
+            self._show(self._outputs.bar, session, power_w)
+
+    def _show(self, bar: BarFigures, session: Session, power_w: float | None) -> None:
         """Bring the progress bar up to date, if it has our figures."""
-        bar, books = self._outputs.bar, self._books
-        if bar is not None and books.session is not None:
-            if power_w is not None:
-                bar.show_power(power_w)
-            if bar.is_due and books.ranks.size == 1:  # what other ranks spent is known at an epoch's end
-                bar.show_energy(books.own(books.session.totals()))
+        if power_w is not None:
+            bar.show_power(power_w)
+        if bar.is_due and self._books.ranks.size == 1:  # what other ranks spent is known at an epoch's end
+            bar.show_energy(self._books.own(session.totals()))
 
     def _write_if_due(self) -> None:
         session = self._books.session

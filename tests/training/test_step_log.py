@@ -96,17 +96,17 @@ def parts():
 
 def test_steps_are_logged_once(parts):
     one, logger = parts(), MemoryLogger()
-    trainer = trainer_like(loggers=[logger], step=7)
-    one.steps.log(trainer)
+    trainer = trainer_like(loggers=[logger], step=7, log_every_n_steps=1)
+    one.steps.attend(trainer, 0)
     ((step, values),) = logger.rows
     assert step == 7
     assert values[log_keys.POWER_W] == pytest.approx(POWER_W, rel=0.05)
     assert values[log_keys.STEP_J] == pytest.approx(one.books.steps.energy_j)
     one.steps._unlogged.add(StepSums(2, 6.0, 0.03))
-    one.steps.log(trainer)  # a micro-batch of the same step
+    one.steps.attend(trainer, 1)  # a micro-batch of the same step
     assert len(logger.rows) == 1
     trainer.fit_loop.epoch_loop._batches_that_stepped = 8
-    one.steps.log(trainer)
+    one.steps.attend(trainer, 2)
     assert logger.rows[1:] == [(8, {log_keys.POWER_W: pytest.approx(200.0), log_keys.STEP_J: 3.0, "epoch": 0})]
     one.steps.log(trainer_like(loggers=[logger], step=9))
     assert len(logger.rows) == 2
