@@ -262,7 +262,8 @@ class Ledger:
     def take_sums_of_steps(self) -> SumsOfSteps | None:
         """The sums of these steps; ``None`` when there are none."""
         with self.lock:
-            self._take()
+            if self._answer is not None:
+                self._take()
             return self.steps.take_sums()
 
     def take_trace(self) -> tuple[Columns, Columns] | None:

@@ -168,7 +168,7 @@ class Session:
     @property
     def is_power_seen(self) -> bool:
         """False where all power comes from a model: a curve of it would look like data."""
-        for channel in self.channels:  # a generator would be a call for each, and steps of the training wait for it
+        for channel in self.channels:  # noqa: SIM110 - a generator is a call for each, and a step of the training waits
             if channel.info.quality != "estimated":
                 return True
         return False
@@ -263,14 +263,16 @@ class Session:
 
     def take_sums_of_steps(self) -> SumsOfSteps | None:
         """The sums of the training steps that became known since the last call; ``None`` when there are none."""
-        if not self.has_steps and self._sampler.failure is not None:  # nobody else takes the marks
+        sums = self.ledger.take_sums_of_steps()
+        if sums is None and self._sampler.failure is not None:  # nobody else takes the marks
             self._sampler.check(monotonic_ns())
-        return self.ledger.take_sums_of_steps()
+            sums = self.ledger.take_sums_of_steps()
+        return sums
 
     @property
     def has_steps(self) -> bool:
         """True where training steps became known since the last call. Takes no lock."""
-        return self.ledger.steps.has_news
+        return bool(self.ledger.steps.found[0])
 
     def take_trace(self) -> tuple[Columns, Columns] | None:
         """Curve and steps since the last call; ``None`` when none are collected."""

@@ -41,6 +41,7 @@ class Forecasts:
 
     Attributes:
         last: the last one; ``None`` before the first.
+        is_in_first_epoch: true in the session's first epoch, the only one whose steps are looked at.
 
     Args:
         books: this rank's books.
@@ -51,6 +52,7 @@ class Forecasts:
 
     def __init__(self, books: RankBooks, outputs: Outputs, conversion: Conversion | None, memory: RunMemory) -> None:
         self.last: Forecast | None = None
+        self.is_in_first_epoch = False
         self._books = books
         self._memory = memory
         self._spent: SpentJoules | None = None
@@ -68,6 +70,7 @@ class Forecasts:
             self._forecaster = Forecaster(SpentJoules(self._books.session).now)
             self._forecaster.begin(trainer)
             self._begun_s = self._due_s = time.monotonic()
+            self.is_in_first_epoch = True
 
     @never_fatal
     def begin_epoch(self, trainer: Trainer, warn: Warn) -> None:
@@ -98,12 +101,12 @@ class Forecasts:
 
     @never_fatal
     def after_step(self, trainer: Trainer, warn: Warn) -> None:
-        """Take in the batches up to a logging step; in the first epoch, forecast."""
+        """Take in the batches up to a logging step of the first epoch, and forecast."""
         forecaster, books = self._forecaster, self._books
         if forecaster is None:
             return
         forecaster.after_batches(trainer)
-        if self._epochs or books.ranks.size > 1 or books.session is None or not forecaster.seen.batches:
+        if books.ranks.size > 1 or books.session is None or not forecaster.seen.batches:
             return
         now_s = time.monotonic()
         if now_s >= self._due_s:
@@ -127,6 +130,7 @@ class Forecasts:
         if self._forecaster is None:
             return
         self._epochs += 1
+        self.is_in_first_epoch = False
         self._forecaster.end_epoch(trainer)
         if self._books.ranks.is_zero:
             spent_j = total.energy_j if own.energy_j else None  # without energy it knows nothing of the others' pace
@@ -137,6 +141,7 @@ class Forecasts:
     def _give_up(self, where: str, error: Exception) -> None:
         """Forecast no more after a defect; the energy is measured all the same."""
         self._forecaster = self.last = None
+        self.is_in_first_epoch = False
         self._books.remark(f"No forecast after {type(error).__name__} in {where}: {error}. Please report this as a bug")
 
     @property

@@ -101,12 +101,12 @@ class SpentJoules:
         known_ns: int | None = now_ns
         for channel in self._channels:  # without calls, as a step of the training waits for it
             last = channel.curve.last
-            if last is None or last.power_w is None:
+            time_ns, energy_j, device_w = last or (now_ns, 0.0, None)
+            if device_w is None:
                 known_ns = None
                 unknown += 1 if channel.trouble else 0  # else the first update is yet to come
-                spent_j += 0.0 if last is None else last.energy_j
+                spent_j += energy_j
                 continue
-            time_ns, energy_j, device_w = last
             if known_ns is not None and time_ns < known_ns:
                 known_ns = time_ns
             spent_j += energy_j + (device_w * (now_ns - time_ns) * NS if now_ns > time_ns else 0.0)

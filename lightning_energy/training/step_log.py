@@ -6,7 +6,6 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from lightning_energy.results.summary import StepSums
 from lightning_energy.training import log_keys
 from lightning_energy.training.foresight import Foresight
 from lightning_energy.training.lightning_private import logger_step
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.session import Session
     from lightning_energy.ledger.step_marks import BatchMarks
+    from lightning_energy.ledger.steps import SumsOfSteps
     from lightning_energy.training.error_guard import Warn
     from lightning_energy.training.outputs import Outputs
     from lightning_energy.training.progress import BarFigures
@@ -59,7 +59,7 @@ class StepLog:
         self._reporter = reporter
         self._outputs = outputs
         self._warn = warn
-        self._unlogged = StepSums()
+        self._unlogged: SumsOfSteps | None = None
         self._last_step = -1  # of the logger
         self._keep_up_at_s = 0.0
         self._epoch_end, self._validation_end = Foresight(), Foresight()
@@ -107,26 +107,27 @@ class StepLog:
 
     def sum_up(self) -> None:
         """Take single steps in, which are kept for no longer than an epoch, however rarely they are logged."""
-        news = self._books.take_steps()
-        if news is not None:
-            self._unlogged.add(news)
+        before, news = self._unlogged, self._books.take_steps()
+        self._unlogged = news if before is None else before if news is None else before.followed_by(news)
 
     def log(self, trainer: Trainer) -> None:
         """Log the steps that became known since the last logging step."""
         session = self._books.session
         if session is not None and session.has_steps:
             self.sum_up()
-        if self._unlogged.n:
-            self._log_known(trainer, session)
-        self._reporter.forecasts.after_step(trainer, self._warn)
+        if self._unlogged is not None:
+            self._log_known(trainer, session, self._unlogged)
+        forecasts = self._reporter.forecasts
+        if forecasts.is_in_first_epoch:
+            forecasts.after_step(trainer, self._warn)
         now_s = time.monotonic()
         if now_s >= self._keep_up_at_s:
             self._keep_up_at_s = now_s + KEEP_UP_S
             self.keep_up()
 
-    def _log_known(self, trainer: Trainer, session: Session | None) -> None:
-        """Log the steps that are known and not logged."""
-        news, self._unlogged = self._unlogged, StepSums()
+    def _log_known(self, trainer: Trainer, session: Session | None, news: SumsOfSteps) -> None:
+        """Log steps, once."""
+        self._unlogged = None
         values, power_w = {log_keys.STEP_J: news.energy_j / news.n}, None
         if session is not None and session.is_power_seen:
             values[log_keys.POWER_W] = power_w = news.energy_j / news.duration_s

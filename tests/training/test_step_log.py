@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torchmetrics.classification import BinaryAccuracy
 
 from lightning_energy import EnergyPenalizedAccuracy, ReplayMeter
+from lightning_energy.ledger.steps import SumsOfSteps
 from lightning_energy.results.read import read_record
 from lightning_energy.results.record import NAME
-from lightning_energy.results.summary import StepSums
 from lightning_energy.training import log_keys, recorder, step_log
 from lightning_energy.training.progress import ENERGY, POWER, BarFigures
 from lightning_energy.training.step_log import TRIES
@@ -102,7 +102,7 @@ def test_steps_are_logged_once(parts):
     assert step == 7
     assert values[log_keys.POWER_W] == pytest.approx(POWER_W, rel=0.05)
     assert values[log_keys.STEP_J] == pytest.approx(one.books.steps.energy_j)
-    one.steps._unlogged.add(StepSums(2, 6.0, 0.03))
+    one.steps._unlogged = SumsOfSteps(2, 6.0, 0.03, 0.0)
     one.steps.attend(trainer, 1)  # a micro-batch of the same step
     assert len(logger.rows) == 1
     trainer.fit_loop.epoch_loop._batches_that_stepped = 8
