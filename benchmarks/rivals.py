@@ -198,13 +198,12 @@ def ours(uuid: str, *, phases: bool = False) -> Callback:
             self.starts: list[int] = []
             self.taken: list = []
             ledger = self._run.books.session.ledger
+            take = ledger.take_sums_of_steps
 
             def keep():
-                steps = ledger.take_steps()
-                if steps is None:
-                    return None
-                self.taken.append(steps)
-                return steps.sums
+                with ledger.lock:
+                    self.taken += ledger.steps.found[0]
+                    return take()
 
             ledger.take_sums_of_steps = keep
 

@@ -202,7 +202,10 @@ class RankBooks:
 
     def take_steps(self) -> SumsOfSteps | None:
         """Training steps that became known since the last call; ``None`` when there are none."""
-        return None if self.session is None else self.steps.take(self.session)
+        news = None if self.session is None else self.session.take_sums_of_steps()
+        if news is not None:
+            self.steps.add(news)
+        return news
 
     def report_troubles(self) -> None:
         """Warn of sensors that failed: each rank of its own, as the others do not know."""

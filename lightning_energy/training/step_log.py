@@ -112,28 +112,24 @@ class StepLog:
 
     def log(self, trainer: Trainer) -> None:
         """Log the steps that became known since the last logging step."""
-        session = self._books.session
+        session, news, forecasts = self._books.session, self._unlogged, self._reporter.forecasts
         if session is not None and session.has_steps:
             self.sum_up()
-        if self._unlogged is not None:
-            self._log_known(trainer, session, self._unlogged)
-        forecasts = self._reporter.forecasts
+            news = self._unlogged
+        if news is not None:
+            self._unlogged = power_w = None
+            values = {log_keys.STEP_J: news.energy_j / news.n}
+            if session is not None and session.is_power_seen:
+                values[log_keys.POWER_W] = power_w = news.energy_j / news.duration_s
+            to_loggers(trainer, values, self._warn)
+            if self._outputs.bar is not None and session is not None:
+                self._show(self._outputs.bar, session, power_w)
         if forecasts.is_in_first_epoch:
             forecasts.after_step(trainer, self._warn)
         now_s = time.monotonic()
         if now_s >= self._keep_up_at_s:
             self._keep_up_at_s = now_s + KEEP_UP_S
             self.keep_up()
-
-    def _log_known(self, trainer: Trainer, session: Session | None, news: SumsOfSteps) -> None:
-        """Log steps, once."""
-        self._unlogged = None
-        values, power_w = {log_keys.STEP_J: news.energy_j / news.n}, None
-        if session is not None and session.is_power_seen:
-            values[log_keys.POWER_W] = power_w = news.energy_j / news.duration_s
-        to_loggers(trainer, values, self._warn)
-        if self._outputs.bar is not None and session is not None:
-            self._show(self._outputs.bar, session, power_w)
 
     def _show(self, bar: BarFigures, session: Session, power_w: float | None) -> None:
         """Bring the progress bar up to date, if it has our figures."""
