@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["StepLog"]
 
 KEEP_UP_EVERY = 256  # batches
-KEEP_UP_S = 10.0  # where steps are logged; nothing becomes known more often
+KEEP_UP_S = 10.0  # after which a logging step does so, too, where batches take long
 TRIES = 8  # batches of a first validation after which the time of one is known
 
 
@@ -61,7 +61,7 @@ class StepLog:
         self._warn = warn
         self._unlogged: SumsOfSteps | None = None
         self._last_step = -1  # of the logger
-        self._keep_up_at_s = 0.0
+        self._keep_up_at_s = time.monotonic() + KEEP_UP_S
         self._epoch_end, self._validation_end = Foresight(), Foresight()
 
     def attend(self, trainer: Trainer, batch_idx: int) -> None:

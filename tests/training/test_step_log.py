@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -178,6 +180,14 @@ def test_the_record_is_brought_up_to_date_when_it_is_due(parts, tmp_path, monkey
     monkeypatch.setattr(recorder, "EVERY_S", -1.0)
     one.steps.keep_up()
     one.outputs.flush()
+    (tmp_path / NAME).unlink()
+    for after_s, expected in ((0.0, False), (step_log.KEEP_UP_S, True)):
+        at_s = time.monotonic() + after_s
+        monkeypatch.setattr(step_log, "time", SimpleNamespace(monotonic=lambda at_s=at_s: at_s))
+        trainer.fit_loop.epoch_loop._batches_that_stepped += 1
+        one.steps.attend(trainer, 1)
+        one.outputs.flush()
+        assert (tmp_path / NAME).exists() is expected
     record = read_record(tmp_path)
     assert record.outcome == "running"
     # the other rank does not come to a reduction now
