@@ -63,6 +63,7 @@ class StepLog:
         self._last_step = -1  # of the logger
         self._keep_up_at_s = time.monotonic() + KEEP_UP_S
         self._epoch_end, self._validation_end = Foresight(), Foresight()
+        self._epoch_end_at, self._look_ahead_at = math.inf, 0.0
 
     def attend(self, trainer: Trainer, batch_idx: int) -> None:
         """Log at logging steps, keep up now and then, and plan the next step that does either.
@@ -88,9 +89,15 @@ class StepLog:
             return
         attend_at: float = batch_idx + KEEP_UP_EVERY - (batch_idx + 1) % KEEP_UP_EVERY
         if not self._books.ended_lately:  # else all that an epoch's end asks for is known from its validation's
-            batches = trainer.num_training_batches
-            attend_at = min(attend_at, self._epoch_end.attend(batches, batch_idx, self._books.foresee))
+            if not 0 < batch_idx < self._look_ahead_at:
+                self._look_ahead(trainer.num_training_batches, batch_idx)
+            attend_at = min(attend_at, self._epoch_end_at)
         self._marks.attend_at = min(attend_at, batch_idx + every - since) if every else attend_at
+
+    def _look_ahead(self, batches: float, batch_idx: int) -> None:
+        """Plan the batch shortly before the end of an epoch, and to look again halfway to it: the pace may change."""
+        self._epoch_end_at = at = self._epoch_end.attend(batches, batch_idx, self._books.foresee)
+        self._look_ahead_at = (batch_idx + at) / 2 if at < math.inf else 0.0
 
     def attend_validation(self, trainer: Trainer, batch_idx: int) -> None:
         """Look ahead to the end of a validation with one DataLoader, and plan the next batch that does."""
