@@ -29,7 +29,7 @@ from lightning_energy import __version__
 from lightning_energy.results.forecast import Forecast, Left, Seen, Stretch, forecast, validations_between
 
 RUNS = 300
-CHUNKS = 8  # stretches that are seen of an epoch
+CHUNKS = 8  # of an epoch; those of the first are stretches that are seen, a later epoch is one
 MOMENTS = ("after the first epoch", "as the second begins", "after a quarter", "after a half")
 
 
@@ -126,10 +126,15 @@ def play(seed: int) -> dict:
         return forecast(seen, left, spent[0] * meter, is_at_most=is_at_most), spent.copy()
 
     for epoch in range(last_epoch):
+        of_epoch = np.zeros(2)
         for chunk in range(CHUNKS):
             amount = of_batches[:, epoch, chunk] * size * unit
             spent += amount
-            seen.add_batches(Stretch(round(size * (chunk + 1)) - round(size * chunk), *amount), work.batches)
+            of_epoch += amount
+            if epoch == 0:
+                seen.add_batches(Stretch(round(size * (chunk + 1)) - round(size * chunk), *amount), work.batches)
+        if epoch:
+            seen.add_batches(Stretch(work.batches, *of_epoch), work.batches)
         first, last = epoch * work.batches, (epoch + 1) * work.batches
         for _ in range(validations_between(first, last, work.batches, **schedule) or 0):
             amount = work.validation * scale * (1 + 0.03 * rng.standard_normal(2))

@@ -197,16 +197,15 @@ def ours(uuid: str, *, phases: bool = False) -> Callback:
             self.reported, self.first_ns = Reported(), time.monotonic_ns()
             self.starts: list[int] = []
             self.taken: list = []
-            session = self._run.books.session
-            take = session.take_steps
+            ledger = self._run.books.session.ledger
+            take = ledger.take_sums_of_steps
 
             def keep():
-                steps = take()
-                if steps is not None:
-                    self.taken.append(steps)
-                return steps
+                with ledger.lock:
+                    self.taken += ledger.steps.found[0]
+                    return take()
 
-            session.take_steps = keep
+            ledger.take_sums_of_steps = keep
 
         def on_train_epoch_start(self, trainer, pl_module) -> None:
             self.epoch_ns = time.monotonic_ns()

@@ -214,13 +214,13 @@ def memory_of_marks(steps: int) -> dict:
                 pass
             session.mark(gap)
             if i % 50 == 0:
-                news = session.take_steps()
+                news = session.ledger.take_steps()
                 taken += len(news.energy_j) if news else 0
             if i == steps // 10:
                 early_mib = rss_mib()
         late_mib, knots = rss_mib(), max(len(c.curve) for c in session.channels)
         session.finish()
-        news = session.take_steps()
+        news = session.ledger.take_steps()
         taken += len(news.energy_j) if news else 0
         session.close()
     added = {"added_mib": late_mib - before_mib, "after_a_tenth_mib": late_mib - early_mib}

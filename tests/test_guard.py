@@ -11,6 +11,8 @@ import threading
 import time
 import tracemalloc
 from collections import Counter
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,12 +28,19 @@ from lightning_energy.ledger.device_clock import DeviceClock
 from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.ledger.session import Session
 from lightning_energy.ledger.step_marks import BatchMarks
+from lightning_energy.ledger.steps import Steps
 from lightning_energy.meters import NvmlMeter, ReplayMeter, open_meters
+from lightning_energy.training import log_keys, step_log
+from lightning_energy.training.forecaster import Forecaster
+from lightning_energy.training.foresight import Foresight
+from lightning_energy.training.spent_joules import Spending, SpentJoules
 from tests.curves.test_sampler import wait_for
 from tests.ledger.plays import INFO, START, Clock, S, steady
 from tests.modules import Classifier, MemoryLogger, Numbers, energy_callback, loader, make_trainer
 from tests.sim.device import SimulatedEvents
 from tests.sim.nvml import SimulatedGpu, SimulatedNvml
+from tests.training.parts import Parts, replay, session_of
+from tests.training.test_forecaster import Device, W, lightning_like
 
 UUID = "GPU-dddddddd-0000-0000-0000-000000000000"
 EVERY = 10  # log_every_n_steps
@@ -278,6 +287,98 @@ def test_the_hooks_of_a_step_make_few_calls(batch, is_sure):
     assert calls_of(step) - 1 <= CALLS_PER_STEP + (not is_sure)
     assert counts.units == {"train": {"samples": 40}}
     assert attended == []
+    session.close()
+
+
+MOST_CALLS_OF_LOGGING = {0: 9, 1: 23, 3: 30}  # by the number of bookings since, with a logger of five calls
+
+
+@pytest.mark.parametrize("bookings", [*MOST_CALLS_OF_LOGGING])
+def test_a_logging_step_makes_few_calls(bookings, monkeypatch):
+    """A call takes a microsecond and more where a training has emptied the caches: 88 of them took up to 0.2 ms."""
+    now_s, logger, parts = [0.0], MemoryLogger(), Parts(replay())
+    monkeypatch.setattr(step_log, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    parts.steps._epoch_end = Foresight(clock=lambda: round(now_s[0] * S))
+    trainer = lightning_like(
+        log_every_n_steps=1, loggers=[logger], num_training_batches=1000, progress_bar_callback=None
+    )
+    known, found = parts.session.ledger.steps, []
+    for batch_idx in range(100):
+        now_s[0] += 0.01
+        trainer.fit_loop.epoch_loop._batches_that_stepped = batch_idx
+        news = Steps.of(np.array([2.0, 4.0]), np.array([0.01, 0.01]), 0.0)
+        known.found = (news,) * bookings, known.look
+        found.append(calls_of(partial(parts.steps.attend, trainer, batch_idx)))
+    parts.books.close()
+    assert statistics.median(found) <= MOST_CALLS_OF_LOGGING[bookings]  # some look ahead to the epoch's end
+    assert [step for step, _ in logger.rows] == ([*range(100)] if bookings else [])
+    assert {values[log_keys.STEP_J] for _, values in logger.rows} <= {3.0}
+    assert parts.books.steps.n == 100 * 2 * bookings
+
+
+MOST_CALLS_OF_STRETCH = {"too short": 1, "too early": 2, "too old": 12, "ended": 25, "of a later epoch": 1}
+
+
+class Late(Device):
+    """Energy that is known up to some time ago only."""
+
+    late_ns = 0
+
+    def now(self) -> Spending:
+        return Spending(self.spent_j, W, self.unknown, self.ns - self.late_ns)
+
+
+def test_a_forecast_takes_few_calls_of_a_logging_step():
+    """Of the first epoch a sixteenth is a stretch; in later ones nothing is looked at before their end."""
+    device, trainer, found = Late(), lightning_like(num_training_batches=160, enable_validation=False), {}
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    progress.total.ready = progress.current.ready = 0
+    forecaster = Forecaster(device.now, clock=lambda: device.ns)
+    stretches = forecaster.seen.batches
+
+    def steps(what: str, n: int, late_s: float = 0.0, step_s: float = 0.1) -> None:
+        for _ in range(n):
+            device.work(step_s)
+            device.late_ns = round(late_s * S)
+            progress.total.ready += 1
+            progress.current.ready += 1
+            found.setdefault(what, []).append(calls_of(partial(forecaster.after_batches, trainer)))
+
+    forecaster.begin(trainer)
+    steps("warm-up", 40)  # until the power is one of the training
+    n = len(stretches)
+    assert n > 0
+    steps("too short", 9)
+    steps("ended", 1, late_s=0.05)
+    assert len(stretches) == n + 1
+    steps("too short", 9)
+    steps("too old", 1, late_s=0.1)  # of 1 s, 0.15 s would be guessed
+    assert len(stretches) == n + 1
+    steps("ended", 1, late_s=0.05)
+    assert len(stretches) == n + 2
+    steps("too short", 9, step_s=0.02)
+    steps("too early", 10, step_s=0.02)  # 0.05 s were guessed at its begin, which is a tenth of 0.5 s
+    assert len(stretches) == n + 2
+    steps("ended", 1, step_s=0.2)
+    assert len(stretches) == n + 3
+    forecaster.end_epoch(trainer)
+    forecaster.begin_epoch(trainer)
+    n = len(stretches)
+    progress.current.ready = 0
+    steps("of a later epoch", 160)
+    assert len(stretches) == n
+    forecaster.end_epoch(trainer)
+    assert [stretch.batches for stretch in stretches[n:]] == [160]
+    for what, most in MOST_CALLS_OF_STRETCH.items():
+        assert max(found[what]) <= most, what
+
+
+def test_what_was_spent_is_known_in_few_calls():
+    session = session_of(replay())
+    session._sampler.wait_until_known(time.monotonic_ns() + 3_000_000, 60.0)
+    joules = SpentJoules(session)
+    assert joules.now().known_ns is not None
+    assert calls_of(joules.now) <= 5  # itself, the clock, the sum, and the tuple of the result
     session.close()
 
 

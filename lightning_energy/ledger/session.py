@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.device_clock import DeviceClock
     from lightning_energy.ledger.idle import AboveIdle
     from lightning_energy.ledger.marks import Inbox
-    from lightning_energy.ledger.steps import Steps
+    from lightning_energy.ledger.steps import SumsOfSteps
     from lightning_energy.ledger.totals import Totals
     from lightning_energy.ledger.trace import Columns
     from lightning_energy.meters.base import Meter, MeterInfo, Quality
@@ -171,7 +171,10 @@ class Session:
     @property
     def is_power_seen(self) -> bool:
         """False where all power comes from a model: a curve of it would look like data."""
-        return any(info.quality != "estimated" for info in self.infos)
+        for channel in self.channels:  # noqa: SIM110 - a generator is a call for each, and a step of the training waits
+            if channel.info.quality != "estimated":
+                return True
+        return False
 
     @property
     def absent(self) -> list[str]:
@@ -266,11 +269,18 @@ class Session:
                 found.append(how_shared(contents, names, self._started_ns, totals.accounts))
         return found
 
-    def take_steps(self) -> Steps | None:
-        """Training steps that became known since the last call."""
-        if self._sampler.failure is not None:  # nobody else takes the marks
+    def take_sums_of_steps(self) -> SumsOfSteps | None:
+        """The sums of the training steps that became known since the last call; ``None`` when there are none."""
+        sums = self.ledger.take_sums_of_steps()
+        if sums is None and self._sampler.failure is not None:  # nobody else takes the marks
             self._sampler.check(monotonic_ns())
-        return self.ledger.take_steps()
+            sums = self.ledger.take_sums_of_steps()
+        return sums
+
+    @property
+    def has_steps(self) -> bool:
+        """True where training steps became known since the last call. Takes no lock."""
+        return bool(self.ledger.steps.found[0])
 
     def take_trace(self) -> tuple[Columns, Columns] | None:
         """Curve and steps since the last call; ``None`` when none are collected."""

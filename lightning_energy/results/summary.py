@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lightning_energy.curves.resolution import Resolution
     from lightning_energy.ledger.ranks import Ranks
     from lightning_energy.ledger.session import Session
+    from lightning_energy.ledger.steps import SumsOfSteps
     from lightning_energy.ledger.totals import Totals
     from lightning_energy.results.figures import Outcome
 
@@ -46,16 +47,14 @@ class StepSums:
     duration_s: float = 0.0
     u2_j2: float = 0.0
 
-    def take(self, session: Session) -> StepSums | None:
+    def take(self, session: Session) -> SumsOfSteps | None:
         """Add the steps that became known since the last call, and return them; ``None`` when none did."""
-        steps = session.take_steps()
-        if steps is None:
-            return None
-        news = StepSums(len(steps.energy_j), float(steps.energy_j.sum()), float(steps.duration_s.sum()), steps.u_j**2)
-        self.add(news)
+        news = session.take_sums_of_steps()
+        if news is not None:
+            self.add(news)
         return news
 
-    def add(self, others: StepSums) -> None:
+    def add(self, others: StepSums | SumsOfSteps) -> None:
         """Add other steps."""
         self.n += others.n
         self.energy_j += others.energy_j

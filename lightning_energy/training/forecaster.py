@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Forecaster", "batches_by_schedule", "may_stop_early", "most_validations"]
 
-STRETCHES_PER_EPOCH = 16  # at most
+STRETCHES = 16  # of the first epoch, at most; a later one is a single stretch between two validations
 SAME_LENGTH = 0.1  # relative difference of the lengths of two epochs, where nothing but their end tells it
 SEEN_STARTS = 2  # epochs after which a start of workers was seen: those of the first start before the training
 END_S = 0.25  # from the end of the training until fit returns: the last update of a sensor is waited for
@@ -39,17 +39,13 @@ class Moment(NamedTuple):
         batches: batches so far.
         ns: the time.
         spending: the energy then; behind the last update of a sensor a guess.
+        age_ns: the time for which it is guessed; infinite where no power is known yet.
     """
 
     batches: int
     ns: int
     spending: Spending
-
-    @property
-    def age_ns(self) -> float:
-        """The time for which the energy is guessed; infinite where no power is known yet."""
-        known_ns = self.spending.known_ns
-        return math.inf if known_ns is None else max(self.ns - known_ns, 0)
+    age_ns: float
 
     def guessed_since(self, before: Moment) -> float:
         """The time that is guessed, relative to the stretch that ends here; above 1 where no update came in it."""
@@ -79,28 +75,30 @@ class Forecaster:
         self.seen = Seen()
         self._now = now
         self._clock = clock
-        self._last = Moment(0, 0, Spending(0.0, 0.0, 0))  # the end of the last stretch
+        self._last = Moment(0, 0, Spending(0.0, 0.0, 0), math.inf)  # the end of the last stretch
         self._power_from_ns = 0  # a power that is known up to later than this is one of the training
         self._has_update = self._has_power = False  # since the training began
         self._first_step = self._batches = 0
         self._per_epoch = math.inf
         self._epochs = 0  # that have ended in this session
         self._varies = False  # the last two epochs were of different lengths
-        self._due = 0  # batches from which on a stretch of them is long enough
+        self._due, self._due_ns = 0, 0.0  # batches and time from which on such a stretch may end
 
     def begin(self, trainer: Trainer) -> None:
         """Begin: the training starts, or goes on."""
         self._batches, self._first_step = _batches(trainer), trainer.global_step
         self._power_from_ns = self._clock()
-        self._end_stretch(self._moment(trainer))
+        self._end_stretch(trainer, self._moment(trainer))
 
     def after_batches(self, trainer: Trainer) -> None:
-        """End a stretch of batches, if it is long enough. Called now and then, and quick where it is not."""
-        if self._has_power and _batches(trainer) < self._due:
+        """End a stretch of batches in the first epoch, if it is long enough. Called now and then, and quick."""
+        if self._has_power and (
+            self._epochs
+            or trainer.fit_loop.epoch_loop.batch_progress.total.ready < self._due
+            or self._clock() < self._due_ns
+        ):
             return
-        per_epoch, last = self._of_epoch(trainer), self._last
-        self._due = last.batches + int(max(1, per_epoch // STRETCHES_PER_EPOCH) if per_epoch < math.inf else 1)
-        now = self._moment(trainer)
+        last, now = self._last, self._moment(trainer)
         is_told = now.guessed_since(last) <= GUESSED or last.age_ns == math.inf or now.spending.unknown
         if is_told and now.batches >= self._due:
             self._end_batches(trainer, now)
@@ -111,7 +109,7 @@ class Forecaster:
 
     def end_validation(self, trainer: Trainer) -> None:
         """End a validation."""
-        stretch = self._end_stretch(self._moment(trainer))
+        stretch = self._end_stretch(trainer, self._moment(trainer))
         if stretch is not None:
             self.seen.validations.append(stretch)
 
@@ -124,7 +122,7 @@ class Forecaster:
 
     def begin_epoch(self, trainer: Trainer) -> Stretch | None:
         """End the time between two epochs, and return it; ``None`` before the first one, and where it is not known."""
-        stretch = self._end_stretch(self._moment(trainer))
+        stretch = self._end_stretch(trainer, self._moment(trainer))
         if stretch is None or not self.has_epoch:
             return None
         self.seen.between.append(stretch)
@@ -156,8 +154,10 @@ class Forecaster:
         return known if known < math.inf else self._per_epoch
 
     def _moment(self, trainer: Trainer) -> Moment:
-        now = Moment(_batches(trainer), self._clock(), self._now())
-        known_ns = now.spending.known_ns
+        ns, spending = self._clock(), self._now()
+        known_ns = spending.known_ns
+        age_ns = math.inf if known_ns is None else ns - known_ns if ns > known_ns else 0
+        now = Moment(_batches(trainer), ns, spending, age_ns)
         if not self._has_power and known_ns is not None and known_ns > self._power_from_ns:
             # the last interval of a device may have begun before the training, until all have moved once more
             self._has_update, self._has_power = True, self._has_update
@@ -166,15 +166,17 @@ class Forecaster:
 
     def _end_batches(self, trainer: Trainer, now: Moment) -> None:
         batches = now.batches - self._last.batches
-        stretch = self._end_stretch(now)
+        stretch = self._end_stretch(trainer, now)
         if stretch is None:
             self.seen.left_out += batches
         elif batches:
             self.seen.add_batches(stretch, self._of_epoch(trainer))
 
-    def _end_stretch(self, now: Moment) -> Stretch | None:
+    def _end_stretch(self, trainer: Trainer, now: Moment) -> Stretch | None:
         """The stretch since the last call; ``None`` where its energy is missing, or only guessed."""
-        before, self._last = self._last, now
+        before, self._last, per_epoch = self._last, now, self._of_epoch(trainer)
+        self._due = now.batches + (max(1, int(per_epoch // STRETCHES)) if per_epoch < math.inf else 1)
+        self._due_ns = now.ns + now.age_ns / GUESSED if now.age_ns < math.inf else 0.0
         seconds, guessed = (now.ns - before.ns) * NS, now.guessed_since(before)
         if before.spending.unknown or now.spending.unknown:
             return None

@@ -27,17 +27,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Forecasts"]
 
-EVERY_S = 1.0  # between two forecasts within an epoch
+EVERY_S = 1.0  # between two forecasts within an epoch, at least
+SHARE = 0.02  # of the time since the training began, where that is more: a forecast takes a millisecond
 DERIVED = {"co2eq_g": log_keys.FORECAST_CO2EQ_G, "cost": log_keys.FORECAST_COST}
 
 
 class Forecasts:
-    """Forecasts of a ``fit`` on one rank: after every epoch, and about every second within the session's first.
+    """Forecasts of a ``fit`` on one rank: after every epoch, and now and then within the session's first.
+
+    There it is every second at first, and later whenever the time so far has grown by a fiftieth: less changes little.
 
     As the second one begins there is one more: only then something is known of the time between two epochs.
 
     Attributes:
         last: the last one; ``None`` before the first.
+        is_in_first_epoch: true in the session's first epoch, the only one whose steps are looked at.
 
     Args:
         books: this rank's books.
@@ -48,6 +52,7 @@ class Forecasts:
 
     def __init__(self, books: RankBooks, outputs: Outputs, conversion: Conversion | None, memory: RunMemory) -> None:
         self.last: Forecast | None = None
+        self.is_in_first_epoch = False
         self._books = books
         self._memory = memory
         self._spent: SpentJoules | None = None
@@ -56,7 +61,7 @@ class Forecasts:
         self._forecaster: Forecaster | None = None
         self._epochs = 0
         self._at_end: tuple[float, float] | None = None  # joules of all ranks at the last epoch's end, and their scale
-        self._made_s = -math.inf
+        self._begun_s = self._due_s = math.inf
 
     @never_fatal
     def begin(self, trainer: Trainer) -> None:
@@ -64,6 +69,8 @@ class Forecasts:
         if self._books.session is not None and self._books.is_fit:
             self._forecaster = Forecaster(SpentJoules(self._books.session).now)
             self._forecaster.begin(trainer)
+            self._begun_s = self._due_s = time.monotonic()
+            self.is_in_first_epoch = True
 
     @never_fatal
     def begin_epoch(self, trainer: Trainer, warn: Warn) -> None:
@@ -94,16 +101,16 @@ class Forecasts:
 
     @never_fatal
     def after_step(self, trainer: Trainer, warn: Warn) -> None:
-        """Take in the batches up to a logging step; in the first epoch, forecast."""
-        if self._forecaster is None:
+        """Take in the batches up to a logging step of the first epoch, and forecast."""
+        forecaster, books = self._forecaster, self._books
+        if forecaster is None:
             return
-        self._forecaster.after_batches(trainer)
-        books = self._books
-        if self._epochs or books.ranks.size > 1 or books.session is None or not self._forecaster.seen.batches:
+        forecaster.after_batches(trainer)
+        if books.ranks.size > 1 or books.session is None or not forecaster.seen.batches:
             return
         now_s = time.monotonic()
-        if now_s - self._made_s >= EVERY_S:
-            self._made_s = now_s
+        if now_s >= self._due_s:
+            self._due_s = now_s + max(EVERY_S, SHARE * (now_s - self._begun_s))
             if self._spent is None:  # the accounts are summed up this once
                 self._spent = SpentJoules.of_totals(books.session)
             spent_j = (self._memory.before.energy_j or 0.0) + self._spent.now().spent_j
@@ -123,6 +130,7 @@ class Forecasts:
         if self._forecaster is None:
             return
         self._epochs += 1
+        self.is_in_first_epoch = False
         self._forecaster.end_epoch(trainer)
         if self._books.ranks.is_zero:
             spent_j = total.energy_j if own.energy_j else None  # without energy it knows nothing of the others' pace
@@ -133,6 +141,7 @@ class Forecasts:
     def _give_up(self, where: str, error: Exception) -> None:
         """Forecast no more after a defect; the energy is measured all the same."""
         self._forecaster = self.last = None
+        self.is_in_first_epoch = False
         self._books.remark(f"No forecast after {type(error).__name__} in {where}: {error}. Please report this as a bug")
 
     @property

@@ -212,11 +212,6 @@ class Outputs:
             f"EnergyCallback(record=…)",
         )
 
-    def find_bar(self, trainer: Trainer) -> None:
-        """Find the bar after a batch: its figures are there from the first one on."""
-        if self.bar is not None:
-            self.bar.after_batch(trainer)
-
     def announce(
         self,
         trainer: Trainer,

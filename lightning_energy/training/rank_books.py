@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lightning_energy.ledger.ranks import Ranks
+    from lightning_energy.ledger.steps import SumsOfSteps
     from lightning_energy.training.error_guard import Warn
     from lightning_energy.training.run_memory import RunMemory
 
@@ -199,9 +200,12 @@ class RankBooks:
         if self.session is not None and text not in self.session.notes:
             self.session.notes.append(text)
 
-    def take_steps(self) -> StepSums | None:
+    def take_steps(self) -> SumsOfSteps | None:
         """Training steps that became known since the last call; ``None`` when there are none."""
-        return None if self.session is None else self.steps.take(self.session)
+        news = None if self.session is None else self.session.take_sums_of_steps()
+        if news is not None:
+            self.steps.add(news)
+        return news
 
     def report_troubles(self) -> None:
         """Warn of sensors that failed: each rank of its own, as the others do not know."""

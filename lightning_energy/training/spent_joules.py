@@ -58,7 +58,7 @@ class SpentJoules:
         >>> session.close()
     """
 
-    def __init__(self, session: Session, has_ended: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, session: Session, has_ended: Callable[[], bool] | None = None) -> None:
         self._channels: list[Channel] = session.channels
         self._session, self._asked_ns = session, 0
         self._has_ended = has_ended
@@ -66,7 +66,7 @@ class SpentJoules:
         self._last = Spending(0.0, 0.0, 0)
 
     @classmethod
-    def of_totals(cls, session: Session, has_ended: Callable[[], bool] = lambda: False) -> SpentJoules:
+    def of_totals(cls, session: Session, has_ended: Callable[[], bool] | None = None) -> SpentJoules:
         """Count what the accounts of the session hold, not what its curves do. Waits once for the first updates."""
         joules = cls(session, has_ended)
         session.totals()
@@ -78,11 +78,10 @@ class SpentJoules:
 
     def now(self) -> Spending:
         """The energy up to now."""
-        if self._has_ended():
+        if self._has_ended is not None and self._has_ended():
             self._last = Spending(self._last.spent_j, 0.0, max(1, len(self._channels)))
         else:
-            found = self._of_curves(monotonic_ns())
-            self._last = found._replace(spent_j=found.spent_j - self._curves_begin_j)
+            self._last = self._of_curves(monotonic_ns())
         return self._last
 
     def now_and_soon(self) -> Spending:
@@ -109,19 +108,20 @@ class SpentJoules:
         return [f"{c.info.name} ({c.trouble})" for c in self._channels if c.curve.last_power_w() is None and c.trouble]
 
     def _of_curves(self, now_ns: int) -> Spending:
-        spent_j, power_w, unknown = 0.0, 0.0, 0
+        spent_j, power_w, unknown = -self._curves_begin_j, 0.0, 0
         known_ns: int | None = now_ns
-        for channel in self._channels:
+        for channel in self._channels:  # without calls, as a step of the training waits for it
             last = channel.curve.last
-            if last is not None and last.power_w is not None:
-                known_ns = None if known_ns is None else min(known_ns, last.time_ns)
-            else:
+            time_ns, energy_j, device_w = last or (now_ns, 0.0, None)
+            if device_w is None:
                 known_ns = None
                 unknown += 1 if channel.trouble else 0  # else the first update is yet to come
-            if last is not None:
-                device_w = last.power_w or 0.0
-                spent_j += last.energy_j + device_w * max(now_ns - last.time_ns, 0) * NS
-                power_w += device_w
+                spent_j += energy_j
+                continue
+            if known_ns is not None and time_ns < known_ns:
+                known_ns = time_ns
+            spent_j += energy_j + (device_w * (now_ns - time_ns) * NS if now_ns > time_ns else 0.0)
+            power_w += device_w
         return Spending(spent_j, power_w, unknown, known_ns)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING
 
-from lightning_energy.results.summary import StepSums
 from lightning_energy.training import log_keys
 from lightning_energy.training.foresight import Foresight
 from lightning_energy.training.lightning_private import logger_step
@@ -14,9 +14,12 @@ from lightning_energy.training.logged import to_loggers
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
+    from lightning_energy.ledger.session import Session
     from lightning_energy.ledger.step_marks import BatchMarks
+    from lightning_energy.ledger.steps import SumsOfSteps
     from lightning_energy.training.error_guard import Warn
     from lightning_energy.training.outputs import Outputs
+    from lightning_energy.training.progress import BarFigures
     from lightning_energy.training.rank_books import RankBooks
     from lightning_energy.training.reporter import Reporter
     from lightning_energy.training.score_metrics import ScoreMetrics
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["StepLog"]
 
 KEEP_UP_EVERY = 256  # batches
+KEEP_UP_S = 10.0  # after which a logging step does so, too, where batches take long
 TRIES = 8  # batches of a first validation after which the time of one is known
 
 
@@ -55,20 +59,28 @@ class StepLog:
         self._reporter = reporter
         self._outputs = outputs
         self._warn = warn
-        self._unlogged = StepSums()
+        self._unlogged: SumsOfSteps | None = None
         self._last_step = -1  # of the logger
+        self._keep_up_at_s = time.monotonic() + KEEP_UP_S
         self._epoch_end, self._validation_end = Foresight(), Foresight()
+        self._epoch_end_at, self._look_ahead_at = math.inf, 0.0
 
     def attend(self, trainer: Trainer, batch_idx: int) -> None:
         """Log at logging steps, keep up now and then, and plan the next step that does either.
 
         Lightning's step rises by at most one per batch, so that none of the steps in between has to be looked at. A
         ``log_every_n_steps`` that is changed meanwhile counts from then on.
+
+        The training waits for it, and for all that it calls, with processor caches that hold little of ours: a call
+        takes a microsecond and more, so that there are few.
         """
-        self._outputs.find_bar(trainer)
+        if self._outputs.bar is not None:
+            self._outputs.bar.after_batch(trainer)  # its figures are there from the first batch on
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
-        since = (logger_step(trainer) + 1) % every if every else 1
-        if since == 0:
+        step = logger_step(trainer)
+        since = (step + 1) % every if every else 1
+        if since == 0 and step != self._last_step:  # several micro-batches share a step
+            self._last_step = step
             self.log(trainer)
         elif batch_idx % KEEP_UP_EVERY == KEEP_UP_EVERY - 1:
             self.keep_up()
@@ -77,9 +89,15 @@ class StepLog:
             return
         attend_at: float = batch_idx + KEEP_UP_EVERY - (batch_idx + 1) % KEEP_UP_EVERY
         if not self._books.ended_lately:  # else all that an epoch's end asks for is known from its validation's
-            batches = trainer.num_training_batches
-            attend_at = min(attend_at, self._epoch_end.attend(batches, batch_idx, self._books.foresee))
+            if not 0 < batch_idx < self._look_ahead_at:
+                self._look_ahead(trainer.num_training_batches, batch_idx)
+            attend_at = min(attend_at, self._epoch_end_at)
         self._marks.attend_at = min(attend_at, batch_idx + every - since) if every else attend_at
+
+    def _look_ahead(self, batches: float, batch_idx: int) -> None:
+        """Plan the batch shortly before the end of an epoch, and to look again halfway to it: the pace may change."""
+        self._epoch_end_at = at = self._epoch_end.attend(batches, batch_idx, self._books.foresee)
+        self._look_ahead_at = (batch_idx + at) / 2 if at < math.inf else 0.0
 
     def attend_validation(self, trainer: Trainer, batch_idx: int) -> None:
         """Look ahead to the end of a validation with one DataLoader, and plan the next batch that does."""
@@ -96,37 +114,36 @@ class StepLog:
 
     def sum_up(self) -> None:
         """Take single steps in, which are kept for no longer than an epoch, however rarely they are logged."""
-        news = self._books.take_steps()
-        if news is not None:
-            self._unlogged.add(news)
+        before, news = self._unlogged, self._books.take_steps()
+        self._unlogged = news if before is None else before if news is None else before.followed_by(news)
 
     def log(self, trainer: Trainer) -> None:
         """Log the steps that became known since the last logging step."""
-        step = logger_step(trainer)
-        if step == self._last_step:  # several micro-batches share a step
-            return
-        self._last_step = step
-        self.sum_up()
-        news, self._unlogged = self._unlogged, StepSums()
-        if news.n:
+        session, news, forecasts = self._books.session, self._unlogged, self._reporter.forecasts
+        if session is not None and session.has_steps:
+            self.sum_up()
+            news = self._unlogged
+        if news is not None:
+            self._unlogged = power_w = None
             values = {log_keys.STEP_J: news.energy_j / news.n}
-            session = self._books.session
-            power_w = news.energy_j / news.duration_s if session is not None and session.is_power_seen else None
-            if power_w is not None:
-                values[log_keys.POWER_W] = power_w
+            if session is not None and session.is_power_seen:
+                values[log_keys.POWER_W] = power_w = news.energy_j / news.duration_s
             to_loggers(trainer, values, self._warn)
-            self._show(power_w)
-        self._reporter.forecasts.after_step(trainer, self._warn)
-        self._write_if_due()
+            if self._outputs.bar is not None and session is not None:
+                self._show(self._outputs.bar, session, power_w)
+        if forecasts.is_in_first_epoch:
+            forecasts.after_step(trainer, self._warn)
+        now_s = time.monotonic()
+        if now_s >= self._keep_up_at_s:
+            self._keep_up_at_s = now_s + KEEP_UP_S
+            self.keep_up()
 
-    def _show(self, power_w: float | None) -> None:
+    def _show(self, bar: BarFigures, session: Session, power_w: float | None) -> None:
         """Bring the progress bar up to date, if it has our figures."""
-        bar, books = self._outputs.bar, self._books
-        if bar is not None and books.session is not None:
-            if power_w is not None:
-                bar.show_power(power_w)
-            if bar.is_due and books.ranks.size == 1:  # what other ranks spent is known at an epoch's end
-                bar.show_energy(books.own(books.session.totals()))
+        if power_w is not None:
+            bar.show_power(power_w)
+        if bar.is_due and self._books.ranks.size == 1:  # what other ranks spent is known at an epoch's end
+            bar.show_energy(self._books.own(session.totals()))
 
     def _write_if_due(self) -> None:
         session = self._books.session

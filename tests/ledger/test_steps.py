@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lightning_energy.curves.curve import Curve
 from lightning_energy.ledger.accounts import Accounts
 from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.ledger.marks import AtMarks
-from lightning_energy.ledger.steps import KnownSteps
+from lightning_energy.ledger.steps import KnownSteps, Look, Steps
 from tests.ledger.plays import INFO, START, Clock, S, constant
 
 
@@ -73,6 +76,30 @@ def test_steps_are_the_same_however_many_marks_come_at_once(at_once):
     assert steps.duration_s.tolist() == pytest.approx([2.0] * 3)
     assert known.n == 0
     assert known.take() is None
+
+
+STEPS = st.lists(st.tuples(st.floats(0.0, 1e6), st.floats(1e-6, 1e3)), min_size=1, max_size=5)
+BOOKED = st.lists(st.tuples(STEPS, st.floats(0.0, 1e3)), max_size=4)
+
+
+@given(BOOKED)
+def test_sums_of_steps_are_those_of_the_steps(booked):
+    """The training thread takes these, and no arrays."""
+    one, other = KnownSteps(), KnownSteps()
+    for steps, u_j in booked:
+        news = Steps.of(*np.array(steps).T, u_j)
+        for known in (one, other):
+            known.go_on(0, Look((news,)))
+    steps, sums = one.take(), other.take_sums()
+    assert other.found == ((), Look())
+    if not booked:
+        assert (steps, sums) == (None, None)
+        return
+    assert sums.n == steps.sums.n == len(steps.energy_j)
+    assert sums.energy_j == pytest.approx(math.fsum(steps.energy_j))
+    assert sums.duration_s == pytest.approx(math.fsum(steps.duration_s))
+    assert sums.u2_j2 == pytest.approx(steps.u_j**2)
+    assert other.take_sums() is None
 
 
 def test_an_open_step_is_not_known_and_one_with_missing_time_is_none():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import math
 import re
 import time
 from datetime import timedelta
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +20,7 @@ from lightning_energy import EnergyBudget, EnergyCallback, load_record
 from lightning_energy.curves.channel import Channel
 from lightning_energy.ledger.session import Session
 from lightning_energy.results.forecast import BETWEEN_S
+from lightning_energy.training import forecasts
 from lightning_energy.training.forecaster import END_S, Forecaster
 from lightning_energy.training.spent_joules import Spending, SpentJoules
 from tests.modules import Classifier, MemoryLogger, Numbers, energy_callback, loader, make_trainer
@@ -275,6 +278,24 @@ def forecasts_of(*meters: Any, **kwargs: Any) -> tuple[Any, Any, Parts]:
         spend(parts.session)
         found.after_step(trainer, parts.warn)
     return found, trainer, parts
+
+
+def test_in_a_long_first_epoch_forecasts_become_rare(monkeypatch):
+    """An hour of logging steps, one a second: each has one at first, then whenever a fiftieth of the time went by."""
+    now_s, logger = [0.0], MemoryLogger()
+    monkeypatch.setattr(forecasts, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    found, trainer, parts = forecasts_of(replay())
+    trainer.loggers, made_s = [logger], []
+    for now_s[0] in range(1, 3601):
+        rows = len(logger.rows)
+        found.after_step(trainer, parts.warn)
+        made_s += [now_s[0]] * (len(logger.rows) - rows)
+    parts.books.close()
+    assert made_s[:50] == [*range(1, 51)]
+    assert len(made_s) <= 50 + math.log(72) / math.log(1.02)
+    assert max(later / earlier for earlier, later in pairwise(made_s[50:])) <= 1.02 + 1 / 50
+    assert found.is_in_first_epoch
+    assert parts.warn == []
 
 
 def test_several_ranks_have_none_before_the_first_epochs_end_nor_for_a_rank_of_no_energy():

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,9 +12,9 @@ from hypothesis import strategies as st
 from torchmetrics.classification import BinaryAccuracy
 
 from lightning_energy import EnergyPenalizedAccuracy, ReplayMeter
+from lightning_energy.ledger.steps import SumsOfSteps
 from lightning_energy.results.read import read_record
 from lightning_energy.results.record import NAME
-from lightning_energy.results.summary import StepSums
 from lightning_energy.training import log_keys, recorder, step_log
 from lightning_energy.training.progress import ENERGY, POWER, BarFigures
 from lightning_energy.training.step_log import TRIES
@@ -96,17 +98,17 @@ def parts():
 
 def test_steps_are_logged_once(parts):
     one, logger = parts(), MemoryLogger()
-    trainer = trainer_like(loggers=[logger], step=7)
-    one.steps.log(trainer)
+    trainer = trainer_like(loggers=[logger], step=7, log_every_n_steps=1)
+    one.steps.attend(trainer, 0)
     ((step, values),) = logger.rows
     assert step == 7
     assert values[log_keys.POWER_W] == pytest.approx(POWER_W, rel=0.05)
     assert values[log_keys.STEP_J] == pytest.approx(one.books.steps.energy_j)
-    one.steps._unlogged.add(StepSums(2, 6.0, 0.03))
-    one.steps.log(trainer)  # a micro-batch of the same step
+    one.steps._unlogged = SumsOfSteps(2, 6.0, 0.03, 0.0)
+    one.steps.attend(trainer, 1)  # a micro-batch of the same step
     assert len(logger.rows) == 1
     trainer.fit_loop.epoch_loop._batches_that_stepped = 8
-    one.steps.log(trainer)
+    one.steps.attend(trainer, 2)
     assert logger.rows[1:] == [(8, {log_keys.POWER_W: pytest.approx(200.0), log_keys.STEP_J: 3.0, "epoch": 0})]
     one.steps.log(trainer_like(loggers=[logger], step=9))
     assert len(logger.rows) == 2
@@ -178,6 +180,14 @@ def test_the_record_is_brought_up_to_date_when_it_is_due(parts, tmp_path, monkey
     monkeypatch.setattr(recorder, "EVERY_S", -1.0)
     one.steps.keep_up()
     one.outputs.flush()
+    (tmp_path / NAME).unlink()
+    for after_s, expected in ((0.0, False), (step_log.KEEP_UP_S, True)):
+        at_s = time.monotonic() + after_s
+        monkeypatch.setattr(step_log, "time", SimpleNamespace(monotonic=lambda at_s=at_s: at_s))
+        trainer.fit_loop.epoch_loop._batches_that_stepped += 1
+        one.steps.attend(trainer, 1)
+        one.outputs.flush()
+        assert (tmp_path / NAME).exists() is expected
     record = read_record(tmp_path)
     assert record.outcome == "running"
     # the other rank does not come to a reduction now
