@@ -72,7 +72,7 @@ class NextEdge:
             return
         follows_line = is_regular(line, doubts, small_s(period, segment))
         self.is_sure = follows_line and not doubts.strayed
-        self.is_sharp = line.residual_ns < SHARP_NS and line.edges >= SHARP_EDGES
+        self.is_sharp = line.edges >= SHARP_EDGES and (line.is_within or line.residual_ns < SHARP_NS)
         if follows_line:
             self.next_edge_ns = line.next_ns(segment.edge_ns)
             spread_s = SPREAD * (1.0 + FEW / line.edges) * line.residual_ns * NS

@@ -33,6 +33,8 @@ class UpdateLine:
         period_half_ns: half the bracket of the period.
         residual_ns: distance from the line that four in five edges keep within; infinite before the fit.
         edges: number of edges that the line goes through.
+        is_within: four in five of them have the line within their own brackets: they strayed no further than they were
+            seen, and closer looks at each tell less than the line does.
     """
 
     def __init__(self) -> None:
@@ -40,6 +42,7 @@ class UpdateLine:
         self.period_half_ns = 0.0
         self.residual_ns = math.inf
         self.edges = 0
+        self.is_within = False
         self._index: deque[int] = deque(maxlen=FIT_EDGES)
         self._time_ns: deque[int] = deque(maxlen=FIT_EDGES)
         self._half_width_ns: deque[int] = deque(maxlen=FIT_EDGES)
@@ -107,7 +110,8 @@ class UpdateLine:
 
     def _fit_line(self, t: NDArray[np.float64], k: NDArray[np.float64]) -> None:
         """Fit by weighted least squares, written out: numpy's own take several times as long, twenty times a second."""
-        weight = (np.array([*self._half_width_ns], dtype=np.float64) + LEAST_HALF_NS) ** -2.0
+        half_width_ns = np.array([*self._half_width_ns], dtype=np.float64)
+        weight = (half_width_ns + LEAST_HALF_NS) ** -2.0
         share = weight / np.add.reduce(weight)
         mean_k, mean_t = float(share @ k), float(share @ t)
         from_mean_k = k - mean_k
@@ -116,6 +120,7 @@ class UpdateLine:
         slope = float(weighted @ (t - mean_t)) / variance_k
         intercept = mean_t - slope * mean_k
         residual = np.abs(t - (intercept + slope * k))
+        self.is_within = int(np.count_nonzero(residual <= half_width_ns)) >= MOST * self.edges
         residual.sort()
         self.period_ns = slope
         self.period_half_ns = float(residual[-1]) / self.edges
@@ -134,6 +139,7 @@ class UpdateLine:
         if self._is_known:  # the register's period has changed, so the edges so far say nothing of it
             self.restart()
         self.period_ns, self.residual_ns, self._is_known = period_ns, math.inf, False
+        self.is_within = False
         self._longer_ns.clear()
         times_ns = [*self._time_ns]
         steps = (max(round((b - a) / period_ns), 1) for a, b in pairwise(times_ns))
@@ -143,7 +149,7 @@ class UpdateLine:
         """Forget the phase and keep the period: the device was silent or reset."""
         for column in (self._index, self._time_ns, self._half_width_ns):
             column.clear()
-        self.residual_ns, self.edges = math.inf, 0
+        self.residual_ns, self.edges, self.is_within = math.inf, 0, False
 
     def next_ns(self, edge_ns: int) -> int | None:
         """Time at which the update after the one at ``edge_ns`` should come; ``None`` before the fit."""

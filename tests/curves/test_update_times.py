@@ -64,6 +64,20 @@ def test_sharp_edges_count_for_more_than_rough_ones():
     assert line.stray_ns(BEGIN_NS + 32 * PERIOD_NS) < 200_000
 
 
+@pytest.mark.parametrize(("stray_ns", "is_within"), [(0, True), (200_000, True), (1_000_000, False)])
+@pytest.mark.parametrize("half_ns", [500_000, 3_500_000])
+def test_a_line_says_when_its_edges_stray_no_further_than_they_were_seen(stray_ns, is_within, half_ns):
+    """Updates that are late by up to twice ``stray_ns``, each seen within a bracket that holds it anywhere."""
+    rng, line = random.Random(1), UpdateLine()
+    stray_ns = stray_ns * half_ns // 500_000
+    for k in range(64):
+        update_ns = BEGIN_NS + k * PERIOD_NS + rng.randint(0, 2 * stray_ns)
+        line.add(update_ns + rng.randint(-half_ns, half_ns), half_ns)
+    assert line.is_within is is_within
+    line.restart()
+    assert not line.is_within
+
+
 def test_a_restart_keeps_the_period_only():
     line = line_of(range(20))
     line.restart()
