@@ -180,7 +180,7 @@ def test_what_updates_show_of_the_time_since_is_all_shared_out(has_device):
 
 
 def test_no_booking_comes_between():
-    """One that is due waits until totals that are expected were asked for: what was foreseen would not hold after it."""
+    """One that is due waits until totals that are expected were asked for: what was foreseen holds no more after it."""
     ledger, asked = steady(at_last="train"), []
     (book,) = ledger.books
     ledger.expected.begin()
