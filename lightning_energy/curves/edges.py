@@ -36,7 +36,7 @@ STRAYS = 3.0  # distance from the line, in residuals, beyond which an edge is no
 SHORTEST_S = 0.4  # shortest interval whose joules are shared out by the power: it has some readings in it
 LATE_POWER_S = 0.2  # lateness of an instantaneous power, at most: boards take up to 0.29 s to show a step
 LATE_SHARE = 0.25  # the same at most as a share of the interval whose joules it shares out
-OURS = {"curve", "_info"}  # attributes that are not of the register's state
+OURS = {"curve", "_info", "next_edge"}  # attributes that are not of the register's state, or follow from it
 
 
 class _Interval(NamedTuple):
@@ -87,6 +87,7 @@ class CounterEdges:
     @state.setter
     def state(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
+        self._look_ahead()
 
     def still_ns(self, now_ns: int) -> int:
         """Time since the register last moved, or was first read; 0 while no segment has begun."""
