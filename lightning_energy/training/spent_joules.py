@@ -112,7 +112,9 @@ class SpentJoules:
         known_ns: int | None = now_ns
         for channel in self._channels:  # without calls, as a step of the training waits for it
             last = channel.curve.last
-            time_ns, energy_j, device_w = last or (now_ns, 0.0, None)
+            time_ns, energy_j, device_w = now_ns, 0.0, None
+            if last is not None:
+                time_ns, energy_j, device_w = last.time_ns, last.energy_j, last.power_w
             if device_w is None:
                 known_ns = None
                 unknown += 1 if channel.trouble else 0  # else the first update is yet to come
