@@ -268,10 +268,7 @@ class Ledger:
         return max((book.late_s(news) for book, news in due if news is not None), default=0.0)
 
     def take_steps(self) -> Steps | None:
-        """The training steps that became known since the last call; ``None`` when there are none.
-
-        Steps with missing time are not among them.
-        """
+        """The training steps that became known since the last call, without those of missing time; ``None``: none."""
         with self.lock:
             self._take()
             return self.steps.take()
@@ -279,8 +276,7 @@ class Ledger:
     def take_sums_of_steps(self) -> SumsOfSteps | None:
         """The sums of these steps; ``None`` when there are none."""
         with self.lock:
-            if self._answer is not None:
-                self._take()
+            self._take()
             return self.steps.take_sums()
 
     def take_trace(self) -> tuple[Columns, Columns] | None:
