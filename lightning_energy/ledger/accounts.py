@@ -71,7 +71,7 @@ class AccountArrays(NamedTuple):
 
 
 class AccountColumns(NamedTuple):
-    """What accounts are told apart by, as arrays by code.
+    """The things that tell accounts apart, as arrays by code.
 
     Attributes:
         epoch: the epochs.
@@ -93,7 +93,7 @@ class AccountColumns(NamedTuple):
 
 
 def columns_of(accounts: Sequence[Account]) -> AccountColumns:
-    """What some accounts are told apart by."""
+    """The things that tell some accounts apart."""
     room = _Room(len(accounts))
     for code, account in enumerate(accounts):
         room.put(code, account, code)
@@ -190,7 +190,7 @@ class Accounts:
 
     @property
     def columns(self) -> AccountColumns:
-        """What they are told apart by. The lock is held."""
+        """The things that tell them apart. The lock is held."""
         return self._room.columns(len(self.rows))
 
     def _add(self, account: Account, group: int) -> None:

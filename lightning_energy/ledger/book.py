@@ -230,7 +230,7 @@ class Book:
         return Soon(self.kept, news, news.due(self._classes))
 
     def _foreseen_of(self, marks: Marks, groups: NDArray[np.int64]) -> Foreseen | None:
-        """What was foreseen, where it still holds."""
+        """The contents that were foreseen, where they still hold."""
         found = self._foreseen
         if found is None or not found.holds(self.kept, marks, groups, is_exact=self._is_exact()):
             return None

@@ -59,7 +59,7 @@ class Soon(NamedTuple):
 
 
 class Foreseen(NamedTuple):
-    """What was booked for a moment, and the contents of the accounts without the time since.
+    """A booking for a moment, and the contents of the accounts without the time since.
 
     Attributes:
         kept: what was booked.

@@ -190,7 +190,7 @@ class Contents:
         return result
 
     def _with(self, ahead: Ahead) -> dict[str, object]:
-        """What changes with the time behind the last update."""
+        """Everything that changes with the time behind the last update."""
         code, have = ahead.code, len(self.energy_j)
         n = max(have, int(code[-1]) + 1 if code.size else 0)
         ahead = ahead._replace(seconds_s=wide(ahead.seconds_s, self.powers.power_w.shape[1]))
