@@ -19,7 +19,7 @@ LOOK_S = 0.05  # time between two looks of a booking that waits: what follows on
 
 
 class Expected:
-    """Whether totals will be asked for in a moment.
+    """The expectation that totals will be asked for in a moment.
 
     Attributes:
         is_new: true until what they need is worked out.
