@@ -156,7 +156,8 @@ class Forecaster:
         return known if known < math.inf else self._per_epoch
 
     def _moment(self, trainer: Trainer) -> Moment:
-        now = Moment(_batches(trainer), self._clock(), self._now())
+        spending = self._now()  # first: it may wait a little
+        now = Moment(_batches(trainer), self._clock(), spending)
         known_ns = now.spending.known_ns
         if not self._has_power and known_ns is not None and known_ns > self._power_from_ns:
             # the last interval of a device may have begun before the training, until all have moved once more

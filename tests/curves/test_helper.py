@@ -24,6 +24,7 @@ from lightning_energy.ledger import tail
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters import NvmlMeter, ReplayMeter
 from lightning_energy.meters.find import OpenMeters
+from lightning_energy.training import spent_joules
 from lightning_energy.training.spent_joules import SpentJoules
 from tests.curves.test_sampler import wait_for
 from tests.modules import Classifier, energy_callback, loader, make_trainer
@@ -263,6 +264,22 @@ def test_news_behind_some_that_cannot_be_are_not_taken(board):
     thread.take_news()
     assert ours.curve.end_ns == known_ns
     assert not thread._unopened
+
+
+def test_a_forecast_knows_the_last_second(board, monkeypatch):
+    """The helper says nothing by itself here; what is guessed of a stretch would be too much to tell anything by it."""
+    monkeypatch.setattr(helper, "BOOT", boot(board.start_ns, OFTEN.replace("0.1", "600.0")))
+    monkeypatch.setattr(sampler_module, "CATCH_UP_S", 60.0)  # the machine may be busy
+    monkeypatch.setattr(spent_joules, "FRESH_NS", 10**8)
+    meter = read_by_a_helper()
+    session = Session(OpenMeters([(meter, meter.open())]))
+    following(session._sampler)
+    joules, (channel,) = SpentJoules(session), session.channels
+    known_ns = channel.curve.end_ns
+    wait_for(lambda: time.monotonic_ns() - known_ns > 3 * 10**8)
+    assert joules.now().known_ns == known_ns
+    assert joules.now_caught_up().known_ns > known_ns
+    session.close()
 
 
 def test_whoever_opens_news_that_cannot_be_lets_the_thread_poll(board, monkeypatch):
