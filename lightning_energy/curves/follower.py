@@ -28,6 +28,8 @@ START_NS = round(START_S / NS)  # time from the beginning until a helper is star
 LOOK_NS = 20_000_000  # time between two looks whether it is ready
 READY_NS = 30_000_000_000  # longest time until it is
 MOST_UNOPENED = 4  # messages that wait to be opened, where nobody else opens them
+OLD_NS = 1_000_000_000  # age of the last knot from which on an answer is waited for longer: soon its time is missing
+OLD_CATCH_UP_S = 0.5  # longest wait then, once for each message
 
 
 def may_be_followed(channel: Channel) -> bool:
@@ -65,6 +67,7 @@ class Follower(Poller):
         self._beat = beat
         self._unopened: deque[bytes] = deque()
         self._opening = threading.Lock()  # held while news are opened, in their order
+        self._in_vain_ns = 0  # the last message before a long wait in which none came
         self._is_astray = False  # there were news that cannot be, or do not go on from what is on the curves
         meters = [(c, c.meter) for c in channels]
         self._relays = [Relay(meter, c, lock) for c, meter in meters if isinstance(meter, NvmlMeter)]
@@ -88,14 +91,22 @@ class Follower(Poller):
             helper.ask("?")
 
     def catch_up(self, timeout_s: float) -> bool:
-        """Wait until everything that was read by now is on the curves; true when it is."""
+        """Wait until everything that was read by now is on the curves; true when it is.
+
+        A busy machine may take longer than ``timeout_s``. Figures without the last seconds would call them missing.
+        """
         helper = self._helper
         if helper is None or not self.is_following or self.is_current or not self.is_running:
             return True
+        beat_ns, known_ns = self.beat_ns, min(c.curve.end_ns or 0 for c in self.channels)
+        is_patient = monotonic_ns() - known_ns > OLD_NS and beat_ns != self._in_vain_ns
         self._is_caught_up.clear()
         self._word = str(next(self._words))
         helper.ask(self._word)
-        return self._is_caught_up.wait(timeout_s)
+        is_caught_up = self._is_caught_up.wait(max(timeout_s, OLD_CATCH_UP_S) if is_patient else timeout_s)
+        if is_patient and not is_caught_up:
+            self._in_vain_ns = beat_ns
+        return is_caught_up
 
     def take_back(self) -> None:
         """Let the thread read the meters itself from now on; waits for nothing."""
@@ -185,8 +196,8 @@ class Follower(Poller):
         with self._opening:
             was_astray = self._is_astray
             while self._unopened:
-                if not self._has_opened(self._unopened.popleft()):
-                    self._is_astray = True
+                news = self._unopened.popleft()  # those behind some that cannot be do not go on from the curves either
+                self._is_astray = self._is_astray or not self._has_opened(news)
         if self._is_astray and not was_astray:
             self.ask()  # its answer lets the thread see it
 

@@ -237,6 +237,10 @@ class Session:
         """Have what a helper has read already put on the curves soon; waits for nothing."""
         self._sampler.ask()
 
+    def catch_up(self) -> None:
+        """Have what a helper has read already put on the curves; waits for it a little."""
+        self._sampler.catch_up()
+
     def foresee(self) -> None:
         """Let most of what :meth:`totals` needs in a moment be worked out in the background. Waits for nothing."""
         if self.channels:

@@ -192,7 +192,7 @@ class EnergyBudget(EndsTraining):
         self._before_j = before_j = trainer.strategy.broadcast(max(self._before_j, source.before_j))
         self._watch = BudgetWatch(self._budget, ranks, joules.now_and_soon, before_j)
         self._watch.look()
-        self._forecaster = Forecaster(joules.now)
+        self._forecaster = Forecaster(joules.now_caught_up)
         self._forecaster.begin(trainer)
         least, stops = lower_limits(trainer), self.on_exceed == "stop"
         if self._budget.is_reached(before_j):

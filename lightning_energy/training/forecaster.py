@@ -154,8 +154,8 @@ class Forecaster:
         return known if known < math.inf else self._per_epoch
 
     def _moment(self, trainer: Trainer) -> Moment:
-        ns, spending = self._clock(), self._now()
-        known_ns = spending.known_ns
+        spending = self._now()  # first: it may wait a little
+        ns, known_ns = self._clock(), spending.known_ns
         age_ns = math.inf if known_ns is None else ns - known_ns if ns > known_ns else 0
         now = Moment(_batches(trainer), ns, spending, age_ns)
         if not self._has_power and known_ns is not None and known_ns > self._power_from_ns:

@@ -67,7 +67,7 @@ class Forecasts:
     def begin(self, trainer: Trainer) -> None:
         """Begin the training."""
         if self._books.session is not None and self._books.is_fit:
-            self._forecaster = Forecaster(SpentJoules(self._books.session).now)
+            self._forecaster = Forecaster(SpentJoules(self._books.session).now_caught_up)
             self._forecaster.begin(trainer)
             self._begun_s = self._due_s = time.monotonic()
             self.is_in_first_epoch = True

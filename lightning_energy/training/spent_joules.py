@@ -1,4 +1,4 @@
-"""The joules that a rank has spent, from the last known values of its curves: reads no sensor, waits for nothing."""
+"""The joules that a rank has spent, from the last known values of its curves: reads no sensor."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class SpentJoules:
 
     def __init__(self, session: Session, has_ended: Callable[[], bool] | None = None) -> None:
         self._channels: list[Channel] = session.channels
-        self._session, self._asked_ns = session, 0
+        self._session, self._asked_ns, self._waited_ns = session, 0, 0
         self._has_ended = has_ended
         self._curves_begin_j = 0.0
         self._last = Spending(0.0, 0.0, 0)
@@ -91,6 +91,18 @@ class SpentJoules:
             self._asked_ns = now_ns
             self._session.ask()
         return found
+
+    def now_caught_up(self) -> Spending:
+        """The energy up to now; where it is not known for the last second, a little is waited for what a helper read.
+
+        For the ends of stretches that are judged by what is known of them; once a second at most.
+        """
+        now_ns, found = monotonic_ns(), self.now()
+        if now_ns - max(found.known_ns or 0, self._waited_ns) <= FRESH_NS:
+            return found
+        self._waited_ns = now_ns
+        self._session.catch_up()
+        return self.now()
 
     @property
     def devices(self) -> int:

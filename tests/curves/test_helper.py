@@ -16,11 +16,15 @@ import pytest
 from lightning.pytorch.callbacks import Callback
 
 from lightning_energy.curves import follower, helper, side_process
+from lightning_energy.curves import sampler as sampler_module
 from lightning_energy.curves.channel import Channel
+from lightning_energy.curves.relay import Relay
 from lightning_energy.curves.sampler import Sampler
+from lightning_energy.ledger import tail
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters import NvmlMeter, ReplayMeter
 from lightning_energy.meters.find import OpenMeters
+from lightning_energy.training import spent_joules
 from lightning_energy.training.spent_joules import SpentJoules
 from tests.curves.test_sampler import wait_for
 from tests.modules import Classifier, energy_callback, loader, make_trainer
@@ -213,6 +217,68 @@ def test_a_budget_asks_for_what_is_known_of_the_last_second(board, monkeypatch):
     following(session._sampler)
     joules, since_ns = SpentJoules(session), time.monotonic_ns()
     wait_for(lambda: (joules.now_and_soon().known_ns or 0) > since_ns)
+    session.close()
+
+
+def test_figures_of_a_busy_machine_wait_for_the_last_seconds(board, monkeypatch):
+    """A helper that answers late has read them: they are not missing. Only one that says nothing is waited for once."""
+    monkeypatch.setattr(helper, "BOOT", boot(board.start_ns, OFTEN.replace("0.1", "600.0")))
+    monkeypatch.setattr(sampler_module, "CATCH_UP_S", 0.0)  # no answer comes as soon
+    monkeypatch.setattr(follower, "OLD_NS", 10**8)
+    monkeypatch.setattr(follower, "OLD_CATCH_UP_S", 60.0)
+    monkeypatch.setattr(tail, "LONGEST_TAIL_NS", 10**8)  # older power is not supposed to go on
+    meter = read_by_a_helper()
+    session = Session(OpenMeters([(meter, meter.open())]))
+    session.mark(session.code(0, "train", "step"))
+    thread, (channel,) = following(session._sampler), session.channels
+
+    def grow_old() -> int:
+        known_ns = channel.curve.end_ns
+        wait_for(lambda: time.monotonic_ns() - known_ns > 3 * 10**8)
+        return known_ns
+
+    known_ns = grow_old()
+    session.totals()
+    assert channel.curve.end_ns - known_ns > 2 * 10**8
+    os.kill(thread._helper.process.pid, signal.SIGSTOP)
+    grow_old()
+    monkeypatch.setattr(follower, "OLD_CATCH_UP_S", 0.1)
+    assert not thread.catch_up(0.0)
+    monkeypatch.setattr(follower, "OLD_CATCH_UP_S", 600.0)
+    assert not thread.catch_up(0.0)
+    session.close()
+
+
+def test_news_behind_some_that_cannot_be_are_not_taken(board):
+    """They would go on from a point that is not there: what lies between would be a straight line."""
+    meters = [read_by_a_helper(), NvmlMeter(UUID)]
+    (ours, _), (theirs, other) = [(Channel(m, m.open()), m) for m in meters]
+    lock = threading.RLock()
+    thread, relay = follower.Follower([ours], lock, None), Relay(other, theirs, lock)
+    (own,) = thread._relays
+    wait_for(lambda: ours.poll(lock) or len(ours.curve) > 2)
+    assert relay.begin(own.leave())
+    known_ns, n = ours.curve.end_ns, len(theirs.curve)
+    wait_for(lambda: theirs.poll(lock) or len(theirs.curve) > n + 2)
+    thread._unopened.extend([b"no news", pickle.dumps([relay.give()])])
+    thread.take_news()
+    assert ours.curve.end_ns == known_ns
+    assert not thread._unopened
+
+
+def test_a_forecast_knows_the_last_second(board, monkeypatch):
+    """The helper says nothing by itself here; what is guessed of a stretch would be too much to tell anything by it."""
+    monkeypatch.setattr(helper, "BOOT", boot(board.start_ns, OFTEN.replace("0.1", "600.0")))
+    monkeypatch.setattr(sampler_module, "CATCH_UP_S", 60.0)  # the machine may be busy
+    monkeypatch.setattr(spent_joules, "FRESH_NS", 10**8)
+    meter = read_by_a_helper()
+    session = Session(OpenMeters([(meter, meter.open())]))
+    following(session._sampler)
+    joules, (channel,) = SpentJoules(session), session.channels
+    known_ns = channel.curve.end_ns
+    wait_for(lambda: time.monotonic_ns() - known_ns > 3 * 10**8)
+    assert joules.now().known_ns == known_ns
+    assert joules.now_caught_up().known_ns > known_ns
     session.close()
 
 

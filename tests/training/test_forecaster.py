@@ -318,7 +318,7 @@ class Counter:
         self._period_ns = self._next_ns = round(period_s * 1e9)
         self._waiting: list[tuple[int, float]] = []
         device = replay()
-        self.channel = Channel(device, device.open())
+        self.channel = self._read = Channel(device, device.open())
 
     def work(self, seconds: float, power_w: float) -> None:
         end_ns = self.ns + round(seconds * 1e9)
@@ -329,9 +329,9 @@ class Counter:
             if self.ns == self._next_ns:
                 self._next_ns += self._period_ns
                 self._waiting.append((self.ns, self.spent_j))
-                if len(self.channel.curve) or len(self._waiting) == 3:
+                if len(self._read.curve) or len(self._waiting) == 3:
                     for time_ns, energy_j in self._waiting:
-                        self.channel.curve.add(time_ns, energy_j)
+                        self._read.curve.add(time_ns, energy_j)
                     self._waiting.clear()
 
 
@@ -376,6 +376,52 @@ def test_a_counter_that_rests_or_catches_up_makes_no_forecast_wrong(monkeypatch,
         look()
         device.work(BETWEEN_S, W)
     assert found[0] * 20 * step_s <= 10 * period_s  # ten updates are enough
+
+
+class Told(Counter):
+    """A counter of 0.1 s that a helper reads, which tells what it has read every five seconds, or where it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(0.1)
+        device, self.asked = replay(), 0
+        self.channel = Channel(device, device.open())
+
+    def work(self, seconds: float, power_w: float) -> None:
+        super().work(seconds, power_w)
+        if self.ns - (self.channel.curve.end_ns or 0) > 5 * 10**9:
+            self.tell()
+
+    def tell(self) -> None:
+        self.channel.curve.extend(self._read.curve.after(self.channel.curve.end_ns or 0))
+
+    def catch_up(self) -> None:
+        self.asked += 1
+        self.tell()
+
+
+@pytest.mark.parametrize("logging_steps", [1, 10, 20])
+def test_a_helper_that_tells_seldom_makes_no_forecast_late(monkeypatch, logging_steps):
+    """An epoch of 400 steps of 0.25 s: some 16 stretches of it are told, and one forecast needs three of them."""
+    device = Told()
+    monkeypatch.setattr("lightning_energy.training.spent_joules.monotonic_ns", lambda: device.ns)
+    trainer = lightning_like(num_training_batches=400, enable_validation=False, max_epochs=3)
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    joules = SpentJoules(SimpleNamespace(channels=[device.channel], catch_up=device.catch_up))
+    forecaster, found_ns = Forecaster(joules.now_caught_up, clock=lambda: device.ns), 0
+    progress.total.ready = progress.current.ready = trainer.global_step = trainer.current_epoch = 0
+    device.work(6.3, W)
+    start_ns = device.ns
+    forecaster.begin(trainer)
+    forecaster.begin_epoch(trainer)
+    for step in range(1, 401):
+        device.work(0.25, W)
+        progress.current.ready = trainer.global_step = progress.total.ready = step
+        if step % logging_steps == 0:
+            forecaster.after_batches(trainer)
+            if not found_ns and forecaster.forecast(trainer, joules.now().spent_j) is not None:
+                found_ns = device.ns
+    assert 0 < found_ns - start_ns <= 30 * 10**9
+    assert device.asked <= 40
 
 
 def test_energy_that_is_missing_now_is_not_foretold():
