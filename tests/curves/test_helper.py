@@ -111,7 +111,7 @@ def test_a_helper_reads_and_the_thread_ends_it(board, monkeypatch):
     assert thread.channels == [channel]
     process, since_s = thread._helper.process, time.monotonic()
     calls = board.nvml.calls["nvmlDeviceGetTotalEnergyConsumption"]
-    assert thread.catch_up(60.0)
+    wait_for(lambda: thread.catch_up(60.0) and channel.curve.end_ns is not None)
     known_ns, n, settled[:] = channel.curve.end_ns, len(messages), []
     wait_for(lambda: len(messages) >= n + 3 and settled)
     assert channel.curve.end_ns == known_ns
