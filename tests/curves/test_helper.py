@@ -113,7 +113,7 @@ def test_a_helper_reads_and_the_thread_ends_it(board, monkeypatch):
     wait_for(lambda: thread.catch_up(60.0) and channel.curve.end_ns)
     process, since_s, messages[:] = thread._helper.process, time.monotonic(), []
     calls = board.nvml.calls["nvmlDeviceGetTotalEnergyConsumption"]
-    wait_for(lambda: thread.catch_up(60.0) and channel.curve.end_ns is not None)
+    assert thread.catch_up(60.0)
     known_ns, n, settled[:] = channel.curve.end_ns, len(messages), []
     wait_for(lambda: len(messages) >= n + 3 and settled)
     assert channel.curve.end_ns == known_ns
