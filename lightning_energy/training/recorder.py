@@ -40,7 +40,7 @@ __all__ = [
     "workers_of",
 ]
 
-EVERY_S = 60.0
+EVERY_S = 50.0  # logging steps look every ten seconds whether it is time: at least once a minute
 SHORT_ROWS = 500  # most rows of a record that is written at every epoch's end, in about 20 ms
 POINTS_PER_ROW = 10  # points of power that take the time of a row
 S_PER_ROW = 0.001  # time between two writes of a longer one, at most EVERY_S: twenty times the time of writing

@@ -22,7 +22,7 @@ from lightning_energy.results.plain import cell
 from lightning_energy.results.read import read_record
 from lightning_energy.results.rows import SessionRow
 from lightning_energy.results.trace_files import TraceFiles
-from lightning_energy.training import outputs
+from lightning_energy.training import outputs, step_log
 from tests.curves.test_sampler import wait_for
 from tests.modules import Classifier, energy_callback, loader, make_trainer, meter
 from tests.recomputed import accounts_of
@@ -157,6 +157,7 @@ def test_what_is_no_trace_of_ours_stays(tmp_path, trace):
 @pytest.mark.slow
 def test_memory_is_bounded_within_an_epoch(tmp_path, monkeypatch):
     monkeypatch.setattr(outputs, "TRACED_ROWS", 3)
+    monkeypatch.setattr(step_log, "KEEP_UP_S", 0.0)
     monkeypatch.setattr(watch, "SHARE", 0.0)  # booked as often as the sampler asks for it
     waiting = []
 

@@ -36,7 +36,7 @@ from lightning_energy.results.record import NAME
 from lightning_energy.results.rendering import as_text
 from lightning_energy.results.upgrade import VERSION
 from lightning_energy.results.write import write_record
-from lightning_energy.training import recorder
+from lightning_energy.training import recorder, step_log
 from lightning_energy.training.loop_run import LoopRun
 from tests.modules import Classifier, MemoryLogger, energy_callback, loader, make_trainer, meter
 
@@ -176,6 +176,7 @@ def test_it_is_there_after_every_epoch_and_every_minute(tmp_path, monkeypatch):
 
     seen.clear()
     monkeypatch.setattr(recorder, "EVERY_S", 0.0)
+    monkeypatch.setattr(step_log, "KEEP_UP_S", 0.0)
     energy = energy_callback()
     fit(tmp_path / "b", energy, callbacks=[energy, LookAtSteps()], max_epochs=1)
     assert seen
