@@ -19,6 +19,7 @@ JOULES = ROOT / "docs/where-the-joules-come-from.md"
 SPENDING = ROOT / "docs/spending-wisely.md"
 PHASES = ROOT / "docs/where-the-joules-go.md"
 STEP = "10 ms"
+ENOUGH = 10  # touched steps; a median of fewer says nothing
 FIRST = "2 ms"  # the first training of a process: later ones start faster, as tools keep what they found
 COLUMNS = {  # key: (heading, digits)
     "hook_us": ("hooks µs", 1),
@@ -111,7 +112,7 @@ def _searched(search: dict) -> str:
 
 
 def _touched(row: dict) -> str:
-    return f"{row['median_us']:.0f} ({row['p99_us']:.0f})" if row["steps"] else ""
+    return f"{row['median_us']:.0f} ({row['p99_us']:.0f})" if row["steps"] >= ENOUGH else ""
 
 
 def _cpu_ms_per_s(row: dict) -> str:
