@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import math
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -76,6 +78,17 @@ def test_a_line_says_when_its_edges_stray_no_further_than_they_were_seen(stray_n
     assert line.is_within is is_within
     line.restart()
     assert not line.is_within
+
+
+@pytest.mark.parametrize("updates", ["slow_updates", "fast_updates"])
+def test_the_updates_of_a_real_board_keep_to_their_line(updates):
+    """As an H200 made them under changing loads, each seen between two calls of some milliseconds (benchmarks/gpu.py)."""
+    results = Path(__file__).parents[2] / "benchmarks/results/gpu-h200.json"
+    line = UpdateLine()
+    for low_s, high_s, _ in json.loads(results.read_text())["counter"]["raw"][updates]:
+        line.add(BEGIN_NS + round((low_s + high_s) / 2 * S), round((high_s - low_s) / 2 * S))
+    assert line.is_within
+    assert line.period_ns == pytest.approx(PERIOD_NS, rel=2e-4)
 
 
 def test_a_restart_keeps_the_period_only():
