@@ -82,7 +82,7 @@ def test_a_line_says_when_its_edges_stray_no_further_than_they_were_seen(stray_n
 
 @pytest.mark.parametrize("updates", ["slow_updates", "fast_updates"])
 def test_the_updates_of_a_real_board_keep_to_their_line(updates):
-    """As an H200 made them under changing loads, each seen between two calls of some milliseconds (benchmarks/gpu.py)."""
+    """As an H200 made them under changing loads, each seen between two calls of milliseconds (benchmarks/gpu.py)."""
     results = Path(__file__).parents[2] / "benchmarks/results/gpu-h200.json"
     line = UpdateLine()
     for low_s, high_s, _ in json.loads(results.read_text())["counter"]["raw"][updates]:
