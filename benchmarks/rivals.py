@@ -198,14 +198,14 @@ def ours(uuid: str, *, phases: bool = False) -> Callback:
             self.starts: list[int] = []
             self.taken: list = []
             ledger = self._run.books.session.ledger
-            take = ledger.take_sums_of_steps
+            known, take = ledger.steps, ledger.steps.take_sums
 
             def keep():
                 with ledger.lock:
-                    self.taken += ledger.steps.found[0]
+                    self.taken += known.news
                     return take()
 
-            ledger.take_sums_of_steps = keep
+            known.take_sums = keep
 
         def on_train_epoch_start(self, trainer, pl_module) -> None:
             self.epoch_ns = time.monotonic_ns()

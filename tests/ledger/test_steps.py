@@ -91,10 +91,11 @@ def test_sums_of_steps_are_those_of_the_steps(booked):
         for known in (one, other):
             known.go_on(0, Look((news,)))
     steps, sums = one.take(), other.take_sums()
-    assert other.found == ((), Look())
+    assert (other.news, other.look) == ((), Look())
     if not booked:
         assert (steps, sums) == (None, None)
         return
+    assert sums == other.found.sums
     assert sums.n == steps.sums.n == len(steps.energy_j)
     assert sums.energy_j == pytest.approx(math.fsum(steps.energy_j))
     assert sums.duration_s == pytest.approx(math.fsum(steps.duration_s))
