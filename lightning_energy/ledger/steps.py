@@ -89,13 +89,13 @@ class Found(NamedTuple):
     Attributes:
         rows: the last of them, one for each booking; all that were not taken are there.
         look: the marks that were looked through, without the steps.
-        before: how many rows came before these.
+        end: how many rows there were so far.
         sums: the sums of all of them, taken or not.
     """
 
     rows: tuple[Steps, ...]
     look: Look
-    before: int
+    end: int
     sums: SumsOfSteps
 
 
@@ -126,8 +126,8 @@ class KnownSteps:
     @property
     def news(self) -> tuple[Steps, ...]:
         """The rows of steps that wait to be taken."""
-        rows, _, before, _ = self.found
-        return rows[self.taken - before :]
+        rows, _, end, _ = self.found
+        return rows[len(rows) - (end - self.taken) :]
 
     @property
     def n(self) -> int:
@@ -173,11 +173,10 @@ class KnownSteps:
 
     def _add(self, news: Sequence[Steps], look: Look) -> None:
         """Add steps, and forget those that were taken."""
-        rows, _, before, sums = self.found
-        taken = self.taken
+        _, _, end, sums = self.found
         for steps in news:
             sums = sums.followed_by(steps.sums)
-        self.found = Found((*rows[taken - before :], *news), look, taken, sums)
+        self.found = Found((*self.news, *news), look, end + len(news), sums)
 
     @staticmethod
     def _found(
@@ -207,14 +206,15 @@ class KnownSteps:
 
     def take_sums(self) -> SumsOfSteps | None:
         """The sums of the steps since the last call; ``None`` when there are none. Takes no lock."""
-        rows, _, before, _ = self.found
-        taken, end = self.taken, before + len(rows)
-        if taken == end:
+        rows, _, end, _ = self.found
+        n = end - self.taken
+        if not n:
             return None
         self.taken = end
-        sums = rows[taken - before].sums
-        for steps in rows[taken - before + 1 :]:
-            sums = sums.followed_by(steps.sums)
+        sums = rows[-n].sums
+        if n > 1:
+            for steps in rows[1 - n :]:
+                sums = sums.followed_by(steps.sums)
         return sums
 
     def take(self) -> Steps | None:

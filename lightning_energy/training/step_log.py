@@ -6,9 +6,9 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from lightning_energy.training import log_keys
 from lightning_energy.training.foresight import Foresight
 from lightning_energy.training.lightning_private import logger_step
+from lightning_energy.training.log_keys import POWER_W, STEP_J
 from lightning_energy.training.logged import give
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.session import Session
     from lightning_energy.ledger.step_marks import BatchMarks
-    from lightning_energy.ledger.steps import Found, SumsOfSteps
+    from lightning_energy.ledger.steps import SumsOfSteps
     from lightning_energy.training.error_guard import Warn
     from lightning_energy.training.outputs import Outputs
     from lightning_energy.training.progress import BarFigures
@@ -61,7 +61,6 @@ class StepLog:
         self._warn = warn
         self._unlogged: SumsOfSteps | None = None
         self._last_step = -1  # of the logger
-        self._found: Found | None = None  # the steps that were looked at last
         self._is_power_seen = books.session is not None and books.session.is_power_seen
         self._keep_up_at_s, self._due_s = time.monotonic() + KEEP_UP_S, 0.0
         self._epoch_end, self._validation_end = Foresight(), Foresight()
@@ -133,17 +132,16 @@ class StepLog:
             step: the loggers' step.
         """
         known, news = self._books.known, self._unlogged
-        if known.found is not self._found:  # else there is nothing to take
-            self._found = known.found
+        if known.found.end != known.taken:
             more = known.take_sums()
             news = more if news is None else news if more is None else news.followed_by(more)
         if news is None:
             return
         n, energy_j, duration_s, _ = news
         self._unlogged = power_w = None
-        row = {log_keys.STEP_J: energy_j / n}
+        row = {STEP_J: energy_j / n}
         if self._is_power_seen:
-            row[log_keys.POWER_W] = power_w = energy_j / duration_s
+            row[POWER_W] = power_w = energy_j / duration_s
         row["epoch"] = trainer.current_epoch
         give(trainer, row, step, self._warn)
         if self._outputs.bar is not None and self._books.session is not None:
