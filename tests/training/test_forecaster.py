@@ -272,6 +272,7 @@ def forecasts_of(*meters: Any, **kwargs: Any) -> tuple[Any, Any, Parts]:
     """The forecasts of a training whose first epoch was worked through, and its Trainer."""
     parts, trainer = Parts(*meters, **kwargs), lightning_like()
     found, total = parts.reporter.forecasts, trainer.fit_loop.epoch_loop.batch_progress.total
+    assert (found.attend_at, found.due_s) == (math.inf, math.inf)  # nothing to do before it begins
     total.ready = 0
     found.begin(trainer)
     for total.ready in (5, 10):
