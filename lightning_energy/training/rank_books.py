@@ -45,6 +45,7 @@ class RankBooks:
         epochs: the epochs of this session that have a row.
         ended_lately: whether the last epoch's end had its totals from the end of its validation.
         is_fit: whether this is a ``fit``: the energies of other runs are not those of a training.
+        is_power_seen: as of the session, when totals were asked for last: a step of the training has no time to ask.
 
     Args:
         session: a running session, closed by :meth:`close`.
@@ -83,7 +84,7 @@ class RankBooks:
         self.known = session.ledger.steps
         self.epochs = EpochEnds()
         self.ended_lately = False
-        self.is_fit = is_fit
+        self.is_fit, self.is_power_seen = is_fit, session.is_power_seen
         self._memory = memory
         self._warn = warn
         self._left = left
@@ -175,7 +176,7 @@ class RankBooks:
         self.ended_lately = is_lately if or_lately else self.ended_lately
         if is_lately and kept is not None:
             return kept[0]
-        totals = self.session.totals()
+        totals, self.is_power_seen = self.session.totals(), self.session.is_power_seen
         self._lately = (totals, now_ns) if keeps else None
         return totals
 

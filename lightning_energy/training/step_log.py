@@ -61,7 +61,6 @@ class StepLog:
         self._warn = warn
         self._unlogged: SumsOfSteps | None = None
         self._last_step = -1  # of the logger
-        self._is_power_seen = books.session is not None and books.session.is_power_seen
         self._keep_up_at_s, self._due_s = time.monotonic() + KEEP_UP_S, 0.0
         self._epoch_end, self._validation_end = Foresight(), Foresight()
         self._epoch_end_at, self._look_ahead_at = math.inf, 0.0
@@ -140,7 +139,7 @@ class StepLog:
         n, energy_j, duration_s, _ = news
         self._unlogged = power_w = None
         row = {STEP_J: energy_j / n}
-        if self._is_power_seen:
+        if self._books.is_power_seen:
             row[POWER_W] = power_w = energy_j / duration_s
         row["epoch"] = trainer.current_epoch
         give(trainer, row, step, self._warn)
@@ -149,8 +148,7 @@ class StepLog:
 
     def _look_around(self, trainer: Trainer, batch_idx: int, now_s: float) -> None:
         """Do what few logging steps do: forecast, and keep up where batches take long."""
-        forecasts, session = self._forecasts, self._books.session
-        self._is_power_seen = self._is_power_seen and (session is None or session.is_power_seen)
+        forecasts = self._forecasts
         if forecasts.attend_at < math.inf:
             forecasts.after_step(trainer, batch_idx, self._warn)
         if now_s >= self._keep_up_at_s:
