@@ -190,6 +190,14 @@ def cpu_s(thread: threading.Thread) -> float:
     return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
 
 
+def children_cpu_s() -> float:
+    return sum(map(_cpu_s, psutil.Process().children(recursive=True)))
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    return sum(process.cpu_times()[:2])
+
+
 class Helpers:
     """The CPU time that helper processes take, and how often they wake up: the one that reads, and all of them."""
 
@@ -199,7 +207,7 @@ class Helpers:
         self._at = self._now()
 
     def _now(self) -> NDArray[np.float64]:
-        cpu_s = [sum(sum(c.cpu_times()[:2]) for c in some) for some in (self._children, self._reader)]
+        cpu_s = [sum(map(_cpu_s, some)) for some in (self._children, self._reader)]
         return np.array([*cpu_s, sum(map(_wake_ups, self._reader))])
 
     def since(self) -> tuple[float, float, float]:
