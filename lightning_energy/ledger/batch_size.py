@@ -8,25 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils.data import (
-    BatchSampler,
-    DataLoader,
-    DistributedSampler,
-    RandomSampler,
-    SequentialSampler,
-    Subset,
-    default_collate,
-)
+from torch.utils.data import DataLoader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["describe", "first_size", "look", "place_of_size", "regular", "size_of"]
+__all__ = ["describe", "first_size", "look", "place_of_size", "size_of"]
 
 CHANNELS = {1, 3, 4}  # of images, where they stand first
 MOST_PARTS = 10_000  # of a batch that are looked at
 NAMED_PARTS = 3
-SAMPLERS = (SequentialSampler, RandomSampler, DistributedSampler)  # that give as many samples as they say
 
 
 def size_of(batch: Any, batch_size: int | None = None) -> int | None:
@@ -90,37 +81,18 @@ def first_size(batch: Any) -> int | None:
     return None
 
 
-def regular(loaders: Any) -> tuple[int, int] | None:
-    """The size of all batches but the last, and their number, where both are sure before a batch is seen.
-
-    A DataLoader as PyTorch makes it for a dataset of known length: with its own samplers and its own way to collate.
-
-    Example:
-        >>> from torch.utils.data import TensorDataset
-        >>> regular(DataLoader(TensorDataset(torch.zeros(10, 1)), batch_size=4))
-        (4, 3)
-        >>> regular(DataLoader(TensorDataset(torch.zeros(10, 1)), batch_size=4, collate_fn=list)) is None
-        True
-    """
-    if type(loaders) is not DataLoader or loaders.batch_size is None or loaders.collate_fn is not default_collate:
-        return None
-    sampler, dataset = loaders.batch_sampler, loaders.dataset
-    while type(dataset) is Subset:
-        dataset = dataset.dataset
-    # one that fetches a batch at once may leave some of it out
-    if type(sampler) is not BatchSampler or type(sampler.sampler) not in SAMPLERS or hasattr(dataset, "__getitems__"):
-        return None
-    return loaders.batch_size, len(loaders)
-
-
 def place_of_size(batch: Any) -> Any:
     """The key of the first tensor with dimensions, where it stands right in a list, a tuple or a dict; else ``None``.
+
+    Of a mapping that makes what it lacks, as a ``defaultdict`` does, there is none: it would grow when asked.
 
     Example:
         >>> place_of_size({"id": "a", "image": torch.zeros(2, 3)}), place_of_size([[torch.zeros(2)]])
         ('image', None)
     """
     if isinstance(batch, PackedSequence) or not isinstance(batch, (list, tuple, Mapping)):
+        return None
+    if hasattr(batch, "__missing__"):
         return None
     for key, part in batch.items() if isinstance(batch, Mapping) else enumerate(batch):
         if type(part) is torch.Tensor and part.ndim:
