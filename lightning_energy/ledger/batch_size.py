@@ -27,7 +27,7 @@ def size_of(batch: Any, batch_size: int | None = None) -> int | None:
     over where others have some, and a ``PackedSequence`` has as many samples as sequences. The number is unknown where
     the first dimensions differ (clips or boxes of several lengths, time first, several loaders), where there are no
     tensors (graphs), and where a list may be one of single samples: of images, whose first dimension is their
-    channels, or of waveforms.
+    channels, or of waveforms; without a batch size of the DataLoader also where all may be one row of a table.
 
     Args:
         batch: from a DataLoader.
@@ -190,10 +190,14 @@ def _doubt(tensors: _Tensors, n: int, batch_size: int) -> str:
 
 
 def _doubt_without(tensors: _Tensors, n: int) -> str:
-    """The same where the batch size is not known: all may be images with their channels first, or waveforms."""
+    """The same where the batch size is not known: all may be images with their channels first, waveforms, or a row."""
     of_images = n in CHANNELS and all(t.ndim > 2 for t in tensors.sized)  # noqa: PLR2004 - channels, height, width
     of_waves = any(len(p) > 1 and all(t.ndim == 1 and t.is_floating_point() for t in p) for p in tensors.lists)
-    return f"may be made of single samples, whose first dimension is {n}" if of_images or of_waves else ""
+    if of_images or of_waves:
+        return f"may be made of single samples, whose first dimension is {n}"
+    if tensors.scalars and all(t.ndim == 1 for t in tensors.sized):
+        return f"may be a single sample: beside numbers it has rows of {n}"
+    return ""
 
 
 def _loaders(loaders: Any) -> Iterable[Any]:

@@ -138,10 +138,13 @@ class SampleCount:
 
     def _keeps_promise(self, source: Source, n: int, batch_idx: int) -> bool:
         """Rely on what the source promises of the batches that follow; false where it was relied on, and is broken."""
+        was_relied_on = self._is_relied_on
         if batch_idx == 0:
-            self._promise = self._next_promise
-        promise = self._promise
-        if promise is None or self._is_broken or promise != promised(source):  # the latter: a dataset that grows
+            self._promise, was_relied_on = self._next_promise, False
+        promise, now = self._promise, promised(source)
+        if was_relied_on and promise is not None and now is None:  # a loader that was made another within a pass
+            return False
+        if promise is None or self._is_broken or promise != now:  # the latter: a dataset that grows
             return True
         if n != promise.at(batch_idx):
             self._is_broken = True

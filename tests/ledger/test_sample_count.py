@@ -154,6 +154,16 @@ def test_a_batch_that_breaks_what_was_relied_on_makes_the_number_unknown():
     assert "a batch (a list of 1: Tensor) has other samples than its DataLoader gives" in count.problem
 
 
+def test_a_sampler_that_is_given_another_size_within_a_pass_makes_the_number_unknown():
+    loader = DataLoader(DATA, batch_size=4)
+    count = SampleCount(lambda: Source(loader))
+    count.look_again()
+    for i, n in enumerate([4, 4, 4, 4, 2, 2, 2]):
+        loader.batch_sampler.batch_size = n
+        count.add([torch.zeros(n, 3)], i)
+    assert count.n is None
+
+
 def test_batches_of_a_loader_that_broke_its_promise_before_it_was_relied_on_are_looked_at():
     sizes = [3, 4, 4, 4, 1, 2]
     assert pass_of(SampleCount(lambda: Source(DataLoader(DATA, batch_size=4))), sizes) == sum(sizes)
