@@ -14,7 +14,10 @@ background, in turns by
   pynvml      a bare thread that wakes up as often as the sampler reads one board, and calls one function by pynvml
   ctypes      the same by ctypes, with the symbol bound and its buffer made before; also as often as a helper's messages
               and the pieces of bookings wake the training's process up
-  process     a bare process of its own that does the same, and leaves what it reads in shared memory
+  process     a bare process of its own that does the same, and leaves what it reads in shared memory; also as often as
+              a helper wakes up, with as many reads
+  exchange    a bare thread that sends a bare process as many bytes as a booking does at least, and gets as many back,
+              as often; they mean nothing, and nobody looks at them
 A step in which a call was made, or a piece of a booking, is compared with the nearest step beside it in which nothing
 was. That comparison needs no other run, so that a machine's moods are in both. Intervals of 95 % are from resampled
 pairs. Helpers, which touch few steps, are measured for four times as long. The sampler is measured once the counter's
@@ -30,6 +33,7 @@ import json
 import os
 import platform
 import random
+import socket
 import struct
 import subprocess
 import sys
@@ -56,6 +60,7 @@ from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.helper import Helper
 from lightning_energy.ledger import elsewhere as elsewhere_module
 from lightning_energy.ledger.booker import Booker
+from lightning_energy.ledger.elsewhere import FIRST_BYTES
 from lightning_energy.ledger.session import Session
 from lightning_energy.ledger.sharing.delay import MOST_HELD
 from lightning_energy.meters import NvmlMeter
@@ -68,20 +73,24 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.booking import Pause
 
+    Case = Callable[[], dict]
+
 UUID = "GPU-bbbbbbbb-0000-0000-0000-000000000000"
 STEP_S = 0.003
 OBJECTS = 2**18  # that a step goes through in part: 8 MiB, more than a core's own caches hold
 BESIDE = 4  # steps on either side among which untouched ones are looked for
 RESAMPLED = 2000
 SHORT = 0.05  # quantile of the durations up to which a step is looked at for what happened in it
-POLLS_PER_S = 30.0  # of the bare ones; set to the sampler's own once it was measured
+POLLS_PER_S = 30.0  # of the bare ones, until the sampler's own was measured
 WAKE_UPS_PER_S = 3.0  # same, for what a helper wakes up
+BOOKINGS_PER_S = 0.2  # same, for bookings
 LONGER = 4  # times as long
 MOST_CALLS = 2**14
 SAMPLERS = {"100 ms": (1, 0.1), "20 ms": (1, 0.02), "8 boards, 100 ms": (8, 0.1), "8 boards, 20 ms": (8, 0.02)}
 BEGUN_S = 5.0  # before it the period is sought
 MOST_SEARCHES = 20  # times the interval between looks whether the search is over, at most
 CATCH_UPS, CATCH_UP_S = 20, 0.5  # how often figures are asked for, as at an epoch's end, and the time between
+READER = "helper_process"  # in its command
 LOOK_S = 10.0  # that interval; a booking that begins with the last one's end may fit powers anew
 
 
@@ -182,7 +191,38 @@ def cpu_s(thread: threading.Thread) -> float:
 
 
 def children_cpu_s() -> float:
-    return sum(sum(child.cpu_times()[:2]) for child in psutil.Process().children(recursive=True))
+    return sum(map(_cpu_s, psutil.Process().children(recursive=True)))
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    return sum(process.cpu_times()[:2])
+
+
+class Helpers:
+    """The CPU time that helper processes take, and how often they wake up: the one that reads, and all of them."""
+
+    def __init__(self) -> None:
+        self._children = psutil.Process().children(recursive=True)
+        self._reader = [child for child in self._children if READER in " ".join(child.cmdline())]
+        self._at = self._now()
+
+    def _now(self) -> NDArray[np.float64]:
+        cpu_s = [sum(map(_cpu_s, some)) for some in (self._children, self._reader)]
+        return np.array([*cpu_s, sum(map(_wake_ups, self._reader))])
+
+    def since(self) -> tuple[float, float, float]:
+        """Since this was made: CPU seconds of all, those of the one that reads, and how often that woke up."""
+        all_s, reader_s, wake_ups = (self._now() - self._at).tolist()
+        return all_s, reader_s, wake_ups
+
+
+def _wake_ups(process: psutil.Process) -> int:
+    """How often its threads slept by themselves, and were woken."""
+    found = 0
+    for status in Path(f"/proc/{process.pid}/task").glob("*/status"):
+        line = next(line for line in status.read_text().splitlines() if line.startswith("voluntary_ctxt_switches"))
+        found += int(line.split()[1])
+    return found
 
 
 class Bookings:
@@ -196,20 +236,19 @@ class Bookings:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        begin, receive = Booker.__init__, elsewhere_module.receive
+        begin, read = Booker.__init__, elsewhere_module._read
 
-        def waited(*args: object) -> object:
+        def waited(*args: object) -> None:
             """Wait for a process beside: that is no work of this one."""
             self._end()
             self.asked += 1
-            found = receive(*args)
+            read(*args)
             self._begun = time.monotonic_ns(), time.thread_time()
-            return found
 
         def watched(booker: Booker, settle: Callable[[Pause], None], *args: object) -> None:
             begin(booker, lambda pause: self._settle(settle, pause), *args)
 
-        with patch.object(Booker, "__init__", watched), patch.object(elsewhere_module, "receive", waited):
+        with patch.object(Booker, "__init__", watched), patch.object(elsewhere_module, "_read", waited):
             yield
 
     def _settle(self, settle: Callable[[Pause], None], pause: Pause) -> None:
@@ -278,13 +317,22 @@ def sampler(
         search = np.concatenate(rows)
         begin_s, polls, booked_s, own_reads = sum(map(cpu_s, threads)), n_calls(), cpu_s(booker), nvml.n_calls
         sought_s = booked_s - sought_s
-        pieces, beside_s = len(booked.cpu_s), children_cpu_s()
+        session._sampler.catch_up()
+        reads, pieces, asked, beside = (
+            sum(c.reads for c in session.channels),
+            len(booked.cpu_s),
+            booked.asked,
+            Helpers(),
+        )
         found = steps.run(seconds, mark)
         taken_s, polls = sum(map(cpu_s, threads)) - begin_s, n_calls() - polls
         booked_s = cpu_s(booker) - booked_s
-        pieces, beside_s = len(booked.cpu_s) - pieces, children_cpu_s() - beside_s
+        pieces, asked = len(booked.cpu_s) - pieces, booked.asked - asked
+        beside_s, reader_s, reader_wake_ups = beside.since()
         longest_s = max(booked.cpu_s[-pieces:], default=0.0) if pieces else 0.0
         moments_ns = np.array(messages_ns if helper else nvml.calls_ns())
+        session._sampler.catch_up()
+        reads = sum(c.reads for c in session.channels) - reads
         waits_ms = []
         for _ in range(CATCH_UPS if helper else 0):
             steps.run(CATCH_UP_S, mark)
@@ -308,7 +356,16 @@ def sampler(
         "seconds": seconds,
         "calls_per_s": polls / seconds,
         "wake_ups_per_s": (polls + pieces) / seconds,
+        "bookings_beside_per_s": asked / seconds,
+        "reads_per_s": reads / seconds,
         "cpu_of_helpers_ms_per_s": 1e3 * beside_s / seconds,
+        "reader": {
+            "wake_ups_per_s": reader_wake_ups / seconds,
+            "cpu_ms_per_s": 1e3 * reader_s / seconds,
+            "cpu_per_read_us": 1e6 * reader_s / reads,
+        }
+        if helper
+        else None,
         "cpu_ms_per_s": 1e3 * taken_s / seconds,
         "cpu_of_bookings_ms_per_s": 1e3 * booked_s / seconds,
         "longest_piece_ms": 1e3 * longest_s,
@@ -363,32 +420,35 @@ def thread(steps: Steps, reader: Callable[[object], Callable[[], object]], polls
     }
 
 
-def elsewhere(name: str, polls_per_s: float) -> None:
+def elsewhere(name: str, wake_ups_per_s: float, boards: int) -> None:
     """The helper: reads, and leaves the time and the value in shared memory, until its parent closes the pipe."""
     memory = SharedMemory(name)
     resource_tracker.unregister(memory._name, "shared_memory")  # which would remove what the parent owns
     with CompiledNvml(1, UUID):
-        read, over, n = by_ctypes(ctypes.c_void_p(1)), threading.Event(), 0
+        over, n = threading.Event(), 0
+        reads = [by_ctypes(ctypes.c_void_p(1)) for _ in range(boards)]
         threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
 
         def poll() -> None:
             nonlocal n
-            value = read()
-            struct.pack_into("=qq", memory.buf, 8 + 16 * (n % MOST_CALLS), time.monotonic_ns(), value)
-            n += 1
+            for read in reads:
+                value = read()
+                struct.pack_into("=qq", memory.buf, 8 + 16 * (n % MOST_CALLS), time.monotonic_ns(), value)
+                n += 1
             struct.pack_into("=q", memory.buf, 0, n)
 
         print("ready", flush=True)
         begin_s = time.thread_time()
-        bare(poll, polls_per_s, over.is_set)
+        bare(poll, wake_ups_per_s, over.is_set)
         print(1e6 * (time.thread_time() - begin_s) / max(n, 1), flush=True)
     memory.close()
 
 
-def process(steps: Steps, polls_per_s: float, seconds: float) -> dict:
+def process(steps: Steps, wake_ups_per_s: float, seconds: float, boards: int = 1) -> dict:
+    """A bare process that reads so many boards whenever it wakes up."""
     memory = SharedMemory(create=True, size=8 + 16 * MOST_CALLS)
     try:
-        command = [sys.executable, __file__, "--elsewhere", memory.name, str(polls_per_s)]
+        command = [sys.executable, __file__, "--elsewhere", memory.name, str(wake_ups_per_s), str(boards)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as helper:
             if helper.stdout.readline() != "ready\n":
                 raise RuntimeError("the helper process did not start")
@@ -401,7 +461,49 @@ def process(steps: Steps, polls_per_s: float, seconds: float) -> dict:
     finally:
         memory.close()
         memory.unlink()
-    return {"calls_per_s": polls_per_s, "cpu_per_call_us": cpu_us, **compared(found, poll=moments_ns)}
+    calls_per_s = wake_ups_per_s * boards
+    return {"calls_per_s": calls_per_s, "cpu_per_call_us": cpu_us, **compared(found, poll=moments_ns)}
+
+
+def answer() -> None:
+    """The other end of an exchange: gets so many bytes, and gives as many back, until nobody sends any more."""
+    with socket.socket(fileno=os.dup(0)) as sock:
+        buffer = bytearray(FIRST_BYTES)
+        sock.sendall(b"r")
+        while sock.recv_into(buffer, 0, socket.MSG_WAITALL) == len(buffer):
+            sock.sendall(buffer)
+
+
+def exchange(steps: Steps, per_s: float, seconds: float) -> dict:
+    """A bare thread that does now and then what a booking beside cannot do without."""
+    ours, theirs = socket.socketpair()
+    moments_ns: list[int] = []
+    taken_s, over = [0.0], threading.Event()
+    message, buffer = bytes(FIRST_BYTES), bytearray(FIRST_BYTES)
+
+    def both_ways() -> None:
+        begin_s, begin_ns = time.thread_time(), time.monotonic_ns()
+        ours.sendall(message)
+        moments_ns.extend(range(begin_ns, time.monotonic_ns() + 1_000_000, 1_000_000))
+        ours.recv_into(buffer, 0, socket.MSG_WAITALL)
+        moments_ns.append(time.monotonic_ns())
+        taken_s.append(time.thread_time() - begin_s)
+
+    with ours, theirs, subprocess.Popen([sys.executable, __file__, "--answer"], stdin=theirs) as beside:
+        ours.recv(1)
+        worker = threading.Thread(target=bare, args=(both_ways, per_s, over.is_set), daemon=True)
+        worker.start()
+        found = steps.run(seconds)
+        over.set()
+        worker.join()
+        ours.shutdown(socket.SHUT_RDWR)
+        beside.wait()
+    n = len(taken_s) - 1
+    return {
+        "calls_per_s": n / seconds,
+        "cpu_per_call_us": 1e6 * sum(taken_s) / n,
+        **compared(found, booking=np.array(moments_ns)),
+    }
 
 
 def nobody(steps: Steps, polls_per_s: float, seconds: float) -> dict:
@@ -441,7 +543,10 @@ def line(name: str, row: dict) -> str:
     if "cpu_ms_per_s" in row:
         cells.append(f"{row['cpu_ms_per_s']:.1f} ms/s, {row['cpu_of_bookings_ms_per_s']:.1f} of it bookings")
         cells.append(f"longest piece {row['longest_piece_ms']:.1f} ms, {row['wake_ups_per_s']:.1f} wake-ups/s")
-        cells.append(f"helpers {row['cpu_of_helpers_ms_per_s']:.1f} ms/s")
+        cells.append(f"helpers {row['cpu_of_helpers_ms_per_s']:.1f} ms/s, {row['reads_per_s']:.0f} reads/s")
+    if row.get("reader"):
+        reader = row["reader"]
+        cells.append(f"reader {reader['cpu_ms_per_s']:.1f} ms/s, {reader['wake_ups_per_s']:.0f} wake-ups/s")
     if "search" in row:
         search = row["search"]
         x, s = search["together"], search["seconds"]
@@ -454,46 +559,81 @@ def line(name: str, row: dict) -> str:
     return "   ".join(cells)
 
 
+class Rates:
+    """How often the bare ones are to do what ours did in this run: at first a guess, for rows that stand alone."""
+
+    def __init__(self) -> None:
+        self.reads = dict.fromkeys(SAMPLERS, POLLS_PER_S)  # of the sampler's thread
+        self.wake_ups = dict.fromkeys(SAMPLERS, WAKE_UPS_PER_S)  # of the training's process, by helpers
+        self.bookings = dict.fromkeys(SAMPLERS, BOOKINGS_PER_S)  # of those that a helper works out
+        self.reader = {name: (POLLS_PER_S, boards) for name, (boards, _) in SAMPLERS.items()}  # with reads in each
+
+    def learn(self, name: str, row: dict) -> None:
+        """Heed a row of ours."""
+        by, _, case = name.partition(", ")
+        if by == "sampler":
+            self.reads[case] = row["calls_per_s"]
+        elif by == "helper":
+            self.wake_ups[case] = row["wake_ups_per_s"]
+            self.bookings[case] = row["bookings_beside_per_s"] or BOOKINGS_PER_S
+            per_s = row["reader"]["wake_ups_per_s"]
+            self.reader[case] = per_s, max(round(row["reads_per_s"] / per_s), 1)
+
+
+def all_cases(steps: Steps, rates: Rates, seconds: float, longer_s: float, *, quick: bool) -> dict[str, Case]:
+    """The rows, by name; each is measured when it is called."""
+    cases: dict[str, Case] = {
+        f"{by}, {name}": lambda case=case, helper=by == "helper": sampler(
+            steps, *case, longer_s if helper else seconds, quick=quick, helper=helper
+        )
+        for by in ("sampler", "helper")
+        for name, case in SAMPLERS.items()
+    }
+    cases["nobody"] = lambda: nobody(steps, rates.reads["100 ms"], seconds)
+    for name, (boards, _) in SAMPLERS.items():
+        if boards == 1:  # with several, one wake-up reads some of them
+            cases |= {
+                f"bare thread, pynvml, as for {name}": lambda name=name: thread(
+                    steps, by_pynvml, rates.reads[name], seconds
+                ),
+                f"bare thread, ctypes, as for {name}": lambda name=name: thread(
+                    steps, by_ctypes, rates.reads[name], seconds
+                ),
+                f"bare process, as for {name}": lambda name=name: process(steps, rates.reads[name], seconds),
+                f"bare thread, ctypes, as for helper, {name}": lambda name=name: thread(
+                    steps, by_ctypes, rates.wake_ups[name], longer_s
+                ),
+            }
+    for name in SAMPLERS:
+        cases |= {
+            f"bare process, as for helper, {name}": lambda name=name: process(steps, *rates.reader[name], seconds),
+            f"bare exchange, as for helper, {name}": lambda name=name: exchange(steps, rates.bookings[name], longer_s),
+        }
+    return cases
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", nargs="*", default=[], help="names of the cases to run")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--elsewhere", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--elsewhere", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--answer", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.elsewhere:
-        elsewhere(args.elsewhere[0], float(args.elsewhere[1]))
+        elsewhere(args.elsewhere[0], float(args.elsewhere[1]), int(args.elsewhere[2]))
+        return
+    if args.answer:
+        answer()
         return
     seconds = 3.0 if args.quick else 15.0
-    steps, rows = Steps(), {}
-    per_s, longer_s = dict.fromkeys(SAMPLERS, POLLS_PER_S), seconds if args.quick else LONGER * seconds
-    per_s |= {f"helper, {name}": WAKE_UPS_PER_S for name in SAMPLERS}
-    cases: dict[str, Callable[[], dict]] = {
-        f"{by}, {name}": lambda case=case, helper=by == "helper": sampler(
-            steps, *case, longer_s if helper else seconds, quick=args.quick, helper=helper
-        )
-        for by in ("sampler", "helper")
-        for name, case in SAMPLERS.items()
-    }
-    cases["nobody"] = lambda: nobody(steps, per_s["100 ms"], seconds)
-    for name, (boards, _) in SAMPLERS.items():
-        if boards == 1:  # with several, one wake-up reads some of them
-            cases |= {
-                f"bare thread, pynvml, as for {name}": lambda name=name: thread(steps, by_pynvml, per_s[name], seconds),
-                f"bare thread, ctypes, as for {name}": lambda name=name: thread(steps, by_ctypes, per_s[name], seconds),
-                f"bare process, as for {name}": lambda name=name: process(steps, per_s[name], seconds),
-                f"bare thread, ctypes, as for helper, {name}": lambda name=f"helper, {name}": thread(
-                    steps, by_ctypes, per_s[name], longer_s
-                ),
-            }
-    for name, case in cases.items():
+    longer_s = seconds if args.quick else LONGER * seconds
+    steps, rows, rates = Steps(), {}, Rates()
+    for name, case in all_cases(steps, rates, seconds, longer_s, quick=args.quick).items():
         if args.only and name not in args.only:
             continue
         rows[name] = case()
-        if name.startswith("sampler, "):
-            per_s[name.removeprefix("sampler, ")] = rows[name]["calls_per_s"]
-        elif name.startswith("helper, "):
-            per_s[name] = rows[name]["wake_ups_per_s"]
+        rates.learn(name, rows[name])
         print(line(name, rows[name]), flush=True)
     warm = warm_us()
     print(f"CPU per poll, warm: {warm['stood_us']:.0f} µs where the register stood, {warm['moved_us']:.0f} where not")

@@ -43,7 +43,7 @@ from benchmarks.overhead_run import calibrate, run_one
 from benchmarks.rivals import TOOLS, Tool
 
 STEPS = {"2 ms": (0.002, 2.5), "10 ms": (0.01, 4.0), "50 ms": (0.05, 4.0)}  # name: seconds of a step, of a training
-BASE = {1: "no-op, log 1", 50: "no-op"}
+BASE = {1: "no-op, log 1", 10: "no-op, log 10", 50: "no-op"}
 REPEATS = 3
 TIMEOUT_S = 600
 
@@ -193,6 +193,8 @@ Use of each tool, and differences from its documentation:
                   the device twice per window (benchmarks/gpu.py measures that).
   carbontracker   CarbonTracker(epochs=..., components="gpu", log_dir=...); its figures are divided by the PUE of 1.58.
   eco2AI          start_training / new_epoch / stop_training, alpha_2_code="US"; its GPU part, from its GPU object.
+  bare            takes two time stamps per step, and gives loggers two values at each logging step: the least there
+                  can be. Of a training of 50 ms steps, one step in 50 is a single one: "log 10" shows more of them.
   DeviceStatsMonitor  reports no energy. On a CPU it logs CPU statistics.
   EnergyCallback  meters=NvmlMeter(uuid): "auto" looks where torch trains, and that is a CPU here. On a GPU each mark
                   also records a CUDA event (benchmarks/gpu.py measures that).

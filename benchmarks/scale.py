@@ -197,15 +197,15 @@ def mark_until(session: Session, step: int, gap: int, seconds: float) -> None:
         session.mark(gap)
 
 
-def memory_of_marks(steps: int) -> dict:
-    """Steps of 50 us, a tenth of what Lightning's loop alone takes: MiB since before the session.
+def memory_of_marks(steps: int, *, helper: bool) -> dict:
+    """Steps of 50 us, a tenth of what Lightning's loop alone takes: MiB since before the session, without helpers' own.
 
     They are taken every 50 steps, as the callback does.
     """
     gpus = boards()
     with SimulatedNvml(gpus):
         before_mib, early_mib, taken = rss_mib(), 0.0, 0
-        session = Session(opened(gpus))
+        session = Session(opened(gpus), helper=helper)
         step, gap = session.code(0, "train", "step"), session.code(0, "train", "gap")
         begin_ns = time.monotonic_ns()
         for i in range(steps):
@@ -224,7 +224,7 @@ def memory_of_marks(steps: int) -> dict:
         taken += len(news.energy_j) if news else 0
         session.close()
     added = {"added_mib": late_mib - before_mib, "after_a_tenth_mib": late_mib - early_mib}
-    return {"steps": steps, **added, "knots_kept": knots, "steps_booked": taken}
+    return {"steps": steps, "helper": helper, **added, "knots_kept": knots, "steps_booked": taken}
 
 
 def memory_of_a_trainer(steps: int) -> dict:
@@ -280,7 +280,7 @@ def measure(share: float) -> dict:
         "background": [
             background_percent(n, max(6.0, 20.0 * share), helper=helper) for helper in (True, False) for n in (1, 8)
         ],
-        "memory_of_marks": memory_of_marks(marks),
+        "memory_of_marks": [memory_of_marks(marks, helper=helper) for helper in (True, False)],
         "memory_of_a_trainer": memory_of_a_trainer(round(40_000 * share)),
         "record_bytes": {"20 steps in 3 epochs": short, "400 steps in 3 epochs": long},
         "epoch_at_two_ranks_ms": ranks_ms(),
@@ -290,6 +290,7 @@ def measure(share: float) -> dict:
 def targets(r: dict) -> list[tuple[str, float, float, str]]:
     """(what, measured, at most, unit)."""
     one, eight, one_by_threads, eight_by_threads = r["background"]
+    memory, memory_by_threads = r["memory_of_marks"]
     rows = [
         ("training thread per non-logging step, median", r["hooks"]["us"], 5, "us"),
         ("the same, its CPU time", r["hooks"]["cpu_median_us"], 5, "us"),
@@ -305,7 +306,8 @@ def targets(r: dict) -> list[tuple[str, float, float, str]]:
         ("the same with eight GPUs", sum_of(eight), 3, "% of a core"),
         ("background with one GPU, by threads alone", one_by_threads["percent"], 1, "% of a core"),
         ("the same with eight GPUs", eight_by_threads["percent"], 3, "% of a core"),
-        (f"memory over {r['memory_of_marks']['steps']:,} steps", r["memory_of_marks"]["added_mib"], 20, "MiB"),
+        (f"memory over {memory['steps']:,} steps, in the training's process", memory["added_mib"], 20, "MiB"),
+        ("the same, by threads alone", memory_by_threads["added_mib"], 20, "MiB"),
         ("setup before the first batch, the first in a process", r["setup_ms"]["first"], 200, "ms"),
         ("import of EnergyCallback after lightning", r["import_ms"], 50, "ms"),
     ]

@@ -19,6 +19,7 @@ JOULES = ROOT / "docs/where-the-joules-come-from.md"
 SPENDING = ROOT / "docs/spending-wisely.md"
 PHASES = ROOT / "docs/where-the-joules-go.md"
 STEP = "10 ms"
+BESIDE = {"DeviceStatsMonitor", "bare, log 10"}  # shown though they report no energy
 ENOUGH = 10  # touched steps; a median of fewer says nothing
 FIRST = "2 ms"  # the first training of a process: later ones start faster, as tools keep what they found
 COLUMNS = {  # key: (heading, digits)
@@ -52,7 +53,7 @@ def overhead() -> str:
     first = {r["tool"]: r["start_ms"] for r in found["rows"] if r["step"] == FIRST}
     lines = [f"| {STEP} steps | {' | '.join(h for h, _ in COLUMNS.values())} |", "| --- " * (len(COLUMNS) + 1) + "|"]
     for row in found["rows"]:
-        if row["step"] == STEP and (row["measures"] or row["tool"] == "DeviceStatsMonitor"):
+        if row["step"] == STEP and (row["measures"] or row["tool"] in BESIDE):
             shown = {**row, "start_ms": first[row["tool"]]}
             cells = [f"{shown[k]['median']:.{digits}f}" if shown[k] else "" for k, (_, digits) in COLUMNS.items()]
             lines.append(f"| {row['tool']} | {' | '.join(cells)} |")
@@ -91,14 +92,16 @@ def neighbours() -> str:
         "a booking: median µs (p99)",
         "both, % of the time (95 %)",
         "CPU of reads and bookings, ms/s (of helpers)",
+        "of one read, µs",
         "the search, once: CPU s (steps took longer by)",
     ]
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for name, row in found["rows"].items():
-        both = row.get("together", row["poll"])
-        cells = [_touched(row["poll"]), _touched(row.get("booking", {"steps": 0}))]
+        both = row.get("together") or row.get("poll") or row["booking"]
+        cells = [_touched(row.get(kind, {"steps": 0})) for kind in ("poll", "booking")]
         cells.append("{:.2f} ({:.2f} to {:.2f})".format(both["percent"], *both["percent_95"]) if both["steps"] else "")
         cells.append(_cpu_ms_per_s(row) if "cpu_per_call_us" in row else "")
+        cells.append(_cpu_of_read(row))
         cells.append(_searched(row["search"]) if "search" in row else "")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     load = found["load"]
@@ -119,6 +122,12 @@ def _cpu_ms_per_s(row: dict) -> str:
     own = row["cpu_ms_per_s"] if "cpu_ms_per_s" in row else 1e-3 * row["cpu_per_call_us"] * row["calls_per_s"]
     beside = row.get("cpu_of_helpers_ms_per_s")
     return f"{own:.1f} ({beside:.1f})" if beside else f"{own:.1f}"
+
+
+def _cpu_of_read(row: dict) -> str:
+    """The CPU time of a read with its wake-up, where a process of ours, or a bare one, makes reads."""
+    us = row["reader"]["cpu_per_read_us"] if row.get("reader") else row.get("cpu_per_call_us")
+    return "" if us is None or "poll" not in row else f"{us:.0f}"
 
 
 def gpu_cost() -> str:

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from lightning_energy import EnergyCallback
 from lightning_energy.curves.curve import Curve
 from lightning_energy.ledger import elsewhere
+from lightning_energy.ledger.batch_source import Source
 from lightning_energy.ledger.counts import Counts
 from lightning_energy.ledger.device_clock import DeviceClock
 from lightning_energy.ledger.ledger import Ledger
@@ -269,7 +270,7 @@ CALLS_PER_STEP = 2 * 3  # the hook, the clock and the append at both ends
 def test_the_hooks_of_a_step_make_few_calls(batch, is_sure):
     """Lightning calls the closures themselves; a batch is counted without a call, but for its shape's append."""
     of_four = DataLoader(Numbers(4 * 100), batch_size=4)
-    counts = Counts(loaders=(lambda stage: of_four) if is_sure else lambda stage: None)
+    counts = Counts(sources=lambda _stage: Source(of_four if is_sure else None))
     session = Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu")))
     marks, attended = BatchMarks(counts), []
     marks.enter(session, 0, "train")

@@ -8,25 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils.data import (
-    BatchSampler,
-    DataLoader,
-    DistributedSampler,
-    RandomSampler,
-    SequentialSampler,
-    Subset,
-    default_collate,
-)
+from torch.utils.data import DataLoader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["describe", "first_size", "look", "place_of_size", "regular", "size_of"]
+__all__ = ["describe", "first_size", "look", "place_of_size", "size_of"]
 
 CHANNELS = {1, 3, 4}  # of images, where they stand first
 MOST_PARTS = 10_000  # of a batch that are looked at
 NAMED_PARTS = 3
-SAMPLERS = (SequentialSampler, RandomSampler, DistributedSampler)  # that give as many samples as they say
 
 
 def size_of(batch: Any, batch_size: int | None = None) -> int | None:
@@ -36,7 +27,7 @@ def size_of(batch: Any, batch_size: int | None = None) -> int | None:
     over where others have some, and a ``PackedSequence`` has as many samples as sequences. The number is unknown where
     the first dimensions differ (clips or boxes of several lengths, time first, several loaders), where there are no
     tensors (graphs), and where a list may be one of single samples: of images, whose first dimension is their
-    channels, or of waveforms.
+    channels, or of waveforms; without a batch size of the DataLoader also where all may be one row of a table.
 
     Args:
         batch: from a DataLoader.
@@ -90,37 +81,18 @@ def first_size(batch: Any) -> int | None:
     return None
 
 
-def regular(loaders: Any) -> tuple[int, int] | None:
-    """The size of all batches but the last, and their number, where both are sure before a batch is seen.
-
-    A DataLoader as PyTorch makes it for a dataset of known length: with its own samplers and its own way to collate.
-
-    Example:
-        >>> from torch.utils.data import TensorDataset
-        >>> regular(DataLoader(TensorDataset(torch.zeros(10, 1)), batch_size=4))
-        (4, 3)
-        >>> regular(DataLoader(TensorDataset(torch.zeros(10, 1)), batch_size=4, collate_fn=list)) is None
-        True
-    """
-    if type(loaders) is not DataLoader or loaders.batch_size is None or loaders.collate_fn is not default_collate:
-        return None
-    sampler, dataset = loaders.batch_sampler, loaders.dataset
-    while type(dataset) is Subset:
-        dataset = dataset.dataset
-    # one that fetches a batch at once may leave some of it out
-    if type(sampler) is not BatchSampler or type(sampler.sampler) not in SAMPLERS or hasattr(dataset, "__getitems__"):
-        return None
-    return loaders.batch_size, len(loaders)
-
-
 def place_of_size(batch: Any) -> Any:
     """The key of the first tensor with dimensions, where it stands right in a list, a tuple or a dict; else ``None``.
+
+    Of a mapping that makes what it lacks, as a ``defaultdict`` does, there is none: it would grow when asked.
 
     Example:
         >>> place_of_size({"id": "a", "image": torch.zeros(2, 3)}), place_of_size([[torch.zeros(2)]])
         ('image', None)
     """
     if isinstance(batch, PackedSequence) or not isinstance(batch, (list, tuple, Mapping)):
+        return None
+    if hasattr(batch, "__missing__"):
         return None
     for key, part in batch.items() if isinstance(batch, Mapping) else enumerate(batch):
         if type(part) is torch.Tensor and part.ndim:
@@ -218,10 +190,14 @@ def _doubt(tensors: _Tensors, n: int, batch_size: int) -> str:
 
 
 def _doubt_without(tensors: _Tensors, n: int) -> str:
-    """The same where the batch size is not known: all may be images with their channels first, or waveforms."""
+    """The same where the batch size is not known: all may be images with their channels first, waveforms, or a row."""
     of_images = n in CHANNELS and all(t.ndim > 2 for t in tensors.sized)  # noqa: PLR2004 - channels, height, width
     of_waves = any(len(p) > 1 and all(t.ndim == 1 and t.is_floating_point() for t in p) for p in tensors.lists)
-    return f"may be made of single samples, whose first dimension is {n}" if of_images or of_waves else ""
+    if of_images or of_waves:
+        return f"may be made of single samples, whose first dimension is {n}"
+    if tensors.scalars and all(t.ndim == 1 for t in tensors.sized):
+        return f"may be a single sample: beside numbers it has rows of {n}"
+    return ""
 
 
 def _loaders(loaders: Any) -> Iterable[Any]:

@@ -20,8 +20,9 @@ from lightning_energy.meters.handlers import raised_by_handler
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lightning_energy.ledger.counts import Counts, SampleCount, StageCounts
+    from lightning_energy.ledger.counts import Counts, StageCounts
     from lightning_energy.ledger.marks import Inbox
+    from lightning_energy.ledger.sample_count import SampleCount
     from lightning_energy.ledger.session import Session
 
     StartHook = Callable[[Any, Any, Any, int], None]
@@ -119,7 +120,6 @@ def _plain_end_hook(end: Callable[[Any, int], bool], attend: Callable[[Any, int]
 
 def _end_hook(inbox: Inbox, code: int, samples: SampleCount, attend: Callable[[Any, int], None]) -> EndHook:
     marks, clock, stamp = inbox
-    samples.look_again()
     count, seen, of_tensors = samples.add, samples.seen, torch.Tensor
 
     def on_end(trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG001 - same

@@ -48,6 +48,7 @@ __all__ = [
     "is_quiet",
     "is_summary",
     "is_timer",
+    "keeps_batches",
     "last_validation_s",
     "logged_hyperparameters",
     "logged_name",
@@ -246,6 +247,16 @@ def goes_on_within_epoch(trainer: Trainer) -> bool:
 def is_of_lightning_alone(callback: Any) -> bool:
     """True for a callback of one of Lightning's own classes, and not of a class that was derived from one."""
     return type(callback).__module__.startswith(PACKAGES)
+
+
+def keeps_batches(owner: Any) -> bool:
+    """True for a module or a datamodule whose hooks around the copy to the device are Lightning's own.
+
+    Lightning's ``is_overridden`` does not know those of its other package.
+    """
+    homes = {f"{package}core.hooks" for package in ("lightning.pytorch.", "pytorch_lightning.")}
+    hooks = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+    return all(getattr(getattr(owner, hook, None), "__module__", None) in homes for hook in hooks)
 
 
 def is_summary(callback: Any) -> bool:

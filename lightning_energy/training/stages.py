@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.ledger.accounts import OTHER
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from lightning.pytorch import Trainer
-
     from lightning_energy.ledger.counts import Counts
     from lightning_energy.ledger.session import Session
     from lightning_energy.ledger.step_marks import HooksOf
@@ -22,27 +19,10 @@ if TYPE_CHECKING:
     from lightning_energy.results.notes import Note
     from lightning_energy.training.step_phases import StepPhases
 
-__all__ = ["OF_A_FIT", "TUNE", "BatchHooks", "Stages", "loaders_of"]
+__all__ = ["OF_A_FIT", "TUNE", "BatchHooks", "Stages"]
 
 OF_A_FIT = ("tune", "sanity_check", "train", "validate")  # in the order in which they come
 TUNE = "tune"  # searches for a learning rate or a batch size; Lightning has no name for this stage
-LOADERS = {  # by stage, the attribute of the Trainer
-    "train": "train_dataloader",
-    "validate": "val_dataloaders",
-    "test": "test_dataloaders",
-    "predict": "predict_dataloaders",
-}
-
-
-def loaders_of(trainer: Trainer) -> Callable[[str], Any]:
-    """Make a function that gives the DataLoaders of a stage; it does not keep the Trainer alive."""
-    weak = weakref.ref(trainer)
-
-    def of(stage: str) -> Any:
-        strong = weak()
-        return None if strong is None or stage not in LOADERS else getattr(strong, LOADERS[stage])
-
-    return of
 
 
 class BatchHooks(NamedTuple):

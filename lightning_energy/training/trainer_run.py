@@ -17,6 +17,7 @@ from lightning_energy.results.summary import devices_of
 from lightning_energy.scores.scorer import Scorer
 from lightning_energy.training import log_keys
 from lightning_energy.training.alike import as_on_rank_zero
+from lightning_energy.training.batch_sources import sources_of
 from lightning_energy.training.ended import by_callbacks
 from lightning_energy.training.ending import Ending
 from lightning_energy.training.fitting import is_fitting
@@ -35,7 +36,7 @@ from lightning_energy.training.outputs import Outputs
 from lightning_energy.training.rank_books import EMPTY, RankBooks
 from lightning_energy.training.reporter import Reporter
 from lightning_energy.training.score_metrics import ScoreMetrics
-from lightning_energy.training.stages import Stages, loaders_of
+from lightning_energy.training.stages import Stages
 from lightning_energy.training.step_log import StepLog
 from lightning_energy.training.step_phases import StepPhases
 from lightning_energy.training.validations import Validations
@@ -119,7 +120,7 @@ class TrainerRun:
         )
         if is_fit:
             memory.record = self.outputs.place
-        counts = Counts(settings.batch_size_fn, settings.per, loaders_of(trainer))
+        counts = Counts(settings.batch_size_fn, settings.per, sources_of(trainer))
         scorer = Scorer(settings.choice, settings.score_rule, ours=log_keys.NAMES)
         phases = StepPhases(trainer, module, key) if is_fit and settings.phases else None
         self.stages = Stages(counts, stage, searches=searches(trainer, in_fit=is_fit), phases=phases)

@@ -92,6 +92,7 @@ def test_the_first_dimension_where_all_tensors_agree(batch, n):
         (tuple(images(8, 9, 9)), "single samples, whose first dimension is 3"),
         (torch.zeros(3, 8, 8), "single samples, whose first dimension is 3"),
         ((torch.zeros(1, 8, 8), torch.tensor(7)), "single samples, whose first dimension is 1"),
+        ([torch.zeros(12), torch.tensor(7)], "a single sample: beside numbers it has rows of 12"),
         ((images(2, 8, 8), [{"boxes": torch.zeros(1, 4)}, {"boxes": torch.zeros(6, 4)}]), "differ: 1, 3, 6"),
         ([X] * 10_000, "more than 10000 parts"),
     ],
@@ -123,6 +124,7 @@ def test_a_first_dimension_is_no_larger_than_the_dataloaders_batches():
         ([torch.zeros(3, 3, 8, 8), torch.zeros(3)], 8, 3),
         (torch.zeros(3, 3, 8, 8), 8, 3),
         (torch.zeros(30, 64), 64, None),  # time first
+        ([torch.zeros(12), torch.tensor(0.5)], 12, 12),  # a weight, and no row of one sample
         ([torch.zeros(64, 30), torch.zeros(64, 30)], 64, 64),
     ],
 )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import lightning_energy.ledger
 from tests.test_layers import PACKAGE, packages_loaded_by
 
-NEED_TORCH = {"batch_size", "counts", "ranks", "step_marks"}
+NEED_TORCH = {"batch_size", "batch_source", "counts", "ranks", "sample_count", "step_marks"}
 
 
 def test_what_books_joules_needs_no_torch():

@@ -30,6 +30,7 @@ from lightning_energy.training.lightning_private import (
     is_logger,
     is_monitor,
     is_summary,
+    keeps_batches,
     logged_hyperparameters,
     logged_name,
     logger_step,
@@ -77,6 +78,18 @@ def test_monitors_of_both_packages():
     for summary in (RichModelSummary(), pl.callbacks.ModelSummary()):
         assert is_summary(summary)
     assert not is_summary(Timer())
+
+
+def test_hooks_around_the_copy_of_both_packages():
+    import pytorch_lightning as pl
+
+    for of in (L.LightningModule, L.LightningDataModule, pl.LightningModule, pl.LightningDataModule):
+        owner = of()
+        assert keeps_batches(owner)
+        owner.on_after_batch_transfer = lambda batch, dataloader_idx: batch
+        assert not keeps_batches(owner)
+        changing = type("Changing", (of,), {"on_before_batch_transfer": lambda self, batch, dataloader_idx: batch})
+        assert not keeps_batches(changing())
 
 
 def test_loggers_of_both_packages(tmp_path):

@@ -7,7 +7,7 @@ from lightning_energy.ledger.counts import Counts
 from lightning_energy.ledger.device_clock import DeviceClock
 from lightning_energy.ledger.session import Session
 from lightning_energy.meters.find import OpenMeters
-from lightning_energy.training.stages import TUNE, Stages, loaders_of
+from lightning_energy.training.stages import TUNE, Stages
 from tests.sim.clock import VirtualClock
 from tests.sim.device import SimulatedEvents
 from tests.training.parts import replay, session_of
@@ -141,14 +141,3 @@ def test_a_search_that_ends_without_a_session_is_no_trouble(session):
     of_fit.end_search(None)
     of_fit.end_search(session)
     assert (-1, TUNE) in entered(session) or (0, TUNE) in entered(session)
-
-
-def test_the_loaders_of_a_stage_are_asked_of_a_trainer_that_lives():
-    class TrainerLike:
-        train_dataloader, val_dataloaders, test_dataloaders, predict_dataloaders = "t", ["v"], "e", "p"
-
-    trainer = TrainerLike()
-    of = loaders_of(trainer)
-    assert [of(stage) for stage in ("train", "validate", "test", "predict", "tune")] == ["t", ["v"], "e", "p", None]
-    del trainer
-    assert of("train") is None

@@ -1,0 +1,87 @@
+"""The source of a stage's batches, and the sizes that it promises before a batch is seen."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    DistributedSampler,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    default_collate,
+)
+
+__all__ = ["Promised", "Source", "promised"]
+
+SAMPLERS = (SequentialSampler, RandomSampler, DistributedSampler)  # that give as many samples as they say
+
+
+class Source(NamedTuple):
+    """The source of the batches of a stage.
+
+    Attributes:
+        loaders: the DataLoader, or the list, tuple or mapping of them; ``None`` where they are not known.
+        is_changed: whether a hook of the user's stands between them and a step, which may change a batch.
+        is_taken: whether a step takes its batches itself, from an iterator, and as many as it likes.
+    """
+
+    loaders: Any = None
+    is_changed: bool = False
+    is_taken: bool = False
+
+
+class Promised(NamedTuple):
+    """The sizes of all batches of a pass.
+
+    Attributes:
+        size: of all but the last.
+        batches: their number.
+        last: size of the last one.
+    """
+
+    size: int
+    batches: int
+    last: int
+
+    def at(self, batch_idx: int) -> int | None:
+        """The size of a batch, given its number; ``None`` where there is none.
+
+        Example:
+            >>> [Promised(4, 3, 2).at(i) for i in range(4)]
+            [4, 4, 2, None]
+        """
+        if batch_idx >= self.batches:
+            return None
+        return self.last if batch_idx == self.batches - 1 else self.size
+
+
+def promised(source: Source) -> Promised | None:
+    """The sizes of a source's batches where they are sure, if its dataset does not grow; else ``None``.
+
+    They are those of a DataLoader as PyTorch makes it for a dataset of known length: with its own samplers and its own
+    way to collate, and with nothing that changes its batches.
+
+    Example:
+        >>> import torch
+        >>> from torch.utils.data import TensorDataset
+        >>> promised(Source(DataLoader(TensorDataset(torch.zeros(10, 1)), batch_size=4)))
+        Promised(size=4, batches=3, last=2)
+        >>> promised(Source(DataLoader(TensorDataset(torch.zeros(10, 1)), batch_size=4, collate_fn=list))) is None
+        True
+    """
+    loader = source.loaders
+    if source.is_changed or source.is_taken or type(loader) is not DataLoader:
+        return None
+    sampler, dataset, size = loader.batch_sampler, loader.dataset, loader.batch_size
+    while type(dataset) is Subset:
+        dataset = dataset.dataset
+    # one that fetches a batch at once may leave some of it out
+    if loader.collate_fn is not default_collate or hasattr(dataset, "__getitems__"):
+        return None
+    if type(sampler) is not BatchSampler or type(sampler.sampler) not in SAMPLERS or sampler.batch_size != size:
+        return None
+    samples, batches = len(sampler.sampler), len(sampler)  # type: ignore[arg-type]  # one of SAMPLERS
+    return Promised(size, batches, min(size, samples - size * (batches - 1)))

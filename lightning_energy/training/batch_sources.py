@@ -1,0 +1,68 @@
+"""The sources of a Trainer's batches, by stage."""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lightning_energy.ledger.batch_source import Source
+from lightning_energy.training.lightning_private import keeps_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning.pytorch import Trainer
+
+__all__ = ["sources_of"]
+
+
+class OfStage(NamedTuple):
+    """The names of a stage in Lightning.
+
+    Attributes:
+        loaders: an attribute of the Trainer.
+        step: a method of the module.
+    """
+
+    loaders: str
+    step: str
+
+
+STAGES = {
+    "train": OfStage("train_dataloader", "training_step"),
+    "validate": OfStage("val_dataloaders", "validation_step"),
+    "test": OfStage("test_dataloaders", "test_step"),
+    "predict": OfStage("predict_dataloaders", "predict_step"),
+}
+
+
+def sources_of(trainer: Trainer) -> Callable[[str], Source]:
+    """Make a function that gives the source of a stage's batches; it does not keep the Trainer alive."""
+    weak = weakref.ref(trainer)
+    handling: dict[str, tuple[bool, bool]] = {}  # by stage; the modules of a run do not change
+
+    def of(stage: str) -> Source:
+        strong = weak()
+        if strong is None or stage not in STAGES:
+            return Source()
+        if stage not in handling:
+            handling[stage] = _handling(strong, STAGES[stage].step)
+        return Source(getattr(strong, STAGES[stage].loaders), *handling[stage])
+
+    return of
+
+
+def _handling(trainer: Trainer, step: str) -> tuple[bool, bool]:
+    """Two facts: batches may be changed before a step; it takes them itself."""
+    module, data = trainer.lightning_module, trainer.datamodule  # type: ignore[attr-defined]  # set by a connector
+    is_kept = keeps_batches(module) and (data is None or keeps_batches(data))
+    return not is_kept, _takes_batches(getattr(module, step, None))
+
+
+def _takes_batches(step: Any) -> bool:
+    """True for a step that is given an iterator, of which Lightning knows by the name of the argument."""
+    try:
+        return "dataloader_iter" in inspect.signature(step).parameters
+    except (TypeError, ValueError):  # none, or one that Python cannot tell the arguments of
+        return False

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+
+import pytest
+import torch
+from torch.nn.utils.rnn import pack_sequence
+from torch.utils.data import DataLoader, Subset, TensorDataset, default_collate
+
+from lightning_energy.ledger.batch_source import Source
+from lightning_energy.ledger.counts import Counts
+from lightning_energy.ledger.sample_count import SampleCount
+from lightning_energy.ledger.session import Session
+from lightning_energy.ledger.step_marks import BatchMarks
+from lightning_energy.meters import ReplayMeter, open_meters
+from tests.modules import Numbers
+
+X = torch.zeros(5, 3)
+PAIR = [X, torch.zeros(5)]
+DISAGREE = [X, torch.zeros(7)]
+
+
+def test_samples_are_added_up():
+    count = SampleCount()
+    for i, batch in enumerate([PAIR, PAIR, [torch.zeros(2, 3), torch.zeros(2)]]):
+        count.add(batch, i)
+    assert (count.n, count.problem) == (12, "")
+
+
+@pytest.mark.parametrize("odd", [None, [], "text", DISAGREE])
+def test_one_batch_that_cannot_be_counted_makes_the_number_unknown(odd):
+    count = SampleCount()
+    for i, batch in enumerate((PAIR, PAIR, odd, PAIR)):
+        count.add(batch, i)
+    assert count.n is None
+    assert "Give EnergyCallback(batch_size_fn=…), a function of the batch" in count.problem
+
+
+def test_a_batch_that_cannot_be_looked_into_is_told():
+    class Closed(OrderedDict):
+        def values(self):
+            raise RuntimeError("closed")
+
+    count = SampleCount()
+    count.add(Closed(), 0)
+    assert count.n is None
+    assert "a batch (a Closed) raised RuntimeError: closed" in count.problem
+
+
+@pytest.mark.parametrize(
+    ("at", "is_seen"), [(0, True), (1, True), (2, True), (3, True), (4, False), (258, False), (259, True), (515, True)]
+)
+def test_which_batches_are_looked_at(at, is_seen):
+    """The first four, and one of 256 after them; a batch in between whose second tensor disagrees is not noticed."""
+    count = SampleCount()
+    for i in range(516):
+        count.add(DISAGREE if i == at else PAIR, i)
+    assert (count.n is None) == is_seen
+    if not is_seen:
+        assert count.n == 2580
+
+
+def test_the_first_batch_of_an_epoch_and_another_type_are_looked_at():
+    for odd, idx in ((DISAGREE, 0), (tuple(DISAGREE), 9)):
+        count = SampleCount()
+        for i in range(10):
+            count.add(PAIR, i)
+        count.add(odd, idx)
+        assert count.n is None
+
+
+def test_a_last_batch_is_believed_after_full_ones():
+    """Two columns of one rank, two samples in a batch: the last, of one, may be a list of samples for itself."""
+    full, last = [torch.zeros(2, 3), torch.zeros(2, 3)], [torch.zeros(1, 3), torch.zeros(1, 3)]
+    loader = DataLoader(Numbers(3), batch_size=2)
+    count = SampleCount(lambda: Source(loader))
+    count.add(full, 0)
+    count.add(last, 1)
+    assert count.n == 3
+    count = SampleCount(lambda: Source(loader))
+    count.add(last, 0)
+    assert count.n is None
+
+
+def test_packed_sequences_are_counted_not_their_time_steps():
+    count = SampleCount()
+    for i, lengths in enumerate([(5,), (5, 3), (2, 2, 1)]):
+        count.add(pack_sequence([torch.zeros(n, 2) for n in lengths]), i)
+    assert (count.n, count.problem) == (6, "")
+
+
+def test_a_loader_that_cannot_be_asked_is_told():
+    count = SampleCount(lambda: 1 / 0)
+    count.add(PAIR, 0)
+    assert "ZeroDivisionError" in count.problem
+
+
+class Fetches(TensorDataset):
+    """Fetches a batch at once, and may leave some of it out."""
+
+    def __getitems__(self, places):
+        return [self[place] for place in places]
+
+
+DATA = TensorDataset(torch.zeros(22, 3))
+
+
+@pytest.mark.parametrize(
+    ("loader", "is_sure"),
+    [
+        (DataLoader(DATA, batch_size=4), True),
+        (DataLoader(Subset(DATA, range(22)), batch_size=4, shuffle=True), True),
+        (DataLoader(DATA, batch_size=4, collate_fn=default_collate, sampler=range(22)), False),
+        (DataLoader(DATA, batch_size=4, collate_fn=lambda rows: default_collate(rows[:])), False),
+        (DataLoader(Fetches(torch.zeros(22, 3)), batch_size=4), False),
+        (DataLoader(Subset(Fetches(torch.zeros(22, 3)), range(22)), batch_size=4), False),
+        ({"a": DataLoader(DATA, batch_size=4)}, False),
+    ],
+)
+def test_batches_of_a_regular_loader_are_counted_without_a_look_but_for_the_last(loader, is_sure):
+    """22 samples in batches of four: for the fifth of six, the hook is shown what cannot be counted."""
+    counts = Counts(sources=lambda _stage: Source(loader))
+    session = Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu")))
+    marks = BatchMarks(counts)
+    marks.enter(session, 0, "train")
+    _, on_end = marks.hooks_of(lambda *_: None)
+    full = {"a": [torch.zeros(4, 3)]} if isinstance(loader, dict) else [torch.zeros(4, 3)]
+    for batch_idx in range(4):
+        on_end(None, None, None, full, batch_idx)
+    on_end(None, None, None, object(), 4)
+    on_end(None, None, None, [torch.zeros(2, 3)], 5)
+    assert counts.units == {"train": {"samples": 22 if is_sure else None}}
+    session.close()
+
+
+def pass_of(count: SampleCount, sizes: list[int], *, first: int = 0) -> int | None:
+    """The number of samples after a pass through batches of these sizes, the first of which has this number."""
+    count.look_again()
+    for i, n in enumerate(sizes, first):
+        count.add([torch.zeros(n, 3)], i)
+    return count.n
+
+
+def test_batches_that_a_hook_changes_are_looked_at():
+    """Once the first ones were as large as the loader says, the others were not looked at."""
+    sizes = [4, 4, 4, 4, 1, 2]
+    assert pass_of(SampleCount(lambda: Source(DataLoader(DATA, batch_size=4), is_changed=True)), sizes) == sum(sizes)
+
+
+def test_a_batch_that_breaks_what_was_relied_on_makes_the_number_unknown():
+    """A step that removes samples in place: of the batches before the last one, nobody knows."""
+    count = SampleCount(lambda: Source(DataLoader(DATA, batch_size=4)))
+    assert pass_of(count, [4, 4, 4, 4, 1, 1]) is None
+    assert "a batch (a list of 1: Tensor) has other samples than its DataLoader gives" in count.problem
+
+
+def test_a_sampler_that_is_given_another_size_within_a_pass_makes_the_number_unknown():
+    loader = DataLoader(DATA, batch_size=4)
+    count = SampleCount(lambda: Source(loader))
+    count.look_again()
+    for i, n in enumerate([4, 4, 4, 4, 2, 2, 2]):
+        loader.batch_sampler.batch_size = n
+        count.add([torch.zeros(n, 3)], i)
+    assert count.n is None
+
+
+def test_batches_of_a_loader_that_broke_its_promise_before_it_was_relied_on_are_looked_at():
+    sizes = [3, 4, 4, 4, 1, 2]
+    assert pass_of(SampleCount(lambda: Source(DataLoader(DATA, batch_size=4))), sizes) == sum(sizes)
+
+
+def test_batches_of_a_dataset_that_grows_are_looked_at():
+    """A pass has as many batches as the dataset had at its beginning: a small one comes before the last of now."""
+    rows = [*torch.zeros(22, 3)]
+    count = SampleCount(lambda: Source(DataLoader(rows, batch_size=4)))
+    count.look_again()
+    for i, n in enumerate([4, 4, 4, 4, 4, 2]):
+        rows.extend(torch.zeros(40, 3))
+        count.add([torch.zeros(n, 3)], i)
+    assert count.n == 22
+    count = SampleCount(lambda: Source(DataLoader(rows, batch_size=4)))
+    assert pass_of(count, [4] * 65 + [2]) == 262  # what has grown before a pass is no matter
+
+
+def test_the_last_batch_of_a_pass_that_went_on_from_its_middle_may_be_full():
+    """A DataLoader begins anew then, and its own last batch never comes."""
+    count = SampleCount(lambda: Source(DataLoader(DATA, batch_size=4)))
+    assert pass_of(count, [4, 4, 4], first=3) == 12
+    assert pass_of(count, [4] * 5 + [2]) == 12 + 22
+
+
+@pytest.mark.parametrize(("numbers", "is_known"), [([0, 1, 2, 0, 1], True), ([1, 3], False), ([0, 1, 3, 4], False)])
+def test_steps_that_take_their_batches_themselves_take_one_each_or_are_not_known(numbers, is_known):
+    count = SampleCount(lambda: Source(is_taken=True))
+    for i in numbers:
+        count.add(PAIR, i)
+    assert (count.n, bool(count.problem)) == (5 * len(numbers) if is_known else None, not is_known)
+
+
+def test_counting_adds_nothing_to_a_batch():
+    """A dictionary that makes what it lacks: the key of the first batches is not in the later ones."""
+    counts = Counts()
+    session = Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu")))
+    marks = BatchMarks(counts)
+    marks.enter(session, 0, "train")
+    _, on_end = marks.hooks_of(lambda *_: None)
+    for batch_idx in range(8):
+        batch = defaultdict(list, {"a" if batch_idx < 4 else "b": X})
+        on_end(None, None, None, batch, batch_idx)
+        assert len(batch) == 1
+    assert counts.units == {"train": {"samples": 40}}
+    session.close()
